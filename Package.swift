@@ -1,0 +1,66 @@
+// swift-tools-version: 6.3
+
+import PackageDescription
+
+/// Every Swift target is held to the same rules; a warning is an error.
+let house: [SwiftSetting] = [
+    .strictMemorySafety(),
+    .treatAllWarnings(as: .error),
+    .enableUpcomingFeature("ExistentialAny"),
+    .enableUpcomingFeature("InternalImportsByDefault"),
+    .enableUpcomingFeature("MemberImportVisibility"),
+    .enableExperimentalFeature("Lifetimes"),
+]
+
+/// A target of this package, held to the rules of the house.
+func module(_ name: String, _ dependencies: Target.Dependency...) -> Target {
+    .target(name: name, dependencies: dependencies, swiftSettings: house)
+}
+
+/// The tests of a target: of the same name, with "Tests" behind it.
+func tests(_ name: String, _ dependencies: Target.Dependency...) -> Target {
+    .testTarget(name: name, dependencies: dependencies, swiftSettings: house)
+}
+
+let arguments = Target.Dependency.product(name: "ArgumentParser", package: "swift-argument-parser")
+let logging = Target.Dependency.product(name: "Logging", package: "swift-log")
+
+let package = Package(
+    name: "podwire",
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
+        .package(url: "https://github.com/apple/swift-log", from: "1.16.0"),
+    ],
+    targets: [
+        // The kernel and libmnl, as Swift sees them.
+        .target(name: "CLinux", cSettings: [.define("_GNU_SOURCE")]),
+        .systemLibrary(name: "CMnl", pkgConfig: "libmnl", providers: [.apt(["libmnl-dev"])]),
+
+        // Pure logic: no system call, no pointer.
+        module("Frames"),
+        module("BPF", "Frames"),
+        module("Observation", "BPF", "Frames"),
+        module("RPCAP", "BPF", "Frames"),
+
+        // What the kernel owns and lends.
+        module("Kernel", "CLinux", "Frames"),
+        module("Capture", "BPF", "CLinux", "Kernel"),
+        module("Netlink", "CLinux", "CMnl", "Frames", "Kernel"),
+
+        // The two ends of the feed, and the program.
+        module(
+            "Agent", "BPF", "CLinux", "Capture", "Frames", "Kernel", "Netlink", "Observation", "RPCAP",
+            logging),
+        module("Collector", "BPF", "CLinux", "Frames", "Kernel", "RPCAP", logging),
+        .executableTarget(
+            name: "podwire",
+            dependencies: [
+                "Agent", "Collector", "Frames", "Kernel", "Netlink", "Observation", arguments,
+                logging,
+            ],
+            swiftSettings: house),
+
+        tests("FramesTests", "Frames"),
+    ],
+    swiftLanguageModes: [.v6]
+)

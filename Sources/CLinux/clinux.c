@@ -1,0 +1,45 @@
+#include "clinux.h"
+
+#include <pthread.h>
+#include <sys/ioctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+_Static_assert(sizeof(struct tpacket_block_desc) == 48, "Capture reads packets from this offset");
+_Static_assert(sizeof(struct tpacket3_hdr) == 48, "Capture loads this header whole");
+_Static_assert(sizeof(struct sock_filter) == 8, "BPF.Instruction has this layout");
+
+int clinux_setns(int fd, int nstype)
+{
+    return setns(fd, nstype);
+}
+
+int clinux_unshare(int flags)
+{
+    return unshare(flags);
+}
+
+int clinux_accept_nonblocking(int fd, struct sockaddr *address, socklen_t *byte_count)
+{
+    return accept4(fd, address, byte_count, SOCK_NONBLOCK | SOCK_CLOEXEC);
+}
+
+int clinux_set_thread_name(const char *name)
+{
+    return pthread_setname_np(pthread_self(), name);
+}
+
+int clinux_window_columns(int fd)
+{
+    struct winsize size;
+    return ioctl(fd, TIOCGWINSZ, &size) == 0 ? size.ws_col : -1;
+}
+
+int64_t clinux_effective_capabilities(void)
+{
+    struct __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, 0};
+    struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3];
+    if (syscall(SYS_capget, &header, data) != 0)
+        return -1;
+    return (int64_t)data[0].effective | (int64_t)data[1].effective << 32;
+}

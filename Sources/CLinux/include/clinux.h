@@ -1,0 +1,45 @@
+#ifndef CLINUX_H
+#define CLINUX_H
+
+/*
+ * The part of the kernel's interface that Glibc's Swift module leaves out.
+ *
+ * Structures and plain constants come from the headers below. What follows them stands in for what
+ * the Swift importer cannot take: macros that compute, atomic access to a union member, variadic
+ * functions, and calls that are declared only under _GNU_SOURCE.
+ */
+
+#include <linux/capability.h>
+#include <linux/filter.h>
+#include <linux/if_ether.h>
+#include <linux/if_packet.h>
+#include <net/if.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdint.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+
+/* Who owns a block: the bits of TP_STATUS_*. Acquires what the kernel wrote before it. */
+static inline uint32_t clinux_block_status(const struct tpacket_block_desc *block)
+{
+    return __atomic_load_n(&block->hdr.bh1.block_status, __ATOMIC_ACQUIRE);
+}
+
+/* Gives a block back to the kernel, after every read from it. */
+static inline void clinux_block_release(struct tpacket_block_desc *block)
+{
+    __atomic_store_n(&block->hdr.bh1.block_status, TP_STATUS_KERNEL, __ATOMIC_RELEASE);
+}
+
+int clinux_setns(int fd, int nstype);
+int clinux_unshare(int flags);
+int clinux_accept_nonblocking(int fd, struct sockaddr *address, socklen_t *byte_count);
+int clinux_set_thread_name(const char *name);
+int clinux_window_columns(int fd);
+
+/* The calling process's effective capabilities, a bit each (capget(2)), or -1 and errno. */
+int64_t clinux_effective_capabilities(void);
+
+#endif

@@ -1,0 +1,92 @@
+import Glibc
+
+/// An IPv4 or IPv6 address.
+///
+/// Addresses of one family are ordered as the unsigned numbers that their bytes spell, which is the
+/// order by which both ends of a flow agree on who reports it.
+package struct IPAddress: Hashable, Sendable {
+    package enum Family: UInt8, Hashable, Sendable, CaseIterable, Comparable {
+        case ipv4 = 4
+        case ipv6 = 6
+
+        package static func < (left: Self, right: Self) -> Bool { left.rawValue < right.rawValue }
+
+        package var bitCount: Int { self == .ipv4 ? 32 : 128 }
+        package var byteCount: Int { bitCount / 8 }
+    }
+
+    package let family: Family
+    /// The first eight bytes of an IPv6 address; zero for IPv4.
+    package let high: UInt64
+    /// The last eight bytes of an IPv6 address, or the four of an IPv4 one.
+    package let low: UInt64
+
+    package init(ipv4 value: UInt32) {
+        (family, high, low) = (.ipv4, 0, UInt64(value))
+    }
+
+    package init(ipv6High high: UInt64, low: UInt64) {
+        (family, self.high, self.low) = (.ipv6, high, low)
+    }
+
+    /// Reads an address from a frame; the caller has checked that its bytes are there.
+    @inlinable
+    package init(_ family: Family, _ bytes: RawSpan, at offset: Int) {
+        switch family {
+        case .ipv4: self.init(ipv4: bytes.uint32(at: offset))
+        case .ipv6: self.init(ipv6High: bytes.uint64(at: offset), low: bytes.uint64(at: offset + 8))
+        }
+    }
+
+    /// Reads `"10.244.1.2"` or `"fd00:10:244::2"`, nothing else: no name, no scope, no brackets.
+    package init?(_ text: String) {
+        // Safety: inet_pton(3) writes 4 or 16 bytes, and the buffer has 16.
+        var bytes = [UInt8](repeating: 0, count: 16)
+        if unsafe inet_pton(AF_INET, text, &bytes) == 1 {
+            self.init(.ipv4, bytes.wire, at: 0)
+        } else if unsafe inet_pton(AF_INET6, text, &bytes) == 1 {
+            self.init(.ipv6, bytes.wire, at: 0)
+        } else {
+            return nil
+        }
+    }
+
+    /// The bytes as they stand in a packet: 4 or 16.
+    package var bytes: [UInt8] {
+        var bytes: [UInt8] = []
+        switch family {
+        case .ipv4:
+            bytes.append(bigEndian: UInt32(truncatingIfNeeded: low))
+        case .ipv6:
+            bytes.append(bigEndian: high)
+            bytes.append(bigEndian: low)
+        }
+        return bytes
+    }
+
+    /// `fe80::/10`: valid on one link only, so the same address can be in use on many.
+    package var isLinkLocalIPv6: Bool { family == .ipv6 && high >> 54 == 0x3fa }
+
+    package var isLoopback: Bool {
+        family == .ipv4 ? low >> 24 == 127 : high == 0 && low == 1
+    }
+}
+
+extension IPAddress: Comparable {
+    @inlinable
+    package static func < (left: Self, right: Self) -> Bool {
+        (left.family, left.high, left.low) < (right.family, right.high, right.low)
+    }
+}
+
+extension IPAddress: CustomStringConvertible {
+    package var description: String {
+        // Safety: 46 bytes hold the longest text and its terminator (INET6_ADDRSTRLEN).
+        var text = [CChar](repeating: 0, count: 46)
+        let family = family == .ipv4 ? AF_INET : AF_INET6
+        guard unsafe inet_ntop(family, bytes, &text, socklen_t(text.count)) != nil else {
+            return "?"
+        }
+        return String(decoding: text.prefix { $0 != 0 }.map(UInt8.init), as: UTF8.self)
+    }
+}

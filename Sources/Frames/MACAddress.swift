@@ -1,0 +1,40 @@
+/// An Ethernet address.
+package struct MACAddress: Hashable, Sendable, CustomStringConvertible {
+    /// The six bytes as a number, the first of them most significant.
+    package let value: UInt64
+
+    package static let broadcast = Self(value: 0xffff_ffff_ffff)
+
+    package init(value: UInt64) {
+        self.value = value & 0xffff_ffff_ffff
+    }
+
+    /// Reads six bytes of a frame; the caller has checked that they are there.
+    @inlinable
+    package init(_ bytes: RawSpan, at offset: Int) {
+        self.init(
+            value: UInt64(bytes.uint16(at: offset)) << 32 | UInt64(bytes.uint32(at: offset + 2)))
+    }
+
+    /// Reads `"02:42:0a:f4:01:02"`.
+    package init?(_ text: String) {
+        let parts = text.split(separator: ":", omittingEmptySubsequences: false)
+        guard parts.count == 6, parts.allSatisfy({ $0.utf8.count == 2 }) else { return nil }
+        var value: UInt64 = 0
+        for part in parts {
+            guard let byte = UInt8(part, radix: 16) else { return nil }
+            value = value << 8 | UInt64(byte)
+        }
+        self.value = value
+    }
+
+    /// Whether it names a group of stations (broadcast and multicast) and not one of them.
+    package var isGroup: Bool { value & 0x0100_0000_0000 != 0 }
+
+    package var description: String {
+        stride(from: 40, through: 0, by: -8).map { shift in
+            let byte = value >> shift & 0xff
+            return (byte < 16 ? "0" : "") + String(byte, radix: 16)
+        }.joined(separator: ":")
+    }
+}

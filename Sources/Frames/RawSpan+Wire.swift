@@ -1,0 +1,51 @@
+/// Numbers in network byte order, wherever they lie. An offset past the end traps, so ask
+/// `byteCount` first: what comes from outside may be shorter than it says.
+extension RawSpan {
+    // Safety, for all four: every bit pattern is an integer, and the load checks its bounds.
+
+    @inlinable
+    package func uint8(at offset: Int) -> UInt8 {
+        unsafe unsafeLoad(fromByteOffset: offset, as: UInt8.self)
+    }
+
+    @inlinable
+    package func uint16(at offset: Int) -> UInt16 {
+        UInt16(bigEndian: unsafe unsafeLoadUnaligned(fromByteOffset: offset, as: UInt16.self))
+    }
+
+    @inlinable
+    package func uint32(at offset: Int) -> UInt32 {
+        UInt32(bigEndian: unsafe unsafeLoadUnaligned(fromByteOffset: offset, as: UInt32.self))
+    }
+
+    @inlinable
+    package func uint64(at offset: Int) -> UInt64 {
+        UInt64(bigEndian: unsafe unsafeLoadUnaligned(fromByteOffset: offset, as: UInt64.self))
+    }
+}
+
+extension Array where Element == UInt8 {
+    /// The array's bytes. A `UInt8` has no padding, so they are all initialized.
+    @inlinable
+    package var wire: RawSpan {
+        @_lifetime(borrow self)
+        get { unsafe span.bytes }
+    }
+
+    /// Appends a number in network byte order.
+    @inlinable
+    package mutating func append(bigEndian value: some FixedWidthInteger) {
+        var shift = value.bitWidth
+        while shift > 0 {
+            shift -= 8
+            append(UInt8(truncatingIfNeeded: value >> shift))
+        }
+    }
+}
+
+extension RawSpan {
+    /// A copy of the bytes: for what is kept or compared, never on the data path.
+    package var array: [UInt8] {
+        unsafe withUnsafeBytes { unsafe [UInt8]($0) }
+    }
+}

@@ -1,0 +1,21 @@
+import CLinux
+
+/// A right that root has in parts (capabilities(7)).
+package struct Capability: Sendable {
+    package let name: String
+    private let number: CInt
+
+    package static let netRaw = Self(name: "CAP_NET_RAW", number: CAP_NET_RAW)
+    package static let netAdmin = Self(name: "CAP_NET_ADMIN", number: CAP_NET_ADMIN)
+
+    private init(name: String, number: CInt) {
+        self.name = name
+        self.number = number
+    }
+
+    /// Whether this process has it in effect.
+    package var isHeld: Bool {
+        let held = clinux_effective_capabilities()
+        return held >= 0 && held & 1 << Int64(number) != 0
+    }
+}

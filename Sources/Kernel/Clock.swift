@@ -1,0 +1,15 @@
+import Glibc
+
+/// Nanoseconds of a clock that never goes back and has no meaning across reboots
+/// (`CLOCK_MONOTONIC`): for intervals and deadlines.
+package func monotonicNanoseconds() -> UInt64 { nanoseconds(of: CLOCK_MONOTONIC) }
+
+/// Nanoseconds since 1970, as the node's clock has it (`CLOCK_REALTIME`).
+package func wallClockNanoseconds() -> UInt64 { nanoseconds(of: CLOCK_REALTIME) }
+
+private func nanoseconds(of clock: clockid_t) -> UInt64 {
+    var time = timespec()
+    // Safety: the call fills `time`, and cannot fail for a clock that every kernel has.
+    unsafe _ = clock_gettime(clock, &time)
+    return UInt64(time.tv_sec) * 1_000_000_000 + UInt64(time.tv_nsec)
+}

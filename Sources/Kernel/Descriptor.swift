@@ -1,0 +1,45 @@
+import Glibc
+
+/// A file descriptor with one owner. It closes when its owner lets it go.
+package struct Descriptor: ~Copyable, Sendable {
+    package let number: CInt
+
+    /// Takes ownership of what a system call returned.
+    package init(_ operation: String, opening body: () -> CInt) throws(SystemError) {
+        number = try call(operation, body)
+    }
+
+    deinit {
+        // Linux frees the number even if close(2) fails; a second try could close a stranger's.
+        _ = close(number)
+    }
+
+    /// Sets a socket option to any plain C value.
+    package func set(
+        _ option: CInt, of level: CInt, to value: some BitwiseCopyable, _ name: String
+    ) throws(SystemError) {
+        // Safety: the kernel reads exactly the bytes of `value`, and only during the call.
+        let result = unsafe withUnsafeBytes(of: value) {
+            unsafe setsockopt(number, level, option, $0.baseAddress, socklen_t($0.count))
+        }
+        guard result == 0 else { throw SystemError("setsockopt \(name)") }
+    }
+
+    /// Reads a socket option into a plain C value that starts out as `value`.
+    package func get<Value: BitwiseCopyable>(
+        _ option: CInt, of level: CInt, into value: Value, _ name: String
+    ) throws(SystemError) -> Value {
+        var value = value
+        var byteCount = socklen_t(MemoryLayout<Value>.size)
+        // Safety: the kernel writes at most `byteCount` bytes, the size of `value`.
+        guard unsafe getsockopt(number, level, option, &value, &byteCount) == 0 else {
+            throw SystemError("getsockopt \(name)")
+        }
+        return value
+    }
+
+    /// The error that the socket has held back for its owner, or 0. Asking takes it away.
+    package func takePendingError() throws(SystemError) -> CInt {
+        try get(SO_ERROR, of: SOL_SOCKET, into: 0, "SO_ERROR")
+    }
+}

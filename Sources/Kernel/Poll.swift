@@ -1,0 +1,23 @@
+import Glibc
+
+/// What a descriptor is waited for, and afterwards what it is ready for.
+package struct Readiness: OptionSet, Sendable {
+    package let rawValue: Int16
+    package init(rawValue: Int16) { self.rawValue = rawValue }
+
+    package static let readable = Self(rawValue: Int16(POLLIN))
+    package static let writable = Self(rawValue: Int16(POLLOUT))
+    /// An error or the end of the connection, reported whether it was asked for or not.
+    package static let failed = Self(rawValue: Int16(POLLERR | POLLHUP | POLLNVAL))
+}
+
+/// Waits until one of a few descriptors is ready (poll(2)), and answers what each is ready for, in
+/// the order given; all empty if the time ran out. Negative milliseconds wait for ever, a negative
+/// descriptor number is passed over.
+package func poll(
+    _ requests: [(number: CInt, interest: Readiness)], milliseconds: CInt
+) throws(SystemError) -> [Readiness] {
+    var entries = requests.map { pollfd(fd: $0.number, events: $0.interest.rawValue, revents: 0) }
+    try call("poll") { unsafe poll(&entries, nfds_t(entries.count), milliseconds) }
+    return entries.map { Readiness(rawValue: $0.revents) }
+}
