@@ -49,7 +49,8 @@ let package = Package(
 
         // The two ends of the feed, and the program.
         module(
-            "Agent", "BPF", "CLinux", "Capture", "Frames", "Kernel", "Netlink", "Observation", "RPCAP",
+            "Agent", "BPF", "CLinux", "Capture", "Frames", "Kernel", "Netlink", "Observation",
+            "RPCAP",
             logging),
         module("Collector", "BPF", "CLinux", "Frames", "Kernel", "RPCAP", logging),
         .executableTarget(
@@ -61,6 +62,7 @@ let package = Package(
             swiftSettings: house),
 
         tests("FramesTests", "Frames"),
+        tests("ObservationTests", "BPF", "Frames", "Observation"),
     ],
     swiftLanguageModes: [.v6]
 )

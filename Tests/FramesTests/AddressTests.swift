@@ -17,7 +17,9 @@ struct AddressTests {
 
     @Test(
         "refuses what is not one",
-        arguments: ["", "10.244.1", "10.244.1.256", "fe80::1%eth0", "[::1]", "node-1", "10.0.0.1/8"])
+        arguments: [
+            "", "10.244.1", "10.244.1.256", "fe80::1%eth0", "[::1]", "node-1", "10.0.0.1/8",
+        ])
     func refused(text: String) {
         #expect(IPAddress(text) == nil)
     }
@@ -32,7 +34,9 @@ struct AddressTests {
         #expect(addresses.shuffled().sorted() == addresses)
     }
 
-    @Test("knows a link-local one", arguments: [("fe80::1", true), ("febf::", true), ("fec0::", false)])
+    @Test(
+        "knows a link-local one",
+        arguments: [("fe80::1", true), ("febf::", true), ("fec0::", false)])
     func linkLocal(text: String, isLinkLocal: Bool) throws {
         #expect(try #require(IPAddress(text)).isLinkLocalIPv6 == isLinkLocal)
     }
@@ -72,7 +76,9 @@ struct NetworkTests {
 
     @Test(
         "refuses what is not one",
-        arguments: ["10.244.0.0/33", "10.244.0.0/", "10.244.0.0/+8", "::/129", "10.244/16", "/8", ""])
+        arguments: [
+            "10.244.0.0/33", "10.244.0.0/", "10.244.0.0/+8", "::/129", "10.244/16", "/8", "",
+        ])
     func refused(text: String) {
         #expect(Network(text) == nil)
     }

@@ -1,0 +1,125 @@
+/// The addresses and ports of an IP packet, and what stands in their way.
+package struct IPPacket: Equatable, Sendable {
+    package let source: IPAddress
+    package let destination: IPAddress
+    /// What the packet carries, behind all extension headers that could be read.
+    package var transport: UInt8
+    /// Where that begins in the frame, or nil if the headers do not lead there.
+    package var transportOffset: Int?
+    package var fragment: Fragment?
+    /// How many extension headers lie between the IPv6 header and the transport.
+    package var extensionHeaderCount = 0
+    /// Absent for protocols without ports, fragments, and packets that end before them.
+    package var ports: Ports?
+
+    package struct Ports: Hashable, Sendable {
+        package let source: UInt16
+        package let destination: UInt16
+
+        package init(source: UInt16, destination: UInt16) {
+            (self.source, self.destination) = (source, destination)
+        }
+    }
+
+    /// A piece of a datagram. All pieces have the same addresses and identification.
+    package struct Fragment: Hashable, Sendable {
+        package let identification: UInt32
+        /// Where the piece belongs, in bytes.
+        package let byteOffset: Int
+        package let isLast: Bool
+    }
+
+    /// Headers past this many are not walked: RFC 8200 has seven kinds, and none but destination
+    /// options may come twice, so a longer chain is made to cost time.
+    package static let extensionHeaderCountMax = 8
+
+    /// Reads the packet that begins at an offset of the frame. Nil if its fixed header is not all
+    /// there or has another version.
+    package init?(_ family: IPAddress.Family, in frame: RawSpan, at offset: Int) {
+        let fixedByteCount = family == .ipv4 ? 20 : 40
+        guard offset + fixedByteCount <= frame.byteCount,
+            frame.uint8(at: offset) >> 4 == family.rawValue
+        else { return nil }
+        let end: Int
+        switch family {
+        case .ipv4:
+            source = IPAddress(.ipv4, frame, at: offset + 12)
+            destination = IPAddress(.ipv4, frame, at: offset + 16)
+            transport = frame.uint8(at: offset + 9)
+            end = Self.end(of: frame, claimed: offset, frame.uint16(at: offset + 2))
+            readIPv4(frame, at: offset, end: end)
+        case .ipv6:
+            source = IPAddress(.ipv6, frame, at: offset + 8)
+            destination = IPAddress(.ipv6, frame, at: offset + 24)
+            transport = frame.uint8(at: offset + 6)
+            end = Self.end(of: frame, claimed: offset + 40, frame.uint16(at: offset + 4))
+            walkIPv6(frame, from: offset + 40, end: end)
+        }
+        readPorts(frame, end: end)
+    }
+
+    /// Where the packet ends: what lies behind its length is padding, which the next hop drops. A
+    /// length of 0 is how the kernel marks a packet larger than the field can say.
+    private static func end(of frame: RawSpan, claimed start: Int, _ byteCount: UInt16) -> Int {
+        byteCount == 0 ? frame.byteCount : min(frame.byteCount, start + Int(byteCount))
+    }
+
+    private mutating func readIPv4(_ frame: RawSpan, at offset: Int, end: Int) {
+        let flags = frame.uint16(at: offset + 6)
+        if flags & 0x3fff != 0 {
+            fragment = Fragment(
+                identification: UInt32(frame.uint16(at: offset + 4)),
+                byteOffset: Int(flags & 0x1fff) * 8, isLast: flags & 0x2000 == 0)
+        }
+        let headerByteCount = Int(frame.uint8(at: offset) & 0x0f) * 4
+        if headerByteCount >= 20, offset + headerByteCount <= end {
+            transportOffset = offset + headerByteCount
+        }
+    }
+
+    /// RFC 8200, 4.1: hop-by-hop options, routing, fragment, destination options; and the later
+    /// ones of the same form: mobility, HIP, shim6. Authentication counts its length in words.
+    private mutating func walkIPv6(_ frame: RawSpan, from start: Int, end: Int) {
+        var offset = start
+        while true {
+            guard IPv6Extension.numbers.contains(transport) else {
+                transportOffset = offset <= end ? offset : nil
+                return
+            }
+            guard extensionHeaderCount < Self.extensionHeaderCountMax, offset + 8 <= end else {
+                return
+            }
+            let kind = transport
+            transport = frame.uint8(at: offset)
+            extensionHeaderCount += 1
+            let length = Int(frame.uint8(at: offset + 1))
+            switch kind {
+            case IPv6Extension.fragment:
+                let field = frame.uint16(at: offset + 2)
+                fragment = Fragment(
+                    identification: frame.uint32(at: offset + 4),
+                    byteOffset: Int(field & 0xfff8), isLast: field & 1 == 0)
+                // Behind a later piece's fragment header lies the middle of something.
+                if field & 0xfff8 != 0 { return }
+                offset += 8
+            case IPv6Extension.authentication: offset += (length + 2) * 4
+            default: offset += (length + 1) * 8
+            }
+        }
+    }
+
+    private mutating func readPorts(_ frame: RawSpan, end: Int) {
+        guard fragment == nil, let offset = transportOffset, offset + 4 <= end,
+            IPProtocol.withPorts.contains(transport)
+        else { return }
+        ports = Ports(source: frame.uint16(at: offset), destination: frame.uint16(at: offset + 2))
+    }
+}
+
+/// The IPv6 headers that can stand between the fixed header and the transport.
+package enum IPv6Extension {
+    package static let fragment: UInt8 = 44
+    package static let authentication: UInt8 = 51
+    /// Hop-by-hop, routing, fragment, authentication, destination options, mobility, HIP, shim6.
+    package static let numbers: [UInt8] = [0, 43, fragment, authentication, 60, 135, 139, 140]
+}

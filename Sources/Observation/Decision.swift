@@ -1,0 +1,42 @@
+/// What becomes of a frame at an edge, and by which step of the rule.
+package struct Decision: Equatable, Sendable, CustomStringConvertible {
+    package let isReported: Bool
+    package let step: Step
+
+    package static func report(_ step: Step) -> Self { Self(isReported: true, step: step) }
+    package static func refuse(_ step: Step) -> Self { Self(isReported: false, step: step) }
+
+    package enum Step: Equatable, Sendable, CaseIterable {
+        case ownFeed
+        case flooded
+        case groupIngress
+        case groupFromPod
+        case groupFromElsewhere
+        case withoutIP
+        case serviceForm
+        case oneEndIsNoPod
+        case observedEnd
+        case itself
+
+        /// In words, for people.
+        package var description: String {
+            switch self {
+            case .ownFeed: "traffic between a sensor and what is not a pod: the feed itself"
+            case .flooded: "not for this pod: a copy that the bridge flooded"
+            case .groupIngress: "broadcast or multicast from this pod"
+            case .groupFromPod: "broadcast or multicast from a pod: its own edge reports it"
+            case .groupFromElsewhere:
+                "broadcast or multicast from the node or outside: one edge of the bridge reports it"
+            case .withoutIP: "no IP header: reported where it enters, or comes from no pod"
+            case .serviceForm: "one end is a service address: the backend's edge reports it"
+            case .oneEndIsNoPod: "one end is not a pod: only this edge sees it"
+            case .observedEnd: "both ends are pods: the end with the lower port or address reports"
+            case .itself: "from a pod to itself: reported where it enters"
+            }
+        }
+    }
+
+    package var description: String {
+        "\(isReported ? "reported" : "not reported") (\(step.description))"
+    }
+}

@@ -1,0 +1,107 @@
+import Frames
+
+/// Which edge reports a packet: the rule in plain Swift, one step after the other.
+///
+/// Two edges that see the same packet come to opposite answers from the same bytes, so no agent has
+/// to ask another. `EdgeProgram` is the same rule for the kernel; where that one says keep or drop,
+/// this one agrees, and a test holds both to it.
+package struct Rule: Equatable, Sendable {
+    package let surroundings: Surroundings
+    /// Off: every edge reports everything but the feed itself.
+    package let deduplicates: Bool
+    /// Node addresses that would be taken for pods by their network.
+    let nodeAddressesInPodNetworks: [IPAddress]
+    /// Pods of this node that would not be taken for pods by their network. Link-local addresses
+    /// are not among them: packets with one are settled in user space.
+    let podAddressesOutsideNetworks: [IPAddress]
+
+    package init(_ surroundings: Surroundings, deduplicates: Bool = true) {
+        self.surroundings = surroundings
+        self.deduplicates = deduplicates
+        nodeAddressesInPodNetworks = surroundings.nodeAddresses.filter { address in
+            surroundings.podNetworks.contains { $0.contains(address) }
+        }.sorted()
+        podAddressesOutsideNetworks = surroundings.localPodAddresses.filter {
+            !$0.isLinkLocalIPv6 && !surroundings.isPodByNetwork($0)
+        }.sorted()
+    }
+
+    /// Decides about a frame that came from the pod (ingress) or goes to it (egress).
+    package func decision(
+        on frame: RawSpan, isEgress: Bool, at point: ObservationPoint
+    ) -> Decision {
+        let headers = Headers(frame)
+        if let packet = headers.packet, isOwnFeed(packet) { return .refuse(.ownFeed) }
+        guard deduplicates else { return .report(.oneEndIsNoPod) }
+        if headers.destination.isGroup {
+            return groupFrame(headers, isEgress: isEgress, at: point)
+        }
+        if isEgress, let podMAC = point.podMAC, headers.destination != podMAC {
+            return .refuse(.flooded)
+        }
+        guard let packet = headers.packet else {
+            let isFromPod = isEgress && surroundings.localPodMACs.contains(headers.source)
+            return isFromPod ? .refuse(.withoutIP) : .report(.withoutIP)
+        }
+        return unicast(packet, in: frame, isEgress: isEgress)
+    }
+
+    /// Step 1. A sensor may run as a pod; what it says to other pods is traffic like any other.
+    private func isOwnFeed(_ packet: IPPacket) -> Bool {
+        let (source, destination) = (packet.source, packet.destination)
+        return surroundings.sensors.contains(source) && !surroundings.isPod(destination)
+            || surroundings.sensors.contains(destination) && !surroundings.isPod(source)
+    }
+
+    /// Step 3. A bridge copies such a frame to all its ports.
+    private func groupFrame(
+        _ headers: Headers, isEgress: Bool, at point: ObservationPoint
+    ) -> Decision {
+        guard isEgress else { return .report(.groupIngress) }
+        let sender = headers.packet?.source ?? headers.arpSender
+        if surroundings.localPodMACs.contains(headers.source)
+            || sender.map(surroundings.isPod) == true
+        {
+            return .refuse(.groupFromPod)
+        }
+        let reporter = point.domain.reporter(asking: headers.neighbourTarget)
+        return reporter == point.interfaceIndex
+            ? .report(.groupFromElsewhere) : .refuse(.groupFromElsewhere)
+    }
+
+    /// Steps 4 to 6. Service forms are dropped: at the backend's edge the packet has its pod form.
+    private func unicast(_ packet: IPPacket, in frame: RawSpan, isEgress: Bool) -> Decision {
+        let (source, destination) = (packet.source, packet.destination)
+        if surroundings.isService(source) || surroundings.isService(destination) {
+            return .refuse(.serviceForm)
+        }
+        guard surroundings.isPod(source), surroundings.isPod(destination) else {
+            return .report(.oneEndIsNoPod)
+        }
+        guard source != destination else {
+            return isEgress ? .refuse(.itself) : .report(.itself)
+        }
+        let observed = observedEnd(of: packet, in: frame)
+        // The edge's pod is the source of what enters, and the destination of what leaves.
+        return observed == (isEgress ? destination : source)
+            ? .report(.observedEnd) : .refuse(.observedEnd)
+    }
+
+    /// Step 6: the end with the lower port, or else with the lower address. An ICMP error follows
+    /// the flow that it quotes, if that is one between the same two ends.
+    private func observedEnd(of packet: IPPacket, in frame: RawSpan) -> IPAddress {
+        if let quoted = packet.quoted(in: frame),
+            quoted.source == packet.destination, quoted.destination == packet.source
+        {
+            return Self.lowerEnd(of: quoted)
+        }
+        return Self.lowerEnd(of: packet)
+    }
+
+    private static func lowerEnd(of packet: IPPacket) -> IPAddress {
+        if let ports = packet.ports, ports.source != ports.destination {
+            return ports.source < ports.destination ? packet.source : packet.destination
+        }
+        return min(packet.source, packet.destination)
+    }
+}

@@ -1,0 +1,318 @@
+import BPF
+import Frames
+import Observation
+import Testing
+
+/// One frame seen at one edge, and what the rule makes of it.
+struct Case: CustomTestStringConvertible, Sendable {
+    let name: String
+    let frame: [UInt8]
+    let isEgress: Bool
+    let isAtB: Bool
+    let decision: Decision
+    let verdict: EdgeProgram.Verdict
+
+    var testDescription: String { name }
+
+    init(
+        _ name: String, _ frame: [UInt8], egress: Bool = false, atB: Bool = false,
+        _ decision: Decision, _ verdict: EdgeProgram.Verdict
+    ) {
+        (self.name, self.frame, self.decision, self.verdict) = (name, frame, decision, verdict)
+        (isEgress, isAtB) = (egress, atB)
+    }
+
+    var point: ObservationPoint { isAtB ? Site.atB : Site.atA }
+}
+
+@Suite("The rule")
+struct RuleTests {
+    private static func ingress(
+        _ from: IPAddress, _ to: IPAddress, _ payload: [UInt8], protocol number: UInt8 = 6,
+        fragment: UInt16 = 0, options: Int = 0, length: Int? = nil
+    ) -> [UInt8] {
+        Frame.ethernet(
+            to: Site.bridgeMAC, from: Site.aMAC, type: Frame.type(of: from),
+            Frame.ip(
+                from: from, to: to, protocol: number, fragment: fragment, options: options,
+                length: length, payload))
+    }
+
+    private static func egress(
+        _ from: IPAddress, _ to: IPAddress, _ payload: [UInt8], protocol number: UInt8 = 6,
+        mac: MACAddress = Site.aMAC
+    ) -> [UInt8] {
+        Frame.ethernet(
+            to: mac, from: Site.bridgeMAC, type: Frame.type(of: from),
+            Frame.ip(from: from, to: to, protocol: number, payload))
+    }
+
+    private static let low = Frame.ports(80, 40000), high = Frame.ports(40000, 80)
+    private static let equal = Frame.ports(5000, 5000)
+
+    static let unicast: [Case] = [
+        Case("server's reply enters", ingress(Site.a4, Site.c4, low), .report(.observedEnd), .keep),
+        Case("client's call enters", ingress(Site.a4, Site.c4, high), .refuse(.observedEnd), .drop),
+        Case(
+            "call reaches the server", egress(Site.c4, Site.a4, high), egress: true,
+            .report(.observedEnd), .keep),
+        Case(
+            "reply reaches the client", egress(Site.c4, Site.a4, low), egress: true,
+            .refuse(.observedEnd), .drop),
+        Case(
+            "equal ports, lower address enters", ingress(Site.a4, Site.c4, equal),
+            .report(.observedEnd), .keep),
+        Case(
+            "equal ports, higher address enters", ingress(Site.c4, Site.a4, equal),
+            .refuse(.observedEnd), .drop),
+        Case("IPv6, server's reply", ingress(Site.a6, Site.c6, low), .report(.observedEnd), .keep),
+        Case("IPv6, client's call", ingress(Site.a6, Site.c6, high), .refuse(.observedEnd), .drop),
+        Case("IPv6, equal ports", ingress(Site.a6, Site.c6, equal), .report(.observedEnd), .keep),
+        Case(
+            "IPv6, equal ports, back", egress(Site.c6, Site.a6, equal), egress: true,
+            .report(.observedEnd), .keep),
+        Case("UDP", ingress(Site.a4, Site.c4, low, protocol: 17), .report(.observedEnd), .keep),
+        Case("SCTP", ingress(Site.a4, Site.c4, high, protocol: 132), .refuse(.observedEnd), .drop),
+        Case(
+            "ping enters", ingress(Site.a4, Site.c4, [8, 0, 0, 0, 0, 1, 0, 1], protocol: 1),
+            .report(.observedEnd), .keep),
+        Case(
+            "ping, from the higher address",
+            ingress(Site.b4, Site.a4, [8, 0, 0, 0, 0, 1, 0, 1], protocol: 1), .refuse(.observedEnd),
+            .drop),
+        Case(
+            "ICMPv6 ping", ingress(Site.a6, Site.c6, [128, 0, 0, 0, 0, 1, 0, 1], protocol: 58),
+            .report(.observedEnd), .keep),
+        Case(
+            "GRE has no ports", ingress(Site.a4, Site.c4, high, protocol: 47),
+            .report(.observedEnd), .keep),
+        Case("to itself, entering", ingress(Site.a4, Site.a4, high), .report(.itself), .keep),
+        Case(
+            "to itself, leaving", egress(Site.a4, Site.a4, high), egress: true, .refuse(.itself),
+            .drop),
+        Case(
+            "to the gateway", ingress(Site.a4, Site.gateway4, high), .report(.oneEndIsNoPod), .keep),
+        Case(
+            "to another node's gateway", ingress(Site.a4, Site.peerGateway4, high),
+            .report(.oneEndIsNoPod), .keep),
+        Case("to the node", ingress(Site.a6, Site.node6, high), .report(.oneEndIsNoPod), .keep),
+        Case(
+            "to an uncovered address", ingress(Site.a4, Site.uncovered4, high),
+            .report(.oneEndIsNoPod), .keep),
+        Case(
+            "to the outside", ingress(Site.a6, Site.outside6, high), .report(.oneEndIsNoPod), .keep),
+        Case(
+            "probe from the node", egress(Site.node4, Site.a4, high), egress: true,
+            .report(.oneEndIsNoPod), .keep),
+        Case(
+            "flooded", egress(Site.c4, Site.b4, high, mac: Site.bMAC), egress: true,
+            .refuse(.flooded), .drop),
+        Case(
+            "pod's second address", ingress(Site.extra4, Site.c4, high), .refuse(.observedEnd),
+            .drop),
+        Case(
+            "pod's second IPv6 address", ingress(Site.extra6, Site.c6, low), .report(.observedEnd),
+            .keep),
+        Case(
+            "link-local between pods", ingress(Site.aLinkLocal, Site.bLinkLocal, high),
+            .refuse(.observedEnd), .settle),
+        Case(
+            "link-local to the node", ingress(Site.aLinkLocal, address("fe80::ffff"), high),
+            .report(.oneEndIsNoPod), .settle),
+        Case(
+            "pod calls sensor", ingress(Site.a4, Site.sensor4, high), .report(.oneEndIsNoPod), .keep
+        ),
+        Case(
+            "pod calls sensor pod", ingress(Site.a4, Site.sensorPod4, low), .report(.observedEnd),
+            .keep),
+        Case(
+            "feed to sensor pod", egress(Site.node4, Site.sensorPod4, high), egress: true,
+            .refuse(.ownFeed), .drop),
+        Case(
+            "sensor pod to its feeder", ingress(Site.sensorPod6, Site.node6, low),
+            .refuse(.ownFeed), .drop),
+        Case(
+            "feed through a pod's edge", egress(Site.node6, Site.sensor6, high), egress: true,
+            .refuse(.ownFeed), .drop),
+        Case(
+            "call to a service", ingress(Site.a4, Site.service4, high), .refuse(.serviceForm),
+            .settle),
+        Case(
+            "reply of a service", egress(Site.service6, Site.a6, low), egress: true,
+            .refuse(.serviceForm), .settle),
+    ]
+
+    private static let unreachable4: [UInt8] =
+        [3, 3, 0, 0, 0, 0, 0, 0]
+        + Frame.ip(from: Site.c4, to: Site.a4, protocol: 17, Frame.ports(40000, 53, more: 4))
+    private static let unreachable6: [UInt8] =
+        [1, 4, 0, 0, 0, 0, 0, 0]
+        + Frame.ip(from: Site.c6, to: Site.a6, protocol: 17, Frame.ports(53, 40000, more: 4))
+
+    static let needingMore: [Case] = [
+        Case(
+            "port unreachable, from the server",
+            ingress(Site.a4, Site.c4, unreachable4, protocol: 1), .report(.observedEnd), .settle),
+        Case(
+            "port unreachable, from the client",
+            ingress(Site.a6, Site.c6, unreachable6, protocol: 58), .refuse(.observedEnd), .settle),
+        Case(
+            "fragment", ingress(Site.a4, Site.c4, high, fragment: 0x2000), .report(.observedEnd),
+            .settle),
+        Case(
+            "later fragment", ingress(Site.c4, Site.a4, low, fragment: 0x0010),
+            .refuse(.observedEnd), .settle),
+        Case(
+            "fragment to the outside", ingress(Site.a4, Site.outside4, high, fragment: 0x2000),
+            .report(.oneEndIsNoPod), .keep),
+        Case(
+            "IPv4 options", ingress(Site.a4, Site.c4, high, options: 1), .refuse(.observedEnd),
+            .settle),
+        Case(
+            "hop-by-hop options",
+            ingress(Site.a6, Site.c6, [6, 0, 1, 4, 0, 0, 0, 0] + high, protocol: 0),
+            .refuse(.observedEnd), .settle),
+        Case(
+            "three extension headers",
+            ingress(
+                Site.a6, Site.c6,
+                [43, 0, 1, 4, 0, 0, 0, 0, 60, 0, 0, 0, 0, 0, 0, 0, 17, 0, 1, 4, 0, 0, 0, 0] + low,
+                protocol: 0), .report(.observedEnd), .settle),
+        Case(
+            "broadcast enters",
+            Frame.ethernet(
+                to: .broadcast, from: Site.aMAC, type: 0x0806,
+                Frame.arp(operation: 1, from: Site.aMAC, Site.a4, asking: Site.b4)),
+            .report(.groupIngress), .settle),
+        Case(
+            "broadcast of a pod leaves",
+            Frame.ethernet(
+                to: .broadcast, from: Site.bMAC, type: 0x0806,
+                Frame.arp(operation: 1, from: Site.bMAC, Site.b4, asking: Site.a4)), egress: true,
+            .refuse(.groupFromPod), .settle),
+        Case(
+            "the node asks for this pod",
+            Frame.ethernet(
+                to: .broadcast, from: Site.bridgeMAC, type: 0x0806,
+                Frame.arp(operation: 1, from: Site.bridgeMAC, Site.gateway4, asking: Site.a4)),
+            egress: true, .report(.groupFromElsewhere), .settle),
+        Case(
+            "the node asks for the other pod",
+            Frame.ethernet(
+                to: .broadcast, from: Site.bridgeMAC, type: 0x0806,
+                Frame.arp(operation: 1, from: Site.bridgeMAC, Site.gateway4, asking: Site.b4)),
+            egress: true, .refuse(.groupFromElsewhere), .settle),
+        Case(
+            "the other pod is asked for",
+            Frame.ethernet(
+                to: .broadcast, from: Site.bridgeMAC, type: 0x0806,
+                Frame.arp(operation: 1, from: Site.bridgeMAC, Site.gateway4, asking: Site.b4)),
+            egress: true, atB: true, .report(.groupFromElsewhere), .settle),
+        Case(
+            "the node asks for nobody here",
+            Frame.ethernet(
+                to: .broadcast, from: Site.bridgeMAC, type: 0x0806,
+                Frame.arp(operation: 1, from: Site.bridgeMAC, Site.gateway4, asking: Site.c4)),
+            egress: true, .report(.groupFromElsewhere), .settle),
+        Case(
+            "neighbour solicitation from the node",
+            Frame.ethernet(
+                to: mac("33:33:ff:00:00:03"), from: Site.bridgeMAC, type: 0x86dd,
+                Frame.ip(
+                    from: Site.gateway6, to: address("ff02::1:ff00:3"), protocol: 58,
+                    Frame.solicitation(asking: Site.b6))), egress: true, atB: true,
+            .report(.groupFromElsewhere), .settle),
+        Case(
+            "the same at the other edge",
+            Frame.ethernet(
+                to: mac("33:33:ff:00:00:03"), from: Site.bridgeMAC, type: 0x86dd,
+                Frame.ip(
+                    from: Site.gateway6, to: address("ff02::1:ff00:3"), protocol: 58,
+                    Frame.solicitation(asking: Site.b6))), egress: true,
+            .refuse(.groupFromElsewhere), .settle),
+        Case(
+            "ARP reply enters",
+            Frame.ethernet(
+                to: Site.bMAC, from: Site.aMAC, type: 0x0806,
+                Frame.arp(operation: 2, from: Site.aMAC, Site.a4, asking: Site.b4)),
+            .report(.withoutIP), .settle),
+        Case(
+            "ARP reply of a pod leaves",
+            Frame.ethernet(
+                to: Site.aMAC, from: Site.bMAC, type: 0x0806,
+                Frame.arp(operation: 2, from: Site.bMAC, Site.b4, asking: Site.a4)), egress: true,
+            .refuse(.withoutIP), .settle),
+        Case(
+            "ARP reply of the node leaves",
+            Frame.ethernet(
+                to: Site.aMAC, from: Site.bridgeMAC, type: 0x0806,
+                Frame.arp(operation: 2, from: Site.bridgeMAC, Site.gateway4, asking: Site.a4)),
+            egress: true, .report(.withoutIP), .settle),
+    ]
+
+    static let malformed: [Case] = [
+        Case("nothing", [], .report(.withoutIP), .settle),
+        Case("half an Ethernet header", [2, 0, 0, 0, 0, 1, 2], .report(.withoutIP), .settle),
+        Case(
+            "an IPv4 header cut short", [UInt8](ingress(Site.a4, Site.c4, high).prefix(33)),
+            .report(.withoutIP), .settle),
+        Case(
+            "nothing behind the IPv4 header", [UInt8](ingress(Site.a4, Site.c4, high).prefix(34)),
+            .report(.observedEnd), .settle),
+        Case(
+            "half the ports", [UInt8](ingress(Site.c4, Site.a4, low).prefix(37)),
+            .refuse(.observedEnd), .settle),
+        Case(
+            "an IPv6 header cut short", [UInt8](ingress(Site.a6, Site.c6, high).prefix(53)),
+            .report(.withoutIP), .settle),
+        Case(
+            "nothing behind the IPv6 header", [UInt8](ingress(Site.a6, Site.c6, high).prefix(54)),
+            .report(.observedEnd), .settle),
+        Case(
+            "an IPv4 total length of 0", ingress(Site.a4, Site.c4, high, length: 0),
+            .refuse(.observedEnd), .drop),
+        Case(
+            "an IPv4 total length before the ports", ingress(Site.a4, Site.c4, high, length: 22),
+            .report(.observedEnd), .settle),
+        Case(
+            "claims more than it has", ingress(Site.a4, Site.c4, high, length: 1500),
+            .refuse(.observedEnd), .drop),
+        Case(
+            "an IPv4 header of 16 bytes", ingress(Site.a4, Site.c4, high, options: -1),
+            .report(.observedEnd), .settle),
+        Case(
+            "IPv4 by type, IPv6 by version",
+            {
+                var frame = ingress(Site.a4, Site.c4, high); frame[14] = 0x65; return frame
+            }(), .report(.withoutIP), .settle),
+        Case(
+            "an endless extension header chain",
+            ingress(Site.a6, Site.c6, [UInt8](repeating: 0, count: 800), protocol: 0),
+            .report(.observedEnd), .settle),
+        Case(
+            "an extension header behind the end",
+            ingress(Site.a6, Site.c6, [6, 200, 0, 0, 0, 0, 0, 0], protocol: 60),
+            .report(.observedEnd), .settle),
+        Case(
+            "an IPv6 payload length of 0", ingress(Site.a6, Site.c6, high, length: 0),
+            .refuse(.observedEnd), .drop),
+    ]
+
+    @Test("decides by address, port and direction", arguments: unicast + needingMore + malformed)
+    func decides(about test: Case) {
+        let decision = Site.rule.decision(
+            on: test.frame.wire, isEgress: test.isEgress, at: test.point)
+        #expect(decision == test.decision)
+    }
+
+    @Test("is the same in the kernel's form", arguments: unicast + needingMore + malformed)
+    func program(for test: Case) {
+        let program = EdgeProgram(Site.rule, at: test.point, snaplen: 262_144)
+        let verdict = program.verdict(on: test.frame, isEgress: test.isEgress)
+        #expect(verdict == test.verdict)
+        if verdict == .settle {
+            let isAsked = Site.rule.mayNeedSettling(test.frame.wire)
+            #expect(isAsked)
+        }
+    }
+}
