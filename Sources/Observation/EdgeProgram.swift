@@ -130,23 +130,28 @@ extension Writer {
     fileprivate mutating func ends(_ layout: Layout, bothPods: Height) -> Height {
         let sensors = rule.surroundings.sensors.sorted().of(layout.family)
         let other = rule.leavesPodAddresses ? settle : keep
-        let sourceOnly = code.isOne(
-            of: sensors, at: layout.source, then: drop, else: other, "sensor")
-        let destinationOnly = code.isOne(
-            of: sensors, at: layout.destination, then: drop, else: other, "sensor")
+        // Where pods and nodes are not told apart, neither is the feed from other traffic.
+        let feed = rule.kernelLeavesAddresses ? settle : drop
+        let source = code.isOne(
+            of: sensors, at: layout.source, then: feed, else: other, "sensor")
+        let destination = code.isOne(
+            of: sensors, at: layout.destination, then: feed, else: other, "sensor")
         let neither = code.isOne(
-            of: sensors, at: layout.destination, then: drop, else: sourceOnly, "sensor")
+            of: sensors, at: layout.destination, then: feed, else: source, "sensor")
+        let sourceOnly = rule.kernelLeavesAddresses ? neither : source
+        let destinationOnly = rule.kernelLeavesAddresses ? neither : destination
 
         // Scratch word 0 says whether the source is a pod.
         code.jump(.jumpIfEqual, 1, then: bothPods, else: destinationOnly, "source a pod, too?")
         let isPod = code.prepend(Instruction(.loadScratch, 0))
         code.jump(.jumpIfEqual, 1, then: sourceOnly, else: neither, "only the source a pod?")
         let isNoPod = code.prepend(Instruction(.loadScratch, 0))
-        let destination = pod(layout.family, at: layout.destination, then: isPod, else: isNoPod)
+        let destinationPod = pod(
+            layout.family, at: layout.destination, then: isPod, else: isNoPod)
 
-        code.goOn(to: destination)
+        code.goOn(to: destinationPod)
         let sourceIsPod = remember(1)
-        code.goOn(to: destination)
+        code.goOn(to: destinationPod)
         let sourceIsNoPod = remember(0)
         return pod(layout.family, at: layout.source, then: sourceIsPod, else: sourceIsNoPod)
     }
