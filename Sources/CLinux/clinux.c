@@ -7,6 +7,9 @@
 
 _Static_assert(sizeof(struct tpacket_block_desc) == 48, "Capture reads packets from this offset");
 _Static_assert(sizeof(struct tpacket3_hdr) == 48, "Capture loads this header whole");
+_Static_assert(TPACKET_ALIGN(sizeof(struct tpacket3_hdr)) == 48
+                   && __builtin_offsetof(struct sockaddr_ll, sll_pkttype) == 10,
+               "Capture reads the packet type from 48 + 10");
 _Static_assert(sizeof(struct sock_filter) == 8, "BPF.Instruction has this layout");
 
 int clinux_setns(int fd, int nstype)

@@ -1,0 +1,39 @@
+import CLinux
+
+/// One captured packet, still in the kernel's memory.
+package struct Packet: ~Escapable {
+    /// From the first byte of the link-layer header, as much as the program kept.
+    package let bytes: RawSpan
+    /// How long the packet was on the wire.
+    package let wireByteCount: Int
+    /// As the node's clock had it when the packet passed.
+    package let nanosecondsSince1970: UInt64
+    /// Towards the pod. Everything else, whatever the kernel calls it, comes from the pod.
+    package let isEgress: Bool
+    /// The tag that the kernel took out of the frame, if it had one.
+    package let vlan: VLAN?
+
+    package struct VLAN: Equatable, Sendable {
+        package let tag: UInt16
+        package let etherType: UInt16
+    }
+
+    @_lifetime(copy bytes)
+    init(_ header: tpacket3_hdr, packetType: UInt8, _ bytes: RawSpan) {
+        self.bytes = bytes
+        wireByteCount = Int(header.tp_len)
+        nanosecondsSince1970 = UInt64(header.tp_sec) * 1_000_000_000 + UInt64(header.tp_nsec)
+        isEgress = CInt(packetType) == PACKET_OUTGOING
+        vlan = VLAN(header)
+    }
+}
+
+extension Packet.VLAN {
+    fileprivate init?(_ header: tpacket3_hdr) {
+        guard header.tp_status & UInt32(TP_STATUS_VLAN_VALID) != 0 else { return nil }
+        tag = UInt16(truncatingIfNeeded: header.hv1.tp_vlan_tci)
+        // Kernels before 3.14 leave the type out; 802.1Q was all they knew.
+        let known = header.tp_status & UInt32(TP_STATUS_VLAN_TPID_VALID) != 0
+        etherType = known ? header.hv1.tp_vlan_tpid : UInt16(ETH_P_8021Q)
+    }
+}

@@ -1,0 +1,125 @@
+package import BPF
+package import Kernel
+
+import CLinux
+import Glibc
+
+/// A TPACKET_V3 receive ring: memory the kernel fills with packets and this process reads in place.
+///
+/// The ring is a circle of blocks. A block's status word names its owner, the kernel or us, and the
+/// kernel hands a block over when it is full or old enough. `next` lends that block out, and the
+/// block goes back to the kernel when the caller lets it go. The compiler holds both sides to it:
+/// while a block is out the ring lends no other, and no packet outlives its block.
+///
+///     while let block = ring.next() { forward(block) }
+///
+/// A ring belongs to one thread. Opening it needs `CAP_NET_RAW`, and takes some 15 ms, nearly all of
+/// it waiting for the kernel: open many of them concurrently.
+package struct Ring: ~Copyable {
+    private let socket: Descriptor
+    private let memory: Mapping
+    private let shape: Shape
+    private var blockIndex = 0
+
+    package init(
+        on interface: UInt32, _ program: Program, shape: Shape
+    ) throws(SystemError) {
+        // Protocol 0 receives nothing. Packets start to arrive with `bind`, when the program and
+        // the ring are in place, so not one gets in undecided (packet(7)).
+        let socket = try Descriptor("socket AF_PACKET") {
+            Glibc.socket(AF_PACKET, CInt(SOCK_RAW.rawValue | SOCK_CLOEXEC.rawValue), 0)
+        }
+        try socket.attach(program)
+        try socket.set(
+            PACKET_VERSION, of: SOL_PACKET, to: TPACKET_V3.rawValue, "PACKET_VERSION")
+        try socket.set(PACKET_RX_RING, of: SOL_PACKET, to: shape.request, "PACKET_RX_RING")
+        let memory = try Mapping(of: socket, byteCount: shape.byteCount)
+        try socket.bind(to: interface)
+
+        self.socket = socket
+        self.memory = memory
+        self.shape = shape
+    }
+
+    /// For an epoll set: readable when the kernel has handed over a block.
+    package var number: CInt { socket.number }
+
+    package var blockByteCount: Int { Int(shape.blockByteCount) }
+
+    /// The next block with packets in it, or nil if the kernel has not handed one over. Never waits.
+    @_lifetime(&self)
+    package mutating func next() -> Block? {
+        // Safety: `blockIndex` stays below `blockCount`, so the block lies inside the mapping.
+        let block = unsafe (memory.base + blockIndex * Int(shape.blockByteCount))
+            .assumingMemoryBound(to: tpacket_block_desc.self)
+        guard unsafe clinux_block_status(block) & UInt32(TP_STATUS_USER) != 0 else { return nil }
+        blockIndex = (blockIndex + 1) % Int(shape.blockCount)
+        // Safety: the block is ours until it is released, and `self` is borrowed for that long.
+        return unsafe _overrideLifetime(Block(block), mutating: &self)
+    }
+
+    /// Puts another program in the place of the one that decides what gets in. No packet passes
+    /// undecided, and none is lost.
+    package func attach(_ program: Program) throws(SystemError) {
+        try socket.attach(program)
+    }
+
+    /// The error that the socket reports once when its interface goes down or away (`ENETDOWN`).
+    /// Until it is taken, every wait for the ring ends at once.
+    package func takePendingError() throws(SystemError) -> CInt {
+        try socket.takePendingError()
+    }
+
+    /// What the kernel has counted since the last time this was asked; asking resets its counters.
+    package func takeStatistics() throws(SystemError) -> Statistics {
+        let counts = try socket.get(
+            PACKET_STATISTICS, of: SOL_PACKET, into: tpacket_stats_v3(), "PACKET_STATISTICS")
+        return Statistics(
+            received: counts.tp_packets, dropped: counts.tp_drops, freezes: counts.tp_freeze_q_cnt)
+    }
+}
+
+extension Ring {
+    package struct Statistics: Equatable, Sendable {
+        /// Packets that passed the program, dropped ones among them.
+        package let received: UInt32
+        /// Packets lost because every block was ours.
+        package let dropped: UInt32
+        /// How often the kernel found every block ours and stopped filling.
+        package let freezes: UInt32
+    }
+
+    /// How much memory a ring has, and how long a packet may wait in a block that does not fill.
+    package struct Shape: Equatable, Sendable {
+        package let blockByteCount: UInt32
+        package let blockCount: UInt32
+        package let retirementMilliseconds: UInt32
+
+        /// A frame that is larger than its block is cut, and segmentation offload makes frames of
+        /// 64 KiB, so a smaller block loses the end of ordinary traffic.
+        package static let blockByteCountMin: UInt32 = 128 << 10
+        /// One block is filled while another is read.
+        package static let blockCountMin: UInt32 = 2
+
+        /// As many blocks as a budget holds, at least two.
+        package init(byteCountMax: Int, retirementMilliseconds: UInt32 = 10) {
+            blockByteCount = Self.blockByteCountMin
+            let count = UInt32(clamping: byteCountMax / Int(Self.blockByteCountMin))
+            blockCount = max(count, Self.blockCountMin)
+            self.retirementMilliseconds = retirementMilliseconds
+        }
+
+        package var byteCount: Int { Int(blockByteCount) * Int(blockCount) }
+
+        fileprivate var request: tpacket_req3 {
+            // V3 packs packets of any size into a block; the frame size only has to divide it.
+            let frameByteCount: UInt32 = 2048
+            return tpacket_req3(
+                tp_block_size: blockByteCount, tp_block_nr: blockCount,
+                tp_frame_size: frameByteCount,
+                tp_frame_nr: blockByteCount / frameByteCount * blockCount,
+                tp_retire_blk_tov: retirementMilliseconds,
+                tp_sizeof_priv: 0, tp_feature_req_word: 0)
+        }
+    }
+}

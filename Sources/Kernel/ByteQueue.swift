@@ -1,0 +1,85 @@
+import Glibc
+
+/// A bounded queue of bytes on their way to a socket.
+///
+/// Bytes are appended at one end and sent from the other; when all are sent both ends go back to the
+/// start. So a queue whose socket keeps up stays within the same few pages, which the processor has
+/// at hand, and only a slow socket makes it touch the memory that its bound allows.
+@safe
+package struct ByteQueue: ~Copyable {
+    private let base: UnsafeMutableRawPointer
+    private let byteCountMax: Int
+    private var start = 0
+    private var end = 0
+
+    /// Sets address space aside; memory is taken page by page as it is used.
+    package init(byteCountMax: Int) throws(SystemError) {
+        let address = unsafe mmap(
+            nil, byteCountMax, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
+            -1, 0)
+        guard let address = unsafe address, unsafe address != MAP_FAILED else {
+            throw SystemError("mmap of a queue of \(byteCountMax) bytes")
+        }
+        unsafe base = address
+        self.byteCountMax = byteCountMax
+    }
+
+    deinit {
+        unsafe _ = munmap(base, byteCountMax)
+    }
+
+    /// How many bytes wait to be sent.
+    package var byteCount: Int { end - start }
+
+    /// Whether so many bytes can be appended. Makes room at the end by moving what is left to the
+    /// start, which happens once for each time around and never while the socket keeps up.
+    package mutating func hasRoom(for byteCount: Int) -> Bool {
+        if end + byteCount <= byteCountMax { return true }
+        guard self.byteCount + byteCount <= byteCountMax, start >= byteCountMax / 2 else {
+            return false
+        }
+        // Safety: what is left is at most half of the memory, and lies in the other half.
+        unsafe _ = memcpy(base, base + start, self.byteCount)
+        (start, end) = (0, self.byteCount)
+        return true
+    }
+
+    /// Appends bytes; the caller has asked for room.
+    package mutating func append(_ bytes: RawSpan) {
+        precondition(end + bytes.byteCount <= byteCountMax)
+        // Safety: the line above keeps the copy inside the memory.
+        unsafe bytes.withUnsafeBytes { source in
+            guard let address = source.baseAddress else { return }
+            unsafe _ = memcpy(base + end, address, source.count)
+        }
+        end += bytes.byteCount
+    }
+
+    /// Appends so many bytes for the caller to write; the caller has asked for room.
+    @_lifetime(&self)
+    package mutating func extend(by byteCount: Int) -> MutableRawSpan {
+        precondition(end + byteCount <= byteCountMax)
+        // Safety: the line above keeps the span inside the memory, which `self` keeps mapped. An
+        // anonymous mapping is all zero bytes at first, so it is initialized.
+        let span = unsafe MutableRawSpan(_unsafeStart: base + end, byteCount: byteCount)
+        end += byteCount
+        return unsafe _overrideLifetime(span, mutating: &self)
+    }
+
+    /// Sends what the socket takes without waiting. Answers whether nothing is left.
+    package mutating func send(to socket: CInt) throws(SystemError) -> Bool {
+        while start < end {
+            // Safety: start and end stay inside the memory.
+            let count = unsafe Glibc.send(
+                socket, base + start, end - start, CInt(MSG_DONTWAIT | MSG_NOSIGNAL))
+            guard count >= 0 else {
+                if errno == EAGAIN { return false }
+                if errno == EINTR { continue }
+                throw SystemError("send")
+            }
+            start += count
+        }
+        (start, end) = (0, 0)
+        return true
+    }
+}

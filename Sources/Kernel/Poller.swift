@@ -1,0 +1,60 @@
+import CLinux
+import Glibc
+
+/// Waits for many descriptors at once (epoll(7)); each is known by a number of the caller's.
+@safe
+package struct Poller: ~Copyable {
+    private let descriptor: Descriptor
+    private var events: [epoll_event]
+
+    /// How many descriptors one wait reports at most; the rest come with the next one.
+    private static let eventCountMax = 64
+
+    package init() throws(SystemError) {
+        descriptor = try Descriptor("epoll_create1") { epoll_create1(CInt(EPOLL_CLOEXEC)) }
+        unsafe events = Array(repeating: epoll_event(), count: Self.eventCountMax)
+    }
+
+    /// Waits for a descriptor to become readable, from now on and as long as it is open.
+    package func add(_ number: CInt, as key: UInt64) throws(SystemError) {
+        try control(EPOLL_CTL_ADD, number, EPOLLIN.rawValue, key)
+    }
+
+    /// Waits for a descriptor to become writable, too, or no longer.
+    package func wait(
+        for number: CInt, as key: UInt64, toBeWritable isWanted: Bool
+    ) throws(SystemError) {
+        let interest = EPOLLIN.rawValue | (isWanted ? EPOLLOUT.rawValue : 0)
+        try control(EPOLL_CTL_MOD, number, interest, key)
+    }
+
+    package func remove(_ number: CInt) throws(SystemError) {
+        try control(EPOLL_CTL_DEL, number, 0, 0)
+    }
+
+    private func control(
+        _ operation: CInt, _ number: CInt, _ interest: UInt32, _ key: UInt64
+    ) throws(SystemError) {
+        // Safety: the kernel copies the event during the call.
+        var event = unsafe epoll_event(events: interest, data: epoll_data_t(u64: key))
+        try call("epoll_ctl") { unsafe epoll_ctl(descriptor.number, operation, number, &event) }
+    }
+
+    /// Waits until something is ready, or the time runs out; negative milliseconds wait for ever.
+    /// Calls `body` with the key of each descriptor that is ready, and whether it has failed.
+    package mutating func wait(
+        milliseconds: CInt, _ body: (_ key: UInt64, _ hasFailed: Bool) -> Void
+    ) throws(SystemError) {
+        // Safety: the kernel writes at most `eventCountMax` events, which is what there is room for.
+        let count = try call("epoll_wait") {
+            unsafe epoll_wait(
+                descriptor.number, &events, CInt(Self.eventCountMax), milliseconds)
+        }
+        for index in 0..<Int(count) {
+            let event = unsafe events[index]
+            let failed = unsafe event.events & (EPOLLERR.rawValue | EPOLLHUP.rawValue) != 0
+            // Safety: the key was put into this member of the union by `control`.
+            unsafe body(event.data.u64, failed)
+        }
+    }
+}
