@@ -14,6 +14,10 @@ package struct Program: Equatable, Sendable {
     package static let keepAll = Self(
         unchecked: [Instruction(.keep, UInt32.max)], notes: ["everything"])
 
+    /// Keeps none.
+    package static let keepNothing = Self(
+        unchecked: [Instruction(.keep, 0)], notes: ["nothing"])
+
     /// Takes instructions from somebody else.
     package init(checking instructions: [Instruction]) throws(Failure) {
         try Self.check(instructions)

@@ -21,3 +21,18 @@ package func poll(
     try call("poll") { unsafe poll(&entries, nfds_t(entries.count), milliseconds) }
     return entries.map { Readiness(rawValue: $0.revents) }
 }
+
+/// Reads and throws away what a socket has received. Answers false if its peer has closed it or it
+/// has failed.
+package func discardReceived(from socket: CInt) throws(SystemError) -> Bool {
+    var bytes = [UInt8](repeating: 0, count: 4096)
+    while true {
+        // Safety: the call writes at most as many bytes as the array has.
+        let count = unsafe recv(socket, &bytes, bytes.count, CInt(MSG_DONTWAIT))
+        if count == 0 { return false }
+        if count < 0 {
+            if errno == EAGAIN { return true }
+            guard errno == EINTR else { return false }
+        }
+    }
+}

@@ -41,20 +41,25 @@ package struct Poller: ~Copyable {
     }
 
     /// Waits until something is ready, or the time runs out; negative milliseconds wait for ever.
-    /// Calls `body` with the key of each descriptor that is ready, and whether it has failed.
-    package mutating func wait(
-        milliseconds: CInt, _ body: (_ key: UInt64, _ hasFailed: Bool) -> Void
-    ) throws(SystemError) {
+    /// Answers how many descriptors are ready; `key(at:)` says which.
+    package mutating func wait(milliseconds: CInt) throws(SystemError) -> Int {
         // Safety: the kernel writes at most `eventCountMax` events, which is what there is room for.
         let count = try call("epoll_wait") {
             unsafe epoll_wait(
                 descriptor.number, &events, CInt(Self.eventCountMax), milliseconds)
         }
-        for index in 0..<Int(count) {
-            let event = unsafe events[index]
-            let failed = unsafe event.events & (EPOLLERR.rawValue | EPOLLHUP.rawValue) != 0
-            // Safety: the key was put into this member of the union by `control`.
-            unsafe body(event.data.u64, failed)
-        }
+        return Int(count)
+    }
+
+    /// The key of a descriptor that the last wait found ready.
+    package func key(at index: Int) -> UInt64 {
+        // Safety: the key was put into this member of the union by `control`.
+        unsafe events[index].data.u64
+    }
+
+    /// Whether that descriptor has failed, or its peer has gone.
+    package func hasFailed(at index: Int) -> Bool {
+        // Safety: plain integers, whatever they are.
+        unsafe events[index].events & (EPOLLERR.rawValue | EPOLLHUP.rawValue) != 0
     }
 }

@@ -1,0 +1,28 @@
+package import Synchronization
+
+/// What became of the frames of one capture. Every count starts with the capture and only grows.
+package final class CaptureCounters: Sendable {
+    /// Frames that an edge's program let through, those that its ring then dropped among them.
+    package let framesMatched = Atomic<UInt64>(0)
+    /// Frames lost because every block of their ring was waiting to be read.
+    package let framesDroppedByRing = Atomic<UInt64>(0)
+    /// Frames that the kernel left to user space, and there the rule gave to another edge.
+    package let framesRefused = Atomic<UInt64>(0)
+    /// Frames that user space settled, reported or not.
+    package let framesSettled = Atomic<UInt64>(0)
+    /// Frames that the sensor's filter refused in user space.
+    package let framesFilteredOut = Atomic<UInt64>(0)
+    /// Packets put into the send queue.
+    package let packetsQueued = Atomic<UInt64>(0)
+    /// Bytes put into the send queue, headers included.
+    package let bytesQueued = Atomic<UInt64>(0)
+    /// Bytes still in the queue when the connection ended.
+    package let bytesAbandoned = Atomic<UInt64>(0)
+
+    package init() {}
+
+    /// Adds to a count; nobody reads it as a signal, so no order is asked for.
+    static func add(_ count: Int, to counter: borrowing Atomic<UInt64>) {
+        if count > 0 { counter.add(UInt64(count), ordering: .relaxed) }
+    }
+}

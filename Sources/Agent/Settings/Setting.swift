@@ -1,0 +1,84 @@
+/// One thing that can be set: by an option, or else by a variable of the environment.
+///
+/// The first five variables are those of the DaemonSet that podwire replaces.
+package enum Setting: String, CaseIterable, Sendable {
+    case sensors = "EXTRAHOP_SENSOR_IP"
+    case sensorPort = "RPCAPD_TARGET_PORT"
+    case podNetworks = "PODNET"
+    case serviceNetworks = "SVCNET"
+    case device = "INTERFACE"
+    case uncovered = "PODWIRE_UNCOVERED"
+    case deduplication = "PODWIRE_DEDUP"
+    case snaplen = "PODWIRE_SNAPLEN"
+    case ringMemory = "PODWIRE_RING_MEMORY"
+    case queueMemory = "PODWIRE_QUEUE_MEMORY"
+    case logLevel = "PODWIRE_LOG_LEVEL"
+
+    package var variable: String { rawValue }
+
+    package var option: String {
+        switch self {
+        case .sensors: "--sensor"
+        case .sensorPort: "--sensor-port"
+        case .podNetworks: "--pod-network"
+        case .serviceNetworks: "--service-network"
+        case .device: "--device"
+        case .uncovered: "--uncovered"
+        case .deduplication: "--dedup"
+        case .snaplen: "--snaplen"
+        case .ringMemory: "--ring-memory"
+        case .queueMemory: "--queue-memory"
+        case .logLevel: "--log-level"
+        }
+    }
+
+    /// What counts when neither is given; nil where somebody has to say.
+    package var standard: String? {
+        switch self {
+        case .sensors, .podNetworks: nil
+        case .sensorPort: "2003"
+        case .serviceNetworks, .uncovered: ""
+        case .device: "any-eth"
+        case .deduplication: "on"
+        case .snaplen: "262144"
+        case .ringMemory: "256MiB"
+        case .queueMemory: "64MiB"
+        case .logLevel: "info"
+        }
+    }
+
+    /// What a value has to look like, as the end of a sentence.
+    var form: String {
+        switch self {
+        case .sensors: "HOST, HOST:PORT or [IPV6]:PORT, comma-separated"
+        case .sensorPort: "a port from 1 to 65535"
+        case .podNetworks, .serviceNetworks:
+            "networks such as 10.244.0.0/16 or fd00:10:244::/56, comma-separated"
+        case .uncovered: "addresses and networks, comma-separated"
+        case .device: "a name of 1 to 255 bytes"
+        case .deduplication: "on or off"
+        case .snaplen: "a number of bytes from 64 to 262144"
+        case .ringMemory: "an amount such as 256MiB, at least 1MiB"
+        case .queueMemory: "an amount such as 64MiB, at least 1MiB"
+        case .logLevel: "trace, debug, info, notice, warning, error or critical"
+        }
+    }
+}
+
+/// A setting that cannot be understood, in one line: its name, its value, and what would be right.
+package struct SettingFailure: Error, Equatable, CustomStringConvertible {
+    package let setting: Setting
+    /// The part of the value that is wrong; nil if there is none and there has to be one.
+    package let value: String?
+    /// Whether the value came by the option and not by the variable.
+    let isOption: Bool
+
+    package var description: String {
+        guard let value else {
+            return "\(setting.variable) is not set: give it, or \(setting.option), "
+                + setting.form
+        }
+        let origin = isOption ? "\(setting.option) \(value)" : "\(setting.variable)=\(value)"
+        return "\(origin) cannot be understood: it takes \(setting.form)"
+    }
+}
