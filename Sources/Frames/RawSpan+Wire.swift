@@ -49,3 +49,10 @@ extension RawSpan {
         unsafe withUnsafeBytes { unsafe [UInt8]($0) }
     }
 }
+
+extension Array where Element == UInt8 {
+    /// Appends a copy of bytes that are only lent.
+    package mutating func append(contentsOf bytes: RawSpan) {
+        unsafe bytes.withUnsafeBytes { unsafe append(contentsOf: $0) }
+    }
+}

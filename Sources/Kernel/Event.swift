@@ -15,8 +15,13 @@ package struct Event: ~Copyable, Sendable {
     package var number: CInt { descriptor.number }
 
     package func raise() {
+        Self.raise(descriptor.number)
+    }
+
+    /// Raises an event by its number: for one whose owner outlives whoever raises it.
+    package static func raise(_ number: CInt) {
         // It can fail only when the counter is about to overflow, and then it is raised already.
-        _ = eventfd_write(descriptor.number, 1)
+        _ = eventfd_write(number, 1)
     }
 
     package func lower() {

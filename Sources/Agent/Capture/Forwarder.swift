@@ -2,6 +2,7 @@ import BPF
 import Capture
 import Kernel
 import Observation
+import RPCAP
 
 /// The data path of one capture: from the rings of its edges to the sensor's data connection.
 ///

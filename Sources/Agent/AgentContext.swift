@@ -1,0 +1,32 @@
+import Frames
+import Kernel
+import Observation
+import RPCAP
+
+/// What the sessions of an agent share.
+final class AgentContext: Sendable {
+    let settings: Settings
+    let devices: [Device]
+    let places: [Place]
+    let sensors = SensorTable()
+    /// Raised once, when the agent is to stop.
+    let stop: Event
+    private let surroundings: Surroundings
+
+    init(
+        _ settings: Settings, devices: [Device], places: [Place], surroundings: Surroundings
+    ) throws(SystemError) {
+        self.settings = settings
+        self.devices = devices
+        self.places = places
+        self.surroundings = surroundings
+        stop = try Event()
+    }
+
+    /// The rule as it is at this moment.
+    func rule() -> Rule {
+        var surroundings = surroundings
+        surroundings.sensors = sensors.all
+        return Rule(surroundings, deduplicates: settings.deduplicates)
+    }
+}

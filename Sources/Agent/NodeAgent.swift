@@ -1,0 +1,86 @@
+package import Kernel
+package import Logging
+
+import Frames
+import Netlink
+import Observation
+
+/// The agent of one node: it finds the pods' edges, and serves each sensor with a session of its own.
+package final class NodeAgent: Sendable {
+    private let context: AgentContext
+    private let logger: Logger
+
+    /// Why an agent cannot start, and what to do about it.
+    package struct MissingCapability: Error, CustomStringConvertible {
+        package let capability: Capability
+
+        package init(capability: Capability) { self.capability = capability }
+
+        package var description: String {
+            "needs \(capability.name): add it under securityContext.capabilities"
+        }
+    }
+
+    /// Looks at the node; takes some milliseconds and opens no connection.
+    package init(_ settings: Settings, logger: Logger) throws {
+        guard Capability.netRaw.isHeld else {
+            throw MissingCapability(capability: .netRaw)
+        }
+        let node = try Node.current()
+        self.logger = logger
+        context = try AgentContext(
+            settings, devices: node.devices(settings), places: node.places,
+            surroundings: node.surroundings(settings))
+        describe(node, settings)
+    }
+
+    private func describe(_ node: Node, _ settings: Settings) {
+        logger.info(
+            "agent started",
+            metadata: [
+                "edges": "\(node.edges.count)",
+                "device": "\(settings.device)",
+                "sensors": "\(settings.sensors.map(\.description).joined(separator: ","))",
+                "pod_networks": "\(settings.podNetworks.map(\.description).joined(separator: ","))",
+                "ring_memory": "\(settings.ringByteCountMax)",
+                "queue_memory": "\(settings.queueByteCountMax)",
+            ])
+        if let blindness = node.blindness {
+            let missing = MissingCapability(capability: .netAdmin)
+            logger.warning(
+                "pods' addresses are not known, flooded frames may be reported twice: \(missing)",
+                metadata: ["reason": "\(blindness)"])
+        }
+        if node.edges.isEmpty {
+            logger.warning("no pod has an edge on this node; `podwire edges` says why")
+        }
+        for own in node.uplinkAddresses
+        where settings.podNetworks.contains(where: { $0.contains(own.address) }) {
+            logger.warning(
+                """
+                the node's own address lies in a pod network: name what no agent covers there \
+                with \(Setting.uncovered.option)
+                """, metadata: ["address": "\(own.address)"])
+        }
+    }
+
+    /// Serves the sensors until `stop`, and then until the queues are flushed or a second is over.
+    package func run() throws(SystemError) {
+        var threads: [Handover<Thread>] = []
+        for sensor in context.settings.sensors {
+            let (context, logger) = (context, logger)
+            threads.append(
+                Handover(
+                    try Thread {
+                        var dialer = SensorDialer(context, sensor, logger: logger)
+                        dialer.run()
+                    }))
+        }
+        for thread in threads { thread.take()?.join() }
+    }
+
+    /// Has `run` return; can be called from any thread.
+    package func stop() {
+        context.stop.raise()
+    }
+}

@@ -1,0 +1,92 @@
+import Frames
+import Glibc
+import Kernel
+import Logging
+import RPCAP
+
+/// Dials one sensor for as long as the agent runs, and serves it while it is there.
+///
+/// Whatever a sensor does, there is a next try: an agent that had given up would look healthy and
+/// be useless. The log gets one line for each change of state, and none for a try that fails like
+/// the one before it.
+struct SensorDialer {
+    private let context: AgentContext
+    private let sensor: SensorName
+    private let logger: Logger
+    private var backoff = Backoff()
+    private var generator = SystemRandomNumberGenerator()
+    private var lastFailure: String?
+
+    private static let connectMillisecondsMax: CInt = 10_000
+    /// A session of this length was a good one: the next failure starts a new back-off.
+    private static let goodSessionNanoseconds: UInt64 = 10_000_000_000
+
+    init(_ context: AgentContext, _ sensor: SensorName, logger: Logger) {
+        self.context = context
+        self.sensor = sensor
+        var logger = logger
+        logger[metadataKey: "sensor"] = "\(sensor)"
+        self.logger = logger
+    }
+
+    /// Returns when the agent stops.
+    mutating func run() {
+        nameThread("podwire-sensor")
+        while !isStopping(milliseconds: 0) {
+            serve()
+            let wait = backoff.next(with: &generator)
+            logger.debug("next try", metadata: ["milliseconds": "\(wait)"])
+            guard !isStopping(milliseconds: CInt(wait)) else { return }
+        }
+    }
+
+    private func isStopping(milliseconds: CInt) -> Bool {
+        let ready = try? poll([(context.stop.number, .readable)], milliseconds: milliseconds)
+        return ready?[0].contains(.readable) ?? true
+    }
+
+    private mutating func serve() {
+        guard let connection = connectOrSayWhy() else { return }
+        lastFailure = nil
+        let begin = monotonicNanoseconds()
+        logger.info(
+            "sensor connected",
+            metadata: ["local": "\(connection.local)", "peer": "\(connection.peer)"])
+        var session = SensorSession(context, connection, logger: logger)
+        let reason = session.run()
+        logger.info("sensor session ended", metadata: ["reason": "\(reason)"])
+        if monotonicNanoseconds() - begin >= Self.goodSessionNanoseconds { backoff.reset() }
+    }
+
+    private mutating func connectOrSayWhy() -> Connection? {
+        do {
+            return try connect()
+        } catch {
+            let failure = "\(error)"
+            if failure != lastFailure, !isStopping(milliseconds: 0) {
+                logger.warning("sensor not reached", metadata: ["reason": "\(failure)"])
+            }
+            lastFailure = failure
+            return nil
+        }
+    }
+
+    /// Asks for the sensor's addresses anew and tries them in turn.
+    private func connect() throws -> Connection {
+        let addresses = try resolve(sensor.host, port: sensor.port)
+        context.sensors.add(addresses.map(\.address), of: sensor)
+        var failure: (any Error)?
+        for address in addresses {
+            do throws(SystemError) {
+                let connection = try Connection(
+                    to: address, milliseconds: Self.connectMillisecondsMax, cancel: context.stop)
+                try connection.watchPeer()
+                try connection.sendAtOnce()
+                return connection
+            } catch {
+                failure = SystemError("connect to \(address)", error.code)
+            }
+        }
+        throw failure ?? SystemError("connect", EHOSTUNREACH)
+    }
+}

@@ -1,0 +1,167 @@
+import BPF
+import Frames
+import Glibc
+import Kernel
+import RPCAP
+
+/// One agent that has dialled the collector: its control connection, and its data connection.
+///
+/// It belongs to the collector's thread. What an agent does wrong ends its link and no other.
+final class AgentLink {
+    let control: Connection
+    let connectedAt: UInt64
+    private(set) var session = ClientSession()
+    private(set) var listener: Listener?
+    private(set) var data: Connection?
+    private(set) var device = ""
+    private(set) var state = State.greeting
+    /// The number that the capture file knows this agent by, once it captures.
+    var interface: Int?
+    /// Counts of this session; `delivered` is what has come over the data connection.
+    private(set) var counts = InterfaceCounts()
+    private(set) var byteCount: UInt64 = 0
+    private(set) var endReason: String?
+    private var stream: PacketStream
+    private var output: [UInt8] = []
+    private var dataDeadline: UInt64?
+    private let snaplen: Int
+
+    enum State: String {
+        case greeting
+        case starting
+        case capturing
+        case ending
+    }
+
+    /// An agent that has been told where to send its packets has this long to connect.
+    private static let dataNanosecondsMax: UInt64 = 10_000_000_000
+
+    init(_ control: consuming Connection, snaplen: Int, now: UInt64) {
+        self.control = control
+        self.snaplen = snaplen
+        connectedAt = now
+        stream = PacketStream(snaplen: snaplen)
+    }
+
+    var peer: SocketAddress { control.peer }
+
+    var hasOutput: Bool { !output.isEmpty }
+
+    /// The number to poll for the listener while the agent's data connection is awaited, or -1.
+    var listenerNumber: CInt { listener?.number ?? -1 }
+    var dataNumber: CInt { data?.number ?? -1 }
+
+    func end(_ reason: String) {
+        if endReason == nil { endReason = reason }
+    }
+
+    /// Reads what the agent says, and answers it.
+    func readControl(into buffer: inout [UInt8]) throws(SystemError) {
+        switch try control.receive(into: &buffer) {
+        case nil: break
+        case 0: end(state == .ending ? "closed" : "the agent closed the connection")
+        case let count?:
+            session.receive(buffer[..<count])
+            try proceed()
+        }
+    }
+
+    /// Carries out what the session wants.
+    func proceed() throws(SystemError) {
+        while endReason == nil, let action = session.nextAction() {
+            switch action {
+            case .send(let bytes): output += bytes
+            case .prepare(let device): try prepare(device)
+            case .started: if state == .starting { state = .capturing }
+            case .statistics(let statistics): take(statistics)
+            // The data connection ends by itself, behind its last packet.
+            case .ended: if data == nil { end("ended") }
+            case .close(let reason): end(reason)
+            }
+        }
+        try writeControl()
+    }
+
+    func writeControl() throws(SystemError) {
+        guard !output.isEmpty else { return }
+        output.removeFirst(try control.send(output[...]))
+    }
+
+    /// Listens for the data connection where the control connection came to, and asks for it.
+    private func prepare(_ device: Device) throws(SystemError) {
+        self.device = device.name
+        let listener = try Listener(at: control.local.with(port: 0), backlog: 1)
+        let filter = [Instruction(.keep, UInt32(snaplen))]
+        session.start(
+            StartRequest(
+                snaplen: snaplen, flags: [.promiscuous, .serverOpens],
+                dataPort: listener.local.port, filter: filter))
+        self.listener = consume listener
+        state = .starting
+        dataDeadline = monotonicNanoseconds() + Self.dataNanosecondsMax
+    }
+
+    /// Takes the data connection, if it comes from the agent itself.
+    func acceptData() throws(SystemError) {
+        guard let connection = try listener?.accept() else { return }
+        guard connection.peer.address == peer.address else { return }
+        try connection.watchPeer()
+        data = consume connection
+        listener = nil
+        dataDeadline = nil
+    }
+
+    /// Reads packets and hands each to `body`. Answers false when nothing more has arrived.
+    func readData(
+        into buffer: inout [UInt8], _ body: (PacketRecord, RawSpan) -> Void
+    ) throws(SystemError) -> Bool {
+        guard let count = try data?.receive(into: &buffer) ?? nil else { return false }
+        guard count > 0 else {
+            data = nil
+            end(state == .ending ? "ended" : "the agent closed the data connection")
+            return false
+        }
+        stream.append(buffer[..<count])
+        do throws(ProtocolFailure) {
+            while try stream.next(body) { counts.delivered += 1 }
+        } catch {
+            end("data connection: \(error)")
+        }
+        byteCount += UInt64(count)
+        return true
+    }
+
+    func checkDeadline(_ now: UInt64) {
+        if let dataDeadline, now > dataDeadline { end("the agent opened no data connection") }
+    }
+
+    func askForStatistics() throws(SystemError) {
+        guard state == .capturing else { return }
+        session.askForStatistics()
+        try proceed()
+    }
+
+    /// Ends the capture. The link ends when the agent has sent its last packet.
+    func endCapture() throws(SystemError) {
+        guard state == .capturing else { return end("ended") }
+        state = .ending
+        session.askForStatistics()
+        session.end()
+        try proceed()
+    }
+
+    /// Says goodbye, as far as the socket takes it.
+    func close() {
+        session.close()
+        while let action = session.nextAction() {
+            if case .send(let bytes) = action { output += bytes }
+        }
+        try? writeControl()
+    }
+
+    private func take(_ statistics: CaptureStatistics) {
+        counts.received = UInt64(statistics.received)
+        counts.droppedByInterface = UInt64(statistics.droppedByInterface)
+        counts.droppedByKernel = UInt64(statistics.droppedByKernel)
+    }
+}

@@ -1,0 +1,103 @@
+import Logging
+
+import Glibc
+import Kernel
+
+/// What a person sees while a collector runs: on a terminal a table that is redrawn in place each
+/// second, elsewhere a log line for each change and a summary from time to time.
+package final class LiveView {
+    private let isTerminal: Bool
+    private var lineCount = 0
+    private var rates: [String: (packets: UInt64, bytes: UInt64)] = [:]
+    private var tickCount = 0
+
+    /// Where nothing changes on the screen, a summary this often is enough.
+    private static let tickCountPerSummary = 10
+
+    package init() {
+        isTerminal = isatty(STDERR_FILENO) == 1
+    }
+
+    /// Says that something has changed.
+    func note(_ text: String, _ values: [String: String], _ logger: Logger) {
+        erase()
+        logger.info("\(text)", metadata: values.mapValues { "\($0)" })
+    }
+
+    func show(_ links: [AgentLink], now: UInt64, _ logger: Logger) {
+        tickCount += 1
+        if isTerminal {
+            draw(links, now)
+        } else if tickCount % Self.tickCountPerSummary == 0 {
+            for link in links {
+                logger.info(
+                    "summary",
+                    metadata: [
+                        "agent": "\(link.peer)", "packets": "\(link.counts.delivered)",
+                        "bytes": "\(link.byteCount)", "dropped": "\(link.counts.droppedByKernel)",
+                    ])
+            }
+        }
+    }
+
+    private func draw(_ links: [AgentLink], _ now: UInt64) {
+        let head = [
+            "AGENT", "DEVICE", "STATE", "PACKETS", "PACKETS/S", "BYTES/S", "DROPPED", "SINCE",
+        ]
+        var rates: [String: (packets: UInt64, bytes: UInt64)] = [:]
+        let rows = links.map { link in
+            let key = "\(link.peer)"
+            let counts = (packets: link.counts.delivered, bytes: link.byteCount)
+            let before = self.rates[key] ?? (0, 0)
+            rates[key] = counts
+            return [
+                key, link.device, link.state.rawValue, "\(counts.packets)",
+                "\(counts.packets - before.packets)", Quantity.bytes(counts.bytes - before.bytes),
+                "\(link.counts.droppedByKernel + link.counts.droppedByInterface)",
+                Quantity.duration((now - link.connectedAt) / 1_000_000_000),
+            ]
+        }
+        self.rates = rates
+        erase()
+        let text = rows.isEmpty ? "waiting for agents\n" : Columns.text(head, rows)
+        lineCount = text.split(separator: "\n").count
+        write(text)
+    }
+
+    /// Takes the table off the screen: up to its first line, and all below it (ECMA-48).
+    private func erase() {
+        guard lineCount > 0 else { return }
+        write("\u{1b}[\(lineCount)F\u{1b}[J")
+        lineCount = 0
+    }
+
+    private func write(_ text: String) {
+        let bytes = Array(text.utf8)
+        // Safety: the call reads only the bytes of the array. A terminal that is gone is no loss.
+        unsafe _ = Glibc.write(STDERR_FILENO, bytes, bytes.count)
+    }
+}
+
+/// Numbers for people.
+package enum Quantity {
+    /// `"1.5 MiB"`.
+    package static func bytes(_ count: UInt64) -> String {
+        let units = ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"]
+        var index = 0
+        var tenths = count * 10
+        guard count >= 1024 else { return "\(count) B" }
+        tenths = count > UInt64.max / 10 ? UInt64.max : tenths
+        while tenths >= 10_240, index < units.count - 1 {
+            tenths /= 1024
+            index += 1
+        }
+        return "\(tenths / 10).\(tenths % 10) \(units[index])"
+    }
+
+    /// `"2h 05m"`, `"3m 20s"` or `"12s"`.
+    static func duration(_ seconds: UInt64) -> String {
+        func two(_ number: UInt64) -> String { number < 10 ? "0\(number)" : "\(number)" }
+        if seconds >= 3600 { return "\(seconds / 3600)h \(two(seconds / 60 % 60))m" }
+        return seconds >= 60 ? "\(seconds / 60)m \(two(seconds % 60))s" : "\(seconds)s"
+    }
+}

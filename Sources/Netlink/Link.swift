@@ -1,0 +1,167 @@
+package import Frames
+
+import CMnl
+import Glibc
+
+/// A network interface, as the kernel last described it (rtnetlink(7), `<linux/if_link.h>`).
+package struct Link: Equatable, Sendable {
+    package let index: UInt32
+    package var name = ""
+    /// What drives it: `veth`, `bridge`, `vxlan`; empty for hardware and the loopback.
+    package var kind = ""
+    package var mac: MACAddress?
+    package var isUp = false
+    package var isLoopback = false
+    /// The bridge, bond or VRF that it is a port of.
+    package var master: UInt32?
+    /// The index of a veth's other end, in that end's namespace. 0 if the other end is gone.
+    package var peerIndex: UInt32?
+    /// The id by which this namespace knows the other end's. Absent if the other end is here.
+    package var peerNamespace: Int32?
+}
+
+/// An address of an interface.
+package struct InterfaceAddress: Hashable, Sendable {
+    package let interfaceIndex: UInt32
+    package let address: IPAddress
+    package let prefixBitCount: Int
+}
+
+/// A route of the main table. One with several next hops stands here once for each.
+package struct Route: Hashable, Sendable {
+    package let destination: Network
+    package let gateway: IPAddress?
+    package let interfaceIndex: UInt32?
+
+    package var isDefault: Bool { destination.prefixBitCount == 0 }
+}
+
+extension Link {
+    /// Reads an RTM_NEWLINK; nil if it is too short to be one.
+    init?(_ message: NetlinkMessage) {
+        guard let header = message.header(ifinfomsg.self), header.ifi_index > 0 else { return nil }
+        index = UInt32(header.ifi_index)
+        isUp = header.ifi_flags & UInt32(IFF_UP) != 0
+        isLoopback = header.ifi_flags & UInt32(IFF_LOOPBACK) != 0
+        message.forEachAttribute(after: ifinfomsg.self) { type, value in
+            switch type {
+            case IFLA_IFNAME: name = value.text
+            case IFLA_ADDRESS where value.byteCount == 6: mac = MACAddress(value, at: 0)
+            case IFLA_MASTER: master = value.number
+            case IFLA_LINK: peerIndex = value.number
+            case IFLA_LINK_NETNSID: peerNamespace = value.number.map { Int32(bitPattern: $0) }
+            case IFLA_LINKINFO:
+                NetlinkMessage.forEachAttribute(in: value) { type, value in
+                    if type == IFLA_INFO_KIND { kind = value.text }
+                }
+            default: break
+            }
+        }
+    }
+}
+
+extension InterfaceAddress {
+    /// Reads an RTM_NEWADDR; nil for other families. Of a point-to-point link it takes the near end.
+    init?(_ message: NetlinkMessage) {
+        guard let header = message.header(ifaddrmsg.self),
+            let family = IPAddress.Family(native: header.ifa_family)
+        else { return nil }
+        var near: IPAddress?
+        var any: IPAddress?
+        message.forEachAttribute(after: ifaddrmsg.self) { type, value in
+            guard value.byteCount == family.byteCount else { return }
+            switch type {
+            case IFA_LOCAL: near = IPAddress(family, value, at: 0)
+            case IFA_ADDRESS: any = IPAddress(family, value, at: 0)
+            default: break
+            }
+        }
+        guard let address = near ?? any else { return nil }
+        self.address = address
+        interfaceIndex = header.ifa_index
+        prefixBitCount = Int(header.ifa_prefixlen)
+    }
+}
+
+extension Route {
+    /// Reads an RTM_NEWROUTE: one route for each next hop, none for other tables and kinds.
+    static func routes(in message: NetlinkMessage) -> [Route] {
+        guard let header = message.header(rtmsg.self),
+            let family = IPAddress.Family(native: header.rtm_family),
+            header.rtm_type == UInt8(RTN_UNICAST)
+        else { return [] }
+        var hop = NextHop()
+        var hops: [NextHop] = []
+        var destination = family == .ipv4 ? IPAddress(ipv4: 0) : IPAddress(ipv6High: 0, low: 0)
+        var table = UInt32(header.rtm_table)
+        message.forEachAttribute(after: rtmsg.self) { type, value in
+            switch type {
+            case Int(RTA_DST.rawValue) where value.byteCount == family.byteCount:
+                destination = IPAddress(family, value, at: 0)
+            case Int(RTA_TABLE.rawValue): table = value.number ?? table
+            case Int(RTA_MULTIPATH.rawValue): hops = NextHop.list(in: value, family)
+            default: hop.read(type, value, family)
+            }
+        }
+        guard table == UInt32(RT_TABLE_MAIN.rawValue) else { return [] }
+        let network = Network(destination, prefixBitCount: Int(header.rtm_dst_len))
+        return (hops.isEmpty ? [hop] : hops).map {
+            Route(destination: network, gateway: $0.gateway, interfaceIndex: $0.interfaceIndex)
+        }
+    }
+
+    private struct NextHop {
+        var gateway: IPAddress?
+        var interfaceIndex: UInt32?
+
+        mutating func read(_ type: Int, _ value: RawSpan, _ family: IPAddress.Family) {
+            switch type {
+            case Int(RTA_OIF.rawValue): interfaceIndex = value.number
+            case Int(RTA_GATEWAY.rawValue) where value.byteCount == family.byteCount:
+                gateway = IPAddress(family, value, at: 0)
+            case Int(RTA_VIA.rawValue):
+                // A gateway of the other family: `struct rtvia`, a family and an address.
+                guard value.byteCount >= 2,
+                    let other = IPAddress.Family(
+                        native: UInt8(truncatingIfNeeded: value.nativeUInt16)),
+                    value.byteCount == 2 + other.byteCount
+                else { return }
+                gateway = IPAddress(other, value, at: 2)
+            default: break
+            }
+        }
+
+        /// RTA_MULTIPATH: `struct rtnexthop` and attributes, once for each hop.
+        static func list(in bytes: RawSpan, _ family: IPAddress.Family) -> [NextHop] {
+            var hops: [NextHop] = []
+            var offset = 0
+            let fixed = MemoryLayout<rtnexthop>.size
+            while offset + fixed <= bytes.byteCount {
+                let rest = bytes.extracting(offset..<bytes.byteCount)
+                let byteCount = Int(rest.nativeUInt16)
+                guard byteCount >= fixed, byteCount <= rest.byteCount else { break }
+                var hop = NextHop()
+                hop.interfaceIndex = rest.extracting(4..<8).number
+                NetlinkMessage.forEachAttribute(in: rest.extracting(fixed..<byteCount)) {
+                    hop.read($0, $1, family)
+                }
+                hops.append(hop)
+                offset += (byteCount + 3) & ~3
+            }
+            return hops
+        }
+    }
+}
+
+extension IPAddress.Family {
+    /// The family that the kernel calls AF_INET or AF_INET6.
+    init?(native number: UInt8) {
+        switch CInt(number) {
+        case AF_INET: self = .ipv4
+        case AF_INET6: self = .ipv6
+        default: return nil
+        }
+    }
+
+    var native: UInt8 { UInt8(self == .ipv4 ? AF_INET : AF_INET6) }
+}

@@ -1,0 +1,81 @@
+import CMnl
+import Frames
+import Glibc
+
+/// A message from the kernel, whole: its own header, a fixed part, and attributes.
+///
+/// Netlink numbers are in the machine's own byte order, and every part is aligned to four bytes.
+package struct NetlinkMessage: ~Escapable {
+    let type: UInt16
+    let flags: UInt16
+    let sequence: UInt32
+    /// What follows the netlink header.
+    let payload: RawSpan
+
+    /// Reads the message that begins at an offset, and answers nil if it is not all there.
+    @_lifetime(copy bytes)
+    init?(_ bytes: RawSpan, at offset: Int) {
+        let headerByteCount = MemoryLayout<nlmsghdr>.size
+        guard offset + headerByteCount <= bytes.byteCount else { return nil }
+        // Safety: the header is plain integers, and the line above has checked that it is there.
+        let header = unsafe bytes.unsafeLoadUnaligned(fromByteOffset: offset, as: nlmsghdr.self)
+        let end = offset + Int(header.nlmsg_len)
+        guard Int(header.nlmsg_len) >= headerByteCount, end <= bytes.byteCount else { return nil }
+        type = header.nlmsg_type
+        flags = header.nlmsg_flags
+        sequence = header.nlmsg_seq
+        payload = bytes.extracting(offset + headerByteCount..<end)
+    }
+
+    /// Where the next message begins, relative to this one's begin.
+    var alignedByteCount: Int {
+        (payload.byteCount + MemoryLayout<nlmsghdr>.size + 3) & ~3
+    }
+
+    /// The fixed part, or nil if the message is too short for it.
+    func header<Header: BitwiseCopyable>(_ type: Header.Type) -> Header? {
+        guard MemoryLayout<Header>.size <= payload.byteCount else { return nil }
+        // Safety: the fixed parts of rtnetlink are plain integers; the line above checks the length.
+        return unsafe payload.unsafeLoadUnaligned(as: Header.self)
+    }
+
+    func forEachAttribute<Header>(
+        after type: Header.Type, _ body: (Int, RawSpan) -> Void
+    ) {
+        let offset = (MemoryLayout<Header>.size + 3) & ~3
+        guard offset <= payload.byteCount else { return }
+        Self.forEachAttribute(in: payload.extracting(offset..<payload.byteCount), body)
+    }
+
+    /// Walks attributes (`struct nlattr`); one that claims more than there is ends the walk.
+    static func forEachAttribute(in bytes: RawSpan, _ body: (Int, RawSpan) -> Void) {
+        var offset = 0
+        while offset + 4 <= bytes.byteCount {
+            let head = bytes.extracting(offset..<bytes.byteCount)
+            let byteCount = Int(head.nativeUInt16)
+            guard byteCount >= 4, byteCount <= head.byteCount else { return }
+            // The top two bits say "nested" and "network byte order" (NLA_TYPE_MASK).
+            let type = Int(head.extracting(2..<4).nativeUInt16 & 0x3fff)
+            body(type, head.extracting(4..<byteCount))
+            offset += (byteCount + 3) & ~3
+        }
+    }
+}
+
+extension RawSpan {
+    // Safety, for both loads: every bit pattern is an integer, and the load checks its bounds.
+
+    var nativeUInt16: UInt16 {
+        unsafe unsafeLoadUnaligned(as: UInt16.self)
+    }
+
+    /// An attribute that is a 32-bit number, or nil if it is not.
+    var number: UInt32? {
+        byteCount == 4 ? unsafe unsafeLoadUnaligned(as: UInt32.self) : nil
+    }
+
+    /// An attribute that is a text with a zero byte behind it.
+    var text: String {
+        String(decoding: array.prefix { $0 != 0 }, as: UTF8.self)
+    }
+}

@@ -1,0 +1,39 @@
+import Frames
+
+/// What a STATS reply says: four counts since the start of the capture, modulo 2^32.
+package struct CaptureStatistics: Equatable, Sendable {
+    /// Packets that passed the filter, those dropped afterwards among them.
+    package var received: UInt32
+    package var droppedByInterface: UInt32
+    /// Packets dropped for lack of buffer.
+    package var droppedByKernel: UInt32
+    /// Packets sent by the server.
+    package var sent: UInt32
+
+    package init(
+        received: UInt32 = 0, droppedByInterface: UInt32 = 0, droppedByKernel: UInt32 = 0,
+        sent: UInt32 = 0
+    ) {
+        self.received = received
+        self.droppedByInterface = droppedByInterface
+        self.droppedByKernel = droppedByKernel
+        self.sent = sent
+    }
+
+    static let byteCount = 16
+
+    init(_ bytes: RawSpan) {
+        received = bytes.uint32(at: 0)
+        droppedByInterface = bytes.uint32(at: 4)
+        droppedByKernel = bytes.uint32(at: 8)
+        sent = bytes.uint32(at: 12)
+    }
+
+    var bytes: [UInt8] {
+        var bytes: [UInt8] = []
+        for count in [received, droppedByInterface, droppedByKernel, sent] {
+            bytes.append(bigEndian: count)
+        }
+        return bytes
+    }
+}

@@ -1,0 +1,156 @@
+package import Frames
+
+/// Something that can be captured from, as a list of interfaces shows it.
+package struct Device: Equatable, Sendable {
+    package var name: String
+    package var description: String
+    package var flags: UInt32
+    package var addresses: [Address]
+
+    package struct Address: Hashable, Sendable {
+        package let address: IPAddress
+        package let netmask: IPAddress?
+
+        package init(_ address: IPAddress, netmask: IPAddress? = nil) {
+            (self.address, self.netmask) = (address, netmask)
+        }
+
+        /// An address with the netmask of its network.
+        package init(_ address: IPAddress, prefixBitCount: Int) {
+            let mask = Network(address, prefixBitCount: prefixBitCount).mask
+            self.address = address
+            netmask =
+                address.family == .ipv4
+                ? IPAddress(ipv4: UInt32(truncatingIfNeeded: mask.low))
+                : IPAddress(ipv6High: mask.high, low: mask.low)
+        }
+    }
+
+    package static let isLoopback: UInt32 = 0x01
+    package static let isUp: UInt32 = 0x02
+    package static let isRunning: UInt32 = 0x04
+    package static let isConnected: UInt32 = 0x10
+
+    /// What a client may rely on: longer names and descriptions make libpcap's refuse the list.
+    static let textByteCountMax = 1024
+
+    /// The end of the description by which a sensor knows which device to take in active mode.
+    package static let preselectedMark = ";preselected"
+
+    package init(
+        name: String, description: String = "", isPreselected: Bool = false,
+        flags: UInt32 = isUp | isRunning | isConnected, addresses: [Address] = []
+    ) {
+        self.name = name
+        let space = description.isEmpty || !isPreselected ? "" : " "
+        self.description = description + space + (isPreselected ? Self.preselectedMark : "")
+        self.flags = flags
+        self.addresses = addresses
+    }
+
+    package var isPreselected: Bool { description.hasSuffix(Self.preselectedMark) }
+}
+
+extension Device {
+    /// The payload of a list. Clients that count its length in 16 bits take no more than 60,000
+    /// bytes; what goes beyond is left out, addresses first.
+    static func encode(_ devices: [Device]) -> (count: UInt16, payload: [UInt8]) {
+        var payload: [UInt8] = []
+        var count: UInt16 = 0
+        for device in devices {
+            let room = listByteCountMax - payload.count - device.headByteCount
+            guard room >= 0 else { break }
+            payload += device.encoded(
+                addressCount: min(device.addresses.count, room / addressByteCount))
+            count += 1
+        }
+        return (count, payload)
+    }
+
+    static let listByteCountMax = 60_000
+    private static let addressByteCount = 512
+    private static let slotByteCount = 128
+
+    private var texts: ([UInt8], [UInt8]) {
+        (
+            [UInt8](name.utf8.prefix(Self.textByteCountMax)),
+            [UInt8](description.utf8.prefix(Self.textByteCountMax))
+        )
+    }
+
+    private var headByteCount: Int { 12 + texts.0.count + texts.1.count }
+
+    private func encoded(addressCount: Int) -> [UInt8] {
+        let (name, description) = texts
+        var bytes: [UInt8] = []
+        bytes.append(bigEndian: UInt16(name.count))
+        bytes.append(bigEndian: UInt16(description.count))
+        bytes.append(bigEndian: flags)
+        bytes.append(bigEndian: UInt16(addressCount))
+        bytes.append(bigEndian: UInt16(0))
+        bytes += name + description
+        for address in addresses.prefix(addressCount) {
+            bytes += Self.slot(address.address) + Self.slot(address.netmask)
+            // No broadcast and no point-to-point address.
+            bytes += Self.slot(nil) + Self.slot(nil)
+        }
+        return bytes
+    }
+
+    /// A 128-byte socket address. IPv6 has the number that Windows gives it, which every client
+    /// knows, whatever the host that captures uses.
+    private static func slot(_ address: IPAddress?) -> [UInt8] {
+        var bytes: [UInt8] = []
+        if let address {
+            bytes.append(bigEndian: address.family == .ipv4 ? UInt16(2) : 23)
+            bytes.append(bigEndian: UInt16(0))
+            if address.family == .ipv6 { bytes.append(bigEndian: UInt32(0)) }
+            bytes += address.bytes
+        }
+        return bytes + [UInt8](repeating: 0, count: slotByteCount - bytes.count)
+    }
+
+    /// Reads a list as a client does: record by record, ignoring addresses of other families.
+    static func decode(count: Int, _ payload: RawSpan) throws(ProtocolFailure) -> [Device] {
+        var devices: [Device] = []
+        var offset = 0
+        for _ in 0..<count {
+            guard offset + 12 <= payload.byteCount else { throw .tooShort("interface list") }
+            let nameCount = Int(payload.uint16(at: offset))
+            let descriptionCount = Int(payload.uint16(at: offset + 2))
+            let addressCount = Int(payload.uint16(at: offset + 8))
+            let flags = payload.uint32(at: offset + 4)
+            let texts = offset + 12
+            let addresses = texts + nameCount + descriptionCount
+            let end = addresses + addressCount * addressByteCount
+            guard end <= payload.byteCount else { throw .tooShort("interface list") }
+            guard max(nameCount, descriptionCount) <= textByteCountMax else {
+                throw .malformed("an interface's name or description is too long")
+            }
+            var device = Device(name: text(payload, texts, nameCount), flags: flags)
+            device.description = text(payload, texts + nameCount, descriptionCount)
+            for index in 0..<addressCount {
+                let slot = addresses + index * addressByteCount
+                guard let address = address(payload, at: slot) else { continue }
+                let netmask = Self.address(payload, at: slot + slotByteCount)
+                device.addresses.append(Address(address, netmask: netmask))
+            }
+            devices.append(device)
+            offset = end
+        }
+        return devices
+    }
+
+    private static func text(_ bytes: RawSpan, _ offset: Int, _ count: Int) -> String {
+        String(decoding: bytes.extracting(offset..<offset + count).array, as: UTF8.self)
+    }
+
+    /// IPv6 goes by four numbers, depending on the system that captures.
+    private static func address(_ bytes: RawSpan, at offset: Int) -> IPAddress? {
+        switch bytes.uint16(at: offset) {
+        case 2: IPAddress(.ipv4, bytes, at: offset + 4)
+        case 10, 22, 23, 24, 26, 28, 30: IPAddress(.ipv6, bytes, at: offset + 8)
+        default: nil
+        }
+    }
+}

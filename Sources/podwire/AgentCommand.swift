@@ -1,0 +1,109 @@
+import Agent
+import ArgumentParser
+import Glibc
+import Kernel
+import Logging
+
+struct AgentCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "agent",
+        abstract: "Captures this node's pods and forwards each packet once to the sensors.",
+        discussion: """
+            Every option can also be given as a variable; the option wins. An example:
+
+              podwire agent --sensor 192.0.2.10 --pod-network 10.244.0.0/16 \\
+                  --service-network 10.96.0.0/12
+
+            It needs CAP_NET_RAW to capture, and CAP_NET_ADMIN to know the pods' addresses. It runs
+            until SIGTERM or SIGINT, forwards what it has for at most a second, and exits with 0.
+            Exit code 64: a setting cannot be understood. 77: a capability is missing.
+            """)
+
+    @Option(
+        help:
+            "Sensors to dial: HOST, HOST:PORT or [IPV6]:PORT, comma-separated. (EXTRAHOP_SENSOR_IP)"
+    )
+    var sensor: String?
+
+    @Option(help: "The port where a sensor names none. (RPCAPD_TARGET_PORT, default 2003)")
+    var sensorPort: String?
+
+    @Option(help: "Networks that pods have their addresses in, comma-separated. (PODNET)")
+    var podNetwork: String?
+
+    @Option(help: "Networks of service addresses, comma-separated. (SVCNET)")
+    var serviceNetwork: String?
+
+    @Option(
+        help:
+            "Addresses and networks inside the pod networks that no agent covers. (PODWIRE_UNCOVERED)"
+    )
+    var uncovered: String?
+
+    @Option(help: "The name under which the stream is offered. (INTERFACE, default any-eth)")
+    var device: String?
+
+    @Option(help: "on, or off to report at every edge. (PODWIRE_DEDUP, default on)")
+    var dedup: String?
+
+    @Option(
+        help:
+            "The most bytes of a packet, whatever a sensor asks for. (PODWIRE_SNAPLEN, default 262144)"
+    )
+    var snaplen: String?
+
+    @Option(help: "Memory for all rings of one capture. (PODWIRE_RING_MEMORY, default 256MiB)")
+    var ringMemory: String?
+
+    @Option(help: "Memory for the send queue of one capture. (PODWIRE_QUEUE_MEMORY, default 64MiB)")
+    var queueMemory: String?
+
+    @Option(
+        help:
+            "trace, debug, info, notice, warning, error or critical. (PODWIRE_LOG_LEVEL, default info)"
+    )
+    var logLevel: String?
+
+    func run() throws {
+        let settings = try readSettings()
+        Signals.block()
+        let logger = Logger(label: "podwire") { _ in LineLogHandler(level: settings.logLevel) }
+        do {
+            let agent = try NodeAgent(settings, logger: logger)
+            try Signals.onEnd { agent.stop() }
+            try agent.run()
+            logger.info("agent stopped")
+        } catch let error as NodeAgent.MissingCapability {
+            writeToStandardError("podwire agent: \(error)\n")
+            throw Exit.noPermission
+        } catch {
+            writeToStandardError("podwire agent: \(error)\n")
+            throw Exit.systemError
+        }
+    }
+
+    private func readSettings() throws -> Settings {
+        let values: [(Setting, String?)] = [
+            (.sensors, sensor), (.sensorPort, sensorPort), (.podNetworks, podNetwork),
+            (.serviceNetworks, serviceNetwork), (.uncovered, uncovered), (.device, device),
+            (.deduplication, dedup), (.snaplen, snaplen), (.ringMemory, ringMemory),
+            (.queueMemory, queueMemory), (.logLevel, logLevel),
+        ]
+        let options = Dictionary(
+            uniqueKeysWithValues: values.compactMap { setting, value in
+                value.map { (setting, $0) }
+            })
+        do throws(SettingFailure) {
+            return try Settings(options: options, environment: environmentVariable)
+        } catch {
+            writeToStandardError("podwire agent: \(error)\n")
+            throw Exit.usage
+        }
+    }
+}
+
+/// A variable of the environment, or nil if it is not set.
+func environmentVariable(_ name: String) -> String? {
+    // Safety: nothing in this program changes the environment, so the text stays put.
+    unsafe getenv(name).map { unsafe String(cString: $0) }
+}

@@ -1,0 +1,81 @@
+import Glibc
+import Kernel
+import Logging
+
+/// Writes each log line to standard error: time, level, message, then key=value in a fixed order.
+struct LineLogHandler: LogHandler {
+    var metadata: Logger.Metadata = [:]
+    var logLevel: Logger.Level
+
+    init(level: Logger.Level) {
+        logLevel = level
+    }
+
+    subscript(metadataKey key: String) -> Logger.Metadata.Value? {
+        get { metadata[key] }
+        set { metadata[key] = newValue }
+    }
+
+    func log(event: LogEvent) {
+        let all = metadata.merging(event.metadata ?? [:]) { $1 }
+        let pairs = all.sorted { $0.key < $1.key }.map {
+            " \($0.key)=\(Self.quoted("\($0.value)"))"
+        }
+        let line = "\(Self.now()) \(event.level) \(event.message)\(pairs.joined())\n"
+        writeToStandardError(line)
+    }
+
+    /// A value with a space or a quote in it is put into quotes. What comes from a peer cannot
+    /// begin a line of its own.
+    private static func quoted(_ value: String) -> String {
+        let isPlain = value.utf8.allSatisfy {
+            $0 > 0x20 && $0 != UInt8(ascii: "\"") && $0 != UInt8(ascii: "=") && $0 != 0x7f
+        }
+        if isPlain, !value.isEmpty { return value }
+        let escaped = value.unicodeScalars.map { scalar -> String in
+            switch scalar {
+            case "\"", "\\": "\\\(scalar)"
+            case "\n": "\\n"
+            case _ where scalar.value < 0x20 || scalar.value == 0x7f: "?"
+            default: String(scalar)
+            }
+        }
+        return "\"\(escaped.joined())\""
+    }
+
+    /// The time as RFC 3339 has it, in UTC, to the millisecond.
+    private static func now() -> String {
+        let nanoseconds = wallClockNanoseconds()
+        var seconds = time_t(nanoseconds / 1_000_000_000)
+        var parts = unsafe tm()
+        // Safety: gmtime_r(3) writes into `parts`, and strftime(3) at most the buffer's size.
+        unsafe _ = gmtime_r(&seconds, &parts)
+        var text = [CChar](repeating: 0, count: 32)
+        let count = unsafe strftime(&text, text.count, "%Y-%m-%dT%H:%M:%S", &parts)
+        let milliseconds = String(nanoseconds / 1_000_000 % 1000)
+        let padding = String(repeating: "0", count: 3 - milliseconds.count)
+        let head = String(decoding: text.prefix(count).map { UInt8(bitPattern: $0) }, as: UTF8.self)
+        return "\(head).\(padding)\(milliseconds)Z"
+    }
+}
+
+/// Writes a text to standard error, all of it or as much as it takes.
+func writeToStandardError(_ text: String) {
+    writeAll(text, to: STDERR_FILENO)
+}
+
+func writeToStandardOutput(_ text: String) {
+    writeAll(text, to: STDOUT_FILENO)
+}
+
+private func writeAll(_ text: String, to descriptor: CInt) {
+    var bytes = Array(text.utf8)[...]
+    while !bytes.isEmpty {
+        // Safety: the call reads only the bytes of the slice.
+        let count = unsafe bytes.withUnsafeBytes {
+            unsafe write(descriptor, $0.baseAddress, $0.count)
+        }
+        guard count > 0 else { return }
+        bytes = bytes.dropFirst(count)
+    }
+}
