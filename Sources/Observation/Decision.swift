@@ -11,6 +11,7 @@ package struct Decision: Equatable, Sendable, CustomStringConvertible {
         case flooded
         case groupIngress
         case groupFromPod
+        case groupFromDevice
         case groupFromElsewhere
         case withoutIP
         case serviceForm
@@ -25,6 +26,8 @@ package struct Decision: Equatable, Sendable, CustomStringConvertible {
             case .flooded: "not for this pod: a copy that the bridge flooded"
             case .groupIngress: "broadcast or multicast from this pod"
             case .groupFromPod: "broadcast or multicast from a pod: its own edge reports it"
+            case .groupFromDevice:
+                "broadcast or multicast from the edge's own device: no other edge sees it"
             case .groupFromElsewhere:
                 "broadcast or multicast from the node or outside: one edge of the bridge reports it"
             case .withoutIP: "no IP header: reported where it enters, or comes from no pod"

@@ -64,6 +64,7 @@ package struct Rule: Equatable, Sendable {
         {
             return .refuse(.groupFromPod)
         }
+        if headers.source == point.deviceMAC { return .report(.groupFromDevice) }
         let reporter = point.domain.reporter(asking: headers.neighbourTarget)
         return reporter == point.interfaceIndex
             ? .report(.groupFromElsewhere) : .refuse(.groupFromElsewhere)

@@ -55,12 +55,19 @@ package struct ObservationPoint: Equatable, Sendable {
     /// The pod's own Ethernet address. Nil if it cannot be known, and then every unicast frame
     /// towards the pod counts as meant for it.
     package let podMAC: MACAddress?
+    /// The Ethernet address of the edge's own device. What has it as its source was sent by the node
+    /// through this port alone, as a bridge port's own multicast listener reports are, so no other
+    /// edge sees it. Nil if the bridge has the same address: then a frame does not tell.
+    package let deviceMAC: MACAddress?
     /// The edges that a group frame reaches together with this one, itself included.
     package let domain: Domain
 
-    package init(interfaceIndex: UInt32, podMAC: MACAddress?, domain: Domain) {
+    package init(
+        interfaceIndex: UInt32, podMAC: MACAddress?, deviceMAC: MACAddress? = nil, domain: Domain
+    ) {
         self.interfaceIndex = interfaceIndex
         self.podMAC = podMAC
+        self.deviceMAC = deviceMAC
         self.domain = domain
     }
 

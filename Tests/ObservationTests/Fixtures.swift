@@ -67,7 +67,9 @@ enum Site {
         (interfaceIndex: 12, addresses: [b4, b6, bLinkLocal]),
     ])
     static let atA = ObservationPoint(interfaceIndex: 11, podMAC: aMAC, domain: domain)
-    static let atB = ObservationPoint(interfaceIndex: 12, podMAC: bMAC, domain: domain)
+    static let bDeviceMAC = mac("02:00:00:00:00:1b")
+    static let atB = ObservationPoint(
+        interfaceIndex: 12, podMAC: bMAC, deviceMAC: bDeviceMAC, domain: domain)
 }
 
 /// Builds frames byte by byte.

@@ -215,6 +215,14 @@ struct RuleTests {
                 Frame.arp(operation: 1, from: Site.bridgeMAC, Site.gateway4, asking: Site.c4)),
             egress: true, .report(.groupFromElsewhere), .settle),
         Case(
+            "a report of the bridge port's own",
+            Frame.ethernet(
+                to: mac("33:33:00:00:00:16"), from: Site.bDeviceMAC, type: 0x86dd,
+                Frame.ip(
+                    from: address("fe80::b"), to: address("ff02::16"), protocol: 58, [143, 0, 0, 0])
+            ),
+            egress: true, atB: true, .report(.groupFromDevice), .settle),
+        Case(
             "neighbour solicitation from the node",
             Frame.ethernet(
                 to: mac("33:33:ff:00:00:03"), from: Site.bridgeMAC, type: 0x86dd,

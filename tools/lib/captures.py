@@ -75,6 +75,9 @@ def digest(*parts):
 
 def recognise(frame):
     """What the packet is wherever it was seen, and which kind of traffic it belongs to."""
+    if frame[0] & 1:
+        # A frame to a group is never changed by a bridge, and goes no further.
+        return ("group", digest(frame)), traffic.NEIGHBOURS
     kind = struct.unpack_from("!H", frame, 12)[0] if len(frame) >= 14 else 0
     if kind == 0x0800 and len(frame) >= 34:
         return recognise_ipv4(frame[14:])
@@ -90,17 +93,16 @@ def recognise_ipv4(packet):
     if fragment & 0x3FFF:
         key = (4, "fragment", identification, fragment & 0x3FFF, digest(payload))
         return key, traffic.OTHER
-    group = packet[16] >= 224
-    return recognise_transport(4, packet[9], identification, payload, group)
+    return recognise_transport(4, packet[9], identification, payload)
 
 
 def recognise_ipv6(packet):
     length, protocol = struct.unpack_from("!HB", packet, 4)
     payload = packet[40:40 + length if length else len(packet)]
-    return recognise_transport(6, protocol, packet[1:4], payload, packet[24] == 0xFF)
+    return recognise_transport(6, protocol, packet[1:4], payload)
 
 
-def recognise_transport(version, protocol, identification, payload, group):
+def recognise_transport(version, protocol, identification, payload):
     ports = struct.unpack_from("!HH", payload) if len(payload) >= 4 else (0, 0)
     family = f"IPv{version}"
     if protocol == 6 and len(payload) >= 20:
@@ -108,14 +110,12 @@ def recognise_transport(version, protocol, identification, payload, group):
         # Sequence numbers, flags, window, options and data; not the ports and the checksum.
         key = digest(payload[4:16], payload[20:offset], payload[offset:])
         return (version, 6, identification, key), f"{family} {traffic.kind_of('tcp', ports)}"
-    if protocol == 17 and len(payload) >= 8 and not group:
+    if protocol == 17 and len(payload) >= 8:
         key = digest(payload[4:6], payload[8:])
         return (version, 17, identification, key), f"{family} {traffic.kind_of('udp', ports)}"
     if protocol in (1, 58) and len(payload) >= 8:
-        if group or protocol == 58 and 130 <= payload[0] <= 143:
+        if protocol == 58 and 130 <= payload[0] <= 143:
             return (version, protocol, digest(payload)), traffic.NEIGHBOURS
         key = digest(payload[:2], payload[4:])
         return (version, protocol, identification, key), f"{family} {traffic.PING}"
-    if group:
-        return (version, protocol, identification, digest(payload)), traffic.NEIGHBOURS
     return (version, protocol, identification, digest(payload)), f"{family} {traffic.OTHER}"

@@ -25,8 +25,10 @@ extension Node {
                 let domain = ObservationPoint.Domain(
                     group.map { ($0.link.index, $0.podAddresses ?? []) })
                 places += group.map { edge in
+                    let bridgeMAC = link(edge.link.master)?.mac
                     let point = ObservationPoint(
-                        interfaceIndex: edge.link.index, podMAC: edge.podMAC, domain: domain)
+                        interfaceIndex: edge.link.index, podMAC: edge.podMAC,
+                        deviceMAC: edge.link.mac == bridgeMAC ? nil : edge.link.mac, domain: domain)
                     return Place(name: edge.link.name, point: point)
                 }
             }
