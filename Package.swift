@@ -62,7 +62,18 @@ let package = Package(
             swiftSettings: house),
 
         tests("FramesTests", "Frames"),
-        tests("ObservationTests", "BPF", "Frames", "Observation"),
+        tests("ObservationTests", "BPF", "Frames", "Observation", "ObservationFixtures"),
+        tests("AgentTests", "Agent", "Frames", logging),
+        tests("RPCAPTests", "BPF", "Frames", "RPCAP"),
+        tests("CollectorTests", "Collector", "Frames", "Kernel"),
+        tests(
+            "KernelTests", "Agent", "BPF", "CLinux", "Capture", "Frames", "Kernel", "Netlink",
+            "Observation", "ObservationFixtures"),
+
+        // The site and the frames that several tests share.
+        .target(
+            name: "ObservationFixtures", dependencies: ["BPF", "Frames", "Observation"],
+            path: "Tests/ObservationFixtures", swiftSettings: house),
     ],
     swiftLanguageModes: [.v6]
 )

@@ -12,14 +12,9 @@ _Static_assert(TPACKET_ALIGN(sizeof(struct tpacket3_hdr)) == 48
                "Capture reads the packet type from 48 + 10");
 _Static_assert(sizeof(struct sock_filter) == 8, "BPF.Instruction has this layout");
 
-int clinux_setns(int fd, int nstype)
+int clinux_unshare_network(void)
 {
-    return setns(fd, nstype);
-}
-
-int clinux_unshare(int flags)
-{
-    return unshare(flags);
+    return unshare(CLONE_NEWNET);
 }
 
 int clinux_accept_nonblocking(int fd, struct sockaddr *address, socklen_t *byte_count)

@@ -28,7 +28,7 @@ package struct CaptureFile: ~Copyable {
     }
 
     /// Adds an interface, and answers the number by which packets name it.
-    mutating func addInterface(
+    package mutating func addInterface(
         name: String, description: String, snaplen: Int
     ) -> Int {
         buffer += Pcapng.interface(name: name, description: description, snaplen: snaplen)
@@ -36,7 +36,7 @@ package struct CaptureFile: ~Copyable {
         return interfaceCount - 1
     }
 
-    mutating func add(
+    package mutating func add(
         _ frame: RawSpan, interface: Int, nanoseconds: UInt64, wireByteCount: Int
     ) {
         Pcapng.appendPacket(
@@ -44,7 +44,7 @@ package struct CaptureFile: ~Copyable {
             wireByteCount: wireByteCount, frame)
     }
 
-    mutating func add(
+    package mutating func add(
         _ counts: InterfaceCounts, interface: Int, start: UInt64, end: UInt64
     ) {
         buffer += Pcapng.statistics(interface: interface, start: start, end: end, counts)
@@ -56,7 +56,7 @@ package struct CaptureFile: ~Copyable {
     }
 
     /// Writes all that has gathered. Waits for the disk, or for whoever reads the pipe.
-    mutating func flush() throws(SystemError) {
+    package mutating func flush() throws(SystemError) {
         var start = 0
         while start < buffer.count {
             // Safety: the call reads only the bytes from `start` to the end of the buffer.

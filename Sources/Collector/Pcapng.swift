@@ -123,11 +123,13 @@ enum Pcapng {
 }
 
 /// What an interface statistics block says.
-struct InterfaceCounts: Equatable {
-    var received: UInt64 = 0
-    var droppedByInterface: UInt64 = 0
-    var droppedByKernel: UInt64 = 0
-    var delivered: UInt64 = 0
+package struct InterfaceCounts: Equatable, Sendable {
+    package var received: UInt64 = 0
+    package var droppedByInterface: UInt64 = 0
+    package var droppedByKernel: UInt64 = 0
+    package var delivered: UInt64 = 0
+
+    package init() {}
 }
 
 extension Array where Element == UInt8 {

@@ -1,6 +1,7 @@
 import BPF
 import Frames
 import Observation
+import ObservationFixtures
 import Testing
 
 /// One frame seen at one edge, and what the rule makes of it.

@@ -33,8 +33,8 @@ static inline void clinux_block_release(struct tpacket_block_desc *block)
     __atomic_store_n(&block->hdr.bh1.block_status, TP_STATUS_KERNEL, __ATOMIC_RELEASE);
 }
 
-int clinux_setns(int fd, int nstype);
-int clinux_unshare(int flags);
+/* Gives the calling thread a network namespace of its own (unshare(2)). */
+int clinux_unshare_network(void);
 int clinux_accept_nonblocking(int fd, struct sockaddr *address, socklen_t *byte_count);
 int clinux_set_thread_name(const char *name);
 int clinux_window_columns(int fd);

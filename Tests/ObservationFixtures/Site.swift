@@ -1,15 +1,15 @@
 import BPF
-import Frames
-import Observation
+package import Frames
+package import Observation
 
 /// A small deterministic generator, so that a failing frame can be made again from its seed.
-struct SeededGenerator: RandomNumberGenerator {
+package struct SeededGenerator: RandomNumberGenerator {
     private var state: UInt64
 
-    init(seed: UInt64) { state = seed }
+    package init(seed: UInt64) { state = seed }
 
     /// splitmix64 (Steele, Lea, Flood 2014).
-    mutating func next() -> UInt64 {
+    package mutating func next() -> UInt64 {
         state &+= 0x9e37_79b9_7f4a_7c15
         var z = state
         z = (z ^ z >> 30) &* 0xbf58_476d_1ce4_e5b9
@@ -18,41 +18,45 @@ struct SeededGenerator: RandomNumberGenerator {
     }
 }
 
-func address(_ text: String) -> IPAddress { IPAddress(text) ?? IPAddress(ipv4: 0) }
-func network(_ text: String) -> Network {
+package func address(_ text: String) -> IPAddress { IPAddress(text) ?? IPAddress(ipv4: 0) }
+package func network(_ text: String) -> Network {
     Network(text) ?? Network(address("::"), prefixBitCount: 0)
 }
-func mac(_ text: String) -> MACAddress { MACAddress(text) ?? .broadcast }
+package func mac(_ text: String) -> MACAddress { MACAddress(text) ?? .broadcast }
 
 /// The node in these tests: its pods are a and b; c is a pod of another node.
-enum Site {
-    static let a4 = address("10.244.1.2"), b4 = address("10.244.1.3"), c4 = address("10.244.2.2")
-    static let a6 = address("fd00:10:244:1::2"), b6 = address("fd00:10:244:1::3")
-    static let c6 = address("fd00:10:244:2::2")
-    static let aLinkLocal = address("fe80::1:a"), bLinkLocal = address("fe80::1:b")
-    static let extra4 = address("172.20.0.9"), extra6 = address("2001:db8:1::9")
-    static let gateway4 = address("10.244.1.1"), gateway6 = address("fd00:10:244:1::1")
-    static let peerGateway4 = address("10.244.2.0"), peerGateway6 = address("fd00:10:244:2::")
-    static let node4 = address("192.168.100.1"), node6 = address("fd00:192:168:100::1")
-    static let uncovered4 = address("10.244.9.9"), uncovered6 = address("fd00:10:244:9::9")
-    static let outside4 = address("203.0.113.7"), outside6 = address("2001:db8::7")
-    static let service4 = address("10.96.0.10"), service6 = address("fd00:10:96::a")
-    static let sensor4 = address("192.168.100.100"), sensor6 = address("fd00:192:168:100::100")
-    static let sensorPod4 = address("10.244.2.77"), sensorPod6 = address("fd00:10:244:2::77")
+package enum Site {
+    package static let a4 = address("10.244.1.2"), b4 = address("10.244.1.3"),
+        c4 = address("10.244.2.2")
+    package static let a6 = address("fd00:10:244:1::2"), b6 = address("fd00:10:244:1::3")
+    package static let c6 = address("fd00:10:244:2::2")
+    package static let aLinkLocal = address("fe80::1:a"), bLinkLocal = address("fe80::1:b")
+    package static let extra4 = address("172.20.0.9"), extra6 = address("2001:db8:1::9")
+    package static let gateway4 = address("10.244.1.1"), gateway6 = address("fd00:10:244:1::1")
+    package static let peerGateway4 = address("10.244.2.0"),
+        peerGateway6 = address("fd00:10:244:2::")
+    package static let node4 = address("192.168.100.1"), node6 = address("fd00:192:168:100::1")
+    package static let uncovered4 = address("10.244.9.9"), uncovered6 = address("fd00:10:244:9::9")
+    package static let outside4 = address("203.0.113.7"), outside6 = address("2001:db8::7")
+    package static let service4 = address("10.96.0.10"), service6 = address("fd00:10:96::a")
+    package static let sensor4 = address("192.168.100.100"),
+        sensor6 = address("fd00:192:168:100::100")
+    package static let sensorPod4 = address("10.244.2.77"),
+        sensorPod6 = address("fd00:10:244:2::77")
 
-    static let all4 = [
+    package static let all4 = [
         a4, b4, c4, extra4, gateway4, peerGateway4, node4, uncovered4, outside4, service4, sensor4,
         sensorPod4,
     ]
-    static let all6 = [
+    package static let all6 = [
         a6, b6, c6, aLinkLocal, bLinkLocal, extra6, gateway6, peerGateway6, node6, uncovered6,
         outside6, service6, sensor6, sensorPod6,
     ]
 
-    static let aMAC = mac("02:00:00:00:00:0a"), bMAC = mac("02:00:00:00:00:0b")
-    static let bridgeMAC = mac("02:00:00:00:00:01"), strangerMAC = mac("02:00:00:00:00:99")
+    package static let aMAC = mac("02:00:00:00:00:0a"), bMAC = mac("02:00:00:00:00:0b")
+    package static let bridgeMAC = mac("02:00:00:00:00:01"), strangerMAC = mac("02:00:00:00:00:99")
 
-    static let surroundings = Surroundings(
+    package static let surroundings = Surroundings(
         podNetworks: [network("10.244.0.0/16"), network("fd00:10:244::/56")],
         serviceNetworks: [network("10.96.0.0/16"), network("fd00:10:96::/112")],
         uncovered: [network("10.244.9.0/24"), network("fd00:10:244:9::/64")],
@@ -60,21 +64,21 @@ enum Site {
         sensors: [sensor4, sensor6, sensorPod4, sensorPod6],
         localPodAddresses: [a4, b4, a6, b6, aLinkLocal, bLinkLocal, extra4, extra6],
         localPodMACs: [aMAC, bMAC])
-    static let rule = Rule(surroundings)
+    package static let rule = Rule(surroundings)
 
-    static let domain = ObservationPoint.Domain([
+    package static let domain = ObservationPoint.Domain([
         (interfaceIndex: 11, addresses: [a4, a6, aLinkLocal]),
         (interfaceIndex: 12, addresses: [b4, b6, bLinkLocal]),
     ])
-    static let atA = ObservationPoint(interfaceIndex: 11, podMAC: aMAC, domain: domain)
-    static let bDeviceMAC = mac("02:00:00:00:00:1b")
-    static let atB = ObservationPoint(
+    package static let atA = ObservationPoint(interfaceIndex: 11, podMAC: aMAC, domain: domain)
+    package static let bDeviceMAC = mac("02:00:00:00:00:1b")
+    package static let atB = ObservationPoint(
         interfaceIndex: 12, podMAC: bMAC, deviceMAC: bDeviceMAC, domain: domain)
 }
 
 /// Builds frames byte by byte.
-enum Frame {
-    static func ethernet(to: MACAddress, from: MACAddress, type: UInt16, _ payload: [UInt8])
+package enum Frame {
+    package static func ethernet(to: MACAddress, from: MACAddress, type: UInt16, _ payload: [UInt8])
         -> [UInt8]
     {
         var bytes: [UInt8] = []
@@ -86,7 +90,7 @@ enum Frame {
         return bytes + payload
     }
 
-    static func ip(
+    package static func ip(
         from source: IPAddress, to destination: IPAddress, protocol number: UInt8,
         fragment: UInt16 = 0, options: Int = 0, length: Int? = nil, _ payload: [UInt8]
     ) -> [UInt8] {
@@ -106,18 +110,20 @@ enum Frame {
         return bytes + payload
     }
 
-    static func ports(_ source: UInt16, _ destination: UInt16, more: Int = 16) -> [UInt8] {
+    package static func ports(_ source: UInt16, _ destination: UInt16, more: Int = 16) -> [UInt8] {
         var bytes: [UInt8] = []
         bytes.append(bigEndian: source)
         bytes.append(bigEndian: destination)
         return bytes + [UInt8](repeating: 0, count: more)
     }
 
-    static func type(of source: IPAddress) -> UInt16 {
+    package static func type(of source: IPAddress) -> UInt16 {
         source.family == .ipv4 ? EtherType.ipv4 : EtherType.ipv6
     }
 
-    static func arp(operation: UInt16, from: MACAddress, _ sender: IPAddress, asking: IPAddress)
+    package static func arp(
+        operation: UInt16, from: MACAddress, _ sender: IPAddress, asking: IPAddress
+    )
         -> [UInt8]
     {
         var bytes: [UInt8] = [0, 1, 8, 0, 6, 4]
@@ -127,15 +133,15 @@ enum Frame {
         return bytes + sender.bytes + [UInt8](repeating: 0, count: 6) + asking.bytes
     }
 
-    static func solicitation(asking target: IPAddress) -> [UInt8] {
+    package static func solicitation(asking target: IPAddress) -> [UInt8] {
         [135, 0, 0, 0, 0, 0, 0, 0] + target.bytes
     }
 }
 
 extension EdgeProgram {
-    enum Verdict: Equatable { case drop, keep, settle }
+    package enum Verdict: Equatable { case drop, keep, settle }
 
-    func verdict(on frame: [UInt8], isEgress: Bool) -> Verdict {
+    package func verdict(on frame: [UInt8], isEgress: Bool) -> Verdict {
         var ancillary = Ancillary()
         ancillary.packetType = isEgress ? Ancillary.outgoing : 3
         return switch program.run(on: frame.wire, ancillary) {

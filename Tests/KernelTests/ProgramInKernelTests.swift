@@ -1,0 +1,88 @@
+import BPF
+import Capture
+import Frames
+import Kernel
+import Observation
+import ObservationFixtures
+import Testing
+
+/// The generated program, run by the kernel on frames that really pass an interface, against the
+/// rule in plain Swift: what neither keeps nor settles must not arrive, the rest must.
+@Suite("An edge's program in the kernel", .needsOwnNetwork, .timeLimit(.minutes(2)))
+struct ProgramInKernelTests {
+    static let frameCount = 20_000
+    static let batchCount = 200
+
+    @Test("keeps what the rule in plain Swift reports", arguments: [false, true])
+    func agrees(isEgress: Bool) throws {
+        try inOwnNetwork {
+            try shell(
+                "ip link add here type veth peer there && ip link set here up && ip link set there up"
+            )
+            let (here, there) = (try interfaceIndex("here"), try interfaceIndex("there"))
+            let program = EdgeProgram(Site.rule, at: Site.atA, snaplen: 262_144)
+            var ring = try Ring(on: here, program.program, shape: Ring.Shape(byteCountMax: 4 << 20))
+            let sender = try PacketSender(on: isEgress ? here : there)
+            var generator = SeededGenerator(seed: isEgress ? 11 : 12)
+            var keptCount = 0
+            for _ in 0..<Self.frameCount / Self.batchCount {
+                var expected: [[UInt8]] = []
+                for _ in 0..<Self.batchCount {
+                    let frame = GeneratedFrame.make(with: &generator)
+                    guard Self.canBeSent(frame) else { continue }
+                    try sender.send(frame)
+                    if Self.isWanted(frame, isEgress) { expected.append(frame) }
+                }
+                keptCount += expected.count
+                let seen = try Collected(from: &ring, count: expected.count)
+                #expect(seen.frames == expected)
+                guard seen.frames == expected else { return }
+            }
+            #expect((Self.frameCount / 10..<Self.frameCount).contains(keptCount))
+        }
+    }
+
+    /// The kernel sends no frame without a header, and takes VLAN tags out of those that have one.
+    private static func canBeSent(_ frame: [UInt8]) -> Bool {
+        frame.count >= 14 && ![[0x81, 0], [0x88, 0xa8]].contains(Array(frame[12..<14]))
+    }
+
+    private static func isWanted(_ frame: [UInt8], _ isEgress: Bool) -> Bool {
+        let decision = Site.rule.decision(on: frame.wire, isEgress: isEgress, at: Site.atA)
+        let verdict = EdgeProgram(Site.rule, at: Site.atA, snaplen: 262_144)
+            .verdict(on: frame, isEgress: isEgress)
+        return verdict == .settle || decision.isReported
+    }
+
+    @Test("goes on to a client's filter, and takes as many bytes as that one keeps")
+    func filter() throws {
+        try inOwnNetwork {
+            try shell(
+                "ip link add here type veth peer there && ip link set here up && ip link set there up"
+            )
+            let (here, there) = (try interfaceIndex("here"), try interfaceIndex("there"))
+            // What `tcpdump -ddd udp` prints for Ethernet and IPv4, but for 60 bytes.
+            let filter = try Program(checking: [
+                Instruction(.loadHalf, 12),
+                Instruction(.jumpIfEqual, 0x800, ifTrue: 0, ifFalse: 3),
+                Instruction(.loadByte, 23),
+                Instruction(.jumpIfEqual, 17, ifTrue: 0, ifFalse: 1),
+                Instruction(.keep, 60),
+                Instruction(.keep, 0),
+            ])
+            let program = EdgeProgram(Site.rule, at: Site.atA, filter: filter, snaplen: 1000)
+            #expect(program.includesFilter)
+            var ring = try Ring(on: here, program.program, shape: Ring.Shape(byteCountMax: 1 << 20))
+            let sender = try PacketSender(on: there)
+            for number in [6, 17] as [UInt8] {
+                let packet = Frame.ip(
+                    from: Site.a4, to: Site.outside4, protocol: number,
+                    Frame.ports(80, 80, more: 90))
+                try sender.send(
+                    Frame.ethernet(to: Site.bridgeMAC, from: Site.aMAC, type: 0x800, packet))
+            }
+            let seen = try Collected(from: &ring, count: 1)
+            #expect(seen.frames.map(\.count) == [60] && seen.wireByteCounts == [128])
+        }
+    }
+}
