@@ -1,7 +1,6 @@
 package import Kernel
 
 import Frames
-import Glibc
 
 /// A pcapng file or pipe that packets are written to, through a buffer.
 package struct CaptureFile: ~Copyable {
@@ -17,11 +16,8 @@ package struct CaptureFile: ~Copyable {
     /// Creates the file, or takes standard output for `"-"`.
     package init(path: String) throws(SystemError) {
         descriptor =
-            path == "-"
-            ? try Descriptor("dup of standard output") { dup(STDOUT_FILENO) }
-            : try Descriptor("create \(path)") {
-                unsafe open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o644)
-            }
+            try path == "-"
+            ? Descriptor(duplicatingStandardOutput: ()) : Descriptor(creating: path)
         self.path = path
         buffer.reserveCapacity(Self.bufferByteCountMax * 2)
         buffer = Pcapng.section(application: "podwire collect")
@@ -57,18 +53,7 @@ package struct CaptureFile: ~Copyable {
 
     /// Writes all that has gathered. Waits for the disk, or for whoever reads the pipe.
     package mutating func flush() throws(SystemError) {
-        var start = 0
-        while start < buffer.count {
-            // Safety: the call reads only the bytes from `start` to the end of the buffer.
-            let count = unsafe buffer.withUnsafeBytes { bytes in
-                unsafe write(descriptor.number, bytes.baseAddress! + start, bytes.count - start)
-            }
-            guard count >= 0 else {
-                if errno == EINTR { continue }
-                throw SystemError("write \(path == "-" ? "standard output" : path)")
-            }
-            start += count
-        }
+        try writeAll(buffer, to: descriptor.number, path == "-" ? "standard output" : path)
         byteCount += UInt64(buffer.count)
         buffer.removeAll(keepingCapacity: true)
     }

@@ -15,7 +15,7 @@ package final class LiveView {
     private static let tickCountPerSummary = 10
 
     package init() {
-        isTerminal = isatty(STDERR_FILENO) == 1
+        isTerminal = Kernel.isTerminal(STDERR_FILENO)
     }
 
     /// Says that something has changed.
@@ -72,9 +72,8 @@ package final class LiveView {
     }
 
     private func write(_ text: String) {
-        let bytes = Array(text.utf8)
-        // Safety: the call reads only the bytes of the array. A terminal that is gone is no loss.
-        unsafe _ = Glibc.write(STDERR_FILENO, bytes, bytes.count)
+        // A terminal that is gone is no loss.
+        try? writeAll(text.utf8, to: STDERR_FILENO, "the table")
     }
 }
 

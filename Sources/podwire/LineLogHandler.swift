@@ -59,23 +59,11 @@ struct LineLogHandler: LogHandler {
     }
 }
 
-/// Writes a text to standard error, all of it or as much as it takes.
+/// Writes a text to standard error; nobody can be told if that fails.
 func writeToStandardError(_ text: String) {
-    writeAll(text, to: STDERR_FILENO)
+    try? writeAll(text.utf8, to: STDERR_FILENO, "standard error")
 }
 
 func writeToStandardOutput(_ text: String) {
-    writeAll(text, to: STDOUT_FILENO)
-}
-
-private func writeAll(_ text: String, to descriptor: CInt) {
-    var bytes = Array(text.utf8)[...]
-    while !bytes.isEmpty {
-        // Safety: the call reads only the bytes of the slice.
-        let count = unsafe bytes.withUnsafeBytes {
-            unsafe write(descriptor, $0.baseAddress, $0.count)
-        }
-        guard count > 0 else { return }
-        bytes = bytes.dropFirst(count)
-    }
+    try? writeAll(text.utf8, to: STDOUT_FILENO, "standard output")
 }

@@ -1,0 +1,34 @@
+import Glibc
+
+/// Writes all of the bytes, and waits where it has to: for a disk, or for whoever reads a pipe.
+package func writeAll(
+    _ bytes: some Collection<UInt8>, to number: CInt, _ name: @autoclosure () -> String
+) throws(SystemError) {
+    // Safety: the call reads only the bytes of the array from `start` to its end.
+    let bytes = Array(bytes)
+    var start = 0
+    while start < bytes.count {
+        start += try call("write \(name())") {
+            unsafe bytes.withUnsafeBytes {
+                unsafe write(number, $0.baseAddress! + start, $0.count - start)
+            }
+        }
+    }
+}
+
+/// Whether a person is likely to read what is written there.
+package func isTerminal(_ number: CInt) -> Bool { isatty(number) == 1 }
+
+extension Descriptor {
+    /// Creates a file, or empties the one that is there.
+    package init(creating path: String) throws(SystemError) {
+        try self.init("create \(path)") {
+            unsafe open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o644)
+        }
+    }
+
+    /// A second descriptor for standard output.
+    package init(duplicatingStandardOutput: Void) throws(SystemError) {
+        try self.init("dup of standard output") { dup(STDOUT_FILENO) }
+    }
+}

@@ -1,0 +1,413 @@
+"""The agent as its users start it, against sensors that are not there, refuse, talk nonsense or leave.
+
+PODWIRE names the binary. Each test has a node and a pod in network namespaces of its own.
+"""
+
+import ctypes
+import os
+import pathlib
+import re
+import signal
+import socket
+import struct
+import subprocess
+import tempfile
+import threading
+import time
+import unittest
+
+PODWIRE = os.environ["PODWIRE"]
+PORT = 2003
+# Python has had os.setns only since 3.12.
+LIBC = ctypes.CDLL(None, use_errno=True)
+CLONE_NEWNET = 0x40000000
+LOGIN = bytes.fromhex("0008000000000008") + bytes(8)
+LIST = bytes.fromhex("0002000000000000")
+STATISTICS = bytes.fromhex("0009000000000000")
+END = bytes.fromhex("000a000000000000")
+CLOSE = bytes.fromhex("0006000000000000")
+KEEP_ALL = bytes.fromhex("000600000003ffff")
+# What tcpdump -ddd prints for udp over IPv4.
+KEEP_UDP = bytes.fromhex("002800000000000c" "0015000300000800" "0030000000000017"
+                         "0015000100000011" "000600000003ffff" "0006000000000000")
+
+
+def run(*command, check=True, **keywords):
+    return subprocess.run(command, check=check, capture_output=True, text=True, timeout=60,
+                          **keywords)
+
+
+def in_namespace(name, body):
+    """Runs a function on a thread of its own, in a network namespace, and answers its result."""
+    result = []
+
+    def work():
+        with open(f"/run/netns/{name}") as file:
+            if LIBC.setns(file.fileno(), CLONE_NEWNET) != 0:
+                raise OSError(ctypes.get_errno(), "setns")
+        result.append(body())
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    return result[0]
+
+
+class Bed:
+    """A node with one pod behind a routed veth."""
+
+    def __init__(self, prefix):
+        self.node, self.pod = f"{prefix}-node", f"{prefix}-pod"
+        for name in (self.node, self.pod):
+            run("ip", "netns", "add", name)
+            run("ip", "-n", name, "link", "set", "lo", "up")
+        run("ip", "-n", self.node, "link", "add", "veth-pod", "type", "veth", "peer", "name", "eth0",
+            "netns", self.pod)
+        for name, device, address in ((self.node, "veth-pod", "10.244.1.1/24"),
+                                      (self.pod, "eth0", "10.244.1.2/24")):
+            run("ip", "-n", name, "link", "set", device, "up")
+            run("ip", "-n", name, "addr", "add", address, "dev", device)
+
+    def remove(self):
+        for name in (self.pod, self.node):
+            run("ip", "netns", "del", name, check=False)
+
+    def listen(self, port=PORT):
+        listener = in_namespace(self.node, socket.socket)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(("127.0.0.1", port))
+        listener.listen()
+        listener.settimeout(10)
+        return listener
+
+    def ping(self, count=3):
+        run("ip", "netns", "exec", self.pod, "ping", "-q", "-c", str(count), "-i", "0.05",
+            "10.244.1.1")
+
+
+class Agent:
+    def __init__(self, bed, sensors="127.0.0.1", prefix=(), **variables):
+        self.log = tempfile.TemporaryFile("w+")
+        environment = dict(os.environ, EXTRAHOP_SENSOR_IP=sensors, PODNET="10.244.0.0/16",
+                           **variables)
+        self.process = subprocess.Popen(
+            ["ip", "netns", "exec", bed.node, *prefix, PODWIRE, "agent"], env=environment,
+            stderr=self.log)
+
+    def text(self):
+        self.log.seek(0)
+        return self.log.read()
+
+    def await_text(self, text, seconds=10):
+        deadline = time.monotonic() + seconds
+        while text not in self.text():
+            if time.monotonic() > deadline:
+                raise AssertionError(f"no {text!r} in {self.text()}")
+            time.sleep(0.05)
+
+    def stop(self, number=signal.SIGTERM):
+        """Ends the agent, and answers its exit code and how many seconds that took."""
+        begin = time.monotonic()
+        self.process.send_signal(number)
+        code = self.process.wait(10)
+        return code, time.monotonic() - begin
+
+
+class Session:
+    """A sensor's side of a session, by hand."""
+
+    def __init__(self, listener):
+        self.control = listener.accept()[0]
+        self.control.settimeout(10)
+        self.data = None
+        self.listener = None
+
+    def close(self):
+        for thing in (self.control, self.data, self.listener):
+            if thing:
+                thing.close()
+
+    def read(self, count, connection=None):
+        data = b""
+        while len(data) < count:
+            part = (connection or self.control).recv(count - len(data))
+            if not part:
+                raise EOFError
+            data += part
+        return data
+
+    def ask(self, message):
+        """Sends a request, and answers the reply's type, value and payload."""
+        self.control.sendall(message)
+        _, kind, value, count = struct.unpack("!BBHI", self.read(8))
+        return kind, value, self.read(count)
+
+    def start(self, bed, instructions=KEEP_ALL, device=b"any-eth"):
+        self.ask(LOGIN)
+        self.ask(LIST)
+        self.ask(struct.pack("!BBHI", 0, 3, 0, len(device)) + device)
+        self.listener = in_namespace(bed.node, socket.socket)
+        self.listener.bind(("127.0.0.1", 0))
+        self.listener.listen()
+        self.listener.settimeout(10)
+        payload = struct.pack("!IIHHHHI", 262144, 500, 4, self.listener.getsockname()[1], 1, 0,
+                              len(instructions) // 8) + instructions
+        reply = self.ask(struct.pack("!BBHI", 0, 4, 0, len(payload)) + payload)
+        if reply[0] == 0x84:
+            self.data = self.listener.accept()[0]
+            self.data.settimeout(10)
+        return reply
+
+    def packet(self):
+        _, kind, _, count = struct.unpack("!BBHI", self.read(8, self.data))
+        assert kind == 7, kind
+        return self.read(count, self.data)
+
+
+class AgentTest(unittest.TestCase):
+    def setUp(self):
+        self.bed = Bed(f"at{os.getpid()}-{time.monotonic_ns() % 100000}")
+        self.agents, self.closing = [], []
+
+    def tearDown(self):
+        for thing in self.closing:
+            thing.close()
+        for agent in self.agents:
+            agent.process.kill()
+            agent.process.wait()
+            agent.log.close()
+        self.bed.remove()
+
+    def agent(self, **keywords):
+        agent = Agent(self.bed, **keywords)
+        self.agents.append(agent)
+        return agent
+
+    def listen(self, port=PORT):
+        listener = self.bed.listen(port)
+        self.closing.append(listener)
+        return listener
+
+    def session(self, listener):
+        session = Session(listener)
+        self.closing.append(session)
+        return session
+
+    def check_still_serves(self, listener):
+        """The next try is a whole session, with packets."""
+        session = self.session(listener)
+        self.assertEqual(session.start(self.bed)[0], 0x84)
+        self.bed.ping()
+        self.assertGreater(len(session.packet()), 20)
+        return session
+
+    def test_capture_filter_statistics_and_end(self):
+        listener = self.listen()
+        agent = self.agent()
+        session = self.session(listener)
+        self.assertEqual(session.start(self.bed)[0], 0x84)
+        self.bed.ping(3)
+        for number in range(1, 7):
+            packet = session.packet()
+            seconds, micros, captured, length, count = struct.unpack("!IIIII", packet[:20])
+            self.assertLess(abs(time.time() - seconds), 20)
+            self.assertLess(micros, 10**6)
+            self.assertEqual((captured, count), (len(packet) - 20, number))
+        kind, _, payload = session.ask(STATISTICS)
+        self.assertEqual(kind, 0x89)
+        received, _, dropped, sent = struct.unpack("!IIII", payload)
+        self.assertEqual((dropped, received), (0, sent))
+        self.assertGreaterEqual(sent, 6)
+
+        # With a filter for UDP, ping is not heard any more.
+        payload = struct.pack("!HHI", 1, 0, len(KEEP_UDP) // 8) + KEEP_UDP
+        self.assertEqual(session.ask(struct.pack("!BBHI", 0, 5, 0, len(payload)) + payload)[0], 0x85)
+        session.data.settimeout(0.5)
+        with self.assertRaises(TimeoutError):
+            while True:
+                session.packet()
+        self.bed.ping(3)
+        with self.assertRaises(TimeoutError):
+            session.packet()
+
+        # A filter that the kernel would choke on is refused, and the old one stays.
+        bad = bytes.fromhex("0015ffff00000000")
+        payload = struct.pack("!HHI", 1, 0, 1) + bad
+        kind, value, text = session.ask(struct.pack("!BBHI", 0, 5, 0, len(payload)) + payload)
+        self.assertEqual((kind, value), (1, 7), text)
+
+        self.assertEqual(session.ask(END)[0], 0x8A)
+        self.assertEqual(session.data.recv(1), b"")
+        session.control.sendall(CLOSE)
+        self.check_still_serves(listener)
+        self.assertEqual(agent.stop()[0], 0)
+
+    def test_list_has_the_device_first_with_addresses(self):
+        listener = self.listen()
+        self.agent(INTERFACE="pods0")
+        session = self.session(listener)
+        self.assertEqual(session.ask(LOGIN), (0x88, 0, b""))
+        kind, count, payload = session.ask(LIST)
+        self.assertEqual((kind, count), (0x82, 1))
+        name_count, text_count, _, address_count = struct.unpack_from("!HHIH", payload)
+        self.assertEqual(payload[12:12 + name_count], b"pods0")
+        self.assertTrue(payload[12 + name_count:][:text_count].endswith(b";preselected"))
+        addresses = payload[12 + name_count + text_count:]
+        self.assertEqual(len(addresses), 512 * address_count)
+        self.assertIn(bytes([10, 244, 1, 1]), [addresses[i * 512 + 4:i * 512 + 8]
+                                               for i in range(address_count)])
+
+    def test_sensor_is_not_there_and_comes_later(self):
+        agent = self.agent()
+        agent.await_text("sensor not reached")
+        time.sleep(2.5)
+        self.assertEqual(agent.text().count("sensor not reached"), 1, "one line for one state")
+        self.assertIn("Connection refused", agent.text())
+        self.check_still_serves(self.listen())
+
+    def test_sensors_that_misbehave(self):
+        nonsense = {
+            "closes at once": b"",
+            "refuses": bytes.fromhex("0001000b00000002") + b"no",
+            "sends garbage": os.urandom(4096),
+            "speaks HTTP": b"GET / HTTP/1.1\r\nHost: x\r\n\r\n",
+            "announces 4 GiB": bytes.fromhex("00080000ffffffff"),
+            "sends half a header": b"\x00\x08\x00",
+        }
+        listener = self.listen()
+        agent = self.agent()
+        for what, data in nonsense.items():
+            with self.subTest(what):
+                connection = listener.accept()[0]
+                connection.sendall(data)
+                time.sleep(0.1)
+                connection.close()
+        self.check_still_serves(listener)
+        self.assertIsNone(agent.process.poll())
+
+    def test_sensor_leaves_in_mid_capture(self):
+        listener = self.listen()
+        agent = self.agent()
+        for leave in ("data", "control", "reset"):
+            session = self.check_still_serves(listener)
+            if leave == "reset":
+                session.control.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER,
+                                           struct.pack("ii", 1, 0))
+            (session.data if leave == "data" else session.control).close()
+            self.bed.ping()
+        self.check_still_serves(listener)
+        lines = [line for line in agent.text().splitlines() if "session ended" in line]
+        self.assertEqual(len(lines), 3, agent.text())
+
+    def test_data_port_is_closed(self):
+        listener = self.listen()
+        self.agent()
+        session = self.session(listener)
+        session.ask(LOGIN)
+        session.ask(bytes.fromhex("0003000000000007") + b"any-eth")
+        payload = struct.pack("!IIHHHHI", 0, 500, 4, 1, 1, 0, 1) + KEEP_ALL
+        kind, value, text = session.ask(struct.pack("!BBHI", 0, 4, 0, len(payload)) + payload)
+        self.assertEqual((kind, value), (1, 12))
+        self.assertIn(b"Connection refused", text)
+        self.assertEqual(session.ask(LIST)[0], 0x82)
+
+    def test_each_of_two_sensors_has_its_own_capture(self):
+        listeners = [self.listen(), self.listen(2010)]
+        self.agent(sensors="127.0.0.1,127.0.0.1:2010")
+        sessions = [self.check_still_serves(listener) for listener in listeners]
+        sessions[0].data.close()
+        # The second one goes on as if nothing had happened.
+        before = struct.unpack("!I", sessions[1].ask(STATISTICS)[2][12:])[0]
+        self.bed.ping()
+        time.sleep(0.2)
+        after = struct.unpack("!I", sessions[1].ask(STATISTICS)[2][12:])[0]
+        self.assertGreaterEqual(after - before, 6)
+
+    def test_signals_end_it_within_two_seconds(self):
+        for number in (signal.SIGTERM, signal.SIGINT):
+            with self.subTest(number):
+                agent = self.agent()
+                agent.await_text("sensor not reached")
+                code, seconds = agent.stop(number)
+                self.assertEqual(code, 0, agent.text())
+                self.assertLess(seconds, 2)
+
+    def test_a_stalled_sensor_does_not_keep_it_from_ending(self):
+        listener = self.listen()
+        agent = self.agent(PODWIRE_QUEUE_MEMORY="1MiB", PODWIRE_RING_MEMORY="1MiB")
+        session = self.session(listener)
+        session.start(self.bed)
+        # Nobody reads the data connection, so everything between pod and sensor fills up.
+        run("ip", "netns", "exec", self.bed.pod, "ping", "-q", "-f", "-s", "20000", "-c", "2000",
+            "10.244.1.1", check=False)
+        self.assertEqual(session.ask(STATISTICS)[0], 0x89, "control answers while data stalls")
+        code, seconds = agent.stop()
+        self.assertEqual(code, 0, agent.text())
+        self.assertLess(seconds, 2)
+        self.assertRegex(agent.text(), r"abandoned_bytes=[1-9]")
+
+    def test_settings_are_refused_before_anything_happens(self):
+        cases = {
+            ("PODNET", "10.244.0.0/33"): "PODNET=10.244.0.0/33",
+            ("RPCAPD_TARGET_PORT", "70000"): "RPCAPD_TARGET_PORT=70000",
+            ("PODNET", ""): "PODNET is not set",
+            ("EXTRAHOP_SENSOR_IP", ""): "EXTRAHOP_SENSOR_IP is not set",
+        }
+        for (variable, value), expected in cases.items():
+            with self.subTest(variable + "=" + value):
+                environment = dict(os.environ, EXTRAHOP_SENSOR_IP="127.0.0.1",
+                                   PODNET="10.244.0.0/16")
+                environment[variable] = value
+                done = run(PODWIRE, "agent", env=environment, check=False)
+                self.assertEqual(done.returncode, 64)
+                self.assertEqual(len(done.stderr.splitlines()), 1)
+                self.assertIn(expected, done.stderr)
+        done = run(PODWIRE, "agent", "--no-such-option", check=False)
+        self.assertEqual(done.returncode, 64)
+        self.assertIn("--no-such-option", done.stderr)
+
+    def test_a_missing_capability_is_named(self):
+        done = run("setpriv", "--bounding-set", "-net_raw", "--inh-caps", "-net_raw", PODWIRE,
+                   "agent", "--sensor", "127.0.0.1", "--pod-network", "10.244.0.0/16", check=False)
+        self.assertEqual(done.returncode, 77, done.stderr)
+        self.assertIn("CAP_NET_RAW", done.stderr)
+        self.assertIn("securityContext.capabilities", done.stderr)
+
+    def test_without_net_admin_it_says_so_and_goes_on(self):
+        listener = self.listen()
+        agent = self.agent(prefix=("setpriv", "--bounding-set", "-net_admin", "--inh-caps",
+                                   "-net_admin"))
+        self.check_still_serves(listener)
+        self.assertIn("CAP_NET_ADMIN", agent.text())
+
+    def test_wireshark_understands_the_session(self):
+        listener = self.listen()
+        with tempfile.TemporaryDirectory() as folder:
+            file = pathlib.Path(folder) / "session.pcap"
+            recorder = subprocess.Popen(
+                ["ip", "netns", "exec", self.bed.node, "tcpdump", "-U", "--immediate-mode", "-i",
+                 "lo", "-s", "0", "-w", file, "tcp"], stderr=subprocess.PIPE, text=True)
+            while "listening on" not in recorder.stderr.readline():
+                pass
+            self.agent()
+            session = self.check_still_serves(listener)
+            session.ask(STATISTICS)
+            data_port = session.listener.getsockname()[1]
+            session.ask(END)
+            session.control.sendall(CLOSE)
+            time.sleep(0.5)
+            recorder.terminate()
+            recorder.communicate()
+            tshark = ["tshark", "-r", file, "-d", f"tcp.port=={PORT},rpcap", "-d",
+                      f"tcp.port=={data_port},rpcap"]
+            # Ports first: on loopback tshark takes any other dissector that matches by chance.
+            done = run(*tshark, "-Y", "rpcap", "-T", "fields", "-e", "rpcap.type")
+            types = set(re.split(r"[\s,]+", done.stdout.strip()))
+            for kind in (8, 136, 2, 130, 3, 131, 4, 132, 9, 137, 10, 138, 6, 7):
+                self.assertTrue({str(kind), hex(kind)} & types, f"no message {kind} in {types}")
+            bad = run(*tshark, "-Y", "_ws.malformed")
+            self.assertEqual(bad.stdout, "")
+
+
+if __name__ == "__main__":
+    unittest.main()
