@@ -216,7 +216,9 @@ class AgentTest(unittest.TestCase):
         kind, _, payload = session.ask(STATISTICS)
         self.assertEqual(kind, 0x89)
         received, _, dropped, sent = struct.unpack("!IIII", payload)
-        self.assertEqual((dropped, received), (0, sent))
+        self.assertEqual(dropped, 0)
+        # The kernel may have counted what it has not handed over yet.
+        self.assertGreaterEqual(received, sent)
         self.assertGreaterEqual(sent, 6)
 
         # With a filter for UDP, ping is not heard any more.
@@ -275,15 +277,16 @@ class AgentTest(unittest.TestCase):
             "sends half a header": b"\x00\x08\x00",
         }
         listener = self.listen()
-        agent = self.agent()
         for what, data in nonsense.items():
             with self.subTest(what):
+                agent = self.agent()
                 connection = listener.accept()[0]
                 connection.sendall(data)
                 time.sleep(0.1)
                 connection.close()
-        self.check_still_serves(listener)
-        self.assertIsNone(agent.process.poll())
+                self.check_still_serves(listener)
+                self.assertEqual(agent.text().count("session ended"), 1, agent.text())
+                agent.stop()
 
     def test_sensor_leaves_in_mid_capture(self):
         listener = self.listen()
@@ -392,19 +395,18 @@ class AgentTest(unittest.TestCase):
             self.agent()
             session = self.check_still_serves(listener)
             session.ask(STATISTICS)
-            data_port = session.listener.getsockname()[1]
             session.ask(END)
             session.control.sendall(CLOSE)
             time.sleep(0.5)
             recorder.terminate()
             recorder.communicate()
-            tshark = ["tshark", "-r", file, "-d", f"tcp.port=={PORT},rpcap", "-d",
-                      f"tcp.port=={data_port},rpcap"]
-            # Ports first: on loopback tshark takes any other dissector that matches by chance.
+            # The dissector knows its protocol by the look of it alone; it is asked before others.
+            tshark = ["tshark", "-r", file, "--enable-heuristic", "rpcap_tcp", "-o",
+                      "tcp.try_heuristic_first:TRUE"]
             done = run(*tshark, "-Y", "rpcap", "-T", "fields", "-e", "rpcap.type")
-            types = set(re.split(r"[\s,]+", done.stdout.strip()))
+            types = {int(number, 0) for number in re.split(r"[\s,]+", done.stdout.strip())}
             for kind in (8, 136, 2, 130, 3, 131, 4, 132, 9, 137, 10, 138, 6, 7):
-                self.assertTrue({str(kind), hex(kind)} & types, f"no message {kind} in {types}")
+                self.assertIn(kind, types)
             bad = run(*tshark, "-Y", "_ws.malformed")
             self.assertEqual(bad.stdout, "")
 
