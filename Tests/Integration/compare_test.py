@@ -10,9 +10,8 @@ sys.dont_write_bytecode = True
 import tempfile
 import unittest
 
-HERE = pathlib.Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE))
-LOADER = importlib.machinery.SourceFileLoader("compare", str(HERE.parent / "compare"))
+TOOLS = pathlib.Path(__file__).resolve().parent.parent.parent / "tools"
+LOADER = importlib.machinery.SourceFileLoader("compare", str(TOOLS / "compare"))
 SPEC = importlib.util.spec_from_loader("compare", LOADER)
 compare = importlib.util.module_from_spec(SPEC)
 LOADER.exec_module(compare)
