@@ -4,10 +4,12 @@ package import Logging
 import Frames
 import Netlink
 import Observation
+import Synchronization
 
 /// The agent of one node: it finds the pods' edges, and serves each sensor with a session of its own.
 package final class NodeAgent: Sendable {
     private let context: AgentContext
+    private let end: Event
     private let logger: Logger
 
     /// Why an agent cannot start, and what to do about it.
@@ -27,6 +29,7 @@ package final class NodeAgent: Sendable {
             throw MissingCapability(capability: .netRaw)
         }
         let node = try Node.current()
+        end = try Event()
         self.logger = logger
         context = try AgentContext(
             settings, devices: node.devices(settings), places: node.places,
@@ -64,23 +67,36 @@ package final class NodeAgent: Sendable {
         }
     }
 
+    /// Queues are flushed for a second; a name server that does not answer is not waited for.
+    private static let endMillisecondsMax: CInt = 1500
+
     /// Serves the sensors until `stop`, and then until the queues are flushed or a second is over.
     package func run() throws(SystemError) {
-        var threads: [Handover<Thread>] = []
+        let (context, logger, ended) = (context, logger, end.number)
+        let runningCount = Countdown(context.settings.sensors.count)
         for sensor in context.settings.sensors {
-            let (context, logger) = (context, logger)
-            threads.append(
-                Handover(
-                    try Thread {
-                        var dialer = SensorDialer(context, sensor, logger: logger)
-                        dialer.run()
-                    }))
+            try Thread {
+                var dialer = SensorDialer(context, sensor, logger: logger)
+                dialer.run()
+                if runningCount.isLast() { Event.raise(ended) }
+            }.detach()
         }
-        for thread in threads { thread.take()?.join() }
+        _ = try poll([(context.stop.number, .readable)], milliseconds: -1)
+        _ = try poll([(ended, .readable)], milliseconds: Self.endMillisecondsMax)
     }
 
     /// Has `run` return; can be called from any thread.
     package func stop() {
         context.stop.raise()
     }
+}
+
+/// Counts those who are still at work.
+private final class Countdown: Sendable {
+    private let count: Atomic<Int>
+
+    init(_ count: Int) { self.count = Atomic(count) }
+
+    /// Whether the caller, who has finished, was the last one.
+    func isLast() -> Bool { count.subtract(1, ordering: .acquiringAndReleasing).newValue == 0 }
 }

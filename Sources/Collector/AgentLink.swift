@@ -24,6 +24,8 @@ final class AgentLink {
     private var stream: PacketStream
     private var output: [UInt8] = []
     private var dataDeadline: UInt64?
+    /// When the agent last had nothing to answer, or answered something.
+    private var quietSince: UInt64
     private let snaplen: Int
 
     enum State: String {
@@ -35,11 +37,14 @@ final class AgentLink {
 
     /// An agent that has been told where to send its packets has this long to connect.
     private static let dataNanosecondsMax: UInt64 = 10_000_000_000
+    /// So long an answer may take. A peer that says nothing at all is no agent.
+    private static let answerNanosecondsMax: UInt64 = 30_000_000_000
 
     init(_ control: consuming Connection, snaplen: Int, now: UInt64) {
         self.control = control
         self.snaplen = snaplen
         connectedAt = now
+        quietSince = now
         stream = PacketStream(snaplen: snaplen)
     }
 
@@ -62,6 +67,7 @@ final class AgentLink {
         case 0: end(state == .ending ? "closed" : "the agent closed the connection")
         case let count?:
             session.receive(buffer[..<count])
+            quietSince = monotonicNanoseconds()
             try proceed()
         }
     }
@@ -133,10 +139,12 @@ final class AgentLink {
 
     func checkDeadline(_ now: UInt64) {
         if let dataDeadline, now > dataDeadline { end("the agent opened no data connection") }
+        if session.isIdle { quietSince = now }
+        if now > quietSince + Self.answerNanosecondsMax { end("the agent does not answer") }
     }
 
     func askForStatistics() throws(SystemError) {
-        guard state == .capturing else { return }
+        guard state == .capturing, session.isIdle else { return }
         session.askForStatistics()
         try proceed()
     }

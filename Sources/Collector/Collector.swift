@@ -16,6 +16,9 @@ package final class Collector {
     private let view: LiveView
     private var file: CaptureFile
     private var links: [AgentLink] = []
+    /// False for the rest of a second when no agent can be taken: the next one would be refused for
+    /// the same reason, and the listener would stay ready.
+    private var accepts = true
     private var ledger = Ledger()
     private var buffer = [UInt8](repeating: 0, count: Collector.readByteCount)
 
@@ -34,13 +37,24 @@ package final class Collector {
         stop: consuming Event,
         view: LiveView, logger: Logger
     ) throws(SystemError) {
-        listener = try Listener(at: address)
+        listener = try Self.listen(at: address)
         self.file = file
         self.snaplen = snaplen
         self.stop = stop
         self.view = view
         self.logger = logger
         view.note("listening", ["address": "\(listener.local)"], logger)
+    }
+
+    /// Where the kernel has no IPv6, its wildcard means IPv4's.
+    private static func listen(at address: SocketAddress) throws(SystemError) -> Listener {
+        do throws(SystemError) {
+            return try Listener(at: address)
+        } catch {
+            guard error.code == EAFNOSUPPORT, address.address == IPAddress(ipv6High: 0, low: 0)
+            else { throw error }
+            return try Listener(at: SocketAddress(IPAddress(ipv4: 0), port: address.port))
+        }
     }
 
     /// Serves agents until `stop` is raised; then has them end, and completes the file.
@@ -67,8 +81,18 @@ package final class Collector {
     package var fileByteCount: UInt64 { file.byteCount }
 
     private func wait(until deadline: UInt64) throws(SystemError) -> [Readiness] {
+        let now = monotonicNanoseconds()
+        let milliseconds = deadline > now ? (deadline - now) / 1_000_000 + 1 : 0
+        return try wait(
+            stop.number, accepts ? listener.number : -1, milliseconds: CInt(milliseconds))
+    }
+
+    /// Answers what `stop`, the listener and then each agent's three descriptors are ready for.
+    private func wait(
+        _ stop: CInt, _ listener: CInt, milliseconds: CInt
+    ) throws(SystemError) -> [Readiness] {
         var requests: [(number: CInt, interest: Readiness)] = [
-            (stop.number, .readable), (listener.number, .readable),
+            (stop, .readable), (listener, .readable),
         ]
         for link in links {
             let interest: Readiness = link.hasOutput ? [.readable, .writable] : .readable
@@ -76,9 +100,7 @@ package final class Collector {
             requests.append((link.listenerNumber, .readable))
             requests.append((link.dataNumber, .readable))
         }
-        let now = monotonicNanoseconds()
-        let milliseconds = deadline > now ? (deadline - now) / 1_000_000 + 1 : 0
-        return try poll(requests, milliseconds: CInt(milliseconds))
+        return try poll(requests, milliseconds: milliseconds)
     }
 
     private func accept() throws(SystemError) {
@@ -87,10 +109,12 @@ package final class Collector {
             connection = try listener.accept()
         } catch {
             // Out of descriptors, most likely: those who wait get their turn when others have gone.
+            accepts = false
             return view.note("agent not accepted", ["reason": "\(error)"], logger)
         }
         guard let connection else { return }
         guard links.count < Self.linkCountMax else {
+            accepts = false
             return view.note("agent refused", ["reason": "there are \(links.count)"], logger)
         }
         try connection.watchPeer()
@@ -167,6 +191,7 @@ package final class Collector {
     }
 
     private func tick(_ now: UInt64) throws(SystemError) {
+        accepts = true
         for link in links {
             link.checkDeadline(now)
             guarded(link) { () throws(SystemError) in try link.askForStatistics() }
@@ -184,8 +209,8 @@ package final class Collector {
         removeEnded()
         let deadline = monotonicNanoseconds() + Self.endNanosecondsMax
         while !links.isEmpty, monotonicNanoseconds() < deadline {
-            // The event stays raised, so it is left out of the wait.
-            serve(try waitForLinks())
+            // The event stays raised, so it is left out of the wait; and nobody else is let in.
+            serve(try wait(-1, -1, milliseconds: 100))
             try file.flushIfLarge()
         }
         for link in links {
@@ -197,16 +222,5 @@ package final class Collector {
             file.add(entry.counts, interface: entry.interface, start: entry.start, end: end)
         }
         try file.flush()
-    }
-
-    private func waitForLinks() throws(SystemError) -> [Readiness] {
-        var requests: [(number: CInt, interest: Readiness)] = [(-1, .readable), (-1, .readable)]
-        for link in links {
-            requests.append(
-                (link.control.number, link.hasOutput ? [.readable, .writable] : .readable))
-            requests.append((link.listenerNumber, .readable))
-            requests.append((link.dataNumber, .readable))
-        }
-        return try poll(requests, milliseconds: 100)
     }
 }

@@ -18,6 +18,7 @@ package struct Decision: Equatable, Sendable, CustomStringConvertible {
         case oneEndIsNoPod
         case observedEnd
         case itself
+        case everyEdge
 
         /// In words, for people.
         package var description: String {
@@ -35,6 +36,7 @@ package struct Decision: Equatable, Sendable, CustomStringConvertible {
             case .oneEndIsNoPod: "one end is not a pod: only this edge sees it"
             case .observedEnd: "both ends are pods: the end with the lower port or address reports"
             case .itself: "from a pod to itself: reported where it enters"
+            case .everyEdge: "every edge reports, as it was asked to"
             }
         }
     }

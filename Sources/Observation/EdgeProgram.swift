@@ -22,7 +22,9 @@ package struct EdgeProgram: Equatable, Sendable {
     ) {
         let whole = Self.program(rule, point, filter?.truncating(to: snaplen), snaplen)
         includesFilter = filter != nil && whole.fitsKernel
-        program = whole.fitsKernel ? whole : Self.program(rule, point, nil, snaplen)
+        // A filter that runs in user space has to see the whole packet.
+        program =
+            whole.fitsKernel ? whole : Self.program(rule, point, nil, Self.settleByteCount - 1)
     }
 
     private static func program(

@@ -32,7 +32,7 @@ package struct Rule: Equatable, Sendable {
     ) -> Decision {
         let headers = Headers(frame)
         if let packet = headers.packet, isOwnFeed(packet) { return .refuse(.ownFeed) }
-        guard deduplicates else { return .report(.oneEndIsNoPod) }
+        guard deduplicates else { return .report(.everyEdge) }
         if headers.destination.isGroup {
             return groupFrame(headers, isEgress: isEgress, at: point)
         }

@@ -244,6 +244,17 @@ class AgentTest(unittest.TestCase):
         self.check_still_serves(listener)
         self.assertEqual(agent.stop()[0], 0)
 
+    def test_a_filter_may_keep_less_than_a_header(self):
+        listener = self.listen()
+        self.agent()
+        session = self.session(listener)
+        self.assertEqual(session.start(self.bed, bytes.fromhex("0006000000000014"))[0], 0x84)
+        self.bed.ping(3)
+        for _ in range(6):
+            captured, length = struct.unpack("!II", session.packet()[8:16])
+            self.assertEqual(captured, 20)
+            self.assertGreater(length, 20)
+
     def test_list_has_the_device_first_with_addresses(self):
         listener = self.listen()
         self.agent(INTERFACE="pods0")

@@ -1,5 +1,6 @@
 import BPF
 import Capture
+import Frames
 import Kernel
 import Observation
 import RPCAP
@@ -140,15 +141,15 @@ final class Forwarder {
         var packets = block.packets
         while let packet = packets.next() {
             var limit = snaplen
-            if rule.mayNeedSettling(packet.bytes) {
+            if !packet.isCutShort, rule.mayNeedSettling(packet.bytes) {
                 tally.settledCount += 1
                 guard settle(packet, at: point) else {
                     tally.refusedCount += 1
                     continue
                 }
-                limit = filtered(packet, limit)
+                limit = filtered(packet, limit, at: point)
             } else if !kernelFilters {
-                limit = filtered(packet, limit)
+                limit = filtered(packet, limit, at: point)
             }
             guard limit > 0 else {
                 tally.filteredCount += 1
@@ -171,10 +172,16 @@ final class Forwarder {
     }
 
     /// Shows the sensor's filter what the kernel did not show it. Answers how many bytes to keep.
-    private func filtered(_ packet: borrowing Packet, _ limit: Int) -> Int {
+    private func filtered(
+        _ packet: borrowing Packet, _ limit: Int, at point: ObservationPoint
+    ) -> Int {
         guard let filter else { return limit }
         var ancillary = Ancillary()
         ancillary.packetType = packet.isEgress ? Ancillary.outgoing : 0
+        ancillary.interfaceIndex = point.interfaceIndex
+        if packet.bytes.byteCount >= Headers.ethernetByteCount {
+            ancillary.etherType = UInt32(packet.bytes.uint16(at: 12))
+        }
         ancillary.wireByteCount = UInt32(clamping: packet.wireByteCount)
         if let vlan = packet.vlan {
             ancillary.vlanTag = UInt32(vlan.tag)
@@ -241,10 +248,22 @@ extension Forwarder {
         }
         for tap in taps { try drain(tap) }
         try send()
+    }
+
+    /// Brings the counters to their last values; what is still in the queue is lost.
+    func settleAccounts() {
         try? countKernel()
         CaptureCounters.add(queue.byteCount, to: counters.bytesAbandoned)
     }
 
     /// Three times a block's retirement time, since timers are late on a busy node.
     private static let retirementNanoseconds: UInt64 = 30_000_000
+}
+
+extension Packet {
+    /// Whether a filter has kept only the beginning. Then the kernel has decided about the packet,
+    /// and must have: what it leaves to user space comes whole, or cut by a block, which is longer.
+    fileprivate var isCutShort: Bool {
+        bytes.byteCount < wireByteCount && bytes.byteCount < Int(UInt16.max)
+    }
 }

@@ -118,6 +118,8 @@ package final class LiveCapture: Sendable {
     }
 
     private func give(_ order: Order) -> Answer {
+        // An answer that came too late for the order before must not be taken for this one's.
+        answered.lower()
         orders.withLock { $0 = (order, nil) }
         ordered.raise()
         return waitForAnswer()
@@ -152,8 +154,8 @@ extension LiveCapture {
             try forwarder.finish(milliseconds: Self.finishMillisecondsMax)
         } catch {
             reason.withLock { $0 = "\(error)" }
-            try? forwarder.countKernel()
         }
+        forwarder.settleAccounts()
         ended.raise()
     }
 

@@ -21,7 +21,7 @@ struct SensorSession: ~Copyable {
     private var surroundingsVersion = 0
     private var output: [UInt8] = []
     private var input: [UInt8]
-    private var messageDeadline: UInt64?
+    private var messageDeadline: (message: Int, time: UInt64)?
     private var endReason: String?
 
     /// What a peer has begun to say it has to finish within this time.
@@ -93,10 +93,12 @@ struct SensorSession: ~Copyable {
     private mutating func checkDeadline() {
         guard session.isInMessage else { return messageDeadline = nil }
         let now = monotonicNanoseconds()
-        guard let deadline = messageDeadline else {
-            return messageDeadline = now + Self.messageNanosecondsMax
+        guard let deadline = messageDeadline, deadline.message == session.messageCount else {
+            return messageDeadline = (session.messageCount, now + Self.messageNanosecondsMax)
         }
-        if now > deadline, endReason == nil { endReason = "the sensor left a message unfinished" }
+        if now > deadline.time, endReason == nil {
+            endReason = "the sensor left a message unfinished"
+        }
     }
 
     private mutating func carryOut(_ action: ServerSession.Action) {

@@ -60,6 +60,9 @@ package struct ClientSession: Sendable {
         return actions.isEmpty ? nil : actions.removeFirst()
     }
 
+    /// Whether no answer is due.
+    package var isIdle: Bool { state == .idle && waitingRequests.isEmpty }
+
     /// Asks for the capture that `prepare` was told to make ready.
     package mutating func start(_ request: StartRequest) {
         ask(.startCapture, request.bytes)

@@ -5,6 +5,8 @@ import Frames
 struct MessageReader {
     private var buffer: [UInt8] = []
     private var start = 0
+    /// How many messages have been taken.
+    private(set) var messageCount = 0
     private let payloadByteCountMax: Int
 
     init(payloadByteCountMax: Int) {
@@ -46,6 +48,7 @@ struct MessageReader {
     mutating func takePayload(byteCount: Int) -> [UInt8]? {
         guard let payload = peek(0..<byteCount) else { return nil }
         start += MessageHeader.byteCount + byteCount
+        messageCount += 1
         return payload
     }
 }

@@ -58,6 +58,9 @@ package struct ServerSession: Sendable {
     /// that leaves it so.
     package var isInMessage: Bool { awaited == nil && reader.byteCount > 0 }
 
+    /// How many messages have been taken off the stream.
+    package var messageCount: Int { reader.messageCount }
+
     package mutating func receive(_ bytes: ArraySlice<UInt8>) {
         if state != .closed { reader.append(bytes) }
     }
