@@ -27,6 +27,8 @@ final class AgentLink {
     /// When the agent last had nothing to answer, or answered something.
     private var quietSince: UInt64
     private let snaplen: Int
+    private var hasEnded = false
+    private var lastStatistics = CaptureStatistics()
 
     enum State: String {
         case greeting
@@ -80,8 +82,10 @@ final class AgentLink {
             case .prepare(let device): try prepare(device)
             case .started: if state == .starting { state = .capturing }
             case .statistics(let statistics): take(statistics)
-            // The data connection ends by itself, behind its last packet.
-            case .ended: if data == nil { end("ended") }
+            // The data connection ends behind its last packet, before or after this.
+            case .ended:
+                hasEnded = true
+                if data == nil { end("ended") }
             case .close(let reason): end(reason)
             }
         }
@@ -95,7 +99,7 @@ final class AgentLink {
 
     /// Listens for the data connection where the control connection came to, and asks for it.
     private func prepare(_ device: Device) throws(SystemError) {
-        self.device = device.name
+        self.device = Self.printable(device.name)
         let listener = try Listener(at: control.local.with(port: 0), backlog: 1)
         let filter = [Instruction(.keep, UInt32(snaplen))]
         session.start(
@@ -124,7 +128,8 @@ final class AgentLink {
         guard let count = try data?.receive(into: &buffer) ?? nil else { return false }
         guard count > 0 else {
             data = nil
-            end(state == .ending ? "ended" : "the agent closed the data connection")
+            if state != .ending { end("the agent closed the data connection") }
+            if hasEnded { end("ended") }
             return false
         }
         stream.append(buffer[..<count])
@@ -158,18 +163,22 @@ final class AgentLink {
         try proceed()
     }
 
-    /// Says goodbye, as far as the socket takes it.
-    func close() {
-        session.close()
-        while let action = session.nextAction() {
-            if case .send(let bytes) = action { output += bytes }
-        }
-        try? writeControl()
+    private func take(_ statistics: CaptureStatistics) {
+        let last = lastStatistics
+        lastStatistics = statistics
+        // The counts are modulo 2^32. A daemon that forgets them at the end begins at 0 again.
+        guard statistics != CaptureStatistics() else { return }
+        counts.received += UInt64(statistics.received &- last.received)
+        counts.droppedByInterface += UInt64(
+            statistics.droppedByInterface &- last.droppedByInterface)
+        counts.droppedByKernel += UInt64(statistics.droppedByKernel &- last.droppedByKernel)
     }
 
-    private func take(_ statistics: CaptureStatistics) {
-        counts.received = UInt64(statistics.received)
-        counts.droppedByInterface = UInt64(statistics.droppedByInterface)
-        counts.droppedByKernel = UInt64(statistics.droppedByKernel)
+    /// A name as it can be shown on a terminal, whatever its owner has put into it.
+    private static func printable(_ name: String) -> String {
+        String(
+            name.unicodeScalars.prefix(64).map {
+                (0x21...0x7e).contains($0.value) ? Character($0) : "?"
+            })
     }
 }

@@ -31,14 +31,14 @@ package final class Collector {
     /// How long agents have to send what they have when the collector is to stop.
     private static let endNanosecondsMax: UInt64 = 3_000_000_000
 
-    /// Listens from now on.
+    /// Listens from now on. The file is made when that has worked: what has its name is not emptied
+    /// for nothing.
     package init(
-        at address: SocketAddress, to file: consuming CaptureFile, snaplen: Int,
-        stop: consuming Event,
+        at address: SocketAddress, to path: String, snaplen: Int, stop: consuming Event,
         view: LiveView, logger: Logger
     ) throws(SystemError) {
         listener = try Self.listen(at: address)
-        self.file = file
+        file = try CaptureFile(path: path)
         self.snaplen = snaplen
         self.stop = stop
         self.view = view
@@ -213,10 +213,8 @@ package final class Collector {
             serve(try wait(-1, -1, milliseconds: 100))
             try file.flushIfLarge()
         }
-        for link in links {
-            link.close()
-            ledger.close(link)
-        }
+        // No CLOSE is sent: the daemons that podwire replaces would never dial again.
+        for link in links { ledger.close(link) }
         let end = wallClockNanoseconds()
         for entry in ledger.entries {
             file.add(entry.counts, interface: entry.interface, start: entry.start, end: end)

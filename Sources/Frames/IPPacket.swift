@@ -11,6 +11,8 @@ package struct IPPacket: Equatable, Sendable {
     package var extensionHeaderCount = 0
     /// Absent for protocols without ports, fragments, and packets that end before them.
     package var ports: Ports?
+    /// The ports in the first piece of a datagram, which all its pieces belong to.
+    package var firstFragmentPorts: Ports?
 
     package struct Ports: Hashable, Sendable {
         package let source: UInt16
@@ -109,10 +111,16 @@ package struct IPPacket: Equatable, Sendable {
     }
 
     private mutating func readPorts(_ frame: RawSpan, end: Int) {
-        guard fragment == nil, let offset = transportOffset, offset + 4 <= end,
+        guard let offset = transportOffset, offset + 4 <= end,
             IPProtocol.withPorts.contains(transport)
         else { return }
-        ports = Ports(source: frame.uint16(at: offset), destination: frame.uint16(at: offset + 2))
+        let found = Ports(
+            source: frame.uint16(at: offset), destination: frame.uint16(at: offset + 2))
+        switch fragment?.byteOffset {
+        case nil: ports = found
+        case 0: firstFragmentPorts = found
+        default: break
+        }
     }
 }
 

@@ -15,6 +15,10 @@ package struct Decision: Equatable, Sendable, CustomStringConvertible {
         case groupFromElsewhere
         case withoutIP
         case serviceForm
+        case serviceWithoutPod
+        case masqueraded
+        case podForm
+        case unexplainedService
         case oneEndIsNoPod
         case observedEnd
         case itself
@@ -33,6 +37,13 @@ package struct Decision: Equatable, Sendable, CustomStringConvertible {
                 "broadcast or multicast from the node or outside: one edge of the bridge reports it"
             case .withoutIP: "no IP header: reported where it enters, or comes from no pod"
             case .serviceForm: "one end is a service address: the backend's edge reports it"
+            case .serviceWithoutPod: "a service with no pod behind it: nobody else sees it"
+            case .masqueraded:
+                "a service call whose backend sees another caller: the backend's edge reports that"
+            case .podForm:
+                "a service call, observed at the client: reported as the backend's edge would see it"
+            case .unexplainedService:
+                "a service call that connection tracking does not know: reported as it is"
             case .oneEndIsNoPod: "one end is not a pod: only this edge sees it"
             case .observedEnd: "both ends are pods: the end with the lower port or address reports"
             case .itself: "from a pod to itself: reported where it enters"

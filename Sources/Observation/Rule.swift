@@ -30,7 +30,14 @@ package struct Rule: Equatable, Sendable {
     package func decision(
         on frame: RawSpan, isEgress: Bool, at point: ObservationPoint
     ) -> Decision {
-        let headers = Headers(frame)
+        decision(on: Headers(frame), in: frame, isEgress: isEgress, at: point)
+    }
+
+    /// The same for a frame whose headers have been read, and to whose packet ports may have been
+    /// given that are not in it.
+    func decision(
+        on headers: Headers, in frame: RawSpan, isEgress: Bool, at point: ObservationPoint
+    ) -> Decision {
         if let packet = headers.packet, isOwnFeed(packet) { return .refuse(.ownFeed) }
         guard deduplicates else { return .report(.everyEdge) }
         if headers.destination.isGroup {
@@ -94,15 +101,15 @@ package struct Rule: Equatable, Sendable {
         if let quoted = packet.quoted(in: frame),
             quoted.source == packet.destination, quoted.destination == packet.source
         {
-            return Self.lowerEnd(of: quoted)
+            return Self.lowerEnd(of: FlowKey(quoted))
         }
-        return Self.lowerEnd(of: packet)
+        return Self.lowerEnd(of: FlowKey(packet))
     }
 
-    private static func lowerEnd(of packet: IPPacket) -> IPAddress {
-        if let ports = packet.ports, ports.source != ports.destination {
-            return ports.source < ports.destination ? packet.source : packet.destination
+    static func lowerEnd(of flow: FlowKey) -> IPAddress {
+        if flow.sourcePort != flow.destinationPort {
+            return flow.sourcePort < flow.destinationPort ? flow.source : flow.destination
         }
-        return min(packet.source, packet.destination)
+        return min(flow.source, flow.destination)
     }
 }

@@ -70,7 +70,7 @@ struct AgentCommand: ParsableCommand {
         let logger = Logger(label: "podwire") { _ in LineLogHandler(level: settings.logLevel) }
         do {
             let agent = try NodeAgent(settings, logger: logger)
-            try Signals.onEnd { agent.stop() }
+            try Signals.onEnd(secondsMax: 2) { agent.stop() }
             try agent.run()
             logger.info("agent stopped")
         } catch let error as NodeAgent.MissingCapability {

@@ -17,8 +17,10 @@ struct CollectCommand: ParsableCommand {
               podwire collect --output - | tshark -r -
             """)
 
-    @Option(name: .shortAndLong, help: "The file to write, or - for standard output.")
-    var output = "podwire.pcapng"
+    @Option(
+        name: [.customShort("o"), .customLong("output")],
+        help: "The file to write, or - for standard output. (default: podwire-DATE-TIME.pcapng)")
+    var file: String?
 
     @Option(help: "Where to listen: PORT, ADDRESS:PORT or [IPV6]:PORT.")
     var listen = "2003"
@@ -50,26 +52,26 @@ struct CollectCommand: ParsableCommand {
     }
 
     func run() throws {
+        let output = file ?? "podwire-\(TimeStamp.forFileName()).pcapng"
         guard let address else { throw Exit.usage }
         Signals.block()
         let logger = Logger(label: "podwire") { _ in LineLogHandler(level: .info) }
         do throws(SystemError) {
             let stop = try Event()
             let stopNumber = stop.number
-            try Signals.onEnd { Event.raise(stopNumber) }
-            let file = try CaptureFile(path: output)
+            try Signals.onEnd(secondsMax: 5) { Event.raise(stopNumber) }
             let collector = try Collector(
-                at: address, to: file, snaplen: snaplen, stop: stop, view: LiveView(),
+                at: address, to: output, snaplen: snaplen, stop: stop, view: LiveView(),
                 logger: logger)
             try collector.run()
-            report(collector)
+            report(collector, output)
         } catch {
             writeToStandardError("podwire collect: \(error)\n")
             throw Exit.systemError
         }
     }
 
-    private func report(_ collector: Collector) {
+    private func report(_ collector: Collector, _ output: String) {
         let rows = collector.summary
         guard !rows.isEmpty else { return writeToStandardError("no agent has captured\n") }
         writeToStandardError(Columns.text(["AGENT", "PACKETS", "BYTES", "DROPPED"], rows))

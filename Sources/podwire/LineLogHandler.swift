@@ -21,7 +21,7 @@ struct LineLogHandler: LogHandler {
         let pairs = all.sorted { $0.key < $1.key }.map {
             " \($0.key)=\(Self.quoted("\($0.value)"))"
         }
-        let line = "\(Self.now()) \(event.level) \(event.message)\(pairs.joined())\n"
+        let line = "\(TimeStamp.forLog()) \(event.level) \(event.message)\(pairs.joined())\n"
         writeToStandardError(line)
     }
 
@@ -41,21 +41,6 @@ struct LineLogHandler: LogHandler {
             }
         }
         return "\"\(escaped.joined())\""
-    }
-
-    /// The time as RFC 3339 has it, in UTC, to the millisecond.
-    private static func now() -> String {
-        let nanoseconds = wallClockNanoseconds()
-        var seconds = time_t(nanoseconds / 1_000_000_000)
-        var parts = unsafe tm()
-        // Safety: gmtime_r(3) writes into `parts`, and strftime(3) at most the buffer's size.
-        unsafe _ = gmtime_r(&seconds, &parts)
-        var text = [CChar](repeating: 0, count: 32)
-        let count = unsafe strftime(&text, text.count, "%Y-%m-%dT%H:%M:%S", &parts)
-        let milliseconds = String(nanoseconds / 1_000_000 % 1000)
-        let padding = String(repeating: "0", count: 3 - milliseconds.count)
-        let head = String(decoding: text.prefix(count).map { UInt8(bitPattern: $0) }, as: UTF8.self)
-        return "\(head).\(padding)\(milliseconds)Z"
     }
 }
 

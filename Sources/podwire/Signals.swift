@@ -1,3 +1,4 @@
+import ArgumentParser
 import Glibc
 import Kernel
 
@@ -13,22 +14,23 @@ enum Signals {
         _ = signal(SIGPIPE, SIG_IGN)
     }
 
-    /// Calls `body` at the first signal; a second one ends the program at once.
-    static func onEnd(_ body: @escaping @Sendable () -> Void) throws(SystemError) {
-        let thread = try Thread {
-            wait()
+    /// Calls `body` at the first signal. The program then has some seconds to end by itself: one
+    /// that hangs, on a pipe that nobody reads for instance, is ended all the same.
+    ///
+    /// More signals in that time change nothing: timeout(1) and shells send theirs more than once.
+    static func onEnd(
+        secondsMax: UInt32, _ body: @escaping @Sendable () -> Void
+    ) throws(SystemError) {
+        try Thread {
+            var set = endingSignals
+            var number: CInt = 0
+            // Safety: both are plain values of this frame.
+            unsafe _ = sigwait(&set, &number)
             body()
-            wait()
-            _exit(130)
-        }
-        thread.detach()
-    }
-
-    private static func wait() {
-        var set = endingSignals
-        var number: CInt = 0
-        // Safety: both are plain values of this frame.
-        unsafe _ = sigwait(&set, &number)
+            sleep(secondsMax)
+            writeToStandardError("podwire: did not end within \(secondsMax) s, giving up\n")
+            _exit(Exit.systemError.rawValue)
+        }.detach()
     }
 
     private static var endingSignals: sigset_t {

@@ -204,6 +204,9 @@ extension ServerSession {
     private mutating func open(_ payload: [UInt8]) {
         let name = String(decoding: payload, as: UTF8.self)
         guard devices.contains(where: { $0.name == name }) else {
+            // What was open before must not be captured by a client that does not look.
+            device = nil
+            if state == .opened { state = .ready }
             return error(.open, "there is no such device; list the devices to see their names")
         }
         device = name

@@ -1,0 +1,36 @@
+/// The Internet checksum (RFC 1071), changed in place as its packet changes (RFC 1624, equation 3).
+package enum Checksum {
+    /// The checksum after two bytes of what it covers have become two others.
+    package static func updated(_ checksum: UInt16, from old: UInt16, to new: UInt16) -> UInt16 {
+        ~folded(UInt32(~checksum) + UInt32(~old) + UInt32(new))
+    }
+
+    /// The same for a sum that is not complemented, as an unfinished checksum holds that of the
+    /// pseudo-header.
+    package static func updatedSum(_ sum: UInt16, from old: UInt16, to new: UInt16) -> UInt16 {
+        folded(UInt32(sum) + UInt32(~old) + UInt32(new))
+    }
+
+    /// The checksum of bytes, an odd one at the end counting as the first half of two.
+    package static func of(_ bytes: RawSpan) -> UInt16 {
+        ~sum(of: bytes)
+    }
+
+    /// The ones' complement sum of bytes, not complemented, on top of another.
+    package static func sum(of bytes: RawSpan, onTopOf start: UInt16 = 0) -> UInt16 {
+        var sum = UInt64(start)
+        var offset = 0
+        while offset + 1 < bytes.byteCount {
+            sum += UInt64(bytes.uint16(at: offset))
+            offset += 2
+        }
+        if offset < bytes.byteCount { sum += UInt64(bytes.uint8(at: offset)) << 8 }
+        while sum >> 16 != 0 { sum = sum & 0xffff + sum >> 16 }
+        return UInt16(truncatingIfNeeded: sum)
+    }
+
+    private static func folded(_ sum: UInt32) -> UInt16 {
+        let once = sum & 0xffff + sum >> 16
+        return UInt16(truncatingIfNeeded: once & 0xffff + once >> 16)
+    }
+}

@@ -1,0 +1,64 @@
+package import Frames
+
+/// One direction of a flow, as a packet shows it. Protocols without ports have zeros.
+package struct FlowKey: Hashable, Sendable {
+    package let transport: UInt8
+    package let source: IPAddress
+    package let destination: IPAddress
+    package let sourcePort: UInt16
+    package let destinationPort: UInt16
+
+    package init(
+        transport: UInt8, source: IPAddress, destination: IPAddress, sourcePort: UInt16,
+        destinationPort: UInt16
+    ) {
+        self.transport = transport
+        self.source = source
+        self.destination = destination
+        self.sourcePort = sourcePort
+        self.destinationPort = destinationPort
+    }
+
+    init(_ packet: IPPacket) {
+        self.init(
+            transport: packet.transport, source: packet.source, destination: packet.destination,
+            sourcePort: packet.ports?.source ?? 0, destinationPort: packet.ports?.destination ?? 0)
+    }
+
+    package var reversed: Self {
+        Self(
+            transport: transport, source: destination, destination: source,
+            sourcePort: destinationPort, destinationPort: sourcePort)
+    }
+}
+
+/// What the node's connection tracking makes of a flow towards a service: both of its directions,
+/// each as the packets look where they begin.
+package struct TrackedFlow: Hashable, Sendable {
+    /// From the client to what it calls.
+    package let original: FlowKey
+    /// From what answers to whom it believes it is answering.
+    package let reply: FlowKey
+
+    package init(original: FlowKey, reply: FlowKey) {
+        (self.original, self.reply) = (original, reply)
+    }
+
+    package var isTranslated: Bool {
+        original.destination != reply.source || original.destinationPort != reply.sourcePort
+    }
+
+    /// Whether the backend sees another caller than the one who called.
+    package var isMasqueraded: Bool {
+        original.source != reply.destination || original.sourcePort != reply.destinationPort
+    }
+}
+
+/// An answer to the question what becomes of a flow.
+package enum TrackedAnswer: Equatable, Sendable {
+    case tracked(TrackedFlow)
+    /// Connection tracking has no such flow, at present.
+    case unknown
+    /// It cannot be asked: no right to, or there is none.
+    case unavailable
+}

@@ -1,0 +1,26 @@
+import Glibc
+import Kernel
+
+/// The time of day in UTC, as text.
+enum TimeStamp {
+    /// As RFC 3339 has it, to the millisecond.
+    static func forLog() -> String {
+        let nanoseconds = wallClockNanoseconds()
+        let milliseconds = String(nanoseconds / 1_000_000 % 1000)
+        let padding = String(repeating: "0", count: 3 - milliseconds.count)
+        return "\(text("%Y-%m-%dT%H:%M:%S", nanoseconds)).\(padding)\(milliseconds)Z"
+    }
+
+    /// Without characters that a file's name had better not have.
+    static func forFileName() -> String { text("%Y%m%d-%H%M%S", wallClockNanoseconds()) }
+
+    private static func text(_ format: String, _ nanoseconds: UInt64) -> String {
+        var seconds = time_t(nanoseconds / 1_000_000_000)
+        var parts = unsafe tm()
+        // Safety: gmtime_r(3) writes into `parts`, and strftime(3) at most the buffer's size.
+        unsafe _ = gmtime_r(&seconds, &parts)
+        var text = [CChar](repeating: 0, count: 32)
+        let count = unsafe strftime(&text, text.count, format, &parts)
+        return String(decoding: text.prefix(count).map { UInt8(bitPattern: $0) }, as: UTF8.self)
+    }
+}
