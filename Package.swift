@@ -43,9 +43,9 @@ let package = Package(
         module("RPCAP", "BPF", "Frames"),
 
         // What the kernel owns and lends.
-        module("Kernel", "CLinux", "Frames"),
+        module("Kernel", "BPF", "CLinux", "Frames"),
         module("Capture", "BPF", "CLinux", "Kernel"),
-        module("Netlink", "CLinux", "CMnl", "Frames", "Kernel"),
+        module("Netlink", "BPF", "CLinux", "CMnl", "Frames", "Kernel"),
 
         // The two ends of the feed, and the program.
         module(

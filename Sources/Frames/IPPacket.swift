@@ -9,7 +9,8 @@ package struct IPPacket: Equatable, Sendable {
     package var fragment: Fragment?
     /// How many extension headers lie between the IPv6 header and the transport.
     package var extensionHeaderCount = 0
-    /// Absent for protocols without ports, fragments, and packets that end before them.
+    /// Absent for protocols without ports, fragments, and packets that end before them. An ICMP echo
+    /// has its identifier as both of them, which is how connection tracking tells echoes apart.
     package var ports: Ports?
     /// The ports in the first piece of a datagram, which all its pieces belong to.
     package var firstFragmentPorts: Ports?
@@ -111,16 +112,57 @@ package struct IPPacket: Equatable, Sendable {
     }
 
     private mutating func readPorts(_ frame: RawSpan, end: Int) {
-        guard let offset = transportOffset, offset + 4 <= end,
-            IPProtocol.withPorts.contains(transport)
-        else { return }
-        let found = Ports(
-            source: frame.uint16(at: offset), destination: frame.uint16(at: offset + 2))
+        guard let offset = transportOffset, offset + 4 <= end else { return }
+        let found: Ports
+        if IPProtocol.withPorts.contains(transport) {
+            found = Ports(
+                source: frame.uint16(at: offset), destination: frame.uint16(at: offset + 2))
+        } else if offset + 6 <= end, isEcho(frame.uint8(at: offset)) {
+            let identifier = frame.uint16(at: offset + 4)
+            found = Ports(source: identifier, destination: identifier)
+        } else {
+            return
+        }
         switch fragment?.byteOffset {
         case nil: ports = found
         case 0: firstFragmentPorts = found
         default: break
         }
+    }
+
+    /// RFC 792 and RFC 4443: an echo request or an echo reply.
+    private func isEcho(_ type: UInt8) -> Bool {
+        switch transport {
+        case IPProtocol.icmp where source.family == .ipv4: type == 8 || type == 0
+        case IPProtocol.icmpv6 where source.family == .ipv6: type == 128 || type == 129
+        default: false
+        }
+    }
+
+    /// Whether a first piece of this datagram would have ports: what a piece that came before it may
+    /// have to wait for.
+    package var mayHavePorts: Bool {
+        IPProtocol.withPorts.contains(transport) || IPv6Extension.numbers.contains(transport)
+            || transport == (source.family == .ipv4 ? IPProtocol.icmp : IPProtocol.icmpv6)
+    }
+}
+
+/// What all pieces of a datagram have in common (RFC 791, RFC 8200 4.5).
+package struct DatagramKey: Hashable, Sendable {
+    package let source: IPAddress
+    package let destination: IPAddress
+    package let identification: UInt32
+    /// IPv6 does not tell datagrams apart by it; there it is 0.
+    package let transport: UInt8
+}
+
+extension IPPacket {
+    /// The datagram that this is a piece of; nil if it is whole.
+    package var datagram: DatagramKey? {
+        guard let fragment else { return nil }
+        return DatagramKey(
+            source: source, destination: destination, identification: fragment.identification,
+            transport: source.family == .ipv4 ? transport : 0)
     }
 }
 

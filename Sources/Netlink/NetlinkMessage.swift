@@ -62,6 +62,28 @@ package struct NetlinkMessage: ~Escapable {
     }
 }
 
+/// A part of a request behind its fixed one (`struct nlattr`).
+enum NetlinkAttribute {
+    case number(type: Int, UInt32)
+    case bytes(type: Int, [UInt8])
+    indirect case nest(type: Int, [NetlinkAttribute])
+
+    /// - Safety: the message's buffer must have room for the attribute.
+    @unsafe
+    func put(into message: UnsafeMutablePointer<nlmsghdr>) {
+        switch self {
+        case .number(let type, let value):
+            unsafe mnl_attr_put_u32(message, UInt16(type), value)
+        case .bytes(let type, let bytes):
+            unsafe mnl_attr_put(message, UInt16(type), bytes.count, bytes)
+        case .nest(let type, let attributes):
+            let nest = unsafe mnl_attr_nest_start(message, UInt16(type))
+            for attribute in attributes { unsafe attribute.put(into: message) }
+            unsafe mnl_attr_nest_end(message, nest)
+        }
+    }
+}
+
 extension RawSpan {
     // Safety, for both loads: every bit pattern is an integer, and the load checks its bounds.
 

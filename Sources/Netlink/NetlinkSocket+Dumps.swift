@@ -7,12 +7,14 @@ import Glibc
 extension NetlinkSocket {
     /// All interfaces of this namespace. Needs no capability.
     package mutating func links() throws(SystemError) -> [Link] {
-        try dump(RTM_GETLINK, "RTM_GETLINK", ifinfomsg()) { Link($0).map { [$0] } ?? [] }
+        try dump(Request(type: RTM_GETLINK, name: "RTM_GETLINK", header: ifinfomsg())) {
+            Link($0).map { [$0] } ?? []
+        }
     }
 
     /// All addresses of this namespace's interfaces.
     package mutating func addresses() throws(SystemError) -> [InterfaceAddress] {
-        try dump(RTM_GETADDR, "RTM_GETADDR", ifaddrmsg()) {
+        try dump(Request(type: RTM_GETADDR, name: "RTM_GETADDR", header: ifaddrmsg())) {
             InterfaceAddress($0).map { [$0] } ?? []
         }
     }
@@ -23,7 +25,8 @@ extension NetlinkSocket {
         for family in IPAddress.Family.allCases {
             var header = rtmsg()
             header.rtm_family = family.native
-            routes += try dump(RTM_GETROUTE, "RTM_GETROUTE", header) { Route.routes(in: $0) }
+            let request = Request(type: RTM_GETROUTE, name: "RTM_GETROUTE", header: header)
+            routes += try dump(request) { Route.routes(in: $0) }
         }
         return routes
     }
@@ -35,10 +38,10 @@ extension NetlinkSocket {
     ) throws(SystemError) -> [InterfaceAddress] {
         var header = ifaddrmsg()
         header.ifa_index = index
-        let attribute = (type: IFA_TARGET_NETNSID, value: UInt32(bitPattern: id))
-        return try dump(
-            RTM_GETADDR, "RTM_GETADDR of namespace \(id)", header, attribute: attribute
-        ) { message in
+        let request = Request(
+            type: RTM_GETADDR, name: "RTM_GETADDR of namespace \(id)", header: header,
+            attributes: [.number(type: IFA_TARGET_NETNSID, UInt32(bitPattern: id))])
+        return try dump(request) { message in
             // A kernel that does not know the attribute answers with this namespace's own.
             guard message.namespace(after: ifaddrmsg.self, IFA_TARGET_NETNSID) == id,
                 let address = InterfaceAddress(message), address.interfaceIndex == index
@@ -49,10 +52,10 @@ extension NetlinkSocket {
 
     /// The interfaces of another namespace. Needs CAP_NET_ADMIN.
     package mutating func links(inNamespace id: Int32) throws(SystemError) -> [Link] {
-        let attribute = (type: IFLA_TARGET_NETNSID, value: UInt32(bitPattern: id))
-        return try dump(
-            RTM_GETLINK, "RTM_GETLINK of namespace \(id)", ifinfomsg(), attribute: attribute
-        ) { message in
+        let request = Request(
+            type: RTM_GETLINK, name: "RTM_GETLINK of namespace \(id)", header: ifinfomsg(),
+            attributes: [.number(type: IFLA_TARGET_NETNSID, UInt32(bitPattern: id))])
+        return try dump(request) { message in
             guard message.namespace(after: ifinfomsg.self, IFLA_TARGET_NETNSID) == id,
                 let link = Link(message)
             else { return [] }

@@ -19,9 +19,18 @@ package struct NetlinkSocket: ~Copyable {
     /// The kernel answers at once; one that does not will not.
     private static let answerMillisecondsMax: CInt = 5000
 
-    /// Opens a socket on the bus of links, addresses and routes.
-    package init() throws(SystemError) {
-        guard let socket = unsafe mnl_socket_open2(NETLINK_ROUTE, CInt(SOCK_CLOEXEC.rawValue))
+    package enum Bus: Sendable {
+        /// Links, addresses and routes.
+        case routing
+        /// Connection tracking.
+        case netfilter
+    }
+
+    /// Opens a socket on a bus, for requests.
+    package init(_ bus: Bus = .routing) throws(SystemError) {
+        let number = bus == .routing ? NETLINK_ROUTE : NETLINK_NETFILTER
+        let flags = CInt(SOCK_CLOEXEC.rawValue | SOCK_NONBLOCK.rawValue)
+        guard let socket = unsafe mnl_socket_open2(number, flags)
         else { throw SystemError("socket AF_NETLINK") }
         guard unsafe mnl_socket_bind(socket, 0, MNL_SOCKET_AUTOPID) == 0 else {
             let error = SystemError("bind AF_NETLINK")
@@ -40,40 +49,76 @@ package struct NetlinkSocket: ~Copyable {
         unsafe _ = mnl_socket_close(socket)
     }
 
+    /// For a poll set, and for socket options that libmnl does not know.
+    var number: CInt { unsafe mnl_socket_get_fd(socket) }
+
+    /// A request as libmnl puts it together: its fixed part, then attributes.
+    struct Request<Header: BitwiseCopyable> {
+        let type: Int
+        /// What to call it in an error.
+        let name: String
+        let header: Header
+        var attributes: [NetlinkAttribute] = []
+    }
+
     /// Asks the kernel for all objects of a kind, and reads each with `read`. Asks again if they
     /// changed in the meantime.
-    mutating func dump<Header: BitwiseCopyable, Object>(
-        _ type: Int, _ name: String, _ header: Header, attribute: (type: Int, value: UInt32)? = nil,
+    mutating func dump<Object>(
+        _ request: Request<some BitwiseCopyable>,
         _ read: (borrowing NetlinkMessage) -> [Object]
     ) throws(SystemError) -> [Object] {
         for _ in 0..<Self.dumpCountMax {
-            try request(type, name, header, attribute)
-            if let objects = try collect(name, read) { return objects }
+            try send(request, flags: CInt(NLM_F_REQUEST | NLM_F_DUMP))
+            if let objects = try collect(request.name, read) { return objects }
         }
         // What changes faster than it can be listed is still better known roughly than not at all.
-        throw SystemError(name, EAGAIN)
+        throw SystemError(request.name, EAGAIN)
     }
 
-    private mutating func request<Header: BitwiseCopyable>(
-        _ type: Int, _ name: String, _ header: Header, _ attribute: (type: Int, value: UInt32)?
+    /// Asks the kernel for one object. It answers before the request has been sent to the end, so
+    /// this does not wait.
+    mutating func ask<Object>(
+        _ request: Request<some BitwiseCopyable>,
+        _ read: (borrowing NetlinkMessage) -> Object?
+    ) throws(SystemError) -> Object? {
+        try send(request, flags: CInt(NLM_F_REQUEST))
+        while true {
+            let byteCount = try takeMessages(request.name)
+            let bytes = buffer.wire.extracting(first: byteCount)
+            var offset = 0
+            while let message = NetlinkMessage(bytes, at: offset) {
+                offset += message.alignedByteCount
+                guard message.sequence == sequence else { continue }
+                if CInt(message.type) == NLMSG_ERROR { try Self.check(message, request.name) }
+                return read(message)
+            }
+        }
+    }
+
+    private mutating func send(
+        _ request: Request<some BitwiseCopyable>, flags: CInt
     ) throws(SystemError) {
         sequence &+= 1
-        // Safety: the request is put together by libmnl in a buffer far larger than it.
-        var request = [UInt8](repeating: 0, count: 256)
+        // Safety: the request is put together by libmnl in a buffer far larger than any of ours.
+        var bytes = [UInt8](repeating: 0, count: 512)
         let sequence = sequence
-        let result = unsafe request.withUnsafeMutableBytes { bytes in
+        let result = unsafe bytes.withUnsafeMutableBytes { bytes in
             let message = unsafe mnl_nlmsg_put_header(bytes.baseAddress)!
-            unsafe message.pointee.nlmsg_type = UInt16(type)
-            unsafe message.pointee.nlmsg_flags = UInt16(NLM_F_REQUEST | NLM_F_DUMP)
+            unsafe message.pointee.nlmsg_type = UInt16(request.type)
+            unsafe message.pointee.nlmsg_flags = UInt16(flags)
             unsafe message.pointee.nlmsg_seq = sequence
-            let fixed = unsafe mnl_nlmsg_put_extra_header(message, MemoryLayout<Header>.size)!
-            unsafe fixed.storeBytes(of: header, as: Header.self)
-            if let attribute {
-                unsafe mnl_attr_put_u32(message, UInt16(attribute.type), attribute.value)
-            }
+            unsafe Self.putHeader(request.header, message)
+            for attribute in request.attributes { unsafe attribute.put(into: message) }
             return unsafe mnl_socket_sendto(socket, message, Int(message.pointee.nlmsg_len))
         }
-        guard result >= 0 else { throw SystemError("send \(name)") }
+        guard result >= 0 else { throw SystemError("send \(request.name)") }
+    }
+
+    private static func putHeader<Header: BitwiseCopyable>(
+        _ header: Header, _ message: UnsafeMutablePointer<nlmsghdr>
+    ) {
+        let fixed = unsafe mnl_nlmsg_put_extra_header(message, MemoryLayout<Header>.size)!
+        unsafe fixed.storeBytes(of: header, as: Header.self)
     }
 
     /// Reads the parts of a dump until its end. Nil if the kernel marks it as inconsistent.
@@ -109,12 +154,60 @@ package struct NetlinkSocket: ~Copyable {
     }
 
     private mutating func receive(_ name: String) throws(SystemError) -> Int {
-        let number = unsafe mnl_socket_get_fd(socket)
         let ready = try poll([(number, .readable)], milliseconds: Self.answerMillisecondsMax)
         guard !ready[0].isEmpty else { throw SystemError(name, ETIMEDOUT) }
+        return try takeMessages(name)
+    }
+
+    private mutating func takeMessages(_ name: String) throws(SystemError) -> Int {
         // Safety: libmnl writes at most as many bytes as the buffer has.
-        return try call("recv \(name)") {
+        try call("recv \(name)") {
             unsafe mnl_socket_recvfrom(socket, &buffer, buffer.count)
+        }
+    }
+}
+
+extension NetlinkSocket {
+    /// Joins a group: from now on the socket receives the events of a kind.
+    mutating func join(_ group: Int, _ name: String) throws(SystemError) {
+        var group = CInt(group)
+        let result = unsafe mnl_socket_setsockopt(
+            socket, NETLINK_ADD_MEMBERSHIP, &group, socklen_t(MemoryLayout<CInt>.size))
+        guard result == 0 else { throw SystemError("join \(name)") }
+    }
+
+    /// How much the kernel keeps for a reader that is not here at the moment. Without CAP_NET_ADMIN
+    /// it is cut to `net.core.rmem_max`.
+    mutating func setReceiveBuffer(byteCount: Int) throws(SystemError) {
+        var count = CInt(clamping: byteCount)
+        let byteCount = socklen_t(MemoryLayout<CInt>.size)
+        // Safety: the kernel reads an int.
+        if unsafe setsockopt(number, SOL_SOCKET, SO_RCVBUFFORCE, &count, byteCount) == 0 { return }
+        guard unsafe setsockopt(number, SOL_SOCKET, SO_RCVBUF, &count, byteCount) == 0 else {
+            throw SystemError("setsockopt SO_RCVBUF")
+        }
+    }
+
+    /// Reads what events there are, without waiting. Answers false if the kernel has thrown some
+    /// away because they were not read in time; those that are left come with the next call.
+    mutating func readEvents(
+        _ name: String, _ body: (borrowing NetlinkMessage) -> Void
+    ) throws(SystemError) -> Bool {
+        while true {
+            let byteCount: Int
+            do throws(SystemError) {
+                byteCount = try takeMessages(name)
+            } catch {
+                if error.code == EAGAIN { return true }
+                if error.code == ENOBUFS { return false }
+                throw error
+            }
+            let bytes = buffer.wire.extracting(first: byteCount)
+            var offset = 0
+            while let message = NetlinkMessage(bytes, at: offset) {
+                offset += message.alignedByteCount
+                body(message)
+            }
         }
     }
 }

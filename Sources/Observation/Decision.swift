@@ -20,6 +20,7 @@ package struct Decision: Equatable, Sendable, CustomStringConvertible {
         case podForm
         case unexplainedService
         case oneEndIsNoPod
+        case oneEndIsNoPodElsewhere
         case observedEnd
         case itself
         case everyEdge
@@ -45,6 +46,8 @@ package struct Decision: Equatable, Sendable, CustomStringConvertible {
             case .unexplainedService:
                 "a service call that connection tracking does not know: reported as it is"
             case .oneEndIsNoPod: "one end is not a pod: only this edge sees it"
+            case .oneEndIsNoPodElsewhere:
+                "this pod's address lies outside the pod networks: the other pod's edge reports"
             case .observedEnd: "both ends are pods: the end with the lower port or address reports"
             case .itself: "from a pod to itself: reported where it enters"
             case .everyEdge: "every edge reports, as it was asked to"

@@ -17,18 +17,26 @@ package struct EdgeProgram: Equatable, Sendable {
     package static let settleByteCount: UInt32 = 262_145
 
     /// The program for an edge: *keep* goes on to the client's filter, or keeps `snaplen` bytes.
+    /// Packets of a service in the drop list are dropped if the client's port is above the one
+    /// given there. If all that does not fit the kernel, first the drop list is left out, then the
+    /// filter.
     package init(
-        _ rule: Rule, at point: ObservationPoint, filter: Program? = nil, snaplen: UInt32
+        _ rule: Rule, at point: ObservationPoint, filter: Program? = nil, snaplen: UInt32,
+        dropList: [ServiceKey: UInt16] = [:]
     ) {
-        let whole = Self.program(rule, point, filter?.truncating(to: snaplen), snaplen)
+        let cut = filter?.truncating(to: snaplen)
+        var whole = Self.program(rule, point, cut, snaplen, dropList)
+        if !whole.fitsKernel { whole = Self.program(rule, point, cut, snaplen, [:]) }
         includesFilter = filter != nil && whole.fitsKernel
         // A filter that runs in user space has to see the whole packet.
         program =
-            whole.fitsKernel ? whole : Self.program(rule, point, nil, Self.settleByteCount - 1)
+            whole.fitsKernel
+            ? whole : Self.program(rule, point, nil, Self.settleByteCount - 1, dropList)
     }
 
     private static func program(
-        _ rule: Rule, _ point: ObservationPoint, _ filter: Program?, _ snaplen: UInt32
+        _ rule: Rule, _ point: ObservationPoint, _ filter: Program?, _ snaplen: UInt32,
+        _ dropList: [ServiceKey: UInt16]
     ) -> Program {
         var code = Assembler()
         let keep =
@@ -36,272 +44,8 @@ package struct EdgeProgram: Equatable, Sendable {
             ?? code.prepend(Instruction(.keep, snaplen), "keep")
         let settle = code.prepend(Instruction(.keep, settleByteCount), "user space settles it")
         let drop = code.prepend(Instruction(.keep, 0), "drop")
-        var writer = Writer(
-            rule: rule, code: code, keep: keep, settle: settle, drop: drop)
+        var writer = EdgeProgramWriter(
+            rule: rule, dropList: dropList, code: code, keep: keep, settle: settle, drop: drop)
         return writer.write(at: point)
     }
-}
-
-/// Writes the rule's steps, the last one first.
-private struct Writer {
-    typealias Height = Assembler.Height
-
-    let rule: Rule
-    var code: Assembler
-    let keep: Height
-    let settle: Height
-    let drop: Height
-
-    mutating func write(at point: ObservationPoint) -> Program {
-        // A packet's own code is written before the branch to it, so both families come first.
-        let ipv4 = write(Layout.ipv4)
-        let ipv6 = write(Layout.ipv6)
-        code.jump(.jumpIfEqual, UInt32(EtherType.ipv6), then: ipv6, else: settle, "IPv6?")
-        let dispatch = code.jump(
-            .jumpIfEqual, UInt32(EtherType.ipv4), then: ipv4, else: code.top, "IPv4?")
-        var next = dispatch
-        next = code.prepend(Instruction(.loadHalf, 12))
-        if rule.deduplicates {
-            next = ownership(at: point, then: next)
-            code.jump(.jumpIfAny, 1, then: settle, else: next, "to a group?")
-            code.prepend(Instruction(.loadByte, 0))
-        }
-        code.jump(.jumpIfAtLeast, 34, then: code.top, else: settle, "holds an IPv4 header?")
-        code.prepend(Instruction(.loadLength))
-        return code.program()
-    }
-
-    /// Step 2: what goes to the pod has its address, or is a flooded copy.
-    private mutating func ownership(at point: ObservationPoint, then next: Height) -> Height {
-        guard let mac = point.podMAC else { return next }
-        code.jump(
-            .jumpIfEqual, UInt32(mac.value >> 32), then: next, else: drop, "to the pod's \(mac)?")
-        code.prepend(Instruction(.loadHalf, 0))
-        code.jump(
-            .jumpIfEqual, UInt32(mac.value & 0xffff_ffff), then: code.top, else: drop,
-            "to the pod's \(mac)?")
-        let egress = code.prepend(Instruction(.loadWord, 2))
-        code.jump(.jumpIfEqual, Ancillary.outgoing, then: egress, else: next, "egress?")
-        return code.prepend(Instruction(.loadWord, Ancillary.packetTypeOffset))
-    }
-
-    private mutating func write(_ layout: Layout) -> Height {
-        let bothPods =
-            !rule.deduplicates ? keep : rule.leavesNodeAddresses ? settle : observedEnd(layout)
-        var next = ends(layout, bothPods: bothPods)
-        if rule.deduplicates {
-            for offset in [layout.destination, layout.source] {
-                next = code.isInside(
-                    rule.surroundings.serviceNetworks.of(layout.family), at: offset, then: settle,
-                    else: next, "service")
-            }
-        }
-        if layout.family == .ipv6 { next = linkLocal(layout, then: next) }
-        return fixedHeader(layout, then: next)
-    }
-
-    /// Another version, IPv4 options, or less than a whole IPv6 header.
-    private mutating func fixedHeader(_ layout: Layout, then next: Height) -> Height {
-        switch layout.family {
-        case .ipv4:
-            code.jump(.jumpIfEqual, 0x45, then: next, else: settle, "version 4, no options?")
-        case .ipv6:
-            code.jump(.jumpIfEqual, 0x60, then: next, else: settle, "version 6?")
-            code.prepend(Instruction(.and, 0xf0))
-        }
-        code.prepend(Instruction(.loadByte, 14))
-        guard layout.family == .ipv6 else { return code.top }
-        code.jump(.jumpIfAtLeast, 54, then: code.top, else: settle, "holds an IPv6 header?")
-        return code.prepend(Instruction(.loadLength))
-    }
-
-    /// Which pods have a link-local address is for user space to look up: there may be hundreds.
-    private mutating func linkLocal(_ layout: Layout, then next: Height) -> Height {
-        var next = next
-        for offset in [layout.destination, layout.source] {
-            code.jump(.jumpIfEqual, 0xfe80, then: settle, else: next, "link-local?")
-            code.prepend(Instruction(.and, 0xffc0))
-            next = code.prepend(Instruction(.loadHalf, offset))
-        }
-        return next
-    }
-}
-
-extension Writer {
-    /// Steps 1 and 5: which of the two ends are pods, and whether the other one is a sensor.
-    fileprivate mutating func ends(_ layout: Layout, bothPods: Height) -> Height {
-        let sensors = rule.surroundings.sensors.sorted().of(layout.family)
-        let other = rule.leavesPodAddresses ? settle : keep
-        // Where pods and nodes are not told apart, neither is the feed from other traffic.
-        let feed = rule.kernelLeavesAddresses ? settle : drop
-        let source = code.isOne(
-            of: sensors, at: layout.source, then: feed, else: other, "sensor")
-        let destination = code.isOne(
-            of: sensors, at: layout.destination, then: feed, else: other, "sensor")
-        let neither = code.isOne(
-            of: sensors, at: layout.destination, then: feed, else: source, "sensor")
-        let sourceOnly = rule.kernelLeavesAddresses ? neither : source
-        let destinationOnly = rule.kernelLeavesAddresses ? neither : destination
-
-        // Scratch word 0 says whether the source is a pod.
-        code.jump(.jumpIfEqual, 1, then: bothPods, else: destinationOnly, "source a pod, too?")
-        let isPod = code.prepend(Instruction(.loadScratch, 0))
-        code.jump(.jumpIfEqual, 1, then: sourceOnly, else: neither, "only the source a pod?")
-        let isNoPod = code.prepend(Instruction(.loadScratch, 0))
-        let destinationPod = pod(
-            layout.family, at: layout.destination, then: isPod, else: isNoPod)
-
-        code.goOn(to: destinationPod)
-        let sourceIsPod = remember(1)
-        code.goOn(to: destinationPod)
-        let sourceIsNoPod = remember(0)
-        return pod(layout.family, at: layout.source, then: sourceIsPod, else: sourceIsNoPod)
-    }
-
-    private mutating func remember(_ value: UInt32) -> Height {
-        code.prepend(Instruction(.storeScratch, 0))
-        return code.prepend(Instruction(.loadConstant, value))
-    }
-
-    private mutating func pod(
-        _ family: IPAddress.Family, at offset: UInt32, then yes: Height, else no: Height
-    ) -> Height {
-        let surroundings = rule.surroundings
-        let others = rule.leavesPodAddresses ? [] : rule.podAddressesOutsideNetworks.of(family)
-        let nodes = rule.leavesNodeAddresses ? [] : rule.nodeAddressesInPodNetworks.of(family)
-        let local = code.isOne(of: others, at: offset, then: yes, else: no, "pod of this node")
-        let node = code.isOne(of: nodes, at: offset, then: local, else: yes, "node")
-        let covered = code.isInside(
-            surroundings.uncovered.of(family), at: offset, then: local, else: node, "uncovered")
-        return code.isInside(
-            surroundings.podNetworks.of(family), at: offset, then: covered, else: local, "pods")
-    }
-
-    /// Step 6: ports first, then addresses.
-    fileprivate mutating func observedEnd(_ layout: Layout) -> Height {
-        let sourceReports = reports(atEgress: false)
-        let destinationReports = reports(atEgress: true)
-        let byAddress = compareAddresses(layout, sourceReports, destinationReports)
-        let unlessItself = compareEnds(layout, same: sourceReports, else: destinationReports)
-        code.jump(.jumpIfGreater.withX, then: unlessItself, else: sourceReports, "lower port?")
-        code.jump(.jumpIfEqual.withX, then: byAddress, else: code.top, "equal ports?")
-        code.prepend(Instruction(.loadHalf, layout.transport))
-        code.prepend(Instruction(.copyToX))
-        let byPort = code.prepend(Instruction(.loadHalf, layout.transport + 2))
-
-        var next = icmp(layout, then: byAddress)
-        if layout.family == .ipv6 {
-            for number in IPv6Extension.numbers {
-                next = code.jump(
-                    .jumpIfEqual, UInt32(number), then: settle, else: next, "extension header?")
-            }
-        }
-        for number in IPProtocol.withPorts {
-            next = code.jump(.jumpIfEqual, UInt32(number), then: byPort, else: next, "has ports?")
-        }
-        code.prepend(Instruction(.loadByte, layout.protocolNumber))
-        return readable(layout)
-    }
-
-    /// The observed end's edge: the source's if the frame came from its pod, the destination's if
-    /// the frame goes there.
-    private mutating func reports(atEgress: Bool) -> Height {
-        code.jump(
-            .jumpIfEqual, Ancillary.outgoing, then: atEgress ? keep : drop,
-            else: atEgress ? drop : keep, "egress?")
-        return code.prepend(Instruction(.loadWord, Ancillary.packetTypeOffset))
-    }
-
-    /// What an address sends to itself is reported where it enters, whatever the ports. The last
-    /// word comes first: it is the one that differs.
-    private mutating func compareEnds(
-        _ layout: Layout, same: Height, else different: Height
-    ) -> Height {
-        var next = same
-        for word in 0..<UInt32(layout.family.byteCount / 4) {
-            code.jump(.jumpIfEqual.withX, then: next, else: different, "to itself?")
-            code.prepend(Instruction(.loadWord, layout.source + 4 * word))
-            code.prepend(Instruction(.copyToX))
-            next = code.prepend(Instruction(.loadWord, layout.destination + 4 * word))
-        }
-        return next
-    }
-
-    private mutating func compareAddresses(
-        _ layout: Layout, _ sourceReports: Height, _ destinationReports: Height
-    ) -> Height {
-        var next = sourceReports
-        for word in (0..<UInt32(layout.family.byteCount / 4)).reversed() {
-            code.jump(
-                .jumpIfGreater.withX, then: destinationReports, else: sourceReports,
-                "lower address?")
-            code.jump(.jumpIfEqual.withX, then: next, else: code.top, "equal?")
-            code.prepend(Instruction(.loadWord, layout.source + 4 * word))
-            code.prepend(Instruction(.copyToX))
-            next = code.prepend(Instruction(.loadWord, layout.destination + 4 * word))
-        }
-        return next
-    }
-
-    /// An ICMP error follows the flow it quotes, which user space reads.
-    private mutating func icmp(_ layout: Layout, then next: Height) -> Height {
-        switch layout.family {
-        case .ipv4:
-            var type = next
-            for error in IPPacket.icmpErrorTypes {
-                type = code.jump(
-                    .jumpIfEqual, UInt32(error), then: settle, else: type, "ICMP error?")
-            }
-            type = code.prepend(Instruction(.loadByte, layout.transport))
-            return code.jump(
-                .jumpIfEqual, UInt32(IPProtocol.icmp), then: type, else: next, "ICMP?")
-        case .ipv6:
-            code.jump(.jumpIfAtLeast, 128, then: next, else: settle, "ICMPv6 error?")
-            let type = code.prepend(Instruction(.loadByte, layout.transport))
-            return code.jump(
-                .jumpIfEqual, UInt32(IPProtocol.icmpv6), then: type, else: next, "ICMPv6?")
-        }
-    }
-
-    /// Not a fragment, and neither cut nor padded before the ports.
-    private mutating func readable(_ layout: Layout) -> Height {
-        let next = code.top
-        code.jump(
-            .jumpIfAtLeast, layout.lengthMin, then: next, else: settle, "long enough for ports?")
-        code.jump(.jumpIfEqual, 0, then: next, else: code.top, "longer than it can say?")
-        code.prepend(Instruction(.loadHalf, layout.length))
-        code.jump(
-            .jumpIfAtLeast, layout.transport + 4, then: code.top, else: settle, "holds ports?")
-        code.prepend(Instruction(.loadLength))
-        guard layout.family == .ipv4 else { return code.top }
-        code.jump(.jumpIfAny, 0x3fff, then: settle, else: code.top, "fragment?")
-        return code.prepend(Instruction(.loadHalf, 20))
-    }
-}
-
-/// Where the fields of a family's header lie in the frame.
-private struct Layout {
-    let family: IPAddress.Family
-    let source: UInt32
-    let destination: UInt32
-    let protocolNumber: UInt32
-    let length: UInt32
-    /// The least that the length field can say when there are ports.
-    let lengthMin: UInt32
-    let transport: UInt32
-
-    static let ipv4 = Self(
-        family: .ipv4, source: 26, destination: 30, protocolNumber: 23, length: 16, lengthMin: 24,
-        transport: 34)
-    static let ipv6 = Self(
-        family: .ipv6, source: 22, destination: 38, protocolNumber: 20, length: 18, lengthMin: 4,
-        transport: 54)
-}
-
-extension Array where Element == IPAddress {
-    fileprivate func of(_ family: IPAddress.Family) -> Self { filter { $0.family == family } }
-}
-
-extension Array where Element == Network {
-    fileprivate func of(_ family: IPAddress.Family) -> Self { filter { $0.family == family } }
 }

@@ -14,26 +14,29 @@ extension Rule {
                 IPAddress.Family.ipv4.isFilled(frame.uint16(at: 16)),
                 frame.uint8(at: 23) != IPProtocol.icmp
             else { return true }
-            return isServiceFrame(.ipv4, frame, sourceAt: 26)
+            return turnsOnAddress(.ipv4, frame, sourceAt: 26)
         case EtherType.ipv6:
             guard frame.byteCount >= 58, frame.uint8(at: 14) >> 4 == 6,
                 IPAddress.Family.ipv6.isFilled(frame.uint16(at: 18)),
                 Self.isPlainIPv6Transport(frame.uint8(at: 20)),
                 frame.uint16(at: 22) & 0xffc0 != 0xfe80, frame.uint16(at: 38) & 0xffc0 != 0xfe80
             else { return true }
-            return isServiceFrame(.ipv6, frame, sourceAt: 22)
+            return turnsOnAddress(.ipv6, frame, sourceAt: 22)
         default:
             return true
         }
     }
 
-    private func isServiceFrame(
+    private func turnsOnAddress(
         _ family: IPAddress.Family, _ frame: RawSpan, sourceAt offset: Int
     ) -> Bool {
         if kernelLeavesAddresses { return true }
         let source = IPAddress(family, frame, at: offset)
         let destination = IPAddress(family, frame, at: offset + family.byteCount)
-        return surroundings.isService(source) || surroundings.isService(destination)
+        if surroundings.isService(source) || surroundings.isService(destination) { return true }
+        return !podAddressesOutsideNetworks.isEmpty
+            && (podAddressesOutsideNetworks.contains(source)
+                || podAddressesOutsideNetworks.contains(destination))
     }
 
     private static func isPlainIPv6Transport(_ number: UInt8) -> Bool {

@@ -13,7 +13,7 @@ package struct Rule: Equatable, Sendable {
     let nodeAddressesInPodNetworks: [IPAddress]
     /// Pods of this node that would not be taken for pods by their network. Link-local addresses
     /// are not among them: packets with one are settled in user space.
-    let podAddressesOutsideNetworks: [IPAddress]
+    let podAddressesOutsideNetworks: Set<IPAddress>
 
     package init(_ surroundings: Surroundings, deduplicates: Bool = true) {
         self.surroundings = surroundings
@@ -23,7 +23,7 @@ package struct Rule: Equatable, Sendable {
         }.sorted()
         podAddressesOutsideNetworks = surroundings.localPodAddresses.filter {
             !$0.isLinkLocalIPv6 && !surroundings.isPodByNetwork($0)
-        }.sorted()
+        }
     }
 
     /// Decides about a frame that came from the pod (ingress) or goes to it (egress).
@@ -85,6 +85,13 @@ package struct Rule: Equatable, Sendable {
         }
         guard surroundings.isPod(source), surroundings.isPod(destination) else {
             return .report(.oneEndIsNoPod)
+        }
+        // To another node a pod outside the pod networks is no pod, so the other end's edge reports.
+        let isSourceKnownAlike = surroundings.isPodByNetwork(source)
+        if isSourceKnownAlike != surroundings.isPodByNetwork(destination),
+            !surroundings.localPodAddresses.contains(isSourceKnownAlike ? source : destination)
+        {
+            return .refuse(.oneEndIsNoPodElsewhere)
         }
         guard source != destination else {
             return isEgress ? .refuse(.itself) : .report(.itself)

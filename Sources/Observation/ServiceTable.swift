@@ -5,58 +5,73 @@ package import Frames
 package struct ServiceTable: Sendable {
     private var entries = BoundedTable<ServiceKey, Service>(
         countMax: countMax, ageNanoseconds: ageNanoseconds)
-    /// Grows whenever the kernel's programs would look different.
-    package private(set) var version = 0
+    /// Grows whenever programs made from an older drop list drop what they must not.
+    package private(set) var correctionCount = 0
 
-    /// Few clusters have more services that one node's pods call within a minute; each takes eight
-    /// instructions of a program at most.
+    /// Few clusters have more services that one node's pods call within a minute; each takes about
+    /// five instructions of a program.
     static let countMax = 256
     static let ageNanoseconds: UInt64 = 60_000_000_000
 
-    /// A service as its clients know it.
-    package struct ServiceKey: Hashable, Sendable, Comparable {
-        package let transport: UInt8
-        package let address: IPAddress
-        package let port: UInt16
-
-        package static func < (left: Self, right: Self) -> Bool {
-            (left.address, left.port, left.transport) < (right.address, right.port, right.transport)
-        }
-    }
-
     private struct Service: Sendable {
+        /// Whether a lower backend's port means that the backend's edge reports.
         var isPodBacked: Bool
         var highestPort: UInt16
     }
 
     mutating func learn(_ flow: TrackedFlow, isPod: Bool, now: UInt64) {
-        let key = ServiceKey(
-            transport: flow.original.transport, address: flow.original.destination,
-            port: flow.original.destinationPort)
-        let known = entries.value(for: key, now: now)
-        var service = known ?? Service(isPodBacked: true, highestPort: 0)
-        let before = (service.isPodBacked, service.highestPort)
-        if !isPod || !flow.isTranslated { service.isPodBacked = false }
-        service.highestPort = max(service.highestPort, flow.reply.sourcePort)
+        guard let key = ServiceKey(flow.original) else { return }
+        // What a pod sends to itself is reported where it enters, whatever the ports.
+        let isToItself = flow.original.source == flow.reply.source && !flow.isMasqueraded
+        let isPodBacked = isPod && flow.isTranslated && !isToItself
+        guard let known = entries.value(for: key, now: now) else {
+            let service = Service(isPodBacked: isPodBacked, highestPort: flow.reply.sourcePort)
+            return entries.set(service, for: key, now: now)
+        }
+        let service = Service(
+            isPodBacked: known.isPodBacked && isPodBacked,
+            highestPort: max(known.highestPort, flow.reply.sourcePort))
+        guard service.isPodBacked != known.isPodBacked || service.highestPort > known.highestPort
+        else { return }
         entries.set(service, for: key, now: now)
-        if known == nil || before != (service.isPodBacked, service.highestPort) { version += 1 }
+        correctionCount += 1
     }
 
     /// The highest port behind the service that a request goes to; nil if it is not known, or not
     /// only pods stand behind it.
     mutating func highestBackendPort(of request: FlowKey, now: UInt64) -> UInt16? {
-        let key = ServiceKey(
-            transport: request.transport, address: request.destination,
-            port: request.destinationPort)
-        guard let service = entries.value(for: key, now: now), service.isPodBacked else {
-            return nil
-        }
+        guard let key = ServiceKey(request), let service = entries.value(for: key, now: now),
+            service.isPodBacked
+        else { return nil }
         return service.highestPort
     }
 
-    /// The services whose packets a program can drop by the client's port alone, with that port.
+    /// The services whose packets a program can drop by the client's port alone, with the port that
+    /// it has to be above.
     package mutating func dropList(now: UInt64) -> [ServiceKey: UInt16] {
-        entries.all(now: now).filter { $0.value.isPodBacked && $0.key.port != 0 }
-            .mapValues(\.highestPort)
+        entries.all(now: now).filter(\.value.isPodBacked).mapValues(\.highestPort)
+    }
+}
+
+/// A service as its clients know it.
+package struct ServiceKey: Hashable, Sendable, Comparable {
+    package let transport: UInt8
+    package let address: IPAddress
+    package let port: UInt16
+
+    package init(transport: UInt8, address: IPAddress, port: UInt16) {
+        (self.transport, self.address, self.port) = (transport, address, port)
+    }
+
+    /// The service that a request goes to; nil for protocols without ports.
+    init?(_ request: FlowKey) {
+        guard IPProtocol.withPorts.contains(request.transport) else { return nil }
+        self.init(
+            transport: request.transport, address: request.destination,
+            port: request.destinationPort)
+    }
+
+    package static func < (left: Self, right: Self) -> Bool {
+        (left.address, left.transport, left.port) < (right.address, right.transport, right.port)
     }
 }

@@ -4,41 +4,50 @@ package import Frames
 /// frames, extension headers, ICMP errors, service forms, and what is cut short.
 ///
 /// It remembers what later packets need: translations, services, and the ports of datagrams that
-/// come in pieces. All of it is bounded. It belongs to one forwarder, so there is no lock.
+/// come in pieces. All of it is bounded. It does no input or output: where it has to know what
+/// connection tracking knows it says so, is told, and is asked again. It belongs to one forwarder,
+/// so there is no lock. Times are nanoseconds of a monotonic clock.
 package struct Settler: Sendable {
     package var rule: Rule
-    package private(set) var flows = BoundedTable<FlowKey, TrackedFlow>(
-        countMax: flowCountMax, ageNanoseconds: flowAgeNanoseconds)
-    /// Flows that were asked about without success, so that nobody asks again at once.
-    private var unknown = BoundedTable<FlowKey, Bool>(
-        countMax: flowCountMax / 8, ageNanoseconds: 1_000_000_000)
-    private var fragments = BoundedTable<FragmentKey, IPPacket.Ports>(
-        countMax: fragmentedCountMax, ageNanoseconds: fragmentAgeNanoseconds)
     package private(set) var services = ServiceTable()
     package private(set) var counts = Counts()
+    private var flows = BoundedTable<FlowKey, Backend>(
+        countMax: flowCountMax, ageNanoseconds: flowAgeNanoseconds)
+    /// Flows that were asked about without success, so that nobody asks again at once.
+    private var absences = BoundedTable<FlowKey, Absence>(
+        countMax: absenceCountMax, ageNanoseconds: absenceAgeNanoseconds)
+    private var datagrams = BoundedTable<DatagramKey, IPPacket.Ports?>(
+        countMax: datagramCountMax, ageNanoseconds: datagramAgeNanoseconds)
 
-    /// Half a minute of 2,000 new flows a second. An entry takes about 200 bytes.
+    /// Six seconds of 10,000 new flows a second; one that is forgotten is asked about again. An
+    /// entry takes about 100 bytes.
     static let flowCountMax = 65_536
-    /// A flow that says nothing for so long is asked about again when it does.
     static let flowAgeNanoseconds: UInt64 = 120_000_000_000
+    static let absenceCountMax = 8192
+    /// The least time between two questions about one flow.
+    static let absenceAgeNanoseconds: UInt64 = 1_000_000_000
     /// Datagrams in pieces that are under way at once; the kernel's own bound is 4 MiB of them.
-    static let fragmentedCountMax = 8192
+    static let datagramCountMax = 8192
     /// The kernel gives up on a datagram after 30 seconds (`ipfrag_time`).
-    static let fragmentAgeNanoseconds: UInt64 = 30_000_000_000
+    static let datagramAgeNanoseconds: UInt64 = 30_000_000_000
 
-    private struct FragmentKey: Hashable, Sendable {
-        let source: IPAddress
-        let destination: IPAddress
-        let identification: UInt32
+    /// Who answers for a service in one flow.
+    private struct Backend: Sendable {
+        let address: IPAddress
+        let port: UInt16
+        let isTranslated: Bool
+        let isMasqueraded: Bool
+    }
+
+    private enum Absence: Sendable {
+        case unknown
+        case unavailable
     }
 
     /// What was settled by more than the packet itself.
     package struct Counts: Equatable, Sendable {
         package var fragments: UInt64 = 0
-        package var services: UInt64 = 0
-        /// Questions to connection tracking.
-        package var questions: UInt64 = 0
-        /// Flows that neither an event nor a question explained.
+        /// Packets with a service address at one end that nothing has explained.
         package var unexplained: UInt64 = 0
         /// Packets sent in another form than they were captured in.
         package var translated: UInt64 = 0
@@ -48,133 +57,170 @@ package struct Settler: Sendable {
         self.rule = rule
     }
 
+    /// Flows given up because there were too many, and not because of their age.
+    package var evictedFlowCount: UInt64 { flows.evictedCount }
+    package var flowCount: Int { flows.count }
+
+    /// What is to be done about a frame.
+    package enum Outcome: Equatable, Sendable {
+        case verdict(Verdict)
+        /// Ask connection tracking about this flow, towards the service, give the answer to
+        /// `answer`, and ask again about the frame.
+        case question(FlowKey)
+        /// A piece of a datagram whose first piece has not come yet. Keep it for a while.
+        case wait(DatagramKey)
+    }
+
     /// What becomes of a frame, and how it is to be changed first.
     package struct Verdict: Equatable, Sendable {
         package let decision: Decision
         package var translation: Translation?
-        /// The headers to translate by.
-        package var packet: IPPacket?
-
-        init(_ decision: Decision) { self.decision = decision }
+        /// The datagram whose first piece this was: what has waited for it need not wait on.
+        package var begins: DatagramKey?
     }
 
-    /// Decides about a frame at a time of a monotonic clock, in nanoseconds.
-    ///
-    /// `ask` asks connection tracking about a flow, in either direction. It is called at most once a
-    /// second for the same flow, and has to answer within a bound.
+    /// Decides about a frame. A piece that comes before the first one of its datagram waits for
+    /// that, if it may; otherwise it counts as a packet without ports.
     package mutating func settle(
         _ frame: RawSpan, isEgress: Bool, at point: ObservationPoint, now: UInt64,
-        ask: (FlowKey) -> TrackedAnswer
-    ) -> Verdict {
+        mayWait: Bool = false
+    ) -> Outcome {
         var headers = Headers(frame)
-        if headers.packet?.fragment != nil { followFragment(&headers, now) }
+        var begins: DatagramKey?
+        var lacksFirst = false
+        if let datagram = headers.packet?.datagram {
+            counts.fragments += 1
+            (begins, lacksFirst) = follow(datagram, &headers, now)
+        }
         let decision = rule.decision(on: headers, in: frame, isEgress: isEgress, at: point)
+        if lacksFirst, mayWait, decision.step == .observedEnd || decision.step == .serviceForm,
+            let datagram = headers.packet?.datagram
+        {
+            return .wait(datagram)
+        }
         guard decision == .refuse(.serviceForm), let packet = headers.packet else {
-            return Verdict(decision)
+            return .verdict(Verdict(decision: decision, begins: begins))
         }
-        counts.services += 1
-        return service(packet, in: frame, isEgress: isEgress, now: now, ask: ask)
+        switch service(packet, in: frame, isEgress: isEgress, now) {
+        case .verdict(var verdict):
+            verdict.begins = begins
+            return .verdict(verdict)
+        case let other: return other
+        }
     }
 
-    /// Remembers what an event of connection tracking says.
-    package mutating func learn(_ flow: TrackedFlow, now: UInt64) {
-        flows.set(flow, for: flow.original, now: now)
-        services.learn(flow, isPod: rule.surroundings.isPod(flow.reply.source), now: now)
-    }
-
-    /// Step 7: all pieces of a datagram have the ports of the first one.
-    private mutating func followFragment(_ headers: inout Headers, _ now: UInt64) {
-        guard let packet = headers.packet, let fragment = packet.fragment else { return }
-        counts.fragments += 1
-        let key = FragmentKey(
-            source: packet.source, destination: packet.destination,
-            identification: fragment.identification)
-        if let ports = packet.firstFragmentPorts {
-            fragments.set(ports, for: key, now: now)
-            headers.packet?.ports = ports
-        } else {
-            headers.packet?.ports = fragments.value(for: key, now: now)
+    /// Step 7: all pieces of a datagram have the ports of the first one. Answers which datagram
+    /// begins with this piece, and whether that is still to come.
+    private mutating func follow(
+        _ datagram: DatagramKey, _ headers: inout Headers, _ now: UInt64
+    ) -> (begins: DatagramKey?, lacksFirst: Bool) {
+        guard let packet = headers.packet, let fragment = packet.fragment else {
+            return (nil, false)
         }
+        if fragment.byteOffset == 0 {
+            datagrams.set(packet.firstFragmentPorts, for: datagram, now: now)
+            headers.packet?.ports = packet.firstFragmentPorts
+            return (datagram, false)
+        }
+        guard let ports = datagrams.value(for: datagram, now: now) else {
+            return (nil, packet.mayHavePorts)
+        }
+        headers.packet?.ports = ports
+        return (nil, false)
     }
 }
 
 extension Settler {
+    /// Remembers what an event of connection tracking says.
+    package mutating func learn(_ flow: TrackedFlow, now: UInt64) {
+        let backend = Backend(
+            address: flow.reply.source, port: flow.reply.sourcePort,
+            isTranslated: flow.isTranslated, isMasqueraded: flow.isMasqueraded)
+        flows.set(backend, for: flow.original, now: now)
+        services.learn(flow, isPod: rule.surroundings.isPod(flow.reply.source), now: now)
+    }
+
+    /// Takes the answer to a question: a flow, or that there is none.
+    package mutating func answer(_ answer: TrackedAnswer, to question: FlowKey, now: UInt64) {
+        switch answer {
+        case .tracked(let flow) where flow.original == question: learn(flow, now: now)
+        // Something else that looks alike from the other end is no call to a service.
+        case .tracked, .unknown: absences.set(.unknown, for: question, now: now)
+        case .unavailable: absences.set(.unavailable, for: question, now: now)
+        }
+    }
+
+    /// Whether nothing needs to be asked about a flow, as an event has told in the meantime.
+    package mutating func knows(_ question: FlowKey, now: UInt64) -> Bool {
+        flows.value(for: question, now: now) != nil
+    }
+
     /// Step 4: one end is a service address, or the packet that an ICMP error quotes has one.
     private mutating func service(
-        _ packet: IPPacket, in frame: RawSpan, isEgress: Bool, now: UInt64,
-        ask: (FlowKey) -> TrackedAnswer
-    ) -> Verdict {
+        _ packet: IPPacket, in frame: RawSpan, isEgress: Bool, _ now: UInt64
+    ) -> Outcome {
         // An ICMP error belongs to the flow of the packet that it quotes, which went the other way.
-        let quoted = packet.quoted(in: frame)
-        let key = quoted.map { FlowKey($0).reversed } ?? FlowKey(packet)
-        switch find(key, now, ask) {
-        case .tracked(let flow):
-            return serviceForm(of: flow, key, packet, isEgress: isEgress)
-        case .unavailable: return Verdict(.refuse(.serviceForm))
-        case .unknown:
+        let key = packet.quoted(in: frame).map { FlowKey($0).reversed } ?? FlowKey(packet)
+        let request = rule.surroundings.isService(key.destination) ? key : key.reversed
+        // A service is called from the pod, and answers to it. Anything else is made up.
+        guard (key == request) != isEgress else {
             counts.unexplained += 1
-            return unexplained(key, isEgress: isEgress, now)
+            return .verdict(Verdict(decision: .report(.unexplainedService)))
+        }
+        if let backend = flows.value(for: request, now: now) {
+            return .verdict(verdict(request, backend, isEgress: isEgress))
+        }
+        // A piece without its first one does not say which flow to ask about.
+        let canBeAsked = packet.fragment == nil || packet.ports != nil || !packet.mayHavePorts
+        let absence = canBeAsked ? absences.value(for: request, now: now) : .unknown
+        guard let absence else { return .question(request) }
+        switch absence {
+        case .unavailable: return .verdict(Verdict(decision: .refuse(.serviceForm)))
+        case .unknown: return .verdict(unexplained(request, now))
         }
     }
 
-    private mutating func find(
-        _ key: FlowKey, _ now: UInt64, _ ask: (FlowKey) -> TrackedAnswer
-    ) -> TrackedAnswer {
-        let reversed = key.reversed
-        if let flow = flows.value(for: key, now: now) ?? flows.value(for: reversed, now: now) {
-            return .tracked(flow)
-        }
-        guard unknown.value(for: key, now: now) == nil else { return .unknown }
-        counts.questions += 1
-        let answer = ask(key)
-        if case .tracked(let flow) = answer {
-            learn(flow, now: now)
-        } else {
-            unknown.set(true, for: key, now: now)
-        }
-        return answer
-    }
-
-    private mutating func serviceForm(
-        of flow: TrackedFlow, _ key: FlowKey, _ packet: IPPacket, isEgress: Bool
+    /// The verdict about a call whose backend is known, or about what comes back.
+    private mutating func verdict(
+        _ request: FlowKey, _ backend: Backend, isEgress: Bool
     ) -> Verdict {
-        let backend = flow.reply.source
-        guard flow.isTranslated, rule.surroundings.isPod(backend) else {
-            return Verdict(.report(.serviceWithoutPod))
+        guard backend.isTranslated, rule.surroundings.isPod(backend.address) else {
+            return Verdict(decision: .report(.serviceWithoutPod))
         }
-        guard !flow.isMasqueraded else { return Verdict(.refuse(.masqueraded)) }
-        // The pod form of this direction: the service's end becomes the backend.
-        let isRequest = key == flow.original
-        let form = isRequest ? flow.reply.reversed : flow.reply
-        let isIngress = !isEgress
-        // An ICMP error goes against the direction of the flow whose key it has been given.
-        let observed = Rule.lowerEnd(of: form)
-        let client = flow.original.source
-        let isObserved = observed == client
-        // At this edge the pod is the client: the other end is the service.
-        let isClientsEdge = isIngress ? packet.source == client : packet.destination == client
-        guard isObserved, isClientsEdge else { return Verdict(.refuse(.serviceForm)) }
-        var verdict = Verdict(.report(.podForm))
-        verdict.translation = Translation(
-            of: flow.original.destination, port: flow.original.destinationPort, to: backend,
-            newPort: flow.reply.sourcePort)
-        verdict.packet = packet
+        guard !backend.isMasqueraded else { return Verdict(decision: .refuse(.masqueraded)) }
+        let client = request.source
+        let podForm = FlowKey(
+            transport: request.transport, source: client, destination: backend.address,
+            sourcePort: request.sourcePort, destinationPort: backend.port)
+        // What a pod sends to itself is reported where it enters.
+        let isReported =
+            client == backend.address ? !isEgress : Rule.lowerEnd(of: podForm) == client
+        guard isReported else { return Verdict(decision: .refuse(.serviceForm)) }
         counts.translated += 1
-        return verdict
+        return Verdict(
+            decision: .report(.podForm),
+            translation: Translation(
+                of: request.destination, port: request.destinationPort, to: backend.address,
+                newPort: backend.port))
     }
 
     /// Neither an event nor a question has explained the flow. Where its service is known, the
     /// highest port of its backends stands in for the one.
-    private mutating func unexplained(
-        _ key: FlowKey, isEgress: Bool, _ now: UInt64
-    ) -> Verdict {
-        let isRequest = rule.surroundings.isService(key.destination)
-        let request = isRequest ? key : key.reversed
-        if let port = services.highestBackendPort(of: request, now: now),
-            request.sourcePort > port
+    private mutating func unexplained(_ request: FlowKey, _ now: UInt64) -> Verdict {
+        counts.unexplained += 1
+        if let port = services.highestBackendPort(of: request, now: now), request.sourcePort > port
         {
-            return Verdict(.refuse(.serviceForm))
+            return Verdict(decision: .refuse(.serviceForm))
         }
-        return Verdict(.report(.unexplainedService))
+        return Verdict(decision: .report(.unexplainedService))
     }
+}
+
+/// An answer to the question what becomes of a flow.
+package enum TrackedAnswer: Equatable, Sendable {
+    case tracked(TrackedFlow)
+    /// Connection tracking has no such flow, at present.
+    case unknown
+    /// It cannot be asked: no right to, or there is none.
+    case unavailable
 }

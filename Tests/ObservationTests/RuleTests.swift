@@ -109,11 +109,17 @@ struct RuleTests {
             "flooded", egress(Site.c4, Site.b4, high, mac: Site.bMAC), egress: true,
             .refuse(.flooded), .drop),
         Case(
-            "pod's second address", ingress(Site.extra4, Site.c4, high), .refuse(.observedEnd),
-            .drop),
+            "pod's second address", ingress(Site.extra4, Site.c4, high),
+            .refuse(.oneEndIsNoPodElsewhere), .settle),
         Case(
-            "pod's second IPv6 address", ingress(Site.extra6, Site.c6, low), .report(.observedEnd),
-            .keep),
+            "pod's second address, to this node's pod", ingress(Site.extra4, Site.b4, low),
+            .report(.observedEnd), .settle),
+        Case(
+            "to a pod's second address", egress(Site.c4, Site.extra4, low, mac: Site.aMAC),
+            egress: true, .refuse(.oneEndIsNoPodElsewhere), .settle),
+        Case(
+            "pod's second IPv6 address", ingress(Site.extra6, Site.c6, low),
+            .refuse(.oneEndIsNoPodElsewhere), .settle),
         Case(
             "link-local between pods", ingress(Site.aLinkLocal, Site.bLinkLocal, high),
             .refuse(.observedEnd), .settle),

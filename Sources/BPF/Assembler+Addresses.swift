@@ -1,10 +1,9 @@
-import BPF
-import Frames
+package import Frames
 
 /// Questions about an address in the packet, answered by jumping to one of two points.
 extension Assembler {
     /// Is the address at an offset inside one of the networks?
-    mutating func isInside(
+    package mutating func isInside(
         _ networks: [Network], at offset: UInt32, then yes: Height, else no: Height, _ note: String
     ) -> Height {
         var next = no
@@ -30,32 +29,43 @@ extension Assembler {
     }
 
     /// Is the address at an offset one of these? They are sorted, and of one family.
-    mutating func isOne(
+    package mutating func isOne(
         of addresses: [IPAddress], at offset: UInt32, then yes: Height, else no: Height,
         _ note: String
     ) -> Height {
-        addresses.isEmpty
-            ? no
-            : search(addresses.map(\.words)[...], word: 0, at: offset, (yes, no), note)
+        guard !addresses.isEmpty else { return no }
+        let entries = addresses.map { (words: $0.words, height: yes) }
+        return search(entries[...], else: no, note) { word in
+            Instruction(.loadWord, offset + 4 * UInt32(word))
+        }
     }
 
-    /// A binary search by one word of the address, then by the next among those that share it.
+    /// Finds a value of several words among sorted ones, and goes on where that one says.
+    package mutating func search(
+        _ entries: ArraySlice<(words: [UInt32], height: Height)>, else no: Height, _ note: String,
+        load: (Int) -> Instruction
+    ) -> Height {
+        search(entries, word: 0, else: no, note, load)
+    }
+
+    /// A binary search by one word, then by the next among those that share it.
     private mutating func search(
-        _ entries: ArraySlice<[UInt32]>, word: Int, at offset: UInt32, _ ends: (Height, Height),
-        _ note: String
+        _ entries: ArraySlice<(words: [UInt32], height: Height)>, word: Int, else no: Height,
+        _ note: String, _ load: (Int) -> Instruction
     ) -> Height {
         var targets: [(value: UInt32, height: Height)] = []
         var rest = entries
         while let first = rest.first {
-            let same = rest.prefix { $0[word] == first[word] }
+            let value = first.words[word]
+            let same = rest.prefix { $0.words[word] == value }
             rest = rest.dropFirst(same.count)
-            let isLast = word + 1 == first.count
+            let isLast = word + 1 == first.words.count
             let height =
-                isLast ? ends.0 : search(same, word: word + 1, at: offset, ends, note)
-            targets.append((first[word], height))
+                isLast ? first.height : search(same, word: word + 1, else: no, note, load)
+            targets.append((value, height))
         }
-        _ = bisect(targets[...], else: ends.1, note)
-        return prepend(Instruction(.loadWord, offset + 4 * UInt32(word)))
+        _ = bisect(targets[...], else: no, note)
+        return prepend(load(word))
     }
 
     private mutating func bisect(
@@ -81,5 +91,5 @@ extension Assembler {
 
 extension IPAddress {
     /// The address as the words that a program loads.
-    fileprivate var words: [UInt32] { Assembler.words(family, high, low) }
+    package var words: [UInt32] { Assembler.words(family, high, low) }
 }

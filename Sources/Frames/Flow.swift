@@ -1,6 +1,5 @@
-package import Frames
-
-/// One direction of a flow, as a packet shows it. Protocols without ports have zeros.
+/// One direction of a flow, as a packet shows it. An ICMP echo has its identifier in both ports, all
+/// other protocols without ports have zeros.
 package struct FlowKey: Hashable, Sendable {
     package let transport: UInt8
     package let source: IPAddress
@@ -19,7 +18,8 @@ package struct FlowKey: Hashable, Sendable {
         self.destinationPort = destinationPort
     }
 
-    init(_ packet: IPPacket) {
+    /// The direction that a packet goes, by the ports that have been read or given to it.
+    package init(_ packet: IPPacket) {
         self.init(
             transport: packet.transport, source: packet.source, destination: packet.destination,
             sourcePort: packet.ports?.source ?? 0, destinationPort: packet.ports?.destination ?? 0)
@@ -32,8 +32,8 @@ package struct FlowKey: Hashable, Sendable {
     }
 }
 
-/// What the node's connection tracking makes of a flow towards a service: both of its directions,
-/// each as the packets look where they begin.
+/// What connection tracking makes of a flow: both of its directions, each as the packets look where
+/// they begin.
 package struct TrackedFlow: Hashable, Sendable {
     /// From the client to what it calls.
     package let original: FlowKey
@@ -52,13 +52,4 @@ package struct TrackedFlow: Hashable, Sendable {
     package var isMasqueraded: Bool {
         original.source != reply.destination || original.sourcePort != reply.destinationPort
     }
-}
-
-/// An answer to the question what becomes of a flow.
-package enum TrackedAnswer: Equatable, Sendable {
-    case tracked(TrackedFlow)
-    /// Connection tracking has no such flow, at present.
-    case unknown
-    /// It cannot be asked: no right to, or there is none.
-    case unavailable
 }
