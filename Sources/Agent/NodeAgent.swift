@@ -2,6 +2,7 @@ package import Kernel
 package import Logging
 
 import Frames
+import Glibc
 import Netlink
 import Observation
 import Synchronization
@@ -31,10 +32,12 @@ package final class NodeAgent: Sendable {
         let node = try Node.current()
         end = try Event()
         self.logger = logger
+        let tracking = Tracking(settings)
         context = try AgentContext(
             settings, devices: node.devices(settings), places: node.places,
-            surroundings: node.surroundings(settings))
+            surroundings: node.surroundings(settings), tracksConnections: tracking == .available)
         describe(node, settings)
+        describe(tracking)
     }
 
     private func describe(_ node: Node, _ settings: Settings) {
@@ -67,6 +70,16 @@ package final class NodeAgent: Sendable {
         }
     }
 
+    private func describe(_ tracking: Tracking) {
+        guard case .unavailable(let reason) = tracking else { return }
+        logger.warning(
+            """
+            connection tracking cannot be asked, so calls to services are reported only where the \
+            backend's edge does: missing are calls whose client has the lower port, and calls to \
+            services with no pod behind them (\(reason.advice))
+            """, metadata: ["reason": "\(reason)"])
+    }
+
     /// Queues are flushed for a second; a name server that does not answer is not waited for.
     private static let endMillisecondsMax: CInt = 1500
 
@@ -88,6 +101,36 @@ package final class NodeAgent: Sendable {
     /// Has `run` return; can be called from any thread.
     package func stop() {
         context.stop.raise()
+    }
+}
+
+/// Whether the node's connection tracking is to be asked about calls to services, and can be.
+private enum Tracking: Equatable {
+    case notNeeded
+    case available
+    case unavailable(SystemError)
+
+    init(_ settings: Settings) {
+        guard settings.deduplicates, !settings.serviceNetworks.isEmpty else {
+            self = .notNeeded
+            return
+        }
+        do throws(SystemError) {
+            var table = try Conntrack()
+            try table.check()
+            self = .available
+        } catch {
+            self = .unavailable(error)
+        }
+    }
+}
+
+extension SystemError {
+    /// What to do where connection tracking refuses.
+    fileprivate var advice: String {
+        code == EPERM
+            ? "\(NodeAgent.MissingCapability(capability: .netAdmin))"
+            : "the kernel needs nf_conntrack_netlink"
     }
 }
 

@@ -29,8 +29,6 @@ package struct Program: Equatable, Sendable {
         self.notes = notes
     }
 
-    package var fitsKernel: Bool { instructions.count <= Self.kernelInstructionCountMax }
-
     /// The same program, which keeps no more than so many bytes.
     package func truncating(to byteCountMax: UInt32) -> Self {
         let instructions = instructions.map { step in

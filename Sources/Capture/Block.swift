@@ -59,7 +59,7 @@ package struct Packets: ~Escapable {
             fromByteOffset: offset + Self.packetTypeOffset, as: UInt8.self)
         let start = offset + Int(header.tp_mac)
         let packet = Packet(
-            header, packetType: packetType,
+            Packet.Details(header, packetType: packetType),
             block.extracting(start..<start + Int(header.tp_snaplen)))
         remaining -= 1
         offset += Int(header.tp_next_offset)

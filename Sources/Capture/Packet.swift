@@ -4,27 +4,43 @@ import CLinux
 package struct Packet: ~Escapable {
     /// From the first byte of the link-layer header, as much as the program kept.
     package let bytes: RawSpan
-    /// How long the packet was on the wire.
-    package let wireByteCount: Int
-    /// As the node's clock had it when the packet passed.
-    package let nanosecondsSince1970: UInt64
-    /// Towards the pod. Everything else, whatever the kernel calls it, comes from the pod.
-    package let isEgress: Bool
-    /// The tag that the kernel took out of the frame, if it had one.
-    package let vlan: VLAN?
+    package let details: Details
+
+    /// What is known of a packet beside its bytes.
+    package struct Details: Equatable, Sendable {
+        /// How long the packet was on the wire.
+        package let wireByteCount: Int
+        /// As the node's clock had it when the packet passed.
+        package let nanosecondsSince1970: UInt64
+        /// Towards the pod. Everything else, whatever the kernel calls it, comes from the pod.
+        package let isEgress: Bool
+        /// Whether the transport's checksum holds its pseudo-header's sum only, as on a packet that
+        /// has not met a wire yet.
+        package let isChecksumUnfinished: Bool
+        /// The tag that the kernel took out of the frame, if it had one.
+        package let vlan: VLAN?
+    }
 
     package struct VLAN: Equatable, Sendable {
         package let tag: UInt16
         package let etherType: UInt16
     }
 
+    /// A packet that has been kept beyond its block.
     @_lifetime(copy bytes)
-    init(_ header: tpacket3_hdr, packetType: UInt8, _ bytes: RawSpan) {
+    package init(_ details: Details, _ bytes: RawSpan) {
+        self.details = details
         self.bytes = bytes
+    }
+}
+
+extension Packet.Details {
+    init(_ header: tpacket3_hdr, packetType: UInt8) {
         wireByteCount = Int(header.tp_len)
         nanosecondsSince1970 = UInt64(header.tp_sec) * 1_000_000_000 + UInt64(header.tp_nsec)
         isEgress = CInt(packetType) == PACKET_OUTGOING
-        vlan = VLAN(header)
+        isChecksumUnfinished = header.tp_status & UInt32(TP_STATUS_CSUMNOTREADY) != 0
+        vlan = Packet.VLAN(header)
     }
 }
 

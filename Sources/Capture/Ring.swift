@@ -21,6 +21,10 @@ package struct Ring: ~Copyable {
     private let shape: Shape
     private var blockIndex = 0
 
+    /// How long a packet may be in a block that is not full: three times the retirement time, since
+    /// timers are late on a busy node.
+    package static let retirementNanosecondsMax: UInt64 = 30_000_000
+
     package init(
         on interface: UInt32, _ program: Program, shape: Shape
     ) throws(SystemError) {

@@ -66,6 +66,22 @@ package struct ByteQueue: ~Copyable {
         return unsafe _overrideLifetime(span, mutating: &self)
     }
 
+    /// The bytes appended last, so many of them, to be changed before they are sent.
+    @_lifetime(&self)
+    package mutating func last(_ byteCount: Int) -> MutableRawSpan {
+        precondition(byteCount <= self.byteCount)
+        // Safety: the line above keeps the span inside what has been appended.
+        let span = unsafe MutableRawSpan(
+            _unsafeStart: base + end - byteCount, byteCount: byteCount)
+        return unsafe _overrideLifetime(span, mutating: &self)
+    }
+
+    /// Takes back bytes appended last.
+    package mutating func removeLast(_ byteCount: Int) {
+        precondition(byteCount <= self.byteCount)
+        end -= byteCount
+    }
+
     /// Sends what the socket takes without waiting. Answers whether nothing is left.
     package mutating func send(to socket: CInt) throws(SystemError) -> Bool {
         while start < end {

@@ -43,9 +43,9 @@ package struct BoundedTable<Key: Hashable & Sendable, Value: Sendable>: Sendable
     }
 
     /// All that is known, for what is made from the whole of a small table.
-    package mutating func all(now: UInt64) -> [Key: Value] {
-        turn(now)
-        return old.merging(young) { $1 }
+    package func all(now: UInt64) -> [Key: Value] {
+        if now >= turnedAt + 2 * ageNanoseconds { return [:] }
+        return now >= turnedAt + ageNanoseconds ? young : old.merging(young) { $1 }
     }
 
     private mutating func insert(_ value: Value, for key: Key) {

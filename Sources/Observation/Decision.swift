@@ -44,7 +44,7 @@ package struct Decision: Equatable, Sendable, CustomStringConvertible {
             case .podForm:
                 "a service call, observed at the client: reported as the backend's edge would see it"
             case .unexplainedService:
-                "a service call that connection tracking does not know: reported as it is"
+                "a service call that connection tracking does not know: reported as it is, unless what is known of the service says otherwise"
             case .oneEndIsNoPod: "one end is not a pod: only this edge sees it"
             case .oneEndIsNoPodElsewhere:
                 "this pod's address lies outside the pod networks: the other pod's edge reports"

@@ -13,30 +13,54 @@ package struct EdgeProgram: Equatable, Sendable {
     /// Whether the client's filter is part of the program. If not, it has to run in user space.
     package let includesFilter: Bool
 
+    /// Whether it decides anything. If not, user space settles every packet.
+    package let decides: Bool
+
     /// What *settle* returns. One more than the longest snaplen, so that it can be told from *keep*.
     package static let settleByteCount: UInt32 = 262_145
 
+    /// Leaves everything to user space, in one instruction.
+    package static let undecided: Self = {
+        var code = Assembler()
+        code.prepend(Instruction(.keep, settleByteCount), "user space settles it")
+        return Self(program: code.program(), includesFilter: false, decides: false)
+    }()
+
+    private init(program: Program, includesFilter: Bool, decides: Bool) {
+        (self.program, self.includesFilter, self.decides) = (program, includesFilter, decides)
+    }
+
     /// The program for an edge: *keep* goes on to the client's filter, or keeps `snaplen` bytes.
     /// Packets of a service in the drop list are dropped if the client's port is above the one
-    /// given there. If all that does not fit the kernel, first the drop list is left out, then the
-    /// filter.
+    /// given there.
+    ///
+    /// If all that takes more instructions than there may be, services are left out, then the
+    /// filter, and then everything.
     package init(
         _ rule: Rule, at point: ObservationPoint, filter: Program? = nil, snaplen: UInt32,
-        dropList: [ServiceKey: UInt16] = [:]
+        dropList: [ServiceKey: UInt16] = [:],
+        instructionCountMax: Int = Program.kernelInstructionCountMax
     ) {
         let cut = filter?.truncating(to: snaplen)
-        var whole = Self.program(rule, point, cut, snaplen, dropList)
-        if !whole.fitsKernel { whole = Self.program(rule, point, cut, snaplen, [:]) }
-        includesFilter = filter != nil && whole.fitsKernel
+        var services = dropList.sorted { $0.key < $1.key }
+        while true {
+            let whole = Self.program(rule, point, cut, snaplen, services)
+            if whole.instructions.count <= instructionCountMax {
+                self.init(program: whole, includesFilter: filter != nil, decides: true)
+                return
+            }
+            guard !services.isEmpty else { break }
+            services.removeLast((services.count + 1) / 2)
+        }
         // A filter that runs in user space has to see the whole packet.
-        program =
-            whole.fitsKernel
-            ? whole : Self.program(rule, point, nil, Self.settleByteCount - 1, dropList)
+        let rest = Self.program(rule, point, nil, Self.settleByteCount - 1, [])
+        let fits = rest.instructions.count <= instructionCountMax
+        self = fits ? Self(program: rest, includesFilter: false, decides: true) : .undecided
     }
 
     private static func program(
         _ rule: Rule, _ point: ObservationPoint, _ filter: Program?, _ snaplen: UInt32,
-        _ dropList: [ServiceKey: UInt16]
+        _ services: [(key: ServiceKey, value: UInt16)]
     ) -> Program {
         var code = Assembler()
         let keep =
@@ -45,7 +69,7 @@ package struct EdgeProgram: Equatable, Sendable {
         let settle = code.prepend(Instruction(.keep, settleByteCount), "user space settles it")
         let drop = code.prepend(Instruction(.keep, 0), "drop")
         var writer = EdgeProgramWriter(
-            rule: rule, dropList: dropList, code: code, keep: keep, settle: settle, drop: drop)
+            rule: rule, services: services, code: code, keep: keep, settle: settle, drop: drop)
         return writer.write(at: point)
     }
 }

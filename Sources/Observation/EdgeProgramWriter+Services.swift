@@ -16,7 +16,7 @@ extension EdgeProgramWriter {
         let networks = rule.surroundings.serviceNetworks.of(layout.family)
         guard !networks.isEmpty else { return next }
         var (call, answer) = (settle, settle)
-        let listed = dropList.filter { $0.key.address.family == layout.family }
+        let listed = services.filter { $0.key.address.family == layout.family }
         if !listed.isEmpty {
             let known = search(listed, layout)
             call = describe(
@@ -31,9 +31,11 @@ extension EdgeProgramWriter {
     }
 
     /// Looks a service up that has been put into scratch memory.
-    private mutating func search(_ listed: [ServiceKey: UInt16], _ layout: PacketLayout) -> Height {
+    private mutating func search(
+        _ listed: [(key: ServiceKey, value: UInt16)], _ layout: PacketLayout
+    ) -> Height {
         let addressWordCount = UInt32(layout.family.byteCount / 4)
-        let entries = listed.sorted { $0.key < $1.key }.map { service, port in
+        let entries = listed.map { service, port in
             code.jump(
                 .jumpIfGreater, UInt32(port), then: drop, else: settle,
                 "port \(service.port): is the client's above?")

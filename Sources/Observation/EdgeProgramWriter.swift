@@ -6,7 +6,8 @@ struct EdgeProgramWriter {
     typealias Height = Assembler.Height
 
     let rule: Rule
-    let dropList: [ServiceKey: UInt16]
+    /// The drop list in order.
+    let services: [(key: ServiceKey, value: UInt16)]
     var code: Assembler
     let keep: Height
     let settle: Height

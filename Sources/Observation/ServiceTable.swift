@@ -48,7 +48,7 @@ package struct ServiceTable: Sendable {
 
     /// The services whose packets a program can drop by the client's port alone, with the port that
     /// it has to be above.
-    package mutating func dropList(now: UInt64) -> [ServiceKey: UInt16] {
+    package func dropList(now: UInt64) -> [ServiceKey: UInt16] {
         entries.all(now: now).filter(\.value.isPodBacked).mapValues(\.highestPort)
     }
 }

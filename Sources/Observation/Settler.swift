@@ -10,7 +10,6 @@ package import Frames
 package struct Settler: Sendable {
     package var rule: Rule
     package private(set) var services = ServiceTable()
-    package private(set) var counts = Counts()
     private var flows = BoundedTable<FlowKey, Backend>(
         countMax: flowCountMax, ageNanoseconds: flowAgeNanoseconds)
     /// Flows that were asked about without success, so that nobody asks again at once.
@@ -21,7 +20,7 @@ package struct Settler: Sendable {
 
     /// Six seconds of 10,000 new flows a second; one that is forgotten is asked about again. An
     /// entry takes about 100 bytes.
-    static let flowCountMax = 65_536
+    package static let flowCountMax = 65_536
     static let flowAgeNanoseconds: UInt64 = 120_000_000_000
     static let absenceCountMax = 8192
     /// The least time between two questions about one flow.
@@ -42,15 +41,6 @@ package struct Settler: Sendable {
     private enum Absence: Sendable {
         case unknown
         case unavailable
-    }
-
-    /// What was settled by more than the packet itself.
-    package struct Counts: Equatable, Sendable {
-        package var fragments: UInt64 = 0
-        /// Packets with a service address at one end that nothing has explained.
-        package var unexplained: UInt64 = 0
-        /// Packets sent in another form than they were captured in.
-        package var translated: UInt64 = 0
     }
 
     package init(_ rule: Rule) {
@@ -75,6 +65,7 @@ package struct Settler: Sendable {
     package struct Verdict: Equatable, Sendable {
         package let decision: Decision
         package var translation: Translation?
+        package var isFragment = false
         /// The datagram whose first piece this was: what has waited for it need not wait on.
         package var begins: DatagramKey?
     }
@@ -89,7 +80,6 @@ package struct Settler: Sendable {
         var begins: DatagramKey?
         var lacksFirst = false
         if let datagram = headers.packet?.datagram {
-            counts.fragments += 1
             (begins, lacksFirst) = follow(datagram, &headers, now)
         }
         let decision = rule.decision(on: headers, in: frame, isEgress: isEgress, at: point)
@@ -99,10 +89,12 @@ package struct Settler: Sendable {
             return .wait(datagram)
         }
         guard decision == .refuse(.serviceForm), let packet = headers.packet else {
-            return .verdict(Verdict(decision: decision, begins: begins))
+            let isFragment = headers.packet?.fragment != nil
+            return .verdict(Verdict(decision: decision, isFragment: isFragment, begins: begins))
         }
         switch service(packet, in: frame, isEgress: isEgress, now) {
         case .verdict(var verdict):
+            verdict.isFragment = packet.fragment != nil
             verdict.begins = begins
             return .verdict(verdict)
         case let other: return other
@@ -164,7 +156,6 @@ extension Settler {
         let request = rule.surroundings.isService(key.destination) ? key : key.reversed
         // A service is called from the pod, and answers to it. Anything else is made up.
         guard (key == request) != isEgress else {
-            counts.unexplained += 1
             return .verdict(Verdict(decision: .report(.unexplainedService)))
         }
         if let backend = flows.value(for: request, now: now) {
@@ -196,7 +187,6 @@ extension Settler {
         let isReported =
             client == backend.address ? !isEgress : Rule.lowerEnd(of: podForm) == client
         guard isReported else { return Verdict(decision: .refuse(.serviceForm)) }
-        counts.translated += 1
         return Verdict(
             decision: .report(.podForm),
             translation: Translation(
@@ -207,10 +197,9 @@ extension Settler {
     /// Neither an event nor a question has explained the flow. Where its service is known, the
     /// highest port of its backends stands in for the one.
     private mutating func unexplained(_ request: FlowKey, _ now: UInt64) -> Verdict {
-        counts.unexplained += 1
         if let port = services.highestBackendPort(of: request, now: now), request.sourcePort > port
         {
-            return Verdict(decision: .refuse(.serviceForm))
+            return Verdict(decision: .refuse(.unexplainedService))
         }
         return Verdict(decision: .report(.unexplainedService))
     }

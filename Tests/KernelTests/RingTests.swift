@@ -108,8 +108,8 @@ struct Collected {
         var packets = block.packets
         while let packet = packets.next() {
             frames.append(packet.bytes.array)
-            isEgress.append(packet.isEgress)
-            wireByteCounts.append(packet.wireByteCount)
+            isEgress.append(packet.details.isEgress)
+            wireByteCounts.append(packet.details.wireByteCount)
         }
     }
 }

@@ -151,3 +151,18 @@ extension EdgeProgram {
         }
     }
 }
+
+extension Settler {
+    /// What becomes of a frame where connection tracking knows nothing of it.
+    package mutating func decision(
+        on frame: RawSpan, isEgress: Bool, at point: ObservationPoint, now: UInt64 = 1
+    ) -> Decision? {
+        var outcome = settle(frame, isEgress: isEgress, at: point, now: now)
+        if case .question(let question) = outcome {
+            answer(.unknown, to: question, now: now)
+            outcome = settle(frame, isEgress: isEgress, at: point, now: now)
+        }
+        guard case .verdict(let verdict) = outcome else { return nil }
+        return verdict.decision
+    }
+}

@@ -12,12 +12,31 @@ package final class CaptureCounters: Sendable {
     package let framesSettled = Atomic<UInt64>(0)
     /// Frames that the sensor's filter refused in user space.
     package let framesFilteredOut = Atomic<UInt64>(0)
+    /// Settled frames that were pieces of datagrams.
+    package let fragments = Atomic<UInt64>(0)
+    /// Pieces that came before their datagram's first and found no room to wait for it.
+    package let fragmentsNotHeld = Atomic<UInt64>(0)
+    /// Settled frames with a service address at one end that connection tracking does not know.
+    package let framesUnexplained = Atomic<UInt64>(0)
     /// Packets put into the send queue.
     package let packetsQueued = Atomic<UInt64>(0)
+    /// Those of them that have another form than they were captured in.
+    package let packetsTranslated = Atomic<UInt64>(0)
     /// Bytes put into the send queue, headers included.
     package let bytesQueued = Atomic<UInt64>(0)
     /// Bytes still in the queue when the connection ended.
     package let bytesAbandoned = Atomic<UInt64>(0)
+
+    /// Flows that connection tracking was asked about.
+    package let trackingQuestions = Atomic<UInt64>(0)
+    /// Flows that it was not asked about, because there were too many within a second.
+    package let trackingQuestionsNotAsked = Atomic<UInt64>(0)
+    /// Questions that the kernel answered with an error.
+    package let trackingFailures = Atomic<UInt64>(0)
+    /// How often events of new flows were lost.
+    package let trackingOverruns = Atomic<UInt64>(0)
+    /// Flows forgotten because there were too many, and not because of their age.
+    package let trackedFlowsEvicted = Atomic<UInt64>(0)
 
     package init() {}
 

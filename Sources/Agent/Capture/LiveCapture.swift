@@ -11,6 +11,8 @@ import Synchronization
 package struct CapturePlan: Sendable {
     package var places: [Place]
     package var rule: Rule
+    /// Whether connection tracking can be asked about calls to services.
+    package var tracksConnections: Bool
     /// The sensor's filter; nil lets everything pass.
     package var filter: Program?
     package var snaplen: Int
@@ -18,11 +20,12 @@ package struct CapturePlan: Sendable {
     package var queueByteCountMax: Int
 
     package init(
-        places: [Place], rule: Rule, filter: Program?, snaplen: Int, ringByteCountMax: Int,
-        queueByteCountMax: Int
+        places: [Place], rule: Rule, tracksConnections: Bool, filter: Program?, snaplen: Int,
+        ringByteCountMax: Int, queueByteCountMax: Int
     ) {
         self.places = places
         self.rule = rule
+        self.tracksConnections = tracksConnections
         self.filter = filter
         self.snaplen = snaplen
         self.ringByteCountMax = ringByteCountMax
@@ -162,18 +165,16 @@ extension LiveCapture {
     private func start(
         _ plan: CapturePlan, _ socket: consuming Descriptor
     ) throws(SystemError) -> Forwarder {
-        let programs = plan.places.map {
-            EdgeProgram(
-                plan.rule, at: $0.point, filter: plan.filter, snaplen: UInt32(plan.snaplen))
-        }
-        let opener = TapOpener(plan.places, programs, shape: plan.shape)
+        // Flows are listened for before the first packet can be there.
+        let pipeline = try Pipeline(plan, counters: counters)
+        let opener = TapOpener(plan.places, ProgramPlan(plan), shape: plan.shape)
         let (taps, failures) = opener.open()
         for (place, error) in failures {
             guard error.code == ENODEV || error.code == ENXIO else { throw error }
             logger.warning("edge is gone", metadata: ["edge": "\(place.name)"])
         }
         return try Forwarder(
-            plan, taps: taps, socket: socket, orders: ordered.number, counters: counters)
+            plan, pipeline, taps: taps, socket: socket, orders: ordered.number, counters: counters)
     }
 
     private func turn(_ forwarder: Forwarder) throws -> Bool {

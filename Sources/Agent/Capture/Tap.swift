@@ -1,6 +1,8 @@
 package import Observation
 
 import Capture
+import Glibc
+import Kernel
 
 /// Where a capture looks: an edge by its name, and what the rule needs to know of it.
 package struct Place: Equatable, Sendable {
@@ -16,11 +18,57 @@ package struct Place: Equatable, Sendable {
 final class Tap {
     let place: Place
     var ring: Ring
-    var program: EdgeProgram
+    private(set) var program: EdgeProgram
+    /// When a program ran for a moment that decides nothing; what passed it may be in the ring.
+    private var undecidedAt: UInt64?
 
     init(_ place: Place, _ ring: consuming Ring, _ program: EdgeProgram) {
         self.place = place
         self.ring = ring
         self.program = program
+    }
+
+    /// Whether the kernel has decided about all that the ring holds, but for what it says itself.
+    var isDecided: Bool { program.decides && undecidedAt == nil }
+
+    /// Puts another program in force, between two packets.
+    ///
+    /// For a moment the old and the new one count against what the kernel allows a socket. Where
+    /// that is too much, the smallest one takes the old one's place first; where the new one alone
+    /// is, the plan is to make shorter ones.
+    func adopt(_ plan: inout ProgramPlan) throws(SystemError) {
+        var next = plan.program(at: place.point)
+        guard next != program else { return }
+        while try !replaces(with: next) {
+            if program != .undecided {
+                guard try replaces(with: .undecided) else {
+                    throw SystemError(Descriptor.attachOperation, ENOMEM)
+                }
+                undecidedAt = monotonicNanoseconds()
+            } else {
+                plan.shrink(below: next)
+                next = plan.program(at: place.point)
+            }
+        }
+    }
+
+    /// Answers false if there is no room for the program.
+    private func replaces(with next: EdgeProgram) throws(SystemError) -> Bool {
+        do throws(SystemError) {
+            try ring.attach(next.program)
+            program = next
+            return true
+        } catch {
+            guard error.code == ENOMEM else { throw error }
+            return false
+        }
+    }
+
+    /// Takes note that the ring holds no block for us.
+    func isDrained() {
+        guard let time = undecidedAt,
+            monotonicNanoseconds() >= time + Ring.retirementNanosecondsMax
+        else { return }
+        undecidedAt = nil
     }
 }

@@ -1,4 +1,5 @@
 import Capture
+import Glibc
 import Kernel
 import Observation
 import Synchronization
@@ -7,22 +8,22 @@ import Synchronization
 /// spent on waiting for a grace period that all who wait share.
 final class TapOpener: Sendable {
     private let places: [Place]
-    private let programs: [EdgeProgram]
+    private let plan: ProgramPlan
     private let shape: Ring.Shape
     private let next = Atomic<Int>(0)
     private let results: Mutex<[Result]>
 
     private enum Result: Sendable {
         case missing
-        case ring(Handover<Ring>)
+        case ring(Handover<Ring>, EdgeProgram)
         case failure(SystemError)
     }
 
     /// As many threads as shorten the start of 250 rings; more do not.
     private static let threadCountMax = 16
 
-    init(_ places: [Place], _ programs: [EdgeProgram], shape: Ring.Shape) {
-        (self.places, self.programs, self.shape) = (places, programs, shape)
+    init(_ places: [Place], _ plan: ProgramPlan, shape: Ring.Shape) {
+        (self.places, self.plan, self.shape) = (places, plan, shape)
         results = Mutex(Array(repeating: .missing, count: places.count))
     }
 
@@ -41,8 +42,8 @@ final class TapOpener: Sendable {
         var failures: [(Place, SystemError)] = []
         for (index, result) in results.withLock({ $0 }).enumerated() {
             switch result {
-            case .ring(let ring):
-                if let ring = ring.take() { taps.append(Tap(places[index], ring, programs[index])) }
+            case .ring(let ring, let program):
+                if let ring = ring.take() { taps.append(Tap(places[index], ring, program)) }
             case .failure(let error): failures.append((places[index], error))
             case .missing: break
             }
@@ -60,12 +61,18 @@ final class TapOpener: Sendable {
     }
 
     private func open(at index: Int) -> Result {
-        do throws(SystemError) {
-            let ring = try Ring(
-                on: places[index].point.interfaceIndex, programs[index].program, shape: shape)
-            return .ring(Handover(ring))
-        } catch {
-            return .failure(error)
+        var plan = plan
+        while true {
+            let program = plan.program(at: places[index].point)
+            do throws(SystemError) {
+                let ring = try Ring(
+                    on: places[index].point.interfaceIndex, program.program, shape: shape)
+                return .ring(Handover(ring), program)
+            } catch {
+                guard error == SystemError(Descriptor.attachOperation, ENOMEM), program.decides
+                else { return .failure(error) }
+                plan.shrink(below: program)
+            }
         }
     }
 }

@@ -134,7 +134,8 @@ extension SensorSession {
             let snaplen = min(request.snaplen, context.settings.snaplen)
             surroundingsVersion = context.sensors.version
             let plan = CapturePlan(
-                places: context.places, rule: context.rule(), filter: filter, snaplen: snaplen,
+                places: context.places, rule: context.rule(),
+                tracksConnections: context.tracksConnections, filter: filter, snaplen: snaplen,
                 ringByteCountMax: context.settings.ringByteCountMax,
                 queueByteCountMax: context.settings.queueByteCountMax)
             capture = try LiveCapture(plan, to: data.intoDescriptor(), logger: logger)

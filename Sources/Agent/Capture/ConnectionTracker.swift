@@ -1,0 +1,92 @@
+import Frames
+import Kernel
+import Netlink
+import Observation
+import Synchronization
+
+/// Finds out for one capture's settler what the node makes of calls to services: from the events of
+/// new flows, from what exists when the capture begins, and by asking about the rest.
+///
+/// It belongs to the forwarder's thread. What it may cost that thread is bounded per second, since
+/// anybody can send packets to service addresses that nobody will ever explain.
+struct ConnectionTracker: ~Copyable {
+    private var events: ConntrackEvents
+    private var table: Conntrack
+    private let counters: CaptureCounters
+    private var questions = Budget(countPerSecond: questionCountPerSecondMax)
+    private var waits = Budget(countPerSecond: waitCountPerSecondMax)
+
+    /// A question takes the kernel some 5 microseconds, so all of them a hundredth of a core. What
+    /// is not asked counts as not known until a second later.
+    private static let questionCountPerSecondMax = 2000
+    /// A packet can be here before its flow is entered into the table, a moment later. That is
+    /// waited for, but only so often: most flows without an entry never get one.
+    private static let waitCountPerSecondMax = 20
+    private static let waitMilliseconds: CInt = 1
+
+    /// Begins to listen, and then tells the settler what flows there are already.
+    init(
+        towards networks: [Network], settler: inout Settler, counters: CaptureCounters
+    ) throws(SystemError) {
+        // In this order, or a flow that begins in between would be missed.
+        let events = try ConntrackEvents(towards: networks)
+        var table = try Conntrack()
+        let flows = try table.flows(towards: networks, countMax: Settler.flowCountMax)
+        let now = monotonicNanoseconds()
+        for flow in flows { settler.learn(flow, now: now) }
+        self.events = events
+        self.table = table
+        self.counters = counters
+    }
+
+    /// Takes in the flows that have begun since the last time.
+    mutating func listen(for settler: inout Settler, now: UInt64) {
+        let isComplete = try? events.read { settler.learn($0, now: now) }
+        // What was lost is asked about when its packets come.
+        if isComplete != true { CaptureCounters.add(1, to: counters.trackingOverruns) }
+    }
+
+    /// Finds an answer to the settler's question. Takes at most a millisecond.
+    mutating func explain(_ question: FlowKey, to settler: inout Settler, now: UInt64) {
+        listen(for: &settler, now: now)
+        if settler.knows(question, now: now) { return }
+        var answer = ask(question, now)
+        if answer == .unknown, waits.take(now) {
+            _ = try? poll([(events.number, .readable)], milliseconds: Self.waitMilliseconds)
+            listen(for: &settler, now: now)
+            if settler.knows(question, now: now) { return }
+            answer = ask(question, now)
+        }
+        settler.answer(answer, to: question, now: now)
+    }
+
+    private mutating func ask(_ question: FlowKey, _ now: UInt64) -> TrackedAnswer {
+        guard questions.take(now) else {
+            CaptureCounters.add(1, to: counters.trackingQuestionsNotAsked)
+            return .unknown
+        }
+        CaptureCounters.add(1, to: counters.trackingQuestions)
+        do throws(SystemError) {
+            return try table.flow(question).map { .tracked($0) } ?? .unknown
+        } catch {
+            CaptureCounters.add(1, to: counters.trackingFailures)
+            return .unknown
+        }
+    }
+}
+
+/// How often something may still be done in the second that runs.
+private struct Budget {
+    private let countPerSecond: Int
+    private var takenCount = 0
+    private var second: UInt64 = 0
+
+    init(countPerSecond: Int) { self.countPerSecond = countPerSecond }
+
+    mutating func take(_ now: UInt64) -> Bool {
+        if now / 1_000_000_000 != second { (second, takenCount) = (now / 1_000_000_000, 0) }
+        guard takenCount < countPerSecond else { return false }
+        takenCount += 1
+        return true
+    }
+}

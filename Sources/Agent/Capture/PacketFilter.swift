@@ -1,0 +1,31 @@
+import BPF
+import Capture
+import Frames
+import Observation
+
+/// The sensor's filter, for packets that the kernel has not shown to it.
+struct PacketFilter: Sendable {
+    /// Nil lets everything pass.
+    var program: Program?
+    /// The most that is kept of a packet, bytes.
+    let snaplen: Int
+
+    /// How many bytes to keep of a packet in the form in which it would be sent; 0 for none of it.
+    func byteCount(
+        _ bytes: RawSpan, _ details: Packet.Details, at point: ObservationPoint
+    ) -> Int {
+        guard let program else { return snaplen }
+        var ancillary = Ancillary()
+        ancillary.packetType = details.isEgress ? Ancillary.outgoing : 0
+        ancillary.interfaceIndex = point.interfaceIndex
+        if bytes.byteCount >= Headers.ethernetByteCount {
+            ancillary.etherType = UInt32(bytes.uint16(at: 12))
+        }
+        ancillary.wireByteCount = UInt32(clamping: details.wireByteCount)
+        if let vlan = details.vlan {
+            ancillary.vlanTag = UInt32(vlan.tag)
+            ancillary.vlanEtherType = UInt32(vlan.etherType)
+        }
+        return min(snaplen, Int(program.run(on: bytes, ancillary)))
+    }
+}

@@ -1,0 +1,257 @@
+import BPF
+import Capture
+import Synchronization
+import Frames
+import Kernel
+import Observation
+import RPCAP
+
+/// What happens to each packet between its ring and the send queue: the rule settles what the kernel
+/// could not decide about, the sensor's filter sees what it has not seen in the kernel, and the rest
+/// is written into the queue with its header, in the form that the rule says.
+///
+/// It belongs to the forwarder's thread. Nothing is allocated, logged or asked of the kernel for a
+/// single packet, but for the first one of a call to a service that no event has told of.
+struct Pipeline: ~Copyable {
+    var queue: ByteQueue
+    private(set) var settler: Settler
+    private var tracker: ConnectionTracker?
+    private var held = HeldFragments()
+    private var filter: PacketFilter
+    private var packetNumber: UInt32 = 0
+    private let counters: CaptureCounters
+
+    init(_ plan: CapturePlan, counters: CaptureCounters) throws(SystemError) {
+        var settler = Settler(plan.rule)
+        let tracker: ConnectionTracker? =
+            if plan.tracksConnections {
+                try ConnectionTracker(
+                    towards: plan.rule.surroundings.serviceNetworks, settler: &settler,
+                    counters: counters)
+            } else { nil }
+        queue = try ByteQueue(byteCountMax: plan.queueByteCountMax)
+        filter = PacketFilter(program: plan.filter, snaplen: plan.snaplen)
+        self.settler = settler
+        self.tracker = tracker
+        self.counters = counters
+    }
+
+    var rule: Rule { settler.rule }
+
+    /// How often there is something to do also when no packet comes, milliseconds.
+    var turnMilliseconds: CInt? {
+        tracker == nil && held.count == 0 ? nil : Self.turnMilliseconds
+    }
+
+    /// The socket has room for the events of more than three turns at 10,000 flows a second.
+    private static let turnMilliseconds: CInt = 250
+
+    /// Whether the queue has room for all that a block of this size can lead to. A block holds more
+    /// bytes than its packets become: its own header for each of them is longer than ours.
+    mutating func hasRoom(forBlock byteCount: Int) -> Bool {
+        queue.hasRoom(for: byteCount + heldByteCount)
+    }
+
+    private var heldByteCount: Int {
+        held.byteCount + held.count * PacketRecord.headerByteCount
+    }
+
+    mutating func adopt(_ rule: Rule, _ filter: Program?) {
+        settler.rule = rule
+        self.filter.program = filter
+    }
+
+    /// Does what is due: takes in events, and gives up on pieces that have waited for too long, or
+    /// on all of them.
+    mutating func attend(isLast: Bool = false) {
+        let now = monotonicNanoseconds()
+        tracker?.listen(for: &settler, now: now)
+        guard held.count > 0, queue.hasRoom(for: heldByteCount) else { return }
+        var tally = Tally(queue)
+        release(&tally, now) { $0.takeExpired(now: now, orAny: isLast) }
+        count(tally)
+    }
+
+    /// Deals with all packets of a block; the queue has room for it. The kernel has decided about
+    /// its packets, or not; and shown those that it kept to the sensor's filter, or not.
+    mutating func forward(
+        _ block: borrowing Block, from point: ObservationPoint, isDecided: Bool, isFiltered: Bool
+    ) {
+        var tally = Tally(queue)
+        let now = monotonicNanoseconds()
+        var packets = block.packets
+        while let packet = packets.next() {
+            if !packet.isCutShort, !isDecided || rule.mayNeedSettling(packet.bytes) {
+                settle(packet, from: point, now, mayWait: true, &tally)
+            } else {
+                let limit =
+                    isFiltered
+                    ? filter.snaplen : filter.byteCount(packet.bytes, packet.details, at: point)
+                append(packet, limit, &tally)
+            }
+        }
+        count(tally)
+    }
+}
+
+extension Pipeline {
+    /// The one place for all that the kernel's form of the rule leaves open.
+    private mutating func settle(
+        _ packet: borrowing Packet, from point: ObservationPoint, _ now: UInt64, mayWait: Bool,
+        _ tally: inout Tally
+    ) {
+        var outcome = outcome(packet, point, now, mayWait)
+        if case .question(let question) = outcome {
+            answer(question, now)
+            outcome = self.outcome(packet, point, now, mayWait)
+        }
+        if case .wait(let datagram) = outcome {
+            if held.hold(packet, of: datagram, at: point, now: now) { return }
+            tally.notHeldCount += 1
+            outcome = self.outcome(packet, point, now, false)
+        }
+        tally.settledCount += 1
+        guard case .verdict(let verdict) = outcome else { return tally.refusedCount += 1 }
+        carryOut(verdict, packet, point, &tally)
+        if let datagram = verdict.begins, held.count > 0 {
+            release(&tally, now) { $0.take(of: datagram) }
+        }
+    }
+
+    private mutating func outcome(
+        _ packet: borrowing Packet, _ point: ObservationPoint, _ now: UInt64, _ mayWait: Bool
+    ) -> Settler.Outcome {
+        settler.settle(
+            packet.bytes, isEgress: packet.details.isEgress, at: point, now: now, mayWait: mayWait)
+    }
+
+    private mutating func answer(_ question: FlowKey, _ now: UInt64) {
+        if tracker == nil {
+            settler.answer(.unavailable, to: question, now: now)
+        } else {
+            tracker?.explain(question, to: &settler, now: now)
+        }
+    }
+
+    private mutating func carryOut(
+        _ verdict: Settler.Verdict, _ packet: borrowing Packet, _ point: ObservationPoint,
+        _ tally: inout Tally
+    ) {
+        if verdict.isFragment { tally.fragmentCount += 1 }
+        if verdict.decision.step == .unexplainedService { tally.unexplainedCount += 1 }
+        guard verdict.decision.isReported else { return tally.refusedCount += 1 }
+        guard let translation = verdict.translation else {
+            return append(
+                packet, filter.byteCount(packet.bytes, packet.details, at: point), &tally)
+        }
+        tally.translatedCount += 1
+        append(packet, translation, at: point, &tally)
+    }
+
+    /// Settles pieces that have waited; they wait no longer.
+    private mutating func release(
+        _ tally: inout Tally, _ now: UInt64,
+        _ take: (inout HeldFragments) -> HeldFragments.Piece?
+    ) {
+        // While they are dealt with they are not this value's, so that their bytes stay put.
+        var pieces = HeldFragments()
+        swap(&pieces, &held)
+        while let piece = take(&pieces) {
+            settle(pieces.packet(piece), from: piece.point, now, mayWait: false, &tally)
+        }
+        swap(&pieces, &held)
+    }
+}
+
+extension Pipeline {
+    /// Queues a packet as it is, or nothing where the filter keeps no byte.
+    private mutating func append(
+        _ packet: borrowing Packet, _ limit: Int, _ tally: inout Tally
+    ) {
+        guard limit > 0 else { return tally.filteredCount += 1 }
+        let byteCount = min(packet.bytes.byteCount, limit)
+        let number = nextNumber(&tally)
+        var header = queue.extend(by: PacketRecord.headerByteCount)
+        packet.storeHeader(into: &header, byteCount: byteCount, number: number)
+        queue.append(packet.bytes.extracting(first: byteCount))
+    }
+
+    /// Queues a packet in another form; the filter sees that one.
+    private mutating func append(
+        _ packet: borrowing Packet, _ translation: Translation, at point: ObservationPoint,
+        _ tally: inout Tally
+    ) {
+        let wholeByteCount = packet.bytes.byteCount
+        let filter = filter
+        _ = queue.extend(by: PacketRecord.headerByteCount)
+        queue.append(packet.bytes)
+        var bytes = queue.last(wholeByteCount)
+        if let headers = Headers(packet.bytes).packet {
+            translation.apply(
+                to: &bytes, headers, isUnfinished: packet.details.isChecksumUnfinished)
+        }
+        let limit = filter.byteCount(bytes.bytes, packet.details, at: point)
+        guard limit > 0 else {
+            queue.removeLast(PacketRecord.headerByteCount + wholeByteCount)
+            return tally.filteredCount += 1
+        }
+        let byteCount = min(wholeByteCount, limit)
+        queue.removeLast(wholeByteCount - byteCount)
+        let number = nextNumber(&tally)
+        var record = queue.last(PacketRecord.headerByteCount + byteCount)
+        packet.storeHeader(into: &record, byteCount: byteCount, number: number)
+    }
+
+    private mutating func nextNumber(_ tally: inout Tally) -> UInt32 {
+        packetNumber &+= 1
+        tally.packetCount += 1
+        return packetNumber
+    }
+}
+
+extension Pipeline {
+    /// What happened to the packets of a block; the shared counters are touched once for all.
+    private struct Tally {
+        let byteCountBefore: Int
+        var settledCount = 0
+        var refusedCount = 0
+        var filteredCount = 0
+        var packetCount = 0
+        var fragmentCount = 0
+        var notHeldCount = 0
+        var translatedCount = 0
+        var unexplainedCount = 0
+
+        init(_ queue: borrowing ByteQueue) { byteCountBefore = queue.byteCount }
+    }
+
+    private func count(_ tally: Tally) {
+        CaptureCounters.add(tally.packetCount, to: counters.packetsQueued)
+        CaptureCounters.add(queue.byteCount - tally.byteCountBefore, to: counters.bytesQueued)
+        CaptureCounters.add(tally.filteredCount, to: counters.framesFilteredOut)
+        guard tally.settledCount + tally.notHeldCount > 0 else { return }
+        CaptureCounters.add(tally.settledCount, to: counters.framesSettled)
+        CaptureCounters.add(tally.refusedCount, to: counters.framesRefused)
+        CaptureCounters.add(tally.fragmentCount, to: counters.fragments)
+        CaptureCounters.add(tally.notHeldCount, to: counters.fragmentsNotHeld)
+        CaptureCounters.add(tally.translatedCount, to: counters.packetsTranslated)
+        CaptureCounters.add(tally.unexplainedCount, to: counters.framesUnexplained)
+        counters.trackedFlowsEvicted.store(settler.evictedFlowCount, ordering: .relaxed)
+    }
+}
+
+extension Packet {
+    /// Whether a filter has kept only the beginning. Then the kernel has decided about the packet,
+    /// and must have: what it leaves to user space comes whole, or cut by a block, which is longer.
+    fileprivate var isCutShort: Bool {
+        bytes.byteCount < details.wireByteCount && bytes.byteCount < Int(UInt16.max)
+    }
+
+    fileprivate func storeHeader(
+        into record: inout MutableRawSpan, byteCount: Int, number: UInt32
+    ) {
+        PacketRecord.store(
+            into: &record, nanoseconds: details.nanosecondsSince1970, byteCount: byteCount,
+            wireByteCount: details.wireByteCount, number: number)
+    }
+}
