@@ -1,7 +1,8 @@
 """Reads pcap and pcapng files, and recognises a packet wherever it was seen.
 
 On its way a packet changes: hops lower its TTL, bridges and routers give it other MACs, NAT gives it
-other addresses and ports, and checksums are finished late. `recognise` makes a key of the rest.
+other addresses and ports, checksums are finished late, and datagrams are cut into other pieces. What is
+left is its key; the addresses and ports that it has are its form.
 """
 
 import collections
@@ -11,6 +12,9 @@ import struct
 import traffic
 
 Frame = collections.namedtuple("Frame", "time interface data")
+
+# `form` is (protocol, source, destination, ports..., and the same of a quoted packet), None without IP.
+Packet = collections.namedtuple("Packet", "time key kind form data")
 
 
 def read(path):
@@ -69,53 +73,143 @@ def time_resolution(body, order):
     return 10**6
 
 
+def hop_limit(data):
+    """The TTL or hop limit of a frame's packet, None where there is none."""
+    header = header_of(data)
+    return header and header.hop_limit
+
+
 def digest(*parts):
     return hashlib.blake2b(b"|".join(parts), digest_size=12).digest()
 
 
-def recognise(frame):
-    """What the packet is wherever it was seen, and which kind of traffic it belongs to."""
-    if frame[0] & 1:
+class Header:
+    """What matters of an IP header, and of the pieces' header behind it."""
+
+    def __init__(self, data):
+        self.version = data[0] >> 4
+        self.offset, self.more, self.identification = 0, False, None
+        if self.version == 4:
+            length = (data[0] & 15) * 4
+            total, identification, fragment = struct.unpack_from("!HHH", data, 2)
+            self.mark, self.hop_limit = identification, data[8]
+            self.protocol, self.source, self.destination = data[9], data[12:16], data[16:20]
+            self.payload = data[length:total or len(data)]
+            if fragment & 0x3FFF:
+                self.identification = identification
+                self.offset, self.more = (fragment & 0x1FFF) * 8, bool(fragment & 0x2000)
+        else:
+            length, self.protocol = struct.unpack_from("!HB", data, 4)
+            self.mark, self.hop_limit = data[1:4], data[7]
+            self.source, self.destination = data[8:24], data[24:40]
+            self.payload = data[40:40 + length if length else len(data)]
+            if self.protocol == 44:
+                self.protocol = self.payload[0]
+                field, self.identification = struct.unpack_from("!HI", self.payload, 2)
+                self.offset, self.more = field & 0xFFF8, bool(field & 1)
+                self.payload = self.payload[8:]
+
+    @property
+    def is_fragment(self):
+        return self.identification is not None
+
+
+def packets(frames):
+    """What frames hold, each piece of a datagram put together with the others.
+
+    A datagram has the time of its first piece. Pieces of which some are missing come last, each as it
+    is; the same piece twice begins another datagram.
+    """
+    open_datagrams = collections.defaultdict(list)
+    for frame in frames:
+        header = header_of(frame.data)
+        if header is None or not header.is_fragment:
+            yield recognise(frame, header)
+            continue
+        waiting = open_datagrams[header.source, header.destination, header.identification]
+        datagram = next((pieces for pieces in waiting if header.offset not in pieces), None)
+        if datagram is None:
+            datagram = {}
+            waiting.append(datagram)
+        datagram[header.offset] = frame, header
+        whole = put_together(datagram)
+        if whole is not None:
+            waiting.remove(datagram)
+            yield whole
+    for waiting in open_datagrams.values():
+        for datagram in waiting:
+            for frame, header in datagram.values():
+                key = ("piece", header.identification, header.offset, digest(header.payload))
+                yield Packet(frame.time, key, traffic.OTHER,
+                             (header.protocol, header.source, header.destination), frame.data)
+
+
+def header_of(data):
+    kind = struct.unpack_from("!H", data, 12)[0] if len(data) >= 14 else 0
+    if data[0] & 1 or not (kind == 0x0800 and len(data) >= 34 or kind == 0x86DD and len(data) >= 54):
+        return None
+    return Header(data[14:])
+
+
+def put_together(datagram):
+    payload = b""
+    while len(payload) in datagram:
+        frame, header = datagram[len(payload)]
+        payload += header.payload
+        if not header.more:
+            first, header = datagram[0]
+            # Another cut may have given it another identification.
+            header.mark, header.payload = b"", payload
+            return recognise(first, header)
+    return None
+
+
+def recognise(frame, header):
+    """What the packet is wherever it was seen, which kind of traffic it belongs to, and its form."""
+    data = frame.data
+    if header is None:
         # A frame to a group is never changed by a bridge, and goes no further.
-        return ("group", digest(frame)), traffic.NEIGHBOURS
-    kind = struct.unpack_from("!H", frame, 12)[0] if len(frame) >= 14 else 0
-    if kind == 0x0800 and len(frame) >= 34:
-        return recognise_ipv4(frame[14:])
-    if kind == 0x86DD and len(frame) >= 54:
-        return recognise_ipv6(frame[14:])
-    return ("frame", digest(frame[12:])), traffic.NEIGHBOURS
+        is_group = data[0] & 1
+        key = ("group", digest(data)) if is_group else ("frame", digest(data[12:]))
+        return Packet(frame.time, key, traffic.NEIGHBOURS, None, data)
+    payload, form = header.payload, (header.protocol, header.source, header.destination)
+    key = header.version, header.protocol, header.mark
+    if header.protocol in (1, 58) and len(payload) >= 8:
+        return recognise_icmp(frame, header, key, form)
+    parts, ports = transport(header.protocol, payload)
+    kind = traffic.OTHER
+    if ports:
+        proto = "tcp" if header.protocol == 6 else "udp"
+        ends = (header.source, ports[0]), (header.destination, ports[1])
+        kind = traffic.kind_of(proto, ends)
+    return Packet(frame.time, (*key, digest(*parts)), kind, form + ports, data)
 
 
-def recognise_ipv4(packet):
-    header = (packet[0] & 15) * 4
-    total, identification, fragment = struct.unpack_from("!HHH", packet, 2)
-    payload = packet[header:total or len(packet)]
-    if fragment & 0x3FFF:
-        key = (4, "fragment", identification, fragment & 0x3FFF, digest(payload))
-        return key, traffic.OTHER
-    return recognise_transport(4, packet[9], identification, payload)
-
-
-def recognise_ipv6(packet):
-    length, protocol = struct.unpack_from("!HB", packet, 4)
-    payload = packet[40:40 + length if length else len(packet)]
-    return recognise_transport(6, protocol, packet[1:4], payload)
-
-
-def recognise_transport(version, protocol, identification, payload):
-    ports = struct.unpack_from("!HH", payload) if len(payload) >= 4 else (0, 0)
-    family = f"IPv{version}"
-    if protocol == 6 and len(payload) >= 20:
-        offset = (payload[12] >> 4) * 4
+def transport(protocol, payload):
+    """What of a transport's header and data is the same everywhere, and the ports, if it has any."""
+    if protocol == 6 and len(payload) >= 8:
         # Sequence numbers, flags, window, options and data; not the ports and the checksum.
-        key = digest(payload[4:16], payload[20:offset], payload[offset:])
-        return (version, 6, identification, key), f"{family} {traffic.kind_of('tcp', ports)}"
+        return (payload[4:16], payload[18:]), struct.unpack_from("!HH", payload)
     if protocol == 17 and len(payload) >= 8:
-        key = digest(payload[4:6], payload[8:])
-        return (version, 17, identification, key), f"{family} {traffic.kind_of('udp', ports)}"
-    if protocol in (1, 58) and len(payload) >= 8:
-        if protocol == 58 and 130 <= payload[0] <= 143:
-            return (version, protocol, digest(payload)), traffic.NEIGHBOURS
-        key = digest(payload[:2], payload[4:])
-        return (version, protocol, identification, key), f"{family} {traffic.PING}"
-    return (version, protocol, identification, digest(payload)), f"{family} {traffic.OTHER}"
+        return (payload[4:6], payload[8:]), struct.unpack_from("!HH", payload)
+    return (payload,), ()
+
+
+def recognise_icmp(frame, header, key, form):
+    payload = header.payload
+    if header.protocol == 58 and 130 <= payload[0] <= 143:
+        return Packet(frame.time, (*key[:2], digest(payload)), traffic.NEIGHBOURS, form, frame.data)
+    is_error = payload[0] < 128 if header.protocol == 58 else payload[0] in (3, 5, 11, 12)
+    if not is_error:
+        kind = (traffic.LARGE_PING if len(payload) > traffic.LARGE_PING_BYTE_COUNT
+                else traffic.PING)
+        return Packet(frame.time, (*key, digest(payload[:2], payload[4:])), kind, form, frame.data)
+    quoted = Header(payload[8:])
+    parts, ports = transport(quoted.protocol, quoted.payload)
+    kind = traffic.OTHER
+    if ports:
+        kind = traffic.kind_of("tcp" if quoted.protocol == 6 else "udp", (
+            (quoted.source, ports[0]), (quoted.destination, ports[1])))
+    quoted_form = quoted.protocol, quoted.source, quoted.destination, *ports
+    return Packet(frame.time, (*key, payload[:2], digest(*parts)), kind, form + quoted_form,
+                  frame.data)

@@ -32,5 +32,5 @@ need_packages() {
 
 # What building takes, beside the Swift toolchain, and what the test bed takes.
 build_packages=(libmnl-dev pkg-config)
-testbed_packages=(iproute2 iptables containernetworking-plugins procps python3-minimal)
+testbed_packages=(iproute2 iptables nftables containernetworking-plugins procps python3)
 demo_packages=(tcpdump iputils-ping)

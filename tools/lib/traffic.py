@@ -1,15 +1,16 @@
 """Has the pods of a test bed talk, in every way that the demo counts.
 
-Each kind of traffic has ports of its own, in both of the forms that a service's traffic has, so that
-a packet's kind can be told from the packet. Payloads are random: what two packets have in common is
-what the network made of them.
+Each kind of traffic has server ports of its own, so that a packet's kind can be told from the packet.
 
-    traffic.py PREFIX            talk once, for about ten seconds, and say what failed
+    traffic.py PREFIX [--seconds N]   talk once, and say what failed; N is for long connections
 """
 
+import collections
+import json
+import pathlib
+import socket
 import subprocess
 import sys
-import threading
 
 PODS = {f"{name}{node}": (node, number) for node in (1, 2)
         for number, name in ((2, "a"), (3, "b"), (4, "c"))}
@@ -17,189 +18,265 @@ NODES = {"node1": 1, "node2": 2, "outside": 100}
 
 
 def addresses(name):
-    """The IPv4 and the IPv6 address of a pod, a node or the outside."""
+    """The IPv4 and the IPv6 address of a pod, a node, the outside, or a node's gateway address."""
     if name in PODS:
         node, number = PODS[name]
-        return f"10.244.{node}.{number}", f"fd00:10:244:{node}::{number}"
-    number = NODES[name]
-    return f"192.168.100.{number}", f"fd00:192:168:100::{number}"
+    elif name.startswith("gateway"):
+        node, number = int(name[-1]), 1
+    else:
+        number = NODES[name]
+        return f"192.168.100.{number}", f"fd00:192:168:100::{number}"
+    return f"10.244.{node}.{number}", f"fd00:10:244:{node}::{number}"
 
 
 def service(number):
     return f"10.96.0.{number}", f"fd00:10:96::{number}"
 
 
-class Kind:
-    """One kind: who calls whom, over what, to which port, and from which if it is fixed."""
+def as_bytes(address):
+    return socket.inet_pton(socket.AF_INET6 if ":" in address else socket.AF_INET, address)
 
-    def __init__(self, name, proto, client, server, port, source=0, via=None, backend=None):
-        self.name, self.proto = name, proto
-        self.client, self.server = client, server
-        self.port, self.source = port, source
-        self.via = via
-        self.backend = backend or port
 
+SERVICES = {"web": 10, "solo": 11, "high": 20, "solohigh": 21, "dns": 53, "api": 1,
+            "refusing": 66, "refusinghigh": 67, "empty": 99}
+
+
+def is_service(address):
+    return address.startswith(SERVICE_PREFIXES)
+
+
+SERVICE_PREFIXES = (as_bytes("10.96.0.0")[:2], as_bytes("fd00:10:96::")[:14])
+
+# What leaves towards a pod has it, and nothing else (see `testbed`).
+EGRESS_HOP_LIMIT = 99
+
+# Who has an address, by its bytes.
+OWNERS = {as_bytes(address): name for name in [*PODS, *NODES] for address in addresses(name)}
+
+
+class Call:
+    """A kind of calls: who calls whom, over what, to which port, and how.
+
+    A server is a pod, a node, or a service; a service's packets have its backend's port, too.
+    `source` is the client's port, 0 for one that the kernel chooses.
+    """
+
+    def __init__(self, kind, proto, client, server, port, *, backend=None, job="echo", **arguments):
+        self.kind, self.proto, self.client, self.server = kind, proto, client, server
+        self.port, self.backend, self.job, self.arguments = port, backend, job, arguments
+        self.target_bytes = {as_bytes(address) for address in self.targets}
+
+    @property
     def targets(self):
-        return self.via or addresses(self.server)
+        if self.server in SERVICES:
+            return service(SERVICES[self.server])
+        return addresses(self.server)
+
+    @property
+    def serves(self):
+        """Where a server has to listen for it: a name, and a port."""
+        if self.job == "refused":
+            return None
+        if self.server in SERVICES or self.backend:
+            return None
+        return self.server, self.port
 
 
-KINDS = [
-    kind
+# Below all that the kernel chooses for a client, within that range, and above it.
+FIXED_CLIENT_PORTS = (2000, 3000, 33000, 60100)
+CLIENT_PORTS = (0, *FIXED_CLIENT_PORTS)
+
+
+def direct(proto):
+    places = [("same node", "a1", "b1"), ("across nodes", "a2", "c1")]
+    for index, (where, client, server) in enumerate(places):
+        for port in (8001 + index, 61001 + index):
+            for source in CLIENT_PORTS:
+                yield Call(f"{proto}, {where}", proto, client, server, port, source=source,
+                           size=6000 if proto == "tcp" else 700)
+        equal = 5004 + index
+        yield Call(f"{proto}, {where}", proto, client, server, equal, source=equal)
+    for kind, client, server, port in (
+            ("to the own node", "c1", "node1", 8005), ("to the other node", "c1", "node2", 8006),
+            ("to its gateway's address", "b1", "gateway1", 8010),
+            ("probe from the own node", "node2", "b2", 8007),
+            ("probe from the other node", "node1", "c2", 8008),
+            ("to the outside", "b2", "outside", 8009)):
+        yield Call(f"{proto}, {kind}", proto, client, server, port)
+
+
+def through_services(proto):
+    # One backend each, a1 or b1, whose port is below or among those that the kernel chooses.
+    for name, port, callers in (
+            ("solo", 8081, {"same node": "b1", "other node": "c2", "itself": "a1"}),
+            ("solohigh", 50052, {"same node": "c1", "other node": "a2", "itself": "b1"})):
+        for where, client in callers.items():
+            for source in CLIENT_PORTS:
+                yield Call(f"{proto}, service, {where}", proto, client, name, 80, backend=port,
+                           source=source)
+    for client in ("b1", "c2"):
+        if proto == "tcp":
+            yield Call("tcp, service with two backends", proto, client, "web", 80, backend=8080)
+        else:
+            yield Call("udp, service with two backends", proto, client, "dns", 53, backend=5353)
+
+
+def refusals(proto):
+    yield Call(f"{proto}, refused", proto, "a1", "b1", 8666, job="refused")
+    yield Call(f"{proto}, refused", proto, "a1", "b2", 61666, job="refused")
+    for name, port in (("refusing", 9), ("refusinghigh", 61009)):
+        for client in ("b1", "b2"):
+            yield Call(f"{proto}, service that refuses", proto, client, name, 80, backend=port,
+                       job="refused")
+    for client in ("b1", "b2"):
+        yield Call(f"{proto}, service without endpoints", proto, client, "empty", 80,
+                   job="refused")
+
+
+def large_datagrams():
+    for where, client, server, port in (("same node", "a1", "b1", 8401),
+                                        ("across nodes", "a2", "c1", 61401)):
+        yield Call(f"udp of 4,000 bytes, {where}", "udp", client, server, port, size=4000)
+    for where, client in (("same node", "b1"), ("other node", "c2")):
+        yield Call(f"udp of 4,000 bytes, service, {where}", "udp", client, "solo", 54,
+                   backend=5354, size=4000)
+        # From a port below the backend's, so that the client's edge translates the pieces.
+        yield Call(f"udp of 4,000 bytes, service, {where}", "udp", client, "solo", 54,
+                   backend=5354, size=4000, source=2001)
+
+
+def special():
+    for client in ("c1", "c2"):
+        yield Call("tcp, service of a host", "tcp", client, "api", 443, backend=6443)
+    for client in ("c1", "a2", "node2"):
+        yield Call("tcp, node port", "tcp", client, "node1", 30080, backend=8080)
+    yield Call("tcp, many short connections", "tcp", "c2", "b1", 8301, job="many", count=500,
+               seconds=10)
+    yield Call("tcp, many short connections, service", "tcp", "c2", "web", 81, backend=8083,
+               job="many", count=500, seconds=10)
+
+
+LONG = [
+    Call(f"{proto}, long connections", proto, client, server, port, backend=backend, job="long",
+         source=source)
     for proto in ("tcp", "udp")
-    for kind in (
-        Kind(f"{proto}, same node", proto, "a1", "b1", 8001),
-        Kind(f"{proto}, across nodes", proto, "a1", "b2", 8002),
-        Kind(f"{proto}, across, server port above", proto, "a2", "c1", 60102, source=2002),
-        Kind(f"{proto}, same node, server port above", proto, "c1", "b1", 60103, source=3003),
-        Kind(f"{proto}, across, equal ports", proto, "b1", "c2", 5004, source=5004),
-        Kind(f"{proto}, to the own node", proto, "c1", "node1", 8005),
-        Kind(f"{proto}, to the other node", proto, "c1", "node2", 8006),
-        Kind(f"{proto}, probe from the own node", proto, "node2", "b2", 8007),
-        Kind(f"{proto}, probe from the other node", proto, "node1", "c2", 8008),
-        Kind(f"{proto}, to the outside", proto, "b2", "outside", 8009),
-    )
-] + [
-    Kind("tcp, through a service", "tcp", "b1", None, 80, via=service(10), backend=8080),
-    Kind("tcp, through a service, other node", "tcp", "c2", None, 80, via=service(10),
-         backend=8080),
-    Kind("udp, through a service", "udp", "b1", None, 53, via=service(53), backend=5353),
-    Kind("udp, through a service, other node", "udp", "c2", None, 53, via=service(53),
-         backend=5353),
-]
-PING = "ping"
-NEIGHBOURS = "neighbours, multicast"
+    for client, server, port, backend, source in (
+        ("c1", "a2", 8701, None, 0), ("b2", "c1", 61701, None, 0), ("c1", "solo", 82, 8084, 0),
+        ("c2", "solo", 82, 8084, 2002), ("a1", "solo", 82, 8084, 0))]
+
+CALLS = [call for proto in ("tcp", "udp")
+         for calls in (direct(proto), through_services(proto), refusals(proto)) for call in calls]
+CALLS += [*large_datagrams(), *special()]
+
+# What answers behind services, by name and port.
+BACKENDS = [("tcp", "a1", 8080), ("tcp", "a2", 8080), ("udp", "a1", 5353), ("udp", "a2", 5353),
+            ("tcp", "a1", 8081), ("udp", "a1", 8081), ("tcp", "b1", 50052), ("udp", "b1", 50052),
+            ("udp", "a1", 5354), ("tcp", "node1", 6443), ("tcp", "a1", 8083), ("tcp", "a2", 8083),
+            ("tcp", "a1", 8084), ("udp", "a1", 8084)]
+
+PING, LARGE_PING = "ping", "ping of 4,000 bytes"
+LARGE_PING_BYTE_COUNT = 4000
+NEIGHBOURS = "neighbours, groups, unknown frames"
 OTHER = "other"
-
-# What answers behind the services.
-BACKENDS = [("tcp", "a1", 8080), ("tcp", "a2", 8080), ("udp", "a1", 5353), ("udp", "a2", 5353)]
-PINGS = [("a1", "b1"), ("a1", "c2"), ("c1", "node1"), ("b2", "node1"), ("node2", "a2"),
-         ("node1", "c2"), ("b1", "outside")]
-
-CONNECTIONS = 4
-ROUNDS = 5
-TIMEOUT = 10
+PINGS = [("a1", "b1"), ("a1", "c2"), ("c1", "node1"), ("b1", "gateway1"), ("b2", "node1"),
+         ("node2", "a2"), ("node1", "c2"), ("b1", "outside")]
 
 
-def kind_of(proto, ports):
-    """The kind that a packet with these two ports belongs to, by name."""
-    for kind in KINDS:
-        if kind.proto == proto and (kind.port in ports or kind.backend in ports):
-            return kind.name.removesuffix(", other node")
+def index_calls():
+    calls = collections.defaultdict(list)
+    for call in CALLS + LONG:
+        for port in {call.port, call.backend} - {None}:
+            calls[call.proto, port].append(call)
+    return calls
+
+
+CALLS_BY_PORT = index_calls()
+
+
+def kind_of(proto, ends):
+    """The kind of a packet between two ends, each an address and a port."""
+    for near, far in (ends, ends[::-1]):
+        calls = [call for call in CALLS_BY_PORT.get((proto, far[1]), ())
+                 if call.backend == far[1] or far[0] in call.target_bytes]
+        caller = OWNERS.get(near[0])
+        exact = [call for call in calls if call.client == caller]
+        # A caller that is no pod of ours may be a node that masquerades one.
+        itself = [call for call in calls if call.kind.endswith(("itself", "node port"))]
+        for call in exact or itself or calls:
+            return call.kind
     return OTHER
 
 
-# The two programs below run inside the namespaces, as `python3 -c`.
-
-SERVER = r"""
-import socket, sys, threading
-proto, port, ipv4, ipv6 = sys.argv[1], int(sys.argv[2]), *sys.argv[3:]
-kind = socket.SOCK_STREAM if proto == "tcp" else socket.SOCK_DGRAM
-def answer(connection):
-    with connection:
-        while data := connection.recv(65536):
-            connection.sendall(data)
-def serve(family, address):
-    server = socket.socket(family, kind)
-    server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    # Bound to the address that is called: a node would answer UDP from another one.
-    server.bind((address, port))
-    if proto == "udp":
-        while True:
-            server.sendto(*server.recvfrom(65536))
-    server.listen(64)
-    while True:
-        threading.Thread(target=answer, args=(server.accept()[0],), daemon=True).start()
-threading.Thread(target=serve, args=(socket.AF_INET6, ipv6), daemon=True).start()
-print("ready", flush=True)
-serve(socket.AF_INET, ipv4)
-"""
-
-CLIENT = r"""
-import os, socket, sys, time
-proto, address, port, source, connections, rounds, timeout = sys.argv[1:]
-port, source, connections, rounds = int(port), int(source), int(connections), int(rounds)
-family = socket.AF_INET6 if ":" in address else socket.AF_INET
-kind = socket.SOCK_STREAM if proto == "tcp" else socket.SOCK_DGRAM
-# A fixed source port serves for one connection; it has to rest before it can be used again.
-for _ in range(1 if source else connections):
-    client = socket.socket(family, kind)
-    client.settimeout(float(timeout))
-    client.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    if source:
-        client.bind(("", source))
-    client.connect((address, port))
-    for _ in range(rounds):
-        # On TCP more than a segment; on UDP what fits a packet.
-        data = os.urandom(6000 if proto == "tcp" else 700)
-        client.sendall(data) if proto == "tcp" else client.send(data)
-        got = b""
-        while len(got) < len(data):
-            part = client.recv(65536)
-            assert part, "closed early"
-            got += part
-        assert got == data, "wrong answer"
-    client.close()
-"""
-
-
 class Bed:
-    def __init__(self, prefix):
+    def __init__(self, prefix, seconds):
         self.prefix = prefix
-        self.failures = []
-        self.servers = []
+        self.serve = collections.defaultdict(set)
+        self.jobs = collections.defaultdict(list)
+        self.plan(seconds)
 
-    def command(self, name, *command):
-        return ["ip", "netns", "exec", f"{self.prefix}-{name}", *map(str, command)]
+    def plan(self, seconds):
+        calls = CALLS + (LONG if seconds else [])
+        for proto, name, port in BACKENDS:
+            self.add_server(proto, name, port)
+        for call in calls:
+            if call.serves:
+                self.add_server(call.proto, *call.serves)
+            extra = {"seconds": seconds} if call.job == "long" else {}
+            for address in call.targets:
+                self.add(call.client, call.kind, call.job, proto=call.proto, address=address,
+                         port=call.port, **call.arguments, **extra)
+        for client, target in PINGS:
+            for address in addresses(target):
+                self.add(client, PING, "ping", address=address)
+                self.add(client, LARGE_PING, "ping", address=address, size=LARGE_PING_BYTE_COUNT)
+        for pod in PODS:
+            self.add(pod, NEIGHBOURS, "unknown_unicast", device="eth0")
+            for address, group in zip(addresses(pod), ("239.1.2.3", "ff02::1:3")):
+                self.add(pod, NEIGHBOURS, "groups", device="eth0", address=address, multicast=group)
+        for name in [*PODS, *NODES]:
+            self.add(name, NEIGHBOURS, "flush", times=3)
 
-    def serve(self, proto, name, port):
-        server = subprocess.Popen(
-            self.command(name, sys.executable, "-c", SERVER, proto, port, *addresses(name)),
-            stdout=subprocess.PIPE)
-        self.servers.append(server)
+    def add_server(self, proto, name, port):
+        namespace = f"node{name[-1]}" if name.startswith("gateway") else name
+        self.serve[namespace].update((proto, address, port) for address in addresses(name))
 
-    def check(self, what, *command):
-        """Runs a command to its end, and remembers it if it fails."""
-        try:
-            done = subprocess.run(command, capture_output=True, text=True, timeout=6 * TIMEOUT)
-            if done.returncode:
-                last = (done.stderr or done.stdout).strip().splitlines()[-1:]
-                self.failures.append(f"{what}: {' '.join(last)}")
-        except subprocess.TimeoutExpired:
-            self.failures.append(f"{what}: no answer")
-
-    def talk(self, kind):
-        for address in kind.targets():
-            self.check(f"{kind.name} to {address}", *self.command(
-                kind.client, sys.executable, "-c", CLIENT, kind.proto, address, kind.port,
-                kind.source, CONNECTIONS, ROUNDS, TIMEOUT))
-
-    def ping(self, client, target):
-        for address in addresses(target):
-            self.check(f"ping of {address}", *self.command(
-                client, "ping", "-q", "-c", 5, "-i", 0.2, "-w", TIMEOUT, address))
+    def add(self, namespace, kind, job, **arguments):
+        self.jobs[namespace].append((kind, job, arguments))
 
     def run(self):
-        for proto, name, port in BACKENDS + [
-                (kind.proto, kind.server, kind.port) for kind in KINDS if kind.server]:
-            self.serve(proto, name, port)
-        for server in self.servers:
-            server.stdout.readline()
-        jobs = [threading.Thread(target=self.talk, args=(kind,)) for kind in KINDS]
-        jobs += [threading.Thread(target=self.ping, args=pair) for pair in PINGS]
+        """Has everybody talk until all jobs are done; answers what failed."""
+        program = pathlib.Path(__file__).with_name("talker.py")
+        talkers = {
+            name: subprocess.Popen(
+                ["ip", "netns", "exec", f"{self.prefix}-{name}", sys.executable, program],
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+            for name in [*PODS, *NODES]}
+        failures = []
         try:
-            for job in jobs:
-                job.start()
-            for job in jobs:
-                job.join()
+            for name, talker in talkers.items():
+                plan = {"serve": sorted(self.serve[name]), "jobs": self.jobs[name]}
+                print(json.dumps(plan), file=talker.stdin, flush=True)
+            for talker in talkers.values():
+                talker.stdout.readline()
+            for talker in talkers.values():
+                print("go", file=talker.stdin, flush=True)
+            for name, talker in talkers.items():
+                failures += [f"{name}: {failure}" for failure in json.loads(
+                    talker.stdout.readline() or '["ended early"]')]
         finally:
-            for server in self.servers:
-                server.kill()
-                server.wait()
-        return self.failures
+            for talker in talkers.values():
+                talker.kill()
+                talker.wait()
+        return failures
 
 
-if __name__ == "__main__":
-    failures = Bed(sys.argv[1]).run()
+def main():
+    seconds = int(sys.argv[3]) if sys.argv[2:3] == ["--seconds"] else 0
+    failures = Bed(sys.argv[1], seconds).run()
     for failure in failures:
         print(f"traffic: {failure}", file=sys.stderr)
     sys.exit(1 if failures else 0)
+
+
+if __name__ == "__main__":
+    main()
