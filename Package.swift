@@ -56,7 +56,8 @@ let package = Package(
         .executableTarget(
             name: "podwire",
             dependencies: [
-                "Agent", "Collector", "Frames", "Kernel", "Netlink", "Observation", arguments,
+                "Agent", "BPF", "Collector", "Frames", "Kernel", "Netlink", "Observation",
+                arguments,
                 logging,
             ],
             swiftSettings: house),

@@ -22,8 +22,11 @@ extension Assembler {
         var next = yes
         for index in values.indices.reversed() where masks[index] != 0 {
             jump(.jumpIfEqual, values[index], then: next, else: no, note)
-            if masks[index] != .max { prepend(Instruction(.and, masks[index])) }
-            next = prepend(Instruction(.loadWord, offset + 4 * UInt32(index)))
+            if masks[index] != .max {
+                prepend(Instruction(.and, masks[index]), "the network's part of it")
+            }
+            next = prepend(
+                Instruction(.loadWord, offset + 4 * UInt32(index)), "\(note): word \(index)")
         }
         return next
     }
@@ -65,7 +68,7 @@ extension Assembler {
             targets.append((value, height))
         }
         _ = bisect(targets[...], else: no, note)
-        return prepend(load(word))
+        return prepend(load(word), "\(note): word \(word)")
     }
 
     private mutating func bisect(

@@ -26,8 +26,12 @@ extension EdgeProgramWriter {
                 layout, address: layout.source, port: layout.transport,
                 clientPort: layout.transport + 2, then: known)
         }
-        let next = code.isInside(networks, at: layout.source, then: answer, else: next, "service")
-        return code.isInside(networks, at: layout.destination, then: call, else: next, "service")
+        let next = code.isInside(
+            networks, at: layout.source, then: answer, else: next,
+            "source in services'")
+        return code.isInside(
+            networks, at: layout.destination, then: call, else: next,
+            "destination in services'")
     }
 
     /// Looks a service up that has been put into scratch memory.
@@ -39,10 +43,11 @@ extension EdgeProgramWriter {
             code.jump(
                 .jumpIfGreater, UInt32(port), then: drop, else: settle,
                 "port \(service.port): is the client's above?")
-            let height = code.prepend(Instruction(.loadScratch, Scratch.clientPort))
+            let height = code.prepend(
+                Instruction(.loadScratch, Scratch.clientPort), "the client's port")
             return (words: service.address.words + [service.word], height: height)
         }
-        return code.search(entries[...], else: settle, "service") { word in
+        return code.search(entries[...], else: settle, "known service") { word in
             let word = UInt32(word)
             let scratch = word < addressWordCount ? Scratch.address + word : Scratch.service
             return Instruction(.loadScratch, scratch)
@@ -56,27 +61,31 @@ extension EdgeProgramWriter {
         then known: Height
     ) -> Height {
         code.goOn(to: known)
-        store(.loadHalf, clientPort, in: Scratch.clientPort)
-        code.prepend(Instruction(.storeScratch, Scratch.service))
-        code.prepend(Instruction(.or.withX))
-        code.prepend(Instruction(.loadHalf, port))
-        code.prepend(Instruction(.copyToX))
-        let withPorts = code.prepend(Instruction(.shiftLeft, 16))
+        store(.loadHalf, clientPort, in: Scratch.clientPort, "the client's port")
+        code.prepend(Instruction(.storeScratch, Scratch.service), "the service: protocol and port")
+        code.prepend(Instruction(.or.withX), "both in one word")
+        code.prepend(Instruction(.loadHalf, port), "the service's port")
+        code.prepend(Instruction(.copyToX), "the service's protocol")
+        let withPorts = code.prepend(Instruction(.shiftLeft, 16), "the service's protocol")
         var next = settle
         for number in IPProtocol.withPorts {
             next = code.jump(
                 .jumpIfEqual, UInt32(number), then: withPorts, else: next, "has ports?")
         }
-        code.prepend(Instruction(.loadByte, layout.protocolNumber))
+        code.prepend(Instruction(.loadByte, layout.protocolNumber), "protocol")
         for word in 0..<UInt32(layout.family.byteCount / 4) {
-            store(.loadWord, address + 4 * word, in: Scratch.address + word)
+            store(
+                .loadWord, address + 4 * word, in: Scratch.address + word,
+                "the service's address, word \(word)")
         }
         return readable(layout)
     }
 
-    private mutating func store(_ load: Opcode, _ offset: UInt32, in scratch: UInt32) {
-        code.prepend(Instruction(.storeScratch, scratch))
-        code.prepend(Instruction(load, offset))
+    private mutating func store(
+        _ load: Opcode, _ offset: UInt32, in scratch: UInt32, _ note: String
+    ) {
+        code.prepend(Instruction(.storeScratch, scratch), note)
+        code.prepend(Instruction(load, offset), note)
     }
 }
 

@@ -21,14 +21,14 @@ struct EdgeProgramWriter {
         let dispatch = code.jump(
             .jumpIfEqual, UInt32(EtherType.ipv4), then: ipv4, else: code.top, "IPv4?")
         var next = dispatch
-        next = code.prepend(Instruction(.loadHalf, 12))
+        next = code.prepend(Instruction(.loadHalf, 12), "EtherType")
         if rule.deduplicates {
             next = ownership(at: point, then: next)
             code.jump(.jumpIfAny, 1, then: settle, else: next, "to a group?")
-            code.prepend(Instruction(.loadByte, 0))
+            code.prepend(Instruction(.loadByte, 0), "destination MAC, first byte")
         }
         code.jump(.jumpIfAtLeast, 34, then: code.top, else: settle, "holds an IPv4 header?")
-        code.prepend(Instruction(.loadLength))
+        code.prepend(Instruction(.loadLength), "how much of the frame there is")
         return code.program()
     }
 
@@ -37,11 +37,11 @@ struct EdgeProgramWriter {
         guard let mac = point.podMAC else { return next }
         code.jump(
             .jumpIfEqual, UInt32(mac.value >> 32), then: next, else: drop, "to the pod's \(mac)?")
-        code.prepend(Instruction(.loadHalf, 0))
+        code.prepend(Instruction(.loadHalf, 0), "destination MAC, first half")
         code.jump(
             .jumpIfEqual, UInt32(mac.value & 0xffff_ffff), then: code.top, else: drop,
             "to the pod's \(mac)?")
-        let egress = code.prepend(Instruction(.loadWord, 2))
+        let egress = code.prepend(Instruction(.loadWord, 2), "destination MAC, the rest")
         code.jump(.jumpIfEqual, Ancillary.outgoing, then: egress, else: next, "egress?")
         return code.prepend(Instruction(.loadWord, Ancillary.packetTypeOffset))
     }
@@ -62,21 +62,21 @@ struct EdgeProgramWriter {
             code.jump(.jumpIfEqual, 0x45, then: next, else: settle, "version 4, no options?")
         case .ipv6:
             code.jump(.jumpIfEqual, 0x60, then: next, else: settle, "version 6?")
-            code.prepend(Instruction(.and, 0xf0))
+            code.prepend(Instruction(.and, 0xf0), "version")
         }
-        code.prepend(Instruction(.loadByte, 14))
+        code.prepend(Instruction(.loadByte, 14), "IP version, and IPv4 header length")
         guard layout.family == .ipv6 else { return code.top }
         code.jump(.jumpIfAtLeast, 54, then: code.top, else: settle, "holds an IPv6 header?")
-        return code.prepend(Instruction(.loadLength))
+        return code.prepend(Instruction(.loadLength), "how much of the frame there is")
     }
 
     /// Which pods have a link-local address is for user space to look up: there may be hundreds.
     private mutating func linkLocal(_ layout: PacketLayout, then next: Height) -> Height {
         var next = next
-        for offset in [layout.destination, layout.source] {
-            code.jump(.jumpIfEqual, 0xfe80, then: settle, else: next, "link-local?")
-            code.prepend(Instruction(.and, 0xffc0))
-            next = code.prepend(Instruction(.loadHalf, offset))
+        for (offset, end) in [(layout.destination, "destination"), (layout.source, "source")] {
+            code.jump(.jumpIfEqual, 0xfe80, then: settle, else: next, "\(end) link-local?")
+            code.prepend(Instruction(.and, 0xffc0), "\(end)'s first 10 bits")
+            next = code.prepend(Instruction(.loadHalf, offset), "\(end), first half word")
         }
         return next
     }
@@ -90,36 +90,40 @@ extension EdgeProgramWriter {
         // Where pods and nodes are not told apart, neither is the feed from other traffic.
         let feed = rule.kernelLeavesAddresses ? settle : drop
         let source = code.isOne(
-            of: sensors, at: layout.source, then: feed, else: other, "sensor")
+            of: sensors, at: layout.source, then: feed, else: other, "source a sensor?")
         let destination = code.isOne(
-            of: sensors, at: layout.destination, then: feed, else: other, "sensor")
+            of: sensors, at: layout.destination, then: feed, else: other, "destination a sensor?")
         let neither = code.isOne(
-            of: sensors, at: layout.destination, then: feed, else: source, "sensor")
+            of: sensors, at: layout.destination, then: feed, else: source, "destination a sensor?")
         let sourceOnly = rule.kernelLeavesAddresses ? neither : source
         let destinationOnly = rule.kernelLeavesAddresses ? neither : destination
 
         // Scratch word 0 says whether the source is a pod.
         code.jump(.jumpIfEqual, 1, then: bothPods, else: destinationOnly, "source a pod, too?")
-        let isPod = code.prepend(Instruction(.loadScratch, 0))
+        let isPod = code.prepend(Instruction(.loadScratch, 0), "is the source a pod?")
         code.jump(.jumpIfEqual, 1, then: sourceOnly, else: neither, "only the source a pod?")
-        let isNoPod = code.prepend(Instruction(.loadScratch, 0))
+        let isNoPod = code.prepend(Instruction(.loadScratch, 0), "is the source a pod?")
         let destinationPod = pod(
-            layout.family, at: layout.destination, then: isPod, else: isNoPod)
+            layout.family, "destination", at: layout.destination, then: isPod, else: isNoPod)
 
         code.goOn(to: destinationPod)
         let sourceIsPod = remember(1)
         code.goOn(to: destinationPod)
         let sourceIsNoPod = remember(0)
-        return pod(layout.family, at: layout.source, then: sourceIsPod, else: sourceIsNoPod)
+        return pod(
+            layout.family, "source", at: layout.source, then: sourceIsPod, else: sourceIsNoPod)
     }
 
     private mutating func remember(_ value: UInt32) -> Height {
-        code.prepend(Instruction(.storeScratch, 0))
-        return code.prepend(Instruction(.loadConstant, value))
+        code.prepend(Instruction(.storeScratch, 0), "whether the source is a pod")
+        return code.prepend(
+            Instruction(.loadConstant, value),
+            value == 1 ? "the source is a pod" : "the source is no pod")
     }
 
     private mutating func pod(
-        _ family: IPAddress.Family, at offset: UInt32, then yes: Height, else no: Height
+        _ family: IPAddress.Family, _ end: String, at offset: UInt32, then yes: Height,
+        else no: Height
     ) -> Height {
         let surroundings = rule.surroundings
         let others =
@@ -127,12 +131,14 @@ extension EdgeProgramWriter {
         let nodes = rule.leavesNodeAddresses ? [] : rule.nodeAddressesInPodNetworks.of(family)
         // Whether other nodes take it for a pod, too, is for user space to look up.
         let local = code.isOne(
-            of: others, at: offset, then: settle, else: no, "pod of this node")
-        let node = code.isOne(of: nodes, at: offset, then: local, else: yes, "node")
+            of: others, at: offset, then: settle, else: no, "\(end) a pod of this node?")
+        let node = code.isOne(of: nodes, at: offset, then: local, else: yes, "\(end) a node?")
         let covered = code.isInside(
-            surroundings.uncovered.of(family), at: offset, then: local, else: node, "uncovered")
+            surroundings.uncovered.of(family), at: offset, then: local, else: node,
+            "\(end) uncovered by")
         return code.isInside(
-            surroundings.podNetworks.of(family), at: offset, then: covered, else: local, "pods")
+            surroundings.podNetworks.of(family), at: offset, then: covered, else: local,
+            "\(end) in pods'")
     }
 
     /// Step 6: ports first, then addresses.
@@ -143,9 +149,9 @@ extension EdgeProgramWriter {
         let unlessItself = compareEnds(layout, same: sourceReports, else: destinationReports)
         code.jump(.jumpIfGreater.withX, then: unlessItself, else: sourceReports, "lower port?")
         code.jump(.jumpIfEqual.withX, then: byAddress, else: code.top, "equal ports?")
-        code.prepend(Instruction(.loadHalf, layout.transport))
-        code.prepend(Instruction(.copyToX))
-        let byPort = code.prepend(Instruction(.loadHalf, layout.transport + 2))
+        code.prepend(Instruction(.loadHalf, layout.transport), "source port")
+        code.prepend(Instruction(.copyToX), "the destination's, to compare with")
+        let byPort = code.prepend(Instruction(.loadHalf, layout.transport + 2), "destination port")
 
         var next = icmp(layout, then: byAddress)
         if layout.family == .ipv6 {
@@ -157,7 +163,7 @@ extension EdgeProgramWriter {
         for number in IPProtocol.withPorts {
             next = code.jump(.jumpIfEqual, UInt32(number), then: byPort, else: next, "has ports?")
         }
-        code.prepend(Instruction(.loadByte, layout.protocolNumber))
+        code.prepend(Instruction(.loadByte, layout.protocolNumber), "protocol")
         return readable(layout)
     }
 
@@ -178,9 +184,10 @@ extension EdgeProgramWriter {
         var next = same
         for word in 0..<UInt32(layout.family.byteCount / 4) {
             code.jump(.jumpIfEqual.withX, then: next, else: different, "to itself?")
-            code.prepend(Instruction(.loadWord, layout.source + 4 * word))
-            code.prepend(Instruction(.copyToX))
-            next = code.prepend(Instruction(.loadWord, layout.destination + 4 * word))
+            code.prepend(Instruction(.loadWord, layout.source + 4 * word), "source, word \(word)")
+            code.prepend(Instruction(.copyToX), "the destination's, to compare with")
+            next = code.prepend(
+                Instruction(.loadWord, layout.destination + 4 * word), "destination, word \(word)")
         }
         return next
     }
@@ -194,9 +201,10 @@ extension EdgeProgramWriter {
                 .jumpIfGreater.withX, then: destinationReports, else: sourceReports,
                 "lower address?")
             code.jump(.jumpIfEqual.withX, then: next, else: code.top, "equal?")
-            code.prepend(Instruction(.loadWord, layout.source + 4 * word))
-            code.prepend(Instruction(.copyToX))
-            next = code.prepend(Instruction(.loadWord, layout.destination + 4 * word))
+            code.prepend(Instruction(.loadWord, layout.source + 4 * word), "source, word \(word)")
+            code.prepend(Instruction(.copyToX), "the destination's, to compare with")
+            next = code.prepend(
+                Instruction(.loadWord, layout.destination + 4 * word), "destination, word \(word)")
         }
         return next
     }
@@ -210,12 +218,12 @@ extension EdgeProgramWriter {
                 type = code.jump(
                     .jumpIfEqual, UInt32(error), then: settle, else: type, "ICMP error?")
             }
-            type = code.prepend(Instruction(.loadByte, layout.transport))
+            type = code.prepend(Instruction(.loadByte, layout.transport), "ICMP type")
             return code.jump(
                 .jumpIfEqual, UInt32(IPProtocol.icmp), then: type, else: next, "ICMP?")
         case .ipv6:
             code.jump(.jumpIfAtLeast, 128, then: next, else: settle, "ICMPv6 error?")
-            let type = code.prepend(Instruction(.loadByte, layout.transport))
+            let type = code.prepend(Instruction(.loadByte, layout.transport), "ICMP type")
             return code.jump(
                 .jumpIfEqual, UInt32(IPProtocol.icmpv6), then: type, else: next, "ICMPv6?")
         }
@@ -227,13 +235,13 @@ extension EdgeProgramWriter {
         code.jump(
             .jumpIfAtLeast, layout.lengthMin, then: next, else: settle, "long enough for ports?")
         code.jump(.jumpIfEqual, 0, then: next, else: code.top, "longer than it can say?")
-        code.prepend(Instruction(.loadHalf, layout.length))
+        code.prepend(Instruction(.loadHalf, layout.length), "what the packet says its length is")
         code.jump(
             .jumpIfAtLeast, layout.transport + 4, then: code.top, else: settle, "holds ports?")
-        code.prepend(Instruction(.loadLength))
+        code.prepend(Instruction(.loadLength), "how much of the frame there is")
         guard layout.family == .ipv4 else { return code.top }
         code.jump(.jumpIfAny, 0x3fff, then: settle, else: code.top, "fragment?")
-        return code.prepend(Instruction(.loadHalf, 20))
+        return code.prepend(Instruction(.loadHalf, 20), "fragment offset and flags")
     }
 }
 

@@ -65,9 +65,19 @@ package struct Settler: Sendable {
     package struct Verdict: Equatable, Sendable {
         package let decision: Decision
         package var translation: Translation?
-        package var isFragment = false
+        package var isFragment: Bool
         /// The datagram whose first piece this was: what has waited for it need not wait on.
         package var begins: DatagramKey?
+
+        package init(
+            decision: Decision, translation: Translation? = nil, isFragment: Bool = false,
+            begins: DatagramKey? = nil
+        ) {
+            self.decision = decision
+            self.translation = translation
+            self.isFragment = isFragment
+            self.begins = begins
+        }
     }
 
     /// Decides about a frame. A piece that comes before the first one of its datagram waits for

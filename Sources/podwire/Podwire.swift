@@ -11,7 +11,9 @@ struct Podwire: ParsableCommand {
             On every node runs an agent, which captures at the pods' veths and forwards to one or \
             more sensors over RPCAP. Where there is no sensor yet, `podwire collect` is one.
             """,
-        subcommands: [AgentCommand.self, CollectCommand.self, EdgesCommand.self])
+        subcommands: [
+            AgentCommand.self, CollectCommand.self, EdgesCommand.self, ExplainCommand.self,
+        ])
 }
 
 /// The exit codes of podwire beside 0 (sysexits.h).

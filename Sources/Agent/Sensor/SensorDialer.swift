@@ -2,6 +2,7 @@ import Frames
 import Glibc
 import Kernel
 import Logging
+import Netlink
 import RPCAP
 
 /// Dials one sensor for as long as the agent runs, and serves it while it is there.
@@ -52,10 +53,23 @@ struct SensorDialer {
         logger.info(
             "sensor connected",
             metadata: ["local": "\(connection.local)", "peer": "\(connection.peer)"])
+        if let backend = Self.backend(of: connection) { context.sensors.add([backend], of: sensor) }
         var session = SensorSession(context, connection, logger: logger)
         let reason = session.run()
         logger.info("sensor session ended", metadata: ["reason": "\(reason)"])
         if monotonicNanoseconds() - begin >= Self.goodSessionNanoseconds { backoff.reset() }
+    }
+
+    /// Where the feed really goes, if the sensor was named by a service's address: pods see that one.
+    /// Nil also where connection tracking cannot be asked.
+    private static func backend(of connection: borrowing Connection) -> IPAddress? {
+        let key = FlowKey(
+            transport: IPProtocol.tcp, source: connection.local.address,
+            destination: connection.peer.address, sourcePort: connection.local.port,
+            destinationPort: connection.peer.port)
+        guard var table = try? Conntrack(), let flow = try? table.flow(key), flow.isTranslated
+        else { return nil }
+        return flow.reply.source
     }
 
     private mutating func connectOrSayWhy() -> Connection? {

@@ -19,9 +19,10 @@ package struct Settings: Sendable {
 
     /// Reads options first, then the environment, then what counts without either.
     ///
-    /// Variables of the replaced DaemonSet may be set to nothing, which counts as not set.
+    /// Variables of the replaced DaemonSet may be set to nothing, which counts as not set. An agent
+    /// needs a sensor; who only looks at a node does not.
     package init(
-        options: [Setting: String], environment: (String) -> String?
+        options: [Setting: String], needsSensor: Bool = true, environment: (String) -> String?
     ) throws(SettingFailure) {
         var reader = Reader(values: [:])
         for setting in Setting.allCases {
@@ -38,7 +39,7 @@ package struct Settings: Sendable {
         uncovered = try reader.list(.uncovered) { Network($0) }
         let port = try reader.one(.sensorPort) { text in UInt16(text).flatMap { $0 > 0 ? $0 : nil }
         }
-        sensors = try reader.list(.sensors, atLeastOne: true) {
+        sensors = try reader.list(.sensors, atLeastOne: needsSensor) {
             SensorName($0, standardPort: port)
         }
         device = try reader.one(.device) { (1...255).contains($0.utf8.count) ? $0 : nil }

@@ -1,0 +1,97 @@
+extension Program {
+    /// The program for people: a line for each instruction, with what it does as `tcpdump -d` would
+    /// write it, and why it is there.
+    package var listing: [(instruction: String, note: String)] {
+        instructions.indices.map { index in
+            let step = instructions[index]
+            let note = index < notes.count ? notes[index] : ""
+            return (step.text(at: index), note.isEmpty ? step.meaning : note)
+        }
+    }
+}
+
+extension Instruction {
+    /// In the notation of bpf_asm(8), jumps with the numbers of the lines they go to.
+    func text(at index: Int) -> String {
+        let word = opcode.mnemonic.padded(to: 5)
+        switch opcode.group {
+        case 0x05 where opcode == .jump: return "\(word) \(index + 1 + Int(operand))"
+        case 0x05:
+            let value = opcode.usesX ? "x" : "#\(hex(operand))"
+            let yes = "jt \(index + 1 + Int(ifTrue))".padded(to: 8)
+            return "\(word) \(value.padded(to: 12)) \(yes) jf \(index + 1 + Int(ifFalse))"
+        case 0x04 where opcode == .negate, 0x07: return opcode.mnemonic
+        case 0x04: return "\(word) \(opcode.usesX ? "x" : "#\(hex(operand))")"
+        case 0x06: return "\(word) \(opcode == .keepA ? "a" : "#\(operand)")"
+        default: return "\(word) \(place)"
+        }
+    }
+
+    /// Where a load loads from, or a store stores to.
+    private var place: String {
+        switch opcode {
+        case .loadConstant, .loadConstantToX: "#\(hex(operand))"
+        case .loadScratch, .loadScratchToX, .storeScratch, .storeScratchFromX: "M[\(operand)]"
+        case .loadLength, .loadLengthToX: "#pktlen"
+        case .loadHeaderLengthToX: "4*([\(operand)]&0xf)"
+        case .loadWordPastX, .loadHalfPastX, .loadBytePastX: "[x + \(operand)]"
+        default:
+            operand >= Ancillary.base ? "ancillary \(operand - Ancillary.base)" : "[\(operand)]"
+        }
+    }
+
+    /// What a step does, where nobody has said why.
+    fileprivate var meaning: String {
+        switch opcode {
+        case .loadWord, .loadHalf, .loadByte:
+            operand == Ancillary.packetTypeOffset
+                ? "the packet's direction"
+                : operand >= Ancillary.base ? "what the kernel knows" : "bytes of the packet"
+        case .loadWordPastX, .loadHalfPastX, .loadBytePastX: "bytes of the packet, past x"
+        case .loadLength, .loadLengthToX: "how long the packet is"
+        case .loadConstant, .loadConstantToX: "a number"
+        case .loadScratch, .loadScratchToX: "what was put there before"
+        case .loadHeaderLengthToX: "how long the IPv4 header is"
+        case .storeScratch, .storeScratchFromX: "put there for later"
+        case .jump: "go on there"
+        case .keep, .keepA: operand == 0 && opcode == .keep ? "drop" : "keep so many bytes"
+        case .copyToX, .copyFromX: "between the registers"
+        default: opcode.group == 0x05 ? "which way?" : "arithmetic"
+        }
+    }
+
+    private func hex(_ value: UInt32) -> String { "0x" + String(value, radix: 16) }
+}
+
+extension Opcode {
+    /// As bpf_asm(8) has it.
+    fileprivate var mnemonic: String {
+        switch self {
+        case .loadWord, .loadWordPastX, .loadLength, .loadConstant, .loadScratch: "ld"
+        case .loadHalf, .loadHalfPastX: "ldh"
+        case .loadByte, .loadBytePastX: "ldb"
+        case .loadConstantToX, .loadScratchToX, .loadLengthToX: "ldx"
+        case .loadHeaderLengthToX: "ldxb"
+        case .storeScratch: "st"
+        case .storeScratchFromX: "stx"
+        case .jump: "jmp"
+        case .keep, .keepA: "ret"
+        case .copyToX: "tax"
+        case .copyFromX: "txa"
+        case .negate: "neg"
+        default: Self.operations[withConstant] ?? "?"
+        }
+    }
+
+    private static let operations: [Self: String] = [
+        .add: "add", .subtract: "sub", .multiply: "mul", .divide: "div", .or: "or", .and: "and",
+        .shiftLeft: "lsh", .shiftRight: "rsh", .modulo: "mod", .xor: "xor", .jumpIfEqual: "jeq",
+        .jumpIfGreater: "jgt", .jumpIfAtLeast: "jge", .jumpIfAny: "jset",
+    ]
+}
+
+extension String {
+    fileprivate func padded(to count: Int) -> String {
+        self + String(repeating: " ", count: max(0, count - self.count))
+    }
+}

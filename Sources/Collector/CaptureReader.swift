@@ -1,0 +1,211 @@
+package import Kernel
+
+/// Reads the packets of a pcap or pcapng file, one after the other, in little memory.
+///
+/// Both byte orders, and the resolutions of both formats. Only Ethernet is understood: packets of
+/// other link types are passed over and counted. A file that ends in the middle of a packet ends
+/// before it. (draft-ietf-opsawg-pcap and -pcapng)
+package struct CaptureReader: ~Copyable {
+    private let descriptor: Descriptor
+    private let path: String
+    private var buffer: [UInt8] = []
+    private var start = 0
+    private var hasBegun = false
+    private var isBigEndian = false
+    private var isPcapng = false
+    private var interfaces: [Interface] = []
+    /// Packets that were not Ethernet frames.
+    package private(set) var passedOverCount = 0
+
+    /// A record that says it is longer is not one.
+    private static let recordByteCountMax = 16 << 20
+    private static let readByteCount = 256 << 10
+    /// More interfaces than a node has; a file that goes on is made to fill memory.
+    private static let interfaceCountMax = 65_536
+    /// `LINKTYPE_ETHERNET`
+    private static let ethernet = 1
+
+    private struct Interface {
+        let isEthernet: Bool
+        /// How many of its units make a second.
+        let unitsPerSecond: UInt64
+    }
+
+    package struct Frame: Equatable, Sendable {
+        package let nanoseconds: UInt64
+        package let bytes: [UInt8]
+    }
+
+    /// What is wrong with a file.
+    package struct Failure: Error, Equatable, CustomStringConvertible {
+        package let path: String
+        package let reason: String
+
+        package var description: String { "\(path): \(reason)" }
+    }
+
+    package init(path: String) throws(SystemError) {
+        descriptor = try Descriptor(reading: path)
+        self.path = path
+    }
+
+    private mutating func begin() throws {
+        hasBegun = true
+        guard try fill(4) else { throw failure("too short to be a capture file") }
+        switch number(at: 0) {
+        case 0x0a0d_0d0a: isPcapng = true
+        case let magic:
+            let kinds: [UInt32: (isBigEndian: Bool, unitsPerSecond: UInt64)] = [
+                0xa1b2_c3d4: (false, 1_000_000), 0xd4c3_b2a1: (true, 1_000_000),
+                0xa1b2_3c4d: (false, 1_000_000_000), 0x4d3c_b2a1: (true, 1_000_000_000),
+            ]
+            guard let kind = kinds[magic] else {
+                throw failure("neither a pcap nor a pcapng file")
+            }
+            guard try fill(24) else { throw failure("too short to be a capture file") }
+            isBigEndian = kind.isBigEndian
+            let linkType = Int(number(at: 20) & 0xffff)
+            interfaces = [
+                Interface(
+                    isEthernet: linkType == Self.ethernet, unitsPerSecond: kind.unitsPerSecond)
+            ]
+            start += 24
+        }
+    }
+
+    /// The next Ethernet frame, or nil at the end of the file.
+    package mutating func next() throws -> Frame? {
+        if !hasBegun { try begin() }
+        while true {
+            switch try isPcapng ? nextBlock() : nextRecord() {
+            case .end: return nil
+            case .frame(let frame): return frame
+            case .other: break
+            }
+        }
+    }
+
+    private enum Step {
+        case end
+        case frame(Frame)
+        case other
+    }
+
+    private mutating func nextRecord() throws -> Step {
+        guard try fill(16) else { return .end }
+        let byteCount = Int(number(at: 8))
+        guard byteCount <= Self.recordByteCountMax else {
+            throw failure("a packet of \(byteCount) bytes cannot be")
+        }
+        guard try fill(16 + byteCount) else { return .end }
+        let interface = interfaces[0]
+        let (seconds, fraction) = (UInt64(number(at: 0)), UInt64(number(at: 4)))
+        let nanoseconds =
+            seconds * 1_000_000_000 + fraction * (1_000_000_000 / interface.unitsPerSecond)
+        defer { start += 16 + byteCount }
+        return frame(on: interface, nanoseconds, at: 16, byteCount)
+    }
+
+    private mutating func nextBlock() throws -> Step {
+        guard try fill(12) else { return .end }
+        let type = number(at: 0)
+        if type == 0x0a0d_0d0a {
+            isBigEndian = number(at: 8) == 0x4d3c_2b1a
+            interfaces = []
+        }
+        let byteCount = Int(number(at: 4))
+        guard (12...Self.recordByteCountMax).contains(byteCount), byteCount % 4 == 0 else {
+            throw failure("a block of \(byteCount) bytes cannot be")
+        }
+        guard try fill(byteCount) else { return .end }
+        defer { start += byteCount }
+        switch type {
+        case 1 where byteCount >= 20: try addInterface(byteCount)
+        case 6 where byteCount >= 32: return try enhancedPacket(byteCount)
+        case 3 where byteCount >= 16:
+            guard let interface = interfaces.first else { return .other }
+            let length = min(Int(number(at: 8)), byteCount - 16)
+            return frame(on: interface, 0, at: 12, length)
+        default: break
+        }
+        return .other
+    }
+
+    private mutating func enhancedPacket(_ byteCount: Int) throws -> Step {
+        let index = Int(number(at: 8))
+        let length = Int(number(at: 20))
+        guard interfaces.indices.contains(index), length <= byteCount - 32 else {
+            throw failure("a packet that does not fit its block or names no interface")
+        }
+        let interface = interfaces[index]
+        let units = UInt64(number(at: 12)) << 32 | UInt64(number(at: 16))
+        let (seconds, rest) = units.quotientAndRemainder(dividingBy: interface.unitsPerSecond)
+        let fraction = rest.multipliedFullWidth(by: 1_000_000_000)
+        let nanoseconds = interface.unitsPerSecond.dividingFullWidth(fraction).quotient
+        return frame(
+            on: interface, seconds &* 1_000_000_000 &+ nanoseconds, at: 28, length)
+    }
+
+    private mutating func addInterface(_ byteCount: Int) throws {
+        guard interfaces.count < Self.interfaceCountMax else {
+            throw failure("more than \(Self.interfaceCountMax) interfaces")
+        }
+        let linkType = number(at: 8) >> (isBigEndian ? 16 : 0) & 0xffff
+        interfaces.append(
+            Interface(
+                isEthernet: linkType == UInt32(Self.ethernet),
+                unitsPerSecond: unitsPerSecond(optionsEnd: byteCount - 4)))
+    }
+
+    /// The option if_tsresol: a power of 10, or of 2 if its high bit is set; microseconds if absent.
+    private func unitsPerSecond(optionsEnd: Int) -> UInt64 {
+        var offset = 16
+        while offset + 4 <= optionsEnd {
+            let header = number(at: offset)
+            let (code, length) =
+                isBigEndian ? (header >> 16, header & 0xffff) : (header & 0xffff, header >> 16)
+            if code == 0 { break }
+            if code == 9, length == 1 {
+                let value = buffer[start + offset + 4]
+                let exponent = Int(value & 0x7f)
+                guard exponent <= (value & 0x80 == 0 ? 18 : 62) else { break }
+                return value & 0x80 != 0
+                    ? 1 << UInt64(exponent) : (0..<exponent).reduce(1) { power, _ in power * 10 }
+            }
+            offset += 4 + (Int(length) + 3) / 4 * 4
+        }
+        return 1_000_000
+    }
+
+    private mutating func frame(
+        on interface: Interface, _ nanoseconds: UInt64, at offset: Int, _ byteCount: Int
+    ) -> Step {
+        guard interface.isEthernet else {
+            passedOverCount += 1
+            return .other
+        }
+        let bytes = Array(buffer[start + offset..<start + offset + byteCount])
+        return .frame(Frame(nanoseconds: nanoseconds, bytes: bytes))
+    }
+
+    /// Makes sure that so many bytes are there. Answers false if the file has ended before.
+    private mutating func fill(_ byteCount: Int) throws(SystemError) -> Bool {
+        if start > Self.readByteCount {
+            buffer.removeFirst(start)
+            start = 0
+        }
+        while buffer.count - start < byteCount {
+            guard try descriptor.read(Self.readByteCount, to: &buffer, path) else { return false }
+        }
+        return true
+    }
+
+    /// Four bytes from here on, in the file's byte order.
+    private func number(at offset: Int) -> UInt32 {
+        let bytes = buffer[start + offset..<start + offset + 4]
+        let value = bytes.reduce(0) { $0 << 8 | UInt32($1) }
+        return isBigEndian ? value : value.byteSwapped
+    }
+
+    private func failure(_ reason: String) -> Failure { Failure(path: path, reason: reason) }
+}

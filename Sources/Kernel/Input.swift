@@ -1,0 +1,26 @@
+import Glibc
+
+extension Descriptor {
+    /// Opens a file to be read.
+    package init(reading path: String) throws(SystemError) {
+        try self.init("open \(path)") { unsafe open(path, O_RDONLY | O_CLOEXEC) }
+    }
+
+    /// Reads what there is, at most so many bytes, to the end of an array. Answers false at the end of
+    /// the file. Waits for a disk, or for whoever writes a pipe.
+    package func read(
+        _ byteCountMax: Int, to bytes: inout [UInt8], _ name: @autoclosure () -> String
+    ) throws(SystemError) -> Bool {
+        let end = bytes.count
+        bytes += [UInt8](repeating: 0, count: byteCountMax)
+        var readCount = 0
+        defer { bytes.removeLast(byteCountMax - readCount) }
+        // Safety: the call writes at most the bytes that have just been appended.
+        readCount = try call("read \(name())") {
+            unsafe bytes.withUnsafeMutableBytes {
+                unsafe Glibc.read(number, $0.baseAddress! + end, byteCountMax)
+            }
+        }
+        return readCount > 0
+    }
+}
