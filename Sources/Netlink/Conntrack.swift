@@ -72,12 +72,14 @@ package struct ConntrackEvents: ~Copyable {
     private var socket: NetlinkSocket
 
     /// An event takes some 800 bytes of it: room for a second's events at 10,000 flows a second.
-    private static let bufferByteCount = 8 << 20
+    package static let bufferByteCount = 8 << 20
 
     /// Begins to listen. The kernel throws away what concerns other addresses.
-    package init(towards networks: [Network]) throws(SystemError) {
+    package init(
+        towards networks: [Network], bufferByteCount: Int = Self.bufferByteCount
+    ) throws(SystemError) {
         var socket = try NetlinkSocket(.netfilter)
-        try socket.setReceiveBuffer(byteCount: Self.bufferByteCount)
+        try socket.setReceiveBuffer(byteCount: bufferByteCount)
         try Descriptor.attach(Self.program(networks), to: socket.number)
         try socket.join(
             Int(NFNLGRP_CONNTRACK_NEW.rawValue), "NFNLGRP_CONNTRACK_NEW")

@@ -26,7 +26,7 @@ package struct Settler: Sendable {
     /// The least time between two questions about one flow.
     static let absenceAgeNanoseconds: UInt64 = 1_000_000_000
     /// Datagrams in pieces that are under way at once; the kernel's own bound is 4 MiB of them.
-    static let datagramCountMax = 8192
+    package static let datagramCountMax = 8192
     /// The kernel gives up on a datagram after 30 seconds (`ipfrag_time`).
     static let datagramAgeNanoseconds: UInt64 = 30_000_000_000
 
@@ -50,6 +50,7 @@ package struct Settler: Sendable {
     /// Flows given up because there were too many, and not because of their age.
     package var evictedFlowCount: UInt64 { flows.evictedCount }
     package var flowCount: Int { flows.count }
+    package var datagramCount: Int { datagrams.count }
 
     /// What is to be done about a frame.
     package enum Outcome: Equatable, Sendable {

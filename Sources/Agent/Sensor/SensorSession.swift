@@ -214,7 +214,7 @@ extension CaptureCounters {
 
     /// The counters as one line of the log shows them.
     fileprivate var metadata: Logger.Metadata {
-        [
+        var metadata: Logger.Metadata = [
             "matched": "\(framesMatched.load(ordering: .relaxed))",
             "sent": "\(packetsQueued.load(ordering: .relaxed))",
             "settled": "\(framesSettled.load(ordering: .relaxed))",
@@ -223,5 +223,19 @@ extension CaptureCounters {
             "dropped": "\(framesDroppedByRing.load(ordering: .relaxed))",
             "abandoned_bytes": "\(bytesAbandoned.load(ordering: .relaxed))",
         ]
+        // What most captures never meet is named where it was met.
+        let rare: [(String, UInt64)] = [
+            ("translated", packetsTranslated.load(ordering: .relaxed)),
+            ("fragments", fragments.load(ordering: .relaxed)),
+            ("fragments_not_held", fragmentsNotHeld.load(ordering: .relaxed)),
+            ("unexplained", framesUnexplained.load(ordering: .relaxed)),
+            ("tracking_questions", trackingQuestions.load(ordering: .relaxed)),
+            ("tracking_not_asked", trackingQuestionsNotAsked.load(ordering: .relaxed)),
+            ("tracking_failures", trackingFailures.load(ordering: .relaxed)),
+            ("tracking_overruns", trackingOverruns.load(ordering: .relaxed)),
+            ("flows_evicted", trackedFlowsEvicted.load(ordering: .relaxed)),
+        ]
+        for (name, count) in rare where count > 0 { metadata[name] = "\(count)" }
+        return metadata
     }
 }

@@ -1,0 +1,353 @@
+"""What the rule promises beside the demo's counts: the feed is never fed, floods stay within bounds, and
+what the node does not allow is said and lived with.
+
+PODWIRE names the binary. All tests share a test bed of their own; FLOOD_SECONDS says how long the floods
+last.
+"""
+
+import os
+import pathlib
+import random
+import re
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+
+sys.dont_write_bytecode = True
+TOOLS = pathlib.Path(__file__).resolve().parent.parent.parent / "tools"
+sys.path.insert(0, str(TOOLS / "lib"))
+import captures  # noqa: E402
+
+PODWIRE = os.environ["PODWIRE"]
+FLOOD_SECONDS = int(os.environ.get("FLOOD_SECONDS", 20))
+PREFIX = f"rt{os.getpid()}"
+NETWORKS = {"PODNET": "10.244.0.0/16,fd00:10:244::/56", "SVCNET": "10.96.0.0/16,fd00:10:96::/112"}
+CAPTURE_STARTED = "capture started"
+# From pod a1 to its gateway, an echo request.
+PING = bytes([10, 244, 1, 2, 10, 244, 1, 1, 8])
+
+
+def testbed(*arguments):
+    subprocess.run([TOOLS / "testbed", "--prefix", PREFIX, *arguments], check=True)
+
+
+def setUpModule():
+    testbed("up", "bridge")
+
+
+def tearDownModule():
+    testbed("down")
+
+
+def command(name, *words):
+    return ["ip", "netns", "exec", f"{PREFIX}-{name}", *map(str, words)]
+
+
+def run(name, *words):
+    return subprocess.run(command(name, *words), check=True, capture_output=True, text=True,
+                          timeout=60).stdout
+
+
+def python(name, program, *arguments):
+    return command(name, sys.executable, "-c", program, *arguments)
+
+
+class Process:
+    """A podwire at work in a namespace."""
+
+    def __init__(self, name, *arguments, prefix=(), **variables):
+        self.log = tempfile.TemporaryFile("w+")
+        self.process = subprocess.Popen(
+            command(name, *prefix, PODWIRE, *arguments),
+            env={**os.environ, **NETWORKS, **variables}, stderr=self.log)
+
+    def text(self):
+        self.log.seek(0)
+        return self.log.read()
+
+    def await_text(self, text):
+        deadline = time.monotonic() + 10
+        while text not in self.text():
+            if time.monotonic() > deadline or self.process.poll() is not None:
+                raise AssertionError(f"no {text!r} in {self.text()}")
+            time.sleep(0.05)
+
+    def stop(self):
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(10)
+
+    def counts(self):
+        """The counters of the capture that has ended."""
+        line = [line for line in self.text().splitlines() if "capture ended" in line][-1]
+        return {name: int(value) for name, value in re.findall(r"(\w+)=(\d+)(?=\s|$)", line)}
+
+    def resident_bytes(self):
+        """The memory of podwire itself that is in use, without the rings' that it shares."""
+        pid = self.process.pid
+        while "podwire" not in pathlib.Path(f"/proc/{pid}/comm").read_text():
+            pid = int(pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split()[0])
+        status = pathlib.Path(f"/proc/{pid}/status").read_text()
+        return int(re.search(r"RssAnon:\s+(\d+)", status)[1]) * 1024
+
+
+class RuleTest(unittest.TestCase):
+    def setUp(self):
+        self.folder = tempfile.TemporaryDirectory()
+        self.file = f"{self.folder.name}/sensor.pcapng"
+        self.processes = []
+
+    def tearDown(self):
+        for process in self.processes:
+            process.process.kill()
+            process.process.wait()
+            process.log.close()
+        self.folder.cleanup()
+
+    def start(self, *arguments, **keywords):
+        process = Process(*arguments, **keywords)
+        self.processes.append(process)
+        return process
+
+    def collector(self, name="outside"):
+        collector = self.start(name, "collect", "--output", self.file)
+        collector.await_text("listening")
+        return collector
+
+    def agent(self, node, sensor="192.168.100.100", **keywords):
+        agent = self.start(f"node{node}", "agent", EXTRAHOP_SENSOR_IP=sensor, **keywords)
+        agent.await_text(CAPTURE_STARTED)
+        return agent
+
+    def serve(self, name, address, port):
+        server = subprocess.Popen(python(name, SERVER, address, port), stdout=subprocess.PIPE)
+        server.stdout.readline()
+        self.addCleanup(server.stdout.close)
+        self.addCleanup(server.wait)
+        self.addCleanup(server.kill)
+
+    def end(self, collector, *agents):
+        time.sleep(0.5)
+        for process in (*agents, collector):
+            self.assertEqual(process.stop(), 0, process.text())
+
+    def packets(self, collector, *agents):
+        """Ends all of them, and answers what the sensor has got."""
+        self.end(collector, *agents)
+        return list(captures.packets(captures.read(self.file)))
+
+    def ends(self, packets):
+        """The addresses between which packets went, each pair as it went."""
+        return {tuple(socket.inet_ntop(socket.AF_INET, end) for end in packet.form[1:3])
+                for packet in packets if packet.form and len(packet.form[1]) == 4}
+
+    # The feed
+
+    def check_feed_is_not_reported(self, sensor):
+        collector = self.collector("c1")
+        agents = [self.agent(node, sensor) for node in (1, 2)]
+        run("a1", "ping", "-q", "-c", 3, "-i", 0.2, "10.244.2.3")
+        run("a1", "ping", "-q", "-c", 3, "-i", 0.2, "10.244.1.4")
+        run("node2", "ping", "-q", "-c", 3, "-i", 0.2, "10.244.1.2")
+        ends = self.ends(self.packets(collector, *agents))
+        # What it says to pods is traffic like any other; what nodes say to it is the feed.
+        self.assertIn(("10.244.1.2", "10.244.2.3"), ends)
+        self.assertIn(("10.244.1.2", "10.244.1.4"), ends)
+        self.assertIn(("192.168.100.2", "10.244.1.2"), ends)
+        to_sensor = {end for pair in ends if "10.244.1.4" in pair for end in pair}
+        self.assertEqual(to_sensor, {"10.244.1.2", "10.244.1.4"}, ends)
+
+    def test_feed_to_a_sensor_that_is_a_pod(self):
+        self.check_feed_is_not_reported("10.244.1.4")
+
+    def test_feed_to_a_sensor_behind_a_service(self):
+        # Data connections go to ports of the sensor's choice, so all ports are translated.
+        rule = ["OUTPUT", "-d", "10.96.0.200", "-j", "DNAT", "--to-destination", "10.244.1.4"]
+        for node in (1, 2):
+            run(f"node{node}", "iptables", "-t", "nat", "-A", *rule)
+        try:
+            self.check_feed_is_not_reported("10.96.0.200")
+        finally:
+            for node in (1, 2):
+                run(f"node{node}", "iptables", "-t", "nat", "-D", *rule)
+
+    # What the node does not allow
+
+    def test_without_net_admin_calls_to_services_follow_their_backends(self):
+        collector = self.collector()
+        drop = ["capsh", "--drop=cap_net_admin,cap_sys_admin", "--shell=/bin/sh", "--", "-c",
+                'exec "$0" "$@"']
+        agents = [self.agent(node, prefix=drop) for node in (1, 2)]
+        for agent in agents:
+            text = agent.text()
+            self.assertEqual(text.count("connection tracking cannot be asked"), 1, text)
+            self.assertIn("needs CAP_NET_ADMIN: add it under securityContext.capabilities", text)
+        self.serve("a1", "10.244.1.2", 8081)
+        for client in ("b1", "c2"):
+            subprocess.run(python(client, CLIENT, "10.96.0.11", 80, 0), check=True)
+        ends = self.ends(self.packets(collector, *agents))
+        for client in ("10.244.1.3", "10.244.2.4"):
+            self.assertIn((client, "10.244.1.2"), ends)
+            self.assertNotIn((client, "10.96.0.11"), ends)
+
+    # Bounds
+
+    def test_few_packets_of_calls_to_services_need_user_space(self):
+        collector = self.collector()
+        agent = self.agent(1)
+        self.serve("a1", "10.244.1.2", 8081)
+        before = self.edge_packet_count()
+        # The first second has few packets, the rest many: from another node and from the same.
+        subprocess.run(python("b1", CLIENT, "10.96.0.11", 80, 60_000_000), check=True)
+        count = self.edge_packet_count() - before
+        self.packets(collector, agent)
+        self.assertGreater(count, 2000)
+        self.assertLess(agent.counts()["settled"], count / 100)
+
+    def edge_packet_count(self):
+        """How many packets have passed node1's edges."""
+        lines = [line.split() for line in run("node1", "cat", "/proc/net/dev").splitlines()]
+        return sum(int(words[2]) + int(words[10]) for words in lines
+                   if words[0].startswith("veth"))
+
+    def flood(self, program, *arguments):
+        """Has pod a1 send for a while, and checks that the agent's memory does not grow after it has
+        had time to fill its tables; answers its counters."""
+        collector = self.collector()
+        agent = self.agent(1)
+        with subprocess.Popen(python("a1", program, FLOOD_SECONDS, *arguments)) as sender:
+            time.sleep(FLOOD_SECONDS * 0.6)
+            early = agent.resident_bytes()
+            self.assertEqual(sender.wait(FLOOD_SECONDS + 10), 0)
+        late = agent.resident_bytes()
+        run("a1", "ping", "-q", "-c", 3, "-i", 0.2, "10.244.1.1")
+        self.end(collector, agent)
+        self.assertLess(late - early, 2 << 20, f"{early} bytes, then {late}")
+        self.assertLess(late, 64 << 20)
+        # It still does its work.
+        pings = [frame for frame in captures.read(self.file)
+                 if frame.data[12:14] == b"\x08\0" and frame.data[26:35] == PING]
+        self.assertGreaterEqual(len(pings), 3)
+        return agent.counts()
+
+    def test_ten_thousand_new_flows_a_second_stay_within_bounds(self):
+        run("node1", "sysctl", "-qw", "net.netfilter.nf_conntrack_udp_timeout=1")
+        counts = self.flood(FLOWS)
+        if FLOOD_SECONDS >= 20:
+            self.assertGreater(counts["flows_evicted"], 10_000, counts)
+        self.assertLessEqual(counts.get("tracking_questions", 0), 2000 * (FLOOD_SECONDS + 5))
+
+    def test_frames_made_to_confuse_are_counted_and_survived(self):
+        counts = self.flood(CONFUSION, str(random.randrange(2**32)))
+        for name in ("settled", "fragments", "unexplained", "fragments_not_held",
+                     "tracking_questions", "tracking_not_asked"):
+            self.assertGreater(counts.get(name, 0), 0, counts)
+
+
+# Programs for the namespaces, as `python3 -c`.
+
+SERVER = r"""
+import socket, sys, threading
+server = socket.create_server((sys.argv[1], int(sys.argv[2])))
+print("ready", flush=True)
+def answer(connection):
+    while data := connection.recv(1 << 20):
+        connection.sendall(data[:1000])
+while True:
+    threading.Thread(target=answer, args=(server.accept()[0],), daemon=True).start()
+"""
+
+CLIENT = r"""
+import socket, sys, threading, time
+client = socket.create_connection((sys.argv[1], int(sys.argv[2])), 10)
+def drain():
+    while client.recv(1 << 20): pass
+threading.Thread(target=drain, daemon=True).start()
+for _ in range(6):
+    client.sendall(b"slowly")
+    time.sleep(0.25)
+client.sendall(bytes(int(sys.argv[3])))
+time.sleep(0.5)
+"""
+
+# UDP from ever new ports to a service, 10,000 a second.
+FLOWS = r"""
+import socket, struct, sys, time
+raw = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW)
+source, target = socket.inet_aton("10.244.1.2"), socket.inet_aton("10.96.0.53")
+begin, number = time.monotonic(), 0
+while time.monotonic() - begin < int(sys.argv[1]):
+    for _ in range(100):
+        number += 1
+        udp = struct.pack("!HHHH", 1024 + number % 64000, 53, 12, 0) + struct.pack("!I", number)
+        header = struct.pack("!BBHHHBBH", 0x45, 0, 32, 0, 0, 64, 17, 0)
+        # The low bits of a loopback-like source would be dropped; the pod has this one address.
+        raw.sendto(header + source + target + udp, ("10.96.0.53", 0))
+    time.sleep(max(0, begin + number / 10000 - time.monotonic()))
+"""
+
+# Fragments without a beginning, chains of extension headers, addresses of others, calls that nothing
+# will ever explain, and noise.
+CONFUSION = r"""
+import random, socket, struct, sys, time
+dice = random.Random(int(sys.argv[2]))
+print("seed", sys.argv[2])
+raw = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
+raw.bind(("eth0", 0))
+own = raw.getsockname()[4]
+macs = [own, bytes.fromhex("02deadbeef01"), bytes(6), b"\xff" * 6, bytes.fromhex("333300000001")]
+v4 = [socket.inet_aton(a) for a in ("10.244.1.2", "10.244.1.3", "10.244.2.2", "10.96.0.10",
+      "10.96.200.1", "10.244.1.1", "192.168.100.1", "255.255.255.255", "127.0.0.1", "0.0.0.0")]
+v6 = [socket.inet_pton(socket.AF_INET6, a) for a in ("fd00:10:244:1::2", "fd00:10:244:1::3",
+      "fd00:10:244:2::2", "fd00:10:96::a", "fd00:10:96::ff", "fe80::1", "ff02::1", "::")]
+def ports():
+    return struct.pack("!HHHH", dice.randrange(65536), dice.choice((80, 53, 40000)), 30, 0)
+def ipv4(source, target, number, field, payload):
+    return b"\x08\x00" + struct.pack("!BBHHHBBH", dice.choice((0x45, 0x45, 0x45, 0x4f, 0x41)), 0,
+        20 + len(payload), dice.randrange(65536), field, 64, number, 0) + source + target + payload
+def ipv6(source, target, number, payload):
+    return b"\x86\xdd\x60\0\0\0" + struct.pack("!HBB", len(payload), number, 64) + source + target + payload
+def fragment(number, identification, field):
+    return struct.pack("!BBHI", number, 0, field, identification)
+def frame():
+    kind = dice.choice((0, 1, 2, 3, 4, 4, 4, 4, 4, 4, 5, 6, 7))
+    if kind == 0:
+        return ipv4(v4[0], dice.choice(v4), 17, dice.choice((0x2000, 0x2001, 0x0008, 0x1fff, 0x3fff)),
+                    ports() + bytes(dice.randrange(40)))
+    if kind == 1:
+        return ipv6(v6[0], dice.choice(v6), 44, fragment(dice.choice((17, 6, 44, 60)),
+                    dice.randrange(2**32), dice.choice((1, 8, 9, 0xfff8))) + ports())
+    if kind == 2:
+        chain = b"".join(bytes([dice.choice((0, 43, 44, 51, 60, 135)), dice.choice((0, 0, 1, 255))]) + bytes(6)
+                         for _ in range(dice.randrange(12)))
+        return ipv6(v6[0], dice.choice(v6), dice.choice((0, 43, 60)), chain + ports())
+    if kind == 3:
+        return ipv4(dice.choice(v4), dice.choice(v4), dice.choice((6, 17, 132)), 0, ports() + bytes(20))
+    if kind == 4:
+        # A call to a service that is not there, each time another one.
+        return ipv4(v4[0], bytes([10, 96, dice.randrange(256), dice.randrange(256)]), 6, 0, ports() + bytes(20))
+    if kind == 5:
+        quoted = ipv4(dice.choice(v4), dice.choice(v4), 17, 0, ports())[2:]
+        return ipv4(v4[0], dice.choice(v4), 1, 0, bytes([dice.choice((3, 11, 12)), 3, 0, 0, 0, 0, 0, 0]) + quoted[:dice.randrange(40)])
+    if kind == 6:
+        # Only the end of a datagram, between pods.
+        return ipv4(v4[0], v4[2], 17, 0x0010, bytes(100))
+    return dice.choice((b"\x08\x06", b"\x81\x00", b"\x88\xa8", b"\x08\x00", b"\x86\xdd")) + dice.randbytes(dice.randrange(80))
+begin = time.monotonic()
+while time.monotonic() - begin < int(sys.argv[1]):
+    for _ in range(50):
+        data = dice.choice(macs) + dice.choice((own, own, macs[1])) + frame()
+        try:
+            raw.send(data)
+        except OSError:
+            pass
+    time.sleep(0.004)
+"""
+
+
+if __name__ == "__main__":
+    unittest.main()

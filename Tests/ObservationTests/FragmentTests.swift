@@ -1,0 +1,131 @@
+import Frames
+import Observation
+import ObservationFixtures
+import Testing
+
+/// Pieces of datagrams follow the first one, in whatever order they come and whatever they claim.
+@Suite("Fragments")
+struct FragmentTests {
+    private static let low: (UInt16, UInt16) = (80, 40_000)
+    private static let high: (UInt16, UInt16) = (40_000, 80)
+
+    /// A piece of a datagram between pods a and c: of IPv4 or IPv6, where it begins, and what it has.
+    private static func piece(
+        _ family: IPAddress.Family, at offset: Int, isLast: Bool = false,
+        ports: (UInt16, UInt16)? = nil, identification: UInt8 = 1, protocol number: UInt8 = 17,
+        extensions: [UInt8] = []
+    ) -> [UInt8] {
+        let payload = ports.map { Frame.ports($0.0, $0.1) } ?? [UInt8](repeating: 7, count: 24)
+        let more: UInt16 = isLast ? 0 : 1
+        guard family == .ipv6 else {
+            var bytes = Frame.ip(
+                from: Site.a4, to: Site.c4, protocol: number,
+                fragment: UInt16(offset / 8) | more << 13, payload)
+            bytes[5] = identification
+            return Frame.ethernet(
+                to: Site.bridgeMAC, from: Site.aMAC, type: EtherType.ipv4, bytes)
+        }
+        let field = UInt16(offset) | more
+        let header: [UInt8] = [
+            number, 0, UInt8(field >> 8), UInt8(field & 0xff), 0, 0, 0, identification,
+        ]
+        // A destination options header may stand before the fragment header.
+        let first: UInt8 = extensions.isEmpty ? 44 : 60
+        return Frame.ethernet(
+            to: Site.bridgeMAC, from: Site.aMAC, type: EtherType.ipv6,
+            Frame.ip(
+                from: Site.a6, to: Site.c6, protocol: first, extensions + header + payload))
+    }
+
+    @Test("go where the first piece's ports say", arguments: IPAddress.Family.allCases)
+    func inOrder(family: IPAddress.Family) {
+        for (ports, isReported) in [(Self.low, true), (Self.high, false)] {
+            var settler = Settler(Site.rule)
+            for frame in [
+                Self.piece(family, at: 0, ports: ports), Self.piece(family, at: 24),
+                Self.piece(family, at: 48, isLast: true),
+            ] {
+                let verdict = settler.verdict(on: frame)
+                #expect(verdict?.decision.isReported == isReported)
+                #expect(verdict?.isFragment == true)
+            }
+        }
+    }
+
+    @Test("wait for the first piece where they may", arguments: IPAddress.Family.allCases)
+    func outOfOrder(family: IPAddress.Family) {
+        var settler = Settler(Site.rule)
+        let last = Self.piece(family, at: 24, isLast: true)
+        guard case .wait(let datagram) = settler.outcome(last, mayWait: true) else {
+            Issue.record("did not wait")
+            return
+        }
+        let first = settler.verdict(on: Self.piece(family, at: 0, ports: Self.high))
+        #expect(first?.begins == datagram)
+        #expect(settler.verdict(on: last)?.decision == .refuse(.observedEnd))
+        // Where it may not wait, the addresses decide: the lower one is here.
+        var impatient = Settler(Site.rule)
+        #expect(impatient.verdict(on: last)?.decision == .report(.observedEnd))
+    }
+
+    @Test("are told apart by identification", arguments: IPAddress.Family.allCases)
+    func identification(family: IPAddress.Family) {
+        var settler = Settler(Site.rule)
+        _ = settler.verdict(on: Self.piece(family, at: 0, ports: Self.high, identification: 1))
+        _ = settler.verdict(on: Self.piece(family, at: 0, ports: Self.low, identification: 2))
+        for (identification, isReported) in [(1, false), (2, true)] as [(UInt8, Bool)] {
+            let verdict = settler.verdict(
+                on: Self.piece(family, at: 24, identification: identification))
+            #expect(verdict?.decision.isReported == isReported)
+        }
+    }
+
+    @Test(
+        "that overlap or lie change nothing but their own datagram",
+        arguments: IPAddress.Family.allCases)
+    func lies(family: IPAddress.Family) {
+        var settler = Settler(Site.rule)
+        _ = settler.verdict(on: Self.piece(family, at: 0, ports: Self.high))
+        // A second piece that overlaps the first, with bytes that look like other ports.
+        let overlap = Self.piece(family, at: 8, ports: Self.low)
+        #expect(settler.verdict(on: overlap)?.decision == .refuse(.observedEnd))
+        // Two first pieces: what comes behind follows the latest, as both edges see the same order.
+        _ = settler.verdict(on: Self.piece(family, at: 0, ports: Self.low))
+        #expect(settler.verdict(on: overlap)?.decision == .report(.observedEnd))
+    }
+
+    @Test("of IPv6 may come behind other headers, in which the transport is told by the first")
+    func extensionHeaders() {
+        var settler = Settler(Site.rule)
+        let options: [UInt8] = [44, 0, 1, 4, 0, 0, 0, 0]
+        _ = settler.verdict(on: Self.piece(.ipv6, at: 0, ports: Self.high, extensions: options))
+        let rest = Self.piece(.ipv6, at: 24, isLast: true, extensions: options)
+        #expect(settler.verdict(on: rest)?.decision == .refuse(.observedEnd))
+    }
+
+    @Test("of more datagrams than there is room for push out the oldest")
+    func bomb() {
+        var settler = Settler(Site.rule)
+        var generator = SeededGenerator(seed: 3)
+        for _ in 0..<20_000 {
+            var frame = Self.piece(.ipv4, at: 0, ports: Self.high)
+            frame[18] = UInt8.random(in: 0...255, using: &generator)
+            frame[19] = UInt8.random(in: 0...255, using: &generator)
+            frame[29] = UInt8.random(in: 0...255, using: &generator)
+            _ = settler.verdict(on: frame)
+        }
+        #expect(settler.datagramCount <= Settler.datagramCountMax)
+        #expect(settler.datagramCount > 1000)
+    }
+}
+
+extension Settler {
+    fileprivate mutating func outcome(_ frame: [UInt8], mayWait: Bool = false) -> Outcome {
+        settle(frame.wire, isEgress: false, at: Site.atA, now: 1, mayWait: mayWait)
+    }
+
+    fileprivate mutating func verdict(on frame: [UInt8]) -> Verdict? {
+        guard case .verdict(let verdict) = outcome(frame) else { return nil }
+        return verdict
+    }
+}
