@@ -22,6 +22,8 @@ package struct CaptureReader: ~Copyable {
     private static let readByteCount = 256 << 10
     /// More interfaces than a node has; a file that goes on is made to fill memory.
     private static let interfaceCountMax = 65_536
+    /// The year 2262, the end of signed nanoseconds; nothing was recorded later.
+    private static let secondsMax: UInt64 = 9_223_372_035
     /// `LINKTYPE_ETHERNET`
     private static let ethernet = 1
 
@@ -143,7 +145,8 @@ package struct CaptureReader: ~Copyable {
         let fraction = rest.multipliedFullWidth(by: 1_000_000_000)
         let nanoseconds = interface.unitsPerSecond.dividingFullWidth(fraction).quotient
         return frame(
-            on: interface, seconds &* 1_000_000_000 &+ nanoseconds, at: 28, length)
+            on: interface, min(seconds, Self.secondsMax) * 1_000_000_000 + nanoseconds, at: 28,
+            length)
     }
 
     private mutating func addInterface(_ byteCount: Int) throws {

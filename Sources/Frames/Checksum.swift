@@ -29,6 +29,20 @@ package enum Checksum {
         return UInt16(truncatingIfNeeded: sum)
     }
 
+    /// The checksum of SCTP (RFC 9260, appendix A), over bytes in which its own place holds zeros.
+    package static func crc32c(of bytes: RawSpan) -> UInt32 {
+        var rest = UInt32.max
+        for offset in 0..<bytes.byteCount {
+            let index = Int(UInt8(truncatingIfNeeded: rest) ^ bytes.uint8(at: offset))
+            rest = crc32cTable[index] ^ rest >> 8
+        }
+        return ~rest
+    }
+
+    private static let crc32cTable = (0..<256 as Range<UInt32>).map { byte in
+        (0..<8).reduce(byte) { rest, _ in rest & 1 == 0 ? rest >> 1 : 0x82f6_3b78 ^ rest >> 1 }
+    }
+
     private static func folded(_ sum: UInt32) -> UInt16 {
         let once = sum & 0xffff + sum >> 16
         return UInt16(truncatingIfNeeded: once & 0xffff + once >> 16)

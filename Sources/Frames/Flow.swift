@@ -49,7 +49,8 @@ package struct TrackedFlow: Hashable, Sendable {
     }
 
     /// Whether the backend sees another caller than the one who called.
-    package var isMasqueraded: Bool {
-        original.source != reply.destination || original.sourcePort != reply.destinationPort
-    }
+    package var isMasqueraded: Bool { original.source != reply.destination }
+
+    /// Whether the backend sees another port of the caller's, since two calls would look alike.
+    package var isPortChanged: Bool { original.sourcePort != reply.destinationPort }
 }

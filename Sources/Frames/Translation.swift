@@ -9,16 +9,21 @@ package struct Translation: Hashable, Sendable {
     package let port: UInt16
     package let newAddress: IPAddress
     package let newPort: UInt16
+    /// The port of the other end, which keeps its address. It changes only where two calls would
+    /// otherwise look alike.
+    package let peerPort: UInt16
+    package let newPeerPort: UInt16
 
-    /// Both addresses are of one family.
-    package init(
-        of address: IPAddress, port: UInt16, to newAddress: IPAddress, newPort: UInt16
-    ) {
-        precondition(address.family == newAddress.family)
-        self.address = address
-        self.port = port
-        self.newAddress = newAddress
-        self.newPort = newPort
+    /// Makes of a call to a service, and of what comes back, what the backend sees. Nil if that has
+    /// an address of another family.
+    package init?(_ flow: TrackedFlow) {
+        guard flow.original.destination.family == flow.reply.source.family else { return nil }
+        address = flow.original.destination
+        port = flow.original.destinationPort
+        newAddress = flow.reply.source
+        newPort = flow.reply.sourcePort
+        peerPort = flow.original.sourcePort
+        newPeerPort = flow.reply.destinationPort
     }
 
     /// Translates the packet in a frame whose headers have been read. An unfinished checksum is one
@@ -59,7 +64,6 @@ private struct Editor {
         case IPProtocol.tcp: transportChecksum = transport + 16
         case IPProtocol.udp: transportChecksum = transport + 6
         case IPProtocol.icmpv6: transportChecksum = transport + 2
-        // SCTP's checksum covers its ports but is no sum; the sensor sees it as it was.
         default: break
         }
     }
@@ -82,12 +86,13 @@ private struct Editor {
         let addressByteCount = packet.source.family.byteCount
         if packet.source == translation.address {
             replaceAddress(&frame, at: sourceOffset, translation.newAddress)
-            replacePort(&frame, isSource: true, translation)
+            replacePorts(&frame, isAnswer: true, translation)
         }
         if packet.destination == translation.address {
             replaceAddress(&frame, at: sourceOffset + addressByteCount, translation.newAddress)
-            replacePort(&frame, isSource: false, translation)
+            replacePorts(&frame, isAnswer: false, translation)
         }
+        finishSCTP(&frame, at: offset)
     }
 
     private func replaceAddress(
@@ -98,15 +103,36 @@ private struct Editor {
         }
     }
 
-    private func replacePort(
-        _ frame: inout MutableRawSpan, isSource: Bool, _ translation: Translation
+    private func replacePorts(
+        _ frame: inout MutableRawSpan, isAnswer: Bool, _ translation: Translation
     ) {
         guard IPProtocol.withPorts.contains(packet.transport), transportHasPorts(frame),
             let transport = packet.transportOffset
         else { return }
-        let offset = transport + (isSource ? 0 : 2)
-        guard frame.bytes.uint16(at: offset) == translation.port else { return }
-        replace(&frame, at: offset, translation.newPort, inPseudoHeader: false)
+        let (near, far) = isAnswer ? (transport, transport + 2) : (transport + 2, transport)
+        if frame.bytes.uint16(at: near) == translation.port {
+            replace(&frame, at: near, translation.newPort, inPseudoHeader: false)
+        }
+        if translation.peerPort != translation.newPeerPort,
+            frame.bytes.uint16(at: far) == translation.peerPort
+        {
+            replace(&frame, at: far, translation.newPeerPort, inPseudoHeader: false)
+        }
+    }
+
+    /// SCTP's checksum is no sum, so it is made anew, where the whole packet is there and somebody
+    /// has made one before (RFC 9260, 6.8).
+    private func finishSCTP(_ frame: inout MutableRawSpan, at offset: Int) {
+        guard packet.transport == IPProtocol.sctp, !isUnfinished, covering == nil,
+            packet.fragment == nil, let transport = packet.transportOffset
+        else { return }
+        let isIPv4 = packet.source.family == .ipv4
+        let length = Int(frame.bytes.uint16(at: offset + (isIPv4 ? 2 : 4)))
+        let end = offset + length + (isIPv4 ? 0 : 40)
+        guard end <= frame.byteCount, transport + 12 <= end else { return }
+        frame.storeBytes(of: 0, toByteOffset: transport + 8, as: UInt32.self)
+        let checksum = Checksum.crc32c(of: frame.bytes.extracting(transport..<end))
+        frame.storeBytes(of: checksum.littleEndian, toByteOffset: transport + 8, as: UInt32.self)
     }
 
     private func transportHasPorts(_ frame: borrowing MutableRawSpan) -> Bool {

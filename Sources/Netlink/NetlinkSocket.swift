@@ -14,6 +14,8 @@ package struct NetlinkSocket: ~Copyable {
 
     /// The largest piece the kernel cuts a dump into, libmnl's MNL_SOCKET_DUMP_SIZE.
     private static let messageByteCountMax = 32 << 10
+    /// Events that come faster than they are read must not keep the reader from everything else.
+    private static let eventCountMax = 8192
     /// How often a dump is asked for again because something changed while it was made.
     private static let dumpCountMax = 8
     /// The kernel answers at once; one that does not will not.
@@ -193,7 +195,7 @@ extension NetlinkSocket {
     mutating func readEvents(
         _ name: String, _ body: (borrowing NetlinkMessage) -> Void
     ) throws(SystemError) -> Bool {
-        while true {
+        for _ in 0..<Self.eventCountMax {
             let byteCount: Int
             do throws(SystemError) {
                 byteCount = try takeMessages(name)
@@ -209,5 +211,6 @@ extension NetlinkSocket {
                 body(message)
             }
         }
+        return true
     }
 }

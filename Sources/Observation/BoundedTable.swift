@@ -31,6 +31,12 @@ package struct BoundedTable<Key: Hashable & Sendable, Value: Sendable>: Sendable
         return value
     }
 
+    /// The same, but asking does not keep it.
+    package mutating func peek(_ key: Key, now: UInt64) -> Value? {
+        turn(now)
+        return young[key] ?? old[key]
+    }
+
     package mutating func set(_ value: Value, for key: Key, now: UInt64) {
         turn(now)
         old.removeValue(forKey: key)
@@ -44,8 +50,11 @@ package struct BoundedTable<Key: Hashable & Sendable, Value: Sendable>: Sendable
 
     /// All that is known, for what is made from the whole of a small table.
     package func all(now: UInt64) -> [Key: Value] {
-        if now >= turnedAt + 2 * ageNanoseconds { return [:] }
-        return now >= turnedAt + ageNanoseconds ? young : old.merging(young) { $1 }
+        switch age(now) {
+        case (2 * ageNanoseconds)...: return [:]
+        case ageNanoseconds...: return young
+        default: return old.merging(young) { $1 }
+        }
     }
 
     private mutating func insert(_ value: Value, for key: Key) {
@@ -57,12 +66,16 @@ package struct BoundedTable<Key: Hashable & Sendable, Value: Sendable>: Sendable
     }
 
     private mutating func turn(_ now: UInt64) {
-        guard now >= turnedAt + ageNanoseconds else { return }
+        let age = age(now)
+        guard age >= ageNanoseconds else { return }
         // Twice the age without a word: both generations are too old.
-        if now >= turnedAt + 2 * ageNanoseconds { young.removeAll(keepingCapacity: true) }
+        if age >= 2 * ageNanoseconds { young.removeAll(keepingCapacity: true) }
         turnedAt = now
         makeOld()
     }
+
+    /// How old the young generation may be. Times in a recording may go back.
+    private func age(_ now: UInt64) -> UInt64 { now - min(now, turnedAt) }
 
     private mutating func makeOld() {
         swap(&young, &old)

@@ -10,7 +10,8 @@ import Frames
 /// first byte of the Ethernet header.
 package struct EdgeProgram: Equatable, Sendable {
     package let program: Program
-    /// Whether the client's filter is part of the program. If not, it has to run in user space.
+    /// Whether the client's filter, if there is one, is part of the program. If not, it has to run
+    /// in user space.
     package let includesFilter: Bool
 
     /// Whether it decides anything. If not, user space settles every packet.
@@ -46,7 +47,7 @@ package struct EdgeProgram: Equatable, Sendable {
         while true {
             let whole = Self.program(rule, point, cut, snaplen, services)
             if whole.instructions.count <= instructionCountMax {
-                self.init(program: whole, includesFilter: filter != nil, decides: true)
+                self.init(program: whole, includesFilter: true, decides: true)
                 return
             }
             guard !services.isEmpty else { break }
@@ -55,7 +56,8 @@ package struct EdgeProgram: Equatable, Sendable {
         // A filter that runs in user space has to see the whole packet.
         let rest = Self.program(rule, point, nil, Self.settleByteCount - 1, [])
         let fits = rest.instructions.count <= instructionCountMax
-        self = fits ? Self(program: rest, includesFilter: false, decides: true) : .undecided
+        self =
+            fits ? Self(program: rest, includesFilter: filter == nil, decides: true) : .undecided
     }
 
     private static func program(

@@ -22,9 +22,11 @@ extension EdgeProgramWriter {
             call = describe(
                 layout, address: layout.destination, port: layout.transport + 2,
                 clientPort: layout.transport, then: known)
+            call = passes(atEgress: false, then: call)
             answer = describe(
                 layout, address: layout.source, port: layout.transport,
                 clientPort: layout.transport + 2, then: known)
+            answer = passes(atEgress: true, then: answer)
         }
         let next = code.isInside(
             networks, at: layout.source, then: answer, else: next,
@@ -32,6 +34,15 @@ extension EdgeProgramWriter {
         return code.isInside(
             networks, at: layout.destination, then: call, else: next,
             "destination in services'")
+    }
+
+    /// A service is called from the pod, and answers to it. Anything else is for user space.
+    private mutating func passes(atEgress: Bool, then next: Height) -> Height {
+        code.jump(
+            .jumpIfEqual, Ancillary.outgoing, then: atEgress ? next : settle,
+            else: atEgress ? settle : next, "egress?")
+        return code.prepend(
+            Instruction(.loadWord, Ancillary.packetTypeOffset), "the packet's direction")
     }
 
     /// Looks a service up that has been put into scratch memory.

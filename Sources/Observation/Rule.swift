@@ -83,6 +83,16 @@ package struct Rule: Equatable, Sendable {
         if surroundings.isService(source) || surroundings.isService(destination) {
             return .refuse(.serviceForm)
         }
+        return decision(from: source, to: destination, isEgress: isEgress) {
+            observedEnd(of: packet, in: frame)
+        }
+    }
+
+    /// Steps 5 and 6 for a packet that has this form at all the edges that it passes.
+    func decision(
+        from source: IPAddress, to destination: IPAddress, isEgress: Bool,
+        observedEnd: () -> IPAddress
+    ) -> Decision {
         guard surroundings.isPod(source), surroundings.isPod(destination) else {
             return .report(.oneEndIsNoPod)
         }
@@ -96,9 +106,8 @@ package struct Rule: Equatable, Sendable {
         guard source != destination else {
             return isEgress ? .refuse(.itself) : .report(.itself)
         }
-        let observed = observedEnd(of: packet, in: frame)
         // The edge's pod is the source of what enters, and the destination of what leaves.
-        return observed == (isEgress ? destination : source)
+        return observedEnd() == (isEgress ? destination : source)
             ? .report(.observedEnd) : .refuse(.observedEnd)
     }
 

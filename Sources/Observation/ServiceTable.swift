@@ -5,8 +5,8 @@ package import Frames
 package struct ServiceTable: Sendable {
     private var entries = BoundedTable<ServiceKey, Service>(
         countMax: countMax, ageNanoseconds: ageNanoseconds)
-    /// Grows whenever programs made from an older drop list drop what they must not.
-    package private(set) var correctionCount = 0
+    /// Grows whenever something new is learned.
+    package private(set) var changeCount = 0
 
     /// Few clusters have more services that one node's pods call within a minute; each takes about
     /// five instructions of a program.
@@ -21,11 +21,14 @@ package struct ServiceTable: Sendable {
 
     mutating func learn(_ flow: TrackedFlow, isPod: Bool, now: UInt64) {
         guard let key = ServiceKey(flow.original) else { return }
-        // What a pod sends to itself is reported where it enters, whatever the ports.
+        // What a pod sends to itself is reported where it enters, whatever the ports; and where the
+        // client's port is changed on the way, it says nothing.
         let isToItself = flow.original.source == flow.reply.source && !flow.isMasqueraded
-        let isPodBacked = isPod && flow.isTranslated && !isToItself
+        let isPodBacked =
+            isPod && flow.isTranslated && !isToItself && (!flow.isPortChanged || flow.isMasqueraded)
         guard let known = entries.value(for: key, now: now) else {
             let service = Service(isPodBacked: isPodBacked, highestPort: flow.reply.sourcePort)
+            changeCount += 1
             return entries.set(service, for: key, now: now)
         }
         let service = Service(
@@ -34,7 +37,7 @@ package struct ServiceTable: Sendable {
         guard service.isPodBacked != known.isPodBacked || service.highestPort > known.highestPort
         else { return }
         entries.set(service, for: key, now: now)
-        correctionCount += 1
+        changeCount += 1
     }
 
     /// The highest port behind the service that a request goes to; nil if it is not known, or not
@@ -50,6 +53,14 @@ package struct ServiceTable: Sendable {
     /// it has to be above.
     package func dropList(now: UInt64) -> [ServiceKey: UInt16] {
         entries.all(now: now).filter(\.value.isPodBacked).mapValues(\.highestPort)
+    }
+
+    /// Whether programs made from an older drop list drop what they must not.
+    package func contradicts(_ dropList: [ServiceKey: UInt16], now: UInt64) -> Bool {
+        entries.all(now: now).contains { key, service in
+            guard let port = dropList[key] else { return false }
+            return !service.isPodBacked || service.highestPort > port
+        }
     }
 }
 

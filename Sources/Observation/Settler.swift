@@ -25,22 +25,27 @@ package struct Settler: Sendable {
     static let absenceCountMax = 8192
     /// The least time between two questions about one flow.
     static let absenceAgeNanoseconds: UInt64 = 1_000_000_000
+    /// How soon a question is put again that could not be asked.
+    static let delayNanoseconds: UInt64 = 100_000_000
     /// Datagrams in pieces that are under way at once; the kernel's own bound is 4 MiB of them.
     package static let datagramCountMax = 8192
     /// The kernel gives up on a datagram after 30 seconds (`ipfrag_time`).
     static let datagramAgeNanoseconds: UInt64 = 30_000_000_000
 
+    /// Flows learned before this time may have been followed by others with the same addresses and
+    /// ports, since events were lost then.
+    private var doubtedUntil: UInt64 = 0
+
     /// Who answers for a service in one flow.
     private struct Backend: Sendable {
-        let address: IPAddress
-        let port: UInt16
-        let isTranslated: Bool
-        let isMasqueraded: Bool
+        let flow: TrackedFlow
+        let learnedAt: UInt64
     }
 
-    private enum Absence: Sendable {
-        case unknown
-        case unavailable
+    /// That a flow was asked about, and not found.
+    private struct Absence: Sendable {
+        let askAgainAt: UInt64
+        let isUnavailable: Bool
     }
 
     package init(_ rule: Rule) {
@@ -136,26 +141,33 @@ package struct Settler: Sendable {
 extension Settler {
     /// Remembers what an event of connection tracking says.
     package mutating func learn(_ flow: TrackedFlow, now: UInt64) {
-        let backend = Backend(
-            address: flow.reply.source, port: flow.reply.sourcePort,
-            isTranslated: flow.isTranslated, isMasqueraded: flow.isMasqueraded)
-        flows.set(backend, for: flow.original, now: now)
+        flows.set(Backend(flow: flow, learnedAt: now), for: flow.original, now: now)
         services.learn(flow, isPod: rule.surroundings.isPod(flow.reply.source), now: now)
     }
 
-    /// Takes the answer to a question: a flow, or that there is none.
+    /// Takes note that events were lost: what is known is to be asked about anew.
+    package mutating func doubt(now: UInt64) {
+        doubtedUntil = now
+    }
+
+    /// Takes the answer to a question.
     package mutating func answer(_ answer: TrackedAnswer, to question: FlowKey, now: UInt64) {
+        var isUnavailable = false
+        var delay = Self.absenceAgeNanoseconds
         switch answer {
-        case .tracked(let flow) where flow.original == question: learn(flow, now: now)
+        case .tracked(let flow) where flow.original == question: return learn(flow, now: now)
         // Something else that looks alike from the other end is no call to a service.
-        case .tracked, .unknown: absences.set(.unknown, for: question, now: now)
-        case .unavailable: absences.set(.unavailable, for: question, now: now)
+        case .tracked, .unknown: break
+        case .notAsked: delay = Self.delayNanoseconds
+        case .unavailable: isUnavailable = true
         }
+        absences.set(
+            Absence(askAgainAt: now + delay, isUnavailable: isUnavailable), for: question, now: now)
     }
 
     /// Whether nothing needs to be asked about a flow, as an event has told in the meantime.
     package mutating func knows(_ question: FlowKey, now: UInt64) -> Bool {
-        flows.value(for: question, now: now) != nil
+        flows.value(for: question, now: now).map { $0.learnedAt >= doubtedUntil } ?? false
     }
 
     /// Step 4: one end is a service address, or the packet that an ICMP error quotes has one.
@@ -169,40 +181,44 @@ extension Settler {
         guard (key == request) != isEgress else {
             return .verdict(Verdict(decision: .report(.unexplainedService)))
         }
-        if let backend = flows.value(for: request, now: now) {
-            return .verdict(verdict(request, backend, isEgress: isEgress))
+        let backend = flows.value(for: request, now: now)
+        if let backend, backend.learnedAt >= doubtedUntil {
+            return .verdict(verdict(backend.flow, isEgress: isEgress, now))
         }
         // A piece without its first one does not say which flow to ask about.
         let canBeAsked = packet.fragment == nil || packet.ports != nil || !packet.mayHavePorts
-        let absence = canBeAsked ? absences.value(for: request, now: now) : .unknown
-        guard let absence else { return .question(request) }
-        switch absence {
-        case .unavailable: return .verdict(Verdict(decision: .refuse(.serviceForm)))
-        case .unknown: return .verdict(unexplained(request, now))
+        let absence = absences.peek(request, now: now)
+        if canBeAsked, absence.map({ now >= $0.askAgainAt }) ?? true { return .question(request) }
+        if let backend { return .verdict(verdict(backend.flow, isEgress: isEgress, now)) }
+        if absence?.isUnavailable == true {
+            return .verdict(Verdict(decision: .refuse(.serviceForm)))
         }
+        return .verdict(unexplained(request, now))
     }
 
     /// The verdict about a call whose backend is known, or about what comes back.
     private mutating func verdict(
-        _ request: FlowKey, _ backend: Backend, isEgress: Bool
+        _ flow: TrackedFlow, isEgress: Bool, _ now: UInt64
     ) -> Verdict {
-        guard backend.isTranslated, rule.surroundings.isPod(backend.address) else {
+        let (client, backend) = (flow.original.source, flow.reply.source)
+        let isPod = rule.surroundings.isPod(backend)
+        // As long as such packets come, no program may drop them.
+        services.learn(flow, isPod: isPod, now: now)
+        guard flow.isTranslated, isPod else {
             return Verdict(decision: .report(.serviceWithoutPod))
         }
-        guard !backend.isMasqueraded else { return Verdict(decision: .refuse(.masqueraded)) }
-        let client = request.source
-        let podForm = FlowKey(
-            transport: request.transport, source: client, destination: backend.address,
-            sourcePort: request.sourcePort, destinationPort: backend.port)
-        // What a pod sends to itself is reported where it enters.
-        let isReported =
-            client == backend.address ? !isEgress : Rule.lowerEnd(of: podForm) == client
-        guard isReported else { return Verdict(decision: .refuse(.serviceForm)) }
-        return Verdict(
-            decision: .report(.podForm),
-            translation: Translation(
-                of: request.destination, port: request.destinationPort, to: backend.address,
-                newPort: backend.port))
+        guard !flow.isMasqueraded else { return Verdict(decision: .refuse(.masqueraded)) }
+        // The backend's edge takes a client that is no pod for somebody else, and reports.
+        guard rule.surroundings.isPod(client) else {
+            return Verdict(decision: .refuse(.serviceForm))
+        }
+        let decision = rule.decision(
+            from: isEgress ? backend : client, to: isEgress ? client : backend, isEgress: isEgress
+        ) { Rule.lowerEnd(of: flow.reply) }
+        guard decision.isReported, let translation = Translation(flow) else {
+            return Verdict(decision: .refuse(.serviceForm))
+        }
+        return Verdict(decision: .report(.podForm), translation: translation)
     }
 
     /// Neither an event nor a question has explained the flow. Where its service is known, the
@@ -221,6 +237,8 @@ package enum TrackedAnswer: Equatable, Sendable {
     case tracked(TrackedFlow)
     /// Connection tracking has no such flow, at present.
     case unknown
+    /// It was not asked, for once.
+    case notAsked
     /// It cannot be asked: no right to, or there is none.
     case unavailable
 }

@@ -61,6 +61,50 @@ struct TranslationTests {
         #expect(translated == frames[1])
     }
 
+    @Test("changes the client's port, too, where the node has", arguments: [false, true])
+    func clientPort(isReply: Bool) {
+        let frames = [(Self.service4, 80, 40_000), (Self.backend4, 8080, 1025)].map {
+            service, port, clientPort in
+            let call = Packet(
+                transport: 6, from: Self.client4, UInt16(clientPort), to: service, UInt16(port), [1]
+            )
+            return ethernet(.ipv4, isReply ? call.reversed.bytes : call.bytes)
+        }
+        var frame = frames[0]
+        guard let packet = Headers(frame.wire).packet else { return }
+        var span = frame.mutableSpan
+        var bytes = unsafe span.mutableBytes
+        let flow = flow(
+            to: Self.service4, 80, translatedTo: Self.backend4, 8080, clientPorts: (40_000, 1025))
+        Translation(flow)?.apply(to: &bytes, packet, isUnfinished: false)
+        #expect(frame == frames[1])
+    }
+
+    @Test("makes an SCTP checksum anew", arguments: IPAddress.Family.allCases)
+    func sctp(family: IPAddress.Family) {
+        let isIPv4 = family == .ipv4
+        let client = isIPv4 ? Self.client4 : Self.client6
+        let services = isIPv4 ? [Self.service4, Self.backend4] : [Self.service6, Self.backend6]
+        let frames = zip(services, [80, 8080] as [UInt16]).map { service, port in
+            var segment: [UInt8] = []
+            segment.append(bigEndian: UInt16(40_000))
+            segment.append(bigEndian: port)
+            segment += [0, 0, 0, 9, 0, 0, 0, 0, 14, 0, 0, 4]
+            // From the polynomial, bit by bit.
+            var rest = UInt32.max
+            for bit in segment.flatMap({ byte in (0..<8).map { byte >> $0 & 1 } }) {
+                let isOdd = rest & 1 != UInt32(bit)
+                rest = rest >> 1 ^ (isOdd ? 0x82f6_3b78 : 0)
+            }
+            for index in 0..<4 {
+                segment[8 + index] = UInt8(truncatingIfNeeded: ~rest >> (8 * index))
+            }
+            return ethernet(family, ip(132, client, service, segment))
+        }
+        let translated = translate(frames[0], services[0], 80, to: services[1], 8080)
+        #expect(translated == frames[1])
+    }
+
     @Test("leaves a UDP checksum of 0 alone")
     func withoutChecksum() {
         var frame = Case(name: "", family: .ipv4, transport: 17).frame(Self.service4, 80)
@@ -133,9 +177,23 @@ private func translate(
     guard let packet = Headers(frame.wire).packet else { return frame }
     var span = frame.mutableSpan
     var bytes = unsafe span.mutableBytes
-    Translation(of: address, port: port, to: newAddress, newPort: newPort)
-        .apply(to: &bytes, packet, isUnfinished: isUnfinished)
+    let flow = flow(to: address, port, translatedTo: newAddress, newPort)
+    Translation(flow)?.apply(to: &bytes, packet, isUnfinished: isUnfinished)
     return frame
+}
+
+private func flow(
+    to address: IPAddress, _ port: UInt16, translatedTo newAddress: IPAddress, _ newPort: UInt16,
+    clientPorts: (UInt16, UInt16) = (40_000, 40_000)
+) -> TrackedFlow {
+    let client = IPAddress(ipv4: 1)
+    return TrackedFlow(
+        original: FlowKey(
+            transport: 6, source: client, destination: address, sourcePort: clientPorts.0,
+            destinationPort: port),
+        reply: FlowKey(
+            transport: 6, source: newAddress, destination: client, sourcePort: newPort,
+            destinationPort: clientPorts.1))
 }
 
 private func ethernet(_ family: IPAddress.Family, _ packet: [UInt8]) -> [UInt8] {

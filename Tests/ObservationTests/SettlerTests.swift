@@ -63,8 +63,7 @@ struct SettlerTests {
         let reply = settler.verdict(on: packet(call.original.reversed), isEgress: true)
         #expect(request?.decision == call.request)
         #expect(reply?.decision == call.reply)
-        let translation = Translation(
-            of: Site.service4, port: 80, to: call.backend, newPort: call.backendPort)
+        let translation = Translation(call.flow)
         for verdict in [request, reply] {
             #expect(
                 (verdict?.translation == translation) == (verdict?.decision == .report(.podForm)))
@@ -101,8 +100,14 @@ struct SettlerTests {
         let unexplained = Settler.Outcome.verdict(.init(decision: .report(.unexplainedService)))
         #expect(settler.outcome(frame, now: 2) == unexplained)
         #expect(settler.outcome(frame, now: Self.second / 2) == unexplained)
-        // It is asked again when it has not been seen for as long, and after two seconds anyway.
-        #expect(settler.outcome(frame, now: 3 * Self.second) == .question(flow))
+        // However many packets it has, it is asked about again.
+        for tenth in 1...9 as ClosedRange<UInt64> {
+            #expect(settler.outcome(frame, now: tenth * Self.second / 10) == unexplained)
+        }
+        #expect(settler.outcome(frame, now: Self.second + 1) == .question(flow))
+        settler.answer(.notAsked, to: flow, now: Self.second + 1)
+        #expect(settler.outcome(frame, now: Self.second + 2) == unexplained)
+        #expect(settler.outcome(frame, now: 3 * Self.second / 2) == .question(flow))
         settler.answer(
             .tracked(TrackedFlow(original: flow, reply: key(Site.c4, 8080, Site.a4, 40_000))),
             to: flow, now: 3 * Self.second)
@@ -112,6 +117,40 @@ struct SettlerTests {
         // The reply asks about the same flow.
         var other = Settler(Site.rule)
         #expect(other.outcome(packet(flow.reversed), isEgress: true, now: 1) == .question(flow))
+    }
+
+    @Test("asks anew about what it knows from before events were lost")
+    func doubt() {
+        var settler = Settler(Site.rule)
+        let call = Self.calls[1]
+        settler.learn(call.flow, now: 1)
+        settler.doubt(now: 2)
+        let frame = packet(call.original)
+        #expect(settler.outcome(frame, now: 2) == .question(call.original))
+        let knows = settler.knows(call.original, now: 2)
+        #expect(!knows)
+        // Nobody can say, so what is known counts.
+        settler.answer(.unknown, to: call.original, now: 2)
+        let known = Settler.Outcome.verdict(
+            .init(decision: .report(.podForm), translation: Translation(call.flow)))
+        #expect(settler.outcome(frame, now: 2) == known)
+        let again = 2 + Self.second
+        #expect(settler.outcome(frame, now: again) == .question(call.original))
+        settler.answer(.tracked(call.flow), to: call.original, now: again)
+        #expect(settler.outcome(frame, now: 2 * again) == known)
+    }
+
+    @Test("leaves calls of pods outside the pod networks to backends' edges elsewhere")
+    func outsideNetworks() {
+        for (backend, decision) in [
+            (Site.c4, .refuse(.serviceForm)), (Site.b4, .report(.podForm)),
+        ] as [(IPAddress, Decision)] {
+            var settler = Settler(Site.rule)
+            let call = key(Site.extra4, 80, Site.service4, 80)
+            settler.learn(
+                TrackedFlow(original: call, reply: key(backend, 8080, Site.extra4, 80)), now: 1)
+            #expect(settler.verdict(on: packet(call), isEgress: false)?.decision == decision)
+        }
     }
 
     @Test("reports no service form where connection tracking cannot be asked")
@@ -133,8 +172,11 @@ struct SettlerTests {
                     original: key(Site.b4, port, Site.service4, 80),
                     reply: key(Site.c4, backendPort, Site.b4, port)), now: 1)
         }
-        #expect(settler.services.dropList(now: 1).values.sorted() == [9090])
-        #expect(settler.services.correctionCount == 1)
+        let dropList = settler.services.dropList(now: 1)
+        #expect(dropList.values.sorted() == [9090])
+        #expect(!settler.services.contradicts(dropList, now: 1))
+        #expect(settler.services.contradicts(dropList.mapValues { $0 - 1 }, now: 1))
+        #expect(settler.services.changeCount == 2)
         for (port, decision) in [
             (9091, .refuse(.unexplainedService)), (9090, .report(.unexplainedService)),
             (80, .report(.unexplainedService)),
@@ -149,7 +191,8 @@ struct SettlerTests {
                 original: key(Site.b4, 50_003, Site.service4, 80),
                 reply: key(Site.node4, 8080, Site.b4, 50_003)), now: 1)
         #expect(settler.services.dropList(now: 1).isEmpty)
-        #expect(settler.services.correctionCount == 2)
+        #expect(settler.services.contradicts(dropList, now: 1))
+        #expect(settler.services.changeCount == 3)
     }
 
     @Test("forgets services after a minute or two")

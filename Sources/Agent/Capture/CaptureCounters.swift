@@ -24,7 +24,9 @@ package final class CaptureCounters: Sendable {
     package let packetsTranslated = Atomic<UInt64>(0)
     /// Bytes put into the send queue, headers included.
     package let bytesQueued = Atomic<UInt64>(0)
-    /// Bytes still in the queue when the connection ended.
+    /// Edges whose program could not be replaced by one that knows more about services.
+    package let programsNotReplaced = Atomic<UInt64>(0)
+    /// Bytes still in the queue, or waiting for a first fragment, when the connection ended.
     package let bytesAbandoned = Atomic<UInt64>(0)
 
     /// Flows that connection tracking was asked about.

@@ -16,8 +16,7 @@ struct ConnectionTracker: ~Copyable {
     private var questions = Budget(countPerSecond: questionCountPerSecondMax)
     private var waits = Budget(countPerSecond: waitCountPerSecondMax)
 
-    /// A question takes the kernel some 5 microseconds, so all of them a hundredth of a core. What
-    /// is not asked counts as not known until a second later.
+    /// A question takes the kernel some 5 microseconds, so all of them a hundredth of a core.
     private static let questionCountPerSecondMax = 2000
     /// A packet can be here before its flow is entered into the table, a moment later. That is
     /// waited for, but only so often: most flows without an entry never get one.
@@ -42,8 +41,10 @@ struct ConnectionTracker: ~Copyable {
     /// Takes in the flows that have begun since the last time.
     mutating func listen(for settler: inout Settler, now: UInt64) {
         let isComplete = try? events.read { settler.learn($0, now: now) }
+        guard isComplete != true else { return }
         // What was lost is asked about when its packets come.
-        if isComplete != true { CaptureCounters.add(1, to: counters.trackingOverruns) }
+        CaptureCounters.add(1, to: counters.trackingOverruns)
+        settler.doubt(now: now)
     }
 
     /// Finds an answer to the settler's question. Takes at most a millisecond.
@@ -63,14 +64,14 @@ struct ConnectionTracker: ~Copyable {
     private mutating func ask(_ question: FlowKey, _ now: UInt64) -> TrackedAnswer {
         guard questions.take(now) else {
             CaptureCounters.add(1, to: counters.trackingQuestionsNotAsked)
-            return .unknown
+            return .notAsked
         }
         CaptureCounters.add(1, to: counters.trackingQuestions)
         do throws(SystemError) {
             return try table.flow(question).map { .tracked($0) } ?? .unknown
         } catch {
             CaptureCounters.add(1, to: counters.trackingFailures)
-            return .unknown
+            return .notAsked
         }
     }
 }

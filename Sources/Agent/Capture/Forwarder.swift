@@ -23,6 +23,8 @@ final class Forwarder {
     private var waitsForSocket = false
     /// The queue had no room for a block: until it has, only the socket is waited for.
     private var isFull = false
+    /// No program may take the place of the one that lets nothing in.
+    private var isFinishing = false
 
     /// A write of this size costs the kernel no more per byte than a larger one, and what has been
     /// copied is still in the processor's cache.
@@ -64,7 +66,8 @@ final class Forwarder {
     func turn(milliseconds: CInt) throws -> (hasOrder: Bool, down: [Place]) {
         var hasOrder = false
         var down: [Place] = []
-        if isFull, try !makeRoom(milliseconds: milliseconds, hasOrder: &hasOrder) {
+        if isFull, try !makeRoom(milliseconds: wait(milliseconds), hasOrder: &hasOrder) {
+            pipeline.attend()
             return (hasOrder, down)
         }
         let readyCount = try poller.wait(milliseconds: wait(milliseconds))
@@ -84,7 +87,7 @@ final class Forwarder {
                 try drain(tap)
             }
         }
-        try replacePrograms()
+        if !isFinishing { replacePrograms() }
         try send()
         return (hasOrder, down)
     }
@@ -122,8 +125,7 @@ final class Forwarder {
             }
             guard let block = tap.ring.next() else { return tap.isDrained() }
             pipeline.forward(
-                block, from: tap.place.point, isDecided: tap.isDecided,
-                isFiltered: tap.program.includesFilter)
+                block, from: tap.place.point, isDecided: tap.isDecided, isFiltered: tap.isFiltered)
             if pipeline.queue.byteCount >= Self.sendByteCount { try send() }
         }
     }
@@ -143,17 +145,25 @@ extension Forwarder {
     /// If the kernel refuses one, the error is thrown and the programs before it stay replaced, so
     /// the caller puts the old ones back.
     func adopt(_ rule: Rule, _ filter: Program?) throws(SystemError) {
-        (programs.rule, programs.filter) = (rule, filter)
-        for tap in taps { try tap.adopt(&programs) }
+        var next = programs
+        (next.rule, next.filter) = (rule, filter)
+        for tap in taps { try tap.adopt(&next) }
+        programs = next
         pipeline.adopt(rule, filter)
     }
 
-    /// Has the programs drop what has been learned about services, a few edges at a time.
-    private func replacePrograms() throws(SystemError) {
-        guard let range = dropList.next(pipeline.settler.services, now: monotonicNanoseconds())
-        else { return }
+    /// Has the programs drop what has been learned about services, a few edges at a time. Where the
+    /// kernel refuses one, the old program stays, and is replaced when the list changes again.
+    private func replacePrograms() {
+        let edges = dropList.next(pipeline.settler.services, now: monotonicNanoseconds())
         programs.dropList = dropList.services
-        for tap in taps[range] { try tap.adopt(&programs) }
+        for index in edges {
+            do throws(SystemError) {
+                try taps[index].adopt(&programs)
+            } catch {
+                CaptureCounters.add(1, to: counters.programsNotReplaced)
+            }
+        }
     }
 
     /// Adds to the counters what the kernel has counted since the last time.
@@ -169,6 +179,7 @@ extension Forwarder {
     /// as the time allows. The connection ends with this object.
     func finish(milliseconds: Int) throws {
         let deadline = monotonicNanoseconds() + UInt64(milliseconds) * 1_000_000
+        isFinishing = true
         for tap in taps { try? tap.ring.attach(Program.keepNothing) }
         // What is in a block that is not full comes when the kernel retires it.
         let retirement = monotonicNanoseconds() + Ring.retirementNanosecondsMax
@@ -188,6 +199,6 @@ extension Forwarder {
     /// Brings the counters to their last values; what is still in the queue is lost.
     func settleAccounts() {
         try? countKernel()
-        CaptureCounters.add(pipeline.queue.byteCount, to: counters.bytesAbandoned)
+        CaptureCounters.add(pipeline.waitingByteCount, to: counters.bytesAbandoned)
     }
 }

@@ -13,10 +13,13 @@ struct HeldFragments {
     /// How many bytes the pieces have together.
     private(set) var byteCount = 0
 
-    /// Enough for the rest of five datagrams of 64 KiB; what comes beside them is not held.
-    private static let countMax = 256
+    /// How many pieces are held at most; what comes beside them is not.
+    private let countMax: Int
+
+    /// Enough for the rest of five datagrams of 64 KiB.
+    static let countMax = 256
     /// Jumbo frames fit. No wire makes larger pieces.
-    private static let byteCountMax = 9216
+    static let byteCountMax = 9216
     /// No reordering takes longer; the first piece is lost.
     private static let ageNanoseconds: UInt64 = 1_000_000_000
 
@@ -30,7 +33,9 @@ struct HeldFragments {
         let point: ObservationPoint
     }
 
-    init() {}
+    init(countMax: Int = Self.countMax) {
+        self.countMax = countMax
+    }
 
     var count: Int { pieces.count }
 
@@ -40,7 +45,7 @@ struct HeldFragments {
         now: UInt64
     ) -> Bool {
         let byteCount = packet.bytes.byteCount
-        guard byteCount <= Self.byteCountMax, pieces.count < Self.countMax else { return false }
+        guard byteCount <= Self.byteCountMax, pieces.count < countMax else { return false }
         if memory.isEmpty { setMemoryAside() }
         let slot = freeSlots.removeLast()
         for index in 0..<byteCount {
@@ -55,9 +60,9 @@ struct HeldFragments {
     }
 
     private mutating func setMemoryAside() {
-        memory = Array(repeating: 0, count: Self.countMax * Self.byteCountMax)
-        freeSlots = Array(0..<Self.countMax)
-        pieces.reserveCapacity(Self.countMax)
+        memory = Array(repeating: 0, count: countMax * Self.byteCountMax)
+        freeSlots = Array(0..<countMax)
+        pieces.reserveCapacity(countMax)
     }
 
     /// Lets go of the first piece of a datagram.

@@ -66,6 +66,8 @@ package final class LiveCapture: Sendable {
 
     /// Long enough for 250 edges' programs; a thread that takes longer is not coming back.
     private static let answerMillisecondsMax: CInt = 2000
+    /// Long enough for a node with 500 edges and two million tracked flows.
+    private static let startMillisecondsMax: CInt = 10_000
     /// How long the queue is flushed when the capture ends.
     package static let finishMillisecondsMax = 1000
 
@@ -86,8 +88,8 @@ package final class LiveCapture: Sendable {
             run(plan, socket)
         }
         self.thread.withLock { $0 = thread.take() }
-        guard let error = waitForAnswer() else { return }
-        join()
+        guard let error = waitForAnswer(milliseconds: Self.startMillisecondsMax) else { return }
+        finish()
         throw error
     }
 
@@ -128,10 +130,10 @@ package final class LiveCapture: Sendable {
         return waitForAnswer()
     }
 
-    private func waitForAnswer() -> Answer {
+    private func waitForAnswer(milliseconds: CInt = answerMillisecondsMax) -> Answer {
         let ready = try? poll(
             [(answered.number, .readable), (ended.number, .readable)],
-            milliseconds: Self.answerMillisecondsMax)
+            milliseconds: milliseconds)
         guard let ready, ready[0].contains(.readable) else {
             return SystemError("wait for the capture", ETIMEDOUT)
         }
@@ -167,6 +169,11 @@ extension LiveCapture {
     ) throws(SystemError) -> Forwarder {
         // Flows are listened for before the first packet can be there.
         let pipeline = try Pipeline(plan, counters: counters)
+        if let failure = pipeline.trackingFailure {
+            logger.warning(
+                "connection tracking fails, calls to services are reported at backends' edges only",
+                metadata: ["reason": "\(failure)"])
+        }
         let opener = TapOpener(plan.places, ProgramPlan(plan), shape: plan.shape)
         let (taps, failures) = opener.open()
         for (place, error) in failures {

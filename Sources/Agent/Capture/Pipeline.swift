@@ -16,23 +16,35 @@ struct Pipeline: ~Copyable {
     var queue: ByteQueue
     private(set) var settler: Settler
     private var tracker: ConnectionTracker?
-    private var held = HeldFragments()
+    /// Why calls to services cannot be looked up, where they should be.
+    let trackingFailure: SystemError?
+    private var held: HeldFragments
     private var filter: PacketFilter
     private var packetNumber: UInt32 = 0
     private let counters: CaptureCounters
 
     init(_ plan: CapturePlan, counters: CaptureCounters) throws(SystemError) {
         var settler = Settler(plan.rule)
-        let tracker: ConnectionTracker? =
-            if plan.tracksConnections {
-                try ConnectionTracker(
+        var tracker: ConnectionTracker?
+        var failure: SystemError?
+        if plan.tracksConnections {
+            do throws(SystemError) {
+                tracker = try ConnectionTracker(
                     towards: plan.rule.surroundings.serviceNetworks, settler: &settler,
                     counters: counters)
-            } else { nil }
+            } catch {
+                failure = error
+            }
+        }
         queue = try ByteQueue(byteCountMax: plan.queueByteCountMax)
         filter = PacketFilter(program: plan.filter, snaplen: plan.snaplen)
         self.settler = settler
         self.tracker = tracker
+        trackingFailure = failure
+        let heldCountMax =
+            plan.queueByteCountMax / Self.heldShare
+            / (HeldFragments.byteCountMax + PacketRecord.headerByteCount)
+        held = HeldFragments(countMax: min(HeldFragments.countMax, heldCountMax))
         self.counters = counters
     }
 
@@ -51,6 +63,12 @@ struct Pipeline: ~Copyable {
     mutating func hasRoom(forBlock byteCount: Int) -> Bool {
         queue.hasRoom(for: byteCount + heldByteCount)
     }
+
+    /// What is neither sent nor counted as refused yet.
+    var waitingByteCount: Int { queue.byteCount + heldByteCount }
+
+    /// Held pieces go into the queue together, and may take no more than this part of it.
+    private static let heldShare = 4
 
     private var heldByteCount: Int {
         held.byteCount + held.count * PacketRecord.headerByteCount
@@ -79,13 +97,15 @@ struct Pipeline: ~Copyable {
     ) {
         var tally = Tally(queue)
         let now = monotonicNanoseconds()
+        tracker?.listen(for: &settler, now: now)
         var packets = block.packets
         while let packet = packets.next() {
             if !packet.isCutShort, !isDecided || rule.mayNeedSettling(packet.bytes) {
                 settle(packet, from: point, now, mayWait: true, &tally)
             } else {
+                // What a filter has cut short it has let through.
                 let limit =
-                    isFiltered
+                    isFiltered || packet.isCutShort
                     ? filter.snaplen : filter.byteCount(packet.bytes, packet.details, at: point)
                 append(packet, limit, &tally)
             }

@@ -19,8 +19,9 @@ final class Tap {
     let place: Place
     var ring: Ring
     private(set) var program: EdgeProgram
-    /// When a program ran for a moment that decides nothing; what passed it may be in the ring.
-    private var undecidedAt: UInt64?
+    /// When a program was replaced that left more to user space, or other things, than the present
+    /// one; what passed it may be in the ring.
+    private var leftAt: UInt64?
 
     init(_ place: Place, _ ring: consuming Ring, _ program: EdgeProgram) {
         self.place = place
@@ -29,7 +30,10 @@ final class Tap {
     }
 
     /// Whether the kernel has decided about all that the ring holds, but for what it says itself.
-    var isDecided: Bool { program.decides && undecidedAt == nil }
+    var isDecided: Bool { program.decides && leftAt == nil }
+
+    /// Whether the kernel has shown all of that to the sensor's filter.
+    var isFiltered: Bool { program.includesFilter && leftAt == nil }
 
     /// Puts another program in force, between two packets.
     ///
@@ -40,14 +44,12 @@ final class Tap {
         var next = plan.program(at: place.point)
         guard next != program else { return }
         while try !replaces(with: next) {
-            if program != .undecided {
-                guard try replaces(with: .undecided) else {
-                    throw SystemError(Descriptor.attachOperation, ENOMEM)
-                }
-                undecidedAt = monotonicNanoseconds()
-            } else {
+            if program == .undecided {
                 plan.shrink(below: next)
                 next = plan.program(at: place.point)
+                if next == program { return }
+            } else if try !replaces(with: .undecided) {
+                throw SystemError(Descriptor.attachOperation, ENOMEM)
             }
         }
     }
@@ -56,6 +58,7 @@ final class Tap {
     private func replaces(with next: EdgeProgram) throws(SystemError) -> Bool {
         do throws(SystemError) {
             try ring.attach(next.program)
+            if !program.decides || !program.includesFilter { leftAt = monotonicNanoseconds() }
             program = next
             return true
         } catch {
@@ -66,9 +69,8 @@ final class Tap {
 
     /// Takes note that the ring holds no block for us.
     func isDrained() {
-        guard let time = undecidedAt,
-            monotonicNanoseconds() >= time + Ring.retirementNanosecondsMax
+        guard let time = leftAt, monotonicNanoseconds() >= time + Ring.retirementNanosecondsMax
         else { return }
-        undecidedAt = nil
+        leftAt = nil
     }
 }

@@ -36,9 +36,7 @@ package struct FileExplanation: ~Copyable {
             strangerCount += 1
             return
         }
-        if dropList.next(explainer.services, now: nanoseconds) != nil {
-            programs.removeAll()
-        }
+        if !dropList.next(explainer.services, now: nanoseconds).isEmpty { programs.removeAll() }
         let verdict = explainer.settle(frame, isEgress: isEgress, at: point, now: nanoseconds)
         let isDecided = program(at: point).decides(frame, isEgress: isEgress)
         let row = Row(

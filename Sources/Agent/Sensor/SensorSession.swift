@@ -19,6 +19,7 @@ struct SensorSession: ~Copyable {
     private var filter: Program?
     /// The version of the agent's surroundings that the capture's programs are made from.
     private var surroundingsVersion = 0
+    private var refreshFailure: SystemError?
     private var output: [UInt8] = []
     private var input: [UInt8]
     private var messageDeadline: (message: Int, time: UInt64)?
@@ -189,11 +190,17 @@ extension SensorSession {
     /// Another sensor's name may have got another address: its feed must not be reported either.
     private mutating func refreshSurroundings() {
         guard let capture, context.sensors.version != surroundingsVersion else { return }
-        surroundingsVersion = context.sensors.version
+        let version = context.sensors.version
         do throws(SystemError) {
             try capture.adopt(context.rule(), filter: filter)
+            surroundingsVersion = version
+            refreshFailure = nil
         } catch {
-            logger.warning("programs not replaced", metadata: ["reason": "\(error)"])
+            // It is tried again with the next turn, and said once.
+            if error != refreshFailure {
+                logger.warning("programs not replaced", metadata: ["reason": "\(error)"])
+            }
+            refreshFailure = error
         }
     }
 }
@@ -233,6 +240,7 @@ extension CaptureCounters {
             ("tracking_not_asked", trackingQuestionsNotAsked.load(ordering: .relaxed)),
             ("tracking_failures", trackingFailures.load(ordering: .relaxed)),
             ("tracking_overruns", trackingOverruns.load(ordering: .relaxed)),
+            ("programs_not_replaced", programsNotReplaced.load(ordering: .relaxed)),
             ("flows_evicted", trackedFlowsEvicted.load(ordering: .relaxed)),
         ]
         for (name, count) in rare where count > 0 { metadata[name] = "\(count)" }
