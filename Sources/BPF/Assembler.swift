@@ -48,6 +48,7 @@ package struct Assembler {
         _ opcode: Opcode, _ operand: UInt32 = 0, then yes: Height, else no: Height,
         _ note: String = ""
     ) -> Height {
+        if yes == no { return goOn(to: yes) }
         // Making the second landing may lift the top by one, so both come before either distance.
         let (yes, no) = (landing(for: yes), landing(for: no))
         return prepend(

@@ -36,7 +36,8 @@ extension Instruction {
         case .loadHeaderLengthToX: "4*([\(operand)]&0xf)"
         case .loadWordPastX, .loadHalfPastX, .loadBytePastX: "[x + \(operand)]"
         default:
-            operand >= Ancillary.base ? "ancillary \(operand - Ancillary.base)" : "[\(operand)]"
+            operand >= Ancillary.base
+                ? "#\(Ancillary.names[operand - Ancillary.base] ?? "ancillary")" : "[\(operand)]"
         }
     }
 
@@ -61,6 +62,15 @@ extension Instruction {
     }
 
     private func hex(_ value: UInt32) -> String { "0x" + String(value, radix: 16) }
+}
+
+extension Ancillary {
+    /// As bpf_asm(8) has them.
+    fileprivate static let names: [UInt32: String] = [
+        0: "proto", 4: "type", 8: "ifidx", 12: "nla", 16: "nlan", 20: "mark", 24: "queue",
+        28: "hatype", 32: "rxhash", 36: "cpu", 44: "vlan_tci", 48: "vlan_avail", 52: "poff",
+        56: "rand", 60: "vlan_tpid",
+    ]
 }
 
 extension Opcode {

@@ -16,6 +16,8 @@ package struct CaptureReader: ~Copyable {
     private var interfaces: [Interface] = []
     /// Packets that were not Ethernet frames.
     package private(set) var passedOverCount = 0
+    /// Whether the file ended in the middle of a packet.
+    package private(set) var isCutShort = false
 
     /// A record that says it is longer is not one.
     private static let recordByteCountMax = 16 << 20
@@ -198,7 +200,10 @@ package struct CaptureReader: ~Copyable {
             start = 0
         }
         while buffer.count - start < byteCount {
-            guard try descriptor.read(Self.readByteCount, to: &buffer, path) else { return false }
+            guard try descriptor.read(Self.readByteCount, to: &buffer, path) else {
+                isCutShort = buffer.count > start
+                return false
+            }
         }
         return true
     }

@@ -1,4 +1,4 @@
-import Frames
+package import Frames
 
 /// Which edge reports a packet: the rule in plain Swift, one step after the other.
 ///
@@ -122,7 +122,7 @@ package struct Rule: Equatable, Sendable {
         return Self.lowerEnd(of: FlowKey(packet))
     }
 
-    static func lowerEnd(of flow: FlowKey) -> IPAddress {
+    package static func lowerEnd(of flow: FlowKey) -> IPAddress {
         if flow.sourcePort != flow.destinationPort {
             return flow.sourcePort < flow.destinationPort ? flow.source : flow.destination
         }

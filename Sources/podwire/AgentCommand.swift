@@ -14,9 +14,9 @@ struct AgentCommand: ParsableCommand {
               podwire agent --sensor 192.0.2.10 --pod-network 10.244.0.0/16 \\
                   --service-network 10.96.0.0/12
 
-            It needs CAP_NET_RAW to capture, and CAP_NET_ADMIN to know the pods' addresses and what
-            becomes of calls to services. It runs until SIGTERM or SIGINT, forwards what it has for
-            at most a second, and exits with 0.
+            It needs CAP_NET_RAW to capture, and CAP_NET_ADMIN to know the pods' addresses and what \
+            becomes of calls to services. It runs until SIGTERM or SIGINT, forwards what it has for \
+            at most a second, and exits with 0. \
             Exit code 64: a setting cannot be understood. 77: a capability is missing.
             """)
 

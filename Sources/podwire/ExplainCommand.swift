@@ -11,25 +11,36 @@ struct ExplainCommand: ParsableCommand {
         commandName: "explain",
         abstract: "Says which edge reports a packet, and by which step of the rule.",
         discussion: """
-            A packet is described by its protocol, its source and its destination; a capture file's \
-            packets are counted by the steps that decide about them; and an edge's BPF program is \
-            listed as the kernel gets it. All of it as seen from this node. Examples:
+            All of it as seen from this node at this moment: its pods, its routes, and what its \
+            connection tracking knows. So a call to a service can be explained only while it goes \
+            on, and a file only where its packets were recorded, with their pods still there.
 
               podwire explain tcp 10.244.1.2:40000 10.244.2.3:80
-              podwire explain --file pods.pcapng --edge veth08b350d0
+              podwire explain udp '[fd00:10:244:1::2]:5000' '[fd00:10:96::a]:53'
+              podwire explain icmp 10.244.1.2 10.244.1.1
+
+            An edge sees a packet at ingress when it comes from the pod, at egress when it goes to \
+            it. The kernel decides about most packets, user space about what one packet alone does \
+            not tell.
+
+              podwire explain --file edge.pcap --edge veth08b350d0
               podwire explain --program veth08b350d0
 
-            It takes the agent's settings, as options or as variables. Pods' own addresses, and \
-            what becomes of calls to services, need CAP_NET_ADMIN.
+            It takes the agent's settings, as options or as variables, and needs CAP_NET_ADMIN. \
+            Exit code 64: something cannot be understood. 77: a capability is missing.
             """)
 
-    @Argument(help: "PROTOCOL SOURCE DESTINATION; with ports, ADDRESS:PORT or [IPV6]:PORT.")
+    @Argument(
+        help: """
+            PROTOCOL SOURCE DESTINATION: tcp, udp, sctp, icmp or a number; with ports, ADDRESS:PORT \
+            or [IPV6]:PORT.
+            """)
     var packet: [String] = []
 
     @Option(help: "A pcap or pcapng file, recorded at edges of this node.")
     var file: String?
 
-    @Option(help: "The edge that the file is from, where its MAC addresses do not tell.")
+    @Option(help: "The edge where the file was recorded; without it, its MAC addresses tell.")
     var edge: String?
 
     @Option(help: "An edge whose BPF program to list.")
@@ -67,7 +78,13 @@ struct ExplainCommand: ParsableCommand {
             var explainer = try Explainer(settings)
             if let blindness = explainer.blindness {
                 let missing = NodeAgent.MissingCapability(capability: .netAdmin)
-                writeToStandardError("podwire explain: \(blindness): \(missing)\n")
+                writeToStandardError(
+                    """
+                    podwire explain: without knowing the pods' addresses it cannot tell which \
+                    packets are theirs (\(blindness)): \(missing)
+
+                    """)
+                throw Exit.noPermission
             }
             if let described {
                 writeToStandardOutput(Self.text(described, &explainer))
@@ -124,25 +141,40 @@ extension ExplainCommand {
         }
         let views = explainer.explain(packet)
         var text = "\(packet)\n\n" + Columns.text(["END", "ADDRESS", "IS A"], ends) + "\n"
-        if views.isEmpty {
-            text += "No pod's edge sees it.\n"
-        } else {
-            let rows = views.map { view in
-                [
-                    view.edge, view.isEgress ? "egress" : "ingress",
-                    view.decision.isReported ? "yes" : "no",
-                    view.isDecidedByKernel ? "kernel" : "user space", reason(view),
+        guard !views.isEmpty else { return text + "No pod's edge sees it.\n" }
+        let isChanged = views.contains { $0.form != packet }
+        let rows = views.map { view in
+            [view.edge, view.isEgress ? "egress" : "ingress"]
+                + (isChanged ? [view.form.ends] : []) + [
+                    reported(view), view.isDecidedByKernel ? "kernel" : "user space", reason(view),
                 ]
-            }
-            text += Columns.text(["EDGE", "DIRECTION", "REPORTED", "DECIDED IN", "WHY"], rows)
         }
+        let head =
+            ["EDGE", "DIRECTION"] + (isChanged ? ["FORM"] : []) + ["REPORTED", "DECIDED IN", "WHY"]
+        text += Columns.text(head, rows)
         return text
     }
 
+    /// What an agent knows of a call to a service from before, nobody else can say.
+    private static func reported(_ view: Explainer.View) -> String {
+        if view.decision.step == .unexplainedService { return "unknown" }
+        return view.decision.isReported ? "yes" : "no"
+    }
+
     private static func reason(_ view: Explainer.View) -> String {
+        if view.decision.step == .unexplainedService {
+            return """
+                a call to a service that is not going on now: where a pod answers, as any packet to \
+                that pod; where none does, reported here as it is
+                """
+        }
+        if let end = view.observedEnd {
+            let hasEqualPorts = view.form.source.port == view.form.destination.port
+            return "both ends are pods: \(end) has the lower \(hasEqualPorts ? "address" : "port")"
+        }
         guard let translation = view.translation else { return view.decision.step.description }
         let port = translation.newPort == 0 ? "" : " port \(translation.newPort)"
-        return "\(view.decision.step.description), \(translation.newAddress)\(port)"
+        return "\(view.decision.step.description): \(translation.newAddress)\(port)"
     }
 
     private func list(_ name: String, _ explainer: borrowing Explainer) throws {
@@ -155,7 +187,12 @@ extension ExplainCommand {
             let gap = String(repeating: " ", count: width - line.instruction.count)
             return "\(padding)\(number)  \(line.instruction)\(gap)  ; \(line.note)\n"
         }
-        writeToStandardOutput(text.joined())
+        let head = """
+            ; As an agent with these settings begins with. A running one adds its sensors' addresses,
+            ; what it has learned about services, and the sensor's filter in the place of "keep".
+
+            """
+        writeToStandardOutput(head + text.joined())
     }
 
     private func explain(_ path: String, _ explainer: consuming Explainer) throws {
@@ -165,13 +202,14 @@ extension ExplainCommand {
         while let frame = try reader.next() {
             explanation.add(frame.bytes, nanoseconds: frame.nanoseconds)
         }
-        writeToStandardOutput(Self.text(explanation, passedOver: reader.passedOverCount))
+        writeToStandardOutput(Self.text(explanation))
+        for note in Self.notes(explanation, reader) {
+            writeToStandardError("podwire explain: \(note)\n")
+        }
     }
 
-    private static func text(
-        _ explanation: borrowing FileExplanation, passedOver: Int
-    ) -> String {
-        let total = explanation.frameCount
+    private static func text(_ explanation: borrowing FileExplanation) -> String {
+        let total = explanation.frameCount - explanation.strangerCount
         let rows = explanation.counts.sorted { ($1.value, "\($0.key)") < ($0.value, "\($1.key)") }
             .map { row, count in
                 [
@@ -179,16 +217,37 @@ extension ExplainCommand {
                     row.isDecidedByKernel ? "kernel" : "user space", row.step.description,
                 ]
             }
-        var text = Columns.text(["PACKETS", "SHARE", "REPORTED", "DECIDED IN", "WHY"], rows)
         let settled = explanation.settledCount
-        text += "\n\(total) packets, \(settled) of them settled in user space "
-        text += "(\(percentage(settled, of: total)))\n"
+        return Columns.text(["PACKETS", "SHARE", "REPORTED", "DECIDED IN", "WHY"], rows)
+            + "\n\(total) packets, \(settled) of them settled in user space "
+            + "(\(percentage(settled, of: total)))\n"
+    }
+
+    /// What a reader of the table has to know about the file.
+    private static func notes(
+        _ explanation: borrowing FileExplanation, _ reader: borrowing CaptureReader
+    ) -> [String] {
+        var notes: [String] = []
         if explanation.strangerCount > 0 {
-            text += "\(explanation.strangerCount) have no MAC address of a pod of this node: "
-            text += "--edge says where they were recorded\n"
+            notes.append(
+                """
+                \(explanation.strangerCount) packets more have no MAC address of a pod that is on \
+                this node now
+                """)
         }
-        if passedOver > 0 { text += "\(passedOver) are no Ethernet frames\n" }
-        return text
+        if explanation.ambiguousCount > 0 {
+            notes.append(
+                """
+                \(explanation.ambiguousCount) packets are between two pods of this node, and are \
+                taken as recorded at the sender's edge: --edge says where they were
+                """)
+        }
+        if reader.passedOverCount > 0 {
+            notes.append(
+                "\(reader.passedOverCount) packets are no Ethernet frames: record on an edge")
+        }
+        if reader.isCutShort { notes.append("the file ends in the middle of a packet") }
+        return notes
     }
 
     private static func percentage(_ part: Int, of whole: Int) -> String {

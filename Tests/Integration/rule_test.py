@@ -5,6 +5,7 @@ PODWIRE names the binary. All tests share a test bed of their own; FLOOD_SECONDS
 last.
 """
 
+import json
 import os
 import pathlib
 import random
@@ -175,6 +176,75 @@ class RuleTest(unittest.TestCase):
             for node in (1, 2):
                 run(f"node{node}", "iptables", "-t", "nat", "-D", *rule)
 
+    # What explain says
+
+    def explain(self, node, *words, check=True):
+        done = subprocess.run(command(f"node{node}", PODWIRE, "explain", *words), text=True,
+                              env={**os.environ, **NETWORKS}, capture_output=True, check=check)
+        return done.stdout if check else (done.returncode, done.stderr)
+
+    def edge(self, node, address):
+        edges = json.loads(run(f"node{node}", PODWIRE, "edges", "--json"))
+        return next(edge["interface"] for edge in edges if address in (edge["pod_addresses"] or []))
+
+    def rows(self, text):
+        """The lines of the table of edges, as words split by two spaces."""
+        return [re.split("  +", line) for line in text.split("EDGE ")[1].splitlines()[1:]]
+
+    def test_explain_says_what_the_edges_do(self):
+        a1, c1 = self.edge(1, "10.244.1.2"), self.edge(1, "10.244.1.4")
+        for words, expected in (
+                ("tcp 10.244.1.2:40000 10.244.2.3:80",
+                 [[a1, "ingress", "no"], ["of 10.244.2.3, on its node", "egress", "yes"]]),
+                ("udp [fd00:10:244:1::4]:53 [fd00:10:244:1::2]:53",
+                 [[c1, "ingress", "no"], [a1, "egress", "yes"]]),
+                ("icmp 10.244.1.2 10.244.1.1", [[a1, "ingress", "yes"]]),
+                ("sctp 192.168.100.2:9 10.244.1.4:9", [[c1, "egress", "yes"]]),
+                ("tcp 10.244.1.4:40000 10.96.0.10:80", [[c1, "ingress", "unknown"]])):
+            with self.subTest(words):
+                rows = self.rows(self.explain(1, *words.split()))
+                self.assertEqual([row[:3] for row in rows], expected)
+        self.assertIn("No pod's edge sees it", self.explain(1, *"tcp 1.1.1.1:1 2.2.2.2:2".split()))
+        for words in ("tcp 10.1.1.1 10.1.1.2:1", "tcp 10.1.1.1:1", "icmp 10.1.1.1:1 10.1.1.2",
+                      "tcp 10.1.1.1:1 [::1]:1", "nothing 10.1.1.1 10.1.1.2", "--program nothing"):
+            code, text = self.explain(1, *words.split(), check=False)
+            self.assertEqual((code, text.count("\n")), (64, 1), text)
+
+    def test_explain_knows_a_call_that_goes_on(self):
+        self.serve("b1", "10.244.1.3", 50052)
+        b1, c1 = self.edge(1, "10.244.1.3"), self.edge(1, "10.244.1.4")
+        pod_form = "10.244.1.4:2000 to 10.244.1.3:50052"
+        call = subprocess.Popen(python("c1", CLIENT, "10.96.0.21", 80, 0, 2000))
+        time.sleep(1)
+        rows = self.rows(self.explain(1, *"tcp 10.244.1.4:2000 10.96.0.21:80".split()))
+        call.wait()
+        self.assertEqual([row[:4] for row in rows], [
+            [c1, "ingress", "10.244.1.4:2000 to 10.96.0.21:80", "yes"],
+            [b1, "egress", pod_form, "no"]])
+        self.assertIn("10.244.1.3 port 50052", rows[0][-1])
+
+    def test_explain_counts_what_a_file_has(self):
+        a1 = self.edge(1, "10.244.1.2")
+        path = f"{self.folder.name}/edge.pcap"
+        recorder = subprocess.Popen(
+            command("node1", "tcpdump", "-U", "--immediate-mode", "-i", a1, "-w", path, "icmp"),
+            stderr=subprocess.DEVNULL)
+        time.sleep(1)
+        run("a1", "ping", "-q", "-c", 5, "-i", 0.2, "10.244.1.1")
+        run("b2", "ping", "-q", "-c", 5, "-i", 0.2, "10.244.1.2")
+        time.sleep(0.3)
+        recorder.terminate()
+        recorder.wait()
+        rows = [line.split("  ") for line in self.explain(1, "--file", path).splitlines()]
+        counts = {line[-1].split(":")[0]: int(line[0]) for line in rows if len(line) > 3
+                  and line[0].isdigit()}
+        self.assertEqual(counts, {"one end is not a pod": 10, "both ends are pods": 10})
+        # The whole program has a comment for each line, and ends with its three ends.
+        lines = [line for line in self.explain(1, "--program", a1).splitlines()
+                 if not line.startswith(";")]
+        self.assertTrue(all(re.match(r" *\d+  \w+.*; \S", line) for line in lines), lines)
+        self.assertGreater(len(lines), 100)
+
     # What the node does not allow
 
     def test_without_net_admin_calls_to_services_follow_their_backends(self):
@@ -263,7 +333,8 @@ while True:
 
 CLIENT = r"""
 import socket, sys, threading, time
-client = socket.create_connection((sys.argv[1], int(sys.argv[2])), 10)
+own = ("", int(sys.argv[4])) if len(sys.argv) > 4 else None
+client = socket.create_connection((sys.argv[1], int(sys.argv[2])), 10, own)
 def drain():
     while client.recv(1 << 20): pass
 threading.Thread(target=drain, daemon=True).start()

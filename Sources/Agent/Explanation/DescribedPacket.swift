@@ -24,7 +24,7 @@ package struct DescribedPacket: Equatable, Sendable, CustomStringConvertible {
     /// The protocols by name; any other is given by its number.
     private static let numbers: [String: UInt8] = [
         "tcp": IPProtocol.tcp, "udp": IPProtocol.udp, "sctp": IPProtocol.sctp,
-        "icmp": IPProtocol.icmp,
+        "icmp": IPProtocol.icmp, "icmp6": IPProtocol.icmpv6, "icmpv6": IPProtocol.icmpv6,
     ]
 
     init(transport: UInt8, source: End, destination: End) {
@@ -53,33 +53,54 @@ package struct DescribedPacket: Equatable, Sendable, CustomStringConvertible {
         if transport == IPProtocol.icmp, source.address.family == .ipv6 {
             transport = IPProtocol.icmpv6
         }
+        if transport == IPProtocol.icmpv6, source.address.family == .ipv4 {
+            throw Failure(description: "\(words[0]) goes with IPv6 addresses")
+        }
         self.transport = transport
         let hasPorts = IPProtocol.withPorts.contains(transport)
         for end in [source, destination] where (end.port != nil) != hasPorts {
             throw Failure(
                 description: hasPorts
-                    ? "\(end): give it a port, as \(words[0]) has one"
+                    ? "\(end): give it a port, as \(words[0]) has one; with IPv6, [ADDRESS]:PORT"
                     : "\(end): \(words[0]) has no ports")
         }
     }
 
     private static func end(_ text: String) throws(Failure) -> End {
-        if let address = IPAddress(text) { return End(address: address, port: nil) }
-        if let colon = text.lastIndex(of: ":"),
-            let port = UInt16(text[text.index(after: colon)...])
-        {
-            var host = text[..<colon]
-            if host.hasPrefix("["), host.hasSuffix("]") { host = host.dropFirst().dropLast() }
-            if let address = IPAddress(String(host)) { return End(address: address, port: port) }
+        if let address = address(text[...]) { return End(address: address, port: nil) }
+        if let colon = text.lastIndex(of: ":"), let address = address(text[..<colon]) {
+            let portText = text[text.index(after: colon)...]
+            guard let port = UInt16(portText) else {
+                throw Failure(description: "\(text): a port is a number from 0 to 65535")
+            }
+            return End(address: address, port: port)
         }
         throw Failure(
             description: "\(text) cannot be understood: it takes ADDRESS:PORT or [IPV6]:PORT")
     }
 
+    private static func address(_ text: Substring) -> IPAddress? {
+        let isBracketed = text.hasPrefix("[") && text.hasSuffix("]")
+        return IPAddress(String(isBracketed ? text.dropFirst().dropLast() : text))
+    }
+
     package var description: String {
         let name = Self.numbers.first { $0.value == transport }?.key
         let text = transport == IPProtocol.icmpv6 ? "icmp" : name ?? "protocol \(transport)"
-        return "\(text) \(source) to \(destination)"
+        return "\(text) \(ends)"
+    }
+
+    package var ends: String { "\(source) to \(destination)" }
+
+    package var isToGroup: Bool { destination.address.isGroup }
+
+    /// The same kind of packet with the ends of a direction.
+    func with(_ key: FlowKey) -> Self {
+        let hasPorts = source.port != nil
+        return Self(
+            transport: transport,
+            source: End(address: key.source, port: hasPorts ? key.sourcePort : nil),
+            destination: End(address: key.destination, port: hasPorts ? key.destinationPort : nil))
     }
 
     /// As connection tracking knows it. An echo's identifier is not described.
@@ -89,16 +110,9 @@ package struct DescribedPacket: Equatable, Sendable, CustomStringConvertible {
             sourcePort: source.port ?? 0, destinationPort: destination.port ?? 0)
     }
 
-    /// The same packet with other ends.
-    func with(source: End? = nil, destination: End? = nil) -> Self {
-        Self(
-            transport: transport, source: source ?? self.source,
-            destination: destination ?? self.destination)
-    }
-
     /// A frame that carries it, with nothing in it but what the rule looks at.
     func frame(from: MACAddress, to: MACAddress) -> [UInt8] {
-        let to = destination.address.isMulticast ? .broadcast : to
+        let to = isToGroup ? .broadcast : to
         var transport: [UInt8] = []
         transport.append(bigEndian: source.port ?? 0)
         transport.append(bigEndian: destination.port ?? 0)
@@ -126,7 +140,7 @@ package struct DescribedPacket: Equatable, Sendable, CustomStringConvertible {
 
 extension IPAddress {
     /// A group's address, for which there is a group MAC (RFC 1112, RFC 4291); or all of a network.
-    fileprivate var isMulticast: Bool {
+    var isGroup: Bool {
         family == .ipv4 ? bytes[0] >> 4 == 0xe || low == 0xffff_ffff : bytes[0] == 0xff
     }
 }

@@ -19,11 +19,15 @@ package struct Explainer: ~Copyable {
     package struct View: Equatable, Sendable {
         /// The edge's name, or whose it is where it is on another node.
         package let edge: String
+        /// The packet as it passes there.
+        package let form: DescribedPacket
         package let isEgress: Bool
         package let decision: Decision
         package let isDecidedByKernel: Bool
-        /// The form in which the packet is reported, if that is another one.
+        /// What the packet is rewritten to, if it is reported in another form.
         package let translation: Translation?
+        /// Between two pods, the end whose edge reports.
+        package let observedEnd: IPAddress?
     }
 
     /// Looks at the node. What it asks connection tracking needs CAP_NET_ADMIN.
@@ -34,7 +38,7 @@ package struct Explainer: ~Copyable {
         surroundings.sensors = Set(settings.sensors.compactMap { IPAddress($0.host) })
         rule = Rule(surroundings, deduplicates: settings.deduplicates)
         settler = Settler(rule)
-        if !settings.serviceNetworks.isEmpty { table = try? Conntrack() }
+        table = try? Conntrack()
     }
 
     /// Why pods' addresses are not known, if they are not.
@@ -51,14 +55,17 @@ package struct Explainer: ~Copyable {
     /// What an address is to the rule.
     package func role(of address: IPAddress) -> String {
         let surroundings = rule.surroundings
+        if address.isGroup { return "group" }
         if surroundings.isService(address) { return "service" }
         let sensor = surroundings.sensors.contains(address) ? ", a sensor" : ""
         if let edge = edge(of: address) {
             let isInside = surroundings.isPodByNetwork(address)
             return "pod at \(edge.name)\(isInside ? "" : ", outside the pod networks")\(sensor)"
         }
-        if surroundings.nodeAddresses.contains(address) { return "node\(sensor)" }
-        if surroundings.isPod(address) { return "pod of another node\(sensor)" }
+        if surroundings.nodeAddresses.contains(address) {
+            return "node, or a gateway of its routes\(sensor)"
+        }
+        if surroundings.isPod(address) { return "pod of another node, if there is one\(sensor)" }
         let isInside = surroundings.podNetworks.contains { $0.contains(address) }
         return isInside ? "not covered by any agent\(sensor)" : "not a pod\(sensor)"
     }
@@ -71,58 +78,68 @@ package struct Explainer: ~Copyable {
     /// A described packet at every edge that it passes, on this node and on others.
     package mutating func explain(_ packet: DescribedPacket) -> [View] {
         var views: [View] = []
+        // It enters in the form that its source gives it, and leaves in its destination's.
         let forms = forms(of: packet)
-        for form in forms {
-            if let view = view(of: form, isEgress: false) { views.append(view) }
+        if let view = view(of: forms.atSource, isEgress: false) { views.append(view) }
+        if packet.isToGroup {
+            let sender = edge(of: packet.source.address)
+            for place in places where place != sender {
+                views.append(view(of: packet, at: place, isEgress: true))
+            }
         }
-        for form in forms.reversed() {
-            if let view = view(of: form, isEgress: true) { views.append(view) }
-        }
+        if let view = view(of: forms.atDestination, isEgress: true) { views.append(view) }
         return views
     }
 
-    /// The packet as it is described, and as the other end of a translation has it; in the order in
-    /// which it has them.
-    private mutating func forms(of packet: DescribedPacket) -> [DescribedPacket] {
-        let surroundings = rule.surroundings
-        let isCall = surroundings.isService(packet.destination.address)
-        guard isCall || surroundings.isService(packet.source.address) else { return [packet] }
-        let call = isCall ? packet.key : packet.key.reversed
-        guard let flow = try? table?.flow(call), flow.original == call, flow.isTranslated else {
-            return [packet]
+    /// The packet as it is described at one end, and as connection tracking has it at the other.
+    private mutating func forms(
+        of packet: DescribedPacket
+    ) -> (atSource: DescribedPacket, atDestination: DescribedPacket) {
+        let key = packet.key
+        if let flow = try? table?.flow(key), flow.isTranslated || flow.isMasqueraded {
+            if flow.original == key { return (packet, packet.with(flow.reply.reversed)) }
+            if flow.reply == key { return (packet, packet.with(flow.original.reversed)) }
         }
-        let hasPorts = packet.source.port != nil
-        let backend = DescribedPacket.End(
-            address: flow.reply.source, port: hasPorts ? flow.reply.sourcePort : nil)
-        let caller = DescribedPacket.End(
-            address: flow.reply.destination, port: hasPorts ? flow.reply.destinationPort : nil)
-        return isCall
-            ? [packet, packet.with(source: caller, destination: backend)]
-            : [packet.with(source: backend, destination: caller), packet]
+        if let flow = try? table?.flow(key.reversed), flow.original == key.reversed,
+            flow.isTranslated || flow.isMasqueraded
+        {
+            return (packet.with(flow.reply), packet)
+        }
+        return (packet, packet)
     }
 
     /// A packet where it enters from its source, or leaves to its destination; nil if that is no pod,
     /// or the packet has not this form there.
     private mutating func view(of packet: DescribedPacket, isEgress: Bool) -> View? {
         let end = (isEgress ? packet.destination : packet.source).address
-        let place = edge(of: end)
         let isService = [packet.source, packet.destination].contains {
             rule.surroundings.isService($0.address)
         }
+        let place = edge(of: end)
         guard place != nil || rule.surroundings.isPod(end) && !isService else { return nil }
+        return view(of: packet, at: place, isEgress: isEgress)
+    }
+
+    private mutating func view(
+        of packet: DescribedPacket, at place: Place?, isEgress: Bool
+    ) -> View {
+        let end = (isEgress ? packet.destination : packet.source).address
         let point = place?.point ?? Self.elsewhere
         let pod = point.podMAC ?? Self.podMAC
         let frame = packet.frame(
             from: isEgress ? Self.gatewayMAC : pod, to: isEgress ? pod : Self.gatewayMAC)
-        let verdict = settle(frame, isEgress: isEgress, at: point, now: monotonicNanoseconds())
+        let now = monotonicNanoseconds()
+        let verdict = settle(frame, isEgress: isEgress, at: point, now: now)
+        let program = EdgeProgram(
+            rule, at: point, snaplen: UInt32(StartRequest.snaplenMax),
+            dropList: settler.services.dropList(now: now))
         return View(
-            edge: place?.name ?? "of \(end), on its node", isEgress: isEgress,
+            edge: place?.name ?? "of \(end), on its node", form: packet, isEgress: isEgress,
             decision: verdict.decision,
-            isDecidedByKernel: EdgeProgram(
-                rule, at: point, snaplen: UInt32(StartRequest.snaplenMax)
-            )
-            .decides(frame, isEgress: isEgress),
-            translation: verdict.translation)
+            isDecidedByKernel: program.decides(frame, isEgress: isEgress),
+            translation: verdict.translation,
+            observedEnd: verdict.decision.step == .observedEnd
+                ? Rule.lowerEnd(of: packet.key) : nil)
     }
 
     /// Has a frame settled as a forwarder would, with what connection tracking knows now.

@@ -14,6 +14,8 @@ package struct FileExplanation: ~Copyable {
     package private(set) var frameCount = 0
     /// Frames that neither come from a pod of this node nor go to one.
     package private(set) var strangerCount = 0
+    /// Frames between two pods of this node, taken as recorded where they enter.
+    package private(set) var ambiguousCount = 0
 
     /// Frames with one fate.
     package struct Row: Hashable, Sendable {
@@ -50,14 +52,18 @@ package struct FileExplanation: ~Copyable {
         counts.filter { !$0.key.isDecidedByKernel }.values.reduce(0, +)
     }
 
-    private func whereabouts(of frame: [UInt8]) -> (ObservationPoint, isEgress: Bool)? {
+    private mutating func whereabouts(of frame: [UInt8]) -> (ObservationPoint, isEgress: Bool)? {
         guard frame.count >= Headers.ethernetByteCount else { return nil }
         let source = MACAddress(frame.wire, at: 6)
         if let point = place?.point { return (point, isEgress: source != point.podMAC) }
         let destination = MACAddress(frame.wire, at: 0)
-        let points = explainer.places.lazy.map(\.point)
-        if let point = points.first(where: { $0.podMAC == source }) { return (point, false) }
-        return points.first { $0.podMAC == destination }.map { ($0, true) }
+        let points = explainer.places.map(\.point)
+        let receiver = points.first { $0.podMAC == destination }
+        guard let sender = points.first(where: { $0.podMAC == source }) else {
+            return receiver.map { ($0, true) }
+        }
+        if receiver != nil { ambiguousCount += 1 }
+        return (sender, false)
     }
 
     private mutating func program(at point: ObservationPoint) -> EdgeProgram {
