@@ -10,6 +10,7 @@ import Synchronization
 /// The agent of one node: it finds the pods' edges, and serves each sensor with a session of its own.
 package final class NodeAgent: Sendable {
     private let context: AgentContext
+    private let watch: Handover<NodeWatch>
     private let end: Event
     private let logger: Logger
 
@@ -29,13 +30,14 @@ package final class NodeAgent: Sendable {
         guard Capability.netRaw.isHeld else {
             throw MissingCapability(capability: .netRaw)
         }
-        let node = try Node.current()
+        let watch = try NodeWatch(settings.edges, logger: logger)
+        let node = watch.node
+        self.watch = Handover(watch)
         end = try Event()
         self.logger = logger
         let tracking = Tracking(settings)
         context = try AgentContext(
-            settings, devices: node.devices(settings), places: node.places,
-            surroundings: node.surroundings(settings), tracksConnections: tracking == .available)
+            settings, NodeFeed(settings, node: node), tracksConnections: tracking == .available)
         describe(node, settings)
         describe(tracking)
     }
@@ -58,7 +60,7 @@ package final class NodeAgent: Sendable {
                 metadata: ["reason": "\(blindness)"])
         }
         if node.edges.isEmpty {
-            logger.warning("no pod has an edge on this node; `podwire edges` says why")
+            logger.notice("no pod has an edge on this node yet; `podwire edges` says why")
         }
         for own in node.uplinkAddresses
         where settings.podNetworks.contains(where: { $0.contains(own.address) }) {
@@ -86,6 +88,7 @@ package final class NodeAgent: Sendable {
     /// Serves the sensors until `stop`, and then until the queues are flushed or a second is over.
     package func run() throws(SystemError) {
         let (context, logger, ended) = (context, logger, end.number)
+        try Thread { [self] in follow() }.detach()
         let runningCount = Countdown(context.settings.sensors.count)
         for sensor in context.settings.sensors {
             try Thread {
@@ -97,6 +100,34 @@ package final class NodeAgent: Sendable {
         _ = try poll([(context.stop.number, .readable)], milliseconds: -1)
         _ = try poll([(ended, .readable)], milliseconds: Self.endMillisecondsMax)
     }
+
+    /// Follows the node's network for as long as the agent runs. If that fails, everything is begun
+    /// anew, since an agent that does not see new pods looks healthy and is useless.
+    private func follow() {
+        nameThread("podwire-netlink")
+        var next = watch.take()
+        while true {
+            do throws(SystemError) {
+                var watch: NodeWatch
+                if let first = next.take() {
+                    watch = first
+                } else {
+                    watch = try NodeWatch(context.settings.edges, logger: logger)
+                    context.feed.publish(watch.node)
+                }
+                return try watch.run(until: context.stop.number) { context.feed.publish($0) }
+            } catch {
+                logger.error(
+                    "the node's network cannot be followed", metadata: ["reason": "\(error)"])
+            }
+            let ready = try? poll(
+                [(context.stop.number, .readable)], milliseconds: Self.followMilliseconds)
+            guard let ready, ready[0].isEmpty else { return }
+        }
+    }
+
+    /// How long to wait after a failure.
+    private static let followMilliseconds: CInt = 1000
 
     /// Has `run` return; can be called from any thread.
     package func stop() {

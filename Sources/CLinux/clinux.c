@@ -1,3 +1,4 @@
+#include <fcntl.h>
 #include "clinux.h"
 
 #include <pthread.h>
@@ -40,4 +41,9 @@ int64_t clinux_effective_capabilities(void)
     if (syscall(SYS_capget, &header, data) != 0)
         return -1;
     return (int64_t)data[0].effective | (int64_t)data[1].effective << 32;
+}
+
+int clinux_dup_cloexec(int fd)
+{
+    return fcntl(fd, F_DUPFD_CLOEXEC, 0);
 }

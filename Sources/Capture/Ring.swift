@@ -15,7 +15,7 @@ import Glibc
 ///
 /// A ring belongs to one thread. Opening it needs `CAP_NET_RAW`, and takes some 15 ms, nearly all of
 /// it waiting for the kernel: open many of them concurrently.
-package struct Ring: ~Copyable {
+package struct Ring: ~Copyable, Sendable {
     private let socket: Descriptor
     private let memory: Mapping
     private let shape: Shape
@@ -25,8 +25,10 @@ package struct Ring: ~Copyable {
     /// timers are late on a busy node.
     package static let retirementNanosecondsMax: UInt64 = 30_000_000
 
+    /// Opens a ring on an interface. Each ring is in a group of its own, or joins another ring's, so
+    /// that one can take the other's place (see `RingLease`).
     package init(
-        on interface: UInt32, _ program: Program, shape: Shape
+        on interface: UInt32, _ program: Program, shape: Shape, joining group: UInt16? = nil
     ) throws(SystemError) {
         // Protocol 0 receives nothing. Packets start to arrive with `bind`, when the program and
         // the ring are in place, so not one gets in undecided (packet(7)).
@@ -39,16 +41,23 @@ package struct Ring: ~Copyable {
         try socket.set(PACKET_RX_RING, of: SOL_PACKET, to: shape.request, "PACKET_RX_RING")
         let memory = try Mapping(of: socket, byteCount: shape.byteCount)
         try socket.bind(to: interface)
+        try socket.join(group)
 
         self.socket = socket
         self.memory = memory
         self.shape = shape
     }
 
+    /// A hold on the ring's socket that outlives this value.
+    package func lease() throws(SystemError) -> RingLease { try RingLease(socket) }
+
     /// For an epoll set: readable when the kernel has handed over a block.
     package var number: CInt { socket.number }
 
-    package var blockByteCount: Int { Int(shape.blockByteCount) }
+    package static let blockByteCount = Int(Shape.blockByteCountMin)
+    package var blockCount: Int { Int(shape.blockCount) }
+    /// How much memory it has.
+    package var byteCount: Int { shape.byteCount }
 
     /// The next block with packets in it, or nil if the kernel has not handed one over. Never waits.
     @_lifetime(&self)

@@ -129,3 +129,19 @@ package struct Rule: Equatable, Sendable {
         return min(flow.source, flow.destination)
     }
 }
+
+extension Rule {
+    /// Whether programs made from another rule are the same: they do not ask which pods of the pod
+    /// networks are here.
+    package func hasSamePrograms(as other: Rule) -> Bool {
+        var (own, others) = (surroundings, other.surroundings)
+        for keyPath in [\Surroundings.localPodAddresses, \.nodeAddresses] {
+            own[keyPath: keyPath] = []
+            others[keyPath: keyPath] = []
+        }
+        (own.localPodMACs, others.localPodMACs) = ([], [])
+        return own == others && deduplicates == other.deduplicates
+            && nodeAddressesInPodNetworks == other.nodeAddressesInPodNetworks
+            && podAddressesOutsideNetworks == other.podAddressesOutsideNetworks
+    }
+}

@@ -44,6 +44,15 @@ struct AgentCommand: ParsableCommand {
     @Option(help: "The name under which the stream is offered. (INTERFACE, default any-eth)")
     var device: String?
 
+    @Option(help: "pods, or all to capture other veths, too. (PODWIRE_EDGES, default pods)")
+    var edges: String?
+
+    @Option(help: "Interface names to capture in any case, with * and ?. (PODWIRE_INCLUDE_EDGES)")
+    var includeEdges: String?
+
+    @Option(help: "Interface names not to capture, with * and ?. (PODWIRE_EXCLUDE_EDGES)")
+    var excludeEdges: String?
+
     @Option(help: "on, or off to report at every edge. (PODWIRE_DEDUP, default on)")
     var dedup: String?
 
@@ -87,6 +96,7 @@ struct AgentCommand: ParsableCommand {
         let values: [(Setting, String?)] = [
             (.sensors, sensor), (.sensorPort, sensorPort), (.podNetworks, podNetwork),
             (.serviceNetworks, serviceNetwork), (.uncovered, uncovered), (.device, device),
+            (.edges, edges), (.includedEdges, includeEdges), (.excludedEdges, excludeEdges),
             (.deduplication, dedup), (.snaplen, snaplen), (.ringMemory, ringMemory),
             (.queueMemory, queueMemory), (.logLevel, logLevel),
         ]

@@ -3,6 +3,7 @@ import ArgumentParser
 import Collector
 import Frames
 import Kernel
+import Logging
 import Netlink
 
 struct EdgesCommand: ParsableCommand {
@@ -15,17 +16,30 @@ struct EdgesCommand: ParsableCommand {
             The pods' own addresses need CAP_NET_ADMIN; without it they are shown as unknown.
             """)
 
-    @Option(help: "Networks that pods have their addresses in, to mark those outside. (PODNET)")
+    @Option(help: "Networks that pods have their addresses in, comma-separated. (PODNET)")
     var podNetwork: String?
+
+    @Option(help: "pods, or all to capture other veths, too. (PODWIRE_EDGES, default pods)")
+    var edges: String?
+
+    @Option(help: "Interface names to capture in any case, with * and ?. (PODWIRE_INCLUDE_EDGES)")
+    var includeEdges: String?
+
+    @Option(help: "Interface names not to capture, with * and ?. (PODWIRE_EXCLUDE_EDGES)")
+    var excludeEdges: String?
 
     @Flag(help: "Print JSON, one object for each veth.")
     var json = false
 
+    @Flag(help: "Follow changes, until SIGINT or SIGTERM.")
+    var watch = false
+
     func run() throws {
-        let networks = try readNetworks()
+        let selection = try readSelection()
         do {
-            let node = try Node.current()
-            writeToStandardOutput(json ? Self.json(node) : Self.table(node, networks))
+            if watch { return try follow(selection) }
+            let node = try Node.current(selection)
+            writeToStandardOutput(text(node, selection))
             if let blindness = node.blindness {
                 let missing = NodeAgent.MissingCapability(capability: .netAdmin)
                 writeToStandardError("podwire edges: \(blindness): \(missing)\n")
@@ -36,17 +50,46 @@ struct EdgesCommand: ParsableCommand {
         }
     }
 
-    private func readNetworks() throws -> [Network] {
-        let option = Setting.podNetworks
-        let text = podNetwork ?? environmentVariable(option.variable) ?? ""
+    /// On a terminal the table is drawn anew with each change; elsewhere it is printed again.
+    private func follow(_ selection: EdgeSelection) throws(SystemError) {
+        Signals.block()
+        let stop = try Event()
+        let stopNumber = stop.number
+        try Signals.onEnd(secondsMax: 2) { Event.raise(stopNumber) }
+        let logger = Logger(label: "podwire") { _ in LineLogHandler(level: .warning) }
+        var watch = try NodeWatch(selection, logger: logger)
+        let show = { (node: Node) in
+            let clear = !json && isTerminal(1) ? "\u{1b}[H\u{1b}[2J" : ""
+            let end = json || !clear.isEmpty ? "" : "\n"
+            writeToStandardOutput(clear + text(node, selection) + end)
+        }
+        show(watch.node)
+        try watch.run(until: stop.number, publish: show)
+    }
+
+    private func text(_ node: Node, _ selection: EdgeSelection) -> String {
+        json ? Self.json(node) : Self.table(node, selection.podNetworks)
+    }
+
+    private func readSelection() throws -> EdgeSelection {
+        let scope = try read(.edges, edges) { EdgeSelection.Scope(rawValue: $0) }.first ?? .pods
+        return EdgeSelection(
+            scope, podNetworks: try read(.podNetworks, podNetwork) { Network($0) },
+            included: try read(.includedEdges, includeEdges) { $0 },
+            excluded: try read(.excludedEdges, excludeEdges) { $0 })
+    }
+
+    private func read<Value>(
+        _ setting: Setting, _ option: String?, _ read: (String) -> Value?
+    ) throws -> [Value] {
+        let text = option ?? environmentVariable(setting.variable) ?? ""
         return try text.split(whereSeparator: { $0 == "," || $0 == " " }).map { part in
-            guard let network = Network(String(part)) else {
-                writeToStandardError(
-                    "podwire edges: \(option.option) \(text) cannot be understood: it takes "
-                        + "networks such as 10.244.0.0/16, comma-separated\n")
+            guard let value = read(String(part)) else {
+                let failure = SettingFailure(setting: setting, value: text, isOption: option != nil)
+                writeToStandardError("podwire edges: \(failure)\n")
                 throw Exit.usage
             }
-            return network
+            return value
         }
     }
 
@@ -71,8 +114,9 @@ struct EdgesCommand: ParsableCommand {
 
     /// Addresses outside the pod networks are in parentheses; link-local ones are left to `--json`.
     private static func addresses(of candidate: Candidate, _ networks: [Network]) -> String {
-        guard candidate.isEdge else { return "-" }
-        guard let addresses = candidate.podAddresses else { return "unknown" }
+        guard let addresses = candidate.podAddresses else {
+            return candidate.isEdge ? "unknown" : "-"
+        }
         let texts = addresses.filter { !$0.isLinkLocalIPv6 }.map { address in
             let isInside = networks.isEmpty || networks.contains { $0.contains(address) }
             return isInside ? "\(address)" : "(\(address))"

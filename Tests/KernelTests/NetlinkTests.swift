@@ -42,7 +42,7 @@ struct NetlinkTests {
         try inOwnNetwork {
             defer { try? shell(Self.tearDown) }
             let printed = try output(of: Self.setUp)
-            let node = try Node.current()
+            let node = try Node.current(EdgeSelection())
             let standings = Dictionary(
                 uniqueKeysWithValues: node.candidates.map { ($0.link.name, $0.standing) })
             #expect(

@@ -14,21 +14,31 @@ import RPCAP
 final class Forwarder {
     private let socket: Descriptor
     private let orders: CInt
-    private let taps: [Tap]
-    private let counters: CaptureCounters
-    private var programs: ProgramPlan
-    private var pipeline: Pipeline
-    private var dropList: DropList
-    private var poller: Poller
+    let counters: CaptureCounters
+    /// Tells the keeper of the rings.
+    let notes: (TapNote) -> Void
+    /// By the lives of their interfaces.
+    var taps: [UInt64: Tap] = [:]
+    var programs: ProgramPlan
+    var pipeline: Pipeline
+    private var dropList = DropList()
+    var poller: Poller
+    /// The version of the plan that all programs are made from.
+    private var placedVersion = 0
     private var waitsForSocket = false
     /// The queue had no room for a block: until it has, only the socket is waited for.
-    private var isFull = false
+    private(set) var isFull = false
+    /// Rings are to be closed as soon as they have been drained for the last time.
+    private var isClosing = false
     /// No program may take the place of the one that lets nothing in.
     private var isFinishing = false
 
     /// A write of this size costs the kernel no more per byte than a larger one, and what has been
     /// copied is still in the processor's cache.
     static let sendByteCount = 256 << 10
+
+    /// How often rings that are to be closed are looked at.
+    private static let closingMilliseconds: CInt = 10
 
     enum Key {
         static let orders: UInt64 = 0
@@ -42,33 +52,28 @@ final class Forwarder {
     }
 
     init(
-        _ plan: CapturePlan, _ pipeline: consuming Pipeline, taps: [Tap],
-        socket: consuming Descriptor, orders: CInt, counters: CaptureCounters
+        _ programs: ProgramPlan, _ pipeline: consuming Pipeline, socket: consuming Descriptor,
+        orders: CInt, counters: CaptureCounters, notes: @escaping (TapNote) -> Void
     ) throws(SystemError) {
         let poller = try Poller()
         try poller.add(orders, as: Key.orders)
         try poller.add(socket.number, as: Key.socket)
-        for (index, tap) in taps.enumerated() {
-            try poller.add(tap.ring.number, as: Key.firstTap + UInt64(index))
-        }
         self.orders = orders
         self.socket = socket
-        self.taps = taps
         self.counters = counters
-        programs = ProgramPlan(plan)
+        self.notes = notes
+        self.programs = programs
         self.pipeline = pipeline
-        dropList = DropList(edgeCount: taps.count)
         self.poller = poller
     }
 
     /// Waits for packets, room in the socket or an order, and deals with all but the order. Answers
-    /// whether an order has come, and names the edges that have gone down.
-    func turn(milliseconds: CInt) throws -> (hasOrder: Bool, down: [Place]) {
+    /// whether an order has come.
+    func turn(milliseconds: CInt) throws -> Bool {
         var hasOrder = false
-        var down: [Place] = []
         if isFull, try !makeRoom(milliseconds: wait(milliseconds), hasOrder: &hasOrder) {
             pipeline.attend()
-            return (hasOrder, down)
+            return hasOrder
         }
         let readyCount = try poller.wait(milliseconds: wait(milliseconds))
         pipeline.attend()
@@ -80,21 +85,25 @@ final class Forwarder {
                     throw Failure(description: "the sensor closed the data connection")
                 }
             case let key:
-                let tap = taps[Int(key - Key.firstTap)]
-                if poller.hasFailed(at: index), try tap.ring.takePendingError() != 0 {
-                    down.append(tap.place)
-                }
+                guard let tap = taps[key - Key.firstTap] else { continue }
+                // The error of an interface that goes down; whether it is gone, the node's events say.
+                if poller.hasFailed(at: index) { _ = try tap.ring.takePendingError() }
                 try drain(tap)
             }
         }
+        if isClosing, !isFull { isClosing = try closeRings() }
         if !isFinishing { replacePrograms() }
         try send()
-        return (hasOrder, down)
+        return hasOrder
     }
+
+    /// Has rings closed when they have been drained for the last time.
+    func closeSoon() { isClosing = true }
 
     /// The shorter of a time to wait, where negative is for ever, and until something is due.
     private func wait(_ milliseconds: CInt) -> CInt {
-        guard let due = pipeline.turnMilliseconds else { return milliseconds }
+        let closing: CInt? = isClosing ? Self.closingMilliseconds : nil
+        guard let due = closing ?? pipeline.turnMilliseconds else { return milliseconds }
         return milliseconds < 0 ? due : min(milliseconds, due)
     }
 
@@ -107,23 +116,29 @@ final class Forwarder {
             throw Failure(description: "the sensor closed the data connection")
         }
         try send()
-        guard pipeline.hasRoom(forBlock: taps.first?.ring.blockByteCount ?? 0) else { return false }
+        guard pipeline.hasRoom(forBlock: Ring.blockByteCount) else { return false }
         isFull = false
         return true
     }
 
     /// Forwards what a ring holds, as far as the queue has room.
-    private func drain(_ tap: Tap) throws {
-        let byteCount = tap.ring.blockByteCount
+    func drain(_ tap: Tap) throws {
+        var blockCount = 0
+        let pressedCount = max(2, tap.ring.blockCount / 2)
         while true {
-            if !pipeline.hasRoom(forBlock: byteCount) {
+            if !pipeline.hasRoom(forBlock: Ring.blockByteCount) {
                 try send()
-                guard pipeline.hasRoom(forBlock: byteCount) else {
+                guard pipeline.hasRoom(forBlock: Ring.blockByteCount) else {
                     isFull = true
                     return
                 }
             }
             guard let block = tap.ring.next() else { return tap.isDrained() }
+            blockCount += 1
+            // Half a ring in one go: the next time it may be a whole one.
+            if blockCount == pressedCount {
+                notes(.pressed(life: tap.place.life))
+            }
             pipeline.forward(
                 block, from: tap.place.point, isDecided: tap.isDecided, isFiltered: tap.isFiltered)
             if pipeline.queue.byteCount >= Self.sendByteCount { try send() }
@@ -141,38 +156,35 @@ extension Forwarder {
         try poller.wait(for: socket.number, as: Key.socket, toBeWritable: waitsForSocket)
     }
 
-    /// Puts other programs in the place of those that run, edge by edge, each between two packets.
-    /// If the kernel refuses one, the error is thrown and the programs before it stay replaced, so
-    /// the caller puts the old ones back.
-    func adopt(_ rule: Rule, _ filter: Program?) throws(SystemError) {
-        var next = programs
-        (next.rule, next.filter) = (rule, filter)
-        for tap in taps { try tap.adopt(&next) }
-        programs = next
-        pipeline.adopt(rule, filter)
+    /// Puts another filter in force, edge by edge, each between two packets. If the kernel refuses
+    /// a program, the error is thrown and the programs before it stay replaced, so the caller puts
+    /// the old filter back.
+    func adopt(_ filter: Program?) throws(SystemError) {
+        programs.set(filter)
+        for tap in taps.values { try tap.adopt(&programs) }
+        pipeline.set(filter)
     }
 
-    /// Has the programs drop what has been learned about services, a few edges at a time. Where the
-    /// kernel refuses one, the old program stays, and is replaced when the list changes again.
+    /// Has the programs drop what has been learned about services: a few edges at a time, or all at
+    /// once where they drop too much.
     private func replacePrograms() {
-        let edges = dropList.next(pipeline.settler.services, now: monotonicNanoseconds())
-        programs.dropList = dropList.services
-        for index in edges {
-            do throws(SystemError) {
-                try taps[index].adopt(&programs)
-            } catch {
-                CaptureCounters.add(1, to: counters.programsNotReplaced)
-            }
+        let isUrgent = dropList.look(
+            at: pipeline.settler.services, edgeCount: taps.count, now: monotonicNanoseconds())
+        programs.set(dropList.services)
+        guard programs.version != placedVersion else { return }
+        let stale = taps.values.lazy.filter { [version = programs.version] tap in
+            tap.planVersion != version && tap.endedAt == nil
         }
+        let some = Array(stale.prefix(isUrgent ? taps.count : DropList.edgeCountPerTurn))
+        for tap in some { adopt(tap) }
+        guard some.count < DropList.edgeCountPerTurn else { return }
+        placedVersion = programs.version
+        dropList.isPlaced()
     }
 
     /// Adds to the counters what the kernel has counted since the last time.
     func countKernel() throws(SystemError) {
-        for tap in taps {
-            let statistics = try tap.ring.takeStatistics()
-            CaptureCounters.add(Int(statistics.received), to: counters.framesMatched)
-            CaptureCounters.add(Int(statistics.dropped), to: counters.framesDroppedByRing)
-        }
+        for tap in taps.values { try count(tap) }
     }
 
     /// Lets no more packets in, and forwards those that are in the rings or the queue, for as long
@@ -180,7 +192,7 @@ extension Forwarder {
     func finish(milliseconds: Int) throws {
         let deadline = monotonicNanoseconds() + UInt64(milliseconds) * 1_000_000
         isFinishing = true
-        for tap in taps { try? tap.ring.attach(Program.keepNothing) }
+        for tap in taps.values { tap.end() }
         // What is in a block that is not full comes when the kernel retires it.
         let retirement = monotonicNanoseconds() + Ring.retirementNanosecondsMax
         while true {
@@ -191,7 +203,7 @@ extension Forwarder {
             let rest = CInt((min(deadline, max(retirement, now + 1_000_000)) - now) / 1_000_000)
             _ = try turn(milliseconds: max(1, min(rest, 10)))
         }
-        for tap in taps { try drain(tap) }
+        for tap in taps.values { try drain(tap) }
         pipeline.attend(isLast: true)
         try send()
     }

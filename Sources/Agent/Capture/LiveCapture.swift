@@ -1,16 +1,15 @@
 package import BPF
 package import Kernel
 package import Logging
-package import Observation
 
-import Capture
 import Glibc
+import Observation
 import Synchronization
 
 /// What a capture is to do: where to look, what to report, how much memory to take.
 package struct CapturePlan: Sendable {
-    package var places: [Place]
-    package var rule: Rule
+    /// The edges and the rule, as they are at any time.
+    package var feed: NodeFeed
     /// Whether connection tracking can be asked about calls to services.
     package var tracksConnections: Bool
     /// The sensor's filter; nil lets everything pass.
@@ -20,44 +19,37 @@ package struct CapturePlan: Sendable {
     package var queueByteCountMax: Int
 
     package init(
-        places: [Place], rule: Rule, tracksConnections: Bool, filter: Program?, snaplen: Int,
+        feed: NodeFeed, tracksConnections: Bool, filter: Program?, snaplen: Int,
         ringByteCountMax: Int, queueByteCountMax: Int
     ) {
-        self.places = places
-        self.rule = rule
+        self.feed = feed
         self.tracksConnections = tracksConnections
         self.filter = filter
         self.snaplen = snaplen
         self.ringByteCountMax = ringByteCountMax
         self.queueByteCountMax = queueByteCountMax
     }
-
-    /// Each edge's share of the ring memory. More than this helps no edge that a sensor can follow.
-    var shape: Ring.Shape {
-        Ring.Shape(
-            byteCountMax: min(ringByteCountMax / max(1, places.count), Self.ringByteCountMaxPerEdge)
-        )
-    }
-
-    static let ringByteCountMaxPerEdge = 8 << 20
 }
 
-/// A capture that is running: its rings, its filter, its counters, its queue and its thread.
+/// A capture that is running: its rings, its filter, its counters, its queue and its two threads.
 ///
-/// The thread that owns the session gives orders; the forwarder's thread carries them out between
-/// two blocks, and the session waits for that.
+/// One thread forwards packets, the other keeps the rings in step with the node's edges. The thread
+/// that owns the session gives orders; the forwarder's carries them out between two blocks, and the
+/// session waits for that.
 package final class LiveCapture: Sendable {
     package let counters = CaptureCounters()
-    private let orders = Mutex<(order: Order?, answer: Answer?)>((nil, nil))
+    private let orders = Mutex<(waiting: [Order], answer: Answer?)>(([], nil))
     private let ordered: Event
     private let answered: Event
     private let ended: Event
     private let reason = Mutex<String?>(nil)
-    private let thread = Mutex<Thread?>(nil)
+    private let threads = Mutex<[Handover<Thread>]>([])
+    private let keeper = Mutex<RingKeeper?>(nil)
     private let logger: Logger
 
     private enum Order: Sendable {
-        case adopt(Rule, Program?)
+        case tap(TapOrder)
+        case adopt(Program?)
         case count
         case finish
     }
@@ -71,9 +63,9 @@ package final class LiveCapture: Sendable {
     /// How long the queue is flushed when the capture ends.
     package static let finishMillisecondsMax = 1000
 
-    /// Opens a ring at every place and starts to forward to the socket. Waits some 20 ms for the
-    /// kernel. An edge that is gone is passed over with a line in the log; any other error, or no
-    /// ring at all where there are edges, is thrown.
+    /// Opens a ring at every place and starts to forward to the socket. Waits for the kernel, some
+    /// 20 ms on a node with few edges. An edge that cannot be captured is tried again, with a line
+    /// in the log; an error is thrown if there are edges and none can be.
     package init(
         _ plan: CapturePlan, to socket: consuming Descriptor, logger: Logger
     ) throws(SystemError) {
@@ -82,15 +74,40 @@ package final class LiveCapture: Sendable {
         ended = try Event()
         self.logger = logger
 
-        let handover = Handover(socket)
-        var thread: Thread? = try Thread { [self] in
-            guard let socket = handover.take() else { return }
-            run(plan, socket)
+        let programs = ProgramPlan(plan.feed.snapshot.rule, plan.filter, snaplen: plan.snaplen)
+        // Flows are listened for before the first packet can be there.
+        let pipeline = try Pipeline(plan, programs.rule, counters: counters)
+        if let failure = pipeline.trackingFailure {
+            logger.warning(
+                "connection tracking fails, calls to services are reported at backends' edges only",
+                metadata: ["reason": "\(failure)"])
         }
-        self.thread.withLock { $0 = thread.take() }
+        let keeper = try RingKeeper(plan.feed, programs, logger: logger) { [weak self] order in
+            self?.give(.tap(order))
+        }
+        self.keeper.withLock { $0 = keeper }
+        let forwarder = try Forwarder(
+            programs, pipeline, socket: socket, orders: ordered.number, counters: counters
+        ) { keeper.note($0) }
+        try start(forwarder, keeper, RingBudget(byteCountMax: plan.ringByteCountMax))
         guard let error = waitForAnswer(milliseconds: Self.startMillisecondsMax) else { return }
         finish()
         throw error
+    }
+
+    private func start(
+        _ forwarder: sending Forwarder, _ keeper: RingKeeper, _ budget: RingBudget
+    ) throws(SystemError) {
+        let handover = Handover(forwarder)
+        let started = [
+            Handover(
+                try Thread { [self] in
+                    guard let forwarder = handover.take() else { return }
+                    run(forwarder)
+                }),
+            Handover(try Thread { [self] in keeper.run(budget) { answer($0) } }),
+        ]
+        threads.withLock { $0 = started }
     }
 
     /// For a poll set: readable when the capture has ended by itself, as when the sensor closes the
@@ -100,37 +117,38 @@ package final class LiveCapture: Sendable {
     /// Why it ended by itself.
     package var endReason: String? { reason.withLock { $0 } }
 
-    /// Puts another rule and another filter in force, at each edge between two packets.
-    package func adopt(_ rule: Rule, filter: Program?) throws(SystemError) {
-        if let error = give(.adopt(rule, filter)) { throw error }
+    /// Puts another filter in force, at each edge between two packets.
+    package func adopt(_ filter: Program?) throws(SystemError) {
+        keeper.withLock { $0?.set(filter) }
+        if let error = ask(.adopt(filter)) { throw error }
     }
 
     /// Brings the counters up to date with the kernel's.
     package func count() {
-        _ = give(.count)
+        _ = ask(.count)
     }
 
     /// Stops: forwards what is in the rings and the queue for at most a second, and closes the data
     /// connection. Returns when that has happened.
     package func finish() {
-        orders.withLock { $0.order = .finish }
+        give(.finish)
+        for thread in threads.withLock({ $0 }) { thread.take()?.join() }
+    }
+
+    private func give(_ order: Order) {
+        orders.withLock { $0.waiting.append(order) }
         ordered.raise()
-        join()
     }
 
-    private func join() {
-        if let thread = thread.withLock({ $0.take() }) { thread.join() }
-    }
-
-    private func give(_ order: Order) -> Answer {
+    private func ask(_ order: Order) -> Answer {
         // An answer that came too late for the order before must not be taken for this one's.
         answered.lower()
-        orders.withLock { $0 = (order, nil) }
-        ordered.raise()
-        return waitForAnswer()
+        orders.withLock { $0.answer = nil }
+        give(order)
+        return waitForAnswer(milliseconds: Self.answerMillisecondsMax)
     }
 
-    private func waitForAnswer(milliseconds: CInt = answerMillisecondsMax) -> Answer {
+    private func waitForAnswer(milliseconds: CInt) -> Answer {
         let ready = try? poll(
             [(answered.number, .readable), (ended.number, .readable)],
             milliseconds: milliseconds)
@@ -140,68 +158,44 @@ package final class LiveCapture: Sendable {
         answered.lower()
         return orders.withLock { $0.answer ?? nil }
     }
+
+    private func answer(_ answer: SystemError?) {
+        orders.withLock { $0.answer = .some(answer) }
+        answered.raise()
+    }
 }
 
 extension LiveCapture {
     /// The forwarder's thread, from the first ring to the last byte.
-    private func run(_ plan: CapturePlan, _ socket: consuming Descriptor) {
+    private func run(_ forwarder: Forwarder) {
         nameThread("podwire-forward")
-        let forwarder: Forwarder
-        do throws(SystemError) {
-            forwarder = try start(plan, socket)
-        } catch {
-            answer(error)
-            return
-        }
-        answer(nil)
         do {
-            while try !obey(forwarder, hasOrder: turn(forwarder)) {}
+            while try !obey(forwarder, hasOrder: forwarder.turn(milliseconds: -1)) {}
             try forwarder.finish(milliseconds: Self.finishMillisecondsMax)
         } catch {
             reason.withLock { $0 = "\(error)" }
         }
         forwarder.settleAccounts()
+        keeper.withLock { $0.take() }?.end()
         ended.raise()
     }
 
-    private func start(
-        _ plan: CapturePlan, _ socket: consuming Descriptor
-    ) throws(SystemError) -> Forwarder {
-        // Flows are listened for before the first packet can be there.
-        let pipeline = try Pipeline(plan, counters: counters)
-        if let failure = pipeline.trackingFailure {
-            logger.warning(
-                "connection tracking fails, calls to services are reported at backends' edges only",
-                metadata: ["reason": "\(failure)"])
-        }
-        let opener = TapOpener(plan.places, ProgramPlan(plan), shape: plan.shape)
-        let (taps, failures) = opener.open()
-        for (place, error) in failures {
-            guard error.code == ENODEV || error.code == ENXIO else { throw error }
-            logger.warning("edge is gone", metadata: ["edge": "\(place.name)"])
-        }
-        return try Forwarder(
-            plan, pipeline, taps: taps, socket: socket, orders: ordered.number, counters: counters)
-    }
-
-    private func turn(_ forwarder: Forwarder) throws -> Bool {
-        let (hasOrder, down) = try forwarder.turn(milliseconds: -1)
-        for place in down {
-            logger.info("edge is down", metadata: ["edge": "\(place.name)"])
-        }
-        return hasOrder
-    }
-
-    /// Carries out what the session has ordered, if it has. Answers whether that was to finish.
+    /// Carries out what has been ordered. Answers whether that was to finish.
     private func obey(_ forwarder: Forwarder, hasOrder: Bool) throws -> Bool {
         guard hasOrder else { return false }
         ordered.lower()
-        switch orders.withLock({ $0.order.take() }) {
-        case .finish: return true
-        case .count: answer(error(of: { () throws(SystemError) in try forwarder.countKernel() }))
-        case .adopt(let rule, let filter):
-            answer(error(of: { () throws(SystemError) in try forwarder.adopt(rule, filter) }))
-        case nil: break
+        let waiting = orders.withLock { orders in
+            defer { orders.waiting = [] }
+            return orders.waiting
+        }
+        for order in waiting {
+            switch order {
+            case .finish: return true
+            case .tap(let order): try forwarder.obey(order)
+            case .count: answer(error { () throws(SystemError) in try forwarder.countKernel() })
+            case .adopt(let filter):
+                answer(error { () throws(SystemError) in try forwarder.adopt(filter) })
+            }
         }
         return false
     }
@@ -213,10 +207,5 @@ extension LiveCapture {
         } catch {
             return error
         }
-    }
-
-    private func answer(_ answer: SystemError?) {
-        orders.withLock { $0.answer = .some(answer) }
-        answered.raise()
     }
 }

@@ -23,14 +23,14 @@ struct Pipeline: ~Copyable {
     private var packetNumber: UInt32 = 0
     private let counters: CaptureCounters
 
-    init(_ plan: CapturePlan, counters: CaptureCounters) throws(SystemError) {
-        var settler = Settler(plan.rule)
+    init(_ plan: CapturePlan, _ rule: Rule, counters: CaptureCounters) throws(SystemError) {
+        var settler = Settler(rule)
         var tracker: ConnectionTracker?
         var failure: SystemError?
         if plan.tracksConnections {
             do throws(SystemError) {
                 tracker = try ConnectionTracker(
-                    towards: plan.rule.surroundings.serviceNetworks, settler: &settler,
+                    towards: rule.surroundings.serviceNetworks, settler: &settler,
                     counters: counters)
             } catch {
                 failure = error
@@ -74,8 +74,11 @@ struct Pipeline: ~Copyable {
         held.byteCount + held.count * PacketRecord.headerByteCount
     }
 
-    mutating func adopt(_ rule: Rule, _ filter: Program?) {
+    mutating func set(_ rule: Rule) {
         settler.rule = rule
+    }
+
+    mutating func set(_ filter: Program?) {
         self.filter.program = filter
     }
 

@@ -3,21 +3,39 @@ import Observation
 
 /// What the programs of a capture's edges are made from.
 struct ProgramPlan: Sendable {
-    var rule: Rule
-    var filter: Program?
+    private(set) var rule: Rule
+    private(set) var filter: Program?
     let snaplen: Int
-    var dropList: [ServiceKey: UInt16] = [:]
+    private(set) var dropList: [ServiceKey: UInt16] = [:]
+    /// Grows whenever programs come out differently.
+    private(set) var version = 1
     /// As many as the kernel has shown to have room for.
     private(set) var instructionCountMax = Program.kernelInstructionCountMax
 
-    init(_ plan: CapturePlan) {
-        (rule, filter, snaplen) = (plan.rule, plan.filter, plan.snaplen)
+    init(_ rule: Rule, _ filter: Program?, snaplen: Int) {
+        (self.rule, self.filter, self.snaplen) = (rule, filter, snaplen)
     }
 
     func program(at point: ObservationPoint) -> EdgeProgram {
         EdgeProgram(
             rule, at: point, filter: filter, snaplen: UInt32(snaplen), dropList: dropList,
             instructionCountMax: instructionCountMax)
+    }
+
+    mutating func set(_ rule: Rule) {
+        if !rule.hasSamePrograms(as: self.rule) { version += 1 }
+        self.rule = rule
+    }
+
+    mutating func set(_ filter: Program?) {
+        self.filter = filter
+        version += 1
+    }
+
+    mutating func set(_ dropList: [ServiceKey: UInt16]) {
+        guard dropList != self.dropList else { return }
+        self.dropList = dropList
+        version += 1
     }
 
     /// Makes shorter programs from now on than one that the kernel had no room for.

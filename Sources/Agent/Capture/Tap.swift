@@ -1,32 +1,31 @@
-package import Observation
-
+import BPF
 import Capture
 import Glibc
 import Kernel
-
-/// Where a capture looks: an edge by its name, and what the rule needs to know of it.
-package struct Place: Equatable, Sendable {
-    package let name: String
-    package let point: ObservationPoint
-
-    package init(name: String, point: ObservationPoint) {
-        (self.name, self.point) = (name, point)
-    }
-}
+import Observation
 
 /// A place and the ring that is open there. It belongs to the forwarder's thread.
 final class Tap {
-    let place: Place
+    var place: Place
     var ring: Ring
     private(set) var program: EdgeProgram
+    /// Which version of the plan the program is made from; 0 for none.
+    private(set) var planVersion: Int
     /// When a program was replaced that left more to user space, or other things, than the present
     /// one; what passed it may be in the ring.
     private var leftAt: UInt64?
+    /// When it was to let nothing more in, because its edge is gone.
+    private(set) var endedAt: UInt64?
+    /// The ring that is to take this one's place, and since when it gets the packets.
+    private(set) var successor: Ring?
+    private var succeededAt: UInt64?
 
+    /// The program may have been made from another plan.
     init(_ place: Place, _ ring: consuming Ring, _ program: EdgeProgram) {
         self.place = place
         self.ring = ring
         self.program = program
+        planVersion = 0
     }
 
     /// Whether the kernel has decided about all that the ring holds, but for what it says itself.
@@ -35,29 +34,37 @@ final class Tap {
     /// Whether the kernel has shown all of that to the sensor's filter.
     var isFiltered: Bool { program.includesFilter && leftAt == nil }
 
-    /// Puts another program in force, between two packets.
+    /// Has the next `adopt` look at the program whatever the plan's version is.
+    func isMoved(to place: Place) {
+        if place.point.podMAC != self.place.point.podMAC { planVersion = 0 }
+        self.place = place
+    }
+
+    /// Puts the plan's program in force, between two packets.
     ///
     /// For a moment the old and the new one count against what the kernel allows a socket. Where
     /// that is too much, the smallest one takes the old one's place first; where the new one alone
     /// is, the plan is to make shorter ones.
     func adopt(_ plan: inout ProgramPlan) throws(SystemError) {
+        guard planVersion != plan.version, endedAt == nil else { return }
         var next = plan.program(at: place.point)
-        guard next != program else { return }
-        while try !replaces(with: next) {
+        while next != program {
+            if try replaces(with: next) { break }
             if program == .undecided {
                 plan.shrink(below: next)
                 next = plan.program(at: place.point)
-                if next == program { return }
             } else if try !replaces(with: .undecided) {
                 throw SystemError(Descriptor.attachOperation, ENOMEM)
             }
         }
+        planVersion = plan.version
     }
 
     /// Answers false if there is no room for the program.
     private func replaces(with next: EdgeProgram) throws(SystemError) -> Bool {
         do throws(SystemError) {
             try ring.attach(next.program)
+            try successor?.attach(next.program)
             if !program.decides || !program.includesFilter { leftAt = monotonicNanoseconds() }
             program = next
             return true
@@ -72,5 +79,45 @@ final class Tap {
         guard let time = leftAt, monotonicNanoseconds() >= time + Ring.retirementNanosecondsMax
         else { return }
         leftAt = nil
+    }
+
+    /// Lets nothing more in.
+    func end() {
+        guard endedAt == nil else { return }
+        endedAt = monotonicNanoseconds()
+        // The socket of a device that is gone gets nothing anyway.
+        try? ring.attach(Program.keepNothing)
+        try? successor?.attach(Program.keepNothing)
+    }
+
+    /// Whether all that came before a time is in blocks that have been handed over.
+    private static func isRetired(_ time: UInt64?) -> Bool {
+        time.map { monotonicNanoseconds() >= $0 + Ring.retirementNanosecondsMax } ?? false
+    }
+
+    /// Whether the edge is gone, and nothing more comes out of the ring once it has been drained.
+    var isOver: Bool { Self.isRetired(endedAt) }
+
+    /// Whether the successor has the packets, and nothing more comes out of the ring likewise.
+    var isSucceeded: Bool { Self.isRetired(succeededAt) }
+}
+
+extension Tap {
+    /// Takes a ring that is to follow this one, and lets in there what is let in here.
+    func prepare(_ next: consuming Ring) throws(SystemError) {
+        try next.attach(endedAt == nil ? program.program : Program.keepNothing)
+        successor = .some(next)
+    }
+
+    /// Takes note that from now on the successor gets the packets.
+    func isFollowed() {
+        succeededAt = monotonicNanoseconds()
+    }
+
+    /// Puts the successor in the ring's place, which is closed.
+    func succeed() {
+        guard var next = successor.take() else { return }
+        swap(&ring, &next)
+        succeededAt = nil
     }
 }

@@ -3,21 +3,14 @@ package import Netlink
 
 /// A veth of this node, and whether it is a pod's edge.
 package struct Candidate: Equatable, Sendable {
+    /// Which life of the interface's index this is: another one after it was gone.
+    package let life: UInt64
     package let link: Link
     package let standing: Standing
     /// The pod's own addresses. Nil if they cannot be known.
-    package var podAddresses: [IPAddress]?
+    package let podAddresses: [IPAddress]?
     /// The pod's own Ethernet address, likewise.
-    package var podMAC: MACAddress?
-
-    package init(
-        link: Link, standing: Standing, podAddresses: [IPAddress]? = nil, podMAC: MACAddress? = nil
-    ) {
-        self.link = link
-        self.standing = standing
-        self.podAddresses = podAddresses
-        self.podMAC = podMAC
-    }
+    package let podMAC: MACAddress?
 
     package var isEdge: Bool { standing == .edge }
 
@@ -27,6 +20,8 @@ package struct Candidate: Equatable, Sendable {
         case peerIsHere
         case peerIsGone
         case uplink
+        case excluded
+        case outsidePodNetworks
 
         package var description: String {
             switch self {
@@ -34,21 +29,20 @@ package struct Candidate: Equatable, Sendable {
             case .peerIsHere: "no edge: its other end is on this node, too"
             case .peerIsGone: "no edge: its other end is gone"
             case .uplink: "no edge: it carries a default route, so it is an uplink"
+            case .excluded: "not captured: its name is excluded"
+            case .outsidePodNetworks: "not captured: its pod has no address in a pod network"
             }
         }
-    }
 
-    /// Sorts out the veths among the links of a node. The uplink of a nested node is a veth, too.
-    package static func all(among links: [Link], routes: [Route]) -> [Candidate] {
-        let uplinks = Set(routes.filter(\.isDefault).compactMap(\.interfaceIndex))
-        return links.filter { $0.kind == "veth" }.sorted { $0.index < $1.index }.map { link in
-            Candidate(link: link, standing: standing(of: link, uplinks: uplinks))
+        /// What a link is by itself. The uplink of a nested node is a veth, too.
+        init(of link: Link, uplinks: Set<UInt32>) {
+            if uplinks.contains(link.index) {
+                self = .uplink
+            } else if link.peerIndex == 0 {
+                self = .peerIsGone
+            } else {
+                self = link.peerNamespace == nil ? .peerIsHere : .edge
+            }
         }
-    }
-
-    private static func standing(of link: Link, uplinks: Set<UInt32>) -> Standing {
-        if uplinks.contains(link.index) { return .uplink }
-        if link.peerIndex == 0 { return .peerIsGone }
-        return link.peerNamespace == nil ? .peerIsHere : .edge
     }
 }

@@ -32,7 +32,7 @@ package struct Explainer: ~Copyable {
 
     /// Looks at the node. What it asks connection tracking needs CAP_NET_ADMIN.
     package init(_ settings: Settings) throws(SystemError) {
-        node = try Node.current()
+        node = try Node.current(settings.edges)
         places = node.places
         var surroundings = node.surroundings(settings)
         surroundings.sensors = Set(settings.sensors.compactMap { IPAddress($0.host) })

@@ -25,7 +25,7 @@ package struct FileExplanation: ~Copyable {
     }
 
     package init(_ explainer: consuming Explainer, at place: Place?) {
-        dropList = DropList(edgeCount: explainer.places.count)
+        dropList = DropList()
         self.explainer = explainer
         self.place = place
     }
@@ -38,7 +38,10 @@ package struct FileExplanation: ~Copyable {
             strangerCount += 1
             return
         }
-        if !dropList.next(explainer.services, now: nanoseconds).isEmpty { programs.removeAll() }
+        let before = dropList.services
+        _ = dropList.look(
+            at: explainer.services, edgeCount: explainer.places.count, now: nanoseconds)
+        if dropList.services != before { programs.removeAll() }
         let verdict = explainer.settle(frame, isEgress: isEgress, at: point, now: nanoseconds)
         let isDecided = program(at: point).decides(frame, isEgress: isEgress)
         let row = Row(

@@ -53,7 +53,7 @@ struct SensorDialer {
         logger.info(
             "sensor connected",
             metadata: ["local": "\(connection.local)", "peer": "\(connection.peer)"])
-        if let backend = Self.backend(of: connection) { context.sensors.add([backend], of: sensor) }
+        if let backend = Self.backend(of: connection) { context.feed.add([backend], of: sensor) }
         var session = SensorSession(context, connection, logger: logger)
         let reason = session.run()
         logger.info("sensor session ended", metadata: ["reason": "\(reason)"])
@@ -88,7 +88,7 @@ struct SensorDialer {
     /// Asks for the sensor's addresses anew and tries them in turn.
     private func connect() throws -> Connection {
         let addresses = try resolve(sensor.host, port: sensor.port)
-        context.sensors.add(addresses.map(\.address), of: sensor)
+        context.feed.add(addresses.map(\.address), of: sensor)
         var failure: (any Error)?
         for address in addresses {
             do throws(SystemError) {

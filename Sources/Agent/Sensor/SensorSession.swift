@@ -17,9 +17,6 @@ struct SensorSession: ~Copyable {
     private var session: ServerSession
     private var capture: LiveCapture?
     private var filter: Program?
-    /// The version of the agent's surroundings that the capture's programs are made from.
-    private var surroundingsVersion = 0
-    private var refreshFailure: SystemError?
     private var output: [UInt8] = []
     private var input: [UInt8]
     private var messageDeadline: (message: Int, time: UInt64)?
@@ -30,8 +27,8 @@ struct SensorSession: ~Copyable {
     /// How long the data connection may take to open. libpcap's client waits for ever, so this is
     /// what keeps both from it.
     private static let dataConnectMillisecondsMax: CInt = 10_000
-    /// How often a session looks whether sensors have got new addresses, milliseconds.
-    private static let refreshMilliseconds: CInt = 1000
+    /// How often a session looks whether a message is overdue, milliseconds.
+    private static let deadlineMilliseconds: CInt = 1000
     /// Answers that a sensor does not read are not piled up beyond this.
     private static let outputByteCountMax = 1 << 20
     private static let readByteCount = 16 << 10
@@ -40,7 +37,7 @@ struct SensorSession: ~Copyable {
         self.context = context
         self.connection = connection
         self.logger = logger
-        session = ServerSession(.active, devices: context.devices)
+        session = ServerSession(.active, devices: context.feed.node.devices(context.settings))
         input = [UInt8](repeating: 0, count: Self.readByteCount)
     }
 
@@ -65,7 +62,7 @@ struct SensorSession: ~Copyable {
             [
                 (connection.number, control), (context.stop.number, .readable),
                 (capture?.endedNumber ?? -1, .readable),
-            ], milliseconds: Self.refreshMilliseconds)
+            ], milliseconds: Self.deadlineMilliseconds)
         if ready[1].contains(.readable) { return endReason = "the agent stops" }
         if ready[2].contains(.readable) {
             return endReason = capture?.endReason ?? "the capture ended"
@@ -73,7 +70,6 @@ struct SensorSession: ~Copyable {
         if ready[0].contains(.readable) || !ready[0].isDisjoint(with: .failed) { try read() }
         while endReason == nil, let action = session.nextAction() { carryOut(action) }
         try write()
-        refreshSurroundings()
         checkDeadline()
     }
 
@@ -133,10 +129,9 @@ extension SensorSession {
                 milliseconds: Self.dataConnectMillisecondsMax, cancel: context.stop)
             try data.watchPeer()
             let snaplen = min(request.snaplen, context.settings.snaplen)
-            surroundingsVersion = context.sensors.version
             let plan = CapturePlan(
-                places: context.places, rule: context.rule(),
-                tracksConnections: context.tracksConnections, filter: filter, snaplen: snaplen,
+                feed: context.feed, tracksConnections: context.tracksConnections, filter: filter,
+                snaplen: snaplen,
                 ringByteCountMax: context.settings.ringByteCountMax,
                 queueByteCountMax: context.settings.queueByteCountMax)
             capture = try LiveCapture(plan, to: data.intoDescriptor(), logger: logger)
@@ -144,7 +139,7 @@ extension SensorSession {
             logger.info(
                 "capture started",
                 metadata: [
-                    "edges": "\(context.places.count)", "snaplen": "\(snaplen)",
+                    "edges": "\(context.feed.snapshot.places.count)", "snaplen": "\(snaplen)",
                     "filter": "\(filter.instructions.count) instructions",
                 ])
             session.captureStarted()
@@ -159,9 +154,9 @@ extension SensorSession {
         do {
             let filter = try Program(checking: instructions)
             do throws(SystemError) {
-                try capture.adopt(context.rule(), filter: filter)
+                try capture.adopt(filter)
             } catch {
-                try? capture.adopt(context.rule(), filter: self.filter)
+                try? capture.adopt(self.filter)
                 throw error
             }
             self.filter = filter
@@ -185,23 +180,6 @@ extension SensorSession {
         capture.finish()
         let counters = capture.counters
         logger.info("capture ended", metadata: counters.metadata)
-    }
-
-    /// Another sensor's name may have got another address: its feed must not be reported either.
-    private mutating func refreshSurroundings() {
-        guard let capture, context.sensors.version != surroundingsVersion else { return }
-        let version = context.sensors.version
-        do throws(SystemError) {
-            try capture.adopt(context.rule(), filter: filter)
-            surroundingsVersion = version
-            refreshFailure = nil
-        } catch {
-            // It is tried again with the next turn, and said once.
-            if error != refreshFailure {
-                logger.warning("programs not replaced", metadata: ["reason": "\(error)"])
-            }
-            refreshFailure = error
-        }
     }
 }
 

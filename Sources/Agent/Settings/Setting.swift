@@ -8,6 +8,9 @@ package enum Setting: String, CaseIterable, Sendable {
     case serviceNetworks = "SVCNET"
     case device = "INTERFACE"
     case uncovered = "PODWIRE_UNCOVERED"
+    case edges = "PODWIRE_EDGES"
+    case includedEdges = "PODWIRE_INCLUDE_EDGES"
+    case excludedEdges = "PODWIRE_EXCLUDE_EDGES"
     case deduplication = "PODWIRE_DEDUP"
     case snaplen = "PODWIRE_SNAPLEN"
     case ringMemory = "PODWIRE_RING_MEMORY"
@@ -24,6 +27,9 @@ package enum Setting: String, CaseIterable, Sendable {
         case .serviceNetworks: "--service-network"
         case .device: "--device"
         case .uncovered: "--uncovered"
+        case .edges: "--edges"
+        case .includedEdges: "--include-edges"
+        case .excludedEdges: "--exclude-edges"
         case .deduplication: "--dedup"
         case .snaplen: "--snaplen"
         case .ringMemory: "--ring-memory"
@@ -37,7 +43,8 @@ package enum Setting: String, CaseIterable, Sendable {
         switch self {
         case .sensors, .podNetworks: nil
         case .sensorPort: "2003"
-        case .serviceNetworks, .uncovered: ""
+        case .serviceNetworks, .uncovered, .includedEdges, .excludedEdges: ""
+        case .edges: "pods"
         case .device: "any-eth"
         case .deduplication: "on"
         case .snaplen: "262144"
@@ -56,6 +63,9 @@ package enum Setting: String, CaseIterable, Sendable {
             "networks such as 10.244.0.0/16 or fd00:10:244::/56, comma-separated"
         case .uncovered: "addresses and networks, comma-separated"
         case .device: "a name of 1 to 255 bytes"
+        case .edges: "pods or all"
+        case .includedEdges, .excludedEdges:
+            "interface names, comma-separated, in which * and ? stand for other characters"
         case .deduplication: "on or off"
         case .snaplen: "a number of bytes from 64 to 262144"
         case .ringMemory: "an amount such as 256MiB, at least 1MiB"
@@ -72,6 +82,10 @@ package struct SettingFailure: Error, Equatable, CustomStringConvertible {
     package let value: String?
     /// Whether the value came by the option and not by the variable.
     let isOption: Bool
+
+    package init(setting: Setting, value: String?, isOption: Bool) {
+        (self.setting, self.value, self.isOption) = (setting, value, isOption)
+    }
 
     package var description: String {
         guard let value else {

@@ -9,6 +9,8 @@ package struct Settings: Sendable {
     package let uncovered: [Network]
     /// The name under which the de-duplicated stream is offered.
     package let device: String
+    /// Which edges are captured.
+    package let edges: EdgeSelection
     package let deduplicates: Bool
     package let snaplen: Int
     /// All rings of one capture together.
@@ -43,6 +45,10 @@ package struct Settings: Sendable {
             SensorName($0, standardPort: port)
         }
         device = try reader.one(.device) { (1...255).contains($0.utf8.count) ? $0 : nil }
+        edges = EdgeSelection(
+            try reader.one(.edges) { EdgeSelection.Scope(rawValue: $0) }, podNetworks: podNetworks,
+            included: try reader.list(.includedEdges) { $0 },
+            excluded: try reader.list(.excludedEdges) { $0 })
         deduplicates = try reader.one(.deduplication) { ["on": true, "off": false][$0] }
         snaplen = try reader.one(.snaplen) { text in
             Int(text).flatMap { (64...262_144).contains($0) ? $0 : nil }

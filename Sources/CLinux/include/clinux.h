@@ -36,6 +36,7 @@ static inline void clinux_block_release(struct tpacket_block_desc *block)
 /* Gives the calling thread a network namespace of its own (unshare(2)). */
 int clinux_unshare_network(void);
 int clinux_accept_nonblocking(int fd, struct sockaddr *address, socklen_t *byte_count);
+int clinux_dup_cloexec(int fd);
 int clinux_set_thread_name(const char *name);
 int clinux_window_columns(int fd);
 

@@ -1,0 +1,127 @@
+import Capture
+import Glibc
+import Kernel
+import Observation
+
+/// What the keeper of a capture's rings tells its forwarder.
+enum TapOrder: Sendable {
+    /// A ring is open at a place.
+    case add(Place, Handover<Ring>, EdgeProgram)
+    /// The node is as it is now.
+    case follow(NodeFeed.Snapshot)
+    /// An edge is gone: forward what its ring holds, and close it.
+    case remove(life: UInt64)
+    /// A ring that is to follow the one there is; it gets no packets yet.
+    case prepare(life: UInt64, Handover<Ring>)
+    /// The other ring gets the packets from now on.
+    case succeed(life: UInt64)
+}
+
+/// What a forwarder tells the keeper of its rings.
+enum TapNote: Equatable, Sendable {
+    /// A ring is close to full.
+    case pressed(life: UInt64)
+    /// The ring that is to follow lets in what the present one does; or could not be made to.
+    case prepared(life: UInt64, isReady: Bool)
+    /// The present ring, or the one before it, is closed.
+    case closed(life: UInt64, wasFollowed: Bool)
+}
+
+extension Forwarder {
+    /// Carries out what the keeper says. Fails only if the poller does.
+    func obey(_ order: TapOrder) throws(SystemError) {
+        switch order {
+        case .add(let place, let ring, let program):
+            guard let ring = ring.take() else { return }
+            try add(Tap(place, ring, program))
+        case .follow(let snapshot): follow(snapshot)
+        case .remove(let life):
+            taps[life]?.end()
+            closeSoon()
+        case .prepare(let life, let ring):
+            guard let ring = ring.take() else { return }
+            prepare(ring, life)
+        case .succeed(let life):
+            taps[life]?.isFollowed()
+            closeSoon()
+        }
+    }
+
+    private func add(_ tap: Tap) throws(SystemError) {
+        try poller.add(tap.ring.number, as: Key.firstTap + tap.place.life)
+        taps[tap.place.life] = tap
+        adopt(tap)
+    }
+
+    private func follow(_ snapshot: NodeFeed.Snapshot) {
+        let version = programs.version
+        programs.set(snapshot.rule)
+        pipeline.set(snapshot.rule)
+        for place in snapshot.places {
+            guard let tap = taps[place.life], tap.place != place else { continue }
+            tap.isMoved(to: place)
+            adopt(tap)
+        }
+        // What is a node or a sensor concerns all edges, and at once.
+        if programs.version != version { for tap in taps.values { adopt(tap) } }
+    }
+
+    /// Gives a tap the program of now. Where the kernel refuses it the old one stays, and user space
+    /// puts right what it can.
+    func adopt(_ tap: Tap) {
+        do throws(SystemError) {
+            try tap.adopt(&programs)
+        } catch {
+            CaptureCounters.add(1, to: counters.programsNotReplaced)
+        }
+    }
+
+    private func prepare(_ ring: consuming Ring, _ life: UInt64) {
+        var isReady = false
+        do throws(SystemError) {
+            if let tap = taps[life] {
+                try tap.prepare(ring)
+                isReady = true
+            }
+        } catch {
+            CaptureCounters.add(1, to: counters.programsNotReplaced)
+        }
+        notes(.prepared(life: life, isReady: isReady))
+    }
+
+    /// Closes rings that have been drained for the last time. Answers whether there are more to
+    /// come.
+    func closeRings() throws -> Bool {
+        var isWaiting = false
+        for tap in taps.values where tap.endedAt != nil || tap.successor != nil {
+            if tap.isSucceeded {
+                try drain(tap)
+                guard !isFull else { return true }
+                try count(tap)
+                try poller.remove(tap.ring.number)
+                tap.succeed()
+                try poller.add(tap.ring.number, as: Key.firstTap + tap.place.life)
+                notes(.closed(life: tap.place.life, wasFollowed: true))
+                try drain(tap)
+            } else if tap.isOver {
+                try drain(tap)
+                guard !isFull else { return true }
+                try count(tap)
+                try poller.remove(tap.ring.number)
+                taps[tap.place.life] = nil
+                notes(.closed(life: tap.place.life, wasFollowed: false))
+            } else {
+                isWaiting = true
+            }
+        }
+        return isWaiting
+    }
+
+    /// Adds to the counters what the kernel has counted at an edge since the last time.
+    func count(_ tap: Tap) throws(SystemError) {
+        let statistics = try tap.ring.takeStatistics()
+        CaptureCounters.add(Int(statistics.received), to: counters.framesMatched)
+        CaptureCounters.add(Int(statistics.dropped), to: counters.framesDroppedByRing)
+        if statistics.dropped > 0 { notes(.pressed(life: tap.place.life)) }
+    }
+}

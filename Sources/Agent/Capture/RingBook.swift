@@ -1,0 +1,183 @@
+import BPF
+import Capture
+import Kernel
+import Observation
+
+/// Which rings a keeper has open, and what memory they take. It belongs to the keeper's thread.
+struct RingBook {
+    private(set) var budget: RingBudget
+    /// The version of the node that has been followed last.
+    var version = 0
+    /// Whether a person has been told that there is not enough memory.
+    var hasWarned = false
+    private var rings: [UInt64: OpenRing] = [:]
+    private var closed: [Handover<RingLease>] = []
+    private(set) var hasFailures = false
+
+    /// A ring that was not pressed for so long can do with less.
+    private static let idleNanoseconds: UInt64 = 10_000_000_000
+    /// A ring that has just grown is not looked at again before it has shown what it can do.
+    private static let calmNanoseconds: UInt64 = 200_000_000
+
+    init(_ budget: RingBudget) { self.budget = budget }
+
+    var isEmpty: Bool { rings.isEmpty }
+
+    func ring(_ life: UInt64) -> OpenRing? { rings[life] }
+
+    /// The rings whose edges are gone; each is named once.
+    func livesGone(from places: [Place]) -> [UInt64] {
+        let lives = Set(places.map(\.life))
+        return rings.values.filter { !lives.contains($0.place.life) && !$0.isLeaving }.map { ring in
+            ring.isLeaving = true
+            return ring.place.life
+        }
+    }
+
+    /// Takes memory for the places that have no ring yet. Answers how many there is none for.
+    mutating func take(
+        _ places: [Place]
+    ) -> (wanted: [(place: Place, shape: Ring.Shape)], withoutMemory: Int) {
+        hasFailures = false
+        var wanted: [(Place, Ring.Shape)] = []
+        let missing = places.filter { rings[$0.life] == nil }
+        for place in missing {
+            guard let shape = budget.first() else { break }
+            wanted.append((place, shape))
+        }
+        return (wanted, missing.count - wanted.count)
+    }
+
+    mutating func isOpen(_ place: Place, _ shape: Ring.Shape, _ lease: consuming RingLease) {
+        rings[place.life] = OpenRing(place, shape.byteCount, lease)
+    }
+
+    mutating func hasFailed(_ place: Place, _ shape: Ring.Shape) {
+        hasFailures = true
+        budget.giveBack(shape.byteCount)
+    }
+
+    /// Takes note that the forwarder has let go of a ring: the one before another, or the last one.
+    mutating func isClosed(_ life: UInt64, wasFollowed: Bool) {
+        guard let ring = rings[life] else { return }
+        budget.giveBack(ring.byteCount)
+        closed += ring.lease.map { [$0] } ?? []
+        if wasFollowed {
+            ring.becomesSuccessor()
+        } else {
+            isAbandoned(ring)
+            rings[life] = nil
+        }
+    }
+
+    /// Gives up on a ring that was to follow another.
+    mutating func isAbandoned(_ ring: OpenRing) {
+        budget.giveBack(ring.nextByteCount)
+        ring.nextByteCount = 0
+        closed += ring.nextLease.map { [$0] } ?? []
+        ring.nextLease = nil
+    }
+
+    mutating func takeClosed() -> [Handover<RingLease>] {
+        defer { closed = [] }
+        return closed
+    }
+
+    mutating func takeAll() -> [Handover<RingLease>] {
+        closed + rings.values.flatMap { [$0.lease, $0.nextLease].compactMap { $0 } }
+    }
+
+    /// A ring and what is to take its place.
+    struct Change {
+        let ring: OpenRing
+        let shape: Ring.Shape
+    }
+
+    /// Takes memory for a larger ring in the place of one that is pressed. Where there is none, takes
+    /// it for smaller ones in the place of those that are idle, so that there is some the next time.
+    mutating func press(
+        _ life: UInt64, now: UInt64
+    ) -> (growing: Change?, shrinking: [Change]) {
+        guard let ring = rings[life], !ring.isLeaving, ring.nextByteCount == 0,
+            now >= ring.pressedAt + Self.calmNanoseconds
+        else { return (nil, []) }
+        ring.pressedAt = now
+        if let shape = budget.larger(than: ring.byteCount) {
+            ring.nextByteCount = shape.byteCount
+            return (Change(ring: ring, shape: shape), [])
+        }
+        guard budget.canGrow(ring.byteCount) else { return (nil, []) }
+        var shrinking: [Change] = []
+        for other in rings.values.sorted(by: { $0.pressedAt < $1.pressedAt }).prefix(16) {
+            guard now >= other.pressedAt + Self.idleNanoseconds, other.nextByteCount == 0,
+                !other.isLeaving, other.byteCount > RingBudget.smallest.byteCount,
+                let shape = budget.smallest()
+            else { continue }
+            other.nextByteCount = shape.byteCount
+            shrinking.append(Change(ring: other, shape: shape))
+        }
+        return (nil, shrinking)
+    }
+}
+
+/// A ring that is open, or two while one is taking the other one's place.
+final class OpenRing {
+    let place: Place
+    private(set) var byteCount: Int
+    private(set) var lease: Handover<RingLease>?
+    /// The memory of the ring that is to follow; 0 if none is.
+    var nextByteCount = 0
+    var nextLease: Handover<RingLease>?
+    var pressedAt: UInt64 = 0
+    var isLeaving = false
+    private var group: UInt16
+    /// Whether the group has a program that chooses its second member.
+    private var choosesSecond = false
+
+    init(_ place: Place, _ byteCount: Int, _ lease: consuming RingLease) {
+        self.place = place
+        self.byteCount = byteCount
+        group = lease.group
+        self.lease = Handover(lease)
+    }
+
+    /// Opens a ring in the same group, which gets nothing yet. Waits for the kernel.
+    func opensSuccessor(_ shape: Ring.Shape) throws(SystemError) -> Ring {
+        // With one member the program's choice has no effect; with two it would.
+        if choosesSecond {
+            try withLease { lease throws(SystemError) in try lease.choose(member: 0) }
+            choosesSecond = false
+        }
+        let ring = try Ring(
+            on: place.point.interfaceIndex, Program.keepNothing, shape: shape, joining: group)
+        nextLease = Handover(try ring.lease())
+        return ring
+    }
+
+    /// Has the kernel put all packets into the successor from now on.
+    func choosesSuccessor() throws(SystemError) {
+        try withLease { lease throws(SystemError) in try lease.choose(member: 1) }
+        choosesSecond = true
+    }
+
+    func becomesSuccessor() {
+        lease = nextLease
+        byteCount = nextByteCount
+        nextLease = nil
+        nextByteCount = 0
+    }
+
+    private func withLease(
+        _ body: (borrowing RingLease) throws(SystemError) -> Void
+    ) throws(SystemError) {
+        guard let taken = lease?.take() else { return }
+        var failure: SystemError?
+        do throws(SystemError) {
+            try body(taken)
+        } catch {
+            failure = error
+        }
+        lease = Handover(taken)
+        if let failure { throw failure }
+    }
+}

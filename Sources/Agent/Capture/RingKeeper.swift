@@ -1,0 +1,216 @@
+import BPF
+import Capture
+import Glibc
+import Kernel
+import Logging
+import Observation
+import Synchronization
+
+/// Opens and closes the rings of one capture as edges come and go, and makes those larger that are
+/// close to full, all within the capture's memory.
+///
+/// Opening a ring takes the kernel some 15 ms, and closing one, too, nearly all of it spent on
+/// waiting for a grace period that all who wait share. So both happen here and many at once, and the
+/// forwarder's thread never waits.
+final class RingKeeper: Sendable {
+    private let feed: NodeFeed
+    private let logger: Logger
+    private let wake: Event
+    private let state: Mutex<State>
+    private let give: @Sendable (TapOrder) -> Void
+
+    private struct State {
+        var plan: ProgramPlan
+        var notes: [TapNote] = []
+        var isEnding = false
+    }
+
+    /// As many threads as shorten the start of 250 rings; more do not.
+    private static let threadCountMax = 16
+    /// How soon a ring is tried again that could not be opened.
+    private static let retryMilliseconds: CInt = 1000
+
+    init(
+        _ feed: NodeFeed, _ plan: ProgramPlan, logger: Logger,
+        give: @escaping @Sendable (TapOrder) -> Void
+    ) throws(SystemError) {
+        self.feed = feed
+        self.logger = logger
+        wake = try Event()
+        state = Mutex(State(plan: plan))
+        self.give = give
+    }
+
+    /// Takes note of what the forwarder says, once where it says it more often. Never waits.
+    func note(_ note: TapNote) {
+        state.withLock { if !$0.notes.contains(note) { $0.notes.append(note) } }
+        wake.raise()
+    }
+
+    /// Has rings opened with another filter from now on.
+    func set(_ filter: Program?) {
+        state.withLock { $0.plan.set(filter) }
+    }
+
+    /// Has `run` close all rings and return.
+    func end() {
+        state.withLock { $0.isEnding = true }
+        wake.raise()
+    }
+
+    /// Keeps the rings until the end. Says when it has tried to open the first ones, with the reason
+    /// if there are edges and not one could be opened.
+    func run(_ budget: RingBudget, began: (SystemError?) -> Void) {
+        nameThread("podwire-rings")
+        var book = RingBook(budget)
+        feed.subscribe(wake.number)
+        defer { feed.unsubscribe(wake.number) }
+        began(follow(&book))
+        while true {
+            _ = try? poll(
+                [(wake.number, .readable)],
+                milliseconds: book.hasFailures ? Self.retryMilliseconds : -1)
+            wake.lower()
+            let (notes, isEnding) = state.withLock { state in
+                defer { state.notes = [] }
+                return (state.notes, state.isEnding)
+            }
+            if isEnding { break }
+            for note in notes { attend(to: note, &book) }
+            close(book.takeClosed())
+            _ = follow(&book)
+        }
+        close(book.takeAll())
+    }
+
+    /// Opens what is new and has what is gone closed.
+    private func follow(_ book: inout RingBook) -> SystemError? {
+        let snapshot = feed.snapshot
+        if snapshot.version != book.version {
+            book.version = snapshot.version
+            state.withLock { $0.plan.set(snapshot.rule) }
+            give(.follow(snapshot))
+            for life in book.livesGone(from: snapshot.places) { give(.remove(life: life)) }
+        }
+        let (wanted, withoutMemory) = book.take(snapshot.places)
+        if withoutMemory > 0, !book.hasWarned {
+            book.hasWarned = true
+            logger.warning(
+                """
+                the ring memory is used up: raise \(Setting.ringMemory.option), or capture fewer \
+                edges
+                """,
+                metadata: [
+                    "edges": "\(snapshot.places.count)", "not_captured": "\(withoutMemory)",
+                    "ring_memory": "\(book.budget.byteCountMax)",
+                ])
+        }
+        return open(wanted, &book)
+    }
+
+    private func open(
+        _ wanted: [(place: Place, shape: Ring.Shape)], _ book: inout RingBook
+    ) -> SystemError? {
+        guard !wanted.isEmpty else { return nil }
+        let plan = state.withLock { $0.plan }
+        let results = Mutex<[UInt64: Opened]>([:])
+        inParallel(wanted.count, threadCountMax: Self.threadCountMax) { [give] index in
+            let (place, shape) = wanted[index]
+            let opened = Self.open(place, shape, plan, give)
+            results.withLock { $0[place.life] = opened }
+        }
+        var failure: SystemError?
+        for (place, shape) in wanted {
+            switch results.withLock({ $0[place.life] }) {
+            case .lease(let lease):
+                if let lease = lease.take() { book.isOpen(place, shape, lease) }
+            case .failure(let error):
+                book.hasFailed(place, shape)
+                // An edge that has gone in the meantime is no failure.
+                guard error.code != ENODEV, error.code != ENXIO else { continue }
+                failure = error
+                logger.warning(
+                    "an edge cannot be captured, it is tried again",
+                    metadata: ["edge": "\(place.name)", "reason": "\(error)"])
+            case nil: book.hasFailed(place, shape)
+            }
+        }
+        return book.isEmpty ? failure : nil
+    }
+
+    private enum Opened: Sendable {
+        case lease(Handover<RingLease>)
+        case failure(SystemError)
+    }
+
+    /// Opens a ring and hands it to the forwarder at once.
+    private static func open(
+        _ place: Place, _ shape: Ring.Shape, _ plan: ProgramPlan,
+        _ give: @Sendable (TapOrder) -> Void
+    ) -> Opened {
+        var plan = plan
+        while true {
+            let program = plan.program(at: place.point)
+            do throws(SystemError) {
+                let ring = try Ring(
+                    on: place.point.interfaceIndex, program.program, shape: shape)
+                let lease = try ring.lease()
+                give(.add(place, Handover(ring), program))
+                return .lease(Handover(lease))
+            } catch {
+                guard error == SystemError(Descriptor.attachOperation, ENOMEM), program.decides
+                else { return .failure(error) }
+                plan.shrink(below: program)
+            }
+        }
+    }
+
+    /// Lets go of the last holds on rings, and so closes them.
+    private func close(_ leases: [Handover<RingLease>]) {
+        inParallel(leases.count, threadCountMax: Self.threadCountMax) { _ = leases[$0].take() }
+    }
+}
+
+extension RingKeeper {
+    private func attend(to note: TapNote, _ book: inout RingBook) {
+        switch note {
+        case .pressed(let life): enlarge(life, &book)
+        case .prepared(let life, let isReady): exchange(life, isReady, &book)
+        case .closed(let life, let wasFollowed): book.isClosed(life, wasFollowed: wasFollowed)
+        }
+    }
+
+    /// Opens a larger ring beside one that is close to full, or smaller ones beside others so that
+    /// there is memory for it.
+    private func enlarge(_ life: UInt64, _ book: inout RingBook) {
+        let (growing, shrinking) = book.press(life, now: monotonicNanoseconds())
+        for change in [growing].compactMap({ $0 }) + shrinking { prepare(change, &book) }
+    }
+
+    private func prepare(_ change: RingBook.Change, _ book: inout RingBook) {
+        do throws(SystemError) {
+            let ring = try change.ring.opensSuccessor(change.shape)
+            give(.prepare(life: change.ring.place.life, Handover(ring)))
+        } catch {
+            book.isAbandoned(change.ring)
+            guard error.code != ENODEV, error.code != ENXIO, error.code != ENETDOWN else { return }
+            logger.debug(
+                "a ring keeps its size",
+                metadata: ["edge": "\(change.ring.place.name)", "reason": "\(error)"])
+        }
+    }
+
+    /// Has the kernel put packets into the new ring and no more into the old one.
+    private func exchange(_ life: UInt64, _ isReady: Bool, _ book: inout RingBook) {
+        guard let ring = book.ring(life) else { return }
+        do throws(SystemError) {
+            guard isReady else { return book.isAbandoned(ring) }
+            try ring.choosesSuccessor()
+            give(.succeed(life: life))
+        } catch {
+            logger.warning(
+                "a ring keeps its size",
+                metadata: ["edge": "\(ring.place.name)", "reason": "\(error)"])
+        }
+    }
+}

@@ -1,0 +1,62 @@
+package import Frames
+
+/// Which edges are captured, as a person has set it.
+package struct EdgeSelection: Equatable, Sendable {
+    package let scope: Scope
+    package let podNetworks: [Network]
+    /// Names, in which `*` stands for any text and `?` for any character. What is excluded is out;
+    /// what is included is in, whatever its addresses are.
+    package let included: [String]
+    package let excluded: [String]
+
+    package enum Scope: String, Sendable {
+        /// Those whose pods have an address in a pod network, or none that could be known.
+        case pods
+        case all
+    }
+
+    package init(
+        _ scope: Scope = .pods, podNetworks: [Network] = [], included: [String] = [],
+        excluded: [String] = []
+    ) {
+        self.scope = scope
+        self.podNetworks = podNetworks
+        self.included = included
+        self.excluded = excluded
+    }
+
+    /// Whether an edge is captured, or why not. A pod that is being made has no address yet, so only
+    /// one that has others than those of pods is left out.
+    func standing(name: String, addresses: [IPAddress]?) -> Candidate.Standing {
+        if excluded.contains(where: { Self.matches(name, $0) }) { return .excluded }
+        if included.contains(where: { Self.matches(name, $0) }) { return .edge }
+        guard scope == .pods, !podNetworks.isEmpty else { return .edge }
+        let known = (addresses ?? []).filter { !$0.isLinkLocalIPv6 }
+        let isPod = known.contains { address in podNetworks.contains { $0.contains(address) } }
+        return known.isEmpty || isPod ? .edge : .outsidePodNetworks
+    }
+
+    /// Whether a name is all of what a pattern stands for.
+    package static func matches(_ name: String, _ pattern: String) -> Bool {
+        let (name, pattern) = (Array(name.utf8), Array(pattern.utf8))
+        var (position, offset) = (0, 0)
+        // Where the last star was, and up to where it has taken the name.
+        var star: (offset: Int, position: Int)?
+        while position < name.count {
+            if offset < pattern.count, pattern[offset] == UInt8(ascii: "*") {
+                star = (offset, position)
+                offset += 1
+            } else if offset < pattern.count,
+                pattern[offset] == UInt8(ascii: "?") || pattern[offset] == name[position]
+            {
+                (position, offset) = (position + 1, offset + 1)
+            } else if let last = star {
+                star = (last.offset, last.position + 1)
+                (position, offset) = (last.position + 1, last.offset + 1)
+            } else {
+                return false
+            }
+        }
+        return pattern[offset...].allSatisfy { $0 == UInt8(ascii: "*") }
+    }
+}

@@ -1,0 +1,118 @@
+package import Frames
+package import Kernel
+package import Netlink
+
+/// What is known of the node's interfaces and of the pods behind them, as events change it.
+///
+/// Pure: events and answers come in, a node comes out. Events may come twice, or late: each says how
+/// things are, and none how they differ.
+package struct EdgeTable: Sendable {
+    private var entries: [UInt32: Entry] = [:]
+    private var lifeCount: UInt64 = 0
+    private var addresses: [InterfaceAddress] = []
+    private var routes: [Route] = []
+    private var blindness: SystemError?
+    /// Interfaces whose pods may have become others since they were asked about.
+    private var unasked: Set<UInt32> = []
+
+    private struct Entry: Sendable {
+        let life: UInt64
+        var link: Link
+        var pod: Pod?
+    }
+
+    /// What a pod's own namespace says of the other end of a veth.
+    package struct Pod: Equatable, Sendable {
+        package let addresses: [IPAddress]
+        package let mac: MACAddress?
+
+        package init(addresses: [IPAddress], mac: MACAddress?) {
+            (self.addresses, self.mac) = (addresses, mac)
+        }
+    }
+
+    package init() {}
+
+    /// Takes all interfaces as they are now; those that are missing are gone.
+    package mutating func reset(links: [Link]) {
+        let present = Set(links.map(\.index))
+        for index in entries.keys where !present.contains(index) { apply(.linkGone(index)) }
+        for link in links { apply(.link(link)) }
+    }
+
+    package mutating func reset(addresses: [InterfaceAddress], routes: [Route]) {
+        self.addresses = addresses
+        self.routes = routes
+    }
+
+    /// Takes an event about an interface; the others say only that something is to be looked at.
+    package mutating func apply(_ event: NodeEvent) {
+        switch event {
+        case .link(let link):
+            var entry = entries[link.index]
+            if let known = entry?.link,
+                known.peerNamespace != link.peerNamespace
+                    || known.peerIndex != link.peerIndex
+            {
+                // The other end is another pod's now, or nobody's.
+                entry?.pod = nil
+            }
+            if entry == nil {
+                lifeCount += 1
+                entry = Entry(life: lifeCount, link: link)
+            }
+            entry?.link = link
+            entries[link.index] = entry
+            if isAskable(link) { unasked.insert(link.index) }
+        case .linkGone(let index):
+            entries[index] = nil
+            unasked.remove(index)
+        case .address, .route, .namespace: break
+        }
+    }
+
+    private func isAskable(_ link: Link) -> Bool {
+        link.kind == "veth" && link.peerNamespace != nil && link.peerIndex != 0
+    }
+
+    /// The interfaces whose pods are to be asked about, each once for each reason.
+    package mutating func takeUnasked() -> [UInt32] {
+        defer { unasked = [] }
+        return unasked.sorted()
+    }
+
+    /// All interfaces whose pods can be asked about.
+    package var askable: [UInt32] {
+        entries.values.map(\.link).filter(isAskable).map(\.index).sorted()
+    }
+
+    /// Takes what a pod's namespace has said: nil if it could not be asked.
+    package mutating func set(_ pod: Pod?, behind index: UInt32) {
+        entries[index]?.pod = pod
+    }
+
+    /// Takes note that pods cannot be asked about.
+    package mutating func setBlindness(_ error: SystemError) {
+        blindness = error
+    }
+
+    /// The node as it is known now, with the edges that are to be captured.
+    package func node(_ selection: EdgeSelection) -> Node {
+        let uplinks = Set(routes.filter(\.isDefault).compactMap(\.interfaceIndex))
+        let veths = entries.values.filter { $0.link.kind == "veth" }
+            .sorted { $0.link.index < $1.link.index }
+        let candidates = veths.map { entry in
+            var standing = Candidate.Standing(of: entry.link, uplinks: uplinks)
+            let pod = standing == .edge ? entry.pod : nil
+            if standing == .edge {
+                standing = selection.standing(name: entry.link.name, addresses: pod?.addresses)
+            }
+            return Candidate(
+                life: entry.life, link: entry.link, standing: standing,
+                podAddresses: pod?.addresses, podMAC: pod?.mac)
+        }
+        return Node(
+            candidates: candidates, links: entries.mapValues(\.link), addresses: addresses,
+            routes: routes, blindness: blindness)
+    }
+}

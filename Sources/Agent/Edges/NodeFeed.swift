@@ -1,0 +1,81 @@
+package import Frames
+package import Observation
+
+import Kernel
+import Synchronization
+
+/// What captures have to know of the node, always as of now, and who is to be told when it changes.
+package final class NodeFeed: Sendable {
+    private let settings: Settings
+    private let state: Mutex<State>
+
+    private struct State {
+        var node: Node
+        var sensors = SensorTable()
+        var snapshot: Snapshot
+        /// Events to raise, by their numbers.
+        var listeners: Set<CInt> = []
+    }
+
+    /// The node as a capture wants it.
+    package struct Snapshot: Sendable {
+        /// Grows with each change.
+        package let version: Int
+        package let places: [Place]
+        package let rule: Rule
+    }
+
+    package init(_ settings: Settings, node: Node) {
+        self.settings = settings
+        state = Mutex(
+            State(
+                node: node,
+                snapshot: Self.snapshot(of: node, SensorTable(), settings, version: 1)))
+    }
+
+    private static func snapshot(
+        of node: Node, _ sensors: SensorTable, _ settings: Settings, version: Int
+    ) -> Snapshot {
+        var surroundings = node.surroundings(settings)
+        surroundings.sensors = sensors.all
+        return Snapshot(
+            version: version, places: node.places,
+            rule: Rule(surroundings, deduplicates: settings.deduplicates))
+    }
+
+    package var node: Node { state.withLock { $0.node } }
+
+    package var snapshot: Snapshot { state.withLock { $0.snapshot } }
+
+    /// Says how the node is now.
+    package func publish(_ node: Node) {
+        state.withLock { state in
+            guard node != state.node else { return }
+            state.node = node
+            renew(&state)
+        }
+    }
+
+    /// Says where a sensor is, so that its feed is not reported.
+    package func add(_ addresses: [IPAddress], of sensor: SensorName) {
+        state.withLock { state in
+            if state.sensors.add(addresses, of: sensor) { renew(&state) }
+        }
+    }
+
+    private func renew(_ state: inout State) {
+        state.snapshot = Self.snapshot(
+            of: state.node, state.sensors, settings, version: state.snapshot.version + 1)
+        for listener in state.listeners { Event.raise(listener) }
+    }
+
+    /// Has an event raised with each change, until it is taken off the list; which its owner does
+    /// before closing it.
+    package func subscribe(_ listener: CInt) {
+        state.withLock { _ = $0.listeners.insert(listener) }
+    }
+
+    package func unsubscribe(_ listener: CInt) {
+        state.withLock { _ = $0.listeners.remove(listener) }
+    }
+}

@@ -1,0 +1,128 @@
+package import Kernel
+package import Logging
+
+import Frames
+import Glibc
+import Netlink
+
+/// Follows the node's network by the kernel's events, and publishes what has become of it.
+///
+/// Addresses inside a pod change without a word in the node's namespace. So a pod is asked about at
+/// each event of its edge, again when its network has had time to be set up, and now and then.
+package struct NodeWatch: ~Copyable {
+    private var monitor: NodeMonitor
+    private var reader: NodeReader
+    private let selection: EdgeSelection
+    private let logger: Logger
+    /// Edges to ask about again, the one due first in front.
+    private var agenda: [(due: UInt64, index: UInt32)] = []
+    private var pollAt: UInt64 = 0
+    private var published: Node
+    /// How often events were lost and everything was read anew.
+    package private(set) var resyncCount = 0
+
+    /// When a pod is asked about again after an event of its edge.
+    private static let delaysNanoseconds: [UInt64] = [200_000_000, 1_000_000_000]
+    /// How often all pods are asked about.
+    private static let pollNanoseconds: UInt64 = 30_000_000_000
+    /// A storm of events must not make the agenda grow: beyond this the slow poll has to do.
+    private static let agendaCountMax = 10_000
+
+    /// Subscribes, and then looks at what there is.
+    package init(
+        _ selection: EdgeSelection, logger: Logger,
+        bufferByteCount: Int = NodeMonitor.bufferByteCount
+    ) throws(SystemError) {
+        let monitor = try NodeMonitor(bufferByteCount: bufferByteCount)
+        var reader = try NodeReader()
+        try reader.readAll()
+        published = reader.table.node(selection)
+        self.monitor = monitor
+        self.reader = reader
+        self.selection = selection
+        self.logger = logger
+        pollAt = monotonicNanoseconds() + Self.pollNanoseconds
+    }
+
+    /// The node as it was when it was looked at last.
+    package var node: Node { published }
+
+    /// Waits for changes and has them published, until an event is raised.
+    package mutating func run(until stop: CInt, publish: (Node) -> Void) throws(SystemError) {
+        while true {
+            let ready = try poll(
+                [(monitor.number, .readable), (stop, .readable)],
+                milliseconds: millisecondsToWait)
+            if !ready[1].isEmpty { return }
+            if !ready[0].isEmpty { try takeEvents() }
+            try askAgain()
+            let node = reader.table.node(selection)
+            guard node != published else { continue }
+            describe(node)
+            published = node
+            publish(node)
+        }
+    }
+
+    private var millisecondsToWait: CInt {
+        let due = min(pollAt, agenda.first?.due ?? .max)
+        let now = monotonicNanoseconds()
+        return due <= now ? 0 : CInt((due - now) / 1_000_000 + 1)
+    }
+
+    private mutating func takeEvents() throws(SystemError) {
+        var isAddressChanged = false
+        let isComplete = try monitor.read { event in
+            reader.table.apply(event)
+            if event == .address || event == .route { isAddressChanged = true }
+        }
+        if !isComplete {
+            resyncCount += 1
+            logger.notice(
+                "events of the node's network were lost, everything is read anew",
+                metadata: ["resyncs": "\(resyncCount)"])
+            try reader.readAll()
+        } else if isAddressChanged {
+            try reader.readAddresses()
+        }
+        let unasked = reader.table.takeUnasked()
+        try reader.readPods(unasked)
+        let now = monotonicNanoseconds()
+        for delay in Self.delaysNanoseconds {
+            guard agenda.count + unasked.count <= Self.agendaCountMax else { break }
+            agenda += unasked.map { (due: now + delay, index: $0) }
+        }
+        agenda.sort { $0.due < $1.due }
+    }
+
+    private mutating func askAgain() throws(SystemError) {
+        let now = monotonicNanoseconds()
+        let due = agenda.prefix { $0.due <= now }.map(\.index)
+        agenda.removeFirst(due.count)
+        try reader.readPods(Set(due).sorted())
+        if now >= pollAt {
+            pollAt = now + Self.pollNanoseconds
+            try reader.readPods(reader.table.askable)
+        }
+    }
+
+    /// One line for each edge that comes or goes.
+    private func describe(_ node: Node) {
+        let before = Set(published.edges.map(\.life))
+        let now = Set(node.edges.map(\.life))
+        for edge in node.edges where !before.contains(edge.life) {
+            logger.info("edge captured", metadata: Self.metadata(edge))
+        }
+        for edge in published.edges where !now.contains(edge.life) {
+            logger.info("edge gone", metadata: Self.metadata(edge))
+        }
+    }
+
+    private static func metadata(_ edge: Candidate) -> Logger.Metadata {
+        let addresses = (edge.podAddresses ?? []).filter { !$0.isLinkLocalIPv6 }
+        return [
+            "edge": "\(edge.link.name)", "index": "\(edge.link.index)",
+            "pod": "\(addresses.map(\.description).joined(separator: ","))",
+        ]
+    }
+}
