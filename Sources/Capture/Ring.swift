@@ -23,7 +23,7 @@ package struct Ring: ~Copyable, Sendable {
 
     /// How long a packet may be in a block that is not full: three times the retirement time, since
     /// timers are late on a busy node.
-    package static let retirementNanosecondsMax: UInt64 = 30_000_000
+    package static let retirementNanosecondsMax: UInt64 = 50_000_000
 
     /// Opens a ring on an interface. Each ring is in a group of its own, or joins another ring's, so
     /// that one can take the other's place (see `RingLease`).
@@ -115,7 +115,11 @@ extension Ring {
         package static let blockCountMin: UInt32 = 2
 
         /// As many blocks as a budget holds, at least two.
-        package init(byteCountMax: Int, retirementMilliseconds: UInt32 = 10) {
+        ///
+        /// While nobody reads, each block is used up when its time is over, full or not. So a longer
+        /// time lets fewer blocks outlast a reader that is late, and a shorter one has packets sent
+        /// sooner.
+        package init(byteCountMax: Int, retirementMilliseconds: UInt32 = 16) {
             blockByteCount = Self.blockByteCountMin
             let count = UInt32(clamping: byteCountMax / Int(Self.blockByteCountMin))
             blockCount = max(count, Self.blockCountMin)

@@ -24,6 +24,8 @@ package final class CaptureCounters: Sendable {
     package let packetsTranslated = Atomic<UInt64>(0)
     /// Bytes put into the send queue, headers included.
     package let bytesQueued = Atomic<UInt64>(0)
+    /// Rings that another one has taken the place of, larger or smaller.
+    package let ringsReplaced = Atomic<UInt64>(0)
     /// Edges whose program could not be replaced by one that knows more about services.
     package let programsNotReplaced = Atomic<UInt64>(0)
     /// Bytes still in the queue, or waiting for a first fragment, when the connection ended.

@@ -100,6 +100,7 @@ extension Forwarder {
                 try count(tap)
                 try poller.remove(tap.ring.number)
                 tap.succeed()
+                CaptureCounters.add(1, to: counters.ringsReplaced)
                 try poller.add(tap.ring.number, as: Key.firstTap + tap.place.life)
                 notes(.closed(life: tap.place.life, wasFollowed: true))
                 try drain(tap)

@@ -18,6 +18,10 @@ package struct NodeWatch: ~Copyable {
     private var agenda: [(due: UInt64, index: UInt32)] = []
     private var pollAt: UInt64 = 0
     private var published: Node
+    /// The lives of edges that the log knows, and of those that it will know as soon as their pods'
+    /// addresses are.
+    private var announced: Set<UInt64>
+    private var unannounced: [UInt64: UInt64] = [:]
     /// How often events were lost and everything was read anew.
     package private(set) var resyncCount = 0
 
@@ -36,7 +40,9 @@ package struct NodeWatch: ~Copyable {
         let monitor = try NodeMonitor(bufferByteCount: bufferByteCount)
         var reader = try NodeReader()
         try reader.readAll()
-        published = reader.table.node(selection)
+        let node = reader.table.node(selection)
+        published = node
+        announced = Set(node.edges.map(\.life))
         self.monitor = monitor
         self.reader = reader
         self.selection = selection
@@ -57,8 +63,8 @@ package struct NodeWatch: ~Copyable {
             if !ready[0].isEmpty { try takeEvents() }
             try askAgain()
             let node = reader.table.node(selection)
+            announce(node)
             guard node != published else { continue }
-            describe(node)
             published = node
             publish(node)
         }
@@ -106,15 +112,26 @@ package struct NodeWatch: ~Copyable {
         }
     }
 
-    /// One line for each edge that comes or goes.
-    private func describe(_ node: Node) {
-        let before = Set(published.edges.map(\.life))
-        let now = Set(node.edges.map(\.life))
-        for edge in node.edges where !before.contains(edge.life) {
-            logger.info("edge captured", metadata: Self.metadata(edge))
-        }
-        for edge in published.edges where !now.contains(edge.life) {
+    /// One line for each edge that comes, when its pod's addresses are known or have had the time to
+    /// be, and one when it goes.
+    private mutating func announce(_ node: Node) {
+        let now = monotonicNanoseconds()
+        let lives = Set(node.edges.map(\.life))
+        for edge in published.edges where !lives.contains(edge.life) {
+            if unannounced.removeValue(forKey: edge.life) != nil {
+                logger.info("edge captured", metadata: Self.metadata(edge))
+            }
+            announced.remove(edge.life)
             logger.info("edge gone", metadata: Self.metadata(edge))
+        }
+        for edge in node.edges where !announced.contains(edge.life) {
+            let since = unannounced[edge.life, default: now]
+            unannounced[edge.life] = since
+            let isKnown = edge.podAddresses?.contains { !$0.isLinkLocalIPv6 } ?? false
+            guard isKnown || now >= since + Self.delaysNanoseconds.reduce(0, max) else { continue }
+            unannounced[edge.life] = nil
+            announced.insert(edge.life)
+            logger.info("edge captured", metadata: Self.metadata(edge))
         }
     }
 

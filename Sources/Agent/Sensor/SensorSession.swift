@@ -218,6 +218,7 @@ extension CaptureCounters {
             ("tracking_not_asked", trackingQuestionsNotAsked.load(ordering: .relaxed)),
             ("tracking_failures", trackingFailures.load(ordering: .relaxed)),
             ("tracking_overruns", trackingOverruns.load(ordering: .relaxed)),
+            ("rings_replaced", ringsReplaced.load(ordering: .relaxed)),
             ("programs_not_replaced", programsNotReplaced.load(ordering: .relaxed)),
             ("flows_evicted", trackedFlowsEvicted.load(ordering: .relaxed)),
         ]

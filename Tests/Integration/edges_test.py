@@ -1,0 +1,266 @@
+"""Edges that come and go while an agent captures, with pods made by the real CNI plug-in.
+
+PODWIRE names the binary. CHURN_PODS says how many pods are made and deleted in a row.
+"""
+
+import json
+import os
+import pathlib
+import re
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import unittest
+
+sys.dont_write_bytecode = True
+TOOLS = pathlib.Path(__file__).resolve().parent.parent.parent / "tools"
+sys.path.insert(0, str(TOOLS / "lib"))
+import captures  # noqa: E402
+
+PODWIRE = os.environ["PODWIRE"]
+CHURN_PODS = int(os.environ.get("CHURN_PODS", 60))
+ALIVE = 25
+PREFIX = f"et{os.getpid()}"
+PORT = 9999
+GATEWAY = "10.244.0.1"
+
+
+def run(*words, check=True, **keywords):
+    return subprocess.run([str(word) for word in words], check=check, capture_output=True, text=True,
+                          timeout=120, **keywords).stdout
+
+
+def in_node(*words, **keywords):
+    return run("ip", "netns", "exec", f"{PREFIX}-node", *words, **keywords)
+
+
+def make_node():
+    """A node with a bridge, and the world outside with the sensor."""
+    for name in ("node", "outside"):
+        run("ip", "netns", "add", f"{PREFIX}-{name}")
+        run("ip", "-n", f"{PREFIX}-{name}", "link", "set", "lo", "up")
+    for setting in ("net.ipv6.conf.default.disable_ipv6=1", "net.ipv6.conf.all.disable_ipv6=1"):
+        in_node("sysctl", "-qw", setting)
+    run("ip", "-n", f"{PREFIX}-node", "link", "add", "uplink", "type", "veth", "peer", "name", "eth0",
+        "netns", f"{PREFIX}-outside")
+    for name, device, number in (("node", "uplink", 1), ("outside", "eth0", 100)):
+        run("ip", "-n", f"{PREFIX}-{name}", "link", "set", device, "up")
+        run("ip", "-n", f"{PREFIX}-{name}", "addr", "add", f"192.168.100.{number}/24", "dev", device)
+    run("ip", "-n", f"{PREFIX}-node", "route", "add", "default", "via", "192.168.100.100")
+
+
+class Pod:
+    """A pod with an address of its own, by its number."""
+
+    def __init__(self, number):
+        self.number = number
+        self.name = f"{PREFIX}-p{number}"
+        self.address = f"10.244.{1 + number // 200}.{2 + number % 200}"
+
+    def cni(self, verb):
+        configuration = {
+            "cniVersion": "0.4.0", "name": "pods", "type": "bridge", "bridge": "cni0",
+            "isGateway": True, "hairpinMode": True,
+            "ipam": {"type": "static",
+                     "addresses": [{"address": f"{self.address}/16", "gateway": GATEWAY}],
+                     "routes": [{"dst": "0.0.0.0/0"}]}}
+        in_node("env", f"CNI_COMMAND={verb}", f"CNI_CONTAINERID={self.name}",
+                f"CNI_NETNS=/run/netns/{self.name}", "CNI_IFNAME=eth0", "CNI_PATH=/usr/lib/cni",
+                "/usr/lib/cni/bridge", input=json.dumps(configuration))
+
+    def add(self):
+        run("ip", "netns", "add", self.name)
+        self.cni("ADD")
+
+    def delete(self):
+        self.cni("DEL")
+        run("ip", "netns", "del", self.name)
+
+    def command(self, program, *arguments):
+        return ["ip", "netns", "exec", self.name, sys.executable, "-c", program,
+                *map(str, arguments)]
+
+
+# Sends numbered datagrams to the gateway: how many, of which size, how long between them.
+SENDER = r"""
+import socket, struct, sys, time
+pod, first, count, size, pause = int(sys.argv[1]), *map(int, sys.argv[2:5]), float(sys.argv[5])
+out = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+out.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 8 << 20)
+begin = time.monotonic()
+for index in range(count):
+    out.sendto(struct.pack("!II", pod, first + index).ljust(size, b"."), ("10.244.0.1", 9999))
+    if pause:
+        time.sleep(max(0, begin + (index + 1) * pause - time.monotonic()))
+"""
+
+
+class Program:
+    def __init__(self, name, *arguments, **variables):
+        self.log = tempfile.TemporaryFile("w+")
+        self.process = subprocess.Popen(
+            ["ip", "netns", "exec", f"{PREFIX}-{name}", PODWIRE, *arguments],
+            env={**os.environ, **variables}, stderr=self.log)
+
+    def text(self):
+        self.log.seek(0)
+        return self.log.read()
+
+    def await_text(self, text, count=1):
+        deadline = time.monotonic() + 20
+        while self.text().count(text) < count:
+            if time.monotonic() > deadline or self.process.poll() is not None:
+                raise AssertionError(f"no {text!r} in {self.text()[-4000:]}")
+            time.sleep(0.02)
+
+    def stop(self):
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(10)
+
+    @property
+    def pid(self):
+        pid = self.process.pid
+        while "podwire" not in pathlib.Path(f"/proc/{pid}/comm").read_text():
+            pid = int(pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split()[0])
+        return pid
+
+    def uses(self):
+        """Descriptors, threads, and bytes of memory beside the rings."""
+        status = pathlib.Path(f"/proc/{self.pid}/status").read_text()
+        return (len(os.listdir(f"/proc/{self.pid}/fd")),
+                int(re.search(r"Threads:\s+(\d+)", status)[1]),
+                int(re.search(r"RssAnon:\s+(\d+)", status)[1]) * 1024)
+
+    def ring_bytes(self):
+        maps = pathlib.Path(f"/proc/{self.pid}/maps").read_text()
+        return sum(int(end, 16) - int(start, 16) for start, end in
+                   re.findall(r"(\w+)-(\w+) rw-s .* socket:", maps))
+
+    def counts(self):
+        line = [line for line in self.text().splitlines() if "capture ended" in line][-1]
+        return {name: int(value) for name, value in re.findall(r"(\w+)=(\d+)(?=\s|$)", line)}
+
+
+class EdgesTest(unittest.TestCase):
+    def setUp(self):
+        make_node()
+        self.folder = tempfile.TemporaryDirectory()
+        self.file = f"{self.folder.name}/sensor.pcapng"
+        self.programs = []
+
+    def tearDown(self):
+        for program in self.programs:
+            program.process.kill()
+            program.process.wait()
+            program.log.close()
+        self.folder.cleanup()
+        for line in run("ip", "netns", "list").splitlines():
+            if line.startswith(PREFIX + "-"):
+                run("ip", "netns", "del", line.split()[0], check=False)
+
+    def start(self, **variables):
+        collector = Program("outside", "collect", "--output", self.file)
+        self.programs.append(collector)
+        collector.await_text("listening")
+        agent = Program("node", "agent", EXTRAHOP_SENSOR_IP="192.168.100.100",
+                        PODNET="10.244.0.0/16", **variables)
+        self.programs.append(agent)
+        agent.await_text("capture started")
+        return collector, agent
+
+    def numbers(self, collector, agent):
+        """Ends both, and answers how often each numbered datagram has come, by pod."""
+        time.sleep(0.3)
+        self.assertEqual(agent.stop(), 0, agent.text()[-4000:])
+        self.assertEqual(collector.stop(), 0)
+        numbers = {}
+        for frame in captures.read(self.file):
+            if frame.data[12:14] == b"\x08\0" and frame.data[23] == 17 \
+                    and frame.data[36:38] == struct.pack("!H", PORT):
+                pod, number = struct.unpack_from("!II", frame.data, 42)
+                pods = numbers.setdefault(pod, {})
+                pods[number] = pods.get(number, 0) + 1
+        return numbers
+
+    def test_pods_that_come_and_go(self):
+        """Each pod's first packet, a tenth of a second after it came, and its last, right before it
+        goes, arrive once; and nothing of it is left."""
+        collector, agent = self.start()
+        self.churn(range(ALIVE))
+        agent.await_text("edge gone", ALIVE)
+        time.sleep(1)
+        before = agent.uses()
+        self.churn(range(ALIVE, ALIVE + CHURN_PODS))
+        agent.await_text("edge gone", ALIVE + CHURN_PODS)
+        time.sleep(1.5)
+        after = agent.uses()
+        self.assertEqual(before[:2], after[:2], "descriptors and threads")
+        self.assertLess(after[2] - before[2], 4 << 20, "memory")
+        self.assertEqual(agent.ring_bytes(), 0)
+        lines = [line for line in agent.text().splitlines() if " info edge " in line]
+        self.assertLessEqual(len(lines), 2 * (ALIVE + CHURN_PODS))
+        numbers = self.numbers(collector, agent)
+        for pod in range(ALIVE + CHURN_PODS):
+            self.assertEqual(numbers.get(pod), {0: 1, 1: 1, 2: 1}, f"pod {pod}")
+
+    def churn(self, numbers):
+        """Makes pods, ALIVE of them at a time, and deletes each when it has spoken."""
+        slots = threading.Semaphore(ALIVE)
+        cni = threading.Lock()
+        failures = []
+
+        def live(pod):
+            try:
+                with cni:
+                    pod.add()
+                time.sleep(0.1)
+                subprocess.run(pod.command(SENDER, pod.number, 0, 2, 64, 0.05), check=True)
+                subprocess.run(pod.command(SENDER, pod.number, 2, 1, 64, 0), check=True)
+                # Without a word to the plug-in: the interface goes with its namespace.
+                run("ip", "netns", "del", pod.name)
+            except Exception as error:
+                failures.append(f"pod {pod.number}: {error}")
+            finally:
+                slots.release()
+
+        threads = []
+        for number in numbers:
+            slots.acquire()
+            threads.append(threading.Thread(target=live, args=(Pod(number),)))
+            threads[-1].start()
+        for thread in threads:
+            thread.join()
+        self.assertEqual(failures, [])
+
+    def test_a_ring_that_grows_loses_and_doubles_nothing(self):
+        collector, agent = self.start(PODWIRE_RING_MEMORY="64MiB")
+        pod = Pod(1)
+        pod.add()
+        agent.await_text("edge captured")
+        time.sleep(0.2)
+        self.assertEqual(agent.ring_bytes(), 1 << 20)
+        count = 60_000
+        sender = subprocess.Popen(pod.command(SENDER, 1, 0, count, 200, 0.0001))
+        for _ in range(3):
+            # Some of the traffic piles up, more than half of a ring but less than a whole one.
+            time.sleep(1)
+            os.kill(agent.pid, signal.SIGSTOP)
+            time.sleep(0.08)
+            os.kill(agent.pid, signal.SIGCONT)
+        self.assertEqual(sender.wait(60), 0)
+        time.sleep(0.5)
+        self.assertGreater(agent.ring_bytes(), 1 << 20)
+        numbers = self.numbers(collector, agent)
+        self.assertGreater(agent.counts()["rings_replaced"], 0)
+        self.assertEqual(agent.counts()["dropped"], 0)
+        self.assertEqual(len(numbers[1]), count)
+        self.assertEqual(set(numbers[1].values()), {1})
+
+
+if __name__ == "__main__":
+    unittest.main()
