@@ -20,6 +20,7 @@ package struct Ancillary: Sendable {
     /// Where the loads of ancillary data begin: `SKF_AD_OFF`, -0x1000 as an unsigned number.
     package static let base: UInt32 = 0xffff_f000
     package static let packetTypeOffset = base + 4
+    package static let interfaceIndexOffset = base + 8
 
     /// The answer to a load from `offset`, or nil where a recorded packet has none.
     func value(at offset: UInt32) -> UInt32? {

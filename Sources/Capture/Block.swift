@@ -40,6 +40,7 @@ package struct Packets: ~Escapable {
     private var remaining: Int
 
     /// A `sockaddr_ll` follows the header; both sizes are asserted in `CLinux`.
+    private static let interfaceIndexOffset = 48 + 4
     private static let packetTypeOffset = 48 + 10
 
     @_lifetime(copy block)
@@ -57,9 +58,11 @@ package struct Packets: ~Escapable {
         let header = unsafe block.unsafeLoad(fromByteOffset: offset, as: tpacket3_hdr.self)
         let packetType = unsafe block.unsafeLoad(
             fromByteOffset: offset + Self.packetTypeOffset, as: UInt8.self)
+        let interfaceIndex = unsafe block.unsafeLoad(
+            fromByteOffset: offset + Self.interfaceIndexOffset, as: UInt32.self)
         let start = offset + Int(header.tp_mac)
         let packet = Packet(
-            Packet.Details(header, packetType: packetType),
+            Packet.Details(header, interfaceIndex: interfaceIndex, packetType: packetType),
             block.extracting(start..<start + Int(header.tp_snaplen)))
         remaining -= 1
         offset += Int(header.tp_next_offset)

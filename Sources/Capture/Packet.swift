@@ -8,6 +8,8 @@ package struct Packet: ~Escapable {
 
     /// What is known of a packet beside its bytes.
     package struct Details: Equatable, Sendable {
+        /// Where it passed.
+        package let interfaceIndex: UInt32
         /// How long the packet was on the wire.
         package let wireByteCount: Int
         /// As the node's clock had it when the packet passed.
@@ -35,7 +37,8 @@ package struct Packet: ~Escapable {
 }
 
 extension Packet.Details {
-    init(_ header: tpacket3_hdr, packetType: UInt8) {
+    init(_ header: tpacket3_hdr, interfaceIndex: UInt32, packetType: UInt8) {
+        self.interfaceIndex = interfaceIndex
         wireByteCount = Int(header.tp_len)
         nanosecondsSince1970 = UInt64(header.tp_sec) * 1_000_000_000 + UInt64(header.tp_nsec)
         isEgress = CInt(packetType) == PACKET_OUTGOING

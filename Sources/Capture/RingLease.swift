@@ -39,10 +39,15 @@ package struct RingLease: ~Copyable, Sendable {
 }
 
 extension Descriptor {
-    /// Joins a group of packet sockets, or makes one of a number that no other has.
+    /// Joins a group of packet sockets, or makes one of a number that no other has. `ENETDOWN` says
+    /// that the interface is down, and so the socket not at work.
     borrowing func join(_ group: UInt16?) throws(SystemError) {
         let flags = group == nil ? UInt32(PACKET_FANOUT_FLAG_UNIQUEID) : 0
         let value = UInt32(group ?? 0) | (UInt32(PACKET_FANOUT_CBPF) | flags) << 16
-        try set(PACKET_FANOUT, of: SOL_PACKET, to: value, "PACKET_FANOUT")
+        do throws(SystemError) {
+            try set(PACKET_FANOUT, of: SOL_PACKET, to: value, "PACKET_FANOUT")
+        } catch {
+            throw error.code == EINVAL ? SystemError(error.operation, ENETDOWN) : error
+        }
     }
 }

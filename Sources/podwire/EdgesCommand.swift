@@ -106,7 +106,7 @@ struct EdgesCommand: ParsableCommand {
                 candidate.link.name, "\(candidate.link.index)",
                 addresses(of: candidate, networks), candidate.podMAC?.description ?? "-",
                 candidate.link.peerNamespace.map { "\($0)" } ?? "-",
-                node.link(candidate.link.master)?.name ?? "-", candidate.standing.description,
+                node.link(candidate.link.master)?.name ?? "-", candidate.state,
             ]
         }
         return Columns.text(head, rows)
@@ -141,9 +141,16 @@ struct EdgesCommand: ParsableCommand {
                 ("namespace", link.peerNamespace.map { .number(Int($0)) } ?? .null),
                 ("bridge", node.link(link.master).map { .text($0.name) } ?? .null),
                 ("captured", .boolean(candidate.isEdge)),
-                ("state", .text(candidate.standing.description)),
+                ("state", .text(candidate.state)),
             ])
         }
         return JSON.array(objects).text + "\n"
+    }
+}
+
+extension Candidate {
+    /// Whether it is captured, or why not.
+    fileprivate var state: String {
+        isEdge && !link.isUp ? "down: captured when it is up" : standing.description
     }
 }

@@ -206,7 +206,7 @@ class EdgesTest(unittest.TestCase):
         self.assertLessEqual(len(lines), 2 * (ALIVE + CHURN_PODS))
         numbers = self.numbers(collector, agent)
         for pod in range(ALIVE + CHURN_PODS):
-            self.assertEqual(numbers.get(pod), {0: 1, 1: 1, 2: 1}, f"pod {pod}")
+            self.assertEqual(numbers.get(pod), {0: 1, 1: 1, 2: 1}, f"pod {pod}\n" + agent.text())
 
     def churn(self, numbers):
         """Makes pods, ALIVE of them at a time, and deletes each when it has spoken."""
@@ -236,6 +236,59 @@ class EdgesTest(unittest.TestCase):
         for thread in threads:
             thread.join()
         self.assertEqual(failures, [])
+
+    def test_more_edges_than_memory(self):
+        """A mebibyte is four of the smallest rings; the rest of the edges share one of them."""
+        for number in range(6):
+            Pod(number).add()
+        collector, agent = self.start(PODWIRE_RING_MEMORY="1MiB")
+        for number in range(6, 8):
+            Pod(number).add()
+        time.sleep(0.5)
+        self.assertIn("the ring memory is used up", agent.text())
+        self.assertIn("raise --ring-memory", agent.text())
+        self.assertLessEqual(agent.ring_bytes(), 1 << 20)
+        for number in range(8):
+            subprocess.run(Pod(number).command(SENDER, number, 0, 20, 200, 0.01), check=True)
+        run("ip", "netns", "del", Pod(0).name)
+        run("ip", "netns", "del", Pod(7).name)
+        time.sleep(0.3)
+        self.assertEqual(agent.text().count("the ring memory is used up"), 1)
+        numbers = self.numbers(collector, agent)
+        for number in range(8):
+            self.assertEqual(numbers.get(number), dict.fromkeys(range(20), 1), f"pod {number}")
+
+    def test_which_edges_are_captured(self):
+        pods = [Pod(number) for number in range(3)]
+        for pod in pods:
+            pod.add()
+        run("ip", "-n", pods[2].name, "addr", "flush", "dev", "eth0")
+        run("ip", "-n", pods[2].name, "addr", "add", "172.20.0.2/24", "dev", "eth0")
+        names = [edge["interface"] for edge in self.edges() if edge["captured"]]
+        self.assertEqual(len(names), 2)
+        out = next(edge for edge in self.edges("--pod-network", "10.244.0.0/16")
+                   if edge["namespace"] is not None and not edge["captured"]
+                   and edge["interface"] != "uplink")
+        self.assertIn("no address in a pod network", out["state"])
+        self.assertEqual(self.captured("--edges", "all"), {*names, out["interface"]})
+        self.assertEqual(self.captured("--include-edges", "veth*"), {*names, out["interface"]})
+        self.assertEqual(self.captured("--exclude-edges", names[0]), {names[1]})
+        self.assertEqual(self.captured("--exclude-edges", "v?th*"), set())
+        collector, agent = self.start(PODWIRE_EXCLUDE_EDGES=names[0])
+        for pod in pods[:2]:
+            subprocess.run(pod.command(SENDER, pod.number, 0, 5, 64, 0.01), check=True)
+        # The node is not told of an address inside a pod; at the edge's next event it is asked for.
+        run("ip", "-n", pods[2].name, "addr", "add", "10.244.9.9/16", "dev", "eth0")
+        in_node("ip", "link", "set", out["interface"], "txqueuelen", 500)
+        agent.await_text("edge captured")
+        self.assertEqual(len(self.numbers(collector, agent)), 1)
+
+    def edges(self, *options):
+        return json.loads(in_node(PODWIRE, "edges", "--json", "--pod-network", "10.244.0.0/16",
+                                  *options))
+
+    def captured(self, *options):
+        return {edge["interface"] for edge in self.edges(*options) if edge["captured"]}
 
     def test_a_ring_that_grows_loses_and_doubles_nothing(self):
         collector, agent = self.start(PODWIRE_RING_MEMORY="64MiB")

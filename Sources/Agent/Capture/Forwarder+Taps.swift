@@ -9,6 +9,10 @@ enum TapOrder: Sendable {
     case add(Place, Handover<Ring>, EdgeProgram)
     /// The node is as it is now.
     case follow(NodeFeed.Snapshot)
+    /// A ring for edges that have none of their own.
+    case openCrowd(Handover<Ring>)
+    /// Which edges those are.
+    case crowd([Place])
     /// An edge is gone: forward what its ring holds, and close it.
     case remove(life: UInt64)
     /// A ring that is to follow the one there is; it gets no packets yet.
@@ -35,6 +39,16 @@ extension Forwarder {
             guard let ring = ring.take() else { return }
             try add(Tap(place, ring, program))
         case .follow(let snapshot): follow(snapshot)
+        case .openCrowd(let ring):
+            guard let ring = ring.take() else { return }
+            try poller.add(ring.number, as: Key.crowd)
+            crowd = Crowd(ring)
+        case .crowd(let places):
+            do throws(SystemError) {
+                try crowd?.set(places)
+            } catch {
+                CaptureCounters.add(1, to: counters.programsNotReplaced)
+            }
         case .remove(let life):
             taps[life]?.end()
             closeSoon()
@@ -121,8 +135,12 @@ extension Forwarder {
     /// Adds to the counters what the kernel has counted at an edge since the last time.
     func count(_ tap: Tap) throws(SystemError) {
         let statistics = try tap.ring.takeStatistics()
+        count(statistics)
+        if statistics.dropped > 0 { notes(.pressed(life: tap.place.life)) }
+    }
+
+    func count(_ statistics: Ring.Statistics) {
         CaptureCounters.add(Int(statistics.received), to: counters.framesMatched)
         CaptureCounters.add(Int(statistics.dropped), to: counters.framesDroppedByRing)
-        if statistics.dropped > 0 { notes(.pressed(life: tap.place.life)) }
     }
 }

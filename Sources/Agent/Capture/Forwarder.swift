@@ -19,6 +19,8 @@ final class Forwarder {
     let notes: (TapNote) -> Void
     /// By the lives of their interfaces.
     var taps: [UInt64: Tap] = [:]
+    /// The edges for which there is no memory.
+    var crowd: Crowd?
     var programs: ProgramPlan
     var pipeline: Pipeline
     private var dropList = DropList()
@@ -43,7 +45,8 @@ final class Forwarder {
     enum Key {
         static let orders: UInt64 = 0
         static let socket: UInt64 = 1
-        static let firstTap: UInt64 = 2
+        static let crowd: UInt64 = 2
+        static let firstTap: UInt64 = 3
     }
 
     /// Why the data path cannot go on.
@@ -84,6 +87,7 @@ final class Forwarder {
                 if try poller.hasFailed(at: index) || !discardReceived(from: socket.number) {
                     throw Failure(description: "the sensor closed the data connection")
                 }
+            case Key.crowd: if let crowd { try drain(crowd) }
             case let key:
                 guard let tap = taps[key - Key.firstTap] else { continue }
                 // The error of an interface that goes down; whether it is gone, the node's events say.
@@ -125,14 +129,7 @@ final class Forwarder {
     func drain(_ tap: Tap) throws {
         var blockCount = 0
         let pressedCount = max(2, tap.ring.blockCount / 2)
-        while true {
-            if !pipeline.hasRoom(forBlock: Ring.blockByteCount) {
-                try send()
-                guard pipeline.hasRoom(forBlock: Ring.blockByteCount) else {
-                    isFull = true
-                    return
-                }
-            }
+        while try hasRoom() {
             guard let block = tap.ring.next() else { return tap.isDrained() }
             blockCount += 1
             // Half a ring in one go: the next time it may be a whole one.
@@ -147,6 +144,22 @@ final class Forwarder {
 }
 
 extension Forwarder {
+    private func drain(_ crowd: Crowd) throws {
+        while try hasRoom() {
+            guard let block = crowd.ring.next() else { return }
+            pipeline.forward(block, from: crowd.points)
+            if pipeline.queue.byteCount >= Self.sendByteCount { try send() }
+        }
+    }
+
+    /// Whether the queue has room for a block, if need be after some of it has been sent.
+    private func hasRoom() throws -> Bool {
+        if pipeline.hasRoom(forBlock: Ring.blockByteCount) { return true }
+        try send()
+        isFull = !pipeline.hasRoom(forBlock: Ring.blockByteCount)
+        return !isFull
+    }
+
     /// Sends what the sensor takes, and asks to be told when it takes more.
     private func send() throws(SystemError) {
         guard pipeline.queue.byteCount > 0 || waitsForSocket else { return }
@@ -185,6 +198,7 @@ extension Forwarder {
     /// Adds to the counters what the kernel has counted since the last time.
     func countKernel() throws(SystemError) {
         for tap in taps.values { try count(tap) }
+        if let crowd { count(try crowd.ring.takeStatistics()) }
     }
 
     /// Lets no more packets in, and forwards those that are in the rings or the queue, for as long
@@ -193,6 +207,7 @@ extension Forwarder {
         let deadline = monotonicNanoseconds() + UInt64(milliseconds) * 1_000_000
         isFinishing = true
         for tap in taps.values { tap.end() }
+        try? crowd?.set([])
         // What is in a block that is not full comes when the kernel retires it.
         let retirement = monotonicNanoseconds() + Ring.retirementNanosecondsMax
         while true {
@@ -204,6 +219,7 @@ extension Forwarder {
             _ = try turn(milliseconds: max(1, min(rest, 10)))
         }
         for tap in taps.values { try drain(tap) }
+        if let crowd { try drain(crowd) }
         pipeline.attend(isLast: true)
         try send()
     }

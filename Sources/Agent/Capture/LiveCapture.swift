@@ -102,8 +102,12 @@ package final class LiveCapture: Sendable {
         let started = [
             Handover(
                 try Thread { [self] in
-                    guard let forwarder = handover.take() else { return }
-                    run(forwarder)
+                    nameThread("podwire-forward")
+                    if let forwarder = handover.take() { run(forwarder) }
+                    // The forwarder is gone, so the keeper has the last holds on its rings, and can
+                    // close many at once.
+                    self.keeper.withLock { $0.take() }?.end()
+                    ended.raise()
                 }),
             Handover(try Thread { [self] in keeper.run(budget) { answer($0) } }),
         ]
@@ -166,9 +170,8 @@ package final class LiveCapture: Sendable {
 }
 
 extension LiveCapture {
-    /// The forwarder's thread, from the first ring to the last byte.
-    private func run(_ forwarder: Forwarder) {
-        nameThread("podwire-forward")
+    /// Forwards from the first ring to the last byte.
+    private func run(_ forwarder: consuming Forwarder) {
         do {
             while try !obey(forwarder, hasOrder: forwarder.turn(milliseconds: -1)) {}
             try forwarder.finish(milliseconds: Self.finishMillisecondsMax)
@@ -176,8 +179,6 @@ extension LiveCapture {
             reason.withLock { $0 = "\(error)" }
         }
         forwarder.settleAccounts()
-        keeper.withLock { $0.take() }?.end()
-        ended.raise()
     }
 
     /// Carries out what has been ordered. Answers whether that was to finish.

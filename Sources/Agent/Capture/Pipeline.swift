@@ -93,6 +93,23 @@ struct Pipeline: ~Copyable {
         count(tally)
     }
 
+    /// The same for a block of packets from many edges, about which the kernel has decided nothing.
+    mutating func forward(_ block: borrowing Block, from points: [UInt32: ObservationPoint]) {
+        var tally = Tally(queue)
+        let now = monotonicNanoseconds()
+        tracker?.listen(for: &settler, now: now)
+        var packets = block.packets
+        while let packet = packets.next() {
+            if let point = points[packet.details.interfaceIndex] {
+                settle(packet, from: point, now, mayWait: true, &tally)
+            } else {
+                tally.settledCount += 1
+                tally.refusedCount += 1
+            }
+        }
+        count(tally)
+    }
+
     /// Deals with all packets of a block; the queue has room for it. The kernel has decided about
     /// its packets, or not; and shown those that it kept to the sensor's filter, or not.
     mutating func forward(

@@ -13,6 +13,9 @@ struct RingBook {
     private var rings: [UInt64: OpenRing] = [:]
     private var closed: [Handover<RingLease>] = []
     private(set) var hasFailures = false
+    /// Edges that share one ring, and the hold on that.
+    private(set) var crowd: [Place] = []
+    var crowdLease: Handover<RingLease>?
 
     /// A ring that was not pressed for so long can do with less.
     private static let idleNanoseconds: UInt64 = 10_000_000_000
@@ -34,27 +37,35 @@ struct RingBook {
         }
     }
 
-    /// Takes memory for the places that have no ring yet. Answers how many there is none for.
+    /// Takes memory for the places that have no ring yet. Those that there is none for join the
+    /// crowd, where they stay. Answers whether that has changed.
     mutating func take(
         _ places: [Place]
-    ) -> (wanted: [(place: Place, shape: Ring.Shape)], withoutMemory: Int) {
+    ) -> (wanted: [(place: Place, shape: Ring.Shape)], isCrowdChanged: Bool) {
         hasFailures = false
+        let crowded = Set(crowd.map(\.life))
         var wanted: [(Place, Ring.Shape)] = []
-        let missing = places.filter { rings[$0.life] == nil }
-        for place in missing {
-            guard let shape = budget.first() else { break }
-            wanted.append((place, shape))
+        var left: [Place] = []
+        for place in places where rings[place.life] == nil && place.isUp {
+            if !crowded.contains(place.life), let shape = budget.first() {
+                wanted.append((place, shape))
+            } else {
+                left.append(place)
+            }
         }
-        return (wanted, missing.count - wanted.count)
+        defer { crowd = left }
+        return (wanted, left != crowd)
     }
 
     mutating func isOpen(_ place: Place, _ shape: Ring.Shape, _ lease: consuming RingLease) {
         rings[place.life] = OpenRing(place, shape.byteCount, lease)
     }
 
-    mutating func hasFailed(_ place: Place, _ shape: Ring.Shape) {
+    /// Takes note that a ring could not be opened, and is to be tried again.
+    mutating func hasFailed(_ shape: Ring.Shape, isMemoryExhausted: Bool) {
         hasFailures = true
         budget.giveBack(shape.byteCount)
+        if isMemoryExhausted { budget.isExhausted() }
     }
 
     /// Takes note that the forwarder has let go of a ring: the one before another, or the last one.
@@ -84,7 +95,8 @@ struct RingBook {
     }
 
     mutating func takeAll() -> [Handover<RingLease>] {
-        closed + rings.values.flatMap { [$0.lease, $0.nextLease].compactMap { $0 } }
+        let leases = rings.values.flatMap { [$0.lease, $0.nextLease] } + [crowdLease]
+        return closed + leases.compactMap { $0 }
     }
 
     /// A ring and what is to take its place.

@@ -3,7 +3,7 @@ import Capture
 /// How the memory of a capture's rings is shared out: all edges have a small one, and those that
 /// carry much a larger one, but never more together than was given.
 struct RingBudget {
-    let byteCountMax: Int
+    private(set) var byteCountMax: Int
     private(set) var usedByteCount = 0
 
     /// What an edge begins with while there is plenty: at a megabit it holds seconds, at a gigabit
@@ -14,7 +14,11 @@ struct RingBudget {
     /// What a ring grows by.
     private static let growth = 4
 
-    init(byteCountMax: Int) { self.byteCountMax = byteCountMax }
+    /// One of the smallest rings is set aside for the edges that find no memory any more.
+    init(byteCountMax: Int) {
+        self.byteCountMax = byteCountMax
+        usedByteCount = Self.smallest.byteCount
+    }
 
     static let smallest = Ring.Shape(byteCountMax: 0)
 
@@ -45,6 +49,11 @@ struct RingBudget {
         guard usedByteCount + shape.byteCount <= byteCountMax else { return nil }
         usedByteCount += shape.byteCount
         return shape
+    }
+
+    /// Takes note that the kernel has no more memory than is in use.
+    mutating func isExhausted() {
+        byteCountMax = usedByteCount
     }
 
     mutating func giveBack(_ byteCount: Int) {

@@ -92,20 +92,35 @@ final class RingKeeper: Sendable {
             give(.follow(snapshot))
             for life in book.livesGone(from: snapshot.places) { give(.remove(life: life)) }
         }
-        let (wanted, withoutMemory) = book.take(snapshot.places)
-        if withoutMemory > 0, !book.hasWarned {
+        let (wanted, isCrowdChanged) = book.take(snapshot.places)
+        if isCrowdChanged { crowd(&book) }
+        return open(wanted, &book)
+    }
+
+    /// Serves the edges for which there is no memory.
+    private func crowd(_ book: inout RingBook) {
+        if book.crowdLease == nil {
+            do throws(SystemError) {
+                let ring = try Ring(on: 0, Program.keepNothing, shape: RingBudget.smallest)
+                book.crowdLease = Handover(try ring.lease())
+                give(.openCrowd(Handover(ring)))
+            } catch {
+                logger.warning(
+                    "edges without memory are not captured", metadata: ["reason": "\(error)"])
+            }
+        }
+        give(.crowd(book.crowd))
+        if !book.crowd.isEmpty, !book.hasWarned {
             book.hasWarned = true
             logger.warning(
                 """
-                the ring memory is used up: raise \(Setting.ringMemory.option), or capture fewer \
-                edges
+                the ring memory is used up, so some edges share one ring, which costs more and \
+                holds less: raise \(Setting.ringMemory.option)
                 """,
                 metadata: [
-                    "edges": "\(snapshot.places.count)", "not_captured": "\(withoutMemory)",
-                    "ring_memory": "\(book.budget.byteCountMax)",
+                    "edges": "\(book.crowd.count)", "ring_memory": "\(book.budget.byteCountMax)",
                 ])
         }
-        return open(wanted, &book)
     }
 
     private func open(
@@ -125,14 +140,14 @@ final class RingKeeper: Sendable {
             case .lease(let lease):
                 if let lease = lease.take() { book.isOpen(place, shape, lease) }
             case .failure(let error):
-                book.hasFailed(place, shape)
-                // An edge that has gone in the meantime is no failure.
-                guard error.code != ENODEV, error.code != ENXIO else { continue }
+                book.hasFailed(shape, isMemoryExhausted: error.code == ENOMEM)
+                // An edge that has gone, or down, in the meantime is no failure.
+                guard ![ENODEV, ENXIO, ENETDOWN].contains(error.code) else { continue }
                 failure = error
                 logger.warning(
                     "an edge cannot be captured, it is tried again",
                     metadata: ["edge": "\(place.name)", "reason": "\(error)"])
-            case nil: book.hasFailed(place, shape)
+            case nil: book.hasFailed(shape, isMemoryExhausted: false)
             }
         }
         return book.isEmpty ? failure : nil

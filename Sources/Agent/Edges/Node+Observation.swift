@@ -29,7 +29,8 @@ extension Node {
                     let point = ObservationPoint(
                         interfaceIndex: edge.link.index, podMAC: edge.podMAC,
                         deviceMAC: edge.link.mac == bridgeMAC ? nil : edge.link.mac, domain: domain)
-                    return Place(life: edge.life, name: edge.link.name, point: point)
+                    return Place(
+                        life: edge.life, name: edge.link.name, isUp: edge.link.isUp, point: point)
                 }
             }
         }
