@@ -64,12 +64,12 @@ let package = Package(
 
         tests("FramesTests", "Frames"),
         tests("ObservationTests", "BPF", "Frames", "Observation", "ObservationFixtures"),
-        tests("AgentTests", "Agent", "Frames", logging),
+        tests("AgentTests", "Agent", "Frames", "Kernel", "Netlink", logging),
         tests("RPCAPTests", "BPF", "Frames", "RPCAP"),
         tests("CollectorTests", "Collector", "Frames", "Kernel"),
         tests(
             "KernelTests", "Agent", "BPF", "CLinux", "Capture", "Frames", "Kernel", "Netlink",
-            "Observation", "ObservationFixtures"),
+            "Observation", "ObservationFixtures", logging),
 
         // The site and the frames that several tests share.
         .target(

@@ -18,6 +18,8 @@ package struct Link: Equatable, Sendable {
     package var peerIndex: UInt32?
     /// The id by which this namespace knows the other end's. Absent if the other end is here.
     package var peerNamespace: Int32?
+
+    package init(index: UInt32) { self.index = index }
 }
 
 /// An address of an interface.
@@ -32,6 +34,12 @@ package struct Route: Hashable, Sendable {
     package let destination: Network
     package let gateway: IPAddress?
     package let interfaceIndex: UInt32?
+
+    package init(destination: Network, gateway: IPAddress?, interfaceIndex: UInt32?) {
+        self.destination = destination
+        self.gateway = gateway
+        self.interfaceIndex = interfaceIndex
+    }
 
     package var isDefault: Bool { destination.prefixBitCount == 0 }
 }

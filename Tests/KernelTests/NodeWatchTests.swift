@@ -1,0 +1,69 @@
+import Agent
+import Glibc
+import Kernel
+import Logging
+import Netlink
+import Synchronization
+import Testing
+
+/// A node that changes while it is watched.
+@Suite("A node that is watched", .serialized, .needsOwnNetwork, .timeLimit(.minutes(1)))
+struct NodeWatchTests {
+    private static let quiet = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
+
+    /// Watches until a node is as it should be, and answers it and how often all was read anew.
+    private func watch(
+        bufferByteCount: Int, _ change: String, until isDone: @escaping @Sendable (Node) -> Bool
+    ) throws -> (node: Node, resyncCount: Int) {
+        var watch = try NodeWatch(
+            EdgeSelection(), logger: Self.quiet, bufferByteCount: bufferByteCount)
+        // Nobody reads while all of this happens.
+        try shell(change)
+        let stop = try Event()
+        let stopNumber = stop.number
+        // A watch that misses something must not wait for ever.
+        let deadline = try Thread {
+            _ = try? poll([(stopNumber, .readable)], milliseconds: 15_000)
+            Event.raise(stopNumber)
+        }
+        let last = Mutex(watch.node)
+        try watch.run(until: stop.number) { node in
+            last.withLock { $0 = node }
+            if isDone(node) { Event.raise(stopNumber) }
+        }
+        deadline.join()
+        return (last.withLock { $0 }, watch.resyncCount)
+    }
+
+    private static let burst = """
+        ip netns add nw$$ && ip netns exec nw$$ true
+        for i in $(seq 1 60); do
+            echo "link add v$i type veth peer name p$i netns nw$$"
+            echo "link set v$i up"
+        done | ip -batch -
+        for i in $(seq 1 2 60); do echo "link del v$i"; done | ip -batch -
+        ip link set v2 name renamed
+        ip link set v4 down
+        ip netns del nw$$-none 2>/dev/null || true
+        """
+
+    private static let tearDown =
+        "for ns in $(ip netns list | cut -d' ' -f1 | grep ^nw); do ip netns del $ns; done"
+
+    @Test(
+        "is known as it is, event by event or after events were lost", arguments: [4 << 20, 4096])
+    func burst(bufferByteCount: Int) throws {
+        try inOwnNetwork {
+            defer { try? shell(Self.tearDown) }
+            let (node, resyncCount) = try watch(bufferByteCount: bufferByteCount, Self.burst) {
+                $0.edges.count == 30
+            }
+            #expect((resyncCount > 0) == (bufferByteCount == 4096))
+            let names = Set(node.edges.map(\.link.name))
+            let even = stride(from: 6, through: 60, by: 2).map { "v\($0)" }
+            #expect(names == Set(["renamed", "v4"] + even))
+            #expect(node.edges.filter { !$0.link.isUp }.map(\.link.name) == ["v4"])
+            #expect(Set(node.edges.map(\.life)).count == 30)
+        }
+    }
+}
