@@ -22,13 +22,21 @@ enum TapOrder: Sendable {
 }
 
 /// What a forwarder tells the keeper of its rings.
-enum TapNote: Equatable, Sendable {
+enum TapNote: Sendable {
     /// A ring is close to full.
     case pressed(life: UInt64)
     /// The ring that is to follow lets in what the present one does; or could not be made to.
     case prepared(life: UInt64, isReady: Bool)
-    /// The present ring, or the one before it, is closed.
-    case closed(life: UInt64, wasFollowed: Bool)
+    /// The present ring, or the one before it, is done with.
+    case done(life: UInt64, wasFollowed: Bool, Handover<Ring>?)
+
+    /// What a note says twice it says once.
+    func isSame(as other: TapNote) -> Bool {
+        switch (self, other) {
+        case (.pressed(let life), .pressed(let otherLife)): life == otherLife
+        default: false
+        }
+    }
 }
 
 extension Forwarder {
@@ -62,7 +70,7 @@ extension Forwarder {
     }
 
     private func add(_ tap: Tap) throws(SystemError) {
-        try poller.add(tap.ring.number, as: Key.firstTap + tap.place.life)
+        try poller.add(tap.number, as: Key.firstTap + tap.place.life)
         taps[tap.place.life] = tap
         adopt(tap)
     }
@@ -112,19 +120,19 @@ extension Forwarder {
                 try drain(tap)
                 guard !isFull else { return true }
                 try count(tap)
-                try poller.remove(tap.ring.number)
-                tap.succeed()
+                try poller.remove(tap.number)
+                let old = tap.succeed()
                 CaptureCounters.add(1, to: counters.ringsReplaced)
-                try poller.add(tap.ring.number, as: Key.firstTap + tap.place.life)
-                notes(.closed(life: tap.place.life, wasFollowed: true))
+                try poller.add(tap.number, as: Key.firstTap + tap.place.life)
+                notes(.done(life: tap.place.life, wasFollowed: true, old))
                 try drain(tap)
             } else if tap.isOver {
                 try drain(tap)
                 guard !isFull else { return true }
                 try count(tap)
-                try poller.remove(tap.ring.number)
+                try poller.remove(tap.number)
                 taps[tap.place.life] = nil
-                notes(.closed(life: tap.place.life, wasFollowed: false))
+                notes(.done(life: tap.place.life, wasFollowed: false, tap.surrender()))
             } else {
                 isWaiting = true
             }
@@ -134,7 +142,7 @@ extension Forwarder {
 
     /// Adds to the counters what the kernel has counted at an edge since the last time.
     func count(_ tap: Tap) throws(SystemError) {
-        let statistics = try tap.ring.takeStatistics()
+        guard let statistics = try tap.ring?.takeStatistics() else { return }
         count(statistics)
         if statistics.dropped > 0 { notes(.pressed(life: tap.place.life)) }
     }

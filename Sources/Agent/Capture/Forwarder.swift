@@ -91,7 +91,7 @@ final class Forwarder {
             case let key:
                 guard let tap = taps[key - Key.firstTap] else { continue }
                 // The error of an interface that goes down; whether it is gone, the node's events say.
-                if poller.hasFailed(at: index) { _ = try tap.ring.takePendingError() }
+                if poller.hasFailed(at: index) { _ = try tap.ring?.takePendingError() }
                 try drain(tap)
             }
         }
@@ -128,12 +128,10 @@ final class Forwarder {
     /// Forwards what a ring holds, as far as the queue has room.
     func drain(_ tap: Tap) throws {
         var blockCount = 0
-        let pressedCount = max(2, tap.ring.blockCount / 2)
         while try hasRoom() {
-            guard let block = tap.ring.next() else { return tap.isDrained() }
+            guard let block = tap.ring?.next() else { return tap.isDrained() }
             blockCount += 1
-            // Half a ring in one go: the next time it may be a whole one.
-            if blockCount == pressedCount {
+            if blockCount == tap.pressedBlockCount {
                 notes(.pressed(life: tap.place.life))
             }
             pipeline.forward(

@@ -11,7 +11,7 @@ struct RingBook {
     /// Whether a person has been told that there is not enough memory.
     var hasWarned = false
     private var rings: [UInt64: OpenRing] = [:]
-    private var closed: [Handover<RingLease>] = []
+    private var closing: [ClosingRing] = []
     private(set) var hasFailures = false
     /// Edges that share one ring, and the hold on that.
     private(set) var crowd: [Place] = []
@@ -69,10 +69,10 @@ struct RingBook {
     }
 
     /// Takes note that the forwarder has let go of a ring: the one before another, or the last one.
-    mutating func isClosed(_ life: UInt64, wasFollowed: Bool) {
+    mutating func isDone(_ life: UInt64, wasFollowed: Bool, _ handover: Handover<Ring>?) {
         guard let ring = rings[life] else { return }
         budget.giveBack(ring.byteCount)
-        closed += ring.lease.map { [$0] } ?? []
+        closing.append(ClosingRing(ring: handover, lease: ring.lease))
         if wasFollowed {
             ring.becomesSuccessor()
         } else {
@@ -85,18 +85,18 @@ struct RingBook {
     mutating func isAbandoned(_ ring: OpenRing) {
         budget.giveBack(ring.nextByteCount)
         ring.nextByteCount = 0
-        closed += ring.nextLease.map { [$0] } ?? []
+        closing.append(ClosingRing(ring: nil, lease: ring.nextLease))
         ring.nextLease = nil
     }
 
-    mutating func takeClosed() -> [Handover<RingLease>] {
-        defer { closed = [] }
-        return closed
+    mutating func takeClosing() -> [ClosingRing] {
+        defer { closing = [] }
+        return closing
     }
 
-    mutating func takeAll() -> [Handover<RingLease>] {
+    mutating func takeAll() -> [ClosingRing] {
         let leases = rings.values.flatMap { [$0.lease, $0.nextLease] } + [crowdLease]
-        return closed + leases.compactMap { $0 }
+        return closing + leases.map { ClosingRing(ring: nil, lease: $0) }
     }
 
     /// A ring and what is to take its place.
@@ -129,6 +129,18 @@ struct RingBook {
             shrinking.append(Change(ring: other, shape: shape))
         }
         return (nil, shrinking)
+    }
+}
+
+/// A ring that nobody uses any more, and the last hold on it.
+struct ClosingRing: Sendable {
+    let ring: Handover<Ring>?
+    let lease: Handover<RingLease>?
+
+    /// Waits for the kernel.
+    func close() {
+        _ = ring?.take()
+        _ = lease?.take()
     }
 }
 

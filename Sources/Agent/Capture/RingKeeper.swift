@@ -43,7 +43,9 @@ final class RingKeeper: Sendable {
 
     /// Takes note of what the forwarder says, once where it says it more often. Never waits.
     func note(_ note: TapNote) {
-        state.withLock { if !$0.notes.contains(note) { $0.notes.append(note) } }
+        state.withLock { state in
+            if !state.notes.contains(where: note.isSame) { state.notes.append(note) }
+        }
         wake.raise()
     }
 
@@ -77,7 +79,7 @@ final class RingKeeper: Sendable {
             }
             if isEnding { break }
             for note in notes { attend(to: note, &book) }
-            close(book.takeClosed())
+            close(book.takeClosing())
             _ = follow(&book)
         }
         close(book.takeAll())
@@ -180,9 +182,9 @@ final class RingKeeper: Sendable {
         }
     }
 
-    /// Lets go of the last holds on rings, and so closes them.
-    private func close(_ leases: [Handover<RingLease>]) {
-        inParallel(leases.count, threadCountMax: Self.threadCountMax) { _ = leases[$0].take() }
+    /// Lets go of rings and of the last holds on them, and so closes them.
+    private func close(_ rings: [ClosingRing]) {
+        inParallel(rings.count, threadCountMax: Self.threadCountMax) { rings[$0].close() }
     }
 }
 
@@ -191,7 +193,8 @@ extension RingKeeper {
         switch note {
         case .pressed(let life): enlarge(life, &book)
         case .prepared(let life, let isReady): exchange(life, isReady, &book)
-        case .closed(let life, let wasFollowed): book.isClosed(life, wasFollowed: wasFollowed)
+        case .done(let life, let wasFollowed, let ring):
+            book.isDone(life, wasFollowed: wasFollowed, ring)
         }
     }
 

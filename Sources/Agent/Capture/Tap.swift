@@ -7,7 +7,12 @@ import Observation
 /// A place and the ring that is open there. It belongs to the forwarder's thread.
 final class Tap {
     var place: Place
-    var ring: Ring
+    /// Nil when it has been handed back.
+    var ring: Ring?
+    /// The ring's, for the poller.
+    private(set) var number: CInt
+    /// So many blocks in one go are half a ring: the next time they may be a whole one.
+    private(set) var pressedBlockCount: Int
     private(set) var program: EdgeProgram
     /// Which version of the plan the program is made from; 0 for none.
     private(set) var planVersion: Int
@@ -23,7 +28,9 @@ final class Tap {
     /// The program may have been made from another plan.
     init(_ place: Place, _ ring: consuming Ring, _ program: EdgeProgram) {
         self.place = place
-        self.ring = ring
+        number = ring.number
+        pressedBlockCount = max(2, ring.blockCount / 2)
+        self.ring = .some(ring)
         self.program = program
         planVersion = 0
     }
@@ -63,7 +70,7 @@ final class Tap {
     /// Answers false if there is no room for the program.
     private func replaces(with next: EdgeProgram) throws(SystemError) -> Bool {
         do throws(SystemError) {
-            try ring.attach(next.program)
+            try ring?.attach(next.program)
             try successor?.attach(next.program)
             if !program.decides || !program.includesFilter { leftAt = monotonicNanoseconds() }
             program = next
@@ -86,7 +93,7 @@ final class Tap {
         guard endedAt == nil else { return }
         endedAt = monotonicNanoseconds()
         // The socket of a device that is gone gets nothing anyway.
-        try? ring.attach(Program.keepNothing)
+        try? ring?.attach(Program.keepNothing)
         try? successor?.attach(Program.keepNothing)
     }
 
@@ -114,10 +121,21 @@ extension Tap {
         succeededAt = monotonicNanoseconds()
     }
 
-    /// Puts the successor in the ring's place, which is closed.
-    func succeed() {
-        guard var next = successor.take() else { return }
-        swap(&ring, &next)
+    /// Puts the successor in the ring's place, and hands that back. Closing it is for those who may
+    /// wait.
+    func succeed() -> Handover<Ring>? {
+        let old = surrender()
+        guard let next = successor.take() else { return old }
+        number = next.number
+        pressedBlockCount = max(2, next.blockCount / 2)
+        ring = .some(next)
         succeededAt = nil
+        return old
+    }
+
+    /// Hands the ring back for good.
+    func surrender() -> Handover<Ring>? {
+        guard let ring = ring.take() else { return nil }
+        return Handover(ring)
     }
 }

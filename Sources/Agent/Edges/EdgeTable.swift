@@ -1,5 +1,5 @@
 package import Frames
-package import Kernel
+import Kernel
 package import Netlink
 
 /// What is known of the node's interfaces and of the pods behind them, as events change it.
@@ -43,6 +43,15 @@ package struct EdgeTable: Sendable {
     package mutating func reset(addresses: [InterfaceAddress], routes: [Route]) {
         self.addresses = addresses
         self.routes = routes
+    }
+
+    /// Takes an answer about the node.
+    mutating func apply(_ answer: NodeAnswer) {
+        switch answer {
+        case .own(let addresses, let routes): reset(addresses: addresses, routes: routes)
+        case .pod(let index, let pod): set(pod, behind: index)
+        case .blind(let error): blindness = error
+        }
     }
 
     /// Takes an event about an interface; the others say only that something is to be looked at.
@@ -89,11 +98,6 @@ package struct EdgeTable: Sendable {
     /// Takes what a pod's namespace has said: nil if it could not be asked.
     package mutating func set(_ pod: Pod?, behind index: UInt32) {
         entries[index]?.pod = pod
-    }
-
-    /// Takes note that pods cannot be asked about.
-    package mutating func setBlindness(_ error: SystemError) {
-        blindness = error
     }
 
     /// The node as it is known now, with the edges that are to be captured.

@@ -18,8 +18,9 @@ package struct Node: Equatable, Sendable {
     /// are missing, and `blindness` says so.
     package static func current(_ selection: EdgeSelection) throws(SystemError) -> Node {
         var reader = try NodeReader()
-        try reader.readAll()
-        return reader.table.node(selection)
+        var table = EdgeTable()
+        try reader.readAll(into: &table)
+        return table.node(selection)
     }
 
     package func link(_ index: UInt32?) -> Link? {

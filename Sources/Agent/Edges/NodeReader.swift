@@ -3,37 +3,53 @@ import Glibc
 import Kernel
 import Netlink
 
-/// Asks the kernel about the node's network, and puts the answers into a table.
+/// Something to ask the kernel about the node's network.
+enum NodeQuestion: Hashable, Sendable {
+    /// The node's own addresses and routes.
+    case own
+    /// The pod behind an interface.
+    case pod(behind: UInt32)
+}
+
+/// What it has said.
+enum NodeAnswer: Sendable {
+    case own([InterfaceAddress], [Route])
+    /// Nil if there is none, or it cannot be asked.
+    case pod(behind: UInt32, EdgeTable.Pod?)
+    /// Pods cannot be asked about at all.
+    case blind(SystemError)
+}
+
+/// Asks the kernel about the node's network.
 struct NodeReader: ~Copyable {
     private var socket: NetlinkSocket
-    var table = EdgeTable()
 
     init() throws(SystemError) {
         socket = try NetlinkSocket()
     }
 
     /// Looks at everything. Takes some milliseconds, and 0.1 for each pod.
-    mutating func readAll() throws(SystemError) {
-        table.reset(links: try socket.links())
-        try readAddresses()
-        try readPods(table.askable)
+    mutating func readAll(into table: inout EdgeTable) throws(SystemError) {
+        table.reset(links: try links())
+        let questions = [.own] + table.askable.map { NodeQuestion.pod(behind: $0) }
+        for question in questions { table.apply(try answer(question)) }
         _ = table.takeUnasked()
     }
 
-    /// Looks at the node's own addresses and routes.
-    mutating func readAddresses() throws(SystemError) {
-        table.reset(addresses: try socket.addresses(), routes: try socket.routes())
-    }
+    mutating func links() throws(SystemError) -> [Link] { try socket.links() }
 
-    /// Asks about the pods behind some interfaces.
-    mutating func readPods(_ indexes: [UInt32]) throws(SystemError) {
-        for index in indexes {
+    /// Finds an answer. While the kernel takes other pods' interfaces down it can take a tenth of a
+    /// second.
+    mutating func answer(_ question: NodeQuestion) throws(SystemError) -> NodeAnswer {
+        switch question {
+        case .own: return .own(try socket.addresses(), try socket.routes())
+        case .pod(let index):
             do throws(SystemError) {
-                table.set(try pod(behind: index), behind: index)
+                return .pod(behind: index, try pod(behind: index))
             } catch {
+                if error.code == EPERM || error.code == EACCES { return .blind(error) }
                 // A pod that has gone in the meantime is no reason to complain.
-                table.set(nil, behind: index)
-                if error.code == EPERM || error.code == EACCES { table.setBlindness(error) }
+                return .pod(behind: index, nil)
             }
         }
     }

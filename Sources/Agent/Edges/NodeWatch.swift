@@ -11,7 +11,8 @@ import Netlink
 /// each event of its edge, again when its network has had time to be set up, and now and then.
 package struct NodeWatch: ~Copyable {
     private var monitor: NodeMonitor
-    private var reader: NodeReader
+    private let asker: NodeAsker
+    private var table: EdgeTable
     private let selection: EdgeSelection
     private let logger: Logger
     /// Edges to ask about again, the one due first in front.
@@ -39,12 +40,15 @@ package struct NodeWatch: ~Copyable {
     ) throws(SystemError) {
         let monitor = try NodeMonitor(bufferByteCount: bufferByteCount)
         var reader = try NodeReader()
-        try reader.readAll()
-        let node = reader.table.node(selection)
+        var table = EdgeTable()
+        try reader.readAll(into: &table)
+        let asker = try NodeAsker()
+        let node = table.node(selection)
         published = node
         announced = Set(node.edges.map(\.life))
         self.monitor = monitor
-        self.reader = reader
+        self.asker = asker
+        self.table = table
         self.selection = selection
         self.logger = logger
         pollAt = monotonicNanoseconds() + Self.pollNanoseconds
@@ -53,16 +57,19 @@ package struct NodeWatch: ~Copyable {
     /// The node as it was when it was looked at last.
     package var node: Node { published }
 
+    deinit { asker.end() }
+
     /// Waits for changes and has them published, until an event is raised.
     package mutating func run(until stop: CInt, publish: (Node) -> Void) throws(SystemError) {
         while true {
             let ready = try poll(
-                [(monitor.number, .readable), (stop, .readable)],
+                [(monitor.number, .readable), (stop, .readable), (asker.number, .readable)],
                 milliseconds: millisecondsToWait)
             if !ready[1].isEmpty { return }
             if !ready[0].isEmpty { try takeEvents() }
-            try askAgain()
-            let node = reader.table.node(selection)
+            if !ready[2].isEmpty { for answer in asker.takeAnswers() { table.apply(answer) } }
+            askAgain()
+            let node = table.node(selection)
             announce(node)
             guard node != published else { continue }
             published = node
@@ -79,7 +86,7 @@ package struct NodeWatch: ~Copyable {
     private mutating func takeEvents() throws(SystemError) {
         var isAddressChanged = false
         let isComplete = try monitor.read { event in
-            reader.table.apply(event)
+            table.apply(event)
             if event == .address || event == .route { isAddressChanged = true }
         }
         if !isComplete {
@@ -87,12 +94,12 @@ package struct NodeWatch: ~Copyable {
             logger.notice(
                 "events of the node's network were lost, everything is read anew",
                 metadata: ["resyncs": "\(resyncCount)"])
-            try reader.readAll()
-        } else if isAddressChanged {
-            try reader.readAddresses()
+            var reader = try NodeReader()
+            table.reset(links: try reader.links())
+            isAddressChanged = true
         }
-        let unasked = reader.table.takeUnasked()
-        try reader.readPods(unasked)
+        let unasked = table.takeUnasked()
+        asker.ask((isAddressChanged ? [.own] : []) + unasked.map { .pod(behind: $0) })
         let now = monotonicNanoseconds()
         for delay in Self.delaysNanoseconds {
             guard agenda.count + unasked.count <= Self.agendaCountMax else { break }
@@ -101,14 +108,14 @@ package struct NodeWatch: ~Copyable {
         agenda.sort { $0.due < $1.due }
     }
 
-    private mutating func askAgain() throws(SystemError) {
+    private mutating func askAgain() {
         let now = monotonicNanoseconds()
-        let due = agenda.prefix { $0.due <= now }.map(\.index)
-        agenda.removeFirst(due.count)
-        try reader.readPods(Set(due).sorted())
+        let due = Set(agenda.prefix { $0.due <= now }.map(\.index))
+        agenda.removeAll { $0.due <= now }
+        asker.ask(due.sorted().map { .pod(behind: $0) })
         if now >= pollAt {
             pollAt = now + Self.pollNanoseconds
-            try reader.readPods(reader.table.askable)
+            asker.ask([.own] + table.askable.map { .pod(behind: $0) })
         }
     }
 

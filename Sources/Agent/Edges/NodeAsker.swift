@@ -1,0 +1,71 @@
+import Glibc
+import Kernel
+import Synchronization
+
+/// Asks questions about the node on a thread of its own, so that no new edge has to wait for an
+/// answer about another one.
+final class NodeAsker: Sendable {
+    private let state = Mutex(State())
+    private let asked: Event
+    private let answered: Event
+
+    private struct State {
+        /// In order, each once.
+        var questions: [NodeQuestion] = []
+        var answers: [NodeAnswer] = []
+        var isEnding = false
+    }
+
+    init() throws(SystemError) {
+        asked = try Event()
+        answered = try Event()
+        let reader = Handover(try NodeReader())
+        try Thread { [self] in
+            nameThread("podwire-pods")
+            if var reader = reader.take() { run(&reader) }
+        }.detach()
+    }
+
+    /// For a poll set: readable when there are answers.
+    var number: CInt { answered.number }
+
+    /// Asks, unless the same is about to be asked. Never waits.
+    func ask(_ questions: [NodeQuestion]) {
+        guard !questions.isEmpty else { return }
+        state.withLock { state in
+            let waiting = Set(state.questions)
+            state.questions += questions.filter { !waiting.contains($0) }
+        }
+        asked.raise()
+    }
+
+    func takeAnswers() -> [NodeAnswer] {
+        answered.lower()
+        return state.withLock { state in
+            defer { state.answers = [] }
+            return state.answers
+        }
+    }
+
+    func end() {
+        state.withLock { $0.isEnding = true }
+        asked.raise()
+    }
+
+    private func run(_ reader: inout NodeReader) {
+        while true {
+            _ = try? poll([(asked.number, .readable)], milliseconds: -1)
+            asked.lower()
+            while let question = state.withLock({ $0.questions.first }) {
+                // A question that the kernel cannot answer now is asked again with the slow poll.
+                let answer = try? reader.answer(question)
+                state.withLock { state in
+                    state.questions.removeFirst()
+                    if let answer { state.answers.append(answer) }
+                }
+                answered.raise()
+            }
+            if state.withLock({ $0.isEnding }) { return }
+        }
+    }
+}
