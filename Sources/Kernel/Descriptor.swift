@@ -1,3 +1,4 @@
+import CLinux
 import Glibc
 
 /// A file descriptor with one owner. It closes when its owner lets it go.
@@ -12,6 +13,13 @@ package struct Descriptor: ~Copyable, Sendable {
     deinit {
         // Linux frees the number even if close(2) fails; a second try could close a stranger's.
         _ = close(number)
+    }
+
+    /// Lets the process have as many descriptors as its hard limit allows; often the soft one is 1,024,
+    /// which is too few for the rings of 500 edges.
+    package static func raiseCountMax() {
+        // Where it fails, opening a descriptor too many says so.
+        _ = clinux_raise_descriptor_limit()
     }
 
     /// Sets a socket option to any plain C value.

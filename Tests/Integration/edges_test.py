@@ -291,6 +291,34 @@ class EdgesTest(unittest.TestCase):
     def captured(self, *options):
         return {edge["interface"] for edge in self.edges(*options) if edge["captured"]}
 
+    def test_an_edge_that_changes(self):
+        """Renamed, down and up, out of its bridge and back: what is sent when it is up arrives once."""
+        collector, agent = self.start()
+        pod = Pod(1)
+        pod.add()
+        agent.await_text("edge captured")
+        name = next(edge["interface"] for edge in self.edges() if edge["captured"])
+        changes = [
+            (["ip", "link", "set", name, "down"], ["ip", "link", "set", name, "up"]),
+            (["ip", "link", "set", name, "nomaster"],
+             ["ip", "link", "set", name, "master", "cni0"]),
+            (["ip", "link", "set", name, "down"], ["ip", "link", "set", name, "name", "renamed"],
+             ["ip", "link", "set", "renamed", "up"]),
+        ]
+        for number, commands in enumerate(changes):
+            for words in commands:
+                in_node(*words)
+            in_node("bridge", "link", "set", "dev", "renamed" if number == 2 else name, "hairpin",
+                    "on")
+            time.sleep(0.3)
+            subprocess.run(pod.command(SENDER, 1, number * 10, 10, 64, 0.002), check=True)
+        self.assertEqual([edge["interface"] for edge in self.edges() if edge["captured"]],
+                         ["renamed"])
+        lines = [line for line in agent.text().splitlines() if " info edge " in line]
+        self.assertEqual(len(lines), 1, lines)
+        numbers = self.numbers(collector, agent)
+        self.assertEqual(numbers, {1: dict.fromkeys(range(30), 1)})
+
     def test_a_ring_that_grows_loses_and_doubles_nothing(self):
         collector, agent = self.start(PODWIRE_RING_MEMORY="64MiB")
         pod = Pod(1)

@@ -37,6 +37,10 @@ static inline void clinux_block_release(struct tpacket_block_desc *block)
 int clinux_unshare_network(void);
 int clinux_accept_nonblocking(int fd, struct sockaddr *address, socklen_t *byte_count);
 int clinux_dup_cloexec(int fd);
+
+/* Lets the process have as many descriptors as it may (setrlimit(2)); -1 and errno if it fails. */
+int clinux_raise_descriptor_limit(void);
+
 int clinux_set_thread_name(const char *name);
 int clinux_window_columns(int fd);
 
