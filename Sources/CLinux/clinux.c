@@ -1,4 +1,6 @@
 #include <fcntl.h>
+#include <string.h>
+#include <linux/netlink.h>
 #include <sys/resource.h>
 #include "clinux.h"
 
@@ -57,4 +59,25 @@ int clinux_raise_descriptor_limit(void)
         return -1;
     limit.rlim_cur = limit.rlim_max;
     return setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+ssize_t clinux_receive_from_namespace(int fd, void *buffer, size_t byte_count, int32_t *nsid)
+{
+    char control[CMSG_SPACE(sizeof(int32_t)) * 4];
+    struct iovec part = {.iov_base = buffer, .iov_len = byte_count};
+    struct msghdr message = {
+        .msg_iov = &part,
+        .msg_iovlen = 1,
+        .msg_control = control,
+        .msg_controllen = sizeof control,
+    };
+    ssize_t count = recvmsg(fd, &message, MSG_DONTWAIT);
+
+    *nsid = -1;
+    if (count < 0)
+        return count;
+    for (struct cmsghdr *part = CMSG_FIRSTHDR(&message); part; part = CMSG_NXTHDR(&message, part))
+        if (part->cmsg_level == SOL_NETLINK && part->cmsg_type == NETLINK_LISTEN_ALL_NSID)
+            memcpy(nsid, CMSG_DATA(part), sizeof *nsid);
+    return count;
 }

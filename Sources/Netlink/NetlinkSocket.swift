@@ -178,6 +178,33 @@ extension NetlinkSocket {
         guard result == 0 else { throw SystemError("join \(name)") }
     }
 
+    /// Has events of all namespaces that have an id here come, too; `EPERM` without
+    /// CAP_NET_BROADCAST.
+    mutating func listenToAllNamespaces() throws(SystemError) {
+        var isOn: CInt = 1
+        let result = unsafe mnl_socket_setsockopt(
+            socket, NETLINK_LISTEN_ALL_NSID, &isOn, socklen_t(MemoryLayout<CInt>.size))
+        guard result == 0 else { throw SystemError("setsockopt NETLINK_LISTEN_ALL_NSID") }
+    }
+
+    /// The ids of the namespaces that events have come from since the last time. Answers nil if
+    /// some were lost.
+    mutating func takeNamespaces() throws(SystemError) -> Set<Int32>? {
+        var ids: Set<Int32> = []
+        for _ in 0..<Self.eventCountMax {
+            var id: Int32 = -1
+            // Safety: the call writes at most as many bytes as the buffer has.
+            let count = unsafe clinux_receive_from_namespace(number, &buffer, buffer.count, &id)
+            if count < 0 {
+                if errno == ENOBUFS { return nil }
+                guard errno == EINTR else { break }
+            } else if id >= 0 {
+                ids.insert(id)
+            }
+        }
+        return ids
+    }
+
     /// How much the kernel keeps for a reader that is not here at the moment. Without CAP_NET_ADMIN
     /// it is cut to `net.core.rmem_max`.
     mutating func setReceiveBuffer(byteCount: Int) throws(SystemError) {

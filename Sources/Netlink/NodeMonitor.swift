@@ -21,6 +21,10 @@ package enum NodeEvent: Equatable, Sendable {
 /// is known already does no harm. Needs no capability.
 package struct NodeMonitor: ~Copyable {
     private var socket: NetlinkSocket
+    /// Hears of addresses inside pods, where it may.
+    private var pods: NetlinkSocket?
+    /// For a poll set: readable when addresses inside pods have changed; -1 where nobody says so.
+    package let podsNumber: CInt
 
     /// Room for the events of some 250 pods that are made in one burst.
     package static let bufferByteCount = 4 << 20
@@ -35,7 +39,27 @@ package struct NodeMonitor: ~Copyable {
             (RTNLGRP_NSID, "RTNLGRP_NSID"),
         ]
         for (group, name) in groups { try socket.join(Int(group.rawValue), name) }
+        if let pods = try? Self.listenToPods() {
+            podsNumber = pods.number
+            self.pods = .some(pods)
+        } else {
+            podsNumber = -1
+        }
         self.socket = socket
+    }
+
+    /// Needs CAP_NET_BROADCAST.
+    private static func listenToPods() throws(SystemError) -> NetlinkSocket {
+        var socket = try NetlinkSocket()
+        try socket.listenToAllNamespaces()
+        try socket.join(Int(RTNLGRP_IPV4_IFADDR.rawValue), "RTNLGRP_IPV4_IFADDR")
+        try socket.join(Int(RTNLGRP_IPV6_IFADDR.rawValue), "RTNLGRP_IPV6_IFADDR")
+        return socket
+    }
+
+    /// The ids of the namespaces in which addresses have changed. Nil if it is not known which.
+    package mutating func takeChangedNamespaces() throws(SystemError) -> Set<Int32>? {
+        try pods?.takeNamespaces() ?? nil
     }
 
     /// For a poll set: readable when there are events.

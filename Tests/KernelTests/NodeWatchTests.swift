@@ -66,4 +66,38 @@ struct NodeWatchTests {
             #expect(Set(node.edges.map(\.life)).count == 30)
         }
     }
+
+    @Test("is told of addresses inside pods, where the kernel may say so")
+    func silentAddress() throws {
+        try inOwnNetwork {
+            defer { try? shell(Self.tearDown) }
+            try shell(
+                """
+                ip netns add nw$$ && ip link add v type veth peer name p netns nw$$
+                ip link set v up && ip -n nw$$ link set p up && echo nw$$ >/tmp/nw-test
+                """)
+            var watch = try NodeWatch(EdgeSelection(), logger: Self.quiet)
+            let stop = try Event()
+            let stopNumber = stop.number
+            // Long after the times at which the pod is asked by itself.
+            let change = try Thread {
+                _ = try? poll([(stopNumber, .readable)], milliseconds: 1500)
+                try? shell("ip -n $(cat /tmp/nw-test) addr add 10.244.7.7/24 dev p")
+                _ = try? poll([(stopNumber, .readable)], milliseconds: 5000)
+                Event.raise(stopNumber)
+            }
+            let found = Mutex(false)
+            try watch.run(until: stop.number) { node in
+                let isThere = node.edges.contains { edge in
+                    edge.podAddresses?.contains { "\($0)" == "10.244.7.7" } ?? false
+                }
+                guard isThere else { return }
+                found.withLock { $0 = true }
+                Event.raise(stopNumber)
+            }
+            change.join()
+            let isFound = found.withLock { $0 }
+            #expect(isFound)
+        }
+    }
 }

@@ -90,6 +90,16 @@ package struct EdgeTable: Sendable {
         return unasked.sorted()
     }
 
+    /// Has the pods of some namespaces asked about, or all of them.
+    package mutating func isChanged(inside namespaces: Set<Int32>?) {
+        for (index, entry) in entries where isAskable(entry.link) {
+            guard let namespace = entry.link.peerNamespace,
+                namespaces?.contains(namespace) ?? true
+            else { continue }
+            unasked.insert(index)
+        }
+    }
+
     /// All interfaces whose pods can be asked about.
     package var askable: [UInt32] {
         entries.values.map(\.link).filter(isAskable).map(\.index).sorted()

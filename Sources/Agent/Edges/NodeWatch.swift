@@ -63,9 +63,15 @@ package struct NodeWatch: ~Copyable {
     package mutating func run(until stop: CInt, publish: (Node) -> Void) throws(SystemError) {
         while true {
             let ready = try poll(
-                [(monitor.number, .readable), (stop, .readable), (asker.number, .readable)],
-                milliseconds: millisecondsToWait)
+                [
+                    (monitor.number, .readable), (stop, .readable), (asker.number, .readable),
+                    (monitor.podsNumber, .readable),
+                ], milliseconds: millisecondsToWait)
             if !ready[1].isEmpty { return }
+            if !ready[3].isEmpty {
+                table.isChanged(inside: try monitor.takeChangedNamespaces())
+                asker.ask(table.takeUnasked().map { .pod(behind: $0) })
+            }
             if !ready[0].isEmpty { try takeEvents() }
             if !ready[2].isEmpty { for answer in asker.takeAnswers() { table.apply(answer) } }
             askAgain()

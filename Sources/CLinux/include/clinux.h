@@ -20,6 +20,7 @@
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
+#include <sys/types.h>
 
 /* Who owns a block: the bits of TP_STATUS_*. Acquires what the kernel wrote before it. */
 static inline uint32_t clinux_block_status(const struct tpacket_block_desc *block)
@@ -37,6 +38,12 @@ static inline void clinux_block_release(struct tpacket_block_desc *block)
 int clinux_unshare_network(void);
 int clinux_accept_nonblocking(int fd, struct sockaddr *address, socklen_t *byte_count);
 int clinux_dup_cloexec(int fd);
+
+/*
+ * Receives a netlink message without waiting, and the id of the namespace that it is from, -1 for this
+ * one's (NETLINK_LISTEN_ALL_NSID). Answers its length, or -1 and errno.
+ */
+ssize_t clinux_receive_from_namespace(int fd, void *buffer, size_t byte_count, int32_t *nsid);
 
 /* Lets the process have as many descriptors as it may (setrlimit(2)); -1 and errno if it fails. */
 int clinux_raise_descriptor_limit(void);
