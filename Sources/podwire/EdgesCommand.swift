@@ -58,10 +58,14 @@ struct EdgesCommand: ParsableCommand {
         try Signals.onEnd(secondsMax: 2) { Event.raise(stopNumber) }
         let logger = Logger(label: "podwire") { _ in LineLogHandler(level: .warning) }
         var watch = try NodeWatch(selection, logger: logger)
+        var shown = ""
         let show = { (node: Node) in
+            // Not every change of a node is one of its edges.
+            guard text(node, selection) != shown else { return }
+            shown = text(node, selection)
             let clear = !json && isTerminal(1) ? "\u{1b}[H\u{1b}[2J" : ""
             let end = json || !clear.isEmpty ? "" : "\n"
-            writeToStandardOutput(clear + text(node, selection) + end)
+            writeToStandardOutput(clear + shown + end)
         }
         show(watch.node)
         try watch.run(until: stop.number, publish: show)
