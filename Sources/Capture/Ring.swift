@@ -25,6 +25,10 @@ package struct Ring: ~Copyable, Sendable {
     /// timers are late on a busy node.
     package static let retirementNanosecondsMax: UInt64 = 50_000_000
 
+    private static let memoryOption = "PACKET_RX_RING"
+    /// What the error names when the kernel has no memory for a ring.
+    package static let memoryOperation = "setsockopt \(memoryOption)"
+
     /// Opens a ring on an interface. Each ring is in a group of its own, or joins another ring's, so
     /// that one can take the other's place (see `RingLease`).
     package init(
@@ -38,7 +42,7 @@ package struct Ring: ~Copyable, Sendable {
         try socket.attach(program)
         try socket.set(
             PACKET_VERSION, of: SOL_PACKET, to: TPACKET_V3.rawValue, "PACKET_VERSION")
-        try socket.set(PACKET_RX_RING, of: SOL_PACKET, to: shape.request, "PACKET_RX_RING")
+        try socket.set(PACKET_RX_RING, of: SOL_PACKET, to: shape.request, Self.memoryOption)
         let memory = try Mapping(of: socket, byteCount: shape.byteCount)
         try socket.bind(to: interface)
         try socket.join(group)

@@ -191,18 +191,19 @@ extension NetlinkSocket {
     /// some were lost.
     mutating func takeNamespaces() throws(SystemError) -> Set<Int32>? {
         var ids: Set<Int32> = []
+        var isComplete = true
         for _ in 0..<Self.eventCountMax {
             var id: Int32 = -1
             // Safety: the call writes at most as many bytes as the buffer has.
             let count = unsafe clinux_receive_from_namespace(number, &buffer, buffer.count, &id)
             if count < 0 {
-                if errno == ENOBUFS { return nil }
-                guard errno == EINTR else { break }
+                if errno == EAGAIN { break }
+                if errno == ENOBUFS { isComplete = false }
             } else if id >= 0 {
                 ids.insert(id)
             }
         }
-        return ids
+        return isComplete ? ids : nil
     }
 
     /// How much the kernel keeps for a reader that is not here at the moment. Without CAP_NET_ADMIN
@@ -218,19 +219,25 @@ extension NetlinkSocket {
     }
 
     /// Reads what events there are, without waiting. Answers false if the kernel has thrown some
-    /// away because they were not read in time; those that are left come with the next call.
+    /// away because they were not read in time.
+    ///
+    /// It does so until the reader has caught up, and hands out what it kept before that. Where those
+    /// are of no use beside a new look at everything, they are thrown away, too.
     mutating func readEvents(
-        _ name: String, _ body: (borrowing NetlinkMessage) -> Void
+        _ name: String, discardsAfterLoss: Bool = false, _ body: (borrowing NetlinkMessage) -> Void
     ) throws(SystemError) -> Bool {
+        var isComplete = true
         for _ in 0..<Self.eventCountMax {
             let byteCount: Int
             do throws(SystemError) {
                 byteCount = try takeMessages(name)
             } catch {
-                if error.code == EAGAIN { return true }
-                if error.code == ENOBUFS { return false }
-                throw error
+                if error.code == EAGAIN { return isComplete }
+                guard error.code == ENOBUFS else { throw error }
+                isComplete = false
+                continue
             }
+            guard isComplete || !discardsAfterLoss else { continue }
             let bytes = buffer.wire.extracting(first: byteCount)
             var offset = 0
             while let message = NetlinkMessage(bytes, at: offset) {
@@ -238,6 +245,6 @@ extension NetlinkSocket {
                 body(message)
             }
         }
-        return true
+        return isComplete
     }
 }

@@ -68,7 +68,7 @@ package struct NodeMonitor: ~Copyable {
     /// Reads the events there are, without waiting. Answers false if some were lost: then look again
     /// at what there is.
     package mutating func read(_ body: (NodeEvent) -> Void) throws(SystemError) -> Bool {
-        try socket.readEvents("the node's events") { message in
+        try socket.readEvents("the node's events", discardsAfterLoss: true) { message in
             if let event = NodeEvent(message) { body(event) }
         }
     }

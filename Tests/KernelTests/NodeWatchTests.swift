@@ -100,4 +100,44 @@ struct NodeWatchTests {
             #expect(isFound)
         }
     }
+
+    @Test("is known as it is after a storm that goes on while it is read")
+    func storm() throws {
+        try inOwnNetwork {
+            defer { try? shell(Self.tearDown) }
+            try shell("ip netns add nw$$ && echo nw$$ >/tmp/nw-storm")
+            var watch = try NodeWatch(
+                EdgeSelection(), logger: Self.quiet, bufferByteCount: 4096)
+            // Nobody reads the first of it, so some is lost.
+            try shell(
+                """
+                for i in $(seq 1 30); do
+                    echo "link add first$i type veth peer name pf$i netns $(cat /tmp/nw-storm)"
+                done | ip -batch -
+                """)
+            let stop = try Event()
+            let stopNumber = stop.number
+            let storm = try Thread {
+                try? shell(
+                    """
+                    n=$(cat /tmp/nw-storm)
+                    for turn in $(seq 1 20); do
+                        for i in $(seq 1 10); do
+                            echo "link add v$turn-$i type veth peer name p$turn-$i netns $n"
+                            echo "link set v$turn-$i up"
+                            echo "link del v$turn-$(($i % 7))"
+                        done | ip -force -batch - 2>/dev/null
+                    done
+                    """)
+                _ = try? poll([(stopNumber, .readable)], milliseconds: 700)
+                Event.raise(stopNumber)
+            }
+            try watch.run(until: stop.number) { _ in }
+            storm.join()
+            let names = Set(watch.node.edges.map(\.link.name))
+            let now = try Node.current(EdgeSelection())
+            #expect(names == Set(now.edges.map(\.link.name)))
+            #expect(names.count > 20 && watch.resyncCount > 0)
+        }
+    }
 }

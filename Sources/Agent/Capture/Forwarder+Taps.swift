@@ -19,6 +19,8 @@ enum TapOrder: Sendable {
     case prepare(life: UInt64, Handover<Ring>)
     /// The other ring gets the packets from now on.
     case succeed(life: UInt64)
+    /// The other ring is of no use.
+    case abandon(life: UInt64)
 }
 
 /// What a forwarder tells the keeper of its rings.
@@ -63,6 +65,7 @@ extension Forwarder {
         case .prepare(let life, let ring):
             guard let ring = ring.take() else { return }
             prepare(ring, life)
+        case .abandon(let life): taps[life]?.abandon()
         case .succeed(let life):
             taps[life]?.isFollowed()
             closeSoon()
@@ -126,6 +129,7 @@ extension Forwarder {
                 try poller.add(tap.number, as: Key.firstTap + tap.place.life)
                 notes(.done(life: tap.place.life, wasFollowed: true, old))
                 try drain(tap)
+                if tap.endedAt != nil { isWaiting = true }
             } else if tap.isOver {
                 try drain(tap)
                 guard !isFull else { return true }
@@ -138,6 +142,15 @@ extension Forwarder {
             }
         }
         return isWaiting
+    }
+
+    /// Forwards all that an edge has, a ring that was to follow included.
+    func drainForGood(_ tap: Tap) throws {
+        try drain(tap)
+        guard tap.hasSuccessor, !isFull else { return }
+        try count(tap)
+        _ = tap.succeed()
+        try drain(tap)
     }
 
     /// Adds to the counters what the kernel has counted at an edge since the last time.

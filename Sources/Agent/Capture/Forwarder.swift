@@ -114,7 +114,8 @@ final class Forwarder {
     /// Waits for the sensor to take some of a full queue. Answers whether there is room again.
     private func makeRoom(milliseconds: CInt, hasOrder: inout Bool) throws -> Bool {
         let ready = try poll(
-            [(socket.number, .writable), (orders, .readable)], milliseconds: milliseconds)
+            [(socket.number, .writable), (isFinishing ? -1 : orders, .readable)],
+            milliseconds: milliseconds)
         hasOrder = ready[1].contains(.readable)
         if !ready[0].isDisjoint(with: .failed) {
             throw Failure(description: "the sensor closed the data connection")
@@ -204,6 +205,8 @@ extension Forwarder {
     func finish(milliseconds: Int) throws {
         let deadline = monotonicNanoseconds() + UInt64(milliseconds) * 1_000_000
         isFinishing = true
+        // Nobody carries out orders any more.
+        try? poller.remove(orders)
         for tap in taps.values { tap.end() }
         try? crowd?.set([])
         // What is in a block that is not full comes when the kernel retires it.
@@ -216,7 +219,7 @@ extension Forwarder {
             let rest = CInt((min(deadline, max(retirement, now + 1_000_000)) - now) / 1_000_000)
             _ = try turn(milliseconds: max(1, min(rest, 10)))
         }
-        for tap in taps.values { try drain(tap) }
+        for tap in taps.values { try drainForGood(tap) }
         if let crowd { try drain(crowd) }
         pipeline.attend(isLast: true)
         try send()

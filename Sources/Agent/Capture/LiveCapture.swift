@@ -99,7 +99,7 @@ package final class LiveCapture: Sendable {
         _ forwarder: sending Forwarder, _ keeper: RingKeeper, _ budget: RingBudget
     ) throws(SystemError) {
         let handover = Handover(forwarder)
-        let started = [
+        let forwarding = [
             Handover(
                 try Thread { [self] in
                     nameThread("podwire-forward")
@@ -108,10 +108,16 @@ package final class LiveCapture: Sendable {
                     // close many at once.
                     self.keeper.withLock { $0.take() }?.end()
                     ended.raise()
-                }),
-            Handover(try Thread { [self] in keeper.run(budget) { answer($0) } }),
+                })
         ]
-        threads.withLock { $0 = started }
+        threads.withLock { $0 = forwarding }
+        do throws(SystemError) {
+            let keeping = [Handover(try Thread { [self] in keeper.run(budget) { answer($0) } })]
+            threads.withLock { $0 += keeping }
+        } catch {
+            finish()
+            throw error
+        }
     }
 
     /// For a poll set: readable when the capture has ended by itself, as when the sensor closes the

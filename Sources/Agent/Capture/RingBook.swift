@@ -1,5 +1,6 @@
 import BPF
 import Capture
+import Glibc
 import Kernel
 import Observation
 
@@ -12,13 +13,15 @@ struct RingBook {
     var hasWarned = false
     private var rings: [UInt64: OpenRing] = [:]
     private var closing: [ClosingRing] = []
-    private(set) var hasFailures = false
+    /// Until when places are not tried again.
+    private var failedUntil: [UInt64: UInt64] = [:]
     /// Edges that share one ring, and the hold on that.
     private(set) var crowd: [Place] = []
     var crowdLease: Handover<RingLease>?
 
     /// A ring that was not pressed for so long can do with less.
     private static let idleNanoseconds: UInt64 = 10_000_000_000
+    private static let retryNanoseconds: UInt64 = 1_000_000_000
     /// A ring that has just grown is not looked at again before it has shown what it can do.
     private static let calmNanoseconds: UInt64 = 200_000_000
 
@@ -40,14 +43,15 @@ struct RingBook {
     /// Takes memory for the places that have no ring yet. Those that there is none for join the
     /// crowd, where they stay. Answers whether that has changed.
     mutating func take(
-        _ places: [Place]
+        _ places: [Place], now: UInt64
     ) -> (wanted: [(place: Place, shape: Ring.Shape)], isCrowdChanged: Bool) {
-        hasFailures = false
+        failedUntil = failedUntil.filter { $0.value > now }
         let crowded = Set(crowd.map(\.life))
         var wanted: [(Place, Ring.Shape)] = []
         var left: [Place] = []
         for place in places where rings[place.life] == nil && place.isUp {
-            if !crowded.contains(place.life), let shape = budget.first() {
+            guard failedUntil[place.life] == nil else { continue }
+            if !crowded.contains(place.life), let shape = budget.first(now: now) {
                 wanted.append((place, shape))
             } else {
                 left.append(place)
@@ -62,11 +66,20 @@ struct RingBook {
     }
 
     /// Takes note that a ring could not be opened, and is to be tried again.
-    mutating func hasFailed(_ shape: Ring.Shape, isMemoryExhausted: Bool) {
-        hasFailures = true
+    mutating func hasFailed(
+        _ place: Place, _ shape: Ring.Shape, _ error: SystemError, now: UInt64
+    ) {
         budget.giveBack(shape.byteCount)
-        if isMemoryExhausted { budget.isExhausted() }
+        if error == SystemError(Ring.memoryOperation, ENOMEM) { budget.isExhausted(now: now) }
+        // Of an interface that is up again an event tells.
+        if error.code != ENETDOWN { failedUntil[place.life] = now + Self.retryNanoseconds }
     }
+
+    /// Whether something is to be tried again in a while.
+    var hasFailures: Bool { !failedUntil.isEmpty || lacksCrowd }
+
+    /// Whether there are edges without memory, and nothing serves them.
+    var lacksCrowd: Bool { crowdLease == nil && !crowd.isEmpty }
 
     /// Takes note that the forwarder has let go of a ring: the one before another, or the last one.
     mutating func isDone(_ life: UInt64, wasFollowed: Bool, _ handover: Handover<Ring>?) {

@@ -5,6 +5,11 @@ import Capture
 struct RingBudget {
     private(set) var byteCountMax: Int
     private(set) var usedByteCount = 0
+    private let givenByteCount: Int
+    private var exhaustedAt: UInt64 = 0
+
+    /// How long the kernel is believed to have no more memory.
+    private static let exhaustionNanoseconds: UInt64 = 60_000_000_000
 
     /// What an edge begins with while there is plenty: at a megabit it holds seconds, at a gigabit
     /// 8 milliseconds, which is as long as it takes to notice.
@@ -17,13 +22,15 @@ struct RingBudget {
     /// One of the smallest rings is set aside for the edges that find no memory any more.
     init(byteCountMax: Int) {
         self.byteCountMax = byteCountMax
+        givenByteCount = byteCountMax
         usedByteCount = Self.smallest.byteCount
     }
 
     static let smallest = Ring.Shape(byteCountMax: 0)
 
     /// Takes the memory for a new edge's ring; nil if not even the smallest one fits.
-    mutating func first() -> Ring.Shape? {
+    mutating func first(now: UInt64) -> Ring.Shape? {
+        if now >= exhaustedAt + Self.exhaustionNanoseconds { byteCountMax = givenByteCount }
         let isPlenty = usedByteCount + Self.plentyByteCount <= byteCountMax / 2
         return take(isPlenty ? Ring.Shape(byteCountMax: Self.plentyByteCount) : Self.smallest)
     }
@@ -32,6 +39,10 @@ struct RingBudget {
     /// closed; nil if there is none, or it is large enough.
     mutating func larger(than byteCount: Int) -> Ring.Shape? {
         guard canGrow(byteCount) else { return nil }
+        // What is left lets an idle ring be made smaller.
+        guard usedByteCount + grown(byteCount) + Self.smallest.byteCount <= byteCountMax else {
+            return nil
+        }
         return take(Ring.Shape(byteCountMax: grown(byteCount)))
     }
 
@@ -39,7 +50,8 @@ struct RingBudget {
     func canGrow(_ byteCount: Int) -> Bool { grown(byteCount) > byteCount }
 
     private func grown(_ byteCount: Int) -> Int {
-        min(byteCount * Self.growth, Self.edgeByteCountMax, byteCountMax / 4)
+        let most = min(byteCount * Self.growth, Self.edgeByteCountMax, byteCountMax / 4)
+        return Ring.Shape(byteCountMax: most).byteCount
     }
 
     /// Takes the memory for the smallest ring.
@@ -51,9 +63,10 @@ struct RingBudget {
         return shape
     }
 
-    /// Takes note that the kernel has no more memory than is in use.
-    mutating func isExhausted() {
+    /// Takes note that the kernel has no more memory than is in use, for now.
+    mutating func isExhausted(now: UInt64) {
         byteCountMax = usedByteCount
+        exhaustedAt = now
     }
 
     mutating func giveBack(_ byteCount: Int) {

@@ -78,8 +78,10 @@ final class RingKeeper: Sendable {
                 return (state.notes, state.isEnding)
             }
             if isEnding { break }
-            for note in notes { attend(to: note, &book) }
+            // A ring that grows is alone in its group only when the one before it is closed.
+            for note in notes { settle(note, &book) }
             close(book.takeClosing())
+            for note in notes { attend(to: note, &book) }
             _ = follow(&book)
         }
         close(book.takeAll())
@@ -94,8 +96,9 @@ final class RingKeeper: Sendable {
             give(.follow(snapshot))
             for life in book.livesGone(from: snapshot.places) { give(.remove(life: life)) }
         }
-        let (wanted, isCrowdChanged) = book.take(snapshot.places)
-        if isCrowdChanged { crowd(&book) }
+        let (wanted, isCrowdChanged) = book.take(
+            snapshot.places, now: monotonicNanoseconds())
+        if isCrowdChanged || book.lacksCrowd { crowd(&book) }
         return open(wanted, &book)
     }
 
@@ -142,14 +145,14 @@ final class RingKeeper: Sendable {
             case .lease(let lease):
                 if let lease = lease.take() { book.isOpen(place, shape, lease) }
             case .failure(let error):
-                book.hasFailed(shape, isMemoryExhausted: error.code == ENOMEM)
+                book.hasFailed(place, shape, error, now: monotonicNanoseconds())
                 // An edge that has gone, or down, in the meantime is no failure.
                 guard ![ENODEV, ENXIO, ENETDOWN].contains(error.code) else { continue }
                 failure = error
                 logger.warning(
                     "an edge cannot be captured, it is tried again",
                     metadata: ["edge": "\(place.name)", "reason": "\(error)"])
-            case nil: book.hasFailed(shape, isMemoryExhausted: false)
+            case nil: break
             }
         }
         return book.isEmpty ? failure : nil
@@ -193,9 +196,13 @@ extension RingKeeper {
         switch note {
         case .pressed(let life): enlarge(life, &book)
         case .prepared(let life, let isReady): exchange(life, isReady, &book)
-        case .done(let life, let wasFollowed, let ring):
-            book.isDone(life, wasFollowed: wasFollowed, ring)
+        case .done: break
         }
+    }
+
+    private func settle(_ note: TapNote, _ book: inout RingBook) {
+        guard case .done(let life, let wasFollowed, let ring) = note else { return }
+        book.isDone(life, wasFollowed: wasFollowed, ring)
     }
 
     /// Opens a larger ring beside one that is close to full, or smaller ones beside others so that
@@ -226,6 +233,8 @@ extension RingKeeper {
             try ring.choosesSuccessor()
             give(.succeed(life: life))
         } catch {
+            give(.abandon(life: life))
+            book.isAbandoned(ring)
             logger.warning(
                 "a ring keeps its size",
                 metadata: ["edge": "\(ring.place.name)", "reason": "\(error)"])

@@ -31,6 +31,8 @@ final class Tap {
         number = ring.number
         pressedBlockCount = max(2, ring.blockCount / 2)
         self.ring = .some(ring)
+        // The plan may have changed since the program was made.
+        leftAt = monotonicNanoseconds()
         self.program = program
         planVersion = 0
     }
@@ -83,7 +85,9 @@ final class Tap {
 
     /// Takes note that the ring holds no block for us.
     func isDrained() {
-        guard let time = leftAt, monotonicNanoseconds() >= time + Ring.retirementNanosecondsMax
+        // What a ring that follows holds came under the same programs.
+        guard !hasSuccessor, let time = leftAt,
+            monotonicNanoseconds() >= time + Ring.retirementNanosecondsMax
         else { return }
         leftAt = nil
     }
@@ -131,6 +135,13 @@ extension Tap {
         ring = .some(next)
         succeededAt = nil
         return old
+    }
+
+    var hasSuccessor: Bool { successor != nil }
+
+    /// Gives up on the ring that was to follow.
+    func abandon() {
+        successor = nil
     }
 
     /// Hands the ring back for good.

@@ -1,6 +1,10 @@
 package import Frames
 import Kernel
+import Synchronization
 package import Netlink
+
+/// Lives are numbered through, so that no table takes another one's edge for its own.
+private let lifeCount = Atomic<UInt64>(0)
 
 /// What is known of the node's interfaces and of the pods behind them, as events change it.
 ///
@@ -8,7 +12,6 @@ package import Netlink
 /// things are, and none how they differ.
 package struct EdgeTable: Sendable {
     private var entries: [UInt32: Entry] = [:]
-    private var lifeCount: UInt64 = 0
     private var addresses: [InterfaceAddress] = []
     private var routes: [Route] = []
     private var blindness: SystemError?
@@ -49,7 +52,9 @@ package struct EdgeTable: Sendable {
     mutating func apply(_ answer: NodeAnswer) {
         switch answer {
         case .own(let addresses, let routes): reset(addresses: addresses, routes: routes)
-        case .pod(let index, let pod): set(pod, behind: index)
+        case .pod(let index, let pod):
+            set(pod, behind: index)
+            if pod != nil { blindness = nil }
         case .blind(let error): blindness = error
         }
     }
@@ -67,8 +72,8 @@ package struct EdgeTable: Sendable {
                 entry?.pod = nil
             }
             if entry == nil {
-                lifeCount += 1
-                entry = Entry(life: lifeCount, link: link)
+                let life = lifeCount.add(1, ordering: .relaxed).newValue
+                entry = Entry(life: life, link: link)
             }
             entry?.link = link
             entries[link.index] = entry

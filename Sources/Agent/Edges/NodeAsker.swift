@@ -14,7 +14,15 @@ final class NodeAsker: Sendable {
         var questions: [NodeQuestion] = []
         var answers: [NodeAnswer] = []
         var isEnding = false
+
+        /// What comes while a question is being answered is a new one.
+        mutating func takeQuestion() -> NodeQuestion? {
+            guard !isEnding, !questions.isEmpty else { return nil }
+            return questions.removeFirst()
+        }
     }
+
+    private static let retryMilliseconds: CInt = 100
 
     init() throws(SystemError) {
         asked = try Event()
@@ -56,14 +64,15 @@ final class NodeAsker: Sendable {
         while true {
             _ = try? poll([(asked.number, .readable)], milliseconds: -1)
             asked.lower()
-            while let question = state.withLock({ $0.questions.first }) {
-                // A question that the kernel cannot answer now is asked again with the slow poll.
-                let answer = try? reader.answer(question)
-                state.withLock { state in
-                    state.questions.removeFirst()
-                    if let answer { state.answers.append(answer) }
+            while let question = state.withLock({ $0.takeQuestion() }) {
+                if let answer = try? reader.answer(question) {
+                    state.withLock { $0.answers.append(answer) }
+                    answered.raise()
+                } else if question == .own {
+                    // Pods are asked about again anyway.
+                    _ = try? poll([], milliseconds: Self.retryMilliseconds)
+                    ask([question])
                 }
-                answered.raise()
             }
             if state.withLock({ $0.isEnding }) { return }
         }

@@ -49,6 +49,7 @@ struct NodeReader: ~Copyable {
             } catch {
                 if error.code == EPERM || error.code == EACCES { return .blind(error) }
                 // A pod that has gone in the meantime is no reason to complain.
+                guard [EINVAL, ENODEV, ENOENT].contains(error.code) else { throw error }
                 return .pod(behind: index, nil)
             }
         }

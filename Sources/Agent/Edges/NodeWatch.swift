@@ -18,6 +18,8 @@ package struct NodeWatch: ~Copyable {
     /// Edges to ask about again, the one due first in front.
     private var agenda: [(due: UInt64, index: UInt32)] = []
     private var pollAt: UInt64 = 0
+    /// Whether all interfaces are to be looked at anew.
+    private var needsLook = false
     private var published: Node
     /// The lives of edges that the log knows, and of those that it will know as soon as their pods'
     /// addresses are.
@@ -28,7 +30,8 @@ package struct NodeWatch: ~Copyable {
 
     /// When a pod is asked about again after an event of its edge.
     private static let delaysNanoseconds: [UInt64] = [200_000_000, 1_000_000_000]
-    /// How often all pods are asked about.
+    private static let lookMilliseconds: CInt = 50
+    /// How often all interfaces are looked at, and all pods asked about.
     private static let pollNanoseconds: UInt64 = 30_000_000_000
     /// A storm of events must not make the agenda grow: beyond this the slow poll has to do.
     private static let agendaCountMax = 10_000
@@ -73,6 +76,7 @@ package struct NodeWatch: ~Copyable {
                 asker.ask(table.takeUnasked().map { .pod(behind: $0) })
             }
             if !ready[0].isEmpty { try takeEvents() }
+            if needsLook { look() }
             if !ready[2].isEmpty { for answer in asker.takeAnswers() { table.apply(answer) } }
             askAgain()
             let node = table.node(selection)
@@ -84,6 +88,7 @@ package struct NodeWatch: ~Copyable {
     }
 
     private var millisecondsToWait: CInt {
+        if needsLook { return Self.lookMilliseconds }
         let due = min(pollAt, agenda.first?.due ?? .max)
         let now = monotonicNanoseconds()
         return due <= now ? 0 : CInt((due - now) / 1_000_000 + 1)
@@ -100,9 +105,7 @@ package struct NodeWatch: ~Copyable {
             logger.notice(
                 "events of the node's network were lost, everything is read anew",
                 metadata: ["resyncs": "\(resyncCount)"])
-            var reader = try NodeReader()
-            table.reset(links: try reader.links())
-            isAddressChanged = true
+            needsLook = true
         }
         let unasked = table.takeUnasked()
         asker.ask((isAddressChanged ? [.own] : []) + unasked.map { .pod(behind: $0) })
@@ -114,6 +117,19 @@ package struct NodeWatch: ~Copyable {
         agenda.sort { $0.due < $1.due }
     }
 
+    /// Looks at all interfaces anew. Where they change faster than they can be listed, once more in a
+    /// moment.
+    private mutating func look() {
+        do throws(SystemError) {
+            var reader = try NodeReader()
+            table.reset(links: try reader.links())
+            needsLook = false
+            asker.ask([.own] + table.takeUnasked().map { .pod(behind: $0) })
+        } catch {
+            logger.warning("the node cannot be read", metadata: ["reason": "\(error)"])
+        }
+    }
+
     private mutating func askAgain() {
         let now = monotonicNanoseconds()
         let due = Set(agenda.prefix { $0.due <= now }.map(\.index))
@@ -121,6 +137,7 @@ package struct NodeWatch: ~Copyable {
         asker.ask(due.sorted().map { .pod(behind: $0) })
         if now >= pollAt {
             pollAt = now + Self.pollNanoseconds
+            needsLook = true
             asker.ask([.own] + table.askable.map { .pod(behind: $0) })
         }
     }
