@@ -48,6 +48,9 @@ package final class NodeAgent: Sendable {
             "agent started",
             metadata: [
                 "edges": "\(node.edges.count)",
+                "scope": "\(settings.edges.scope.rawValue)",
+                "included": "\(settings.edges.included.joined(separator: ","))",
+                "excluded": "\(settings.edges.excluded.joined(separator: ","))",
                 "device": "\(settings.device)",
                 "sensors": "\(settings.sensors.map(\.description).joined(separator: ","))",
                 "pod_networks": "\(settings.podNetworks.map(\.description).joined(separator: ","))",

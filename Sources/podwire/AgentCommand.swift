@@ -47,10 +47,17 @@ struct AgentCommand: ParsableCommand {
     @Option(help: "pods, or all to capture other veths, too. (PODWIRE_EDGES, default pods)")
     var edges: String?
 
-    @Option(help: "Interface names to capture in any case, with * and ?. (PODWIRE_INCLUDE_EDGES)")
+    @Option(
+        help: """
+            Names of edges to capture whatever their pods' addresses are, with * and ?. \
+            (PODWIRE_INCLUDE_EDGES)
+            """)
     var includeEdges: String?
 
-    @Option(help: "Interface names not to capture, with * and ?. (PODWIRE_EXCLUDE_EDGES)")
+    @Option(
+        help:
+            "Names of edges not to capture, included or not, with * and ?. (PODWIRE_EXCLUDE_EDGES)"
+    )
     var excludeEdges: String?
 
     @Option(help: "on, or off to report at every edge. (PODWIRE_DEDUP, default on)")

@@ -2,6 +2,7 @@ import Agent
 import ArgumentParser
 import Collector
 import Frames
+import Glibc
 import Kernel
 import Logging
 import Netlink
@@ -13,7 +14,9 @@ struct EdgesCommand: ParsableCommand {
         discussion: """
             For each veth: its name and index, the pod's addresses and MAC, the id of the pod's \
             network namespace, the bridge it is a port of, and whether it is captured or why not. \
-            The pods' own addresses need CAP_NET_ADMIN; without it they are shown as unknown.
+            It takes the agent's settings, as options or as variables; without pod networks every \
+            pod's edge counts as captured. The pods' own addresses need CAP_NET_ADMIN; without it \
+            they are unknown, and such edges are captured.
             """)
 
     @Option(help: "Networks that pods have their addresses in, comma-separated. (PODNET)")
@@ -22,16 +25,24 @@ struct EdgesCommand: ParsableCommand {
     @Option(help: "pods, or all to capture other veths, too. (PODWIRE_EDGES, default pods)")
     var edges: String?
 
-    @Option(help: "Interface names to capture in any case, with * and ?. (PODWIRE_INCLUDE_EDGES)")
+    @Option(
+        help: """
+            Names of edges to capture whatever their pods' addresses are, with * and ?. \
+            (PODWIRE_INCLUDE_EDGES)
+            """)
     var includeEdges: String?
 
-    @Option(help: "Interface names not to capture, with * and ?. (PODWIRE_EXCLUDE_EDGES)")
+    @Option(
+        help:
+            "Names of edges not to capture, included or not, with * and ?. (PODWIRE_EXCLUDE_EDGES)"
+    )
     var excludeEdges: String?
 
-    @Flag(help: "Print JSON, one object for each veth.")
+    @Flag(help: "Print JSON: an array with an object for each veth.")
     var json = false
 
-    @Flag(help: "Follow changes, until SIGINT or SIGTERM.")
+    @Flag(
+        help: "Print all of it again whenever something changes, until SIGINT or SIGTERM.")
     var watch = false
 
     func run() throws {
@@ -39,7 +50,7 @@ struct EdgesCommand: ParsableCommand {
         do {
             if watch { return try follow(selection) }
             let node = try Node.current(selection)
-            writeToStandardOutput(text(node, selection))
+            try Self.write(text(node, selection))
             if let blindness = node.blindness {
                 let missing = NodeAgent.MissingCapability(capability: .netAdmin)
                 writeToStandardError("podwire edges: \(blindness): \(missing)\n")
@@ -59,16 +70,28 @@ struct EdgesCommand: ParsableCommand {
         let logger = Logger(label: "podwire") { _ in LineLogHandler(level: .warning) }
         var watch = try NodeWatch(selection, logger: logger)
         var shown = ""
+        var failure: SystemError?
         let show = { (node: Node) in
             // Not every change of a node is one of its edges.
             guard text(node, selection) != shown else { return }
             shown = text(node, selection)
             let clear = !json && isTerminal(1) ? "\u{1b}[H\u{1b}[2J" : ""
             let end = json || !clear.isEmpty ? "" : "\n"
-            writeToStandardOutput(clear + shown + end)
+            do throws(SystemError) {
+                try Self.write(clear + shown + end)
+            } catch {
+                // Nobody reads any more.
+                failure = error
+                Event.raise(stopNumber)
+            }
         }
         show(watch.node)
         try watch.run(until: stop.number, publish: show)
+        if let failure, failure.code != EPIPE { throw failure }
+    }
+
+    private static func write(_ text: String) throws(SystemError) {
+        try writeAll(text.utf8, to: 1, "standard output")
     }
 
     private func text(_ node: Node, _ selection: EdgeSelection) -> String {
@@ -79,8 +102,8 @@ struct EdgesCommand: ParsableCommand {
         let scope = try read(.edges, edges) { EdgeSelection.Scope(rawValue: $0) }.first ?? .pods
         return EdgeSelection(
             scope, podNetworks: try read(.podNetworks, podNetwork) { Network($0) },
-            included: try read(.includedEdges, includeEdges) { $0 },
-            excluded: try read(.excludedEdges, excludeEdges) { $0 })
+            included: try read(.includedEdges, includeEdges, EdgeSelection.pattern),
+            excluded: try read(.excludedEdges, excludeEdges, EdgeSelection.pattern))
     }
 
     private func read<Value>(

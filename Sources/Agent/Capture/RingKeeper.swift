@@ -119,11 +119,11 @@ final class RingKeeper: Sendable {
             book.hasWarned = true
             logger.warning(
                 """
-                the ring memory is used up, so some edges share one ring, which costs more and \
-                holds less: raise \(Setting.ringMemory.option)
+                the ring memory is used up: new edges have no ring of their own but share one, \
+                which costs more and holds less; raise \(Setting.ringMemory.option)
                 """,
                 metadata: [
-                    "edges": "\(book.crowd.count)", "ring_memory": "\(book.budget.byteCountMax)",
+                    "sharing": "\(book.crowd.count)", "ring_memory": "\(book.budget.byteCountMax)",
                 ])
         }
     }

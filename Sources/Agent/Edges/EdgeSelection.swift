@@ -36,6 +36,16 @@ package struct EdgeSelection: Equatable, Sendable {
         return known.isEmpty || isPod ? .edge : .outsidePodNetworks
     }
 
+    /// A pattern, if it can stand for a name: names have 15 bytes at most, and no slash or space
+    /// (`dev_valid_name` of the kernel).
+    package static func pattern(_ text: String) -> String? {
+        let others = text.utf8.filter { $0 != UInt8(ascii: "*") }
+        let isPossible = others.allSatisfy { byte in
+            byte > 0x20 && byte < 0x7f && !"/[]{}\\:".utf8.contains(byte)
+        }
+        return isPossible && others.count <= 15 && !text.isEmpty ? text : nil
+    }
+
     /// Whether a name is all of what a pattern stands for.
     package static func matches(_ name: String, _ pattern: String) -> Bool {
         let (name, pattern) = (Array(name.utf8), Array(pattern.utf8))

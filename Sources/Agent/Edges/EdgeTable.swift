@@ -53,8 +53,10 @@ package struct EdgeTable: Sendable {
         switch answer {
         case .own(let addresses, let routes): reset(addresses: addresses, routes: routes)
         case .pod(let index, let pod):
+            // What a pod had is what it had last; when another one is there, the link says so.
+            guard pod != nil else { break }
             set(pod, behind: index)
-            if pod != nil { blindness = nil }
+            blindness = nil
         case .blind(let error): blindness = error
         }
     }

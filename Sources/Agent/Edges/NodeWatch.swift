@@ -148,11 +148,16 @@ package struct NodeWatch: ~Copyable {
         let now = monotonicNanoseconds()
         let lives = Set(node.edges.map(\.life))
         for edge in published.edges where !lives.contains(edge.life) {
+            let standing = node.candidates.first { $0.life == edge.life }?.standing
+            let isThere = standing != nil && standing != .peerIsGone
             if unannounced.removeValue(forKey: edge.life) != nil {
+                // It has turned out to be none before anybody was told.
+                if isThere { continue }
                 logger.info("edge captured", metadata: Self.metadata(edge))
             }
             announced.remove(edge.life)
-            logger.info("edge gone", metadata: Self.metadata(edge))
+            logger.info(
+                isThere ? "edge no longer captured" : "edge gone", metadata: Self.metadata(edge))
         }
         for edge in node.edges where !announced.contains(edge.life) {
             let since = unannounced[edge.life, default: now]

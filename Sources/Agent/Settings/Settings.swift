@@ -47,8 +47,8 @@ package struct Settings: Sendable {
         device = try reader.one(.device) { (1...255).contains($0.utf8.count) ? $0 : nil }
         edges = EdgeSelection(
             try reader.one(.edges) { EdgeSelection.Scope(rawValue: $0) }, podNetworks: podNetworks,
-            included: try reader.list(.includedEdges) { $0 },
-            excluded: try reader.list(.excludedEdges) { $0 })
+            included: try reader.list(.includedEdges, EdgeSelection.pattern),
+            excluded: try reader.list(.excludedEdges, EdgeSelection.pattern))
         deduplicates = try reader.one(.deduplication) { ["on": true, "off": false][$0] }
         snaplen = try reader.one(.snaplen) { text in
             Int(text).flatMap { (64...262_144).contains($0) ? $0 : nil }
