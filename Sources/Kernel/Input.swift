@@ -24,3 +24,13 @@ extension Descriptor {
         return readCount > 0
     }
 }
+
+/// All of a file; throws `EFBIG` if it has more than so many bytes. Waits for the disk.
+package func readFile(_ path: String, byteCountMax: Int) throws(SystemError) -> [UInt8] {
+    let file = try Descriptor(reading: path)
+    var bytes: [UInt8] = []
+    while try file.read(min(byteCountMax + 1 - bytes.count, 1 << 16), to: &bytes, path) {
+        guard bytes.count <= byteCountMax else { throw SystemError("read \(path)", EFBIG) }
+    }
+    return bytes
+}

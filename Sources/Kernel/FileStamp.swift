@@ -1,0 +1,34 @@
+import Glibc
+
+/// What tells that a file has been written or replaced since it was looked at last (stat(2)).
+///
+/// A symbolic link is followed, so a link that points elsewhere counts as a change: that is how
+/// Kubernetes brings new versions of a mounted secret.
+package struct FileStamp: Equatable, Sendable {
+    private let device: UInt64
+    private let inode: UInt64
+    private let byteCount: Int64
+    private let modifiedSeconds: Int
+    private let modifiedNanoseconds: Int
+    private let changedSeconds: Int
+    private let changedNanoseconds: Int
+
+    /// Who may do what with it: the last nine bits of chmod(2)'s mode.
+    package let permissions: UInt32
+    /// Whether it is neither folder, pipe, device nor socket.
+    package let isRegularFile: Bool
+
+    /// Throws where there is no such file, or none that may be looked at.
+    package init(of path: String) throws(SystemError) {
+        var status = stat()
+        // Safety: the call fills `status` and reads the path up to its end.
+        try call("stat \(path)") { unsafe stat(path, &status) }
+        device = UInt64(status.st_dev)
+        inode = UInt64(status.st_ino)
+        byteCount = Int64(status.st_size)
+        (modifiedSeconds, modifiedNanoseconds) = (status.st_mtim.tv_sec, status.st_mtim.tv_nsec)
+        (changedSeconds, changedNanoseconds) = (status.st_ctim.tv_sec, status.st_ctim.tv_nsec)
+        permissions = UInt32(status.st_mode) & 0o777
+        isRegularFile = status.st_mode & S_IFMT == S_IFREG
+    }
+}
