@@ -32,9 +32,11 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-log", from: "1.16.0"),
     ],
     targets: [
-        // The kernel and libmnl, as Swift sees them.
+        // The kernel, libmnl and OpenSSL, as Swift sees them.
         .target(name: "CLinux", cSettings: [.define("_GNU_SOURCE")]),
         .systemLibrary(name: "CMnl", pkgConfig: "libmnl", providers: [.apt(["libmnl-dev"])]),
+        .systemLibrary(
+            name: "COpenSSL", pkgConfig: "openssl", providers: [.apt(["libssl-dev"])]),
 
         // Pure logic: no system call, no pointer.
         module("Frames"),
@@ -47,6 +49,9 @@ let package = Package(
         module("Capture", "BPF", "CLinux", "Kernel"),
         module("Netlink", "BPF", "CLinux", "CMnl", "Frames", "Kernel"),
 
+        // Who may talk to us, and that nobody listens in.
+        module("Trust", "COpenSSL", "Frames", "Kernel"),
+
         // The two ends of the feed, and the program.
         module(
             "Agent", "BPF", "CLinux", "Capture", "Frames", "Kernel", "Netlink", "Observation",
@@ -57,6 +62,7 @@ let package = Package(
             name: "podwire",
             dependencies: [
                 "Agent", "BPF", "Collector", "Frames", "Kernel", "Netlink", "Observation",
+                "Trust",
                 arguments,
                 logging,
             ],
@@ -66,6 +72,7 @@ let package = Package(
         tests("ObservationTests", "BPF", "Frames", "Observation", "ObservationFixtures"),
         tests("AgentTests", "Agent", "Frames", "Kernel", "Netlink", logging),
         tests("RPCAPTests", "BPF", "Frames", "RPCAP"),
+        tests("TrustTests", "Frames", "Kernel", "Trust"),
         tests("CollectorTests", "Collector", "Frames", "Kernel"),
         tests(
             "KernelTests", "Agent", "BPF", "CLinux", "Capture", "Frames", "Kernel", "Netlink",

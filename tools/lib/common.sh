@@ -31,6 +31,6 @@ need_packages() {
 }
 
 # What building takes, beside the Swift toolchain, and what the test bed takes.
-build_packages=(libmnl-dev pkg-config)
+build_packages=(libmnl-dev libssl-dev pkg-config)
 testbed_packages=(iproute2 iptables nftables containernetworking-plugins procps python3)
 demo_packages=(tcpdump iputils-ping)
