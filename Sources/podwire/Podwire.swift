@@ -13,6 +13,7 @@ struct Podwire: ParsableCommand {
             """,
         subcommands: [
             AgentCommand.self, CollectCommand.self, EdgesCommand.self, ExplainCommand.self,
+            PasswordCommand.self,
         ])
 }
 
