@@ -18,6 +18,18 @@ package struct OpenSSLFailure: Error, Equatable, CustomStringConvertible {
 struct OpenSSLError {
     let code: UInt
 
+    /// Forgets what went wrong before, here and in `errno`: to be called before what may fail.
+    static func clear() {
+        _ = isPrepared
+        ERR_clear_error()
+        errno = 0
+    }
+
+    /// OpenSSL would take itself apart as the program exits, under the hands of threads that still
+    /// send. This has to come before any other call.
+    private static let isPrepared: Bool =
+        OPENSSL_init_ssl(UInt64(OPENSSL_INIT_NO_ATEXIT), nil) == 1
+
     /// The error that came first, which is the cause of the others; they are thrown away.
     static func take() -> Self {
         defer { ERR_clear_error() }

@@ -64,7 +64,7 @@ package struct PasswordHash: Equatable, Sendable, LosslessStringConvertible {
         _ password: [UInt8], _ salt: [UInt8], _ iterationCount: Int
     ) throws(OpenSSLFailure) -> [UInt8] {
         var hash = [UInt8](repeating: 0, count: hashByteCount)
-        ERR_clear_error()
+        OpenSSLError.clear()
         // Safety: the call reads the bytes of password and salt, and writes those of the hash.
         let result = unsafe password.withUnsafeBytes { bytes in
             unsafe PKCS5_PBKDF2_HMAC(

@@ -62,7 +62,7 @@ package final class TLSClient: Sendable {
         let name = host.hasSuffix(".") ? String(host.dropLast()) : host
         // For OpenSSL no name means any, and a zero byte ends one.
         guard !name.isEmpty, !name.utf8.contains(0) else { throw .host(host) }
-        ERR_clear_error()
+        OpenSSLError.clear()
         // Safety, for all: the calls read the name up to its end and keep a copy, and the session
         // has just been made.
         let parameters = unsafe SSL_get0_param(session.pointer)

@@ -53,7 +53,7 @@ package struct TLSConnection: ~Copyable, Sendable {
     /// Goes on with the handshake as far as it gets without waiting. Answers what to wait for before
     /// the next call, or nil when it is done. How long the peer may take is up to the caller.
     package mutating func handshake() throws(TLSFailure) -> Readiness? {
-        ERR_clear_error()
+        OpenSSLError.clear()
         // Safety: the session is this connection's own.
         let result = unsafe SSL_do_handshake(session.pointer)
         let code = errno
@@ -66,7 +66,7 @@ package struct TLSConnection: ~Copyable, Sendable {
     /// end of the stream. The buffer must not be empty.
     package mutating func receive(into buffer: inout [UInt8]) throws(TLSFailure) -> Int? {
         precondition(!buffer.isEmpty)
-        ERR_clear_error()
+        OpenSSLError.clear()
         // Safety: the call writes at most as many bytes as the buffer has.
         let byteCountMax = CInt(clamping: buffer.count)
         let count = unsafe SSL_read(session.pointer, &buffer, byteCountMax)
@@ -93,7 +93,7 @@ package struct TLSConnection: ~Copyable, Sendable {
         precondition(bytes.byteCount >= refusedByteCount, "bytes were taken back from a stream")
         // OpenSSL has no meaning for a write of nothing.
         guard bytes.byteCount > 0 else { return 0 }
-        ERR_clear_error()
+        OpenSSLError.clear()
         // Safety: the call reads only the bytes of the span.
         let (count, code) = unsafe bytes.withUnsafeBytes { bytes in
             let count = unsafe SSL_write(
@@ -115,7 +115,7 @@ package struct TLSConnection: ~Copyable, Sendable {
         // Safety: the session is this connection's own. After a failure OpenSSL forbids the call.
         guard !hasFailed, unsafe SSL_is_init_finished(session.pointer) == 1 else { return }
         unsafe _ = SSL_shutdown(session.pointer)
-        ERR_clear_error()
+        OpenSSLError.clear()
     }
 
     /// What a result that is no success means: wait for this, or nil for the end of the stream.

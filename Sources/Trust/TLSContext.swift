@@ -12,7 +12,7 @@ final class TLSContext: Sendable {
     enum Role: Sendable { case server, client }
 
     init(_ role: Role) throws(TLSFailure) {
-        ERR_clear_error()
+        OpenSSLError.clear()
         // Safety: a method is a constant of the library, and the new context is ours to free.
         let method = unsafe role == .server ? TLS_server_method() : TLS_client_method()
         guard let context = unsafe SSL_CTX_new(method) else {
@@ -60,7 +60,7 @@ struct TLSSession: ~Copyable, Sendable {
 
     /// A session that reads from and writes to a socket, which has to stay open as long.
     init(_ context: TLSContext, on socket: CInt) throws(TLSFailure) {
-        ERR_clear_error()
+        OpenSSLError.clear()
         // Safety: the session keeps the context alive by a reference of its own.
         guard let session = unsafe SSL_new(context.pointer) else {
             throw .library(OpenSSLFailure("SSL_new"))

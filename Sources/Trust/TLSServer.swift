@@ -81,7 +81,7 @@ package final class TLSServer: Sendable {
                 ? mismatch(certificate, key) : PEMFile(key).noKey(error)
         }
         guard unsafe SSL_CTX_check_private_key(context.pointer) == 1 else {
-            ERR_clear_error()
+            OpenSSLError.clear()
             throw mismatch(certificate, key)
         }
         return context

@@ -110,6 +110,20 @@ struct TLSFilesTests {
                 == true)
     }
 
+    @Test("that have expired are warned of, and turned down by clients")
+    func expired() throws {
+        let expired = folder.file("expired.pem")
+        try Certificates.openssl([
+            "x509", "-in", certificate, "-days", "-1", "-signkey", key, "-out", expired,
+        ])
+        let server = try TLSServer(certificate: expired, key: key)
+        let notice = "\(expired): this certificate has expired: peers will refuse it"
+        #expect(server.takeNotices().map(\.text) == [notice])
+        let client = try TLSClient(trusting: .file(expired))
+        let pair = try Pair(server, client, host: "agent.test")
+        #expect(pair.failures[1] == .untrusted(reason: "certificate has expired"))
+    }
+
     @Test("may be of another kind, but not encrypted")
     func encrypted() throws {
         let encrypted = folder.file("encrypted.key")

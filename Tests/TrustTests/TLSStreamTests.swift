@@ -99,6 +99,32 @@ struct TLSStreamTests {
         }
     }
 
+    @Test("may end on another thread than it has begun on")
+    func threads() throws {
+        let ends = try Loopback()
+        let server = Handover(try server.accept(ends.one))
+        let echo = try Thread {
+            guard var server = server.take() else { return }
+            do {
+                while let interest = try server.handshake() {
+                    try Loopback.wait(server.number, interest)
+                }
+                let bytes = try Loopback.receive(3, from: &server)
+                _ = try server.send(Array(bytes.reversed())[...])
+                server.shutDown()
+            } catch {
+                Issue.record(error)
+            }
+        }
+        var client = try client.connect(ends.other, host: nil)
+        while let interest = try client.handshake() {
+            try Loopback.wait(client.number, interest)
+        }
+        #expect(try client.send([1, 2, 3][...]) == 3)
+        #expect(try Loopback.receive(4, from: &client) == [3, 2, 1])
+        echo.join()
+    }
+
     enum Touch: CaseIterable { case cutInTheMiddle, cutBetween, changed }
 
     /// Has somebody sit between the two ends, who lets the handshake pass and a record of 1,000 bytes
