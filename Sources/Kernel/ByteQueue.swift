@@ -98,4 +98,21 @@ package struct ByteQueue: ~Copyable {
         (start, end) = (0, 0)
         return true
     }
+
+    /// Sends by something other than a plain socket, which answers how many bytes it took, or 0 if it
+    /// takes none now. Answers whether nothing is left.
+    package mutating func send<Failure>(
+        by write: (RawSpan) throws(Failure) -> Int
+    ) throws(Failure) -> Bool {
+        while start < end {
+            // Safety: start and end stay inside the memory, which `self` keeps mapped.
+            let count = try write(
+                unsafe RawSpan(_unsafeStart: base + start, byteCount: end - start))
+            precondition(count <= end - start)
+            if count == 0 { return false }
+            start += count
+        }
+        (start, end) = (0, 0)
+        return true
+    }
 }

@@ -88,6 +88,36 @@ struct TLSStreamTests {
         #expect(down.refusalCount > 0)
     }
 
+    @Test("takes what a queue has, in pieces and from wherever it has been moved")
+    func queue() throws {
+        var pair = try Pair(server, client)
+        try Self.shrinkBuffer(of: pair.server.number)
+        let bytes = Transfer(byteCount: 300_000, seed: 0, isSentAsSpan: true).bytes
+        var queue = try ByteQueue(byteCountMax: 65_536)
+        var (queuedCount, received) = (0, [UInt8]())
+        while received.count < bytes.count {
+            while queuedCount < bytes.count, queue.hasRoom(for: 1000) {
+                let count = min(1000, bytes.count - queuedCount)
+                queue.append(bytes.wire.extracting(queuedCount..<queuedCount + count))
+                queuedCount += count
+            }
+            let isEmpty = try queue.send { part throws(TLSFailure) in try pair.server.send(part) }
+            #expect(isEmpty == (queue.byteCount == 0))
+            var buffer = [UInt8](repeating: 0, count: 20_000)
+            while let count = try pair.client.receive(into: &buffer), count > 0 {
+                received += buffer[..<count]
+            }
+            if isEmpty { continue }
+            let ready = try poll(
+                [
+                    (pair.server.number, pair.server.sendWaitsFor),
+                    (pair.client.number, pair.client.receiveWaitsFor),
+                ], milliseconds: Loopback.milliseconds)
+            try #require(ready.contains { !$0.isEmpty }, "nothing happens")
+        }
+        #expect(received == bytes)
+    }
+
     /// Has a socket take less than a record. Were it the receiver who takes little, the kernel would
     /// make it wait for acknowledgements.
     private static func shrinkBuffer(of number: CInt) throws {
