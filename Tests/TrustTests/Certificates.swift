@@ -48,6 +48,8 @@ enum Certificates {
         var actions = unsafe posix_spawn_file_actions_t()
         unsafe _ = posix_spawn_file_actions_init(&actions)
         defer { unsafe _ = posix_spawn_file_actions_destroy(&actions) }
+        unsafe _ = posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0)
+        unsafe _ = posix_spawn_file_actions_addopen(&actions, 1, "/dev/null", O_WRONLY, 0)
         unsafe _ = posix_spawn_file_actions_addopen(&actions, 2, "/dev/null", O_WRONLY, 0)
         var process = pid_t()
         let code = unsafe posix_spawnp(&process, "openssl", &actions, nil, &words, environ)

@@ -156,8 +156,32 @@ struct TLSTests {
         #expect(interest == .readable)
     }
 
+    @Test("of version 1.2 comes about with who knows no other")
+    func olderVersion() throws {
+        let listener = try Listener(at: SocketAddress(IPAddress(ipv4: 0x7f00_0001), port: 0))
+        let arguments = [
+            "s_client", "-tls1_2", "-connect", "\(listener.local)", "-verify_return_error",
+            "-CAfile",
+            folder.file("ca.pem"), "-verify_hostname", "agent.test",
+        ]
+        let client = try Thread {
+            do { try Certificates.openssl(arguments) } catch { Issue.record(error) }
+        }
+        try Loopback.wait(listener.number, .readable)
+        guard let connection = try listener.accept() else { throw SystemError("accept", EAGAIN) }
+        var server = try server.accept(connection)
+        while let interest = try server.handshake() {
+            try Loopback.wait(server.number, interest)
+        }
+        let version = server.version
+        #expect(version == "TLSv1.2")
+        // It has nothing to say, and goes.
+        #expect(try Loopback.receive(1, from: &server) == [])
+        client.join()
+    }
+
     @Test("of version 1.1 does not come about")
-    func version() throws {
+    func tooOldVersion() throws {
         // The first bytes of a handshake that offers no more than TLS 1.1 (RFC 4346).
         let body: [UInt8] =
             [3, 2] + [UInt8](repeating: 7, count: 32) + [0, 0, 4, 0xc0, 0x14, 0, 0x35, 1, 0]
