@@ -81,3 +81,23 @@ ssize_t clinux_receive_from_namespace(int fd, void *buffer, size_t byte_count, i
             memcpy(nsid, CMSG_DATA(part), sizeof *nsid);
     return count;
 }
+
+int clinux_send_datagrams(int fd, const void *memory, const struct clinux_datagram *datagrams,
+                          uint32_t count)
+{
+    struct mmsghdr messages[CLINUX_DATAGRAM_COUNT_MAX];
+    struct iovec parts[CLINUX_DATAGRAM_COUNT_MAX];
+
+    if (count > CLINUX_DATAGRAM_COUNT_MAX)
+        count = CLINUX_DATAGRAM_COUNT_MAX;
+    for (uint32_t index = 0; index < count; index++) {
+        parts[index] = (struct iovec){
+            .iov_base = (char *)memory + datagrams[index].offset,
+            .iov_len = datagrams[index].byte_count,
+        };
+        messages[index] = (struct mmsghdr){
+            .msg_hdr = {.msg_iov = &parts[index], .msg_iovlen = 1},
+        };
+    }
+    return sendmmsg(fd, messages, count, MSG_DONTWAIT | MSG_NOSIGNAL);
+}

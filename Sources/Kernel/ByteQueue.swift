@@ -76,6 +76,31 @@ package struct ByteQueue: ~Copyable {
         return unsafe _overrideLifetime(span, mutating: &self)
     }
 
+    /// All bytes that wait, for whoever sends them in another form.
+    package var bytes: RawSpan {
+        @_lifetime(borrow self)
+        get {
+            // Safety: start and end stay inside the memory, which `self` keeps mapped, and what lies
+            // between them has been appended.
+            let span = unsafe RawSpan(_unsafeStart: base + start, byteCount: byteCount)
+            return unsafe _overrideLifetime(span, borrowing: self)
+        }
+    }
+
+    /// Takes away bytes that wait longest, sent in another form. Where few are left they are moved
+    /// to the start, so that a queue that is never quite empty stays within the same pages, too.
+    package mutating func removeFirst(_ byteCount: Int) {
+        precondition(byteCount <= self.byteCount)
+        start += byteCount
+        guard self.byteCount <= Self.movedByteCountMax, start >= self.byteCount else { return }
+        // Safety: what is left is shorter than what lies before it, so the two do not overlap.
+        unsafe _ = memcpy(base, base + start, self.byteCount)
+        (start, end) = (0, self.byteCount)
+    }
+
+    /// Moving a page costs less than touching a new one.
+    private static let movedByteCountMax = 4096
+
     /// Takes back bytes appended last.
     package mutating func removeLast(_ byteCount: Int) {
         precondition(byteCount <= self.byteCount)

@@ -10,7 +10,7 @@ package struct Connection: ~Copyable, Sendable {
     package var number: CInt { descriptor.number }
 
     init(_ descriptor: consuming Descriptor) throws(SystemError) {
-        let local = try unsafe descriptor.address("getsockname") { unsafe getsockname($0, $1, $2) }
+        let local = try descriptor.localAddress()
         let peer = try unsafe descriptor.address("getpeername") { unsafe getpeername($0, $1, $2) }
         self.descriptor = descriptor
         self.local = local
@@ -99,7 +99,7 @@ package struct Listener: ~Copyable, Sendable {
             unsafe address.withKernelForm { unsafe bind(descriptor.number, $0, $1) }
         }
         try call("listen") { listen(descriptor.number, backlog) }
-        let local = try unsafe descriptor.address("getsockname") { unsafe getsockname($0, $1, $2) }
+        let local = try descriptor.localAddress()
         self.descriptor = descriptor
         self.local = local
     }
@@ -126,6 +126,11 @@ extension Descriptor {
             let kind = SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue | SOCK_NONBLOCK.rawValue
             return socket(domain, CInt(kind), 0)
         }
+    }
+
+    /// The address that a socket is bound to.
+    func localAddress() throws(SystemError) -> SocketAddress {
+        try unsafe address("getsockname") { unsafe getsockname($0, $1, $2) }
     }
 
     fileprivate func address(

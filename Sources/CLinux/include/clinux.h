@@ -45,6 +45,22 @@ int clinux_dup_cloexec(int fd);
  */
 ssize_t clinux_receive_from_namespace(int fd, void *buffer, size_t byte_count, int32_t *nsid);
 
+/* A datagram among others, in one piece of memory. */
+struct clinux_datagram {
+    uint32_t offset;
+    uint32_t byte_count;
+};
+
+/* As many as one call sends at most. */
+#define CLINUX_DATAGRAM_COUNT_MAX 64
+
+/*
+ * Sends datagrams in order from a connected socket without waiting (sendmmsg(2)). Answers how many the
+ * kernel took, or -1 and errno if it did not take the first.
+ */
+int clinux_send_datagrams(int fd, const void *memory, const struct clinux_datagram *datagrams,
+                          uint32_t count);
+
 /* Lets the process have as many descriptors as it may (setrlimit(2)); -1 and errno if it fails. */
 int clinux_raise_descriptor_limit(void);
 

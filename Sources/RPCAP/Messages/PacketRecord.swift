@@ -31,6 +31,12 @@ package struct PacketRecord: Equatable, Sendable {
         store(number, at: 24, in: &bytes)
     }
 
+    /// Shortens the frame behind both headers; its length on the wire stays.
+    static func cut(_ bytes: inout MutableRawSpan, toFrameByteCount byteCount: Int) {
+        store(UInt32(byteCount + packetHeaderByteCount), at: 4, in: &bytes)
+        store(UInt32(byteCount), at: 16, in: &bytes)
+    }
+
     @inlinable
     static func store(_ value: UInt32, at offset: Int, in bytes: inout MutableRawSpan) {
         bytes.storeBytes(of: value.bigEndian, toByteOffset: offset, as: UInt32.self)
