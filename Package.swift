@@ -70,13 +70,13 @@ let package = Package(
 
         tests("FramesTests", "Frames"),
         tests("ObservationTests", "BPF", "Frames", "Observation", "ObservationFixtures"),
-        tests("AgentTests", "Agent", "Frames", "Kernel", "Netlink", logging),
+        tests("AgentTests", "Agent", "Frames", "Kernel", "Netlink", "RPCAP", logging),
         tests("RPCAPTests", "BPF", "Frames", "RPCAP"),
         tests("TrustTests", "Frames", "Kernel", "Trust"),
         tests("CollectorTests", "Collector", "Frames", "Kernel"),
         tests(
             "KernelTests", "Agent", "BPF", "CLinux", "Capture", "Frames", "Kernel", "Netlink",
-            "Observation", "ObservationFixtures", logging),
+            "Observation", "ObservationFixtures", "RPCAP", logging),
 
         // The site and the frames that several tests share.
         .target(

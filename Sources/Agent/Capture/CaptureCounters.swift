@@ -12,6 +12,8 @@ package final class CaptureCounters: Sendable {
     package let framesSettled = Atomic<UInt64>(0)
     /// Frames that the sensor's filter refused in user space.
     package let framesFilteredOut = Atomic<UInt64>(0)
+    /// Frames that would have been reported, but that the client's sampling left out.
+    package let framesSampledOut = Atomic<UInt64>(0)
     /// Settled frames that were pieces of datagrams.
     package let fragments = Atomic<UInt64>(0)
     /// Pieces that came before their datagram's first and found no room to wait for it.
@@ -28,8 +30,18 @@ package final class CaptureCounters: Sendable {
     package let ringsReplaced = Atomic<UInt64>(0)
     /// Edges whose program could not be replaced by one that knows more about services.
     package let programsNotReplaced = Atomic<UInt64>(0)
-    /// Bytes still in the queue, or waiting for a first fragment, when the connection ended.
+    /// Bytes still in the queue, or waiting for a first fragment, when the capture ended.
     package let bytesAbandoned = Atomic<UInt64>(0)
+
+    /// Datagrams that the kernel took. Whether they arrive nobody knows.
+    package let datagramsSent = Atomic<UInt64>(0)
+    /// Errors that came back for datagrams sent, as from a port where nobody listens. At least as
+    /// many were lost: networks report few of them, and the kernel passes on only some of those.
+    package let datagramsRefused = Atomic<UInt64>(0)
+    /// Datagrams dropped because the kernel did not take them: no memory, no route, a firewall.
+    package let datagramsFailed = Atomic<UInt64>(0)
+    /// Datagrams dropped because the route's MTU had become smaller.
+    package let datagramsTooLarge = Atomic<UInt64>(0)
 
     /// Flows that connection tracking was asked about.
     package let trackingQuestions = Atomic<UInt64>(0)

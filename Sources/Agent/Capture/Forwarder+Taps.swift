@@ -128,7 +128,6 @@ extension Forwarder {
                 CaptureCounters.add(1, to: counters.ringsReplaced)
                 try poller.add(tap.number, as: Key.firstTap + tap.place.life)
                 notes(.done(life: tap.place.life, wasFollowed: true, old))
-                try drain(tap)
                 if tap.endedAt != nil { isWaiting = true }
             } else if tap.isOver {
                 try drain(tap)

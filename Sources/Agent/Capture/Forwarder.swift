@@ -5,14 +5,14 @@ import Kernel
 import Observation
 import RPCAP
 
-/// The data path of one capture: from the rings of its edges to the sensor's data connection.
+/// The data path of one capture: from the rings of its edges to its outlet.
 ///
 /// One thread runs it. It takes the blocks that the kernel hands over, has the pipeline put their
-/// packets into the send queue, and sends that with large writes. When the queue is full the rings
-/// are left alone until the sensor has taken some of it; what does not fit into the rings in the
+/// packets into the send queue, and has the outlet send that, much at a time. When the queue is full
+/// the rings are left alone until the sensor has taken some of it; what does not fit into the rings in the
 /// meantime the kernel drops and counts.
 final class Forwarder {
-    private let socket: Descriptor
+    private var outlet: Outlet
     private let orders: CInt
     let counters: CaptureCounters
     /// Tells the keeper of the rings.
@@ -39,6 +39,10 @@ final class Forwarder {
     /// copied is still in the processor's cache.
     static let sendByteCount = 256 << 10
 
+    /// So much of one ring is forwarded before others have their turn, and orders: a megabyte, which
+    /// takes less than a millisecond. The poller names a ring that holds more again at once.
+    static let blockCountPerTurn = 8
+
     /// How often rings that are to be closed are looked at.
     private static let closingMilliseconds: CInt = 10
 
@@ -55,14 +59,14 @@ final class Forwarder {
     }
 
     init(
-        _ programs: ProgramPlan, _ pipeline: consuming Pipeline, socket: consuming Descriptor,
+        _ programs: ProgramPlan, _ pipeline: consuming Pipeline, outlet: consuming sending Outlet,
         orders: CInt, counters: CaptureCounters, notes: @escaping (TapNote) -> Void
     ) throws(SystemError) {
         let poller = try Poller()
         try poller.add(orders, as: Key.orders)
-        try poller.add(socket.number, as: Key.socket)
+        if let number = outlet.number { try poller.add(number, as: Key.socket) }
         self.orders = orders
-        self.socket = socket
+        self.outlet = outlet
         self.counters = counters
         self.notes = notes
         self.programs = programs
@@ -83,16 +87,13 @@ final class Forwarder {
         for index in 0..<readyCount {
             switch poller.key(at: index) {
             case Key.orders: hasOrder = true
-            case Key.socket:
-                if try poller.hasFailed(at: index) || !discardReceived(from: socket.number) {
-                    throw Failure(description: "the sensor closed the data connection")
-                }
-            case Key.crowd: if let crowd { try drain(crowd) }
+            case Key.socket: try attendOutlet(hasFailed: poller.hasFailed(at: index))
+            case Key.crowd: if let crowd { try drain(crowd, blockCountMax: blockCountMax) }
             case let key:
                 guard let tap = taps[key - Key.firstTap] else { continue }
                 // The error of an interface that goes down; whether it is gone, the node's events say.
                 if poller.hasFailed(at: index) { _ = try tap.ring?.takePendingError() }
-                try drain(tap)
+                try drain(tap, blockCountMax: blockCountMax)
             }
         }
         if isClosing, !isFull { isClosing = try closeRings() }
@@ -107,34 +108,49 @@ final class Forwarder {
     /// The shorter of a time to wait, where negative is for ever, and until something is due.
     private func wait(_ milliseconds: CInt) -> CInt {
         let closing: CInt? = isClosing ? Self.closingMilliseconds : nil
-        guard let due = closing ?? pipeline.turnMilliseconds else { return milliseconds }
+        let due = min(
+            closing ?? pipeline.turnMilliseconds ?? .max, outlet.dueMilliseconds ?? .max)
+        guard due < .max else { return milliseconds }
         return milliseconds < 0 ? due : min(milliseconds, due)
+    }
+
+    /// At the end nothing more comes in, so all that is there goes out.
+    private var blockCountMax: Int { isFinishing ? .max : Self.blockCountPerTurn }
+
+    /// Has packets go there from now on; those that have waited first. Only the first outlet counts.
+    func attach(_ outlet: consuming sending Outlet) throws {
+        guard self.outlet.isAwaited, let number = outlet.number else { return }
+        try poller.add(number, as: Key.socket)
+        self.outlet = outlet
+        try send()
+    }
+
+    private func attendOutlet(hasFailed: Bool) throws {
+        guard try outlet.attend(hasFailed: hasFailed, counters) else {
+            throw Failure(description: "the sensor closed the data connection")
+        }
     }
 
     /// Waits for the sensor to take some of a full queue. Answers whether there is room again.
     private func makeRoom(milliseconds: CInt, hasOrder: inout Bool) throws -> Bool {
         let ready = try poll(
-            [(socket.number, .writable), (isFinishing ? -1 : orders, .readable)],
+            [(outlet.number ?? -1, .writable), (isFinishing ? -1 : orders, .readable)],
             milliseconds: milliseconds)
         hasOrder = ready[1].contains(.readable)
-        if !ready[0].isDisjoint(with: .failed) {
-            throw Failure(description: "the sensor closed the data connection")
-        }
+        if !ready[0].isDisjoint(with: .failed) { try attendOutlet(hasFailed: true) }
         try send()
         guard pipeline.hasRoom(forBlock: Ring.blockByteCount) else { return false }
         isFull = false
         return true
     }
 
-    /// Forwards what a ring holds, as far as the queue has room.
-    func drain(_ tap: Tap) throws {
+    /// Forwards what a ring holds, as far as the queue has room, and at most so many blocks of it.
+    func drain(_ tap: Tap, blockCountMax: Int = .max) throws {
         var blockCount = 0
-        while try hasRoom() {
+        while blockCount < blockCountMax, try hasRoom() {
             guard let block = tap.ring?.next() else { return tap.isDrained() }
             blockCount += 1
-            if blockCount == tap.pressedBlockCount {
-                notes(.pressed(life: tap.place.life))
-            }
+            if tap.isPressed() { notes(.pressed(life: tap.place.life)) }
             pipeline.forward(
                 block, from: tap.place.point, isDecided: tap.isDecided, isFiltered: tap.isFiltered)
             if pipeline.queue.byteCount >= Self.sendByteCount { try send() }
@@ -143,9 +159,11 @@ final class Forwarder {
 }
 
 extension Forwarder {
-    private func drain(_ crowd: Crowd) throws {
-        while try hasRoom() {
+    private func drain(_ crowd: Crowd, blockCountMax: Int = .max) throws {
+        var blockCount = 0
+        while blockCount < blockCountMax, try hasRoom() {
             guard let block = crowd.ring.next() else { return }
+            blockCount += 1
             pipeline.forward(block, from: crowd.points)
             if pipeline.queue.byteCount >= Self.sendByteCount { try send() }
         }
@@ -159,14 +177,22 @@ extension Forwarder {
         return !isFull
     }
 
-    /// Sends what the sensor takes, and asks to be told when it takes more.
+    /// Sends what the outlet takes, and asks to be told when it takes more.
     private func send() throws(SystemError) {
         guard pipeline.queue.byteCount > 0 || waitsForSocket else { return }
-        let isDrained = try pipeline.queue.send(to: socket.number)
-        guard isDrained == waitsForSocket else { return }
-        waitsForSocket = !isDrained
-        try poller.wait(for: socket.number, as: Key.socket, toBeWritable: waitsForSocket)
+        let takesMore = try outlet.send(from: &pipeline.queue, isLast: isFinishing, counters)
+        guard takesMore == waitsForSocket, let number = outlet.number else { return }
+        waitsForSocket = !takesMore
+        try poller.wait(for: number, as: Key.socket, toBeWritable: waitsForSocket)
     }
+
+    /// Whether something waits that somebody is there to take.
+    private var hasUnsent: Bool {
+        !outlet.isAwaited && (pipeline.queue.byteCount + outlet.waitingByteCount > 0 || isFull)
+    }
+
+    /// Has the client get another part of the packets.
+    func adopt(_ sampling: Sampling) { pipeline.set(sampling) }
 
     /// Puts another filter in force, edge by edge, each between two packets. If the kernel refuses
     /// a program, the error is thrown and the programs before it stay replaced, so the caller puts
@@ -213,9 +239,7 @@ extension Forwarder {
         let retirement = monotonicNanoseconds() + Ring.retirementNanosecondsMax
         while true {
             let now = monotonicNanoseconds()
-            guard now < deadline, now < retirement || pipeline.queue.byteCount > 0 || isFull else {
-                break
-            }
+            guard now < deadline, now < retirement || hasUnsent else { break }
             let rest = CInt((min(deadline, max(retirement, now + 1_000_000)) - now) / 1_000_000)
             _ = try turn(milliseconds: max(1, min(rest, 10)))
         }
@@ -228,6 +252,7 @@ extension Forwarder {
     /// Brings the counters to their last values; what is still in the queue is lost.
     func settleAccounts() {
         try? countKernel()
-        CaptureCounters.add(pipeline.waitingByteCount, to: counters.bytesAbandoned)
+        CaptureCounters.add(
+            pipeline.waitingByteCount + outlet.waitingByteCount, to: counters.bytesAbandoned)
     }
 }

@@ -1,6 +1,7 @@
 package import BPF
 package import Kernel
 package import Logging
+package import RPCAP
 
 import Glibc
 import Observation
@@ -17,10 +18,15 @@ package struct CapturePlan: Sendable {
     package var snaplen: Int
     package var ringByteCountMax: Int
     package var queueByteCountMax: Int
+    /// Which of the packets that pass the filter are sent.
+    package var sampling: Sampling
+    /// The form of the datagrams, where packets are sent over UDP.
+    package var datagramFormat: DatagramWriter.Format?
 
     package init(
         feed: NodeFeed, tracksConnections: Bool, filter: Program?, snaplen: Int,
-        ringByteCountMax: Int, queueByteCountMax: Int
+        ringByteCountMax: Int, queueByteCountMax: Int, sampling: Sampling = .none,
+        datagramFormat: DatagramWriter.Format? = nil
     ) {
         self.feed = feed
         self.tracksConnections = tracksConnections
@@ -28,6 +34,13 @@ package struct CapturePlan: Sendable {
         self.snaplen = snaplen
         self.ringByteCountMax = ringByteCountMax
         self.queueByteCountMax = queueByteCountMax
+        self.sampling = sampling
+        self.datagramFormat = datagramFormat
+    }
+
+    /// How much is kept of a frame: a PACKET message must fit into its datagram.
+    var frameByteCountMax: Int {
+        datagramFormat == .packet ? min(snaplen, DatagramWriter.frameByteCountMax) : snaplen
     }
 }
 
@@ -38,7 +51,7 @@ package struct CapturePlan: Sendable {
 /// session waits for that.
 package final class LiveCapture: Sendable {
     package let counters = CaptureCounters()
-    private let orders = Mutex<(waiting: [Order], answer: Answer?)>(([], nil))
+    private let orders = Mutex(Orders())
     private let ordered: Event
     private let answered: Event
     private let ended: Event
@@ -49,32 +62,45 @@ package final class LiveCapture: Sendable {
 
     private enum Order: Sendable {
         case tap(TapOrder)
-        case adopt(Program?)
-        case count
+        case attach(Handover<Outlet>)
+        case sample(Sampling)
+        case adopt(Program?, ticket: Int)
+        case count(ticket: Int)
         case finish
     }
 
-    private typealias Answer = SystemError?
+    private struct Orders {
+        var waiting: [Order] = []
+        /// The order whose answer is waited for. The first one is to start.
+        var ticket = startTicket
+        var answer: SystemError??
+    }
+
+    private static let startTicket = 0
 
     /// Long enough for 250 edges' programs; a thread that takes longer is not coming back.
     private static let answerMillisecondsMax: CInt = 2000
     /// Long enough for a node with 500 edges and two million tracked flows.
     private static let startMillisecondsMax: CInt = 10_000
+    /// A client asks for statistics often, and wants them soon rather than exact: where the forwarder
+    /// has its hands full it gets what the kernel had counted before.
+    private static let countMillisecondsMax: CInt = 50
     /// How long the queue is flushed when the capture ends.
     package static let finishMillisecondsMax = 1000
 
-    /// Opens a ring at every place and starts to forward to the socket. Waits for the kernel, some
+    /// Opens a ring at every place and starts to forward to the outlet. Waits for the kernel, some
     /// 20 ms on a node with few edges. An edge that cannot be captured is tried again, with a line
     /// in the log; an error is thrown if there are edges and none can be.
     package init(
-        _ plan: CapturePlan, to socket: consuming Descriptor, logger: Logger
+        _ plan: CapturePlan, to outlet: consuming sending Outlet, logger: Logger
     ) throws(SystemError) {
         ordered = try Event()
         answered = try Event()
         ended = try Event()
         self.logger = logger
 
-        let programs = ProgramPlan(plan.feed.snapshot.rule, plan.filter, snaplen: plan.snaplen)
+        let programs = ProgramPlan(
+            plan.feed.snapshot.rule, plan.filter, snaplen: plan.frameByteCountMax)
         // Flows are listened for before the first packet can be there.
         let pipeline = try Pipeline(plan, programs.rule, counters: counters)
         if let failure = pipeline.trackingFailure {
@@ -87,7 +113,7 @@ package final class LiveCapture: Sendable {
         }
         self.keeper.withLock { $0 = keeper }
         let forwarder = try Forwarder(
-            programs, pipeline, socket: socket, orders: ordered.number, counters: counters
+            programs, pipeline, outlet: outlet, orders: ordered.number, counters: counters
         ) { keeper.note($0) }
         try start(forwarder, keeper, RingBudget(byteCountMax: plan.ringByteCountMax))
         guard let error = waitForAnswer(milliseconds: Self.startMillisecondsMax) else { return }
@@ -112,7 +138,11 @@ package final class LiveCapture: Sendable {
         ]
         threads.withLock { $0 = forwarding }
         do throws(SystemError) {
-            let keeping = [Handover(try Thread { [self] in keeper.run(budget) { answer($0) } })]
+            let keeping = [
+                Handover(
+                    try Thread { [self] in keeper.run(budget) { answer($0, to: Self.startTicket) } }
+                )
+            ]
             threads.withLock { $0 += keeping }
         } catch {
             finish()
@@ -130,12 +160,23 @@ package final class LiveCapture: Sendable {
     /// Puts another filter in force, at each edge between two packets.
     package func adopt(_ filter: Program?) throws(SystemError) {
         keeper.withLock { $0?.set(filter) }
-        if let error = ask(.adopt(filter)) { throw error }
+        let error = ask(milliseconds: Self.answerMillisecondsMax) { .adopt(filter, ticket: $0) }
+        if let error { throw error }
     }
 
-    /// Brings the counters up to date with the kernel's.
+    /// Has the client get another part of the packets; from the next block on.
+    package func adopt(_ sampling: Sampling) {
+        give(.sample(sampling))
+    }
+
+    /// Has the packets go there, those first that have waited: for a capture whose outlet was awaited.
+    package func attach(_ outlet: consuming sending Outlet) {
+        give(.attach(Handover(outlet)))
+    }
+
+    /// Brings the counters up to date with the kernel's, if that can be had within 50 ms.
     package func count() {
-        _ = ask(.count)
+        _ = ask(milliseconds: Self.countMillisecondsMax) { .count(ticket: $0) }
     }
 
     /// Stops: forwards what is in the rings and the queue for at most a second, and closes the data
@@ -150,15 +191,19 @@ package final class LiveCapture: Sendable {
         ordered.raise()
     }
 
-    private func ask(_ order: Order) -> Answer {
-        // An answer that came too late for the order before must not be taken for this one's.
-        answered.lower()
-        orders.withLock { $0.answer = nil }
-        give(order)
-        return waitForAnswer(milliseconds: Self.answerMillisecondsMax)
+    private func ask(milliseconds: CInt, _ order: (Int) -> Order) -> SystemError? {
+        orders.withLock { orders in
+            // An answer that comes too late for the order before is not taken for this one's.
+            orders.ticket += 1
+            orders.answer = nil
+            answered.lower()
+            orders.waiting.append(order(orders.ticket))
+        }
+        ordered.raise()
+        return waitForAnswer(milliseconds: milliseconds)
     }
 
-    private func waitForAnswer(milliseconds: CInt) -> Answer {
+    private func waitForAnswer(milliseconds: CInt) -> SystemError? {
         let ready = try? poll(
             [(answered.number, .readable), (ended.number, .readable)],
             milliseconds: milliseconds)
@@ -169,9 +214,12 @@ package final class LiveCapture: Sendable {
         return orders.withLock { $0.answer ?? nil }
     }
 
-    private func answer(_ answer: SystemError?) {
-        orders.withLock { $0.answer = .some(answer) }
-        answered.raise()
+    private func answer(_ answer: SystemError?, to ticket: Int) {
+        orders.withLock { orders in
+            guard ticket == orders.ticket else { return }
+            orders.answer = .some(answer)
+            answered.raise()
+        }
     }
 }
 
@@ -199,9 +247,13 @@ extension LiveCapture {
             switch order {
             case .finish: return true
             case .tap(let order): try forwarder.obey(order)
-            case .count: answer(error { () throws(SystemError) in try forwarder.countKernel() })
-            case .adopt(let filter):
-                answer(error { () throws(SystemError) in try forwarder.adopt(filter) })
+            case .attach(let outlet):
+                if let outlet = outlet.take() { try forwarder.attach(outlet) }
+            case .sample(let sampling): forwarder.adopt(sampling)
+            case .count(let ticket):
+                answer(error { () throws(SystemError) in try forwarder.countKernel() }, to: ticket)
+            case .adopt(let filter, let ticket):
+                answer(error { () throws(SystemError) in try forwarder.adopt(filter) }, to: ticket)
             }
         }
         return false

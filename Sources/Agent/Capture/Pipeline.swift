@@ -20,6 +20,7 @@ struct Pipeline: ~Copyable {
     let trackingFailure: SystemError?
     private var held: HeldFragments
     private var filter: PacketFilter
+    private var sampler: Sampler
     private var packetNumber: UInt32 = 0
     private let counters: CaptureCounters
 
@@ -37,7 +38,8 @@ struct Pipeline: ~Copyable {
             }
         }
         queue = try ByteQueue(byteCountMax: plan.queueByteCountMax)
-        filter = PacketFilter(program: plan.filter, snaplen: plan.snaplen)
+        filter = PacketFilter(program: plan.filter, snaplen: plan.frameByteCountMax)
+        sampler = Sampler(plan.sampling)
         self.settler = settler
         self.tracker = tracker
         trackingFailure = failure
@@ -80,6 +82,10 @@ struct Pipeline: ~Copyable {
 
     mutating func set(_ filter: Program?) {
         self.filter.program = filter
+    }
+
+    mutating func set(_ sampling: Sampling) {
+        sampler = Sampler(sampling)
     }
 
     /// Does what is due: takes in events, and gives up on pieces that have waited for too long, or
@@ -204,11 +210,13 @@ extension Pipeline {
 }
 
 extension Pipeline {
-    /// Queues a packet as it is, or nothing where the filter keeps no byte.
+    /// Queues a packet as it is, or nothing where the filter keeps no byte or it is not in the
+    /// sample.
     private mutating func append(
         _ packet: borrowing Packet, _ limit: Int, _ tally: inout Tally
     ) {
         guard limit > 0 else { return tally.filteredCount += 1 }
+        guard isInSample(packet) else { return tally.sampledOutCount += 1 }
         let byteCount = min(packet.bytes.byteCount, limit)
         let number = nextNumber(&tally)
         var header = queue.extend(by: PacketRecord.headerByteCount)
@@ -235,6 +243,10 @@ extension Pipeline {
             queue.removeLast(PacketRecord.headerByteCount + wholeByteCount)
             return tally.filteredCount += 1
         }
+        guard isInSample(packet) else {
+            queue.removeLast(PacketRecord.headerByteCount + wholeByteCount)
+            return tally.sampledOutCount += 1
+        }
         let byteCount = min(wholeByteCount, limit)
         queue.removeLast(wholeByteCount - byteCount)
         let number = nextNumber(&tally)
@@ -242,6 +254,12 @@ extension Pipeline {
         packet.storeHeader(into: &record, byteCount: byteCount, number: number)
     }
 
+    private mutating func isInSample(_ packet: borrowing Packet) -> Bool {
+        sampler.keeps(nanosecondsSince1970: packet.details.nanosecondsSince1970)
+    }
+
+    /// Packets are numbered as they are offered to the outlet: a client that finds a number missing
+    /// knows that the network has lost one.
     private mutating func nextNumber(_ tally: inout Tally) -> UInt32 {
         packetNumber &+= 1
         tally.packetCount += 1
@@ -256,6 +274,7 @@ extension Pipeline {
         var settledCount = 0
         var refusedCount = 0
         var filteredCount = 0
+        var sampledOutCount = 0
         var packetCount = 0
         var fragmentCount = 0
         var notHeldCount = 0
@@ -269,6 +288,7 @@ extension Pipeline {
         CaptureCounters.add(tally.packetCount, to: counters.packetsQueued)
         CaptureCounters.add(queue.byteCount - tally.byteCountBefore, to: counters.bytesQueued)
         CaptureCounters.add(tally.filteredCount, to: counters.framesFilteredOut)
+        CaptureCounters.add(tally.sampledOutCount, to: counters.framesSampledOut)
         guard tally.settledCount + tally.notHeldCount > 0 else { return }
         CaptureCounters.add(tally.settledCount, to: counters.framesSettled)
         CaptureCounters.add(tally.refusedCount, to: counters.framesRefused)

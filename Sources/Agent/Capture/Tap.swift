@@ -11,8 +11,11 @@ final class Tap {
     var ring: Ring?
     /// The ring's, for the poller.
     private(set) var number: CInt
-    /// So many blocks in one go are half a ring: the next time they may be a whole one.
-    private(set) var pressedBlockCount: Int
+    /// So many blocks without finding the ring empty are half of it: the next time they may be a
+    /// whole one.
+    private var pressedBlockCount: Int
+    /// How many there have been.
+    private var blockCount = 0
     private(set) var program: EdgeProgram
     /// Which version of the plan the program is made from; 0 for none.
     private(set) var planVersion: Int
@@ -29,7 +32,7 @@ final class Tap {
     init(_ place: Place, _ ring: consuming Ring, _ program: EdgeProgram) {
         self.place = place
         number = ring.number
-        pressedBlockCount = max(2, ring.blockCount / 2)
+        pressedBlockCount = Self.half(ring.blockCount)
         self.ring = .some(ring)
         // The plan may have changed since the program was made.
         leftAt = monotonicNanoseconds()
@@ -83,8 +86,23 @@ final class Tap {
         }
     }
 
+    private static func half(_ blockCount: Int) -> Int { max(2, blockCount / 2) }
+
+    /// Takes note of a block. Answers whether the ring is close to full; where it is not found empty
+    /// for long, again whenever there have been twice as many.
+    func isPressed() -> Bool {
+        blockCount += 1
+        guard blockCount == pressedBlockCount else { return false }
+        pressedBlockCount *= 2
+        return true
+    }
+
     /// Takes note that the ring holds no block for us.
     func isDrained() {
+        if blockCount > 0, let count = ring?.blockCount {
+            pressedBlockCount = Self.half(count)
+            blockCount = 0
+        }
         // What a ring that follows holds came under the same programs.
         guard !hasSuccessor, let time = leftAt,
             monotonicNanoseconds() >= time + Ring.retirementNanosecondsMax
@@ -131,7 +149,8 @@ extension Tap {
         let old = surrender()
         guard let next = successor.take() else { return old }
         number = next.number
-        pressedBlockCount = max(2, next.blockCount / 2)
+        pressedBlockCount = Self.half(next.blockCount)
+        blockCount = 0
         ring = .some(next)
         succeededAt = nil
         return old

@@ -118,23 +118,19 @@ struct SensorSession: ~Copyable {
 
 extension SensorSession {
     private mutating func start(_ request: StartRequest) {
-        guard !request.flags.contains(.udp) else {
-            return session.captureRefused("data over UDP is not supported, ask for TCP")
-        }
         do {
             let filter = try Program(checking: request.filter)
+            let isUDP = request.flags.contains(.udp)
             // Nothing is captured before the programs know the connection they must not show.
-            let data = try Connection(
-                to: connection.peer.with(port: request.dataPort),
-                milliseconds: Self.dataConnectMillisecondsMax, cancel: context.stop)
-            try data.watchPeer()
+            let outlet = try outlet(for: request)
             let snaplen = min(request.snaplen, context.settings.snaplen)
             let plan = CapturePlan(
                 feed: context.feed, tracksConnections: context.tracksConnections, filter: filter,
                 snaplen: snaplen,
                 ringByteCountMax: context.settings.ringByteCountMax,
-                queueByteCountMax: context.settings.queueByteCountMax)
-            capture = try LiveCapture(plan, to: data.intoDescriptor(), logger: logger)
+                queueByteCountMax: context.settings.queueByteCountMax,
+                datagramFormat: isUDP ? .udpstr : nil)
+            capture = try LiveCapture(plan, to: outlet, logger: logger)
             self.filter = filter
             logger.info(
                 "capture started",
@@ -142,11 +138,29 @@ extension SensorSession {
                     "edges": "\(context.feed.snapshot.places.count)", "snaplen": "\(snaplen)",
                     "filter": "\(filter.instructions.count) instructions",
                 ])
-            session.captureStarted()
+            session.captureStarted(bufferByteCount: isUDP ? Self.datagramBufferByteCount : 0)
         } catch {
             logger.warning("capture refused", metadata: ["reason": "\(error)"])
             session.captureRefused("\(error)")
         }
+    }
+
+    /// How large a client is to make its receive buffer for datagrams, which nothing holds back
+    /// when it is late: as much as comes in 60 ms at a gigabit.
+    private static let datagramBufferByteCount: UInt32 = 8 << 20
+
+    private func outlet(for request: StartRequest) throws(SystemError) -> sending Outlet {
+        let peer = connection.peer.with(port: request.dataPort)
+        if request.flags.contains(.udp) {
+            return .datagrams(
+                try DatagramStream(
+                    to: peer, as: .udpstr, readTimeoutMilliseconds: request.readTimeoutMilliseconds)
+            )
+        }
+        let data = try Connection(
+            to: peer, milliseconds: Self.dataConnectMillisecondsMax, cancel: context.stop)
+        try data.watchPeer()
+        return .stream(data.intoDescriptor())
     }
 
     private mutating func update(_ instructions: [Instruction]) {
@@ -185,16 +199,16 @@ extension SensorSession {
 
 extension CaptureCounters {
     /// The counters as RPCAP reports them: what passed the filter counts as received, also where
-    /// it was dropped afterwards.
+    /// it was dropped afterwards. Each is a sum of counts that only grow, so none ever goes back;
+    /// what is on its way through a ring counts when it comes out.
     fileprivate var statistics: CaptureStatistics {
-        let refused =
-            framesRefused.load(ordering: .relaxed) + framesFilteredOut.load(ordering: .relaxed)
-        let matched = framesMatched.load(ordering: .relaxed)
+        let sent = packetsQueued.load(ordering: .relaxed)
+        let dropped = framesDroppedByRing.load(ordering: .relaxed)
+        let received = sent + dropped + framesSampledOut.load(ordering: .relaxed)
         return CaptureStatistics(
-            received: UInt32(truncatingIfNeeded: matched - min(matched, refused)),
-            droppedByKernel: UInt32(
-                truncatingIfNeeded: framesDroppedByRing.load(ordering: .relaxed)),
-            sent: UInt32(truncatingIfNeeded: packetsQueued.load(ordering: .relaxed)))
+            received: UInt32(truncatingIfNeeded: received),
+            droppedByKernel: UInt32(truncatingIfNeeded: dropped),
+            sent: UInt32(truncatingIfNeeded: sent))
     }
 
     /// The counters as one line of the log shows them.
@@ -211,6 +225,11 @@ extension CaptureCounters {
         // What most captures never meet is named where it was met.
         let rare: [(String, UInt64)] = [
             ("translated", packetsTranslated.load(ordering: .relaxed)),
+            ("sampled_out", framesSampledOut.load(ordering: .relaxed)),
+            ("datagrams", datagramsSent.load(ordering: .relaxed)),
+            ("datagrams_refused", datagramsRefused.load(ordering: .relaxed)),
+            ("datagrams_failed", datagramsFailed.load(ordering: .relaxed)),
+            ("datagrams_too_large", datagramsTooLarge.load(ordering: .relaxed)),
             ("fragments", fragments.load(ordering: .relaxed)),
             ("fragments_not_held", fragmentsNotHeld.load(ordering: .relaxed)),
             ("unexplained", framesUnexplained.load(ordering: .relaxed)),

@@ -1,0 +1,33 @@
+package import RPCAP
+
+/// Chooses the packets that a client wants, where it wants not all.
+package struct Sampler: Sendable {
+    private let sampling: Sampling
+    /// How many packets have come since the last one that was kept, that one included.
+    private var packetCount: UInt32 = 0
+    /// The time of the last one that was kept.
+    private var keptAt: UInt64?
+
+    package init(_ sampling: Sampling) { self.sampling = sampling }
+
+    /// Whether to keep a packet that passed at this time of the node's clock.
+    ///
+    /// Times need not grow: each edge has its own blocks, and the clock may be set back. So one packet
+    /// per interval is one that is so far from the last one kept, on either side.
+    package mutating func keeps(nanosecondsSince1970 time: UInt64) -> Bool {
+        switch sampling {
+        case .none: return true
+        case .onePacketIn(let count):
+            let isFirst = packetCount == 0
+            packetCount = packetCount &+ 1 >= count ? 0 : packetCount &+ 1
+            return isFirst
+        case .onePacketPerMilliseconds(let milliseconds):
+            if let keptAt {
+                let distance = max(time, keptAt) - min(time, keptAt)
+                guard distance >= UInt64(milliseconds) * 1_000_000 else { return false }
+            }
+            keptAt = time
+            return true
+        }
+    }
+}
