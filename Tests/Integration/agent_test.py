@@ -444,6 +444,82 @@ class AgentTest(unittest.TestCase):
             bad = run(*tshark, "-Y", "_ws.malformed")
             self.assertEqual(bad.stdout, "")
 
+    def test_udpstr_for_a_sensor_that_asks_for_datagrams(self):
+        listener = self.listen()
+        agent = self.agent()
+        session = self.session(listener)
+        session.ask(LOGIN)
+        session.ask(bytes.fromhex("0003000000000007") + b"any-eth")
+
+        def open_port(port):
+            receiver = in_namespace(
+                self.bed.node, lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+            self.closing.append(receiver)
+            receiver.bind(("127.0.0.1", port))
+            receiver.settimeout(2)
+            return receiver
+
+        receiver = open_port(0)
+        port = receiver.getsockname()[1]
+        payload = struct.pack("!IIHHHHI", 262144, 500, 6, port, 1, 0, 1) + KEEP_ALL
+        reply = session.ask(struct.pack("!BBHI", 0, 4, 0, len(payload)) + payload)
+        self.assertEqual(reply, (0x84, 0, struct.pack("!IHH", 8 << 20, 0, 0)))
+
+        def packets(count):
+            """As many packets, or what comes until nothing more does, and how the datagrams began."""
+            found, firsts, numbers, partial = [], [], [], b""
+            while len(found) < count or partial:
+                try:
+                    datagram = receiver.recv(65536)
+                except TimeoutError:
+                    break
+                self.assertLessEqual(len(datagram), 1472)
+                version, kind, first, number = struct.unpack_from("!BBHI", datagram)
+                self.assertEqual((version, kind), (0, 0x6E))
+                firsts.append(first)
+                numbers.append(number)
+                stream = partial + datagram[8:]
+                while len(stream) >= 20:
+                    end = 20 + struct.unpack_from("!I", stream, 8)[0]
+                    if len(stream) < end:
+                        break
+                    found.append(stream[:end])
+                    stream = stream[end:]
+                partial = stream
+            self.assertEqual(partial, b"")
+            return found, firsts, numbers
+
+        begin = time.monotonic()
+        self.bed.ping(3)
+        found, firsts, numbers = packets(6)
+        self.assertLess(time.monotonic() - begin, 1, "a datagram that is not full waits 50 ms at most")
+        self.assertEqual([struct.unpack_from("!I", packet, 16)[0] for packet in found],
+                         list(range(1, len(found) + 1)))
+        self.assertEqual(firsts, [8] * len(firsts))
+        self.assertEqual(numbers, list(range(len(numbers))))
+
+        # Frames that do not fit into a datagram go on in the next one.
+        run("ip", "netns", "exec", self.bed.pod, "ping", "-q", "-c", "10", "-i", "0.02", "-s", "900",
+            "10.244.1.1")
+        found, firsts, numbers = packets(20)
+        self.assertGreater(len(set(firsts)), 2, firsts)
+        self.assertEqual(numbers, list(range(numbers[0], numbers[0] + len(numbers))))
+
+        # A port that is closed for a while ends nothing.
+        receiver.close()
+        self.bed.ping(5)
+        kind, _, counts = session.ask(STATISTICS)
+        self.assertEqual(kind, 0x89)
+        received, _, dropped, sent = struct.unpack("!IIII", counts)
+        self.assertEqual(received, sent + dropped)
+        receiver = open_port(port)
+        self.bed.ping(3)
+        self.assertGreaterEqual(len(packets(6)[0]), 6)
+        self.assertEqual(session.ask(END)[0], 0x8A)
+        agent.await_text("capture ended")
+        self.assertRegex(agent.text(), r"datagrams_refused=[1-9]")
+        self.assertIn("abandoned_bytes=0", agent.text())
+
 
 if __name__ == "__main__":
     unittest.main()
