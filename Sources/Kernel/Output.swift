@@ -32,3 +32,8 @@ extension Descriptor {
         try self.init("dup of standard output") { dup(STDOUT_FILENO) }
     }
 }
+
+/// Removes a file's name; the file goes when nobody has it open any more.
+package func removeFile(_ path: String) throws(SystemError) {
+    try call("remove \(path)") { unsafe unlink(path) }
+}

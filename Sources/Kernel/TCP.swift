@@ -121,7 +121,7 @@ package struct Listener: ~Copyable, Sendable {
 }
 
 extension Descriptor {
-    fileprivate static func stream(_ domain: CInt) throws(SystemError) -> Descriptor {
+    static func stream(_ domain: CInt) throws(SystemError) -> Descriptor {
         try Descriptor("socket") {
             let kind = SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue | SOCK_NONBLOCK.rawValue
             return socket(domain, CInt(kind), 0)
@@ -133,7 +133,7 @@ extension Descriptor {
         try unsafe address("getsockname") { unsafe getsockname($0, $1, $2) }
     }
 
-    fileprivate func address(
+    func address(
         _ operation: String,
         _ ask: (CInt, UnsafeMutablePointer<sockaddr>, UnsafeMutablePointer<socklen_t>) -> CInt
     ) throws(SystemError) -> SocketAddress {
