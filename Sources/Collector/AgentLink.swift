@@ -1,34 +1,32 @@
-import BPF
-import Frames
-import Glibc
 import Kernel
 import RPCAP
 
-/// One agent that has dialled the collector: its control connection, and its data connection.
+/// One session with one agent: its control connection, and the way that its packets come.
 ///
 /// It belongs to the collector's thread. What an agent does wrong ends its link and no other.
 final class AgentLink {
-    let control: Connection
     let connectedAt: UInt64
-    private(set) var session = ClientSession()
-    private(set) var listener: Listener?
-    private(set) var data: Connection?
+    /// The source that was dialled; nil if the agent dialled.
+    let source: Source?
+    private let control: Channel
+    private let options: CaptureOptions
+    private var session: ClientSession
+    var path = DataPath.none
     private(set) var device = ""
+    private(set) var linkType: UInt16 = 0
     private(set) var state = State.greeting
-    /// The number that the capture file knows this agent by, once it captures.
-    var interface: Int?
-    /// Counts of this session; `delivered` is what has come over the data connection.
-    private(set) var counts = InterfaceCounts()
-    private(set) var byteCount: UInt64 = 0
+    /// Where its packets are counted, once there is a capture.
+    private(set) var tally: Tally?
     private(set) var endReason: String?
-    private var stream: PacketStream
+    var stream: PacketStream
+    var datagrams: DatagramReader
     private var output: [UInt8] = []
     private var dataDeadline: UInt64?
-    /// When the agent last had nothing to answer, or answered something.
-    private var quietSince: UInt64
-    private let snaplen: Int
-    private var hasEnded = false
+    private(set) var hasEnded = false
     private var lastStatistics = CaptureStatistics()
+    private var lastNote = ""
+    /// Something a person has to be told, until it has been.
+    private var notes: [String] = []
 
     enum State: String {
         case greeting
@@ -37,26 +35,42 @@ final class AgentLink {
         case ending
     }
 
-    /// An agent that has been told where to send its packets has this long to connect.
+    /// A data connection has this long to come, whoever opens it.
     private static let dataNanosecondsMax: UInt64 = 10_000_000_000
-    /// So long an answer may take. A peer that says nothing at all is no agent.
-    private static let answerNanosecondsMax: UInt64 = 30_000_000_000
+    /// The last datagrams may come behind the agent's word that they have been sent.
+    private static let lateNanosecondsMax: UInt64 = 300_000_000
+    /// The rest would only be more of the same.
+    private static let noteCountMax = 16
 
-    init(_ control: consuming Connection, snaplen: Int, now: UInt64) {
+    init(
+        _ control: consuming Channel, from source: Source?, _ options: CaptureOptions, now: UInt64
+    ) {
         self.control = control
-        self.snaplen = snaplen
+        self.source = source
+        self.options = options
         connectedAt = now
-        quietSince = now
-        stream = PacketStream(snaplen: snaplen)
+        stream = PacketStream(snaplen: options.snaplen)
+        datagrams = DatagramReader(snaplen: options.snaplen)
+        var wish = ClientSession.Wish()
+        wish.sampling = options.sampling
+        wish.device = source?.device
+        wish.login = source?.login ?? .null
+        session = ClientSession(source == nil ? .active : .passive, wish, now: now)
     }
 
     var peer: SocketAddress { control.peer }
 
-    var hasOutput: Bool { !output.isEmpty }
+    /// For people: where the agent dialled from, or what was dialled.
+    var label: String { source?.description ?? "\(peer)" }
 
-    /// The number to poll for the listener while the agent's data connection is awaited, or -1.
-    var listenerNumber: CInt { listener?.number ?? -1 }
-    var dataNumber: CInt { data?.number ?? -1 }
+    /// What the agent's interface in the file is called.
+    var interfaceName: String { "\(device)@\(source?.shortPlace ?? "\(peer.address)")" }
+
+    var isCapturing: Bool { state == .capturing || state == .ending }
+
+    /// For a poll set.
+    var controlNumber: CInt { control.number }
+    var controlInterest: Readiness { control.interest(hasOutput: !output.isEmpty) }
 
     func end(_ reason: String) {
         if endReason == nil { endReason = reason }
@@ -68,8 +82,7 @@ final class AgentLink {
         case nil: break
         case 0: end(state == .ending ? "closed" : "the agent closed the connection")
         case let count?:
-            session.receive(buffer[..<count])
-            quietSince = monotonicNanoseconds()
+            session.receive(buffer[..<count], now: monotonicNanoseconds())
             try proceed()
         }
     }
@@ -79,13 +92,12 @@ final class AgentLink {
         while endReason == nil, let action = session.nextAction() {
             switch action {
             case .send(let bytes): output += bytes
-            case .prepare(let device): try prepare(device)
-            case .started: if state == .starting { state = .capturing }
+            case .prepare(let device, let linkType): try prepare(device, linkType)
+            case .started(let reply): try begin(reply)
             case .statistics(let statistics): take(statistics)
-            // The data connection ends behind its last packet, before or after this.
-            case .ended:
-                hasEnded = true
-                if data == nil { end("ended") }
+            case .note(let text): note(text)
+            case .ended: try sendingHasEnded()
+            case .listed: break
             case .close(let reason): end(reason)
             }
         }
@@ -97,60 +109,27 @@ final class AgentLink {
         output.removeFirst(try control.send(output[...]))
     }
 
-    /// Listens for the data connection where the control connection came to, and asks for it.
-    private func prepare(_ device: Device) throws(SystemError) {
-        self.device = Self.printable(device.name)
-        let listener = try Listener(at: control.local.with(port: 0), backlog: 1)
-        let filter = [Instruction(.keep, UInt32(snaplen))]
-        session.start(
-            StartRequest(
-                snaplen: snaplen, flags: [.promiscuous, .serverOpens],
-                dataPort: listener.local.port, filter: filter))
-        self.listener = consume listener
-        state = .starting
-        dataDeadline = monotonicNanoseconds() + Self.dataNanosecondsMax
+    /// What is to be said to a person, once.
+    func takeNotes() -> [String] {
+        defer { notes = [] }
+        return notes
     }
 
-    /// Takes the data connection, if it comes from the agent itself.
-    func acceptData() throws(SystemError) {
-        guard let connection = try listener?.accept() else { return }
-        guard connection.peer.address == peer.address else { return }
-        try connection.watchPeer()
-        data = consume connection
-        listener = nil
-        dataDeadline = nil
-    }
-
-    /// Reads packets and hands each to `body`. Answers false when nothing more has arrived.
-    func readData(
-        into buffer: inout [UInt8], _ body: (PacketRecord, RawSpan) -> Void
-    ) throws(SystemError) -> Bool {
-        guard let count = try data?.receive(into: &buffer) ?? nil else { return false }
-        guard count > 0 else {
-            data = nil
-            if state != .ending { end("the agent closed the data connection") }
-            if hasEnded { end("ended") }
-            return false
+    func checkDeadline(_ now: UInt64) throws(SystemError) {
+        if let dataDeadline, now > dataDeadline {
+            switch path.kind {
+            case .datagrams, .none: try complete()
+            case .connecting: end("the agent's data port does not answer within 10 s")
+            default: end("the agent opened no data connection")
+            }
         }
-        stream.append(buffer[..<count])
-        do throws(ProtocolFailure) {
-            while try stream.next(body) { counts.delivered += 1 }
-        } catch {
-            end("data connection: \(error)")
-        }
-        byteCount += UInt64(count)
-        return true
-    }
-
-    func checkDeadline(_ now: UInt64) {
-        if let dataDeadline, now > dataDeadline { end("the agent opened no data connection") }
-        if session.isIdle { quietSince = now }
-        if now > quietSince + Self.answerNanosecondsMax { end("the agent does not answer") }
+        session.check(now: now)
+        try proceed()
     }
 
     func askForStatistics() throws(SystemError) {
         guard state == .capturing, session.isIdle else { return }
-        session.askForStatistics()
+        session.askForStatistics(now: monotonicNanoseconds())
         try proceed()
     }
 
@@ -158,27 +137,92 @@ final class AgentLink {
     func endCapture() throws(SystemError) {
         guard state == .capturing else { return end("ended") }
         state = .ending
-        session.askForStatistics()
-        session.end()
+        let now = monotonicNanoseconds()
+        session.askForStatistics(now: now)
+        session.end(now: now)
         try proceed()
+    }
+
+    /// The agent has sent all, and all has been read: says goodbye where that is usual.
+    func complete() throws(SystemError) {
+        path = .none
+        dataDeadline = nil
+        session.close()
+        try proceed()
+        end("ended")
+    }
+}
+
+extension AgentLink {
+    /// Makes ready for the data on the address that the control connection uses, and starts.
+    private func prepare(_ device: Device, _ linkType: UInt16) throws(SystemError) {
+        self.device = ReplyText.printable(device.name)
+        self.linkType = linkType
+        let now = monotonicNanoseconds()
+        let here = control.local.with(port: 0)
+        var flags: StartRequest.Flags = source == nil ? .serverOpens : []
+        var port: UInt16 = 0
+        if options.usesDatagrams {
+            let receiver = try DatagramReceiver(at: here)
+            port = receiver.local.port
+            flags.insert(.udp)
+            path = .datagrams(receiver)
+        } else if source == nil {
+            let listener = try Listener(at: here, backlog: 1)
+            port = listener.local.port
+            path = .listening(listener)
+            dataDeadline = now + Self.dataNanosecondsMax
+        }
+        session.start(options.startRequest(flags: flags, dataPort: port), now: now)
+        state = .starting
+    }
+
+    /// The capture runs. An agent that was dialled is dialled once more for its packets.
+    private func begin(_ reply: StartReply) throws(SystemError) {
+        if state == .starting { state = .capturing }
+        guard source != nil, !options.usesDatagrams else { return }
+        path = .connecting(try PendingConnection(to: peer.with(port: reply.dataPort)))
+        dataDeadline = monotonicNanoseconds() + Self.dataNanosecondsMax
+    }
+
+    /// The data connection is there.
+    func dataIsOpen(_ channel: consuming Channel) {
+        path = .open(channel)
+        dataDeadline = nil
+    }
+
+    /// The data connection ends behind its last packet, before or after this.
+    private func sendingHasEnded() throws(SystemError) {
+        hasEnded = true
+        switch path.kind {
+        case .none: try complete()
+        case .datagrams: dataDeadline = monotonicNanoseconds() + Self.lateNanosecondsMax
+        default: break
+        }
+    }
+
+    private func note(_ text: String) {
+        guard text != lastNote, notes.count < Self.noteCountMax else { return }
+        lastNote = text
+        notes.append(text)
+    }
+
+    /// From now on its packets are counted there.
+    func count(in tally: Tally) {
+        self.tally = tally
+        tally.state = "capturing"
+        tally.capturingSince = tally.capturingSince ?? monotonicNanoseconds()
     }
 
     private func take(_ statistics: CaptureStatistics) {
         let last = lastStatistics
-        lastStatistics = statistics
         // The counts are modulo 2^32. A daemon that forgets them at the end begins at 0 again.
-        guard statistics != CaptureStatistics() else { return }
-        counts.received += UInt64(statistics.received &- last.received)
-        counts.droppedByInterface += UInt64(
+        guard let tally, statistics != CaptureStatistics() else { return }
+        lastStatistics = statistics
+        tally.counts.received &+= UInt64(statistics.received &- last.received)
+        tally.counts.droppedByInterface &+= UInt64(
             statistics.droppedByInterface &- last.droppedByInterface)
-        counts.droppedByKernel += UInt64(statistics.droppedByKernel &- last.droppedByKernel)
-    }
-
-    /// A name as it can be shown on a terminal, whatever its owner has put into it.
-    private static func printable(_ name: String) -> String {
-        String(
-            name.unicodeScalars.prefix(64).map {
-                (0x21...0x7e).contains($0.value) ? Character($0) : "?"
-            })
+        tally.counts.droppedByKernel &+= UInt64(
+            statistics.droppedByKernel &- last.droppedByKernel)
     }
 }

@@ -10,6 +10,9 @@ package struct CaptureFile: ~Copyable {
     package private(set) var byteCount: UInt64 = 0
     package let path: String
 
+    /// What has been written, and what waits to be.
+    var gatheredByteCount: UInt64 { byteCount + UInt64(buffer.count) }
+
     /// More than this is written at once; less waits for the next `flush`.
     private static let bufferByteCountMax = 1 << 20
 
@@ -25,9 +28,10 @@ package struct CaptureFile: ~Copyable {
 
     /// Adds an interface, and answers the number by which packets name it.
     package mutating func addInterface(
-        name: String, description: String, snaplen: Int
+        name: String, description: String, snaplen: Int, linkType: UInt16 = Pcapng.ethernet
     ) -> Int {
-        buffer += Pcapng.interface(name: name, description: description, snaplen: snaplen)
+        buffer += Pcapng.interface(
+            name: name, description: description, snaplen: snaplen, linkType: linkType)
         interfaceCount += 1
         return interfaceCount - 1
     }

@@ -3,51 +3,59 @@ package import Logging
 
 import Frames
 import Glibc
-import RPCAP
 
-/// A sensor: accepts agents, has each capture, and writes what they send into one file.
+/// A sensor: accepts agents and dials others, has each capture, and writes what they send into one
+/// recording.
 ///
 /// One thread serves all agents with a poll loop. It belongs to the thread that runs it.
 package final class Collector {
-    private let listener: Listener
+    private var listener: Listener?
     private let stop: Event
-    private let snaplen: Int
+    private let options: CaptureOptions
     private let logger: Logger
     private let view: LiveView
-    private var file: CaptureFile
+    private var recording: Recording
     private var links: [AgentLink] = []
+    private let dialers: [SourceDialer]
     /// False for the rest of a second when no agent can be taken: the next one would be refused for
     /// the same reason, and the listener would stay ready.
     private var accepts = true
-    private var ledger = Ledger()
+    /// Why the recording cannot go on.
+    private var failure: SystemError?
     private var buffer = [UInt8](repeating: 0, count: Collector.readByteCount)
 
     /// As many as a sensor is sold for; each takes three descriptors.
-    private static let linkCountMax = 512
+    package static let linkCountMax = 512
     private static let readByteCount = 256 << 10
-    /// Reads of one agent before the others have their turn.
-    private static let readCountPerTurn = 8
     private static let tickNanoseconds: UInt64 = 1_000_000_000
     /// How long agents have to send what they have when the collector is to stop.
     private static let endNanosecondsMax: UInt64 = 3_000_000_000
 
-    /// Listens from now on. The file is made when that has worked: what has its name is not emptied
-    /// for nothing.
+    /// Listens from now on, if it is to. The file is made when that has worked: what has its name
+    /// is not emptied for nothing.
     package init(
-        at address: SocketAddress, to path: String, snaplen: Int, stop: consuming Event,
-        view: LiveView, logger: Logger
+        at address: SocketAddress?, from sources: [Source], to recordingOptions: RecordingOptions,
+        _ options: CaptureOptions, stop: consuming Event, view: LiveView, logger: Logger
     ) throws(SystemError) {
         listener = try Self.listen(at: address)
-        file = try CaptureFile(path: path)
-        self.snaplen = snaplen
+        recording = try Recording(recordingOptions, snaplen: options.snaplen)
+        dialers = sources.map { SourceDialer($0) }
+        self.options = options
         self.stop = stop
         self.view = view
         self.logger = logger
-        view.note("listening", ["address": "\(listener.local)"], logger)
+        if let local = listener?.local { view.note("listening", ["address": "\(local)"], logger) }
+    }
+
+    /// For a poll set; -1 while nobody is to be let in.
+    private var listenerNumber: CInt {
+        guard accepts else { return -1 }
+        return listener?.number ?? -1
     }
 
     /// Where the kernel has no IPv6, its wildcard means IPv4's.
-    private static func listen(at address: SocketAddress) throws(SystemError) -> Listener {
+    private static func listen(at address: SocketAddress?) throws(SystemError) -> Listener? {
+        guard let address else { return nil }
         do throws(SystemError) {
             return try Listener(at: address)
         } catch {
@@ -61,11 +69,15 @@ package final class Collector {
     package func run() throws(SystemError) {
         var nextTick = monotonicNanoseconds() + Self.tickNanoseconds
         while true {
-            let ready = try wait(until: nextTick)
-            if ready[0].contains(.readable) { break }
-            if ready[1].contains(.readable) { try accept() }
-            serve(ready)
-            try file.flushIfLarge()
+            let deadline = dialers.compactMap(\.deadline).min() ?? nextTick
+            let set = PollSet(own: [stop.number, listenerNumber], links, dialers)
+            let ready = try set.wait(milliseconds: Self.milliseconds(min(deadline, nextTick)))
+            if ready.own(0) { break }
+            // What is ready stands in the order in which the links and dialers do now.
+            for index in dialers.indices { advance(dialers[index], ready.dialer(index)) }
+            try serve(ready)
+            if ready.own(1) { try accept() }
+            try recording.flushIfLarge()
             let now = monotonicNanoseconds()
             if now >= nextTick {
                 nextTick = now + Self.tickNanoseconds
@@ -75,38 +87,27 @@ package final class Collector {
         try finish()
     }
 
-    /// A line for each agent that has captured, for people.
-    package var summary: [[String]] { ledger.rows(links) }
-
-    package var fileByteCount: UInt64 { file.byteCount }
-
-    private func wait(until deadline: UInt64) throws(SystemError) -> [Readiness] {
+    /// What has become of each agent that has captured.
+    package var reports: [AgentReport] {
         let now = monotonicNanoseconds()
-        let milliseconds = deadline > now ? (deadline - now) / 1_000_000 + 1 : 0
-        return try wait(
-            stop.number, accepts ? listener.number : -1, milliseconds: CInt(milliseconds))
+        return recording.tallies.map { $0.report(now: now) }
     }
 
-    /// Answers what `stop`, the listener and then each agent's three descriptors are ready for.
-    private func wait(
-        _ stop: CInt, _ listener: CInt, milliseconds: CInt
-    ) throws(SystemError) -> [Readiness] {
-        var requests: [(number: CInt, interest: Readiness)] = [
-            (stop, .readable), (listener, .readable),
-        ]
-        for link in links {
-            let interest: Readiness = link.hasOutput ? [.readable, .writable] : .readable
-            requests.append((link.control.number, interest))
-            requests.append((link.listenerNumber, .readable))
-            requests.append((link.dataNumber, .readable))
-        }
-        return try poll(requests, milliseconds: milliseconds)
-    }
+    /// Bytes of all files that have been written.
+    package var fileByteCount: UInt64 { recording.byteCount }
+    package var fileCount: Int { recording.fileCount }
 
+    private static func milliseconds(_ deadline: UInt64) -> CInt {
+        let now = monotonicNanoseconds()
+        return deadline > now ? CInt((deadline - now) / 1_000_000 + 1) : 0
+    }
+}
+
+extension Collector {
     private func accept() throws(SystemError) {
         let connection: Connection?
         do throws(SystemError) {
-            connection = try listener.accept()
+            connection = try listener?.accept() ?? nil
         } catch {
             // Out of descriptors, most likely: those who wait get their turn when others have gone.
             accepts = false
@@ -119,29 +120,64 @@ package final class Collector {
         }
         try connection.watchPeer()
         try connection.sendAtOnce()
-        let link = AgentLink(connection, snaplen: snaplen, now: monotonicNanoseconds())
-        links.append(link)
-        view.note("agent connected", ["agent": "\(link.peer)"], logger)
-        guarded(link) { () throws(SystemError) in try link.proceed() }
+        begin(.plain(connection), from: nil)
     }
 
-    /// Deals with what the last wait found; the links stand in the order in which it asked.
-    private func serve(_ ready: [Readiness]) {
-        let count = (ready.count - 2) / 3
-        for index in 0..<min(count, links.count) {
+    @discardableResult
+    private func begin(_ channel: consuming Channel, from source: Source?) -> AgentLink {
+        let link = AgentLink(channel, from: source, options, now: monotonicNanoseconds())
+        links.append(link)
+        view.note("agent connected", ["agent": link.label], logger)
+        guarded(link) { () throws(SystemError) in try link.proceed() }
+        return link
+    }
+
+    private func advance(_ dialer: SourceDialer, _ isReady: Bool) {
+        switch dialer.advance(isReady: isReady, now: monotonicNanoseconds()) {
+        case .none: break
+        case .connected(let connection):
+            dialer.begin(begin(.plain(connection), from: dialer.source))
+        case .failed(let reason):
+            view.note(
+                "agent not reached", ["agent": "\(dialer.source)", "reason": reason], logger)
+        }
+    }
+
+    /// Deals with what the last wait found. Links that have come since then were not asked for.
+    private func serve(_ ready: PollSet.Ready) throws(SystemError) {
+        for index in 0..<min(ready.linkCount, links.count) {
             let link = links[index]
-            let states = ready[(2 + index * 3)..<(5 + index * 3)]
-            let base = states.startIndex
+            let (control, data) = ready.link(index)
             guarded(link) { () throws(SystemError) in
-                if !states[base + 1].isEmpty { try link.acceptData() }
-                if !states[base + 2].isEmpty { try readData(link) }
-                if states[base].contains(.writable) { try link.writeControl() }
-                if !states[base].isDisjoint(with: [.readable, .failed]) {
+                if !data.isEmpty { try serveData(link) }
+                if control.contains(.writable) { try link.writeControl() }
+                if !control.isDisjoint(with: [.readable, .failed]) {
                     try link.readControl(into: &buffer)
                 }
+                if link.isCapturing { count(link) }
+            }
+            for note in link.takeNotes() {
+                view.note("agent says", ["agent": link.label, "text": note], logger)
             }
         }
         removeEnded()
+        if let failure { throw failure }
+    }
+
+    /// An error of the link's sockets ends the link. One of the recording ends the collector, so it
+    /// is kept out of the way until the turn is over.
+    private func serveData(_ link: AgentLink) throws(SystemError) {
+        if link.path.carriesPackets { count(link) }
+        try link.advanceData(into: &buffer) { record, frame in
+            if let tally = link.tally { recording.add(frame, record, of: tally) }
+        } afterRead: { () throws(SystemError) in
+            do throws(SystemError) {
+                try recording.flushIfLarge()
+                try rotateIfDue()
+            } catch {
+                failure = error
+            }
+        }
     }
 
     private func guarded(_ link: AgentLink, _ body: () throws(SystemError) -> Void) {
@@ -152,40 +188,31 @@ package final class Collector {
         }
     }
 
-    private func readData(_ link: AgentLink) throws(SystemError) {
-        let interface = interface(of: link)
-        for _ in 0..<Self.readCountPerTurn {
-            let hasMore = try link.readData(into: &buffer) { record, frame in
-                file.add(
-                    frame, interface: interface, nanoseconds: record.nanosecondsSince1970,
-                    wireByteCount: record.wireByteCount)
-            }
-            guard hasMore else { return }
+    /// Has the link's packets counted. An agent that comes back is the same interface again.
+    private func count(_ link: AgentLink) {
+        guard link.tally == nil else { return }
+        let host = link.source?.shortPlace ?? "\(link.peer.address)"
+        guard
+            let tally = recording.tally(
+                named: link.interfaceName, description: "podwire agent at \(host)",
+                linkType: link.linkType)
+        else {
+            return link.end("\(Recording.tallyCountMax) devices have been captured from already")
         }
-    }
-
-    /// An agent that comes back is the same interface again.
-    private func interface(of link: AgentLink) -> Int {
-        if let interface = link.interface { return interface }
-        let name = "\(link.device)@\(link.peer.address)"
-        let interface: Int
-        if let known = ledger.interface(named: name) {
-            interface = known
-        } else {
-            interface = file.addInterface(
-                name: name, description: "podwire agent at \(link.peer.address)", snaplen: snaplen)
-            ledger.add(name, interface, at: wallClockNanoseconds())
-        }
-        link.interface = interface
-        view.note("capture started", ["agent": "\(link.peer)", "device": link.device], logger)
-        return interface
+        link.count(in: tally)
+        view.note("capture started", ["agent": link.label, "device": link.device], logger)
     }
 
     private func removeEnded() {
-        for link in links where link.endReason != nil {
-            ledger.close(link)
-            view.note(
-                "agent gone", ["agent": "\(link.peer)", "reason": link.endReason ?? ""], logger)
+        guard links.contains(where: { $0.endReason != nil }) else { return }
+        let now = monotonicNanoseconds()
+        for link in links {
+            guard let reason = link.endReason else { continue }
+            // Another link of the same device may go on.
+            let goesOn = links.contains { $0.endReason == nil && $0.tally === link.tally }
+            if !goesOn { link.tally?.end(link.hasEnded ? "ended" : "gone", now: now) }
+            dialers.first { $0.link === link }?.end(now: now)
+            view.note("agent gone", ["agent": link.label, "reason": reason], logger)
         }
         links.removeAll { $0.endReason != nil }
     }
@@ -193,12 +220,26 @@ package final class Collector {
     private func tick(_ now: UInt64) throws(SystemError) {
         accepts = true
         for link in links {
-            link.checkDeadline(now)
-            guarded(link) { () throws(SystemError) in try link.askForStatistics() }
+            guarded(link) { () throws(SystemError) in
+                try link.checkDeadline(now)
+                try link.askForStatistics()
+            }
         }
         removeEnded()
-        try file.flush()
-        view.show(links, now: now, logger)
+        try recording.flush()
+        try rotateIfDue()
+        view.show(links, dialers, now: now, logger)
+    }
+
+    private func rotateIfDue() throws(SystemError) {
+        guard let finished = try recording.rotateIfDue(now: monotonicNanoseconds()) else { return }
+        view.note(
+            "file complete",
+            [
+                "path": finished.path, "bytes": "\(finished.byteCount)",
+                "packets": "\(finished.packetCount)",
+            ], logger)
+        for report in reports { view.summarize(report, logger) }
     }
 
     private func finish() throws(SystemError) {
@@ -210,15 +251,15 @@ package final class Collector {
         let deadline = monotonicNanoseconds() + Self.endNanosecondsMax
         while !links.isEmpty, monotonicNanoseconds() < deadline {
             // The event stays raised, so it is left out of the wait; and nobody else is let in.
-            serve(try wait(-1, -1, milliseconds: 100))
-            try file.flushIfLarge()
+            try serve(try PollSet(own: [], links, []).wait(milliseconds: 100))
+            for link in links {
+                guarded(link) { () throws(SystemError) in
+                    try link.checkDeadline(monotonicNanoseconds())
+                }
+            }
+            removeEnded()
+            try recording.flushIfLarge()
         }
-        // No CLOSE is sent: the daemons that podwire replaces would never dial again.
-        for link in links { ledger.close(link) }
-        let end = wallClockNanoseconds()
-        for entry in ledger.entries {
-            file.add(entry.counts, interface: entry.interface, start: entry.start, end: end)
-        }
-        try file.flush()
+        try recording.finish()
     }
 }

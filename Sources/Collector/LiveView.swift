@@ -24,42 +24,56 @@ package final class LiveView {
         logger.info("\(text)", metadata: values.mapValues { "\($0)" })
     }
 
-    func show(_ links: [AgentLink], now: UInt64, _ logger: Logger) {
+    func show(_ links: [AgentLink], _ dialers: [SourceDialer], now: UInt64, _ logger: Logger) {
         tickCount += 1
         if isTerminal {
-            draw(links, now)
+            draw(links, dialers, now)
         } else if tickCount % Self.tickCountPerSummary == 0 {
             for link in links {
-                logger.info(
-                    "summary",
-                    metadata: [
-                        "agent": "\(link.peer)", "packets": "\(link.counts.delivered)",
-                        "bytes": "\(link.byteCount)", "dropped": "\(link.counts.droppedByKernel)",
-                    ])
+                if let tally = link.tally { summarize(tally.report(now: now), logger) }
             }
         }
     }
 
-    private func draw(_ links: [AgentLink], _ now: UInt64) {
-        let head = [
-            "AGENT", "DEVICE", "STATE", "PACKETS", "PACKETS/S", "BYTES/S", "DROPPED", "SINCE",
-        ]
+    /// A line about an agent, for a log.
+    func summarize(_ report: AgentReport, _ logger: Logger) {
+        erase()
+        logger.info(
+            "summary",
+            metadata: [
+                "agent": "\(report.name)", "packets": "\(report.packetCount)",
+                "bytes": "\(report.byteCount)", "packets-per-second": "\(report.packetsPerSecond)",
+                "dropped": "\(report.droppedCount)", "lost": "\(report.lost)",
+                "state": "\(report.state)",
+            ])
+    }
+
+    private static let head = [
+        "AGENT", "DEVICE", "STATE", "PACKETS", "PACKETS/S", "BYTES/S", "DROPPED", "LOST", "SINCE",
+    ]
+
+    private func draw(_ links: [AgentLink], _ dialers: [SourceDialer], _ now: UInt64) {
         var rates: [String: (packets: UInt64, bytes: UInt64)] = [:]
-        let rows = links.map { link in
-            let key = "\(link.peer)"
-            let counts = (packets: link.counts.delivered, bytes: link.byteCount)
-            let before = self.rates[key] ?? (0, 0)
-            rates[key] = counts
+        var rows = links.map { link in
+            let report = link.tally?.report(now: now)
+            let counts = (packets: report?.packetCount ?? 0, bytes: report?.byteCount ?? 0)
+            // What a session begins with is not what came in the last second.
+            let before = self.rates[link.label] ?? counts
+            rates[link.label] = counts
             return [
-                key, link.device, link.state.rawValue, "\(counts.packets)",
-                "\(counts.packets - before.packets)", Quantity.bytes(counts.bytes - before.bytes),
-                "\(link.counts.droppedByKernel + link.counts.droppedByInterface)",
+                link.label, link.device, link.state.rawValue, "\(counts.packets)",
+                "\(counts.packets - min(before.packets, counts.packets))",
+                Quantity.bytes(counts.bytes - min(before.bytes, counts.bytes)),
+                "\(report?.droppedCount ?? 0)", report?.lost ?? "0",
                 Quantity.duration((now - link.connectedAt) / 1_000_000_000),
             ]
         }
+        for dialer in dialers where dialer.link == nil {
+            rows.append(["\(dialer.source)", "", dialer.state, "", "", "", "", "", ""])
+        }
         self.rates = rates
         erase()
-        let text = rows.isEmpty ? "waiting for agents\n" : Columns.text(head, rows)
+        let text = rows.isEmpty ? "waiting for agents\n" : Columns.text(Self.head, rows)
         lineCount = text.split(separator: "\n").count
         write(text)
     }

@@ -3,7 +3,7 @@ import Frames
 /// Blocks of a pcapng file (draft-ietf-opsawg-pcapng), in this machine's byte order, little-endian.
 ///
 /// Times are nanoseconds since 1970. Each function answers one whole block.
-enum Pcapng {
+package enum Pcapng {
     enum BlockType {
         static let section: UInt32 = 0x0a0d_0d0a
         static let interface: UInt32 = 1
@@ -26,7 +26,7 @@ enum Pcapng {
     }
 
     /// LINKTYPE_ETHERNET.
-    private static let ethernet: UInt16 = 1
+    package static let ethernet: UInt16 = 1
     private static let byteOrderMagic: UInt32 = 0x1a2b_3c4d
 
     static func section(application: String) -> [UInt8] {
@@ -40,9 +40,11 @@ enum Pcapng {
         return block(BlockType.section, body)
     }
 
-    static func interface(name: String, description: String, snaplen: Int) -> [UInt8] {
+    static func interface(
+        name: String, description: String, snaplen: Int, linkType: UInt16
+    ) -> [UInt8] {
         var body: [UInt8] = []
-        body.append(littleEndian: ethernet)
+        body.append(littleEndian: linkType)
         body.append(littleEndian: UInt16(0))
         body.append(littleEndian: UInt32(snaplen))
         body += option(OptionCode.interfaceName, Array(name.utf8))
@@ -130,6 +132,16 @@ package struct InterfaceCounts: Equatable, Sendable {
     package var delivered: UInt64 = 0
 
     package init() {}
+
+    /// What has been counted since an earlier reading.
+    func since(_ earlier: Self) -> Self {
+        var counts = self
+        counts.received &-= earlier.received
+        counts.droppedByInterface &-= earlier.droppedByInterface
+        counts.droppedByKernel &-= earlier.droppedByKernel
+        counts.delivered &-= earlier.delivered
+        return counts
+    }
 }
 
 extension Array where Element == UInt8 {

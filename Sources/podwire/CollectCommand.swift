@@ -1,6 +1,5 @@
 import ArgumentParser
 import Collector
-import Frames
 import Glibc
 import Kernel
 import Logging
@@ -8,13 +7,21 @@ import Logging
 struct CollectCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "collect",
-        abstract: "Is a sensor: accepts agents and writes what they forward to a pcapng file.",
+        abstract: "Is a sensor: writes what agents forward to a pcapng file.",
         discussion: """
+            It accepts agents that dial, and dials those that wait to be asked, such as any rpcapd. \
             Each agent is an interface of the file. Until SIGINT or SIGTERM; then the agents send \
-            what they have, and the file is completed. Two examples:
+            what they have, and the file is completed. Some examples:
 
               podwire collect --output pods.pcapng
               podwire collect --output - | tshark -r -
+              podwire collect --from rpcap://node1 --list
+              podwire collect --from rpcap://node1/eth0 --from rpcap://[fd00::2]:2002
+              tcpdump -ddd port 53 | podwire collect --bpf - --rotate-size 100MiB --keep 10
+
+            A password in a URL can be seen by everybody who may list processes: better put it into \
+            a file for --password-file, or into the variable PODWIRE_COLLECT_PASSWORD. It is for all \
+            URLs with a user and no password, and crosses the network as it is.
             """)
 
     @Option(
@@ -22,61 +29,126 @@ struct CollectCommand: ParsableCommand {
         help: "The file to write, or - for standard output. (default: podwire-DATE-TIME.pcapng)")
     var file: String?
 
-    @Option(help: "Where to listen: PORT, ADDRESS:PORT or [IPV6]:PORT.")
-    var listen = "2003"
+    @Option(
+        help: """
+            An agent to dial, again and again: rpcap://[USER[:PASSWORD]@]HOST[:PORT][/DEVICE], with \
+            port 2002, no login, and the device that the agent prefers, unless it says otherwise. \
+            Can be given more than once.
+            """)
+    var from: [String] = []
+
+    @Option(
+        help: """
+            Where to listen: PORT, ADDRESS:PORT or [IPV6]:PORT. (default: 2003; nowhere with --from)
+            """)
+    var listen: String?
+
+    @Option(help: "A file whose first line is the password for --from.")
+    var passwordFile: String?
+
+    @Flag(help: "Show what the agents of --from can capture from, and end.")
+    var list = false
+
+    @Flag(
+        help: """
+            With --list, show that as JSON; otherwise print the final numbers of each agent as JSON \
+            on standard output.
+            """)
+    var json = false
 
     @Option(help: "The most bytes of a packet to ask for, 64 to 262144.")
     var snaplen = 262_144
 
-    func validate() throws {
-        guard address != nil else {
-            throw ValidationError(
-                "--listen \(listen) cannot be understood: it takes PORT, ADDRESS:PORT or [IPV6]:PORT"
-            )
-        }
-        guard (64...262_144).contains(snaplen) else {
-            throw ValidationError("--snaplen \(snaplen): it takes a number from 64 to 262144")
-        }
-    }
+    @Option(
+        help: """
+            A file, or - for standard input, with a filter as `tcpdump -ddd EXPRESSION` prints it, \
+            for Ethernet unless a device is of another kind.
+            """)
+    var bpf: String?
 
-    private var address: SocketAddress? {
-        if let port = UInt16(listen), port > 0 {
-            return SocketAddress(IPAddress(ipv6High: 0, low: 0), port: port)
-        }
-        guard let colon = listen.lastIndex(of: ":"),
-            let port = UInt16(listen[listen.index(after: colon)...]), port > 0
-        else { return nil }
-        var host = listen[..<colon]
-        if host.hasPrefix("["), host.hasSuffix("]") { host = host.dropFirst().dropLast() }
-        return IPAddress(String(host)).map { SocketAddress($0, port: port) }
+    @Flag(help: "Have packets come as UDP datagrams, which never hold an agent up but get lost.")
+    var udp = false
+
+    @Option(
+        help: """
+            Ask for one packet in N, as 1/N, or for one packet each so many milliseconds, as 10ms. \
+            Agents may answer yes and send all the same.
+            """)
+    var sample: String?
+
+    @Option(help: "Begin a new file at this size, such as 100MiB; at least 1MiB.")
+    var rotateSize: String?
+
+    @Option(help: "Begin a new file after this time, such as 60s, 5m or 1h, if there are packets.")
+    var rotateTime: String?
+
+    @Option(help: "Keep so many files when a new one begins, 2 to 10000; delete the oldest.")
+    var keep: Int?
+
+    func validate() throws {
+        _ = try Settings(self, readsFiles: false)
     }
 
     func run() throws {
-        let output = file ?? "podwire-\(TimeStamp.forFileName()).pcapng"
-        guard let address else { throw Exit.usage }
+        let settings = try readSettings()
         Signals.block()
+        if list { return try showDevices(settings) }
         let logger = Logger(label: "podwire") { _ in LineLogHandler(level: .info) }
         do throws(SystemError) {
             let stop = try Event()
             let stopNumber = stop.number
             try Signals.onEnd(secondsMax: 5) { Event.raise(stopNumber) }
+            Descriptor.raiseCountMax()
             let collector = try Collector(
-                at: address, to: output, snaplen: snaplen, stop: stop, view: LiveView(),
-                logger: logger)
+                at: settings.address, from: settings.sources, to: settings.recording,
+                settings.options, stop: stop, view: LiveView(), logger: logger)
             try collector.run()
-            report(collector, output)
+            report(collector, settings)
         } catch {
             writeToStandardError("podwire collect: \(error)\n")
             throw Exit.systemError
         }
     }
 
-    private func report(_ collector: Collector, _ output: String) {
-        let rows = collector.summary
-        guard !rows.isEmpty else { return writeToStandardError("no agent has captured\n") }
-        writeToStandardError(Columns.text(["AGENT", "PACKETS", "BYTES", "DROPPED"], rows))
-        guard output != "-" else { return }
+    private func showDevices(_ settings: Settings) throws {
+        let lists: CollectLists
+        do throws(SystemError) {
+            let stop = try Event()
+            let stopNumber = stop.number
+            try Signals.onEnd(secondsMax: 2) { Event.raise(stopNumber) }
+            lists = CollectLists(settings.sources, cancel: stop)
+        } catch {
+            writeToStandardError("podwire collect: \(error)\n")
+            throw Exit.systemError
+        }
+        lists.show(asJSON: json)
+        if !lists.areComplete { throw Exit.noHost }
+    }
+
+    private func readSettings() throws -> Settings {
+        do {
+            return try Settings(self, readsFiles: true)
+        } catch let error as ValidationError {
+            writeToStandardError("podwire collect: \(error.message)\n")
+            throw Exit.usage
+        } catch {
+            writeToStandardError("podwire collect: \(error)\n")
+            throw Exit.systemError
+        }
+    }
+
+    private func report(_ collector: Collector, _ settings: Settings) {
+        let reports = collector.reports
+        if reports.isEmpty {
+            writeToStandardError("no agent has captured\n")
+        } else {
+            writeToStandardError(Columns.text(AgentReport.head, reports.map(\.row)))
+        }
+        if json { writeToStandardOutput(CollectReport.json(collector, settings).text + "\n") }
+        guard settings.recording.path != "-", !reports.isEmpty else { return }
         let byteCount = Quantity.bytes(collector.fileByteCount)
-        writeToStandardError("\(byteCount) in \(output)\n")
+        let last = settings.recording.path(number: collector.fileCount)
+        let more = collector.fileCount > 1 ? "\(collector.fileCount) files, the last of them " : ""
+        writeToStandardError("\(byteCount) in \(more)\(last)\n")
     }
 }

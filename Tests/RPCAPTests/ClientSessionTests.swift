@@ -12,22 +12,22 @@ struct ClientSessionTests {
     @Test("comes to an understanding with the server, and opens what is preselected")
     func together() {
         var server = Driver(devices: [Device(name: "other"), Self.device])
-        var client = ClientSession()
+        var client = ClientSession(.active, now: 0)
         var seen: [String] = []
         while let action = client.nextAction() {
             switch action {
-            case .send(let bytes): client.receive(server.exchange(bytes)[...])
-            case .prepare(let device):
-                #expect(device == Self.device)
+            case .send(let bytes): client.receive(server.exchange(bytes)[...], now: 0)
+            case .prepare(let device, let linkType):
+                #expect(device == Self.device && linkType == 1)
                 client.start(
                     StartRequest(
                         snaplen: 1000, flags: .serverOpens, dataPort: 4711,
-                        filter: [Instruction(.keep, 1000)]))
+                        filter: [Instruction(.keep, 1000)]), now: 0)
             case .started:
                 seen.append("started")
-                client.askForStatistics()
-                client.updateFilter([Instruction(.keep, 5)])
-                client.end()
+                client.askForStatistics(now: 0)
+                client.updateFilter([Instruction(.keep, 5)], now: 0)
+                client.end(now: 0)
             case .statistics(let statistics):
                 #expect(statistics.received == 0x22 && statistics.sent == 0x0e)
                 seen.append("statistics")
@@ -35,11 +35,13 @@ struct ClientSessionTests {
                 seen.append("ended")
                 client.close()
             case .close: seen.append("closed")
+            case .note(let text): Issue.record("\(text)")
+            case .listed: Issue.record("nobody has asked for a list")
             }
         }
         #expect(seen == ["started", "statistics", "ended", "closed"])
         #expect(server.starts.map(\.device) == ["any-eth"] && server.filters == 1)
-        #expect(server.starts.map(\.snaplen) == [1000] && server.closeReason != nil)
+        #expect(server.starts.map(\.snaplen) == [1000] && server.closeReason == nil)
     }
 
     static let refusals: [(name: String, bytes: [UInt8])] = [
@@ -48,124 +50,100 @@ struct ClientSessionTests {
         ("a reply to something else", hex("00 82 00 00 00 00 00 00")),
         ("a login reply of 1 byte", hex("00 88 00 00 00 00 00 01 00")),
         ("a login reply of 4 bytes", hex("00 88 00 00 00 00 00 04 00 00 00 00")),
+        ("a login reply of 7 bytes", hex("00 88 00 00 00 00 00 07 00 00 00 00 d4 c3 b2")),
         ("versions from 1", hex("00 88 00 00 00 00 00 02 01 02")),
+        ("versions upside down", hex("00 88 00 00 00 00 00 02 01 00")),
+        ("no byte order", hex("00 88 00 00 00 00 00 08 00 00 00 00 d4 c3 b2 a0")),
         ("2 GiB", hex("00 88 00 00 7f ff ff ff")),
         ("HTTP", Array("HTTP/1.1 400 Bad Request\r\n\r\n".utf8)),
     ]
 
     @Test("closes with a reason when the server is none", arguments: 0..<refusals.count)
     func refused(row: Int) {
-        var client = ClientSession()
+        var client = ClientSession(.active, now: 0)
         _ = client.nextAction()
-        client.receive(Self.refusals[row].bytes[...])
+        client.receive(Self.refusals[row].bytes[...], now: 0)
         guard case .close(let reason)? = client.nextAction() else {
             Issue.record("\(Self.refusals[row].name) is taken")
             return
         }
-        #expect(!reason.isEmpty && client.nextAction() == nil)
-    }
-
-    @Test("survives any bytes", arguments: 1...200 as ClosedRange<UInt64>)
-    func garbage(seed: UInt64) {
-        var generator = SeededGenerator(seed: seed)
-        var client = ClientSession()
-        let replies: [UInt8] = [0x88, 0x82, 0x83, 0x84, 0x89, 0x01]
-        for _ in 0..<50 {
-            var bytes: [UInt8] = [
-                0, replies.randomElement(using: &generator) ?? 0, 0,
-                .random(in: 0...3, using: &generator), 0, 0,
-            ]
-            bytes += (0..<Int.random(in: 2...600, using: &generator)).map { _ in
-                .random(in: 0...3, using: &generator)
-            }
-            client.receive(bytes[...])
-            while client.nextAction() != nil {}
-        }
-    }
-}
-
-@Suite("A stream of packets")
-struct PacketStreamTests {
-    /// A packet as the reference server puts it onto the wire.
-    private static let golden = hex(
-        "00 07 00 00 00 00 00 18 6b 00 d4 5f 00 08 c8 7d 00 00 00 04 00 00 00 31 00 00 00 01 de ad be ef"
-    )
-
-    private static func record(_ frame: [UInt8], wireByteCount: Int, number: UInt32) -> [UInt8] {
-        var bytes = [UInt8](repeating: 0, count: PacketRecord.headerByteCount)
-        var span = bytes.mutableSpan
-        var raw = unsafe span.mutableBytes
-        PacketRecord.store(
-            into: &raw, nanoseconds: 0x6b00_d45f * 1_000_000_000 + 0x8c87d * 1000,
-            byteCount: frame.count,
-            wireByteCount: wireByteCount, number: number)
-        return bytes + frame
-    }
-
-    @Test("has packets of the reference's form")
-    func form() {
-        #expect(Self.record(hex("de ad be ef"), wireByteCount: 0x31, number: 1) == Self.golden)
+        #expect(!reason.isEmpty && client.nextAction() == nil && client.deadline == nil)
     }
 
     @Test(
-        "gives back what was put into it, however it is cut",
-        arguments: 1...40 as ClosedRange<UInt64>)
-    func roundTrip(seed: UInt64) throws {
-        var generator = SeededGenerator(seed: seed)
-        let frames = (0..<50).map { _ in
-            (0..<Int.random(in: 0...300, using: &generator)).map { _ in
-                UInt8.random(in: 0...255, using: &generator)
+        "takes every form of login reply that there is",
+        arguments: [
+            "00 88 00 00 00 00 00 00", "00 88 00 00 00 00 00 02 00 07",
+            "00 88 00 00 00 00 00 08 00 00 00 00 d4 c3 b2 a1",
+            "00 88 00 00 00 00 00 08 00 00 00 00 a1 b2 c3 d4",
+            "00 88 00 00 00 00 00 0a 00 00 00 00 a1 b2 c3 d4 ff ff",
+        ])
+    func loginReplies(reply: String) {
+        var client = ClientSession(.passive, now: 0)
+        _ = client.nextAction()
+        client.receive(hex(reply)[...], now: 0)
+        #expect(client.nextAction() == .send(Request.list))
+    }
+
+    @Test("survives any bytes", arguments: Fuzz.seeds)
+    func garbage(seed: UInt64) {
+        Fuzz.rounds(from: seed) { seed in
+            var generator = SeededGenerator(seed: seed)
+            var wish = ClientSession.Wish()
+            wish.sampling = seed % 2 == 0 ? .none : .onePacketIn(7)
+            var client = ClientSession(seed % 3 == 0 ? .active : .passive, wish, now: 0)
+            for _ in 0..<50 {
+                client.receive(Self.reply(&generator)[...], now: 0)
+                while let action = client.nextAction() {
+                    if case .prepare = action {
+                        client.start(
+                            StartRequest(snaplen: 64, flags: [], dataPort: 0, filter: []), now: 0)
+                    }
+                    if case .started = action { client.askForStatistics(now: 0) }
+                    if case .statistics = action { client.end(now: 0) }
+                }
             }
         }
-        var bytes: [UInt8] = []
-        for (index, frame) in frames.enumerated() {
-            bytes += Self.record(frame, wireByteCount: frame.count + 7, number: UInt32(index + 1))
-        }
-        var stream = PacketStream(snaplen: 300)
-        var seen: [[UInt8]] = []
-        var rest = bytes[...]
-        while !rest.isEmpty {
-            let part = rest.prefix(Int.random(in: 1...200, using: &generator))
-            rest = rest.dropFirst(part.count)
-            stream.append(part)
-            while try stream.next({ record, frame in
-                #expect(record.wireByteCount == frame.byteCount + 7)
-                #expect(record.nanosecondsSince1970 == 0x6b00_d45f * 1_000_000_000 + 0x8c87d * 1000)
-                seen.append(frame.array)
-            }) {}
-        }
-        #expect(seen == frames)
     }
 
-    @Test("carries a frame of more than 64 KiB whole")
-    func large() throws {
-        let frame = [UInt8](repeating: 7, count: 65_549)
-        var stream = PacketStream(snaplen: 262_144)
-        stream.append(Self.record(frame, wireByteCount: frame.count, number: 1)[...])
-        var seen: [UInt8] = []
-        let isWhole = try stream.next { seen = $1.array }
-        #expect(isWhole && seen == frame)
+    /// Bytes that have some chance of being taken for a reply.
+    private static func reply(_ generator: inout SeededGenerator) -> [UInt8] {
+        if Bool.random(using: &generator) { return Replies.all.randomElement(using: &generator)! }
+        let replies: [UInt8] = [0x88, 0x82, 0x83, 0x84, 0x89, 0x8b, 0x8a, 0x01]
+        let bytes: [UInt8] = [
+            0, replies.randomElement(using: &generator) ?? 0, 0,
+            .random(in: 0...3, using: &generator), 0, 0,
+        ]
+        return bytes
+            + (0..<Int.random(in: 2...600, using: &generator)).map { _ in
+                .random(in: 0...3, using: &generator)
+            }
+    }
+}
+
+/// Replies as servers send them.
+enum Replies {
+    static let login = hex("00 88 00 00 00 00 00 08  00 00 00 00 d4 c3 b2 a1")
+    /// "lo", then "any-eth" with the mark of a preselected device.
+    static let list =
+        hex("00 82 00 02 00 00 00 2d")
+        + hex("00 02 00 00 00 00 00 37 00 00 00 00 6c 6f")
+        + hex("00 07 00 0c 00 00 00 16 00 00 00 00")
+        + Array("any-eth;preselected".utf8)
+    static let open = hex("00 83 00 00 00 00 00 08 00 00 00 01 00 00 00 00")
+    static let start = hex("00 84 00 00 00 00 00 08  00 04 00 00 9b c5 00 00")
+    static let startWithoutPort = hex("00 84 00 00 00 00 00 08  00 04 00 00 00 00 00 00")
+    static let sampling = hex("00 8b 00 00 00 00 00 00")
+    static let update = hex("00 85 00 00 00 00 00 00")
+    static let statistics = hex(
+        "00 89 00 00 00 00 00 10  00 00 00 22 00 00 00 00 00 00 00 00 00 00 00 0e")
+    static let end = hex("00 8a 00 00 00 00 00 00")
+    static func error(_ code: UInt8, _ text: String) -> [UInt8] {
+        [0, 1, 0, code, 0, 0, 0, UInt8(text.utf8.count)] + Array(text.utf8)
     }
 
-    static let refusals: [(bytes: [UInt8], failure: ProtocolFailure)] = [
-        (hex("01 07 00 00 00 00 00 18"), .wrongVersion(1)),
-        (hex("00 6e 00 00 00 00 00 18"), .unexpected(type: 0x6e)),
-        (hex("00 07 00 00 00 00 01 00"), .tooLong(byteCount: 256, byteCountMax: 84)),
-        (
-            hex("00 07 00 00 00 00 00 14 00 00 00 00 00 00 00 00 00 00 00 01"),
-            .malformed("a packet of 1 bytes in 20")
-        ),
-        (
-            hex("00 07 00 00 00 00 00 14 00 00 00 00 00 0f 42 40 00 00 00 00"),
-            .malformed("a packet with 1000000 microseconds")
-        ),
+    static let all = [
+        login, list, open, start, startWithoutPort, sampling, update, statistics, end,
+        error(3, "no"), error(8, "no"), error(15, "no"),
     ]
-
-    @Test("says what is wrong with it", arguments: 0..<refusals.count)
-    func refused(row: Int) {
-        var stream = PacketStream(snaplen: 64)
-        let bytes = Self.refusals[row].bytes
-        stream.append((bytes + [UInt8](repeating: 0, count: 28))[...])
-        #expect(throws: Self.refusals[row].failure) { try stream.next { _, _ in } }
-    }
 }

@@ -1,0 +1,150 @@
+import Kernel
+
+import Frames
+import RPCAP
+
+/// What a collector writes: one capture file, or one after the other.
+///
+/// Each file is complete in itself: its section, the interfaces whose packets it has, and their
+/// statistics for the time of that file. So each can be read, moved or deleted alone.
+struct Recording: ~Copyable {
+    private let options: RecordingOptions
+    private let snaplen: Int
+    private var file: CaptureFile
+    private(set) var tallies: [Tally] = []
+    /// Files to be deleted when they are the oldest; as many as are to be kept.
+    private var keptPaths: [String] = []
+    private var fileNumber = 1
+    private var filePacketCount = 0
+    /// When the file was begun, by the monotonic clock and in nanoseconds since 1970.
+    private var fileBegin: (monotonic: UInt64, wall: UInt64)
+    private var finishedByteCount: UInt64 = 0
+
+    /// More devices than a collector has agents for, many times over. An agent that comes with one
+    /// new name after the other is made to fill memory.
+    static let tallyCountMax = 4096
+
+    /// Creates the first file.
+    init(_ options: RecordingOptions, snaplen: Int) throws(SystemError) {
+        file = try CaptureFile(path: options.path(number: 1))
+        self.options = options
+        self.snaplen = snaplen
+        fileBegin = (monotonicNanoseconds(), wallClockNanoseconds())
+    }
+
+    var fileCount: Int { fileNumber }
+
+    /// Bytes of all files, those that have been deleted among them.
+    var byteCount: UInt64 { finishedByteCount + file.gatheredByteCount }
+
+    /// The tally of an agent's device; one that comes back has the same again. Nil if there are too
+    /// many.
+    mutating func tally(
+        named name: String, description: String, linkType: UInt16
+    ) -> Tally? {
+        if let known = tallies.first(where: { $0.name == name && $0.linkType == linkType }) {
+            return known
+        }
+        guard tallies.count < Self.tallyCountMax else { return nil }
+        let tally = Tally(
+            name: name, description: description, linkType: linkType,
+            start: wallClockNanoseconds())
+        tallies.append(tally)
+        return tally
+    }
+
+    mutating func add(_ frame: RawSpan, _ record: PacketRecord, of tally: Tally) {
+        filePacketCount += 1
+        file.add(
+            frame, interface: interface(of: tally), nanoseconds: record.nanosecondsSince1970,
+            wireByteCount: record.wireByteCount)
+    }
+
+    /// Writes if enough has gathered to make it worth while.
+    mutating func flushIfLarge() throws(SystemError) { try file.flushIfLarge() }
+
+    mutating func flush() throws(SystemError) { try file.flush() }
+
+    /// A file that is complete.
+    struct Finished {
+        let path: String
+        let byteCount: UInt64
+        let packetCount: Int
+    }
+
+    /// Completes the file and begins the next, if that is due. One without packets is kept.
+    mutating func rotateIfDue(now: UInt64) throws(SystemError) -> Finished? {
+        guard filePacketCount > 0, options.isDue(file.gatheredByteCount, now - fileBegin.monotonic)
+        else { return nil }
+        let finished = try finish()
+        finishedByteCount += finished.byteCount
+        if let countMax = options.keptFileCountMax {
+            keptPaths.append(finished.path)
+            // The file that is about to begin is one of those that are kept.
+            if keptPaths.count >= countMax { try removeFile(keptPaths.removeFirst()) }
+        }
+        fileNumber += 1
+        file = try CaptureFile(path: options.path(number: fileNumber))
+        filePacketCount = 0
+        fileBegin = (monotonicNanoseconds(), wallClockNanoseconds())
+        for tally in tallies {
+            tally.interface = nil
+            tally.countsBefore = tally.counts
+        }
+        return finished
+    }
+
+    /// Completes the file: statistics for each interface, also of agents that had no packets.
+    @discardableResult
+    mutating func finish() throws(SystemError) -> Finished {
+        let end = wallClockNanoseconds()
+        for tally in tallies where tally.interface != nil || tally.capturingSince != nil {
+            file.add(
+                tally.counts.since(tally.countsBefore), interface: interface(of: tally),
+                start: max(tally.start, fileBegin.wall), end: end)
+        }
+        try file.flush()
+        return Finished(
+            path: file.path, byteCount: file.byteCount, packetCount: filePacketCount)
+    }
+
+    private mutating func interface(of tally: Tally) -> Int {
+        if let interface = tally.interface { return interface }
+        let interface = file.addInterface(
+            name: tally.name, description: tally.description, snaplen: snaplen,
+            linkType: tally.linkType)
+        tally.interface = interface
+        return interface
+    }
+}
+
+/// Where a recording goes, and when a new file begins.
+package struct RecordingOptions: Equatable, Sendable {
+    /// The file's name, or `"-"` for standard output.
+    package let path: String
+    /// A file that has grown to this is followed by the next, 256 KiB late at most.
+    package var fileByteCountMax: UInt64?
+    /// So old a file is followed by the next, a second late at most.
+    package var fileNanosecondsMax: UInt64?
+    /// How many files there are at most, the one being written among them.
+    package var keptFileCountMax: Int?
+
+    package init(path: String) { self.path = path }
+
+    package var rotates: Bool { fileByteCountMax != nil || fileNanosecondsMax != nil }
+
+    func isDue(_ byteCount: UInt64, _ nanoseconds: UInt64) -> Bool {
+        fileByteCountMax.map { byteCount >= $0 } ?? false
+            || fileNanosecondsMax.map { nanoseconds >= $0 } ?? false
+    }
+
+    /// `"pods.pcapng"`, or the number 1 of those, `"pods-00001.pcapng"`.
+    package func path(number: Int) -> String {
+        guard rotates else { return path }
+        let digits = "\(number)"
+        let text = "-" + String(repeating: "0", count: max(0, 5 - digits.count)) + digits
+        let name = path.lastIndex(of: "/").map { path.index(after: $0) } ?? path.startIndex
+        guard let dot = path[name...].lastIndex(of: "."), dot > name else { return path + text }
+        return path[..<dot] + text + path[dot...]
+    }
+}

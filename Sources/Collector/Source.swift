@@ -1,0 +1,145 @@
+import Frames
+import RPCAP
+
+/// An agent that waits to be asked: where it listens, who to say one is, and what to capture from.
+///
+/// Its description has no password in it, so it can be shown.
+package struct Source: Equatable, Sendable, CustomStringConvertible {
+    package let host: String
+    package let port: UInt16
+    /// The device to open; nil leaves it to the agent's marks and order.
+    package let device: String?
+    let user: [UInt8]?
+    private(set) var password: [UInt8]?
+
+    /// Where rpcapd listens, if nobody has told it otherwise.
+    static let standardPort: UInt16 = 2002
+    /// Longer ones are refused by every daemon; a name in the DNS has 253.
+    private static let textByteCountMax = 1024
+
+    /// Why a URL is refused. Does not repeat it, as there may be a password in it.
+    package struct Failure: Error, Equatable, CustomStringConvertible {
+        package let description: String
+
+        init(_ description: String) { self.description = description }
+    }
+
+    /// Reads `rpcap://[user[:password]@]host[:port][/device]`.
+    package init(url: String) throws(Failure) {
+        let scheme = "rpcap://"
+        guard url.lowercased().hasPrefix(scheme) else {
+            throw Failure("it begins with \(scheme), nothing else is understood")
+        }
+        let rest = url.dropFirst(scheme.count)
+        guard !rest.contains(where: { "?#".contains($0) || $0.isWhitespace }) else {
+            throw Failure("?, # and spaces have no place in it: write %3F, %23 and %20")
+        }
+        var authority = rest.prefix { $0 != "/" }
+        let path = rest.dropFirst(authority.count).dropFirst()
+        var login: (user: [UInt8], password: [UInt8]?)?
+        if let at = authority.lastIndex(of: "@") {
+            login = try Self.login(authority[..<at])
+            authority = authority[authority.index(after: at)...]
+        }
+        (user, password) = (login?.user, login?.password)
+        (host, port) = try Self.place(authority)
+        device = try path.isEmpty ? nil : Self.text(path, "device")
+    }
+
+    package var needsPassword: Bool { user != nil && password == nil }
+
+    /// Says the password that the URL did not.
+    package mutating func complete(password: [UInt8]) {
+        if needsPassword { self.password = password }
+    }
+
+    package var description: String {
+        place + (device.map { "/" + ReplyText.printable($0) } ?? "")
+    }
+
+    /// `"host:port"`, an IPv6 address in brackets.
+    var place: String { host.contains(":") ? "[\(host)]:\(port)" : "\(host):\(port)" }
+
+    /// The same, without the port where it says nothing.
+    var shortPlace: String { port == Self.standardPort ? host : place }
+
+    var login: LoginRequest {
+        user.map { .password(user: $0, password: password ?? []) } ?? .null
+    }
+}
+
+extension Source {
+    private static func login(
+        _ text: Substring
+    ) throws(Failure) -> (user: [UInt8], password: [UInt8]?) {
+        let user = text.prefix { $0 != ":" }
+        guard !user.isEmpty else { throw Failure("there is an @ in it and no user before that") }
+        let hasPassword = user.endIndex != text.endIndex
+        let password = hasPassword ? text[text.index(after: user.endIndex)...] : ""
+        return (
+            try decoded(user, "user"),
+            hasPassword && !password.isEmpty ? try decoded(password, "password") : nil
+        )
+    }
+
+    private static func place(_ text: Substring) throws(Failure) -> (String, UInt16) {
+        var (host, port) = (text, Substring())
+        if text.hasPrefix("[") {
+            guard let end = text.firstIndex(of: "]") else {
+                throw Failure("the bracket before the address is never closed")
+            }
+            host = text[text.index(after: text.startIndex)..<end]
+            // A scope, as in fe80::1%eth0, is the resolver's affair.
+            guard IPAddress(String(host.prefix { $0 != "%" }))?.family == .ipv6 else {
+                throw Failure("what is in brackets is no IPv6 address")
+            }
+            port = text[text.index(after: end)...]
+        } else if let colon = text.firstIndex(of: ":") {
+            guard colon == text.lastIndex(of: ":") else {
+                throw Failure("an IPv6 address belongs in brackets, as in rpcap://[fd00::1]")
+            }
+            (host, port) = (text[..<colon], text[colon...])
+        }
+        guard !host.isEmpty, host.utf8.count <= textByteCountMax else {
+            throw Failure("it names no host")
+        }
+        guard host.utf8.allSatisfy({ (0x21...0x7e).contains($0) }) else {
+            throw Failure("the host has characters that no host's name has")
+        }
+        if port.isEmpty { return (String(host), standardPort) }
+        guard port.hasPrefix(":"), let number = UInt16(port.dropFirst()), number > 0 else {
+            throw Failure("behind the host goes nothing, /DEVICE or :PORT from 1 to 65535")
+        }
+        return (String(host), number)
+    }
+
+    private static func text(_ text: Substring, _ what: String) throws(Failure) -> String {
+        let bytes = try decoded(text, what)
+        guard let text = String(validating: bytes, as: UTF8.self), !bytes.contains(0) else {
+            throw Failure("the \(what) is no text in UTF-8")
+        }
+        return text
+    }
+
+    /// Undoes percent-encoding (RFC 3986, 2.1).
+    private static func decoded(_ text: Substring, _ what: String) throws(Failure) -> [UInt8] {
+        var bytes: [UInt8] = []
+        var rest = Array(text.utf8)[...]
+        while let byte = rest.popFirst() {
+            guard byte == UInt8(ascii: "%") else {
+                bytes.append(byte)
+                continue
+            }
+            let digits = String(decoding: rest.prefix(2), as: UTF8.self)
+            guard digits.utf8.count == 2, digits.allSatisfy(\.isHexDigit),
+                let value = UInt8(digits, radix: 16)
+            else { throw Failure("in the \(what), % is not followed by two hexadecimal digits") }
+            bytes.append(value)
+            rest = rest.dropFirst(2)
+        }
+        guard bytes.count <= textByteCountMax else {
+            throw Failure("the \(what) is longer than \(textByteCountMax) bytes")
+        }
+        return bytes
+    }
+}

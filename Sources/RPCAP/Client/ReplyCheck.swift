@@ -1,0 +1,90 @@
+import Frames
+
+/// What the reply to a start request says.
+package struct StartReply: Equatable, Sendable {
+    /// How large the receive buffer should be; 0 says nothing.
+    package let bufferByteCount: UInt32
+    /// Where to connect for the packets, if this is the side that does.
+    package let dataPort: UInt16
+
+    init(_ payload: [UInt8]) throws(ProtocolFailure) {
+        guard payload.count >= 8 else { throw .tooShort("start reply") }
+        bufferByteCount = payload.wire.uint32(at: 0)
+        dataPort = payload.wire.uint16(at: 4)
+    }
+}
+
+/// What a client makes sure of before it believes a reply. Longer replies than the protocol has are
+/// taken, and their rest is passed over, as libpcap's client does.
+enum ReplyCheck {
+    /// The reply is empty, two versions, or those and the byte order.
+    static func login(_ payload: [UInt8]) throws(ProtocolFailure) {
+        guard !payload.isEmpty else { return }
+        guard payload.count == 2 || payload.count >= 8 else {
+            throw .malformed("a login reply of \(payload.count) bytes, it has 0, 2 or 8")
+        }
+        let (least, most) = (payload[0], payload[1])
+        guard least <= most else {
+            throw .malformed("a login reply with the versions \(least) to \(most)")
+        }
+        guard least == 0 else { throw .wrongVersion(least) }
+        guard payload.count >= 8 else { return }
+        let magic = payload.wire.uint32(at: 4)
+        guard magic == 0xa1b2_c3d4 || magic == 0xd4c3_b2a1 else {
+            throw .malformed("a login reply in no byte order that is known")
+        }
+    }
+
+    static func devices(
+        count: Int, _ payload: [UInt8]
+    ) throws(ProtocolFailure) -> [Device] {
+        try Device.decode(count: count, payload.wire)
+    }
+
+    /// The device that was asked for, or else the one that is marked, or else the first.
+    static func choose(
+        _ name: String?, from devices: [Device]
+    ) throws(ProtocolFailure) -> Device {
+        let named = devices.filter { !$0.name.isEmpty }
+        guard let first = named.first else {
+            throw .malformed("the peer has nothing to capture from")
+        }
+        guard let name else { return named.first { $0.isPreselected } ?? first }
+        guard let device = named.first(where: { $0.name == name }) else {
+            let names = named.prefix(nameCountMax).map { printable([UInt8]($0.name.utf8)) }
+            let more = named.count > nameCountMax ? ", and more" : ""
+            throw .malformed(
+                "there is no device \(printable([UInt8](name.utf8))), the peer offers "
+                    + names.joined(separator: ", ") + more)
+        }
+        return device
+    }
+
+    /// A person can read so many names in a message.
+    private static let nameCountMax = 20
+
+    /// The link type of capture files for what the peer calls the device's.
+    static func open(_ payload: [UInt8]) throws(ProtocolFailure) -> UInt16 {
+        guard payload.count >= 8 else { throw .tooShort("open reply") }
+        let number = payload.wire.uint32(at: 0)
+        switch number {
+        case 1, fileNumbers: return UInt16(number)
+        case linuxRawIP: return rawIPInFiles
+        default: throw .malformed("link type \(number) cannot be written to a file")
+        }
+    }
+
+    /// DLT_RAW on Linux, and LINKTYPE_RAW.
+    private static let linuxRawIP: UInt32 = 12
+    private static let rawIPInFiles: UInt16 = 101
+    /// From here on both numberings are one (pcap-linktype(7)); 113, Linux cooked, is among them.
+    private static let fileNumbers: ClosedRange<UInt32> = 104...65_535
+
+    /// A text from the peer as a terminal can show it.
+    static func printable(_ bytes: [UInt8]) -> String {
+        let text = bytes.prefix(Message.errorTextByteCountMax).map { byte in
+            (0x20...0x7e).contains(byte) ? byte : UInt8(ascii: "?")
+        }
+        return String(decoding: text, as: UTF8.self)
+    }
+}

@@ -1,0 +1,94 @@
+import Collector
+import Kernel
+import Synchronization
+
+/// What each source can capture from, or why that is not known.
+struct CollectLists {
+    private let entries: [Entry]
+
+    private struct Entry {
+        let source: Source
+        let answer: Result<[OfferedDevice], DeviceInquiry.Failure>
+    }
+
+    /// Agents asked at once; each waits on the network for the most part.
+    private static let threadCountMax = 16
+
+    /// Asks all of them; waits for each answer as long as a session does, or until `cancel`.
+    init(_ sources: [Source], cancel: consuming Event) {
+        let work = Work(sources, cancel)
+        inParallel(sources.count, threadCountMax: Self.threadCountMax) { work.ask($0) }
+        entries = zip(sources, work.answers).map { source, answer in
+            Entry(source: source, answer: answer ?? .success([]))
+        }
+    }
+
+    var areComplete: Bool {
+        entries.allSatisfy { if case .success = $0.answer { true } else { false } }
+    }
+
+    func show(asJSON isJSON: Bool) {
+        for entry in entries {
+            guard case .failure(let failure) = entry.answer else { continue }
+            writeToStandardError("podwire collect: \(entry.source): \(failure)\n")
+        }
+        writeToStandardOutput(isJSON ? json.text + "\n" : table)
+    }
+
+    private var table: String {
+        let rows = entries.flatMap { entry in
+            ((try? entry.answer.get()) ?? []).map { ["\(entry.source)"] + $0.row }
+        }
+        return rows.isEmpty ? "" : Columns.text(["AGENT"] + OfferedDevice.head, rows)
+    }
+
+    private var json: JSON {
+        .array(
+            entries.map { entry in
+                switch entry.answer {
+                case .failure(let failure):
+                    .object([
+                        ("agent", .text("\(entry.source)")), ("error", .text("\(failure)")),
+                    ])
+                case .success(let devices):
+                    .object([
+                        ("agent", .text("\(entry.source)")),
+                        ("devices", .array(devices.map(Self.json))),
+                    ])
+                }
+            })
+    }
+
+    private static func json(_ device: OfferedDevice) -> JSON {
+        .object([
+            ("name", .text(device.name)), ("description", .text(device.description)),
+            ("flags", .array(device.flags.map { .text($0) })),
+            ("addresses", .array(device.addresses.map { .text($0) })),
+        ])
+    }
+}
+
+/// The sources, and the answers as they come.
+private final class Work: Sendable {
+    private let sources: [Source]
+    private let cancel: Event
+    private let content: Mutex<[Result<[OfferedDevice], DeviceInquiry.Failure>?]>
+
+    init(_ sources: [Source], _ cancel: consuming Event) {
+        self.sources = sources
+        self.cancel = cancel
+        content = Mutex(Array(repeating: nil, count: sources.count))
+    }
+
+    var answers: [Result<[OfferedDevice], DeviceInquiry.Failure>?] { content.withLock { $0 } }
+
+    func ask(_ index: Int) {
+        let answer: Result<[OfferedDevice], DeviceInquiry.Failure>
+        do throws(DeviceInquiry.Failure) {
+            answer = .success(try DeviceInquiry.ask(sources[index], cancel: cancel))
+        } catch {
+            answer = .failure(error)
+        }
+        content.withLock { $0[index] = answer }
+    }
+}

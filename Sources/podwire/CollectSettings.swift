@@ -1,0 +1,177 @@
+import ArgumentParser
+import BPF
+import Collector
+import Frames
+import Glibc
+import Kernel
+
+extension CollectCommand {
+    /// The options as they are meant, each checked.
+    struct Settings {
+        let address: SocketAddress?
+        private(set) var sources: [Source] = []
+        private(set) var recording: RecordingOptions
+        private(set) var options: CaptureOptions
+
+        /// More sources than a sensor is sold for.
+        private static let sourceCountMax = Collector.linkCountMax
+        private static let rotateByteCountMin: UInt64 = 1 << 20
+        private static let keptFileCounts = 2...10_000
+        /// A password file has its password in the first line, and that is short.
+        private static let passwordFileByteCountMax = 4096
+
+        /// Throws a validation error that says what would be right. Files are read the second time
+        /// only, as standard input can be read once.
+        init(_ command: CollectCommand, readsFiles: Bool) throws {
+            address = try Self.address(command)
+            guard CaptureOptions.snaplenRange.contains(command.snaplen) else {
+                throw ValidationError(
+                    "--snaplen \(command.snaplen): it takes a number from 64 to 262144")
+            }
+            options = CaptureOptions(snaplen: command.snaplen, usesDatagrams: command.udp)
+            recording = try Self.recording(command)
+            if let sample = command.sample, !options.sample(sample) {
+                throw ValidationError(
+                    "--sample \(sample): it takes 1/N with N from 2, or a time such as 10ms")
+            }
+            sources = try Self.sources(command)
+            if command.list, sources.isEmpty {
+                throw ValidationError("--list: it needs --from, agents that dial are not asked")
+            }
+            if command.json, !command.list, recording.path == "-" {
+                throw ValidationError("--json: standard output is taken by --output -")
+            }
+            if readsFiles { try readFiles(command) }
+        }
+
+        private static func address(_ command: CollectCommand) throws -> SocketAddress? {
+            guard let text = command.listen ?? (command.from.isEmpty ? "2003" : nil) else {
+                return nil
+            }
+            guard let address = address(text) else {
+                throw ValidationError(
+                    """
+                    --listen \(text) cannot be understood: it takes PORT, ADDRESS:PORT or [IPV6]:PORT
+                    """)
+            }
+            return address
+        }
+
+        private static func address(_ text: String) -> SocketAddress? {
+            if let port = UInt16(text), port > 0 {
+                return SocketAddress(IPAddress(ipv6High: 0, low: 0), port: port)
+            }
+            guard let colon = text.lastIndex(of: ":"),
+                let port = UInt16(text[text.index(after: colon)...]), port > 0
+            else { return nil }
+            var host = text[..<colon]
+            if host.hasPrefix("["), host.hasSuffix("]") { host = host.dropFirst().dropLast() }
+            return IPAddress(String(host)).map { SocketAddress($0, port: port) }
+        }
+
+        private static func recording(_ command: CollectCommand) throws -> RecordingOptions {
+            var recording = RecordingOptions(
+                path: command.file ?? "podwire-\(TimeStamp.forFileName()).pcapng")
+            if let text = command.rotateSize {
+                recording.fileByteCountMax = Quantity.byteCount(text)
+                guard let byteCount = recording.fileByteCountMax, byteCount >= rotateByteCountMin
+                else {
+                    throw ValidationError(
+                        "--rotate-size \(text): it takes a size such as 100MiB, at least 1MiB")
+                }
+            }
+            if let text = command.rotateTime {
+                recording.fileNanosecondsMax = Quantity.nanoseconds(text)
+                guard let time = recording.fileNanosecondsMax, time > 0 else {
+                    throw ValidationError(
+                        "--rotate-time \(text): it takes a time such as 60s, 5m or 1h")
+                }
+            }
+            if let count = command.keep {
+                guard keptFileCounts.contains(count) else {
+                    throw ValidationError("--keep \(count): it takes a number from 2 to 10000")
+                }
+                guard recording.rotates else {
+                    throw ValidationError("--keep: it needs --rotate-size or --rotate-time")
+                }
+                recording.keptFileCountMax = count
+            }
+            if recording.rotates, recording.path == "-" {
+                throw ValidationError(
+                    "standard output cannot be rotated: name a file with --output")
+            }
+            return recording
+        }
+
+        private static func sources(_ command: CollectCommand) throws -> [Source] {
+            guard command.from.count <= sourceCountMax else {
+                throw ValidationError("--from: there are more than \(sourceCountMax)")
+            }
+            return try command.from.enumerated().map { index, url in
+                do throws(Source.Failure) {
+                    return try Source(url: url)
+                } catch {
+                    // The URL is not repeated: there may be a password in it.
+                    throw ValidationError(
+                        """
+                        --from, number \(index + 1): \(error); \
+                        the form is rpcap://[USER[:PASSWORD]@]HOST[:PORT][/DEVICE]
+                        """)
+                }
+            }
+        }
+    }
+}
+
+extension CollectCommand.Settings {
+    private mutating func readFiles(_ command: CollectCommand) throws {
+        if let path = command.bpf {
+            let bytes = try Self.read(path, byteCountMax: FilterText.byteCountMax, "--bpf")
+            do throws(FilterText.Failure) {
+                options.filter = try FilterText.program(String(decoding: bytes, as: UTF8.self))
+            } catch {
+                throw ValidationError("--bpf \(path): \(error)")
+            }
+        }
+        guard sources.contains(where: \.needsPassword) else { return }
+        let password = try password(command)
+        for index in sources.indices { sources[index].complete(password: password) }
+    }
+
+    private func password(_ command: CollectCommand) throws -> [UInt8] {
+        if let path = command.passwordFile {
+            let bytes = try Self.read(
+                path, byteCountMax: Self.passwordFileByteCountMax, "--password-file")
+            var line = bytes.prefix { $0 != UInt8(ascii: "\n") }
+            if line.last == UInt8(ascii: "\r") { line = line.dropLast() }
+            guard !line.isEmpty else {
+                throw ValidationError("--password-file \(path): its first line is empty")
+            }
+            return Array(line)
+        }
+        guard let password = environmentVariable("PODWIRE_COLLECT_PASSWORD"), !password.isEmpty
+        else {
+            throw ValidationError(
+                """
+                --from has a user and no password: it takes --password-file FILE, or the variable \
+                PODWIRE_COLLECT_PASSWORD
+                """)
+        }
+        return Array(password.utf8)
+    }
+
+    private static func read(
+        _ path: String, byteCountMax: Int, _ option: String
+    ) throws -> [UInt8] {
+        let descriptor =
+            try path == "-"
+            ? Descriptor("dup of standard input") { dup(STDIN_FILENO) } : Descriptor(reading: path)
+        var bytes: [UInt8] = []
+        while try descriptor.read(64 << 10, to: &bytes, path) {
+            guard bytes.count <= byteCountMax else {
+                throw ValidationError("\(option) \(path): it is longer than \(byteCountMax) bytes")
+            }
+        }
+        return bytes
+    }
+}
