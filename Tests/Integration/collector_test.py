@@ -3,6 +3,7 @@
 PODWIRE names the binary. Agents are played by hand, over loopback in a network namespace.
 """
 
+import json
 import os
 import pathlib
 import signal
@@ -27,6 +28,10 @@ def reply(kind, payload=b"", value=0):
     return struct.pack("!BBHI", 0, kind | 0x80, value, len(payload)) + payload
 
 
+def error(code, text):
+    return struct.pack("!BBHI", 0, 1, code, len(text)) + text
+
+
 def packet(frame, number, seconds=1_700_000_000, micros=123456, length=None):
     head = struct.pack("!IIIII", seconds, micros, len(frame), length or len(frame), number)
     return struct.pack("!BBHI", 0, 7, 0, 20 + len(frame)) + head + frame
@@ -37,6 +42,7 @@ class FakeAgent:
 
     def __init__(self, namespace, data=b"", source="127.0.0.1", opens=True):
         self.namespace, self.data_bytes, self.opens = namespace, data, opens
+        self.flags = 0
         self.control = in_namespace(namespace, socket.socket)
         self.control.settimeout(10)
         self.control.bind((source, 0))
@@ -73,10 +79,18 @@ class FakeAgent:
         elif kind == 3:
             self.control.sendall(reply(3, struct.pack("!II", 1, 0)))
         elif kind == 4:
-            if self.opens:
+            self.flags, port = struct.unpack_from("!HH", payload, 8)
+            if self.flags & 2:
+                self.data = in_namespace(
+                    self.namespace, lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+                self.data.bind((self.control.getsockname()[0], 0))
+                self.data.connect(("127.0.0.1", port))
+                for datagram in self.data_bytes:
+                    self.data.send(datagram)
+            elif self.opens:
                 self.data = in_namespace(self.namespace, socket.socket)
                 self.data.bind((self.control.getsockname()[0], 0))
-                self.data.connect(("127.0.0.1", struct.unpack_from("!H", payload, 10)[0]))
+                self.data.connect(("127.0.0.1", port))
                 self.data.sendall(self.data_bytes)
             self.control.sendall(reply(4, bytes(8)))
             self.started.set()
@@ -92,7 +106,104 @@ class FakeAgent:
                 thing.close()
 
 
-class CollectorTest(unittest.TestCase):
+class FakeDaemon:
+    """Waits to be dialled as rpcapd does. Once a capture starts, `data` goes to whoever started it:
+    a stream over TCP, or each of a list as a datagram."""
+
+    def __init__(self, namespace, data=b"", port=2002, login=None, garbage=None):
+        self.namespace, self.login, self.garbage = namespace, login, garbage
+        self.data_bytes, self.requests, self.open = data, [], []
+        self.started, self.closed = threading.Event(), threading.Event()
+        self.listener = in_namespace(namespace, socket.socket)
+        self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self.listener.bind(("127.0.0.1", port))
+        self.listener.listen()
+        threading.Thread(target=self.accept, daemon=True).start()
+
+    def accept(self):
+        try:
+            while True:
+                control, peer = self.listener.accept()
+                self.open.append(control)
+                threading.Thread(target=self.serve, args=(control, peer), daemon=True).start()
+        except OSError:
+            pass
+
+    def serve(self, control, peer):
+        stream = control.makefile("rb")
+        try:
+            while head := stream.read(8):
+                _, kind, _, count = struct.unpack("!BBHI", head)
+                payload = stream.read(count)
+                self.requests.append((kind, payload))
+                if self.garbage is not None:
+                    control.sendall(self.garbage)
+                else:
+                    self.answer(control, peer, kind, payload)
+        except (OSError, struct.error):
+            pass
+
+    def answer(self, control, peer, kind, payload):
+        names = (b"eth0", b"lo")
+        if kind == 8:
+            good = self.login in (None, payload)
+            control.sendall(reply(8, bytes.fromhex("00000000d4c3b2a1")) if good
+                            else error(18, b"wrong password"))
+        elif kind == 2:
+            address = bytes.fromhex("000200007f000001") + bytes(120)
+            mask = bytes.fromhex("00020000ff000000") + bytes(120)
+            control.sendall(reply(2, b"".join(
+                struct.pack("!HHIHH", len(name), 4, 0x16, 1, 0) + name + b"text" + address + mask
+                + bytes(256) for name in names), value=len(names)))
+        elif kind == 3:
+            control.sendall(reply(3, struct.pack("!II", 1, 0)))
+        elif kind == 4:
+            self.start(control, peer, *struct.unpack_from("!HH", payload, 8))
+        elif kind == 9:
+            control.sendall(reply(9, struct.pack("!IIII", 9, 1, 2, 4)))
+        elif kind == 10:
+            self.data.close()
+            control.sendall(reply(10))
+        elif kind == 6:
+            self.closed.set()
+            control.close()
+        else:
+            control.sendall(reply(kind))
+
+    def start(self, control, peer, flags, port):
+        if flags & 2:
+            control.sendall(reply(4, bytes(8)))
+            self.data = in_namespace(
+                self.namespace, lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+            self.data.connect((peer[0], port))
+            for datagram in self.data_bytes:
+                self.data.send(datagram)
+        else:
+            listener = in_namespace(self.namespace, socket.socket)
+            listener.bind(("127.0.0.1", 0))
+            listener.listen(1)
+            control.sendall(reply(4, struct.pack("!IHH", 0, listener.getsockname()[1], 0)))
+            self.data, _ = listener.accept()
+            listener.close()
+            self.data.sendall(self.data_bytes)
+        self.open.append(self.data)
+        self.started.set()
+
+    def payloads(self, kind):
+        return [payload for sent, payload in self.requests if sent == kind]
+
+    def close(self):
+        for thing in [self.listener, *self.open]:
+            try:
+                thing.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
+            thing.close()
+
+
+class Bench(unittest.TestCase):
+    """A network namespace, and a collector in it."""
+
     def setUp(self):
         self.namespace = f"ct{os.getpid()}-{time.monotonic_ns() % 100000}"
         run("ip", "netns", "add", self.namespace)
@@ -100,17 +211,23 @@ class CollectorTest(unittest.TestCase):
         self.folder = tempfile.TemporaryDirectory()
         self.file = pathlib.Path(self.folder.name) / "out.pcapng"
         self.log = open(pathlib.Path(self.folder.name) / "log", "w+")
+        self.agents, self.collector = [], None
+
+    def command(self, *arguments):
+        return ["ip", "netns", "exec", self.namespace, PODWIRE, "collect", *map(str, arguments)]
+
+    def collect(self, *arguments, **keywords):
         self.collector = subprocess.Popen(
-            ["ip", "netns", "exec", self.namespace, PODWIRE, "collect", "-o", self.file],
-            stderr=self.log)
-        self.await_text("listening")
-        self.agents = []
+            self.command("-o", self.file, *arguments), stderr=self.log, **keywords)
 
     def tearDown(self):
         for agent in self.agents:
             agent.close()
-        self.collector.kill()
-        self.collector.wait()
+        if self.collector:
+            self.collector.kill()
+            self.collector.wait()
+            if self.collector.stdout:
+                self.collector.stdout.close()
         self.log.close()
         self.folder.cleanup()
         run("ip", "netns", "del", self.namespace)
@@ -120,9 +237,12 @@ class CollectorTest(unittest.TestCase):
         return self.log.read()
 
     def await_text(self, text, seconds=20):
+        self.wait(lambda: text in self.text(), f"no {text!r}", seconds)
+
+    def wait(self, condition, what, seconds=20):
         deadline = time.monotonic() + seconds
-        while text not in self.text():
-            self.assertLess(time.monotonic(), deadline, f"no {text!r} in {self.text()}")
+        while not condition():
+            self.assertLess(time.monotonic(), deadline, f"{what} in {self.text()}")
             time.sleep(0.05)
 
     def agent(self, *arguments, **keywords):
@@ -130,16 +250,30 @@ class CollectorTest(unittest.TestCase):
         self.agents.append(agent)
         return agent
 
+    def daemon(self, *arguments, **keywords):
+        daemon = FakeDaemon(self.namespace, *arguments, **keywords)
+        self.agents.append(daemon)
+        return daemon
+
     def end(self):
         begin = time.monotonic()
         self.collector.send_signal(signal.SIGTERM)
         self.assertEqual(self.collector.wait(10), 0, self.text())
         return time.monotonic() - begin
 
-    def fields(self, *names):
+    def fields(self, *names, file=None):
         arguments = [word for name in names for word in ("-e", name)]
-        done = run("tshark", "-r", str(self.file), "-T", "fields", *arguments)
+        done = run("tshark", "-r", str(file or self.file), "-T", "fields", *arguments)
         return [tuple(line.split("\t")) for line in done.stdout.splitlines()]
+
+
+class CollectorTest(Bench):
+    """Agents that dial."""
+
+    def setUp(self):
+        super().setUp()
+        self.collect()
+        self.await_text("listening")
 
     def test_packets_of_two_agents_come_to_the_file(self):
         one = self.agent(b"".join(packet(FRAME, n, micros=n) for n in range(1, 4)))
@@ -212,6 +346,262 @@ class CollectorTest(unittest.TestCase):
         finally:
             collector.kill()
             collector.wait()
+
+
+def udpstr(frames, most=200):
+    """The datagrams into which ExtraHop's daemon would cut the packets."""
+    datagrams, body, first = [], b"", None
+    for number, frame in enumerate(frames, 1):
+        rest = packet(frame, number)[8:]
+        if most - len(body) <= 28:
+            datagrams, body, first = datagrams + [(first, body)], b"", None
+        first = len(body) + 8 if first is None else first
+        while rest:
+            if len(body) == most:
+                datagrams, body, first = datagrams + [(first, body)], b"", None
+            count = most - len(body)
+            body, rest = body + rest[:count], rest[count:]
+    datagrams.append((first, body))
+    return [struct.pack("!BBHI", 0, 110, 0xffff if first is None else first, sequence) + body
+            for sequence, (first, body) in enumerate(datagrams)]
+
+
+class DatagramTest(Bench):
+    """Packets that come as datagrams."""
+
+    def finish(self):
+        self.end()
+        return json.loads(self.collector.stdout.read())
+
+    def test_a_stream_of_an_agent_that_dials(self):
+        self.collect("--udp", "--json", stdout=subprocess.PIPE)
+        self.await_text("listening")
+        frames = [FRAME + bytes([n]) * (n * 7 % 300) for n in range(100)]
+        datagrams = udpstr(frames)
+        agent = self.agent(datagrams[:30] + datagrams[31:])
+        agent.started.wait(10)
+        # Somebody else sends to the same port, and the agent sends what is no datagram of a capture.
+        port = agent.data.getpeername()[1]
+        stranger = in_namespace(
+            self.namespace, lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+        stranger.bind(("127.0.0.9", 0))
+        stranger.sendto(packet(FRAME, 1), ("127.0.0.1", port))
+        stranger.close()
+        agent.data.send(b"nonsense")
+        time.sleep(2.5)
+        [numbers] = self.finish()["agents"]
+        self.assertEqual(agent.flags, 7)
+        rows = self.fields("frame.cap_len")
+        self.assertEqual(numbers["packets"], len(rows))
+        self.assertEqual(numbers["packets"] + numbers["lostPackets"], 100)
+        self.assertIn(numbers["lostPackets"], range(1, 5))
+        self.assertEqual(numbers["lostDatagrams"], 1)
+        self.assertEqual(numbers["datagramsNotUnderstood"], 1)
+        self.assertEqual(numbers["datagramsOfOthers"], 1)
+        self.assertEqual(numbers["droppedByAgent"], 3)
+
+    def test_packets_of_an_agent_that_is_dialled(self):
+        daemon = self.daemon([packet(FRAME, n) for n in (1, 2, 4)])
+        self.collect("--udp", "--json", "--from", "rpcap://127.0.0.1/lo", stdout=subprocess.PIPE)
+        self.assertTrue(daemon.started.wait(10), self.text())
+        time.sleep(1.5)
+        [numbers] = self.finish()["agents"]
+        self.assertTrue(daemon.closed.wait(5))
+        self.assertEqual((numbers["packets"], numbers["lostPackets"]), (3, 1))
+        self.assertEqual((numbers["agent"], numbers["state"]), ("lo@127.0.0.1", "ended"))
+        self.assertEqual(len(self.fields("frame.number")), 3)
+
+    def test_garbage_does_no_harm(self):
+        daemon = self.daemon([os.urandom(n % 1500) for n in range(3000)] + [packet(FRAME, 1)])
+        self.collect("--udp", "--from", "rpcap://127.0.0.1/lo")
+        self.assertTrue(daemon.started.wait(10), self.text())
+        time.sleep(0.5)
+        self.end()
+        self.assertEqual(len(self.fields("frame.number")), 1)
+
+
+class DialTest(Bench):
+    """Agents that wait to be dialled."""
+
+    def test_packets_come_to_the_file(self):
+        daemon = self.daemon(packet(FRAME, 1) + packet(FRAME * 1100, 2, length=70000))
+        self.collect("--from", "rpcap://127.0.0.1/eth0")
+        self.assertTrue(daemon.started.wait(10), self.text())
+        time.sleep(1.5)
+        self.assertLess(self.end(), 4)
+        self.assertTrue(daemon.closed.wait(5), "no CLOSE")
+        self.assertEqual([kind for kind, _ in daemon.requests if kind != 9], [8, 2, 3, 4, 10, 6])
+        self.assertEqual(daemon.payloads(8), [bytes(8)])
+        self.assertEqual(daemon.payloads(3), [b"eth0"])
+        self.assertEqual(daemon.payloads(4)[0][:12], bytes.fromhex("00040000000001f400010000"))
+        self.assertEqual(self.fields("frame.interface_name", "frame.cap_len", "frame.len"), [
+            ("eth0@127.0.0.1", "60", "60"), ("eth0@127.0.0.1", "66000", "70000")])
+        self.assertRegex(self.text(), r"eth0@127.0.0.1 +2 +64\.5 KiB .* ended")
+
+    def test_agents_dial_and_are_dialled_at_once(self):
+        daemon = self.daemon(packet(FRAME, 1), port=2999)
+        self.collect("--from", "rpcap://localhost:2999", "--listen", PORT)
+        self.await_text("listening")
+        agent = self.agent(packet(FRAME, 1))
+        self.assertTrue(daemon.started.wait(10) and agent.started.wait(10), self.text())
+        time.sleep(1)
+        self.end()
+        self.assertEqual(sorted(self.fields("frame.interface_name")), [
+            ("any-eth@127.0.0.1",), ("eth0@localhost:2999",)])
+
+    def test_the_password_is_the_right_one(self):
+        secret = pathlib.Path(self.folder.name) / "secret"
+        secret.write_text("open sesame\nnot this\n")
+        login = struct.pack("!HHHH", 1, 0, 6, 11) + b"user@xopen sesame"
+        daemon = self.daemon(packet(FRAME, 1), login=login)
+        self.collect("--from", "rpcap://user%40x@127.0.0.1", "--password-file", secret)
+        self.assertTrue(daemon.started.wait(10), self.text())
+        self.end()
+        self.assertNotIn("sesame", self.text())
+
+    def test_a_wrong_password_is_said_and_tried_again(self):
+        daemon = self.daemon(login=b"another")
+        environment = dict(os.environ, PODWIRE_COLLECT_PASSWORD="hidden")
+        self.collect("--from", "rpcap://user@127.0.0.1", env=environment)
+        self.await_text("the peer refused: wrong password (error 18)")
+        self.wait(lambda: len(daemon.payloads(8)) > 1, "not tried again")
+        self.end()
+        self.assertNotIn("hidden", self.text())
+
+    def test_a_device_that_is_not_there(self):
+        self.daemon()
+        self.collect("--from", "rpcap://127.0.0.1/eth%37")
+        self.await_text("there is no device eth7, the peer offers eth0, lo")
+
+    def test_sampling_snaplen_and_filter_are_asked_for(self):
+        text = run("tcpdump", "-ddd", "-y", "EN10MB", "udp port 53").stdout
+        lines = text.splitlines()
+        steps = [struct.pack("!HBBI", *map(int, line.split())) for line in lines[1:]]
+        filters = {"file": text, "line": ",".join(lines)}
+        for number, (kind, filter_text) in enumerate(filters.items()):
+            with self.subTest(kind):
+                file = pathlib.Path(self.folder.name) / "filter"
+                file.write_text(filter_text)
+                daemon = self.daemon(port=3000 + number)
+                self.collect("--from", f"rpcap://127.0.0.1:{3000 + number}", "--sample", "1/10",
+                             "--snaplen", 128, "--bpf", file)
+                self.assertTrue(daemon.started.wait(10), self.text())
+                self.assertEqual(daemon.payloads(11), [bytes.fromhex("010000000000000a")])
+                start = daemon.payloads(4)[0]
+                self.assertEqual(start[:4], bytes.fromhex("00000080"))
+                self.assertEqual(start[12:], struct.pack("!HHI", 1, 0, len(steps)) + b"".join(steps))
+                self.end()
+
+    def test_a_daemon_that_goes_away_and_comes_back(self):
+        daemon = self.daemon(packet(FRAME, 1))
+        self.collect("--from", "rpcap://127.0.0.1")
+        self.assertTrue(daemon.started.wait(10), self.text())
+        time.sleep(0.3)
+        daemon.close()
+        self.await_text("agent gone")
+        self.await_text("Connection refused")
+        daemon = self.daemon(packet(FRAME, 1))
+        self.assertTrue(daemon.started.wait(20), self.text())
+        time.sleep(0.3)
+        self.end()
+        self.assertEqual(self.fields("frame.interface_name", "frame.interface_id"),
+                         [("eth0@127.0.0.1", "0")] * 2)
+
+    def test_daemons_that_send_garbage_are_dropped_alone(self):
+        good = self.daemon(packet(FRAME, 1))
+        garbage = [os.urandom(100), b"\x00\x88\x00\x00\x7f\xff\xff\xff", bytes(100), b"HTTP/1.1 400 No"]
+        sources = ["--from", "rpcap://127.0.0.1"]
+        for number, data in enumerate(garbage):
+            self.daemon(garbage=data, port=3000 + number)
+            sources += ["--from", f"rpcap://127.0.0.1:{3000 + number}"]
+        wrong = self.daemon(bytes.fromhex("00070000ffffffff") + bytes(40), port=4000)
+        self.collect(*sources, "--from", "rpcap://127.0.0.1:4000", "--from",
+                     "rpcap://nowhere.invalid")
+        self.assertTrue(good.started.wait(10) and wrong.started.wait(10), self.text())
+        self.await_text("data connection: a message of 4294967295 bytes")
+        self.await_text("resolve nowhere.invalid")
+        for number in range(len(garbage)):
+            self.await_text(f'agent gone agent=127.0.0.1:{3000 + number}')
+        good.data.sendall(packet(FRAME, 2))
+        time.sleep(1)
+        self.end()
+        self.assertEqual(self.fields("frame.interface_name"), [("eth0@127.0.0.1",)] * 2)
+
+    def test_a_list_is_shown(self):
+        self.daemon()
+        done = run(*self.command("--list", "--from", "rpcap://127.0.0.1"))
+        self.assertRegex(done.stdout, r"AGENT +DEVICE +FLAGS +ADDRESSES +DESCRIPTION\n"
+                         r"127.0.0.1:2002 +eth0 +up,running,connected +127.0.0.1/8 +text\n")
+        done = run(*self.command("--list", "--json", "--from", "rpcap://127.0.0.1", "--from",
+                                 "rpcap://127.0.0.1:1"), check=False)
+        self.assertEqual(done.returncode, 69)
+        good, bad = json.loads(done.stdout)
+        self.assertEqual([device["name"] for device in good["devices"]], ["eth0", "lo"])
+        self.assertIn("Connection refused", bad["error"])
+
+    def test_what_cannot_be_understood_is_refused(self):
+        (pathlib.Path(self.folder.name) / "bad").write_text("2\n6 0 0 1\n21 0 9 1\n")
+        cases = [
+            (["--from", "http://user:secret@host"], "begins with rpcap://"),
+            (["--from", "rpcap://user:secret@fd00::1"], "belongs in brackets"),
+            (["--from", "rpcap://user@host"], "--password-file"),
+            (["--sample", "10"], "1/N"), (["--keep", "3"], "needs --rotate"),
+            (["--rotate-size", "1"], "at least 1MiB"), (["--list"], "needs --from"),
+            (["--rotate-time", "1m", "-o", "-"], "standard output cannot be rotated"),
+            (["--bpf", self.folder.name + "/bad"], "line 3: instruction 1: jumps past the end"),
+            (["--json", "-o", "-"], "standard output is taken"),
+        ]
+        for arguments, text in cases:
+            with self.subTest(text):
+                done = run(*self.command(*arguments), check=False)
+                self.assertEqual(done.returncode, 64, done.stderr)
+                self.assertIn(text, done.stderr)
+                self.assertNotIn("secret", done.stderr)
+
+
+class RotationTest(Bench):
+    """One file after the other."""
+
+    def files(self):
+        return sorted(self.file.parent.glob("out-*.pcapng"))
+
+    def test_by_size(self):
+        data = b"".join(packet(FRAME * 20, n) for n in range(1, 5001))
+        daemon = self.daemon(data)
+        self.collect("--from", "rpcap://127.0.0.1", "--rotate-size", "1MiB", "--json",
+                     stdout=subprocess.PIPE)
+        self.assertTrue(daemon.started.wait(10), self.text())
+        time.sleep(1)
+        self.end()
+        files = self.files()
+        self.assertGreaterEqual(len(files), 5)
+        self.assertEqual(files[0].name, "out-00001.pcapng")
+        total = 0
+        for file in files:
+            self.assertLess(file.stat().st_size, (1 << 20) + (300 << 10))
+            rows = self.fields("frame.interface_name", file=file)
+            self.assertTrue(all(row == ("eth0@127.0.0.1",) for row in rows))
+            counts = run("capinfos", "-M", str(file)).stdout
+            self.assertIn(f"Number of packets:   {len(rows)}", counts)
+            total += len(rows)
+        self.assertEqual(total, 5000)
+        numbers = json.loads(self.collector.stdout.read())
+        self.assertEqual(numbers["files"], len(files))
+        self.assertEqual(numbers["fileBytes"], sum(file.stat().st_size for file in files))
+        self.assertIn("file complete", self.text())
+
+    def test_by_time_and_the_oldest_are_deleted(self):
+        daemon = self.daemon(packet(FRAME, 1))
+        self.collect("--from", "rpcap://127.0.0.1", "--rotate-time", "1s", "--keep", 2)
+        self.assertTrue(daemon.started.wait(10), self.text())
+        for number in range(2, 5):
+            self.await_text(f"out-0000{number - 1}.pcapng")
+            daemon.data.sendall(packet(FRAME, number))
+        self.wait(lambda: "out-00004" in "".join(map(str, self.files())), "no fourth file")
+        self.end()
+        self.assertEqual(len(self.files()), 2)
+        for file in self.files():
+            run("capinfos", str(file))
 
 
 if __name__ == "__main__":
