@@ -73,7 +73,7 @@ let package = Package(
         tests("AgentTests", "Agent", "Frames", "Kernel", "Netlink", "RPCAP", logging),
         tests("RPCAPTests", "BPF", "Frames", "RPCAP"),
         tests("TrustTests", "Frames", "Kernel", "Trust"),
-        tests("CollectorTests", "Collector", "Frames", "Kernel"),
+        tests("CollectorTests", "BPF", "Collector", "Frames", "Kernel"),
         tests(
             "KernelTests", "Agent", "BPF", "CLinux", "Capture", "Frames", "Kernel", "Netlink",
             "Observation", "ObservationFixtures", "RPCAP", logging),

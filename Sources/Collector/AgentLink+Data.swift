@@ -65,7 +65,11 @@ extension AgentLink {
                 body(record, frame)
             }) {}
         } catch {
-            end("data connection: \(error)")
+            let isStream = error == .unexpected(type: DatagramReader.streamType)
+            end(
+                isStream
+                    ? "data connection: the agent sends what only makes sense in datagrams, use --udp"
+                    : "data connection: \(error)")
             return false
         }
         return true
@@ -87,6 +91,7 @@ extension AgentLink {
             guard received != .nothing else { break }
             guard case .datagram(let byteCount) = received else {
                 tally.strangers += 1
+                note("datagrams from another host than the agent are passed over")
                 continue
             }
             datagrams.read(buffer.wire.extracting(0..<byteCount)) { record, frame in

@@ -201,7 +201,8 @@ extension AgentLink {
         }
     }
 
-    private func note(_ text: String) {
+    /// Has a person told, unless that was the last thing that was said.
+    func note(_ text: String) {
         guard text != lastNote, notes.count < Self.noteCountMax else { return }
         lastNote = text
         notes.append(text)

@@ -239,6 +239,9 @@ extension Collector {
                 "path": finished.path, "bytes": "\(finished.byteCount)",
                 "packets": "\(finished.packetCount)",
             ], logger)
+        if let problem = finished.problem {
+            view.note("file not deleted", ["reason": "\(problem)"], logger)
+        }
         for report in reports { view.summarize(report, logger) }
     }
 

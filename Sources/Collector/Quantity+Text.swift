@@ -4,8 +4,8 @@ extension Quantity {
     package static func byteCount(_ text: String) -> UInt64? {
         let digits = text.prefix { ("0"..."9").contains($0) }
         var unit = text.dropFirst(digits.count)
-        if unit.hasSuffix("iB") { unit = unit.dropLast(2) }
-        if unit.count > 1, unit.hasSuffix("i") || unit.hasSuffix("B") { unit = unit.dropLast() }
+        if unit.count > 1, unit.hasSuffix("B") { unit = unit.dropLast() }
+        if unit.count > 1, unit.hasSuffix("i") { unit = unit.dropLast() }
         let shifts = ["": 0, "B": 0, "K": 10, "M": 20, "G": 30, "T": 40]
         guard let number = UInt64(digits), let shift = shifts[String(unit)] else { return nil }
         return scaled(number, by: 1 << UInt64(shift), most: 1 << 50)

@@ -1,6 +1,6 @@
-import Kernel
-
 import Frames
+import Glibc
+import Kernel
 import RPCAP
 
 /// What a collector writes: one capture file, or one after the other.
@@ -70,18 +70,22 @@ struct Recording: ~Copyable {
         let path: String
         let byteCount: UInt64
         let packetCount: Int
+        /// Why the oldest file is still there, if it is.
+        var problem: SystemError?
     }
 
     /// Completes the file and begins the next, if that is due. One without packets is kept.
     mutating func rotateIfDue(now: UInt64) throws(SystemError) -> Finished? {
         guard filePacketCount > 0, options.isDue(file.gatheredByteCount, now - fileBegin.monotonic)
         else { return nil }
-        let finished = try finish()
+        var finished = try finish()
         finishedByteCount += finished.byteCount
         if let countMax = options.keptFileCountMax {
             keptPaths.append(finished.path)
             // The file that is about to begin is one of those that are kept.
-            if keptPaths.count >= countMax { try removeFile(keptPaths.removeFirst()) }
+            if keptPaths.count >= countMax {
+                finished.problem = Self.remove(keptPaths.removeFirst())
+            }
         }
         fileNumber += 1
         file = try CaptureFile(path: options.path(number: fileNumber))
@@ -92,6 +96,16 @@ struct Recording: ~Copyable {
             tally.countsBefore = tally.counts
         }
         return finished
+    }
+
+    /// A file that somebody else has taken away is gone as well.
+    private static func remove(_ path: String) -> SystemError? {
+        do throws(SystemError) {
+            try removeFile(path)
+            return nil
+        } catch {
+            return error.code == ENOENT ? nil : error
+        }
     }
 
     /// Completes the file: statistics for each interface, also of agents that had no packets.
