@@ -212,6 +212,7 @@ extension AgentLink {
     func count(in tally: Tally) {
         self.tally = tally
         tally.state = "capturing"
+        tally.isInFile = true
         tally.capturingSince = tally.capturingSince ?? monotonicNanoseconds()
     }
 

@@ -242,7 +242,10 @@ extension Collector {
         if let problem = finished.problem {
             view.note("file not deleted", ["reason": "\(problem)"], logger)
         }
-        for report in reports { view.summarize(report, logger) }
+        let now = monotonicNanoseconds()
+        for link in links {
+            if let tally = link.tally { view.summarize(tally.report(now: now), logger) }
+        }
     }
 
     private func finish() throws(SystemError) {
@@ -263,6 +266,8 @@ extension Collector {
             removeEnded()
             try recording.flushIfLarge()
         }
+        for link in links { link.end("has not ended within 3 s") }
+        removeEnded()
         try recording.finish()
     }
 }

@@ -93,6 +93,7 @@ struct Recording: ~Copyable {
         fileBegin = (monotonicNanoseconds(), wallClockNanoseconds())
         for tally in tallies {
             tally.interface = nil
+            tally.isInFile = tally.capturingSince != nil
             tally.countsBefore = tally.counts
         }
         return finished
@@ -112,7 +113,7 @@ struct Recording: ~Copyable {
     @discardableResult
     mutating func finish() throws(SystemError) -> Finished {
         let end = wallClockNanoseconds()
-        for tally in tallies where tally.interface != nil || tally.capturingSince != nil {
+        for tally in tallies where tally.isInFile {
             file.add(
                 tally.counts.since(tally.countsBefore), interface: interface(of: tally),
                 start: max(tally.start, fileBegin.wall), end: end)

@@ -21,6 +21,8 @@ final class Tally {
     var pastNanoseconds: UInt64 = 0
     /// When the session that captures now began to, by the monotonic clock.
     var capturingSince: UInt64?
+    /// Whether it has captured in the time of the file being written.
+    var isInFile = false
     /// The number that the file being written knows it by, once it has packets there.
     var interface: Int?
     /// The counts when that file was begun.

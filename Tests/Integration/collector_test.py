@@ -110,15 +110,19 @@ class FakeDaemon:
     """Waits to be dialled as rpcapd does. Once a capture starts, `data` goes to whoever started it:
     a stream over TCP, or each of a list as a datagram."""
 
-    def __init__(self, namespace, data=b"", port=2002, login=None, garbage=None):
-        self.namespace, self.login, self.garbage = namespace, login, garbage
+    def __init__(self, namespace, data=b"", port=2002, login=None, garbage=None, host="127.0.0.1"):
+        self.namespace, self.login, self.garbage, self.host = namespace, login, garbage, host
+        self.family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self.data_bytes, self.requests, self.open = data, [], []
         self.started, self.closed = threading.Event(), threading.Event()
-        self.listener = in_namespace(namespace, socket.socket)
+        self.listener = self.socket(socket.SOCK_STREAM)
         self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        self.listener.bind(("127.0.0.1", port))
+        self.listener.bind((host, port))
         self.listener.listen()
         threading.Thread(target=self.accept, daemon=True).start()
+
+    def socket(self, kind):
+        return in_namespace(self.namespace, lambda: socket.socket(self.family, kind))
 
     def accept(self):
         try:
@@ -173,14 +177,13 @@ class FakeDaemon:
     def start(self, control, peer, flags, port):
         if flags & 2:
             control.sendall(reply(4, bytes(8)))
-            self.data = in_namespace(
-                self.namespace, lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+            self.data = self.socket(socket.SOCK_DGRAM)
             self.data.connect((peer[0], port))
             for datagram in self.data_bytes:
                 self.data.send(datagram)
         else:
-            listener = in_namespace(self.namespace, socket.socket)
-            listener.bind(("127.0.0.1", 0))
+            listener = self.socket(socket.SOCK_STREAM)
+            listener.bind((self.host, 0))
             listener.listen(1)
             control.sendall(reply(4, struct.pack("!IHH", 0, listener.getsockname()[1], 0)))
             self.data, _ = listener.accept()
@@ -448,6 +451,25 @@ class DialTest(Bench):
         self.end()
         self.assertEqual(sorted(self.fields("frame.interface_name")), [
             ("any-eth@127.0.0.1",), ("eth0@localhost:2999",)])
+
+    def test_over_ipv6(self):
+        for number, (udp, data) in enumerate({(): packet(FRAME, 1), ("--udp",): [packet(FRAME, 1)]}
+                                             .items()):
+            with self.subTest(udp):
+                daemon = self.daemon(data, host="::1", port=3000 + number)
+                self.collect("--from", f"rpcap://[::1]:{3000 + number}", *udp)
+                self.assertTrue(daemon.started.wait(10), self.text())
+                time.sleep(0.5)
+                self.end()
+                self.assertTrue(daemon.closed.wait(5))
+                self.assertEqual(self.fields("frame.interface_name"),
+                                 [(f"eth0@[::1]:{3000 + number}",)])
+
+    def test_a_stream_over_tcp_is_no_capture(self):
+        daemon = self.daemon(udpstr([FRAME] * 3)[0])
+        self.collect("--from", "rpcap://127.0.0.1")
+        self.assertTrue(daemon.started.wait(10), self.text())
+        self.await_text("use --udp")
 
     def test_the_password_is_the_right_one(self):
         secret = pathlib.Path(self.folder.name) / "secret"
