@@ -221,7 +221,9 @@ struct DatagramReaderTests {
                 datagram =
                     Bool.random(using: &generator) ? datagram : Array(datagram.prefix(byteCount))
                 reader.read(datagram.wire) { record, frame in
-                    #expect(frame.byteCount <= 300 && record.byteCount == frame.byteCount)
+                    #expect(
+                        frame.byteCount <= 300 && record.byteCount == frame.byteCount,
+                        "seed \(seed)")
                 }
             }
             #expect(reader.counts.datagrams > 0)

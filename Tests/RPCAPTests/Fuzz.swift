@@ -10,7 +10,7 @@ enum Fuzz {
     }
 
     /// Calls `body` with a seed, once, or with one after the other until the time is over. What
-    /// fails is said with its seed.
+    /// fails is said with its seed; where the program traps, the same run traps again.
     static func rounds(from seed: UInt64, _ body: (UInt64) throws -> Void) {
         let clock = ContinuousClock()
         let end = clock.now + .seconds(seconds ?? 0)

@@ -105,7 +105,9 @@ struct PacketStreamTests {
                 }
                 stream.append(bytes.dropLast(.random(in: 0...1, using: &generator)))
                 do {
-                    while try stream.next({ #expect($1.byteCount <= 100 && $0.byteCount <= 100) }) {
+                    while try stream.next({
+                        #expect($1.byteCount <= 100 && $0.byteCount <= 100, "seed \(seed)")
+                    }) {
                     }
                 } catch {
                     isBroken = true
