@@ -24,9 +24,9 @@ final class AgentLink {
     private var dataDeadline: UInt64?
     private(set) var hasEnded = false
     private var lastStatistics = CaptureStatistics()
-    private var lastNote = ""
-    /// Something a person has to be told, until it has been.
+    /// What a person has to be told, and what has been said.
     private var notes: [String] = []
+    private var saidNotes: Set<String> = []
 
     enum State: String {
         case greeting
@@ -39,7 +39,7 @@ final class AgentLink {
     private static let dataNanosecondsMax: UInt64 = 10_000_000_000
     /// The last datagrams may come behind the agent's word that they have been sent.
     private static let lateNanosecondsMax: UInt64 = 300_000_000
-    /// The rest would only be more of the same.
+    /// An agent that has something new to say each time is not worth more lines of a log.
     private static let noteCountMax = 16
 
     init(
@@ -98,7 +98,7 @@ final class AgentLink {
             case .note(let text): note(text)
             case .ended: try sendingHasEnded()
             case .listed: break
-            case .close(let reason): end(reason)
+            case .close(let reason): end(hasEnded ? "ended" : reason)
             }
         }
         try writeControl()
@@ -147,9 +147,9 @@ final class AgentLink {
     func complete() throws(SystemError) {
         path = .none
         dataDeadline = nil
+        hasEnded = true
         session.close()
         try proceed()
-        end("ended")
     }
 }
 
@@ -201,10 +201,9 @@ extension AgentLink {
         }
     }
 
-    /// Has a person told, unless that was the last thing that was said.
+    /// Has a person told, once for each session.
     func note(_ text: String) {
-        guard text != lastNote, notes.count < Self.noteCountMax else { return }
-        lastNote = text
+        guard saidNotes.count < Self.noteCountMax, saidNotes.insert(text).inserted else { return }
         notes.append(text)
     }
 

@@ -76,7 +76,7 @@ package final class Collector {
             // What is ready stands in the order in which the links and dialers do now.
             for index in dialers.indices { advance(dialers[index], ready.dialer(index)) }
             try serve(ready)
-            if ready.own(1) { try accept() }
+            if ready.own(1) { accept() }
             try recording.flushIfLarge()
             let now = monotonicNanoseconds()
             if now >= nextTick {
@@ -104,7 +104,7 @@ package final class Collector {
 }
 
 extension Collector {
-    private func accept() throws(SystemError) {
+    private func accept() {
         let connection: Connection?
         do throws(SystemError) {
             connection = try listener?.accept() ?? nil
@@ -118,8 +118,12 @@ extension Collector {
             accepts = false
             return view.note("agent refused", ["reason": "there are \(links.count)"], logger)
         }
-        try connection.watchPeer()
-        try connection.sendAtOnce()
+        do throws(SystemError) {
+            try connection.watchPeer()
+            try connection.sendAtOnce()
+        } catch {
+            return view.note("agent not accepted", ["reason": "\(error)"], logger)
+        }
         begin(.plain(connection), from: nil)
     }
 
@@ -194,7 +198,7 @@ extension Collector {
         let host = link.source?.shortPlace ?? "\(link.peer.address)"
         guard
             let tally = recording.tally(
-                named: link.interfaceName, description: "podwire agent at \(host)",
+                named: link.interfaceName, description: "agent at \(host)",
                 linkType: link.linkType)
         else {
             return link.end("\(Recording.tallyCountMax) devices have been captured from already")

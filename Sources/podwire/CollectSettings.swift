@@ -35,6 +35,10 @@ extension CollectCommand {
                     "--sample \(sample): it takes 1/N with N from 2, or a time such as 10ms")
             }
             sources = try Self.sources(command)
+            if let twice = Self.firstDouble(sources) {
+                throw ValidationError(
+                    "--from: \(twice) is there twice, and each packet would be, too")
+            }
             if command.list, sources.isEmpty {
                 throw ValidationError("--list: it needs --from, agents that dial are not asked")
             }
@@ -101,6 +105,11 @@ extension CollectCommand {
                     "standard output cannot be rotated: name a file with --output")
             }
             return recording
+        }
+
+        private static func firstDouble(_ sources: [Source]) -> String? {
+            var seen: Set<String> = []
+            return sources.map(\.description).first { !seen.insert($0).inserted }
         }
 
         private static func sources(_ command: CollectCommand) throws -> [Source] {

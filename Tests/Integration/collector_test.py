@@ -110,7 +110,9 @@ class FakeDaemon:
     """Waits to be dialled as rpcapd does. Once a capture starts, `data` goes to whoever started it:
     a stream over TCP, or each of a list as a datagram."""
 
-    def __init__(self, namespace, data=b"", port=2002, login=None, garbage=None, host="127.0.0.1"):
+    def __init__(self, namespace, data=b"", port=2002, login=None, garbage=None, host="127.0.0.1",
+                 refuses=False):
+        self.refuses = refuses
         self.namespace, self.login, self.garbage, self.host = namespace, login, garbage, host
         self.family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self.data_bytes, self.requests, self.open = data, [], []
@@ -185,6 +187,10 @@ class FakeDaemon:
             listener = self.socket(socket.SOCK_STREAM)
             listener.bind((self.host, 0))
             listener.listen(1)
+            if self.refuses:
+                listener.close()
+                control.sendall(reply(4, struct.pack("!IHH", 0, 1, 0)))
+                return
             control.sendall(reply(4, struct.pack("!IHH", 0, listener.getsockname()[1], 0)))
             self.data, _ = listener.accept()
             listener.close()
@@ -465,6 +471,13 @@ class DialTest(Bench):
                 self.assertEqual(self.fields("frame.interface_name"),
                                  [(f"eth0@[::1]:{3000 + number}",)])
 
+    def test_a_data_port_that_refuses(self):
+        daemon = self.daemon(refuses=True)
+        self.collect("--from", "rpcap://127.0.0.1")
+        self.await_text("Connection refused")
+        self.wait(lambda: len(daemon.payloads(4)) > 1, "not tried again")
+        self.end()
+
     def test_a_stream_over_tcp_is_no_capture(self):
         daemon = self.daemon(udpstr([FRAME] * 3)[0])
         self.collect("--from", "rpcap://127.0.0.1")
@@ -572,6 +585,7 @@ class DialTest(Bench):
             (["--rotate-time", "1m", "-o", "-"], "standard output cannot be rotated"),
             (["--bpf", self.folder.name + "/bad"], "line 3: instruction 1: jumps past the end"),
             (["--json", "-o", "-"], "standard output is taken"),
+            (["--from", "rpcap://u:secret@h", "--from", "rpcap://h:2002"], "h:2002 is there twice"),
         ]
         for arguments, text in cases:
             with self.subTest(text):

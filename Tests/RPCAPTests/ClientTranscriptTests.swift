@@ -118,6 +118,12 @@ struct ClientTranscriptTests {
                 == hex("00 08 00 00 00 00 00 0e  00 01 00 00 00 04 00 02 75 73 65 72 70 77"))
         _ = client.exchange(Replies.error(18, "wrong\u{1b}[2J"))
         #expect(client.closeReason == "the peer refused: wrong?[2J (error 18)")
+        // A longer text than there may be is cut.
+        client = Client(.passive)
+        let text = [UInt8](repeating: UInt8(ascii: "a"), count: 300)
+        _ = client.exchange(hex("00 01 00 03 00 00 01 2c") + text)
+        let kept = String(repeating: "a", count: 255)
+        #expect(client.closeReason == "the peer refused: \(kept) (error 3)")
     }
 
     @Test("asks for sampling between open and start, and starts also where that is refused")
