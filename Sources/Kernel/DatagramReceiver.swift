@@ -18,9 +18,7 @@ package struct DatagramReceiver: ~Copyable, Sendable {
 
     /// What a sensor is sent in a burst has to wait somewhere. The kernel counts its own overhead
     /// into this, and gives twice as much as it is asked for.
-    package static let bufferByteCountWanted: CInt = 8 << 20
-    /// The longest datagram there is.
-    package static let datagramByteCountMax = 65_535
+    private static let bufferByteCountWanted: CInt = 8 << 20
 
     /// Binds; port 0 takes a free one.
     package init(at address: SocketAddress) throws(SystemError) {
@@ -49,11 +47,6 @@ package struct DatagramReceiver: ~Copyable, Sendable {
     }
 
     package var number: CInt { descriptor.number }
-
-    /// How much the kernel sets aside, its own overhead among it.
-    package func bufferByteCount() throws(SystemError) -> Int {
-        Int(try descriptor.get(SO_RCVBUF, of: SOL_SOCKET, into: CInt(0), "SO_RCVBUF"))
-    }
 
     /// Reads one datagram into the buffer, if it comes from the host that is meant. Its port is
     /// the sender's own affair.

@@ -209,7 +209,7 @@ extension ClientSession {
             try ReplyCheck.login(payload)
             ask(.findInterfaces)
         case .findInterfaces:
-            try choose(ReplyCheck.devices(count: Int(header.value), payload))
+            try choose(Device.decode(count: Int(header.value), payload.wire))
         case .open:
             linkType = try ReplyCheck.open(payload)
             if wish.sampling == .none {

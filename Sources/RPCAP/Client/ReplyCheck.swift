@@ -35,12 +35,6 @@ enum ReplyCheck {
         }
     }
 
-    static func devices(
-        count: Int, _ payload: [UInt8]
-    ) throws(ProtocolFailure) -> [Device] {
-        try Device.decode(count: count, payload.wire)
-    }
-
     /// The device that was asked for, or else the one that is marked, or else the first.
     static func choose(
         _ name: String?, from devices: [Device]
