@@ -55,7 +55,7 @@ let package = Package(
         // The two ends of the feed, and the program.
         module(
             "Agent", "BPF", "CLinux", "Capture", "Frames", "Kernel", "Netlink", "Observation",
-            "RPCAP",
+            "RPCAP", "Trust",
             logging),
         module("Collector", "BPF", "CLinux", "Frames", "Kernel", "RPCAP", logging),
         .executableTarget(

@@ -1,4 +1,8 @@
+import Glibc
 import Kernel
+import Logging
+import RPCAP
+import Trust
 
 /// What the sessions of an agent share.
 final class AgentContext: Sendable {
@@ -6,13 +10,95 @@ final class AgentContext: Sendable {
     let feed: NodeFeed
     /// Whether calls to services are looked up in connection tracking.
     let tracksConnections: Bool
+    /// Who may log in by a password; nil for nobody.
+    let users: UserFile?
+    /// Nil if connections are plain.
+    let tls: TLSServer?
     /// Raised once, when the agent is to stop.
     let stop: Event
+    private let logger: Logger
 
-    init(_ settings: Settings, _ feed: NodeFeed, tracksConnections: Bool) throws(SystemError) {
+    /// Reads the files that the settings name.
+    init(
+        _ settings: Settings, _ feed: NodeFeed, tracksConnections: Bool, logger: Logger
+    ) throws {
         self.settings = settings
         self.feed = feed
         self.tracksConnections = tracksConnections
+        self.logger = logger
+        users = try settings.passive?.passwordFile.map { path throws(UserFile.Failure) in
+            try UserFile(path)
+        }
+        tls = try settings.tls.map { files throws(TLSFailure) in
+            try TLSServer(certificate: files.certificate, key: files.key)
+        }
         stop = try Event()
+        logNotices()
+    }
+
+    /// Waits for so long, and answers whether the agent is to stop; at once if it is.
+    func isStopping(milliseconds: CInt) -> Bool {
+        let ready = try? poll([(stop.number, .readable)], milliseconds: milliseconds)
+        return ready?[0].contains(.readable) ?? true
+    }
+
+    /// Which logins can succeed: a sensor that the agent has dialled need not say who it is.
+    func logins(_ mode: ServerSession.Mode) -> ServerSession.Logins {
+        let allowsNull = mode == .active || settings.passive?.allowsNullLogin == true
+        return ServerSession.Logins(allowsNull ? [.null] : [])
+            .union(users == nil ? [] : .password)
+    }
+
+    /// Whether these are the name and the password of a user. Takes a tenth of a second.
+    func isUser(_ user: [UInt8], _ password: [UInt8]) -> Bool {
+        defer { logNotices() }
+        return users?.verify(user: user, password: password) == true
+    }
+
+    /// Says in the log what has become of files that were changed.
+    func logNotices() {
+        for notice in (users?.takeNotices() ?? []) + (tls?.takeNotices() ?? []) {
+            logger.log(level: notice.isWarning ? .warning : .info, "\(notice)")
+        }
+    }
+}
+
+/// Control connections over TLS.
+extension AgentContext {
+    /// The agent is the server of TLS also where it has dialled, so the peer begins.
+    private static let tlsMillisecondsMax = 10_000
+    /// The first byte of a TLS record with a handshake message (RFC 8446, 5.1).
+    private static let tlsHandshake: UInt8 = 0x16
+
+    /// What a session speaks over: the connection itself, or TLS with the peer within 10 s. A peer that
+    /// does not begin with TLS is told so in plain text.
+    func channel(over connection: consuming Connection) throws -> Channel {
+        guard let tls else { return Channel(connection) }
+        let deadline = monotonicNanoseconds() + UInt64(Self.tlsMillisecondsMax) * 1_000_000
+        try wait(for: connection.number, .readable, until: deadline)
+        if let first = connection.peek(), first != Self.tlsHandshake {
+            let text = "this agent speaks TLS only: use rpcaps"
+            _ = try connection.send(Message.error(.needsTLS, text)[...])
+            connection.endSending()
+            _ = try? poll([(connection.number, .readable)], milliseconds: 100)
+            throw TLSFailure.notTLS
+        }
+        var secure = try tls.accept(connection)
+        logNotices()
+        while let readiness = try secure.handshake() {
+            try wait(for: secure.number, readiness, until: deadline)
+        }
+        return Channel(secure)
+    }
+
+    private func wait(
+        for number: CInt, _ readiness: Readiness, until deadline: UInt64
+    ) throws(SystemError) {
+        let now = monotonicNanoseconds()
+        guard now < deadline else { throw SystemError("TLS handshake", ETIMEDOUT) }
+        let ready = try poll(
+            [(number, readiness), (stop.number, .readable)],
+            milliseconds: CInt((deadline - now) / 1_000_000 + 1))
+        guard ready[1].isEmpty else { throw SystemError("TLS handshake", ECANCELED) }
     }
 }

@@ -38,7 +38,8 @@ package final class NodeAgent: Sendable {
         self.logger = logger
         let tracking = Tracking(settings)
         context = try AgentContext(
-            settings, NodeFeed(settings, node: node), tracksConnections: tracking == .available)
+            settings, NodeFeed(settings, node: node), tracksConnections: tracking == .available,
+            logger: logger)
         describe(node, settings)
         describe(tracking)
     }
@@ -89,12 +90,21 @@ package final class NodeAgent: Sendable {
     /// Queues are flushed for a second; a name server that does not answer is not waited for.
     private static let endMillisecondsMax: CInt = 1500
 
-    /// Serves the sensors until `stop`, and then until the queues are flushed or a second is over.
+    /// Serves sensors and clients until `stop`, and then until the queues are flushed or a second is
+    /// over. Fails at once if it cannot listen for clients.
     package func run() throws(SystemError) {
         let (context, logger, ended) = (context, logger, end.number)
+        let (sensors, passive) = (context.settings.sensors, context.settings.passive)
+        let runningCount = Countdown(sensors.count + (passive == nil ? 0 : 1))
+        if let passive {
+            let listener = Handover(try ClientListener(context, passive, logger: logger))
+            try Thread {
+                if var listener = listener.take() { listener.run() }
+                if runningCount.isLast() { Event.raise(ended) }
+            }.detach()
+        }
         try Thread { [self] in follow() }.detach()
-        let runningCount = Countdown(context.settings.sensors.count)
-        for sensor in context.settings.sensors {
+        for sensor in sensors {
             try Thread {
                 var dialer = SensorDialer(context, sensor, logger: logger)
                 dialer.run()

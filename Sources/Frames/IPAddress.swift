@@ -51,6 +51,13 @@ package struct IPAddress: Hashable, Sendable {
         }
     }
 
+    /// Reads an address as it stands in front of a port: an IPv6 one in brackets.
+    package init?(bracketed text: Substring) {
+        let isBracketed = text.hasPrefix("[") && text.hasSuffix("]")
+        self.init(String(isBracketed ? text.dropFirst().dropLast() : text))
+        guard isBracketed == (family == .ipv6) else { return nil }
+    }
+
     /// The bytes as they stand in a packet: 4 or 16.
     package var bytes: [UInt8] {
         var bytes: [UInt8] = []

@@ -28,13 +28,15 @@ package struct MACAddress: Hashable, Sendable, CustomStringConvertible {
         self.value = value
     }
 
+    /// The bytes as they stand in a frame.
+    package var bytes: [UInt8] {
+        stride(from: 40, through: 0, by: -8).map { UInt8(truncatingIfNeeded: value >> $0) }
+    }
+
     /// Whether it names a group of stations (broadcast and multicast) and not one of them.
     package var isGroup: Bool { value & 0x0100_0000_0000 != 0 }
 
     package var description: String {
-        stride(from: 40, through: 0, by: -8).map { shift in
-            let byte = value >> shift & 0xff
-            return (byte < 16 ? "0" : "") + String(byte, radix: 16)
-        }.joined(separator: ":")
+        bytes.map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined(separator: ":")
     }
 }

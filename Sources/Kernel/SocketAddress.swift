@@ -13,6 +13,19 @@ package struct SocketAddress: Hashable, Sendable, CustomStringConvertible {
         (self.address, self.port, self.scope) = (address, port, scope)
     }
 
+    /// Reads `"192.0.2.1:2002"` or `"[2001:db8::1]:2002"`; a port alone means all addresses.
+    package init?(_ text: String) {
+        guard let colon = text.lastIndex(of: ":") else {
+            guard let port = UInt16(text), port > 0 else { return nil }
+            self.init(IPAddress(ipv6High: 0, low: 0), port: port)
+            return
+        }
+        guard let port = UInt16(text[text.index(after: colon)...]), port > 0,
+            let address = IPAddress(bracketed: text[..<colon])
+        else { return nil }
+        self.init(address, port: port)
+    }
+
     /// The same host at another port.
     package func with(port: UInt16) -> Self { Self(address, port: port, scope: scope) }
 

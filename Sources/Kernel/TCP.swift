@@ -57,6 +57,20 @@ package struct Connection: ~Copyable, Sendable {
     /// Hands over the descriptor to somebody who needs no more than that.
     package consuming func intoDescriptor() -> Descriptor { descriptor }
 
+    /// Tells the peer that nothing more comes; it can still be listened to.
+    package func endSending() {
+        // If it fails the peer is gone, and need not be told.
+        _ = shutdown(number, CInt(SHUT_WR))
+    }
+
+    /// The next byte, which stays to be received. Nil if there is none, also at the end.
+    package func peek() -> UInt8? {
+        var byte: UInt8 = 0
+        // Safety: the call writes one byte at most.
+        let count = unsafe recv(number, &byte, 1, CInt(MSG_DONTWAIT | MSG_PEEK))
+        return count == 1 ? byte : nil
+    }
+
     /// Reads what has arrived into the buffer. Nil if nothing has; 0 at the end of the stream.
     package func receive(into buffer: inout [UInt8]) throws(SystemError) -> Int? {
         while true {
@@ -102,6 +116,21 @@ package struct Listener: ~Copyable, Sendable {
         let local = try descriptor.localAddress()
         self.descriptor = descriptor
         self.local = local
+    }
+
+    /// Listens at the first of some ports that is free.
+    package init(
+        at address: SocketAddress, ports: ClosedRange<UInt16>, backlog: CInt
+    ) throws(SystemError) {
+        for port in ports.dropLast() {
+            do throws(SystemError) {
+                self = try Self(at: address.with(port: port), backlog: backlog)
+                return
+            } catch {
+                guard error.code == EADDRINUSE else { throw error }
+            }
+        }
+        self = try Self(at: address.with(port: ports.upperBound), backlog: backlog)
     }
 
     package var number: CInt { descriptor.number }

@@ -14,6 +14,13 @@ struct AgentCommand: ParsableCommand {
               podwire agent --sensor 192.0.2.10 --pod-network 10.244.0.0/16 \\
                   --service-network 10.96.0.0/12
 
+            Where nothing is to be dialled it can be: with --listen any RPCAP client, such as \
+            Wireshark, captures the stream or a single edge.
+
+              podwire password eve --file users
+              podwire agent --listen 2002 --allow 192.0.2.0/24 --password-file users \\
+                  --pod-network 10.244.0.0/16
+
             It needs CAP_NET_RAW to capture, and CAP_NET_ADMIN to know the pods' addresses and what \
             becomes of calls to services. It runs until SIGTERM or SIGINT, forwards what it has for \
             at most a second, and exits with 0. \
@@ -29,36 +36,13 @@ struct AgentCommand: ParsableCommand {
     @Option(help: "The port where a sensor names none. (RPCAPD_TARGET_PORT, default 2003)")
     var sensorPort: String?
 
-    @Option(help: "Networks that pods have their addresses in, comma-separated. (PODNET)")
-    var podNetwork: String?
-
-    @Option(help: "Networks of service addresses, comma-separated. (SVCNET)")
-    var serviceNetwork: String?
-
-    @Option(
-        help:
-            "Addresses and networks inside the pod networks that no agent covers. (PODWIRE_UNCOVERED)"
-    )
-    var uncovered: String?
+    @OptionGroup(title: "Edges") var edges: EdgeOptions
+    @OptionGroup(title: "Other addresses") var services: ServiceOptions
+    @OptionGroup(title: "Passive mode") var passive: PassiveOptions
+    @OptionGroup(title: "TLS") var tls: TLSOptions
 
     @Option(help: "The name under which the stream is offered. (INTERFACE, default any-eth)")
     var device: String?
-
-    @Option(help: "pods, or all to capture other veths, too. (PODWIRE_EDGES, default pods)")
-    var edges: String?
-
-    @Option(
-        help: """
-            Names of edges to capture whatever their pods' addresses are, with * and ?. \
-            (PODWIRE_INCLUDE_EDGES)
-            """)
-    var includeEdges: String?
-
-    @Option(
-        help:
-            "Names of edges not to capture, included or not, with * and ?. (PODWIRE_EXCLUDE_EDGES)"
-    )
-    var excludeEdges: String?
 
     @Option(help: "on, or off to report at every edge. (PODWIRE_DEDUP, default on)")
     var dedup: String?
@@ -68,6 +52,13 @@ struct AgentCommand: ParsableCommand {
             "The most bytes of a packet, whatever a sensor asks for. (PODWIRE_SNAPLEN, default 262144)"
     )
     var snaplen: String?
+
+    @Option(
+        help: """
+            How data over UDP is framed: packet, udpstr, or auto for udpstr towards sensors and \
+            packet towards clients. (PODWIRE_UDP_FORMAT, default auto)
+            """)
+    var udpFormat: String?
 
     @Option(help: "Memory for all rings of one capture. (PODWIRE_RING_MEMORY, default 256MiB)")
     var ringMemory: String?
@@ -101,27 +92,13 @@ struct AgentCommand: ParsableCommand {
 
     private func readSettings() throws -> Settings {
         let values: [(Setting, String?)] = [
-            (.sensors, sensor), (.sensorPort, sensorPort), (.podNetworks, podNetwork),
-            (.serviceNetworks, serviceNetwork), (.uncovered, uncovered), (.device, device),
-            (.edges, edges), (.includedEdges, includeEdges), (.excludedEdges, excludeEdges),
-            (.deduplication, dedup), (.snaplen, snaplen), (.ringMemory, ringMemory),
-            (.queueMemory, queueMemory), (.logLevel, logLevel),
+            (.sensors, sensor), (.sensorPort, sensorPort), (.device, device),
+            (.deduplication, dedup), (.snaplen, snaplen), (.udpFormat, udpFormat),
+            (.ringMemory, ringMemory), (.queueMemory, queueMemory), (.logLevel, logLevel),
         ]
-        let options = Dictionary(
-            uniqueKeysWithValues: values.compactMap { setting, value in
-                value.map { (setting, $0) }
-            })
-        do throws(SettingFailure) {
-            return try Settings(options: options, environment: environmentVariable)
-        } catch {
-            writeToStandardError("podwire agent: \(error)\n")
-            throw Exit.usage
+        return try podwire.readSettings("agent", [edges, services, passive, tls], values) {
+            options, environment throws(SettingFailure) in
+            try Settings(options: options, environment: environment)
         }
     }
-}
-
-/// A variable of the environment, or nil if it is not set.
-func environmentVariable(_ name: String) -> String? {
-    // Safety: nothing in this program changes the environment, so the text stays put.
-    unsafe getenv(name).map { unsafe String(cString: $0) }
 }

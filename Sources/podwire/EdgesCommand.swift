@@ -19,24 +19,7 @@ struct EdgesCommand: ParsableCommand {
             they are unknown, and such edges are captured.
             """)
 
-    @Option(help: "Networks that pods have their addresses in, comma-separated. (PODNET)")
-    var podNetwork: String?
-
-    @Option(help: "pods, or all to capture other veths, too. (PODWIRE_EDGES, default pods)")
-    var edges: String?
-
-    @Option(
-        help: """
-            Names of edges to capture whatever their pods' addresses are, with * and ?. \
-            (PODWIRE_INCLUDE_EDGES)
-            """)
-    var includeEdges: String?
-
-    @Option(
-        help:
-            "Names of edges not to capture, included or not, with * and ?. (PODWIRE_EXCLUDE_EDGES)"
-    )
-    var excludeEdges: String?
+    @OptionGroup var edges: EdgeOptions
 
     @Flag(help: "Print JSON: an array with an object for each veth.")
     var json = false
@@ -99,24 +82,8 @@ struct EdgesCommand: ParsableCommand {
     }
 
     private func readSelection() throws -> EdgeSelection {
-        let scope = try read(.edges, edges) { EdgeSelection.Scope(rawValue: $0) }.first ?? .pods
-        return EdgeSelection(
-            scope, podNetworks: try read(.podNetworks, podNetwork) { Network($0) },
-            included: try read(.includedEdges, includeEdges, EdgeSelection.pattern),
-            excluded: try read(.excludedEdges, excludeEdges, EdgeSelection.pattern))
-    }
-
-    private func read<Value>(
-        _ setting: Setting, _ option: String?, _ read: (String) -> Value?
-    ) throws -> [Value] {
-        let text = option ?? environmentVariable(setting.variable) ?? ""
-        return try text.split(whereSeparator: { $0 == "," || $0 == " " }).map { part in
-            guard let value = read(String(part)) else {
-                let failure = SettingFailure(setting: setting, value: text, isOption: option != nil)
-                writeToStandardError("podwire edges: \(failure)\n")
-                throw Exit.usage
-            }
-            return value
+        try readSettings("edges", [edges]) { options, environment throws(SettingFailure) in
+            try EdgeSelection(options: options, environment: environment)
         }
     }
 

@@ -46,17 +46,8 @@ struct ExplainCommand: ParsableCommand {
     @Option(help: "An edge whose BPF program to list.")
     var program: String?
 
-    @Option(help: "Networks that pods have their addresses in, comma-separated. (PODNET)")
-    var podNetwork: String?
-
-    @Option(help: "Networks of service addresses, comma-separated. (SVCNET)")
-    var serviceNetwork: String?
-
-    @Option(
-        help:
-            "Addresses and networks inside the pod networks that no agent covers. (PODWIRE_UNCOVERED)"
-    )
-    var uncovered: String?
+    @OptionGroup var edges: EdgeOptions
+    @OptionGroup var services: ServiceOptions
 
     @Option(help: "Sensors whose feed is not reported, by address. (EXTRAHOP_SENSOR_IP)")
     var sensor: String?
@@ -105,20 +96,9 @@ struct ExplainCommand: ParsableCommand {
     }
 
     private func readSettings() throws -> Settings {
-        let values: [(Setting, String?)] = [
-            (.podNetworks, podNetwork), (.serviceNetworks, serviceNetwork),
-            (.uncovered, uncovered), (.sensors, sensor),
-        ]
-        let options = Dictionary(
-            uniqueKeysWithValues: values.compactMap { setting, value in
-                value.map { (setting, $0) }
-            })
-        do throws(SettingFailure) {
-            return try Settings(
-                options: options, needsSensor: false, environment: environmentVariable)
-        } catch {
-            writeToStandardError("podwire explain: \(error)\n")
-            throw Exit.usage
+        try podwire.readSettings("explain", [edges, services], [(.sensors, sensor)]) {
+            options, environment throws(SettingFailure) in
+            try Settings(options: options, needsPeer: false, environment: environment)
         }
     }
 

@@ -11,25 +11,22 @@ import signal
 import socket
 import struct
 import subprocess
+import sys
 import tempfile
 import threading
 import time
 import unittest
 
-PODWIRE = os.environ["PODWIRE"]
+sys.dont_write_bytecode = True
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
+import rpcap  # noqa: E402
+from program import PODWIRE, Program  # noqa: E402
+from rpcap import CLOSE, END, KEEP_ALL, KEEP_UDP, LIST, LOGIN, STATISTICS  # noqa: E402
+
 PORT = 2003
 # Python has had os.setns only since 3.12.
 LIBC = ctypes.CDLL(None, use_errno=True)
 CLONE_NEWNET = 0x40000000
-LOGIN = bytes.fromhex("0008000000000008") + bytes(8)
-LIST = bytes.fromhex("0002000000000000")
-STATISTICS = bytes.fromhex("0009000000000000")
-END = bytes.fromhex("000a000000000000")
-CLOSE = bytes.fromhex("0006000000000000")
-KEEP_ALL = bytes.fromhex("000600000003ffff")
-# What tcpdump -ddd prints for udp over IPv4.
-KEEP_UDP = bytes.fromhex("002800000000000c" "0015000300000800" "0030000000000017"
-                         "0015000100000011" "000600000003ffff" "0006000000000000")
 
 
 def run(*command, check=True, **keywords):
@@ -85,83 +82,37 @@ class Bed:
             "10.244.1.1")
 
 
-class Agent:
-    def __init__(self, bed, sensors="127.0.0.1", prefix=(), **variables):
-        self.log = tempfile.TemporaryFile("w+")
-        environment = dict(os.environ, EXTRAHOP_SENSOR_IP=sensors, PODNET="10.244.0.0/16",
-                           **variables)
-        self.process = subprocess.Popen(
-            ["ip", "netns", "exec", bed.node, *prefix, PODWIRE, "agent"], env=environment,
-            stderr=self.log)
-
-    def text(self):
-        self.log.seek(0)
-        return self.log.read()
-
-    def await_text(self, text, seconds=10):
-        deadline = time.monotonic() + seconds
-        while text not in self.text():
-            if time.monotonic() > deadline:
-                raise AssertionError(f"no {text!r} in {self.text()}")
-            time.sleep(0.05)
+class Agent(Program):
+    def __init__(self, bed, sensors="127.0.0.1", arguments=(), prefix=(), **variables):
+        super().__init__(bed.node, "agent", *arguments, prefix=prefix, **{
+            "EXTRAHOP_SENSOR_IP": sensors, "PODNET": "10.244.0.0/16", **variables})
 
     def stop(self, number=signal.SIGTERM):
         """Ends the agent, and answers its exit code and how many seconds that took."""
         begin = time.monotonic()
-        self.process.send_signal(number)
-        code = self.process.wait(10)
+        code = super().stop(number)
         return code, time.monotonic() - begin
 
 
-class Session:
+class Session(rpcap.Session):
     """A sensor's side of a session, by hand."""
 
     def __init__(self, listener):
-        self.control = listener.accept()[0]
-        self.control.settimeout(10)
-        self.data = None
-        self.listener = None
-
-    def close(self):
-        for thing in (self.control, self.data, self.listener):
-            if thing:
-                thing.close()
-
-    def read(self, count, connection=None):
-        data = b""
-        while len(data) < count:
-            part = (connection or self.control).recv(count - len(data))
-            if not part:
-                raise EOFError
-            data += part
-        return data
-
-    def ask(self, message):
-        """Sends a request, and answers the reply's type, value and payload."""
-        self.control.sendall(message)
-        _, kind, value, count = struct.unpack("!BBHI", self.read(8))
-        return kind, value, self.read(count)
+        super().__init__(listener.accept()[0])
 
     def start(self, bed, instructions=KEEP_ALL, device=b"any-eth"):
         self.ask(LOGIN)
         self.ask(LIST)
-        self.ask(struct.pack("!BBHI", 0, 3, 0, len(device)) + device)
+        self.ask(rpcap.open_device(device))
         self.listener = in_namespace(bed.node, socket.socket)
         self.listener.bind(("127.0.0.1", 0))
         self.listener.listen()
         self.listener.settimeout(10)
-        payload = struct.pack("!IIHHHHI", 262144, 500, 4, self.listener.getsockname()[1], 1, 0,
-                              len(instructions) // 8) + instructions
-        reply = self.ask(struct.pack("!BBHI", 0, 4, 0, len(payload)) + payload)
+        reply = self.ask(rpcap.start(self.listener.getsockname()[1], 4, instructions))
         if reply[0] == 0x84:
             self.data = self.listener.accept()[0]
             self.data.settimeout(10)
         return reply
-
-    def packet(self):
-        _, kind, _, count = struct.unpack("!BBHI", self.read(8, self.data))
-        assert kind == 7, kind
-        return self.read(count, self.data)
 
 
 class AgentTest(unittest.TestCase):
@@ -173,9 +124,7 @@ class AgentTest(unittest.TestCase):
         for thing in self.closing:
             thing.close()
         for agent in self.agents:
-            agent.process.kill()
-            agent.process.wait()
-            agent.log.close()
+            agent.kill()
         self.bed.remove()
 
     def agent(self, **keywords):
@@ -222,8 +171,7 @@ class AgentTest(unittest.TestCase):
         self.assertGreaterEqual(sent, 6)
 
         # With a filter for UDP, ping is not heard any more.
-        payload = struct.pack("!HHI", 1, 0, len(KEEP_UDP) // 8) + KEEP_UDP
-        self.assertEqual(session.ask(struct.pack("!BBHI", 0, 5, 0, len(payload)) + payload)[0], 0x85)
+        self.assertEqual(session.ask(rpcap.update(KEEP_UDP))[0], 0x85)
         session.data.settimeout(0.5)
         with self.assertRaises(TimeoutError):
             while True:
@@ -234,8 +182,7 @@ class AgentTest(unittest.TestCase):
 
         # A filter that the kernel would choke on is refused, and the old one stays.
         bad = bytes.fromhex("0015ffff00000000")
-        payload = struct.pack("!HHI", 1, 0, 1) + bad
-        kind, value, text = session.ask(struct.pack("!BBHI", 0, 5, 0, len(payload)) + payload)
+        kind, value, text = session.ask(rpcap.update(bad))
         self.assertEqual((kind, value), (1, 7), text)
 
         self.assertEqual(session.ask(END)[0], 0x8A)
@@ -265,18 +212,13 @@ class AgentTest(unittest.TestCase):
         session = self.session(listener)
         for count in (4000, 100, 600, 3999):
             filter = load * count + keep
-            payload = struct.pack("!HHI", 1, 0, len(filter) // 8) + filter
-            request = struct.pack("!BBHI", 0, 5, 0, len(payload)) + payload
             with self.subTest(count):
-                reply = session.start(self.bed, filter) if count == 4000 else session.ask(request)
+                reply = (session.start(self.bed, filter) if count == 4000
+                         else session.ask(rpcap.update(filter)))
                 self.assertIn(reply[0], (0x84, 0x85), reply)
                 self.bed.ping(5)
-                session.data.settimeout(0.5)
-                icmp = []
-                with self.assertRaises(TimeoutError):
-                    while True:
-                        icmp.append(session.packet()[20 + 23] == 1)
-                self.assertEqual(sum(icmp), 10)
+                frames = session.frames_until_silence()
+                self.assertEqual(sum(frame[23] == 1 for frame in frames), 10)
 
     def test_list_has_the_device_first_with_addresses(self):
         listener = self.listen()
@@ -284,11 +226,13 @@ class AgentTest(unittest.TestCase):
         session = self.session(listener)
         self.assertEqual(session.ask(LOGIN), (0x88, 0, b""))
         kind, count, payload = session.ask(LIST)
-        self.assertEqual((kind, count), (0x82, 1))
-        name_count, text_count, _, address_count = struct.unpack_from("!HHIH", payload)
-        self.assertEqual(payload[12:12 + name_count], b"pods0")
-        self.assertTrue(payload[12 + name_count:][:text_count].endswith(b";preselected"))
-        addresses = payload[12 + name_count + text_count:]
+        self.assertEqual((kind, count), (0x82, 2))
+        first, second = rpcap.devices(count, payload)
+        self.assertEqual(first[0], "pods0")
+        self.assertTrue(first[1].endswith(";preselected"))
+        self.assertEqual(second, ("veth-pod", "the pod at 10.244.1.2"))
+        address_count = struct.unpack_from("!H", payload, 8)[0]
+        addresses = payload[12 + len("".join(first)):][:512 * address_count]
         self.assertEqual(len(addresses), 512 * address_count)
         self.assertIn(bytes([10, 244, 1, 1]), [addresses[i * 512 + 4:i * 512 + 8]
                                                for i in range(address_count)])
@@ -341,9 +285,8 @@ class AgentTest(unittest.TestCase):
         self.agent()
         session = self.session(listener)
         session.ask(LOGIN)
-        session.ask(bytes.fromhex("0003000000000007") + b"any-eth")
-        payload = struct.pack("!IIHHHHI", 0, 500, 4, 1, 1, 0, 1) + KEEP_ALL
-        kind, value, text = session.ask(struct.pack("!BBHI", 0, 4, 0, len(payload)) + payload)
+        session.ask(rpcap.open_device(b"any-eth"))
+        kind, value, text = session.ask(rpcap.start(1, 4))
         self.assertEqual((kind, value), (1, 12))
         self.assertIn(b"Connection refused", text)
         self.assertEqual(session.ask(LIST)[0], 0x82)

@@ -6,7 +6,6 @@ PODWIRE names the binary. CHURN_PODS says how many pods are made and deleted in 
 import json
 import os
 import pathlib
-import re
 import signal
 import socket
 import struct
@@ -19,10 +18,10 @@ import unittest
 
 sys.dont_write_bytecode = True
 TOOLS = pathlib.Path(__file__).resolve().parent.parent.parent / "tools"
-sys.path.insert(0, str(TOOLS / "lib"))
+sys.path[:0] = [str(TOOLS / "lib"), str(pathlib.Path(__file__).resolve().parent)]
 import captures  # noqa: E402
+from program import PODWIRE, Program  # noqa: E402
 
-PODWIRE = os.environ["PODWIRE"]
 CHURN_PODS = int(os.environ.get("CHURN_PODS", 60))
 ALIVE = 25
 PREFIX = f"et{os.getpid()}"
@@ -100,52 +99,6 @@ for index in range(count):
 """
 
 
-class Program:
-    def __init__(self, name, *arguments, **variables):
-        self.log = tempfile.TemporaryFile("w+")
-        self.process = subprocess.Popen(
-            ["ip", "netns", "exec", f"{PREFIX}-{name}", PODWIRE, *arguments],
-            env={**os.environ, **variables}, stderr=self.log)
-
-    def text(self):
-        self.log.seek(0)
-        return self.log.read()
-
-    def await_text(self, text, count=1):
-        deadline = time.monotonic() + 20
-        while self.text().count(text) < count:
-            if time.monotonic() > deadline or self.process.poll() is not None:
-                raise AssertionError(f"no {text!r} in {self.text()[-4000:]}")
-            time.sleep(0.02)
-
-    def stop(self):
-        self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(10)
-
-    @property
-    def pid(self):
-        pid = self.process.pid
-        while "podwire" not in pathlib.Path(f"/proc/{pid}/comm").read_text():
-            pid = int(pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split()[0])
-        return pid
-
-    def uses(self):
-        """Descriptors, threads, and bytes of memory beside the rings."""
-        status = pathlib.Path(f"/proc/{self.pid}/status").read_text()
-        return (len(os.listdir(f"/proc/{self.pid}/fd")),
-                int(re.search(r"Threads:\s+(\d+)", status)[1]),
-                int(re.search(r"RssAnon:\s+(\d+)", status)[1]) * 1024)
-
-    def ring_bytes(self):
-        maps = pathlib.Path(f"/proc/{self.pid}/maps").read_text()
-        return sum(int(end, 16) - int(start, 16) for start, end in
-                   re.findall(r"(\w+)-(\w+) rw-s .* socket:", maps))
-
-    def counts(self):
-        line = [line for line in self.text().splitlines() if "capture ended" in line][-1]
-        return {name: int(value) for name, value in re.findall(r"(\w+)=(\d+)(?=\s|$)", line)}
-
-
 class EdgesTest(unittest.TestCase):
     def setUp(self):
         make_node()
@@ -155,19 +108,17 @@ class EdgesTest(unittest.TestCase):
 
     def tearDown(self):
         for program in self.programs:
-            program.process.kill()
-            program.process.wait()
-            program.log.close()
+            program.kill()
         self.folder.cleanup()
         for line in run("ip", "netns", "list").splitlines():
             if line.startswith(PREFIX + "-"):
                 run("ip", "netns", "del", line.split()[0], check=False)
 
     def start(self, **variables):
-        collector = Program("outside", "collect", "--output", self.file)
+        collector = Program(f"{PREFIX}-outside", "collect", "--output", self.file)
         self.programs.append(collector)
         collector.await_text("listening")
-        agent = Program("node", "agent", EXTRAHOP_SENSOR_IP="192.168.100.100",
+        agent = Program(f"{PREFIX}-node", "agent", EXTRAHOP_SENSOR_IP="192.168.100.100",
                         PODNET="10.244.0.0/16", **variables)
         self.programs.append(agent)
         agent.await_text("capture started")

@@ -10,7 +10,6 @@ import os
 import pathlib
 import random
 import re
-import signal
 import socket
 import struct
 import subprocess
@@ -21,10 +20,10 @@ import unittest
 
 sys.dont_write_bytecode = True
 TOOLS = pathlib.Path(__file__).resolve().parent.parent.parent / "tools"
-sys.path.insert(0, str(TOOLS / "lib"))
+sys.path[:0] = [str(TOOLS / "lib"), str(pathlib.Path(__file__).resolve().parent)]
 import captures  # noqa: E402
+from program import PODWIRE, Program  # noqa: E402
 
-PODWIRE = os.environ["PODWIRE"]
 FLOOD_SECONDS = int(os.environ.get("FLOOD_SECONDS", 20))
 PREFIX = f"rt{os.getpid()}"
 NETWORKS = {"PODNET": "10.244.0.0/16,fd00:10:244::/56", "SVCNET": "10.96.0.0/16,fd00:10:96::/112"}
@@ -58,44 +57,6 @@ def python(name, program, *arguments):
     return command(name, sys.executable, "-c", program, *arguments)
 
 
-class Process:
-    """A podwire at work in a namespace."""
-
-    def __init__(self, name, *arguments, prefix=(), **variables):
-        self.log = tempfile.TemporaryFile("w+")
-        self.process = subprocess.Popen(
-            command(name, *prefix, PODWIRE, *arguments),
-            env={**os.environ, **NETWORKS, **variables}, stderr=self.log)
-
-    def text(self):
-        self.log.seek(0)
-        return self.log.read()
-
-    def await_text(self, text):
-        deadline = time.monotonic() + 10
-        while text not in self.text():
-            if time.monotonic() > deadline or self.process.poll() is not None:
-                raise AssertionError(f"no {text!r} in {self.text()}")
-            time.sleep(0.05)
-
-    def stop(self):
-        self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(10)
-
-    def counts(self):
-        """The counters of the capture that has ended."""
-        line = [line for line in self.text().splitlines() if "capture ended" in line][-1]
-        return {name: int(value) for name, value in re.findall(r"(\w+)=(\d+)(?=\s|$)", line)}
-
-    def resident_bytes(self):
-        """The memory of podwire itself that is in use, without the rings' that it shares."""
-        pid = self.process.pid
-        while "podwire" not in pathlib.Path(f"/proc/{pid}/comm").read_text():
-            pid = int(pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split()[0])
-        status = pathlib.Path(f"/proc/{pid}/status").read_text()
-        return int(re.search(r"RssAnon:\s+(\d+)", status)[1]) * 1024
-
-
 class RuleTest(unittest.TestCase):
     def setUp(self):
         self.folder = tempfile.TemporaryDirectory()
@@ -104,13 +65,11 @@ class RuleTest(unittest.TestCase):
 
     def tearDown(self):
         for process in self.processes:
-            process.process.kill()
-            process.process.wait()
-            process.log.close()
+            process.kill()
         self.folder.cleanup()
 
-    def start(self, *arguments, **keywords):
-        process = Process(*arguments, **keywords)
+    def start(self, name, *arguments, **keywords):
+        process = Program(f"{PREFIX}-{name}", *arguments, **{**NETWORKS, **keywords})
         self.processes.append(process)
         return process
 
@@ -291,9 +250,9 @@ class RuleTest(unittest.TestCase):
         agent = self.agent(1)
         with subprocess.Popen(python("a1", program, FLOOD_SECONDS, *arguments)) as sender:
             time.sleep(FLOOD_SECONDS * 0.6)
-            early = agent.resident_bytes()
+            early = agent.uses()[2]
             self.assertEqual(sender.wait(FLOOD_SECONDS + 10), 0)
-        late = agent.resident_bytes()
+        late = agent.uses()[2]
         run("a1", "ping", "-q", "-c", 3, "-i", 0.2, "10.244.1.1")
         self.end(collector, agent)
         self.assertLess(late - early, 2 << 20, f"{early} bytes, then {late}")

@@ -81,11 +81,7 @@ package enum Frame {
     package static func ethernet(to: MACAddress, from: MACAddress, type: UInt16, _ payload: [UInt8])
         -> [UInt8]
     {
-        var bytes: [UInt8] = []
-        for address in [to, from] {
-            bytes.append(bigEndian: UInt16(address.value >> 32))
-            bytes.append(bigEndian: UInt32(truncatingIfNeeded: address.value))
-        }
+        var bytes = to.bytes + from.bytes
         bytes.append(bigEndian: type)
         return bytes + payload
     }
@@ -128,9 +124,7 @@ package enum Frame {
     {
         var bytes: [UInt8] = [0, 1, 8, 0, 6, 4]
         bytes.append(bigEndian: operation)
-        bytes.append(bigEndian: UInt16(from.value >> 32))
-        bytes.append(bigEndian: UInt32(truncatingIfNeeded: from.value))
-        return bytes + sender.bytes + [UInt8](repeating: 0, count: 6) + asking.bytes
+        return bytes + from.bytes + sender.bytes + [UInt8](repeating: 0, count: 6) + asking.bytes
     }
 
     package static func solicitation(asking target: IPAddress) -> [UInt8] {

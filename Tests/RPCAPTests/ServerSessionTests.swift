@@ -5,56 +5,6 @@ import Testing
 
 @Suite("A server session")
 struct ServerSessionTests {
-    @Test("answers each request of an ordinary session with the bytes that libpcap's server sends")
-    func ordinary() {
-        var driver = Driver(.active)
-        #expect(driver.exchange(Request.login) == hex("00 88 00 00 00 00 00 00"))
-        #expect(driver.exchange(Request.list).prefix(8) == hex("00 82 00 01 00 00 00 0e")[...])
-        #expect(
-            driver.exchange(Request.open) == hex("00 83 00 00 00 00 00 08 00 00 00 01 00 00 00 00"))
-        #expect(
-            driver.exchange(Request.start) == hex("00 84 00 00 00 00 00 08 00 00 00 00 00 00 00 00")
-        )
-        #expect(driver.exchange(Request.update) == hex("00 85 00 00 00 00 00 00"))
-        #expect(driver.exchange(Request.sampling) == hex("00 8b 00 00 00 00 00 00"))
-        #expect(
-            driver.exchange(Request.statistics)
-                == hex("00 89 00 00 00 00 00 10  00 00 00 22 00 00 00 00 00 00 00 00 00 00 00 0e"))
-        #expect(driver.exchange(Request.end) == hex("00 8a 00 00 00 00 00 00"))
-        #expect(driver.exchange(Request.close).isEmpty && driver.closeReason != nil)
-        #expect(
-            driver.starts.map(\.dataPort) == [0x9b41] && driver.starts.map(\.snaplen) == [65535])
-        #expect(driver.starts.first?.device == "lo" && driver.starts.first?.flags == .serverOpens)
-    }
-
-    @Test("tells its byte order in passive mode")
-    func passiveLogin() {
-        var driver = Driver(.passive)
-        #expect(
-            driver.exchange(Request.login)
-                == hex("00 88 00 00 00 00 00 08  00 00 00 00 d4 c3 b2 a1"))
-    }
-
-    @Test("lists a device as libpcap's server does")
-    func list() {
-        let addresses = [
-            Device.Address(IPAddress(ipv4: 0x7f00_0001), prefixBitCount: 8),
-            Device.Address(IPAddress(ipv6High: 0, low: 1), prefixBitCount: 128),
-        ]
-        var driver = Driver(devices: [Device(name: "lo", flags: 0x37, addresses: addresses)])
-        _ = driver.exchange(Request.login)
-        let zero = { (count: Int) in [UInt8](repeating: 0, count: count) }
-        let first =
-            hex("00 02 00 00 7f 00 00 01") + zero(120) + hex("00 02 00 00 ff 00 00 00") + zero(120)
-        let second =
-            hex("00 17 00 00 00 00 00 00") + zero(15) + [1] + zero(104)
-            + hex("00 17 00 00 00 00 00 00")
-            + [UInt8](repeating: 0xff, count: 16) + zero(104)
-        let head = hex("00 02 00 00 00 00 00 37 00 02 00 00  6c 6f")
-        let payload = head + first + zero(256) + second + zero(256)
-        #expect(driver.exchange(Request.list) == hex("00 82 00 01 00 00 04 0e") + payload)
-    }
-
     @Test(
         "knows what to do with each message in each state", arguments: 0..<StateTable.rows.count,
         ["A", "R", "O", "C"])
@@ -131,27 +81,118 @@ struct ServerSessionTests {
         #expect(sent == expected)
     }
 
-    @Test(
-        "survives any bytes, and holds no more than a message",
-        arguments: 1...200 as ClosedRange<UInt64>)
-    func garbage(seed: UInt64) {
-        var generator = SeededGenerator(seed: seed)
-        let known = [
-            Request.login, Request.list, Request.open, Request.start, Request.update, Request.end,
-            Request.statistics, Request.sampling, Request.error,
+    @Test("puts names before addresses when a list is too long, and keeps it below 60,000 bytes")
+    func longList() throws {
+        let address = Device.Address(IPAddress(ipv4: 0x0af4_0101), prefixBitCount: 16)
+        var devices = [
+            Device(
+                name: "any-eth", description: "every pod", isPreselected: true,
+                addresses: [Device.Address](repeating: address, count: 100))
         ]
-        var driver = Driver()
-        var byteCount = 0
-        while driver.closeReason == nil, byteCount < 40_000 {
-            var bytes = known.randomElement(using: &generator) ?? []
-            for _ in 0..<Int.random(in: 0...2, using: &generator) {
-                bytes[Int.random(in: 0..<bytes.count, using: &generator)] =
-                    [0, 1, 8, 255, .random(in: 0...255, using: &generator)].randomElement(
-                        using: &generator) ?? 0
-            }
-            _ = driver.exchange(bytes)
-            byteCount += bytes.count
-            #expect(driver.session.wantsInput || byteCount > ServerSession.payloadByteCountMax)
+        for number in 1...500 {
+            devices.append(
+                Device(
+                    name: "veth1234abcd\(number)".prefix(15).description,
+                    description: "the pod at 10.244.123.\(number), fd00:10:244:123::\(number)"))
         }
+        var driver = Driver(.passive, devices: devices)
+        _ = driver.exchange(Request.login)
+        let reply = driver.exchange(Request.list)
+        #expect(reply.prefix(4) == hex("00 82 01 f5")[...] && reply.count < 60_000)
+        #expect(reply.count > 50_000, "the first device has addresses as far as there is room")
+    }
+
+    @Test("says that there is nothing to list")
+    func emptyList() {
+        var driver = Driver(devices: [])
+        _ = driver.exchange(Request.login)
+        #expect(driver.exchange(Request.list).prefix(4) == hex("00 01 00 05")[...])
+    }
+
+    static let samplings: [(payload: String, sampling: Sampling)] = [
+        ("01 00 00 00 00 00 00 00", .none), ("00 00 00 00 00 00 00 05", .none),
+        ("01 00 00 00 00 00 00 01", .none), ("01 00 00 00 00 00 00 05", .onePacketIn(5)),
+        ("02 00 00 00 00 00 00 0a", .onePacketPerMilliseconds(10)),
+        ("02 00 00 00 00 00 00 00", .none), ("07 00 00 00 00 00 00 05", .none),
+    ]
+
+    @Test("remembers sampling for the next capture", arguments: 0..<samplings.count)
+    func sampling(row: Int) {
+        let (payload, sampling) = Self.samplings[row]
+        let request = hex("00 0b 00 00 00 00 00 08" + payload)
+        var driver = Driver.inState("O")
+        #expect(driver.exchange(request) == hex("00 8b 00 00 00 00 00 00"))
+        #expect(driver.samplings.isEmpty)
+        _ = driver.exchange(Request.start)
+        #expect(driver.starts.map(\.sampling) == [sampling])
+        _ = driver.exchange(request)
+        #expect(driver.samplings == [sampling])
+    }
+
+    @Test("does not fill the log with what a peer reports")
+    func notes() {
+        var driver = Driver.inState("R")
+        for _ in 0..<100 { _ = driver.exchange(Request.error) }
+        #expect(driver.closeReason == nil && (1...20).contains(driver.notes.count))
+    }
+}
+
+@Suite("A login")
+struct LoginTests {
+    static func login(_ user: String, _ password: String) -> [UInt8] {
+        Message.request(
+            .login,
+            LoginRequest.password(user: [UInt8](user.utf8), password: [UInt8](password.utf8)).bytes)
+    }
+
+    @Test("takes name and password, in the reference's form")
+    func right() {
+        var driver = Driver(.passive, logins: .password)
+        let request =
+            hex("00 08 00 00 00 00 00 11  00 01 00 00 00 03 00 06") + Array("evesecret".utf8)
+        #expect(request == Self.login("eve", "secret"))
+        #expect(
+            driver.exchange(request) == hex("00 88 00 00 00 00 00 08  00 00 00 00 d4 c3 b2 a1"))
+        #expect(driver.session.isLoggedIn)
+    }
+
+    @Test("is not null where that is not permitted, and the peer may try again")
+    func nullRefused() {
+        var driver = Driver(.passive, logins: .password)
+        #expect(driver.exchange(Request.login).prefix(4) == hex("00 01 00 12")[...])
+        #expect(driver.exchange(Self.login("eve", "secret")).prefix(2) == [0, 0x88])
+    }
+
+    @Test("takes no password where nobody has one")
+    func noUsers() {
+        var driver = Driver(.passive, logins: .null)
+        #expect(driver.exchange(Self.login("eve", "secret")).prefix(4) == hex("00 01 00 12")[...])
+        #expect(driver.exchange(Request.login).prefix(2) == [0, 0x88])
+    }
+
+    @Test("pauses for a second after a wrong password, and ends after three")
+    func wrong() {
+        var driver = Driver(.passive, logins: .password)
+        let guess = Self.login("eve", "guess")
+        #expect(driver.exchange(guess).prefix(4) == hex("00 01 00 12")[...])
+        #expect(driver.session.deadline == Driver.second)
+        // The next try waits, whatever it is.
+        #expect(driver.exchange(guess).isEmpty && driver.wait(seconds: 0.99).isEmpty)
+        #expect(driver.wait(seconds: 0.02).prefix(4) == hex("00 01 00 12")[...])
+        #expect(driver.closeReason == nil)
+        _ = driver.wait(seconds: 1.1)
+        #expect(driver.exchange(guess).prefix(4) == hex("00 01 00 12")[...])
+        #expect(driver.closeReason != nil)
+    }
+
+    @Test("ends when a peer does not come to the point")
+    func refusals() {
+        var driver = Driver(.passive, logins: .password)
+        var count = 0
+        while driver.closeReason == nil, count < 100 {
+            _ = driver.exchange(Request.list)
+            count += 1
+        }
+        #expect(count == 10)
     }
 }

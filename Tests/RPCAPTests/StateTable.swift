@@ -151,6 +151,27 @@ enum StateTable {
             ),
             ("2 GiB announced", hex("00 02 00 00 7f ff ff ff"), "R", "00 01 00 10", false),
             ("4 GiB announced", hex("00 02 00 00 ff ff ff ff"), "A", "00 01 00 10", false),
-            ("a TLS hello", hex("16 03 01 02 00 01 00 01 fc 03 03"), "A", "16 01 00 11", false),
+            ("a TLS hello", hex("16 03 01 02 00 01 00 01 fc 03 03"), "A", "15 03 01 00", false),
+            ("a TLS hello later on", hex("16 03 01 02 00 01 00 01"), "R", "16 01 00 11", false),
+            (
+                "a name with :// in it", hex("00 03 00 00 00 00 00 09") + Array("rpcap://h".utf8),
+                "R",
+                "00 01 00 06", true
+            ),
+            (
+                "a name of 1,025 bytes",
+                hex("00 03 00 00 00 00 04 01") + [UInt8](repeating: 0x61, count: 1025), "R",
+                "00 01 00 06", true
+            ),
+            (
+                "a filter of 8,193 instructions",
+                hex("00 05 00 00 00 01 00 10 00 01 00 00 00 00 20 01")
+                    + [UInt8](repeating: 0, count: 65_544), "C", "00 01 00 07", true
+            ),
+            (
+                "a list request with half a megabyte behind it",
+                hex("00 02 00 00 00 08 00 00") + [UInt8](repeating: 0xff, count: 0x80000), "R",
+                "00 82 00 01", true
+            ),
         ]
 }

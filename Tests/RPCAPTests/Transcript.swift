@@ -26,37 +26,73 @@ struct SeededGenerator: RandomNumberGenerator {
 /// What the driver of a session does, without sockets: every demand is granted at once.
 struct Driver {
     var session: ServerSession
+    var now: UInt64 = 0
+    let devices: [Device]
     private(set) var sent: [UInt8] = []
     private(set) var starts: [StartRequest] = []
     private(set) var filters = 0
+    private(set) var samplings: [Sampling] = []
+    private(set) var notes: [String] = []
     private(set) var closeReason: String?
     var refuses = false
+    /// Where the client is to connect to in passive mode.
+    var dataPort: UInt16 = 0
+    var bufferByteCount: UInt32 = 0
 
-    init(_ mode: ServerSession.Mode = .active, devices: [Device] = [Device(name: "lo")]) {
-        session = ServerSession(mode, devices: devices)
+    static let second: UInt64 = 1_000_000_000
+
+    init(
+        _ mode: ServerSession.Mode = .active, logins: ServerSession.Logins = .null,
+        devices: [Device] = [Device(name: "lo")]
+    ) {
+        session = ServerSession(mode, logins: logins, now: 0)
+        self.devices = devices
     }
 
     /// Gives the session bytes, and answers what it sent for them.
     mutating func exchange(_ bytes: [UInt8]) -> [UInt8] {
         sent = []
-        session.receive(bytes[...])
-        while let action = session.nextAction() {
-            switch action {
-            case .send(let bytes): sent += bytes
-            case .startCapture(let request):
-                starts.append(request)
-                refuses ? session.captureRefused("no") : session.captureStarted()
-            case .updateFilter:
-                filters += 1
-                refuses ? session.filterRefused("no") : session.filterUpdated()
-            case .reportStatistics:
-                session.report(CaptureStatistics(received: 0x22, sent: 0x0e))
-            case .endCapture: session.captureEnded()
-            case .note: break
-            case .close(let reason): closeReason = reason
-            }
-        }
+        session.receive(bytes[...], now: now)
+        while let action = session.nextAction(now: now) { carryOut(action) }
         return sent
+    }
+
+    /// Lets time pass, and answers what the session sent because of that.
+    mutating func wait(seconds: Double) -> [UInt8] {
+        now += UInt64(seconds * Double(Self.second))
+        return exchange([])
+    }
+
+    private mutating func carryOut(_ action: ServerSession.Action) {
+        switch action {
+        case .send(let bytes): sent += bytes
+        case .checkPassword(let user, let password):
+            session.passwordChecked(
+                isRight: user == Array("eve".utf8) && password == Array("secret".utf8), now: now)
+        case .listDevices: session.devicesListed(devices)
+        case .open(let name):
+            if devices.contains(where: { $0.name == name }) {
+                session.deviceOpened()
+            } else {
+                session.deviceRefused("there is no such device")
+            }
+        case .startCapture(let request):
+            starts.append(request)
+            if refuses {
+                session.captureRefused("no")
+            } else {
+                session.captureStarted(bufferByteCount: bufferByteCount, dataPort: dataPort)
+            }
+        case .updateFilter:
+            filters += 1
+            refuses ? session.filterRefused("no") : session.filterUpdated()
+        case .sample(let sampling): samplings.append(sampling)
+        case .reportStatistics:
+            session.report(CaptureStatistics(received: 0x22, sent: 0x0e))
+        case .endCapture: session.captureEnded()
+        case .note(let text): notes.append(text)
+        case .close(let reason): closeReason = reason
+        }
     }
 
     /// A session that has come to a state.

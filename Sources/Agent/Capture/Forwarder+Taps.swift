@@ -15,6 +15,8 @@ enum TapOrder: Sendable {
     case crowd([Place])
     /// An edge is gone: forward what its ring holds, and close it.
     case remove(life: UInt64)
+    /// The edge that is all of this capture is gone, and comes no more.
+    case end
     /// A ring that is to follow the one there is; it gets no packets yet.
     case prepare(life: UInt64, Handover<Ring>)
     /// The other ring gets the packets from now on.
@@ -62,6 +64,7 @@ extension Forwarder {
         case .remove(let life):
             taps[life]?.end()
             closeSoon()
+        case .end: hasLostItsEdge = true
         case .prepare(let life, let ring):
             guard let ring = ring.take() else { return }
             prepare(ring, life)

@@ -32,6 +32,8 @@ final class Forwarder {
     private(set) var isFull = false
     /// Rings are to be closed as soon as they have been drained for the last time.
     private var isClosing = false
+    /// The capture's one edge is gone; what its ring holds is still to be forwarded.
+    var hasLostItsEdge = false
     /// No program may take the place of the one that lets nothing in.
     private var isFinishing = false
 
@@ -101,6 +103,9 @@ final class Forwarder {
         try send()
         return hasOrder
     }
+
+    /// Whether nothing will ever come any more.
+    var isOver: Bool { hasLostItsEdge && taps.isEmpty }
 
     /// Has rings closed when they have been drained for the last time.
     func closeSoon() { isClosing = true }
@@ -178,7 +183,7 @@ extension Forwarder {
     }
 
     /// Sends what the outlet takes, and asks to be told when it takes more.
-    private func send() throws(SystemError) {
+    private func send() throws {
         guard pipeline.queue.byteCount > 0 || waitsForSocket else { return }
         let takesMore = try outlet.send(from: &pipeline.queue, isLast: isFinishing, counters)
         guard takesMore == waitsForSocket, let number = outlet.number else { return }

@@ -11,6 +11,8 @@ import Synchronization
 package struct CapturePlan: Sendable {
     /// The edges and the rule, as they are at any time.
     package var feed: NodeFeed
+    /// What of it the capture shows.
+    package var scope: CaptureScope
     /// Whether connection tracking can be asked about calls to services.
     package var tracksConnections: Bool
     /// The sensor's filter; nil lets everything pass.
@@ -24,11 +26,13 @@ package struct CapturePlan: Sendable {
     package var datagramFormat: DatagramWriter.Format?
 
     package init(
-        feed: NodeFeed, tracksConnections: Bool, filter: Program?, snaplen: Int,
+        feed: NodeFeed, scope: CaptureScope = .stream, tracksConnections: Bool, filter: Program?,
+        snaplen: Int,
         ringByteCountMax: Int, queueByteCountMax: Int, sampling: Sampling = .none,
         datagramFormat: DatagramWriter.Format? = nil
     ) {
         self.feed = feed
+        self.scope = scope
         self.tracksConnections = tracksConnections
         self.filter = filter
         self.snaplen = snaplen
@@ -37,6 +41,9 @@ package struct CapturePlan: Sendable {
         self.sampling = sampling
         self.datagramFormat = datagramFormat
     }
+
+    /// The edges and the rule, as far as the capture shows them.
+    var snapshot: NodeFeed.Snapshot { feed.snapshot.limited(to: scope) }
 
     /// How much is kept of a frame: a PACKET message must fit into its datagram.
     var frameByteCountMax: Int {
@@ -100,7 +107,7 @@ package final class LiveCapture: Sendable {
         self.logger = logger
 
         let programs = ProgramPlan(
-            plan.feed.snapshot.rule, plan.filter, snaplen: plan.frameByteCountMax)
+            plan.snapshot.rule, plan.filter, snaplen: plan.frameByteCountMax)
         // Flows are listened for before the first packet can be there.
         let pipeline = try Pipeline(plan, programs.rule, counters: counters)
         if let failure = pipeline.trackingFailure {
@@ -108,7 +115,8 @@ package final class LiveCapture: Sendable {
                 "connection tracking fails, calls to services are reported at backends' edges only",
                 metadata: ["reason": "\(failure)"])
         }
-        let keeper = try RingKeeper(plan.feed, programs, logger: logger) { [weak self] order in
+        let keeper = try RingKeeper(plan.feed, plan.scope, programs, logger: logger) {
+            [weak self] order in
             self?.give(.tap(order))
         }
         self.keeper.withLock { $0 = keeper }
@@ -227,7 +235,10 @@ extension LiveCapture {
     /// Forwards from the first ring to the last byte.
     private func run(_ forwarder: consuming Forwarder) {
         do {
-            while try !obey(forwarder, hasOrder: forwarder.turn(milliseconds: -1)) {}
+            while try !obey(forwarder, hasOrder: forwarder.turn(milliseconds: -1)),
+                !forwarder.isOver
+            {}
+            if forwarder.isOver { reason.withLock { $0 = "the edge is gone" } }
             try forwarder.finish(milliseconds: Self.finishMillisecondsMax)
         } catch {
             reason.withLock { $0 = "\(error)" }

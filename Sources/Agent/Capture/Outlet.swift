@@ -4,13 +4,14 @@ package import Kernel
 ///
 /// What it sends it takes out of the forwarder's queue, and it never waits: it says whether its
 /// socket takes more, and the forwarder waits for that beside the rings. All of its functions leave
-/// the value as it is, so that a case may own whatever changes (a TLS connection would be one more).
+/// the value as it is: what changes is in the objects that cases own.
 package enum Outlet: ~Copyable {
     /// Nowhere yet: the client is still to connect. Packets wait in the queue, and when that is full
     /// in the rings.
     case awaited
     /// A TCP connection, which takes the queue as it is.
     case stream(Descriptor)
+    case secure(SecureStream)
     case datagrams(DatagramStream)
 }
 
@@ -27,6 +28,7 @@ extension Outlet {
         switch self {
         case .awaited: nil
         case .stream(let descriptor): descriptor.number
+        case .secure(let stream): stream.number
         case .datagrams(let datagrams): datagrams.number
         }
     }
@@ -50,10 +52,11 @@ extension Outlet {
     /// Sends what the socket takes. Answers false if it is to be waited for until it takes more.
     func send(
         from queue: inout ByteQueue, isLast: Bool, _ counters: CaptureCounters
-    ) throws(SystemError) -> Bool {
+    ) throws -> Bool {
         switch self {
         case .awaited: true
         case .stream(let descriptor): try queue.send(to: descriptor.number)
+        case .secure(let stream): try stream.send(from: &queue)
         case .datagrams(let datagrams):
             datagrams.send(from: &queue, isLast: isLast, counters)
         }
@@ -66,6 +69,7 @@ extension Outlet {
         case .awaited: return true
         case .stream(let descriptor):
             return hasFailed ? false : try discardReceived(from: descriptor.number)
+        case .secure(let stream): return hasFailed ? false : stream.discardReceived()
         case .datagrams(let datagrams):
             datagrams.takeReceived(counters)
             return true

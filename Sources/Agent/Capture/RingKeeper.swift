@@ -14,6 +14,7 @@ import Synchronization
 /// forwarder's thread never waits.
 final class RingKeeper: Sendable {
     private let feed: NodeFeed
+    private let scope: CaptureScope
     private let logger: Logger
     private let wake: Event
     private let state: Mutex<State>
@@ -31,10 +32,10 @@ final class RingKeeper: Sendable {
     private static let retryMilliseconds: CInt = 1000
 
     init(
-        _ feed: NodeFeed, _ plan: ProgramPlan, logger: Logger,
+        _ feed: NodeFeed, _ scope: CaptureScope, _ plan: ProgramPlan, logger: Logger,
         give: @escaping @Sendable (TapOrder) -> Void
     ) throws(SystemError) {
-        self.feed = feed
+        (self.feed, self.scope) = (feed, scope)
         self.logger = logger
         wake = try Event()
         state = Mutex(State(plan: plan))
@@ -89,12 +90,13 @@ final class RingKeeper: Sendable {
 
     /// Opens what is new and has what is gone closed.
     private func follow(_ book: inout RingBook) -> SystemError? {
-        let snapshot = feed.snapshot
+        let snapshot = feed.snapshot.limited(to: scope)
         if snapshot.version != book.version {
             book.version = snapshot.version
             state.withLock { $0.plan.set(snapshot.rule) }
             give(.follow(snapshot))
             for life in book.livesGone(from: snapshot.places) { give(.remove(life: life)) }
+            if scope != .stream, snapshot.places.isEmpty { give(.end) }
         }
         let (wanted, isCrowdChanged) = book.take(
             snapshot.places, now: monotonicNanoseconds())

@@ -63,6 +63,15 @@ package final class NodeFeed: Sendable {
         }
     }
 
+    /// The same for a client that has dialled the agent, for the length of its session.
+    func addClient(_ address: IPAddress) {
+        state.withLock { if $0.sensors.addClient(address) { renew(&$0) } }
+    }
+
+    func removeClient(_ address: IPAddress) {
+        state.withLock { if $0.sensors.removeClient(address) { renew(&$0) } }
+    }
+
     private func renew(_ state: inout State) {
         state.snapshot = Self.snapshot(
             of: state.node, state.sensors, settings, version: state.snapshot.version + 1)

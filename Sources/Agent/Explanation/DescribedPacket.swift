@@ -67,8 +67,10 @@ package struct DescribedPacket: Equatable, Sendable, CustomStringConvertible {
     }
 
     private static func end(_ text: String) throws(Failure) -> End {
-        if let address = address(text[...]) { return End(address: address, port: nil) }
-        if let colon = text.lastIndex(of: ":"), let address = address(text[..<colon]) {
+        if let address = IPAddress(text) ?? IPAddress(bracketed: text[...]) {
+            return End(address: address, port: nil)
+        }
+        if let colon = text.lastIndex(of: ":"), let address = IPAddress(bracketed: text[..<colon]) {
             let portText = text[text.index(after: colon)...]
             guard let port = UInt16(portText) else {
                 throw Failure(description: "\(text): a port is a number from 0 to 65535")
@@ -77,11 +79,6 @@ package struct DescribedPacket: Equatable, Sendable, CustomStringConvertible {
         }
         throw Failure(
             description: "\(text) cannot be understood: it takes ADDRESS:PORT or [IPV6]:PORT")
-    }
-
-    private static func address(_ text: Substring) -> IPAddress? {
-        let isBracketed = text.hasPrefix("[") && text.hasSuffix("]")
-        return IPAddress(String(isBracketed ? text.dropFirst().dropLast() : text))
     }
 
     package var description: String {
@@ -119,11 +116,7 @@ package struct DescribedPacket: Equatable, Sendable, CustomStringConvertible {
         transport += [UInt8](repeating: 0, count: 16)
         if source.port == nil { transport[0] = self.transport == IPProtocol.icmpv6 ? 128 : 8 }
         var frame: [UInt8] = []
-        for address in [to, from] {
-            frame.append(bigEndian: UInt16(truncatingIfNeeded: address.value >> 32))
-            frame.append(bigEndian: UInt16(truncatingIfNeeded: address.value >> 16))
-            frame.append(bigEndian: UInt16(truncatingIfNeeded: address.value))
-        }
+        frame += to.bytes + from.bytes
         let addresses = source.address.bytes + destination.address.bytes
         if source.address.family == .ipv4 {
             frame.append(bigEndian: EtherType.ipv4)

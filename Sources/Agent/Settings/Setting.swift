@@ -12,6 +12,14 @@ package enum Setting: String, CaseIterable, Sendable {
     case includedEdges = "PODWIRE_INCLUDE_EDGES"
     case excludedEdges = "PODWIRE_EXCLUDE_EDGES"
     case deduplication = "PODWIRE_DEDUP"
+    case listen = "PODWIRE_LISTEN"
+    case allowed = "PODWIRE_ALLOW"
+    case passwordFile = "PODWIRE_PASSWORD_FILE"
+    case nullLogin = "PODWIRE_ALLOW_NULL_LOGIN"
+    case dataPorts = "PODWIRE_DATA_PORTS"
+    case udpFormat = "PODWIRE_UDP_FORMAT"
+    case tlsCertificate = "PODWIRE_TLS_CERTIFICATE"
+    case tlsKey = "PODWIRE_TLS_KEY"
     case snaplen = "PODWIRE_SNAPLEN"
     case ringMemory = "PODWIRE_RING_MEMORY"
     case queueMemory = "PODWIRE_QUEUE_MEMORY"
@@ -31,6 +39,14 @@ package enum Setting: String, CaseIterable, Sendable {
         case .includedEdges: "--include-edges"
         case .excludedEdges: "--exclude-edges"
         case .deduplication: "--dedup"
+        case .listen: "--listen"
+        case .allowed: "--allow"
+        case .passwordFile: "--password-file"
+        case .nullLogin: "--allow-null-login"
+        case .dataPorts: "--data-ports"
+        case .udpFormat: "--udp-format"
+        case .tlsCertificate: "--tls-certificate"
+        case .tlsKey: "--tls-key"
         case .snaplen: "--snaplen"
         case .ringMemory: "--ring-memory"
         case .queueMemory: "--queue-memory"
@@ -44,6 +60,9 @@ package enum Setting: String, CaseIterable, Sendable {
         case .sensors, .podNetworks: nil
         case .sensorPort: "2003"
         case .serviceNetworks, .uncovered, .includedEdges, .excludedEdges: ""
+        case .listen, .allowed, .passwordFile, .dataPorts, .tlsCertificate, .tlsKey: ""
+        case .nullLogin: "off"
+        case .udpFormat: "auto"
         case .edges: "pods"
         case .device: "any-eth"
         case .deduplication: "on"
@@ -66,7 +85,13 @@ package enum Setting: String, CaseIterable, Sendable {
         case .edges: "pods or all"
         case .includedEdges, .excludedEdges:
             "interface names, comma-separated, in which * and ? stand for other characters"
-        case .deduplication: "on or off"
+        case .deduplication, .nullLogin: "on or off"
+        case .listen: "ADDRESS:PORT or [IPV6]:PORT, or PORT alone for all addresses"
+        case .allowed: "addresses and networks of clients, comma-separated"
+        case .passwordFile: "a file that `podwire password` has made"
+        case .dataPorts: "a port or a range such as 40000-40015"
+        case .udpFormat: "auto, packet or udpstr"
+        case .tlsCertificate, .tlsKey: "a PEM file"
         case .snaplen: "a number of bytes from 64 to 262144"
         case .ringMemory: "an amount such as 256MiB, at least 1MiB"
         case .queueMemory: "an amount such as 64MiB, at least 1MiB"
@@ -82,12 +107,18 @@ package struct SettingFailure: Error, Equatable, CustomStringConvertible {
     package let value: String?
     /// Whether the value came by the option and not by the variable.
     let isOption: Bool
+    /// Why a value that can be understood cannot be, and what to do about it.
+    let reason: String?
 
-    package init(setting: Setting, value: String?, isOption: Bool) {
+    package init(setting: Setting, value: String?, isOption: Bool, reason: String? = nil) {
         (self.setting, self.value, self.isOption) = (setting, value, isOption)
+        self.reason = reason
     }
 
     package var description: String {
+        if let reason {
+            return "\(isOption ? setting.option : setting.variable)=\(value ?? ""): \(reason)"
+        }
         guard let value else {
             return "\(setting.variable) is not set: give it, or \(setting.option), "
                 + setting.form

@@ -1,5 +1,6 @@
 package import Frames
 package import Logging
+package import RPCAP
 
 /// Everything a person can set about an agent, understood.
 package struct Settings: Sendable {
@@ -18,44 +19,74 @@ package struct Settings: Sendable {
     /// The send queue of one capture.
     package let queueByteCountMax: Int
     package let logLevel: Logger.Level
+    /// Who may dial the agent; nil if it does not listen.
+    package let passive: PassiveSettings?
+    /// Which of the node's ports data connections use that clients open; nil for any.
+    package let dataPorts: ClosedRange<UInt16>?
+    /// How data over UDP is framed; nil as is usual in the session's mode.
+    package let datagramFormat: DatagramWriter.Format?
+    /// The certificates and the key for TLS; nil for none.
+    package let tls: (certificate: String, key: String)?
 
     /// Reads options first, then the environment, then what counts without either.
     ///
-    /// Variables of the replaced DaemonSet may be set to nothing, which counts as not set. An agent
-    /// needs a sensor; who only looks at a node does not.
+    /// An agent needs a sensor to dial, or clients that dial it; who only looks at a node needs
+    /// neither.
     package init(
-        options: [Setting: String], needsSensor: Bool = true, environment: (String) -> String?
+        options: [Setting: String], needsPeer: Bool = true, environment: (String) -> String?
     ) throws(SettingFailure) {
-        var reader = Reader(values: [:])
-        for setting in Setting.allCases {
-            if let text = options[setting] {
-                reader.values[setting] = (text, true)
-            } else if let text = environment(setting.variable), !text.isEmpty {
-                reader.values[setting] = (text, false)
-            } else if let text = setting.standard {
-                reader.values[setting] = (text, false)
-            }
-        }
+        let reader = SettingsReader(options: options, environment: environment)
         podNetworks = try reader.list(.podNetworks, atLeastOne: true) { Network($0) }
         serviceNetworks = try reader.list(.serviceNetworks) { Network($0) }
         uncovered = try reader.list(.uncovered) { Network($0) }
-        let port = try reader.one(.sensorPort) { text in UInt16(text).flatMap { $0 > 0 ? $0 : nil }
-        }
-        sensors = try reader.list(.sensors, atLeastOne: needsSensor) {
+        let port = try reader.one(.sensorPort, Self.port)
+        passive = try PassiveSettings(reader)
+        sensors = try reader.list(.sensors, atLeastOne: needsPeer && passive == nil) {
             SensorName($0, standardPort: port)
         }
         device = try reader.one(.device) { (1...255).contains($0.utf8.count) ? $0 : nil }
-        edges = EdgeSelection(
-            try reader.one(.edges) { EdgeSelection.Scope(rawValue: $0) }, podNetworks: podNetworks,
-            included: try reader.list(.includedEdges, EdgeSelection.pattern),
-            excluded: try reader.list(.excludedEdges, EdgeSelection.pattern))
+        edges = try EdgeSelection(reader)
         deduplicates = try reader.one(.deduplication) { ["on": true, "off": false][$0] }
         snaplen = try reader.one(.snaplen) { text in
             Int(text).flatMap { (64...262_144).contains($0) ? $0 : nil }
         }
+        dataPorts = try reader.oneOrNone(.dataPorts, Self.ports)
+        let formats: [String: DatagramWriter.Format?] = [
+            "auto": nil, "packet": .packet, "udpstr": .udpstr,
+        ]
+        datagramFormat = try reader.one(.udpFormat) { formats[$0] }
+        tls = try Self.tls(reader)
         ringByteCountMax = try reader.one(.ringMemory, Self.byteCount)
         queueByteCountMax = try reader.one(.queueMemory, Self.byteCount)
         logLevel = try reader.one(.logLevel) { Logger.Level(rawValue: $0) }
+    }
+
+    private static func port(_ text: String) -> UInt16? {
+        UInt16(text).flatMap { $0 > 0 ? $0 : nil }
+    }
+
+    /// Reads `"40000"` or `"40000-40015"`.
+    static func ports(_ text: String) -> ClosedRange<UInt16>? {
+        let parts = text.split(separator: "-", omittingEmptySubsequences: false)
+        guard parts.count <= 2, let first = port(String(parts[0])),
+            let last = port(String(parts[parts.count - 1])), first <= last
+        else { return nil }
+        return first...last
+    }
+
+    private static func tls(
+        _ reader: SettingsReader
+    ) throws(SettingFailure) -> (certificate: String, key: String)? {
+        let certificate = try reader.oneOrNone(.tlsCertificate) { $0 }
+        let key = try reader.oneOrNone(.tlsKey) { $0 }
+        switch (certificate, key) {
+        case (nil, nil): return nil
+        case (let certificate?, let key?): return (certificate, key)
+        case (nil, _):
+            throw reader.failure(.tlsKey, "give \(Setting.tlsCertificate.option), too")
+        case (_, nil):
+            throw reader.failure(.tlsCertificate, "give \(Setting.tlsKey.option), too")
+        }
     }
 
     /// Reads `"268435456"`, `"256MiB"`, `"256Mi"` or `"256M"`; one mebibyte to one tebibyte.
@@ -110,39 +141,5 @@ package struct SensorName: Hashable, Sendable, CustomStringConvertible {
 
     package var description: String {
         host.contains(":") ? "[\(host)]:\(port)" : "\(host):\(port)"
-    }
-}
-
-/// The texts of all settings, and where each came from.
-private struct Reader {
-    var values: [Setting: (text: String, isOption: Bool)]
-
-    func one<Value>(
-        _ setting: Setting, _ read: (String) -> Value?
-    ) throws(SettingFailure) -> Value {
-        guard let (text, isOption) = values[setting] else {
-            throw SettingFailure(setting: setting, value: nil, isOption: false)
-        }
-        guard let value = read(text) else {
-            throw SettingFailure(setting: setting, value: text, isOption: isOption)
-        }
-        return value
-    }
-
-    func list<Value>(
-        _ setting: Setting, atLeastOne: Bool = false, _ read: (String) -> Value?
-    ) throws(SettingFailure) -> [Value] {
-        var list: [Value] = []
-        let (text, isOption) = values[setting] ?? ("", false)
-        for part in text.split(whereSeparator: { $0 == "," || $0 == " " }) {
-            guard let value = read(String(part)) else {
-                throw SettingFailure(setting: setting, value: text, isOption: isOption)
-            }
-            list.append(value)
-        }
-        guard !list.isEmpty || !atLeastOne else {
-            throw SettingFailure(setting: setting, value: nil, isOption: false)
-        }
-        return list
     }
 }

@@ -30,6 +30,7 @@ package struct Device: Equatable, Sendable {
     package static let isUp: UInt32 = 0x02
     package static let isRunning: UInt32 = 0x04
     package static let isConnected: UInt32 = 0x10
+    package static let isDisconnected: UInt32 = 0x20
 
     /// What a client may rely on: longer names and descriptions make libpcap's refuse the list.
     static let textByteCountMax = 1024
@@ -53,18 +54,21 @@ package struct Device: Equatable, Sendable {
 
 extension Device {
     /// The payload of a list. Clients that count its length in 16 bits take no more than 60,000
-    /// bytes; what goes beyond is left out, addresses first.
+    /// bytes: what goes beyond is left out, addresses first, and those of the last devices first.
     static func encode(_ devices: [Device]) -> (count: UInt16, payload: [UInt8]) {
-        var payload: [UInt8] = []
-        var count: UInt16 = 0
-        for device in devices {
-            let room = listByteCountMax - payload.count - device.headByteCount
-            guard room >= 0 else { break }
-            payload += device.encoded(
-                addressCount: min(device.addresses.count, room / addressByteCount))
-            count += 1
+        var room = listByteCountMax
+        let listed = devices.prefix { device in
+            room -= device.headByteCount
+            return room >= 0
         }
-        return (count, payload)
+        room = listByteCountMax - listed.reduce(0) { $0 + $1.headByteCount }
+        var payload: [UInt8] = []
+        for device in listed {
+            let addressCount = min(device.addresses.count, room / addressByteCount)
+            room -= addressCount * addressByteCount
+            payload += device.encoded(addressCount: addressCount)
+        }
+        return (UInt16(listed.count), payload)
     }
 
     static let listByteCountMax = 60_000

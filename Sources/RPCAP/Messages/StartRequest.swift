@@ -13,6 +13,8 @@ package struct StartRequest: Equatable, Sendable {
     /// The client's port for data that the server sends or connects to.
     package var dataPort: UInt16
     package var filter: [Instruction]
+    /// What SETSAMPLING has asked for; it is not part of the message.
+    package var sampling = Sampling.none
 
     package struct Flags: OptionSet, Hashable, Sendable {
         package let rawValue: UInt16

@@ -4,10 +4,11 @@ import Frames
 
 /// One control connection as the side that captures sees it: bytes in, actions out.
 ///
-/// The session knows the protocol and nothing else; whoever drives it owns the sockets and the
-/// capture. It gives the session what arrives, carries out the actions that come back, and says how
-/// those that need an answer went. While an answer is due further requests wait, in order. Whatever
-/// a peer sends, the session stays within a megabyte and in one of its four states.
+/// The session knows the protocol and the time, and nothing else; whoever drives it owns the sockets
+/// and the capture. It gives the session what arrives, carries out the actions that come back, says
+/// how those that need an answer went, and comes back at the latest at the `deadline`. While an answer
+/// is due further requests wait, in order. Whatever a peer sends, the session stays within a fraction
+/// of a megabyte and in one of its states. Times are nanoseconds of a clock that never goes back.
 package struct ServerSession: Sendable {
     /// Who dialled: the roles are the same from the first byte on, a few details are not.
     package enum Mode: Sendable {
@@ -15,12 +16,31 @@ package struct ServerSession: Sendable {
         case passive
     }
 
+    /// Which logins can succeed.
+    package struct Logins: OptionSet, Sendable {
+        package let rawValue: Int
+        package init(rawValue: Int) { self.rawValue = rawValue }
+
+        package static let null = Self(rawValue: 1)
+        package static let password = Self(rawValue: 2)
+    }
+
     package enum Action: Equatable, Sendable {
         case send([UInt8])
-        /// Open the data connection and capture; then `captureStarted` or `captureRefused`.
+        /// Then `passwordChecked`.
+        case checkPassword(user: [UInt8], password: [UInt8])
+        /// Then `devicesListed`.
+        case listDevices
+        /// Find out whether a device of this name can be captured from; then `deviceOpened` or
+        /// `deviceRefused`.
+        case open(String)
+        /// Open the data connection, or listen for it, and capture; then `captureStarted` or
+        /// `captureRefused`.
         case startCapture(StartRequest)
         /// Put a filter in force; then `filterUpdated` or `filterRefused`.
         case updateFilter([Instruction])
+        /// The capture that runs is to be sampled like this from now on.
+        case sample(Sampling)
         /// Then `report`.
         case reportStatistics
         /// Stop the capture and close the data connection; then `captureEnded`.
@@ -31,45 +51,74 @@ package struct ServerSession: Sendable {
         case close(String)
     }
 
-    private enum State { case loggedOut, ready, opened, capturing, closed }
+    enum State { case loggedOut, ready, opened, capturing, closed }
 
-    private let mode: Mode
-    private let devices: [Device]
-    private var state = State.loggedOut
-    private var device: String?
-    private var reader = MessageReader(payloadByteCountMax: payloadByteCountMax)
-    private var actions: [Action] = []
+    let mode: Mode
+    let logins: Logins
+    var state = State.loggedOut
+    /// The name that the last OPEN has named.
+    var device: String?
+    var sampling = Sampling.none
+    var actions: [Action] = []
     /// The request whose answer is due.
-    private var awaited: MessageType?
+    var awaited: MessageType?
+    /// The name in an OPEN whose answer is due.
+    var deviceAsked: String?
+    var wrongPasswordCount = 0
+    var refusalCount = 0
+    var noteCount = 0
+    /// When the peer is listened to again, after a wrong password.
+    var heldUntil: UInt64?
+    private var reader = MessageReader(
+        payloadByteCountMax: payloadByteCountMax, keptByteCountMax: keptByteCountMax)
+    /// When the last message was complete, or the session began.
+    private var quietSince: UInt64
+    /// When the message began that is not complete.
+    private var messageBegan: UInt64?
 
-    /// The longest request is a filter of 8,192 instructions, 64 KiB; a password is shorter.
+    /// More than any request is meant to have; a peer that announces more is not understood.
     package static let payloadByteCountMax = 1 << 20
+    /// The longest request is a filter of 8,192 instructions.
+    static let keptByteCountMax =
+        StartRequest.fixedByteCount + Filter.headByteCount + Program.instructionCountMax * 8
 
-    package init(_ mode: Mode, devices: [Device]) {
-        (self.mode, self.devices) = (mode, devices)
+    package init(_ mode: Mode, logins: Logins = .null, now: UInt64) {
+        (self.mode, self.logins, quietSince) = (mode, logins, now)
     }
 
     package var isCapturing: Bool { state == .capturing }
 
+    /// Whether the peer has logged in.
+    package var isLoggedIn: Bool { state != .loggedOut && state != .closed }
+
     /// False while so much waits to be dealt with that the driver should not read more.
-    package var wantsInput: Bool { reader.byteCount <= Self.payloadByteCountMax }
+    package var wantsInput: Bool { reader.byteCount <= Self.keptByteCountMax }
 
-    /// Whether a message has begun to arrive and is not complete. The driver gives up on a peer
-    /// that leaves it so.
-    package var isInMessage: Bool { awaited == nil && reader.byteCount > 0 }
+    /// What it takes in memory for what the peer has sent.
+    package var inputCapacity: Int { reader.capacity }
 
-    /// How many messages have been taken off the stream.
-    package var messageCount: Int { reader.messageCount }
-
-    package mutating func receive(_ bytes: ArraySlice<UInt8>) {
-        if state != .closed { reader.append(bytes) }
+    package mutating func receive(_ bytes: ArraySlice<UInt8>, now: UInt64) {
+        guard state != .closed, !bytes.isEmpty else { return }
+        if reader.byteCount == 0 { messageBegan = now }
+        reader.append(bytes)
     }
 
-    /// What to do next, or nil until more arrives or an answer is given.
-    package mutating func nextAction() -> Action? {
+    /// What to do next, or nil until more arrives, an answer is given, or the deadline is there.
+    package mutating func nextAction(now: UInt64) -> Action? {
         while actions.isEmpty, awaited == nil, state != .closed {
+            if let time = heldUntil {
+                guard now >= time else { return nil }
+                heldUntil = nil
+                quietSince = now
+                if messageBegan != nil { messageBegan = now }
+            }
             do throws(ProtocolFailure) {
-                guard try handleMessage() else { return nil }
+                guard try !handleMessage(now) else {
+                    quietSince = now
+                    messageBegan = reader.byteCount > 0 ? now : nil
+                    continue
+                }
+                guard expire(now) else { return nil }
             } catch {
                 refuse(error)
             }
@@ -78,15 +127,17 @@ package struct ServerSession: Sendable {
     }
 
     /// Takes one message off the stream, if it has arrived whole.
-    private mutating func handleMessage() throws(ProtocolFailure) -> Bool {
+    private mutating func handleMessage(_ now: UInt64) throws(ProtocolFailure) -> Bool {
+        if reader.first == Self.tlsHandshake, state == .loggedOut, reader.messageCount == 0 {
+            return answerTLS()
+        }
         guard let header = try reader.header() else { return false }
         let byteCount = Int(header.payloadByteCount)
         if header.type == MessageType.startCapture.rawValue, byteCount == 20 {
-            guard let extra = extraByteCount else { return false }
-            guard let payload = reader.takePayload(byteCount: byteCount + extra) else {
-                return false
-            }
-            handle(.startCapture, payload)
+            guard let extra = extraByteCount(now),
+                let payload = reader.takePayload(byteCount: byteCount + extra)
+            else { return false }
+            handle(.startCapture, payload, now)
             return true
         }
         guard let payload = reader.takePayload(byteCount: byteCount) else { return false }
@@ -94,16 +145,19 @@ package struct ServerSession: Sendable {
             unexpected(header.type)
             return true
         }
-        handle(type, payload)
+        handle(type, payload, now)
         return true
     }
 
     /// libpcap's client, where no filter was ever set, announces 20 bytes and sends 28: the last
-    /// eight are the one instruction it counted. Nil until that can be told.
-    private var extraByteCount: Int? {
+    /// eight are the one instruction it counted. Nil until that can be told; eight bytes that do not
+    /// come soon do not come.
+    private func extraByteCount(_ now: UInt64) -> Int? {
         guard let head = reader.peek(12..<20) else { return nil }
         guard head[4...] == [0, 0, 0, 1] else { return 0 }
-        guard let step = reader.peek(20..<28) else { return nil }
+        guard let step = reader.peek(20..<28) else {
+            return extraDeadline.map { now >= $0 } == true ? 0 : nil
+        }
         return step[..<4] == [0, 6, 0, 0] && step[4...] != [0, 0, 0, 0] ? 8 : 0
     }
 
@@ -115,190 +169,65 @@ package struct ServerSession: Sendable {
             drop(.wrongMessage, "\(failure)")
         }
     }
-}
 
-extension ServerSession {
-    private mutating func handle(_ type: MessageType, _ payload: [UInt8]) {
-        switch (type, state) {
-        case (.close, _): close("the peer closed the session")
-        case (.error, .loggedOut): close("the peer refused: \(Self.text(of: payload))")
-        case (.error, _): actions.append(.note("the peer reports: \(Self.text(of: payload))"))
-        case (.packet, _): unexpected(type.rawValue)
-        case (.login, .loggedOut): login(payload)
-        case (.login, _): drop(.wrongMessage, "this session is logged in already")
-        case (_, .loggedOut): error(.wrongMessage, "log in first")
-        case (.findInterfaces, _): list()
-        case (.open, _): open(payload)
-        case (.startCapture, _): start(payload)
-        case (.updateFilter, _): update(payload)
-        case (.statistics, _): demandStatistics()
-        case (.endCapture, .capturing): demand(.endCapture, .endCapture)
-        case (.endCapture, _): error(.endCapture, "no capture is running")
-        case (.setSampling, _): sample(payload)
-        }
-    }
+    /// The first byte of a TLS record with a handshake message (RFC 8446, 5.1).
+    private static let tlsHandshake: UInt8 = 0x16
 
-    private static func text(of payload: [UInt8]) -> String {
-        let text = payload.prefix(Message.errorTextByteCountMax).map { byte in
-            (0x20...0x7e).contains(byte) ? byte : UInt8(ascii: "?")
-        }
-        return String(decoding: text, as: UTF8.self)
-    }
-
-    /// Nobody may send this. Before login the peer gets another try.
-    private mutating func unexpected(_ type: UInt8) {
-        let text = "message type \(type) is not expected here"
-        if state == .loggedOut { error(.wrongMessage, text) } else { drop(.wrongMessage, text) }
-    }
-
-    private mutating func error(_ code: ErrorCode, _ text: String) {
-        actions.append(.send(Message.error(code, text)))
-    }
-
-    private mutating func drop(_ code: ErrorCode, _ text: String, version: UInt8 = 0) {
-        actions.append(.send(Message.error(code, text, version: version)))
-        close(text)
-    }
-
-    private mutating func close(_ reason: String) {
-        actions.append(.close(reason))
-        state = .closed
-    }
-
-    private mutating func demand(_ type: MessageType, _ action: Action) {
-        awaited = type
-        actions.append(action)
-    }
-
-    private mutating func login(_ payload: [UInt8]) {
-        let bytes = payload.wire
-        guard bytes.byteCount >= 8,
-            8 + Int(bytes.uint16(at: 4)) + Int(bytes.uint16(at: 6)) <= bytes.byteCount
-        else { return error(.login, "the login request is too short") }
-        switch bytes.uint16(at: 0) {
-        case 0:
-            state = .ready
-            actions.append(.send(Message.reply(to: .login, mode == .active ? [] : Self.versions)))
-        case 1: error(.credentials, "this agent knows no users, use the null login")
-        default: error(.unknownLogin, "this kind of login is unknown")
-        }
-    }
-
-    /// Version 0 to 0, and the magic number in this machine's own byte order. A sensor's code need
-    /// not be libpcap's, and the daemon it knows answers with nothing in active mode.
-    private static let versions: [UInt8] =
-        [0, 0, 0, 0] + (0..<4).map { UInt8(truncatingIfNeeded: nativeMagic >> ($0 * 8)) }
-
-    /// The magic number as a machine of this byte order has it in memory, lowest byte first.
-    private static let nativeMagic = UInt32(0xa1b2_c3d4).littleEndian
-
-    private mutating func list() {
-        let (count, payload) = Device.encode(devices)
-        if count == 0 {
-            error(.noInterfaces, "there is nothing to capture from")
-        } else {
-            actions.append(.send(Message.reply(to: .findInterfaces, value: count, payload)))
-        }
-    }
-
-    private mutating func open(_ payload: [UInt8]) {
-        let name = String(decoding: payload, as: UTF8.self)
-        guard devices.contains(where: { $0.name == name }) else {
-            // What was open before must not be captured by a client that does not look.
-            device = nil
-            if state == .opened { state = .ready }
-            return error(.open, "there is no such device; list the devices to see their names")
-        }
-        device = name
-        if state == .ready { state = .opened }
-        var reply: [UInt8] = []
-        reply.append(bigEndian: Self.ethernet)
-        reply.append(bigEndian: UInt32(0))
-        actions.append(.send(Message.reply(to: .open, reply)))
-    }
-
-    /// DLT_EN10MB: every device shows Ethernet frames.
-    private static let ethernet: UInt32 = 1
-
-    private mutating func start(_ payload: [UInt8]) {
-        guard let device else { return error(.startCapture, "open a device first") }
-        guard state != .capturing else {
-            return error(.startCapture, "a capture is running, end it first")
-        }
-        do throws(ProtocolFailure) {
-            var request = try StartRequest(payload.wire)
-            request.device = device
-            demand(.startCapture, .startCapture(request))
-        } catch {
-            self.error(.startCapture, "\(error)")
-        }
-    }
-
-    private mutating func update(_ payload: [UInt8]) {
-        guard state == .capturing else { return error(.filter, "no capture is running") }
-        do throws(ProtocolFailure) {
-            demand(.updateFilter, .updateFilter(try Filter.decode(payload.wire)))
-        } catch {
-            self.error(.filter, "\(error)")
-        }
-    }
-
-    private mutating func demandStatistics() {
-        if state == .capturing {
-            demand(.statistics, .reportStatistics)
-        } else {
-            actions.append(.send(Message.reply(to: .statistics, CaptureStatistics().bytes)))
-        }
-    }
-
-    /// Accepted and not applied, as the reference does: its client always asks for nothing.
-    private mutating func sample(_ payload: [UInt8]) {
-        guard payload.count >= 8 else { return error(.sampling, "the request is too short") }
-        actions.append(.send(Message.reply(to: .setSampling)))
+    /// A peer that begins with TLS gets TLS's own "handshake failure" with the version that it named.
+    private mutating func answerTLS() -> Bool {
+        guard let start = reader.peekStart(3) else { return false }
+        actions.append(.send([0x15, start[1], start[2], 0, 2, 2, 40]))
+        close("the peer speaks TLS, which this agent has not been set up for")
+        return true
     }
 }
 
-/// How the actions went that need an answer.
+/// What a peer has time for.
 extension ServerSession {
-    /// - Parameters:
-    ///   - bufferByteCount: how large the client should make its receive buffer; 0 leaves it to TCP.
-    ///   - dataPort: where the client connects to, if it is the one who does.
-    package mutating func captureStarted(bufferByteCount: UInt32 = 0, dataPort: UInt16 = 0) {
-        guard answer(.startCapture) else { return }
-        state = .capturing
-        var reply: [UInt8] = []
-        reply.append(bigEndian: bufferByteCount)
-        reply.append(bigEndian: dataPort)
-        reply.append(bigEndian: UInt16(0))
-        actions.append(.send(Message.reply(to: .startCapture, reply)))
+    /// What a peer has begun to say it has to finish within this time.
+    private static let messageNanosecondsMax: UInt64 = 10_000_000_000
+    /// How long the bytes that libpcap's client does not announce are waited for.
+    private static let extraNanosecondsMax: UInt64 = 1_000_000_000
+    /// How long a peer that is not logged in may say nothing, and one that is and captures nothing;
+    /// both as in the reference, and in passive mode only.
+    private static let loginNanosecondsMax: UInt64 = 90_000_000_000
+    private static let idleNanosecondsMax: UInt64 = 180_000_000_000
+
+    /// When `nextAction` has to be asked again, also if nothing has arrived; nil for never.
+    package var deadline: UInt64? {
+        guard state != .closed, awaited == nil else { return nil }
+        if let heldUntil { return heldUntil }
+        guard let messageBegan else { return idleDeadline }
+        return extraDeadline ?? messageBegan + Self.messageNanosecondsMax
     }
 
-    package mutating func captureRefused(_ text: String) {
-        if answer(.startCapture) { error(.startCapture, text) }
+    /// Until when a start request waits for what its header does not announce.
+    private var extraDeadline: UInt64? {
+        guard let header = try? reader.header(), header.payloadByteCount == 20,
+            header.type == MessageType.startCapture.rawValue, reader.peek(12..<20) != nil
+        else { return nil }
+        return messageBegan.map { $0 + Self.extraNanosecondsMax }
     }
 
-    package mutating func filterUpdated() {
-        if answer(.updateFilter) { actions.append(.send(Message.reply(to: .updateFilter))) }
+    private var idleDeadline: UInt64? {
+        guard mode == .passive else { return nil }
+        switch state {
+        case .loggedOut: return quietSince + Self.loginNanosecondsMax
+        case .ready, .opened: return quietSince + Self.idleNanosecondsMax
+        case .capturing, .closed: return nil
+        }
     }
 
-    package mutating func filterRefused(_ text: String) {
-        if answer(.updateFilter) { error(.filter, text) }
-    }
-
-    package mutating func report(_ statistics: CaptureStatistics) {
-        guard answer(.statistics) else { return }
-        actions.append(.send(Message.reply(to: .statistics, statistics.bytes)))
-    }
-
-    package mutating func captureEnded() {
-        guard answer(.endCapture) else { return }
-        state = .opened
-        actions.append(.send(Message.reply(to: .endCapture)))
-    }
-
-    private mutating func answer(_ type: MessageType) -> Bool {
-        guard awaited == type, state != .closed else { return false }
-        awaited = nil
+    /// Drops a peer whose time is over. Answers whether it was.
+    private mutating func expire(_ now: UInt64) -> Bool {
+        if let messageBegan {
+            guard now >= messageBegan + Self.messageNanosecondsMax else { return false }
+            drop(.idleTimeout, "a message was left unfinished for 10 s")
+        } else {
+            guard let idleDeadline, now >= idleDeadline else { return false }
+            let seconds = state == .loggedOut ? 90 : 180
+            drop(.idleTimeout, "nothing was asked for \(seconds) s")
+        }
         return true
     }
 }

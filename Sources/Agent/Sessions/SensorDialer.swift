@@ -33,17 +33,12 @@ struct SensorDialer {
     /// Returns when the agent stops.
     mutating func run() {
         nameThread("podwire-sensor")
-        while !isStopping(milliseconds: 0) {
+        while !context.isStopping(milliseconds: 0) {
             serve()
             let wait = backoff.next(with: &generator)
             logger.debug("next try", metadata: ["milliseconds": "\(wait)"])
-            guard !isStopping(milliseconds: CInt(wait)) else { return }
+            guard !context.isStopping(milliseconds: CInt(wait)) else { return }
         }
-    }
-
-    private func isStopping(milliseconds: CInt) -> Bool {
-        let ready = try? poll([(context.stop.number, .readable)], milliseconds: milliseconds)
-        return ready?[0].contains(.readable) ?? true
     }
 
     private mutating func serve() {
@@ -54,9 +49,7 @@ struct SensorDialer {
             "sensor connected",
             metadata: ["local": "\(connection.local)", "peer": "\(connection.peer)"])
         if let backend = Self.backend(of: connection) { context.feed.add([backend], of: sensor) }
-        var session = SensorSession(context, connection, logger: logger)
-        let reason = session.run()
-        logger.info("sensor session ended", metadata: ["reason": "\(reason)"])
+        ControlSession.serve(context, connection, .active, logger: logger)
         if monotonicNanoseconds() - begin >= Self.goodSessionNanoseconds { backoff.reset() }
     }
 
@@ -77,7 +70,7 @@ struct SensorDialer {
             return try connect()
         } catch {
             let failure = "\(error)"
-            if failure != lastFailure, !isStopping(milliseconds: 0) {
+            if failure != lastFailure, !context.isStopping(milliseconds: 0) {
                 logger.warning("sensor not reached", metadata: ["reason": "\(failure)"])
             }
             lastFailure = failure

@@ -1,0 +1,52 @@
+import Logging
+import RPCAP
+import Synchronization
+
+extension CaptureCounters {
+    /// The counters as RPCAP reports them: what passed the filter counts as received, also where
+    /// it was dropped afterwards. Each is a sum of counts that only grow, so none ever goes back;
+    /// what is on its way through a ring counts when it comes out.
+    var statistics: CaptureStatistics {
+        let sent = packetsQueued.load(ordering: .relaxed)
+        let dropped = framesDroppedByRing.load(ordering: .relaxed)
+        let received = sent + dropped + framesSampledOut.load(ordering: .relaxed)
+        return CaptureStatistics(
+            received: UInt32(truncatingIfNeeded: received),
+            droppedByKernel: UInt32(truncatingIfNeeded: dropped),
+            sent: UInt32(truncatingIfNeeded: sent))
+    }
+
+    /// The counters as one line of the log shows them.
+    var metadata: Logger.Metadata {
+        var metadata: Logger.Metadata = [
+            "matched": "\(framesMatched.load(ordering: .relaxed))",
+            "sent": "\(packetsQueued.load(ordering: .relaxed))",
+            "settled": "\(framesSettled.load(ordering: .relaxed))",
+            "refused": "\(framesRefused.load(ordering: .relaxed))",
+            "filtered": "\(framesFilteredOut.load(ordering: .relaxed))",
+            "dropped": "\(framesDroppedByRing.load(ordering: .relaxed))",
+            "abandoned_bytes": "\(bytesAbandoned.load(ordering: .relaxed))",
+        ]
+        // What most captures never meet is named where it was met.
+        let rare: [(String, UInt64)] = [
+            ("translated", packetsTranslated.load(ordering: .relaxed)),
+            ("sampled_out", framesSampledOut.load(ordering: .relaxed)),
+            ("datagrams", datagramsSent.load(ordering: .relaxed)),
+            ("datagrams_refused", datagramsRefused.load(ordering: .relaxed)),
+            ("datagrams_failed", datagramsFailed.load(ordering: .relaxed)),
+            ("datagrams_too_large", datagramsTooLarge.load(ordering: .relaxed)),
+            ("fragments", fragments.load(ordering: .relaxed)),
+            ("fragments_not_held", fragmentsNotHeld.load(ordering: .relaxed)),
+            ("unexplained", framesUnexplained.load(ordering: .relaxed)),
+            ("tracking_questions", trackingQuestions.load(ordering: .relaxed)),
+            ("tracking_not_asked", trackingQuestionsNotAsked.load(ordering: .relaxed)),
+            ("tracking_failures", trackingFailures.load(ordering: .relaxed)),
+            ("tracking_overruns", trackingOverruns.load(ordering: .relaxed)),
+            ("rings_replaced", ringsReplaced.load(ordering: .relaxed)),
+            ("programs_not_replaced", programsNotReplaced.load(ordering: .relaxed)),
+            ("flows_evicted", trackedFlowsEvicted.load(ordering: .relaxed)),
+        ]
+        for (name, count) in rare where count > 0 { metadata[name] = "\(count)" }
+        return metadata
+    }
+}

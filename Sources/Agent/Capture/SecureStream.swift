@@ -1,0 +1,37 @@
+package import Trust
+
+import Kernel
+
+/// A capture's packets on their way over TLS. It belongs to the forwarder's thread.
+package final class SecureStream {
+    private var connection: TLSConnection
+    let number: Int32
+    private var discarded = [UInt8](repeating: 0, count: TLSConnection.recordByteCountMax)
+
+    /// Takes a connection whose handshake is done.
+    package init(_ connection: consuming TLSConnection) {
+        number = connection.number
+        self.connection = connection
+    }
+
+    /// The peer is told that this was all.
+    deinit { connection.shutDown() }
+
+    /// Sends what the socket takes. Answers whether nothing is left.
+    func send(from queue: inout ByteQueue) throws(TLSFailure) -> Bool {
+        try queue.send { part throws(TLSFailure) in try connection.send(part) }
+    }
+
+    /// Reads what the peer says beside TLS's own affairs, which nobody expects. Answers false if it has
+    /// closed the connection or that has failed.
+    func discardReceived() -> Bool {
+        do throws(TLSFailure) {
+            while let count = try connection.receive(into: &discarded) {
+                if count == 0 { return false }
+            }
+            return true
+        } catch {
+            return false
+        }
+    }
+}

@@ -1,0 +1,87 @@
+import Frames
+import Netlink
+import Observation
+import RPCAP
+
+/// What a capture shows.
+package enum CaptureScope: Equatable, Sendable {
+    /// All edges, each packet once.
+    case stream
+    /// All that passes at one edge, whoever else reports it: for looking at one pod. The edge is
+    /// known by its life, since names are used again.
+    case edge(life: UInt64)
+}
+
+extension NodeFeed.Snapshot {
+    /// As much of it as a capture of this scope has to know. One edge alone reports everything but
+    /// the feed itself.
+    func limited(to scope: CaptureScope) -> Self {
+        guard case .edge(let life) = scope else { return self }
+        return Self(
+            version: version, places: places.filter { $0.life == life },
+            rule: Rule(rule.surroundings, deduplicates: false))
+    }
+}
+
+/// What the node offers to clients and sensors.
+extension Node {
+    /// The stream, and then each edge by the name of its interface. In active mode a sensor takes the
+    /// one that bears a mark.
+    func devices(_ settings: Settings, _ mode: ServerSession.Mode) -> [Device] {
+        let stream = Device(
+            name: settings.device, description: "every pod of this node, each packet once",
+            isPreselected: mode == .active, addresses: streamAddresses(settings))
+        return [stream] + edges.map(\.device)
+    }
+
+    /// Which scope a device stands for; nil if there is none of this name.
+    func scope(ofDevice name: String, _ settings: Settings) -> CaptureScope? {
+        if name == settings.device { return .stream }
+        return edges.first { $0.link.name == name }.map { .edge(life: $0.life) }
+    }
+
+    /// The addresses by which a sensor's rule can choose the stream: the node's own ones, and one
+    /// inside each pod network.
+    private func streamAddresses(_ settings: Settings) -> [Device.Address] {
+        let own = uplinkAddresses.map {
+            Device.Address($0.address, prefixBitCount: $0.prefixBitCount)
+        }
+        let inside = settings.podNetworks.compactMap { network in
+            address(inside: network).map {
+                Device.Address($0, prefixBitCount: network.prefixBitCount)
+            }
+        }
+        var seen: Set<Device.Address> = []
+        let addresses = (own + inside).filter { seen.insert($0).inserted }
+        return Array(addresses.prefix(Self.streamAddressCountMax))
+    }
+
+    /// Each takes 512 bytes of a list that has to stay short.
+    private static let streamAddressCountMax = 16
+
+    /// The node's own address inside a network, if it has one (a bridge's), or else a pod's.
+    private func address(inside network: Network) -> IPAddress? {
+        let own = addresses.map(\.address).filter(network.contains)
+        let pods = edges.flatMap { $0.podAddresses ?? [] }.filter(network.contains)
+        return own.min() ?? pods.min()
+    }
+}
+
+extension Candidate {
+    /// Its pod's addresses stand in the text alone: a sensor that chooses a device by addresses is
+    /// to choose the stream.
+    fileprivate var device: Device {
+        let addresses = (podAddresses ?? []).filter { !$0.isLinkLocalIPv6 }
+        let text = addresses.prefix(Self.addressCountMax).map(\.description)
+            .joined(separator: ", ")
+        let isMore = addresses.count > Self.addressCountMax
+        return Device(
+            name: link.name,
+            description: text.isEmpty ? "a pod" : "the pod at \(text)\(isMore ? " ..." : "")",
+            flags: link.isUp
+                ? Device.isUp | Device.isRunning | Device.isConnected : Device.isDisconnected)
+    }
+
+    /// One of each family, as pods usually have.
+    private static let addressCountMax = 2
+}

@@ -1,0 +1,181 @@
+import Glibc
+import Kernel
+import Logging
+import RPCAP
+import Synchronization
+
+/// Lets clients dial the agent, and serves each with a session on a thread of its own.
+///
+/// Peers that may not dial, and those who are too many, are told so and sent away. They cost a
+/// descriptor for a moment, and the log no more than a line per second.
+struct ClientListener: ~Copyable {
+    private let context: AgentContext
+    private let settings: PassiveSettings
+    private let listener: Listener
+    private let logger: Logger
+    private let sessionCount: SessionCount
+    private var leaving: [Leaving] = []
+    private var lastRefusal: UInt64 = 0
+    private var silentRefusalCount = 0
+
+    /// Each may have a capture, with the memory that settings give to one.
+    static let clientCountMax = 16
+    /// Refused peers that have not read the reason yet.
+    private static let leavingCountMax = 32
+    /// How long one has to read it: closed at once, its connection would take the reason with it.
+    private static let leavingNanosecondsMax: UInt64 = 1_000_000_000
+    private static let refusalNanosecondsMin: UInt64 = 1_000_000_000
+    /// How long to wait where no connection can be taken, out of descriptors for instance.
+    private static let retryMilliseconds: CInt = 1000
+
+    /// Listens from now on; clients are served when `run` is.
+    init(
+        _ context: AgentContext, _ settings: PassiveSettings, logger: Logger
+    ) throws(SystemError) {
+        let sessionCount = try SessionCount()
+        let listener = try Listener(at: settings.listen)
+        logger.info("clients are listened for", metadata: ["address": "\(listener.local)"])
+        self.context = context
+        self.settings = settings
+        self.logger = logger
+        self.sessionCount = sessionCount
+        self.listener = listener
+    }
+
+    /// Serves clients until the agent stops, and then until their sessions have ended.
+    mutating func run() {
+        nameThread("podwire-listen")
+        while !context.isStopping(milliseconds: 0) {
+            var requests: [(number: CInt, interest: Readiness)] = [
+                (context.stop.number, .readable), (listener.number, .readable),
+            ]
+            for peer in leaving { requests.append((peer.number, .readable)) }
+            let wait: CInt = leaving.isEmpty ? -1 : 100
+            guard let ready = try? poll(requests, milliseconds: wait) else { continue }
+            seeOff(ready.dropFirst(2).map { !$0.isEmpty })
+            if ready[1].contains(.readable) { accept() }
+        }
+        leaving = []
+        sessionCount.waitForNone()
+    }
+
+    private mutating func accept() {
+        do throws(SystemError) {
+            guard let connection = try listener.accept() else { return }
+            if !settings.allows(connection.peer.address) {
+                refuse(connection, .hostNotAllowed, "this address is not in the allow list")
+            } else if !sessionCount.take(upTo: Self.clientCountMax) {
+                refuse(
+                    connection, .network, "there are \(Self.clientCountMax) clients already")
+            } else {
+                serve(connection)
+            }
+        } catch {
+            logger.warning("client not accepted", metadata: ["reason": "\(error)"])
+            _ = context.isStopping(milliseconds: Self.retryMilliseconds)
+        }
+    }
+
+    private func serve(_ connection: consuming Connection) {
+        let (context, sessionCount, peer) = (context, sessionCount, connection.peer)
+        var logger = logger
+        logger[metadataKey: "client"] = "\(peer)"
+        do throws(SystemError) {
+            try connection.watchPeer()
+            try connection.sendAtOnce()
+            let handover = Handover(connection)
+            try Thread { [logger] in
+                nameThread("podwire-client")
+                if let connection = handover.take() {
+                    ControlSession.serve(context, connection, .passive, logger: logger)
+                }
+                sessionCount.giveBack()
+            }.detach()
+        } catch {
+            sessionCount.giveBack()
+            logger.warning("client not served", metadata: ["reason": "\(error)"])
+        }
+    }
+}
+
+extension ClientListener {
+    /// A connection that will be closed when its peer has read why, or a second is over.
+    private final class Leaving {
+        let connection: Connection
+        let deadline: UInt64
+
+        init(_ connection: consuming Connection, deadline: UInt64) {
+            self.connection = connection
+            self.deadline = deadline
+        }
+
+        var number: CInt { connection.number }
+    }
+
+    private mutating func refuse(
+        _ connection: consuming Connection, _ code: ErrorCode, _ text: String
+    ) {
+        report(connection.peer, text)
+        guard leaving.count < Self.leavingCountMax else { return }
+        guard (try? connection.send(Message.error(code, text)[...])) != nil else { return }
+        connection.endSending()
+        leaving.append(
+            Leaving(connection, deadline: monotonicNanoseconds() + Self.leavingNanosecondsMax))
+    }
+
+    /// Lets go of those who have hung up, or have had their time.
+    private mutating func seeOff(_ areReadable: [Bool]) {
+        let now = monotonicNanoseconds()
+        var index = 0
+        leaving.removeAll { peer in
+            defer { index += 1 }
+            let hasLeft =
+                areReadable[index] && (try? discardReceived(from: peer.number)) != true
+            return hasLeft || now >= peer.deadline
+        }
+    }
+
+    private mutating func report(_ peer: SocketAddress, _ text: String) {
+        let now = monotonicNanoseconds()
+        guard now >= lastRefusal + Self.refusalNanosecondsMin else {
+            return silentRefusalCount += 1
+        }
+        lastRefusal = now
+        logger.warning(
+            "client refused",
+            metadata: [
+                "client": "\(peer)", "reason": "\(text)",
+                "refused_since_last": "\(silentRefusalCount)",
+            ])
+        silentRefusalCount = 0
+    }
+}
+
+/// How many sessions there are, and who waits for there to be none.
+private final class SessionCount: Sendable {
+    private let count = Mutex(0)
+    private let ended: Event
+
+    init() throws(SystemError) { ended = try Event() }
+
+    /// Answers false if there are so many already.
+    func take(upTo countMax: Int) -> Bool {
+        count.withLock { count in
+            guard count < countMax else { return false }
+            count += 1
+            return true
+        }
+    }
+
+    func giveBack() {
+        count.withLock { $0 -= 1 }
+        ended.raise()
+    }
+
+    func waitForNone() {
+        while count.withLock({ $0 }) > 0 {
+            _ = try? poll([(ended.number, .readable)], milliseconds: -1)
+            ended.lower()
+        }
+    }
+}

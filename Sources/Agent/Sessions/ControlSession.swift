@@ -1,0 +1,197 @@
+import BPF
+import Frames
+import Glibc
+import Kernel
+import Logging
+import RPCAP
+import Trust
+
+/// One session with a sensor or a client: a control connection, and while the peer wants it, a
+/// capture.
+///
+/// It belongs to a thread of its own. The capture has threads, too, so that the peer gets its
+/// answers while packets flow; and no peer waits for another.
+struct ControlSession: ~Copyable {
+    let context: AgentContext
+    let mode: ServerSession.Mode
+    let logger: Logger
+    var session: ServerSession
+    var capture: LiveCapture?
+    /// The data connection of a capture that has begun, as long as it is not there.
+    var awaitedData: AwaitedData?
+    var filter: Program?
+    private var channel: Channel
+    private var output: [UInt8] = []
+    private var input: [UInt8]
+    private var endReason: String?
+
+    /// Beyond so many bytes of answers that the peer has not read, its requests wait. The longest
+    /// answer is a list, 60,000 bytes.
+    private static let outputByteCountMax = 64 << 10
+    private static let readByteCount = 16 << 10
+    /// How long a peer that is dropped has to read why: closed at once, its connection would take the
+    /// reason with it.
+    private static let farewellMillisecondsMax: CInt = 1000
+
+    private init(
+        _ context: AgentContext, _ mode: ServerSession.Mode, _ channel: consuming Channel,
+        logger: Logger
+    ) {
+        self.context = context
+        self.mode = mode
+        self.logger = logger
+        self.channel = channel
+        session = ServerSession(mode, logins: context.logins(mode), now: monotonicNanoseconds())
+        input = [UInt8](repeating: 0, count: Self.readByteCount)
+    }
+
+    var local: SocketAddress { channel.local }
+    var peer: SocketAddress { channel.peer }
+
+    /// Serves a peer until one side ends the session. When the agent stops, what is captured is
+    /// forwarded first, for at most a second.
+    static func serve(
+        _ context: AgentContext, _ connection: consuming Connection, _ mode: ServerSession.Mode,
+        logger: Logger
+    ) {
+        let who = mode == .active ? "sensor" : "client"
+        let peer = connection.peer
+        logger.info(
+            "\(who) connected",
+            metadata: ["local": "\(connection.local)", "peer": "\(peer)"])
+        if mode == .passive { context.feed.addClient(peer.address) }
+        defer { if mode == .passive { context.feed.removeClient(peer.address) } }
+        let reason: String
+        do {
+            let channel = try context.channel(over: connection)
+            var session = ControlSession(context, mode, channel, logger: logger)
+            reason = session.run()
+        } catch {
+            reason = "\(error)"
+        }
+        logger.info("\(who) session ended", metadata: ["reason": "\(reason)"])
+    }
+
+    private mutating func run() -> String {
+        while endReason == nil {
+            do {
+                try turn()
+            } catch {
+                end("\(error)")
+            }
+        }
+        endCapture()
+        return endReason ?? "ended"
+    }
+
+    /// Ends the session, for the first of the reasons that are given.
+    mutating func end(_ reason: String) {
+        if endReason == nil { endReason = reason }
+    }
+
+    /// Waits for whoever has something to say, and deals with it.
+    private mutating func turn() throws {
+        let wantsInput = session.wantsInput && output.count <= Self.outputByteCountMax
+        let isBuffered = wantsInput && channel.hasBytesToReceive
+        let deadline = [session.deadline, awaitedData?.deadline].compactMap { $0 }.min()
+        let ready = try poll(
+            [
+                (channel.number, channel.interest(wantsInput, hasOutput: !output.isEmpty)),
+                (context.stop.number, .readable),
+                (capture?.endedNumber ?? -1, .readable),
+                (awaitedData?.number ?? -1, awaitedData?.interest ?? []),
+            ], milliseconds: isBuffered ? 0 : Self.milliseconds(until: deadline))
+        if ready[1].contains(.readable) { return end("the agent stops") }
+        if ready[2].contains(.readable) {
+            return end(capture?.endReason ?? "the capture ended")
+        }
+        try attendToData(isReady: !ready[3].isEmpty)
+        let hasFailed = !ready[0].isDisjoint(with: .failed)
+        if isBuffered || hasFailed || wantsInput && !ready[0].isEmpty { try read() }
+        proceed()
+        try write()
+    }
+
+    /// From now on, as `poll` takes it.
+    private static func milliseconds(until deadline: UInt64?) -> CInt {
+        guard let deadline else { return -1 }
+        let now = monotonicNanoseconds()
+        return deadline > now ? CInt(clamping: (deadline - now) / 1_000_000 + 1) : 0
+    }
+
+    private mutating func read() throws {
+        switch try channel.receive(into: &input) {
+        case nil: break
+        case 0: end("the peer closed the connection")
+        case let count?: session.receive(input[..<count], now: monotonicNanoseconds())
+        }
+    }
+
+    private mutating func write() throws {
+        guard !output.isEmpty else { return }
+        output.removeFirst(try channel.send(output[...]))
+    }
+
+    private mutating func proceed() {
+        while endReason == nil, output.count <= Self.outputByteCountMax,
+            let action = session.nextAction(now: monotonicNanoseconds())
+        {
+            carryOut(action)
+        }
+    }
+
+    private mutating func carryOut(_ action: ServerSession.Action) {
+        switch action {
+        case .send(let bytes): output += bytes
+        case .checkPassword(let user, let password):
+            let isRight = context.isUser(user, password)
+            logger.log(
+                level: isRight ? .info : .warning, isRight ? "logged in" : "wrong password",
+                metadata: ["user": "\(String(decoding: user.prefix(64), as: UTF8.self))"])
+            session.passwordChecked(isRight: isRight, now: monotonicNanoseconds())
+        case .listDevices:
+            session.devicesListed(context.feed.node.devices(context.settings, mode))
+        case .open(let name):
+            if context.feed.node.scope(ofDevice: name, context.settings) != nil {
+                session.deviceOpened()
+            } else {
+                session.deviceRefused(
+                    "there is no such device; list the devices to see their names")
+            }
+        case .startCapture(let request): start(request)
+        case .updateFilter(let instructions): update(instructions)
+        case .sample(let sampling): sample(sampling)
+        case .reportStatistics: session.report(statistics())
+        case .endCapture:
+            endCapture()
+            session.captureEnded()
+        case .note(let text): logger.notice("\(text)")
+        case .close(let reason):
+            sayFarewell()
+            end(reason)
+        }
+    }
+
+    /// Has the peer read what explains the end, if there is anything.
+    private mutating func sayFarewell() {
+        guard !output.isEmpty else { return }
+        let deadline = monotonicNanoseconds() + UInt64(Self.farewellMillisecondsMax) * 1_000_000
+        var hasEnded = false
+        while monotonicNanoseconds() < deadline {
+            if !output.isEmpty {
+                guard let count = try? channel.send(output[...]) else { return }
+                output.removeFirst(count)
+            }
+            if output.isEmpty, !hasEnded {
+                channel.endSending()
+                hasEnded = true
+            }
+            let interest: Readiness = hasEnded ? .readable : [.readable, .writable]
+            let ready = try? poll(
+                [(channel.number, interest), (context.stop.number, .readable)], milliseconds: 100)
+            guard let ready, ready[1].isEmpty else { return }
+            guard ready[0].contains(.readable) else { continue }
+            guard (try? discardReceived(from: channel.number)) == true else { return }
+        }
+    }
+}

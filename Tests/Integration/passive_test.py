@@ -1,0 +1,491 @@
+"""The agent as clients know it that dial it: passive mode, logins, devices, data over UDP, and TLS.
+
+PODWIRE names the binary. Each test has a node and a pod in network namespaces of its own, and clients
+in the node's.
+"""
+
+import os
+import pathlib
+import socket
+import ssl
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+
+sys.dont_write_bytecode = True
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
+import rpcap  # noqa: E402
+from agent_test import Agent, Bed, in_namespace, run  # noqa: E402
+from program import PODWIRE  # noqa: E402
+from rpcap import CLOSE, END, KEEP_UDP, LIST, LOGIN, STATISTICS  # noqa: E402
+
+PORT = 2002
+UDP, SERVER_OPENS = 2, 4
+CLIENT_COUNT_MAX = 16
+
+
+class Client(rpcap.Session):
+    """A client that has dialled the agent; its sockets are in the node's namespace."""
+
+    def __init__(self, bed, source="127.0.0.1"):
+        self.bed, self.source = bed, source
+        control = self.socket()
+        control.bind((source, 0))
+        control.connect(("127.0.0.1", PORT))
+        super().__init__(control)
+
+    def socket(self, kind=socket.SOCK_STREAM):
+        made = in_namespace(self.bed.node, lambda: socket.socket(socket.AF_INET, kind))
+        made.settimeout(10)
+        return made
+
+    def log_in(self, device=b"any-eth"):
+        assert self.ask(LOGIN) == (0x88, 0, bytes.fromhex("00000000d4c3b2a1"))
+        kind, _, payload = self.ask(rpcap.open_device(device))
+        assert (kind, payload) == (0x83, bytes.fromhex("0000000100000000")), (kind, payload)
+
+    def connect_data(self, port):
+        self.data = self.socket()
+        self.data.connect(("127.0.0.1", port))
+
+    def start(self, **keywords):
+        """Starts a capture over TCP, and answers the data port."""
+        kind, _, payload = self.ask(rpcap.start(**keywords))
+        assert kind == 0x84, payload
+        size, port, _ = struct.unpack("!IHH", payload)
+        assert size == 0 and port > 0, payload
+        self.connect_data(port)
+        return port
+
+    def start_udp(self):
+        self.data = self.socket(socket.SOCK_DGRAM)
+        self.data.bind((self.source, 0))
+        kind, _, payload = self.ask(rpcap.start(self.data.getsockname()[1], UDP))
+        assert kind == 0x84, payload
+        # A large buffer, and no port.
+        assert struct.unpack("!IHH", payload) == (8 << 20, 0, 0), payload
+
+
+class PassiveTest(unittest.TestCase):
+    def setUp(self):
+        self.bed = Bed(f"pt{os.getpid()}-{time.monotonic_ns() % 100000}")
+        self.addCleanup(self.bed.remove)
+        self.folder = tempfile.TemporaryDirectory()
+        self.addCleanup(self.folder.cleanup)
+
+    def agent(self, listen=f"127.0.0.1:{PORT}", login=("--allow-null-login",), arguments=(),
+              **variables):
+        agent = Agent(self.bed, sensors="", arguments=(
+            "--listen", listen, *login, *arguments), **variables)
+        self.addCleanup(agent.kill)
+        agent.await_text("clients are listened for")
+        return agent
+
+    def client(self, *arguments, **keywords):
+        client = Client(self.bed, *arguments, **keywords)
+        self.addCleanup(client.close)
+        return client
+
+    def capturing(self, device=b"any-eth", **keywords):
+        client = self.client()
+        client.log_in(device)
+        client.start(**keywords)
+        return client
+
+    def check_gets_packets(self, client, count=3):
+        self.bed.ping(count)
+        frames = client.frames_until_silence()
+        self.assertEqual(sum(frame[23] == 1 for frame in frames if len(frame) > 23), 2 * count)
+
+    # Sessions
+
+    def test_a_whole_session(self):
+        agent = self.agent()
+        client = self.client()
+        self.assertEqual(client.ask(LOGIN), (0x88, 0, bytes.fromhex("00000000d4c3b2a1")))
+        kind, count, payload = client.ask(LIST)
+        self.assertEqual(kind, 0x82)
+        self.assertEqual(rpcap.devices(count, payload), [
+            ("any-eth", "every pod of this node, each packet once"),
+            ("veth-pod", "the pod at 10.244.1.2")])
+        self.assertEqual(client.ask(rpcap.open_device(b"eth9"))[:2], (1, 6))
+        self.assertEqual(client.ask(rpcap.start())[:2], (1, 12))
+        client.ask(rpcap.open_device(b"any-eth"))
+        for _ in range(2):
+            client.start()
+            self.check_gets_packets(client)
+            received, _, dropped, sent = struct.unpack("!IIII", client.ask(STATISTICS)[2])
+            self.assertGreaterEqual(sent, 6)
+            self.assertEqual((received, dropped), (sent, 0))
+            self.assertEqual(client.ask(rpcap.update(KEEP_UDP))[0], 0x85)
+            self.bed.ping()
+            self.assertEqual(client.frames_until_silence(), [])
+            self.assertEqual(client.ask(END)[0], 0x8A)
+            self.assertEqual(client.data.recv(1), b"")
+        client.control.sendall(CLOSE)
+        self.assertEqual(client.control.recv(1), b"")
+        self.assertEqual(agent.stop()[0], 0, agent.text())
+
+    def test_several_clients_each_with_a_capture_of_its_own(self):
+        self.agent()
+        clients = [self.capturing() for _ in range(3)]
+        # One that reads nothing, and one that leaves, change nothing for the others.
+        clients[0].data.close()
+        clients[0].control.close()
+        self.check_gets_packets(clients[1])
+        self.assertEqual(len([frame for frame in clients[2].frames_until_silence()
+                              if frame[23] == 1]), 6)
+
+    def test_there_are_only_so_many_clients(self):
+        agent = self.agent()
+        clients = [self.client() for _ in range(CLIENT_COUNT_MAX)]
+        for client in clients:
+            client.log_in()
+        kind, value, text = self.client().answer()
+        self.assertEqual((kind, value), (1, 1))
+        self.assertIn(str(CLIENT_COUNT_MAX).encode(), text)
+        clients[0].control.close()
+        agent.await_text("client session ended")
+        self.client().log_in()
+
+    def test_who_may_dial(self):
+        agent = self.agent(arguments=("--allow", "127.0.0.2,10.0.0.0/8"))
+        self.client(source="127.0.0.2").log_in()
+        kind, value, _ = self.client(source="127.0.0.3").answer()
+        self.assertEqual((kind, value), (1, 10))
+        agent.await_text("client refused")
+
+    def test_data_connections_at_chosen_ports_and_from_the_client_alone(self):
+        agent = self.agent(arguments=("--data-ports", "40000-40001"))
+        clients = [self.client() for _ in range(3)]
+        for client in clients:
+            client.log_in()
+        ports = [struct.unpack("!IHH", clients[index].ask(rpcap.start())[2])[1]
+                 for index in range(2)]
+        self.assertEqual(ports, [40000, 40001])
+        kind, value, text = clients[2].ask(rpcap.start())
+        self.assertEqual((kind, value), (1, 12))
+        self.assertIn(b"in use", text)
+        # A stranger is sent away; what has been captured in the meantime waits for the client.
+        stranger = clients[0].socket()
+        stranger.bind(("127.0.0.9", 0))
+        stranger.connect(("127.0.0.1", 40000))
+        self.assertEqual(stranger.recv(1), b"")
+        stranger.close()
+        self.bed.ping()
+        self.assertEqual(clients[0].ask(STATISTICS)[0], 0x89, "answers while it waits")
+        clients[0].connect_data(40000)
+        self.assertEqual(len([frame for frame in clients[0].frames_until_silence()
+                              if frame[23] == 1]), 6)
+        # The second one never connects.
+        agent.await_text("no data connection", seconds=15)
+        self.assertEqual(clients[1].control.recv(1), b"")
+
+    def test_a_client_whose_data_connection_is_dead_is_not_kept(self):
+        agent = self.agent()
+        client = self.capturing()
+        client.data.close()
+        self.bed.ping()
+        self.assertEqual(client.control.recv(1), b"")
+        agent.await_text("client session ended")
+
+    # Logins
+
+    def password_file(self, *users):
+        file = f"{self.folder.name}/users"
+        for user, password in users:
+            run(PODWIRE, "password", user, "--file", file, input=password + "\n")
+        return file
+
+    def test_passwords(self):
+        self.agent(listen=str(PORT),
+                   login=("--password-file", self.password_file(("eve", "secret"))))
+        client = self.client()
+        self.assertEqual(client.ask(LOGIN)[:2], (1, 18))
+        for guess in ((b"eve", b"Secret"), (b"adam", b"secret")):
+            self.assertEqual(client.ask(rpcap.login(*guess))[:2], (1, 18))
+            begin = time.monotonic()
+        self.assertEqual(client.ask(rpcap.login(b"eve", b"secret"))[0], 0x88)
+        self.assertGreater(time.monotonic() - begin, 0.9, "a pause after a wrong one")
+        self.assertEqual(client.ask(LIST)[0], 0x82)
+        client = self.client()
+        for _ in range(3):
+            self.assertEqual(client.ask(rpcap.login(b"eve", b"guess"))[:2], (1, 18))
+        self.assertEqual(client.control.recv(1), b"", "three are enough")
+
+    def test_a_new_user_can_log_in_at_once(self):
+        file = self.password_file(("eve", "secret"))
+        self.agent(login=("--password-file", file))
+        self.password_file(("adam", "apple"))
+        self.assertEqual(self.client().ask(rpcap.login(b"adam", b"apple"))[0], 0x88)
+        self.assertEqual(self.client().ask(rpcap.login(b"eve", b"secret"))[0], 0x88)
+
+    def test_listening_without_care_is_refused(self):
+        for words, expected in {
+                ("--listen", "2002"): "nobody could log in",
+                ("--listen", "2002", "--allow-null-login"): "anybody could capture",
+                ("--listen", "192.0.2.1:2002", "--allow-null-login"): "anybody could capture",
+                ("--listen", "2002", "--allow-null-login", "--allow", "0.0.0.0/0"):
+                    "anybody could capture",
+                ("--listen", "nowhere:2002", "--allow-null-login"): "cannot be understood",
+                ("--listen", "2002", "--password-file", "/nowhere"): "/nowhere",
+                ("--listen", "127.0.0.1:2002", "--allow-null-login", "--data-ports", "9-8"):
+                    "cannot be understood",
+                ("--listen", "127.0.0.1:2002", "--allow-null-login", "--tls-key", "/k"):
+                    "--tls-certificate",
+        }.items():
+            with self.subTest(" ".join(words)):
+                done = run(PODWIRE, "agent", "--pod-network", "10.244.0.0/16", *words, check=False)
+                self.assertEqual(done.returncode, 64, done.stderr)
+                self.assertIn(expected, done.stderr)
+                self.assertEqual(len(done.stderr.splitlines()), 1, done.stderr)
+
+    # Devices
+
+    def test_an_edge_by_its_name_shows_all_that_passes_there(self):
+        # Between a1 and a2, which are both here, each packet is reported at one of their edges.
+        self.agent()
+        edge, stream = self.capturing(b"veth-pod"), self.capturing()
+        self.check_gets_packets(edge)
+        self.assertEqual(len([1 for frame in stream.frames_until_silence() if frame[23] == 1]), 6)
+
+    def test_an_edge_that_goes_ends_its_capture_and_no_other(self):
+        agent = self.agent()
+        edge, stream = self.capturing(b"veth-pod"), self.capturing()
+        self.bed.ping()
+        run("ip", "-n", self.bed.node, "link", "del", "veth-pod")
+        agent.await_text("is gone")
+        self.assertEqual(sum(frame[23] == 1 for frame in self.to_the_end(edge)), 6)
+        self.assertEqual(stream.ask(STATISTICS)[0], 0x89)
+        late = self.client()
+        late.ask(LOGIN)
+        self.assertEqual(late.ask(rpcap.open_device(b"veth-pod"))[:2], (1, 6))
+
+    def to_the_end(self, client):
+        frames = []
+        try:
+            while True:
+                frames.append(client.packet()[20:])
+        except EOFError:
+            return frames
+
+    def test_a_list_of_500_edges_is_short(self):
+        # Each has its other end in the pod's namespace.
+        commands = "".join(
+            f"link add veth{number:08x} type veth peer name p{number} netns {self.bed.pod}\n"
+            for number in range(500))
+        run("ip", "-n", self.bed.node, "-b", "-", input=commands)
+        self.agent()
+        client = self.client()
+        client.ask(LOGIN)
+        kind, count, payload = client.ask(LIST)
+        self.assertEqual((kind, count), (0x82, 502))
+        self.assertLess(len(payload), 60_000)
+        self.assertEqual(len(rpcap.devices(count, payload)), 502)
+
+    # Sampling, cutting, large frames
+
+    def test_sampling(self):
+        self.agent()
+        client = self.client()
+        client.log_in()
+        self.assertEqual(client.ask(rpcap.sampling(1, 5))[0], 0x8B)
+        client.start()
+        self.bed.ping(10)
+        frames = [frame for frame in client.frames_until_silence() if frame[23] == 1]
+        self.assertTrue(3 <= len(frames) <= 5, len(frames))
+        # What libpcap's client sends, whatever it was asked for.
+        self.assertEqual(client.ask(rpcap.sampling(1, 0))[0], 0x8B)
+        self.check_gets_packets(client)
+        self.assertEqual(client.ask(rpcap.sampling(2, 60_000))[0], 0x8B)
+        self.bed.ping(10)
+        self.assertLessEqual(len(client.frames_until_silence()), 1)
+        received, _, _, sent = struct.unpack("!IIII", client.ask(STATISTICS)[2])
+        self.assertGreater(received, sent, "what is sampled out has passed the filter")
+
+    def test_snaplen_is_the_least_of_three(self):
+        self.agent(arguments=("--snaplen", "80"))
+        for snaplen, keep, expected in ((60, 262144, 60), (262144, 50, 50), (0, 262144, 80)):
+            client = self.capturing(snaplen=snaplen,
+                                    instructions=struct.pack("!HBBI", 6, 0, 0, keep))
+            self.bed.ping()
+            _, _, captured, length, _ = struct.unpack("!IIIII", client.packet()[:20])
+            self.assertEqual(captured, expected)
+            self.assertGreaterEqual(length, 98)
+
+    def test_frames_of_more_than_64_kib_arrive_whole(self):
+        for name, device in ((self.bed.node, "veth-pod"), (self.bed.pod, "eth0")):
+            run("ip", "-n", name, "link", "set", device, "mtu", "65535")
+        self.agent()
+        client = self.capturing()
+        run("ip", "netns", "exec", self.bed.pod, "ping", "-q", "-c", "3", "-s", "65507",
+            "10.244.1.1")
+        sizes = [len(frame) for frame in client.frames_until_silence() if frame[23] == 1]
+        self.assertEqual(sizes, [65549] * 6)
+
+    # Data over UDP
+
+    def datagrams(self, client):
+        client.data.settimeout(0.5)
+        found = []
+        try:
+            while True:
+                found.append(client.data.recv(65536))
+        except socket.timeout:
+            return found
+
+    def test_udp_has_a_packet_in_each_datagram(self):
+        self.agent()
+        client = self.client()
+        client.log_in()
+        client.start_udp()
+        self.bed.ping()
+        datagrams = self.datagrams(client)
+        for number, data in enumerate(datagrams, 1):
+            _, kind, _, count, _, _, captured, _, npkt = struct.unpack("!BBHIIIIII", data[:28])
+            self.assertEqual((kind, count, captured, npkt),
+                             (7, len(data) - 8, len(data) - 28, number))
+        self.assertEqual(sum(data[28 + 23] == 1 for data in datagrams), 6)
+        self.assertEqual(client.ask(END)[0], 0x8A)
+
+    def test_udp_goes_on_where_nobody_listens(self):
+        agent = self.agent()
+        client = self.client()
+        client.log_in()
+        client.start_udp()
+        port = client.data.getsockname()[1]
+        client.data.close()
+        for _ in range(3):
+            self.bed.ping()
+        self.assertEqual(client.ask(STATISTICS)[0], 0x89)
+        client.data = client.socket(socket.SOCK_DGRAM)
+        client.data.bind(("127.0.0.1", port))
+        self.bed.ping()
+        self.assertEqual(sum(data[28 + 23] == 1 for data in self.datagrams(client)), 6)
+        self.assertEqual(client.ask(END)[0], 0x8A)
+        self.assertRegex(agent.text(), "datagrams_failed=[1-9]")
+
+    def test_udpstr_where_it_is_set(self):
+        self.agent(arguments=("--udp-format", "udpstr"))
+        client = self.client()
+        client.log_in()
+        client.start_udp()
+        self.bed.ping()
+        datagrams = self.datagrams(client)
+        stream = b""
+        for number, data in enumerate(datagrams):
+            version, kind, first, sequence = struct.unpack("!BBHI", data[:8])
+            self.assertEqual((version, kind, sequence), (0, 110, number))
+            stream += data[8:]
+        count = 0
+        while stream:
+            captured = struct.unpack_from("!I", stream, 8)[0]
+            count += stream[20 + 23] == 1
+            stream = stream[20 + captured:]
+        self.assertEqual(count, 6)
+        self.assertLess(len(datagrams), 6, "several packets share a datagram")
+
+    # TLS
+
+    def certificate(self, name="podwire"):
+        """A certificate for 127.0.0.1 and its key, as files."""
+        certificate, key = f"{self.folder.name}/tls.crt", f"{self.folder.name}/tls.key"
+        run("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
+            "-nodes", "-days", "2", "-subj", f"/CN={name}", "-addext",
+            "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out", certificate)
+        return certificate, key
+
+    def tls_agent(self, **keywords):
+        certificate, key = self.certificate()
+        agent = self.agent(arguments=("--tls-certificate", certificate, "--tls-key", key),
+                           **keywords)
+        return agent, ssl.create_default_context(cafile=certificate)
+
+    def test_tls_on_both_connections(self):
+        agent, context = self.tls_agent()
+        client = self.client()
+        client.control = context.wrap_socket(client.control, server_hostname="127.0.0.1")
+        client.log_in()
+        kind, value, text = client.ask(rpcap.start(9, UDP))
+        self.assertEqual((kind, value), (1, 12))
+        self.assertIn(b"TLS", text)
+        for _ in range(2):
+            client.start()
+            client.data = context.wrap_socket(client.data, server_hostname="127.0.0.1")
+            self.check_gets_packets(client)
+            self.assertEqual(client.ask(END)[0], 0x8A)
+            self.assertEqual(client.data.recv(1), b"")
+        self.assertEqual(agent.stop()[0], 0, agent.text())
+
+    def test_a_peer_without_tls_is_told(self):
+        agent, _ = self.tls_agent()
+        client = self.client()
+        self.assertEqual(client.ask(LOGIN)[:2], (1, 19))
+        self.assertEqual(client.control.recv(1), b"")
+        agent.await_text("no TLS")
+
+    def test_tls_where_there_is_none_gets_an_alert(self):
+        self.agent()
+        client = self.client()
+        with self.assertRaises(ssl.SSLError):
+            ssl.create_default_context().wrap_socket(client.control, server_hostname="127.0.0.1")
+
+    def test_a_new_certificate_is_used_at_once(self):
+        agent, context = self.tls_agent()
+        old = self.client()
+        old.control = context.wrap_socket(old.control, server_hostname="127.0.0.1")
+        certificate, _ = self.certificate("renewed")
+        context = ssl.create_default_context(cafile=certificate)
+        new = self.client()
+        new.control = context.wrap_socket(new.control, server_hostname="127.0.0.1")
+        self.assertIn((("commonName", "renewed"),), new.control.getpeercert()["subject"])
+        for client in (old, new):
+            client.log_in()
+        agent.await_text("read again")
+
+    # What others make of it
+
+    def check_dissected(self, udp):
+        file = f"{self.folder.name}/session.pcap"
+        recorder = subprocess.Popen(
+            ["ip", "netns", "exec", self.bed.node, "tcpdump", "-U", "--immediate-mode", "-i", "lo",
+             "-s", "0", "-w", file, "tcp or udp"], stderr=subprocess.PIPE, text=True)
+        while "listening on" not in recorder.stderr.readline():
+            pass
+        self.agent()
+        client = self.client()
+        client.log_in()
+        self.assertEqual(client.ask(LIST)[0], 0x82)
+        self.assertEqual(client.ask(rpcap.sampling(1, 0))[0], 0x8B)
+        client.start_udp() if udp else client.start()
+        self.bed.ping()
+        self.assertEqual(client.ask(rpcap.update(KEEP_UDP))[0], 0x85)
+        self.assertEqual(client.ask(STATISTICS)[0], 0x89)
+        self.assertEqual(client.ask(END)[0], 0x8A)
+        self.assertEqual(client.ask(END)[:2], (1, 13))
+        client.control.sendall(CLOSE)
+        time.sleep(0.5)
+        recorder.terminate()
+        recorder.communicate()
+        # The dissector knows its protocol by the look of it alone; it is asked before others.
+        tshark = ["tshark", "-r", file, "--enable-heuristic", "rpcap_tcp", "--enable-heuristic",
+                  "rpcap_udp", "-o", "tcp.try_heuristic_first:TRUE", "-o",
+                  "udp.try_heuristic_first:TRUE"]
+        done = run(*tshark, "-Y", "rpcap", "-T", "fields", "-e", "rpcap.type")
+        types = {int(number, 0) for number in done.stdout.replace(",", " ").split()}
+        for kind in (8, 136, 2, 130, 3, 131, 4, 132, 5, 133, 11, 139, 9, 137, 10, 138, 1, 6, 7):
+            self.assertIn(kind, types)
+        self.assertEqual(run(*tshark, "-Y", "_ws.malformed").stdout, "")
+
+    def test_wireshark_understands_a_session_over_tcp(self):
+        self.check_dissected(udp=False)
+
+    def test_wireshark_understands_a_session_over_udp(self):
+        self.check_dissected(udp=True)
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,66 @@
+"""podwire at work in a network namespace, as the tests start and watch it. PODWIRE names the binary."""
+
+import os
+import pathlib
+import re
+import signal
+import subprocess
+import tempfile
+import time
+
+PODWIRE = os.environ["PODWIRE"]
+
+
+class Program:
+    def __init__(self, namespace, *arguments, prefix=(), output=None, **variables):
+        self.log = tempfile.TemporaryFile("w+")
+        self.process = subprocess.Popen(
+            ["ip", "netns", "exec", namespace, *prefix, PODWIRE, *map(str, arguments)],
+            env={**os.environ, **variables}, stdout=output, stderr=self.log)
+
+    def text(self):
+        self.log.seek(0)
+        return self.log.read()
+
+    def await_text(self, text, count=1, seconds=20):
+        """Waits until a text has appeared so many times; not for a program that has ended."""
+        deadline = time.monotonic() + seconds
+        while self.text().count(text) < count:
+            if time.monotonic() > deadline or self.process.poll() is not None:
+                raise AssertionError(f"no {text!r} in {self.text()[-4000:]}")
+            time.sleep(0.02)
+
+    def stop(self, number=signal.SIGTERM):
+        """Ends it, and answers its exit code."""
+        self.process.send_signal(number)
+        return self.process.wait(10)
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait()
+        self.log.close()
+
+    @property
+    def pid(self):
+        """That of podwire itself, and not of what has started it."""
+        pid = self.process.pid
+        while "podwire" not in pathlib.Path(f"/proc/{pid}/comm").read_text():
+            pid = int(pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split()[0])
+        return pid
+
+    def uses(self):
+        """Descriptors, threads, and bytes of memory beside the rings, which are shared."""
+        status = pathlib.Path(f"/proc/{self.pid}/status").read_text()
+        return (len(os.listdir(f"/proc/{self.pid}/fd")),
+                int(re.search(r"Threads:\s+(\d+)", status)[1]),
+                int(re.search(r"RssAnon:\s+(\d+)", status)[1]) * 1024)
+
+    def ring_bytes(self):
+        maps = pathlib.Path(f"/proc/{self.pid}/maps").read_text()
+        return sum(int(end, 16) - int(start, 16) for start, end in
+                   re.findall(r"(\w+)-(\w+) rw-s .* socket:", maps))
+
+    def counts(self):
+        """The counters of the capture that has ended."""
+        line = [line for line in self.text().splitlines() if "capture ended" in line][-1]
+        return {name: int(value) for name, value in re.findall(r"(\w+)=(\d+)(?=\s|$)", line)}

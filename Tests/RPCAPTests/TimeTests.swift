@@ -1,0 +1,56 @@
+import RPCAP
+import Testing
+
+/// What a session grants its peer: the mode, the state, what has been sent of a message, and after how
+/// many seconds it is over; nil for never.
+@Suite("A server session's patience")
+struct TimeTests {
+    static let rows: [(mode: ServerSession.Mode, state: String, begun: [UInt8], seconds: Double?)] =
+        [
+            (.passive, "A", [], 90), (.passive, "R", [], 180), (.passive, "O", [], 180),
+            (.passive, "C", [], nil), (.active, "A", [], nil), (.active, "R", [], nil),
+            (.active, "O", [], nil), (.active, "C", [], nil),
+            (.passive, "A", [0, 8, 0], 10), (.passive, "C", Array(Request.update.dropLast()), 10),
+            (.active, "A", [0, 8, 0], 10), (.active, "O", Array(Request.start.dropLast()), 10),
+        ]
+
+    @Test("ends when it should, with error 2, and not before", arguments: 0..<rows.count)
+    func patience(row: Int) {
+        let (mode, state, begun, seconds) = Self.rows[row]
+        var driver = Driver.inState(state, mode)
+        driver.now += 5 * Driver.second
+        // A message has just been dealt with.
+        if state != "A" { _ = driver.exchange(Request.statistics) } else { driver.now = 0 }
+        _ = driver.exchange(begun)
+        guard let seconds else {
+            #expect(driver.session.deadline == nil)
+            #expect(driver.wait(seconds: 1e6).isEmpty && driver.closeReason == nil)
+            return
+        }
+        #expect(driver.wait(seconds: seconds - 0.01).isEmpty && driver.closeReason == nil)
+        #expect(driver.session.deadline.map { $0 > driver.now } == true)
+        #expect(driver.wait(seconds: 0.02).prefix(4) == hex("00 01 00 02")[...])
+        #expect(driver.closeReason != nil)
+    }
+
+    @Test("does not count the time that a message waits for its turn")
+    func waiting() {
+        var driver = Driver(.passive, logins: .password)
+        _ = driver.exchange(LoginTests.login("eve", "guess") + [0, 8, 0])
+        // The pause after a wrong password is not the peer's.
+        _ = driver.wait(seconds: 1.5)
+        #expect(driver.wait(seconds: 9.9).isEmpty && driver.closeReason == nil)
+        #expect(driver.wait(seconds: 0.2).prefix(4) == hex("00 01 00 02")[...])
+    }
+
+    @Test("takes eight bytes that do not come for eight bytes that do not come")
+    func lastEight() {
+        var driver = Driver.inState("O")
+        let request = hex(
+            "00 04 00 00 00 00 00 14  00 00 ff ff 00 00 01 f4 00 04 9b 41  00 01 00 00 00 00 00 01")
+        #expect(driver.exchange(request).isEmpty)
+        #expect(driver.session.deadline == driver.now + Driver.second)
+        #expect(driver.wait(seconds: 1.01).prefix(4) == hex("00 01 00 0c")[...])
+        #expect(driver.closeReason == nil && driver.exchange(Request.list)[1] == 0x82)
+    }
+}
