@@ -57,7 +57,7 @@ let package = Package(
             "Agent", "BPF", "CLinux", "Capture", "Frames", "Kernel", "Netlink", "Observation",
             "RPCAP", "Trust",
             logging),
-        module("Collector", "BPF", "CLinux", "Frames", "Kernel", "RPCAP", logging),
+        module("Collector", "BPF", "CLinux", "Frames", "Kernel", "RPCAP", "Trust", logging),
         .executableTarget(
             name: "podwire",
             dependencies: [

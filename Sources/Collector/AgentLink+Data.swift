@@ -13,8 +13,8 @@ extension AgentLink {
     /// some have, and may write them away.
     func advanceData(
         into buffer: inout [UInt8], _ body: (PacketRecord, RawSpan) -> Void,
-        afterRead: () throws(SystemError) -> Void
-    ) throws(SystemError) {
+        afterRead: () throws -> Void
+    ) throws {
         switch path.kind {
         case .none: break
         case .listening: try acceptData()
@@ -31,19 +31,19 @@ extension AgentLink {
     }
 
     /// Takes the data connection, if it comes from the agent itself.
-    private func acceptData() throws(SystemError) {
+    private func acceptData() throws {
         guard let connection = try path.accept() else { return }
         guard connection.peer.address == peer.address else { return }
         try connection.watchPeer()
-        dataIsOpen(.plain(connection))
+        try dataIsOpen(options.channel(over: connection, for: source))
     }
 
-    private func finishConnecting() throws(SystemError) {
+    private func finishConnecting() throws {
         switch path.take() {
         case .connecting(let pending):
             let connection = try pending.finish()
             try connection.watchPeer()
-            dataIsOpen(.plain(connection))
+            try dataIsOpen(options.channel(over: connection, for: source))
         default: break
         }
     }
@@ -51,7 +51,7 @@ extension AgentLink {
     /// Answers false when nothing more has arrived.
     private func readConnection(
         into buffer: inout [UInt8], _ body: (PacketRecord, RawSpan) -> Void
-    ) throws(SystemError) -> Bool {
+    ) throws -> Bool {
         guard let tally, let count = try path.receive(into: &buffer) else { return false }
         guard count > 0 else {
             try dataHasEnded()
@@ -75,7 +75,7 @@ extension AgentLink {
         return true
     }
 
-    private func dataHasEnded() throws(SystemError) {
+    private func dataHasEnded() throws {
         path = .none
         if hasEnded { return try complete() }
         if state != .ending { end("the agent closed the data connection") }
@@ -83,7 +83,7 @@ extension AgentLink {
 
     private func readDatagrams(
         into buffer: inout [UInt8], _ body: (PacketRecord, RawSpan) -> Void
-    ) throws(SystemError) {
+    ) throws {
         guard let tally else { return }
         let before = datagrams.counts
         for _ in 0..<Self.datagramCountPerTurn {

@@ -1,5 +1,6 @@
 import Kernel
 import RPCAP
+import Trust
 
 /// One session with one agent: its control connection, and the way that its packets come.
 ///
@@ -8,8 +9,8 @@ final class AgentLink {
     let connectedAt: UInt64
     /// The source that was dialled; nil if the agent dialled.
     let source: Source?
-    private let control: Channel
-    private let options: CaptureOptions
+    private var control: Channel
+    let options: CaptureOptions
     private var session: ClientSession
     var path = DataPath.none
     private(set) var device = ""
@@ -70,6 +71,8 @@ final class AgentLink {
 
     /// For a poll set.
     var controlNumber: CInt { control.number }
+    /// Whether there is something to read that poll does not know of.
+    var hasControlBytes: Bool { control.hasBytesToReceive }
     var controlInterest: Readiness { control.interest(hasOutput: !output.isEmpty) }
 
     func end(_ reason: String) {
@@ -77,7 +80,7 @@ final class AgentLink {
     }
 
     /// Reads what the agent says, and answers it.
-    func readControl(into buffer: inout [UInt8]) throws(SystemError) {
+    func readControl(into buffer: inout [UInt8]) throws {
         switch try control.receive(into: &buffer) {
         case nil: break
         case 0: end(state == .ending ? "closed" : "the agent closed the connection")
@@ -88,7 +91,7 @@ final class AgentLink {
     }
 
     /// Carries out what the session wants.
-    func proceed() throws(SystemError) {
+    func proceed() throws {
         while endReason == nil, let action = session.nextAction() {
             switch action {
             case .send(let bytes): output += bytes
@@ -104,7 +107,7 @@ final class AgentLink {
         try writeControl()
     }
 
-    func writeControl() throws(SystemError) {
+    func writeControl() throws {
         guard !output.isEmpty else { return }
         output.removeFirst(try control.send(output[...]))
     }
@@ -115,7 +118,7 @@ final class AgentLink {
         return notes
     }
 
-    func checkDeadline(_ now: UInt64) throws(SystemError) {
+    func checkDeadline(_ now: UInt64) throws {
         if let dataDeadline, now > dataDeadline {
             switch path.kind {
             case .datagrams, .none: try complete()
@@ -127,14 +130,14 @@ final class AgentLink {
         try proceed()
     }
 
-    func askForStatistics() throws(SystemError) {
+    func askForStatistics() throws {
         guard state == .capturing, session.isIdle else { return }
         session.askForStatistics(now: monotonicNanoseconds())
         try proceed()
     }
 
     /// Ends the capture. The link ends when the agent has sent its last packet.
-    func endCapture() throws(SystemError) {
+    func endCapture() throws {
         guard state == .capturing else { return end("ended") }
         state = .ending
         let now = monotonicNanoseconds()
@@ -144,7 +147,7 @@ final class AgentLink {
     }
 
     /// The agent has sent all, and all has been read: says goodbye where that is usual.
-    func complete() throws(SystemError) {
+    func complete() throws {
         path = .none
         dataDeadline = nil
         hasEnded = true
@@ -155,7 +158,7 @@ final class AgentLink {
 
 extension AgentLink {
     /// Makes ready for the data on the address that the control connection uses, and starts.
-    private func prepare(_ device: Device, _ linkType: UInt16) throws(SystemError) {
+    private func prepare(_ device: Device, _ linkType: UInt16) throws {
         self.device = ReplyText.printable(device.name)
         self.linkType = linkType
         let now = monotonicNanoseconds()
@@ -178,7 +181,7 @@ extension AgentLink {
     }
 
     /// The capture runs. An agent that was dialled is dialled once more for its packets.
-    private func begin(_ reply: StartReply) throws(SystemError) {
+    private func begin(_ reply: StartReply) throws {
         if state == .starting { state = .capturing }
         guard source != nil, !options.usesDatagrams else { return }
         path = .connecting(try PendingConnection(to: peer.with(port: reply.dataPort)))
@@ -192,7 +195,7 @@ extension AgentLink {
     }
 
     /// The data connection ends behind its last packet, before or after this.
-    private func sendingHasEnded() throws(SystemError) {
+    private func sendingHasEnded() throws {
         hasEnded = true
         switch path.kind {
         case .none: try complete()

@@ -1,4 +1,6 @@
 package import BPF
+import Kernel
+package import Trust
 
 import RPCAP
 
@@ -11,6 +13,10 @@ package struct CaptureOptions: Sendable {
     /// Whether packets come as datagrams, which may get lost but never hold the agent up.
     package var usesDatagrams: Bool
     private(set) var sampling = Sampling.none
+    /// Whom to believe that they are agents: for sources that want TLS, and for agents that dial. Nil
+    /// for no TLS.
+    package var sourceTrust: TLSClient?
+    package var dialledTrust: TLSClient?
 
     package static let snaplenRange = 64...StartRequest.snaplenMax
 
@@ -33,6 +39,17 @@ package struct CaptureOptions: Sendable {
             return false
         }
         return true
+    }
+
+    /// What an agent is spoken to over, for control or data: the agent is the server of TLS, whoever
+    /// has dialled. The handshake takes its course with the first bytes.
+    func channel(
+        over connection: consuming Connection, for source: Source?
+    ) throws(TLSFailure) -> Channel {
+        guard
+            let trust = source == nil ? dialledTrust : source?.isSecure == true ? sourceTrust : nil
+        else { return Channel(connection) }
+        return try Channel(beginning: trust.connect(connection, host: source?.host))
     }
 
     func startRequest(flags: StartRequest.Flags, dataPort: UInt16) -> StartRequest {

@@ -3,6 +3,7 @@ package import Logging
 
 import Frames
 import Glibc
+import Trust
 
 /// A sensor: accepts agents and dials others, has each capture, and writes what they send into one
 /// recording.
@@ -118,21 +119,24 @@ extension Collector {
             accepts = false
             return view.note("agent refused", ["reason": "there are \(links.count)"], logger)
         }
-        do throws(SystemError) {
+        do {
             try connection.watchPeer()
             try connection.sendAtOnce()
+            try begin(connection, from: nil)
         } catch {
-            return view.note("agent not accepted", ["reason": "\(error)"], logger)
+            view.note("agent not accepted", ["reason": "\(error)"], logger)
         }
-        begin(.plain(connection), from: nil)
     }
 
     @discardableResult
-    private func begin(_ channel: consuming Channel, from source: Source?) -> AgentLink {
+    private func begin(
+        _ connection: consuming Connection, from source: Source?
+    ) throws(TLSFailure) -> AgentLink {
+        let channel = try options.channel(over: connection, for: source)
         let link = AgentLink(channel, from: source, options, now: monotonicNanoseconds())
         links.append(link)
         view.note("agent connected", ["agent": link.label], logger)
-        guarded(link) { () throws(SystemError) in try link.proceed() }
+        guarded(link) { try link.proceed() }
         return link
     }
 
@@ -140,7 +144,14 @@ extension Collector {
         switch dialer.advance(isReady: isReady, now: monotonicNanoseconds()) {
         case .none: break
         case .connected(let connection):
-            dialer.begin(begin(.plain(connection), from: dialer.source))
+            do throws(TLSFailure) {
+                dialer.begin(try begin(connection, from: dialer.source))
+            } catch {
+                dialer.end(now: monotonicNanoseconds())
+                view.note(
+                    "agent not reached", ["agent": "\(dialer.source)", "reason": "\(error)"], logger
+                )
+            }
         case .failed(let reason):
             view.note(
                 "agent not reached", ["agent": "\(dialer.source)", "reason": reason], logger)
@@ -152,7 +163,7 @@ extension Collector {
         for index in 0..<min(ready.linkCount, links.count) {
             let link = links[index]
             let (control, data) = ready.link(index)
-            guarded(link) { () throws(SystemError) in
+            guarded(link) {
                 if !data.isEmpty { try serveData(link) }
                 if control.contains(.writable) { try link.writeControl() }
                 if !control.isDisjoint(with: [.readable, .failed]) {
@@ -170,11 +181,11 @@ extension Collector {
 
     /// An error of the link's sockets ends the link. One of the recording ends the collector, so it
     /// is kept out of the way until the turn is over.
-    private func serveData(_ link: AgentLink) throws(SystemError) {
+    private func serveData(_ link: AgentLink) throws {
         if link.path.carriesPackets { count(link) }
         try link.advanceData(into: &buffer) { record, frame in
             if let tally = link.tally { recording.add(frame, record, of: tally) }
-        } afterRead: { () throws(SystemError) in
+        } afterRead: {
             do throws(SystemError) {
                 try recording.flushIfLarge()
                 try rotateIfDue()
@@ -184,8 +195,8 @@ extension Collector {
         }
     }
 
-    private func guarded(_ link: AgentLink, _ body: () throws(SystemError) -> Void) {
-        do throws(SystemError) {
+    private func guarded(_ link: AgentLink, _ body: () throws -> Void) {
+        do {
             try body()
         } catch {
             link.end("\(error)")
@@ -224,7 +235,7 @@ extension Collector {
     private func tick(_ now: UInt64) throws(SystemError) {
         accepts = true
         for link in links {
-            guarded(link) { () throws(SystemError) in
+            guarded(link) {
                 try link.checkDeadline(now)
                 try link.askForStatistics()
             }
@@ -255,7 +266,7 @@ extension Collector {
     private func finish() throws(SystemError) {
         view.note("stopping", [:], logger)
         for link in links {
-            guarded(link) { () throws(SystemError) in try link.endCapture() }
+            guarded(link) { try link.endCapture() }
         }
         removeEnded()
         let deadline = monotonicNanoseconds() + Self.endNanosecondsMax
@@ -263,7 +274,7 @@ extension Collector {
             // The event stays raised, so it is left out of the wait; and nobody else is let in.
             try serve(try PollSet(own: [], links, []).wait(milliseconds: 100))
             for link in links {
-                guarded(link) { () throws(SystemError) in
+                guarded(link) {
                     try link.checkDeadline(monotonicNanoseconds())
                 }
             }

@@ -1,5 +1,6 @@
 import Frames
 import Kernel
+import Trust
 
 /// How the packets of one agent come, or will.
 enum DataPath: ~Copyable {
@@ -30,6 +31,14 @@ enum DataPath: ~Copyable {
         }
     }
 
+    /// Whether there is something to read that poll does not know of.
+    var hasBytes: Bool {
+        switch self {
+        case .open(let channel): channel.hasBytesToReceive
+        default: false
+        }
+    }
+
     /// Which of them it is, for those who change it while they look.
     enum Kind {
         case none, listening, connecting, open, datagrams
@@ -49,7 +58,7 @@ enum DataPath: ~Copyable {
     var carriesPackets: Bool { kind == .open || kind == .datagrams }
 
     /// A connection that somebody has made, if there is one.
-    func accept() throws(SystemError) -> Connection? {
+    func accept() throws -> Connection? {
         switch self {
         case .listening(let listener): try listener.accept()
         default: nil
@@ -57,17 +66,22 @@ enum DataPath: ~Copyable {
     }
 
     /// Reads what has arrived. Nil if nothing has; 0 at the end of the stream.
-    func receive(into buffer: inout [UInt8]) throws(SystemError) -> Int? {
-        switch self {
-        case .open(let channel): try channel.receive(into: &buffer)
-        default: nil
+    mutating func receive(into buffer: inout [UInt8]) throws -> Int? {
+        switch take() {
+        case .open(var channel):
+            let result = Result { try channel.receive(into: &buffer) }
+            self = .open(channel)
+            return try result.get()
+        case let other:
+            self = other
+            return nil
         }
     }
 
     /// Reads one datagram, if it comes from that host.
     func receiveDatagram(
         into buffer: inout [UInt8], from host: IPAddress
-    ) throws(SystemError) -> DatagramReceiver.Received {
+    ) throws -> DatagramReceiver.Received {
         switch self {
         case .datagrams(let receiver): try receiver.receive(into: &buffer, from: host)
         default: .nothing

@@ -2,6 +2,7 @@ package import Kernel
 
 import Frames
 import RPCAP
+import Trust
 
 /// Something an agent can capture from.
 package struct OfferedDevice: Equatable, Sendable {
@@ -65,11 +66,12 @@ package enum DeviceInquiry {
     /// Dials, logs in and lists. Waits for all that, 30 s for each answer; gives up as soon as
     /// `cancel` is raised.
     package static func ask(
-        _ source: Source, cancel: borrowing Event
+        _ source: Source, _ options: CaptureOptions, cancel: borrowing Event
     ) throws(Failure) -> [OfferedDevice] {
         do {
             let connection = try connect(to: source, cancel)
-            return try converse(.plain(connection), source, cancel).map { OfferedDevice($0) }
+            let channel = try options.channel(over: connection, for: source)
+            return try converse(channel, source, cancel).map { OfferedDevice($0) }
         } catch let failure as Failure {
             throw failure
         } catch {
@@ -98,6 +100,7 @@ package enum DeviceInquiry {
         var wish = ClientSession.Wish()
         wish.login = source.login
         wish.listsOnly = true
+        var channel = channel
         var session = ClientSession(.passive, wish, now: monotonicNanoseconds())
         var (output, buffer) = ([UInt8](), [UInt8](repeating: 0, count: readByteCount))
         while true {
@@ -114,10 +117,10 @@ package enum DeviceInquiry {
                 [
                     (channel.number, channel.interest(hasOutput: !output.isEmpty)),
                     (cancel.number, .readable),
-                ], milliseconds: 1000)
+                ], milliseconds: channel.hasBytesToReceive ? 0 : 1000)
             if ready[1].contains(.readable) { throw Failure("cancelled") }
             session.check(now: monotonicNanoseconds())
-            guard !ready[0].isDisjoint(with: [.readable, .failed]),
+            guard channel.hasBytesToReceive || !ready[0].isDisjoint(with: [.readable, .failed]),
                 let count = try channel.receive(into: &buffer)
             else { continue }
             guard count > 0 else { throw Failure("the agent closed the connection") }

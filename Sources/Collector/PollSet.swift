@@ -6,6 +6,8 @@ struct PollSet {
     private var requests: [(number: CInt, interest: Readiness)] = []
     private let ownCount: Int
     private let linkCount: Int
+    /// Places that have something to read already, whatever poll says.
+    private var buffered: [Int] = []
 
     /// What was found ready, in the places where it was asked for.
     struct Ready {
@@ -31,6 +33,8 @@ struct PollSet {
         requests.reserveCapacity(own.count + links.count * 2 + dialers.count)
         for number in own { requests.append((number, .readable)) }
         for link in links {
+            if link.hasControlBytes { buffered.append(requests.count) }
+            if link.path.hasBytes { buffered.append(requests.count + 1) }
             requests.append((link.controlNumber, link.controlInterest))
             requests.append((link.path.number, link.path.interest))
         }
@@ -38,7 +42,8 @@ struct PollSet {
     }
 
     func wait(milliseconds: CInt) throws(SystemError) -> Ready {
-        let states = try poll(requests, milliseconds: milliseconds)
+        var states = try poll(requests, milliseconds: buffered.isEmpty ? milliseconds : 0)
+        for place in buffered { states[place].insert(.readable) }
         return Ready(states: states, ownCount: ownCount, linkCount: linkCount)
     }
 }

@@ -7,6 +7,8 @@ import RPCAP
 package struct Source: Equatable, Sendable, CustomStringConvertible {
     package let host: String
     package let port: UInt16
+    /// Whether control and data go over TLS.
+    package let isSecure: Bool
     /// The device to open; nil leaves it to the agent's marks and order.
     package let device: String?
     let user: [UInt8]?
@@ -24,12 +26,13 @@ package struct Source: Equatable, Sendable, CustomStringConvertible {
         init(_ description: String) { self.description = description }
     }
 
-    /// Reads `rpcap://[user[:password]@]host[:port][/device]`.
+    /// Reads `rpcap://[user[:password]@]host[:port][/device]`, or the same with `rpcaps` for TLS.
     package init(url: String) throws(Failure) {
-        let scheme = "rpcap://"
-        guard url.lowercased().hasPrefix(scheme) else {
-            throw Failure("it begins with \(scheme), nothing else is understood")
+        let schemes = ["rpcap://", "rpcaps://"]
+        guard let scheme = schemes.first(where: { url.lowercased().hasPrefix($0) }) else {
+            throw Failure("it begins with \(schemes[0]), or \(schemes[1]) for TLS")
         }
+        isSecure = scheme == schemes[1]
         let rest = url.dropFirst(scheme.count)
         guard !rest.contains(where: { "?#".contains($0) || $0.isWhitespace }) else {
             throw Failure("?, # and spaces have no place in it: write %3F, %23 and %20")

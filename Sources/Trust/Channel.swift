@@ -26,6 +26,14 @@ package struct Channel: ~Copyable, Sendable {
         secure = .some(connection)
     }
 
+    /// Takes a connection on which this side begins with the handshake, and begins; it goes on with
+    /// what is received and sent.
+    package init(beginning connection: consuming TLSConnection) throws(TLSFailure) {
+        var connection = connection
+        _ = try connection.handshake()
+        self.init(connection)
+    }
+
     /// What to wait for before the next `receive`, if that is wanted, or `send`, if there is something
     /// to send.
     package func interest(_ wantsInput: Bool = true, hasOutput: Bool) -> Readiness {

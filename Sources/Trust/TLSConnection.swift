@@ -71,7 +71,8 @@ package struct TLSConnection: ~Copyable, Sendable {
         let byteCountMax = CInt(clamping: buffer.count)
         let count = unsafe SSL_read(session.pointer, &buffer, byteCountMax)
         let code = errno
-        receiveWaitsFor = .readable
+        // What a write has waited for may have come, too.
+        (receiveWaitsFor, sendWaitsFor) = (.readable, .writable)
         if count > 0 { return Int(count) }
         guard let readiness = try settle(count, code, "recv") else { return 0 }
         receiveWaitsFor = readiness
@@ -100,7 +101,7 @@ package struct TLSConnection: ~Copyable, Sendable {
                 session.pointer, bytes.baseAddress, CInt(clamping: bytes.count))
             return (count, errno)
         }
-        (sendWaitsFor, refusedByteCount) = (.writable, 0)
+        (receiveWaitsFor, sendWaitsFor, refusedByteCount) = (.readable, .writable, 0)
         if count > 0 { return Int(count) }
         guard let readiness = try settle(count, code, "send") else {
             throw .system(SystemError("send", EPIPE))

@@ -3,6 +3,7 @@ import ArgumentParser
 import Glibc
 import Kernel
 import Logging
+import Trust
 
 struct AgentCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
@@ -86,7 +87,8 @@ struct AgentCommand: ParsableCommand {
             throw Exit.noPermission
         } catch {
             writeToStandardError("podwire agent: \(error)\n")
-            throw Exit.systemError
+            // The files that settings name are settings, too.
+            throw error is UserFile.Failure || error is TLSFailure ? Exit.usage : Exit.systemError
         }
     }
 

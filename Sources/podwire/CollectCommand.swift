@@ -3,6 +3,7 @@ import Collector
 import Glibc
 import Kernel
 import Logging
+import Trust
 
 struct CollectCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
@@ -21,7 +22,7 @@ struct CollectCommand: ParsableCommand {
 
             A password in a URL can be seen by everybody who may list processes: better put it into \
             a file for --password-file, or into the variable PODWIRE_COLLECT_PASSWORD. It is for all \
-            URLs with a user and no password, and crosses the network as it is.
+            URLs with a user and no password, and crosses the network as it is, but for rpcaps.
             """)
 
     @Option(
@@ -31,9 +32,9 @@ struct CollectCommand: ParsableCommand {
 
     @Option(
         help: """
-            An agent to dial, again and again: rpcap://[USER[:PASSWORD]@]HOST[:PORT][/DEVICE], with \
-            port 2002, no login, and the device that the agent prefers, unless it says otherwise. \
-            Can be given more than once.
+            An agent to dial, again and again: rpcap://[USER[:PASSWORD]@]HOST[:PORT][/DEVICE], or \
+            rpcaps for TLS, with port 2002, no login, and the device that the agent prefers, unless \
+            it says otherwise. Can be given more than once.
             """)
     var from: [String] = []
 
@@ -45,6 +46,23 @@ struct CollectCommand: ParsableCommand {
 
     @Option(help: "A file whose first line is the password for --from.")
     var passwordFile: String?
+
+    @Flag(help: "Speak TLS with agents that dial; those of --from do where their URL is rpcaps.")
+    var tls = false
+
+    @Option(
+        help: """
+            For TLS: a PEM file with the certificates of agents, or of the authority that signs \
+            them. (default for rpcaps: the authorities that this machine trusts)
+            """)
+    var tlsCa: String?
+
+    @Flag(
+        help: """
+            For TLS: take anybody for an agent. Whoever sits on the way can read and change \
+            everything.
+            """)
+    var tlsInsecure = false
 
     @Flag(help: "Show what the agents of --from can capture from, and end.")
     var list = false
@@ -116,7 +134,7 @@ struct CollectCommand: ParsableCommand {
             let stop = try Event()
             let stopNumber = stop.number
             try Signals.onEnd(secondsMax: 2) { Event.raise(stopNumber) }
-            lists = CollectLists(settings.sources, cancel: stop)
+            lists = CollectLists(settings.sources, settings.options, cancel: stop)
         } catch {
             writeToStandardError("podwire collect: \(error)\n")
             throw Exit.systemError
@@ -130,6 +148,9 @@ struct CollectCommand: ParsableCommand {
             return try Settings(self, readsFiles: true)
         } catch let error as ValidationError {
             writeToStandardError("podwire collect: \(error.message)\n")
+            throw Exit.usage
+        } catch let error as TLSFailure {
+            writeToStandardError("podwire collect: \(error)\n")
             throw Exit.usage
         } catch {
             writeToStandardError("podwire collect: \(error)\n")

@@ -15,8 +15,8 @@ struct CollectLists {
     private static let threadCountMax = 16
 
     /// Asks all of them; waits for each answer as long as a session does, or until `cancel`.
-    init(_ sources: [Source], cancel: consuming Event) {
-        let work = Work(sources, cancel)
+    init(_ sources: [Source], _ options: CaptureOptions, cancel: consuming Event) {
+        let work = Work(sources, options, cancel)
         inParallel(sources.count, threadCountMax: Self.threadCountMax) { work.ask($0) }
         entries = zip(sources, work.answers).map { source, answer in
             Entry(source: source, answer: answer ?? .success([]))
@@ -71,11 +71,13 @@ struct CollectLists {
 /// The sources, and the answers as they come.
 private final class Work: Sendable {
     private let sources: [Source]
+    private let options: CaptureOptions
     private let cancel: Event
     private let content: Mutex<[Result<[OfferedDevice], DeviceInquiry.Failure>?]>
 
-    init(_ sources: [Source], _ cancel: consuming Event) {
+    init(_ sources: [Source], _ options: CaptureOptions, _ cancel: consuming Event) {
         self.sources = sources
+        self.options = options
         self.cancel = cancel
         content = Mutex(Array(repeating: nil, count: sources.count))
     }
@@ -85,7 +87,7 @@ private final class Work: Sendable {
     func ask(_ index: Int) {
         let answer: Result<[OfferedDevice], DeviceInquiry.Failure>
         do throws(DeviceInquiry.Failure) {
-            answer = .success(try DeviceInquiry.ask(sources[index], cancel: cancel))
+            answer = .success(try DeviceInquiry.ask(sources[index], options, cancel: cancel))
         } catch {
             answer = .failure(error)
         }

@@ -4,6 +4,7 @@ import Collector
 import Frames
 import Glibc
 import Kernel
+import Trust
 
 extension CollectCommand {
     /// The options as they are meant, each checked.
@@ -39,6 +40,7 @@ extension CollectCommand {
                 throw ValidationError(
                     "--from: \(twice) is there twice, and each packet would be, too")
             }
+            try checkTLS(command)
             if command.list, sources.isEmpty {
                 throw ValidationError("--list: it needs --from, agents that dial are not asked")
             }
@@ -52,25 +54,13 @@ extension CollectCommand {
             guard let text = command.listen ?? (command.from.isEmpty ? "2003" : nil) else {
                 return nil
             }
-            guard let address = address(text) else {
+            guard let address = SocketAddress(text) else {
                 throw ValidationError(
                     """
                     --listen \(text) cannot be understood: it takes PORT, ADDRESS:PORT or [IPV6]:PORT
                     """)
             }
             return address
-        }
-
-        private static func address(_ text: String) -> SocketAddress? {
-            if let port = UInt16(text), port > 0 {
-                return SocketAddress(IPAddress(ipv6High: 0, low: 0), port: port)
-            }
-            guard let colon = text.lastIndex(of: ":"),
-                let port = UInt16(text[text.index(after: colon)...]), port > 0
-            else { return nil }
-            var host = text[..<colon]
-            if host.hasPrefix("["), host.hasSuffix("]") { host = host.dropFirst().dropLast() }
-            return IPAddress(String(host)).map { SocketAddress($0, port: port) }
         }
 
         private static func recording(_ command: CollectCommand) throws -> RecordingOptions {
@@ -124,7 +114,7 @@ extension CollectCommand {
                     throw ValidationError(
                         """
                         --from, number \(index + 1): \(error); \
-                        the form is rpcap://[USER[:PASSWORD]@]HOST[:PORT][/DEVICE]
+                        the form is rpcap[s]://[USER[:PASSWORD]@]HOST[:PORT][/DEVICE]
                         """)
                 }
             }
@@ -133,7 +123,38 @@ extension CollectCommand {
 }
 
 extension CollectCommand.Settings {
+    private func checkTLS(_ command: CollectCommand) throws {
+        let isUsed = command.tls || sources.contains(where: \.isSecure)
+        if command.tlsCa != nil, command.tlsInsecure {
+            throw ValidationError("--tls-ca and --tls-insecure: give one of them")
+        }
+        guard isUsed || command.tlsCa == nil && !command.tlsInsecure else {
+            throw ValidationError(
+                "--tls-ca and --tls-insecure: they need --tls, or a source with rpcaps://")
+        }
+        guard !isUsed || !command.udp else {
+            throw ValidationError("--udp: there is no TLS over UDP")
+        }
+        guard !command.tls || command.tlsCa != nil || command.tlsInsecure else {
+            throw ValidationError(
+                """
+                --tls: agents that dial can have any name, so their certificates or their own \
+                authority are needed: it takes --tls-ca FILE
+                """)
+        }
+    }
+
+    private mutating func readTrust(_ command: CollectCommand) throws {
+        let authority: TLSClient.Authority =
+            command.tlsInsecure ? .unverified : command.tlsCa.map { .file($0) } ?? .system
+        if sources.contains(where: \.isSecure) {
+            options.sourceTrust = try TLSClient(trusting: authority)
+        }
+        if command.tls { options.dialledTrust = try TLSClient(trusting: authority) }
+    }
+
     private mutating func readFiles(_ command: CollectCommand) throws {
+        try readTrust(command)
         if let path = command.bpf {
             let bytes = try Self.read(path, byteCountMax: FilterText.byteCountMax, "--bpf")
             do throws(FilterText.Failure) {

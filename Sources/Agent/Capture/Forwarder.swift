@@ -132,7 +132,7 @@ final class Forwarder {
 
     private func attendOutlet(hasFailed: Bool) throws {
         guard try outlet.attend(hasFailed: hasFailed, counters) else {
-            throw Failure(description: "the sensor closed the data connection")
+            throw Failure(description: "the peer closed the data connection")
         }
     }
 

@@ -45,9 +45,6 @@ struct SensorDialer {
         guard let connection = connectOrSayWhy() else { return }
         lastFailure = nil
         let begin = monotonicNanoseconds()
-        logger.info(
-            "sensor connected",
-            metadata: ["local": "\(connection.local)", "peer": "\(connection.peer)"])
         if let backend = Self.backend(of: connection) { context.feed.add([backend], of: sensor) }
         ControlSession.serve(context, connection, .active, logger: logger)
         if monotonicNanoseconds() - begin >= Self.goodSessionNanoseconds { backoff.reset() }

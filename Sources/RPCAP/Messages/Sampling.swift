@@ -33,3 +33,13 @@ package enum Sampling: Equatable, Sendable {
         return bytes
     }
 }
+
+extension Sampling: CustomStringConvertible {
+    package var description: String {
+        switch self {
+        case .none: "none"
+        case .onePacketIn(let count): "1 in \(count)"
+        case .onePacketPerMilliseconds(let milliseconds): "1 per \(milliseconds) ms"
+        }
+    }
+}
