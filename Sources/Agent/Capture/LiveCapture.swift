@@ -173,7 +173,7 @@ package final class LiveCapture: Sendable {
     }
 
     /// Has the client get another part of the packets; from the next block on.
-    package func adopt(_ sampling: Sampling) {
+    package func adopt(sampling: Sampling) {
         give(.sample(sampling))
     }
 

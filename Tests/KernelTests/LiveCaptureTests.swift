@@ -1,0 +1,194 @@
+import Agent
+import Frames
+import Glibc
+import Kernel
+import Logging
+import Netlink
+import RPCAP
+import Synchronization
+import Testing
+
+@Suite("A running capture", .serialized, .needsOwnNetwork, .timeLimit(.minutes(1)))
+struct LiveCaptureTests {
+    private static let quiet = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
+
+    /// Runs a test's body on a node with one pod, of which the node has the end of a pair of veths.
+    private static func onNode(_ body: @escaping @Sendable () throws -> Void) throws {
+        try inOwnNetwork {
+            let pod = "live\(getpid())"
+            defer { try? shell("ip netns del \(pod)") }
+            try shell(
+                """
+                ip netns add \(pod) && ip link add here type veth peer there netns \(pod)
+                ip link set here up && ip -n \(pod) link set there up
+                """)
+            try body()
+        }
+    }
+
+    /// A capture of the node's end, whatever passes there.
+    private static func capture(
+        to outlet: consuming sending Outlet, sampling: Sampling = .none,
+        queueByteCountMax: Int = 16 << 20
+    ) throws -> LiveCapture {
+        let settings = try Settings(
+            options: [
+                .podNetworks: "10.244.0.0/16", .includedEdges: "here", .deduplication: "off",
+            ], needsSensor: false, environment: { _ in nil })
+        let node = try Node.current(settings.edges)
+        #expect(node.edges.map(\.link.name) == ["here"])
+        let plan = CapturePlan(
+            feed: NodeFeed(settings, node: node), tracksConnections: false, filter: nil,
+            snaplen: 262_144, ringByteCountMax: 16 << 20, queueByteCountMax: queueByteCountMax,
+            sampling: sampling)
+        return try LiveCapture(plan, to: outlet, logger: quiet)
+    }
+
+    private static func send(_ count: Int, byteCount: Int = 100) throws {
+        let sender = try PacketSender(on: try interfaceIndex("here"))
+        for number in 0..<count {
+            var frame = [UInt8](repeating: UInt8(truncatingIfNeeded: number), count: byteCount)
+            frame.replaceSubrange(0..<14, with: [2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 0x88, 0xb5])
+            try sender.send(frame)
+        }
+    }
+
+    /// A connection whose one end is read here.
+    private struct Pair: ~Copyable {
+        private let client: Connection
+        private var stream = PacketStream(snaplen: 262_144)
+        private var buffer = [UInt8](repeating: 0, count: 65_536)
+
+        init(_ outlet: inout Outlet) throws {
+            let any = SocketAddress(try #require(IPAddress("127.0.0.1")), port: 0)
+            let listener = try Listener(at: any)
+            let server = try Connection(to: listener.local, milliseconds: 1000, cancel: Event())
+            guard let client = try listener.accept() else { throw SystemError("accept", EAGAIN) }
+            self.client = client
+            outlet = .stream(server.intoDescriptor())
+        }
+
+        /// The last bytes of the next packets, until so many have come or none does for a while.
+        mutating func packets(_ count: Int) throws -> [(number: UInt32, last: UInt8)] {
+            var seen: [(UInt32, UInt8)] = []
+            while seen.count < count,
+                try poll([(client.number, .readable)], milliseconds: 500)[0].contains(.readable),
+                let length = try client.receive(into: &buffer), length > 0
+            {
+                stream.append(buffer[..<length])
+                while try stream.next({ record, frame in
+                    seen.append((record.number, frame.uint8(at: frame.byteCount - 1)))
+                }) {}
+            }
+            return seen
+        }
+    }
+
+    @Test("keeps packets for a client that is still to connect")
+    func awaited() throws {
+        try Self.onNode {
+            let capture = try Self.capture(to: .awaited)
+            try Self.send(100)
+            capture.count()
+            var outlet = Outlet.awaited
+            var pair = try Pair(&outlet)
+            capture.attach(outlet)
+            try Self.send(100)
+            let packets = try pair.packets(200)
+            #expect(packets.map(\.last) == (0..<200).map { UInt8($0 % 100) })
+            #expect(packets.map(\.number) == (1...200).map { UInt32($0) })
+            capture.finish()
+            #expect(capture.counters.bytesAbandoned.load(ordering: .relaxed) == 0)
+        }
+    }
+
+    @Test("whose client never comes ends at once, and goes on when its queue is full")
+    func neverAttached() throws {
+        try Self.onNode {
+            let capture = try Self.capture(to: .awaited, queueByteCountMax: 1 << 20)
+            try Self.send(2000, byteCount: 1500)
+            capture.count()
+            let begin = monotonicNanoseconds()
+            capture.finish()
+            #expect(monotonicNanoseconds() - begin < 500_000_000)
+            #expect(capture.counters.bytesAbandoned.load(ordering: .relaxed) > 500_000)
+        }
+    }
+
+    @Test("whose queue was full goes on when its client comes")
+    func attachedLate() throws {
+        try Self.onNode {
+            let capture = try Self.capture(to: .awaited, queueByteCountMax: 1 << 20)
+            let counters = capture.counters
+            // The queue takes most of the first lot, and the ring the second.
+            try Self.send(600, byteCount: 1500)
+            let deadline = monotonicNanoseconds() + 2_000_000_000
+            while counters.packetsQueued.load(ordering: .relaxed) < 500,
+                monotonicNanoseconds() < deadline
+            {
+                _ = try poll([], milliseconds: 10)
+            }
+            try Self.send(400, byteCount: 1500)
+            #expect(counters.packetsQueued.load(ordering: .relaxed) < 750)
+            var outlet = Outlet.awaited
+            var pair = try Pair(&outlet)
+            capture.attach(outlet)
+            #expect(try pair.packets(1000).count >= 1000)
+            capture.finish()
+            #expect(counters.framesDroppedByRing.load(ordering: .relaxed) == 0)
+        }
+    }
+
+    @Test("sends one packet in so many, from when it is told so")
+    func sampling() throws {
+        try Self.onNode {
+            var outlet = Outlet.awaited
+            var pair = try Pair(&outlet)
+            let capture = try Self.capture(to: outlet, sampling: .onePacketIn(10))
+            try Self.send(100)
+            #expect(try pair.packets(10).map(\.last) == stride(from: 0, to: 100, by: 10).map { $0 })
+            capture.adopt(sampling: .none)
+            capture.count()
+            try Self.send(5)
+            #expect(try pair.packets(5).map(\.number) == [11, 12, 13, 14, 15])
+            #expect(capture.counters.framesSampledOut.load(ordering: .relaxed) == 90)
+            capture.finish()
+        }
+    }
+
+    @Test("tells its counts within 100 ms while packets rain")
+    func counts() throws {
+        try Self.onNode {
+            let capture = try Self.capture(to: try Self.datagrams())
+            let isOver = Flag()
+            let flood = try Thread {
+                while !isOver.value.load(ordering: .relaxed) { try? Self.send(10_000) }
+            }
+            var slowest: UInt64 = 0
+            var received: [UInt64] = []
+            let deadline = monotonicNanoseconds() + 2_000_000_000
+            while monotonicNanoseconds() < deadline {
+                let begin = monotonicNanoseconds()
+                capture.count()
+                slowest = max(slowest, monotonicNanoseconds() - begin)
+                received.append(capture.counters.framesMatched.load(ordering: .relaxed))
+                _ = try poll([], milliseconds: 5)
+            }
+            isOver.value.store(true, ordering: .relaxed)
+            flood.join()
+            #expect(slowest < 100_000_000)
+            #expect(received.last ?? 0 > 10_000)
+            capture.finish()
+            #expect(capture.counters.bytesAbandoned.load(ordering: .relaxed) == 0)
+        }
+    }
+
+    private static func datagrams() throws -> Outlet {
+        let discard = SocketAddress(try #require(IPAddress("127.0.0.1")), port: 9)
+        return .datagrams(try DatagramStream(to: discard, as: .udpstr))
+    }
+
+    private final class Flag: Sendable {
+        let value = Atomic<Bool>(false)
+    }
+}
