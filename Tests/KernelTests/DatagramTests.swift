@@ -245,6 +245,7 @@ struct DatagramTests {
             for _ in 0..<8000 { Self.append(1444, to: &queue) }
             #expect(!stream.send(from: &queue, isLast: false, counters))
             #expect(queue.byteCount > 0 && stream.waitingByteCount > 0)
+            #expect(stream.dueMilliseconds == nil)
             #expect(try poll([(stream.number, .writable)], milliseconds: 0)[0] == [])
             try shell("tc qdisc del dev lo root")
             #expect(try poll([(stream.number, .writable)], milliseconds: 1000)[0] == .writable)

@@ -55,9 +55,9 @@ package final class DatagramStream {
     package var waitingByteCount: Int { batch.byteCount }
 
     /// After how long a datagram is to be sent although it is not full. Rounded up, so that it is
-    /// due then.
+    /// due then; nil also while the socket takes nothing, which time alone does not change.
     package var dueMilliseconds: CInt? {
-        guard let waitingSince else { return nil }
+        guard let waitingSince, batch.isEmpty else { return nil }
         let now = monotonicNanoseconds()
         let due = waitingSince + flushNanoseconds
         return now >= due ? 0 : CInt((due - now + 999_999) / 1_000_000)
