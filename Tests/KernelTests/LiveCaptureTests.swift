@@ -34,7 +34,7 @@ struct LiveCaptureTests {
         let settings = try Settings(
             options: [
                 .podNetworks: "10.244.0.0/16", .includedEdges: "here", .deduplication: "off",
-            ], needsSensor: false, environment: { _ in nil })
+            ], needsPeer: false, environment: { _ in nil })
         let node = try Node.current(settings.edges)
         #expect(node.edges.map(\.link.name) == ["here"])
         let plan = CapturePlan(

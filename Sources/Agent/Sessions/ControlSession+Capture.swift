@@ -137,7 +137,7 @@ extension ControlSession {
     }
 
     func sample(_ sampling: Sampling) {
-        capture?.adopt(sampling)
+        capture?.adopt(sampling: sampling)
         logger.info("sampling updated", metadata: ["sampling": "\(sampling)"])
     }
 

@@ -15,7 +15,6 @@ struct SensorDialer {
     private let sensor: SensorName
     private let logger: Logger
     private var backoff = Backoff()
-    private var generator = SystemRandomNumberGenerator()
     private var lastFailure: String?
 
     private static let connectMillisecondsMax: CInt = 10_000
@@ -35,7 +34,7 @@ struct SensorDialer {
         nameThread("podwire-sensor")
         while !context.isStopping(milliseconds: 0) {
             serve()
-            let wait = backoff.next(with: &generator)
+            let wait = backoff.next() / 1_000_000
             logger.debug("next try", metadata: ["milliseconds": "\(wait)"])
             guard !context.isStopping(milliseconds: CInt(wait)) else { return }
         }
