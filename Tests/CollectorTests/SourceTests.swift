@@ -40,7 +40,7 @@ struct SourceTests {
     @Test(
         "refuses what cannot be understood, and does not repeat it",
         arguments: [
-            "", "node1", "http://node1", "rpcaps://secret", "rpcap://", "rpcap:///eth0",
+            "", "node1", "http://node1", "rpcapx://secret", "rpcap://", "rpcap:///eth0",
             "rpcap://@secret", "rpcap://:secret@host", "rpcap://host:", "rpcap://host:0",
             "rpcap://host:65536", "rpcap://host:secret", "rpcap://fd00::1", "rpcap://[fd00::1",
             "rpcap://[secret]", "rpcap://[192.0.2.1]", "rpcap://[fd00::1]2002",
