@@ -36,7 +36,7 @@ package struct EdgeProgram: Equatable, Sendable {
     /// given there.
     ///
     /// If all that takes more instructions than there may be, services are left out, then the
-    /// filter, and then everything.
+    /// filter, and then everything. A filter that the kernel would refuse is left out, too.
     package init(
         _ rule: Rule, at point: ObservationPoint, filter: Program? = nil, snaplen: UInt32,
         dropList: [ServiceKey: UInt16] = [:],
@@ -44,7 +44,7 @@ package struct EdgeProgram: Equatable, Sendable {
     ) {
         let cut = filter?.truncating(to: snaplen)
         var services = dropList.sorted { $0.key < $1.key }
-        while true {
+        while filter?.isForKernel != false {
             let whole = Self.program(rule, point, cut, snaplen, services)
             if whole.instructions.count <= instructionCountMax {
                 self.init(program: whole, includesFilter: true, decides: true)

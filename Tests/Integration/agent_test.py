@@ -6,13 +6,11 @@ PODWIRE names the binary. Each test has a node and a pod in network namespaces o
 import ctypes
 import os
 import pathlib
-import re
 import signal
 import socket
 import struct
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 import unittest
@@ -20,6 +18,7 @@ import unittest
 sys.dont_write_bytecode = True
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 import rpcap  # noqa: E402
+from dissector import Recording  # noqa: E402
 from program import PODWIRE, Program  # noqa: E402
 from rpcap import CLOSE, END, KEEP_ALL, KEEP_UDP, LIST, LOGIN, STATISTICS  # noqa: E402
 
@@ -362,37 +361,37 @@ class AgentTest(unittest.TestCase):
 
     def test_wireshark_understands_the_session(self):
         listener = self.listen()
-        with tempfile.TemporaryDirectory() as folder:
-            file = pathlib.Path(folder) / "session.pcap"
-            recorder = subprocess.Popen(
-                ["ip", "netns", "exec", self.bed.node, "tcpdump", "-U", "--immediate-mode", "-i",
-                 "lo", "-s", "0", "-w", file, "tcp"], stderr=subprocess.PIPE, text=True)
-            while "listening on" not in recorder.stderr.readline():
-                pass
+        with Recording(self.bed.node) as recording:
             self.agent()
             session = self.check_still_serves(listener)
             session.ask(STATISTICS)
             session.ask(END)
             session.control.sendall(CLOSE)
-            time.sleep(0.5)
-            recorder.terminate()
-            recorder.communicate()
-            # The dissector knows its protocol by the look of it alone; it is asked before others.
-            tshark = ["tshark", "-r", file, "--enable-heuristic", "rpcap_tcp", "-o",
-                      "tcp.try_heuristic_first:TRUE"]
-            done = run(*tshark, "-Y", "rpcap", "-T", "fields", "-e", "rpcap.type")
-            types = {int(number, 0) for number in re.split(r"[\s,]+", done.stdout.strip())}
-            for kind in (8, 136, 2, 130, 3, 131, 4, 132, 9, 137, 10, 138, 6, 7):
-                self.assertIn(kind, types)
-            bad = run(*tshark, "-Y", "_ws.malformed")
-            self.assertEqual(bad.stdout, "")
+        recording.check(self, 8, 136, 2, 130, 3, 131, 4, 132, 9, 137, 10, 138, 6, 7)
+
+    def test_wireshark_understands_plain_datagrams(self):
+        listener = self.listen()
+        with Recording(self.bed.node) as recording:
+            self.agent(PODWIRE_UDP_FORMAT="packet")
+            session = self.session(listener)
+            session.ask(LOGIN)
+            session.ask(rpcap.open_device(b"any-eth"))
+            session.data = in_namespace(
+                self.bed.node, lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+            session.data.bind(("127.0.0.1", 0))
+            port = session.data.getsockname()[1]
+            self.assertEqual(session.ask(rpcap.start(port, 6))[0], 0x84)
+            self.bed.ping()
+            session.ask(END)
+            session.control.sendall(CLOSE)
+        recording.check(self, 8, 136, 3, 131, 4, 132, 10, 138, 6, 7)
 
     def test_udpstr_for_a_sensor_that_asks_for_datagrams(self):
         listener = self.listen()
         agent = self.agent()
         session = self.session(listener)
         session.ask(LOGIN)
-        session.ask(bytes.fromhex("0003000000000007") + b"any-eth")
+        session.ask(rpcap.open_device(b"any-eth"))
 
         def open_port(port):
             receiver = in_namespace(
@@ -404,8 +403,7 @@ class AgentTest(unittest.TestCase):
 
         receiver = open_port(0)
         port = receiver.getsockname()[1]
-        payload = struct.pack("!IIHHHHI", 262144, 500, 6, port, 1, 0, 1) + KEEP_ALL
-        reply = session.ask(struct.pack("!BBHI", 0, 4, 0, len(payload)) + payload)
+        reply = session.ask(rpcap.start(port, 6))
         self.assertEqual(reply, (0x84, 0, struct.pack("!IHH", 8 << 20, 0, 0)))
 
         def packets(count):

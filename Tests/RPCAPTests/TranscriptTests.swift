@@ -109,6 +109,31 @@ struct TranscriptTests {
         #expect(driver.exchange(Request.list) == hex("00 82 00 01 00 00 04 0e") + payload)
     }
 
+    @Test("of a start without a buffer or a port is the one that ExtraHop's daemon sends")
+    func plainStart() {
+        var driver = Driver.inState("O")
+        #expect(
+            driver.exchange(Request.start) == hex("00 84 00 00 00 00 00 08 00 00 00 00 00 00 00 00")
+        )
+    }
+
+    @Test("of a packet has the reference's 28 bytes in front of it")
+    func packet() {
+        var bytes = [UInt8](repeating: 0, count: PacketRecord.headerByteCount)
+        var span = bytes.mutableSpan
+        var raw = unsafe span.mutableBytes
+        PacketRecord.store(
+            into: &raw, nanoseconds: 0x6b00_d45f * 1_000_000_000 + 0x8c87d * 1000 + 999,
+            byteCount: 49, wireByteCount: 49, number: 1)
+        #expect(
+            bytes
+                == hex(
+                    """
+                    00 07 00 00 00 00 00 45  6b 00 d4 5f 00 08 c8 7d 00 00 00 31 00 00 00 31
+                    00 00 00 01
+                    """))
+    }
+
     @Test("of an active session ends in silence where the sensor refuses the host")
     func refused() {
         var driver = Driver(.active)
