@@ -1,3 +1,4 @@
+import Frames
 import Glibc
 import Kernel
 import Logging
@@ -12,8 +13,9 @@ final class AgentContext: Sendable {
     let tracksConnections: Bool
     /// Who may log in by a password; nil for nobody.
     let users: UserFile?
-    /// Nil if connections are plain.
-    let tls: TLSServer?
+    private let loginGuard: LoginGuard?
+    /// Nil if no connection is over TLS.
+    private let tls: TLSServer?
     /// Raised once, when the agent is to stop.
     let stop: Event
     private let logger: Logger
@@ -29,6 +31,7 @@ final class AgentContext: Sendable {
         users = try settings.passive?.passwordFile.map { path throws(UserFile.Failure) in
             try UserFile(path)
         }
+        loginGuard = users.map { LoginGuard($0) }
         tls = try settings.tls.map { files throws(TLSFailure) in
             try TLSServer(certificate: files.certificate, key: files.key)
         }
@@ -49,10 +52,12 @@ final class AgentContext: Sendable {
             .union(users == nil ? [] : .password)
     }
 
-    /// Whether these are the name and the password of a user. Takes a tenth of a second.
-    func isUser(_ user: [UInt8], _ password: [UInt8]) -> Bool {
+    /// Whether these are the name and the password of a user, and the address may say so now. Takes a
+    /// tenth of a second, and as long again for each other who is asking.
+    func isUser(_ user: [UInt8], _ password: [UInt8], from address: IPAddress) -> Bool {
         defer { logNotices() }
-        return users?.verify(user: user, password: password) == true
+        return loginGuard?.verify(
+            user: user, password: password, from: address, now: monotonicNanoseconds()) == true
     }
 
     /// Says in the log what has become of files that were changed.
@@ -70,10 +75,17 @@ extension AgentContext {
     /// The first byte of a TLS record with a handshake message (RFC 8446, 5.1).
     private static let tlsHandshake: UInt8 = 0x16
 
+    /// What sessions of this mode speak TLS with; nil if they are plain.
+    func tls(for mode: ServerSession.Mode) -> TLSServer? {
+        settings.tls?.modes.contains(mode) == true ? tls : nil
+    }
+
     /// What a session speaks over: the connection itself, or TLS with the peer within 10 s. A peer that
     /// does not begin with TLS is told so in plain text.
-    func channel(over connection: consuming Connection) throws -> Channel {
-        guard let tls else { return Channel(connection) }
+    func channel(
+        over connection: consuming Connection, for mode: ServerSession.Mode
+    ) throws -> Channel {
+        guard let tls = tls(for: mode) else { return Channel(connection) }
         let deadline = monotonicNanoseconds() + UInt64(Self.tlsMillisecondsMax) * 1_000_000
         try wait(for: connection.number, .readable, until: deadline)
         if let first = connection.peek(), first != Self.tlsHandshake {

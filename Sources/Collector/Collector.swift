@@ -97,6 +97,8 @@ package final class Collector {
     /// Bytes of all files that have been written.
     package var fileByteCount: UInt64 { recording.byteCount }
     package var fileCount: Int { recording.fileCount }
+    /// The file that is being written, or was last.
+    package var lastPath: String { recording.path }
 
     private static func milliseconds(_ deadline: UInt64) -> CInt {
         let now = monotonicNanoseconds()
@@ -112,19 +114,20 @@ extension Collector {
         } catch {
             // Out of descriptors, most likely: those who wait get their turn when others have gone.
             accepts = false
-            return view.note("agent not accepted", ["reason": "\(error)"], logger)
+            return view.warn("agent not accepted", ["reason": "\(error)"], logger)
         }
         guard let connection else { return }
         guard links.count < Self.linkCountMax else {
             accepts = false
-            return view.note("agent refused", ["reason": "there are \(links.count)"], logger)
+            return view.warn("agent refused", ["reason": "there are \(links.count)"], logger)
         }
+        let peer = connection.peer
         do {
             try connection.watchPeer()
             try connection.sendAtOnce()
             try begin(connection, from: nil)
         } catch {
-            view.note("agent not accepted", ["reason": "\(error)"], logger)
+            view.warn("agent not accepted", ["agent": "\(peer)", "reason": "\(error)"], logger)
         }
     }
 
@@ -148,12 +151,12 @@ extension Collector {
                 dialer.begin(try begin(connection, from: dialer.source))
             } catch {
                 dialer.end(now: monotonicNanoseconds())
-                view.note(
+                view.warn(
                     "agent not reached", ["agent": "\(dialer.source)", "reason": "\(error)"], logger
                 )
             }
         case .failed(let reason):
-            view.note(
+            view.warn(
                 "agent not reached", ["agent": "\(dialer.source)", "reason": reason], logger)
         }
     }
@@ -172,7 +175,7 @@ extension Collector {
                 if link.isCapturing { count(link) }
             }
             for note in link.takeNotes() {
-                view.note("agent says", ["agent": link.label, "text": note], logger)
+                view.warn("agent says", ["agent": link.label, "text": note], logger)
             }
         }
         removeEnded()
@@ -227,7 +230,12 @@ extension Collector {
             let goesOn = links.contains { $0.endReason == nil && $0.tally === link.tally }
             if !goesOn { link.tally?.end(link.hasEnded ? "ended" : "gone", now: now) }
             dialers.first { $0.link === link }?.end(now: now)
-            view.note("agent gone", ["agent": link.label, "reason": reason], logger)
+            let values = ["agent": link.label, "reason": reason]
+            if link.tally == nil {
+                view.warn("agent not captured from", values, logger)
+            } else {
+                view.note("agent gone", values, logger)
+            }
         }
         links.removeAll { $0.endReason != nil }
     }
@@ -255,7 +263,7 @@ extension Collector {
                 "packets": "\(finished.packetCount)",
             ], logger)
         if let problem = finished.problem {
-            view.note("file not deleted", ["reason": "\(problem)"], logger)
+            view.warn("file not deleted", ["reason": "\(problem)"], logger)
         }
         let now = monotonicNanoseconds()
         for link in links {

@@ -24,6 +24,12 @@ package final class LiveView {
         logger.info("\(text)", metadata: values.mapValues { "\($0)" })
     }
 
+    /// Says that something has not come about that was asked for.
+    func warn(_ text: String, _ values: [String: String], _ logger: Logger) {
+        erase()
+        logger.warning("\(text)", metadata: values.mapValues { "\($0)" })
+    }
+
     func show(_ links: [AgentLink], _ dialers: [SourceDialer], now: UInt64, _ logger: Logger) {
         tickCount += 1
         if isTerminal {

@@ -14,7 +14,8 @@ struct Recording: ~Copyable {
     private(set) var tallies: [Tally] = []
     /// Files to be deleted when they are the oldest; as many as are to be kept.
     private var keptPaths: [String] = []
-    private var fileNumber = 1
+    private var fileNumber: Int
+    private let firstNumber: Int
     private var filePacketCount = 0
     /// When the file was begun, by the monotonic clock and in nanoseconds since 1970.
     private var fileBegin: (monotonic: UInt64, wall: UInt64)
@@ -24,15 +25,23 @@ struct Recording: ~Copyable {
     /// new name after the other is made to fill memory.
     static let tallyCountMax = 4096
 
-    /// Creates the first file.
+    /// Creates the first file. One that rotates goes on behind the files of earlier recordings of the
+    /// same name, which count as its own where only so many are to be kept.
     init(_ options: RecordingOptions, snaplen: Int) throws(SystemError) {
-        file = try CaptureFile(path: options.path(number: 1))
+        let present = try options.numbersPresent()
+        let number = (present.last ?? 0) + 1
+        file = try CaptureFile(path: options.path(number: number))
+        (fileNumber, firstNumber) = (number, number)
+        keptPaths = present.map { options.path(number: $0) }
         self.options = options
         self.snaplen = snaplen
         fileBegin = (monotonicNanoseconds(), wallClockNanoseconds())
     }
 
-    var fileCount: Int { fileNumber }
+    var fileCount: Int { fileNumber - firstNumber + 1 }
+
+    /// The file that is being written.
+    var path: String { file.path }
 
     /// Bytes of all files, those that have been deleted among them.
     var byteCount: UInt64 { finishedByteCount + file.gatheredByteCount }
@@ -83,7 +92,7 @@ struct Recording: ~Copyable {
         if let countMax = options.keptFileCountMax {
             keptPaths.append(finished.path)
             // The file that is about to begin is one of those that are kept.
-            if keptPaths.count >= countMax {
+            while keptPaths.count >= countMax {
                 finished.problem = Self.remove(keptPaths.removeFirst())
             }
         }
@@ -157,9 +166,36 @@ package struct RecordingOptions: Equatable, Sendable {
     package func path(number: Int) -> String {
         guard rotates else { return path }
         let digits = "\(number)"
-        let text = "-" + String(repeating: "0", count: max(0, 5 - digits.count)) + digits
+        let zeros = String(repeating: "0", count: max(0, Self.digitCountMin - digits.count))
+        return parts.folder + parts.name + "-" + zeros + digits + parts.ending
+    }
+
+    private static let digitCountMin = 5
+    /// A file with a longer number is somebody else's.
+    private static let digitCountMax = 9
+
+    /// The path with what comes before the number, and behind it.
+    private var parts: (folder: String, name: String, ending: String) {
         let name = path.lastIndex(of: "/").map { path.index(after: $0) } ?? path.startIndex
-        guard let dot = path[name...].lastIndex(of: "."), dot > name else { return path + text }
-        return path[..<dot] + text + path[dot...]
+        let dot = path[name...].lastIndex(of: ".").flatMap { $0 > name ? $0 : nil }
+        let end = dot ?? path.endIndex
+        return (String(path[..<name]), String(path[name..<end]), String(path[end...]))
+    }
+
+    /// The numbers of files that are there already, in order; none where files have no numbers.
+    func numbersPresent() throws(SystemError) -> [Int] {
+        guard rotates else { return [] }
+        let (folder, name, ending) = parts
+        let prefix = name + "-"
+        return try fileNames(in: folder.isEmpty ? "." : folder).compactMap { file -> Int? in
+            guard file.hasPrefix(prefix), file.hasSuffix(ending),
+                file.utf8.count >= prefix.utf8.count + ending.utf8.count
+            else { return nil }
+            let digits = file.dropFirst(prefix.count).dropLast(ending.count)
+            guard (Self.digitCountMin...Self.digitCountMax).contains(digits.utf8.count),
+                digits.utf8.allSatisfy({ (0x30...0x39).contains($0) })
+            else { return nil }
+            return Int(digits)
+        }.sorted()
     }
 }

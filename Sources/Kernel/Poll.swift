@@ -22,11 +22,11 @@ package func poll(
     return entries.map { Readiness(rawValue: $0.revents) }
 }
 
-/// Reads and throws away what a socket has received. Answers false if its peer has closed it or it
-/// has failed.
+/// Reads and throws away what a socket has received, but no more than 64 KiB: a peer that sends as fast
+/// as that must not keep the caller. Answers false if the peer has closed it or it has failed.
 package func discardReceived(from socket: CInt) throws(SystemError) -> Bool {
-    var bytes = [UInt8](repeating: 0, count: 4096)
-    while true {
+    var bytes = [UInt8](repeating: 0, count: 16 << 10)
+    for _ in 0..<4 {
         // Safety: the call writes at most as many bytes as the array has.
         let count = unsafe recv(socket, &bytes, bytes.count, CInt(MSG_DONTWAIT))
         if count == 0 { return false }
@@ -35,4 +35,5 @@ package func discardReceived(from socket: CInt) throws(SystemError) -> Bool {
             guard errno == EINTR else { return false }
         }
     }
+    return true
 }

@@ -44,8 +44,15 @@ package final class UserFile: Sendable {
         let users = try Self.read(path)
         var state = State(users: users, nobody: Self.nobody(among: users), stamp: stamp)
         Self.warnIfOpen(&state, path)
+        if users.hashes.isEmpty {
+            state.notices.add(
+                .warning("\(path) has no users, so nobody can log in: `podwire password` adds one"))
+        }
         self.state = Mutex(state)
     }
+
+    /// How many users there are.
+    package var count: Int { state.withLock { $0.users.hashes.count } }
 
     /// Whether there is such a user with this password. It takes about a tenth of a second, as long
     /// for a user who does not exist, and for the disk if the file has changed.

@@ -23,6 +23,9 @@ struct CollectCommand: ParsableCommand {
             A password in a URL can be seen by everybody who may list processes: better put it into \
             a file for --password-file, or into the variable PODWIRE_COLLECT_PASSWORD. It is for all \
             URLs with a user and no password, and crosses the network as it is, but for rpcaps.
+
+            Exit code 64: an option cannot be understood. 69: no agent of --from could be captured \
+            from, or listed. 71: the system refuses something, such as a file or a port.
             """)
 
     @Option(
@@ -112,6 +115,7 @@ struct CollectCommand: ParsableCommand {
         Signals.block()
         if list { return try showDevices(settings) }
         let logger = Logger(label: "podwire") { _ in LineLogHandler(level: .info) }
+        let hasCaptured: Bool
         do throws(SystemError) {
             let stop = try Event()
             let stopNumber = stop.number
@@ -122,10 +126,12 @@ struct CollectCommand: ParsableCommand {
                 settings.options, stop: stop, view: LiveView(), logger: logger)
             try collector.run()
             report(collector, settings)
+            hasCaptured = !collector.reports.isEmpty
         } catch {
             writeToStandardError("podwire collect: \(error)\n")
             throw Exit.systemError
         }
+        guard hasCaptured || settings.sources.isEmpty else { throw Exit.noHost }
     }
 
     private func showDevices(_ settings: Settings) throws {
@@ -168,8 +174,7 @@ struct CollectCommand: ParsableCommand {
         if json { writeToStandardOutput(CollectReport.json(collector, settings).text + "\n") }
         guard settings.recording.path != "-", !reports.isEmpty else { return }
         let byteCount = Quantity.bytes(collector.fileByteCount)
-        let last = settings.recording.path(number: collector.fileCount)
         let more = collector.fileCount > 1 ? "\(collector.fileCount) files, the last of them " : ""
-        writeToStandardError("\(byteCount) in \(more)\(last)\n")
+        writeToStandardError("\(byteCount) in \(more)\(collector.lastPath)\n")
     }
 }

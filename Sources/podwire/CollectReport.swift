@@ -21,7 +21,7 @@ enum CollectReport {
             ("agents", .array(agents)),
             ("files", .number(collector.fileCount)),
             ("fileBytes", number(collector.fileByteCount)),
-            ("lastFile", .text(settings.recording.path(number: collector.fileCount))),
+            ("lastFile", .text(collector.lastPath)),
         ])
     }
 

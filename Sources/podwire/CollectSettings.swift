@@ -132,6 +132,10 @@ extension CollectCommand.Settings {
             throw ValidationError(
                 "--tls-ca and --tls-insecure: they need --tls, or a source with rpcaps://")
         }
+        guard !command.tls || address != nil else {
+            throw ValidationError(
+                "--tls: it is for agents that dial, and nobody listens: write rpcaps:// in --from")
+        }
         guard !isUsed || !command.udp else {
             throw ValidationError("--udp: there is no TLS over UDP")
         }
@@ -163,7 +167,13 @@ extension CollectCommand.Settings {
                 throw ValidationError("--bpf \(path): \(error)")
             }
         }
-        guard sources.contains(where: \.needsPassword) else { return }
+        guard sources.contains(where: \.needsPassword) else {
+            guard command.passwordFile == nil else {
+                throw ValidationError(
+                    "--password-file: no --from has a user without a password: rpcap://USER@HOST")
+            }
+            return
+        }
         let password = try password(command)
         for index in sources.indices { sources[index].complete(password: password) }
     }

@@ -100,7 +100,7 @@ struct PassiveOptions: ParsableArguments, SettingOptions {
 struct TLSOptions: ParsableArguments, SettingOptions {
     @Option(
         help: """
-            Speak TLS on all connections: the agent's certificate and those that lead to its root, \
+            Speak TLS: the agent's certificate and those that lead to its root, \
             PEM. (PODWIRE_TLS_CERTIFICATE)
             """)
     var tlsCertificate: String?
@@ -108,8 +108,12 @@ struct TLSOptions: ParsableArguments, SettingOptions {
     @Option(help: "The certificate's private key, PEM. (PODWIRE_TLS_KEY)")
     var tlsKey: String?
 
+    @Option(
+        help: "With whom: all, sensors or clients. (PODWIRE_TLS_PEERS, default all)")
+    var tlsPeers: String?
+
     var values: [(Setting, String?)] {
-        [(.tlsCertificate, tlsCertificate), (.tlsKey, tlsKey)]
+        [(.tlsCertificate, tlsCertificate), (.tlsKey, tlsKey), (.tlsPeers, tlsPeers)]
     }
 }
 

@@ -17,8 +17,12 @@ struct SamplerTests {
             [10, 15, 20, 5, 12, 19, 105, 110, 101, 115], [0, 7]
         ),
         (
+            "edges in intervals shorter than their blocks", .onePacketPerMilliseconds(5),
+            [0, 5, 10, 15, 20, 0, 5, 10, 15, 20, 25], [0, 1, 2, 3, 4, 10]
+        ),
+        (
             "a clock that is set back", .onePacketPerMilliseconds(100),
-            [5000, 5050, 1000, 1050, 1100, 1150], [0, 2, 4]
+            [50_000, 50_050, 1000, 1050, 1100, 1150], [0, 2, 4]
         ),
         (
             "a clock that is set back by less", .onePacketPerMilliseconds(100),

@@ -264,10 +264,10 @@ class Bench(unittest.TestCase):
         self.agents.append(daemon)
         return daemon
 
-    def end(self):
+    def end(self, code=0):
         begin = time.monotonic()
         self.collector.send_signal(signal.SIGTERM)
-        self.assertEqual(self.collector.wait(10), 0, self.text())
+        self.assertEqual(self.collector.wait(10), code, self.text())
         return time.monotonic() - begin
 
     def fields(self, *names, file=None):
@@ -500,7 +500,7 @@ class DialTest(Bench):
         self.collect("--from", "rpcap://user@127.0.0.1", env=environment)
         self.await_text("the peer refused: wrong password (error 18)")
         self.wait(lambda: len(daemon.payloads(8)) > 1, "not tried again")
-        self.end()
+        self.end(code=69)
         self.assertNotIn("hidden", self.text())
 
     def test_a_device_that_is_not_there(self):
@@ -556,7 +556,7 @@ class DialTest(Bench):
         self.await_text("data connection: a message of 4294967295 bytes")
         self.await_text("resolve nowhere.invalid")
         for number in range(len(garbage)):
-            self.await_text(f'agent gone agent=127.0.0.1:{3000 + number}')
+            self.await_text(f'agent not captured from agent=127.0.0.1:{3000 + number}')
         good.data.sendall(packet(FRAME, 2))
         time.sleep(1)
         self.end()

@@ -158,15 +158,87 @@ class PassiveTest(unittest.TestCase):
 
     def test_there_are_only_so_many_clients(self):
         agent = self.agent()
-        clients = [self.client() for _ in range(CLIENT_COUNT_MAX)]
-        for client in clients:
-            client.log_in()
-        kind, value, text = self.client().answer()
+        clients = []
+        for _ in range(CLIENT_COUNT_MAX):
+            clients.append(self.client())
+            clients[-1].log_in()
+        kind, value, text = self.client().ask(LOGIN)
         self.assertEqual((kind, value), (1, 1))
         self.assertIn(str(CLIENT_COUNT_MAX).encode(), text)
+        before = agent.text().count("client session ended")
         clients[0].control.close()
-        agent.await_text("client session ended")
+        agent.await_text("client session ended", before + 1)
         self.client().log_in()
+
+    def test_those_who_do_not_log_in_keep_nobody_out(self):
+        self.agent()
+        here = [self.client() for _ in range(4)]
+        kind, value, _ = self.client().answer()
+        self.assertEqual((kind, value), (1, 1), "four from one address are enough")
+        others = [self.client(source=f"127.0.0.{number}") for number in range(2, 18)]
+        for client in others[-3:]:
+            client.log_in()
+        self.assertEqual(here[0].control.recv(1), b"", "the oldest one had to go")
+
+    def test_who_has_not_logged_in_hides_nothing(self):
+        # Anybody can connect; only a client that may capture is somewhere a feed goes to.
+        self.agent(listen=str(PORT),
+                   login=("--password-file", self.password_file(("eve", "secret"))))
+        client = self.client()
+        self.assertEqual(client.ask(rpcap.login(b"eve", b"secret"))[0], 0x88)
+        client.ask(rpcap.open_device(b"any-eth"))
+        client.start()
+        pod = in_namespace(self.bed.pod, socket.socket)
+        self.addCleanup(pod.close)
+        pod.settimeout(10)
+        pod.connect(("10.244.1.1", PORT))
+        self.check_gets_packets(client)
+        pod.sendall(rpcap.login(b"eve", b"secret"))
+        self.assertEqual(pod.recv(2), b"\x00\x88")
+        client.frames_until_silence()
+        self.bed.ping()
+        self.assertEqual([frame for frame in client.frames_until_silence() if frame[23] == 1], [])
+        pod.close()
+        time.sleep(0.5)
+        client.frames_until_silence()
+        self.check_gets_packets(client)
+
+    def test_many_requests_at_once_are_answered_at_once(self):
+        self.agent()
+        client = self.client()
+        client.ask(LOGIN)
+        begin = time.monotonic()
+        threading.Thread(target=client.control.sendall, args=(LIST * 2000,), daemon=True).start()
+        for _ in range(2000):
+            self.assertEqual(client.answer()[0], 0x82)
+        self.assertLess(time.monotonic() - begin, 5)
+
+    def test_a_client_that_reads_no_answers_costs_nothing_and_goes(self):
+        agent = self.agent()
+        client = self.client()
+        client.ask(LOGIN)
+        client.control.settimeout(1)
+        with self.assertRaises(OSError):
+            while True:
+                client.control.sendall(LIST * 1000)
+        before = self.processor_seconds(agent)
+        agent.await_text("the peer reads no answers", seconds=15)
+        self.assertLess(self.processor_seconds(agent) - before, 1)
+
+    def processor_seconds(self, agent):
+        fields = pathlib.Path(f"/proc/{agent.pid}/stat").read_text().rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def test_clients_do_not_fill_the_log(self):
+        agent = self.agent()
+        client = self.capturing()
+        for _ in range(5):
+            client.control.sendall(rpcap.sampling(1, 5) * 1000)
+            client.read(8 * 1000)
+        for _ in range(500):
+            self.client().close()
+        self.assertEqual(client.ask(STATISTICS)[0], 0x89)
+        self.assertLess(len(agent.text().splitlines()), 400)
 
     def test_who_may_dial(self):
         agent = self.agent(arguments=("--allow", "127.0.0.2,10.0.0.0/8"))
@@ -247,6 +319,18 @@ class PassiveTest(unittest.TestCase):
         for _ in range(3):
             self.assertEqual(client.ask(rpcap.login(b"eve", b"guess"))[:2], (1, 18))
         self.assertEqual(client.control.recv(1), b"", "three are enough")
+
+    def test_guesses_are_slow_over_all_connections(self):
+        self.agent(login=("--password-file", self.password_file(("eve", "secret"))))
+        guess, right = rpcap.login(b"eve", b"guess"), rpcap.login(b"eve", b"secret")
+        clients = [self.client() for _ in range(3)]
+        for client in clients:
+            self.assertEqual(client.ask(guess)[:2], (1, 18))
+        # At once even the right one counts as another guess; later it does not.
+        self.assertEqual(self.client().ask(right)[:2], (1, 18))
+        self.assertEqual(self.client(source="127.0.0.2").ask(right)[0], 0x88)
+        time.sleep(1.2)
+        self.assertEqual(clients[0].ask(right)[0], 0x88)
 
     def test_a_new_user_can_log_in_at_once(self):
         file = self.password_file(("eve", "secret"))
@@ -494,6 +578,19 @@ class PassiveTest(unittest.TestCase):
         self.assertEqual(client.ask(LOGIN)[:2], (1, 19))
         self.assertEqual(client.control.recv(1), b"")
         agent.await_text("no TLS")
+
+    def test_tls_with_clients_alone_leaves_sensors_as_they_are(self):
+        listener = self.bed.listen()
+        self.addCleanup(listener.close)
+        certificate, key = self.certificate()
+        agent = Agent(self.bed, arguments=(
+            "--listen", f"127.0.0.1:{PORT}", "--allow-null-login", "--tls-peers", "clients",
+            "--tls-certificate", certificate, "--tls-key", key))
+        self.addCleanup(agent.kill)
+        sensor = rpcap.Session(listener.accept()[0])
+        self.addCleanup(sensor.close)
+        self.assertEqual(sensor.ask(LOGIN), (0x88, 0, b""))
+        self.assertEqual(self.client().ask(LOGIN)[:2], (1, 19))
 
     def test_tls_where_there_is_none_gets_an_alert(self):
         self.agent()

@@ -130,12 +130,21 @@ struct UserFileTests {
 
     @Test("that others can read is warned of", arguments: [0o600, 0o640, 0o604, 0o644])
     func permissions(mode: Int) throws {
-        let path = try folder.put("", "users")
+        let path = try folder.put("bob:\(Self.hash)\n", "users")
         unsafe _ = chmod(path, mode_t(mode))
         let text =
             "\(path) can be read by other users (mode \(String(mode, radix: 8))): "
             + "`chmod 600` keeps it to one"
         #expect(try UserFile(path).takeNotices().map(\.text) == (mode == 0o600 ? [] : [text]))
+    }
+
+    @Test("with nobody in it is warned of")
+    func nobody() throws {
+        let path = try folder.put("# nobody yet\n", "users")
+        unsafe _ = chmod(path, 0o600)
+        let file = try UserFile(path)
+        #expect(file.count == 0)
+        #expect(file.takeNotices().map(\.isWarning) == [true])
     }
 
     private static func edit(_ text: String, _ name: String) throws -> String {

@@ -8,6 +8,9 @@ package final class SecureStream {
     let number: Int32
     private var discarded = [UInt8](repeating: 0, count: TLSConnection.recordByteCountMax)
 
+    /// A peer that sends without end must not keep the forwarder from its packets.
+    private static let recordCountPerTurn = 4
+
     /// Takes a connection whose handshake is done.
     package init(_ connection: consuming TLSConnection) {
         number = connection.number
@@ -26,7 +29,8 @@ package final class SecureStream {
     /// closed the connection or that has failed.
     func discardReceived() -> Bool {
         do throws(TLSFailure) {
-            while let count = try connection.receive(into: &discarded) {
+            for _ in 0..<Self.recordCountPerTurn {
+                guard let count = try connection.receive(into: &discarded) else { return true }
                 if count == 0 { return false }
             }
             return true

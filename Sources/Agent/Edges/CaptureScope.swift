@@ -46,11 +46,7 @@ extension Node {
         let own = uplinkAddresses.map {
             Device.Address($0.address, prefixBitCount: $0.prefixBitCount)
         }
-        let inside = settings.podNetworks.compactMap { network in
-            address(inside: network).map {
-                Device.Address($0, prefixBitCount: network.prefixBitCount)
-            }
-        }
+        let inside = settings.podNetworks.compactMap(address)
         var seen: Set<Device.Address> = []
         let addresses = (own + inside).filter { seen.insert($0).inserted }
         return Array(addresses.prefix(Self.streamAddressCountMax))
@@ -60,10 +56,11 @@ extension Node {
     private static let streamAddressCountMax = 16
 
     /// The node's own address inside a network, if it has one (a bridge's), or else a pod's.
-    private func address(inside network: Network) -> IPAddress? {
-        let own = addresses.map(\.address).filter(network.contains)
+    private func address(inside network: Network) -> Device.Address? {
+        let own = addresses.filter { network.contains($0.address) }.min { $0.address < $1.address }
+        if let own { return Device.Address(own.address, prefixBitCount: own.prefixBitCount) }
         let pods = edges.flatMap { $0.podAddresses ?? [] }.filter(network.contains)
-        return own.min() ?? pods.min()
+        return pods.min().map { Device.Address($0, prefixBitCount: network.prefixBitCount) }
     }
 }
 

@@ -1,9 +1,13 @@
 import Kernel
 import Trust
 
-/// A data connection that is not there yet: the client has to connect, or to agree on TLS, or both.
+/// A data connection that is not there yet: one side has to connect, the client may have to agree on
+/// TLS, or both.
 struct AwaitedData: ~Copyable {
+    /// Who connects, if that has not happened. A listener stays until the handshake is done: whoever
+    /// connects from the client's host and speaks no TLS must not take its place.
     private var listener: Listener?
+    private var connecting: PendingConnection?
     private var handshake: TLSConnection?
     /// For a poll set, with `interest`.
     private(set) var number: CInt
@@ -20,6 +24,14 @@ struct AwaitedData: ~Copyable {
         self.listener = .some(listener)
     }
 
+    /// Waits for the peer's data port to answer.
+    init(_ connecting: consuming PendingConnection) {
+        number = connecting.number
+        interest = .writable
+        deadline = monotonicNanoseconds() + Self.nanosecondsMax
+        self.connecting = .some(connecting)
+    }
+
     /// Waits for the client to begin with TLS.
     init(handshake: consuming TLSConnection) {
         number = handshake.number
@@ -27,23 +39,36 @@ struct AwaitedData: ~Copyable {
         self.handshake = .some(handshake)
     }
 
+    /// The connection to the peer's data port, when `number` is ready; or what prevented it. Nil if
+    /// this side does not connect.
+    mutating func finishConnecting() throws(SystemError) -> Connection? {
+        guard let connecting = connecting.take() else { return nil }
+        let connection = try connecting.finish()
+        try connection.watchPeer()
+        return connection
+    }
+
     /// Goes on when `number` is ready, and answers where packets can go when all is done. Whoever
     /// connects and is not the control connection's peer is sent away.
     mutating func proceed(peer: SocketAddress, tls: TLSServer?) throws -> sending Outlet? {
-        if let connection = try listener?.accept() {
+        if handshake == nil, let connection = try listener?.accept() {
             guard connection.peer.address == peer.address else { return nil }
             try connection.watchPeer()
-            listener = nil
             guard let tls else { return .stream(connection.intoDescriptor()) }
             number = connection.number
             handshake = .some(try tls.accept(connection))
         }
         guard var secure = handshake.take() else { return nil }
-        guard let readiness = try secure.handshake() else {
-            return .secure(SecureStream(secure))
+        do throws(TLSFailure) {
+            guard let readiness = try secure.handshake() else {
+                return .secure(SecureStream(secure))
+            }
+            interest = readiness
+            handshake = .some(secure)
+        } catch {
+            guard let listening = listener?.number else { throw error }
+            (number, interest) = (listening, .readable)
         }
-        interest = readiness
-        handshake = .some(secure)
         return nil
     }
 }

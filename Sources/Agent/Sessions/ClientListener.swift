@@ -1,8 +1,9 @@
+import Frames
 import Glibc
 import Kernel
 import Logging
 import RPCAP
-import Synchronization
+import Trust
 
 /// Lets clients dial the agent, and serves each with a session on a thread of its own.
 ///
@@ -13,13 +14,11 @@ struct ClientListener: ~Copyable {
     private let settings: PassiveSettings
     private let listener: Listener
     private let logger: Logger
-    private let sessionCount: SessionCount
+    private let slots: ClientSlots
     private var leaving: [Leaving] = []
     private var lastRefusal: UInt64 = 0
     private var silentRefusalCount = 0
 
-    /// Each may have a capture, with the memory that settings give to one.
-    static let clientCountMax = 16
     /// Refused peers that have not read the reason yet.
     private static let leavingCountMax = 32
     /// How long one has to read it: closed at once, its connection would take the reason with it.
@@ -32,13 +31,21 @@ struct ClientListener: ~Copyable {
     init(
         _ context: AgentContext, _ settings: PassiveSettings, logger: Logger
     ) throws(SystemError) {
-        let sessionCount = try SessionCount()
+        let slots = try ClientSlots()
         let listener = try Listener(at: settings.listen)
-        logger.info("clients are listened for", metadata: ["address": "\(listener.local)"])
+        logger.info(
+            "clients are listened for",
+            metadata: [
+                "address": "\(listener.local)", "users": "\(context.users?.count ?? 0)",
+                "null_login": settings.allowsNullLogin ? "allowed" : "refused",
+                "allow": settings.allowed.isEmpty
+                    ? "anywhere" : "\(settings.allowed.map(\.description).joined(separator: ","))",
+                "tls": context.tls(for: .passive) == nil ? "off" : "on",
+            ])
         self.context = context
         self.settings = settings
-        self.logger = logger
-        self.sessionCount = sessionCount
+        self.logger = LimitedLogHandler.limiting(logger)
+        self.slots = slots
         self.listener = listener
     }
 
@@ -56,19 +63,24 @@ struct ClientListener: ~Copyable {
             if ready[1].contains(.readable) { accept() }
         }
         leaving = []
-        sessionCount.waitForNone()
+        slots.waitForNone()
     }
 
     private mutating func accept() {
         do throws(SystemError) {
             guard let connection = try listener.accept() else { return }
-            if !settings.allows(connection.peer.address) {
+            let peer = connection.peer.address
+            if !settings.allows(peer) {
                 refuse(connection, .hostNotAllowed, "this address is not in the allow list")
-            } else if !sessionCount.take(upTo: Self.clientCountMax) {
-                refuse(
-                    connection, .network, "there are \(Self.clientCountMax) clients already")
+            } else if let slot = try slots.admit(peer) {
+                serve(connection, slot)
             } else {
-                serve(connection)
+                refuse(
+                    connection, .network,
+                    """
+                    \(ClientSlots.strangerCountMaxPerAddress) connections from this address have not \
+                    logged in yet
+                    """)
             }
         } catch {
             logger.warning("client not accepted", metadata: ["reason": "\(error)"])
@@ -76,23 +88,22 @@ struct ClientListener: ~Copyable {
         }
     }
 
-    private func serve(_ connection: consuming Connection) {
-        let (context, sessionCount, peer) = (context, sessionCount, connection.peer)
+    private func serve(_ connection: consuming Connection, _ slot: consuming ClientSlot) {
+        let (context, peer) = (context, connection.peer)
         var logger = logger
         logger[metadataKey: "client"] = "\(peer)"
         do throws(SystemError) {
             try connection.watchPeer()
             try connection.sendAtOnce()
-            let handover = Handover(connection)
+            let handover = (Handover(connection), Handover(slot))
             try Thread { [logger] in
                 nameThread("podwire-client")
-                if let connection = handover.take() {
-                    ControlSession.serve(context, connection, .passive, logger: logger)
+                guard let connection = handover.0.take(), let slot = handover.1.take() else {
+                    return
                 }
-                sessionCount.giveBack()
+                ControlSession.serve(context, connection, slot, logger: logger)
             }.detach()
         } catch {
-            sessionCount.giveBack()
             logger.warning("client not served", metadata: ["reason": "\(error)"])
         }
     }
@@ -148,34 +159,5 @@ extension ClientListener {
                 "refused_since_last": "\(silentRefusalCount)",
             ])
         silentRefusalCount = 0
-    }
-}
-
-/// How many sessions there are, and who waits for there to be none.
-private final class SessionCount: Sendable {
-    private let count = Mutex(0)
-    private let ended: Event
-
-    init() throws(SystemError) { ended = try Event() }
-
-    /// Answers false if there are so many already.
-    func take(upTo countMax: Int) -> Bool {
-        count.withLock { count in
-            guard count < countMax else { return false }
-            count += 1
-            return true
-        }
-    }
-
-    func giveBack() {
-        count.withLock { $0 -= 1 }
-        ended.raise()
-    }
-
-    func waitForNone() {
-        while count.withLock({ $0 }) > 0 {
-            _ = try? poll([(ended.number, .readable)], milliseconds: -1)
-            ended.lower()
-        }
     }
 }

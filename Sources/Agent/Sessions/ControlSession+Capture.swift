@@ -8,44 +8,44 @@ import Trust
 
 /// Captures, as a session has them.
 extension ControlSession {
-    /// How long the data connection may take to open. libpcap's client waits for ever, so this is
-    /// what keeps both from it.
-    private static let dataConnectMillisecondsMax: CInt = 10_000
     /// How large a client should make its buffer for datagrams, bytes. One for TCP finds its size by
     /// itself.
     private static let datagramBufferByteCount: UInt32 = 8 << 20
+
+    /// A capture that begins when the connection to the peer's data port is there.
+    struct PendingStart {
+        let request: StartRequest
+        let plan: CapturePlan
+    }
 
     mutating func start(_ request: StartRequest) {
         do {
             guard let scope = context.feed.node.scope(ofDevice: request.device, context.settings)
             else { throw Refusal(description: "\(request.device) is gone") }
-            let filter = try Program(checking: request.filter)
-            let plan = plan(request, scope, filter)
+            let plan = plan(request, scope, try Program(checking: request.filter))
             if request.flags.contains(.udp) {
                 try startOverUDP(plan, request)
             } else if mode == .active || request.flags.contains(.serverOpens) {
-                try startOverTCP(plan, to: peer.with(port: request.dataPort))
+                // Nothing is captured before there is the connection for it.
+                awaitedData = AwaitedData(
+                    try PendingConnection(to: peer.with(port: request.dataPort)))
+                pendingStart = PendingStart(request: request, plan: plan)
             } else {
-                try startForClient(plan)
+                try startForClient(plan, request)
             }
-            self.filter = filter
-            logger.info(
-                "capture started",
-                metadata: [
-                    "device": "\(request.device)", "snaplen": "\(plan.snaplen)",
-                    "edges": "\(context.feed.snapshot.limited(to: scope).places.count)",
-                    "filter": "\(filter.instructions.count) instructions",
-                    "sampling": "\(request.sampling)",
-                    "data": request.flags.contains(.udp) ? "UDP" : "TCP",
-                ])
         } catch {
-            logger.warning("capture refused", metadata: ["reason": "\(error)"])
-            session.captureRefused("\(error)")
+            refuseStart("\(error)")
         }
     }
 
     private struct Refusal: Error, CustomStringConvertible {
         let description: String
+    }
+
+    private mutating func refuseStart(_ reason: String) {
+        endCapture()
+        logger.warning("capture refused", metadata: ["reason": "\(reason)"])
+        session.captureRefused(reason)
     }
 
     private func plan(
@@ -65,48 +65,66 @@ extension ControlSession {
         context.settings.datagramFormat ?? (mode == .active ? .udpstr : .packet)
     }
 
+    private var tls: TLSServer? { context.tls(for: mode) }
+
     private mutating func startOverUDP(_ plan: CapturePlan, _ request: StartRequest) throws {
-        guard context.tls == nil else {
+        guard tls == nil else {
             throw Refusal(description: "there is no TLS over UDP: ask for data over TCP")
         }
         let stream = try DatagramStream(
             to: peer.with(port: request.dataPort), from: context.settings.dataPorts,
             as: plan.datagramFormat ?? .packet,
             readTimeoutMilliseconds: request.readTimeoutMilliseconds)
-        capture = try LiveCapture(plan, to: .datagrams(stream), logger: logger)
+        try begin(plan, request, .datagrams(stream))
         session.captureStarted(bufferByteCount: Self.datagramBufferByteCount)
     }
 
-    /// Nothing is captured before there is the connection for it.
-    private mutating func startOverTCP(_ plan: CapturePlan, to address: SocketAddress) throws {
-        let connection = try Connection(
-            to: address, milliseconds: Self.dataConnectMillisecondsMax, cancel: context.stop)
-        try connection.watchPeer()
-        if let tls = context.tls {
+    private mutating func startOverTCP(
+        _ start: PendingStart, _ connection: consuming Connection
+    ) throws {
+        if let tls {
             // The client begins with TLS when it has our answer.
-            capture = try LiveCapture(plan, to: .awaited, logger: logger)
-            awaitedData = try AwaitedData(handshake: tls.accept(connection))
+            let awaited = AwaitedData(handshake: try tls.accept(connection))
+            try begin(start.plan, start.request, .awaited)
+            awaitedData = .some(awaited)
         } else {
-            capture = try LiveCapture(
-                plan, to: .stream(connection.intoDescriptor()), logger: logger)
+            try begin(start.plan, start.request, .stream(connection.intoDescriptor()))
         }
         session.captureStarted()
     }
 
     /// Listens for the data connection where the control connection came to. Packets wait for it.
-    private mutating func startForClient(_ plan: CapturePlan) throws {
+    private mutating func startForClient(_ plan: CapturePlan, _ request: StartRequest) throws {
         let listener = try Listener(
             at: local, ports: context.settings.dataPorts ?? 0...0, backlog: 1)
         let port = listener.local.port
-        capture = try LiveCapture(plan, to: .awaited, logger: logger)
+        try begin(plan, request, .awaited)
         awaitedData = AwaitedData(listener)
         session.captureStarted(dataPort: port)
+    }
+
+    private mutating func begin(
+        _ plan: CapturePlan, _ request: StartRequest, _ outlet: consuming sending Outlet
+    ) throws {
+        capture = try LiveCapture(plan, to: outlet, logger: logger)
+        filter = plan.filter
+        logger.info(
+            "capture started",
+            metadata: [
+                "device": "\(request.device)", "snaplen": "\(plan.snaplen)",
+                "edges": "\(plan.snapshot.places.count)", "filter": "\(filter?.summary ?? "none")",
+                "sampling": "\(request.sampling)",
+                "data": request.flags.contains(.udp) ? "UDP" : "TCP",
+            ])
     }
 
     /// Goes on with opening the data connection, if it is not there yet.
     mutating func attendToData(isReady: Bool) throws {
         guard var awaited = awaitedData.take() else { return }
-        if isReady, let outlet = try awaited.proceed(peer: peer, tls: context.tls) {
+        if let start = pendingStart {
+            return attend(to: start, awaited, isReady: isReady)
+        }
+        if isReady, let outlet = try awaited.proceed(peer: peer, tls: tls) {
             capture?.attach(outlet)
             return
         }
@@ -114,6 +132,28 @@ extension ControlSession {
             return end("the peer opened no data connection within 10 s")
         }
         awaitedData = .some(awaited)
+    }
+
+    /// Begins to capture when the peer's data port has answered.
+    private mutating func attend(
+        to start: PendingStart, _ awaited: consuming AwaitedData, isReady: Bool
+    ) {
+        guard isReady else {
+            guard monotonicNanoseconds() < awaited.deadline else {
+                let address = peer.with(port: start.request.dataPort)
+                return refuseStart("connect to \(address): no answer within 10 s")
+            }
+            awaitedData = .some(awaited)
+            return
+        }
+        pendingStart = nil
+        do {
+            var awaited = awaited
+            guard let connection = try awaited.finishConnecting() else { return }
+            try startOverTCP(start, connection)
+        } catch {
+            refuseStart("\(error)")
+        }
     }
 
     mutating func update(_ instructions: [Instruction]) {
@@ -129,7 +169,7 @@ extension ControlSession {
             self.filter = filter
             logger.info(
                 "filter updated",
-                metadata: ["filter": "\(filter.instructions.count) instructions"])
+                metadata: ["filter": "\(filter.summary)"])
             session.filterUpdated()
         } catch {
             session.filterRefused("\(error)")
@@ -149,8 +189,21 @@ extension ControlSession {
 
     mutating func endCapture() {
         awaitedData = nil
+        pendingStart = nil
         guard let capture = capture.take() else { return }
         capture.finish()
         logger.info("capture ended", metadata: capture.counters.metadata)
+    }
+}
+
+extension Program {
+    /// What the log says of a filter.
+    fileprivate var summary: String {
+        let count = instructions.count
+        // A client that has no filter says so with a program that keeps all.
+        if count == 1, instructions[0].opcode == .keep, instructions[0].operand > 0 {
+            return "none"
+        }
+        return count == 1 ? "1 instruction" : "\(count) instructions"
     }
 }

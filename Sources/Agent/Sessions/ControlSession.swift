@@ -20,27 +20,41 @@ struct ControlSession: ~Copyable {
     /// The data connection of a capture that has begun, as long as it is not there.
     var awaitedData: AwaitedData?
     var filter: Program?
+    /// The start request that waits for the connection to its data port.
+    var pendingStart: PendingStart?
     private var channel: Channel
+    /// A client's place among the others; nil for a sensor.
+    private var slot: ClientSlot?
+    private var isLoggedIn = false
     private var output: [UInt8] = []
+    /// Since when the peer has not read enough of it for more to be asked.
+    private var isBlockedSince: UInt64?
+    /// When the capture ended by itself.
+    private var captureEndedAt: UInt64?
     private var input: [UInt8]
     private var endReason: String?
 
     /// Beyond so many bytes of answers that the peer has not read, its requests wait. The longest
     /// answer is a list, 60,000 bytes.
     private static let outputByteCountMax = 64 << 10
+    /// A peer that asks for so much has this long to read it.
+    private static let blockedNanosecondsMax: UInt64 = 10_000_000_000
     private static let readByteCount = 16 << 10
     /// How long a peer that is dropped has to read why: closed at once, its connection would take the
     /// reason with it.
     private static let farewellMillisecondsMax: CInt = 1000
+    /// When the data connection ends, the request that explains it may be on its way.
+    private static let captureEndNanosecondsMax: UInt64 = 300_000_000
 
     private init(
         _ context: AgentContext, _ mode: ServerSession.Mode, _ channel: consuming Channel,
-        logger: Logger
+        _ slot: consuming ClientSlot?, logger: Logger
     ) {
         self.context = context
         self.mode = mode
         self.logger = logger
         self.channel = channel
+        self.slot = slot
         session = ServerSession(mode, logins: context.logins(mode), now: monotonicNanoseconds())
         input = [UInt8](repeating: 0, count: Self.readByteCount)
     }
@@ -48,23 +62,23 @@ struct ControlSession: ~Copyable {
     var local: SocketAddress { channel.local }
     var peer: SocketAddress { channel.peer }
 
-    /// Serves a peer until one side ends the session. When the agent stops, what is captured is
-    /// forwarded first, for at most a second.
+    /// Serves a sensor that has been dialled, or with a slot a client that has dialled, until one side
+    /// ends the session. When the agent stops, what is captured is forwarded first, for at most a
+    /// second.
     static func serve(
-        _ context: AgentContext, _ connection: consuming Connection, _ mode: ServerSession.Mode,
-        logger: Logger
+        _ context: AgentContext, _ connection: consuming Connection,
+        _ slot: consuming ClientSlot? = nil, logger: Logger
     ) {
+        let mode: ServerSession.Mode = slot == nil ? .active : .passive
         let who = mode == .active ? "sensor" : "client"
-        let peer = connection.peer
-        logger.info(
-            "\(who) connected",
-            metadata: ["local": "\(connection.local)", "peer": "\(peer)"])
-        if mode == .passive { context.feed.addClient(peer.address) }
-        defer { if mode == .passive { context.feed.removeClient(peer.address) } }
+        var metadata: Logger.Metadata = ["local": "\(connection.local)"]
+        // A client goes by its address anyway.
+        if mode == .active { metadata["peer"] = "\(connection.peer)" }
+        logger.info("\(who) connected", metadata: metadata)
         let reason: String
         do {
-            let channel = try context.channel(over: connection)
-            var session = ControlSession(context, mode, channel, logger: logger)
+            let channel = try context.channel(over: connection, for: mode)
+            var session = ControlSession(context, mode, channel, slot, logger: logger)
             reason = session.run()
         } catch {
             reason = "\(error)"
@@ -81,6 +95,7 @@ struct ControlSession: ~Copyable {
             }
         }
         endCapture()
+        if mode == .passive, isLoggedIn { context.feed.removeClient(peer.address) }
         return endReason ?? "ended"
     }
 
@@ -89,27 +104,60 @@ struct ControlSession: ~Copyable {
         if endReason == nil { endReason = reason }
     }
 
+    private var isBlocked: Bool { output.count > Self.outputByteCountMax }
+
     /// Waits for whoever has something to say, and deals with it.
     private mutating func turn() throws {
-        let wantsInput = session.wantsInput && output.count <= Self.outputByteCountMax
+        let wantsInput = session.wantsInput && !isBlocked
         let isBuffered = wantsInput && channel.hasBytesToReceive
-        let deadline = [session.deadline, awaitedData?.deadline].compactMap { $0 }.min()
+        let deadline = isBuffered ? 0 : deadline(awaitedData?.deadline)
         let ready = try poll(
             [
                 (channel.number, channel.interest(wantsInput, hasOutput: !output.isEmpty)),
                 (context.stop.number, .readable),
-                (capture?.endedNumber ?? -1, .readable),
+                (captureEndedAt == nil ? capture?.endedNumber ?? -1 : -1, .readable),
                 (awaitedData?.number ?? -1, awaitedData?.interest ?? []),
-            ], milliseconds: isBuffered ? 0 : Self.milliseconds(until: deadline))
+                (slot?.evictedNumber ?? -1, .readable),
+            ], milliseconds: Self.milliseconds(until: deadline))
         if ready[1].contains(.readable) { return end("the agent stops") }
-        if ready[2].contains(.readable) {
-            return end(capture?.endReason ?? "the capture ended")
+        if ready[4].contains(.readable), !isLoggedIn {
+            return end("it has not logged in, and another one wants to")
         }
+        if ready[2].contains(.readable) { captureEndedAt = monotonicNanoseconds() }
         try attendToData(isReady: !ready[3].isEmpty)
         let hasFailed = !ready[0].isDisjoint(with: .failed)
         if isBuffered || hasFailed || wantsInput && !ready[0].isEmpty { try read() }
         proceed()
         try write()
+        checkDeadlines()
+    }
+
+    /// When there is something to do though nothing is ready; 0 for at once.
+    private func deadline(_ data: UInt64?) -> UInt64? {
+        var deadlines = [data, captureEndedAt.map { $0 + Self.captureEndNanosecondsMax }]
+        if isBlocked {
+            // The session's own times stand still: it is the peer's answers that are not read.
+            deadlines.append(isBlockedSince.map { $0 + Self.blockedNanosecondsMax } ?? 0)
+        } else if isBlockedSince != nil {
+            // There is room again for what has waited.
+            return 0
+        } else {
+            deadlines.append(session.deadline)
+        }
+        return deadlines.compactMap { $0 }.min()
+    }
+
+    private mutating func checkDeadlines() {
+        let now = monotonicNanoseconds()
+        if let captureEndedAt, capture != nil {
+            guard now >= captureEndedAt + Self.captureEndNanosecondsMax else { return }
+            end(capture?.endReason ?? "the capture ended")
+        } else {
+            captureEndedAt = nil
+        }
+        if let isBlockedSince, isBlocked, now >= isBlockedSince + Self.blockedNanosecondsMax {
+            end("the peer reads no answers")
+        }
     }
 
     /// From now on, as `poll` takes it.
@@ -133,20 +181,35 @@ struct ControlSession: ~Copyable {
     }
 
     private mutating func proceed() {
-        while endReason == nil, output.count <= Self.outputByteCountMax,
+        if !isLoggedIn, slot?.isFull == true {
+            session.loginRefusal = "there are \(ClientSlots.clientCountMax) clients already"
+        } else {
+            session.loginRefusal = nil
+        }
+        while endReason == nil, !isBlocked,
             let action = session.nextAction(now: monotonicNanoseconds())
         {
             carryOut(action)
+            if !isLoggedIn, session.isLoggedIn { logIn() }
         }
+        isBlockedSince = isBlocked ? isBlockedSince ?? monotonicNanoseconds() : nil
+    }
+
+    /// From now on the client's address is where a feed goes.
+    private mutating func logIn() {
+        isLoggedIn = true
+        guard mode == .passive else { return }
+        if slot?.logIn() == false { end("there are too many clients") }
+        context.feed.addClient(peer.address)
     }
 
     private mutating func carryOut(_ action: ServerSession.Action) {
         switch action {
         case .send(let bytes): output += bytes
         case .checkPassword(let user, let password):
-            let isRight = context.isUser(user, password)
-            logger.log(
-                level: isRight ? .info : .warning, isRight ? "logged in" : "wrong password",
+            let isRight = context.isUser(user, password, from: peer.address)
+            logger.info(
+                isRight ? "logged in" : "wrong name or password",
                 metadata: ["user": "\(String(decoding: user.prefix(64), as: UTF8.self))"])
             session.passwordChecked(isRight: isRight, now: monotonicNanoseconds())
         case .listDevices:

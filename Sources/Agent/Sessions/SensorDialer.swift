@@ -26,7 +26,7 @@ struct SensorDialer {
         self.sensor = sensor
         var logger = logger
         logger[metadataKey: "sensor"] = "\(sensor)"
-        self.logger = logger
+        self.logger = LimitedLogHandler.limiting(logger)
     }
 
     /// Returns when the agent stops.
@@ -45,7 +45,7 @@ struct SensorDialer {
         lastFailure = nil
         let begin = monotonicNanoseconds()
         if let backend = Self.backend(of: connection) { context.feed.add([backend], of: sensor) }
-        ControlSession.serve(context, connection, .active, logger: logger)
+        ControlSession.serve(context, connection, logger: logger)
         if monotonicNanoseconds() - begin >= Self.goodSessionNanoseconds { backoff.reset() }
     }
 

@@ -15,7 +15,14 @@ package struct PassiveSettings: Sendable {
         let allowed = try reader.list(.allowed) { Network($0) }
         let passwordFile = try reader.oneOrNone(.passwordFile) { $0 }
         let allowsNullLogin = try reader.one(.nullLogin) { ["on": true, "off": false][$0] }
-        guard let address else { return nil }
+        guard let address else {
+            for setting in [Setting.allowed, .passwordFile, .nullLogin]
+            where reader.isSet(setting) {
+                throw reader.failure(
+                    setting, "nobody is listened for: give \(Setting.listen.option), too")
+            }
+            return nil
+        }
         listen = address
         self.allowed = allowed
         self.passwordFile = passwordFile

@@ -20,6 +20,7 @@ package enum Setting: String, CaseIterable, Sendable {
     case udpFormat = "PODWIRE_UDP_FORMAT"
     case tlsCertificate = "PODWIRE_TLS_CERTIFICATE"
     case tlsKey = "PODWIRE_TLS_KEY"
+    case tlsPeers = "PODWIRE_TLS_PEERS"
     case snaplen = "PODWIRE_SNAPLEN"
     case ringMemory = "PODWIRE_RING_MEMORY"
     case queueMemory = "PODWIRE_QUEUE_MEMORY"
@@ -47,6 +48,7 @@ package enum Setting: String, CaseIterable, Sendable {
         case .udpFormat: "--udp-format"
         case .tlsCertificate: "--tls-certificate"
         case .tlsKey: "--tls-key"
+        case .tlsPeers: "--tls-peers"
         case .snaplen: "--snaplen"
         case .ringMemory: "--ring-memory"
         case .queueMemory: "--queue-memory"
@@ -63,6 +65,7 @@ package enum Setting: String, CaseIterable, Sendable {
         case .listen, .allowed, .passwordFile, .dataPorts, .tlsCertificate, .tlsKey: ""
         case .nullLogin: "off"
         case .udpFormat: "auto"
+        case .tlsPeers: "all"
         case .edges: "pods"
         case .device: "any-eth"
         case .deduplication: "on"
@@ -92,6 +95,7 @@ package enum Setting: String, CaseIterable, Sendable {
         case .dataPorts: "a port or a range such as 40000-40015"
         case .udpFormat: "auto, packet or udpstr"
         case .tlsCertificate, .tlsKey: "a PEM file"
+        case .tlsPeers: "all, sensors or clients"
         case .snaplen: "a number of bytes from 64 to 262144"
         case .ringMemory: "an amount such as 256MiB, at least 1MiB"
         case .queueMemory: "an amount such as 64MiB, at least 1MiB"
@@ -120,8 +124,9 @@ package struct SettingFailure: Error, Equatable, CustomStringConvertible {
             return "\(isOption ? setting.option : setting.variable)=\(value ?? ""): \(reason)"
         }
         guard let value else {
+            let other = setting == .sensors ? "; or \(Setting.listen.option) for clients" : ""
             return "\(setting.variable) is not set: give it, or \(setting.option), "
-                + setting.form
+                + setting.form + other
         }
         let origin = isOption ? "\(setting.option) \(value)" : "\(setting.variable)=\(value)"
         return "\(origin) cannot be understood: it takes \(setting.form)"

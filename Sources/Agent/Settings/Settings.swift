@@ -25,8 +25,8 @@ package struct Settings: Sendable {
     package let dataPorts: ClosedRange<UInt16>?
     /// How data over UDP is framed; nil as is usual in the session's mode.
     package let datagramFormat: DatagramWriter.Format?
-    /// The certificates and the key for TLS; nil for none.
-    package let tls: (certificate: String, key: String)?
+    /// Nil for no TLS.
+    package let tls: TLSSettings?
 
     /// Reads options first, then the environment, then what counts without either.
     ///
@@ -55,7 +55,7 @@ package struct Settings: Sendable {
             "auto": nil, "packet": .packet, "udpstr": .udpstr,
         ]
         datagramFormat = try reader.one(.udpFormat) { formats[$0] }
-        tls = try Self.tls(reader)
+        tls = try TLSSettings(reader)
         ringByteCountMax = try reader.one(.ringMemory, Self.byteCount)
         queueByteCountMax = try reader.one(.queueMemory, Self.byteCount)
         logLevel = try reader.one(.logLevel) { Logger.Level(rawValue: $0) }
@@ -72,21 +72,6 @@ package struct Settings: Sendable {
             let last = port(String(parts[parts.count - 1])), first <= last
         else { return nil }
         return first...last
-    }
-
-    private static func tls(
-        _ reader: SettingsReader
-    ) throws(SettingFailure) -> (certificate: String, key: String)? {
-        let certificate = try reader.oneOrNone(.tlsCertificate) { $0 }
-        let key = try reader.oneOrNone(.tlsKey) { $0 }
-        switch (certificate, key) {
-        case (nil, nil): return nil
-        case (let certificate?, let key?): return (certificate, key)
-        case (nil, _):
-            throw reader.failure(.tlsKey, "give \(Setting.tlsCertificate.option), too")
-        case (_, nil):
-            throw reader.failure(.tlsCertificate, "give \(Setting.tlsKey.option), too")
-        }
     }
 
     /// Reads `"268435456"`, `"256MiB"`, `"256Mi"` or `"256M"`; one mebibyte to one tebibyte.

@@ -54,6 +54,9 @@ struct SettingsReader {
         return list
     }
 
+    /// Whether there is another value than the one that counts without any.
+    func isSet(_ setting: Setting) -> Bool { values[setting]?.text != setting.standard }
+
     /// A value that can be understood and cannot be, with the reason.
     func failure(_ setting: Setting, _ reason: String) -> SettingFailure {
         let (text, isOption) = values[setting] ?? ("", false)

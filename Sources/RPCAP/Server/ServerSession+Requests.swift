@@ -49,6 +49,7 @@ extension ServerSession {
     mutating func error(_ code: ErrorCode, _ text: String) {
         actions.append(.send(Message.error(code, text)))
         guard state == .loggedOut else { return }
+        note("login refused: \(text)")
         refusalCount += 1
         if refusalCount >= Self.refusalCountMax { close("the peer did not log in: \(text)") }
     }
@@ -75,8 +76,11 @@ extension ServerSession {
         } catch {
             return self.error(.login, "\(error)")
         }
+        if let loginRefusal { return drop(.network, loginRefusal) }
         switch request {
-        case .null where logins.contains(.null): logIn()
+        case .null where logins.contains(.null):
+            logIn()
+            if mode == .passive { note("logged in without a password") }
         case .null: error(.credentials, "the null login is not permitted, give name and password")
         case .password(let user, let password) where logins.contains(.password):
             demand(.login, .checkPassword(user: user, password: password))

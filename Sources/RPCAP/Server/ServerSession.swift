@@ -55,6 +55,8 @@ package struct ServerSession: Sendable {
 
     let mode: Mode
     let logins: Logins
+    /// Why nobody can log in now, whoever it is; nil if they can.
+    package var loginRefusal: String?
     var state = State.loggedOut
     /// The name that the last OPEN has named.
     var device: String?
