@@ -46,7 +46,7 @@ let package = Package(
 
         // What the kernel owns and lends.
         module("Kernel", "BPF", "CLinux", "Frames"),
-        module("Capture", "BPF", "CLinux", "Kernel"),
+        module("Capture", "BPF", "CLinux", "Frames", "Kernel"),
         module("Netlink", "BPF", "CLinux", "CMnl", "Frames", "Kernel"),
 
         // Who may talk to us, and that nobody listens in.

@@ -1,15 +1,18 @@
 import CLinux
+import Frames
 
 /// A block of packets on loan from a `Ring`. Letting it go gives it back to the kernel.
 @safe
 package struct Block: ~Copyable, ~Escapable {
     private let header: UnsafeMutablePointer<tpacket_block_desc>
+    private let tellsOffload: Bool
 
     /// - Safety: `header` must stay mapped, and the block ours, for as long as this value lives.
     @unsafe
     @_lifetime(immortal)
-    init(_ header: UnsafeMutablePointer<tpacket_block_desc>) {
+    init(_ header: UnsafeMutablePointer<tpacket_block_desc>, tellsOffload: Bool) {
         unsafe self.header = header
+        self.tellsOffload = tellsOffload
     }
 
     deinit {
@@ -27,7 +30,8 @@ package struct Block: ~Copyable, ~Escapable {
             // Safety: `blk_len` bytes of the block are written, and ours while `self` is borrowed.
             let bytes = unsafe RawSpan(_unsafeStart: header, byteCount: Int(bounds.blk_len))
             let packets = Packets(
-                in: bytes, from: Int(bounds.offset_to_first_pkt), count: Int(bounds.num_pkts))
+                in: bytes, from: Int(bounds.offset_to_first_pkt), count: Int(bounds.num_pkts),
+                tellsOffload: tellsOffload)
             return unsafe _overrideLifetime(packets, borrowing: self)
         }
     }
@@ -38,16 +42,18 @@ package struct Packets: ~Escapable {
     private let block: RawSpan
     private var offset: Int
     private var remaining: Int
+    private let tellsOffload: Bool
 
     /// A `sockaddr_ll` follows the header; both sizes are asserted in `CLinux`.
     private static let interfaceIndexOffset = 48 + 4
     private static let packetTypeOffset = 48 + 10
 
     @_lifetime(copy block)
-    init(in block: RawSpan, from offset: Int, count: Int) {
+    init(in block: RawSpan, from offset: Int, count: Int, tellsOffload: Bool) {
         self.block = block
         self.offset = offset
         self.remaining = count
+        self.tellsOffload = tellsOffload
     }
 
     @_lifetime(copy self)
@@ -61,8 +67,12 @@ package struct Packets: ~Escapable {
         let interfaceIndex = unsafe block.unsafeLoad(
             fromByteOffset: offset + Self.interfaceIndexOffset, as: UInt32.self)
         let start = offset + Int(header.tp_mac)
+        // It ends where the frame begins (`tpacket_rcv` in the kernel's af_packet.c).
+        let offload =
+            tellsOffload ? Offload(block, at: start - Offload.byteCount) : Offload.none
         let packet = Packet(
-            Packet.Details(header, interfaceIndex: interfaceIndex, packetType: packetType),
+            Packet.Details(
+                header, interfaceIndex: interfaceIndex, packetType: packetType, offload),
             block.extracting(start..<start + Int(header.tp_snaplen)))
         remaining -= 1
         offset += Int(header.tp_next_offset)

@@ -1,4 +1,5 @@
 import CLinux
+package import Frames
 
 /// One captured packet, still in the kernel's memory.
 package struct Packet: ~Escapable {
@@ -17,15 +18,13 @@ package struct Packet: ~Escapable {
         /// Towards the pod. Everything else, whatever the kernel calls it, comes from the pod.
         package let isEgress: Bool
         /// Whether the transport's checksum holds its pseudo-header's sum only, as on a packet that
-        /// has not met a wire yet.
+        /// has not met a wire yet. Also known where the ring does not tell the offload; but which
+        /// packet's transport it is, of those inside each other, only that says.
         package let isChecksumUnfinished: Bool
+        /// What its sender has left to the device; nothing where the ring does not tell.
+        package let offload: Offload
         /// The tag that the kernel took out of the frame, if it had one.
-        package let vlan: VLAN?
-    }
-
-    package struct VLAN: Equatable, Sendable {
-        package let tag: UInt16
-        package let etherType: UInt16
+        package let vlan: VLANTag?
     }
 
     /// A packet that has been kept beyond its block.
@@ -37,22 +36,24 @@ package struct Packet: ~Escapable {
 }
 
 extension Packet.Details {
-    init(_ header: tpacket3_hdr, interfaceIndex: UInt32, packetType: UInt8) {
+    init(_ header: tpacket3_hdr, interfaceIndex: UInt32, packetType: UInt8, _ offload: Offload) {
         self.interfaceIndex = interfaceIndex
         wireByteCount = Int(header.tp_len)
         nanosecondsSince1970 = UInt64(header.tp_sec) * 1_000_000_000 + UInt64(header.tp_nsec)
         isEgress = CInt(packetType) == PACKET_OUTGOING
         isChecksumUnfinished = header.tp_status & UInt32(TP_STATUS_CSUMNOTREADY) != 0
-        vlan = Packet.VLAN(header)
+        self.offload = offload
+        vlan = VLANTag(header)
     }
 }
 
-extension Packet.VLAN {
+extension VLANTag {
     fileprivate init?(_ header: tpacket3_hdr) {
         guard header.tp_status & UInt32(TP_STATUS_VLAN_VALID) != 0 else { return nil }
-        tag = UInt16(truncatingIfNeeded: header.hv1.tp_vlan_tci)
         // Kernels before 3.14 leave the type out; 802.1Q was all they knew.
         let known = header.tp_status & UInt32(TP_STATUS_VLAN_TPID_VALID) != 0
-        etherType = known ? header.hv1.tp_vlan_tpid : UInt16(ETH_P_8021Q)
+        self.init(
+            tag: UInt16(truncatingIfNeeded: header.hv1.tp_vlan_tci),
+            etherType: known ? header.hv1.tp_vlan_tpid : UInt16(ETH_P_8021Q))
     }
 }

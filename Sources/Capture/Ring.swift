@@ -19,6 +19,7 @@ package struct Ring: ~Copyable, Sendable {
     private let socket: Descriptor
     private let memory: Mapping
     private let shape: Shape
+    private let tellsOffload: Bool
     private var blockIndex = 0
 
     /// How long a packet may be in a block that is not full: three times the retirement time, since
@@ -28,11 +29,20 @@ package struct Ring: ~Copyable, Sendable {
     private static let memoryOption = "PACKET_RX_RING"
     /// What the error names when the kernel has no memory for a ring.
     package static let memoryOperation = "setsockopt \(memoryOption)"
+    private static let offloadOption = "PACKET_VNET_HDR"
+    /// What the error names when the kernel does not tell what is left to a packet's device.
+    package static let offloadOperation = "setsockopt \(offloadOption)"
 
     /// Opens a ring on an interface. Each ring is in a group of its own, or joins another ring's, so
     /// that one can take the other's place (see `RingLease`).
+    ///
+    /// What its packets' senders have left to the device comes with them, unless the ring is told to
+    /// leave it out. The kernel does not report a packet whose segmentation `virtio_net_hdr` has no
+    /// word for, as SCTP's: it counts that as dropped. The rings of a group need not agree on this,
+    /// but to whoever reads them they are one, so they should.
     package init(
-        on interface: UInt32, _ program: Program, shape: Shape, joining group: UInt16? = nil
+        on interface: UInt32, _ program: Program, shape: Shape, joining group: UInt16? = nil,
+        tellsOffload: Bool = true
     ) throws(SystemError) {
         // Protocol 0 receives nothing. Packets start to arrive with `bind`, when the program and
         // the ring are in place, so not one gets in undecided (packet(7)).
@@ -42,6 +52,12 @@ package struct Ring: ~Copyable, Sendable {
         try socket.attach(program)
         try socket.set(
             PACKET_VERSION, of: SOL_PACKET, to: TPACKET_V3.rawValue, "PACKET_VERSION")
+        // It moves the frames in the ring, so it has to come first. Kernels before 4.6 take it and
+        // then refuse the ring (EINVAL).
+        if tellsOffload {
+            try socket.set(
+                PACKET_VNET_HDR, of: SOL_PACKET, to: CInt(1), Self.offloadOption)
+        }
         try socket.set(PACKET_RX_RING, of: SOL_PACKET, to: shape.request, Self.memoryOption)
         let memory = try Mapping(of: socket, byteCount: shape.byteCount)
         try socket.bind(to: interface)
@@ -50,6 +66,7 @@ package struct Ring: ~Copyable, Sendable {
         self.socket = socket
         self.memory = memory
         self.shape = shape
+        self.tellsOffload = tellsOffload
     }
 
     /// A hold on the ring's socket that outlives this value.
@@ -72,7 +89,8 @@ package struct Ring: ~Copyable, Sendable {
         guard unsafe clinux_block_status(block) & UInt32(TP_STATUS_USER) != 0 else { return nil }
         blockIndex = (blockIndex + 1) % Int(shape.blockCount)
         // Safety: the block is ours until it is released, and `self` is borrowed for that long.
-        return unsafe _overrideLifetime(Block(block), mutating: &self)
+        return unsafe _overrideLifetime(
+            Block(block, tellsOffload: tellsOffload), mutating: &self)
     }
 
     /// Puts another program in the place of the one that decides what gets in. No packet passes

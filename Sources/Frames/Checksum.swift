@@ -18,25 +18,33 @@ package enum Checksum {
 
     /// The ones' complement sum of bytes, not complemented, on top of another.
     package static func sum(of bytes: RawSpan, onTopOf start: UInt16 = 0) -> UInt16 {
-        var sum = UInt64(start)
-        var offset = 0
-        while offset + 1 < bytes.byteCount {
-            sum += UInt64(bytes.uint16(at: offset))
-            offset += 2
-        }
-        if offset < bytes.byteCount { sum += UInt64(bytes.uint8(at: offset)) << 8 }
-        while sum >> 16 != 0 { sum = sum & 0xffff + sum >> 16 }
-        return UInt16(truncatingIfNeeded: sum)
+        var sum = InternetSum()
+        sum.add(start)
+        sum.add(bytes)
+        return sum.value
     }
 
     /// The checksum of SCTP (RFC 9260, appendix A), over bytes in which its own place holds zeros.
     package static func crc32c(of bytes: RawSpan) -> UInt32 {
         var rest = UInt32.max
+        divide(bytes, &rest)
+        return ~rest
+    }
+
+    /// The same over bytes in which its own place, four of them, holds anything.
+    package static func crc32c(of bytes: RawSpan, withoutThoseAt offset: Int) -> UInt32 {
+        var rest = UInt32.max
+        divide(bytes.extracting(..<offset), &rest)
+        for _ in 0..<4 { rest = crc32cTable[Int(UInt8(truncatingIfNeeded: rest))] ^ rest >> 8 }
+        divide(bytes.extracting((offset + 4)...), &rest)
+        return ~rest
+    }
+
+    private static func divide(_ bytes: RawSpan, _ rest: inout UInt32) {
         for offset in 0..<bytes.byteCount {
             let index = Int(UInt8(truncatingIfNeeded: rest) ^ bytes.uint8(at: offset))
             rest = crc32cTable[index] ^ rest >> 8
         }
-        return ~rest
     }
 
     private static let crc32cTable = (0..<256 as Range<UInt32>).map { byte in
