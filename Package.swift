@@ -68,7 +68,7 @@ let package = Package(
             ],
             swiftSettings: house),
 
-        tests("FramesTests", "Frames"),
+        tests("FramesTests", "Frames", "ObservationFixtures"),
         tests("ObservationTests", "BPF", "Frames", "Observation", "ObservationFixtures"),
         tests("AgentTests", "Agent", "Frames", "Kernel", "Netlink", "RPCAP", logging),
         tests("RPCAPTests", "BPF", "Frames", "RPCAP"),
