@@ -1,4 +1,5 @@
 import CLinux
+import Frames
 import Glibc
 import Kernel
 
@@ -7,10 +8,15 @@ struct PacketSender: ~Copyable {
     private let socket: Descriptor
     private let interface: UInt32
 
-    init(on interface: UInt32) throws {
-        socket = try Descriptor("socket AF_PACKET") {
+    /// A sender that leaves something to the device puts a `virtio_net_hdr` before each frame.
+    init(on interface: UInt32, leavesOffload: Bool = false) throws {
+        let socket = try Descriptor("socket AF_PACKET") {
             Glibc.socket(AF_PACKET, CInt(SOCK_RAW.rawValue), 0)
         }
+        if leavesOffload {
+            try socket.set(PACKET_VNET_HDR, of: SOL_PACKET, to: CInt(1), "PACKET_VNET_HDR")
+        }
+        self.socket = socket
         self.interface = interface
     }
 
@@ -32,4 +38,27 @@ func interfaceIndex(_ name: String) throws -> UInt32 {
     let index = unsafe if_nametoindex(name)
     guard index != 0 else { throw SystemError("if_nametoindex \(name)") }
     return index
+}
+
+extension Offload {
+    /// The `virtio_net_hdr` that says so.
+    var bytes: [UInt8] {
+        var type: UInt8 =
+            switch segmentation {
+            case .none: 0
+            case .tcpOverIPv4: 1
+            case .tcpOverIPv6: 4
+            case .udp: 5
+            case .other(let type): type
+            }
+        if isCongestionReduced { type |= 0x80 }
+        let words = [headerByteCount, segmentByteCount, checksumStart, checksumOffset]
+        // Numbers are in the machine's byte order.
+        return [needsChecksum ? 1 : 0, type]
+            + words.flatMap { word in
+                var bytes: [UInt8] = []
+                bytes.append(bigEndian: word.bigEndian)
+                return bytes
+            }
+    }
 }

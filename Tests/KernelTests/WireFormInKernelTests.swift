@@ -1,0 +1,295 @@
+import BPF
+import Capture
+import Frames
+import Glibc
+import Kernel
+import ObservationFixtures
+import Testing
+
+/// The kernel is the judge: a bridge joins two edges that do nothing for their senders, so that what
+/// the kernel sends out of one of them is what it has made itself of what came in at the other. Wire
+/// forms of the latter have to be the former, byte by byte.
+@Suite("A wire form and the kernel's own", .needsOwnNetwork, .timeLimit(.minutes(1)))
+struct WireFormInKernelTests {
+    /// Two pairs of veths. The offloads of those at the bridge are off, so the kernel segments,
+    /// finishes and tags in software before a frame is out.
+    private static let bridge = """
+        set -e
+        sysctl -qw net.bridge.bridge-nf-call-iptables=0 2>/dev/null || true
+        sysctl -qw net.bridge.bridge-nf-call-ip6tables=0 2>/dev/null || true
+        ip link add middle type bridge forward_delay 0 mcast_snooping 0 && ip link set middle up
+        for end in a b; do
+            ip link add ${end}1 type veth peer ${end}0
+            ip link set ${end}1 master middle
+            ethtool -K ${end}1 tso off gso off tx-udp-segmentation off tx off txvlan off \\
+                tx-vlan-stag-hw-insert off >/dev/null
+            ip link set ${end}0 up && ip link set ${end}1 up
+        done
+        """
+
+    private static func ring(_ name: String) throws -> Ring {
+        try Ring(
+            on: interfaceIndex(name), .keepAll, shape: Ring.Shape(byteCountMax: 32 << 20))
+    }
+
+    @Test("are the same for any headers", arguments: 0..<3 as Range<UInt64>)
+    func crafted(seed: UInt64) throws {
+        try inOwnNetwork {
+            try shell(Self.bridge)
+            var near = try Self.ring("a1")
+            var far = try Self.ring("b1")
+            let sender = try PacketSender(on: interfaceIndex("a0"), leavesOffload: true)
+            var generator = SeededGenerator(seed: seed)
+            var segmentCount = 0
+            for _ in 0..<200 {
+                var frame = SuperFrame.random(with: &generator, payloadByteCountMax: 9000)
+                frame.isSumRight = true
+                // The kernel makes UDP into 128 segments at most, and sends no frame without
+                // segments that is longer than a cable takes.
+                if frame.segmentByteCount > 0 {
+                    frame.segmentByteCount = max(
+                        frame.segmentByteCount, frame.payload.count / 100, 8)
+                }
+                if frame.segmentByteCount == 0 || frame.segmentByteCount > 1200 {
+                    frame.payload.removeLast(max(0, frame.payload.count - 1200))
+                    frame.segmentByteCount = 0
+                }
+                if frame.segmentCount == 1 { frame.segmentByteCount = 0 }
+                try sender.send(frame.offload.bytes + frame.bytes)
+                segmentCount += frame.segmentCount
+            }
+            let made = try Formed(from: &near, count: segmentCount)
+            let expected = try Formed(from: &far, count: segmentCount, isEgress: true)
+            #expect(made.superFrameCount > 30)
+            #expect(made.frames.count == segmentCount)
+            Self.compare(made, expected)
+        }
+    }
+
+    private static func compare(_ made: Formed, _ expected: Formed) {
+        #expect(made.obstacles.isEmpty && expected.repairedCount == 0)
+        #expect(made.frames.count == expected.frames.count)
+        let difference = zip(made.frames, expected.frames).enumerated().first { $1.0 != $1.1 }
+        guard let (index, (one, other)) = difference else { return }
+        Issue.record("frame \(index)\n\(one.prefix(150))\n\(other.prefix(150))")
+    }
+
+    /// A stream in both directions, its end, and datagrams that the device is to cut.
+    private static func talk(_ names: (String, String), _ addresses: (String, String)) -> String {
+        """
+        ip netns exec \(names.1) timeout 20 python3 -c '
+        import socket
+        family = socket.AF_INET6 if ":" in "\(addresses.1)" else socket.AF_INET
+        server = socket.create_server(("\(addresses.1)", 5001), family=family)
+        print(flush=True)
+        stream = server.accept()[0]
+        count = 0
+        while data := stream.recv(1 << 20):
+            count += len(data)
+            stream.sendall(data[::-1])
+        print(count)
+        stream.close()
+        ' > /tmp/\(names.1) & \
+        server=$!
+        while ! [ -s /tmp/\(names.1) ]; do sleep 0.01; done
+        ip netns exec \(names.0) timeout 20 python3 -c '
+        import socket, threading
+        family = socket.AF_INET6 if ":" in "\(addresses.1)" else socket.AF_INET
+        stream = socket.create_connection(("\(addresses.1)", 5001))
+        def send():
+            stream.sendall(bytes(i * i % 251 for i in range(700001)))
+            stream.shutdown(socket.SHUT_WR)
+        thread = threading.Thread(target=send)
+        thread.start()
+        count = 0
+        while data := stream.recv(1 << 20): count += len(data)
+        thread.join()
+        assert count == 700001
+        datagram = socket.socket(family, socket.SOCK_DGRAM)
+        datagram.connect(("\(addresses.1)", 5002))
+        for size, count in (1200, 30001), (1, 100), (1472 - 20, 1000), (500, 1000):
+            datagram.setsockopt(socket.IPPROTO_UDP, 103, size)
+            try: datagram.send(bytes(i % 253 for i in range(count)))
+            except ConnectionRefusedError: pass
+        ' && wait $server
+        """
+    }
+
+    /// With BIG TCP a frame may be longer than its own length says.
+    @Test(
+        "are the same for what two pods say to each other",
+        arguments: zip([.ipv4, .ipv6, .ipv6] as [IPAddress.Family], [65_536, 65_536, 120_000]))
+    func spoken(family: IPAddress.Family, byteCountMax: Int) throws {
+        let name = "wf\(getpid())-\(family)-\(byteCountMax)"
+        let names = (name + "a", name + "b")
+        let addresses =
+            family == .ipv4 ? ("10.244.1.2", "10.244.1.3") : ("fd00:244::2", "fd00:244::3")
+        try inOwnNetwork {
+            defer {
+                try? shell("rm -f /tmp/\(names.1)")
+                try? shell("ip netns del \(names.0); ip netns del \(names.1)")
+            }
+            try shell(Self.bridge)
+            for (name, end, address) in [
+                (names.0, "a0", addresses.0), (names.1, "b0", addresses.1),
+            ] {
+                try shell(
+                    """
+                    set -e
+                    ip netns add \(name)
+                    ip link set \(end) netns \(name)
+                    ip netns exec \(name) sysctl -qw net.ipv4.tcp_timestamps=1
+                    ip -n \(name) link set \(end) gso_max_size \(byteCountMax)
+                    ip -n \(name) link set \(end) up
+                    ip -n \(name) addr add \(address)/\(family == .ipv4 ? "24" : "64 nodad") \\
+                        dev \(end)
+                    """)
+            }
+            var near = try Self.ring("a1")
+            var far = try Self.ring("b1")
+            try shell(Self.talk(names, addresses))
+            let (a, b) = (try Formed.both(from: &near), try Formed.both(from: &far))
+            #expect(a.fromPod.superFrameCount > 5 && b.fromPod.superFrameCount > 5)
+            #expect(a.fromPod.longestByteCount > 10_000)
+            print(
+                "LONGEST", family, byteCountMax, a.fromPod.longestByteCount,
+                b.fromPod.longestByteCount)
+            #expect(a.fromPod.offloads.contains { $0.segmentation == .udp })
+            #expect(a.fromPod.frames.count > 480 && b.fromPod.frames.count > 480)
+            // Between the two a frame may overtake another one on its way to another processor.
+            Self.compare(a.fromPod.sorted([5001, 5002]), b.toPod.sorted([5001, 5002]))
+            Self.compare(b.fromPod.sorted([5001, 5002]), a.toPod.sorted([5001, 5002]))
+        }
+    }
+
+    @Test("are the same for tags, which the kernel takes out")
+    func tags() throws {
+        try inOwnNetwork {
+            try shell("ip link add here type veth peer there; ip link set here up")
+            try shell("ip link set there up")
+            var ring = try Self.ring("here")
+            let sender = try PacketSender(on: interfaceIndex("there"))
+            let kinds: [[UInt16]] = [[0x8100], [0x88a8], [0x88a8, 0x8100], []]
+            let frames = kinds.map { types in
+                SuperFrame().with { frame in
+                    frame.tags = types.map { VLANTag(tag: 0xa064, etherType: $0) }
+                    frame.payload = Array(0..<100)
+                }.bytes
+            }
+            for frame in frames { try sender.send(frame) }
+            let seen = try Formed(from: &ring, count: 4)
+            #expect(seen.frames == frames)
+            #expect(seen.tags.map { $0?.etherType } == [0x8100, 0x88a8, 0x88a8, nil])
+        }
+    }
+
+    @Test("need not be asked for")
+    func raw() throws {
+        try inOwnNetwork {
+            try shell("ip link add here type veth peer there; ip link set here up")
+            try shell("ip link set there up")
+            let here = try interfaceIndex("here")
+            var raw = try Ring(
+                on: here, .keepAll, shape: Ring.Shape(byteCountMax: 1 << 20), tellsOffload: false)
+            var told = try Ring(on: here, .keepAll, shape: Ring.Shape(byteCountMax: 1 << 20))
+            let sender = try PacketSender(on: interfaceIndex("there"), leavesOffload: true)
+            let frame = SuperFrame().with {
+                $0.payload = [UInt8](repeating: 1, count: 4000)
+                $0.segmentByteCount = 1000
+            }
+            try sender.send(frame.offload.bytes + frame.bytes)
+            let rawSeen = try Formed(from: &raw, count: 1)
+            let toldSeen = try Formed(from: &told, count: 4)
+            #expect(rawSeen.frames == [frame.bytes] && rawSeen.offloads == [.none])
+            #expect(rawSeen.isUnfinished == [true])
+            #expect(toldSeen.frames.count == 4 && toldSeen.isUnfinished == [true])
+            // How much is in one piece is the kernel's own affair.
+            #expect(toldSeen.offloads.map(\.segmentByteCount) == [1000])
+            #expect(toldSeen.offloads.map(\.checksumStart) == [34])
+        }
+    }
+}
+
+/// The wire forms of what a ring holds.
+private struct Formed {
+    private(set) var frames: [[UInt8]] = []
+    private(set) var superFrameCount = 0
+    private(set) var repairedCount = 0
+    private(set) var longestByteCount = 0
+    private(set) var obstacles: [WireForm.Obstacle] = []
+    private(set) var offloads: [Offload] = []
+    private(set) var tags: [VLANTag?] = []
+    private(set) var isUnfinished: [Bool] = []
+
+    private init() {}
+
+    /// Of one direction; waits for so many frames, for two seconds at most.
+    init(from ring: inout Ring, count: Int, isEgress: Bool = false) throws {
+        let deadline = monotonicNanoseconds() + 2_000_000_000
+        while frames.count < count, monotonicNanoseconds() < deadline {
+            _ = try poll([(ring.number, .readable)], milliseconds: 100)
+            while let block = ring.next() { add(block, isEgress) }
+        }
+    }
+
+    /// Of both directions, until nothing comes any more.
+    static func both(from ring: inout Ring) throws -> (fromPod: Formed, toPod: Formed) {
+        var (fromPod, toPod) = (Formed(), Formed())
+        while try poll([(ring.number, .readable)], milliseconds: 200).contains(where: {
+            !$0.isEmpty
+        }) {
+            while let block = ring.next() {
+                fromPod.add(block, false)
+                toPod.add(block, true)
+            }
+        }
+        return (fromPod, toPod)
+    }
+
+    /// What was said through these ports, in an order that does not depend on time. Where the kernel
+    /// finishes a checksum of TCP's, it writes 0 in its other form, as UDP has to (`skb_checksum_help`).
+    func sorted(_ ports: Set<UInt16>) -> Formed {
+        var copy = Formed()
+        for var frame in frames {
+            guard let packet = Headers(frame.wire).packet, let found = packet.ports,
+                !ports.isDisjoint(with: [found.source, found.destination]),
+                let transport = packet.transportOffset
+            else { continue }
+            if packet.transport == IPProtocol.tcp, frame.wire.uint16(at: transport + 16) == 0xffff {
+                (frame[transport + 16], frame[transport + 17]) = (0, 0)
+            }
+            copy.frames.append(frame)
+        }
+        copy.frames.sort { $0.lexicographicallyPrecedes($1) }
+        copy.obstacles = obstacles
+        copy.repairedCount = repairedCount
+        return copy
+    }
+
+    private mutating func add(_ block: borrowing Block, _ isEgress: Bool) {
+        var packets = block.packets
+        while let packet = packets.next() {
+            if packet.details.isEgress == isEgress { add(packet) }
+        }
+    }
+
+    private mutating func add(_ packet: borrowing Packet) {
+        let form = WireForm(
+            packet.bytes, wireByteCount: packet.details.wireByteCount, packet.details.offload,
+            vlan: packet.details.vlan)
+        longestByteCount = max(longestByteCount, packet.bytes.byteCount)
+        offloads.append(packet.details.offload)
+        tags.append(packet.details.vlan)
+        isUnfinished.append(packet.details.isChecksumUnfinished)
+        if case .impossible(let obstacle) = form.repair { obstacles.append(obstacle) }
+        if case .segments = form.repair { superFrameCount += 1 }
+        if form.repair != .none { repairedCount += 1 }
+        for index in 0..<form.segmentCount {
+            var segment = [UInt8](repeating: 0, count: form.byteCount(ofSegment: index))
+            var span = segment.mutableSpan
+            var target = unsafe span.mutableBytes
+            form.write(segment: index, of: packet.bytes, into: &target)
+            frames.append(segment)
+        }
+    }
+}
