@@ -127,7 +127,7 @@ struct WireFormInKernelTests {
         try inOwnNetwork {
             defer {
                 try? shell("rm -f /tmp/\(names.1)")
-                try? shell("ip netns del \(names.0); ip netns del \(names.1)")
+                try? shell("ip netns del \(names.0) 2>&-; ip netns del \(names.1) 2>&-")
             }
             try shell(Self.bridge)
             for (name, end, address) in [
@@ -151,9 +151,9 @@ struct WireFormInKernelTests {
             let (a, b) = (try Formed.both(from: &near), try Formed.both(from: &far))
             #expect(a.fromPod.superFrameCount > 5 && b.fromPod.superFrameCount > 5)
             #expect(a.fromPod.longestByteCount > 10_000)
-            print(
-                "LONGEST", family, byteCountMax, a.fromPod.longestByteCount,
-                b.fromPod.longestByteCount)
+            if byteCountMax > 65_536 {
+                #expect(max(a.fromPod.longestByteCount, b.fromPod.longestByteCount) > 65_600)
+            }
             #expect(a.fromPod.offloads.contains { $0.segmentation == .udp })
             #expect(a.fromPod.frames.count > 480 && b.fromPod.frames.count > 480)
             // Between the two a frame may overtake another one on its way to another processor.
