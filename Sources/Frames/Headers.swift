@@ -59,6 +59,13 @@ package enum IPProtocol {
     package static let icmpv6: UInt8 = 58
     package static let sctp: UInt8 = 132
 
-    /// Those whose first four bytes are two ports.
-    package static let withPorts = [tcp, udp, sctp]
+    /// Whether its first four bytes are two ports.
+    package static func hasPorts(_ number: UInt8) -> Bool {
+        switch number {
+        case tcp, udp, sctp: true
+        default: false
+        }
+    }
+
+    package static let withPorts = (0...UInt8.max).filter(hasPorts)
 }

@@ -85,7 +85,7 @@ package struct IPPacket: Equatable, Sendable {
     private mutating func walkIPv6(_ frame: RawSpan, from start: Int, end: Int) {
         var offset = start
         while true {
-            guard IPv6Extension.numbers.contains(transport) else {
+            guard IPv6Extension.isKnown(transport) else {
                 transportOffset = offset <= end ? offset : nil
                 return
             }
@@ -114,7 +114,7 @@ package struct IPPacket: Equatable, Sendable {
     private mutating func readPorts(_ frame: RawSpan, end: Int) {
         guard let offset = transportOffset, offset + 4 <= end else { return }
         let found: Ports
-        if IPProtocol.withPorts.contains(transport) {
+        if IPProtocol.hasPorts(transport) {
             found = Ports(
                 source: frame.uint16(at: offset), destination: frame.uint16(at: offset + 2))
         } else if offset + 6 <= end, isEcho(frame.uint8(at: offset)) {
@@ -142,7 +142,7 @@ package struct IPPacket: Equatable, Sendable {
     /// Whether a first piece of this datagram would have ports: what a piece that came before it may
     /// have to wait for.
     package var mayHavePorts: Bool {
-        IPProtocol.withPorts.contains(transport) || IPv6Extension.numbers.contains(transport)
+        IPProtocol.hasPorts(transport) || IPv6Extension.isKnown(transport)
             || transport == (source.family == .ipv4 ? IPProtocol.icmp : IPProtocol.icmpv6)
     }
 }
@@ -171,5 +171,12 @@ package enum IPv6Extension {
     package static let fragment: UInt8 = 44
     package static let authentication: UInt8 = 51
     /// Hop-by-hop, routing, fragment, authentication, destination options, mobility, HIP, shim6.
-    package static let numbers: [UInt8] = [0, 43, fragment, authentication, 60, 135, 139, 140]
+    package static func isKnown(_ number: UInt8) -> Bool {
+        switch number {
+        case 0, 43, fragment, authentication, 60, 135, 139, 140: true
+        default: false
+        }
+    }
+
+    package static let numbers = (0...UInt8.max).filter(isKnown)
 }

@@ -96,10 +96,14 @@ extension InternetSum {
                     offset &+= Self.wideByteCount
                 }
                 add(all, high)
-                let tail = unsafe UnsafeRawBufferPointer(rebasing: bytes[offset...])
-                unsafe UnsafeMutableRawBufferPointer(rebasing: target[offset...])
-                    .copyMemory(from: tail)
-                unsafe addTail(tail)
+                while offset &+ 8 <= bytes.count {
+                    let word = unsafe bytes.loadUnaligned(fromByteOffset: offset, as: UInt64.self)
+                    unsafe target.storeBytes(of: word, toByteOffset: offset, as: UInt64.self)
+                    total &+= (word & 0xffff_ffff) &+ (word >> 32)
+                    offset &+= 8
+                }
+                for index in offset..<bytes.count { unsafe target[index] = bytes[index] }
+                unsafe addTail(UnsafeRawBufferPointer(rebasing: bytes[offset...]))
             }
         }
     }

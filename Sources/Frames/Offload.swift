@@ -104,6 +104,9 @@ package struct VLANTag: Equatable, Sendable {
     }
 
     package static let byteCount = 4
+    /// Whether a tag begins with this EtherType (IEEE 802.1Q, 9.4).
+    static func isOne(_ etherType: UInt16) -> Bool { etherType == 0x8100 || etherType == 0x88a8 }
+
     /// It stands between a frame's addresses and its EtherType.
     static let offset = 12
 }

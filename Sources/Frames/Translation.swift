@@ -106,7 +106,7 @@ private struct Editor {
     private func replacePorts(
         _ frame: inout MutableRawSpan, isAnswer: Bool, _ translation: Translation
     ) {
-        guard IPProtocol.withPorts.contains(packet.transport), transportHasPorts(frame),
+        guard IPProtocol.hasPorts(packet.transport), transportHasPorts(frame),
             let transport = packet.transportOffset
         else { return }
         let (near, far) = isAnswer ? (transport, transport + 2) : (transport + 2, transport)

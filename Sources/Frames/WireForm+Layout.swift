@@ -17,14 +17,13 @@ extension WireForm {
         /// How many tags are looked behind, beside the one that the kernel has taken out: as many as
         /// 802.1ad has.
         private static let tagCountMax = 2
-        private static let tagEtherTypes: [UInt16] = [0x8100, 0x88a8]
 
         init(_ frame: RawSpan) throws(Obstacle) {
             var offset = VLANTag.offset
             var tagCount = 0
             while true {
                 guard offset + 2 <= frame.byteCount else { throw .notIP }
-                guard Self.tagEtherTypes.contains(frame.uint16(at: offset)) else { break }
+                guard VLANTag.isOne(frame.uint16(at: offset)) else { break }
                 tagCount += 1
                 guard tagCount <= Self.tagCountMax else { throw .notIP }
                 offset += VLANTag.byteCount
@@ -63,12 +62,35 @@ extension WireForm {
 }
 
 extension WireForm.Layout {
-    /// What all segments of a packet and the checksum of one have in common, without the length.
-    func pseudoHeader(_ frame: RawSpan) -> InternetSum {
+    /// The pseudo-header without its length.
+    fileprivate func pseudoHeader(_ frame: RawSpan) -> InternetSum {
         var sum = InternetSum()
         let start = network + (family == .ipv4 ? 12 : 8)
         sum.add(frame.extracting(start..<start + 2 * family.byteCount))
         sum.add(UInt16(protocolNumber))
+        return sum
+    }
+
+    /// What all segments have in common of an IPv4 header (RFC 791, 3.1).
+    fileprivate func networkSum(_ frame: RawSpan) -> InternetSum {
+        var sum = InternetSum()
+        guard family == .ipv4 else { return sum }
+        sum.add(frame.extracting(network..<transport))
+        sum.remove(frame.uint16(at: network + 2))
+        sum.remove(frame.uint16(at: network + 4))
+        sum.remove(frame.uint16(at: network + 10))
+        return sum
+    }
+
+    /// And of a TCP or UDP header (RFC 9293, 3.1; RFC 768).
+    fileprivate func transportSum(_ frame: RawSpan) -> InternetSum {
+        var sum = pseudoHeader(frame)
+        sum.add(frame.extracting(transport..<payload))
+        sum.remove(frame.uint16(at: transport + 4))
+        sum.remove(frame.uint16(at: transport + 6))
+        guard protocolNumber == IPProtocol.tcp else { return sum }
+        sum.remove(frame.uint16(at: transport + 12))
+        sum.remove(frame.uint16(at: transport + 16))
         return sum
     }
 
@@ -156,10 +178,13 @@ extension WireForm.Work {
                         avoidsZero: false))
             default: break
             }
-        } else if [IPProtocol.tcp, IPProtocol.sctp].contains(layout.protocolNumber)
-            || layout.protocolNumber == IPProtocol.udp && start < layout.transport + 8
-        {
-            throw .checksumPlace
+        } else {
+            // These carry no packet, and UDP carries it behind its own header.
+            switch layout.protocolNumber {
+            case IPProtocol.tcp, IPProtocol.sctp: throw .checksumPlace
+            case IPProtocol.udp where start < layout.transport + 8: throw .checksumPlace
+            default: break
+            }
         }
         // The checksum of something inside: no translation has been there, so what the field holds
         // is what belongs to the sum. None but SCTP's, which is no sum, has this offset.
@@ -213,7 +238,7 @@ extension WireForm.Work {
         return .cut(
             WireForm.Cut(
                 layout: layout, segmentByteCount: size, segmentCount: count,
-                pseudoHeader: layout.pseudoHeader(frame)))
+                networkSum: layout.networkSum(frame), transportSum: layout.transportSum(frame)))
     }
 
     /// Whether it is the packet's own transport that is to be segmented.

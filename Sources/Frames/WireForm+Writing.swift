@@ -61,105 +61,84 @@ extension WireForm {
     private func write(
         _ cut: Cut, _ index: Int, _ frame: RawSpan, _ target: inout MutableRawSpan
     ) {
+        let layout = cut.layout
         let payload = frame.extracting(cut.payload(of: index))
         let headerByteCount = tagByteCount + cut.headerByteCount
-        if target.byteCount >= headerByteCount {
-            var sum = writeHeaders(cut, index, frame, &target)
-            sum.add(payload, copyingInto: &target, at: headerByteCount)
-            store(sum, cut, &target)
-        } else {
-            // The checksum is over all of the headers, so they are made somewhere else first.
-            var memory = [256 of UInt8](repeating: 0)
-            precondition(memory.count == Self.headerByteCountMax)
-            var span = memory.mutableSpan
-            // Safety: a `UInt8` has no padding, and all of them are initialized.
-            var headers = unsafe span.mutableBytes
-            var sum = writeHeaders(cut, index, frame, &headers)
-            sum.add(payload)
-            store(sum, cut, &headers)
-            target.copy(headers.bytes, at: 0)
-        }
-    }
-
-    /// Writes a segment's headers but for its transport's checksum, and answers what that covers of
-    /// them. The target has room for all of them.
-    private func writeHeaders(
-        _ cut: Cut, _ index: Int, _ frame: RawSpan, _ target: inout MutableRawSpan
-    ) -> InternetSum {
-        let layout = cut.layout
-        let jumbo = layout.network + 40..<layout.network + 40 + layout.jumboByteCount
-        if layout.jumboByteCount == 0 {
-            copyStart(of: frame, upTo: layout.payload, into: &target)
-        } else {
-            copyStart(of: frame, upTo: jumbo.lowerBound, into: &target)
-            target.copy(
-                frame.extracting(jumbo.upperBound..<layout.payload),
-                at: jumbo.lowerBound + tagByteCount)
-            target.storeBytes(
-                of: frame.uint8(at: jumbo.lowerBound),
-                toByteOffset: layout.network + tagByteCount + 6, as: UInt8.self)
-        }
-        let payloadByteCount = cut.payload(of: index).count
         let network = layout.network + tagByteCount
         let transport = layout.transport + tagByteCount - layout.jumboByteCount
-        let end = tagByteCount + cut.headerByteCount
+        let length = headerByteCount - transport + payload.byteCount
+        copyHeaders(of: frame, layout, into: &target)
         switch layout.family {
         case .ipv4:
-            finishIPv4(&target, network..<transport, index, end + payloadByteCount - network)
+            finishIPv4(&target, at: network, frame, cut, index, transport - network + length)
         case .ipv6:
-            target.store(
-                UInt16(truncatingIfNeeded: end + payloadByteCount - network - 40), at: network + 4)
+            let rest = transport - network - 40 + length
+            target.store(UInt16(truncatingIfNeeded: rest), at: network + 4)
         }
-        let length = end + payloadByteCount - transport
-        if layout.protocolNumber == IPProtocol.tcp {
-            finishTCP(&target, at: transport, cut, index)
-        } else {
-            target.store(UInt16(truncatingIfNeeded: length), at: transport + 4)
-        }
-        target.store(UInt16(0), at: transport + layout.checksumOffset)
-        var sum = cut.pseudoHeader
+        var sum = cut.transportSum
         sum.add(length: length)
-        sum.add(target.bytes.extracting(transport..<end))
-        return sum
+        let isUDP = layout.protocolNumber == IPProtocol.udp
+        if isUDP {
+            sum.add(length: length)
+            target.store(UInt16(truncatingIfNeeded: length), at: transport + 4)
+        } else {
+            finishTCP(&target, at: transport, frame, cut, index, &sum)
+        }
+        sum.add(payload, copyingInto: &target, at: headerByteCount)
+        var checksum = sum.checksum
+        if checksum == 0, isUDP { checksum = .max }
+        target.store(checksum, at: transport + (isUDP ? 6 : 16))
+    }
+
+    private func copyHeaders(
+        of frame: RawSpan, _ layout: Layout, into target: inout MutableRawSpan
+    ) {
+        guard layout.jumboByteCount > 0 else {
+            return copyStart(of: frame, upTo: layout.payload, into: &target)
+        }
+        let jumbo = layout.network + 40
+        copyStart(of: frame, upTo: jumbo, into: &target)
+        target.copy(
+            frame.extracting(jumbo + layout.jumboByteCount..<layout.payload),
+            at: jumbo + tagByteCount)
+        // What came behind the option comes next to the fixed header now; the hop limit stays.
+        let kind = UInt16(frame.uint8(at: jumbo)) << 8
+        target.store(
+            kind | UInt16(frame.uint8(at: layout.network + 7)),
+            at: layout.network + tagByteCount + 6)
     }
 
     /// RFC 791: the total length, an identification of its own, and the header's checksum.
     private func finishIPv4(
-        _ target: inout MutableRawSpan, _ header: Range<Int>, _ index: Int, _ byteCount: Int
+        _ target: inout MutableRawSpan, at network: Int, _ frame: RawSpan, _ cut: Cut,
+        _ index: Int, _ byteCount: Int
     ) {
-        let start = header.lowerBound
-        let identification = target.bytes.uint16(at: start + 4)
-        target.store(UInt16(truncatingIfNeeded: byteCount), at: start + 2)
-        target.store(identification &+ UInt16(truncatingIfNeeded: index), at: start + 4)
-        target.store(UInt16(0), at: start + 10)
-        target.store(Checksum.of(target.bytes.extracting(header)), at: start + 10)
+        let identification =
+            frame.uint16(at: cut.layout.network + 4) &+ UInt16(truncatingIfNeeded: index)
+        var sum = cut.networkSum
+        sum.add(length: byteCount)
+        sum.add(identification)
+        target.store(UInt16(truncatingIfNeeded: byteCount), at: network + 2)
+        target.store(identification, at: network + 4)
+        target.store(sum.checksum, at: network + 10)
     }
 
     /// RFC 9293, 3.1. What ends the stream or is to be handed on at once comes with its last byte
     /// (FIN, PSH); that the window was reduced is said once (CWR; RFC 3168, 6.1.2).
     private func finishTCP(
-        _ target: inout MutableRawSpan, at transport: Int, _ cut: Cut, _ index: Int
+        _ target: inout MutableRawSpan, at transport: Int, _ frame: RawSpan, _ cut: Cut,
+        _ index: Int, _ sum: inout InternetSum
     ) {
-        let sequence = target.bytes.uint32(at: transport + 4)
-        let offset = UInt32(truncatingIfNeeded: index * cut.segmentByteCount)
-        target.store(sequence &+ offset, at: transport + 4)
-        var flags = target.bytes.uint8(at: transport + 13)
+        let sequence =
+            frame.uint32(at: cut.layout.transport + 4)
+            &+ UInt32(truncatingIfNeeded: index * cut.segmentByteCount)
+        var flags = frame.uint16(at: cut.layout.transport + 12)
         if index < cut.segmentCount - 1 { flags &= ~0x09 }
         if index > 0 { flags &= ~0x80 }
-        target.storeBytes(of: flags, toByteOffset: transport + 13, as: UInt8.self)
+        sum.add(UInt16(truncatingIfNeeded: sequence >> 16))
+        sum.add(UInt16(truncatingIfNeeded: sequence))
+        sum.add(flags)
+        target.store(sequence, at: transport + 4)
+        target.store(flags, at: transport + 12)
     }
-
-    private func store(_ sum: InternetSum, _ cut: Cut, _ target: inout MutableRawSpan) {
-        var checksum = sum.checksum
-        if checksum == 0, cut.layout.protocolNumber == IPProtocol.udp { checksum = .max }
-        target.store(
-            checksum,
-            at: cut.layout.transport + tagByteCount - cut.layout.jumboByteCount
-                + cut.layout.checksumOffset)
-    }
-}
-
-extension WireForm.Layout {
-    /// Where the checksum of a transport that can be segmented is in its header.
-    fileprivate var checksumOffset: Int { protocolNumber == IPProtocol.udp ? 6 : 16 }
 }

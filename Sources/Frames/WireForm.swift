@@ -149,8 +149,13 @@ extension WireForm {
         let layout: Layout
         let segmentByteCount: Int
         let segmentCount: Int
-        /// The pseudo-header without its length.
-        let pseudoHeader: InternetSum
+        /// The IPv4 header without what differs from segment to segment: length, identification, and
+        /// its checksum.
+        let networkSum: InternetSum
+        /// The pseudo-header and the transport's header, without lengths, sequence number, flags and
+        /// checksum. So nothing is read back that has just been written, which processors are slow
+        /// at, and nothing that is not kept has to be written.
+        let transportSum: InternetSum
 
         /// How long a segment's headers are, without a tag that is put back.
         var headerByteCount: Int { layout.payload - layout.jumboByteCount }
