@@ -55,8 +55,8 @@ package struct WireForm: Sendable {
         case givenRoute
     }
 
-    /// More of a frame's headers than the kernel itself has room for in front of what TCP sends
-    /// (`MAX_TCP_HEADER`), tunnels apart. Segments have all of them, so longer ones would let a few
+    /// As long as the kernel itself lets headers be in front of what TCP sends (`MAX_TCP_HEADER` in
+    /// `<net/tcp.h>`), tunnels apart. Each segment has all of them, so longer ones would let a few
     /// bytes become many.
     package static let headerByteCountMax = 256
 
