@@ -21,6 +21,7 @@ package struct Ancillary: Sendable {
     package static let base: UInt32 = 0xffff_f000
     package static let packetTypeOffset = base + 4
     package static let interfaceIndexOffset = base + 8
+    package static let tagPresenceOffset = base + 48
 
     /// The answer to a load from `offset`, or nil where a recorded packet has none.
     func value(at offset: UInt32) -> UInt32? {

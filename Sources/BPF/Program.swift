@@ -31,8 +31,25 @@ package struct Program: Equatable, Sendable {
 
     /// The same program, which keeps no more than so many bytes.
     package func truncating(to byteCountMax: UInt32) -> Self {
+        mappingAmounts { min($0, byteCountMax) }
+    }
+
+    /// The same program, which keeps so many bytes wherever it keeps any.
+    package func keeping(_ byteCount: UInt32) -> Self {
+        mappingAmounts { $0 > 0 ? byteCount : 0 }
+    }
+
+    /// How many bytes it keeps wherever it keeps any; nil if that differs from packet to packet.
+    package var keptByteCount: UInt32? {
+        let amounts = Set(instructions.lazy.filter { $0.opcode == .keep }.map(\.operand))
+            .subtracting([0])
+        let isComputed = instructions.contains { $0.opcode == .keepA }
+        return isComputed || amounts.count > 1 ? nil : amounts.first ?? 0
+    }
+
+    private func mappingAmounts(_ amount: (UInt32) -> UInt32) -> Self {
         let instructions = instructions.map { step in
-            step.opcode == .keep ? Instruction(.keep, min(step.operand, byteCountMax)) : step
+            step.opcode == .keep ? Instruction(.keep, amount(step.operand)) : step
         }
         return Self(unchecked: instructions, notes: notes)
     }

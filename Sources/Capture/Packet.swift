@@ -12,7 +12,7 @@ package struct Packet: ~Escapable {
         /// Where it passed.
         package let interfaceIndex: UInt32
         /// How long the packet was on the wire.
-        package let wireByteCount: Int
+        package var wireByteCount: Int
         /// As the node's clock had it when the packet passed.
         package let nanosecondsSince1970: UInt64
         /// Towards the pod. Everything else, whatever the kernel calls it, comes from the pod.
@@ -24,7 +24,7 @@ package struct Packet: ~Escapable {
         /// What its sender has left to the device; nothing where the ring does not tell.
         package let offload: Offload
         /// The tag that the kernel took out of the frame, if it had one.
-        package let vlan: VLANTag?
+        package var vlan: VLANTag?
     }
 
     /// A packet that has been kept beyond its block.

@@ -60,9 +60,10 @@ package struct WireForm: Sendable {
     /// bytes become many.
     package static let headerByteCountMax = 256
 
-    /// As many as the kernel makes of 64 KiB at most: its smallest segments have 8 bytes
-    /// (`TCP_MIN_GSO_SIZE` in `<net/tcp.h>`).
-    package static let segmentCountMax = 8192
+    /// More than a kernel makes of 64 KiB: TCP's segments have 88 bytes at least (`TCP_MIN_MSS` in
+    /// `<net/tcp.h>`), and there are 128 datagrams at most (`UDP_MAX_SEGMENTS` in `<linux/udp.h>`).
+    /// Beyond that somebody wants a few bytes to become many.
+    package static let segmentCountMax = 1024
 
     /// Decides about a frame of which these bytes were captured.
     package init(

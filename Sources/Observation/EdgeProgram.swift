@@ -31,30 +31,38 @@ package struct EdgeProgram: Equatable, Sendable {
         (self.program, self.includesFilter, self.decides) = (program, includesFilter, decides)
     }
 
-    /// The program for an edge: *keep* goes on to the client's filter, or keeps `snaplen` bytes.
+    /// The program for an edge: *keep* goes on to the client's filter, or keeps `snaplen` bytes. Without
+    /// a snaplen it keeps frames whole, for user space to cut them when it has made of them what a wire
+    /// would have carried; then the filter, if it is to run here, has to keep the same amount of all
+    /// packets, and does not see frames whose VLAN tag is to be put back.
     /// Packets of a service in the drop list are dropped if the client's port is above the one
     /// given there.
     ///
     /// If all that takes more instructions than there may be, services are left out, then the
     /// filter, and then everything. A filter that the kernel would refuse is left out, too.
     package init(
-        _ rule: Rule, at point: ObservationPoint, filter: Program? = nil, snaplen: UInt32,
+        _ rule: Rule, at point: ObservationPoint, filter: Program? = nil, snaplen: UInt32?,
         dropList: [ServiceKey: UInt16] = [:],
         instructionCountMax: Int = Program.kernelInstructionCountMax
     ) {
-        let cut = filter?.truncating(to: snaplen)
+        let whole = Self.settleByteCount - 1
+        let cut = snaplen.map { filter?.truncating(to: $0) } ?? filter?.keeping(whole)
+        let isForKernel =
+            filter.map { $0.isForKernel && (snaplen != nil || $0.keptByteCount != nil) } ?? true
+        let settlesTagged = snaplen == nil && filter != nil
         var services = dropList.sorted { $0.key < $1.key }
-        while filter?.isForKernel != false {
-            let whole = Self.program(rule, point, cut, snaplen, services)
-            if whole.instructions.count <= instructionCountMax {
-                self.init(program: whole, includesFilter: true, decides: true)
+        while isForKernel {
+            let program = Self.program(
+                rule, point, cut, snaplen ?? whole, services, settlesTagged: settlesTagged)
+            if program.instructions.count <= instructionCountMax {
+                self.init(program: program, includesFilter: true, decides: true)
                 return
             }
             guard !services.isEmpty else { break }
             services.removeLast((services.count + 1) / 2)
         }
         // A filter that runs in user space has to see the whole packet.
-        let rest = Self.program(rule, point, nil, Self.settleByteCount - 1, [])
+        let rest = Self.program(rule, point, nil, whole, [], settlesTagged: false)
         let fits = rest.instructions.count <= instructionCountMax
         self =
             fits ? Self(program: rest, includesFilter: filter == nil, decides: true) : .undecided
@@ -62,7 +70,7 @@ package struct EdgeProgram: Equatable, Sendable {
 
     private static func program(
         _ rule: Rule, _ point: ObservationPoint, _ filter: Program?, _ snaplen: UInt32,
-        _ services: [(key: ServiceKey, value: UInt16)]
+        _ services: [(key: ServiceKey, value: UInt16)], settlesTagged: Bool
     ) -> Program {
         var code = Assembler()
         let keep =
@@ -71,7 +79,8 @@ package struct EdgeProgram: Equatable, Sendable {
         let settle = code.prepend(Instruction(.keep, settleByteCount), "user space settles it")
         let drop = code.prepend(Instruction(.keep, 0), "drop")
         var writer = EdgeProgramWriter(
-            rule: rule, services: services, code: code, keep: keep, settle: settle, drop: drop)
+            rule: rule, services: services, settlesTagged: settlesTagged, code: code, keep: keep,
+            settle: settle, drop: drop)
         return writer.write(at: point)
     }
 }

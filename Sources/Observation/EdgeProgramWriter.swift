@@ -8,6 +8,8 @@ struct EdgeProgramWriter {
     let rule: Rule
     /// The drop list in order.
     let services: [(key: ServiceKey, value: UInt16)]
+    /// Whether frames whose VLAN tag the kernel has taken out are left to user space.
+    let settlesTagged: Bool
     var code: Assembler
     let keep: Height
     let settle: Height
@@ -29,6 +31,10 @@ struct EdgeProgramWriter {
         }
         code.jump(.jumpIfAtLeast, 34, then: code.top, else: settle, "holds an IPv4 header?")
         code.prepend(Instruction(.loadLength), "how much of the frame there is")
+        if settlesTagged {
+            code.jump(.jumpIfEqual, 1, then: settle, else: code.top, "a VLAN tag taken out?")
+            code.prepend(Instruction(.loadWord, Ancillary.tagPresenceOffset))
+        }
         return code.program()
     }
 

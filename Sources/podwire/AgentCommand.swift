@@ -49,6 +49,13 @@ struct AgentCommand: ParsableCommand {
     var dedup: String?
 
     @Option(
+        help: """
+            wire to send frames as a cable would have carried them, or raw to send super-frames and \
+            unfinished checksums as the kernel has them. (PODWIRE_FRAMES, default wire)
+            """)
+    var frames: String?
+
+    @Option(
         help:
             "The most bytes of a packet, whatever a sensor asks for. (PODWIRE_SNAPLEN, default 262144)"
     )
@@ -95,7 +102,8 @@ struct AgentCommand: ParsableCommand {
     private func readSettings() throws -> Settings {
         let values: [(Setting, String?)] = [
             (.sensors, sensor), (.sensorPort, sensorPort), (.device, device),
-            (.deduplication, dedup), (.snaplen, snaplen), (.udpFormat, udpFormat),
+            (.deduplication, dedup), (.frames, frames), (.snaplen, snaplen),
+            (.udpFormat, udpFormat),
             (.ringMemory, ringMemory), (.queueMemory, queueMemory), (.logLevel, logLevel),
         ]
         return try podwire.readSettings("agent", [edges, services, passive, tls], values) {

@@ -441,6 +441,79 @@ class PassiveTest(unittest.TestCase):
         sizes = [len(frame) for frame in client.frames_until_silence() if frame[23] == 1]
         self.assertEqual(sizes, [65549] * 6)
 
+    def test_vlan_tags_are_where_a_filter_looks_for_them(self):
+        mac = run("ip", "netns", "exec", self.bed.node, "cat",
+                  "/sys/class/net/veth-pod/address").stdout.strip()
+        agent = self.agent()
+        # EtherType 802.1Q and ICMP behind it, as for "vlan and icmp"; and plain IPv4.
+        steps = ((0x28, 0, 0, 12), (0x15, 0, 3, 0x8100), (0x30, 0, 0, 27), (0x15, 0, 1, 1),
+                 (0x06, 0, 0, 262144), (0x06, 0, 0, 0))
+        tagged = b"".join(struct.pack("!HBBI", *step) for step in steps)
+        plain = b"".join(struct.pack("!HBBI", *step) for step in (
+            (0x28, 0, 0, 12), (0x15, 0, 1, 0x0800), (0x06, 0, 0, 262144), (0x06, 0, 0, 0)))
+        clients = [self.capturing(device, instructions=filter)
+                   for device in (b"any-eth", b"veth-pod") for filter in (tagged, plain)]
+        # The kernel takes the tag out of what it receives, whoever has put it in.
+        packet = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 28, 0, 0, 64, 1, 0, bytes([10, 244, 1, 2]),
+                             bytes([10, 9, 9, 1])) + bytes(8)
+        frame = (bytes.fromhex(mac.replace(":", "")) + bytes.fromhex("020000000001" "81000005" "0800")
+                 + packet)
+        raw = in_namespace(self.bed.pod, lambda: socket.socket(socket.AF_PACKET, socket.SOCK_RAW))
+        self.addCleanup(raw.close)
+        in_namespace(self.bed.pod, lambda: raw.bind(("eth0", 0)))
+        for _ in range(3):
+            raw.send(frame)
+        for client in clients[::2]:
+            frames = client.frames_until_silence()
+            self.assertEqual([frame[12:16] for frame in frames], [b"\x81\x00\x00\x05"] * 3)
+        for client in clients[1::2]:
+            self.assertEqual(client.frames_until_silence(), [])
+        self.assertEqual(clients[0].ask(END)[0], 0x8A)
+        agent.await_text("tags_restored=3")
+
+    def test_a_pod_that_makes_much_of_little_ends_nothing(self):
+        mac = run("ip", "netns", "exec", self.bed.node, "cat",
+                  "/sys/class/net/veth-pod/address").stdout.strip()
+        agent = self.agent(PODWIRE_QUEUE_MEMORY="1MiB", PODWIRE_RING_MEMORY="4MiB")
+        client = self.capturing()
+        # Super-frames to be cut into 938 segments and into 7,500, and plain packets between them. The
+        # client reads nothing until all has happened.
+        raw = in_namespace(self.bed.pod, lambda: socket.socket(socket.AF_PACKET, socket.SOCK_RAW))
+        self.addCleanup(raw.close)
+        in_namespace(self.bed.pod, lambda: raw.bind(("eth0", 0)))
+        SOL_PACKET, PACKET_VNET_HDR, payload = 263, 15, bytes(60000)
+        raw.setsockopt(SOL_PACKET, PACKET_VNET_HDR, 1)
+        ethernet = bytes.fromhex(mac.replace(":", "")) + bytes.fromhex("0200000000010800")
+        ip = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 40 + len(payload), 1, 0, 64, 6, 0,
+                         bytes([10, 244, 1, 2]), bytes([10, 244, 1, 1]))
+        tcp = struct.pack("!HHIIBBHHH", 5000, 9, 1, 1, 0x50, 0x10, 1000, 0, 0)
+        many, too_many = (struct.pack("=BBHHHH", 1, 1, 54, size, 34, 16) + ethernet + ip + tcp + payload
+                          for size in (64, 8))
+        small = struct.pack("=BBHHHH", 0, 0, 0, 0, 0, 0) + ethernet + bytes(1400)
+        for _ in range(100):
+            raw.send(many)
+            raw.send(too_many)
+            for _ in range(5):
+                raw.send(small)
+        time.sleep(0.3)
+        threading.Thread(target=self.drain, args=(client.data,), daemon=True).start()
+        self.assertEqual(client.ask(STATISTICS)[0], 0x89)
+        self.assertEqual(client.ask(END)[0], 0x8A)
+        agent.await_text("capture ended")
+        counts = agent.counts()
+        self.assertGreater(counts["segmented"], 0)
+        self.assertGreater(counts["unrepaired_segment_count"], 0)
+
+    def test_a_filter_that_keeps_different_amounts(self):
+        self.agent()
+        # 60 bytes of what comes from the pod, 50 of the rest: so it cannot be told beforehand.
+        steps = ((0x20, 0, 0, 26), (0x15, 0, 1, 0x0AF40102), (0x06, 0, 0, 60), (0x06, 0, 0, 50))
+        client = self.capturing(
+            instructions=b"".join(struct.pack("!HBBI", *step) for step in steps))
+        self.bed.ping()
+        sizes = [len(frame) for frame in client.frames_until_silence() if frame[23] == 1]
+        self.assertEqual(sizes, [60, 50] * 3)
+
     def test_control_answers_soon_in_a_flood(self):
         self.agent()
         client = self.capturing()

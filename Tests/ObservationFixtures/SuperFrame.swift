@@ -154,6 +154,8 @@ extension SuperFrame {
             let sizes = [1, 2, 7, 48, 536, 1213, 1448, byteCount, byteCount - 1, byteCount + 1]
             frame.segmentByteCount = max(1, sizes.randomElement(using: &generator) ?? 1)
             frame.segmentByteCount = min(frame.segmentByteCount, frame.payloadOffset + byteCount)
+            let least = (byteCount + WireForm.segmentCountMax - 1) / WireForm.segmentCountMax
+            frame.segmentByteCount = max(frame.segmentByteCount, least)
         }
         return frame
     }

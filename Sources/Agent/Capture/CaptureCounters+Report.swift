@@ -1,3 +1,4 @@
+import Frames
 import Logging
 import RPCAP
 import Synchronization
@@ -8,8 +9,10 @@ extension CaptureCounters {
     /// what is on its way through a ring counts when it comes out.
     var statistics: CaptureStatistics {
         let sent = packetsQueued.load(ordering: .relaxed)
-        let dropped = framesDroppedByRing.load(ordering: .relaxed)
-        let received = sent + dropped + framesSampledOut.load(ordering: .relaxed)
+        let dropped =
+            framesDroppedByRing.load(ordering: .relaxed)
+            + packetsDroppedByQueue.load(ordering: .relaxed)
+        let received = sent + dropped + packetsSampledOut.load(ordering: .relaxed)
         return CaptureStatistics(
             received: UInt32(truncatingIfNeeded: received),
             droppedByKernel: UInt32(truncatingIfNeeded: dropped),
@@ -30,7 +33,12 @@ extension CaptureCounters {
         // What most captures never meet is named where it was met.
         let rare: [(String, UInt64)] = [
             ("translated", packetsTranslated.load(ordering: .relaxed)),
-            ("sampled_out", framesSampledOut.load(ordering: .relaxed)),
+            ("sampled_out", packetsSampledOut.load(ordering: .relaxed)),
+            ("dropped_by_queue", packetsDroppedByQueue.load(ordering: .relaxed)),
+            ("segmented", framesSegmented.load(ordering: .relaxed)),
+            ("segments", segments.load(ordering: .relaxed)),
+            ("checksums_finished", checksumsFinished.load(ordering: .relaxed)),
+            ("tags_restored", tagsRestored.load(ordering: .relaxed)),
             ("datagrams", datagramsSent.load(ordering: .relaxed)),
             ("datagrams_refused", datagramsRefused.load(ordering: .relaxed)),
             ("datagrams_failed", datagramsFailed.load(ordering: .relaxed)),
@@ -47,6 +55,29 @@ extension CaptureCounters {
             ("flows_evicted", trackedFlowsEvicted.load(ordering: .relaxed)),
         ]
         for (name, count) in rare where count > 0 { metadata[name] = "\(count)" }
+        for obstacle in WireForm.Obstacle.allCases {
+            let count = framesUnrepaired[obstacle.rawValue].load(ordering: .relaxed)
+            if count > 0 { metadata["unrepaired_\(obstacle.name)"] = "\(count)" }
+        }
         return metadata
+    }
+}
+
+extension WireForm.Obstacle {
+    /// As counters have it.
+    var name: String {
+        switch self {
+        case .cutShort: "cut_short"
+        case .notIP: "not_ip"
+        case .fragment: "fragment"
+        case .tunnel: "tunnel"
+        case .segmentationKind: "segmentation_kind"
+        case .segmentSize: "segment_size"
+        case .segmentCount: "segment_count"
+        case .headers: "headers"
+        case .length: "length"
+        case .checksumPlace: "checksum_place"
+        case .givenRoute: "given_route"
+        }
     }
 }

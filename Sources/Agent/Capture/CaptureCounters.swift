@@ -13,7 +13,7 @@ package final class CaptureCounters: Sendable {
     /// Frames that the sensor's filter refused in user space.
     package let framesFilteredOut = Atomic<UInt64>(0)
     /// Frames that would have been reported, but that the client's sampling left out.
-    package let framesSampledOut = Atomic<UInt64>(0)
+    package let packetsSampledOut = Atomic<UInt64>(0)
     /// Settled frames that were pieces of datagrams.
     package let fragments = Atomic<UInt64>(0)
     /// Pieces that came before their datagram's first and found no room to wait for it.
@@ -22,6 +22,18 @@ package final class CaptureCounters: Sendable {
     package let framesUnexplained = Atomic<UInt64>(0)
     /// Packets put into the send queue.
     package let packetsQueued = Atomic<UInt64>(0)
+    /// Packets for which the send queue had no room: segments, where a frame has become more bytes
+    /// than there was reason to keep free.
+    package let packetsDroppedByQueue = Atomic<UInt64>(0)
+    /// Super-frames that were cut, and the segments that they became.
+    package let framesSegmented = Atomic<UInt64>(0)
+    package let segments = Atomic<UInt64>(0)
+    /// Frames that only lacked their checksum, and those whose VLAN tag was put back.
+    package let checksumsFinished = Atomic<UInt64>(0)
+    package let tagsRestored = Atomic<UInt64>(0)
+    /// Frames sent as they were captured although something was left to do, by the raw value of
+    /// `WireForm.Obstacle`.
+    package let framesUnrepaired: [11 of Atomic<UInt64>] = [11 of Atomic<UInt64>] { _ in Atomic(0) }
     /// Those of them that have another form than they were captured in.
     package let packetsTranslated = Atomic<UInt64>(0)
     /// Bytes put into the send queue, headers included.

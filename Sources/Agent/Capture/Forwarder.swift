@@ -158,7 +158,7 @@ final class Forwarder {
             if tap.isPressed() { notes(.pressed(life: tap.place.life)) }
             pipeline.forward(
                 block, from: tap.place.point, isDecided: tap.isDecided, isFiltered: tap.isFiltered)
-            if pipeline.queue.byteCount >= Self.sendByteCount { try send() }
+            if pipeline.writer.queue.byteCount >= Self.sendByteCount { try send() }
         }
     }
 }
@@ -170,7 +170,7 @@ extension Forwarder {
             guard let block = crowd.ring.next() else { return }
             blockCount += 1
             pipeline.forward(block, from: crowd.points)
-            if pipeline.queue.byteCount >= Self.sendByteCount { try send() }
+            if pipeline.writer.queue.byteCount >= Self.sendByteCount { try send() }
         }
     }
 
@@ -184,8 +184,8 @@ extension Forwarder {
 
     /// Sends what the outlet takes, and asks to be told when it takes more.
     private func send() throws {
-        guard pipeline.queue.byteCount > 0 || waitsForSocket else { return }
-        let takesMore = try outlet.send(from: &pipeline.queue, isLast: isFinishing, counters)
+        guard pipeline.writer.queue.byteCount > 0 || waitsForSocket else { return }
+        let takesMore = try outlet.send(from: &pipeline.writer.queue, isLast: isFinishing, counters)
         guard takesMore == waitsForSocket, let number = outlet.number else { return }
         waitsForSocket = !takesMore
         try poller.wait(for: number, as: Key.socket, toBeWritable: waitsForSocket)
@@ -193,7 +193,8 @@ extension Forwarder {
 
     /// Whether something waits that somebody is there to take.
     private var hasUnsent: Bool {
-        !outlet.isAwaited && (pipeline.queue.byteCount + outlet.waitingByteCount > 0 || isFull)
+        !outlet.isAwaited
+            && (pipeline.writer.queue.byteCount + outlet.waitingByteCount > 0 || isFull)
     }
 
     /// Has the client get another part of the packets.

@@ -22,6 +22,8 @@ package struct CapturePlan: Sendable {
     package var queueByteCountMax: Int
     /// Which of the packets that pass the filter are sent.
     package var sampling: Sampling
+    /// Whether frames are sent as a wire would have carried them, or as they are captured.
+    package var restoresWireForm: Bool
     /// The form of the datagrams, where packets are sent over UDP.
     package var datagramFormat: DatagramWriter.Format?
 
@@ -29,7 +31,7 @@ package struct CapturePlan: Sendable {
         feed: NodeFeed, scope: CaptureScope = .stream, tracksConnections: Bool, filter: Program?,
         snaplen: Int,
         ringByteCountMax: Int, queueByteCountMax: Int, sampling: Sampling = .none,
-        datagramFormat: DatagramWriter.Format? = nil
+        restoresWireForm: Bool = true, datagramFormat: DatagramWriter.Format? = nil
     ) {
         self.feed = feed
         self.scope = scope
@@ -39,6 +41,7 @@ package struct CapturePlan: Sendable {
         self.ringByteCountMax = ringByteCountMax
         self.queueByteCountMax = queueByteCountMax
         self.sampling = sampling
+        self.restoresWireForm = restoresWireForm
         self.datagramFormat = datagramFormat
     }
 
@@ -107,7 +110,8 @@ package final class LiveCapture: Sendable {
         self.logger = logger
 
         let programs = ProgramPlan(
-            plan.snapshot.rule, plan.filter, snaplen: plan.frameByteCountMax)
+            plan.snapshot.rule, plan.filter, snaplen: plan.frameByteCountMax,
+            keepsWhole: plan.restoresWireForm)
         // Flows are listened for before the first packet can be there.
         let pipeline = try Pipeline(plan, programs.rule, counters: counters)
         if let failure = pipeline.trackingFailure {

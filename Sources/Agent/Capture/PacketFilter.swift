@@ -6,9 +6,16 @@ import Observation
 /// The sensor's filter, for packets that the kernel has not shown to it.
 struct PacketFilter: Sendable {
     /// Nil lets everything pass.
-    var program: Program?
+    let program: Program?
     /// The most that is kept of a packet, bytes.
     let snaplen: Int
+    /// How many bytes to keep of a packet that the kernel has shown to the filter.
+    let limitInKernel: Int
+
+    init(program: Program?, snaplen: Int) {
+        (self.program, self.snaplen) = (program, snaplen)
+        limitInKernel = min(snaplen, program?.keptByteCount.map { Int($0) } ?? snaplen)
+    }
 
     /// How many bytes to keep of a packet in the form in which it would be sent; 0 for none of it.
     func byteCount(
@@ -27,5 +34,15 @@ struct PacketFilter: Sendable {
             ancillary.vlanEtherType = UInt32(vlan.etherType)
         }
         return min(snaplen, Int(program.run(on: bytes, ancillary)))
+    }
+}
+
+extension Packet.Details {
+    /// The same for a frame that has its tag back.
+    var withTagInFrame: Self {
+        var details = self
+        details.vlan = nil
+        details.wireByteCount += VLANTag.byteCount
+        return details
     }
 }

@@ -13,15 +13,13 @@ import RPCAP
 /// It belongs to the forwarder's thread. Nothing is allocated, logged or asked of the kernel for a
 /// single packet, but for the first one of a call to a service that no event has told of.
 struct Pipeline: ~Copyable {
-    var queue: ByteQueue
+    var writer: PacketWriter
     private(set) var settler: Settler
     private var tracker: ConnectionTracker?
     /// Why calls to services cannot be looked up, where they should be.
     let trackingFailure: SystemError?
     private var held: HeldFragments
     private var filter: PacketFilter
-    private var sampler: Sampler
-    private var packetNumber: UInt32 = 0
     private let counters: CaptureCounters
 
     init(_ plan: CapturePlan, _ rule: Rule, counters: CaptureCounters) throws(SystemError) {
@@ -37,9 +35,10 @@ struct Pipeline: ~Copyable {
                 failure = error
             }
         }
-        queue = try ByteQueue(byteCountMax: plan.queueByteCountMax)
+        writer = try PacketWriter(
+            queueByteCount: plan.queueByteCountMax, plan.sampling,
+            restoresWireForm: plan.restoresWireForm)
         filter = PacketFilter(program: plan.filter, snaplen: plan.frameByteCountMax)
-        sampler = Sampler(plan.sampling)
         self.settler = settler
         self.tracker = tracker
         trackingFailure = failure
@@ -60,14 +59,13 @@ struct Pipeline: ~Copyable {
     /// The socket has room for the events of more than three turns at 10,000 flows a second.
     private static let turnMilliseconds: CInt = 250
 
-    /// Whether the queue has room for all that a block of this size can lead to. A block holds more
-    /// bytes than its packets become: its own header for each of them is longer than ours.
+    /// Whether the queue has room for all that a block of this size can lead to.
     mutating func hasRoom(forBlock byteCount: Int) -> Bool {
-        queue.hasRoom(for: byteCount + heldByteCount)
+        writer.hasRoom(forBlock: byteCount, beside: heldByteCount)
     }
 
     /// What is neither sent nor counted as refused yet.
-    var waitingByteCount: Int { queue.byteCount + heldByteCount }
+    var waitingByteCount: Int { writer.queue.byteCount + heldByteCount }
 
     /// Held pieces go into the queue together, and may take no more than this part of it.
     private static let heldShare = 4
@@ -81,11 +79,11 @@ struct Pipeline: ~Copyable {
     }
 
     mutating func set(_ filter: Program?) {
-        self.filter.program = filter
+        self.filter = PacketFilter(program: filter, snaplen: self.filter.snaplen)
     }
 
     mutating func set(_ sampling: Sampling) {
-        sampler = Sampler(sampling)
+        writer.set(sampling)
     }
 
     /// Does what is due: takes in events, and gives up on pieces that have waited for too long, or
@@ -93,15 +91,15 @@ struct Pipeline: ~Copyable {
     mutating func attend(isLast: Bool = false) {
         let now = monotonicNanoseconds()
         tracker?.listen(for: &settler, now: now)
-        guard held.count > 0, queue.hasRoom(for: heldByteCount) else { return }
-        var tally = Tally(queue)
+        guard held.count > 0, writer.queue.hasRoom(for: heldByteCount) else { return }
+        var tally = Tally(writer.queue)
         release(&tally, now) { $0.takeExpired(now: now, orAny: isLast) }
         count(tally)
     }
 
     /// The same for a block of packets from many edges, about which the kernel has decided nothing.
     mutating func forward(_ block: borrowing Block, from points: [UInt32: ObservationPoint]) {
-        var tally = Tally(queue)
+        var tally = Tally(writer.queue)
         let now = monotonicNanoseconds()
         tracker?.listen(for: &settler, now: now)
         var packets = block.packets
@@ -121,19 +119,24 @@ struct Pipeline: ~Copyable {
     mutating func forward(
         _ block: borrowing Block, from point: ObservationPoint, isDecided: Bool, isFiltered: Bool
     ) {
-        var tally = Tally(queue)
+        var tally = Tally(writer.queue)
         let now = monotonicNanoseconds()
         tracker?.listen(for: &settler, now: now)
         var packets = block.packets
         while let packet = packets.next() {
-            if !packet.isCutShort, !isDecided || rule.mayNeedSettling(packet.bytes) {
+            // Tags are put back before a filter sees the frame, which the kernel cannot do.
+            let isUndecided =
+                !isDecided || packet.details.vlan != nil && writer.restoresWireForm
+                || rule.mayNeedSettling(packet.bytes)
+            if !packet.isCutShort, isUndecided {
                 settle(packet, from: point, now, mayWait: true, &tally)
             } else {
                 // What a filter has cut short it has let through.
                 let limit =
                     isFiltered || packet.isCutShort
-                    ? filter.snaplen : filter.byteCount(packet.bytes, packet.details, at: point)
-                append(packet, limit, &tally)
+                    ? filter.limitInKernel
+                    : filter.byteCount(packet.bytes, packet.details, at: point)
+                writer.append(packet, limit, &tally)
             }
         }
         count(tally)
@@ -186,12 +189,8 @@ extension Pipeline {
         if verdict.isFragment { tally.fragmentCount += 1 }
         if verdict.decision.step == .unexplainedService { tally.unexplainedCount += 1 }
         guard verdict.decision.isReported else { return tally.refusedCount += 1 }
-        guard let translation = verdict.translation else {
-            return append(
-                packet, filter.byteCount(packet.bytes, packet.details, at: point), &tally)
-        }
-        tally.translatedCount += 1
-        append(packet, translation, at: point, &tally)
+        if verdict.translation != nil { tally.translatedCount += 1 }
+        writer.append(packet, verdict.translation, filter, at: point, &tally)
     }
 
     /// Settles pieces that have waited; they wait no longer.
@@ -210,92 +209,8 @@ extension Pipeline {
 }
 
 extension Pipeline {
-    /// Queues a packet as it is, or nothing where the filter keeps no byte or it is not in the
-    /// sample.
-    private mutating func append(
-        _ packet: borrowing Packet, _ limit: Int, _ tally: inout Tally
-    ) {
-        guard limit > 0 else { return tally.filteredCount += 1 }
-        guard isInSample(packet) else { return tally.sampledOutCount += 1 }
-        let byteCount = min(packet.bytes.byteCount, limit)
-        let number = nextNumber(&tally)
-        var header = queue.extend(by: PacketRecord.headerByteCount)
-        packet.storeHeader(into: &header, byteCount: byteCount, number: number)
-        queue.append(packet.bytes.extracting(first: byteCount))
-    }
-
-    /// Queues a packet in another form; the filter sees that one.
-    private mutating func append(
-        _ packet: borrowing Packet, _ translation: Translation, at point: ObservationPoint,
-        _ tally: inout Tally
-    ) {
-        let wholeByteCount = packet.bytes.byteCount
-        let filter = filter
-        _ = queue.extend(by: PacketRecord.headerByteCount)
-        queue.append(packet.bytes)
-        var bytes = queue.last(wholeByteCount)
-        if let headers = Headers(packet.bytes).packet {
-            translation.apply(
-                to: &bytes, headers, isUnfinished: packet.details.isChecksumUnfinished)
-        }
-        let limit = filter.byteCount(bytes.bytes, packet.details, at: point)
-        guard limit > 0 else {
-            queue.removeLast(PacketRecord.headerByteCount + wholeByteCount)
-            return tally.filteredCount += 1
-        }
-        guard isInSample(packet) else {
-            queue.removeLast(PacketRecord.headerByteCount + wholeByteCount)
-            return tally.sampledOutCount += 1
-        }
-        let byteCount = min(wholeByteCount, limit)
-        queue.removeLast(wholeByteCount - byteCount)
-        let number = nextNumber(&tally)
-        var record = queue.last(PacketRecord.headerByteCount + byteCount)
-        packet.storeHeader(into: &record, byteCount: byteCount, number: number)
-    }
-
-    private mutating func isInSample(_ packet: borrowing Packet) -> Bool {
-        sampler.keeps(nanosecondsSince1970: packet.details.nanosecondsSince1970)
-    }
-
-    /// Packets are numbered as they are offered to the outlet: a client that finds a number missing
-    /// knows that the network has lost one.
-    private mutating func nextNumber(_ tally: inout Tally) -> UInt32 {
-        packetNumber &+= 1
-        tally.packetCount += 1
-        return packetNumber
-    }
-}
-
-extension Pipeline {
-    /// What happened to the packets of a block; the shared counters are touched once for all.
-    private struct Tally {
-        let byteCountBefore: Int
-        var settledCount = 0
-        var refusedCount = 0
-        var filteredCount = 0
-        var sampledOutCount = 0
-        var packetCount = 0
-        var fragmentCount = 0
-        var notHeldCount = 0
-        var translatedCount = 0
-        var unexplainedCount = 0
-
-        init(_ queue: borrowing ByteQueue) { byteCountBefore = queue.byteCount }
-    }
-
     private func count(_ tally: Tally) {
-        CaptureCounters.add(tally.packetCount, to: counters.packetsQueued)
-        CaptureCounters.add(queue.byteCount - tally.byteCountBefore, to: counters.bytesQueued)
-        CaptureCounters.add(tally.filteredCount, to: counters.framesFilteredOut)
-        CaptureCounters.add(tally.sampledOutCount, to: counters.framesSampledOut)
-        guard tally.settledCount + tally.notHeldCount > 0 else { return }
-        CaptureCounters.add(tally.settledCount, to: counters.framesSettled)
-        CaptureCounters.add(tally.refusedCount, to: counters.framesRefused)
-        CaptureCounters.add(tally.fragmentCount, to: counters.fragments)
-        CaptureCounters.add(tally.notHeldCount, to: counters.fragmentsNotHeld)
-        CaptureCounters.add(tally.translatedCount, to: counters.packetsTranslated)
-        CaptureCounters.add(tally.unexplainedCount, to: counters.framesUnexplained)
+        tally.add(to: counters, writer.queue)
         counters.trackedFlowsEvicted.store(settler.evictedFlowCount, ordering: .relaxed)
     }
 }
@@ -305,13 +220,5 @@ extension Packet {
     /// and must have: what it leaves to user space comes whole, or cut by a block, which is longer.
     fileprivate var isCutShort: Bool {
         bytes.byteCount < details.wireByteCount && bytes.byteCount < Int(UInt16.max)
-    }
-
-    fileprivate func storeHeader(
-        into record: inout MutableRawSpan, byteCount: Int, number: UInt32
-    ) {
-        PacketRecord.store(
-            into: &record, nanoseconds: details.nanosecondsSince1970, byteCount: byteCount,
-            wireByteCount: details.wireByteCount, number: number)
     }
 }

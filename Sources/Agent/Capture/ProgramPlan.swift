@@ -6,19 +6,24 @@ struct ProgramPlan: Sendable {
     private(set) var rule: Rule
     private(set) var filter: Program?
     let snaplen: Int
+    /// Whether user space needs whole frames, to send them as a wire would have carried them; it cuts
+    /// them to the snaplen itself.
+    let keepsWhole: Bool
     private(set) var dropList: [ServiceKey: UInt16] = [:]
     /// Grows whenever programs come out differently.
     private(set) var version = 1
     /// As many as the kernel has shown to have room for.
     private(set) var instructionCountMax = Program.kernelInstructionCountMax
 
-    init(_ rule: Rule, _ filter: Program?, snaplen: Int) {
-        (self.rule, self.filter, self.snaplen) = (rule, filter, snaplen)
+    init(_ rule: Rule, _ filter: Program?, snaplen: Int, keepsWhole: Bool) {
+        (self.rule, self.filter) = (rule, filter)
+        (self.snaplen, self.keepsWhole) = (snaplen, keepsWhole)
     }
 
     func program(at point: ObservationPoint) -> EdgeProgram {
         EdgeProgram(
-            rule, at: point, filter: filter, snaplen: UInt32(snaplen), dropList: dropList,
+            rule, at: point, filter: filter, snaplen: keepsWhole ? nil : UInt32(snaplen),
+            dropList: dropList,
             instructionCountMax: instructionCountMax)
     }
 

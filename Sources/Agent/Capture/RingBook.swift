@@ -179,14 +179,17 @@ final class OpenRing {
     }
 
     /// Opens a ring in the same group, which gets nothing yet. Waits for the kernel.
-    func opensSuccessor(_ shape: Ring.Shape) throws(SystemError) -> Ring {
+    func opensSuccessor(
+        _ shape: Ring.Shape, tellsOffload: Bool
+    ) throws(SystemError) -> Ring {
         // With one member the program's choice has no effect; with two it would.
         if choosesSecond {
             try withLease { lease throws(SystemError) in try lease.choose(member: 0) }
             choosesSecond = false
         }
         let ring = try Ring(
-            on: place.point.interfaceIndex, Program.keepNothing, shape: shape, joining: group)
+            on: place.point.interfaceIndex, Program.keepNothing, shape: shape, joining: group,
+            tellsOffload: tellsOffload)
         nextLease = Handover(try ring.lease())
         return ring
     }

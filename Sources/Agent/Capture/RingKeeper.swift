@@ -15,6 +15,7 @@ import Synchronization
 final class RingKeeper: Sendable {
     private let feed: NodeFeed
     private let scope: CaptureScope
+    private let tellsOffload: Bool
     private let logger: Logger
     private let wake: Event
     private let state: Mutex<State>
@@ -36,6 +37,7 @@ final class RingKeeper: Sendable {
         give: @escaping @Sendable (TapOrder) -> Void
     ) throws(SystemError) {
         (self.feed, self.scope) = (feed, scope)
+        tellsOffload = plan.keepsWhole
         self.logger = logger
         wake = try Event()
         state = Mutex(State(plan: plan))
@@ -108,7 +110,9 @@ final class RingKeeper: Sendable {
     private func crowd(_ book: inout RingBook) {
         if book.crowdLease == nil {
             do throws(SystemError) {
-                let ring = try Ring(on: 0, Program.keepNothing, shape: RingBudget.smallest)
+                let ring = try Ring(
+                    on: 0, Program.keepNothing, shape: RingBudget.smallest,
+                    tellsOffload: tellsOffload)
                 book.crowdLease = Handover(try ring.lease())
                 give(.openCrowd(Handover(ring)))
             } catch {
@@ -175,7 +179,8 @@ final class RingKeeper: Sendable {
             let program = plan.program(at: place.point)
             do throws(SystemError) {
                 let ring = try Ring(
-                    on: place.point.interfaceIndex, program.program, shape: shape)
+                    on: place.point.interfaceIndex, program.program, shape: shape,
+                    tellsOffload: plan.keepsWhole)
                 let lease = try ring.lease()
                 give(.add(place, Handover(ring), program))
                 return .lease(Handover(lease))
@@ -216,7 +221,8 @@ extension RingKeeper {
 
     private func prepare(_ change: RingBook.Change, _ book: inout RingBook) {
         do throws(SystemError) {
-            let ring = try change.ring.opensSuccessor(change.shape)
+            let ring = try change.ring.opensSuccessor(
+                change.shape, tellsOffload: tellsOffload)
             give(.prepare(life: change.ring.place.life, Handover(ring)))
         } catch {
             book.isAbandoned(change.ring)

@@ -13,6 +13,8 @@ package struct Settings: Sendable {
     /// Which edges are captured.
     package let edges: EdgeSelection
     package let deduplicates: Bool
+    /// Whether frames are sent as a wire would have carried them, or as they are captured.
+    package let restoresWireForm: Bool
     package let snaplen: Int
     /// All rings of one capture together.
     package let ringByteCountMax: Int
@@ -47,6 +49,7 @@ package struct Settings: Sendable {
         device = try reader.one(.device) { (1...255).contains($0.utf8.count) ? $0 : nil }
         edges = try EdgeSelection(reader)
         deduplicates = try reader.one(.deduplication) { ["on": true, "off": false][$0] }
+        restoresWireForm = try reader.one(.frames) { ["wire": true, "raw": false][$0] }
         snaplen = try reader.one(.snaplen) { text in
             Int(text).flatMap { (64...262_144).contains($0) ? $0 : nil }
         }

@@ -1,0 +1,183 @@
+import Capture
+import Frames
+import Kernel
+import Observation
+import RPCAP
+
+/// Puts packets into the send queue, each behind its header, and as the wire would have carried them:
+/// cut into segments, with their checksums finished, and their VLAN tags put back.
+///
+/// It belongs to the forwarder's thread. Each byte is read and written once, and nothing is allocated.
+struct PacketWriter: ~Copyable {
+    var queue: ByteQueue
+    /// A frame that is changed before it is written. Its memory is taken when the first one comes.
+    private var workbench: ByteQueue?
+    /// The same frame with its tag, for a filter to look at.
+    private var tagged: ByteQueue
+    private var numbering: Numbering
+    /// Whether frames get the form that they would have had on a wire, or stay as captured.
+    let restoresWireForm: Bool
+
+    /// Which packets are sent, and their numbers.
+    private struct Numbering {
+        var sampler: Sampler
+        var last: UInt32 = 0
+    }
+
+    /// Longer than the longest frame that a block holds, with a tag.
+    private static let workbenchByteCount = 1 << 20
+
+    init(
+        queueByteCount: Int, _ sampling: Sampling, restoresWireForm: Bool
+    ) throws(SystemError) {
+        let queue = try ByteQueue(byteCountMax: queueByteCount)
+        let workbench = try ByteQueue(byteCountMax: Self.workbenchByteCount)
+        let tagged = try ByteQueue(byteCountMax: Self.workbenchByteCount)
+        self.queue = queue
+        self.workbench = .some(workbench)
+        self.tagged = tagged
+        numbering = Numbering(sampler: Sampler(sampling))
+        self.restoresWireForm = restoresWireForm
+    }
+
+    mutating func set(_ sampling: Sampling) {
+        numbering.sampler = Sampler(sampling)
+    }
+
+    /// Whether the queue has room for a block's packets. A block holds more bytes than they have as
+    /// they are: its own header for each of them is longer than ours. Segments have headers that
+    /// super-frames have once; those that need more room than twice the block are seen to one by one.
+    mutating func hasRoom(forBlock byteCount: Int, beside otherByteCount: Int) -> Bool {
+        queue.hasRoom(for: (restoresWireForm ? 2 : 1) * byteCount + otherByteCount)
+    }
+
+    /// Queues a packet, or nothing if the limit is 0: that is how many bytes of it are to be kept at
+    /// most, or of each segment.
+    mutating func append(_ packet: borrowing Packet, _ limit: Int, _ tally: inout Tally) {
+        guard limit > 0 else { return tally.filteredCount += 1 }
+        guard restoresWireForm else {
+            return Self.write(
+                nil, packet.bytes, packet.details, limit, into: &queue, &numbering, &tally)
+        }
+        let form = WireForm(
+            packet.bytes, wireByteCount: packet.details.wireByteCount, packet.details.offload,
+            vlan: packet.details.vlan)
+        Self.write(form, packet.bytes, packet.details, limit, into: &queue, &numbering, &tally)
+    }
+
+    /// Queues a packet that no filter has seen, perhaps in another form; the filter sees that one, and
+    /// with the tag that the kernel has taken out, as on a wire.
+    mutating func append(
+        _ packet: borrowing Packet, _ translation: Translation?, _ filter: PacketFilter,
+        at point: ObservationPoint, _ tally: inout Tally
+    ) {
+        let needsTag = restoresWireForm && filter.program != nil && packet.details.vlan != nil
+        guard translation != nil || needsTag else {
+            return append(
+                packet, filter.byteCount(packet.bytes, packet.details, at: point), &tally)
+        }
+        // While it is in use it is not this value's, so that the queue can be written to.
+        guard var workbench = workbench.take() else { return }
+        workbench.removeLast(workbench.byteCount)
+        workbench.append(packet.bytes)
+        if let translation { Self.apply(translation, to: packet, on: &workbench, restoresWireForm) }
+        write(workbench, packet.details, filter, at: point, needsTag: needsTag, &tally)
+        self.workbench = .some(workbench)
+    }
+
+    private mutating func write(
+        _ workbench: borrowing ByteQueue, _ details: Packet.Details, _ filter: PacketFilter,
+        at point: ObservationPoint, needsTag: Bool, _ tally: inout Tally
+    ) {
+        let bytes = workbench.bytes
+        let limit =
+            needsTag
+            ? taggedLimit(bytes, details, filter, at: point)
+            : filter.byteCount(bytes, details, at: point)
+        guard limit > 0 else { return tally.filteredCount += 1 }
+        let form =
+            restoresWireForm
+            ? WireForm(
+                bytes, wireByteCount: details.wireByteCount, details.offload, vlan: details.vlan)
+            : nil
+        Self.write(form, bytes, details, limit, into: &queue, &numbering, &tally)
+    }
+
+    private static func apply(
+        _ translation: Translation, to packet: borrowing Packet, on workbench: inout ByteQueue,
+        _ knowsOffload: Bool
+    ) {
+        guard let headers = Headers(packet.bytes).packet else { return }
+        let isUnfinished =
+            knowsOffload
+            ? packet.details.offload.leavesUnfinished(headers) : packet.details.isChecksumUnfinished
+        var bytes = workbench.last(packet.bytes.byteCount)
+        translation.apply(to: &bytes, headers, isUnfinished: isUnfinished)
+    }
+
+    /// How many bytes the filter keeps of a frame when it has its tag back.
+    private mutating func taggedLimit(
+        _ bytes: RawSpan, _ details: Packet.Details, _ filter: PacketFilter,
+        at point: ObservationPoint
+    ) -> Int {
+        let form = WireForm(
+            bytes, wireByteCount: details.wireByteCount, .none, vlan: details.vlan)
+        tagged.removeLast(tagged.byteCount)
+        var target = tagged.extend(by: form.byteCount)
+        form.write(segment: 0, of: bytes, into: &target)
+        return filter.byteCount(tagged.bytes, details.withTagInFrame, at: point)
+    }
+
+    /// Writes each segment of a form; nil leaves the frame as it was captured.
+    ///
+    /// Each is asked room for: the segments of one frame may take more than its share of the room that
+    /// there is for a block.
+    private static func write(
+        _ form: WireForm?, _ bytes: RawSpan, _ details: Packet.Details, _ limit: Int,
+        into queue: inout ByteQueue, _ numbering: inout Numbering, _ tally: inout Tally
+    ) {
+        guard let form, form.repair != .none || form.tag != nil else {
+            let byteCount = min(bytes.byteCount, limit)
+            guard
+                reserve(
+                    details, byteCount, details.wireByteCount, in: &queue, &numbering, &tally)
+            else { return }
+            return queue.append(bytes.extracting(first: byteCount))
+        }
+        tally.add(form)
+        for index in 0..<form.segmentCount {
+            let byteCount = min(form.byteCount(ofSegment: index), limit)
+            guard
+                reserve(
+                    details, byteCount, form.wireByteCount(ofSegment: index), in: &queue,
+                    &numbering, &tally)
+            else { continue }
+            var target = queue.extend(by: byteCount)
+            form.write(segment: index, of: bytes, into: &target)
+        }
+    }
+
+    /// Queues a packet's header, if the packet is to be sent and there is room for it. Packets are
+    /// numbered as they are offered to the outlet: a client that finds a number missing knows that the
+    /// network has lost one.
+    private static func reserve(
+        _ details: Packet.Details, _ byteCount: Int, _ wireByteCount: Int,
+        in queue: inout ByteQueue, _ numbering: inout Numbering, _ tally: inout Tally
+    ) -> Bool {
+        guard numbering.sampler.keeps(nanosecondsSince1970: details.nanosecondsSince1970) else {
+            tally.sampledOutCount += 1
+            return false
+        }
+        guard queue.hasRoom(for: PacketRecord.headerByteCount + byteCount) else {
+            tally.droppedCount += 1
+            return false
+        }
+        numbering.last &+= 1
+        tally.packetCount += 1
+        var header = queue.extend(by: PacketRecord.headerByteCount)
+        PacketRecord.store(
+            into: &header, nanoseconds: details.nanosecondsSince1970, byteCount: byteCount,
+            wireByteCount: wireByteCount, number: numbering.last)
+        return true
+    }
+}

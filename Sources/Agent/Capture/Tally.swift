@@ -1,0 +1,66 @@
+import Frames
+import Kernel
+import Synchronization
+
+/// What happened to the packets of a block; the shared counters are touched once for all of them.
+struct Tally {
+    private let byteCountBefore: Int
+    var settledCount = 0
+    var refusedCount = 0
+    var filteredCount = 0
+    var sampledOutCount = 0
+    var packetCount = 0
+    var droppedCount = 0
+    var fragmentCount = 0
+    var notHeldCount = 0
+    var translatedCount = 0
+    var unexplainedCount = 0
+    var segmentedCount = 0
+    var segmentCount = 0
+    var finishedCount = 0
+    var taggedCount = 0
+    var unrepairedCounts = [11 of Int](repeating: 0)
+    private(set) var hasUnrepaired = false
+
+    init(_ queue: borrowing ByteQueue) { byteCountBefore = queue.byteCount }
+
+    /// Takes note of what a frame takes to be sent.
+    mutating func add(_ form: WireForm) {
+        if form.tag != nil { taggedCount += 1 }
+        switch form.repair {
+        case .none: break
+        case .checksum: finishedCount += 1
+        case .segments(let count):
+            segmentedCount += 1
+            segmentCount += count
+        case .impossible(let obstacle):
+            hasUnrepaired = true
+            unrepairedCounts[obstacle.rawValue] += 1
+        }
+    }
+
+    /// Adds everything to the capture's counters.
+    func add(to counters: CaptureCounters, _ queue: borrowing ByteQueue) {
+        CaptureCounters.add(packetCount, to: counters.packetsQueued)
+        CaptureCounters.add(queue.byteCount - byteCountBefore, to: counters.bytesQueued)
+        CaptureCounters.add(droppedCount, to: counters.packetsDroppedByQueue)
+        CaptureCounters.add(filteredCount, to: counters.framesFilteredOut)
+        CaptureCounters.add(sampledOutCount, to: counters.packetsSampledOut)
+        CaptureCounters.add(segmentedCount, to: counters.framesSegmented)
+        CaptureCounters.add(segmentCount, to: counters.segments)
+        CaptureCounters.add(finishedCount, to: counters.checksumsFinished)
+        CaptureCounters.add(taggedCount, to: counters.tagsRestored)
+        if hasUnrepaired {
+            for index in unrepairedCounts.indices {
+                CaptureCounters.add(unrepairedCounts[index], to: counters.framesUnrepaired[index])
+            }
+        }
+        guard settledCount + notHeldCount > 0 else { return }
+        CaptureCounters.add(settledCount, to: counters.framesSettled)
+        CaptureCounters.add(refusedCount, to: counters.framesRefused)
+        CaptureCounters.add(fragmentCount, to: counters.fragments)
+        CaptureCounters.add(notHeldCount, to: counters.fragmentsNotHeld)
+        CaptureCounters.add(translatedCount, to: counters.packetsTranslated)
+        CaptureCounters.add(unexplainedCount, to: counters.framesUnexplained)
+    }
+}
