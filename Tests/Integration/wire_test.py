@@ -22,9 +22,9 @@ from program import PODWIRE, Program  # noqa: E402
 PREFIX = f"wt{os.getpid()}"
 NETWORKS = {"PODNET": "10.244.0.0/16,fd00:10:244::/56", "SVCNET": "10.96.0.0/16,fd00:10:96::/112"}
 PORT = 80
-FILE_SIZE = 8 << 20
+FILE_SIZE = 4 << 20
 # So much a second leaves the rings time to grow.
-BYTES_PER_SECOND = 40 << 20
+BYTES_PER_SECOND = 20 << 20
 
 # What comes in over one connection, to standard output.
 RECEIVER = r"""
@@ -44,7 +44,7 @@ SENDER = r"""
 import socket, sys, time
 connection = socket.create_connection((sys.argv[1], int(sys.argv[2])))
 pause = float(sys.argv[3])
-while data := sys.stdin.buffer.read(1 << 18):
+while data := sys.stdin.buffer.read(1 << 17):
     connection.sendall(data)
     time.sleep(len(data) * pause)
 """
