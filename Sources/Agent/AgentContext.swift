@@ -72,8 +72,6 @@ final class AgentContext: Sendable {
 extension AgentContext {
     /// The agent is the server of TLS also where it has dialled, so the peer begins.
     private static let tlsMillisecondsMax = 10_000
-    /// The first byte of a TLS record with a handshake message (RFC 8446, 5.1).
-    private static let tlsHandshake: UInt8 = 0x16
 
     /// What sessions of this mode speak TLS with; nil if they are plain.
     func tls(for mode: ServerSession.Mode) -> TLSServer? {
@@ -88,7 +86,7 @@ extension AgentContext {
         guard let tls = tls(for: mode) else { return Channel(connection) }
         let deadline = monotonicNanoseconds() + UInt64(Self.tlsMillisecondsMax) * 1_000_000
         try wait(for: connection.number, .readable, until: deadline)
-        if let first = connection.peek(), first != Self.tlsHandshake {
+        if let first = connection.peek(), first != ServerSession.tlsHandshake {
             let text = "this agent speaks TLS only: use rpcaps"
             _ = try connection.send(Message.error(.needsTLS, text)[...])
             connection.endSending()

@@ -61,14 +61,6 @@ extension MutableRawSpan {
     /// Copies bytes to an offset; more than there is room for traps.
     package mutating func store(_ bytes: RawSpan, at offset: Int) {
         precondition(offset >= 0 && offset + bytes.byteCount <= byteCount)
-        // Safety: the line above keeps the copy inside this span.
-        unsafe withUnsafeMutableBytes { target in
-            unsafe bytes.withUnsafeBytes { source in
-                guard let address = target.baseAddress, let from = source.baseAddress else {
-                    return
-                }
-                unsafe (address + offset).copyMemory(from: from, byteCount: source.count)
-            }
-        }
+        copy(bytes, at: offset)
     }
 }

@@ -22,15 +22,12 @@ package struct DatagramReceiver: ~Copyable, Sendable {
 
     /// Binds; port 0 takes a free one.
     package init(at address: SocketAddress) throws(SystemError) {
-        let descriptor = try Descriptor("socket") {
-            let kind = SOCK_DGRAM.rawValue | SOCK_CLOEXEC.rawValue | SOCK_NONBLOCK.rawValue
-            return socket(address.domain, CInt(kind), 0)
-        }
+        let descriptor = try Descriptor.datagrams(address.domain)
         try Self.enlarge(descriptor)
         try call("bind \(address)") {
             unsafe address.withKernelForm { unsafe bind(descriptor.number, $0, $1) }
         }
-        let local = try unsafe descriptor.address("getsockname") { unsafe getsockname($0, $1, $2) }
+        let local = try descriptor.localAddress()
         self.descriptor = descriptor
         self.local = local
     }

@@ -41,10 +41,7 @@ package struct DatagramSender: ~Copyable, Sendable {
         to peer: SocketAddress, from ports: ClosedRange<UInt16>? = nil,
         fragmentation: Fragmentation
     ) throws(SystemError) {
-        let descriptor = try Descriptor("socket") {
-            let kind = SOCK_DGRAM.rawValue | SOCK_CLOEXEC.rawValue | SOCK_NONBLOCK.rawValue
-            return socket(peer.domain, CInt(kind), 0)
-        }
+        let descriptor = try Descriptor.datagrams(peer.domain)
         try descriptor.set(fragmentation, peer.domain)
         // Without CAP_NET_ADMIN it is as large as `net.core.wmem_max` allows, which still serves.
         do throws(SystemError) {

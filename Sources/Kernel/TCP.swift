@@ -22,19 +22,12 @@ package struct Connection: ~Copyable, Sendable {
     package init(
         to address: SocketAddress, milliseconds: CInt, cancel: borrowing Event
     ) throws(SystemError) {
-        let descriptor = try Descriptor.stream(address.domain)
-        let result = unsafe address.withKernelForm { unsafe connect(descriptor.number, $0, $1) }
-        if result != 0 {
-            guard errno == EINPROGRESS else { throw SystemError("connect") }
-            let ready = try poll(
-                [(descriptor.number, .writable), (cancel.number, .readable)],
-                milliseconds: milliseconds)
-            guard !ready[1].contains(.readable) else { throw SystemError("connect", ECANCELED) }
-            guard !ready[0].isEmpty else { throw SystemError("connect", ETIMEDOUT) }
-            let error = try descriptor.takePendingError()
-            guard error == 0 else { throw SystemError("connect", error) }
-        }
-        try self.init(descriptor)
+        let pending = try PendingConnection(to: address)
+        let ready = try poll(
+            [(pending.number, .writable), (cancel.number, .readable)], milliseconds: milliseconds)
+        guard !ready[1].contains(.readable) else { throw SystemError("connect", ECANCELED) }
+        guard !ready[0].isEmpty else { throw SystemError("connect", ETIMEDOUT) }
+        self = try pending.finish()
     }
 
     /// Has the kernel find out that the peer is gone: by asking it every 10 s after 30 s of
@@ -151,9 +144,19 @@ package struct Listener: ~Copyable, Sendable {
 
 extension Descriptor {
     static func stream(_ domain: CInt) throws(SystemError) -> Descriptor {
+        try socket(domain, SOCK_STREAM)
+    }
+
+    static func datagrams(_ domain: CInt) throws(SystemError) -> Descriptor {
+        try socket(domain, SOCK_DGRAM)
+    }
+
+    private static func socket(
+        _ domain: CInt, _ kind: __socket_type
+    ) throws(SystemError) -> Descriptor {
         try Descriptor("socket") {
-            let kind = SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue | SOCK_NONBLOCK.rawValue
-            return socket(domain, CInt(kind), 0)
+            let kind = kind.rawValue | SOCK_CLOEXEC.rawValue | SOCK_NONBLOCK.rawValue
+            return Glibc.socket(domain, CInt(kind), 0)
         }
     }
 

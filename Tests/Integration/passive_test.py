@@ -441,9 +441,16 @@ class PassiveTest(unittest.TestCase):
         sizes = [len(frame) for frame in client.frames_until_silence() if frame[23] == 1]
         self.assertEqual(sizes, [65549] * 6)
 
-    def test_vlan_tags_are_where_a_filter_looks_for_them(self):
+    def raw_frames_of_the_pod(self):
+        """A socket that sends frames from the pod, and the addresses that such a frame begins with."""
         mac = run("ip", "netns", "exec", self.bed.node, "cat",
                   "/sys/class/net/veth-pod/address").stdout.strip()
+        raw = in_namespace(self.bed.pod, lambda: socket.socket(socket.AF_PACKET, socket.SOCK_RAW))
+        self.addCleanup(raw.close)
+        in_namespace(self.bed.pod, lambda: raw.bind(("eth0", 0)))
+        return raw, bytes.fromhex(mac.replace(":", "")) + bytes.fromhex("020000000001")
+
+    def test_vlan_tags_are_where_a_filter_looks_for_them(self):
         agent = self.agent()
         # EtherType 802.1Q and ICMP behind it, as for "vlan and icmp"; and plain IPv4.
         steps = ((0x28, 0, 0, 12), (0x15, 0, 3, 0x8100), (0x30, 0, 0, 27), (0x15, 0, 1, 1),
@@ -456,11 +463,8 @@ class PassiveTest(unittest.TestCase):
         # The kernel takes the tag out of what it receives, whoever has put it in.
         packet = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 28, 0, 0, 64, 1, 0, bytes([10, 244, 1, 2]),
                              bytes([10, 9, 9, 1])) + bytes(8)
-        frame = (bytes.fromhex(mac.replace(":", "")) + bytes.fromhex("020000000001" "81000005" "0800")
-                 + packet)
-        raw = in_namespace(self.bed.pod, lambda: socket.socket(socket.AF_PACKET, socket.SOCK_RAW))
-        self.addCleanup(raw.close)
-        in_namespace(self.bed.pod, lambda: raw.bind(("eth0", 0)))
+        raw, addresses = self.raw_frames_of_the_pod()
+        frame = addresses + bytes.fromhex("81000005" "0800") + packet
         for _ in range(3):
             raw.send(frame)
         for client in clients[::2]:
@@ -472,18 +476,14 @@ class PassiveTest(unittest.TestCase):
         agent.await_text("tags_restored=3")
 
     def test_a_pod_that_makes_much_of_little_ends_nothing(self):
-        mac = run("ip", "netns", "exec", self.bed.node, "cat",
-                  "/sys/class/net/veth-pod/address").stdout.strip()
         agent = self.agent(PODWIRE_QUEUE_MEMORY="1MiB", PODWIRE_RING_MEMORY="4MiB")
         client = self.capturing()
         # Super-frames to be cut into 938 segments and into 7,500, and plain packets between them. The
         # client reads nothing until all has happened.
-        raw = in_namespace(self.bed.pod, lambda: socket.socket(socket.AF_PACKET, socket.SOCK_RAW))
-        self.addCleanup(raw.close)
-        in_namespace(self.bed.pod, lambda: raw.bind(("eth0", 0)))
+        raw, addresses = self.raw_frames_of_the_pod()
         SOL_PACKET, PACKET_VNET_HDR, payload = 263, 15, bytes(60000)
         raw.setsockopt(SOL_PACKET, PACKET_VNET_HDR, 1)
-        ethernet = bytes.fromhex(mac.replace(":", "")) + bytes.fromhex("0200000000010800")
+        ethernet = addresses + bytes.fromhex("0800")
         ip = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 40 + len(payload), 1, 0, 64, 6, 0,
                          bytes([10, 244, 1, 2]), bytes([10, 244, 1, 1]))
         tcp = struct.pack("!HHIIBBHHH", 5000, 9, 1, 1, 0x50, 0x10, 1000, 0, 0)

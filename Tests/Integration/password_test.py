@@ -146,7 +146,10 @@ class PasswordTest(unittest.TestCase):
                             (signal.SIGTERM, None), (signal.SIGHUP, None)):
             with self.subTest(number):
                 terminal = self.terminal("alice")
-                terminal.answer(FIRST, b"sec")
+                # One write, so that the kernel has taken in the second line's beginning before
+                # anybody can have read the first line.
+                terminal.answer(FIRST, b"secret\nsec")
+                terminal.await_text(SECOND)
                 self.assertFalse(terminal.is_as_before())
                 if key:
                     os.write(terminal.master, key)

@@ -12,7 +12,7 @@ package final class CaptureCounters: Sendable {
     package let framesSettled = Atomic<UInt64>(0)
     /// Frames that the sensor's filter refused in user space.
     package let framesFilteredOut = Atomic<UInt64>(0)
-    /// Frames that would have been reported, but that the client's sampling left out.
+    /// Packets that would have been sent, but that the client's sampling left out.
     package let packetsSampledOut = Atomic<UInt64>(0)
     /// Settled frames that were pieces of datagrams.
     package let fragments = Atomic<UInt64>(0)
@@ -22,6 +22,8 @@ package final class CaptureCounters: Sendable {
     package let framesUnexplained = Atomic<UInt64>(0)
     /// Packets put into the send queue.
     package let packetsQueued = Atomic<UInt64>(0)
+    /// Frames whose addresses were translated, as connection tracking does.
+    package let packetsTranslated = Atomic<UInt64>(0)
     /// Packets for which the send queue had no room: segments, where a frame has become more bytes
     /// than there was reason to keep free.
     package let packetsDroppedByQueue = Atomic<UInt64>(0)
@@ -34,8 +36,6 @@ package final class CaptureCounters: Sendable {
     /// Frames sent as they were captured although something was left to do, by the raw value of
     /// `WireForm.Obstacle`.
     package let framesUnrepaired: [11 of Atomic<UInt64>] = [11 of Atomic<UInt64>] { _ in Atomic(0) }
-    /// Those of them that have another form than they were captured in.
-    package let packetsTranslated = Atomic<UInt64>(0)
     /// Bytes put into the send queue, headers included.
     package let bytesQueued = Atomic<UInt64>(0)
     /// Rings that another one has taken the place of, larger or smaller.

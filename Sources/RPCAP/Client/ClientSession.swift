@@ -168,7 +168,7 @@ extension ClientSession {
         _ header: MessageHeader, _ payload: [UInt8]
     ) throws(ProtocolFailure) {
         if header.type == MessageType.error.rawValue {
-            try handleError(code: header.value, ReplyCheck.printable(payload))
+            try handleError(code: header.value, Message.printableText(payload))
         } else {
             guard case .waiting(let type) = state, header.type == type.reply else {
                 throw .unexpected(type: header.type)

@@ -45,10 +45,12 @@ enum ReplyCheck {
         }
         guard let name else { return named.first { $0.isPreselected } ?? first }
         guard let device = named.first(where: { $0.name == name }) else {
-            let names = named.prefix(nameCountMax).map { printable([UInt8]($0.name.utf8)) }
+            let names = named.prefix(nameCountMax).map {
+                Message.printableText([UInt8]($0.name.utf8))
+            }
             let more = named.count > nameCountMax ? ", and more" : ""
             throw .malformed(
-                "there is no device \(printable([UInt8](name.utf8))), the peer offers "
+                "there is no device \(Message.printableText([UInt8](name.utf8))), the peer offers "
                     + names.joined(separator: ", ") + more)
         }
         return device
@@ -73,12 +75,4 @@ enum ReplyCheck {
     private static let rawIPInFiles: UInt16 = 101
     /// From here on both numberings are one (pcap-linktype(7)); 113, Linux cooked, is among them.
     private static let fileNumbers: ClosedRange<UInt32> = 104...65_535
-
-    /// A text from the peer as a terminal can show it.
-    static func printable(_ bytes: [UInt8]) -> String {
-        let text = bytes.prefix(Message.errorTextByteCountMax).map { byte in
-            (0x20...0x7e).contains(byte) ? byte : UInt8(ascii: "?")
-        }
-        return String(decoding: text, as: UTF8.self)
-    }
 }

@@ -77,6 +77,14 @@ package enum Message {
 
     /// libpcap's client keeps this much of a text and throws the rest away.
     package static let errorTextByteCountMax = 255
+
+    /// A text from the peer as a terminal and a log can show it.
+    static func printableText(_ bytes: [UInt8]) -> String {
+        let text = bytes.prefix(errorTextByteCountMax).map { byte in
+            (0x20...0x7e).contains(byte) ? byte : UInt8(ascii: "?")
+        }
+        return String(decoding: text, as: UTF8.self)
+    }
 }
 
 /// What an ERROR message is about.

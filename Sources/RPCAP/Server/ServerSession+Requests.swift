@@ -5,8 +5,8 @@ extension ServerSession {
     mutating func handle(_ type: MessageType, _ payload: [UInt8], _ now: UInt64) {
         switch (type, state) {
         case (.close, _): close("the peer closed the session")
-        case (.error, .loggedOut): close("the peer refused: \(Self.text(of: payload))")
-        case (.error, _): note("the peer reports: \(Self.text(of: payload))")
+        case (.error, .loggedOut): close("the peer refused: \(Message.printableText(payload))")
+        case (.error, _): note("the peer reports: \(Message.printableText(payload))")
         case (.packet, _): unexpected(type.rawValue)
         case (.login, .loggedOut): login(payload)
         case (.login, _): drop(.wrongMessage, "this session is logged in already")
@@ -20,13 +20,6 @@ extension ServerSession {
         case (.endCapture, _): error(.endCapture, "no capture is running")
         case (.setSampling, _): sample(payload)
         }
-    }
-
-    private static func text(of payload: [UInt8]) -> String {
-        let text = payload.prefix(Message.errorTextByteCountMax).map { byte in
-            (0x20...0x7e).contains(byte) ? byte : UInt8(ascii: "?")
-        }
-        return String(decoding: text, as: UTF8.self)
     }
 
     /// A peer that reports errors without end must not fill the log.

@@ -173,7 +173,7 @@ package struct ServerSession: Sendable {
     }
 
     /// The first byte of a TLS record with a handshake message (RFC 8446, 5.1).
-    private static let tlsHandshake: UInt8 = 0x16
+    package static let tlsHandshake: UInt8 = 0x16
 
     /// A peer that begins with TLS gets TLS's own "handshake failure" with the version that it named.
     private mutating func answerTLS() -> Bool {
