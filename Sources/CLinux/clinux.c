@@ -11,9 +11,20 @@
 
 _Static_assert(sizeof(struct tpacket_block_desc) == 48, "Capture reads packets from this offset");
 _Static_assert(sizeof(struct tpacket3_hdr) == 48, "Capture loads this header whole");
+_Static_assert(__builtin_offsetof(struct tpacket3_hdr, tp_next_offset) == 0
+                   && __builtin_offsetof(struct tpacket3_hdr, tp_sec) == 4
+                   && __builtin_offsetof(struct tpacket3_hdr, tp_nsec) == 8
+                   && __builtin_offsetof(struct tpacket3_hdr, tp_snaplen) == 12
+                   && __builtin_offsetof(struct tpacket3_hdr, tp_len) == 16
+                   && __builtin_offsetof(struct tpacket3_hdr, tp_status) == 20
+                   && __builtin_offsetof(struct tpacket3_hdr, tp_mac) == 24,
+               "Capture reads a packet's numbers from there");
 _Static_assert(TPACKET_ALIGN(sizeof(struct tpacket3_hdr)) == 48
+                   && sizeof(struct sockaddr_ll) == 20
+                   && __builtin_offsetof(struct sockaddr_ll, sll_ifindex) == 4
                    && __builtin_offsetof(struct sockaddr_ll, sll_pkttype) == 10,
-               "Capture reads the packet type from 48 + 10");
+               "Capture reads where a packet passed from 48 on, and its offload after that");
+_Static_assert(TP_STATUS_VLAN_VALID == 1 << 4, "Capture tests this bit");
 _Static_assert(sizeof(struct sock_filter) == 8, "BPF.Instruction has this layout");
 
 int clinux_unshare_network(void)

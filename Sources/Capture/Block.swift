@@ -38,15 +38,12 @@ package struct Block: ~Copyable, ~Escapable {
 }
 
 /// The packets of a block, in the order they arrived.
-package struct Packets: ~Escapable {
-    private let block: RawSpan
-    private var offset: Int
-    private var remaining: Int
-    private let tellsOffload: Bool
-
-    /// A `sockaddr_ll` follows the header; both sizes are asserted in `CLinux`.
-    private static let interfaceIndexOffset = 48 + 4
-    private static let packetTypeOffset = 48 + 10
+@frozen
+public struct Packets: ~Escapable {
+    @usableFromInline let block: RawSpan
+    @usableFromInline var offset: Int
+    @usableFromInline var remaining: Int
+    @usableFromInline let tellsOffload: Bool
 
     @_lifetime(copy block)
     init(in block: RawSpan, from offset: Int, count: Int, tellsOffload: Bool) {
@@ -56,26 +53,16 @@ package struct Packets: ~Escapable {
         self.tellsOffload = tellsOffload
     }
 
+    /// The next one, or nil behind the last one.
+    @inlinable
     @_lifetime(copy self)
-    package mutating func next() -> Packet? {
+    public mutating func next() -> RingPacket? {
         guard remaining > 0 else { return nil }
-        // Safety: the header and the address behind it are plain integers (packet_mmap.rst); the
-        // loads and the slice below check their bounds.
-        let header = unsafe block.unsafeLoad(fromByteOffset: offset, as: tpacket3_hdr.self)
-        let packetType = unsafe block.unsafeLoad(
-            fromByteOffset: offset + Self.packetTypeOffset, as: UInt8.self)
-        let interfaceIndex = unsafe block.unsafeLoad(
-            fromByteOffset: offset + Self.interfaceIndexOffset, as: UInt32.self)
-        let start = offset + Int(header.tp_mac)
-        // It ends where the frame begins (`tpacket_rcv` in the kernel's af_packet.c).
-        let offload =
-            tellsOffload ? Offload(block, at: start - Offload.byteCount) : Offload.none
-        let packet = Packet(
-            Packet.Details(
-                header, interfaceIndex: interfaceIndex, packetType: packetType, offload),
-            block.extracting(start..<start + Int(header.tp_snaplen)))
+        // Traps where the kernel's numbers do not fit each other, and reads nothing else.
+        let header = block.extracting(offset..<block.byteCount)
+        let packet = RingPacket(in: header, tellsOffload: tellsOffload)
         remaining -= 1
-        offset += Int(header.tp_next_offset)
+        offset += packet.nextOffset
         return packet
     }
 }

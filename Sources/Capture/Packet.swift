@@ -25,6 +25,9 @@ package struct Packet: ~Escapable {
         package let offload: Offload
         /// The tag that the kernel took out of the frame, if it had one.
         package var vlan: VLANTag?
+
+        /// Whether the frame may be other than a wire would have carried it.
+        package var isUnfinished: Bool { offload.isPending || vlan != nil }
     }
 
     /// A packet that has been kept beyond its block.
@@ -36,7 +39,9 @@ package struct Packet: ~Escapable {
 }
 
 extension Packet.Details {
-    init(_ header: tpacket3_hdr, interfaceIndex: UInt32, packetType: UInt8, _ offload: Offload) {
+    init(_ header: RawSpan, _ interfaceIndex: UInt32, packetType: UInt8, _ offload: Offload) {
+        // Safety: a `tpacket3_hdr` is plain integers (packet_mmap.rst), and the load checks its bounds.
+        let header = unsafe header.unsafeLoad(fromByteOffset: 0, as: tpacket3_hdr.self)
         self.interfaceIndex = interfaceIndex
         wireByteCount = Int(header.tp_len)
         nanosecondsSince1970 = UInt64(header.tp_sec) * 1_000_000_000 + UInt64(header.tp_nsec)

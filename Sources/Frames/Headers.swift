@@ -45,22 +45,30 @@ package struct Headers: Equatable, Sendable {
 }
 
 /// The EtherTypes that podwire looks into (`<linux/if_ether.h>`).
-package enum EtherType {
-    package static let ipv4: UInt16 = 0x0800
-    package static let arp: UInt16 = 0x0806
-    package static let ipv6: UInt16 = 0x86dd
+public enum EtherType {
+    /// RFC 894.
+    public static let ipv4: UInt16 = 0x0800
+    /// RFC 826.
+    public static let arp: UInt16 = 0x0806
+    /// RFC 2464.
+    public static let ipv6: UInt16 = 0x86dd
 }
 
 /// The IP protocols that podwire knows by number (RFC 790 and the registry that followed it).
-package enum IPProtocol {
-    package static let icmp: UInt8 = 1
-    package static let tcp: UInt8 = 6
-    package static let udp: UInt8 = 17
-    package static let icmpv6: UInt8 = 58
-    package static let sctp: UInt8 = 132
+public enum IPProtocol {
+    /// RFC 792.
+    public static let icmp: UInt8 = 1
+    /// RFC 9293.
+    public static let tcp: UInt8 = 6
+    /// RFC 768.
+    public static let udp: UInt8 = 17
+    /// RFC 4443.
+    public static let icmpv6: UInt8 = 58
+    /// RFC 9260.
+    public static let sctp: UInt8 = 132
 
     /// Whether its first four bytes are two ports.
-    package static func hasPorts(_ number: UInt8) -> Bool {
+    public static func hasPorts(_ number: UInt8) -> Bool {
         switch number {
         case tcp, udp, sctp: true
         default: false

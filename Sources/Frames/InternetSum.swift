@@ -29,15 +29,17 @@ package struct InternetSum: Sendable {
     package mutating func add(_ bytes: RawSpan) {
         // Safety: the loops load from inside the buffer only.
         unsafe bytes.withUnsafeBytes { bytes in
-            var (all, high) = (Wide.zero, Wide.zero)
             var offset = 0
-            while offset &+ Self.wideByteCount <= bytes.count {
-                let words = unsafe bytes.loadUnaligned(fromByteOffset: offset, as: Wide.self)
-                all &+= words
-                high &+= words &>> 32
-                offset &+= Self.wideByteCount
+            if bytes.count >= Self.wideByteCount {
+                var (all, high) = (Wide.zero, Wide.zero)
+                while offset &+ Self.wideByteCount <= bytes.count {
+                    let words = unsafe bytes.loadUnaligned(fromByteOffset: offset, as: Wide.self)
+                    all &+= words
+                    high &+= words &>> 32
+                    offset &+= Self.wideByteCount
+                }
+                add(all, high)
             }
-            add(all, high)
             unsafe addTail(UnsafeRawBufferPointer(rebasing: bytes[offset...]))
         }
     }
@@ -81,30 +83,54 @@ extension InternetSum {
         _ bytes: RawSpan, into target: inout MutableRawSpan, at start: Int
     ) {
         precondition(start >= 0 && bytes.byteCount <= target.byteCount - start)
-        // Safety: the line above keeps the stores inside the target, whose bytes are nobody else's;
-        // the loops load from inside the buffer only.
+        // Safety: the line above keeps the copy inside the target, whose bytes are nobody else's.
         unsafe bytes.withUnsafeBytes { bytes in
             unsafe target.withUnsafeMutableBytes { target in
-                let target = unsafe UnsafeMutableRawBufferPointer(rebasing: target[start...])
-                var (all, high) = (Wide.zero, Wide.zero)
-                var offset = 0
-                while offset &+ Self.wideByteCount <= bytes.count {
-                    let words = unsafe bytes.loadUnaligned(fromByteOffset: offset, as: Wide.self)
-                    unsafe target.storeBytes(of: words, toByteOffset: offset, as: Wide.self)
-                    all &+= words
-                    high &+= words &>> 32
-                    offset &+= Self.wideByteCount
-                }
-                add(all, high)
-                while offset &+ 8 <= bytes.count {
-                    let word = unsafe bytes.loadUnaligned(fromByteOffset: offset, as: UInt64.self)
-                    unsafe target.storeBytes(of: word, toByteOffset: offset, as: UInt64.self)
-                    total &+= (word & 0xffff_ffff) &+ (word >> 32)
-                    offset &+= 8
-                }
-                for index in offset..<bytes.count { unsafe target[index] = bytes[index] }
-                unsafe addTail(UnsafeRawBufferPointer(rebasing: bytes[offset...]))
+                guard let from = bytes.baseAddress, let to = target.baseAddress else { return }
+                unsafe add(bytes.count, copying: from, to: to + start)
             }
+        }
+    }
+
+    /// - Safety: so many bytes may be read at the one place and written at the other.
+    @unsafe
+    mutating func add(
+        _ byteCount: Int, copying source: UnsafeRawPointer, to target: UnsafeMutableRawPointer
+    ) {
+        var offset = 0
+        if byteCount >= Self.wideByteCount {
+            var (all, high) = (Wide.zero, Wide.zero)
+            while offset &+ Self.wideByteCount <= byteCount {
+                let words = unsafe source.loadUnaligned(fromByteOffset: offset, as: Wide.self)
+                unsafe target.storeBytes(of: words, toByteOffset: offset, as: Wide.self)
+                all &+= words
+                high &+= words &>> 32
+                offset &+= Self.wideByteCount
+            }
+            add(all, high)
+        }
+        while offset &+ 8 <= byteCount {
+            let word = unsafe source.loadUnaligned(fromByteOffset: offset, as: UInt64.self)
+            unsafe target.storeBytes(of: word, toByteOffset: offset, as: UInt64.self)
+            total &+= (word & 0xffff_ffff) &+ (word >> 32)
+            offset &+= 8
+        }
+        if offset &+ 4 <= byteCount {
+            let word = unsafe source.loadUnaligned(fromByteOffset: offset, as: UInt32.self)
+            unsafe target.storeBytes(of: word, toByteOffset: offset, as: UInt32.self)
+            total &+= UInt64(word)
+            offset &+= 4
+        }
+        if offset &+ 2 <= byteCount {
+            let word = unsafe source.loadUnaligned(fromByteOffset: offset, as: UInt16.self)
+            unsafe target.storeBytes(of: word, toByteOffset: offset, as: UInt16.self)
+            total &+= UInt64(word)
+            offset &+= 2
+        }
+        if offset < byteCount {
+            let byte = unsafe source.load(fromByteOffset: offset, as: UInt8.self)
+            unsafe target.storeBytes(of: byte, toByteOffset: offset, as: UInt8.self)
+            add(UInt16(byte) << 8)
         }
     }
 

@@ -76,7 +76,7 @@ package struct Offload: Equatable, Sendable {
     }
 
     /// Whether there is anything left to do.
-    var isPending: Bool { needsChecksum || segmentation != .none }
+    package var isPending: Bool { needsChecksum || segmentation != .none }
 }
 
 extension Offload.Segmentation {

@@ -59,8 +59,18 @@ extension Array where Element == UInt8 {
 
 extension MutableRawSpan {
     /// Copies bytes to an offset; more than there is room for traps.
+    @inlinable
     package mutating func store(_ bytes: RawSpan, at offset: Int) {
-        precondition(offset >= 0 && offset + bytes.byteCount <= byteCount)
-        copy(bytes, at: offset)
+        precondition(offset >= 0 && offset <= byteCount && bytes.byteCount <= byteCount - offset)
+        // Safety: the line above keeps the copy inside this span, and a borrowed span has no byte in
+        // common with one that may be written to.
+        unsafe withUnsafeMutableBytes { target in
+            unsafe bytes.withUnsafeBytes { source in
+                guard let address = target.baseAddress, let from = source.baseAddress else {
+                    return
+                }
+                unsafe (address + offset).copyMemory(from: from, byteCount: source.count)
+            }
+        }
     }
 }

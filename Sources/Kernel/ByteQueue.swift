@@ -6,11 +6,11 @@ import Glibc
 /// start. So a queue whose socket keeps up stays within the same few pages, which the processor has
 /// at hand, and only a slow socket makes it touch the memory that its bound allows.
 @safe
-package struct ByteQueue: ~Copyable {
-    private let base: UnsafeMutableRawPointer
-    private let byteCountMax: Int
-    private var start = 0
-    private var end = 0
+public struct ByteQueue: ~Copyable {
+    @usableFromInline let base: UnsafeMutableRawPointer
+    @usableFromInline let byteCountMax: Int
+    @usableFromInline var start = 0
+    @usableFromInline var end = 0
 
     /// Sets address space aside; memory is taken page by page as it is used.
     package init(byteCountMax: Int) throws(SystemError) {
@@ -29,12 +29,17 @@ package struct ByteQueue: ~Copyable {
     }
 
     /// How many bytes wait to be sent.
-    package var byteCount: Int { end - start }
+    @inlinable public var byteCount: Int { end - start }
 
     /// Whether so many bytes can be appended. Makes room at the end by moving what is left to the
     /// start, which happens once for each time around and never while the socket keeps up.
-    package mutating func hasRoom(for byteCount: Int) -> Bool {
-        if end + byteCount <= byteCountMax { return true }
+    @inlinable
+    public mutating func hasRoom(for byteCount: Int) -> Bool {
+        end + byteCount <= byteCountMax || makesRoom(for: byteCount)
+    }
+
+    @usableFromInline
+    mutating func makesRoom(for byteCount: Int) -> Bool {
         guard self.byteCount + byteCount <= byteCountMax, start >= byteCountMax / 2 else {
             return false
         }
@@ -56,8 +61,9 @@ package struct ByteQueue: ~Copyable {
     }
 
     /// Appends so many bytes for the caller to write; the caller has asked for room.
+    @inlinable
     @_lifetime(&self)
-    package mutating func extend(by byteCount: Int) -> MutableRawSpan {
+    public mutating func extend(by byteCount: Int) -> MutableRawSpan {
         precondition(end + byteCount <= byteCountMax)
         // Safety: the line above keeps the span inside the memory, which `self` keeps mapped. An
         // anonymous mapping is all zero bytes at first, so it is initialized.

@@ -4,26 +4,34 @@ extension Rule {
     /// Whether the kernel may have passed this frame on undecided. It errs on the side of yes: a
     /// frame that is asked about twice gets the same answer twice.
     ///
-    /// This is all that an ordinary packet costs in user space, so it looks at a few bytes, in the
-    /// order in which they rule things out, and reads no header whole.
+    /// It looks at a few bytes, in the order in which they rule things out, and reads no header
+    /// whole. `Screen` says no to most frames sooner.
     package func mayNeedSettling(_ frame: RawSpan) -> Bool {
-        guard frame.byteCount >= 38, frame.uint8(at: 0) & 1 == 0 else { return true }
+        guard let family = Self.plainFamily(of: frame) else { return true }
+        return turnsOnAddress(family, frame, sourceAt: family.sourceOffset)
+    }
+
+    /// Whose unicast packet a frame carries, if its headers are such as the kernel decides about; nil
+    /// for everything else.
+    @inline(__always)
+    static func plainFamily(of frame: RawSpan) -> IPAddress.Family? {
+        guard frame.byteCount >= 38, frame.uint8(at: 0) & 1 == 0 else { return nil }
         switch frame.uint16(at: 12) {
         case EtherType.ipv4:
             guard frame.uint8(at: 14) == 0x45, frame.uint16(at: 20) & 0x3fff == 0,
                 IPAddress.Family.ipv4.isFilled(frame.uint16(at: 16)),
                 frame.uint8(at: 23) != IPProtocol.icmp
-            else { return true }
-            return turnsOnAddress(.ipv4, frame, sourceAt: 26)
+            else { return nil }
+            return .ipv4
         case EtherType.ipv6:
             guard frame.byteCount >= 58, frame.uint8(at: 14) >> 4 == 6,
                 IPAddress.Family.ipv6.isFilled(frame.uint16(at: 18)),
-                Self.isPlainIPv6Transport(frame.uint8(at: 20)),
+                isPlainIPv6Transport(frame.uint8(at: 20)),
                 frame.uint16(at: 22) & 0xffc0 != 0xfe80, frame.uint16(at: 38) & 0xffc0 != 0xfe80
-            else { return true }
-            return turnsOnAddress(.ipv6, frame, sourceAt: 22)
+            else { return nil }
+            return .ipv6
         default:
-            return true
+            return nil
         }
     }
 
@@ -63,6 +71,17 @@ extension Rule {
 extension IPAddress.Family {
     /// Whether a length field leaves room for ports. 0 stands for a packet larger than it can say.
     func isFilled(_ byteCount: UInt16) -> Bool {
-        byteCount == 0 || byteCount >= (self == .ipv4 ? 24 : 4)
+        switch self {
+        case .ipv4: byteCount == 0 || byteCount >= 24
+        case .ipv6: byteCount == 0 || byteCount >= 4
+        }
+    }
+
+    /// Where a packet's source address is in an Ethernet frame; the destination's follows it.
+    var sourceOffset: Int {
+        switch self {
+        case .ipv4: 26
+        case .ipv6: 22
+        }
     }
 }

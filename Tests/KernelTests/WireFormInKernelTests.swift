@@ -296,7 +296,7 @@ private struct Formed {
     private mutating func add(_ block: borrowing Block, _ isEgress: Bool) {
         var packets = block.packets
         while let packet = packets.next() {
-            if packet.details.isEgress == isEgress { add(packet) }
+            if packet.details.isEgress == isEgress { add(packet.packet) }
         }
     }
 

@@ -90,6 +90,7 @@ struct DifferentialTests {
     ) -> String? {
         let decision = Site.rule.decision(on: frame, isEgress: isEgress, at: point)
         let mayNeedSettling = Site.rule.mayNeedSettling(frame)
+        if mayNeedSettling, Screen(Site.rule).clears(frame) { return "cleared and not decided" }
         return switch verdict {
         case .settle: mayNeedSettling ? nil : "settled by nobody"
         case .keep: decision.isReported ? nil : "kept against \(decision)"
@@ -112,6 +113,8 @@ struct DifferentialTests {
             let frame = GeneratedFrame.make(with: &generator)
             let decision = rule.decision(on: frame.wire, isEgress: false, at: Site.atA)
             let isSettled = rule.mayNeedSettling(frame.wire)
+            let isCleared = Screen(rule).clears(frame.wire)
+            #expect(!isCleared)
             switch program.verdict(on: frame, isEgress: false) {
             case .settle: #expect(isSettled)
             case let verdict: #expect((verdict == .keep) == decision.isReported)
@@ -128,6 +131,8 @@ struct DifferentialTests {
             let frame = GeneratedFrame.make(with: &generator)
             let decision = rule.decision(on: frame.wire, isEgress: true, at: Site.atA)
             let isSettled = rule.mayNeedSettling(frame.wire)
+            let isCleared = Screen(rule).clears(frame.wire)
+            #expect(!(isCleared && isSettled))
             switch program.verdict(on: frame, isEgress: true) {
             case .settle: #expect(isSettled)
             case let verdict: #expect((verdict == .keep) == decision.isReported)

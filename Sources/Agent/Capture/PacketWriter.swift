@@ -51,11 +51,66 @@ struct PacketWriter: ~Copyable {
         queue.hasRoom(for: (restoresWireForm ? 2 : 1) * byteCount + otherByteCount)
     }
 
+    /// Queues a packet that stays as it is, up to a limit.
+    @inline(__always)
+    mutating func append(asItIs packet: borrowing RingPacket, _ limit: Int, _ tally: inout Tally) {
+        guard limit > 0 else { return tally.filteredCount += 1 }
+        let byteCount = min(packet.bytes.byteCount, limit)
+        guard let number = reserve(packet, byteCount, &tally) else { return }
+        var record = queue.extend(by: PacketRecord.headerByteCount + byteCount)
+        Self.store(packet, byteCount, number, into: &record)
+        record.store(packet.bytes.extracting(first: byteCount), at: PacketRecord.headerByteCount)
+    }
+
+    /// Queues the whole of a packet that only lacks its checksum.
+    @inline(__always)
+    mutating func append(
+        _ packet: borrowing RingPacket, finishing checksum: PlainChecksum, _ tally: inout Tally
+    ) {
+        tally.finishedCount += 1
+        let byteCount = packet.bytes.byteCount
+        guard let number = reserve(packet, byteCount, &tally) else { return }
+        var record = queue.extend(by: PacketRecord.headerByteCount + byteCount)
+        Self.store(packet, byteCount, number, into: &record)
+        checksum.write(packet.bytes, into: &record, at: PacketRecord.headerByteCount)
+    }
+
+    /// The number of a packet, if it is to be sent and there is room for it.
+    @inline(__always)
+    private mutating func reserve(
+        _ packet: borrowing RingPacket, _ byteCount: Int, _ tally: inout Tally
+    ) -> UInt32? {
+        guard
+            numbering.sampler.keepsAll
+                || numbering.sampler.keeps(nanosecondsSince1970: packet.nanosecondsSince1970)
+        else {
+            tally.sampledOutCount += 1
+            return nil
+        }
+        guard queue.hasRoom(for: PacketRecord.headerByteCount + byteCount) else {
+            tally.droppedCount += 1
+            return nil
+        }
+        numbering.last &+= 1
+        tally.packetCount += 1
+        return numbering.last
+    }
+
+    @inline(__always)
+    private static func store(
+        _ packet: borrowing RingPacket, _ byteCount: Int, _ number: UInt32,
+        into record: inout MutableRawSpan
+    ) {
+        PacketRecord.store(
+            into: &record, seconds: packet.seconds, microseconds: packet.nanoseconds / 1000,
+            byteCount: byteCount, wireByteCount: packet.wireByteCount, number: number)
+    }
+
     /// Queues a packet, or nothing if the limit is 0: that is how many bytes of it are to be kept at
     /// most, or of each segment.
     mutating func append(_ packet: borrowing Packet, _ limit: Int, _ tally: inout Tally) {
         guard limit > 0 else { return tally.filteredCount += 1 }
-        guard restoresWireForm else {
+        guard restoresWireForm, packet.details.isUnfinished else {
             return Self.write(
                 nil, packet.bytes, packet.details, limit, into: &queue, &numbering, &tally)
         }

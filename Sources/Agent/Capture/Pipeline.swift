@@ -15,6 +15,7 @@ import RPCAP
 struct Pipeline: ~Copyable {
     var writer: PacketWriter
     private(set) var settler: Settler
+    private var screen: Screen
     private var tracker: ConnectionTracker?
     /// Why calls to services cannot be looked up, where they should be.
     let trackingFailure: SystemError?
@@ -40,6 +41,7 @@ struct Pipeline: ~Copyable {
             restoresWireForm: plan.restoresWireForm)
         filter = PacketFilter(program: plan.filter, snaplen: plan.frameByteCountMax)
         self.settler = settler
+        screen = Screen(rule)
         self.tracker = tracker
         trackingFailure = failure
         let heldCountMax =
@@ -76,6 +78,7 @@ struct Pipeline: ~Copyable {
 
     mutating func set(_ rule: Rule) {
         settler.rule = rule
+        screen = Screen(rule)
     }
 
     mutating func set(_ filter: Program?) {
@@ -104,8 +107,8 @@ struct Pipeline: ~Copyable {
         tracker?.listen(for: &settler, now: now)
         var packets = block.packets
         while let packet = packets.next() {
-            if let point = points[packet.details.interfaceIndex] {
-                settle(packet, from: point, now, mayWait: true, &tally)
+            if let point = points[packet.interfaceIndex] {
+                settle(packet.packet, from: point, now, mayWait: true, &tally)
             } else {
                 tally.settledCount += 1
                 tally.refusedCount += 1
@@ -124,26 +127,47 @@ struct Pipeline: ~Copyable {
         tracker?.listen(for: &settler, now: now)
         var packets = block.packets
         while let packet = packets.next() {
-            // Tags are put back before a filter sees the frame, which the kernel cannot do.
-            let isUndecided =
-                !isDecided || packet.details.vlan != nil && writer.restoresWireForm
-                || rule.mayNeedSettling(packet.bytes)
-            if !packet.isCutShort, isUndecided {
-                settle(packet, from: point, now, mayWait: true, &tally)
-            } else {
-                // What a filter has cut short it has let through.
-                let limit =
-                    isFiltered || packet.isCutShort
-                    ? filter.limitInKernel
-                    : filter.byteCount(packet.bytes, packet.details, at: point)
-                writer.append(packet, limit, &tally)
+            // Most packets the kernel has decided about and shown to the filter. They are copied,
+            // many of them with their checksum finished.
+            if isDecided, isFiltered, screen.clears(packet.bytes) {
+                if packet.isFinished || !writer.restoresWireForm {
+                    writer.append(asItIs: packet, filter.limitInKernel, &tally)
+                    continue
+                }
+                if filter.limitInKernel >= packet.bytes.byteCount,
+                    let checksum = packet.plainChecksum
+                {
+                    writer.append(packet, finishing: checksum, &tally)
+                    continue
+                }
             }
+            forward(packet.packet, from: point, isDecided, isFiltered, now, &tally)
         }
         count(tally)
     }
 }
 
 extension Pipeline {
+    /// Deals with a packet of which more may have to be done.
+    @inline(never)
+    private mutating func forward(
+        _ packet: borrowing Packet, from point: ObservationPoint, _ isDecided: Bool,
+        _ isFiltered: Bool, _ now: UInt64, _ tally: inout Tally
+    ) {
+        // Tags are put back before a filter sees the frame, which the kernel cannot do.
+        let isUndecided =
+            !isDecided || packet.details.vlan != nil && writer.restoresWireForm
+            || !screen.clears(packet.bytes) && settler.rule.mayNeedSettling(packet.bytes)
+        if !packet.isCutShort, isUndecided {
+            return settle(packet, from: point, now, mayWait: true, &tally)
+        }
+        // What a filter has cut short it has let through.
+        let limit =
+            isFiltered || packet.isCutShort
+            ? filter.limitInKernel : filter.byteCount(packet.bytes, packet.details, at: point)
+        writer.append(packet, limit, &tally)
+    }
+
     /// The one place for all that the kernel's form of the rule leaves open.
     private mutating func settle(
         _ packet: borrowing Packet, from point: ObservationPoint, _ now: UInt64, mayWait: Bool,

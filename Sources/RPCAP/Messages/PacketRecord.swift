@@ -1,7 +1,7 @@
 import Frames
 
 /// A packet on the data connection: a message header, a packet header, and the frame.
-package struct PacketRecord: Equatable, Sendable {
+public struct PacketRecord: Equatable, Sendable {
     package var seconds: UInt32
     package var microseconds: UInt32
     /// How many bytes of the frame follow.
@@ -12,20 +12,33 @@ package struct PacketRecord: Equatable, Sendable {
     package var number: UInt32
 
     /// Both headers together.
-    package static let headerByteCount = 28
-    package static let packetHeaderByteCount = 20
+    @inlinable public static var headerByteCount: Int { 28 }
+    /// What the message's length counts beside the frame.
+    @inlinable public static var packetHeaderByteCount: Int { 20 }
 
     /// Writes both headers at the start of a span of at least 28 bytes.
     @inlinable
-    package static func store(
+    public static func store(
         into bytes: inout MutableRawSpan, nanoseconds: UInt64, byteCount: Int, wireByteCount: Int,
         number: UInt32
     ) {
         let (seconds, rest) = nanoseconds.quotientAndRemainder(dividingBy: 1_000_000_000)
+        store(
+            into: &bytes, seconds: UInt32(truncatingIfNeeded: seconds),
+            microseconds: UInt32(truncatingIfNeeded: rest / 1000), byteCount: byteCount,
+            wireByteCount: wireByteCount, number: number)
+    }
+
+    /// The same with a time as the kernel has it.
+    @inlinable
+    public static func store(
+        into bytes: inout MutableRawSpan, seconds: UInt32, microseconds: UInt32, byteCount: Int,
+        wireByteCount: Int, number: UInt32
+    ) {
         store(0x0007_0000, at: 0, in: &bytes)
         store(UInt32(truncatingIfNeeded: byteCount + packetHeaderByteCount), at: 4, in: &bytes)
-        store(UInt32(truncatingIfNeeded: seconds), at: 8, in: &bytes)
-        store(UInt32(truncatingIfNeeded: rest / 1000), at: 12, in: &bytes)
+        store(seconds, at: 8, in: &bytes)
+        store(microseconds, at: 12, in: &bytes)
         store(UInt32(truncatingIfNeeded: byteCount), at: 16, in: &bytes)
         store(UInt32(truncatingIfNeeded: wireByteCount), at: 20, in: &bytes)
         store(number, at: 24, in: &bytes)
