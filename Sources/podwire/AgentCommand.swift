@@ -75,6 +75,13 @@ struct AgentCommand: ParsableCommand {
     var queueMemory: String?
 
     @Option(
+        help: """
+            The most bytes that one capture sends in a second, such as 50MiB, or off; whole packets are \
+            left out evenly. (PODWIRE_RATE_LIMIT, default off)
+            """)
+    var rateLimit: String?
+
+    @Option(
         help:
             "trace, debug, info, notice, warning, error or critical. (PODWIRE_LOG_LEVEL, default info)"
     )
@@ -104,7 +111,8 @@ struct AgentCommand: ParsableCommand {
             (.sensors, sensor), (.sensorPort, sensorPort), (.device, device),
             (.deduplication, dedup), (.frames, frames), (.snaplen, snaplen),
             (.udpFormat, udpFormat),
-            (.ringMemory, ringMemory), (.queueMemory, queueMemory), (.logLevel, logLevel),
+            (.ringMemory, ringMemory), (.queueMemory, queueMemory), (.rateLimit, rateLimit),
+            (.logLevel, logLevel),
         ]
         return try podwire.readSettings("agent", [edges, services, passive, tls], values) {
             options, environment throws(SettingFailure) in

@@ -47,6 +47,8 @@ struct SettingsTests {
             ("PODWIRE_SNAPLEN", "262145"), ("PODWIRE_RING_MEMORY", "1"),
             ("PODWIRE_RING_MEMORY", "-5MiB"),
             ("PODWIRE_QUEUE_MEMORY", "99999999999999999999"), ("PODWIRE_QUEUE_MEMORY", "5 cats"),
+            ("PODWIRE_RATE_LIMIT", "50 cats"), ("PODWIRE_RATE_LIMIT", "1K"),
+            ("PODWIRE_RATE_LIMIT", "0"),
             ("PODWIRE_LOG_LEVEL", "loud"),
         ])
     func misunderstood(variable: String, value: String) throws {
@@ -75,5 +77,14 @@ struct SettingsTests {
         var environment = Self.least
         environment["PODWIRE_RING_MEMORY"] = text
         #expect(try read(environment).ringByteCountMax == byteCount)
+    }
+
+    @Test(
+        "have no limit of the feed's rate where none is given",
+        arguments: [("", nil), ("off", nil), ("50MiB", 50 << 20), ("1M", 1 << 20)])
+    func rateLimit(text: String, bytesPerSecondMax: Int?) throws {
+        var environment = Self.least
+        environment["PODWIRE_RATE_LIMIT"] = text
+        #expect(try read(environment).bytesPerSecondMax == bytesPerSecondMax)
     }
 }

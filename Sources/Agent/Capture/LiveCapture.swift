@@ -22,6 +22,8 @@ package struct CapturePlan: Sendable {
     package var queueByteCountMax: Int
     /// Which of the packets that pass the filter are sent.
     package var sampling: Sampling
+    /// The most bytes that are put on their way in a second; nil for any number.
+    package var bytesPerSecondMax: Int?
     /// Whether frames are sent as a wire would have carried them, or as they are captured.
     package var restoresWireForm: Bool
     /// The form of the datagrams, where packets are sent over UDP.
@@ -31,7 +33,8 @@ package struct CapturePlan: Sendable {
         feed: NodeFeed, scope: CaptureScope = .stream, tracksConnections: Bool, filter: Program?,
         snaplen: Int,
         ringByteCountMax: Int, queueByteCountMax: Int, sampling: Sampling = .none,
-        restoresWireForm: Bool = true, datagramFormat: DatagramWriter.Format? = nil
+        bytesPerSecondMax: Int? = nil, restoresWireForm: Bool = true,
+        datagramFormat: DatagramWriter.Format? = nil
     ) {
         self.feed = feed
         self.scope = scope
@@ -41,6 +44,7 @@ package struct CapturePlan: Sendable {
         self.ringByteCountMax = ringByteCountMax
         self.queueByteCountMax = queueByteCountMax
         self.sampling = sampling
+        self.bytesPerSecondMax = bytesPerSecondMax
         self.restoresWireForm = restoresWireForm
         self.datagramFormat = datagramFormat
     }

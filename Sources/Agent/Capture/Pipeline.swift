@@ -37,7 +37,7 @@ struct Pipeline: ~Copyable {
         }
         writer = try PacketWriter(
             queueByteCount: plan.queueByteCountMax, plan.sampling,
-            restoresWireForm: plan.restoresWireForm)
+            bytesPerSecondMax: plan.bytesPerSecondMax, restoresWireForm: plan.restoresWireForm)
         filter = PacketFilter(program: plan.filter, snaplen: plan.frameByteCountMax)
         self.settler = settler
         self.tracker = tracker
@@ -91,6 +91,7 @@ struct Pipeline: ~Copyable {
     mutating func attend(isLast: Bool = false) {
         let now = monotonicNanoseconds()
         tracker?.listen(for: &settler, now: now)
+        writer.refill(now: now)
         guard held.count > 0, writer.queue.hasRoom(for: heldByteCount) else { return }
         var tally = Tally(writer.queue)
         release(&tally, now) { $0.takeExpired(now: now, orAny: isLast) }
@@ -102,6 +103,7 @@ struct Pipeline: ~Copyable {
         var tally = Tally(writer.queue)
         let now = monotonicNanoseconds()
         tracker?.listen(for: &settler, now: now)
+        writer.refill(now: now)
         var packets = block.packets
         while let packet = packets.next() {
             if let point = points[packet.details.interfaceIndex] {
@@ -122,6 +124,7 @@ struct Pipeline: ~Copyable {
         var tally = Tally(writer.queue)
         let now = monotonicNanoseconds()
         tracker?.listen(for: &settler, now: now)
+        writer.refill(now: now)
         var packets = block.packets
         while let packet = packets.next() {
             // Tags are put back before a filter sees the frame, which the kernel cannot do.

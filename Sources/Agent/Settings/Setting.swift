@@ -25,6 +25,7 @@ package enum Setting: String, CaseIterable, Sendable {
     case snaplen = "PODWIRE_SNAPLEN"
     case ringMemory = "PODWIRE_RING_MEMORY"
     case queueMemory = "PODWIRE_QUEUE_MEMORY"
+    case rateLimit = "PODWIRE_RATE_LIMIT"
     case logLevel = "PODWIRE_LOG_LEVEL"
 
     package var variable: String { rawValue }
@@ -54,6 +55,7 @@ package enum Setting: String, CaseIterable, Sendable {
         case .snaplen: "--snaplen"
         case .ringMemory: "--ring-memory"
         case .queueMemory: "--queue-memory"
+        case .rateLimit: "--rate-limit"
         case .logLevel: "--log-level"
         }
     }
@@ -75,6 +77,7 @@ package enum Setting: String, CaseIterable, Sendable {
         case .snaplen: "262144"
         case .ringMemory: "256MiB"
         case .queueMemory: "64MiB"
+        case .rateLimit: "off"
         case .logLevel: "info"
         }
     }
@@ -103,6 +106,7 @@ package enum Setting: String, CaseIterable, Sendable {
         case .snaplen: "a number of bytes from 64 to 262144"
         case .ringMemory: "an amount such as 256MiB, at least 1MiB"
         case .queueMemory: "an amount such as 64MiB, at least 1MiB"
+        case .rateLimit: "off, or an amount a second such as 50MiB, at least 1MiB"
         case .logLevel: "trace, debug, info, notice, warning, error or critical"
         }
     }

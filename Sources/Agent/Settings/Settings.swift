@@ -20,6 +20,9 @@ package struct Settings: Sendable {
     package let ringByteCountMax: Int
     /// The send queue of one capture.
     package let queueByteCountMax: Int
+    /// The most bytes of packets and their headers that one capture sends in a second; nil for any
+    /// number.
+    package let bytesPerSecondMax: Int?
     package let logLevel: Logger.Level
     /// Who may dial the agent; nil if it does not listen.
     package let passive: PassiveSettings?
@@ -61,6 +64,9 @@ package struct Settings: Sendable {
         tls = try TLSSettings(reader)
         ringByteCountMax = try reader.one(.ringMemory, Self.byteCount)
         queueByteCountMax = try reader.one(.queueMemory, Self.byteCount)
+        bytesPerSecondMax = try reader.one(.rateLimit) { text -> Int?? in
+            text == "off" ? .some(nil) : Self.byteCount(text).map { .some($0) }
+        }
         logLevel = try reader.one(.logLevel) { Logger.Level(rawValue: $0) }
     }
 
