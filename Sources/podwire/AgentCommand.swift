@@ -82,6 +82,22 @@ struct AgentCommand: ParsableCommand {
     var rateLimit: String?
 
     @Option(
+        help: """
+            The CPUs that the threads which forward packets may run on, such as 2,3,6-7. \
+            (PODWIRE_CPUS, default: any)
+            """)
+    var cpus: String?
+
+    @Option(
+        // Its value may begin with a dash.
+        parsing: .unconditional,
+        help: """
+            How nice these threads are, from -20 to 19; below 0 needs CAP_SYS_NICE. (PODWIRE_NICE, \
+            default: as the agent is)
+            """)
+    var nice: String?
+
+    @Option(
         help:
             "trace, debug, info, notice, warning, error or critical. (PODWIRE_LOG_LEVEL, default info)"
     )
@@ -99,6 +115,9 @@ struct AgentCommand: ParsableCommand {
         } catch let error as NodeAgent.MissingCapability {
             writeToStandardError("podwire agent: \(error)\n")
             throw Exit.noPermission
+        } catch let error as ThreadPlacement.Failure {
+            writeToStandardError("podwire agent: \(error)\n")
+            throw error.exitCode
         } catch {
             writeToStandardError("podwire agent: \(error)\n")
             // The files that settings name are settings, too.
@@ -112,11 +131,21 @@ struct AgentCommand: ParsableCommand {
             (.deduplication, dedup), (.frames, frames), (.snaplen, snaplen),
             (.udpFormat, udpFormat),
             (.ringMemory, ringMemory), (.queueMemory, queueMemory), (.rateLimit, rateLimit),
-            (.logLevel, logLevel),
+            (.processors, cpus), (.niceness, nice), (.logLevel, logLevel),
         ]
         return try podwire.readSettings("agent", [edges, services, passive, tls], values) {
             options, environment throws(SettingFailure) in
             try Settings(options: options, environment: environment)
+        }
+    }
+}
+
+extension ThreadPlacement.Failure {
+    fileprivate var exitCode: ExitCode {
+        switch self {
+        case .processors: Exit.usage
+        case .niceness: Exit.noPermission
+        case .system: Exit.systemError
         }
     }
 }

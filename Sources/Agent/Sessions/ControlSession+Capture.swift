@@ -58,6 +58,7 @@ extension ControlSession {
             ringByteCountMax: context.settings.ringByteCountMax,
             queueByteCountMax: context.settings.queueByteCountMax, sampling: request.sampling,
             bytesPerSecondMax: context.settings.bytesPerSecondMax,
+            placement: context.settings.placement,
             restoresWireForm: context.settings.restoresWireForm,
             datagramFormat: request.flags.contains(.udp) ? datagramFormat : nil)
     }

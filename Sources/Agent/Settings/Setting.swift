@@ -26,6 +26,8 @@ package enum Setting: String, CaseIterable, Sendable {
     case ringMemory = "PODWIRE_RING_MEMORY"
     case queueMemory = "PODWIRE_QUEUE_MEMORY"
     case rateLimit = "PODWIRE_RATE_LIMIT"
+    case processors = "PODWIRE_CPUS"
+    case niceness = "PODWIRE_NICE"
     case logLevel = "PODWIRE_LOG_LEVEL"
 
     package var variable: String { rawValue }
@@ -56,6 +58,8 @@ package enum Setting: String, CaseIterable, Sendable {
         case .ringMemory: "--ring-memory"
         case .queueMemory: "--queue-memory"
         case .rateLimit: "--rate-limit"
+        case .processors: "--cpus"
+        case .niceness: "--nice"
         case .logLevel: "--log-level"
         }
     }
@@ -67,6 +71,7 @@ package enum Setting: String, CaseIterable, Sendable {
         case .sensorPort: "2003"
         case .serviceNetworks, .uncovered, .includedEdges, .excludedEdges: ""
         case .listen, .allowed, .passwordFile, .dataPorts, .tlsCertificate, .tlsKey: ""
+        case .processors, .niceness: ""
         case .nullLogin: "off"
         case .udpFormat: "auto"
         case .tlsPeers: "all"
@@ -107,6 +112,8 @@ package enum Setting: String, CaseIterable, Sendable {
         case .ringMemory: "an amount such as 256MiB, at least 1MiB"
         case .queueMemory: "an amount such as 64MiB, at least 1MiB"
         case .rateLimit: "off, or an amount a second such as 50MiB, at least 1MiB"
+        case .processors: "CPUs below 8192 and ranges of them, comma-separated, such as 2,3,6-7"
+        case .niceness: "a number from -20 to 19"
         case .logLevel: "trace, debug, info, notice, warning, error or critical"
         }
     }
