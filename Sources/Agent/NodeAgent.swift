@@ -30,6 +30,7 @@ package final class NodeAgent: Sendable {
         guard Capability.netRaw.isHeld else {
             throw MissingCapability(capability: .netRaw)
         }
+        try settings.placement.check()
         Descriptor.raiseCountMax()
         let watch = try NodeWatch(settings.edges, logger: logger)
         let node = watch.node

@@ -42,6 +42,26 @@ int clinux_set_thread_name(const char *name)
     return pthread_setname_np(pthread_self(), name);
 }
 
+int clinux_set_affinity(const unsigned long *words, size_t byte_count)
+{
+    return sched_setaffinity(0, byte_count, (const cpu_set_t *)words);
+}
+
+int clinux_affinity(unsigned long *words, size_t byte_count)
+{
+    return sched_getaffinity(0, byte_count, (cpu_set_t *)words);
+}
+
+int clinux_set_niceness(int niceness)
+{
+    return setpriority(PRIO_PROCESS, 0, niceness);
+}
+
+int clinux_niceness(void)
+{
+    return getpriority(PRIO_PROCESS, 0);
+}
+
 int clinux_window_columns(int fd)
 {
     struct winsize size;

@@ -75,6 +75,29 @@ struct AgentCommand: ParsableCommand {
     var queueMemory: String?
 
     @Option(
+        help: """
+            The most bytes that one capture sends in a second, such as 50MiB, or off; whole packets are \
+            left out evenly. (PODWIRE_RATE_LIMIT, default off)
+            """)
+    var rateLimit: String?
+
+    @Option(
+        help: """
+            The CPUs that the threads which forward packets may run on, such as 2,3,6-7. \
+            (PODWIRE_CPUS, default: any)
+            """)
+    var cpus: String?
+
+    @Option(
+        // Its value may begin with a dash.
+        parsing: .unconditional,
+        help: """
+            How nice these threads are, from -20 to 19; below 0 needs CAP_SYS_NICE. (PODWIRE_NICE, \
+            default: as the agent is)
+            """)
+    var nice: String?
+
+    @Option(
         help:
             "trace, debug, info, notice, warning, error or critical. (PODWIRE_LOG_LEVEL, default info)"
     )
@@ -92,6 +115,9 @@ struct AgentCommand: ParsableCommand {
         } catch let error as NodeAgent.MissingCapability {
             writeToStandardError("podwire agent: \(error)\n")
             throw Exit.noPermission
+        } catch let error as ThreadPlacement.Failure {
+            writeToStandardError("podwire agent: \(error)\n")
+            throw error.exitCode
         } catch {
             writeToStandardError("podwire agent: \(error)\n")
             // The files that settings name are settings, too.
@@ -104,11 +130,22 @@ struct AgentCommand: ParsableCommand {
             (.sensors, sensor), (.sensorPort, sensorPort), (.device, device),
             (.deduplication, dedup), (.frames, frames), (.snaplen, snaplen),
             (.udpFormat, udpFormat),
-            (.ringMemory, ringMemory), (.queueMemory, queueMemory), (.logLevel, logLevel),
+            (.ringMemory, ringMemory), (.queueMemory, queueMemory), (.rateLimit, rateLimit),
+            (.processors, cpus), (.niceness, nice), (.logLevel, logLevel),
         ]
         return try podwire.readSettings("agent", [edges, services, passive, tls], values) {
             options, environment throws(SettingFailure) in
             try Settings(options: options, environment: environment)
+        }
+    }
+}
+
+extension ThreadPlacement.Failure {
+    fileprivate var exitCode: ExitCode {
+        switch self {
+        case .processors: Exit.usage
+        case .niceness: Exit.noPermission
+        case .system: Exit.systemError
         }
     }
 }

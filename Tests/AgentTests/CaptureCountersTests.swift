@@ -1,5 +1,7 @@
 import Agent
 import Frames
+import RPCAP
+import Synchronization
 import Testing
 
 @Suite("The counters of a capture")
@@ -11,5 +13,16 @@ struct CaptureCountersTests {
         #expect(
             WireForm.Obstacle.allCases.map(\.rawValue) == Array(0..<counters.framesUnrepaired.count)
         )
+    }
+
+    @Test("report packets over the limit as received and as dropped")
+    func limited() {
+        let counters = CaptureCounters()
+        counters.packetsQueued.store(7, ordering: .relaxed)
+        counters.packetsLimited.store(5, ordering: .relaxed)
+        counters.packetsDroppedByQueue.store(2, ordering: .relaxed)
+        let statistics = counters.statistics
+        #expect(statistics.received == 14 && statistics.sent == 7)
+        #expect(statistics.droppedByKernel == 7)
     }
 }

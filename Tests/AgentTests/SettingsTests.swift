@@ -1,5 +1,6 @@
 import Agent
 import Frames
+import Kernel
 import Testing
 
 @Suite("Settings")
@@ -47,6 +48,12 @@ struct SettingsTests {
             ("PODWIRE_SNAPLEN", "262145"), ("PODWIRE_RING_MEMORY", "1"),
             ("PODWIRE_RING_MEMORY", "-5MiB"),
             ("PODWIRE_QUEUE_MEMORY", "99999999999999999999"), ("PODWIRE_QUEUE_MEMORY", "5 cats"),
+            ("PODWIRE_RATE_LIMIT", "50 cats"), ("PODWIRE_RATE_LIMIT", "1K"),
+            ("PODWIRE_RATE_LIMIT", "0"),
+            ("PODWIRE_CPUS", "2,"), ("PODWIRE_CPUS", "3-2"), ("PODWIRE_CPUS", "-1"),
+            ("PODWIRE_CPUS", "8192"), ("PODWIRE_CPUS", "1-2-3"), ("PODWIRE_CPUS", "all"),
+            ("PODWIRE_CPUS", "+1"), ("PODWIRE_NICE", "20"), ("PODWIRE_NICE", "-21"),
+            ("PODWIRE_NICE", "very"),
             ("PODWIRE_LOG_LEVEL", "loud"),
         ])
     func misunderstood(variable: String, value: String) throws {
@@ -75,5 +82,36 @@ struct SettingsTests {
         var environment = Self.least
         environment["PODWIRE_RING_MEMORY"] = text
         #expect(try read(environment).ringByteCountMax == byteCount)
+    }
+
+    @Test(
+        "have no limit of the feed's rate where none is given",
+        arguments: [("", nil), ("off", nil), ("50MiB", 50 << 20), ("1M", 1 << 20)])
+    func rateLimit(text: String, bytesPerSecondMax: Int?) throws {
+        var environment = Self.least
+        environment["PODWIRE_RATE_LIMIT"] = text
+        #expect(try read(environment).bytesPerSecondMax == bytesPerSecondMax)
+    }
+
+    @Test(
+        "understand lists of processors as taskset does",
+        arguments: [
+            ("0", [0], "0"), ("2,3,6-7", [2, 3, 6, 7], "2-3,6-7"), ("63,64", [63, 64], "63-64"),
+            ("1-1,5,5,4", [1, 4, 5], "1,4-5"), ("1024,8191", [1024, 8191], "1024,8191"),
+        ])
+    func processors(text: String, numbers: [Int], description: String) throws {
+        var environment = Self.least
+        #expect(try read(environment).placement.processors == nil)
+        environment["PODWIRE_CPUS"] = text
+        let processors = try #require(try read(environment).placement.processors)
+        #expect(processors.numbers == numbers && processors.description == description)
+    }
+
+    @Test("understand niceness with its sign", arguments: [-20, -1, 0, 19])
+    func niceness(niceness: Int) throws {
+        var environment = Self.least
+        #expect(try read(environment).placement.niceness == nil)
+        environment["PODWIRE_NICE"] = "\(niceness)"
+        #expect(try read(environment).placement.niceness == CInt(niceness))
     }
 }

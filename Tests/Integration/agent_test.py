@@ -6,6 +6,7 @@ PODWIRE names the binary. Each test has a node and a pod in network namespaces o
 import ctypes
 import os
 import pathlib
+import re
 import signal
 import socket
 import struct
@@ -331,6 +332,12 @@ class AgentTest(unittest.TestCase):
             ("RPCAPD_TARGET_PORT", "70000"): "RPCAPD_TARGET_PORT=70000",
             ("PODNET", ""): "PODNET is not set",
             ("EXTRAHOP_SENSOR_IP", ""): "EXTRAHOP_SENSOR_IP is not set",
+            ("PODWIRE_RATE_LIMIT", "fast"): "PODWIRE_RATE_LIMIT=fast",
+            ("PODWIRE_CPUS", "1-"): "PODWIRE_CPUS=1-",
+            ("PODWIRE_CPUS", "8192"): "PODWIRE_CPUS=8192",
+            ("PODWIRE_CPUS", "8191"): "--cpus 8191 cannot be had",
+            ("PODWIRE_CPUS", "0-5000"): "cannot be had",
+            ("PODWIRE_NICE", "20"): "PODWIRE_NICE=20",
         }
         for (variable, value), expected in cases.items():
             with self.subTest(variable + "=" + value):
@@ -351,6 +358,98 @@ class AgentTest(unittest.TestCase):
         self.assertEqual(done.returncode, 77, done.stderr)
         self.assertIn("CAP_NET_RAW", done.stderr)
         self.assertIn("securityContext.capabilities", done.stderr)
+
+    def test_a_niceness_that_is_not_allowed_is_named(self):
+        for niceness, remedy in ((-5, "0 to 19"), (3, "7 to 19")):
+            with self.subTest(niceness):
+                inherited = ("nice", "-n", "7") if niceness == 3 else ()
+                done = run(*inherited, "setpriv", "--bounding-set", "-sys_nice", "--inh-caps",
+                           "-sys_nice", PODWIRE, "agent", "--sensor", "127.0.0.1", "--pod-network",
+                           "10.244.0.0/16", "--nice", str(niceness), check=False)
+                self.assertEqual(done.returncode, 77, done.stderr)
+                self.assertEqual(len(done.stderr.splitlines()), 1)
+                self.assertIn("CAP_SYS_NICE", done.stderr)
+                self.assertIn("securityContext.capabilities", done.stderr)
+                self.assertIn(remedy, done.stderr)
+
+    def threads(self, agent):
+        """Where each thread may run, and its niceness, by its name and number."""
+        found = {}
+        for task in pathlib.Path(f"/proc/{agent.pid}/task").iterdir():
+            name = (task / "comm").read_text().strip()
+            # The name may have spaces, and ends the part of the line that can have them.
+            fields = (task / "stat").read_text().rpartition(")")[2].split()
+            allowed = re.search(r"Cpus_allowed_list:\s+(\S+)", (task / "status").read_text())[1]
+            found[name, int(task.name)] = (allowed, int(fields[16]))
+        return found
+
+    def test_forwarding_threads_are_where_they_should_be(self):
+        processors = sorted(os.sched_getaffinity(0))
+        if len(processors) < 2:
+            self.skipTest("one processor is as good as any")
+        last = str(processors[-1])
+        listener = self.listen()
+        for variables, wanted in (
+                ({}, None),
+                ({"PODWIRE_CPUS": last, "PODWIRE_NICE": "5"}, (last, 5)),
+                ({"PODWIRE_NICE": "-3"}, (None, -3)),
+                ({"PODWIRE_CPUS": f"{processors[0]},{last}"}, (f"{processors[0]},{last}", 0))):
+            with self.subTest(variables):
+                agent = self.agent(**variables)
+                self.check_still_serves(listener)
+                threads = self.threads(agent)
+                untouched = threads["podwire", agent.pid]
+                self.assertEqual(untouched[1], 0)
+                wanted = wanted or untouched
+                placed = [place for (name, _), place in threads.items()
+                          if name == "podwire-forward"]
+                self.assertEqual(placed, [(wanted[0] or untouched[0], wanted[1])], threads)
+                others = {place for (name, _), place in threads.items()
+                          if name != "podwire-forward"}
+                self.assertEqual(others, {untouched}, threads)
+                self.assertGreater(len(threads), 4)
+                self.assertEqual(agent.stop()[0], 0)
+
+    def test_a_limit_of_the_feed_leaves_packets_out(self):
+        listener = self.listen()
+        agent = self.agent(PODWIRE_RATE_LIMIT="1MiB", arguments=("--frames", "raw"))
+        session = self.session(listener)
+        self.assertEqual(session.start(self.bed)[0], 0x84)
+        received = []
+
+        def read():
+            received.extend(session.frames_until_silence(2))
+
+        reader = threading.Thread(target=read)
+        reader.start()
+        begin = time.monotonic()
+
+        def send():
+            """Short packets and long ones in turn, more than ten times as much as the limit allows."""
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+                while time.monotonic() < begin + 3:
+                    sender.sendto(bytes(200), ("10.244.1.1", 9))
+                    sender.sendto(bytes(1400), ("10.244.1.1", 9))
+
+        in_namespace(self.bed.pod, send)
+        seconds = time.monotonic() - begin
+        reader.join()
+        byte_count = sum(28 + len(frame) for frame in received)
+        most = (seconds + 0.2) * (1 << 20)
+        self.assertLess(byte_count, most)
+        self.assertGreater(byte_count, 0.8 * most)
+        kind, _, payload = session.ask(STATISTICS)
+        self.assertEqual(kind, 0x89)
+        got, _, dropped, sent = struct.unpack("!IIII", payload)
+        self.assertEqual((got, sent), (sent + dropped, len(received)))
+        self.assertEqual(session.ask(END)[0], 0x8A)
+        agent.await_text("capture ended")
+        counts = agent.counts()
+        self.assertGreater(counts["limited"], 1000)
+        self.assertEqual(dropped, counts["limited"] + counts["dropped"]
+                         + counts.get("dropped_by_queue", 0))
+        short = sum(len(frame) < 1000 for frame in received)
+        self.assertLess(abs(short / len(received) - 0.5), 0.05)
 
     def test_without_net_admin_it_says_so_and_goes_on(self):
         listener = self.listen()

@@ -1,17 +1,19 @@
+package import RPCAP
+
 import Frames
 import Logging
-import RPCAP
 import Synchronization
 
 extension CaptureCounters {
     /// The counters as RPCAP reports them: what passed the filter counts as received, also where
     /// it was dropped afterwards. Each is a sum of counts that only grow, so none ever goes back;
     /// what is on its way through a ring counts when it comes out.
-    var statistics: CaptureStatistics {
+    package var statistics: CaptureStatistics {
         let sent = packetsQueued.load(ordering: .relaxed)
         let dropped =
             framesDroppedByRing.load(ordering: .relaxed)
             + packetsDroppedByQueue.load(ordering: .relaxed)
+            + packetsLimited.load(ordering: .relaxed)
         let received = sent + dropped + packetsSampledOut.load(ordering: .relaxed)
         return CaptureStatistics(
             received: UInt32(truncatingIfNeeded: received),
@@ -34,6 +36,7 @@ extension CaptureCounters {
         let rare: [(String, UInt64)] = [
             ("translated", packetsTranslated.load(ordering: .relaxed)),
             ("sampled_out", packetsSampledOut.load(ordering: .relaxed)),
+            ("limited", packetsLimited.load(ordering: .relaxed)),
             ("dropped_by_queue", packetsDroppedByQueue.load(ordering: .relaxed)),
             ("segmented", framesSegmented.load(ordering: .relaxed)),
             ("segments", segments.load(ordering: .relaxed)),

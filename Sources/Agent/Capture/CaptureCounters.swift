@@ -14,6 +14,8 @@ package final class CaptureCounters: Sendable {
     package let framesFilteredOut = Atomic<UInt64>(0)
     /// Packets that would have been sent, but that the client's sampling left out.
     package let packetsSampledOut = Atomic<UInt64>(0)
+    /// Packets that would have been sent, but that were more than the feed's limit allows.
+    package let packetsLimited = Atomic<UInt64>(0)
     /// Settled frames that were pieces of datagrams.
     package let fragments = Atomic<UInt64>(0)
     /// Pieces that came before their datagram's first and found no room to wait for it.

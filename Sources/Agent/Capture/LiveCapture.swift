@@ -22,6 +22,10 @@ package struct CapturePlan: Sendable {
     package var queueByteCountMax: Int
     /// Which of the packets that pass the filter are sent.
     package var sampling: Sampling
+    /// The most bytes that are put on their way in a second; nil for any number.
+    package var bytesPerSecondMax: Int?
+    /// Where the thread that forwards runs.
+    package var placement: ThreadPlacement
     /// Whether frames are sent as a wire would have carried them, or as they are captured.
     package var restoresWireForm: Bool
     /// The form of the datagrams, where packets are sent over UDP.
@@ -31,7 +35,9 @@ package struct CapturePlan: Sendable {
         feed: NodeFeed, scope: CaptureScope = .stream, tracksConnections: Bool, filter: Program?,
         snaplen: Int,
         ringByteCountMax: Int, queueByteCountMax: Int, sampling: Sampling = .none,
-        restoresWireForm: Bool = true, datagramFormat: DatagramWriter.Format? = nil
+        bytesPerSecondMax: Int? = nil, placement: ThreadPlacement = ThreadPlacement(),
+        restoresWireForm: Bool = true,
+        datagramFormat: DatagramWriter.Format? = nil
     ) {
         self.feed = feed
         self.scope = scope
@@ -41,6 +47,8 @@ package struct CapturePlan: Sendable {
         self.ringByteCountMax = ringByteCountMax
         self.queueByteCountMax = queueByteCountMax
         self.sampling = sampling
+        self.bytesPerSecondMax = bytesPerSecondMax
+        self.placement = placement
         self.restoresWireForm = restoresWireForm
         self.datagramFormat = datagramFormat
     }
@@ -127,20 +135,23 @@ package final class LiveCapture: Sendable {
         let forwarder = try Forwarder(
             programs, pipeline, outlet: outlet, orders: ordered.number, counters: counters
         ) { keeper.note($0) }
-        try start(forwarder, keeper, RingBudget(byteCountMax: plan.ringByteCountMax))
+        try start(
+            forwarder, keeper, RingBudget(byteCountMax: plan.ringByteCountMax), plan.placement)
         guard let error = waitForAnswer(milliseconds: Self.startMillisecondsMax) else { return }
         finish()
         throw error
     }
 
     private func start(
-        _ forwarder: sending Forwarder, _ keeper: RingKeeper, _ budget: RingBudget
+        _ forwarder: sending Forwarder, _ keeper: RingKeeper, _ budget: RingBudget,
+        _ placement: ThreadPlacement
     ) throws(SystemError) {
         let handover = Handover(forwarder)
         let forwarding = [
             Handover(
                 try Thread { [self] in
                     nameThread("podwire-forward")
+                    place(placement)
                     if let forwarder = handover.take() { run(forwarder) }
                     // The forwarder is gone, so the keeper has the last holds on its rings, and can
                     // close many at once.
@@ -159,6 +170,17 @@ package final class LiveCapture: Sendable {
         } catch {
             finish()
             throw error
+        }
+    }
+
+    /// The agent has tried this when it began. What has been taken from it since is no reason to capture
+    /// nothing.
+    private func place(_ placement: ThreadPlacement) {
+        do throws(ThreadPlacement.Failure) {
+            try placement.apply()
+        } catch {
+            logger.warning(
+                "the forwarding thread is not where it should be", metadata: ["reason": "\(error)"])
         }
     }
 

@@ -21,6 +21,7 @@ struct PacketWriter: ~Copyable {
     /// Which packets are sent, and their numbers.
     private struct Numbering {
         var sampler: Sampler
+        var limiter: RateLimiter?
         var last: UInt32 = 0
     }
 
@@ -28,7 +29,7 @@ struct PacketWriter: ~Copyable {
     private static let workbenchByteCount = 1 << 20
 
     init(
-        queueByteCount: Int, _ sampling: Sampling, restoresWireForm: Bool
+        queueByteCount: Int, _ sampling: Sampling, bytesPerSecondMax: Int?, restoresWireForm: Bool
     ) throws(SystemError) {
         let queue = try ByteQueue(byteCountMax: queueByteCount)
         let workbench = try ByteQueue(byteCountMax: Self.workbenchByteCount)
@@ -36,12 +37,19 @@ struct PacketWriter: ~Copyable {
         self.queue = queue
         self.workbench = .some(workbench)
         self.tagged = tagged
-        numbering = Numbering(sampler: Sampler(sampling))
+        numbering = Numbering(
+            sampler: Sampler(sampling),
+            limiter: bytesPerSecondMax.map { RateLimiter(bytesPerSecond: $0) })
         self.restoresWireForm = restoresWireForm
     }
 
     mutating func set(_ sampling: Sampling) {
         numbering.sampler = Sampler(sampling)
+    }
+
+    /// Tells the limit of the feed the time, for all packets until it is told again.
+    mutating func refill(now: UInt64) {
+        numbering.limiter?.refill(now: now)
     }
 
     /// Whether the queue has room for a block's packets. A block holds more bytes than they have as
@@ -223,7 +231,12 @@ struct PacketWriter: ~Copyable {
             tally.sampledOutCount += 1
             return false
         }
-        guard queue.hasRoom(for: PacketRecord.headerByteCount + byteCount) else {
+        let recordByteCount = PacketRecord.headerByteCount + byteCount
+        guard numbering.limiter?.keeps(byteCount: recordByteCount) ?? true else {
+            tally.limitedCount += 1
+            return false
+        }
+        guard queue.hasRoom(for: recordByteCount) else {
             tally.droppedCount += 1
             return false
         }

@@ -38,7 +38,7 @@ struct Pipeline: ~Copyable {
         }
         writer = try PacketWriter(
             queueByteCount: plan.queueByteCountMax, plan.sampling,
-            restoresWireForm: plan.restoresWireForm)
+            bytesPerSecondMax: plan.bytesPerSecondMax, restoresWireForm: plan.restoresWireForm)
         filter = PacketFilter(program: plan.filter, snaplen: plan.frameByteCountMax)
         self.settler = settler
         screen = Screen(rule)
@@ -94,6 +94,7 @@ struct Pipeline: ~Copyable {
     mutating func attend(isLast: Bool = false) {
         let now = monotonicNanoseconds()
         tracker?.listen(for: &settler, now: now)
+        writer.refill(now: now)
         guard held.count > 0, writer.queue.hasRoom(for: heldByteCount) else { return }
         var tally = Tally(writer.queue)
         release(&tally, now) { $0.takeExpired(now: now, orAny: isLast) }
@@ -105,6 +106,7 @@ struct Pipeline: ~Copyable {
         var tally = Tally(writer.queue)
         let now = monotonicNanoseconds()
         tracker?.listen(for: &settler, now: now)
+        writer.refill(now: now)
         var packets = block.packets
         while let packet = packets.next() {
             if let point = points[packet.interfaceIndex] {
@@ -125,6 +127,7 @@ struct Pipeline: ~Copyable {
         var tally = Tally(writer.queue)
         let now = monotonicNanoseconds()
         tracker?.listen(for: &settler, now: now)
+        writer.refill(now: now)
         var packets = block.packets
         while let packet = packets.next() {
             // Most packets the kernel has decided about and shown to the filter. They are copied,

@@ -9,6 +9,7 @@ struct Tally {
     var refusedCount = 0
     var filteredCount = 0
     var sampledOutCount = 0
+    var limitedCount = 0
     var packetCount = 0
     var droppedCount = 0
     var fragmentCount = 0
@@ -46,6 +47,7 @@ struct Tally {
         CaptureCounters.add(droppedCount, to: counters.packetsDroppedByQueue)
         CaptureCounters.add(filteredCount, to: counters.framesFilteredOut)
         CaptureCounters.add(sampledOutCount, to: counters.packetsSampledOut)
+        CaptureCounters.add(limitedCount, to: counters.packetsLimited)
         CaptureCounters.add(segmentedCount, to: counters.framesSegmented)
         CaptureCounters.add(segmentCount, to: counters.segments)
         CaptureCounters.add(finishedCount, to: counters.checksumsFinished)

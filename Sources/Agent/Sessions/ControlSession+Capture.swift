@@ -57,6 +57,8 @@ extension ControlSession {
             snaplen: min(request.snaplen, context.settings.snaplen),
             ringByteCountMax: context.settings.ringByteCountMax,
             queueByteCountMax: context.settings.queueByteCountMax, sampling: request.sampling,
+            bytesPerSecondMax: context.settings.bytesPerSecondMax,
+            placement: context.settings.placement,
             restoresWireForm: context.settings.restoresWireForm,
             datagramFormat: request.flags.contains(.udp) ? datagramFormat : nil)
     }

@@ -25,6 +25,9 @@ package enum Setting: String, CaseIterable, Sendable {
     case snaplen = "PODWIRE_SNAPLEN"
     case ringMemory = "PODWIRE_RING_MEMORY"
     case queueMemory = "PODWIRE_QUEUE_MEMORY"
+    case rateLimit = "PODWIRE_RATE_LIMIT"
+    case processors = "PODWIRE_CPUS"
+    case niceness = "PODWIRE_NICE"
     case logLevel = "PODWIRE_LOG_LEVEL"
 
     package var variable: String { rawValue }
@@ -54,6 +57,9 @@ package enum Setting: String, CaseIterable, Sendable {
         case .snaplen: "--snaplen"
         case .ringMemory: "--ring-memory"
         case .queueMemory: "--queue-memory"
+        case .rateLimit: "--rate-limit"
+        case .processors: "--cpus"
+        case .niceness: "--nice"
         case .logLevel: "--log-level"
         }
     }
@@ -65,6 +71,7 @@ package enum Setting: String, CaseIterable, Sendable {
         case .sensorPort: "2003"
         case .serviceNetworks, .uncovered, .includedEdges, .excludedEdges: ""
         case .listen, .allowed, .passwordFile, .dataPorts, .tlsCertificate, .tlsKey: ""
+        case .processors, .niceness: ""
         case .nullLogin: "off"
         case .udpFormat: "auto"
         case .tlsPeers: "all"
@@ -75,6 +82,7 @@ package enum Setting: String, CaseIterable, Sendable {
         case .snaplen: "262144"
         case .ringMemory: "256MiB"
         case .queueMemory: "64MiB"
+        case .rateLimit: "off"
         case .logLevel: "info"
         }
     }
@@ -103,6 +111,9 @@ package enum Setting: String, CaseIterable, Sendable {
         case .snaplen: "a number of bytes from 64 to 262144"
         case .ringMemory: "an amount such as 256MiB, at least 1MiB"
         case .queueMemory: "an amount such as 64MiB, at least 1MiB"
+        case .rateLimit: "off, or an amount a second such as 50MiB, at least 1MiB"
+        case .processors: "CPUs below 8192 and ranges of them, comma-separated, such as 2,3,6-7"
+        case .niceness: "a number from -20 to 19"
         case .logLevel: "trace, debug, info, notice, warning, error or critical"
         }
     }

@@ -2,6 +2,8 @@ package import Frames
 package import Logging
 package import RPCAP
 
+import Kernel
+
 /// Everything a person can set about an agent, understood.
 package struct Settings: Sendable {
     package let sensors: [SensorName]
@@ -20,6 +22,11 @@ package struct Settings: Sendable {
     package let ringByteCountMax: Int
     /// The send queue of one capture.
     package let queueByteCountMax: Int
+    /// The most bytes of packets and their headers that one capture sends in a second; nil for any
+    /// number.
+    package let bytesPerSecondMax: Int?
+    /// Where the threads run that forward packets.
+    package let placement: ThreadPlacement
     package let logLevel: Logger.Level
     /// Who may dial the agent; nil if it does not listen.
     package let passive: PassiveSettings?
@@ -61,6 +68,14 @@ package struct Settings: Sendable {
         tls = try TLSSettings(reader)
         ringByteCountMax = try reader.one(.ringMemory, Self.byteCount)
         queueByteCountMax = try reader.one(.queueMemory, Self.byteCount)
+        bytesPerSecondMax = try reader.one(.rateLimit) { text -> Int?? in
+            text == "off" ? .some(nil) : Self.byteCount(text).map { .some($0) }
+        }
+        placement = ThreadPlacement(
+            processors: try reader.oneOrNone(.processors) { ProcessorSet($0) },
+            niceness: try reader.oneOrNone(.niceness) { text in
+                CInt(text).flatMap { (-20...19).contains($0) ? $0 : nil }
+            })
         logLevel = try reader.one(.logLevel) { Logger.Level(rawValue: $0) }
     }
 

@@ -65,6 +65,21 @@ int clinux_send_datagrams(int fd, const void *memory, const struct clinux_datagr
 int clinux_raise_descriptor_limit(void);
 
 int clinux_set_thread_name(const char *name);
+
+/*
+ * The processors that the calling thread may run on, a bit each, as many words as the kernel wants
+ * (sched_setaffinity(2)). 0, or -1 and errno.
+ */
+int clinux_set_affinity(const unsigned long *words, size_t byte_count);
+int clinux_affinity(unsigned long *words, size_t byte_count);
+
+/*
+ * The niceness of the calling thread alone, which Linux has where POSIX has the process's
+ * (setpriority(2)). 0, or -1 and errno.
+ */
+int clinux_set_niceness(int niceness);
+/* It cannot fail for the calling thread; -1 is a niceness. */
+int clinux_niceness(void);
 int clinux_window_columns(int fd);
 
 /* The calling process's effective capabilities, a bit each (capget(2)), or -1 and errno. */
