@@ -17,6 +17,8 @@ class Contestant:
     name = ""
     # Whether it can capture at many edges at once.
     takes_all_edges = True
+    # After so long without a packet there is none in a ring any more.
+    silence_seconds = 0.2
 
     def __init__(self, bed, tools, program=None, is_busy=True):
         self.bed, self.tools, self.program, self.is_busy = bed, tools, program, is_busy
@@ -45,12 +47,12 @@ class Contestant:
             raise RuntimeError(f"{self.name} has ended: {self.log.read()[-2000:]}")
         return self.process.pid
 
-    def await_silence(self, seconds=0.3, seconds_max=30):
+    def await_silence(self, seconds_max=30):
         """Waits until nothing has arrived for a while, and answers what has until then."""
         deadline = time.monotonic() + seconds_max
         counts = self.drain.ask()
         while time.monotonic() < deadline:
-            time.sleep(seconds)
+            time.sleep(self.silence_seconds)
             before, counts = counts, self.drain.ask()
             if counts["bytes"] == before["bytes"]:
                 break
@@ -90,6 +92,8 @@ class Reference(Contestant):
 
     name = "rpcapd"
     takes_all_edges = False
+    # It keeps packets for as long as the client's timeout says, which is 500 ms.
+    silence_seconds = 0.6
     PORT = 2002
 
     def begin(self, stack):

@@ -33,7 +33,8 @@ enum {
 static uint8_t buffer[READ_BYTE_COUNT];
 static size_t used;
 static uint32_t delays[DELAY_COUNT];
-static uint64_t packets, wire_packets, wire_bytes, bytes, reads, gaps, strangers, first_arrival_ns, delay_count;
+static uint64_t packets, wire_packets, wire_bytes, bytes, reads, gaps, strangers;
+static uint64_t first_arrival_ns, delay_count;
 static uint32_t last_number;
 static int has_ended;
 

@@ -6,7 +6,7 @@ import time
 from . import generator, network, processes
 
 SIZES = (60, 300, 1514)
-SLOW_PACKETS_PER_SECOND = 200
+SLOW_PER_SECOND, PACED_PER_SECOND = 200, 100_000
 # Rings grow while it lasts.
 WARM_UP_SECONDS = 0.5
 TCP_HEADERS_BYTES = 66
@@ -17,6 +17,11 @@ class Plan:
 
     def __init__(self, rounds, seconds, idle_seconds):
         self.rounds, self.seconds, self.idle_seconds = rounds, seconds, idle_seconds
+
+    @property
+    def few_rounds(self):
+        """For what varies little, or matters less."""
+        return max(1, self.rounds // 2)
 
 
 class Bench:
@@ -52,7 +57,7 @@ class Bench:
             counts = [(self.bed.sent_to(target)[0], contestant.drain.ask()["packets"])]
             # From its first packet on, and then as it goes on.
             generator.send(way, self.tools, size, WARM_UP_SECONDS)
-            arrived = contestant.await_silence(0.1)
+            arrived = contestant.await_silence()
             counts.append((self.bed.sent_to(target)[0], arrived["packets"]))
             cost = Cost(contestant)
             sent = generator.send(way, self.tools, size, self.plan.seconds)
@@ -70,6 +75,19 @@ class Bench:
     def check(self, arrived):
         if arrived["strangers"] or arrived["ended"]:
             raise RuntimeError(f"the data connection ended, or carried something else: {arrived}")
+
+    def paced(self):
+        """CPU per packet at a rate that every contestant can follow."""
+        way = generator.Way(self.bed)
+        for size in (SIZES[0], SIZES[-1]):
+            for kind in self.turns(f"{size:,} bytes at {PACED_PER_SECOND:,}/s",
+                                   self.plan.few_rounds):
+                with self.meet(kind) as contestant:
+                    time.sleep(0.2)
+                    cost = Cost(contestant)
+                    generator.send(way, self.tools, size, self.plan.seconds, rate=PACED_PER_SECOND)
+                    arrived = contestant.await_silence()
+                    cost.note(self.figures, f"paced_{size}", arrived["packets"])
 
     def tcp(self):
         """CPU per packet that a cable would have carried of iperf3's connection."""
@@ -100,7 +118,7 @@ class Bench:
         """Loss at the full rate of two cores."""
         way = generator.Way(self.bed)
         for size in SIZES:
-            for kind in self.turns(f"{size:,} bytes from two cores", max(1, self.plan.rounds // 2)):
+            for kind in self.turns(f"{size:,} bytes from two cores", self.plan.few_rounds):
                 with self.meet(kind) as contestant:
                     time.sleep(0.2)
                     before = self.bed.sent_to(self.bed.pods[1])[0], 0
@@ -115,13 +133,13 @@ class Bench:
     def delay(self):
         """From the edge to the sensor, while there is little traffic."""
         way = generator.Way(self.bed)
-        for kind in self.turns("delay", max(1, self.plan.rounds // 2)):
+        for kind in self.turns("delay", self.plan.few_rounds):
             with self.meet(kind) as contestant:
                 time.sleep(0.5)
                 contestant.drain.ask("forget")
                 generator.send(way, self.tools, 300, self.plan.idle_seconds / 2,
-                               rate=SLOW_PACKETS_PER_SECOND)
-                arrived = contestant.await_silence(0.8)
+                               rate=SLOW_PER_SECOND)
+                arrived = contestant.await_silence()
                 for share in ("median", "99th"):
                     self.figures.add(f"delay_{share}_ms", kind.name,
                                      arrived[f"delay_{share}_us"] / 1000)
@@ -159,10 +177,9 @@ class Bench:
         self.bed.add_pods(network.CROWD_COUNT - len(self.bed.pods))
         time.sleep(2)
         self.idle_at(network.CROWD_COUNT)
-        for _ in range(self.plan.rounds):
-            for kind in self.contestants:
-                if kind.takes_all_edges:
-                    self.start_up(kind)
+        for kind in self.turns(f"start with {network.CROWD_COUNT} edges", self.plan.few_rounds):
+            if kind.takes_all_edges:
+                self.start_up(kind)
 
     def idle_at(self, edge_count):
         for kind in self.contestants:
@@ -181,7 +198,6 @@ class Bench:
     def start_up(self, kind):
         """From the program's start to the answer that it captures, and to a packet of the last
         edge, which has been sending all the time."""
-        self.say(f"start with {network.CROWD_COUNT} edges: {kind.name}")
         last = generator.Way(self.bed, to_elsewhere=True, sender=self.bed.pods[-1],
                              target=network.OUTSIDE_ADDRESS)
         senders = generator.begin(last, self.tools, 60, 60, rate=1000)
@@ -206,7 +222,7 @@ class Bench:
 
 def loss_share(before, after):
     """What has not arrived of what was sent, each a pair of both counts."""
-    return 1 - (after[1] - before[1]) / (after[0] - before[0])
+    return max(0, 1 - (after[1] - before[1]) / (after[0] - before[0]))
 
 
 class Cost:

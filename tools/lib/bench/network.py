@@ -6,10 +6,13 @@ discards at once: what is measured is the way there.
 """
 
 import contextlib
+import os
 import pathlib
 
 from . import processes
 
+# Followed by the bench's process id, so that benches do not meet.
+PREFIX = "bench"
 NODE_ADDRESS, SENSOR_ADDRESS = "192.168.100.1", "192.168.100.100"
 POD_NETWORK, SERVICE_NETWORK = "10.244.0.0/16", "10.96.0.0/16"
 ELSEWHERE_ADDRESS = "10.244.200.2"
@@ -38,8 +41,8 @@ class Pod:
 
 
 class Network:
-    def __init__(self, prefix):
-        self.prefix = prefix
+    def __init__(self):
+        self.prefix = prefix = f"{PREFIX}{os.getpid()}"
         self.node, self.sensor = f"{prefix}-node", f"{prefix}-sensor"
         self.elsewhere = f"{prefix}-elsewhere"
         self.elsewhere_mac = "02:00:0a:f4:ff:ff"
@@ -48,6 +51,7 @@ class Network:
     @contextlib.contextmanager
     def made(self):
         try:
+            remove_abandoned()
             self.make()
             yield self
         finally:
@@ -68,7 +72,9 @@ class Network:
         self.ip(self.sensor, f"addr add {SENSOR_ADDRESS}/24 dev eth0", "link set eth0 up")
         # A veth with the default route is the node's uplink, and not an edge.
         self.ip(self.node, f"route add default via {SENSOR_ADDRESS}")
-        self.ip(self.elsewhere, f"link set eth0 address {self.elsewhere_mac} up")
+        # Without any address it might be a pod that has none yet, and so an edge.
+        self.ip(self.elsewhere, f"link set eth0 address {self.elsewhere_mac} up",
+                f"addr add {OUTSIDE_ADDRESS}/24 dev eth0")
         self.learn("elsewhere", self.elsewhere_mac)
         self.add_pods(POD_COUNT)
         for namespace in (self.elsewhere, self.pods[1].namespace):
@@ -117,10 +123,25 @@ class Network:
                                  f"/sys/class/net/{pod.edge}/statistics/{name}"))
 
     def remove(self):
-        for name in sorted(pathlib.Path("/run/netns").glob(f"{self.prefix}-*")):
-            with contextlib.suppress(RuntimeError):
-                for pid in processes.run("ip", "netns", "pids", name.name).split():
-                    processes.run("kill", "-KILL", pid)
-        for name in sorted(pathlib.Path("/run/netns").glob(f"{self.prefix}-*")):
-            with contextlib.suppress(RuntimeError):
-                processes.run("ip", "netns", "del", name.name)
+        remove_namespaces(self.prefix)
+
+
+def remove_namespaces(prefix):
+    """Ends what runs in them first: a namespace lasts as long as its processes."""
+    names = [path.name for path in pathlib.Path("/run/netns").glob(f"{prefix}-*")]
+    for name in names:
+        with contextlib.suppress(RuntimeError):
+            for pid in processes.run("ip", "netns", "pids", name).split():
+                processes.run("kill", "-KILL", pid)
+    for name in names:
+        with contextlib.suppress(RuntimeError):
+            processes.run("ip", "netns", "del", name)
+
+
+def remove_abandoned():
+    """What a bench has left that was killed before it could clean up."""
+    for path in pathlib.Path("/run/netns").glob(f"{PREFIX}*-node"):
+        prefix = path.name.removesuffix("-node")
+        pid = prefix.removeprefix(PREFIX)
+        if pid.isdigit() and not pathlib.Path(f"/proc/{pid}").exists():
+            remove_namespaces(prefix)

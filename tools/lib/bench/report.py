@@ -5,10 +5,12 @@ import pathlib
 import subprocess
 
 from . import network
-from .measures import SIZES
+from .measures import PACED_PER_SECOND, SIZES
 
 # What is shown: a line's title, its measure, what to multiply by, digits after the point.
 CPU = [(f"CPU per packet of {size:,} bytes, ns", f"cpu_{size}_ns", 1, 0) for size in SIZES] + [
+    (f"CPU per packet of {size:,} bytes at {PACED_PER_SECOND:,}/s, ns", f"paced_{size}_ns", 1, 0)
+    for size in (SIZES[0], SIZES[-1])] + [
     ("CPU per packet of iperf3 over TCP, ns", "cpu_tcp_ns", 1, 0)]
 USER = [(f"... of it in user mode, {size:,} bytes, ns", f"cpu_{size}_user_ns", 1, 0)
         for size in SIZES] + [("... of it in user mode, iperf3, ns", "cpu_tcp_user_ns", 1, 0)]
@@ -52,7 +54,7 @@ def cell(figure, scale, digits):
         return "-"
     text = f"{figure.median * scale:,.{digits}f}"
     low, high = (f"{value * scale:,.{digits}f}" for value in figure.spread)
-    return text if low == high else f"{text} ({low} to {high})"
+    return text if low == high else f"{text} ({low}–{high})"
 
 
 def table(head, rows):
@@ -91,13 +93,15 @@ def bounds(found):
     rows = []
     for bound in found:
         sign = "at least" if bound.at_least else "at most"
+        verdict = "ok" if bound.is_kept else "NOT OK"
         rows.append([bound.text, f"{bound.value:,.2f} {bound.unit}",
-                     f"{sign} {bound.limit:,.4g} {bound.unit}", "ok" if bound.is_kept else "NOT OK"])
+                     f"{sign} {bound.limit:,.4g} {bound.unit}", verdict])
     return table(["bound", "measured", "bound", ""], rows) if rows else ""
 
 
 def soak(result):
-    rows = [[name, *(f"{result[key][part] / scale:,.{digits}f}" for part in ("first", "last", "max"))]
+    rows = [[name, *(f"{result[key][part] / scale:,.{digits}f}"
+                     for part in ("first", "last", "max"))]
             for name, key, scale, digits in (("anonymous memory, MiB", "anonymous", 1 << 20, 2),
                                              ("descriptors", "descriptors", 1, 0),
                                              ("threads", "threads", 1, 0))]
@@ -112,15 +116,20 @@ def plot(figures, names, file):
     drawn = [name for name in names if figures.get(f"cpu_{SIZES[0]}_ns", name)]
     if not drawn:
         raise RuntimeError("a plot needs the measure cpu")
-    most = max(figures.get(f"cpu_{size}_ns", name).median for name in drawn for size in SIZES)
+    values = [value for name in drawn for size in SIZES
+              for value in figures.get(f"cpu_{size}_ns", name).spread]
+    low, high = (rounded(math.log10(value)) for value, rounded in (
+        (min(values), math.floor), (max(values), math.ceil)))
     commands = [
         f"set terminal {kind} size 800,480 font 'sans-serif,13' background '#ffffff'",
         f"set output {quoted(str(pathlib.Path(file).absolute()))}",
         "set title 'CPU per forwarded packet'", "set xlabel 'frame, bytes'",
         "set ylabel 'nanoseconds, user and system'", "set logscale xy",
-        f"set xtics ({', '.join(str(size) for size in SIZES)})", "set xrange [50:1900]",
-        f"set yrange [50:{10 ** math.ceil(math.log10(most))}]", "set ytics (" + ", ".join(
-            str(step * 10 ** power) for power in range(1, 5) for step in (1, 2, 5)) + ")",
+        "set xtics (" + ", ".join(f"'{size:,}' {size}" for size in SIZES) + ")",
+        "set xrange [50:1900]",
+        f"set yrange [{10 ** low}:{10 ** high}]", "set ytics (" + ", ".join(
+            f"'{step * 10 ** power:,}' {step * 10 ** power}"
+            for power in range(low, high + 1) for step in (1, 2, 5)) + ")",
         "set grid", "set key top left", "set border 3", "set tics nomirror"]
     parts = []
     for index, name in enumerate(drawn):

@@ -12,12 +12,12 @@ GROWTH_BYTES_MAX = 2 << 20
 
 def run(bench, kind, packet_count, say):
     """Runs until so many packets were forwarded, and answers what the agent used meanwhile."""
-    samples, begin, said = [], time.monotonic(), 0
+    samples, begin, packets, said = [], time.monotonic(), 0, 0
     with bench.meet(kind) as contestant:
-        while True:
+        while packets < packet_count:
             senders = generator.begin(generator.Way(bench.bed), bench.tools, 60, SEGMENT_SECONDS)
             try:
-                while any(sender.poll() is None for sender in senders):
+                while packets < packet_count and any(sender.poll() is None for sender in senders):
                     time.sleep(0.1)
                     packets = contestant.drain.ask()["packets"]
                     if packets >= packet_count * len(samples) / SAMPLE_COUNT:
@@ -25,14 +25,13 @@ def run(bench, kind, packet_count, say):
                     if packets >= said + packet_count / 20:
                         say(f"soak: {packets:,} of {packet_count:,} packets")
                         said = packets
-                    if packets >= packet_count:
-                        contestant.await_silence()
-                        return summary(samples, contestant, time.monotonic() - begin)
             finally:
                 for sender in senders:
                     sender.kill()
                     sender.communicate()
-            contestant.await_silence()
+        contestant.await_silence()
+        samples.append(sample(contestant, packets))
+        return summary(samples, contestant, time.monotonic() - begin)
 
 
 def sample(contestant, packets):
