@@ -1,20 +1,37 @@
 package import Frames
 
-/// Questions about an address in the packet, answered by jumping to one of two points.
+/// Where a program finds an address, word after word.
+package enum AddressPlace: Sendable {
+    /// From an offset of the packet on.
+    case packet(UInt32)
+    /// From a word of scratch memory on.
+    case scratch(UInt32)
+
+    package func load(_ word: Int) -> Instruction {
+        switch self {
+        case .packet(let offset): Instruction(.loadWord, offset + 4 * UInt32(word))
+        case .scratch(let first): Instruction(.loadScratch, first + UInt32(word))
+        }
+    }
+}
+
+/// Questions about an address, answered by jumping to one of two points.
 extension Assembler {
-    /// Is the address at an offset inside one of the networks?
+    /// Is the address inside one of the networks?
     package mutating func isInside(
-        _ networks: [Network], at offset: UInt32, then yes: Height, else no: Height, _ note: String
+        _ networks: [Network], at place: AddressPlace, then yes: Height, else no: Height,
+        _ note: String
     ) -> Height {
         var next = no
         for network in networks.reversed() {
-            next = isInside(network, at: offset, then: yes, else: next, "\(note) \(network)")
+            next = isInside(network, at: place, then: yes, else: next, "\(note) \(network)")
         }
         return next
     }
 
     private mutating func isInside(
-        _ network: Network, at offset: UInt32, then yes: Height, else no: Height, _ note: String
+        _ network: Network, at place: AddressPlace, then yes: Height, else no: Height,
+        _ note: String
     ) -> Height {
         let mask = network.mask
         let masks = Self.words(network.family, mask.high, mask.low)
@@ -25,22 +42,22 @@ extension Assembler {
             if masks[index] != .max {
                 prepend(Instruction(.and, masks[index]), "the network's part of it")
             }
-            next = prepend(
-                Instruction(.loadWord, offset + 4 * UInt32(index)), "\(note): word \(index)")
+            next = prepend(place.load(index), "\(note): word \(index)")
         }
         return next
     }
 
-    /// Is the address at an offset one of these? They are sorted, and of one family.
+    /// Is the address one of these, which are of one family? The last word comes first: it is the one
+    /// in which addresses of one network differ.
     package mutating func isOne(
-        of addresses: [IPAddress], at offset: UInt32, then yes: Height, else no: Height,
+        of addresses: [IPAddress], at place: AddressPlace, then yes: Height, else no: Height,
         _ note: String
     ) -> Height {
-        guard !addresses.isEmpty else { return no }
-        let entries = addresses.map { (words: $0.words, height: yes) }
-        return search(entries[...], else: no, note) { word in
-            Instruction(.loadWord, offset + 4 * UInt32(word))
-        }
+        let wordLists = addresses.map { Array($0.words.reversed()) }
+            .sorted { $0.lexicographicallyPrecedes($1) }
+        guard let last = wordLists.last?.indices.last else { return no }
+        let entries = wordLists.map { (words: $0, height: yes) }
+        return search(entries[...], else: no, note) { place.load(last - $0) }
     }
 
     /// Finds a value of several words among sorted ones, and goes on where that one says.

@@ -46,6 +46,11 @@ package struct Network: Hashable, Sendable, CustomStringConvertible {
             && other.low & mask.low == address.low
     }
 
+    /// Whether some address is inside both.
+    package func overlaps(_ other: Self) -> Bool {
+        contains(other.address) || other.contains(address)
+    }
+
     package var description: String { "\(address)/\(prefixBitCount)" }
 
     @usableFromInline

@@ -104,9 +104,11 @@ package struct ConntrackEvents: ~Copyable {
         let keep = code.prepend(Instruction(.keep, .max), "keep")
         let drop = code.prepend(Instruction(.keep, 0), "drop")
         let ipv6 = code.isInside(
-            networks.filter { $0.family == .ipv6 }, at: 52, then: keep, else: drop, "service")
+            networks.filter { $0.family == .ipv6 }, at: .packet(52), then: keep, else: drop,
+            "service")
         let ipv4 = code.isInside(
-            networks.filter { $0.family == .ipv4 }, at: 40, then: keep, else: drop, "service")
+            networks.filter { $0.family == .ipv4 }, at: .packet(40), then: keep, else: drop,
+            "service")
         code.jump(.jumpIfEqual, UInt32(AF_INET6), then: ipv6, else: drop, "IPv6?")
         code.jump(.jumpIfEqual, UInt32(AF_INET), then: ipv4, else: code.top, "IPv4?")
         code.prepend(Instruction(.loadByte, 16))

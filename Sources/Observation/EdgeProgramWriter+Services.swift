@@ -4,36 +4,19 @@ import Frames
 /// Step 4, as far as it is known. Most calls to services are reported at their backends' edges, so
 /// what this drops is often half of all traffic.
 extension EdgeProgramWriter {
-    /// Scratch words: the service's address in up to four, protocol and port in one, and the
-    /// client's port. Word 0 is taken.
-    private enum Scratch {
-        static let address: UInt32 = 1
-        static let service: UInt32 = 5
-        static let clientPort: UInt32 = 6
-    }
-
-    mutating func services(_ layout: PacketLayout, else next: Height) -> Height {
-        let networks = rule.surroundings.serviceNetworks.of(layout.family)
-        guard !networks.isEmpty else { return next }
-        var (call, answer) = (settle, settle)
+    /// Where to go on with what the pod says to a service, and with what a service says to it.
+    mutating func services(_ layout: PacketLayout) -> (call: Height, answer: Height) {
         let listed = services.filter { $0.key.address.family == layout.family }
-        if !listed.isEmpty {
-            let known = search(listed, layout)
-            call = describe(
-                layout, address: layout.destination, port: layout.transport + 2,
-                clientPort: layout.transport, then: known)
-            call = passes(atEgress: false, then: call)
-            answer = describe(
-                layout, address: layout.source, port: layout.transport,
-                clientPort: layout.transport + 2, then: known)
-            answer = passes(atEgress: true, then: answer)
-        }
-        let next = code.isInside(
-            networks, at: layout.source, then: answer, else: next,
-            "source in services'")
-        return code.isInside(
-            networks, at: layout.destination, then: call, else: next,
-            "destination in services'")
+        guard !listed.isEmpty else { return (settle, settle) }
+        let known = search(listed, layout)
+        let call = describe(
+            layout, address: layout.destination, port: layout.transport + 2,
+            clientPort: layout.transport, then: known)
+        let passingCall = passes(atEgress: false, then: call)
+        let answer = describe(
+            layout, address: layout.source, port: layout.transport,
+            clientPort: layout.transport + 2, then: known)
+        return (passingCall, passes(atEgress: true, then: answer))
     }
 
     /// A service is called from the pod, and answers to it. Anything else is for user space.
@@ -60,7 +43,8 @@ extension EdgeProgramWriter {
         }
         return code.search(entries[...], else: settle, "known service") { word in
             let word = UInt32(word)
-            let scratch = word < addressWordCount ? Scratch.address + word : Scratch.service
+            let scratch =
+                word < addressWordCount ? Scratch.serviceAddress + word : Scratch.service
             return Instruction(.loadScratch, scratch)
         }
     }
@@ -68,35 +52,24 @@ extension EdgeProgramWriter {
     /// Puts a packet's service end, and the client's port, into scratch memory; what may have no
     /// ports is left to user space.
     private mutating func describe(
-        _ layout: PacketLayout, address: UInt32, port: UInt32, clientPort: UInt32,
+        _ layout: PacketLayout, address: AddressPlace, port: UInt32, clientPort: UInt32,
         then known: Height
     ) -> Height {
         code.goOn(to: known)
-        store(.loadHalf, clientPort, in: Scratch.clientPort, "the client's port")
+        store(Instruction(.loadHalf, clientPort), in: Scratch.clientPort, "the client's port")
         code.prepend(Instruction(.storeScratch, Scratch.service), "the service: protocol and port")
         code.prepend(Instruction(.or.withX), "both in one word")
         code.prepend(Instruction(.loadHalf, port), "the service's port")
         code.prepend(Instruction(.copyToX), "the service's protocol")
-        let withPorts = code.prepend(Instruction(.shiftLeft, 16), "the service's protocol")
-        var next = settle
-        for number in IPProtocol.withPorts {
-            next = code.jump(
-                .jumpIfEqual, UInt32(number), then: withPorts, else: next, "has ports?")
-        }
-        code.prepend(Instruction(.loadByte, layout.protocolNumber), "protocol")
-        for word in 0..<UInt32(layout.family.byteCount / 4) {
+        let withPorts = code.prepend(
+            Instruction(.shiftLeft, 16 - layout.protocolShift), "the service's protocol")
+        transport(layout, withPorts: withPorts, else: settle)
+        for word in 0..<layout.family.byteCount / 4 {
             store(
-                .loadWord, address + 4 * word, in: Scratch.address + word,
+                address.load(word), in: Scratch.serviceAddress + UInt32(word),
                 "the service's address, word \(word)")
         }
-        return readable(layout)
-    }
-
-    private mutating func store(
-        _ load: Opcode, _ offset: UInt32, in scratch: UInt32, _ note: String
-    ) {
-        code.prepend(Instruction(.storeScratch, scratch), note)
-        code.prepend(Instruction(load, offset), note)
+        return code.top
     }
 }
 

@@ -19,16 +19,13 @@ struct EdgeProgramWriter {
         // A packet's own code is written before the branch to it, so both families come first.
         let ipv4 = write(PacketLayout.ipv4)
         let ipv6 = write(PacketLayout.ipv6)
-        code.jump(.jumpIfEqual, UInt32(EtherType.ipv6), then: ipv6, else: settle, "IPv6?")
-        let dispatch = code.jump(
-            .jumpIfEqual, UInt32(EtherType.ipv4), then: ipv4, else: code.top, "IPv4?")
-        var next = dispatch
-        next = code.prepend(Instruction(.loadHalf, 12), "EtherType")
-        if rule.deduplicates {
-            next = ownership(at: point, then: next)
-            code.jump(.jumpIfAny, 1, then: settle, else: next, "to a group?")
-            code.prepend(Instruction(.loadByte, 0), "destination MAC, first byte")
-        }
+        code.jump(.jumpIfEqual, 0x86dd_6000, then: ipv6, else: settle, "IPv6?")
+        code.prepend(Instruction(.and, 0xffff_f000), "EtherType and version")
+        code.jump(
+            .jumpIfEqual, 0x0800_4500, then: ipv4, else: code.top, "IPv4 without options?")
+        code.prepend(Instruction(.and, 0xffff_ff00), "EtherType, version and header length")
+        let next = code.prepend(Instruction(.loadWord, 12), "EtherType and what follows")
+        if rule.deduplicates { ownership(at: point, then: next) }
         code.jump(.jumpIfAtLeast, 34, then: code.top, else: settle, "holds an IPv4 header?")
         code.prepend(Instruction(.loadLength), "how much of the frame there is")
         if settlesTagged {
@@ -38,139 +35,60 @@ struct EdgeProgramWriter {
         return code.program()
     }
 
-    /// Step 2: what goes to the pod has its address, or is a flooded copy.
-    private mutating func ownership(at point: ObservationPoint, then next: Height) -> Height {
-        guard let mac = point.podMAC else { return next }
+    /// Step 2: what goes to the pod has its address, is to a group, or is a flooded copy.
+    private mutating func ownership(at point: ObservationPoint, then next: Height) {
+        let ingress = group(else: next)
+        guard let mac = point.podMAC else { return }
+        let stranger = group(else: drop)
         code.jump(
-            .jumpIfEqual, UInt32(mac.value >> 32), then: next, else: drop, "to the pod's \(mac)?")
+            .jumpIfEqual, UInt32(mac.value >> 32), then: next, else: stranger,
+            "to the pod's \(mac)?")
         code.prepend(Instruction(.loadHalf, 0), "destination MAC, first half")
         code.jump(
-            .jumpIfEqual, UInt32(mac.value & 0xffff_ffff), then: code.top, else: drop,
+            .jumpIfEqual, UInt32(mac.value & 0xffff_ffff), then: code.top, else: stranger,
             "to the pod's \(mac)?")
         let egress = code.prepend(Instruction(.loadWord, 2), "destination MAC, the rest")
-        code.jump(.jumpIfEqual, Ancillary.outgoing, then: egress, else: next, "egress?")
-        return code.prepend(Instruction(.loadWord, Ancillary.packetTypeOffset))
+        code.jump(.jumpIfEqual, Ancillary.outgoing, then: egress, else: ingress, "egress?")
+        code.prepend(Instruction(.loadWord, Ancillary.packetTypeOffset))
+    }
+
+    /// Step 3 is for user space.
+    private mutating func group(else next: Height) -> Height {
+        code.jump(.jumpIfAny, 1, then: settle, else: next, "to a group?")
+        return code.prepend(Instruction(.loadByte, 0), "destination MAC, first byte")
     }
 
     private mutating func write(_ layout: PacketLayout) -> Height {
         let bothPods =
             !rule.deduplicates ? keep : rule.leavesNodeAddresses ? settle : observedEnd(layout)
-        var next = ends(layout, bothPods: bothPods)
-        if rule.deduplicates { next = services(layout, else: next) }
-        if layout.family == .ipv6 { next = linkLocal(layout, then: next) }
-        return fixedHeader(layout, then: next)
-    }
-
-    /// Another version, IPv4 options, or less than a whole IPv6 header.
-    private mutating func fixedHeader(_ layout: PacketLayout, then next: Height) -> Height {
+        let next = ends(layout, bothPods: bothPods)
         switch layout.family {
         case .ipv4:
-            code.jump(.jumpIfEqual, 0x45, then: next, else: settle, "version 4, no options?")
+            code.goOn(to: next)
+            store(Instruction(.loadWord, 30), in: Scratch.destination, "destination")
+            return store(Instruction(.loadWord, 26), in: Scratch.source, "source")
         case .ipv6:
-            code.jump(.jumpIfEqual, 0x60, then: next, else: settle, "version 6?")
-            code.prepend(Instruction(.and, 0xf0), "version")
+            code.jump(.jumpIfAtLeast, 54, then: next, else: settle, "holds an IPv6 header?")
+            return code.prepend(Instruction(.loadLength), "how much of the frame there is")
         }
-        code.prepend(Instruction(.loadByte, 14), "IP version, and IPv4 header length")
-        guard layout.family == .ipv6 else { return code.top }
-        code.jump(.jumpIfAtLeast, 54, then: code.top, else: settle, "holds an IPv6 header?")
-        return code.prepend(Instruction(.loadLength), "how much of the frame there is")
-    }
-
-    /// Which pods have a link-local address is for user space to look up: there may be hundreds.
-    private mutating func linkLocal(_ layout: PacketLayout, then next: Height) -> Height {
-        var next = next
-        for (offset, end) in [(layout.destination, "destination"), (layout.source, "source")] {
-            code.jump(.jumpIfEqual, 0xfe80, then: settle, else: next, "\(end) link-local?")
-            code.prepend(Instruction(.and, 0xffc0), "\(end)'s first 10 bits")
-            next = code.prepend(Instruction(.loadHalf, offset), "\(end), first half word")
-        }
-        return next
     }
 }
 
 extension EdgeProgramWriter {
-    /// Steps 1 and 5: which of the two ends are pods, and whether the other one is a sensor.
-    mutating func ends(_ layout: PacketLayout, bothPods: Height) -> Height {
-        let sensors = rule.surroundings.sensors.sorted().of(layout.family)
-        let other = rule.leavesPodAddresses ? settle : keep
-        // Where pods and nodes are not told apart, neither is the feed from other traffic.
-        let feed = rule.kernelLeavesAddresses ? settle : drop
-        let source = code.isOne(
-            of: sensors, at: layout.source, then: feed, else: other, "source a sensor?")
-        let destination = code.isOne(
-            of: sensors, at: layout.destination, then: feed, else: other, "destination a sensor?")
-        let neither = code.isOne(
-            of: sensors, at: layout.destination, then: feed, else: source, "destination a sensor?")
-        let sourceOnly = rule.kernelLeavesAddresses ? neither : source
-        let destinationOnly = rule.kernelLeavesAddresses ? neither : destination
-
-        // Scratch word 0 says whether the source is a pod.
-        code.jump(.jumpIfEqual, 1, then: bothPods, else: destinationOnly, "source a pod, too?")
-        let isPod = code.prepend(Instruction(.loadScratch, 0), "is the source a pod?")
-        code.jump(.jumpIfEqual, 1, then: sourceOnly, else: neither, "only the source a pod?")
-        let isNoPod = code.prepend(Instruction(.loadScratch, 0), "is the source a pod?")
-        let destinationPod = pod(
-            layout.family, "destination", at: layout.destination, then: isPod, else: isNoPod)
-
-        code.goOn(to: destinationPod)
-        let sourceIsPod = remember(1)
-        code.goOn(to: destinationPod)
-        let sourceIsNoPod = remember(0)
-        return pod(
-            layout.family, "source", at: layout.source, then: sourceIsPod, else: sourceIsNoPod)
-    }
-
-    private mutating func remember(_ value: UInt32) -> Height {
-        code.prepend(Instruction(.storeScratch, 0), "whether the source is a pod")
-        return code.prepend(
-            Instruction(.loadConstant, value),
-            value == 1 ? "the source is a pod" : "the source is no pod")
-    }
-
-    private mutating func pod(
-        _ family: IPAddress.Family, _ end: String, at offset: UInt32, then yes: Height,
-        else no: Height
-    ) -> Height {
-        let surroundings = rule.surroundings
-        let others =
-            rule.leavesPodAddresses ? [] : rule.podAddressesOutsideNetworks.sorted().of(family)
-        let nodes = rule.leavesNodeAddresses ? [] : rule.nodeAddressesInPodNetworks.of(family)
-        // Whether other nodes take it for a pod, too, is for user space to look up.
-        let local = code.isOne(
-            of: others, at: offset, then: settle, else: no, "\(end) a pod of this node?")
-        let node = code.isOne(of: nodes, at: offset, then: local, else: yes, "\(end) a node?")
-        let covered = code.isInside(
-            surroundings.uncovered.of(family), at: offset, then: local, else: node,
-            "\(end) uncovered by")
-        return code.isInside(
-            surroundings.podNetworks.of(family), at: offset, then: covered, else: local,
-            "\(end) in pods'")
-    }
-
     /// Step 6: ports first, then addresses.
-    mutating func observedEnd(_ layout: PacketLayout) -> Height {
+    private mutating func observedEnd(_ layout: PacketLayout) -> Height {
         let sourceReports = reports(atEgress: false)
         let destinationReports = reports(atEgress: true)
         let byAddress = compareAddresses(layout, sourceReports, destinationReports)
+        let withoutPorts = withoutPorts(layout, then: byAddress)
         let unlessItself = compareEnds(layout, same: sourceReports, else: destinationReports)
         code.jump(.jumpIfGreater.withX, then: unlessItself, else: sourceReports, "lower port?")
         code.jump(.jumpIfEqual.withX, then: byAddress, else: code.top, "equal ports?")
-        code.prepend(Instruction(.loadHalf, layout.transport), "source port")
-        code.prepend(Instruction(.copyToX), "the destination's, to compare with")
-        let byPort = code.prepend(Instruction(.loadHalf, layout.transport + 2), "destination port")
-
-        var next = icmp(layout, then: byAddress)
-        if layout.family == .ipv6 {
-            for number in IPv6Extension.numbers {
-                next = code.jump(
-                    .jumpIfEqual, UInt32(number), then: settle, else: next, "extension header?")
-            }
-        }
-        for number in IPProtocol.withPorts {
-            next = code.jump(.jumpIfEqual, UInt32(number), then: byPort, else: next, "has ports?")
-        }
-        code.prepend(Instruction(.loadByte, layout.protocolNumber), "protocol")
-        return readable(layout)
+        code.prepend(Instruction(.multiply, 0x1_0001), "the source port, twice")
+        code.prepend(Instruction(.shiftRight, 16), "the source port")
+        code.prepend(Instruction(.copyToX), "both ports, to compare with")
+        let byPort = code.prepend(Instruction(.loadWord, layout.transport), "both ports")
+        return transport(layout, withPorts: byPort, else: withoutPorts)
     }
 
     /// The observed end's edge: the source's if the frame came from its pod, the destination's if
@@ -188,12 +106,11 @@ extension EdgeProgramWriter {
         _ layout: PacketLayout, same: Height, else different: Height
     ) -> Height {
         var next = same
-        for word in 0..<UInt32(layout.family.byteCount / 4) {
+        for word in 0..<layout.family.byteCount / 4 {
             code.jump(.jumpIfEqual.withX, then: next, else: different, "to itself?")
-            code.prepend(Instruction(.loadWord, layout.source + 4 * word), "source, word \(word)")
+            code.prepend(layout.source.load(word), "source, word \(word)")
             code.prepend(Instruction(.copyToX), "the destination's, to compare with")
-            next = code.prepend(
-                Instruction(.loadWord, layout.destination + 4 * word), "destination, word \(word)")
+            next = code.prepend(layout.destination.load(word), "destination, word \(word)")
         }
         return next
     }
@@ -202,21 +119,20 @@ extension EdgeProgramWriter {
         _ layout: PacketLayout, _ sourceReports: Height, _ destinationReports: Height
     ) -> Height {
         var next = sourceReports
-        for word in (0..<UInt32(layout.family.byteCount / 4)).reversed() {
+        for word in (0..<layout.family.byteCount / 4).reversed() {
             code.jump(
                 .jumpIfGreater.withX, then: destinationReports, else: sourceReports,
                 "lower address?")
             code.jump(.jumpIfEqual.withX, then: next, else: code.top, "equal?")
-            code.prepend(Instruction(.loadWord, layout.source + 4 * word), "source, word \(word)")
+            code.prepend(layout.source.load(word), "source, word \(word)")
             code.prepend(Instruction(.copyToX), "the destination's, to compare with")
-            next = code.prepend(
-                Instruction(.loadWord, layout.destination + 4 * word), "destination, word \(word)")
+            next = code.prepend(layout.destination.load(word), "destination, word \(word)")
         }
         return next
     }
 
-    /// An ICMP error follows the flow it quotes, which user space reads.
-    private mutating func icmp(_ layout: PacketLayout, then next: Height) -> Height {
+    /// What stands behind extension headers, and what an ICMP error quotes, is for user space to read.
+    private mutating func withoutPorts(_ layout: PacketLayout, then next: Height) -> Height {
         switch layout.family {
         case .ipv4:
             var type = next
@@ -226,48 +142,90 @@ extension EdgeProgramWriter {
             }
             type = code.prepend(Instruction(.loadByte, layout.transport), "ICMP type")
             return code.jump(
-                .jumpIfEqual, UInt32(IPProtocol.icmp), then: type, else: next, "ICMP?")
+                .jumpIfEqual, layout.asLoaded(IPProtocol.icmp), then: type, else: next, "ICMP?")
         case .ipv6:
             code.jump(.jumpIfAtLeast, 128, then: next, else: settle, "ICMPv6 error?")
             let type = code.prepend(Instruction(.loadByte, layout.transport), "ICMP type")
-            return code.jump(
-                .jumpIfEqual, UInt32(IPProtocol.icmpv6), then: type, else: next, "ICMPv6?")
+            return IPv6Extension.numbers.reduce(
+                code.jump(
+                    .jumpIfEqual, layout.asLoaded(IPProtocol.icmpv6), then: type, else: next,
+                    "ICMPv6?")
+            ) { next, number in
+                code.jump(
+                    .jumpIfEqual, layout.asLoaded(number), then: settle, else: next,
+                    "extension header?")
+            }
         }
     }
 
-    /// Not a fragment, and neither cut nor padded before the ports.
-    mutating func readable(_ layout: PacketLayout) -> Height {
-        let next = code.top
+    /// Whether it has ports; for user space if it is a fragment, or cut or padded before them.
+    @discardableResult
+    mutating func transport(
+        _ layout: PacketLayout, withPorts: Height, else next: Height
+    ) -> Height {
+        var next = next
+        for number in IPProtocol.withPorts.reversed() {
+            next = code.jump(
+                .jumpIfEqual, layout.asLoaded(number), then: withPorts, else: next, "has ports?")
+        }
+        next = code.prepend(Instruction(.and, layout.asLoaded(.max)), "protocol")
+        if layout.family == .ipv4 {
+            code.jump(.jumpIfAny, 0x3fff_0000, then: settle, else: next, "fragment?")
+            next = code.prepend(Instruction(.loadWord, 20), "fragment offset and flags, protocol")
+        }
+        code.jump(.jumpIfAtLeast, 1 << 16, then: settle, else: next, "longer than it can say?")
         code.jump(
-            .jumpIfAtLeast, layout.lengthMin, then: next, else: settle, "long enough for ports?")
-        code.jump(.jumpIfEqual, 0, then: next, else: code.top, "longer than it can say?")
-        code.prepend(Instruction(.loadHalf, layout.length), "what the packet says its length is")
+            .jumpIfAtLeast, layout.lengthMin << 16, then: next, else: code.top,
+            "long enough for ports?")
+        code.prepend(
+            Instruction(.loadWord, layout.length), "what the packet says its length is")
         code.jump(
             .jumpIfAtLeast, layout.transport + 4, then: code.top, else: settle, "holds ports?")
-        code.prepend(Instruction(.loadLength), "how much of the frame there is")
-        guard layout.family == .ipv4 else { return code.top }
-        code.jump(.jumpIfAny, 0x3fff, then: settle, else: code.top, "fragment?")
-        return code.prepend(Instruction(.loadHalf, 20), "fragment offset and flags")
+        return code.prepend(Instruction(.loadLength), "how much of the frame there is")
+    }
+
+    @discardableResult
+    mutating func store(_ load: Instruction, in scratch: UInt32, _ note: String) -> Height {
+        code.prepend(Instruction(.storeScratch, scratch), note)
+        return code.prepend(load, note)
     }
 }
 
 /// Where the fields of a family's header lie in the frame.
 struct PacketLayout {
     let family: IPAddress.Family
-    let source: UInt32
-    let destination: UInt32
-    let protocolNumber: UInt32
+    let source: AddressPlace
+    let destination: AddressPlace
     let length: UInt32
     /// The least that the length field can say when there are ports.
     let lengthMin: UInt32
+    /// How many bits stand behind the protocol in the word that it is loaded with.
+    let protocolShift: UInt32
     let transport: UInt32
 
+    /// A protocol as it stands in that word.
+    func asLoaded(_ number: UInt8) -> UInt32 { UInt32(number) << protocolShift }
+
     static let ipv4 = Self(
-        family: .ipv4, source: 26, destination: 30, protocolNumber: 23, length: 16, lengthMin: 24,
+        family: .ipv4, source: .scratch(Scratch.source),
+        destination: .scratch(Scratch.destination), length: 16, lengthMin: 24, protocolShift: 0,
         transport: 34)
     static let ipv6 = Self(
-        family: .ipv6, source: 22, destination: 38, protocolNumber: 20, length: 18, lengthMin: 4,
-        transport: 54)
+        family: .ipv6, source: .packet(22), destination: .packet(38), length: 18, lengthMin: 4,
+        protocolShift: 8, transport: 54)
+}
+
+/// Which word of scratch memory is for what.
+enum Scratch {
+    static let isDestinationPod: UInt32 = 0
+    /// A service: its address in up to four words, protocol and port in one. And its client's port.
+    static let serviceAddress: UInt32 = 1
+    static let service: UInt32 = 5
+    static let clientPort: UInt32 = 6
+    /// The ends of an IPv4 packet. The kernel checks each load from a packet against its length, so
+    /// it costs several times a load from here.
+    static let source: UInt32 = 7
+    static let destination: UInt32 = 8
 }
 
 extension Array where Element == IPAddress {

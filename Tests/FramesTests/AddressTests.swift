@@ -75,6 +75,20 @@ struct NetworkTests {
     }
 
     @Test(
+        "overlaps what shares an address with it",
+        arguments: [
+            ("10.0.0.0/8", "10.96.0.0/16", true),
+            ("10.244.0.0/16", "10.96.0.0/16", false),
+            ("0.0.0.0/0", "::/0", false),
+            ("fd00::/16", "fd00:10:96::/112", true),
+            ("fe80::/10", "fd00::/16", false),
+        ])
+    func overlap(one: String, other: String, doOverlap: Bool) throws {
+        let (one, other) = (try #require(Network(one)), try #require(Network(other)))
+        #expect(one.overlaps(other) == doOverlap && other.overlaps(one) == doOverlap)
+    }
+
+    @Test(
         "refuses what is not one",
         arguments: [
             "10.244.0.0/33", "10.244.0.0/", "10.244.0.0/+8", "::/129", "10.244/16", "/8", "",

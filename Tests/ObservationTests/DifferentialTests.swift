@@ -122,6 +122,33 @@ struct DifferentialTests {
         }
     }
 
+    /// Networks in which a service, or a link-local address, would be a pod's if that were asked first.
+    @Test(
+        "agree where a pod's address may be something else, too",
+        arguments: [
+            ["10.0.0.0/8", "192.168.100.0/24", "fd00::/16"],
+            ["10.96.0.0/24", "10.244.0.0/16", "fe80::/16", "fd00:10:244::/56"],
+            ["0.0.0.0/0", "::/0"],
+            [],
+        ])
+    func agreeAboutOverlaps(podNetworks: [String]) {
+        var surroundings = Site.surroundings
+        surroundings.podNetworks = podNetworks.map(network)
+        let rule = Rule(surroundings)
+        let program = EdgeProgram(rule, at: Site.atA, snaplen: 262_144)
+        var generator = SeededGenerator(seed: 7)
+        for _ in 0..<Self.frameCountPerSeed / 20 {
+            let frame = GeneratedFrame.make(with: &generator)
+            let isEgress = Bool.random(using: &generator)
+            let decision = rule.decision(on: frame.wire, isEgress: isEgress, at: Site.atA)
+            let isSettled = rule.mayNeedSettling(frame.wire)
+            switch program.verdict(on: frame, isEgress: isEgress) {
+            case .settle: #expect(isSettled)
+            case let verdict: #expect((verdict == .keep) == decision.isReported)
+            }
+        }
+    }
+
     @Test("let everything but the feed pass when duplicates are wanted")
     func withoutDeduplication() {
         let rule = Rule(Site.surroundings, deduplicates: false)
