@@ -24,7 +24,7 @@ package struct Ring: ~Copyable, Sendable {
 
     /// How long a packet may be in a block that is not full: three times the retirement time, since
     /// timers are late on a busy node.
-    package static let retirementNanosecondsMax: UInt64 = 50_000_000
+    package static let retirementNanosecondsMax: UInt64 = 30_000_000
 
     private static let memoryOption = "PACKET_RX_RING"
     /// What the error names when the kernel has no memory for a ring.
@@ -83,14 +83,32 @@ package struct Ring: ~Copyable, Sendable {
     /// The next block with packets in it, or nil if the kernel has not handed one over. Never waits.
     @_lifetime(&self)
     package mutating func next() -> Block? {
-        // Safety: `blockIndex` stays below `blockCount`, so the block lies inside the mapping.
-        let block = unsafe (memory.base + blockIndex * Int(shape.blockByteCount))
-            .assumingMemoryBound(to: tpacket_block_desc.self)
+        let block = unsafe block(blockIndex)
         guard unsafe clinux_block_status(block) & UInt32(TP_STATUS_USER) != 0 else { return nil }
         blockIndex = (blockIndex + 1) % Int(shape.blockCount)
         // Safety: the block is ours until it is released, and `self` is borrowed for that long.
         return unsafe _overrideLifetime(
             Block(block, tellsOffload: tellsOffload), mutating: &self)
+    }
+
+    /// Whether so many blocks wait to be read that only half of the ring, or less, is left to be
+    /// filled.
+    package var isHalfFull: Bool {
+        let index = (blockIndex + Int(shape.blockCount) / 2) % Int(shape.blockCount)
+        return unsafe clinux_block_status(block(index)) & UInt32(TP_STATUS_USER) != 0
+    }
+
+    private func block(_ index: Int) -> UnsafeMutablePointer<tpacket_block_desc> {
+        // Safety: `index` is below `blockCount`, so the block lies inside the mapping.
+        unsafe (memory.base + index * Int(shape.blockByteCount))
+            .assumingMemoryBound(to: tpacket_block_desc.self)
+    }
+
+    /// Gives the next block back unread. Answers how many packets were in it, or nil if the kernel has
+    /// not handed one over.
+    package mutating func skipBlock() -> Int? {
+        guard let block = next() else { return nil }
+        return block.packetCount
     }
 
     /// Puts another program in the place of the one that decides what gets in. No packet passes
@@ -141,7 +159,7 @@ extension Ring {
         /// While nobody reads, each block is used up when its time is over, full or not. So a longer
         /// time lets fewer blocks outlast a reader that is late, and a shorter one has packets sent
         /// sooner.
-        package init(byteCountMax: Int, retirementMilliseconds: UInt32 = 16) {
+        package init(byteCountMax: Int, retirementMilliseconds: UInt32 = 10) {
             blockByteCount = Self.blockByteCountMin
             let count = UInt32(clamping: byteCountMax / Int(Self.blockByteCountMin))
             blockCount = max(count, Self.blockCountMin)

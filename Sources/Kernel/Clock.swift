@@ -13,3 +13,16 @@ private func nanoseconds(of clock: clockid_t) -> UInt64 {
     unsafe _ = clock_gettime(clock, &time)
     return UInt64(time.tv_sec) * 1_000_000_000 + UInt64(time.tv_nsec)
 }
+
+/// Waits until this clock has come to a time.
+package func sleep(until nanoseconds: UInt64) {
+    while true {
+        let now = monotonicNanoseconds()
+        guard now < nanoseconds else { return }
+        let rest = nanoseconds - now
+        var time = timespec(
+            tv_sec: Int(rest / 1_000_000_000), tv_nsec: Int(rest % 1_000_000_000))
+        // Safety: the call reads a time. A signal only has it look at the clock again.
+        unsafe _ = nanosleep(&time, nil)
+    }
+}

@@ -288,7 +288,7 @@ class EdgesTest(unittest.TestCase):
         self.assertGreater(agent.ring_bytes(), 1 << 20)
         numbers = self.numbers(collector, agent)
         self.assertGreater(agent.counts()["rings_replaced"], 0)
-        self.assertEqual(agent.counts()["dropped"], 0)
+        self.assertEqual(agent.counts()["dropped_by_ring"], 0)
         self.assertEqual(len(numbers[1]), count)
         self.assertEqual(set(numbers[1].values()), {1})
 

@@ -118,7 +118,7 @@ class Bench:
             self.assertEqual(program.stop(), 0, program.text())
         for agent in self.agents:
             counts = agent.counts()
-            self.assertEqual((counts["dropped"], counts.get("dropped_by_queue", 0)), (0, 0),
+            self.assertEqual((counts["dropped_by_ring"], counts["dropped_by_queue"]), (0, 0),
                              agent.text())
 
     def python(self, pod, program, *arguments, **keywords):

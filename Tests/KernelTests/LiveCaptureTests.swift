@@ -99,7 +99,7 @@ struct LiveCaptureTests {
             let packets = try pair.packets(200)
             #expect(packets.map(\.last) == (0..<200).map { UInt8($0 % 100) })
             #expect(packets.map(\.number) == (1...200).map { UInt32($0) })
-            capture.finish()
+            Self.finish(capture)
             #expect(capture.counters.bytesAbandoned.load(ordering: .relaxed) == 0)
         }
     }
@@ -111,9 +111,14 @@ struct LiveCaptureTests {
             try Self.send(2000, byteCount: 1500)
             capture.count()
             let begin = monotonicNanoseconds()
-            capture.finish()
+            Self.finish(capture)
             #expect(monotonicNanoseconds() - begin < 500_000_000)
-            #expect(capture.counters.bytesAbandoned.load(ordering: .relaxed) > 500_000)
+            let counters = capture.counters
+            #expect(counters.bytesAbandoned.load(ordering: .relaxed) > 500_000)
+            #expect(
+                counters.packetsAbandoned.load(ordering: .relaxed)
+                    == counters.packetsQueued.load(ordering: .relaxed))
+            #expect(counters.frames.counts.abandoned > 0)
         }
     }
 
@@ -136,8 +141,8 @@ struct LiveCaptureTests {
             var pair = try Pair(&outlet)
             capture.attach(outlet)
             #expect(try pair.packets(1000).count >= 1000)
-            capture.finish()
-            #expect(counters.framesDroppedByRing.load(ordering: .relaxed) == 0)
+            Self.finish(capture)
+            #expect(counters.frames.droppedByRing.load(ordering: .relaxed) == 0)
         }
     }
 
@@ -154,7 +159,7 @@ struct LiveCaptureTests {
             try Self.send(5)
             #expect(try pair.packets(5).map(\.number) == [11, 12, 13, 14, 15])
             #expect(capture.counters.packetsSampledOut.load(ordering: .relaxed) == 90)
-            capture.finish()
+            Self.finish(capture)
         }
     }
 
@@ -173,16 +178,24 @@ struct LiveCaptureTests {
                 let begin = monotonicNanoseconds()
                 capture.count()
                 slowest = max(slowest, monotonicNanoseconds() - begin)
-                received.append(capture.counters.framesMatched.load(ordering: .relaxed))
+                received.append(capture.counters.frames.matched.load(ordering: .relaxed))
                 _ = try poll([], milliseconds: 5)
             }
             isOver.value.store(true, ordering: .relaxed)
             flood.join()
             #expect(slowest < 100_000_000)
             #expect(received.last ?? 0 > 10_000)
-            capture.finish()
+            Self.finish(capture)
             #expect(capture.counters.bytesAbandoned.load(ordering: .relaxed) == 0)
         }
+    }
+
+    /// Ends a capture, and checks that every frame has become something.
+    private static func finish(_ capture: LiveCapture) {
+        capture.finish()
+        let counts = capture.counters.frames.counts
+        #expect(counts.inFlight == 0, "\(counts)")
+        #expect(capture.counters.framesUnaccounted.load(ordering: .relaxed) == 0)
     }
 
     private static func datagrams() throws -> Outlet {

@@ -11,7 +11,7 @@ extension CaptureCounters {
     package var statistics: CaptureStatistics {
         let sent = packetsQueued.load(ordering: .relaxed)
         let dropped =
-            framesDroppedByRing.load(ordering: .relaxed)
+            frames.droppedByRing.load(ordering: .relaxed)
             + packetsDroppedByQueue.load(ordering: .relaxed)
             + packetsLimited.load(ordering: .relaxed)
         let received = sent + dropped + packetsSampledOut.load(ordering: .relaxed)
@@ -23,21 +23,27 @@ extension CaptureCounters {
 
     /// The counters as one line of the log shows them.
     var metadata: Logger.Metadata {
+        let frames = frames.counts
+        let unsent = packetsAbandoned.load(ordering: .relaxed)
         var metadata: Logger.Metadata = [
-            "matched": "\(framesMatched.load(ordering: .relaxed))",
-            "sent": "\(packetsQueued.load(ordering: .relaxed))",
+            "matched": "\(frames.matched)",
+            "forwarded": "\(frames.forwarded)",
+            "refused": "\(frames.refused)",
+            "filtered": "\(frames.filtered)",
+            "sampled_out": "\(frames.sampledOut)",
+            "limited": "\(frames.limited)",
+            "dropped_by_ring": "\(frames.droppedByRing)",
+            "dropped_by_queue": "\(frames.droppedByQueue)",
+            "abandoned": "\(frames.abandoned)",
             "settled": "\(framesSettled.load(ordering: .relaxed))",
-            "refused": "\(framesRefused.load(ordering: .relaxed))",
-            "filtered": "\(framesFilteredOut.load(ordering: .relaxed))",
-            "dropped": "\(framesDroppedByRing.load(ordering: .relaxed))",
-            "abandoned_bytes": "\(bytesAbandoned.load(ordering: .relaxed))",
+            "sent": "\(packetsQueued.load(ordering: .relaxed) - unsent)",
         ]
         // What most captures never meet is named where it was met.
         let rare: [(String, UInt64)] = [
+            ("unaccounted", framesUnaccounted.load(ordering: .relaxed)),
+            ("abandoned_packets", unsent),
+            ("abandoned_bytes", bytesAbandoned.load(ordering: .relaxed)),
             ("translated", packetsTranslated.load(ordering: .relaxed)),
-            ("sampled_out", packetsSampledOut.load(ordering: .relaxed)),
-            ("limited", packetsLimited.load(ordering: .relaxed)),
-            ("dropped_by_queue", packetsDroppedByQueue.load(ordering: .relaxed)),
             ("segmented", framesSegmented.load(ordering: .relaxed)),
             ("segments", segments.load(ordering: .relaxed)),
             ("checksums_finished", checksumsFinished.load(ordering: .relaxed)),

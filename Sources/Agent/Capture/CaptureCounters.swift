@@ -2,16 +2,12 @@ package import Synchronization
 
 /// What became of the frames of one capture. Every count starts with the capture and only grows.
 package final class CaptureCounters: Sendable {
-    /// Frames that an edge's program let through, those that its ring then dropped among them.
-    package let framesMatched = Atomic<UInt64>(0)
-    /// Frames lost because every block of their ring was waiting to be read.
-    package let framesDroppedByRing = Atomic<UInt64>(0)
-    /// Frames that the kernel left to user space, and there the rule gave to another edge.
-    package let framesRefused = Atomic<UInt64>(0)
+    /// All frames, by what became of them.
+    package let frames = FrameAccount()
+    /// By how many frames the accounts of edges were wrong when they were closed: always none.
+    package let framesUnaccounted = Atomic<UInt64>(0)
     /// Frames that user space settled, reported or not.
     package let framesSettled = Atomic<UInt64>(0)
-    /// Frames that the sensor's filter refused in user space.
-    package let framesFilteredOut = Atomic<UInt64>(0)
     /// Packets that would have been sent, but that the client's sampling left out.
     package let packetsSampledOut = Atomic<UInt64>(0)
     /// Packets that would have been sent, but that were more than the feed's limit allows.
@@ -44,7 +40,9 @@ package final class CaptureCounters: Sendable {
     package let ringsReplaced = Atomic<UInt64>(0)
     /// Edges whose program could not be replaced by one that knows more about services.
     package let programsNotReplaced = Atomic<UInt64>(0)
-    /// Bytes still in the queue, or waiting for a first fragment, when the capture ended.
+    /// Packets still in the queue when the capture ended, one of which begun among them, and their
+    /// bytes, headers included.
+    package let packetsAbandoned = Atomic<UInt64>(0)
     package let bytesAbandoned = Atomic<UInt64>(0)
 
     /// Datagrams that the kernel took. Whether they arrive nobody knows.

@@ -9,6 +9,8 @@ import Observation
 /// edge is captured for itself, but every one is captured. It belongs to the forwarder's thread.
 final class Crowd {
     var ring: Ring
+    /// What became of the frames of all these edges.
+    let account = FrameAccount()
     private(set) var points: [UInt32: ObservationPoint] = [:]
 
     init(_ ring: consuming Ring) {

@@ -138,6 +138,8 @@ extension Forwarder {
                 try count(tap)
                 try poller.remove(tap.number)
                 taps[tap.place.life] = nil
+                pipeline.settleHeld(of: tap.account)
+                close(tap.account)
                 notes(.done(life: tap.place.life, wasFollowed: false, tap.surrender()))
             } else {
                 isWaiting = true
@@ -158,12 +160,20 @@ extension Forwarder {
     /// Adds to the counters what the kernel has counted at an edge since the last time.
     func count(_ tap: Tap) throws(SystemError) {
         guard let statistics = try tap.ring?.takeStatistics() else { return }
-        count(statistics)
+        count(statistics, tap.account)
         if statistics.dropped > 0 { notes(.pressed(life: tap.place.life)) }
     }
 
-    func count(_ statistics: Ring.Statistics) {
-        CaptureCounters.add(Int(statistics.received), to: counters.framesMatched)
-        CaptureCounters.add(Int(statistics.dropped), to: counters.framesDroppedByRing)
+    func count(_ statistics: Ring.Statistics, _ account: FrameAccount) {
+        for account in [account, counters.frames] {
+            CaptureCounters.add(Int(statistics.received), to: account.matched)
+            CaptureCounters.add(Int(statistics.dropped), to: account.droppedByRing)
+        }
+    }
+
+    /// Checks the account of a ring that nothing comes out of any more.
+    func close(_ account: FrameAccount) {
+        CaptureCounters.add(
+            Int(account.counts.inFlight.magnitude), to: counters.framesUnaccounted)
     }
 }

@@ -36,6 +36,8 @@ final class Forwarder {
     var hasLostItsEdge = false
     /// No program may take the place of the one that lets nothing in.
     private var isFinishing = false
+    /// When the kernel's counts were taken last.
+    private var countedAt = monotonicNanoseconds()
 
     /// A write of this size costs the kernel no more per byte than a larger one, and what has been
     /// copied is still in the processor's cache.
@@ -44,6 +46,9 @@ final class Forwarder {
     /// So much of one ring is forwarded before others have their turn, and orders: a megabyte, which
     /// takes less than a millisecond. The poller names a ring that holds more again at once.
     static let blockCountPerTurn = 8
+
+    /// How often the kernel's counts are taken while packets come: far from 2³² of them.
+    private static let countNanoseconds: UInt64 = 10_000_000_000
 
     /// How often rings that are to be closed are looked at.
     private static let closingMilliseconds: CInt = 10
@@ -101,6 +106,7 @@ final class Forwarder {
         if isClosing, !isFull { isClosing = try closeRings() }
         if !isFinishing { replacePrograms() }
         try send()
+        if monotonicNanoseconds() >= countedAt + Self.countNanoseconds { try countKernel() }
         return hasOrder
     }
 
@@ -153,11 +159,12 @@ final class Forwarder {
     func drain(_ tap: Tap, blockCountMax: Int = .max) throws {
         var blockCount = 0
         while blockCount < blockCountMax, try hasRoom() {
+            if tap.isPressed() { notes(.pressed(life: tap.place.life)) }
             guard let block = tap.ring?.next() else { return tap.isDrained() }
             blockCount += 1
-            if tap.isPressed() { notes(.pressed(life: tap.place.life)) }
             pipeline.forward(
-                block, from: tap.place.point, isDecided: tap.isDecided, isFiltered: tap.isFiltered)
+                block, from: tap.place.point, tap.account, isDecided: tap.isDecided,
+                isFiltered: tap.isFiltered)
             if pipeline.writer.queue.byteCount >= Self.sendByteCount { try send() }
         }
     }
@@ -169,7 +176,7 @@ extension Forwarder {
         while blockCount < blockCountMax, try hasRoom() {
             guard let block = crowd.ring.next() else { return }
             blockCount += 1
-            pipeline.forward(block, from: crowd.points)
+            pipeline.forward(block, from: crowd.points, crowd.account)
             if pipeline.writer.queue.byteCount >= Self.sendByteCount { try send() }
         }
     }
@@ -226,10 +233,12 @@ extension Forwarder {
         dropList.isPlaced()
     }
 
-    /// Adds to the counters what the kernel has counted since the last time.
+    /// Adds to the counters what the kernel has counted since the last time. Its own have 32 bits, so
+    /// they may not be left alone for long.
     func countKernel() throws(SystemError) {
+        countedAt = monotonicNanoseconds()
         for tap in taps.values { try count(tap) }
-        if let crowd { count(try crowd.ring.takeStatistics()) }
+        if let crowd { count(try crowd.ring.takeStatistics(), crowd.account) }
     }
 
     /// Lets no more packets in, and forwards those that are in the rings or the queue, for as long
@@ -239,8 +248,7 @@ extension Forwarder {
         isFinishing = true
         // Nobody carries out orders any more.
         try? poller.remove(orders)
-        for tap in taps.values { tap.end() }
-        try? crowd?.set([])
+        endTaps()
         // What is in a block that is not full comes when the kernel retires it.
         let retirement = monotonicNanoseconds() + Ring.retirementNanosecondsMax
         while true {
@@ -255,10 +263,40 @@ extension Forwarder {
         try send()
     }
 
-    /// Brings the counters to their last values; what is still in the queue is lost.
+    private func endTaps() {
+        for tap in taps.values { tap.end() }
+        try? crowd?.set([])
+    }
+
+    /// Brings the counters to their last values: what is still in the rings or in the queue is lost.
+    /// Where the data path has failed this waits until the kernel has retired all blocks.
     func settleAccounts() {
-        try? countKernel()
+        CaptureCounters.add(pipeline.writer.queuedPacketCount, to: counters.packetsAbandoned)
         CaptureCounters.add(
-            pipeline.waitingByteCount + outlet.waitingByteCount, to: counters.bytesAbandoned)
+            pipeline.writer.queue.byteCount + outlet.waitingByteCount, to: counters.bytesAbandoned)
+        pipeline.abandonHeld { abandon(1, $0) }
+        endTaps()
+        let endedAt = taps.values.compactMap(\.endedAt).max() ?? 0
+        sleep(until: endedAt + Ring.retirementNanosecondsMax)
+        for tap in taps.values { abandon(tap) }
+        guard let crowd else { return }
+        while let count = crowd.ring.skipBlock() { abandon(count, crowd.account) }
+        if let statistics = try? crowd.ring.takeStatistics() { count(statistics, crowd.account) }
+        close(crowd.account)
+    }
+
+    private func abandon(_ tap: Tap) {
+        while true {
+            while let count = tap.ring?.skipBlock() { abandon(count, tap.account) }
+            try? count(tap)
+            guard tap.hasSuccessor else { break }
+            _ = tap.succeed()
+        }
+        close(tap.account)
+    }
+
+    private func abandon(_ count: Int, _ account: FrameAccount) {
+        CaptureCounters.add(count, to: account.abandoned)
+        CaptureCounters.add(count, to: counters.frames.abandoned)
     }
 }

@@ -31,6 +31,8 @@ struct HeldFragments {
         fileprivate let byteCount: Int
         fileprivate let details: Packet.Details
         let point: ObservationPoint
+        /// Where it is counted.
+        let account: FrameAccount
     }
 
     init(countMax: Int = Self.countMax) {
@@ -42,7 +44,7 @@ struct HeldFragments {
     /// Keeps a piece. Answers false if there is no room for it.
     mutating func hold(
         _ packet: borrowing Packet, of datagram: DatagramKey, at point: ObservationPoint,
-        now: UInt64
+        _ account: FrameAccount, now: UInt64
     ) -> Bool {
         let byteCount = packet.bytes.byteCount
         guard byteCount <= Self.byteCountMax, pieces.count < countMax else { return false }
@@ -55,7 +57,7 @@ struct HeldFragments {
         pieces.append(
             Piece(
                 datagram: datagram, heldAt: now, slot: slot, byteCount: byteCount,
-                details: packet.details, point: point))
+                details: packet.details, point: point, account: account))
         return true
     }
 
@@ -68,6 +70,11 @@ struct HeldFragments {
     /// Lets go of the first piece of a datagram.
     mutating func take(of datagram: DatagramKey) -> Piece? {
         pieces.firstIndex { $0.datagram == datagram }.map { take(at: $0) }
+    }
+
+    /// Lets go of the first piece that is counted there.
+    mutating func take(of account: FrameAccount) -> Piece? {
+        pieces.firstIndex { $0.account === account }.map { take(at: $0) }
     }
 
     /// Lets go of the first piece that has been held for too long, or of any.

@@ -64,7 +64,10 @@ struct PacketWriter: ~Copyable {
     mutating func append(asItIs packet: borrowing RingPacket, _ limit: Int, _ tally: inout Tally) {
         guard limit > 0 else { return tally.filteredCount += 1 }
         let byteCount = min(packet.bytes.byteCount, limit)
-        guard let number = reserve(packet, byteCount, &tally) else { return }
+        let time = packet.nanosecondsSince1970
+        guard let number = Self.reserve(byteCount, time, in: &queue, &numbering, &tally) else {
+            return
+        }
         var record = queue.extend(by: PacketRecord.headerByteCount + byteCount)
         Self.store(packet, byteCount, number, into: &record)
         record.store(packet.bytes.extracting(first: byteCount), at: PacketRecord.headerByteCount)
@@ -77,31 +80,13 @@ struct PacketWriter: ~Copyable {
     ) {
         tally.finishedCount += 1
         let byteCount = packet.bytes.byteCount
-        guard let number = reserve(packet, byteCount, &tally) else { return }
+        let time = packet.nanosecondsSince1970
+        guard let number = Self.reserve(byteCount, time, in: &queue, &numbering, &tally) else {
+            return
+        }
         var record = queue.extend(by: PacketRecord.headerByteCount + byteCount)
         Self.store(packet, byteCount, number, into: &record)
         checksum.write(packet.bytes, into: &record, at: PacketRecord.headerByteCount)
-    }
-
-    /// The number of a packet, if it is to be sent and there is room for it.
-    @inline(__always)
-    private mutating func reserve(
-        _ packet: borrowing RingPacket, _ byteCount: Int, _ tally: inout Tally
-    ) -> UInt32? {
-        guard
-            numbering.sampler.keepsAll
-                || numbering.sampler.keeps(nanosecondsSince1970: packet.nanosecondsSince1970)
-        else {
-            tally.sampledOutCount += 1
-            return nil
-        }
-        guard queue.hasRoom(for: PacketRecord.headerByteCount + byteCount) else {
-            tally.droppedCount += 1
-            return nil
-        }
-        numbering.last &+= 1
-        tally.packetCount += 1
-        return numbering.last
     }
 
     @inline(__always)
@@ -208,6 +193,7 @@ struct PacketWriter: ~Copyable {
             return queue.append(bytes.extracting(first: byteCount))
         }
         tally.add(form)
+        let before = tally
         for index in 0..<form.segmentCount {
             let byteCount = min(form.byteCount(ofSegment: index), limit)
             guard
@@ -218,34 +204,54 @@ struct PacketWriter: ~Copyable {
             var target = queue.extend(by: byteCount)
             form.write(segment: index, of: bytes, into: &target)
         }
+        tally.addSegments(since: before)
     }
 
-    /// Queues a packet's header, if the packet is to be sent and there is room for it. Packets are
-    /// numbered as they are offered to the outlet: a client that finds a number missing knows that the
-    /// network has lost one.
+    /// Queues a packet's header, if the packet is to be sent and there is room for it.
     private static func reserve(
         _ details: Packet.Details, _ byteCount: Int, _ wireByteCount: Int,
         in queue: inout ByteQueue, _ numbering: inout Numbering, _ tally: inout Tally
     ) -> Bool {
-        guard numbering.sampler.keeps(nanosecondsSince1970: details.nanosecondsSince1970) else {
-            tally.sampledOutCount += 1
+        let time = details.nanosecondsSince1970
+        guard let number = reserve(byteCount, time, in: &queue, &numbering, &tally) else {
             return false
+        }
+        var header = queue.extend(by: PacketRecord.headerByteCount)
+        PacketRecord.store(
+            into: &header, nanoseconds: time, byteCount: byteCount, wireByteCount: wireByteCount,
+            number: number)
+        return true
+    }
+
+    /// The number of a packet of so many bytes that passed at this time, if it is to be sent and there
+    /// is room for it. Packets are numbered as they are offered to the outlet: a client that finds a
+    /// number missing knows that the network has lost one.
+    @inline(__always)
+    private static func reserve(
+        _ byteCount: Int, _ nanosecondsSince1970: UInt64, in queue: inout ByteQueue,
+        _ numbering: inout Numbering, _ tally: inout Tally
+    ) -> UInt32? {
+        guard numbering.sampler.keeps(nanosecondsSince1970: nanosecondsSince1970) else {
+            tally.sampledOutCount += 1
+            return nil
         }
         let recordByteCount = PacketRecord.headerByteCount + byteCount
         guard numbering.limiter?.keeps(byteCount: recordByteCount) ?? true else {
             tally.limitedCount += 1
-            return false
+            return nil
         }
         guard queue.hasRoom(for: recordByteCount) else {
             tally.droppedCount += 1
-            return false
+            return nil
         }
         numbering.last &+= 1
         tally.packetCount += 1
-        var header = queue.extend(by: PacketRecord.headerByteCount)
-        PacketRecord.store(
-            into: &header, nanoseconds: details.nanosecondsSince1970, byteCount: byteCount,
-            wireByteCount: wireByteCount, number: numbering.last)
-        return true
+        tally.byteCount += recordByteCount
+        return numbering.last
+    }
+
+    /// How many packets are in the queue, one of which the rest is there among them.
+    var queuedPacketCount: Int {
+        PacketRecord.count(in: queue.bytes, endingWith: numbering.last)
     }
 }

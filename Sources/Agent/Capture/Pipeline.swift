@@ -66,8 +66,16 @@ struct Pipeline: ~Copyable {
         writer.hasRoom(forBlock: byteCount, beside: heldByteCount)
     }
 
-    /// What is neither sent nor counted as refused yet.
-    var waitingByteCount: Int { writer.queue.byteCount + heldByteCount }
+    /// Settles the pieces of an edge that is gone.
+    mutating func settleHeld(of account: FrameAccount) {
+        guard held.count > 0 else { return }
+        release(monotonicNanoseconds()) { $0.take(of: account) }
+    }
+
+    /// Gives up what is still held, and answers whose it was.
+    mutating func abandonHeld(_ abandon: (FrameAccount) -> Void) {
+        while let piece = held.takeExpired(now: 0, orAny: true) { abandon(piece.account) }
+    }
 
     /// Held pieces go into the queue together, and may take no more than this part of it.
     private static let heldShare = 4
@@ -96,35 +104,36 @@ struct Pipeline: ~Copyable {
         tracker?.listen(for: &settler, now: now)
         writer.refill(now: now)
         guard held.count > 0, writer.queue.hasRoom(for: heldByteCount) else { return }
-        var tally = Tally(writer.queue)
-        release(&tally, now) { $0.takeExpired(now: now, orAny: isLast) }
-        count(tally)
+        release(now) { $0.takeExpired(now: now, orAny: isLast) }
     }
 
     /// The same for a block of packets from many edges, about which the kernel has decided nothing.
-    mutating func forward(_ block: borrowing Block, from points: [UInt32: ObservationPoint]) {
-        var tally = Tally(writer.queue)
+    mutating func forward(
+        _ block: borrowing Block, from points: [UInt32: ObservationPoint], _ account: FrameAccount
+    ) {
+        var tally = Tally()
         let now = monotonicNanoseconds()
         tracker?.listen(for: &settler, now: now)
         writer.refill(now: now)
         var packets = block.packets
         while let packet = packets.next() {
             if let point = points[packet.interfaceIndex] {
-                settle(packet.packet, from: point, now, mayWait: true, &tally)
+                settle(packet.packet, from: point, account, now, mayWait: true, &tally)
             } else {
                 tally.settledCount += 1
                 tally.refusedCount += 1
             }
         }
-        count(tally)
+        count(tally, account)
     }
 
     /// Deals with all packets of a block; the queue has room for it. The kernel has decided about
     /// its packets, or not; and shown those that it kept to the sensor's filter, or not.
     mutating func forward(
-        _ block: borrowing Block, from point: ObservationPoint, isDecided: Bool, isFiltered: Bool
+        _ block: borrowing Block, from point: ObservationPoint, _ account: FrameAccount,
+        isDecided: Bool, isFiltered: Bool
     ) {
-        var tally = Tally(writer.queue)
+        var tally = Tally()
         let now = monotonicNanoseconds()
         tracker?.listen(for: &settler, now: now)
         writer.refill(now: now)
@@ -144,9 +153,9 @@ struct Pipeline: ~Copyable {
                     continue
                 }
             }
-            forward(packet.packet, from: point, isDecided, isFiltered, now, &tally)
+            forward(packet.packet, from: point, account, isDecided, isFiltered, now, &tally)
         }
-        count(tally)
+        count(tally, account)
     }
 }
 
@@ -154,15 +163,15 @@ extension Pipeline {
     /// Deals with a packet of which more may have to be done.
     @inline(never)
     private mutating func forward(
-        _ packet: borrowing Packet, from point: ObservationPoint, _ isDecided: Bool,
-        _ isFiltered: Bool, _ now: UInt64, _ tally: inout Tally
+        _ packet: borrowing Packet, from point: ObservationPoint, _ account: FrameAccount,
+        _ isDecided: Bool, _ isFiltered: Bool, _ now: UInt64, _ tally: inout Tally
     ) {
         // Tags are put back before a filter sees the frame, which the kernel cannot do.
         let isUndecided =
             !isDecided || packet.details.vlan != nil && writer.restoresWireForm
             || !screen.clears(packet.bytes) && settler.rule.mayNeedSettling(packet.bytes)
         if !packet.isCutShort, isUndecided {
-            return settle(packet, from: point, now, mayWait: true, &tally)
+            return settle(packet, from: point, account, now, mayWait: true, &tally)
         }
         // What a filter has cut short it has let through.
         let limit =
@@ -173,8 +182,8 @@ extension Pipeline {
 
     /// The one place for all that the kernel's form of the rule leaves open.
     private mutating func settle(
-        _ packet: borrowing Packet, from point: ObservationPoint, _ now: UInt64, mayWait: Bool,
-        _ tally: inout Tally
+        _ packet: borrowing Packet, from point: ObservationPoint, _ account: FrameAccount,
+        _ now: UInt64, mayWait: Bool, _ tally: inout Tally
     ) {
         var outcome = outcome(packet, point, now, mayWait)
         if case .question(let question) = outcome {
@@ -182,7 +191,7 @@ extension Pipeline {
             outcome = self.outcome(packet, point, now, mayWait)
         }
         if case .wait(let datagram) = outcome {
-            if held.hold(packet, of: datagram, at: point, now: now) { return }
+            if held.hold(packet, of: datagram, at: point, account, now: now) { return }
             tally.notHeldCount += 1
             outcome = self.outcome(packet, point, now, false)
         }
@@ -190,7 +199,7 @@ extension Pipeline {
         guard case .verdict(let verdict) = outcome else { return tally.refusedCount += 1 }
         carryOut(verdict, packet, point, &tally)
         if let datagram = verdict.begins, held.count > 0 {
-            release(&tally, now) { $0.take(of: datagram) }
+            release(now) { $0.take(of: datagram) }
         }
     }
 
@@ -220,24 +229,29 @@ extension Pipeline {
         writer.append(packet, verdict.translation, filter, at: point, &tally)
     }
 
-    /// Settles pieces that have waited; they wait no longer.
+    /// Settles pieces that have waited; they wait no longer. Each is counted where it was seen, which
+    /// may be another edge than the one whose block is at hand.
     private mutating func release(
-        _ tally: inout Tally, _ now: UInt64,
-        _ take: (inout HeldFragments) -> HeldFragments.Piece?
+        _ now: UInt64, _ take: (inout HeldFragments) -> HeldFragments.Piece?
     ) {
         // While they are dealt with they are not this value's, so that their bytes stay put.
         var pieces = HeldFragments()
         swap(&pieces, &held)
         while let piece = take(&pieces) {
-            settle(pieces.packet(piece), from: piece.point, now, mayWait: false, &tally)
+            var tally = Tally()
+            settle(
+                pieces.packet(piece), from: piece.point, piece.account, now, mayWait: false,
+                &tally)
+            count(tally, piece.account)
         }
         swap(&pieces, &held)
     }
 }
 
 extension Pipeline {
-    private func count(_ tally: Tally) {
-        tally.add(to: counters, writer.queue)
+    private func count(_ tally: Tally, _ account: FrameAccount) {
+        account.add(tally)
+        tally.add(to: counters)
         counters.trackedFlowsEvicted.store(settler.evictedFlowCount, ordering: .relaxed)
     }
 }

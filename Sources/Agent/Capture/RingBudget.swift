@@ -16,8 +16,9 @@ struct RingBudget {
     private static let plentyByteCount = 1 << 20
     /// More helps no edge that a sensor can follow.
     private static let edgeByteCountMax = 64 << 20
-    /// What a ring grows by.
-    private static let growth = 4
+    /// What a ring grows by. While the old one is emptied for the last time nobody reads the new one,
+    /// which so has to hold what comes in `Ring.retirementNanosecondsMax`: more than 4 Gbit/s.
+    private static let growth = 16
 
     /// One of the smallest rings is set aside for the edges that find no memory any more.
     init(byteCountMax: Int) {

@@ -13,9 +13,6 @@ package struct Sampler: Sendable {
 
     package init(_ sampling: Sampling) { self.sampling = sampling }
 
-    /// Whether there is nothing to ask.
-    var keepsAll: Bool { if case .none = sampling { true } else { false } }
-
     /// Whether to keep a packet that passed at this time of the node's clock.
     ///
     /// Times need not grow: each edge has its own blocks, and what an edge has from the time before the

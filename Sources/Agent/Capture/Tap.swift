@@ -7,15 +7,14 @@ import Observation
 /// A place and the ring that is open there. It belongs to the forwarder's thread.
 final class Tap {
     var place: Place
+    /// What became of its frames, through all its rings.
+    let account = FrameAccount()
     /// Nil when it has been handed back.
     var ring: Ring?
     /// The ring's, for the poller.
     private(set) var number: CInt
-    /// So many blocks without finding the ring empty are half of it: the next time they may be a
-    /// whole one.
-    private var pressedBlockCount: Int
-    /// How many there have been.
-    private var blockCount = 0
+    /// When it was said last that the ring is close to full.
+    private var pressedAt: UInt64 = 0
     private(set) var program: EdgeProgram
     /// Which version of the plan the program is made from; 0 for none.
     private(set) var planVersion: Int
@@ -32,7 +31,6 @@ final class Tap {
     init(_ place: Place, _ ring: consuming Ring, _ program: EdgeProgram) {
         self.place = place
         number = ring.number
-        pressedBlockCount = Self.half(ring.blockCount)
         self.ring = .some(ring)
         // The plan may have changed since the program was made.
         leftAt = monotonicNanoseconds()
@@ -86,23 +84,19 @@ final class Tap {
         }
     }
 
-    private static func half(_ blockCount: Int) -> Int { max(2, blockCount / 2) }
-
-    /// Takes note of a block. Answers whether the ring is close to full; where it is not found empty
-    /// for long, again whenever there have been twice as many.
+    /// Whether the ring is close to full; once in a while, as it takes time to do something about it.
     func isPressed() -> Bool {
-        blockCount += 1
-        guard blockCount == pressedBlockCount else { return false }
-        pressedBlockCount *= 2
+        guard ring?.isHalfFull == true else { return false }
+        let now = monotonicNanoseconds()
+        guard now >= pressedAt + Self.pressureNanoseconds else { return false }
+        pressedAt = now
         return true
     }
 
+    private static let pressureNanoseconds: UInt64 = 100_000_000
+
     /// Takes note that the ring holds no block for us.
     func isDrained() {
-        if blockCount > 0, let count = ring?.blockCount {
-            pressedBlockCount = Self.half(count)
-            blockCount = 0
-        }
         // What a ring that follows holds came under the same programs.
         guard !hasSuccessor, let time = leftAt,
             monotonicNanoseconds() >= time + Ring.retirementNanosecondsMax
@@ -149,8 +143,6 @@ extension Tap {
         let old = surrender()
         guard let next = successor.take() else { return old }
         number = next.number
-        pressedBlockCount = Self.half(next.blockCount)
-        blockCount = 0
         ring = .some(next)
         succeededAt = nil
         return old

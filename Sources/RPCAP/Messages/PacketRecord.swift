@@ -55,6 +55,36 @@ public struct PacketRecord: Equatable, Sendable {
         bytes.storeBytes(of: value.bigEndian, toByteOffset: offset, as: UInt32.self)
     }
 
+    /// How many records there are in the rest of a stream that ends with one of this number, one whose
+    /// beginning has gone before counted as one.
+    package static func count(in rest: RawSpan, endingWith last: UInt32) -> Int {
+        var offset = 0
+        while offset + headerByteCount <= rest.byteCount {
+            if let first = firstNumber(in: rest.extracting(droppingFirst: offset), last) {
+                return Int(last &- first) + 1 + (offset > 0 ? 1 : 0)
+            }
+            offset += 1
+        }
+        return rest.byteCount > 0 ? 1 : 0
+    }
+
+    /// The number of the first of these records; nil if they are not all records up to the last one.
+    /// Anything can be in a packet, but not the right number of them, and numbers, up to the end.
+    private static func firstNumber(in records: RawSpan, _ last: UInt32) -> UInt32? {
+        let first = records.uint32(at: 24)
+        var (offset, number) = (0, first)
+        while offset + headerByteCount <= records.byteCount {
+            let frameByteCount = Int(records.uint32(at: offset + 16))
+            guard records.uint32(at: offset) == 0x0007_0000,
+                Int(records.uint32(at: offset + 4)) == packetHeaderByteCount + frameByteCount,
+                records.uint32(at: offset + 24) == number
+            else { return nil }
+            offset += headerByteCount + frameByteCount
+            number &+= 1
+        }
+        return offset == records.byteCount && number == last &+ 1 ? first : nil
+    }
+
     /// Reads the packet header that follows the message header.
     init(packetHeader bytes: RawSpan) {
         seconds = bytes.uint32(at: 0)
