@@ -24,7 +24,7 @@ package struct Ring: ~Copyable, Sendable {
 
     /// How long a packet may be in a block that is not full: three times the retirement time, since
     /// timers are late on a busy node.
-    package static let retirementNanosecondsMax: UInt64 = 30_000_000
+    package static let retirementNanosecondsMax: UInt64 = 42_000_000
 
     private static let memoryOption = "PACKET_RX_RING"
     /// What the error names when the kernel has no memory for a ring.
@@ -156,10 +156,10 @@ extension Ring {
 
         /// As many blocks as a budget holds, at least two.
         ///
-        /// While nobody reads, each block is used up when its time is over, full or not. So a longer
-        /// time lets fewer blocks outlast a reader that is late, and a shorter one has packets sent
-        /// sooner.
-        package init(byteCountMax: Int, retirementMilliseconds: UInt32 = 10) {
+        /// A packet waits in a block for its retirement time once or twice. While nobody reads, each
+        /// block is used up when its time is over, full or not: eight of them outlast a reader that a
+        /// CPU limit keeps from running for 100 ms, and yet have packets sent within 30.
+        package init(byteCountMax: Int, retirementMilliseconds: UInt32 = 14) {
             blockByteCount = Self.blockByteCountMin
             let count = UInt32(clamping: byteCountMax / Int(Self.blockByteCountMin))
             blockCount = max(count, Self.blockCountMin)
