@@ -4,9 +4,8 @@ import Frames
 /// surely decided about it. What it does not clear, `Rule.mayNeedSettling` is asked about.
 ///
 /// It is a rule's few networks as plain numbers. A rule has arrays and sets, and to hold on to them
-/// for each frame took longer than everything else that is done to a frame together; to copy this one
-/// would cost as much as to ask it.
-package struct Screen: ~Copyable, Sendable {
+/// for each frame took longer than everything else that is done to a frame together.
+package struct Screen: Sendable {
     private var ipv4 = [4 of Range32](repeating: Range32(mask: 0, value: 0))
     private var ipv6 = [4 of Range128](repeating: Range128())
     private var ipv4Count = 0

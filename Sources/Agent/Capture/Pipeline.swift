@@ -137,6 +137,8 @@ struct Pipeline: ~Copyable {
         let now = monotonicNanoseconds()
         tracker?.listen(for: &settler, now: now)
         writer.refill(now: now)
+        // As a part of this value it would be copied for each packet.
+        let screen = screen
         var packets = block.packets
         while let packet = packets.next() {
             // Most packets the kernel has decided about and shown to the filter. They are copied,
