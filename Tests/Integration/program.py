@@ -60,8 +60,8 @@ class Program:
         return code
 
     def kill(self):
-        """Ends it at once, for when a test is over; and whatever that was about, what the program says
-        that it has done has to add up."""
+        """Ends it at once, for when a test is over; and whatever that was about, what the program
+        says that it has done has to add up."""
         self.process.kill()
         self.process.wait()
         log = self.text()
