@@ -25,6 +25,7 @@ sys.dont_write_bytecode = True
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 from agent_test import in_namespace, run  # noqa: E402
 from program import Program, counts_of  # noqa: E402
+from scarcity import Scarcity  # noqa: E402
 from sensor import SINK, Recording  # noqa: E402
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -132,6 +133,14 @@ class SensorProcess:
                 raise AssertionError(f"not {number}, but {max(found, default=None)}")
             time.sleep(0.02)
 
+    def await_count(self, count, seconds=10):
+        """Waits until the last session has brought as many packets, and not more."""
+        deadline = time.monotonic() + seconds
+        while (found := self.sessions()[-1].count) != count:
+            if time.monotonic() > deadline:
+                raise AssertionError(f"{found} packets have come, and {count} were sent")
+            time.sleep(0.02)
+
     def close(self):
         self.kill()
         self.recording.close()
@@ -211,8 +220,8 @@ class Case(unittest.TestCase):
         for sensor in self.sensors:
             self.await_service(sensor)
 
-    def start_agent(self, **variables):
-        agent = Program(self.bed.name("node"), "agent", **{
+    def start_agent(self, prefix=(), **variables):
+        agent = Program(self.bed.name("node"), "agent", prefix=prefix, **{
             "EXTRAHOP_SENSOR_IP": ",".join(sensor.address for sensor in self.sensors),
             "PODNET": "10.244.0.0/16", **variables})
         self.addCleanup(agent.kill)
@@ -243,10 +252,14 @@ class Case(unittest.TestCase):
         for sensor in self.sensors:
             found = self.packets(sensor)
             self.assertEqual(len(found), len(set(found)), "a packet has come twice")
+        counts = {sensor: counts_of(self.lines(sensor, "capture ended")[-1])
+                  for sensor in self.sensors}
+        for sensor in self.sensors:
+            if sensor.recording.is_whole:
+                sensor.await_count(counts[sensor]["sent"])
         for sensor in untouched:
             self.check_untouched(sensor)
-        return {sensor: counts_of(self.lines(sensor, "capture ended")[-1])
-                for sensor in self.sensors}
+        return counts
 
     def packets(self, sensor):
         """The senders and numbers of all packets that have come."""
@@ -516,6 +529,31 @@ class AgentFaultTest(Case):
             self.bed.add_pod(number)
             self.check_pods(self.sensors[0], [number])
         self.finish()
+
+    def test_a_kernel_without_memory_for_rings(self):
+        """The edges that there are go on, others are captured as soon as there is memory, and the log
+        says so once."""
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        scarcity = Scarcity(folder.name)
+        self.start(prefix=scarcity.prefix)
+        # Before the agent ends, which is to have its answers.
+        self.addCleanup(scarcity.close)
+        scarcity.is_on = True
+        for number in range(1, 5):
+            self.bed.add_pod(number)
+        self.agent.await_text("edges without memory are not captured", len(self.sensors))
+        self.run_for(2.5)
+        self.assertGreater(scarcity.refused, 0)
+        for text, count in (("edges without memory are not captured", 1),
+                            ("an edge cannot be captured", 4)):
+            self.assertLessEqual(self.agent.text().count(text), count * len(self.sensors))
+        for sensor in self.sensors:
+            self.await_service(sensor)
+        scarcity.is_on = False
+        for sensor in self.sensors:
+            self.check_pods(sensor, range(1, 5))
+        self.finish(untouched=self.sensors)
 
 
 class NodeFaultTest(Case):

@@ -20,6 +20,8 @@ struct RingBook {
     /// Edges that share one ring, and the hold on that.
     private(set) var crowd: [Place] = []
     var crowdLease: Handover<RingLease>?
+    /// Whether a person has been told that these are not captured.
+    var hasWarnedOfCrowd = false
 
     /// A ring that was not pressed for so long can do with less.
     private static let idleNanoseconds: UInt64 = 10_000_000_000

@@ -116,8 +116,11 @@ final class RingKeeper: Sendable {
                 book.crowdLease = Handover(try ring.lease())
                 give(.openCrowd(Handover(ring)))
             } catch {
-                logger.warning(
-                    "edges without memory are not captured", metadata: ["reason": "\(error)"])
+                guard !book.hasWarnedOfCrowd else { return }
+                book.hasWarnedOfCrowd = true
+                return logger.warning(
+                    "edges without memory are not captured, it is tried again every second",
+                    metadata: ["edges": "\(book.crowd.count)", "reason": "\(error)"])
             }
         }
         give(.crowd(book.crowd))
