@@ -269,7 +269,7 @@ class EdgesTest(unittest.TestCase):
         self.assertEqual(numbers, {1: dict.fromkeys(range(30), 1)})
 
     def test_a_ring_that_grows_loses_and_doubles_nothing(self):
-        collector, agent = self.start(PODWIRE_RING_MEMORY="64MiB")
+        collector, agent = self.start(PODWIRE_RING_MEMORY="16MiB")
         pod = Pod(1)
         pod.add()
         agent.await_text("edge captured")

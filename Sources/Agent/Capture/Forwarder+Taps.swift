@@ -122,10 +122,14 @@ extension Forwarder {
     func closeRings() throws -> Bool {
         var isWaiting = false
         for tap in taps.values where tap.endedAt != nil || tap.successor != nil {
-            if tap.isSucceeded {
+            if tap.isBeingSucceeded {
                 try drain(tap)
                 guard !isFull else { return true }
                 try count(tap)
+                guard tap.isSucceeded else {
+                    isWaiting = true
+                    continue
+                }
                 try poller.remove(tap.number)
                 let old = tap.succeed()
                 CaptureCounters.add(1, to: counters.ringsReplaced)
@@ -159,7 +163,7 @@ extension Forwarder {
 
     /// Adds to the counters what the kernel has counted at an edge since the last time.
     func count(_ tap: Tap) throws(SystemError) {
-        guard let statistics = try tap.ring?.takeStatistics() else { return }
+        guard let statistics = try tap.takeStatistics() else { return }
         count(statistics, tap.account)
         if statistics.dropped > 0 { notes(.pressed(life: tap.place.life)) }
     }

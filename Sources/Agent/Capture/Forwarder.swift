@@ -50,8 +50,9 @@ final class Forwarder {
     /// How often the kernel's counts are taken while packets come: far from 2³² of them.
     private static let countNanoseconds: UInt64 = 10_000_000_000
 
-    /// How often rings that are to be closed are looked at.
-    private static let closingMilliseconds: CInt = 10
+    /// How often rings that are to be closed are looked at. Until one that has a successor is, what
+    /// comes has to find room in that.
+    private static let closingMilliseconds: CInt = 2
 
     enum Key {
         static let orders: UInt64 = 0
@@ -162,6 +163,7 @@ final class Forwarder {
             if tap.isPressed() { notes(.pressed(life: tap.place.life)) }
             guard let block = tap.ring?.next() else { return tap.isDrained() }
             blockCount += 1
+            tap.hasRead(block.packetCount)
             pipeline.forward(
                 block, from: tap.place.point, tap.account, isDecided: tap.isDecided,
                 isFiltered: tap.isFiltered)

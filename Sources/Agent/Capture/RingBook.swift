@@ -181,8 +181,8 @@ final class OpenRing {
     var pressedAt: UInt64 = 0
     var isLeaving = false
     private var group: UInt16
-    /// Whether the group has a program that chooses its second member.
-    private var choosesSecond = false
+    /// Whether the group has a program that chooses its first member.
+    private var choosesFirst = false
 
     init(_ place: Place, _ byteCount: Int, _ lease: consuming RingLease) {
         self.place = place
@@ -195,10 +195,10 @@ final class OpenRing {
     func opensSuccessor(
         _ shape: Ring.Shape, tellsOffload: Bool
     ) throws(SystemError) -> Ring {
-        // With one member the program's choice has no effect; with two it would.
-        if choosesSecond {
+        // With one member the program's choice has no effect; with two it has.
+        if !choosesFirst {
             try withLease { lease throws(SystemError) in try lease.choose(member: 0) }
-            choosesSecond = false
+            choosesFirst = true
         }
         let ring = try Ring(
             on: place.point.interfaceIndex, Program.keepNothing, shape: shape, joining: group,
@@ -207,10 +207,12 @@ final class OpenRing {
         return ring
     }
 
-    /// Has the kernel put all packets into the successor from now on.
+    /// Has the kernel put all packets into the successor from now on. When this returns, nobody puts
+    /// one into the ring before it any more: the kernel waits for that when one program takes another
+    /// one's place.
     func choosesSuccessor() throws(SystemError) {
         try withLease { lease throws(SystemError) in try lease.choose(member: 1) }
-        choosesSecond = true
+        choosesFirst = false
     }
 
     func becomesSuccessor() {

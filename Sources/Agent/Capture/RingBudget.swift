@@ -11,13 +11,14 @@ struct RingBudget {
     /// How long the kernel is believed to have no more memory.
     private static let exhaustionNanoseconds: UInt64 = 60_000_000_000
 
-    /// What an edge begins with while there is plenty: at a megabit it holds seconds, at a gigabit
-    /// 8 milliseconds, which is as long as it takes to notice.
-    private static let plentyByteCount = 1 << 20
+    /// What edges begin with, by which part of the memory they may use up together: few edges have it
+    /// easy, and many leave enough for those that turn out to be busy. A megabyte holds 8 milliseconds
+    /// of a gigabit, which is as long as it takes to notice.
+    private static let firstByteCounts = [(4 << 20, part: 8), (1 << 20, part: 2)]
     /// More helps no edge that a sensor can follow.
     private static let edgeByteCountMax = 64 << 20
-    /// What a ring grows by. While the old one is emptied for the last time nobody reads the new one,
-    /// which so has to hold what comes in `Ring.retirementNanosecondsMax`: more than 4 Gbit/s.
+    /// What a ring grows by. Until the old one is empty nobody reads the new one, which so has to hold
+    /// what comes while a block is retired: of 16 MiB that are 5 Gbit/s and more.
     private static let growth = 16
 
     /// One of the smallest rings is set aside for the edges that find no memory any more.
@@ -32,8 +33,11 @@ struct RingBudget {
     /// Takes the memory for a new edge's ring; nil if not even the smallest one fits.
     mutating func first(now: UInt64) -> Ring.Shape? {
         if now >= exhaustedAt + Self.exhaustionNanoseconds { byteCountMax = givenByteCount }
-        let isPlenty = usedByteCount + Self.plentyByteCount <= byteCountMax / 2
-        return take(isPlenty ? Ring.Shape(byteCountMax: Self.plentyByteCount) : Self.smallest)
+        for (byteCount, part) in Self.firstByteCounts
+        where usedByteCount + byteCount <= byteCountMax / part {
+            return take(Ring.Shape(byteCountMax: byteCount))
+        }
+        return take(Self.smallest)
     }
 
     /// Takes the memory for a larger ring, which the present one keeps its own beside until it is

@@ -26,6 +26,10 @@ final class Tap {
     /// The ring that is to take this one's place, and since when it gets the packets.
     private(set) var successor: Ring?
     private var succeededAt: UInt64?
+    /// How many frames have come out of the ring, and how many the kernel has put in, as far as it has
+    /// been asked.
+    private var readCount = 0
+    private var putCount = 0
 
     /// The program may have been made from another plan.
     init(_ place: Place, _ ring: consuming Ring, _ program: EdgeProgram) {
@@ -84,6 +88,16 @@ final class Tap {
         }
     }
 
+    /// Takes note of so many frames that have come out of the ring.
+    func hasRead(_ count: Int) { readCount += count }
+
+    /// What the kernel has counted since the last time; nil if there is no ring.
+    func takeStatistics() throws(SystemError) -> Ring.Statistics? {
+        guard let statistics = try ring?.takeStatistics() else { return nil }
+        putCount += Int(statistics.received) - Int(statistics.dropped)
+        return statistics
+    }
+
     /// Whether the ring is close to full; once in a while, as it takes time to do something about it.
     func isPressed() -> Bool {
         guard ring?.isHalfFull == true else { return false }
@@ -121,8 +135,14 @@ final class Tap {
     /// Whether the edge is gone, and nothing more comes out of the ring once it has been drained.
     var isOver: Bool { Self.isRetired(endedAt) }
 
-    /// Whether the successor has the packets, and nothing more comes out of the ring likewise.
-    var isSucceeded: Bool { Self.isRetired(succeededAt) }
+    /// Whether the successor has the packets, and the ring nothing more, by the last statistics. Time
+    /// decides where these are wrong.
+    var isSucceeded: Bool {
+        succeededAt != nil && readCount == putCount || Self.isRetired(succeededAt)
+    }
+
+    /// Whether the successor has the packets.
+    var isBeingSucceeded: Bool { succeededAt != nil }
 }
 
 extension Tap {
@@ -144,6 +164,7 @@ extension Tap {
         guard let next = successor.take() else { return old }
         number = next.number
         ring = .some(next)
+        (readCount, putCount) = (0, 0)
         succeededAt = nil
         return old
     }
