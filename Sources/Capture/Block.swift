@@ -1,4 +1,4 @@
-import CLinux
+public import CLinux
 import Frames
 
 /// A block of packets on loan from a `Ring`. Letting it go gives it back to the kernel.
@@ -53,11 +53,22 @@ public struct Packets: ~Escapable {
         self.tellsOffload = tellsOffload
     }
 
+    /// So far ahead the processor is told to fetch what the kernel has written on another one. Small
+    /// packets take as long to copy as to come from there, and with a dozen on their way the time for
+    /// each of them is halved. With large ones the processor sees by itself where this goes.
+    @usableFromInline static var prefetchByteCount: UInt { 2048 }
+
     /// The next one, or nil behind the last one.
     @inlinable
     @_lifetime(copy self)
     public mutating func next() -> RingPacket? {
         guard remaining > 0 else { return nil }
+        // Safety: nothing is read.
+        unsafe block.withUnsafeBytes { block in
+            if let base = block.baseAddress {
+                unsafe clinux_prefetch(base + offset, Self.prefetchByteCount)
+            }
+        }
         // Traps where the kernel's numbers do not fit each other, and reads nothing else.
         let header = block.extracting(offset..<block.byteCount)
         let packet = RingPacket(in: header, tellsOffload: tellsOffload)

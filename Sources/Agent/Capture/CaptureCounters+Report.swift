@@ -23,21 +23,10 @@ extension CaptureCounters {
 
     /// The counters as one line of the log shows them.
     var metadata: Logger.Metadata {
-        let frames = frames.counts
         let unsent = packetsAbandoned.load(ordering: .relaxed)
-        var metadata: Logger.Metadata = [
-            "matched": "\(frames.matched)",
-            "forwarded": "\(frames.forwarded)",
-            "refused": "\(frames.refused)",
-            "filtered": "\(frames.filtered)",
-            "sampled_out": "\(frames.sampledOut)",
-            "limited": "\(frames.limited)",
-            "dropped_by_ring": "\(frames.droppedByRing)",
-            "dropped_by_queue": "\(frames.droppedByQueue)",
-            "abandoned": "\(frames.abandoned)",
-            "settled": "\(framesSettled.load(ordering: .relaxed))",
-            "sent": "\(packetsQueued.load(ordering: .relaxed) - unsent)",
-        ]
+        var metadata = frames.counts.metadata
+        metadata["settled"] = "\(framesSettled.load(ordering: .relaxed))"
+        metadata["sent"] = "\(packetsQueued.load(ordering: .relaxed) - unsent)"
         // What most captures never meet is named where it was met.
         let rare: [(String, UInt64)] = [
             ("unaccounted", framesUnaccounted.load(ordering: .relaxed)),
@@ -69,6 +58,23 @@ extension CaptureCounters {
             if count > 0 { metadata["unrepaired_\(obstacle.name)"] = "\(count)" }
         }
         return metadata
+    }
+}
+
+extension FrameAccount.Counts {
+    /// The law's terms.
+    var metadata: Logger.Metadata {
+        [
+            "matched": "\(matched)",
+            "forwarded": "\(forwarded)",
+            "refused": "\(refused)",
+            "filtered": "\(filtered)",
+            "sampled_out": "\(sampledOut)",
+            "limited": "\(limited)",
+            "dropped_by_ring": "\(droppedByRing)",
+            "dropped_by_queue": "\(droppedByQueue)",
+            "abandoned": "\(abandoned)",
+        ]
     }
 }
 

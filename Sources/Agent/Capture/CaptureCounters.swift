@@ -4,6 +4,8 @@ package import Synchronization
 package final class CaptureCounters: Sendable {
     /// All frames, by what became of them.
     package let frames = FrameAccount()
+    /// The same of each edge that is captured now, by its interface's life.
+    package let edges = Mutex<[UInt64: EdgeAccount]>([:])
     /// By how many frames the accounts of edges were wrong when they were closed: always none.
     package let framesUnaccounted = Atomic<UInt64>(0)
     /// Frames that user space settled, reported or not.

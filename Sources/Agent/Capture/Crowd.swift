@@ -9,6 +9,10 @@ import Observation
 /// edge is captured for itself, but every one is captured. It belongs to the forwarder's thread.
 final class Crowd {
     var ring: Ring
+    /// No interface has this name, or this life.
+    static let name = "edges without a ring"
+    static let life = UInt64.max
+
     /// What became of the frames of all these edges.
     let account = FrameAccount()
     private(set) var points: [UInt32: ObservationPoint] = [:]

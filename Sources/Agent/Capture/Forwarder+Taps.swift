@@ -2,6 +2,7 @@ import Capture
 import Glibc
 import Kernel
 import Observation
+import Synchronization
 
 /// What the keeper of a capture's rings tells its forwarder.
 enum TapOrder: Sendable {
@@ -54,7 +55,9 @@ extension Forwarder {
         case .openCrowd(let ring):
             guard let ring = ring.take() else { return }
             try poller.add(ring.number, as: Key.crowd)
-            crowd = Crowd(ring)
+            let crowd = Crowd(ring)
+            open(crowd.account, Crowd.name, Crowd.life)
+            self.crowd = crowd
         case .crowd(let places):
             do throws(SystemError) {
                 try crowd?.set(places)
@@ -78,7 +81,12 @@ extension Forwarder {
     private func add(_ tap: Tap) throws(SystemError) {
         try poller.add(tap.number, as: Key.firstTap + tap.place.life)
         taps[tap.place.life] = tap
+        open(tap.account, tap.place.name, tap.place.life)
         adopt(tap)
+    }
+
+    private func open(_ account: FrameAccount, _ name: String, _ life: UInt64) {
+        counters.edges.withLock { $0[life] = EdgeAccount(name: name, frames: account) }
     }
 
     private func follow(_ snapshot: NodeFeed.Snapshot) {
@@ -144,6 +152,7 @@ extension Forwarder {
                 taps[tap.place.life] = nil
                 pipeline.settleHeld(of: tap.account)
                 close(tap.account)
+                counters.edges.withLock { $0[tap.place.life] = nil }
                 notes(.done(life: tap.place.life, wasFollowed: false, tap.surrender()))
             } else {
                 isWaiting = true

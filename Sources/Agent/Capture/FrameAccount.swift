@@ -66,6 +66,13 @@ package final class FrameAccount: Sendable {
     }
 }
 
+/// The account of an edge. Edges that share one ring share one account.
+package struct EdgeAccount: Sendable {
+    /// The interface's, as it was when the edge was first captured.
+    package let name: String
+    package let frames: FrameAccount
+}
+
 extension FrameAccount {
     /// Adds what happened to the packets of a block.
     func add(_ tally: Tally) {

@@ -270,6 +270,12 @@ extension LiveCapture {
             reason.withLock { $0 = "\(error)" }
         }
         forwarder.settleAccounts()
+        for edge in counters.edges.withLock({ Array($0.values) }).sorted(by: { $0.name < $1.name })
+        {
+            logger.debug(
+                "edge accounted for",
+                metadata: edge.frames.counts.metadata.merging(["edge": "\(edge.name)"]) { $1 })
+        }
     }
 
     /// Carries out what has been ordered. Answers whether that was to finish.

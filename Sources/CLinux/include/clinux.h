@@ -34,6 +34,18 @@ static inline void clinux_block_release(struct tpacket_block_desc *block)
     __atomic_store_n(&block->hdr.bh1.block_status, TP_STATUS_KERNEL, __ATOMIC_RELEASE);
 }
 
+/*
+ * Has the processor fetch, for reading, three lines of memory so far behind an address. What is not mapped
+ * is not fetched, and that is no error.
+ */
+static inline void clinux_prefetch(const void *address, uintptr_t distance)
+{
+    uintptr_t start = (uintptr_t)address + distance;
+    __builtin_prefetch((const void *)start);
+    __builtin_prefetch((const void *)(start + 64));
+    __builtin_prefetch((const void *)(start + 128));
+}
+
 /* Gives the calling thread a network namespace of its own (unshare(2)). */
 int clinux_unshare_network(void);
 int clinux_accept_nonblocking(int fd, struct sockaddr *address, socklen_t *byte_count);
