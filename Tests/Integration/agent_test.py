@@ -118,18 +118,16 @@ class Session(rpcap.Session):
 class AgentTest(unittest.TestCase):
     def setUp(self):
         self.bed = Bed(f"at{os.getpid()}-{time.monotonic_ns() % 100000}")
-        self.agents, self.closing = [], []
+        self.addCleanup(self.bed.remove)
+        self.closing = []
 
     def tearDown(self):
         for thing in self.closing:
             thing.close()
-        for agent in self.agents:
-            agent.kill()
-        self.bed.remove()
 
     def agent(self, **keywords):
         agent = Agent(self.bed, **keywords)
-        self.agents.append(agent)
+        self.addCleanup(agent.kill)
         return agent
 
     def listen(self, port=PORT):

@@ -101,26 +101,24 @@ for index in range(count):
 
 class EdgesTest(unittest.TestCase):
     def setUp(self):
+        self.addCleanup(self.remove_namespaces)
         make_node()
         self.folder = tempfile.TemporaryDirectory()
+        self.addCleanup(self.folder.cleanup)
         self.file = f"{self.folder.name}/sensor.pcapng"
-        self.programs = []
 
-    def tearDown(self):
-        for program in self.programs:
-            program.kill()
-        self.folder.cleanup()
+    def remove_namespaces(self):
         for line in run("ip", "netns", "list").splitlines():
             if line.startswith(PREFIX + "-"):
                 run("ip", "netns", "del", line.split()[0], check=False)
 
     def start(self, **variables):
         collector = Program(f"{PREFIX}-outside", "collect", "--output", self.file)
-        self.programs.append(collector)
+        self.addCleanup(collector.kill)
         collector.await_text("listening")
         agent = Program(f"{PREFIX}-node", "agent", EXTRAHOP_SENSOR_IP="192.168.100.100",
                         PODNET="10.244.0.0/16", **variables)
-        self.programs.append(agent)
+        self.addCleanup(agent.kill)
         agent.await_text("capture started")
         return collector, agent
 

@@ -10,6 +10,28 @@ import time
 
 PODWIRE = os.environ["PODWIRE"]
 
+# What can become of a frame that was captured: together as many as were captured.
+FATES = ("forwarded", "refused", "filtered", "sampled_out", "limited", "dropped_by_ring",
+         "dropped_by_queue", "abandoned")
+
+
+def counts_of(line):
+    """The numbers in a line of the log."""
+    return {name: int(value) for name, value in re.findall(r"(\w+)=(\d+)(?=\s|$)", line)}
+
+
+def check_accounts(log):
+    """Each capture that has ended says what became of every frame, and of none twice."""
+    for line in log.splitlines():
+        if "capture ended" not in line:
+            continue
+        counts = counts_of(line)
+        assert "unaccounted" not in counts, f"an edge's account is not balanced: {line}"
+        missing = [name for name in ("matched", "sent", *FATES) if name not in counts]
+        assert not missing, f"no {missing} in {line}"
+        fates = sum(counts[name] for name in FATES)
+        assert counts["matched"] == fates, f"{fates} frames are accounted for: {line}"
+
 
 class Program:
     def __init__(self, namespace, *arguments, prefix=(), output=None, **variables):
@@ -31,14 +53,20 @@ class Program:
             time.sleep(0.02)
 
     def stop(self, number=signal.SIGTERM):
-        """Ends it, and answers its exit code."""
+        """Ends it, and answers its exit code. What it says that it has done has to add up."""
         self.process.send_signal(number)
-        return self.process.wait(10)
+        code = self.process.wait(10)
+        check_accounts(self.text())
+        return code
 
     def kill(self):
+        """Ends it at once, for when a test is over; and whatever that was about, what the program
+        says that it has done has to add up."""
         self.process.kill()
         self.process.wait()
+        log = self.text()
         self.log.close()
+        check_accounts(log)
 
     @property
     def pid(self):
@@ -61,6 +89,5 @@ class Program:
                    re.findall(r"(\w+)-(\w+) rw-s .* socket:", maps))
 
     def counts(self):
-        """The counters of the capture that has ended."""
-        line = [line for line in self.text().splitlines() if "capture ended" in line][-1]
-        return {name: int(value) for name, value in re.findall(r"(\w+)=(\d+)(?=\s|$)", line)}
+        """The counters of the capture that has ended last."""
+        return counts_of([line for line in self.text().splitlines() if "capture ended" in line][-1])

@@ -60,17 +60,12 @@ def python(name, program, *arguments):
 class RuleTest(unittest.TestCase):
     def setUp(self):
         self.folder = tempfile.TemporaryDirectory()
+        self.addCleanup(self.folder.cleanup)
         self.file = f"{self.folder.name}/sensor.pcapng"
-        self.processes = []
-
-    def tearDown(self):
-        for process in self.processes:
-            process.kill()
-        self.folder.cleanup()
 
     def start(self, name, *arguments, **keywords):
         process = Program(f"{PREFIX}-{name}", *arguments, **{**NETWORKS, **keywords})
-        self.processes.append(process)
+        self.addCleanup(process.kill)
         return process
 
     def collector(self, name="outside"):

@@ -99,15 +99,19 @@ package final class DatagramStream {
     /// Answers false if some are left because the socket takes no more for now.
     private func sendBatch(_ counters: CaptureCounters) -> Bool {
         var tryCount = 0
+        var isCutShort = false
         while !batch.isEmpty {
             switch sender.send(&batch) {
             case .wouldBlock: return false
             case .sent(let count):
                 CaptureCounters.add(count, to: counters.datagramsSent)
-                // What went away when asked again was about earlier ones.
-                CaptureCounters.add(tryCount, to: counters.datagramsRefused)
+                // What went away when asked again was about earlier ones. So was what stopped a call
+                // that had sent some already, which the kernel keeps to itself (sendmmsg(2)).
+                CaptureCounters.add(isCutShort ? 1 : tryCount, to: counters.datagramsRefused)
                 tryCount = 0
+                isCutShort = !batch.isEmpty
             case .failed(let code):
+                isCutShort = false
                 tryCount += 1
                 if code == EMSGSIZE { shorten() }
                 let isOthers = code == ECONNREFUSED

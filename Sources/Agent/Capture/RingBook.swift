@@ -15,9 +15,13 @@ struct RingBook {
     private var closing: [ClosingRing] = []
     /// Until when places are not tried again.
     private var failedUntil: [UInt64: UInt64] = [:]
+    /// By what error places could not be captured the last time: a person is told once.
+    private var failures: [UInt64: CInt] = [:]
     /// Edges that share one ring, and the hold on that.
     private(set) var crowd: [Place] = []
     var crowdLease: Handover<RingLease>?
+    /// Whether a person has been told that these are not captured.
+    var hasWarnedOfCrowd = false
 
     /// A ring that was not pressed for so long can do with less.
     private static let idleNanoseconds: UInt64 = 10_000_000_000
@@ -32,8 +36,9 @@ struct RingBook {
     func ring(_ life: UInt64) -> OpenRing? { rings[life] }
 
     /// The rings whose edges are gone; each is named once.
-    func livesGone(from places: [Place]) -> [UInt64] {
+    mutating func livesGone(from places: [Place]) -> [UInt64] {
         let lives = Set(places.map(\.life))
+        failures = failures.filter { lives.contains($0.key) }
         return rings.values.filter { !lives.contains($0.place.life) && !$0.isLeaving }.map { ring in
             ring.isLeaving = true
             return ring.place.life
@@ -61,18 +66,26 @@ struct RingBook {
         return (wanted, left != crowd)
     }
 
-    mutating func isOpen(_ place: Place, _ shape: Ring.Shape, _ lease: consuming RingLease) {
+    /// Answers whether the ring had to be tried more often than once.
+    mutating func isOpen(
+        _ place: Place, _ shape: Ring.Shape, _ lease: consuming RingLease
+    ) -> Bool {
         rings[place.life] = OpenRing(place, shape.byteCount, lease)
+        return failures.removeValue(forKey: place.life) != nil
     }
 
-    /// Takes note that a ring could not be opened, and is to be tried again.
+    /// Takes note that a ring could not be opened, and is to be tried again. Answers whether that has not
+    /// been so before, for the same reason.
     mutating func hasFailed(
         _ place: Place, _ shape: Ring.Shape, _ error: SystemError, now: UInt64
-    ) {
+    ) -> Bool {
         budget.giveBack(shape.byteCount)
         if error == SystemError(Ring.memoryOperation, ENOMEM) { budget.isExhausted(now: now) }
         // Of an interface that is up again an event tells.
         if error.code != ENETDOWN { failedUntil[place.life] = now + Self.retryNanoseconds }
+        // An edge that has gone, or down, in the meantime is no failure.
+        guard ![ENODEV, ENXIO, ENETDOWN].contains(error.code) else { return false }
+        return failures.updateValue(error.code, forKey: place.life) != error.code
     }
 
     /// Whether something is to be tried again in a while.

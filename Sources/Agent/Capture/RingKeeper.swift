@@ -116,8 +116,11 @@ final class RingKeeper: Sendable {
                 book.crowdLease = Handover(try ring.lease())
                 give(.openCrowd(Handover(ring)))
             } catch {
-                logger.warning(
-                    "edges without memory are not captured", metadata: ["reason": "\(error)"])
+                guard !book.hasWarnedOfCrowd else { return }
+                book.hasWarnedOfCrowd = true
+                return logger.warning(
+                    "edges without memory are not captured, it is tried again every second",
+                    metadata: ["edges": "\(book.crowd.count)", "reason": "\(error)"])
             }
         }
         give(.crowd(book.crowd))
@@ -149,14 +152,16 @@ final class RingKeeper: Sendable {
         for (place, shape) in wanted {
             switch results.withLock({ $0[place.life] }) {
             case .lease(let lease):
-                if let lease = lease.take() { book.isOpen(place, shape, lease) }
+                guard let lease = lease.take(), book.isOpen(place, shape, lease) else { continue }
+                logger.info(
+                    "the edge is captured after all", metadata: ["edge": "\(place.name)"])
             case .failure(let error):
-                book.hasFailed(place, shape, error, now: monotonicNanoseconds())
-                // An edge that has gone, or down, in the meantime is no failure.
+                let isNews = book.hasFailed(place, shape, error, now: monotonicNanoseconds())
                 guard ![ENODEV, ENXIO, ENETDOWN].contains(error.code) else { continue }
                 failure = error
+                guard isNews else { continue }
                 logger.warning(
-                    "an edge cannot be captured, it is tried again",
+                    "an edge cannot be captured, it is tried again every second",
                     metadata: ["edge": "\(place.name)", "reason": "\(error)"])
             case nil: break
             }
