@@ -74,6 +74,9 @@ struct RingBudget {
         exhaustedAt = now
     }
 
+    /// Whether it is for that reason that there is less than was given.
+    var isKernelExhausted: Bool { byteCountMax < givenByteCount }
+
     mutating func giveBack(_ byteCount: Int) {
         usedByteCount -= byteCount
     }

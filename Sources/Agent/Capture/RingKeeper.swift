@@ -126,10 +126,14 @@ final class RingKeeper: Sendable {
         give(.crowd(book.crowd))
         if !book.crowd.isEmpty, !book.hasWarned {
             book.hasWarned = true
+            let (cause, remedy) =
+                book.budget.isKernelExhausted
+                ? ("the kernel has no memory for more rings", "free some on the node")
+                : ("the ring memory is used up", "raise \(Setting.ringMemory.option)")
             logger.warning(
                 """
-                the ring memory is used up: new edges have no ring of their own but share one, \
-                which costs more and holds less; raise \(Setting.ringMemory.option)
+                \(cause): new edges have no ring of their own but share one, \
+                which costs more and holds less; \(remedy)
                 """,
                 metadata: [
                     "sharing": "\(book.crowd.count)", "ring_memory": "\(book.budget.byteCountMax)",
