@@ -19,10 +19,7 @@ package struct Block: ~Copyable, ~Escapable {
         unsafe clinux_block_release(header)
     }
 
-    package var packetCount: Int {
-        unsafe Int(header.pointee.hdr.bh1.num_pkts)
-    }
-
+    /// The packets, in the order they arrived. They can be walked once.
     package var packets: Packets {
         @_lifetime(borrow self)
         get {
@@ -37,16 +34,21 @@ package struct Block: ~Copyable, ~Escapable {
     }
 }
 
-/// The packets of a block, in the order they arrived.
+/// A walk over the packets of a block.
+///
+/// It takes back what says that a slot has a packet as soon as that has been read: the kernel may
+/// leave a slot as it was, and that is how the ring's last lap left it.
 @frozen
 public struct Packets: ~Escapable {
     @usableFromInline let block: RawSpan
     @usableFromInline var offset: Int
     @usableFromInline var remaining: Int
     @usableFromInline let tellsOffload: Bool
+    /// How many there have been so far.
+    @usableFromInline package private(set) var count = 0
 
     @_lifetime(copy block)
-    init(in block: RawSpan, from offset: Int, count: Int, tellsOffload: Bool) {
+    package init(in block: RawSpan, from offset: Int, count: Int, tellsOffload: Bool) {
         self.block = block
         self.offset = offset
         self.remaining = count
@@ -62,18 +64,32 @@ public struct Packets: ~Escapable {
     @inlinable
     @_lifetime(copy self)
     public mutating func next() -> RingPacket? {
-        guard remaining > 0 else { return nil }
-        // Safety: nothing is read.
-        unsafe block.withUnsafeBytes { block in
-            if let base = block.baseAddress {
-                unsafe clinux_prefetch(base + offset, Self.prefetchByteCount)
+        while remaining > 0, block.byteCount - offset >= RingPacket.Place.byteCount {
+            remaining -= 1
+            let rest = block.extracting(droppingFirst: offset)
+            // Safety: the condition above keeps the load inside the block.
+            let distance = unsafe Int(
+                rest.unsafeLoad(fromUncheckedByteOffset: RingPacket.Place.next, as: UInt32.self))
+            // Behind the last one the kernel says 0.
+            let byteCount = distance == 0 ? rest.byteCount : distance
+            guard byteCount >= RingPacket.Place.byteCount, byteCount <= rest.byteCount else {
+                break
+            }
+            let slot = rest.extracting(first: byteCount)
+            let packet = RingPacket(in: slot, tellsOffload: tellsOffload)
+            // Safety: the block is ours to write to, and what is written is not read again.
+            unsafe slot.withUnsafeBytes { slot in
+                if let base = slot.baseAddress {
+                    unsafe clinux_prefetch(base, Self.prefetchByteCount)
+                    unsafe clinux_forget_packet(base)
+                }
+            }
+            offset += byteCount
+            if let packet {
+                count += 1
+                return packet
             }
         }
-        // Traps where the kernel's numbers do not fit each other, and reads nothing else.
-        let header = block.extracting(offset..<block.byteCount)
-        let packet = RingPacket(in: header, tellsOffload: tellsOffload)
-        remaining -= 1
-        offset += packet.nextOffset
-        return packet
+        return nil
     }
 }

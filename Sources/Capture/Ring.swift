@@ -108,7 +108,9 @@ package struct Ring: ~Copyable, Sendable {
     /// not handed one over.
     package mutating func skipBlock() -> Int? {
         guard let block = next() else { return nil }
-        return block.packetCount
+        var packets = block.packets
+        while packets.next() != nil {}
+        return packets.count
     }
 
     /// Puts another program in the place of the one that decides what gets in. No packet passes

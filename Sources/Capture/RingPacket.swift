@@ -29,24 +29,30 @@ public struct RingPacket: ~Escapable {
         /// A `virtio_net_hdr` ends where the frame begins (`tpacket_rcv` in the kernel's
         /// af_packet.c).
         @usableFromInline static var offloadByteCount: Int { 10 }
-        /// What comes before a frame at least.
-        @usableFromInline static var byteCountMin: Int { 68 + offloadByteCount }
+        /// A `tpacket3_hdr` and a `sockaddr_ll`.
+        @usableFromInline static var byteCount: Int { 68 }
     }
 
-    /// The first packet of these bytes of a block. Traps where it does not fit into them.
+    /// What is in a slot of a block: as many bytes as the kernel has set aside for one packet, and
+    /// `Place.byteCount` at least. Nil if the kernel has not written a packet there.
+    ///
+    /// It takes the slot first and then may find that it cannot say what is left to the device, which
+    /// it counts as dropped and leaves behind as it was. So nothing in the slot is believed before it
+    /// fits the rest.
     @inlinable
-    @_lifetime(copy block)
-    init(in block: RawSpan, tellsOffload: Bool) {
-        precondition(block.byteCount >= Place.byteCountMin)
-        // Safety, here and below: the preconditions keep the loads inside the header and the bytes
-        // inside the block, and every bit pattern is an integer.
+    @_lifetime(copy slot)
+    init?(in slot: RawSpan, tellsOffload: Bool) {
+        // Safety, here and below: the caller keeps the loads of the header inside the slot, the
+        // conditions keep the bytes inside it, and every bit pattern is an integer.
         let start = unsafe Int(
-            block.unsafeLoad(fromUncheckedByteOffset: Place.frame, as: UInt16.self))
+            slot.unsafeLoad(fromUncheckedByteOffset: Place.frame, as: UInt16.self))
         let byteCount = unsafe Int(
-            block.unsafeLoad(fromUncheckedByteOffset: Place.snaplen, as: UInt32.self))
-        precondition(start >= Place.byteCountMin && start + byteCount <= block.byteCount)
-        header = unsafe block.extracting(unchecked: 0..<start)
-        bytes = unsafe block.extracting(unchecked: start..<start + byteCount)
+            slot.unsafeLoad(fromUncheckedByteOffset: Place.snaplen, as: UInt32.self))
+        let before = tellsOffload ? Place.byteCount + Place.offloadByteCount : Place.byteCount
+        // A slot is as long as its packet, rounded up to the alignment of a header.
+        guard start >= before, (start + byteCount + 7) & ~7 == slot.byteCount else { return nil }
+        header = unsafe slot.extracting(unchecked: 0..<start)
+        bytes = unsafe slot.extracting(unchecked: start..<start + byteCount)
         self.tellsOffload = tellsOffload
     }
 
@@ -55,7 +61,6 @@ public struct RingPacket: ~Escapable {
         unsafe header.unsafeLoad(fromUncheckedByteOffset: offset, as: UInt32.self)
     }
 
-    @inlinable var nextOffset: Int { Int(word(Place.next)) }
     /// When it passed, as the node's clock had it, since 1970.
     @inlinable public var seconds: UInt32 { word(Place.seconds) }
     /// How long after the full second.

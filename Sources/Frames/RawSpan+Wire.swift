@@ -60,6 +60,7 @@ extension Array where Element == UInt8 {
 extension MutableRawSpan {
     /// Copies bytes to an offset; more than there is room for traps.
     @inlinable
+    @inline(__always)
     package mutating func store(_ bytes: RawSpan, at offset: Int) {
         precondition(offset >= 0 && offset <= byteCount && bytes.byteCount <= byteCount - offset)
         // Safety: the line above keeps the copy inside this span, and a borrowed span has no byte in

@@ -163,10 +163,10 @@ final class Forwarder {
             if tap.isPressed() { notes(.pressed(life: tap.place.life)) }
             guard let block = tap.ring?.next() else { return tap.isDrained() }
             blockCount += 1
-            tap.hasRead(block.packetCount)
-            pipeline.forward(
+            let count = pipeline.forward(
                 block, from: tap.place.point, tap.account, isDecided: tap.isDecided,
                 isFiltered: tap.isFiltered)
+            tap.hasRead(count)
             if pipeline.writer.queue.byteCount >= Self.sendByteCount { try send() }
         }
     }

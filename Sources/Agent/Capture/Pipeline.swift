@@ -128,11 +128,12 @@ struct Pipeline: ~Copyable {
     }
 
     /// Deals with all packets of a block; the queue has room for it. The kernel has decided about
-    /// its packets, or not; and shown those that it kept to the sensor's filter, or not.
+    /// its packets, or not; and shown those that it kept to the sensor's filter, or not. Answers how
+    /// many there were.
     mutating func forward(
         _ block: borrowing Block, from point: ObservationPoint, _ account: FrameAccount,
         isDecided: Bool, isFiltered: Bool
-    ) {
+    ) -> Int {
         var tally = Tally()
         let now = monotonicNanoseconds()
         tracker?.listen(for: &settler, now: now)
@@ -158,6 +159,7 @@ struct Pipeline: ~Copyable {
             forward(packet.packet, from: point, account, isDecided, isFiltered, now, &tally)
         }
         count(tally, account)
+        return packets.count
     }
 }
 
