@@ -65,6 +65,17 @@ package final class NodeAgent: Sendable {
                 "pods' addresses are not known, flooded frames may be reported twice: \(missing)",
                 metadata: ["reason": "\(blindness)"])
         }
+        if settings.restoresWireForm, let release = KernelRelease.current,
+            release < Self.datagramSegmentation
+        {
+            logger.notice(
+                """
+                this kernel may not be able to say how datagrams are to be cut that a pod sends many \
+                at a time (UDP_SEGMENT, as for QUIC): then they are missing, and counted as \
+                dropped_by_ring; Linux \(Self.datagramSegmentation) can, and \
+                \(Setting.frames.option) raw has them as they are
+                """, metadata: ["release": "\(release)"])
+        }
         if node.edges.isEmpty {
             logger.notice("no pod has an edge on this node yet; `podwire edges` says why")
         }
@@ -87,6 +98,9 @@ package final class NodeAgent: Sendable {
             services with no pod behind them (\(reason.advice))
             """, metadata: ["reason": "\(reason)"])
     }
+
+    /// Since when a `virtio_net_hdr` has a word for it (`VIRTIO_NET_HDR_GSO_UDP_L4`).
+    private static let datagramSegmentation = KernelRelease(6, 2)
 
     /// Queues are flushed for a second; a name server that does not answer is not waited for.
     private static let endMillisecondsMax: CInt = 1500

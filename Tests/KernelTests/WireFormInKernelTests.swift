@@ -255,7 +255,12 @@ private struct Formed {
         let deadline = monotonicNanoseconds() + 2_000_000_000
         while frames.count < count, monotonicNanoseconds() < deadline {
             _ = try poll([(ring.number, .readable)], milliseconds: 100)
-            while let block = ring.next() { add(block, isEgress) }
+            while let block = ring.next() {
+                var packets = block.packets
+                while let packet = packets.next() {
+                    if packet.details.isEgress == isEgress { add(packet.packet) }
+                }
+            }
         }
     }
 
@@ -266,8 +271,14 @@ private struct Formed {
             !$0.isEmpty
         }) {
             while let block = ring.next() {
-                fromPod.add(block, false)
-                toPod.add(block, true)
+                var packets = block.packets
+                while let packet = packets.next() {
+                    if packet.details.isEgress {
+                        toPod.add(packet.packet)
+                    } else {
+                        fromPod.add(packet.packet)
+                    }
+                }
             }
         }
         return (fromPod, toPod)
@@ -291,13 +302,6 @@ private struct Formed {
         copy.obstacles = obstacles
         copy.repairedCount = repairedCount
         return copy
-    }
-
-    private mutating func add(_ block: borrowing Block, _ isEgress: Bool) {
-        var packets = block.packets
-        while let packet = packets.next() {
-            if packet.details.isEgress == isEgress { add(packet.packet) }
-        }
     }
 
     private mutating func add(_ packet: borrowing Packet) {

@@ -1,6 +1,7 @@
 import Capture
 import Glibc
 import Kernel
+import Logging
 import Observation
 import Synchronization
 
@@ -145,14 +146,15 @@ extension Forwarder {
                 notes(.done(life: tap.place.life, wasFollowed: true, old))
                 if tap.endedAt != nil { isWaiting = true }
             } else if tap.isOver {
-                try drain(tap)
+                // A successor that is not known to have the packets yet may have some all the same.
+                let number = tap.number
+                try drainForGood(tap)
                 guard !isFull else { return true }
                 try count(tap)
-                try poller.remove(tap.number)
+                try poller.remove(number)
                 taps[tap.place.life] = nil
                 pipeline.settleHeld(of: tap.account)
-                close(tap.account)
-                counters.edges.withLock { $0[tap.place.life] = nil }
+                close(tap.account, tap.place.name, tap.place.life)
                 notes(.done(life: tap.place.life, wasFollowed: false, tap.surrender()))
             } else {
                 isWaiting = true
@@ -184,9 +186,19 @@ extension Forwarder {
         }
     }
 
-    /// Checks the account of a ring that nothing comes out of any more.
-    func close(_ account: FrameAccount) {
-        CaptureCounters.add(
-            Int(account.counts.inFlight.magnitude), to: counters.framesUnaccounted)
+    /// Checks the account of an edge from which nothing comes any more.
+    func close(_ account: FrameAccount, _ name: String, _ life: UInt64) {
+        counters.edges.withLock { $0[life] = nil }
+        let counts = account.counts
+        var metadata = counts.metadata
+        metadata["edge"] = "\(name)"
+        guard counts.inFlight != 0 else {
+            return logger.debug("edge accounted for", metadata: metadata)
+        }
+        CaptureCounters.add(Int(counts.inFlight.magnitude), to: counters.framesUnaccounted)
+        metadata["unaccounted"] = "\(counts.inFlight)"
+        logger.error(
+            "the frames of an edge do not add up, which is a fault of podwire's: please report it",
+            metadata: metadata)
     }
 }

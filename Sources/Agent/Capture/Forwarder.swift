@@ -2,6 +2,7 @@ import BPF
 import Capture
 import Frames
 import Kernel
+import Logging
 import Observation
 import RPCAP
 
@@ -15,6 +16,7 @@ final class Forwarder {
     private var outlet: Outlet
     private let orders: CInt
     let counters: CaptureCounters
+    let logger: Logger
     /// Tells the keeper of the rings.
     let notes: (TapNote) -> Void
     /// By the lives of their interfaces.
@@ -68,7 +70,8 @@ final class Forwarder {
 
     init(
         _ programs: ProgramPlan, _ pipeline: consuming Pipeline, outlet: consuming sending Outlet,
-        orders: CInt, counters: CaptureCounters, notes: @escaping (TapNote) -> Void
+        orders: CInt, counters: CaptureCounters, logger: Logger,
+        notes: @escaping (TapNote) -> Void
     ) throws(SystemError) {
         let poller = try Poller()
         try poller.add(orders, as: Key.orders)
@@ -76,6 +79,7 @@ final class Forwarder {
         self.orders = orders
         self.outlet = outlet
         self.counters = counters
+        self.logger = logger
         self.notes = notes
         self.programs = programs
         self.pipeline = pipeline
@@ -267,7 +271,7 @@ extension Forwarder {
 
     private func endTaps() {
         for tap in taps.values { tap.end() }
-        try? crowd?.set([])
+        if crowd?.isEmpty == false { try? crowd?.set([]) }
     }
 
     /// Brings the counters to their last values: what is still in the rings or in the queue is lost.
@@ -278,13 +282,13 @@ extension Forwarder {
             pipeline.writer.queue.byteCount + outlet.waitingByteCount, to: counters.bytesAbandoned)
         pipeline.abandonHeld { abandon(1, $0) }
         endTaps()
-        let endedAt = taps.values.compactMap(\.endedAt).max() ?? 0
+        let endedAt = (taps.values.compactMap(\.endedAt) + [crowd?.changedAt ?? 0]).max() ?? 0
         sleep(until: endedAt + Ring.retirementNanosecondsMax)
         for tap in taps.values { abandon(tap) }
         guard let crowd else { return }
         while let count = crowd.ring.skipBlock() { abandon(count, crowd.account) }
         if let statistics = try? crowd.ring.takeStatistics() { count(statistics, crowd.account) }
-        close(crowd.account)
+        close(crowd.account, Crowd.name, Crowd.life)
     }
 
     private func abandon(_ tap: Tap) {
@@ -294,7 +298,7 @@ extension Forwarder {
             guard tap.hasSuccessor else { break }
             _ = tap.succeed()
         }
-        close(tap.account)
+        close(tap.account, tap.place.name, tap.place.life)
     }
 
     private func abandon(_ count: Int, _ account: FrameAccount) {

@@ -133,7 +133,8 @@ package final class LiveCapture: Sendable {
         }
         self.keeper.withLock { $0 = keeper }
         let forwarder = try Forwarder(
-            programs, pipeline, outlet: outlet, orders: ordered.number, counters: counters
+            programs, pipeline, outlet: outlet, orders: ordered.number, counters: counters,
+            logger: logger
         ) { keeper.note($0) }
         try start(
             forwarder, keeper, RingBudget(byteCountMax: plan.ringByteCountMax), plan.placement)
@@ -270,12 +271,6 @@ extension LiveCapture {
             reason.withLock { $0 = "\(error)" }
         }
         forwarder.settleAccounts()
-        for edge in counters.edges.withLock({ Array($0.values) }).sorted(by: { $0.name < $1.name })
-        {
-            logger.debug(
-                "edge accounted for",
-                metadata: edge.frames.counts.metadata.merging(["edge": "\(edge.name)"]) { $1 })
-        }
     }
 
     /// Carries out what has been ordered. Answers whether that was to finish.

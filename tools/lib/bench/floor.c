@@ -3,7 +3,7 @@
 //
 //     floor ADDRESS PORT RING_BYTES DEVICE...
 //
-// The rings have the shape of the agent's: blocks of 128 KiB that are retired after 16 ms. Frames
+// The rings have the shape of the agent's: blocks of 128 KiB that are retired after 14 ms. Frames
 // are copied, and the blocks given back, before anything is written: a slow reader must not hold
 // the kernel's memory, which is true of every contestant.
 
@@ -23,7 +23,7 @@
 
 enum {
     BLOCK_BYTE_COUNT = 128 << 10,
-    RETIREMENT_MS = 16,
+    RETIREMENT_MS = 14,
     RING_COUNT_MAX = 1024,
     WRITE_BYTE_COUNT = 256 << 10,
     RECORD_BYTE_COUNT = 28,

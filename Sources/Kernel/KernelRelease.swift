@@ -1,0 +1,36 @@
+import Glibc
+
+/// Which Linux this is: `6.1` of `6.1.0-18-amd64`. Distributions bring single features of later ones to
+/// earlier ones, so a release says what may be missing, not what is.
+package struct KernelRelease: Comparable, Sendable, CustomStringConvertible {
+    package let major: Int
+    package let minor: Int
+
+    package init(_ major: Int, _ minor: Int) { (self.major, self.minor) = (major, minor) }
+
+    /// Reads what `uname -r` prints; nil if that does not begin with two numbers.
+    package init?(_ text: String) {
+        let numbers = text.split(whereSeparator: { !$0.isWholeNumber }).prefix(2).compactMap {
+            Int($0)
+        }
+        guard numbers.count == 2, text.first?.isWholeNumber == true else { return nil }
+        self.init(numbers[0], numbers[1])
+    }
+
+    /// The one that runs here.
+    package static var current: KernelRelease? {
+        var names = utsname()
+        // Safety: the call fills the structure with texts that end within their fields.
+        guard unsafe uname(&names) == 0 else { return nil }
+        let text = unsafe withUnsafeBytes(of: &names.release) { bytes in
+            unsafe String(decoding: bytes.prefix { $0 != 0 }, as: UTF8.self)
+        }
+        return KernelRelease(text)
+    }
+
+    package static func < (left: Self, right: Self) -> Bool {
+        (left.major, left.minor) < (right.major, right.minor)
+    }
+
+    package var description: String { "\(major).\(minor)" }
+}
