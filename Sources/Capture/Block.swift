@@ -19,7 +19,7 @@ package struct Block: ~Copyable, ~Escapable {
         unsafe clinux_block_release(header)
     }
 
-    /// The packets, in the order they arrived. They can be walked once.
+    /// The packets, in the order they arrived.
     package var packets: Packets {
         @_lifetime(borrow self)
         get {
@@ -35,9 +35,6 @@ package struct Block: ~Copyable, ~Escapable {
 }
 
 /// A walk over the packets of a block.
-///
-/// It takes back what says that a slot has a packet as soon as that has been read: the kernel may
-/// leave a slot as it was, and that is how the ring's last lap left it.
 @frozen
 public struct Packets: ~Escapable {
     @usableFromInline let block: RawSpan
@@ -77,11 +74,10 @@ public struct Packets: ~Escapable {
             }
             let slot = rest.extracting(first: byteCount)
             let packet = RingPacket(in: slot, tellsOffload: tellsOffload)
-            // Safety: the block is ours to write to, and what is written is not read again.
+            // Safety: nothing is read.
             unsafe slot.withUnsafeBytes { slot in
                 if let base = slot.baseAddress {
                     unsafe clinux_prefetch(base, Self.prefetchByteCount)
-                    unsafe clinux_forget_packet(base)
                 }
             }
             offset += byteCount

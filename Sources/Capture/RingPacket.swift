@@ -37,8 +37,9 @@ public struct RingPacket: ~Escapable {
     /// `Place.byteCount` at least. Nil if the kernel has not written a packet there.
     ///
     /// It takes the slot first and then may find that it cannot say what is left to the device, which
-    /// it counts as dropped and leaves behind as it was. So nothing in the slot is believed before it
-    /// fits the rest.
+    /// it counts as dropped, and leaves the slot as the ring's last lap left it but for the way to the
+    /// next one and the status. In that a packet that is there has `TP_STATUS_USER`, which is set last
+    /// (`tpacket_rcv`).
     @inlinable
     @_lifetime(copy slot)
     init?(in slot: RawSpan, tellsOffload: Bool) {
@@ -49,8 +50,11 @@ public struct RingPacket: ~Escapable {
         let byteCount = unsafe Int(
             slot.unsafeLoad(fromUncheckedByteOffset: Place.snaplen, as: UInt32.self))
         let before = tellsOffload ? Place.byteCount + Place.offloadByteCount : Place.byteCount
-        // A slot is as long as its packet, rounded up to the alignment of a header.
-        guard start >= before, (start + byteCount + 7) & ~7 == slot.byteCount else { return nil }
+        let status = unsafe slot.unsafeLoad(
+            fromUncheckedByteOffset: Place.status, as: UInt32.self)
+        guard status & 1 != 0, start >= before, start + byteCount <= slot.byteCount else {
+            return nil
+        }
         header = unsafe slot.extracting(unchecked: 0..<start)
         bytes = unsafe slot.extracting(unchecked: start..<start + byteCount)
         self.tellsOffload = tellsOffload

@@ -46,12 +46,6 @@ static inline void clinux_prefetch(const void *address, uintptr_t distance)
     __builtin_prefetch((const void *)(start + 128));
 }
 
-/* Has a packet's slot in a ring's block not look like one any more. */
-static inline void clinux_forget_packet(const void *slot)
-{
-    ((struct tpacket3_hdr *)(uintptr_t)slot)->tp_mac = 0;
-}
-
 /* Gives the calling thread a network namespace of its own (unshare(2)). */
 int clinux_unshare_network(void);
 int clinux_accept_nonblocking(int fd, struct sockaddr *address, socklen_t *byte_count);
