@@ -131,11 +131,12 @@ extension Forwarder {
     func closeRings() throws -> Bool {
         var isWaiting = false
         for tap in taps.values where tap.endedAt != nil || tap.successor != nil {
-            if tap.isBeingSucceeded {
+            // A successor that is not known to have the packets of an edge that is gone may have some.
+            if tap.isBeingSucceeded || tap.isOver && tap.hasSuccessor {
                 try drain(tap)
                 guard !isFull else { return true }
                 try count(tap)
-                guard tap.isSucceeded else {
+                guard tap.isSucceeded || tap.isOver else {
                     isWaiting = true
                     continue
                 }
@@ -146,12 +147,10 @@ extension Forwarder {
                 notes(.done(life: tap.place.life, wasFollowed: true, old))
                 if tap.endedAt != nil { isWaiting = true }
             } else if tap.isOver {
-                // A successor that is not known to have the packets yet may have some all the same.
-                let number = tap.number
-                try drainForGood(tap)
+                try drain(tap)
                 guard !isFull else { return true }
                 try count(tap)
-                try poller.remove(number)
+                try poller.remove(tap.number)
                 taps[tap.place.life] = nil
                 pipeline.settleHeld(of: tap.account)
                 close(tap.account, tap.place.name, tap.place.life)
