@@ -1,0 +1,128 @@
+"""Packs a file tree into a container image: an archive in the OCI image layout, for one platform.
+
+    archive.py ROOTFS OUTPUT --name NAME --architecture amd64|arm64 --created SECONDS [--label KEY=VALUE]...
+
+The same tree gives the same bytes: owners, times and the order of files do not depend on the machine.
+Specification: OCI image-spec 1.0, image-layout.md, manifest.md and config.md. The archive also has the
+list by which `docker load` finds an image.
+"""
+
+import argparse
+import datetime
+import gzip
+import hashlib
+import io
+import json
+import os
+import tarfile
+
+IMAGE = "application/vnd.oci.image."
+PROGRAM = "/usr/bin/podwire"
+
+
+def entry(name, seconds, size=0, kind=tarfile.REGTYPE, mode=0o644):
+    """A tar header that tells nothing about this machine."""
+    info = tarfile.TarInfo(name)
+    info.size, info.type, info.mode, info.mtime = size, kind, mode, seconds
+    return info
+
+
+def layer(rootfs, seconds):
+    """The file tree as a tar file, sorted, and owned by root."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.USTAR_FORMAT) as tar:
+        for folder, folders, files in os.walk(rootfs):
+            folders.sort()
+            relative = os.path.relpath(folder, rootfs)
+            if relative != ".":
+                tar.addfile(entry(relative, seconds, kind=tarfile.DIRTYPE, mode=0o755))
+            for name in sorted(files):
+                path = os.path.join(folder, name)
+                status = os.lstat(path)
+                if os.path.islink(path):
+                    raise ValueError(f"{path} is a link, which this does not pack")
+                mode = 0o755 if status.st_mode & 0o111 else 0o644
+                with open(path, "rb") as file:
+                    tar.addfile(entry(os.path.normpath(os.path.join(relative, name)), seconds,
+                                      status.st_size, mode=mode), file)
+    return buffer.getvalue()
+
+
+def as_json(value):
+    return json.dumps(value, sort_keys=True, separators=(",", ":")).encode()
+
+
+class Layout:
+    """The files of an image layout, by name."""
+
+    def __init__(self):
+        self.files = {"oci-layout": as_json({"imageLayoutVersion": "1.0.0"})}
+
+    def add(self, data, media_type, **more):
+        """Adds a blob, and answers its descriptor."""
+        digest = hashlib.sha256(data).hexdigest()
+        self.files[f"blobs/sha256/{digest}"] = data
+        return {"mediaType": media_type, "digest": f"sha256:{digest}", "size": len(data), **more}
+
+    def write(self, path, seconds):
+        """Writes the archive whole, or not at all."""
+        temporary = f"{path}.{os.getpid()}"
+        try:
+            with tarfile.open(temporary, "w", format=tarfile.USTAR_FORMAT) as tar:
+                for name, data in sorted(self.files.items()):
+                    tar.addfile(entry(name, seconds, len(data)), io.BytesIO(data))
+            os.replace(temporary, path)
+        finally:
+            if os.path.exists(temporary):
+                os.unlink(temporary)
+
+
+def image(rootfs, name, architecture, seconds, labels):
+    """The layout of an image with one layer, which starts an agent."""
+    layout = Layout()
+    tree = layer(rootfs, seconds)
+    created = datetime.datetime.fromtimestamp(seconds, datetime.timezone.utc)
+    created = created.strftime("%Y-%m-%dT%H:%M:%SZ")
+    labels = {"org.opencontainers.image.created": created, **labels}
+    layer_descriptor = layout.add(gzip.compress(tree, 9, mtime=0), f"{IMAGE}layer.v1.tar+gzip")
+    config = layout.add(as_json({
+        "architecture": architecture, "os": "linux", "created": created,
+        "config": {"Entrypoint": [PROGRAM], "Cmd": ["agent"], "WorkingDir": "/", "Labels": labels},
+        "rootfs": {"type": "layers", "diff_ids": [f"sha256:{hashlib.sha256(tree).hexdigest()}"]},
+        "history": [{"created": created, "created_by": "tools/image"}],
+    }), f"{IMAGE}config.v1+json")
+    manifest = layout.add(as_json({
+        "schemaVersion": 2, "mediaType": f"{IMAGE}manifest.v1+json", "config": config,
+        "layers": [layer_descriptor], "annotations": labels,
+    }), f"{IMAGE}manifest.v1+json", platform={"architecture": architecture, "os": "linux"},
+        annotations={"org.opencontainers.image.ref.name": name})
+    layout.files["index.json"] = as_json({
+        "schemaVersion": 2, "mediaType": f"{IMAGE}index.v1+json", "manifests": [manifest]})
+
+    def blob(descriptor):
+        return "blobs/" + descriptor["digest"].replace(":", "/")
+
+    layout.files["manifest.json"] = as_json([
+        {"Config": blob(config), "RepoTags": [name], "Layers": [blob(layer_descriptor)]}])
+    return layout, manifest["digest"], layer_descriptor
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("rootfs")
+    parser.add_argument("output")
+    parser.add_argument("--name", required=True)
+    parser.add_argument("--architecture", choices=["amd64", "arm64"], required=True)
+    parser.add_argument("--created", type=int, required=True, metavar="SECONDS")
+    parser.add_argument("--label", action="append", default=[], metavar="KEY=VALUE")
+    words = parser.parse_args()
+    labels = dict(label.split("=", 1) for label in words.label)
+    layout, digest, layer_descriptor = image(
+        words.rootfs, words.name, words.architecture, words.created, labels)
+    layout.write(words.output, words.created)
+    print(f"{words.name}  {digest}")
+    print(f"layer  {layer_descriptor['digest']}  {layer_descriptor['size'] / 1e6:.1f} MB compressed")
+
+
+if __name__ == "__main__":
+    main()
