@@ -1,0 +1,209 @@
+"""The image, and the agent in it as a Kubernetes node would run it.
+
+tools/image makes the image, without an engine. PODWIRE names the binary that is the sensor.
+"""
+
+import json
+import os
+import pathlib
+import shutil
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+
+sys.dont_write_bytecode = True
+ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
+sys.path[:0] = [str(ROOT / "tools/lib"), str(pathlib.Path(__file__).resolve().parent)]
+import captures  # noqa: E402
+from container import Bundle, Container, own_capabilities, run  # noqa: E402
+from program import Program  # noqa: E402
+from traffic import as_bytes  # noqa: E402
+
+PREFIX = f"ct{os.getpid()}"
+NODES = ("node1", "node2")
+OUTSIDE = "192.168.100.100"
+COMPRESSED_BYTES_MAX = 15_000_000
+# As bits (capabilities(7)).
+CAPABILITIES = {"CAP_NET_ADMIN": 12, "CAP_NET_RAW": 13}
+
+# Who sends to which address and port, and which the sensor is to see: that of a pod of the same node,
+# of the other one, of none, and a service's backend.
+FLOWS = (("a1", ("10.244.1.3", 9999), ("10.244.1.3", 9999)),
+         ("b1", ("10.244.2.2", 9999), ("10.244.2.2", 9999)),
+         ("b2", (OUTSIDE, 9999), (OUTSIDE, 9999)),
+         ("c2", ("10.96.0.11", 80), ("10.244.1.2", 8081)))
+COUNT = 200
+
+# Sends numbered datagrams, some of them in pieces.
+SENDER = r"""
+import socket, struct, sys, time
+flow, address, port, count = int(sys.argv[1]), sys.argv[2], *map(int, sys.argv[3:])
+out = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+for number in range(count):
+    length = 3000 if number % 20 == 19 else 100
+    out.sendto(struct.pack("!II", flow, number).ljust(length, b"."), (address, port))
+    time.sleep(0.001)
+"""
+
+
+def make_image(output, root=ROOT, **variables):
+    subprocess.run([root / "tools/image", "--engine", "none", "--output", output], check=True,
+                   capture_output=True, timeout=900, env={**os.environ, **variables})
+
+
+def talk():
+    """Has the pods send, all at once."""
+    senders = [subprocess.Popen(
+        ["ip", "netns", "exec", f"{PREFIX}-{pod}", sys.executable, "-c", SENDER, str(flow), address,
+         str(port), str(COUNT)]) for flow, (pod, (address, port), _) in enumerate(FLOWS)]
+    assert [sender.wait(30) for sender in senders] == [0] * len(FLOWS)
+    time.sleep(0.3)
+
+
+def arrivals(path):
+    """How often each datagram is in a file, by its flow and where it went to."""
+    counts = {}
+    for packet in captures.packets(captures.read(path)):
+        if packet.form and packet.form[0] == 17:
+            flow, number = struct.unpack_from("!II", packet.data, 42)
+            numbers = counts.setdefault((flow, packet.form[2], *packet.form[4:]), {})
+            numbers[number] = numbers.get(number, 0) + 1
+    return counts
+
+
+class ContainerTest(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.folder = tempfile.TemporaryDirectory()
+        cls.addClassCleanup(cls.folder.cleanup)
+        cls.archive = f"{cls.folder.name}/image.tar"
+        make_image(cls.archive)
+        testbed = [ROOT / "tools/testbed", "--prefix", PREFIX]
+        cls.addClassCleanup(run, *testbed, "down")
+        run(*testbed, "up", "ptp")
+
+    def setUp(self):
+        self.bundle = Bundle(self.archive)
+        self.addCleanup(self.bundle.folder.cleanup)
+        self.capture = f"{self.bundle.folder.name}/sensor.pcapng"
+        self.collector = Program(f"{PREFIX}-outside", "collect", "--output", self.capture)
+        self.addCleanup(self.collector.kill)
+        self.collector.await_text("listening")
+
+    def file(self, name, text):
+        path = pathlib.Path(self.bundle.folder.name, name)
+        path.write_text(text)
+        return path
+
+    def start(self, capabilities, files, **options):
+        containers = []
+        for node in NODES:
+            containers.append(
+                Container(self.bundle, f"{PREFIX}-{node}", capabilities, files, **options))
+            self.addCleanup(containers[-1].kill)
+        for container in containers:
+            container.await_text("capture started")
+        return containers
+
+    def name_server(self):
+        """Starts one that knows the sensor, and answers what a kubelet tells a container about it."""
+        server = subprocess.Popen(
+            ["ip", "netns", "exec", f"{PREFIX}-outside", "dnsmasq", "--keep-in-foreground",
+             "--conf-file=/dev/null", "--no-resolv", "--no-hosts", "--user=root", "--pid-file",
+             f"--listen-address={OUTSIDE}", "--bind-interfaces", "--local=/test/",
+             f"--host-record=sensor.site.test,{OUTSIDE}"])
+        self.addCleanup(server.wait)
+        self.addCleanup(server.kill)
+        return self.file("resolv.conf", f"search pods.test site.test\nnameserver {OUTSIDE}\n"
+                                        "options ndots:5\n")
+
+    def check_feed(self, containers):
+        """Ends all, and sees that every datagram has come once, in its form."""
+        for container in containers:
+            self.assertEqual(container.stop(), 0, container.text())
+        self.assertEqual(self.collector.stop(), 0)
+        self.assertEqual(
+            arrivals(self.capture),
+            {(flow, as_bytes(address), port): dict.fromkeys(range(COUNT), 1)
+             for flow, (_, _, (address, port)) in enumerate(FLOWS)})
+
+    def test_with_two_capabilities_and_nothing_else(self):
+        """What our manifest asks for: and the sensor is a name, which only DNS knows."""
+        containers = self.start(
+            list(CAPABILITIES), {"/etc/resolv.conf": self.name_server()},
+            EXTRAHOP_SENSOR_IP="sensor", PODNET="10.244.0.0/16,fd00:10:244::/56",
+            SVCNET="10.96.0.0/16,fd00:10:96::/112")
+        mask = f"{sum(1 << bit for bit in CAPABILITIES.values()):016x}"
+        for container in containers:
+            status = container.status()
+            for name in ("CapPrm", "CapEff", "CapBnd"):
+                self.assertEqual(status[name], mask, name)
+            for name in ("CapInh", "CapAmb"):
+                self.assertEqual(int(status[name], 16), 0, name)
+            self.assertEqual((status["Uid"].split()[0], status["NSpid"].split()[-1]), ("0", "1"))
+            self.assertEqual((status["NoNewPrivs"], status["Seccomp"]), ("1", "2"))
+        edges = json.loads(containers[0].execute("/usr/bin/podwire", "edges", "--json"))
+        self.assertEqual([edge["captured"] for edge in edges].count(True), 3, edges)
+        talk()
+        # What is missing or must not be done would be said at these levels, or by the runtime.
+        for container in containers:
+            for line in container.text().splitlines():
+                self.assertIn(line.split()[1], ("info", "notice"), container.text())
+        self.check_feed(containers)
+
+    def test_in_the_place_of_rpcapd(self):
+        """ExtraHop's manifest with another image: privileged, the node's processes, these variables;
+        with all that a kubelet mounts. The root can be written to, and is not."""
+        secret = pathlib.Path(self.bundle.folder.name, "secret")
+        secret.mkdir()
+        files = {"/etc/hosts": self.file("hosts", f"127.0.0.1 localhost\n{OUTSIDE} eda\n"),
+                 "/etc/hostname": self.file("hostname", "node\n"),
+                 "/etc/resolv.conf": self.file("resolv.conf", "nameserver 127.0.0.1\n"),
+                 "/dev/termination-log": self.file("termination-log", ""),
+                 "/var/run/secrets/kubernetes.io/serviceaccount": secret}
+        containers = self.start(
+            own_capabilities(), files, privileged=True, EXTRAHOP_SENSOR_IP="eda",
+            RPCAPD_TARGET_PORT="2003", PODNET="10.244.0.0/16", SVCNET="10.96.0.0/16")
+        before = self.bundle.files()
+        talk()
+        self.check_feed(containers)
+        self.assertEqual(self.bundle.files(), before)
+
+    def test_what_it_says_about_itself(self):
+        for transport in ("oci-archive", "docker-archive"):
+            image = json.loads(run("skopeo", "inspect", "--config", f"{transport}:{self.archive}"))
+            self.assertEqual(image["config"]["Entrypoint"], ["/usr/bin/podwire"])
+            self.assertEqual(image["config"]["Cmd"], ["agent"])
+        manifest = json.loads(run("skopeo", "inspect", "--raw", f"oci-archive:{self.archive}"))
+        self.assertEqual(manifest["annotations"], image["config"]["Labels"])
+        revision = run("git", "-C", ROOT, "rev-parse", "HEAD").strip()
+        labels = {name.removeprefix("org.opencontainers.image."): value
+                  for name, value in manifest["annotations"].items()}
+        self.assertEqual(labels["revision"], revision)
+        self.assertTrue(labels.keys() >= {"title", "description", "version", "created"}, labels)
+        size = sum(part["size"] for part in [manifest["config"], *manifest["layers"]])
+        self.assertLess(size, COMPRESSED_BYTES_MAX)
+
+    def test_the_same_from_another_folder(self):
+        """Built anew from a copy of the sources, at another time, it has the same layer."""
+        files = run("git", "-C", ROOT, "ls-files", "--cached", "--others", "--exclude-standard")
+        copy = pathlib.Path(self.bundle.folder.name, "a copy")
+        for name in files.splitlines():
+            (copy / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, copy / name)
+        resolved = ROOT / "Package.resolved"
+        if resolved.exists():
+            shutil.copy(resolved, copy)
+        layers = []
+        for root in (ROOT, copy):
+            archive = f"{self.bundle.folder.name}/{len(layers)}.tar"
+            make_image(archive, root, SOURCE_DATE_EPOCH="1700000000")
+            layers.append(json.loads(run("skopeo", "inspect", f"oci-archive:{archive}"))["Layers"])
+        self.assertEqual(*layers)
+
+
+if __name__ == "__main__":
+    unittest.main()
