@@ -50,8 +50,10 @@ for number in range(count):
 
 
 def make_image(output, root=ROOT, **variables):
-    subprocess.run([root / "tools/image", "--engine", "none", "--output", output], check=True,
-                   capture_output=True, timeout=900, env={**os.environ, **variables})
+    made = subprocess.run(
+        [root / "tools/image", "--engine", "none", "--output", output], stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT, text=True, timeout=900, env={**os.environ, **variables})
+    assert made.returncode == 0, made.stdout[-4000:]
 
 
 def talk():
@@ -64,14 +66,15 @@ def talk():
 
 
 def arrivals(path):
-    """How often each datagram is in a file, by its flow and where it went to."""
+    """By flow and where it went to, how many of its datagrams are in a file, and the most often that
+    one of them is."""
     counts = {}
     for packet in captures.packets(captures.read(path)):
         if packet.form and packet.form[0] == 17:
             flow, number = struct.unpack_from("!II", packet.data, 42)
             numbers = counts.setdefault((flow, packet.form[2], *packet.form[4:]), {})
             numbers[number] = numbers.get(number, 0) + 1
-    return counts
+    return {key: (len(numbers), max(numbers.values())) for key, numbers in counts.items()}
 
 
 class ContainerTest(unittest.TestCase):
@@ -127,7 +130,7 @@ class ContainerTest(unittest.TestCase):
         self.assertEqual(self.collector.stop(), 0)
         self.assertEqual(
             arrivals(self.capture),
-            {(flow, as_bytes(address), port): dict.fromkeys(range(COUNT), 1)
+            {(flow, as_bytes(address), port): (COUNT, 1)
              for flow, (_, _, (address, port)) in enumerate(FLOWS)})
 
     def test_with_two_capabilities_and_nothing_else(self):
@@ -166,7 +169,8 @@ class ContainerTest(unittest.TestCase):
                  "/var/run/secrets/kubernetes.io/serviceaccount": secret}
         containers = self.start(
             own_capabilities(), files, privileged=True, EXTRAHOP_SENSOR_IP="eda",
-            RPCAPD_TARGET_PORT="2003", PODNET="10.244.0.0/16", SVCNET="10.96.0.0/16")
+            RPCAPD_TARGET_PORT="2003", PODNET="10.244.0.0/16", SVCNET="10.96.0.0/16", INTERFACE="eth0")
+        self.assertIn("capture started data=TCP device=eth0 ", containers[0].text())
         before = self.bundle.files()
         talk()
         self.check_feed(containers)

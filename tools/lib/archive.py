@@ -83,7 +83,6 @@ def image(rootfs, name, architecture, seconds, labels):
     tree = layer(rootfs, seconds)
     created = datetime.datetime.fromtimestamp(seconds, datetime.timezone.utc)
     created = created.strftime("%Y-%m-%dT%H:%M:%SZ")
-    labels = {"org.opencontainers.image.created": created, **labels}
     layer_descriptor = layout.add(gzip.compress(tree, 9, mtime=0), f"{IMAGE}layer.v1.tar+gzip")
     config = layout.add(as_json({
         "architecture": architecture, "os": "linux", "created": created,
