@@ -125,7 +125,8 @@ struct AgentCommand: ParsableCommand {
         }
     }
 
-    private func readSettings() throws -> Settings {
+    /// Reads the settings for this command, or for another one that takes the same.
+    func readSettings(for command: String = "agent", needsPeer: Bool = true) throws -> Settings {
         let values: [(Setting, String?)] = [
             (.sensors, sensor), (.sensorPort, sensorPort), (.device, device),
             (.deduplication, dedup), (.frames, frames), (.snaplen, snaplen),
@@ -133,9 +134,9 @@ struct AgentCommand: ParsableCommand {
             (.ringMemory, ringMemory), (.queueMemory, queueMemory), (.rateLimit, rateLimit),
             (.processors, cpus), (.niceness, nice), (.logLevel, logLevel),
         ]
-        return try podwire.readSettings("agent", [edges, services, passive, tls], values) {
+        return try podwire.readSettings(command, [edges, services, passive, tls], values) {
             options, environment throws(SettingFailure) in
-            try Settings(options: options, environment: environment)
+            try Settings(options: options, needsPeer: needsPeer, environment: environment)
         }
     }
 }
