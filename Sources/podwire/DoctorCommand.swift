@@ -12,11 +12,10 @@ struct DoctorCommand: ParsableCommand {
             but an empty connection to each sensor.
 
             It takes the agent's options and variables, so run it where the agent will run and with \
-            its settings:
+            its settings; inside the container of a running agent it needs none but the container's:
 
               podwire doctor --sensor 192.0.2.10 --pod-network 10.244.0.0/16 \\
                   --service-network 10.96.0.0/12
-              kubectl exec -n extrahop-rpcapd ds/rpcapd -- podwire doctor
 
             As the command of an init container it keeps an agent off a node where that would not \
             start or not capture, and tells why in its log. A sensor that cannot be reached is a \
@@ -37,11 +36,11 @@ struct DoctorCommand: ParsableCommand {
     @Flag(help: "Print JSON: an object with the findings, and how many there are of each grade.")
     var json = false
 
-    @OptionGroup var agent: AgentCommand
+    @OptionGroup var options: AgentOptions
 
     func run() throws {
         let report = DoctorReport(
-            Doctor.examine(try agent.readSettings(for: "doctor", needsPeer: false)))
+            Doctor.examine(try options.readSettings(for: "doctor", needsPeer: false)))
         writeToStandardOutput(json ? report.json : report.text)
         if report.hasFailed(strictly: strict) { throw ExitCode.failure }
     }

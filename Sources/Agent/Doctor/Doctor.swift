@@ -26,7 +26,8 @@ package enum Doctor {
                     meaning: "the agent does not start",
                     remedy: "see that no security profile forbids AF_NETLINK"))
         }
-        return findings + SensorCheck.findings(settings) + ListenerCheck.findings(settings)
+        return findings + SensorCheck.findings(settings) 
+            + ListenerCheck.findings(settings, isAgentRunning: RunningAgent.isThere)
             + [ClockCheck.current.finding]
     }
 
@@ -45,7 +46,7 @@ package enum Doctor {
         let tracking = TrackingCheck.current
         return memory.findings(settings) + [netlink(node)] + EdgeCheck.findings(node, settings)
             + PodNetworkCheck.findings(node, settings) + dataPath(node, release)
-            + OtherCapturesCheck.findings(node)
+            + OtherCapturesCheck.findings(node, isAgentRunning: RunningAgent.isThere)
             + tracking.findings(isNeeded: settings.deduplicates)
             + [services(tracking).finding(settings, node.surroundings(settings))]
     }

@@ -5,16 +5,19 @@ import Trust
 
 /// What clients need that dial the agent, and the files that settings name.
 package enum ListenerCheck {
-    static func findings(_ settings: Settings) -> [Finding] {
-        [listener(settings), users(settings), certificate(settings)].flatMap { $0 }
+    static func findings(_ settings: Settings, isAgentRunning: Bool) -> [Finding] {
+        [listener(settings, isAgentRunning), users(settings), certificate(settings)].flatMap { $0 }
     }
 
-    private static func listener(_ settings: Settings) -> [Finding] {
+    private static func listener(_ settings: Settings, _ isAgentRunning: Bool) -> [Finding] {
         guard let passive = settings.passive else { return [] }
         do throws(SystemError) {
             _ = try Listener(at: passive.listen)
             return [.ok("listener", "\(passive.listen) is free")]
         } catch {
+            if error.code == EADDRINUSE, isAgentRunning {
+                return [.ok("listener", "\(passive.listen) is in use, and an agent runs here")]
+            }
             return [finding(passive.listen, error)]
         }
     }

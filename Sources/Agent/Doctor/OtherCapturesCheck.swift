@@ -6,12 +6,12 @@ package enum OtherCapturesCheck {
     private static let name = "other captures"
 
     /// Looks at the packet sockets of this network namespace.
-    static func findings(_ node: Node) -> [Finding] {
+    static func findings(_ node: Node, isAgentRunning: Bool) -> [Finding] {
         let path = "/proc/net/packet"
         guard let bytes = try? readFile(path, byteCountMax: tableByteCountMax) else { return [] }
         let count = count(
             String(decoding: bytes, as: UTF8.self), Set(node.edges.map(\.link.index)))
-        return [finding(count)]
+        return [finding(count, isAgentRunning: isAgentRunning)]
     }
 
     /// 10,000 sockets and more, of about 80 bytes each.
@@ -29,14 +29,16 @@ package enum OtherCapturesCheck {
         }
     }
 
-    package static func finding(_ count: Int) -> Finding {
+    package static func finding(_ count: Int, isAgentRunning: Bool = false) -> Finding {
         guard count > 0 else { return .ok(name, "none at the edges") }
+        let found = "\(Finding.count(count, "packet socket")) of others at the edges"
+        guard !isAgentRunning else { return .ok(name, "\(found), and an agent runs here") }
         return Finding(
-            .note, name, "\(Finding.count(count, "packet socket")) of others at the edges",
+            .note, name, found,
             meaning: """
                 if these are of another agent or of rpcapd, the sensor gets packets twice; every \
                 capture costs the pods' packets some time
                 """,
-            remedy: "see whose they are (`ss -0p`); where this is the running agent, all is well")
+            remedy: "see whose they are (`ss -0p`), and end what is not wanted")
     }
 }
