@@ -14,7 +14,9 @@ package struct Memory: Equatable, Sendable {
     /// Looks at it (proc_meminfo(5), cgroups(7)).
     package static var current: Self {
         Self { path in
-            guard let bytes = try? readFile(path, byteCountMax: fileByteCountMax) else { return nil }
+            guard let bytes = try? readFile(path, byteCountMax: fileByteCountMax) else {
+                return nil
+            }
             return String(decoding: bytes, as: UTF8.self)
         }
     }

@@ -22,7 +22,8 @@ extension NetlinkSocket {
         let request = Request(
             type: RTM_GETLINK, name: id.map { "RTM_GETLINK of namespace \($0)" } ?? "RTM_GETLINK",
             header: ifinfomsg(),
-            attributes: id.map { [.number(type: IFLA_TARGET_NETNSID, UInt32(bitPattern: $0))] } ?? [])
+            attributes: id.map { [.number(type: IFLA_TARGET_NETNSID, UInt32(bitPattern: $0))] }
+                ?? [])
         let entries = try dump(request) { message -> [(UInt32, LinkCounters)] in
             guard message.namespace(after: ifinfomsg.self, IFLA_TARGET_NETNSID) == id,
                 let header = message.header(ifinfomsg.self), let counters = LinkCounters(message)

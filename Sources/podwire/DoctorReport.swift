@@ -35,11 +35,10 @@ struct DoctorReport {
     }
 
     private var summary: String {
-        let counts = [
-            (count(.failed), "failed"), (count(.warning), "warnings"), (count(.note), "notes"),
-            (count(.ok), "ok"),
-        ]
-        return counts.map { "\($0) \($1)" }.joined(separator: ", ")
+        Finding.Grade.allCases.reversed().map { grade in
+            let isCounted = [.warning, .note].contains(grade) && count(grade) != 1
+            return "\(count(grade)) \(grade.rawValue)\(isCounted ? "s" : "")"
+        }.joined(separator: ", ")
     }
 
     private static let gap = "  "

@@ -32,10 +32,10 @@ package struct ClockCheck: Sendable {
             """
         let remedy = "have chronyd, systemd-timesyncd or another NTP client run on the node"
         if let builtSeconds, nowSeconds < builtSeconds {
-            let days = Finding.count((builtSeconds - nowSeconds) / 86_400 + 1, "day")
+            let days = (builtSeconds - nowSeconds) / 86_400
+            let before = days == 0 ? "before" : "\(Finding.count(days, "day")) before"
             return Finding(
-                .warning, Self.name,
-                "far off: this program was built up to \(days) later than the time it shows",
+                .warning, Self.name, "far off: it shows a time \(before) this program was built",
                 meaning: meaning, remedy: remedy)
         }
         guard let errorMicroseconds else {

@@ -26,14 +26,16 @@ package enum Doctor {
                     meaning: "the agent does not start",
                     remedy: "see that no security profile forbids AF_NETLINK"))
         }
-        return findings + SensorCheck.findings(settings) 
+        return findings + SensorCheck.findings(settings)
             + ListenerCheck.findings(settings, isAgentRunning: RunningAgent.isThere)
             + [ClockCheck.current.finding]
     }
 
-    private static func ring(_ node: Node, _ rights: RightsCheck, _ settings: Settings) -> [Finding] {
+    private static func ring(_ node: Node, _ rights: RightsCheck, _ settings: Settings) -> [Finding]
+    {
         let loopback = node.links.values.first { $0.isLoopback }
-        guard rights.held.contains(.netRaw), let interface = loopback?.index ?? node.edges.first?.link.index
+        guard rights.held.contains(.netRaw),
+            let interface = loopback?.index ?? node.edges.first?.link.index
         else { return [] }
         return [KernelCheck.ring(on: interface, tellsOffload: settings.restoresWireForm)]
     }
@@ -56,7 +58,8 @@ package enum Doctor {
         do throws(SystemError) {
             _ = try NodeMonitor()
             return .ok(
-                "netlink", "\(Finding.count(node.links.count, "interface")); changes can be followed")
+                "netlink",
+                "\(Finding.count(node.links.count, "interface")); changes can be followed")
         } catch {
             return Finding(
                 .failed, "netlink", "changes cannot be followed: \(error)",

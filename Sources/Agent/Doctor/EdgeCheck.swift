@@ -52,7 +52,8 @@ package enum EdgeCheck {
             Finding(
                 node.edges.isEmpty ? .failed : .warning, "data path",
                 "\(Finding.count(names.count, "device")) of kind netkit: \(Finding.few(names))",
-                meaning: "pods behind them are not captured: packets do not pass them as they do veths",
+                meaning:
+                    "pods behind them are not captured: packets do not pass them as they do veths",
                 remedy: "have the network plug-in use veths (Cilium: bpf.datapathMode=veth)")
         ]
     }

@@ -13,13 +13,15 @@ package enum KernelCheck {
             findings.append(
                 Finding(
                     .warning, name, "Linux \(release)",
-                    meaning: "podwire is tried with Linux \(KernelRelease.supported) and later only",
+                    meaning:
+                        "podwire is tried with Linux \(KernelRelease.supported) and later only",
                     remedy: "use a newer kernel"))
         }
         if release < .zeroWindowTimeout {
             findings.append(
                 Finding(
-                    .note, name, "Linux \(release) may wait for long for a sensor that reads nothing",
+                    .note, name,
+                    "Linux \(release) may wait for long for a sensor that reads nothing",
                     meaning: """
                         one that is there and reads nothing is given up after a minute only since \
                         Linux \(KernelRelease.zeroWindowTimeout), unless the distribution has brought \
@@ -30,7 +32,8 @@ package enum KernelCheck {
         if restoresWireForm, release < .datagramSegmentation {
             findings.append(
                 Finding(
-                    .note, name, "Linux \(release) may not be able to say how datagrams are to be cut",
+                    .note, name,
+                    "Linux \(release) may not be able to say how datagrams are to be cut",
                     meaning: KernelRelease.datagramLoss,
                     remedy: """
                         Linux \(KernelRelease.datagramSegmentation) can say it; and \
@@ -56,7 +59,8 @@ package enum KernelCheck {
     package static func finding(_ error: SystemError) -> Finding {
         let remedy =
             switch error.operation {
-            case Ring.memoryOperation: "leave the node more memory, which a ring needs in large pieces"
+            case Ring.memoryOperation:
+                "leave the node more memory, which a ring needs in large pieces"
             case Ring.offloadOperation: "use a newer kernel, or give \(Setting.frames.option) raw"
             default: "see that the kernel has AF_PACKET and that no security profile forbids it"
             }

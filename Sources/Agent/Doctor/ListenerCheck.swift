@@ -30,7 +30,8 @@ package enum ListenerCheck {
                 end what listens there (`ss -ltnp`), such as another agent or rpcapd, or give \
                 \(Setting.listen.option) another port
                 """
-            case EADDRNOTAVAIL: "give \(Setting.listen.option) an address of this node, or a port alone"
+            case EADDRNOTAVAIL:
+                "give \(Setting.listen.option) an address of this node, or a port alone"
             case EACCES: "ports below 1024 need CAP_NET_BIND_SERVICE: give a higher one"
             default: "give \(Setting.listen.option) another address"
             }

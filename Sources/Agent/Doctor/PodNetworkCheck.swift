@@ -47,7 +47,8 @@ package enum PodNetworkCheck {
     ) -> Finding {
         let effect =
             node.edges.isEmpty
-            ? "the agent captures nothing" : "every packet between pods of two nodes is reported twice"
+            ? "the agent captures nothing"
+            : "every packet between pods of two nodes is reported twice"
         return Finding(
             node.edges.isEmpty ? .failed : .warning, name,
             "none of \(Finding.count(pods.count, "pod")) has an address in them",

@@ -14,7 +14,9 @@ package struct ServiceNetworkCheck: Sendable {
     private static let name = "service networks"
 
     package func finding(_ settings: Settings, _ surroundings: Surroundings) -> Finding {
-        guard settings.deduplicates else { return .ok(Self.name, "not needed, as each edge reports all") }
+        guard settings.deduplicates else {
+            return .ok(Self.name, "not needed, as each edge reports all")
+        }
         let given = settings.serviceNetworks.map(\.description).joined(separator: ", ")
         let missing = missing(surroundings)
         if !missing.isEmpty { return Self.finding(given, missing, surroundings) }
@@ -65,12 +67,12 @@ package struct ServiceNetworkCheck: Sendable {
     }
 
     /// The network that the addresses are probably of: one that is usual and has all of them, or else
-    /// what they have in common, if that is not large.
+    /// what they have in common, and some room.
     package static func guess(
         _ addresses: [IPAddress], besides podNetworks: [Network]
     ) -> Network? {
         guard let first = addresses.first else { return nil }
-        let narrowest = first.family == .ipv4 ? 16 : 108
+        let narrowest = first.family == .ipv4 ? 24 : 112
         let common = (0...first.family.bitCount).last { bitCount in
             addresses.allSatisfy { Network(first, prefixBitCount: bitCount).contains($0) }
         }
