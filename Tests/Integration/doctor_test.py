@@ -87,7 +87,8 @@ def add_pod(name, address):
     ip(name, "addr", "add", f"{address}/32", "dev", "eth0")
     ip(name, "route", "add", "169.254.1.1", "dev", "eth0")
     ip(name, "route", "add", "default", "via", "169.254.1.1")
-    inside("node", "sysctl", "-qw", f"net.ipv4.conf.{name}.proxy_arp=1")
+    inside("node", "sysctl", "-qw", f"net.ipv4.conf.{name}.proxy_arp=1",
+           f"net.ipv4.neigh.{name}.proxy_delay=0")
 
 
 def setUpModule():
@@ -306,7 +307,7 @@ class DoctorTest(unittest.TestCase):
         self.assert_ok(report, "pod networks")
 
     def test_an_agent_in_a_pods_network(self):
-        report = self.examine(name="p1")
+        report = self.examine(name="p1", EXTRAHOP_SENSOR_IP="127.0.0.1")
         self.assert_found(report, "edges", "failed", "own address 10.244.1.2 is a pod's",
                           "set hostNetwork: true")
 
@@ -323,6 +324,7 @@ class DoctorTest(unittest.TestCase):
 
     def test_pod_networks_of_others(self):
         report = self.examine(PODNET="10.42.0.0/16")
+        self.assert_found(report, "edges", "note", "none, of 3 veths", "podwire edges")
         self.assert_found(report, "pod networks", "failed", "none of 2 pods", "captures nothing",
                           "10.244.1.2 (p1), 10.244.1.3 (p2)", "--pod-network")
         report = self.examine("--edges", "all", PODNET="10.42.0.0/16")
@@ -363,7 +365,7 @@ class DoctorTest(unittest.TestCase):
             before = self.received("p2")
             inside("outside", sys.executable, "-c", SENDER, mac)
             self.assertGreaterEqual(self.received("p2") - before, 100)
-            report = self.examine()
+            report = self.examine(EXTRAHOP_SENSOR_IP="127.0.0.1")
             if isFound:
                 self.assert_found(report, "data path", "warning", "bypass", "p2 (", "no agent")
                 self.assertNotIn("p1 (", report.of("data path")[0][1])
@@ -421,6 +423,10 @@ class DoctorTest(unittest.TestCase):
         inside("p1", sys.executable, "-c", f"""
 import socket
 socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b"a call", ("{address}", 53))""")
+        deadline = time.monotonic() + 5
+        while not inside("node", "conntrack", "-L", "-d", address):
+            assert time.monotonic() < deadline, f"the call of {address} is not tracked"
+            time.sleep(0.02)
 
     def test_connection_tracking_without_events(self):
         inside("node", "sysctl", "-qw", "net.netfilter.nf_conntrack_events=0")

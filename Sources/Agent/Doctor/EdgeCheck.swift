@@ -17,10 +17,10 @@ package enum EdgeCheck {
                 meaning: "the agent is in a network of its own, and sees no other pod",
                 remedy: "set hostNetwork: true in the pod's spec")
         }
-        if node.candidates.contains(where: { $0.standing == .outsidePodNetworks }) {
+        if node.candidates.contains(where: { $0.standing != .uplink }) {
             return Finding(
                 .note, name, "none, of \(Finding.count(node.candidates.count, "veth"))",
-                meaning: "no pod is captured", remedy: "see the pod networks, and `podwire edges`")
+                meaning: "no pod is captured", remedy: "`podwire edges` says why of each")
         }
         return Finding(
             .note, name, "none",
@@ -31,9 +31,9 @@ package enum EdgeCheck {
             remedy: "set hostNetwork: true in the pod's spec, if it is not; see `podwire edges`")
     }
 
-    /// Whether nothing here but an uplink is a veth: so it is in a pod.
+    /// Whether the uplink is a veth, and nothing else is one, as in a pod.
     private static func isAlone(_ node: Node) -> Bool {
-        node.candidates.allSatisfy { $0.standing == .uplink }
+        !node.candidates.isEmpty && node.candidates.allSatisfy { $0.standing == .uplink }
     }
 
     private static func summary(_ node: Node) -> String {
