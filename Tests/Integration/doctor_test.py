@@ -232,6 +232,8 @@ class DoctorTest(unittest.TestCase):
                           "Operation not permitted", "CAP_NET_ADMIN")
         self.assert_found(report, "pod networks", "note", "cannot be compared")
         self.assertEqual(report.of("data path"), [])
+        report = self.examine(SVCNET="", prefix=without("cap_net_admin", "cap_sys_admin"))
+        self.assert_found(report, "service networks", "note", "none given", "cannot be asked")
 
     def test_without_net_broadcast(self):
         report = self.examine(prefix=without("cap_net_broadcast", "cap_sys_admin"))

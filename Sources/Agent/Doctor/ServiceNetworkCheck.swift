@@ -25,7 +25,8 @@ package struct ServiceNetworkCheck: Sendable {
             .note, Self.name, "none given",
             meaning: """
                 calls to services, if the node's connection tracking translates them, are then \
-                reported twice in part, in two forms; it shows none at present
+                reported twice in part, in two forms; \
+                \(flows == nil ? "it cannot be asked whether it does" : "it shows none at present")
                 """,
             remedy: """
                 give the cluster's with \(Setting.serviceNetworks.option) or \
