@@ -359,6 +359,7 @@ class DoctorTest(unittest.TestCase):
     def test_packets_that_bypass_their_veths(self):
         """An eBPF program that gives packets to the pod's device is found by what it does, and one
         that forwards them as usual is not."""
+        self.addCleanup(self.renew_pod)
         index = inside("node", "cat", "/sys/class/net/p2/ifindex").strip()
         mac = inside("p2", "cat", "/sys/class/net/eth0/address").strip()
         for helper, isFound in ((bypass.BPF_FUNC_redirect, False),
@@ -373,9 +374,13 @@ class DoctorTest(unittest.TestCase):
                 self.assertNotIn("p1 (", report.of("data path")[0][1])
             else:
                 self.assert_ok(report, "data path")
+
+    @staticmethod
+    def renew_pod():
+        """Without the program, and with counters that begin anew."""
+        run("tc", "-n", f"{PREFIX}-node", "qdisc", "del", "dev", "uplink", "clsact", check=False)
         ip("node", "link", "del", "p2")
         run("ip", "netns", "del", f"{PREFIX}-p2")
-        run("tc", "-n", f"{PREFIX}-node", "qdisc", "del", "dev", "uplink", "clsact")
         add_pod("p2", "10.244.1.3")
 
     @staticmethod
