@@ -70,7 +70,8 @@ let package = Package(
 
         tests("FramesTests", "Frames", "ObservationFixtures"),
         tests("ObservationTests", "BPF", "Frames", "Observation", "ObservationFixtures"),
-        tests("AgentTests", "Agent", "Frames", "Kernel", "Netlink", "RPCAP", logging),
+        tests(
+            "AgentTests", "Agent", "Frames", "Kernel", "Netlink", "Observation", "RPCAP", logging),
         tests("RPCAPTests", "BPF", "Frames", "RPCAP"),
         tests("TrustTests", "Frames", "Kernel", "Trust"),
         tests("CollectorTests", "BPF", "Collector", "Frames", "Kernel"),

@@ -66,26 +66,24 @@ package final class NodeAgent: Sendable {
                 metadata: ["reason": "\(blindness)"])
         }
         if settings.restoresWireForm, let release = KernelRelease.current,
-            release < Self.datagramSegmentation
+            release < .datagramSegmentation
         {
             logger.notice(
                 """
-                this kernel may not be able to say how datagrams are to be cut that a pod sends many \
-                at a time (UDP_SEGMENT, as for QUIC): then they are missing, and counted as \
-                dropped_by_ring; Linux \(Self.datagramSegmentation) can, and \
+                this kernel may not be able to say how datagrams are to be cut: \
+                \(KernelRelease.datagramLoss); Linux \(KernelRelease.datagramSegmentation) can, and \
                 \(Setting.frames.option) raw has them as they are
                 """, metadata: ["release": "\(release)"])
         }
         if node.edges.isEmpty {
             logger.notice("no pod has an edge on this node yet; `podwire edges` says why")
         }
-        for own in node.uplinkAddresses
-        where settings.podNetworks.contains(where: { $0.contains(own.address) }) {
+        for own in node.exposedAddresses(settings) {
             logger.warning(
                 """
                 the node's own address lies in a pod network: name what no agent covers there \
                 with \(Setting.uncovered.option)
-                """, metadata: ["address": "\(own.address)"])
+                """, metadata: ["address": "\(own)"])
         }
     }
 
@@ -93,14 +91,9 @@ package final class NodeAgent: Sendable {
         guard case .unavailable(let reason) = tracking else { return }
         logger.warning(
             """
-            connection tracking cannot be asked, so calls to services are reported only where the \
-            backend's edge does: missing are calls whose client has the lower port, and calls to \
-            services with no pod behind them (\(reason.advice))
+            connection tracking cannot be asked, so \(Tracking.loss) (\(Tracking.advice(reason)))
             """, metadata: ["reason": "\(reason)"])
     }
-
-    /// Since when a `virtio_net_hdr` has a word for it (`VIRTIO_NET_HDR_GSO_UDP_L4`).
-    private static let datagramSegmentation = KernelRelease(6, 2)
 
     /// Queues are flushed for a second; a name server that does not answer is not waited for.
     private static let endMillisecondsMax: CInt = 1500
@@ -161,36 +154,6 @@ package final class NodeAgent: Sendable {
     /// Has `run` return; can be called from any thread.
     package func stop() {
         context.stop.raise()
-    }
-}
-
-/// Whether the node's connection tracking is to be asked about calls to services, and can be.
-private enum Tracking: Equatable {
-    case notNeeded
-    case available
-    case unavailable(SystemError)
-
-    init(_ settings: Settings) {
-        guard settings.deduplicates, !settings.serviceNetworks.isEmpty else {
-            self = .notNeeded
-            return
-        }
-        do throws(SystemError) {
-            var table = try Conntrack()
-            try table.check()
-            self = .available
-        } catch {
-            self = .unavailable(error)
-        }
-    }
-}
-
-extension SystemError {
-    /// What to do where connection tracking refuses.
-    fileprivate var advice: String {
-        code == EPERM
-            ? "\(NodeAgent.MissingCapability(capability: .netAdmin))"
-            : "the kernel needs nf_conntrack_netlink"
     }
 }
 

@@ -2,6 +2,7 @@
 #include <string.h>
 #include <linux/netlink.h>
 #include <sys/resource.h>
+#include <sys/timex.h>
 #include "clinux.h"
 
 #include <pthread.h>
@@ -90,6 +91,23 @@ int clinux_raise_descriptor_limit(void)
         return -1;
     limit.rlim_cur = limit.rlim_max;
     return setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+int64_t clinux_descriptor_limit(void)
+{
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_max == RLIM_INFINITY)
+        return -1;
+    return limit.rlim_max;
+}
+
+int64_t clinux_clock_error(void)
+{
+    struct timex clock = {.modes = 0};
+    int state = adjtimex(&clock);
+
+    return state < 0 || state == TIME_ERROR || clock.status & STA_UNSYNC ? -1 : clock.maxerror;
 }
 
 ssize_t clinux_receive_from_namespace(int fd, void *buffer, size_t byte_count, int32_t *nsid)

@@ -22,6 +22,12 @@ package struct Descriptor: ~Copyable, Sendable {
         _ = clinux_raise_descriptor_limit()
     }
 
+    /// How many the process can have then; nil for any number.
+    package static var countMax: Int? {
+        let limit = clinux_descriptor_limit()
+        return limit < 0 ? nil : Int(limit)
+    }
+
     /// Sets a socket option to any plain C value.
     package func set(
         _ option: CInt, of level: CInt, to value: some BitwiseCopyable, _ name: String

@@ -13,6 +13,9 @@ package struct FileStamp: Equatable, Sendable {
     private let changedSeconds: Int
     private let changedNanoseconds: Int
 
+    /// When its content was written last, in seconds since 1970.
+    package var writtenSeconds: Int { modifiedSeconds }
+
     /// Who may do what with it: the last nine bits of chmod(2)'s mode.
     package let permissions: UInt32
     /// Whether it is neither folder, pipe, device nor socket.

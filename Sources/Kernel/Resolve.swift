@@ -5,6 +5,8 @@ package struct ResolveFailure: Error, CustomStringConvertible {
     package let host: String
     package let reason: String
 
+    package init(host: String, reason: String) { (self.host, self.reason) = (host, reason) }
+
     package var description: String { "resolve \(host): \(reason)" }
 }
 

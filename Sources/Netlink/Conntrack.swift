@@ -44,19 +44,36 @@ package struct Conntrack: ~Copyable {
         var flows: [TrackedFlow] = []
         for family in IPAddress.Family.allCases
         where networks.contains(where: { $0.family == family }) {
-            let rest = countMax - flows.count
-            var count = 0
-            let request = NetlinkSocket.Request(
-                type: Self.get, name: "dump of connection tracking", header: Self.header(family))
-            flows += try socket.dump(request) { message in
-                guard count < rest, let flow = TrackedFlow(message),
-                    networks.contains(where: { $0.contains(flow.original.destination) })
-                else { return [] }
-                count += 1
-                return [flow]
+            flows += try self.flows(family, countMax: countMax - flows.count) { flow in
+                networks.contains { $0.contains(flow.original.destination) }
             }
         }
         return flows
+    }
+
+    /// The flows that exist at present and end elsewhere than they were sent to, no more than a
+    /// number.
+    package mutating func translatedFlows(countMax: Int) throws(SystemError) -> [TrackedFlow] {
+        var flows: [TrackedFlow] = []
+        for family in IPAddress.Family.allCases {
+            flows += try self.flows(family, countMax: countMax - flows.count) { $0.isTranslated }
+        }
+        return flows
+    }
+
+    private mutating func flows(
+        _ family: IPAddress.Family, countMax: Int, where isWanted: (TrackedFlow) -> Bool
+    ) throws(SystemError) -> [TrackedFlow] {
+        var count = 0
+        let request = NetlinkSocket.Request(
+            type: Self.get, name: "dump of connection tracking", header: Self.header(family))
+        return try socket.dump(request) { message in
+            guard count < countMax, let flow = TrackedFlow(message), isWanted(flow) else {
+                return []
+            }
+            count += 1
+            return [flow]
+        }
     }
 
     private static let get = Int(NFNL_SUBSYS_CTNETLINK) << 8 | Int(IPCTNL_MSG_CT_GET.rawValue)

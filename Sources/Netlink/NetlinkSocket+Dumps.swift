@@ -66,7 +66,7 @@ extension NetlinkSocket {
 
 extension NetlinkMessage {
     /// The namespace id that an answer says it speaks of.
-    fileprivate func namespace<Header>(after type: Header.Type, _ attribute: Int) -> Int32? {
+    func namespace<Header>(after type: Header.Type, _ attribute: Int) -> Int32? {
         var id: Int32?
         forEachAttribute(after: type) { type, value in
             if type == attribute { id = value.number.map { Int32(bitPattern: $0) } }

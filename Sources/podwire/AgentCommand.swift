@@ -28,6 +28,33 @@ struct AgentCommand: ParsableCommand {
             Exit code 64: a setting cannot be understood. 77: a capability is missing.
             """)
 
+    @OptionGroup var options: AgentOptions
+
+    func run() throws {
+        let settings = try options.readSettings(for: "agent")
+        Signals.block()
+        let logger = Logger(label: "podwire") { _ in LineLogHandler(level: settings.logLevel) }
+        do {
+            let agent = try NodeAgent(settings, logger: logger)
+            try Signals.onEnd(secondsMax: 2) { agent.stop() }
+            try agent.run()
+            logger.info("agent stopped")
+        } catch let error as NodeAgent.MissingCapability {
+            writeToStandardError("podwire agent: \(error)\n")
+            throw Exit.noPermission
+        } catch let error as ThreadPlacement.Failure {
+            writeToStandardError("podwire agent: \(error)\n")
+            throw error.exitCode
+        } catch {
+            writeToStandardError("podwire agent: \(error)\n")
+            // The files that settings name are settings, too.
+            throw error is UserFile.Failure || error is TLSFailure ? Exit.usage : Exit.systemError
+        }
+    }
+}
+
+/// Everything that can be set about an agent.
+struct AgentOptions: ParsableArguments {
     @Option(
         help:
             "Sensors to dial: HOST, HOST:PORT or [IPV6]:PORT, comma-separated. (EXTRAHOP_SENSOR_IP)"
@@ -103,29 +130,8 @@ struct AgentCommand: ParsableCommand {
     )
     var logLevel: String?
 
-    func run() throws {
-        let settings = try readSettings()
-        Signals.block()
-        let logger = Logger(label: "podwire") { _ in LineLogHandler(level: settings.logLevel) }
-        do {
-            let agent = try NodeAgent(settings, logger: logger)
-            try Signals.onEnd(secondsMax: 2) { agent.stop() }
-            try agent.run()
-            logger.info("agent stopped")
-        } catch let error as NodeAgent.MissingCapability {
-            writeToStandardError("podwire agent: \(error)\n")
-            throw Exit.noPermission
-        } catch let error as ThreadPlacement.Failure {
-            writeToStandardError("podwire agent: \(error)\n")
-            throw error.exitCode
-        } catch {
-            writeToStandardError("podwire agent: \(error)\n")
-            // The files that settings name are settings, too.
-            throw error is UserFile.Failure || error is TLSFailure ? Exit.usage : Exit.systemError
-        }
-    }
-
-    private func readSettings() throws -> Settings {
+    /// Reads the settings on behalf of a command. Who only looks at a node needs no peer.
+    func readSettings(for command: String, needsPeer: Bool = true) throws -> Settings {
         let values: [(Setting, String?)] = [
             (.sensors, sensor), (.sensorPort, sensorPort), (.device, device),
             (.deduplication, dedup), (.frames, frames), (.snaplen, snaplen),
@@ -133,9 +139,9 @@ struct AgentCommand: ParsableCommand {
             (.ringMemory, ringMemory), (.queueMemory, queueMemory), (.rateLimit, rateLimit),
             (.processors, cpus), (.niceness, nice), (.logLevel, logLevel),
         ]
-        return try podwire.readSettings("agent", [edges, services, passive, tls], values) {
+        return try podwire.readSettings(command, [edges, services, passive, tls], values) {
             options, environment throws(SettingFailure) in
-            try Settings(options: options, environment: environment)
+            try Settings(options: options, needsPeer: needsPeer, environment: environment)
         }
     }
 }

@@ -12,7 +12,8 @@ struct Podwire: ParsableCommand {
             more sensors over RPCAP. Where there is no sensor yet, `podwire collect` is one.
             """,
         subcommands: [
-            AgentCommand.self, CollectCommand.self, EdgesCommand.self, ExplainCommand.self,
+            AgentCommand.self, CollectCommand.self, DoctorCommand.self, EdgesCommand.self,
+            ExplainCommand.self,
             PasswordCommand.self,
         ])
 }

@@ -76,6 +76,15 @@ int clinux_send_datagrams(int fd, const void *memory, const struct clinux_datagr
 /* Lets the process have as many descriptors as it may (setrlimit(2)); -1 and errno if it fails. */
 int clinux_raise_descriptor_limit(void);
 
+/* How many descriptors the process may have at most, whatever it has now; -1 for any number. */
+int64_t clinux_descriptor_limit(void);
+
+/*
+ * How far off the clock may be, in microseconds, as what keeps it right has told the kernel; -1 if nothing
+ * does (adjtimex(2)).
+ */
+int64_t clinux_clock_error(void);
+
 int clinux_set_thread_name(const char *name);
 
 /*

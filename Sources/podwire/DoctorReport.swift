@@ -1,0 +1,81 @@
+import Agent
+
+/// Findings of the doctor, as people and programs read them.
+struct DoctorReport {
+    private let findings: [Finding]
+
+    init(_ findings: [Finding]) { self.findings = findings }
+
+    func hasFailed(strictly: Bool) -> Bool {
+        count(.failed) > 0 || strictly && count(.warning) > 0
+    }
+
+    private func count(_ grade: Finding.Grade) -> Int { findings.count { $0.grade == grade } }
+
+    // For people
+
+    /// A line for each finding: its grade, the check, what was found; and beneath what it means and
+    /// what to do.
+    var text: String {
+        let gradeWidth = Finding.Grade.allCases.map(\.rawValue.count).max() ?? 0
+        let checkWidth = findings.map(\.check.count).max() ?? 0
+        let indent = gradeWidth + checkWidth + 2 * Self.gap.count
+        let blocks = findings.map { finding in
+            let head =
+                Self.padded(finding.grade.rawValue, gradeWidth) + Self.gap
+                + Self.padded(finding.check, checkWidth) + Self.gap
+            let parts = [
+                ("", finding.found), ("means: ", finding.meaning), ("do: ", finding.remedy),
+            ].compactMap { label, text in text.map { (label, $0) } }
+            let lines = parts.flatMap { Self.lines($0 + $1, hanging: $0.count) }
+            let pad = String(repeating: " ", count: indent)
+            return head + lines.joined(separator: "\n\(pad)") + "\n"
+        }
+        return blocks.joined() + "\n\(summary)\n"
+    }
+
+    private var summary: String {
+        Finding.Grade.allCases.reversed().map { grade in
+            let isCounted = [.warning, .note].contains(grade) && count(grade) != 1
+            return "\(count(grade)) \(grade.rawValue)\(isCounted ? "s" : "")"
+        }.joined(separator: ", ")
+    }
+
+    private static let gap = "  "
+    /// How wide the texts are at the right.
+    private static let textWidth = 76
+
+    private static func padded(_ text: String, _ width: Int) -> String {
+        text + String(repeating: " ", count: width - text.count)
+    }
+
+    /// Breaks a text between words; all lines but the first are indented.
+    private static func lines(_ text: String, hanging indent: Int) -> [String] {
+        var lines: [String] = []
+        var line = ""
+        for word in text.split(separator: " ") {
+            if !line.isEmpty, line.count + 1 + word.count > textWidth {
+                lines.append(line)
+                line = String(repeating: " ", count: indent) + word
+            } else {
+                line += line.isEmpty ? word : " \(word)"
+            }
+        }
+        return lines + [line]
+    }
+
+    // For programs
+
+    var json: String {
+        let objects = findings.map { finding in
+            JSON.object([
+                ("grade", .text(finding.grade.rawValue)), ("check", .text(finding.check)),
+                ("found", .text(finding.found)),
+                ("meaning", finding.meaning.map { .text($0) } ?? .null),
+                ("remedy", finding.remedy.map { .text($0) } ?? .null),
+            ])
+        }
+        let counts = Finding.Grade.allCases.map { ($0.rawValue, JSON.number(count($0))) }
+        return JSON.object(counts + [("findings", .array(objects))]).text + "\n"
+    }
+}
