@@ -313,17 +313,6 @@ class DoctorTest(unittest.TestCase):
         self.assert_found(report, "edges", "failed", "own address 10.244.1.2 is a pod's",
                           "set hostNetwork: true")
 
-    def test_devices_of_kind_netkit(self):
-        add_namespace("kit")
-        result = subprocess.run(["ip", "-n", f"{PREFIX}-kit", "link", "add", "kit0", "type", "netkit"],
-                                capture_output=True, text=True)
-        if result.returncode != 0:
-            # Linux 6.7 and later can be built with it; the unit tests have its case anyway.
-            self.assertIn("Unknown device type", result.stderr)
-            self.skipTest("this kernel has no netkit")
-        report = self.examine(name="kit")
-        self.assert_found(report, "data path", "failed", "of kind netkit: kit0")
-
     def test_pod_networks_of_others(self):
         report = self.examine(PODNET="10.42.0.0/16")
         self.assert_found(report, "edges", "note", "none, of 3 veths", "podwire edges")
