@@ -52,17 +52,21 @@ let package = Package(
         // Who may talk to us, and that nobody listens in.
         module("Trust", "COpenSSL", "Frames", "Kernel"),
 
+        // What other programs read: texts, and the log.
+        module("Formats"),
+        module("Log", "Formats", "Kernel", logging),
+
         // The two ends of the feed, and the program.
         module(
-            "Agent", "BPF", "CLinux", "Capture", "Frames", "Kernel", "Netlink", "Observation",
-            "RPCAP", "Trust",
+            "Agent", "BPF", "CLinux", "Capture", "Frames", "Kernel", "Log",
+            "Netlink", "Observation", "RPCAP", "Trust",
             logging),
         module("Collector", "BPF", "CLinux", "Frames", "Kernel", "RPCAP", "Trust", logging),
         .executableTarget(
             name: "podwire",
             dependencies: [
-                "Agent", "BPF", "Collector", "Frames", "Kernel", "Netlink", "Observation",
-                "Trust",
+                "Agent", "BPF", "Collector", "Formats", "Frames", "Kernel", "Log",
+                "Netlink", "Observation", "Trust",
                 arguments,
                 logging,
             ],
@@ -70,6 +74,8 @@ let package = Package(
 
         tests("FramesTests", "Frames", "ObservationFixtures"),
         tests("ObservationTests", "BPF", "Frames", "Observation", "ObservationFixtures"),
+        tests("FormatsTests", "Formats"),
+        tests("LogTests", "Kernel", "Log", logging),
         tests("AgentTests", "Agent", "Frames", "Kernel", "Netlink", "RPCAP", logging),
         tests("RPCAPTests", "BPF", "Frames", "RPCAP"),
         tests("TrustTests", "Frames", "Kernel", "Trust"),

@@ -3,6 +3,7 @@ package import Logging
 
 import Frames
 import Glibc
+import Log
 import Netlink
 import Observation
 import Synchronization
@@ -49,15 +50,15 @@ package final class NodeAgent: Sendable {
         logger.info(
             "agent started",
             metadata: [
-                "edges": "\(node.edges.count)",
+                "edges": .number(node.edges.count),
                 "scope": "\(settings.edges.scope.rawValue)",
                 "included": "\(settings.edges.included.joined(separator: ","))",
                 "excluded": "\(settings.edges.excluded.joined(separator: ","))",
                 "device": "\(settings.device)",
                 "sensors": "\(settings.sensors.map(\.description).joined(separator: ","))",
                 "pod_networks": "\(settings.podNetworks.map(\.description).joined(separator: ","))",
-                "ring_memory": "\(settings.ringByteCountMax)",
-                "queue_memory": "\(settings.queueByteCountMax)",
+                "ring_memory": .number(settings.ringByteCountMax),
+                "queue_memory": .number(settings.queueByteCountMax),
             ])
         if let blindness = node.blindness {
             let missing = MissingCapability(capability: .netAdmin)
@@ -135,6 +136,8 @@ package final class NodeAgent: Sendable {
     private func follow() {
         nameThread("podwire-netlink")
         var next = watch.take()
+        var failure = Recurrence()
+        var begin: UInt64 = 0
         while true {
             do throws(SystemError) {
                 var watch: NodeWatch
@@ -144,10 +147,15 @@ package final class NodeAgent: Sendable {
                     watch = try NodeWatch(context.settings.edges, logger: logger)
                     context.feed.publish(watch.node)
                 }
+                begin = monotonicNanoseconds()
                 return try watch.run(until: context.stop.number) { context.feed.publish($0) }
             } catch {
-                logger.error(
-                    "the node's network cannot be followed", metadata: ["reason": "\(error)"])
+                let now = monotonicNanoseconds()
+                // What fails at once every time has never been over.
+                if now >= begin + Self.followedNanoseconds { _ = failure.end() }
+                if let metadata = failure.failed("\(error)", now: now) {
+                    logger.error("the node's network cannot be followed", metadata: metadata)
+                }
             }
             let ready = try? poll(
                 [(context.stop.number, .readable)], milliseconds: Self.followMilliseconds)
@@ -157,6 +165,8 @@ package final class NodeAgent: Sendable {
 
     /// How long to wait after a failure.
     private static let followMilliseconds: CInt = 1000
+    /// A network that could be followed for so long fails anew.
+    private static let followedNanoseconds: UInt64 = 60_000_000_000
 
     /// Has `run` return; can be called from any thread.
     package func stop() {

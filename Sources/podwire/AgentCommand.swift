@@ -2,6 +2,7 @@ import Agent
 import ArgumentParser
 import Glibc
 import Kernel
+import Log
 import Logging
 import Trust
 
@@ -103,23 +104,32 @@ struct AgentCommand: ParsableCommand {
     )
     var logLevel: String?
 
+    @Option(
+        help: """
+            text for lines of key=value, or json for an object a line. (PODWIRE_LOG_FORMAT, default \
+            text)
+            """)
+    var logFormat: String?
+
     func run() throws {
         let settings = try readSettings()
         Signals.block()
-        let logger = Logger(label: "podwire") { _ in LineLogHandler(level: settings.logLevel) }
+        let log = try AgentLog(settings)
+        defer { log.flush() }
+        let logger = log.logger
         do {
             let agent = try NodeAgent(settings, logger: logger)
             try Signals.onEnd(secondsMax: 2) { agent.stop() }
             try agent.run()
             logger.info("agent stopped")
         } catch let error as NodeAgent.MissingCapability {
-            writeToStandardError("podwire agent: \(error)\n")
+            log.fail(error)
             throw Exit.noPermission
         } catch let error as ThreadPlacement.Failure {
-            writeToStandardError("podwire agent: \(error)\n")
+            log.fail(error)
             throw error.exitCode
         } catch {
-            writeToStandardError("podwire agent: \(error)\n")
+            log.fail(error)
             // The files that settings name are settings, too.
             throw error is UserFile.Failure || error is TLSFailure ? Exit.usage : Exit.systemError
         }
@@ -132,6 +142,7 @@ struct AgentCommand: ParsableCommand {
             (.udpFormat, udpFormat),
             (.ringMemory, ringMemory), (.queueMemory, queueMemory), (.rateLimit, rateLimit),
             (.processors, cpus), (.niceness, nice), (.logLevel, logLevel),
+            (.logFormat, logFormat),
         ]
         return try podwire.readSettings("agent", [edges, services, passive, tls], values) {
             options, environment throws(SettingFailure) in

@@ -1,5 +1,6 @@
 import Collector
 import Kernel
+import Formats
 import Synchronization
 
 /// What each source can capture from, or why that is not known.

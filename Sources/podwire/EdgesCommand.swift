@@ -4,8 +4,10 @@ import Collector
 import Frames
 import Glibc
 import Kernel
+import Log
 import Logging
 import Netlink
+import Formats
 
 struct EdgesCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
@@ -50,7 +52,9 @@ struct EdgesCommand: ParsableCommand {
         let stop = try Event()
         let stopNumber = stop.number
         try Signals.onEnd(secondsMax: 2) { Event.raise(stopNumber) }
-        let logger = Logger(label: "podwire") { _ in LineLogHandler(level: .warning) }
+        let logger = Logger(label: "podwire") { _ in
+            LineLogHandler(level: .warning) { writeToStandardError($0(0)) }
+        }
         var watch = try NodeWatch(selection, logger: logger)
         var shown = ""
         var failure: SystemError?

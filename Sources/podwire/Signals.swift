@@ -28,10 +28,16 @@ enum Signals {
             unsafe _ = sigwait(&set, &number)
             body()
             sleep(secondsMax)
-            writeToStandardError("podwire: did not end within \(secondsMax) s, giving up\n")
+            // What keeps it may be that nobody reads this, either.
+            try? Thread {
+                writeToStandardError("podwire: did not end within \(secondsMax) s, giving up\n")
+            }.detach()
+            usleep(farewellMicroseconds)
             _exit(Exit.systemError.rawValue)
         }.detach()
     }
+
+    private static let farewellMicroseconds: UInt32 = 100_000
 
     private static var endingSignals: sigset_t {
         var set = sigset_t()

@@ -54,7 +54,7 @@ struct SettingsTests {
             ("PODWIRE_CPUS", "8192"), ("PODWIRE_CPUS", "1-2-3"), ("PODWIRE_CPUS", "all"),
             ("PODWIRE_CPUS", "+1"), ("PODWIRE_NICE", "20"), ("PODWIRE_NICE", "-21"),
             ("PODWIRE_NICE", "very"),
-            ("PODWIRE_LOG_LEVEL", "loud"),
+            ("PODWIRE_LOG_LEVEL", "loud"), ("PODWIRE_LOG_FORMAT", "xml"),
         ])
     func misunderstood(variable: String, value: String) throws {
         var environment = Self.least

@@ -179,6 +179,8 @@ final class OpenRing {
     var nextByteCount = 0
     var nextLease: Handover<RingLease>?
     var pressedAt: UInt64 = 0
+    /// Whether a person has been told that it cannot become another one.
+    var hasWarned = false
     var isLeaving = false
     private var group: UInt16
     /// Whether the group has a program that chooses its first member.

@@ -2,6 +2,7 @@ import BPF
 import Capture
 import Glibc
 import Kernel
+import Log
 import Logging
 import Observation
 import Synchronization
@@ -120,7 +121,7 @@ final class RingKeeper: Sendable {
                 book.hasWarnedOfCrowd = true
                 return logger.warning(
                     "edges without memory are not captured, it is tried again every second",
-                    metadata: ["edges": "\(book.crowd.count)", "reason": "\(error)"])
+                    metadata: ["edges": .number(book.crowd.count), "reason": "\(error)"])
             }
         }
         give(.crowd(book.crowd))
@@ -136,7 +137,8 @@ final class RingKeeper: Sendable {
                 which costs more and holds less; \(remedy)
                 """,
                 metadata: [
-                    "sharing": "\(book.crowd.count)", "ring_memory": "\(book.budget.byteCountMax)",
+                    "sharing": .number(book.crowd.count),
+                    "ring_memory": .number(book.budget.byteCountMax),
                 ])
         }
     }
@@ -252,6 +254,8 @@ extension RingKeeper {
         } catch {
             give(.abandon(life: life))
             book.isAbandoned(ring)
+            guard !ring.hasWarned else { return }
+            ring.hasWarned = true
             logger.warning(
                 "a ring keeps its size",
                 metadata: ["edge": "\(ring.place.name)", "reason": "\(error)"])

@@ -3,6 +3,7 @@ package import Logging
 
 import Frames
 import Glibc
+import Log
 import Netlink
 
 /// Follows the node's network by the kernel's events, and publishes what has become of it.
@@ -20,6 +21,8 @@ package struct NodeWatch: ~Copyable {
     private var pollAt: UInt64 = 0
     /// Whether all interfaces are to be looked at anew.
     private var needsLook = false
+    private var lookFailure = Recurrence()
+    private var loss = Recurrence()
     private var published: Node
     /// The lives of edges that the log knows, and of those that it will know as soon as their pods'
     /// addresses are.
@@ -53,7 +56,7 @@ package struct NodeWatch: ~Copyable {
         self.asker = asker
         self.table = table
         self.selection = selection
-        self.logger = logger
+        self.logger = LimitedLogHandler.limiting(logger)
         pollAt = monotonicNanoseconds() + Self.pollNanoseconds
     }
 
@@ -102,9 +105,10 @@ package struct NodeWatch: ~Copyable {
         }
         if !isComplete {
             resyncCount += 1
-            logger.notice(
-                "events of the node's network were lost, everything is read anew",
-                metadata: ["resyncs": "\(resyncCount)"])
+            let reason = "events of the node's network were lost"
+            if let metadata = loss.failed(reason, now: monotonicNanoseconds()) {
+                logger.notice("everything is read anew", metadata: metadata)
+            }
             needsLook = true
         }
         let unasked = table.takeUnasked()
@@ -124,9 +128,12 @@ package struct NodeWatch: ~Copyable {
             var reader = try NodeReader()
             table.reset(links: try reader.links())
             needsLook = false
+            _ = lookFailure.end()
             asker.ask([.own] + table.takeUnasked().map { .pod(behind: $0) })
         } catch {
-            logger.warning("the node cannot be read", metadata: ["reason": "\(error)"])
+            if let metadata = lookFailure.failed("\(error)", now: monotonicNanoseconds()) {
+                logger.warning("the node cannot be read", metadata: metadata)
+            }
         }
     }
 
@@ -173,7 +180,7 @@ package struct NodeWatch: ~Copyable {
     private static func metadata(_ edge: Candidate) -> Logger.Metadata {
         let addresses = (edge.podAddresses ?? []).filter { !$0.isLinkLocalIPv6 }
         return [
-            "edge": "\(edge.link.name)", "index": "\(edge.link.index)",
+            "edge": "\(edge.link.name)", "index": .number(edge.link.index),
             "pod": "\(addresses.map(\.description).joined(separator: ","))",
         ]
     }

@@ -1,6 +1,7 @@
 import Frames
 import Glibc
 import Kernel
+import Log
 import Logging
 import RPCAP
 import Trust
@@ -17,6 +18,7 @@ struct ClientListener: ~Copyable {
     private let slots: ClientSlots
     private var leaving: [Leaving] = []
     private var lastRefusal: UInt64 = 0
+    private var failure = Recurrence()
     private var silentRefusalCount = 0
 
     /// Refused peers that have not read the reason yet.
@@ -36,7 +38,7 @@ struct ClientListener: ~Copyable {
         logger.info(
             "clients are listened for",
             metadata: [
-                "address": "\(listener.local)", "users": "\(context.users?.count ?? 0)",
+                "address": "\(listener.local)", "users": .number(context.users?.count ?? 0),
                 "null_login": settings.allowsNullLogin ? "allowed" : "refused",
                 "allow": settings.allowed.isEmpty
                     ? "anywhere" : "\(settings.allowed.map(\.description).joined(separator: ","))",
@@ -69,6 +71,7 @@ struct ClientListener: ~Copyable {
     private mutating func accept() {
         do throws(SystemError) {
             guard let connection = try listener.accept() else { return }
+            _ = failure.end()
             let peer = connection.peer.address
             if !settings.allows(peer) {
                 refuse(connection, .hostNotAllowed, "this address is not in the allow list")
@@ -83,7 +86,9 @@ struct ClientListener: ~Copyable {
                     """)
             }
         } catch {
-            logger.warning("client not accepted", metadata: ["reason": "\(error)"])
+            if let metadata = failure.failed("\(error)", now: monotonicNanoseconds()) {
+                logger.warning("client not accepted", metadata: metadata)
+            }
             _ = context.isStopping(milliseconds: Self.retryMilliseconds)
         }
     }
@@ -156,7 +161,7 @@ extension ClientListener {
             "client refused",
             metadata: [
                 "client": "\(peer)", "reason": "\(text)",
-                "refused_since_last": "\(silentRefusalCount)",
+                "refused_since_last": .number(silentRefusalCount),
             ])
         silentRefusalCount = 0
     }

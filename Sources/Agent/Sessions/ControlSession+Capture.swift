@@ -2,6 +2,7 @@ import BPF
 import Frames
 import Glibc
 import Kernel
+import Log
 import Logging
 import RPCAP
 import Trust
@@ -114,8 +115,9 @@ extension ControlSession {
         logger.info(
             "capture started",
             metadata: [
-                "device": "\(request.device)", "snaplen": "\(plan.snaplen)",
-                "edges": "\(plan.snapshot.places.count)", "filter": "\(filter?.summary ?? "none")",
+                "device": "\(request.device)", "snaplen": .number(plan.snaplen),
+                "edges": .number(plan.snapshot.places.count),
+                "filter": "\(filter?.summary ?? "none")",
                 "sampling": "\(request.sampling)",
                 "data": request.flags.contains(.udp) ? "UDP" : "TCP",
             ])

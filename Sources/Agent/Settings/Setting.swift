@@ -29,6 +29,7 @@ package enum Setting: String, CaseIterable, Sendable {
     case processors = "PODWIRE_CPUS"
     case niceness = "PODWIRE_NICE"
     case logLevel = "PODWIRE_LOG_LEVEL"
+    case logFormat = "PODWIRE_LOG_FORMAT"
 
     package var variable: String { rawValue }
 
@@ -61,6 +62,7 @@ package enum Setting: String, CaseIterable, Sendable {
         case .processors: "--cpus"
         case .niceness: "--nice"
         case .logLevel: "--log-level"
+        case .logFormat: "--log-format"
         }
     }
 
@@ -84,6 +86,7 @@ package enum Setting: String, CaseIterable, Sendable {
         case .queueMemory: "64MiB"
         case .rateLimit: "off"
         case .logLevel: "info"
+        case .logFormat: "text"
         }
     }
 
@@ -115,6 +118,7 @@ package enum Setting: String, CaseIterable, Sendable {
         case .processors: "CPUs below 8192 and ranges of them, comma-separated, such as 2,3,6-7"
         case .niceness: "a number from -20 to 19"
         case .logLevel: "trace, debug, info, notice, warning, error or critical"
+        case .logFormat: "text or json"
         }
     }
 }

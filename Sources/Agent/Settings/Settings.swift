@@ -1,4 +1,5 @@
 package import Frames
+package import Log
 package import Logging
 package import RPCAP
 
@@ -28,6 +29,7 @@ package struct Settings: Sendable {
     /// Where the threads run that forward packets.
     package let placement: ThreadPlacement
     package let logLevel: Logger.Level
+    package let logFormat: LogFormat
     /// Who may dial the agent; nil if it does not listen.
     package let passive: PassiveSettings?
     /// Which of the node's ports data connections use that clients open; nil for any.
@@ -77,6 +79,7 @@ package struct Settings: Sendable {
                 CInt(text).flatMap { (-20...19).contains($0) ? $0 : nil }
             })
         logLevel = try reader.one(.logLevel) { Logger.Level(rawValue: $0) }
+        logFormat = try reader.one(.logFormat) { LogFormat(rawValue: $0) }
     }
 
     private static func port(_ text: String) -> UInt16? {

@@ -1,9 +1,10 @@
+package import Logging
+
 import Kernel
-import Logging
 import Synchronization
 
 /// Passes on as many lines as a budget allows: for lines that peers cause, who must not fill a disk.
-struct LimitedLogHandler: LogHandler {
+package struct LimitedLogHandler: LogHandler {
     private var base: any LogHandler
     private let budget: LogBudget
 
@@ -12,31 +13,31 @@ struct LimitedLogHandler: LogHandler {
     }
 
     /// The same logger, within a budget of its own; copies of it share that.
-    static func limiting(_ logger: Logger) -> Logger {
+    package static func limiting(_ logger: Logger) -> Logger {
         var logger = logger
         logger.handler = Self(logger.handler, LogBudget())
         return logger
     }
 
-    var metadata: Logger.Metadata {
+    package var metadata: Logger.Metadata {
         get { base.metadata }
         set { base.metadata = newValue }
     }
 
-    var logLevel: Logger.Level {
+    package var logLevel: Logger.Level {
         get { base.logLevel }
         set { base.logLevel = newValue }
     }
 
-    subscript(metadataKey key: String) -> Logger.Metadata.Value? {
+    package subscript(metadataKey key: String) -> Logger.Metadata.Value? {
         get { base[metadataKey: key] }
         set { base[metadataKey: key] = newValue }
     }
 
-    func log(event: LogEvent) {
+    package func log(event: LogEvent) {
         guard let leftOutCount = budget.take(now: monotonicNanoseconds()) else { return }
         var handler = base
-        if leftOutCount > 0 { handler[metadataKey: "lines_left_out"] = "\(leftOutCount)" }
+        if leftOutCount > 0 { handler[metadataKey: "lines_left_out"] = .number(leftOutCount) }
         handler.log(event: event)
     }
 }
