@@ -9,6 +9,7 @@ import Trust
 final class AgentContext: Sendable {
     let settings: Settings
     let feed: NodeFeed
+    let activity = Activity()
     /// Whether calls to services are looked up in connection tracking.
     let tracksConnections: Bool
     /// Who may log in by a password; nil for nobody.

@@ -127,8 +127,30 @@ package final class NodeAgent: Sendable {
                 if runningCount.isLast() { Event.raise(ended) }
             }.detach()
         }
-        _ = try poll([(context.stop.number, .readable)], milliseconds: -1)
+        try summarize()
         _ = try poll([(ended, .readable)], milliseconds: Self.endMillisecondsMax)
+    }
+
+    /// Says now and then what has been done, until the agent is to stop.
+    private func summarize() throws(SystemError) {
+        var summary = Summary(state, now: monotonicNanoseconds())
+        while true {
+            let now = monotonicNanoseconds()
+            let rest = summary.dueAt - min(now, summary.dueAt)
+            let ready = try poll(
+                [(context.stop.number, .readable)], milliseconds: CInt(rest / 1_000_000 + 1))
+            guard ready[0].isEmpty else { return }
+            if let metadata = summary.next(state, now: monotonicNanoseconds()) {
+                logger.info("summary", metadata: metadata)
+            }
+        }
+    }
+
+    private var state: Summary.State {
+        let edges = context.feed.node.edges
+        return Summary.State(
+            context.activity.snapshot, sensorCount: context.settings.sensors.count,
+            edgeCount: edges.count, blindEdgeCount: edges.count { $0.podAddresses == nil })
     }
 
     /// Follows the node's network for as long as the agent runs. If that fails, everything is begun

@@ -110,7 +110,9 @@ extension ControlSession {
     private mutating func begin(
         _ plan: CapturePlan, _ request: StartRequest, _ outlet: consuming sending Outlet
     ) throws {
-        capture = try LiveCapture(plan, to: outlet, logger: logger)
+        let capture = try LiveCapture(plan, to: outlet, logger: logger)
+        self.capture = capture
+        context.activity.begin(capture.counters, mode)
         filter = plan.filter
         logger.info(
             "capture started",
@@ -197,6 +199,7 @@ extension ControlSession {
         pendingStart = nil
         guard let capture = capture.take() else { return }
         capture.finish()
+        context.activity.end(capture.counters)
         logger.info("capture ended", metadata: capture.counters.metadata)
     }
 }

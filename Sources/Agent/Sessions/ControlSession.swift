@@ -95,7 +95,10 @@ struct ControlSession: ~Copyable {
             }
         }
         endCapture()
-        if mode == .passive, isLoggedIn { context.feed.removeClient(peer.address) }
+        if mode == .passive, isLoggedIn {
+            context.feed.removeClient(peer.address)
+            context.activity.clientLeft()
+        }
         return endReason ?? "ended"
     }
 
@@ -201,6 +204,7 @@ struct ControlSession: ~Copyable {
         guard mode == .passive else { return }
         if slot?.logIn() == false { end("there are too many clients") }
         context.feed.addClient(peer.address)
+        context.activity.clientLoggedIn()
     }
 
     private mutating func carryOut(_ action: ServerSession.Action) {

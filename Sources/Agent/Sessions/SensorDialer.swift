@@ -17,6 +17,7 @@ struct SensorDialer {
     private let logger: Logger
     private var backoff = Backoff()
     private var failure = Recurrence()
+    private var hasConnected = false
 
     private static let connectMillisecondsMax: CInt = 10_000
     /// A session of this length was a good one: the next failure starts a new back-off.
@@ -47,6 +48,8 @@ struct SensorDialer {
         if failureCount > 0 {
             logger.info("sensor reached after all", metadata: ["failures": .number(failureCount)])
         }
+        if hasConnected { context.activity.sensorReconnected() }
+        hasConnected = true
         let begin = monotonicNanoseconds()
         if let backend = Self.backend(of: connection) { context.feed.add([backend], of: sensor) }
         ControlSession.serve(context, connection, logger: logger)
