@@ -1,6 +1,7 @@
 import Frames
 import Glibc
 import Kernel
+import Log
 import Logging
 import RPCAP
 import Trust
@@ -28,7 +29,7 @@ final class AgentContext: Sendable {
         self.settings = settings
         self.feed = feed
         self.tracksConnections = tracksConnections
-        self.logger = logger
+        self.logger = LimitedLogHandler.limiting(logger)
         users = try settings.passive?.passwordFile.map { path throws(UserFile.Failure) in
             try UserFile(path)
         }
