@@ -76,7 +76,9 @@ let package = Package(
         tests("ObservationTests", "BPF", "Frames", "Observation", "ObservationFixtures"),
         tests("FormatsTests", "Formats"),
         tests("LogTests", "Kernel", "Log", logging),
-        tests("AgentTests", "Agent", "Frames", "Kernel", "Netlink", "RPCAP", logging),
+        tests(
+            "AgentTests", "Agent", "Frames", "Kernel", "Netlink", "ObservationFixtures", "RPCAP",
+            logging),
         tests("RPCAPTests", "BPF", "Frames", "RPCAP"),
         tests("TrustTests", "Frames", "Kernel", "Trust"),
         tests("CollectorTests", "BPF", "Collector", "Frames", "Kernel"),

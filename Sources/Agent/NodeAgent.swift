@@ -33,7 +33,7 @@ package final class NodeAgent: Sendable {
         }
         try settings.placement.check()
         Descriptor.raiseCountMax()
-        let watch = try NodeWatch(settings.edges, logger: logger)
+        let watch = try NodeWatch(settings.edges, namesIn: settings.nameFolder, logger: logger)
         let node = watch.node
         self.watch = Handover(watch)
         end = try Event()
@@ -166,7 +166,9 @@ package final class NodeAgent: Sendable {
                 if let first = next.take() {
                     watch = first
                 } else {
-                    watch = try NodeWatch(context.settings.edges, logger: logger)
+                    watch = try NodeWatch(
+                        context.settings.edges, namesIn: context.settings.nameFolder,
+                        logger: logger)
                     context.feed.publish(watch.node)
                 }
                 begin = monotonicNanoseconds()

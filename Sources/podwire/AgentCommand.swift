@@ -39,6 +39,7 @@ struct AgentCommand: ParsableCommand {
     var sensorPort: String?
 
     @OptionGroup(title: "Edges") var edges: EdgeOptions
+    @OptionGroup(title: "Edges") var names: NameOptions
     @OptionGroup(title: "Other addresses") var services: ServiceOptions
     @OptionGroup(title: "Passive mode") var passive: PassiveOptions
     @OptionGroup(title: "TLS") var tls: TLSOptions
@@ -144,7 +145,7 @@ struct AgentCommand: ParsableCommand {
             (.processors, cpus), (.niceness, nice), (.logLevel, logLevel),
             (.logFormat, logFormat),
         ]
-        return try podwire.readSettings("agent", [edges, services, passive, tls], values) {
+        return try podwire.readSettings("agent", [edges, names, services, passive, tls], values) {
             options, environment throws(SettingFailure) in
             try Settings(options: options, environment: environment)
         }

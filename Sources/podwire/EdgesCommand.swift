@@ -14,14 +14,16 @@ struct EdgesCommand: ParsableCommand {
         commandName: "edges",
         abstract: "Lists this node's edges: the host-side ends of its pods' veth pairs.",
         discussion: """
-            For each veth: its name and index, the pod's addresses and MAC, the id of the pod's \
+            For each veth: its name and index, the pod's name, addresses and MAC, the id of the pod's \
             network namespace, the bridge it is a port of, and whether it is captured or why not. \
             It takes the agent's settings, as options or as variables; without pod networks every \
             pod's edge counts as captured. The pods' own addresses need CAP_NET_ADMIN; without it \
-            they are unknown, and such edges are captured.
+            they are unknown, and such edges are captured. Pods have names where the node's \
+            container runtime keeps them in its cache of CNI results, and root asks.
             """)
 
     @OptionGroup var edges: EdgeOptions
+    @OptionGroup var names: NameOptions
 
     @Flag(help: "Print JSON: an array with an object for each veth.")
     var json = false
@@ -31,11 +33,11 @@ struct EdgesCommand: ParsableCommand {
     var watch = false
 
     func run() throws {
-        let selection = try readSelection()
+        let settings = try readSettings()
         do {
-            if watch { return try follow(selection) }
-            let node = try Node.current(selection)
-            try Self.write(text(node, selection))
+            if watch { return try follow(settings) }
+            let node = try Node.current(settings.selection, namesIn: settings.nameFolder)
+            try Self.write(text(node, settings.selection))
             if let blindness = node.blindness {
                 let missing = NodeAgent.MissingCapability(capability: .netAdmin)
                 writeToStandardError("podwire edges: \(blindness): \(missing)\n")
@@ -47,7 +49,8 @@ struct EdgesCommand: ParsableCommand {
     }
 
     /// On a terminal the table is drawn anew with each change; elsewhere it is printed again.
-    private func follow(_ selection: EdgeSelection) throws(SystemError) {
+    private func follow(_ settings: EdgeListSettings) throws(SystemError) {
+        let selection = settings.selection
         Signals.block()
         let stop = try Event()
         let stopNumber = stop.number
@@ -55,7 +58,7 @@ struct EdgesCommand: ParsableCommand {
         let logger = Logger(label: "podwire") { _ in
             LineLogHandler(level: .warning) { writeToStandardError($0(0)) }
         }
-        var watch = try NodeWatch(selection, logger: logger)
+        var watch = try NodeWatch(selection, namesIn: settings.nameFolder, logger: logger)
         var shown = ""
         var failure: SystemError?
         let show = { (node: Node) in
@@ -85,9 +88,10 @@ struct EdgesCommand: ParsableCommand {
         json ? Self.json(node) : Self.table(node, selection.podNetworks)
     }
 
-    private func readSelection() throws -> EdgeSelection {
-        try readSettings("edges", [edges]) { options, environment throws(SettingFailure) in
-            try EdgeSelection(options: options, environment: environment)
+    private func readSettings() throws -> EdgeListSettings {
+        try podwire.readSettings("edges", [edges, names]) {
+            options, environment throws(SettingFailure) in
+            try EdgeListSettings(options: options, environment: environment)
         }
     }
 
@@ -96,12 +100,15 @@ struct EdgesCommand: ParsableCommand {
             return "This network namespace has no veth, so no pod is connected to it. "
                 + "An agent has to run in the node's own (hostNetwork: true).\n"
         }
+        // Most nodes tell no names, or all.
+        let hasNames = node.candidates.contains { $0.pod != nil }
         let head = [
-            "INTERFACE", "INDEX", "POD ADDRESSES", "POD MAC", "NAMESPACE", "BRIDGE", "STATE",
-        ]
+            "INTERFACE", "INDEX", hasNames ? "POD" : nil, "POD ADDRESSES", "POD MAC", "NAMESPACE",
+            "BRIDGE", "STATE",
+        ].compactMap { $0 }
         let rows = node.candidates.map { candidate in
-            [
-                candidate.link.name, "\(candidate.link.index)",
+            let name = hasNames ? candidate.pod?.description ?? "-" : nil
+            return [candidate.link.name, "\(candidate.link.index)", name].compactMap { $0 } + [
                 addresses(of: candidate, networks), candidate.podMAC?.description ?? "-",
                 candidate.link.peerNamespace.map { "\($0)" } ?? "-",
                 node.link(candidate.link.master)?.name ?? "-", candidate.state,
@@ -133,6 +140,8 @@ struct EdgesCommand: ParsableCommand {
                 ("index", .number(Int(link.index))),
                 ("mac", link.mac.map { .text("\($0)") } ?? .null),
                 ("up", .boolean(link.isUp)),
+                ("pod_namespace", candidate.pod.map { .text($0.namespace) } ?? .null),
+                ("pod_name", candidate.pod.map { .text($0.name) } ?? .null),
                 ("pod_addresses", addresses ?? .null),
                 ("pod_mac", candidate.podMAC.map { .text("\($0)") } ?? .null),
                 ("pod_index", link.peerIndex.map { .number(Int($0)) } ?? .null),

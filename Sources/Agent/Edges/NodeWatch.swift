@@ -13,6 +13,7 @@ import Netlink
 package struct NodeWatch: ~Copyable {
     private var monitor: NodeMonitor
     private let asker: NodeAsker
+    private var namer: Namer?
     private var table: EdgeTable
     private let selection: EdgeSelection
     private let logger: Logger
@@ -28,6 +29,8 @@ package struct NodeWatch: ~Copyable {
     /// addresses are.
     private var announced: Set<UInt64>
     private var unannounced: [UInt64: UInt64] = [:]
+    /// Those that the log knows without their pods' names.
+    private var unnamed: Set<UInt64> = []
     /// How often events were lost and everything was read anew.
     package private(set) var resyncCount = 0
 
@@ -39,9 +42,10 @@ package struct NodeWatch: ~Copyable {
     /// A storm of events must not make the agenda grow: beyond this the slow poll has to do.
     private static let agendaCountMax = 10_000
 
-    /// Subscribes, and then looks at what there is.
+    /// Subscribes, and then looks at what there is. Pods get their names from a folder of libcni's cache,
+    /// a moment later.
     package init(
-        _ selection: EdgeSelection, logger: Logger,
+        _ selection: EdgeSelection, namesIn folder: String? = nil, logger: Logger,
         bufferByteCount: Int = NodeMonitor.bufferByteCount
     ) throws(SystemError) {
         let monitor = try NodeMonitor(bufferByteCount: bufferByteCount)
@@ -50,10 +54,13 @@ package struct NodeWatch: ~Copyable {
         try reader.readAll(into: &table)
         let asker = try NodeAsker()
         let node = table.node(selection)
+        let namer: Namer? =
+            if let folder { try Namer(folder: folder, node, logger: logger) } else { nil }
         published = node
         announced = Set(node.edges.map(\.life))
         self.monitor = monitor
         self.asker = asker
+        self.namer = namer
         self.table = table
         self.selection = selection
         self.logger = LimitedLogHandler.limiting(logger)
@@ -67,11 +74,12 @@ package struct NodeWatch: ~Copyable {
 
     /// Waits for changes and has them published, until an event is raised.
     package mutating func run(until stop: CInt, publish: (Node) -> Void) throws(SystemError) {
+        namer?.follow(published)
         while true {
             let ready = try poll(
                 [
                     (monitor.number, .readable), (stop, .readable), (asker.number, .readable),
-                    (monitor.podsNumber, .readable),
+                    (monitor.podsNumber, .readable), (namer?.number ?? -1, .readable),
                 ], milliseconds: millisecondsToWait)
             if !ready[1].isEmpty { return }
             if !ready[3].isEmpty {
@@ -81,8 +89,10 @@ package struct NodeWatch: ~Copyable {
             if !ready[0].isEmpty { try takeEvents() }
             if needsLook { look() }
             if !ready[2].isEmpty { for answer in asker.takeAnswers() { table.apply(answer) } }
+            if !ready[4].isEmpty { table.set(namer?.takeNames() ?? [:]) }
             askAgain()
             let node = table.node(selection)
+            namer?.follow(node)
             announce(node)
             guard node != published else { continue }
             published = node
@@ -91,10 +101,12 @@ package struct NodeWatch: ~Copyable {
     }
 
     private var millisecondsToWait: CInt {
-        if needsLook { return Self.lookMilliseconds }
-        let due = min(pollAt, agenda.first?.due ?? .max)
-        let now = monotonicNanoseconds()
-        return due <= now ? 0 : CInt((due - now) / 1_000_000 + 1)
+        mutating get {
+            if needsLook { return Self.lookMilliseconds }
+            let due = min(pollAt, agenda.first?.due ?? .max, namer?.dueAt ?? .max)
+            let now = monotonicNanoseconds()
+            return due <= now ? 0 : CInt((due - now) / 1_000_000 + 1)
+        }
     }
 
     private mutating func takeEvents() throws(SystemError) {
@@ -149,8 +161,8 @@ package struct NodeWatch: ~Copyable {
         }
     }
 
-    /// One line for each edge that comes, when its pod's addresses are known or have had the time to
-    /// be, and one when it goes.
+    /// One line for each edge that comes, when its pod's addresses and name are known or have had the
+    /// time to be, and one when it goes. A name that comes later has a line of its own.
     private mutating func announce(_ node: Node) {
         let now = monotonicNanoseconds()
         let lives = Set(node.edges.map(\.life))
@@ -166,22 +178,31 @@ package struct NodeWatch: ~Copyable {
             logger.info(
                 isThere ? "edge no longer captured" : "edge gone", metadata: Self.metadata(edge))
         }
+        unnamed.formIntersection(lives)
+        for edge in node.edges where edge.pod != nil && unnamed.contains(edge.life) {
+            unnamed.remove(edge.life)
+            logger.info("edge has a name", metadata: Self.metadata(edge))
+        }
         for edge in node.edges where !announced.contains(edge.life) {
             let since = unannounced[edge.life, default: now]
             unannounced[edge.life] = since
-            let isKnown = edge.podAddresses?.contains { !$0.isLinkLocalIPv6 } ?? false
+            let hasAddresses = edge.podAddresses?.contains { !$0.isLinkLocalIPv6 } ?? false
+            let isKnown = hasAddresses && (edge.pod != nil || namer?.isAvailable != true)
             guard isKnown || now >= since + Self.delaysNanoseconds.reduce(0, max) else { continue }
             unannounced[edge.life] = nil
             announced.insert(edge.life)
+            if edge.pod == nil { unnamed.insert(edge.life) }
             logger.info("edge captured", metadata: Self.metadata(edge))
         }
     }
 
     private static func metadata(_ edge: Candidate) -> Logger.Metadata {
         let addresses = (edge.podAddresses ?? []).filter { !$0.isLinkLocalIPv6 }
-        return [
+        var metadata: Logger.Metadata = [
             "edge": "\(edge.link.name)", "index": .number(edge.link.index),
-            "pod": "\(addresses.map(\.description).joined(separator: ","))",
+            "addresses": "\(addresses.map(\.description).joined(separator: ","))",
         ]
+        if let pod = edge.pod { metadata["pod"] = "\(pod)" }
+        return metadata
     }
 }

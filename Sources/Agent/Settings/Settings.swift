@@ -15,6 +15,8 @@ package struct Settings: Sendable {
     package let device: String
     /// Which edges are captured.
     package let edges: EdgeSelection
+    /// Where pods' names are; nil for nowhere.
+    package let nameFolder: String?
     package let deduplicates: Bool
     /// Whether frames are sent as a wire would have carried them, or as they are captured.
     package let restoresWireForm: Bool
@@ -57,6 +59,7 @@ package struct Settings: Sendable {
         }
         device = try reader.one(.device) { (1...255).contains($0.utf8.count) ? $0 : nil }
         edges = try EdgeSelection(reader)
+        nameFolder = try reader.one(.cniCache, Self.nameFolder)
         deduplicates = try reader.one(.deduplication) { ["on": true, "off": false][$0] }
         restoresWireForm = try reader.one(.frames) { ["wire": true, "raw": false][$0] }
         snaplen = try reader.one(.snaplen) { text in
@@ -80,6 +83,11 @@ package struct Settings: Sendable {
             })
         logLevel = try reader.one(.logLevel) { Logger.Level(rawValue: $0) }
         logFormat = try reader.one(.logFormat) { LogFormat(rawValue: $0) }
+    }
+
+    /// Reads a folder, or that there is none.
+    package static func nameFolder(_ text: String) -> String?? {
+        text == "off" ? .some(nil) : text.hasPrefix("/") ? .some(text) : nil
     }
 
     private static func port(_ text: String) -> UInt16? {
