@@ -3,7 +3,8 @@ package import Logging
 import Kernel
 import Synchronization
 
-/// Passes on as many lines as a budget allows: for lines that peers cause, who must not fill a disk.
+/// Passes on as many lines as a budget allows: for lines that peers cause, or pods by coming and going, who
+/// must not fill a disk.
 package struct LimitedLogHandler: LogHandler {
     private var base: any LogHandler
     private let budget: LogBudget
@@ -12,12 +13,18 @@ package struct LimitedLogHandler: LogHandler {
         (self.base, self.budget) = (base, budget)
     }
 
-    /// The same logger, within a budget of its own; copies of it share that.
-    package static func limiting(_ logger: Logger) -> Logger {
+    /// The same logger, within a budget of its own; copies of it share that. So many lines can come at
+    /// once, and ten a second in the long run.
+    package static func limiting(
+        _ logger: Logger, lineCountMax: Int = lineCountMaxOfPeers
+    ) -> Logger {
         var logger = logger
-        logger.handler = Self(logger.handler, LogBudget())
+        logger.handler = Self(logger.handler, LogBudget(lineCountMax))
         return logger
     }
+
+    /// More than an agent with its clients has to say when it starts.
+    package static let lineCountMaxOfPeers = 200
 
     package var metadata: Logger.Metadata {
         get { base.metadata }
@@ -44,18 +51,22 @@ package struct LimitedLogHandler: LogHandler {
 
 /// Some lines at once, and then so many a second.
 private final class LogBudget: Sendable {
-    private let state = Mutex((lineCount: lineCountMax, leftOutCount: 0, time: UInt64(0)))
+    private let state: Mutex<(lineCount: Int, leftOutCount: Int, time: UInt64)>
+    private let lineCountMax: Int
 
-    /// More than an agent with its clients has to say when it starts.
-    private static let lineCountMax = 200
     private static let nanosecondsPerLine: UInt64 = 100_000_000
+
+    init(_ lineCountMax: Int) {
+        self.lineCountMax = lineCountMax
+        state = Mutex((lineCount: lineCountMax, leftOutCount: 0, time: 0))
+    }
 
     /// Takes a line. Answers how many were left out before it, or nil if this one is to be, too.
     func take(now: UInt64) -> Int? {
         state.withLock { state in
             let earned = (now - min(now, state.time)) / Self.nanosecondsPerLine
             if earned > 0 {
-                state.lineCount = min(Self.lineCountMax, state.lineCount + Int(clamping: earned))
+                state.lineCount = min(lineCountMax, state.lineCount + Int(clamping: earned))
                 state.time = now
             }
             guard state.lineCount > 0 else {

@@ -120,17 +120,17 @@ struct AgentCommand: ParsableCommand {
         let logger = log.logger
         do {
             let agent = try NodeAgent(settings, logger: logger)
-            try Signals.onEnd(secondsMax: 2) { agent.stop() }
+            try Signals.onEnd(secondsMax: 2, orElse: log.fail) { agent.stop() }
             try agent.run()
             logger.info("agent stopped")
         } catch let error as NodeAgent.MissingCapability {
-            log.fail(error)
+            log.fail("\(error)")
             throw Exit.noPermission
         } catch let error as ThreadPlacement.Failure {
-            log.fail(error)
+            log.fail("\(error)")
             throw error.exitCode
         } catch {
-            log.fail(error)
+            log.fail("\(error)")
             // The files that settings name are settings, too.
             throw error is UserFile.Failure || error is TLSFailure ? Exit.usage : Exit.systemError
         }

@@ -5,7 +5,7 @@ import Log
 import Logging
 
 /// An agent's log, on standard error.
-struct AgentLog {
+struct AgentLog: Sendable {
     let logger: Logger
     private let writer: LogWriter
     private let format: LogFormat
@@ -25,12 +25,12 @@ struct AgentLog {
     }
 
     /// Says why the agent ends: whatever the level is, and to a person as other programs do.
-    func fail(_ error: any Error) {
+    func fail(_ reason: String) {
         writer.write { _ in
             format == .text
-                ? "podwire agent: \(error)\n"
+                ? "podwire agent: \(reason)\n"
                 : format.line(
-                    time: TimeStamp.forLog(), level: .critical, message: "\(error)", metadata: [:])
+                    time: TimeStamp.forLog(), level: .critical, message: reason, metadata: [:])
         }
     }
 

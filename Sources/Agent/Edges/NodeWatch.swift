@@ -41,6 +41,8 @@ package struct NodeWatch: ~Copyable {
     private static let pollNanoseconds: UInt64 = 30_000_000_000
     /// A storm of events must not make the agenda grow: beyond this the slow poll has to do.
     private static let agendaCountMax = 10_000
+    /// All pods of a node may come at once, and what they replace may go.
+    private static let lineCountMax = 1000
 
     /// Subscribes, and then looks at what there is. Pods get their names from a folder of libcni's cache,
     /// a moment later.
@@ -63,7 +65,7 @@ package struct NodeWatch: ~Copyable {
         self.namer = namer
         self.table = table
         self.selection = selection
-        self.logger = LimitedLogHandler.limiting(logger)
+        self.logger = LimitedLogHandler.limiting(logger, lineCountMax: Self.lineCountMax)
         pollAt = monotonicNanoseconds() + Self.pollNanoseconds
     }
 
