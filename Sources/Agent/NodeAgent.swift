@@ -148,9 +148,12 @@ package final class NodeAgent: Sendable {
 
     private var state: Summary.State {
         let edges = context.feed.node.edges
-        return Summary.State(
-            context.activity.snapshot, sensorCount: context.settings.sensors.count,
-            edgeCount: edges.count, blindEdgeCount: edges.count { $0.podAddresses == nil })
+        var state = Summary.State()
+        state.sensorCount = context.settings.sensors.count
+        state.edgeCount = edges.count
+        state.blindEdgeCount = edges.count { $0.podAddresses == nil }
+        context.activity.add(to: &state)
+        return state
     }
 
     /// Follows the node's network for as long as the agent runs. If that fails, everything is begun

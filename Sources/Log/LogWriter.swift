@@ -73,7 +73,7 @@ package final class LogWriter: Sendable {
             while let bytes = takeWaiting() {
                 let rest = write((isMidLine ? [UInt8(ascii: "\n")] : []) + bytes)
                 // What a failure has cut off must not be taken for the begin of the next line.
-                if !rest.isEmpty { isMidLine = true } else { isMidLine = false }
+                isMidLine = !rest.isEmpty
                 let lostCount = rest.count { $0 == UInt8(ascii: "\n") }
                 state.withLock { $0.lostCount += lostCount }
             }

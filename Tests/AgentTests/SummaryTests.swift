@@ -7,9 +7,10 @@ struct SummaryTests {
     private static let minute = Summary.nanosecondsMin
 
     private func state(packetCount: UInt64 = 0, edgeCount: Int = 2) -> Summary.State {
-        var activity = Activity.Snapshot()
-        activity.totals.packetCount = packetCount
-        return Summary.State(activity, sensorCount: 1, edgeCount: edgeCount, blindEdgeCount: 0)
+        var state = Summary.State()
+        state.totals.packetCount = packetCount
+        state.edgeCount = edgeCount
+        return state
     }
 
     private func number(_ name: String, _ metadata: Logger.Metadata?) -> Int? {

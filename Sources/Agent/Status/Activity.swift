@@ -2,43 +2,19 @@ import RPCAP
 import Synchronization
 
 /// What all sessions of an agent together are doing and have done.
-package final class Activity: Sendable {
+final class Activity: Sendable {
     private let state = Mutex(State())
 
     private struct State {
         var captures: [ObjectIdentifier: Running] = [:]
         /// Of the captures that have ended.
-        var totals = Totals()
+        var totals = Summary.Totals()
         var clientCount = 0
     }
 
     private struct Running {
         let mode: ServerSession.Mode
         let counters: CaptureCounters
-    }
-
-    /// What has happened since the agent began.
-    package struct Totals: Equatable, Sendable {
-        /// Packets put on their way, segments one by one, and their bytes, headers included.
-        package var packetCount: UInt64 = 0
-        package var byteCount: UInt64 = 0
-        package var droppedByRingCount: UInt64 = 0
-        package var droppedByQueueCount: UInt64 = 0
-        package var limitedCount: UInt64 = 0
-        /// Sessions with sensors that were not the first.
-        package var reconnectCount: UInt64 = 0
-
-        package init() {}
-    }
-
-    /// How things are at a moment.
-    package struct Snapshot: Equatable, Sendable {
-        package var sensorsCapturingCount = 0
-        package var clientsCapturingCount = 0
-        package var clientCount = 0
-        package var totals = Totals()
-
-        package init() {}
     }
 
     func begin(_ counters: CaptureCounters, _ mode: ServerSession.Mode) {
@@ -61,40 +37,28 @@ package final class Activity: Sendable {
 
     func sensorReconnected() { state.withLock { $0.totals.reconnectCount += 1 } }
 
-    var snapshot: Snapshot {
+    /// Adds what there is of it to a summary.
+    func add(to summary: inout Summary.State) {
         state.withLock { state in
-            var snapshot = Snapshot()
-            snapshot.clientCount = state.clientCount
-            snapshot.totals = state.totals
+            summary.clientCount = state.clientCount
+            summary.totals = state.totals
             for capture in state.captures.values {
                 switch capture.mode {
-                case .active: snapshot.sensorsCapturingCount += 1
-                case .passive: snapshot.clientsCapturingCount += 1
+                case .active: summary.capturingSensorCount += 1
+                case .passive: summary.capturingClientCount += 1
                 }
-                snapshot.totals.add(capture.counters)
+                summary.totals.add(capture.counters)
             }
-            return snapshot
         }
     }
 }
 
-extension Activity.Totals {
+extension Summary.Totals {
     fileprivate mutating func add(_ counters: CaptureCounters) {
         packetCount += counters.packetsQueued.load(ordering: .relaxed)
         byteCount += counters.bytesQueued.load(ordering: .relaxed)
         droppedByRingCount += counters.frames.droppedByRing.load(ordering: .relaxed)
         droppedByQueueCount += counters.frames.droppedByQueue.load(ordering: .relaxed)
         limitedCount += counters.frames.limited.load(ordering: .relaxed)
-    }
-
-    static func - (left: Self, right: Self) -> Self {
-        var rest = left
-        rest.packetCount -= right.packetCount
-        rest.byteCount -= right.byteCount
-        rest.droppedByRingCount -= right.droppedByRingCount
-        rest.droppedByQueueCount -= right.droppedByQueueCount
-        rest.limitedCount -= right.limitedCount
-        rest.reconnectCount -= right.reconnectCount
-        return rest
     }
 }

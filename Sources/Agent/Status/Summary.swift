@@ -14,20 +14,31 @@ package struct Summary: Sendable {
 
     /// What a line tells of.
     package struct State: Equatable, Sendable {
-        package var activity: Activity.Snapshot
-        package var sensorCount: Int
-        package var edgeCount: Int
+        package var sensorCount = 0
+        package var capturingSensorCount = 0
+        package var clientCount = 0
+        package var capturingClientCount = 0
+        package var edgeCount = 0
         /// Of them those whose pods' addresses are not known.
-        package var blindEdgeCount: Int
+        package var blindEdgeCount = 0
+        package var totals = Totals()
 
-        package init(
-            _ activity: Activity.Snapshot, sensorCount: Int, edgeCount: Int, blindEdgeCount: Int
-        ) {
-            self.activity = activity
-            self.sensorCount = sensorCount
-            self.edgeCount = edgeCount
-            self.blindEdgeCount = blindEdgeCount
-        }
+        package init() {}
+    }
+
+    /// What has happened since the agent began.
+    package struct Totals: Equatable, Sendable {
+        /// Packets put on their way, segments one by one, and their bytes, headers included.
+        package var packetCount: UInt64 = 0
+        package var byteCount: UInt64 = 0
+        /// Frames.
+        package var droppedByRingCount: UInt64 = 0
+        package var droppedByQueueCount: UInt64 = 0
+        package var limitedCount: UInt64 = 0
+        /// Sessions with sensors that were not the first.
+        package var reconnectCount: UInt64 = 0
+
+        package init() {}
     }
 
     /// Begins with what the log knows by other lines.
@@ -45,18 +56,20 @@ package struct Summary: Sendable {
         if dueAt <= now { dueAt = now + Self.nanosecondsMin }
         guard state != told || now >= toldAt + Self.nanosecondsMax else { return nil }
         defer { (told, toldAt) = (state, now) }
-        let (activity, done) = (state.activity, state.activity.totals - told.activity.totals)
+        let (before, after) = (told.totals, state.totals)
         return [
             "seconds": .number((now - toldAt + 500_000_000) / 1_000_000_000),
             "sensors": .number(state.sensorCount),
-            "sensors_capturing": .number(activity.sensorsCapturingCount),
-            "clients": .number(activity.clientCount),
-            "clients_capturing": .number(activity.clientsCapturingCount),
+            "sensors_capturing": .number(state.capturingSensorCount),
+            "clients": .number(state.clientCount),
+            "clients_capturing": .number(state.capturingClientCount),
             "edges": .number(state.edgeCount), "blind_edges": .number(state.blindEdgeCount),
-            "packets": .number(done.packetCount), "bytes": .number(done.byteCount),
-            "dropped_by_ring": .number(done.droppedByRingCount),
-            "dropped_by_queue": .number(done.droppedByQueueCount),
-            "limited": .number(done.limitedCount), "reconnects": .number(done.reconnectCount),
+            "packets": .number(after.packetCount - before.packetCount),
+            "bytes": .number(after.byteCount - before.byteCount),
+            "dropped_by_ring": .number(after.droppedByRingCount - before.droppedByRingCount),
+            "dropped_by_queue": .number(after.droppedByQueueCount - before.droppedByQueueCount),
+            "limited": .number(after.limitedCount - before.limitedCount),
+            "reconnects": .number(after.reconnectCount - before.reconnectCount),
         ]
     }
 }
