@@ -56,6 +56,7 @@ package struct NodeWatch: ~Copyable {
         try reader.readAll(into: &table)
         let asker = try NodeAsker()
         let node = table.node(selection)
+        let logger = LimitedLogHandler.limiting(logger, lineCountMax: Self.lineCountMax)
         let namer: Namer? =
             if let folder { try Namer(folder: folder, node, logger: logger) } else { nil }
         published = node
@@ -65,7 +66,7 @@ package struct NodeWatch: ~Copyable {
         self.namer = namer
         self.table = table
         self.selection = selection
-        self.logger = LimitedLogHandler.limiting(logger, lineCountMax: Self.lineCountMax)
+        self.logger = logger
         pollAt = monotonicNanoseconds() + Self.pollNanoseconds
     }
 
