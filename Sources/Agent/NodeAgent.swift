@@ -32,15 +32,16 @@ package final class NodeAgent: Sendable {
         }
         try settings.placement.check()
         Descriptor.raiseCountMax()
-        let watch = try NodeWatch(settings.edges, logger: logger)
+        let status = AgentStatus(settings)
+        let watch = try NodeWatch(settings.edges, logger: logger, status: status.node)
         let node = watch.node
         self.watch = Handover(watch)
         end = try Event()
         self.logger = logger
         let tracking = Tracking(settings)
         context = try AgentContext(
-            settings, NodeFeed(settings, node: node), tracksConnections: tracking == .available,
-            logger: logger)
+            settings, NodeFeed(settings, node: node), status,
+            tracksConnections: tracking == .available, logger: logger)
         describe(node, settings)
         describe(tracking)
     }
@@ -119,6 +120,9 @@ package final class NodeAgent: Sendable {
             }.detach()
         }
         try Thread { [self] in follow() }.detach()
+        if let http = context.settings.http {
+            try StatusServer(context, http, logger: logger).start()
+        }
         for sensor in sensors {
             try Thread {
                 var dialer = SensorDialer(context, sensor, logger: logger)
@@ -127,6 +131,7 @@ package final class NodeAgent: Sendable {
             }.detach()
         }
         _ = try poll([(context.stop.number, .readable)], milliseconds: -1)
+        context.status.isStopping.set(true)
         _ = try poll([(ended, .readable)], milliseconds: Self.endMillisecondsMax)
     }
 
@@ -134,18 +139,26 @@ package final class NodeAgent: Sendable {
     /// anew, since an agent that does not see new pods looks healthy and is useless.
     private func follow() {
         nameThread("podwire-netlink")
+        let status = context.status
+        let pulse = status.pulses.begin("the netlink thread")
         var next = watch.take()
         while true {
+            pulse.beat()
             do throws(SystemError) {
                 var watch: NodeWatch
                 if let first = next.take() {
                     watch = first
                 } else {
-                    watch = try NodeWatch(context.settings.edges, logger: logger)
-                    context.feed.publish(watch.node)
+                    watch = try NodeWatch(
+                        context.settings.edges, logger: logger, status: status.node)
+                    publish(watch.node)
                 }
-                return try watch.run(until: context.stop.number) { context.feed.publish($0) }
+                return try watch.run(until: context.stop.number, wakes: { pulse.beat() }) {
+                    publish($0)
+                }
             } catch {
+                status.node.failures.add()
+                status.node.isInStep.set(false)
                 logger.error(
                     "the node's network cannot be followed", metadata: ["reason": "\(error)"])
             }
@@ -153,6 +166,11 @@ package final class NodeAgent: Sendable {
                 [(context.stop.number, .readable)], milliseconds: Self.followMilliseconds)
             guard let ready, ready[0].isEmpty else { return }
         }
+    }
+
+    private func publish(_ node: Node) {
+        context.feed.publish(node)
+        context.status.keep(Set(node.candidates.map(\.life)))
     }
 
     /// How long to wait after a failure.

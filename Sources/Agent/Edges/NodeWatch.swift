@@ -25,8 +25,7 @@ package struct NodeWatch: ~Copyable {
     /// addresses are.
     private var announced: Set<UInt64>
     private var unannounced: [UInt64: UInt64] = [:]
-    /// How often events were lost and everything was read anew.
-    package private(set) var resyncCount = 0
+    private let status: NodeStatus
 
     /// When a pod is asked about again after an event of its edge.
     private static let delaysNanoseconds: [UInt64] = [200_000_000, 1_000_000_000]
@@ -38,7 +37,7 @@ package struct NodeWatch: ~Copyable {
 
     /// Subscribes, and then looks at what there is.
     package init(
-        _ selection: EdgeSelection, logger: Logger,
+        _ selection: EdgeSelection, logger: Logger, status: NodeStatus = NodeStatus(),
         bufferByteCount: Int = NodeMonitor.bufferByteCount
     ) throws(SystemError) {
         let monitor = try NodeMonitor(bufferByteCount: bufferByteCount)
@@ -54,6 +53,8 @@ package struct NodeWatch: ~Copyable {
         self.table = table
         self.selection = selection
         self.logger = logger
+        self.status = status
+        status.isInStep.set(true)
         pollAt = monotonicNanoseconds() + Self.pollNanoseconds
     }
 
@@ -62,9 +63,13 @@ package struct NodeWatch: ~Copyable {
 
     deinit { asker.end() }
 
-    /// Waits for changes and has them published, until an event is raised.
-    package mutating func run(until stop: CInt, publish: (Node) -> Void) throws(SystemError) {
+    /// Waits for changes and has them published, until an event is raised. Says so each time that it
+    /// wakes, which it does every few seconds.
+    package mutating func run(
+        until stop: CInt, wakes: () -> Void = {}, publish: (Node) -> Void
+    ) throws(SystemError) {
         while true {
+            wakes()
             let ready = try poll(
                 [
                     (monitor.number, .readable), (stop, .readable), (asker.number, .readable),
@@ -91,7 +96,8 @@ package struct NodeWatch: ~Copyable {
         if needsLook { return Self.lookMilliseconds }
         let due = min(pollAt, agenda.first?.due ?? .max)
         let now = monotonicNanoseconds()
-        return due <= now ? 0 : CInt((due - now) / 1_000_000 + 1)
+        guard due > now else { return 0 }
+        return min(Pulses.waitMilliseconds, CInt(clamping: (due - now) / 1_000_000 + 1))
     }
 
     private mutating func takeEvents() throws(SystemError) {
@@ -101,10 +107,11 @@ package struct NodeWatch: ~Copyable {
             if event == .address || event == .route { isAddressChanged = true }
         }
         if !isComplete {
-            resyncCount += 1
+            status.resyncs.add()
+            status.isInStep.set(false)
             logger.notice(
                 "events of the node's network were lost, everything is read anew",
-                metadata: ["resyncs": "\(resyncCount)"])
+                metadata: ["resyncs": "\(status.resyncs.value)"])
             needsLook = true
         }
         let unasked = table.takeUnasked()
@@ -124,6 +131,7 @@ package struct NodeWatch: ~Copyable {
             var reader = try NodeReader()
             table.reset(links: try reader.links())
             needsLook = false
+            status.isInStep.set(true)
             asker.ask([.own] + table.takeUnasked().map { .pod(behind: $0) })
         } catch {
             logger.warning("the node cannot be read", metadata: ["reason": "\(error)"])

@@ -109,7 +109,10 @@ extension ControlSession {
     private mutating func begin(
         _ plan: CapturePlan, _ request: StartRequest, _ outlet: consuming sending Outlet
     ) throws {
-        capture = try LiveCapture(plan, to: outlet, logger: logger)
+        let capture = try LiveCapture(
+            plan, to: outlet, for: status, context.status.pulses, logger: logger)
+        status.begins(capture)
+        self.capture = capture
         filter = plan.filter
         logger.info(
             "capture started",
@@ -195,6 +198,7 @@ extension ControlSession {
         pendingStart = nil
         guard let capture = capture.take() else { return }
         capture.finish()
+        status.ends(capture)
         logger.info("capture ended", metadata: capture.counters.metadata)
     }
 }

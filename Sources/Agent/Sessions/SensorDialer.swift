@@ -13,6 +13,7 @@ import RPCAP
 struct SensorDialer {
     private let context: AgentContext
     private let sensor: SensorName
+    private let status: PeerStatus
     private let logger: Logger
     private var backoff = Backoff()
     private var lastFailure: String?
@@ -24,6 +25,7 @@ struct SensorDialer {
     init(_ context: AgentContext, _ sensor: SensorName, logger: Logger) {
         self.context = context
         self.sensor = sensor
+        status = context.status.sensor(sensor)
         var logger = logger
         logger[metadataKey: "sensor"] = "\(sensor)"
         self.logger = LimitedLogHandler.limiting(logger)
@@ -45,7 +47,7 @@ struct SensorDialer {
         lastFailure = nil
         let begin = monotonicNanoseconds()
         if let backend = Self.backend(of: connection) { context.feed.add([backend], of: sensor) }
-        ControlSession.serve(context, connection, logger: logger)
+        ControlSession.serve(context, connection, status, logger: logger)
         if monotonicNanoseconds() - begin >= Self.goodSessionNanoseconds { backoff.reset() }
     }
 
@@ -66,6 +68,7 @@ struct SensorDialer {
             return try connect()
         } catch {
             let failure = "\(error)"
+            status.connectionFails(failure)
             if failure != lastFailure, !context.isStopping(milliseconds: 0) {
                 logger.warning("sensor not reached", metadata: ["reason": "\(failure)"])
             }

@@ -1,5 +1,5 @@
 /// A JSON value on its way out (RFC 8259).
-indirect enum JSON {
+package indirect enum JSON {
     case null
     case boolean(Bool)
     case number(Int)
@@ -7,7 +7,7 @@ indirect enum JSON {
     case array([JSON])
     case object([(String, JSON)])
 
-    var text: String {
+    package var text: String {
         switch self {
         case .null: "null"
         case .boolean(let value): "\(value)"
