@@ -60,6 +60,7 @@ final class Conversation: ChannelInboundHandler {
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         guard state == .listening else { return isLast = true }
+        guard !isPausing else { return leave() }
         switch unwrapInboundIn(data) {
         case .head(let head):
             if let refusal = Self.refusal(of: head) {

@@ -52,6 +52,8 @@ struct SettingsTests {
             ("PODWIRE_RATE_LIMIT", "0"),
             ("PODWIRE_CPUS", "2,"), ("PODWIRE_CPUS", "3-2"), ("PODWIRE_CPUS", "-1"),
             ("PODWIRE_CPUS", "8192"), ("PODWIRE_CPUS", "1-2-3"), ("PODWIRE_CPUS", "all"),
+            ("PODWIRE_HTTP", "on"), ("PODWIRE_HTTP", "127.0.0.1"), ("PODWIRE_HTTP", "0"),
+            ("PODWIRE_HTTP", "localhost:9464"),
             ("PODWIRE_CPUS", "+1"), ("PODWIRE_NICE", "20"), ("PODWIRE_NICE", "-21"),
             ("PODWIRE_NICE", "very"),
             ("PODWIRE_LOG_LEVEL", "loud"),

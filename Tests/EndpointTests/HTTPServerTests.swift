@@ -3,7 +3,7 @@ import Frames
 import Kernel
 import Testing
 
-@Suite("An HTTP server")
+@Suite("An HTTP server", .serialized)
 struct HTTPServerTests {
     /// One that has one page, and where it is.
     private static let address: SocketAddress? = {
@@ -55,7 +55,10 @@ struct HTTPServerTests {
             ("GET /page HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", 200, "what it says\n"),
             ("GET /page?of=it HTTP/1.1\r\nConnection: close\r\n\r\n", 200, "what it says\n"),
             ("GET /page HTTP/1.0\r\n\r\n", 200, "what it says\n"),
-            ("GET /page/ HTTP/1.0\r\n\r\n", 404, "there is no such page; / lists those there are\n"),
+            (
+                "GET /page/ HTTP/1.0\r\n\r\n", 404,
+                "there is no such page; / lists those there are\n"
+            ),
             ("HEAD /page HTTP/1.0\r\n\r\n", 200, ""),
             ("POST /page HTTP/1.1\r\nContent-Length: 3\r\n\r\nabc", 405, "there is GET and HEAD\n"),
             ("BREW /page HTTP/1.1\r\n\r\n", 400, nil),
@@ -64,7 +67,8 @@ struct HTTPServerTests {
                 "nothing is taken with a request\n"
             ),
             (
-                "GET /page HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n", 413,
+                "GET /page HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
+                413,
                 "nothing is taken with a request\n"
             ),
             (
@@ -104,14 +108,15 @@ struct HTTPServerTests {
     func pipelining() throws {
         let request = "GET /page HTTP/1.1\r\nHost: a\r\n\r\n"
         let text = try answer(to: String(repeating: request, count: 1000))
-        #expect(text.components(of: "HTTP/1.1 200 ") == 1 && text.hasSuffix("what it says\n"))
+        #expect(text.components(of: "HTTP/1.1 200 ") == 1)
+        #expect(text.hasSuffix("what it says\n"))
     }
 
     @Test("answers who says that nothing more comes")
     func halfClosed() throws {
         let text = try answer(to: "GET /page HTTP/1.1\r\nHost: a\r\n\r\n", endsSending: true)
         #expect(text.hasSuffix("\r\n\r\nwhat it says\n"))
-        #expect(try answer(to: "GET /pa", endsSending: true) == "")
+        #expect(try answer(to: "GET /pa", endsSending: true).hasPrefix("HTTP/1.1 400 "))
     }
 
     @Test("serves who comes last when there are many who only hold on", .timeLimit(.minutes(1)))

@@ -54,7 +54,8 @@ struct AgentMetrics {
     private func label(_ peer: PeerStatus) -> Label { Label("sensor", peer.name) }
 
     private func addPeers(to page: inout Exposition) {
-        page.add(gauge("sessions", "Sessions that there are now."), samples { $0.sessions.value })
+        page.add(
+            gauge("sessions_open", "Sessions that there are now."), samples { $0.sessions.value })
         page.add(
             counter(
                 "sessions_total", "Sessions begun; each after a sensor's first is a reconnect."),

@@ -17,7 +17,7 @@ package final class Pulses: Sendable {
     package static let waitMilliseconds: CInt = 10_000
     /// The longest that one may take, with what it does after it has waited. The longest work is to
     /// begin a capture on a large node that is busy otherwise, 10 s.
-    package static let nanosecondsMax: UInt64 = 40_000_000_000
+    package static let nanosecondsMax: UInt64 = 30_000_000_000
 
     /// What a loop is, and when it has turned last.
     fileprivate final class Beat: Sendable {
