@@ -13,8 +13,8 @@ package struct HTTPServer: ~Copyable {
     private let listener: Listener
     private let answer: @Sendable (String) -> Response?
 
-    /// How many descriptors it has open at most, with the event loop's own.
-    package static let descriptorCountMax = Connections.countMax + 4
+    /// How many connections it has at most, each with a descriptor.
+    package static let connectionCountMax = Connections.countMax
 
     private static let readByteCount = 4096
     /// What requests have in their headers is for browsers and proxies, and nothing to us.

@@ -3,7 +3,6 @@
 PODWIRE names the binary. Metrics are read by the parser of Prometheus's own client for Python.
 """
 
-import ctypes
 import http.client
 import json
 import os
@@ -22,132 +21,16 @@ import unittest
 sys.dont_write_bytecode = True
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
-# Where Debian has python3-prometheus-client, whichever Python this is.
-sys.path.append("/usr/lib/python3/dist-packages")
-from prometheus_client.parser import text_string_to_metric_families  # noqa: E402
-
 import agent_test  # noqa: E402
 import fault_test  # noqa: E402
 import passive_test  # noqa: E402
 from agent_test import in_namespace, run  # noqa: E402
+from endpoint import FRESH, PORT, Endpoint, Stopped  # noqa: E402
 from program import FATES, PODWIRE  # noqa: E402
 
 ROOT = HERE.parent.parent
-PORT = 9464
-# A page is made four times a second at most.
-FRESH = 0.3
 README = (ROOT / "README.md").read_text()
 DASHBOARD = (ROOT / "k8s" / "dashboard.json").read_text()
-
-
-class Endpoint:
-    """The endpoint of an agent in a namespace."""
-
-    def __init__(self, namespace, port=PORT):
-        self.namespace, self.port = namespace, port
-
-    def connect(self, seconds=5):
-        connection = in_namespace(self.namespace, socket.socket)
-        connection.settimeout(seconds)
-        try:
-            connection.connect(("127.0.0.1", self.port))
-        except OSError:
-            connection.close()
-            raise
-        return connection
-
-    def open(self, seconds=5):
-        """A connection that is kept."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port)
-        connection.sock = self.connect(seconds)
-        return connection
-
-    def get(self, path, connection=None, seconds=5):
-        """The status, the headers and the text of a page."""
-        own = connection or self.open(seconds)
-        try:
-            own.request("GET", path)
-            response = own.getresponse()
-            return response.status, response.headers, response.read().decode()
-        finally:
-            if not connection:
-                own.close()
-
-    def tell(self, data, seconds=8):
-        """All that is said to some bytes."""
-        connection, answer = self.connect(seconds), b""
-        try:
-            connection.sendall(data)
-            while part := connection.recv(1 << 16):
-                answer += part
-        except OSError:
-            pass
-        connection.close()
-        return answer
-
-    def await_page(self, path, status, text="", seconds=20):
-        """Waits until a page is as it should be, and answers its text."""
-        deadline = time.monotonic() + seconds
-        while True:
-            try:
-                found = self.get(path)
-                if found[0] == status and text in found[2]:
-                    return found[2]
-            except OSError as error:
-                found = error
-            if time.monotonic() > deadline:
-                raise AssertionError(f"{path} is not {status} with {text!r}, but {found}")
-            time.sleep(0.05)
-
-    def metrics(self):
-        status, headers, text = self.get("/metrics")
-        assert status == 200 and headers["Content-Type"].startswith("text/plain; version=0.0.4")
-        return Metrics(text)
-
-
-class Metrics:
-    """A page of metrics."""
-
-    def __init__(self, text):
-        self.text = text
-        families = list(text_string_to_metric_families(text))
-        self.families = {family.name: family for family in families}
-        assert len(self.families) == len(families), "a family is there twice"
-        samples = [sample for family in self.families.values() for sample in family.samples]
-        self.values = {(sample.name, *sorted(sample.labels.items())): sample.value
-                       for sample in samples}
-        assert len(self.values) == len(samples), "a series is there twice"
-
-    @property
-    def names(self):
-        """As they are queried."""
-        return {name + ("_total" if family.type == "counter" else "")
-                for name, family in self.families.items()}
-
-    def sum(self, name, **labels):
-        """Of all series of this name with these labels."""
-        return sum(value for (own, *rest), value in self.values.items()
-                   if own == name and labels.items() <= dict(rest).items())
-
-    def check_since(self, before):
-        """No counter has gone back; and none is gone, but that of an edge."""
-        for family in self.families.values():
-            if family.type != "counter":
-                continue
-            for key, value in before.values.items():
-                if key[0] != family.name + "_total":
-                    continue
-                if key not in self.values:
-                    assert "edge" in dict(key[1:]), f"{key} is gone"
-                else:
-                    assert value <= self.values[key], f"{key}: {value} and then {self.values[key]}"
-            edges = family.name + "_total"
-            assert before.sum(edges) <= self.sum(edges), f"{edges} has gone back"
-
-    def in_flight(self, sensor):
-        """What the law leaves open."""
-        return (self.sum("podwire_frames_matched_total", sensor=sensor)
-                - self.sum("podwire_frames_total", sensor=sensor))
 
 
 class FeedTest(fault_test.Case):
@@ -199,7 +82,7 @@ class FeedTest(fault_test.Case):
                                            edge="veth-pod0"), forwarded / 2)
             self.assertEqual({dict(key[1:])["fate"] for key in metrics.values
                               if key[0] == "podwire_frames_total"}, set(FATES))
-            self.assertGreater(metrics.sum("podwire_ring_memory_bytes", sensor=name), 0)
+        self.assertEqual(metrics.sum("podwire_ring_memory_bytes"), self.agent.ring_bytes())
         self.assertEqual(metrics.sum("podwire_edges"), 2)
         self.assertEqual(metrics.sum("podwire_edges_blind"), 0)
         self.assertEqual(metrics.sum("podwire_frames_unaccounted_total"), 0)
@@ -356,30 +239,6 @@ class FeedTest(fault_test.Case):
         self.finish()
 
 
-class Stopped:
-    """A thread of a process that does nothing for a while (ptrace(2))."""
-
-    SEIZE, INTERRUPT, DETACH, WALL = 0x4206, 0x4207, 17, 0x40000000
-
-    def __init__(self, pid, name):
-        tasks = pathlib.Path(f"/proc/{pid}/task").iterdir()
-        self.number = next(int(task.name) for task in tasks
-                           if (task / "comm").read_text().strip() == name)
-
-    def ask(self, request):
-        libc = ctypes.CDLL(None, use_errno=True)
-        if libc.ptrace(request, self.number, None, None) != 0:
-            raise OSError(ctypes.get_errno(), "ptrace")
-
-    def __enter__(self):
-        self.ask(self.SEIZE)
-        self.ask(self.INTERRUPT)
-        os.waitpid(self.number, self.WALL)
-
-    def __exit__(self, *_):
-        self.ask(self.DETACH)
-
-
 class ProbeTest(unittest.TestCase):
     """What probes and people are told."""
 
@@ -411,6 +270,7 @@ class ProbeTest(unittest.TestCase):
         self.assertTrue(text.startswith("ready\nnetlink: in step"), text)
         session.close()
         self.endpoint.await_page("/readyz", 503, "no sensor captures")
+        self.endpoint.await_page("/readyz", 503, "has no session: the peer closed the connection")
         self.assertEqual(self.endpoint.get("/healthz")[0], 200)
 
     def test_readiness_of_one_that_listens(self):
@@ -533,6 +393,10 @@ class ProbeTest(unittest.TestCase):
                     env={**os.environ, "PODNET": "10.244.0.0/16"}).stdout
         self.assertEqual(json.loads(text), json.loads(shown))
         self.assertEqual([edge["interface"] for edge in json.loads(text)], ["veth-pod"])
+        names = [(task / "comm").read_text().strip()
+                 for task in pathlib.Path(f"/proc/{agent.pid}/task").iterdir()]
+        self.assertEqual(names.count("podwire-http"), 1)
+        self.assertEqual([name for name in names if not name.startswith("podwire")], [])
         version = run(PODWIRE, "--version").stdout.strip()
         build = [dict(key[1:]) for key in self.endpoint.metrics().values
                  if key[0] == "podwire_build_info"]

@@ -35,8 +35,7 @@ final class RingKeeper: Sendable {
 
     init(
         _ feed: NodeFeed, _ scope: CaptureScope, _ plan: ProgramPlan, _ levels: CaptureLevels,
-        logger: Logger,
-        give: @escaping @Sendable (TapOrder) -> Void
+        logger: Logger, give: @escaping @Sendable (TapOrder) -> Void
     ) throws(SystemError) {
         (self.feed, self.scope) = (feed, scope)
         tellsOffload = plan.keepsWhole
@@ -99,7 +98,7 @@ final class RingKeeper: Sendable {
 
     /// Says how much memory is in use.
     private func tell(_ book: RingBook) {
-        levels.ringBytes.set(book.budget.usedByteCount)
+        levels.ringBytes.set(book.ringByteCount)
         levels.edgesSharing.set(book.crowd.count)
     }
 

@@ -83,9 +83,10 @@ struct ControlSession: ~Copyable {
             var session = ControlSession(context, mode, channel, status, slot, logger: logger)
             status.sessionBegins()
             reason = session.run()
-            status.sessionEnds()
+            status.sessionEnds(reason)
         } catch {
             reason = "\(error)"
+            status.connectionFails(reason)
         }
         logger.info("\(who) session ended", metadata: ["reason": "\(reason)"])
     }

@@ -23,8 +23,8 @@ package final class PeerStatus: Sendable {
         var captures: [LiveCapture] = []
         /// What those have counted that have ended.
         var finished = CaptureTotals()
-        /// Why it could not be reached; nil since it was.
-        var failure: String?
+        /// How it is while it has no session.
+        var absence = "is being dialled"
     }
 
     package init(_ name: String) { self.name = name }
@@ -32,14 +32,16 @@ package final class PeerStatus: Sendable {
     func sessionBegins() {
         sessionsBegun.add()
         sessions.add(1)
-        state.withLock { $0.failure = nil }
     }
 
-    func sessionEnds() { sessions.add(-1) }
+    func sessionEnds(_ reason: String) {
+        sessions.add(-1)
+        state.withLock { $0.absence = "has no session: \(reason)" }
+    }
 
     func connectionFails(_ reason: String) {
         connectionsFailed.add()
-        state.withLock { $0.failure = reason }
+        state.withLock { $0.absence = "is not reached: \(reason)" }
     }
 
     func begins(_ capture: LiveCapture) { state.withLock { $0.captures.append(capture) } }
@@ -71,10 +73,9 @@ package final class PeerStatus: Sendable {
 
     /// How things are, as the end of a sentence about it.
     var standing: String {
-        let (captureCount, failure) = state.withLock { ($0.captures.count, $0.failure) }
+        let (captureCount, absence) = state.withLock { ($0.captures.count, $0.absence) }
         if captureCount > 0 { return "captures" }
-        if sessions.value > 0 { return "is connected, but has not asked for packets (STARTCAP)" }
-        if let failure { return "is not reached: \(failure)" }
-        return sessionsBegun.value > 0 ? "has ended its session" : "is being dialled"
+        return sessions.value > 0
+            ? "is connected, but has not asked for packets (STARTCAP)" : absence
     }
 }

@@ -25,7 +25,11 @@ struct StatusServer {
             nameThread("podwire-http")
             guard let listener = listen() else { return }
             logger.info(
-                "metrics and probes are answered", metadata: ["address": "\(listener.local)"])
+                "metrics and probes are answered",
+                metadata: [
+                    "address": "\(listener.local)",
+                    "connections_max": "\(HTTPServer.connectionCountMax)",
+                ])
             let pages = StatusPages(context.status, context.feed, context.settings)
             HTTPServer(listener) { pages.response($0) }.run { [logger] error in
                 logger.error(
