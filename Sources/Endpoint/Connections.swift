@@ -1,6 +1,7 @@
 import NIOCore
 
-/// The connections that there are, in the order in which they came. It belongs to the event loop.
+/// The connections that there are, in the order in which they have spoken last. It belongs to the event
+/// loop.
 final class Connections {
     private let answer: @Sendable (String) -> Response?
     private var conversations: [Conversation] = []
@@ -14,12 +15,19 @@ final class Connections {
         answer(path) ?? Response("there is no such page; / lists those there are\n", .notFound)
     }
 
-    /// Takes one in. If they are too many then, the one has to go that has been silent for longest, or
-    /// else the oldest: each new one is served.
+    /// Takes one in. If they are too many then, the one has to go that waits for a request and has been
+    /// silent for longest, or else any that has: each new one is served.
     func enter(_ conversation: Conversation) {
         if conversations.count >= Self.countMax {
-            (conversations.first(where: \.isListening) ?? conversations[0]).makeWay()
+            let index = conversations.firstIndex(where: \.isListening) ?? 0
+            conversations.remove(at: index).makeWay()
         }
+        conversations.append(conversation)
+    }
+
+    /// Takes note that one has asked for something.
+    func hasSpoken(_ conversation: Conversation) {
+        leave(conversation)
         conversations.append(conversation)
     }
 

@@ -71,6 +71,7 @@ final class Conversation: ChannelInboundHandler {
         case .body: break
         case .end:
             guard let head else { return }
+            connections.hasSpoken(self)
             let path = head.uri.prefix { $0 != "?" }
             answer(connections.answer(String(path)), to: head, isLast: !head.isKeepAlive)
         }

@@ -78,13 +78,13 @@ package struct HTTPServer: ~Copyable {
     }
 }
 
-/// Takes some connections and then pauses, 320 a second: those who connect again and again cost no more
+/// Takes some connections and then pauses, 800 a second: those who connect again and again cost no more
 /// than that, and nobody who waits in the kernel's queue behind them waits for long.
 private final class AcceptPace: ChannelInboundHandler {
     typealias InboundIn = any Channel
 
     static let count: UInt = 16
-    private static let pause = TimeAmount.milliseconds(50)
+    private static let pause = TimeAmount.milliseconds(20)
 
     func channelActive(context: ChannelHandlerContext) {
         context.fireChannelActive()

@@ -154,7 +154,7 @@ class FeedTest(fault_test.Case):
         self.assertGreater(len(slowest), 10)
         self.assertEqual({status for _, status in slowest}, {200})
         self.assertLess(max(slowest)[0], 3)
-        self.assertLess(max(memory) - before[2], 24 << 20, memory)
+        self.assertLess(max(memory) - before[2], 8 << 20, memory)
         deadline = time.monotonic() + 10
         while self.agent.uses()[0] > before[0] and time.monotonic() < deadline:
             time.sleep(0.1)
@@ -351,6 +351,38 @@ class ProbeTest(unittest.TestCase):
         resource.prlimit(agent.pid, resource.RLIMIT_NOFILE, limits)
         self.endpoint.await_page("/readyz", 200)
         self.assertEqual(self.endpoint.metrics().sum("podwire_netlink_resyncs_total"), 1)
+
+    def test_the_number_of_series_is_bounded(self):
+        count = 520
+        run("ip", "-n", self.bed.node, "-batch", "-", input="".join(
+            f"link add v{number} type veth peer name p{number} netns {self.bed.pod}\n"
+            f"link set v{number} up\n" for number in range(count)))
+        self.agent("--ring-memory", "512MiB")
+        listener = self.bed.listen()
+        self.addCleanup(listener.close)
+        session = agent_test.Session(listener)
+        self.addCleanup(session.close)
+        session.start(self.bed)
+        self.await_figure("podwire_edges", count + 1)
+        name, total = "podwire_edge_frames_matched_total", "podwire_frames_matched_total"
+        deadline = time.monotonic() + 10
+        while len(series := [key for key in self.endpoint.metrics().values if key[0] == name]) < 513:
+            self.assertLess(time.monotonic(), deadline)
+            time.sleep(0.1)
+        self.assertEqual(len(series), 513)
+        self.bed.ping()
+        time.sleep(FRESH)
+        metrics = self.endpoint.metrics()
+        self.assertGreaterEqual(metrics.sum(name), 6)
+        self.assertEqual(metrics.sum(name), metrics.sum(total))
+
+    def test_edges_whose_pods_cannot_be_asked_are_blind(self):
+        self.agent(prefix=(
+            "capsh", "--drop=cap_net_admin,cap_sys_admin", "--shell=/bin/sh", "--", "-c",
+            'exec "$0" "$@"'))
+        self.endpoint.await_page("/metrics", 200)
+        metrics = self.endpoint.metrics()
+        self.assertEqual(metrics.sum("podwire_edges_blind"), metrics.sum("podwire_edges"))
 
     def test_it_is_on_loopback_alone(self):
         agent = self.agent()

@@ -44,7 +44,7 @@ package struct NodeWatch: ~Copyable {
         var reader = try NodeReader()
         var table = EdgeTable()
         try reader.readAll(into: &table)
-        let asker = try NodeAsker()
+        let asker = try NodeAsker(status.pulses)
         let node = table.node(selection)
         published = node
         announced = Set(node.edges.map(\.life))

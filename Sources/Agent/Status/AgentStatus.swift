@@ -5,7 +5,7 @@ import Synchronization
 /// does something says so here, and the pages of the endpoint are made from it.
 package final class AgentStatus: Sendable {
     package let pulses = Pulses()
-    package let node = NodeStatus()
+    package let node: NodeStatus
     /// Each sensor of the settings once, in their order.
     let sensors: [PeerStatus]
     let clients: PeerStatus?
@@ -21,6 +21,7 @@ package final class AgentStatus: Sendable {
     let isStopping = Condition(false)
 
     package init(_ settings: Settings) {
+        node = NodeStatus(pulses)
         var names: Set<String> = []
         sensors = settings.sensors.map(\.description).filter { names.insert($0).inserted }
             .map { PeerStatus($0) }
@@ -85,8 +86,10 @@ package final class NodeStatus: Sendable {
     package let resyncs = Tick()
     /// How often following the node failed and was begun anew.
     let failures = Tick()
+    /// Where the threads that follow it say that they turn.
+    let pulses: Pulses
 
-    package init() {}
+    package init(_ pulses: Pulses = Pulses()) { self.pulses = pulses }
 }
 
 /// Waits until some others have done something.

@@ -4,7 +4,9 @@ import Synchronization
 /// The loops of the agent that have to turn for as long as they are there, and when each did last.
 ///
 /// Each beats when it wakes, and wakes every few seconds also when nothing happens: some wake-ups in
-/// ten seconds for each session, and nothing for each packet.
+/// ten seconds for each session, and nothing for each packet. Who dials a sensor is none of them: a
+/// name server that does not answer keeps it for as long as the system's resolver says, and a new start
+/// of the agent would not help.
 package final class Pulses: Sendable {
     private let state = Mutex(State())
 
