@@ -109,6 +109,18 @@ struct SettingsTests {
         #expect(processors.numbers == numbers && processors.description == description)
     }
 
+    @Test(
+        "have metrics answered on loopback where nothing else is said",
+        arguments: [
+            ("", "127.0.0.1:9464"), ("off", nil), ("192.0.2.1:80", "192.0.2.1:80"),
+            ("[::1]:9464", "[::1]:9464"), ("9465", "[::]:9465"),
+        ])
+    func http(text: String, address: String?) throws {
+        var environment = Self.least
+        environment["PODWIRE_HTTP"] = text
+        #expect(try read(environment).http?.description == address)
+    }
+
     @Test("understand niceness with its sign", arguments: [-20, -1, 0, 19])
     func niceness(niceness: Int) throws {
         var environment = Self.least

@@ -8,6 +8,7 @@ package final class CaptureCounters: Sendable {
     package let edges = Mutex<[UInt64: EdgeAccount]>([:])
     /// Where these go when they are closed.
     let ledger: EdgeLedger
+    /// What goes up and down.
     package let levels = CaptureLevels()
     /// By how many frames the accounts of edges were wrong when they were closed: always none.
     package let framesUnaccounted = Atomic<UInt64>(0)

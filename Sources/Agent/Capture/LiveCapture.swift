@@ -135,8 +135,7 @@ package final class LiveCapture: Sendable {
         }
         let keeper = try RingKeeper(
             plan.feed, plan.scope, programs, counters.levels, logger: logger
-        ) {
-            [weak self] order in
+        ) { [weak self] order in
             self?.give(.tap(order))
         }
         self.keeper.withLock { $0 = keeper }
