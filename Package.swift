@@ -24,12 +24,16 @@ func tests(_ name: String, _ dependencies: Target.Dependency...) -> Target {
 
 let arguments = Target.Dependency.product(name: "ArgumentParser", package: "swift-argument-parser")
 let logging = Target.Dependency.product(name: "Logging", package: "swift-log")
+let http = ["NIOCore", "NIOPosix", "NIOHTTP1"].map {
+    Target.Dependency.product(name: $0, package: "swift-nio")
+}
 
 let package = Package(
     name: "podwire",
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
         .package(url: "https://github.com/apple/swift-log", from: "1.16.0"),
+        .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
     ],
     targets: [
         // The kernel, libmnl and OpenSSL, as Swift sees them.
@@ -52,13 +56,14 @@ let package = Package(
         // Who may talk to us, and that nobody listens in.
         module("Trust", "COpenSSL", "Frames", "Kernel"),
 
-        // What other programs read: texts, and the log.
+        // What other programs read: texts, the log, and how they ask for more.
         module("Formats"),
         module("Log", "Formats", "Kernel", logging),
+        .target(name: "Endpoint", dependencies: ["Kernel"] + http, swiftSettings: house),
 
         // The two ends of the feed, and the program.
         module(
-            "Agent", "BPF", "CLinux", "Capture", "Frames", "Kernel", "Log",
+            "Agent", "BPF", "CLinux", "Capture", "Endpoint", "Formats", "Frames", "Kernel", "Log",
             "Netlink", "Observation", "RPCAP", "Trust",
             logging),
         module("Collector", "BPF", "CLinux", "Frames", "Kernel", "RPCAP", "Trust", logging),
@@ -80,6 +85,7 @@ let package = Package(
             "AgentTests", "Agent", "Frames", "Kernel", "Netlink", "ObservationFixtures", "RPCAP",
             logging),
         tests("RPCAPTests", "BPF", "Frames", "RPCAP"),
+        tests("EndpointTests", "Endpoint", "Frames", "Kernel"),
         tests("TrustTests", "Frames", "Kernel", "Trust"),
         tests("CollectorTests", "BPF", "Collector", "Frames", "Kernel"),
         tests(

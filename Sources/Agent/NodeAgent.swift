@@ -33,15 +33,17 @@ package final class NodeAgent: Sendable {
         }
         try settings.placement.check()
         Descriptor.raiseCountMax()
-        let watch = try NodeWatch(settings.edges, namesIn: settings.nameFolder, logger: logger)
+        let status = AgentStatus(settings)
+        let watch = try NodeWatch(
+            settings.edges, namesIn: settings.nameFolder, logger: logger, status: status.node)
         let node = watch.node
         self.watch = Handover(watch)
         end = try Event()
         self.logger = logger
         let tracking = Tracking(settings)
         context = try AgentContext(
-            settings, NodeFeed(settings, node: node), tracksConnections: tracking == .available,
-            logger: logger)
+            settings, NodeFeed(settings, node: node), status,
+            tracksConnections: tracking == .available, logger: logger)
         describe(node, settings)
         describe(tracking)
     }
@@ -120,6 +122,9 @@ package final class NodeAgent: Sendable {
             }.detach()
         }
         try Thread { [self] in follow() }.detach()
+        if let http = context.settings.http {
+            try StatusServer(context, http, logger: logger).start()
+        }
         for sensor in sensors {
             try Thread {
                 var dialer = SensorDialer(context, sensor, logger: logger)
@@ -128,6 +133,7 @@ package final class NodeAgent: Sendable {
             }.detach()
         }
         try summarize()
+        context.status.isStopping.set(true)
         _ = try poll([(ended, .readable)], milliseconds: Self.endMillisecondsMax)
     }
 
@@ -149,10 +155,9 @@ package final class NodeAgent: Sendable {
     private var state: Summary.State {
         let edges = context.feed.node.edges
         var state = Summary.State()
-        state.sensorCount = context.settings.sensors.count
         state.edgeCount = edges.count
         state.blindEdgeCount = edges.count { $0.podAddresses == nil }
-        context.activity.add(to: &state)
+        context.status.add(to: &state)
         return state
     }
 
@@ -160,10 +165,13 @@ package final class NodeAgent: Sendable {
     /// anew, since an agent that does not see new pods looks healthy and is useless.
     private func follow() {
         nameThread("podwire-netlink")
+        let status = context.status
+        let pulse = status.pulses.begin("the netlink thread")
         var next = watch.take()
         var failure = Recurrence()
         var begin: UInt64 = 0
         while true {
+            pulse.beat()
             do throws(SystemError) {
                 var watch: NodeWatch
                 if let first = next.take() {
@@ -171,12 +179,16 @@ package final class NodeAgent: Sendable {
                 } else {
                     watch = try NodeWatch(
                         context.settings.edges, namesIn: context.settings.nameFolder,
-                        logger: logger)
-                    context.feed.publish(watch.node)
+                        logger: logger, status: status.node)
+                    publish(watch.node)
                 }
                 begin = monotonicNanoseconds()
-                return try watch.run(until: context.stop.number) { context.feed.publish($0) }
+                return try watch.run(until: context.stop.number, wakes: { pulse.beat() }) {
+                    publish($0)
+                }
             } catch {
+                status.node.failures.add()
+                status.node.isInStep.set(false)
                 let now = monotonicNanoseconds()
                 // What fails at once every time has never been over.
                 if now >= begin + Self.followedNanoseconds { _ = failure.end() }
@@ -188,6 +200,11 @@ package final class NodeAgent: Sendable {
                 [(context.stop.number, .readable)], milliseconds: Self.followMilliseconds)
             guard let ready, ready[0].isEmpty else { return }
         }
+    }
+
+    private func publish(_ node: Node) {
+        context.feed.publish(node)
+        context.status.keep(Set(node.candidates.map(\.life)))
     }
 
     /// How long to wait after a failure.

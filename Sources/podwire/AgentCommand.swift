@@ -100,6 +100,13 @@ struct AgentCommand: ParsableCommand {
     var nice: String?
 
     @Option(
+        help: """
+            Where metrics and probes are answered over HTTP: ADDRESS:PORT, [IPV6]:PORT, PORT, or \
+            off. (PODWIRE_HTTP, default 127.0.0.1:9464)
+            """)
+    var http: String?
+
+    @Option(
         help:
             "trace, debug, info, notice, warning, error or critical. (PODWIRE_LOG_LEVEL, default info)"
     )
@@ -142,7 +149,7 @@ struct AgentCommand: ParsableCommand {
             (.deduplication, dedup), (.frames, frames), (.snaplen, snaplen),
             (.udpFormat, udpFormat),
             (.ringMemory, ringMemory), (.queueMemory, queueMemory), (.rateLimit, rateLimit),
-            (.processors, cpus), (.niceness, nice), (.logLevel, logLevel),
+            (.processors, cpus), (.niceness, nice), (.http, http), (.logLevel, logLevel),
             (.logFormat, logFormat),
         ]
         return try podwire.readSettings("agent", [edges, names, services, passive, tls], values) {

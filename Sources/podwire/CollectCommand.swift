@@ -1,5 +1,6 @@
 import ArgumentParser
 import Collector
+import Formats
 import Glibc
 import Kernel
 import Log

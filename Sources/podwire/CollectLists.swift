@@ -1,4 +1,5 @@
 import Collector
+import Formats
 import Kernel
 import Formats
 import Synchronization

@@ -1,6 +1,7 @@
 import Agent
 import ArgumentParser
 import Collector
+import Formats
 import Frames
 import Glibc
 import Kernel
@@ -85,7 +86,7 @@ struct EdgesCommand: ParsableCommand {
     }
 
     private func text(_ node: Node, _ selection: EdgeSelection) -> String {
-        json ? Self.json(node) : Self.table(node, selection.podNetworks)
+        json ? node.json.text + "\n" : Self.table(node, selection.podNetworks)
     }
 
     private func readSettings() throws -> EdgeListSettings {
@@ -127,37 +128,5 @@ struct EdgesCommand: ParsableCommand {
             return isInside ? "\(address)" : "(\(address))"
         }
         return texts.isEmpty ? "none" : texts.joined(separator: " ")
-    }
-
-    private static func json(_ node: Node) -> String {
-        let objects = node.candidates.map { candidate in
-            let link = candidate.link
-            let addresses = candidate.podAddresses.map { list in
-                JSON.array(list.map { .text("\($0)") })
-            }
-            return JSON.object([
-                ("interface", .text(link.name)),
-                ("index", .number(Int(link.index))),
-                ("mac", link.mac.map { .text("\($0)") } ?? .null),
-                ("up", .boolean(link.isUp)),
-                ("pod_namespace", candidate.pod.map { .text($0.namespace) } ?? .null),
-                ("pod_name", candidate.pod.map { .text($0.name) } ?? .null),
-                ("pod_addresses", addresses ?? .null),
-                ("pod_mac", candidate.podMAC.map { .text("\($0)") } ?? .null),
-                ("pod_index", link.peerIndex.map { .number(Int($0)) } ?? .null),
-                ("namespace", link.peerNamespace.map { .number(Int($0)) } ?? .null),
-                ("bridge", node.link(link.master).map { .text($0.name) } ?? .null),
-                ("captured", .boolean(candidate.isEdge)),
-                ("state", .text(candidate.state)),
-            ])
-        }
-        return JSON.array(objects).text + "\n"
-    }
-}
-
-extension Candidate {
-    /// Whether it is captured, or why not.
-    fileprivate var state: String {
-        isEdge && !link.isUp ? "down: captured when it is up" : standing.description
     }
 }

@@ -188,7 +188,7 @@ extension Forwarder {
 
     /// Checks the account of an edge from which nothing comes any more.
     func close(_ account: FrameAccount, _ name: String, _ life: UInt64) {
-        counters.edges.withLock { $0[life] = nil }
+        counters.ledger.close(life, in: counters)
         let counts = account.counts
         var metadata = counts.metadata
         metadata["edge"] = "\(name)"

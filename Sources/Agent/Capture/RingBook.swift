@@ -33,6 +33,11 @@ struct RingBook {
 
     var isEmpty: Bool { rings.isEmpty }
 
+    /// Memory of the rings there are; what is set aside for the crowd counts when it has a ring.
+    var ringByteCount: Int {
+        budget.usedByteCount - (crowdLease == nil ? RingBudget.smallest.byteCount : 0)
+    }
+
     func ring(_ life: UInt64) -> OpenRing? { rings[life] }
 
     /// The rings whose edges are gone; each is named once.

@@ -17,6 +17,7 @@ final class RingKeeper: Sendable {
     private let feed: NodeFeed
     private let scope: CaptureScope
     private let tellsOffload: Bool
+    private let levels: CaptureLevels
     private let logger: Logger
     private let wake: Event
     private let state: Mutex<State>
@@ -34,11 +35,12 @@ final class RingKeeper: Sendable {
     private static let retryMilliseconds: CInt = 1000
 
     init(
-        _ feed: NodeFeed, _ scope: CaptureScope, _ plan: ProgramPlan, logger: Logger,
-        give: @escaping @Sendable (TapOrder) -> Void
+        _ feed: NodeFeed, _ scope: CaptureScope, _ plan: ProgramPlan, _ levels: CaptureLevels,
+        logger: Logger, give: @escaping @Sendable (TapOrder) -> Void
     ) throws(SystemError) {
         (self.feed, self.scope) = (feed, scope)
         tellsOffload = plan.keepsWhole
+        self.levels = levels
         self.logger = logger
         wake = try Event()
         state = Mutex(State(plan: plan))
@@ -66,16 +68,20 @@ final class RingKeeper: Sendable {
 
     /// Keeps the rings until the end. Says when it has tried to open the first ones, with the reason
     /// if there are edges and not one could be opened.
-    func run(_ budget: RingBudget, began: (SystemError?) -> Void) {
+    func run(
+        _ budget: RingBudget, _ pulse: borrowing Pulses.Pulse, began: (SystemError?) -> Void
+    ) {
         nameThread("podwire-rings")
         var book = RingBook(budget)
         feed.subscribe(wake.number)
         defer { feed.unsubscribe(wake.number) }
         began(follow(&book))
         while true {
+            pulse.beat()
+            tell(book)
             _ = try? poll(
                 [(wake.number, .readable)],
-                milliseconds: book.hasFailures ? Self.retryMilliseconds : -1)
+                milliseconds: book.hasFailures ? Self.retryMilliseconds : Pulses.waitMilliseconds)
             wake.lower()
             let (notes, isEnding) = state.withLock { state in
                 defer { state.notes = [] }
@@ -89,6 +95,12 @@ final class RingKeeper: Sendable {
             _ = follow(&book)
         }
         close(book.takeAll())
+    }
+
+    /// Says how much memory is in use.
+    private func tell(_ book: RingBook) {
+        levels.ringBytes.set(book.ringByteCount)
+        levels.edgesSharing.set(book.crowd.count)
     }
 
     /// Opens what is new and has what is gone closed.

@@ -31,8 +31,7 @@ package struct NodeWatch: ~Copyable {
     private var unannounced: [UInt64: UInt64] = [:]
     /// Those that the log knows without their pods' names.
     private var unnamed: Set<UInt64> = []
-    /// How often events were lost and everything was read anew.
-    package private(set) var resyncCount = 0
+    private let status: NodeStatus
 
     /// When a pod is asked about again after an event of its edge.
     private static let delaysNanoseconds: [UInt64] = [200_000_000, 1_000_000_000]
@@ -48,13 +47,14 @@ package struct NodeWatch: ~Copyable {
     /// a moment later.
     package init(
         _ selection: EdgeSelection, namesIn folder: String? = nil, logger: Logger,
+        status: NodeStatus = NodeStatus(),
         bufferByteCount: Int = NodeMonitor.bufferByteCount
     ) throws(SystemError) {
         let monitor = try NodeMonitor(bufferByteCount: bufferByteCount)
         var reader = try NodeReader()
         var table = EdgeTable()
         try reader.readAll(into: &table)
-        let asker = try NodeAsker()
+        let asker = try NodeAsker(status.pulses)
         let node = table.node(selection)
         let logger = LimitedLogHandler.limiting(logger, lineCountMax: Self.lineCountMax)
         let namer: Namer? =
@@ -67,6 +67,8 @@ package struct NodeWatch: ~Copyable {
         self.table = table
         self.selection = selection
         self.logger = logger
+        self.status = status
+        status.isInStep.set(true)
         pollAt = monotonicNanoseconds() + Self.pollNanoseconds
     }
 
@@ -75,10 +77,14 @@ package struct NodeWatch: ~Copyable {
 
     deinit { asker.end() }
 
-    /// Waits for changes and has them published, until an event is raised.
-    package mutating func run(until stop: CInt, publish: (Node) -> Void) throws(SystemError) {
+    /// Waits for changes and has them published, until an event is raised. Says so each time that it
+    /// wakes, which it does every few seconds.
+    package mutating func run(
+        until stop: CInt, wakes: () -> Void = {}, publish: (Node) -> Void
+    ) throws(SystemError) {
         namer?.follow(published)
         while true {
+            wakes()
             let ready = try poll(
                 [
                     (monitor.number, .readable), (stop, .readable), (asker.number, .readable),
@@ -108,7 +114,8 @@ package struct NodeWatch: ~Copyable {
             if needsLook { return Self.lookMilliseconds }
             let due = min(pollAt, agenda.first?.due ?? .max, namer?.dueAt ?? .max)
             let now = monotonicNanoseconds()
-            return due <= now ? 0 : CInt((due - now) / 1_000_000 + 1)
+            guard due > now else { return 0 }
+            return min(Pulses.waitMilliseconds, CInt(clamping: (due - now) / 1_000_000 + 1))
         }
     }
 
@@ -119,7 +126,8 @@ package struct NodeWatch: ~Copyable {
             if event == .address || event == .route { isAddressChanged = true }
         }
         if !isComplete {
-            resyncCount += 1
+            status.resyncs.add()
+            status.isInStep.set(false)
             let reason = "events of the node's network were lost"
             if let metadata = loss.failed(reason, now: monotonicNanoseconds()) {
                 logger.notice("everything is read anew", metadata: metadata)
@@ -144,6 +152,7 @@ package struct NodeWatch: ~Copyable {
             table.reset(links: try reader.links())
             needsLook = false
             _ = lookFailure.end()
+            status.isInStep.set(true)
             asker.ask([.own] + table.takeUnasked().map { .pod(behind: $0) })
         } catch {
             if let metadata = lookFailure.failed("\(error)", now: monotonicNanoseconds()) {

@@ -54,16 +54,20 @@ struct ClientListener: ~Copyable {
     /// Serves clients until the agent stops, and then until their sessions have ended.
     mutating func run() {
         nameThread("podwire-listen")
+        let pulse = context.status.pulses.begin("the listener for clients")
+        context.status.isListening.set(true)
         while !context.isStopping(milliseconds: 0) {
             var requests: [(number: CInt, interest: Readiness)] = [
                 (context.stop.number, .readable), (listener.number, .readable),
             ]
             for peer in leaving { requests.append((peer.number, .readable)) }
-            let wait: CInt = leaving.isEmpty ? -1 : 100
+            pulse.beat()
+            let wait = leaving.isEmpty ? Pulses.waitMilliseconds : 100
             guard let ready = try? poll(requests, milliseconds: wait) else { continue }
             seeOff(ready.dropFirst(2).map { !$0.isEmpty })
             if ready[1].contains(.readable) { accept() }
         }
+        context.status.isListening.set(false)
         leaving = []
         slots.waitForNone()
     }
@@ -94,6 +98,7 @@ struct ClientListener: ~Copyable {
     }
 
     private func serve(_ connection: consuming Connection, _ slot: consuming ClientSlot) {
+        guard let status = context.status.clients else { return }
         let (context, peer) = (context, connection.peer)
         var logger = logger
         logger[metadataKey: "client"] = "\(peer)"
@@ -106,7 +111,7 @@ struct ClientListener: ~Copyable {
                 guard let connection = handover.0.take(), let slot = handover.1.take() else {
                     return
                 }
-                ControlSession.serve(context, connection, slot, logger: logger)
+                ControlSession.serve(context, connection, status, slot, logger: logger)
             }.detach()
         } catch {
             logger.warning("client not served", metadata: ["reason": "\(error)"])
@@ -131,6 +136,7 @@ extension ClientListener {
     private mutating func refuse(
         _ connection: consuming Connection, _ code: ErrorCode, _ text: String
     ) {
+        context.status.clientsRefused.add()
         report(connection.peer, text)
         guard leaving.count < Self.leavingCountMax else { return }
         guard (try? connection.send(Message.error(code, text)[...])) != nil else { return }

@@ -110,9 +110,10 @@ extension ControlSession {
     private mutating func begin(
         _ plan: CapturePlan, _ request: StartRequest, _ outlet: consuming sending Outlet
     ) throws {
-        let capture = try LiveCapture(plan, to: outlet, logger: logger)
+        let capture = try LiveCapture(
+            plan, to: outlet, for: status, context.status.pulses, logger: logger)
+        status.begins(capture)
         self.capture = capture
-        context.activity.begin(capture.counters, mode)
         filter = plan.filter
         logger.info(
             "capture started",
@@ -199,7 +200,7 @@ extension ControlSession {
         pendingStart = nil
         guard let capture = capture.take() else { return }
         capture.finish()
-        context.activity.end(capture.counters)
+        status.ends(capture)
         logger.info("capture ended", metadata: capture.counters.metadata)
     }
 }

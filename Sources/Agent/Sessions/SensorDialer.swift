@@ -14,10 +14,10 @@ import RPCAP
 struct SensorDialer {
     private let context: AgentContext
     private let sensor: SensorName
+    private let status: PeerStatus
     private let logger: Logger
     private var backoff = Backoff()
     private var failure = Recurrence()
-    private var hasConnected = false
 
     private static let connectMillisecondsMax: CInt = 10_000
     /// A session of this length was a good one: the next failure starts a new back-off.
@@ -26,6 +26,7 @@ struct SensorDialer {
     init(_ context: AgentContext, _ sensor: SensorName, logger: Logger) {
         self.context = context
         self.sensor = sensor
+        status = context.status.sensor(sensor)
         var logger = logger
         logger[metadataKey: "sensor"] = "\(sensor)"
         self.logger = LimitedLogHandler.limiting(logger)
@@ -48,11 +49,9 @@ struct SensorDialer {
         if failureCount > 0 {
             logger.info("sensor reached after all", metadata: ["failures": .number(failureCount)])
         }
-        if hasConnected { context.activity.sensorReconnected() }
-        hasConnected = true
         let begin = monotonicNanoseconds()
         if let backend = Self.backend(of: connection) { context.feed.add([backend], of: sensor) }
-        ControlSession.serve(context, connection, logger: logger)
+        ControlSession.serve(context, connection, status, logger: logger)
         if monotonicNanoseconds() - begin >= Self.goodSessionNanoseconds { backoff.reset() }
     }
 
@@ -72,6 +71,7 @@ struct SensorDialer {
         do {
             return try connect()
         } catch {
+            status.connectionFails("\(error)")
             if !context.isStopping(milliseconds: 0),
                 let metadata = failure.failed("\(error)", now: monotonicNanoseconds())
             {

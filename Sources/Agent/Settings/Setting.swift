@@ -29,6 +29,7 @@ package enum Setting: String, CaseIterable, Sendable {
     case rateLimit = "PODWIRE_RATE_LIMIT"
     case processors = "PODWIRE_CPUS"
     case niceness = "PODWIRE_NICE"
+    case http = "PODWIRE_HTTP"
     case logLevel = "PODWIRE_LOG_LEVEL"
     case logFormat = "PODWIRE_LOG_FORMAT"
 
@@ -63,6 +64,7 @@ package enum Setting: String, CaseIterable, Sendable {
         case .rateLimit: "--rate-limit"
         case .processors: "--cpus"
         case .niceness: "--nice"
+        case .http: "--http"
         case .logLevel: "--log-level"
         case .logFormat: "--log-format"
         }
@@ -88,6 +90,7 @@ package enum Setting: String, CaseIterable, Sendable {
         case .ringMemory: "256MiB"
         case .queueMemory: "64MiB"
         case .rateLimit: "off"
+        case .http: "127.0.0.1:9464"
         case .logLevel: "info"
         case .logFormat: "text"
         }
@@ -121,6 +124,7 @@ package enum Setting: String, CaseIterable, Sendable {
         case .rateLimit: "off, or an amount a second such as 50MiB, at least 1MiB"
         case .processors: "CPUs below 8192 and ranges of them, comma-separated, such as 2,3,6-7"
         case .niceness: "a number from -20 to 19"
+        case .http: "ADDRESS:PORT or [IPV6]:PORT, PORT alone for all addresses, or off"
         case .logLevel: "trace, debug, info, notice, warning, error or critical"
         case .logFormat: "text or json"
         }

@@ -1,9 +1,8 @@
 package import Frames
+package import Kernel
 package import Log
 package import Logging
 package import RPCAP
-
-import Kernel
 
 /// Everything a person can set about an agent, understood.
 package struct Settings: Sendable {
@@ -30,6 +29,8 @@ package struct Settings: Sendable {
     package let bytesPerSecondMax: Int?
     /// Where the threads run that forward packets.
     package let placement: ThreadPlacement
+    /// Where metrics and probes are answered; nil for nowhere.
+    package let http: SocketAddress?
     package let logLevel: Logger.Level
     package let logFormat: LogFormat
     /// Who may dial the agent; nil if it does not listen.
@@ -81,6 +82,9 @@ package struct Settings: Sendable {
             niceness: try reader.oneOrNone(.niceness) { text in
                 CInt(text).flatMap { (-20...19).contains($0) ? $0 : nil }
             })
+        http = try reader.one(.http) { text -> SocketAddress?? in
+            text == "off" ? .some(nil) : SocketAddress(text).map { .some($0) }
+        }
         logLevel = try reader.one(.logLevel) { Logger.Level(rawValue: $0) }
         logFormat = try reader.one(.logFormat) { LogFormat(rawValue: $0) }
     }
