@@ -22,6 +22,7 @@ from program import PODWIRE, Program  # noqa: E402
 
 PREFIX = f"nt{os.getpid()}"
 NODE = f"{PREFIX}-node"
+CACHE = pathlib.Path("/var/lib/cni")
 
 
 def run(*words, check=True, **keywords):
@@ -33,7 +34,11 @@ def run(*words, check=True, **keywords):
 
 
 def setUpModule():
-    """Builds the runtime from Debian's copies of the libraries."""
+    """Builds the runtime from Debian's copies of the libraries. Where it has its cache there has to be a
+    folder, to mount the test's own over it."""
+    if not CACHE.exists():
+        CACHE.mkdir()
+        unittest.addModuleCleanup(CACHE.rmdir)
     folder = tempfile.TemporaryDirectory()
     unittest.addModuleCleanup(folder.cleanup)
     NamesTest.runtime = f"{folder.name}/runtime"
@@ -70,7 +75,7 @@ class NamesTest(unittest.TestCase):
                 "addresses": [{"address": f"10.244.0.{number}/16", "gateway": "10.244.0.1"}]}},
             {"type": "tuning"}]}))
         # What it takes for the node's cache is the test's folder.
-        script = f'mkdir -p /var/lib/cni && mount --bind {cache or self.folder} /var/lib/cni && exec "$@"'
+        script = f'mount --bind {cache or self.folder} {CACHE} && exec "$@"'
         run("ip", "netns", "exec", NODE, "unshare", "--mount", "sh", "-c", script, "runtime",
             self.runtime, verb, f"{PREFIX}-{pod}", f"/run/netns/{PREFIX}-{pod}", "shop",
             pod, network)
