@@ -43,7 +43,7 @@ struct LiveCaptureTests {
             feed: NodeFeed(settings, node: node), tracksConnections: false, filter: nil,
             snaplen: 262_144, ringByteCountMax: 16 << 20, queueByteCountMax: queueByteCountMax,
             sampling: sampling)
-        return try LiveCapture(plan, to: outlet, logger: quiet)
+        return try LiveCapture(plan, to: outlet, for: PeerStatus("sensor"), logger: quiet)
     }
 
     private static func send(_ count: Int, byteCount: Int = 100) throws {

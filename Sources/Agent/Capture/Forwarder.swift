@@ -111,6 +111,7 @@ final class Forwarder {
         if isClosing, !isFull { isClosing = try closeRings() }
         if !isFinishing { replacePrograms() }
         try send()
+        counters.levels.queueBytes.set(pipeline.writer.queue.byteCount + outlet.waitingByteCount)
         if monotonicNanoseconds() >= countedAt + Self.countNanoseconds { try countKernel() }
         return hasOrder
     }
