@@ -10,6 +10,7 @@ import json
 import os
 import pathlib
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -24,6 +25,8 @@ from manifests import COMPONENTS, FOLDER, OVERLAYS, build, containers, environme
 
 PODWIRE = os.environ["PODWIRE"]
 KUSTOMIZATIONS = [FOLDER, *OVERLAYS]
+# Its entry point is the program. Everybody gives it another name.
+IMAGE = "registry.example/podwire:0.1.0"
 AGENT = ("DaemonSet", "extrahop-rpcapd")
 COLLECTOR = ("Deployment", "podwire-collector")
 MINORS = range(25, int(kubernetes_validate.latest_version().split(".")[1]) + 1)
@@ -63,7 +66,7 @@ def agent_of(folder):
 def podwire_containers():
     """Each container that runs podwire, with its kustomization and pod."""
     return [(folder, pod, container) for folder in KUSTOMIZATIONS for pod in pods(build(folder)).values()
-            for container in containers(pod) if container["command"] == ["podwire"]]
+            for container in containers(pod) if container["image"] == IMAGE]
 
 
 @functools.cache
@@ -113,6 +116,29 @@ class Manifests(unittest.TestCase):
             # `kubectl wait -l component=extrahop-rpcapd` is to wait for agents alone.
             for name, pod in pods(items).items():
                 self.assertEqual(pod["metadata"]["labels"] == labels, name == AGENT)
+
+    def test_readme_has_people_make_a_folder_that_builds(self):
+        text = (FOLDER / "README.md").read_text()
+        script = re.search(r"```sh\n(mkdir site\n.*?)kubectl diff", text, re.DOTALL)[1]
+        with tempfile.TemporaryDirectory() as parent:
+            shutil.copytree(FOLDER, f"{parent}/k8s", symlinks=True)
+            subprocess.run(["bash", "-ec", script], cwd=parent, check=True, timeout=10)
+            claim = re.search(r"```yaml\n(.*?)```", text, re.DOTALL)[1]
+            site = pathlib.Path(parent).resolve() / "site"
+            (site / "claim.yaml").write_text(claim)
+            kustomization = (site / "kustomization.yaml").read_text()
+            plain = build(site)
+            (site / "kustomization.yaml").write_text(
+                kustomization.replace("[]", "[../k8s/components/collector]")
+                + "  - path: claim.yaml\n")
+            manifests.built_text.cache_clear()
+            items = build(site)
+        container = plain[AGENT]["spec"]["template"]["spec"]["containers"][0]
+        self.assertEqual(container["image"], "registry.your.company/podwire:0.1.0")
+        self.assertEqual(environment(container),
+                         environment(agent_of(FOLDER)["spec"]["containers"][0]))
+        self.assertEqual(items[COLLECTOR]["spec"]["template"]["spec"]["volumes"], [
+            {"name": "captures", "persistentVolumeClaim": {"claimName": "podwire-captures"}}])
 
     def test_readme_names_all_that_can_be_built(self):
         text = (FOLDER / "README.md").read_text()

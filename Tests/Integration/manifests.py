@@ -30,34 +30,36 @@ def has_components():
     return "kustomizeVersion" in json.loads(kubectl("version", "--client", "-o", "json"))
 
 
-def parts(folder):
-    """The files that a kustomization stands for, with all that it builds on: resources, patches in
-    their order, and what it says of images."""
+def flatten(folder, target, below=()):
+    """Writes a kustomization in the words of 2.0.3, which knows no components: each becomes a layer of
+    its own upon the layers `below` it. Answers the uppermost layer's name."""
     text = yaml.safe_load((folder / "kustomization.yaml").read_text())
     known = {"apiVersion", "kind", "resources", "components", "patches", "images"}
     assert text.keys() <= known, f"cannot be flattened: {text.keys() - known}"
-    resources, patches, images = [], [], []
-    for name in [*text.get("resources", []), *text.get("components", [])]:
+    bases, files = list(below), []
+    for name in text.get("resources", []):
         path = (folder / name).resolve()
         if path.is_dir():
-            below = parts(path)
-            resources, patches, images = (
-                resources + below[0], patches + below[1], images + below[2])
+            bases.append(flatten(path, target))
         else:
-            resources.append(path)
-    patches += [(folder / patch["path"]).resolve() for patch in text.get("patches", [])]
-    return resources, patches, images + text.get("images", [])
+            files.append(path)
+    if text.get("components"):
+        bases, files = [write_layer(target, bases, files)], []
+    for name in text.get("components", []):
+        bases = [flatten((folder / name).resolve(), target, bases)]
+    patches = [folder / patch["path"] for patch in text.get("patches", [])]
+    return write_layer(target, bases, files, patches, text.get("images", []))
 
 
-def flatten(folder, target):
-    """Writes a kustomization without folders, in the words of 2.0.3."""
-    resources, patches, images = parts(folder)
-    names = {path: f"{number}.yaml" for number, path in enumerate(resources + patches)}
-    for path, name in names.items():
-        shutil.copy(path, target / name)
-    (target / "kustomization.yaml").write_text(yaml.safe_dump({
-        "resources": [names[path] for path in resources],
-        "patchesStrategicMerge": [names[path] for path in patches], "images": images}))
+def write_layer(target, bases, resources, patches=(), images=()):
+    layer = target / str(len(list(target.iterdir())))
+    layer.mkdir()
+    for path in (*resources, *patches):
+        shutil.copy(path, layer)
+    (layer / "kustomization.yaml").write_text(yaml.safe_dump({
+        "bases": [f"../{base}" for base in bases], "resources": [path.name for path in resources],
+        "patchesStrategicMerge": [path.name for path in patches], "images": list(images)}))
+    return layer.name
 
 
 @functools.cache
@@ -65,8 +67,8 @@ def built_text(folder):
     if has_components():
         return kubectl("kustomize", folder)
     with tempfile.TemporaryDirectory() as target:
-        flatten(folder, pathlib.Path(target))
-        return kubectl("kustomize", target)
+        top = flatten(folder, pathlib.Path(target))
+        return kubectl("kustomize", f"{target}/{top}")
 
 
 def key(item):
