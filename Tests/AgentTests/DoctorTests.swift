@@ -225,8 +225,10 @@ struct DoctorTests {
         ])
     func listener(code: CInt, advice: String) throws {
         let address = try #require(SocketAddress("192.0.2.1:80"))
-        let finding = ListenerCheck.finding(address, SystemError("bind", code))
-        #expect(finding.grade == .failed && finding.remedy?.contains(advice) == true)
+        let clients = ListenerCheck.finding(.clients, address, SystemError("bind", code))
+        #expect(clients.grade == .failed && clients.remedy?.contains(advice) == true)
+        let probes = ListenerCheck.finding(.probes, address, SystemError("bind", code))
+        #expect(probes.grade == .warning && probes.remedy?.contains(advice) == true)
     }
 
     @Test(

@@ -471,6 +471,14 @@ socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b"a call", ("{address}",
         self.assert_ok(self.examine(**passive), "listener", "in use, and an agent runs here")
         self.assertEqual(agent.stop(), 0)
 
+    def test_where_probes_are_answered(self):
+        self.assert_ok(self.examine(), "http", "127.0.0.1:9464 is free")
+        self.assertEqual(self.examine("--http", "off").of("http"), [])
+        with self.listener(9464, "node"):
+            report = self.examine()
+        self.assertEqual(report.code, 0)
+        self.assert_found(report, "http", "warning", "Address already in use", "--http another port")
+
     def test_files_that_cannot_be_used(self):
         with tempfile.TemporaryDirectory() as folder:
             users = pathlib.Path(folder, "users")

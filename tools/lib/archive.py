@@ -86,7 +86,8 @@ def image(rootfs, name, architecture, seconds, labels):
     layer_descriptor = layout.add(gzip.compress(tree, 9, mtime=0), f"{IMAGE}layer.v1.tar+gzip")
     config = layout.add(as_json({
         "architecture": architecture, "os": "linux", "created": created,
-        "config": {"Entrypoint": [PROGRAM], "Cmd": ["agent"], "WorkingDir": "/", "Labels": labels},
+        "config": {"Entrypoint": [PROGRAM], "Cmd": ["agent"], "WorkingDir": "/", "Labels": labels,
+                   "Env": [f"PATH={os.path.dirname(PROGRAM)}"]},
         "rootfs": {"type": "layers", "diff_ids": [f"sha256:{hashlib.sha256(tree).hexdigest()}"]},
         "history": [{"created": created, "created_by": "tools/image"}],
     }), f"{IMAGE}config.v1+json")

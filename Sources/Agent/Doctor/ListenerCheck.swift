@@ -3,41 +3,65 @@ package import Kernel
 import Glibc
 import Trust
 
-/// What clients need that dial the agent, and the files that settings name.
+/// Where the agent listens, and the files that settings name.
 package enum ListenerCheck {
-    static func findings(_ settings: Settings, isAgentRunning: Bool) -> [Finding] {
-        [listener(settings, isAgentRunning), users(settings), certificate(settings)].flatMap { $0 }
-    }
+    /// What an address is for, and what becomes of the agent if it cannot be had.
+    package enum Purpose: String, Sendable {
+        case clients = "listener"
+        case probes = "http"
 
-    private static func listener(_ settings: Settings, _ isAgentRunning: Bool) -> [Finding] {
-        guard let passive = settings.passive else { return [] }
-        do throws(SystemError) {
-            _ = try Listener(at: passive.listen)
-            return [.ok("listener", "\(passive.listen) is free")]
-        } catch {
-            if error.code == EADDRINUSE, isAgentRunning {
-                return [.ok("listener", "\(passive.listen) is in use, and an agent runs here")]
+        var setting: Setting { self == .clients ? .listen : .http }
+        var grade: Finding.Grade { self == .clients ? .failed : .warning }
+        var loss: String {
+            switch self {
+            case .clients: "the agent does not start"
+            case .probes:
+                "metrics and probes are not answered, and a kubelet takes the agent for dead"
             }
-            return [finding(passive.listen, error)]
         }
     }
 
-    package static func finding(_ address: SocketAddress, _ error: SystemError) -> Finding {
+    static func findings(_ settings: Settings, isAgentRunning: Bool) -> [Finding] {
+        let addresses: [(Purpose, SocketAddress?)] = [
+            (.clients, settings.passive?.listen), (.probes, settings.http),
+        ]
+        return addresses.compactMap { purpose, address in
+            address.map { listener(purpose, $0, isAgentRunning) }
+        } + users(settings) + certificate(settings)
+    }
+
+    private static func listener(
+        _ purpose: Purpose, _ address: SocketAddress, _ isAgentRunning: Bool
+    ) -> Finding {
+        do throws(SystemError) {
+            _ = try Listener(at: address)
+            return .ok(purpose.rawValue, "\(address) is free")
+        } catch {
+            if error.code == EADDRINUSE, isAgentRunning {
+                return .ok(purpose.rawValue, "\(address) is in use, and an agent runs here")
+            }
+            return finding(purpose, address, error)
+        }
+    }
+
+    package static func finding(
+        _ purpose: Purpose, _ address: SocketAddress, _ error: SystemError
+    ) -> Finding {
+        let option = purpose.setting.option
         let remedy =
             switch error.code {
             case EADDRINUSE:
                 """
                 end what listens there (`ss -ltnp`), such as another agent or rpcapd, or give \
-                \(Setting.listen.option) another port
+                \(option) another port
                 """
-            case EADDRNOTAVAIL:
-                "give \(Setting.listen.option) an address of this node, or a port alone"
+            case EADDRNOTAVAIL: "give \(option) an address of this node, or a port alone"
             case EACCES: "ports below 1024 need CAP_NET_BIND_SERVICE: give a higher one"
-            default: "give \(Setting.listen.option) another address"
+            default: "give \(option) another address"
             }
         return Finding(
-            .failed, "listener", "\(address) cannot be listened at: \(error.reason)",
-            meaning: "the agent does not start", remedy: remedy)
+            purpose.grade, purpose.rawValue, "\(address) cannot be listened at: \(error.reason)",
+            meaning: purpose.loss, remedy: remedy)
     }
 
     private static func users(_ settings: Settings) -> [Finding] {
