@@ -15,6 +15,7 @@ final class Tap {
     private(set) var number: CInt
     /// When it was said last that the ring is close to full.
     private var pressedAt: UInt64 = 0
+    private var round: Round
     private(set) var program: EdgeProgram
     /// Which version of the plan the program is made from; 0 for none.
     private(set) var planVersion: Int
@@ -36,6 +37,7 @@ final class Tap {
     init(_ place: Place, _ ring: consuming Ring, _ program: EdgeProgram) {
         self.place = place
         number = ring.number
+        round = Round(blockCount: ring.blockCount)
         self.ring = .some(ring)
         // The plan may have changed since the program was made.
         leftAt = monotonicNanoseconds()
@@ -89,8 +91,11 @@ final class Tap {
         }
     }
 
-    /// Takes note of so many frames that have come out of the ring.
-    func hasRead(_ count: Int) { readCount += count }
+    /// Takes note of a block of so many frames that has come out of the ring.
+    func hasRead(_ count: Int) {
+        readCount += count
+        round.hasRead()
+    }
 
     /// What the kernel has counted since the last time; nil if there is no ring. While there are two,
     /// it has counted twice, so packets are counted when they are read.
@@ -102,9 +107,10 @@ final class Tap {
         return Ring.Statistics(received: 0, dropped: 0)
     }
 
-    /// Whether the ring is close to full; once in a while, as it takes time to do something about it.
+    /// Whether the ring is close to full, or may soon be; once in a while, as it takes time to do
+    /// something about it.
     func isPressed() -> Bool {
-        guard ring?.isHalfFull == true else { return false }
+        guard round.isFast || ring?.isHalfFull == true else { return false }
         let now = monotonicNanoseconds()
         guard now >= pressedAt + Self.pressureNanoseconds else { return false }
         pressedAt = now
@@ -194,6 +200,7 @@ extension Tap {
         let old = surrender()
         guard let next = successor.take() else { return nil }
         number = next.number
+        round = Round(blockCount: next.blockCount)
         ring = .some(next)
         (readCount, putCount) = (0, statistics.put)
         overlap?.share(statistics.put)
