@@ -25,7 +25,9 @@ _Static_assert(TPACKET_ALIGN(sizeof(struct tpacket3_hdr)) == 48
                    && __builtin_offsetof(struct sockaddr_ll, sll_ifindex) == 4
                    && __builtin_offsetof(struct sockaddr_ll, sll_pkttype) == 10,
                "Capture reads where a packet passed from 48 on, and its offload after that");
-_Static_assert(TP_STATUS_USER == 1 && TP_STATUS_VLAN_VALID == 1 << 4, "Capture tests these bits");
+_Static_assert(TP_STATUS_USER == 1 && TP_STATUS_VLAN_VALID == 1 << 4
+                   && TP_STATUS_TS_SOFTWARE == 1 << 29,
+               "Capture tests these bits");
 _Static_assert(sizeof(struct sock_filter) == 8, "BPF.Instruction has this layout");
 
 int clinux_unshare_network(void)

@@ -19,6 +19,13 @@ package struct Block: ~Copyable, ~Escapable {
         unsafe clinux_block_release(header)
     }
 
+    /// How many packets it has.
+    package var packetCount: Int {
+        var packets = packets
+        while packets.next() != nil {}
+        return packets.count
+    }
+
     /// The packets, in the order they arrived.
     package var packets: Packets {
         @_lifetime(borrow self)

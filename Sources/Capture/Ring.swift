@@ -33,16 +33,14 @@ package struct Ring: ~Copyable, Sendable {
     /// What the error names when the kernel does not tell what is left to a packet's device.
     package static let offloadOperation = "setsockopt \(offloadOption)"
 
-    /// Opens a ring on an interface. Each ring is in a group of its own, or joins another ring's, so
-    /// that one can take the other's place (see `RingLease`).
+    /// Opens a ring on an interface. A packet is shown to the youngest ring there first.
     ///
     /// What its packets' senders have left to the device comes with them, unless the ring is told to
     /// leave it out. The kernel does not report a packet whose segmentation `virtio_net_hdr` has no
-    /// word for, as SCTP's: it counts that as dropped. The rings of a group need not agree on this,
-    /// but to whoever reads them they are one, so they should.
+    /// word for, as SCTP's: it counts that as dropped. A ring and its successor should agree on this:
+    /// to whoever reads them they are one.
     package init(
-        on interface: UInt32, _ program: Program, shape: Shape, joining group: UInt16? = nil,
-        tellsOffload: Bool = true
+        on interface: UInt32, _ program: Program, shape: Shape, tellsOffload: Bool = true
     ) throws(SystemError) {
         // Protocol 0 receives nothing. Packets start to arrive with `bind`, when the program and
         // the ring are in place, so not one gets in undecided (packet(7)).
@@ -61,7 +59,6 @@ package struct Ring: ~Copyable, Sendable {
         try socket.set(PACKET_RX_RING, of: SOL_PACKET, to: shape.request, Self.memoryOption)
         let memory = try Mapping(of: socket, byteCount: shape.byteCount)
         try socket.bind(to: interface)
-        try socket.join(group)
 
         self.socket = socket
         self.memory = memory
@@ -108,9 +105,7 @@ package struct Ring: ~Copyable, Sendable {
     /// not handed one over.
     package mutating func skipBlock() -> Int? {
         guard let block = next() else { return nil }
-        var packets = block.packets
-        while packets.next() != nil {}
-        return packets.count
+        return block.packetCount
     }
 
     /// Puts another program in the place of the one that decides what gets in. No packet passes
@@ -142,6 +137,13 @@ extension Ring {
         package let dropped: UInt32
         /// How often the kernel found every block ours and stopped filling.
         package let freezes: UInt32
+
+        /// How many can be read.
+        package var put: Int { Int(received) - Int(dropped) }
+
+        package init(received: UInt32, dropped: UInt32, freezes: UInt32 = 0) {
+            (self.received, self.dropped, self.freezes) = (received, dropped, freezes)
+        }
     }
 
     /// How much memory a ring has, and how long a packet may wait in a block that does not fill.

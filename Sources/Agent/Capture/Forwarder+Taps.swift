@@ -20,9 +20,10 @@ enum TapOrder: Sendable {
     case remove(life: UInt64)
     /// The edge that is all of this capture is gone, and comes no more.
     case end
-    /// A ring that is to follow the one there is; it gets no packets yet.
-    case prepare(life: UInt64, Handover<Ring>)
-    /// The other ring gets the packets from now on.
+    /// A ring that is to follow the one there is, which gets no packets yet, and the memory to note
+    /// what both have.
+    case prepare(life: UInt64, Handover<Ring>, Handover<PacketSet>)
+    /// The other ring gets all packets that come from now on.
     case succeed(life: UInt64)
     /// The other ring is of no use.
     case abandon(life: UInt64)
@@ -32,8 +33,10 @@ enum TapOrder: Sendable {
 enum TapNote: Sendable {
     /// A ring is close to full.
     case pressed(life: UInt64)
-    /// The ring that is to follow lets in what the present one does; or could not be made to.
-    case prepared(life: UInt64, isReady: Bool)
+    /// The ring that is to follow lets in what the present one does.
+    case prepared(life: UInt64)
+    /// The present ring stays, and the one that was to follow is done with.
+    case kept(life: UInt64, Handover<Ring>?)
     /// The present ring, or the one before it, is done with.
     case done(life: UInt64, wasFollowed: Bool, Handover<Ring>?)
 
@@ -70,12 +73,14 @@ extension Forwarder {
             taps[life]?.end()
             closeSoon()
         case .end: hasLostItsEdge = true
-        case .prepare(let life, let ring):
-            guard let ring = ring.take() else { return }
-            prepare(ring, life)
-        case .abandon(let life): taps[life]?.abandon()
+        case .prepare(let life, let ring, let set):
+            guard let ring = ring.take(), let set = set.take() else { return }
+            prepare(ring, set, life)
+        case .abandon(let life): if let tap = taps[life] { keepRing(of: tap) }
         case .succeed(let life):
-            taps[life]?.isFollowed()
+            guard let tap = taps[life] else { return }
+            try count(tap)
+            tap.isFollowed()
             closeSoon()
         }
     }
@@ -114,38 +119,21 @@ extension Forwarder {
         }
     }
 
-    private func prepare(_ ring: consuming Ring, _ life: UInt64) {
-        var isReady = false
-        do throws(SystemError) {
-            if let tap = taps[life] {
-                try tap.prepare(ring)
-                isReady = true
-            }
-        } catch {
-            CaptureCounters.add(1, to: counters.programsNotReplaced)
-        }
-        notes(.prepared(life: life, isReady: isReady))
-    }
-
     /// Closes rings that have been drained for the last time. Answers whether there are more to
     /// come.
     func closeRings() throws -> Bool {
         var isWaiting = false
-        for tap in taps.values where tap.endedAt != nil || tap.successor != nil {
+        for tap in taps.values where tap.endedAt != nil || tap.hasSuccessor {
             // A successor that is not known to have the packets of an edge that is gone may have some.
             if tap.isBeingSucceeded || tap.isOver && tap.hasSuccessor {
-                try drain(tap)
+                // What comes meanwhile is in the successor, too.
+                try drain(tap, blockCountMax: tap.ring?.blockCount ?? 0)
                 guard !isFull else { return true }
-                try count(tap)
                 guard tap.isSucceeded || tap.isOver else {
                     isWaiting = true
                     continue
                 }
-                try poller.remove(tap.number)
-                let old = tap.succeed()
-                CaptureCounters.add(1, to: counters.ringsReplaced)
-                try poller.add(tap.number, as: Key.firstTap + tap.place.life)
-                notes(.done(life: tap.place.life, wasFollowed: true, old))
+                try replaceRing(of: tap)
                 if tap.endedAt != nil { isWaiting = true }
             } else if tap.isOver {
                 try drain(tap)
@@ -156,7 +144,7 @@ extension Forwarder {
                 pipeline.settleHeld(of: tap.account)
                 close(tap.account, tap.place.name, tap.place.life)
                 notes(.done(life: tap.place.life, wasFollowed: false, tap.surrender()))
-            } else {
+            } else if tap.endedAt != nil {
                 isWaiting = true
             }
         }
@@ -167,8 +155,7 @@ extension Forwarder {
     func drainForGood(_ tap: Tap) throws {
         try drain(tap)
         guard tap.hasSuccessor, !isFull else { return }
-        try count(tap)
-        _ = tap.succeed()
+        try replaceRing(of: tap)
         try drain(tap)
     }
 

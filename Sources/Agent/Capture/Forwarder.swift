@@ -168,10 +168,14 @@ final class Forwarder {
             if tap.isPressed() { notes(.pressed(life: tap.place.life)) }
             guard let block = tap.ring?.next() else { return tap.isDrained() }
             blockCount += 1
-            let count = pipeline.forward(
-                block, from: tap.place.point, tap.account, isDecided: tap.isDecided,
-                isFiltered: tap.isFiltered)
-            tap.hasRead(count)
+            if tap.isShared {
+                forwardShared(block, tap)
+            } else {
+                let count = pipeline.forward(
+                    block, from: tap.place.point, tap.account, isDecided: tap.isDecided,
+                    isFiltered: tap.isFiltered)
+                tap.hasRead(count)
+            }
             if pipeline.writer.queue.byteCount >= Self.sendByteCount { try send() }
         }
     }
@@ -294,10 +298,10 @@ extension Forwarder {
 
     private func abandon(_ tap: Tap) {
         while true {
-            while let count = tap.ring?.skipBlock() { abandon(count, tap.account) }
+            while let count = skipBlock(tap) { abandon(count, tap.account) }
             try? count(tap)
             guard tap.hasSuccessor else { break }
-            _ = tap.succeed()
+            do { try replaceRing(of: tap) } catch { keepRing(of: tap) }
         }
         close(tap.account, tap.place.name, tap.place.life)
     }

@@ -161,6 +161,25 @@ struct Pipeline: ~Copyable {
         count(tally, account)
         return packets.count
     }
+
+    /// The same for a block of a ring that has taken another one's place: what has come out of that
+    /// is left out.
+    mutating func forward(
+        _ block: borrowing Block, from point: ObservationPoint, _ account: FrameAccount,
+        isDecided: Bool, isFiltered: Bool, unless hasForwarded: (UInt64?) -> Bool
+    ) -> Int {
+        var tally = Tally()
+        let now = monotonicNanoseconds()
+        tracker?.listen(for: &settler, now: now)
+        writer.refill(now: now)
+        var packets = block.packets
+        while let packet = packets.next() {
+            if hasForwarded(packet.identity) { continue }
+            forward(packet.packet, from: point, account, isDecided, isFiltered, now, &tally)
+        }
+        count(tally, account)
+        return packets.count
+    }
 }
 
 extension Pipeline {

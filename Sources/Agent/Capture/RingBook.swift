@@ -28,6 +28,8 @@ struct RingBook {
     private static let retryNanoseconds: UInt64 = 1_000_000_000
     /// A ring that has just grown is not looked at again before it has shown what it can do.
     private static let calmNanoseconds: UInt64 = 200_000_000
+    /// Each time that a successor was too small it is tried later, at last after 13 s.
+    private static let keptCountMax = 6
 
     init(_ budget: RingBudget) { self.budget = budget }
 
@@ -112,12 +114,22 @@ struct RingBook {
         }
     }
 
+    /// Takes note that the forwarder has let go of a ring that was to follow another.
+    mutating func isKept(_ life: UInt64, _ next: Handover<Ring>?) {
+        guard let ring = rings[life] else {
+            return closing.append(ClosingRing(ring: next, lease: nil))
+        }
+        ring.keptCount = min(ring.keptCount + 1, Self.keptCountMax)
+        isAbandoned(ring, next)
+    }
+
     /// Gives up on a ring that was to follow another.
-    mutating func isAbandoned(_ ring: OpenRing) {
+    mutating func isAbandoned(_ ring: OpenRing, _ next: Handover<Ring>? = nil) {
         budget.giveBack(ring.nextByteCount)
         ring.nextByteCount = 0
-        closing.append(ClosingRing(ring: nil, lease: ring.nextLease))
+        closing.append(ClosingRing(ring: next, lease: ring.nextLease))
         ring.nextLease = nil
+        ring.stamps = nil
     }
 
     mutating func takeClosing() -> [ClosingRing] {
@@ -142,10 +154,10 @@ struct RingBook {
         _ life: UInt64, now: UInt64
     ) -> (growing: Change?, shrinking: [Change]) {
         guard let ring = rings[life], !ring.isLeaving, ring.nextByteCount == 0,
-            now >= ring.pressedAt + Self.calmNanoseconds
+            now >= ring.pressedAt + Self.calmNanoseconds << UInt64(ring.keptCount)
         else { return (nil, []) }
         ring.pressedAt = now
-        if let shape = budget.larger(than: ring.byteCount) {
+        if let shape = budget.larger(than: ring.byteCount, failureCount: ring.keptCount) {
             ring.nextByteCount = shape.byteCount
             return (Change(ring: ring, shape: shape), [])
         }
@@ -187,39 +199,27 @@ final class OpenRing {
     /// Whether a person has been told that it cannot become another one.
     var hasWarned = false
     var isLeaving = false
-    private var group: UInt16
-    /// Whether the group has a program that chooses its first member.
-    private var choosesFirst = false
+    /// How many successors have been given up in a row.
+    var keptCount = 0
+    /// As long as there are two.
+    var stamps: Handover<PacketStamps>?
 
     init(_ place: Place, _ byteCount: Int, _ lease: consuming RingLease) {
         self.place = place
         self.byteCount = byteCount
-        group = lease.group
         self.lease = Handover(lease)
     }
 
-    /// Opens a ring in the same group, which gets nothing yet. Waits for the kernel.
+    /// Opens a ring that gets nothing yet. Waits for the kernel.
     func opensSuccessor(
         _ shape: Ring.Shape, tellsOffload: Bool
     ) throws(SystemError) -> Ring {
-        // With one member the program's choice has no effect; with two it has.
-        if !choosesFirst {
-            try withLease { lease throws(SystemError) in try lease.choose(member: 0) }
-            choosesFirst = true
-        }
+        stamps = Handover(try PacketStamps())
         let ring = try Ring(
-            on: place.point.interfaceIndex, Program.keepNothing, shape: shape, joining: group,
+            on: place.point.interfaceIndex, Program.keepNothing, shape: shape,
             tellsOffload: tellsOffload)
         nextLease = Handover(try ring.lease())
         return ring
-    }
-
-    /// Has the kernel put all packets into the successor from now on. When this returns, nobody puts
-    /// one into the ring before it any more: the kernel waits for that when one program takes another
-    /// one's place.
-    func choosesSuccessor() throws(SystemError) {
-        try withLease { lease throws(SystemError) in try lease.choose(member: 1) }
-        choosesFirst = false
     }
 
     func becomesSuccessor() {
@@ -227,19 +227,7 @@ final class OpenRing {
         byteCount = nextByteCount
         nextLease = nil
         nextByteCount = 0
-    }
-
-    private func withLease(
-        _ body: (borrowing RingLease) throws(SystemError) -> Void
-    ) throws(SystemError) {
-        guard let taken = lease?.take() else { return }
-        var failure: SystemError?
-        do throws(SystemError) {
-            try body(taken)
-        } catch {
-            failure = error
-        }
-        lease = Handover(taken)
-        if let failure { throw failure }
+        stamps = nil
+        keptCount = 0
     }
 }

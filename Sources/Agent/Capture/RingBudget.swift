@@ -17,8 +17,8 @@ struct RingBudget {
     private static let firstByteCounts = [(4 << 20, part: 8), (1 << 20, part: 2)]
     /// More helps no edge that a sensor can follow.
     private static let edgeByteCountMax = 64 << 20
-    /// What a ring grows by. Until the old one is empty nobody reads the new one, which so has to hold
-    /// what comes while a block is retired: of 16 MiB that are 5 Gbit/s and more.
+    /// What a ring grows by. Until the old one is given up nobody reads the new one, which so has to
+    /// hold what comes in some 20 ms: of 16 MiB that are 6 Gbit/s.
     private static let growth = 16
 
     /// One of the smallest rings is set aside for the edges that find no memory any more.
@@ -41,14 +41,16 @@ struct RingBudget {
     }
 
     /// Takes the memory for a larger ring, which the present one keeps its own beside until it is
-    /// closed; nil if there is none, or it is large enough.
-    mutating func larger(than byteCount: Int) -> Ring.Shape? {
+    /// closed; nil if there is none, or it is large enough. Larger still where so many have failed,
+    /// which were too small then.
+    mutating func larger(than byteCount: Int, failureCount: Int = 0) -> Ring.Shape? {
         guard canGrow(byteCount) else { return nil }
         // What is left lets an idle ring be made smaller.
-        guard usedByteCount + grown(byteCount) + Self.smallest.byteCount <= byteCountMax else {
+        let shape = Ring.Shape(byteCountMax: grown(byteCount << failureCount))
+        guard usedByteCount + shape.byteCount + Self.smallest.byteCount <= byteCountMax else {
             return nil
         }
-        return take(Ring.Shape(byteCountMax: grown(byteCount)))
+        return take(shape)
     }
 
     /// Whether there is a larger ring than this one at all.

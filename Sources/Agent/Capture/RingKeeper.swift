@@ -33,6 +33,9 @@ final class RingKeeper: Sendable {
     private static let threadCountMax = 16
     /// How soon a ring is tried again that could not be opened.
     private static let retryMilliseconds: CInt = 1000
+    /// How many packets an edge may have while two rings get them, which is for some 20 ms: one and a
+    /// half million a second. Twice as many each time that this has failed.
+    private static let sharedCountMax = 1 << 15
 
     init(
         _ feed: NodeFeed, _ scope: CaptureScope, _ plan: ProgramPlan, _ levels: CaptureLevels,
@@ -88,7 +91,6 @@ final class RingKeeper: Sendable {
                 return (state.notes, state.isEnding)
             }
             if isEnding { break }
-            // A ring that grows is alone in its group only when the one before it is closed.
             for note in notes { settle(note, &book) }
             close(book.takeClosing())
             for note in notes { attend(to: note, &book) }
@@ -225,14 +227,18 @@ extension RingKeeper {
     private func attend(to note: TapNote, _ book: inout RingBook) {
         switch note {
         case .pressed(let life): enlarge(life, &book)
-        case .prepared(let life, let isReady): exchange(life, isReady, &book)
-        case .done: break
+        case .prepared(let life): exchange(life, &book)
+        case .done, .kept: break
         }
     }
 
     private func settle(_ note: TapNote, _ book: inout RingBook) {
-        guard case .done(let life, let wasFollowed, let ring) = note else { return }
-        book.isDone(life, wasFollowed: wasFollowed, ring)
+        switch note {
+        case .done(let life, let wasFollowed, let ring):
+            book.isDone(life, wasFollowed: wasFollowed, ring)
+        case .kept(let life, let next): book.isKept(life, next)
+        case .pressed, .prepared: break
+        }
     }
 
     /// Opens a larger ring beside one that is close to full, or smaller ones beside others so that
@@ -246,7 +252,8 @@ extension RingKeeper {
         do throws(SystemError) {
             let ring = try change.ring.opensSuccessor(
                 change.shape, tellsOffload: tellsOffload)
-            give(.prepare(life: change.ring.place.life, Handover(ring)))
+            let set = PacketSet(countMax: Self.sharedCountMax << change.ring.keptCount)
+            give(.prepare(life: change.ring.place.life, Handover(ring), Handover(set)))
         } catch {
             book.isAbandoned(change.ring)
             guard error.code != ENODEV, error.code != ENXIO, error.code != ENETDOWN else { return }
@@ -256,16 +263,15 @@ extension RingKeeper {
         }
     }
 
-    /// Has the kernel put packets into the new ring and no more into the old one.
-    private func exchange(_ life: UInt64, _ isReady: Bool, _ book: inout RingBook) {
+    /// Has the forwarder go over to a ring that gets all packets by now, when none is under way any
+    /// more that came before.
+    private func exchange(_ life: UInt64, _ book: inout RingBook) {
         guard let ring = book.ring(life) else { return }
         do throws(SystemError) {
-            guard isReady else { return book.isAbandoned(ring) }
-            try ring.choosesSuccessor()
+            try awaitPacketsUnderWay()
             give(.succeed(life: life))
         } catch {
             give(.abandon(life: life))
-            book.isAbandoned(ring)
             guard !ring.hasWarned else { return }
             ring.hasWarned = true
             logger.warning(

@@ -15,6 +15,7 @@ final class Tap {
     private(set) var number: CInt
     /// When it was said last that the ring is close to full.
     private var pressedAt: UInt64 = 0
+    private var round: Round
     private(set) var program: EdgeProgram
     /// Which version of the plan the program is made from; 0 for none.
     private(set) var planVersion: Int
@@ -23,9 +24,10 @@ final class Tap {
     private var leftAt: UInt64?
     /// When it was to let nothing more in, because its edge is gone.
     private(set) var endedAt: UInt64?
-    /// The ring that is to take this one's place, and since when it gets the packets.
+    /// The ring that is to take this one's place, which has been given the same packets for a while.
     private(set) var successor: Ring?
-    private var succeededAt: UInt64?
+    /// While there is a successor, and then until all that both have had is read.
+    private var overlap: Overlap?
     /// How many frames have come out of the ring, and how many the kernel has put in, as far as it has
     /// been asked.
     private var readCount = 0
@@ -35,6 +37,7 @@ final class Tap {
     init(_ place: Place, _ ring: consuming Ring, _ program: EdgeProgram) {
         self.place = place
         number = ring.number
+        round = Round(blockCount: ring.blockCount)
         self.ring = .some(ring)
         // The plan may have changed since the program was made.
         leftAt = monotonicNanoseconds()
@@ -88,19 +91,26 @@ final class Tap {
         }
     }
 
-    /// Takes note of so many frames that have come out of the ring.
-    func hasRead(_ count: Int) { readCount += count }
-
-    /// What the kernel has counted since the last time; nil if there is no ring.
-    func takeStatistics() throws(SystemError) -> Ring.Statistics? {
-        guard let statistics = try ring?.takeStatistics() else { return nil }
-        putCount += Int(statistics.received) - Int(statistics.dropped)
-        return statistics
+    /// Takes note of a block of so many frames that has come out of the ring.
+    func hasRead(_ count: Int) {
+        readCount += count
+        round.hasRead()
     }
 
-    /// Whether the ring is close to full; once in a while, as it takes time to do something about it.
+    /// What the kernel has counted since the last time; nil if there is no ring. While there are two,
+    /// it has counted twice, so packets are counted when they are read.
+    func takeStatistics() throws(SystemError) -> Ring.Statistics? {
+        guard let statistics = try ring?.takeStatistics() else { return nil }
+        putCount += statistics.put
+        guard hasSuccessor else { return statistics }
+        overlap?.hasMissed(Int(statistics.dropped))
+        return Ring.Statistics(received: 0, dropped: 0)
+    }
+
+    /// Whether the ring is close to full, or may soon be; once in a while, as it takes time to do
+    /// something about it.
     func isPressed() -> Bool {
-        guard ring?.isHalfFull == true else { return false }
+        guard round.isFast || ring?.isHalfFull == true else { return false }
         let now = monotonicNanoseconds()
         guard now >= pressedAt + Self.pressureNanoseconds else { return false }
         pressedAt = now
@@ -134,46 +144,78 @@ final class Tap {
 
     /// Whether the edge is gone, and nothing more comes out of the ring once it has been drained.
     var isOver: Bool { Self.isRetired(endedAt) }
-
-    /// Whether the successor has the packets, and the ring nothing more, by the last statistics. Time
-    /// decides where these are wrong.
-    var isSucceeded: Bool {
-        succeededAt != nil && readCount == putCount || Self.isRetired(succeededAt)
-    }
-
-    /// Whether the successor has the packets.
-    var isBeingSucceeded: Bool { succeededAt != nil }
 }
 
 extension Tap {
-    /// Takes a ring that is to follow this one, and lets in there what is let in here.
-    func prepare(_ next: consuming Ring) throws(SystemError) {
+    /// Takes a ring that is to follow this one, and lets in there what is let in here. The kernel has
+    /// just been asked for its counts.
+    func prepare(_ next: consuming Ring, _ set: consuming PacketSet) throws(SystemError) {
         try next.attach(endedAt == nil ? program.program : Program.keepNothing)
         successor = .some(next)
-    }
-
-    /// Takes note that from now on the successor gets the packets.
-    func isFollowed() {
-        succeededAt = monotonicNanoseconds()
-    }
-
-    /// Puts the successor in the ring's place, and hands that back. Closing it is for those who may
-    /// wait.
-    func succeed() -> Handover<Ring>? {
-        let old = surrender()
-        guard let next = successor.take() else { return old }
-        number = next.number
-        ring = .some(next)
-        (readCount, putCount) = (0, 0)
-        succeededAt = nil
-        return old
+        overlap = Overlap(set, startCount: putCount)
     }
 
     var hasSuccessor: Bool { successor != nil }
 
-    /// Gives up on the ring that was to follow.
-    func abandon() {
-        successor = nil
+    /// Takes note that the successor gets all further packets. The kernel has just been asked for its
+    /// counts.
+    func isFollowed() {
+        guard hasSuccessor else { return }
+        overlap?.end(at: putCount)
+    }
+
+    /// Whether the ring is only to be read as far as `isSucceeded` says.
+    var isBeingSucceeded: Bool { hasSuccessor && overlap?.hasEnded == true }
+
+    /// Whether the successor has all that is still to be forwarded.
+    var isSucceeded: Bool { hasSuccessor && overlap?.isOver(readCount: readCount) == true }
+
+    /// Whether what is read is also in the ring before, or in the one that follows.
+    var isShared: Bool { overlap != nil }
+
+    /// Takes note of a block that is about to be forwarded, if it is from the older of two rings.
+    func note(_ block: borrowing Block) {
+        if hasSuccessor { overlap?.note(block, readCount: readCount) }
+    }
+
+    /// Whether the next packet has been forwarded from the ring before.
+    func hasForwarded(_ identity: UInt64?) -> Bool {
+        hasSuccessor ? false : overlap?.hasForwarded(identity) ?? false
+    }
+
+    /// How many packets that two rings may have had have been read, each once, since this was asked
+    /// last.
+    func takeOwnCount() -> Int {
+        let count = overlap?.takeOwnCount() ?? 0
+        if !hasSuccessor, overlap?.sharedCount == 0 { overlap = nil }
+        return count
+    }
+
+    /// Puts the successor in the ring's place, and hands that back, with what the kernel has given up
+    /// on in both. Nil if the successor has not got everything. Closing a ring is for those who may wait.
+    func succeed() throws(SystemError) -> (old: Handover<Ring>?, lost: Ring.Statistics)? {
+        guard let statistics = try successor?.takeStatistics(), statistics.freezes == 0,
+            overlap?.isSound == true
+        else { return nil }
+        let old = surrender()
+        guard let next = successor.take() else { return nil }
+        number = next.number
+        round = Round(blockCount: next.blockCount)
+        ring = .some(next)
+        (readCount, putCount) = (0, statistics.put)
+        overlap?.share(statistics.put)
+        return (old, Ring.Statistics(received: statistics.dropped, dropped: statistics.dropped))
+    }
+
+    /// Gives up on the ring that was to follow, and hands it back, with what is to be counted of the
+    /// present one after all.
+    func abandonSuccessor() -> (next: Handover<Ring>?, rest: Ring.Statistics) {
+        let rest =
+            overlap?.rest(readCount: readCount, putCount: putCount)
+            ?? Ring.Statistics(received: 0, dropped: 0)
+        overlap = nil
+        guard let next = successor.take() else { return (nil, rest) }
+        return (Handover(next), rest)
     }
 
     /// Hands the ring back for good.
