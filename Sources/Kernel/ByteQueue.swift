@@ -88,7 +88,7 @@ public struct ByteQueue: ~Copyable, Sendable {
     }
 
     /// Appends so many bytes for the caller to write; the caller has asked for room.
-    @inlinable
+    @inlinable @inline(__always)
     @_lifetime(&self)
     public mutating func extend(by byteCount: Int) -> MutableRawSpan {
         precondition(end + byteCount <= limit)
