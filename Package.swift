@@ -73,7 +73,7 @@ let package = Package(
         tests(
             "AgentTests", "Agent", "Frames", "Kernel", "Netlink", "Observation", "RPCAP", logging),
         tests("RPCAPTests", "BPF", "Frames", "RPCAP"),
-        tests("TrustTests", "Frames", "Kernel", "Trust"),
+        tests("TrustTests", "Agent", "Frames", "Kernel", "Trust"),
         tests("CollectorTests", "BPF", "Collector", "Frames", "Kernel"),
         tests(
             "KernelTests", "Agent", "BPF", "CLinux", "Capture", "Frames", "Kernel", "Netlink",

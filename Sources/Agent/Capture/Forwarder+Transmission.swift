@@ -6,12 +6,14 @@ extension Forwarder {
     /// cannot be this thread goes on as before.
     ///
     /// While much is in the queue it is the socket that is full, and not the thread.
-    func attendTransmission() throws(SystemError) {
+    func attendTransmission(_ now: UInt64) throws(SystemError) {
         switch transmission {
         case .never: return
         case .always: break
         case .whenFull:
-            guard load.isFull(now: monotonicNanoseconds()), Self.hasProcessors else { return }
+            guard load.isFull(now: now, busyNanoseconds: threadNanoseconds()),
+                Self.hasProcessors
+            else { return }
         }
         guard let socket = transmitter.number,
             pipeline.writer.queue.byteCount <= Self.sendByteCount

@@ -118,12 +118,13 @@ final class Forwarder {
             }
         }
         if isClosing, !isFull { isClosing = try closeRings() }
+        let now = monotonicNanoseconds()
         if !isFinishing {
-            replacePrograms()
-            try attendTransmission()
+            replacePrograms(now)
+            try attendTransmission(now)
         }
         try send()
-        if monotonicNanoseconds() >= countedAt + Self.countNanoseconds { try countKernel() }
+        if now >= countedAt + Self.countNanoseconds { try countKernel() }
         return hasOrder
     }
 
@@ -241,9 +242,9 @@ extension Forwarder {
 
     /// Has the programs drop what has been learned about services: a few edges at a time, or all at
     /// once where they drop too much.
-    private func replacePrograms() {
+    private func replacePrograms(_ now: UInt64) {
         let isUrgent = dropList.look(
-            at: pipeline.settler.services, edgeCount: taps.count, now: monotonicNanoseconds())
+            at: pipeline.settler.services, edgeCount: taps.count, now: now)
         programs.set(dropList.services)
         guard programs.version != placedVersion else { return }
         let stale = taps.values.lazy.filter { [version = programs.version] tap in

@@ -254,7 +254,8 @@ struct PacketWriter: ~Copyable {
 
     /// A queue for half of the bytes, with room in front for the rest of another one.
     func halfQueue() throws(SystemError) -> ByteQueue {
-        try ByteQueue(byteCountMax: queueByteCount / 2, headroomByteCount: Relay.restByteCountMax)
+        try ByteQueue(
+            byteCountMax: queueByteCount / 2, headroomByteCount: Transmitter.restByteCountMax)
     }
 
     /// Goes on with another queue, which gets what waits in this one.

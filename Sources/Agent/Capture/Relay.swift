@@ -30,9 +30,6 @@ final class Relay: Sendable {
         var failure: (any Error)?
     }
 
-    /// More than does not fill the longest datagram.
-    static let restByteCountMax = 128 << 10
-
     init(_ outlet: consuming sending Outlet) throws(SystemError) {
         let filled = try Event()
         let emptied = try Event()

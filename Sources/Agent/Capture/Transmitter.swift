@@ -1,43 +1,47 @@
-import Kernel
+package import Kernel
+
 import Synchronization
 
 /// Gets a forwarder's queue to its outlet: on the forwarder's thread, and once that is full on another.
 ///
 /// It has the functions of an outlet, and like those they never wait. It belongs to the forwarder's
 /// thread.
-struct Transmitter: ~Copyable {
+package struct Transmitter: ~Copyable {
     private let relay: Relay
     private let socket: CInt?
     private var thread: Thread?
     private var hasThread = false
 
-    init(_ outlet: consuming sending Outlet) throws(SystemError) {
+    /// More than does not fill the longest datagram: queues have so much room in front.
+    package static let restByteCountMax = 128 << 10
+
+    package init(_ outlet: consuming sending Outlet) throws(SystemError) {
         socket = outlet.number
         relay = try Relay(outlet)
     }
 
     /// Whether the client is still to connect.
-    var isAwaited: Bool { socket == nil }
+    package var isAwaited: Bool { socket == nil }
 
     /// For a poll set; nil while there is nothing to wait for.
-    var number: CInt? { hasThread ? relay.number : socket }
+    package var number: CInt? { hasThread ? relay.number : socket }
 
     /// What that is ready for when more can be sent.
-    var interest: Readiness { hasThread ? .readable : .writable }
+    package var interest: Readiness { hasThread ? .readable : .writable }
 
     /// What has left the queue and is not sent yet.
-    var waitingByteCount: Int {
+    package var waitingByteCount: Int {
         hasThread ? relay.waitingByteCount : relay.outlet.withLock { $0.waitingByteCount }
     }
 
     /// After how long this thread has something to send although nothing new comes; nil if it has
     /// not.
-    var dueMilliseconds: CInt? {
+    package var dueMilliseconds: CInt? {
         hasThread ? nil : relay.outlet.withLock { $0.dueMilliseconds }
     }
 
     /// Sends what can be sent. Answers false if it is to be waited for until that is more.
-    func send(
+    package func send(
         from queue: inout ByteQueue, isLast: Bool, _ counters: CaptureCounters
     ) throws -> Bool {
         if hasThread { return try relay.send(from: &queue, isLast: isLast) }
@@ -48,7 +52,7 @@ struct Transmitter: ~Copyable {
 
     /// Deals with what its number is ready for beside that. Answers false if nothing can be sent any
     /// more.
-    func attend(hasFailed: Bool, _ counters: CaptureCounters) throws -> Bool {
+    package func attend(hasFailed: Bool, _ counters: CaptureCounters) throws -> Bool {
         if hasThread {
             try relay.attend()
             return true
@@ -61,7 +65,7 @@ struct Transmitter: ~Copyable {
     /// Has another thread send what comes from now on. It is prepared before it sends anything, and
     /// swaps the queue that it is given for those that are to be sent. Where it fails nothing has
     /// changed.
-    mutating func start(
+    package mutating func start(
         _ queue: consuming ByteQueue, _ counters: CaptureCounters,
         prepare: @escaping @Sendable () -> Void
     ) throws(SystemError) {
@@ -76,7 +80,7 @@ struct Transmitter: ~Copyable {
     }
 
     /// Ends the other thread, where there is one. Answers what it has not sent.
-    mutating func stop() -> ByteQueue? {
+    package mutating func stop() -> ByteQueue? {
         guard let thread = thread.take() else { return nil }
         relay.stop()
         thread.join()
