@@ -93,15 +93,27 @@ extension Relay {
 
 /// The side of the thread that sends.
 extension Relay {
-    func run(_ socket: CInt, _ counters: CaptureCounters) {
+    func run(_ poller: consuming Poller, _ socket: CInt, _ counters: CaptureCounters) {
         do {
+            try poller.add(filled.number, as: Key.filled)
+            try poller.add(socket, as: Key.socket)
+            var waitsForSocket = false
             while let takesMore = try sendQueue(counters) {
-                try wait(for: socket, takesMore, counters)
+                if takesMore == waitsForSocket {
+                    waitsForSocket = !takesMore
+                    try poller.wait(for: socket, as: Key.socket, toBeWritable: waitsForSocket)
+                }
+                try wait(&poller, counters)
             }
         } catch {
             exchange.withLock { $0.failure = error }
             emptied.raise()
         }
+    }
+
+    private enum Key {
+        static let filled: UInt64 = 0
+        static let socket: UInt64 = 1
     }
 
     /// Sends what the socket takes. Answers whether it takes more, or nil at the end.
@@ -134,18 +146,19 @@ extension Relay {
         if isAwaited { emptied.raise() }
     }
 
-    private func wait(
-        for socket: CInt, _ takesMore: Bool, _ counters: CaptureCounters
-    ) throws {
-        let ready = try poll(
-            [(filled.number, .readable), (socket, takesMore ? .readable : [.readable, .writable])],
-            milliseconds: outlet.withLock { $0.dueMilliseconds } ?? -1)
-        if ready[0].contains(.readable) { filled.lower() }
-        let hasFailed = !ready[1].isDisjoint(with: .failed)
-        guard hasFailed || ready[1].contains(.readable) else { return }
-        let goesOn = try outlet.withLock { outlet throws in
-            try outlet.attend(hasFailed: hasFailed, counters)
+    private func wait(_ poller: inout Poller, _ counters: CaptureCounters) throws {
+        let milliseconds = outlet.withLock { $0.dueMilliseconds } ?? -1
+        let readyCount = try poller.wait(milliseconds: milliseconds)
+        for index in 0..<readyCount {
+            guard poller.key(at: index) == Key.socket else {
+                filled.lower()
+                continue
+            }
+            let hasFailed = poller.hasFailed(at: index)
+            let goesOn = try outlet.withLock { outlet throws in
+                try outlet.attend(hasFailed: hasFailed, counters)
+            }
+            guard goesOn else { throw Forwarder.Failure.closed }
         }
-        guard goesOn else { throw Forwarder.Failure.closed }
     }
 }

@@ -71,10 +71,11 @@ package struct Transmitter: ~Copyable {
     ) throws(SystemError) {
         guard let socket else { return }
         relay.take(queue)
+        let poller = Handover(try Poller())
         thread = .some(
             try Thread { [relay] in
                 prepare()
-                relay.run(socket, counters)
+                if let poller = poller.take() { relay.run(poller, socket, counters) }
             })
         hasThread = true
     }
