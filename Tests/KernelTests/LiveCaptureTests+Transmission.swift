@@ -20,6 +20,11 @@ extension LiveCaptureTests {
         }
     }
 
+    /// Whether there is a second thread.
+    private static func hasSender() throws -> Bool {
+        try output(of: "cat /proc/\(getpid())/task/*/comm").contains("podwire-send")
+    }
+
     private static func count(_ counter: borrowing Atomic<UInt64>) -> UInt64 {
         counter.load(ordering: .relaxed)
     }
@@ -50,14 +55,18 @@ extension LiveCaptureTests {
             var outlet = Outlet.awaited
             var pair = try Pair(&outlet, takesLittle: true)
             capture.attach(outlet)
+            capture.count()
+            // As long as so much waits for the socket.
+            #expect(try !Self.hasSender())
             var packets: [(number: UInt32, last: UInt8, mark: UInt32)] = []
-            for begin in stride(from: 600, to: 3000, by: 50) {
-                try Self.send(begin..<begin + 50)
-                packets += try pair.packets(40)
+            for begin in stride(from: 600, to: 1200, by: 20) {
+                try Self.send(begin..<begin + 20)
+                packets += try pair.packets(20)
             }
-            packets += try pair.packets(3000 - packets.count)
-            #expect(packets.map { Int($0.mark) } == Array(0..<3000))
-            #expect(packets.map { Int($0.number) } == Array(1...3000))
+            #expect(try Self.hasSender())
+            packets += try pair.packets(1200 - packets.count)
+            #expect(packets.map { Int($0.mark) } == Array(0..<1200))
+            #expect(packets.map { Int($0.number) } == Array(1...1200))
             Self.finish(capture)
             #expect(Self.count(capture.counters.bytesAbandoned) == 0)
         }
@@ -71,13 +80,15 @@ extension LiveCaptureTests {
             let capture = try Self.capture(
                 to: outlet, queueByteCountMax: 4 << 20, transmission: .always)
             // More than there is room for: half of it while the other half waits for the socket.
-            try Self.send(0..<5000)
-            capture.count()
+            for begin in stride(from: 0, to: 5000, by: 500) {
+                try Self.send(begin..<begin + 500)
+                capture.count()
+            }
+            #expect(try Self.hasSender())
             Self.finish(capture)
             let queued = Self.count(capture.counters.packetsQueued)
             let abandoned = Self.count(capture.counters.packetsAbandoned)
             #expect(Self.count(capture.counters.bytesAbandoned) > 3 << 19)
-            #expect(capture.counters.frames.counts.abandoned > 0)
             // One that has been begun is among those that were not sent.
             #expect(UInt64(try pair.packets(Int(queued)).count) + abandoned == queued)
         }
@@ -94,7 +105,7 @@ extension LiveCaptureTests {
             capture.count()
             Self.finish(capture)
             let queued = Self.count(capture.counters.packetsQueued)
-            #expect(Self.count(capture.counters.packetsLimited) > 1000)
+            #expect(Self.count(capture.counters.packetsLimited) > 0)
             let packets = try pair.packets(Int(queued))
             #expect(packets.map { UInt64($0.number) } == Array(1...queued))
             #expect(Self.count(capture.counters.bytesAbandoned) == 0)
@@ -172,8 +183,10 @@ extension LiveCaptureTests {
             // Datagrams to nobody, and slowly.
             try shell("tc qdisc add dev lo root tbf rate 1mbit burst 10k limit 100m")
             let capture = try Self.capture(to: try Self.datagrams(), transmission: .always)
-            try Self.send(0..<6000)
-            capture.count()
+            for begin in stride(from: 0, to: 6000, by: 500) {
+                try Self.send(begin..<begin + 500)
+                capture.count()
+            }
             let begin = monotonicNanoseconds()
             Self.finish(capture)
             #expect(monotonicNanoseconds() - begin < 1_500_000_000)

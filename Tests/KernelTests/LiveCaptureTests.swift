@@ -71,7 +71,7 @@ struct LiveCaptureTests {
             guard let client = try listener.accept() else { throw SystemError("accept", EAGAIN) }
             let socket = server.intoDescriptor()
             if takesLittle {
-                try socket.set(SO_SNDBUF, of: SOL_SOCKET, to: CInt(4096), "SO_SNDBUF")
+                try socket.set(SO_SNDBUF, of: SOL_SOCKET, to: CInt(64 << 10), "SO_SNDBUF")
             }
             self.client = client
             outlet = .stream(socket)
