@@ -10,7 +10,7 @@ package func wallClockNanoseconds() -> UInt64 { nanoseconds(of: CLOCK_REALTIME) 
 /// Nanoseconds for which the calling thread has run (`CLOCK_THREAD_CPUTIME_ID`).
 package func threadNanoseconds() -> UInt64 { nanoseconds(of: CLOCK_THREAD_CPUTIME_ID) }
 
-private func nanoseconds(of clock: clockid_t) -> UInt64 {
+func nanoseconds(of clock: clockid_t) -> UInt64 {
     var time = timespec()
     // Safety: the call fills `time`, and cannot fail for a clock that every kernel has.
     unsafe _ = clock_gettime(clock, &time)

@@ -95,6 +95,32 @@ struct TransmitterTests {
         #expect(leftoverByteCount == 0)
     }
 
+    @Test("comes and goes, and all bytes keep their order")
+    func comesAndGoes() throws {
+        var ends = try Ends()
+        var queue = try Self.queue()
+        var (queuedCount, received, stopCount) = (0, [UInt8](), 0)
+        while received.count < bytes.count {
+            queuedCount = fill(&queue, from: queuedCount)
+            let isLast = queuedCount == bytes.count
+            _ = try ends.transmitter.send(from: &queue, isLast: isLast, counters)
+            if !ends.transmitter.hasThread {
+                var half = try Self.queue()
+                half.append(queue.bytes)
+                queue = half
+                try ends.transmitter.start(try Self.queue(), counters) {}
+            } else if ends.transmitter.isIdle, let rest = ends.transmitter.stop() {
+                #expect(rest.byteCount == 0)
+                stopCount += 1
+            }
+            received += try ends.receive()
+        }
+        let isSame = received == bytes
+        #expect(isSame)
+        #expect(stopCount > 1)
+        _ = ends.transmitter.stop()
+    }
+
     @Test("says what it has not sent")
     func leftover() throws {
         var ends = try Ends()

@@ -252,7 +252,12 @@ struct PacketWriter: ~Copyable {
         return numbering.last
     }
 
-    /// A queue for half of the bytes, with room in front for the rest of another one.
+    /// A queue for as many bytes as the one at first.
+    func wholeQueue() throws(SystemError) -> ByteQueue {
+        try ByteQueue(byteCountMax: queueByteCount)
+    }
+
+    /// A queue for half of them, with room in front for the rest of another one.
     func halfQueue() throws(SystemError) -> ByteQueue {
         try ByteQueue(
             byteCountMax: queueByteCount / 2, headroomByteCount: Transmitter.restByteCountMax)

@@ -51,9 +51,14 @@ extension Relay {
 
     /// Gives it the queue that is swapped for others.
     func take(_ queue: consuming ByteQueue) {
-        var queue = Optional.some(queue)
-        exchange.withLock { swap(&$0.queue, &queue) }
+        let handover = Handover(Exchange(queue: queue))
+        exchange.withLock { exchange in
+            if let begin = handover.take() { exchange = begin }
+        }
     }
+
+    /// Whether the other queue can be had.
+    var isFree: Bool { exchange.withLock { $0.isFree } }
 
     /// Takes a queue to be sent, and gives an empty one for it, with room in front of it for the rest of
     /// another. Answers false if there is none yet: the event tells when there is.

@@ -1,25 +1,26 @@
-/// How busy a thread is, looked at ten times a second at most.
+/// How busy threads are, looked at from time to time.
 package struct ThreadLoad: Sendable {
-    private var since: UInt64 = 0
+    private var since: UInt64?
     private var busyNanosecondsBefore: UInt64 = 0
-
-    private static let windowNanoseconds: UInt64 = 100_000_000
-
-    /// A thread that runs for more of the time has none left for a burst.
-    private static let fullPercent: UInt64 = 80
 
     package init() {}
 
-    /// Whether the thread has been full since it was looked at before. It has run for so long by now,
-    /// which is asked for only if it is time to look.
-    package mutating func isFull(
-        now: UInt64, busyNanoseconds: @autoclosure () -> UInt64
-    ) -> Bool {
+    /// For how much of the time they have run since the last look, percent; nil if that was less long
+    /// ago than this, or there was none. They have run for so long by now, which is asked for only if
+    /// it is time to look.
+    package mutating func percent(
+        over nanoseconds: UInt64, now: UInt64, busyNanoseconds: @autoclosure () -> UInt64
+    ) -> Int? {
+        guard let since else {
+            (self.since, busyNanosecondsBefore) = (now, busyNanoseconds())
+            return nil
+        }
         let window = now - since
-        guard window >= Self.windowNanoseconds else { return false }
+        guard window >= nanoseconds else { return nil }
         let busyNanoseconds = busyNanoseconds()
-        let busy = busyNanoseconds - busyNanosecondsBefore
-        (since, busyNanosecondsBefore) = (now, busyNanoseconds)
-        return busy * 100 >= window * Self.fullPercent
+        // Of a thread that has ended nobody knows any more.
+        let busy = max(busyNanoseconds, busyNanosecondsBefore) - busyNanosecondsBefore
+        (self.since, busyNanosecondsBefore) = (now, busyNanoseconds)
+        return Int(busy * 100 / window)
     }
 }

@@ -10,7 +10,8 @@ package struct Transmitter: ~Copyable {
     private let relay: Relay
     private let socket: CInt?
     private var thread: Thread?
-    private var hasThread = false
+    /// Whether another thread sends.
+    package private(set) var hasThread = false
 
     /// More than does not fill the longest datagram: queues have so much room in front.
     package static let restByteCountMax = 128 << 10
@@ -80,11 +81,24 @@ package struct Transmitter: ~Copyable {
         hasThread = true
     }
 
-    /// Ends the other thread, where there is one. Answers what it has not sent.
+    /// Whether the other thread has nothing to send but what does not fill a datagram.
+    package var isIdle: Bool { relay.isFree }
+
+    /// For how long the other thread has run.
+    package var threadNanoseconds: UInt64 {
+        switch thread {
+        case .some(let thread): thread.nanoseconds
+        case .none: 0
+        }
+    }
+
+    /// Ends the other thread, where there is one: what comes is sent by this one again. Answers what it
+    /// has not sent, which goes first.
     package mutating func stop() -> ByteQueue? {
         guard let thread = thread.take() else { return nil }
         relay.stop()
         thread.join()
+        hasThread = false
         return relay.takeQueue()
     }
 }
