@@ -24,12 +24,16 @@ func tests(_ name: String, _ dependencies: Target.Dependency...) -> Target {
 
 let arguments = Target.Dependency.product(name: "ArgumentParser", package: "swift-argument-parser")
 let logging = Target.Dependency.product(name: "Logging", package: "swift-log")
+let http = ["NIOCore", "NIOPosix", "NIOHTTP1"].map {
+    Target.Dependency.product(name: $0, package: "swift-nio")
+}
 
 let package = Package(
     name: "podwire",
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
         .package(url: "https://github.com/apple/swift-log", from: "1.16.0"),
+        .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
     ],
     targets: [
         // The kernel, libmnl and OpenSSL, as Swift sees them.
@@ -52,17 +56,22 @@ let package = Package(
         // Who may talk to us, and that nobody listens in.
         module("Trust", "COpenSSL", "Frames", "Kernel"),
 
+        // What other programs read: texts, the log, and how they ask for more.
+        module("Formats"),
+        module("Log", "Formats", "Kernel", logging),
+        .target(name: "Endpoint", dependencies: ["Kernel"] + http, swiftSettings: house),
+
         // The two ends of the feed, and the program.
         module(
-            "Agent", "BPF", "CLinux", "Capture", "Frames", "Kernel", "Netlink", "Observation",
-            "RPCAP", "Trust",
+            "Agent", "BPF", "CLinux", "Capture", "Endpoint", "Formats", "Frames", "Kernel", "Log",
+            "Netlink", "Observation", "RPCAP", "Trust",
             logging),
         module("Collector", "BPF", "CLinux", "Frames", "Kernel", "RPCAP", "Trust", logging),
         .executableTarget(
             name: "podwire",
             dependencies: [
-                "Agent", "BPF", "Collector", "Frames", "Kernel", "Netlink", "Observation",
-                "Trust",
+                "Agent", "BPF", "Collector", "Formats", "Frames", "Kernel", "Log",
+                "Netlink", "Observation", "Trust",
                 arguments,
                 logging,
             ],
@@ -70,9 +79,13 @@ let package = Package(
 
         tests("FramesTests", "Frames", "ObservationFixtures"),
         tests("ObservationTests", "BPF", "Frames", "Observation", "ObservationFixtures"),
+        tests("FormatsTests", "Formats"),
+        tests("LogTests", "Kernel", "Log", logging),
         tests(
-            "AgentTests", "Agent", "Frames", "Kernel", "Netlink", "Observation", "RPCAP", logging),
+            "AgentTests", "Agent", "Frames", "Kernel", "Netlink", "Observation",
+            "ObservationFixtures", "RPCAP", logging),
         tests("RPCAPTests", "BPF", "Frames", "RPCAP"),
+        tests("EndpointTests", "Endpoint", "Frames", "Kernel"),
         tests("TrustTests", "Agent", "Frames", "Kernel", "Trust"),
         tests("CollectorTests", "BPF", "Collector", "Frames", "Kernel"),
         tests(

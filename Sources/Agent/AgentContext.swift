@@ -1,6 +1,7 @@
 import Frames
 import Glibc
 import Kernel
+import Log
 import Logging
 import RPCAP
 import Trust
@@ -9,6 +10,7 @@ import Trust
 final class AgentContext: Sendable {
     let settings: Settings
     let feed: NodeFeed
+    let status: AgentStatus
     /// Whether calls to services are looked up in connection tracking.
     let tracksConnections: Bool
     /// Who may log in by a password; nil for nobody.
@@ -22,12 +24,14 @@ final class AgentContext: Sendable {
 
     /// Reads the files that the settings name.
     init(
-        _ settings: Settings, _ feed: NodeFeed, tracksConnections: Bool, logger: Logger
+        _ settings: Settings, _ feed: NodeFeed, _ status: AgentStatus, tracksConnections: Bool,
+        logger: Logger
     ) throws {
         self.settings = settings
         self.feed = feed
+        self.status = status
         self.tracksConnections = tracksConnections
-        self.logger = logger
+        self.logger = LimitedLogHandler.limiting(logger)
         users = try settings.passive?.passwordFile.map { path throws(UserFile.Failure) in
             try UserFile(path)
         }
@@ -84,6 +88,17 @@ extension AgentContext {
         over connection: consuming Connection, for mode: ServerSession.Mode
     ) throws -> Channel {
         guard let tls = tls(for: mode) else { return Channel(connection) }
+        do {
+            return try channel(over: connection, tls)
+        } catch {
+            status.handshakesFailed.add()
+            throw error
+        }
+    }
+
+    private func channel(
+        over connection: consuming Connection, _ tls: TLSServer
+    ) throws -> Channel {
         let deadline = monotonicNanoseconds() + UInt64(Self.tlsMillisecondsMax) * 1_000_000
         try wait(for: connection.number, .readable, until: deadline)
         if let first = connection.peek(), first != ServerSession.tlsHandshake {

@@ -3,6 +3,7 @@ package import Logging
 
 import Frames
 import Glibc
+import Log
 import Netlink
 import Observation
 import Synchronization
@@ -32,15 +33,17 @@ package final class NodeAgent: Sendable {
         }
         try settings.placement.check()
         Descriptor.raiseCountMax()
-        let watch = try NodeWatch(settings.edges, logger: logger)
+        let status = AgentStatus(settings)
+        let watch = try NodeWatch(
+            settings.edges, namesIn: settings.nameFolder, logger: logger, status: status.node)
         let node = watch.node
         self.watch = Handover(watch)
         end = try Event()
         self.logger = logger
         let tracking = Tracking(settings)
         context = try AgentContext(
-            settings, NodeFeed(settings, node: node), tracksConnections: tracking == .available,
-            logger: logger)
+            settings, NodeFeed(settings, node: node), status,
+            tracksConnections: tracking == .available, logger: logger)
         describe(node, settings)
         describe(tracking)
     }
@@ -49,15 +52,15 @@ package final class NodeAgent: Sendable {
         logger.info(
             "agent started",
             metadata: [
-                "edges": "\(node.edges.count)",
+                "edges": .number(node.edges.count),
                 "scope": "\(settings.edges.scope.rawValue)",
                 "included": "\(settings.edges.included.joined(separator: ","))",
                 "excluded": "\(settings.edges.excluded.joined(separator: ","))",
                 "device": "\(settings.device)",
                 "sensors": "\(settings.sensors.map(\.description).joined(separator: ","))",
                 "pod_networks": "\(settings.podNetworks.map(\.description).joined(separator: ","))",
-                "ring_memory": "\(settings.ringByteCountMax)",
-                "queue_memory": "\(settings.queueByteCountMax)",
+                "ring_memory": .number(settings.ringByteCountMax),
+                "queue_memory": .number(settings.queueByteCountMax),
             ])
         if let blindness = node.blindness {
             let missing = MissingCapability(capability: .netAdmin)
@@ -112,6 +115,9 @@ package final class NodeAgent: Sendable {
             }.detach()
         }
         try Thread { [self] in follow() }.detach()
+        if let http = context.settings.http {
+            try StatusServer(context, http, logger: logger).start()
+        }
         for sensor in sensors {
             try Thread {
                 var dialer = SensorDialer(context, sensor, logger: logger)
@@ -119,28 +125,69 @@ package final class NodeAgent: Sendable {
                 if runningCount.isLast() { Event.raise(ended) }
             }.detach()
         }
-        _ = try poll([(context.stop.number, .readable)], milliseconds: -1)
+        try summarize()
+        context.status.isStopping.set(true)
         _ = try poll([(ended, .readable)], milliseconds: Self.endMillisecondsMax)
+    }
+
+    /// Says now and then what has been done, until the agent is to stop.
+    private func summarize() throws(SystemError) {
+        var summary = Summary(state, now: monotonicNanoseconds())
+        while true {
+            let now = monotonicNanoseconds()
+            let rest = summary.dueAt - min(now, summary.dueAt)
+            let ready = try poll(
+                [(context.stop.number, .readable)], milliseconds: CInt(rest / 1_000_000 + 1))
+            guard ready[0].isEmpty else { return }
+            if let metadata = summary.next(state, now: monotonicNanoseconds()) {
+                logger.info("summary", metadata: metadata)
+            }
+        }
+    }
+
+    private var state: Summary.State {
+        let edges = context.feed.node.edges
+        var state = Summary.State()
+        state.edgeCount = edges.count
+        state.blindEdgeCount = edges.count { $0.podAddresses == nil }
+        context.status.add(to: &state)
+        return state
     }
 
     /// Follows the node's network for as long as the agent runs. If that fails, everything is begun
     /// anew, since an agent that does not see new pods looks healthy and is useless.
     private func follow() {
         nameThread("podwire-netlink")
+        let status = context.status
+        let pulse = status.pulses.begin("the netlink thread")
         var next = watch.take()
+        var failure = Recurrence()
+        var begin: UInt64 = 0
         while true {
+            pulse.beat()
             do throws(SystemError) {
                 var watch: NodeWatch
                 if let first = next.take() {
                     watch = first
                 } else {
-                    watch = try NodeWatch(context.settings.edges, logger: logger)
-                    context.feed.publish(watch.node)
+                    watch = try NodeWatch(
+                        context.settings.edges, namesIn: context.settings.nameFolder,
+                        logger: logger, status: status.node)
+                    publish(watch.node)
                 }
-                return try watch.run(until: context.stop.number) { context.feed.publish($0) }
+                begin = monotonicNanoseconds()
+                return try watch.run(until: context.stop.number, wakes: { pulse.beat() }) {
+                    publish($0)
+                }
             } catch {
-                logger.error(
-                    "the node's network cannot be followed", metadata: ["reason": "\(error)"])
+                status.node.failures.add()
+                status.node.isInStep.set(false)
+                let now = monotonicNanoseconds()
+                // What fails at once every time has never been over.
+                if now >= begin + Self.followedNanoseconds { _ = failure.end() }
+                if let metadata = failure.failed("\(error)", now: now) {
+                    logger.error("the node's network cannot be followed", metadata: metadata)
+                }
             }
             let ready = try? poll(
                 [(context.stop.number, .readable)], milliseconds: Self.followMilliseconds)
@@ -148,8 +195,15 @@ package final class NodeAgent: Sendable {
         }
     }
 
+    private func publish(_ node: Node) {
+        context.feed.publish(node)
+        context.status.keep(Set(node.candidates.map(\.life)))
+    }
+
     /// How long to wait after a failure.
     private static let followMilliseconds: CInt = 1000
+    /// A network that could be followed for so long fails anew.
+    private static let followedNanoseconds: UInt64 = 60_000_000_000
 
     /// Has `run` return; can be called from any thread.
     package func stop() {

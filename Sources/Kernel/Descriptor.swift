@@ -10,6 +10,13 @@ package struct Descriptor: ~Copyable, Sendable {
         number = try call(operation, body)
     }
 
+    /// Hands over the descriptor to somebody who closes it.
+    package consuming func release() -> CInt {
+        let number = number
+        discard self
+        return number
+    }
+
     deinit {
         // Linux frees the number even if close(2) fails; a second try could close a stranger's.
         _ = close(number)

@@ -9,12 +9,17 @@ package struct FileStamp: Equatable, Sendable {
     private let inode: UInt64
     private let byteCount: Int64
     private let modifiedSeconds: Int
-    private let modifiedNanoseconds: Int
+    private let modifiedNanosecondsPart: Int
     private let changedSeconds: Int
     private let changedNanoseconds: Int
 
     /// When its content was written last, in seconds since 1970.
     package var writtenSeconds: Int { modifiedSeconds }
+
+    /// The same in nanoseconds, on the node's clock.
+    package var writtenNanoseconds: UInt64 {
+        UInt64(max(0, modifiedSeconds)) * 1_000_000_000 + UInt64(max(0, modifiedNanosecondsPart))
+    }
 
     /// Who may do what with it: the last nine bits of chmod(2)'s mode.
     package let permissions: UInt32
@@ -29,7 +34,7 @@ package struct FileStamp: Equatable, Sendable {
         device = UInt64(status.st_dev)
         inode = UInt64(status.st_ino)
         byteCount = Int64(status.st_size)
-        (modifiedSeconds, modifiedNanoseconds) = (status.st_mtim.tv_sec, status.st_mtim.tv_nsec)
+        (modifiedSeconds, modifiedNanosecondsPart) = (status.st_mtim.tv_sec, status.st_mtim.tv_nsec)
         (changedSeconds, changedNanoseconds) = (status.st_ctim.tv_sec, status.st_ctim.tv_nsec)
         permissions = UInt32(status.st_mode) & 0o777
         isRegularFile = status.st_mode & S_IFMT == S_IFREG

@@ -4,15 +4,18 @@ import Glibc
 package func writeAll(
     _ bytes: some Collection<UInt8>, to number: CInt, _ name: @autoclosure () -> String
 ) throws(SystemError) {
-    // Safety: the call reads only the bytes of the array from `start` to its end.
-    let bytes = Array(bytes)
-    var start = 0
-    while start < bytes.count {
-        start += try call("write \(name())") {
-            unsafe bytes.withUnsafeBytes {
-                unsafe write(number, $0.baseAddress! + start, $0.count - start)
-            }
-        }
+    var rest = Array(bytes)[...]
+    while !rest.isEmpty { rest = rest.dropFirst(try writeSome(rest, to: number, name())) }
+}
+
+/// Writes as many of the bytes as the kernel takes at once, and answers how many that were. Waits like
+/// `writeAll`.
+package func writeSome(
+    _ bytes: ArraySlice<UInt8>, to number: CInt, _ name: @autoclosure () -> String
+) throws(SystemError) -> Int {
+    // Safety: the call reads only the slice's bytes.
+    try call("write \(name())") {
+        unsafe bytes.withUnsafeBytes { unsafe write(number, $0.baseAddress, $0.count) }
     }
 }
 

@@ -128,6 +128,9 @@ package struct Listener: ~Copyable, Sendable {
 
     package var number: CInt { descriptor.number }
 
+    /// Hands over the descriptor to somebody who needs no more than that.
+    package consuming func intoDescriptor() -> Descriptor { descriptor }
+
     /// The next connection, or nil if none is waiting or it is gone again.
     package func accept() throws(SystemError) -> Connection? {
         let number = clinux_accept_nonblocking(descriptor.number, nil, nil)

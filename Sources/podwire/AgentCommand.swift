@@ -2,6 +2,7 @@ import Agent
 import ArgumentParser
 import Glibc
 import Kernel
+import Log
 import Logging
 import Trust
 
@@ -33,20 +34,22 @@ struct AgentCommand: ParsableCommand {
     func run() throws {
         let settings = try options.readSettings(for: "agent")
         Signals.block()
-        let logger = Logger(label: "podwire") { _ in LineLogHandler(level: settings.logLevel) }
+        let log = try AgentLog(settings)
+        defer { log.flush() }
+        let logger = log.logger
         do {
             let agent = try NodeAgent(settings, logger: logger)
-            try Signals.onEnd(secondsMax: 2) { agent.stop() }
+            try Signals.onEnd(secondsMax: 2, orElse: log.fail) { agent.stop() }
             try agent.run()
             logger.info("agent stopped")
         } catch let error as NodeAgent.MissingCapability {
-            writeToStandardError("podwire agent: \(error)\n")
+            log.fail("\(error)")
             throw Exit.noPermission
         } catch let error as ThreadPlacement.Failure {
-            writeToStandardError("podwire agent: \(error)\n")
+            log.fail("\(error)")
             throw error.exitCode
         } catch {
-            writeToStandardError("podwire agent: \(error)\n")
+            log.fail("\(error)")
             // The files that settings name are settings, too.
             throw error is UserFile.Failure || error is TLSFailure ? Exit.usage : Exit.systemError
         }
@@ -65,6 +68,7 @@ struct AgentOptions: ParsableArguments {
     var sensorPort: String?
 
     @OptionGroup(title: "Edges") var edges: EdgeOptions
+    @OptionGroup(title: "Edges") var names: NameOptions
     @OptionGroup(title: "Other addresses") var services: ServiceOptions
     @OptionGroup(title: "Passive mode") var passive: PassiveOptions
     @OptionGroup(title: "TLS") var tls: TLSOptions
@@ -125,10 +129,24 @@ struct AgentOptions: ParsableArguments {
     var nice: String?
 
     @Option(
+        help: """
+            Where metrics and probes are answered over HTTP: ADDRESS:PORT, [IPV6]:PORT, PORT, or \
+            off. (PODWIRE_HTTP, default 127.0.0.1:9464)
+            """)
+    var http: String?
+
+    @Option(
         help:
             "trace, debug, info, notice, warning, error or critical. (PODWIRE_LOG_LEVEL, default info)"
     )
     var logLevel: String?
+
+    @Option(
+        help: """
+            text for lines of key=value, or json for an object a line. (PODWIRE_LOG_FORMAT, default \
+            text)
+            """)
+    var logFormat: String?
 
     /// Reads the settings on behalf of a command. Who only looks at a node needs no peer.
     func readSettings(for command: String, needsPeer: Bool = true) throws -> Settings {
@@ -137,9 +155,10 @@ struct AgentOptions: ParsableArguments {
             (.deduplication, dedup), (.frames, frames), (.snaplen, snaplen),
             (.udpFormat, udpFormat),
             (.ringMemory, ringMemory), (.queueMemory, queueMemory), (.rateLimit, rateLimit),
-            (.processors, cpus), (.niceness, nice), (.logLevel, logLevel),
+            (.processors, cpus), (.niceness, nice), (.http, http), (.logLevel, logLevel),
+            (.logFormat, logFormat),
         ]
-        return try podwire.readSettings(command, [edges, services, passive, tls], values) {
+        return try podwire.readSettings(command, [edges, names, services, passive, tls], values) {
             options, environment throws(SettingFailure) in
             try Settings(options: options, needsPeer: needsPeer, environment: environment)
         }

@@ -1,8 +1,11 @@
 import ArgumentParser
 import Collector
+import Formats
 import Glibc
 import Kernel
+import Log
 import Logging
+import Formats
 import Trust
 
 struct CollectCommand: ParsableCommand {
@@ -114,7 +117,9 @@ struct CollectCommand: ParsableCommand {
         let settings = try readSettings()
         Signals.block()
         if list { return try showDevices(settings) }
-        let logger = Logger(label: "podwire") { _ in LineLogHandler(level: .info) }
+        let logger = Logger(label: "podwire") { _ in
+            LineLogHandler(level: .info) { writeToStandardError($0(0)) }
+        }
         let hasCaptured: Bool
         do throws(SystemError) {
             let stop = try Event()

@@ -1,5 +1,7 @@
 import Collector
+import Formats
 import Kernel
+import Formats
 import Synchronization
 
 /// What each source can capture from, or why that is not known.

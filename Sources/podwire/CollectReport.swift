@@ -1,4 +1,5 @@
 import Collector
+import Formats
 
 /// The final numbers of a collector as JSON.
 enum CollectReport {

@@ -1,4 +1,5 @@
 import Agent
+import Formats
 
 /// Findings of the doctor, as people and programs read them.
 struct DoctorReport {

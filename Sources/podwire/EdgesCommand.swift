@@ -1,25 +1,30 @@
 import Agent
 import ArgumentParser
 import Collector
+import Formats
 import Frames
 import Glibc
 import Kernel
+import Log
 import Logging
 import Netlink
+import Formats
 
 struct EdgesCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "edges",
         abstract: "Lists this node's edges: the host-side ends of its pods' veth pairs.",
         discussion: """
-            For each veth: its name and index, the pod's addresses and MAC, the id of the pod's \
+            For each veth: its name and index, the pod's name, addresses and MAC, the id of the pod's \
             network namespace, the bridge it is a port of, and whether it is captured or why not. \
             It takes the agent's settings, as options or as variables; without pod networks every \
             pod's edge counts as captured. The pods' own addresses need CAP_NET_ADMIN; without it \
-            they are unknown, and such edges are captured.
+            they are unknown, and such edges are captured. Pods have names where the node's \
+            container runtime keeps them in its cache of CNI results, and root asks.
             """)
 
     @OptionGroup var edges: EdgeOptions
+    @OptionGroup var names: NameOptions
 
     @Flag(help: "Print JSON: an array with an object for each veth.")
     var json = false
@@ -29,11 +34,11 @@ struct EdgesCommand: ParsableCommand {
     var watch = false
 
     func run() throws {
-        let selection = try readSelection()
+        let settings = try readSettings()
         do {
-            if watch { return try follow(selection) }
-            let node = try Node.current(selection)
-            try Self.write(text(node, selection))
+            if watch { return try follow(settings) }
+            let node = try Node.current(settings.selection, namesIn: settings.nameFolder)
+            try Self.write(text(node, settings.selection))
             if let blindness = node.blindness {
                 let missing = NodeAgent.MissingCapability(capability: .netAdmin)
                 writeToStandardError("podwire edges: \(blindness): \(missing)\n")
@@ -45,13 +50,16 @@ struct EdgesCommand: ParsableCommand {
     }
 
     /// On a terminal the table is drawn anew with each change; elsewhere it is printed again.
-    private func follow(_ selection: EdgeSelection) throws(SystemError) {
+    private func follow(_ settings: EdgeListSettings) throws(SystemError) {
+        let selection = settings.selection
         Signals.block()
         let stop = try Event()
         let stopNumber = stop.number
         try Signals.onEnd(secondsMax: 2) { Event.raise(stopNumber) }
-        let logger = Logger(label: "podwire") { _ in LineLogHandler(level: .warning) }
-        var watch = try NodeWatch(selection, logger: logger)
+        let logger = Logger(label: "podwire") { _ in
+            LineLogHandler(level: .warning) { writeToStandardError($0(0)) }
+        }
+        var watch = try NodeWatch(selection, namesIn: settings.nameFolder, logger: logger)
         var shown = ""
         var failure: SystemError?
         let show = { (node: Node) in
@@ -78,12 +86,13 @@ struct EdgesCommand: ParsableCommand {
     }
 
     private func text(_ node: Node, _ selection: EdgeSelection) -> String {
-        json ? Self.json(node) : Self.table(node, selection.podNetworks)
+        json ? node.json.text + "\n" : Self.table(node, selection.podNetworks)
     }
 
-    private func readSelection() throws -> EdgeSelection {
-        try readSettings("edges", [edges]) { options, environment throws(SettingFailure) in
-            try EdgeSelection(options: options, environment: environment)
+    private func readSettings() throws -> EdgeListSettings {
+        try podwire.readSettings("edges", [edges, names]) {
+            options, environment throws(SettingFailure) in
+            try EdgeListSettings(options: options, environment: environment)
         }
     }
 
@@ -92,12 +101,15 @@ struct EdgesCommand: ParsableCommand {
             return "This network namespace has no veth, so no pod is connected to it. "
                 + "An agent has to run in the node's own (hostNetwork: true).\n"
         }
+        // Most nodes tell no names, or all.
+        let hasNames = node.candidates.contains { $0.pod != nil }
         let head = [
-            "INTERFACE", "INDEX", "POD ADDRESSES", "POD MAC", "NAMESPACE", "BRIDGE", "STATE",
-        ]
+            "INTERFACE", "INDEX", hasNames ? "POD" : nil, "POD ADDRESSES", "POD MAC", "NAMESPACE",
+            "BRIDGE", "STATE",
+        ].compactMap { $0 }
         let rows = node.candidates.map { candidate in
-            [
-                candidate.link.name, "\(candidate.link.index)",
+            let name = hasNames ? candidate.pod?.description ?? "-" : nil
+            return [candidate.link.name, "\(candidate.link.index)", name].compactMap { $0 } + [
                 addresses(of: candidate, networks), candidate.podMAC?.description ?? "-",
                 candidate.link.peerNamespace.map { "\($0)" } ?? "-",
                 node.link(candidate.link.master)?.name ?? "-", candidate.state,
@@ -116,35 +128,5 @@ struct EdgesCommand: ParsableCommand {
             return isInside ? "\(address)" : "(\(address))"
         }
         return texts.isEmpty ? "none" : texts.joined(separator: " ")
-    }
-
-    private static func json(_ node: Node) -> String {
-        let objects = node.candidates.map { candidate in
-            let link = candidate.link
-            let addresses = candidate.podAddresses.map { list in
-                JSON.array(list.map { .text("\($0)") })
-            }
-            return JSON.object([
-                ("interface", .text(link.name)),
-                ("index", .number(Int(link.index))),
-                ("mac", link.mac.map { .text("\($0)") } ?? .null),
-                ("up", .boolean(link.isUp)),
-                ("pod_addresses", addresses ?? .null),
-                ("pod_mac", candidate.podMAC.map { .text("\($0)") } ?? .null),
-                ("pod_index", link.peerIndex.map { .number(Int($0)) } ?? .null),
-                ("namespace", link.peerNamespace.map { .number(Int($0)) } ?? .null),
-                ("bridge", node.link(link.master).map { .text($0.name) } ?? .null),
-                ("captured", .boolean(candidate.isEdge)),
-                ("state", .text(candidate.state)),
-            ])
-        }
-        return JSON.array(objects).text + "\n"
-    }
-}
-
-extension Candidate {
-    /// Whether it is captured, or why not.
-    fileprivate var state: String {
-        isEdge && !link.isUp ? "down: captured when it is up" : standing.description
     }
 }

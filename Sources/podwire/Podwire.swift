@@ -1,3 +1,4 @@
+import Agent
 import ArgumentParser
 
 /// Puts pods on the wire.
@@ -11,6 +12,7 @@ struct Podwire: ParsableCommand {
             On every node runs an agent, which captures at the pods' veths and forwards to one or \
             more sensors over RPCAP. Where there is no sensor yet, `podwire collect` is one.
             """,
+        version: Version.number,
         subcommands: [
             AgentCommand.self, CollectCommand.self, DoctorCommand.self, EdgesCommand.self,
             ExplainCommand.self,

@@ -38,6 +38,18 @@ struct EdgeOptions: ParsableArguments, SettingOptions {
     }
 }
 
+/// Where pods have their names.
+struct NameOptions: ParsableArguments, SettingOptions {
+    @Option(
+        help: """
+            Where container runtimes keep what CNI plug-ins have answered, for the names of pods, or \
+            off. (PODWIRE_CNI_CACHE, default /var/lib/cni/results)
+            """)
+    var cniCache: String?
+
+    var values: [(Setting, String?)] { [(.cniCache, cniCache)] }
+}
+
 /// What is not a pod.
 struct ServiceOptions: ParsableArguments, SettingOptions {
     @Option(help: "Networks of service addresses, comma-separated. (SVCNET)")

@@ -15,11 +15,13 @@ enum Signals {
     }
 
     /// Calls `body` at the first signal. The program then has some seconds to end by itself: one
-    /// that hangs, on a pipe that nobody reads for instance, is ended all the same.
+    /// that hangs, on a pipe that nobody reads for instance, is ended all the same, with a word that must
+    /// not take long.
     ///
     /// More signals in that time change nothing: timeout(1) and shells send theirs more than once.
     static func onEnd(
-        secondsMax: UInt32, _ body: @escaping @Sendable () -> Void
+        secondsMax: UInt32, orElse giveUp: @escaping @Sendable (String) -> Void = sayOnThread,
+        _ body: @escaping @Sendable () -> Void
     ) throws(SystemError) {
         try Thread {
             var set = endingSignals
@@ -28,10 +30,18 @@ enum Signals {
             unsafe _ = sigwait(&set, &number)
             body()
             sleep(secondsMax)
-            writeToStandardError("podwire: did not end within \(secondsMax) s, giving up\n")
+            giveUp("did not end within \(secondsMax) s, giving up")
+            usleep(farewellMicroseconds)
             _exit(Exit.systemError.rawValue)
         }.detach()
     }
+
+    /// What keeps the program from ending may be that nobody reads this, either.
+    private static func sayOnThread(_ text: String) {
+        try? Thread { writeToStandardError("podwire: \(text)\n") }.detach()
+    }
+
+    private static let farewellMicroseconds: UInt32 = 100_000
 
     private static var endingSignals: sigset_t {
         var set = sigset_t()

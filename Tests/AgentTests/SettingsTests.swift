@@ -52,9 +52,11 @@ struct SettingsTests {
             ("PODWIRE_RATE_LIMIT", "0"),
             ("PODWIRE_CPUS", "2,"), ("PODWIRE_CPUS", "3-2"), ("PODWIRE_CPUS", "-1"),
             ("PODWIRE_CPUS", "8192"), ("PODWIRE_CPUS", "1-2-3"), ("PODWIRE_CPUS", "all"),
+            ("PODWIRE_HTTP", "on"), ("PODWIRE_HTTP", "127.0.0.1"), ("PODWIRE_HTTP", "0"),
+            ("PODWIRE_HTTP", "localhost:9464"),
             ("PODWIRE_CPUS", "+1"), ("PODWIRE_NICE", "20"), ("PODWIRE_NICE", "-21"),
             ("PODWIRE_NICE", "very"),
-            ("PODWIRE_LOG_LEVEL", "loud"),
+            ("PODWIRE_LOG_LEVEL", "loud"), ("PODWIRE_LOG_FORMAT", "xml"),
         ])
     func misunderstood(variable: String, value: String) throws {
         var environment = Self.least
@@ -105,6 +107,18 @@ struct SettingsTests {
         environment["PODWIRE_CPUS"] = text
         let processors = try #require(try read(environment).placement.processors)
         #expect(processors.numbers == numbers && processors.description == description)
+    }
+
+    @Test(
+        "have metrics answered on loopback where nothing else is said",
+        arguments: [
+            ("", "127.0.0.1:9464"), ("off", nil), ("192.0.2.1:80", "192.0.2.1:80"),
+            ("[::1]:9464", "[::1]:9464"), ("9465", "[::]:9465"),
+        ])
+    func http(text: String, address: String?) throws {
+        var environment = Self.least
+        environment["PODWIRE_HTTP"] = text
+        #expect(try read(environment).http?.description == address)
     }
 
     @Test("understand niceness with its sign", arguments: [-20, -1, 0, 19])

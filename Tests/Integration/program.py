@@ -1,5 +1,6 @@
 """podwire at work in a network namespace, as the tests start and watch it. PODWIRE names the binary."""
 
+import json
 import os
 import pathlib
 import re
@@ -16,7 +17,9 @@ FATES = ("forwarded", "refused", "filtered", "sampled_out", "limited", "dropped_
 
 
 def counts_of(line):
-    """The numbers in a line of the log."""
+    """The numbers in a line of the log, whatever its form is."""
+    if line.startswith("{"):
+        return {name: value for name, value in json.loads(line).items() if isinstance(value, int)}
     return {name: int(value) for name, value in re.findall(r"(\w+)=(\d+)(?=\s|$)", line)}
 
 

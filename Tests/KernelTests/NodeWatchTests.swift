@@ -15,8 +15,9 @@ struct NodeWatchTests {
     private func watch(
         bufferByteCount: Int, _ change: String, until isDone: @escaping @Sendable (Node) -> Bool
     ) throws -> (node: Node, resyncCount: Int) {
+        let status = NodeStatus()
         var watch = try NodeWatch(
-            EdgeSelection(), logger: Self.quiet, bufferByteCount: bufferByteCount)
+            EdgeSelection(), logger: Self.quiet, status: status, bufferByteCount: bufferByteCount)
         // Nobody reads while all of this happens.
         try shell(change)
         let stop = try Event()
@@ -32,7 +33,7 @@ struct NodeWatchTests {
             if isDone(node) { Event.raise(stopNumber) }
         }
         deadline.join()
-        return (last.withLock { $0 }, watch.resyncCount)
+        return (last.withLock { $0 }, Int(status.resyncs.value))
     }
 
     private static let burst = """
@@ -106,8 +107,9 @@ struct NodeWatchTests {
         try inOwnNetwork {
             defer { try? shell(Self.tearDown) }
             try shell("ip netns add nw$$ && echo nw$$ >/tmp/nw-storm")
+            let status = NodeStatus()
             var watch = try NodeWatch(
-                EdgeSelection(), logger: Self.quiet, bufferByteCount: 4096)
+                EdgeSelection(), logger: Self.quiet, status: status, bufferByteCount: 4096)
             // Nobody reads the first of it, so some is lost.
             try shell(
                 """
@@ -137,7 +139,7 @@ struct NodeWatchTests {
             let names = Set(watch.node.edges.map(\.link.name))
             let now = try Node.current(EdgeSelection())
             #expect(names == Set(now.edges.map(\.link.name)))
-            #expect(names.count > 20 && watch.resyncCount > 0)
+            #expect(names.count > 20 && status.resyncs.value > 0)
         }
     }
 }

@@ -81,7 +81,7 @@ struct TransmitterTests {
                 var first = try Self.queue()
                 first.append(queue.bytes)
                 queue = first
-                try ends.transmitter.start(try Self.queue(), counters) {}
+                try ends.transmitter.start(try Self.queue(), counters) { Pulses().begin("") }
                 isStarted = true
             }
             received += try ends.receive()
@@ -108,7 +108,7 @@ struct TransmitterTests {
                 var half = try Self.queue()
                 half.append(queue.bytes)
                 queue = half
-                try ends.transmitter.start(try Self.queue(), counters) {}
+                try ends.transmitter.start(try Self.queue(), counters) { Pulses().begin("") }
             } else if ends.transmitter.isIdle, let rest = ends.transmitter.stop() {
                 #expect(rest.byteCount == 0)
                 stopCount += 1
@@ -125,7 +125,7 @@ struct TransmitterTests {
     func leftover() throws {
         var ends = try Ends()
         var queue = try Self.queue()
-        try ends.transmitter.start(try Self.queue(), counters) {}
+        try ends.transmitter.start(try Self.queue(), counters) { Pulses().begin("") }
         var (queuedCount, quietCount) = (0, 0)
         // Until both queues are full, as nobody reads.
         while quietCount < 20 {

@@ -1,6 +1,7 @@
 package import RPCAP
 
 import Frames
+import Log
 import Logging
 import Synchronization
 
@@ -25,8 +26,8 @@ extension CaptureCounters {
     var metadata: Logger.Metadata {
         let unsent = packetsAbandoned.load(ordering: .relaxed)
         var metadata = frames.counts.metadata
-        metadata["settled"] = "\(framesSettled.load(ordering: .relaxed))"
-        metadata["sent"] = "\(packetsQueued.load(ordering: .relaxed) - unsent)"
+        metadata["settled"] = .number(framesSettled.load(ordering: .relaxed))
+        metadata["sent"] = .number(packetsQueued.load(ordering: .relaxed) - unsent)
         // What most captures never meet is named where it was met.
         let rare: [(String, UInt64)] = [
             ("unaccounted", framesUnaccounted.load(ordering: .relaxed)),
@@ -52,10 +53,10 @@ extension CaptureCounters {
             ("programs_not_replaced", programsNotReplaced.load(ordering: .relaxed)),
             ("flows_evicted", trackedFlowsEvicted.load(ordering: .relaxed)),
         ]
-        for (name, count) in rare where count > 0 { metadata[name] = "\(count)" }
+        for (name, count) in rare where count > 0 { metadata[name] = .number(count) }
         for obstacle in WireForm.Obstacle.allCases {
             let count = framesUnrepaired[obstacle.rawValue].load(ordering: .relaxed)
-            if count > 0 { metadata["unrepaired_\(obstacle.name)"] = "\(count)" }
+            if count > 0 { metadata["unrepaired_\(obstacle.name)"] = .number(count) }
         }
         return metadata
     }
@@ -65,15 +66,15 @@ extension FrameAccount.Counts {
     /// The law's terms.
     var metadata: Logger.Metadata {
         [
-            "matched": "\(matched)",
-            "forwarded": "\(forwarded)",
-            "refused": "\(refused)",
-            "filtered": "\(filtered)",
-            "sampled_out": "\(sampledOut)",
-            "limited": "\(limited)",
-            "dropped_by_ring": "\(droppedByRing)",
-            "dropped_by_queue": "\(droppedByQueue)",
-            "abandoned": "\(abandoned)",
+            "matched": .number(matched),
+            "forwarded": .number(forwarded),
+            "refused": .number(refused),
+            "filtered": .number(filtered),
+            "sampled_out": .number(sampledOut),
+            "limited": .number(limited),
+            "dropped_by_ring": .number(droppedByRing),
+            "dropped_by_queue": .number(droppedByQueue),
+            "abandoned": .number(abandoned),
         ]
     }
 }

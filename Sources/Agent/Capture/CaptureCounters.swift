@@ -6,6 +6,10 @@ package final class CaptureCounters: Sendable {
     package let frames = FrameAccount()
     /// The same of each edge that is captured now, by its interface's life.
     package let edges = Mutex<[UInt64: EdgeAccount]>([:])
+    /// Where these go when they are closed.
+    let ledger: EdgeLedger
+    /// What goes up and down.
+    package let levels = CaptureLevels()
     /// By how many frames the accounts of edges were wrong when they were closed: always none.
     package let framesUnaccounted = Atomic<UInt64>(0)
     /// Frames that user space settled, reported or not.
@@ -68,7 +72,7 @@ package final class CaptureCounters: Sendable {
     /// Flows forgotten because there were too many, and not because of their age.
     package let trackedFlowsEvicted = Atomic<UInt64>(0)
 
-    package init() {}
+    package init(_ ledger: EdgeLedger = EdgeLedger()) { self.ledger = ledger }
 
     /// Adds to a count; nobody reads it as a signal, so no order is asked for.
     static func add(_ count: Int, to counter: borrowing Atomic<UInt64>) {

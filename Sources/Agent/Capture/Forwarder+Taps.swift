@@ -1,6 +1,7 @@
 import Capture
 import Glibc
 import Kernel
+import Log
 import Logging
 import Observation
 import Synchronization
@@ -187,7 +188,7 @@ extension Forwarder {
 
     /// Checks the account of an edge from which nothing comes any more.
     func close(_ account: FrameAccount, _ name: String, _ life: UInt64) {
-        counters.edges.withLock { $0[life] = nil }
+        counters.ledger.close(life, in: counters)
         let counts = account.counts
         var metadata = counts.metadata
         metadata["edge"] = "\(name)"
@@ -195,7 +196,7 @@ extension Forwarder {
             return logger.debug("edge accounted for", metadata: metadata)
         }
         CaptureCounters.add(Int(counts.inFlight.magnitude), to: counters.framesUnaccounted)
-        metadata["unaccounted"] = "\(counts.inFlight)"
+        metadata["unaccounted"] = .number(counts.inFlight)
         logger.error(
             "the frames of an edge do not add up, which is a fault of podwire's: please report it",
             metadata: metadata)

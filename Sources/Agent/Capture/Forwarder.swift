@@ -40,8 +40,8 @@ final class Forwarder {
     private var isFinishing = false
     var transmission: Transmission
     var load = ThreadLoad()
-    /// Names and places the thread that sends.
-    let prepareTransmitter: @Sendable () -> Void
+    /// Names and places the thread that sends, and has it watched.
+    let prepareTransmitter: @Sendable () -> Pulses.Pulse
     /// When the kernel's counts were taken last.
     private var countedAt = monotonicNanoseconds()
 
@@ -77,7 +77,8 @@ final class Forwarder {
     init(
         _ programs: ProgramPlan, _ pipeline: consuming Pipeline, outlet: consuming sending Outlet,
         _ transmission: Transmission, orders: CInt, counters: CaptureCounters, logger: Logger,
-        prepareTransmitter: @escaping @Sendable () -> Void, notes: @escaping (TapNote) -> Void
+        prepareTransmitter: @escaping @Sendable () -> Pulses.Pulse,
+        notes: @escaping (TapNote) -> Void
     ) throws(SystemError) {
         let poller = try Poller()
         try poller.add(orders, as: Key.orders)
@@ -124,6 +125,8 @@ final class Forwarder {
             try attendTransmission(now)
         }
         try send()
+        counters.levels.queueBytes.set(
+            pipeline.writer.queue.byteCount + transmitter.waitingByteCount)
         if now >= countedAt + Self.countNanoseconds { try countKernel() }
         return hasOrder
     }

@@ -67,11 +67,11 @@ package struct CapturePlan: Sendable {
 
 /// A capture that is running: its rings, its filter, its counters, its queue and its threads.
 ///
-/// One thread forwards packets, and when it is full another one sends them; one keeps the rings in step
-/// with the node's edges. The thread that owns the session gives orders; the forwarder's carries them out between two blocks, and the
-/// session waits for that.
+/// One thread forwards packets, and while it is full another one sends them; one keeps the rings in step
+/// with the node's edges. The thread that owns the session gives orders; the forwarder's carries them
+/// out between two blocks, and the session waits for that.
 package final class LiveCapture: Sendable {
-    package let counters = CaptureCounters()
+    package let counters: CaptureCounters
     private let orders = Mutex(Orders())
     private let ordered: Event
     private let answered: Event
@@ -87,6 +87,8 @@ package final class LiveCapture: Sendable {
         case sample(Sampling)
         case adopt(Program?, ticket: Int)
         case count(ticket: Int)
+        /// The same for somebody else than the session.
+        case countFor(@Sendable () -> Void)
         case finish
     }
 
@@ -111,10 +113,14 @@ package final class LiveCapture: Sendable {
 
     /// Opens a ring at every place and starts to forward to the outlet. Waits for the kernel, some
     /// 20 ms on a node with few edges. An edge that cannot be captured is tried again, with a line
-    /// in the log; an error is thrown if there are edges and none can be.
+    /// in the log; an error is thrown if there are edges and none can be. The peer's ledger keeps what
+    /// is counted of edges.
     package init(
-        _ plan: CapturePlan, to outlet: consuming sending Outlet, logger: Logger
+        _ plan: CapturePlan, to outlet: consuming sending Outlet, for peer: PeerStatus,
+        _ pulses: Pulses = Pulses(), logger: Logger
     ) throws(SystemError) {
+        let counters = CaptureCounters(peer.ledger)
+        self.counters = counters
         ordered = try Event()
         answered = try Event()
         ended = try Event()
@@ -130,8 +136,9 @@ package final class LiveCapture: Sendable {
                 "connection tracking fails, calls to services are reported at backends' edges only",
                 metadata: ["reason": "\(failure)"])
         }
-        let keeper = try RingKeeper(plan.feed, plan.scope, programs, logger: logger) {
-            [weak self] order in
+        let keeper = try RingKeeper(
+            plan.feed, plan.scope, programs, counters.levels, logger: logger
+        ) { [weak self] order in
             self?.give(.tap(order))
         }
         self.keeper.withLock { $0 = keeper }
@@ -140,10 +147,13 @@ package final class LiveCapture: Sendable {
             counters: counters, logger: logger,
             prepareTransmitter: {
                 Self.prepareThread("podwire-send", plan.placement, logger)
+                return pulses.begin("the sender of \(peer.name)")
             },
             notes: { keeper.note($0) })
-        try start(
-            forwarder, keeper, RingBudget(byteCountMax: plan.ringByteCountMax), plan.placement)
+        let budget = RingBudget(byteCountMax: plan.ringByteCountMax)
+        try start(forwarder, keeper, budget, plan.placement) {
+            pulses.begin("\($0) of \(peer.name)")
+        }
         guard let error = waitForAnswer(milliseconds: Self.startMillisecondsMax) else { return }
         finish()
         throw error
@@ -151,14 +161,14 @@ package final class LiveCapture: Sendable {
 
     private func start(
         _ forwarder: sending Forwarder, _ keeper: RingKeeper, _ budget: RingBudget,
-        _ placement: ThreadPlacement
+        _ placement: ThreadPlacement, _ pulse: @escaping @Sendable (String) -> Pulses.Pulse
     ) throws(SystemError) {
         let handover = Handover(forwarder)
         let forwarding = [
             Handover(
                 try Thread { [self] in
                     Self.prepareThread("podwire-forward", placement, logger)
-                    if let forwarder = handover.take() { run(forwarder) }
+                    if let forwarder = handover.take() { run(forwarder, pulse("the forwarder")) }
                     // The forwarder is gone, so the keeper has the last holds on its rings, and can
                     // close many at once.
                     self.keeper.withLock { $0.take() }?.end()
@@ -169,7 +179,11 @@ package final class LiveCapture: Sendable {
         do throws(SystemError) {
             let keeping = [
                 Handover(
-                    try Thread { [self] in keeper.run(budget) { answer($0, to: Self.startTicket) } }
+                    try Thread { [self] in
+                        keeper.run(budget, pulse("the keeper of the rings")) {
+                            answer($0, to: Self.startTicket)
+                        }
+                    }
                 )
             ]
             threads.withLock { $0 += keeping }
@@ -223,6 +237,18 @@ package final class LiveCapture: Sendable {
         _ = ask(milliseconds: Self.countMillisecondsMax) { .count(ticket: $0) }
     }
 
+    /// Has the counters brought up to date with the kernel's, and calls `done` then, on the forwarder's
+    /// thread. Answers false if that has been asked for before and is still to come. Never waits.
+    package func count(then done: @escaping @Sendable () -> Void) -> Bool {
+        let isNew = orders.withLock { orders in
+            for order in orders.waiting { if case .countFor = order { return false } }
+            orders.waiting.append(.countFor(done))
+            return true
+        }
+        if isNew { ordered.raise() }
+        return isNew
+    }
+
     /// Stops: forwards what is in the rings and the queue for at most a second, and closes the data
     /// connection. Returns when that has happened.
     package func finish() {
@@ -269,11 +295,14 @@ package final class LiveCapture: Sendable {
 
 extension LiveCapture {
     /// Forwards from the first ring to the last byte.
-    private func run(_ forwarder: consuming Forwarder) {
+    private func run(_ forwarder: consuming Forwarder, _ pulse: consuming Pulses.Pulse) {
         do {
-            while try !obey(forwarder, hasOrder: forwarder.turn(milliseconds: -1)),
+            while try !obey(
+                forwarder, hasOrder: forwarder.turn(milliseconds: Pulses.waitMilliseconds)),
                 !forwarder.isOver
-            {}
+            {
+                pulse.beat()
+            }
             if forwarder.isOver { reason.withLock { $0 = "the edge is gone" } }
             try forwarder.finish(milliseconds: Self.finishMillisecondsMax)
         } catch {
@@ -299,6 +328,10 @@ extension LiveCapture {
             case .sample(let sampling): forwarder.adopt(sampling)
             case .count(let ticket):
                 answer(error { () throws(SystemError) in try forwarder.countKernel() }, to: ticket)
+            case .countFor(let done):
+                // Where that fails the next turn finds out.
+                try? forwarder.countKernel()
+                done()
             case .adopt(let filter, let ticket):
                 answer(error { () throws(SystemError) in try forwarder.adopt(filter) }, to: ticket)
             }

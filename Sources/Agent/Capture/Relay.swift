@@ -98,7 +98,10 @@ extension Relay {
 
 /// The side of the thread that sends.
 extension Relay {
-    func run(_ poller: consuming Poller, _ socket: CInt, _ counters: CaptureCounters) {
+    func run(
+        _ poller: consuming Poller, _ socket: CInt, _ counters: CaptureCounters,
+        _ pulse: borrowing Pulses.Pulse
+    ) {
         do {
             try poller.add(filled.number, as: Key.filled)
             try poller.add(socket, as: Key.socket)
@@ -109,6 +112,7 @@ extension Relay {
                     try poller.wait(for: socket, as: Key.socket, toBeWritable: waitsForSocket)
                 }
                 try wait(&poller, counters)
+                pulse.beat()
             }
         } catch {
             exchange.withLock { $0.failure = error }
@@ -152,7 +156,7 @@ extension Relay {
     }
 
     private func wait(_ poller: inout Poller, _ counters: CaptureCounters) throws {
-        let milliseconds = outlet.withLock { $0.dueMilliseconds } ?? -1
+        let milliseconds = outlet.withLock { $0.dueMilliseconds } ?? Pulses.waitMilliseconds
         let readyCount = try poller.wait(milliseconds: milliseconds)
         for index in 0..<readyCount {
             guard poller.key(at: index) == Key.socket else {

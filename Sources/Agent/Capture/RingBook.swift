@@ -33,6 +33,11 @@ struct RingBook {
 
     var isEmpty: Bool { rings.isEmpty }
 
+    /// Memory of the rings there are; what is set aside for the crowd counts when it has a ring.
+    var ringByteCount: Int {
+        budget.usedByteCount - (crowdLease == nil ? RingBudget.smallest.byteCount : 0)
+    }
+
     func ring(_ life: UInt64) -> OpenRing? { rings[life] }
 
     /// The rings whose edges are gone; each is named once.
@@ -179,6 +184,8 @@ final class OpenRing {
     var nextByteCount = 0
     var nextLease: Handover<RingLease>?
     var pressedAt: UInt64 = 0
+    /// Whether a person has been told that it cannot become another one.
+    var hasWarned = false
     var isLeaving = false
     private var group: UInt16
     /// Whether the group has a program that chooses its first member.

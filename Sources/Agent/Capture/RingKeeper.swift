@@ -2,6 +2,7 @@ import BPF
 import Capture
 import Glibc
 import Kernel
+import Log
 import Logging
 import Observation
 import Synchronization
@@ -16,6 +17,7 @@ final class RingKeeper: Sendable {
     private let feed: NodeFeed
     private let scope: CaptureScope
     private let tellsOffload: Bool
+    private let levels: CaptureLevels
     private let logger: Logger
     private let wake: Event
     private let state: Mutex<State>
@@ -33,11 +35,12 @@ final class RingKeeper: Sendable {
     private static let retryMilliseconds: CInt = 1000
 
     init(
-        _ feed: NodeFeed, _ scope: CaptureScope, _ plan: ProgramPlan, logger: Logger,
-        give: @escaping @Sendable (TapOrder) -> Void
+        _ feed: NodeFeed, _ scope: CaptureScope, _ plan: ProgramPlan, _ levels: CaptureLevels,
+        logger: Logger, give: @escaping @Sendable (TapOrder) -> Void
     ) throws(SystemError) {
         (self.feed, self.scope) = (feed, scope)
         tellsOffload = plan.keepsWhole
+        self.levels = levels
         self.logger = logger
         wake = try Event()
         state = Mutex(State(plan: plan))
@@ -65,16 +68,20 @@ final class RingKeeper: Sendable {
 
     /// Keeps the rings until the end. Says when it has tried to open the first ones, with the reason
     /// if there are edges and not one could be opened.
-    func run(_ budget: RingBudget, began: (SystemError?) -> Void) {
+    func run(
+        _ budget: RingBudget, _ pulse: borrowing Pulses.Pulse, began: (SystemError?) -> Void
+    ) {
         nameThread("podwire-rings")
         var book = RingBook(budget)
         feed.subscribe(wake.number)
         defer { feed.unsubscribe(wake.number) }
         began(follow(&book))
         while true {
+            pulse.beat()
+            tell(book)
             _ = try? poll(
                 [(wake.number, .readable)],
-                milliseconds: book.hasFailures ? Self.retryMilliseconds : -1)
+                milliseconds: book.hasFailures ? Self.retryMilliseconds : Pulses.waitMilliseconds)
             wake.lower()
             let (notes, isEnding) = state.withLock { state in
                 defer { state.notes = [] }
@@ -88,6 +95,12 @@ final class RingKeeper: Sendable {
             _ = follow(&book)
         }
         close(book.takeAll())
+    }
+
+    /// Says how much memory is in use.
+    private func tell(_ book: RingBook) {
+        levels.ringBytes.set(book.ringByteCount)
+        levels.edgesSharing.set(book.crowd.count)
     }
 
     /// Opens what is new and has what is gone closed.
@@ -120,7 +133,7 @@ final class RingKeeper: Sendable {
                 book.hasWarnedOfCrowd = true
                 return logger.warning(
                     "edges without memory are not captured, it is tried again every second",
-                    metadata: ["edges": "\(book.crowd.count)", "reason": "\(error)"])
+                    metadata: ["edges": .number(book.crowd.count), "reason": "\(error)"])
             }
         }
         give(.crowd(book.crowd))
@@ -136,7 +149,8 @@ final class RingKeeper: Sendable {
                 which costs more and holds less; \(remedy)
                 """,
                 metadata: [
-                    "sharing": "\(book.crowd.count)", "ring_memory": "\(book.budget.byteCountMax)",
+                    "sharing": .number(book.crowd.count),
+                    "ring_memory": .number(book.budget.byteCountMax),
                 ])
         }
     }
@@ -252,6 +266,8 @@ extension RingKeeper {
         } catch {
             give(.abandon(life: life))
             book.isAbandoned(ring)
+            guard !ring.hasWarned else { return }
+            ring.hasWarned = true
             logger.warning(
                 "a ring keeps its size",
                 metadata: ["edge": "\(ring.place.name)", "reason": "\(error)"])

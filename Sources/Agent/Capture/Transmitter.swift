@@ -68,15 +68,15 @@ package struct Transmitter: ~Copyable {
     /// changed.
     package mutating func start(
         _ queue: consuming ByteQueue, _ counters: CaptureCounters,
-        prepare: @escaping @Sendable () -> Void
+        prepare: @escaping @Sendable () -> Pulses.Pulse
     ) throws(SystemError) {
         guard let socket else { return }
         relay.take(queue)
         let poller = Handover(try Poller())
         thread = .some(
             try Thread { [relay] in
-                prepare()
-                if let poller = poller.take() { relay.run(poller, socket, counters) }
+                let pulse = prepare()
+                if let poller = poller.take() { relay.run(poller, socket, counters, pulse) }
             })
         hasThread = true
     }

@@ -11,6 +11,8 @@ package struct Candidate: Equatable, Sendable {
     package let podAddresses: [IPAddress]?
     /// The pod's own Ethernet address, likewise.
     package let podMAC: MACAddress?
+    /// What Kubernetes calls the pod. Nil if the node does not tell.
+    package let pod: PodName?
 
     package var isEdge: Bool { standing == .edge }
 

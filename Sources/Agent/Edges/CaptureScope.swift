@@ -74,7 +74,8 @@ extension Candidate {
         let isMore = addresses.count > Self.addressCountMax
         return Device(
             name: link.name,
-            description: text.isEmpty ? "a pod" : "the pod at \(text)\(isMore ? " ..." : "")",
+            description: (pod.map { "the pod \($0)" } ?? (text.isEmpty ? "a pod" : "the pod"))
+                + (text.isEmpty ? "" : " at \(text)\(isMore ? " ..." : "")"),
             flags: link.isUp
                 ? Device.isUp | Device.isRunning | Device.isConnected : Device.isDisconnected)
     }

@@ -22,6 +22,7 @@ package struct EdgeTable: Sendable {
         let life: UInt64
         var link: Link
         var pod: Pod?
+        var name: PodName?
     }
 
     /// What a pod's own namespace says of the other end of a veth.
@@ -72,6 +73,7 @@ package struct EdgeTable: Sendable {
             {
                 // The other end is another pod's now, or nobody's.
                 entry?.pod = nil
+                entry?.name = nil
             }
             if entry == nil {
                 let life = lifeCount.add(1, ordering: .relaxed).newValue
@@ -117,6 +119,14 @@ package struct EdgeTable: Sendable {
         entries[index]?.pod = pod
     }
 
+    /// Takes what pods are called, by the lives of their edges.
+    package mutating func set(_ names: [UInt64: PodName]) {
+        guard !names.isEmpty else { return }
+        for (index, entry) in entries {
+            if let name = names[entry.life] { entries[index]?.name = name }
+        }
+    }
+
     /// The node as it is known now, with the edges that are to be captured.
     package func node(_ selection: EdgeSelection) -> Node {
         let uplinks = Set(routes.filter(\.isDefault).compactMap(\.interfaceIndex))
@@ -130,7 +140,7 @@ package struct EdgeTable: Sendable {
             }
             return Candidate(
                 life: entry.life, link: entry.link, standing: standing,
-                podAddresses: pod?.addresses, podMAC: pod?.mac)
+                podAddresses: pod?.addresses, podMAC: pod?.mac, pod: entry.name)
         }
         return Node(
             candidates: candidates, links: entries.mapValues(\.link), addresses: addresses,

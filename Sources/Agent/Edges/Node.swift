@@ -15,11 +15,24 @@ package struct Node: Equatable, Sendable {
     package var edges: [Candidate] { candidates.filter(\.isEdge) }
 
     /// Asks the kernel, once. Takes some milliseconds. Without CAP_NET_ADMIN the pods' addresses
-    /// are missing, and `blindness` says so.
-    package static func current(_ selection: EdgeSelection) throws(SystemError) -> Node {
+    /// are missing, and `blindness` says so. With a folder of libcni's cache pods have their names, as
+    /// far as they are in there.
+    package static func current(
+        _ selection: EdgeSelection, namesIn folder: String? = nil
+    ) throws(SystemError) -> Node {
         var reader = try NodeReader()
         var table = EdgeTable()
         try reader.readAll(into: &table)
+        if let folder {
+            var cache = AttachmentCache(folder: folder)
+            let attachments = (try? cache.read()) ?? []
+            let unnamed = table.node(selection).candidates.compactMap { $0.unnamed(cameAt: nil) }
+            table.set(
+                Dictionary(
+                    uniqueKeysWithValues: unnamed.compactMap { edge in
+                        edge.name(among: attachments).map { (edge.life, $0) }
+                    }))
+        }
         return table.node(selection)
     }
 

@@ -24,13 +24,15 @@ final class NodeAsker: Sendable {
 
     private static let retryMilliseconds: CInt = 100
 
-    init() throws(SystemError) {
+    init(_ pulses: Pulses) throws(SystemError) {
         asked = try Event()
         answered = try Event()
         let reader = Handover(try NodeReader())
         try Thread { [self] in
             nameThread("podwire-pods")
-            if var reader = reader.take() { run(&reader) }
+            if var reader = reader.take() {
+                run(&reader, pulses.begin("the thread that asks pods"))
+            }
         }.detach()
     }
 
@@ -60,11 +62,13 @@ final class NodeAsker: Sendable {
         asked.raise()
     }
 
-    private func run(_ reader: inout NodeReader) {
+    private func run(_ reader: inout NodeReader, _ pulse: consuming Pulses.Pulse) {
         while true {
-            _ = try? poll([(asked.number, .readable)], milliseconds: -1)
+            pulse.beat()
+            _ = try? poll([(asked.number, .readable)], milliseconds: Pulses.waitMilliseconds)
             asked.lower()
             while let question = state.withLock({ $0.takeQuestion() }) {
+                pulse.beat()
                 if let answer = try? reader.answer(question) {
                     state.withLock { $0.answers.append(answer) }
                     answered.raise()

@@ -73,8 +73,12 @@ package final class NodeFeed: Sendable {
     }
 
     private func renew(_ state: inout State) {
-        state.snapshot = Self.snapshot(
+        let snapshot = Self.snapshot(
             of: state.node, state.sensors, settings, version: state.snapshot.version + 1)
+        // A pod's name, for one, is nothing to a capture.
+        guard snapshot.places != state.snapshot.places || snapshot.rule != state.snapshot.rule
+        else { return }
+        state.snapshot = snapshot
         for listener in state.listeners { Event.raise(listener) }
     }
 

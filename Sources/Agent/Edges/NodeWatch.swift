@@ -3,6 +3,7 @@ package import Logging
 
 import Frames
 import Glibc
+import Log
 import Netlink
 
 /// Follows the node's network by the kernel's events, and publishes what has become of it.
@@ -12,6 +13,7 @@ import Netlink
 package struct NodeWatch: ~Copyable {
     private var monitor: NodeMonitor
     private let asker: NodeAsker
+    private var namer: Namer?
     private var table: EdgeTable
     private let selection: EdgeSelection
     private let logger: Logger
@@ -20,13 +22,16 @@ package struct NodeWatch: ~Copyable {
     private var pollAt: UInt64 = 0
     /// Whether all interfaces are to be looked at anew.
     private var needsLook = false
+    private var lookFailure = Recurrence()
+    private var loss = Recurrence()
     private var published: Node
     /// The lives of edges that the log knows, and of those that it will know as soon as their pods'
     /// addresses are.
     private var announced: Set<UInt64>
     private var unannounced: [UInt64: UInt64] = [:]
-    /// How often events were lost and everything was read anew.
-    package private(set) var resyncCount = 0
+    /// Those that the log knows without their pods' names.
+    private var unnamed: Set<UInt64> = []
+    private let status: NodeStatus
 
     /// When a pod is asked about again after an event of its edge.
     private static let delaysNanoseconds: [UInt64] = [200_000_000, 1_000_000_000]
@@ -35,25 +40,35 @@ package struct NodeWatch: ~Copyable {
     private static let pollNanoseconds: UInt64 = 30_000_000_000
     /// A storm of events must not make the agenda grow: beyond this the slow poll has to do.
     private static let agendaCountMax = 10_000
+    /// All pods of a node may come at once, and what they replace may go.
+    private static let lineCountMax = 1000
 
-    /// Subscribes, and then looks at what there is.
+    /// Subscribes, and then looks at what there is. Pods get their names from a folder of libcni's cache,
+    /// a moment later.
     package init(
-        _ selection: EdgeSelection, logger: Logger,
+        _ selection: EdgeSelection, namesIn folder: String? = nil, logger: Logger,
+        status: NodeStatus = NodeStatus(),
         bufferByteCount: Int = NodeMonitor.bufferByteCount
     ) throws(SystemError) {
         let monitor = try NodeMonitor(bufferByteCount: bufferByteCount)
         var reader = try NodeReader()
         var table = EdgeTable()
         try reader.readAll(into: &table)
-        let asker = try NodeAsker()
+        let asker = try NodeAsker(status.pulses)
         let node = table.node(selection)
+        let logger = LimitedLogHandler.limiting(logger, lineCountMax: Self.lineCountMax)
+        let namer: Namer? =
+            if let folder { try Namer(folder: folder, node, logger: logger) } else { nil }
         published = node
         announced = Set(node.edges.map(\.life))
         self.monitor = monitor
         self.asker = asker
+        self.namer = namer
         self.table = table
         self.selection = selection
         self.logger = logger
+        self.status = status
+        status.isInStep.set(true)
         pollAt = monotonicNanoseconds() + Self.pollNanoseconds
     }
 
@@ -62,13 +77,18 @@ package struct NodeWatch: ~Copyable {
 
     deinit { asker.end() }
 
-    /// Waits for changes and has them published, until an event is raised.
-    package mutating func run(until stop: CInt, publish: (Node) -> Void) throws(SystemError) {
+    /// Waits for changes and has them published, until an event is raised. Says so each time that it
+    /// wakes, which it does every few seconds.
+    package mutating func run(
+        until stop: CInt, wakes: () -> Void = {}, publish: (Node) -> Void
+    ) throws(SystemError) {
+        namer?.follow(published)
         while true {
+            wakes()
             let ready = try poll(
                 [
                     (monitor.number, .readable), (stop, .readable), (asker.number, .readable),
-                    (monitor.podsNumber, .readable),
+                    (monitor.podsNumber, .readable), (namer?.number ?? -1, .readable),
                 ], milliseconds: millisecondsToWait)
             if !ready[1].isEmpty { return }
             if !ready[3].isEmpty {
@@ -78,8 +98,10 @@ package struct NodeWatch: ~Copyable {
             if !ready[0].isEmpty { try takeEvents() }
             if needsLook { look() }
             if !ready[2].isEmpty { for answer in asker.takeAnswers() { table.apply(answer) } }
+            if !ready[4].isEmpty { table.set(namer?.takeNames() ?? [:]) }
             askAgain()
             let node = table.node(selection)
+            namer?.follow(node)
             announce(node)
             guard node != published else { continue }
             published = node
@@ -88,10 +110,13 @@ package struct NodeWatch: ~Copyable {
     }
 
     private var millisecondsToWait: CInt {
-        if needsLook { return Self.lookMilliseconds }
-        let due = min(pollAt, agenda.first?.due ?? .max)
-        let now = monotonicNanoseconds()
-        return due <= now ? 0 : CInt((due - now) / 1_000_000 + 1)
+        mutating get {
+            if needsLook { return Self.lookMilliseconds }
+            let due = min(pollAt, agenda.first?.due ?? .max, namer?.dueAt ?? .max)
+            let now = monotonicNanoseconds()
+            guard due > now else { return 0 }
+            return min(Pulses.waitMilliseconds, CInt(clamping: (due - now) / 1_000_000 + 1))
+        }
     }
 
     private mutating func takeEvents() throws(SystemError) {
@@ -101,10 +126,12 @@ package struct NodeWatch: ~Copyable {
             if event == .address || event == .route { isAddressChanged = true }
         }
         if !isComplete {
-            resyncCount += 1
-            logger.notice(
-                "events of the node's network were lost, everything is read anew",
-                metadata: ["resyncs": "\(resyncCount)"])
+            status.resyncs.add()
+            status.isInStep.set(false)
+            let reason = "events of the node's network were lost"
+            if let metadata = loss.failed(reason, now: monotonicNanoseconds()) {
+                logger.notice("everything is read anew", metadata: metadata)
+            }
             needsLook = true
         }
         let unasked = table.takeUnasked()
@@ -124,9 +151,13 @@ package struct NodeWatch: ~Copyable {
             var reader = try NodeReader()
             table.reset(links: try reader.links())
             needsLook = false
+            _ = lookFailure.end()
+            status.isInStep.set(true)
             asker.ask([.own] + table.takeUnasked().map { .pod(behind: $0) })
         } catch {
-            logger.warning("the node cannot be read", metadata: ["reason": "\(error)"])
+            if let metadata = lookFailure.failed("\(error)", now: monotonicNanoseconds()) {
+                logger.warning("the node cannot be read", metadata: metadata)
+            }
         }
     }
 
@@ -142,8 +173,8 @@ package struct NodeWatch: ~Copyable {
         }
     }
 
-    /// One line for each edge that comes, when its pod's addresses are known or have had the time to
-    /// be, and one when it goes.
+    /// One line for each edge that comes, when its pod's addresses and name are known or have had the
+    /// time to be, and one when it goes. A name that comes later has a line of its own.
     private mutating func announce(_ node: Node) {
         let now = monotonicNanoseconds()
         let lives = Set(node.edges.map(\.life))
@@ -159,22 +190,31 @@ package struct NodeWatch: ~Copyable {
             logger.info(
                 isThere ? "edge no longer captured" : "edge gone", metadata: Self.metadata(edge))
         }
+        unnamed.formIntersection(lives)
+        for edge in node.edges where edge.pod != nil && unnamed.contains(edge.life) {
+            unnamed.remove(edge.life)
+            logger.info("edge has a name", metadata: Self.metadata(edge))
+        }
         for edge in node.edges where !announced.contains(edge.life) {
             let since = unannounced[edge.life, default: now]
             unannounced[edge.life] = since
-            let isKnown = edge.podAddresses?.contains { !$0.isLinkLocalIPv6 } ?? false
+            let hasAddresses = edge.podAddresses?.contains { !$0.isLinkLocalIPv6 } ?? false
+            let isKnown = hasAddresses && (edge.pod != nil || namer?.isAvailable != true)
             guard isKnown || now >= since + Self.delaysNanoseconds.reduce(0, max) else { continue }
             unannounced[edge.life] = nil
             announced.insert(edge.life)
+            if edge.pod == nil { unnamed.insert(edge.life) }
             logger.info("edge captured", metadata: Self.metadata(edge))
         }
     }
 
     private static func metadata(_ edge: Candidate) -> Logger.Metadata {
         let addresses = (edge.podAddresses ?? []).filter { !$0.isLinkLocalIPv6 }
-        return [
-            "edge": "\(edge.link.name)", "index": "\(edge.link.index)",
-            "pod": "\(addresses.map(\.description).joined(separator: ","))",
+        var metadata: Logger.Metadata = [
+            "edge": "\(edge.link.name)", "index": .number(edge.link.index),
+            "addresses": "\(addresses.map(\.description).joined(separator: ","))",
         ]
+        if let pod = edge.pod { metadata["pod"] = "\(pod)" }
+        return metadata
     }
 }

@@ -1,6 +1,7 @@
 import Frames
 import Glibc
 import Kernel
+import Log
 import Logging
 import RPCAP
 import Trust
@@ -17,6 +18,7 @@ struct ClientListener: ~Copyable {
     private let slots: ClientSlots
     private var leaving: [Leaving] = []
     private var lastRefusal: UInt64 = 0
+    private var failure = Recurrence()
     private var silentRefusalCount = 0
 
     /// Refused peers that have not read the reason yet.
@@ -36,7 +38,7 @@ struct ClientListener: ~Copyable {
         logger.info(
             "clients are listened for",
             metadata: [
-                "address": "\(listener.local)", "users": "\(context.users?.count ?? 0)",
+                "address": "\(listener.local)", "users": .number(context.users?.count ?? 0),
                 "null_login": settings.allowsNullLogin ? "allowed" : "refused",
                 "allow": settings.allowed.isEmpty
                     ? "anywhere" : "\(settings.allowed.map(\.description).joined(separator: ","))",
@@ -52,16 +54,20 @@ struct ClientListener: ~Copyable {
     /// Serves clients until the agent stops, and then until their sessions have ended.
     mutating func run() {
         nameThread("podwire-listen")
+        let pulse = context.status.pulses.begin("the listener for clients")
+        context.status.isListening.set(true)
         while !context.isStopping(milliseconds: 0) {
             var requests: [(number: CInt, interest: Readiness)] = [
                 (context.stop.number, .readable), (listener.number, .readable),
             ]
             for peer in leaving { requests.append((peer.number, .readable)) }
-            let wait: CInt = leaving.isEmpty ? -1 : 100
+            pulse.beat()
+            let wait = leaving.isEmpty ? Pulses.waitMilliseconds : 100
             guard let ready = try? poll(requests, milliseconds: wait) else { continue }
             seeOff(ready.dropFirst(2).map { !$0.isEmpty })
             if ready[1].contains(.readable) { accept() }
         }
+        context.status.isListening.set(false)
         leaving = []
         slots.waitForNone()
     }
@@ -69,6 +75,7 @@ struct ClientListener: ~Copyable {
     private mutating func accept() {
         do throws(SystemError) {
             guard let connection = try listener.accept() else { return }
+            _ = failure.end()
             let peer = connection.peer.address
             if !settings.allows(peer) {
                 refuse(connection, .hostNotAllowed, "this address is not in the allow list")
@@ -83,12 +90,15 @@ struct ClientListener: ~Copyable {
                     """)
             }
         } catch {
-            logger.warning("client not accepted", metadata: ["reason": "\(error)"])
+            if let metadata = failure.failed("\(error)", now: monotonicNanoseconds()) {
+                logger.warning("client not accepted", metadata: metadata)
+            }
             _ = context.isStopping(milliseconds: Self.retryMilliseconds)
         }
     }
 
     private func serve(_ connection: consuming Connection, _ slot: consuming ClientSlot) {
+        guard let status = context.status.clients else { return }
         let (context, peer) = (context, connection.peer)
         var logger = logger
         logger[metadataKey: "client"] = "\(peer)"
@@ -101,7 +111,7 @@ struct ClientListener: ~Copyable {
                 guard let connection = handover.0.take(), let slot = handover.1.take() else {
                     return
                 }
-                ControlSession.serve(context, connection, slot, logger: logger)
+                ControlSession.serve(context, connection, status, slot, logger: logger)
             }.detach()
         } catch {
             logger.warning("client not served", metadata: ["reason": "\(error)"])
@@ -126,6 +136,7 @@ extension ClientListener {
     private mutating func refuse(
         _ connection: consuming Connection, _ code: ErrorCode, _ text: String
     ) {
+        context.status.clientsRefused.add()
         report(connection.peer, text)
         guard leaving.count < Self.leavingCountMax else { return }
         guard (try? connection.send(Message.error(code, text)[...])) != nil else { return }
@@ -156,7 +167,7 @@ extension ClientListener {
             "client refused",
             metadata: [
                 "client": "\(peer)", "reason": "\(text)",
-                "refused_since_last": "\(silentRefusalCount)",
+                "refused_since_last": .number(silentRefusalCount),
             ])
         silentRefusalCount = 0
     }

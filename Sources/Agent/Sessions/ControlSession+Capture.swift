@@ -2,6 +2,7 @@ import BPF
 import Frames
 import Glibc
 import Kernel
+import Log
 import Logging
 import RPCAP
 import Trust
@@ -109,13 +110,17 @@ extension ControlSession {
     private mutating func begin(
         _ plan: CapturePlan, _ request: StartRequest, _ outlet: consuming sending Outlet
     ) throws {
-        capture = try LiveCapture(plan, to: outlet, logger: logger)
+        let capture = try LiveCapture(
+            plan, to: outlet, for: status, context.status.pulses, logger: logger)
+        status.begins(capture)
+        self.capture = capture
         filter = plan.filter
         logger.info(
             "capture started",
             metadata: [
-                "device": "\(request.device)", "snaplen": "\(plan.snaplen)",
-                "edges": "\(plan.snapshot.places.count)", "filter": "\(filter?.summary ?? "none")",
+                "device": "\(request.device)", "snaplen": .number(plan.snaplen),
+                "edges": .number(plan.snapshot.places.count),
+                "filter": "\(filter?.summary ?? "none")",
                 "sampling": "\(request.sampling)",
                 "data": request.flags.contains(.udp) ? "UDP" : "TCP",
             ])
@@ -195,6 +200,7 @@ extension ControlSession {
         pendingStart = nil
         guard let capture = capture.take() else { return }
         capture.finish()
+        status.ends(capture)
         logger.info("capture ended", metadata: capture.counters.metadata)
     }
 }

@@ -14,6 +14,7 @@ import Trust
 struct ControlSession: ~Copyable {
     let context: AgentContext
     let mode: ServerSession.Mode
+    let status: PeerStatus
     let logger: Logger
     var session: ServerSession
     var capture: LiveCapture?
@@ -48,10 +49,11 @@ struct ControlSession: ~Copyable {
 
     private init(
         _ context: AgentContext, _ mode: ServerSession.Mode, _ channel: consuming Channel,
-        _ slot: consuming ClientSlot?, logger: Logger
+        _ status: PeerStatus, _ slot: consuming ClientSlot?, logger: Logger
     ) {
         self.context = context
         self.mode = mode
+        self.status = status
         self.logger = logger
         self.channel = channel
         self.slot = slot
@@ -66,7 +68,7 @@ struct ControlSession: ~Copyable {
     /// ends the session. When the agent stops, what is captured is forwarded first, for at most a
     /// second.
     static func serve(
-        _ context: AgentContext, _ connection: consuming Connection,
+        _ context: AgentContext, _ connection: consuming Connection, _ status: PeerStatus,
         _ slot: consuming ClientSlot? = nil, logger: Logger
     ) {
         let mode: ServerSession.Mode = slot == nil ? .active : .passive
@@ -78,16 +80,21 @@ struct ControlSession: ~Copyable {
         let reason: String
         do {
             let channel = try context.channel(over: connection, for: mode)
-            var session = ControlSession(context, mode, channel, slot, logger: logger)
+            var session = ControlSession(context, mode, channel, status, slot, logger: logger)
+            status.sessionBegins()
             reason = session.run()
+            status.sessionEnds(reason)
         } catch {
             reason = "\(error)"
+            status.connectionFails(reason)
         }
         logger.info("\(who) session ended", metadata: ["reason": "\(reason)"])
     }
 
     private mutating func run() -> String {
+        let pulse = context.status.pulses.begin("the session of \(status.name)")
         while endReason == nil {
+            pulse.beat()
             do {
                 try turn()
             } catch {
@@ -160,11 +167,12 @@ struct ControlSession: ~Copyable {
         }
     }
 
-    /// From now on, as `poll` takes it.
+    /// From now on, as `poll` takes it, and not longer than loops may wait.
     private static func milliseconds(until deadline: UInt64?) -> CInt {
-        guard let deadline else { return -1 }
+        guard let deadline else { return Pulses.waitMilliseconds }
         let now = monotonicNanoseconds()
-        return deadline > now ? CInt(clamping: (deadline - now) / 1_000_000 + 1) : 0
+        guard deadline > now else { return 0 }
+        return min(Pulses.waitMilliseconds, CInt(clamping: (deadline - now) / 1_000_000 + 1))
     }
 
     private mutating func read() throws {
@@ -208,6 +216,7 @@ struct ControlSession: ~Copyable {
         case .send(let bytes): output += bytes
         case .checkPassword(let user, let password):
             let isRight = context.isUser(user, password, from: peer.address)
+            if !isRight { context.status.loginsRefused.add() }
             logger.info(
                 isRight ? "logged in" : "wrong name or password",
                 metadata: ["user": "\(String(decoding: user.prefix(64), as: UTF8.self))"])

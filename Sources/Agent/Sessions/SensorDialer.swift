@@ -1,6 +1,7 @@
 import Frames
 import Glibc
 import Kernel
+import Log
 import Logging
 import Netlink
 import RPCAP
@@ -8,14 +9,15 @@ import RPCAP
 /// Dials one sensor for as long as the agent runs, and serves it while it is there.
 ///
 /// Whatever a sensor does, there is a next try: an agent that had given up would look healthy and
-/// be useless. The log gets one line for each change of state, and none for a try that fails like
-/// the one before it.
+/// be useless. The log gets one line for each change of state, and one every five minutes for tries
+/// that fail like others before them.
 struct SensorDialer {
     private let context: AgentContext
     private let sensor: SensorName
+    private let status: PeerStatus
     private let logger: Logger
     private var backoff = Backoff()
-    private var lastFailure: String?
+    private var failure = Recurrence()
 
     private static let connectMillisecondsMax: CInt = 10_000
     /// A session of this length was a good one: the next failure starts a new back-off.
@@ -24,6 +26,7 @@ struct SensorDialer {
     init(_ context: AgentContext, _ sensor: SensorName, logger: Logger) {
         self.context = context
         self.sensor = sensor
+        status = context.status.sensor(sensor)
         var logger = logger
         logger[metadataKey: "sensor"] = "\(sensor)"
         self.logger = LimitedLogHandler.limiting(logger)
@@ -35,17 +38,20 @@ struct SensorDialer {
         while !context.isStopping(milliseconds: 0) {
             serve()
             let wait = backoff.next() / 1_000_000
-            logger.debug("next try", metadata: ["milliseconds": "\(wait)"])
+            logger.debug("next try", metadata: ["milliseconds": .number(wait)])
             guard !context.isStopping(milliseconds: CInt(wait)) else { return }
         }
     }
 
     private mutating func serve() {
         guard let connection = connectOrSayWhy() else { return }
-        lastFailure = nil
+        let failureCount = failure.end()
+        if failureCount > 0 {
+            logger.info("sensor reached after all", metadata: ["failures": .number(failureCount)])
+        }
         let begin = monotonicNanoseconds()
         if let backend = Self.backend(of: connection) { context.feed.add([backend], of: sensor) }
-        ControlSession.serve(context, connection, logger: logger)
+        ControlSession.serve(context, connection, status, logger: logger)
         if monotonicNanoseconds() - begin >= Self.goodSessionNanoseconds { backoff.reset() }
     }
 
@@ -65,11 +71,12 @@ struct SensorDialer {
         do {
             return try connect()
         } catch {
-            let failure = "\(error)"
-            if failure != lastFailure, !context.isStopping(milliseconds: 0) {
-                logger.warning("sensor not reached", metadata: ["reason": "\(failure)"])
+            status.connectionFails("\(error)")
+            if !context.isStopping(milliseconds: 0),
+                let metadata = failure.failed("\(error)", now: monotonicNanoseconds())
+            {
+                logger.warning("sensor not reached", metadata: metadata)
             }
-            lastFailure = failure
             return nil
         }
     }

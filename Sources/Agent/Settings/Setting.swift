@@ -11,6 +11,7 @@ package enum Setting: String, CaseIterable, Sendable {
     case edges = "PODWIRE_EDGES"
     case includedEdges = "PODWIRE_INCLUDE_EDGES"
     case excludedEdges = "PODWIRE_EXCLUDE_EDGES"
+    case cniCache = "PODWIRE_CNI_CACHE"
     case deduplication = "PODWIRE_DEDUP"
     case listen = "PODWIRE_LISTEN"
     case allowed = "PODWIRE_ALLOW"
@@ -28,7 +29,9 @@ package enum Setting: String, CaseIterable, Sendable {
     case rateLimit = "PODWIRE_RATE_LIMIT"
     case processors = "PODWIRE_CPUS"
     case niceness = "PODWIRE_NICE"
+    case http = "PODWIRE_HTTP"
     case logLevel = "PODWIRE_LOG_LEVEL"
+    case logFormat = "PODWIRE_LOG_FORMAT"
 
     package var variable: String { rawValue }
 
@@ -43,6 +46,7 @@ package enum Setting: String, CaseIterable, Sendable {
         case .edges: "--edges"
         case .includedEdges: "--include-edges"
         case .excludedEdges: "--exclude-edges"
+        case .cniCache: "--cni-cache"
         case .deduplication: "--dedup"
         case .listen: "--listen"
         case .allowed: "--allow"
@@ -60,7 +64,9 @@ package enum Setting: String, CaseIterable, Sendable {
         case .rateLimit: "--rate-limit"
         case .processors: "--cpus"
         case .niceness: "--nice"
+        case .http: "--http"
         case .logLevel: "--log-level"
+        case .logFormat: "--log-format"
         }
     }
 
@@ -76,6 +82,7 @@ package enum Setting: String, CaseIterable, Sendable {
         case .udpFormat: "auto"
         case .tlsPeers: "all"
         case .edges: "pods"
+        case .cniCache: "/var/lib/cni/results"
         case .device: "any-eth"
         case .deduplication: "on"
         case .frames: "wire"
@@ -83,7 +90,9 @@ package enum Setting: String, CaseIterable, Sendable {
         case .ringMemory: "256MiB"
         case .queueMemory: "64MiB"
         case .rateLimit: "off"
+        case .http: "127.0.0.1:9464"
         case .logLevel: "info"
+        case .logFormat: "text"
         }
     }
 
@@ -100,6 +109,7 @@ package enum Setting: String, CaseIterable, Sendable {
         case .edges: "pods or all"
         case .includedEdges, .excludedEdges:
             "interface names, comma-separated, in which * and ? stand for other characters"
+        case .cniCache: "a folder's path, from the root on, or off"
         case .deduplication, .nullLogin: "on or off"
         case .listen: "ADDRESS:PORT or [IPV6]:PORT, or PORT alone for all addresses"
         case .allowed: "addresses and networks of clients, comma-separated"
@@ -114,7 +124,9 @@ package enum Setting: String, CaseIterable, Sendable {
         case .rateLimit: "off, or an amount a second such as 50MiB, at least 1MiB"
         case .processors: "CPUs below 8192 and ranges of them, comma-separated, such as 2,3,6-7"
         case .niceness: "a number from -20 to 19"
+        case .http: "ADDRESS:PORT or [IPV6]:PORT, PORT alone for all addresses, or off"
         case .logLevel: "trace, debug, info, notice, warning, error or critical"
+        case .logFormat: "text or json"
         }
     }
 }

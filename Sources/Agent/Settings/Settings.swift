@@ -1,8 +1,8 @@
 package import Frames
+package import Kernel
+package import Log
 package import Logging
 package import RPCAP
-
-import Kernel
 
 /// Everything a person can set about an agent, understood.
 package struct Settings: Sendable {
@@ -14,6 +14,8 @@ package struct Settings: Sendable {
     package let device: String
     /// Which edges are captured.
     package let edges: EdgeSelection
+    /// Where pods' names are; nil for nowhere.
+    package let nameFolder: String?
     package let deduplicates: Bool
     /// Whether frames are sent as a wire would have carried them, or as they are captured.
     package let restoresWireForm: Bool
@@ -27,7 +29,10 @@ package struct Settings: Sendable {
     package let bytesPerSecondMax: Int?
     /// Where the threads run that forward packets.
     package let placement: ThreadPlacement
+    /// Where metrics and probes are answered; nil for nowhere.
+    package let http: SocketAddress?
     package let logLevel: Logger.Level
+    package let logFormat: LogFormat
     /// Who may dial the agent; nil if it does not listen.
     package let passive: PassiveSettings?
     /// Which of the node's ports data connections use that clients open; nil for any.
@@ -55,6 +60,7 @@ package struct Settings: Sendable {
         }
         device = try reader.one(.device) { (1...255).contains($0.utf8.count) ? $0 : nil }
         edges = try EdgeSelection(reader)
+        nameFolder = try reader.one(.cniCache, Self.nameFolder)
         deduplicates = try reader.one(.deduplication) { ["on": true, "off": false][$0] }
         restoresWireForm = try reader.one(.frames) { ["wire": true, "raw": false][$0] }
         snaplen = try reader.one(.snaplen) { text in
@@ -76,7 +82,16 @@ package struct Settings: Sendable {
             niceness: try reader.oneOrNone(.niceness) { text in
                 CInt(text).flatMap { (-20...19).contains($0) ? $0 : nil }
             })
+        http = try reader.one(.http) { text -> SocketAddress?? in
+            text == "off" ? .some(nil) : SocketAddress(text).map { .some($0) }
+        }
         logLevel = try reader.one(.logLevel) { Logger.Level(rawValue: $0) }
+        logFormat = try reader.one(.logFormat) { LogFormat(rawValue: $0) }
+    }
+
+    /// Reads a folder, or that there is none.
+    package static func nameFolder(_ text: String) -> String?? {
+        text == "off" ? .some(nil) : text.hasPrefix("/") ? .some(text) : nil
     }
 
     private static func port(_ text: String) -> UInt16? {

@@ -64,14 +64,23 @@ struct SettingsReader {
     }
 }
 
-extension EdgeSelection {
-    /// Reads which edges are captured. Without pod networks every pod's edge counts.
+/// What of an agent's settings shows in the list of its edges.
+package struct EdgeListSettings: Sendable {
+    package let selection: EdgeSelection
+    /// Where pods' names are; nil for nowhere.
+    package let nameFolder: String?
+
     package init(
         options: [Setting: String], environment: (String) -> String?
     ) throws(SettingFailure) {
-        try self.init(SettingsReader(options: options, environment: environment))
+        let reader = SettingsReader(options: options, environment: environment)
+        selection = try EdgeSelection(reader)
+        nameFolder = try reader.one(.cniCache, Settings.nameFolder)
     }
+}
 
+extension EdgeSelection {
+    /// Reads which edges are captured. Without pod networks every pod's edge counts.
     init(_ reader: SettingsReader) throws(SettingFailure) {
         self.init(
             try reader.one(.edges) { Scope(rawValue: $0) },

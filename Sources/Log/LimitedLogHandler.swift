@@ -1,9 +1,11 @@
+package import Logging
+
 import Kernel
-import Logging
 import Synchronization
 
-/// Passes on as many lines as a budget allows: for lines that peers cause, who must not fill a disk.
-struct LimitedLogHandler: LogHandler {
+/// Passes on as many lines as a budget allows: for lines that peers cause, or pods by coming and going, who
+/// must not fill a disk.
+package struct LimitedLogHandler: LogHandler {
     private var base: any LogHandler
     private let budget: LogBudget
 
@@ -11,50 +13,60 @@ struct LimitedLogHandler: LogHandler {
         (self.base, self.budget) = (base, budget)
     }
 
-    /// The same logger, within a budget of its own; copies of it share that.
-    static func limiting(_ logger: Logger) -> Logger {
+    /// The same logger, within a budget of its own; copies of it share that. So many lines can come at
+    /// once, and ten a second in the long run.
+    package static func limiting(
+        _ logger: Logger, lineCountMax: Int = lineCountMaxOfPeers
+    ) -> Logger {
         var logger = logger
-        logger.handler = Self(logger.handler, LogBudget())
+        logger.handler = Self(logger.handler, LogBudget(lineCountMax))
         return logger
     }
 
-    var metadata: Logger.Metadata {
+    /// More than an agent with its clients has to say when it starts.
+    package static let lineCountMaxOfPeers = 200
+
+    package var metadata: Logger.Metadata {
         get { base.metadata }
         set { base.metadata = newValue }
     }
 
-    var logLevel: Logger.Level {
+    package var logLevel: Logger.Level {
         get { base.logLevel }
         set { base.logLevel = newValue }
     }
 
-    subscript(metadataKey key: String) -> Logger.Metadata.Value? {
+    package subscript(metadataKey key: String) -> Logger.Metadata.Value? {
         get { base[metadataKey: key] }
         set { base[metadataKey: key] = newValue }
     }
 
-    func log(event: LogEvent) {
+    package func log(event: LogEvent) {
         guard let leftOutCount = budget.take(now: monotonicNanoseconds()) else { return }
         var handler = base
-        if leftOutCount > 0 { handler[metadataKey: "lines_left_out"] = "\(leftOutCount)" }
+        if leftOutCount > 0 { handler[metadataKey: "lines_left_out"] = .number(leftOutCount) }
         handler.log(event: event)
     }
 }
 
 /// Some lines at once, and then so many a second.
 private final class LogBudget: Sendable {
-    private let state = Mutex((lineCount: lineCountMax, leftOutCount: 0, time: UInt64(0)))
+    private let state: Mutex<(lineCount: Int, leftOutCount: Int, time: UInt64)>
+    private let lineCountMax: Int
 
-    /// More than an agent with its clients has to say when it starts.
-    private static let lineCountMax = 200
     private static let nanosecondsPerLine: UInt64 = 100_000_000
+
+    init(_ lineCountMax: Int) {
+        self.lineCountMax = lineCountMax
+        state = Mutex((lineCount: lineCountMax, leftOutCount: 0, time: 0))
+    }
 
     /// Takes a line. Answers how many were left out before it, or nil if this one is to be, too.
     func take(now: UInt64) -> Int? {
         state.withLock { state in
             let earned = (now - min(now, state.time)) / Self.nanosecondsPerLine
             if earned > 0 {
-                state.lineCount = min(Self.lineCountMax, state.lineCount + Int(clamping: earned))
+                state.lineCount = min(lineCountMax, state.lineCount + Int(clamping: earned))
                 state.time = now
             }
             guard state.lineCount > 0 else {

@@ -1,10 +1,9 @@
 import Glibc
-import Kernel
 
 /// The time of day in UTC, as text.
-enum TimeStamp {
+package enum TimeStamp {
     /// As RFC 3339 has it, to the millisecond.
-    static func forLog() -> String {
+    package static func forLog() -> String {
         let nanoseconds = wallClockNanoseconds()
         let milliseconds = String(nanoseconds / 1_000_000 % 1000)
         let padding = String(repeating: "0", count: 3 - milliseconds.count)
@@ -12,7 +11,7 @@ enum TimeStamp {
     }
 
     /// Without characters that a file's name had better not have.
-    static func forFileName() -> String { text("%Y%m%d-%H%M%S", wallClockNanoseconds()) }
+    package static func forFileName() -> String { text("%Y%m%d-%H%M%S", wallClockNanoseconds()) }
 
     private static func text(_ format: String, _ nanoseconds: UInt64) -> String {
         var seconds = time_t(nanoseconds / 1_000_000_000)

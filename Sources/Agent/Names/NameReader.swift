@@ -1,0 +1,96 @@
+import Glibc
+import Kernel
+import Synchronization
+
+/// Looks for pods' names on a thread of its own, so that nothing else waits for the disk.
+final class NameReader: Sendable {
+    private let state = Mutex(State())
+    private let asked: Event
+    private let answered: Event
+
+    private struct State {
+        var question: [UnnamedEdge] = []
+        var answer = Answer()
+        var isEnding = false
+    }
+
+    /// What was found since the last time.
+    struct Answer: Sendable {
+        /// By the edges' lives.
+        var names: [UInt64: PodName] = [:]
+        /// Why there is nothing to be found, when it was looked for last.
+        var failure: SystemError?
+        /// Whether it was looked for at all.
+        var hasLooked = false
+    }
+
+    /// The thread ends with `end`.
+    init(folder: String) throws(SystemError) {
+        asked = try Event()
+        answered = try Event()
+        try Thread { [self] in
+            nameThread("podwire-names")
+            run(AttachmentCache(folder: folder))
+        }.detach()
+    }
+
+    /// For a poll set: readable when there is an answer.
+    var number: CInt { answered.number }
+
+    /// Has names looked for. Never waits.
+    func ask(_ edges: [UnnamedEdge]) {
+        guard !edges.isEmpty else { return }
+        state.withLock { state in
+            let lives = Set(edges.map(\.life))
+            state.question = state.question.filter { !lives.contains($0.life) } + edges
+        }
+        asked.raise()
+    }
+
+    func takeAnswer() -> Answer {
+        answered.lower()
+        return state.withLock { state in
+            defer { state.answer = Answer() }
+            return state.answer
+        }
+    }
+
+    func end() {
+        state.withLock { $0.isEnding = true }
+        asked.raise()
+    }
+
+    private func run(_ cache: AttachmentCache) {
+        var cache = cache
+        while true {
+            _ = try? poll([(asked.number, .readable)], milliseconds: -1)
+            asked.lower()
+            let (question, isEnding) = state.withLock { state in
+                defer { state.question = [] }
+                return (state.question, state.isEnding)
+            }
+            if isEnding { return }
+            guard !question.isEmpty else { continue }
+            let answer = Self.answer(question, &cache)
+            state.withLock { state in
+                state.answer.names.merge(answer.names) { $1 }
+                state.answer.failure = answer.failure
+                state.answer.hasLooked = true
+            }
+            answered.raise()
+        }
+    }
+
+    private static func answer(
+        _ question: [UnnamedEdge], _ cache: inout AttachmentCache
+    ) -> Answer {
+        var answer = Answer()
+        do throws(SystemError) {
+            let attachments = try cache.read()
+            for edge in question { answer.names[edge.life] = edge.name(among: attachments) }
+        } catch {
+            answer.failure = error
+        }
+        return answer
+    }
+}

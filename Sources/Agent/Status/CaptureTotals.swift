@@ -1,0 +1,50 @@
+import Frames
+
+/// What captures have counted at a moment, to be added up over those that have ended and those that run.
+struct CaptureTotals: Sendable {
+    var frames = FrameAccount.Counts()
+    /// In the order of `CaptureFigure.all`.
+    var values = [UInt64](repeating: 0, count: CaptureFigure.all.count)
+
+    init() {}
+
+    init(_ counters: CaptureCounters) {
+        frames = counters.frames.counts
+        values = CaptureFigure.all.map { $0.read(counters) }
+    }
+
+    subscript(figure: CaptureFigure) -> UInt64 {
+        let index = CaptureFigure.all.firstIndex {
+            $0.family == figure.family && $0.label == figure.label
+        }
+        return index.map { values[$0] } ?? 0
+    }
+
+    static func += (total: inout Self, other: Self) {
+        total.frames += other.frames
+        for index in total.values.indices { total.values[index] += other.values[index] }
+    }
+}
+
+extension FrameAccount.Counts {
+    static func += (total: inout Self, other: Self) {
+        total.matched += other.matched
+        total.forwarded += other.forwarded
+        total.refused += other.refused
+        total.filtered += other.filtered
+        total.sampledOut += other.sampledOut
+        total.limited += other.limited
+        total.droppedByRing += other.droppedByRing
+        total.droppedByQueue += other.droppedByQueue
+        total.abandoned += other.abandoned
+    }
+
+    /// All that can become of a frame that was matched, by the names that the log and metrics use.
+    package var fates: [(name: String, count: UInt64)] {
+        [
+            ("forwarded", forwarded), ("refused", refused), ("filtered", filtered),
+            ("sampled_out", sampledOut), ("limited", limited), ("dropped_by_ring", droppedByRing),
+            ("dropped_by_queue", droppedByQueue), ("abandoned", abandoned),
+        ]
+    }
+}

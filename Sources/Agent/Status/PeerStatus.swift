@@ -1,0 +1,81 @@
+import Kernel
+import Synchronization
+
+/// What is known of one sensor, or of all clients together: whether it is there, and what it has been
+/// sent in all its sessions.
+package final class PeerStatus: Sendable {
+    /// As settings have it: `host:port`; or `clients`.
+    package let name: String
+    /// Sessions that have begun: each after a sensor's first is a reconnection.
+    let sessionsBegun = Tick()
+    /// Sessions that there are.
+    let sessions = Level()
+    /// Connections to it that could not be made.
+    let connectionsFailed = Tick()
+    let ledger = EdgeLedger()
+    private let state = Mutex(State())
+
+    /// The name that clients go by, together: there may be any number of them in the course of time.
+    static let clients = "clients"
+
+    private struct State {
+        /// Those that run.
+        var captures: [LiveCapture] = []
+        /// What those have counted that have ended.
+        var finished = CaptureTotals()
+        /// How it is while it has no session.
+        var absence = "is being dialled"
+    }
+
+    package init(_ name: String) { self.name = name }
+
+    func sessionBegins() {
+        sessionsBegun.add()
+        sessions.add(1)
+    }
+
+    func sessionEnds(_ reason: String) {
+        sessions.add(-1)
+        state.withLock { $0.absence = "has no session: \(reason)" }
+    }
+
+    func connectionFails(_ reason: String) {
+        connectionsFailed.add()
+        state.withLock { $0.absence = "is not reached: \(reason)" }
+    }
+
+    func begins(_ capture: LiveCapture) { state.withLock { $0.captures.append(capture) } }
+
+    /// Takes over what a capture has counted, which has finished.
+    func ends(_ capture: LiveCapture) {
+        state.withLock { state in
+            state.captures.removeAll { $0 === capture }
+            state.finished += CaptureTotals(capture.counters)
+        }
+    }
+
+    /// The captures that run.
+    var captures: [LiveCapture] { state.withLock { $0.captures } }
+
+    /// What all captures have counted since the agent began; never less than before.
+    var totals: CaptureTotals {
+        state.withLock { state in
+            var totals = state.finished
+            for capture in state.captures { totals += CaptureTotals(capture.counters) }
+            return totals
+        }
+    }
+
+    /// What has become of the frames of each edge, likewise.
+    var edges: (edges: [UInt64: EdgeFigures], gone: FrameAccount.Counts) {
+        state.withLock { ledger.figures($0.captures) }
+    }
+
+    /// How things are, as the end of a sentence about it.
+    var standing: String {
+        let (captureCount, absence) = state.withLock { ($0.captures.count, $0.absence) }
+        if captureCount > 0 { return "captures" }
+        return sessions.value > 0
+            ? "is connected, but has not asked for packets (STARTCAP)" : absence
+    }
+}

@@ -1,0 +1,80 @@
+import Endpoint
+import Formats
+import Kernel
+import Synchronization
+
+/// The pages of the agent's endpoint.
+///
+/// Each is made at most some times a second, however often it is asked for, and who asks in between
+/// gets the same: making one asks forwarders, who have other things to do.
+final class StatusPages: Sendable {
+    private let status: AgentStatus
+    private let feed: NodeFeed
+    private let settings: Settings
+    private let state = Mutex(State())
+
+    private struct State {
+        var made: [Page: (time: UInt64, response: Response)] = [:]
+        var series = EdgeSeries()
+    }
+
+    private static let freshNanoseconds: UInt64 = 250_000_000
+
+    private enum Page: String, CaseIterable {
+        case index = "/"
+        case metrics = "/metrics"
+        case alive = "/healthz"
+        case ready = "/readyz"
+        case edges = "/edges"
+
+        var text: String {
+            switch self {
+            case .index: "this page"
+            case .metrics: "what is counted, for Prometheus"
+            case .alive: "200 while all loops turn, or else 503 and which do not"
+            case .ready: "200 while packets can reach a sensor, or else 503 and why not"
+            case .edges: "this node's edges, as JSON"
+            }
+        }
+    }
+
+    init(_ status: AgentStatus, _ feed: NodeFeed, _ settings: Settings) {
+        (self.status, self.feed, self.settings) = (status, feed, settings)
+    }
+
+    /// The page at a path; nil if there is none.
+    func response(_ path: String) -> Response? {
+        guard let page = Page(rawValue: path) else { return nil }
+        return state.withLock { state in
+            let now = monotonicNanoseconds()
+            if let made = state.made[page], now < made.time + Self.freshNanoseconds {
+                return made.response
+            }
+            let response = make(page, &state.series, now)
+            state.made[page] = (now, response)
+            return response
+        }
+    }
+
+    private func make(_ page: Page, _ series: inout EdgeSeries, _ now: UInt64) -> Response {
+        switch page {
+        case .index:
+            let lines = Page.allCases.map { "\($0.rawValue)  \($0.text)\n" }
+            return Response("podwire agent \(Version.number)\n\n" + lines.joined())
+        case .metrics:
+            status.count()
+            let metrics = AgentMetrics(status, feed, settings)
+            return Response(metrics.text(&series), contentType: Exposition.contentType)
+        case .alive: return Response(Health.liveness(of: status.pulses, now: now))
+        case .ready: return Response(Health.readiness(of: status))
+        case .edges:
+            return Response(feed.node.json.text + "\n", contentType: Response.json)
+        }
+    }
+}
+
+extension Response {
+    fileprivate init(_ health: Health) {
+        self.init(health.text, health.isGood ? .ok : .unavailable)
+    }
+}

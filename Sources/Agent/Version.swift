@@ -1,0 +1,15 @@
+/// Which podwire this is. Releases change it here and nowhere else.
+package enum Version {
+    package static let number = "0.1.0"
+
+    /// The compiler it was built with.
+    package static var swift: String {
+        #if compiler(>=6.5)
+        "6.5 or later"
+        #elseif compiler(>=6.4)
+        "6.4"
+        #else
+        "6.3"
+        #endif
+    }
+}

@@ -1,0 +1,83 @@
+package import Logging
+
+import Formats
+
+/// How a line of the log is written.
+package enum LogFormat: String, Sendable {
+    /// Time, level, message, then key=value in the order of the keys.
+    case text
+    /// An object with the members `time`, `level` and `message`, and one for each key.
+    case json
+
+    /// No value takes more of a line than this: some come from peers.
+    private static let valueCharacterCountMax = 4096
+
+    /// A line, with its end. Nothing in it can begin a line of its own.
+    package func line(
+        time: String, level: Logger.Level, message: String, metadata: Logger.Metadata
+    ) -> String {
+        let pairs = metadata.sorted { $0.key < $1.key }
+        switch self {
+        case .text:
+            let values = pairs.map { " \($0.key)=\(Self.quoted(Self.short("\($0.value)")))" }
+            return "\(time) \(level) \(Self.plain(message))\(values.joined())\n"
+        case .json:
+            let own = [("time", time), ("level", "\(level)"), ("message", Self.short(message))]
+            let names = Set(own.map { $0.0 })
+            let members =
+                own.map { ($0.0, JSON.text($0.1)) }
+                + pairs.filter { !names.contains($0.key) }.map { ($0.key, Self.json($0.value)) }
+            return JSON.object(members).text + "\n"
+        }
+    }
+
+    /// Numbers are those that were given as numbers. What looks like one, as a user's name may, stays
+    /// a text, so that a member is always of one kind.
+    private static func json(_ value: Logger.MetadataValue) -> JSON {
+        switch value {
+        case .string(let text): .text(short(text))
+        case .stringConvertible(let value):
+            (value as? any BinaryInteger).map { .number(Int(clamping: $0)) }
+                ?? .text(short("\(value)"))
+        case .dictionary(let values):
+            .object(values.sorted { $0.key < $1.key }.map { ($0.key, json($0.value)) })
+        case .array(let values): .array(values.map(json))
+        }
+    }
+
+    private static func short(_ text: String) -> String {
+        guard text.utf8.count > valueCharacterCountMax else { return text }
+        let short = text.prefix(valueCharacterCountMax)
+        return short.endIndex < text.endIndex ? "\(short)..." : text
+    }
+
+    /// A value with a space or a quote in it is put into quotes.
+    private static func quoted(_ value: String) -> String {
+        let needsQuotes = value.unicodeScalars.contains {
+            $0 == " " || $0 == "\"" || $0 == "=" || $0.isInvisible
+        }
+        if !needsQuotes, !value.isEmpty { return value }
+        let escaped = value.unicodeScalars.map { scalar -> String in
+            switch scalar {
+            case "\"", "\\": "\\\(scalar)"
+            case "\n": "\\n"
+            default: scalar.isInvisible ? "?" : String(scalar)
+            }
+        }
+        return "\"\(escaped.joined())\""
+    }
+
+    private static func plain(_ message: String) -> String {
+        guard message.unicodeScalars.contains(where: \.isInvisible) else { return message }
+        return String(message.unicodeScalars.map { $0.isInvisible ? " " : Character($0) })
+    }
+}
+
+extension Logger.MetadataValue {
+    /// A number, which JSON shows as one.
+    package static func number(
+        _ value: some BinaryInteger & CustomStringConvertible & Sendable
+    ) -> Self {
+        .stringConvertible(value)
+    }
+}

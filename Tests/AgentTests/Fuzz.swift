@@ -1,0 +1,1 @@
+../RPCAPTests/Fuzz.swift

@@ -1,0 +1,51 @@
+import Agent
+import Logging
+import Testing
+
+@Suite("The summary in the log")
+struct SummaryTests {
+    private static let minute = Summary.nanosecondsMin
+
+    private func state(packetCount: UInt64 = 0, edgeCount: Int = 2) -> Summary.State {
+        var state = Summary.State()
+        state.totals.packetCount = packetCount
+        state.edgeCount = edgeCount
+        return state
+    }
+
+    private func number(_ name: String, _ metadata: Logger.Metadata?) -> Int? {
+        metadata?[name].flatMap { Int("\($0)") }
+    }
+
+    @Test("comes once a minute with what was done since the last one")
+    func busy() {
+        var summary = Summary(state(packetCount: 5), now: 1000)
+        var lines: [Logger.Metadata] = []
+        for second in 1...300 {
+            let now = 1000 + UInt64(second) * Self.minute / 60
+            let state = state(packetCount: 5 + UInt64(second) * 10)
+            if let line = summary.next(state, now: now) { lines.append(line) }
+        }
+        #expect(lines.map { number("packets", $0) } == [600, 600, 600, 600, 600])
+        #expect(lines.allSatisfy { number("seconds", $0) == 60 })
+    }
+
+    @Test("comes every quarter of an hour where nothing happens, and soon where something does")
+    func idle() {
+        var summary = Summary(state(), now: 0)
+        let minutes = (1...40).filter {
+            summary.next(state(), now: UInt64($0) * Self.minute) != nil
+        }
+        #expect(minutes == [15, 30])
+        let line = summary.next(state(edgeCount: 3), now: 41 * Self.minute)
+        #expect(number("edges", line) == 3 && number("seconds", line) == 660)
+        #expect(summary.next(state(edgeCount: 3), now: 42 * Self.minute) == nil)
+    }
+
+    @Test("comes once after a long sleep")
+    func sleep() {
+        var summary = Summary(state(), now: 0)
+        #expect(summary.next(state(packetCount: 1), now: 100 * Self.minute) != nil)
+        #expect(summary.next(state(packetCount: 2), now: 100 * Self.minute + 1) == nil)
+    }
+}

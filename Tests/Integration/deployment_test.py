@@ -1,0 +1,132 @@
+"""Starts the program as the manifests of k8s/ do: their arguments and variables, their user and no more
+than their capabilities, in a network namespace that stands for a node.
+
+PODWIRE names the binary.
+"""
+
+import os
+import pathlib
+import subprocess
+import tempfile
+import unittest
+
+from manifests import FOLDER, OVERLAYS, build, containers, environment, pods
+from program import PODWIRE, Program
+
+NODE = "podwire-manifest"
+PASSWORD = b"correct horse battery staple\n"
+FETCH = """
+import sys, urllib.error, urllib.request
+try:
+    print(urllib.request.urlopen(sys.argv[1], timeout=5).status)
+except urllib.error.HTTPError as error:
+    print(error.code)
+"""
+
+
+def run(*command, **options):
+    return subprocess.run(command, check=True, capture_output=True, timeout=60, **options)
+
+
+def fetch(url):
+    return int(run("ip", "netns", "exec", NODE, "python3", "-c", FETCH, url).stdout)
+
+
+def confined(pod, container):
+    """The command that leaves a program what the pod and its container leave it."""
+    context = {**pod["spec"]["securityContext"], **container["securityContext"]}
+    kept = ["+" + name.lower() for name in context["capabilities"].get("add", [])]
+    return ["setpriv", f"--reuid={context['runAsUser']}", f"--regid={context['runAsGroup']}",
+            "--clear-groups", "--bounding-set=" + ",".join(["-all", *kept]), "--inh-caps=-all",
+            "--no-new-privs"]
+
+
+class Deployment(unittest.TestCase):
+    def setUp(self):
+        subprocess.run(["ip", "netns", "del", NODE], capture_output=True)
+        run("ip", "netns", "add", NODE)
+        self.addCleanup(run, "ip", "netns", "del", NODE)
+        run("ip", "netns", "exec", NODE, "ip", "link", "set", "lo", "up")
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.root = pathlib.Path(folder.name)
+        self.root.chmod(0o755)
+        self.make_secrets()
+
+    def make_secrets(self):
+        """What README.md has people put into Secrets, where the pods have them."""
+        users, tls = self.root / "etc/podwire/users", self.root / "etc/podwire/tls"
+        users.mkdir(parents=True)
+        tls.mkdir()
+        run(PODWIRE, "password", "eve", "--file", str(users / "users"), input=PASSWORD)
+        run("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1",
+            "-nodes", "-keyout", str(tls / "tls.key"), "-out", str(tls / "tls.crt"), "-days", "1",
+            "-subj", "/CN=podwire")
+        for path in (*users.iterdir(), *tls.iterdir()):
+            path.chmod(0o400)
+
+    def placed(self, text, pod):
+        """A path below a volume, where that is here."""
+        for path in {mount["mountPath"] for container in containers(pod)
+                     for mount in container.get("volumeMounts", [])}:
+            text = text.replace(path, f"{self.root}{path}")
+        return text
+
+    def start(self, pod, container, **fields):
+        values = environment(container, **{"status.hostIP": "127.0.0.1", **fields})
+        program = Program(NODE, *(self.placed(text, pod) for text in container["args"]),
+                          prefix=confined(pod, container),
+                          **{name: self.placed(value, pod) for name, value in values.items()})
+        self.addCleanup(program.kill)
+        return program
+
+    def test_agents_start_and_answer_their_probes(self):
+        for folder in [FOLDER, *OVERLAYS]:
+            pod = build(folder)["DaemonSet", "extrahop-rpcapd"]["spec"]["template"]
+            container = pod["spec"]["containers"][0]
+            with self.subTest(folder=folder.name):
+                agent = self.start(pod, container)
+                agent.await_text("agent started")
+                self.assertNotIn("CAP_", agent.text())
+                self.check_probes(container, "127.0.0.1")
+                self.assertEqual(agent.stop(), 0)
+
+    def test_nodes_can_have_ipv6_addresses(self):
+        pod = build(FOLDER / "overlays/prometheus")["DaemonSet", "extrahop-rpcapd"]["spec"]["template"]
+        container = pod["spec"]["containers"][0]
+        for variable in container["env"]:
+            if variable["name"] == "PODWIRE_HTTP":
+                variable["value"] = variable["value"].replace("$(HOST_IP)", "[$(HOST_IP)]")
+        agent = self.start(pod, container, **{"status.hostIP": "::1"})
+        agent.await_text("agent started")
+        self.check_probes(container, "[::1]")
+        self.assertEqual(agent.stop(), 0)
+
+    def check_probes(self, container, host):
+        for name, allowed in (("startupProbe", {200}), ("livenessProbe", {200}),
+                              ("readinessProbe", {200, 503})):
+            probe = container[name]["httpGet"]
+            url = f"http://{probe.get('host', host)}:{probe['port']}{probe['path']}"
+            self.assertIn(fetch(url), allowed, url)
+
+    def test_the_doctor_understands_its_settings(self):
+        pod = build(FOLDER / "overlays/doctor")["DaemonSet", "extrahop-rpcapd"]["spec"]["template"]
+        doctor = self.start(pod, pod["spec"]["initContainers"][0])
+        # Here is no pod, which it may say.
+        self.assertIn(doctor.process.wait(60), (0, 1), doctor.text())
+
+    def test_the_collector_writes_where_it_may(self):
+        pod = pods(build(FOLDER / "overlays/collector"))["Deployment", "podwire-collector"]
+        container = pod["spec"]["containers"][0]
+        captures = self.root / "captures"
+        captures.mkdir()
+        os.chown(captures, pod["spec"]["securityContext"]["runAsUser"],
+                 pod["spec"]["securityContext"]["fsGroup"])
+        collector = self.start(pod, container)
+        collector.await_text("listening")
+        self.assertEqual(collector.stop(), 0)
+        self.assertEqual([path.name for path in captures.iterdir()], ["pods-00001.pcapng"])
+
+
+if __name__ == "__main__":
+    unittest.main()

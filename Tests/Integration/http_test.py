@@ -1,0 +1,489 @@
+"""The agent's endpoint: what it counts, whether it is alive and ready, and who tries to hurt it.
+
+PODWIRE names the binary. Metrics are read by the parser of Prometheus's own client for Python.
+"""
+
+import http.client
+import json
+import os
+import pathlib
+import random
+import re
+import resource
+import signal
+import socket
+import sys
+import tempfile
+import threading
+import time
+import unittest
+
+sys.dont_write_bytecode = True
+HERE = pathlib.Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE))
+import agent_test  # noqa: E402
+import fault_test  # noqa: E402
+import passive_test  # noqa: E402
+from agent_test import in_namespace, run  # noqa: E402
+from endpoint import FRESH, PORT, Endpoint, Stopped  # noqa: E402
+from program import FATES, PODWIRE  # noqa: E402
+
+ROOT = HERE.parent.parent
+README = (ROOT / "README.md").read_text()
+DASHBOARD = (ROOT / "k8s" / "dashboard.json").read_text()
+
+
+class FeedTest(fault_test.Case):
+    """While pods send and sensors listen."""
+
+    def start(self, **keywords):
+        super().start(**keywords)
+        self.endpoint = Endpoint(self.bed.name("node"))
+        self.names = [f"{sensor.address}:2003" for sensor in self.sensors]
+
+    def metrics(self):
+        """The figures of now."""
+        time.sleep(FRESH)
+        return self.endpoint.metrics()
+
+    def settled(self, seconds=10):
+        """The figures when all that was captured is accounted for."""
+        deadline = time.monotonic() + seconds
+        while True:
+            metrics = self.metrics()
+            if not any(metrics.in_flight(name) for name in self.names):
+                return metrics
+            if time.monotonic() > deadline:
+                raise AssertionError([metrics.in_flight(name) for name in self.names])
+
+    def test_the_law_balances(self):
+        self.start(pods=2)
+        before = self.metrics()
+        for _ in range(6):
+            metrics = self.metrics()
+            metrics.check_since(before)
+            for name in self.names:
+                # What is on its way, and what has come while the page was made.
+                self.assertLess(abs(metrics.in_flight(name)), fault_test.PER_SECOND / 4)
+                self.assertGreater(
+                    metrics.sum("podwire_packets_forwarded_total", sensor=name),
+                    before.sum("podwire_packets_forwarded_total", sensor=name))
+            before = metrics
+        self.sender.stop()
+        metrics = self.settled()
+        for sensor, name in zip(self.sensors, self.names):
+            forwarded = metrics.sum("podwire_packets_forwarded_total", sensor=name)
+            sensor.await_count(int(forwarded))
+            self.assertEqual(
+                metrics.sum("podwire_frames_total", sensor=name, fate="forwarded"), forwarded)
+            self.assertEqual(metrics.sum("podwire_edge_frames_matched_total", sensor=name),
+                             metrics.sum("podwire_frames_matched_total", sensor=name))
+            self.assertGreater(metrics.sum("podwire_edge_frames_forwarded_total", sensor=name,
+                                           edge="veth-pod0"), forwarded / 2)
+            self.assertEqual({dict(key[1:])["fate"] for key in metrics.values
+                              if key[0] == "podwire_frames_total"}, set(FATES))
+        self.assertEqual(metrics.sum("podwire_ring_memory_bytes"), self.agent.ring_bytes())
+        self.assertEqual(metrics.sum("podwire_edges"), 2)
+        self.assertEqual(metrics.sum("podwire_edges_blind"), 0)
+        self.assertEqual(metrics.sum("podwire_frames_unaccounted_total"), 0)
+        self.assertEqual(metrics.sum("podwire_ready"), 1)
+
+    def test_totals_go_on_when_sensors_and_edges_go(self):
+        self.start(pods=2)
+        victim, name = self.sensors[0], self.names[0]
+        second = self.send(1)
+        victim.await_packet(second, 1000)
+        seen = [self.metrics()]
+
+        def look():
+            seen.append(self.metrics())
+            seen[-1].check_since(seen[-2])
+            return seen[-1]
+
+        self.assertEqual(look().sum("podwire_sessions_total", sensor=name), 1)
+        for session in (2, 3):
+            victim.kill()
+            self.agent.await_text("sensor session ended", session - 1)
+            self.assertEqual(look().sum("podwire_sessions_open", sensor=name), 0)
+            self.agent.await_text("sensor not reached", session - 1)
+            self.assertGreater(look().sum("podwire_connect_failures_total", sensor=name), 0)
+            victim.begin()
+            self.await_service(victim, session)
+            self.assertEqual(look().sum("podwire_sessions_total", sensor=name), session)
+        second.stop()
+        figure = "podwire_edge_frames_matched_total"
+        before = self.settled_of(second)
+        count = before.sum(figure, sensor=name, edge="veth-pod1")
+        self.assertGreater(count, 1000)
+        self.bed.remove_pod(1)
+        self.agent.await_text("edge gone")
+        after = look()
+        self.assertEqual(after.sum(figure, sensor=name, edge="veth-pod1"), 0)
+        self.assertGreaterEqual(after.sum(figure, sensor=name, edge="all others"), count)
+        self.sender.stop()
+        self.settled().check_since(after)
+        total = len(victim.sessions())
+        self.assertEqual(total, 3)
+
+    def settled_of(self, sender):
+        for sensor in self.sensors:
+            sensor.await_packet(sender, sender.count - 1)
+        return self.metrics()
+
+    def test_who_wants_to_hurt_the_agent_does_not(self):
+        """Slow ones, many, greedy ones and fools; the feed and the probes go on."""
+        self.start()
+        before = self.agent.uses()
+        slowest, over = [], threading.Event()
+
+        def probe():
+            while not over.is_set():
+                begin = time.monotonic()
+                status = self.endpoint.get("/healthz")[0]
+                slowest.append((time.monotonic() - begin, status))
+                time.sleep(0.2)
+
+        prober = threading.Thread(target=probe)
+        prober.start()
+        memory = []
+        for attack in (self.hold, self.flood, self.babble, self.greed):
+            attack()
+            memory.append(self.agent.uses()[2])
+        over.set()
+        prober.join()
+        self.assertGreater(len(slowest), 10)
+        self.assertEqual({status for _, status in slowest}, {200})
+        self.assertLess(max(slowest)[0], 3)
+        self.assertLess(max(memory) - before[2], 8 << 20, memory)
+        deadline = time.monotonic() + 10
+        while self.agent.uses()[0] > before[0] and time.monotonic() < deadline:
+            time.sleep(0.1)
+        self.assertEqual(self.agent.uses()[:2], before[:2], "descriptors and threads")
+        self.finish(untouched=self.sensors)
+
+    def hold(self):
+        """Holds on to connections, a byte at a time."""
+        held = [self.endpoint.connect() for _ in range(100)]
+        for byte in b"GET /metrics HT":
+            for connection in held:
+                try:
+                    connection.send(bytes([byte]))
+                except OSError:
+                    pass
+            time.sleep(0.1)
+        for connection in held:
+            connection.close()
+
+    def flood(self):
+        """Asks as often as it can, over many connections and over one."""
+        end = time.monotonic() + 2
+
+        def ask(closes):
+            while time.monotonic() < end:
+                try:
+                    connection = self.endpoint.open(2)
+                    while time.monotonic() < end:
+                        self.endpoint.get("/metrics", connection)
+                        if closes:
+                            break
+                    connection.close()
+                except (OSError, http.client.HTTPException):
+                    pass
+
+        threads = [threading.Thread(target=ask, args=(number % 2 == 0,)) for number in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+    def babble(self):
+        """Says what is no request, or none that anybody wants."""
+        chance = random.Random(1)
+        request = b"GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n"
+        for _ in range(60):
+            self.endpoint.tell(chance.randbytes(chance.randrange(1, 3000)) + b"\r\n\r\n")
+            broken = bytearray(request)
+            broken[chance.randrange(len(broken))] = chance.randrange(256)
+            connection = self.endpoint.connect()
+            connection.sendall(broken)
+            connection.close()
+        self.assertIn(b" 431 ", self.endpoint.tell(request[:-2] + b"A: " + bytes(1 << 20)
+                                                   .replace(b"\0", b"a")))
+        self.assertEqual(self.endpoint.tell(request * 10_000).count(b"HTTP/1.1 200"), 1)
+        self.assertIn(b" 413 ", self.endpoint.tell(
+            b"GET / HTTP/1.1\r\nContent-Length: 1000000\r\n\r\n" + bytes(1_000_000)))
+
+    def greed(self):
+        """Asks for much, again and again, and reads none of it."""
+        held = []
+        for _ in range(60):
+            connection = in_namespace(self.endpoint.namespace, socket.socket)
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+            connection.settimeout(2)
+            connection.connect(("127.0.0.1", PORT))
+            connection.sendall(b"GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n")
+            held.append(connection)
+        time.sleep(1)
+        for connection in held:
+            connection.close()
+
+    def test_a_thread_that_is_stuck(self):
+        """One of the agent's threads is stopped by a tracer, and then goes on."""
+        self.start()
+        self.assertIn("alive", self.endpoint.await_page("/healthz", 200))
+        with Stopped(self.agent.pid, "podwire-forward"):
+            text = self.endpoint.await_page("/healthz", 503, seconds=45)
+            self.assertRegex(text, r"the forwarder of 192.168.10\d.2:2003: has not turned for \d+ s")
+            self.assertEqual(text.count("turned"), 1)
+        self.endpoint.await_page("/healthz", 200)
+        self.finish()
+
+
+class ProbeTest(unittest.TestCase):
+    """What probes and people are told."""
+
+    def setUp(self):
+        self.bed = agent_test.Bed(f"ht{os.getpid()}-{time.monotonic_ns() % 1000000}")
+        self.addCleanup(self.bed.remove)
+        self.endpoint = Endpoint(self.bed.node)
+
+    def agent(self, *arguments, **keywords):
+        agent = agent_test.Agent(self.bed, arguments=arguments, **keywords)
+        self.addCleanup(agent.kill)
+        return agent
+
+    def listening(self):
+        lines = run("ip", "netns", "exec", self.bed.node, "ss", "-Htlnp").stdout.splitlines()
+        return [line.split()[3] for line in lines if "podwire" in line]
+
+    def test_readiness_with_a_sensor(self):
+        self.agent()
+        text = self.endpoint.await_page("/readyz", 503, "Connection refused")
+        self.assertTrue(text.startswith("not ready: no sensor captures\n"), text)
+        listener = self.bed.listen()
+        self.addCleanup(listener.close)
+        session = agent_test.Session(listener)
+        self.addCleanup(session.close)
+        self.endpoint.await_page("/readyz", 503, "has not asked for packets (STARTCAP)")
+        session.start(self.bed)
+        text = self.endpoint.await_page("/readyz", 200, "sensor 127.0.0.1:2003: captures")
+        self.assertTrue(text.startswith("ready\nnetlink: in step"), text)
+        session.close()
+        self.endpoint.await_page("/readyz", 503, "no sensor captures")
+        self.endpoint.await_page("/readyz", 503, "has no session: the peer closed the connection")
+        self.assertEqual(self.endpoint.get("/healthz")[0], 200)
+
+    def test_readiness_of_one_that_listens(self):
+        self.agent("--listen", "127.0.0.1:2002", "--allow-null-login", sensors="")
+        self.endpoint.await_page("/readyz", 200, "clients: listened for, 0 connected")
+        count = 0
+        for device in (b"any-eth", b"veth-pod", b"any-eth"):
+            client = passive_test.Client(self.bed)
+            client.log_in(device)
+            client.start()
+            self.endpoint.await_page("/readyz", 200, "1 connected")
+            self.bed.ping(5)
+            count += len(client.frames_until_silence())
+            client.close()
+        self.endpoint.await_page("/readyz", 200, "0 connected")
+        time.sleep(FRESH)
+        metrics = self.endpoint.metrics()
+        self.assertEqual(metrics.sum("podwire_sessions_total", sensor="clients"), 3)
+        self.assertEqual(metrics.sum("podwire_captures", sensor="clients"), 0)
+        for name in ("podwire_packets_forwarded_total", "podwire_frames_total",
+                     "podwire_frames_matched_total", "podwire_edge_frames_matched_total"):
+            # Something may have come while the client was leaving.
+            self.assertIn(metrics.sum(name, sensor="clients"), range(count, count + 10), name)
+        self.assertGreaterEqual(count, 30)
+
+    def test_who_is_refused_is_counted(self):
+        with tempfile.TemporaryDirectory() as folder:
+            names = [f"{folder}/{name}" for name in ("users", "key", "certificate")]
+            run(PODWIRE, "password", "eve", "--file", names[0], input="secret\n")
+            run("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt",
+                "ec_paramgen_curve:prime256v1", "-nodes", "-keyout", names[1], "-out", names[2],
+                "-subj", "/CN=agent")
+            arguments = ("--listen", "127.0.0.1:2002", "--password-file", names[0], "--allow",
+                         "127.0.0.1,127.0.0.2")
+            agent = self.agent(*arguments, sensors="")
+            self.endpoint.await_page("/readyz", 200)
+            client = passive_test.Client(self.bed)
+            self.assertEqual(client.ask(agent_test.rpcap.login(b"eve", b"wrong"))[0], 1)
+            client.close()
+            passive_test.Client(self.bed, "127.0.0.3").close()
+            self.await_figure("podwire_logins_refused_total", 1)
+            self.await_figure("podwire_clients_refused_total", 1)
+            self.await_figure("podwire_tls_handshake_failures_total", 0)
+            agent.stop()
+            self.agent(*arguments, "--tls-key", names[1], "--tls-certificate", names[2], sensors="")
+            self.endpoint.await_page("/readyz", 200)
+            client = passive_test.Client(self.bed)
+            client.control.sendall(agent_test.LOGIN)
+            self.await_figure("podwire_tls_handshake_failures_total", 1)
+            client.close()
+
+    def await_figure(self, name, value, seconds=10):
+        deadline = time.monotonic() + seconds
+        while (found := self.endpoint.metrics().sum(name)) != value:
+            self.assertLess(time.monotonic(), deadline, f"{name} is {found} and not {value}")
+            time.sleep(0.05)
+
+    def test_readiness_when_events_were_lost(self):
+        """A node that changes faster than the agent can follow, and an agent without descriptors to
+        look at it anew."""
+        agent = self.agent("--listen", "127.0.0.1:2002", "--allow-null-login", sensors="")
+        self.endpoint.await_page("/readyz", 200)
+        connection = self.endpoint.open(30)
+        self.addCleanup(connection.close)
+        self.assertEqual(self.endpoint.get("/readyz", connection)[0], 200)
+        agent.process.send_signal(signal.SIGSTOP)
+        limits = resource.prlimit(agent.pid, resource.RLIMIT_NOFILE)
+        changes = "".join(f"link set veth-pod mtu {1400 + turn % 2}\n" for turn in range(8000))
+        run("ip", "-n", self.bed.node, "-batch", "-", input=changes)
+        resource.prlimit(agent.pid, resource.RLIMIT_NOFILE, (5, limits[1]))
+        agent.process.send_signal(signal.SIGCONT)
+        agent.await_text("events of the node's network were lost")
+        deadline = time.monotonic() + 10
+        while (page := self.endpoint.get("/readyz", connection))[0] == 200:
+            self.assertLess(time.monotonic(), deadline)
+            time.sleep(0.05)
+        self.assertIn("not ready: the node's network is not followed\n", page[2])
+        resource.prlimit(agent.pid, resource.RLIMIT_NOFILE, limits)
+        self.endpoint.await_page("/readyz", 200)
+        self.assertEqual(self.endpoint.metrics().sum("podwire_netlink_resyncs_total"), 1)
+
+    def test_the_number_of_series_is_bounded(self):
+        count = 520
+        run("ip", "-n", self.bed.node, "-batch", "-", input="".join(
+            f"link add v{number} type veth peer name p{number} netns {self.bed.pod}\n"
+            f"link set v{number} up\n" for number in range(count)))
+        self.agent("--ring-memory", "512MiB")
+        listener = self.bed.listen()
+        self.addCleanup(listener.close)
+        session = agent_test.Session(listener)
+        self.addCleanup(session.close)
+        session.start(self.bed)
+        self.await_figure("podwire_edges", count + 1)
+        name, total = "podwire_edge_frames_matched_total", "podwire_frames_matched_total"
+        deadline = time.monotonic() + 10
+        while len(series := [key for key in self.endpoint.metrics().values if key[0] == name]) < 513:
+            self.assertLess(time.monotonic(), deadline)
+            time.sleep(0.1)
+        self.assertEqual(len(series), 513)
+        self.bed.ping()
+        time.sleep(FRESH)
+        metrics = self.endpoint.metrics()
+        self.assertGreaterEqual(metrics.sum(name), 6)
+        self.assertEqual(metrics.sum(name), metrics.sum(total))
+
+    def test_edges_whose_pods_cannot_be_asked_are_blind(self):
+        self.agent(prefix=(
+            "capsh", "--drop=cap_net_admin,cap_sys_admin", "--shell=/bin/sh", "--", "-c",
+            'exec "$0" "$@"'))
+        self.endpoint.await_page("/metrics", 200)
+        metrics = self.endpoint.metrics()
+        self.assertEqual(metrics.sum("podwire_edges_blind"), metrics.sum("podwire_edges"))
+
+    def test_it_is_on_loopback_alone(self):
+        agent = self.agent()
+        agent.await_text("metrics and probes are answered")
+        self.assertEqual(self.listening(), ["127.0.0.1:9464"])
+
+    def test_it_is_where_settings_say(self):
+        for value, places in (("off", []), ("[::1]:9999", ["[::1]:9999"]), ("9998", ["*:9998"])):
+            with self.subTest(value):
+                agent = self.agent(PODWIRE_HTTP=value)
+                agent.await_text("sensor not reached" if not places else "are answered")
+                self.assertEqual(self.listening(), places)
+                agent.stop()
+
+    def test_a_port_in_use_stops_nothing(self):
+        taken = self.bed.listen(PORT)
+        agent = self.agent()
+        agent.await_text("metrics and probes are not answered")
+        self.assertIn("give another address with --http, or off", agent.text())
+        self.assertIn("bind 127.0.0.1:9464: Address already in use", agent.text())
+        listener = self.bed.listen()
+        session = agent_test.Session(listener)
+        session.start(self.bed)
+        self.addCleanup(session.close)
+        listener.close()
+        taken.close()
+        self.endpoint.await_page("/readyz", 200)
+        self.assertEqual(agent.text().count("are not answered"), 1)
+
+    def test_pages(self):
+        agent = self.agent()
+        index = self.endpoint.await_page("/", 200)
+        paths = re.findall(r"^(/\w*)  ", index, re.MULTILINE)
+        self.assertEqual(paths, ["/", "/metrics", "/healthz", "/readyz", "/edges"])
+        for path in paths:
+            self.assertIn(self.endpoint.get(path)[0], (200, 503), path)
+        status, headers, text = self.endpoint.get("/edges")
+        self.assertEqual((status, headers["Content-Type"]), (200, "application/json"))
+        shown = run("ip", "netns", "exec", self.bed.node, PODWIRE, "edges", "--json",
+                    env={**os.environ, "PODNET": "10.244.0.0/16"}).stdout
+        self.assertEqual(json.loads(text), json.loads(shown))
+        self.assertEqual([edge["interface"] for edge in json.loads(text)], ["veth-pod"])
+        names = [(task / "comm").read_text().strip()
+                 for task in pathlib.Path(f"/proc/{agent.pid}/task").iterdir()]
+        self.assertEqual(names.count("podwire-http"), 1)
+        self.assertEqual([name for name in names if not name.startswith("podwire")], [])
+        version = run(PODWIRE, "--version").stdout.strip()
+        build = [dict(key[1:]) for key in self.endpoint.metrics().values
+                 if key[0] == "podwire_build_info"]
+        self.assertEqual([labels["version"] for labels in build], [version])
+        # Whoever says nothing is told so after a while.
+        begin = time.monotonic()
+        self.assertIn(b" 408 ", self.endpoint.tell(b"GET / HTT"))
+        self.assertLess(time.monotonic() - begin, 7)
+        self.assertEqual(agent.stop()[0], 0)
+
+
+class WrittenTest(unittest.TestCase):
+    """What is written about metrics is true of a page of them."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.bed = agent_test.Bed(f"hw{os.getpid()}")
+        cls.addClassCleanup(cls.bed.remove)
+        agent = agent_test.Agent(cls.bed)
+        cls.addClassCleanup(agent.kill)
+        endpoint = Endpoint(cls.bed.node)
+        endpoint.await_page("/metrics", 200)
+        cls.metrics = endpoint.metrics()
+
+    def test_each_has_a_help_and_a_name_as_is_usual(self):
+        for name, family in self.metrics.families.items():
+            self.assertRegex(name, r"^podwire_[a-z_]+$")
+            self.assertTrue(family.documentation.endswith("."), name)
+            self.assertIn(family.type, ("counter", "gauge"))
+            if "bytes" in name:
+                self.assertRegex(family.documentation, "[Bb]ytes")
+
+    def test_the_table_in_the_readme_has_them_all(self):
+        rows = re.findall(r"^\| `(podwire_\w+)(?:\{(.*?)\})?` \|", README, re.MULTILINE)
+        self.assertEqual(len(rows), len(dict(rows)))
+        self.assertEqual({name for name, _ in rows}, self.metrics.names)
+        for name, labels in rows:
+            found = {label for key in self.metrics.values if key[0] == name
+                     for label, _ in key[1:]}
+            self.assertEqual(set(filter(None, labels.split(", "))), found, name)
+
+    def test_the_dashboard_asks_for_what_there_is(self):
+        dashboard = json.loads(DASHBOARD)
+        queries = [target["expr"] for panel in dashboard["panels"]
+                   for target in panel.get("targets", [])]
+        queries += [variable["query"]["query"] for variable in dashboard["templating"]["list"]
+                    if variable["type"] == "query"]
+        self.assertGreater(len(queries), 10)
+        for query in queries:
+            names = set(re.findall(r"podwire_\w+", query))
+            self.assertTrue(names and names <= self.metrics.names, query)
+        variables = {variable["name"] for variable in dashboard["templating"]["list"]}
+        self.assertLessEqual(set(re.findall(r"\$\{?(\w+)", DASHBOARD)) - {"__rate_interval", "__all"},
+                             variables)
+
+
+if __name__ == "__main__":
+    unittest.main()

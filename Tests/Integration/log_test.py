@@ -1,0 +1,278 @@
+"""The agent's log: as JSON, while peers send nonsense; where nobody reads it; and for how long.
+
+PODWIRE names the binary. Each test has a node and a pod in network namespaces of its own.
+"""
+
+import fcntl
+import json
+import os
+import pathlib
+import re
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+
+sys.dont_write_bytecode = True
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
+import rpcap  # noqa: E402
+from agent_test import Agent, Bed, Session  # noqa: E402
+from passive_test import Client  # noqa: E402
+from program import PODWIRE, counts_of  # noqa: E402
+from rpcap import END, LIST, LOGIN  # noqa: E402
+
+# What a peer may say to be somebody else in the log, or to end its line.
+NASTY = [b'eve", "level": "error', b"a\nb\r\n{\"time\": 1}\n", b"\x00\x01\x1b[2J\x7f", b"\xff\xfe\xc3(",
+         "\u2028\u2029\u0085\u202e".encode(), b"\\", b"'", b"x" * 60_000, b"1", b""]
+
+
+def add_edge(bed):
+    """A second pod."""
+    pod = f"{bed.node}2"
+    for words in (f"ip netns add {pod}",
+                  f"ip -n {bed.node} link add veth-two type veth peer name eth0 netns {pod}",
+                  f"ip -n {bed.node} link set veth-two up", f"ip -n {pod} link set eth0 up",
+                  f"ip -n {bed.node} addr add 10.244.2.1/24 dev veth-two",
+                  f"ip -n {pod} addr add 10.244.2.2/24 dev eth0"):
+        subprocess.run(words.split(), check=True, capture_output=True)
+
+
+class LogTest(unittest.TestCase):
+    def setUp(self):
+        self.bed = Bed(f"lg{os.getpid()}-{time.monotonic_ns() % 100000}")
+        self.addCleanup(self.bed.remove)
+        self.addCleanup(subprocess.run, ["ip", "netns", "del", f"{self.bed.node}2"],
+                        capture_output=True)
+
+    def agent(self, **keywords):
+        agent = Agent(self.bed, **keywords)
+        self.addCleanup(agent.kill)
+        return agent
+
+    def listen(self):
+        listener = self.bed.listen()
+        self.addCleanup(listener.close)
+        return listener
+
+    def session(self, listener):
+        session = Session(listener)
+        self.addCleanup(session.close)
+        return session
+
+    def client(self):
+        client = Client(self.bed)
+        self.addCleanup(client.close)
+        return client
+
+    def check_gets_packets(self, session, count=3):
+        self.bed.ping(count)
+        frames = session.frames_until_silence()
+        self.assertEqual(sum(frame[23] == 1 for frame in frames if len(frame) > 23), 2 * count)
+
+    def test_json_whatever_peers_say(self):
+        users = tempfile.NamedTemporaryFile("w", suffix=".users")
+        self.addCleanup(users.close)
+        done = subprocess.run([PODWIRE, "password", "eve", "--file", users.name], input="secret\n",
+                              capture_output=True, text=True)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        listener = self.listen()
+        agent = self.agent(arguments=(
+            "--log-format", "json", "--log-level", "trace", "--listen", "127.0.0.1:2002",
+            "--password-file", users.name))
+        sensor = self.session(listener)
+        self.assertEqual(sensor.start(self.bed)[0], 0x84)
+        agent.await_text("clients are listened for")
+        for text in NASTY:
+            client = self.client()
+            client.ask(rpcap.login(text[:60_000], b"wrong"))
+            client.close()
+            client = self.client()
+            client.ask(rpcap.login(b"eve", b"secret"))
+            for request in (rpcap.open_device(text[:255]), rpcap.message(200, text),
+                            rpcap.message(1, text[:500])):
+                try:
+                    client.ask(request)
+                except (EOFError, OSError):
+                    break
+            client.close()
+            client = self.client()
+            client.control.sendall(text * 3 + b"\x00")
+            client.close()
+        self.check_gets_packets(sensor)
+        sensor.ask(END)
+        agent.await_text("capture ended")
+        self.assertEqual(agent.stop()[0], 0)
+        agent.log.seek(0)
+        raw = agent.log.buffer.read()
+        self.assertTrue(raw.endswith(b"\n"))
+        # Lines as whoever splits texts at everything that Unicode calls an end of line sees them.
+        lines = raw.decode("utf-8", errors="strict").splitlines()
+        self.assertGreater(len(lines), 30)
+        kinds, events = {}, []
+        for line in lines:
+            event = json.loads(line, object_pairs_hook=lambda pairs: (
+                self.assertEqual(len(dict(pairs)), len(pairs), line), dict(pairs))[1])
+            events.append(event)
+            self.assertRegex(event["time"], r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$")
+            self.assertIn(event["level"], ("trace", "debug", "info", "notice", "warning", "error"))
+            self.assertEqual(list(event)[:3], ["time", "level", "message"])
+            for name, value in event.items():
+                kinds.setdefault(name, set()).add(type(value))
+            self.assertTrue(line.isprintable(), line)
+        self.assertEqual({name for name, found in kinds.items() if len(found) > 1}, set())
+        named = [event["user"] for event in events if event["message"] == "wrong name or password"]
+        self.assertIn('eve", "level": "error', named)
+        self.assertIn("1", named)
+        ended = next(event for event in events if event["message"] == "capture ended")
+        self.assertGreater(ended["matched"], 0)
+        started = next(event for event in events if event["message"] == "agent started")
+        self.assertEqual((started["edges"], started["pod_networks"]), (1, "10.244.0.0/16"))
+
+    def test_json_also_says_why_it_does_not_start(self):
+        done = subprocess.run(
+            ["setpriv", "--bounding-set", "-net_raw", "--inh-caps", "-net_raw", PODWIRE, "agent",
+             "--sensor", "127.0.0.1", "--pod-network", "10.244.0.0/16", "--log-format", "json"],
+            capture_output=True, text=True)
+        self.assertEqual(done.returncode, 77)
+        event, = map(json.loads, done.stderr.splitlines())
+        self.assertEqual(event["level"], "critical")
+        self.assertIn("CAP_NET_RAW", event["message"])
+
+    def with_pipe(self, *arguments):
+        """An agent whose log is a pipe of 4 KiB, and the pipe's end to be read."""
+        reading, writing = os.pipe()
+        fcntl.fcntl(writing, 1031, 4096)  # F_SETPIPE_SZ
+        process = subprocess.Popen(
+            ["ip", "netns", "exec", self.bed.node, PODWIRE, "agent", "--sensor", "127.0.0.1",
+             "--pod-network", "10.244.0.0/16", "--listen", "127.0.0.1:2002", "--allow-null-login",
+             "--log-level", "trace", *arguments],
+            stderr=writing)
+        os.close(writing)
+
+        def end():
+            process.kill()
+            process.wait()
+
+        self.addCleanup(end)
+        return process, reading
+
+    def unread(self, pipe):
+        count = bytearray(4)
+        fcntl.ioctl(pipe, 0x541B, count)  # FIONREAD
+        return int.from_bytes(count, sys.byteorder)
+
+    def fill(self, pipe):
+        """Has clients make so many lines that the pipe, the queue and the budget of lines are full."""
+        deadline = time.monotonic() + 20
+        while self.unread(pipe) < 3500 or time.monotonic() < deadline - 17:
+            self.assertLess(time.monotonic(), deadline, "the log does not fill")
+            try:
+                client = Client(self.bed)
+            except ConnectionRefusedError:
+                time.sleep(0.05)
+                continue
+            client.ask(LOGIN)
+            client.close()
+
+    def test_a_log_that_nobody_reads_stops_nothing(self):
+        listener = self.listen()
+        process, pipe = self.with_pipe()
+        self.addCleanup(os.close, pipe)
+        session = self.session(listener)
+        self.assertEqual(session.start(self.bed)[0], 0x84)
+        self.fill(pipe)
+        self.check_gets_packets(session)
+        # A new edge is captured, and sessions get answers, though all of it has lines.
+        add_edge(self.bed)
+        time.sleep(0.5)
+        self.check_gets_packets(session)
+        subprocess.run(["ip", "netns", "exec", f"{self.bed.node}2", "ping", "-qc3", "-i0.05",
+                        "10.244.2.1"], check=True, capture_output=True)
+        self.assertGreaterEqual(len(session.frames_until_silence()), 6)
+        client = self.client()
+        client.log_in()
+        self.assertEqual(client.ask(LIST)[:2], (0x82, 3))
+        self.assertEqual(session.ask(END)[0], 0x8A)
+        begin = time.monotonic()
+        process.send_signal(signal.SIGTERM)
+        self.assertEqual(process.wait(5), 0)
+        self.assertLess(time.monotonic() - begin, 2.5)
+
+    def test_lines_that_were_lost_are_counted(self):
+        listener = self.listen()
+        process, pipe = self.with_pipe()
+        session = self.session(listener)
+        self.assertEqual(session.start(self.bed)[0], 0x84)
+        self.fill(pipe)
+        process.send_signal(signal.SIGTERM)
+        with os.fdopen(pipe, encoding="utf-8") as log:
+            text = log.read()
+        self.assertEqual(process.wait(5), 0)
+        self.assertTrue(text.rstrip().endswith("agent stopped"), text[-500:])
+        for line in text.splitlines():
+            self.assertRegex(line, r"^\d{4}-\d\d-\d\dT\S+Z (trace|debug|info|notice|warning|error) ")
+        # Peers' lines beyond the budget of the log were left out before they came to the pipe.
+        self.assertRegex(text, r"lines_left_out=\d+|client session ended")
+
+    def test_a_log_that_is_closed_stops_nothing(self):
+        listener = self.listen()
+        process, pipe = self.with_pipe()
+        os.close(pipe)
+        session = self.session(listener)
+        self.assertEqual(session.start(self.bed)[0], 0x84)
+        self.check_gets_packets(session)
+        process.send_signal(signal.SIGTERM)
+        self.assertEqual(process.wait(5), 0)
+
+    def test_a_sensor_that_is_not_there_is_said_once(self):
+        agent = self.agent()
+        agent.await_text("sensor not reached")
+        time.sleep(4)
+        self.assertEqual(agent.text().count("sensor not reached"), 1, agent.text())
+        listener = self.listen()
+        listener.settimeout(40)
+        self.session(listener)
+        agent.await_text("sensor connected")
+        failures = re.findall(r"sensor reached after all failures=(\d+)", agent.text())
+        self.assertEqual(len(failures), 1, agent.text())
+        self.assertGreater(int(failures[0]), 1)
+
+
+def setUpModule():
+    """An agent that is left alone for a minute while the other tests run."""
+    bed = Bed(f"ls{os.getpid()}")
+    unittest.addModuleCleanup(bed.remove)
+    listener = bed.listen()
+    unittest.addModuleCleanup(listener.close)
+    SummaryTest.agent = Agent(bed)
+    unittest.addModuleCleanup(SummaryTest.agent.kill)
+    session = Session(listener)
+    unittest.addModuleCleanup(session.close)
+    assert session.start(bed)[0] == 0x84
+    bed.ping(7)
+    SummaryTest.frames = session.frames_until_silence()
+
+
+class SummaryTest(unittest.TestCase):
+    def test_once_a_minute(self):
+        self.agent.await_text(" info summary ", seconds=70)
+        line, = (line for line in self.agent.text().splitlines() if " summary " in line)
+        counts = counts_of(line)
+        self.assertEqual(
+            {name: counts[name] for name in ("seconds", "sensors", "sensors_capturing", "clients",
+                                             "edges", "blind_edges", "reconnects", "limited",
+                                             "dropped_by_ring", "dropped_by_queue")},
+            {"seconds": 60, "sensors": 1, "sensors_capturing": 1, "clients": 0, "edges": 1,
+             "blind_edges": 0, "reconnects": 0, "limited": 0, "dropped_by_ring": 0,
+             "dropped_by_queue": 0})
+        # Neighbour discovery may go on while nobody reads any more.
+        self.assertGreaterEqual(counts["packets"], len(self.frames))
+        self.assertGreaterEqual(counts["bytes"], sum(28 + len(frame) for frame in self.frames))
+        self.assertLess(counts["packets"], len(self.frames) + 20)
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,290 @@
+"""The manifests of k8s/: built by kubectl, held to the schemas of every Kubernetes from 1.25 on, to the
+Pod Security Standards, and to what the program understands.
+
+PODWIRE names the binary. Needs the Python packages that tools/test gets: kubernetes-validate and checkov.
+"""
+
+import copy
+import functools
+import json
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import unittest
+
+import kubernetes_validate
+import yaml
+
+import manifests
+import pod_security
+from manifests import COMPONENTS, FOLDER, OVERLAYS, build, containers, environment, pods
+
+PODWIRE = os.environ["PODWIRE"]
+KUSTOMIZATIONS = [FOLDER, *OVERLAYS]
+# Its entry point is the program. Everybody gives it another name.
+IMAGE = "registry.example/podwire:0.1.0"
+AGENT = ("DaemonSet", "extrahop-rpcapd")
+COLLECTOR = ("Deployment", "podwire-collector")
+MINORS = range(25, int(kubernetes_validate.latest_version().split(".")[1]) + 1)
+
+# What an agent cannot do without, of what "baseline" forbids; then what single overlays need.
+NEEDED = {"Host Namespaces", "Capabilities"}
+# In the node's network a declared port is the node's.
+ALSO_NEEDED = {"passive": {"Host Ports"}, "prometheus": {"Host Ports"}, "names": {"HostPath Volumes"}}
+# Probes at 127.0.0.1, which only from 1.34 on are a breach.
+PROBES_AT_LOOPBACK = "Host Probes / Lifecycle Hooks"
+
+# checkov's findings that stay, and why.
+ACCEPTED = {
+    "agent": {
+        "CKV_K8S_11",  # no CPU limit: held up, it would lose packets
+        "CKV_K8S_15",  # images may be on the nodes already
+        "CKV_K8S_19",  # the node's network is where the edges are
+        "CKV_K8S_23", "CKV_K8S_40",  # only root gets the capabilities
+        "CKV_K8S_25",  # NET_RAW and NET_ADMIN
+        "CKV_K8S_43",  # no digest: everybody builds the image
+        "CKV2_K8S_6",  # a network policy has no power over the node's network
+    },
+    "collector": {
+        "CKV_K8S_11", "CKV_K8S_15", "CKV_K8S_43", "CKV2_K8S_6",
+        "CKV_K8S_8", "CKV_K8S_9",  # a probe would be an agent that hangs up, again and again
+    },
+}
+
+# The validator reads its schemas anew for each object.
+kubernetes_validate.utils.schema_contents = functools.cache(kubernetes_validate.utils.schema_contents)
+
+
+def agent_of(folder):
+    return build(folder)[AGENT]["spec"]["template"]
+
+
+def podwire_containers():
+    """Each container that runs podwire, with its kustomization and pod."""
+    return [(folder, pod, container) for folder in KUSTOMIZATIONS for pod in pods(build(folder)).values()
+            for container in containers(pod) if container["image"] == IMAGE]
+
+
+@functools.cache
+def help_of(command):
+    return subprocess.run([PODWIRE, command, "--help"], capture_output=True, text=True, check=True,
+                          timeout=30).stdout
+
+
+class Manifests(unittest.TestCase):
+    def test_the_plain_manifest_is_what_the_kustomization_builds(self):
+        plain = yaml.safe_load_all((FOLDER / "podwire.yaml").read_text())
+        self.assertEqual({manifests.key(item): item for item in plain}, build(FOLDER))
+
+    def test_objects_are_valid_for_every_version(self):
+        self.assertGreaterEqual(len(MINORS), 13)
+        distinct = {json.dumps(item, sort_keys=True): item
+                    for folder in KUSTOMIZATIONS for item in build(folder).values()}
+        for item in distinct.values():
+            # The operator brings that one, and its schema.
+            if item["kind"] == "PodMonitor":
+                continue
+            for minor in MINORS:
+                with self.subTest(kind=item["kind"], minor=minor):
+                    kubernetes_validate.validate(item, f"1.{minor}", strict=True)
+
+    def test_a_word_that_kubernetes_does_not_know_is_found(self):
+        item = copy.deepcopy(build(FOLDER)[AGENT])
+        item["spec"]["template"]["spec"]["hostNetworks"] = True
+        with self.assertRaises(kubernetes_validate.ValidationError):
+            kubernetes_validate.validate(item, "1.25", strict=True)
+
+    def test_names_and_labels_are_those_of_the_guide(self):
+        for folder in KUSTOMIZATIONS:
+            items = build(folder)
+            self.assertIn(("Namespace", "extrahop"), items)
+            agent = items[AGENT]
+            labels = {"component": "extrahop-rpcapd"}
+            self.assertEqual(agent["metadata"]["namespace"], "extrahop")
+            self.assertEqual(agent["metadata"]["labels"], labels)
+            self.assertEqual(agent["spec"]["selector"], {"matchLabels": labels})
+            self.assertEqual(agent["spec"]["template"]["metadata"]["labels"], labels)
+            terms = agent["spec"]["template"]["spec"]["affinity"]["nodeAffinity"][
+                "requiredDuringSchedulingIgnoredDuringExecution"]["nodeSelectorTerms"]
+            self.assertIn({"key": "extrahop/norpcapd", "operator": "DoesNotExist"},
+                          terms[0]["matchExpressions"])
+            self.assertEqual(len(terms), 1, "nodes need to fit one term only")
+            # `kubectl wait -l component=extrahop-rpcapd` is to wait for agents alone.
+            for name, pod in pods(items).items():
+                self.assertEqual(pod["metadata"]["labels"] == labels, name == AGENT)
+
+    def test_readme_has_people_make_a_folder_that_builds(self):
+        text = (FOLDER / "README.md").read_text()
+        script = re.search(r"```sh\n(mkdir site\n.*?)kubectl diff", text, re.DOTALL)[1]
+        with tempfile.TemporaryDirectory() as parent:
+            shutil.copytree(FOLDER, f"{parent}/k8s", symlinks=True)
+            subprocess.run(["bash", "-ec", script], cwd=parent, check=True, timeout=10)
+            claim = re.search(r"```yaml\n(.*?)```", text, re.DOTALL)[1]
+            site = pathlib.Path(parent).resolve() / "site"
+            (site / "claim.yaml").write_text(claim)
+            kustomization = (site / "kustomization.yaml").read_text()
+            plain = build(site)
+            (site / "kustomization.yaml").write_text(
+                kustomization.replace("[]", "[../k8s/components/collector]")
+                + "  - path: claim.yaml\n")
+            manifests.built_text.cache_clear()
+            items = build(site)
+        container = plain[AGENT]["spec"]["template"]["spec"]["containers"][0]
+        self.assertEqual(container["image"], "registry.your.company/podwire:0.1.0")
+        self.assertEqual(environment(container),
+                         environment(agent_of(FOLDER)["spec"]["containers"][0]))
+        self.assertEqual(items[COLLECTOR]["spec"]["template"]["spec"]["volumes"], [
+            {"name": "captures", "persistentVolumeClaim": {"claimName": "podwire-captures"}}])
+
+    def test_readme_names_all_that_can_be_built(self):
+        text = (FOLDER / "README.md").read_text()
+        for folder in [*OVERLAYS, *COMPONENTS]:
+            self.assertIn(str(folder.relative_to(FOLDER)), text)
+        for path in re.findall(r"\bk8s/([\w./-]+\w)", text):
+            self.assertTrue((FOLDER / path).exists(), path)
+
+
+class Security(unittest.TestCase):
+    def test_agents_break_no_rule_that_they_need_not(self):
+        for folder in KUSTOMIZATIONS:
+            for minor in MINORS:
+                expected = NEEDED | ALSO_NEEDED.get(folder.name, set())
+                if minor >= 34 and folder.name != "prometheus":
+                    expected = expected | {PROBES_AT_LOOPBACK}
+                with self.subTest(folder=folder.name, minor=minor):
+                    self.assertEqual(pod_security.baseline(agent_of(folder), minor), expected)
+
+    def test_agents_have_two_capabilities_and_no_more(self):
+        for folder in KUSTOMIZATIONS:
+            spec = agent_of(folder)["spec"]
+            self.assertIs(spec["automountServiceAccountToken"], False)
+            self.assertFalse(spec.get("hostPID") or spec.get("hostIPC"))
+            self.assertEqual(spec["securityContext"]["seccompProfile"], {"type": "RuntimeDefault"})
+            for container in containers(agent_of(folder)):
+                context = container["securityContext"]
+                self.assertEqual(context["capabilities"]["drop"], ["ALL"])
+                self.assertEqual(set(context["capabilities"]["add"]), {"NET_RAW", "NET_ADMIN"})
+                self.assertIs(context["privileged"], False)
+                self.assertIs(context["allowPrivilegeEscalation"], False)
+                self.assertIs(context["readOnlyRootFilesystem"], True)
+            for mount in spec["containers"][0].get("volumeMounts", []):
+                self.assertIs(mount["readOnly"], True)
+
+    def test_the_collector_keeps_to_the_strictest_level(self):
+        pod = pods(build(FOLDER / "overlays/collector"))[COLLECTOR]
+        for minor in MINORS:
+            self.assertEqual(pod_security.restricted(pod, minor), set())
+
+    def test_what_breaks_rules_is_found(self):
+        pod = copy.deepcopy(agent_of(FOLDER))
+        pod["spec"]["hostPID"] = True
+        pod["spec"]["volumes"] = [{"name": "root", "hostPath": {"path": "/"}}]
+        pod["spec"]["securityContext"] = {
+            "sysctls": [{"name": "kernel.msgmax"}], "seLinuxOptions": {"role": "any"},
+            "seccompProfile": {"type": "Unconfined"}, "appArmorProfile": {"type": "Unconfined"}}
+        pod["spec"]["containers"][0].update(
+            ports=[{"containerPort": 1, "hostPort": 1}],
+            securityContext={"privileged": True, "procMount": "Unmasked",
+                             "capabilities": {"add": ["SYS_ADMIN"]}})
+        self.assertEqual(len(pod_security.baseline(pod, 34)), 11)
+        self.assertEqual(len(pod_security.restricted(pod, 34)), 16)
+
+    def test_a_checker_of_others_finds_nothing_else(self):
+        with tempfile.TemporaryDirectory() as target:
+            for folder in KUSTOMIZATIONS:
+                (pathlib.Path(target) / f"{folder.name}.yaml").write_text(manifests.built_text(folder))
+            result = subprocess.run(
+                [pathlib.Path(sys.executable).parent / "checkov", "--directory", target, "--output",
+                 "json", "--framework", "kubernetes", "--skip-download", "--quiet"],
+                capture_output=True, text=True, timeout=120)
+        report = json.loads(result.stdout)
+        self.assertEqual(report["summary"]["parsing_errors"], 0)
+        self.assertGreater(report["summary"]["passed"], 100)
+        found = {"agent": set(), "collector": set()}
+        for check in report["results"]["failed_checks"]:
+            whose = "collector" if "collector" in check["resource"] else "agent"
+            found[whose].add(check["check_id"])
+        self.assertEqual(found, ACCEPTED)
+
+
+class Program(unittest.TestCase):
+    def test_every_variable_and_option_is_known(self):
+        known = set(re.findall(r"\(([A-Z_]+)[,)]", " ".join(help_of("agent").split())))
+        self.assertIn("EXTRAHOP_SENSOR_IP", known)
+        for folder, _, container in podwire_containers():
+            command, *options = container["args"]
+            variables = container.get("env", [])
+            named = set(re.findall(r"\$\((\w+)\)", json.dumps(variables)))
+            with self.subTest(folder=folder.name, command=command):
+                self.assertEqual({option.split("=")[0] for option in options}
+                                 - set(re.findall(r"--[a-z-]+", help_of(command))), set())
+                self.assertEqual({variable["name"] for variable in variables} - known, named)
+
+    def test_the_doctor_has_the_agents_settings(self):
+        spec = agent_of(FOLDER / "overlays/doctor")["spec"]
+        self.assertEqual(spec["initContainers"][0]["args"], ["doctor"])
+        self.assertEqual(spec["initContainers"][0]["env"], spec["containers"][0]["env"])
+        self.assertEqual(spec["initContainers"][0]["image"], spec["containers"][0]["image"])
+
+    def test_probes_ask_where_the_agent_answers(self):
+        for folder in KUSTOMIZATIONS:
+            container = agent_of(folder)["spec"]["containers"][0]
+            address = environment(container, **{"status.hostIP": "host"})["PODWIRE_HTTP"]
+            paths = {}
+            for name in pod_security.PROBES:
+                probe = container[name]["httpGet"]
+                # Without a host it is the pod's, and in the node's network that is the node's.
+                self.assertEqual(f"{probe.get('host', 'host')}:{probe['port']}", address)
+                paths[name] = probe["path"]
+            self.assertEqual(paths, {"startupProbe": "/healthz", "readinessProbe": "/readyz",
+                                     "livenessProbe": "/healthz"})
+
+    def test_prometheus_asks_where_the_agent_answers(self):
+        items = build(FOLDER / "overlays/prometheus")
+        pod = items[AGENT]["spec"]["template"]
+        monitor = items["PodMonitor", "podwire"]
+        self.assertEqual(monitor["spec"]["selector"]["matchLabels"], pod["metadata"]["labels"])
+        self.assertEqual(monitor["metadata"]["namespace"], "extrahop")
+        [port] = pod["spec"]["containers"][0]["ports"]
+        [endpoint] = monitor["spec"]["podMetricsEndpoints"]
+        self.assertEqual((endpoint["port"], endpoint["path"]), (port["name"], "/metrics"))
+        address = environment(pod["spec"]["containers"][0], **{"status.hostIP": "host"})["PODWIRE_HTTP"]
+        self.assertEqual(address, f"host:{port['containerPort']}")
+
+    def test_memory_holds_the_queues_of_all_captures(self):
+        for folder in KUSTOMIZATIONS:
+            container = agent_of(folder)["spec"]["containers"][0]
+            values = environment(container, **{"status.hostIP": "host"})
+            sensors = [name for name in values["EXTRAHOP_SENSOR_IP"].split(",") if name]
+            captures = len(sensors) + (16 if "PODWIRE_LISTEN" in values else 0)
+            queue = manifests.byte_count(values.get("PODWIRE_QUEUE_MEMORY", "64MiB"))
+            limit = manifests.byte_count(container["resources"]["limits"]["memory"])
+            self.assertGreaterEqual(limit, (64 << 20) + captures * queue, folder.name)
+
+    def test_agents_find_the_collector(self):
+        items = build(FOLDER / "overlays/collector")
+        service, deployment = items["Service", COLLECTOR[1]]["spec"], items[COLLECTOR]["spec"]
+        pod, agent = deployment["template"], items[AGENT]["spec"]["template"]
+        values = environment(agent["spec"]["containers"][0])
+        self.assertEqual(values["EXTRAHOP_SENSOR_IP"], COLLECTOR[1])
+        self.assertEqual(agent["spec"]["dnsPolicy"], "ClusterFirstWithHostNet")
+        # Agents are to see the address of the pod, whose feeds they leave out.
+        self.assertEqual(service["clusterIP"], "None")
+        self.assertEqual(service["selector"], pod["metadata"]["labels"])
+        collector = pod["spec"]["containers"][0]
+        options = dict(text.removeprefix("--").split("=") for text in collector["args"][1:])
+        self.assertEqual(options["listen"], values["RPCAPD_TARGET_PORT"])
+        self.assertEqual(str(collector["ports"][0]["containerPort"]), options["listen"])
+        self.assertTrue(options["output"].startswith(collector["volumeMounts"][0]["mountPath"] + "/"))
+        files = manifests.byte_count(options["rotate-size"]) * int(options["keep"])
+        volume = manifests.byte_count(pod["spec"]["volumes"][0]["emptyDir"]["sizeLimit"])
+        # A file is a little larger than it should be by the time it is followed.
+        self.assertGreater(volume, files * 1.2)
+
+
+if __name__ == "__main__":
+    unittest.main()
