@@ -86,7 +86,7 @@ let package = Package(
             "ObservationFixtures", "RPCAP", logging),
         tests("RPCAPTests", "BPF", "Frames", "RPCAP"),
         tests("EndpointTests", "Endpoint", "Frames", "Kernel"),
-        tests("TrustTests", "Frames", "Kernel", "Trust"),
+        tests("TrustTests", "Agent", "Frames", "Kernel", "Trust"),
         tests("CollectorTests", "BPF", "Collector", "Frames", "Kernel"),
         tests(
             "KernelTests", "Agent", "BPF", "CLinux", "Capture", "Frames", "Kernel", "Netlink",

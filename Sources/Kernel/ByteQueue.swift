@@ -6,26 +6,37 @@ import Glibc
 /// start. So a queue whose socket keeps up stays within the same few pages, which the processor has
 /// at hand, and only a slow socket makes it touch the memory that its bound allows.
 @safe
-public struct ByteQueue: ~Copyable {
-    @usableFromInline let base: UnsafeMutableRawPointer
-    @usableFromInline let byteCountMax: Int
-    @usableFromInline var start = 0
-    @usableFromInline var end = 0
+public struct ByteQueue: ~Copyable, Sendable {
+    /// A number, so that whoever owns the queue can hand it to another thread.
+    @usableFromInline let address: UInt
+    /// Where the memory ends.
+    @usableFromInline let limit: Int
+    /// Where bytes go when none wait: in front of that is room for what has to be sent before them.
+    @usableFromInline let floor: Int
+    @usableFromInline var start: Int
+    @usableFromInline var end: Int
 
-    /// Sets address space aside; memory is taken page by page as it is used.
-    package init(byteCountMax: Int) throws(SystemError) {
+    @usableFromInline @unsafe var base: UnsafeMutableRawPointer {
+        // Safety: the initializer has made sure that the address is not 0.
+        @inlinable get { unsafe UnsafeMutableRawPointer(bitPattern: address).unsafelyUnwrapped }
+    }
+
+    /// Sets address space aside; memory is taken page by page as it is used. So many bytes more can be
+    /// put in front of those that wait.
+    package init(byteCountMax: Int, headroomByteCount: Int = 0) throws(SystemError) {
+        let limit = headroomByteCount + byteCountMax
         let address = unsafe mmap(
-            nil, byteCountMax, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
-            -1, 0)
+            nil, limit, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0)
         guard let address = unsafe address, unsafe address != MAP_FAILED else {
             throw SystemError("mmap of a queue of \(byteCountMax) bytes")
         }
-        unsafe base = address
-        self.byteCountMax = byteCountMax
+        self.address = UInt(bitPattern: address)
+        self.limit = limit
+        (floor, start, end) = (headroomByteCount, headroomByteCount, headroomByteCount)
     }
 
     deinit {
-        unsafe _ = munmap(base, byteCountMax)
+        unsafe _ = munmap(base, limit)
     }
 
     /// How many bytes wait to be sent.
@@ -35,23 +46,39 @@ public struct ByteQueue: ~Copyable {
     /// start, which happens once for each time around and never while the socket keeps up.
     @inlinable
     public mutating func hasRoom(for byteCount: Int) -> Bool {
-        end + byteCount <= byteCountMax || makesRoom(for: byteCount)
+        end + byteCount <= limit || makesRoom(for: byteCount)
     }
 
     @usableFromInline
     mutating func makesRoom(for byteCount: Int) -> Bool {
-        guard self.byteCount + byteCount <= byteCountMax, start >= byteCountMax / 2 else {
-            return false
-        }
-        // Safety: what is left is at most half of the memory, and lies in the other half.
-        unsafe _ = memcpy(base, base + start, self.byteCount)
-        (start, end) = (0, self.byteCount)
+        guard floor + self.byteCount + byteCount <= limit, start - floor >= (limit - floor) / 2
+        else { return false }
+        moveToFloor()
         return true
+    }
+
+    private mutating func moveToFloor() {
+        let byteCount = self.byteCount
+        precondition(byteCount <= start - floor)
+        // Safety: the line above keeps the two apart, and both lie inside the memory.
+        unsafe _ = memcpy(base + floor, base + start, byteCount)
+        (start, end) = (floor, floor + byteCount)
+    }
+
+    /// Puts all that waits in another queue in front of what waits in this one; the caller knows that
+    /// there is room.
+    package mutating func prepend(_ other: inout ByteQueue) {
+        let byteCount = other.byteCount
+        precondition(byteCount <= start)
+        start -= byteCount
+        // Safety: the lines above keep the copy inside the memory, and the other queue has its own.
+        unsafe _ = memcpy(base + start, other.base + other.start, byteCount)
+        (other.start, other.end) = (other.floor, other.floor)
     }
 
     /// Appends bytes; the caller has asked for room.
     package mutating func append(_ bytes: RawSpan) {
-        precondition(end + bytes.byteCount <= byteCountMax)
+        precondition(end + bytes.byteCount <= limit)
         // Safety: the line above keeps the copy inside the memory.
         unsafe bytes.withUnsafeBytes { source in
             guard let address = source.baseAddress else { return }
@@ -61,10 +88,10 @@ public struct ByteQueue: ~Copyable {
     }
 
     /// Appends so many bytes for the caller to write; the caller has asked for room.
-    @inlinable
+    @inlinable @inline(__always)
     @_lifetime(&self)
     public mutating func extend(by byteCount: Int) -> MutableRawSpan {
-        precondition(end + byteCount <= byteCountMax)
+        precondition(end + byteCount <= limit)
         // Safety: the line above keeps the span inside the memory, which `self` keeps mapped. An
         // anonymous mapping is all zero bytes at first, so it is initialized.
         let span = unsafe MutableRawSpan(_unsafeStart: base + end, byteCount: byteCount)
@@ -98,10 +125,10 @@ public struct ByteQueue: ~Copyable {
     package mutating func removeFirst(_ byteCount: Int) {
         precondition(byteCount <= self.byteCount)
         start += byteCount
-        guard self.byteCount <= Self.movedByteCountMax, start >= self.byteCount else { return }
-        // Safety: what is left is shorter than what lies before it, so the two do not overlap.
-        unsafe _ = memcpy(base, base + start, self.byteCount)
-        (start, end) = (0, self.byteCount)
+        guard self.byteCount <= Self.movedByteCountMax, start - floor >= self.byteCount else {
+            return
+        }
+        moveToFloor()
     }
 
     /// Moving a page costs less than touching a new one.
@@ -126,7 +153,7 @@ public struct ByteQueue: ~Copyable {
             }
             start += count
         }
-        (start, end) = (0, 0)
+        (start, end) = (floor, floor)
         return true
     }
 
@@ -143,7 +170,7 @@ public struct ByteQueue: ~Copyable {
             if count == 0 { return false }
             start += count
         }
-        (start, end) = (0, 0)
+        (start, end) = (floor, floor)
         return true
     }
 }

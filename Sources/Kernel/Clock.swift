@@ -7,7 +7,10 @@ package func monotonicNanoseconds() -> UInt64 { nanoseconds(of: CLOCK_MONOTONIC)
 /// Nanoseconds since 1970, as the node's clock has it (`CLOCK_REALTIME`).
 package func wallClockNanoseconds() -> UInt64 { nanoseconds(of: CLOCK_REALTIME) }
 
-private func nanoseconds(of clock: clockid_t) -> UInt64 {
+/// Nanoseconds for which the calling thread has run (`CLOCK_THREAD_CPUTIME_ID`).
+package func threadNanoseconds() -> UInt64 { nanoseconds(of: CLOCK_THREAD_CPUTIME_ID) }
+
+func nanoseconds(of clock: clockid_t) -> UInt64 {
     var time = timespec()
     // Safety: the call fills `time`, and cannot fail for a clock that every kernel has.
     unsafe _ = clock_gettime(clock, &time)

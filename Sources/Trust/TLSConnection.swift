@@ -92,13 +92,17 @@ package struct TLSConnection: ~Copyable, Sendable {
     /// The same for bytes that lie anywhere; nothing is copied but into the record.
     package mutating func send(_ bytes: RawSpan) throws(TLSFailure) -> Int {
         precondition(bytes.byteCount >= refusedByteCount, "bytes were taken back from a stream")
-        // OpenSSL has no meaning for a write of nothing.
-        guard bytes.byteCount > 0 else { return 0 }
+        // OpenSSL has no meaning for a write of nothing. Of more than a record it would send several
+        // when it is asked again, and say so only with the last.
+        let offeredCount =
+            refusedByteCount > 0
+            ? refusedByteCount : min(bytes.byteCount, Self.recordByteCountMax)
+        guard offeredCount > 0 else { return 0 }
         OpenSSLError.clear()
         // Safety: the call reads only the bytes of the span.
         let (count, code) = unsafe bytes.withUnsafeBytes { bytes in
             let count = unsafe SSL_write(
-                session.pointer, bytes.baseAddress, CInt(clamping: bytes.count))
+                session.pointer, bytes.baseAddress, CInt(offeredCount))
             return (count, errno)
         }
         (receiveWaitsFor, sendWaitsFor, refusedByteCount) = (.readable, .writable, 0)
@@ -106,7 +110,7 @@ package struct TLSConnection: ~Copyable, Sendable {
         guard let readiness = try settle(count, code, "send") else {
             throw .system(SystemError("send", EPIPE))
         }
-        (sendWaitsFor, refusedByteCount) = (readiness, bytes.byteCount)
+        (sendWaitsFor, refusedByteCount) = (readiness, offeredCount)
         return 0
     }
 

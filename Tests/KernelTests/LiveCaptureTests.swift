@@ -10,10 +10,10 @@ import Testing
 
 @Suite("A running capture", .serialized, .needsOwnNetwork, .timeLimit(.minutes(1)))
 struct LiveCaptureTests {
-    private static let quiet = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
+    static let quiet = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
 
     /// Runs a test's body on a node with one pod, of which the node has the end of a pair of veths.
-    private static func onNode(_ body: @escaping @Sendable () throws -> Void) throws {
+    static func onNode(_ body: @escaping @Sendable () throws -> Void) throws {
         try inOwnNetwork {
             let pod = "live\(getpid())"
             defer { try? shell("ip netns del \(pod)") }
@@ -29,9 +29,10 @@ struct LiveCaptureTests {
     }
 
     /// A capture of the node's end, whatever passes there.
-    private static func capture(
+    static func capture(
         to outlet: consuming sending Outlet, sampling: Sampling = .none,
-        queueByteCountMax: Int = 16 << 20
+        queueByteCountMax: Int = 16 << 20, bytesPerSecondMax: Int? = nil,
+        datagramFormat: DatagramWriter.Format? = nil, transmission: Transmission = .never
     ) throws -> LiveCapture {
         let settings = try Settings(
             options: [
@@ -42,11 +43,12 @@ struct LiveCaptureTests {
         let plan = CapturePlan(
             feed: NodeFeed(settings, node: node), tracksConnections: false, filter: nil,
             snaplen: 262_144, ringByteCountMax: 16 << 20, queueByteCountMax: queueByteCountMax,
-            sampling: sampling)
+            sampling: sampling, bytesPerSecondMax: bytesPerSecondMax,
+            datagramFormat: datagramFormat, transmission: transmission)
         return try LiveCapture(plan, to: outlet, for: PeerStatus("sensor"), logger: quiet)
     }
 
-    private static func send(_ count: Int, byteCount: Int = 100) throws {
+    static func send(_ count: Int, byteCount: Int = 100) throws {
         let sender = try PacketSender(on: try interfaceIndex("here"))
         for number in 0..<count {
             var frame = [UInt8](repeating: UInt8(truncatingIfNeeded: number), count: byteCount)
@@ -56,30 +58,40 @@ struct LiveCaptureTests {
     }
 
     /// A connection whose one end is read here.
-    private struct Pair: ~Copyable {
+    struct Pair: ~Copyable {
         private let client: Connection
         private var stream = PacketStream(snaplen: 262_144)
         private var buffer = [UInt8](repeating: 0, count: 65_536)
 
-        init(_ outlet: inout Outlet) throws {
+        /// The connection takes as much as it likes, or little that is not read.
+        init(_ outlet: inout Outlet, takesLittle: Bool = false) throws {
             let any = SocketAddress(try #require(IPAddress("127.0.0.1")), port: 0)
             let listener = try Listener(at: any)
             let server = try Connection(to: listener.local, milliseconds: 1000, cancel: Event())
             guard let client = try listener.accept() else { throw SystemError("accept", EAGAIN) }
+            let socket = server.intoDescriptor()
+            if takesLittle {
+                try socket.set(SO_SNDBUF, of: SOL_SOCKET, to: CInt(64 << 10), "SO_SNDBUF")
+            }
             self.client = client
-            outlet = .stream(server.intoDescriptor())
+            outlet = .stream(socket)
         }
 
-        /// The last bytes of the next packets, until so many have come or none does for a while.
-        mutating func packets(_ count: Int) throws -> [(number: UInt32, last: UInt8)] {
-            var seen: [(UInt32, UInt8)] = []
+        /// The last bytes of the next packets, one and four, until so many have come or none does for a
+        /// while.
+        mutating func packets(
+            _ count: Int
+        ) throws -> [(number: UInt32, last: UInt8, mark: UInt32)] {
+            var seen: [(UInt32, UInt8, UInt32)] = []
             while seen.count < count,
                 try poll([(client.number, .readable)], milliseconds: 500)[0].contains(.readable),
                 let length = try client.receive(into: &buffer), length > 0
             {
                 stream.append(buffer[..<length])
                 while try stream.next({ record, frame in
-                    seen.append((record.number, frame.uint8(at: frame.byteCount - 1)))
+                    let end = frame.byteCount
+                    seen.append(
+                        (record.number, frame.uint8(at: end - 1), frame.uint32(at: end - 4)))
                 }) {}
             }
             return seen
@@ -191,14 +203,14 @@ struct LiveCaptureTests {
     }
 
     /// Ends a capture, and checks that every frame has become something.
-    private static func finish(_ capture: LiveCapture) {
+    static func finish(_ capture: LiveCapture) {
         capture.finish()
         let counts = capture.counters.frames.counts
         #expect(counts.inFlight == 0, "\(counts)")
         #expect(capture.counters.framesUnaccounted.load(ordering: .relaxed) == 0)
     }
 
-    private static func datagrams() throws -> Outlet {
+    static func datagrams() throws -> Outlet {
         let discard = SocketAddress(try #require(IPAddress("127.0.0.1")), port: 9)
         return .datagrams(try DatagramStream(to: discard, as: .udpstr))
     }

@@ -120,7 +120,7 @@ struct TLSStreamTests {
 
     /// Has a socket take less than a record. Were it the receiver who takes little, the kernel would
     /// make it wait for acknowledgements.
-    private static func shrinkBuffer(of number: CInt) throws {
+    static func shrinkBuffer(of number: CInt) throws {
         // Safety: the kernel reads the value during the call.
         var byteCount: CInt = 4096
         try call("setsockopt") {

@@ -4,7 +4,7 @@ package import RPCAP
 import Glibc
 
 /// A capture's packets on their way over UDP: out of the queue into datagrams, and many of those at
-/// a time to the kernel. It belongs to the forwarder's thread.
+/// a time to the kernel. It belongs to the thread that sends.
 ///
 /// No error ends it. A datagram that cannot be sent is counted and the next one tried, for a sensor
 /// that was away for a minute is to get what comes after.

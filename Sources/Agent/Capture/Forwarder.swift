@@ -9,11 +9,11 @@ import RPCAP
 /// The data path of one capture: from the rings of its edges to its outlet.
 ///
 /// One thread runs it. It takes the blocks that the kernel hands over, has the pipeline put their
-/// packets into the send queue, and has the outlet send that, much at a time. When the queue is full
+/// packets into the send queue, and has the transmitter send that, much at a time. When the queue is full
 /// the rings are left alone until the sensor has taken some of it; what does not fit into the rings in the
 /// meantime the kernel drops and counts.
 final class Forwarder {
-    private var outlet: Outlet
+    var transmitter: Transmitter
     private let orders: CInt
     let counters: CaptureCounters
     let logger: Logger
@@ -29,7 +29,7 @@ final class Forwarder {
     var poller: Poller
     /// The version of the plan that all programs are made from.
     private var placedVersion = 0
-    private var waitsForSocket = false
+    var waitsForSocket = false
     /// The queue had no room for a block: until it has, only the socket is waited for.
     private(set) var isFull = false
     /// Rings are to be closed as soon as they have been drained for the last time.
@@ -38,6 +38,10 @@ final class Forwarder {
     var hasLostItsEdge = false
     /// No program may take the place of the one that lets nothing in.
     private var isFinishing = false
+    var transmission: Transmission
+    var load = ThreadLoad()
+    /// Names and places the thread that sends, and has it watched.
+    let prepareTransmitter: @Sendable () -> Pulses.Pulse
     /// When the kernel's counts were taken last.
     private var countedAt = monotonicNanoseconds()
 
@@ -66,18 +70,24 @@ final class Forwarder {
     /// Why the data path cannot go on.
     struct Failure: Error, CustomStringConvertible {
         let description: String
+
+        static let closed = Self(description: "the peer closed the data connection")
     }
 
     init(
         _ programs: ProgramPlan, _ pipeline: consuming Pipeline, outlet: consuming sending Outlet,
-        orders: CInt, counters: CaptureCounters, logger: Logger,
+        _ transmission: Transmission, orders: CInt, counters: CaptureCounters, logger: Logger,
+        prepareTransmitter: @escaping @Sendable () -> Pulses.Pulse,
         notes: @escaping (TapNote) -> Void
     ) throws(SystemError) {
         let poller = try Poller()
         try poller.add(orders, as: Key.orders)
-        if let number = outlet.number { try poller.add(number, as: Key.socket) }
+        let transmitter = try Transmitter(outlet)
+        if let number = transmitter.number { try poller.add(number, as: Key.socket) }
         self.orders = orders
-        self.outlet = outlet
+        self.transmitter = transmitter
+        self.transmission = transmission
+        self.prepareTransmitter = prepareTransmitter
         self.counters = counters
         self.logger = logger
         self.notes = notes
@@ -109,10 +119,15 @@ final class Forwarder {
             }
         }
         if isClosing, !isFull { isClosing = try closeRings() }
-        if !isFinishing { replacePrograms() }
+        let now = monotonicNanoseconds()
+        if !isFinishing {
+            replacePrograms(now)
+            try attendTransmission(now)
+        }
         try send()
-        counters.levels.queueBytes.set(pipeline.writer.queue.byteCount + outlet.waitingByteCount)
-        if monotonicNanoseconds() >= countedAt + Self.countNanoseconds { try countKernel() }
+        counters.levels.queueBytes.set(
+            pipeline.writer.queue.byteCount + transmitter.waitingByteCount)
+        if now >= countedAt + Self.countNanoseconds { try countKernel() }
         return hasOrder
     }
 
@@ -126,7 +141,7 @@ final class Forwarder {
     private func wait(_ milliseconds: CInt) -> CInt {
         let closing: CInt? = isClosing ? Self.closingMilliseconds : nil
         let due = min(
-            closing ?? pipeline.turnMilliseconds ?? .max, outlet.dueMilliseconds ?? .max)
+            closing ?? pipeline.turnMilliseconds ?? .max, transmitter.dueMilliseconds ?? .max)
         guard due < .max else { return milliseconds }
         return milliseconds < 0 ? due : min(milliseconds, due)
     }
@@ -136,25 +151,28 @@ final class Forwarder {
 
     /// Has packets go there from now on; those that have waited first. Only the first outlet counts.
     func attach(_ outlet: consuming sending Outlet) throws {
-        guard self.outlet.isAwaited, let number = outlet.number else { return }
+        guard transmitter.isAwaited, let number = outlet.number else { return }
         try poller.add(number, as: Key.socket)
-        self.outlet = outlet
+        transmitter = try Transmitter(outlet)
         try send()
     }
 
     private func attendOutlet(hasFailed: Bool) throws {
-        guard try outlet.attend(hasFailed: hasFailed, counters) else {
-            throw Failure(description: "the peer closed the data connection")
-        }
+        guard try transmitter.attend(hasFailed: hasFailed, counters) else { throw Failure.closed }
     }
 
     /// Waits for the sensor to take some of a full queue. Answers whether there is room again.
     private func makeRoom(milliseconds: CInt, hasOrder: inout Bool) throws -> Bool {
         let ready = try poll(
-            [(outlet.number ?? -1, .writable), (isFinishing ? -1 : orders, .readable)],
+            [
+                (transmitter.number ?? -1, transmitter.interest),
+                (isFinishing ? -1 : orders, .readable),
+            ],
             milliseconds: milliseconds)
         hasOrder = ready[1].contains(.readable)
-        if !ready[0].isDisjoint(with: .failed) { try attendOutlet(hasFailed: true) }
+        if !ready[0].isDisjoint(with: [.failed, .readable]) {
+            try attendOutlet(hasFailed: !ready[0].isDisjoint(with: .failed))
+        }
         try send()
         guard pipeline.hasRoom(forBlock: Ring.blockByteCount) else { return false }
         isFull = false
@@ -202,17 +220,19 @@ extension Forwarder {
 
     /// Sends what the outlet takes, and asks to be told when it takes more.
     private func send() throws {
-        guard pipeline.writer.queue.byteCount > 0 || waitsForSocket else { return }
-        let takesMore = try outlet.send(from: &pipeline.writer.queue, isLast: isFinishing, counters)
-        guard takesMore == waitsForSocket, let number = outlet.number else { return }
+        guard pipeline.writer.queue.byteCount > 0 || waitsForSocket || isFinishing else { return }
+        let takesMore = try transmitter.send(
+            from: &pipeline.writer.queue, isLast: isFinishing, counters)
+        guard takesMore == waitsForSocket, let number = transmitter.number else { return }
         waitsForSocket = !takesMore
+        guard transmitter.interest == .writable else { return }
         try poller.wait(for: number, as: Key.socket, toBeWritable: waitsForSocket)
     }
 
     /// Whether something waits that somebody is there to take.
     private var hasUnsent: Bool {
-        !outlet.isAwaited
-            && (pipeline.writer.queue.byteCount + outlet.waitingByteCount > 0 || isFull)
+        !transmitter.isAwaited
+            && (pipeline.writer.queue.byteCount + transmitter.waitingByteCount > 0 || isFull)
     }
 
     /// Has the client get another part of the packets.
@@ -229,9 +249,9 @@ extension Forwarder {
 
     /// Has the programs drop what has been learned about services: a few edges at a time, or all at
     /// once where they drop too much.
-    private func replacePrograms() {
+    private func replacePrograms(_ now: UInt64) {
         let isUrgent = dropList.look(
-            at: pipeline.settler.services, edgeCount: taps.count, now: monotonicNanoseconds())
+            at: pipeline.settler.services, edgeCount: taps.count, now: now)
         programs.set(dropList.services)
         guard programs.version != placedVersion else { return }
         let stale = taps.values.lazy.filter { [version = programs.version] tap in
@@ -262,16 +282,22 @@ extension Forwarder {
         endTaps()
         // What is in a block that is not full comes when the kernel retires it.
         let retirement = monotonicNanoseconds() + Ring.retirementNanosecondsMax
-        while true {
-            let now = monotonicNanoseconds()
-            guard now < deadline, now < retirement || hasUnsent else { break }
-            let rest = CInt((min(deadline, max(retirement, now + 1_000_000)) - now) / 1_000_000)
-            _ = try turn(milliseconds: max(1, min(rest, 10)))
-        }
+        try flush(from: retirement, to: deadline)
         for tap in taps.values { try drainForGood(tap) }
         if let crowd { try drain(crowd) }
         pipeline.attend(isLast: true)
         try send()
+        try flush(from: 0, to: deadline)
+    }
+
+    /// Forwards until then, and for as long as something is left to send.
+    private func flush(from begin: UInt64, to deadline: UInt64) throws {
+        while true {
+            let now = monotonicNanoseconds()
+            guard now < deadline, now < begin || hasUnsent else { return }
+            let rest = CInt((min(deadline, max(begin, now + 1_000_000)) - now) / 1_000_000)
+            _ = try turn(milliseconds: max(1, min(rest, 10)))
+        }
     }
 
     private func endTaps() {
@@ -282,9 +308,7 @@ extension Forwarder {
     /// Brings the counters to their last values: what is still in the rings or in the queue is lost.
     /// Where the data path has failed this waits until the kernel has retired all blocks.
     func settleAccounts() {
-        CaptureCounters.add(pipeline.writer.queuedPacketCount, to: counters.packetsAbandoned)
-        CaptureCounters.add(
-            pipeline.writer.queue.byteCount + outlet.waitingByteCount, to: counters.bytesAbandoned)
+        abandonQueue()
         pipeline.abandonHeld { abandon(1, $0) }
         endTaps()
         let endedAt = (taps.values.compactMap(\.endedAt) + [crowd?.changedAt ?? 0]).max() ?? 0

@@ -30,6 +30,8 @@ package struct CapturePlan: Sendable {
     package var restoresWireForm: Bool
     /// The form of the datagrams, where packets are sent over UDP.
     package var datagramFormat: DatagramWriter.Format?
+    /// When packets are sent by a thread of their own.
+    package var transmission: Transmission
 
     package init(
         feed: NodeFeed, scope: CaptureScope = .stream, tracksConnections: Bool, filter: Program?,
@@ -37,7 +39,7 @@ package struct CapturePlan: Sendable {
         ringByteCountMax: Int, queueByteCountMax: Int, sampling: Sampling = .none,
         bytesPerSecondMax: Int? = nil, placement: ThreadPlacement = ThreadPlacement(),
         restoresWireForm: Bool = true,
-        datagramFormat: DatagramWriter.Format? = nil
+        datagramFormat: DatagramWriter.Format? = nil, transmission: Transmission = .whenFull
     ) {
         self.feed = feed
         self.scope = scope
@@ -51,6 +53,7 @@ package struct CapturePlan: Sendable {
         self.placement = placement
         self.restoresWireForm = restoresWireForm
         self.datagramFormat = datagramFormat
+        self.transmission = transmission
     }
 
     /// The edges and the rule, as far as the capture shows them.
@@ -62,11 +65,11 @@ package struct CapturePlan: Sendable {
     }
 }
 
-/// A capture that is running: its rings, its filter, its counters, its queue and its two threads.
+/// A capture that is running: its rings, its filter, its counters, its queue and its threads.
 ///
-/// One thread forwards packets, the other keeps the rings in step with the node's edges. The thread
-/// that owns the session gives orders; the forwarder's carries them out between two blocks, and the
-/// session waits for that.
+/// One thread forwards packets, and while it is full another one sends them; one keeps the rings in step
+/// with the node's edges. The thread that owns the session gives orders; the forwarder's carries them
+/// out between two blocks, and the session waits for that.
 package final class LiveCapture: Sendable {
     package let counters: CaptureCounters
     private let orders = Mutex(Orders())
@@ -140,9 +143,13 @@ package final class LiveCapture: Sendable {
         }
         self.keeper.withLock { $0 = keeper }
         let forwarder = try Forwarder(
-            programs, pipeline, outlet: outlet, orders: ordered.number, counters: counters,
-            logger: logger
-        ) { keeper.note($0) }
+            programs, pipeline, outlet: outlet, plan.transmission, orders: ordered.number,
+            counters: counters, logger: logger,
+            prepareTransmitter: {
+                Self.prepareThread("podwire-send", plan.placement, logger)
+                return pulses.begin("the sender of \(peer.name)")
+            },
+            notes: { keeper.note($0) })
         let budget = RingBudget(byteCountMax: plan.ringByteCountMax)
         try start(forwarder, keeper, budget, plan.placement) {
             pulses.begin("\($0) of \(peer.name)")
@@ -160,8 +167,7 @@ package final class LiveCapture: Sendable {
         let forwarding = [
             Handover(
                 try Thread { [self] in
-                    nameThread("podwire-forward")
-                    place(placement)
+                    Self.prepareThread("podwire-forward", placement, logger)
                     if let forwarder = handover.take() { run(forwarder, pulse("the forwarder")) }
                     // The forwarder is gone, so the keeper has the last holds on its rings, and can
                     // close many at once.
@@ -189,12 +195,16 @@ package final class LiveCapture: Sendable {
 
     /// The agent has tried this when it began. What has been taken from it since is no reason to capture
     /// nothing.
-    private func place(_ placement: ThreadPlacement) {
+    private static func prepareThread(
+        _ name: String, _ placement: ThreadPlacement, _ logger: Logger
+    ) {
+        nameThread(name)
         do throws(ThreadPlacement.Failure) {
             try placement.apply()
         } catch {
             logger.warning(
-                "the forwarding thread is not where it should be", metadata: ["reason": "\(error)"])
+                "a forwarding thread is not where it should be",
+                metadata: ["thread": "\(name)", "reason": "\(error)"])
         }
     }
 

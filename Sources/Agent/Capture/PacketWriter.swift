@@ -15,6 +15,7 @@ struct PacketWriter: ~Copyable {
     /// The same frame with its tag, for a filter to look at.
     private var tagged: ByteQueue
     private var numbering: Numbering
+    private let queueByteCount: Int
     /// Whether frames get the form that they would have had on a wire, or stay as captured.
     let restoresWireForm: Bool
 
@@ -40,6 +41,7 @@ struct PacketWriter: ~Copyable {
         numbering = Numbering(
             sampler: Sampler(sampling),
             limiter: bytesPerSecondMax.map { RateLimiter(bytesPerSecond: $0) })
+        self.queueByteCount = queueByteCount
         self.restoresWireForm = restoresWireForm
     }
 
@@ -250,8 +252,32 @@ struct PacketWriter: ~Copyable {
         return numbering.last
     }
 
-    /// How many packets are in the queue, one of which the rest is there among them.
-    var queuedPacketCount: Int {
-        PacketRecord.count(in: queue.bytes, endingWith: numbering.last)
+    /// A queue for as many bytes as the one at first.
+    func wholeQueue() throws(SystemError) -> ByteQueue {
+        try ByteQueue(byteCountMax: queueByteCount)
+    }
+
+    /// A queue for half of them, with room in front for the rest of another one.
+    func halfQueue() throws(SystemError) -> ByteQueue {
+        try ByteQueue(
+            byteCountMax: queueByteCount / 2, headroomByteCount: Transmitter.restByteCountMax)
+    }
+
+    /// Goes on with another queue, which gets what waits in this one.
+    mutating func move(to queue: consuming ByteQueue) {
+        queue.append(self.queue.bytes)
+        self.queue = queue
+    }
+
+    /// How many packets are in the queue and in what goes before it, one of which the rest is there
+    /// among them.
+    func queuedPacketCount(behind leftover: borrowing ByteQueue?) -> Int {
+        let count = PacketRecord.count(in: queue.bytes, endingWith: numbering.last)
+        let last = numbering.last &- UInt32(truncatingIfNeeded: count)
+        switch leftover {
+        case .none: return count
+        case .some(let leftover):
+            return count + PacketRecord.count(in: leftover.bytes, endingWith: last)
+        }
     }
 }

@@ -2,7 +2,7 @@ package import Trust
 
 import Kernel
 
-/// A capture's packets on their way over TLS. It belongs to the forwarder's thread.
+/// A capture's packets on their way over TLS. It belongs to the thread that sends.
 package final class SecureStream {
     private var connection: TLSConnection
     let number: Int32
