@@ -16,8 +16,8 @@ final class NameReader: Sendable {
 
     /// What was found since the last time.
     struct Answer: Sendable {
-        /// By the edges' lives.
-        var names: [UInt64: PodName] = [:]
+        /// By what was asked, which may no longer be so.
+        var names: [UnnamedEdge: PodName] = [:]
         /// Why there is nothing to be found, when it was looked for last.
         var failure: SystemError?
         /// Whether it was looked for at all.
@@ -87,7 +87,7 @@ final class NameReader: Sendable {
         var answer = Answer()
         do throws(SystemError) {
             let attachments = try cache.read()
-            for edge in question { answer.names[edge.life] = edge.name(among: attachments) }
+            for edge in question { answer.names[edge] = edge.name(among: attachments) }
         } catch {
             answer.failure = error
         }
