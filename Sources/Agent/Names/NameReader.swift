@@ -8,6 +8,9 @@ final class NameReader: Sendable {
     private let asked: Event
     private let answered: Event
 
+    /// Between two looks. Whoever may change a pod's addresses can have it asked about as often as that.
+    private static let pauseMilliseconds: CInt = 50
+
     private struct State {
         var question: [UnnamedEdge] = []
         var answer = Answer()
@@ -78,6 +81,7 @@ final class NameReader: Sendable {
                 state.answer.hasLooked = true
             }
             answered.raise()
+            _ = try? poll([], milliseconds: Self.pauseMilliseconds)
         }
     }
 
