@@ -150,6 +150,8 @@ class ContainerTest(unittest.TestCase):
             self.assertEqual((status["NoNewPrivs"], status["Seccomp"]), ("1", "2"))
         edges = json.loads(containers[0].execute("/usr/bin/podwire", "edges", "--json"))
         self.assertEqual([edge["captured"] for edge in edges].count(True), 3, edges)
+        report = json.loads(containers[0].execute("/usr/bin/podwire", "doctor", "--json"))
+        self.assertEqual((report["failed"], report["warning"]), (0, 0), report)
         talk()
         # What is missing or must not be done would be said at these levels, or by the runtime.
         for container in containers:
