@@ -16,9 +16,12 @@ package struct FileStamp: Equatable, Sendable {
     /// When its content was written last, in seconds since 1970.
     package var writtenSeconds: Int { modifiedSeconds }
 
-    /// The same in nanoseconds, on the node's clock.
+    /// The same in nanoseconds, on the node's clock; as far off as the number goes where a file says more,
+    /// since anybody can give their files any time.
     package var writtenNanoseconds: UInt64 {
-        UInt64(max(0, modifiedSeconds)) * 1_000_000_000 + UInt64(max(0, modifiedNanosecondsPart))
+        let second: UInt64 = 1_000_000_000
+        let seconds = min(UInt64(max(0, modifiedSeconds)), .max / second - 1)
+        return seconds * second + UInt64(max(0, modifiedNanosecondsPart))
     }
 
     /// Who may do what with it: the last nine bits of chmod(2)'s mode.

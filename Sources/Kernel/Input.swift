@@ -1,9 +1,10 @@
 import Glibc
 
 extension Descriptor {
-    /// Opens a file to be read.
-    package init(reading path: String) throws(SystemError) {
-        try self.init("open \(path)") { unsafe open(path, O_RDONLY | O_CLOEXEC) }
+    /// Opens a file to be read. Waits for whoever writes a pipe, unless it is not to.
+    package init(reading path: String, waits: Bool = true) throws(SystemError) {
+        let flags = O_RDONLY | O_CLOEXEC | (waits ? 0 : O_NONBLOCK)
+        try self.init("open \(path)") { unsafe open(path, flags) }
     }
 
     /// Reads what there is, at most so many bytes, to the end of an array. Answers false at the end of
@@ -25,9 +26,10 @@ extension Descriptor {
     }
 }
 
-/// All of a file; throws `EFBIG` if it has more than so many bytes. Waits for the disk.
+/// All of a file; throws `EFBIG` if it has more than so many bytes. Waits for the disk, and for nobody
+/// else: of a pipe it reads what is there, be it put into a file's place at the last moment.
 package func readFile(_ path: String, byteCountMax: Int) throws(SystemError) -> [UInt8] {
-    let file = try Descriptor(reading: path)
+    let file = try Descriptor(reading: path, waits: false)
     var bytes: [UInt8] = []
     while try file.read(min(byteCountMax + 1 - bytes.count, 1 << 16), to: &bytes, path) {
         guard bytes.count <= byteCountMax else { throw SystemError("read \(path)", EFBIG) }

@@ -12,7 +12,7 @@ struct PEMFile {
         let stamp: FileStamp
         do throws(SystemError) {
             stamp = try FileStamp(of: path)
-            _ = try Descriptor(reading: path)
+            _ = try Descriptor(reading: path, waits: false)
         } catch {
             throw .file(
                 path, fault: "\(error.reason): give a file in PEM form that this user may read")

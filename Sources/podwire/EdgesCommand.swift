@@ -8,7 +8,6 @@ import Kernel
 import Log
 import Logging
 import Netlink
-import Formats
 
 struct EdgesCommand: ParsableCommand {
     static let configuration = CommandConfiguration(

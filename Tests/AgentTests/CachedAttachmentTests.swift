@@ -102,6 +102,22 @@ struct CachedAttachmentTests {
         #expect(CachedAttachment(Array(text.utf8)) == nil)
     }
 
+    @Test("keeps little of a file that has much")
+    func much() throws {
+        let interfaces =
+            (0..<1000).map { #"{"name":"veth\#($0)"}"# } + [
+                #"{"name":"\#(String(repeating: "v", count: 100_000))"}"#
+            ]
+        let prefixes = (0..<1000).map { #"{"address":"10.244.\#($0 / 250).\#($0 % 250)/16"}"# }
+        let text = """
+            {"kind":"cniCacheV1","cniArgs":[["K8S_POD_NAMESPACE","a"],["K8S_POD_NAME","b"]],\
+            "result":{"interfaces":[\(interfaces.reversed().joined(separator: ","))],\
+            "ips":[\(prefixes.joined(separator: ","))]}}
+            """
+        let attachment = try #require(CachedAttachment(Array(text.utf8)))
+        #expect(attachment.addresses.count == 64 && attachment.nodeInterfaces.count == 63)
+    }
+
     @Test("survives whatever is in the file", arguments: Fuzz.seeds)
     func nonsense(seed: UInt64) {
         Fuzz.rounds(from: seed) { seed throws(Fuzz.Complaint) in

@@ -215,6 +215,8 @@ struct DoctorTests {
         let peer = SocketAddress(try Self.address("192.0.2.1"), port: 2003)
         let finding = SensorCheck.finding(name, .failed(peer, SystemError("connect", code)))
         #expect(finding.grade == .warning && finding.remedy?.contains(advice) == true)
+        let silent = SensorCheck.finding(name, .unanswered)
+        #expect(silent.grade == .warning && silent.remedy?.contains("name servers") == true)
     }
 
     @Test(

@@ -73,6 +73,10 @@ struct UnnamedEdgeTests {
         #expect(edge(cameAt: 99 * Self.second).name(among: attachments)?.name == "stale")
         // The agent may be a little late.
         #expect(edge(cameAt: 105 * Self.second).name(among: attachments)?.name == "stale")
+        // Anybody can give a file any time.
+        let timeless = [(attachment: attachments[0].attachment, writtenAt: UInt64.max)]
+        #expect(edge(cameAt: .max).name(among: timeless)?.name == "stale")
+        #expect(edge(cameAt: 1).name(among: timeless)?.name == "stale")
     }
 
     @Test("is looked for at once, a few times more, and again when the pod is another one")

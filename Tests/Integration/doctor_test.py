@@ -495,6 +495,10 @@ socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b"a call", ("{address}",
             key, certificate = f"{folder}/key", f"{folder}/certificate"
             tls = ("--tls-certificate", certificate, "--tls-key", key)
             self.assert_found(self.examine(*tls), "TLS", "failed", "No such file")
+            # Into which nobody writes.
+            os.mkfifo(certificate)
+            self.assert_found(self.examine(*tls), "TLS", "failed", "this is no file")
+            os.unlink(certificate)
             run("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
                 "-nodes", "-subj", "/CN=node", "-keyout", key, "-out", certificate)
             self.assert_ok(self.examine(*tls), "TLS", certificate)

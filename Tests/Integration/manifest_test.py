@@ -98,6 +98,17 @@ class Manifests(unittest.TestCase):
         with self.assertRaises(kubernetes_validate.ValidationError):
             kubernetes_validate.validate(item, "1.25", strict=True)
 
+    def test_images_have_the_programs_version(self):
+        version = subprocess.run([PODWIRE, "--version"], capture_output=True, text=True, check=True,
+                                 timeout=30).stdout.split()[-1]
+        self.assertEqual(IMAGE.rpartition(":")[2], version)
+        for folder in KUSTOMIZATIONS:
+            images = {container["image"] for pod in pods(build(folder)).values()
+                      for container in containers(pod) if "podwire" in container["image"]}
+            self.assertEqual(images, {IMAGE}, folder.name)
+        self.assertEqual(set(re.findall(r"/podwire:([\d.]+)", (FOLDER / "README.md").read_text())),
+                         {version})
+
     def test_names_and_labels_are_those_of_the_guide(self):
         for folder in KUSTOMIZATIONS:
             items = build(folder)

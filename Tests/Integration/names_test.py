@@ -56,6 +56,8 @@ class NamesTest(unittest.TestCase):
         self.addCleanup(folder.cleanup)
         self.folder = pathlib.Path(folder.name)
         self.results = self.folder / "results"
+        self.shared = tempfile.TemporaryDirectory(dir="/dev/shm")
+        self.addCleanup(self.shared.cleanup)
 
     def remove_namespaces(self):
         for line in run("ip", "netns", "list").stdout.splitlines():
@@ -189,6 +191,12 @@ class NamesTest(unittest.TestCase):
         (self.results / "bytes").write_bytes(os.urandom(5000))
         (self.results / "deep").write_bytes(b"[" * 200_000)
         (self.results / "large").write_bytes(b'{"kind": "cniCacheV1", "x": "' + b"x" * 5_000_000 + b'"}')
+        # Files in memory can have any time, those of disks cannot.
+        for name, seconds in (("far", 99_999_999_999), ("further", 1 << 60), ("before", -(1 << 60))):
+            file = pathlib.Path(self.shared.name, name)
+            file.write_bytes(b"{}")
+            os.utime(file, (0, seconds))
+            (self.results / name).symlink_to(file)
         for number in range(5000):
             (self.results / f"old-{number}").write_text('{"kind": "cniCacheV1"}')
             os.utime(self.results / f"old-{number}", (1, 1))

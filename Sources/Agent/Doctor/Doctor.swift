@@ -5,7 +5,7 @@ import Netlink
 /// Checks whether an agent with some settings would do its work on this node, and what is in its way.
 ///
 /// Each check reads what it needs of the node, and then judges by that alone. Nothing on the node is
-/// changed. It takes a moment, or as long as sensors and the resolver do not answer.
+/// changed. It takes a moment, or some seconds where sensors or the resolver do not answer.
 package enum Doctor {
     /// All findings, in the order in which a person would look for the cause of a trouble.
     package static func examine(_ settings: Settings) -> [Finding] {

@@ -24,7 +24,8 @@ package struct MemoryCheck: Sendable {
     private static let descriptorCountBeside = 64
 
     package func findings(_ settings: Settings) -> [Finding] {
-        let captureCount = max(1, settings.sensors.count + (settings.passive == nil ? 0 : 1))
+        let clientCount = settings.passive == nil ? 0 : ClientSlots.clientCountMax
+        let captureCount = max(1, settings.sensors.count + clientCount)
         return [
             rings(settings.ringByteCountMax, captureCount),
             queues(settings.queueByteCountMax, captureCount), descriptors(captureCount),
@@ -59,7 +60,8 @@ package struct MemoryCheck: Sendable {
         guard needed > limit else { return .ok("queue memory", "\(found); \(limited)") }
         return Finding(
             .warning, "queue memory", "\(found), but \(limited)",
-            meaning: "when a sensor is slow the queue fills, and then the kernel kills the agent",
+            meaning:
+                "when those who get packets are slow queues fill, and then the kernel kills the agent",
             remedy: """
                 raise resources.limits.memory to \(Finding.mebibytes(needed)) or more, or lower \
                 \(Setting.queueMemory.option); the rings do not count here

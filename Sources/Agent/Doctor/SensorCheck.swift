@@ -9,15 +9,18 @@ package enum SensorCheck {
         case reached(SocketAddress)
         case unresolved(ResolveFailure)
         case failed(SocketAddress, SystemError)
+        case unanswered
     }
 
     /// As long as somebody waits for what does not answer.
     private static let connectMilliseconds: CInt = 3000
     /// Addresses of one name that are tried.
     private static let addressCountMax = 4
-    private static let threadCountMax = 8
+    private static let threadCountMax = 32
+    /// A resolver whose servers are silent takes minutes, and an agent may wait for what comes out.
+    private static let waitMilliseconds: CInt = 15_000
 
-    /// Tries all of them at once. Waits for the resolver, and some seconds for the sensors.
+    /// Tries all of them at once, for some seconds.
     static func findings(_ settings: Settings) -> [Finding] {
         let sensors = settings.sensors
         guard !sensors.isEmpty || settings.passive != nil else {
@@ -31,18 +34,31 @@ package enum SensorCheck {
                         """)
             ]
         }
-        let outcomes = Outcomes()
-        inParallel(sensors.count, threadCountMax: threadCountMax) { index in
-            let outcome = outcome(sensors[index])
-            outcomes.all.withLock { $0[index] = outcome }
+        let outcomes = outcomes(sensors)
+        return sensors.enumerated().map { finding($1, outcomes[$0] ?? .unanswered) }
+    }
+
+    /// What has come out in time, by the places of the sensors. Threads that still wait then are left to
+    /// end with the program: nothing can call a resolver off.
+    private static func outcomes(_ sensors: [SensorName]) -> [Int: Outcome] {
+        guard !sensors.isEmpty, let outcomes = try? Outcomes() else { return [:] }
+        let thread = try? Thread {
+            inParallel(sensors.count, threadCountMax: threadCountMax) { index in
+                let outcome = outcome(sensors[index])
+                outcomes.all.withLock { $0[index] = outcome }
+            }
+            outcomes.areComplete.raise()
         }
-        return sensors.enumerated().compactMap { index, sensor in
-            outcomes.all.withLock { $0[index] }.map { finding(sensor, $0) }
-        }
+        thread?.detach()
+        _ = try? poll([(outcomes.areComplete.number, .readable)], milliseconds: waitMilliseconds)
+        return outcomes.all.withLock { $0 }
     }
 
     private final class Outcomes: Sendable {
         let all = Mutex<[Int: Outcome]>([:])
+        let areComplete: Event
+
+        init() throws(SystemError) { areComplete = try Event() }
     }
 
     private static func outcome(_ sensor: SensorName) -> Outcome {
@@ -79,6 +95,14 @@ package enum SensorCheck {
                 remedy: """
                     see the name, or give an address; with hostNetwork the cluster's own names need \
                     dnsPolicy: ClusterFirstWithHostNet
+                    """)
+        case .unanswered:
+            return Finding(
+                .warning, name, "\(sensor) has no answer yet, after \(waitMilliseconds / 1000) s",
+                meaning: waits,
+                remedy: """
+                    see that the name servers of /etc/resolv.conf answer, or give an address instead \
+                    of a name
                     """)
         case .failed(let address, let error):
             return Finding(

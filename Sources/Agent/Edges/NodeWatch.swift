@@ -98,7 +98,9 @@ package struct NodeWatch: ~Copyable {
             if !ready[0].isEmpty { try takeEvents() }
             if needsLook { look() }
             if !ready[2].isEmpty { for answer in asker.takeAnswers() { table.apply(answer) } }
-            if !ready[4].isEmpty { table.set(namer?.takeNames() ?? [:]) }
+            if !ready[4].isEmpty {
+                table.set(namer?.takeNames(for: table.node(selection)) ?? [:])
+            }
             askAgain()
             let node = table.node(selection)
             namer?.follow(node)

@@ -41,15 +41,23 @@ package struct CachedAttachment: Equatable, Sendable {
                 namespace: argument("K8S_POD_NAMESPACE"), name: argument("K8S_POD_NAME"))
         else { return nil }
         self.pod = pod
-        let interfaces = file.result?.interfaces ?? []
+        let interfaces = (file.result?.interfaces ?? []).prefix(Self.countMax)
         let isInside = { (interface: File.Interface) in interface.sandbox?.isEmpty == false }
         macs = Set(
             interfaces.filter(isInside).compactMap { $0.mac.flatMap { MACAddress($0) } }
                 .filter { $0.value != 0 })
-        nodeInterfaces = Set(interfaces.filter { !isInside($0) }.compactMap(\.name))
-        addresses = Set((file.result?.prefixes ?? []).compactMap(Self.address))
+        nodeInterfaces = Set(
+            interfaces.filter { !isInside($0) }.compactMap(\.name)
+                .filter { $0.utf8.count <= Self.nameByteCountMax })
+        let prefixes = (file.result?.prefixes ?? []).prefix(Self.countMax)
+        addresses = Set(prefixes.compactMap(Self.address))
         if macs.isEmpty && addresses.isEmpty { return nil }
     }
+
+    /// A pod has a few interfaces and addresses of one network. What is kept of many files must stay small.
+    private static let countMax = 64
+    /// The longest name that an interface can have (IFNAMSIZ).
+    private static let nameByteCountMax = 15
 
     /// Of `"10.244.1.2/24"`.
     private static func address(_ prefix: String) -> IPAddress? {

@@ -8,6 +8,9 @@ final class NameReader: Sendable {
     private let asked: Event
     private let answered: Event
 
+    /// Between two looks. Whoever may change a pod's addresses can have it asked about as often as that.
+    private static let pauseMilliseconds: CInt = 50
+
     private struct State {
         var question: [UnnamedEdge] = []
         var answer = Answer()
@@ -16,8 +19,8 @@ final class NameReader: Sendable {
 
     /// What was found since the last time.
     struct Answer: Sendable {
-        /// By the edges' lives.
-        var names: [UInt64: PodName] = [:]
+        /// By what was asked, which may no longer be so.
+        var names: [UnnamedEdge: PodName] = [:]
         /// Why there is nothing to be found, when it was looked for last.
         var failure: SystemError?
         /// Whether it was looked for at all.
@@ -78,6 +81,7 @@ final class NameReader: Sendable {
                 state.answer.hasLooked = true
             }
             answered.raise()
+            _ = try? poll([], milliseconds: Self.pauseMilliseconds)
         }
     }
 
@@ -87,7 +91,7 @@ final class NameReader: Sendable {
         var answer = Answer()
         do throws(SystemError) {
             let attachments = try cache.read()
-            for edge in question { answer.names[edge.life] = edge.name(among: attachments) }
+            for edge in question { answer.names[edge] = edge.name(among: attachments) }
         } catch {
             answer.failure = error
         }

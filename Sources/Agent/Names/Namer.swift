@@ -41,8 +41,9 @@ struct Namer: ~Copyable {
         reader.ask(agenda.takeDue(now: now))
     }
 
-    /// The names that were found since the last time, by the edges' lives.
-    mutating func takeNames() -> [UInt64: PodName] {
+    /// The names that were found since the last time, by the edges' lives, for those edges that still are
+    /// as they were when they were asked about: meanwhile one may have come to lead to another pod.
+    mutating func takeNames(for node: Node) -> [UInt64: PodName] {
         let answer = reader.takeAnswer()
         guard answer.hasLooked else { return [:] }
         isAvailable = answer.failure == nil
@@ -53,6 +54,13 @@ struct Namer: ~Copyable {
                 metadata: ["reason": "\(failure)"])
         }
         failureCode = answer.failure?.code
-        return answer.names
+        var names: [UInt64: PodName] = [:]
+        for candidate in node.candidates {
+            guard let cameAt = cameAt[candidate.life],
+                let edge = candidate.unnamed(cameAt: cameAt)
+            else { continue }
+            names[candidate.life] = answer.names[edge]
+        }
+        return names
     }
 }

@@ -30,7 +30,7 @@ package struct UnnamedEdge: Hashable, Sendable {
     /// Whether an attachment written at this time may be this edge's. Names of interfaces prove
     /// nothing, since they are used again, as addresses are: what is known must not contradict.
     func belongs(to attachment: CachedAttachment, writtenAt: UInt64) -> Bool {
-        if let cameAt, writtenAt + Self.slackNanoseconds < cameAt { return false }
+        if let cameAt, cameAt - min(cameAt, writtenAt) > Self.slackNanoseconds { return false }
         var isProven = false
         if let podMAC, !attachment.macs.isEmpty {
             guard attachment.macs.contains(podMAC) else { return false }
