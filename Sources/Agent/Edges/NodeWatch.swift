@@ -20,6 +20,8 @@ package struct NodeWatch: ~Copyable {
     /// Edges to ask about again, the one due first in front.
     private var agenda: [(due: UInt64, index: UInt32)] = []
     private var pollAt: UInt64 = 0
+    /// Before this, changes inside pods can wait.
+    private var podsAt: UInt64 = 0
     /// Whether all interfaces are to be looked at anew.
     private var needsLook = false
     private var lookFailure = Recurrence()
@@ -38,6 +40,9 @@ package struct NodeWatch: ~Copyable {
     private static let lookMilliseconds: CInt = 50
     /// How often all interfaces are looked at, and all pods asked about.
     private static let pollNanoseconds: UInt64 = 30_000_000_000
+    /// How soon changes inside pods are attended to again. A pod that may change its own addresses can do so
+    /// without end, and the node is not to pay for it.
+    private static let podsNanoseconds: UInt64 = 10_000_000
     /// A storm of events must not make the agenda grow: beyond this the slow poll has to do.
     private static let agendaCountMax = 10_000
     /// All pods of a node may come at once, and what they replace may go.
@@ -88,10 +93,12 @@ package struct NodeWatch: ~Copyable {
             let ready = try poll(
                 [
                     (monitor.number, .readable), (stop, .readable), (asker.number, .readable),
-                    (monitor.podsNumber, .readable), (namer?.number ?? -1, .readable),
+                    (isAttendingToPods ? monitor.podsNumber : -1, .readable),
+                    (namer?.number ?? -1, .readable),
                 ], milliseconds: millisecondsToWait)
             if !ready[1].isEmpty { return }
             if !ready[3].isEmpty {
+                podsAt = monotonicNanoseconds() + Self.podsNanoseconds
                 table.isChanged(inside: try monitor.takeChangedNamespaces())
                 asker.ask(table.takeUnasked().map { .pod(behind: $0) })
             }
@@ -111,11 +118,14 @@ package struct NodeWatch: ~Copyable {
         }
     }
 
+    private var isAttendingToPods: Bool { monotonicNanoseconds() >= podsAt }
+
     private var millisecondsToWait: CInt {
         mutating get {
             if needsLook { return Self.lookMilliseconds }
-            let due = min(pollAt, agenda.first?.due ?? .max, namer?.dueAt ?? .max)
+            var due = min(pollAt, agenda.first?.due ?? .max, namer?.dueAt ?? .max)
             let now = monotonicNanoseconds()
+            if now < podsAt { due = min(due, podsAt) }
             guard due > now else { return 0 }
             return min(Pulses.waitMilliseconds, CInt(clamping: (due - now) / 1_000_000 + 1))
         }
