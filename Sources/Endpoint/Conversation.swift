@@ -73,7 +73,9 @@ final class Conversation: ChannelInboundHandler {
             guard let head else { return }
             connections.hasSpoken(self)
             let path = head.uri.prefix { $0 != "?" }
-            answer(connections.answer(String(path)), to: head, isLast: !head.isKeepAlive)
+            // Behind one who wants to speak something else the decoder reads nothing any more.
+            let isLast = !head.isKeepAlive || head.headers.contains(name: "upgrade")
+            answer(connections.answer(String(path)), to: head, isLast: isLast)
         }
     }
 

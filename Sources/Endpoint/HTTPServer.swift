@@ -3,6 +3,7 @@ package import Kernel
 import NIOCore
 import NIOHTTP1
 import NIOPosix
+import Synchronization
 
 /// Answers GET and HEAD over HTTP/1.1, all on one thread, and knows nothing of what it says.
 ///
@@ -30,26 +31,32 @@ package struct HTTPServer: ~Copyable {
         self.answer = answer
     }
 
-    /// Serves on this thread, and no other one, for as long as the program runs. If that cannot begin,
-    /// says why.
-    package consuming func run(failed: @escaping @Sendable (any Error) -> Void) {
+    /// Serves on this thread, and no other one, until that fails, and throws why it did.
+    package consuming func run() throws -> Never {
         let answer = answer
         let number = listener.intoDescriptor().release()
+        let failure = Failure()
         MultiThreadedEventLoopGroup.withCurrentThreadAsEventLoop { loop in
             let connections = NIOLoopBound(Connections(answer), eventLoop: loop)
-            Self.bootstrap(loop, connections).withBoundSocket(number).whenFailure(failed)
+            Self.bootstrap(loop, connections, failure).withBoundSocket(number)
+                .flatMap(\.closeFuture)
+                .whenComplete { result in
+                    if case .failure(let error) = result { failure.set(error) }
+                    loop.shutdownGracefully { _ in }
+                }
         }
+        throw failure.error
     }
 
     private static func bootstrap(
-        _ loop: any EventLoop, _ connections: NIOLoopBound<Connections>
+        _ loop: any EventLoop, _ connections: NIOLoopBound<Connections>, _ failure: Failure
     ) -> ServerBootstrap {
         ServerBootstrap(group: loop)
             .serverChannelOption(ChannelOptions.autoRead, value: false)
             .serverChannelOption(ChannelOptions.maxMessagesPerRead, value: AcceptPace.count)
             .serverChannelInitializer { channel in
                 loop.makeCompletedFuture {
-                    try channel.pipeline.syncOperations.addHandler(AcceptPace())
+                    try channel.pipeline.syncOperations.addHandler(AcceptPace(failure))
                 }
             }
             .childChannelOption(ChannelOptions.autoRead, value: false)
@@ -86,6 +93,10 @@ private final class AcceptPace: ChannelInboundHandler {
     static let count: UInt = 16
     private static let pause = TimeAmount.milliseconds(20)
 
+    private let failure: Failure
+
+    init(_ failure: Failure) { self.failure = failure }
+
     func channelActive(context: ChannelHandlerContext) {
         context.fireChannelActive()
         context.read()
@@ -95,4 +106,19 @@ private final class AcceptPace: ChannelInboundHandler {
         context.fireChannelReadComplete()
         context.eventLoop.assumeIsolated().scheduleTask(in: Self.pause) { context.read() }
     }
+
+    /// What ends the channel, or does not: there may be no descriptor for the next connection.
+    func errorCaught(context: ChannelHandlerContext, error: any Error) {
+        failure.set(error)
+        context.fireErrorCaught(error)
+    }
+}
+
+/// What has gone wrong last.
+private final class Failure: Sendable {
+    private let last = Mutex<any Error>(ChannelError.ioOnClosedChannel)
+
+    var error: any Error { last.withLock { $0 } }
+
+    func set(_ error: any Error) { last.withLock { $0 = error } }
 }

@@ -49,10 +49,6 @@ package struct Exposition {
 
         package init(_ value: some BinaryInteger) { self.init([], value) }
 
-        package init(_ labels: [Label] = [], seconds: Double) {
-            (self.labels, value) = (labels, "\(seconds)")
-        }
-
         /// 1 for what is so, and 0 for what is not.
         package init(_ labels: [Label] = [], isTrue: Bool) {
             self.init(labels, isTrue ? 1 : 0)
@@ -66,11 +62,12 @@ package struct Exposition {
         precondition(names.insert(family.name).inserted, "\(family.name) is there already")
         text += "# HELP \(family.name) \(Self.escaped(family.help))\n"
         text += "# TYPE \(family.name) \(family.kind.rawValue)\n"
-        var seen: Set<[Label]> = []
-        for sample in samples where seen.insert(sample.labels).inserted {
-            text += family.name
-            text += Self.text(of: sample.labels)
-            text += " \(sample.value)\n"
+        // Compared byte by byte, as scrapers do: strings that Unicode takes for the same are not.
+        var seen: Set<[UInt8]> = []
+        for sample in samples {
+            let labels = Self.text(of: sample.labels)
+            guard seen.insert(Array(labels.utf8)).inserted else { continue }
+            text += "\(family.name)\(labels) \(sample.value)\n"
         }
     }
 

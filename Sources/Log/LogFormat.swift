@@ -9,8 +9,8 @@ package enum LogFormat: String, Sendable {
     /// An object with the members `time`, `level` and `message`, and one for each key.
     case json
 
-    /// No value takes more of a line than this: some come from peers.
-    private static let valueCharacterCountMax = 4096
+    /// Neither the message nor a value takes more of a line than this: some come from peers.
+    private static let scalarCountMax = 4096
 
     /// A line, with its end. Nothing in it can begin a line of its own.
     package func line(
@@ -20,7 +20,7 @@ package enum LogFormat: String, Sendable {
         switch self {
         case .text:
             let values = pairs.map { " \($0.key)=\(Self.quoted(Self.short("\($0.value)")))" }
-            return "\(time) \(level) \(Self.plain(message))\(values.joined())\n"
+            return "\(time) \(level) \(Self.plain(Self.short(message)))\(values.joined())\n"
         case .json:
             let own = [("time", time), ("level", "\(level)"), ("message", Self.short(message))]
             let names = Set(own.map { $0.0 })
@@ -46,9 +46,11 @@ package enum LogFormat: String, Sendable {
     }
 
     private static func short(_ text: String) -> String {
-        guard text.utf8.count > valueCharacterCountMax else { return text }
-        let short = text.prefix(valueCharacterCountMax)
-        return short.endIndex < text.endIndex ? "\(short)..." : text
+        guard text.utf8.count > scalarCountMax else { return text }
+        // What a person takes for one character may be any number of them.
+        let scalars = text.unicodeScalars
+        guard scalars.dropFirst(scalarCountMax).first != nil else { return text }
+        return String(scalars.prefix(scalarCountMax)) + "..."
     }
 
     /// A value with a space or a quote in it is put into quotes.

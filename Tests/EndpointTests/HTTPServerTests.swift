@@ -1,6 +1,8 @@
 import Endpoint
 import Frames
+import Glibc
 import Kernel
+import Synchronization
 import Testing
 
 @Suite("An HTTP server", .serialized)
@@ -13,7 +15,9 @@ struct HTTPServerTests {
         let address = listener.local
         let server = Handover(
             HTTPServer(listener) { path in path == "/page" ? Response("what it says\n") : nil })
-        try? Thread { server.take()?.run { Issue.record($0) } }.detach()
+        try? Thread {
+            do { try server.take()?.run() } catch { Issue.record(error) }
+        }.detach()
         return address
     }()
 
@@ -56,6 +60,10 @@ struct HTTPServerTests {
             ("GET /page?of=it HTTP/1.1\r\nConnection: close\r\n\r\n", 200, "what it says\n"),
             ("GET /page HTTP/1.0\r\n\r\n", 200, "what it says\n"),
             (
+                "GET /page HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n", 200,
+                "what it says\n"
+            ),
+            (
                 "GET /page/ HTTP/1.0\r\n\r\n", 404,
                 "there is no such page; / lists those there are\n"
             ),
@@ -92,6 +100,7 @@ struct HTTPServerTests {
         let parts = answer.split(separator: "\r\n\r\n", maxSplits: 1)
         if let body { #expect(parts.dropFirst().joined() == body) }
         #expect(answer.contains("\r\nallow: GET, HEAD\r\n") == (status == 405))
+        #expect(answer.contains("\r\nconnection: close\r\n"))
     }
 
     @Test("answers one request after the other on a connection")
@@ -127,6 +136,34 @@ struct HTTPServerTests {
         #expect(text.hasSuffix("\r\n\r\nwhat it says\n"))
         guard let first = holding[0].take() else { return }
         #expect(try read(first).hasSuffix("there are too many connections\n"))
+    }
+
+    @Test("ends when its listener does, and says why", .timeLimit(.minutes(1)))
+    func broken() throws {
+        let loopback = try #require(IPAddress("127.0.0.1"))
+        let listener = try Listener(at: SocketAddress(loopback, port: 0))
+        let (address, number) = (listener.local, listener.number)
+        let server = Handover(HTTPServer(listener) { _ in Response("here\n") })
+        let outcome = Outcome(ended: try Event())
+        try Thread {
+            do { try server.take()?.run() } catch {
+                outcome.reason.withLock { $0 = "\(error)" }
+                outcome.ended.raise()
+            }
+        }.detach()
+        let connection = try Connection(to: address, milliseconds: 1000, cancel: try Event())
+        _ = try connection.send(Array("GET / HTTP/1.0\r\n\r\n".utf8)[...])
+        #expect(try read(connection).hasSuffix("here\n"))
+        #expect(shutdown(number, CInt(SHUT_RDWR)) == 0)
+        _ = try poll([(outcome.ended.number, .readable)], milliseconds: 10_000)
+        #expect(outcome.reason.withLock { $0 }.contains("Invalid argument"))
+    }
+
+    private final class Outcome: Sendable {
+        let reason = Mutex("")
+        let ended: Event
+
+        init(ended: consuming Event) { self.ended = ended }
     }
 }
 

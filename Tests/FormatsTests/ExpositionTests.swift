@@ -15,7 +15,7 @@ struct ExpositionTests {
             Self.frames,
             [Sample([Label("edge", "veth1")], 7), Sample([Label("edge", "veth2")], UInt64.max)])
         page.add(.init("up", .gauge, "Whether it is up."), [Sample(isTrue: true)])
-        page.add(.init("age_seconds", .gauge, "Its age, seconds."), [Sample(seconds: 0.25)])
+        page.add(.init("age_seconds", .gauge, "Its age, seconds."), [Sample(25)])
         #expect(
             page.text == """
                 # HELP frames_total Frames, all of them.
@@ -27,7 +27,7 @@ struct ExpositionTests {
                 up 1
                 # HELP age_seconds Its age, seconds.
                 # TYPE age_seconds gauge
-                age_seconds 0.25
+                age_seconds 25
 
                 """)
     }
@@ -58,6 +58,10 @@ struct ExpositionTests {
         let labels = [Label("edge", "veth1")]
         page.add(Self.frames, [Sample(labels, 1), Sample(labels, 2), Sample([], 3)])
         #expect(page.text.hasSuffix("\nframes_total{edge=\"veth1\"} 1\nframes_total 3\n"))
+        // One letter, and two that look like it: two interfaces can be named so.
+        page = Exposition()
+        page.add(Self.frames, ["\u{e9}", "e\u{301}"].map { Sample([Label("edge", $0)], 1) })
+        #expect(page.text.split(separator: "\n").count == 4)
     }
 
     @Test("cannot have a family twice")

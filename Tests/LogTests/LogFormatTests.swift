@@ -53,5 +53,8 @@ struct LogFormatTests {
         let long = String(repeating: "x", count: 100_000)
         let line = line(format, "m", ["user": .string(long)])
         #expect(line.utf8.count < 4200 && line.contains("xxx..."))
+        #expect(self.line(format, long, [:]).utf8.count < 4200)
+        let tall = "x" + String(repeating: "\u{301}", count: 100_000)
+        #expect(self.line(format, "m", ["user": .string(tall)]).utf8.count < 8400)
     }
 }

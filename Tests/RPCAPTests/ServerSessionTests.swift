@@ -134,6 +134,7 @@ struct ServerSessionTests {
         var driver = Driver.inState("R")
         for _ in 0..<100 { _ = driver.exchange(Request.error) }
         #expect(driver.closeReason == nil && (1...20).contains(driver.notes.count))
+        #expect(Set(driver.notes) == ["the peer reports an error: no"])
     }
 }
 

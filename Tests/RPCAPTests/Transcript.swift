@@ -90,7 +90,8 @@ struct Driver {
         case .reportStatistics:
             session.report(CaptureStatistics(received: 0x22, sent: 0x0e))
         case .endCapture: session.captureEnded()
-        case .note(let text): notes.append(text)
+        case .note(let text, let said):
+            notes.append(([text] + [said].compactMap { $0 }).joined(separator: ": "))
         case .close(let reason): closeReason = reason
         }
     }

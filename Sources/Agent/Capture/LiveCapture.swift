@@ -156,6 +156,8 @@ package final class LiveCapture: Sendable {
         }
         guard let error = waitForAnswer(milliseconds: Self.startMillisecondsMax) else { return }
         finish()
+        // Some rings may have been open for a while, and their edges' accounts are in the ledger.
+        peer.ends(self)
         throw error
     }
 

@@ -237,7 +237,8 @@ struct ControlSession: ~Copyable {
         case .endCapture:
             endCapture()
             session.captureEnded()
-        case .note(let text): logger.notice("\(text)")
+        case .note(let text, let said):
+            logger.notice("\(text)", metadata: said.map { ["reason": "\($0)"] })
         case .close(let reason):
             sayFarewell()
             end(reason)

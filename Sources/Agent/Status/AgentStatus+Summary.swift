@@ -6,8 +6,8 @@ extension AgentStatus {
         summary.capturingSensorCount = sensors.count { !$0.captures.isEmpty }
         summary.clientCount = clients?.sessions.value ?? 0
         summary.capturingClientCount = clients?.captures.count ?? 0
-        summary.totals.packetCount = totals.packetsForwarded
-        summary.totals.byteCount = totals.bytesForwarded
+        summary.totals.packetCount = totals[.packetsForwarded]
+        summary.totals.byteCount = totals[.bytesForwarded]
         summary.totals.droppedByRingCount = totals.frames.droppedByRing
         summary.totals.droppedByQueueCount = totals.frames.droppedByQueue
         summary.totals.limitedCount = totals.frames.limited

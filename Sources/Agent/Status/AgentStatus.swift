@@ -39,18 +39,7 @@ package final class AgentStatus: Sendable {
     func keep(_ lives: Set<UInt64>) { for peer in peers { peer.ledger.keep(lives) } }
 
     /// The sums over all sensors and clients, since the agent began.
-    package var totals: AgentTotals {
-        var totals = AgentTotals()
-        for peer in peers {
-            let counted = peer.totals
-            totals.frames += counted.frames
-            totals.packetsForwarded += counted[.packetsForwarded]
-            totals.bytesForwarded += counted[.bytesForwarded]
-            totals.sessionCount += peer.sessions.value
-            totals.captureCount += peer.captures.count
-        }
-        return totals
-    }
+    var totals: CaptureTotals { peers.reduce(into: CaptureTotals()) { $0 += $1.totals } }
 
     /// How long the kernel's counts are waited for: a forwarder with its hands full is asked again the
     /// next time.
@@ -66,16 +55,6 @@ package final class AgentStatus: Sendable {
         }
         gathering.wait(milliseconds: Self.countMilliseconds)
     }
-}
-
-/// What all captures have counted since the agent began, and how many there are.
-package struct AgentTotals: Sendable {
-    package var frames = FrameAccount.Counts()
-    package var packetsForwarded: UInt64 = 0
-    /// With the headers of packets.
-    package var bytesForwarded: UInt64 = 0
-    package var sessionCount = 0
-    package var captureCount = 0
 }
 
 /// How the agent keeps up with its node.

@@ -21,6 +21,7 @@ struct CaptureFigure: Sendable {
     /// All of them but the terms of the law, those of one family behind each other.
     static let all: [CaptureFigure] =
         [packetsForwarded, bytesForwarded] + packets + frames + repairs + datagrams + tracking
+        + rings
 
     static let packetsForwarded = Self(
         "packets_forwarded_total",
@@ -132,6 +133,9 @@ struct CaptureFigure: Sendable {
             "conntrack_flows_evicted_total",
             "Flows forgotten because there were too many, and not because of their age."
         ) { load($0.trackedFlowsEvicted) },
+    ]
+
+    private static let rings = [
         Self("rings_replaced_total", "Rings that a larger or smaller one has taken the place of.") {
             load($0.ringsReplaced)
         },

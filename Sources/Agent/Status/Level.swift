@@ -1,6 +1,6 @@
 import Synchronization
 
-/// How much there is of something now, as one thread knows it and others read it.
+/// How much there is of something now. Any thread may read it.
 package final class Level: Sendable {
     private let count = Atomic<Int>(0)
 

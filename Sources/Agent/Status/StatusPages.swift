@@ -50,13 +50,13 @@ final class StatusPages: Sendable {
             if let made = state.made[page], now < made.time + Self.freshNanoseconds {
                 return made.response
             }
-            let response = make(page, &state.series, now)
+            let response = make(page, &state.series)
             state.made[page] = (now, response)
             return response
         }
     }
 
-    private func make(_ page: Page, _ series: inout EdgeSeries, _ now: UInt64) -> Response {
+    private func make(_ page: Page, _ series: inout EdgeSeries) -> Response {
         switch page {
         case .index:
             let lines = Page.allCases.map { "\($0.rawValue)  \($0.text)\n" }
@@ -65,11 +65,22 @@ final class StatusPages: Sendable {
             status.count()
             let metrics = AgentMetrics(status, feed, settings)
             return Response(metrics.text(&series), contentType: Exposition.contentType)
-        case .alive: return Response(Health.liveness(of: status.pulses, now: now))
+        case .alive: return Response(liveness)
         case .ready: return Response(Health.readiness(of: status))
         case .edges:
             return Response(feed.node.json.text + "\n", contentType: Response.json)
         }
+    }
+
+    /// How long an agent that was stopped as a whole has to come round, by a debugger or a freezer:
+    /// its threads go on in no order, and the one that answers may be the first.
+    private static let awakeningMilliseconds: CInt = 200
+
+    private var liveness: Health {
+        let health = Health.liveness(of: status.pulses, now: monotonicNanoseconds())
+        guard !health.isGood else { return health }
+        _ = try? poll([], milliseconds: Self.awakeningMilliseconds)
+        return Health.liveness(of: status.pulses, now: monotonicNanoseconds())
     }
 }
 

@@ -15,6 +15,8 @@ struct StatusServer {
     private let logger: Logger
 
     private static let retryMilliseconds: CInt = 5000
+    /// Where it went well for so long the next failure is a new one.
+    private static let servedNanoseconds: UInt64 = 60_000_000_000
 
     init(_ context: AgentContext, _ address: SocketAddress, logger: Logger) {
         (self.context, self.address, self.logger) = (context, address, logger)
@@ -24,39 +26,38 @@ struct StatusServer {
     func start() throws(SystemError) {
         try Thread { [self] in
             nameThread("podwire-http")
-            guard let listener = listen() else { return }
-            logger.info(
-                "metrics and probes are answered",
-                metadata: [
-                    "address": "\(listener.local)",
-                    "connections_max": .number(HTTPServer.connectionCountMax),
-                ])
             let pages = StatusPages(context.status, context.feed, context.settings)
-            HTTPServer(listener) { pages.response($0) }.run { [logger] error in
-                logger.error(
-                    "metrics and probes are not answered", metadata: ["reason": "\(error)"])
-            }
+            var failure = Recurrence()
+            repeat {
+                let begin = monotonicNanoseconds()
+                do {
+                    try serve(pages)
+                } catch {
+                    let now = monotonicNanoseconds()
+                    if now >= begin + Self.servedNanoseconds { _ = failure.end() }
+                    if let metadata = failure.failed("\(error)", now: now) { complain(metadata) }
+                }
+            } while !context.isStopping(milliseconds: Self.retryMilliseconds)
         }.detach()
     }
 
-    /// Nil if the agent stops before.
-    private func listen() -> Listener? {
-        var failure: SystemError?
-        while true {
-            do throws(SystemError) {
-                return try Listener(at: address)
-            } catch {
-                if error != failure {
-                    logger.warning(
-                        """
-                        metrics and probes are not answered, it is tried again every \
-                        \(Self.retryMilliseconds / 1000) seconds: give another address with \
-                        \(Setting.http.option), or off
-                        """, metadata: ["reason": "\(error)"])
-                }
-                failure = error
-            }
-            guard !context.isStopping(milliseconds: Self.retryMilliseconds) else { return nil }
-        }
+    private func serve(_ pages: StatusPages) throws -> Never {
+        let listener = try Listener(at: address)
+        logger.info(
+            "metrics and probes are answered",
+            metadata: [
+                "address": "\(listener.local)",
+                "connections_max": .number(HTTPServer.connectionCountMax),
+            ])
+        try HTTPServer(listener) { pages.response($0) }.run()
+    }
+
+    private func complain(_ metadata: Logger.Metadata) {
+        logger.warning(
+            """
+            metrics and probes are not answered, it is tried again every \
+            \(Self.retryMilliseconds / 1000) seconds: give another address with \
+            \(Setting.http.option), or off
+            """, metadata: metadata)
     }
 }

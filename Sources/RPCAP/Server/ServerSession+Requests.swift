@@ -6,7 +6,7 @@ extension ServerSession {
         switch (type, state) {
         case (.close, _): close("the peer closed the session")
         case (.error, .loggedOut): close("the peer refused: \(Message.printableText(payload))")
-        case (.error, _): note("the peer reports: \(Message.printableText(payload))")
+        case (.error, _): note("the peer reports an error", said: Message.printableText(payload))
         case (.packet, _): unexpected(type.rawValue)
         case (.login, .loggedOut): login(payload)
         case (.login, _): drop(.wrongMessage, "this session is logged in already")
@@ -25,9 +25,9 @@ extension ServerSession {
     /// A peer that reports errors without end must not fill the log.
     private static let noteCountMax = 10
 
-    private mutating func note(_ text: String) {
+    private mutating func note(_ text: String, said: String? = nil) {
         noteCount += 1
-        if noteCount <= Self.noteCountMax { actions.append(.note(text)) }
+        if noteCount <= Self.noteCountMax { actions.append(.note(text, said: said)) }
     }
 
     /// Nobody may send this. Before login the peer gets another try.

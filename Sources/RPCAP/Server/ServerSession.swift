@@ -45,8 +45,8 @@ package struct ServerSession: Sendable {
         case reportStatistics
         /// Stop the capture and close the data connection; then `captureEnded`.
         case endCapture
-        /// Something a person may want to read.
-        case note(String)
+        /// Something a person may want to read, and what the peer has said about it.
+        case note(String, said: String? = nil)
         /// Close the connection; a capture that runs ends with it. No action follows.
         case close(String)
     }
