@@ -56,8 +56,9 @@ struct PacketIdentityTests {
             #expect(known[0].count == count * Self.senderCount)
             #expect(identities[0].count == known[0].count)
             #expect(known[0] == known[1])
-            // Frames that are the same and came in the same nanosecond may be taken for each other.
-            #expect(Set(known[0]).count > known[0].count * 99 / 100)
+            // Frames that are the same and came in the same nanosecond may be taken for each other, and
+            // here all are the same; some processors' clocks do not count each nanosecond.
+            #expect(Set(known[0]).count > known[0].count * 9 / 10)
             withExtendedLifetime(stamps) {}
         }
     }

@@ -27,7 +27,7 @@ extension CaptureCounters {
         let unsent = packetsAbandoned.load(ordering: .relaxed)
         var metadata = frames.counts.metadata
         metadata["settled"] = .number(framesSettled.load(ordering: .relaxed))
-        metadata["sent"] = .number(packetsQueued.load(ordering: .relaxed) - unsent)
+        metadata["sent"] = .number(max(packetsQueued.load(ordering: .relaxed), unsent) - unsent)
         // What most captures never meet is named where it was met.
         let rare: [(String, UInt64)] = [
             ("unaccounted", framesUnaccounted.load(ordering: .relaxed)),
