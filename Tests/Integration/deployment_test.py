@@ -94,9 +94,6 @@ class Deployment(unittest.TestCase):
     def test_nodes_can_have_ipv6_addresses(self):
         pod = build(FOLDER / "overlays/prometheus")["DaemonSet", "extrahop-rpcapd"]["spec"]["template"]
         container = pod["spec"]["containers"][0]
-        for variable in container["env"]:
-            if variable["name"] == "PODWIRE_HTTP":
-                variable["value"] = variable["value"].replace("$(HOST_IP)", "[$(HOST_IP)]")
         agent = self.start(pod, container, **{"status.hostIP": "::1"})
         agent.await_text("agent started")
         self.check_probes(container, "[::1]")
