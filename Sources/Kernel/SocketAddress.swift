@@ -14,6 +14,7 @@ package struct SocketAddress: Hashable, Sendable, CustomStringConvertible {
     }
 
     /// Reads `"192.0.2.1:2002"` or `"[2001:db8::1]:2002"`; a port alone means all addresses.
+    /// An IPv4 address can have brackets, too.
     package init?(_ text: String) {
         guard let colon = text.lastIndex(of: ":") else {
             guard let port = UInt16(text), port > 0 else { return nil }

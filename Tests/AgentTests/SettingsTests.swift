@@ -53,7 +53,9 @@ struct SettingsTests {
             ("PODWIRE_CPUS", "2,"), ("PODWIRE_CPUS", "3-2"), ("PODWIRE_CPUS", "-1"),
             ("PODWIRE_CPUS", "8192"), ("PODWIRE_CPUS", "1-2-3"), ("PODWIRE_CPUS", "all"),
             ("PODWIRE_HTTP", "on"), ("PODWIRE_HTTP", "127.0.0.1"), ("PODWIRE_HTTP", "0"),
-            ("PODWIRE_HTTP", "localhost:9464"),
+            ("PODWIRE_HTTP", "localhost:9464"), ("PODWIRE_HTTP", "::1:9464"),
+            ("PODWIRE_HTTP", "[192.0.2.1:80"), ("PODWIRE_HTTP", "[192.0.2.1]"),
+            ("PODWIRE_HTTP", "[]:80"),
             ("PODWIRE_CPUS", "+1"), ("PODWIRE_NICE", "20"), ("PODWIRE_NICE", "-21"),
             ("PODWIRE_NICE", "very"),
             ("PODWIRE_LOG_LEVEL", "loud"), ("PODWIRE_LOG_FORMAT", "xml"),
@@ -113,7 +115,7 @@ struct SettingsTests {
         "have metrics answered on loopback where nothing else is said",
         arguments: [
             ("", "127.0.0.1:9464"), ("off", nil), ("192.0.2.1:80", "192.0.2.1:80"),
-            ("[::1]:9464", "[::1]:9464"), ("9465", "[::]:9465"),
+            ("[::1]:9464", "[::1]:9464"), ("[192.0.2.1]:80", "192.0.2.1:80"), ("9465", "[::]:9465"),
         ])
     func http(text: String, address: String?) throws {
         var environment = Self.least

@@ -6,6 +6,7 @@ PODWIRE names the binary.
 
 import os
 import pathlib
+import re
 import subprocess
 import tempfile
 import unittest
@@ -14,6 +15,7 @@ from manifests import FOLDER, OVERLAYS, build, containers, environment, pods
 from program import PODWIRE, Program
 
 NODE = "podwire-manifest"
+README = (FOLDER.parent / "README.md").read_text()
 PASSWORD = b"correct horse battery staple\n"
 FETCH = """
 import sys, urllib.error, urllib.request
@@ -94,9 +96,6 @@ class Deployment(unittest.TestCase):
     def test_nodes_can_have_ipv6_addresses(self):
         pod = build(FOLDER / "overlays/prometheus")["DaemonSet", "extrahop-rpcapd"]["spec"]["template"]
         container = pod["spec"]["containers"][0]
-        for variable in container["env"]:
-            if variable["name"] == "PODWIRE_HTTP":
-                variable["value"] = variable["value"].replace("$(HOST_IP)", "[$(HOST_IP)]")
         agent = self.start(pod, container, **{"status.hostIP": "::1"})
         agent.await_text("agent started")
         self.check_probes(container, "[::1]")
@@ -114,6 +113,27 @@ class Deployment(unittest.TestCase):
         doctor = self.start(pod, pod["spec"]["initContainers"][0])
         # Here is no pod, which it may say.
         self.assertIn(doctor.process.wait(60), (0, 1), doctor.text())
+
+    def test_the_readmes_first_commands_are_understood(self):
+        """As they stand there, one after the other; the two that go on for two seconds."""
+        block = re.search(r"```sh\n(export PODNET=.*?)```", README, re.DOTALL)[1]
+        variables, *commands = block.splitlines()
+        self.assertEqual([command.split()[1] for command in commands],
+                         ["doctor", "edges", "explain", "agent", "collect", "password"])
+        (self.root / "podwire").symlink_to(os.path.abspath(PODWIRE))
+        for command in commands:
+            name = command.split()[1]
+            if goes_on := name in ("agent", "collect"):
+                command = f"timeout --signal=INT 2 {command}"
+            with self.subTest(name):
+                result = subprocess.run(
+                    ["ip", "netns", "exec", NODE, "bash", "-c",
+                     f"{variables}\n{command}"],
+                    cwd=self.root, input=PASSWORD, capture_output=True, timeout=30,
+                    env={"PATH": f"{self.root}:{os.environ['PATH']}"})
+                # Here is no pod, which the doctor may say.
+                allowed = {124} if goes_on else {0, 1} if name == "doctor" else {0}
+                self.assertIn(result.returncode, allowed, result.stderr)
 
     def test_the_collector_writes_where_it_may(self):
         pod = pods(build(FOLDER / "overlays/collector"))["Deployment", "podwire-collector"]

@@ -31,6 +31,7 @@ from program import FATES, PODWIRE  # noqa: E402
 ROOT = HERE.parent.parent
 README = (ROOT / "README.md").read_text()
 DASHBOARD = (ROOT / "k8s" / "dashboard.json").read_text()
+ALERTS = (ROOT / "k8s" / "components" / "prometheus-operator" / "alerts.yaml").read_text()
 
 
 class FeedTest(fault_test.Case):
@@ -484,6 +485,17 @@ class WrittenTest(unittest.TestCase):
         variables = {variable["name"] for variable in dashboard["templating"]["list"]}
         self.assertLessEqual(set(re.findall(r"\$\{?(\w+)", DASHBOARD)) - {"__rate_interval", "__all"},
                              variables)
+
+    def test_the_alerts_ask_for_what_there_is(self):
+        queries = re.findall(r"(podwire_\w+)(?:\{(\w+)\W+(.*?)\"\})?", ALERTS)
+        self.assertGreaterEqual(len({name for name, *_ in queries}), 6)
+        for name, label, value in queries:
+            found = [dict(key[1:]) for key in self.metrics.values if key[0] == name]
+            self.assertTrue(found, name)
+            if label:
+                self.assertIn(label, found[0], name)
+            if label == "fate":
+                self.assertLessEqual(set(value.split("|")), set(FATES))
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ PODWIRE names the binary. Needs the Python packages that tools/test gets: kubern
 
 import copy
 import functools
+import itertools
 import json
 import os
 import pathlib
@@ -21,7 +22,7 @@ import yaml
 
 import manifests
 import pod_security
-from manifests import COMPONENTS, FOLDER, OVERLAYS, build, containers, environment, pods
+from manifests import COMPONENTS, FOLDER, OVERLAYS, build, build_site, containers, environment, pods
 
 PODWIRE = os.environ["PODWIRE"]
 KUSTOMIZATIONS = [FOLDER, *OVERLAYS]
@@ -29,6 +30,10 @@ KUSTOMIZATIONS = [FOLDER, *OVERLAYS]
 IMAGE = "registry.example/podwire:0.1.0"
 AGENT = ("DaemonSet", "extrahop-rpcapd")
 COLLECTOR = ("Deployment", "podwire-collector")
+METRICS, DOCTOR = FOLDER / "components/metrics", FOLDER / "components/doctor"
+README = (FOLDER / "README.md").read_text()
+# The operator brings these, and their schemas.
+OPERATORS = {"PodMonitor", "PrometheusRule"}
 MINORS = range(25, int(kubernetes_validate.latest_version().split(".")[1]) + 1)
 
 # What an agent cannot do without, of what "baseline" forbids; then what single overlays need.
@@ -63,6 +68,24 @@ def agent_of(folder):
     return build(folder)[AGENT]["spec"]["template"]
 
 
+def examples(kind):
+    """The objects of a kind that the README has people write, as texts."""
+    texts = re.findall(r"```yaml\n(.*?)```", README, re.DOTALL)
+    return [text for text in texts if yaml.safe_load(text).get("kind") == kind]
+
+
+@functools.cache
+def sites():
+    """What folders of one's own build that have two components, and all settings of the examples behind
+    them."""
+    found = {}
+    for pair in itertools.permutations(COMPONENTS, 2):
+        settings = [path.read_text() for path in sorted(FOLDER.glob("overlays/*/settings.yaml"))
+                    if path.parent.name != "doctor" or DOCTOR in pair]
+        found["+".join(component.name for component in pair)] = build_site(pair, *settings)
+    return found
+
+
 def podwire_containers():
     """Each container that runs podwire, with its kustomization and pod."""
     return [(folder, pod, container) for folder in KUSTOMIZATIONS for pod in pods(build(folder)).values()
@@ -85,8 +108,7 @@ class Manifests(unittest.TestCase):
         distinct = {json.dumps(item, sort_keys=True): item
                     for folder in KUSTOMIZATIONS for item in build(folder).values()}
         for item in distinct.values():
-            # The operator brings that one, and its schema.
-            if item["kind"] == "PodMonitor":
+            if item["kind"] in OPERATORS:
                 continue
             for minor in MINORS:
                 with self.subTest(kind=item["kind"], minor=minor):
@@ -129,12 +151,11 @@ class Manifests(unittest.TestCase):
                 self.assertEqual(pod["metadata"]["labels"] == labels, name == AGENT)
 
     def test_readme_has_people_make_a_folder_that_builds(self):
-        text = (FOLDER / "README.md").read_text()
-        script = re.search(r"```sh\n(mkdir site\n.*?)kubectl diff", text, re.DOTALL)[1]
+        script = re.search(r"```sh\n(mkdir site\n.*?)kubectl diff", README, re.DOTALL)[1]
         with tempfile.TemporaryDirectory() as parent:
             shutil.copytree(FOLDER, f"{parent}/k8s", symlinks=True)
             subprocess.run(["bash", "-ec", script], cwd=parent, check=True, timeout=10)
-            claim = re.search(r"```yaml\n(.*?)```", text, re.DOTALL)[1]
+            [claim] = examples("Deployment")
             site = pathlib.Path(parent).resolve() / "site"
             (site / "claim.yaml").write_text(claim)
             kustomization = (site / "kustomization.yaml").read_text()
@@ -152,11 +173,47 @@ class Manifests(unittest.TestCase):
             {"name": "captures", "persistentVolumeClaim": {"claimName": "podwire-captures"}}])
 
     def test_readme_names_all_that_can_be_built(self):
-        text = (FOLDER / "README.md").read_text()
         for folder in [*OVERLAYS, *COMPONENTS]:
-            self.assertIn(str(folder.relative_to(FOLDER)), text)
-        for path in re.findall(r"\bk8s/([\w./-]+\w)", text):
+            self.assertIn(f"`{folder.relative_to(FOLDER)}`", README)
+        for path in re.findall(r"\bk8s/([\w./-]+\w)", README):
             self.assertTrue((FOLDER / path).exists(), path)
+
+    def test_what_readme_has_people_write_is_valid(self):
+        [policy] = examples("NetworkPolicy")
+        items = [yaml.safe_load(policy)]
+        for text in examples("DaemonSet"):
+            items.append(build_site([METRICS], text)[AGENT])
+        self.assertEqual(len(items), 5)
+        for item in items:
+            for minor in MINORS:
+                kubernetes_validate.validate(item, f"1.{minor}", strict=True)
+
+    def test_the_policy_is_the_collectors(self):
+        collector = pods(build(FOLDER / "overlays/collector"))[COLLECTOR]
+        [policy] = examples("NetworkPolicy")
+        spec = yaml.safe_load(policy)["spec"]
+        self.assertEqual(spec["podSelector"], {"matchLabels": collector["metadata"]["labels"]})
+        [port] = collector["spec"]["containers"][0]["ports"]
+        self.assertEqual(spec["ingress"][0]["ports"],
+                         [{"protocol": "TCP", "port": port["containerPort"]}])
+
+    def test_all_can_be_removed_without_the_namespace(self):
+        text = README.split("## Removing it")[1].split("```sh\n")[1].split("```")[0]
+        short = {"DaemonSet": "ds", "Deployment": "deploy", "Service": "svc", "ServiceAccount": "sa"}
+        every = {key for folder in KUSTOMIZATIONS for key in build(folder)}
+        self.assertEqual(
+            set(re.findall(r"\S+/\S+", text.replace("# components/", "# "))),
+            {f"{short.get(kind, kind.lower())}/{name}" for kind, name in every
+             if kind != "Namespace"})
+
+    def test_some_nodes_can_be_first(self):
+        few, on_delete = [text for text in examples("DaemonSet") if "PODWIRE_HTTP" not in text]
+        spec = build_site([], few)[AGENT]["spec"]["template"]["spec"]
+        self.assertEqual(spec["nodeSelector"], {"kubernetes.io/os": "linux", "extrahop/canary": ""})
+        self.assertIn("`kubectl label node NODE extrahop/canary=`", README)
+        self.assertEqual(environment(spec["containers"][0])["PODWIRE_DEDUP"], "off")
+        self.assertEqual(build_site([], on_delete)[AGENT]["spec"]["updateStrategy"],
+                         {"type": "OnDelete"})
 
 
 class Security(unittest.TestCase):
@@ -238,21 +295,54 @@ class Program(unittest.TestCase):
     def test_the_doctor_has_the_agents_settings(self):
         spec = agent_of(FOLDER / "overlays/doctor")["spec"]
         self.assertEqual(spec["initContainers"][0]["args"], ["doctor"])
-        self.assertEqual(spec["initContainers"][0]["env"], spec["containers"][0]["env"])
+        # But for what goes with the probes, which components/metrics changes.
+        self.assertEqual(spec["initContainers"][0]["env"],
+                         [variable for variable in spec["containers"][0]["env"]
+                          if variable["name"] != "PODWIRE_HTTP"])
         self.assertEqual(spec["initContainers"][0]["image"], spec["containers"][0]["image"])
+
+    def test_variables_name_only_those_above(self):
+        """Kubernetes puts in no others, and says nothing of it."""
+        every = {folder.name: build(folder) for folder in KUSTOMIZATIONS} | sites()
+        for name, items in every.items():
+            for container in itertools.chain(*map(containers, pods(items).values())):
+                above = set()
+                for variable in container.get("env", []):
+                    with self.subTest(name, variable=variable["name"]):
+                        named = set(re.findall(r"\$\((\w+)\)", variable.get("value", "")))
+                        self.assertLessEqual(named, above)
+                    above.add(variable["name"])
 
     def test_probes_ask_where_the_agent_answers(self):
         for folder in KUSTOMIZATIONS:
-            container = agent_of(folder)["spec"]["containers"][0]
-            address = environment(container, **{"status.hostIP": "host"})["PODWIRE_HTTP"]
-            paths = {}
-            for name in pod_security.PROBES:
-                probe = container[name]["httpGet"]
-                # Without a host it is the pod's, and in the node's network that is the node's.
-                self.assertEqual(f"{probe.get('host', 'host')}:{probe['port']}", address)
-                paths[name] = probe["path"]
-            self.assertEqual(paths, {"startupProbe": "/healthz", "readinessProbe": "/readyz",
-                                     "livenessProbe": "/healthz"})
+            self.check_probes(build(folder), 9464)
+
+    def test_probes_do_so_with_any_two_components(self):
+        self.assertGreater(len(sites()), 40)
+        for name, items in sites().items():
+            with self.subTest(name):
+                self.check_probes(items, 9464)
+
+    def test_probes_do_so_at_another_port(self):
+        plain, with_metrics = [text for text in examples("DaemonSet") if "PODWIRE_HTTP" in text]
+        self.check_probes(build_site([], plain), 9465)
+        items = build_site([METRICS], with_metrics)
+        self.check_probes(items, 9465)
+        container = items[AGENT]["spec"]["template"]["spec"]["containers"][0]
+        self.assertEqual(container["ports"], [{"name": "http", "containerPort": 9465}])
+
+    def check_probes(self, items, port):
+        container = items[AGENT]["spec"]["template"]["spec"]["containers"][0]
+        values = environment(container, **{"status.hostIP": "node"})
+        host, paths = "[node]" if "HOST_IP" in values else "127.0.0.1", {}
+        self.assertEqual(values["PODWIRE_HTTP"], f"{host}:{port}")
+        for name in pod_security.PROBES:
+            probe = container[name]["httpGet"]
+            # Without a host it is the pod's, and in the node's network that is the node's.
+            self.assertEqual((probe.get("host", "[node]"), probe["port"]), (host, port))
+            paths[name] = probe["path"]
+        self.assertEqual(paths, {"startupProbe": "/healthz", "readinessProbe": "/readyz",
+                                 "livenessProbe": "/healthz"})
 
     def test_prometheus_asks_where_the_agent_answers(self):
         items = build(FOLDER / "overlays/prometheus")
@@ -263,13 +353,48 @@ class Program(unittest.TestCase):
         [port] = pod["spec"]["containers"][0]["ports"]
         [endpoint] = monitor["spec"]["podMetricsEndpoints"]
         self.assertEqual((endpoint["port"], endpoint["path"]), (port["name"], "/metrics"))
-        address = environment(pod["spec"]["containers"][0], **{"status.hostIP": "host"})["PODWIRE_HTTP"]
-        self.assertEqual(address, f"host:{port['containerPort']}")
+        address = environment(pod["spec"]["containers"][0], **{"status.hostIP": "node"})["PODWIRE_HTTP"]
+        self.assertEqual(address, f"[node]:{port['containerPort']}")
+
+    def test_prometheus_without_the_operator_asks_the_same(self):
+        text = re.search(r"```yaml\n(scrape_configs:.*?)```", README, re.DOTALL)[1]
+        [job] = yaml.safe_load(text)["scrape_configs"]
+        items = build_site([METRICS])
+        self.assertFalse(OPERATORS & {kind for kind, _ in items})
+        pod = items[AGENT]["spec"]["template"]
+        kept = {rule["source_labels"][0]: rule["regex"] for rule in job["relabel_configs"]
+                if rule.get("action") == "keep"}
+        self.assertEqual(kept, {
+            "__meta_kubernetes_pod_label_component": pod["metadata"]["labels"]["component"],
+            "__meta_kubernetes_pod_container_port_name": pod["spec"]["containers"][0]["ports"][0]["name"]})
+        self.assertEqual(job["kubernetes_sd_configs"][0]["namespaces"], {"names": ["extrahop"]})
+        monitor = build(FOLDER / "overlays/prometheus")["PodMonitor", "podwire"]
+        self.assertEqual(
+            [(rule["source_labels"], rule["target_label"]) for rule in job["relabel_configs"]
+             if "target_label" in rule],
+            [(rule["sourceLabels"], rule["targetLabel"])
+             for rule in monitor["spec"]["podMetricsEndpoints"][0]["relabelings"]])
+        self.assertEqual(job["job_name"], "extrahop/podwire")
+
+    def test_alerts_are_whole(self):
+        """Whether what they ask for is there, http_test.py knows."""
+        items = build(FOLDER / "overlays/prometheus")
+        [group] = items["PrometheusRule", "podwire"]["spec"]["groups"]
+        self.assertGreaterEqual(len(group["rules"]), 6)
+        for rule in group["rules"]:
+            self.assertLessEqual(rule.keys(), {"alert", "expr", "for", "labels", "annotations"})
+            self.assertRegex(rule["alert"], r"^Podwire[A-Z]\w+$")
+            self.assertEqual(rule["annotations"].keys(), {"summary", "description"})
+            self.assertIn(rule["labels"]["severity"], {"info", "warning"})
+        # The operator calls a PodMonitor's job by its namespace and its name.
+        monitor = items["PodMonitor", "podwire"]["metadata"]
+        jobs = re.findall(r'job="(.*?)"', json.dumps(group["rules"]).replace('\\"', '"'))
+        self.assertEqual(jobs, [f"{monitor['namespace']}/{monitor['name']}"])
 
     def test_memory_holds_the_queues_of_all_captures(self):
         for folder in KUSTOMIZATIONS:
             container = agent_of(folder)["spec"]["containers"][0]
-            values = environment(container, **{"status.hostIP": "host"})
+            values = environment(container, **{"status.hostIP": "node"})
             sensors = [name for name in values["EXTRAHOP_SENSOR_IP"].split(",") if name]
             captures = len(sensors) + (16 if "PODWIRE_LISTEN" in values else 0)
             queue = manifests.byte_count(values.get("PODWIRE_QUEUE_MEMORY", "64MiB"))

@@ -47,8 +47,11 @@ def flatten(folder, target, below=()):
         bases, files = [write_layer(target, bases, files)], []
     for name in text.get("components", []):
         bases = [flatten((folder / name).resolve(), target, bases)]
-    patches = [folder / patch["path"] for patch in text.get("patches", [])]
-    return write_layer(target, bases, files, patches, text.get("images", []))
+    *patches, last = [[folder / patch["path"]] for patch in text.get("patches", [])] or [[]]
+    # Of one layer's patches it takes none that change the same thing.
+    for patch in patches:
+        bases, files = [write_layer(target, bases, files, patch)], []
+    return write_layer(target, bases, files, last, text.get("images", []))
 
 
 def write_layer(target, bases, resources, patches=(), images=()):
@@ -81,6 +84,24 @@ def build(folder):
     found = {key(item): item for item in items}
     assert len(found) == len(items), "two objects have one name"
     return found
+
+
+def build_site(components, *patches):
+    """What a folder of one's own builds, beside k8s/, with the patches last."""
+    with tempfile.TemporaryDirectory() as parent:
+        shutil.copytree(FOLDER, f"{parent}/k8s", symlinks=True)
+        # As kustomize has it where the folder for temporary files is a link.
+        site = pathlib.Path(parent).resolve() / "site"
+        site.mkdir()
+        names = [f"{number}.yaml" for number in range(len(patches))]
+        for name, patch in zip(names, patches):
+            (site / name).write_text(patch)
+        (site / "kustomization.yaml").write_text(yaml.safe_dump({
+            "apiVersion": "kustomize.config.k8s.io/v1beta1", "kind": "Kustomization",
+            "resources": ["../k8s/base"],
+            "components": [f"../k8s/components/{component.name}" for component in components],
+            "patches": [{"path": name} for name in names]}))
+        return build(site)
 
 
 def pods(items):
