@@ -99,6 +99,12 @@ def help_of(command):
 
 
 class Manifests(unittest.TestCase):
+    def test_the_plain_file_is_the_one_that_is_built_on(self):
+        """It is no link, so that it can be applied from where only files are served."""
+        plain = FOLDER / "podwire.yaml"
+        self.assertFalse(plain.is_symlink())
+        self.assertEqual(plain.read_text(), (FOLDER / "base/podwire.yaml").read_text())
+
     def test_the_plain_manifest_is_what_the_kustomization_builds(self):
         plain = yaml.safe_load_all((FOLDER / "podwire.yaml").read_text())
         self.assertEqual({manifests.key(item): item for item in plain}, build(FOLDER))
