@@ -234,6 +234,23 @@ struct DoctorTests {
     }
 
     @Test(
+        "knows an agent's answer by its header, and nobody else's",
+        arguments: [
+            ("HTTP/1.1 200 OK\r\nserver: podwire\r\n\r\nalive", true),
+            ("HTTP/1.1 503 Unavailable\r\na: b\r\nServer:podwire \r\n\r\n", true),
+            ("HTTP/1.0 200 OK\r\nServer: SimpleHTTP/0.6 Python/3.11\r\n\r\n", false),
+            ("HTTP/1.1 200 OK\r\nServer: podwires\r\n\r\n", false),
+            ("HTTP/1.1 200 OK\r\n\r\nServer: podwire\r\n\r\n", false),
+            // Cut in the middle, no HTTP, and nothing.
+            ("HTTP/1.1 200 OK\r\nServer: podwire", false),
+            ("SSH-2.0-x\r\nServer: podwire\r\n\r\n", false), ("\r\n\r\n", false), ("", false),
+            (String(repeating: "\r\n", count: 2000) + "\u{0}", false),
+        ])
+    func endpoints(answer: String, isAgent: Bool) {
+        #expect(EndpointInquiry.isAgents(Array(answer.utf8)) == isAgent)
+    }
+
+    @Test(
         "doubts a clock",
         arguments: [
             (ClockCheck(nowSeconds: 99, errorMicroseconds: 5, builtSeconds: 100), .warning),

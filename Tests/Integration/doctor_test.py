@@ -474,10 +474,41 @@ socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b"a call", ("{address}",
     def test_where_probes_are_answered(self):
         self.assert_ok(self.examine(), "http", "127.0.0.1:9464 is free")
         self.assertEqual(self.examine("--http", "off").of("http"), [])
+        taken = ("http", "warning", "Address already in use", "--http another port")
         with self.listener(9464, "node"):
+            begin = time.monotonic()
             report = self.examine()
+            self.assertLess(time.monotonic() - begin, 8, "nobody waits for one who says nothing")
         self.assertEqual(report.code, 0)
-        self.assert_found(report, "http", "warning", "Address already in use", "--http another port")
+        self.assert_found(report, *taken)
+
+    def test_who_answers_probes(self):
+        """A stranger that holds the port is found, also while an agent runs; an agent is known by its
+        answers, wherever it listens."""
+        server = subprocess.Popen(
+            command("node", sys.executable, "-m", "http.server", "9464"), stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL)
+        self.addCleanup(server.wait)
+        self.addCleanup(server.kill)
+        agent = self.agent()
+        agent.await_text("metrics and probes are not answered")
+        self.assert_found(self.examine(), "http", "warning", "Address already in use",
+                          "--http another port")
+        server.kill()
+        server.wait()
+        agent.await_text("metrics and probes are answered")
+        self.assert_ok(self.examine(), "http", "127.0.0.1:9464 is in use, and an agent answers there")
+        self.assertEqual(agent.stop(), 0)
+        agent = self.agent(PODWIRE_HTTP="9465")
+        agent.await_text("metrics and probes are answered")
+        for place in ("9465", "0.0.0.0:9465"):
+            self.assert_ok(self.examine("--http", place), "http", "and an agent answers there")
+        self.assertEqual(agent.stop(), 0)
+
+    def agent(self, **variables):
+        agent = Program(f"{PREFIX}-node", "agent", **SETTINGS | variables)
+        self.addCleanup(agent.kill)
+        return agent
 
     def test_files_that_cannot_be_used(self):
         with tempfile.TemporaryDirectory() as folder:

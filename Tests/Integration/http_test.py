@@ -460,6 +460,7 @@ class ProbeTest(unittest.TestCase):
             self.assertIn(self.endpoint.get(path)[0], (200, 503), path)
         status, headers, text = self.endpoint.get("/edges")
         self.assertEqual((status, headers["Content-Type"]), (200, "application/json"))
+        self.assertEqual(headers.get_all("Server"), ["podwire"])
         shown = run("ip", "netns", "exec", self.bed.node, PODWIRE, "edges", "--json",
                     env={**os.environ, "PODNET": "10.244.0.0/16"}).stdout
         self.assertEqual(json.loads(text), json.loads(shown))

@@ -37,10 +37,14 @@ package enum ListenerCheck {
             _ = try Listener(at: address)
             return .ok(purpose.rawValue, "\(address) is free")
         } catch {
-            if error.code == EADDRINUSE, isAgentRunning {
+            guard error.code == EADDRINUSE else { return finding(purpose, address, error) }
+            switch purpose {
+            case .clients where isAgentRunning:
                 return .ok(purpose.rawValue, "\(address) is in use, and an agent runs here")
+            case .probes where EndpointInquiry.isAgent(at: address):
+                return .ok(purpose.rawValue, "\(address) is in use, and an agent answers there")
+            default: return finding(purpose, address, error)
             }
-            return finding(purpose, address, error)
         }
     }
 
