@@ -385,6 +385,52 @@ class DoctorTest(unittest.TestCase):
             sniffer.bind(("p1", 3))
             self.assert_found(self.examine(), "other captures", "note", "1 packet socket of others",
                               "rpcapd")
+        with self.sniffer_of_all():
+            self.assert_found(self.examine(), "other captures", "warning", "at every edge", "rpcapd")
+
+    @staticmethod
+    def sniffer_of_all():
+        return in_namespace("node", lambda: socket.socket(
+            socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3)))
+
+    def test_somebody_else_captures_beside_an_agent(self):
+        with tempfile.TemporaryDirectory() as folder:
+            collector = Program(f"{PREFIX}-outside", "collect", "--listen", f"{SENSOR}:2010",
+                                "--output", f"{folder}/a.pcapng")
+            self.addCleanup(collector.kill)
+            agent = self.agent(EXTRAHOP_SENSOR_IP=f"{SENSOR}:2010")
+            collector.await_text("capture started")
+            agent.await_text("metrics and probes are answered")
+            self.check_captures_beside_an_agent()
+            second = self.agent(EXTRAHOP_SENSOR_IP=f"{SENSOR}:2010", PODWIRE_HTTP="9465")
+            second.await_text("agent started")
+            self.assert_found(self.examine(), "other captures", "warning", "2 agents run here",
+                              f"{agent.pid}", f"{second.pid}", "a second time", "end one of them")
+            self.assertEqual((second.stop(), agent.stop()), (0, 0))
+
+    def check_captures_beside_an_agent(self):
+        own = "the 2 packet sockets of the agent that runs here"
+        self.assert_ok(self.examine(), "other captures", own)
+        # Where processes are not seen, it may be anybody; that an agent answers is known.
+        apart = ["unshare", "--pid", "--fork", "--mount-proc"]
+        self.assert_found(self.examine(prefix=apart), "other captures", "note",
+                          "2 packet sockets at the edges, and an agent runs here; whose they are",
+                          "kubectl exec")
+        self.assert_ok(self.examine(prefix=apart), "http", "an agent answers there")
+        self.assert_found(self.examine("--http", "off", prefix=apart), "other captures", "warning",
+                          "2 packet sockets of others, at every edge")
+        sniffer = in_namespace("node", lambda: socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0))
+        with sniffer:
+            sniffer.bind(("p1", 3))
+            self.assert_found(self.examine(), "other captures", "note",
+                              "1 packet socket of others at the edges, beside the agent")
+        with self.sniffer_of_all():
+            self.assert_found(self.examine(), "other captures", "warning",
+                              "1 packet socket of others, at every edge, beside the agent",
+                              "a second time", "end one of them")
+        self.assert_ok(self.examine(), "other captures", own)
+        # An agent in another network is none of this one's.
+        self.assert_ok(self.examine(name="p2"), "other captures", "none at the edges")
 
     # Services
 
