@@ -262,6 +262,22 @@ struct DoctorTests {
         #expect(check.finding.grade == grade)
     }
 
+    @Test("finds who listens at a port")
+    func listeners() {
+        let (rest, end) = ("00000000:0000", "00000000:00000000 00:00000000 00000000     0        0")
+        let table = """
+              sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout
+               0: 0100007F:07D2 \(rest) 0A \(end) 111 1 0000000000000000 100 0 0 10 0
+               1: 0100007F:07D3 \(rest) 0A \(end) 112 1 0000000000000000 100 0 0 10 0
+               2: 0100007F:07D2 0100007F:9C40 01 \(end) 113 1 0000000000000000 20 4 30 10 -1
+               3: 00000000000000000000000000000000:07D2 \(rest) 0A \(end) 114 1 0000000000000000
+
+            """
+        #expect(RunningAgent.listeners(table, 2002) == [111, 114])
+        #expect(RunningAgent.listeners(table, 2004).isEmpty)
+        #expect(RunningAgent.listeners("", 2002).isEmpty)
+    }
+
     @Test("counts the packet sockets of others that get all there is at an edge")
     func otherCaptures() {
         let table = """

@@ -515,6 +515,9 @@ socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b"a call", ("{address}",
         self.addCleanup(agent.kill)
         agent.await_text("clients are listened for")
         self.assert_ok(self.examine(**passive), "listener", "in use, and an agent runs here")
+        with self.listener(2004, "node"):
+            report = self.examine(**{**passive, "PODWIRE_LISTEN": "127.0.0.1:2004"})
+            self.assert_found(report, "listener", "failed", "Address already in use", "ss -ltnp")
         self.assertEqual(agent.stop(), 0)
 
     def test_where_probes_are_answered(self):

@@ -28,7 +28,7 @@ package enum Doctor {
                     remedy: "see that no security profile forbids AF_NETLINK"))
         }
         return findings + SensorCheck.findings(settings)
-            + ListenerCheck.findings(settings, isAgentRunning: !agents.isEmpty)
+            + ListenerCheck.findings(settings, agents)
             + [ClockCheck.current.finding]
     }
 

@@ -41,6 +41,35 @@ package struct RunningAgent: Equatable, Sendable {
             names.compactMap { (try? linkTarget("\(folder)/\($0)")).flatMap(Self.socket) })
     }
 
+    /// Whether it is the one that listens at a port; also if its sockets may not be looked at.
+    func listens(at port: UInt16) -> Bool {
+        guard let sockets else { return true }
+        return ["/proc/net/tcp", "/proc/net/tcp6"].contains { path in
+            guard let bytes = try? readFile(path, byteCountMax: Self.tableByteCountMax) else {
+                return false
+            }
+            let table = String(decoding: bytes, as: UTF8.self)
+            return !Self.listeners(table, port).isDisjoint(with: sockets)
+        }
+    }
+
+    /// Listening sockets stand in front, and others are 150 bytes each.
+    private static let tableByteCountMax = 16 << 20
+
+    /// The inodes of those of a table of TCP sockets that listen at a port.
+    package static func listeners(_ table: String, _ port: UInt16) -> Set<UInt64> {
+        Set(
+            table.split(separator: "\n").dropFirst().compactMap { line in
+                let words = line.split(separator: " ")
+                // Number, local and remote address as hexadecimals, and the state, 10 for TCP_LISTEN.
+                guard words.count > 9, words[3] == "0A",
+                    let local = words[1].split(separator: ":").last,
+                    UInt16(local, radix: 16) == port
+                else { return nil }
+                return UInt64(words[9])
+            })
+    }
+
     /// Reads `"socket:[4711]"`.
     package static func socket(_ target: String) -> UInt64? {
         guard target.hasPrefix("socket:["), target.hasSuffix("]") else { return nil }
