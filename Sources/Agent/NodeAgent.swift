@@ -52,19 +52,10 @@ package final class NodeAgent: Sendable {
     }
 
     private func describe(_ node: Node, _ settings: Settings) {
-        logger.info(
-            "agent started",
-            metadata: [
-                "edges": .number(node.edges.count),
-                "scope": "\(settings.edges.scope.rawValue)",
-                "included": "\(settings.edges.included.joined(separator: ","))",
-                "excluded": "\(settings.edges.excluded.joined(separator: ","))",
-                "device": "\(settings.device)",
-                "sensors": "\(settings.sensors.map(\.description).joined(separator: ","))",
-                "pod_networks": "\(settings.podNetworks.map(\.description).joined(separator: ","))",
-                "ring_memory": .number(settings.ringByteCountMax),
-                "queue_memory": .number(settings.queueByteCountMax),
-            ])
+        var metadata = settings.metadata
+        metadata["version"] = "\(Version.number)"
+        metadata["edge_count"] = .number(node.edges.count)
+        logger.info("agent started", metadata: metadata)
         if let blindness = node.blindness {
             let missing = MissingCapability(capability: .netAdmin)
             logger.warning(

@@ -384,6 +384,17 @@ class AgentTest(unittest.TestCase):
         agent.await_text("no pod has an edge on this node yet")
         self.assertNotIn("PODNET", agent.text())
 
+    def test_what_was_set_is_told_at_the_start(self):
+        agent = self.agent(SVCNET="172.20.0.0/16,fd00::/112", PODWIRE_UNCOVERED="10.244.9.0/24",
+                           PODWIRE_INCLUDE_EDGES="a*,b*", PODWIRE_EXCLUDE_EDGES="c",
+                           PODWIRE_DEDUP="off", PODWIRE_FRAMES="raw", PODWIRE_EDGES="all")
+        agent.await_text("agent started")
+        line = next(line for line in agent.text().splitlines() if "agent started" in line)
+        for text in ("edges=all", "edge_count=1", "service_networks=172.20.0.0/16,fd00::/112",
+                     "uncovered=10.244.9.0/24", "included=a*,b*", "excluded=c", "dedup=off",
+                     "frames=raw", "version="):
+            self.assertIn(f" {text}", line)
+
     def test_a_missing_capability_is_named(self):
         done = run("setpriv", "--bounding-set", "-net_raw", "--inh-caps", "-net_raw", PODWIRE,
                    "agent", "--sensor", "127.0.0.1", "--pod-network", "10.244.0.0/16", check=False)
