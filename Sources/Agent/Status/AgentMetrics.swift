@@ -155,7 +155,9 @@ struct AgentMetrics {
             counter("clients_refused_total", "Clients sent away before they could log in."),
             [Sample(status.clientsRefused.value)])
         page.add(
-            counter("logins_refused_total", "Logins with a wrong name or password."),
+            counter(
+                "logins_refused_total",
+                "Logins that were wrong, or refused untried after wrong ones."),
             [Sample(status.loginsRefused.value)])
         page.add(
             counter(
