@@ -395,6 +395,17 @@ class AgentTest(unittest.TestCase):
                      "frames=raw", "version="):
             self.assertIn(f" {text}", line)
 
+    def test_edges_takes_what_an_agent_takes(self):
+        inside = ("ip", "netns", "exec", self.bed.node, PODWIRE, "edges")
+        done = run(*inside, "--sensor", "192.0.2.1", "--pod-network", "10.244.0.0/16", "--dedup",
+                   "off", "--service-network", "10.96.0.0/12", "--uncovered", "10.244.9.0/24")
+        self.assertEqual(done.stderr, "")
+        self.assertRegex(done.stdout, r"(?m)^veth-pod .* captured$")
+        for more in ((), ("--json",)):
+            done = run(*inside, *more)
+            self.assertRegex(done.stderr, r"^podwire edges: without --pod-network or PODNET .*\n$")
+            self.assertIn("captured", done.stdout)
+
     def test_a_missing_capability_is_named(self):
         done = run("setpriv", "--bounding-set", "-net_raw", "--inh-caps", "-net_raw", PODWIRE,
                    "agent", "--sensor", "127.0.0.1", "--pod-network", "10.244.0.0/16", check=False)
