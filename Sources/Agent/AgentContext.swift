@@ -58,10 +58,12 @@ final class AgentContext: Sendable {
 
     /// Whether these are the name and the password of a user, and the address may say so now. Takes a
     /// tenth of a second, and as long again for each other who is asking.
-    func isUser(_ user: [UInt8], _ password: [UInt8], from address: IPAddress) -> Bool {
+    func verify(
+        _ user: [UInt8], _ password: [UInt8], from address: IPAddress
+    ) -> LoginGuard.Outcome {
         defer { logNotices() }
         return loginGuard?.verify(
-            user: user, password: password, from: address, now: monotonicNanoseconds()) == true
+            user: user, password: password, from: address, now: monotonicNanoseconds()) ?? .wrong
     }
 
     /// Says in the log what has become of files that were changed.

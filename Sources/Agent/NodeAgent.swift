@@ -14,6 +14,8 @@ package final class NodeAgent: Sendable {
     private let watch: Handover<NodeWatch>
     private let end: Event
     private let logger: Logger
+    /// Whether the log knows that the pod networks are not those of the pods.
+    private let hasWarned = Mutex(false)
 
     /// Why an agent cannot start, and what to do about it.
     package struct MissingCapability: Error, CustomStringConvertible {
@@ -45,23 +47,15 @@ package final class NodeAgent: Sendable {
             settings, NodeFeed(settings, node: node), status,
             tracksConnections: tracking == .available, logger: logger)
         describe(node, settings)
+        compare(node)
         describe(tracking)
     }
 
     private func describe(_ node: Node, _ settings: Settings) {
-        logger.info(
-            "agent started",
-            metadata: [
-                "edges": .number(node.edges.count),
-                "scope": "\(settings.edges.scope.rawValue)",
-                "included": "\(settings.edges.included.joined(separator: ","))",
-                "excluded": "\(settings.edges.excluded.joined(separator: ","))",
-                "device": "\(settings.device)",
-                "sensors": "\(settings.sensors.map(\.description).joined(separator: ","))",
-                "pod_networks": "\(settings.podNetworks.map(\.description).joined(separator: ","))",
-                "ring_memory": .number(settings.ringByteCountMax),
-                "queue_memory": .number(settings.queueByteCountMax),
-            ])
+        var metadata = settings.metadata
+        metadata["version"] = "\(Version.number)"
+        metadata["edge_count"] = .number(node.edges.count)
+        logger.info("agent started", metadata: metadata)
         if let blindness = node.blindness {
             let missing = MissingCapability(capability: .netAdmin)
             logger.warning(
@@ -78,9 +72,12 @@ package final class NodeAgent: Sendable {
                 \(Setting.frames.option) raw has them as they are
                 """, metadata: ["release": "\(release)"])
         }
-        if node.edges.isEmpty {
-            logger.notice("no pod has an edge on this node yet; `podwire edges` says why")
+        if node.candidates.isEmpty {
+            logger.notice("no pod has an edge on this node yet")
+        } else if node.edges.isEmpty, PodNetworkMismatch(node, settings.podNetworks) == nil {
+            logger.notice("none of this node's veths is captured; `podwire edges` says why of each")
         }
+        for finding in PodNetworkCheck.shape(settings) { logger.warning("\(finding.line)") }
         for own in node.exposedAddresses(settings) {
             logger.warning(
                 """
@@ -88,6 +85,20 @@ package final class NodeAgent: Sendable {
                 with \(Setting.uncovered.option)
                 """, metadata: ["address": "\(own)"])
         }
+    }
+
+    /// Says once that the pod networks are others'; and again when they have fitted in the meantime.
+    private func compare(_ node: Node) {
+        let networks = context.settings.podNetworks
+        let mismatch = PodNetworkMismatch(node, networks)
+        let isNews = hasWarned.withLock { hasWarned in
+            // Pods that have gone, or are not known yet, are no reason to begin anew.
+            if mismatch == nil, node.addressedPods.isEmpty { return false }
+            defer { hasWarned = mismatch != nil }
+            return !hasWarned
+        }
+        guard isNews, let mismatch else { return }
+        logger.warning("\(mismatch.description); \(mismatch.effect): \(PodNetworkCheck.remedy)")
     }
 
     private func describe(_ tracking: Tracking) {
@@ -197,6 +208,7 @@ package final class NodeAgent: Sendable {
 
     private func publish(_ node: Node) {
         context.feed.publish(node)
+        compare(node)
         context.status.keep(Set(node.candidates.map(\.life)))
     }
 

@@ -1,3 +1,4 @@
+import Glibc
 import Kernel
 import RPCAP
 import Trust
@@ -24,6 +25,10 @@ final class AgentLink {
     private var output: [UInt8] = []
     private var dataDeadline: UInt64?
     private(set) var hasEnded = false
+    /// Whether it has been closed before anything was said, as those do who only look whether somebody
+    /// listens.
+    private(set) var isProbe = false
+    private var hasSpoken = false
     private var lastStatistics = CaptureStatistics()
     /// What a person has to be told, and what has been said.
     private var notes: [String] = []
@@ -83,11 +88,29 @@ final class AgentLink {
     func readControl(into buffer: inout [UInt8]) throws {
         switch try control.receive(into: &buffer) {
         case nil: break
-        case 0: end(state == .ending ? "closed" : "the agent closed the connection")
+        case 0: isClosed()
         case let count?:
+            hasSpoken = true
             session.receive(buffer[..<count], now: monotonicNanoseconds())
             try proceed()
         }
+    }
+
+    private func isClosed() {
+        isProbe = source == nil && !hasSpoken
+        end(state == .ending ? "closed" : "the agent closed the connection")
+    }
+
+    /// Ends it because of an error. Who closes with something unread resets the connection.
+    func fail(_ error: any Error) {
+        let isClose =
+            switch error as? TLSFailure {
+            case .closed: true
+            case .system(let error): error.code == ECONNRESET || error.code == EPIPE
+            default: false
+            }
+        if isClose { isProbe = source == nil && !hasSpoken }
+        end("\(error)")
     }
 
     /// Carries out what the session wants.

@@ -202,7 +202,7 @@ extension Collector {
         do {
             try body()
         } catch {
-            link.end("\(error)")
+            link.fail(error)
         }
     }
 
@@ -231,10 +231,11 @@ extension Collector {
             if !goesOn { link.tally?.end(link.hasEnded ? "ended" : "gone", now: now) }
             dialers.first { $0.link === link }?.end(now: now)
             let values = ["agent": link.label, "reason": reason]
-            if link.tally == nil {
+            if link.tally == nil, !link.isProbe {
                 view.warn("agent not captured from", values, logger)
             } else {
-                view.note("agent gone", values, logger)
+                view.note(
+                    link.isProbe ? "connection closed before a word" : "agent gone", values, logger)
             }
         }
         links.removeAll { $0.endReason != nil }

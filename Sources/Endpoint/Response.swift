@@ -32,6 +32,8 @@ package struct Response: Sendable {
         body = ByteBuffer(string: text)
     }
 
+    /// Who answers, as the header `server` has it (RFC 9110, 10.2.4).
+    package static let server = "podwire"
     package static let plainText = "text/plain; charset=utf-8"
     package static let json = "application/json"
 
@@ -42,6 +44,7 @@ package struct Response: Sendable {
         var fields: HTTPHeaders = [
             "content-type": contentType, "content-length": "\(body.readableBytes)",
             "cache-control": "no-store", "x-content-type-options": "nosniff",
+            "server": Self.server,
         ]
         for (name, value) in headers { fields.add(name: name, value: value) }
         if isLast {

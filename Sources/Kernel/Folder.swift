@@ -14,3 +14,17 @@ package func fileNames(in folder: String) throws(SystemError) -> [String] {
     }
     return names
 }
+
+/// What a symbolic link says, which need not be a path (readlink(2)): `"socket:[4711]"`, as the links in
+/// /proc have it. Of a long one the first 4096 bytes.
+package func linkTarget(_ path: String) throws(SystemError) -> String {
+    var bytes = [UInt8](repeating: 0, count: 4096)
+    // Safety: the call writes no more bytes than there are.
+    let count = try call("readlink \(path)") {
+        unsafe bytes.withUnsafeMutableBytes { bytes in
+            unsafe readlink(
+                path, bytes.baseAddress!.assumingMemoryBound(to: CChar.self), bytes.count)
+        }
+    }
+    return String(decoding: bytes[..<count], as: UTF8.self)
+}

@@ -11,7 +11,8 @@ struct AgentCommand: ParsableCommand {
         commandName: "agent",
         abstract: "Captures this node's pods and forwards each packet once to the sensors.",
         discussion: """
-            Every option can also be given as a variable; the option wins. An example:
+            Every option can also be given as a variable; the option wins. Required are \
+            --pod-network, and --sensor or --listen. An example:
 
               podwire agent --sensor 192.0.2.10 --pod-network 10.244.0.0/16 \\
                   --service-network 10.96.0.0/12

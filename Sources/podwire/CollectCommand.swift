@@ -21,7 +21,8 @@ struct CollectCommand: ParsableCommand {
               podwire collect --output - | tshark -r -
               podwire collect --from rpcap://node1 --list
               podwire collect --from rpcap://node1/eth0 --from rpcap://[fd00::2]:2002
-              tcpdump -y EN10MB -ddd port 53 | podwire collect --bpf - --rotate-size 100MiB --keep 10
+              tcpdump -y EN10MB -ddd port 53 |
+                  podwire collect --bpf - --rotate-size 100MiB --keep 10
 
             A password in a URL can be seen by everybody who may list processes: better put it into \
             a file for --password-file, or into the variable PODWIRE_COLLECT_PASSWORD. It is for all \

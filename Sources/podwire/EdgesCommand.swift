@@ -16,14 +16,13 @@ struct EdgesCommand: ParsableCommand {
         discussion: """
             For each veth: its name and index, the pod's name, addresses and MAC, the id of the pod's \
             network namespace, the bridge it is a port of, and whether it is captured or why not. \
-            It takes the agent's settings, as options or as variables; without pod networks every \
-            pod's edge counts as captured. The pods' own addresses need CAP_NET_ADMIN; without it \
+            It takes the agent's options and variables, and looks at those that say which edges are \
+            captured (--pod-network, --edges, --include-edges, --exclude-edges) and where pods have \
+            their names (--cni-cache); without pod networks every pod's edge counts as captured. The \
+            pods' own addresses need CAP_NET_ADMIN; without it \
             they are unknown, and such edges are captured. Pods have names where the node's \
             container runtime keeps them in its cache of CNI results, and root asks.
             """)
-
-    @OptionGroup var edges: EdgeOptions
-    @OptionGroup var names: NameOptions
 
     @Flag(help: "Print JSON: an array with an object for each veth.")
     var json = false
@@ -32,8 +31,17 @@ struct EdgesCommand: ParsableCommand {
         help: "Print all of it again whenever something changes, until SIGINT or SIGTERM.")
     var watch = false
 
+    @OptionGroup var options: AgentOptions
+
     func run() throws {
         let settings = try readSettings()
+        if settings.selection.podNetworks.isEmpty {
+            writeToStandardError(
+                """
+                podwire edges: without \(Setting.podNetworks.option) or \
+                \(Setting.podNetworks.variable) every pod's edge counts as captured\n
+                """)
+        }
         do {
             if watch { return try follow(settings) }
             let node = try Node.current(settings.selection, namesIn: settings.nameFolder)
@@ -89,7 +97,7 @@ struct EdgesCommand: ParsableCommand {
     }
 
     private func readSettings() throws -> EdgeListSettings {
-        try podwire.readSettings("edges", [edges, names]) {
+        try podwire.readSettings("edges", [options.edges, options.names]) {
             options, environment throws(SettingFailure) in
             try EdgeListSettings(options: options, environment: environment)
         }

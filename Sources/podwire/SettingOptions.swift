@@ -11,7 +11,10 @@ protocol SettingOptions {
 
 /// Which edges are captured.
 struct EdgeOptions: ParsableArguments, SettingOptions {
-    @Option(help: "Networks that pods have their addresses in, comma-separated. (PODNET)")
+    @Option(
+        help: """
+            Networks that pods have their addresses in, comma-separated; an agent needs them. (PODNET)
+            """)
     var podNetwork: String?
 
     @Option(help: "pods, or all to capture other veths, too. (PODWIRE_EDGES, default pods)")

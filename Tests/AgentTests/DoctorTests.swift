@@ -234,6 +234,23 @@ struct DoctorTests {
     }
 
     @Test(
+        "knows an agent's answer by its header, and nobody else's",
+        arguments: [
+            ("HTTP/1.1 200 OK\r\nserver: podwire\r\n\r\nalive", true),
+            ("HTTP/1.1 503 Unavailable\r\na: b\r\nServer:podwire \r\n\r\n", true),
+            ("HTTP/1.0 200 OK\r\nServer: SimpleHTTP/0.6 Python/3.11\r\n\r\n", false),
+            ("HTTP/1.1 200 OK\r\nServer: podwires\r\n\r\n", false),
+            ("HTTP/1.1 200 OK\r\n\r\nServer: podwire\r\n\r\n", false),
+            // Cut in the middle, no HTTP, and nothing.
+            ("HTTP/1.1 200 OK\r\nServer: podwire", false),
+            ("SSH-2.0-x\r\nServer: podwire\r\n\r\n", false), ("\r\n\r\n", false), ("", false),
+            (String(repeating: "\r\n", count: 2000) + "\u{0}", false),
+        ])
+    func endpoints(answer: String, isAgent: Bool) {
+        #expect(EndpointInquiry.isAgents(Array(answer.utf8)) == isAgent)
+    }
+
+    @Test(
         "doubts a clock",
         arguments: [
             (ClockCheck(nowSeconds: 99, errorMicroseconds: 5, builtSeconds: 100), .warning),
@@ -243,6 +260,22 @@ struct DoctorTests {
         ] as [(ClockCheck, Finding.Grade)])
     func clock(check: ClockCheck, grade: Finding.Grade) {
         #expect(check.finding.grade == grade)
+    }
+
+    @Test("finds who listens at a port")
+    func listeners() {
+        let (rest, end) = ("00000000:0000", "00000000:00000000 00:00000000 00000000     0        0")
+        let table = """
+              sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout
+               0: 0100007F:07D2 \(rest) 0A \(end) 111 1 0000000000000000 100 0 0 10 0
+               1: 0100007F:07D3 \(rest) 0A \(end) 112 1 0000000000000000 100 0 0 10 0
+               2: 0100007F:07D2 0100007F:9C40 01 \(end) 113 1 0000000000000000 20 4 30 10 -1
+               3: 00000000000000000000000000000000:07D2 \(rest) 0A \(end) 114 1 0000000000000000
+
+            """
+        #expect(RunningAgent.listeners(table, 2002) == [111, 114])
+        #expect(RunningAgent.listeners(table, 2004).isEmpty)
+        #expect(RunningAgent.listeners("", 2002).isEmpty)
     }
 
     @Test("counts the packet sockets of others that get all there is at an edge")
@@ -255,9 +288,44 @@ struct DoctorTests {
             0000000000000000 3      3    0003   0     1 0      0      114
 
             """
-        #expect(OtherCapturesCheck.count(table, [7]) == 2)
-        #expect(OtherCapturesCheck.finding(2).grade == .note)
-        #expect(OtherCapturesCheck.finding(2, isAgentRunning: true).grade == .ok)
-        #expect(OtherCapturesCheck.finding(OtherCapturesCheck.count("", [7])).grade == .ok)
+        let captures = OtherCapturesCheck.captures(table, [7])
+        #expect(captures.map(\.inode) == [111, 114] && captures.map(\.interface) == [7, 0])
+        #expect(OtherCapturesCheck.captures("", [7]).isEmpty)
+        #expect(RunningAgent.socket("socket:[4711]") == 4711)
+        for target in ["socket:[]", "pipe:[4711]", "/dev/null", "socket:[4711", ""] {
+            #expect(RunningAgent.socket(target) == nil)
+        }
+    }
+
+    @Test(
+        "tells an agent's sockets from those of others",
+        arguments: [
+            // The sockets' interfaces, which of them are of which agent, and what comes out.
+            ([], [], .ok, "none at the edges"), ([], [[]], .ok, "none at the edges"),
+            ([7, 8], [[1, 2]], .ok, "the 2 packet sockets of the agent that runs here"),
+            ([7, 8, 7], [[1, 2]], .note, "1 packet socket of others at the edges, beside"),
+            ([7, 8, 7, 8], [[1, 2]], .warning, "2 packet sockets of others, at every edge, b"),
+            ([7, 8, 0], [[1, 2]], .warning, "1 packet socket of others, at every edge, beside"),
+            // One that captures nothing itself.
+            ([7], [[99]], .note, "1 packet socket of others at the edges, beside"),
+            ([7], [], .note, "1 packet socket of others at the edges"),
+            ([7, 8], [], .warning, "2 packet sockets of others, at every edge"),
+            ([7, 8, 7, 8], [[1, 2], [3, 4]], .warning, "2 agents run here: the processes 1, 2"),
+            ([], [[], []], .warning, "2 agents run here"),
+            ([7, 8], [nil], .note, "2 packet sockets at the edges, and an agent runs here;"),
+            ([], [nil], .ok, "none at the edges"),
+        ] as [([UInt32], [Set<UInt64>?], Finding.Grade, String)])
+    func captures(
+        interfaces: [UInt32], agents: [Set<UInt64>?], grade: Finding.Grade, text: String
+    ) {
+        let captures = zip(UInt64(1)..., interfaces).map {
+            OtherCapturesCheck.Capture(inode: $0, interface: $1)
+        }
+        let agents = zip(Int32(1)..., agents).map { RunningAgent(process: $0, sockets: $1) }
+        let finding = OtherCapturesCheck.finding(captures, [7, 8], agents)
+        #expect(finding.grade == grade && finding.found.contains(text), "\(finding)")
+        guard agents.isEmpty, !captures.isEmpty else { return }
+        let unseen = OtherCapturesCheck.finding(captures, [7, 8], isUnseen: true)
+        #expect(unseen.grade == .note && unseen.found.contains("whose they are is not known"))
     }
 }

@@ -38,7 +38,7 @@ struct SummaryTests {
         }
         #expect(minutes == [15, 30])
         let line = summary.next(state(edgeCount: 3), now: 41 * Self.minute)
-        #expect(number("edges", line) == 3 && number("seconds", line) == 660)
+        #expect(number("edge_count", line) == 3 && number("seconds", line) == 660)
         #expect(summary.next(state(edgeCount: 3), now: 42 * Self.minute) == nil)
     }
 

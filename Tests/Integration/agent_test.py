@@ -353,6 +353,59 @@ class AgentTest(unittest.TestCase):
         self.assertEqual(done.returncode, 64)
         self.assertIn("--no-such-option", done.stderr)
 
+    def test_pod_networks_of_others_are_warned_about_once(self):
+        agent = self.agent(PODNET="10.99.0.0/16", SVCNET="172.20.0.0/16")
+        agent.await_text("sensor not reached")
+        warning = ("the one pod here does not have an address in PODNET 10.99.0.0/16: "
+                   "it has 10.244.1.2; the agent captures nothing")
+        self.assertEqual(agent.text().count(warning), 1, agent.text())
+        for text in ("no pod has an edge", "none of this node's veths", "is one address", "overlap"):
+            self.assertNotIn(text, agent.text())
+        # Neither changes of the pod nor another one are news.
+        run("ip", "-n", self.bed.pod, "addr", "add", "10.244.1.9/24", "dev", "eth0")
+        run("ip", "-n", self.bed.node, "link", "add", "veth-2", "type", "veth", "peer", "name",
+            "eth1", "netns", self.bed.pod)
+        run("ip", "-n", self.bed.pod, "addr", "add", "10.244.1.10/24", "dev", "eth1")
+        time.sleep(1.5)
+        self.assertEqual(agent.text().count("in PODNET"), 1, agent.text())
+        agent.stop()
+
+    def test_a_pod_network_without_its_mask_is_warned_about(self):
+        agent = self.agent(PODNET="10.244.0.0", SVCNET="10.240.0.0/12")
+        agent.await_text("sensor not reached")
+        for text in ("10.244.0.0/32 is one address", "such as 10.244.0.0/16",
+                     "10.244.0.0/32 and the service networks overlap",
+                     "does not have an address in PODNET 10.244.0.0/32"):
+            self.assertEqual(agent.text().count(text), 1, agent.text())
+
+    def test_a_node_without_pods_says_so(self):
+        run("ip", "-n", self.bed.node, "link", "del", "veth-pod")
+        agent = self.agent()
+        agent.await_text("no pod has an edge on this node yet")
+        self.assertNotIn("PODNET", agent.text())
+
+    def test_what_was_set_is_told_at_the_start(self):
+        agent = self.agent(SVCNET="172.20.0.0/16,fd00::/112", PODWIRE_UNCOVERED="10.244.9.0/24",
+                           PODWIRE_INCLUDE_EDGES="a*,b*", PODWIRE_EXCLUDE_EDGES="c",
+                           PODWIRE_DEDUP="off", PODWIRE_FRAMES="raw", PODWIRE_EDGES="all")
+        agent.await_text("agent started")
+        line = next(line for line in agent.text().splitlines() if "agent started" in line)
+        for text in ("edges=all", "edge_count=1", "service_networks=172.20.0.0/16,fd00::/112",
+                     "uncovered=10.244.9.0/24", "included=a*,b*", "excluded=c", "dedup=off",
+                     "frames=raw", "version="):
+            self.assertIn(f" {text}", line)
+
+    def test_edges_takes_what_an_agent_takes(self):
+        inside = ("ip", "netns", "exec", self.bed.node, PODWIRE, "edges")
+        done = run(*inside, "--sensor", "192.0.2.1", "--pod-network", "10.244.0.0/16", "--dedup",
+                   "off", "--service-network", "10.96.0.0/12", "--uncovered", "10.244.9.0/24")
+        self.assertEqual(done.stderr, "")
+        self.assertRegex(done.stdout, r"(?m)^veth-pod .* captured$")
+        for more in ((), ("--json",)):
+            done = run(*inside, *more)
+            self.assertRegex(done.stderr, r"^podwire edges: without --pod-network or PODNET .*\n$")
+            self.assertIn("captured", done.stdout)
+
     def test_a_missing_capability_is_named(self):
         done = run("setpriv", "--bounding-set", "-net_raw", "--inh-caps", "-net_raw", PODWIRE,
                    "agent", "--sensor", "127.0.0.1", "--pod-network", "10.244.0.0/16", check=False)

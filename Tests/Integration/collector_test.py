@@ -329,6 +329,35 @@ class CollectorTest(Bench):
         rows = [row for row in self.fields("frame.interface_name") if row[0].endswith("127.0.0.1")]
         self.assertEqual(len(rows), 2, self.text())
 
+    def test_who_only_looks_whether_somebody_listens_is_no_reason_to_warn(self):
+        self.agent(packet(FRAME, 1)).started.wait(10)
+        for number, end in enumerate(("close", "close with something unread", "reset"), 3):
+            probe = in_namespace(self.namespace, socket.socket)
+            probe.bind((f"127.0.0.{number}", 0))
+            if end == "reset":
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            probe.connect(("127.0.0.1", PORT))
+            if end != "reset":
+                self.assertEqual(probe.recv(1, socket.MSG_PEEK), b"\0")
+            if end == "close":
+                probe.recv(4096)
+            probe.close()
+        # One that has said something is another matter.
+        speaker = in_namespace(self.namespace, socket.socket)
+        speaker.bind(("127.0.0.9", 0))
+        speaker.connect(("127.0.0.1", PORT))
+        speaker.sendall(b"\0\x88\0")
+        time.sleep(0.2)
+        speaker.close()
+        self.await_text("agent not captured from")
+        lines = [line for line in self.text().splitlines() if "closed before a word" in line]
+        self.assertGreaterEqual(len(lines), 2, self.text())
+        self.assertEqual([line for line in lines if " info " not in line], [])
+        warnings = [line for line in self.text().splitlines() if " warning " in line]
+        self.assertEqual(len(warnings), 1, self.text())
+        self.assertIn("agent=127.0.0.9", warnings[0])
+        self.end()
+
     def test_an_agent_that_opens_no_data_connection_is_dropped(self):
         self.agent(opens=False)
         self.await_text("opened no data connection")

@@ -385,6 +385,52 @@ class DoctorTest(unittest.TestCase):
             sniffer.bind(("p1", 3))
             self.assert_found(self.examine(), "other captures", "note", "1 packet socket of others",
                               "rpcapd")
+        with self.sniffer_of_all():
+            self.assert_found(self.examine(), "other captures", "warning", "at every edge", "rpcapd")
+
+    @staticmethod
+    def sniffer_of_all():
+        return in_namespace("node", lambda: socket.socket(
+            socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3)))
+
+    def test_somebody_else_captures_beside_an_agent(self):
+        with tempfile.TemporaryDirectory() as folder:
+            collector = Program(f"{PREFIX}-outside", "collect", "--listen", f"{SENSOR}:2010",
+                                "--output", f"{folder}/a.pcapng")
+            self.addCleanup(collector.kill)
+            agent = self.agent(EXTRAHOP_SENSOR_IP=f"{SENSOR}:2010")
+            collector.await_text("capture started")
+            agent.await_text("metrics and probes are answered")
+            self.check_captures_beside_an_agent()
+            second = self.agent(EXTRAHOP_SENSOR_IP=f"{SENSOR}:2010", PODWIRE_HTTP="9465")
+            second.await_text("agent started")
+            self.assert_found(self.examine(), "other captures", "warning", "2 agents run here",
+                              f"{agent.pid}", f"{second.pid}", "a second time", "end one of them")
+            self.assertEqual((second.stop(), agent.stop()), (0, 0))
+
+    def check_captures_beside_an_agent(self):
+        own = "the 2 packet sockets of the agent that runs here"
+        self.assert_ok(self.examine(), "other captures", own)
+        # Where processes are not seen, it may be anybody; that an agent answers is known.
+        apart = ["unshare", "--pid", "--fork", "--mount-proc"]
+        self.assert_found(self.examine(prefix=apart), "other captures", "note",
+                          "2 packet sockets at the edges, and an agent runs here; whose they are",
+                          "kubectl exec")
+        self.assert_ok(self.examine(prefix=apart), "http", "an agent answers there")
+        self.assert_found(self.examine("--http", "off", prefix=apart), "other captures", "warning",
+                          "2 packet sockets of others, at every edge")
+        sniffer = in_namespace("node", lambda: socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0))
+        with sniffer:
+            sniffer.bind(("p1", 3))
+            self.assert_found(self.examine(), "other captures", "note",
+                              "1 packet socket of others at the edges, beside the agent")
+        with self.sniffer_of_all():
+            self.assert_found(self.examine(), "other captures", "warning",
+                              "1 packet socket of others, at every edge, beside the agent",
+                              "a second time", "end one of them")
+        self.assert_ok(self.examine(), "other captures", own)
+        # An agent in another network is none of this one's.
+        self.assert_ok(self.examine(name="p2"), "other captures", "none at the edges")
 
     # Services
 
@@ -469,15 +515,49 @@ socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b"a call", ("{address}",
         self.addCleanup(agent.kill)
         agent.await_text("clients are listened for")
         self.assert_ok(self.examine(**passive), "listener", "in use, and an agent runs here")
+        with self.listener(2004, "node"):
+            report = self.examine(**{**passive, "PODWIRE_LISTEN": "127.0.0.1:2004"})
+            self.assert_found(report, "listener", "failed", "Address already in use", "ss -ltnp")
         self.assertEqual(agent.stop(), 0)
 
     def test_where_probes_are_answered(self):
         self.assert_ok(self.examine(), "http", "127.0.0.1:9464 is free")
         self.assertEqual(self.examine("--http", "off").of("http"), [])
+        taken = ("http", "warning", "Address already in use", "--http another port")
         with self.listener(9464, "node"):
+            begin = time.monotonic()
             report = self.examine()
+            self.assertLess(time.monotonic() - begin, 8, "nobody waits for one who says nothing")
         self.assertEqual(report.code, 0)
-        self.assert_found(report, "http", "warning", "Address already in use", "--http another port")
+        self.assert_found(report, *taken)
+
+    def test_who_answers_probes(self):
+        """A stranger that holds the port is found, also while an agent runs; an agent is known by its
+        answers, wherever it listens."""
+        server = subprocess.Popen(
+            command("node", sys.executable, "-m", "http.server", "9464"), stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL)
+        self.addCleanup(server.wait)
+        self.addCleanup(server.kill)
+        agent = self.agent()
+        agent.await_text("metrics and probes are not answered")
+        self.assert_found(self.examine(), "http", "warning", "Address already in use",
+                          "--http another port")
+        server.kill()
+        server.wait()
+        agent.await_text("metrics and probes are answered")
+        self.assert_ok(self.examine(), "http", "127.0.0.1:9464 is in use, and an agent answers there")
+        self.assertEqual(agent.stop(), 0)
+        agent = self.agent(PODWIRE_HTTP="9465")
+        agent.await_text("metrics and probes are answered")
+        for place in ("9465", "0.0.0.0:9465"):
+            self.assert_ok(self.examine("--http", place), "http", "and an agent answers there")
+        self.assertEqual(agent.stop(), 0)
+
+    def agent(self, **variables):
+        agent = Program(f"{PREFIX}-node", "agent", **SETTINGS | variables)
+        self.addCleanup(agent.kill)
+        return agent
 
     def test_files_that_cannot_be_used(self):
         with tempfile.TemporaryDirectory() as folder:

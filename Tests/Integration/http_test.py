@@ -274,6 +274,43 @@ class ProbeTest(unittest.TestCase):
         self.endpoint.await_page("/readyz", 503, "has no session: the peer closed the connection")
         self.assertEqual(self.endpoint.get("/healthz")[0], 200)
 
+    def test_readiness_with_pod_networks_of_others(self):
+        """Not while all pods that are known are outside; a sensor that captures does not make up for
+        that."""
+        listening = ("--listen", "127.0.0.1:2002", "--allow-null-login")
+        reason = ("the one pod here does not have an address in PODNET 10.99.0.0/16: "
+                  "it has 10.244.1.2")
+        agent = self.agent(*listening, sensors="", PODNET="10.99.0.0/16")
+        text = self.endpoint.await_page("/readyz", 503, "clients: listened for")
+        self.assertTrue(text.startswith(f"not ready: {reason}\n"), text)
+        time.sleep(FRESH)
+        self.assertEqual(self.endpoint.metrics().sum("podwire_ready"), 0)
+        self.assertEqual(self.endpoint.get("/healthz")[0], 200)
+        # An address inside, none at all, and the one outside again.
+        pod = ("ip", "-n", self.bed.pod, "addr")
+        run(*pod, "add", "10.99.1.2/24", "dev", "eth0")
+        self.endpoint.await_page("/readyz", 200)
+        run(*pod, "flush", "dev", "eth0")
+        agent.await_text("edge captured")
+        self.endpoint.await_page("/readyz", 200)
+        self.assertEqual(agent.text().count(reason), 1)
+        run(*pod, "add", "10.244.1.2/24", "dev", "eth0")
+        self.endpoint.await_page("/readyz", 503, reason)
+        agent.await_text(reason, 2)
+        run("ip", "-n", self.bed.node, "link", "del", "veth-pod")
+        self.endpoint.await_page("/readyz", 200)
+        self.assertEqual(agent.text().count(reason), 2)
+        self.assertEqual(agent.stop()[0], 0)
+
+    def test_readiness_where_other_veths_are_to_be_captured_or_left_out(self):
+        for option in (("--edges", "all"), ("--include-edges", "veth*"),
+                       ("--exclude-edges", "veth*")):
+            with self.subTest(option):
+                agent = self.agent("--listen", "127.0.0.1:2002", "--allow-null-login", *option,
+                                   sensors="", PODNET="10.99.0.0/16")
+                self.endpoint.await_page("/readyz", 200)
+                agent.stop()
+
     def test_readiness_of_one_that_listens(self):
         self.agent("--listen", "127.0.0.1:2002", "--allow-null-login", sensors="")
         self.endpoint.await_page("/readyz", 200, "clients: listened for, 0 connected")
@@ -423,6 +460,7 @@ class ProbeTest(unittest.TestCase):
             self.assertIn(self.endpoint.get(path)[0], (200, 503), path)
         status, headers, text = self.endpoint.get("/edges")
         self.assertEqual((status, headers["Content-Type"]), (200, "application/json"))
+        self.assertEqual(headers.get_all("Server"), ["podwire"])
         shown = run("ip", "netns", "exec", self.bed.node, PODWIRE, "edges", "--json",
                     env={**os.environ, "PODNET": "10.244.0.0/16"}).stdout
         self.assertEqual(json.loads(text), json.loads(shown))

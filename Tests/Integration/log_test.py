@@ -123,13 +123,21 @@ class LogTest(unittest.TestCase):
                 kinds.setdefault(name, set()).add(type(value))
             self.assertTrue(line.isprintable(), line)
         self.assertEqual({name for name, found in kinds.items() if len(found) > 1}, set())
-        named = [event["user"] for event in events if event["message"] == "wrong name or password"]
+        # Most come so fast that they are not even tried.
+        named = [event["user"] for event in events
+                 if event["message"].startswith(("wrong name", "login refused untried"))]
         self.assertIn('eve", "level": "error', named)
         self.assertIn("1", named)
         ended = next(event for event in events if event["message"] == "capture ended")
         self.assertGreater(ended["matched"], 0)
         started = next(event for event in events if event["message"] == "agent started")
-        self.assertEqual((started["edges"], started["pod_networks"]), (1, "10.244.0.0/16"))
+        self.assertEqual((started["edges"], started["edge_count"]), ("pods", 1))
+        self.assertEqual((started["pod_networks"], started["service_networks"]),
+                         ("10.244.0.0/16", ""))
+        self.assertEqual(started["version"], subprocess.check_output(
+            [PODWIRE, "--version"], text=True).strip())
+        self.assertEqual({"included", "excluded", "uncovered", "dedup", "frames"} & set(started),
+                         set())
 
     def test_json_also_says_why_it_does_not_start(self):
         done = subprocess.run(
@@ -263,9 +271,9 @@ class SummaryTest(unittest.TestCase):
         counts = counts_of(line)
         self.assertEqual(
             {name: counts[name] for name in ("seconds", "sensors", "sensors_capturing", "clients",
-                                             "edges", "blind_edges", "reconnects", "limited",
+                                             "edge_count", "blind_edges", "reconnects", "limited",
                                              "dropped_by_ring", "dropped_by_queue")},
-            {"seconds": 60, "sensors": 1, "sensors_capturing": 1, "clients": 0, "edges": 1,
+            {"seconds": 60, "sensors": 1, "sensors_capturing": 1, "clients": 0, "edge_count": 1,
              "blind_edges": 0, "reconnects": 0, "limited": 0, "dropped_by_ring": 0,
              "dropped_by_queue": 0})
         # Neighbour discovery may go on while nobody reads any more.

@@ -321,13 +321,15 @@ class PassiveTest(unittest.TestCase):
         self.assertEqual(client.control.recv(1), b"", "three are enough")
 
     def test_guesses_are_slow_over_all_connections(self):
-        self.agent(login=("--password-file", self.password_file(("eve", "secret"))))
+        agent = self.agent(login=("--password-file", self.password_file(("eve", "secret"))))
         guess, right = rpcap.login(b"eve", b"guess"), rpcap.login(b"eve", b"secret")
         clients = [self.client() for _ in range(3)]
         for client in clients:
             self.assertEqual(client.ask(guess)[:2], (1, 18))
-        # At once even the right one counts as another guess; later it does not.
+        # At once even the right one is refused, untried; later it is not.
         self.assertEqual(self.client().ask(right)[:2], (1, 18))
+        texts = ("wrong name or password", "login refused untried: too many wrong logins from there")
+        self.assertEqual([agent.text().count(text) for text in texts], [1, 3], agent.text())
         self.assertEqual(self.client(source="127.0.0.2").ask(right)[0], 0x88)
         time.sleep(1.2)
         self.assertEqual(clients[0].ask(right)[0], 0x88)

@@ -135,7 +135,7 @@ final class RingKeeper: Sendable {
                 book.hasWarnedOfCrowd = true
                 return logger.warning(
                     "edges without memory are not captured, it is tried again every second",
-                    metadata: ["edges": .number(book.crowd.count), "reason": "\(error)"])
+                    metadata: ["edge_count": .number(book.crowd.count), "reason": "\(error)"])
             }
         }
         give(.crowd(book.crowd))

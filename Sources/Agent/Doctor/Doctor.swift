@@ -12,13 +12,14 @@ package enum Doctor {
         Descriptor.raiseCountMax()
         let rights = RightsCheck.current
         let release = KernelRelease.current
+        let agents = RunningAgent.all
         var findings = rights.findings
         findings += [settings.placement.finding()].compactMap { $0 }
         findings += KernelCheck.findings(release, restoresWireForm: settings.restoresWireForm)
         do throws(SystemError) {
             let node = try Node.current(settings.edges)
             findings += ring(node, rights, settings)
-            findings += examine(node, settings, release)
+            findings += examine(node, settings, release, agents)
         } catch {
             findings.append(
                 Finding(
@@ -27,7 +28,7 @@ package enum Doctor {
                     remedy: "see that no security profile forbids AF_NETLINK"))
         }
         return findings + SensorCheck.findings(settings)
-            + ListenerCheck.findings(settings, isAgentRunning: RunningAgent.isThere)
+            + ListenerCheck.findings(settings, agents)
             + [ClockCheck.current.finding]
     }
 
@@ -41,14 +42,15 @@ package enum Doctor {
     }
 
     private static func examine(
-        _ node: Node, _ settings: Settings, _ release: KernelRelease?
+        _ node: Node, _ settings: Settings, _ release: KernelRelease?, _ agents: [RunningAgent]
     ) -> [Finding] {
         let memory = MemoryCheck(
             memory: .current, descriptorCountMax: Descriptor.countMax, edgeCount: node.edges.count)
         let tracking = TrackingCheck.current
         return memory.findings(settings) + [netlink(node)] + EdgeCheck.findings(node, settings)
             + PodNetworkCheck.findings(node, settings) + dataPath(node, release)
-            + OtherCapturesCheck.findings(node, isAgentRunning: RunningAgent.isThere)
+            + OtherCapturesCheck.findings(
+                node, agents, isAnswered: settings.http.map(EndpointInquiry.isAgent) ?? false)
             + tracking.findings(isNeeded: settings.deduplicates)
             + [services(tracking).finding(settings, node.surroundings(settings))]
     }

@@ -39,6 +39,11 @@ package struct Finding: Equatable, Sendable {
 
 /// How findings are worded.
 extension Finding {
+    /// All of it in one line, for a log.
+    var line: String {
+        "\(check): " + [found, meaning, remedy].compactMap { $0 }.joined(separator: "; ")
+    }
+
     /// A few of many: "a, b, c and 4 more".
     static func few(_ texts: some Collection<String>) -> String {
         let shown = texts.prefix(fewCountMax).joined(separator: ", ")

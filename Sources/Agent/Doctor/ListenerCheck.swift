@@ -21,26 +21,30 @@ package enum ListenerCheck {
         }
     }
 
-    static func findings(_ settings: Settings, isAgentRunning: Bool) -> [Finding] {
+    static func findings(_ settings: Settings, _ agents: [RunningAgent]) -> [Finding] {
         let addresses: [(Purpose, SocketAddress?)] = [
             (.clients, settings.passive?.listen), (.probes, settings.http),
         ]
         return addresses.compactMap { purpose, address in
-            address.map { listener(purpose, $0, isAgentRunning) }
+            address.map { listener(purpose, $0, agents) }
         } + users(settings) + certificate(settings)
     }
 
     private static func listener(
-        _ purpose: Purpose, _ address: SocketAddress, _ isAgentRunning: Bool
+        _ purpose: Purpose, _ address: SocketAddress, _ agents: [RunningAgent]
     ) -> Finding {
         do throws(SystemError) {
             _ = try Listener(at: address)
             return .ok(purpose.rawValue, "\(address) is free")
         } catch {
-            if error.code == EADDRINUSE, isAgentRunning {
+            guard error.code == EADDRINUSE else { return finding(purpose, address, error) }
+            switch purpose {
+            case .clients where agents.contains { $0.listens(at: address.port) }:
                 return .ok(purpose.rawValue, "\(address) is in use, and an agent runs here")
+            case .probes where EndpointInquiry.isAgent(at: address):
+                return .ok(purpose.rawValue, "\(address) is in use, and an agent answers there")
+            default: return finding(purpose, address, error)
             }
-            return finding(purpose, address, error)
         }
     }
 

@@ -16,13 +16,6 @@ package enum PodNetworkCheck {
         settings.podNetworks.contains { $0.contains(address) }
     }
 
-    /// Veths that may be pods', with the addresses that matter.
-    private static func known(_ node: Node) -> [(edge: Candidate, addresses: [IPAddress])] {
-        node.candidates.filter { [.edge, .outsidePodNetworks].contains($0.standing) }
-            .map { ($0, ($0.podAddresses ?? []).filter { !$0.isLinkLocalIPv6 }) }
-            .filter { !$1.isEmpty }
-    }
-
     private static func pods(_ node: Node, _ settings: Settings) -> [Finding] {
         if let blindness = node.blindness {
             return [
@@ -32,33 +25,33 @@ package enum PodNetworkCheck {
                     remedy: "see the capabilities")
             ]
         }
-        let pods = known(node)
+        let pods = node.addressedPods
         guard !pods.isEmpty else { return [] }
+        if let mismatch = PodNetworkMismatch(node, settings.podNetworks) {
+            return [finding(mismatch)]
+        }
         let inside = pods.filter { $1.contains { contains(settings, $0) } }
-        guard !inside.isEmpty else { return [noMatch(pods, node)] }
         let unused = settings.podNetworks.filter { network in
             !inside.contains { $1.contains { network.contains($0) } }
         }
         return stray(inside, settings) + leftOut(pods) + self.unused(unused)
     }
 
-    private static func noMatch(
-        _ pods: [(edge: Candidate, addresses: [IPAddress])], _ node: Node
-    ) -> Finding {
-        let effect =
-            node.edges.isEmpty
-            ? "the agent captures nothing"
-            : "every packet between pods of two nodes is reported twice"
+    private static func finding(_ mismatch: PodNetworkMismatch) -> Finding {
+        let texts = mismatch.addresses.map { "\($0.address) (\($0.edge))" }
         return Finding(
-            node.edges.isEmpty ? .failed : .warning, name,
-            "none of \(Finding.count(pods.count, "pod")) has an address in them",
-            meaning: "\(effect); the pods here have \(Finding.few(pods.flatMap(texts)))",
-            remedy: """
-                give the networks that these are in, the same on every node, with \
-                \(Setting.podNetworks.option) or \(Setting.podNetworks.variable); the cluster's are \
-                in the controller manager's --cluster-cidr or the network plug-in's configuration
-                """)
+            mismatch.isCaptured ? .warning : .failed, name,
+            "none of \(Finding.count(mismatch.podCount, "pod")) has an address in them",
+            meaning: "\(mismatch.effect); the pods here have \(Finding.few(texts))",
+            remedy: remedy)
     }
+
+    /// What to do where the pods are in other networks.
+    static let remedy = """
+        give the networks that these are in, the same on every node, with \
+        \(Setting.podNetworks.option) or \(Setting.podNetworks.variable); the cluster's are in the \
+        controller manager's --cluster-cidr or the network plug-in's configuration
+        """
 
     private static func stray(
         _ inside: [(edge: Candidate, addresses: [IPAddress])], _ settings: Settings
@@ -129,8 +122,8 @@ package enum PodNetworkCheck {
         ]
     }
 
-    /// What is odd about the networks by themselves.
-    private static func shape(_ settings: Settings) -> [Finding] {
+    /// What is odd about the networks by themselves, whatever the node is like.
+    package static func shape(_ settings: Settings) -> [Finding] {
         let single = settings.podNetworks.filter { $0.prefixBitCount == $0.family.bitCount }
         let common = settings.podNetworks.filter { network in
             settings.serviceNetworks.contains { $0.overlaps(network) }

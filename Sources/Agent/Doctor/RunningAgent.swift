@@ -1,25 +1,78 @@
 import Glibc
 import Kernel
 
-/// An agent that runs already where the doctor looks.
-enum RunningAgent {
-    /// Whether one of the processes that can be seen is this program as an agent: in a container, the
-    /// container's own one, when the doctor is called inside it.
-    static var isThere: Bool {
+/// An agent that runs already in the network where the doctor looks.
+package struct RunningAgent: Equatable, Sendable {
+    package let process: Int32
+    /// The inodes of its sockets; nil if they may not be looked at.
+    package let sockets: Set<UInt64>?
+
+    package init(process: Int32, sockets: Set<UInt64>?) {
+        (self.process, self.sockets) = (process, sockets)
+    }
+
+    /// Those among the processes that can be seen, and are this program as an agent: in a container,
+    /// the container's own one, when the doctor is called inside it.
+    static var all: [RunningAgent] {
         guard let own = try? FileStamp(of: "/proc/self/exe"),
             let names = try? fileNames(in: "/proc")
-        else { return false }
-        return names.compactMap { Int32($0) }.contains { process in
+        else { return [] }
+        let network = try? linkTarget("/proc/self/ns/net")
+        return names.compactMap { Int32($0) }.filter { process in
             guard process != getpid(), let other = try? FileStamp(of: "/proc/\(process)/exe"),
                 other == own,
                 let line = try? readFile(
                     "/proc/\(process)/cmdline", byteCountMax: lineByteCountMax)
             else { return false }
             let words = line.split(separator: 0)
-            return words.count > 1 && words[1].elementsEqual("agent".utf8)
-        }
+            guard words.count > 1, words[1].elementsEqual("agent".utf8) else { return false }
+            let otherNetwork = try? linkTarget("/proc/\(process)/ns/net")
+            return otherNetwork == nil || otherNetwork == network
+        }.sorted().map { RunningAgent(process: $0, sockets: sockets(of: $0)) }
     }
 
     /// More than any agent's command line.
     private static let lineByteCountMax = 64 << 10
+
+    private static func sockets(of process: Int32) -> Set<UInt64>? {
+        let folder = "/proc/\(process)/fd"
+        guard let names = try? fileNames(in: folder) else { return nil }
+        return Set(
+            names.compactMap { (try? linkTarget("\(folder)/\($0)")).flatMap(Self.socket) })
+    }
+
+    /// Whether it is the one that listens at a port; also if its sockets may not be looked at.
+    func listens(at port: UInt16) -> Bool {
+        guard let sockets else { return true }
+        return ["/proc/net/tcp", "/proc/net/tcp6"].contains { path in
+            guard let bytes = try? readFile(path, byteCountMax: Self.tableByteCountMax) else {
+                return false
+            }
+            let table = String(decoding: bytes, as: UTF8.self)
+            return !Self.listeners(table, port).isDisjoint(with: sockets)
+        }
+    }
+
+    /// Listening sockets stand in front, and others are 150 bytes each.
+    private static let tableByteCountMax = 16 << 20
+
+    /// The inodes of those of a table of TCP sockets that listen at a port.
+    package static func listeners(_ table: String, _ port: UInt16) -> Set<UInt64> {
+        Set(
+            table.split(separator: "\n").dropFirst().compactMap { line in
+                let words = line.split(separator: " ")
+                // Number, local and remote address as hexadecimals, and the state, 10 for TCP_LISTEN.
+                guard words.count > 9, words[3] == "0A",
+                    let local = words[1].split(separator: ":").last,
+                    UInt16(local, radix: 16) == port
+                else { return nil }
+                return UInt64(words[9])
+            })
+    }
+
+    /// Reads `"socket:[4711]"`.
+    package static func socket(_ target: String) -> UInt64? {
+        guard target.hasPrefix("socket:["), target.hasSuffix("]") else { return nil }
+        return UInt64(target.dropFirst(8).dropLast())
+    }
 }

@@ -45,6 +45,9 @@ package final class NodeFeed: Sendable {
 
     package var node: Node { state.withLock { $0.node } }
 
+    /// How the pods that are known and the pod networks do not go together, if they do not.
+    var mismatch: PodNetworkMismatch? { PodNetworkMismatch(node, settings.podNetworks) }
+
     package var snapshot: Snapshot { state.withLock { $0.snapshot } }
 
     /// Says how the node is now.

@@ -119,7 +119,7 @@ extension ControlSession {
             "capture started",
             metadata: [
                 "device": "\(request.device)", "snaplen": .number(plan.snaplen),
-                "edges": .number(plan.snapshot.places.count),
+                "edge_count": .number(plan.snapshot.places.count),
                 "filter": "\(filter?.summary ?? "none")",
                 "sampling": "\(request.sampling)",
                 "data": request.flags.contains(.udp) ? "UDP" : "TCP",

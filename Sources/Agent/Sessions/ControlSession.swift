@@ -215,12 +215,12 @@ struct ControlSession: ~Copyable {
         switch action {
         case .send(let bytes): output += bytes
         case .checkPassword(let user, let password):
-            let isRight = context.isUser(user, password, from: peer.address)
-            if !isRight { context.status.loginsRefused.add() }
+            let outcome = context.verify(user, password, from: peer.address)
+            if outcome != .right { context.status.loginsRefused.add() }
             logger.info(
-                isRight ? "logged in" : "wrong name or password",
+                "\(outcome.text)",
                 metadata: ["user": "\(String(decoding: user.prefix(64), as: UTF8.self))"])
-            session.passwordChecked(isRight: isRight, now: monotonicNanoseconds())
+            session.passwordChecked(isRight: outcome == .right, now: monotonicNanoseconds())
         case .listDevices:
             session.devicesListed(context.feed.node.devices(context.settings, mode))
         case .open(let name):

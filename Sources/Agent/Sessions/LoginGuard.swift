@@ -26,13 +26,21 @@ final class LoginGuard: Sendable {
 
     init(_ users: UserFile) { self.users = users }
 
+    /// What has become of a try.
+    enum Outcome {
+        case right
+        case wrong
+        /// Not looked at; it may have been right.
+        case untried
+    }
+
     /// Whether these are the name and the password of a user. An address whose last try was wrong has
-    /// to wait, a second at first; what it tries before counts as wrong and is not looked at.
-    func verify(user: [UInt8], password: [UInt8], from address: IPAddress, now: UInt64) -> Bool {
-        guard begin(address, now) else { return false }
+    /// to wait, a second at first; what it tries before is refused and not looked at.
+    func verify(user: [UInt8], password: [UInt8], from address: IPAddress, now: UInt64) -> Outcome {
+        guard begin(address, now) else { return .untried }
         let isRight = checking.withLock { _ in users.verify(user: user, password: password) }
         if isRight { failures.withLock { $0[address] = nil } }
-        return isRight
+        return isRight ? .right : .wrong
     }
 
     /// Counts the try as wrong before it is known to be: many at once are as many tries.
@@ -51,6 +59,17 @@ final class LoginGuard: Sendable {
                 failures[first.key] = nil
             }
             return true
+        }
+    }
+}
+
+extension LoginGuard.Outcome {
+    /// For the log.
+    var text: String {
+        switch self {
+        case .right: "logged in"
+        case .wrong: "wrong name or password"
+        case .untried: "login refused untried: too many wrong logins from there, or many at once"
         }
     }
 }

@@ -43,7 +43,7 @@ struct AgentMetrics {
             gauge("build_info", "Always 1; the labels say what was built."), [Sample(labels, 1)])
         page.add(
             gauge("ready", "Whether packets can reach a sensor, as /readyz has it."),
-            [Sample(isTrue: Health.readiness(of: status).isGood)])
+            [Sample(isTrue: Health.readiness(of: status, feed.mismatch).isGood)])
     }
 
     /// A sample for each sensor, and one for clients if there may be any.
@@ -155,7 +155,9 @@ struct AgentMetrics {
             counter("clients_refused_total", "Clients sent away before they could log in."),
             [Sample(status.clientsRefused.value)])
         page.add(
-            counter("logins_refused_total", "Logins with a wrong name or password."),
+            counter(
+                "logins_refused_total",
+                "Logins that were wrong, or refused untried after wrong ones."),
             [Sample(status.loginsRefused.value)])
         page.add(
             counter(

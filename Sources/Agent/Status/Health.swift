@@ -13,8 +13,11 @@ package struct Health: Equatable, Sendable {
 
 extension Health {
     /// Whether the agent does what it is for: it knows the node as it is now, and at least one sensor
-    /// gets packets or clients are listened for.
-    package static func readiness(of status: AgentStatus) -> Health {
+    /// gets packets or clients are listened for. An agent does not know pods where the networks are
+    /// others', and captures nothing then.
+    package static func readiness(
+        of status: AgentStatus, _ mismatch: PodNetworkMismatch?
+    ) -> Health {
         if status.isStopping.isSet { return Health(false, "not ready: the agent stops", []) }
         let isInStep = status.node.isInStep.isSet
         let isServing =
@@ -22,6 +25,7 @@ extension Health {
         var reasons: [String] = []
         if !isInStep { reasons.append("the node's network is not followed") }
         if !isServing { reasons.append("no sensor captures") }
+        if let mismatch, !mismatch.isCaptured { reasons.append(mismatch.description) }
         var lines = ["netlink: \(isInStep ? "in step with the node" : "to be read anew")"]
         lines += status.sensors.map { "sensor \($0.name): \($0.standing)" }
         if let clients = status.clients {

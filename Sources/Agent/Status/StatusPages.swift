@@ -66,7 +66,7 @@ final class StatusPages: Sendable {
             let metrics = AgentMetrics(status, feed, settings)
             return Response(metrics.text(&series), contentType: Exposition.contentType)
         case .alive: return Response(liveness)
-        case .ready: return Response(Health.readiness(of: status))
+        case .ready: return Response(Health.readiness(of: status, feed.mismatch))
         case .edges:
             return Response(feed.node.json.text + "\n", contentType: Response.json)
         }

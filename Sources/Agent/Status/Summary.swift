@@ -63,7 +63,7 @@ package struct Summary: Sendable {
             "sensors_capturing": .number(state.capturingSensorCount),
             "clients": .number(state.clientCount),
             "clients_capturing": .number(state.capturingClientCount),
-            "edges": .number(state.edgeCount), "blind_edges": .number(state.blindEdgeCount),
+            "edge_count": .number(state.edgeCount), "blind_edges": .number(state.blindEdgeCount),
             "packets": .number(after.packetCount - before.packetCount),
             "bytes": .number(after.byteCount - before.byteCount),
             "dropped_by_ring": .number(after.droppedByRingCount - before.droppedByRingCount),
