@@ -3,7 +3,6 @@
 PODWIRE names the binary. Each test has a node and a pod in network namespaces of its own.
 """
 
-import ctypes
 import os
 import pathlib
 import re
@@ -20,13 +19,11 @@ sys.dont_write_bytecode = True
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 import rpcap  # noqa: E402
 from dissector import Recording  # noqa: E402
+from namespace import in_namespace  # noqa: E402
 from program import PODWIRE, Program  # noqa: E402
 from rpcap import CLOSE, END, KEEP_ALL, KEEP_UDP, LIST, LOGIN, STATISTICS  # noqa: E402
 
 PORT = 2003
-# Python has had os.setns only since 3.12.
-LIBC = ctypes.CDLL(None, use_errno=True)
-CLONE_NEWNET = 0x40000000
 # There is always the first, and the second when that one is full.
 FORWARDING = ("podwire-forward", "podwire-send")
 
@@ -34,22 +31,6 @@ FORWARDING = ("podwire-forward", "podwire-send")
 def run(*command, check=True, **keywords):
     return subprocess.run(command, check=check, capture_output=True, text=True, timeout=60,
                           **keywords)
-
-
-def in_namespace(name, body):
-    """Runs a function on a thread of its own, in a network namespace, and answers its result."""
-    result = []
-
-    def work():
-        with open(f"/run/netns/{name}") as file:
-            if LIBC.setns(file.fileno(), CLONE_NEWNET) != 0:
-                raise OSError(ctypes.get_errno(), "setns")
-        result.append(body())
-
-    thread = threading.Thread(target=work)
-    thread.start()
-    thread.join()
-    return result[0]
 
 
 class Bed:

@@ -18,7 +18,8 @@ import unittest
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
-from agent_test import PODWIRE, in_namespace, run  # noqa: E402
+from agent_test import PODWIRE, run  # noqa: E402
+from namespace import in_namespace  # noqa: E402
 
 PORT = 2003
 FRAME = bytes.fromhex("02000000000a02000000000188b5") + bytes(range(46))

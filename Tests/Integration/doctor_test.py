@@ -4,7 +4,6 @@ PODWIRE names the binary. All tests share a node with two pods and a world outsi
 """
 
 import contextlib
-import ctypes
 import json
 import os
 import pathlib
@@ -13,13 +12,13 @@ import socket
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 import unittest
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 import bypass  # noqa: E402
+from namespace import in_namespace  # noqa: E402
 from program import PODWIRE, Program  # noqa: E402
 from scarcity import Scarcity  # noqa: E402
 
@@ -27,9 +26,6 @@ PREFIX = f"dt{os.getpid()}"
 SENSOR = "192.168.100.100"
 SETTINGS = {"EXTRAHOP_SENSOR_IP": SENSOR, "PODNET": "10.244.0.0/16", "SVCNET": "10.96.0.0/12",
             "RES_OPTIONS": "timeout:1 attempts:1"}
-# Python has had os.setns only since 3.12.
-LIBC = ctypes.CDLL(None, use_errno=True)
-CLONE_NEWNET = 0x40000000
 
 
 def run(*words, check=True, **keywords):
@@ -47,22 +43,6 @@ def inside(name, *words, **keywords):
 
 def ip(name, *words):
     return run("ip", "-n", f"{PREFIX}-{name}", *words)
-
-
-def in_namespace(name, body):
-    """Runs a function on a thread of its own, in a network namespace, and answers its result."""
-    result = []
-
-    def work():
-        with open(f"/run/netns/{PREFIX}-{name}") as file:
-            if LIBC.setns(file.fileno(), CLONE_NEWNET) != 0:
-                raise OSError(ctypes.get_errno(), "setns")
-        result.append(body())
-
-    thread = threading.Thread(target=work)
-    thread.start()
-    thread.join()
-    return result[0]
 
 
 def add_namespace(name):
@@ -141,7 +121,7 @@ class DoctorTest(unittest.TestCase):
 
     @staticmethod
     def listener(port, name="outside"):
-        listener = in_namespace(name, socket.socket)
+        listener = in_namespace(f"{PREFIX}-{name}", socket.socket)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(("", port))
         listener.listen(64)
@@ -378,7 +358,8 @@ class DoctorTest(unittest.TestCase):
         return json.loads(ip(name, "-j", "-s", "link", "show", "eth0"))[0]["stats64"]["rx"]["packets"]
 
     def test_somebody_else_captures(self):
-        sniffer = in_namespace("node", lambda: socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0))
+        sniffer = in_namespace(
+            f"{PREFIX}-node", lambda: socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0))
         with sniffer:
             sniffer.bind(("uplink", 3))
             self.assert_ok(self.examine(), "other captures")
@@ -390,7 +371,7 @@ class DoctorTest(unittest.TestCase):
 
     @staticmethod
     def sniffer_of_all():
-        return in_namespace("node", lambda: socket.socket(
+        return in_namespace(f"{PREFIX}-node", lambda: socket.socket(
             socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3)))
 
     def test_somebody_else_captures_beside_an_agent(self):
@@ -419,7 +400,8 @@ class DoctorTest(unittest.TestCase):
         self.assert_ok(self.examine(prefix=apart), "http", "an agent answers there")
         self.assert_found(self.examine("--http", "off", prefix=apart), "other captures", "warning",
                           "2 packet sockets of others, at every edge")
-        sniffer = in_namespace("node", lambda: socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0))
+        sniffer = in_namespace(
+            f"{PREFIX}-node", lambda: socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0))
         with sniffer:
             sniffer.bind(("p1", 3))
             self.assert_found(self.examine(), "other captures", "note",

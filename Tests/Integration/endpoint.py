@@ -10,9 +10,9 @@ import time
 
 # Where Debian has python3-prometheus-client, whichever Python this is.
 sys.path.append("/usr/lib/python3/dist-packages")
+from namespace import in_namespace  # noqa: E402
 from prometheus_client.parser import text_string_to_metric_families  # noqa: E402
 
-from agent_test import in_namespace  # noqa: E402
 
 PORT = 9464
 # A page is made four times a second at most.

@@ -23,7 +23,8 @@ import unittest
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
-from agent_test import in_namespace, run  # noqa: E402
+from agent_test import run  # noqa: E402
+from namespace import in_namespace  # noqa: E402
 from program import Program, counts_of  # noqa: E402
 from scarcity import Scarcity  # noqa: E402
 from sensor import SINK, Recording  # noqa: E402

@@ -24,7 +24,8 @@ sys.path.insert(0, str(HERE))
 import agent_test  # noqa: E402
 import fault_test  # noqa: E402
 import passive_test  # noqa: E402
-from agent_test import in_namespace, run  # noqa: E402
+from agent_test import run  # noqa: E402
+from namespace import in_namespace  # noqa: E402
 from endpoint import FRESH, PORT, Endpoint, Stopped  # noqa: E402
 from program import FATES, PODWIRE  # noqa: E402
 

@@ -20,7 +20,8 @@ sys.dont_write_bytecode = True
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 import rpcap  # noqa: E402
 from dissector import Recording  # noqa: E402
-from agent_test import Agent, Bed, in_namespace, run  # noqa: E402
+from agent_test import Agent, Bed, run  # noqa: E402
+from namespace import in_namespace  # noqa: E402
 from program import PODWIRE, Program  # noqa: E402
 from rpcap import CLOSE, END, KEEP_UDP, LIST, LOGIN, STATISTICS  # noqa: E402
 
