@@ -521,6 +521,10 @@ socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b"a call", ("{address}",
             stderr=subprocess.DEVNULL)
         self.addCleanup(server.wait)
         self.addCleanup(server.kill)
+        deadline = time.monotonic() + 30
+        while not inside("node", "ss", "-Hltn", "sport = :9464"):
+            self.assertLess(time.monotonic(), deadline, "the stranger does not listen")
+            time.sleep(0.02)
         agent = self.agent()
         agent.await_text("metrics and probes are not answered")
         self.assert_found(self.examine(), "http", "warning", "Address already in use",
