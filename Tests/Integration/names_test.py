@@ -17,6 +17,7 @@ sys.dont_write_bytecode = True
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 import rpcap  # noqa: E402
+from endpoint import Endpoint  # noqa: E402
 from passive_test import Client  # noqa: E402
 from program import PODWIRE, Program  # noqa: E402
 
@@ -115,6 +116,13 @@ class NamesTest(unittest.TestCase):
         _, count, payload = client.ask(rpcap.LIST)
         return sorted(text for _, text in rpcap.devices(count, payload)[1:])
 
+    def names_in_metrics(self):
+        """Whose the agent's edges are, of which each is named once."""
+        metrics = Endpoint(NODE).metrics()
+        found = [dict(key[1:]) for key in metrics.values if key[0] == "podwire_edge_info"]
+        self.assertEqual(len({labels["edge"] for labels in found}), len(found))
+        return sorted((labels["pod_namespace"], labels["pod_name"]) for labels in found)
+
     def test_pods_there_before_the_agent(self):
         self.add("web-1", 7)
         self.add("db", 8, kind="ptp")
@@ -139,6 +147,7 @@ class NamesTest(unittest.TestCase):
         while self.descriptions() != wanted and time.monotonic() < deadline:
             time.sleep(0.05)
         self.assertEqual(self.descriptions(), wanted)
+        self.assertEqual(self.names_in_metrics(), [("", ""), ("shop", "db"), ("shop", "web-1")])
         self.assertNotIn("edge ", agent.text())
         self.assertEqual(agent.stop(), 0)
 

@@ -132,6 +132,10 @@ struct AgentMetrics {
             gauge("edges_blind", "Of these, those whose pods' addresses are not known."),
             [Sample(edges.count { $0.podAddresses == nil })])
         page.add(
+            gauge(
+                "edge_info", "Always 1; the labels say whose edge it is, if pods' names are known."),
+            edges.prefix(EdgeSeries.countMax).map { Sample($0.labels + $0.podLabels, 1) })
+        page.add(
             gauge("veths_not_captured", "Other veths, by the reason why they are not captured."),
             Candidate.Standing.allCases.filter { $0 != .edge }.map { standing in
                 let count = node.candidates.count { $0.standing == standing }
@@ -218,6 +222,15 @@ extension AgentMetrics {
 extension Candidate {
     /// What tells the edge from others.
     fileprivate var labels: [Exposition.Label] { [Exposition.Label("edge", link.name)] }
+
+    /// What its pod is called. Who scrapes puts labels `namespace` and `pod` of its own to everything, and
+    /// these are the agent's.
+    fileprivate var podLabels: [Exposition.Label] {
+        [
+            Exposition.Label("pod_namespace", pod?.namespace ?? ""),
+            Exposition.Label("pod_name", pod?.name ?? ""),
+        ]
+    }
 }
 
 extension Candidate.Standing {
