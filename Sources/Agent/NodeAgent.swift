@@ -157,10 +157,10 @@ package final class NodeAgent: Sendable {
     }
 
     private var state: Summary.State {
-        let edges = context.feed.node.edges
+        let node = context.feed.node
         var state = Summary.State()
-        state.edgeCount = edges.count
-        state.blindEdgeCount = edges.count { $0.podAddresses == nil }
+        state.edgeCount = node.edges.count
+        state.blindEdgeCount = node.blindEdgeCount
         context.status.add(to: &state)
         return state
     }

@@ -64,6 +64,11 @@ class Bed:
         run("ip", "netns", "exec", self.pod, "ping", "-q", "-c", str(count), "-i", "0.05",
             "10.244.1.1")
 
+    def pings_seen(self, peer, count):
+        """Pings, and answers how many frames with ICMP the peer of a session is sent then."""
+        self.ping(count)
+        return sum(frame[23] == 1 for frame in peer.frames_until_silence() if len(frame) > 23)
+
 
 class Agent(Program):
     def __init__(self, bed, sensors="127.0.0.1", arguments=(), prefix=(), **variables):

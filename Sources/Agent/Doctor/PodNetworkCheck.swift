@@ -57,7 +57,7 @@ package enum PodNetworkCheck {
         _ inside: [(edge: Candidate, addresses: [IPAddress])], _ settings: Settings
     ) -> [Finding] {
         let stray = inside.flatMap { edge, addresses in
-            addresses.filter { !contains(settings, $0) }.map { "\($0) (\(edge.link.name))" }
+            texts(edge, addresses.filter { !contains(settings, $0) })
         }
         guard !stray.isEmpty else { return [] }
         return [

@@ -14,6 +14,9 @@ package struct Node: Equatable, Sendable {
 
     package var edges: [Candidate] { candidates.filter(\.isEdge) }
 
+    /// Edges whose pods' addresses are not known.
+    var blindEdgeCount: Int { edges.count { $0.podAddresses == nil } }
+
     /// Asks the kernel, once. Takes some milliseconds. Without CAP_NET_ADMIN the pods' addresses
     /// are missing, and `blindness` says so. With a folder of libcni's cache pods have their names, as
     /// far as they are in there.

@@ -130,7 +130,7 @@ struct AgentMetrics {
             [Sample(edges.count { !$0.link.isUp })])
         page.add(
             gauge("edges_blind", "Of these, those whose pods' addresses are not known."),
-            [Sample(edges.count { $0.podAddresses == nil })])
+            [Sample(node.blindEdgeCount)])
         page.add(
             gauge(
                 "edge_info", "Always 1; the labels say whose edge it is, if pods' names are known."),

@@ -38,13 +38,4 @@ extension FrameAccount.Counts {
         total.droppedByQueue += other.droppedByQueue
         total.abandoned += other.abandoned
     }
-
-    /// All that can become of a frame that was matched, by the names that the log and metrics use.
-    package var fates: [(name: String, count: UInt64)] {
-        [
-            ("forwarded", forwarded), ("refused", refused), ("filtered", filtered),
-            ("sampled_out", sampledOut), ("limited", limited), ("dropped_by_ring", droppedByRing),
-            ("dropped_by_queue", droppedByQueue), ("abandoned", abandoned),
-        ]
-    }
 }

@@ -65,17 +65,9 @@ extension CaptureCounters {
 extension FrameAccount.Counts {
     /// The law's terms.
     var metadata: Logger.Metadata {
-        [
-            "matched": .number(matched),
-            "forwarded": .number(forwarded),
-            "refused": .number(refused),
-            "filtered": .number(filtered),
-            "sampled_out": .number(sampledOut),
-            "limited": .number(limited),
-            "dropped_by_ring": .number(droppedByRing),
-            "dropped_by_queue": .number(droppedByQueue),
-            "abandoned": .number(abandoned),
-        ]
+        fates.reduce(into: ["matched": .number(matched)]) { metadata, fate in
+            metadata[fate.name] = .number(fate.count)
+        }
     }
 }
 

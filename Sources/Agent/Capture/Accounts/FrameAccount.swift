@@ -39,11 +39,18 @@ package final class FrameAccount: Sendable {
         package var droppedByQueue: UInt64 = 0
         package var abandoned: UInt64 = 0
 
-        /// All whose fate is known.
-        package var settled: UInt64 {
-            forwarded + refused + filtered + sampledOut + limited + droppedByRing + droppedByQueue
-                + abandoned
+        /// All that can become of a frame that was matched, by the names that the log and metrics use.
+        package var fates: [(name: String, count: UInt64)] {
+            [
+                ("forwarded", forwarded), ("refused", refused), ("filtered", filtered),
+                ("sampled_out", sampledOut), ("limited", limited),
+                ("dropped_by_ring", droppedByRing), ("dropped_by_queue", droppedByQueue),
+                ("abandoned", abandoned),
+            ]
         }
+
+        /// All whose fate is known.
+        package var settled: UInt64 { fates.reduce(0) { $0 + $1.count } }
 
         /// How many are on their way: none when the capture has ended, or the account is wrong. Fewer
         /// than none where the kernel has not been asked for a while.

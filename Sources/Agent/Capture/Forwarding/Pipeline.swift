@@ -97,12 +97,19 @@ struct Pipeline: ~Copyable {
         writer.set(sampling)
     }
 
-    /// Does what is due: takes in events, and gives up on pieces that have waited for too long, or
-    /// on all of them.
-    mutating func attend(isLast: Bool = false) {
+    /// What everything begins with that deals with packets: takes in events, and what the limit of the feed
+    /// allows by now. Answers the time.
+    private mutating func begin() -> UInt64 {
         let now = monotonicNanoseconds()
         tracker?.listen(for: &settler, now: now)
         writer.refill(now: now)
+        return now
+    }
+
+    /// Does what is due: takes in events, and gives up on pieces that have waited for too long, or
+    /// on all of them.
+    mutating func attend(isLast: Bool = false) {
+        let now = begin()
         guard held.count > 0, writer.queue.hasRoom(for: heldByteCount) else { return }
         release(now) { $0.takeExpired(now: now, orAny: isLast) }
     }
@@ -112,9 +119,7 @@ struct Pipeline: ~Copyable {
         _ block: borrowing Block, from points: [UInt32: ObservationPoint], _ account: FrameAccount
     ) {
         var tally = Tally()
-        let now = monotonicNanoseconds()
-        tracker?.listen(for: &settler, now: now)
-        writer.refill(now: now)
+        let now = begin()
         var packets = block.packets
         while let packet = packets.next() {
             if let point = points[packet.interfaceIndex] {
@@ -135,9 +140,7 @@ struct Pipeline: ~Copyable {
         isDecided: Bool, isFiltered: Bool
     ) -> Int {
         var tally = Tally()
-        let now = monotonicNanoseconds()
-        tracker?.listen(for: &settler, now: now)
-        writer.refill(now: now)
+        let now = begin()
         // As a part of this value it would be copied for each packet.
         let screen = screen
         var packets = block.packets
@@ -169,9 +172,7 @@ struct Pipeline: ~Copyable {
         isDecided: Bool, isFiltered: Bool, unless hasForwarded: (UInt64?) -> Bool
     ) -> Int {
         var tally = Tally()
-        let now = monotonicNanoseconds()
-        tracker?.listen(for: &settler, now: now)
-        writer.refill(now: now)
+        let now = begin()
         var packets = block.packets
         while let packet = packets.next() {
             if hasForwarded(packet.identity) { continue }

@@ -11,7 +11,12 @@ package struct Transmitter: ~Copyable {
     private let socket: CInt?
     private var thread: Thread?
     /// Whether another thread sends.
-    package private(set) var hasThread = false
+    package var hasThread: Bool {
+        switch thread {
+        case .some: true
+        case .none: false
+        }
+    }
 
     /// More than does not fill the longest datagram: queues have so much room in front.
     package static let restByteCountMax = 128 << 10
@@ -78,7 +83,6 @@ package struct Transmitter: ~Copyable {
                 let pulse = prepare()
                 if let poller = poller.take() { relay.run(poller, socket, counters, pulse) }
             })
-        hasThread = true
     }
 
     /// Whether the other thread has nothing to send but what does not fill a datagram.
@@ -98,7 +102,6 @@ package struct Transmitter: ~Copyable {
         guard let thread = thread.take() else { return nil }
         relay.stop()
         thread.join()
-        hasThread = false
         return relay.takeQueue()
     }
 }
