@@ -43,58 +43,60 @@ let package = Package(
             name: "COpenSSL", pkgConfig: "openssl", providers: [.apt(["libssl-dev"])]),
 
         // Pure logic: no system call, no pointer.
-        module("Frames"),
-        module("BPF", "Frames"),
-        module("Observation", "BPF", "Frames"),
-        module("RPCAP", "BPF", "Frames"),
+        module("Addressing"),
+        module("Packets", "Addressing"),
+        module("BPF", "Addressing"),
+        module("Observation", "Addressing", "BPF", "Packets"),
+        module("RPCAP", "Addressing", "BPF"),
 
         // What the kernel owns and lends.
-        module("Kernel", "BPF", "CLinux", "Frames"),
-        module("Capture", "BPF", "CLinux", "Frames", "Kernel"),
-        module("Netlink", "BPF", "CLinux", "CMnl", "Frames", "Kernel"),
+        module("Linux", "Addressing", "BPF", "CLinux"),
+        module("PacketRing", "Addressing", "BPF", "CLinux", "Linux", "Packets"),
+        module("Netlink", "Addressing", "BPF", "CLinux", "CMnl", "Linux"),
 
         // Who may talk to us, and that nobody listens in.
-        module("Trust", "COpenSSL", "Frames", "Kernel"),
+        module("Security", "Addressing", "COpenSSL", "Linux"),
 
         // What other programs read: texts, the log, and how they ask for more.
         module("Formats"),
-        module("Log", "Formats", "Kernel", logging),
-        .target(name: "Endpoint", dependencies: ["Kernel"] + http, swiftSettings: house),
+        module("Log", "Formats", "Linux", logging),
+        .target(name: "HTTPEndpoint", dependencies: ["Linux"] + http, swiftSettings: house),
 
         // The two ends of the feed, and the program.
         module(
-            "Agent", "BPF", "CLinux", "Capture", "Endpoint", "Formats", "Frames", "Kernel", "Log",
-            "Netlink", "Observation", "RPCAP", "Trust",
+            "Agent", "BPF", "CLinux", "PacketRing", "HTTPEndpoint", "Formats", "Addressing", "Packets", "Linux", "Log",
+            "Netlink", "Observation", "RPCAP", "Security",
             logging),
-        module("Collector", "BPF", "CLinux", "Frames", "Kernel", "RPCAP", "Trust", logging),
+        module("Collector", "BPF", "CLinux", "Addressing", "Packets", "Linux", "RPCAP", "Security", logging),
         .executableTarget(
             name: "podwire",
             dependencies: [
-                "Agent", "BPF", "Collector", "Formats", "Frames", "Kernel", "Log",
-                "Netlink", "Observation", "Trust",
+                "Agent", "BPF", "Collector", "Formats", "Addressing", "Packets", "Linux", "Log",
+                "Netlink", "Observation", "Security",
                 arguments,
                 logging,
             ],
             swiftSettings: house),
 
-        tests("FramesTests", "Frames", "ObservationFixtures"),
-        tests("ObservationTests", "BPF", "Frames", "Observation", "ObservationFixtures"),
+        tests("AddressingTests", "Addressing"),
+        tests("PacketsTests", "Addressing", "ObservationFixtures", "Packets"),
+        tests("ObservationTests", "BPF", "Addressing", "Packets", "Observation", "ObservationFixtures"),
         tests("FormatsTests", "Formats"),
-        tests("LogTests", "Kernel", "Log", logging),
+        tests("LogTests", "Linux", "Log", logging),
         tests(
-            "AgentTests", "Agent", "Frames", "Kernel", "Netlink", "Observation",
+            "AgentTests", "Agent", "Addressing", "Packets", "Linux", "Netlink", "Observation",
             "ObservationFixtures", "RPCAP", logging),
-        tests("RPCAPTests", "BPF", "Frames", "RPCAP"),
-        tests("EndpointTests", "Endpoint", "Frames", "Kernel"),
-        tests("TrustTests", "Agent", "Frames", "Kernel", "Trust"),
-        tests("CollectorTests", "BPF", "Collector", "Frames", "Kernel"),
+        tests("RPCAPTests", "BPF", "Addressing", "Packets", "RPCAP"),
+        tests("HTTPEndpointTests", "HTTPEndpoint", "Addressing", "Packets", "Linux"),
+        tests("SecurityTests", "Agent", "Addressing", "Packets", "Linux", "Security"),
+        tests("CollectorTests", "BPF", "Collector", "Addressing", "Packets", "Linux"),
         tests(
-            "KernelTests", "Agent", "BPF", "CLinux", "Capture", "Frames", "Kernel", "Netlink",
+            "KernelTests", "Agent", "BPF", "CLinux", "PacketRing", "Addressing", "Packets", "Linux", "Netlink",
             "Observation", "ObservationFixtures", "RPCAP", logging),
 
         // The site and the frames that several tests share.
         .target(
-            name: "ObservationFixtures", dependencies: ["BPF", "Frames", "Observation"],
+            name: "ObservationFixtures", dependencies: ["BPF", "Addressing", "Packets", "Observation"],
             path: "Tests/ObservationFixtures", swiftSettings: house),
     ],
     swiftLanguageModes: [.v6]

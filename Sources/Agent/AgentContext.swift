@@ -1,10 +1,10 @@
-import Frames
+import Addressing
 import Glibc
-import Kernel
+import Linux
 import Log
 import Logging
 import RPCAP
-import Trust
+import Security
 
 /// What the sessions of an agent share.
 final class AgentContext: Sendable {

@@ -1,7 +1,7 @@
-package import Kernel
+package import Linux
 package import Logging
 
-import Frames
+import Addressing
 import Glibc
 import Log
 import Netlink

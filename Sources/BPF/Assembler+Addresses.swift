@@ -1,4 +1,4 @@
-package import Frames
+package import Addressing
 
 /// Where a program finds an address, word after word.
 package enum AddressPlace: Sendable {

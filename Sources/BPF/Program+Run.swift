@@ -1,4 +1,4 @@
-import Frames
+import Addressing
 
 extension Program {
     /// Runs the program as the kernel would, and answers its verdict: how many bytes of the packet

@@ -1,5 +1,5 @@
-import Frames
-import Kernel
+import Addressing
+import Linux
 import RPCAP
 
 /// How packets come over a link.

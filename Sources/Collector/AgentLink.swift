@@ -1,7 +1,7 @@
 import Glibc
-import Kernel
+import Linux
 import RPCAP
-import Trust
+import Security
 
 /// One session with one agent: its control connection, and the way that its packets come.
 ///

@@ -1,6 +1,6 @@
-package import Kernel
+package import Linux
 
-import Frames
+import Addressing
 
 /// A pcapng file or pipe that packets are written to, through a buffer.
 package struct CaptureFile: ~Copyable {

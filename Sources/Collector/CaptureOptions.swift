@@ -1,6 +1,6 @@
 package import BPF
-import Kernel
-package import Trust
+import Linux
+package import Security
 
 import RPCAP
 

@@ -1,4 +1,4 @@
-package import Kernel
+package import Linux
 
 /// Reads the packets of a pcap or pcapng file, one after the other, in little memory.
 ///

@@ -1,9 +1,9 @@
-package import Kernel
+package import Linux
 package import Logging
 
-import Frames
+import Addressing
 import Glibc
-import Trust
+import Security
 
 /// A sensor: accepts agents and dials others, has each capture, and writes what they send into one
 /// recording.

@@ -1,6 +1,6 @@
-import Frames
-import Kernel
-import Trust
+import Addressing
+import Linux
+import Security
 
 /// How the packets of one agent come, or will.
 enum DataPath: ~Copyable {

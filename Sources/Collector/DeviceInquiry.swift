@@ -1,8 +1,8 @@
-package import Kernel
+package import Linux
 
-import Frames
+import Addressing
 import RPCAP
-import Trust
+import Security
 
 /// Something an agent can capture from.
 package struct OfferedDevice: Equatable, Sendable {

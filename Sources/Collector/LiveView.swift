@@ -1,7 +1,7 @@
 import Logging
 
 import Glibc
-import Kernel
+import Linux
 
 /// What a person sees while a collector runs: on a terminal a table that is redrawn in place each
 /// second, elsewhere a log line for each change and a summary from time to time.
@@ -15,7 +15,7 @@ package final class LiveView {
     private static let tickCountPerSummary = 10
 
     package init() {
-        isTerminal = Kernel.isTerminal(STDERR_FILENO)
+        isTerminal = Linux.isTerminal(STDERR_FILENO)
     }
 
     /// Says that something has changed.

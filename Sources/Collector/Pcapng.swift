@@ -1,4 +1,4 @@
-import Frames
+import Addressing
 
 /// Blocks of a pcapng file (draft-ietf-opsawg-pcapng), in this machine's byte order, little-endian.
 ///

@@ -1,4 +1,4 @@
-import Kernel
+import Linux
 
 /// What a collector's poll loop waits for: a few descriptors of its own, two of each link, and one
 /// of each source that is being dialled; in this order.

@@ -1,6 +1,6 @@
-import Frames
+import Addressing
 import Glibc
-import Kernel
+import Linux
 import RPCAP
 
 /// What a collector writes: one capture file, or one after the other.

@@ -1,4 +1,4 @@
-import Kernel
+import Linux
 import Synchronization
 
 /// A name on its way to its addresses, on a thread of its own: a resolver may take half a minute,

@@ -1,4 +1,4 @@
-import Frames
+import Addressing
 import RPCAP
 
 /// An agent that waits to be asked: where it listens, who to say one is, and what to capture from.

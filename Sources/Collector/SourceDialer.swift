@@ -1,5 +1,5 @@
-import Frames
-import Kernel
+import Addressing
+import Linux
 
 /// Dials one source for as long as the collector runs, and again when it has gone. It never waits:
 /// the collector's poll loop does, for its descriptor and until its deadline.

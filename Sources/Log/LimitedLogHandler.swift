@@ -1,6 +1,6 @@
 package import Logging
 
-import Kernel
+import Linux
 import Synchronization
 
 /// Passes on as many lines as a budget allows: for lines that peers cause, or pods by coming and going, who

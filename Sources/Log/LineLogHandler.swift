@@ -1,6 +1,6 @@
 package import Logging
 
-import Kernel
+import Linux
 
 /// Makes a line of each event, and has it written.
 package struct LineLogHandler: LogHandler {

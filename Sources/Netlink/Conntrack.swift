@@ -1,5 +1,6 @@
-package import Frames
-package import Kernel
+package import Addressing
+import Packets
+package import Linux
 
 import BPF
 import CMnl

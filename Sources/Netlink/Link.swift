@@ -1,4 +1,5 @@
-package import Frames
+package import Addressing
+import Packets
 
 import CMnl
 import Glibc

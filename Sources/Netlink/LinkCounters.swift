@@ -1,6 +1,6 @@
 import CMnl
 import Glibc
-package import Kernel
+package import Linux
 
 /// What an interface has counted since it was made (`struct rtnl_link_stats64`).
 package struct LinkCounters: Equatable, Sendable {

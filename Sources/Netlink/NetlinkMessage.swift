@@ -1,5 +1,5 @@
 import CMnl
-import Frames
+import Addressing
 import Glibc
 
 /// A message from the kernel, whole: its own header, a fixed part, and attributes.

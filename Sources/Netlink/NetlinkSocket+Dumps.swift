@@ -1,5 +1,5 @@
-import Frames
-package import Kernel
+import Addressing
+package import Linux
 
 import CMnl
 import Glibc

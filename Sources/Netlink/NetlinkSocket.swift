@@ -1,8 +1,9 @@
-package import Kernel
+package import Linux
 
 import CLinux
 import CMnl
-import Frames
+import Addressing
+import Packets
 import Glibc
 
 /// A netlink socket with one owner. It closes when its owner lets it go.

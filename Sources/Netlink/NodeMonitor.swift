@@ -1,6 +1,6 @@
 import CMnl
 import Glibc
-package import Kernel
+package import Linux
 
 /// Something that has changed about the node's network.
 package enum NodeEvent: Equatable, Sendable {

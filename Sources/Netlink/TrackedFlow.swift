@@ -1,5 +1,6 @@
 import CMnl
-import Frames
+import Addressing
+import Packets
 import Glibc
 
 extension TrackedFlow {

@@ -1,6 +1,6 @@
 package import BPF
 
-import Frames
+import Addressing
 
 /// The rule as a program for the kernel, made for one edge.
 ///

@@ -1,5 +1,5 @@
 import BPF
-import Frames
+import Addressing
 
 /// Steps 1, 4 and 5: what the two ends of a packet are.
 extension EdgeProgramWriter {

@@ -1,5 +1,5 @@
 import BPF
-import Frames
+import Addressing
 
 /// Step 4, as far as it is known. Most calls to services are reported at their backends' edges, so
 /// what this drops is often half of all traffic.

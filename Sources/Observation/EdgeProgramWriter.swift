@@ -1,5 +1,6 @@
 import BPF
-import Frames
+import Addressing
+import Packets
 
 /// Writes the rule's steps, the last one first.
 struct EdgeProgramWriter {

@@ -1,4 +1,5 @@
-import Frames
+import Addressing
+import Packets
 
 extension Rule {
     /// Whether the kernel may have passed this frame on undecided. It errs on the side of yes: a

@@ -1,4 +1,5 @@
-package import Frames
+package import Addressing
+import Packets
 
 /// Which edge reports a packet: the rule in plain Swift, one step after the other.
 ///

@@ -1,4 +1,4 @@
-import Frames
+import Addressing
 
 /// The first look at a frame in user space, and for most of them the only one: whether the kernel has
 /// surely decided about it. What it does not clear, `Rule.mayNeedSettling` is asked about.

@@ -1,4 +1,5 @@
-package import Frames
+package import Addressing
+import Packets
 
 /// What has been learned about services: whether pods stand behind them, and the highest port that
 /// one of these listens on. A client's port above that means that the server's edge reports.

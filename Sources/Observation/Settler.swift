@@ -1,4 +1,5 @@
-package import Frames
+package import Addressing
+package import Packets
 
 /// Settles what the kernel's form of the rule leaves open: the one place for fragments, group
 /// frames, extension headers, ICMP errors, service forms, and what is cut short.

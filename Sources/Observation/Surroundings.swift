@@ -1,4 +1,4 @@
-package import Frames
+package import Addressing
 
 /// What an agent knows of the addresses around it: everything the rule asks that is not in the
 /// packet. Both forms of the rule are made from it.

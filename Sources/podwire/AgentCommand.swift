@@ -1,10 +1,10 @@
 import Agent
 import ArgumentParser
 import Glibc
-import Kernel
+import Linux
 import Log
 import Logging
-import Trust
+import Security
 
 struct AgentCommand: ParsableCommand {
     static let configuration = CommandConfiguration(

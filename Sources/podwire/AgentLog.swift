@@ -1,6 +1,6 @@
 import Agent
 import Glibc
-import Kernel
+import Linux
 import Log
 import Logging
 

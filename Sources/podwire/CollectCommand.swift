@@ -2,11 +2,11 @@ import ArgumentParser
 import Collector
 import Formats
 import Glibc
-import Kernel
+import Linux
 import Log
 import Logging
 import Formats
-import Trust
+import Security
 
 struct CollectCommand: ParsableCommand {
     static let configuration = CommandConfiguration(

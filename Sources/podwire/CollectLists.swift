@@ -1,6 +1,6 @@
 import Collector
 import Formats
-import Kernel
+import Linux
 import Formats
 import Synchronization
 

@@ -1,10 +1,10 @@
 import ArgumentParser
 import BPF
 import Collector
-import Frames
+import Addressing
 import Glibc
-import Kernel
-import Trust
+import Linux
+import Security
 
 extension CollectCommand {
     /// The options as they are meant, each checked.

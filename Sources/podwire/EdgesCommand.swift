@@ -2,9 +2,9 @@ import Agent
 import ArgumentParser
 import Collector
 import Formats
-import Frames
+import Addressing
 import Glibc
-import Kernel
+import Linux
 import Log
 import Logging
 import Netlink

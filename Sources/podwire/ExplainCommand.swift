@@ -1,9 +1,10 @@
+import Packets
 import Agent
 import ArgumentParser
 import BPF
 import Collector
-import Frames
-import Kernel
+import Addressing
+import Linux
 import Observation
 
 struct ExplainCommand: ParsableCommand {

@@ -1,7 +1,7 @@
 import ArgumentParser
 import Glibc
-import Kernel
-import Trust
+import Linux
+import Security
 
 struct PasswordCommand: ParsableCommand {
     static let configuration = CommandConfiguration(

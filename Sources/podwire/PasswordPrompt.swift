@@ -1,5 +1,5 @@
 import Glibc
-import Kernel
+import Linux
 
 /// Reads passwords from standard input, unseen.
 struct PasswordPrompt {

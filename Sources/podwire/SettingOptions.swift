@@ -1,7 +1,7 @@
 import Agent
 import ArgumentParser
 import Glibc
-import Kernel
+import Linux
 
 /// Options that stand for settings, shared by the commands that take them.
 protocol SettingOptions {

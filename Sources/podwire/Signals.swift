@@ -1,6 +1,6 @@
 import ArgumentParser
 import Glibc
-import Kernel
+import Linux
 
 /// SIGTERM and SIGINT, taken by a thread of their own instead of interrupting others.
 ///

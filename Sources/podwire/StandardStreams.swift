@@ -1,5 +1,5 @@
 import Glibc
-import Kernel
+import Linux
 
 /// Writes a text to standard error; nobody can be told if that fails.
 func writeToStandardError(_ text: String) {

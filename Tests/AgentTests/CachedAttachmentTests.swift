@@ -1,5 +1,5 @@
 import Agent
-import Frames
+import Addressing
 import ObservationFixtures
 import Testing
 

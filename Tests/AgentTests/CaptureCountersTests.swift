@@ -1,5 +1,6 @@
 import Agent
-import Frames
+import Addressing
+import Packets
 import RPCAP
 import Synchronization
 import Testing

@@ -1,5 +1,5 @@
 import Agent
-import Kernel
+import Linux
 import Testing
 
 @Suite("What an agent knows of itself")

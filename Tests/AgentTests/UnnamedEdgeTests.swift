@@ -1,5 +1,5 @@
 import Agent
-import Frames
+import Addressing
 import Testing
 
 @Suite("The name of an edge's pod")

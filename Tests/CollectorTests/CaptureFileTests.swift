@@ -1,7 +1,7 @@
 import Collector
-import Frames
+import Addressing
 import Glibc
-import Kernel
+import Linux
 import Testing
 
 @Suite("A capture file")

@@ -1,5 +1,5 @@
 import Collector
-import Frames
+import Addressing
 import Glibc
 import Testing
 

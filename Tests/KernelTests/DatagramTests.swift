@@ -1,7 +1,7 @@
 import Agent
-import Frames
+import Addressing
 import Glibc
-import Kernel
+import Linux
 import RPCAP
 import Synchronization
 import Testing

@@ -1,7 +1,7 @@
 import BPF
 import CLinux
 import Glibc
-import Kernel
+import Linux
 import ObservationFixtures
 import Testing
 

@@ -1,6 +1,6 @@
 import Agent
-import Frames
-import Kernel
+import Addressing
+import Linux
 import Netlink
 import Testing
 

@@ -1,6 +1,6 @@
 import CLinux
 import Glibc
-import Kernel
+import Linux
 import Synchronization
 import Testing
 

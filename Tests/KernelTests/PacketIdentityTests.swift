@@ -1,7 +1,7 @@
 import BPF
-import Capture
+import PacketRing
 import Glibc
-import Kernel
+import Linux
 import Testing
 
 @Suite("What tells packets apart", .serialized, .needsOwnNetwork, .timeLimit(.minutes(1)))

@@ -1,7 +1,8 @@
 import CLinux
-import Frames
+import Addressing
+import Packets
 import Glibc
-import Kernel
+import Linux
 
 /// Sends frames, byte by byte as they are, out of an interface.
 struct PacketSender: ~Copyable {

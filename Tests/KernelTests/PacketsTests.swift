@@ -1,5 +1,5 @@
-import Capture
-import Frames
+import PacketRing
+import Addressing
 import Testing
 
 /// Blocks as the kernel writes them, and as it leaves them where it gives up on a packet.

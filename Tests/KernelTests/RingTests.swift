@@ -1,8 +1,8 @@
 import BPF
-import Capture
-import Frames
+import PacketRing
+import Addressing
 import Glibc
-import Kernel
+import Linux
 import Testing
 
 @Suite("A receive ring", .needsOwnNetwork, .timeLimit(.minutes(1)))

@@ -1,8 +1,9 @@
 import BPF
-import Capture
-import Frames
+import PacketRing
+import Addressing
+import Packets
 import Glibc
-import Kernel
+import Linux
 import ObservationFixtures
 import Testing
 

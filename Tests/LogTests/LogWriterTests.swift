@@ -1,5 +1,5 @@
 import Glibc
-import Kernel
+import Linux
 import Log
 import Testing
 

@@ -1,4 +1,4 @@
-import Frames
+import Addressing
 
 /// Frames that are likely to matter: known addresses, near-equal ports, odd lengths and headers.
 package enum GeneratedFrame {

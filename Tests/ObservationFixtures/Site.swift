@@ -1,5 +1,6 @@
 import BPF
-package import Frames
+package import Addressing
+import Packets
 package import Observation
 
 /// A small deterministic generator, so that a failing frame can be made again from its seed.

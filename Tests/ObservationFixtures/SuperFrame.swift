@@ -1,4 +1,5 @@
-package import Frames
+package import Addressing
+package import Packets
 
 /// A frame as the kernel hands it over when the device is to cut it, or only to finish its checksum,
 /// with all that can stand in its headers. Its lengths and its IPv4 checksum are right.

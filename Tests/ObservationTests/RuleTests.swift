@@ -1,5 +1,5 @@
 import BPF
-import Frames
+import Addressing
 import Observation
 import ObservationFixtures
 import Testing

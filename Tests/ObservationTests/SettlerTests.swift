@@ -1,4 +1,5 @@
-import Frames
+import Addressing
+import Packets
 import Observation
 import ObservationFixtures
 import Testing

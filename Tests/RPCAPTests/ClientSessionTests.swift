@@ -1,5 +1,5 @@
 import BPF
-import Frames
+import Addressing
 import RPCAP
 import Testing
 

@@ -1,4 +1,4 @@
-import Frames
+import Addressing
 import RPCAP
 import Testing
 

@@ -1,5 +1,5 @@
 package import BPF
-package import Kernel
+package import Linux
 package import Logging
 package import RPCAP
 

@@ -1,4 +1,4 @@
-import Kernel
+import Linux
 
 /// Whether the node's clock is right, as far as that can be known without asking anybody.
 package struct ClockCheck: Sendable {

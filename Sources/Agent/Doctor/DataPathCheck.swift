@@ -1,4 +1,4 @@
-package import Kernel
+package import Linux
 package import Netlink
 
 /// Whether packets reach pods past the host side of their veths, where nobody can capture them.

@@ -1,5 +1,5 @@
 import BPF
-import Kernel
+import Linux
 import Netlink
 
 /// Checks whether an agent with some settings would do its work on this node, and what is in its way.

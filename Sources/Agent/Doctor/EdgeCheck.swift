@@ -1,4 +1,4 @@
-import Frames
+import Addressing
 import Netlink
 
 /// What the node's interfaces are like.

@@ -1,7 +1,7 @@
-package import Kernel
+package import Linux
 
-import Endpoint
-import Frames
+import HTTPEndpoint
+import Addressing
 import Glibc
 
 /// Asks who answers at an address where an agent's endpoint may be: the one that has a port need not be

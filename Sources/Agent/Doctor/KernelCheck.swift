@@ -1,7 +1,7 @@
-package import Kernel
+package import Linux
 
 import BPF
-import Capture
+import PacketRing
 
 /// What the kernel can do.
 package enum KernelCheck {

@@ -1,7 +1,7 @@
-package import Kernel
+package import Linux
 
 import Glibc
-import Trust
+import Security
 
 /// Where the agent listens, and the files that settings name.
 package enum ListenerCheck {

@@ -1,4 +1,4 @@
-package import Kernel
+package import Linux
 
 /// Whether what the settings allow the agent to use is there.
 ///

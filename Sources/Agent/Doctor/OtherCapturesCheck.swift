@@ -1,4 +1,4 @@
-import Kernel
+import Linux
 import Netlink
 
 /// Whether somebody captures at the edges already.

@@ -1,4 +1,4 @@
-import Frames
+import Addressing
 import Netlink
 
 /// Whether the pod networks are those of the pods.

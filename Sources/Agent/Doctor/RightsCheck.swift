@@ -1,4 +1,4 @@
-package import Kernel
+package import Linux
 
 /// What the agent's process may do.
 package struct RightsCheck: Sendable {

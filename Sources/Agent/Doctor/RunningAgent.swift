@@ -1,5 +1,5 @@
 import Glibc
-import Kernel
+import Linux
 
 /// An agent that runs already in the network where the doctor looks.
 package struct RunningAgent: Equatable, Sendable {

@@ -1,4 +1,4 @@
-package import Frames
+package import Addressing
 package import Observation
 
 /// Whether the service networks are those of the services that pods call.

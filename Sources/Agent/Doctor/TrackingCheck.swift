@@ -1,4 +1,4 @@
-package import Kernel
+package import Linux
 
 /// Whether connection tracking can say what becomes of calls to services.
 package struct TrackingCheck: Sendable {

@@ -1,4 +1,4 @@
-package import Frames
+package import Addressing
 package import Netlink
 
 /// A veth of this node, and whether it is a pod's edge.

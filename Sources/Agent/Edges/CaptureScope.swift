@@ -1,4 +1,4 @@
-import Frames
+import Addressing
 import Netlink
 import Observation
 import RPCAP

@@ -1,4 +1,4 @@
-package import Frames
+package import Addressing
 
 /// Which edges are captured, as a person has set it.
 package struct EdgeSelection: Equatable, Sendable {

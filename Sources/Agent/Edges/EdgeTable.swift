@@ -1,5 +1,5 @@
-package import Frames
-import Kernel
+package import Addressing
+import Linux
 import Synchronization
 package import Netlink
 

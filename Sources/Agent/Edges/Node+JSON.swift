@@ -1,6 +1,6 @@
 package import Formats
 
-import Frames
+import Addressing
 import Netlink
 
 extension Node {

@@ -1,5 +1,5 @@
-package import Frames
-package import Kernel
+package import Addressing
+package import Linux
 package import Netlink
 
 /// What a node looks like to its agent: its edges, and its own addresses.

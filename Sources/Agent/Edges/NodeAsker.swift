@@ -1,5 +1,5 @@
 import Glibc
-import Kernel
+import Linux
 import Synchronization
 
 /// Asks questions about the node on a thread of its own, so that no new edge has to wait for an

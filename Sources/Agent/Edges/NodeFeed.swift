@@ -1,7 +1,7 @@
-package import Frames
+package import Addressing
 package import Observation
 
-import Kernel
+import Linux
 import Synchronization
 
 /// What captures have to know of the node, always as of now, and who is to be told when it changes.

@@ -1,6 +1,6 @@
-import Frames
+import Addressing
 import Glibc
-import Kernel
+import Linux
 import Netlink
 
 /// Something to ask the kernel about the node's network.

@@ -1,4 +1,4 @@
-package import Frames
+package import Addressing
 
 import Netlink
 

@@ -1,4 +1,5 @@
-package import Frames
+package import Addressing
+import Packets
 
 /// A packet as a person describes it, by its protocol, addresses and ports.
 package struct DescribedPacket: Equatable, Sendable, CustomStringConvertible {

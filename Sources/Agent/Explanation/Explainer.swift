@@ -1,5 +1,6 @@
-package import Frames
-package import Kernel
+package import Addressing
+package import Packets
+package import Linux
 package import Observation
 
 import BPF

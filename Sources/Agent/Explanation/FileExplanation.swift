@@ -1,6 +1,7 @@
 package import Observation
 
-import Frames
+import Addressing
+import Packets
 import RPCAP
 
 /// What becomes of recorded frames at the edges of this node, counted by the steps that decide.

@@ -1,5 +1,5 @@
 import Glibc
-import Kernel
+import Linux
 import Synchronization
 
 /// Looks for pods' names on a thread of its own, so that nothing else waits for the disk.

@@ -1,5 +1,5 @@
 import Glibc
-import Kernel
+import Linux
 import Logging
 
 /// Finds out what the pods behind a node's edges are called, as soon as their runtime has said so.

@@ -1,5 +1,5 @@
-import Kernel
-import Trust
+import Linux
+import Security
 
 /// A data connection that is not there yet: one side has to connect, the client may have to agree on
 /// TLS, or both.

@@ -1,10 +1,10 @@
-import Frames
+import Addressing
 import Glibc
-import Kernel
+import Linux
 import Log
 import Logging
 import RPCAP
-import Trust
+import Security
 
 /// Lets clients dial the agent, and serves each with a session on a thread of its own.
 ///

@@ -1,6 +1,6 @@
-import Frames
+import Addressing
 import Glibc
-import Kernel
+import Linux
 import Synchronization
 
 /// How many clients there are, so that none keeps the others out.

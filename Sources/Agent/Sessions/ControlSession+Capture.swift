@@ -1,11 +1,11 @@
 import BPF
-import Frames
+import Addressing
 import Glibc
-import Kernel
+import Linux
 import Log
 import Logging
 import RPCAP
-import Trust
+import Security
 
 /// Captures, as a session has them.
 extension ControlSession {

@@ -1,10 +1,10 @@
 import BPF
-import Frames
+import Addressing
 import Glibc
-import Kernel
+import Linux
 import Logging
 import RPCAP
-import Trust
+import Security
 
 /// One session with a sensor or a client: a control connection, and while the peer wants it, a
 /// capture.

@@ -1,6 +1,6 @@
-import Frames
+import Addressing
 import Synchronization
-import Trust
+import Security
 
 /// Slows down those who guess passwords, over all their sessions, and keeps what they cost the node to
 /// one core.

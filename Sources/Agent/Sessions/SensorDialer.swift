@@ -1,6 +1,7 @@
-import Frames
+import Addressing
+import Packets
 import Glibc
-import Kernel
+import Linux
 import Log
 import Logging
 import Netlink

@@ -1,4 +1,4 @@
-import Frames
+import Addressing
 
 /// The addresses that the feeds go to: what each sensor's name means at present, and the peers of
 /// live sessions. All captures ask it, so that none reports another's feed.

@@ -1,5 +1,5 @@
-package import Frames
-package import Kernel
+package import Addressing
+package import Linux
 
 /// What a person has set about clients that dial the agent.
 package struct PassiveSettings: Sendable {

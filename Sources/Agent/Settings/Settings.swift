@@ -1,5 +1,5 @@
-package import Frames
-package import Kernel
+package import Addressing
+package import Linux
 package import Log
 package import Logging
 package import RPCAP

@@ -1,4 +1,4 @@
-import Frames
+import Addressing
 
 /// The texts of all settings, and where each came from: options first, then the environment, then what
 /// counts without either. Variables may be set to nothing, which counts as not set.

@@ -1,5 +1,5 @@
 import Formats
-import Frames
+import Addressing
 import Netlink
 
 /// The page of metrics: what captures have counted for each sensor, each edge's part of it, and what the

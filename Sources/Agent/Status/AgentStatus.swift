@@ -1,4 +1,4 @@
-import Kernel
+import Linux
 import Synchronization
 
 /// What an agent knows of itself: who is connected, what has been counted, which loops turn. Whoever

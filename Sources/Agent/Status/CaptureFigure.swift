@@ -1,5 +1,6 @@
 import Formats
-import Frames
+import Addressing
+import Packets
 import Synchronization
 
 /// One thing that captures count, as metrics have it, with the sensor's name as a label.

@@ -1,4 +1,4 @@
-import Frames
+import Addressing
 
 /// What captures have counted at a moment, to be added up over those that have ended and those that run.
 struct CaptureTotals: Sendable {

@@ -1,4 +1,4 @@
-import Frames
+import Addressing
 import Synchronization
 
 /// What has become of the frames of each edge, over all captures of one sensor: an account ends with its

@@ -1,4 +1,4 @@
-import Kernel
+import Linux
 
 /// How an agent is, in words: the first line says it, and the others why.
 package struct Health: Equatable, Sendable {

@@ -1,4 +1,4 @@
-import Kernel
+import Linux
 import Synchronization
 
 /// What is known of one sensor, or of all clients together: whether it is there, and what it has been

@@ -1,4 +1,4 @@
-import Kernel
+import Linux
 import Synchronization
 
 /// The loops of the agent that have to turn for as long as they are there, and when each did last.

@@ -1,6 +1,6 @@
-import Endpoint
+import HTTPEndpoint
 import Formats
-import Kernel
+import Linux
 import Synchronization
 
 /// The pages of the agent's endpoint.

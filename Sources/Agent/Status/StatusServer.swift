@@ -1,6 +1,6 @@
-import Endpoint
+import HTTPEndpoint
 import Glibc
-import Kernel
+import Linux
 import Log
 import Logging
 

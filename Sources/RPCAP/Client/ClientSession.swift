@@ -1,6 +1,7 @@
 package import BPF
 
-import Frames
+import Addressing
+import Packets
 
 /// One control connection as the side that asks sees it: bytes in, actions out.
 ///

@@ -1,4 +1,4 @@
-import Frames
+import Addressing
 
 /// Takes packets out of datagrams, and trusts none of the lengths in them.
 ///

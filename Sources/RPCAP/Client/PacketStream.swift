@@ -1,4 +1,4 @@
-import Frames
+import Addressing
 
 /// Cuts the bytes of a data connection into packets, and trusts none of the lengths in them.
 package struct PacketStream: Sendable {

@@ -1,4 +1,4 @@
-import Frames
+import Addressing
 
 /// What the reply to a start request says.
 package struct StartReply: Equatable, Sendable {

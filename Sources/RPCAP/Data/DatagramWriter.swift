@@ -1,4 +1,4 @@
-import Frames
+import Addressing
 
 /// Turns the stream of a capture's packets into datagrams.
 ///

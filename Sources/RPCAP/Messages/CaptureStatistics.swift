@@ -1,4 +1,4 @@
-import Frames
+import Addressing
 
 /// What a STATS reply says: four counts since the start of the capture, modulo 2^32.
 package struct CaptureStatistics: Equatable, Sendable {

@@ -1,4 +1,4 @@
-package import Frames
+package import Addressing
 
 /// Something that can be captured from, as a list of interfaces shows it.
 package struct Device: Equatable, Sendable {

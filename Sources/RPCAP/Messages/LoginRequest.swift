@@ -1,4 +1,4 @@
-import Frames
+import Addressing
 
 /// How a client says who it is.
 package enum LoginRequest: Equatable, Sendable {

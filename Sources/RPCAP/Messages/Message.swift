@@ -1,4 +1,4 @@
-import Frames
+import Addressing
 
 /// What a message is about. A reply has its request's number with the high bit set.
 package enum MessageType: UInt8, CaseIterable, Sendable {

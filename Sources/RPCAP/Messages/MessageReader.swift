@@ -1,4 +1,4 @@
-import Frames
+import Addressing
 
 /// Cuts a stream of bytes into messages, however they arrive, and holds no more than the part of one
 /// message that anybody reads.

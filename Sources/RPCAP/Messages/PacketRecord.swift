@@ -1,4 +1,4 @@
-import Frames
+import Addressing
 
 /// A packet on the data connection: a message header, a packet header, and the frame.
 public struct PacketRecord: Equatable, Sendable {

@@ -1,4 +1,4 @@
-import Frames
+import Addressing
 
 /// Which of the packets that pass the filter a client wants.
 package enum Sampling: Equatable, Sendable {

@@ -1,6 +1,6 @@
 package import BPF
 
-import Frames
+import Addressing
 
 /// What a client asks for when it starts a capture.
 package struct StartRequest: Equatable, Sendable {

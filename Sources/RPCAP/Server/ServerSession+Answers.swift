@@ -1,4 +1,4 @@
-import Frames
+import Addressing
 
 /// How the actions went that need an answer.
 extension ServerSession {

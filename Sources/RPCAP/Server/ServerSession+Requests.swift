@@ -1,4 +1,4 @@
-import Frames
+import Addressing
 
 /// What a session makes of each message in each of its states.
 extension ServerSession {

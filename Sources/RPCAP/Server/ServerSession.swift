@@ -1,6 +1,6 @@
 package import BPF
 
-import Frames
+import Packets
 
 /// One control connection as the side that captures sees it: bytes in, actions out.
 ///

@@ -1,6 +1,6 @@
 package import RPCAP
 
-import Frames
+import Packets
 import Log
 import Logging
 import Synchronization

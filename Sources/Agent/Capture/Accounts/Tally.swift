@@ -1,4 +1,4 @@
-import Frames
+import Packets
 import Synchronization
 
 /// What happened to the packets of a block; the shared counters are touched once for all of them.

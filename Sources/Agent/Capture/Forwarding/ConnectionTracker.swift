@@ -1,5 +1,5 @@
-import Frames
-import Kernel
+import Addressing
+import Linux
 import Netlink
 import Observation
 import Synchronization

@@ -1,5 +1,5 @@
-import Capture
-import Kernel
+import PacketRing
+import Linux
 
 /// How a larger or smaller ring takes another one's place (see `Overlap`).
 extension Forwarder {

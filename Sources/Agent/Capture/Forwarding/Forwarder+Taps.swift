@@ -1,6 +1,6 @@
-import Capture
+import PacketRing
 import Glibc
-import Kernel
+import Linux
 import Log
 import Logging
 import Observation

@@ -1,4 +1,4 @@
-import Kernel
+import Linux
 import Logging
 
 extension Forwarder {

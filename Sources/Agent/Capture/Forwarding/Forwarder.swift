@@ -1,7 +1,7 @@
 import BPF
-import Capture
-import Frames
-import Kernel
+import PacketRing
+import Addressing
+import Linux
 import Logging
 import Observation
 import RPCAP

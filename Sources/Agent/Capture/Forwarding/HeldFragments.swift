@@ -1,5 +1,6 @@
-import Capture
-import Frames
+import PacketRing
+import Addressing
+import Packets
 import Observation
 
 /// Pieces of datagrams that came before the first one, which alone says where they belong. They are

@@ -1,6 +1,7 @@
 import BPF
-import Capture
-import Frames
+import PacketRing
+import Addressing
+import Packets
 import Observation
 
 /// The sensor's filter, for packets that the kernel has not shown to it.

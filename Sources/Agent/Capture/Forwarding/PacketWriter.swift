@@ -1,6 +1,7 @@
-import Capture
-import Frames
-import Kernel
+import PacketRing
+import Addressing
+import Packets
+import Linux
 import Observation
 import RPCAP
 

@@ -1,8 +1,8 @@
 import BPF
-import Capture
+import PacketRing
 import Synchronization
-import Frames
-import Kernel
+import Addressing
+import Linux
 import Observation
 import RPCAP
 

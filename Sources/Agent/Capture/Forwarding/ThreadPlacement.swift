@@ -1,4 +1,4 @@
-package import Kernel
+package import Linux
 
 import Glibc
 import Synchronization
@@ -45,7 +45,7 @@ package struct ThreadPlacement: Sendable {
             if let niceness { try setNiceness(niceness) }
         } catch {
             guard let niceness, [EACCES, EPERM].contains(error.code) else { throw .system(error) }
-            throw .niceness(niceness, inherited: Kernel.niceness())
+            throw .niceness(niceness, inherited: Linux.niceness())
         }
         guard let processors else { return }
         let missing: ProcessorSet

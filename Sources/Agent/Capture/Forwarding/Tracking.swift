@@ -1,5 +1,5 @@
 import Glibc
-import Kernel
+import Linux
 import Netlink
 
 /// Whether the node's connection tracking is to be asked about calls to services, and can be.

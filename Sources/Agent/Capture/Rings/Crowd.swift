@@ -1,7 +1,7 @@
 import BPF
-import Capture
+import PacketRing
 import Glibc
-import Kernel
+import Linux
 import Observation
 
 /// The last resort where there are more edges than the memory has rings for: one ring that sees all

@@ -1,5 +1,5 @@
-import Capture
-import Kernel
+import PacketRing
+import Linux
 
 /// The time in which two rings get an edge's packets, and how each is forwarded once.
 ///

@@ -1,7 +1,7 @@
 import BPF
-import Capture
+import PacketRing
 import Glibc
-import Kernel
+import Linux
 import Observation
 
 /// Which rings a keeper has open, and what memory they take. It belongs to the keeper's thread.

@@ -1,4 +1,4 @@
-import Capture
+import PacketRing
 
 /// How the memory of a capture's rings is shared out: all edges have a small one, and those that
 /// carry much a larger one, but never more together than was given.

@@ -1,7 +1,7 @@
 import BPF
-import Capture
+import PacketRing
 import Glibc
-import Kernel
+import Linux
 import Log
 import Logging
 import Observation

@@ -1,4 +1,4 @@
-import Kernel
+import Linux
 
 /// How fast a ring goes round: as many blocks as it has are a round.
 ///

@@ -1,7 +1,7 @@
 import BPF
-import Capture
+import PacketRing
 import Glibc
-import Kernel
+import Linux
 import Observation
 
 /// A place and the ring that is open there. It belongs to the forwarder's thread.

@@ -1,4 +1,4 @@
-import Kernel
+import Linux
 
 /// A queue that can be elsewhere.
 extension Optional where Wrapped == ByteQueue {

@@ -1,4 +1,4 @@
-package import Kernel
+package import Linux
 
 /// Where the packets of a capture go.
 ///

@@ -1,4 +1,4 @@
-import Kernel
+import Linux
 import Synchronization
 
 /// What the thread that forwards and the one that sends have in common.

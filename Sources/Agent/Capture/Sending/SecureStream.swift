@@ -1,6 +1,6 @@
-package import Trust
+package import Security
 
-import Kernel
+import Linux
 
 /// A capture's packets on their way over TLS. It belongs to the thread that sends.
 package final class SecureStream {

@@ -1,4 +1,4 @@
-package import Kernel
+package import Linux
 
 import Synchronization
 

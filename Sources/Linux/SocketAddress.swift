@@ -1,0 +1,108 @@
+package import Addressing
+
+import Glibc
+
+/// Where a socket can be reached: an IP address and a port.
+package struct SocketAddress: Hashable, Sendable, CustomStringConvertible {
+    package let address: IPAddress
+    package let port: UInt16
+    /// Which link an IPv6 link-local address is on; 0 for all others.
+    package let scope: UInt32
+
+    package init(_ address: IPAddress, port: UInt16, scope: UInt32 = 0) {
+        (self.address, self.port, self.scope) = (address, port, scope)
+    }
+
+    /// Reads `"192.0.2.1:2002"` or `"[2001:db8::1]:2002"`; a port alone means all addresses.
+    /// An IPv4 address can have brackets, too.
+    package init?(_ text: String) {
+        guard let colon = text.lastIndex(of: ":") else {
+            guard let port = UInt16(text), port > 0 else { return nil }
+            self.init(IPAddress(ipv6High: 0, low: 0), port: port)
+            return
+        }
+        guard let port = UInt16(text[text.index(after: colon)...]), port > 0,
+            let address = IPAddress(bracketed: text[..<colon])
+        else { return nil }
+        self.init(address, port: port)
+    }
+
+    /// The same host at another port.
+    package func with(port: UInt16) -> Self { Self(address, port: port, scope: scope) }
+
+    package var description: String {
+        address.family == .ipv4 ? "\(address):\(port)" : "[\(address)]:\(port)"
+    }
+
+    var domain: CInt { address.family == .ipv4 ? AF_INET : AF_INET6 }
+
+    /// Calls `body` with the address as the kernel takes it, for the length of the call.
+    func withKernelForm<Result>(_ body: (UnsafePointer<sockaddr>, socklen_t) -> Result) -> Result {
+        // Safety: `sockaddr_storage` is as large and as aligned as any socket address.
+        var storage = sockaddr_storage()
+        return unsafe withUnsafeMutableBytes(of: &storage) { bytes in
+            let length = unsafe fill(bytes)
+            return unsafe body(bytes.baseAddress!.assumingMemoryBound(to: sockaddr.self), length)
+        }
+    }
+
+    @unsafe
+    private func fill(_ bytes: UnsafeMutableRawBufferPointer) -> socklen_t {
+        switch address.family {
+        case .ipv4:
+            var form = sockaddr_in()
+            form.sin_family = sa_family_t(AF_INET)
+            form.sin_port = port.bigEndian
+            form.sin_addr.s_addr = UInt32(truncatingIfNeeded: address.low).bigEndian
+            unsafe bytes.storeBytes(of: form, as: sockaddr_in.self)
+            return socklen_t(MemoryLayout<sockaddr_in>.size)
+        case .ipv6:
+            var form = sockaddr_in6()
+            form.sin6_family = sa_family_t(AF_INET6)
+            form.sin6_port = port.bigEndian
+            form.sin6_scope_id = scope
+            unsafe bytes.storeBytes(of: form, as: sockaddr_in6.self)
+            // The address stands behind family, port and flow label (`<netinet/in.h>`).
+            unsafe bytes.storeBytes(
+                of: address.high.bigEndian, toByteOffset: 8, as: UInt64.self)
+            unsafe bytes.storeBytes(
+                of: address.low.bigEndian, toByteOffset: 16, as: UInt64.self)
+            return socklen_t(MemoryLayout<sockaddr_in6>.size)
+        }
+    }
+
+    /// Reads what the kernel wrote; nil for other families. An IPv4 address that an IPv6 socket
+    /// shows as `::ffff:1.2.3.4` becomes one of its own family again.
+    init?(kernelForm bytes: RawSpan) {
+        guard bytes.byteCount >= MemoryLayout<sockaddr_in>.size else { return nil }
+        let port = bytes.uint16(at: 2)
+        switch CInt(bytes.nativeUInt16(at: 0)) {
+        case AF_INET:
+            self.init(IPAddress(.ipv4, bytes, at: 4), port: port)
+        case AF_INET6 where bytes.byteCount >= MemoryLayout<sockaddr_in6>.size:
+            let address = IPAddress(.ipv6, bytes, at: 8)
+            if address.high == 0, address.low >> 32 == 0xffff {
+                self.init(
+                    IPAddress(ipv4: UInt32(truncatingIfNeeded: address.low)), port: port)
+            } else {
+                self.init(
+                    address, port: port,
+                    scope: address.isLinkLocalIPv6 ? bytes.nativeUInt32(at: 24) : 0)
+            }
+        default: return nil
+        }
+    }
+}
+
+extension RawSpan {
+    // Safety, for both: every bit pattern is an integer, and the load checks its bounds.
+
+    /// A number in the machine's own order, as the kernel keeps families and scopes.
+    fileprivate func nativeUInt16(at offset: Int) -> UInt16 {
+        unsafe unsafeLoadUnaligned(fromByteOffset: offset, as: UInt16.self)
+    }
+
+    fileprivate func nativeUInt32(at offset: Int) -> UInt32 {
+        unsafe unsafeLoadUnaligned(fromByteOffset: offset, as: UInt32.self)
+    }
+}

@@ -1,0 +1,114 @@
+import Addressing
+
+/// What a captured frame's sender has left to the device to do: its `virtio_net_hdr`
+/// (`<linux/virtio_net.h>`), which a packet socket with `PACKET_VNET_HDR` puts before the frame.
+///
+/// A pod can write it itself, so it is no more to be believed than the frame is.
+package struct Offload: Equatable, Sendable {
+    /// Whether only the pseudo-header's sum is where the checksum belongs.
+    package let needsChecksum: Bool
+    /// Where the bytes begin that the checksum covers, from the first one of the frame.
+    package let checksumStart: UInt16
+    /// Where the checksum belongs, from there on.
+    package let checksumOffset: UInt16
+    package let segmentation: Segmentation
+    /// Whether the frame is TCP's answer to a congestion mark (RFC 3168).
+    package let isCongestionReduced: Bool
+    /// How much payload each segment has: `gso_size`.
+    package let segmentByteCount: UInt16
+    /// How much of the frame the kernel has in one piece: `hdr_len`. That is the headers or more, so
+    /// it says nothing about where they end.
+    package let headerByteCount: UInt16
+
+    /// Into what the frame is to be cut: `gso_type`.
+    package enum Segmentation: Equatable, Sendable {
+        case none
+        case tcpOverIPv4
+        case tcpOverIPv6
+        /// UDP datagrams of one size (`UDP_SEGMENT`, udp(7)).
+        case udp
+        /// One that no packet socket reports: UDP fragmentation, which kernels since 4.14 do not
+        /// have, or one that is newer than this.
+        case other(UInt8)
+    }
+
+    /// A frame with nothing left to do.
+    package static let none = Offload()
+
+    package init(
+        needsChecksum: Bool = false, checksumStart: UInt16 = 0, checksumOffset: UInt16 = 0,
+        segmentation: Segmentation = .none, isCongestionReduced: Bool = false,
+        segmentByteCount: UInt16 = 0, headerByteCount: UInt16 = 0
+    ) {
+        self.needsChecksum = needsChecksum
+        self.checksumStart = checksumStart
+        self.checksumOffset = checksumOffset
+        self.segmentation = segmentation
+        self.isCongestionReduced = isCongestionReduced
+        self.segmentByteCount = segmentByteCount
+        self.headerByteCount = headerByteCount
+    }
+
+    /// How long a `virtio_net_hdr` is.
+    package static let byteCount = 10
+
+    /// Reads a `virtio_net_hdr`, which is in the machine's byte order; the caller has checked that
+    /// its bytes are there.
+    package init(_ bytes: RawSpan, at offset: Int) {
+        let type = bytes.uint8(at: offset + 1)
+        self.init(
+            needsChecksum: bytes.uint8(at: offset) & Self.needsChecksumFlag != 0,
+            checksumStart: bytes.uint16(at: offset + 6).bigEndian,
+            checksumOffset: bytes.uint16(at: offset + 8).bigEndian,
+            segmentation: Segmentation(type & ~Self.congestionFlag),
+            isCongestionReduced: type & Self.congestionFlag != 0,
+            segmentByteCount: bytes.uint16(at: offset + 4).bigEndian,
+            headerByteCount: bytes.uint16(at: offset + 2).bigEndian)
+    }
+
+    /// `VIRTIO_NET_HDR_F_NEEDS_CSUM`.
+    private static let needsChecksumFlag: UInt8 = 1
+    /// `VIRTIO_NET_HDR_GSO_ECN`.
+    private static let congestionFlag: UInt8 = 0x80
+
+    /// Whether it is this packet's own checksum that is unfinished, and not that of a packet inside
+    /// it: what `Translation.apply` has to know.
+    package func leavesUnfinished(_ packet: IPPacket) -> Bool {
+        needsChecksum && packet.transportOffset == Int(checksumStart)
+    }
+
+    /// Whether there is anything left to do.
+    package var isPending: Bool { needsChecksum || segmentation != .none }
+}
+
+extension Offload.Segmentation {
+    /// `VIRTIO_NET_HDR_GSO_*`; the last one is younger than some distributions' headers.
+    init(_ type: UInt8) {
+        switch type {
+        case 0: self = .none
+        case 1: self = .tcpOverIPv4
+        case 4: self = .tcpOverIPv6
+        case 5: self = .udp
+        default: self = .other(type)
+        }
+    }
+}
+
+/// An 802.1Q or 802.1ad tag that the kernel has taken out of a frame.
+package struct VLANTag: Equatable, Sendable {
+    /// Priority, drop eligibility and the network's number: `tp_vlan_tci`.
+    package let tag: UInt16
+    /// `0x8100` or `0x88a8`: `tp_vlan_tpid`.
+    package let etherType: UInt16
+
+    package init(tag: UInt16, etherType: UInt16) {
+        (self.tag, self.etherType) = (tag, etherType)
+    }
+
+    package static let byteCount = 4
+    /// Whether a tag begins with this EtherType (IEEE 802.1Q, 9.4).
+    static func isOne(_ etherType: UInt16) -> Bool { etherType == 0x8100 || etherType == 0x88a8 }
+
+    /// It stands between a frame's addresses and its EtherType.
+    static let offset = 12
+}

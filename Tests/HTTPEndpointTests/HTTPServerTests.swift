@@ -1,0 +1,180 @@
+import HTTPEndpoint
+import Addressing
+import Glibc
+import Linux
+import Synchronization
+import Testing
+
+@Suite("An HTTP server", .serialized)
+struct HTTPServerTests {
+    /// One that has one page, and where it is.
+    private static let address: SocketAddress? = {
+        guard let loopback = IPAddress("127.0.0.1"),
+            let listener = try? Listener(at: SocketAddress(loopback, port: 0))
+        else { return nil }
+        let address = listener.local
+        let server = Handover(
+            HTTPServer(listener) { path in path == "/page" ? Response("what it says\n") : nil })
+        try? Thread {
+            do { try server.take()?.run() } catch { Issue.record(error) }
+        }.detach()
+        return address
+    }()
+
+    private func connect() throws -> Connection {
+        let address = try #require(Self.address)
+        return try Connection(to: address, milliseconds: 1000, cancel: try Event())
+    }
+
+    /// What it says to some bytes until it closes the connection, or within a time.
+    private func answer(
+        to request: String, endsSending: Bool = false, milliseconds: CInt = 3000
+    ) throws -> String {
+        let connection = try connect()
+        var bytes = Array(request.utf8)[...]
+        while !bytes.isEmpty {
+            bytes = bytes.dropFirst(try connection.send(bytes))
+            _ = try poll([(connection.number, .writable)], milliseconds: 100)
+        }
+        if endsSending { connection.endSending() }
+        return try read(connection, milliseconds: milliseconds)
+    }
+
+    private func read(
+        _ connection: borrowing Connection, milliseconds: CInt = 3000
+    ) throws -> String {
+        var text = ""
+        var buffer = [UInt8](repeating: 0, count: 4096)
+        while true {
+            let ready = try poll([(connection.number, .readable)], milliseconds: milliseconds)
+            guard !ready[0].isEmpty, let count = try connection.receive(into: &buffer), count > 0
+            else { return text }
+            text += String(decoding: buffer[..<count], as: UTF8.self)
+        }
+    }
+
+    @Test(
+        "answers each request by its kind",
+        arguments: [
+            ("GET /page HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", 200, "what it says\n"),
+            ("GET /page?of=it HTTP/1.1\r\nConnection: close\r\n\r\n", 200, "what it says\n"),
+            ("GET /page HTTP/1.0\r\n\r\n", 200, "what it says\n"),
+            (
+                "GET /page HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n", 200,
+                "what it says\n"
+            ),
+            (
+                "GET /page/ HTTP/1.0\r\n\r\n", 404,
+                "there is no such page; / lists those there are\n"
+            ),
+            ("HEAD /page HTTP/1.0\r\n\r\n", 200, ""),
+            ("POST /page HTTP/1.1\r\nContent-Length: 3\r\n\r\nabc", 405, "there is GET and HEAD\n"),
+            ("BREW /page HTTP/1.1\r\n\r\n", 400, nil),
+            (
+                "GET /page HTTP/1.1\r\nContent-Length: 3\r\n\r\nabc", 413,
+                "nothing is taken with a request\n"
+            ),
+            (
+                "GET /page HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
+                413,
+                "nothing is taken with a request\n"
+            ),
+            (
+                "GET /page HTTP/1.1\r\nX: \(String(repeating: "x", count: 9000))\r\n\r\n", 431,
+                "the request is too long\n"
+            ),
+            (
+                "GET /\(String(repeating: "x", count: 9000)) HTTP/1.1\r\n\r\n", 431,
+                "the request is too long\n"
+            ),
+            (
+                "GET /page HTTP/1.1\r\n" + String(repeating: "X: x\r\n", count: 101) + "\r\n", 431,
+                "the request is too long\n"
+            ),
+            ("nonsense\r\n\r\n", 400, nil), ("\u{16}\u{3}\u{1}\u{2}", 400, nil),
+            ("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 400, nil),
+        ])
+    func kinds(request: String, status: Int, body: String?) throws {
+        let answer = try answer(to: request)
+        #expect(answer.hasPrefix("HTTP/1.\(request.contains("HTTP/1.0") ? 0 : 1) \(status) "))
+        let parts = answer.split(separator: "\r\n\r\n", maxSplits: 1)
+        if let body { #expect(parts.dropFirst().joined() == body) }
+        #expect(answer.contains("\r\nallow: GET, HEAD\r\n") == (status == 405))
+        #expect(answer.contains("\r\nconnection: close\r\n"))
+    }
+
+    @Test("answers one request after the other on a connection")
+    func keepAlive() throws {
+        let connection = try connect()
+        for _ in 1...3 {
+            _ = try connection.send(Array("GET /page HTTP/1.1\r\nHost: a\r\n\r\n".utf8)[...])
+            let text = try read(connection, milliseconds: 300)
+            #expect(text.hasSuffix("\r\n\r\nwhat it says\n") && text.hasPrefix("HTTP/1.1 200 "))
+        }
+    }
+
+    @Test("answers the first of many that come at once, and closes the connection")
+    func pipelining() throws {
+        let request = "GET /page HTTP/1.1\r\nHost: a\r\n\r\n"
+        let text = try answer(to: String(repeating: request, count: 1000))
+        #expect(text.components(of: "HTTP/1.1 200 ") == 1)
+        #expect(text.hasSuffix("what it says\n"))
+    }
+
+    @Test("answers who says that nothing more comes")
+    func halfClosed() throws {
+        let text = try answer(to: "GET /page HTTP/1.1\r\nHost: a\r\n\r\n", endsSending: true)
+        #expect(text.hasSuffix("\r\n\r\nwhat it says\n"))
+        #expect(try answer(to: "GET /pa", endsSending: true).hasPrefix("HTTP/1.1 400 "))
+    }
+
+    @Test("serves who comes last when there are many who only hold on", .timeLimit(.minutes(1)))
+    func crowd() throws {
+        var holding: [Handover<Connection>] = []
+        for _ in 1...100 { holding.append(Handover(try connect())) }
+        let text = try answer(to: "GET /page HTTP/1.0\r\n\r\n")
+        #expect(text.hasSuffix("\r\n\r\nwhat it says\n"))
+        guard let first = holding[0].take() else { return }
+        #expect(try read(first).hasSuffix("there are too many connections\n"))
+    }
+
+    @Test("ends when its listener does, and says why", .timeLimit(.minutes(1)))
+    func broken() throws {
+        let loopback = try #require(IPAddress("127.0.0.1"))
+        let listener = try Listener(at: SocketAddress(loopback, port: 0))
+        let (address, number) = (listener.local, listener.number)
+        let server = Handover(HTTPServer(listener) { _ in Response("here\n") })
+        let outcome = Outcome(ended: try Event())
+        try Thread {
+            do { try server.take()?.run() } catch {
+                outcome.reason.withLock { $0 = "\(error)" }
+                outcome.ended.raise()
+            }
+        }.detach()
+        let connection = try Connection(to: address, milliseconds: 1000, cancel: try Event())
+        _ = try connection.send(Array("GET / HTTP/1.0\r\n\r\n".utf8)[...])
+        #expect(try read(connection).hasSuffix("here\n"))
+        #expect(shutdown(number, CInt(SHUT_RDWR)) == 0)
+        _ = try poll([(outcome.ended.number, .readable)], milliseconds: 10_000)
+        #expect(outcome.reason.withLock { $0 }.contains("Invalid argument"))
+    }
+
+    private final class Outcome: Sendable {
+        let reason = Mutex("")
+        let ended: Event
+
+        init(ended: consuming Event) { self.ended = ended }
+    }
+}
+
+extension String {
+    fileprivate func components(of part: String) -> Int {
+        var count = 0
+        var rest = self[...]
+        while let range = rest.firstRange(of: part) {
+            count += 1
+            rest = rest[range.upperBound...]
+        }
+        return count
+    }
+}

@@ -1,0 +1,38 @@
+import Glibc
+import Linux
+import Synchronization
+
+/// A folder that no other test has. It goes with all that is in it.
+final class Folder: Sendable {
+    let path: String
+    private let names = Mutex<Set<String>>([])
+
+    init() throws {
+        path = "/tmp/podwire-test-\(getpid())-\(UInt64.random(in: 0...UInt64.max))"
+        try call("mkdir \(path)") { unsafe mkdir(path, 0o700) }
+    }
+
+    deinit {
+        for name in names.withLock({ $0 }) { unsafe _ = unlink("\(path)/\(name)") }
+        unsafe _ = rmdir(path)
+    }
+
+    /// The path of a file in it, which need not exist.
+    func file(_ name: String) -> String {
+        names.withLock { _ = $0.insert(name) }
+        return "\(path)/\(name)"
+    }
+
+    /// Writes a file, or puts another in its place, and answers its path.
+    @discardableResult
+    func put(_ text: String, _ name: String) throws -> String {
+        let file = file(name)
+        try FileEdit(of: file).replace(with: Array(text.utf8))
+        return file
+    }
+}
+
+/// What a file has, as text.
+func text(of path: String) throws -> String {
+    String(decoding: try readFile(path, byteCountMax: 1 << 20), as: UTF8.self)
+}

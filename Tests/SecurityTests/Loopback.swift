@@ -1,0 +1,106 @@
+import Addressing
+import Glibc
+import Linux
+import Testing
+import Security
+
+/// Both ends of a connection over TCP from this process to itself.
+struct Loopback: ~Copyable {
+    let one: Connection
+    let other: Connection
+
+    /// Long enough for any machine; a test that waits for so long has failed.
+    static let milliseconds: CInt = 10_000
+
+    init() throws {
+        // As podwire does: OpenSSL writes without MSG_NOSIGNAL.
+        _ = signal(SIGPIPE, SIG_IGN)
+        let listener = try Listener(at: SocketAddress(IPAddress(ipv4: 0x7f00_0001), port: 0))
+        let cancel = try Event()
+        let one = try Connection(
+            to: listener.local, milliseconds: Self.milliseconds, cancel: cancel)
+        try Self.wait(listener.number, .readable)
+        guard let other = try listener.accept() else { throw SystemError("accept", ECONNABORTED) }
+        self.one = one
+        self.other = other
+    }
+
+    static func wait(_ number: CInt, _ interest: Readiness) throws {
+        let ready = try poll([(number, interest)], milliseconds: milliseconds)
+        try #require(!ready[0].isEmpty, "nothing happens")
+    }
+
+    /// Reads so many bytes, or up to the end of the stream.
+    static func receive(
+        _ countMax: Int, from connection: inout TLSConnection
+    ) throws -> [UInt8] {
+        var bytes: [UInt8] = []
+        while bytes.count < countMax {
+            var buffer = [UInt8](repeating: 0, count: countMax - bytes.count)
+            guard let count = try connection.receive(into: &buffer) else {
+                try wait(connection.number, connection.receiveWaitsFor)
+                continue
+            }
+            if count == 0 { break }
+            bytes += buffer[..<count]
+        }
+        return bytes
+    }
+
+    /// Reads what is there, once there is something.
+    static func receive(from connection: borrowing Connection) throws -> [UInt8] {
+        try wait(connection.number, .readable)
+        var buffer = [UInt8](repeating: 0, count: 1 << 16)
+        let count = try #require(try connection.receive(into: &buffer))
+        return Array(buffer[..<count])
+    }
+}
+
+/// Both ends of a TLS connection, and what came of their handshake.
+struct Pair: ~Copyable {
+    var server: TLSConnection
+    var client: TLSConnection
+    /// Of the server and the client.
+    let failures: [TLSFailure?]
+
+    /// Shakes hands over a new connection.
+    init(_ server: TLSServer, _ client: TLSClient, host: String? = nil) throws {
+        let ends = try Loopback()
+        // The server is the one that dials, as a podwire agent does.
+        var one = try server.accept(ends.one)
+        var other = try client.connect(ends.other, host: host)
+        let failures = try Self.shakeHands(&one, &other)
+        self.server = one
+        self.client = other
+        self.failures = failures
+    }
+
+    private static func shakeHands(
+        _ server: inout TLSConnection, _ client: inout TLSConnection
+    ) throws -> [TLSFailure?] {
+        var waits: [Readiness?] = [[], []]
+        var failures: [TLSFailure?] = [nil, nil]
+        while true {
+            if waits[0] != nil { (waits[0], failures[0]) = step(&server) }
+            if waits[1] != nil { (waits[1], failures[1]) = step(&client) }
+            let waiting = zip([server.number, client.number], waits).compactMap {
+                number, interest in
+                interest.map { (number: number, interest: $0) }
+            }
+            guard !waiting.isEmpty else { return failures }
+            let ready = try poll(waiting, milliseconds: Loopback.milliseconds)
+            try #require(ready.contains { !$0.isEmpty }, "nothing happens")
+        }
+    }
+
+    private static func step(
+        _ connection: inout TLSConnection
+    ) -> (waits: Readiness?, failure: TLSFailure?) {
+        do throws(TLSFailure) { return (try connection.handshake(), nil) } catch {
+            return (nil, error)
+        }
+    }
+
+    /// Lets the server go without a word, and answers the other end.
+    consuming func droppingServer() -> TLSConnection { client }
+}
