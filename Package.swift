@@ -47,32 +47,52 @@ let package = Package(
         module("Packets", "Addressing"),
         module("BPF", "Addressing"),
         module("Observation", "Addressing", "BPF", "Packets"),
-        module("RPCAP", "Addressing", "BPF"),
+        module("RPCAP", "Addressing", "BPF", "Packets"),
 
         // What the kernel owns and lends.
         module("Linux", "Addressing", "BPF", "CLinux"),
         module("PacketRing", "Addressing", "BPF", "CLinux", "Linux", "Packets"),
-        module("Netlink", "Addressing", "BPF", "CLinux", "CMnl", "Linux"),
+        module("Netlink", "Addressing", "BPF", "CLinux", "CMnl", "Linux", "Packets"),
 
         // Who may talk to us, and that nobody listens in.
         module("Security", "Addressing", "COpenSSL", "Linux"),
 
         // What other programs read: texts, the log, and how they ask for more.
         module("Formats"),
+        module("Metrics", "Linux"),
         module("Log", "Formats", "Linux", logging),
         .target(name: "HTTPEndpoint", dependencies: ["Linux"] + http, swiftSettings: house),
 
-        // The two ends of the feed, and the program.
+        // The agent: what a person has set, what it knows of the node, the data path, and the sessions.
         module(
-            "Agent", "BPF", "CLinux", "PacketRing", "HTTPEndpoint", "Formats", "Addressing", "Packets", "Linux", "Log",
-            "Netlink", "Observation", "RPCAP", "Security",
+            "Settings", "Addressing", "Formats", "Linux", "Log", "RPCAP", logging),
+        module(
+            "Edges", "Addressing", "Formats", "Linux", "Log", "Metrics", "Netlink", "Observation",
+            "Settings", logging),
+        module(
+            "Forwarding", "Addressing", "BPF", "Edges", "Linux", "Log", "Metrics", "Netlink",
+            "Observation", "PacketRing", "Packets", "RPCAP", "Security", "Settings", logging),
+        module(
+            "Agent", "Addressing", "BPF", "Edges", "Formats", "Forwarding", "HTTPEndpoint", "Linux",
+            "Log", "Metrics", "Netlink", "Observation", "Packets", "RPCAP", "Security", "Settings",
             logging),
-        module("Collector", "BPF", "CLinux", "Addressing", "Packets", "Linux", "RPCAP", "Security", logging),
+
+        // What is asked about an agent: what would keep it from its work, and which edge reports what.
+        module(
+            "Doctor", "Addressing", "BPF", "Edges", "Formats", "Forwarding", "HTTPEndpoint",
+            "Linux", "Netlink",
+            "Observation", "PacketRing", "Security", "Settings"),
+        module(
+            "Explain", "Addressing", "BPF", "Edges", "Linux", "Netlink", "Observation", "Packets",
+            "RPCAP", "Settings"),
+
+        // The other end of the feed, and the program.
+        module("Collector", "Addressing", "BPF", "Linux", "RPCAP", "Security", logging),
         .executableTarget(
             name: "podwire",
             dependencies: [
-                "Agent", "BPF", "Collector", "Formats", "Addressing", "Packets", "Linux", "Log",
-                "Netlink", "Observation", "Security",
+                "Addressing", "Agent", "BPF", "Collector", "Doctor", "Edges", "Explain", "Formats",
+                "Linux", "Log", "Netlink", "Observation", "Packets", "Security", "Settings",
                 arguments,
                 logging,
             ],
@@ -80,23 +100,37 @@ let package = Package(
 
         tests("AddressingTests", "Addressing"),
         tests("PacketsTests", "Addressing", "ObservationFixtures", "Packets"),
-        tests("ObservationTests", "BPF", "Addressing", "Packets", "Observation", "ObservationFixtures"),
+        tests(
+            "ObservationTests", "Addressing", "BPF", "Observation", "ObservationFixtures", "Packets"
+        ),
+        tests("RPCAPTests", "Addressing", "BPF", "RPCAP"),
         tests("FormatsTests", "Formats"),
+        tests("MetricsTests", "Metrics"),
         tests("LogTests", "Linux", "Log", logging),
+        tests("HTTPEndpointTests", "Addressing", "HTTPEndpoint", "Linux"),
+        tests("SecurityTests", "Addressing", "Forwarding", "Linux", "Metrics", "Security"),
+        tests("SettingsTests", "Addressing", "Linux", "Settings"),
         tests(
-            "AgentTests", "Agent", "Addressing", "Packets", "Linux", "Netlink", "Observation",
-            "ObservationFixtures", "RPCAP", logging),
-        tests("RPCAPTests", "BPF", "Addressing", "Packets", "RPCAP"),
-        tests("HTTPEndpointTests", "HTTPEndpoint", "Addressing", "Packets", "Linux"),
-        tests("SecurityTests", "Agent", "Addressing", "Packets", "Linux", "Security"),
-        tests("CollectorTests", "BPF", "Collector", "Addressing", "Packets", "Linux"),
+            "EdgesTests", "Addressing", "Edges", "Linux", "Netlink", "ObservationFixtures",
+            "Settings"),
         tests(
-            "KernelTests", "Agent", "BPF", "CLinux", "PacketRing", "Addressing", "Packets", "Linux", "Netlink",
-            "Observation", "ObservationFixtures", "RPCAP", logging),
+            "ForwardingTests", "Addressing", "Forwarding", "Packets", "RPCAP"),
+        tests(
+            "AgentTests", "Addressing", "Agent", "Edges", "Linux", "Metrics", "Netlink", "Settings",
+            logging),
+        tests(
+            "DoctorTests", "Addressing", "Doctor", "Edges", "Linux", "Netlink", "Observation",
+            "Settings"),
+        tests("CollectorTests", "Addressing", "BPF", "Collector", "Linux"),
+        tests(
+            "KernelTests", "Addressing", "BPF", "CLinux", "Edges", "Forwarding", "Linux", "Metrics",
+            "Netlink", "Observation", "ObservationFixtures", "PacketRing", "Packets", "RPCAP",
+            "Settings", logging),
 
         // The site and the frames that several tests share.
         .target(
-            name: "ObservationFixtures", dependencies: ["BPF", "Addressing", "Packets", "Observation"],
+            name: "ObservationFixtures",
+            dependencies: ["Addressing", "BPF", "Observation", "Packets"],
             path: "Tests/ObservationFixtures", swiftSettings: house),
     ],
     swiftLanguageModes: [.v6]

@@ -1,3 +1,6 @@
+import Metrics
+import Edges
+import Settings
 import Addressing
 import Glibc
 import Linux

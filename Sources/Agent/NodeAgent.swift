@@ -1,3 +1,6 @@
+import Metrics
+package import Settings
+import Edges
 package import Linux
 package import Logging
 
@@ -17,21 +20,10 @@ package final class NodeAgent: Sendable {
     /// Whether the log knows that the pod networks are not those of the pods.
     private let hasWarned = Mutex(false)
 
-    /// Why an agent cannot start, and what to do about it.
-    package struct MissingCapability: Error, CustomStringConvertible {
-        package let capability: Capability
-
-        package init(capability: Capability) { self.capability = capability }
-
-        package var description: String {
-            "needs \(capability.name): add it under securityContext.capabilities"
-        }
-    }
-
     /// Looks at the node; takes some milliseconds and opens no connection.
     package init(_ settings: Settings, logger: Logger) throws {
         guard Capability.netRaw.isHeld else {
-            throw MissingCapability(capability: .netRaw)
+            throw MissingCapability(.netRaw)
         }
         try settings.placement.check()
         Descriptor.raiseCountMax()
@@ -42,7 +34,7 @@ package final class NodeAgent: Sendable {
         self.watch = Handover(watch)
         end = try Event()
         self.logger = logger
-        let tracking = Tracking(settings)
+        let tracking = Tracking(isNeeded: settings.tracksConnections)
         context = try AgentContext(
             settings, NodeFeed(settings, node: node), status,
             tracksConnections: tracking == .available, logger: logger)
@@ -57,7 +49,7 @@ package final class NodeAgent: Sendable {
         metadata["edge_count"] = .number(node.edges.count)
         logger.info("agent started", metadata: metadata)
         if let blindness = node.blindness {
-            let missing = MissingCapability(capability: .netAdmin)
+            let missing = MissingCapability(.netAdmin)
             logger.warning(
                 "pods' addresses are not known, flooded frames may be reported twice: \(missing)",
                 metadata: ["reason": "\(blindness)"])
@@ -77,7 +69,7 @@ package final class NodeAgent: Sendable {
         } else if node.edges.isEmpty, PodNetworkMismatch(node, settings.podNetworks) == nil {
             logger.notice("none of this node's veths is captured; `podwire edges` says why of each")
         }
-        for finding in PodNetworkCheck.shape(settings) { logger.warning("\(finding.line)") }
+        for concern in settings.podNetworkConcerns { logger.warning("\(concern.line)") }
         for own in node.exposedAddresses(settings) {
             logger.warning(
                 """
@@ -98,7 +90,7 @@ package final class NodeAgent: Sendable {
             return !hasWarned
         }
         guard isNews, let mismatch else { return }
-        logger.warning("\(mismatch.description); \(mismatch.effect): \(PodNetworkCheck.remedy)")
+        logger.warning("\(mismatch.description); \(mismatch.effect): \(PodNetworkMismatch.remedy)")
     }
 
     private func describe(_ tracking: Tracking) {

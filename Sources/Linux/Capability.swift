@@ -25,3 +25,14 @@ package struct Capability: Hashable, Sendable {
 
 /// Whether this process is root, as far as its user namespace goes.
 package func isSuperuser() -> Bool { geteuid() == 0 }
+
+/// A capability that the process lacks, and where to add it.
+package struct MissingCapability: Error, CustomStringConvertible {
+    package let capability: Capability
+
+    package init(_ capability: Capability) { self.capability = capability }
+
+    package var description: String {
+        "needs \(capability.name): add it under securityContext.capabilities"
+    }
+}

@@ -34,3 +34,23 @@ package struct KernelRelease: Comparable, Sendable, CustomStringConvertible {
 
     package var description: String { "\(major).\(minor)" }
 }
+
+/// The releases since which the kernel has what podwire would like to have.
+extension KernelRelease {
+    package static let supported = KernelRelease(5, 10)
+
+    /// Since when a peer's closed window counts for `TCP_USER_TIMEOUT` as silence does.
+    package static let zeroWindowTimeout = KernelRelease(5, 11)
+
+    /// Since when a `virtio_net_hdr` has a word for it (`VIRTIO_NET_HDR_GSO_UDP_L4`).
+    package static let datagramSegmentation = KernelRelease(6, 2)
+
+    /// Since when a pod's device counts what `bpf_redirect_peer` gives it.
+    package static let redirectCounters = KernelRelease(6, 7)
+
+    /// What becomes of such datagrams before that.
+    package static let datagramLoss = """
+        datagrams that a pod sends many at a time (UDP_SEGMENT, as for QUIC) are then missing, and \
+        counted as dropped_by_ring
+        """
+}

@@ -1,6 +1,6 @@
+import Packets
 import CMnl
 import Addressing
-import Packets
 import Glibc
 
 extension TrackedFlow {

@@ -1,4 +1,5 @@
 import Agent
+import Settings
 import ArgumentParser
 import Glibc
 import Linux
@@ -43,7 +44,7 @@ struct AgentCommand: ParsableCommand {
             try Signals.onEnd(secondsMax: 2, orElse: log.fail) { agent.stop() }
             try agent.run()
             logger.info("agent stopped")
-        } catch let error as NodeAgent.MissingCapability {
+        } catch let error as MissingCapability {
             log.fail("\(error)")
             throw Exit.noPermission
         } catch let error as ThreadPlacement.Failure {

@@ -1,4 +1,4 @@
-import Agent
+import Settings
 import Glibc
 import Linux
 import Log

@@ -1,4 +1,4 @@
-import Agent
+import Doctor
 import ArgumentParser
 
 struct DoctorCommand: ParsableCommand {

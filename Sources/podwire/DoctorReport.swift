@@ -1,4 +1,4 @@
-import Agent
+import Doctor
 import Formats
 
 /// Findings of the doctor, as people and programs read them.

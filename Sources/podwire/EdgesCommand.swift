@@ -1,4 +1,5 @@
-import Agent
+import Edges
+import Settings
 import ArgumentParser
 import Collector
 import Formats
@@ -47,7 +48,7 @@ struct EdgesCommand: ParsableCommand {
             let node = try Node.current(settings.selection, namesIn: settings.nameFolder)
             try Self.write(text(node, settings.selection))
             if let blindness = node.blindness {
-                let missing = NodeAgent.MissingCapability(capability: .netAdmin)
+                let missing = MissingCapability(.netAdmin)
                 writeToStandardError("podwire edges: \(blindness): \(missing)\n")
             }
         } catch {

@@ -1,5 +1,7 @@
+import Edges
+import Explain
+import Settings
 import Packets
-import Agent
 import ArgumentParser
 import BPF
 import Collector
@@ -69,7 +71,7 @@ struct ExplainCommand: ParsableCommand {
             let described = packet.isEmpty ? nil : try DescribedPacket(words: packet)
             var explainer = try Explainer(settings)
             if let blindness = explainer.blindness {
-                let missing = NodeAgent.MissingCapability(capability: .netAdmin)
+                let missing = MissingCapability(.netAdmin)
                 writeToStandardError(
                     """
                     podwire explain: without knowing the pods' addresses it cannot tell which \

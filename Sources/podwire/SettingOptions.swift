@@ -1,4 +1,4 @@
-import Agent
+import Settings
 import ArgumentParser
 import Glibc
 import Linux

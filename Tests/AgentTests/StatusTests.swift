@@ -1,3 +1,4 @@
+import Metrics
 import Agent
 import Linux
 import Testing

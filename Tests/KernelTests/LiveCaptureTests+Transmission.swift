@@ -1,4 +1,4 @@
-import Agent
+import Forwarding
 import Addressing
 import Glibc
 import Linux

@@ -1,4 +1,6 @@
-import Agent
+import Edges
+import Settings
+import Forwarding
 import Addressing
 import Glibc
 import Linux
@@ -45,7 +47,7 @@ struct LiveCaptureTests {
             snaplen: 262_144, ringByteCountMax: 16 << 20, queueByteCountMax: queueByteCountMax,
             sampling: sampling, bytesPerSecondMax: bytesPerSecondMax,
             datagramFormat: datagramFormat, transmission: transmission)
-        return try LiveCapture(plan, to: outlet, for: PeerStatus("sensor"), logger: quiet)
+        return try LiveCapture(plan, to: outlet, for: "sensor", CaptureCounters(), logger: quiet)
     }
 
     static func send(_ count: Int, byteCount: Int = 100) throws {

@@ -1,4 +1,5 @@
-import Agent
+import Settings
+import Edges
 import Addressing
 import Linux
 import Netlink

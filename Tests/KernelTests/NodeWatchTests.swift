@@ -1,4 +1,6 @@
-import Agent
+import Metrics
+import Settings
+import Edges
 import Glibc
 import Linux
 import Logging

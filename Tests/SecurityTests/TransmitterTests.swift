@@ -1,4 +1,5 @@
-import Agent
+import Metrics
+import Forwarding
 import Addressing
 import Linux
 import Testing

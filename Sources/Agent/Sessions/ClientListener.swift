@@ -1,3 +1,5 @@
+import Metrics
+import Settings
 import Addressing
 import Glibc
 import Linux

@@ -1,5 +1,6 @@
 import Addressing
 import Glibc
+import Settings
 import Linux
 import Synchronization
 
@@ -13,9 +14,7 @@ final class ClientSlots: Sendable {
     /// Raised when a client has gone.
     private let left: Event
 
-    /// Clients that have logged in: each may have a capture, with the memory that settings give one.
-    static let clientCountMax = 16
-    /// Those that have not, and of them those from one address.
+    /// Clients that have not logged in, and of them those from one address.
     static let strangerCountMax = 16
     static let strangerCountMaxPerAddress = 4
 
@@ -61,7 +60,7 @@ final class ClientSlots: Sendable {
 
     fileprivate func logIn(_ id: UInt64) -> Bool {
         state.withLock { state in
-            guard state.clientCount < Self.clientCountMax else { return false }
+            guard state.clientCount < PassiveSettings.clientCountMax else { return false }
             state.entries[id]?.isLoggedIn = true
             return true
         }
@@ -73,7 +72,7 @@ final class ClientSlots: Sendable {
     }
 
     /// Whether no more can log in.
-    var isFull: Bool { state.withLock { $0.clientCount >= Self.clientCountMax } }
+    var isFull: Bool { state.withLock { $0.clientCount >= PassiveSettings.clientCountMax } }
 
     /// Waits until all have gone.
     func waitForNone() {

@@ -1,3 +1,6 @@
+import Settings
+import Edges
+import Forwarding
 import BPF
 import Addressing
 import Glibc
@@ -110,8 +113,16 @@ extension ControlSession {
     private mutating func begin(
         _ plan: CapturePlan, _ request: StartRequest, _ outlet: consuming sending Outlet
     ) throws {
-        let capture = try LiveCapture(
-            plan, to: outlet, for: status, context.status.pulses, logger: logger)
+        let counters = CaptureCounters(status.ledger)
+        let capture: LiveCapture
+        do throws(SystemError) {
+            capture = try LiveCapture(
+                plan, to: outlet, for: status.name, counters, context.status.pulses, logger: logger)
+        } catch {
+            // Some rings may have been open for a while.
+            status.add(counters)
+            throw error
+        }
         status.begins(capture)
         self.capture = capture
         filter = plan.filter

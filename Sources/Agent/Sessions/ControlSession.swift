@@ -1,9 +1,13 @@
+import Edges
+import Metrics
+import Forwarding
 import BPF
 import Addressing
 import Glibc
 import Linux
 import Logging
 import RPCAP
+import Settings
 import Security
 
 /// One session with a sensor or a client: a control connection, and while the peer wants it, a
@@ -190,7 +194,7 @@ struct ControlSession: ~Copyable {
 
     private mutating func proceed() {
         if !isLoggedIn, slot?.isFull == true {
-            session.loginRefusal = "there are \(ClientSlots.clientCountMax) clients already"
+            session.loginRefusal = "there are \(PassiveSettings.clientCountMax) clients already"
         } else {
             session.loginRefusal = nil
         }

@@ -1,3 +1,5 @@
+import Edges
+import Settings
 import Addressing
 import Packets
 import Glibc

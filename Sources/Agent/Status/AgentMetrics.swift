@@ -1,3 +1,7 @@
+import Forwarding
+import Settings
+import Edges
+import Metrics
 import Formats
 import Addressing
 import Netlink

@@ -1,3 +1,5 @@
+import Forwarding
+import Metrics
 extension AgentStatus {
     /// Adds what there is of it to a summary.
     func add(to summary: inout Summary.State) {

@@ -1,3 +1,7 @@
+import Forwarding
+package import Edges
+package import Settings
+package import Metrics
 import Linux
 import Synchronization
 
@@ -55,20 +59,6 @@ package final class AgentStatus: Sendable {
         }
         gathering.wait(milliseconds: Self.countMilliseconds)
     }
-}
-
-/// How the agent keeps up with its node.
-package final class NodeStatus: Sendable {
-    /// Whether all events since the last look at everything have been taken in.
-    let isInStep = Condition(true)
-    /// How often events were lost and everything was read anew.
-    package let resyncs = Tick()
-    /// How often following the node failed and was begun anew.
-    let failures = Tick()
-    /// Where the threads that follow it say that they turn.
-    let pulses: Pulses
-
-    package init(_ pulses: Pulses = Pulses()) { self.pulses = pulses }
 }
 
 /// Waits until some others have done something.

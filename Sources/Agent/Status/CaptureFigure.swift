@@ -1,3 +1,5 @@
+import Forwarding
+import Metrics
 import Formats
 import Addressing
 import Packets

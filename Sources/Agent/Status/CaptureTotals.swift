@@ -1,5 +1,5 @@
+import Forwarding
 import Addressing
-
 /// What captures have counted at a moment, to be added up over those that have ended and those that run.
 struct CaptureTotals: Sendable {
     var frames = FrameAccount.Counts()
@@ -23,19 +23,5 @@ struct CaptureTotals: Sendable {
     static func += (total: inout Self, other: Self) {
         total.frames += other.frames
         for index in total.values.indices { total.values[index] += other.values[index] }
-    }
-}
-
-extension FrameAccount.Counts {
-    static func += (total: inout Self, other: Self) {
-        total.matched += other.matched
-        total.forwarded += other.forwarded
-        total.refused += other.refused
-        total.filtered += other.filtered
-        total.sampledOut += other.sampledOut
-        total.limited += other.limited
-        total.droppedByRing += other.droppedByRing
-        total.droppedByQueue += other.droppedByQueue
-        total.abandoned += other.abandoned
     }
 }

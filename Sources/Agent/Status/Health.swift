@@ -1,3 +1,5 @@
+package import Metrics
+package import Edges
 import Linux
 
 /// How an agent is, in words: the first line says it, and the others why.

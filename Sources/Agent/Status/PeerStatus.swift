@@ -1,3 +1,5 @@
+import Forwarding
+import Metrics
 import Linux
 import Synchronization
 
@@ -54,6 +56,11 @@ package final class PeerStatus: Sendable {
         }
     }
 
+    /// Takes over what a capture has counted that could not be started.
+    func add(_ counters: CaptureCounters) {
+        state.withLock { $0.finished += CaptureTotals(counters) }
+    }
+
     /// The captures that run.
     var captures: [LiveCapture] { state.withLock { $0.captures } }
 
@@ -68,7 +75,7 @@ package final class PeerStatus: Sendable {
 
     /// What has become of the frames of each edge, likewise.
     var edges: (edges: [UInt64: EdgeFigures], gone: FrameAccount.Counts) {
-        state.withLock { ledger.figures($0.captures) }
+        state.withLock { ledger.figures($0.captures.map(\.counters)) }
     }
 
     /// How things are, as the end of a sentence about it.

@@ -1,3 +1,6 @@
+import Metrics
+import Settings
+import Edges
 import HTTPEndpoint
 import Formats
 import Linux

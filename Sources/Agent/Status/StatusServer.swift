@@ -1,3 +1,4 @@
+import Settings
 import HTTPEndpoint
 import Glibc
 import Linux

@@ -1,7 +1,5 @@
 package import BPF
 
-import Packets
-
 /// One control connection as the side that captures sees it: bytes in, actions out.
 ///
 /// The session knows the protocol and the time, and nothing else; whoever drives it owns the sockets

@@ -1,0 +1,73 @@
+import Forwarding
+import Settings
+package import Linux
+
+import BPF
+import PacketRing
+
+/// What the kernel can do.
+package enum KernelCheck {
+    /// What its release says about features that cannot be tried.
+    package static func findings(_ release: KernelRelease?, restoresWireForm: Bool) -> [Finding] {
+        guard let release else { return [.ok(name, "its release is not known")] }
+        var findings: [Finding] = []
+        if release < .supported {
+            findings.append(
+                Finding(
+                    .warning, name, "Linux \(release)",
+                    meaning:
+                        "podwire is tried with Linux \(KernelRelease.supported) and later only",
+                    remedy: "use a newer kernel"))
+        }
+        if release < .zeroWindowTimeout {
+            findings.append(
+                Finding(
+                    .note, name,
+                    "Linux \(release) may wait for long for a sensor that reads nothing",
+                    meaning: """
+                        one that is there and reads nothing is given up after a minute only since \
+                        Linux \(KernelRelease.zeroWindowTimeout), unless the distribution has brought \
+                        this to its kernel
+                        """,
+                    remedy: "nothing, if your sensors read"))
+        }
+        if restoresWireForm, release < .datagramSegmentation {
+            findings.append(
+                Finding(
+                    .note, name,
+                    "Linux \(release) may not be able to say how datagrams are to be cut",
+                    meaning: KernelRelease.datagramLoss,
+                    remedy: """
+                        Linux \(KernelRelease.datagramSegmentation) can say it; and \
+                        \(Setting.frames.option) raw has them as they are
+                        """))
+        }
+        return findings.isEmpty ? [.ok(name, "Linux \(release)")] : findings
+    }
+
+    private static let name = "kernel"
+
+    /// Opens a ring as the agent does, on an interface where it can do no harm.
+    static func ring(on interface: UInt32, tellsOffload: Bool) -> Finding {
+        do throws(SystemError) {
+            let ring = try Ring(
+                on: interface, .keepNothing, shape: RingBudget.smallest, tellsOffload: tellsOffload)
+            return .ok("rings", "one of \(ring.byteCount >> 10) KiB can be opened")
+        } catch {
+            return Self.finding(error)
+        }
+    }
+
+    package static func finding(_ error: SystemError) -> Finding {
+        let remedy =
+            switch error.operation {
+            case Ring.memoryOperation:
+                "leave the node more memory, which a ring needs in large pieces"
+            case Ring.offloadOperation: "use a newer kernel, or give \(Setting.frames.option) raw"
+            default: "see that the kernel has AF_PACKET and that no security profile forbids it"
+            }
+        return Finding(
+            .failed, "rings", "none can be opened: \(error)",
+            meaning: "the agent captures nothing", remedy: remedy)
+    }
+}

@@ -1,0 +1,23 @@
+import Addressing
+import Netlink
+import Observation
+
+/// What a capture shows.
+package enum CaptureScope: Equatable, Sendable {
+    /// All edges, each packet once.
+    case stream
+    /// All that passes at one edge, whoever else reports it: for looking at one pod. The edge is
+    /// known by its life, since names are used again.
+    case edge(life: UInt64)
+}
+
+extension NodeFeed.Snapshot {
+    /// As much of it as a capture of this scope has to know. One edge alone reports everything but
+    /// the feed itself.
+    package func limited(to scope: CaptureScope) -> Self {
+        guard case .edge(let life) = scope else { return self }
+        return Self(
+            version: version, places: places.filter { $0.life == life },
+            rule: Rule(rule.surroundings, deduplicates: false))
+    }
+}

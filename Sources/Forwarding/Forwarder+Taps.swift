@@ -1,0 +1,192 @@
+import Edges
+import PacketRing
+import Glibc
+import Linux
+import Log
+import Logging
+import Observation
+import Synchronization
+
+/// What the keeper of a capture's rings tells its forwarder.
+enum TapOrder: Sendable {
+    /// A ring is open at a place.
+    case add(Place, Handover<Ring>, EdgeProgram)
+    /// The node is as it is now.
+    case follow(NodeFeed.Snapshot)
+    /// A ring for edges that have none of their own.
+    case openCrowd(Handover<Ring>)
+    /// Which edges those are.
+    case crowd([Place])
+    /// An edge is gone: forward what its ring holds, and close it.
+    case remove(life: UInt64)
+    /// The edge that is all of this capture is gone, and comes no more.
+    case end
+    /// A ring that is to follow the one there is, which gets no packets yet, and the memory to note
+    /// what both have.
+    case prepare(life: UInt64, Handover<Ring>, Handover<PacketSet>)
+    /// The other ring gets all packets that come from now on.
+    case succeed(life: UInt64)
+    /// The other ring is of no use.
+    case abandon(life: UInt64)
+}
+
+/// What a forwarder tells the keeper of its rings.
+enum TapNote: Sendable {
+    /// A ring is close to full.
+    case pressed(life: UInt64)
+    /// The ring that is to follow lets in what the present one does.
+    case prepared(life: UInt64)
+    /// The present ring stays, and the one that was to follow is done with.
+    case kept(life: UInt64, Handover<Ring>?)
+    /// The present ring, or the one before it, is done with.
+    case done(life: UInt64, wasFollowed: Bool, Handover<Ring>?)
+
+    /// What a note says twice it says once.
+    func isSame(as other: TapNote) -> Bool {
+        switch (self, other) {
+        case (.pressed(let life), .pressed(let otherLife)): life == otherLife
+        default: false
+        }
+    }
+}
+
+extension Forwarder {
+    /// Carries out what the keeper says. Fails only if the poller does.
+    func obey(_ order: TapOrder) throws(SystemError) {
+        switch order {
+        case .add(let place, let ring, let program):
+            guard let ring = ring.take() else { return }
+            try add(Tap(place, ring, program))
+        case .follow(let snapshot): follow(snapshot)
+        case .openCrowd(let ring):
+            guard let ring = ring.take() else { return }
+            try poller.add(ring.number, as: Key.crowd)
+            let crowd = Crowd(ring)
+            open(crowd.account, Crowd.name, Crowd.life)
+            self.crowd = crowd
+        case .crowd(let places):
+            do throws(SystemError) {
+                try crowd?.set(places)
+            } catch {
+                CaptureCounters.add(1, to: counters.programsNotReplaced)
+            }
+        case .remove(let life):
+            taps[life]?.end()
+            closeSoon()
+        case .end: hasLostItsEdge = true
+        case .prepare(let life, let ring, let set):
+            guard let ring = ring.take(), let set = set.take() else { return }
+            prepare(ring, set, life)
+        case .abandon(let life): if let tap = taps[life] { keepRing(of: tap) }
+        case .succeed(let life):
+            guard let tap = taps[life] else { return }
+            try count(tap)
+            tap.isFollowed()
+            closeSoon()
+        }
+    }
+
+    private func add(_ tap: Tap) throws(SystemError) {
+        try poller.add(tap.number, as: Key.firstTap + tap.place.life)
+        taps[tap.place.life] = tap
+        open(tap.account, tap.place.name, tap.place.life)
+        adopt(tap)
+    }
+
+    private func open(_ account: FrameAccount, _ name: String, _ life: UInt64) {
+        counters.edges.withLock { $0[life] = EdgeAccount(name: name, frames: account) }
+    }
+
+    private func follow(_ snapshot: NodeFeed.Snapshot) {
+        let version = programs.version
+        programs.set(snapshot.rule)
+        pipeline.set(snapshot.rule)
+        for place in snapshot.places {
+            guard let tap = taps[place.life], tap.place != place else { continue }
+            tap.isMoved(to: place)
+            adopt(tap)
+        }
+        // What is a node or a sensor concerns all edges, and at once.
+        if programs.version != version { for tap in taps.values { adopt(tap) } }
+    }
+
+    /// Gives a tap the program of now. Where the kernel refuses it the old one stays, and user space
+    /// puts right what it can.
+    func adopt(_ tap: Tap) {
+        do throws(SystemError) {
+            try tap.adopt(&programs)
+        } catch {
+            CaptureCounters.add(1, to: counters.programsNotReplaced)
+        }
+    }
+
+    /// Closes rings that have been drained for the last time. Answers whether there are more to
+    /// come.
+    func closeRings() throws -> Bool {
+        var isWaiting = false
+        for tap in taps.values where tap.endedAt != nil || tap.hasSuccessor {
+            // A successor that is not known to have the packets of an edge that is gone may have some.
+            if tap.isBeingSucceeded || tap.isOver && tap.hasSuccessor {
+                // What comes meanwhile is in the successor, too.
+                try drain(tap, blockCountMax: tap.ring?.blockCount ?? 0)
+                guard !isFull else { return true }
+                guard tap.isSucceeded || tap.isOver else {
+                    isWaiting = true
+                    continue
+                }
+                try replaceRing(of: tap)
+                if tap.endedAt != nil { isWaiting = true }
+            } else if tap.isOver {
+                try drain(tap)
+                guard !isFull else { return true }
+                try count(tap)
+                try poller.remove(tap.number)
+                taps[tap.place.life] = nil
+                pipeline.settleHeld(of: tap.account)
+                close(tap.account, tap.place.name, tap.place.life)
+                notes(.done(life: tap.place.life, wasFollowed: false, tap.surrender()))
+            } else if tap.endedAt != nil {
+                isWaiting = true
+            }
+        }
+        return isWaiting
+    }
+
+    /// Forwards all that an edge has, a ring that was to follow included.
+    func drainForGood(_ tap: Tap) throws {
+        try drain(tap)
+        guard tap.hasSuccessor, !isFull else { return }
+        try replaceRing(of: tap)
+        try drain(tap)
+    }
+
+    /// Adds to the counters what the kernel has counted at an edge since the last time.
+    func count(_ tap: Tap) throws(SystemError) {
+        guard let statistics = try tap.takeStatistics() else { return }
+        count(statistics, tap.account)
+        if statistics.dropped > 0 { notes(.pressed(life: tap.place.life)) }
+    }
+
+    func count(_ statistics: Ring.Statistics, _ account: FrameAccount) {
+        for account in [account, counters.frames] {
+            CaptureCounters.add(Int(statistics.received), to: account.matched)
+            CaptureCounters.add(Int(statistics.dropped), to: account.droppedByRing)
+        }
+    }
+
+    /// Checks the account of an edge from which nothing comes any more.
+    func close(_ account: FrameAccount, _ name: String, _ life: UInt64) {
+        counters.ledger.close(life, in: counters)
+        let counts = account.counts
+        var metadata = counts.metadata
+        metadata["edge"] = "\(name)"
+        guard counts.inFlight != 0 else {
+            return logger.debug("edge accounted for", metadata: metadata)
+        }
+        CaptureCounters.add(Int(counts.inFlight.magnitude), to: counters.framesUnaccounted)
+        metadata["unaccounted"] = .number(counts.inFlight)
+        logger.error(
+            "the frames of an edge do not add up, which is a fault of podwire's: please report it",
+            metadata: metadata)
+    }
+}

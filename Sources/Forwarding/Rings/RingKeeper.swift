@@ -1,0 +1,285 @@
+import Metrics
+import Edges
+import Settings
+import BPF
+import PacketRing
+import Glibc
+import Linux
+import Log
+import Logging
+import Observation
+import Synchronization
+
+/// Opens and closes the rings of one capture as edges come and go, and makes those larger that are
+/// close to full, all within the capture's memory.
+///
+/// Opening a ring takes the kernel some 15 ms, and closing one, too, nearly all of it spent on
+/// waiting for a grace period that all who wait share. So both happen here and many at once, and the
+/// forwarder's thread never waits.
+final class RingKeeper: Sendable {
+    private let feed: NodeFeed
+    private let scope: CaptureScope
+    private let tellsOffload: Bool
+    private let levels: CaptureLevels
+    private let logger: Logger
+    private let wake: Event
+    private let state: Mutex<State>
+    private let give: @Sendable (TapOrder) -> Void
+
+    private struct State {
+        var plan: ProgramPlan
+        var notes: [TapNote] = []
+        var isEnding = false
+    }
+
+    /// As many threads as shorten the start of 250 rings; more do not.
+    private static let threadCountMax = 16
+    /// How soon a ring is tried again that could not be opened.
+    private static let retryMilliseconds: CInt = 1000
+    /// How many packets an edge may have while two rings get them, which is for some 20 ms: one and a
+    /// half million a second. Twice as many each time that this has failed.
+    private static let sharedCountMax = 1 << 15
+
+    init(
+        _ feed: NodeFeed, _ scope: CaptureScope, _ plan: ProgramPlan, _ levels: CaptureLevels,
+        logger: Logger, give: @escaping @Sendable (TapOrder) -> Void
+    ) throws(SystemError) {
+        (self.feed, self.scope) = (feed, scope)
+        tellsOffload = plan.keepsWhole
+        self.levels = levels
+        self.logger = logger
+        wake = try Event()
+        state = Mutex(State(plan: plan))
+        self.give = give
+    }
+
+    /// Takes note of what the forwarder says, once where it says it more often. Never waits.
+    func note(_ note: TapNote) {
+        state.withLock { state in
+            if !state.notes.contains(where: note.isSame) { state.notes.append(note) }
+        }
+        wake.raise()
+    }
+
+    /// Has rings opened with another filter from now on.
+    func set(_ filter: Program?) {
+        state.withLock { $0.plan.set(filter) }
+    }
+
+    /// Has `run` close all rings and return.
+    func end() {
+        state.withLock { $0.isEnding = true }
+        wake.raise()
+    }
+
+    /// Keeps the rings until the end. Says when it has tried to open the first ones, with the reason
+    /// if there are edges and not one could be opened.
+    func run(
+        _ budget: RingBudget, _ pulse: borrowing Pulses.Pulse, began: (SystemError?) -> Void
+    ) {
+        nameThread("podwire-rings")
+        var book = RingBook(budget)
+        feed.subscribe(wake.number)
+        defer { feed.unsubscribe(wake.number) }
+        began(follow(&book))
+        while true {
+            pulse.beat()
+            tell(book)
+            _ = try? poll(
+                [(wake.number, .readable)],
+                milliseconds: book.hasFailures ? Self.retryMilliseconds : Pulses.waitMilliseconds)
+            wake.lower()
+            let (notes, isEnding) = state.withLock { state in
+                defer { state.notes = [] }
+                return (state.notes, state.isEnding)
+            }
+            if isEnding { break }
+            for note in notes { settle(note, &book) }
+            close(book.takeClosing())
+            for note in notes { attend(to: note, &book) }
+            _ = follow(&book)
+        }
+        close(book.takeAll())
+    }
+
+    /// Says how much memory is in use.
+    private func tell(_ book: RingBook) {
+        levels.ringBytes.set(book.ringByteCount)
+        levels.edgesSharing.set(book.crowd.count)
+    }
+
+    /// Opens what is new and has what is gone closed.
+    private func follow(_ book: inout RingBook) -> SystemError? {
+        let snapshot = feed.snapshot.limited(to: scope)
+        if snapshot.version != book.version {
+            book.version = snapshot.version
+            state.withLock { $0.plan.set(snapshot.rule) }
+            give(.follow(snapshot))
+            for life in book.livesGone(from: snapshot.places) { give(.remove(life: life)) }
+            if scope != .stream, snapshot.places.isEmpty { give(.end) }
+        }
+        let (wanted, isCrowdChanged) = book.take(
+            snapshot.places, now: monotonicNanoseconds())
+        if isCrowdChanged || book.lacksCrowd { crowd(&book) }
+        return open(wanted, &book)
+    }
+
+    /// Serves the edges for which there is no memory.
+    private func crowd(_ book: inout RingBook) {
+        if book.crowdLease == nil {
+            do throws(SystemError) {
+                let ring = try Ring(
+                    on: 0, Program.keepNothing, shape: RingBudget.smallest,
+                    tellsOffload: tellsOffload)
+                book.crowdLease = Handover(try ring.lease())
+                give(.openCrowd(Handover(ring)))
+            } catch {
+                guard !book.hasWarnedOfCrowd else { return }
+                book.hasWarnedOfCrowd = true
+                return logger.warning(
+                    "edges without memory are not captured, it is tried again every second",
+                    metadata: ["edge_count": .number(book.crowd.count), "reason": "\(error)"])
+            }
+        }
+        give(.crowd(book.crowd))
+        if !book.crowd.isEmpty, !book.hasWarned {
+            book.hasWarned = true
+            let (cause, remedy) =
+                book.budget.isKernelExhausted
+                ? ("the kernel has no memory for more rings", "free some on the node")
+                : ("the ring memory is used up", "raise \(Setting.ringMemory.option)")
+            logger.warning(
+                """
+                \(cause): new edges have no ring of their own but share one, \
+                which costs more and holds less; \(remedy)
+                """,
+                metadata: [
+                    "sharing": .number(book.crowd.count),
+                    "ring_memory": .number(book.budget.byteCountMax),
+                ])
+        }
+    }
+
+    private func open(
+        _ wanted: [(place: Place, shape: Ring.Shape)], _ book: inout RingBook
+    ) -> SystemError? {
+        guard !wanted.isEmpty else { return nil }
+        let plan = state.withLock { $0.plan }
+        let results = Mutex<[UInt64: Opened]>([:])
+        inParallel(wanted.count, threadCountMax: Self.threadCountMax) { [give] index in
+            let (place, shape) = wanted[index]
+            let opened = Self.open(place, shape, plan, give)
+            results.withLock { $0[place.life] = opened }
+        }
+        var failure: SystemError?
+        for (place, shape) in wanted {
+            switch results.withLock({ $0[place.life] }) {
+            case .lease(let lease):
+                guard let lease = lease.take(), book.isOpen(place, shape, lease) else { continue }
+                logger.info(
+                    "the edge is captured after all", metadata: ["edge": "\(place.name)"])
+            case .failure(let error):
+                let isNews = book.hasFailed(place, shape, error, now: monotonicNanoseconds())
+                guard ![ENODEV, ENXIO, ENETDOWN].contains(error.code) else { continue }
+                failure = error
+                guard isNews else { continue }
+                logger.warning(
+                    "an edge cannot be captured, it is tried again every second",
+                    metadata: ["edge": "\(place.name)", "reason": "\(error)"])
+            case nil: break
+            }
+        }
+        return book.isEmpty ? failure : nil
+    }
+
+    private enum Opened: Sendable {
+        case lease(Handover<RingLease>)
+        case failure(SystemError)
+    }
+
+    /// Opens a ring and hands it to the forwarder at once.
+    private static func open(
+        _ place: Place, _ shape: Ring.Shape, _ plan: ProgramPlan,
+        _ give: @Sendable (TapOrder) -> Void
+    ) -> Opened {
+        var plan = plan
+        while true {
+            let program = plan.program(at: place.point)
+            do throws(SystemError) {
+                let ring = try Ring(
+                    on: place.point.interfaceIndex, program.program, shape: shape,
+                    tellsOffload: plan.keepsWhole)
+                let lease = try ring.lease()
+                give(.add(place, Handover(ring), program))
+                return .lease(Handover(lease))
+            } catch {
+                guard error == SystemError(Descriptor.attachOperation, ENOMEM), program.decides
+                else { return .failure(error) }
+                plan.shrink(below: program)
+            }
+        }
+    }
+
+    /// Lets go of rings and of the last holds on them, and so closes them.
+    private func close(_ rings: [ClosingRing]) {
+        inParallel(rings.count, threadCountMax: Self.threadCountMax) { rings[$0].close() }
+    }
+}
+
+extension RingKeeper {
+    private func attend(to note: TapNote, _ book: inout RingBook) {
+        switch note {
+        case .pressed(let life): enlarge(life, &book)
+        case .prepared(let life): exchange(life, &book)
+        case .done, .kept: break
+        }
+    }
+
+    private func settle(_ note: TapNote, _ book: inout RingBook) {
+        switch note {
+        case .done(let life, let wasFollowed, let ring):
+            book.isDone(life, wasFollowed: wasFollowed, ring)
+        case .kept(let life, let next): book.isKept(life, next)
+        case .pressed, .prepared: break
+        }
+    }
+
+    /// Opens a larger ring beside one that is close to full, or smaller ones beside others so that
+    /// there is memory for it.
+    private func enlarge(_ life: UInt64, _ book: inout RingBook) {
+        let (growing, shrinking) = book.press(life, now: monotonicNanoseconds())
+        for change in [growing].compactMap({ $0 }) + shrinking { prepare(change, &book) }
+    }
+
+    private func prepare(_ change: RingBook.Change, _ book: inout RingBook) {
+        do throws(SystemError) {
+            let ring = try change.ring.opensSuccessor(
+                change.shape, tellsOffload: tellsOffload)
+            let set = PacketSet(countMax: Self.sharedCountMax << change.ring.keptCount)
+            give(.prepare(life: change.ring.place.life, Handover(ring), Handover(set)))
+        } catch {
+            book.isAbandoned(change.ring)
+            guard error.code != ENODEV, error.code != ENXIO, error.code != ENETDOWN else { return }
+            logger.debug(
+                "a ring keeps its size",
+                metadata: ["edge": "\(change.ring.place.name)", "reason": "\(error)"])
+        }
+    }
+
+    /// Has the forwarder go over to a ring that gets all packets by now, when none is under way any
+    /// more that came before.
+    private func exchange(_ life: UInt64, _ book: inout RingBook) {
+        guard let ring = book.ring(life) else { return }
+        do throws(SystemError) {
+            try awaitPacketsUnderWay()
+            give(.succeed(life: life))
+        } catch {
+            give(.abandon(life: life))
+            guard !ring.hasWarned else { return }
+            ring.hasWarned = true
+            logger.warning(
+                "a ring keeps its size",
+                metadata: ["edge": "\(ring.place.name)", "reason": "\(error)"])
+        }
+    }
+}

@@ -1,0 +1,166 @@
+package import Addressing
+package import Linux
+package import Log
+package import Logging
+package import RPCAP
+
+/// Everything a person can set about an agent, understood.
+package struct Settings: Sendable {
+    package let sensors: [SensorName]
+    package let podNetworks: [Network]
+    package let serviceNetworks: [Network]
+    package let uncovered: [Network]
+    /// The name under which the de-duplicated stream is offered.
+    package let device: String
+    /// Which edges are captured.
+    package let edges: EdgeSelection
+    /// Where pods' names are; nil for nowhere.
+    package let nameFolder: String?
+    package let deduplicates: Bool
+    /// Whether frames are sent as a wire would have carried them, or as they are captured.
+    package let restoresWireForm: Bool
+    package let snaplen: Int
+    /// All rings of one capture together.
+    package let ringByteCountMax: Int
+    /// The send queue of one capture.
+    package let queueByteCountMax: Int
+    /// The most bytes of packets and their headers that one capture sends in a second; nil for any
+    /// number.
+    package let bytesPerSecondMax: Int?
+    /// Where the threads run that forward packets.
+    package let placement: ThreadPlacement
+    /// Where metrics and probes are answered; nil for nowhere.
+    package let http: SocketAddress?
+    package let logLevel: Logger.Level
+    package let logFormat: LogFormat
+    /// Who may dial the agent; nil if it does not listen.
+    package let passive: PassiveSettings?
+    /// Which of the node's ports data connections use that clients open; nil for any.
+    package let dataPorts: ClosedRange<UInt16>?
+    /// How data over UDP is framed; nil as is usual in the session's mode.
+    package let datagramFormat: DatagramWriter.Format?
+    /// Nil for no TLS.
+    package let tls: TLSSettings?
+
+    /// Whether calls to services are looked up in connection tracking.
+    package var tracksConnections: Bool { deduplicates && !serviceNetworks.isEmpty }
+
+    /// Reads options first, then the environment, then what counts without either.
+    ///
+    /// An agent needs a sensor to dial, or clients that dial it; who only looks at a node needs
+    /// neither.
+    package init(
+        options: [Setting: String], needsPeer: Bool = true, environment: (String) -> String?
+    ) throws(SettingFailure) {
+        let reader = SettingsReader(options: options, environment: environment)
+        podNetworks = try reader.list(.podNetworks, atLeastOne: true) { Network($0) }
+        serviceNetworks = try reader.list(.serviceNetworks) { Network($0) }
+        uncovered = try reader.list(.uncovered) { Network($0) }
+        let port = try reader.one(.sensorPort, Self.port)
+        passive = try PassiveSettings(reader)
+        sensors = try reader.list(.sensors, atLeastOne: needsPeer && passive == nil) {
+            SensorName($0, standardPort: port)
+        }
+        device = try reader.one(.device) { (1...255).contains($0.utf8.count) ? $0 : nil }
+        edges = try EdgeSelection(reader)
+        nameFolder = try reader.one(.cniCache, Self.nameFolder)
+        deduplicates = try reader.one(.deduplication) { ["on": true, "off": false][$0] }
+        restoresWireForm = try reader.one(.frames) { ["wire": true, "raw": false][$0] }
+        snaplen = try reader.one(.snaplen) { text in
+            Int(text).flatMap { (64...262_144).contains($0) ? $0 : nil }
+        }
+        dataPorts = try reader.oneOrNone(.dataPorts, Self.ports)
+        let formats: [String: DatagramWriter.Format?] = [
+            "auto": nil, "packet": .packet, "udpstr": .udpstr,
+        ]
+        datagramFormat = try reader.one(.udpFormat) { formats[$0] }
+        tls = try TLSSettings(reader)
+        ringByteCountMax = try reader.one(.ringMemory, Self.byteCount)
+        queueByteCountMax = try reader.one(.queueMemory, Self.byteCount)
+        bytesPerSecondMax = try reader.one(.rateLimit) { text -> Int?? in
+            text == "off" ? .some(nil) : Self.byteCount(text).map { .some($0) }
+        }
+        placement = ThreadPlacement(
+            processors: try reader.oneOrNone(.processors) { ProcessorSet($0) },
+            niceness: try reader.oneOrNone(.niceness) { text in
+                CInt(text).flatMap { (-20...19).contains($0) ? $0 : nil }
+            })
+        http = try reader.one(.http) { text -> SocketAddress?? in
+            text == "off" ? .some(nil) : SocketAddress(text).map { .some($0) }
+        }
+        logLevel = try reader.one(.logLevel) { Logger.Level(rawValue: $0) }
+        logFormat = try reader.one(.logFormat) { LogFormat(rawValue: $0) }
+    }
+
+    /// Reads a folder, or that there is none.
+    package static func nameFolder(_ text: String) -> String?? {
+        text == "off" ? .some(nil) : text.hasPrefix("/") ? .some(text) : nil
+    }
+
+    private static func port(_ text: String) -> UInt16? {
+        UInt16(text).flatMap { $0 > 0 ? $0 : nil }
+    }
+
+    /// Reads `"40000"` or `"40000-40015"`.
+    static func ports(_ text: String) -> ClosedRange<UInt16>? {
+        let parts = text.split(separator: "-", omittingEmptySubsequences: false)
+        guard parts.count <= 2, let first = port(String(parts[0])),
+            let last = port(String(parts[parts.count - 1])), first <= last
+        else { return nil }
+        return first...last
+    }
+
+    /// Reads `"268435456"`, `"256MiB"`, `"256Mi"` or `"256M"`; one mebibyte to one tebibyte.
+    static func byteCount(_ text: String) -> Int? {
+        let digits = text.prefix { ("0"..."9").contains($0) }
+        let units = ["": 0, "B": 0, "K": 10, "M": 20, "G": 30]
+        var unit = text.dropFirst(digits.count).drop { $0 == " " }
+        if unit.count > 1, unit.hasSuffix("B") { unit = unit.dropLast() }
+        if unit.count > 1, unit.hasSuffix("i") { unit = unit.dropLast() }
+        guard let number = Int(digits), let shift = units[String(unit)], number < 1 << 40 else {
+            return nil
+        }
+        let byteCount = number.multipliedReportingOverflow(by: 1 << shift)
+        guard !byteCount.overflow, (1 << 20...1 << 40).contains(byteCount.partialValue) else {
+            return nil
+        }
+        return byteCount.partialValue
+    }
+}
+
+/// A sensor as it was named: its address is asked for anew at each try.
+package struct SensorName: Hashable, Sendable, CustomStringConvertible {
+    package let host: String
+    package let port: UInt16
+
+    /// Reads `host`, `host:port`, an IPv6 address, or one in brackets with or without a port.
+    package init?(_ text: String, standardPort: UInt16) {
+        var host = Substring(text)
+        var portText: Substring?
+        if text.hasPrefix("[") {
+            guard let end = text.firstIndex(of: "]") else { return nil }
+            host = text[text.index(after: text.startIndex)..<end]
+            let rest = text[text.index(after: end)...]
+            guard IPAddress(String(host))?.family == .ipv6, rest.isEmpty || rest.hasPrefix(":")
+            else { return nil }
+            portText = rest.isEmpty ? nil : rest.dropFirst()
+        } else if IPAddress(text) == nil, let colon = text.firstIndex(of: ":") {
+            host = text[..<colon]
+            portText = text[text.index(after: colon)...]
+        }
+        guard !host.isEmpty, host.utf8.count <= 253,
+            host.utf8.allSatisfy({ $0 > 0x20 && $0 < 0x7f && $0 != UInt8(ascii: "/") })
+        else { return nil }
+        self.host = String(host)
+        guard let portText else {
+            port = standardPort
+            return
+        }
+        guard let port = UInt16(portText), port > 0 else { return nil }
+        self.port = port
+    }
+
+    package var description: String {
+        host.contains(":") ? "[\(host)]:\(port)" : "\(host):\(port)"
+    }
+}

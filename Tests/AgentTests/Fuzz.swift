@@ -1,1 +1,0 @@
-../RPCAPTests/Fuzz.swift

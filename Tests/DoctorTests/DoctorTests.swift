@@ -1,0 +1,333 @@
+import Doctor
+import Edges
+import Settings
+import Addressing
+import Glibc
+import Linux
+import Netlink
+import Observation
+import Testing
+
+extension Finding {
+    fileprivate var text: String {
+        [found, meaning, remedy].compactMap(\.self).joined(separator: " | ")
+    }
+}
+
+/// What the doctor makes of things that a test bed cannot have, and of the edges of those it can.
+@Suite("The doctor")
+struct DoctorTests {
+    private static func settings(_ more: [String: String] = [:]) throws -> Settings {
+        let environment = ["PODNET": "10.244.0.0/16", "EXTRAHOP_SENSOR_IP": "192.0.2.1"]
+        return try Settings(options: [:]) { more[$0] ?? environment[$0] }
+    }
+
+    private static func address(_ text: String) throws -> IPAddress {
+        try #require(IPAddress(text))
+    }
+
+    @Test(
+        "asks for the capabilities that are missing",
+        arguments: [
+            ([.netRaw, .netAdmin, .netBroadcast], [.ok]), ([.netRaw, .netAdmin], [.ok, .note]),
+            ([.netRaw], [.warning]), ([.netAdmin, .netBroadcast], [.failed]),
+            ([], [.failed, .warning]),
+        ] as [([Capability], [Finding.Grade])])
+    func capabilities(held: [Capability], grades: [Finding.Grade]) {
+        for isRoot in [true, false] {
+            let findings = RightsCheck(held: Set(held), isRoot: isRoot).findings
+            #expect(findings.map(\.grade) == grades)
+            for finding in findings where finding.grade != .ok {
+                #expect(finding.text.contains("runAsUser: 0") == !isRoot)
+            }
+        }
+    }
+
+    @Test(
+        "knows what kernels lack",
+        arguments: [
+            (KernelRelease(4, 19), true, [.warning, .note, .note]),
+            (KernelRelease(5, 10), true, [.note, .note]), (KernelRelease(5, 11), true, [.note]),
+            (KernelRelease(5, 11), false, [.ok]), (KernelRelease(6, 2), true, [.ok]),
+            (nil, true, [.ok]),
+        ] as [(KernelRelease?, Bool, [Finding.Grade])])
+    func kernels(release: KernelRelease?, restoresWireForm: Bool, grades: [Finding.Grade]) {
+        let findings = KernelCheck.findings(release, restoresWireForm: restoresWireForm)
+        #expect(findings.map(\.grade) == grades)
+    }
+
+    @Test(
+        "says what to do where a ring cannot be opened",
+        arguments: [
+            ("setsockopt PACKET_RX_RING", ENOMEM, "more memory"),
+            ("setsockopt PACKET_VNET_HDR", ENOPROTOOPT, "--frames raw"),
+            ("socket AF_PACKET", EAFNOSUPPORT, "AF_PACKET"),
+        ])
+    func rings(operation: String, code: CInt, remedy: String) {
+        let finding = KernelCheck.finding(SystemError(operation, code))
+        #expect(finding.grade == .failed && finding.remedy?.contains(remedy) == true)
+        #expect(finding.found.contains(operation))
+    }
+
+    @Test(
+        "compares what is allowed with what is there",
+        arguments: [
+            (Memory(availableByteCount: 256 << 20, limitByteCount: 80 << 20), 64, []),
+            (Memory(availableByteCount: (256 << 20) - 1, limitByteCount: nil), 64, ["ring memory"]),
+            (Memory(availableByteCount: nil, limitByteCount: (80 << 20) - 1), 64, ["queue memory"]),
+            (Memory(availableByteCount: nil, limitByteCount: nil), 63, ["descriptors"]),
+        ] as [(Memory, Int, [String])])
+    func memory(memory: Memory, descriptorCountMax: Int, warned: [String]) throws {
+        let check = MemoryCheck(
+            memory: memory, descriptorCountMax: descriptorCountMax, edgeCount: 0)
+        let findings = check.findings(try Self.settings())
+        #expect(findings.map(\.check) == ["ring memory", "queue memory", "descriptors"])
+        #expect(findings.filter { $0.grade != .ok }.map(\.check) == warned)
+    }
+
+    @Test("finds devices of kind netkit, which are no edges")
+    func netkit() throws {
+        var table = EdgeTable()
+        var kit = Link(index: 5)
+        (kit.name, kit.kind) = ("lxc1", "netkit")
+        table.apply(.link(kit))
+        let settings = try Self.settings()
+        let alone = EdgeCheck.findings(table.node(settings.edges), settings)
+        #expect(alone.last?.grade == .failed && alone.last?.found.contains("lxc1") == true)
+        table.apply(.link(Self.veth(6)))
+        let beside = EdgeCheck.findings(table.node(settings.edges), settings)
+        #expect(beside.map(\.grade) == [.ok, .warning])
+    }
+
+    private static func veth(_ index: UInt32) -> Link {
+        var link = Link(index: index)
+        (link.name, link.kind) = ("v\(index)", "veth")
+        (link.peerIndex, link.peerNamespace) = (2, Int32(index))
+        return link
+    }
+
+    @Test(
+        "compares pods' addresses with the pod networks",
+        arguments: [
+            (["10.244.1.2", "fe80::1"], "10.244.0.0/16", [.ok]),
+            (["10.244.1.2", "fd00::2"], "10.244.0.0/16", [.warning]),
+            (["10.244.1.2", "fd00::2"], "10.244.0.0/16,fd00::/64", [.ok]),
+            (["10.244.1.2"], "10.244.0.0/16,fd00::/64", [.note]),
+            (["fe80::1"], "10.244.0.0/16", [.ok]), (["10.1.0.2"], "10.244.0.0/16", [.failed]),
+        ] as [([String], String, [Finding.Grade])])
+    func podNetworks(addresses: [String], networks: String, grades: [Finding.Grade]) throws {
+        var table = EdgeTable()
+        table.apply(.link(Self.veth(6)))
+        table.set(EdgeTable.Pod(addresses: try addresses.map(Self.address), mac: nil), behind: 6)
+        let settings = try Self.settings(["PODNET": networks])
+        let findings = PodNetworkCheck.findings(table.node(settings.edges), settings)
+        #expect(findings.map(\.grade) == grades, "\(findings)")
+    }
+
+    @Test(
+        "believes the counters of both ends of a veth",
+        arguments: [
+            // What the pod got, what the host sent it, what the pod sent, and the kernel.
+            (1000, 1000, 0, KernelRelease(6, 18), .ok), (1009, 1000, 0, KernelRelease(6, 18), .ok),
+            (1010, 1000, 0, KernelRelease(6, 18), .warning),
+            // Read later, the host has sent more.
+            (1000, 5000, 0, KernelRelease(6, 18), .ok),
+            // Older kernels do not count what bypasses the veth.
+            (50, 50, 5000, KernelRelease(6, 6), .note), (50, 50, 5000, KernelRelease(6, 7), .ok),
+            (50, 50, 900, KernelRelease(6, 6), .ok), (600, 600, 5000, KernelRelease(6, 6), .ok),
+        ] as [(UInt64, UInt64, UInt64, KernelRelease, Finding.Grade)])
+    func dataPaths(
+        received: UInt64, delivered: UInt64, said: UInt64, release: KernelRelease,
+        grade: Finding.Grade
+    ) {
+        let edge = DataPathCheck.Edge(
+            name: "v1", pod: LinkCounters(receivedPacketCount: received, sentPacketCount: said),
+            host: LinkCounters(receivedPacketCount: said, sentPacketCount: delivered))
+        #expect(DataPathCheck.finding([edge], release).grade == grade)
+    }
+
+    @Test(
+        "looks at what connection tracking has and tells",
+        arguments: [
+            (TrackingCheck(failure: nil, count: 1, countMax: 100, events: 1), [.ok]),
+            (TrackingCheck(failure: nil, count: 90, countMax: 100, events: 2), [.note]),
+            (TrackingCheck(failure: nil, count: 90, countMax: 100, events: 0), [.note, .warning]),
+            (TrackingCheck(failure: nil, count: nil, countMax: nil, events: nil), [.ok]),
+            (
+                TrackingCheck(
+                    failure: SystemError("bind", EPROTONOSUPPORT), count: 9, countMax: 9, events: 0),
+                [.warning]
+            ),
+        ] as [(TrackingCheck, [Finding.Grade])])
+    func connectionTracking(check: TrackingCheck, grades: [Finding.Grade]) {
+        #expect(check.findings(isNeeded: true).map(\.grade) == grades)
+        #expect(check.findings(isNeeded: false).map(\.grade) == [.ok])
+    }
+
+    @Test(
+        "sees services in what is translated, and nothing else",
+        arguments: [
+            ("10.244.1.2", "10.100.7.8", "10.244.2.3", true),
+            ("fd00::2", "fd98::1", "fd00::3", true),
+            // A client from outside, a node port, a backend that is no pod, and a pod's own port.
+            ("192.0.2.9", "10.100.7.8", "10.244.2.3", false),
+            ("10.244.1.2", "192.0.2.20", "10.244.2.3", false),
+            ("10.244.1.2", "10.100.0.1", "192.0.2.21", false),
+            ("10.244.1.2", "10.244.2.3", "10.244.2.3", false),
+        ])
+    func services(client: String, called: String, backend: String, isService: Bool) throws {
+        let (client, called) = (try Self.address(client), try Self.address(called))
+        let flow = TrackedFlow(
+            original: FlowKey(
+                transport: 6, source: client, destination: called, sourcePort: 4000,
+                destinationPort: 80),
+            reply: FlowKey(
+                transport: 6, source: try Self.address(backend), destination: client,
+                sourcePort: 8080, destinationPort: 4000))
+        let settings = try Self.settings(["PODNET": "10.244.0.0/16,fd00::/64"])
+        let surroundings = Surroundings(
+            podNetworks: settings.podNetworks, nodeAddresses: [try Self.address("192.0.2.20")])
+        let finding = ServiceNetworkCheck(flows: [flow]).finding(settings, surroundings)
+        #expect(finding.grade == (isService ? .warning : .note))
+        #expect(finding.found.contains("\(called)") == isService)
+    }
+
+    @Test(
+        "guesses which network services are in",
+        arguments: [
+            (["10.96.0.10", "10.105.3.4"], "10.96.0.0/12"), (["10.43.0.10"], "10.43.0.0/16"),
+            (["198.18.3.4"], "198.18.3.0/24"), (["198.18.3.4", "198.18.77.1"], "198.18.0.0/17"),
+            // A usual one that has pods in it is none.
+            (["10.100.3.4"], "10.100.3.0/24"), (["fd00:96::a"], "fd00:96::/112"),
+        ])
+    func guesses(addresses: [String], network: String) throws {
+        let pods = ["10.100.128.0/17"].compactMap { Network($0) }
+        let guess = ServiceNetworkCheck.guess(try addresses.map(Self.address), besides: pods)
+        #expect(guess?.description == network)
+    }
+
+    @Test(
+        "has advice for each way not to reach a sensor",
+        arguments: [
+            (ECONNREFUSED, "port 2003"), (ETIMEDOUT, "firewalls"), (ENETUNREACH, "ip route get"),
+            (EHOSTUNREACH, "ip route get"), (EPERM, "own firewall"), (EIO, "what is between"),
+        ])
+    func sensors(code: CInt, advice: String) throws {
+        let name = try #require(SensorName("192.0.2.1", standardPort: 2003))
+        let peer = SocketAddress(try Self.address("192.0.2.1"), port: 2003)
+        let finding = SensorCheck.finding(name, .failed(peer, SystemError("connect", code)))
+        #expect(finding.grade == .warning && finding.remedy?.contains(advice) == true)
+        let silent = SensorCheck.finding(name, .unanswered)
+        #expect(silent.grade == .warning && silent.remedy?.contains("name servers") == true)
+    }
+
+    @Test(
+        "has advice for each way not to be able to listen",
+        arguments: [
+            (EADDRINUSE, "ss -ltnp"), (EADDRNOTAVAIL, "of this node"),
+            (EACCES, "CAP_NET_BIND_SERVICE"), (EINVAL, "another address"),
+        ])
+    func listener(code: CInt, advice: String) throws {
+        let address = try #require(SocketAddress("192.0.2.1:80"))
+        let clients = ListenerCheck.finding(.clients, address, SystemError("bind", code))
+        #expect(clients.grade == .failed && clients.remedy?.contains(advice) == true)
+        let probes = ListenerCheck.finding(.probes, address, SystemError("bind", code))
+        #expect(probes.grade == .warning && probes.remedy?.contains(advice) == true)
+    }
+
+    @Test(
+        "knows an agent's answer by its header, and nobody else's",
+        arguments: [
+            ("HTTP/1.1 200 OK\r\nserver: podwire\r\n\r\nalive", true),
+            ("HTTP/1.1 503 Unavailable\r\na: b\r\nServer:podwire \r\n\r\n", true),
+            ("HTTP/1.0 200 OK\r\nServer: SimpleHTTP/0.6 Python/3.11\r\n\r\n", false),
+            ("HTTP/1.1 200 OK\r\nServer: podwires\r\n\r\n", false),
+            ("HTTP/1.1 200 OK\r\n\r\nServer: podwire\r\n\r\n", false),
+            // Cut in the middle, no HTTP, and nothing.
+            ("HTTP/1.1 200 OK\r\nServer: podwire", false),
+            ("SSH-2.0-x\r\nServer: podwire\r\n\r\n", false), ("\r\n\r\n", false), ("", false),
+            (String(repeating: "\r\n", count: 2000) + "\u{0}", false),
+        ])
+    func endpoints(answer: String, isAgent: Bool) {
+        #expect(EndpointInquiry.isAgents(Array(answer.utf8)) == isAgent)
+    }
+
+    @Test(
+        "doubts a clock",
+        arguments: [
+            (ClockCheck(nowSeconds: 99, errorMicroseconds: 5, builtSeconds: 100), .warning),
+            (ClockCheck(nowSeconds: 100, errorMicroseconds: 5000, builtSeconds: 100), .ok),
+            (ClockCheck(nowSeconds: 100, errorMicroseconds: nil, builtSeconds: nil), .note),
+            (ClockCheck(nowSeconds: 100, errorMicroseconds: 1_000_001, builtSeconds: 1), .note),
+        ] as [(ClockCheck, Finding.Grade)])
+    func clock(check: ClockCheck, grade: Finding.Grade) {
+        #expect(check.finding.grade == grade)
+    }
+
+    @Test("finds who listens at a port")
+    func listeners() {
+        let (rest, end) = ("00000000:0000", "00000000:00000000 00:00000000 00000000     0        0")
+        let table = """
+              sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout
+               0: 0100007F:07D2 \(rest) 0A \(end) 111 1 0000000000000000 100 0 0 10 0
+               1: 0100007F:07D3 \(rest) 0A \(end) 112 1 0000000000000000 100 0 0 10 0
+               2: 0100007F:07D2 0100007F:9C40 01 \(end) 113 1 0000000000000000 20 4 30 10 -1
+               3: 00000000000000000000000000000000:07D2 \(rest) 0A \(end) 114 1 0000000000000000
+
+            """
+        #expect(RunningAgent.listeners(table, 2002) == [111, 114])
+        #expect(RunningAgent.listeners(table, 2004).isEmpty)
+        #expect(RunningAgent.listeners("", 2002).isEmpty)
+    }
+
+    @Test("counts the packet sockets of others that get all there is at an edge")
+    func otherCaptures() {
+        let table = """
+            sk               RefCnt Type Proto  Iface R Rmem   User   Inode
+            0000000000000000 3      3    0003   7     1 0      0      111
+            0000000000000000 3      3    0003   8     1 0      0      112
+            0000000000000000 3      2    888e   7     1 0      0      113
+            0000000000000000 3      3    0003   0     1 0      0      114
+
+            """
+        let captures = OtherCapturesCheck.captures(table, [7])
+        #expect(captures.map(\.inode) == [111, 114] && captures.map(\.interface) == [7, 0])
+        #expect(OtherCapturesCheck.captures("", [7]).isEmpty)
+        #expect(RunningAgent.socket("socket:[4711]") == 4711)
+        for target in ["socket:[]", "pipe:[4711]", "/dev/null", "socket:[4711", ""] {
+            #expect(RunningAgent.socket(target) == nil)
+        }
+    }
+
+    @Test(
+        "tells an agent's sockets from those of others",
+        arguments: [
+            // The sockets' interfaces, which of them are of which agent, and what comes out.
+            ([], [], .ok, "none at the edges"), ([], [[]], .ok, "none at the edges"),
+            ([7, 8], [[1, 2]], .ok, "the 2 packet sockets of the agent that runs here"),
+            ([7, 8, 7], [[1, 2]], .note, "1 packet socket of others at the edges, beside"),
+            ([7, 8, 7, 8], [[1, 2]], .warning, "2 packet sockets of others, at every edge, b"),
+            ([7, 8, 0], [[1, 2]], .warning, "1 packet socket of others, at every edge, beside"),
+            // One that captures nothing itself.
+            ([7], [[99]], .note, "1 packet socket of others at the edges, beside"),
+            ([7], [], .note, "1 packet socket of others at the edges"),
+            ([7, 8], [], .warning, "2 packet sockets of others, at every edge"),
+            ([7, 8, 7, 8], [[1, 2], [3, 4]], .warning, "2 agents run here: the processes 1, 2"),
+            ([], [[], []], .warning, "2 agents run here"),
+            ([7, 8], [nil], .note, "2 packet sockets at the edges, and an agent runs here;"),
+            ([], [nil], .ok, "none at the edges"),
+        ] as [([UInt32], [Set<UInt64>?], Finding.Grade, String)])
+    func captures(
+        interfaces: [UInt32], agents: [Set<UInt64>?], grade: Finding.Grade, text: String
+    ) {
+        let captures = zip(UInt64(1)..., interfaces).map {
+            OtherCapturesCheck.Capture(inode: $0, interface: $1)
+        }
+        let agents = zip(Int32(1)..., agents).map { RunningAgent(process: $0, sockets: $1) }
+        let finding = OtherCapturesCheck.finding(captures, [7, 8], agents)
+        #expect(finding.grade == grade && finding.found.contains(text), "\(finding)")
+        guard agents.isEmpty, !captures.isEmpty else { return }
+        let unseen = OtherCapturesCheck.finding(captures, [7, 8], isUnseen: true)
+        #expect(unseen.grade == .note && unseen.found.contains("whose they are is not known"))
+    }
+}

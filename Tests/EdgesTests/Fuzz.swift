@@ -1,0 +1,45 @@
+import Glibc
+import Testing
+
+/// How long tests with random input go on: a few rounds, or the seconds that FUZZ_SECONDS says, then
+/// from a random seed that is said at the start; FUZZ_SEED begins with that one.
+enum Fuzz {
+    static let seeds: ClosedRange<UInt64> = 1...(seconds == nil ? 100 : 4)
+
+    private static let seconds = number("FUZZ_SECONDS").map { Double($0) }
+
+    private static let base: UInt64 = {
+        let base = number("FUZZ_SEED") ?? (seconds == nil ? 0 : .random(in: 0...1 << 40))
+        let text = Array("fuzz: FUZZ_SEED=\(base)\n".utf8)
+        if seconds != nil { _ = unsafe write(STDERR_FILENO, text, text.count) }
+        return base
+    }()
+
+    /// What was found, in words.
+    struct Complaint: Error, CustomStringConvertible {
+        let description: String
+
+        init(_ description: String) { self.description = description }
+    }
+
+    /// Calls `body` with a seed, once, or with one after the other until the time is over. What
+    /// fails is said with its seed; where the program traps, the same run traps again.
+    static func rounds(from seed: UInt64, _ body: (UInt64) throws -> Void) {
+        let clock = ContinuousClock()
+        let end = clock.now + .seconds(seconds ?? 0)
+        var seed = base &+ seed
+        repeat {
+            do {
+                try body(seed)
+            } catch {
+                Issue.record("FUZZ_SEED=\(seed - 1): \(error)")
+                return
+            }
+            seed = seed &+ UInt64(seeds.count)
+        } while clock.now < end
+    }
+
+    private static func number(_ name: String) -> UInt64? {
+        unsafe getenv(name).flatMap { unsafe UInt64(String(cString: $0)) }
+    }
+}

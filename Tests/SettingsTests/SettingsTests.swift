@@ -1,0 +1,133 @@
+import Settings
+import Addressing
+import Linux
+import Testing
+
+@Suite("Settings")
+struct SettingsTests {
+    private static let least = ["PODNET": "10.244.0.0/16", "EXTRAHOP_SENSOR_IP": "192.0.2.1"]
+
+    private func read(
+        _ environment: [String: String], _ options: [Setting: String] = [:]
+    ) throws(SettingFailure) -> Settings {
+        try Settings(options: options, environment: { environment[$0] })
+    }
+
+    @Test("are read from the variables of the DaemonSet that podwire replaces")
+    func daemonSet() throws {
+        let settings = try read([
+            "EXTRAHOP_SENSOR_IP": "192.0.2.1,eda.example:2010,[2001:db8::1]:7,2001:db8::2",
+            "RPCAPD_TARGET_PORT": "2004", "PODNET": "10.244.0.0/16, fd00:10:244::/56",
+            "SVCNET": "", "INTERFACE": "any-eth",
+        ])
+        #expect(
+            settings.sensors.map(\.description) == [
+                "192.0.2.1:2004", "eda.example:2010", "[2001:db8::1]:7", "[2001:db8::2]:2004",
+            ])
+        #expect(settings.podNetworks.map(\.description) == ["10.244.0.0/16", "fd00:10:244::/56"])
+        #expect(settings.serviceNetworks.isEmpty && settings.device == "any-eth")
+        #expect(settings.snaplen == 262_144 && settings.ringByteCountMax == 256 << 20)
+        #expect(settings.queueByteCountMax == 64 << 20 && settings.deduplicates)
+    }
+
+    @Test("prefer an option to its variable")
+    func options() throws {
+        let settings = try read(Self.least, [.podNetworks: "10.0.0.0/8", .deduplication: "off"])
+        #expect(settings.podNetworks.map(\.description) == ["10.0.0.0/8"] && !settings.deduplicates)
+    }
+
+    @Test(
+        "that cannot be understood are named, with what would be right",
+        arguments: [
+            ("PODNET", "10.244.0.0/33"), ("PODNET", "pods"), ("SVCNET", "10.96.0.0/12,x"),
+            ("RPCAPD_TARGET_PORT", "70000"), ("RPCAPD_TARGET_PORT", "0"),
+            ("EXTRAHOP_SENSOR_IP", "host:99999"), ("EXTRAHOP_SENSOR_IP", "[::1"),
+            ("EXTRAHOP_SENSOR_IP", "a b/c"),
+            ("PODWIRE_UNCOVERED", "10.0.0.300"), ("PODWIRE_DEDUP", "maybe"),
+            ("PODWIRE_SNAPLEN", "63"),
+            ("PODWIRE_SNAPLEN", "262145"), ("PODWIRE_RING_MEMORY", "1"),
+            ("PODWIRE_RING_MEMORY", "-5MiB"),
+            ("PODWIRE_QUEUE_MEMORY", "99999999999999999999"), ("PODWIRE_QUEUE_MEMORY", "5 cats"),
+            ("PODWIRE_RATE_LIMIT", "50 cats"), ("PODWIRE_RATE_LIMIT", "1K"),
+            ("PODWIRE_RATE_LIMIT", "0"),
+            ("PODWIRE_CPUS", "2,"), ("PODWIRE_CPUS", "3-2"), ("PODWIRE_CPUS", "-1"),
+            ("PODWIRE_CPUS", "8192"), ("PODWIRE_CPUS", "1-2-3"), ("PODWIRE_CPUS", "all"),
+            ("PODWIRE_HTTP", "on"), ("PODWIRE_HTTP", "127.0.0.1"), ("PODWIRE_HTTP", "0"),
+            ("PODWIRE_HTTP", "localhost:9464"), ("PODWIRE_HTTP", "::1:9464"),
+            ("PODWIRE_HTTP", "[192.0.2.1:80"), ("PODWIRE_HTTP", "[192.0.2.1]"),
+            ("PODWIRE_HTTP", "[]:80"),
+            ("PODWIRE_CPUS", "+1"), ("PODWIRE_NICE", "20"), ("PODWIRE_NICE", "-21"),
+            ("PODWIRE_NICE", "very"),
+            ("PODWIRE_LOG_LEVEL", "loud"), ("PODWIRE_LOG_FORMAT", "xml"),
+        ])
+    func misunderstood(variable: String, value: String) throws {
+        var environment = Self.least
+        environment[variable] = value
+        let failure = #expect(throws: SettingFailure.self) { try read(environment) }
+        let text = try #require(failure).description
+        #expect(text.hasPrefix("\(variable)=") && text.contains("it takes") && !text.contains("\n"))
+    }
+
+    @Test("that have to be there are asked for", arguments: ["PODNET", "EXTRAHOP_SENSOR_IP"])
+    func missing(variable: String) throws {
+        var environment = Self.least
+        environment[variable] = variable == "PODNET" ? nil : ""
+        let failure = #expect(throws: SettingFailure.self) { try read(environment) }
+        #expect(try #require(failure).description.hasPrefix("\(variable) is not set"))
+    }
+
+    @Test(
+        "understand amounts of memory as people write them",
+        arguments: [
+            ("1MiB", 1 << 20), ("64Mi", 64 << 20), ("2G", 2 << 30), ("3 GB", 3 << 30),
+            ("4194304", 4 << 20),
+        ])
+    func memory(text: String, byteCount: Int) throws {
+        var environment = Self.least
+        environment["PODWIRE_RING_MEMORY"] = text
+        #expect(try read(environment).ringByteCountMax == byteCount)
+    }
+
+    @Test(
+        "have no limit of the feed's rate where none is given",
+        arguments: [("", nil), ("off", nil), ("50MiB", 50 << 20), ("1M", 1 << 20)])
+    func rateLimit(text: String, bytesPerSecondMax: Int?) throws {
+        var environment = Self.least
+        environment["PODWIRE_RATE_LIMIT"] = text
+        #expect(try read(environment).bytesPerSecondMax == bytesPerSecondMax)
+    }
+
+    @Test(
+        "understand lists of processors as taskset does",
+        arguments: [
+            ("0", [0], "0"), ("2,3,6-7", [2, 3, 6, 7], "2-3,6-7"), ("63,64", [63, 64], "63-64"),
+            ("1-1,5,5,4", [1, 4, 5], "1,4-5"), ("1024,8191", [1024, 8191], "1024,8191"),
+        ])
+    func processors(text: String, numbers: [Int], description: String) throws {
+        var environment = Self.least
+        #expect(try read(environment).placement.processors == nil)
+        environment["PODWIRE_CPUS"] = text
+        let processors = try #require(try read(environment).placement.processors)
+        #expect(processors.numbers == numbers && processors.description == description)
+    }
+
+    @Test(
+        "have metrics answered on loopback where nothing else is said",
+        arguments: [
+            ("", "127.0.0.1:9464"), ("off", nil), ("192.0.2.1:80", "192.0.2.1:80"),
+            ("[::1]:9464", "[::1]:9464"), ("[192.0.2.1]:80", "192.0.2.1:80"), ("9465", "[::]:9465"),
+        ])
+    func http(text: String, address: String?) throws {
+        var environment = Self.least
+        environment["PODWIRE_HTTP"] = text
+        #expect(try read(environment).http?.description == address)
+    }
+
+    @Test("understand niceness with its sign", arguments: [-20, -1, 0, 19])
+    func niceness(niceness: Int) throws {
+        var environment = Self.least
+        #expect(try read(environment).placement.niceness == nil)
+        environment["PODWIRE_NICE"] = "\(niceness)"
+        #expect(try read(environment).placement.niceness == CInt(niceness))
+    }
+}
