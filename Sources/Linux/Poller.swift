@@ -1,3 +1,5 @@
+package import Time
+
 import CLinux
 import Glibc
 
@@ -49,6 +51,13 @@ package struct Poller: ~Copyable {
                 descriptor.number, &events, CInt(Self.eventCountMax), milliseconds)
         }
         return Int(count)
+    }
+
+    /// Waits until something is ready, or a time has come; nil waits for ever.
+    ///
+    /// - Returns: How many descriptors are ready; `key(at:)` says which.
+    package mutating func wait(until deadline: MonotonicTime?) throws(SystemError) -> Int {
+        try wait(milliseconds: waitMilliseconds(until: deadline))
     }
 
     /// The key of a descriptor that the last wait found ready.
