@@ -15,11 +15,13 @@ package struct Readiness: OptionSet, Sendable {
 
 /// Waits until one of a few descriptors is ready (poll(2)), and answers what each is ready for, in
 /// the order given; all empty if the time ran out. Negative milliseconds wait for ever, a negative
-/// descriptor number is passed over.
+/// descriptor is passed over.
 package func poll(
-    _ requests: [(number: CInt, interest: Readiness)], milliseconds: CInt
+    _ requests: [(fileDescriptor: CInt, interest: Readiness)], milliseconds: CInt
 ) throws(SystemError) -> [Readiness] {
-    var entries = requests.map { pollfd(fd: $0.number, events: $0.interest.rawValue, revents: 0) }
+    var entries = requests.map {
+        pollfd(fd: $0.fileDescriptor, events: $0.interest.rawValue, revents: 0)
+    }
     try call("poll") { unsafe poll(&entries, nfds_t(entries.count), milliseconds) }
     return entries.map { Readiness(rawValue: $0.revents) }
 }
@@ -30,7 +32,7 @@ package func poll(
 ///
 /// - Returns: What each descriptor is ready for, in the order given; all empty if the time came first.
 package func poll(
-    _ requests: [(number: CInt, interest: Readiness)], until deadline: MonotonicTime?
+    _ requests: [(fileDescriptor: CInt, interest: Readiness)], until deadline: MonotonicTime?
 ) throws(SystemError) -> [Readiness] {
     try poll(requests, milliseconds: waitMilliseconds(until: deadline))
 }
