@@ -43,6 +43,7 @@ let package = Package(
             name: "COpenSSL", pkgConfig: "openssl", providers: [.apt(["libssl-dev"])]),
 
         // Pure logic: no system call, no pointer.
+        module("Time"),
         module("Addressing"),
         module("Packets", "Addressing"),
         module("BPF", "Addressing"),
@@ -50,7 +51,7 @@ let package = Package(
         module("RPCAP", "Addressing", "BPF", "Packets"),
 
         // What the kernel owns and lends.
-        module("Linux", "Addressing", "BPF", "CLinux"),
+        module("Linux", "Addressing", "BPF", "CLinux", "Time"),
         module("PacketRing", "Addressing", "BPF", "CLinux", "Linux", "Packets"),
         module("Netlink", "Addressing", "BPF", "CLinux", "CMnl", "Linux", "Packets"),
 
@@ -64,8 +65,7 @@ let package = Package(
         .target(name: "HTTPEndpoint", dependencies: ["Linux"] + http, swiftSettings: house),
 
         // The agent: what a person has set, what it knows of the node, the data path, and the sessions.
-        module(
-            "Settings", "Addressing", "Formats", "Linux", "Log", "RPCAP", logging),
+        module("Settings", "Addressing", "Formats", "Linux", "Log", "RPCAP", logging),
         module(
             "Edges", "Addressing", "Formats", "Linux", "Log", "Metrics", "Netlink", "Observation",
             "Settings", logging),
@@ -80,8 +80,7 @@ let package = Package(
         // What is asked about an agent: what would keep it from its work, and which edge reports what.
         module(
             "Doctor", "Addressing", "BPF", "Edges", "Formats", "Forwarding", "HTTPEndpoint",
-            "Linux", "Netlink",
-            "Observation", "PacketRing", "Security", "Settings"),
+            "Linux", "Netlink", "Observation", "PacketRing", "Security", "Settings"),
         module(
             "Explain", "Addressing", "BPF", "Edges", "Linux", "Netlink", "Observation", "Packets",
             "RPCAP", "Settings"),
@@ -93,11 +92,11 @@ let package = Package(
             dependencies: [
                 "Addressing", "Agent", "BPF", "Collector", "Doctor", "Edges", "Explain", "Formats",
                 "Linux", "Log", "Netlink", "Observation", "Packets", "Security", "Settings",
-                arguments,
-                logging,
+                logging, arguments,
             ],
             swiftSettings: house),
 
+        tests("TimeTests", "Time"),
         tests("AddressingTests", "Addressing"),
         tests("PacketsTests", "Addressing", "ObservationFixtures", "Packets"),
         tests(
@@ -113,8 +112,7 @@ let package = Package(
         tests(
             "EdgesTests", "Addressing", "Edges", "Linux", "Netlink", "ObservationFixtures",
             "Settings"),
-        tests(
-            "ForwardingTests", "Addressing", "Forwarding", "Packets", "RPCAP"),
+        tests("ForwardingTests", "Addressing", "Forwarding", "Packets", "RPCAP"),
         tests(
             "AgentTests", "Addressing", "Agent", "Edges", "Linux", "Metrics", "Netlink", "Settings",
             logging),
