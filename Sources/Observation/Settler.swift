@@ -143,7 +143,7 @@ extension Settler {
     /// Remembers what an event of connection tracking says.
     package mutating func learn(_ flow: TrackedFlow, now: UInt64) {
         flows.set(Backend(flow: flow, learnedAt: now), for: flow.original, now: now)
-        services.learn(flow, isPod: rule.surroundings.isPod(flow.reply.source), now: now)
+        services.learn(flow, isPod: rule.addressPlan.isPod(flow.reply.source), now: now)
     }
 
     /// Takes note that events were lost: what is known is to be asked about anew.
@@ -177,7 +177,7 @@ extension Settler {
     ) -> Outcome {
         // An ICMP error belongs to the flow of the packet that it quotes, which went the other way.
         let key = packet.quoted(in: frame).map { FlowKey($0).reversed } ?? FlowKey(packet)
-        let request = rule.surroundings.isService(key.destination) ? key : key.reversed
+        let request = rule.addressPlan.isService(key.destination) ? key : key.reversed
         // A service is called from the pod, and answers to it. Anything else is made up.
         guard (key == request) != isEgress else {
             return .verdict(Verdict(decision: .report(.unexplainedService)))
@@ -202,7 +202,7 @@ extension Settler {
         _ flow: TrackedFlow, isEgress: Bool, _ now: UInt64
     ) -> Verdict {
         let (client, backend) = (flow.original.source, flow.reply.source)
-        let isPod = rule.surroundings.isPod(backend)
+        let isPod = rule.addressPlan.isPod(backend)
         // As long as such packets come, no program may drop them.
         services.learn(flow, isPod: isPod, now: now)
         guard flow.isTranslated, isPod else {
@@ -210,7 +210,7 @@ extension Settler {
         }
         guard !flow.isMasqueraded else { return Verdict(decision: .refuse(.masqueraded)) }
         // The backend's edge takes a client that is no pod for somebody else, and reports.
-        guard rule.surroundings.isPod(client) else {
+        guard rule.addressPlan.isPod(client) else {
             return Verdict(decision: .refuse(.serviceForm))
         }
         let decision = rule.decision(

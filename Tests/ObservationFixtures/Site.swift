@@ -20,8 +20,8 @@ package struct SeededGenerator: RandomNumberGenerator {
 }
 
 package func address(_ text: String) -> IPAddress { IPAddress(text) ?? IPAddress(ipv4: 0) }
-package func network(_ text: String) -> Network {
-    Network(text) ?? Network(address("::"), prefixBitCount: 0)
+package func network(_ text: String) -> IPNetwork {
+    IPNetwork(text) ?? IPNetwork(address("::"), prefixBitCount: 0)
 }
 package func mac(_ text: String) -> MACAddress { MACAddress(text) ?? .broadcast }
 
@@ -57,7 +57,7 @@ package enum Site {
     package static let aMAC = mac("02:00:00:00:00:0a"), bMAC = mac("02:00:00:00:00:0b")
     package static let bridgeMAC = mac("02:00:00:00:00:01"), strangerMAC = mac("02:00:00:00:00:99")
 
-    package static let surroundings = Surroundings(
+    package static let addressPlan = AddressPlan(
         podNetworks: [network("10.244.0.0/16"), network("fd00:10:244::/56")],
         serviceNetworks: [network("10.96.0.0/16"), network("fd00:10:96::/112")],
         uncovered: [network("10.244.9.0/24"), network("fd00:10:244:9::/64")],
@@ -65,7 +65,7 @@ package enum Site {
         sensors: [sensor4, sensor6, sensorPod4, sensorPod6],
         localPodAddresses: [a4, b4, a6, b6, aLinkLocal, bLinkLocal, extra4, extra6],
         localPodMACs: [aMAC, bMAC])
-    package static let rule = Rule(surroundings)
+    package static let rule = Rule(addressPlan)
 
     package static let domain = ObservationPoint.Domain([
         (interfaceIndex: 11, addresses: [a4, a6, aLinkLocal]),

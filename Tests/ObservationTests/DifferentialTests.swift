@@ -100,12 +100,12 @@ struct DifferentialTests {
 
     @Test("agree when there are too many addresses for a program", arguments: [5] as [UInt64])
     func agreeWithManyAddresses(seed: UInt64) {
-        var surroundings = Site.surroundings
+        var addressPlan = Site.addressPlan
         for number in 0..<600 as Range<UInt32> {
-            surroundings.nodeAddresses.insert(IPAddress(ipv4: 0x0af4_0000 + number << 8))
-            surroundings.localPodAddresses.insert(IPAddress(ipv4: 0xac14_0000 + number))
+            addressPlan.nodeAddresses.insert(IPAddress(ipv4: 0x0af4_0000 + number << 8))
+            addressPlan.localPodAddresses.insert(IPAddress(ipv4: 0xac14_0000 + number))
         }
-        let rule = Rule(surroundings)
+        let rule = Rule(addressPlan)
         let program = EdgeProgram(rule, at: Site.atA, snaplen: 262_144)
         #expect(program.decides)
         var generator = SeededGenerator(seed: seed)
@@ -132,9 +132,9 @@ struct DifferentialTests {
             [],
         ])
     func agreeAboutOverlaps(podNetworks: [String]) {
-        var surroundings = Site.surroundings
-        surroundings.podNetworks = podNetworks.map(network)
-        let rule = Rule(surroundings)
+        var addressPlan = Site.addressPlan
+        addressPlan.podNetworks = podNetworks.map(network)
+        let rule = Rule(addressPlan)
         let program = EdgeProgram(rule, at: Site.atA, snaplen: 262_144)
         var generator = SeededGenerator(seed: 7)
         for _ in 0..<Self.frameCountPerSeed / 20 {
@@ -151,7 +151,7 @@ struct DifferentialTests {
 
     @Test("let everything but the feed pass when duplicates are wanted")
     func withoutDeduplication() {
-        let rule = Rule(Site.surroundings, deduplicates: false)
+        let rule = Rule(Site.addressPlan, deduplicates: false)
         let program = EdgeProgram(rule, at: Site.atA, snaplen: 262_144)
         var generator = SeededGenerator(seed: 6)
         for _ in 0..<Self.frameCountPerSeed / 20 {

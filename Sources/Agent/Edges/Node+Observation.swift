@@ -3,9 +3,9 @@ import Observation
 
 /// What the rule wants to know of a node.
 extension Node {
-    /// The surroundings of the rule; the sensors are added when they are known.
-    func surroundings(_ settings: Settings) -> Surroundings {
-        Surroundings(
+    /// The address plan of the rule; the sensors are added when they are known.
+    func addressPlan(_ settings: Settings) -> AddressPlan {
+        AddressPlan(
             podNetworks: settings.podNetworks, serviceNetworks: settings.serviceNetworks,
             uncovered: settings.uncovered,
             nodeAddresses: nodeAddresses(podNetworks: settings.podNetworks),

@@ -35,9 +35,9 @@ package struct Explainer: ~Copyable {
     package init(_ settings: Settings) throws(SystemError) {
         node = try Node.current(settings.edges)
         places = node.places
-        var surroundings = node.surroundings(settings)
-        surroundings.sensors = Set(settings.sensors.compactMap { IPAddress($0.host) })
-        rule = Rule(surroundings, deduplicates: settings.deduplicates)
+        var addressPlan = node.addressPlan(settings)
+        addressPlan.sensors = Set(settings.sensors.compactMap { IPAddress($0.host) })
+        rule = Rule(addressPlan, deduplicates: settings.deduplicates)
         settler = Settler(rule)
         table = try? Conntrack()
     }
@@ -55,19 +55,19 @@ package struct Explainer: ~Copyable {
 
     /// What an address is to the rule.
     package func role(of address: IPAddress) -> String {
-        let surroundings = rule.surroundings
+        let addressPlan = rule.addressPlan
         if address.isGroup { return "group" }
-        if surroundings.isService(address) { return "service" }
-        let sensor = surroundings.sensors.contains(address) ? ", a sensor" : ""
+        if addressPlan.isService(address) { return "service" }
+        let sensor = addressPlan.sensors.contains(address) ? ", a sensor" : ""
         if let edge = edge(of: address) {
-            let isInside = surroundings.isPodByNetwork(address)
+            let isInside = addressPlan.isPodByNetwork(address)
             return "pod at \(edge.name)\(isInside ? "" : ", outside the pod networks")\(sensor)"
         }
-        if surroundings.nodeAddresses.contains(address) {
+        if addressPlan.nodeAddresses.contains(address) {
             return "node, or a gateway of its routes\(sensor)"
         }
-        if surroundings.isPod(address) { return "pod of another node, if there is one\(sensor)" }
-        let isInside = surroundings.podNetworks.contains { $0.contains(address) }
+        if addressPlan.isPod(address) { return "pod of another node, if there is one\(sensor)" }
+        let isInside = addressPlan.podNetworks.contains { $0.contains(address) }
         return isInside ? "not covered by any agent\(sensor)" : "not a pod\(sensor)"
     }
 
@@ -114,10 +114,10 @@ package struct Explainer: ~Copyable {
     private mutating func view(of packet: DescribedPacket, isEgress: Bool) -> View? {
         let end = (isEgress ? packet.destination : packet.source).address
         let isService = [packet.source, packet.destination].contains {
-            rule.surroundings.isService($0.address)
+            rule.addressPlan.isService($0.address)
         }
         let place = edge(of: end)
-        guard place != nil || rule.surroundings.isPod(end) && !isService else { return nil }
+        guard place != nil || rule.addressPlan.isPod(end) && !isService else { return nil }
         return view(of: packet, at: place, isEgress: isEgress)
     }
 

@@ -25,7 +25,7 @@ struct ConnectionTracker: ~Copyable {
 
     /// Begins to listen, and then tells the settler what flows there are already.
     init(
-        towards networks: [Network], settler: inout Settler, counters: CaptureCounters
+        towards networks: [IPNetwork], settler: inout Settler, counters: CaptureCounters
     ) throws(SystemError) {
         // In this order, or a flow that begins in between would be missed.
         let events = try ConntrackEvents(towards: networks)

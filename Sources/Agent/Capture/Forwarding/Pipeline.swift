@@ -30,7 +30,7 @@ struct Pipeline: ~Copyable {
         if plan.tracksConnections {
             do throws(SystemError) {
                 tracker = try ConnectionTracker(
-                    towards: rule.surroundings.serviceNetworks, settler: &settler,
+                    towards: rule.addressPlan.serviceNetworks, settler: &settler,
                     counters: counters)
             } catch {
                 failure = error

@@ -2,13 +2,13 @@ package import Addressing
 
 /// What an agent knows of the addresses around it: everything the rule asks that is not in the
 /// packet. Both forms of the rule are made from it.
-package struct Surroundings: Equatable, Sendable {
+package struct AddressPlan: Equatable, Sendable {
     /// Networks that pods have their addresses in, the same on every node (`PODNET`).
-    package var podNetworks: [Network]
+    package var podNetworks: [IPNetwork]
     /// Networks of service addresses, which the client's node translates (`SVCNET`).
-    package var serviceNetworks: [Network]
+    package var serviceNetworks: [IPNetwork]
     /// Parts of the pod networks that no agent watches.
-    package var uncovered: [Network]
+    package var uncovered: [IPNetwork]
     /// This node's own addresses, and the gateways of its routes into the pod networks.
     package var nodeAddresses: Set<IPAddress>
     /// Where the feed goes: what is configured, and the peers of live sessions.
@@ -19,7 +19,7 @@ package struct Surroundings: Equatable, Sendable {
     package var localPodMACs: Set<MACAddress>
 
     package init(
-        podNetworks: [Network], serviceNetworks: [Network] = [], uncovered: [Network] = [],
+        podNetworks: [IPNetwork], serviceNetworks: [IPNetwork] = [], uncovered: [IPNetwork] = [],
         nodeAddresses: Set<IPAddress> = [], sensors: Set<IPAddress> = [],
         localPodAddresses: Set<IPAddress> = [], localPodMACs: Set<MACAddress> = []
     ) {
