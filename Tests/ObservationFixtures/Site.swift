@@ -134,30 +134,30 @@ package enum Frame {
 }
 
 extension EdgeProgram {
-    package enum Verdict: Equatable { case drop, keep, settle }
+    package enum Verdict: Equatable { case drop, keep, punt }
 
     package func verdict(on frame: [UInt8], isEgress: Bool) -> Verdict {
         var ancillary = Ancillary()
         ancillary.packetType = isEgress ? Ancillary.outgoing : 3
         return switch program.run(on: frame.wire, ancillary) {
         case 0: .drop
-        case Self.settleByteCount: .settle
+        case Self.puntByteCount: .punt
         default: .keep
         }
     }
 }
 
-extension Settler {
+extension SlowPath {
     /// What becomes of a frame where connection tracking knows nothing of it.
     package mutating func decision(
         on frame: RawSpan, isEgress: Bool, at point: ObservationPoint, now: UInt64 = 1
     ) -> Decision? {
-        var outcome = settle(frame, isEgress: isEgress, at: point, now: now)
-        if case .question(let question) = outcome {
-            answer(.unknown, to: question, now: now)
-            outcome = settle(frame, isEgress: isEgress, at: point, now: now)
+        var step = decide(frame, isEgress: isEgress, at: point, now: now)
+        if case .lookUp(let flow) = step {
+            learn(.notFound, about: flow, now: now)
+            step = decide(frame, isEgress: isEgress, at: point, now: now)
         }
-        guard case .verdict(let verdict) = outcome else { return nil }
-        return verdict.decision
+        guard case .decided(let outcome) = step else { return nil }
+        return outcome.decision
     }
 }

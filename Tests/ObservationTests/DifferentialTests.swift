@@ -33,7 +33,7 @@ struct DifferentialTests {
             }
         }
         // A generator that only made frames of one kind would prove nothing.
-        for verdict in [EdgeProgram.Verdict.keep, .drop, .settle] {
+        for verdict in [EdgeProgram.Verdict.keep, .drop, .punt] {
             #expect(verdicts[verdict, default: 0] > Self.frameCountPerSeed / 20)
         }
     }
@@ -42,9 +42,9 @@ struct DifferentialTests {
     @Test("agree about what is known of services", arguments: [21, 22] as [UInt64])
     func agreeAboutServices(seed: UInt64) throws {
         var generator = SeededGenerator(seed: seed)
-        var settler = Settler(Site.rule)
-        for flow in Self.calls { settler.learn(flow, now: 1) }
-        let dropList = settler.services.dropList(now: 1)
+        var slowPath = SlowPath(Site.rule)
+        for flow in Self.calls { slowPath.learn(flow, now: 1) }
+        let dropList = slowPath.services.dropList(now: 1)
         #expect(dropList.count == Self.calls.count)
         let program = EdgeProgram(Site.rule, at: Site.atA, snaplen: 262_144, dropList: dropList)
         let without = EdgeProgram(Site.rule, at: Site.atA, snaplen: 262_144)
@@ -56,9 +56,9 @@ struct DifferentialTests {
             let before = without.verdict(on: frame, isEgress: isEgress)
             guard verdict != before else { continue }
             droppedCount += 1
-            let answer = settler.decision(on: frame.wire, isEgress: isEgress, at: Site.atA)
+            let answer = slowPath.decision(on: frame.wire, isEgress: isEgress, at: Site.atA)
             let decision = try #require(answer)
-            if before != .settle || verdict != .drop || decision.isReported {
+            if before != .punt || verdict != .drop || decision.isReported {
                 Issue.record("frame \(index) of seed \(seed): \(verdict), \(decision): \(frame)")
                 return
             }
@@ -92,7 +92,7 @@ struct DifferentialTests {
         let mayNeedSettling = Site.rule.mayNeedSettling(frame)
         if mayNeedSettling, Screen(Site.rule).clears(frame) { return "cleared and not decided" }
         return switch verdict {
-        case .settle: mayNeedSettling ? nil : "settled by nobody"
+        case .punt: mayNeedSettling ? nil : "settled by nobody"
         case .keep: decision.isReported ? nil : "kept against \(decision)"
         case .drop: decision.isReported ? "dropped against \(decision)" : nil
         }
@@ -116,7 +116,7 @@ struct DifferentialTests {
             let isCleared = Screen(rule).clears(frame.wire)
             #expect(!isCleared)
             switch program.verdict(on: frame, isEgress: false) {
-            case .settle: #expect(isSettled)
+            case .punt: #expect(isSettled)
             case let verdict: #expect((verdict == .keep) == decision.isReported)
             }
         }
@@ -143,7 +143,7 @@ struct DifferentialTests {
             let decision = rule.decision(on: frame.wire, isEgress: isEgress, at: Site.atA)
             let isSettled = rule.mayNeedSettling(frame.wire)
             switch program.verdict(on: frame, isEgress: isEgress) {
-            case .settle: #expect(isSettled)
+            case .punt: #expect(isSettled)
             case let verdict: #expect((verdict == .keep) == decision.isReported)
             }
         }
@@ -161,7 +161,7 @@ struct DifferentialTests {
             let isCleared = Screen(rule).clears(frame.wire)
             #expect(!(isCleared && isSettled))
             switch program.verdict(on: frame, isEgress: true) {
-            case .settle: #expect(isSettled)
+            case .punt: #expect(isSettled)
             case let verdict: #expect((verdict == .keep) == decision.isReported)
             }
         }

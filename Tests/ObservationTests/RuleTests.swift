@@ -110,22 +110,22 @@ struct RuleTests {
             .refuse(.flooded), .drop),
         Case(
             "pod's second address", ingress(Site.extra4, Site.c4, high),
-            .refuse(.oneEndIsNoPodElsewhere), .settle),
+            .refuse(.oneEndIsNoPodElsewhere), .punt),
         Case(
             "pod's second address, to this node's pod", ingress(Site.extra4, Site.b4, low),
-            .report(.observedEnd), .settle),
+            .report(.observedEnd), .punt),
         Case(
             "to a pod's second address", egress(Site.c4, Site.extra4, low, mac: Site.aMAC),
-            egress: true, .refuse(.oneEndIsNoPodElsewhere), .settle),
+            egress: true, .refuse(.oneEndIsNoPodElsewhere), .punt),
         Case(
             "pod's second IPv6 address", ingress(Site.extra6, Site.c6, low),
-            .refuse(.oneEndIsNoPodElsewhere), .settle),
+            .refuse(.oneEndIsNoPodElsewhere), .punt),
         Case(
             "link-local between pods", ingress(Site.aLinkLocal, Site.bLinkLocal, high),
-            .refuse(.observedEnd), .settle),
+            .refuse(.observedEnd), .punt),
         Case(
             "link-local to the node", ingress(Site.aLinkLocal, address("fe80::ffff"), high),
-            .report(.oneEndIsNoPod), .settle),
+            .report(.oneEndIsNoPod), .punt),
         Case(
             "pod calls sensor", ingress(Site.a4, Site.sensor4, high), .report(.oneEndIsNoPod), .keep
         ),
@@ -143,10 +143,10 @@ struct RuleTests {
             .refuse(.ownFeed), .drop),
         Case(
             "call to a service", ingress(Site.a4, Site.service4, high), .refuse(.serviceForm),
-            .settle),
+            .punt),
         Case(
             "reply of a service", egress(Site.service6, Site.a6, low), egress: true,
-            .refuse(.serviceForm), .settle),
+            .refuse(.serviceForm), .punt),
     ]
 
     private static let unreachable4: [UInt8] =
@@ -159,68 +159,68 @@ struct RuleTests {
     static let needingMore: [Case] = [
         Case(
             "port unreachable, from the server",
-            ingress(Site.a4, Site.c4, unreachable4, protocol: 1), .report(.observedEnd), .settle),
+            ingress(Site.a4, Site.c4, unreachable4, protocol: 1), .report(.observedEnd), .punt),
         Case(
             "port unreachable, from the client",
-            ingress(Site.a6, Site.c6, unreachable6, protocol: 58), .refuse(.observedEnd), .settle),
+            ingress(Site.a6, Site.c6, unreachable6, protocol: 58), .refuse(.observedEnd), .punt),
         Case(
             "fragment", ingress(Site.a4, Site.c4, high, fragment: 0x2000), .report(.observedEnd),
-            .settle),
+            .punt),
         Case(
             "later fragment", ingress(Site.c4, Site.a4, low, fragment: 0x0010),
-            .refuse(.observedEnd), .settle),
+            .refuse(.observedEnd), .punt),
         Case(
             "fragment to the outside", ingress(Site.a4, Site.outside4, high, fragment: 0x2000),
             .report(.oneEndIsNoPod), .keep),
         Case(
             "IPv4 options", ingress(Site.a4, Site.c4, high, options: 1), .refuse(.observedEnd),
-            .settle),
+            .punt),
         Case(
             "hop-by-hop options",
             ingress(Site.a6, Site.c6, [6, 0, 1, 4, 0, 0, 0, 0] + high, protocol: 0),
-            .refuse(.observedEnd), .settle),
+            .refuse(.observedEnd), .punt),
         Case(
             "three extension headers",
             ingress(
                 Site.a6, Site.c6,
                 [43, 0, 1, 4, 0, 0, 0, 0, 60, 0, 0, 0, 0, 0, 0, 0, 17, 0, 1, 4, 0, 0, 0, 0] + low,
-                protocol: 0), .report(.observedEnd), .settle),
+                protocol: 0), .report(.observedEnd), .punt),
         Case(
             "broadcast enters",
             Frame.ethernet(
                 to: .broadcast, from: Site.aMAC, type: 0x0806,
                 Frame.arp(operation: 1, from: Site.aMAC, Site.a4, asking: Site.b4)),
-            .report(.groupIngress), .settle),
+            .report(.groupIngress), .punt),
         Case(
             "broadcast of a pod leaves",
             Frame.ethernet(
                 to: .broadcast, from: Site.bMAC, type: 0x0806,
                 Frame.arp(operation: 1, from: Site.bMAC, Site.b4, asking: Site.a4)), egress: true,
-            .refuse(.groupFromPod), .settle),
+            .refuse(.groupFromPod), .punt),
         Case(
             "the node asks for this pod",
             Frame.ethernet(
                 to: .broadcast, from: Site.bridgeMAC, type: 0x0806,
                 Frame.arp(operation: 1, from: Site.bridgeMAC, Site.gateway4, asking: Site.a4)),
-            egress: true, .report(.groupFromElsewhere), .settle),
+            egress: true, .report(.groupFromElsewhere), .punt),
         Case(
             "the node asks for the other pod",
             Frame.ethernet(
                 to: .broadcast, from: Site.bridgeMAC, type: 0x0806,
                 Frame.arp(operation: 1, from: Site.bridgeMAC, Site.gateway4, asking: Site.b4)),
-            egress: true, .refuse(.groupFromElsewhere), .settle),
+            egress: true, .refuse(.groupFromElsewhere), .punt),
         Case(
             "the other pod is asked for",
             Frame.ethernet(
                 to: .broadcast, from: Site.bridgeMAC, type: 0x0806,
                 Frame.arp(operation: 1, from: Site.bridgeMAC, Site.gateway4, asking: Site.b4)),
-            egress: true, atB: true, .report(.groupFromElsewhere), .settle),
+            egress: true, atB: true, .report(.groupFromElsewhere), .punt),
         Case(
             "the node asks for nobody here",
             Frame.ethernet(
                 to: .broadcast, from: Site.bridgeMAC, type: 0x0806,
                 Frame.arp(operation: 1, from: Site.bridgeMAC, Site.gateway4, asking: Site.c4)),
-            egress: true, .report(.groupFromElsewhere), .settle),
+            egress: true, .report(.groupFromElsewhere), .punt),
         Case(
             "a report of the bridge port's own",
             Frame.ethernet(
@@ -228,7 +228,7 @@ struct RuleTests {
                 Frame.ip(
                     from: address("fe80::b"), to: address("ff02::16"), protocol: 58, [143, 0, 0, 0])
             ),
-            egress: true, atB: true, .report(.groupFromDevice), .settle),
+            egress: true, atB: true, .report(.groupFromDevice), .punt),
         Case(
             "neighbour solicitation from the node",
             Frame.ethernet(
@@ -236,7 +236,7 @@ struct RuleTests {
                 Frame.ip(
                     from: Site.gateway6, to: address("ff02::1:ff00:3"), protocol: 58,
                     Frame.solicitation(asking: Site.b6))), egress: true, atB: true,
-            .report(.groupFromElsewhere), .settle),
+            .report(.groupFromElsewhere), .punt),
         Case(
             "the same at the other edge",
             Frame.ethernet(
@@ -244,70 +244,70 @@ struct RuleTests {
                 Frame.ip(
                     from: Site.gateway6, to: address("ff02::1:ff00:3"), protocol: 58,
                     Frame.solicitation(asking: Site.b6))), egress: true,
-            .refuse(.groupFromElsewhere), .settle),
+            .refuse(.groupFromElsewhere), .punt),
         Case(
             "ARP reply enters",
             Frame.ethernet(
                 to: Site.bMAC, from: Site.aMAC, type: 0x0806,
                 Frame.arp(operation: 2, from: Site.aMAC, Site.a4, asking: Site.b4)),
-            .report(.withoutIP), .settle),
+            .report(.withoutIP), .punt),
         Case(
             "ARP reply of a pod leaves",
             Frame.ethernet(
                 to: Site.aMAC, from: Site.bMAC, type: 0x0806,
                 Frame.arp(operation: 2, from: Site.bMAC, Site.b4, asking: Site.a4)), egress: true,
-            .refuse(.withoutIP), .settle),
+            .refuse(.withoutIP), .punt),
         Case(
             "ARP reply of the node leaves",
             Frame.ethernet(
                 to: Site.aMAC, from: Site.bridgeMAC, type: 0x0806,
                 Frame.arp(operation: 2, from: Site.bridgeMAC, Site.gateway4, asking: Site.a4)),
-            egress: true, .report(.withoutIP), .settle),
+            egress: true, .report(.withoutIP), .punt),
     ]
 
     static let malformed: [Case] = [
-        Case("nothing", [], .report(.withoutIP), .settle),
-        Case("half an Ethernet header", [2, 0, 0, 0, 0, 1, 2], .report(.withoutIP), .settle),
+        Case("nothing", [], .report(.withoutIP), .punt),
+        Case("half an Ethernet header", [2, 0, 0, 0, 0, 1, 2], .report(.withoutIP), .punt),
         Case(
             "an IPv4 header cut short", [UInt8](ingress(Site.a4, Site.c4, high).prefix(33)),
-            .report(.withoutIP), .settle),
+            .report(.withoutIP), .punt),
         Case(
             "nothing behind the IPv4 header", [UInt8](ingress(Site.a4, Site.c4, high).prefix(34)),
-            .report(.observedEnd), .settle),
+            .report(.observedEnd), .punt),
         Case(
             "half the ports", [UInt8](ingress(Site.c4, Site.a4, low).prefix(37)),
-            .refuse(.observedEnd), .settle),
+            .refuse(.observedEnd), .punt),
         Case(
             "an IPv6 header cut short", [UInt8](ingress(Site.a6, Site.c6, high).prefix(53)),
-            .report(.withoutIP), .settle),
+            .report(.withoutIP), .punt),
         Case(
             "nothing behind the IPv6 header", [UInt8](ingress(Site.a6, Site.c6, high).prefix(54)),
-            .report(.observedEnd), .settle),
+            .report(.observedEnd), .punt),
         Case(
             "an IPv4 total length of 0", ingress(Site.a4, Site.c4, high, length: 0),
             .refuse(.observedEnd), .drop),
         Case(
             "an IPv4 total length before the ports", ingress(Site.a4, Site.c4, high, length: 22),
-            .report(.observedEnd), .settle),
+            .report(.observedEnd), .punt),
         Case(
             "claims more than it has", ingress(Site.a4, Site.c4, high, length: 1500),
             .refuse(.observedEnd), .drop),
         Case(
             "an IPv4 header of 16 bytes", ingress(Site.a4, Site.c4, high, options: -1),
-            .report(.observedEnd), .settle),
+            .report(.observedEnd), .punt),
         Case(
             "IPv4 by type, IPv6 by version",
             {
                 var frame = ingress(Site.a4, Site.c4, high); frame[14] = 0x65; return frame
-            }(), .report(.withoutIP), .settle),
+            }(), .report(.withoutIP), .punt),
         Case(
             "an endless extension header chain",
             ingress(Site.a6, Site.c6, [UInt8](repeating: 0, count: 800), protocol: 0),
-            .report(.observedEnd), .settle),
+            .report(.observedEnd), .punt),
         Case(
             "an extension header behind the end",
             ingress(Site.a6, Site.c6, [6, 200, 0, 0, 0, 0, 0, 0], protocol: 60),
-            .report(.observedEnd), .settle),
+            .report(.observedEnd), .punt),
         Case(
             "an IPv6 payload length of 0", ingress(Site.a6, Site.c6, high, length: 0),
             .refuse(.observedEnd), .drop),
@@ -325,7 +325,7 @@ struct RuleTests {
         let program = EdgeProgram(Site.rule, at: test.point, snaplen: 262_144)
         let verdict = program.verdict(on: test.frame, isEgress: test.isEgress)
         #expect(verdict == test.verdict)
-        if verdict == .settle {
+        if verdict == .punt {
             let isAsked = Site.rule.mayNeedSettling(test.frame.wire)
             #expect(isAsked)
         }

@@ -13,7 +13,7 @@ package struct Explainer: ~Copyable {
     private let node: Node
     let places: [Place]
     let rule: Rule
-    private var settler: Settler
+    private var slowPath: SlowPath
     private var table: Conntrack?
 
     /// A packet at one edge.
@@ -38,7 +38,7 @@ package struct Explainer: ~Copyable {
         var addressPlan = node.addressPlan(settings)
         addressPlan.sensors = Set(settings.sensors.compactMap { IPAddress($0.host) })
         rule = Rule(addressPlan, deduplicates: settings.deduplicates)
-        settler = Settler(rule)
+        slowPath = SlowPath(rule)
         table = try? Conntrack()
     }
 
@@ -133,7 +133,7 @@ package struct Explainer: ~Copyable {
         let verdict = settle(frame, isEgress: isEgress, at: point, now: now)
         let program = EdgeProgram(
             rule, at: point, snaplen: UInt32(StartRequest.snaplenMax),
-            dropList: settler.services.dropList(now: now))
+            dropList: slowPath.services.dropList(now: now))
         return View(
             edge: place?.name ?? "of \(end), on its node", form: packet, isEgress: isEgress,
             decision: verdict.decision,
@@ -146,23 +146,22 @@ package struct Explainer: ~Copyable {
     /// Has a frame settled as a forwarder would, with what connection tracking knows now.
     mutating func settle(
         _ frame: [UInt8], isEgress: Bool, at point: ObservationPoint, now: UInt64
-    ) -> Settler.Verdict {
+    ) -> SlowPath.Outcome {
         while true {
-            let outcome = settler.settle(frame.wire, isEgress: isEgress, at: point, now: now)
-            switch outcome {
-            case .verdict(let verdict): return verdict
-            case .question(let flow): settler.answer(answer(flow), to: flow, now: now)
-            case .wait: return Settler.Verdict(decision: .refuse(.observedEnd))
+            switch slowPath.decide(frame.wire, isEgress: isEgress, at: point, now: now) {
+            case .decided(let outcome): return outcome
+            case .lookUp(let flow): slowPath.learn(answer(flow), about: flow, now: now)
+            case .hold: return SlowPath.Outcome(decision: .refuse(.observedEnd))
             }
         }
     }
 
-    var services: ServiceTable { settler.services }
+    var services: ServiceTable { slowPath.services }
 
-    private mutating func answer(_ question: FlowKey) -> TrackedAnswer {
+    private mutating func answer(_ question: FlowKey) -> LookupResult {
         guard table != nil else { return .unavailable }
         do throws(SystemError) {
-            return try table?.flow(question).map { .tracked($0) } ?? .unknown
+            return try table?.flow(question).map { .tracked($0) } ?? .notFound
         } catch {
             return .unavailable
         }
@@ -180,6 +179,6 @@ extension EdgeProgram {
     func decides(_ frame: [UInt8], isEgress: Bool) -> Bool {
         var ancillary = Ancillary()
         ancillary.packetType = isEgress ? Ancillary.outgoing : 0
-        return program.run(on: frame.wire, ancillary) != Self.settleByteCount
+        return program.run(on: frame.wire, ancillary) != Self.puntByteCount
     }
 }
