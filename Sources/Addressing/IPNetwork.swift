@@ -1,5 +1,5 @@
 /// A network in CIDR form: an address whose first `prefixBitCount` bits all its members share.
-package struct Network: Hashable, Sendable, CustomStringConvertible {
+package struct IPNetwork: Hashable, Sendable, CustomStringConvertible {
     /// The lowest address: every bit behind the prefix is zero.
     package let address: IPAddress
     package let prefixBitCount: Int

@@ -1,7 +1,7 @@
 package import Addressing
 
 /// Where a program finds an address, word after word.
-package enum AddressPlace: Sendable {
+package enum AddressSource: Sendable {
     /// From an offset of the packet on.
     case packet(UInt32)
     /// From a word of scratch memory on.
@@ -19,7 +19,7 @@ package enum AddressPlace: Sendable {
 extension Assembler {
     /// Is the address inside one of the networks?
     package mutating func isInside(
-        _ networks: [Network], at place: AddressPlace, then yes: Height, else no: Height,
+        _ networks: [IPNetwork], at place: AddressSource, then yes: Height, else no: Height,
         _ note: String
     ) -> Height {
         var next = no
@@ -30,7 +30,7 @@ extension Assembler {
     }
 
     private mutating func isInside(
-        _ network: Network, at place: AddressPlace, then yes: Height, else no: Height,
+        _ network: IPNetwork, at place: AddressSource, then yes: Height, else no: Height,
         _ note: String
     ) -> Height {
         let mask = network.mask
@@ -50,7 +50,7 @@ extension Assembler {
     /// Is the address one of these, which are of one family? The last word comes first: it is the one
     /// in which addresses of one network differ.
     package mutating func isOne(
-        of addresses: [IPAddress], at place: AddressPlace, then yes: Height, else no: Height,
+        of addresses: [IPAddress], at place: AddressSource, then yes: Height, else no: Height,
         _ note: String
     ) -> Height {
         let wordLists = addresses.map { Array($0.words.reversed()) }

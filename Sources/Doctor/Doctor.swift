@@ -55,7 +55,7 @@ package enum Doctor {
             + OtherCapturesCheck.findings(
                 node, agents, isAnswered: settings.http.map(EndpointInquiry.isAgent) ?? false)
             + tracking.findings(isNeeded: settings.deduplicates)
-            + [services(tracking).finding(settings, node.surroundings(settings))]
+            + [services(tracking).finding(settings, node.addressPlan(settings))]
     }
 
     /// Subscribes to what the agent follows.

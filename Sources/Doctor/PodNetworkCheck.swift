@@ -85,7 +85,7 @@ package enum PodNetworkCheck {
         ]
     }
 
-    private static func unused(_ networks: [Network]) -> [Finding] {
+    private static func unused(_ networks: [IPNetwork]) -> [Finding] {
         guard !networks.isEmpty else { return [] }
         return [
             Finding(

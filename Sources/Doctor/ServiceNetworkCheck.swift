@@ -15,13 +15,13 @@ package struct ServiceNetworkCheck: Sendable {
 
     private static let name = "service networks"
 
-    package func finding(_ settings: Settings, _ surroundings: Surroundings) -> Finding {
+    package func finding(_ settings: Settings, _ addressPlan: AddressPlan) -> Finding {
         guard settings.deduplicates else {
             return .ok(Self.name, "not needed, as each edge reports all")
         }
         let given = settings.serviceNetworks.map(\.description).joined(separator: ", ")
-        let missing = missing(surroundings)
-        if !missing.isEmpty { return Self.finding(given, missing, surroundings) }
+        let missing = missing(addressPlan)
+        if !missing.isEmpty { return Self.finding(given, missing, addressPlan) }
         guard given.isEmpty else { return .ok(Self.name, given) }
         return Finding(
             .note, Self.name, "none given",
@@ -37,22 +37,22 @@ package struct ServiceNetworkCheck: Sendable {
     }
 
     /// What pods call and is none of the addresses that are known, while a pod answers.
-    private func missing(_ surroundings: Surroundings) -> [IPAddress] {
+    private func missing(_ addressPlan: AddressPlan) -> [IPAddress] {
         let calls = (flows ?? []).filter { flow in
             let called = flow.original.destination
-            return surroundings.isPod(flow.original.source) && surroundings.isPod(flow.reply.source)
+            return addressPlan.isPod(flow.original.source) && addressPlan.isPod(flow.reply.source)
                 && called != flow.reply.source && !called.isLoopback
-                && !surroundings.isService(called) && !surroundings.isPod(called)
-                && !surroundings.nodeAddresses.contains(called)
+                && !addressPlan.isService(called) && !addressPlan.isPod(called)
+                && !addressPlan.nodeAddresses.contains(called)
         }
         return Set(calls.map(\.original.destination)).sorted()
     }
 
     private static func finding(
-        _ given: String, _ missing: [IPAddress], _ surroundings: Surroundings
+        _ given: String, _ missing: [IPAddress], _ addressPlan: AddressPlan
     ) -> Finding {
         let guesses = IPAddress.Family.allCases.compactMap { family in
-            guess(missing.filter { $0.family == family }, besides: surroundings.podNetworks)
+            guess(missing.filter { $0.family == family }, besides: addressPlan.podNetworks)
         }.map(\.description)
         return Finding(
             .warning, name,
@@ -72,17 +72,17 @@ package struct ServiceNetworkCheck: Sendable {
     /// The network that the addresses are probably of: one that is usual and has all of them, or else
     /// what they have in common, and some room.
     package static func guess(
-        _ addresses: [IPAddress], besides podNetworks: [Network]
-    ) -> Network? {
+        _ addresses: [IPAddress], besides podNetworks: [IPNetwork]
+    ) -> IPNetwork? {
         guard let first = addresses.first else { return nil }
         let narrowest = first.family == .ipv4 ? 24 : 112
         let common = (0...first.family.bitCount).last { bitCount in
-            addresses.allSatisfy { Network(first, prefixBitCount: bitCount).contains($0) }
+            addresses.allSatisfy { IPNetwork(first, prefixBitCount: bitCount).contains($0) }
         }
-        let wide = Network(first, prefixBitCount: min(common ?? 0, narrowest))
+        let wide = IPNetwork(first, prefixBitCount: min(common ?? 0, narrowest))
         let candidates = usual.filter { network in addresses.allSatisfy(network.contains) } + [wide]
         return candidates.first { network in !podNetworks.contains { $0.overlaps(network) } }
-            ?? Network(first, prefixBitCount: common ?? 0)
+            ?? IPNetwork(first, prefixBitCount: common ?? 0)
     }
 
     /// What installers take where nobody says otherwise: kubeadm, k3s, MicroK8s, EKS (two), OpenShift,
@@ -90,5 +90,5 @@ package struct ServiceNetworkCheck: Sendable {
     private static let usual = [
         "10.96.0.0/12", "10.43.0.0/16", "10.152.183.0/24", "10.100.0.0/16", "172.20.0.0/16",
         "172.30.0.0/16", "34.118.224.0/20", "10.0.0.0/16",
-    ].compactMap { Network($0) }
+    ].compactMap { IPNetwork($0) }
 }

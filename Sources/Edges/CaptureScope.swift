@@ -18,6 +18,6 @@ extension NodeFeed.Snapshot {
         guard case .edge(let life) = scope else { return self }
         return Self(
             version: version, places: places.filter { $0.life == life },
-            rule: Rule(rule.surroundings, deduplicates: false))
+            rule: Rule(rule.addressPlan, deduplicates: false))
     }
 }

@@ -5,9 +5,9 @@ package import Observation
 
 /// What the rule wants to know of a node.
 extension Node {
-    /// The surroundings of the rule; the sensors are added when they are known.
-    package func surroundings(_ settings: Settings) -> Surroundings {
-        Surroundings(
+    /// The address plan of the rule; the sensors are added when they are known.
+    package func addressPlan(_ settings: Settings) -> AddressPlan {
+        AddressPlan(
             podNetworks: settings.podNetworks, serviceNetworks: settings.serviceNetworks,
             uncovered: settings.uncovered,
             nodeAddresses: nodeAddresses(podNetworks: settings.podNetworks),

@@ -46,7 +46,7 @@ package struct Node: Equatable, Sendable {
 
     /// The node's own addresses, and the gateways of its routes into the pod networks: a gateway
     /// inside a pod network is a node, however much it looks like a pod.
-    package func nodeAddresses(podNetworks: [Network]) -> Set<IPAddress> {
+    package func nodeAddresses(podNetworks: [IPNetwork]) -> Set<IPAddress> {
         let gateways = routes.filter { route in
             podNetworks.contains { $0.contains(route.destination.address) }
         }.compactMap(\.gateway)

@@ -37,11 +37,11 @@ package final class NodeFeed: Sendable {
     private static func snapshot(
         of node: Node, _ sensors: SensorTable, _ settings: Settings, version: Int
     ) -> Snapshot {
-        var surroundings = node.surroundings(settings)
-        surroundings.sensors = sensors.all
+        var addressPlan = node.addressPlan(settings)
+        addressPlan.sensors = sensors.all
         return Snapshot(
             version: version, places: node.places,
-            rule: Rule(surroundings, deduplicates: settings.deduplicates))
+            rule: Rule(addressPlan, deduplicates: settings.deduplicates))
     }
 
     package var node: Node { state.withLock { $0.node } }

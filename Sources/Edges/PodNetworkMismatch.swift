@@ -10,12 +10,12 @@ package struct PodNetworkMismatch: Equatable, Sendable {
     package let podCount: Int
     /// All that these pods have, each with its edge's name.
     package let addresses: [(address: IPAddress, edge: String)]
-    let podNetworks: [Network]
+    let podNetworks: [IPNetwork]
     /// Whether some of these pods are captured all the same, since settings say so.
     package let isCaptured: Bool
 
     /// Nil if there is none. That is so, too, where no pod's addresses are known.
-    package init?(_ node: Node, _ podNetworks: [Network]) {
+    package init?(_ node: Node, _ podNetworks: [IPNetwork]) {
         let pods = node.addressedPods
         guard !pods.isEmpty else { return nil }
         let addresses = pods.flatMap { pod in pod.addresses.map { ($0, pod.edge.link.name) } }

@@ -15,7 +15,7 @@ package struct Explainer: ~Copyable {
     private let node: Node
     let places: [Place]
     let rule: Rule
-    private var settler: Settler
+    private var slowPath: SlowPath
     private var table: Conntrack?
 
     /// A packet at one edge.
@@ -24,7 +24,7 @@ package struct Explainer: ~Copyable {
         package let edge: String
         /// The packet as it passes there.
         package let form: DescribedPacket
-        package let isEgress: Bool
+        package let direction: Direction
         package let decision: Decision
         package let isDecidedByKernel: Bool
         /// What the packet is rewritten to, if it is reported in another form.
@@ -37,10 +37,10 @@ package struct Explainer: ~Copyable {
     package init(_ settings: Settings) throws(SystemError) {
         node = try Node.current(settings.edges)
         places = node.places
-        var surroundings = node.surroundings(settings)
-        surroundings.sensors = Set(settings.sensors.compactMap { IPAddress($0.host) })
-        rule = Rule(surroundings, deduplicates: settings.deduplicates)
-        settler = Settler(rule)
+        var addressPlan = node.addressPlan(settings)
+        addressPlan.sensors = Set(settings.sensors.compactMap { IPAddress($0.host) })
+        rule = Rule(addressPlan, deduplicates: settings.deduplicates)
+        slowPath = SlowPath(rule)
         table = try? Conntrack()
     }
 
@@ -57,19 +57,19 @@ package struct Explainer: ~Copyable {
 
     /// What an address is to the rule.
     package func role(of address: IPAddress) -> String {
-        let surroundings = rule.surroundings
+        let addressPlan = rule.addressPlan
         if address.isGroup { return "group" }
-        if surroundings.isService(address) { return "service" }
-        let sensor = surroundings.sensors.contains(address) ? ", a sensor" : ""
+        if addressPlan.isService(address) { return "service" }
+        let sensor = addressPlan.sensors.contains(address) ? ", a sensor" : ""
         if let edge = edge(of: address) {
-            let isInside = surroundings.isPodByNetwork(address)
+            let isInside = addressPlan.isPodByNetwork(address)
             return "pod at \(edge.name)\(isInside ? "" : ", outside the pod networks")\(sensor)"
         }
-        if surroundings.nodeAddresses.contains(address) {
+        if addressPlan.nodeAddresses.contains(address) {
             return "node, or a gateway of its routes\(sensor)"
         }
-        if surroundings.isPod(address) { return "pod of another node, if there is one\(sensor)" }
-        let isInside = surroundings.podNetworks.contains { $0.contains(address) }
+        if addressPlan.isPod(address) { return "pod of another node, if there is one\(sensor)" }
+        let isInside = addressPlan.podNetworks.contains { $0.contains(address) }
         return isInside ? "not covered by any agent\(sensor)" : "not a pod\(sensor)"
     }
 
@@ -83,14 +83,14 @@ package struct Explainer: ~Copyable {
         var views: [View] = []
         // It enters in the form that its source gives it, and leaves in its destination's.
         let forms = forms(of: packet)
-        if let view = view(of: forms.atSource, isEgress: false) { views.append(view) }
+        if let view = view(of: forms.atSource, direction: .fromPod) { views.append(view) }
         if packet.isToGroup {
             let sender = edge(of: packet.source.address)
             for place in places where place != sender {
-                views.append(view(of: packet, at: place, isEgress: true))
+                views.append(view(of: packet, at: place, direction: .toPod))
             }
         }
-        if let view = view(of: forms.atDestination, isEgress: true) { views.append(view) }
+        if let view = view(of: forms.atDestination, direction: .toPod) { views.append(view) }
         return views
     }
 
@@ -113,33 +113,34 @@ package struct Explainer: ~Copyable {
 
     /// A packet where it enters from its source, or leaves to its destination; nil if that is no pod,
     /// or the packet has not this form there.
-    private mutating func view(of packet: DescribedPacket, isEgress: Bool) -> View? {
-        let end = (isEgress ? packet.destination : packet.source).address
+    private mutating func view(of packet: DescribedPacket, direction: Direction) -> View? {
+        let end = (direction == .toPod ? packet.destination : packet.source).address
         let isService = [packet.source, packet.destination].contains {
-            rule.surroundings.isService($0.address)
+            rule.addressPlan.isService($0.address)
         }
         let place = edge(of: end)
-        guard place != nil || rule.surroundings.isPod(end) && !isService else { return nil }
-        return view(of: packet, at: place, isEgress: isEgress)
+        guard place != nil || rule.addressPlan.isPod(end) && !isService else { return nil }
+        return view(of: packet, at: place, direction: direction)
     }
 
     private mutating func view(
-        of packet: DescribedPacket, at place: Place?, isEgress: Bool
+        of packet: DescribedPacket, at place: Place?, direction: Direction
     ) -> View {
-        let end = (isEgress ? packet.destination : packet.source).address
+        let end = (direction == .toPod ? packet.destination : packet.source).address
         let point = place?.point ?? Self.elsewhere
         let pod = point.podMAC ?? Self.podMAC
         let frame = packet.frame(
-            from: isEgress ? Self.gatewayMAC : pod, to: isEgress ? pod : Self.gatewayMAC)
+            from: direction == .toPod ? Self.gatewayMAC : pod,
+            to: direction == .toPod ? pod : Self.gatewayMAC)
         let now = monotonicNanoseconds()
-        let verdict = settle(frame, isEgress: isEgress, at: point, now: now)
+        let verdict = settle(frame, direction: direction, at: point, now: now)
         let program = EdgeProgram(
             rule, at: point, snaplen: UInt32(StartRequest.snaplenMax),
-            dropList: settler.services.dropList(now: now))
+            dropList: slowPath.services.dropList(now: now))
         return View(
-            edge: place?.name ?? "of \(end), on its node", form: packet, isEgress: isEgress,
+            edge: place?.name ?? "of \(end), on its node", form: packet, direction: direction,
             decision: verdict.decision,
-            isDecidedByKernel: program.decides(frame, isEgress: isEgress),
+            isDecidedByKernel: program.decides(frame, direction: direction),
             translation: verdict.translation,
             observedEnd: verdict.decision.step == .observedEnd
                 ? Rule.lowerEnd(of: packet.key) : nil)
@@ -147,24 +148,23 @@ package struct Explainer: ~Copyable {
 
     /// Has a frame settled as a forwarder would, with what connection tracking knows now.
     mutating func settle(
-        _ frame: [UInt8], isEgress: Bool, at point: ObservationPoint, now: UInt64
-    ) -> Settler.Verdict {
+        _ frame: [UInt8], direction: Direction, at point: ObservationPoint, now: UInt64
+    ) -> SlowPath.Outcome {
         while true {
-            let outcome = settler.settle(frame.wire, isEgress: isEgress, at: point, now: now)
-            switch outcome {
-            case .verdict(let verdict): return verdict
-            case .question(let flow): settler.answer(answer(flow), to: flow, now: now)
-            case .wait: return Settler.Verdict(decision: .refuse(.observedEnd))
+            switch slowPath.decide(frame.wire, direction: direction, at: point, now: now) {
+            case .decided(let outcome): return outcome
+            case .lookUp(let flow): slowPath.learn(answer(flow), about: flow, now: now)
+            case .hold: return SlowPath.Outcome(decision: .refuse(.observedEnd))
             }
         }
     }
 
-    var services: ServiceTable { settler.services }
+    var services: ServiceTable { slowPath.services }
 
-    private mutating func answer(_ question: FlowKey) -> TrackedAnswer {
+    private mutating func answer(_ question: FlowKey) -> LookupResult {
         guard table != nil else { return .unavailable }
         do throws(SystemError) {
-            return try table?.flow(question).map { .tracked($0) } ?? .unknown
+            return try table?.flow(question).map { .tracked($0) } ?? .notFound
         } catch {
             return .unavailable
         }
@@ -179,9 +179,8 @@ package struct Explainer: ~Copyable {
 
 extension EdgeProgram {
     /// Whether the kernel decides about a frame, or leaves it to user space.
-    func decides(_ frame: [UInt8], isEgress: Bool) -> Bool {
-        var ancillary = Ancillary()
-        ancillary.packetType = isEgress ? Ancillary.outgoing : 0
-        return program.run(on: frame.wire, ancillary) != Self.settleByteCount
+    func decides(_ frame: [UInt8], direction: Direction) -> Bool {
+        let ancillary = Ancillary(direction)
+        return program.run(on: frame.wire, ancillary) != Self.puntByteCount
     }
 }

@@ -4,7 +4,7 @@ import Netlink
 import Observation
 import Synchronization
 
-/// Finds out for one capture's settler what the node makes of calls to services: from the events of
+/// Finds out for one capture's slow path what the node makes of calls to services: from the events of
 /// new flows, from what exists when the capture begins, and by asking about the rest.
 ///
 /// It belongs to the forwarder's thread. What it may cost that thread is bounded per second, since
@@ -23,52 +23,52 @@ struct ConnectionTracker: ~Copyable {
     private static let waitCountPerSecondMax = 20
     private static let waitMilliseconds: CInt = 1
 
-    /// Begins to listen, and then tells the settler what flows there are already.
+    /// Begins to listen, and then tells the slow path what flows there are already.
     init(
-        towards networks: [Network], settler: inout Settler, counters: CaptureCounters
+        towards networks: [IPNetwork], slowPath: inout SlowPath, counters: CaptureCounters
     ) throws(SystemError) {
         // In this order, or a flow that begins in between would be missed.
         let events = try ConntrackEvents(towards: networks)
         var table = try Conntrack()
-        let flows = try table.flows(towards: networks, countMax: Settler.flowCountMax)
+        let flows = try table.flows(towards: networks, countMax: SlowPath.flowCountMax)
         let now = monotonicNanoseconds()
-        for flow in flows { settler.learn(flow, now: now) }
+        for flow in flows { slowPath.learn(flow, now: now) }
         self.events = events
         self.table = table
         self.counters = counters
     }
 
     /// Takes in the flows that have begun since the last time.
-    mutating func listen(for settler: inout Settler, now: UInt64) {
-        let isComplete = try? events.read { settler.learn($0, now: now) }
+    mutating func listen(for slowPath: inout SlowPath, now: UInt64) {
+        let isComplete = try? events.read { slowPath.learn($0, now: now) }
         guard isComplete != true else { return }
         // What was lost is asked about when its packets come.
         CaptureCounters.add(1, to: counters.trackingOverruns)
-        settler.doubt(now: now)
+        slowPath.invalidate(before: now)
     }
 
-    /// Finds an answer to the settler's question. Takes at most a millisecond.
-    mutating func explain(_ question: FlowKey, to settler: inout Settler, now: UInt64) {
-        listen(for: &settler, now: now)
-        if settler.knows(question, now: now) { return }
+    /// Finds an answer to the slow path's question. Takes at most a millisecond.
+    mutating func explain(_ question: FlowKey, to slowPath: inout SlowPath, now: UInt64) {
+        listen(for: &slowPath, now: now)
+        if slowPath.isCurrent(question, now: now) { return }
         var answer = ask(question, now)
-        if answer == .unknown, waits.take(now) {
+        if answer == .notFound, waits.take(now) {
             _ = try? poll([(events.fileDescriptor, .readable)], milliseconds: Self.waitMilliseconds)
-            listen(for: &settler, now: now)
-            if settler.knows(question, now: now) { return }
+            listen(for: &slowPath, now: now)
+            if slowPath.isCurrent(question, now: now) { return }
             answer = ask(question, now)
         }
-        settler.answer(answer, to: question, now: now)
+        slowPath.learn(answer, about: question, now: now)
     }
 
-    private mutating func ask(_ question: FlowKey, _ now: UInt64) -> TrackedAnswer {
+    private mutating func ask(_ question: FlowKey, _ now: UInt64) -> LookupResult {
         guard questions.take(now) else {
             CaptureCounters.add(1, to: counters.trackingQuestionsNotAsked)
             return .notAsked
         }
         CaptureCounters.add(1, to: counters.trackingQuestions)
         do throws(SystemError) {
-            return try table.flow(question).map { .tracked($0) } ?? .unknown
+            return try table.flow(question).map { .tracked($0) } ?? .notFound
         } catch {
             CaptureCounters.add(1, to: counters.trackingFailures)
             return .notAsked

@@ -253,7 +253,7 @@ extension Forwarder {
     /// once where they drop too much.
     private func replacePrograms(_ now: UInt64) {
         let isUrgent = dropList.refresh(
-            at: pipeline.settler.services, edgeCount: taps.count, now: now)
+            at: pipeline.slowPath.services, edgeCount: taps.count, now: now)
         programs.set(dropList.services)
         guard programs.version != placedVersion else { return }
         let stale = taps.values.lazy.filter { [version = programs.version] tap in

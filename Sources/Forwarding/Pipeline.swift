@@ -14,7 +14,7 @@ import RPCAP
 /// single packet, but for the first one of a call to a service that no event has told of.
 struct Pipeline: ~Copyable {
     var writer: PacketWriter
-    private(set) var settler: Settler
+    private(set) var slowPath: SlowPath
     private var screen: Screen
     private var tracker: ConnectionTracker?
     /// Why calls to services cannot be looked up, where they should be.
@@ -24,13 +24,13 @@ struct Pipeline: ~Copyable {
     private let counters: CaptureCounters
 
     init(_ plan: CapturePlan, _ rule: Rule, counters: CaptureCounters) throws(SystemError) {
-        var settler = Settler(rule)
+        var slowPath = SlowPath(rule)
         var tracker: ConnectionTracker?
         var failure: SystemError?
         if plan.tracksConnections {
             do throws(SystemError) {
                 tracker = try ConnectionTracker(
-                    towards: rule.surroundings.serviceNetworks, settler: &settler,
+                    towards: rule.addressPlan.serviceNetworks, slowPath: &slowPath,
                     counters: counters)
             } catch {
                 failure = error
@@ -40,7 +40,7 @@ struct Pipeline: ~Copyable {
             queueByteCount: plan.queueByteCountMax, plan.sampling,
             bytesPerSecondMax: plan.bytesPerSecondMax, restoresWireForm: plan.restoresWireForm)
         filter = PacketFilter(program: plan.filter, snaplen: plan.frameByteCountMax)
-        self.settler = settler
+        self.slowPath = slowPath
         screen = Screen(rule)
         self.tracker = tracker
         trackingFailure = failure
@@ -51,7 +51,7 @@ struct Pipeline: ~Copyable {
         self.counters = counters
     }
 
-    var rule: Rule { settler.rule }
+    var rule: Rule { slowPath.rule }
 
     /// How often there is something to do also when no packet comes, milliseconds.
     var turnMilliseconds: CInt? {
@@ -85,7 +85,7 @@ struct Pipeline: ~Copyable {
     }
 
     mutating func set(_ rule: Rule) {
-        settler.rule = rule
+        slowPath.rule = rule
         screen = Screen(rule)
     }
 
@@ -101,7 +101,7 @@ struct Pipeline: ~Copyable {
     /// allows by now. Answers the time.
     private mutating func begin() -> UInt64 {
         let now = monotonicNanoseconds()
-        tracker?.listen(for: &settler, now: now)
+        tracker?.listen(for: &slowPath, now: now)
         writer.refill(now: now)
         return now
     }
@@ -193,7 +193,7 @@ extension Pipeline {
         // Tags are put back before a filter sees the frame, which the kernel cannot do.
         let isUndecided =
             !isDecided || packet.details.vlan != nil && writer.restoresWireForm
-            || !screen.clears(packet.bytes) && settler.rule.mayNeedSettling(packet.bytes)
+            || !screen.clears(packet.bytes) && slowPath.rule.mayNeedSettling(packet.bytes)
         if !packet.isCutShort, isUndecided {
             return settle(packet, from: point, account, now, mayWait: true, &tally)
         }
@@ -209,48 +209,49 @@ extension Pipeline {
         _ packet: borrowing Packet, from point: ObservationPoint, _ account: FrameAccount,
         _ now: UInt64, mayWait: Bool, _ tally: inout Tally
     ) {
-        var outcome = outcome(packet, point, now, mayWait)
-        if case .question(let question) = outcome {
-            answer(question, now)
-            outcome = self.outcome(packet, point, now, mayWait)
+        var step = step(packet, point, now, mayWait)
+        if case .lookUp(let flow) = step {
+            lookUp(flow, now)
+            step = self.step(packet, point, now, mayWait)
         }
-        if case .wait(let datagram) = outcome {
+        if case .hold(let datagram) = step {
             if held.hold(packet, of: datagram, at: point, account, now: now) { return }
             tally.notHeldCount += 1
-            outcome = self.outcome(packet, point, now, false)
+            step = self.step(packet, point, now, false)
         }
         tally.settledCount += 1
-        guard case .verdict(let verdict) = outcome else { return tally.refusedCount += 1 }
-        carryOut(verdict, packet, point, &tally)
-        if let datagram = verdict.begins, held.count > 0 {
+        guard case .decided(let outcome) = step else { return tally.refusedCount += 1 }
+        carryOut(outcome, packet, point, &tally)
+        if let datagram = outcome.firstFragmentOf, held.count > 0 {
             release(now) { $0.take(of: datagram) }
         }
     }
 
-    private mutating func outcome(
+    private mutating func step(
         _ packet: borrowing Packet, _ point: ObservationPoint, _ now: UInt64, _ mayWait: Bool
-    ) -> Settler.Outcome {
-        settler.settle(
-            packet.bytes, isEgress: packet.details.isEgress, at: point, now: now, mayWait: mayWait)
+    ) -> SlowPath.Step {
+        slowPath.decide(
+            packet.bytes, direction: Direction(isOutgoing: packet.details.isOutgoing), at: point,
+            now: now, mayHold: mayWait)
     }
 
-    private mutating func answer(_ question: FlowKey, _ now: UInt64) {
+    private mutating func lookUp(_ flow: FlowKey, _ now: UInt64) {
         if tracker == nil {
-            settler.answer(.unavailable, to: question, now: now)
+            slowPath.learn(.unavailable, about: flow, now: now)
         } else {
-            tracker?.explain(question, to: &settler, now: now)
+            tracker?.explain(flow, to: &slowPath, now: now)
         }
     }
 
     private mutating func carryOut(
-        _ verdict: Settler.Verdict, _ packet: borrowing Packet, _ point: ObservationPoint,
+        _ outcome: SlowPath.Outcome, _ packet: borrowing Packet, _ point: ObservationPoint,
         _ tally: inout Tally
     ) {
-        if verdict.isFragment { tally.fragmentCount += 1 }
-        if verdict.decision.step == .unexplainedService { tally.unexplainedCount += 1 }
-        guard verdict.decision.isReported else { return tally.refusedCount += 1 }
-        if verdict.translation != nil { tally.translatedCount += 1 }
-        writer.append(packet, verdict.translation, filter, at: point, &tally)
+        if outcome.isFragment { tally.fragmentCount += 1 }
+        if outcome.decision.step == .unexplainedService { tally.unexplainedCount += 1 }
+        guard outcome.decision.isReported else { return tally.refusedCount += 1 }
+        if outcome.translation != nil { tally.translatedCount += 1 }
+        writer.append(packet, outcome.translation, filter, at: point, &tally)
     }
 
     /// Settles pieces that have waited; they wait no longer. Each is counted where it was seen, which
@@ -276,7 +277,7 @@ extension Pipeline {
     private func count(_ tally: Tally, _ account: FrameAccount) {
         account.add(tally)
         tally.add(to: counters)
-        counters.trackedFlowsEvicted.store(settler.evictedFlowCount, ordering: .relaxed)
+        counters.trackedFlowsEvicted.store(slowPath.evictedFlowCount, ordering: .relaxed)
     }
 }
 

@@ -40,7 +40,7 @@ package struct Conntrack: ~Copyable {
     /// The flows that exist at present and begin towards an address of these networks, no more than
     /// a number. A table of 100,000 flows takes some 100 ms.
     package mutating func flows(
-        towards networks: [Network], countMax: Int
+        towards networks: [IPNetwork], countMax: Int
     ) throws(SystemError) -> [TrackedFlow] {
         var flows: [TrackedFlow] = []
         for family in IPAddress.Family.allCases
@@ -94,7 +94,7 @@ package struct ConntrackEvents: ~Copyable {
 
     /// Begins to listen. The kernel throws away what concerns other addresses.
     package init(
-        towards networks: [Network], bufferByteCount: Int = Self.bufferByteCount
+        towards networks: [IPNetwork], bufferByteCount: Int = Self.bufferByteCount
     ) throws(SystemError) {
         var socket = try NetlinkSocket(.netfilter)
         try socket.setReceiveBuffer(byteCount: bufferByteCount)
@@ -117,7 +117,7 @@ package struct ConntrackEvents: ~Copyable {
     /// Looks at the original tuple's destination. It stands at a fixed place: the message begins with
     /// its header and the family, then come the original tuple, its addresses, the source and the
     /// destination, each behind an attribute header of four bytes.
-    static func program(_ networks: [Network]) -> Program {
+    static func program(_ networks: [IPNetwork]) -> Program {
         var code = Assembler()
         let keep = code.prepend(Instruction(.keep, .max), "keep")
         let drop = code.prepend(Instruction(.keep, 0), "drop")

@@ -32,11 +32,11 @@ package struct InterfaceAddress: Hashable, Sendable {
 
 /// A route of the main table. One with several next hops stands here once for each.
 package struct Route: Hashable, Sendable {
-    package let destination: Network
+    package let destination: IPNetwork
     package let gateway: IPAddress?
     package let interfaceIndex: UInt32?
 
-    package init(destination: Network, gateway: IPAddress?, interfaceIndex: UInt32?) {
+    package init(destination: IPNetwork, gateway: IPAddress?, interfaceIndex: UInt32?) {
         self.destination = destination
         self.gateway = gateway
         self.interfaceIndex = interfaceIndex
@@ -113,7 +113,7 @@ extension Route {
             }
         }
         guard table == UInt32(RT_TABLE_MAIN.rawValue) else { return [] }
-        let network = Network(destination, prefixBitCount: Int(header.rtm_dst_len))
+        let network = IPNetwork(destination, prefixBitCount: Int(header.rtm_dst_len))
         return (hops.isEmpty ? [hop] : hops).map {
             Route(destination: network, gateway: $0.gateway, interfaceIndex: $0.interfaceIndex)
         }

@@ -1,18 +1,18 @@
-/// A table that never grows beyond its bound, and forgets what has not been used for a while.
+/// A table of bounded size that forgets entries which have not been used for a while.
 ///
-/// Entries live in two generations. What is new or used again is in the young one; when that is full
-/// or old enough it becomes the old one, and what nobody has asked for in the meantime is gone. So
-/// an entry lives for one to two ages, and nothing is ever searched for victims.
+/// Entries live in two generations. New and touched entries are in the young one. When that is full
+/// or old enough it becomes the old generation, and the old generation before it is dropped. So an
+/// entry lives for one to two ages after its last use, and eviction never searches.
 package struct BoundedTable<Key: Hashable & Sendable, Value: Sendable>: Sendable {
     private var young: [Key: Value] = [:]
     private var old: [Key: Value] = [:]
     private var turnedAt: UInt64 = 0
     private let countMax: Int
     private let ageNanoseconds: UInt64
-    /// How many entries were given up because the table was full, and not because of their age.
+    /// The number of entries that were evicted because the table was full, not because of their age.
     package private(set) var evictedCount: UInt64 = 0
 
-    /// Makes room for all entries at once, so that none is ever waited for.
+    /// Allocates room for all entries, so that no insertion waits for memory.
     package init(countMax: Int, ageNanoseconds: UInt64) {
         self.countMax = countMax
         self.ageNanoseconds = ageNanoseconds
@@ -22,8 +22,8 @@ package struct BoundedTable<Key: Hashable & Sendable, Value: Sendable>: Sendable
 
     package var count: Int { young.count + old.count }
 
-    /// What is known under a key; asking keeps it.
-    package mutating func value(for key: Key, now: UInt64) -> Value? {
+    /// Returns the value of a key, and marks its entry as used.
+    package mutating func touch(_ key: Key, now: UInt64) -> Value? {
         turn(now)
         if let value = young[key] { return value }
         guard let value = old.removeValue(forKey: key) else { return nil }
@@ -31,10 +31,13 @@ package struct BoundedTable<Key: Hashable & Sendable, Value: Sendable>: Sendable
         return value
     }
 
-    /// The same, but asking does not keep it.
-    package mutating func peek(_ key: Key, now: UInt64) -> Value? {
-        turn(now)
-        return young[key] ?? old[key]
+    /// Returns the value of a key; the entry ages as if nobody had asked.
+    package func value(for key: Key, now: UInt64) -> Value? {
+        switch age(now) {
+        case (2 * ageNanoseconds)...: nil
+        case ageNanoseconds...: young[key]
+        default: young[key] ?? old[key]
+        }
     }
 
     package mutating func set(_ value: Value, for key: Key, now: UInt64) {
@@ -43,17 +46,12 @@ package struct BoundedTable<Key: Hashable & Sendable, Value: Sendable>: Sendable
         insert(value, for: key)
     }
 
-    package mutating func remove(_ key: Key) {
-        young.removeValue(forKey: key)
-        old.removeValue(forKey: key)
-    }
-
-    /// All that is known, for what is made from the whole of a small table.
+    /// Returns all entries: for what is made from the whole of a small table.
     package func all(now: UInt64) -> [Key: Value] {
         switch age(now) {
-        case (2 * ageNanoseconds)...: return [:]
-        case ageNanoseconds...: return young
-        default: return old.merging(young) { $1 }
+        case (2 * ageNanoseconds)...: [:]
+        case ageNanoseconds...: young
+        default: old.merging(young) { $1 }
         }
     }
 
@@ -68,13 +66,13 @@ package struct BoundedTable<Key: Hashable & Sendable, Value: Sendable>: Sendable
     private mutating func turn(_ now: UInt64) {
         let age = age(now)
         guard age >= ageNanoseconds else { return }
-        // Twice the age without a word: both generations are too old.
+        // Nothing was used for twice the age: both generations have expired.
         if age >= 2 * ageNanoseconds { young.removeAll(keepingCapacity: true) }
         turnedAt = now
         makeOld()
     }
 
-    /// How old the young generation may be. Times in a recording may go back.
+    /// The age that the young generation may have. Times in a recording may go back.
     private func age(_ now: UInt64) -> UInt64 { now - min(now, turnedAt) }
 
     private mutating func makeOld() {

@@ -18,12 +18,12 @@ package struct EdgeProgram: Equatable, Sendable {
     package let decides: Bool
 
     /// What *settle* returns. One more than the longest snaplen, so that it can be told from *keep*.
-    package static let settleByteCount: UInt32 = 262_145
+    package static let puntByteCount: UInt32 = 262_145
 
     /// Leaves everything to user space, in one instruction.
     package static let undecided: Self = {
         var code = Assembler()
-        code.prepend(Instruction(.keep, settleByteCount), "user space settles it")
+        code.prepend(Instruction(.keep, puntByteCount), "user space settles it")
         return Self(program: code.program(), includesFilter: false, decides: false)
     }()
 
@@ -45,7 +45,7 @@ package struct EdgeProgram: Equatable, Sendable {
         dropList: [ServiceKey: UInt16] = [:],
         instructionCountMax: Int = Program.kernelInstructionCountMax
     ) {
-        let whole = Self.settleByteCount - 1
+        let whole = Self.puntByteCount - 1
         let cut = snaplen.map { filter?.truncating(to: $0) } ?? filter?.keeping(whole)
         let isForKernel =
             filter.map { $0.isForKernel && (snaplen != nil || $0.keptByteCount != nil) } ?? true
@@ -76,11 +76,28 @@ package struct EdgeProgram: Equatable, Sendable {
         let keep =
             filter.map { code.prepend($0, "client's filter") }
             ?? code.prepend(Instruction(.keep, snaplen), "keep")
-        let settle = code.prepend(Instruction(.keep, settleByteCount), "user space settles it")
+        let settle = code.prepend(Instruction(.keep, puntByteCount), "user space settles it")
         let drop = code.prepend(Instruction(.keep, 0), "drop")
         var writer = EdgeProgramWriter(
             rule: rule, services: services, settlesTagged: settlesTagged, code: code, keep: keep,
             settle: settle, drop: drop)
         return writer.write(at: point)
+    }
+}
+
+extension EdgeProgram {
+    /// Returns the program of a ring that several edges share: it punts their frames, drops others.
+    ///
+    /// The ring's socket sees all interfaces. Nothing else is decided in the kernel there.
+    package static func sharedRing(of interfaceIndexes: [UInt32]) -> Program {
+        var code = Assembler()
+        let punt = code.prepend(Instruction(.keep, puntByteCount), "punt to user space")
+        let drop = code.prepend(Instruction(.keep, 0), "drop")
+        guard !interfaceIndexes.isEmpty else { return .keepNothing }
+        let entries = interfaceIndexes.sorted().map { (words: [$0], height: punt) }
+        _ = code.search(entries[...], else: drop, "one of these edges?") { _ in
+            Instruction(.loadWord, Ancillary.interfaceIndexOffset)
+        }
+        return code.program()
     }
 }

@@ -51,10 +51,10 @@ extension EdgeProgramWriter {
 
     /// Most ends are pods, so that is asked first, unless a pod can be something else as well.
     private mutating func end(
-        _ layout: PacketLayout, _ name: String, at place: AddressPlace, _ outcomes: Outcomes
+        _ layout: PacketLayout, _ name: String, at place: AddressSource, _ outcomes: Outcomes
     ) -> Height {
         let family = layout.family
-        let podNetworks = rule.surroundings.podNetworks.of(family)
+        let podNetworks = rule.addressPlan.podNetworks.of(family)
         let specialNetworks = serviceNetworks(family) + [Self.linkLocalNetwork]
         let areApart = podNetworks.allSatisfy { pods in
             !specialNetworks.contains(where: pods.overlaps)
@@ -72,7 +72,7 @@ extension EdgeProgramWriter {
         let node = code.isOne(
             of: nodes.of(family), at: place, then: local, else: outcomes.pod, "\(name) a node?")
         let covered = code.isInside(
-            rule.surroundings.uncovered.of(family), at: place, then: local, else: node,
+            rule.addressPlan.uncovered.of(family), at: place, then: local, else: node,
             "\(name) uncovered by")
         let pod = code.isInside(
             podNetworks, at: place, then: covered, else: outside, "\(name) in pods'")
@@ -82,7 +82,7 @@ extension EdgeProgramWriter {
 
     /// Step 4, and before it what user space settles in any case.
     private mutating func special(
-        _ layout: PacketLayout, _ name: String, at place: AddressPlace, service: Height,
+        _ layout: PacketLayout, _ name: String, at place: AddressSource, service: Height,
         else next: Height
     ) -> Height {
         let next = code.isInside(
@@ -91,27 +91,27 @@ extension EdgeProgramWriter {
         return linkLocal(layout, name, at: place, else: next)
     }
 
-    private func serviceNetworks(_ family: IPAddress.Family) -> [Network] {
-        rule.deduplicates ? rule.surroundings.serviceNetworks.of(family) : []
+    private func serviceNetworks(_ family: IPAddress.Family) -> [IPNetwork] {
+        rule.deduplicates ? rule.addressPlan.serviceNetworks.of(family) : []
     }
 
     /// Which pods have a link-local address is for user space to look up: there may be hundreds.
     private mutating func linkLocal(
-        _ layout: PacketLayout, _ name: String, at place: AddressPlace, else next: Height
+        _ layout: PacketLayout, _ name: String, at place: AddressSource, else next: Height
     ) -> Height {
         guard layout.family == .ipv6 else { return next }
         return code.isInside(
             [Self.linkLocalNetwork], at: place, then: settle, else: next, "\(name) link-local:")
     }
 
-    private static let linkLocalNetwork = Network(
+    private static let linkLocalNetwork = IPNetwork(
         IPAddress(ipv6High: 0xfe80 << 48, low: 0), prefixBitCount: 10)
 
     /// Step 1, for packets whose ends are not both pods: whether one of them is a sensor.
     private mutating func feed(
         _ layout: PacketLayout
     ) -> (sourceOnly: Height, destinationOnly: Height, neither: Height) {
-        let sensors = Array(rule.surroundings.sensors).of(layout.family)
+        let sensors = Array(rule.addressPlan.sensors).of(layout.family)
         let other = rule.leavesPodAddresses ? settle : keep
         // Where pods and nodes are not told apart, neither is the feed from other traffic.
         let feed = rule.kernelLeavesAddresses ? settle : drop

@@ -52,7 +52,7 @@ extension EdgeProgramWriter {
     /// Puts a packet's service end, and the client's port, into scratch memory; what may have no
     /// ports is left to user space.
     private mutating func describe(
-        _ layout: PacketLayout, address: AddressPlace, port: UInt32, clientPort: UInt32,
+        _ layout: PacketLayout, address: AddressSource, port: UInt32, clientPort: UInt32,
         then known: Height
     ) -> Height {
         code.goOn(to: known)

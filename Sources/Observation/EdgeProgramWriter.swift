@@ -195,8 +195,8 @@ extension EdgeProgramWriter {
 /// Where the fields of a family's header lie in the frame.
 struct PacketLayout {
     let family: IPAddress.Family
-    let source: AddressPlace
-    let destination: AddressPlace
+    let source: AddressSource
+    let destination: AddressSource
     let length: UInt32
     /// The least that the length field can say when there are ports.
     let lengthMin: UInt32
@@ -233,6 +233,6 @@ extension Array where Element == IPAddress {
     func of(_ family: IPAddress.Family) -> Self { filter { $0.family == family } }
 }
 
-extension Array where Element == Network {
+extension Array where Element == IPNetwork {
     func of(_ family: IPAddress.Family) -> Self { filter { $0.family == family } }
 }

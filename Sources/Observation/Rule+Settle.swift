@@ -42,7 +42,7 @@ extension Rule {
         if kernelLeavesAddresses { return true }
         let source = IPAddress(family, frame, at: offset)
         let destination = IPAddress(family, frame, at: offset + family.byteCount)
-        if surroundings.isService(source) || surroundings.isService(destination) { return true }
+        if addressPlan.isService(source) || addressPlan.isService(destination) { return true }
         return !podAddressesOutsideNetworks.isEmpty
             && (podAddressesOutsideNetworks.contains(source)
                 || podAddressesOutsideNetworks.contains(destination))

@@ -7,7 +7,7 @@ import Packets
 /// to ask another. `EdgeProgram` is the same rule for the kernel; where that one says keep or drop,
 /// this one agrees, and a test holds both to it.
 package struct Rule: Equatable, Sendable {
-    package let surroundings: Surroundings
+    package let addressPlan: AddressPlan
     /// Off: every edge reports everything but the feed itself.
     package let deduplicates: Bool
     /// Node addresses that would be taken for pods by their network.
@@ -16,59 +16,59 @@ package struct Rule: Equatable, Sendable {
     /// are not among them: packets with one are settled in user space.
     let podAddressesOutsideNetworks: Set<IPAddress>
 
-    package init(_ surroundings: Surroundings, deduplicates: Bool = true) {
-        self.surroundings = surroundings
+    package init(_ addressPlan: AddressPlan, deduplicates: Bool = true) {
+        self.addressPlan = addressPlan
         self.deduplicates = deduplicates
-        nodeAddressesInPodNetworks = surroundings.nodeAddresses.filter { address in
-            surroundings.podNetworks.contains { $0.contains(address) }
+        nodeAddressesInPodNetworks = addressPlan.nodeAddresses.filter { address in
+            addressPlan.podNetworks.contains { $0.contains(address) }
         }.sorted()
-        podAddressesOutsideNetworks = surroundings.localPodAddresses.filter {
-            !$0.isLinkLocalIPv6 && !surroundings.isPodByNetwork($0)
+        podAddressesOutsideNetworks = addressPlan.localPodAddresses.filter {
+            !$0.isLinkLocalIPv6 && !addressPlan.isPodByNetwork($0)
         }
     }
 
     /// Decides about a frame that came from the pod (ingress) or goes to it (egress).
     package func decision(
-        on frame: RawSpan, isEgress: Bool, at point: ObservationPoint
+        on frame: RawSpan, direction: Direction, at point: ObservationPoint
     ) -> Decision {
-        decision(on: Headers(frame), in: frame, isEgress: isEgress, at: point)
+        decision(on: Headers(frame), in: frame, direction: direction, at: point)
     }
 
     /// The same for a frame whose headers have been read, and to whose packet ports may have been
     /// given that are not in it.
     func decision(
-        on headers: Headers, in frame: RawSpan, isEgress: Bool, at point: ObservationPoint
+        on headers: Headers, in frame: RawSpan, direction: Direction, at point: ObservationPoint
     ) -> Decision {
         if let packet = headers.packet, isOwnFeed(packet) { return .refuse(.ownFeed) }
         guard deduplicates else { return .report(.everyEdge) }
         if headers.destination.isGroup {
-            return groupFrame(headers, isEgress: isEgress, at: point)
+            return groupFrame(headers, direction: direction, at: point)
         }
-        if isEgress, let podMAC = point.podMAC, headers.destination != podMAC {
+        if direction == .toPod, let podMAC = point.podMAC, headers.destination != podMAC {
             return .refuse(.flooded)
         }
         guard let packet = headers.packet else {
-            let isFromPod = isEgress && surroundings.localPodMACs.contains(headers.source)
+            let isFromPod = direction == .toPod && addressPlan.localPodMACs.contains(headers.source)
             return isFromPod ? .refuse(.withoutIP) : .report(.withoutIP)
         }
-        return unicast(packet, in: frame, isEgress: isEgress)
+        return unicast(packet, in: frame, direction: direction)
     }
 
     /// Step 1. A sensor may run as a pod; what it says to other pods is traffic like any other.
     private func isOwnFeed(_ packet: IPPacket) -> Bool {
         let (source, destination) = (packet.source, packet.destination)
-        return surroundings.sensors.contains(source) && !surroundings.isPod(destination)
-            || surroundings.sensors.contains(destination) && !surroundings.isPod(source)
+        return addressPlan.sensors.contains(source) && !addressPlan.isPod(destination)
+            || addressPlan.sensors.contains(destination) && !addressPlan.isPod(source)
     }
 
     /// Step 3. A bridge copies such a frame to all its ports.
     private func groupFrame(
-        _ headers: Headers, isEgress: Bool, at point: ObservationPoint
+        _ headers: Headers, direction: Direction, at point: ObservationPoint
     ) -> Decision {
-        guard isEgress else { return .report(.groupIngress) }
+        guard direction == .toPod else { return .report(.groupIngress) }
         let sender = headers.packet?.source ?? headers.arpSender
-        if surroundings.localPodMACs.contains(headers.source)
-            || sender.map(surroundings.isPod) == true
+        if addressPlan.localPodMACs.contains(headers.source)
+            || sender.map(addressPlan.isPod) == true
         {
             return .refuse(.groupFromPod)
         }
@@ -79,36 +79,36 @@ package struct Rule: Equatable, Sendable {
     }
 
     /// Steps 4 to 6. Service forms are dropped: at the backend's edge the packet has its pod form.
-    private func unicast(_ packet: IPPacket, in frame: RawSpan, isEgress: Bool) -> Decision {
+    private func unicast(_ packet: IPPacket, in frame: RawSpan, direction: Direction) -> Decision {
         let (source, destination) = (packet.source, packet.destination)
-        if surroundings.isService(source) || surroundings.isService(destination) {
+        if addressPlan.isService(source) || addressPlan.isService(destination) {
             return .refuse(.serviceForm)
         }
-        return decision(from: source, to: destination, isEgress: isEgress) {
+        return decision(from: source, to: destination, direction: direction) {
             observedEnd(of: packet, in: frame)
         }
     }
 
     /// Steps 5 and 6 for a packet that has this form at all the edges that it passes.
     func decision(
-        from source: IPAddress, to destination: IPAddress, isEgress: Bool,
+        from source: IPAddress, to destination: IPAddress, direction: Direction,
         observedEnd: () -> IPAddress
     ) -> Decision {
-        guard surroundings.isPod(source), surroundings.isPod(destination) else {
+        guard addressPlan.isPod(source), addressPlan.isPod(destination) else {
             return .report(.oneEndIsNoPod)
         }
         // To another node a pod outside the pod networks is no pod, so the other end's edge reports.
-        let isSourceKnownAlike = surroundings.isPodByNetwork(source)
-        if isSourceKnownAlike != surroundings.isPodByNetwork(destination),
-            !surroundings.localPodAddresses.contains(isSourceKnownAlike ? source : destination)
+        let isSourceKnownAlike = addressPlan.isPodByNetwork(source)
+        if isSourceKnownAlike != addressPlan.isPodByNetwork(destination),
+            !addressPlan.localPodAddresses.contains(isSourceKnownAlike ? source : destination)
         {
             return .refuse(.oneEndIsNoPodElsewhere)
         }
         guard source != destination else {
-            return isEgress ? .refuse(.itself) : .report(.itself)
+            return direction == .toPod ? .refuse(.itself) : .report(.itself)
         }
         // The edge's pod is the source of what enters, and the destination of what leaves.
-        return observedEnd() == (isEgress ? destination : source)
+        return observedEnd() == (direction == .toPod ? destination : source)
             ? .report(.observedEnd) : .refuse(.observedEnd)
     }
 
@@ -135,8 +135,8 @@ extension Rule {
     /// Whether programs made from another rule are the same: they do not ask which pods of the pod
     /// networks are here.
     package func hasSamePrograms(as other: Rule) -> Bool {
-        var (own, others) = (surroundings, other.surroundings)
-        for keyPath in [\Surroundings.localPodAddresses, \.nodeAddresses] {
+        var (own, others) = (addressPlan, other.addressPlan)
+        for keyPath in [\AddressPlan.localPodAddresses, \.nodeAddresses] {
             own[keyPath: keyPath] = []
             others[keyPath: keyPath] = []
         }

@@ -27,10 +27,10 @@ package struct Screen: Sendable {
 
     package init(_ rule: Rule) {
         clearsNothing = rule.kernelLeavesAddresses || !rule.podAddressesOutsideNetworks.isEmpty
-        for network in rule.surroundings.serviceNetworks { add(network) }
+        for network in rule.addressPlan.serviceNetworks { add(network) }
     }
 
-    private mutating func add(_ network: Network) {
+    private mutating func add(_ network: IPNetwork) {
         switch network.family {
         case .ipv4:
             guard ipv4Count < ipv4.count else { return clearsNothing = true }

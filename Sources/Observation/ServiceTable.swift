@@ -1,33 +1,37 @@
 package import Addressing
 import Packets
 
-/// What has been learned about services: whether pods stand behind them, and the highest port that
-/// one of these listens on. A client's port above that means that the server's edge reports.
+/// The services that user space has learned about, with the highest port of their backends.
+///
+/// If a service has pods only behind it and the client's port is above the highest backend port, the
+/// backend's edge is the observed end's and reports, whichever backend it is.
 package struct ServiceTable: Sendable {
     private var entries = BoundedTable<ServiceKey, Service>(
         countMax: countMax, ageNanoseconds: ageNanoseconds)
-    /// Grows whenever something new is learned.
+    /// Increases whenever something new is learned.
     package private(set) var changeCount = 0
 
-    /// Few clusters have more services that one node's pods call within a minute; each takes about
-    /// five instructions of a program.
+    /// More services than the pods of one node call within a minute in most clusters.
+    ///
+    /// Each takes about five instructions of a program.
     static let countMax = 256
     static let ageNanoseconds: UInt64 = 60_000_000_000
 
     private struct Service: Sendable {
-        /// Whether a lower backend's port means that the backend's edge reports.
+        /// Whether the backend's edge is sure to report when the backend's port is the lower one.
         var isPodBacked: Bool
         var highestPort: UInt16
     }
 
+    /// Stores what a tracked flow shows about its service.
     mutating func learn(_ flow: TrackedFlow, isPod: Bool, now: UInt64) {
         guard let key = ServiceKey(flow.original) else { return }
-        // What a pod sends to itself is reported where it enters, whatever the ports; and where the
-        // client's port is changed on the way, it says nothing.
+        // Packets of a pod to itself are reported where they enter the node, whatever the ports. And
+        // if the client's port is translated, the backend's edge compares another port.
         let isToItself = flow.original.source == flow.reply.source && !flow.isMasqueraded
         let isPodBacked =
             isPod && flow.isTranslated && !isToItself && (!flow.isPortChanged || flow.isMasqueraded)
-        guard let known = entries.value(for: key, now: now) else {
+        guard let known = entries.touch(key, now: now) else {
             let service = Service(isPodBacked: isPodBacked, highestPort: flow.reply.sourcePort)
             changeCount += 1
             return entries.set(service, for: key, now: now)
@@ -41,22 +45,24 @@ package struct ServiceTable: Sendable {
         changeCount += 1
     }
 
-    /// The highest port behind the service that a request goes to; nil if it is not known, or not
-    /// only pods stand behind it.
-    mutating func highestBackendPort(of request: FlowKey, now: UInt64) -> UInt16? {
-        guard let key = ServiceKey(request), let service = entries.value(for: key, now: now),
+    /// Returns the highest backend port of a request's service, and marks the service as used.
+    ///
+    /// - Returns: nil if the service is not known, or has more than pods behind it.
+    mutating func touchHighestBackendPort(of request: FlowKey, now: UInt64) -> UInt16? {
+        guard let key = ServiceKey(request), let service = entries.touch(key, now: now),
             service.isPodBacked
         else { return nil }
         return service.highestPort
     }
 
-    /// The services whose packets a program can drop by the client's port alone, with the port that
-    /// it has to be above.
+    /// Returns the services whose packets a program can drop by the client's port alone.
+    ///
+    /// The value is the highest backend port: packets are dropped if the client's port is above it.
     package func dropList(now: UInt64) -> [ServiceKey: UInt16] {
         entries.all(now: now).filter(\.value.isPodBacked).mapValues(\.highestPort)
     }
 
-    /// Whether programs made from an older drop list drop what they must not.
+    /// Whether programs made from an older drop list drop packets that they must not drop.
     package func contradicts(_ dropList: [ServiceKey: UInt16], now: UInt64) -> Bool {
         entries.all(now: now).contains { key, service in
             guard let port = dropList[key] else { return false }
@@ -65,7 +71,7 @@ package struct ServiceTable: Sendable {
     }
 }
 
-/// A service as its clients know it.
+/// A service as its clients address it: protocol, address and port.
 package struct ServiceKey: Hashable, Sendable, Comparable {
     package let transport: UInt8
     package let address: IPAddress
@@ -75,7 +81,7 @@ package struct ServiceKey: Hashable, Sendable, Comparable {
         (self.transport, self.address, self.port) = (transport, address, port)
     }
 
-    /// The service that a request goes to; nil for protocols without ports.
+    /// Takes the service from a request to it; nil for protocols without ports.
     init?(_ request: FlowKey) {
         guard IPProtocol.withPorts.contains(request.transport) else { return nil }
         self.init(

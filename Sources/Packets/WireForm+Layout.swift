@@ -120,7 +120,7 @@ extension WireForm.Layout {
             guard byteCount >= 2, offset + byteCount <= transport else { throw .headers }
             if kind == 131 || kind == 137 {
                 guard byteCount >= 3 else { throw .headers }
-                if Int(frame.uint8(at: offset + 2)) <= byteCount { throw .givenRoute }
+                if Int(frame.uint8(at: offset + 2)) <= byteCount { throw .sourceRoute }
             }
             offset += byteCount
         }
@@ -137,7 +137,7 @@ extension WireForm.Layout {
             jumboByteCount = 8
         }
         while offset < transport {
-            if kind == Self.routing, frame.uint8(at: offset + 3) != 0 { throw .givenRoute }
+            if kind == Self.routing, frame.uint8(at: offset + 3) != 0 { throw .sourceRoute }
             // What is authenticated was finished before.
             if kind == IPv6Extension.authentication { throw .headers }
             kind = frame.uint8(at: offset)
@@ -151,7 +151,7 @@ extension WireForm.Layout {
 
 extension WireForm.Work {
     init(_ frame: RawSpan, _ offload: Offload) throws(WireForm.Obstacle) {
-        if case .other = offload.segmentation { throw .segmentationKind }
+        if case .other = offload.segmentation { throw .gsoType }
         let layout = try WireForm.Layout(frame)
         if offload.segmentation != .none {
             self = try Self.segmentation(frame, layout, offload)
@@ -167,13 +167,13 @@ extension WireForm.Work {
         let start = Int(offload.checksumStart)
         let offset = Int(offload.checksumOffset)
         guard start >= layout.transport, offset % 2 == 0, start + offset + 2 <= layout.end else {
-            throw .checksumPlace
+            throw .checksumOffset
         }
         if start == layout.transport {
             switch layout.protocolNumber {
             case IPProtocol.tcp, IPProtocol.udp: return try ownSum(frame, layout, offset)
             case IPProtocol.sctp:
-                guard offset == 8, start + 12 <= layout.end else { throw .checksumPlace }
+                guard offset == 8, start + 12 <= layout.end else { throw .checksumOffset }
                 return .crc(
                     WireForm.Coverage(
                         bytes: start..<layout.end, field: start + 8, start: InternetSum(),
@@ -183,8 +183,8 @@ extension WireForm.Work {
         } else {
             // These carry no packet, and UDP carries it behind its own header.
             switch layout.protocolNumber {
-            case IPProtocol.tcp, IPProtocol.sctp: throw .checksumPlace
-            case IPProtocol.udp where start < layout.transport + 8: throw .checksumPlace
+            case IPProtocol.tcp, IPProtocol.sctp: throw .checksumOffset
+            case IPProtocol.udp where start < layout.transport + 8: throw .checksumOffset
             default: break
             }
         }
@@ -202,7 +202,7 @@ extension WireForm.Work {
         _ frame: RawSpan, _ layout: WireForm.Layout, _ offset: Int
     ) throws(WireForm.Obstacle) -> Self {
         let isUDP = layout.protocolNumber == IPProtocol.udp
-        guard offset == (isUDP ? 6 : 16) else { throw .checksumPlace }
+        guard offset == (isUDP ? 6 : 16) else { throw .checksumOffset }
         let field = layout.transport + offset
         if isUDP, Int(frame.uint16(at: layout.transport + 4)) != layout.transportByteCount {
             throw .length
@@ -263,7 +263,7 @@ extension WireForm.Work {
         // A segmentation implies an unfinished checksum (virtio 1.2, 5.1.6.2).
         guard offload.needsChecksum, Int(offload.checksumStart) == layout.transport,
             offload.checksumOffset == (isUDP ? 6 : 16)
-        else { throw .checksumPlace }
+        else { throw .checksumOffset }
         guard layout.transport + (isUDP ? 8 : 20) <= layout.end else { throw .headers }
         guard layout.end == frame.byteCount,
             !isUDP || Int(frame.uint16(at: layout.transport + 4)) == layout.transportByteCount

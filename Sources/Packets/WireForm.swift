@@ -41,7 +41,7 @@ package struct WireForm: Sendable {
         /// packet's, and there is none.
         case tunnel
         /// Its segmentation is of no kind that is known.
-        case segmentationKind
+        case gsoType
         /// Its segments would be empty, larger than itself, or longer than an IP packet can say.
         case segmentSize
         /// It would make more segments than a kernel makes.
@@ -51,10 +51,10 @@ package struct WireForm: Sendable {
         /// Its IP or UDP length is not its own.
         case length
         /// Its checksum is said to be somewhere it cannot be.
-        case checksumPlace
+        case checksumOffset
         /// Its checksum is over an address that only the last router of a given route puts in
         /// (RFC 8200, 8.1; RFC 791, 3.1).
-        case givenRoute
+        case sourceRoute
     }
 
     /// As long as the kernel itself lets headers be in front of what TCP sends (`MAX_TCP_HEADER` in

@@ -3,7 +3,7 @@ package import Addressing
 /// Which edges are captured, as a person has set it.
 package struct EdgeSelection: Equatable, Sendable {
     package let scope: Scope
-    package let podNetworks: [Network]
+    package let podNetworks: [IPNetwork]
     /// Names, in which `*` stands for any text and `?` for any character. What is excluded is out;
     /// what is included is in, whatever its addresses are.
     package let included: [String]
@@ -23,7 +23,7 @@ package struct EdgeSelection: Equatable, Sendable {
     }
 
     package init(
-        _ scope: Scope = .pods, podNetworks: [Network] = [], included: [String] = [],
+        _ scope: Scope = .pods, podNetworks: [IPNetwork] = [], included: [String] = [],
         excluded: [String] = []
     ) {
         self.scope = scope

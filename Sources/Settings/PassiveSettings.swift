@@ -8,14 +8,14 @@ package struct PassiveSettings: Sendable {
 
     package let listen: SocketAddress
     /// Where clients may be; empty means anywhere.
-    package let allowed: [Network]
+    package let allowed: [IPNetwork]
     package let passwordFile: String?
     package let allowsNullLogin: Bool
 
     /// Nil if nobody is listened for.
     init?(_ reader: SettingsReader) throws(SettingFailure) {
         let address = try reader.oneOrNone(.listen) { SocketAddress($0) }
-        let allowed = try reader.list(.allowed) { Network($0) }
+        let allowed = try reader.list(.allowed) { IPNetwork($0) }
         let passwordFile = try reader.oneOrNone(.passwordFile) { $0 }
         let allowsNullLogin = try reader.one(.nullLogin) { ["on": true, "off": false][$0] }
         guard let address else {
@@ -51,7 +51,7 @@ package struct PassiveSettings: Sendable {
     /// Whether peers could be anywhere: neither the address is private, nor all that are allowed.
     var isPublic: Bool {
         let isAllowedPrivate = !allowed.isEmpty && allowed.allSatisfy(\.isPrivate)
-        return !Network(listen.address, prefixBitCount: 128).isPrivate && !isAllowedPrivate
+        return !IPNetwork(listen.address, prefixBitCount: 128).isPrivate && !isAllowedPrivate
     }
 
     package func allows(_ peer: IPAddress) -> Bool {
@@ -59,12 +59,12 @@ package struct PassiveSettings: Sendable {
     }
 }
 
-extension Network {
+extension IPNetwork {
     /// Loopback, link-local and private networks (RFC 1918, 3927, 4193, 6598).
     private static let privateNetworks = [
         "127.0.0.0/8", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16",
         "100.64.0.0/10", "::1/128", "fe80::/10", "fc00::/7",
-    ].compactMap { Network($0) }
+    ].compactMap { IPNetwork($0) }
 
     fileprivate var isPrivate: Bool {
         Self.privateNetworks.contains { network in

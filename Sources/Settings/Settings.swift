@@ -7,9 +7,9 @@ package import RPCAP
 /// Everything a person can set about an agent, understood.
 package struct Settings: Sendable {
     package let sensors: [SensorName]
-    package let podNetworks: [Network]
-    package let serviceNetworks: [Network]
-    package let uncovered: [Network]
+    package let podNetworks: [IPNetwork]
+    package let serviceNetworks: [IPNetwork]
+    package let uncovered: [IPNetwork]
     /// The name under which the de-duplicated stream is offered.
     package let device: String
     /// Which edges are captured.
@@ -53,9 +53,9 @@ package struct Settings: Sendable {
         options: [Setting: String], needsPeer: Bool = true, environment: (String) -> String?
     ) throws(SettingFailure) {
         let reader = SettingsReader(options: options, environment: environment)
-        podNetworks = try reader.list(.podNetworks, atLeastOne: true) { Network($0) }
-        serviceNetworks = try reader.list(.serviceNetworks) { Network($0) }
-        uncovered = try reader.list(.uncovered) { Network($0) }
+        podNetworks = try reader.list(.podNetworks, atLeastOne: true) { IPNetwork($0) }
+        serviceNetworks = try reader.list(.serviceNetworks) { IPNetwork($0) }
+        uncovered = try reader.list(.uncovered) { IPNetwork($0) }
         let port = try reader.one(.sensorPort, Self.port)
         passive = try PassiveSettings(reader)
         sensors = try reader.list(.sensors, atLeastOne: needsPeer && passive == nil) {

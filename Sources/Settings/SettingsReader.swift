@@ -84,7 +84,7 @@ extension EdgeSelection {
     init(_ reader: SettingsReader) throws(SettingFailure) {
         self.init(
             try reader.one(.edges) { Scope(rawValue: $0) },
-            podNetworks: try reader.list(.podNetworks) { Network($0) },
+            podNetworks: try reader.list(.podNetworks) { IPNetwork($0) },
             included: try reader.list(.includedEdges, Self.pattern),
             excluded: try reader.list(.excludedEdges, Self.pattern))
     }

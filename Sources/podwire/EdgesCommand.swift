@@ -104,7 +104,7 @@ struct EdgesCommand: ParsableCommand {
         }
     }
 
-    private static func table(_ node: Node, _ networks: [Network]) -> String {
+    private static func table(_ node: Node, _ networks: [IPNetwork]) -> String {
         guard !node.candidates.isEmpty else {
             return "This network namespace has no veth, so no pod is connected to it. "
                 + "An agent has to run in the node's own (hostNetwork: true).\n"
@@ -127,7 +127,7 @@ struct EdgesCommand: ParsableCommand {
     }
 
     /// Addresses outside the pod networks are in parentheses; link-local ones are left to `--json`.
-    private static func addresses(of candidate: Candidate, _ networks: [Network]) -> String {
+    private static func addresses(of candidate: Candidate, _ networks: [IPNetwork]) -> String {
         guard let addresses = candidate.podAddresses else {
             return candidate.isEdge ? "unknown" : "-"
         }

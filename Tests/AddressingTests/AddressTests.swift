@@ -70,7 +70,7 @@ struct NetworkTests {
             ("::/0", "fe80::1", true),
         ])
     func membership(network: String, address: String, isMember: Bool) throws {
-        let network = try #require(Network(network))
+        let network = try #require(IPNetwork(network))
         #expect(network.contains(try #require(IPAddress(address))) == isMember)
     }
 
@@ -84,7 +84,7 @@ struct NetworkTests {
             ("fe80::/10", "fd00::/16", false),
         ])
     func overlap(one: String, other: String, doOverlap: Bool) throws {
-        let (one, other) = (try #require(Network(one)), try #require(Network(other)))
+        let (one, other) = (try #require(IPNetwork(one)), try #require(IPNetwork(other)))
         #expect(one.overlaps(other) == doOverlap && other.overlaps(one) == doOverlap)
     }
 
@@ -94,6 +94,6 @@ struct NetworkTests {
             "10.244.0.0/33", "10.244.0.0/", "10.244.0.0/+8", "::/129", "10.244/16", "/8", "",
         ])
     func refused(text: String) {
-        #expect(Network(text) == nil)
+        #expect(IPNetwork(text) == nil)
     }
 }

@@ -185,9 +185,9 @@ struct DoctorTests {
                 transport: 6, source: try Self.address(backend), destination: client,
                 sourcePort: 8080, destinationPort: 4000))
         let settings = try Self.settings(["PODNET": "10.244.0.0/16,fd00::/64"])
-        let surroundings = Surroundings(
+        let addressPlan = AddressPlan(
             podNetworks: settings.podNetworks, nodeAddresses: [try Self.address("192.0.2.20")])
-        let finding = ServiceNetworkCheck(flows: [flow]).finding(settings, surroundings)
+        let finding = ServiceNetworkCheck(flows: [flow]).finding(settings, addressPlan)
         #expect(finding.grade == (isService ? .warning : .note))
         #expect(finding.found.contains("\(called)") == isService)
     }
@@ -201,7 +201,7 @@ struct DoctorTests {
             (["10.100.3.4"], "10.100.3.0/24"), (["fd00:96::a"], "fd00:96::/112"),
         ])
     func guesses(addresses: [String], network: String) throws {
-        let pods = ["10.100.128.0/17"].compactMap { Network($0) }
+        let pods = ["10.100.128.0/17"].compactMap { IPNetwork($0) }
         let guess = ServiceNetworkCheck.guess(try addresses.map(Self.address), besides: pods)
         #expect(guess?.description == network)
     }

@@ -8,7 +8,7 @@ import Testing
 /// What events and answers make of the node's edges, in whatever order they come.
 @Suite("The edge table")
 struct EdgeTableTests {
-    private static let networks = [Network("10.244.0.0/16")].compactMap { $0 }
+    private static let networks = [IPNetwork("10.244.0.0/16")].compactMap { $0 }
     private static let inside = [IPAddress("10.244.1.2")].compactMap { $0 }
 
     private static func veth(
@@ -86,7 +86,7 @@ struct EdgeTableTests {
         var table = EdgeTable()
         table.apply(.link(Self.veth(7)))
         let route = Route(
-            destination: Network(IPAddress(ipv4: 0), prefixBitCount: 0), gateway: nil,
+            destination: IPNetwork(IPAddress(ipv4: 0), prefixBitCount: 0), gateway: nil,
             interfaceIndex: 7)
         table.reset(addresses: [], routes: [route])
         #expect(Self.node(table).candidates.map(\.standing) == [.uplink])

@@ -46,7 +46,7 @@ struct PodNetworkMismatchTests {
             ),
         ] as [([[String]?], String?)])
     func mismatch(pods: [[String]?], text: String?) throws {
-        let networks = ["10.99.0.0/16"].compactMap { Network($0) }
+        let networks = ["10.99.0.0/16"].compactMap { IPNetwork($0) }
         let node = try node(pods, EdgeSelection(podNetworks: networks))
         let mismatch = PodNetworkMismatch(node, networks)
         #expect(mismatch?.description == text)
@@ -55,7 +55,7 @@ struct PodNetworkMismatchTests {
 
     @Test("may be others' while settings have these pods captured, or left out")
     func selected() throws {
-        let networks = ["10.99.0.0/16"].compactMap { Network($0) }
+        let networks = ["10.99.0.0/16"].compactMap { IPNetwork($0) }
         for selection in [
             EdgeSelection(.all, podNetworks: networks),
             EdgeSelection(podNetworks: networks, included: ["v6"]),

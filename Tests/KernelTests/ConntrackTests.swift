@@ -8,7 +8,7 @@ import Testing
 /// namespace's own rules translate service addresses as kube-proxy's do.
 @Suite("Connection tracking", .needsOwnNetwork, .timeLimit(.minutes(1)))
 struct ConntrackTests {
-    private static let services = [Network("10.96.0.0/16"), Network("fd00:10:96::/112")]
+    private static let services = [IPNetwork("10.96.0.0/16"), IPNetwork("fd00:10:96::/112")]
         .compactMap { $0 }
 
     /// A pod's address and a backend's, and a service for each protocol in front of it.

@@ -66,7 +66,7 @@ struct NetlinkTests {
             let three = try #require(node.edges.first { $0.link.name == "vthree" })
             #expect(three.link.master == nil && three.link.isUp)
 
-            let networks = [Network("10.244.0.0/16")].compactMap { $0 }
+            let networks = [IPNetwork("10.244.0.0/16")].compactMap { $0 }
             let own = node.nodeAddresses(podNetworks: networks).map(\.description)
             for address in [
                 "10.244.1.1", "192.168.100.1", "192.168.100.2", "192.168.100.3", "192.168.100.4",

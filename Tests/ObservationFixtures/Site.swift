@@ -20,8 +20,8 @@ package struct SeededGenerator: RandomNumberGenerator {
 }
 
 package func address(_ text: String) -> IPAddress { IPAddress(text) ?? IPAddress(ipv4: 0) }
-package func network(_ text: String) -> Network {
-    Network(text) ?? Network(address("::"), prefixBitCount: 0)
+package func network(_ text: String) -> IPNetwork {
+    IPNetwork(text) ?? IPNetwork(address("::"), prefixBitCount: 0)
 }
 package func mac(_ text: String) -> MACAddress { MACAddress(text) ?? .broadcast }
 
@@ -57,7 +57,7 @@ package enum Site {
     package static let aMAC = mac("02:00:00:00:00:0a"), bMAC = mac("02:00:00:00:00:0b")
     package static let bridgeMAC = mac("02:00:00:00:00:01"), strangerMAC = mac("02:00:00:00:00:99")
 
-    package static let surroundings = Surroundings(
+    package static let addressPlan = AddressPlan(
         podNetworks: [network("10.244.0.0/16"), network("fd00:10:244::/56")],
         serviceNetworks: [network("10.96.0.0/16"), network("fd00:10:96::/112")],
         uncovered: [network("10.244.9.0/24"), network("fd00:10:244:9::/64")],
@@ -65,7 +65,7 @@ package enum Site {
         sensors: [sensor4, sensor6, sensorPod4, sensorPod6],
         localPodAddresses: [a4, b4, a6, b6, aLinkLocal, bLinkLocal, extra4, extra6],
         localPodMACs: [aMAC, bMAC])
-    package static let rule = Rule(surroundings)
+    package static let rule = Rule(addressPlan)
 
     package static let domain = ObservationPoint.Domain([
         (interfaceIndex: 11, addresses: [a4, a6, aLinkLocal]),
@@ -133,31 +133,38 @@ package enum Frame {
     }
 }
 
-extension EdgeProgram {
-    package enum Verdict: Equatable { case drop, keep, settle }
+extension Direction {
+    package static func random(with generator: inout some RandomNumberGenerator) -> Self {
+        Bool.random(using: &generator) ? .toPod : .fromPod
+    }
+}
 
-    package func verdict(on frame: [UInt8], isEgress: Bool) -> Verdict {
-        var ancillary = Ancillary()
-        ancillary.packetType = isEgress ? Ancillary.outgoing : 3
+extension EdgeProgram {
+    package enum Verdict: Equatable { case drop, keep, punt }
+
+    package func verdict(on frame: [UInt8], direction: Direction) -> Verdict {
+        var ancillary = Ancillary(direction)
+        // `PACKET_OTHERHOST`: whatever is not outgoing comes from the pod.
+        if direction == .fromPod { ancillary.packetType = 3 }
         return switch program.run(on: frame.wire, ancillary) {
         case 0: .drop
-        case Self.settleByteCount: .settle
+        case Self.puntByteCount: .punt
         default: .keep
         }
     }
 }
 
-extension Settler {
+extension SlowPath {
     /// What becomes of a frame where connection tracking knows nothing of it.
     package mutating func decision(
-        on frame: RawSpan, isEgress: Bool, at point: ObservationPoint, now: UInt64 = 1
+        on frame: RawSpan, direction: Direction, at point: ObservationPoint, now: UInt64 = 1
     ) -> Decision? {
-        var outcome = settle(frame, isEgress: isEgress, at: point, now: now)
-        if case .question(let question) = outcome {
-            answer(.unknown, to: question, now: now)
-            outcome = settle(frame, isEgress: isEgress, at: point, now: now)
+        var step = decide(frame, direction: direction, at: point, now: now)
+        if case .lookUp(let flow) = step {
+            learn(.notFound, about: flow, now: now)
+            step = decide(frame, direction: direction, at: point, now: now)
         }
-        guard case .verdict(let verdict) = outcome else { return nil }
-        return verdict.decision
+        guard case .decided(let outcome) = step else { return nil }
+        return outcome.decision
     }
 }

@@ -22,18 +22,18 @@ struct DifferentialTests {
         for index in 0..<Self.frameCountPerSeed {
             let frame = GeneratedFrame.make(with: &generator)
             let (point, program) = programs[Int.random(in: 0...1, using: &generator)]
-            let isEgress = Bool.random(using: &generator)
-            let verdict = program.verdict(on: frame, isEgress: isEgress)
+            let direction = Direction.random(with: &generator)
+            let verdict = program.verdict(on: frame, direction: direction)
             verdicts[verdict, default: 0] += 1
             if let fault = Self.disagreement(
-                verdict, on: frame.wire, isEgress: isEgress, at: point)
+                verdict, on: frame.wire, direction: direction, at: point)
             {
                 Issue.record("frame \(index) of seed \(seed), \(fault): \(frame)")
                 return
             }
         }
         // A generator that only made frames of one kind would prove nothing.
-        for verdict in [EdgeProgram.Verdict.keep, .drop, .settle] {
+        for verdict in [EdgeProgram.Verdict.keep, .drop, .punt] {
             #expect(verdicts[verdict, default: 0] > Self.frameCountPerSeed / 20)
         }
     }
@@ -42,23 +42,23 @@ struct DifferentialTests {
     @Test("agree about what is known of services", arguments: [21, 22] as [UInt64])
     func agreeAboutServices(seed: UInt64) throws {
         var generator = SeededGenerator(seed: seed)
-        var settler = Settler(Site.rule)
-        for flow in Self.calls { settler.learn(flow, now: 1) }
-        let dropList = settler.services.dropList(now: 1)
+        var slowPath = SlowPath(Site.rule)
+        for flow in Self.calls { slowPath.learn(flow, now: 1) }
+        let dropList = slowPath.services.dropList(now: 1)
         #expect(dropList.count == Self.calls.count)
         let program = EdgeProgram(Site.rule, at: Site.atA, snaplen: 262_144, dropList: dropList)
         let without = EdgeProgram(Site.rule, at: Site.atA, snaplen: 262_144)
         var droppedCount = 0
         for index in 0..<Self.frameCountPerSeed {
             let frame = GeneratedFrame.make(with: &generator)
-            let isEgress = Bool.random(using: &generator)
-            let verdict = program.verdict(on: frame, isEgress: isEgress)
-            let before = without.verdict(on: frame, isEgress: isEgress)
+            let direction = Direction.random(with: &generator)
+            let verdict = program.verdict(on: frame, direction: direction)
+            let before = without.verdict(on: frame, direction: direction)
             guard verdict != before else { continue }
             droppedCount += 1
-            let answer = settler.decision(on: frame.wire, isEgress: isEgress, at: Site.atA)
+            let answer = slowPath.decision(on: frame.wire, direction: direction, at: Site.atA)
             let decision = try #require(answer)
-            if before != .settle || verdict != .drop || decision.isReported {
+            if before != .punt || verdict != .drop || decision.isReported {
                 Issue.record("frame \(index) of seed \(seed): \(verdict), \(decision): \(frame)")
                 return
             }
@@ -85,14 +85,14 @@ struct DifferentialTests {
     }
 
     private static func disagreement(
-        _ verdict: EdgeProgram.Verdict, on frame: RawSpan, isEgress: Bool,
+        _ verdict: EdgeProgram.Verdict, on frame: RawSpan, direction: Direction,
         at point: ObservationPoint
     ) -> String? {
-        let decision = Site.rule.decision(on: frame, isEgress: isEgress, at: point)
+        let decision = Site.rule.decision(on: frame, direction: direction, at: point)
         let mayNeedSettling = Site.rule.mayNeedSettling(frame)
         if mayNeedSettling, Screen(Site.rule).clears(frame) { return "cleared and not decided" }
         return switch verdict {
-        case .settle: mayNeedSettling ? nil : "settled by nobody"
+        case .punt: mayNeedSettling ? nil : "settled by nobody"
         case .keep: decision.isReported ? nil : "kept against \(decision)"
         case .drop: decision.isReported ? "dropped against \(decision)" : nil
         }
@@ -100,23 +100,23 @@ struct DifferentialTests {
 
     @Test("agree when there are too many addresses for a program", arguments: [5] as [UInt64])
     func agreeWithManyAddresses(seed: UInt64) {
-        var surroundings = Site.surroundings
+        var addressPlan = Site.addressPlan
         for number in 0..<600 as Range<UInt32> {
-            surroundings.nodeAddresses.insert(IPAddress(ipv4: 0x0af4_0000 + number << 8))
-            surroundings.localPodAddresses.insert(IPAddress(ipv4: 0xac14_0000 + number))
+            addressPlan.nodeAddresses.insert(IPAddress(ipv4: 0x0af4_0000 + number << 8))
+            addressPlan.localPodAddresses.insert(IPAddress(ipv4: 0xac14_0000 + number))
         }
-        let rule = Rule(surroundings)
+        let rule = Rule(addressPlan)
         let program = EdgeProgram(rule, at: Site.atA, snaplen: 262_144)
         #expect(program.decides)
         var generator = SeededGenerator(seed: seed)
         for _ in 0..<Self.frameCountPerSeed / 20 {
             let frame = GeneratedFrame.make(with: &generator)
-            let decision = rule.decision(on: frame.wire, isEgress: false, at: Site.atA)
+            let decision = rule.decision(on: frame.wire, direction: .fromPod, at: Site.atA)
             let isSettled = rule.mayNeedSettling(frame.wire)
             let isCleared = Screen(rule).clears(frame.wire)
             #expect(!isCleared)
-            switch program.verdict(on: frame, isEgress: false) {
-            case .settle: #expect(isSettled)
+            switch program.verdict(on: frame, direction: .fromPod) {
+            case .punt: #expect(isSettled)
             case let verdict: #expect((verdict == .keep) == decision.isReported)
             }
         }
@@ -132,18 +132,18 @@ struct DifferentialTests {
             [],
         ])
     func agreeAboutOverlaps(podNetworks: [String]) {
-        var surroundings = Site.surroundings
-        surroundings.podNetworks = podNetworks.map(network)
-        let rule = Rule(surroundings)
+        var addressPlan = Site.addressPlan
+        addressPlan.podNetworks = podNetworks.map(network)
+        let rule = Rule(addressPlan)
         let program = EdgeProgram(rule, at: Site.atA, snaplen: 262_144)
         var generator = SeededGenerator(seed: 7)
         for _ in 0..<Self.frameCountPerSeed / 20 {
             let frame = GeneratedFrame.make(with: &generator)
-            let isEgress = Bool.random(using: &generator)
-            let decision = rule.decision(on: frame.wire, isEgress: isEgress, at: Site.atA)
+            let direction = Direction.random(with: &generator)
+            let decision = rule.decision(on: frame.wire, direction: direction, at: Site.atA)
             let isSettled = rule.mayNeedSettling(frame.wire)
-            switch program.verdict(on: frame, isEgress: isEgress) {
-            case .settle: #expect(isSettled)
+            switch program.verdict(on: frame, direction: direction) {
+            case .punt: #expect(isSettled)
             case let verdict: #expect((verdict == .keep) == decision.isReported)
             }
         }
@@ -151,17 +151,17 @@ struct DifferentialTests {
 
     @Test("let everything but the feed pass when duplicates are wanted")
     func withoutDeduplication() {
-        let rule = Rule(Site.surroundings, deduplicates: false)
+        let rule = Rule(Site.addressPlan, deduplicates: false)
         let program = EdgeProgram(rule, at: Site.atA, snaplen: 262_144)
         var generator = SeededGenerator(seed: 6)
         for _ in 0..<Self.frameCountPerSeed / 20 {
             let frame = GeneratedFrame.make(with: &generator)
-            let decision = rule.decision(on: frame.wire, isEgress: true, at: Site.atA)
+            let decision = rule.decision(on: frame.wire, direction: .toPod, at: Site.atA)
             let isSettled = rule.mayNeedSettling(frame.wire)
             let isCleared = Screen(rule).clears(frame.wire)
             #expect(!(isCleared && isSettled))
-            switch program.verdict(on: frame, isEgress: true) {
-            case .settle: #expect(isSettled)
+            switch program.verdict(on: frame, direction: .toPod) {
+            case .punt: #expect(isSettled)
             case let verdict: #expect((verdict == .keep) == decision.isReported)
             }
         }

@@ -41,43 +41,43 @@ struct FragmentTests {
     @Test("go where the first piece's ports say", arguments: IPAddress.Family.allCases)
     func inOrder(family: IPAddress.Family) {
         for (ports, isReported) in [(Self.low, true), (Self.high, false)] {
-            var settler = Settler(Site.rule)
+            var slowPath = SlowPath(Site.rule)
             for frame in [
                 Self.piece(family, at: 0, ports: ports), Self.piece(family, at: 24),
                 Self.piece(family, at: 48, isLast: true),
             ] {
-                let verdict = settler.verdict(on: frame)
-                #expect(verdict?.decision.isReported == isReported)
-                #expect(verdict?.isFragment == true)
+                let outcome = slowPath.outcome(on: frame)
+                #expect(outcome?.decision.isReported == isReported)
+                #expect(outcome?.isFragment == true)
             }
         }
     }
 
     @Test("wait for the first piece where they may", arguments: IPAddress.Family.allCases)
     func outOfOrder(family: IPAddress.Family) {
-        var settler = Settler(Site.rule)
+        var slowPath = SlowPath(Site.rule)
         let last = Self.piece(family, at: 24, isLast: true)
-        guard case .wait(let datagram) = settler.outcome(last, mayWait: true) else {
+        guard case .hold(let datagram) = slowPath.step(last, mayHold: true) else {
             Issue.record("did not wait")
             return
         }
-        let first = settler.verdict(on: Self.piece(family, at: 0, ports: Self.high))
-        #expect(first?.begins == datagram)
-        #expect(settler.verdict(on: last)?.decision == .refuse(.observedEnd))
+        let first = slowPath.outcome(on: Self.piece(family, at: 0, ports: Self.high))
+        #expect(first?.firstFragmentOf == datagram)
+        #expect(slowPath.outcome(on: last)?.decision == .refuse(.observedEnd))
         // Where it may not wait, the addresses decide: the lower one is here.
-        var impatient = Settler(Site.rule)
-        #expect(impatient.verdict(on: last)?.decision == .report(.observedEnd))
+        var impatient = SlowPath(Site.rule)
+        #expect(impatient.outcome(on: last)?.decision == .report(.observedEnd))
     }
 
     @Test("are told apart by identification", arguments: IPAddress.Family.allCases)
     func identification(family: IPAddress.Family) {
-        var settler = Settler(Site.rule)
-        _ = settler.verdict(on: Self.piece(family, at: 0, ports: Self.high, identification: 1))
-        _ = settler.verdict(on: Self.piece(family, at: 0, ports: Self.low, identification: 2))
+        var slowPath = SlowPath(Site.rule)
+        _ = slowPath.outcome(on: Self.piece(family, at: 0, ports: Self.high, identification: 1))
+        _ = slowPath.outcome(on: Self.piece(family, at: 0, ports: Self.low, identification: 2))
         for (identification, isReported) in [(1, false), (2, true)] as [(UInt8, Bool)] {
-            let verdict = settler.verdict(
+            let outcome = slowPath.outcome(
                 on: Self.piece(family, at: 24, identification: identification))
-            #expect(verdict?.decision.isReported == isReported)
+            #expect(outcome?.decision.isReported == isReported)
         }
     }
 
@@ -85,48 +85,48 @@ struct FragmentTests {
         "that overlap or lie change nothing but their own datagram",
         arguments: IPAddress.Family.allCases)
     func lies(family: IPAddress.Family) {
-        var settler = Settler(Site.rule)
-        _ = settler.verdict(on: Self.piece(family, at: 0, ports: Self.high))
+        var slowPath = SlowPath(Site.rule)
+        _ = slowPath.outcome(on: Self.piece(family, at: 0, ports: Self.high))
         // A second piece that overlaps the first, with bytes that look like other ports.
         let overlap = Self.piece(family, at: 8, ports: Self.low)
-        #expect(settler.verdict(on: overlap)?.decision == .refuse(.observedEnd))
+        #expect(slowPath.outcome(on: overlap)?.decision == .refuse(.observedEnd))
         // Two first pieces: what comes behind follows the latest, as both edges see the same order.
-        _ = settler.verdict(on: Self.piece(family, at: 0, ports: Self.low))
-        #expect(settler.verdict(on: overlap)?.decision == .report(.observedEnd))
+        _ = slowPath.outcome(on: Self.piece(family, at: 0, ports: Self.low))
+        #expect(slowPath.outcome(on: overlap)?.decision == .report(.observedEnd))
     }
 
     @Test("of IPv6 may come behind other headers, in which the transport is told by the first")
     func extensionHeaders() {
-        var settler = Settler(Site.rule)
+        var slowPath = SlowPath(Site.rule)
         let options: [UInt8] = [44, 0, 1, 4, 0, 0, 0, 0]
-        _ = settler.verdict(on: Self.piece(.ipv6, at: 0, ports: Self.high, extensions: options))
+        _ = slowPath.outcome(on: Self.piece(.ipv6, at: 0, ports: Self.high, extensions: options))
         let rest = Self.piece(.ipv6, at: 24, isLast: true, extensions: options)
-        #expect(settler.verdict(on: rest)?.decision == .refuse(.observedEnd))
+        #expect(slowPath.outcome(on: rest)?.decision == .refuse(.observedEnd))
     }
 
     @Test("of more datagrams than there is room for push out the oldest")
     func bomb() {
-        var settler = Settler(Site.rule)
+        var slowPath = SlowPath(Site.rule)
         var generator = SeededGenerator(seed: 3)
         for _ in 0..<20_000 {
             var frame = Self.piece(.ipv4, at: 0, ports: Self.high)
             frame[18] = UInt8.random(in: 0...255, using: &generator)
             frame[19] = UInt8.random(in: 0...255, using: &generator)
             frame[29] = UInt8.random(in: 0...255, using: &generator)
-            _ = settler.verdict(on: frame)
+            _ = slowPath.outcome(on: frame)
         }
-        #expect(settler.datagramCount <= Settler.datagramCountMax)
-        #expect(settler.datagramCount > 1000)
+        #expect(slowPath.datagramCount <= SlowPath.datagramCountMax)
+        #expect(slowPath.datagramCount > 1000)
     }
 }
 
-extension Settler {
-    fileprivate mutating func outcome(_ frame: [UInt8], mayWait: Bool = false) -> Outcome {
-        settle(frame.wire, isEgress: false, at: Site.atA, now: 1, mayWait: mayWait)
+extension SlowPath {
+    fileprivate mutating func step(_ frame: [UInt8], mayHold: Bool = false) -> Step {
+        decide(frame.wire, direction: .fromPod, at: Site.atA, now: 1, mayHold: mayHold)
     }
 
-    fileprivate mutating func verdict(on frame: [UInt8]) -> Verdict? {
-        guard case .verdict(let verdict) = outcome(frame) else { return nil }
-        return verdict
+    fileprivate mutating func outcome(on frame: [UInt8]) -> Outcome? {
+        guard case .decided(let outcome) = step(frame) else { return nil }
+        return outcome
     }
 }

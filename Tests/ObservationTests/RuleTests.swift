@@ -8,7 +8,7 @@ import Testing
 struct Case: CustomTestStringConvertible, Sendable {
     let name: String
     let frame: [UInt8]
-    let isEgress: Bool
+    let direction: Direction
     let isAtB: Bool
     let decision: Decision
     let verdict: EdgeProgram.Verdict
@@ -16,11 +16,11 @@ struct Case: CustomTestStringConvertible, Sendable {
     var testDescription: String { name }
 
     init(
-        _ name: String, _ frame: [UInt8], egress: Bool = false, atB: Bool = false,
+        _ name: String, _ frame: [UInt8], _ direction: Direction = .fromPod, atB: Bool = false,
         _ decision: Decision, _ verdict: EdgeProgram.Verdict
     ) {
         (self.name, self.frame, self.decision, self.verdict) = (name, frame, decision, verdict)
-        (isEgress, isAtB) = (egress, atB)
+        (self.direction, isAtB) = (direction, atB)
     }
 
     var point: ObservationPoint { isAtB ? Site.atB : Site.atA }
@@ -55,10 +55,10 @@ struct RuleTests {
         Case("server's reply enters", ingress(Site.a4, Site.c4, low), .report(.observedEnd), .keep),
         Case("client's call enters", ingress(Site.a4, Site.c4, high), .refuse(.observedEnd), .drop),
         Case(
-            "call reaches the server", egress(Site.c4, Site.a4, high), egress: true,
+            "call reaches the server", egress(Site.c4, Site.a4, high), .toPod,
             .report(.observedEnd), .keep),
         Case(
-            "reply reaches the client", egress(Site.c4, Site.a4, low), egress: true,
+            "reply reaches the client", egress(Site.c4, Site.a4, low), .toPod,
             .refuse(.observedEnd), .drop),
         Case(
             "equal ports, lower address enters", ingress(Site.a4, Site.c4, equal),
@@ -70,7 +70,7 @@ struct RuleTests {
         Case("IPv6, client's call", ingress(Site.a6, Site.c6, high), .refuse(.observedEnd), .drop),
         Case("IPv6, equal ports", ingress(Site.a6, Site.c6, equal), .report(.observedEnd), .keep),
         Case(
-            "IPv6, equal ports, back", egress(Site.c6, Site.a6, equal), egress: true,
+            "IPv6, equal ports, back", egress(Site.c6, Site.a6, equal), .toPod,
             .report(.observedEnd), .keep),
         Case("UDP", ingress(Site.a4, Site.c4, low, protocol: 17), .report(.observedEnd), .keep),
         Case("SCTP", ingress(Site.a4, Site.c4, high, protocol: 132), .refuse(.observedEnd), .drop),
@@ -89,7 +89,7 @@ struct RuleTests {
             .report(.observedEnd), .keep),
         Case("to itself, entering", ingress(Site.a4, Site.a4, high), .report(.itself), .keep),
         Case(
-            "to itself, leaving", egress(Site.a4, Site.a4, high), egress: true, .refuse(.itself),
+            "to itself, leaving", egress(Site.a4, Site.a4, high), .toPod, .refuse(.itself),
             .drop),
         Case(
             "to the gateway", ingress(Site.a4, Site.gateway4, high), .report(.oneEndIsNoPod), .keep),
@@ -103,29 +103,29 @@ struct RuleTests {
         Case(
             "to the outside", ingress(Site.a6, Site.outside6, high), .report(.oneEndIsNoPod), .keep),
         Case(
-            "probe from the node", egress(Site.node4, Site.a4, high), egress: true,
+            "probe from the node", egress(Site.node4, Site.a4, high), .toPod,
             .report(.oneEndIsNoPod), .keep),
         Case(
-            "flooded", egress(Site.c4, Site.b4, high, mac: Site.bMAC), egress: true,
+            "flooded", egress(Site.c4, Site.b4, high, mac: Site.bMAC), .toPod,
             .refuse(.flooded), .drop),
         Case(
             "pod's second address", ingress(Site.extra4, Site.c4, high),
-            .refuse(.oneEndIsNoPodElsewhere), .settle),
+            .refuse(.oneEndIsNoPodElsewhere), .punt),
         Case(
             "pod's second address, to this node's pod", ingress(Site.extra4, Site.b4, low),
-            .report(.observedEnd), .settle),
+            .report(.observedEnd), .punt),
         Case(
             "to a pod's second address", egress(Site.c4, Site.extra4, low, mac: Site.aMAC),
-            egress: true, .refuse(.oneEndIsNoPodElsewhere), .settle),
+            .toPod, .refuse(.oneEndIsNoPodElsewhere), .punt),
         Case(
             "pod's second IPv6 address", ingress(Site.extra6, Site.c6, low),
-            .refuse(.oneEndIsNoPodElsewhere), .settle),
+            .refuse(.oneEndIsNoPodElsewhere), .punt),
         Case(
             "link-local between pods", ingress(Site.aLinkLocal, Site.bLinkLocal, high),
-            .refuse(.observedEnd), .settle),
+            .refuse(.observedEnd), .punt),
         Case(
             "link-local to the node", ingress(Site.aLinkLocal, address("fe80::ffff"), high),
-            .report(.oneEndIsNoPod), .settle),
+            .report(.oneEndIsNoPod), .punt),
         Case(
             "pod calls sensor", ingress(Site.a4, Site.sensor4, high), .report(.oneEndIsNoPod), .keep
         ),
@@ -133,20 +133,20 @@ struct RuleTests {
             "pod calls sensor pod", ingress(Site.a4, Site.sensorPod4, low), .report(.observedEnd),
             .keep),
         Case(
-            "feed to sensor pod", egress(Site.node4, Site.sensorPod4, high), egress: true,
+            "feed to sensor pod", egress(Site.node4, Site.sensorPod4, high), .toPod,
             .refuse(.ownFeed), .drop),
         Case(
             "sensor pod to its feeder", ingress(Site.sensorPod6, Site.node6, low),
             .refuse(.ownFeed), .drop),
         Case(
-            "feed through a pod's edge", egress(Site.node6, Site.sensor6, high), egress: true,
+            "feed through a pod's edge", egress(Site.node6, Site.sensor6, high), .toPod,
             .refuse(.ownFeed), .drop),
         Case(
             "call to a service", ingress(Site.a4, Site.service4, high), .refuse(.serviceForm),
-            .settle),
+            .punt),
         Case(
-            "reply of a service", egress(Site.service6, Site.a6, low), egress: true,
-            .refuse(.serviceForm), .settle),
+            "reply of a service", egress(Site.service6, Site.a6, low), .toPod,
+            .refuse(.serviceForm), .punt),
     ]
 
     private static let unreachable4: [UInt8] =
@@ -159,68 +159,68 @@ struct RuleTests {
     static let needingMore: [Case] = [
         Case(
             "port unreachable, from the server",
-            ingress(Site.a4, Site.c4, unreachable4, protocol: 1), .report(.observedEnd), .settle),
+            ingress(Site.a4, Site.c4, unreachable4, protocol: 1), .report(.observedEnd), .punt),
         Case(
             "port unreachable, from the client",
-            ingress(Site.a6, Site.c6, unreachable6, protocol: 58), .refuse(.observedEnd), .settle),
+            ingress(Site.a6, Site.c6, unreachable6, protocol: 58), .refuse(.observedEnd), .punt),
         Case(
             "fragment", ingress(Site.a4, Site.c4, high, fragment: 0x2000), .report(.observedEnd),
-            .settle),
+            .punt),
         Case(
             "later fragment", ingress(Site.c4, Site.a4, low, fragment: 0x0010),
-            .refuse(.observedEnd), .settle),
+            .refuse(.observedEnd), .punt),
         Case(
             "fragment to the outside", ingress(Site.a4, Site.outside4, high, fragment: 0x2000),
             .report(.oneEndIsNoPod), .keep),
         Case(
             "IPv4 options", ingress(Site.a4, Site.c4, high, options: 1), .refuse(.observedEnd),
-            .settle),
+            .punt),
         Case(
             "hop-by-hop options",
             ingress(Site.a6, Site.c6, [6, 0, 1, 4, 0, 0, 0, 0] + high, protocol: 0),
-            .refuse(.observedEnd), .settle),
+            .refuse(.observedEnd), .punt),
         Case(
             "three extension headers",
             ingress(
                 Site.a6, Site.c6,
                 [43, 0, 1, 4, 0, 0, 0, 0, 60, 0, 0, 0, 0, 0, 0, 0, 17, 0, 1, 4, 0, 0, 0, 0] + low,
-                protocol: 0), .report(.observedEnd), .settle),
+                protocol: 0), .report(.observedEnd), .punt),
         Case(
             "broadcast enters",
             Frame.ethernet(
                 to: .broadcast, from: Site.aMAC, type: 0x0806,
                 Frame.arp(operation: 1, from: Site.aMAC, Site.a4, asking: Site.b4)),
-            .report(.groupIngress), .settle),
+            .report(.groupIngress), .punt),
         Case(
             "broadcast of a pod leaves",
             Frame.ethernet(
                 to: .broadcast, from: Site.bMAC, type: 0x0806,
-                Frame.arp(operation: 1, from: Site.bMAC, Site.b4, asking: Site.a4)), egress: true,
-            .refuse(.groupFromPod), .settle),
+                Frame.arp(operation: 1, from: Site.bMAC, Site.b4, asking: Site.a4)), .toPod,
+            .refuse(.groupFromPod), .punt),
         Case(
             "the node asks for this pod",
             Frame.ethernet(
                 to: .broadcast, from: Site.bridgeMAC, type: 0x0806,
                 Frame.arp(operation: 1, from: Site.bridgeMAC, Site.gateway4, asking: Site.a4)),
-            egress: true, .report(.groupFromElsewhere), .settle),
+            .toPod, .report(.groupFromElsewhere), .punt),
         Case(
             "the node asks for the other pod",
             Frame.ethernet(
                 to: .broadcast, from: Site.bridgeMAC, type: 0x0806,
                 Frame.arp(operation: 1, from: Site.bridgeMAC, Site.gateway4, asking: Site.b4)),
-            egress: true, .refuse(.groupFromElsewhere), .settle),
+            .toPod, .refuse(.groupFromElsewhere), .punt),
         Case(
             "the other pod is asked for",
             Frame.ethernet(
                 to: .broadcast, from: Site.bridgeMAC, type: 0x0806,
                 Frame.arp(operation: 1, from: Site.bridgeMAC, Site.gateway4, asking: Site.b4)),
-            egress: true, atB: true, .report(.groupFromElsewhere), .settle),
+            .toPod, atB: true, .report(.groupFromElsewhere), .punt),
         Case(
             "the node asks for nobody here",
             Frame.ethernet(
                 to: .broadcast, from: Site.bridgeMAC, type: 0x0806,
                 Frame.arp(operation: 1, from: Site.bridgeMAC, Site.gateway4, asking: Site.c4)),
-            egress: true, .report(.groupFromElsewhere), .settle),
+            .toPod, .report(.groupFromElsewhere), .punt),
         Case(
             "a report of the bridge port's own",
             Frame.ethernet(
@@ -228,86 +228,86 @@ struct RuleTests {
                 Frame.ip(
                     from: address("fe80::b"), to: address("ff02::16"), protocol: 58, [143, 0, 0, 0])
             ),
-            egress: true, atB: true, .report(.groupFromDevice), .settle),
+            .toPod, atB: true, .report(.groupFromDevice), .punt),
         Case(
             "neighbour solicitation from the node",
             Frame.ethernet(
                 to: mac("33:33:ff:00:00:03"), from: Site.bridgeMAC, type: 0x86dd,
                 Frame.ip(
                     from: Site.gateway6, to: address("ff02::1:ff00:3"), protocol: 58,
-                    Frame.solicitation(asking: Site.b6))), egress: true, atB: true,
-            .report(.groupFromElsewhere), .settle),
+                    Frame.solicitation(asking: Site.b6))), .toPod, atB: true,
+            .report(.groupFromElsewhere), .punt),
         Case(
             "the same at the other edge",
             Frame.ethernet(
                 to: mac("33:33:ff:00:00:03"), from: Site.bridgeMAC, type: 0x86dd,
                 Frame.ip(
                     from: Site.gateway6, to: address("ff02::1:ff00:3"), protocol: 58,
-                    Frame.solicitation(asking: Site.b6))), egress: true,
-            .refuse(.groupFromElsewhere), .settle),
+                    Frame.solicitation(asking: Site.b6))), .toPod,
+            .refuse(.groupFromElsewhere), .punt),
         Case(
             "ARP reply enters",
             Frame.ethernet(
                 to: Site.bMAC, from: Site.aMAC, type: 0x0806,
                 Frame.arp(operation: 2, from: Site.aMAC, Site.a4, asking: Site.b4)),
-            .report(.withoutIP), .settle),
+            .report(.withoutIP), .punt),
         Case(
             "ARP reply of a pod leaves",
             Frame.ethernet(
                 to: Site.aMAC, from: Site.bMAC, type: 0x0806,
-                Frame.arp(operation: 2, from: Site.bMAC, Site.b4, asking: Site.a4)), egress: true,
-            .refuse(.withoutIP), .settle),
+                Frame.arp(operation: 2, from: Site.bMAC, Site.b4, asking: Site.a4)), .toPod,
+            .refuse(.withoutIP), .punt),
         Case(
             "ARP reply of the node leaves",
             Frame.ethernet(
                 to: Site.aMAC, from: Site.bridgeMAC, type: 0x0806,
                 Frame.arp(operation: 2, from: Site.bridgeMAC, Site.gateway4, asking: Site.a4)),
-            egress: true, .report(.withoutIP), .settle),
+            .toPod, .report(.withoutIP), .punt),
     ]
 
     static let malformed: [Case] = [
-        Case("nothing", [], .report(.withoutIP), .settle),
-        Case("half an Ethernet header", [2, 0, 0, 0, 0, 1, 2], .report(.withoutIP), .settle),
+        Case("nothing", [], .report(.withoutIP), .punt),
+        Case("half an Ethernet header", [2, 0, 0, 0, 0, 1, 2], .report(.withoutIP), .punt),
         Case(
             "an IPv4 header cut short", [UInt8](ingress(Site.a4, Site.c4, high).prefix(33)),
-            .report(.withoutIP), .settle),
+            .report(.withoutIP), .punt),
         Case(
             "nothing behind the IPv4 header", [UInt8](ingress(Site.a4, Site.c4, high).prefix(34)),
-            .report(.observedEnd), .settle),
+            .report(.observedEnd), .punt),
         Case(
             "half the ports", [UInt8](ingress(Site.c4, Site.a4, low).prefix(37)),
-            .refuse(.observedEnd), .settle),
+            .refuse(.observedEnd), .punt),
         Case(
             "an IPv6 header cut short", [UInt8](ingress(Site.a6, Site.c6, high).prefix(53)),
-            .report(.withoutIP), .settle),
+            .report(.withoutIP), .punt),
         Case(
             "nothing behind the IPv6 header", [UInt8](ingress(Site.a6, Site.c6, high).prefix(54)),
-            .report(.observedEnd), .settle),
+            .report(.observedEnd), .punt),
         Case(
             "an IPv4 total length of 0", ingress(Site.a4, Site.c4, high, length: 0),
             .refuse(.observedEnd), .drop),
         Case(
             "an IPv4 total length before the ports", ingress(Site.a4, Site.c4, high, length: 22),
-            .report(.observedEnd), .settle),
+            .report(.observedEnd), .punt),
         Case(
             "claims more than it has", ingress(Site.a4, Site.c4, high, length: 1500),
             .refuse(.observedEnd), .drop),
         Case(
             "an IPv4 header of 16 bytes", ingress(Site.a4, Site.c4, high, options: -1),
-            .report(.observedEnd), .settle),
+            .report(.observedEnd), .punt),
         Case(
             "IPv4 by type, IPv6 by version",
             {
                 var frame = ingress(Site.a4, Site.c4, high); frame[14] = 0x65; return frame
-            }(), .report(.withoutIP), .settle),
+            }(), .report(.withoutIP), .punt),
         Case(
             "an endless extension header chain",
             ingress(Site.a6, Site.c6, [UInt8](repeating: 0, count: 800), protocol: 0),
-            .report(.observedEnd), .settle),
+            .report(.observedEnd), .punt),
         Case(
             "an extension header behind the end",
             ingress(Site.a6, Site.c6, [6, 200, 0, 0, 0, 0, 0, 0], protocol: 60),
-            .report(.observedEnd), .settle),
+            .report(.observedEnd), .punt),
         Case(
             "an IPv6 payload length of 0", ingress(Site.a6, Site.c6, high, length: 0),
             .refuse(.observedEnd), .drop),
@@ -316,16 +316,16 @@ struct RuleTests {
     @Test("decides by address, port and direction", arguments: unicast + needingMore + malformed)
     func decides(about test: Case) {
         let decision = Site.rule.decision(
-            on: test.frame.wire, isEgress: test.isEgress, at: test.point)
+            on: test.frame.wire, direction: test.direction, at: test.point)
         #expect(decision == test.decision)
     }
 
     @Test("is the same in the kernel's form", arguments: unicast + needingMore + malformed)
     func program(for test: Case) {
         let program = EdgeProgram(Site.rule, at: test.point, snaplen: 262_144)
-        let verdict = program.verdict(on: test.frame, isEgress: test.isEgress)
+        let verdict = program.verdict(on: test.frame, direction: test.direction)
         #expect(verdict == test.verdict)
-        if verdict == .settle {
+        if verdict == .punt {
             let isAsked = Site.rule.mayNeedSettling(test.frame.wire)
             #expect(isAsked)
         }

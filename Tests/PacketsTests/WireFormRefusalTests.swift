@@ -79,8 +79,8 @@ struct WireFormRefusalTests {
         var routing = frame(.ipv6)
         routing.extensions = [(43, [4, 1, 0, 0, 0, 0] + [UInt8](repeating: 1, count: 16))]
         return [
-            Case("a source route", .givenRoute, loose),
-            Case("an IPv6 route", .givenRoute, routing),
+            Case("a source route", .sourceRoute, loose),
+            Case("an IPv6 route", .sourceRoute, routing),
             Case("an option without length", .headers, damaged),
             Case("an option longer than the header", .headers, tooLong),
         ]
@@ -127,18 +127,18 @@ struct WireFormRefusalTests {
             Case("of no length", .length, frame()) { ($0[16], $0[17]) = (0, 0) },
             Case("longer by its UDP header", .length, frame(isUDP: true)) { $0[38] += 1 },
             Case("shorter by its UDP header", .length, frame(isUDP: true, by: 99)) { $0[39] -= 1 },
-            Case("a checksum in the IP header", .checksumPlace, frame(), checksum(at: 14, 10)),
-            Case("a checksum behind the end", .checksumPlace, frame(), checksum(at: 34, 519)),
-            Case("a checksum far behind", .checksumPlace, frame(), checksum(at: 65535, 65534)),
-            Case("another field of TCP", .checksumPlace, frame(), checksum(at: 34, 4)),
-            Case("a checksum in TCP's payload", .checksumPlace, frame(), checksum(at: 60, 6)),
-            Case("across two words", .checksumPlace, frame(isUDP: true), checksum(at: 42, 7)),
-            Case("in the UDP header", .checksumPlace, frame(isUDP: true), checksum(at: 36, 4)),
+            Case("a checksum in the IP header", .checksumOffset, frame(), checksum(at: 14, 10)),
+            Case("a checksum behind the end", .checksumOffset, frame(), checksum(at: 34, 519)),
+            Case("a checksum far behind", .checksumOffset, frame(), checksum(at: 65535, 65534)),
+            Case("another field of TCP", .checksumOffset, frame(), checksum(at: 34, 4)),
+            Case("a checksum in TCP's payload", .checksumOffset, frame(), checksum(at: 60, 6)),
+            Case("across two words", .checksumOffset, frame(isUDP: true), checksum(at: 42, 7)),
+            Case("in the UDP header", .checksumOffset, frame(isUDP: true), checksum(at: 36, 4)),
             Case(
-                "segments without it", .checksumPlace, frame(),
+                "segments without it", .checksumOffset, frame(),
                 segmentation(.tcpOverIPv4, by: 100, needsChecksum: false)),
             Case(
-                "segments with it elsewhere", .checksumPlace, frame(),
+                "segments with it elsewhere", .checksumOffset, frame(),
                 segmentation(.tcpOverIPv4, by: 100, at: 54)),
             Case("SCTP in a tunnel", .tunnel, frame(isUDP: true), checksum(at: 100, 8)),
             Case(
@@ -150,10 +150,10 @@ struct WireFormRefusalTests {
                 segmentation(.tcpOverIPv6, by: 100)),
             Case("UDP of TCP", .tunnel, frame(), segmentation(.udp, by: 100)),
             Case(
-                "UDP fragmentation", .segmentationKind, frame(isUDP: true),
+                "UDP fragmentation", .gsoType, frame(isUDP: true),
                 segmentation(.other(3), by: 100)),
             Case(
-                "a kind of tomorrow", .segmentationKind, frame(),
+                "a kind of tomorrow", .gsoType, frame(),
                 segmentation(.other(0x21), by: 100)),
             Case("segments of 0 bytes", .segmentSize, frame(), segmentation(.tcpOverIPv4, by: 0)),
             Case("segments larger than the frame", .segmentSize, frame(by: 555)),

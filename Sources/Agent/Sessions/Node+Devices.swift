@@ -37,7 +37,7 @@ extension Node {
     private static let streamAddressCountMax = 16
 
     /// The node's own address inside a network, if it has one (a bridge's), or else a pod's.
-    private func address(inside network: Network) -> Device.Address? {
+    private func address(inside network: IPNetwork) -> Device.Address? {
         let own = addresses.filter { network.contains($0.address) }.min { $0.address < $1.address }
         if let own { return Device.Address(own.address, prefixBitCount: own.prefixBitCount) }
         let pods = edges.flatMap { $0.podAddresses ?? [] }.filter(network.contains)

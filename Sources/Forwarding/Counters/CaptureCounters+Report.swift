@@ -79,13 +79,13 @@ extension WireForm.Obstacle {
         case .notIP: "not_ip"
         case .fragment: "fragment"
         case .tunnel: "tunnel"
-        case .segmentationKind: "segmentation_kind"
+        case .gsoType: "gso_type"
         case .segmentSize: "segment_size"
         case .segmentCount: "segment_count"
         case .headers: "headers"
         case .length: "length"
-        case .checksumPlace: "checksum_place"
-        case .givenRoute: "given_route"
+        case .checksumOffset: "checksum_offset"
+        case .sourceRoute: "source_route"
         }
     }
 }

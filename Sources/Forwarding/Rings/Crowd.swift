@@ -41,7 +41,7 @@ package final class Crowd {
             places.map { ($0.point.interfaceIndex, $0.point) }, uniquingKeysWith: { $1 })
         points.merge(present) { $1 }
         do throws(SystemError) {
-            try ring.attach(CrowdProgram.program(for: Array(present.keys)))
+            try ring.attach(EdgeProgram.sharedRing(of: Array(present.keys)))
         } catch {
             // Then user space looks for the edges of all packets.
             guard error.code == ENOMEM || error.code == EINVAL else { throw error }

@@ -17,7 +17,7 @@ package struct Device: Equatable, Sendable {
 
         /// An address with the netmask of its network.
         package init(_ address: IPAddress, prefixBitCount: Int) {
-            let mask = Network(address, prefixBitCount: prefixBitCount).mask
+            let mask = IPNetwork(address, prefixBitCount: prefixBitCount).mask
             self.address = address
             netmask =
                 address.family == .ipv4

@@ -6,8 +6,8 @@ import Testing
 
 /// What needs to know more than the packet: calls to services, and datagrams in pieces. The node is
 /// the site's; its pod a calls services.
-@Suite("The settler")
-struct SettlerTests {
+@Suite("The slow path")
+struct SlowPathTests {
     private static let second: UInt64 = 1_000_000_000
 
     // MARK: calls to services
@@ -58,87 +58,86 @@ struct SettlerTests {
 
     @Test("knows what becomes of a call that an event has told of", arguments: calls)
     func call(_ call: Call) {
-        var settler = Settler(Site.rule)
-        settler.learn(call.flow, now: 1)
-        let request = settler.verdict(on: packet(call.original), isEgress: false)
-        let reply = settler.verdict(on: packet(call.original.reversed), isEgress: true)
+        var slowPath = SlowPath(Site.rule)
+        slowPath.learn(call.flow, now: 1)
+        let request = slowPath.outcome(on: packet(call.original), direction: .fromPod)
+        let reply = slowPath.outcome(on: packet(call.original.reversed), direction: .toPod)
         #expect(request?.decision == call.request)
         #expect(reply?.decision == call.reply)
         let translation = Translation(call.flow)
-        for verdict in [request, reply] {
+        for outcome in [request, reply] {
             #expect(
-                (verdict?.translation == translation) == (verdict?.decision == .report(.podForm)))
+                (outcome?.translation == translation) == (outcome?.decision == .report(.podForm)))
         }
     }
 
     @Test("follows the flow that an ICMP error quotes, in either form")
     func error() {
-        var settler = Settler(Site.rule)
+        var slowPath = SlowPath(Site.rule)
         let call = Call(
             name: "", clientPort: 80, request: .report(.podForm), reply: .report(.podForm))
-        settler.learn(call.flow, now: 1)
+        slowPath.learn(call.flow, now: 1)
         let quoted = Frame.ip(
             from: Site.a4, to: Site.service4, protocol: 17, Frame.ports(80, 80, more: 4))
         var flow = call.flow
         flow = TrackedFlow(original: flow.original.over(17), reply: flow.reply.over(17))
-        settler.learn(flow, now: 1)
+        slowPath.learn(flow, now: 1)
         let frame = Frame.ethernet(
             to: Site.aMAC, from: Site.bridgeMAC, type: EtherType.ipv4,
             Frame.ip(
                 from: Site.service4, to: Site.a4, protocol: 1, [3, 3, 0, 0, 0, 0, 0, 0] + quoted))
-        let verdict = settler.verdict(on: frame, isEgress: true)
-        #expect(verdict?.decision == .report(.podForm))
-        #expect(verdict?.translation?.newAddress == Site.c4)
+        let outcome = slowPath.outcome(on: frame, direction: .toPod)
+        #expect(outcome?.decision == .report(.podForm))
+        #expect(outcome?.translation?.newAddress == Site.c4)
     }
 
     @Test("asks about a flow that nobody has told of, at most once a second")
     func question() {
-        var settler = Settler(Site.rule)
+        var slowPath = SlowPath(Site.rule)
         let flow = key(Site.a4, 40_000, Site.service4, 80)
         let frame = packet(flow)
-        #expect(settler.outcome(frame, now: 1) == .question(flow))
-        settler.answer(.unknown, to: flow, now: 1)
-        let unexplained = Settler.Outcome.verdict(.init(decision: .report(.unexplainedService)))
-        #expect(settler.outcome(frame, now: 2) == unexplained)
-        #expect(settler.outcome(frame, now: Self.second / 2) == unexplained)
+        #expect(slowPath.step(frame, now: 1) == .lookUp(flow))
+        slowPath.learn(.notFound, about: flow, now: 1)
+        let unexplained = SlowPath.Step.decided(.init(decision: .report(.unexplainedService)))
+        #expect(slowPath.step(frame, now: 2) == unexplained)
+        #expect(slowPath.step(frame, now: Self.second / 2) == unexplained)
         // However many packets it has, it is asked about again.
         for tenth in 1...9 as ClosedRange<UInt64> {
-            #expect(settler.outcome(frame, now: tenth * Self.second / 10) == unexplained)
+            #expect(slowPath.step(frame, now: tenth * Self.second / 10) == unexplained)
         }
-        #expect(settler.outcome(frame, now: Self.second + 1) == .question(flow))
-        settler.answer(.notAsked, to: flow, now: Self.second + 1)
-        #expect(settler.outcome(frame, now: Self.second + 2) == unexplained)
-        #expect(settler.outcome(frame, now: 3 * Self.second / 2) == .question(flow))
-        settler.answer(
+        #expect(slowPath.step(frame, now: Self.second + 1) == .lookUp(flow))
+        slowPath.learn(.notAsked, about: flow, now: Self.second + 1)
+        #expect(slowPath.step(frame, now: Self.second + 2) == unexplained)
+        #expect(slowPath.step(frame, now: 3 * Self.second / 2) == .lookUp(flow))
+        slowPath.learn(
             .tracked(TrackedFlow(original: flow, reply: key(Site.c4, 8080, Site.a4, 40_000))),
-            to: flow, now: 3 * Self.second)
+            about: flow, now: 3 * Self.second)
         #expect(
-            settler.outcome(frame, now: 3 * Self.second)
-                == .verdict(.init(decision: .refuse(.serviceForm))))
+            slowPath.step(frame, now: 3 * Self.second)
+                == .decided(.init(decision: .refuse(.serviceForm))))
         // The reply asks about the same flow.
-        var other = Settler(Site.rule)
-        #expect(other.outcome(packet(flow.reversed), isEgress: true, now: 1) == .question(flow))
+        var other = SlowPath(Site.rule)
+        #expect(other.step(packet(flow.reversed), direction: .toPod, now: 1) == .lookUp(flow))
     }
 
     @Test("asks anew about what it knows from before events were lost")
-    func doubt() {
-        var settler = Settler(Site.rule)
+    func invalidate() {
+        var slowPath = SlowPath(Site.rule)
         let call = Self.calls[1]
-        settler.learn(call.flow, now: 1)
-        settler.doubt(now: 2)
+        slowPath.learn(call.flow, now: 1)
+        slowPath.invalidate(before: 2)
         let frame = packet(call.original)
-        #expect(settler.outcome(frame, now: 2) == .question(call.original))
-        let knows = settler.knows(call.original, now: 2)
-        #expect(!knows)
+        #expect(slowPath.step(frame, now: 2) == .lookUp(call.original))
+        #expect(!slowPath.isCurrent(call.original, now: 2))
         // Nobody can say, so what is known counts.
-        settler.answer(.unknown, to: call.original, now: 2)
-        let known = Settler.Outcome.verdict(
+        slowPath.learn(.notFound, about: call.original, now: 2)
+        let known = SlowPath.Step.decided(
             .init(decision: .report(.podForm), translation: Translation(call.flow)))
-        #expect(settler.outcome(frame, now: 2) == known)
+        #expect(slowPath.step(frame, now: 2) == known)
         let again = 2 + Self.second
-        #expect(settler.outcome(frame, now: again) == .question(call.original))
-        settler.answer(.tracked(call.flow), to: call.original, now: again)
-        #expect(settler.outcome(frame, now: 2 * again) == known)
+        #expect(slowPath.step(frame, now: again) == .lookUp(call.original))
+        slowPath.learn(.tracked(call.flow), about: call.original, now: again)
+        #expect(slowPath.step(frame, now: 2 * again) == known)
     }
 
     @Test("leaves calls of pods outside the pod networks to backends' edges elsewhere")
@@ -146,78 +145,78 @@ struct SettlerTests {
         for (backend, decision) in [
             (Site.c4, .refuse(.serviceForm)), (Site.b4, .report(.podForm)),
         ] as [(IPAddress, Decision)] {
-            var settler = Settler(Site.rule)
+            var slowPath = SlowPath(Site.rule)
             let call = key(Site.extra4, 80, Site.service4, 80)
-            settler.learn(
+            slowPath.learn(
                 TrackedFlow(original: call, reply: key(backend, 8080, Site.extra4, 80)), now: 1)
-            #expect(settler.verdict(on: packet(call), isEgress: false)?.decision == decision)
+            #expect(slowPath.outcome(on: packet(call), direction: .fromPod)?.decision == decision)
         }
     }
 
     @Test("reports no service form where connection tracking cannot be asked")
     func unavailable() {
-        var settler = Settler(Site.rule)
+        var slowPath = SlowPath(Site.rule)
         let flow = key(Site.a4, 40_000, Site.service4, 80)
-        settler.answer(.unavailable, to: flow, now: 1)
+        slowPath.learn(.unavailable, about: flow, now: 1)
         #expect(
-            settler.outcome(packet(flow), now: 1)
-                == .verdict(.init(decision: .refuse(.serviceForm))))
+            slowPath.step(packet(flow), now: 1)
+                == .decided(.init(decision: .refuse(.serviceForm))))
     }
 
     @Test("lets the highest backend port stand in for one that it does not know")
     func standIn() {
-        var settler = Settler(Site.rule)
+        var slowPath = SlowPath(Site.rule)
         for (port, backendPort) in [(50_001, 8080), (50_002, 9090)] as [(UInt16, UInt16)] {
-            settler.learn(
+            slowPath.learn(
                 TrackedFlow(
                     original: key(Site.b4, port, Site.service4, 80),
                     reply: key(Site.c4, backendPort, Site.b4, port)), now: 1)
         }
-        let dropList = settler.services.dropList(now: 1)
+        let dropList = slowPath.services.dropList(now: 1)
         #expect(dropList.values.sorted() == [9090])
-        #expect(!settler.services.contradicts(dropList, now: 1))
-        #expect(settler.services.contradicts(dropList.mapValues { $0 - 1 }, now: 1))
-        #expect(settler.services.changeCount == 2)
+        #expect(!slowPath.services.contradicts(dropList, now: 1))
+        #expect(slowPath.services.contradicts(dropList.mapValues { $0 - 1 }, now: 1))
+        #expect(slowPath.services.changeCount == 2)
         for (port, decision) in [
             (9091, .refuse(.unexplainedService)), (9090, .report(.unexplainedService)),
             (80, .report(.unexplainedService)),
         ] as [(UInt16, Decision)] {
             let flow = key(Site.a4, port, Site.service4, 80)
-            settler.answer(.unknown, to: flow, now: 1)
-            #expect(settler.outcome(packet(flow), now: 1) == .verdict(.init(decision: decision)))
+            slowPath.learn(.notFound, about: flow, now: 1)
+            #expect(slowPath.step(packet(flow), now: 1) == .decided(.init(decision: decision)))
         }
         // One backend that is no pod, and the service's packets are not dropped any more.
-        settler.learn(
+        slowPath.learn(
             TrackedFlow(
                 original: key(Site.b4, 50_003, Site.service4, 80),
                 reply: key(Site.node4, 8080, Site.b4, 50_003)), now: 1)
-        #expect(settler.services.dropList(now: 1).isEmpty)
-        #expect(settler.services.contradicts(dropList, now: 1))
-        #expect(settler.services.changeCount == 3)
+        #expect(slowPath.services.dropList(now: 1).isEmpty)
+        #expect(slowPath.services.contradicts(dropList, now: 1))
+        #expect(slowPath.services.changeCount == 3)
     }
 
     @Test("forgets services after a minute or two")
     func age() {
-        var settler = Settler(Site.rule)
-        settler.learn(Self.calls[0].flow, now: 1)
-        #expect(settler.services.dropList(now: 30 * Self.second).count == 1)
-        #expect(settler.services.dropList(now: 121 * Self.second).isEmpty)
+        var slowPath = SlowPath(Site.rule)
+        slowPath.learn(Self.calls[0].flow, now: 1)
+        #expect(slowPath.services.dropList(now: 30 * Self.second).count == 1)
+        #expect(slowPath.services.dropList(now: 121 * Self.second).isEmpty)
     }
 
-    @Test("takes what goes the wrong way for made up", arguments: [false, true])
-    func wrongWay(isEgress: Bool) {
-        var settler = Settler(Site.rule)
+    @Test("takes what goes the wrong way for made up", arguments: Direction.allCases)
+    func wrongWay(direction: Direction) {
+        var slowPath = SlowPath(Site.rule)
         let flow = key(Site.a4, 40_000, Site.service4, 80)
-        var frame = packet(isEgress ? flow : flow.reversed)
+        var frame = packet(direction == .toPod ? flow : flow.reversed)
         frame.replaceSubrange(0..<6, with: packet(flow.reversed)[0..<6])
         #expect(
-            settler.outcome(frame, isEgress: isEgress, now: 1)
-                == .verdict(.init(decision: .report(.unexplainedService))))
+            slowPath.step(frame, direction: direction, now: 1)
+                == .decided(.init(decision: .report(.unexplainedService))))
     }
 
     @Test("keeps its tables within their bounds")
     func bounds() {
-        var settler = Settler(Site.rule)
+        var slowPath = SlowPath(Site.rule)
         for number in 0..<UInt32(200_000) {
             let client = IPAddress(ipv4: 0x0af4_0100 + number >> 16)
             let port = UInt16(truncatingIfNeeded: number)
@@ -225,13 +224,13 @@ struct SettlerTests {
             let call = FlowKey(
                 transport: 6, source: client, destination: service, sourcePort: port,
                 destinationPort: 80)
-            settler.learn(
+            slowPath.learn(
                 TrackedFlow(original: call, reply: key(Site.c4, 8080, client, port)), now: 1)
-            settler.answer(.unknown, to: call.over(17), now: 1)
+            slowPath.learn(.notFound, about: call.over(17), now: 1)
         }
-        #expect(settler.flowCount <= Settler.flowCountMax)
-        #expect(settler.evictedFlowCount > 100_000)
-        #expect(settler.services.dropList(now: 1).count <= 256)
+        #expect(slowPath.flowCount <= SlowPath.flowCountMax)
+        #expect(slowPath.evictedFlowCount > 100_000)
+        #expect(slowPath.services.dropList(now: 1).count <= 256)
     }
 }
 
@@ -262,17 +261,17 @@ private func packet(_ flow: FlowKey) -> [UInt8] {
             Frame.ports(flow.sourcePort, flow.destinationPort)))
 }
 
-extension Settler {
-    fileprivate mutating func outcome(
-        _ frame: [UInt8], isEgress: Bool = false, mayWait: Bool = false, now: UInt64
-    ) -> Outcome {
-        settle(frame.wire, isEgress: isEgress, at: Site.atA, now: now, mayWait: mayWait)
+extension SlowPath {
+    fileprivate mutating func step(
+        _ frame: [UInt8], direction: Direction = .fromPod, mayHold: Bool = false, now: UInt64
+    ) -> Step {
+        decide(frame.wire, direction: direction, at: Site.atA, now: now, mayHold: mayHold)
     }
 
-    fileprivate mutating func verdict(on frame: [UInt8], isEgress: Bool) -> Verdict? {
-        guard case .verdict(let verdict) = outcome(frame, isEgress: isEgress, now: 1) else {
+    fileprivate mutating func outcome(on frame: [UInt8], direction: Direction) -> Outcome? {
+        guard case .decided(let outcome) = step(frame, direction: direction, now: 1) else {
             return nil
         }
-        return verdict
+        return outcome
     }
 }

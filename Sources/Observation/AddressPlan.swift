@@ -1,25 +1,26 @@
 package import Addressing
 
-/// What an agent knows of the addresses around it: everything the rule asks that is not in the
-/// packet. Both forms of the rule are made from it.
-package struct Surroundings: Equatable, Sendable {
-    /// Networks that pods have their addresses in, the same on every node (`PODNET`).
-    package var podNetworks: [Network]
-    /// Networks of service addresses, which the client's node translates (`SVCNET`).
-    package var serviceNetworks: [Network]
-    /// Parts of the pod networks that no agent watches.
-    package var uncovered: [Network]
+/// The addresses that an agent knows: all that the rule needs beside the packet.
+///
+/// Both forms of the rule, `Rule` and `EdgeProgram`, are made from it.
+package struct AddressPlan: Equatable, Sendable {
+    /// The networks of pod addresses, the same on every node (`PODNET`).
+    package var podNetworks: [IPNetwork]
+    /// The networks of service addresses, which the client's node translates (`SVCNET`).
+    package var serviceNetworks: [IPNetwork]
+    /// The parts of the pod networks that no agent watches (`--uncovered`).
+    package var uncovered: [IPNetwork]
     /// This node's own addresses, and the gateways of its routes into the pod networks.
     package var nodeAddresses: Set<IPAddress>
-    /// Where the feed goes: what is configured, and the peers of live sessions.
+    /// The addresses that the feed goes to: configured sensors, and the peers of live sessions.
     package var sensors: Set<IPAddress>
-    /// The addresses of all pods behind edges of this node, link-local ones too.
+    /// The addresses of all pods behind edges of this node, link-local addresses included.
     package var localPodAddresses: Set<IPAddress>
-    /// The Ethernet addresses of the same pods.
+    /// The Ethernet addresses of the pods behind edges of this node.
     package var localPodMACs: Set<MACAddress>
 
     package init(
-        podNetworks: [Network], serviceNetworks: [Network] = [], uncovered: [Network] = [],
+        podNetworks: [IPNetwork], serviceNetworks: [IPNetwork] = [], uncovered: [IPNetwork] = [],
         nodeAddresses: Set<IPAddress> = [], sensors: Set<IPAddress> = [],
         localPodAddresses: Set<IPAddress> = [], localPodMACs: Set<MACAddress> = []
     ) {
@@ -36,12 +37,14 @@ package struct Surroundings: Equatable, Sendable {
         serviceNetworks.contains { $0.contains(address) }
     }
 
-    /// Whether an address is a pod that some agent watches.
+    /// Whether an address belongs to a pod that some agent watches.
     package func isPod(_ address: IPAddress) -> Bool {
         isPodByNetwork(address) || localPodAddresses.contains(address)
     }
 
-    /// What every node finds out alike: the pod networks, less what in them is not a pod.
+    /// Whether an address is a pod's by its network, which all nodes agree about.
+    ///
+    /// True inside the pod networks, unless the address is uncovered or a node's.
     package func isPodByNetwork(_ address: IPAddress) -> Bool {
         podNetworks.contains { $0.contains(address) }
             && !uncovered.contains { $0.contains(address) }
@@ -49,17 +52,20 @@ package struct Surroundings: Equatable, Sendable {
     }
 }
 
-/// The edge at which a frame was seen, as far as the rule needs it.
+/// The edge at which a frame was seen, with what the rule needs to know about it.
 package struct ObservationPoint: Equatable, Sendable {
     package let interfaceIndex: UInt32
-    /// The pod's own Ethernet address. Nil if it cannot be known, and then every unicast frame
-    /// towards the pod counts as meant for it.
+    /// The pod's own Ethernet address.
+    ///
+    /// Nil if it is not known. Then every unicast frame towards the pod counts as addressed to it.
     package let podMAC: MACAddress?
-    /// The Ethernet address of the edge's own device. What has it as its source was sent by the node
-    /// through this port alone, as a bridge port's own multicast listener reports are, so no other
-    /// edge sees it. Nil if the bridge has the same address: then a frame does not tell.
+    /// The Ethernet address of the edge's own device.
+    ///
+    /// The node sent a frame with this source through this port alone, as it does with a bridge port's
+    /// own multicast listener reports, so no other edge sees it. Nil if the bridge has the same
+    /// address: then the source does not show which of the two sent the frame.
     package let deviceMAC: MACAddress?
-    /// The edges that a group frame reaches together with this one, itself included.
+    /// The edges that a group frame reaches together, this one included.
     package let domain: Domain
 
     package init(
@@ -71,7 +77,7 @@ package struct ObservationPoint: Equatable, Sendable {
         self.domain = domain
     }
 
-    /// The edges of one layer-2 network on this node: the ports of a bridge, or one routed veth.
+    /// The edges of one broadcast domain on this node: the ports of a bridge, or one routed veth.
     package struct Domain: Equatable, Sendable {
         private let edgeOf: [IPAddress: UInt32]
         private let lowest: UInt32
@@ -85,7 +91,9 @@ package struct ObservationPoint: Equatable, Sendable {
             self.edgeOf = edgeOf
         }
 
-        /// The one edge that reports a group frame from the node or from outside.
+        /// Returns the one edge that reports a group frame from the node or from outside.
+        ///
+        /// - Parameter target: the address that the frame asks for, if it is a neighbour's request.
         func reporter(asking target: IPAddress?) -> UInt32 {
             target.flatMap { edgeOf[$0] } ?? lowest
         }

@@ -1,0 +1,260 @@
+package import Addressing
+package import Packets
+
+/// The rule's slow path: decides about every frame that an edge's program punts.
+///
+/// That is fragments, group frames, extension headers, ICMP errors, service forms, and what is cut
+/// short. The slow path remembers what later packets need: translations, services, and the ports of
+/// fragmented datagrams. All tables are bounded. It does no input or output: if connection tracking
+/// has to be asked, `decide` returns `.lookUp`; the caller asks, calls `learn`, and calls `decide`
+/// again. One forwarder owns it, so there is no lock. Times are nanoseconds of a monotonic clock.
+package struct SlowPath: Sendable {
+    package var rule: Rule
+    package private(set) var services = ServiceTable()
+    private var flows = BoundedTable<FlowKey, Backend>(
+        countMax: flowCountMax, ageNanoseconds: flowAgeNanoseconds)
+    /// Flows that were looked up in vain, so that they are not looked up again at once.
+    private var negativeEntries = BoundedTable<FlowKey, NegativeEntry>(
+        countMax: negativeEntryCountMax, ageNanoseconds: negativeAgeNanoseconds)
+    private var datagrams = BoundedTable<DatagramKey, IPPacket.Ports?>(
+        countMax: datagramCountMax, ageNanoseconds: datagramAgeNanoseconds)
+
+    /// Room for six seconds of 10,000 new flows a second, about 100 bytes each.
+    ///
+    /// A flow that was evicted is looked up again.
+    package static let flowCountMax = 65_536
+    static let flowAgeNanoseconds: UInt64 = 120_000_000_000
+    static let negativeEntryCountMax = 8192
+    /// The least time between two lookups of one flow.
+    static let negativeAgeNanoseconds: UInt64 = 1_000_000_000
+    /// The delay before a lookup that could not be made is tried again.
+    static let retryNanoseconds: UInt64 = 100_000_000
+    /// Room for fragmented datagrams under way; the kernel itself holds 4 MiB of fragments.
+    package static let datagramCountMax = 8192
+    /// The kernel gives up on a datagram after 30 seconds (`ipfrag_time`).
+    static let datagramAgeNanoseconds: UInt64 = 30_000_000_000
+
+    /// Flows learned before this time have to be looked up again.
+    ///
+    /// Events were lost then, so another flow may have taken over the same addresses and ports.
+    private var invalidBefore: UInt64 = 0
+
+    /// The backend that stands behind a service in one flow.
+    private struct Backend: Sendable {
+        let flow: TrackedFlow
+        let learnedAt: UInt64
+    }
+
+    /// A flow that connection tracking did not know, or could not be asked about.
+    private struct NegativeEntry: Sendable {
+        let retryAt: UInt64
+        let isUnavailable: Bool
+    }
+
+    package init(_ rule: Rule) {
+        self.rule = rule
+    }
+
+    /// The number of flows that were evicted because the table was full, not because of their age.
+    package var evictedFlowCount: UInt64 { flows.evictedCount }
+    package var flowCount: Int { flows.count }
+    package var datagramCount: Int { datagrams.count }
+
+    /// What the caller has to do next about a frame.
+    package enum Step: Equatable, Sendable {
+        case decided(Outcome)
+        /// Look this flow towards a service up in connection tracking, pass the result to `learn`,
+        /// and call `decide` again.
+        case lookUp(FlowKey)
+        /// Hold this fragment: the first fragment of its datagram has not come yet.
+        case hold(DatagramKey)
+    }
+
+    /// The decision about a frame, and how to change the frame before it is sent.
+    package struct Outcome: Equatable, Sendable {
+        package let decision: Decision
+        package var translation: Translation?
+        package var isFragment: Bool
+        /// The datagram whose first fragment this is: fragments held for it can go on.
+        package var firstFragmentOf: DatagramKey?
+
+        package init(
+            decision: Decision, translation: Translation? = nil, isFragment: Bool = false,
+            firstFragmentOf: DatagramKey? = nil
+        ) {
+            self.decision = decision
+            self.translation = translation
+            self.isFragment = isFragment
+            self.firstFragmentOf = firstFragmentOf
+        }
+    }
+
+    /// Decides about a frame, or says what has to happen before it can.
+    ///
+    /// - Parameter mayHold: whether a fragment may be held until the first fragment of its datagram
+    ///   comes. If not, it counts as a packet without ports.
+    package mutating func decide(
+        _ frame: RawSpan, direction: Direction, at point: ObservationPoint, now: UInt64,
+        mayHold: Bool = false
+    ) -> Step {
+        var headers = Headers(frame)
+        var firstFragmentOf: DatagramKey?
+        var lacksFirst = false
+        if let datagram = headers.packet?.datagram {
+            (firstFragmentOf, lacksFirst) = resolvePorts(of: &headers, in: datagram, now)
+        }
+        let decision = rule.decision(on: headers, in: frame, direction: direction, at: point)
+        if lacksFirst, mayHold, decision.step == .observedEnd || decision.step == .serviceForm,
+            let datagram = headers.packet?.datagram
+        {
+            return .hold(datagram)
+        }
+        guard decision == .refuse(.serviceForm), let packet = headers.packet else {
+            return .decided(
+                Outcome(
+                    decision: decision, isFragment: headers.packet?.fragment != nil,
+                    firstFragmentOf: firstFragmentOf))
+        }
+        switch decideServiceForm(packet, in: frame, direction: direction, now) {
+        case .decided(var outcome):
+            outcome.isFragment = packet.fragment != nil
+            outcome.firstFragmentOf = firstFragmentOf
+            return .decided(outcome)
+        case let other: return other
+        }
+    }
+
+    /// Step 7, fragments: gives a fragment the ports of its datagram's first fragment.
+    ///
+    /// - Returns: the datagram, if this is its first fragment; and whether the first fragment is
+    ///   missing and may have had ports.
+    private mutating func resolvePorts(
+        of headers: inout Headers, in datagram: DatagramKey, _ now: UInt64
+    ) -> (firstFragmentOf: DatagramKey?, lacksFirst: Bool) {
+        guard let packet = headers.packet, let fragment = packet.fragment else {
+            return (nil, false)
+        }
+        if fragment.byteOffset == 0 {
+            datagrams.set(packet.firstFragmentPorts, for: datagram, now: now)
+            headers.packet?.ports = packet.firstFragmentPorts
+            return (datagram, false)
+        }
+        guard let ports = datagrams.touch(datagram, now: now) else {
+            return (nil, packet.mayHavePorts)
+        }
+        headers.packet?.ports = ports
+        return (nil, false)
+    }
+}
+
+extension SlowPath {
+    /// Stores a flow that connection tracking has reported.
+    package mutating func learn(_ flow: TrackedFlow, now: UInt64) {
+        flows.set(Backend(flow: flow, learnedAt: now), for: flow.original, now: now)
+        services.learn(flow, isPod: rule.addressPlan.isPod(flow.reply.source), now: now)
+    }
+
+    /// Stores the result of a lookup that `decide` asked for.
+    package mutating func learn(_ result: LookupResult, about flow: FlowKey, now: UInt64) {
+        var isUnavailable = false
+        var delay = Self.negativeAgeNanoseconds
+        switch result {
+        case .tracked(let found) where found.original == flow: return learn(found, now: now)
+        // Another flow whose reply has the same addresses and ports is no call to a service.
+        case .tracked, .notFound: break
+        case .notAsked: delay = Self.retryNanoseconds
+        case .unavailable: isUnavailable = true
+        }
+        negativeEntries.set(
+            NegativeEntry(retryAt: now + delay, isUnavailable: isUnavailable), for: flow, now: now)
+    }
+
+    /// Marks all flows learned before a time as stale, because events were lost.
+    ///
+    /// A stale flow is looked up again. Until that succeeds, it counts.
+    package mutating func invalidate(before time: UInt64) {
+        invalidBefore = time
+    }
+
+    /// Whether a flow is known and not stale, so that it need not be looked up.
+    package func isCurrent(_ flow: FlowKey, now: UInt64) -> Bool {
+        flows.value(for: flow, now: now).map { $0.learnedAt >= invalidBefore } ?? false
+    }
+
+    /// Step 4, service form: decides about a packet with a service address at one end.
+    ///
+    /// An ICMP error belongs here if the packet that it quotes has a service address.
+    private mutating func decideServiceForm(
+        _ packet: IPPacket, in frame: RawSpan, direction: Direction, _ now: UInt64
+    ) -> Step {
+        // An ICMP error follows the flow of the packet that it quotes, which went the other way.
+        let key = packet.quoted(in: frame).map { FlowKey($0).reversed } ?? FlowKey(packet)
+        let request = rule.addressPlan.isService(key.destination) ? key : key.reversed
+        // Requests to a service come from the pod, replies go to it. Anything else is forged.
+        guard direction == (key == request ? .fromPod : .toPod) else {
+            return .decided(Outcome(decision: .report(.unexplainedService)))
+        }
+        let backend = flows.touch(request, now: now)
+        if let backend, backend.learnedAt >= invalidBefore {
+            return .decided(outcome(of: backend.flow, direction: direction, now))
+        }
+        // A fragment whose first fragment is missing does not show which flow to look up.
+        let canBeLookedUp = packet.fragment == nil || packet.ports != nil || !packet.mayHavePorts
+        let negative = negativeEntries.value(for: request, now: now)
+        if canBeLookedUp, negative.map({ now >= $0.retryAt }) ?? true { return .lookUp(request) }
+        if let backend { return .decided(outcome(of: backend.flow, direction: direction, now)) }
+        if negative?.isUnavailable == true {
+            return .decided(Outcome(decision: .refuse(.serviceForm)))
+        }
+        return .decided(outcomeOfUnknown(request, now))
+    }
+
+    /// Decides about a packet of a flow whose backend is known.
+    private mutating func outcome(
+        of flow: TrackedFlow, direction: Direction, _ now: UInt64
+    ) -> Outcome {
+        let (client, backend) = (flow.original.source, flow.reply.source)
+        let isPod = rule.addressPlan.isPod(backend)
+        // Packets that came this far must not be dropped by a program.
+        services.learn(flow, isPod: isPod, now: now)
+        guard flow.isTranslated, isPod else {
+            return Outcome(decision: .report(.serviceWithoutPod))
+        }
+        guard !flow.isMasqueraded else { return Outcome(decision: .refuse(.masqueraded)) }
+        // If the client is no pod, the backend's edge reports (step 5).
+        guard rule.addressPlan.isPod(client) else {
+            return Outcome(decision: .refuse(.serviceForm))
+        }
+        let decision = rule.decision(
+            from: direction == .toPod ? backend : client,
+            to: direction == .toPod ? client : backend, direction: direction
+        ) { Rule.lowerEnd(of: flow.reply) }
+        guard decision.isReported, let translation = Translation(flow) else {
+            return Outcome(decision: .refuse(.serviceForm))
+        }
+        return Outcome(decision: .report(.podForm), translation: translation)
+    }
+
+    /// Decides about a packet of a flow that connection tracking does not know.
+    ///
+    /// If its service is known, the highest port of its backends stands in for the backend's.
+    private mutating func outcomeOfUnknown(_ request: FlowKey, _ now: UInt64) -> Outcome {
+        if let port = services.touchHighestBackendPort(of: request, now: now),
+            request.sourcePort > port
+        {
+            return Outcome(decision: .refuse(.unexplainedService))
+        }
+        return Outcome(decision: .report(.unexplainedService))
+    }
+}
+
+/// The result of looking a flow up in connection tracking.
+package enum LookupResult: Equatable, Sendable {
+    case tracked(TrackedFlow)
+    /// Connection tracking has no such flow at present.
+    case notFound
+    /// The lookup was not made this time: there were too many, or it failed.
+    case notAsked
+    /// Lookups are not possible: the right to make them, or connection tracking, is missing.
+    case unavailable
+}
