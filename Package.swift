@@ -64,10 +64,13 @@ let package = Package(
 
         // The two ends of the feed, and the program.
         module(
-            "Agent", "BPF", "CLinux", "PacketRing", "HTTPEndpoint", "Formats", "Addressing", "Packets", "Linux", "Log",
+            "Agent", "BPF", "CLinux", "PacketRing", "HTTPEndpoint", "Formats", "Addressing",
+            "Packets", "Linux", "Log",
             "Netlink", "Observation", "RPCAP", "Security",
             logging),
-        module("Collector", "BPF", "CLinux", "Addressing", "Packets", "Linux", "RPCAP", "Security", logging),
+        module(
+            "Collector", "BPF", "CLinux", "Formats", "Addressing", "Packets", "Linux", "RPCAP",
+            "Security", logging),
         .executableTarget(
             name: "podwire",
             dependencies: [
@@ -80,7 +83,9 @@ let package = Package(
 
         tests("AddressingTests", "Addressing"),
         tests("PacketsTests", "Addressing", "ObservationFixtures", "Packets"),
-        tests("ObservationTests", "BPF", "Addressing", "Packets", "Observation", "ObservationFixtures"),
+        tests(
+            "ObservationTests", "BPF", "Addressing", "Packets", "Observation", "ObservationFixtures"
+        ),
         tests("FormatsTests", "Formats"),
         tests("LogTests", "Linux", "Log", logging),
         tests(
@@ -91,12 +96,14 @@ let package = Package(
         tests("SecurityTests", "Agent", "Addressing", "Packets", "Linux", "Security"),
         tests("CollectorTests", "BPF", "Collector", "Addressing", "Packets", "Linux"),
         tests(
-            "KernelTests", "Agent", "BPF", "CLinux", "PacketRing", "Addressing", "Packets", "Linux", "Netlink",
+            "KernelTests", "Agent", "BPF", "CLinux", "PacketRing", "Addressing", "Packets", "Linux",
+            "Netlink",
             "Observation", "ObservationFixtures", "RPCAP", logging),
 
         // The site and the frames that several tests share.
         .target(
-            name: "ObservationFixtures", dependencies: ["BPF", "Addressing", "Packets", "Observation"],
+            name: "ObservationFixtures",
+            dependencies: ["BPF", "Addressing", "Packets", "Observation"],
             path: "Tests/ObservationFixtures", swiftSettings: house),
     ],
     swiftLanguageModes: [.v6]

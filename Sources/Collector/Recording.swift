@@ -149,17 +149,17 @@ package struct RecordingOptions: Equatable, Sendable {
     /// A file that has grown to this is followed by the next, 256 KiB late at most.
     package var fileByteCountMax: UInt64?
     /// So old a file is followed by the next, a second late at most.
-    package var fileNanosecondsMax: UInt64?
+    package var fileTimeMax: Duration?
     /// How many files there are at most, the one being written among them.
     package var keptFileCountMax: Int?
 
     package init(path: String) { self.path = path }
 
-    package var rotates: Bool { fileByteCountMax != nil || fileNanosecondsMax != nil }
+    package var rotates: Bool { fileByteCountMax != nil || fileTimeMax != nil }
 
     func isDue(_ byteCount: UInt64, _ nanoseconds: UInt64) -> Bool {
         fileByteCountMax.map { byteCount >= $0 } ?? false
-            || fileNanosecondsMax.map { nanoseconds >= $0 } ?? false
+            || fileTimeMax.map { .nanoseconds(nanoseconds) >= $0 } ?? false
     }
 
     /// `"pods.pcapng"`, or the number 1 of those, `"pods-00001.pcapng"`.

@@ -1,6 +1,5 @@
 import Agent
 import ArgumentParser
-import Collector
 import Formats
 import Addressing
 import Glibc

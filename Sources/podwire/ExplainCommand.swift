@@ -3,6 +3,7 @@ import Agent
 import ArgumentParser
 import BPF
 import Collector
+import Formats
 import Addressing
 import Linux
 import Observation

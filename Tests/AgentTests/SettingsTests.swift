@@ -79,13 +79,13 @@ struct SettingsTests {
     @Test(
         "understand amounts of memory as people write them",
         arguments: [
-            ("1MiB", 1 << 20), ("64Mi", 64 << 20), ("2G", 2 << 30), ("3 GB", 3 << 30),
-            ("4194304", 4 << 20),
+            ("1MiB", 1), ("64Mi", 64), ("2G", 2048), ("3 GB", 3072), ("4194304", 4),
+            ("256 MiB", 256), ("1TiB", 1_048_576),
         ])
-    func memory(text: String, byteCount: Int) throws {
+    func memory(text: String, mebibyteCount: Int) throws {
         var environment = Self.least
         environment["PODWIRE_RING_MEMORY"] = text
-        #expect(try read(environment).ringByteCountMax == byteCount)
+        #expect(try read(environment).ringByteCountMax == mebibyteCount << 20)
     }
 
     @Test(

@@ -4,6 +4,8 @@ package import Log
 package import Logging
 package import RPCAP
 
+import Formats
+
 /// Everything a person can set about an agent, understood.
 package struct Settings: Sendable {
     package let sensors: [SensorName]
@@ -107,21 +109,9 @@ package struct Settings: Sendable {
         return first...last
     }
 
-    /// Reads `"268435456"`, `"256MiB"`, `"256Mi"` or `"256M"`; one mebibyte to one tebibyte.
+    /// Reads an amount of memory from one mebibyte to one tebibyte.
     static func byteCount(_ text: String) -> Int? {
-        let digits = text.prefix { ("0"..."9").contains($0) }
-        let units = ["": 0, "B": 0, "K": 10, "M": 20, "G": 30]
-        var unit = text.dropFirst(digits.count).drop { $0 == " " }
-        if unit.count > 1, unit.hasSuffix("B") { unit = unit.dropLast() }
-        if unit.count > 1, unit.hasSuffix("i") { unit = unit.dropLast() }
-        guard let number = Int(digits), let shift = units[String(unit)], number < 1 << 40 else {
-            return nil
-        }
-        let byteCount = number.multipliedReportingOverflow(by: 1 << shift)
-        guard !byteCount.overflow, (1 << 20...1 << 40).contains(byteCount.partialValue) else {
-            return nil
-        }
-        return byteCount.partialValue
+        ByteCount(text).flatMap { (1 << 20...1 << 40).contains($0.value) ? Int($0.value) : nil }
     }
 }
 

@@ -1,0 +1,20 @@
+/// Pieces of sentences for people.
+package enum Wording {
+    /// The first three texts and the number of the others: `"a, b, c and 4 more"`.
+    package static func few(_ texts: some Collection<String>) -> String {
+        let shown = texts.prefix(fewCountMax).joined(separator: ", ")
+        return texts.count > fewCountMax ? "\(shown) and \(texts.count - fewCountMax) more" : shown
+    }
+
+    private static let fewCountMax = 3
+
+    /// A number of things whose plural is regular: `"1 edge"`, `"2 edges"`.
+    package static func count(_ count: Int, _ name: String) -> String {
+        "\(count) \(name)\(count == 1 ? "" : "s")"
+    }
+
+    /// The text with spaces behind it, as wide as asked for or wider.
+    package static func padded(_ text: String, to width: Int) -> String {
+        text + String(repeating: " ", count: max(0, width - text.count))
+    }
+}
