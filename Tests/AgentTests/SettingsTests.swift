@@ -16,13 +16,15 @@ struct SettingsTests {
     @Test("are read from the variables of the DaemonSet that podwire replaces")
     func daemonSet() throws {
         let settings = try read([
-            "EXTRAHOP_SENSOR_IP": "192.0.2.1,eda.example:2010,[2001:db8::1]:7,2001:db8::2",
+            "EXTRAHOP_SENSOR_IP":
+                "192.0.2.1,eda.example:2010,[2001:db8::1]:7,2001:db8::2,[192.0.2.2]:8",
             "RPCAPD_TARGET_PORT": "2004", "PODNET": "10.244.0.0/16, fd00:10:244::/56",
             "SVCNET": "", "INTERFACE": "any-eth",
         ])
         #expect(
             settings.sensors.map(\.description) == [
                 "192.0.2.1:2004", "eda.example:2010", "[2001:db8::1]:7", "[2001:db8::2]:2004",
+                "192.0.2.2:8",
             ])
         #expect(settings.podNetworks.map(\.description) == ["10.244.0.0/16", "fd00:10:244::/56"])
         #expect(settings.serviceNetworks.isEmpty && settings.device == "any-eth")

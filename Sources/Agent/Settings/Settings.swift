@@ -120,34 +120,11 @@ package struct SensorName: Hashable, Sendable, CustomStringConvertible {
     package let host: String
     package let port: UInt16
 
-    /// Reads `host`, `host:port`, an IPv6 address, or one in brackets with or without a port.
+    /// Reads a host with its port or without one; nil if it cannot be understood.
     package init?(_ text: String, standardPort: UInt16) {
-        var host = Substring(text)
-        var portText: Substring?
-        if text.hasPrefix("[") {
-            guard let end = text.firstIndex(of: "]") else { return nil }
-            host = text[text.index(after: text.startIndex)..<end]
-            let rest = text[text.index(after: end)...]
-            guard IPAddress(String(host))?.family == .ipv6, rest.isEmpty || rest.hasPrefix(":")
-            else { return nil }
-            portText = rest.isEmpty ? nil : rest.dropFirst()
-        } else if IPAddress(text) == nil, let colon = text.firstIndex(of: ":") {
-            host = text[..<colon]
-            portText = text[text.index(after: colon)...]
-        }
-        guard !host.isEmpty, host.utf8.count <= 253,
-            host.utf8.allSatisfy({ $0 > 0x20 && $0 < 0x7f && $0 != UInt8(ascii: "/") })
-        else { return nil }
-        self.host = String(host)
-        guard let portText else {
-            port = standardPort
-            return
-        }
-        guard let port = UInt16(portText), port > 0 else { return nil }
-        self.port = port
+        guard let name = try? HostPort(text) else { return nil }
+        (host, port) = (name.host, name.port ?? standardPort)
     }
 
-    package var description: String {
-        host.contains(":") ? "[\(host)]:\(port)" : "\(host):\(port)"
-    }
+    package var description: String { HostPort(host: host, port: port).description }
 }
