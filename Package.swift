@@ -43,67 +43,62 @@ let package = Package(
             name: "COpenSSL", pkgConfig: "openssl", providers: [.apt(["libssl-dev"])]),
 
         // Pure logic: no system call, no pointer.
+        module("Time"),
         module("Addressing"),
         module("Packets", "Addressing"),
         module("BPF", "Addressing"),
         module("Observation", "Addressing", "BPF", "Packets"),
-        module("RPCAP", "Addressing", "BPF"),
+        module("RPCAP", "Addressing", "BPF", "Time"),
 
         // What the kernel owns and lends.
-        module("Linux", "Addressing", "BPF", "CLinux"),
-        module("PacketRing", "Addressing", "BPF", "CLinux", "Linux", "Packets"),
-        module("Netlink", "Addressing", "BPF", "CLinux", "CMnl", "Linux"),
+        module("Linux", "Addressing", "BPF", "CLinux", "Time"),
+        module("PacketRing", "Addressing", "BPF", "CLinux", "Linux", "Packets", "Time"),
+        module("Netlink", "Addressing", "BPF", "CLinux", "CMnl", "Linux", "Time"),
 
         // Who may talk to us, and that nobody listens in.
-        module("Security", "Addressing", "COpenSSL", "Linux"),
+        module("Security", "Addressing", "COpenSSL", "Linux", "Time"),
 
         // What other programs read: texts, the log, and how they ask for more.
         module("Formats"),
-        module("Log", "Formats", "Linux", logging),
+        module("Log", "Formats", "Linux", "Time", logging),
         .target(name: "HTTPEndpoint", dependencies: ["Linux"] + http, swiftSettings: house),
 
         // The two ends of the feed, and the program.
         module(
-            "Agent", "BPF", "CLinux", "PacketRing", "HTTPEndpoint", "Formats", "Addressing",
-            "Packets", "Linux", "Log",
-            "Netlink", "Observation", "RPCAP", "Security",
+            "Agent", "BPF", "CLinux", "PacketRing", "HTTPEndpoint", "Formats", "Addressing", "Packets", "Linux", "Log",
+            "Netlink", "Observation", "RPCAP", "Security", "Time",
             logging),
-        module(
-            "Collector", "BPF", "CLinux", "Formats", "Addressing", "Packets", "Linux", "RPCAP",
-            "Security", logging),
+        module("Collector", "BPF", "CLinux", "Formats", "Addressing", "Packets", "Linux", "RPCAP", "Security", "Time", logging),
         .executableTarget(
             name: "podwire",
             dependencies: [
                 "Agent", "BPF", "Collector", "Formats", "Addressing", "Packets", "Linux", "Log",
-                "Netlink", "Observation", "Security",
+                "Netlink", "Observation", "Security", "Time",
                 arguments,
                 logging,
             ],
             swiftSettings: house),
 
+        tests("TimeTests", "Time"),
         tests("AddressingTests", "Addressing"),
         tests("PacketsTests", "Addressing", "ObservationFixtures", "Packets"),
-        tests(
-            "ObservationTests", "BPF", "Addressing", "Packets", "Observation", "ObservationFixtures"
-        ),
+        tests("ObservationTests", "BPF", "Addressing", "Packets", "Observation", "ObservationFixtures"),
         tests("FormatsTests", "Formats"),
-        tests("LogTests", "Linux", "Log", logging),
+        tests("LogTests", "Linux", "Log", "Time", logging),
         tests(
             "AgentTests", "Agent", "Addressing", "Packets", "Linux", "Netlink", "Observation",
-            "ObservationFixtures", "RPCAP", logging),
-        tests("RPCAPTests", "BPF", "Addressing", "Packets", "RPCAP"),
+            "ObservationFixtures", "RPCAP", "Time", logging),
+        tests("RPCAPTests", "BPF", "Addressing", "Packets", "RPCAP", "Time"),
         tests("HTTPEndpointTests", "HTTPEndpoint", "Addressing", "Packets", "Linux"),
         tests("SecurityTests", "Agent", "Addressing", "Packets", "Linux", "Security"),
-        tests("CollectorTests", "BPF", "Collector", "Addressing", "Packets", "Linux"),
+        tests("CollectorTests", "BPF", "Collector", "Addressing", "Packets", "Linux", "Time"),
         tests(
-            "KernelTests", "Agent", "BPF", "CLinux", "PacketRing", "Addressing", "Packets", "Linux",
-            "Netlink",
-            "Observation", "ObservationFixtures", "RPCAP", logging),
+            "KernelTests", "Agent", "BPF", "CLinux", "PacketRing", "Addressing", "Packets", "Linux", "Netlink",
+            "Observation", "ObservationFixtures", "RPCAP", "Time", logging),
 
         // The site and the frames that several tests share.
         .target(
-            name: "ObservationFixtures",
-            dependencies: ["BPF", "Addressing", "Packets", "Observation"],
+            name: "ObservationFixtures", dependencies: ["BPF", "Addressing", "Packets", "Observation"],
             path: "Tests/ObservationFixtures", swiftSettings: house),
     ],
     swiftLanguageModes: [.v6]

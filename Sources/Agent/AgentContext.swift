@@ -45,7 +45,7 @@ final class AgentContext: Sendable {
 
     /// Waits for so long, and answers whether the agent is to stop; at once if it is.
     func isStopping(milliseconds: CInt) -> Bool {
-        let ready = try? poll([(stop.number, .readable)], milliseconds: milliseconds)
+        let ready = try? poll([(stop.fileDescriptor, .readable)], milliseconds: milliseconds)
         return ready?[0].contains(.readable) ?? true
     }
 
@@ -102,18 +102,18 @@ extension AgentContext {
         over connection: consuming Connection, _ tls: TLSServer
     ) throws -> Channel {
         let deadline = monotonicNanoseconds() + UInt64(Self.tlsMillisecondsMax) * 1_000_000
-        try wait(for: connection.number, .readable, until: deadline)
+        try wait(for: connection.fileDescriptor, .readable, until: deadline)
         if let first = connection.peek(), first != ServerSession.tlsHandshake {
             let text = "this agent speaks TLS only: use rpcaps"
             _ = try connection.send(Message.error(.needsTLS, text)[...])
             connection.endSending()
-            _ = try? poll([(connection.number, .readable)], milliseconds: 100)
+            _ = try? poll([(connection.fileDescriptor, .readable)], milliseconds: 100)
             throw TLSFailure.notTLS
         }
         var secure = try tls.accept(connection)
         logNotices()
         while let readiness = try secure.handshake() {
-            try wait(for: secure.number, readiness, until: deadline)
+            try wait(for: secure.fileDescriptor, readiness, until: deadline)
         }
         return Channel(secure)
     }
@@ -124,7 +124,7 @@ extension AgentContext {
         let now = monotonicNanoseconds()
         guard now < deadline else { throw SystemError("TLS handshake", ETIMEDOUT) }
         let ready = try poll(
-            [(number, readiness), (stop.number, .readable)],
+            [(number, readiness), (stop.fileDescriptor, .readable)],
             milliseconds: CInt((deadline - now) / 1_000_000 + 1))
         guard ready[1].isEmpty else { throw SystemError("TLS handshake", ECANCELED) }
     }

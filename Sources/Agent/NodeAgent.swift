@@ -115,7 +115,7 @@ package final class NodeAgent: Sendable {
     /// Serves sensors and clients until `stop`, and then until the queues are flushed or a second is
     /// over. Fails at once if it cannot listen for clients.
     package func run() throws(SystemError) {
-        let (context, logger, ended) = (context, logger, end.number)
+        let (context, logger, ended) = (context, logger, end.fileDescriptor)
         let (sensors, passive) = (context.settings.sensors, context.settings.passive)
         let runningCount = Countdown(sensors.count + (passive == nil ? 0 : 1))
         if let passive {
@@ -148,7 +148,8 @@ package final class NodeAgent: Sendable {
             let now = monotonicNanoseconds()
             let rest = summary.dueAt - min(now, summary.dueAt)
             let ready = try poll(
-                [(context.stop.number, .readable)], milliseconds: CInt(rest / 1_000_000 + 1))
+                [(context.stop.fileDescriptor, .readable)], milliseconds: CInt(rest / 1_000_000 + 1)
+            )
             guard ready[0].isEmpty else { return }
             if let metadata = summary.next(state, now: monotonicNanoseconds()) {
                 logger.info("summary", metadata: metadata)
@@ -187,7 +188,7 @@ package final class NodeAgent: Sendable {
                     publish(watch.node)
                 }
                 begin = monotonicNanoseconds()
-                return try watch.run(until: context.stop.number, wakes: { pulse.beat() }) {
+                return try watch.run(until: context.stop.fileDescriptor, wakes: { pulse.beat() }) {
                     publish($0)
                 }
             } catch {
@@ -201,7 +202,7 @@ package final class NodeAgent: Sendable {
                 }
             }
             let ready = try? poll(
-                [(context.stop.number, .readable)], milliseconds: Self.followMilliseconds)
+                [(context.stop.fileDescriptor, .readable)], milliseconds: Self.followMilliseconds)
             guard let ready, ready[0].isEmpty else { return }
         }
     }

@@ -75,7 +75,7 @@ final class AgentLink {
     var isCapturing: Bool { state == .capturing || state == .ending }
 
     /// For a poll set.
-    var controlNumber: CInt { control.number }
+    var controlNumber: CInt { control.fileDescriptor }
     /// Whether there is something to read that poll does not know of.
     var hasControlBytes: Bool { control.hasBytesToReceive }
     var controlInterest: Readiness { control.interest(hasOutput: !output.isEmpty) }

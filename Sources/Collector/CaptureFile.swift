@@ -57,7 +57,7 @@ package struct CaptureFile: ~Copyable {
 
     /// Writes all that has gathered. Waits for the disk, or for whoever reads the pipe.
     package mutating func flush() throws(SystemError) {
-        try writeAll(buffer, to: descriptor.number, path == "-" ? "standard output" : path)
+        try writeAll(buffer, to: descriptor.fileDescriptor, path == "-" ? "standard output" : path)
         byteCount += UInt64(buffer.count)
         buffer.removeAll(keepingCapacity: true)
     }

@@ -51,7 +51,7 @@ package final class Collector {
     /// For a poll set; -1 while nobody is to be let in.
     private var listenerNumber: CInt {
         guard accepts else { return -1 }
-        return listener?.number ?? -1
+        return listener?.fileDescriptor ?? -1
     }
 
     /// Where the kernel has no IPv6, its wildcard means IPv4's.
@@ -71,7 +71,7 @@ package final class Collector {
         var nextTick = monotonicNanoseconds() + Self.tickNanoseconds
         while true {
             let deadline = dialers.compactMap(\.deadline).min() ?? nextTick
-            let set = PollSet(own: [stop.number, listenerNumber], links, dialers)
+            let set = PollSet(own: [stop.fileDescriptor, listenerNumber], links, dialers)
             let ready = try set.wait(milliseconds: Self.milliseconds(min(deadline, nextTick)))
             if ready.own(0) { break }
             // What is ready stands in the order in which the links and dialers do now.

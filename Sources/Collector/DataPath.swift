@@ -16,10 +16,10 @@ enum DataPath: ~Copyable {
     var number: CInt {
         switch self {
         case .none: -1
-        case .listening(let listener): listener.number
-        case .connecting(let connection): connection.number
-        case .open(let channel): channel.number
-        case .datagrams(let receiver): receiver.number
+        case .listening(let listener): listener.fileDescriptor
+        case .connecting(let connection): connection.fileDescriptor
+        case .open(let channel): channel.fileDescriptor
+        case .datagrams(let receiver): receiver.fileDescriptor
         }
     }
 

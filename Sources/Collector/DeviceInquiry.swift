@@ -115,8 +115,8 @@ package enum DeviceInquiry {
             output.removeFirst(try channel.send(output[...]))
             let ready = try poll(
                 [
-                    (channel.number, channel.interest(hasOutput: !output.isEmpty)),
-                    (cancel.number, .readable),
+                    (channel.fileDescriptor, channel.interest(hasOutput: !output.isEmpty)),
+                    (cancel.fileDescriptor, .readable),
                 ], milliseconds: channel.hasBytesToReceive ? 0 : 1000)
             if ready[1].contains(.readable) { throw Failure("cancelled") }
             session.check(now: monotonicNanoseconds())

@@ -3,7 +3,7 @@ import Linux
 /// What a collector's poll loop waits for: a few descriptors of its own, two of each link, and one
 /// of each source that is being dialled; in this order.
 struct PollSet {
-    private var requests: [(number: CInt, interest: Readiness)] = []
+    private var requests: [(fileDescriptor: CInt, interest: Readiness)] = []
     private let ownCount: Int
     private let linkCount: Int
     /// Places that have something to read already, whatever poll says.

@@ -26,7 +26,7 @@ final class Resolution: Sendable {
     }
 
     /// For a poll set.
-    var number: CInt { event.number }
+    var number: CInt { event.fileDescriptor }
 
     /// What came of it; nil as long as nothing has.
     var answer: Result<[SocketAddress], ResolveFailure>? { result.withLock { $0 } }

@@ -42,7 +42,7 @@ final class SourceDialer {
     var number: CInt {
         switch step {
         case .resolving(let resolution): resolution.number
-        case .connecting(let connection): connection.number
+        case .connecting(let connection): connection.fileDescriptor
         default: -1
         }
     }

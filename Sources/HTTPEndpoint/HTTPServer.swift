@@ -34,11 +34,11 @@ package struct HTTPServer: ~Copyable {
     /// Serves on this thread, and no other one, until that fails, and throws why it did.
     package consuming func run() throws -> Never {
         let answer = answer
-        let number = listener.intoDescriptor().release()
+        let fileDescriptor = listener.intoDescriptor().release()
         let failure = Failure()
         MultiThreadedEventLoopGroup.withCurrentThreadAsEventLoop { loop in
             let connections = NIOLoopBound(Connections(answer), eventLoop: loop)
-            Self.bootstrap(loop, connections, failure).withBoundSocket(number)
+            Self.bootstrap(loop, connections, failure).withBoundSocket(fileDescriptor)
                 .flatMap(\.closeFuture)
                 .whenComplete { result in
                     if case .failure(let error) = result { failure.set(error) }

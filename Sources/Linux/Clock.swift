@@ -1,4 +1,11 @@
+package import Time
+
 import Glibc
+
+extension MonotonicTime {
+    /// The time now, as the kernel's clock has it (`CLOCK_MONOTONIC`).
+    package static var now: Self { Self(nanoseconds: monotonicNanoseconds()) }
+}
 
 /// Nanoseconds of a clock that never goes back and has no meaning across reboots
 /// (`CLOCK_MONOTONIC`): for intervals and deadlines.
@@ -16,6 +23,9 @@ func nanoseconds(of clock: clockid_t) -> UInt64 {
     unsafe _ = clock_gettime(clock, &time)
     return UInt64(time.tv_sec) * 1_000_000_000 + UInt64(time.tv_nsec)
 }
+
+/// Waits until a time has come.
+package func sleep(until time: MonotonicTime) { sleep(until: time.nanoseconds) }
 
 /// Waits until this clock has come to a time.
 package func sleep(until nanoseconds: UInt64) {

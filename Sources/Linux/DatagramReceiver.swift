@@ -25,7 +25,7 @@ package struct DatagramReceiver: ~Copyable, Sendable {
         let descriptor = try Descriptor.datagrams(address.domain)
         try Self.enlarge(descriptor)
         try call("bind \(address)") {
-            unsafe address.withKernelForm { unsafe bind(descriptor.number, $0, $1) }
+            unsafe address.withKernelForm { unsafe bind(descriptor.fileDescriptor, $0, $1) }
         }
         let local = try descriptor.localAddress()
         self.descriptor = descriptor
@@ -43,7 +43,7 @@ package struct DatagramReceiver: ~Copyable, Sendable {
         }
     }
 
-    package var number: CInt { descriptor.number }
+    package var fileDescriptor: CInt { descriptor.fileDescriptor }
 
     /// Reads one datagram into the buffer, if it comes from the host that is meant. Its port is
     /// the sender's own affair.
@@ -58,7 +58,7 @@ package struct DatagramReceiver: ~Copyable, Sendable {
             let count = unsafe withUnsafeMutableBytes(of: &storage) { bytes in
                 let address = unsafe bytes.baseAddress!.assumingMemoryBound(to: sockaddr.self)
                 return unsafe recvfrom(
-                    number, &buffer, buffer.count, CInt(MSG_DONTWAIT | MSG_TRUNC),
+                    fileDescriptor, &buffer, buffer.count, CInt(MSG_DONTWAIT | MSG_TRUNC),
                     address, &addressByteCount)
             }
             if count >= 0 {

@@ -52,7 +52,7 @@ package struct DatagramSender: ~Copyable, Sendable {
         }
         if let ports { try descriptor.bind(to: ports, peer.wildcard) }
         try call("connect \(peer)") {
-            unsafe peer.withKernelForm { unsafe connect(descriptor.number, $0, $1) }
+            unsafe peer.withKernelForm { unsafe connect(descriptor.fileDescriptor, $0, $1) }
         }
         let local = try descriptor.localAddress()
         self.descriptor = descriptor
@@ -61,7 +61,7 @@ package struct DatagramSender: ~Copyable, Sendable {
     }
 
     /// For a poll set: readable when the network has reported an error, or the peer sends something.
-    package var number: CInt { descriptor.number }
+    package var fileDescriptor: CInt { descriptor.fileDescriptor }
 
     /// How long a datagram may be so that the route carries it in one piece, as far as the kernel
     /// knows the route by now.
@@ -81,7 +81,7 @@ package struct DatagramSender: ~Copyable, Sendable {
     /// Sends the datagrams of a batch in order, as many as the kernel takes in one call.
     package func send(_ batch: inout DatagramBatch) -> Outcome {
         while true {
-            let count = batch.send(to: number)
+            let count = batch.send(to: fileDescriptor)
             if count >= 0 {
                 batch.removeFirst(Int(count))
                 return .sent(Int(count))
@@ -101,7 +101,7 @@ package struct DatagramSender: ~Copyable, Sendable {
         for _ in 0..<Self.receivedCountMax {
             // Safety: the call writes at most one byte, and cuts the datagram.
             var byte: UInt8 = 0
-            if unsafe recv(number, &byte, 1, CInt(MSG_DONTWAIT)) >= 0 { continue }
+            if unsafe recv(fileDescriptor, &byte, 1, CInt(MSG_DONTWAIT)) >= 0 { continue }
             if errno == EAGAIN { break }
             if errno != EINTR { errorCount += 1 }
         }
@@ -140,7 +140,7 @@ extension Descriptor {
     ) throws(SystemError) {
         for port in ports {
             let address = wildcard.with(port: port)
-            let result = unsafe address.withKernelForm { unsafe Glibc.bind(number, $0, $1) }
+            let result = unsafe address.withKernelForm { unsafe Glibc.bind(fileDescriptor, $0, $1) }
             if result == 0 { return }
             guard errno == EADDRINUSE else { throw SystemError("bind \(address)") }
         }

@@ -12,7 +12,7 @@ extension Descriptor {
     /// Has the kernel run a program on each packet before the socket sees it. A program that is
     /// there already is replaced between two packets.
     package func attach(_ program: Program) throws(SystemError) {
-        try Self.attach(program, to: number)
+        try Self.attach(program, to: fileDescriptor)
     }
 
     /// The same for a socket that somebody else owns.

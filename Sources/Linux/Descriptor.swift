@@ -3,23 +3,23 @@ import Glibc
 
 /// A file descriptor with one owner. It closes when its owner lets it go.
 package struct Descriptor: ~Copyable, Sendable {
-    package let number: CInt
+    package let fileDescriptor: CInt
 
     /// Takes ownership of what a system call returned.
     package init(_ operation: String, opening body: () -> CInt) throws(SystemError) {
-        number = try call(operation, body)
+        fileDescriptor = try call(operation, body)
     }
 
     /// Hands over the descriptor to somebody who closes it.
     package consuming func release() -> CInt {
-        let number = number
+        let fileDescriptor = fileDescriptor
         discard self
-        return number
+        return fileDescriptor
     }
 
     deinit {
         // Linux frees the number even if close(2) fails; a second try could close a stranger's.
-        _ = close(number)
+        _ = close(fileDescriptor)
     }
 
     /// Lets the process have as many descriptors as its hard limit allows; often the soft one is 1,024,
@@ -41,7 +41,7 @@ package struct Descriptor: ~Copyable, Sendable {
     ) throws(SystemError) {
         // Safety: the kernel reads exactly the bytes of `value`, and only during the call.
         let result = unsafe withUnsafeBytes(of: value) {
-            unsafe setsockopt(number, level, option, $0.baseAddress, socklen_t($0.count))
+            unsafe setsockopt(fileDescriptor, level, option, $0.baseAddress, socklen_t($0.count))
         }
         guard result == 0 else { throw SystemError("setsockopt \(name)") }
     }
@@ -53,7 +53,7 @@ package struct Descriptor: ~Copyable, Sendable {
         var value = value
         var byteCount = socklen_t(MemoryLayout<Value>.size)
         // Safety: the kernel writes at most `byteCount` bytes, the size of `value`.
-        guard unsafe getsockopt(number, level, option, &value, &byteCount) == 0 else {
+        guard unsafe getsockopt(fileDescriptor, level, option, &value, &byteCount) == 0 else {
             throw SystemError("getsockopt \(name)")
         }
         return value

@@ -12,20 +12,20 @@ package struct Event: ~Copyable, Sendable {
     }
 
     /// For a poll set: readable from `raise` until `lower`.
-    package var number: CInt { descriptor.number }
+    package var fileDescriptor: CInt { descriptor.fileDescriptor }
 
     package func raise() {
-        Self.raise(descriptor.number)
+        Self.raise(descriptor.fileDescriptor)
     }
 
     /// Raises an event by its number: for one whose owner outlives whoever raises it.
-    package static func raise(_ number: CInt) {
+    package static func raise(_ fileDescriptor: CInt) {
         // It can fail only when the counter is about to overflow, and then it is raised already.
-        _ = eventfd_write(number, 1)
+        _ = eventfd_write(fileDescriptor, 1)
     }
 
     package func lower() {
         var count: eventfd_t = 0
-        unsafe _ = eventfd_read(descriptor.number, &count)
+        unsafe _ = eventfd_read(descriptor.fileDescriptor, &count)
     }
 }

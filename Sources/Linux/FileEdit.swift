@@ -16,7 +16,7 @@ package struct FileEdit: ~Copyable {
         let folder = try Descriptor("open \(name)") {
             unsafe open(name, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
         }
-        try call("lock \(name)") { flock(folder.number, LOCK_EX) }
+        try call("lock \(name)") { flock(folder.fileDescriptor, LOCK_EX) }
         self.path = path
         self.folder = folder
     }
@@ -41,25 +41,25 @@ package struct FileEdit: ~Copyable {
             let file = try Descriptor("create \(draft)") {
                 unsafe open(draft, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o600)
             }
-            keepOwner(file.number)
-            try writeAll(bytes, to: file.number, draft)
-            try call("fsync \(draft)") { fsync(file.number) }
+            keepOwner(file.fileDescriptor)
+            try writeAll(bytes, to: file.fileDescriptor, draft)
+            try call("fsync \(draft)") { fsync(file.fileDescriptor) }
             try call("rename \(draft) to \(path)") { unsafe rename(draft, path) }
         } catch {
             unsafe _ = unlink(draft)
             throw error
         }
         // So that the new name outlives a power cut, too.
-        try call("fsync the folder of \(path)") { fsync(folder.number) }
+        try call("fsync the folder of \(path)") { fsync(folder.fileDescriptor) }
     }
 
     /// Root may edit a file that belongs to the user an agent runs as, and it has to stay readable.
-    private func keepOwner(_ number: CInt) {
+    private func keepOwner(_ fileDescriptor: CInt) {
         var status = stat()
         // Safety: the call fills `status` and reads the path up to its end.
         guard unsafe stat(path, &status) == 0 else { return }
         // Others than root have no choice.
-        _ = fchown(number, status.st_uid, status.st_gid)
+        _ = fchown(fileDescriptor, status.st_uid, status.st_gid)
     }
 
     private static func target(of path: String) -> String {

@@ -19,7 +19,7 @@ extension Descriptor {
         // Safety: the call writes at most the bytes that have just been appended.
         readCount = try call("read \(name())") {
             unsafe bytes.withUnsafeMutableBytes {
-                unsafe Glibc.read(number, $0.baseAddress! + end, byteCountMax)
+                unsafe Glibc.read(fileDescriptor, $0.baseAddress! + end, byteCountMax)
             }
         }
         return readCount > 0

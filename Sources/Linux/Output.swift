@@ -2,25 +2,25 @@ import Glibc
 
 /// Writes all of the bytes, and waits where it has to: for a disk, or for whoever reads a pipe.
 package func writeAll(
-    _ bytes: some Collection<UInt8>, to number: CInt, _ name: @autoclosure () -> String
+    _ bytes: some Collection<UInt8>, to fileDescriptor: CInt, _ name: @autoclosure () -> String
 ) throws(SystemError) {
     var rest = Array(bytes)[...]
-    while !rest.isEmpty { rest = rest.dropFirst(try writeSome(rest, to: number, name())) }
+    while !rest.isEmpty { rest = rest.dropFirst(try writeSome(rest, to: fileDescriptor, name())) }
 }
 
 /// Writes as many of the bytes as the kernel takes at once, and answers how many that were. Waits like
 /// `writeAll`.
 package func writeSome(
-    _ bytes: ArraySlice<UInt8>, to number: CInt, _ name: @autoclosure () -> String
+    _ bytes: ArraySlice<UInt8>, to fileDescriptor: CInt, _ name: @autoclosure () -> String
 ) throws(SystemError) -> Int {
     // Safety: the call reads only the slice's bytes.
     try call("write \(name())") {
-        unsafe bytes.withUnsafeBytes { unsafe write(number, $0.baseAddress, $0.count) }
+        unsafe bytes.withUnsafeBytes { unsafe write(fileDescriptor, $0.baseAddress, $0.count) }
     }
 }
 
 /// Whether a person is likely to read what is written there.
-package func isTerminal(_ number: CInt) -> Bool { isatty(number) == 1 }
+package func isTerminal(_ fileDescriptor: CInt) -> Bool { isatty(fileDescriptor) == 1 }
 
 extension Descriptor {
     /// Creates a file, or empties the one that is there.

@@ -5,12 +5,14 @@ package struct PendingConnection: ~Copyable, Sendable {
     private let descriptor: Descriptor
     package let peer: SocketAddress
 
-    package var number: CInt { descriptor.number }
+    package var fileDescriptor: CInt { descriptor.fileDescriptor }
 
     /// Begins to connect, and returns at once.
     package init(to address: SocketAddress) throws(SystemError) {
         let descriptor = try Descriptor.stream(address.domain)
-        let result = unsafe address.withKernelForm { unsafe connect(descriptor.number, $0, $1) }
+        let result = unsafe address.withKernelForm {
+            unsafe connect(descriptor.fileDescriptor, $0, $1)
+        }
         guard result == 0 || errno == EINPROGRESS else {
             throw SystemError("connect to \(address)")
         }

@@ -1,3 +1,5 @@
+package import Time
+
 import Glibc
 
 /// What a descriptor is waited for, and afterwards what it is ready for.
@@ -13,13 +15,32 @@ package struct Readiness: OptionSet, Sendable {
 
 /// Waits until one of a few descriptors is ready (poll(2)), and answers what each is ready for, in
 /// the order given; all empty if the time ran out. Negative milliseconds wait for ever, a negative
-/// descriptor number is passed over.
+/// descriptor is passed over.
 package func poll(
-    _ requests: [(number: CInt, interest: Readiness)], milliseconds: CInt
+    _ requests: [(fileDescriptor: CInt, interest: Readiness)], milliseconds: CInt
 ) throws(SystemError) -> [Readiness] {
-    var entries = requests.map { pollfd(fd: $0.number, events: $0.interest.rawValue, revents: 0) }
+    var entries = requests.map {
+        pollfd(fd: $0.fileDescriptor, events: $0.interest.rawValue, revents: 0)
+    }
     try call("poll") { unsafe poll(&entries, nfds_t(entries.count), milliseconds) }
     return entries.map { Readiness(rawValue: $0.revents) }
+}
+
+/// Waits until one of a few descriptors is ready, or a time has come; nil waits for ever (poll(2)).
+///
+/// A negative descriptor is passed over. A time that is over already makes it look and not wait.
+///
+/// - Returns: What each descriptor is ready for, in the order given; all empty if the time came first.
+package func poll(
+    _ requests: [(fileDescriptor: CInt, interest: Readiness)], until deadline: MonotonicTime?
+) throws(SystemError) -> [Readiness] {
+    try poll(requests, milliseconds: waitMilliseconds(until: deadline))
+}
+
+/// How long a system call has to wait for a time; negative, which is for ever, if there is none.
+func waitMilliseconds(until deadline: MonotonicTime?) -> CInt {
+    guard let deadline, deadline != .distantFuture else { return -1 }
+    return (deadline - .now).waitMilliseconds
 }
 
 /// Reads and throws away what a socket has received, but no more than 64 KiB: a peer that sends as fast

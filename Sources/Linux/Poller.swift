@@ -1,3 +1,5 @@
+package import Time
+
 import CLinux
 import Glibc
 
@@ -16,28 +18,30 @@ package struct Poller: ~Copyable {
     }
 
     /// Waits for a descriptor to become readable, from now on and as long as it is open.
-    package func add(_ number: CInt, as key: UInt64) throws(SystemError) {
-        try control(EPOLL_CTL_ADD, number, EPOLLIN.rawValue, key)
+    package func add(_ fileDescriptor: CInt, as key: UInt64) throws(SystemError) {
+        try control(EPOLL_CTL_ADD, fileDescriptor, EPOLLIN.rawValue, key)
     }
 
     /// Waits for a descriptor to become writable, too, or no longer.
     package func wait(
-        for number: CInt, as key: UInt64, toBeWritable isWanted: Bool
+        for fileDescriptor: CInt, as key: UInt64, toBeWritable isWanted: Bool
     ) throws(SystemError) {
         let interest = EPOLLIN.rawValue | (isWanted ? EPOLLOUT.rawValue : 0)
-        try control(EPOLL_CTL_MOD, number, interest, key)
+        try control(EPOLL_CTL_MOD, fileDescriptor, interest, key)
     }
 
-    package func remove(_ number: CInt) throws(SystemError) {
-        try control(EPOLL_CTL_DEL, number, 0, 0)
+    package func remove(_ fileDescriptor: CInt) throws(SystemError) {
+        try control(EPOLL_CTL_DEL, fileDescriptor, 0, 0)
     }
 
     private func control(
-        _ operation: CInt, _ number: CInt, _ interest: UInt32, _ key: UInt64
+        _ operation: CInt, _ fileDescriptor: CInt, _ interest: UInt32, _ key: UInt64
     ) throws(SystemError) {
         // Safety: the kernel copies the event during the call.
         var event = unsafe epoll_event(events: interest, data: epoll_data_t(u64: key))
-        try call("epoll_ctl") { unsafe epoll_ctl(descriptor.number, operation, number, &event) }
+        try call("epoll_ctl") {
+            unsafe epoll_ctl(descriptor.fileDescriptor, operation, fileDescriptor, &event)
+        }
     }
 
     /// Waits until something is ready, or the time runs out; negative milliseconds wait for ever.
@@ -46,9 +50,16 @@ package struct Poller: ~Copyable {
         // Safety: the kernel writes at most `eventCountMax` events, which is what there is room for.
         let count = try call("epoll_wait") {
             unsafe epoll_wait(
-                descriptor.number, &events, CInt(Self.eventCountMax), milliseconds)
+                descriptor.fileDescriptor, &events, CInt(Self.eventCountMax), milliseconds)
         }
         return Int(count)
+    }
+
+    /// Waits until something is ready, or a time has come; nil waits for ever.
+    ///
+    /// - Returns: How many descriptors are ready; `key(at:)` says which.
+    package mutating func wait(until deadline: MonotonicTime?) throws(SystemError) -> Int {
+        try wait(milliseconds: waitMilliseconds(until: deadline))
     }
 
     /// The key of a descriptor that the last wait found ready.

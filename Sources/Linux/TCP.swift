@@ -7,7 +7,7 @@ package struct Connection: ~Copyable, Sendable {
     package let local: SocketAddress
     package let peer: SocketAddress
 
-    package var number: CInt { descriptor.number }
+    package var fileDescriptor: CInt { descriptor.fileDescriptor }
 
     init(_ descriptor: consuming Descriptor) throws(SystemError) {
         let local = try descriptor.localAddress()
@@ -24,7 +24,8 @@ package struct Connection: ~Copyable, Sendable {
     ) throws(SystemError) {
         let pending = try PendingConnection(to: address)
         let ready = try poll(
-            [(pending.number, .writable), (cancel.number, .readable)], milliseconds: milliseconds)
+            [(pending.fileDescriptor, .writable), (cancel.fileDescriptor, .readable)],
+            milliseconds: milliseconds)
         guard !ready[1].contains(.readable) else { throw SystemError("connect", ECANCELED) }
         guard !ready[0].isEmpty else { throw SystemError("connect", ETIMEDOUT) }
         self = try pending.finish()
@@ -53,14 +54,14 @@ package struct Connection: ~Copyable, Sendable {
     /// Tells the peer that nothing more comes; it can still be listened to.
     package func endSending() {
         // If it fails the peer is gone, and need not be told.
-        _ = shutdown(number, CInt(SHUT_WR))
+        _ = shutdown(fileDescriptor, CInt(SHUT_WR))
     }
 
     /// The next byte, which stays to be received. Nil if there is none, also at the end.
     package func peek() -> UInt8? {
         var byte: UInt8 = 0
         // Safety: the call writes one byte at most.
-        let count = unsafe recv(number, &byte, 1, CInt(MSG_DONTWAIT | MSG_PEEK))
+        let count = unsafe recv(fileDescriptor, &byte, 1, CInt(MSG_DONTWAIT | MSG_PEEK))
         return count == 1 ? byte : nil
     }
 
@@ -68,7 +69,7 @@ package struct Connection: ~Copyable, Sendable {
     package func receive(into buffer: inout [UInt8]) throws(SystemError) -> Int? {
         while true {
             // Safety: the call writes at most as many bytes as the buffer has.
-            let count = unsafe recv(number, &buffer, buffer.count, CInt(MSG_DONTWAIT))
+            let count = unsafe recv(fileDescriptor, &buffer, buffer.count, CInt(MSG_DONTWAIT))
             if count >= 0 { return count }
             if errno == EAGAIN { return nil }
             guard errno == EINTR else { throw SystemError("recv") }
@@ -81,7 +82,7 @@ package struct Connection: ~Copyable, Sendable {
             // Safety: the call reads only the bytes of the slice.
             let count = unsafe bytes.withUnsafeBytes {
                 unsafe Glibc.send(
-                    number, $0.baseAddress, $0.count, CInt(MSG_DONTWAIT | MSG_NOSIGNAL))
+                    fileDescriptor, $0.baseAddress, $0.count, CInt(MSG_DONTWAIT | MSG_NOSIGNAL))
             }
             if count >= 0 { return count }
             if errno == EAGAIN { return 0 }
@@ -103,9 +104,9 @@ package struct Listener: ~Copyable, Sendable {
             try descriptor.set(IPV6_V6ONLY, of: CInt(IPPROTO_IPV6), to: CInt(0), "IPV6_V6ONLY")
         }
         try call("bind \(address)") {
-            unsafe address.withKernelForm { unsafe bind(descriptor.number, $0, $1) }
+            unsafe address.withKernelForm { unsafe bind(descriptor.fileDescriptor, $0, $1) }
         }
-        try call("listen") { listen(descriptor.number, backlog) }
+        try call("listen") { listen(descriptor.fileDescriptor, backlog) }
         let local = try descriptor.localAddress()
         self.descriptor = descriptor
         self.local = local
@@ -126,21 +127,21 @@ package struct Listener: ~Copyable, Sendable {
         self = try Self(at: address.with(port: ports.upperBound), backlog: backlog)
     }
 
-    package var number: CInt { descriptor.number }
+    package var fileDescriptor: CInt { descriptor.fileDescriptor }
 
     /// Hands over the descriptor to somebody who needs no more than that.
     package consuming func intoDescriptor() -> Descriptor { descriptor }
 
     /// The next connection, or nil if none is waiting or it is gone again.
     package func accept() throws(SystemError) -> Connection? {
-        let number = clinux_accept_nonblocking(descriptor.number, nil, nil)
-        guard number >= 0 else {
+        let fileDescriptor = clinux_accept_nonblocking(descriptor.fileDescriptor, nil, nil)
+        guard fileDescriptor >= 0 else {
             switch errno {
             case EAGAIN, ECONNABORTED, EINTR, EPROTO: return nil
             default: throw SystemError("accept")
             }
         }
-        let descriptor = try Descriptor("accept") { number }
+        let descriptor = try Descriptor("accept") { fileDescriptor }
         return try? Connection(descriptor)
     }
 }
@@ -179,7 +180,7 @@ extension Descriptor {
         var address: SocketAddress?
         let result = unsafe withUnsafeMutableBytes(of: &storage) { bytes in
             let pointer = unsafe bytes.baseAddress!.assumingMemoryBound(to: sockaddr.self)
-            let result = unsafe ask(number, pointer, &byteCount)
+            let result = unsafe ask(fileDescriptor, pointer, &byteCount)
             let span = unsafe RawSpan(_unsafeBytes: UnsafeRawBufferPointer(bytes))
             address = SocketAddress(kernelForm: span.extracting(first: Int(byteCount)))
             return result

@@ -9,7 +9,7 @@ import Synchronization
 /// long as they like. Then lines wait here, and of more than there is room for the latest are lost, and
 /// counted.
 package final class LogWriter: Sendable {
-    private let number: CInt
+    private let fileDescriptor: CInt
     private let state = Mutex(State())
     /// Raised when there is something to write, and when all is written.
     private let filled: Event
@@ -27,8 +27,8 @@ package final class LogWriter: Sendable {
     package static let byteCountMax = 256 << 10
 
     /// Writes to a descriptor that stays open for as long as the program runs.
-    package init(to number: CInt) throws(SystemError) {
-        self.number = number
+    package init(to fileDescriptor: CInt) throws(SystemError) {
+        self.fileDescriptor = fileDescriptor
         filled = try Event()
         emptied = try Event()
         try Thread { [self] in
@@ -60,7 +60,7 @@ package final class LogWriter: Sendable {
             let now = monotonicNanoseconds()
             guard now < deadline else { return }
             let rest = CInt(clamping: (deadline - now) / 1_000_000 + 1)
-            _ = try? poll([(emptied.number, .readable)], milliseconds: rest)
+            _ = try? poll([(emptied.fileDescriptor, .readable)], milliseconds: rest)
             emptied.lower()
         }
     }
@@ -68,7 +68,7 @@ package final class LogWriter: Sendable {
     private func run() {
         var isMidLine = false
         while true {
-            _ = try? poll([(filled.number, .readable)], milliseconds: -1)
+            _ = try? poll([(filled.fileDescriptor, .readable)], milliseconds: -1)
             filled.lower()
             while let bytes = takeWaiting() {
                 let rest = write((isMidLine ? [UInt8(ascii: "\n")] : []) + bytes)
@@ -95,11 +95,11 @@ package final class LogWriter: Sendable {
         var rest = bytes[...]
         while !rest.isEmpty {
             do throws(SystemError) {
-                rest = rest.dropFirst(try writeSome(rest, to: number, "the log"))
+                rest = rest.dropFirst(try writeSome(rest, to: fileDescriptor, "the log"))
             } catch {
                 guard error.code == EAGAIN else { return rest }
                 // Somebody else who has the descriptor has made it so that writes do not wait.
-                _ = try? poll([(number, .writable)], milliseconds: -1)
+                _ = try? poll([(fileDescriptor, .writable)], milliseconds: -1)
             }
         }
         return rest

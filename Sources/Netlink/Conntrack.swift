@@ -98,14 +98,14 @@ package struct ConntrackEvents: ~Copyable {
     ) throws(SystemError) {
         var socket = try NetlinkSocket(.netfilter)
         try socket.setReceiveBuffer(byteCount: bufferByteCount)
-        try Descriptor.attach(Self.program(networks), to: socket.number)
+        try Descriptor.attach(Self.program(networks), to: socket.fileDescriptor)
         try socket.join(
             Int(NFNLGRP_CONNTRACK_NEW.rawValue), "NFNLGRP_CONNTRACK_NEW")
         self.socket = socket
     }
 
     /// For a poll set: readable when there are events.
-    package var number: CInt { socket.number }
+    package var fileDescriptor: CInt { socket.fileDescriptor }
 
     /// Reads the events there are, without waiting. Answers false if some were lost.
     package mutating func read(_ body: (TrackedFlow) -> Void) throws(SystemError) -> Bool {

@@ -31,9 +31,9 @@ package struct NetlinkSocket: ~Copyable {
 
     /// Opens a socket on a bus, for requests.
     package init(_ bus: Bus = .routing) throws(SystemError) {
-        let number = bus == .routing ? NETLINK_ROUTE : NETLINK_NETFILTER
+        let protocolNumber = bus == .routing ? NETLINK_ROUTE : NETLINK_NETFILTER
         let flags = CInt(SOCK_CLOEXEC.rawValue | SOCK_NONBLOCK.rawValue)
-        guard let socket = unsafe mnl_socket_open2(number, flags)
+        guard let socket = unsafe mnl_socket_open2(protocolNumber, flags)
         else { throw SystemError("socket AF_NETLINK") }
         guard unsafe mnl_socket_bind(socket, 0, MNL_SOCKET_AUTOPID) == 0 else {
             let error = SystemError("bind AF_NETLINK")
@@ -53,7 +53,7 @@ package struct NetlinkSocket: ~Copyable {
     }
 
     /// For a poll set, and for socket options that libmnl does not know.
-    var number: CInt { unsafe mnl_socket_get_fd(socket) }
+    var fileDescriptor: CInt { unsafe mnl_socket_get_fd(socket) }
 
     /// A request as libmnl puts it together: its fixed part, then attributes.
     struct Request<Header: BitwiseCopyable> {
@@ -157,7 +157,8 @@ package struct NetlinkSocket: ~Copyable {
     }
 
     private mutating func receive(_ name: String) throws(SystemError) -> Int {
-        let ready = try poll([(number, .readable)], milliseconds: Self.answerMillisecondsMax)
+        let ready = try poll(
+            [(fileDescriptor, .readable)], milliseconds: Self.answerMillisecondsMax)
         guard !ready[0].isEmpty else { throw SystemError(name, ETIMEDOUT) }
         return try takeMessages(name)
     }
@@ -196,7 +197,8 @@ extension NetlinkSocket {
         for _ in 0..<Self.eventCountMax {
             var id: Int32 = -1
             // Safety: the call writes at most as many bytes as the buffer has.
-            let count = unsafe clinux_receive_from_namespace(number, &buffer, buffer.count, &id)
+            let count = unsafe clinux_receive_from_namespace(
+                fileDescriptor, &buffer, buffer.count, &id)
             if count < 0 {
                 if errno == EAGAIN { break }
                 if errno == ENOBUFS { isComplete = false }
@@ -213,8 +215,11 @@ extension NetlinkSocket {
         var count = CInt(clamping: byteCount)
         let byteCount = socklen_t(MemoryLayout<CInt>.size)
         // Safety: the kernel reads an int.
-        if unsafe setsockopt(number, SOL_SOCKET, SO_RCVBUFFORCE, &count, byteCount) == 0 { return }
-        guard unsafe setsockopt(number, SOL_SOCKET, SO_RCVBUF, &count, byteCount) == 0 else {
+        if unsafe setsockopt(fileDescriptor, SOL_SOCKET, SO_RCVBUFFORCE, &count, byteCount) == 0 {
+            return
+        }
+        guard unsafe setsockopt(fileDescriptor, SOL_SOCKET, SO_RCVBUF, &count, byteCount) == 0
+        else {
             throw SystemError("setsockopt SO_RCVBUF")
         }
     }

@@ -24,7 +24,7 @@ package struct NodeMonitor: ~Copyable {
     /// Hears of addresses inside pods, where it may.
     private var pods: NetlinkSocket?
     /// For a poll set: readable when addresses inside pods have changed; -1 where nobody says so.
-    package let podsNumber: CInt
+    package let podsFileDescriptor: CInt
 
     /// Room for the events of some 250 pods that are made in one burst.
     package static let bufferByteCount = 4 << 20
@@ -40,10 +40,10 @@ package struct NodeMonitor: ~Copyable {
         ]
         for (group, name) in groups { try socket.join(Int(group.rawValue), name) }
         if let pods = try? Self.listenToPods() {
-            podsNumber = pods.number
+            podsFileDescriptor = pods.fileDescriptor
             self.pods = .some(pods)
         } else {
-            podsNumber = -1
+            podsFileDescriptor = -1
         }
         self.socket = socket
     }
@@ -63,7 +63,7 @@ package struct NodeMonitor: ~Copyable {
     }
 
     /// For a poll set: readable when there are events.
-    package var number: CInt { socket.number }
+    package var fileDescriptor: CInt { socket.fileDescriptor }
 
     /// Reads the events there are, without waiting. Answers false if some were lost: then look again
     /// at what there is.

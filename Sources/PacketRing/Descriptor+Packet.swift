@@ -12,7 +12,7 @@ extension Descriptor {
         // Safety: bind(2) reads `sockaddr_ll` by its family, within the length it is given.
         let result = unsafe withUnsafeBytes(of: address) { bytes in
             unsafe Glibc.bind(
-                number, bytes.baseAddress?.assumingMemoryBound(to: sockaddr.self),
+                fileDescriptor, bytes.baseAddress?.assumingMemoryBound(to: sockaddr.self),
                 socklen_t(bytes.count))
         }
         guard result == 0 else { throw SystemError("bind AF_PACKET") }

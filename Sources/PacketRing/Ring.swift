@@ -70,7 +70,7 @@ package struct Ring: ~Copyable, Sendable {
     package func lease() throws(SystemError) -> RingLease { try RingLease(socket) }
 
     /// For an epoll set: readable when the kernel has handed over a block.
-    package var number: CInt { socket.number }
+    package var fileDescriptor: CInt { socket.fileDescriptor }
 
     package static let blockByteCount = Int(Shape.blockByteCountMin)
     package var blockCount: Int { Int(shape.blockCount) }

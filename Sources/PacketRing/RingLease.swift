@@ -7,7 +7,9 @@ package struct RingLease: ~Copyable, Sendable {
     private let socket: Descriptor
 
     init(_ socket: borrowing Descriptor) throws(SystemError) {
-        let number = socket.number
-        self.socket = try Descriptor("dup of a ring's socket") { clinux_dup_cloexec(number) }
+        let fileDescriptor = socket.fileDescriptor
+        self.socket = try Descriptor("dup of a ring's socket") {
+            clinux_dup_cloexec(fileDescriptor)
+        }
     }
 }

@@ -9,10 +9,12 @@ package struct Channel: ~Copyable, Sendable {
     package let local: SocketAddress
     package let peer: SocketAddress
     /// For a poll set, with `interest`.
-    package let number: CInt
+    package let fileDescriptor: CInt
 
     package init(_ connection: consuming Connection) {
-        (local, peer, number) = (connection.local, connection.peer, connection.number)
+        (local, peer, fileDescriptor) = (
+            connection.local, connection.peer, connection.fileDescriptor
+        )
         plain = .some(connection)
         secure = nil
     }
@@ -21,7 +23,7 @@ package struct Channel: ~Copyable, Sendable {
     package init(_ connection: consuming TLSConnection) {
         local = connection.connection.local
         peer = connection.connection.peer
-        number = connection.number
+        fileDescriptor = connection.fileDescriptor
         plain = nil
         secure = .some(connection)
     }

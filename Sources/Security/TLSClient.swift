@@ -50,7 +50,7 @@ package final class TLSClient: Sendable {
     package func connect(
         _ connection: consuming Connection, host: String?
     ) throws(TLSFailure) -> TLSConnection {
-        let session = try TLSSession(context, on: connection.number)
+        let session = try TLSSession(context, on: connection.fileDescriptor)
         if let host { try expect(host, session) }
         // Safety: the session has just been made, nobody else has it.
         unsafe SSL_set_connect_state(session.pointer)

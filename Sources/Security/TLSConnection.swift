@@ -35,7 +35,7 @@ package struct TLSConnection: ~Copyable, Sendable {
     }
 
     /// For a poll set.
-    package var number: CInt { connection.number }
+    package var fileDescriptor: CInt { connection.fileDescriptor }
 
     /// The version that both ends have agreed on: `"TLSv1.3"`.
     package var version: String {

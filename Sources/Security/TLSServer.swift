@@ -37,7 +37,7 @@ package final class TLSServer: Sendable {
             renew(&state)
             return state.context
         }
-        let session = try TLSSession(context, on: connection.number)
+        let session = try TLSSession(context, on: connection.fileDescriptor)
         // Safety: the session has just been made, nobody else has it.
         unsafe SSL_set_accept_state(session.pointer)
         return TLSConnection(connection, session)

@@ -123,7 +123,7 @@ struct CollectCommand: ParsableCommand {
         let hasCaptured: Bool
         do throws(SystemError) {
             let stop = try Event()
-            let stopNumber = stop.number
+            let stopNumber = stop.fileDescriptor
             try Signals.onEnd(secondsMax: 5) { Event.raise(stopNumber) }
             Descriptor.raiseCountMax()
             let collector = try Collector(
@@ -143,7 +143,7 @@ struct CollectCommand: ParsableCommand {
         let lists: CollectLists
         do throws(SystemError) {
             let stop = try Event()
-            let stopNumber = stop.number
+            let stopNumber = stop.fileDescriptor
             try Signals.onEnd(secondsMax: 2) { Event.raise(stopNumber) }
             lists = CollectLists(settings.sources, settings.options, cancel: stop)
         } catch {

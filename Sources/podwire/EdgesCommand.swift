@@ -60,7 +60,7 @@ struct EdgesCommand: ParsableCommand {
         let selection = settings.selection
         Signals.block()
         let stop = try Event()
-        let stopNumber = stop.number
+        let stopNumber = stop.fileDescriptor
         try Signals.onEnd(secondsMax: 2) { Event.raise(stopNumber) }
         let logger = Logger(label: "podwire") { _ in
             LineLogHandler(level: .warning) { writeToStandardError($0(0)) }
@@ -83,7 +83,7 @@ struct EdgesCommand: ParsableCommand {
             }
         }
         show(watch.node)
-        try watch.run(until: stop.number, publish: show)
+        try watch.run(until: stop.fileDescriptor, publish: show)
         if let failure, failure.code != EPIPE { throw failure }
     }
 

@@ -12,7 +12,7 @@ struct CaptureFileTests {
     private static func bytes(of path: String) throws -> [UInt8] {
         let file = try Descriptor("open \(path)") { unsafe open(path, O_RDONLY) }
         var bytes = [UInt8](repeating: 0, count: 1 << 20)
-        let count = try call("read") { unsafe read(file.number, &bytes, bytes.count) }
+        let count = try call("read") { unsafe read(file.fileDescriptor, &bytes, bytes.count) }
         return Array(bytes.prefix(count))
     }
 

@@ -34,7 +34,7 @@ struct HTTPServerTests {
         var bytes = Array(request.utf8)[...]
         while !bytes.isEmpty {
             bytes = bytes.dropFirst(try connection.send(bytes))
-            _ = try poll([(connection.number, .writable)], milliseconds: 100)
+            _ = try poll([(connection.fileDescriptor, .writable)], milliseconds: 100)
         }
         if endsSending { connection.endSending() }
         return try read(connection, milliseconds: milliseconds)
@@ -46,7 +46,8 @@ struct HTTPServerTests {
         var text = ""
         var buffer = [UInt8](repeating: 0, count: 4096)
         while true {
-            let ready = try poll([(connection.number, .readable)], milliseconds: milliseconds)
+            let ready = try poll(
+                [(connection.fileDescriptor, .readable)], milliseconds: milliseconds)
             guard !ready[0].isEmpty, let count = try connection.receive(into: &buffer), count > 0
             else { return text }
             text += String(decoding: buffer[..<count], as: UTF8.self)
@@ -142,7 +143,7 @@ struct HTTPServerTests {
     func broken() throws {
         let loopback = try #require(IPAddress("127.0.0.1"))
         let listener = try Listener(at: SocketAddress(loopback, port: 0))
-        let (address, number) = (listener.local, listener.number)
+        let (address, number) = (listener.local, listener.fileDescriptor)
         let server = Handover(HTTPServer(listener) { _ in Response("here\n") })
         let outcome = Outcome(ended: try Event())
         try Thread {
@@ -155,7 +156,7 @@ struct HTTPServerTests {
         _ = try connection.send(Array("GET / HTTP/1.0\r\n\r\n".utf8)[...])
         #expect(try read(connection).hasSuffix("here\n"))
         #expect(shutdown(number, CInt(SHUT_RDWR)) == 0)
-        _ = try poll([(outcome.ended.number, .readable)], milliseconds: 10_000)
+        _ = try poll([(outcome.ended.fileDescriptor, .readable)], milliseconds: 10_000)
         #expect(outcome.reason.withLock { $0 }.contains("Invalid argument"))
     }
 

@@ -41,9 +41,11 @@ struct DatagramTests {
         var datagrams: [[UInt8]] = []
         var buffer = [UInt8](repeating: 0, count: 65_536)
         while datagrams.count < count,
-            try poll([(receiver.number, .readable)], milliseconds: 300)[0].contains(.readable)
+            try poll([(receiver.fileDescriptor, .readable)], milliseconds: 300)[0].contains(
+                .readable)
         {
-            let length = unsafe recv(receiver.number, &buffer, buffer.count, CInt(MSG_DONTWAIT))
+            let length = unsafe recv(
+                receiver.fileDescriptor, &buffer, buffer.count, CInt(MSG_DONTWAIT))
             if length >= 0 { datagrams.append(Array(buffer[..<length])) }
         }
         return datagrams
@@ -212,7 +214,7 @@ struct DatagramTests {
             #expect(Self.count(counters.datagramsSent) == 0)
             let due = try #require(stream.dueMilliseconds)
             #expect((0...50).contains(due))
-            #expect(try poll([(receiver.number, .readable)], milliseconds: due)[0] == [])
+            #expect(try poll([(receiver.fileDescriptor, .readable)], milliseconds: due)[0] == [])
             #expect(stream.send(from: &queue, isLast: false, counters))
             #expect(try Self.received(receiver, count: 1).map(\.count) == [88])
             #expect(stream.dueMilliseconds == nil && queue.byteCount == 0)

@@ -114,7 +114,7 @@ struct FilterCheckTests {
         return unsafe filters.withUnsafeMutableBufferPointer { buffer in
             var program = unsafe sock_fprog(len: UInt16(buffer.count), filter: buffer.baseAddress)
             return unsafe setsockopt(
-                socket.number, SOL_SOCKET, SO_ATTACH_FILTER, &program,
+                socket.fileDescriptor, SOL_SOCKET, SO_ATTACH_FILTER, &program,
                 socklen_t(MemoryLayout<sock_fprog>.size)) == 0
         }
     }

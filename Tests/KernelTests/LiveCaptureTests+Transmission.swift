@@ -165,12 +165,12 @@ extension LiveCaptureTests {
             for round in 0..<20 {
                 // Datagrams of a stream end in the middle of a packet.
                 try Self.send(5 * round..<5 * (round + 1))
-                let marks = try Self.packets(5, from: receiver.number, by: &reader)
+                let marks = try Self.packets(5, from: receiver.fileDescriptor, by: &reader)
                 #expect(marks.map { Int($0) } == Array(5 * round..<5 * (round + 1)))
             }
             try Self.send(100..<150)
             Self.finish(capture)
-            let marks = try Self.packets(50, from: receiver.number, by: &reader)
+            let marks = try Self.packets(50, from: receiver.fileDescriptor, by: &reader)
             #expect(marks.map { Int($0) } == Array(100..<150))
             #expect(reader.counts.lostDatagrams == 0 && reader.counts.lostPackets == 0)
             #expect(Self.count(capture.counters.bytesAbandoned) == 0)

@@ -84,7 +84,8 @@ struct LiveCaptureTests {
         ) throws -> [(number: UInt32, last: UInt8, mark: UInt32)] {
             var seen: [(UInt32, UInt8, UInt32)] = []
             while seen.count < count,
-                try poll([(client.number, .readable)], milliseconds: 500)[0].contains(.readable),
+                try poll([(client.fileDescriptor, .readable)], milliseconds: 500)[0].contains(
+                    .readable),
                 let length = try client.receive(into: &buffer), length > 0
             {
                 stream.append(buffer[..<length])

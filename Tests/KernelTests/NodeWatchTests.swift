@@ -21,14 +21,14 @@ struct NodeWatchTests {
         // Nobody reads while all of this happens.
         try shell(change)
         let stop = try Event()
-        let stopNumber = stop.number
+        let stopNumber = stop.fileDescriptor
         // A watch that misses something must not wait for ever.
         let deadline = try Thread {
             _ = try? poll([(stopNumber, .readable)], milliseconds: 15_000)
             Event.raise(stopNumber)
         }
         let last = Mutex(watch.node)
-        try watch.run(until: stop.number) { node in
+        try watch.run(until: stop.fileDescriptor) { node in
             last.withLock { $0 = node }
             if isDone(node) { Event.raise(stopNumber) }
         }
@@ -79,7 +79,7 @@ struct NodeWatchTests {
                 """)
             var watch = try NodeWatch(EdgeSelection(), logger: Self.quiet)
             let stop = try Event()
-            let stopNumber = stop.number
+            let stopNumber = stop.fileDescriptor
             // Long after the times at which the pod is asked by itself.
             let change = try Thread {
                 _ = try? poll([(stopNumber, .readable)], milliseconds: 1500)
@@ -88,7 +88,7 @@ struct NodeWatchTests {
                 Event.raise(stopNumber)
             }
             let found = Mutex(false)
-            try watch.run(until: stop.number) { node in
+            try watch.run(until: stop.fileDescriptor) { node in
                 let isThere = node.edges.contains { edge in
                     edge.podAddresses?.contains { "\($0)" == "10.244.7.7" } ?? false
                 }
@@ -118,7 +118,7 @@ struct NodeWatchTests {
                 done | ip -batch -
                 """)
             let stop = try Event()
-            let stopNumber = stop.number
+            let stopNumber = stop.fileDescriptor
             let storm = try Thread {
                 try? shell(
                     """
@@ -134,7 +134,7 @@ struct NodeWatchTests {
                 _ = try? poll([(stopNumber, .readable)], milliseconds: 700)
                 Event.raise(stopNumber)
             }
-            try watch.run(until: stop.number) { _ in }
+            try watch.run(until: stop.fileDescriptor) { _ in }
             storm.join()
             let names = Set(watch.node.edges.map(\.link.name))
             let now = try Node.current(EdgeSelection())

@@ -12,7 +12,8 @@ struct PacketIdentityTests {
     /// The identities in a ring, until nothing has come for a while.
     private static func identities(in ring: inout Ring) throws -> [UInt64?] {
         var found: [UInt64?] = []
-        while try poll([(ring.number, .readable)], milliseconds: 100)[0].contains(.readable) {
+        while try poll([(ring.fileDescriptor, .readable)], milliseconds: 100)[0].contains(.readable)
+        {
             while let block = ring.next() { add(block, to: &found) }
         }
         return found

@@ -29,7 +29,8 @@ struct PacketSender: ~Copyable {
         try unsafe withUnsafeBytes(of: address) { bytes throws(SystemError) in
             let name = unsafe bytes.baseAddress?.assumingMemoryBound(to: sockaddr.self)
             _ = try call("sendto") {
-                unsafe sendto(socket.number, frame, frame.count, 0, name, socklen_t(bytes.count))
+                unsafe sendto(
+                    socket.fileDescriptor, frame, frame.count, 0, name, socklen_t(bytes.count))
             }
         }
     }

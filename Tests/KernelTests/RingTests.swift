@@ -99,7 +99,7 @@ struct Collected {
     init(from ring: inout Ring, count: Int) throws {
         let deadline = monotonicNanoseconds() + 2_000_000_000
         while frames.count < count, monotonicNanoseconds() < deadline {
-            _ = try poll([(ring.number, .readable)], milliseconds: 100)
+            _ = try poll([(ring.fileDescriptor, .readable)], milliseconds: 100)
             while let block = ring.next() { add(block) }
         }
     }

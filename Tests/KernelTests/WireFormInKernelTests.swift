@@ -251,7 +251,7 @@ private struct Formed {
     init(from ring: inout Ring, count: Int, isEgress: Bool = false) throws {
         let deadline = monotonicNanoseconds() + 2_000_000_000
         while frames.count < count, monotonicNanoseconds() < deadline {
-            _ = try poll([(ring.number, .readable)], milliseconds: 100)
+            _ = try poll([(ring.fileDescriptor, .readable)], milliseconds: 100)
             while let block = ring.next() {
                 var packets = block.packets
                 while let packet = packets.next() {
@@ -264,7 +264,7 @@ private struct Formed {
     /// Of both directions, until nothing comes any more.
     static func both(from ring: inout Ring) throws -> (fromPod: Formed, toPod: Formed) {
         var (fromPod, toPod) = (Formed(), Formed())
-        while try poll([(ring.number, .readable)], milliseconds: 200).contains(where: {
+        while try poll([(ring.fileDescriptor, .readable)], milliseconds: 200).contains(where: {
             !$0.isEmpty
         }) {
             while let block = ring.next() {

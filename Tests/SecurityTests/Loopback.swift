@@ -19,7 +19,7 @@ struct Loopback: ~Copyable {
         let cancel = try Event()
         let one = try Connection(
             to: listener.local, milliseconds: Self.milliseconds, cancel: cancel)
-        try Self.wait(listener.number, .readable)
+        try Self.wait(listener.fileDescriptor, .readable)
         guard let other = try listener.accept() else { throw SystemError("accept", ECONNABORTED) }
         self.one = one
         self.other = other
@@ -38,7 +38,7 @@ struct Loopback: ~Copyable {
         while bytes.count < countMax {
             var buffer = [UInt8](repeating: 0, count: countMax - bytes.count)
             guard let count = try connection.receive(into: &buffer) else {
-                try wait(connection.number, connection.receiveWaitsFor)
+                try wait(connection.fileDescriptor, connection.receiveWaitsFor)
                 continue
             }
             if count == 0 { break }
@@ -49,7 +49,7 @@ struct Loopback: ~Copyable {
 
     /// Reads what is there, once there is something.
     static func receive(from connection: borrowing Connection) throws -> [UInt8] {
-        try wait(connection.number, .readable)
+        try wait(connection.fileDescriptor, .readable)
         var buffer = [UInt8](repeating: 0, count: 1 << 16)
         let count = try #require(try connection.receive(into: &buffer))
         return Array(buffer[..<count])
@@ -83,9 +83,9 @@ struct Pair: ~Copyable {
         while true {
             if waits[0] != nil { (waits[0], failures[0]) = step(&server) }
             if waits[1] != nil { (waits[1], failures[1]) = step(&client) }
-            let waiting = zip([server.number, client.number], waits).compactMap {
+            let waiting = zip([server.fileDescriptor, client.fileDescriptor], waits).compactMap {
                 number, interest in
-                interest.map { (number: number, interest: $0) }
+                interest.map { (fileDescriptor: number, interest: $0) }
             }
             guard !waiting.isEmpty else { return failures }
             let ready = try poll(waiting, milliseconds: Loopback.milliseconds)

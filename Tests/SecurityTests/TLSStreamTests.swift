@@ -56,7 +56,7 @@ struct TLSStreamTests {
     @Test("arrives whole in both directions, however little the sockets take")
     func bothWays() throws {
         var pair = try Pair(server, client)
-        for number in [pair.server.number, pair.client.number] {
+        for number in [pair.server.fileDescriptor, pair.client.fileDescriptor] {
             try Self.shrinkBuffer(of: number)
         }
         var up = Transfer(byteCount: 2_000_003, seed: 0x55, isSentAsSpan: true)
@@ -69,12 +69,12 @@ struct TLSStreamTests {
             if up.isDone, down.isDone { break }
             let interests = [
                 (
-                    pair.server.number,
+                    pair.server.fileDescriptor,
                     pair.server.receiveWaitsFor.union(
                         up.sentCount < up.bytes.count ? pair.server.sendWaitsFor : [])
                 ),
                 (
-                    pair.client.number,
+                    pair.client.fileDescriptor,
                     pair.client.receiveWaitsFor.union(
                         down.sentCount < down.bytes.count ? pair.client.sendWaitsFor : [])
                 ),
@@ -91,7 +91,7 @@ struct TLSStreamTests {
     @Test("takes what a queue has, in pieces and from wherever it has been moved")
     func queue() throws {
         var pair = try Pair(server, client)
-        try Self.shrinkBuffer(of: pair.server.number)
+        try Self.shrinkBuffer(of: pair.server.fileDescriptor)
         let bytes = Transfer(byteCount: 300_000, seed: 0, isSentAsSpan: true).bytes
         var queue = try ByteQueue(byteCountMax: 65_536)
         var (queuedCount, received) = (0, [UInt8]())
@@ -110,8 +110,8 @@ struct TLSStreamTests {
             if isEmpty { continue }
             let ready = try poll(
                 [
-                    (pair.server.number, pair.server.sendWaitsFor),
-                    (pair.client.number, pair.client.receiveWaitsFor),
+                    (pair.server.fileDescriptor, pair.server.sendWaitsFor),
+                    (pair.client.fileDescriptor, pair.client.receiveWaitsFor),
                 ], milliseconds: Loopback.milliseconds)
             try #require(ready.contains { !$0.isEmpty }, "nothing happens")
         }
@@ -137,7 +137,7 @@ struct TLSStreamTests {
             guard var server = server.take() else { return }
             do {
                 while let interest = try server.handshake() {
-                    try Loopback.wait(server.number, interest)
+                    try Loopback.wait(server.fileDescriptor, interest)
                 }
                 let bytes = try Loopback.receive(3, from: &server)
                 _ = try server.send(Array(bytes.reversed())[...])
@@ -148,7 +148,7 @@ struct TLSStreamTests {
         }
         var client = try client.connect(ends.other, host: nil)
         while let interest = try client.handshake() {
-            try Loopback.wait(client.number, interest)
+            try Loopback.wait(client.fileDescriptor, interest)
         }
         #expect(try client.send([1, 2, 3][...]) == 3)
         #expect(try Loopback.receive(4, from: &client) == [3, 2, 1])
@@ -172,13 +172,13 @@ struct TLSStreamTests {
         // TLS 1.3: the client speaks, the server does, and the client has the last word.
         while try client.handshake() != nil {
             try Self.pass(from: clientSide, to: serverSide)
-            try Loopback.wait(server.number, .readable)
+            try Loopback.wait(server.fileDescriptor, .readable)
             #expect(try server.handshake() == .readable)
             try Self.pass(from: serverSide, to: clientSide)
-            try Loopback.wait(client.number, .readable)
+            try Loopback.wait(client.fileDescriptor, .readable)
         }
         try Self.pass(from: clientSide, to: serverSide)
-        try Loopback.wait(server.number, .readable)
+        try Loopback.wait(server.fileDescriptor, .readable)
         #expect(try server.handshake() == nil)
         let bytes = [UInt8](repeating: 7, count: 1000)
         #expect(try server.send(bytes[...]) == 1000)

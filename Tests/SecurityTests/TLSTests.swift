@@ -97,7 +97,7 @@ struct TLSTests {
                 ? try server.accept(ends.one) : try client().connect(ends.one, host: nil)
             #expect(throws: TLSFailure.notTLS) {
                 while let interest = try connection.handshake() {
-                    try Loopback.wait(connection.number, interest)
+                    try Loopback.wait(connection.fileDescriptor, interest)
                 }
             }
             // As any other failed one it is silent from then on.
@@ -111,7 +111,7 @@ struct TLSTests {
         var connection = try server.accept(ends.one)
         #expect(try connection.handshake() == .readable)
         _ = consume ends.other
-        try Loopback.wait(connection.number, .readable)
+        try Loopback.wait(connection.fileDescriptor, .readable)
         #expect(throws: TLSFailure.closed) { try connection.handshake() }
     }
 
@@ -131,7 +131,7 @@ struct TLSTests {
         var pair = try Pair(server, client())
         // Bytes that nobody has read make the kernel answer the close with a reset.
         #expect(try pair.client.send([1][...]) == 1)
-        try Loopback.wait(pair.server.number, .readable)
+        try Loopback.wait(pair.server.fileDescriptor, .readable)
         var client = pair.droppingServer()
         #expect(throws: TLSFailure.system(SystemError("recv", ECONNRESET))) {
             try Loopback.receive(1, from: &client)
@@ -145,7 +145,7 @@ struct TLSTests {
         #expect(try pair.server.send([1, 2, 3][...]) == 3)
         #expect(try Loopback.receive(1, from: &pair.client) == [1])
         arePending.append(pair.client.hasBytesToReceive)
-        let ready = try poll([(pair.client.number, .readable)], milliseconds: 0)
+        let ready = try poll([(pair.client.fileDescriptor, .readable)], milliseconds: 0)
         #expect(ready == [[]])
         #expect(try Loopback.receive(2, from: &pair.client) == [2, 3])
         arePending.append(pair.client.hasBytesToReceive)
@@ -167,11 +167,11 @@ struct TLSTests {
         let client = try Thread {
             do { try Certificates.openssl(arguments) } catch { Issue.record(error) }
         }
-        try Loopback.wait(listener.number, .readable)
+        try Loopback.wait(listener.fileDescriptor, .readable)
         guard let connection = try listener.accept() else { throw SystemError("accept", EAGAIN) }
         var server = try server.accept(connection)
         while let interest = try server.handshake() {
-            try Loopback.wait(server.number, interest)
+            try Loopback.wait(server.fileDescriptor, interest)
         }
         let version = server.version
         #expect(version == "TLSv1.2")
@@ -190,7 +190,7 @@ struct TLSTests {
         let ends = try Loopback()
         #expect(try ends.other.send(hello[...]) == hello.count)
         var connection = try server.accept(ends.one)
-        try Loopback.wait(connection.number, .readable)
+        try Loopback.wait(connection.fileDescriptor, .readable)
         let failure = #expect(throws: TLSFailure.self) { try connection.handshake() }
         #expect(failure?.description == "TLS handshake: unsupported protocol")
     }

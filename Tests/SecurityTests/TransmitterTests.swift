@@ -31,7 +31,7 @@ struct TransmitterTests {
             let pair = try Pair(
                 TLSServer(certificate: folder.file("agent.pem"), key: folder.file("agent.key")),
                 TLSClient(trusting: .file(folder.file("ca.pem"))))
-            try TLSStreamTests.shrinkBuffer(of: pair.server.number)
+            try TLSStreamTests.shrinkBuffer(of: pair.server.fileDescriptor)
             let transmitter = try Transmitter(.secure(SecureStream(pair.server)))
             client = pair.client
             self.transmitter = transmitter
@@ -41,7 +41,7 @@ struct TransmitterTests {
         mutating func receive() throws -> ArraySlice<UInt8> {
             var buffer = [UInt8](repeating: 0, count: 5000)
             if let count = try client.receive(into: &buffer) { return buffer[..<count] }
-            _ = try poll([(client.number, client.receiveWaitsFor)], milliseconds: 1)
+            _ = try poll([(client.fileDescriptor, client.receiveWaitsFor)], milliseconds: 1)
             return []
         }
 

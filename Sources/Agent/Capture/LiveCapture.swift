@@ -143,7 +143,7 @@ package final class LiveCapture: Sendable {
         }
         self.keeper.withLock { $0 = keeper }
         let forwarder = try Forwarder(
-            programs, pipeline, outlet: outlet, plan.transmission, orders: ordered.number,
+            programs, pipeline, outlet: outlet, plan.transmission, orders: ordered.fileDescriptor,
             counters: counters, logger: logger,
             prepareTransmitter: {
                 Self.prepareThread("podwire-send", plan.placement, logger)
@@ -212,7 +212,7 @@ package final class LiveCapture: Sendable {
 
     /// For a poll set: readable when the capture has ended by itself, as when the sensor closes the
     /// data connection.
-    package var endedNumber: CInt { ended.number }
+    package var endedNumber: CInt { ended.fileDescriptor }
 
     /// Why it ended by itself.
     package var endReason: String? { reason.withLock { $0 } }
@@ -277,7 +277,7 @@ package final class LiveCapture: Sendable {
 
     private func waitForAnswer(milliseconds: CInt) -> SystemError? {
         let ready = try? poll(
-            [(answered.number, .readable), (ended.number, .readable)],
+            [(answered.fileDescriptor, .readable), (ended.fileDescriptor, .readable)],
             milliseconds: milliseconds)
         guard let ready, ready[0].contains(.readable) else {
             return SystemError("wait for the capture", ETIMEDOUT)

@@ -47,7 +47,8 @@ package enum EndpointInquiry {
         var buffer = [UInt8](repeating: 0, count: answerByteCountMax)
         while answer.count < answerByteCountMax, !isAgents(answer) {
             let ready = try poll(
-                [(connection.number, .readable)], milliseconds: milliseconds(until: deadline))
+                [(connection.fileDescriptor, .readable)],
+                milliseconds: milliseconds(until: deadline))
             guard !ready[0].isEmpty else { break }
             guard let count = try connection.receive(into: &buffer) else { continue }
             guard count > 0 else { break }

@@ -50,7 +50,8 @@ package enum SensorCheck {
             outcomes.areComplete.raise()
         }
         thread?.detach()
-        _ = try? poll([(outcomes.areComplete.number, .readable)], milliseconds: waitMilliseconds)
+        _ = try? poll(
+            [(outcomes.areComplete.fileDescriptor, .readable)], milliseconds: waitMilliseconds)
         return outcomes.all.withLock { $0 }
     }
 

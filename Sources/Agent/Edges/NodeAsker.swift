@@ -37,7 +37,7 @@ final class NodeAsker: Sendable {
     }
 
     /// For a poll set: readable when there are answers.
-    var number: CInt { answered.number }
+    var number: CInt { answered.fileDescriptor }
 
     /// Asks, unless the same is about to be asked. Never waits.
     func ask(_ questions: [NodeQuestion]) {
@@ -65,7 +65,8 @@ final class NodeAsker: Sendable {
     private func run(_ reader: inout NodeReader, _ pulse: consuming Pulses.Pulse) {
         while true {
             pulse.beat()
-            _ = try? poll([(asked.number, .readable)], milliseconds: Pulses.waitMilliseconds)
+            _ = try? poll(
+                [(asked.fileDescriptor, .readable)], milliseconds: Pulses.waitMilliseconds)
             asked.lower()
             while let question = state.withLock({ $0.takeQuestion() }) {
                 pulse.beat()

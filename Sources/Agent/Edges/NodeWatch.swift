@@ -92,8 +92,9 @@ package struct NodeWatch: ~Copyable {
             wakes()
             let ready = try poll(
                 [
-                    (monitor.number, .readable), (stop, .readable), (asker.number, .readable),
-                    (isAttendingToPods ? monitor.podsNumber : -1, .readable),
+                    (monitor.fileDescriptor, .readable), (stop, .readable),
+                    (asker.number, .readable),
+                    (isAttendingToPods ? monitor.podsFileDescriptor : -1, .readable),
                     (namer?.number ?? -1, .readable),
                 ], milliseconds: millisecondsToWait)
             if !ready[1].isEmpty { return }

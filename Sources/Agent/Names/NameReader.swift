@@ -38,7 +38,7 @@ final class NameReader: Sendable {
     }
 
     /// For a poll set: readable when there is an answer.
-    var number: CInt { answered.number }
+    var number: CInt { answered.fileDescriptor }
 
     /// Has names looked for. Never waits.
     func ask(_ edges: [UnnamedEdge]) {
@@ -66,7 +66,7 @@ final class NameReader: Sendable {
     private func run(_ cache: AttachmentCache) {
         var cache = cache
         while true {
-            _ = try? poll([(asked.number, .readable)], milliseconds: -1)
+            _ = try? poll([(asked.fileDescriptor, .readable)], milliseconds: -1)
             asked.lower()
             let (question, isEnding) = state.withLock { state in
                 defer { state.question = [] }

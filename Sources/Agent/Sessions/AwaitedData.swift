@@ -19,14 +19,14 @@ struct AwaitedData: ~Copyable {
 
     /// Waits for the client to connect.
     init(_ listener: consuming Listener) {
-        number = listener.number
+        number = listener.fileDescriptor
         deadline = monotonicNanoseconds() + Self.nanosecondsMax
         self.listener = .some(listener)
     }
 
     /// Waits for the peer's data port to answer.
     init(_ connecting: consuming PendingConnection) {
-        number = connecting.number
+        number = connecting.fileDescriptor
         interest = .writable
         deadline = monotonicNanoseconds() + Self.nanosecondsMax
         self.connecting = .some(connecting)
@@ -34,7 +34,7 @@ struct AwaitedData: ~Copyable {
 
     /// Waits for the client to begin with TLS.
     init(handshake: consuming TLSConnection) {
-        number = handshake.number
+        number = handshake.fileDescriptor
         deadline = monotonicNanoseconds() + Self.nanosecondsMax
         self.handshake = .some(handshake)
     }
@@ -55,7 +55,7 @@ struct AwaitedData: ~Copyable {
             guard connection.peer.address == peer.address else { return nil }
             try connection.watchPeer()
             guard let tls else { return .stream(connection.intoDescriptor()) }
-            number = connection.number
+            number = connection.fileDescriptor
             handshake = .some(try tls.accept(connection))
         }
         guard var secure = handshake.take() else { return nil }
@@ -66,7 +66,7 @@ struct AwaitedData: ~Copyable {
             interest = readiness
             handshake = .some(secure)
         } catch {
-            guard let listening = listener?.number else { throw error }
+            guard let listening = listener?.fileDescriptor else { throw error }
             (number, interest) = (listening, .readable)
         }
         return nil

@@ -57,8 +57,8 @@ struct ClientListener: ~Copyable {
         let pulse = context.status.pulses.begin("the listener for clients")
         context.status.isListening.set(true)
         while !context.isStopping(milliseconds: 0) {
-            var requests: [(number: CInt, interest: Readiness)] = [
-                (context.stop.number, .readable), (listener.number, .readable),
+            var requests: [(fileDescriptor: CInt, interest: Readiness)] = [
+                (context.stop.fileDescriptor, .readable), (listener.fileDescriptor, .readable),
             ]
             for peer in leaving { requests.append((peer.number, .readable)) }
             pulse.beat()
@@ -130,7 +130,7 @@ extension ClientListener {
             self.deadline = deadline
         }
 
-        var number: CInt { connection.number }
+        var number: CInt { connection.fileDescriptor }
     }
 
     private mutating func refuse(

@@ -39,7 +39,7 @@ final class ClientSlots: Sendable {
     /// Lets a peer in, if need be for another one. Nil if there are too many from its address.
     func admit(_ address: IPAddress) throws(SystemError) -> ClientSlot? {
         let evicted = try Event()
-        let number = evicted.number
+        let number = evicted.fileDescriptor
         let id: UInt64? = state.withLock { state in
             let strangers = state.strangers
             guard
@@ -78,7 +78,7 @@ final class ClientSlots: Sendable {
     /// Waits until all have gone.
     func waitForNone() {
         while state.withLock({ !$0.entries.isEmpty }) {
-            _ = try? poll([(left.number, .readable)], milliseconds: -1)
+            _ = try? poll([(left.fileDescriptor, .readable)], milliseconds: -1)
             left.lower()
         }
     }
@@ -98,7 +98,7 @@ struct ClientSlot: ~Copyable, Sendable {
     deinit { slots.leave(id) }
 
     /// For a poll set: readable when the peer has to make room for another.
-    var evictedNumber: CInt { evicted.number }
+    var evictedNumber: CInt { evicted.fileDescriptor }
 
     var isFull: Bool { slots.isFull }
 

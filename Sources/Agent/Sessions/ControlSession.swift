@@ -120,8 +120,8 @@ struct ControlSession: ~Copyable {
         let deadline = isBuffered ? 0 : deadline(awaitedData?.deadline)
         let ready = try poll(
             [
-                (channel.number, channel.interest(wantsInput, hasOutput: !output.isEmpty)),
-                (context.stop.number, .readable),
+                (channel.fileDescriptor, channel.interest(wantsInput, hasOutput: !output.isEmpty)),
+                (context.stop.fileDescriptor, .readable),
                 (captureEndedAt == nil ? capture?.endedNumber ?? -1 : -1, .readable),
                 (awaitedData?.number ?? -1, awaitedData?.interest ?? []),
                 (slot?.evictedNumber ?? -1, .readable),
@@ -261,10 +261,11 @@ struct ControlSession: ~Copyable {
             }
             let interest: Readiness = hasEnded ? .readable : [.readable, .writable]
             let ready = try? poll(
-                [(channel.number, interest), (context.stop.number, .readable)], milliseconds: 100)
+                [(channel.fileDescriptor, interest), (context.stop.fileDescriptor, .readable)],
+                milliseconds: 100)
             guard let ready, ready[1].isEmpty else { return }
             guard ready[0].contains(.readable) else { continue }
-            guard (try? discardReceived(from: channel.number)) == true else { return }
+            guard (try? discardReceived(from: channel.fileDescriptor)) == true else { return }
         }
     }
 }

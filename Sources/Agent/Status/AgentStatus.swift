@@ -89,6 +89,6 @@ private final class Gathering: Sendable {
     }
 
     func wait(milliseconds: CInt) {
-        _ = try? poll([(isComplete.number, .readable)], milliseconds: milliseconds)
+        _ = try? poll([(isComplete.fileDescriptor, .readable)], milliseconds: milliseconds)
     }
 }

@@ -53,7 +53,7 @@ struct ConnectionTracker: ~Copyable {
         if settler.knows(question, now: now) { return }
         var answer = ask(question, now)
         if answer == .unknown, waits.take(now) {
-            _ = try? poll([(events.number, .readable)], milliseconds: Self.waitMilliseconds)
+            _ = try? poll([(events.fileDescriptor, .readable)], milliseconds: Self.waitMilliseconds)
             listen(for: &settler, now: now)
             if settler.knows(question, now: now) { return }
             answer = ask(question, now)

@@ -59,7 +59,7 @@ extension Forwarder {
         case .follow(let snapshot): follow(snapshot)
         case .openCrowd(let ring):
             guard let ring = ring.take() else { return }
-            try poller.add(ring.number, as: Key.crowd)
+            try poller.add(ring.fileDescriptor, as: Key.crowd)
             let crowd = Crowd(ring)
             open(crowd.account, Crowd.name, Crowd.life)
             self.crowd = crowd

@@ -76,14 +76,14 @@ final class RingKeeper: Sendable {
     ) {
         nameThread("podwire-rings")
         var book = RingBook(budget)
-        feed.subscribe(wake.number)
-        defer { feed.unsubscribe(wake.number) }
+        feed.subscribe(wake.fileDescriptor)
+        defer { feed.unsubscribe(wake.fileDescriptor) }
         began(follow(&book))
         while true {
             pulse.beat()
             tell(book)
             _ = try? poll(
-                [(wake.number, .readable)],
+                [(wake.fileDescriptor, .readable)],
                 milliseconds: book.hasFailures ? Self.retryMilliseconds : Pulses.waitMilliseconds)
             wake.lower()
             let (notes, isEnding) = state.withLock { state in

@@ -36,7 +36,7 @@ final class Tap {
     /// The program may have been made from another plan.
     init(_ place: Place, _ ring: consuming Ring, _ program: EdgeProgram) {
         self.place = place
-        number = ring.number
+        number = ring.fileDescriptor
         round = Round(blockCount: ring.blockCount)
         self.ring = .some(ring)
         // The plan may have changed since the program was made.
@@ -199,7 +199,7 @@ extension Tap {
         else { return nil }
         let old = surrender()
         guard let next = successor.take() else { return nil }
-        number = next.number
+        number = next.fileDescriptor
         round = Round(blockCount: next.blockCount)
         ring = .some(next)
         (readCount, putCount) = (0, statistics.put)

@@ -50,7 +50,7 @@ package final class DatagramStream {
     package var local: SocketAddress { sender.local }
     package var peer: SocketAddress { sender.peer }
 
-    package var number: CInt { sender.number }
+    package var number: CInt { sender.fileDescriptor }
 
     package var waitingByteCount: Int { batch.byteCount }
 

@@ -27,7 +27,7 @@ extension Outlet {
     var number: CInt? {
         switch self {
         case .awaited: nil
-        case .stream(let descriptor): descriptor.number
+        case .stream(let descriptor): descriptor.fileDescriptor
         case .secure(let stream): stream.number
         case .datagrams(let datagrams): datagrams.number
         }
@@ -55,7 +55,7 @@ extension Outlet {
     ) throws -> Bool {
         switch self {
         case .awaited: true
-        case .stream(let descriptor): try queue.send(to: descriptor.number)
+        case .stream(let descriptor): try queue.send(to: descriptor.fileDescriptor)
         case .secure(let stream): try stream.send(from: &queue)
         case .datagrams(let datagrams):
             datagrams.send(from: &queue, isLast: isLast, counters)
@@ -68,7 +68,7 @@ extension Outlet {
         switch self {
         case .awaited: return true
         case .stream(let descriptor):
-            return hasFailed ? false : try discardReceived(from: descriptor.number)
+            return hasFailed ? false : try discardReceived(from: descriptor.fileDescriptor)
         case .secure(let stream): return hasFailed ? false : stream.discardReceived()
         case .datagrams(let datagrams):
             datagrams.takeReceived(counters)

@@ -42,7 +42,7 @@ final class Relay: Sendable {
 /// The forwarder's side.
 extension Relay {
     /// Of the event that tells it.
-    var number: CInt { emptied.number }
+    var number: CInt { emptied.fileDescriptor }
 
     /// What has been handed over and is not sent yet.
     var waitingByteCount: Int {
@@ -103,7 +103,7 @@ extension Relay {
         _ pulse: borrowing Pulses.Pulse
     ) {
         do {
-            try poller.add(filled.number, as: Key.filled)
+            try poller.add(filled.fileDescriptor, as: Key.filled)
             try poller.add(socket, as: Key.socket)
             var waitsForSocket = false
             while let takesMore = try sendQueue(counters) {

@@ -13,7 +13,7 @@ package final class SecureStream {
 
     /// Takes a connection whose handshake is done.
     package init(_ connection: consuming TLSConnection) {
-        number = connection.number
+        number = connection.fileDescriptor
         self.connection = connection
     }
 
