@@ -63,16 +63,19 @@ let package = Package(
         module("Log", "Formats", "Linux", "Time", logging),
         .target(name: "HTTPEndpoint", dependencies: ["Linux"] + http, swiftSettings: house),
 
+        // Capture files, read and written.
+        module("CaptureFiles", "Addressing", "Linux"),
+
         // The two ends of the feed, and the program.
         module(
             "Agent", "BPF", "CLinux", "PacketRing", "HTTPEndpoint", "Formats", "Addressing", "Packets", "Linux", "Log",
             "Netlink", "Observation", "RPCAP", "Security", "Time",
             logging),
-        module("Collector", "BPF", "CLinux", "Formats", "Addressing", "Packets", "Linux", "RPCAP", "Security", "Time", logging),
+        module("Collector", "BPF", "CLinux", "CaptureFiles", "Formats", "Addressing", "Packets", "Linux", "RPCAP", "Security", "Time", logging),
         .executableTarget(
             name: "podwire",
             dependencies: [
-                "Agent", "BPF", "Collector", "Formats", "Addressing", "Packets", "Linux", "Log",
+                "Agent", "BPF", "CaptureFiles", "Collector", "Formats", "Addressing", "Packets", "Linux", "Log",
                 "Netlink", "Observation", "Security", "Time",
                 arguments,
                 logging,
@@ -84,6 +87,7 @@ let package = Package(
         tests("PacketsTests", "Addressing", "ObservationFixtures", "Packets"),
         tests("ObservationTests", "BPF", "Addressing", "Packets", "Observation", "ObservationFixtures"),
         tests("FormatsTests", "Formats"),
+        tests("CaptureFilesTests", "Addressing", "CaptureFiles", "Linux"),
         tests("LogTests", "Linux", "Log", "Time", logging),
         tests(
             "AgentTests", "Agent", "Addressing", "Packets", "Linux", "Netlink", "Observation",

@@ -1,3 +1,4 @@
+import CaptureFiles
 import Addressing
 import Glibc
 import Linux

@@ -1,3 +1,4 @@
+import CaptureFiles
 import Formats
 
 /// What one device of one agent has delivered, over all its sessions. It belongs to the collector's

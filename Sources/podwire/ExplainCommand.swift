@@ -2,7 +2,7 @@ import Packets
 import Agent
 import ArgumentParser
 import BPF
-import Collector
+import CaptureFiles
 import Formats
 import Addressing
 import Linux

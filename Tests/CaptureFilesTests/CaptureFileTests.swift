@@ -1,4 +1,4 @@
-import Collector
+import CaptureFiles
 import Addressing
 import Glibc
 import Linux

@@ -11,7 +11,7 @@ package struct CaptureFile: ~Copyable {
     package let path: String
 
     /// What has been written, and what waits to be.
-    var gatheredByteCount: UInt64 { byteCount + UInt64(buffer.count) }
+    package var gatheredByteCount: UInt64 { byteCount + UInt64(buffer.count) }
 
     /// More than this is written at once; less waits for the next `flush`.
     private static let bufferByteCountMax = 1 << 20
@@ -51,7 +51,7 @@ package struct CaptureFile: ~Copyable {
     }
 
     /// Writes if enough has gathered to make it worth while.
-    mutating func flushIfLarge() throws(SystemError) {
+    package mutating func flushIfLarge() throws(SystemError) {
         if buffer.count >= Self.bufferByteCountMax { try flush() }
     }
 

@@ -134,7 +134,7 @@ package struct InterfaceCounts: Equatable, Sendable {
     package init() {}
 
     /// What has been counted since an earlier reading.
-    func since(_ earlier: Self) -> Self {
+    package func since(_ earlier: Self) -> Self {
         var counts = self
         counts.received &-= earlier.received
         counts.droppedByInterface &-= earlier.droppedByInterface
