@@ -1,5 +1,6 @@
 import ArgumentParser
 import BPF
+import CaptureFiles
 import Collector
 import Formats
 import Addressing
@@ -65,8 +66,11 @@ extension CollectCommand {
         }
 
         private static func recording(_ command: CollectCommand) throws -> RecordingOptions {
+            let encoder = PcapngEncoder()
             var recording = RecordingOptions(
-                path: command.file ?? "podwire-\(TimeStamp.forFileName()).pcapng")
+                path: command.file
+                    ?? "podwire-\(TimeStamp.forFileName()).\(encoder.fileExtension)",
+                encoder: encoder)
             if let text = command.rotateSize {
                 recording.fileByteCountMax = ByteCount(text)?.value
                 guard let byteCount = recording.fileByteCountMax, byteCount >= rotateByteCountMin

@@ -224,9 +224,9 @@ extension ExplainCommand {
                 taken as recorded at the sender's edge: --edge says where they were
                 """)
         }
-        if reader.passedOverCount > 0 {
+        if reader.skippedCount > 0 {
             notes.append(
-                "\(reader.passedOverCount) packets are no Ethernet frames: record on an edge")
+                "\(reader.skippedCount) packets are no Ethernet frames: record on an edge")
         }
         if reader.isCutShort { notes.append("the file ends in the middle of a packet") }
         return notes

@@ -16,15 +16,18 @@ struct CaptureFileTests {
         return Array(bytes.prefix(count))
     }
 
-    private func write() throws {
-        var file = try CaptureFile(path: path)
-        let interface = file.addInterface(name: "a", description: "", snaplen: 64)
+    private func write(_ encoder: any CaptureEncoder = PcapngEncoder()) throws {
+        var file = try CaptureFile(path: path, encoder: encoder, application: "podwire collect")
+        let interface = file.addInterface(
+            CaptureInterface(name: "a", description: "", snaplen: 64))
         let frame: [UInt8] = [1, 2, 3, 4, 5]
-        file.add(frame.wire, interface: interface, nanoseconds: 0x1_0000_0002, wireByteCount: 9)
+        file.add(
+            CapturedPacket(interface: interface, nanoseconds: 0x1_0000_0002, wireByteCount: 9),
+            frame.wire)
         var counts = InterfaceCounts()
         counts.received = 3
         counts.delivered = 1
-        file.add(counts, interface: interface, start: 1, end: 2)
+        file.add(InterfaceStatistics(interface: interface, start: 1, end: 2, counts: counts))
         try file.flush()
     }
 
@@ -51,10 +54,60 @@ struct CaptureFileTests {
         #expect(bytes[136..<144] == [5, 0, 0, 0, 100, 0, 0, 0])
     }
 
+    /// A format that is none of podwire's: a letter for each thing that is recorded.
+    private struct Letters: CaptureEncoder {
+        var fileExtension: String { "letters" }
+        func appendSection(to bytes: inout [UInt8], application: String) {
+            bytes += application.utf8
+        }
+        func appendInterface(_ interface: CaptureInterface, to bytes: inout [UInt8]) {
+            bytes += "i".utf8
+        }
+        func appendPacket(_ packet: CapturedPacket, _ frame: RawSpan, to bytes: inout [UInt8]) {
+            bytes += "p".utf8
+        }
+        func appendStatistics(_ statistics: InterfaceStatistics, to bytes: inout [UInt8]) {
+            bytes += "s".utf8
+        }
+    }
+
+    @Test("has the format that its encoder gives it")
+    func otherFormat() throws {
+        try write(Letters())
+        defer { unsafe _ = unlink(path) }
+        #expect(try Self.bytes(of: path) == Array("podwire collectips".utf8))
+    }
+
+    @Test("is read back as it was written", arguments: 1...20)
+    func roundTrip(round: Int) throws {
+        var file = try CaptureFile(path: path, application: "test")
+        defer { unsafe _ = unlink(path) }
+        var (expected, interfaces) = ([CaptureReader.Frame](), [Int]())
+        for number in 0..<200 {
+            if interfaces.isEmpty || number % 50 == 0 {
+                interfaces.append(
+                    file.addInterface(
+                        CaptureInterface(name: "i\(number)", description: "é", snaplen: 64)))
+            }
+            let bytes = (0..<Int.random(in: 0...70)).map { _ in UInt8.random(in: 0...255) }
+            let nanoseconds = UInt64.random(in: 0...4_000_000_000_000_000_000)
+            file.add(
+                CapturedPacket(
+                    interface: interfaces.randomElement() ?? 0, nanoseconds: nanoseconds,
+                    wireByteCount: 1500), bytes.wire)
+            expected.append(CaptureReader.Frame(nanoseconds: nanoseconds, bytes: bytes))
+        }
+        try file.flush()
+        var reader = try CaptureReader(path: path)
+        var frames: [CaptureReader.Frame] = []
+        while let frame = try reader.next() { frames.append(frame) }
+        #expect(frames == expected && !reader.isCutShort)
+    }
+
     @Test("says what failed when it cannot be made")
     func fails() {
         #expect(throws: SystemError("create /nowhere/x", ENOENT)) {
-            _ = try CaptureFile(path: "/nowhere/x")
+            _ = try CaptureFile(path: "/nowhere/x", application: "")
         }
     }
 }
