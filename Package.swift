@@ -86,13 +86,16 @@ let package = Package(
             "RPCAP", "Settings"),
 
         // The other end of the feed, and the program.
-        module("Collector", "Addressing", "BPF", "Linux", "RPCAP", "Security", logging),
+        module(
+            "Collector", "Addressing", "BPF", "CaptureFiles", "Formats", "Linux", "RPCAP",
+            "Security", logging),
+        module("CaptureFiles", "Addressing", "Linux"),
         .executableTarget(
             name: "podwire",
             dependencies: [
-                "Addressing", "Agent", "BPF", "Collector", "Doctor", "Edges", "Explain", "Formats",
-                "Linux", "Log", "Netlink", "Observation", "Packets", "Security", "Settings",
-                logging, arguments,
+                "Addressing", "Agent", "BPF", "CaptureFiles", "Collector", "Doctor", "Edges",
+                "Explain", "Formats", "Linux", "Log", "Netlink", "Observation", "Packets",
+                "Security", "Settings", logging, arguments,
             ],
             swiftSettings: house),
 
@@ -119,11 +122,13 @@ let package = Package(
         tests(
             "DoctorTests", "Addressing", "Doctor", "Edges", "Linux", "Netlink", "Observation",
             "Settings"),
-        tests("CollectorTests", "Addressing", "BPF", "Collector", "Linux"),
+        tests("CollectorTests", "BPF", "Collector", "Linux"),
         tests(
             "KernelTests", "Addressing", "BPF", "CLinux", "Edges", "Forwarding", "Linux", "Metrics",
             "Netlink", "Observation", "ObservationFixtures", "PacketRing", "Packets", "RPCAP",
             "Settings", logging),
+
+        tests("CaptureFilesTests", "Addressing", "CaptureFiles", "Linux"),
 
         // The site and the frames that several tests share.
         .target(

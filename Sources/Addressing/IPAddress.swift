@@ -51,14 +51,6 @@ package struct IPAddress: Hashable, Sendable {
         }
     }
 
-    /// Reads an address as it stands in front of a port: an IPv6 one in brackets. An IPv4 one can have
-    /// them, too, so that a text into which a node's address is put is right for either.
-    package init?(bracketed text: Substring) {
-        let isBracketed = text.hasPrefix("[") && text.hasSuffix("]")
-        self.init(String(isBracketed ? text.dropFirst().dropLast() : text))
-        guard isBracketed || family == .ipv4 else { return nil }
-    }
-
     /// The bytes as they stand in a packet: 4 or 16.
     package var bytes: [UInt8] {
         var bytes: [UInt8] = []

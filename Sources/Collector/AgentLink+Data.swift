@@ -1,4 +1,5 @@
 import Addressing
+import CaptureFiles
 import Linux
 import RPCAP
 

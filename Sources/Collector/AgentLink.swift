@@ -1,3 +1,4 @@
+import CaptureFiles
 import Glibc
 import Linux
 import RPCAP

@@ -1,5 +1,6 @@
 import Logging
 
+import Formats
 import Glibc
 import Linux
 
@@ -69,9 +70,9 @@ package final class LiveView {
             return [
                 link.label, link.device, link.state.rawValue, "\(counts.packets)",
                 "\(counts.packets - min(before.packets, counts.packets))",
-                Quantity.bytes(counts.bytes - min(before.bytes, counts.bytes)),
+                "\(ByteCount(counts.bytes - min(before.bytes, counts.bytes)))",
                 "\(report?.droppedCount ?? 0)", report?.lost ?? "0",
-                Quantity.duration((now - link.connectedAt) / 1_000_000_000),
+                Duration.nanoseconds(now - link.connectedAt).text,
             ]
         }
         for dialer in dialers where dialer.link == nil {
@@ -94,29 +95,5 @@ package final class LiveView {
     private func write(_ text: String) {
         // A terminal that is gone is no loss.
         try? writeAll(text.utf8, to: STDERR_FILENO, "the table")
-    }
-}
-
-/// Numbers for people.
-package enum Quantity {
-    /// `"1.5 MiB"`.
-    package static func bytes(_ count: UInt64) -> String {
-        let units = ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"]
-        var index = 0
-        var tenths = count * 10
-        guard count >= 1024 else { return "\(count) B" }
-        tenths = count > UInt64.max / 10 ? UInt64.max : tenths
-        while tenths >= 10_240, index < units.count - 1 {
-            tenths /= 1024
-            index += 1
-        }
-        return "\(tenths / 10).\(tenths % 10) \(units[index])"
-    }
-
-    /// `"2h 05m"`, `"3m 20s"` or `"12s"`.
-    static func duration(_ seconds: UInt64) -> String {
-        func two(_ number: UInt64) -> String { number < 10 ? "0\(number)" : "\(number)" }
-        if seconds >= 3600 { return "\(seconds / 3600)h \(two(seconds / 60 % 60))m" }
-        return seconds >= 60 ? "\(seconds / 60)m \(two(seconds % 60))s" : "\(seconds)s"
     }
 }

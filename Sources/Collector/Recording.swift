@@ -1,3 +1,5 @@
+package import CaptureFiles
+
 import Addressing
 import Glibc
 import Linux
@@ -30,7 +32,7 @@ struct Recording: ~Copyable {
     init(_ options: RecordingOptions, snaplen: Int) throws(SystemError) {
         let present = try options.numbersPresent()
         let number = (present.last ?? 0) + 1
-        file = try CaptureFile(path: options.path(number: number))
+        file = try options.file(number: number)
         (fileNumber, firstNumber) = (number, number)
         keptPaths = present.map { options.path(number: $0) }
         self.options = options
@@ -64,9 +66,10 @@ struct Recording: ~Copyable {
 
     mutating func add(_ frame: RawSpan, _ record: PacketRecord, of tally: Tally) {
         filePacketCount += 1
-        file.add(
-            frame, interface: interface(of: tally), nanoseconds: record.nanosecondsSince1970,
+        let packet = CapturedPacket(
+            interface: interface(of: tally), nanoseconds: record.nanosecondsSince1970,
             wireByteCount: record.wireByteCount)
+        file.add(packet, frame)
     }
 
     /// Writes if enough has gathered to make it worth while.
@@ -97,7 +100,7 @@ struct Recording: ~Copyable {
             }
         }
         fileNumber += 1
-        file = try CaptureFile(path: options.path(number: fileNumber))
+        file = try options.file(number: fileNumber)
         filePacketCount = 0
         fileBegin = (monotonicNanoseconds(), wallClockNanoseconds())
         for tally in tallies {
@@ -124,8 +127,9 @@ struct Recording: ~Copyable {
         let end = wallClockNanoseconds()
         for tally in tallies where tally.isInFile {
             file.add(
-                tally.counts.since(tally.countsBefore), interface: interface(of: tally),
-                start: max(tally.start, fileBegin.wall), end: end)
+                InterfaceStatistics(
+                    interface: interface(of: tally), start: max(tally.start, fileBegin.wall),
+                    end: end, counts: tally.counts.since(tally.countsBefore)))
         }
         try file.flush()
         return Finished(
@@ -135,31 +139,43 @@ struct Recording: ~Copyable {
     private mutating func interface(of tally: Tally) -> Int {
         if let interface = tally.interface { return interface }
         let interface = file.addInterface(
-            name: tally.name, description: tally.description, snaplen: snaplen,
-            linkType: tally.linkType)
+            CaptureInterface(
+                name: tally.name, description: tally.description, snaplen: snaplen,
+                linkType: tally.linkType))
         tally.interface = interface
         return interface
     }
 }
 
 /// Where a recording goes, and when a new file begins.
-package struct RecordingOptions: Equatable, Sendable {
+package struct RecordingOptions: Sendable {
     /// The file's name, or `"-"` for standard output.
     package let path: String
     /// A file that has grown to this is followed by the next, 256 KiB late at most.
     package var fileByteCountMax: UInt64?
     /// So old a file is followed by the next, a second late at most.
-    package var fileNanosecondsMax: UInt64?
+    package var fileTimeMax: Duration?
     /// How many files there are at most, the one being written among them.
     package var keptFileCountMax: Int?
 
-    package init(path: String) { self.path = path }
+    /// The format of its files.
+    package let encoder: any CaptureEncoder
 
-    package var rotates: Bool { fileByteCountMax != nil || fileNanosecondsMax != nil }
+    package init(path: String, encoder: any CaptureEncoder = PcapngEncoder()) {
+        (self.path, self.encoder) = (path, encoder)
+    }
+
+    /// Creates a file.
+    func file(number: Int) throws(SystemError) -> CaptureFile {
+        try CaptureFile(
+            path: path(number: number), encoder: encoder, application: "podwire collect")
+    }
+
+    package var rotates: Bool { fileByteCountMax != nil || fileTimeMax != nil }
 
     func isDue(_ byteCount: UInt64, _ nanoseconds: UInt64) -> Bool {
         fileByteCountMax.map { byteCount >= $0 } ?? false
-            || fileNanosecondsMax.map { nanoseconds >= $0 } ?? false
+            || fileTimeMax.map { .nanoseconds(nanoseconds) >= $0 } ?? false
     }
 
     /// `"pods.pcapng"`, or the number 1 of those, `"pods-00001.pcapng"`.

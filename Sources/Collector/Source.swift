@@ -45,7 +45,8 @@ package struct Source: Equatable, Sendable, CustomStringConvertible {
             authority = authority[authority.index(after: at)...]
         }
         (user, password) = (login?.user, login?.password)
-        (host, port) = try Self.place(authority)
+        let name = try Self.hostPort(authority)
+        (host, port) = (name.host, name.port ?? Self.standardPort)
         device = try path.isEmpty ? nil : Self.text(path, "device")
     }
 
@@ -61,7 +62,7 @@ package struct Source: Equatable, Sendable, CustomStringConvertible {
     }
 
     /// `"host:port"`, an IPv6 address in brackets.
-    var place: String { host.contains(":") ? "[\(host)]:\(port)" : "\(host):\(port)" }
+    var place: String { HostPort(host: host, port: port).description }
 
     /// The same, without the port where it says nothing.
     var shortPlace: String { port == Self.standardPort ? host : place }
@@ -85,35 +86,18 @@ extension Source {
         )
     }
 
-    private static func place(_ text: Substring) throws(Failure) -> (String, UInt16) {
-        var (host, port) = (text, Substring())
-        if text.hasPrefix("[") {
-            guard let end = text.firstIndex(of: "]") else {
-                throw Failure("the bracket before the address is never closed")
-            }
-            host = text[text.index(after: text.startIndex)..<end]
-            // A scope, as in fe80::1%eth0, is the resolver's affair.
-            guard IPAddress(String(host.prefix { $0 != "%" }))?.family == .ipv6 else {
-                throw Failure("what is in brackets is no IPv6 address")
-            }
-            port = text[text.index(after: end)...]
-        } else if let colon = text.firstIndex(of: ":") {
-            guard colon == text.lastIndex(of: ":") else {
-                throw Failure("an IPv6 address belongs in brackets, as in rpcap://[fd00::1]")
-            }
-            (host, port) = (text[..<colon], text[colon...])
+    private static func hostPort(_ text: Substring) throws(Failure) -> HostPort {
+        let name: HostPort
+        do throws(HostPort.Failure) {
+            name = try HostPort(text)
+        } catch {
+            throw Failure("\(error)")
         }
-        guard !host.isEmpty, host.utf8.count <= textByteCountMax else {
-            throw Failure("it names no host")
+        // In a URL also one without a port (RFC 3986, 3.2.2).
+        guard text.hasPrefix("[") || !name.host.contains(":") else {
+            throw Failure("an IPv6 address belongs in brackets, as in rpcap://[fd00::1]")
         }
-        guard host.utf8.allSatisfy({ (0x21...0x7e).contains($0) }) else {
-            throw Failure("the host has characters that no host's name has")
-        }
-        if port.isEmpty { return (String(host), standardPort) }
-        guard port.hasPrefix(":"), let number = UInt16(port.dropFirst()), number > 0 else {
-            throw Failure("behind the host goes nothing, /DEVICE or :PORT from 1 to 65535")
-        }
-        return (String(host), number)
+        return name
     }
 
     private static func text(_ text: Substring, _ what: String) throws(Failure) -> String {

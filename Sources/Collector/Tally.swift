@@ -1,3 +1,6 @@
+import CaptureFiles
+import Formats
+
 /// What one device of one agent has delivered, over all its sessions. It belongs to the collector's
 /// thread.
 final class Tally {
@@ -85,7 +88,7 @@ package struct AgentReport: Equatable, Sendable {
     /// A line of a table under `head`.
     package var row: [String] {
         [
-            name, "\(packetCount)", Quantity.bytes(byteCount), "\(packetsPerSecond)",
+            name, "\(packetCount)", "\(ByteCount(byteCount))", "\(packetsPerSecond)",
             "\(droppedCount)", lost, state,
         ]
     }

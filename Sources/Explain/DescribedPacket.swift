@@ -12,8 +12,7 @@ package struct DescribedPacket: Equatable, Sendable, CustomStringConvertible {
         package let port: UInt16?
 
         package var description: String {
-            guard let port else { return "\(address)" }
-            return address.family == .ipv6 ? "[\(address)]:\(port)" : "\(address):\(port)"
+            port == nil ? "\(address)" : HostPort(host: "\(address)", port: port).description
         }
     }
 
@@ -68,15 +67,11 @@ package struct DescribedPacket: Equatable, Sendable, CustomStringConvertible {
     }
 
     private static func end(_ text: String) throws(Failure) -> End {
-        if let address = IPAddress(text) ?? IPAddress(bracketed: text[...]) {
-            return End(address: address, port: nil)
-        }
-        if let colon = text.lastIndex(of: ":"), let address = IPAddress(bracketed: text[..<colon]) {
-            let portText = text[text.index(after: colon)...]
-            guard let port = UInt16(portText) else {
-                throw Failure(description: "\(text): a port is a number from 0 to 65535")
-            }
-            return End(address: address, port: port)
+        do throws(HostPort.Failure) {
+            let end = try HostPort(text, ports: 0...UInt16.max)
+            if let address = IPAddress(end.host) { return End(address: address, port: end.port) }
+        } catch {
+            if case .noPort = error { throw Failure(description: "\(text): \(error)") }
         }
         throw Failure(
             description: "\(text) cannot be understood: it takes ADDRESS:PORT or [IPV6]:PORT")

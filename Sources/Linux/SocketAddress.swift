@@ -16,13 +16,13 @@ package struct SocketAddress: Hashable, Sendable, CustomStringConvertible {
     /// Reads `"192.0.2.1:2002"` or `"[2001:db8::1]:2002"`; a port alone means all addresses.
     /// An IPv4 address can have brackets, too.
     package init?(_ text: String) {
-        guard let colon = text.lastIndex(of: ":") else {
+        guard text.contains(":") else {
             guard let port = UInt16(text), port > 0 else { return nil }
             self.init(IPAddress(ipv6High: 0, low: 0), port: port)
             return
         }
-        guard let port = UInt16(text[text.index(after: colon)...]), port > 0,
-            let address = IPAddress(bracketed: text[..<colon])
+        guard let name = try? HostPort(text), let port = name.port,
+            let address = IPAddress(name.host)
         else { return nil }
         self.init(address, port: port)
     }
@@ -31,7 +31,7 @@ package struct SocketAddress: Hashable, Sendable, CustomStringConvertible {
     package func with(port: UInt16) -> Self { Self(address, port: port, scope: scope) }
 
     package var description: String {
-        address.family == .ipv4 ? "\(address):\(port)" : "[\(address)]:\(port)"
+        HostPort(host: "\(address)", port: port).description
     }
 
     var domain: CInt { address.family == .ipv4 ? AF_INET : AF_INET6 }

@@ -4,6 +4,8 @@ package import Log
 package import Logging
 package import RPCAP
 
+import Formats
+
 /// Everything a person can set about an agent, understood.
 package struct Settings: Sendable {
     package let sensors: [SensorName]
@@ -110,21 +112,9 @@ package struct Settings: Sendable {
         return first...last
     }
 
-    /// Reads `"268435456"`, `"256MiB"`, `"256Mi"` or `"256M"`; one mebibyte to one tebibyte.
+    /// Reads an amount of memory from one mebibyte to one tebibyte.
     static func byteCount(_ text: String) -> Int? {
-        let digits = text.prefix { ("0"..."9").contains($0) }
-        let units = ["": 0, "B": 0, "K": 10, "M": 20, "G": 30]
-        var unit = text.dropFirst(digits.count).drop { $0 == " " }
-        if unit.count > 1, unit.hasSuffix("B") { unit = unit.dropLast() }
-        if unit.count > 1, unit.hasSuffix("i") { unit = unit.dropLast() }
-        guard let number = Int(digits), let shift = units[String(unit)], number < 1 << 40 else {
-            return nil
-        }
-        let byteCount = number.multipliedReportingOverflow(by: 1 << shift)
-        guard !byteCount.overflow, (1 << 20...1 << 40).contains(byteCount.partialValue) else {
-            return nil
-        }
-        return byteCount.partialValue
+        ByteCount(text).flatMap { (1 << 20...1 << 40).contains($0.value) ? Int($0.value) : nil }
     }
 }
 
@@ -133,34 +123,11 @@ package struct SensorName: Hashable, Sendable, CustomStringConvertible {
     package let host: String
     package let port: UInt16
 
-    /// Reads `host`, `host:port`, an IPv6 address, or one in brackets with or without a port.
+    /// Reads a host with its port or without one; nil if it cannot be understood.
     package init?(_ text: String, standardPort: UInt16) {
-        var host = Substring(text)
-        var portText: Substring?
-        if text.hasPrefix("[") {
-            guard let end = text.firstIndex(of: "]") else { return nil }
-            host = text[text.index(after: text.startIndex)..<end]
-            let rest = text[text.index(after: end)...]
-            guard IPAddress(String(host))?.family == .ipv6, rest.isEmpty || rest.hasPrefix(":")
-            else { return nil }
-            portText = rest.isEmpty ? nil : rest.dropFirst()
-        } else if IPAddress(text) == nil, let colon = text.firstIndex(of: ":") {
-            host = text[..<colon]
-            portText = text[text.index(after: colon)...]
-        }
-        guard !host.isEmpty, host.utf8.count <= 253,
-            host.utf8.allSatisfy({ $0 > 0x20 && $0 < 0x7f && $0 != UInt8(ascii: "/") })
-        else { return nil }
-        self.host = String(host)
-        guard let portText else {
-            port = standardPort
-            return
-        }
-        guard let port = UInt16(portText), port > 0 else { return nil }
-        self.port = port
+        guard let name = try? HostPort(text) else { return nil }
+        (host, port) = (name.host, name.port ?? standardPort)
     }
 
-    package var description: String {
-        host.contains(":") ? "[\(host)]:\(port)" : "\(host):\(port)"
-    }
+    package var description: String { HostPort(host: host, port: port).description }
 }

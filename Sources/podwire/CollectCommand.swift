@@ -5,7 +5,6 @@ import Glibc
 import Linux
 import Log
 import Logging
-import Formats
 import Security
 
 struct CollectCommand: ParsableCommand {
@@ -179,7 +178,7 @@ struct CollectCommand: ParsableCommand {
         }
         if json { writeToStandardOutput(CollectReport.json(collector, settings).text + "\n") }
         guard settings.recording.path != "-", !reports.isEmpty else { return }
-        let byteCount = Quantity.bytes(collector.fileByteCount)
+        let byteCount = ByteCount(collector.fileByteCount)
         let more = collector.fileCount > 1 ? "\(collector.fileCount) files, the last of them " : ""
         writeToStandardError("\(byteCount) in \(more)\(collector.lastPath)\n")
     }

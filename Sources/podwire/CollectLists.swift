@@ -1,7 +1,6 @@
 import Collector
 import Formats
 import Linux
-import Formats
 import Synchronization
 
 /// What each source can capture from, or why that is not known.

@@ -1,6 +1,8 @@
 import ArgumentParser
 import BPF
+import CaptureFiles
 import Collector
+import Formats
 import Addressing
 import Glibc
 import Linux
@@ -64,10 +66,13 @@ extension CollectCommand {
         }
 
         private static func recording(_ command: CollectCommand) throws -> RecordingOptions {
+            let encoder = PcapngEncoder()
             var recording = RecordingOptions(
-                path: command.file ?? "podwire-\(TimeStamp.forFileName()).pcapng")
+                path: command.file
+                    ?? "podwire-\(TimeStamp.forFileName()).\(encoder.fileExtension)",
+                encoder: encoder)
             if let text = command.rotateSize {
-                recording.fileByteCountMax = Quantity.byteCount(text)
+                recording.fileByteCountMax = ByteCount(text)?.value
                 guard let byteCount = recording.fileByteCountMax, byteCount >= rotateByteCountMin
                 else {
                     throw ValidationError(
@@ -75,8 +80,8 @@ extension CollectCommand {
                 }
             }
             if let text = command.rotateTime {
-                recording.fileNanosecondsMax = Quantity.nanoseconds(text)
-                guard let time = recording.fileNanosecondsMax, time > 0 else {
+                recording.fileTimeMax = Duration(text: text)
+                guard let time = recording.fileTimeMax, time > .zero else {
                     throw ValidationError(
                         "--rotate-time \(text): it takes a time such as 60s, 5m or 1h")
                 }

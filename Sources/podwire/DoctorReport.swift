@@ -47,7 +47,7 @@ struct DoctorReport {
     private static let textWidth = 76
 
     private static func padded(_ text: String, _ width: Int) -> String {
-        text + String(repeating: " ", count: width - text.count)
+        Wording.padded(text, to: width)
     }
 
     /// Breaks a text between words; all lines but the first are indented.

@@ -1,7 +1,6 @@
 import Edges
 import Settings
 import ArgumentParser
-import Collector
 import Formats
 import Addressing
 import Glibc

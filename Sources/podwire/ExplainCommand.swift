@@ -4,7 +4,8 @@ import Settings
 import Packets
 import ArgumentParser
 import BPF
-import Collector
+import CaptureFiles
+import Formats
 import Addressing
 import Linux
 import Observation
@@ -225,9 +226,9 @@ extension ExplainCommand {
                 taken as recorded at the sender's edge: --edge says where they were
                 """)
         }
-        if reader.passedOverCount > 0 {
+        if reader.skippedCount > 0 {
             notes.append(
-                "\(reader.passedOverCount) packets are no Ethernet frames: record on an edge")
+                "\(reader.skippedCount) packets are no Ethernet frames: record on an edge")
         }
         if reader.isCutShort { notes.append("the file ends in the middle of a packet") }
         return notes

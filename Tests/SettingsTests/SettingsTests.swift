@@ -16,13 +16,15 @@ struct SettingsTests {
     @Test("are read from the variables of the DaemonSet that podwire replaces")
     func daemonSet() throws {
         let settings = try read([
-            "EXTRAHOP_SENSOR_IP": "192.0.2.1,eda.example:2010,[2001:db8::1]:7,2001:db8::2",
+            "EXTRAHOP_SENSOR_IP":
+                "192.0.2.1,eda.example:2010,[2001:db8::1]:7,2001:db8::2,[192.0.2.2]:8",
             "RPCAPD_TARGET_PORT": "2004", "PODNET": "10.244.0.0/16, fd00:10:244::/56",
             "SVCNET": "", "INTERFACE": "any-eth",
         ])
         #expect(
             settings.sensors.map(\.description) == [
                 "192.0.2.1:2004", "eda.example:2010", "[2001:db8::1]:7", "[2001:db8::2]:2004",
+                "192.0.2.2:8",
             ])
         #expect(settings.podNetworks.map(\.description) == ["10.244.0.0/16", "fd00:10:244::/56"])
         #expect(settings.serviceNetworks.isEmpty && settings.device == "any-eth")
@@ -79,13 +81,13 @@ struct SettingsTests {
     @Test(
         "understand amounts of memory as people write them",
         arguments: [
-            ("1MiB", 1 << 20), ("64Mi", 64 << 20), ("2G", 2 << 30), ("3 GB", 3 << 30),
-            ("4194304", 4 << 20),
+            ("1MiB", 1), ("64Mi", 64), ("2G", 2048), ("3 GB", 3072), ("4194304", 4),
+            ("256 MiB", 256), ("1TiB", 1_048_576),
         ])
-    func memory(text: String, byteCount: Int) throws {
+    func memory(text: String, mebibyteCount: Int) throws {
         var environment = Self.least
         environment["PODWIRE_RING_MEMORY"] = text
-        #expect(try read(environment).ringByteCountMax == byteCount)
+        #expect(try read(environment).ringByteCountMax == mebibyteCount << 20)
     }
 
     @Test(

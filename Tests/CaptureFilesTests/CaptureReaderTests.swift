@@ -1,4 +1,4 @@
-import Collector
+import CaptureFiles
 import Addressing
 import Glibc
 import Testing
@@ -87,7 +87,10 @@ struct CaptureReaderTests {
         ] as [([UInt8], String)])
     func broken(file: [UInt8], reason: String) throws {
         let (_, error) = try read(file)
-        #expect(error?.reason == reason)
+        guard case .malformed(_, reason) = error else {
+            Issue.record("\(String(describing: error))")
+            return
+        }
     }
 
     @Test("comes to an end whatever the bytes are", arguments: files)
@@ -114,11 +117,11 @@ struct CaptureReaderTests {
         close(number)
         var reader = try CaptureReader(path: path)
         var frames: [CaptureReader.Frame] = []
-        do {
+        do throws(CaptureReader.Failure) {
             while let frame = try reader.next() { frames.append(frame) }
             return (frames, nil)
-        } catch let failure as CaptureReader.Failure {
-            return (frames, failure)
+        } catch {
+            return (frames, error)
         }
     }
 }

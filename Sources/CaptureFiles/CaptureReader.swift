@@ -1,10 +1,10 @@
 package import Linux
 
-/// Reads the packets of a pcap or pcapng file, one after the other, in little memory.
+/// A reader of pcap and pcapng files: one packet after the other, in little memory.
 ///
-/// Both byte orders, and the resolutions of both formats. Only Ethernet is understood: packets of
-/// other link types are passed over and counted. A file that ends in the middle of a packet ends
-/// before it. (draft-ietf-opsawg-pcap and -pcapng)
+/// It knows both byte orders, and the time resolutions of both formats. It skips and counts packets
+/// of other link types than Ethernet. If the file ends in the middle of a packet, the packet before
+/// is the last. (draft-ietf-opsawg-pcap and -pcapng)
 package struct CaptureReader: ~Copyable {
     private let descriptor: Descriptor
     private let path: String
@@ -14,46 +14,60 @@ package struct CaptureReader: ~Copyable {
     private var isBigEndian = false
     private var isPcapng = false
     private var interfaces: [Interface] = []
-    /// Packets that were not Ethernet frames.
-    package private(set) var passedOverCount = 0
+    /// Packets that were skipped because they are no Ethernet frames.
+    package private(set) var skippedCount = 0
     /// Whether the file ended in the middle of a packet.
     package private(set) var isCutShort = false
 
-    /// A record that says it is longer is not one.
+    /// Longer than any packet: a record that claims more is damaged.
     private static let recordByteCountMax = 16 << 20
     private static let readByteCount = 256 << 10
-    /// More interfaces than a node has; a file that goes on is made to fill memory.
+    /// More interfaces than a node has. A file with more is made to fill memory.
     private static let interfaceCountMax = 65_536
-    /// The year 2262, the end of signed nanoseconds; nothing was recorded later.
+    /// The year 2262, where signed nanoseconds end. Nothing was recorded later.
     private static let secondsMax: UInt64 = 9_223_372_035
     /// `LINKTYPE_ETHERNET`
     private static let ethernet = 1
 
     private struct Interface {
         let isEthernet: Bool
-        /// How many of its units make a second.
+        /// The resolution of its time stamps.
         let unitsPerSecond: UInt64
     }
 
+    /// An Ethernet frame, as long as it was recorded.
     package struct Frame: Equatable, Sendable {
+        /// When it was captured, since 1970.
         package let nanoseconds: UInt64
         package let bytes: [UInt8]
+
+        package init(nanoseconds: UInt64, bytes: [UInt8]) {
+            (self.nanoseconds, self.bytes) = (nanoseconds, bytes)
+        }
     }
 
-    /// What is wrong with a file.
-    package struct Failure: Error, Equatable, CustomStringConvertible {
-        package let path: String
-        package let reason: String
+    /// Why a file cannot be read on.
+    package enum Failure: Error, Equatable, CustomStringConvertible {
+        /// It is no capture file, or a damaged one.
+        case malformed(path: String, reason: String)
+        /// The kernel refuses.
+        case system(SystemError)
 
-        package var description: String { "\(path): \(reason)" }
+        package var description: String {
+            switch self {
+            case .malformed(let path, let reason): "\(path): \(reason)"
+            case .system(let error): "\(error)"
+            }
+        }
     }
 
+    /// Opens the file. What it is shows with the first packet.
     package init(path: String) throws(SystemError) {
         descriptor = try Descriptor(reading: path)
         self.path = path
     }
 
-    private mutating func begin() throws {
+    private mutating func begin() throws(Failure) {
         hasBegun = true
         guard try fill(4) else { throw failure("too short to be a capture file") }
         switch number(at: 0) {
@@ -77,8 +91,10 @@ package struct CaptureReader: ~Copyable {
         }
     }
 
-    /// The next Ethernet frame, or nil at the end of the file.
-    package mutating func next() throws -> Frame? {
+    /// Reads the next Ethernet frame. Waits for the disk, or for the writer of a pipe.
+    ///
+    /// - Returns: The frame, or nil at the end of the file.
+    package mutating func next() throws(Failure) -> Frame? {
         if !hasBegun { try begin() }
         while true {
             switch try isPcapng ? nextBlock() : nextRecord() {
@@ -95,7 +111,7 @@ package struct CaptureReader: ~Copyable {
         case other
     }
 
-    private mutating func nextRecord() throws -> Step {
+    private mutating func nextRecord() throws(Failure) -> Step {
         guard try fill(16) else { return .end }
         let byteCount = Int(number(at: 8))
         guard byteCount <= Self.recordByteCountMax else {
@@ -110,7 +126,7 @@ package struct CaptureReader: ~Copyable {
         return frame(on: interface, nanoseconds, at: 16, byteCount)
     }
 
-    private mutating func nextBlock() throws -> Step {
+    private mutating func nextBlock() throws(Failure) -> Step {
         guard try fill(12) else { return .end }
         let type = number(at: 0)
         if type == 0x0a0d_0d0a {
@@ -135,7 +151,7 @@ package struct CaptureReader: ~Copyable {
         return .other
     }
 
-    private mutating func enhancedPacket(_ byteCount: Int) throws -> Step {
+    private mutating func enhancedPacket(_ byteCount: Int) throws(Failure) -> Step {
         let index = Int(number(at: 8))
         let length = Int(number(at: 20))
         guard interfaces.indices.contains(index), length <= byteCount - 32 else {
@@ -151,7 +167,7 @@ package struct CaptureReader: ~Copyable {
             length)
     }
 
-    private mutating func addInterface(_ byteCount: Int) throws {
+    private mutating func addInterface(_ byteCount: Int) throws(Failure) {
         guard interfaces.count < Self.interfaceCountMax else {
             throw failure("more than \(Self.interfaceCountMax) interfaces")
         }
@@ -162,7 +178,9 @@ package struct CaptureReader: ~Copyable {
                 unitsPerSecond: unitsPerSecond(optionsEnd: byteCount - 4)))
     }
 
-    /// The option if_tsresol: a power of 10, or of 2 if its high bit is set; microseconds if absent.
+    /// The resolution in the option `if_tsresol`, or microseconds if there is none.
+    ///
+    /// It is a power of 10, or of 2 if its high bit is set.
     private func unitsPerSecond(optionsEnd: Int) -> UInt64 {
         var offset = 16
         while offset + 4 <= optionsEnd {
@@ -186,21 +204,23 @@ package struct CaptureReader: ~Copyable {
         on interface: Interface, _ nanoseconds: UInt64, at offset: Int, _ byteCount: Int
     ) -> Step {
         guard interface.isEthernet else {
-            passedOverCount += 1
+            skippedCount += 1
             return .other
         }
         let bytes = Array(buffer[start + offset..<start + offset + byteCount])
         return .frame(Frame(nanoseconds: nanoseconds, bytes: bytes))
     }
 
-    /// Makes sure that so many bytes are there. Answers false if the file has ended before.
-    private mutating func fill(_ byteCount: Int) throws(SystemError) -> Bool {
+    /// Reads until the buffer has a number of bytes behind `start`.
+    ///
+    /// - Returns: False if the file ends before.
+    private mutating func fill(_ byteCount: Int) throws(Failure) -> Bool {
         if start > Self.readByteCount {
             buffer.removeFirst(start)
             start = 0
         }
         while buffer.count - start < byteCount {
-            guard try descriptor.read(Self.readByteCount, to: &buffer, path) else {
+            guard try read() else {
                 isCutShort = buffer.count > start
                 return false
             }
@@ -208,12 +228,22 @@ package struct CaptureReader: ~Copyable {
         return true
     }
 
-    /// Four bytes from here on, in the file's byte order.
+    private mutating func read() throws(Failure) -> Bool {
+        do throws(SystemError) {
+            return try descriptor.read(Self.readByteCount, to: &buffer, path)
+        } catch {
+            throw .system(error)
+        }
+    }
+
+    /// The number in four bytes behind `start`, in the file's byte order.
     private func number(at offset: Int) -> UInt32 {
         let bytes = buffer[start + offset..<start + offset + 4]
         let value = bytes.reduce(0) { $0 << 8 | UInt32($1) }
         return isBigEndian ? value : value.byteSwapped
     }
 
-    private func failure(_ reason: String) -> Failure { Failure(path: path, reason: reason) }
+    private func failure(_ reason: String) -> Failure {
+        .malformed(path: path, reason: reason)
+    }
 }

@@ -1,0 +1,98 @@
+/// A format of capture files: turns what is recorded into the bytes of a file.
+///
+/// A file is encoded in order: its section, then each interface before its first packet, packets as
+/// they come, and statistics at the end. A format without one of these appends nothing for it.
+/// Interfaces are numbered from 0 in the order in which they are added. Times are nanoseconds since
+/// 1970.
+package protocol CaptureEncoder: Sendable {
+    /// What names of such files end with, such as `"pcapng"`.
+    var fileExtension: String { get }
+
+    /// Appends what a file begins with.
+    ///
+    /// - Parameter application: The program that writes it.
+    func appendSection(to bytes: inout [UInt8], application: String)
+
+    /// Appends the description of an interface.
+    func appendInterface(_ interface: CaptureInterface, to bytes: inout [UInt8])
+
+    /// Appends a packet. Frames are copied once, straight to where they are written from.
+    func appendPacket(_ packet: CapturedPacket, _ frame: RawSpan, to bytes: inout [UInt8])
+
+    /// Appends what an interface counted in the time of the file.
+    func appendStatistics(_ statistics: InterfaceStatistics, to bytes: inout [UInt8])
+}
+
+/// An interface as capture files describe it.
+package struct CaptureInterface: Equatable, Sendable {
+    package let name: String
+    package let description: String
+    /// The most bytes of each packet that were asked for.
+    package let snaplen: Int
+    /// The link type's number in capture files.
+    package let linkType: UInt16
+
+    /// `LINKTYPE_ETHERNET`
+    package static let ethernet: UInt16 = 1
+
+    package init(
+        name: String, description: String, snaplen: Int, linkType: UInt16 = Self.ethernet
+    ) {
+        (self.name, self.description) = (name, description)
+        (self.snaplen, self.linkType) = (snaplen, linkType)
+    }
+}
+
+/// What a capture file says of a packet beside its bytes.
+package struct CapturedPacket: Equatable, Sendable {
+    /// The number of the interface in this file.
+    package let interface: Int
+    /// When it was captured, since 1970.
+    package let nanoseconds: UInt64
+    /// The length that it had on the wire.
+    package let wireByteCount: Int
+
+    package init(interface: Int, nanoseconds: UInt64, wireByteCount: Int) {
+        (self.interface, self.nanoseconds) = (interface, nanoseconds)
+        self.wireByteCount = wireByteCount
+    }
+}
+
+/// What an interface counted from one time to another.
+package struct InterfaceStatistics: Equatable, Sendable {
+    /// The number of the interface in this file.
+    package let interface: Int
+    /// The first and the last nanosecond, since 1970.
+    package let start: UInt64
+    package let end: UInt64
+    package let counts: InterfaceCounts
+
+    package init(interface: Int, start: UInt64, end: UInt64, counts: InterfaceCounts) {
+        (self.interface, self.counts) = (interface, counts)
+        (self.start, self.end) = (start, end)
+    }
+}
+
+/// The packets that an interface has counted.
+package struct InterfaceCounts: Equatable, Sendable {
+    /// Packets that arrived at the interface.
+    package var received: UInt64 = 0
+    /// Packets that the interface dropped.
+    package var droppedByInterface: UInt64 = 0
+    /// Packets that the kernel dropped, since nobody read them in time.
+    package var droppedByKernel: UInt64 = 0
+    /// Packets that have reached the recording.
+    package var delivered: UInt64 = 0
+
+    package init() {}
+
+    /// What has been counted since an earlier reading.
+    package func since(_ earlier: Self) -> Self {
+        var counts = self
+        counts.received &-= earlier.received
+        counts.droppedByInterface &-= earlier.droppedByInterface
+        counts.droppedByKernel &-= earlier.droppedByKernel
+        counts.delivered &-= earlier.delivered
+        return counts
+    }
+}

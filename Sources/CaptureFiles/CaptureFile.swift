@@ -1,0 +1,75 @@
+package import Linux
+
+import Addressing
+
+/// A capture file or pipe that is written through a buffer, in any format that has an encoder.
+package struct CaptureFile: ~Copyable {
+    private let descriptor: Descriptor
+    private let encoder: any CaptureEncoder
+    private var buffer: [UInt8] = []
+    private var interfaceCount = 0
+    /// Bytes that have been written.
+    package private(set) var byteCount: UInt64 = 0
+    /// The file's path, or `"-"`.
+    package let path: String
+
+    /// Bytes that have been written, and those that wait in the buffer.
+    package var gatheredByteCount: UInt64 { byteCount + UInt64(buffer.count) }
+
+    /// More than this is written at once; less waits for the next `flush`.
+    private static let bufferByteCountMax = 1 << 20
+    /// The stream that `"-"` means.
+    private static let standardOutput = "standard output"
+
+    /// Creates the file, or takes standard output for `"-"`.
+    ///
+    /// - Parameters:
+    ///   - path: A file that is emptied if it is there.
+    ///   - encoder: The file's format.
+    ///   - application: The program that writes it.
+    package init(
+        path: String, encoder: any CaptureEncoder = PcapngEncoder(), application: String
+    ) throws(SystemError) {
+        descriptor =
+            try path == "-"
+            ? Descriptor(duplicatingStandardOutput: ()) : Descriptor(creating: path)
+        self.path = path
+        self.encoder = encoder
+        buffer.reserveCapacity(Self.bufferByteCountMax * 2)
+        encoder.appendSection(to: &buffer, application: application)
+    }
+
+    /// Adds an interface.
+    ///
+    /// - Returns: The number by which packets and statistics name it.
+    package mutating func addInterface(_ interface: CaptureInterface) -> Int {
+        encoder.appendInterface(interface, to: &buffer)
+        interfaceCount += 1
+        return interfaceCount - 1
+    }
+
+    /// Adds a packet of an interface that has been added.
+    package mutating func add(_ packet: CapturedPacket, _ frame: RawSpan) {
+        precondition(packet.interface < interfaceCount)
+        encoder.appendPacket(packet, frame, to: &buffer)
+    }
+
+    /// Adds the statistics of an interface that has been added.
+    package mutating func add(_ statistics: InterfaceStatistics) {
+        precondition(statistics.interface < interfaceCount)
+        encoder.appendStatistics(statistics, to: &buffer)
+    }
+
+    /// Writes the buffer if enough has gathered there to be worth a system call.
+    package mutating func flushIfLarge() throws(SystemError) {
+        if buffer.count >= Self.bufferByteCountMax { try flush() }
+    }
+
+    /// Writes the buffer. Waits for the disk, or for the reader of a pipe.
+    package mutating func flush() throws(SystemError) {
+        try writeAll(
+            buffer, to: descriptor.fileDescriptor, path == "-" ? Self.standardOutput : path)
+        byteCount += UInt64(buffer.count)
+        buffer.removeAll(keepingCapacity: true)
+    }
+}

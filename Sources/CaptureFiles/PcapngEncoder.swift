@@ -1,0 +1,146 @@
+import Addressing
+
+/// The pcapng format (draft-ietf-opsawg-pcapng), little-endian, with times in nanoseconds.
+package struct PcapngEncoder: CaptureEncoder {
+    package init() {}
+
+    package var fileExtension: String { "pcapng" }
+
+    package func appendSection(to bytes: inout [UInt8], application: String) {
+        Self.appendBlock(.section, to: &bytes) { body in
+            body.append(littleEndian: Self.byteOrderMagic)
+            body.append(littleEndian: UInt16(1))
+            body.append(littleEndian: UInt16(0))
+            // The length of the section is not known yet.
+            body.append(littleEndian: UInt64.max)
+            Self.append(.sectionApplication, Array(application.utf8), to: &body)
+            Self.appendEndOfOptions(to: &body)
+        }
+    }
+
+    package func appendInterface(_ interface: CaptureInterface, to bytes: inout [UInt8]) {
+        Self.appendBlock(.interface, to: &bytes) { body in
+            body.append(littleEndian: interface.linkType)
+            body.append(littleEndian: UInt16(0))
+            body.append(littleEndian: UInt32(interface.snaplen))
+            Self.append(.interfaceName, Array(interface.name.utf8), to: &body)
+            Self.append(.interfaceDescription, Array(interface.description.utf8), to: &body)
+            // 10^-9 seconds.
+            Self.append(.interfaceTimeResolution, [9], to: &body)
+            Self.appendEndOfOptions(to: &body)
+        }
+    }
+
+    package func appendPacket(
+        _ packet: CapturedPacket, _ frame: RawSpan, to bytes: inout [UInt8]
+    ) {
+        Self.appendBlock(.packet, to: &bytes) { bytes in
+            bytes.append(littleEndian: UInt32(packet.interface))
+            Self.append(time: packet.nanoseconds, to: &bytes)
+            bytes.append(littleEndian: UInt32(frame.byteCount))
+            bytes.append(littleEndian: UInt32(truncatingIfNeeded: packet.wireByteCount))
+            bytes.append(contentsOf: frame)
+            bytes.append(contentsOf: repeatElement(0, count: Self.padding(frame.byteCount)))
+        }
+    }
+
+    package func appendStatistics(
+        _ statistics: InterfaceStatistics, to bytes: inout [UInt8]
+    ) {
+        let counts = statistics.counts
+        Self.appendBlock(.statistics, to: &bytes) { body in
+            body.append(littleEndian: UInt32(statistics.interface))
+            Self.append(time: statistics.end, to: &body)
+            Self.append(.statisticsStart, Self.option(time: statistics.start), to: &body)
+            Self.append(.statisticsEnd, Self.option(time: statistics.end), to: &body)
+            Self.append(.statisticsReceived, Self.option(counts.received), to: &body)
+            Self.append(.statisticsDropped, Self.option(counts.droppedByInterface), to: &body)
+            Self.append(.statisticsDroppedBySystem, Self.option(counts.droppedByKernel), to: &body)
+            Self.append(.statisticsDelivered, Self.option(counts.delivered), to: &body)
+            Self.appendEndOfOptions(to: &body)
+        }
+    }
+}
+
+extension PcapngEncoder {
+    private enum BlockType: UInt32 {
+        case section = 0x0a0d_0d0a
+        case interface = 1
+        case statistics = 5
+        case packet = 6
+    }
+
+    /// An option's code, which means something only in its own type of block.
+    private struct OptionCode {
+        let value: UInt16
+
+        static let sectionApplication = Self(value: 4)
+        static let interfaceName = Self(value: 2)
+        static let interfaceDescription = Self(value: 3)
+        static let interfaceTimeResolution = Self(value: 9)
+        static let statisticsStart = Self(value: 2)
+        static let statisticsEnd = Self(value: 3)
+        static let statisticsReceived = Self(value: 4)
+        static let statisticsDropped = Self(value: 5)
+        static let statisticsDroppedBySystem = Self(value: 7)
+        static let statisticsDelivered = Self(value: 8)
+    }
+
+    private static let byteOrderMagic: UInt32 = 0x1a2b_3c4d
+
+    /// Appends a block with its length in front of `body` and behind it.
+    private static func appendBlock(
+        _ type: BlockType, to bytes: inout [UInt8], _ body: (inout [UInt8]) -> Void
+    ) {
+        let start = bytes.count
+        bytes.append(littleEndian: type.rawValue)
+        bytes.append(littleEndian: UInt32(0))
+        body(&bytes)
+        let byteCount = UInt32(bytes.count - start + 4)
+        bytes.append(littleEndian: byteCount)
+        for index in 0..<4 {
+            bytes[start + 4 + index] = UInt8(truncatingIfNeeded: byteCount >> (index * 8))
+        }
+    }
+
+    private static func append(_ code: OptionCode, _ value: [UInt8], to bytes: inout [UInt8]) {
+        let value = value.prefix(Int(UInt16.max) - 3)
+        bytes.append(littleEndian: code.value)
+        bytes.append(littleEndian: UInt16(value.count))
+        bytes += value
+        bytes.append(contentsOf: repeatElement(0, count: padding(value.count)))
+    }
+
+    private static func appendEndOfOptions(to bytes: inout [UInt8]) {
+        bytes.append(littleEndian: UInt32(0))
+    }
+
+    /// Appends a time as blocks have it: the high half first.
+    private static func append(time nanoseconds: UInt64, to bytes: inout [UInt8]) {
+        bytes.append(littleEndian: UInt32(truncatingIfNeeded: nanoseconds >> 32))
+        bytes.append(littleEndian: UInt32(truncatingIfNeeded: nanoseconds))
+    }
+
+    private static func option(time nanoseconds: UInt64) -> [UInt8] {
+        var bytes: [UInt8] = []
+        append(time: nanoseconds, to: &bytes)
+        return bytes
+    }
+
+    private static func option(_ number: UInt64) -> [UInt8] {
+        var bytes: [UInt8] = []
+        bytes.append(littleEndian: number)
+        return bytes
+    }
+
+    /// How many bytes are missing to a multiple of four.
+    private static func padding(_ byteCount: Int) -> Int { (4 - byteCount & 3) & 3 }
+}
+
+extension Array where Element == UInt8 {
+    fileprivate mutating func append(littleEndian value: some FixedWidthInteger) {
+        for shift in stride(from: 0, to: value.bitWidth, by: 8) {
+            append(UInt8(truncatingIfNeeded: value >> shift))
+        }
+    }
+}

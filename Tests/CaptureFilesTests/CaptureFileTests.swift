@@ -1,0 +1,113 @@
+import CaptureFiles
+import Addressing
+import Glibc
+import Linux
+import Testing
+
+@Suite("A capture file")
+struct CaptureFileTests {
+    /// A name that no other test has.
+    private let path = "/tmp/podwire-test-\(getpid())-\(UInt64.random(in: 0...UInt64.max)).pcapng"
+
+    private static func bytes(of path: String) throws -> [UInt8] {
+        let file = try Descriptor("open \(path)") { unsafe open(path, O_RDONLY) }
+        var bytes = [UInt8](repeating: 0, count: 1 << 20)
+        let count = try call("read") { unsafe read(file.fileDescriptor, &bytes, bytes.count) }
+        return Array(bytes.prefix(count))
+    }
+
+    private func write(_ encoder: any CaptureEncoder = PcapngEncoder()) throws {
+        var file = try CaptureFile(path: path, encoder: encoder, application: "podwire collect")
+        let interface = file.addInterface(
+            CaptureInterface(name: "a", description: "", snaplen: 64))
+        let frame: [UInt8] = [1, 2, 3, 4, 5]
+        file.add(
+            CapturedPacket(interface: interface, nanoseconds: 0x1_0000_0002, wireByteCount: 9),
+            frame.wire)
+        var counts = InterfaceCounts()
+        counts.received = 3
+        counts.delivered = 1
+        file.add(InterfaceStatistics(interface: interface, start: 1, end: 2, counts: counts))
+        try file.flush()
+    }
+
+    @Test("is made of blocks as the format's draft has them")
+    func golden() throws {
+        try write()
+        defer { unsafe _ = unlink(path) }
+        let application = "podwire collect".utf8.map { $0 }
+        let section: [UInt8] =
+            [0x0a, 0x0d, 0x0d, 0x0a, 52, 0, 0, 0, 0x4d, 0x3c, 0x2b, 0x1a, 1, 0, 0, 0]
+            + [UInt8](repeating: 0xff, count: 8) + [4, 0, 15, 0] + application + [0]
+            + [0, 0, 0, 0, 52, 0, 0, 0]
+        let interface: [UInt8] =
+            [1, 0, 0, 0, 44, 0, 0, 0, 1, 0, 0, 0, 64, 0, 0, 0] + [2, 0, 1, 0, 0x61, 0, 0, 0]
+            + [3, 0, 0, 0] + [9, 0, 1, 0, 9, 0, 0, 0] + [0, 0, 0, 0, 44, 0, 0, 0]
+        let packet: [UInt8] =
+            [6, 0, 0, 0, 40, 0, 0, 0, 0, 0, 0, 0] + [1, 0, 0, 0, 2, 0, 0, 0] + [
+                5, 0, 0, 0, 9, 0, 0, 0,
+            ]
+            + [1, 2, 3, 4, 5, 0, 0, 0] + [40, 0, 0, 0]
+        let bytes = try Self.bytes(of: path)
+        #expect(bytes.starts(with: section + interface + packet))
+        #expect(bytes.count == 52 + 44 + 40 + 100)
+        #expect(bytes[136..<144] == [5, 0, 0, 0, 100, 0, 0, 0])
+    }
+
+    /// A format that is none of podwire's: a letter for each thing that is recorded.
+    private struct Letters: CaptureEncoder {
+        var fileExtension: String { "letters" }
+        func appendSection(to bytes: inout [UInt8], application: String) {
+            bytes += application.utf8
+        }
+        func appendInterface(_ interface: CaptureInterface, to bytes: inout [UInt8]) {
+            bytes += "i".utf8
+        }
+        func appendPacket(_ packet: CapturedPacket, _ frame: RawSpan, to bytes: inout [UInt8]) {
+            bytes += "p".utf8
+        }
+        func appendStatistics(_ statistics: InterfaceStatistics, to bytes: inout [UInt8]) {
+            bytes += "s".utf8
+        }
+    }
+
+    @Test("has the format that its encoder gives it")
+    func otherFormat() throws {
+        try write(Letters())
+        defer { unsafe _ = unlink(path) }
+        #expect(try Self.bytes(of: path) == Array("podwire collectips".utf8))
+    }
+
+    @Test("is read back as it was written", arguments: 1...20)
+    func roundTrip(round: Int) throws {
+        var file = try CaptureFile(path: path, application: "test")
+        defer { unsafe _ = unlink(path) }
+        var (expected, interfaces) = ([CaptureReader.Frame](), [Int]())
+        for number in 0..<200 {
+            if interfaces.isEmpty || number % 50 == 0 {
+                interfaces.append(
+                    file.addInterface(
+                        CaptureInterface(name: "i\(number)", description: "é", snaplen: 64)))
+            }
+            let bytes = (0..<Int.random(in: 0...70)).map { _ in UInt8.random(in: 0...255) }
+            let nanoseconds = UInt64.random(in: 0...4_000_000_000_000_000_000)
+            file.add(
+                CapturedPacket(
+                    interface: interfaces.randomElement() ?? 0, nanoseconds: nanoseconds,
+                    wireByteCount: 1500), bytes.wire)
+            expected.append(CaptureReader.Frame(nanoseconds: nanoseconds, bytes: bytes))
+        }
+        try file.flush()
+        var reader = try CaptureReader(path: path)
+        var frames: [CaptureReader.Frame] = []
+        while let frame = try reader.next() { frames.append(frame) }
+        #expect(frames == expected && !reader.isCutShort)
+    }
+
+    @Test("says what failed when it cannot be made")
+    func fails() {
+        #expect(throws: SystemError("create /nowhere/x", ENOENT)) {
+            _ = try CaptureFile(path: "/nowhere/x", application: "")
+        }
+    }
+}

@@ -1,0 +1,29 @@
+import Formats
+import Testing
+
+@Suite("Wording")
+struct WordingTests {
+    @Test("names a few of many")
+    func few() {
+        #expect(Wording.few([String]()).isEmpty)
+        #expect(Wording.few(["a", "b", "c"]) == "a, b, c")
+        #expect(Wording.few(["a", "b", "c", "d", "e"]) == "a, b, c and 2 more")
+    }
+
+    @Test("counts in the singular and in the plural")
+    func count() {
+        #expect(Wording.count(1, "edge") == "1 edge")
+        #expect(Wording.count(0, "edge") == "0 edges" && Wording.count(2, "edge") == "2 edges")
+    }
+
+    @Test("pads to a width, and cuts nothing")
+    func padded() {
+        #expect(Wording.padded("ab", to: 4) == "ab  " && Wording.padded("abc", to: 2) == "abc")
+    }
+
+    @Test("lines up the columns of a table")
+    func columns() {
+        let text = Columns.text(["A", "B", "C"], [["long", "x", ""], ["y", "wide", "end"]])
+        #expect(text == "A     B     C\nlong  x     \ny     wide  end\n")
+    }
+}
