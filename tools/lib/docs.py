@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Checks and prepares the documentation; tools/docs runs it.
 
-    docs.py check                      links, paths and names of tests in all pages exist
+    docs.py check                      links, paths, and names of tests and types in all pages exist
     docs.py tables check|update PROGRAM     tables that the program prints are in the pages as it prints them
     docs.py prepare CATALOG FOLDER     copies a catalog, with its links as DocC wants them
 
@@ -26,6 +26,11 @@ HEADING = re.compile(r"^#+ +(.*)$")
 TABLE = re.compile(r"(<!-- generated: (\w+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
 # A path in the repository, and the names of tests that are said to be in it.
 PATH = re.compile(r"`((?:Sources|Tests|tools|k8s|container)/[\w./+-]+)`")
+# A type or a module, and a member of it, where a page speaks of the code.
+TYPE = re.compile(r"`([A-Z][A-Za-z]*[a-z][A-Za-z]*)(?:\.(\w+))?[^`\s/]*`")
+DECLARED = re.compile(r"\b(?:struct|class|enum|protocol|actor|typealias) (\w+)")
+MEMBER = re.compile(r"\b(?:func|let|var|case|struct|enum|class|init) (\w+)")
+CODE_PAGES = {"TheRule.md", "Observation.md", "Architecture.md", "AddingThings.md", "Accounting.md"}
 TESTS = re.compile(r'`(Tests/[\w./+-]+)`: ((?:(?:"[^"]+"|`test_\w+`)(?:, | and )?)+)')
 
 
@@ -54,11 +59,26 @@ def is_elsewhere(target):
     return re.match(r"[a-z]+:", target) is not None
 
 
+def declarations():
+    """The names of all modules and types, and of their members."""
+    modules = {folder.name for folder in (ROOT / "Sources").iterdir()}
+    text = "\n".join(path.read_text() for path in sorted(ROOT.glob("Sources/**/*.swift")))
+    return modules | set(DECLARED.findall(text)), set(MEMBER.findall(text))
+
+
 class Check:
     """Collects what is wrong in the pages."""
 
     def __init__(self):
         self.faults = []
+        self.types, self.members = declarations()
+
+    def names(self, page, text):
+        for name, member in sorted(set(TYPE.findall(text))):
+            if name not in self.types:
+                self.fault(page, f"there is no type or module {name}")
+            elif member and member not in self.members | self.types:
+                self.fault(page, f"{name} has no {member}")
 
     def fault(self, page, text):
         self.faults.append(f"{page.relative_to(ROOT)}: {text}")
@@ -88,10 +108,12 @@ class Check:
         for path in PATH.findall(text):
             if not (ROOT / path).exists():
                 self.fault(page, f"there is no {path}")
+        if page.name in CODE_PAGES:
+            self.names(page, text)
         for path, names in TESTS.findall(text):
             source = (ROOT / path).read_text() if (ROOT / path).exists() else ""
             for name in re.findall(r'"[^"]+"|`\w+`', names):
-                if (name if name[0] == '"' else name.strip("`")) not in source:
+                if (name if name[0] == '"' else f"def {name.strip('`')}(") not in source:
                     self.fault(page, f"{path} has no test {name}")
 
 
@@ -142,7 +164,10 @@ def docc_link(page, match):
     if image or is_elsewhere(target):
         return match[0]
     path = (page.parent / file).resolve() if file else page
-    fragment = "#" + docc_anchor(headings(path)[anchor]) if anchor else ""
+    if not path.exists():
+        return match[0]
+    # DocC says so if there is no such heading.
+    fragment = "#" + docc_anchor(headings(path).get(anchor, anchor)) if anchor else ""
     if path.parent == page.parent:
         return f"[{text}](doc:{path.stem}{fragment})"
     if path.parent in CATALOGS:

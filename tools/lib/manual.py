@@ -128,7 +128,7 @@ def page(command, version, date):
     agents = {name_of(argument): argument.get("abstract") for argument in arguments(commands[0])}
     lines = [
         f".Dd {date:%B} {date.day}, {date.year}", ".Dt PODWIRE 1", f".Os podwire {escaped(version)}",
-        ".nh", ".Sh NAME", ".Nm podwire", ".Nd " + escaped("capture pod traffic and hand each packet once to a sensor"),
+        ".nh", ".Sh NAME", ".Nm podwire", ".Nd capture pod traffic and hand each packet once to a sensor",
         ".Sh SYNOPSIS"]
     for sub in commands:
         positional = " ".join(f"Op {flags(each)}" for each in arguments(sub) if each["kind"] == "positional")
