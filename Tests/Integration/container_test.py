@@ -194,6 +194,11 @@ class ContainerTest(unittest.TestCase):
         size = sum(part["size"] for part in [manifest["config"], *manifest["layers"]])
         self.assertLess(size, COMPRESSED_BYTES_MAX)
 
+    def test_it_has_its_man_page_and_completions(self):
+        for name in ("man/man1/podwire.1", "bash-completion/completions/podwire",
+                     "zsh/site-functions/_podwire", "fish/vendor_completions.d/podwire.fish"):
+            self.assertTrue((self.bundle.rootfs / "usr/share" / name).is_file(), name)
+
     def test_the_same_from_another_folder(self):
         """Built anew from a copy of what an engine's build is given, it has the same layer."""
         copy = pathlib.Path(self.bundle.folder.name, "a copy")
