@@ -51,9 +51,9 @@ let package = Package(
         module("RPCAP", "Addressing", "BPF", "Packets"),
 
         // What the kernel owns and lends.
-        module("Linux", "Addressing", "BPF", "CLinux", "Time"),
-        module("PacketRing", "Addressing", "BPF", "CLinux", "Linux", "Packets"),
-        module("Netlink", "Addressing", "BPF", "CLinux", "CMnl", "Linux", "Packets"),
+        module("Linux", "Addressing", "CLinux", "Time"),
+        module("PacketRing", "Addressing", "BPF", "CLinux", "Linux", "Packets", "Time"),
+        module("Netlink", "Addressing", "BPF", "CLinux", "CMnl", "Linux", "Packets", "Time"),
 
         // Who may talk to us, and that nobody listens in.
         module("Security", "Addressing", "COpenSSL", "Linux"),
@@ -75,12 +75,12 @@ let package = Package(
         module(
             "Agent", "Addressing", "BPF", "Edges", "Formats", "Forwarding", "HTTPEndpoint", "Linux",
             "Log", "Metrics", "Netlink", "Observation", "Packets", "RPCAP", "Security", "Settings",
-            logging),
+            "Time", logging),
 
         // What is asked about an agent: what would keep it from its work, and which edge reports what.
         module(
             "Doctor", "Addressing", "BPF", "Edges", "Formats", "Forwarding", "HTTPEndpoint",
-            "Linux", "Netlink", "Observation", "PacketRing", "Security", "Settings"),
+            "Linux", "Netlink", "Observation", "PacketRing", "Security", "Settings", "Time"),
         module(
             "Explain", "Addressing", "BPF", "Edges", "Linux", "Netlink", "Observation", "Packets",
             "RPCAP", "Settings"),
@@ -88,7 +88,7 @@ let package = Package(
         // The other end of the feed, and the program.
         module(
             "Collector", "Addressing", "BPF", "CaptureFiles", "Formats", "Linux", "RPCAP",
-            "Security", logging),
+            "Security", "Time", logging),
         module("CaptureFiles", "Addressing", "Linux"),
         .executableTarget(
             name: "podwire",
@@ -109,8 +109,8 @@ let package = Package(
         tests("FormatsTests", "Formats"),
         tests("MetricsTests", "Metrics"),
         tests("LogTests", "Linux", "Log", logging),
-        tests("HTTPEndpointTests", "Addressing", "HTTPEndpoint", "Linux"),
-        tests("SecurityTests", "Addressing", "Forwarding", "Linux", "Metrics", "Security"),
+        tests("HTTPEndpointTests", "Addressing", "HTTPEndpoint", "Linux", "Time"),
+        tests("SecurityTests", "Addressing", "Forwarding", "Linux", "Metrics", "Security", "Time"),
         tests("SettingsTests", "Addressing", "Linux", "Settings"),
         tests(
             "EdgesTests", "Addressing", "Edges", "Linux", "Netlink", "ObservationFixtures",
@@ -121,12 +121,12 @@ let package = Package(
             logging),
         tests(
             "DoctorTests", "Addressing", "Doctor", "Edges", "Linux", "Netlink", "Observation",
-            "Settings"),
+            "PacketRing", "Settings"),
         tests("CollectorTests", "BPF", "Collector", "Linux"),
         tests(
             "KernelTests", "Addressing", "BPF", "CLinux", "Edges", "Forwarding", "Linux", "Metrics",
             "Netlink", "Observation", "ObservationFixtures", "PacketRing", "Packets", "RPCAP",
-            "Settings", logging),
+            "Settings", "Time", logging),
 
         tests("CaptureFilesTests", "Addressing", "CaptureFiles", "Linux"),
 

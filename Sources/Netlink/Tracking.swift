@@ -32,7 +32,7 @@ package enum Tracking: Equatable, Sendable {
 
     /// What to do where it refuses.
     package static func advice(_ failure: SystemError) -> String {
-        failure.code == EPERM
+        failure.errno == .notPermitted
             ? "\(MissingCapability(.netAdmin))" : "the kernel needs nf_conntrack_netlink"
     }
 }
