@@ -12,7 +12,7 @@ import Security
 /// What the sessions of an agent share.
 final class AgentContext: Sendable {
     let settings: Settings
-    let feed: NodeFeed
+    let feed: NodePublisher
     let status: AgentStatus
     /// Whether calls to services are looked up in connection tracking.
     let tracksConnections: Bool
@@ -27,7 +27,7 @@ final class AgentContext: Sendable {
 
     /// Reads the files that the settings name.
     init(
-        _ settings: Settings, _ feed: NodeFeed, _ status: AgentStatus, tracksConnections: Bool,
+        _ settings: Settings, _ feed: NodePublisher, _ status: AgentStatus, tracksConnections: Bool,
         logger: Logger
     ) throws {
         self.settings = settings

@@ -14,7 +14,7 @@ import Synchronization
 /// The agent of one node: it finds the pods' edges, and serves each sensor with a session of its own.
 package final class NodeAgent: Sendable {
     private let context: AgentContext
-    private let watch: TransferBox<NodeWatch>
+    private let watch: TransferBox<NodeMonitor>
     private let end: Event
     private let logger: Logger
     /// Whether the log knows that the pod networks are not those of the pods.
@@ -28,7 +28,7 @@ package final class NodeAgent: Sendable {
         try settings.placement.check()
         Descriptor.raiseCountMax()
         let status = AgentStatus(settings)
-        let watch = try NodeWatch(
+        let watch = try NodeMonitor(
             settings.edges, namesIn: settings.nameFolder, logger: logger, status: status.node)
         let node = watch.node
         self.watch = TransferBox(watch)
@@ -36,7 +36,7 @@ package final class NodeAgent: Sendable {
         self.logger = logger
         let tracking = Tracking(isNeeded: settings.tracksConnections)
         context = try AgentContext(
-            settings, NodeFeed(settings, node: node), status,
+            settings, NodePublisher(settings, node: node), status,
             tracksConnections: tracking == .available, logger: logger)
         describe(node, settings)
         compare(node)
@@ -165,16 +165,16 @@ package final class NodeAgent: Sendable {
         let status = context.status
         let pulse = status.pulses.begin("the netlink thread")
         var next = watch.take()
-        var failure = Recurrence()
+        var failure = FailureLogThrottle()
         var begin: UInt64 = 0
         while true {
             pulse.beat()
             do throws(SystemError) {
-                var watch: NodeWatch
+                var watch: NodeMonitor
                 if let first = next.take() {
                     watch = first
                 } else {
-                    watch = try NodeWatch(
+                    watch = try NodeMonitor(
                         context.settings.edges, namesIn: context.settings.nameFolder,
                         logger: logger, status: status.node)
                     publish(watch.node)
@@ -202,7 +202,7 @@ package final class NodeAgent: Sendable {
     private func publish(_ node: Node) {
         context.feed.publish(node)
         compare(node)
-        context.status.keep(Set(node.candidates.map(\.life)))
+        context.status.keep(Set(node.candidates.map(\.incarnation)))
     }
 
     /// How long to wait after a failure.

@@ -53,7 +53,7 @@ package enum Doctor {
         return memory.findings(settings) + [netlink(node)] + EdgeCheck.findings(node, settings)
             + PodNetworkCheck.findings(node, settings) + dataPath(node, release)
             + OtherCapturesCheck.findings(
-                node, agents, isAnswered: settings.http.map(EndpointInquiry.isAgent) ?? false)
+                node, agents, isAnswered: settings.http.map(AgentProbe.isAgent) ?? false)
             + tracking.findings(isNeeded: settings.deduplicates)
             + [services(tracking).finding(settings, node.addressPlan(settings))]
     }
@@ -61,7 +61,7 @@ package enum Doctor {
     /// Subscribes to what the agent follows.
     private static func netlink(_ node: Node) -> Finding {
         do throws(SystemError) {
-            _ = try NodeMonitor()
+            _ = try NetlinkMonitor()
             return .ok(
                 "netlink",
                 "\(Wording.count(node.links.count, "interface")); changes can be followed")

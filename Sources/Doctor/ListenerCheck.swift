@@ -43,7 +43,7 @@ package enum ListenerCheck {
             switch purpose {
             case .clients where agents.contains { $0.listens(at: address.port) }:
                 return .ok(purpose.rawValue, "\(address) is in use, and an agent runs here")
-            case .probes where EndpointInquiry.isAgent(at: address):
+            case .probes where AgentProbe.isAgent(at: address):
                 return .ok(purpose.rawValue, "\(address) is in use, and an agent answers there")
             default: return finding(purpose, address, error)
             }

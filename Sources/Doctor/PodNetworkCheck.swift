@@ -50,7 +50,7 @@ package enum PodNetworkCheck {
     }
 
     private static func stray(
-        _ inside: [(edge: Candidate, addresses: [IPAddress])], _ settings: Settings
+        _ inside: [(edge: Veth, addresses: [IPAddress])], _ settings: Settings
     ) -> [Finding] {
         let stray = inside.flatMap { edge, addresses in
             texts(edge, addresses.filter { !contains(settings, $0) })
@@ -69,7 +69,7 @@ package enum PodNetworkCheck {
     }
 
     private static func leftOut(
-        _ pods: [(edge: Candidate, addresses: [IPAddress])]
+        _ pods: [(edge: Veth, addresses: [IPAddress])]
     ) -> [Finding] {
         let out = pods.filter { $0.edge.standing == .outsidePodNetworks }
         guard !out.isEmpty else { return [] }
@@ -96,7 +96,7 @@ package enum PodNetworkCheck {
         ]
     }
 
-    private static func texts(_ edge: Candidate, _ addresses: [IPAddress]) -> [String] {
+    private static func texts(_ edge: Veth, _ addresses: [IPAddress]) -> [String] {
         addresses.map { "\($0) (\(edge.link.name))" }
     }
 

@@ -5,7 +5,7 @@ import Synchronization
 package import Netlink
 
 /// Lives are numbered through, so that no table takes another one's edge for its own.
-private let lifeCount = Atomic<UInt64>(0)
+private let incarnationCount = Atomic<UInt64>(0)
 
 /// What is known of the node's interfaces and of the pods behind them, as events change it.
 ///
@@ -20,7 +20,7 @@ package struct EdgeTable: Sendable {
     private var unasked: Set<UInt32> = []
 
     private struct Entry: Sendable {
-        let life: UInt64
+        let incarnation: UInt64
         var link: Link
         var pod: Pod?
         var name: PodName?
@@ -77,8 +77,8 @@ package struct EdgeTable: Sendable {
                 entry?.name = nil
             }
             if entry == nil {
-                let life = lifeCount.add(1, ordering: .relaxed).newValue
-                entry = Entry(life: life, link: link)
+                let incarnation = incarnationCount.add(1, ordering: .relaxed).newValue
+                entry = Entry(incarnation: incarnation, link: link)
             }
             entry?.link = link
             entries[link.index] = entry
@@ -120,11 +120,11 @@ package struct EdgeTable: Sendable {
         entries[index]?.pod = pod
     }
 
-    /// Takes what pods are called, by the lives of their edges.
+    /// Takes what pods are called, by the incarnations of their edges.
     package mutating func set(_ names: [UInt64: PodName]) {
         guard !names.isEmpty else { return }
         for (index, entry) in entries {
-            if let name = names[entry.life] { entries[index]?.name = name }
+            if let name = names[entry.incarnation] { entries[index]?.name = name }
         }
     }
 
@@ -134,14 +134,14 @@ package struct EdgeTable: Sendable {
         let veths = entries.values.filter { $0.link.kind == "veth" }
             .sorted { $0.link.index < $1.link.index }
         let candidates = veths.map { entry in
-            var standing = Candidate.Standing(of: entry.link, uplinks: uplinks)
+            var standing = Veth.EdgeStatus(of: entry.link, uplinks: uplinks)
             let pod = standing == .edge ? entry.pod : nil
             if standing == .edge {
-                standing = Candidate.Standing(
+                standing = Veth.EdgeStatus(
                     selection.verdict(name: entry.link.name, addresses: pod?.addresses))
             }
-            return Candidate(
-                life: entry.life, link: entry.link, standing: standing,
+            return Veth(
+                incarnation: entry.incarnation, link: entry.link, standing: standing,
                 podAddresses: pod?.addresses, podMAC: pod?.mac, pod: entry.name)
         }
         return Node(

@@ -9,7 +9,7 @@ extension Node {
         JSON.array(candidates.map { candidate in json(of: candidate) })
     }
 
-    private func json(of candidate: Candidate) -> JSON {
+    private func json(of candidate: Veth) -> JSON {
         let link = candidate.link
         let addresses = candidate.podAddresses.map { list in
             JSON.array(list.map { .text("\($0)") })
@@ -32,7 +32,7 @@ extension Node {
     }
 }
 
-extension Candidate {
+extension Veth {
     /// Whether it is captured, or why not, in words.
     package var state: String {
         isEdge && !link.isUp ? "down: captured when it is up" : standing.description

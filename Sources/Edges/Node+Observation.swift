@@ -16,9 +16,9 @@ extension Node {
     }
 
     /// Where to capture. The ports of one bridge share its broadcasts; a routed veth is alone.
-    package var places: [Place] {
+    package var places: [Edge] {
         let domains = Dictionary(grouping: edges) { $0.link.master ?? 0 }
-        var places: [Place] = []
+        var places: [Edge] = []
         for (master, members) in domains {
             let groups = master == 0 ? members.map { [$0] } : [members]
             for group in groups {
@@ -29,8 +29,8 @@ extension Node {
                     let point = ObservationPoint(
                         interfaceIndex: edge.link.index, podMAC: edge.podMAC,
                         deviceMAC: edge.link.mac == bridgeMAC ? nil : edge.link.mac, domain: domain)
-                    return Place(
-                        life: edge.life, name: edge.link.name, isUp: edge.link.isUp, point: point)
+                    return Edge(
+                        incarnation: edge.incarnation, name: edge.link.name, isUp: edge.link.isUp, point: point)
                 }
             }
         }

@@ -5,7 +5,7 @@ package import Netlink
 
 /// What a node looks like to its agent: its edges, and its own addresses.
 package struct Node: Equatable, Sendable {
-    package let candidates: [Candidate]
+    package let candidates: [Veth]
     /// All interfaces, by index.
     package let links: [UInt32: Link]
     package let addresses: [InterfaceAddress]
@@ -13,7 +13,7 @@ package struct Node: Equatable, Sendable {
     /// Why pods' addresses are not known, if they are not.
     package let blindness: SystemError?
 
-    package var edges: [Candidate] { candidates.filter(\.isEdge) }
+    package var edges: [Veth] { candidates.filter(\.isEdge) }
 
     /// Edges whose pods' addresses are not known.
     package var blindEdgeCount: Int { edges.count { $0.podAddresses == nil } }
@@ -24,7 +24,7 @@ package struct Node: Equatable, Sendable {
     package static func current(
         _ selection: EdgeSelection, namesIn folder: String? = nil
     ) throws(SystemError) -> Node {
-        var reader = try NodeReader()
+        var reader = try NodeSource()
         var table = EdgeTable()
         try reader.readAll(into: &table)
         if let folder {
@@ -34,7 +34,7 @@ package struct Node: Equatable, Sendable {
             table.set(
                 Dictionary(
                     uniqueKeysWithValues: unnamed.compactMap { edge in
-                        edge.name(among: attachments).map { (edge.life, $0) }
+                        edge.name(among: attachments).map { (edge.incarnation, $0) }
                     }))
         }
         return table.node(selection)

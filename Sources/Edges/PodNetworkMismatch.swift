@@ -63,7 +63,7 @@ package struct PodNetworkMismatch: Equatable, Sendable {
 extension Node {
     /// Veths that may be pods', with those of their addresses that tell something. What is excluded, and
     /// pods whose addresses are not known, are not among them.
-    package var addressedPods: [(edge: Candidate, addresses: [IPAddress])] {
+    package var addressedPods: [(edge: Veth, addresses: [IPAddress])] {
         candidates.filter { [.edge, .outsidePodNetworks].contains($0.standing) }
             .map { ($0, ($0.podAddresses ?? []).filter { !$0.isLinkLocalIPv6 }) }
             .filter { !$1.isEmpty }

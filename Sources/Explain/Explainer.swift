@@ -13,7 +13,7 @@ import RPCAP
 /// node would have it at this moment.
 package struct Explainer: ~Copyable {
     private let node: Node
-    let places: [Place]
+    let places: [Edge]
     let rule: Rule
     private var slowPath: SlowPath
     private var table: Conntrack?
@@ -47,11 +47,11 @@ package struct Explainer: ~Copyable {
     /// Why pods' addresses are not known, if they are not.
     package var blindness: SystemError? { node.blindness }
 
-    package func place(named name: String) -> Place? {
+    package func place(named name: String) -> Edge? {
         places.first { $0.name == name }
     }
 
-    package func program(at place: Place) -> EdgeProgram {
+    package func program(at place: Edge) -> EdgeProgram {
         EdgeProgram(rule, at: place.point, snaplen: UInt32(StartRequest.snaplenMax))
     }
 
@@ -73,7 +73,7 @@ package struct Explainer: ~Copyable {
         return isInside ? "not covered by any agent\(sensor)" : "not a pod\(sensor)"
     }
 
-    private func edge(of address: IPAddress) -> Place? {
+    private func edge(of address: IPAddress) -> Edge? {
         let owner = node.edges.first { $0.podAddresses?.contains(address) == true }
         return owner.flatMap { owner in places.first { $0.name == owner.link.name } }
     }
@@ -124,7 +124,7 @@ package struct Explainer: ~Copyable {
     }
 
     private mutating func view(
-        of packet: DescribedPacket, at place: Place?, direction: Direction
+        of packet: DescribedPacket, at place: Edge?, direction: Direction
     ) -> View {
         let end = (direction == .toPod ? packet.destination : packet.source).address
         let point = place?.point ?? Self.elsewhere

@@ -9,7 +9,7 @@ import RPCAP
 package struct FileExplanation: ~Copyable {
     private var explainer: Explainer
     /// The edge that all frames are from; nil has each frame's addresses say it.
-    private let place: Place?
+    private let place: Edge?
     private var programs: [UInt32: EdgeProgram] = [:]
     private var dropList: ServiceDropList
     package private(set) var counts: [Row: Int] = [:]
@@ -26,7 +26,7 @@ package struct FileExplanation: ~Copyable {
         package let isDecidedByKernel: Bool
     }
 
-    package init(_ explainer: consuming Explainer, at place: Place?) {
+    package init(_ explainer: consuming Explainer, at place: Edge?) {
         dropList = ServiceDropList()
         self.explainer = explainer
         self.place = place

@@ -2,23 +2,23 @@ import Edges
 import PacketRing
 import Linux
 
-/// How a larger or smaller ring takes another one's place (see `Overlap`).
+/// How a larger or smaller ring takes another one's place (see `RingReplacement`).
 extension Forwarder {
     /// Has a ring get what the present one gets.
-    func prepare(_ ring: consuming Ring, _ set: consuming PacketSet, _ life: UInt64) {
-        guard let tap = taps[life] else { return notes(.kept(life: life, nil)) }
+    func prepare(_ ring: consuming Ring, _ set: consuming PacketSet, _ incarnation: UInt64) {
+        guard let tap = taps[incarnation] else { return notes(.kept(incarnation: incarnation, nil)) }
         do {
             try count(tap)
             try tap.prepare(ring, set)
-            notes(.prepared(life: life))
+            notes(.prepared(incarnation: incarnation))
         } catch {
             CaptureCounters.add(1, to: counters.programsNotReplaced)
-            notes(.kept(life: life, nil))
+            notes(.kept(incarnation: incarnation, nil))
         }
     }
 
     /// Forwards a block of a ring of which another has had a part.
-    func forwardShared(_ block: borrowing Block, _ tap: Tap) {
+    func forwardShared(_ block: borrowing Block, _ tap: CapturedEdge) {
         tap.note(block)
         let count = pipeline.forward(
             block, from: tap.place.point, tap.account, isDecided: tap.isDecided,
@@ -29,7 +29,7 @@ extension Forwarder {
 
     /// Gives the next block of a ring back unread. Answers how many packets were in it that were still
     /// to be forwarded.
-    func skipBlock(_ tap: Tap) -> Int? {
+    func skipBlock(_ tap: CapturedEdge) -> Int? {
         guard tap.isShared else { return tap.ring?.skipBlock() }
         guard let block = tap.ring?.next() else { return nil }
         tap.note(block)
@@ -43,7 +43,7 @@ extension Forwarder {
         return count
     }
 
-    private func countOwn(_ tap: Tap) {
+    private func countOwn(_ tap: CapturedEdge) {
         let count = tap.takeOwnCount()
         guard count > 0 else { return }
         self.count(Ring.Statistics(received: UInt32(count), dropped: 0), tap.account)
@@ -51,21 +51,21 @@ extension Forwarder {
 
     /// Puts the successor in the place of a ring that has been read as far as it has to be, or gives
     /// up on it if it has not got everything.
-    func replaceRing(of tap: Tap) throws {
+    func replaceRing(of tap: CapturedEdge) throws {
         try count(tap)
         let number = tap.number
         guard let (old, lost) = try tap.succeed() else { return keepRing(of: tap) }
         count(lost, tap.account)
         try poller.remove(number)
         CaptureCounters.add(1, to: counters.ringsReplaced)
-        try poller.add(tap.number, as: Key.firstTap + tap.place.life)
-        notes(.done(life: tap.place.life, wasFollowed: true, old))
+        try poller.add(tap.number, as: Key.firstTap + tap.place.incarnation)
+        notes(.done(incarnation: tap.place.incarnation, wasFollowed: true, old))
     }
 
     /// Gives up on a successor.
-    func keepRing(of tap: Tap) {
+    func keepRing(of tap: CapturedEdge) {
         let (next, rest) = tap.abandonSuccessor()
         count(rest, tap.account)
-        notes(.kept(life: tap.place.life, next))
+        notes(.kept(incarnation: tap.place.incarnation, next))
     }
 }

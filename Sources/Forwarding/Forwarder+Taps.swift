@@ -8,43 +8,43 @@ import Observation
 import Synchronization
 
 /// What the keeper of a capture's rings tells its forwarder.
-enum TapOrder: Sendable {
+enum RingCommand: Sendable {
     /// A ring is open at a place.
-    case add(Place, TransferBox<Ring>, EdgeProgram)
+    case add(Edge, TransferBox<Ring>, EdgeProgram)
     /// The node is as it is now.
-    case follow(NodeFeed.Snapshot)
+    case follow(NodePublisher.Snapshot)
     /// A ring for edges that have none of their own.
     case openCrowd(TransferBox<Ring>)
     /// Which edges those are.
-    case crowd([Place])
+    case crowd([Edge])
     /// An edge is gone: forward what its ring holds, and close it.
-    case remove(life: UInt64)
+    case remove(incarnation: UInt64)
     /// The edge that is all of this capture is gone, and comes no more.
     case end
     /// A ring that is to follow the one there is, which gets no packets yet, and the memory to note
     /// what both have.
-    case prepare(life: UInt64, TransferBox<Ring>, TransferBox<PacketSet>)
+    case prepare(incarnation: UInt64, TransferBox<Ring>, TransferBox<PacketSet>)
     /// The other ring gets all packets that come from now on.
-    case succeed(life: UInt64)
+    case succeed(incarnation: UInt64)
     /// The other ring is of no use.
-    case abandon(life: UInt64)
+    case abandon(incarnation: UInt64)
 }
 
 /// What a forwarder tells the keeper of its rings.
-enum TapNote: Sendable {
+enum RingEvent: Sendable {
     /// A ring is close to full.
-    case pressed(life: UInt64)
+    case pressed(incarnation: UInt64)
     /// The ring that is to follow lets in what the present one does.
-    case prepared(life: UInt64)
+    case prepared(incarnation: UInt64)
     /// The present ring stays, and the one that was to follow is done with.
-    case kept(life: UInt64, TransferBox<Ring>?)
+    case kept(incarnation: UInt64, TransferBox<Ring>?)
     /// The present ring, or the one before it, is done with.
-    case done(life: UInt64, wasFollowed: Bool, TransferBox<Ring>?)
+    case done(incarnation: UInt64, wasFollowed: Bool, TransferBox<Ring>?)
 
     /// What a note says twice it says once.
-    func isSame(as other: TapNote) -> Bool {
+    func isSame(as other: RingEvent) -> Bool {
         switch (self, other) {
-        case (.pressed(let life), .pressed(let otherLife)): life == otherLife
+        case (.pressed(let incarnation), .pressed(let otherIncarnation)): incarnation == otherIncarnation
         default: false
         }
     }
@@ -52,17 +52,17 @@ enum TapNote: Sendable {
 
 extension Forwarder {
     /// Carries out what the keeper says. Fails only if the poller does.
-    func obey(_ order: TapOrder) throws(SystemError) {
+    func obey(_ order: RingCommand) throws(SystemError) {
         switch order {
         case .add(let place, let ring, let program):
             guard let ring = ring.take() else { return }
-            try add(Tap(place, ring, program))
+            try add(CapturedEdge(place, ring, program))
         case .follow(let snapshot): follow(snapshot)
         case .openCrowd(let ring):
             guard let ring = ring.take() else { return }
             try poller.add(ring.fileDescriptor, as: Key.crowd)
-            let crowd = Crowd(ring)
-            open(crowd.account, Crowd.name, Crowd.life)
+            let crowd = SharedRing(ring)
+            open(crowd.account, SharedRing.name, SharedRing.incarnation)
             self.crowd = crowd
         case .crowd(let places):
             do throws(Ring.Failure) {
@@ -70,39 +70,39 @@ extension Forwarder {
             } catch {
                 CaptureCounters.add(1, to: counters.programsNotReplaced)
             }
-        case .remove(let life):
-            taps[life]?.end()
+        case .remove(let incarnation):
+            taps[incarnation]?.end()
             closeSoon()
         case .end: hasLostItsEdge = true
-        case .prepare(let life, let ring, let set):
+        case .prepare(let incarnation, let ring, let set):
             guard let ring = ring.take(), let set = set.take() else { return }
-            prepare(ring, set, life)
-        case .abandon(let life): if let tap = taps[life] { keepRing(of: tap) }
-        case .succeed(let life):
-            guard let tap = taps[life] else { return }
+            prepare(ring, set, incarnation)
+        case .abandon(let incarnation): if let tap = taps[incarnation] { keepRing(of: tap) }
+        case .succeed(let incarnation):
+            guard let tap = taps[incarnation] else { return }
             try count(tap)
             tap.isFollowed()
             closeSoon()
         }
     }
 
-    private func add(_ tap: Tap) throws(SystemError) {
-        try poller.add(tap.number, as: Key.firstTap + tap.place.life)
-        taps[tap.place.life] = tap
-        open(tap.account, tap.place.name, tap.place.life)
+    private func add(_ tap: CapturedEdge) throws(SystemError) {
+        try poller.add(tap.number, as: Key.firstTap + tap.place.incarnation)
+        taps[tap.place.incarnation] = tap
+        open(tap.account, tap.place.name, tap.place.incarnation)
         adopt(tap)
     }
 
-    private func open(_ account: FrameAccount, _ name: String, _ life: UInt64) {
-        counters.edges.withLock { $0[life] = EdgeAccount(name: name, frames: account) }
+    private func open(_ account: FrameCounters, _ name: String, _ incarnation: UInt64) {
+        counters.edges.withLock { $0[incarnation] = EdgeCounters(name: name, frames: account) }
     }
 
-    private func follow(_ snapshot: NodeFeed.Snapshot) {
+    private func follow(_ snapshot: NodePublisher.Snapshot) {
         let version = programs.version
         programs.set(snapshot.rule)
         pipeline.set(snapshot.rule)
         for place in snapshot.places {
-            guard let tap = taps[place.life], tap.place != place else { continue }
+            guard let tap = taps[place.incarnation], tap.place != place else { continue }
             tap.isMoved(to: place)
             adopt(tap)
         }
@@ -112,7 +112,7 @@ extension Forwarder {
 
     /// Gives a tap the program of now. Where the kernel refuses it the old one stays, and user space
     /// puts right what it can.
-    func adopt(_ tap: Tap) {
+    func adopt(_ tap: CapturedEdge) {
         do throws(Ring.Failure) {
             try tap.adopt(&programs)
         } catch {
@@ -141,10 +141,10 @@ extension Forwarder {
                 guard !isFull else { return true }
                 try count(tap)
                 try poller.remove(tap.number)
-                taps[tap.place.life] = nil
+                taps[tap.place.incarnation] = nil
                 pipeline.settleHeld(of: tap.account)
-                close(tap.account, tap.place.name, tap.place.life)
-                notes(.done(life: tap.place.life, wasFollowed: false, tap.surrender()))
+                close(tap.account, tap.place.name, tap.place.incarnation)
+                notes(.done(incarnation: tap.place.incarnation, wasFollowed: false, tap.surrender()))
             } else if tap.endedAt != nil {
                 isWaiting = true
             }
@@ -153,7 +153,7 @@ extension Forwarder {
     }
 
     /// Forwards all that an edge has, a ring that was to follow included.
-    func drainForGood(_ tap: Tap) throws {
+    func drainForGood(_ tap: CapturedEdge) throws {
         try drain(tap)
         guard tap.hasSuccessor, !isFull else { return }
         try replaceRing(of: tap)
@@ -161,13 +161,13 @@ extension Forwarder {
     }
 
     /// Adds to the counters what the kernel has counted at an edge since the last time.
-    func count(_ tap: Tap) throws(SystemError) {
+    func count(_ tap: CapturedEdge) throws(SystemError) {
         guard let statistics = try tap.takeStatistics() else { return }
         count(statistics, tap.account)
-        if statistics.dropped > 0 { notes(.pressed(life: tap.place.life)) }
+        if statistics.dropped > 0 { notes(.pressed(incarnation: tap.place.incarnation)) }
     }
 
-    func count(_ statistics: Ring.Statistics, _ account: FrameAccount) {
+    func count(_ statistics: Ring.Statistics, _ account: FrameCounters) {
         for account in [account, counters.frames] {
             CaptureCounters.add(Int(statistics.received), to: account.matched)
             CaptureCounters.add(Int(statistics.dropped), to: account.droppedByRing)
@@ -175,8 +175,8 @@ extension Forwarder {
     }
 
     /// Checks the account of an edge from which nothing comes any more.
-    func close(_ account: FrameAccount, _ name: String, _ life: UInt64) {
-        counters.ledger.close(life, in: counters)
+    func close(_ account: FrameCounters, _ name: String, _ incarnation: UInt64) {
+        counters.ledger.close(incarnation, in: counters)
         let counts = account.counts
         var metadata = counts.metadata
         metadata["edge"] = "\(name)"

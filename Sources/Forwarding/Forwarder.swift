@@ -20,11 +20,11 @@ final class Forwarder {
     let counters: CaptureCounters
     let logger: Logger
     /// Tells the keeper of the rings.
-    let notes: (TapNote) -> Void
-    /// By the lives of their interfaces.
-    var taps: [UInt64: Tap] = [:]
+    let notes: (RingEvent) -> Void
+    /// By the incarnations of their interfaces.
+    var taps: [UInt64: CapturedEdge] = [:]
     /// The edges for which there is no memory.
-    var crowd: Crowd?
+    var crowd: SharedRing?
     var programs: ProgramPlan
     var pipeline: Pipeline
     private var dropList = ServiceDropList()
@@ -43,7 +43,7 @@ final class Forwarder {
     var transmission: Transmission
     var load = ThreadLoad()
     /// Names and places the thread that sends, and has it watched.
-    let prepareTransmitter: @Sendable () -> Pulses.Pulse
+    let prepareTransmitter: @Sendable () -> Watchdog.Heartbeat
     /// When the kernel's counts were taken last.
     private var countedAt = monotonicNanoseconds()
 
@@ -79,8 +79,8 @@ final class Forwarder {
     init(
         _ programs: ProgramPlan, _ pipeline: consuming Pipeline, outlet: consuming sending Outlet,
         _ transmission: Transmission, orders: CInt, counters: CaptureCounters, logger: Logger,
-        prepareTransmitter: @escaping @Sendable () -> Pulses.Pulse,
-        notes: @escaping (TapNote) -> Void
+        prepareTransmitter: @escaping @Sendable () -> Watchdog.Heartbeat,
+        notes: @escaping (RingEvent) -> Void
     ) throws(SystemError) {
         let poller = try Poller<UInt64>()
         try poller.add(orders, as: Key.orders)
@@ -182,10 +182,10 @@ final class Forwarder {
     }
 
     /// Forwards what a ring holds, as far as the queue has room, and at most so many blocks of it.
-    func drain(_ tap: Tap, blockCountMax: Int = .max) throws {
+    func drain(_ tap: CapturedEdge, blockCountMax: Int = .max) throws {
         var blockCount = 0
         while blockCount < blockCountMax, try hasRoom() {
-            if tap.isPressed() { notes(.pressed(life: tap.place.life)) }
+            if tap.isPressed() { notes(.pressed(incarnation: tap.place.incarnation)) }
             guard let block = tap.ring?.next() else { return tap.isDrained() }
             blockCount += 1
             if tap.isShared {
@@ -202,7 +202,7 @@ final class Forwarder {
 }
 
 extension Forwarder {
-    private func drain(_ crowd: Crowd, blockCountMax: Int = .max) throws {
+    private func drain(_ crowd: SharedRing, blockCountMax: Int = .max) throws {
         var blockCount = 0
         while blockCount < blockCountMax, try hasRoom() {
             guard let block = crowd.ring.next() else { return }
@@ -324,20 +324,20 @@ extension Forwarder {
         guard let crowd else { return }
         while let count = crowd.ring.skipBlock() { abandon(count, crowd.account) }
         if let statistics = try? crowd.ring.takeStatistics() { count(statistics, crowd.account) }
-        close(crowd.account, Crowd.name, Crowd.life)
+        close(crowd.account, SharedRing.name, SharedRing.incarnation)
     }
 
-    private func abandon(_ tap: Tap) {
+    private func abandon(_ tap: CapturedEdge) {
         while true {
             while let count = skipBlock(tap) { abandon(count, tap.account) }
             try? count(tap)
             guard tap.hasSuccessor else { break }
             do { try replaceRing(of: tap) } catch { keepRing(of: tap) }
         }
-        close(tap.account, tap.place.name, tap.place.life)
+        close(tap.account, tap.place.name, tap.place.incarnation)
     }
 
-    private func abandon(_ count: Int, _ account: FrameAccount) {
+    private func abandon(_ count: Int, _ account: FrameCounters) {
         CaptureCounters.add(count, to: account.abandoned)
         CaptureCounters.add(count, to: counters.frames.abandoned)
     }

@@ -33,7 +33,7 @@ struct HeldFragments {
         fileprivate let details: Packet.Details
         let point: ObservationPoint
         /// Where it is counted.
-        let account: FrameAccount
+        let account: FrameCounters
     }
 
     init(countMax: Int = Self.countMax) {
@@ -45,7 +45,7 @@ struct HeldFragments {
     /// Keeps a piece. Answers false if there is no room for it.
     mutating func hold(
         _ packet: borrowing Packet, of datagram: DatagramKey, at point: ObservationPoint,
-        _ account: FrameAccount, now: UInt64
+        _ account: FrameCounters, now: UInt64
     ) -> Bool {
         let byteCount = packet.bytes.byteCount
         guard byteCount <= Self.byteCountMax, pieces.count < countMax else { return false }
@@ -74,7 +74,7 @@ struct HeldFragments {
     }
 
     /// Lets go of the first piece that is counted there.
-    mutating func take(of account: FrameAccount) -> Piece? {
+    mutating func take(of account: FrameCounters) -> Piece? {
         pieces.firstIndex { $0.account === account }.map { take(at: $0) }
     }
 

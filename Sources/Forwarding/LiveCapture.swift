@@ -13,7 +13,7 @@ import Synchronization
 /// What a capture is to do: where to look, what to report, how much memory to take.
 package struct CapturePlan: Sendable {
     /// The edges and the rule, as they are at any time.
-    package var feed: NodeFeed
+    package var feed: NodePublisher
     /// What of it the capture shows.
     package var scope: CaptureScope
     /// Whether connection tracking can be asked about calls to services.
@@ -37,7 +37,7 @@ package struct CapturePlan: Sendable {
     package var transmission: Transmission
 
     package init(
-        feed: NodeFeed, scope: CaptureScope = .stream, tracksConnections: Bool, filter: Program?,
+        feed: NodePublisher, scope: CaptureScope = .stream, tracksConnections: Bool, filter: Program?,
         snaplen: Int,
         ringByteCountMax: Int, queueByteCountMax: Int, sampling: Sampling = .none,
         bytesPerSecondMax: Int? = nil, placement: ThreadPlacement = ThreadPlacement(),
@@ -60,7 +60,7 @@ package struct CapturePlan: Sendable {
     }
 
     /// The edges and the rule, as far as the capture shows them.
-    package var snapshot: NodeFeed.Snapshot { feed.snapshot.limited(to: scope) }
+    package var snapshot: NodePublisher.Snapshot { feed.snapshot.limited(to: scope) }
 
     /// How much is kept of a frame: a PACKET message must fit into its datagram.
     var frameByteCountMax: Int {
@@ -81,11 +81,11 @@ package final class LiveCapture: Sendable {
     private let ended: Event
     private let reason = Mutex<String?>(nil)
     private let threads = Mutex<[TransferBox<Thread>]>([])
-    private let keeper = Mutex<RingKeeper?>(nil)
+    private let keeper = Mutex<RingManager?>(nil)
     private let logger: Logger
 
     private enum Order: Sendable {
-        case tap(TapOrder)
+        case tap(RingCommand)
         case attach(TransferBox<Outlet>)
         case sample(Sampling)
         case adopt(Program?, ticket: Int)
@@ -120,7 +120,7 @@ package final class LiveCapture: Sendable {
     /// the counters have.
     package init(
         _ plan: CapturePlan, to outlet: consuming sending Outlet, for peerName: String,
-        _ counters: CaptureCounters, _ pulses: Pulses = Pulses(), logger: Logger
+        _ counters: CaptureCounters, _ pulses: Watchdog = Watchdog(), logger: Logger
     ) throws(SystemError) {
         self.counters = counters
         ordered = try Event()
@@ -138,7 +138,7 @@ package final class LiveCapture: Sendable {
                 "connection tracking fails, calls to services are reported at backends' edges only",
                 metadata: ["reason": "\(failure)"])
         }
-        let keeper = try RingKeeper(
+        let keeper = try RingManager(
             plan.feed, plan.scope, programs, counters.levels, logger: logger
         ) { [weak self] order in
             self?.give(.tap(order))
@@ -162,8 +162,8 @@ package final class LiveCapture: Sendable {
     }
 
     private func start(
-        _ forwarder: sending Forwarder, _ keeper: RingKeeper, _ budget: RingBudget,
-        _ placement: ThreadPlacement, _ pulse: @escaping @Sendable (String) -> Pulses.Pulse
+        _ forwarder: sending Forwarder, _ keeper: RingManager, _ budget: RingBudget,
+        _ placement: ThreadPlacement, _ pulse: @escaping @Sendable (String) -> Watchdog.Heartbeat
     ) throws(SystemError) {
         let handover = TransferBox(forwarder)
         let forwarding = [
@@ -297,10 +297,10 @@ package final class LiveCapture: Sendable {
 
 extension LiveCapture {
     /// Forwards from the first ring to the last byte.
-    private func run(_ forwarder: consuming Forwarder, _ pulse: consuming Pulses.Pulse) {
+    private func run(_ forwarder: consuming Forwarder, _ pulse: consuming Watchdog.Heartbeat) {
         do {
             while try !obey(
-                forwarder, hasOrder: forwarder.turn(milliseconds: Pulses.waitMilliseconds)),
+                forwarder, hasOrder: forwarder.turn(milliseconds: Watchdog.waitMilliseconds)),
                 !forwarder.isOver
             {
                 pulse.beat()

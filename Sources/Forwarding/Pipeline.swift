@@ -67,13 +67,13 @@ struct Pipeline: ~Copyable {
     }
 
     /// Settles the pieces of an edge that is gone.
-    mutating func settleHeld(of account: FrameAccount) {
+    mutating func settleHeld(of account: FrameCounters) {
         guard held.count > 0 else { return }
         release(monotonicNanoseconds()) { $0.take(of: account) }
     }
 
     /// Gives up what is still held, and answers whose it was.
-    mutating func abandonHeld(_ abandon: (FrameAccount) -> Void) {
+    mutating func abandonHeld(_ abandon: (FrameCounters) -> Void) {
         while let piece = held.takeExpired(now: 0, orAny: true) { abandon(piece.account) }
     }
 
@@ -116,7 +116,7 @@ struct Pipeline: ~Copyable {
 
     /// The same for a block of packets from many edges, about which the kernel has decided nothing.
     mutating func forward(
-        _ block: borrowing Block, from points: [UInt32: ObservationPoint], _ account: FrameAccount
+        _ block: borrowing Block, from points: [UInt32: ObservationPoint], _ account: FrameCounters
     ) {
         var tally = Tally()
         let now = begin()
@@ -136,7 +136,7 @@ struct Pipeline: ~Copyable {
     /// its packets, or not; and shown those that it kept to the sensor's filter, or not. Answers how
     /// many there were.
     mutating func forward(
-        _ block: borrowing Block, from point: ObservationPoint, _ account: FrameAccount,
+        _ block: borrowing Block, from point: ObservationPoint, _ account: FrameCounters,
         isDecided: Bool, isFiltered: Bool
     ) -> Int {
         var tally = Tally()
@@ -168,7 +168,7 @@ struct Pipeline: ~Copyable {
     /// The same for a block of a ring that has taken another one's place: what has come out of that
     /// is left out.
     mutating func forward(
-        _ block: borrowing Block, from point: ObservationPoint, _ account: FrameAccount,
+        _ block: borrowing Block, from point: ObservationPoint, _ account: FrameCounters,
         isDecided: Bool, isFiltered: Bool, unless hasForwarded: (UInt64?) -> Bool
     ) -> Int {
         var tally = Tally()
@@ -187,7 +187,7 @@ extension Pipeline {
     /// Deals with a packet of which more may have to be done.
     @inline(never)
     private mutating func forward(
-        _ packet: borrowing Packet, from point: ObservationPoint, _ account: FrameAccount,
+        _ packet: borrowing Packet, from point: ObservationPoint, _ account: FrameCounters,
         _ isDecided: Bool, _ isFiltered: Bool, _ now: UInt64, _ tally: inout Tally
     ) {
         // Tags are put back before a filter sees the frame, which the kernel cannot do.
@@ -206,7 +206,7 @@ extension Pipeline {
 
     /// The one place for all that the kernel's form of the rule leaves open.
     private mutating func settle(
-        _ packet: borrowing Packet, from point: ObservationPoint, _ account: FrameAccount,
+        _ packet: borrowing Packet, from point: ObservationPoint, _ account: FrameCounters,
         _ now: UInt64, mayWait: Bool, _ tally: inout Tally
     ) {
         var step = step(packet, point, now, mayWait)
@@ -274,7 +274,7 @@ extension Pipeline {
 }
 
 extension Pipeline {
-    private func count(_ tally: Tally, _ account: FrameAccount) {
+    private func count(_ tally: Tally, _ account: FrameCounters) {
         account.add(tally)
         tally.add(to: counters)
         counters.trackedFlowsEvicted.store(slowPath.evictedFlowCount, ordering: .relaxed)

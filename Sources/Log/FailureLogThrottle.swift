@@ -2,7 +2,7 @@ package import Logging
 
 /// A failure that happens again and again while one tries: the log has its beginning, and then now and
 /// then how often it has happened since.
-package struct Recurrence: Sendable {
+package struct FailureLogThrottle: Sendable {
     private var count = 0
     private var beganAt: UInt64 = 0
     private var toldAt: UInt64 = 0
@@ -34,7 +34,7 @@ package struct Recurrence: Sendable {
 
     /// It is over. Answers how often it has failed, for the line that says so.
     package mutating func end() -> Int {
-        defer { self = Recurrence() }
+        defer { self = FailureLogThrottle() }
         return count
     }
 }

@@ -66,7 +66,7 @@ struct EdgesCommand: ParsableCommand {
         let logger = Logger(label: "podwire") { _ in
             LineLogHandler(level: .warning) { writeToStandardError($0(0)) }
         }
-        var watch = try NodeWatch(selection, namesIn: settings.nameFolder, logger: logger)
+        var watch = try NodeMonitor(selection, namesIn: settings.nameFolder, logger: logger)
         var shown = ""
         var failure: SystemError?
         let show = { (node: Node) in
@@ -126,7 +126,7 @@ struct EdgesCommand: ParsableCommand {
     }
 
     /// Addresses outside the pod networks are in parentheses; link-local ones are left to `--json`.
-    private static func addresses(of candidate: Candidate, _ networks: [IPNetwork]) -> String {
+    private static func addresses(of candidate: Veth, _ networks: [IPNetwork]) -> String {
         guard let addresses = candidate.podAddresses else {
             return candidate.isEdge ? "unknown" : "-"
         }

@@ -106,7 +106,7 @@ struct ExplainCommand: ParsableCommand {
         }
     }
 
-    private func place(_ name: String, _ explainer: borrowing Explainer) throws -> Place {
+    private func place(_ name: String, _ explainer: borrowing Explainer) throws -> Edge {
         guard let place = explainer.place(named: name) else {
             writeToStandardError(
                 "podwire explain: \(name) is no edge of this node: see `podwire edges`\n")

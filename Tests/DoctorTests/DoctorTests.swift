@@ -260,7 +260,7 @@ struct DoctorTests {
             (String(repeating: "\r\n", count: 2000) + "\u{0}", false),
         ])
     func endpoints(answer: String, isAgent: Bool) {
-        #expect(EndpointInquiry.isAgents(Array(answer.utf8)) == isAgent)
+        #expect(AgentProbe.isAgents(Array(answer.utf8)) == isAgent)
     }
 
     @Test(

@@ -28,18 +28,18 @@ struct EdgeTableTests {
     }
 
     @Test("has an edge from the event that says so to the one that says it is gone")
-    func life() {
+    func incarnation() {
         var table = EdgeTable()
         table.apply(.link(Self.veth(7, namespace: nil, peer: 0)))
         #expect(Self.node(table).candidates.map(\.standing) == [.peerIsGone])
         table.apply(.link(Self.veth(7)))
         #expect(table.takeUnasked() == [7])
-        let life = Self.node(table).edges.map(\.life)
-        #expect(life.count == 1)
+        let incarnation = Self.node(table).edges.map(\.incarnation)
+        #expect(incarnation.count == 1)
         // Events that come twice change nothing.
         table.apply(.link(Self.veth(7)))
         table.apply(.link(Self.veth(7, name: "renamed")))
-        #expect(Self.node(table).edges.map(\.life) == life)
+        #expect(Self.node(table).edges.map(\.incarnation) == incarnation)
         #expect(Self.node(table).edges.map(\.link.name) == ["renamed"])
         table.apply(.linkGone(7))
         table.apply(.linkGone(7))
@@ -50,10 +50,10 @@ struct EdgeTableTests {
     func reuse() {
         var table = EdgeTable()
         table.apply(.link(Self.veth(7)))
-        let first = Self.node(table).edges.map(\.life)
+        let first = Self.node(table).edges.map(\.incarnation)
         table.apply(.linkGone(7))
         table.apply(.link(Self.veth(7)))
-        #expect(Self.node(table).edges.map(\.life) != first)
+        #expect(Self.node(table).edges.map(\.incarnation) != first)
     }
 
     @Test("forgets what a pod has said when another one is behind the edge")
@@ -73,12 +73,12 @@ struct EdgeTableTests {
     func reset() {
         var table = EdgeTable()
         for index in 1...4 as ClosedRange<UInt32> { table.apply(.link(Self.veth(index))) }
-        let lives = Dictionary(
-            uniqueKeysWithValues: Self.node(table).edges.map { ($0.link.index, $0.life) })
+        let incarnations = Dictionary(
+            uniqueKeysWithValues: Self.node(table).edges.map { ($0.link.index, $0.incarnation) })
         table.reset(links: [Self.veth(2), Self.veth(4), Self.veth(9)])
         let edges = Self.node(table).edges
         #expect(edges.map(\.link.index) == [2, 4, 9])
-        #expect(edges.prefix(2).map(\.life) == [lives[2], lives[4]])
+        #expect(edges.prefix(2).map(\.incarnation) == [incarnations[2], incarnations[4]])
     }
 
     @Test("leaves uplinks out, whatever they are made of")
@@ -95,7 +95,7 @@ struct EdgeTableTests {
     struct Selection: Sendable {
         let selection: EdgeSelection
         let addresses: [String]?
-        let standing: Candidate.Standing
+        let standing: Veth.Standing
     }
 
     static let selections: [Selection] = [

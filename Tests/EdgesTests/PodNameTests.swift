@@ -21,26 +21,26 @@ struct PodNameTests {
         return link
     }
 
-    private static func edge(_ table: EdgeTable) -> Candidate? {
+    private static func edge(_ table: EdgeTable) -> Veth? {
         table.node(EdgeSelection()).edges.first
     }
 
     @Test("stays with its edge, until another pod is behind that")
-    func life() throws {
+    func incarnation() throws {
         var table = Self.table()
         let name = try #require(PodName(namespace: "shop", name: "web-1"))
-        let life = try #require(Self.edge(table)).life
+        let incarnation = try #require(Self.edge(table)).incarnation
         #expect(Self.edge(table)?.pod == nil)
-        table.set([life: name])
+        table.set([incarnation: name])
         #expect(Self.edge(table)?.pod?.description == "shop/web-1")
         table.apply(.link(Self.link(namespace: 1)))
         #expect(Self.edge(table)?.pod == name)
-        table.set([life + 1: name])
+        table.set([incarnation + 1: name])
         table.apply(.link(Self.link(namespace: 2)))
         #expect(Self.edge(table)?.pod == nil)
         table.apply(.linkGone(7))
         table.apply(.link(Self.link(namespace: 1)))
-        table.set([life: name])
+        table.set([incarnation: name])
         #expect(Self.edge(table)?.pod == nil)
     }
 
@@ -50,10 +50,10 @@ struct PodNameTests {
         let settings = try Settings(
             options: [.podNetworks: "10.244.0.0/16", .sensors: "192.0.2.1"],
             environment: { _ in nil })
-        let feed = NodeFeed(settings, node: table.node(settings.edges))
+        let feed = NodePublisher(settings, node: table.node(settings.edges))
         let before = feed.snapshot
-        let life = try #require(Self.edge(table)).life
-        table.set([life: try #require(PodName(namespace: "shop", name: "web-1"))])
+        let incarnation = try #require(Self.edge(table)).incarnation
+        table.set([incarnation: try #require(PodName(namespace: "shop", name: "web-1"))])
         feed.publish(table.node(settings.edges))
         #expect(feed.node.edges.first?.pod?.name == "web-1")
         #expect(feed.snapshot.version == before.version)

@@ -44,7 +44,7 @@ struct LiveCaptureTests {
         let node = try Node.current(settings.edges)
         #expect(node.edges.map(\.link.name) == ["here"])
         let plan = CapturePlan(
-            feed: NodeFeed(settings, node: node), tracksConnections: false, filter: nil,
+            feed: NodePublisher(settings, node: node), tracksConnections: false, filter: nil,
             snaplen: 262_144, ringByteCountMax: 16 << 20, queueByteCountMax: queueByteCountMax,
             sampling: sampling, bytesPerSecondMax: bytesPerSecondMax,
             datagramFormat: datagramFormat, transmission: transmission)

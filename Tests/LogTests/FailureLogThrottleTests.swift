@@ -8,7 +8,7 @@ struct RecurrenceTests {
 
     @Test("is told at once, and then every five minutes with its count")
     func told() {
-        var failure = Recurrence()
+        var failure = FailureLogThrottle()
         var told: [(second: UInt64, metadata: Logger.Metadata)] = []
         for second in 0..<UInt64(1000) {
             let now = 7 + second * Self.second
@@ -25,7 +25,7 @@ struct RecurrenceTests {
 
     @Test("is told when it has another reason, but not when that alternates")
     func reasons() {
-        var failure = Recurrence()
+        var failure = FailureLogThrottle()
         let told = (0..<100).filter { failure.failed("\($0 % 3)", now: UInt64($0)) != nil }
         #expect(told == [0, 1, 2])
         #expect(failure.failed("3", now: 200) != nil)
@@ -33,14 +33,14 @@ struct RecurrenceTests {
 
     @Test("is not told for ever, however many reasons it finds")
     func manyReasons() {
-        var failure = Recurrence()
+        var failure = FailureLogThrottle()
         let told = (0..<1000).filter { failure.failed("\($0)", now: UInt64($0)) != nil }
         #expect(told.count == 8)
     }
 
     @Test("is a new one when it was over")
     func end() {
-        var failure = Recurrence()
+        var failure = FailureLogThrottle()
         _ = failure.failed("refused", now: 1)
         _ = failure.failed("refused", now: 2)
         #expect(failure.isGoingOn && failure.end() == 2)

@@ -85,7 +85,7 @@ struct TransmitterTests {
                 var first = try Self.queue()
                 first.append(queue.bytes)
                 queue = first
-                try ends.transmitter.start(try Self.queue(), counters) { Pulses().begin("") }
+                try ends.transmitter.start(try Self.queue(), counters) { Watchdog().begin("") }
                 isStarted = true
             }
             received += try ends.receive()
@@ -116,7 +116,7 @@ struct TransmitterTests {
                 var half = try Self.queue()
                 half.append(queue.bytes)
                 queue = half
-                try ends.transmitter.start(try Self.queue(), counters) { Pulses().begin("") }
+                try ends.transmitter.start(try Self.queue(), counters) { Watchdog().begin("") }
             } else if hasSent, !isLast, let rest = ends.transmitter.stop() {
                 #expect(rest.byteCount == 0)
                 stopCount += 1
@@ -133,7 +133,7 @@ struct TransmitterTests {
     func leftover() throws {
         var ends = try Ends()
         var queue = try Self.queue()
-        try ends.transmitter.start(try Self.queue(), counters) { Pulses().begin("") }
+        try ends.transmitter.start(try Self.queue(), counters) { Watchdog().begin("") }
         var (queuedCount, quietCount) = (0, 0)
         // Until both queues are full, as nobody reads.
         while quietCount < 20 {

@@ -20,7 +20,7 @@ struct ClientListener: ~Copyable {
     private let slots: ClientSlots
     private var leaving: [Leaving] = []
     private var lastRefusal: UInt64 = 0
-    private var failure = Recurrence()
+    private var failure = FailureLogThrottle()
     private var silentRefusalCount = 0
 
     /// Refused peers that have not read the reason yet.
@@ -64,7 +64,7 @@ struct ClientListener: ~Copyable {
             ]
             for peer in leaving { requests.append((peer.number, .readable)) }
             pulse.beat()
-            let wait = leaving.isEmpty ? Pulses.waitMilliseconds : 100
+            let wait = leaving.isEmpty ? Watchdog.waitMilliseconds : 100
             guard let ready = try? poll(requests, milliseconds: wait) else { continue }
             seeOff(ready.dropFirst(2).map { !$0.isEmpty })
             if ready[1].contains(.readable) { accept() }

@@ -173,10 +173,10 @@ struct ControlSession: ~Copyable {
 
     /// From now on, as `poll` takes it, and not longer than loops may wait.
     private static func milliseconds(until deadline: UInt64?) -> CInt {
-        guard let deadline else { return Pulses.waitMilliseconds }
+        guard let deadline else { return Watchdog.waitMilliseconds }
         let now = monotonicNanoseconds()
         guard deadline > now else { return 0 }
-        return min(Pulses.waitMilliseconds, CInt(clamping: (deadline - now) / 1_000_000 + 1))
+        return min(Watchdog.waitMilliseconds, CInt(clamping: (deadline - now) / 1_000_000 + 1))
     }
 
     private mutating func read() throws {

@@ -18,7 +18,7 @@ extension Node {
     /// Which scope a device stands for; nil if there is none of this name.
     func scope(ofDevice name: String, _ settings: Settings) -> CaptureScope? {
         if name == settings.device { return .stream }
-        return edges.first { $0.link.name == name }.map { .edge(life: $0.life) }
+        return edges.first { $0.link.name == name }.map { .edge(incarnation: $0.incarnation) }
     }
 
     /// The addresses by which a sensor's rule can choose the stream: the node's own ones, and one
@@ -45,7 +45,7 @@ extension Node {
     }
 }
 
-extension Candidate {
+extension Veth {
     /// Its pod's addresses stand in the text alone: a sensor that chooses a device by addresses is
     /// to choose the stream.
     fileprivate var device: Device {

@@ -21,7 +21,7 @@ struct SensorDialer {
     private let status: PeerStatus
     private let logger: Logger
     private var backoff = Backoff()
-    private var failure = Recurrence()
+    private var failure = FailureLogThrottle()
 
     private static let connectMillisecondsMax: CInt = 10_000
     /// A session of this length was a good one: the next failure starts a new back-off.

@@ -14,14 +14,14 @@ struct AgentMetrics {
     private typealias Sample = Exposition.Sample
 
     private let status: AgentStatus
-    private let feed: NodeFeed
+    private let feed: NodePublisher
     private let settings: Settings
 
-    init(_ status: AgentStatus, _ feed: NodeFeed, _ settings: Settings) {
+    init(_ status: AgentStatus, _ feed: NodePublisher, _ settings: Settings) {
         (self.status, self.feed, self.settings) = (status, feed, settings)
     }
 
-    func text(_ series: inout EdgeSeries) -> String {
+    func text(_ series: inout EdgeLabelSet) -> String {
         var page = Exposition()
         addBuild(to: &page)
         addPeers(to: &page)
@@ -138,10 +138,10 @@ struct AgentMetrics {
         page.add(
             gauge(
                 "edge_info", "Always 1; the labels say whose edge it is, if pods' names are known."),
-            edges.prefix(EdgeSeries.countMax).map { Sample($0.labels + $0.podLabels, 1) })
+            edges.prefix(EdgeLabelSet.countMax).map { Sample($0.labels + $0.podLabels, 1) })
         page.add(
             gauge("veths_not_captured", "Other veths, by the reason why they are not captured."),
-            Candidate.Standing.allCases.filter { $0 != .edge }.map { standing in
+            Veth.EdgeStatus.allCases.filter { $0 != .edge }.map { standing in
                 let count = node.candidates.count { $0.standing == standing }
                 return Sample([Label("reason", standing.name)], count)
             })
@@ -180,18 +180,18 @@ extension AgentMetrics {
     /// What stands for the name of an edge where there is none: names have no spaces.
     private static let otherEdges = "all others"
 
-    private func addEdges(to page: inout Exposition, _ series: inout EdgeSeries) {
+    private func addEdges(to page: inout Exposition, _ series: inout EdgeLabelSet) {
         // First what was counted: an edge that is not among those of the node is no more.
         let peers = status.peers.map { (label: label($0), accounts: $0.edges) }
-        let candidates = Dictionary(feed.node.candidates.map { ($0.life, $0) }) { $1 }
+        let candidates = Dictionary(feed.node.candidates.map { ($0.incarnation, $0) }) { $1 }
         let counted = Set(peers.flatMap { $0.accounts.edges.keys })
-        series.update(counted.filter { candidates[$0] != nil || $0 == Crowd.life })
-        var figures: [(labels: [Label], frames: FrameAccount.Counts)] = []
+        series.update(counted.filter { candidates[$0] != nil || $0 == SharedRing.incarnation })
+        var figures: [(labels: [Label], frames: FrameCounters.Counts)] = []
         for (sensor, accounts) in peers {
             var others = accounts.gone
-            for (life, edge) in accounts.edges.sorted(by: { $0.key < $1.key }) {
-                if series.lives.contains(life) {
-                    let own = candidates[life]?.labels ?? [Label("edge", edge.name)]
+            for (incarnation, edge) in accounts.edges.sorted(by: { $0.key < $1.key }) {
+                if series.incarnations.contains(incarnation) {
+                    let own = candidates[incarnation]?.labels ?? [Label("edge", edge.name)]
                     figures.append(([sensor] + own, edge.frames))
                 } else {
                     others += edge.frames
@@ -199,7 +199,7 @@ extension AgentMetrics {
             }
             figures.append(([sensor, Label("edge", Self.otherEdges)], others))
         }
-        let families: [(String, String, (FrameAccount.Counts) -> UInt64)] = [
+        let families: [(String, String, (FrameCounters.Counts) -> UInt64)] = [
             (
                 "edge_frames_matched_total", "Frames that the kernel let through at the edge.",
                 \.matched
@@ -217,13 +217,13 @@ extension AgentMetrics {
             page.add(
                 counter(
                     name,
-                    "\(help) Edges beyond \(EdgeSeries.countMax), and those gone, are one series."),
+                    "\(help) Edges beyond \(EdgeLabelSet.countMax), and those gone, are one series."),
                 figures.map { Sample($0.labels, value($0.frames)) })
         }
     }
 }
 
-extension Candidate {
+extension Veth {
     /// What tells the edge from others.
     fileprivate var labels: [Exposition.Label] { [Exposition.Label("edge", link.name)] }
 
@@ -237,7 +237,7 @@ extension Candidate {
     }
 }
 
-extension Candidate.Standing {
+extension Veth.EdgeStatus {
     fileprivate var name: String {
         switch self {
         case .edge: "captured"

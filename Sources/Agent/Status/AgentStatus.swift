@@ -8,21 +8,21 @@ import Synchronization
 /// What an agent knows of itself: who is connected, what has been counted, which loops turn. Whoever
 /// does something says so here, and the pages of the endpoint are made from it.
 package final class AgentStatus: Sendable {
-    package let pulses = Pulses()
+    package let pulses = Watchdog()
     package let node: NodeStatus
     /// Each sensor of the settings once, in their order.
     let sensors: [PeerStatus]
     let clients: PeerStatus?
     /// Whether clients are listened for.
-    let isListening = Condition(false)
+    let isListening = Flag(false)
     /// Clients that were sent away because of their address, or because there were too many.
-    let clientsRefused = Tick()
+    let clientsRefused = Counter()
     /// Wrong names and passwords.
-    let loginsRefused = Tick()
+    let loginsRefused = Counter()
     /// TLS handshakes of control connections that have failed.
-    let handshakesFailed = Tick()
+    let handshakesFailed = Counter()
     /// Whether the agent is about to end.
-    let isStopping = Condition(false)
+    let isStopping = Flag(false)
 
     package init(_ settings: Settings) {
         node = NodeStatus(pulses)
@@ -40,7 +40,7 @@ package final class AgentStatus: Sendable {
     }
 
     /// Takes note of which edges there are.
-    func keep(_ lives: Set<UInt64>) { for peer in peers { peer.ledger.keep(lives) } }
+    func keep(_ incarnations: Set<UInt64>) { for peer in peers { peer.ledger.keep(incarnations) } }
 
     /// The sums over all sensors and clients, since the agent began.
     var totals: CaptureTotals { peers.reduce(into: CaptureTotals()) { $0 += $1.totals } }

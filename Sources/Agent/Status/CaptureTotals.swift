@@ -2,7 +2,7 @@ import Forwarding
 import Addressing
 /// What captures have counted at a moment, to be added up over those that have ended and those that run.
 struct CaptureTotals: Sendable {
-    var frames = FrameAccount.Counts()
+    var frames = FrameCounters.Counts()
     /// In the order of `CaptureFigure.all`.
     var values = [UInt64](repeating: 0, count: CaptureFigure.all.count)
 

@@ -40,7 +40,7 @@ extension Health {
     }
 
     /// Whether all loops turn; with the names of those that do not.
-    package static func liveness(of pulses: Pulses, now: UInt64) -> Health {
+    package static func liveness(of pulses: Watchdog, now: UInt64) -> Health {
         let stuck = pulses.stuck(now: now)
         guard !stuck.isEmpty else {
             return Health(true, "alive", ["loops that turn: \(pulses.count)"])

@@ -9,12 +9,12 @@ package final class PeerStatus: Sendable {
     /// As settings have it: `host:port`; or `clients`.
     package let name: String
     /// Sessions that have begun: each after a sensor's first is a reconnection.
-    let sessionsBegun = Tick()
+    let sessionsBegun = Counter()
     /// Sessions that there are.
-    let sessions = Level()
+    let sessions = Gauge()
     /// Connections to it that could not be made.
-    let connectionsFailed = Tick()
-    let ledger = EdgeLedger()
+    let connectionsFailed = Counter()
+    let ledger = EdgeMetrics()
     private let state = Mutex(State())
 
     /// The name that clients go by, together: there may be any number of them in the course of time.
@@ -74,7 +74,7 @@ package final class PeerStatus: Sendable {
     }
 
     /// What has become of the frames of each edge, likewise.
-    var edges: (edges: [UInt64: EdgeFigures], gone: FrameAccount.Counts) {
+    var edges: (edges: [UInt64: EdgeCounts], gone: FrameCounters.Counts) {
         state.withLock { ledger.figures($0.captures.map(\.counters)) }
     }
 

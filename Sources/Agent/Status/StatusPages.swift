@@ -12,13 +12,13 @@ import Synchronization
 /// gets the same: making one asks forwarders, who have other things to do.
 final class StatusPages: Sendable {
     private let status: AgentStatus
-    private let feed: NodeFeed
+    private let feed: NodePublisher
     private let settings: Settings
     private let state = Mutex(State())
 
     private struct State {
         var made: [Page: (time: UInt64, response: Response)] = [:]
-        var series = EdgeSeries()
+        var series = EdgeLabelSet()
     }
 
     private static let freshNanoseconds: UInt64 = 250_000_000
@@ -41,7 +41,7 @@ final class StatusPages: Sendable {
         }
     }
 
-    init(_ status: AgentStatus, _ feed: NodeFeed, _ settings: Settings) {
+    init(_ status: AgentStatus, _ feed: NodePublisher, _ settings: Settings) {
         (self.status, self.feed, self.settings) = (status, feed, settings)
     }
 
@@ -59,7 +59,7 @@ final class StatusPages: Sendable {
         }
     }
 
-    private func make(_ page: Page, _ series: inout EdgeSeries) -> Response {
+    private func make(_ page: Page, _ series: inout EdgeLabelSet) -> Response {
         switch page {
         case .index:
             let lines = Page.allCases.map { "\($0.rawValue)  \($0.text)\n" }

@@ -28,7 +28,7 @@ struct StatusServer {
         try Thread { [self] in
             nameThread("podwire-http")
             let pages = StatusPages(context.status, context.feed, context.settings)
-            var failure = Recurrence()
+            var failure = FailureLogThrottle()
             repeat {
                 let begin = monotonicNanoseconds()
                 do {

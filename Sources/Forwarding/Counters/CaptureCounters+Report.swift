@@ -62,7 +62,7 @@ extension CaptureCounters {
     }
 }
 
-extension FrameAccount.Counts {
+extension FrameCounters.Counts {
     /// The law's terms.
     var metadata: Logger.Metadata {
         fates.reduce(into: ["matched": .number(matched)]) { metadata, fate in

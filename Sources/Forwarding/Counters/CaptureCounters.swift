@@ -3,11 +3,11 @@ package import Synchronization
 /// What became of the frames of one capture. Every count starts with the capture and only grows.
 package final class CaptureCounters: Sendable {
     /// All frames, by what became of them.
-    package let frames = FrameAccount()
-    /// The same of each edge that is captured now, by its interface's life.
-    package let edges = Mutex<[UInt64: EdgeAccount]>([:])
+    package let frames = FrameCounters()
+    /// The same of each edge that is captured now, by its interface's incarnation.
+    package let edges = Mutex<[UInt64: EdgeCounters]>([:])
     /// Where these go when they are closed.
-    let ledger: EdgeLedger
+    let ledger: EdgeMetrics
     /// What goes up and down.
     package let levels = CaptureLevels()
     /// By how many frames the accounts of edges were wrong when they were closed: always none.
@@ -72,7 +72,7 @@ package final class CaptureCounters: Sendable {
     /// Flows forgotten because there were too many, and not because of their age.
     package let trackedFlowsEvicted = Atomic<UInt64>(0)
 
-    package init(_ ledger: EdgeLedger = EdgeLedger()) { self.ledger = ledger }
+    package init(_ ledger: EdgeMetrics = EdgeMetrics()) { self.ledger = ledger }
 
     /// Adds to a count; nobody reads it as a signal, so no order is asked for.
     static func add(_ count: Int, to counter: borrowing Atomic<UInt64>) {

@@ -101,7 +101,7 @@ extension Relay {
 extension Relay {
     func run(
         _ poller: consuming Poller<Key>, _ socket: CInt, _ counters: CaptureCounters,
-        _ pulse: borrowing Pulses.Pulse
+        _ pulse: borrowing Watchdog.Heartbeat
     ) {
         do {
             try poller.add(filled.fileDescriptor, as: .filled)
@@ -156,7 +156,7 @@ extension Relay {
     }
 
     private func wait(_ poller: inout Poller<Key>, _ counters: CaptureCounters) throws {
-        let milliseconds = outlet.withLock { $0.dueMilliseconds } ?? Pulses.waitMilliseconds
+        let milliseconds = outlet.withLock { $0.dueMilliseconds } ?? Watchdog.waitMilliseconds
         let readyCount = try poller.wait(milliseconds: milliseconds)
         for index in 0..<readyCount {
             guard poller.key(at: index) == .socket else {

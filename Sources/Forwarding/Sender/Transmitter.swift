@@ -74,7 +74,7 @@ package struct Transmitter: ~Copyable {
     /// changed.
     package mutating func start(
         _ queue: consuming ByteQueue, _ counters: CaptureCounters,
-        prepare: @escaping @Sendable () -> Pulses.Pulse
+        prepare: @escaping @Sendable () -> Watchdog.Heartbeat
     ) throws(SystemError) {
         guard let socket else { return }
         relay.take(queue)

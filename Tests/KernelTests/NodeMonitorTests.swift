@@ -18,7 +18,7 @@ struct NodeWatchTests {
         bufferByteCount: Int, _ change: String, until isDone: @escaping @Sendable (Node) -> Bool
     ) throws -> (node: Node, resyncCount: Int) {
         let status = NodeStatus()
-        var watch = try NodeWatch(
+        var watch = try NodeMonitor(
             EdgeSelection(), logger: Self.quiet, status: status, bufferByteCount: bufferByteCount)
         // Nobody reads while all of this happens.
         try shell(change)
@@ -66,7 +66,7 @@ struct NodeWatchTests {
             let even = stride(from: 6, through: 60, by: 2).map { "v\($0)" }
             #expect(names == Set(["renamed", "v4"] + even))
             #expect(node.edges.filter { !$0.link.isUp }.map(\.link.name) == ["v4"])
-            #expect(Set(node.edges.map(\.life)).count == 30)
+            #expect(Set(node.edges.map(\.incarnation)).count == 30)
         }
     }
 
@@ -79,7 +79,7 @@ struct NodeWatchTests {
                 ip netns add nw$$ && ip link add v type veth peer name p netns nw$$
                 ip link set v up && ip -n nw$$ link set p up && echo nw$$ >/tmp/nw-test
                 """)
-            var watch = try NodeWatch(EdgeSelection(), logger: Self.quiet)
+            var watch = try NodeMonitor(EdgeSelection(), logger: Self.quiet)
             let stop = try Event()
             let stopNumber = stop.fileDescriptor
             // Long after the times at which the pod is asked by itself.
@@ -110,7 +110,7 @@ struct NodeWatchTests {
             defer { try? shell(Self.tearDown) }
             try shell("ip netns add nw$$ && echo nw$$ >/tmp/nw-storm")
             let status = NodeStatus()
-            var watch = try NodeWatch(
+            var watch = try NodeMonitor(
                 EdgeSelection(), logger: Self.quiet, status: status, bufferByteCount: 4096)
             // Nobody reads the first of it, so some is lost.
             try shell(

@@ -6,20 +6,20 @@ import Linux
 import Observation
 
 /// Which rings a keeper has open, and what memory they take. It belongs to the keeper's thread.
-struct RingBook {
+struct RingTable {
     private(set) var budget: RingBudget
     /// The version of the node that has been followed last.
     var version = 0
     /// Whether a person has been told that there is not enough memory.
     var hasWarned = false
-    private var rings: [UInt64: OpenRing] = [:]
+    private var rings: [UInt64: RingSlot] = [:]
     private var closing: [ClosingRing] = []
     /// Until when places are not tried again.
     private var failedUntil: [UInt64: UInt64] = [:]
     /// By what error places could not be captured the last time: a person is told once.
     private var failures: [UInt64: Ring.Failure] = [:]
     /// Edges that share one ring, and the hold on that.
-    private(set) var crowd: [Place] = []
+    private(set) var crowd: [Edge] = []
     var crowdLease: TransferBox<RingLease>?
     /// Whether a person has been told that these are not captured.
     var hasWarnedOfCrowd = false
@@ -41,30 +41,30 @@ struct RingBook {
         budget.usedByteCount - (crowdLease == nil ? RingBudget.smallest.byteCount : 0)
     }
 
-    func ring(_ life: UInt64) -> OpenRing? { rings[life] }
+    func ring(_ incarnation: UInt64) -> RingSlot? { rings[incarnation] }
 
     /// The rings whose edges are gone; each is named once.
-    mutating func livesGone(from places: [Place]) -> [UInt64] {
-        let lives = Set(places.map(\.life))
-        failures = failures.filter { lives.contains($0.key) }
-        return rings.values.filter { !lives.contains($0.place.life) && !$0.isLeaving }.map { ring in
+    mutating func incarnationsGone(from places: [Edge]) -> [UInt64] {
+        let incarnations = Set(places.map(\.incarnation))
+        failures = failures.filter { incarnations.contains($0.key) }
+        return rings.values.filter { !incarnations.contains($0.place.incarnation) && !$0.isLeaving }.map { ring in
             ring.isLeaving = true
-            return ring.place.life
+            return ring.place.incarnation
         }
     }
 
     /// Takes memory for the places that have no ring yet. Those that there is none for join the
     /// crowd, where they stay. Answers whether that has changed.
     mutating func take(
-        _ places: [Place], now: UInt64
-    ) -> (wanted: [(place: Place, shape: Ring.Shape)], isCrowdChanged: Bool) {
+        _ places: [Edge], now: UInt64
+    ) -> (wanted: [(place: Edge, shape: Ring.Shape)], isCrowdChanged: Bool) {
         failedUntil = failedUntil.filter { $0.value > now }
-        let crowded = Set(crowd.map(\.life))
-        var wanted: [(Place, Ring.Shape)] = []
-        var left: [Place] = []
-        for place in places where rings[place.life] == nil && place.isUp {
-            guard failedUntil[place.life] == nil else { continue }
-            if !crowded.contains(place.life), let shape = budget.first(now: now) {
+        let crowded = Set(crowd.map(\.incarnation))
+        var wanted: [(Edge, Ring.Shape)] = []
+        var left: [Edge] = []
+        for place in places where rings[place.incarnation] == nil && place.isUp {
+            guard failedUntil[place.incarnation] == nil else { continue }
+            if !crowded.contains(place.incarnation), let shape = budget.first(now: now) {
                 wanted.append((place, shape))
             } else {
                 left.append(place)
@@ -76,24 +76,24 @@ struct RingBook {
 
     /// Answers whether the ring had to be tried more often than once.
     mutating func isOpen(
-        _ place: Place, _ shape: Ring.Shape, _ lease: consuming RingLease
+        _ place: Edge, _ shape: Ring.Shape, _ lease: consuming RingLease
     ) -> Bool {
-        rings[place.life] = OpenRing(place, shape.byteCount, lease)
-        return failures.removeValue(forKey: place.life) != nil
+        rings[place.incarnation] = RingSlot(place, shape.byteCount, lease)
+        return failures.removeValue(forKey: place.incarnation) != nil
     }
 
     /// Takes note that a ring could not be opened, and is to be tried again. Answers whether that has not
     /// been so before, for the same reason.
     mutating func hasFailed(
-        _ place: Place, _ shape: Ring.Shape, _ error: Ring.Failure, now: UInt64
+        _ place: Edge, _ shape: Ring.Shape, _ error: Ring.Failure, now: UInt64
     ) -> Bool {
         budget.giveBack(shape.byteCount)
         if error == .noMemory { budget.isExhausted(now: now) }
         // Of an interface that is up again an event tells.
-        if error != .interfaceDown { failedUntil[place.life] = now + Self.retryNanoseconds }
+        if error != .interfaceDown { failedUntil[place.incarnation] = now + Self.retryNanoseconds }
         // An edge that has gone, or down, in the meantime is no failure.
         guard !error.isInterfaceAbsent else { return false }
-        return failures.updateValue(error, forKey: place.life) != error
+        return failures.updateValue(error, forKey: place.incarnation) != error
     }
 
     /// Whether something is to be tried again in a while.
@@ -103,21 +103,21 @@ struct RingBook {
     var lacksCrowd: Bool { crowdLease == nil && !crowd.isEmpty }
 
     /// Takes note that the forwarder has let go of a ring: the one before another, or the last one.
-    mutating func isDone(_ life: UInt64, wasFollowed: Bool, _ handover: TransferBox<Ring>?) {
-        guard let ring = rings[life] else { return }
+    mutating func isDone(_ incarnation: UInt64, wasFollowed: Bool, _ handover: TransferBox<Ring>?) {
+        guard let ring = rings[incarnation] else { return }
         budget.giveBack(ring.byteCount)
         closing.append(ClosingRing(ring: handover, lease: ring.lease))
         if wasFollowed {
             ring.becomesSuccessor()
         } else {
             isAbandoned(ring)
-            rings[life] = nil
+            rings[incarnation] = nil
         }
     }
 
     /// Takes note that the forwarder has let go of a ring that was to follow another.
-    mutating func isKept(_ life: UInt64, _ next: TransferBox<Ring>?) {
-        guard let ring = rings[life] else {
+    mutating func isKept(_ incarnation: UInt64, _ next: TransferBox<Ring>?) {
+        guard let ring = rings[incarnation] else {
             return closing.append(ClosingRing(ring: next, lease: nil))
         }
         ring.keptCount = min(ring.keptCount + 1, Self.keptCountMax)
@@ -125,7 +125,7 @@ struct RingBook {
     }
 
     /// Gives up on a ring that was to follow another.
-    mutating func isAbandoned(_ ring: OpenRing, _ next: TransferBox<Ring>? = nil) {
+    mutating func isAbandoned(_ ring: RingSlot, _ next: TransferBox<Ring>? = nil) {
         budget.giveBack(ring.nextByteCount)
         ring.nextByteCount = 0
         closing.append(ClosingRing(ring: next, lease: ring.nextLease))
@@ -145,16 +145,16 @@ struct RingBook {
 
     /// A ring and what is to take its place.
     struct Change {
-        let ring: OpenRing
+        let ring: RingSlot
         let shape: Ring.Shape
     }
 
     /// Takes memory for a larger ring in the place of one that is pressed. Where there is none, takes
     /// it for smaller ones in the place of those that are idle, so that there is some the next time.
     mutating func press(
-        _ life: UInt64, now: UInt64
+        _ incarnation: UInt64, now: UInt64
     ) -> (growing: Change?, shrinking: [Change]) {
-        guard let ring = rings[life], !ring.isLeaving, ring.nextByteCount == 0,
+        guard let ring = rings[incarnation], !ring.isLeaving, ring.nextByteCount == 0,
             now >= ring.pressedAt + Self.calmNanoseconds << UInt64(ring.keptCount)
         else { return (nil, []) }
         ring.pressedAt = now
@@ -189,8 +189,8 @@ struct ClosingRing: Sendable {
 }
 
 /// A ring that is open, or two while one is taking the other one's place.
-final class OpenRing {
-    let place: Place
+final class RingSlot {
+    let place: Edge
     private(set) var byteCount: Int
     private(set) var lease: TransferBox<RingLease>?
     /// The memory of the ring that is to follow; 0 if none is.
@@ -205,7 +205,7 @@ final class OpenRing {
     /// As long as there are two.
     var stamps: TransferBox<PacketStamps>?
 
-    init(_ place: Place, _ byteCount: Int, _ lease: consuming RingLease) {
+    init(_ place: Edge, _ byteCount: Int, _ lease: consuming RingLease) {
         self.place = place
         self.byteCount = byteCount
         self.lease = TransferBox(lease)

@@ -7,7 +7,7 @@ import Time
 
 /// Asks who answers at an address where an agent's endpoint may be: the one that has a port need not be
 /// the one that was meant to have it.
-package enum EndpointInquiry {
+package enum AgentProbe {
     /// An agent answers at once; who does not is taken for somebody else.
     private static let nanosecondsMax: UInt64 = 2_000_000_000
     /// The headers of an answer, and more.

@@ -6,7 +6,7 @@ import Linux
 import Synchronization
 
 /// What captures have to know of the node, always as of now, and who is to be told when it changes.
-package final class NodeFeed: Sendable {
+package final class NodePublisher: Sendable {
     private let settings: Settings
     private let state: Mutex<State>
 
@@ -22,7 +22,7 @@ package final class NodeFeed: Sendable {
     package struct Snapshot: Sendable {
         /// Grows with each change.
         package let version: Int
-        package let places: [Place]
+        package let places: [Edge]
         package let rule: Rule
     }
 

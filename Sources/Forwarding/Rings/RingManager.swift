@@ -16,19 +16,19 @@ import Synchronization
 /// Opening a ring takes the kernel some 15 ms, and closing one, too, nearly all of it spent on
 /// waiting for a grace period that all who wait share. So both happen here and many at once, and the
 /// forwarder's thread never waits.
-final class RingKeeper: Sendable {
-    private let feed: NodeFeed
+final class RingManager: Sendable {
+    private let feed: NodePublisher
     private let scope: CaptureScope
     private let tellsOffload: Bool
     private let levels: CaptureLevels
     private let logger: Logger
     private let wake: Event
     private let state: Mutex<State>
-    private let give: @Sendable (TapOrder) -> Void
+    private let give: @Sendable (RingCommand) -> Void
 
     private struct State {
         var plan: ProgramPlan
-        var notes: [TapNote] = []
+        var notes: [RingEvent] = []
         var isEnding = false
     }
 
@@ -41,8 +41,8 @@ final class RingKeeper: Sendable {
     private static let sharedCountMax = 1 << 15
 
     init(
-        _ feed: NodeFeed, _ scope: CaptureScope, _ plan: ProgramPlan, _ levels: CaptureLevels,
-        logger: Logger, give: @escaping @Sendable (TapOrder) -> Void
+        _ feed: NodePublisher, _ scope: CaptureScope, _ plan: ProgramPlan, _ levels: CaptureLevels,
+        logger: Logger, give: @escaping @Sendable (RingCommand) -> Void
     ) throws(SystemError) {
         (self.feed, self.scope) = (feed, scope)
         tellsOffload = plan.keepsWhole
@@ -54,7 +54,7 @@ final class RingKeeper: Sendable {
     }
 
     /// Takes note of what the forwarder says, once where it says it more often. Never waits.
-    func note(_ note: TapNote) {
+    func note(_ note: RingEvent) {
         state.withLock { state in
             if !state.notes.contains(where: note.isSame) { state.notes.append(note) }
         }
@@ -75,10 +75,10 @@ final class RingKeeper: Sendable {
     /// Keeps the rings until the end. Says when it has tried to open the first ones, with the reason
     /// if there are edges and not one could be opened.
     func run(
-        _ budget: RingBudget, _ pulse: borrowing Pulses.Pulse, began: (SystemError?) -> Void
+        _ budget: RingBudget, _ pulse: borrowing Watchdog.Heartbeat, began: (SystemError?) -> Void
     ) {
         nameThread("podwire-rings")
-        var book = RingBook(budget)
+        var book = RingTable(budget)
         feed.subscribe(wake.fileDescriptor)
         defer { feed.unsubscribe(wake.fileDescriptor) }
         began(follow(&book))
@@ -87,7 +87,7 @@ final class RingKeeper: Sendable {
             tell(book)
             _ = try? poll(
                 [(wake.fileDescriptor, .readable)],
-                milliseconds: book.hasFailures ? Self.retryMilliseconds : Pulses.waitMilliseconds)
+                milliseconds: book.hasFailures ? Self.retryMilliseconds : Watchdog.waitMilliseconds)
             wake.lower()
             let (notes, isEnding) = state.withLock { state in
                 defer { state.notes = [] }
@@ -103,19 +103,19 @@ final class RingKeeper: Sendable {
     }
 
     /// Says how much memory is in use.
-    private func tell(_ book: RingBook) {
+    private func tell(_ book: RingTable) {
         levels.ringBytes.set(book.ringByteCount)
         levels.edgesSharing.set(book.crowd.count)
     }
 
     /// Opens what is new and has what is gone closed.
-    private func follow(_ book: inout RingBook) -> SystemError? {
+    private func follow(_ book: inout RingTable) -> SystemError? {
         let snapshot = feed.snapshot.limited(to: scope)
         if snapshot.version != book.version {
             book.version = snapshot.version
             state.withLock { $0.plan.set(snapshot.rule) }
             give(.follow(snapshot))
-            for life in book.livesGone(from: snapshot.places) { give(.remove(life: life)) }
+            for incarnation in book.incarnationsGone(from: snapshot.places) { give(.remove(incarnation: incarnation)) }
             if scope != .stream, snapshot.places.isEmpty { give(.end) }
         }
         let (wanted, isCrowdChanged) = book.take(
@@ -125,7 +125,7 @@ final class RingKeeper: Sendable {
     }
 
     /// Serves the edges for which there is no memory.
-    private func crowd(_ book: inout RingBook) {
+    private func crowd(_ book: inout RingTable) {
         if book.crowdLease == nil {
             do throws(Ring.Failure) {
                 let ring = try Ring(
@@ -161,7 +161,7 @@ final class RingKeeper: Sendable {
     }
 
     private func open(
-        _ wanted: [(place: Place, shape: Ring.Shape)], _ book: inout RingBook
+        _ wanted: [(place: Edge, shape: Ring.Shape)], _ book: inout RingTable
     ) -> SystemError? {
         guard !wanted.isEmpty else { return nil }
         let plan = state.withLock { $0.plan }
@@ -169,11 +169,11 @@ final class RingKeeper: Sendable {
         inParallel(wanted.count, threadCountMax: Self.threadCountMax) { [give] index in
             let (place, shape) = wanted[index]
             let opened = Self.open(place, shape, plan, give)
-            results.withLock { $0[place.life] = opened }
+            results.withLock { $0[place.incarnation] = opened }
         }
         var failure: SystemError?
         for (place, shape) in wanted {
-            switch results.withLock({ $0[place.life] }) {
+            switch results.withLock({ $0[place.incarnation] }) {
             case .lease(let lease):
                 guard let lease = lease.take(), book.isOpen(place, shape, lease) else { continue }
                 logger.info(
@@ -199,8 +199,8 @@ final class RingKeeper: Sendable {
 
     /// Opens a ring and hands it to the forwarder at once.
     private static func open(
-        _ place: Place, _ shape: Ring.Shape, _ plan: ProgramPlan,
-        _ give: @Sendable (TapOrder) -> Void
+        _ place: Edge, _ shape: Ring.Shape, _ plan: ProgramPlan,
+        _ give: @Sendable (RingCommand) -> Void
     ) -> Opened {
         var plan = plan
         while true {
@@ -225,37 +225,37 @@ final class RingKeeper: Sendable {
     }
 }
 
-extension RingKeeper {
-    private func attend(to note: TapNote, _ book: inout RingBook) {
+extension RingManager {
+    private func attend(to note: RingEvent, _ book: inout RingTable) {
         switch note {
-        case .pressed(let life): enlarge(life, &book)
-        case .prepared(let life): exchange(life, &book)
+        case .pressed(let incarnation): enlarge(incarnation, &book)
+        case .prepared(let incarnation): exchange(incarnation, &book)
         case .done, .kept: break
         }
     }
 
-    private func settle(_ note: TapNote, _ book: inout RingBook) {
+    private func settle(_ note: RingEvent, _ book: inout RingTable) {
         switch note {
-        case .done(let life, let wasFollowed, let ring):
-            book.isDone(life, wasFollowed: wasFollowed, ring)
-        case .kept(let life, let next): book.isKept(life, next)
+        case .done(let incarnation, let wasFollowed, let ring):
+            book.isDone(incarnation, wasFollowed: wasFollowed, ring)
+        case .kept(let incarnation, let next): book.isKept(incarnation, next)
         case .pressed, .prepared: break
         }
     }
 
     /// Opens a larger ring beside one that is close to full, or smaller ones beside others so that
     /// there is memory for it.
-    private func enlarge(_ life: UInt64, _ book: inout RingBook) {
-        let (growing, shrinking) = book.press(life, now: monotonicNanoseconds())
+    private func enlarge(_ incarnation: UInt64, _ book: inout RingTable) {
+        let (growing, shrinking) = book.press(incarnation, now: monotonicNanoseconds())
         for change in [growing].compactMap({ $0 }) + shrinking { prepare(change, &book) }
     }
 
-    private func prepare(_ change: RingBook.Change, _ book: inout RingBook) {
+    private func prepare(_ change: RingTable.Change, _ book: inout RingTable) {
         do throws(Ring.Failure) {
             let ring = try change.ring.opensSuccessor(
                 change.shape, tellsOffload: tellsOffload)
             let set = PacketSet(countMax: Self.sharedCountMax << change.ring.keptCount)
-            give(.prepare(life: change.ring.place.life, TransferBox(ring), TransferBox(set)))
+            give(.prepare(incarnation: change.ring.place.incarnation, TransferBox(ring), TransferBox(set)))
         } catch {
             book.isAbandoned(change.ring)
             guard !error.isInterfaceAbsent else { return }
@@ -267,13 +267,13 @@ extension RingKeeper {
 
     /// Has the forwarder go over to a ring that gets all packets by now, when none is under way any
     /// more that came before.
-    private func exchange(_ life: UInt64, _ book: inout RingBook) {
-        guard let ring = book.ring(life) else { return }
+    private func exchange(_ incarnation: UInt64, _ book: inout RingTable) {
+        guard let ring = book.ring(incarnation) else { return }
         do throws(SystemError) {
             try awaitPacketsUnderWay()
-            give(.succeed(life: life))
+            give(.succeed(incarnation: incarnation))
         } catch {
-            give(.abandon(life: life))
+            give(.abandon(incarnation: incarnation))
             guard !ring.hasWarned else { return }
             ring.hasWarned = true
             logger.warning(

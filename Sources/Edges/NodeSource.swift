@@ -21,7 +21,7 @@ enum NodeAnswer: Sendable {
 }
 
 /// Asks the kernel about the node's network.
-struct NodeReader: ~Copyable {
+struct NodeSource: ~Copyable {
     private var socket: NetlinkSocket
 
     init() throws(SystemError) {

@@ -4,7 +4,7 @@ package import Synchronization
 ///
 /// Every frame has one fate, and only one, so they add up to `matched` when nothing is on its way any
 /// more. Every count only grows. A frame that is cut into segments has the fate of the luckiest of them.
-package final class FrameAccount: Sendable {
+package final class FrameCounters: Sendable {
     /// Let through by the program, those that the ring then had no room for among them. The kernel
     /// counts them; they come in here every few seconds, when a client asks, and at the end.
     package let matched = Atomic<UInt64>(0)
@@ -76,13 +76,13 @@ package final class FrameAccount: Sendable {
 }
 
 /// The account of an edge. Edges that share one ring share one account.
-package struct EdgeAccount: Sendable {
+package struct EdgeCounters: Sendable {
     /// The interface's, as it was when the edge was first captured.
     package let name: String
-    package let frames: FrameAccount
+    package let frames: FrameCounters
 }
 
-extension FrameAccount {
+extension FrameCounters {
     /// Adds what happened to the packets of a block.
     func add(_ tally: Tally) {
         CaptureCounters.add(tally.packetCount - tally.surplus.packetCount, to: forwarded)
@@ -94,7 +94,7 @@ extension FrameAccount {
     }
 }
 
-extension FrameAccount.Counts {
+extension FrameCounters.Counts {
     package static func += (total: inout Self, other: Self) {
         total.matched += other.matched
         total.forwarded += other.forwarded

@@ -3,11 +3,11 @@ package import Addressing
 package import Netlink
 
 /// A veth of this node, and whether it is a pod's edge.
-package struct Candidate: Equatable, Sendable {
-    /// Which life of the interface's index this is: another one after it was gone.
-    package let life: UInt64
+package struct Veth: Equatable, Sendable {
+    /// Which incarnation of the interface's index this is: another one after it was gone.
+    package let incarnation: UInt64
     package let link: Link
-    package let standing: Standing
+    package let standing: EdgeStatus
     /// The pod's own addresses. Nil if they cannot be known.
     package let podAddresses: [IPAddress]?
     /// The pod's own Ethernet address, likewise.
@@ -18,7 +18,7 @@ package struct Candidate: Equatable, Sendable {
     package var isEdge: Bool { standing == .edge }
 
     /// Why a veth is an edge, or is not.
-    package enum Standing: Equatable, Sendable, CaseIterable {
+    package enum EdgeStatus: Equatable, Sendable, CaseIterable {
         case edge
         case peerIsHere
         case peerIsGone

@@ -10,9 +10,9 @@ struct UnnamedEdgeTests {
     private func edge(
         _ interface: String = "veth1", mac: String? = "02:00:00:00:00:01",
         at addresses: [String] = ["10.244.1.7"], cameAt: UInt64? = nil
-    ) -> UnnamedEdge {
-        UnnamedEdge(
-            life: 1, interface: interface, podMAC: mac.flatMap { MACAddress($0) },
+    ) -> PodNameQuery {
+        PodNameQuery(
+            incarnation: 1, interface: interface, podMAC: mac.flatMap { MACAddress($0) },
             podAddresses: Set(addresses.compactMap { IPAddress($0) }), cameAt: cameAt)
     }
 
@@ -81,7 +81,7 @@ struct UnnamedEdgeTests {
 
     @Test("is looked for at once, a few times more, and again when the pod is another one")
     func agenda() {
-        var agenda = NameAgenda()
+        var agenda = PodNameSchedule()
         #expect(agenda.dueAt == nil)
         var tries: [UInt64] = []
         for tenth in 0..<UInt64(1000) {

@@ -7,7 +7,7 @@ import Synchronization
 /// ten seconds for each session, and nothing for each packet. Who dials a sensor is none of them: a
 /// name server that does not answer keeps it for as long as the system's resolver says, and a new start
 /// of the agent would not help.
-package final class Pulses: Sendable {
+package final class Watchdog: Sendable {
     private let state = Mutex(State())
 
     private struct State {
@@ -33,12 +33,12 @@ package final class Pulses: Sendable {
     }
 
     /// A loop that turns, for as long as this value is there.
-    package struct Pulse: ~Copyable, Sendable {
-        private let pulses: Pulses
+    package struct Heartbeat: ~Copyable, Sendable {
+        private let pulses: Watchdog
         private let id: UInt64
         private let last: Beat
 
-        fileprivate init(_ pulses: Pulses, _ id: UInt64, _ last: Beat) {
+        fileprivate init(_ pulses: Watchdog, _ id: UInt64, _ last: Beat) {
             (self.pulses, self.id, self.last) = (pulses, id, last)
         }
 
@@ -51,12 +51,12 @@ package final class Pulses: Sendable {
     package init() {}
 
     /// Has a loop watched from now on. The name is for people.
-    package func begin(_ name: String) -> Pulse {
+    package func begin(_ name: String) -> Heartbeat {
         let beat = Beat(name, monotonicNanoseconds())
         return state.withLock { state in
             defer { state.nextID += 1 }
             state.beats[state.nextID] = beat
-            return Pulse(self, state.nextID, beat)
+            return Heartbeat(self, state.nextID, beat)
         }
     }
 

@@ -1,7 +1,7 @@
 /// Which edges have series of their own. One that has keeps them for as long as it is there, and one
 /// that found no room has none until it is gone: what is said of all others together must not go back.
-package struct EdgeSeries {
-    package private(set) var lives: Set<UInt64> = []
+package struct EdgeLabelSet {
+    package private(set) var incarnations: Set<UInt64> = []
     /// Those that found no room.
     private var others: Set<UInt64> = []
 
@@ -12,10 +12,10 @@ package struct EdgeSeries {
 
     /// Takes note of which edges there are.
     package mutating func update(_ present: Set<UInt64>) {
-        lives.formIntersection(present)
+        incarnations.formIntersection(present)
         others.formIntersection(present)
-        for life in present.subtracting(lives).subtracting(others).sorted() {
-            if lives.count < Self.countMax { lives.insert(life) } else { others.insert(life) }
+        for incarnation in present.subtracting(incarnations).subtracting(others).sorted() {
+            if incarnations.count < Self.countMax { incarnations.insert(incarnation) } else { others.insert(incarnation) }
         }
     }
 }

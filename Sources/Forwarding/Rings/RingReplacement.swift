@@ -14,7 +14,7 @@ import Linux
 ///
 /// Until the last step the ring is what counts, and if anything is wrong with the successor, that is
 /// given up instead.
-struct Overlap: ~Copyable {
+struct RingReplacement: ~Copyable {
     private var forwarded: PacketSet
     /// How many packets the ring had been given when the successor began to get them.
     private let startCount: Int

@@ -14,7 +14,7 @@ package final class Level: Sendable {
 }
 
 /// How often something has happened. It happens seldom, and only on the control side.
-package final class Tick: Sendable {
+package final class Counter: Sendable {
     private let count = Atomic<UInt64>(0)
 
     package init() {}
@@ -25,7 +25,7 @@ package final class Tick: Sendable {
 }
 
 /// Whether something is so.
-package final class Condition: Sendable {
+package final class Flag: Sendable {
     private let state: Atomic<Bool>
 
     package init(_ isSet: Bool) { state = Atomic(isSet) }

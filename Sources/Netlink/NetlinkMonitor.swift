@@ -21,7 +21,7 @@ package enum NodeEvent: Equatable, Sendable {
 ///
 /// Subscribe first and list what there is afterwards: a change in between then comes as an event,
 /// and an event about a known change does no harm. Needs no capability.
-package struct NodeMonitor: ~Copyable {
+package struct NetlinkMonitor: ~Copyable {
     private var socket: NetlinkSocket
     /// Receives events about addresses inside pods, if the process may have them.
     private var pods: NetlinkSocket?

@@ -5,7 +5,7 @@ import Synchronization
 
 /// Asks questions about the node on a thread of its own, so that no new edge has to wait for an
 /// answer about another one.
-final class NodeAsker: Sendable {
+final class NodeQueryThread: Sendable {
     private let state = Mutex(State())
     private let asked: Event
     private let answered: Event
@@ -25,10 +25,10 @@ final class NodeAsker: Sendable {
 
     private static let retryMilliseconds: CInt = 100
 
-    init(_ pulses: Pulses) throws(SystemError) {
+    init(_ pulses: Watchdog) throws(SystemError) {
         asked = try Event()
         answered = try Event()
-        let reader = TransferBox(try NodeReader())
+        let reader = TransferBox(try NodeSource())
         try Thread { [self] in
             nameThread("podwire-pods")
             if var reader = reader.take() {
@@ -63,11 +63,11 @@ final class NodeAsker: Sendable {
         asked.raise()
     }
 
-    private func run(_ reader: inout NodeReader, _ pulse: consuming Pulses.Pulse) {
+    private func run(_ reader: inout NodeSource, _ pulse: consuming Watchdog.Heartbeat) {
         while true {
             pulse.beat()
             _ = try? poll(
-                [(asked.fileDescriptor, .readable)], milliseconds: Pulses.waitMilliseconds)
+                [(asked.fileDescriptor, .readable)], milliseconds: Watchdog.waitMilliseconds)
             asked.lower()
             while let question = state.withLock({ $0.takeQuestion() }) {
                 pulse.beat()

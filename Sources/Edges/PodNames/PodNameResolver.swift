@@ -3,9 +3,9 @@ import Linux
 import Logging
 
 /// Finds out what the pods behind a node's edges are called, as soon as their runtime has said so.
-struct Namer: ~Copyable {
-    private let reader: NameReader
-    private var agenda = NameAgenda()
+struct PodNameResolver: ~Copyable {
+    private let reader: PodNameThread
+    private var agenda = PodNameSchedule()
     /// When each edge came, by the wall clock; nil for those that were there at the beginning.
     private var cameAt: [UInt64: UInt64?]
     private let logger: Logger
@@ -14,8 +14,8 @@ struct Namer: ~Copyable {
     private(set) var isAvailable = false
 
     init(folder: String, _ node: Node, logger: Logger) throws(SystemError) {
-        reader = try NameReader(folder: folder)
-        cameAt = Dictionary(uniqueKeysWithValues: node.candidates.map { ($0.life, nil) })
+        reader = try PodNameThread(folder: folder)
+        cameAt = Dictionary(uniqueKeysWithValues: node.candidates.map { ($0.incarnation, nil) })
         self.logger = logger
     }
 
@@ -32,16 +32,16 @@ struct Namer: ~Copyable {
         let wallClock = wallClockNanoseconds()
         var next: [UInt64: UInt64?] = [:]
         for candidate in node.candidates {
-            next[candidate.life] = .some(cameAt[candidate.life] ?? wallClock)
+            next[candidate.incarnation] = .some(cameAt[candidate.incarnation] ?? wallClock)
         }
         cameAt = next
         let now = monotonicNanoseconds()
         agenda.follow(
-            node.candidates.compactMap { $0.unnamed(cameAt: next[$0.life] ?? nil) }, now: now)
+            node.candidates.compactMap { $0.unnamed(cameAt: next[$0.incarnation] ?? nil) }, now: now)
         reader.ask(agenda.takeDue(now: now))
     }
 
-    /// The names that were found since the last time, by the edges' lives, for those edges that still are
+    /// The names that were found since the last time, by the edges' incarnations, for those edges that still are
     /// as they were when they were asked about: meanwhile one may have come to lead to another pod.
     mutating func takeNames(for node: Node) -> [UInt64: PodName] {
         let answer = reader.takeAnswer()
@@ -57,10 +57,10 @@ struct Namer: ~Copyable {
         failureErrno = answer.failure?.errno
         var names: [UInt64: PodName] = [:]
         for candidate in node.candidates {
-            guard let cameAt = cameAt[candidate.life],
+            guard let cameAt = cameAt[candidate.incarnation],
                 let edge = candidate.unnamed(cameAt: cameAt)
             else { continue }
-            names[candidate.life] = answer.names[edge]
+            names[candidate.incarnation] = answer.names[edge]
         }
         return names
     }

@@ -1,10 +1,10 @@
 /// When names of pods are to be looked for. A runtime writes its file when all plug-ins are done with the
 /// pod, so some time after the edge and the pod's addresses are there.
-package struct NameAgenda: Sendable {
+package struct PodNameSchedule: Sendable {
     private var entries: [UInt64: Entry] = [:]
 
     private struct Entry: Sendable {
-        var edge: UnnamedEdge
+        var edge: PodNameQuery
         /// When it was first there as it is.
         var begin: UInt64
         var tryCount = 0
@@ -24,11 +24,11 @@ package struct NameAgenda: Sendable {
 
     /// Takes the edges that have no name. Of those that it knows, the ones that are missing are
     /// forgotten, and the ones that have changed are looked for as if they were new.
-    package mutating func follow(_ edges: [UnnamedEdge], now: UInt64) {
+    package mutating func follow(_ edges: [PodNameQuery], now: UInt64) {
         var next: [UInt64: Entry] = [:]
         for edge in edges {
-            let known = entries[edge.life].flatMap { $0.edge == edge ? $0 : nil }
-            next[edge.life] = known ?? Entry(edge: edge, begin: now)
+            let known = entries[edge.incarnation].flatMap { $0.edge == edge ? $0 : nil }
+            next[edge.incarnation] = known ?? Entry(edge: edge, begin: now)
         }
         entries = next
     }
@@ -37,13 +37,13 @@ package struct NameAgenda: Sendable {
     package var dueAt: UInt64? { entries.values.compactMap(\.dueAt).min() }
 
     /// What is to be looked for now.
-    package mutating func takeDue(now: UInt64) -> [UnnamedEdge] {
-        var due: [UnnamedEdge] = []
-        for (life, entry) in entries {
+    package mutating func takeDue(now: UInt64) -> [PodNameQuery] {
+        var due: [PodNameQuery] = []
+        for (incarnation, entry) in entries {
             guard let dueAt = entry.dueAt, dueAt <= now else { continue }
             due.append(entry.edge)
-            entries[life]?.tryCount += 1
+            entries[incarnation]?.tryCount += 1
         }
-        return due.sorted { $0.life < $1.life }
+        return due.sorted { $0.incarnation < $1.incarnation }
     }
 }

@@ -3,8 +3,8 @@ package import Addressing
 import Netlink
 
 /// What is known of an edge whose pod's name is asked for.
-package struct UnnamedEdge: Hashable, Sendable {
-    package let life: UInt64
+package struct PodNameQuery: Hashable, Sendable {
+    package let incarnation: UInt64
     package let interface: String
     package let podMAC: MACAddress?
     /// Without those that every interface has of itself.
@@ -13,10 +13,10 @@ package struct UnnamedEdge: Hashable, Sendable {
     package let cameAt: UInt64?
 
     package init(
-        life: UInt64, interface: String, podMAC: MACAddress?, podAddresses: Set<IPAddress>,
+        incarnation: UInt64, interface: String, podMAC: MACAddress?, podAddresses: Set<IPAddress>,
         cameAt: UInt64?
     ) {
-        self.life = life
+        self.incarnation = incarnation
         self.interface = interface
         self.podMAC = podMAC
         self.podAddresses = podAddresses
@@ -56,13 +56,13 @@ package struct UnnamedEdge: Hashable, Sendable {
     }
 }
 
-extension Candidate {
+extension Veth {
     /// To ask for its pod's name; nil if it has one, or nothing is known by which it could be found.
-    func unnamed(cameAt: UInt64?) -> UnnamedEdge? {
+    func unnamed(cameAt: UInt64?) -> PodNameQuery? {
         let addresses = (podAddresses ?? []).filter { !$0.isLinkLocalIPv6 }
         guard pod == nil, podMAC != nil || !addresses.isEmpty else { return nil }
-        return UnnamedEdge(
-            life: life, interface: link.name, podMAC: podMAC, podAddresses: Set(addresses),
+        return PodNameQuery(
+            incarnation: incarnation, interface: link.name, podMAC: podMAC, podAddresses: Set(addresses),
             cameAt: cameAt)
     }
 }

@@ -6,17 +6,17 @@ import Linux
 import Observation
 
 /// A place and the ring that is open there. It belongs to the forwarder's thread.
-final class Tap {
-    var place: Place
+final class CapturedEdge {
+    var place: Edge
     /// What became of its frames, through all its rings.
-    let account = FrameAccount()
+    let account = FrameCounters()
     /// Nil when it has been handed back.
     var ring: Ring?
     /// The ring's, for the poller.
     private(set) var number: CInt
     /// When it was said last that the ring is close to full.
     private var pressedAt: UInt64 = 0
-    private var round: Round
+    private var round: LapTimer
     private(set) var program: EdgeProgram
     /// Which version of the plan the program is made from; 0 for none.
     private(set) var planVersion: Int
@@ -28,17 +28,17 @@ final class Tap {
     /// The ring that is to take this one's place, which has been given the same packets for a while.
     private(set) var successor: Ring?
     /// While there is a successor, and then until all that both have had is read.
-    private var overlap: Overlap?
+    private var overlap: RingReplacement?
     /// How many frames have come out of the ring, and how many the kernel has put in, as far as it has
     /// been asked.
     private var readCount = 0
     private var putCount = 0
 
     /// The program may have been made from another plan.
-    init(_ place: Place, _ ring: consuming Ring, _ program: EdgeProgram) {
+    init(_ place: Edge, _ ring: consuming Ring, _ program: EdgeProgram) {
         self.place = place
         number = ring.fileDescriptor
-        round = Round(blockCount: ring.blockCount)
+        round = LapTimer(blockCount: ring.blockCount)
         self.ring = .some(ring)
         // The plan may have changed since the program was made.
         leftAt = monotonicNanoseconds()
@@ -53,7 +53,7 @@ final class Tap {
     var isFiltered: Bool { program.includesFilter && leftAt == nil }
 
     /// Has the next `adopt` look at the program whatever the plan's version is.
-    func isMoved(to place: Place) {
+    func isMoved(to place: Edge) {
         if place.point.podMAC != self.place.point.podMAC { planVersion = 0 }
         self.place = place
     }
@@ -147,13 +147,13 @@ final class Tap {
     var isOver: Bool { Self.isRetired(endedAt) }
 }
 
-extension Tap {
+extension CapturedEdge {
     /// Takes a ring that is to follow this one, and lets in there what is let in here. The kernel has
     /// just been asked for its counts.
     func prepare(_ next: consuming Ring, _ set: consuming PacketSet) throws(Ring.Failure) {
         try next.attach(endedAt == nil ? program.program : Program.keepNothing)
         successor = .some(next)
-        overlap = Overlap(set, startCount: putCount)
+        overlap = RingReplacement(set, startCount: putCount)
     }
 
     var hasSuccessor: Bool { successor != nil }
@@ -201,7 +201,7 @@ extension Tap {
         let old = surrender()
         guard let next = successor.take() else { return nil }
         number = next.fileDescriptor
-        round = Round(blockCount: next.blockCount)
+        round = LapTimer(blockCount: next.blockCount)
         ring = .some(next)
         (readCount, putCount) = (0, statistics.put)
         overlap?.share(statistics.put)

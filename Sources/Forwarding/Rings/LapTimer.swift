@@ -4,7 +4,7 @@ import Linux
 ///
 /// One that takes in all it holds within a few milliseconds is full as soon as the thread that reads
 /// it waits for a processor. That is not waited for: until a larger one is there 40 ms pass.
-struct Round {
+struct LapTimer {
     private let blockCount: Int
     private var readCount = 0
     private var beganAt: UInt64 = 0

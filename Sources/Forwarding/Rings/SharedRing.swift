@@ -8,14 +8,14 @@ import Observation
 /// The last resort where there are more edges than the memory has rings for: one ring that sees all
 /// interfaces serves those that have none of their own. The kernel decides nothing there, and no
 /// edge is captured for itself, but every one is captured. It belongs to the forwarder's thread.
-package final class Crowd {
+package final class SharedRing {
     var ring: Ring
-    /// No interface has this name, or this life.
+    /// No interface has this name, or this incarnation.
     static let name = "edges without a ring"
-    package static let life = UInt64.max
+    package static let incarnation = UInt64.max
 
     /// What became of the frames of all these edges.
-    let account = FrameAccount()
+    let account = FrameCounters()
     /// By the indexes of their interfaces; those that have left stay while the ring may hold something
     /// of them.
     private(set) var points: [UInt32: ObservationPoint] = [:]
@@ -32,7 +32,7 @@ package final class Crowd {
     }
 
     /// Lets in what passes at these edges, and nothing else.
-    func set(_ places: [Place]) throws(Ring.Failure) {
+    func set(_ places: [Edge]) throws(Ring.Failure) {
         let now = monotonicNanoseconds()
         // Nothing is left of those that had gone before the last change.
         if now >= changedAt + Ring.retirementNanosecondsMax { points = present }

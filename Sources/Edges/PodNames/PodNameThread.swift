@@ -3,7 +3,7 @@ import Linux
 import Synchronization
 
 /// Looks for pods' names on a thread of its own, so that nothing else waits for the disk.
-final class NameReader: Sendable {
+final class PodNameThread: Sendable {
     private let state = Mutex(State())
     private let asked: Event
     private let answered: Event
@@ -12,7 +12,7 @@ final class NameReader: Sendable {
     private static let pauseMilliseconds: CInt = 50
 
     private struct State {
-        var question: [UnnamedEdge] = []
+        var question: [PodNameQuery] = []
         var answer = Answer()
         var isEnding = false
     }
@@ -20,7 +20,7 @@ final class NameReader: Sendable {
     /// What was found since the last time.
     struct Answer: Sendable {
         /// By what was asked, which may no longer be so.
-        var names: [UnnamedEdge: PodName] = [:]
+        var names: [PodNameQuery: PodName] = [:]
         /// Why there is nothing to be found, when it was looked for last.
         var failure: SystemError?
         /// Whether it was looked for at all.
@@ -41,11 +41,11 @@ final class NameReader: Sendable {
     var number: CInt { answered.fileDescriptor }
 
     /// Has names looked for. Never waits.
-    func ask(_ edges: [UnnamedEdge]) {
+    func ask(_ edges: [PodNameQuery]) {
         guard !edges.isEmpty else { return }
         state.withLock { state in
-            let lives = Set(edges.map(\.life))
-            state.question = state.question.filter { !lives.contains($0.life) } + edges
+            let incarnations = Set(edges.map(\.incarnation))
+            state.question = state.question.filter { !incarnations.contains($0.incarnation) } + edges
         }
         asked.raise()
     }
@@ -86,7 +86,7 @@ final class NameReader: Sendable {
     }
 
     private static func answer(
-        _ question: [UnnamedEdge], _ cache: inout AttachmentCache
+        _ question: [PodNameQuery], _ cache: inout AttachmentCache
     ) -> Answer {
         var answer = Answer()
         do throws(SystemError) {

@@ -12,10 +12,10 @@ import Netlink
 ///
 /// Addresses inside a pod change without a word in the node's namespace. So a pod is asked about at
 /// each event of its edge, again when its network has had time to be set up, and now and then.
-package struct NodeWatch: ~Copyable {
-    private var monitor: NodeMonitor
-    private let asker: NodeAsker
-    private var namer: Namer?
+package struct NodeMonitor: ~Copyable {
+    private var monitor: NetlinkMonitor
+    private let asker: NodeQueryThread
+    private var namer: PodNameResolver?
     private var table: EdgeTable
     private let selection: EdgeSelection
     private let logger: Logger
@@ -26,10 +26,10 @@ package struct NodeWatch: ~Copyable {
     private var podsAt: UInt64 = 0
     /// Whether all interfaces are to be looked at anew.
     private var needsLook = false
-    private var lookFailure = Recurrence()
-    private var loss = Recurrence()
+    private var lookFailure = FailureLogThrottle()
+    private var loss = FailureLogThrottle()
     private var published: Node
-    /// The lives of edges that the log knows, and of those that it will know as soon as their pods'
+    /// The incarnations of edges that the log knows, and of those that it will know as soon as their pods'
     /// addresses are.
     private var announced: Set<UInt64>
     private var unannounced: [UInt64: UInt64] = [:]
@@ -55,19 +55,19 @@ package struct NodeWatch: ~Copyable {
     package init(
         _ selection: EdgeSelection, namesIn folder: String? = nil, logger: Logger,
         status: NodeStatus = NodeStatus(),
-        bufferByteCount: Int = NodeMonitor.bufferByteCount
+        bufferByteCount: Int = NetlinkMonitor.bufferByteCount
     ) throws(SystemError) {
-        let monitor = try NodeMonitor(bufferByteCount: bufferByteCount)
-        var reader = try NodeReader()
+        let monitor = try NetlinkMonitor(bufferByteCount: bufferByteCount)
+        var reader = try NodeSource()
         var table = EdgeTable()
         try reader.readAll(into: &table)
-        let asker = try NodeAsker(status.pulses)
+        let asker = try NodeQueryThread(status.pulses)
         let node = table.node(selection)
         let logger = LimitedLogHandler.limiting(logger, lineCountMax: Self.lineCountMax)
-        let namer: Namer? =
-            if let folder { try Namer(folder: folder, node, logger: logger) } else { nil }
+        let namer: PodNameResolver? =
+            if let folder { try PodNameResolver(folder: folder, node, logger: logger) } else { nil }
         published = node
-        announced = Set(node.edges.map(\.life))
+        announced = Set(node.edges.map(\.incarnation))
         self.monitor = monitor
         self.asker = asker
         self.namer = namer
@@ -130,7 +130,7 @@ package struct NodeWatch: ~Copyable {
             let now = monotonicNanoseconds()
             if now < podsAt { due = min(due, podsAt) }
             guard due > now else { return 0 }
-            return min(Pulses.waitMilliseconds, CInt(clamping: (due - now) / 1_000_000 + 1))
+            return min(Watchdog.waitMilliseconds, CInt(clamping: (due - now) / 1_000_000 + 1))
         }
     }
 
@@ -163,7 +163,7 @@ package struct NodeWatch: ~Copyable {
     /// moment.
     private mutating func look() {
         do throws(SystemError) {
-            var reader = try NodeReader()
+            var reader = try NodeSource()
             table.reset(links: try reader.links())
             needsLook = false
             _ = lookFailure.end()
@@ -192,38 +192,38 @@ package struct NodeWatch: ~Copyable {
     /// time to be, and one when it goes. A name that comes later has a line of its own.
     private mutating func announce(_ node: Node) {
         let now = monotonicNanoseconds()
-        let lives = Set(node.edges.map(\.life))
-        for edge in published.edges where !lives.contains(edge.life) {
-            let standing = node.candidates.first { $0.life == edge.life }?.standing
+        let incarnations = Set(node.edges.map(\.incarnation))
+        for edge in published.edges where !incarnations.contains(edge.incarnation) {
+            let standing = node.candidates.first { $0.incarnation == edge.incarnation }?.standing
             let isThere = standing != nil && standing != .peerIsGone
-            if unannounced.removeValue(forKey: edge.life) != nil {
+            if unannounced.removeValue(forKey: edge.incarnation) != nil {
                 // It has turned out to be none before anybody was told.
                 if isThere { continue }
                 logger.info("edge captured", metadata: Self.metadata(edge))
             }
-            announced.remove(edge.life)
+            announced.remove(edge.incarnation)
             logger.info(
                 isThere ? "edge no longer captured" : "edge gone", metadata: Self.metadata(edge))
         }
-        unnamed.formIntersection(lives)
-        for edge in node.edges where edge.pod != nil && unnamed.contains(edge.life) {
-            unnamed.remove(edge.life)
+        unnamed.formIntersection(incarnations)
+        for edge in node.edges where edge.pod != nil && unnamed.contains(edge.incarnation) {
+            unnamed.remove(edge.incarnation)
             logger.info("edge has a name", metadata: Self.metadata(edge))
         }
-        for edge in node.edges where !announced.contains(edge.life) {
-            let since = unannounced[edge.life, default: now]
-            unannounced[edge.life] = since
+        for edge in node.edges where !announced.contains(edge.incarnation) {
+            let since = unannounced[edge.incarnation, default: now]
+            unannounced[edge.incarnation] = since
             let hasAddresses = edge.podAddresses?.contains { !$0.isLinkLocalIPv6 } ?? false
             let isKnown = hasAddresses && (edge.pod != nil || namer?.isAvailable != true)
             guard isKnown || now >= since + Self.delaysNanoseconds.reduce(0, max) else { continue }
-            unannounced[edge.life] = nil
-            announced.insert(edge.life)
-            if edge.pod == nil { unnamed.insert(edge.life) }
+            unannounced[edge.incarnation] = nil
+            announced.insert(edge.incarnation)
+            if edge.pod == nil { unnamed.insert(edge.incarnation) }
             logger.info("edge captured", metadata: Self.metadata(edge))
         }
     }
 
-    private static func metadata(_ edge: Candidate) -> Logger.Metadata {
+    private static func metadata(_ edge: Veth) -> Logger.Metadata {
         let addresses = (edge.podAddresses ?? []).filter { !$0.isLinkLocalIPv6 }
         var metadata: Logger.Metadata = [
             "edge": "\(edge.link.name)", "index": .number(edge.link.index),
