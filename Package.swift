@@ -51,7 +51,7 @@ let package = Package(
         module("RPCAP", "Addressing", "BPF", "Time"),
 
         // What the kernel owns and lends.
-        module("Linux", "Addressing", "BPF", "CLinux", "Time"),
+        module("Linux", "Addressing", "CLinux", "Time"),
         module("PacketRing", "Addressing", "BPF", "CLinux", "Linux", "Packets", "Time"),
         module("Netlink", "Addressing", "BPF", "CLinux", "CMnl", "Linux", "Time"),
 
@@ -90,11 +90,11 @@ let package = Package(
         tests("CaptureFilesTests", "Addressing", "CaptureFiles", "Linux"),
         tests("LogTests", "Linux", "Log", "Time", logging),
         tests(
-            "AgentTests", "Agent", "Addressing", "Packets", "Linux", "Netlink", "Observation",
+            "AgentTests", "Agent", "Addressing", "PacketRing", "Packets", "Linux", "Netlink", "Observation",
             "ObservationFixtures", "RPCAP", "Time", logging),
         tests("RPCAPTests", "BPF", "Addressing", "Packets", "RPCAP", "Time"),
-        tests("HTTPEndpointTests", "HTTPEndpoint", "Addressing", "Packets", "Linux"),
-        tests("SecurityTests", "Agent", "Addressing", "Packets", "Linux", "Security"),
+        tests("HTTPEndpointTests", "HTTPEndpoint", "Addressing", "Packets", "Linux", "Time"),
+        tests("SecurityTests", "Agent", "Addressing", "Packets", "Linux", "Security", "Time"),
         tests("CollectorTests", "BPF", "Collector", "Addressing", "Packets", "Linux", "Time"),
         tests(
             "KernelTests", "Agent", "BPF", "CLinux", "PacketRing", "Addressing", "Packets", "Linux", "Netlink",

@@ -122,10 +122,10 @@ extension AgentContext {
         for number: CInt, _ readiness: Readiness, until deadline: UInt64
     ) throws(SystemError) {
         let now = monotonicNanoseconds()
-        guard now < deadline else { throw SystemError("TLS handshake", ETIMEDOUT) }
+        guard now < deadline else { throw SystemError("TLS handshake", .timedOut) }
         let ready = try poll(
             [(number, readiness), (stop.fileDescriptor, .readable)],
             milliseconds: CInt((deadline - now) / 1_000_000 + 1))
-        guard ready[1].isEmpty else { throw SystemError("TLS handshake", ECANCELED) }
+        guard ready[1].isEmpty else { throw SystemError("TLS handshake", .canceled) }
     }
 }

@@ -11,7 +11,7 @@ import Synchronization
 /// The agent of one node: it finds the pods' edges, and serves each sensor with a session of its own.
 package final class NodeAgent: Sendable {
     private let context: AgentContext
-    private let watch: Handover<NodeWatch>
+    private let watch: TransferBox<NodeWatch>
     private let end: Event
     private let logger: Logger
     /// Whether the log knows that the pod networks are not those of the pods.
@@ -39,7 +39,7 @@ package final class NodeAgent: Sendable {
         let watch = try NodeWatch(
             settings.edges, namesIn: settings.nameFolder, logger: logger, status: status.node)
         let node = watch.node
-        self.watch = Handover(watch)
+        self.watch = TransferBox(watch)
         end = try Event()
         self.logger = logger
         let tracking = Tracking(settings)
@@ -119,7 +119,7 @@ package final class NodeAgent: Sendable {
         let (sensors, passive) = (context.settings.sensors, context.settings.passive)
         let runningCount = Countdown(sensors.count + (passive == nil ? 0 : 1))
         if let passive {
-            let listener = Handover(try ClientListener(context, passive, logger: logger))
+            let listener = TransferBox(try ClientListener(context, passive, logger: logger))
             try Thread {
                 if var listener = listener.take() { listener.run() }
                 if runningCount.isLast() { Event.raise(ended) }

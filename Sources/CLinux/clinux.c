@@ -6,7 +6,6 @@
 #include "clinux.h"
 
 #include <pthread.h>
-#include <sys/ioctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -63,12 +62,6 @@ int clinux_set_niceness(int niceness)
 int clinux_niceness(void)
 {
     return getpriority(PRIO_PROCESS, 0);
-}
-
-int clinux_window_columns(int fd)
-{
-    struct winsize size;
-    return ioctl(fd, TIOCGWINSZ, &size) == 0 ? size.ws_col : -1;
 }
 
 int64_t clinux_effective_capabilities(void)

@@ -107,7 +107,7 @@ final class AgentLink {
         let isClose =
             switch error as? TLSFailure {
             case .closed: true
-            case .system(let error): error.code == ECONNRESET || error.code == EPIPE
+            case .system(let error): error.errno == .connectionReset || error.errno == .brokenPipe
             default: false
             }
         if isClose { isProbe = source == nil && !hasSpoken }

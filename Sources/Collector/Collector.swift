@@ -60,7 +60,8 @@ package final class Collector {
         do throws(SystemError) {
             return try Listener(at: address)
         } catch {
-            guard error.code == EAFNOSUPPORT, address.address == IPAddress(ipv6High: 0, low: 0)
+            guard error.errno == .addressFamilyNotSupported,
+                address.address == IPAddress(ipv6High: 0, low: 0)
             else { throw error }
             return try Listener(at: SocketAddress(IPAddress(ipv4: 0), port: address.port))
         }

@@ -3,6 +3,7 @@ package import Linux
 import Addressing
 import RPCAP
 import Security
+import Time
 
 /// Something an agent can capture from.
 package struct OfferedDevice: Equatable, Sendable {
@@ -86,9 +87,10 @@ package enum DeviceInquiry {
         for address in try resolve(source.host, port: source.port) {
             do throws(SystemError) {
                 return try Connection(
-                    to: address, milliseconds: connectMillisecondsMax, cancel: cancel)
+                    to: address, until: .now + .milliseconds(connectMillisecondsMax), cancel: cancel
+                )
             } catch {
-                failure = SystemError("connect to \(address)", error.code)
+                failure = SystemError("connect to \(address)", error.errno)
             }
         }
         throw failure ?? Failure("it has no address")

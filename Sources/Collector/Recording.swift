@@ -117,7 +117,7 @@ struct Recording: ~Copyable {
             try removeFile(path)
             return nil
         } catch {
-            return error.code == ENOENT ? nil : error
+            return error.errno == .noSuchFileOrDirectory ? nil : error
         }
     }
 

@@ -1,5 +1,6 @@
 import Addressing
 import Linux
+import Time
 
 /// Dials one source for as long as the collector runs, and again when it has gone. It never waits:
 /// the collector's poll loop does, for its descriptor and until its deadline.
@@ -124,7 +125,7 @@ final class SourceDialer {
         if let link, now - link.connectedAt >= Self.goodSessionNanoseconds { backoff.reset() }
         link = nil
         step = .waiting
-        deadline = now + backoff.next()
+        deadline = now + UInt64(backoff.next().clampedNanoseconds)
     }
 
     private func begin(_ now: UInt64) -> Outcome {
@@ -158,7 +159,7 @@ final class SourceDialer {
 
     private func fail(_ failure: String, _ now: UInt64) -> Outcome {
         step = .waiting
-        deadline = now + backoff.next()
+        deadline = now + UInt64(backoff.next().clampedNanoseconds)
         guard failure != lastFailure else { return .none }
         lastFailure = failure
         return .failed(failure)

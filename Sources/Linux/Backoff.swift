@@ -1,20 +1,27 @@
-/// How long to wait before a peer is dialled again: a second at first, then twice as long each time,
-/// half a minute at most, and never quite the same, or all nodes of a cluster would come at once.
+import Time
+
+/// The delay before a peer is dialled again: exponential, capped, and with jitter.
+///
+/// It starts at a second and doubles with every failure up to half a minute. The jitter keeps the
+/// nodes of a cluster from dialling a sensor all at once.
 package struct Backoff: Sendable {
-    private var nanoseconds = Self.nanosecondsMin
+    private var delay = Self.delayMin
 
-    package static let nanosecondsMin: UInt64 = 1_000_000_000
-    package static let nanosecondsMax: UInt64 = 30_000_000_000
+    /// The longest delay after the first failure.
+    package static let delayMin = Duration.seconds(1)
+    /// The longest delay after many failures.
+    package static let delayMax = Duration.seconds(30)
 
+    /// Creates a backoff that has seen no failure.
     package init() {}
 
-    /// Nanoseconds to wait now: at least half of what it is at.
-    package mutating func next() -> UInt64 {
-        let wait = UInt64.random(in: nanoseconds / 2...nanoseconds)
-        nanoseconds = min(nanoseconds * 2, Self.nanosecondsMax)
-        return wait
+    /// Takes the delay to wait now, which is random between half and all of the current one.
+    package mutating func next() -> Duration {
+        let nanoseconds = delay.clampedNanoseconds
+        delay = min(delay * 2, Self.delayMax)
+        return .nanoseconds(Int64.random(in: nanoseconds / 2...nanoseconds))
     }
 
-    /// The peer was there: the next failure is a new one.
-    package mutating func reset() { nanoseconds = Self.nanosecondsMin }
+    /// Starts over, since the peer was reached.
+    package mutating func reset() { delay = Self.delayMin }
 }

@@ -2,16 +2,16 @@ import Glibc
 
 /// A bounded queue of bytes on their way to a socket.
 ///
-/// Bytes are appended at one end and sent from the other; when all are sent both ends go back to the
-/// start. So a queue whose socket keeps up stays within the same few pages, which the processor has
-/// at hand, and only a slow socket makes it touch the memory that its bound allows.
+/// Bytes are appended at one end and sent from the other. When all are sent, both ends return to the
+/// start. A queue whose socket keeps up therefore stays within the same few pages, which are in the
+/// CPU's cache; only a slow socket makes it use the memory that its bound allows.
 @safe
 public struct ByteQueue: ~Copyable, Sendable {
-    /// A number, so that whoever owns the queue can hand it to another thread.
+    /// The address as a number, since pointers do not go from thread to thread.
     @usableFromInline let address: UInt
-    /// Where the memory ends.
+    /// The end of the memory.
     @usableFromInline let limit: Int
-    /// Where bytes go when none wait: in front of that is room for what has to be sent before them.
+    /// Where bytes go when none wait. The headroom in front is for bytes that are sent before them.
     @usableFromInline let floor: Int
     @usableFromInline var start: Int
     @usableFromInline var end: Int
@@ -21,8 +21,11 @@ public struct ByteQueue: ~Copyable, Sendable {
         @inlinable get { unsafe UnsafeMutableRawPointer(bitPattern: address).unsafelyUnwrapped }
     }
 
-    /// Sets address space aside; memory is taken page by page as it is used. So many bytes more can be
-    /// put in front of those that wait.
+    /// Reserves address space; memory is taken page by page as it is used.
+    ///
+    /// - Parameters:
+    ///   - byteCountMax: The most bytes that wait.
+    ///   - headroomByteCount: The most bytes that `prepend` can put in front of them.
     package init(byteCountMax: Int, headroomByteCount: Int = 0) throws(SystemError) {
         let limit = headroomByteCount + byteCountMax
         let address = unsafe mmap(
@@ -39,18 +42,22 @@ public struct ByteQueue: ~Copyable, Sendable {
         unsafe _ = munmap(base, limit)
     }
 
-    /// How many bytes wait to be sent.
+    /// The number of bytes that wait to be sent.
     @inlinable public var byteCount: Int { end - start }
 
-    /// Whether so many bytes can be appended. Makes room at the end by moving what is left to the
-    /// start, which happens once for each time around and never while the socket keeps up.
+    /// Makes room for bytes at the end if that is possible.
+    ///
+    /// It may move what waits to the start, which happens once for each time around, and never while
+    /// the socket keeps up.
+    ///
+    /// - Returns: Whether there is room.
     @inlinable
-    public mutating func hasRoom(for byteCount: Int) -> Bool {
-        end + byteCount <= limit || makesRoom(for: byteCount)
+    public mutating func makeRoom(for byteCount: Int) -> Bool {
+        end + byteCount <= limit || makeRoomByMoving(for: byteCount)
     }
 
     @usableFromInline
-    mutating func makesRoom(for byteCount: Int) -> Bool {
+    mutating func makeRoomByMoving(for byteCount: Int) -> Bool {
         guard floor + self.byteCount + byteCount <= limit, start - floor >= (limit - floor) / 2
         else { return false }
         moveToFloor()
@@ -65,8 +72,7 @@ public struct ByteQueue: ~Copyable, Sendable {
         (start, end) = (floor, floor + byteCount)
     }
 
-    /// Puts all that waits in another queue in front of what waits in this one; the caller knows that
-    /// there is room.
+    /// Moves all bytes of another queue in front of those of this one, whose headroom must do.
     package mutating func prepend(_ other: inout ByteQueue) {
         let byteCount = other.byteCount
         precondition(byteCount <= start)
@@ -76,7 +82,7 @@ public struct ByteQueue: ~Copyable, Sendable {
         (other.start, other.end) = (other.floor, other.floor)
     }
 
-    /// Appends bytes; the caller has asked for room.
+    /// Appends bytes, for which there must be room.
     package mutating func append(_ bytes: RawSpan) {
         precondition(end + bytes.byteCount <= limit)
         // Safety: the line above keeps the copy inside the memory.
@@ -87,7 +93,7 @@ public struct ByteQueue: ~Copyable, Sendable {
         end += bytes.byteCount
     }
 
-    /// Appends so many bytes for the caller to write; the caller has asked for room.
+    /// Appends bytes for the caller to write, for which there must be room.
     @inlinable @inline(__always)
     @_lifetime(&self)
     public mutating func extend(by byteCount: Int) -> MutableRawSpan {
@@ -99,7 +105,7 @@ public struct ByteQueue: ~Copyable, Sendable {
         return unsafe _overrideLifetime(span, mutating: &self)
     }
 
-    /// The bytes appended last, so many of them, to be changed before they are sent.
+    /// The bytes that were appended last, to be changed before they are sent.
     @_lifetime(&self)
     package mutating func last(_ byteCount: Int) -> MutableRawSpan {
         precondition(byteCount <= self.byteCount)
@@ -109,7 +115,7 @@ public struct ByteQueue: ~Copyable, Sendable {
         return unsafe _overrideLifetime(span, mutating: &self)
     }
 
-    /// All bytes that wait, for whoever sends them in another form.
+    /// All bytes that wait, for callers that send them in another form.
     package var bytes: RawSpan {
         @_lifetime(borrow self)
         get {
@@ -120,8 +126,10 @@ public struct ByteQueue: ~Copyable, Sendable {
         }
     }
 
-    /// Takes away bytes that wait longest, sent in another form. Where few are left they are moved
-    /// to the start, so that a queue that is never quite empty stays within the same pages, too.
+    /// Removes the bytes that have waited longest, since they were sent in another form.
+    ///
+    /// If few are left they are moved to the start. A queue that is never quite empty then stays
+    /// within the same pages as well.
     package mutating func removeFirst(_ byteCount: Int) {
         precondition(byteCount <= self.byteCount)
         start += byteCount
@@ -131,25 +139,28 @@ public struct ByteQueue: ~Copyable, Sendable {
         moveToFloor()
     }
 
-    /// Moving a page costs less than touching a new one.
+    /// A page: moving it costs less than touching a new one.
     private static let movedByteCountMax = 4096
 
-    /// Takes back bytes appended last.
+    /// Removes the bytes that were appended last.
     package mutating func removeLast(_ byteCount: Int) {
         precondition(byteCount <= self.byteCount)
         end -= byteCount
     }
 
-    /// Sends what the socket takes without waiting. Answers whether nothing is left.
+    /// Sends what the socket takes without waiting.
+    ///
+    /// - Returns: Whether nothing is left.
     package mutating func send(to socket: CInt) throws(SystemError) -> Bool {
         while start < end {
             // Safety: start and end stay inside the memory.
             let count = unsafe Glibc.send(
                 socket, base + start, end - start, CInt(MSG_DONTWAIT | MSG_NOSIGNAL))
             guard count >= 0 else {
-                if errno == EAGAIN { return false }
-                if errno == EINTR { continue }
-                throw SystemError("send")
+                let errno = Errno.current
+                if errno == .wouldBlock { return false }
+                if errno == .interrupted { continue }
+                throw SystemError("send", errno)
             }
             start += count
         }
@@ -157,8 +168,10 @@ public struct ByteQueue: ~Copyable, Sendable {
         return true
     }
 
-    /// Sends by something other than a plain socket, which answers how many bytes it took, or 0 if it
-    /// takes none now. Answers whether nothing is left.
+    /// Sends by something other than a plain socket.
+    ///
+    /// - Parameter write: Sends some bytes, and returns how many: 0 if none can be sent now.
+    /// - Returns: Whether nothing is left.
     package mutating func send<Failure>(
         by write: (RawSpan) throws(Failure) -> Int
     ) throws(Failure) -> Bool {

@@ -1,14 +1,17 @@
 import CLinux
 import Glibc
 
-/// A right that root has in parts (capabilities(7)).
+/// A Linux capability: one of the parts that root's rights are divided into (capabilities(7)).
 package struct Capability: Hashable, Sendable {
+    /// The name in the headers: `"CAP_NET_RAW"`.
     package let name: String
     private let number: CInt
 
+    /// Needed to open packet sockets.
     package static let netRaw = Self(name: "CAP_NET_RAW", number: CAP_NET_RAW)
+    /// Needed to ask about other network namespaces and about connection tracking.
     package static let netAdmin = Self(name: "CAP_NET_ADMIN", number: CAP_NET_ADMIN)
-    /// To hear what changes inside other network namespaces.
+    /// Needed to receive netlink events from other network namespaces.
     package static let netBroadcast = Self(name: "CAP_NET_BROADCAST", number: CAP_NET_BROADCAST)
 
     private init(name: String, number: CInt) {
@@ -16,12 +19,12 @@ package struct Capability: Hashable, Sendable {
         self.number = number
     }
 
-    /// Whether this process has it in effect.
+    /// Whether the capability is in effect for this process.
     package var isHeld: Bool {
         let held = clinux_effective_capabilities()
         return held >= 0 && held & 1 << Int64(number) != 0
     }
 }
 
-/// Whether this process is root, as far as its user namespace goes.
+/// Whether this process is root in its user namespace.
 package func isSuperuser() -> Bool { geteuid() == 0 }

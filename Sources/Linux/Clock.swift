@@ -1,5 +1,6 @@
 package import Time
 
+import CLinux
 import Glibc
 
 extension MonotonicTime {
@@ -7,8 +8,7 @@ extension MonotonicTime {
     package static var now: Self { Self(nanoseconds: monotonicNanoseconds()) }
 }
 
-/// Nanoseconds of a clock that never goes back and has no meaning across reboots
-/// (`CLOCK_MONOTONIC`): for intervals and deadlines.
+/// Nanoseconds of the monotonic clock, for callers that have no `MonotonicTime` yet.
 package func monotonicNanoseconds() -> UInt64 { nanoseconds(of: CLOCK_MONOTONIC) }
 
 /// Nanoseconds since 1970, as the node's clock has it (`CLOCK_REALTIME`).
@@ -17,25 +17,35 @@ package func wallClockNanoseconds() -> UInt64 { nanoseconds(of: CLOCK_REALTIME) 
 /// Nanoseconds for which the calling thread has run (`CLOCK_THREAD_CPUTIME_ID`).
 package func threadNanoseconds() -> UInt64 { nanoseconds(of: CLOCK_THREAD_CPUTIME_ID) }
 
+/// The largest error of the node's clock in microseconds, or nil if nothing keeps it right.
+///
+/// The estimate is that of the time service, such as chronyd, which reports it to the kernel
+/// (adjtimex(2)). It is nil too when the service has not reported for long.
+package func wallClockErrorMicroseconds() -> Int? {
+    let error = clinux_clock_error()
+    return error < 0 ? nil : Int(error)
+}
+
+/// Waits until a time has come.
+package func sleep(until time: MonotonicTime) {
+    while true {
+        let rest = (time - .now).clampedNanoseconds
+        guard rest > 0 else { return }
+        var interval = timespec(
+            tv_sec: Int(rest / 1_000_000_000), tv_nsec: Int(rest % 1_000_000_000))
+        // Safety: the call reads the interval. If a signal ends it early, the loop goes on.
+        unsafe _ = nanosleep(&interval, nil)
+    }
+}
+
+/// Waits until the monotonic clock has come to a number of nanoseconds.
+package func sleep(until nanoseconds: UInt64) {
+    sleep(until: MonotonicTime(nanoseconds: nanoseconds))
+}
+
 func nanoseconds(of clock: clockid_t) -> UInt64 {
     var time = timespec()
     // Safety: the call fills `time`, and cannot fail for a clock that every kernel has.
     unsafe _ = clock_gettime(clock, &time)
     return UInt64(time.tv_sec) * 1_000_000_000 + UInt64(time.tv_nsec)
-}
-
-/// Waits until a time has come.
-package func sleep(until time: MonotonicTime) { sleep(until: time.nanoseconds) }
-
-/// Waits until this clock has come to a time.
-package func sleep(until nanoseconds: UInt64) {
-    while true {
-        let now = monotonicNanoseconds()
-        guard now < nanoseconds else { return }
-        let rest = nanoseconds - now
-        var time = timespec(
-            tv_sec: Int(rest / 1_000_000_000), tv_nsec: Int(rest % 1_000_000_000))
-        // Safety: the call reads a time. A signal only has it look at the clock again.
-        unsafe _ = nanosleep(&time, nil)
-    }
 }

@@ -1,22 +1,22 @@
 import CLinux
 import Glibc
 
-/// Datagrams that are sent together: memory for some, set aside once.
+/// Datagrams that one system call sends together, in memory that is set aside once.
 @safe
 package struct DatagramBatch: ~Copyable {
     private let memory: UnsafeMutableRawPointer
     private var datagrams: [clinux_datagram] = []
-    /// How many of them have been sent or dropped.
+    /// The number of datagrams at the front that have been sent or dropped.
     private var doneCount = 0
-    /// Up to where the memory is in use.
+    /// The end of the memory in use.
     private var end = 0
 
-    /// One system call sends so many: more make it hardly cheaper for each.
+    /// The most datagrams in a batch; a longer one hardly lowers the cost of each.
     package static let countMax = Int(CLINUX_DATAGRAM_COUNT_MAX)
-    /// The longest datagrams still go four at a time, those that fit a wire 64, and all of it stays
-    /// in the processor's cache.
+    /// Room for 4 of the longest datagrams or 64 of the size of a frame, all within a CPU cache.
     private static let byteCountMax = 256 << 10
 
+    /// Creates an empty batch.
     package init() {
         // Safety: zero bytes are initialized memory, and `deinit` alone frees it.
         unsafe memory = .allocate(byteCount: Self.byteCountMax, alignment: 64)
@@ -28,23 +28,24 @@ package struct DatagramBatch: ~Copyable {
         unsafe memory.deallocate()
     }
 
+    /// Whether no datagram waits.
     package var isEmpty: Bool { count == 0 }
 
-    /// How many wait.
+    /// The number of datagrams that wait.
     package var count: Int { datagrams.count - doneCount }
 
-    /// How many bytes they have together.
+    /// The number of bytes in all datagrams that wait.
     package var byteCount: Int { isEmpty ? 0 : end - Int(datagrams[doneCount].offset) }
 
-    /// The length of the one that is next; 0 if none is.
+    /// The length of the datagram that is sent next, or 0 if none waits.
     package var firstByteCount: Int { isEmpty ? 0 : Int(datagrams[doneCount].byte_count) }
 
-    /// Whether there is room for one more of this length.
+    /// Whether a datagram of this length can be appended.
     package func hasRoom(for byteCount: Int) -> Bool {
         datagrams.count < Self.countMax && end + byteCount <= Self.byteCountMax
     }
 
-    /// The memory behind the last one, to write one more into; `append` then makes it one.
+    /// The free memory, into which the next datagram is written before `append(byteCount:)`.
     package var room: MutableRawSpan {
         @_lifetime(&self)
         mutating get {
@@ -55,14 +56,14 @@ package struct DatagramBatch: ~Copyable {
         }
     }
 
-    /// Has the first bytes of the room be a datagram; the caller has asked for room.
+    /// Appends the first bytes of `room` as a datagram, for which there must be room.
     package mutating func append(byteCount: Int) {
         precondition(hasRoom(for: byteCount))
         datagrams.append(clinux_datagram(offset: UInt32(end), byte_count: UInt32(byteCount)))
         end += byteCount
     }
 
-    /// Lets go of some that wait longest. When none is left there is room again.
+    /// Removes the datagrams that have waited longest. Removing the last one frees all the room.
     package mutating func removeFirst(_ count: Int) {
         precondition(count <= self.count)
         doneCount += count
@@ -71,7 +72,9 @@ package struct DatagramBatch: ~Copyable {
         (doneCount, end) = (0, 0)
     }
 
-    /// Sends as many as the kernel takes in one call. Answers how many, or -1 and `errno`.
+    /// Sends as many datagrams as the kernel takes in one call, and leaves them in the batch.
+    ///
+    /// - Returns: The number of datagrams sent, or -1, with the reason in `errno`.
     func send(to socket: CInt) -> CInt {
         // Safety: each datagram lies inside the memory, which the kernel reads during the call.
         unsafe datagrams.withUnsafeBufferPointer { all in

@@ -2,25 +2,26 @@ package import Addressing
 
 import Glibc
 
-/// A socket that takes datagrams (udp(7)). Nothing waits here; `poll` does.
+/// A UDP socket that receives from one host and never waits (udp(7)).
 package struct DatagramReceiver: ~Copyable, Sendable {
     private let descriptor: Descriptor
+    /// The address that the socket is bound to.
     package let local: SocketAddress
 
-    /// What a read has found.
+    /// The result of a read.
     package enum Received: Equatable, Sendable {
+        /// No datagram has arrived.
         case nothing
-        /// A datagram of so many bytes is at the start of the buffer.
+        /// A datagram was written to the start of the buffer.
         case datagram(byteCount: Int)
-        /// A datagram from somebody else, or one that the buffer is too short for.
+        /// A datagram was dropped: it came from another host, or did not fit the buffer.
         case other
     }
 
-    /// What a sensor is sent in a burst has to wait somewhere. The kernel counts its own overhead
-    /// into this, and gives twice as much as it is asked for.
+    /// Room for a burst. The kernel doubles it and counts its own overhead into it.
     private static let bufferByteCountWanted: CInt = 8 << 20
 
-    /// Binds; port 0 takes a free one.
+    /// Binds a socket to an address; port 0 takes a free one.
     package init(at address: SocketAddress) throws(SystemError) {
         let descriptor = try Descriptor.datagrams(address.domain)
         try Self.enlarge(descriptor)
@@ -32,21 +33,21 @@ package struct DatagramReceiver: ~Copyable, Sendable {
         self.local = local
     }
 
-    /// Without CAP_NET_ADMIN net.core.rmem_max limits the buffer, and that is what it is then.
+    /// Without CAP_NET_ADMIN the buffer is limited by net.core.rmem_max, which still serves.
     private static func enlarge(_ descriptor: borrowing Descriptor) throws(SystemError) {
         let level = SOL_SOCKET
         do throws(SystemError) {
             try descriptor.set(SO_RCVBUFFORCE, of: level, to: bufferByteCountWanted, "SO_RCVBUF")
         } catch {
-            guard error.code == EPERM else { throw error }
+            guard error.errno == .notPermitted else { throw error }
             try descriptor.set(SO_RCVBUF, of: level, to: bufferByteCountWanted, "SO_RCVBUF")
         }
     }
 
+    /// The descriptor, for a poll set: readable when a datagram has arrived.
     package var fileDescriptor: CInt { descriptor.fileDescriptor }
 
-    /// Reads one datagram into the buffer, if it comes from the host that is meant. Its port is
-    /// the sender's own affair.
+    /// Reads one datagram into the buffer if it comes from the expected host, from any port.
     package func receive(
         into buffer: inout [UInt8], from host: IPAddress
     ) throws(SystemError) -> Received {
@@ -64,17 +65,17 @@ package struct DatagramReceiver: ~Copyable, Sendable {
             if count >= 0 {
                 let byteCount = min(
                     Int(addressByteCount), MemoryLayout<sockaddr_storage>.size)
-                let isMeant = unsafe withUnsafeBytes(of: storage) { bytes in
+                let isExpected = unsafe withUnsafeBytes(of: storage) { bytes in
                     let span = unsafe RawSpan(_unsafeBytes: bytes)
                     return SocketAddress(kernelForm: span.extracting(first: byteCount))?.address
                         == host
                 }
-                return isMeant && count <= buffer.count ? .datagram(byteCount: count) : .other
+                return isExpected && count <= buffer.count ? .datagram(byteCount: count) : .other
             }
-            switch errno {
-            case EAGAIN: return .nothing
-            // An ICMP error for a datagram that this socket never sent is nobody's.
-            case EINTR, ECONNREFUSED, EHOSTUNREACH, ENETUNREACH: continue
+            switch Errno.current {
+            case .wouldBlock: return .nothing
+            // An ICMP error for a datagram that this socket never sent concerns nobody.
+            case .interrupted, .connectionRefused, .hostUnreachable, .networkUnreachable: continue
             default: throw SystemError("recvfrom")
             }
         }

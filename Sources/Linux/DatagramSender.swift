@@ -3,47 +3,57 @@ import Glibc
 
 /// A UDP socket that sends to one peer and never waits.
 ///
-/// Whatever goes wrong with a datagram is no reason to stop: the next one may arrive. So sending
-/// answers what happened and throws nothing.
+/// A datagram that cannot be sent is no reason to stop, since the next one may arrive. Sending
+/// therefore returns what happened and throws nothing.
 package struct DatagramSender: ~Copyable, Sendable {
     private let descriptor: Descriptor
+    /// The address that the socket is bound to.
     package let local: SocketAddress
+    /// The address that the datagrams go to.
     package let peer: SocketAddress
 
+    /// What the kernel does with a datagram that is longer than the route carries.
     package enum Fragmentation: Sendable {
-        /// Datagrams longer than the route carries are refused with `EMSGSIZE`: for a sender who
-        /// can make them shorter.
+        /// It refuses the datagram with `EMSGSIZE`: for senders that can make it shorter.
         case refused
-        /// They travel in fragments: for datagrams whose length is not the sender's to choose. Any
-        /// lost fragment costs the whole, but cutting packets short would cost more.
+        /// It sends the datagram in fragments: for senders that cannot choose its length.
+        ///
+        /// A lost fragment costs the whole datagram, but cutting packets short would cost more.
         case allowed
     }
 
-    /// What became of datagrams that were to be sent.
+    /// The result of sending a batch.
     package enum Outcome: Equatable, Sendable {
-        /// The kernel took so many, which are no longer in the batch.
+        /// The kernel took this number of datagrams, which are no longer in the batch.
         case sent(Int)
-        /// It takes no more before the socket is writable.
+        /// The kernel takes no more until the socket is writable.
         case wouldBlock
-        /// The first one was not sent; all are still in the batch. The reason may be that of an
-        /// earlier one, which the network has reported in the meantime.
-        case failed(CInt)
+        /// The first datagram was not sent, and all are still in the batch.
+        ///
+        /// The network may have reported the reason for an earlier datagram.
+        case failed(Errno)
     }
 
-    /// Bridges the time until a thread that waits for the socket runs again: some milliseconds at
-    /// 10 Gbit/s. What waits for longer has its place in the sender's own queue. The kernel doubles
-    /// it for its own use (socket(7)).
+    /// Room for some milliseconds at 10 Gbit/s, until a thread that waits for the socket runs again.
+    ///
+    /// What waits longer stays in the sender's own queue. The kernel doubles the number for its own
+    /// use (socket(7)).
     private static let bufferByteCount: CInt = 2 << 20
 
-    /// Connects, which sends nothing: the peer need not be there. A local port is chosen from those
-    /// given, the first that is free, or else by the kernel; throws `EADDRINUSE` if none is free.
+    /// Connects the socket, which sends nothing: the peer need not be there.
+    ///
+    /// - Parameters:
+    ///   - peer: The address to send to.
+    ///   - ports: The local ports to choose from, the first free one being taken; nil for any.
+    ///   - fragmentation: What the kernel does with datagrams longer than the route carries.
+    /// - Throws: `EADDRINUSE` if none of the ports is free.
     package init(
         to peer: SocketAddress, from ports: ClosedRange<UInt16>? = nil,
         fragmentation: Fragmentation
     ) throws(SystemError) {
         let descriptor = try Descriptor.datagrams(peer.domain)
         try descriptor.set(fragmentation, peer.domain)
-        // Without CAP_NET_ADMIN it is as large as `net.core.wmem_max` allows, which still serves.
+        // Without CAP_NET_ADMIN the buffer is limited by net.core.wmem_max, which still serves.
         do throws(SystemError) {
             try descriptor.set(
                 SO_SNDBUFFORCE, of: SOL_SOCKET, to: Self.bufferByteCount, "SO_SNDBUFFORCE")
@@ -60,11 +70,10 @@ package struct DatagramSender: ~Copyable, Sendable {
         self.peer = peer
     }
 
-    /// For a poll set: readable when the network has reported an error, or the peer sends something.
+    /// The descriptor, for a poll set: readable after a network error or a datagram of the peer.
     package var fileDescriptor: CInt { descriptor.fileDescriptor }
 
-    /// How long a datagram may be so that the route carries it in one piece, as far as the kernel
-    /// knows the route by now.
+    /// The longest payload that the route carries unfragmented, as far as the kernel knows by now.
     package func payloadByteCountMax() throws(SystemError) -> Int {
         if peer.domain == AF_INET {
             let route = try descriptor.get(IP_MTU, of: CInt(IPPROTO_IP), into: CInt(0), "IP_MTU")
@@ -86,34 +95,36 @@ package struct DatagramSender: ~Copyable, Sendable {
                 batch.removeFirst(Int(count))
                 return .sent(Int(count))
             }
-            switch errno {
-            case EINTR: continue
-            case EAGAIN: return .wouldBlock
-            case let code: return .failed(code)
+            switch Errno.current {
+            case .interrupted: continue
+            case .wouldBlock: return .wouldBlock
+            case let errno: return .failed(errno)
             }
         }
     }
 
-    /// Takes what the socket holds for its reader: what the peer sent, which is thrown away, and the
-    /// errors that the network has reported. Answers how many errors.
+    /// Drops what the peer has sent, and takes the errors that the network has reported.
+    ///
+    /// - Returns: The number of errors.
     package func takeReceived() -> Int {
         var errorCount = 0
         for _ in 0..<Self.receivedCountMax {
             // Safety: the call writes at most one byte, and cuts the datagram.
             var byte: UInt8 = 0
             if unsafe recv(fileDescriptor, &byte, 1, CInt(MSG_DONTWAIT)) >= 0 { continue }
-            if errno == EAGAIN { break }
-            if errno != EINTR { errorCount += 1 }
+            let errno = Errno.current
+            if errno == .wouldBlock { break }
+            if errno != .interrupted { errorCount += 1 }
         }
         return errorCount
     }
 
-    /// The rest comes the next time: a peer that floods us must not keep the thread.
+    /// A peer that floods the socket must not keep the thread; the rest is read the next time.
     private static let receivedCountMax = 64
 }
 
 extension SocketAddress {
-    /// All of this host's addresses of the same family, at any port.
+    /// The wildcard address of the same family, at any port.
     fileprivate var wildcard: SocketAddress {
         SocketAddress(
             address.family == .ipv4 ? IPAddress(ipv4: 0) : IPAddress(ipv6High: 0, low: 0), port: 0)
@@ -134,7 +145,7 @@ extension Descriptor {
         }
     }
 
-    /// Takes the first port that is free.
+    /// Binds the socket to the first port that is free.
     fileprivate func bind(
         to ports: ClosedRange<UInt16>, _ wildcard: SocketAddress
     ) throws(SystemError) {
@@ -142,8 +153,8 @@ extension Descriptor {
             let address = wildcard.with(port: port)
             let result = unsafe address.withKernelForm { unsafe Glibc.bind(fileDescriptor, $0, $1) }
             if result == 0 { return }
-            guard errno == EADDRINUSE else { throw SystemError("bind \(address)") }
+            guard Errno.current == .addressInUse else { throw SystemError("bind \(address)") }
         }
-        throw SystemError("bind ports \(ports.lowerBound) to \(ports.upperBound)", EADDRINUSE)
+        throw SystemError("bind ports \(ports.lowerBound) to \(ports.upperBound)", .addressInUse)
     }
 }

@@ -1,16 +1,17 @@
 import Glibc
 
-/// A file that is being changed as a whole: whoever reads it sees all of the old or all of the new.
+/// An atomic change of a file: its readers see all of the old content or all of the new.
 ///
 /// Two edits in one folder wait for each other, so none undoes the other's.
 package struct FileEdit: ~Copyable {
     private let path: String
     private let folder: Descriptor
 
-    /// Begins to change a file, which need not exist yet; its folder has to. Waits until others have
-    /// finished theirs.
+    /// Locks the folder of a file, which must exist; the file need not.
+    ///
+    /// Waits until the edits of others in this folder are finished.
     package init(of path: String) throws(SystemError) {
-        // A link stays a link, and the file that it leads to is the one replaced.
+        // A symbolic link stays, and the file that it leads to is replaced.
         let path = Self.target(of: path)
         let name = Self.folder(of: path)
         let folder = try Descriptor("open \(name)") {
@@ -21,21 +22,24 @@ package struct FileEdit: ~Copyable {
         self.folder = folder
     }
 
-    /// What is in the file; nothing if there is none. Throws `EFBIG` for more than so many bytes.
+    /// Reads the file's content, which is empty if there is no file.
+    ///
+    /// - Throws: `EFBIG` if the file is longer than `byteCountMax`.
     package func read(byteCountMax: Int) throws(SystemError) -> [UInt8] {
         do throws(SystemError) {
             return try readFile(path, byteCountMax: byteCountMax)
         } catch {
-            guard error.code == ENOENT else { throw error }
+            guard error.errno == .noSuchFileOrDirectory else { throw error }
             return []
         }
     }
 
-    /// Puts the bytes into the place of the file, for its owner's eyes only. Waits for the disk; if
-    /// anything fails the old file is still there.
+    /// Replaces the file by one that only its owner can read.
+    ///
+    /// Waits for the disk. If anything fails the old file is still there.
     package consuming func replace(with bytes: [UInt8]) throws(SystemError) {
         let draft = "\(path).\(getpid()).new"
-        // Left over from a process of the same number that was killed half-way.
+        // A process with the same id may have been killed half-way.
         unsafe _ = unlink(draft)
         do throws(SystemError) {
             let file = try Descriptor("create \(draft)") {
@@ -49,21 +53,21 @@ package struct FileEdit: ~Copyable {
             unsafe _ = unlink(draft)
             throw error
         }
-        // So that the new name outlives a power cut, too.
+        // Otherwise a power cut could undo the renaming.
         try call("fsync the folder of \(path)") { fsync(folder.fileDescriptor) }
     }
 
-    /// Root may edit a file that belongs to the user an agent runs as, and it has to stay readable.
+    /// Root may edit a file of the user that the agent runs as, who must still be able to read it.
     private func keepOwner(_ fileDescriptor: CInt) {
         var status = stat()
         // Safety: the call fills `status` and reads the path up to its end.
         guard unsafe stat(path, &status) == 0 else { return }
-        // Others than root have no choice.
+        // Only root can change the owner; for others it is the right one already.
         _ = fchown(fileDescriptor, status.st_uid, status.st_gid)
     }
 
     private static func target(of path: String) -> String {
-        // Safety: the answer is a text of its own, to be freed by the caller; null where there is
+        // Safety: the result is a text of its own, to be freed by the caller, or null if there is
         // no such file.
         guard let real = unsafe realpath(path, nil) else { return path }
         defer { unsafe free(real) }

@@ -1,9 +1,10 @@
+import CLinux
 import Glibc
 
-/// What tells that a file has been written or replaced since it was looked at last (stat(2)).
+/// The identity and times of a file, which differ when it is written or replaced (stat(2)).
 ///
-/// A symbolic link is followed, so a link that points elsewhere counts as a change: that is how
-/// Kubernetes brings new versions of a mounted secret.
+/// A symbolic link is followed, so one that points elsewhere counts as a change. Kubernetes brings
+/// new versions of a mounted secret in this way.
 package struct FileStamp: Equatable, Sendable {
     private let device: UInt64
     private let inode: UInt64
@@ -13,23 +14,26 @@ package struct FileStamp: Equatable, Sendable {
     private let changedSeconds: Int
     private let changedNanoseconds: Int
 
-    /// When its content was written last, in seconds since 1970.
+    /// The time when the content was last written, in seconds since 1970.
     package var writtenSeconds: Int { modifiedSeconds }
 
-    /// The same in nanoseconds, on the node's clock; as far off as the number goes where a file says more,
-    /// since anybody can give their files any time.
+    /// The time when the content was last written, in nanoseconds since 1970.
+    ///
+    /// Owners can give their files any time; one that is out of range becomes the nearest in range.
     package var writtenNanoseconds: UInt64 {
         let second: UInt64 = 1_000_000_000
         let seconds = min(UInt64(max(0, modifiedSeconds)), .max / second - 1)
         return seconds * second + UInt64(max(0, modifiedNanosecondsPart))
     }
 
-    /// Who may do what with it: the last nine bits of chmod(2)'s mode.
+    /// The permissions: the last nine bits of chmod(2)'s mode.
     package let permissions: UInt32
-    /// Whether it is neither folder, pipe, device nor socket.
+    /// Whether it is a regular file, and no folder, pipe, device or socket.
     package let isRegularFile: Bool
 
-    /// Throws where there is no such file, or none that may be looked at.
+    /// Looks at a file.
+    ///
+    /// - Throws: `ENOENT` or `EACCES` if the file does not exist or may not be looked at.
     package init(of path: String) throws(SystemError) {
         var status = stat()
         // Safety: the call fills `status` and reads the path up to its end.

@@ -1,7 +1,8 @@
 import Synchronization
 
-/// Does some work many times at once, on a few threads and this one. Returns when all is done. For
-/// work that waits in the kernel; where no thread can be made, this one does it all.
+/// Calls a closure for each index, on a few threads and this one. Returns when all calls are done.
+///
+/// It is for work that waits in the kernel. If no thread can be made, this one does everything.
 package func inParallel(
     _ count: Int, threadCountMax: Int, _ work: @escaping @Sendable (Int) -> Void
 ) {
@@ -9,10 +10,10 @@ package func inParallel(
     let run: @Sendable () -> Void = {
         while let index = next.next(below: count) { work(index) }
     }
-    var threads: [Handover<Thread>] = []
+    var threads: [TransferBox<Thread>] = []
     for _ in 1..<max(1, min(threadCountMax, count)) {
         guard let thread = try? Thread(run) else { break }
-        threads.append(Handover(thread))
+        threads.append(TransferBox(thread))
     }
     run()
     for thread in threads { thread.take()?.join() }

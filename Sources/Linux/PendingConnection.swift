@@ -1,10 +1,12 @@
 import Glibc
 
-/// A connection over TCP on its way: writable when it is there or has failed. `poll` waits for it.
+/// A TCP connection that is being made: writable when it is there or has failed.
 package struct PendingConnection: ~Copyable, Sendable {
     private let descriptor: Descriptor
+    /// The address that is connected to.
     package let peer: SocketAddress
 
+    /// The descriptor, for a poll set.
     package var fileDescriptor: CInt { descriptor.fileDescriptor }
 
     /// Begins to connect, and returns at once.
@@ -13,17 +15,20 @@ package struct PendingConnection: ~Copyable, Sendable {
         let result = unsafe address.withKernelForm {
             unsafe connect(descriptor.fileDescriptor, $0, $1)
         }
-        guard result == 0 || errno == EINPROGRESS else {
+        guard result == 0 || Errno.current == .nowInProgress else {
             throw SystemError("connect to \(address)")
         }
         self.descriptor = descriptor
         peer = address
     }
 
-    /// The connection, once this is writable; or what prevented it.
+    /// Makes the connection of this, which must be writable.
+    ///
+    /// - Throws: What prevented the connection.
     package consuming func finish() throws(SystemError) -> Connection {
-        let error = try descriptor.takePendingError()
-        guard error == 0 else { throw SystemError("connect to \(peer)", error) }
+        if let errno = try descriptor.takePendingError() {
+            throw SystemError("connect to \(peer)", errno)
+        }
         return try Connection(descriptor)
     }
 }

@@ -1,18 +1,21 @@
-/// Processors by their numbers, as the kernel has them: a bit each. Read and written as in `/sys` and in
-/// taskset(1): `0,2,4-7`.
+/// A set of processors by their numbers, as a bit mask of the kernel's.
+///
+/// Its text is that of `/sys` and taskset(1): `0,2,4-7`.
 package struct ProcessorSet: Equatable, Sendable, CustomStringConvertible {
     let words: [CUnsignedLong]
 
-    /// The most that a kernel can be built for (`CONFIG_NR_CPUS`); smaller ones take no notice of the
-    /// rest. `cpu_set_t` ends at 1,024.
+    /// The most processors that a kernel can be built for (`CONFIG_NR_CPUS`).
+    ///
+    /// Kernels built for fewer ignore the rest. `cpu_set_t` ends at 1,024.
     package static let countMax = 8192
 
     static let none = [CUnsignedLong](repeating: 0, count: countMax / CUnsignedLong.bitWidth)
-    /// All that there can be.
+    /// All processors that a kernel can know.
     package static let all = Self(words: none.map { ~$0 })
 
     init(words: [CUnsignedLong]) { self.words = words }
 
+    /// The processors with these numbers, which are below `countMax`.
     package init(_ numbers: some Sequence<Int>) {
         var words = Self.none
         for number in numbers {
@@ -21,8 +24,7 @@ package struct ProcessorSet: Equatable, Sendable, CustomStringConvertible {
         self.init(words: words)
     }
 
-    /// Nil for a list that is empty or has anything else than numbers and ranges that the kernel can
-    /// know.
+    /// Parses a list such as `0,2,4-7`; nil if it is empty or has anything but numbers and ranges.
     package init?(_ text: String) {
         var numbers: [Int] = []
         for part in text.split(separator: ",", omittingEmptySubsequences: false) {
@@ -40,18 +42,22 @@ package struct ProcessorSet: Equatable, Sendable, CustomStringConvertible {
         return Int(text).flatMap { $0 < countMax ? $0 : nil }
     }
 
+    /// The processors' numbers, in order.
     package var numbers: [Int] {
         (0..<Self.countMax).filter { number in
             words[number / CUnsignedLong.bitWidth] & 1 << (number % CUnsignedLong.bitWidth) != 0
         }
     }
 
+    /// The processors that are in this set and not in another one.
     package func subtracting(_ other: Self) -> Self {
         Self(words: zip(words, other.words).map { $0 & ~$1 })
     }
 
+    /// Whether there is no processor in the set.
     package var isEmpty: Bool { words.allSatisfy { $0 == 0 } }
 
+    /// The list with ranges: `0,2,4-7`.
     package var description: String {
         var ranges: [ClosedRange<Int>] = []
         for number in numbers {

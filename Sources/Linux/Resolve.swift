@@ -1,17 +1,22 @@
 import Glibc
 
-/// A name that has no address, and what the resolver says to that.
+/// A host name that could not be resolved, and the resolver's reason.
 package struct ResolveFailure: Error, CustomStringConvertible {
+    /// The name.
     package let host: String
+    /// The resolver's words.
     package let reason: String
 
+    /// A name and the reason why it has no address.
     package init(host: String, reason: String) { (self.host, self.reason) = (host, reason) }
 
+    /// The name and the reason: `"resolve sensor: Name or service not known"`.
     package var description: String { "resolve \(host): \(reason)" }
 }
 
-/// The addresses of a host, in the order in which they should be tried (getaddrinfo(3)). Waits for
-/// the resolver, as long as its own time-outs allow.
+/// Resolves a host to addresses, in the order in which they should be tried (getaddrinfo(3)).
+///
+/// Waits for the resolver, as long as its own time-outs allow.
 package func resolve(
     _ host: String, port: UInt16
 ) throws(ResolveFailure) -> [SocketAddress] {
@@ -21,11 +26,12 @@ package func resolve(
     var list: UnsafeMutablePointer<addrinfo>?
     let code = unsafe getaddrinfo(host, nil, &hints, &list)
     guard code == 0 else {
-        let reason =
-            unsafe code == EAI_SYSTEM
-            ? strerror(errno) : UnsafeMutablePointer(mutating: gai_strerror(code))
+        let errno = Errno.current
+        guard code != EAI_SYSTEM else {
+            throw ResolveFailure(host: host, reason: errno.description)
+        }
         throw ResolveFailure(
-            host: host, reason: unsafe reason.map { unsafe String(cString: $0) } ?? "?")
+            host: host, reason: unsafe gai_strerror(code).map { unsafe String(cString: $0) } ?? "?")
     }
     defer { unsafe freeaddrinfo(list) }
     var addresses: [SocketAddress] = []

@@ -2,19 +2,23 @@ package import Addressing
 
 import Glibc
 
-/// Where a socket can be reached: an IP address and a port.
+/// The address of a socket: an IP address and a port.
 package struct SocketAddress: Hashable, Sendable, CustomStringConvertible {
+    /// The host's address.
     package let address: IPAddress
+    /// The port of the host.
     package let port: UInt16
-    /// Which link an IPv6 link-local address is on; 0 for all others.
+    /// The interface of an IPv6 link-local address; 0 for all other addresses.
     package let scope: UInt32
 
+    /// An address by its parts.
     package init(_ address: IPAddress, port: UInt16, scope: UInt32 = 0) {
         (self.address, self.port, self.scope) = (address, port, scope)
     }
 
-    /// Reads `"192.0.2.1:2002"` or `"[2001:db8::1]:2002"`; a port alone means all addresses.
-    /// An IPv4 address can have brackets, too.
+    /// Parses `"192.0.2.1:2002"` or `"[2001:db8::1]:2002"`; a port alone means all addresses.
+    ///
+    /// An IPv4 address may have brackets.
     package init?(_ text: String) {
         guard text.contains(":") else {
             guard let port = UInt16(text), port > 0 else { return nil }
@@ -30,6 +34,7 @@ package struct SocketAddress: Hashable, Sendable, CustomStringConvertible {
     /// The same host at another port.
     package func with(port: UInt16) -> Self { Self(address, port: port, scope: scope) }
 
+    /// The text that `init(_:)` parses.
     package var description: String {
         HostPort(host: "\(address)", port: port).description
     }
@@ -71,8 +76,9 @@ package struct SocketAddress: Hashable, Sendable, CustomStringConvertible {
         }
     }
 
-    /// Reads what the kernel wrote; nil for other families. An IPv4 address that an IPv6 socket
-    /// shows as `::ffff:1.2.3.4` becomes one of its own family again.
+    /// Reads an address that the kernel wrote; nil for families other than IPv4 and IPv6.
+    ///
+    /// An IPv4 address that an IPv6 socket shows as `::ffff:1.2.3.4` becomes an IPv4 address again.
     init?(kernelForm bytes: RawSpan) {
         guard bytes.byteCount >= MemoryLayout<sockaddr_in>.size else { return nil }
         let port = bytes.uint16(at: 2)
@@ -91,18 +97,5 @@ package struct SocketAddress: Hashable, Sendable, CustomStringConvertible {
             }
         default: return nil
         }
-    }
-}
-
-extension RawSpan {
-    // Safety, for both: every bit pattern is an integer, and the load checks its bounds.
-
-    /// A number in the machine's own order, as the kernel keeps families and scopes.
-    fileprivate func nativeUInt16(at offset: Int) -> UInt16 {
-        unsafe unsafeLoadUnaligned(fromByteOffset: offset, as: UInt16.self)
-    }
-
-    fileprivate func nativeUInt32(at offset: Int) -> UInt32 {
-        unsafe unsafeLoadUnaligned(fromByteOffset: offset, as: UInt32.self)
     }
 }

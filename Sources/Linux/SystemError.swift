@@ -1,29 +1,31 @@
-import Glibc
-
 /// A system call that failed, and why.
-package struct SystemError: Error, Equatable, CustomStringConvertible {
-    /// The call, and the option it set if that is what went wrong: `"setsockopt PACKET_RX_RING"`.
+package struct SystemError: Error, Hashable, CustomStringConvertible {
+    /// The call, with the option it set if it failed at that: `"setsockopt PACKET_RX_RING"`.
     package let operation: String
-    package let code: CInt
+    /// The kernel's reason.
+    package let errno: Errno
 
-    /// Reads `errno` before it makes the text, which may allocate and so may change `errno`.
-    package init(_ operation: @autoclosure () -> String, _ code: CInt = errno) {
-        self.code = code
+    /// Creates an error with the reason that the last call has left.
+    ///
+    /// The reason is read before the text is made, since making it may allocate and change `errno`.
+    package init(_ operation: @autoclosure () -> String, _ errno: Errno = .current) {
+        self.errno = errno
         self.operation = operation()
     }
 
-    package var description: String {
-        "\(operation): \(reason)"
-    }
+    /// The call and the reason: `"connect: Connection refused"`.
+    package var description: String { "\(operation): \(errno)" }
 
-    /// What the kernel says, without the call: `"Connection refused"`.
-    package var reason: String {
-        // strerror(3) answers any number, and its text stays put until this thread asks again.
-        unsafe String(cString: strerror(code))
-    }
+    /// The reason alone, in the kernel's words: `"Connection refused"`.
+    package var reason: String { errno.description }
 }
 
-/// Makes a system call, again if a signal cut it short.
+/// Makes a system call, and repeats it when a signal interrupts it.
+///
+/// - Parameters:
+///   - operation: The call's name, for the error.
+///   - body: Makes the call, and returns a negative number if it fails.
+/// - Returns: The result of the call, which is not negative.
 @discardableResult
 package func call<Result: SignedInteger>(
     _ operation: @autoclosure () -> String, _ body: () -> Result
@@ -31,6 +33,7 @@ package func call<Result: SignedInteger>(
     while true {
         let result = body()
         if result >= 0 { return result }
-        guard errno == EINTR else { throw SystemError(operation()) }
+        let errno = Errno.current
+        guard errno == .interrupted else { throw SystemError(operation(), errno) }
     }
 }

@@ -1,12 +1,17 @@
+package import Time
+
 import CLinux
 import Glibc
 
-/// A connection over TCP. Reads and writes never wait; `poll` does.
+/// A TCP connection, whose reads and writes never wait.
 package struct Connection: ~Copyable, Sendable {
     package let descriptor: Descriptor
+    /// The address of this end.
     package let local: SocketAddress
+    /// The address of the other end.
     package let peer: SocketAddress
 
+    /// The descriptor, for a poll set.
     package var fileDescriptor: CInt { descriptor.fileDescriptor }
 
     init(_ descriptor: consuming Descriptor) throws(SystemError) {
@@ -17,22 +22,29 @@ package struct Connection: ~Copyable, Sendable {
         self.peer = peer
     }
 
-    /// Connects within so many milliseconds, or throws `ETIMEDOUT`. Gives up with `ECANCELED` as
-    /// soon as `cancel` is raised.
+    /// Connects, and waits until that has happened.
+    ///
+    /// - Throws: `ETIMEDOUT` after the deadline, and `ECANCELED` as soon as `cancel` is raised.
     package init(
-        to address: SocketAddress, milliseconds: CInt, cancel: borrowing Event
+        to address: SocketAddress, until deadline: MonotonicTime, cancel: borrowing Event
     ) throws(SystemError) {
         let pending = try PendingConnection(to: address)
         let ready = try poll(
-            [(pending.fileDescriptor, .writable), (cancel.fileDescriptor, .readable)],
-            milliseconds: milliseconds)
-        guard !ready[1].contains(.readable) else { throw SystemError("connect", ECANCELED) }
-        guard !ready[0].isEmpty else { throw SystemError("connect", ETIMEDOUT) }
+            [
+                Awaited.connection: (pending.fileDescriptor, .writable),
+                .cancel: (cancel.fileDescriptor, .readable),
+            ], until: deadline)
+        guard ready[.cancel].isEmpty else { throw SystemError("connect", .canceled) }
+        guard !ready[.connection].isEmpty else { throw SystemError("connect", .timedOut) }
         self = try pending.finish()
     }
 
-    /// Has the kernel find out that the peer is gone: by asking it every 10 s after 30 s of
-    /// silence, and by giving up on what it does not acknowledge for a minute (tcp(7)).
+    private enum Awaited { case connection, cancel }
+
+    /// Has the kernel find out when the peer is gone (tcp(7)).
+    ///
+    /// After 30 s of silence it probes the peer every 10 s. It gives up after a minute without an
+    /// acknowledgement.
     package func watchPeer() throws(SystemError) {
         try descriptor.set(SO_KEEPALIVE, of: SOL_SOCKET, to: CInt(1), "SO_KEEPALIVE")
         let level = CInt(IPPROTO_TCP)
@@ -43,21 +55,21 @@ package struct Connection: ~Copyable, Sendable {
             TCP_USER_TIMEOUT, of: level, to: CUnsignedInt(60_000), "TCP_USER_TIMEOUT")
     }
 
-    /// Sends small messages at once instead of waiting for more.
+    /// Has the kernel send small messages at once instead of waiting for more.
     package func sendAtOnce() throws(SystemError) {
         try descriptor.set(TCP_NODELAY, of: CInt(IPPROTO_TCP), to: CInt(1), "TCP_NODELAY")
     }
 
-    /// Hands over the descriptor to somebody who needs no more than that.
+    /// Gives up the descriptor to an owner who needs no more than that.
     package consuming func intoDescriptor() -> Descriptor { descriptor }
 
-    /// Tells the peer that nothing more comes; it can still be listened to.
+    /// Ends the stream to the peer, which can still send.
     package func endSending() {
         // If it fails the peer is gone, and need not be told.
         _ = shutdown(fileDescriptor, CInt(SHUT_WR))
     }
 
-    /// The next byte, which stays to be received. Nil if there is none, also at the end.
+    /// The next byte, which stays to be received, or nil if there is none or the stream has ended.
     package func peek() -> UInt8? {
         var byte: UInt8 = 0
         // Safety: the call writes one byte at most.
@@ -65,18 +77,23 @@ package struct Connection: ~Copyable, Sendable {
         return count == 1 ? byte : nil
     }
 
-    /// Reads what has arrived into the buffer. Nil if nothing has; 0 at the end of the stream.
+    /// Reads what has arrived into the buffer.
+    ///
+    /// - Returns: The number of bytes: nil if none has arrived, 0 at the end of the stream.
     package func receive(into buffer: inout [UInt8]) throws(SystemError) -> Int? {
         while true {
             // Safety: the call writes at most as many bytes as the buffer has.
             let count = unsafe recv(fileDescriptor, &buffer, buffer.count, CInt(MSG_DONTWAIT))
             if count >= 0 { return count }
-            if errno == EAGAIN { return nil }
-            guard errno == EINTR else { throw SystemError("recv") }
+            let errno = Errno.current
+            if errno == .wouldBlock { return nil }
+            guard errno == .interrupted else { throw SystemError("recv", errno) }
         }
     }
 
-    /// Sends as much as the socket takes, and answers how many bytes that was.
+    /// Sends as much as the socket takes.
+    ///
+    /// - Returns: The number of bytes sent, which may be 0.
     package func send(_ bytes: ArraySlice<UInt8>) throws(SystemError) -> Int {
         while true {
             // Safety: the call reads only the bytes of the slice.
@@ -85,18 +102,22 @@ package struct Connection: ~Copyable, Sendable {
                     fileDescriptor, $0.baseAddress, $0.count, CInt(MSG_DONTWAIT | MSG_NOSIGNAL))
             }
             if count >= 0 { return count }
-            if errno == EAGAIN { return 0 }
-            guard errno == EINTR else { throw SystemError("send") }
+            let errno = Errno.current
+            if errno == .wouldBlock { return 0 }
+            guard errno == .interrupted else { throw SystemError("send", errno) }
         }
     }
 }
 
-/// A socket that waits for connections.
+/// A TCP socket that accepts connections.
 package struct Listener: ~Copyable, Sendable {
     private let descriptor: Descriptor
+    /// The address that the socket is bound to.
     package let local: SocketAddress
 
-    /// Listens; port 0 takes a free one. The IPv6 wildcard takes IPv4 connections, too.
+    /// Listens at an address; port 0 takes a free one.
+    ///
+    /// The IPv6 wildcard accepts IPv4 connections as well.
     package init(at address: SocketAddress, backlog: CInt = 128) throws(SystemError) {
         let descriptor = try Descriptor.stream(address.domain)
         try descriptor.set(SO_REUSEADDR, of: SOL_SOCKET, to: CInt(1), "SO_REUSEADDR")
@@ -112,7 +133,7 @@ package struct Listener: ~Copyable, Sendable {
         self.local = local
     }
 
-    /// Listens at the first of some ports that is free.
+    /// Listens at the first free port of a range.
     package init(
         at address: SocketAddress, ports: ClosedRange<UInt16>, backlog: CInt
     ) throws(SystemError) {
@@ -121,23 +142,24 @@ package struct Listener: ~Copyable, Sendable {
                 self = try Self(at: address.with(port: port), backlog: backlog)
                 return
             } catch {
-                guard error.code == EADDRINUSE else { throw error }
+                guard error.errno == .addressInUse else { throw error }
             }
         }
         self = try Self(at: address.with(port: ports.upperBound), backlog: backlog)
     }
 
+    /// The descriptor, for a poll set: readable when a connection waits.
     package var fileDescriptor: CInt { descriptor.fileDescriptor }
 
-    /// Hands over the descriptor to somebody who needs no more than that.
+    /// Gives up the descriptor to an owner who needs no more than that.
     package consuming func intoDescriptor() -> Descriptor { descriptor }
 
-    /// The next connection, or nil if none is waiting or it is gone again.
+    /// Accepts a connection, or returns nil if none waits or it is gone again.
     package func accept() throws(SystemError) -> Connection? {
         let fileDescriptor = clinux_accept_nonblocking(descriptor.fileDescriptor, nil, nil)
         guard fileDescriptor >= 0 else {
-            switch errno {
-            case EAGAIN, ECONNABORTED, EINTR, EPROTO: return nil
+            switch Errno.current {
+            case .wouldBlock, .connectionAbort, .interrupted, .protocolError: return nil
             default: throw SystemError("accept")
             }
         }
@@ -186,7 +208,7 @@ extension Descriptor {
             return result
         }
         guard result == 0 else { throw SystemError(operation) }
-        guard let address else { throw SystemError(operation, EAFNOSUPPORT) }
+        guard let address else { throw SystemError(operation, .addressFamilyNotSupported) }
         return address
     }
 }

@@ -1,10 +1,11 @@
 import CLinux
 import Glibc
 
-/// A thread, for work that blocks in the kernel for as long as the agent runs.
+/// A thread, for work that waits in the kernel for as long as the agent runs.
 package struct Thread: ~Copyable, Sendable {
     private let handle: pthread_t
 
+    /// Starts a thread that runs a closure and then ends.
     package init(_ run: @escaping @Sendable () -> Void) throws(SystemError) {
         let body = unsafe Unmanaged.passRetained(Body(run))
         var handle = pthread_t()
@@ -17,12 +18,12 @@ package struct Thread: ~Copyable, Sendable {
             }, body.toOpaque())
         guard code == 0 else {
             unsafe body.release()
-            throw SystemError("pthread_create", code)
+            throw SystemError("pthread_create", Errno(rawValue: code))
         }
         self.handle = handle
     }
 
-    /// For how long it has run (pthread_getcpuclockid(3)).
+    /// The CPU time that the thread has used, in nanoseconds (pthread_getcpuclockid(3)).
     package var nanoseconds: UInt64 {
         var clock = clockid_t()
         // Safety: the call fills `clock`. The thread is there until it is joined.
@@ -30,12 +31,12 @@ package struct Thread: ~Copyable, Sendable {
         return Linux.nanoseconds(of: clock)
     }
 
-    /// Waits until it has ended.
+    /// Waits until the thread has ended.
     package consuming func join() {
         _ = pthread_join(handle, nil)
     }
 
-    /// Lets it run for as long as the program does.
+    /// Lets the thread run on by itself, for as long as the program does.
     package consuming func detach() {
         _ = pthread_detach(handle)
     }
@@ -49,14 +50,17 @@ private final class Body: Sendable {
     }
 }
 
-/// Names the calling thread for `top -H` and debuggers; at most 15 bytes (pthread_setname_np(3)).
+/// Names the calling thread for `top -H` and debuggers, with at most 15 bytes.
 package func nameThread(_ name: String) {
-    // A name that is too long leaves the thread as it was, which is no loss.
+    // A name that is too long leaves the thread as it was, which does no harm.
     unsafe _ = clinux_set_thread_name(name)
 }
 
-/// Has the calling thread run on these processors alone, as far as the process may use them: the kernel
-/// takes no notice of others, and fails if there are none left (sched_setaffinity(2)).
+/// Restricts the calling thread to some processors (sched_setaffinity(2)).
+///
+/// The kernel ignores those that the process may not use.
+///
+/// - Throws: `EINVAL` if the process may use none of them.
 package func setAffinity(_ processors: ProcessorSet) throws(SystemError) {
     let words = processors.words
     // Safety: the array stays put for the call, and the length is its own.
@@ -74,11 +78,12 @@ package func affinity() throws(SystemError) -> ProcessorSet {
     return ProcessorSet(words: words)
 }
 
-/// How much the calling thread, and no other, gives way to others: -20 to 19 (setpriority(2)). Less
-/// than it has given way before needs a capability.
+/// Sets the niceness of the calling thread alone, from -20 to 19 (setpriority(2)).
+///
+/// - Throws: `EACCES` or `EPERM` if it is lower than before and the process lacks CAP_SYS_NICE.
 package func setNiceness(_ niceness: CInt) throws(SystemError) {
     try call("setpriority") { clinux_set_niceness(niceness) }
 }
 
-/// How much the calling thread gives way to others.
+/// The niceness of the calling thread.
 package func niceness() -> CInt { clinux_niceness() }

@@ -2,7 +2,7 @@ import Glibc
 
 /// The time of day in UTC, as text.
 package enum TimeStamp {
-    /// As RFC 3339 has it, to the millisecond.
+    /// The time now to the millisecond, as RFC 3339 has it.
     package static func forLog() -> String {
         let nanoseconds = wallClockNanoseconds()
         let milliseconds = String(nanoseconds / 1_000_000 % 1000)
@@ -10,7 +10,7 @@ package enum TimeStamp {
         return "\(text("%Y-%m-%dT%H:%M:%S", nanoseconds)).\(padding)\(milliseconds)Z"
     }
 
-    /// Without characters that a file's name had better not have.
+    /// The time now to the second, without characters that are awkward in a file name.
     package static func forFileName() -> String { text("%Y%m%d-%H%M%S", wallClockNanoseconds()) }
 
     private static func text(_ format: String, _ nanoseconds: UInt64) -> String {

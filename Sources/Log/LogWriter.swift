@@ -97,7 +97,7 @@ package final class LogWriter: Sendable {
             do throws(SystemError) {
                 rest = rest.dropFirst(try writeSome(rest, to: fileDescriptor, "the log"))
             } catch {
-                guard error.code == EAGAIN else { return rest }
+                guard error.errno == .wouldBlock else { return rest }
                 // Somebody else who has the descriptor has made it so that writes do not wait.
                 _ = try? poll([(fileDescriptor, .writable)], milliseconds: -1)
             }

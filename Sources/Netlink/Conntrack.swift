@@ -6,15 +6,16 @@ import BPF
 import CMnl
 import Glibc
 
-/// The kernel's connection tracking, asked flow by flow. Needs CAP_NET_ADMIN.
+/// A client of the kernel's connection tracking. Needs CAP_NET_ADMIN.
 package struct Conntrack: ~Copyable {
     private var socket: NetlinkSocket
 
+    /// Opens a socket for requests.
     package init() throws(SystemError) {
         socket = try NetlinkSocket(.netfilter)
     }
 
-    /// Finds out whether it can be asked at all, by a question that has no answer.
+    /// Checks that the kernel answers, by asking about a flow that cannot exist.
     package mutating func check() throws(SystemError) {
         let nobody = IPAddress(ipv4: 0)
         _ = try flow(
@@ -23,8 +24,9 @@ package struct Conntrack: ~Copyable {
                 destinationPort: 0))
     }
 
-    /// The flow that has these addresses and ports in one of its directions, or nil. Answered by the
-    /// kernel at once.
+    /// The flow that has these addresses and ports in one of its directions, or nil.
+    ///
+    /// The kernel answers at once.
     package mutating func flow(_ key: FlowKey) throws(SystemError) -> TrackedFlow? {
         let request = NetlinkSocket.Request(
             type: Self.get, name: "IPCTNL_MSG_CT_GET", header: Self.header(key.source.family),
@@ -32,13 +34,16 @@ package struct Conntrack: ~Copyable {
         do throws(SystemError) {
             return try socket.ask(request) { TrackedFlow($0) }
         } catch {
-            if error.code == ENOENT { return nil }
+            if error.errno == .noSuchFileOrDirectory { return nil }
             throw error
         }
     }
 
-    /// The flows that exist at present and begin towards an address of these networks, no more than
-    /// a number. A table of 100,000 flows takes some 100 ms.
+    /// The present flows whose first packet went to an address of these networks.
+    ///
+    /// A table of 100,000 flows takes about 100 ms.
+    ///
+    /// - Returns: At most `countMax` flows.
     package mutating func flows(
         towards networks: [Network], countMax: Int
     ) throws(SystemError) -> [TrackedFlow] {
@@ -52,8 +57,9 @@ package struct Conntrack: ~Copyable {
         return flows
     }
 
-    /// The flows that exist at present and end elsewhere than they were sent to, no more than a
-    /// number.
+    /// The present flows that end elsewhere than they were sent to.
+    ///
+    /// - Returns: At most `countMax` flows.
     package mutating func translatedFlows(countMax: Int) throws(SystemError) -> [TrackedFlow] {
         var flows: [TrackedFlow] = []
         for family in IPAddress.Family.allCases {
@@ -84,39 +90,48 @@ package struct Conntrack: ~Copyable {
     }
 }
 
-/// Tells of each new flow towards certain addresses, when its first packet has left the node's hooks.
-/// Needs CAP_NET_ADMIN.
+/// A subscription to new flows towards certain addresses. Needs CAP_NET_ADMIN.
+///
+/// The kernel reports a flow when its first packet has left the node's hooks.
 package struct ConntrackEvents: ~Copyable {
     private var socket: NetlinkSocket
 
-    /// An event takes some 800 bytes of it: room for a second's events at 10,000 flows a second.
+    /// Room for the events of a second at 10,000 flows a second, each of which takes 800 bytes.
     package static let bufferByteCount = 8 << 20
 
-    /// Begins to listen. The kernel throws away what concerns other addresses.
+    /// Subscribes. The kernel drops events about other addresses.
     package init(
         towards networks: [Network], bufferByteCount: Int = Self.bufferByteCount
     ) throws(SystemError) {
         var socket = try NetlinkSocket(.netfilter)
         try socket.setReceiveBuffer(byteCount: bufferByteCount)
-        try Descriptor.attach(Self.program(networks), to: socket.fileDescriptor)
+        let steps = Self.program(networks).instructions.map {
+            step -> Descriptor.FilterInstruction in
+            (step.opcode.rawValue, step.ifTrue, step.ifFalse, step.operand)
+        }
+        try Descriptor.attachFilter(steps, to: socket.fileDescriptor)
         try socket.join(
             Int(NFNLGRP_CONNTRACK_NEW.rawValue), "NFNLGRP_CONNTRACK_NEW")
         self.socket = socket
     }
 
-    /// For a poll set: readable when there are events.
+    /// The descriptor, for a poll set: readable when events wait.
     package var fileDescriptor: CInt { socket.fileDescriptor }
 
-    /// Reads the events there are, without waiting. Answers false if some were lost.
+    /// Reads the events that wait. Never waits itself.
+    ///
+    /// - Returns: False if the kernel has dropped events because they were not read in time.
     package mutating func read(_ body: (TrackedFlow) -> Void) throws(SystemError) -> Bool {
         try socket.readEvents("connection tracking's events") { message in
             if let flow = TrackedFlow(message) { body(flow) }
         }
     }
 
-    /// Looks at the original tuple's destination. It stands at a fixed place: the message begins with
-    /// its header and the family, then come the original tuple, its addresses, the source and the
-    /// destination, each behind an attribute header of four bytes.
+    /// A program that keeps events by the destination of the flow's first packet.
+    ///
+    /// The destination is at a fixed offset. The message begins with its header and the family. The
+    /// original tuple, its addresses, the source and the destination follow, each behind an attribute
+    /// header of four bytes.
     static func program(_ networks: [Network]) -> Program {
         var code = Assembler()
         let keep = code.prepend(Instruction(.keep, .max), "keep")

@@ -3,45 +3,60 @@ import Packets
 
 import CMnl
 import Glibc
+import Linux
 
 /// A network interface, as the kernel last described it (rtnetlink(7), `<linux/if_link.h>`).
 package struct Link: Equatable, Sendable {
+    /// The kernel's number of the interface.
     package let index: UInt32
+    /// The name: `eth0`.
     package var name = ""
-    /// What drives it: `veth`, `bridge`, `vxlan`; empty for hardware and the loopback.
+    /// The driver: `veth`, `bridge`, `vxlan`; empty for hardware and the loopback.
     package var kind = ""
+    /// The MAC address, if it has one.
     package var mac: MACAddress?
+    /// Whether it is up.
     package var isUp = false
+    /// Whether it is the loopback.
     package var isLoopback = false
-    /// The bridge, bond or VRF that it is a port of.
+    /// The index of the bridge, bond or VRF that it is a port of.
     package var master: UInt32?
-    /// The index of a veth's other end, in that end's namespace. 0 if the other end is gone.
+    /// The index of a veth's other end in that end's namespace; 0 if the other end is gone.
     package var peerIndex: UInt32?
-    /// The id by which this namespace knows the other end's. Absent if the other end is here.
+    /// This namespace's id for the other end's namespace; nil if the other end is here.
     package var peerNamespace: Int32?
 
+    /// An interface of which only the index is known.
     package init(index: UInt32) { self.index = index }
 }
 
 /// An address of an interface.
 package struct InterfaceAddress: Hashable, Sendable {
+    /// The interface's index.
     package let interfaceIndex: UInt32
+    /// The address.
     package let address: IPAddress
+    /// The length of the prefix of its network.
     package let prefixBitCount: Int
 }
 
-/// A route of the main table. One with several next hops stands here once for each.
+/// A route of the main table. A route with several next hops is one value for each.
 package struct Route: Hashable, Sendable {
+    /// The network that the route leads to.
     package let destination: Network
+    /// The next hop, if it is not on the link.
     package let gateway: IPAddress?
+    /// The index of the interface, if the route has one.
     package let interfaceIndex: UInt32?
 
+    /// A route by its parts.
     package init(destination: Network, gateway: IPAddress?, interfaceIndex: UInt32?) {
         self.destination = destination
         self.gateway = gateway
         self.interfaceIndex = interfaceIndex
     }
 
+    /// Whether it is a default route.
     package var isDefault: Bool { destination.prefixBitCount == 0 }
 }
 
@@ -56,9 +71,9 @@ extension Link {
             switch type {
             case IFLA_IFNAME: name = value.text
             case IFLA_ADDRESS where value.byteCount == 6: mac = MACAddress(value, at: 0)
-            case IFLA_MASTER: master = value.number
-            case IFLA_LINK: peerIndex = value.number
-            case IFLA_LINK_NETNSID: peerNamespace = value.number.map { Int32(bitPattern: $0) }
+            case IFLA_MASTER: master = value.uint32
+            case IFLA_LINK: peerIndex = value.uint32
+            case IFLA_LINK_NETNSID: peerNamespace = value.uint32.map { Int32(bitPattern: $0) }
             case IFLA_LINKINFO:
                 NetlinkMessage.forEachAttribute(in: value) { type, value in
                     if type == IFLA_INFO_KIND { kind = value.text }
@@ -70,7 +85,9 @@ extension Link {
 }
 
 extension InterfaceAddress {
-    /// Reads an RTM_NEWADDR; nil for other families. Of a point-to-point link it takes the near end.
+    /// Reads an RTM_NEWADDR; nil for families other than IPv4 and IPv6.
+    ///
+    /// The address of a point-to-point link is that of the near end.
     init?(_ message: NetlinkMessage) {
         guard let header = message.header(ifaddrmsg.self),
             let family = IPAddress.Family(native: header.ifa_family)
@@ -93,7 +110,7 @@ extension InterfaceAddress {
 }
 
 extension Route {
-    /// Reads an RTM_NEWROUTE: one route for each next hop, none for other tables and kinds.
+    /// Reads an RTM_NEWROUTE: a route for each next hop, and none for other tables and types.
     static func routes(in message: NetlinkMessage) -> [Route] {
         guard let header = message.header(rtmsg.self),
             let family = IPAddress.Family(native: header.rtm_family),
@@ -107,7 +124,7 @@ extension Route {
             switch type {
             case Int(RTA_DST.rawValue) where value.byteCount == family.byteCount:
                 destination = IPAddress(family, value, at: 0)
-            case Int(RTA_TABLE.rawValue): table = value.number ?? table
+            case Int(RTA_TABLE.rawValue): table = value.uint32 ?? table
             case Int(RTA_MULTIPATH.rawValue): hops = NextHop.list(in: value, family)
             default: hop.read(type, value, family)
             }
@@ -125,14 +142,14 @@ extension Route {
 
         mutating func read(_ type: Int, _ value: RawSpan, _ family: IPAddress.Family) {
             switch type {
-            case Int(RTA_OIF.rawValue): interfaceIndex = value.number
+            case Int(RTA_OIF.rawValue): interfaceIndex = value.uint32
             case Int(RTA_GATEWAY.rawValue) where value.byteCount == family.byteCount:
                 gateway = IPAddress(family, value, at: 0)
             case Int(RTA_VIA.rawValue):
                 // A gateway of the other family: `struct rtvia`, a family and an address.
                 guard value.byteCount >= 2,
                     let other = IPAddress.Family(
-                        native: UInt8(truncatingIfNeeded: value.nativeUInt16)),
+                        native: UInt8(truncatingIfNeeded: value.nativeUInt16(at: 0))),
                     value.byteCount == 2 + other.byteCount
                 else { return }
                 gateway = IPAddress(other, value, at: 2)
@@ -140,17 +157,17 @@ extension Route {
             }
         }
 
-        /// RTA_MULTIPATH: `struct rtnexthop` and attributes, once for each hop.
+        /// Reads RTA_MULTIPATH: a `struct rtnexthop` and attributes for each hop.
         static func list(in bytes: RawSpan, _ family: IPAddress.Family) -> [NextHop] {
             var hops: [NextHop] = []
             var offset = 0
             let fixed = MemoryLayout<rtnexthop>.size
             while offset + fixed <= bytes.byteCount {
                 let rest = bytes.extracting(offset..<bytes.byteCount)
-                let byteCount = Int(rest.nativeUInt16)
+                let byteCount = Int(rest.nativeUInt16(at: 0))
                 guard byteCount >= fixed, byteCount <= rest.byteCount else { break }
                 var hop = NextHop()
-                hop.interfaceIndex = rest.extracting(4..<8).number
+                hop.interfaceIndex = rest.extracting(4..<8).uint32
                 NetlinkMessage.forEachAttribute(in: rest.extracting(fixed..<byteCount)) {
                     hop.read($0, $1, family)
                 }
@@ -163,7 +180,7 @@ extension Route {
 }
 
 extension IPAddress.Family {
-    /// The family that the kernel calls AF_INET or AF_INET6.
+    /// The family with the kernel's number AF_INET or AF_INET6.
     init?(native number: UInt8) {
         switch CInt(number) {
         case AF_INET: self = .ipv4

@@ -2,11 +2,14 @@ import CMnl
 import Glibc
 package import Linux
 
-/// What an interface has counted since it was made (`struct rtnl_link_stats64`).
+/// The packet counters of an interface since it was made (`struct rtnl_link_stats64`).
 package struct LinkCounters: Equatable, Sendable {
+    /// The packets that the interface has received.
     package let receivedPacketCount: UInt64
+    /// The packets that the interface has sent.
     package let sentPacketCount: UInt64
 
+    /// Counters with known values.
     package init(receivedPacketCount: UInt64, sentPacketCount: UInt64) {
         self.receivedPacketCount = receivedPacketCount
         self.sentPacketCount = sentPacketCount
@@ -14,8 +17,9 @@ package struct LinkCounters: Equatable, Sendable {
 }
 
 extension NetlinkSocket {
-    /// The counters of all interfaces by their indexes: of this namespace, or of another one by its id,
-    /// which needs CAP_NET_ADMIN.
+    /// The counters of all interfaces of a namespace, by the interfaces' indexes.
+    ///
+    /// - Parameter id: The namespace, which needs CAP_NET_ADMIN; nil for this one.
     package mutating func counters(
         inNamespace id: Int32? = nil
     ) throws(SystemError) -> [UInt32: LinkCounters] {
@@ -39,18 +43,11 @@ extension LinkCounters {
     init?(_ message: borrowing NetlinkMessage) {
         var counts: (received: UInt64, sent: UInt64)?
         message.forEachAttribute(after: ifinfomsg.self) { type, value in
-            // The two stand at the begin of the structure.
+            // The two are at the start of the structure.
             guard type == IFLA_STATS64, value.byteCount >= 16 else { return }
             counts = (value.nativeUInt64(at: 0), value.nativeUInt64(at: 8))
         }
         guard let counts else { return nil }
         self.init(receivedPacketCount: counts.received, sentPacketCount: counts.sent)
-    }
-}
-
-extension RawSpan {
-    fileprivate func nativeUInt64(at offset: Int) -> UInt64 {
-        // Safety: every bit pattern is an integer, and the load checks its bounds.
-        unsafe unsafeLoadUnaligned(fromByteOffset: offset, as: UInt64.self)
     }
 }

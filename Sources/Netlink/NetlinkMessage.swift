@@ -1,18 +1,19 @@
-import CMnl
 import Addressing
+import CMnl
 import Glibc
+import Linux
 
-/// A message from the kernel, whole: its own header, a fixed part, and attributes.
+/// A whole message from the kernel: its header, a fixed part, and attributes.
 ///
-/// Netlink numbers are in the machine's own byte order, and every part is aligned to four bytes.
+/// Numbers are in the machine's byte order, and every part is aligned to four bytes.
 package struct NetlinkMessage: ~Escapable {
     let type: UInt16
     let flags: UInt16
     let sequence: UInt32
-    /// What follows the netlink header.
+    /// The bytes behind the netlink header.
     let payload: RawSpan
 
-    /// Reads the message that begins at an offset, and answers nil if it is not all there.
+    /// Reads the message that begins at an offset; nil if it is not complete.
     @_lifetime(copy bytes)
     init?(_ bytes: RawSpan, at offset: Int) {
         let headerByteCount = MemoryLayout<nlmsghdr>.size
@@ -27,7 +28,7 @@ package struct NetlinkMessage: ~Escapable {
         payload = bytes.extracting(offset + headerByteCount..<end)
     }
 
-    /// Where the next message begins, relative to this one's begin.
+    /// The distance from the start of this message to the next one.
     var alignedByteCount: Int {
         (payload.byteCount + MemoryLayout<nlmsghdr>.size + 3) & ~3
     }
@@ -39,6 +40,7 @@ package struct NetlinkMessage: ~Escapable {
         return unsafe payload.unsafeLoadUnaligned(as: Header.self)
     }
 
+    /// Calls a closure for each attribute behind the fixed part.
     func forEachAttribute<Header>(
         after type: Header.Type, _ body: (Int, RawSpan) -> Void
     ) {
@@ -47,27 +49,29 @@ package struct NetlinkMessage: ~Escapable {
         Self.forEachAttribute(in: payload.extracting(offset..<payload.byteCount), body)
     }
 
-    /// Walks attributes (`struct nlattr`); one that claims more than there is ends the walk.
+    /// Calls a closure for each attribute (`struct nlattr`), up to one that is not complete.
     static func forEachAttribute(in bytes: RawSpan, _ body: (Int, RawSpan) -> Void) {
         var offset = 0
         while offset + 4 <= bytes.byteCount {
             let head = bytes.extracting(offset..<bytes.byteCount)
-            let byteCount = Int(head.nativeUInt16)
+            let byteCount = Int(head.nativeUInt16(at: 0))
             guard byteCount >= 4, byteCount <= head.byteCount else { return }
             // The top two bits say "nested" and "network byte order" (NLA_TYPE_MASK).
-            let type = Int(head.extracting(2..<4).nativeUInt16 & 0x3fff)
+            let type = Int(head.nativeUInt16(at: 2) & 0x3fff)
             body(type, head.extracting(4..<byteCount))
             offset += (byteCount + 3) & ~3
         }
     }
 }
 
-/// A part of a request behind its fixed one (`struct nlattr`).
+/// An attribute of a request (`struct nlattr`).
 enum NetlinkAttribute {
     case number(type: Int, UInt32)
     case bytes(type: Int, [UInt8])
     indirect case nest(type: Int, [NetlinkAttribute])
 
+    /// Appends the attribute to a message.
+    ///
     /// - Safety: the message's buffer must have room for the attribute.
     @unsafe
     func put(into message: UnsafeMutablePointer<nlmsghdr>) {
@@ -85,18 +89,10 @@ enum NetlinkAttribute {
 }
 
 extension RawSpan {
-    // Safety, for both loads: every bit pattern is an integer, and the load checks its bounds.
+    /// The value of an attribute that is a 32-bit number, or nil if it has another length.
+    var uint32: UInt32? { byteCount == 4 ? nativeUInt32(at: 0) : nil }
 
-    var nativeUInt16: UInt16 {
-        unsafe unsafeLoadUnaligned(as: UInt16.self)
-    }
-
-    /// An attribute that is a 32-bit number, or nil if it is not.
-    var number: UInt32? {
-        byteCount == 4 ? unsafe unsafeLoadUnaligned(as: UInt32.self) : nil
-    }
-
-    /// An attribute that is a text with a zero byte behind it.
+    /// The value of an attribute that is a text with a zero byte behind it.
     var text: String {
         String(decoding: array.prefix { $0 != 0 }, as: UTF8.self)
     }

@@ -5,14 +5,14 @@ import CMnl
 import Glibc
 
 extension NetlinkSocket {
-    /// All interfaces of this namespace. Needs no capability.
+    /// The interfaces of this namespace. Needs no capability.
     package mutating func links() throws(SystemError) -> [Link] {
         try dump(Request(type: RTM_GETLINK, name: "RTM_GETLINK", header: ifinfomsg())) {
             Link($0).map { [$0] } ?? []
         }
     }
 
-    /// All addresses of this namespace's interfaces.
+    /// The addresses of this namespace's interfaces.
     package mutating func addresses() throws(SystemError) -> [InterfaceAddress] {
         try dump(Request(type: RTM_GETADDR, name: "RTM_GETADDR", header: ifaddrmsg())) {
             InterfaceAddress($0).map { [$0] } ?? []
@@ -31,8 +31,12 @@ extension NetlinkSocket {
         return routes
     }
 
-    /// The addresses of one interface of another namespace, which this one knows by an id. Needs
-    /// CAP_NET_ADMIN. `EINVAL` means that the id is not in use (any more).
+    /// The addresses of one interface of another namespace. Needs CAP_NET_ADMIN.
+    ///
+    /// - Parameters:
+    ///   - index: The interface's index in the other namespace.
+    ///   - id: This namespace's id for the other one.
+    /// - Throws: `EINVAL` if the id is not in use, or not any more.
     package mutating func addresses(
         ofInterface index: UInt32, inNamespace id: Int32
     ) throws(SystemError) -> [InterfaceAddress] {
@@ -42,7 +46,7 @@ extension NetlinkSocket {
             type: RTM_GETADDR, name: "RTM_GETADDR of namespace \(id)", header: header,
             attributes: [.number(type: IFA_TARGET_NETNSID, UInt32(bitPattern: id))])
         return try dump(request) { message in
-            // A kernel that does not know the attribute answers with this namespace's own.
+            // A kernel that does not know the attribute lists this namespace's addresses.
             guard message.namespace(after: ifaddrmsg.self, IFA_TARGET_NETNSID) == id,
                 let address = InterfaceAddress(message), address.interfaceIndex == index
             else { return [] }
@@ -65,11 +69,11 @@ extension NetlinkSocket {
 }
 
 extension NetlinkMessage {
-    /// The namespace id that an answer says it speaks of.
+    /// The id of the namespace that an answer is about.
     func namespace<Header>(after type: Header.Type, _ attribute: Int) -> Int32? {
         var id: Int32?
         forEachAttribute(after: type) { type, value in
-            if type == attribute { id = value.number.map { Int32(bitPattern: $0) } }
+            if type == attribute { id = value.uint32.map { Int32(bitPattern: $0) } }
         }
         return id
     }

@@ -1,27 +1,29 @@
 package import Linux
 
+import Addressing
 import CLinux
 import CMnl
-import Addressing
-import Packets
 import Glibc
+import Packets
+import Time
 
-/// A netlink socket with one owner. It closes when its owner lets it go.
+/// A netlink socket with one owner, which closes when the owner lets it go.
 @safe
 package struct NetlinkSocket: ~Copyable {
     private let socket: OpaquePointer
     private var sequence: UInt32 = 0
     private var buffer = [UInt8](repeating: 0, count: Self.messageByteCountMax)
 
-    /// The largest piece the kernel cuts a dump into, libmnl's MNL_SOCKET_DUMP_SIZE.
+    /// The largest part of a dump that the kernel sends at once (libmnl's MNL_SOCKET_DUMP_SIZE).
     private static let messageByteCountMax = 32 << 10
-    /// Events that come faster than they are read must not keep the reader from everything else.
+    /// The most messages that are read at once: a flood of events must not keep the reader.
     private static let eventCountMax = 8192
-    /// How often a dump is asked for again because something changed while it was made.
+    /// The most tries at a dump, which is repeated if something changed while it was made.
     private static let dumpCountMax = 8
-    /// The kernel answers at once; one that does not will not.
-    private static let answerMillisecondsMax: CInt = 5000
+    /// The longest wait for an answer. The kernel answers at once, or not at all.
+    private static let answerTimeMax = Duration.seconds(5)
 
+    /// A part of the kernel that is asked over netlink.
     package enum Bus: Sendable {
         /// Links, addresses and routes.
         case routing
@@ -52,20 +54,24 @@ package struct NetlinkSocket: ~Copyable {
         unsafe _ = mnl_socket_close(socket)
     }
 
-    /// For a poll set, and for socket options that libmnl does not know.
+    /// The descriptor, for a poll set and for socket options that libmnl does not know.
     var fileDescriptor: CInt { unsafe mnl_socket_get_fd(socket) }
 
-    /// A request as libmnl puts it together: its fixed part, then attributes.
+    /// A request: its fixed part, then attributes.
     struct Request<Header: BitwiseCopyable> {
         let type: Int
-        /// What to call it in an error.
+        /// The name in errors.
         let name: String
         let header: Header
         var attributes: [NetlinkAttribute] = []
     }
 
-    /// Asks the kernel for all objects of a kind, and reads each with `read`. Asks again if they
-    /// changed in the meantime.
+    /// Lists all objects of a kind. Asks again if they change meanwhile.
+    ///
+    /// - Parameters:
+    ///   - request: What to list.
+    ///   - read: Makes objects of a message.
+    /// - Throws: `EAGAIN` if the objects change faster than they can be listed.
     mutating func dump<Object>(
         _ request: Request<some BitwiseCopyable>,
         _ read: (borrowing NetlinkMessage) -> [Object]
@@ -74,12 +80,12 @@ package struct NetlinkSocket: ~Copyable {
             try send(request, flags: CInt(NLM_F_REQUEST | NLM_F_DUMP))
             if let objects = try collect(request.name, read) { return objects }
         }
-        // What changes faster than it can be listed is still better known roughly than not at all.
-        throw SystemError(request.name, EAGAIN)
+        throw SystemError(request.name, .wouldBlock)
     }
 
-    /// Asks the kernel for one object. It answers before the request has been sent to the end, so
-    /// this does not wait.
+    /// Asks the kernel for one object.
+    ///
+    /// It does not wait: the kernel answers before the request has returned.
     mutating func ask<Object>(
         _ request: Request<some BitwiseCopyable>,
         _ read: (borrowing NetlinkMessage) -> Object?
@@ -102,7 +108,7 @@ package struct NetlinkSocket: ~Copyable {
         _ request: Request<some BitwiseCopyable>, flags: CInt
     ) throws(SystemError) {
         sequence &+= 1
-        // Safety: the request is put together by libmnl in a buffer far larger than any of ours.
+        // Safety: libmnl assembles the request in a buffer far larger than any of ours.
         var bytes = [UInt8](repeating: 0, count: 512)
         let sequence = sequence
         let result = unsafe bytes.withUnsafeMutableBytes { bytes in
@@ -124,7 +130,7 @@ package struct NetlinkSocket: ~Copyable {
         unsafe fixed.storeBytes(of: header, as: Header.self)
     }
 
-    /// Reads the parts of a dump until its end. Nil if the kernel marks it as inconsistent.
+    /// Reads the parts of a dump up to its end; nil if the kernel marks it as inconsistent.
     private mutating func collect<Object>(
         _ name: String, _ read: (borrowing NetlinkMessage) -> [Object]
     ) throws(SystemError) -> [Object]? {
@@ -149,17 +155,20 @@ package struct NetlinkSocket: ~Copyable {
         }
     }
 
-    /// Both an error and the end of a dump begin with an error number, negative or 0.
-    private static func check(_ message: borrowing NetlinkMessage, _ name: String)
-        throws(SystemError)
-    {
-        if let code = message.header(CInt.self), code < 0 { throw SystemError(name, -code) }
+    /// Throws the error of a message that is an error or the end of a dump.
+    ///
+    /// Both begin with an error number, which is negative, or 0 for none.
+    private static func check(
+        _ message: borrowing NetlinkMessage, _ name: String
+    ) throws(SystemError) {
+        guard let code = message.header(CInt.self), code < 0 else { return }
+        throw SystemError(name, Errno(rawValue: -code))
     }
 
     private mutating func receive(_ name: String) throws(SystemError) -> Int {
         let ready = try poll(
-            [(fileDescriptor, .readable)], milliseconds: Self.answerMillisecondsMax)
-        guard !ready[0].isEmpty else { throw SystemError(name, ETIMEDOUT) }
+            [(fileDescriptor, .readable)], until: .now + Self.answerTimeMax)
+        guard !ready[0].isEmpty else { throw SystemError(name, .timedOut) }
         return try takeMessages(name)
     }
 
@@ -172,7 +181,7 @@ package struct NetlinkSocket: ~Copyable {
 }
 
 extension NetlinkSocket {
-    /// Joins a group: from now on the socket receives the events of a kind.
+    /// Joins a group, from which on the socket receives the events of a kind.
     mutating func join(_ group: Int, _ name: String) throws(SystemError) {
         var group = CInt(group)
         let result = unsafe mnl_socket_setsockopt(
@@ -180,8 +189,9 @@ extension NetlinkSocket {
         guard result == 0 else { throw SystemError("join \(name)") }
     }
 
-    /// Has events of all namespaces that have an id here come, too; `EPERM` without
-    /// CAP_NET_BROADCAST.
+    /// Subscribes to the events of all namespaces that have an id in this one.
+    ///
+    /// - Throws: `EPERM` without CAP_NET_BROADCAST.
     mutating func listenToAllNamespaces() throws(SystemError) {
         var isOn: CInt = 1
         let result = unsafe mnl_socket_setsockopt(
@@ -189,8 +199,7 @@ extension NetlinkSocket {
         guard result == 0 else { throw SystemError("setsockopt NETLINK_LISTEN_ALL_NSID") }
     }
 
-    /// The ids of the namespaces that events have come from since the last time. Answers nil if
-    /// some were lost.
+    /// Takes the ids of the namespaces that have sent events; nil if some events were lost.
     mutating func takeNamespaces() throws(SystemError) -> Set<Int32>? {
         var ids: Set<Int32> = []
         var isComplete = true
@@ -200,8 +209,9 @@ extension NetlinkSocket {
             let count = unsafe clinux_receive_from_namespace(
                 fileDescriptor, &buffer, buffer.count, &id)
             if count < 0 {
-                if errno == EAGAIN { break }
-                if errno == ENOBUFS { isComplete = false }
+                let errno = Errno.current
+                if errno == .wouldBlock { break }
+                if errno == .noBufferSpace { isComplete = false }
             } else if id >= 0 {
                 ids.insert(id)
             }
@@ -209,8 +219,9 @@ extension NetlinkSocket {
         return isComplete ? ids : nil
     }
 
-    /// How much the kernel keeps for a reader that is not here at the moment. Without CAP_NET_ADMIN
-    /// it is cut to `net.core.rmem_max`.
+    /// Sets how much the kernel keeps for this socket until it is read.
+    ///
+    /// Without CAP_NET_ADMIN it is cut to `net.core.rmem_max`.
     mutating func setReceiveBuffer(byteCount: Int) throws(SystemError) {
         var count = CInt(clamping: byteCount)
         let byteCount = socklen_t(MemoryLayout<CInt>.size)
@@ -224,11 +235,15 @@ extension NetlinkSocket {
         }
     }
 
-    /// Reads what events there are, without waiting. Answers false if the kernel has thrown some
-    /// away because they were not read in time.
+    /// Reads the events that wait. Never waits itself.
     ///
-    /// It does so until the reader has caught up, and hands out what it kept before that. Where those
-    /// are of no use beside a new look at everything, they are thrown away, too.
+    /// - Parameters:
+    ///   - name: The name of the events in errors.
+    ///   - discardsAfterLoss: Whether the events that the kernel has kept are dropped once others
+    ///     are lost: for a reader that lists everything anew then.
+    ///   - body: Is called with each event.
+    /// - Returns: False if the kernel has dropped events because they were not read in time. It does
+    ///   so until the reader has caught up.
     mutating func readEvents(
         _ name: String, discardsAfterLoss: Bool = false, _ body: (borrowing NetlinkMessage) -> Void
     ) throws(SystemError) -> Bool {
@@ -238,8 +253,8 @@ extension NetlinkSocket {
             do throws(SystemError) {
                 byteCount = try takeMessages(name)
             } catch {
-                if error.code == EAGAIN { return isComplete }
-                guard error.code == ENOBUFS else { throw error }
+                if error.errno == .wouldBlock { return isComplete }
+                guard error.errno == .noBufferSpace else { throw error }
                 isComplete = false
                 continue
             }

@@ -1,34 +1,37 @@
-import CMnl
-import Glibc
 package import Linux
 
-/// Something that has changed about the node's network.
+import CMnl
+import Glibc
+
+/// A change of the node's network.
 package enum NodeEvent: Equatable, Sendable {
-    /// An interface is new, or something about it is.
+    /// An interface has come or changed.
     case link(Link)
-    /// An interface is gone: deleted, or moved to another namespace.
+    /// An interface, by its index, was deleted or moved to another namespace.
     case linkGone(UInt32)
     /// An address of one of the node's own interfaces has come or gone.
     case address
+    /// A route has come or gone.
     case route
-    /// An id of another namespace has been given or taken. Ids are reused at once.
+    /// An id of another namespace was assigned or freed; ids are reused at once.
     case namespace
 }
 
-/// Tells of changes of interfaces, addresses, routes and namespace ids, in their order.
+/// A subscription to changes of interfaces, addresses, routes and namespace ids, in order.
 ///
-/// Subscribe first, then look at what there is: a change in between comes as an event, and one that
-/// is known already does no harm. Needs no capability.
+/// Subscribe first and list what there is afterwards: a change in between then comes as an event,
+/// and an event about a known change does no harm. Needs no capability.
 package struct NodeMonitor: ~Copyable {
     private var socket: NetlinkSocket
-    /// Hears of addresses inside pods, where it may.
+    /// Receives events about addresses inside pods, if the process may have them.
     private var pods: NetlinkSocket?
-    /// For a poll set: readable when addresses inside pods have changed; -1 where nobody says so.
+    /// The descriptor for events about addresses inside pods; -1 if there are none.
     package let podsFileDescriptor: CInt
 
-    /// Room for the events of some 250 pods that are made in one burst.
+    /// Room for the events of about 250 pods that are made in one burst.
     package static let bufferByteCount = 4 << 20
 
+    /// Subscribes.
     package init(bufferByteCount: Int = Self.bufferByteCount) throws(SystemError) {
         var socket = try NetlinkSocket()
         try socket.setReceiveBuffer(byteCount: bufferByteCount)
@@ -48,7 +51,7 @@ package struct NodeMonitor: ~Copyable {
         self.socket = socket
     }
 
-    /// Needs CAP_NET_BROADCAST.
+    /// Subscribes to addresses in other namespaces. Needs CAP_NET_BROADCAST.
     private static func listenToPods() throws(SystemError) -> NetlinkSocket {
         var socket = try NetlinkSocket()
         try socket.listenToAllNamespaces()
@@ -57,16 +60,17 @@ package struct NodeMonitor: ~Copyable {
         return socket
     }
 
-    /// The ids of the namespaces in which addresses have changed. Nil if it is not known which.
+    /// Takes the ids of the namespaces whose addresses have changed; nil if they are not known.
     package mutating func takeChangedNamespaces() throws(SystemError) -> Set<Int32>? {
         try pods?.takeNamespaces() ?? nil
     }
 
-    /// For a poll set: readable when there are events.
+    /// The descriptor, for a poll set: readable when events wait.
     package var fileDescriptor: CInt { socket.fileDescriptor }
 
-    /// Reads the events there are, without waiting. Answers false if some were lost: then look again
-    /// at what there is.
+    /// Reads the events that wait. Never waits itself.
+    ///
+    /// - Returns: False if events were lost: then list again what there is.
     package mutating func read(_ body: (NodeEvent) -> Void) throws(SystemError) -> Bool {
         try socket.readEvents("the node's events", discardsAfterLoss: true) { message in
             if let event = NodeEvent(message) { body(event) }
@@ -75,11 +79,11 @@ package struct NodeMonitor: ~Copyable {
 }
 
 extension NodeEvent {
-    /// Nil for what says nothing about the node's network.
+    /// Reads an event; nil for messages about other things.
     init?(_ message: NetlinkMessage) {
         switch CInt(message.type) {
         case CInt(RTM_NEWLINK), CInt(RTM_DELLINK):
-            // Of the family of bridges, a message is about a port, and its end is no device's end.
+            // A message of the bridge family is about a port, whose end is no device's end.
             guard let header = message.header(ifinfomsg.self), header.ifi_family != AF_BRIDGE,
                 let link = Link(message)
             else { return nil }
@@ -93,7 +97,7 @@ extension NodeEvent {
 }
 
 extension NetlinkSocket {
-    /// One interface of this namespace, as it is now; nil if there is none with this index.
+    /// The interface of this namespace with an index, or nil if there is none.
     package mutating func link(_ index: UInt32) throws(SystemError) -> Link? {
         var header = ifinfomsg()
         header.ifi_index = CInt(index)
@@ -102,7 +106,7 @@ extension NetlinkSocket {
                 Link($0)
             }
         } catch {
-            if error.code == ENODEV { return nil }
+            if error.errno == .noSuchDevice { return nil }
             throw error
         }
     }

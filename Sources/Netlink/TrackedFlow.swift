@@ -1,11 +1,12 @@
-import CMnl
 import Addressing
-import Packets
+import CMnl
 import Glibc
+import Packets
 
 extension TrackedFlow {
-    /// Reads an entry of connection tracking (`<linux/netfilter/nfnetlink_conntrack.h>`); nil if it
-    /// has not both tuples.
+    /// Reads an entry of connection tracking; nil if it lacks one of the two tuples.
+    ///
+    /// The format is that of `<linux/netfilter/nfnetlink_conntrack.h>`.
     init?(_ message: borrowing NetlinkMessage) {
         guard let header = message.header(nfgenmsg.self),
             let family = IPAddress.Family(native: header.nfgen_family)
@@ -63,7 +64,7 @@ extension FlowKey {
             sourcePort: ports.source, destinationPort: ports.destination)
     }
 
-    /// The flow as the tuple that a question begins with.
+    /// The flow as the tuple that a request begins with.
     var tuple: NetlinkAttribute {
         let isIPv4 = source.family == .ipv4
         return .nest(
@@ -79,7 +80,7 @@ extension FlowKey {
             ])
     }
 
-    /// What tells flows between the same addresses apart. An echo is asked about by its request.
+    /// The ports, or the type, code and id of an ICMP echo, which is asked for by its request.
     private var ports: [NetlinkAttribute] {
         let (near, far) = (sourcePort.bytes, destinationPort.bytes)
         switch transport {

@@ -2,7 +2,7 @@ public import CLinux
 import Addressing
 import Packets
 
-/// A block of packets on loan from a `Ring`. Letting it go gives it back to the kernel.
+/// A block of packets on loan from a `Ring`, which returns to the kernel when it is let go.
 @safe
 package struct Block: ~Copyable, ~Escapable {
     private let header: UnsafeMutablePointer<tpacket_block_desc>
@@ -20,21 +20,21 @@ package struct Block: ~Copyable, ~Escapable {
         unsafe clinux_block_release(header)
     }
 
-    /// How many packets it has.
+    /// The number of packets in the block, for which it walks over all of them.
     package var packetCount: Int {
         var packets = packets
         while packets.next() != nil {}
         return packets.count
     }
 
-    /// The packets, in the order they arrived.
-    package var packets: Packets {
+    /// An iterator over the packets, in the order in which they arrived.
+    package var packets: PacketIterator {
         @_lifetime(borrow self)
         get {
             let bounds = unsafe header.pointee.hdr.bh1
             // Safety: `blk_len` bytes of the block are written, and ours while `self` is borrowed.
             let bytes = unsafe RawSpan(_unsafeStart: header, byteCount: Int(bounds.blk_len))
-            let packets = Packets(
+            let packets = PacketIterator(
                 in: bytes, from: Int(bounds.offset_to_first_pkt), count: Int(bounds.num_pkts),
                 tellsOffload: tellsOffload)
             return unsafe _overrideLifetime(packets, borrowing: self)
@@ -42,16 +42,23 @@ package struct Block: ~Copyable, ~Escapable {
     }
 }
 
-/// A walk over the packets of a block.
+/// An iterator over the packets of a block.
 @frozen
-public struct Packets: ~Escapable {
+public struct PacketIterator: ~Escapable {
     @usableFromInline let block: RawSpan
     @usableFromInline var offset: Int
     @usableFromInline var remaining: Int
     @usableFromInline let tellsOffload: Bool
-    /// How many there have been so far.
+    /// The number of packets so far.
     @usableFromInline package private(set) var count = 0
 
+    /// Creates an iterator over the bytes of a block.
+    ///
+    /// - Parameters:
+    ///   - block: The bytes, from the block's header on.
+    ///   - offset: The offset of the first packet's header.
+    ///   - count: The number of slots, some of which may be without a packet.
+    ///   - tellsOffload: Whether a `virtio_net_hdr` is in front of each frame.
     @_lifetime(copy block)
     package init(in block: RawSpan, from offset: Int, count: Int, tellsOffload: Bool) {
         self.block = block
@@ -60,24 +67,26 @@ public struct Packets: ~Escapable {
         self.tellsOffload = tellsOffload
     }
 
-    /// So far ahead the processor is told to fetch what the kernel has written on another one. Small
-    /// packets take as long to copy as to come from there, and with a dozen on their way the time for
-    /// each of them is halved. With large ones the processor sees by itself where this goes.
+    /// The distance at which the CPU is told to fetch what the kernel wrote on another CPU.
+    ///
+    /// Copying a small packet takes as long as fetching it. With a dozen fetches under way the time
+    /// for each packet is halved. With large packets the CPU predicts the access by itself.
     @usableFromInline static var prefetchByteCount: UInt { 2048 }
 
-    /// The next one, or nil behind the last one.
+    /// The next packet, or nil behind the last one.
     @inlinable
     @_lifetime(copy self)
     public mutating func next() -> RingPacket? {
-        while remaining > 0, block.byteCount - offset >= RingPacket.Place.byteCount {
+        while remaining > 0, block.byteCount - offset >= RingPacket.HeaderOffset.end {
             remaining -= 1
             let rest = block.extracting(droppingFirst: offset)
             // Safety: the condition above keeps the load inside the block.
             let distance = unsafe Int(
-                rest.unsafeLoad(fromUncheckedByteOffset: RingPacket.Place.next, as: UInt32.self))
-            // Behind the last one the kernel says 0.
+                rest.unsafeLoad(
+                    fromUncheckedByteOffset: RingPacket.HeaderOffset.next, as: UInt32.self))
+            // In the last slot the kernel writes 0.
             let byteCount = distance == 0 ? rest.byteCount : distance
-            guard byteCount >= RingPacket.Place.byteCount, byteCount <= rest.byteCount else {
+            guard byteCount >= RingPacket.HeaderOffset.end, byteCount <= rest.byteCount else {
                 break
             }
             let slot = rest.extracting(first: byteCount)

@@ -4,34 +4,37 @@ package import Packets
 
 /// One captured packet, still in the kernel's memory.
 package struct Packet: ~Escapable {
-    /// From the first byte of the link-layer header, as much as the program kept.
+    /// The frame from the first byte of its link-layer header, as much as the program kept.
     package let bytes: RawSpan
+    /// What the kernel says about the packet.
     package let details: Details
 
-    /// What is known of a packet beside its bytes.
+    /// What the kernel says about a packet beside its bytes.
     package struct Details: Equatable, Sendable {
-        /// Where it passed.
+        /// The interface at which the packet was captured.
         package let interfaceIndex: UInt32
-        /// How long the packet was on the wire.
+        /// The length of the packet before it was cut.
         package var wireByteCount: Int
-        /// As the node's clock had it when the packet passed.
+        /// The time when the packet passed, by the node's clock, in nanoseconds since 1970.
         package let nanosecondsSince1970: UInt64
-        /// Towards the pod. Everything else, whatever the kernel calls it, comes from the pod.
+        /// Whether the packet goes to the pod; all others, whatever the kernel calls them, leave it.
         package let isEgress: Bool
-        /// Whether the transport's checksum holds its pseudo-header's sum only, as on a packet that
-        /// has not met a wire yet. Also known where the ring does not tell the offload; but which
-        /// packet's transport it is, of those inside each other, only that says.
-        package let isChecksumUnfinished: Bool
-        /// What its sender has left to the device; nothing where the ring does not tell.
+        /// Whether the transport's checksum is partial: the sum of the pseudo-header only.
+        ///
+        /// The kernel leaves it so on packets that have not met a wire yet, and says so even if the
+        /// ring does not tell the offload. If packets are nested, only the offload says whose
+        /// checksum is meant.
+        package let hasPartialChecksum: Bool
+        /// The work that the sender has left to the device; none if the ring does not tell it.
         package let offload: Offload
-        /// The tag that the kernel took out of the frame, if it had one.
+        /// The VLAN tag that the kernel took out of the frame, if it had one.
         package var vlan: VLANTag?
 
-        /// Whether the frame may be other than a wire would have carried it.
+        /// Whether the frame may differ from what a wire would have carried.
         package var isUnfinished: Bool { offload.isPending || vlan != nil }
     }
 
-    /// A packet that has been kept beyond its block.
+    /// A packet from its parts, such as one that was kept beyond its block.
     @_lifetime(copy bytes)
     package init(_ details: Details, _ bytes: RawSpan) {
         self.details = details
@@ -47,7 +50,7 @@ extension Packet.Details {
         wireByteCount = Int(header.tp_len)
         nanosecondsSince1970 = UInt64(header.tp_sec) * 1_000_000_000 + UInt64(header.tp_nsec)
         isEgress = CInt(packetType) == PACKET_OUTGOING
-        isChecksumUnfinished = header.tp_status & UInt32(TP_STATUS_CSUMNOTREADY) != 0
+        hasPartialChecksum = header.tp_status & UInt32(TP_STATUS_CSUMNOTREADY) != 0
         self.offload = offload
         vlan = VLANTag(header)
     }
@@ -56,7 +59,7 @@ extension Packet.Details {
 extension VLANTag {
     fileprivate init?(_ header: tpacket3_hdr) {
         guard header.tp_status & UInt32(TP_STATUS_VLAN_VALID) != 0 else { return nil }
-        // Kernels before 3.14 leave the type out; 802.1Q was all they knew.
+        // Kernels before 3.14 do not give the type, and knew 802.1Q only.
         let known = header.tp_status & UInt32(TP_STATUS_VLAN_TPID_VALID) != 0
         self.init(
             tag: UInt16(truncatingIfNeeded: header.hv1.tp_vlan_tci),

@@ -2,18 +2,20 @@ package import Linux
 
 import Glibc
 
-/// While one of these lives, the kernel notes a packet's time when it arrives, before it shows it to
-/// any ring, and so all rings have the same time for it. Otherwise each notes when the packet
-/// reaches it.
+/// A request to the kernel to timestamp packets on arrival, for as long as this value lives.
 ///
-/// It does so for all packets of the node, which costs each some 20 ns, and begins soon after, not
-/// at once (`net_enable_timestamp` in the kernel's dev.c). Of a packet that it has been done for the
-/// ring says so.
+/// All rings then have the same time for a packet. Without it the kernel takes the time again for
+/// every ring that receives the packet.
+///
+/// Enabling this timestamps every packet on the node, which costs about 20 ns each. It takes effect
+/// shortly after the call (`net_enable_timestamp` in the kernel's dev.c). The ring marks stamped
+/// packets with `TP_STATUS_TS_SOFTWARE`.
 package struct PacketStamps: ~Copyable, Sendable {
     private let socket: Descriptor
 
+    /// Enables timestamps on arrival.
     package init() throws(SystemError) {
-        // Nothing is received there. The kernel counts the sockets that want to know.
+        // The socket receives nothing. The kernel counts the sockets that have the option set.
         let socket = try Descriptor("socket for timestamps") {
             Glibc.socket(AF_INET, CInt(SOCK_DGRAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
         }
@@ -22,9 +24,9 @@ package struct PacketStamps: ~Copyable, Sendable {
     }
 }
 
-/// Waits until all packets have passed that were being shown to rings when this was called: some
-/// 15 ms. The kernel waits for that when it closes a packet socket (`packet_release` in its
-/// af_packet.c).
+/// Waits until rings have received all packets that were under way to them: about 15 ms.
+///
+/// The kernel waits for this when it closes a packet socket (`packet_release` in its af_packet.c).
 package func awaitPacketsUnderWay() throws(SystemError) {
     _ = try Descriptor("socket AF_PACKET") {
         Glibc.socket(AF_PACKET, CInt(SOCK_RAW.rawValue | SOCK_CLOEXEC.rawValue), 0)

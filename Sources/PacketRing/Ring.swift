@@ -3,6 +3,7 @@ package import Linux
 
 import CLinux
 import Glibc
+import Time
 
 /// A TPACKET_V3 receive ring: memory the kernel fills with packets and this process reads in place.
 ///
@@ -13,8 +14,8 @@ import Glibc
 ///
 ///     while let block = ring.next() { forward(block) }
 ///
-/// A ring belongs to one thread. Opening it needs `CAP_NET_RAW`, and takes some 15 ms, nearly all of
-/// it waiting for the kernel: open many of them concurrently.
+/// A ring belongs to one thread. Opening it needs `CAP_NET_RAW`, and takes about 15 ms, nearly all
+/// of it waiting for the kernel: open many of them concurrently.
 package struct Ring: ~Copyable, Sendable {
     private let socket: Descriptor
     private let memory: Mapping
@@ -22,43 +23,47 @@ package struct Ring: ~Copyable, Sendable {
     private let tellsOffload: Bool
     private var blockIndex = 0
 
-    /// How long a packet may be in a block that is not full: three times the retirement time, since
-    /// timers are late on a busy node.
-    package static let retirementNanosecondsMax: UInt64 = 42_000_000
-
-    private static let memoryOption = "PACKET_RX_RING"
-    /// What the error names when the kernel has no memory for a ring.
-    package static let memoryOperation = "setsockopt \(memoryOption)"
-    private static let offloadOption = "PACKET_VNET_HDR"
-    /// What the error names when the kernel does not tell what is left to a packet's device.
-    package static let offloadOperation = "setsockopt \(offloadOption)"
-
-    /// Opens a ring on an interface. A packet is shown to the youngest ring there first.
+    /// The longest time that a packet stays in a block that is not full.
     ///
-    /// What its packets' senders have left to the device comes with them, unless the ring is told to
-    /// leave it out. The kernel does not report a packet whose segmentation `virtio_net_hdr` has no
-    /// word for, as SCTP's: it counts that as dropped. A ring and its successor should agree on this:
-    /// to whoever reads them they are one.
+    /// It is three times the retirement time, since timers are late on a busy node.
+    package static let retirementMax = Duration.milliseconds(42)
+    /// `retirementMax` in nanoseconds, for callers that have no `MonotonicTime` yet.
+    package static let retirementNanosecondsMax = UInt64(retirementMax.clampedNanoseconds)
+
+    /// Opens a ring on an interface.
+    ///
+    /// The kernel shows a packet to the newest ring on the interface first.
+    ///
+    /// - Parameters:
+    ///   - interface: The interface's index; 0 for all interfaces.
+    ///   - program: Decides in the kernel which packets get in, and how much of them.
+    ///   - shape: The size of the memory.
+    ///   - tellsOffload: Whether the kernel says what packets' senders have left to the device. It
+    ///     drops a packet, and counts it as dropped, if `virtio_net_hdr` cannot describe its
+    ///     segmentation, as with SCTP. A ring and the one that replaces it should agree on this,
+    ///     since their reader takes them for one.
     package init(
         on interface: UInt32, _ program: Program, shape: Shape, tellsOffload: Bool = true
-    ) throws(SystemError) {
+    ) throws(Failure) {
         // Protocol 0 receives nothing. Packets start to arrive with `bind`, when the program and
-        // the ring are in place, so not one gets in undecided (packet(7)).
-        let socket = try Descriptor("socket AF_PACKET") {
-            Glibc.socket(AF_PACKET, CInt(SOCK_RAW.rawValue | SOCK_CLOEXEC.rawValue), 0)
+        // the ring are in place, so none gets in undecided (packet(7)).
+        let socket: Descriptor
+        do throws(SystemError) {
+            socket = try Descriptor("socket AF_PACKET") {
+                Glibc.socket(AF_PACKET, CInt(SOCK_RAW.rawValue | SOCK_CLOEXEC.rawValue), 0)
+            }
+        } catch {
+            throw .system(error)
         }
-        try socket.attach(program)
-        try socket.set(
-            PACKET_VERSION, of: SOL_PACKET, to: TPACKET_V3.rawValue, "PACKET_VERSION")
-        // It moves the frames in the ring, so it has to come first. Kernels before 4.6 take it and
-        // then refuse the ring (EINVAL).
-        if tellsOffload {
-            try socket.set(
-                PACKET_VNET_HDR, of: SOL_PACKET, to: CInt(1), Self.offloadOption)
+        try Self.attach(program, to: socket)
+        try Self.configure(socket, shape, tellsOffload: tellsOffload)
+        let memory: Mapping
+        do throws(SystemError) {
+            memory = try Mapping(of: socket, byteCount: shape.byteCount)
+        } catch {
+            throw .system(error)
         }
-        try socket.set(PACKET_RX_RING, of: SOL_PACKET, to: shape.request, Self.memoryOption)
-        let memory = try Mapping(of: socket, byteCount: shape.byteCount)
-        try socket.bind(to: interface)
+        try Self.bind(socket, to: interface)
 
         self.socket = socket
         self.memory = memory
@@ -66,18 +71,17 @@ package struct Ring: ~Copyable, Sendable {
         self.tellsOffload = tellsOffload
     }
 
-    /// A hold on the ring's socket that outlives this value.
-    package func lease() throws(SystemError) -> RingLease { try RingLease(socket) }
-
-    /// For an epoll set: readable when the kernel has handed over a block.
+    /// The descriptor, for an epoll set: readable when the kernel has handed over a block.
     package var fileDescriptor: CInt { socket.fileDescriptor }
 
+    /// The size of a block.
     package static let blockByteCount = Int(Shape.blockByteCountMin)
+    /// The number of blocks.
     package var blockCount: Int { Int(shape.blockCount) }
-    /// How much memory it has.
+    /// The size of the memory.
     package var byteCount: Int { shape.byteCount }
 
-    /// The next block with packets in it, or nil if the kernel has not handed one over. Never waits.
+    /// The next block with packets, or nil if the kernel has not handed one over. Never waits.
     @_lifetime(&self)
     package mutating func next() -> Block? {
         let block = unsafe block(blockIndex)
@@ -88,8 +92,7 @@ package struct Ring: ~Copyable, Sendable {
             Block(block, tellsOffload: tellsOffload), mutating: &self)
     }
 
-    /// Whether so many blocks wait to be read that only half of the ring, or less, is left to be
-    /// filled.
+    /// Whether half of the blocks, or more, wait to be read.
     package var isHalfFull: Bool {
         let index = (blockIndex + Int(shape.blockCount) / 2) % Int(shape.blockCount)
         return unsafe clinux_block_status(block(index)) & UInt32(TP_STATUS_USER) != 0
@@ -101,68 +104,205 @@ package struct Ring: ~Copyable, Sendable {
             .assumingMemoryBound(to: tpacket_block_desc.self)
     }
 
-    /// Gives the next block back unread. Answers how many packets were in it, or nil if the kernel has
-    /// not handed one over.
+    /// Gives the next block back unread.
+    ///
+    /// - Returns: The number of packets in it, or nil if the kernel has not handed one over.
     package mutating func skipBlock() -> Int? {
         guard let block = next() else { return nil }
         return block.packetCount
     }
 
-    /// Puts another program in the place of the one that decides what gets in. No packet passes
-    /// undecided, and none is lost.
-    package func attach(_ program: Program) throws(SystemError) {
-        try socket.attach(program)
+    /// Replaces the program that decides what gets in. Every packet meets the old or the new one.
+    package func attach(_ program: Program) throws(Failure) {
+        try Self.attach(program, to: socket)
     }
 
-    /// The error that the socket reports once when its interface goes down or away (`ENETDOWN`).
+    /// Takes the error that is pending since the interface went down or away (`ENETDOWN`), or nil.
+    ///
     /// Until it is taken, every wait for the ring ends at once.
-    package func takePendingError() throws(SystemError) -> CInt {
+    package func takePendingError() throws(SystemError) -> Errno? {
         try socket.takePendingError()
     }
 
-    /// What the kernel has counted since the last time this was asked; asking resets its counters.
+    /// Takes what the kernel has counted since the last time.
     package func takeStatistics() throws(SystemError) -> Statistics {
         let counts = try socket.get(
             PACKET_STATISTICS, of: SOL_PACKET, into: tpacket_stats_v3(), "PACKET_STATISTICS")
         return Statistics(
             received: counts.tp_packets, dropped: counts.tp_drops, freezes: counts.tp_freeze_q_cnt)
     }
+
+    /// Makes a lease on the ring's socket, which may outlive the ring.
+    package func lease() throws(Failure) -> RingLease {
+        do throws(SystemError) { return try RingLease(socket) } catch { throw .system(error) }
+    }
+}
+
+/// A hold on a ring's socket that delays its closing.
+///
+/// The kernel closes the socket, which takes it about 15 ms, when the ring and all its leases are
+/// gone. A thread that must not wait closes the ring first, and leaves the lease to another one.
+package struct RingLease: ~Copyable, Sendable {
+    private let socket: Descriptor
+
+    fileprivate init(_ socket: borrowing Descriptor) throws(SystemError) {
+        let fileDescriptor = socket.fileDescriptor
+        self.socket = try Descriptor("dup of a ring's socket") {
+            clinux_dup_cloexec(fileDescriptor)
+        }
+    }
 }
 
 extension Ring {
+    private static let memoryOption = "PACKET_RX_RING"
+    private static let offloadOption = "PACKET_VNET_HDR"
+    private static let bindOperation = "bind AF_PACKET"
+
+    /// A failure to open a ring or to change its program.
+    package enum Failure: Error, Hashable, CustomStringConvertible {
+        /// The kernel has no memory for the ring.
+        case noMemory
+        /// The program exceeds what the kernel allows a socket (`net.core.optmem_max`).
+        ///
+        /// When a program is replaced, the old and the new one count together.
+        case programTooLarge
+        /// The interface does not exist any more.
+        case interfaceGone(Errno)
+        /// The interface is down.
+        case interfaceDown
+        /// The kernel cannot say what is left to a packet's device.
+        case unsupportedOffload(Errno)
+        /// Another system call failed.
+        case system(SystemError)
+
+        /// Whether the interface is gone or down, which a netlink event reports as well.
+        package var isInterfaceAbsent: Bool {
+            switch self {
+            case .interfaceGone, .interfaceDown: true
+            case .noMemory, .programTooLarge, .unsupportedOffload, .system: false
+            }
+        }
+
+        /// The system call that failed.
+        package var systemError: SystemError {
+            switch self {
+            case .noMemory: SystemError("setsockopt \(Ring.memoryOption)", .noMemory)
+            case .programTooLarge: SystemError("setsockopt SO_ATTACH_FILTER", .noMemory)
+            case .interfaceGone(let errno): SystemError(Ring.bindOperation, errno)
+            case .interfaceDown: SystemError(Ring.bindOperation, .networkDown)
+            case .unsupportedOffload(let errno):
+                SystemError("setsockopt \(Ring.offloadOption)", errno)
+            case .system(let error): error
+            }
+        }
+
+        /// The system call and the kernel's reason.
+        package var description: String { systemError.description }
+    }
+
+    private static func attach(
+        _ program: Program, to socket: borrowing Descriptor
+    ) throws(Failure) {
+        do throws(SystemError) {
+            try socket.attachFilter(
+                program.instructions.map { step -> Descriptor.FilterInstruction in
+                    (step.opcode.rawValue, step.ifTrue, step.ifFalse, step.operand)
+                })
+        } catch {
+            let isTooLong = program.instructions.count > Program.kernelInstructionCountMax
+            throw error.errno == .noMemory || isTooLong ? .programTooLarge : .system(error)
+        }
+    }
+
+    private static func configure(
+        _ socket: borrowing Descriptor, _ shape: Shape, tellsOffload: Bool
+    ) throws(Failure) {
+        do throws(SystemError) {
+            try socket.set(
+                PACKET_VERSION, of: SOL_PACKET, to: TPACKET_V3.rawValue, "PACKET_VERSION")
+        } catch {
+            throw .system(error)
+        }
+        if tellsOffload {
+            // It moves the frames in the ring, so it has to come first. Kernels before 4.6 take it
+            // and then refuse the ring (EINVAL).
+            do throws(SystemError) {
+                try socket.set(PACKET_VNET_HDR, of: SOL_PACKET, to: CInt(1), offloadOption)
+            } catch {
+                throw .unsupportedOffload(error.errno)
+            }
+        }
+        do throws(SystemError) {
+            try socket.set(PACKET_RX_RING, of: SOL_PACKET, to: shape.request, memoryOption)
+        } catch {
+            throw error.errno == .noMemory ? .noMemory : .system(error)
+        }
+    }
+
+    /// Starts to receive every packet that the interface sends or receives.
+    private static func bind(
+        _ socket: borrowing Descriptor, to interface: UInt32
+    ) throws(Failure) {
+        var address = sockaddr_ll()
+        address.sll_family = UInt16(AF_PACKET)
+        address.sll_protocol = UInt16(ETH_P_ALL).bigEndian
+        address.sll_ifindex = CInt(interface)
+        // Safety: bind(2) reads `sockaddr_ll` by its family, within the length it is given.
+        let result = unsafe withUnsafeBytes(of: address) { bytes in
+            unsafe Glibc.bind(
+                socket.fileDescriptor, bytes.baseAddress?.assumingMemoryBound(to: sockaddr.self),
+                socklen_t(bytes.count))
+        }
+        guard result != 0 else { return }
+        switch Errno.current {
+        case .networkDown: throw .interfaceDown
+        case .noSuchDevice, .noSuchAddressOrDevice: throw .interfaceGone(.current)
+        case let errno: throw .system(SystemError(bindOperation, errno))
+        }
+    }
+}
+
+extension Ring {
+    /// What the kernel has counted for a ring.
     package struct Statistics: Equatable, Sendable {
-        /// Packets that passed the program, dropped ones among them.
+        /// Packets that passed the program, with those dropped.
         package let received: UInt32
         /// Packets lost because every block was ours.
         package let dropped: UInt32
-        /// How often the kernel found every block ours and stopped filling.
+        /// The times that the kernel found every block ours and stopped filling.
         package let freezes: UInt32
 
-        /// How many can be read.
+        /// The number of packets that can be read.
         package var put: Int { Int(received) - Int(dropped) }
 
+        /// Creates statistics from known numbers.
         package init(received: UInt32, dropped: UInt32, freezes: UInt32 = 0) {
             (self.received, self.dropped, self.freezes) = (received, dropped, freezes)
         }
     }
 
-    /// How much memory a ring has, and how long a packet may wait in a block that does not fill.
+    /// The size of a ring, and the time that a packet may wait in a block that does not fill.
     package struct Shape: Equatable, Sendable {
+        /// The size of a block.
         package let blockByteCount: UInt32
+        /// The number of blocks.
         package let blockCount: UInt32
+        /// The time after which the kernel hands over a block that is not full.
         package let retirementMilliseconds: UInt32
 
-        /// A frame that is larger than its block is cut, and segmentation offload makes frames of
-        /// 64 KiB, so a smaller block loses the end of ordinary traffic.
+        /// The smallest block.
+        ///
+        /// A frame that is larger than its block is cut. Segmentation offload makes frames of 64 KiB,
+        /// so a smaller block loses the end of ordinary traffic.
         package static let blockByteCountMin: UInt32 = 128 << 10
-        /// One block is filled while another is read.
+        /// The fewest blocks: one is filled while another is read.
         package static let blockCountMin: UInt32 = 2
 
         /// As many blocks as a budget holds, at least two.
         ///
-        /// A packet waits in a block for its retirement time once or twice. While nobody reads, each
-        /// block is used up when its time is over, full or not: eight of them outlast a reader that a
-        /// CPU limit keeps from running for 100 ms, and yet have packets sent within 30.
+        /// A packet waits in a block for the retirement time once or twice. While nobody reads, each
+        /// block is used up when its time is over, full or not. Eight blocks outlast a reader that a
+        /// CPU limit stops for 100 ms, and packets are still sent within 30 ms.
         package init(byteCountMax: Int, retirementMilliseconds: UInt32 = 14) {
             blockByteCount = Self.blockByteCountMin
             let count = UInt32(clamping: byteCountMax / Int(Self.blockByteCountMin))
@@ -170,6 +310,7 @@ extension Ring {
             self.retirementMilliseconds = retirementMilliseconds
         }
 
+        /// The size of the ring.
         package var byteCount: Int { Int(blockByteCount) * Int(blockCount) }
 
         fileprivate var request: tpacket_req3 {

@@ -1,16 +1,15 @@
-import Addressing
+import CLinux
 
 extension RingPacket {
-    /// Tells it from all others that pass its interface; rings agree on it. Nil if the kernel has not
-    /// noted its time before it showed it to any ring (see `PacketStamps`).
+    /// A hash that tells the packet from all others of its interface, and is the same in all rings.
     ///
-    /// It is made from the time, the length and the first 128 bytes. Two packets that have the same
-    /// are the same, or came on two processors within one nanosecond and differ only behind these.
+    /// It is nil if the kernel has not stamped the packet on arrival (see `PacketStamps`). The hash
+    /// is of the time, the length and the first 128 bytes. Two packets with the same hash are the
+    /// same, or came on two processors within one nanosecond and differ only behind these bytes.
     package var identity: UInt64? {
-        // TP_STATUS_TS_SOFTWARE
-        guard word(Place.status) & (1 << 29) != 0 else { return nil }
+        guard word(HeaderOffset.status) & UInt32(TP_STATUS_TS_SOFTWARE) != 0 else { return nil }
         var hash = Self.mix(nanosecondsSince1970 ^ UInt64(wireByteCount) << 48)
-        let count = min(bytes.byteCount, Self.identifyingByteCount)
+        let count = min(bytes.byteCount, Self.hashedByteCount)
         var offset = 0
         // Safety: the conditions keep the loads inside the bytes, and every bit pattern is an integer.
         while offset + 8 <= count {
@@ -28,9 +27,9 @@ extension RingPacket {
         return hash
     }
 
-    private static var identifyingByteCount: Int { 128 }
+    private static var hashedByteCount: Int { 128 }
 
-    /// Both halves of a product with an odd number, which leave no bit where it was.
+    /// Combines both halves of a product with an odd number, which spreads every bit.
     private static func mix(_ value: UInt64) -> UInt64 {
         let product = (value ^ 0x9e37_79b9_7f4a_7c15).multipliedFullWidth(
             by: 0xd6e8_feb8_6659_fd93)

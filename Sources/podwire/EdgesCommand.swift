@@ -84,7 +84,7 @@ struct EdgesCommand: ParsableCommand {
         }
         show(watch.node)
         try watch.run(until: stop.fileDescriptor, publish: show)
-        if let failure, failure.code != EPIPE { throw failure }
+        if let failure, failure.errno != .brokenPipe { throw failure }
     }
 
     private static func write(_ text: String) throws(SystemError) {

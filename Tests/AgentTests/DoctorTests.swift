@@ -2,6 +2,7 @@ import Agent
 import Addressing
 import Glibc
 import Linux
+import PacketRing
 import Netlink
 import Observation
 import Testing
@@ -57,14 +58,20 @@ struct DoctorTests {
     @Test(
         "says what to do where a ring cannot be opened",
         arguments: [
-            ("setsockopt PACKET_RX_RING", ENOMEM, "more memory"),
-            ("setsockopt PACKET_VNET_HDR", ENOPROTOOPT, "--frames raw"),
-            ("socket AF_PACKET", EAFNOSUPPORT, "AF_PACKET"),
-        ])
-    func rings(operation: String, code: CInt, remedy: String) {
-        let finding = KernelCheck.finding(SystemError(operation, code))
+            (.noMemory, "setsockopt PACKET_RX_RING: Cannot allocate memory", "more memory"),
+            (
+                .unsupportedOffload(.protocolOptionNotSupported),
+                "setsockopt PACKET_VNET_HDR: Protocol not available", "--frames raw"
+            ),
+            (
+                .system(SystemError("socket AF_PACKET", .addressFamilyNotSupported)),
+                "socket AF_PACKET", "AF_PACKET"
+            ),
+        ] as [(Ring.Failure, String, String)])
+    func rings(failure: Ring.Failure, reason: String, remedy: String) {
+        let finding = KernelCheck.finding(failure)
         #expect(finding.grade == .failed && finding.remedy?.contains(remedy) == true)
-        #expect(finding.found.contains(operation))
+        #expect(finding.found.contains(reason))
     }
 
     @Test(
@@ -153,7 +160,8 @@ struct DoctorTests {
             (TrackingCheck(failure: nil, count: nil, countMax: nil, events: nil), [.ok]),
             (
                 TrackingCheck(
-                    failure: SystemError("bind", EPROTONOSUPPORT), count: 9, countMax: 9, events: 0),
+                    failure: SystemError("bind", .protocolNotSupported), count: 9, countMax: 9,
+                    events: 0),
                 [.warning]
             ),
         ] as [(TrackingCheck, [Finding.Grade])])
@@ -213,7 +221,8 @@ struct DoctorTests {
     func sensors(code: CInt, advice: String) throws {
         let name = try #require(SensorName("192.0.2.1", standardPort: 2003))
         let peer = SocketAddress(try Self.address("192.0.2.1"), port: 2003)
-        let finding = SensorCheck.finding(name, .failed(peer, SystemError("connect", code)))
+        let finding = SensorCheck.finding(
+            name, .failed(peer, SystemError("connect", Errno(rawValue: code))))
         #expect(finding.grade == .warning && finding.remedy?.contains(advice) == true)
         let silent = SensorCheck.finding(name, .unanswered)
         #expect(silent.grade == .warning && silent.remedy?.contains("name servers") == true)
@@ -227,9 +236,11 @@ struct DoctorTests {
         ])
     func listener(code: CInt, advice: String) throws {
         let address = try #require(SocketAddress("192.0.2.1:80"))
-        let clients = ListenerCheck.finding(.clients, address, SystemError("bind", code))
+        let clients = ListenerCheck.finding(
+            .clients, address, SystemError("bind", Errno(rawValue: code)))
         #expect(clients.grade == .failed && clients.remedy?.contains(advice) == true)
-        let probes = ListenerCheck.finding(.probes, address, SystemError("bind", code))
+        let probes = ListenerCheck.finding(
+            .probes, address, SystemError("bind", Errno(rawValue: code)))
         #expect(probes.grade == .warning && probes.remedy?.contains(advice) == true)
     }
 

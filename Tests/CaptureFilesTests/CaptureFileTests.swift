@@ -106,7 +106,7 @@ struct CaptureFileTests {
 
     @Test("says what failed when it cannot be made")
     func fails() {
-        #expect(throws: SystemError("create /nowhere/x", ENOENT)) {
+        #expect(throws: SystemError("create /nowhere/x", .noSuchFileOrDirectory)) {
             _ = try CaptureFile(path: "/nowhere/x", application: "")
         }
     }

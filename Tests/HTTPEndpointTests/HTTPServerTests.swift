@@ -4,6 +4,7 @@ import Glibc
 import Linux
 import Synchronization
 import Testing
+import Time
 
 @Suite("An HTTP server", .serialized)
 struct HTTPServerTests {
@@ -13,7 +14,7 @@ struct HTTPServerTests {
             let listener = try? Listener(at: SocketAddress(loopback, port: 0))
         else { return nil }
         let address = listener.local
-        let server = Handover(
+        let server = TransferBox(
             HTTPServer(listener) { path in path == "/page" ? Response("what it says\n") : nil })
         try? Thread {
             do { try server.take()?.run() } catch { Issue.record(error) }
@@ -23,7 +24,7 @@ struct HTTPServerTests {
 
     private func connect() throws -> Connection {
         let address = try #require(Self.address)
-        return try Connection(to: address, milliseconds: 1000, cancel: try Event())
+        return try Connection(to: address, until: .now + .seconds(1), cancel: try Event())
     }
 
     /// What it says to some bytes until it closes the connection, or within a time.
@@ -131,8 +132,8 @@ struct HTTPServerTests {
 
     @Test("serves who comes last when there are many who only hold on", .timeLimit(.minutes(1)))
     func crowd() throws {
-        var holding: [Handover<Connection>] = []
-        for _ in 1...100 { holding.append(Handover(try connect())) }
+        var holding: [TransferBox<Connection>] = []
+        for _ in 1...100 { holding.append(TransferBox(try connect())) }
         let text = try answer(to: "GET /page HTTP/1.0\r\n\r\n")
         #expect(text.hasSuffix("\r\n\r\nwhat it says\n"))
         guard let first = holding[0].take() else { return }
@@ -144,7 +145,7 @@ struct HTTPServerTests {
         let loopback = try #require(IPAddress("127.0.0.1"))
         let listener = try Listener(at: SocketAddress(loopback, port: 0))
         let (address, number) = (listener.local, listener.fileDescriptor)
-        let server = Handover(HTTPServer(listener) { _ in Response("here\n") })
+        let server = TransferBox(HTTPServer(listener) { _ in Response("here\n") })
         let outcome = Outcome(ended: try Event())
         try Thread {
             do { try server.take()?.run() } catch {
@@ -152,7 +153,7 @@ struct HTTPServerTests {
                 outcome.ended.raise()
             }
         }.detach()
-        let connection = try Connection(to: address, milliseconds: 1000, cancel: try Event())
+        let connection = try Connection(to: address, until: .now + .seconds(1), cancel: try Event())
         _ = try connection.send(Array("GET / HTTP/1.0\r\n\r\n".utf8)[...])
         #expect(try read(connection).hasSuffix("here\n"))
         #expect(shutdown(number, CInt(SHUT_RDWR)) == 0)

@@ -92,7 +92,7 @@ struct DatagramTests {
             let first = try open(3000...3001)
             let second = try open(3000...3001)
             #expect([first.local.port, second.local.port] == [3000, 3001])
-            #expect(throws: SystemError("bind ports 3000 to 3001", EADDRINUSE)) {
+            #expect(throws: SystemError("bind ports 3000 to 3001", .addressInUse)) {
                 _ = try open(3000...3001)
             }
             #expect(first.local.address == IPAddress("127.0.0.1"))
@@ -108,7 +108,7 @@ struct DatagramTests {
             #expect(sender.send(&batch) == .sent(1))
             #expect(sender.send(&batch) == .sent(1))
             Self.fill(&batch, [3])
-            #expect(sender.send(&batch) == .failed(ECONNREFUSED))
+            #expect(sender.send(&batch) == .failed(.connectionRefused))
             #expect(batch.count == 1)
             let receiver = try Self.receiver()
             #expect(sender.send(&batch) == .sent(1))
@@ -129,7 +129,7 @@ struct DatagramTests {
                 #expect(most == 1400 - (host == "::1" ? 48 : 28))
                 Self.fill(&batch, [most, most + 1])
                 #expect(sender.send(&batch) == .sent(1))
-                #expect(sender.send(&batch) == .failed(EMSGSIZE))
+                #expect(sender.send(&batch) == .failed(.messageTooLong))
                 batch.removeFirst(1)
             }
             let sender = try Self.sender(host, .allowed)
@@ -142,7 +142,7 @@ struct DatagramTests {
 
     /// Puts a packet into the queue as the pipeline does.
     private static func append(_ frameByteCount: Int, to queue: inout ByteQueue) {
-        let hasRoom = queue.hasRoom(for: PacketRecord.headerByteCount + frameByteCount)
+        let hasRoom = queue.makeRoom(for: PacketRecord.headerByteCount + frameByteCount)
         precondition(hasRoom)
         var record = queue.extend(by: PacketRecord.headerByteCount)
         PacketRecord.store(

@@ -7,6 +7,7 @@ import Netlink
 import RPCAP
 import Synchronization
 import Testing
+import Time
 
 @Suite("A running capture", .serialized, .needsOwnNetwork, .timeLimit(.minutes(1)))
 struct LiveCaptureTests {
@@ -67,8 +68,11 @@ struct LiveCaptureTests {
         init(_ outlet: inout Outlet, takesLittle: Bool = false) throws {
             let any = SocketAddress(try #require(IPAddress("127.0.0.1")), port: 0)
             let listener = try Listener(at: any)
-            let server = try Connection(to: listener.local, milliseconds: 1000, cancel: Event())
-            guard let client = try listener.accept() else { throw SystemError("accept", EAGAIN) }
+            let server = try Connection(
+                to: listener.local, until: .now + .seconds(1), cancel: Event())
+            guard let client = try listener.accept() else {
+                throw SystemError("accept", .wouldBlock)
+            }
             let socket = server.intoDescriptor()
             if takesLittle {
                 try socket.set(SO_SNDBUF, of: SOL_SOCKET, to: CInt(64 << 10), "SO_SNDBUF")

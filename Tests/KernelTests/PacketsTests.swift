@@ -37,7 +37,8 @@ struct PacketsTests {
     private static func frames(
         _ block: [UInt8], count: Int, tellsOffload: Bool = true
     ) -> (frames: [[UInt8]], count: Int) {
-        var packets = Packets(in: block.wire, from: 48, count: count, tellsOffload: tellsOffload)
+        var packets = PacketIterator(
+            in: block.wire, from: 48, count: count, tellsOffload: tellsOffload)
         var frames: [[UInt8]] = []
         while let packet = packets.next() { frames.append(packet.bytes.array) }
         return (frames, packets.count)

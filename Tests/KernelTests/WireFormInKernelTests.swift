@@ -308,7 +308,7 @@ private struct Formed {
         longestByteCount = max(longestByteCount, packet.bytes.byteCount)
         offloads.append(packet.details.offload)
         tags.append(packet.details.vlan)
-        isUnfinished.append(packet.details.isChecksumUnfinished)
+        isUnfinished.append(packet.details.hasPartialChecksum)
         if case .impossible(let obstacle) = form.repair { obstacles.append(obstacle) }
         if case .segments = form.repair { superFrameCount += 1 }
         if form.repair != .none { repairedCount += 1 }

@@ -53,7 +53,9 @@ enum Certificates {
         unsafe _ = posix_spawn_file_actions_addopen(&actions, 2, "/dev/null", O_WRONLY, 0)
         var process = pid_t()
         let code = unsafe posix_spawnp(&process, "openssl", &actions, nil, &words, environ)
-        guard code == 0 else { throw SystemError("openssl, of the package of that name", code) }
+        guard code == 0 else {
+            throw SystemError("openssl, of the package of that name", Errno(rawValue: code))
+        }
         var status: CInt = 0
         try call("waitpid") { unsafe waitpid(process, &status, 0) }
         try #require(status == 0, "openssl \(arguments)")

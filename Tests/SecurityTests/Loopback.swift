@@ -3,6 +3,7 @@ import Glibc
 import Linux
 import Testing
 import Security
+import Time
 
 /// Both ends of a connection over TCP from this process to itself.
 struct Loopback: ~Copyable {
@@ -18,9 +19,11 @@ struct Loopback: ~Copyable {
         let listener = try Listener(at: SocketAddress(IPAddress(ipv4: 0x7f00_0001), port: 0))
         let cancel = try Event()
         let one = try Connection(
-            to: listener.local, milliseconds: Self.milliseconds, cancel: cancel)
+            to: listener.local, until: .now + .milliseconds(Self.milliseconds), cancel: cancel)
         try Self.wait(listener.fileDescriptor, .readable)
-        guard let other = try listener.accept() else { throw SystemError("accept", ECONNABORTED) }
+        guard let other = try listener.accept() else {
+            throw SystemError("accept", .connectionAbort)
+        }
         self.one = one
         self.other = other
     }

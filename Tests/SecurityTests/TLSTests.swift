@@ -133,7 +133,7 @@ struct TLSTests {
         #expect(try pair.client.send([1][...]) == 1)
         try Loopback.wait(pair.server.fileDescriptor, .readable)
         var client = pair.droppingServer()
-        #expect(throws: TLSFailure.system(SystemError("recv", ECONNRESET))) {
+        #expect(throws: TLSFailure.system(SystemError("recv", .connectionReset))) {
             try Loopback.receive(1, from: &client)
         }
     }
@@ -168,7 +168,9 @@ struct TLSTests {
             do { try Certificates.openssl(arguments) } catch { Issue.record(error) }
         }
         try Loopback.wait(listener.fileDescriptor, .readable)
-        guard let connection = try listener.accept() else { throw SystemError("accept", EAGAIN) }
+        guard let connection = try listener.accept() else {
+            throw SystemError("accept", .wouldBlock)
+        }
         var server = try server.accept(connection)
         while let interest = try server.handshake() {
             try Loopback.wait(server.fileDescriptor, interest)

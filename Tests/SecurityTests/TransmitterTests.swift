@@ -61,7 +61,7 @@ struct TransmitterTests {
         var end = begin
         while end < limit {
             let count = min(1000, limit - end)
-            guard queue.hasRoom(for: count) else { break }
+            guard queue.makeRoom(for: count) else { break }
             queue.append(bytes.wire.extracting(end..<end + count))
             end += count
         }

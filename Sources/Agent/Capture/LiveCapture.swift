@@ -77,13 +77,13 @@ package final class LiveCapture: Sendable {
     private let answered: Event
     private let ended: Event
     private let reason = Mutex<String?>(nil)
-    private let threads = Mutex<[Handover<Thread>]>([])
+    private let threads = Mutex<[TransferBox<Thread>]>([])
     private let keeper = Mutex<RingKeeper?>(nil)
     private let logger: Logger
 
     private enum Order: Sendable {
         case tap(TapOrder)
-        case attach(Handover<Outlet>)
+        case attach(TransferBox<Outlet>)
         case sample(Sampling)
         case adopt(Program?, ticket: Int)
         case count(ticket: Int)
@@ -165,9 +165,9 @@ package final class LiveCapture: Sendable {
         _ forwarder: sending Forwarder, _ keeper: RingKeeper, _ budget: RingBudget,
         _ placement: ThreadPlacement, _ pulse: @escaping @Sendable (String) -> Pulses.Pulse
     ) throws(SystemError) {
-        let handover = Handover(forwarder)
+        let handover = TransferBox(forwarder)
         let forwarding = [
-            Handover(
+            TransferBox(
                 try Thread { [self] in
                     Self.prepareThread("podwire-forward", placement, logger)
                     if let forwarder = handover.take() { run(forwarder, pulse("the forwarder")) }
@@ -180,7 +180,7 @@ package final class LiveCapture: Sendable {
         threads.withLock { $0 = forwarding }
         do throws(SystemError) {
             let keeping = [
-                Handover(
+                TransferBox(
                     try Thread { [self] in
                         keeper.run(budget, pulse("the keeper of the rings")) {
                             answer($0, to: Self.startTicket)
@@ -231,7 +231,7 @@ package final class LiveCapture: Sendable {
 
     /// Has the packets go there, those first that have waited: for a capture whose outlet was awaited.
     package func attach(_ outlet: consuming sending Outlet) {
-        give(.attach(Handover(outlet)))
+        give(.attach(TransferBox(outlet)))
     }
 
     /// Brings the counters up to date with the kernel's, if that can be had within 50 ms.
@@ -280,7 +280,7 @@ package final class LiveCapture: Sendable {
             [(answered.fileDescriptor, .readable), (ended.fileDescriptor, .readable)],
             milliseconds: milliseconds)
         guard let ready, ready[0].contains(.readable) else {
-            return SystemError("wait for the capture", ETIMEDOUT)
+            return SystemError("wait for the capture", .timedOut)
         }
         answered.lower()
         return orders.withLock { $0.answer ?? nil }

@@ -3,6 +3,7 @@ package import Linux
 import HTTPEndpoint
 import Addressing
 import Glibc
+import Time
 
 /// Asks who answers at an address where an agent's endpoint may be: the one that has a port need not be
 /// the one that was meant to have it.
@@ -39,7 +40,7 @@ package enum EndpointInquiry {
         at address: SocketAddress, until deadline: UInt64
     ) throws(SystemError) -> [UInt8] {
         let connection = try Connection(
-            to: address, milliseconds: milliseconds(until: deadline), cancel: try Event())
+            to: address, until: MonotonicTime(nanoseconds: deadline), cancel: try Event())
         let request = "GET /healthz HTTP/1.1\r\nHost: podwire\r\nConnection: close\r\n\r\n"
         // So little fits into any new connection's buffer.
         _ = try connection.send(Array(request.utf8)[...])

@@ -1,7 +1,7 @@
 package import Linux
+package import PacketRing
 
 import BPF
-import PacketRing
 
 /// What the kernel can do.
 package enum KernelCheck {
@@ -47,7 +47,7 @@ package enum KernelCheck {
 
     /// Opens a ring as the agent does, on an interface where it can do no harm.
     static func ring(on interface: UInt32, tellsOffload: Bool) -> Finding {
-        do throws(SystemError) {
+        do throws(Ring.Failure) {
             let ring = try Ring(
                 on: interface, .keepNothing, shape: RingBudget.smallest, tellsOffload: tellsOffload)
             return .ok("rings", "one of \(ring.byteCount >> 10) KiB can be opened")
@@ -56,12 +56,11 @@ package enum KernelCheck {
         }
     }
 
-    package static func finding(_ error: SystemError) -> Finding {
+    package static func finding(_ error: Ring.Failure) -> Finding {
         let remedy =
-            switch error.operation {
-            case Ring.memoryOperation:
-                "leave the node more memory, which a ring needs in large pieces"
-            case Ring.offloadOperation: "use a newer kernel, or give \(Setting.frames.option) raw"
+            switch error {
+            case .noMemory: "leave the node more memory, which a ring needs in large pieces"
+            case .unsupportedOffload: "use a newer kernel, or give \(Setting.frames.option) raw"
             default: "see that the kernel has AF_PACKET and that no security profile forbids it"
             }
         return Finding(

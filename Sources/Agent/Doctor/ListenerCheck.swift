@@ -37,7 +37,7 @@ package enum ListenerCheck {
             _ = try Listener(at: address)
             return .ok(purpose.rawValue, "\(address) is free")
         } catch {
-            guard error.code == EADDRINUSE else { return finding(purpose, address, error) }
+            guard error.errno == .addressInUse else { return finding(purpose, address, error) }
             switch purpose {
             case .clients where agents.contains { $0.listens(at: address.port) }:
                 return .ok(purpose.rawValue, "\(address) is in use, and an agent runs here")
@@ -53,14 +53,14 @@ package enum ListenerCheck {
     ) -> Finding {
         let option = purpose.setting.option
         let remedy =
-            switch error.code {
-            case EADDRINUSE:
+            switch error.errno {
+            case .addressInUse:
                 """
                 end what listens there (`ss -ltnp`), such as another agent or rpcapd, or give \
                 \(option) another port
                 """
-            case EADDRNOTAVAIL: "give \(option) an address of this node, or a port alone"
-            case EACCES: "ports below 1024 need CAP_NET_BIND_SERVICE: give a higher one"
+            case .addressNotAvailable: "give \(option) an address of this node, or a port alone"
+            case .permissionDenied: "ports below 1024 need CAP_NET_BIND_SERVICE: give a higher one"
             default: "give \(option) another address"
             }
         return Finding(

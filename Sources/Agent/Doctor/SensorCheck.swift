@@ -2,6 +2,7 @@ package import Linux
 
 import Glibc
 import Synchronization
+import Time
 
 /// Whether a sensor can be reached at present.
 package enum SensorCheck {
@@ -73,7 +74,8 @@ package enum SensorCheck {
         for address in addresses.prefix(addressCountMax) {
             do throws(SystemError) {
                 _ = try Connection(
-                    to: address, milliseconds: connectMilliseconds, cancel: try Event())
+                    to: address, until: .now + .milliseconds(connectMilliseconds),
+                    cancel: try Event())
                 return .reached(address)
             } catch {
                 // The first one that was tried says most.
@@ -113,21 +115,21 @@ package enum SensorCheck {
     }
 
     private static func advice(_ error: SystemError, _ port: UInt16) -> String {
-        switch error.code {
-        case ECONNREFUSED:
+        switch error.errno {
+        case .connectionRefused:
             """
             the host is there, but nothing listens at port \(port): on the sensor enable RPCAP on an \
             interface and add this port to it (ExtraHop: Connectivity, RPCAP settings), or see \
             \(Setting.sensorPort.option)
             """
-        case ETIMEDOUT:
+        case .timedOut:
             """
             nothing answers: allow TCP port \(port), and what the sensor opens for the data, from the \
             nodes through firewalls, security groups and the sensor's own rules; and see the address
             """
-        case ENETUNREACH, EHOSTUNREACH:
+        case .networkUnreachable, .hostUnreachable:
             "no route leads there, or a router says so: see the node's routes (`ip route get`)"
-        case EACCES, EPERM:
+        case .permissionDenied, .notPermitted:
             "the node's own firewall forbids it: allow TCP port \(port) to the sensor"
         default: "see the address, the port, and what is between"
         }

@@ -27,7 +27,7 @@ final class NodeAsker: Sendable {
     init(_ pulses: Pulses) throws(SystemError) {
         asked = try Event()
         answered = try Event()
-        let reader = Handover(try NodeReader())
+        let reader = TransferBox(try NodeReader())
         try Thread { [self] in
             nameThread("podwire-pods")
             if var reader = reader.take() {

@@ -47,9 +47,13 @@ struct NodeReader: ~Copyable {
             do throws(SystemError) {
                 return .pod(behind: index, try pod(behind: index))
             } catch {
-                if error.code == EPERM || error.code == EACCES { return .blind(error) }
+                if error.errno == .notPermitted || error.errno == .permissionDenied {
+                    return .blind(error)
+                }
                 // A pod that has gone in the meantime is no reason to complain.
-                guard [EINVAL, ENODEV, ENOENT].contains(error.code) else { throw error }
+                guard
+                    [.invalidArgument, .noSuchDevice, .noSuchFileOrDirectory].contains(error.errno)
+                else { throw error }
                 return .pod(behind: index, nil)
             }
         }

@@ -9,7 +9,7 @@ struct Namer: ~Copyable {
     /// When each edge came, by the wall clock; nil for those that were there at the beginning.
     private var cameAt: [UInt64: UInt64?]
     private let logger: Logger
-    private var failureCode: CInt?
+    private var failureErrno: Errno?
     /// Whether there are names at all, as far as that is known.
     private(set) var isAvailable = false
 
@@ -47,13 +47,14 @@ struct Namer: ~Copyable {
         let answer = reader.takeAnswer()
         guard answer.hasLooked else { return [:] }
         isAvailable = answer.failure == nil
-        if let failure = answer.failure, failure.code != failureCode {
+        if let failure = answer.failure, failure.errno != failureErrno {
             // That there is no such folder is nothing that anybody need do something about.
             logger.log(
-                level: failure.code == ENOENT ? .debug : .notice, "pods go without their names",
+                level: failure.errno == .noSuchFileOrDirectory ? .debug : .notice,
+                "pods go without their names",
                 metadata: ["reason": "\(failure)"])
         }
-        failureCode = answer.failure?.code
+        failureErrno = answer.failure?.errno
         var names: [UInt64: PodName] = [:]
         for candidate in node.candidates {
             guard let cameAt = cameAt[candidate.life],

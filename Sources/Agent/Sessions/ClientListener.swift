@@ -105,7 +105,7 @@ struct ClientListener: ~Copyable {
         do throws(SystemError) {
             try connection.watchPeer()
             try connection.sendAtOnce()
-            let handover = (Handover(connection), Handover(slot))
+            let handover = (TransferBox(connection), TransferBox(slot))
             try Thread { [logger] in
                 nameThread("podwire-client")
                 guard let connection = handover.0.take(), let slot = handover.1.take() else {

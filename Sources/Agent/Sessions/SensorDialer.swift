@@ -6,6 +6,7 @@ import Log
 import Logging
 import Netlink
 import RPCAP
+import Time
 
 /// Dials one sensor for as long as the agent runs, and serves it while it is there.
 ///
@@ -38,7 +39,7 @@ struct SensorDialer {
         nameThread("podwire-sensor")
         while !context.isStopping(milliseconds: 0) {
             serve()
-            let wait = backoff.next() / 1_000_000
+            let wait = backoff.next().clampedNanoseconds / 1_000_000
             logger.debug("next try", metadata: ["milliseconds": .number(wait)])
             guard !context.isStopping(milliseconds: CInt(wait)) else { return }
         }
@@ -90,14 +91,15 @@ struct SensorDialer {
         for address in addresses {
             do throws(SystemError) {
                 let connection = try Connection(
-                    to: address, milliseconds: Self.connectMillisecondsMax, cancel: context.stop)
+                    to: address, until: .now + .milliseconds(Self.connectMillisecondsMax),
+                    cancel: context.stop)
                 try connection.watchPeer()
                 try connection.sendAtOnce()
                 return connection
             } catch {
-                failure = SystemError("connect to \(address)", error.code)
+                failure = SystemError("connect to \(address)", error.errno)
             }
         }
-        throw failure ?? SystemError("connect", EHOSTUNREACH)
+        throw failure ?? SystemError("connect", .hostUnreachable)
     }
 }

@@ -13,6 +13,7 @@
 #include <linux/filter.h>
 #include <linux/if_ether.h>
 #include <linux/if_packet.h>
+#include <linux/virtio_net.h>
 #include <net/if.h>
 #include <sched.h>
 #include <signal.h>
@@ -101,7 +102,6 @@ int clinux_affinity(unsigned long *words, size_t byte_count);
 int clinux_set_niceness(int niceness);
 /* It cannot fail for the calling thread; -1 is a niceness. */
 int clinux_niceness(void);
-int clinux_window_columns(int fd);
 
 /* The calling process's effective capabilities, a bit each (capget(2)), or -1 and errno. */
 int64_t clinux_effective_capabilities(void);

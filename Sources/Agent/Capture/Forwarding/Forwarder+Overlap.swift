@@ -6,7 +6,7 @@ extension Forwarder {
     /// Has a ring get what the present one gets.
     func prepare(_ ring: consuming Ring, _ set: consuming PacketSet, _ life: UInt64) {
         guard let tap = taps[life] else { return notes(.kept(life: life, nil)) }
-        do throws(SystemError) {
+        do {
             try count(tap)
             try tap.prepare(ring, set)
             notes(.prepared(life: life))

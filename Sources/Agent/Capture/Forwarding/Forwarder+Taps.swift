@@ -9,11 +9,11 @@ import Synchronization
 /// What the keeper of a capture's rings tells its forwarder.
 enum TapOrder: Sendable {
     /// A ring is open at a place.
-    case add(Place, Handover<Ring>, EdgeProgram)
+    case add(Place, TransferBox<Ring>, EdgeProgram)
     /// The node is as it is now.
     case follow(NodeFeed.Snapshot)
     /// A ring for edges that have none of their own.
-    case openCrowd(Handover<Ring>)
+    case openCrowd(TransferBox<Ring>)
     /// Which edges those are.
     case crowd([Place])
     /// An edge is gone: forward what its ring holds, and close it.
@@ -22,7 +22,7 @@ enum TapOrder: Sendable {
     case end
     /// A ring that is to follow the one there is, which gets no packets yet, and the memory to note
     /// what both have.
-    case prepare(life: UInt64, Handover<Ring>, Handover<PacketSet>)
+    case prepare(life: UInt64, TransferBox<Ring>, TransferBox<PacketSet>)
     /// The other ring gets all packets that come from now on.
     case succeed(life: UInt64)
     /// The other ring is of no use.
@@ -36,9 +36,9 @@ enum TapNote: Sendable {
     /// The ring that is to follow lets in what the present one does.
     case prepared(life: UInt64)
     /// The present ring stays, and the one that was to follow is done with.
-    case kept(life: UInt64, Handover<Ring>?)
+    case kept(life: UInt64, TransferBox<Ring>?)
     /// The present ring, or the one before it, is done with.
-    case done(life: UInt64, wasFollowed: Bool, Handover<Ring>?)
+    case done(life: UInt64, wasFollowed: Bool, TransferBox<Ring>?)
 
     /// What a note says twice it says once.
     func isSame(as other: TapNote) -> Bool {
@@ -64,7 +64,7 @@ extension Forwarder {
             open(crowd.account, Crowd.name, Crowd.life)
             self.crowd = crowd
         case .crowd(let places):
-            do throws(SystemError) {
+            do throws(Ring.Failure) {
                 try crowd?.set(places)
             } catch {
                 CaptureCounters.add(1, to: counters.programsNotReplaced)
@@ -112,7 +112,7 @@ extension Forwarder {
     /// Gives a tap the program of now. Where the kernel refuses it the old one stays, and user space
     /// puts right what it can.
     func adopt(_ tap: Tap) {
-        do throws(SystemError) {
+        do throws(Ring.Failure) {
             try tap.adopt(&programs)
         } catch {
             CaptureCounters.add(1, to: counters.programsNotReplaced)

@@ -26,7 +26,7 @@ final class Forwarder {
     var programs: ProgramPlan
     var pipeline: Pipeline
     private var dropList = DropList()
-    var poller: Poller
+    var poller: Poller<UInt64>
     /// The version of the plan that all programs are made from.
     private var placedVersion = 0
     var waitsForSocket = false
@@ -80,7 +80,7 @@ final class Forwarder {
         prepareTransmitter: @escaping @Sendable () -> Pulses.Pulse,
         notes: @escaping (TapNote) -> Void
     ) throws(SystemError) {
-        let poller = try Poller()
+        let poller = try Poller<UInt64>()
         try poller.add(orders, as: Key.orders)
         let transmitter = try Transmitter(outlet)
         if let number = transmitter.number { try poller.add(number, as: Key.socket) }
@@ -226,7 +226,8 @@ extension Forwarder {
         guard takesMore == waitsForSocket, let number = transmitter.number else { return }
         waitsForSocket = !takesMore
         guard transmitter.interest == .writable else { return }
-        try poller.wait(for: number, as: Key.socket, toBeWritable: waitsForSocket)
+        try poller.setInterest(
+            of: number, as: Key.socket, to: waitsForSocket ? [.readable, .writable] : .readable)
     }
 
     /// Whether something waits that somebody is there to take.
@@ -243,7 +244,11 @@ extension Forwarder {
     /// the old filter back.
     func adopt(_ filter: Program?) throws(SystemError) {
         programs.set(filter)
-        for tap in taps.values { try tap.adopt(&programs) }
+        do throws(Ring.Failure) {
+            for tap in taps.values { try tap.adopt(&programs) }
+        } catch {
+            throw error.systemError
+        }
         pipeline.set(filter)
     }
 

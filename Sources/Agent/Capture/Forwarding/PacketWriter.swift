@@ -59,7 +59,7 @@ struct PacketWriter: ~Copyable {
     /// they are: its own header for each of them is longer than ours. Segments have headers that
     /// super-frames have once; those that need more room than twice the block are seen to one by one.
     mutating func hasRoom(forBlock byteCount: Int, beside otherByteCount: Int) -> Bool {
-        queue.hasRoom(for: (restoresWireForm ? 2 : 1) * byteCount + otherByteCount)
+        queue.makeRoom(for: (restoresWireForm ? 2 : 1) * byteCount + otherByteCount)
     }
 
     /// Queues a packet that stays as it is, up to a limit.
@@ -161,7 +161,7 @@ struct PacketWriter: ~Copyable {
         guard let headers = Headers(packet.bytes).packet else { return }
         let isUnfinished =
             knowsOffload
-            ? packet.details.offload.leavesUnfinished(headers) : packet.details.isChecksumUnfinished
+            ? packet.details.offload.leavesUnfinished(headers) : packet.details.hasPartialChecksum
         var bytes = workbench.last(packet.bytes.byteCount)
         translation.apply(to: &bytes, headers, isUnfinished: isUnfinished)
     }
@@ -243,7 +243,7 @@ struct PacketWriter: ~Copyable {
             tally.limitedCount += 1
             return nil
         }
-        guard queue.hasRoom(for: recordByteCount) else {
+        guard queue.makeRoom(for: recordByteCount) else {
             tally.droppedCount += 1
             return nil
         }

@@ -110,7 +110,7 @@ struct Pipeline: ~Copyable {
     /// on all of them.
     mutating func attend(isLast: Bool = false) {
         let now = begin()
-        guard held.count > 0, writer.queue.hasRoom(for: heldByteCount) else { return }
+        guard held.count > 0, writer.queue.makeRoom(for: heldByteCount) else { return }
         release(now) { $0.takeExpired(now: now, orAny: isLast) }
     }
 

@@ -44,7 +44,9 @@ package struct ThreadPlacement: Sendable {
         do throws(SystemError) {
             if let niceness { try setNiceness(niceness) }
         } catch {
-            guard let niceness, [EACCES, EPERM].contains(error.code) else { throw .system(error) }
+            guard let niceness, [.permissionDenied, .notPermitted].contains(error.errno) else {
+                throw .system(error)
+            }
             throw .niceness(niceness, inherited: Linux.niceness())
         }
         guard let processors else { return }

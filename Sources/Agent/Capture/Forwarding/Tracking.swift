@@ -32,7 +32,7 @@ enum Tracking: Equatable {
 
     /// What to do where it refuses.
     static func advice(_ failure: SystemError) -> String {
-        failure.code == EPERM
+        failure.errno == .notPermitted
             ? "\(NodeAgent.MissingCapability(capability: .netAdmin))"
             : "the kernel needs nf_conntrack_netlink"
     }

@@ -31,7 +31,7 @@ final class Crowd {
     }
 
     /// Lets in what passes at these edges, and nothing else.
-    func set(_ places: [Place]) throws(SystemError) {
+    func set(_ places: [Place]) throws(Ring.Failure) {
         let now = monotonicNanoseconds()
         // Nothing is left of those that had gone before the last change.
         if now >= changedAt + Ring.retirementNanosecondsMax { points = present }
@@ -39,11 +39,11 @@ final class Crowd {
         present = Dictionary(
             places.map { ($0.point.interfaceIndex, $0.point) }, uniquingKeysWith: { $1 })
         points.merge(present) { $1 }
-        do throws(SystemError) {
+        do throws(Ring.Failure) {
             try ring.attach(CrowdProgram.program(for: Array(present.keys)))
         } catch {
             // Then user space looks for the edges of all packets.
-            guard error.code == ENOMEM || error.code == EINVAL else { throw error }
+            guard error == .programTooLarge else { throw error }
             try ring.attach(EdgeProgram.undecided.program)
         }
     }

@@ -16,10 +16,10 @@ struct RingBook {
     /// Until when places are not tried again.
     private var failedUntil: [UInt64: UInt64] = [:]
     /// By what error places could not be captured the last time: a person is told once.
-    private var failures: [UInt64: CInt] = [:]
+    private var failures: [UInt64: Ring.Failure] = [:]
     /// Edges that share one ring, and the hold on that.
     private(set) var crowd: [Place] = []
-    var crowdLease: Handover<RingLease>?
+    var crowdLease: TransferBox<RingLease>?
     /// Whether a person has been told that these are not captured.
     var hasWarnedOfCrowd = false
 
@@ -84,15 +84,15 @@ struct RingBook {
     /// Takes note that a ring could not be opened, and is to be tried again. Answers whether that has not
     /// been so before, for the same reason.
     mutating func hasFailed(
-        _ place: Place, _ shape: Ring.Shape, _ error: SystemError, now: UInt64
+        _ place: Place, _ shape: Ring.Shape, _ error: Ring.Failure, now: UInt64
     ) -> Bool {
         budget.giveBack(shape.byteCount)
-        if error == SystemError(Ring.memoryOperation, ENOMEM) { budget.isExhausted(now: now) }
+        if error == .noMemory { budget.isExhausted(now: now) }
         // Of an interface that is up again an event tells.
-        if error.code != ENETDOWN { failedUntil[place.life] = now + Self.retryNanoseconds }
+        if error != .interfaceDown { failedUntil[place.life] = now + Self.retryNanoseconds }
         // An edge that has gone, or down, in the meantime is no failure.
-        guard ![ENODEV, ENXIO, ENETDOWN].contains(error.code) else { return false }
-        return failures.updateValue(error.code, forKey: place.life) != error.code
+        guard !error.isInterfaceAbsent else { return false }
+        return failures.updateValue(error, forKey: place.life) != error
     }
 
     /// Whether something is to be tried again in a while.
@@ -102,7 +102,7 @@ struct RingBook {
     var lacksCrowd: Bool { crowdLease == nil && !crowd.isEmpty }
 
     /// Takes note that the forwarder has let go of a ring: the one before another, or the last one.
-    mutating func isDone(_ life: UInt64, wasFollowed: Bool, _ handover: Handover<Ring>?) {
+    mutating func isDone(_ life: UInt64, wasFollowed: Bool, _ handover: TransferBox<Ring>?) {
         guard let ring = rings[life] else { return }
         budget.giveBack(ring.byteCount)
         closing.append(ClosingRing(ring: handover, lease: ring.lease))
@@ -115,7 +115,7 @@ struct RingBook {
     }
 
     /// Takes note that the forwarder has let go of a ring that was to follow another.
-    mutating func isKept(_ life: UInt64, _ next: Handover<Ring>?) {
+    mutating func isKept(_ life: UInt64, _ next: TransferBox<Ring>?) {
         guard let ring = rings[life] else {
             return closing.append(ClosingRing(ring: next, lease: nil))
         }
@@ -124,7 +124,7 @@ struct RingBook {
     }
 
     /// Gives up on a ring that was to follow another.
-    mutating func isAbandoned(_ ring: OpenRing, _ next: Handover<Ring>? = nil) {
+    mutating func isAbandoned(_ ring: OpenRing, _ next: TransferBox<Ring>? = nil) {
         budget.giveBack(ring.nextByteCount)
         ring.nextByteCount = 0
         closing.append(ClosingRing(ring: next, lease: ring.nextLease))
@@ -177,8 +177,8 @@ struct RingBook {
 
 /// A ring that nobody uses any more, and the last hold on it.
 struct ClosingRing: Sendable {
-    let ring: Handover<Ring>?
-    let lease: Handover<RingLease>?
+    let ring: TransferBox<Ring>?
+    let lease: TransferBox<RingLease>?
 
     /// Waits for the kernel.
     func close() {
@@ -191,10 +191,10 @@ struct ClosingRing: Sendable {
 final class OpenRing {
     let place: Place
     private(set) var byteCount: Int
-    private(set) var lease: Handover<RingLease>?
+    private(set) var lease: TransferBox<RingLease>?
     /// The memory of the ring that is to follow; 0 if none is.
     var nextByteCount = 0
-    var nextLease: Handover<RingLease>?
+    var nextLease: TransferBox<RingLease>?
     var pressedAt: UInt64 = 0
     /// Whether a person has been told that it cannot become another one.
     var hasWarned = false
@@ -202,23 +202,27 @@ final class OpenRing {
     /// How many successors have been given up in a row.
     var keptCount = 0
     /// As long as there are two.
-    var stamps: Handover<PacketStamps>?
+    var stamps: TransferBox<PacketStamps>?
 
     init(_ place: Place, _ byteCount: Int, _ lease: consuming RingLease) {
         self.place = place
         self.byteCount = byteCount
-        self.lease = Handover(lease)
+        self.lease = TransferBox(lease)
     }
 
     /// Opens a ring that gets nothing yet. Waits for the kernel.
     func opensSuccessor(
         _ shape: Ring.Shape, tellsOffload: Bool
-    ) throws(SystemError) -> Ring {
-        stamps = Handover(try PacketStamps())
+    ) throws(Ring.Failure) -> Ring {
+        do throws(SystemError) {
+            stamps = TransferBox(try PacketStamps())
+        } catch {
+            throw .system(error)
+        }
         let ring = try Ring(
             on: place.point.interfaceIndex, Program.keepNothing, shape: shape,
             tellsOffload: tellsOffload)
-        nextLease = Handover(try ring.lease())
+        nextLease = TransferBox(try ring.lease())
         return ring
     }
 

@@ -124,12 +124,12 @@ final class RingKeeper: Sendable {
     /// Serves the edges for which there is no memory.
     private func crowd(_ book: inout RingBook) {
         if book.crowdLease == nil {
-            do throws(SystemError) {
+            do throws(Ring.Failure) {
                 let ring = try Ring(
                     on: 0, Program.keepNothing, shape: RingBudget.smallest,
                     tellsOffload: tellsOffload)
-                book.crowdLease = Handover(try ring.lease())
-                give(.openCrowd(Handover(ring)))
+                book.crowdLease = TransferBox(try ring.lease())
+                give(.openCrowd(TransferBox(ring)))
             } catch {
                 guard !book.hasWarnedOfCrowd else { return }
                 book.hasWarnedOfCrowd = true
@@ -177,8 +177,8 @@ final class RingKeeper: Sendable {
                     "the edge is captured after all", metadata: ["edge": "\(place.name)"])
             case .failure(let error):
                 let isNews = book.hasFailed(place, shape, error, now: monotonicNanoseconds())
-                guard ![ENODEV, ENXIO, ENETDOWN].contains(error.code) else { continue }
-                failure = error
+                guard !error.isInterfaceAbsent else { continue }
+                failure = error.systemError
                 guard isNews else { continue }
                 logger.warning(
                     "an edge cannot be captured, it is tried again every second",
@@ -190,8 +190,8 @@ final class RingKeeper: Sendable {
     }
 
     private enum Opened: Sendable {
-        case lease(Handover<RingLease>)
-        case failure(SystemError)
+        case lease(TransferBox<RingLease>)
+        case failure(Ring.Failure)
     }
 
     /// Opens a ring and hands it to the forwarder at once.
@@ -202,16 +202,15 @@ final class RingKeeper: Sendable {
         var plan = plan
         while true {
             let program = plan.program(at: place.point)
-            do throws(SystemError) {
+            do throws(Ring.Failure) {
                 let ring = try Ring(
                     on: place.point.interfaceIndex, program.program, shape: shape,
                     tellsOffload: plan.keepsWhole)
                 let lease = try ring.lease()
-                give(.add(place, Handover(ring), program))
-                return .lease(Handover(lease))
+                give(.add(place, TransferBox(ring), program))
+                return .lease(TransferBox(lease))
             } catch {
-                guard error == SystemError(Descriptor.attachOperation, ENOMEM), program.decides
-                else { return .failure(error) }
+                guard error == .programTooLarge, program.decides else { return .failure(error) }
                 plan.shrink(below: program)
             }
         }
@@ -249,14 +248,14 @@ extension RingKeeper {
     }
 
     private func prepare(_ change: RingBook.Change, _ book: inout RingBook) {
-        do throws(SystemError) {
+        do throws(Ring.Failure) {
             let ring = try change.ring.opensSuccessor(
                 change.shape, tellsOffload: tellsOffload)
             let set = PacketSet(countMax: Self.sharedCountMax << change.ring.keptCount)
-            give(.prepare(life: change.ring.place.life, Handover(ring), Handover(set)))
+            give(.prepare(life: change.ring.place.life, TransferBox(ring), TransferBox(set)))
         } catch {
             book.isAbandoned(change.ring)
-            guard error.code != ENODEV, error.code != ENXIO, error.code != ENETDOWN else { return }
+            guard !error.isInterfaceAbsent else { return }
             logger.debug(
                 "a ring keeps its size",
                 metadata: ["edge": "\(change.ring.place.name)", "reason": "\(error)"])

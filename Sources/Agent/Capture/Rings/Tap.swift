@@ -62,7 +62,7 @@ final class Tap {
     /// For a moment the old and the new one count against what the kernel allows a socket. Where
     /// that is too much, the smallest one takes the old one's place first; where the new one alone
     /// is, the plan is to make shorter ones.
-    func adopt(_ plan: inout ProgramPlan) throws(SystemError) {
+    func adopt(_ plan: inout ProgramPlan) throws(Ring.Failure) {
         guard planVersion != plan.version, endedAt == nil else { return }
         var next = plan.program(at: place.point)
         while next != program {
@@ -71,22 +71,22 @@ final class Tap {
                 plan.shrink(below: next)
                 next = plan.program(at: place.point)
             } else if try !replaces(with: .undecided) {
-                throw SystemError(Descriptor.attachOperation, ENOMEM)
+                throw .programTooLarge
             }
         }
         planVersion = plan.version
     }
 
     /// Answers false if there is no room for the program.
-    private func replaces(with next: EdgeProgram) throws(SystemError) -> Bool {
-        do throws(SystemError) {
+    private func replaces(with next: EdgeProgram) throws(Ring.Failure) -> Bool {
+        do throws(Ring.Failure) {
             try ring?.attach(next.program)
             try successor?.attach(next.program)
             if !program.decides || !program.includesFilter { leftAt = monotonicNanoseconds() }
             program = next
             return true
         } catch {
-            guard error.code == ENOMEM else { throw error }
+            guard error == .programTooLarge else { throw error }
             return false
         }
     }
@@ -149,7 +149,7 @@ final class Tap {
 extension Tap {
     /// Takes a ring that is to follow this one, and lets in there what is let in here. The kernel has
     /// just been asked for its counts.
-    func prepare(_ next: consuming Ring, _ set: consuming PacketSet) throws(SystemError) {
+    func prepare(_ next: consuming Ring, _ set: consuming PacketSet) throws(Ring.Failure) {
         try next.attach(endedAt == nil ? program.program : Program.keepNothing)
         successor = .some(next)
         overlap = Overlap(set, startCount: putCount)
@@ -193,7 +193,7 @@ extension Tap {
 
     /// Puts the successor in the ring's place, and hands that back, with what the kernel has given up
     /// on in both. Nil if the successor has not got everything. Closing a ring is for those who may wait.
-    func succeed() throws(SystemError) -> (old: Handover<Ring>?, lost: Ring.Statistics)? {
+    func succeed() throws(SystemError) -> (old: TransferBox<Ring>?, lost: Ring.Statistics)? {
         guard let statistics = try successor?.takeStatistics(), statistics.freezes == 0,
             overlap?.isSound == true
         else { return nil }
@@ -209,18 +209,18 @@ extension Tap {
 
     /// Gives up on the ring that was to follow, and hands it back, with what is to be counted of the
     /// present one after all.
-    func abandonSuccessor() -> (next: Handover<Ring>?, rest: Ring.Statistics) {
+    func abandonSuccessor() -> (next: TransferBox<Ring>?, rest: Ring.Statistics) {
         let rest =
             overlap?.rest(readCount: readCount, putCount: putCount)
             ?? Ring.Statistics(received: 0, dropped: 0)
         overlap = nil
         guard let next = successor.take() else { return (nil, rest) }
-        return (Handover(next), rest)
+        return (TransferBox(next), rest)
     }
 
     /// Hands the ring back for good.
-    func surrender() -> Handover<Ring>? {
+    func surrender() -> TransferBox<Ring>? {
         guard let ring = ring.take() else { return nil }
-        return Handover(ring)
+        return TransferBox(ring)
     }
 }

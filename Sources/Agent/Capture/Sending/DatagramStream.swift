@@ -110,15 +110,15 @@ package final class DatagramStream {
                 CaptureCounters.add(isCutShort ? 1 : tryCount, to: counters.datagramsRefused)
                 tryCount = 0
                 isCutShort = !batch.isEmpty
-            case .failed(let code):
+            case .failed(let errno):
                 isCutShort = false
                 tryCount += 1
-                if code == EMSGSIZE { shorten() }
-                let isOthers = code == ECONNREFUSED
+                if errno == .messageTooLong { shorten() }
+                let isOthers = errno == .connectionRefused
                 guard tryCount >= (isOthers ? Self.refusedTryCountMax : Self.tryCountMax) else {
                     continue
                 }
-                drop(code, counters)
+                drop(errno, counters)
                 tryCount = 0
             }
         }
@@ -127,9 +127,9 @@ package final class DatagramStream {
 
     /// Lets go of a datagram that cannot be sent, and where it was too long of all like it that
     /// follow: once packets are cut into datagrams they cannot be cut anew.
-    private func drop(_ code: CInt, _ counters: CaptureCounters) {
+    private func drop(_ errno: Errno, _ counters: CaptureCounters) {
         batch.removeFirst(1)
-        guard code == EMSGSIZE else {
+        guard errno == .messageTooLong else {
             return CaptureCounters.add(1, to: counters.datagramsFailed)
         }
         var count = 1

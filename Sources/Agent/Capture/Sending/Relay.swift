@@ -51,7 +51,7 @@ extension Relay {
 
     /// Gives it the queue that is swapped for others.
     func take(_ queue: consuming ByteQueue) {
-        let handover = Handover(Exchange(queue: queue))
+        let handover = TransferBox(Exchange(queue: queue))
         exchange.withLock { exchange in
             if let begin = handover.take() { exchange = begin }
         }
@@ -99,17 +99,19 @@ extension Relay {
 /// The side of the thread that sends.
 extension Relay {
     func run(
-        _ poller: consuming Poller, _ socket: CInt, _ counters: CaptureCounters,
+        _ poller: consuming Poller<Key>, _ socket: CInt, _ counters: CaptureCounters,
         _ pulse: borrowing Pulses.Pulse
     ) {
         do {
-            try poller.add(filled.fileDescriptor, as: Key.filled)
-            try poller.add(socket, as: Key.socket)
+            try poller.add(filled.fileDescriptor, as: .filled)
+            try poller.add(socket, as: .socket)
             var waitsForSocket = false
             while let takesMore = try sendQueue(counters) {
                 if takesMore == waitsForSocket {
                     waitsForSocket = !takesMore
-                    try poller.wait(for: socket, as: Key.socket, toBeWritable: waitsForSocket)
+                    try poller.setInterest(
+                        of: socket, as: .socket,
+                        to: waitsForSocket ? [.readable, .writable] : .readable)
                 }
                 try wait(&poller, counters)
                 pulse.beat()
@@ -120,10 +122,7 @@ extension Relay {
         }
     }
 
-    private enum Key {
-        static let filled: UInt64 = 0
-        static let socket: UInt64 = 1
-    }
+    enum Key: UInt64, PollerKey { case filled, socket }
 
     /// Sends what the socket takes. Answers whether it takes more, or nil at the end.
     private func sendQueue(_ counters: CaptureCounters) throws -> Bool? {
@@ -155,11 +154,11 @@ extension Relay {
         if isAwaited { emptied.raise() }
     }
 
-    private func wait(_ poller: inout Poller, _ counters: CaptureCounters) throws {
+    private func wait(_ poller: inout Poller<Key>, _ counters: CaptureCounters) throws {
         let milliseconds = outlet.withLock { $0.dueMilliseconds } ?? Pulses.waitMilliseconds
         let readyCount = try poller.wait(milliseconds: milliseconds)
         for index in 0..<readyCount {
-            guard poller.key(at: index) == Key.socket else {
+            guard poller.key(at: index) == .socket else {
                 filled.lower()
                 continue
             }

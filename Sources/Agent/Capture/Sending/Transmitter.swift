@@ -77,7 +77,7 @@ package struct Transmitter: ~Copyable {
     ) throws(SystemError) {
         guard let socket else { return }
         relay.take(queue)
-        let poller = Handover(try Poller())
+        let poller = TransferBox(try Poller<Relay.Key>())
         thread = .some(
             try Thread { [relay] in
                 let pulse = prepare()

@@ -90,11 +90,11 @@ package final class UserFile: Sendable {
         let text: [UInt8]
         do throws(SystemError) {
             guard try FileStamp(of: path).isRegularFile else {
-                throw SystemError("read \(path)", EINVAL)
+                throw SystemError("read \(path)", .invalidArgument)
             }
             text = try readFile(path, byteCountMax: UserList.byteCountMax)
         } catch {
-            throw error.code == EFBIG
+            throw error.errno == .fileTooLarge
                 ? .tooLarge(path: path) : .unreadable(path: path, error)
         }
         do throws(UserList.Failure) { return try UserList(text) } catch {

@@ -108,7 +108,7 @@ package struct TLSConnection: ~Copyable, Sendable {
         (receiveWaitsFor, sendWaitsFor, refusedByteCount) = (.readable, .writable, 0)
         if count > 0 { return Int(count) }
         guard let readiness = try settle(count, code, "send") else {
-            throw .system(SystemError("send", EPIPE))
+            throw .system(SystemError("send", .brokenPipe))
         }
         (sendWaitsFor, refusedByteCount) = (readiness, offeredCount)
         return 0
@@ -135,7 +135,7 @@ package struct TLSConnection: ~Copyable, Sendable {
         case SSL_ERROR_SYSCALL:
             hasFailed = true
             guard code != 0 else { return nil }
-            throw .system(SystemError(operation, code))
+            throw .system(SystemError(operation, Errno(rawValue: code)))
         default:
             hasFailed = true
             throw failure(OpenSSLError.take(), operation)

@@ -1,0 +1,118 @@
+import Glibc
+
+extension Descriptor {
+    /// Opens a file to be read.
+    ///
+    /// - Parameters:
+    ///   - path: The file's path.
+    ///   - waits: Whether opening a pipe waits for a process that writes to it.
+    package init(reading path: String, waits: Bool = true) throws(SystemError) {
+        let flags = O_RDONLY | O_CLOEXEC | (waits ? 0 : O_NONBLOCK)
+        try self.init("open \(path)") { unsafe open(path, flags) }
+    }
+
+    /// Creates a file, or empties the one that is there.
+    package init(creating path: String) throws(SystemError) {
+        try self.init("create \(path)") {
+            unsafe open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o644)
+        }
+    }
+
+    /// Duplicates the descriptor of standard output.
+    package init(duplicatingStandardOutput: Void) throws(SystemError) {
+        try self.init("dup of standard output") { dup(STDOUT_FILENO) }
+    }
+
+    /// Reads some bytes and appends them to an array. Waits for a disk or for a pipe's writer.
+    ///
+    /// - Returns: False at the end of the file.
+    package func read(
+        _ byteCountMax: Int, to bytes: inout [UInt8], _ name: @autoclosure () -> String
+    ) throws(SystemError) -> Bool {
+        let end = bytes.count
+        bytes += [UInt8](repeating: 0, count: byteCountMax)
+        var readCount = 0
+        defer { bytes.removeLast(byteCountMax - readCount) }
+        // Safety: the call writes at most the bytes that have just been appended.
+        readCount = try call("read \(name())") {
+            unsafe bytes.withUnsafeMutableBytes {
+                unsafe Glibc.read(fileDescriptor, $0.baseAddress! + end, byteCountMax)
+            }
+        }
+        return readCount > 0
+    }
+}
+
+/// Reads a whole file. Waits for the disk, but for no other process.
+///
+/// If the path is a pipe, perhaps since a moment ago, it reads what is in the pipe.
+///
+/// - Throws: `EFBIG` if the file is longer than `byteCountMax`.
+package func readFile(_ path: String, byteCountMax: Int) throws(SystemError) -> [UInt8] {
+    let file = try Descriptor(reading: path, waits: false)
+    var bytes: [UInt8] = []
+    while try file.read(min(byteCountMax + 1 - bytes.count, 1 << 16), to: &bytes, path) {
+        guard bytes.count <= byteCountMax else { throw SystemError("read \(path)", .fileTooLarge) }
+    }
+    return bytes
+}
+
+/// Writes all of the bytes. Waits for a disk or for a pipe's reader.
+package func writeAll(
+    _ bytes: some Collection<UInt8>, to fileDescriptor: CInt, _ name: @autoclosure () -> String
+) throws(SystemError) {
+    var rest = Array(bytes)[...]
+    while !rest.isEmpty {
+        rest = rest.dropFirst(try writeSome(rest, to: fileDescriptor, name()))
+    }
+}
+
+/// Writes as many of the bytes as the kernel takes at once. Waits like `writeAll`.
+///
+/// - Returns: The number of bytes written.
+package func writeSome(
+    _ bytes: ArraySlice<UInt8>, to fileDescriptor: CInt, _ name: @autoclosure () -> String
+) throws(SystemError) -> Int {
+    // Safety: the call reads only the slice's bytes.
+    try call("write \(name())") {
+        unsafe bytes.withUnsafeBytes { unsafe write(fileDescriptor, $0.baseAddress, $0.count) }
+    }
+}
+
+/// Whether the descriptor is a terminal, which a person is likely to read.
+package func isTerminal(_ fileDescriptor: CInt) -> Bool { isatty(fileDescriptor) == 1 }
+
+/// Removes a file's name. The content is freed when no process has the file open any more.
+package func removeFile(_ path: String) throws(SystemError) {
+    try call("remove \(path)") { unsafe unlink(path) }
+}
+
+/// Lists the names of the files in a folder, in no order (readdir(3)). Waits for the disk.
+package func fileNames(in folder: String) throws(SystemError) -> [String] {
+    guard let stream = unsafe opendir(folder) else { throw SystemError("open \(folder)") }
+    defer { unsafe _ = closedir(stream) }
+    var names: [String] = []
+    // Safety: the stream is open, and an entry is valid until the next call.
+    while let entry = unsafe readdir(stream) {
+        let name = unsafe withUnsafeBytes(of: &entry.pointee.d_name) { bytes in
+            unsafe String(decoding: bytes.prefix { $0 != 0 }, as: UTF8.self)
+        }
+        names.append(name)
+    }
+    return names
+}
+
+/// Reads the text of a symbolic link (readlink(2)), up to 4,096 bytes.
+///
+/// The text need not be a path: links in /proc are like `"socket:[4711]"`.
+package func linkTarget(_ path: String) throws(SystemError) -> String {
+    var bytes = [UInt8](repeating: 0, count: 4096)
+    // Safety: the call writes no more bytes than there are.
+    let count = try call("readlink \(path)") {
+        unsafe bytes.withUnsafeMutableBytes { bytes in
+            unsafe readlink(
+                path, bytes.baseAddress!.assumingMemoryBound(to: CChar.self), bytes.count)
+        }
+    }
+    return String(decoding: bytes[..<count], as: UTF8.self)
+}
