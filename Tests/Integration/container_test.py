@@ -50,7 +50,7 @@ for number in range(count):
 def make_image(output, root=ROOT, **variables):
     made = subprocess.run(
         [root / "tools/image", "--engine", "none", "--output", output], stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT, text=True, timeout=900, env={**os.environ, **variables})
+        stderr=subprocess.STDOUT, text=True, timeout=3000, env={**os.environ, **variables})
     assert made.returncode == 0, made.stdout[-4000:]
 
 

@@ -11,9 +11,12 @@ INTEGRATION = HERE.parent
 ROOT = INTEGRATION.parent.parent
 TOOLS = ROOT / "tools"
 
-# The parser of capture files and the test bed's addresses are the tools' own.
+# The tools' own: the parser of capture files, the test bed's addresses, and what tests run by.
 sys.path.append(str(TOOLS / "lib"))
 import captures  # noqa: E402
+import python_lint  # noqa: E402
+import steps  # noqa: E402
 import traffic  # noqa: E402
 
-__all__ = ["HERE", "INTEGRATION", "ROOT", "TOOLS", "captures", "traffic"]
+__all__ = ["HERE", "INTEGRATION", "ROOT", "TOOLS", "captures", "python_lint", "steps",
+           "traffic"]
