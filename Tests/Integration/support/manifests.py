@@ -10,7 +10,9 @@ import tempfile
 
 import yaml
 
-FOLDER = pathlib.Path(__file__).resolve().parents[2] / "k8s"
+from support import ROOT
+
+FOLDER = ROOT / "k8s"
 OVERLAYS = sorted(path.parent for path in FOLDER.glob("overlays/*/kustomization.yaml"))
 COMPONENTS = sorted(path.parent for path in FOLDER.glob("components/*/kustomization.yaml"))
 KUBECTL = os.environ.get("KUBECTL", "kubectl")

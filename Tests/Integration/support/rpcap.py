@@ -1,7 +1,11 @@
 """An RPCAP client by hand, for tests: each message as bytes, and what comes back as it came."""
 
-import socket
+import select
 import struct
+import time
+
+from support.frames import Frame
+from support.waiting import PATIENCE_SECONDS, wait_until
 
 LOGIN = bytes.fromhex("0008000000000008") + bytes(8)
 LIST = bytes.fromhex("0002000000000000")
@@ -57,7 +61,7 @@ class Session:
 
     def __init__(self, control):
         self.control = control
-        self.control.settimeout(10)
+        self.control.settimeout(PATIENCE_SECONDS)
         self.data = None
         self.listener = None
 
@@ -84,17 +88,68 @@ class Session:
         self.control.sendall(request)
         return self.answer()
 
+    def statistics(self):
+        """What the agent says of the capture: frames received, dropped and sent."""
+        kind, _, payload = self.ask(STATISTICS)
+        assert kind == 0x89, (kind, payload)
+        received, _, dropped, sent = struct.unpack("!IIII", payload)
+        return received, dropped, sent
+
+    def settled_statistics(self):
+        """The same, when all that was received has been dropped or sent."""
+        found = ()
+
+        def is_settled():
+            nonlocal found
+            received, dropped, sent = found = self.statistics()
+            return received == dropped + sent
+
+        wait_until(is_settled, lambda: f"received, dropped and sent are {found}")
+        return found
+
     def packet(self):
         """The next packet of the data connection, its header of 20 bytes included."""
         _, kind, _, count = struct.unpack("!BBHI", self.read(8, self.data))
         assert kind == 7, kind
         return self.read(count, self.data)
 
-    def frames_until_silence(self, seconds=0.5):
-        self.data.settimeout(seconds)
+    def frame(self):
+        """The next packet's frame."""
+        return Frame(self.packet()[20:])
+
+    def frames_until(self, mark):
+        """The frames that come before a mark, which is sent now. What comes behind it stays unread."""
+        def read():
+            frame = self.frame()
+            return frame, [frame]
+
+        return self.read_until(mark, read)[:-1]
+
+    def read_until(self, mark, read):
+        """What `read` returns again and again, each with the frames in it, up to a mark, which is sent
+        now. A mark may be lost where frames are dropped, so it is sent again while it does not come."""
+        found, deadline = [], time.monotonic() + PATIENCE_SECONDS
+        while True:
+            mark.send()
+            again = time.monotonic() + 1
+            while (rest := again - time.monotonic()) > 0 and self.has_data(rest):
+                item, frames = read()
+                found.append(item)
+                if any(map(mark.is_in, frames)):
+                    return found
+            assert time.monotonic() < deadline, f"no mark behind {found}"
+
+    def frames_to_the_end(self):
+        """The frames that come until the other side closes the data connection."""
         frames = []
         try:
             while True:
-                frames.append(self.packet()[20:])
-        except socket.timeout:
+                frames.append(self.frame())
+        except EOFError:
             return frames
+
+    def has_data(self, seconds):
+        """Waits for so long for something to read from the data connection."""
+        if getattr(self.data, "pending", lambda: 0)():
+            return True
+        return bool(select.select([self.data], [], [], seconds)[0])

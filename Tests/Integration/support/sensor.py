@@ -1,6 +1,6 @@
 """A sensor in a process of its own, which tests can stall, slow down, cut off and kill.
 
-    sensor.py FOLDER FORM [CERTIFICATE]
+    python3 -m support.sensor FOLDER FORM [CERTIFICATE]
 
 It serves one session after the other, each with a capture over "tcp", "udp" or "tls", or over TCP
 to "discard" what comes. What it gets goes into FOLDER/NUMBER, piece by piece, each behind the time
@@ -10,7 +10,6 @@ connection ("close"), or over UDP its port, until that is to be there again ("op
 """
 
 import os
-import pathlib
 import socket
 import ssl
 import struct
@@ -18,9 +17,7 @@ import sys
 import threading
 import time
 
-sys.dont_write_bytecode = True
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
-import rpcap  # noqa: E402
+from support import rpcap
 
 PORT = 2003
 # Where numbered datagrams go, as traffic.

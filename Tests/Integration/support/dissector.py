@@ -1,9 +1,13 @@
 """What tshark's RPCAP dissector makes of a session that went over a namespace's loopback."""
 
 import pathlib
+import socket
 import subprocess
 import tempfile
-import time
+import uuid
+
+from support.namespace import command_in, socket_in
+from support.waiting import wait_until
 
 # The dissector knows its protocol by the look of it alone; it is asked before others.
 HEURISTICS = ["--enable-heuristic", "rpcap_tcp", "--enable-heuristic", "rpcap_udp",
@@ -20,16 +24,23 @@ class Recording:
 
     def __enter__(self):
         self.recorder = subprocess.Popen(
-            ["ip", "netns", "exec", self.namespace, "tcpdump", "-U", "--immediate-mode", "-i", "lo",
-             "-s", "0", "-w", self.file, "tcp or udp"], stderr=subprocess.PIPE, text=True)
+            command_in(self.namespace, "tcpdump", "-U", "--immediate-mode", "-B", "65536", "-i",
+                       "lo", "-s", "0", "-w", self.file, "tcp or udp"),
+            stderr=subprocess.PIPE, text=True)
         while "listening on" not in self.recorder.stderr.readline():
             pass
         return self
 
     def __exit__(self, *_):
-        time.sleep(0.5)
-        self.recorder.terminate()
-        self.recorder.communicate()
+        # What comes last is a datagram of ours, which no dissector takes for RPCAP.
+        word = f"the end {uuid.uuid4()}".encode()
+        with socket_in(self.namespace, kind=socket.SOCK_DGRAM) as sender:
+            sender.sendto(word, ("127.0.0.1", 9))
+        try:
+            wait_until(lambda: word in self.file.read_bytes(), "the recording has no end")
+        finally:
+            self.recorder.terminate()
+            self.recorder.communicate()
 
     def tshark(self, *arguments):
         return subprocess.run(["tshark", "-r", self.file, *HEURISTICS, *arguments], check=True,

@@ -4,15 +4,15 @@ import ctypes
 import http.client
 import os
 import pathlib
-import socket
 import sys
 import time
 
+from support.namespace import socket_in
+from support.waiting import PATIENCE_SECONDS, wait_until
+
 # Where Debian has python3-prometheus-client, whichever Python this is.
 sys.path.append("/usr/lib/python3/dist-packages")
-from namespace import in_namespace  # noqa: E402
 from prometheus_client.parser import text_string_to_metric_families  # noqa: E402
-
 
 PORT = 9464
 # A page is made four times a second at most.
@@ -25,8 +25,8 @@ class Endpoint:
     def __init__(self, namespace, port=PORT):
         self.namespace, self.port = namespace, port
 
-    def connect(self, seconds=5):
-        connection = in_namespace(self.namespace, socket.socket)
+    def connect(self, seconds=PATIENCE_SECONDS):
+        connection = socket_in(self.namespace)
         connection.settimeout(seconds)
         try:
             connection.connect(("127.0.0.1", self.port))
@@ -35,13 +35,13 @@ class Endpoint:
             raise
         return connection
 
-    def open(self, seconds=5):
+    def open(self, seconds=PATIENCE_SECONDS):
         """A connection that is kept."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port)
         connection.sock = self.connect(seconds)
         return connection
 
-    def get(self, path, connection=None, seconds=5):
+    def get(self, path, connection=None, seconds=PATIENCE_SECONDS):
         """The status, the headers and the text of a page."""
         own = connection or self.open(seconds)
         try:
@@ -52,7 +52,7 @@ class Endpoint:
             if not connection:
                 own.close()
 
-    def tell(self, data, seconds=8):
+    def tell(self, data, seconds=PATIENCE_SECONDS):
         """All that is said to some bytes."""
         connection, answer = self.connect(seconds), b""
         try:
@@ -64,24 +64,57 @@ class Endpoint:
         connection.close()
         return answer
 
-    def await_page(self, path, status, text="", seconds=20):
-        """Waits until a page is as it should be, and answers its text."""
-        deadline = time.monotonic() + seconds
-        while True:
+    def await_page(self, path, status, text="", seconds=PATIENCE_SECONDS):
+        """Waits until a page is as it should be, and returns its text."""
+        found = None
+
+        def is_there():
+            nonlocal found
             try:
                 found = self.get(path)
-                if found[0] == status and text in found[2]:
-                    return found[2]
             except OSError as error:
                 found = error
-            if time.monotonic() > deadline:
-                raise AssertionError(f"{path} is not {status} with {text!r}, but {found}")
-            time.sleep(0.05)
+                return False
+            return found[0] == status and text in found[2]
+
+        wait_until(is_there, lambda: f"{path} is not {status} with {text!r}, but {found}", seconds,
+                   interval=0.05)
+        return found[2]
 
     def metrics(self):
+        """The figures of now, or of a moment before."""
         status, headers, text = self.get("/metrics")
         assert status == 200 and headers["Content-Type"].startswith("text/plain; version=0.0.4")
         return Metrics(text)
+
+    def fresh_metrics(self):
+        """The figures of now."""
+        time.sleep(FRESH)
+        return self.metrics()
+
+    def await_metrics(self, condition, what="the metrics are not as they should be"):
+        """Waits until a condition on the figures is true, and returns them."""
+        found = None
+
+        def is_there():
+            nonlocal found
+            found = self.fresh_metrics()
+            return condition(found)
+
+        wait_until(is_there, what)
+        return found
+
+    def settled(self):
+        """Waits until all that was captured is accounted for and no more comes, and returns the
+        figures then."""
+        matched = None
+
+        def is_settled(metrics):
+            nonlocal matched
+            before, matched = matched, metrics.sum("podwire_frames_matched_total")
+            return matched == before and not any(map(metrics.in_flight, metrics.sensors))
+
+        return self.await_metrics(is_settled, "frames are on their way")
 
 
 class Metrics:
@@ -122,6 +155,12 @@ class Metrics:
                     assert value <= self.values[key], f"{key}: {value} and then {self.values[key]}"
             edges = family.name + "_total"
             assert before.sum(edges) <= self.sum(edges), f"{edges} has gone back"
+
+    @property
+    def sensors(self):
+        """What captures are counted by."""
+        return {dict(key[1:])["sensor"] for key in self.values
+                if key[0] == "podwire_frames_matched_total"}
 
     def in_flight(self, sensor):
         """What the law leaves open."""

@@ -7,7 +7,9 @@ import re
 import signal
 import subprocess
 import tempfile
-import time
+
+from support.namespace import command_in
+from support.waiting import PATIENCE_SECONDS, wait_until
 
 PODWIRE = os.environ["PODWIRE"]
 
@@ -37,28 +39,39 @@ def check_accounts(log):
 
 
 class Program:
+    """podwire at work in a network namespace."""
+
     def __init__(self, namespace, *arguments, prefix=(), output=None, **variables):
+        self.namespace = namespace
         self.log = tempfile.TemporaryFile("w+")
         self.process = subprocess.Popen(
-            ["ip", "netns", "exec", namespace, *prefix, PODWIRE, *map(str, arguments)],
+            command_in(namespace, *prefix, PODWIRE, *arguments),
             env={**os.environ, **variables}, stdout=output, stderr=self.log)
 
     def text(self):
+        """The log so far."""
         self.log.seek(0)
         return self.log.read()
 
-    def await_text(self, text, count=1, seconds=20):
+    def lines(self, text):
+        """The lines of the log that have a text in them."""
+        return [line for line in self.text().splitlines() if text in line]
+
+    def await_text(self, text, count=1, seconds=PATIENCE_SECONDS):
         """Waits until a text has appeared so many times; not for a program that has ended."""
-        deadline = time.monotonic() + seconds
-        while self.text().count(text) < count:
-            if time.monotonic() > deadline or self.process.poll() is not None:
-                raise AssertionError(f"no {text!r} in {self.text()[-4000:]}")
-            time.sleep(0.02)
+        def is_there():
+            has_ended = self.process.poll() is not None
+            if self.text().count(text) >= count:
+                return True
+            assert not has_ended, f"no {text!r} in {self.text()[-4000:]}"
+            return False
+
+        wait_until(is_there, lambda: f"no {text!r} in {self.text()[-4000:]}", seconds)
 
     def stop(self, number=signal.SIGTERM):
-        """Ends it, and answers its exit code. What it says that it has done has to add up."""
+        """Ends it, and returns its exit code. What it says that it has done has to add up."""
         self.process.send_signal(number)
-        code = self.process.wait(10)
+        code = self.process.wait(PATIENCE_SECONDS)
         check_accounts(self.text())
         return code
 
@@ -86,11 +99,15 @@ class Program:
                 int(re.search(r"Threads:\s+(\d+)", status)[1]),
                 int(re.search(r"RssAnon:\s+(\d+)", status)[1]) * 1024)
 
-    def ring_bytes(self):
+    def rings(self):
+        """How many bytes each ring has."""
         maps = pathlib.Path(f"/proc/{self.pid}/maps").read_text()
-        return sum(int(end, 16) - int(start, 16) for start, end in
-                   re.findall(r"(\w+)-(\w+) rw-s .* socket:", maps))
+        return [int(end, 16) - int(start, 16) for start, end in
+                re.findall(r"(\w+)-(\w+) rw-s .* socket:", maps)]
+
+    def ring_bytes(self):
+        return sum(self.rings())
 
     def counts(self):
         """The counters of the capture that has ended last."""
-        return counts_of([line for line in self.text().splitlines() if "capture ended" in line][-1])
+        return counts_of(self.lines("capture ended")[-1])

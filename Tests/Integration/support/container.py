@@ -10,7 +10,8 @@ import platform
 import subprocess
 import tempfile
 
-from program import Program
+from support.commands import output
+from support.program import Program
 
 PROFILE = pathlib.Path("/usr/share/containers/seccomp.json")
 ARCHITECTURE = {"x86_64": "amd64", "aarch64": "arm64"}[platform.machine()]
@@ -31,16 +32,11 @@ MEMORY_BYTES_MAX = 512 << 20
 READ_ONLY = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"]
 
 
-def run(*words):
-    return subprocess.run([str(word) for word in words], check=True, capture_output=True, text=True,
-                          timeout=120).stdout
-
-
 def own_capabilities():
     """Those that this machine lets a privileged container have."""
     status = pathlib.Path("/proc/self/status").read_text()
     mask = int(next(line for line in status.splitlines() if line.startswith("CapBnd")).split()[1], 16)
-    names = run("capsh", f"--decode={mask:x}").strip().split("=")[1]
+    names = output("capsh", f"--decode={mask:x}").strip().split("=")[1]
     return names.upper().split(",")
 
 
@@ -69,8 +65,8 @@ class Bundle:
     def __init__(self, archive):
         self.folder = tempfile.TemporaryDirectory()
         layout, path = f"{self.folder.name}/layout", pathlib.Path(self.folder.name) / "bundle"
-        run("skopeo", "copy", "--quiet", f"oci-archive:{archive}", f"oci:{layout}:image")
-        run("umoci", "unpack", "--image", f"{layout}:image", path)
+        output("skopeo", "copy", "--quiet", f"oci-archive:{archive}", f"oci:{layout}:image")
+        output("umoci", "unpack", "--image", f"{layout}:image", path)
         self.rootfs = path / "rootfs"
         self.process = json.loads((path / "config.json").read_text())["process"]
 
@@ -110,7 +106,8 @@ class Container(Program):
     """A container of the image in a node's network namespace. `files` are mounted at their places."""
 
     def __init__(self, bundle, namespace, capabilities, files, privileged=False, **variables):
-        self.name, self.folder = namespace, tempfile.TemporaryDirectory()
+        self.name = self.namespace = namespace
+        self.folder = tempfile.TemporaryDirectory()
         configuration = bundle.configuration(namespace, capabilities, privileged, files, variables)
         pathlib.Path(self.folder.name, "config.json").write_text(json.dumps(configuration))
         self.log = tempfile.TemporaryFile("w+")
@@ -124,11 +121,11 @@ class Container(Program):
 
     @property
     def pid(self):
-        return json.loads(run(*self.runc, "state", self.name))["pid"]
+        return json.loads(output(*self.runc, "state", self.name))["pid"]
 
     def execute(self, *words):
         """Runs a command in the container, as a probe or a person with kubectl would."""
-        return run(*self.runc, "exec", self.name, *words)
+        return output(*self.runc, "exec", self.name, *words)
 
     def status(self):
         """What the kernel says about the agent's process (proc(5))."""
@@ -137,6 +134,6 @@ class Container(Program):
 
     def kill(self):
         if self.process.poll() is None:
-            run(*self.runc, "delete", "--force", self.name)
+            output(*self.runc, "delete", "--force", self.name)
         super().kill()
         self.folder.cleanup()
