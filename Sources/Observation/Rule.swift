@@ -29,29 +29,29 @@ package struct Rule: Equatable, Sendable {
 
     /// Decides about a frame that came from the pod (ingress) or goes to it (egress).
     package func decision(
-        on frame: RawSpan, isEgress: Bool, at point: ObservationPoint
+        on frame: RawSpan, direction: Direction, at point: ObservationPoint
     ) -> Decision {
-        decision(on: Headers(frame), in: frame, isEgress: isEgress, at: point)
+        decision(on: Headers(frame), in: frame, direction: direction, at: point)
     }
 
     /// The same for a frame whose headers have been read, and to whose packet ports may have been
     /// given that are not in it.
     func decision(
-        on headers: Headers, in frame: RawSpan, isEgress: Bool, at point: ObservationPoint
+        on headers: Headers, in frame: RawSpan, direction: Direction, at point: ObservationPoint
     ) -> Decision {
         if let packet = headers.packet, isOwnFeed(packet) { return .refuse(.ownFeed) }
         guard deduplicates else { return .report(.everyEdge) }
         if headers.destination.isGroup {
-            return groupFrame(headers, isEgress: isEgress, at: point)
+            return groupFrame(headers, direction: direction, at: point)
         }
-        if isEgress, let podMAC = point.podMAC, headers.destination != podMAC {
+        if direction == .toPod, let podMAC = point.podMAC, headers.destination != podMAC {
             return .refuse(.flooded)
         }
         guard let packet = headers.packet else {
-            let isFromPod = isEgress && addressPlan.localPodMACs.contains(headers.source)
+            let isFromPod = direction == .toPod && addressPlan.localPodMACs.contains(headers.source)
             return isFromPod ? .refuse(.withoutIP) : .report(.withoutIP)
         }
-        return unicast(packet, in: frame, isEgress: isEgress)
+        return unicast(packet, in: frame, direction: direction)
     }
 
     /// Step 1. A sensor may run as a pod; what it says to other pods is traffic like any other.
@@ -63,9 +63,9 @@ package struct Rule: Equatable, Sendable {
 
     /// Step 3. A bridge copies such a frame to all its ports.
     private func groupFrame(
-        _ headers: Headers, isEgress: Bool, at point: ObservationPoint
+        _ headers: Headers, direction: Direction, at point: ObservationPoint
     ) -> Decision {
-        guard isEgress else { return .report(.groupIngress) }
+        guard direction == .toPod else { return .report(.groupIngress) }
         let sender = headers.packet?.source ?? headers.arpSender
         if addressPlan.localPodMACs.contains(headers.source)
             || sender.map(addressPlan.isPod) == true
@@ -79,19 +79,19 @@ package struct Rule: Equatable, Sendable {
     }
 
     /// Steps 4 to 6. Service forms are dropped: at the backend's edge the packet has its pod form.
-    private func unicast(_ packet: IPPacket, in frame: RawSpan, isEgress: Bool) -> Decision {
+    private func unicast(_ packet: IPPacket, in frame: RawSpan, direction: Direction) -> Decision {
         let (source, destination) = (packet.source, packet.destination)
         if addressPlan.isService(source) || addressPlan.isService(destination) {
             return .refuse(.serviceForm)
         }
-        return decision(from: source, to: destination, isEgress: isEgress) {
+        return decision(from: source, to: destination, direction: direction) {
             observedEnd(of: packet, in: frame)
         }
     }
 
     /// Steps 5 and 6 for a packet that has this form at all the edges that it passes.
     func decision(
-        from source: IPAddress, to destination: IPAddress, isEgress: Bool,
+        from source: IPAddress, to destination: IPAddress, direction: Direction,
         observedEnd: () -> IPAddress
     ) -> Decision {
         guard addressPlan.isPod(source), addressPlan.isPod(destination) else {
@@ -105,10 +105,10 @@ package struct Rule: Equatable, Sendable {
             return .refuse(.oneEndIsNoPodElsewhere)
         }
         guard source != destination else {
-            return isEgress ? .refuse(.itself) : .report(.itself)
+            return direction == .toPod ? .refuse(.itself) : .report(.itself)
         }
         // The edge's pod is the source of what enters, and the destination of what leaves.
-        return observedEnd() == (isEgress ? destination : source)
+        return observedEnd() == (direction == .toPod ? destination : source)
             ? .report(.observedEnd) : .refuse(.observedEnd)
     }
 

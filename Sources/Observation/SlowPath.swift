@@ -94,7 +94,7 @@ package struct SlowPath: Sendable {
     /// - Parameter mayHold: whether a fragment may be held until the first fragment of its datagram
     ///   comes. If not, it counts as a packet without ports.
     package mutating func decide(
-        _ frame: RawSpan, isEgress: Bool, at point: ObservationPoint, now: UInt64,
+        _ frame: RawSpan, direction: Direction, at point: ObservationPoint, now: UInt64,
         mayHold: Bool = false
     ) -> Step {
         var headers = Headers(frame)
@@ -103,7 +103,7 @@ package struct SlowPath: Sendable {
         if let datagram = headers.packet?.datagram {
             (firstFragmentOf, lacksFirst) = resolvePorts(of: &headers, in: datagram, now)
         }
-        let decision = rule.decision(on: headers, in: frame, isEgress: isEgress, at: point)
+        let decision = rule.decision(on: headers, in: frame, direction: direction, at: point)
         if lacksFirst, mayHold, decision.step == .observedEnd || decision.step == .serviceForm,
             let datagram = headers.packet?.datagram
         {
@@ -115,7 +115,7 @@ package struct SlowPath: Sendable {
                     decision: decision, isFragment: headers.packet?.fragment != nil,
                     firstFragmentOf: firstFragmentOf))
         }
-        switch decideServiceForm(packet, in: frame, isEgress: isEgress, now) {
+        switch decideServiceForm(packet, in: frame, direction: direction, now) {
         case .decided(var outcome):
             outcome.isFragment = packet.fragment != nil
             outcome.firstFragmentOf = firstFragmentOf
@@ -185,24 +185,24 @@ extension SlowPath {
     ///
     /// An ICMP error belongs here if the packet that it quotes has a service address.
     private mutating func decideServiceForm(
-        _ packet: IPPacket, in frame: RawSpan, isEgress: Bool, _ now: UInt64
+        _ packet: IPPacket, in frame: RawSpan, direction: Direction, _ now: UInt64
     ) -> Step {
         // An ICMP error follows the flow of the packet that it quotes, which went the other way.
         let key = packet.quoted(in: frame).map { FlowKey($0).reversed } ?? FlowKey(packet)
         let request = rule.addressPlan.isService(key.destination) ? key : key.reversed
         // Requests to a service come from the pod, replies go to it. Anything else is forged.
-        guard (key == request) != isEgress else {
+        guard direction == (key == request ? .fromPod : .toPod) else {
             return .decided(Outcome(decision: .report(.unexplainedService)))
         }
         let backend = flows.touch(request, now: now)
         if let backend, backend.learnedAt >= invalidBefore {
-            return .decided(outcome(of: backend.flow, isEgress: isEgress, now))
+            return .decided(outcome(of: backend.flow, direction: direction, now))
         }
         // A fragment whose first fragment is missing does not show which flow to look up.
         let canBeLookedUp = packet.fragment == nil || packet.ports != nil || !packet.mayHavePorts
         let negative = negativeEntries.value(for: request, now: now)
         if canBeLookedUp, negative.map({ now >= $0.retryAt }) ?? true { return .lookUp(request) }
-        if let backend { return .decided(outcome(of: backend.flow, isEgress: isEgress, now)) }
+        if let backend { return .decided(outcome(of: backend.flow, direction: direction, now)) }
         if negative?.isUnavailable == true {
             return .decided(Outcome(decision: .refuse(.serviceForm)))
         }
@@ -211,7 +211,7 @@ extension SlowPath {
 
     /// Decides about a packet of a flow whose backend is known.
     private mutating func outcome(
-        of flow: TrackedFlow, isEgress: Bool, _ now: UInt64
+        of flow: TrackedFlow, direction: Direction, _ now: UInt64
     ) -> Outcome {
         let (client, backend) = (flow.original.source, flow.reply.source)
         let isPod = rule.addressPlan.isPod(backend)
@@ -226,7 +226,8 @@ extension SlowPath {
             return Outcome(decision: .refuse(.serviceForm))
         }
         let decision = rule.decision(
-            from: isEgress ? backend : client, to: isEgress ? client : backend, isEgress: isEgress
+            from: direction == .toPod ? backend : client,
+            to: direction == .toPod ? client : backend, direction: direction
         ) { Rule.lowerEnd(of: flow.reply) }
         guard decision.isReported, let translation = Translation(flow) else {
             return Outcome(decision: .refuse(.serviceForm))

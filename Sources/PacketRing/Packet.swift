@@ -16,8 +16,8 @@ package struct Packet: ~Escapable {
         package var wireByteCount: Int
         /// As the node's clock had it when the packet passed.
         package let nanosecondsSince1970: UInt64
-        /// Towards the pod. Everything else, whatever the kernel calls it, comes from the pod.
-        package let isEgress: Bool
+        /// Whether the packet leaves through the interface: `PACKET_OUTGOING`.
+        package let isOutgoing: Bool
         /// Whether the transport's checksum holds its pseudo-header's sum only, as on a packet that
         /// has not met a wire yet. Also known where the ring does not tell the offload; but which
         /// packet's transport it is, of those inside each other, only that says.
@@ -46,7 +46,7 @@ extension Packet.Details {
         self.interfaceIndex = interfaceIndex
         wireByteCount = Int(header.tp_len)
         nanosecondsSince1970 = UInt64(header.tp_sec) * 1_000_000_000 + UInt64(header.tp_nsec)
-        isEgress = CInt(packetType) == PACKET_OUTGOING
+        isOutgoing = CInt(packetType) == PACKET_OUTGOING
         isChecksumUnfinished = header.tp_status & UInt32(TP_STATUS_CSUMNOTREADY) != 0
         self.offload = offload
         vlan = VLANTag(header)

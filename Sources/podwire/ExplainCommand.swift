@@ -125,7 +125,7 @@ extension ExplainCommand {
         guard !views.isEmpty else { return text + "No pod's edge sees it.\n" }
         let isChanged = views.contains { $0.form != packet }
         let rows = views.map { view in
-            [view.edge, view.isEgress ? "egress" : "ingress"]
+            [view.edge, view.direction == .toPod ? "egress" : "ingress"]
                 + (isChanged ? [view.form.ends] : []) + [
                     reported(view), view.isDecidedByKernel ? "kernel" : "user space", reason(view),
                 ]

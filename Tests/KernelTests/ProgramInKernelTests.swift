@@ -13,8 +13,8 @@ struct ProgramInKernelTests {
     static let frameCount = 20_000
     static let batchCount = 200
 
-    @Test("keeps what the rule in plain Swift reports", arguments: [false, true])
-    func agrees(isEgress: Bool) throws {
+    @Test("keeps what the rule in plain Swift reports", arguments: Direction.allCases)
+    func agrees(direction: Direction) throws {
         try inOwnNetwork {
             try shell(
                 "ip link add here type veth peer there && ip link set here up && ip link set there up"
@@ -22,8 +22,8 @@ struct ProgramInKernelTests {
             let (here, there) = (try interfaceIndex("here"), try interfaceIndex("there"))
             let program = EdgeProgram(Site.rule, at: Site.atA, snaplen: 262_144)
             var ring = try Ring(on: here, program.program, shape: Ring.Shape(byteCountMax: 4 << 20))
-            let sender = try PacketSender(on: isEgress ? here : there)
-            var generator = SeededGenerator(seed: isEgress ? 11 : 12)
+            let sender = try PacketSender(on: direction == .toPod ? here : there)
+            var generator = SeededGenerator(seed: direction == .toPod ? 11 : 12)
             var keptCount = 0
             for _ in 0..<Self.frameCount / Self.batchCount {
                 var expected: [[UInt8]] = []
@@ -31,7 +31,7 @@ struct ProgramInKernelTests {
                     let frame = GeneratedFrame.make(with: &generator)
                     guard Self.canBeSent(frame) else { continue }
                     try sender.send(frame)
-                    if Self.isWanted(frame, isEgress) { expected.append(frame) }
+                    if Self.isWanted(frame, direction) { expected.append(frame) }
                 }
                 keptCount += expected.count
                 let seen = try Collected(from: &ring, count: expected.count)
@@ -47,10 +47,10 @@ struct ProgramInKernelTests {
         frame.count >= 14 && ![[0x81, 0], [0x88, 0xa8]].contains(Array(frame[12..<14]))
     }
 
-    private static func isWanted(_ frame: [UInt8], _ isEgress: Bool) -> Bool {
-        let decision = Site.rule.decision(on: frame.wire, isEgress: isEgress, at: Site.atA)
+    private static func isWanted(_ frame: [UInt8], _ direction: Direction) -> Bool {
+        let decision = Site.rule.decision(on: frame.wire, direction: direction, at: Site.atA)
         let verdict = EdgeProgram(Site.rule, at: Site.atA, snaplen: 262_144)
-            .verdict(on: frame, isEgress: isEgress)
+            .verdict(on: frame, direction: direction)
         return verdict == .punt || decision.isReported
     }
 

@@ -33,7 +33,7 @@ struct RingTests {
             }
             let seen = try Collected(from: &ring, count: 100)
             #expect(seen.frames == (0..<100).map { Self.frame($0) })
-            #expect(seen.isEgress == (0..<100).map { $0 % 3 == 0 })
+            #expect(seen.isOutgoing == (0..<100).map { $0 % 3 == 0 })
         }
     }
 
@@ -93,7 +93,7 @@ struct RingTests {
 /// Frames read from a ring until there are as many as expected, or for two seconds.
 struct Collected {
     private(set) var frames: [[UInt8]] = []
-    private(set) var isEgress: [Bool] = []
+    private(set) var isOutgoing: [Bool] = []
     private(set) var wireByteCounts: [Int] = []
 
     init(from ring: inout Ring, count: Int) throws {
@@ -108,7 +108,7 @@ struct Collected {
         var packets = block.packets
         while let packet = packets.next() {
             frames.append(packet.bytes.array)
-            isEgress.append(packet.details.isEgress)
+            isOutgoing.append(packet.details.isOutgoing)
             wireByteCounts.append(packet.details.wireByteCount)
         }
     }

@@ -60,7 +60,7 @@ struct WireFormInKernelTests {
                 segmentCount += frame.segmentCount
             }
             let made = try Formed(from: &near, count: segmentCount)
-            let expected = try Formed(from: &far, count: segmentCount, isEgress: true)
+            let expected = try Formed(from: &far, count: segmentCount, isOutgoing: true)
             #expect(made.superFrameCount > 30)
             #expect(made.frames.count == segmentCount)
             Self.compare(made, expected)
@@ -248,14 +248,14 @@ private struct Formed {
     private init() {}
 
     /// Of one direction; waits for so many frames, for two seconds at most.
-    init(from ring: inout Ring, count: Int, isEgress: Bool = false) throws {
+    init(from ring: inout Ring, count: Int, isOutgoing: Bool = false) throws {
         let deadline = monotonicNanoseconds() + 2_000_000_000
         while frames.count < count, monotonicNanoseconds() < deadline {
             _ = try poll([(ring.number, .readable)], milliseconds: 100)
             while let block = ring.next() {
                 var packets = block.packets
                 while let packet = packets.next() {
-                    if packet.details.isEgress == isEgress { add(packet.packet) }
+                    if packet.details.isOutgoing == isOutgoing { add(packet.packet) }
                 }
             }
         }
@@ -270,7 +270,7 @@ private struct Formed {
             while let block = ring.next() {
                 var packets = block.packets
                 while let packet = packets.next() {
-                    if packet.details.isEgress {
+                    if packet.details.isOutgoing {
                         toPod.add(packet.packet)
                     } else {
                         fromPod.add(packet.packet)

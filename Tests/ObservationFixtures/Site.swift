@@ -133,12 +133,19 @@ package enum Frame {
     }
 }
 
+extension Direction {
+    package static func random(with generator: inout some RandomNumberGenerator) -> Self {
+        Bool.random(using: &generator) ? .toPod : .fromPod
+    }
+}
+
 extension EdgeProgram {
     package enum Verdict: Equatable { case drop, keep, punt }
 
-    package func verdict(on frame: [UInt8], isEgress: Bool) -> Verdict {
-        var ancillary = Ancillary()
-        ancillary.packetType = isEgress ? Ancillary.outgoing : 3
+    package func verdict(on frame: [UInt8], direction: Direction) -> Verdict {
+        var ancillary = Ancillary(direction)
+        // `PACKET_OTHERHOST`: whatever is not outgoing comes from the pod.
+        if direction == .fromPod { ancillary.packetType = 3 }
         return switch program.run(on: frame.wire, ancillary) {
         case 0: .drop
         case Self.puntByteCount: .punt
@@ -150,12 +157,12 @@ extension EdgeProgram {
 extension SlowPath {
     /// What becomes of a frame where connection tracking knows nothing of it.
     package mutating func decision(
-        on frame: RawSpan, isEgress: Bool, at point: ObservationPoint, now: UInt64 = 1
+        on frame: RawSpan, direction: Direction, at point: ObservationPoint, now: UInt64 = 1
     ) -> Decision? {
-        var step = decide(frame, isEgress: isEgress, at: point, now: now)
+        var step = decide(frame, direction: direction, at: point, now: now)
         if case .lookUp(let flow) = step {
             learn(.notFound, about: flow, now: now)
-            step = decide(frame, isEgress: isEgress, at: point, now: now)
+            step = decide(frame, direction: direction, at: point, now: now)
         }
         guard case .decided(let outcome) = step else { return nil }
         return outcome.decision

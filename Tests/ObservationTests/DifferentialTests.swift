@@ -22,11 +22,11 @@ struct DifferentialTests {
         for index in 0..<Self.frameCountPerSeed {
             let frame = GeneratedFrame.make(with: &generator)
             let (point, program) = programs[Int.random(in: 0...1, using: &generator)]
-            let isEgress = Bool.random(using: &generator)
-            let verdict = program.verdict(on: frame, isEgress: isEgress)
+            let direction = Direction.random(with: &generator)
+            let verdict = program.verdict(on: frame, direction: direction)
             verdicts[verdict, default: 0] += 1
             if let fault = Self.disagreement(
-                verdict, on: frame.wire, isEgress: isEgress, at: point)
+                verdict, on: frame.wire, direction: direction, at: point)
             {
                 Issue.record("frame \(index) of seed \(seed), \(fault): \(frame)")
                 return
@@ -51,12 +51,12 @@ struct DifferentialTests {
         var droppedCount = 0
         for index in 0..<Self.frameCountPerSeed {
             let frame = GeneratedFrame.make(with: &generator)
-            let isEgress = Bool.random(using: &generator)
-            let verdict = program.verdict(on: frame, isEgress: isEgress)
-            let before = without.verdict(on: frame, isEgress: isEgress)
+            let direction = Direction.random(with: &generator)
+            let verdict = program.verdict(on: frame, direction: direction)
+            let before = without.verdict(on: frame, direction: direction)
             guard verdict != before else { continue }
             droppedCount += 1
-            let answer = slowPath.decision(on: frame.wire, isEgress: isEgress, at: Site.atA)
+            let answer = slowPath.decision(on: frame.wire, direction: direction, at: Site.atA)
             let decision = try #require(answer)
             if before != .punt || verdict != .drop || decision.isReported {
                 Issue.record("frame \(index) of seed \(seed): \(verdict), \(decision): \(frame)")
@@ -85,10 +85,10 @@ struct DifferentialTests {
     }
 
     private static func disagreement(
-        _ verdict: EdgeProgram.Verdict, on frame: RawSpan, isEgress: Bool,
+        _ verdict: EdgeProgram.Verdict, on frame: RawSpan, direction: Direction,
         at point: ObservationPoint
     ) -> String? {
-        let decision = Site.rule.decision(on: frame, isEgress: isEgress, at: point)
+        let decision = Site.rule.decision(on: frame, direction: direction, at: point)
         let mayNeedSettling = Site.rule.mayNeedSettling(frame)
         if mayNeedSettling, Screen(Site.rule).clears(frame) { return "cleared and not decided" }
         return switch verdict {
@@ -111,11 +111,11 @@ struct DifferentialTests {
         var generator = SeededGenerator(seed: seed)
         for _ in 0..<Self.frameCountPerSeed / 20 {
             let frame = GeneratedFrame.make(with: &generator)
-            let decision = rule.decision(on: frame.wire, isEgress: false, at: Site.atA)
+            let decision = rule.decision(on: frame.wire, direction: .fromPod, at: Site.atA)
             let isSettled = rule.mayNeedSettling(frame.wire)
             let isCleared = Screen(rule).clears(frame.wire)
             #expect(!isCleared)
-            switch program.verdict(on: frame, isEgress: false) {
+            switch program.verdict(on: frame, direction: .fromPod) {
             case .punt: #expect(isSettled)
             case let verdict: #expect((verdict == .keep) == decision.isReported)
             }
@@ -139,10 +139,10 @@ struct DifferentialTests {
         var generator = SeededGenerator(seed: 7)
         for _ in 0..<Self.frameCountPerSeed / 20 {
             let frame = GeneratedFrame.make(with: &generator)
-            let isEgress = Bool.random(using: &generator)
-            let decision = rule.decision(on: frame.wire, isEgress: isEgress, at: Site.atA)
+            let direction = Direction.random(with: &generator)
+            let decision = rule.decision(on: frame.wire, direction: direction, at: Site.atA)
             let isSettled = rule.mayNeedSettling(frame.wire)
-            switch program.verdict(on: frame, isEgress: isEgress) {
+            switch program.verdict(on: frame, direction: direction) {
             case .punt: #expect(isSettled)
             case let verdict: #expect((verdict == .keep) == decision.isReported)
             }
@@ -156,11 +156,11 @@ struct DifferentialTests {
         var generator = SeededGenerator(seed: 6)
         for _ in 0..<Self.frameCountPerSeed / 20 {
             let frame = GeneratedFrame.make(with: &generator)
-            let decision = rule.decision(on: frame.wire, isEgress: true, at: Site.atA)
+            let decision = rule.decision(on: frame.wire, direction: .toPod, at: Site.atA)
             let isSettled = rule.mayNeedSettling(frame.wire)
             let isCleared = Screen(rule).clears(frame.wire)
             #expect(!(isCleared && isSettled))
-            switch program.verdict(on: frame, isEgress: true) {
+            switch program.verdict(on: frame, direction: .toPod) {
             case .punt: #expect(isSettled)
             case let verdict: #expect((verdict == .keep) == decision.isReported)
             }

@@ -60,8 +60,8 @@ struct SlowPathTests {
     func call(_ call: Call) {
         var slowPath = SlowPath(Site.rule)
         slowPath.learn(call.flow, now: 1)
-        let request = slowPath.outcome(on: packet(call.original), isEgress: false)
-        let reply = slowPath.outcome(on: packet(call.original.reversed), isEgress: true)
+        let request = slowPath.outcome(on: packet(call.original), direction: .fromPod)
+        let reply = slowPath.outcome(on: packet(call.original.reversed), direction: .toPod)
         #expect(request?.decision == call.request)
         #expect(reply?.decision == call.reply)
         let translation = Translation(call.flow)
@@ -86,7 +86,7 @@ struct SlowPathTests {
             to: Site.aMAC, from: Site.bridgeMAC, type: EtherType.ipv4,
             Frame.ip(
                 from: Site.service4, to: Site.a4, protocol: 1, [3, 3, 0, 0, 0, 0, 0, 0] + quoted))
-        let outcome = slowPath.outcome(on: frame, isEgress: true)
+        let outcome = slowPath.outcome(on: frame, direction: .toPod)
         #expect(outcome?.decision == .report(.podForm))
         #expect(outcome?.translation?.newAddress == Site.c4)
     }
@@ -117,7 +117,7 @@ struct SlowPathTests {
                 == .decided(.init(decision: .refuse(.serviceForm))))
         // The reply asks about the same flow.
         var other = SlowPath(Site.rule)
-        #expect(other.step(packet(flow.reversed), isEgress: true, now: 1) == .lookUp(flow))
+        #expect(other.step(packet(flow.reversed), direction: .toPod, now: 1) == .lookUp(flow))
     }
 
     @Test("asks anew about what it knows from before events were lost")
@@ -149,7 +149,7 @@ struct SlowPathTests {
             let call = key(Site.extra4, 80, Site.service4, 80)
             slowPath.learn(
                 TrackedFlow(original: call, reply: key(backend, 8080, Site.extra4, 80)), now: 1)
-            #expect(slowPath.outcome(on: packet(call), isEgress: false)?.decision == decision)
+            #expect(slowPath.outcome(on: packet(call), direction: .fromPod)?.decision == decision)
         }
     }
 
@@ -203,14 +203,14 @@ struct SlowPathTests {
         #expect(slowPath.services.dropList(now: 121 * Self.second).isEmpty)
     }
 
-    @Test("takes what goes the wrong way for made up", arguments: [false, true])
-    func wrongWay(isEgress: Bool) {
+    @Test("takes what goes the wrong way for made up", arguments: Direction.allCases)
+    func wrongWay(direction: Direction) {
         var slowPath = SlowPath(Site.rule)
         let flow = key(Site.a4, 40_000, Site.service4, 80)
-        var frame = packet(isEgress ? flow : flow.reversed)
+        var frame = packet(direction == .toPod ? flow : flow.reversed)
         frame.replaceSubrange(0..<6, with: packet(flow.reversed)[0..<6])
         #expect(
-            slowPath.step(frame, isEgress: isEgress, now: 1)
+            slowPath.step(frame, direction: direction, now: 1)
                 == .decided(.init(decision: .report(.unexplainedService))))
     }
 
@@ -263,13 +263,13 @@ private func packet(_ flow: FlowKey) -> [UInt8] {
 
 extension SlowPath {
     fileprivate mutating func step(
-        _ frame: [UInt8], isEgress: Bool = false, mayHold: Bool = false, now: UInt64
+        _ frame: [UInt8], direction: Direction = .fromPod, mayHold: Bool = false, now: UInt64
     ) -> Step {
-        decide(frame.wire, isEgress: isEgress, at: Site.atA, now: now, mayHold: mayHold)
+        decide(frame.wire, direction: direction, at: Site.atA, now: now, mayHold: mayHold)
     }
 
-    fileprivate mutating func outcome(on frame: [UInt8], isEgress: Bool) -> Outcome? {
-        guard case .decided(let outcome) = step(frame, isEgress: isEgress, now: 1) else {
+    fileprivate mutating func outcome(on frame: [UInt8], direction: Direction) -> Outcome? {
+        guard case .decided(let outcome) = step(frame, direction: direction, now: 1) else {
             return nil
         }
         return outcome

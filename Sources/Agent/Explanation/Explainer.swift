@@ -22,7 +22,7 @@ package struct Explainer: ~Copyable {
         package let edge: String
         /// The packet as it passes there.
         package let form: DescribedPacket
-        package let isEgress: Bool
+        package let direction: Direction
         package let decision: Decision
         package let isDecidedByKernel: Bool
         /// What the packet is rewritten to, if it is reported in another form.
@@ -81,14 +81,14 @@ package struct Explainer: ~Copyable {
         var views: [View] = []
         // It enters in the form that its source gives it, and leaves in its destination's.
         let forms = forms(of: packet)
-        if let view = view(of: forms.atSource, isEgress: false) { views.append(view) }
+        if let view = view(of: forms.atSource, direction: .fromPod) { views.append(view) }
         if packet.isToGroup {
             let sender = edge(of: packet.source.address)
             for place in places where place != sender {
-                views.append(view(of: packet, at: place, isEgress: true))
+                views.append(view(of: packet, at: place, direction: .toPod))
             }
         }
-        if let view = view(of: forms.atDestination, isEgress: true) { views.append(view) }
+        if let view = view(of: forms.atDestination, direction: .toPod) { views.append(view) }
         return views
     }
 
@@ -111,33 +111,34 @@ package struct Explainer: ~Copyable {
 
     /// A packet where it enters from its source, or leaves to its destination; nil if that is no pod,
     /// or the packet has not this form there.
-    private mutating func view(of packet: DescribedPacket, isEgress: Bool) -> View? {
-        let end = (isEgress ? packet.destination : packet.source).address
+    private mutating func view(of packet: DescribedPacket, direction: Direction) -> View? {
+        let end = (direction == .toPod ? packet.destination : packet.source).address
         let isService = [packet.source, packet.destination].contains {
             rule.addressPlan.isService($0.address)
         }
         let place = edge(of: end)
         guard place != nil || rule.addressPlan.isPod(end) && !isService else { return nil }
-        return view(of: packet, at: place, isEgress: isEgress)
+        return view(of: packet, at: place, direction: direction)
     }
 
     private mutating func view(
-        of packet: DescribedPacket, at place: Place?, isEgress: Bool
+        of packet: DescribedPacket, at place: Place?, direction: Direction
     ) -> View {
-        let end = (isEgress ? packet.destination : packet.source).address
+        let end = (direction == .toPod ? packet.destination : packet.source).address
         let point = place?.point ?? Self.elsewhere
         let pod = point.podMAC ?? Self.podMAC
         let frame = packet.frame(
-            from: isEgress ? Self.gatewayMAC : pod, to: isEgress ? pod : Self.gatewayMAC)
+            from: direction == .toPod ? Self.gatewayMAC : pod,
+            to: direction == .toPod ? pod : Self.gatewayMAC)
         let now = monotonicNanoseconds()
-        let verdict = settle(frame, isEgress: isEgress, at: point, now: now)
+        let verdict = settle(frame, direction: direction, at: point, now: now)
         let program = EdgeProgram(
             rule, at: point, snaplen: UInt32(StartRequest.snaplenMax),
             dropList: slowPath.services.dropList(now: now))
         return View(
-            edge: place?.name ?? "of \(end), on its node", form: packet, isEgress: isEgress,
+            edge: place?.name ?? "of \(end), on its node", form: packet, direction: direction,
             decision: verdict.decision,
-            isDecidedByKernel: program.decides(frame, isEgress: isEgress),
+            isDecidedByKernel: program.decides(frame, direction: direction),
             translation: verdict.translation,
             observedEnd: verdict.decision.step == .observedEnd
                 ? Rule.lowerEnd(of: packet.key) : nil)
@@ -145,10 +146,10 @@ package struct Explainer: ~Copyable {
 
     /// Has a frame settled as a forwarder would, with what connection tracking knows now.
     mutating func settle(
-        _ frame: [UInt8], isEgress: Bool, at point: ObservationPoint, now: UInt64
+        _ frame: [UInt8], direction: Direction, at point: ObservationPoint, now: UInt64
     ) -> SlowPath.Outcome {
         while true {
-            switch slowPath.decide(frame.wire, isEgress: isEgress, at: point, now: now) {
+            switch slowPath.decide(frame.wire, direction: direction, at: point, now: now) {
             case .decided(let outcome): return outcome
             case .lookUp(let flow): slowPath.learn(answer(flow), about: flow, now: now)
             case .hold: return SlowPath.Outcome(decision: .refuse(.observedEnd))
@@ -176,9 +177,8 @@ package struct Explainer: ~Copyable {
 
 extension EdgeProgram {
     /// Whether the kernel decides about a frame, or leaves it to user space.
-    func decides(_ frame: [UInt8], isEgress: Bool) -> Bool {
-        var ancillary = Ancillary()
-        ancillary.packetType = isEgress ? Ancillary.outgoing : 0
+    func decides(_ frame: [UInt8], direction: Direction) -> Bool {
+        let ancillary = Ancillary(direction)
         return program.run(on: frame.wire, ancillary) != Self.puntByteCount
     }
 }

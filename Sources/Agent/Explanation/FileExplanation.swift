@@ -35,7 +35,7 @@ package struct FileExplanation: ~Copyable {
     /// now; what user space learns leaves its sight as it does in an agent.
     package mutating func add(_ frame: [UInt8], nanoseconds: UInt64) {
         frameCount += 1
-        guard let (point, isEgress) = whereabouts(of: frame) else {
+        guard let (point, direction) = whereabouts(of: frame) else {
             strangerCount += 1
             return
         }
@@ -43,8 +43,8 @@ package struct FileExplanation: ~Copyable {
         _ = dropList.look(
             at: explainer.services, edgeCount: explainer.places.count, now: nanoseconds)
         if dropList.services != before { programs.removeAll() }
-        let verdict = explainer.settle(frame, isEgress: isEgress, at: point, now: nanoseconds)
-        let isDecided = program(at: point).decides(frame, isEgress: isEgress)
+        let verdict = explainer.settle(frame, direction: direction, at: point, now: nanoseconds)
+        let isDecided = program(at: point).decides(frame, direction: direction)
         let row = Row(
             step: verdict.decision.step, isReported: verdict.decision.isReported,
             isDecidedByKernel: isDecided)
@@ -56,18 +56,20 @@ package struct FileExplanation: ~Copyable {
         counts.filter { !$0.key.isDecidedByKernel }.values.reduce(0, +)
     }
 
-    private mutating func whereabouts(of frame: [UInt8]) -> (ObservationPoint, isEgress: Bool)? {
+    private mutating func whereabouts(of frame: [UInt8]) -> (
+        ObservationPoint, direction: Direction
+    )? {
         guard frame.count >= Headers.ethernetByteCount else { return nil }
         let source = MACAddress(frame.wire, at: 6)
-        if let point = place?.point { return (point, isEgress: source != point.podMAC) }
+        if let point = place?.point { return (point, source == point.podMAC ? .fromPod : .toPod) }
         let destination = MACAddress(frame.wire, at: 0)
         let points = explainer.places.map(\.point)
         let receiver = points.first { $0.podMAC == destination }
         guard let sender = points.first(where: { $0.podMAC == source }) else {
-            return receiver.map { ($0, true) }
+            return receiver.map { ($0, .toPod) }
         }
         if receiver != nil { ambiguousCount += 1 }
-        return (sender, false)
+        return (sender, .fromPod)
     }
 
     private mutating func program(at point: ObservationPoint) -> EdgeProgram {

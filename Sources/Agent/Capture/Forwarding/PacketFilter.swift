@@ -23,8 +23,7 @@ struct PacketFilter: Sendable {
         _ bytes: RawSpan, _ details: Packet.Details, at point: ObservationPoint
     ) -> Int {
         guard let program else { return snaplen }
-        var ancillary = Ancillary()
-        ancillary.packetType = details.isEgress ? Ancillary.outgoing : 0
+        var ancillary = Ancillary(Direction(isOutgoing: details.isOutgoing))
         ancillary.interfaceIndex = point.interfaceIndex
         if bytes.byteCount >= Headers.ethernetByteCount {
             ancillary.etherType = UInt32(bytes.uint16(at: 12))

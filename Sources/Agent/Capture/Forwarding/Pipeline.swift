@@ -231,7 +231,8 @@ extension Pipeline {
         _ packet: borrowing Packet, _ point: ObservationPoint, _ now: UInt64, _ mayWait: Bool
     ) -> SlowPath.Step {
         slowPath.decide(
-            packet.bytes, isEgress: packet.details.isEgress, at: point, now: now, mayHold: mayWait)
+            packet.bytes, direction: Direction(isOutgoing: packet.details.isOutgoing), at: point,
+            now: now, mayHold: mayWait)
     }
 
     private mutating func lookUp(_ flow: FlowKey, _ now: UInt64) {
