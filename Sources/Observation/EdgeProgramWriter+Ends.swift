@@ -59,8 +59,8 @@ extension EdgeProgramWriter {
         let areApart = podNetworks.allSatisfy { pods in
             !specialNetworks.contains(where: pods.overlaps)
         }
-        let others = rule.leavesPodAddresses ? [] : Array(rule.podAddressesOutsideNetworks)
-        let nodes = rule.leavesNodeAddresses ? [] : rule.nodeAddressesInPodNetworks
+        let others = rule.puntsPodAddresses ? [] : Array(rule.podAddressesOutsideNetworks)
+        let nodes = rule.puntsNodeAddresses ? [] : rule.nodeAddressesInPodNetworks
 
         // Whether other nodes take it for a pod, too, is for user space to look up.
         let local = code.isOne(
@@ -112,16 +112,16 @@ extension EdgeProgramWriter {
         _ layout: PacketLayout
     ) -> (sourceOnly: Height, destinationOnly: Height, neither: Height) {
         let sensors = Array(rule.addressPlan.sensors).of(layout.family)
-        let other = rule.leavesPodAddresses ? settle : keep
+        let other = rule.puntsPodAddresses ? settle : keep
         // Where pods and nodes are not told apart, neither is the feed from other traffic.
-        let feed = rule.kernelLeavesAddresses ? settle : drop
+        let feed = rule.puntsAddresses ? settle : drop
         let source = code.isOne(
             of: sensors, at: layout.source, then: feed, else: other, "source a sensor?")
         let destination = code.isOne(
             of: sensors, at: layout.destination, then: feed, else: other, "destination a sensor?")
         let neither = code.isOne(
             of: sensors, at: layout.destination, then: feed, else: source, "destination a sensor?")
-        return rule.kernelLeavesAddresses
+        return rule.puntsAddresses
             ? (neither, neither, neither) : (source, destination, neither)
     }
 }

@@ -61,7 +61,7 @@ struct EdgeProgramWriter {
 
     private mutating func write(_ layout: PacketLayout) -> Height {
         let bothPods =
-            !rule.deduplicates ? keep : rule.leavesNodeAddresses ? settle : observedEnd(layout)
+            !rule.deduplicates ? keep : rule.puntsNodeAddresses ? settle : observedEnd(layout)
         let next = ends(layout, bothPods: bothPods)
         switch layout.family {
         case .ipv4:
@@ -137,7 +137,7 @@ extension EdgeProgramWriter {
         switch layout.family {
         case .ipv4:
             var type = next
-            for error in IPPacket.icmpErrorTypes {
+            for error in ICMPHeader.errors {
                 type = code.jump(
                     .jumpIfEqual, UInt32(error), then: settle, else: type, "ICMP error?")
             }

@@ -21,7 +21,7 @@ package struct Packet: ~Escapable {
         /// Whether the transport's checksum holds its pseudo-header's sum only, as on a packet that
         /// has not met a wire yet. Also known where the ring does not tell the offload; but which
         /// packet's transport it is, of those inside each other, only that says.
-        package let isChecksumUnfinished: Bool
+        package let hasPartialChecksum: Bool
         /// What its sender has left to the device; nothing where the ring does not tell.
         package let offload: Offload
         /// The tag that the kernel took out of the frame, if it had one.
@@ -47,7 +47,7 @@ extension Packet.Details {
         wireByteCount = Int(header.tp_len)
         nanosecondsSince1970 = UInt64(header.tp_sec) * 1_000_000_000 + UInt64(header.tp_nsec)
         isOutgoing = CInt(packetType) == PACKET_OUTGOING
-        isChecksumUnfinished = header.tp_status & UInt32(TP_STATUS_CSUMNOTREADY) != 0
+        hasPartialChecksum = header.tp_status & UInt32(TP_STATUS_CSUMNOTREADY) != 0
         self.offload = offload
         vlan = VLANTag(header)
     }
