@@ -3,7 +3,7 @@ package import Packets
 
 /// A frame as the kernel hands it over when the device is to cut it, or only to finish its checksum,
 /// with all that can stand in its headers. Its lengths and its IPv4 checksum are right.
-package struct SuperFrame: Sendable, CustomStringConvertible {
+package struct GSOPacket: Sendable, CustomStringConvertible {
     package var family = IPAddress.Family.ipv4
     package var isUDP = false
     /// Tags that the kernel has left in the frame.
@@ -123,12 +123,12 @@ package struct SuperFrame: Sendable, CustomStringConvertible {
     }
 }
 
-extension SuperFrame {
+extension GSOPacket {
     /// Anything that can be repaired.
     package static func random(
         with generator: inout some RandomNumberGenerator, payloadByteCountMax: Int = 5000
-    ) -> SuperFrame {
-        var frame = SuperFrame()
+    ) -> GSOPacket {
+        var frame = GSOPacket()
         frame.family = Bool.random(using: &generator) ? .ipv4 : .ipv6
         frame.isUDP = Bool.random(using: &generator)
         frame.tags = (0..<Int.random(in: 0...2, using: &generator)).map { number in
