@@ -1,6 +1,7 @@
 import BPF
 import PacketRing
 import Addressing
+import KernelSupport
 import Linux
 import Observation
 import ObservationFixtures
