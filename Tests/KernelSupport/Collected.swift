@@ -4,7 +4,7 @@ package import PacketRing
 import Addressing
 import Time
 
-/// The frames of a ring, up to an expected number or for two seconds.
+/// The frames of a ring, up to an expected number or for ten seconds.
 package struct Collected {
     /// The frames, in the order in which they came.
     package private(set) var frames: [[UInt8]] = []
@@ -15,7 +15,7 @@ package struct Collected {
 
     /// Reads a ring until there are `count` frames.
     package init(from ring: inout Ring, count: Int) throws(SystemError) {
-        let deadline = MonotonicTime.now + .seconds(2)
+        let deadline = MonotonicTime.now + .seconds(10)
         while frames.count < count, MonotonicTime.now < deadline {
             _ = try poll([(ring.fileDescriptor, .readable)], until: deadline)
             while let block = ring.next() { add(block) }
