@@ -23,7 +23,7 @@ struct RingTests {
     func directions() throws {
         try inOwnNetwork {
             let (here, there) = try Self.pair()
-            var ring = try Ring(on: here, .keepAll, shape: Ring.Shape(byteCountMax: 1 << 20))
+            var ring = try Ring(on: here, .keepAll, shape: Ring.Shape(byteCountMax: 16 << 20))
             let inside = try PacketSender(on: here)
             let outside = try PacketSender(on: there)
             for number in 0..<100 {
@@ -40,7 +40,9 @@ struct RingTests {
     func loses() throws {
         try inOwnNetwork {
             let (here, there) = try Self.pair()
-            var ring = try Ring(on: here, .keepAll, shape: Ring.Shape(byteCountMax: 0))
+            // Two blocks: sending what fits into one must not take longer than this.
+            let shape = Ring.Shape(byteCountMax: 0, retirementMilliseconds: 300)
+            var ring = try Ring(on: here, .keepAll, shape: shape)
             let sender = try PacketSender(on: there)
             for _ in 0..<5 {
                 for number in 0..<50 { try sender.send(Self.frame(number, byteCount: 1500)) }
