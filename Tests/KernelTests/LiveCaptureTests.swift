@@ -3,6 +3,7 @@ import Settings
 import Forwarding
 import Addressing
 import Glibc
+import KernelSupport
 import Linux
 import Logging
 import Netlink
