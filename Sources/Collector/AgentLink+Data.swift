@@ -66,7 +66,7 @@ extension AgentLink {
                 body(record, frame)
             }) {}
         } catch {
-            let isStream = error == .unexpected(type: DatagramReader.streamType)
+            let isStream = error == .unexpected(type: StreamDatagram.type)
             end(
                 isStream
                     ? "data connection: the agent sends what only makes sense in datagrams, use --udp"

@@ -58,11 +58,11 @@ final class AgentLink {
         connectedAt = now
         stream = PacketStream(snaplen: options.snaplen)
         datagrams = DatagramReader(snaplen: options.snaplen)
-        var wish = ClientSession.Wish()
-        wish.sampling = options.sampling
-        wish.device = source?.device
-        wish.login = source?.login ?? .null
-        session = ClientSession(source == nil ? .active : .passive, wish, now: now)
+        var goal = ClientSession.Goal()
+        goal.sampling = options.sampling
+        goal.device = source?.device
+        goal.login = source?.login ?? .null
+        session = ClientSession(source == nil ? .active : .passive, goal, now: .now)
     }
 
     var peer: SocketAddress { control.peer }
@@ -92,7 +92,7 @@ final class AgentLink {
         case 0: isClosed()
         case let count?:
             hasSpoken = true
-            session.receive(buffer[..<count], now: monotonicNanoseconds())
+            session.receive(buffer[..<count])
             try proceed()
         }
     }
@@ -116,7 +116,7 @@ final class AgentLink {
 
     /// Carries out what the session wants.
     func proceed() throws {
-        while endReason == nil, let action = session.nextAction() {
+        while endReason == nil, let action = session.nextAction(now: .now) {
             switch action {
             case .send(let bytes): output += bytes
             case .prepare(let device, let linkType): try prepare(device, linkType)
@@ -150,13 +150,13 @@ final class AgentLink {
             default: end("the agent opened no data connection")
             }
         }
-        session.check(now: now)
+        session.expire(now: .now)
         try proceed()
     }
 
     func askForStatistics() throws {
         guard state == .capturing, session.isIdle else { return }
-        session.askForStatistics(now: monotonicNanoseconds())
+        session.askForStatistics(now: .now)
         try proceed()
     }
 
@@ -164,9 +164,8 @@ final class AgentLink {
     func endCapture() throws {
         guard state == .capturing else { return end("ended") }
         state = .ending
-        let now = monotonicNanoseconds()
-        session.askForStatistics(now: now)
-        session.end(now: now)
+        session.askForStatistics(now: .now)
+        session.end(now: .now)
         try proceed()
     }
 
@@ -200,7 +199,7 @@ extension AgentLink {
             path = .listening(listener)
             dataDeadline = now + Self.dataNanosecondsMax
         }
-        session.start(options.startRequest(flags: flags, dataPort: port), now: now)
+        session.start(options.startRequest(flags: flags, dataPort: port), now: .now)
         state = .starting
     }
 

@@ -99,14 +99,14 @@ package enum DeviceInquiry {
     private static func converse(
         _ channel: consuming Channel, _ source: Source, _ cancel: borrowing Event
     ) throws -> [Device] {
-        var wish = ClientSession.Wish()
-        wish.login = source.login
-        wish.listsOnly = true
+        var goal = ClientSession.Goal()
+        goal.login = source.login
+        goal.listsOnly = true
         var channel = channel
-        var session = ClientSession(.passive, wish, now: monotonicNanoseconds())
+        var session = ClientSession(.passive, goal, now: .now)
         var (output, buffer) = ([UInt8](), [UInt8](repeating: 0, count: readByteCount))
         while true {
-            while let action = session.nextAction() {
+            while let action = session.nextAction(now: .now) {
                 switch action {
                 case .send(let bytes): output += bytes
                 case .listed(let devices): return devices
@@ -121,12 +121,12 @@ package enum DeviceInquiry {
                     (cancel.fileDescriptor, .readable),
                 ], milliseconds: channel.hasBytesToReceive ? 0 : 1000)
             if ready[1].contains(.readable) { throw Failure("cancelled") }
-            session.check(now: monotonicNanoseconds())
+            session.expire(now: .now)
             guard channel.hasBytesToReceive || !ready[0].isDisjoint(with: [.readable, .failed]),
                 let count = try channel.receive(into: &buffer)
             else { continue }
             guard count > 0 else { throw Failure("the agent closed the connection") }
-            session.receive(buffer[..<count], now: monotonicNanoseconds())
+            session.receive(buffer[..<count])
         }
     }
 }
