@@ -131,7 +131,7 @@ struct CollectCommand: ParsableCommand {
                 settings.options, stop: stop, view: LiveView(), logger: logger)
             try collector.run()
             report(collector, settings)
-            hasCaptured = !collector.reports.isEmpty
+            hasCaptured = !collector.statistics.isEmpty
         } catch {
             writeToStandardError("podwire collect: \(error)\n")
             throw Exit.systemError
@@ -170,14 +170,14 @@ struct CollectCommand: ParsableCommand {
     }
 
     private func report(_ collector: Collector, _ settings: Settings) {
-        let reports = collector.reports
-        if reports.isEmpty {
+        let statistics = collector.statistics
+        if statistics.isEmpty {
             writeToStandardError("no agent has captured\n")
         } else {
-            writeToStandardError(Columns.text(AgentReport.head, reports.map(\.row)))
+            writeToStandardError(Columns.text(SourceStatistics.head, statistics.map(\.row)))
         }
         if json { writeToStandardOutput(CollectReport.json(collector, settings).text + "\n") }
-        guard settings.recording.path != "-", !reports.isEmpty else { return }
+        guard settings.recording.path != "-", !statistics.isEmpty else { return }
         let byteCount = ByteCount(collector.fileByteCount)
         let more = collector.fileCount > 1 ? "\(collector.fileCount) files, the last of them " : ""
         writeToStandardError("\(byteCount) in \(more)\(collector.lastPath)\n")

@@ -9,7 +9,7 @@ struct CollectLists {
 
     private struct Entry {
         let source: Source
-        let answer: Result<[OfferedDevice], DeviceInquiry.Failure>
+        let answer: Result<[OfferedDevice], DeviceListing.Failure>
     }
 
     /// Agents asked at once; each waits on the network for the most part.
@@ -74,7 +74,7 @@ private final class Work: Sendable {
     private let sources: [Source]
     private let options: CaptureOptions
     private let cancel: Event
-    private let content: Mutex<[Result<[OfferedDevice], DeviceInquiry.Failure>?]>
+    private let content: Mutex<[Result<[OfferedDevice], DeviceListing.Failure>?]>
 
     init(_ sources: [Source], _ options: CaptureOptions, _ cancel: consuming Event) {
         self.sources = sources
@@ -83,12 +83,13 @@ private final class Work: Sendable {
         content = Mutex(Array(repeating: nil, count: sources.count))
     }
 
-    var answers: [Result<[OfferedDevice], DeviceInquiry.Failure>?] { content.withLock { $0 } }
+    var answers: [Result<[OfferedDevice], DeviceListing.Failure>?] { content.withLock { $0 } }
 
     func ask(_ index: Int) {
-        let answer: Result<[OfferedDevice], DeviceInquiry.Failure>
-        do throws(DeviceInquiry.Failure) {
-            answer = .success(try DeviceInquiry.ask(sources[index], options, cancel: cancel))
+        let answer: Result<[OfferedDevice], DeviceListing.Failure>
+        do throws(DeviceListing.Failure) {
+            answer = .success(
+                try DeviceListing.fetch(from: sources[index], options, cancel: cancel))
         } catch {
             answer = .failure(error)
         }

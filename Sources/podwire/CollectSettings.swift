@@ -165,9 +165,9 @@ extension CollectCommand.Settings {
     private mutating func readFiles(_ command: CollectCommand) throws {
         try readTrust(command)
         if let path = command.bpf {
-            let bytes = try Self.read(path, byteCountMax: FilterText.byteCountMax, "--bpf")
-            do throws(FilterText.Failure) {
-                options.filter = try FilterText.program(String(decoding: bytes, as: UTF8.self))
+            let bytes = try Self.read(path, byteCountMax: TcpdumpFilter.byteCountMax, "--bpf")
+            do throws(TcpdumpFilter.Failure) {
+                options.filter = try TcpdumpFilter.program(String(decoding: bytes, as: UTF8.self))
             } catch {
                 throw ValidationError("--bpf \(path): \(error)")
             }

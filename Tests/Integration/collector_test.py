@@ -351,7 +351,7 @@ class CollectorTest(Bench):
         time.sleep(0.2)
         speaker.close()
         self.await_text("agent not captured from")
-        lines = [line for line in self.text().splitlines() if "closed before a word" in line]
+        lines = [line for line in self.text().splitlines() if "closed without data" in line]
         self.assertGreaterEqual(len(lines), 2, self.text())
         self.assertEqual([line for line in lines if " info " not in line], [])
         warnings = [line for line in self.text().splitlines() if " warning " in line]
