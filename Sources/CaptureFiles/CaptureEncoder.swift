@@ -8,9 +8,7 @@ package protocol CaptureEncoder: Sendable {
     /// What names of such files end with, such as `"pcapng"`.
     var fileExtension: String { get }
 
-    /// Appends what a file begins with.
-    ///
-    /// - Parameter application: The program that writes it.
+    /// Appends the beginning of a file, which names the program that writes it.
     func appendSection(to bytes: inout [UInt8], application: String)
 
     /// Appends the description of an interface.
@@ -32,7 +30,7 @@ package struct CaptureInterface: Equatable, Sendable {
     /// The link type's number in capture files.
     package let linkType: UInt16
 
-    /// `LINKTYPE_ETHERNET`
+    /// The link type of Ethernet, `LINKTYPE_ETHERNET`.
     package static let ethernet: UInt16 = 1
 
     package init(

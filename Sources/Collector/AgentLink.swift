@@ -100,7 +100,9 @@ final class AgentLink {
     /// Whether the data path has something to read that poll does not know of.
     var hasDataBytes: Bool { path.hasBufferedBytes }
 
-    /// Ends the link. The first reason counts.
+    /// Ends the link.
+    ///
+    /// The first reason counts.
     func end(_ reason: String) {
         if endReason == nil { endReason = reason }
     }
@@ -170,7 +172,9 @@ extension AgentLink {
         proceed(now: now)
     }
 
-    /// Ends the capture. The link ends when the agent has sent its last packet.
+    /// Ends the capture.
+    ///
+    /// The link ends when the agent has sent its last packet.
     func endCapture(now: MonotonicTime) {
         guard state == .capturing else { return end("ended") }
         state = .ending
@@ -247,7 +251,9 @@ extension AgentLink {
         state = .starting
     }
 
-    /// Notes that the capture runs. An agent that was dialled is dialled once more for its packets.
+    /// Notes that the capture runs.
+    ///
+    /// An agent that was dialled is dialled once more for its packets.
     private func begin(_ reply: StartReply, _ now: MonotonicTime) throws(TLSFailure) {
         if state == .starting { state = .capturing }
         guard source != nil, !options.usesDatagrams else { return }
@@ -266,7 +272,9 @@ extension AgentLink {
         lastStatistics = statistics
     }
 
-    /// Records that the agent has ended the capture. Its last packets may still be on their way.
+    /// Records that the agent has ended the capture.
+    ///
+    /// Its last packets may still be on their way.
     private func recordEnd(_ now: MonotonicTime) {
         hasEnded = true
         switch path.state {
@@ -289,9 +297,8 @@ extension AgentLink {
 extension AgentLink {
     /// Does what the data path is ready for.
     ///
-    /// - Parameters:
-    ///   - body: Called with each packet; the frame is lent for the call.
-    ///   - afterRead: Called when packets have been read, and may write them to a file.
+    /// `body` is called with each packet; the frame is lent for the call. `afterRead` is called when
+    /// packets have been read, and may write them to a file.
     func readData(
         into buffer: inout [UInt8], now: MonotonicTime, _ body: (PacketRecord, RawSpan) -> Void,
         afterRead: () -> Void

@@ -1,8 +1,7 @@
 package import BPF
 import Linux
-package import Security
-
 import RPCAP
+package import Security
 
 /// The capture that each agent is asked for.
 package struct CaptureOptions: Sendable {

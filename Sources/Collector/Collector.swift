@@ -1,8 +1,7 @@
-package import Linux
-package import Logging
-
 import Addressing
 import Glibc
+package import Linux
+package import Logging
 import Security
 import Time
 
@@ -27,7 +26,9 @@ package final class Collector {
     private var failure: SystemError?
     private var buffer = [UInt8](repeating: 0, count: Collector.readByteCount)
 
-    /// The most agents at once, as many as a sensor is sold for. Each takes three descriptors.
+    /// The most agents at once, as many as a sensor is sold for.
+    ///
+    /// Each takes three descriptors.
     package static let linkCountMax = 512
     private static let readByteCount = 256 << 10
     private static let tickInterval = Duration.seconds(1)
@@ -36,7 +37,9 @@ package final class Collector {
     /// The time between two looks at deadlines while the collector stops.
     private static let endInterval = Duration.milliseconds(100)
 
-    /// What is waited for. Links are known by their ids, dialers by their places.
+    /// What is waited for.
+    ///
+    /// Links are known by their ids, dialers by their places.
     private enum Key: Hashable {
         case stop
         case listener
@@ -47,12 +50,8 @@ package final class Collector {
 
     /// Creates a collector, which listens from now on if it is to.
     ///
-    /// The file is created when that has worked, so that no file is emptied for nothing.
-    ///
-    /// - Parameters:
-    ///   - address: Where to listen; nil for nowhere.
-    ///   - sources: The agents to dial.
-    ///   - stop: Raised from outside to end `run`.
+    /// Without an address it does not listen. The file is created when that has worked, so that no
+    /// file is emptied for nothing. Raising `stop` ends `run`.
     package init(
         at address: SocketAddress?, from sources: [Source], to recordingOptions: RecordingOptions,
         _ options: CaptureOptions, stop: consuming Event, view: LiveView, logger: Logger
@@ -67,7 +66,9 @@ package final class Collector {
         if let local = listener?.local { view.note("listening", ["address": "\(local)"], logger) }
     }
 
-    /// Listens at the address. Without IPv6 in the kernel, its wildcard means IPv4's.
+    /// Listens at the address.
+    ///
+    /// Without IPv6 in the kernel, its wildcard means IPv4's.
     private static func listen(at address: SocketAddress?) throws(SystemError) -> Listener? {
         guard let address else { return nil }
         do throws(SystemError) {
@@ -140,7 +141,9 @@ extension Collector {
         return requests
     }
 
-    /// Waits for descriptors. If a link has bytes that poll does not know of, it looks only.
+    /// Waits for descriptors.
+    ///
+    /// If a link has bytes that poll does not know of, it looks only.
     private func wait(
         for requests: [Key: (fileDescriptor: CInt, interest: Readiness)],
         until deadline: MonotonicTime
@@ -250,7 +253,9 @@ extension Collector {
         if let failure { throw failure }
     }
 
-    /// Reads packets into the recording. Its failure ends the collector when the turn is over.
+    /// Reads packets into the recording.
+    ///
+    /// Its failure ends the collector when the turn is over.
     private func readData(_ link: AgentLink, _ now: MonotonicTime) {
         if link.carriesPackets { count(link, now) }
         link.readData(into: &buffer, now: now) { record, frame in
@@ -265,7 +270,9 @@ extension Collector {
         }
     }
 
-    /// Counts the link's packets from now on. An agent that comes back is the same interface again.
+    /// Counts the link's packets from now on.
+    ///
+    /// An agent that comes back is the same interface again.
     private func count(_ link: AgentLink, _ now: MonotonicTime) {
         guard link.counters == nil else { return }
         guard
@@ -309,7 +316,9 @@ extension Collector {
         }
     }
 
-    /// Ends all captures and completes the file. Nobody else is let in.
+    /// Ends all captures and completes the file.
+    ///
+    /// Nobody else is let in.
     private func finish() throws(SystemError) {
         view.note("stopping", [:], logger)
         var now = MonotonicTime.now
@@ -324,7 +333,7 @@ extension Collector {
             removeEnded(now)
             try recording.flushIfLarge()
         }
-        for link in links { link.end("has not ended within 3 s") }
+        for link in links { link.end("the agent did not end its capture within 3 s") }
         removeEnded(now)
         try recording.finish()
     }

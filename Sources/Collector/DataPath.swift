@@ -168,9 +168,7 @@ extension DataPath {
 extension DataPath {
     /// Reads what has arrived, as much as fits into the buffer.
     ///
-    /// - Parameters:
-    ///   - counters: Where the packets and losses are counted.
-    ///   - body: Called with each packet; the frame is lent for the call.
+    /// `body` is called with each packet; the frame is lent for the call.
     mutating func read(
         into buffer: inout [UInt8], _ counters: SourceCounters,
         _ body: (PacketRecord, RawSpan) -> Void

@@ -1,6 +1,5 @@
-package import Linux
-
 import Addressing
+package import Linux
 import RPCAP
 import Security
 import Time

@@ -1,8 +1,7 @@
-import Logging
-
 import Formats
 import Glibc
 import Linux
+import Logging
 import Time
 
 /// A view of a running collector for people.

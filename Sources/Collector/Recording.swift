@@ -55,7 +55,9 @@ struct Recording: ~Copyable {
     /// Bytes of all files, including those that have been deleted.
     var byteCount: UInt64 { finishedByteCount + file.gatheredByteCount }
 
-    /// Finds or creates the counters of an agent's device. A device that comes back has its own again.
+    /// Finds or creates the counters of an agent's device.
+    ///
+    /// A device that comes back has its own again.
     ///
     /// - Returns: Nil if there are too many devices.
     mutating func makeCounters(
@@ -96,7 +98,9 @@ struct Recording: ~Copyable {
         var problem: SystemError?
     }
 
-    /// Completes the file and begins the next, if that is due. A file without packets goes on.
+    /// Completes the file and begins the next, if that is due.
+    ///
+    /// A file without packets goes on.
     ///
     /// - Returns: The file that was completed, if any.
     mutating func rotateIfDue(now: MonotonicTime) throws(SystemError) -> Finished? {
@@ -120,7 +124,9 @@ struct Recording: ~Copyable {
         return finished
     }
 
-    /// Removes a file. One that is gone already is no error.
+    /// Removes a file.
+    ///
+    /// One that is gone already is no error.
     private static func remove(_ path: String) -> SystemError? {
         do throws(SystemError) {
             try removeFile(path)

@@ -19,7 +19,9 @@ package struct Source: Equatable, Sendable, CustomStringConvertible {
     /// The longest text that daemons take.
     private static let textByteCountMax = 1024
 
-    /// Why a URL is refused. The URL is not repeated: there may be a password in it.
+    /// Why a URL is refused.
+    ///
+    /// The URL is not repeated: there may be a password in it.
     package struct Failure: Error, Equatable, CustomStringConvertible {
         package let description: String
 

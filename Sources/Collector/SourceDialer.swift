@@ -75,7 +75,9 @@ final class SourceDialer {
         case failed(String)
     }
 
-    /// Does what can be done now. Never waits.
+    /// Does what can be done now.
+    ///
+    /// Never waits.
     func advance(isReady: Bool, now: MonotonicTime) -> Outcome {
         switch step.take() {
         case .linked: return .none

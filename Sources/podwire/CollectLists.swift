@@ -3,7 +3,7 @@ import Formats
 import Linux
 import Synchronization
 
-/// What each source can capture from, or why that is not known.
+/// The devices of each source, or why they are not known.
 struct CollectLists {
     private let entries: [Entry]
 
@@ -12,10 +12,12 @@ struct CollectLists {
         let answer: Result<[OfferedDevice], DeviceListing.Failure>
     }
 
-    /// Agents asked at once; each waits on the network for the most part.
+    /// The most agents that are asked at once; the threads mostly wait for the network.
     private static let threadCountMax = 16
 
-    /// Asks all of them; waits for each answer as long as a session does, or until `cancel`.
+    /// Asks all sources.
+    ///
+    /// Waits for each answer as long as a session does, or until `cancel`.
     init(_ sources: [Source], _ options: CaptureOptions, cancel: consuming Event) {
         let work = Work(sources, options, cancel)
         inParallel(sources.count, threadCountMax: Self.threadCountMax) { work.ask($0) }
@@ -24,10 +26,12 @@ struct CollectLists {
         }
     }
 
+    /// Whether every source has answered.
     var areComplete: Bool {
         entries.allSatisfy { if case .success = $0.answer { true } else { false } }
     }
 
+    /// Prints the devices, and what has failed.
     func show(asJSON isJSON: Bool) {
         for entry in entries {
             guard case .failure(let failure) = entry.answer else { continue }
@@ -69,7 +73,7 @@ struct CollectLists {
     }
 }
 
-/// The sources, and the answers as they come.
+/// The sources and their answers, shared by the threads that ask.
 private final class Work: Sendable {
     private let sources: [Source]
     private let options: CaptureOptions

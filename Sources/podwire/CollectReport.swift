@@ -1,7 +1,7 @@
 import Collector
 import Formats
 
-/// The final numbers of a collector as JSON.
+/// The final statistics of a collector as JSON.
 enum CollectReport {
     static func json(_ collector: Collector, _ settings: CollectCommand.Settings) -> JSON {
         let agents = collector.statistics.map { source in

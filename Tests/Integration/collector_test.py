@@ -615,7 +615,7 @@ class DialTest(Bench):
             (["--rotate-time", "1m", "-o", "-"], "standard output cannot be rotated"),
             (["--bpf", self.folder.name + "/bad"], "line 3: instruction 1: jumps past the end"),
             (["--json", "-o", "-"], "standard output is taken"),
-            (["--from", "rpcap://u:secret@h", "--from", "rpcap://h:2002"], "h:2002 is there twice"),
+            (["--from", "rpcap://u:secret@h", "--from", "rpcap://h:2002"], "h:2002: it is given twice"),
         ]
         for arguments, text in cases:
             with self.subTest(text):

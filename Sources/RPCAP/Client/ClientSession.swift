@@ -1,7 +1,6 @@
+import Addressing
 package import BPF
 package import Time
-
-import Addressing
 
 /// A control connection as the client sees it: bytes in, actions out.
 ///
@@ -66,9 +65,13 @@ package struct ClientSession: Sendable {
     /// Whether a capture runs.
     package private(set) var isCapturing = false
 
-    /// The longest reply that is read. libpcap's server sends lists of at most 64,000 bytes.
+    /// The longest reply that is read.
+    ///
+    /// libpcap's server sends lists of at most 64,000 bytes.
     package static let payloadByteCountMax = 4 << 20
-    /// The time in which a whole reply has to arrive. A peer that says nothing is no agent.
+    /// The time in which a whole reply has to arrive.
+    ///
+    /// A peer that says nothing is no agent.
     package static let replyTimeMax = Duration.seconds(30)
 
     package init(_ mode: Mode, _ goal: Goal = Goal(), now: MonotonicTime) {

@@ -76,7 +76,9 @@ extension DatagramReader {
         record.byteCount <= snaplen && record.microseconds < 1_000_000
     }
 
-    /// Counts the packets missing before one. A late packet is no longer missing.
+    /// Counts the packets missing before one.
+    ///
+    /// A late packet is no longer missing.
     ///
     /// Senders that do not number have 0 in every packet.
     private mutating func count(_ record: PacketRecord) {

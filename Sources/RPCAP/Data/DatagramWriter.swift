@@ -42,7 +42,9 @@ package struct DatagramWriter: Sendable {
     /// The room that a packet needs to be begun, so that its header is never split.
     private static let spareByteCount = PacketRecord.headerByteCount
 
-    /// Creates a writer. The limit is for udpstr.
+    /// Creates a writer.
+    ///
+    /// The limit is for udpstr.
     ///
     /// A PACKET message cannot be spread over datagrams, so only UDP itself limits it.
     package init(_ format: Format, byteCountMax: Int = Self.wireByteCountMax) {
@@ -59,7 +61,10 @@ package struct DatagramWriter: Sendable {
 
     /// Writes the next datagram into memory of at least `byteCountMax` bytes.
     ///
-    /// - Parameter isFlushing: Whether to write a datagram that is not full.
+    /// - Parameters:
+    ///   - stream: The packets that wait.
+    ///   - datagram: Where the datagram is written to.
+    ///   - isFlushing: Whether to write a datagram that is not full.
     /// - Returns: Nil if the stream is empty, or fills no datagram and is not flushed.
     package mutating func write(
         _ stream: RawSpan, into datagram: inout MutableRawSpan, isFlushing: Bool
@@ -72,7 +77,9 @@ package struct DatagramWriter: Sendable {
         }
     }
 
-    /// Writes a message. One that is too long loses the end of its frame, and keeps its length.
+    /// Writes a message.
+    ///
+    /// One that is too long loses the end of its frame, and keeps its length.
     private func writeMessage(
         _ stream: RawSpan, into datagram: inout MutableRawSpan
     ) -> Written {

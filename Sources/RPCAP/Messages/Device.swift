@@ -118,7 +118,9 @@ extension Device {
         return bytes + [UInt8](repeating: 0, count: slotByteCount - bytes.count)
     }
 
-    /// Reads a list as a client does. Addresses of other families are ignored.
+    /// Reads a list as a client does.
+    ///
+    /// Addresses of other families are ignored.
     static func decode(count: Int, _ payload: RawSpan) throws(ProtocolFailure) -> [Device] {
         var devices: [Device] = []
         var offset = 0
@@ -153,7 +155,9 @@ extension Device {
         String(decoding: bytes.extracting(offset..<offset + count).array, as: UTF8.self)
     }
 
-    /// Reads a socket address. IPv6 has another number on each system that captures.
+    /// Reads a socket address.
+    ///
+    /// IPv6 has another number on each system that captures.
     private static func address(_ bytes: RawSpan, at offset: Int) -> IPAddress? {
         switch bytes.uint16(at: offset) {
         case 2: IPAddress(.ipv4, bytes, at: offset + 4)

@@ -1,6 +1,5 @@
-package import BPF
-
 import Addressing
+package import BPF
 
 /// A filter as start and update requests carry it: classic BPF instructions behind a head.
 package enum Filter {
@@ -23,7 +22,9 @@ package enum Filter {
         return bytes
     }
 
-    /// The instructions of a filter from a peer. Whether they are a valid program is not checked.
+    /// The instructions of a filter from a peer.
+    ///
+    /// Whether they are a valid program is not checked.
     static func decode(_ payload: RawSpan) throws(ProtocolFailure) -> [Instruction] {
         guard payload.byteCount >= headByteCount else { throw .tooShort("filter") }
         guard payload.uint16(at: 0) == kind else {

@@ -1,6 +1,8 @@
 import Addressing
 
-/// The type of a message. A reply has its request's number with the high bit set.
+/// The type of a message.
+///
+/// A reply has its request's number with the high bit set.
 package enum MessageType: UInt8, CaseIterable, Sendable {
     case error = 0x01
     case findInterfaces = 0x02
@@ -37,7 +39,9 @@ package struct MessageHeader: Equatable, Sendable {
         self.payloadByteCount = payloadByteCount
     }
 
-    /// Reads a header. The caller has checked that its bytes are there.
+    /// Reads a header.
+    ///
+    /// The caller has checked that its bytes are there.
     package init(_ bytes: RawSpan) {
         version = bytes.uint8(at: 0)
         type = bytes.uint8(at: 1)

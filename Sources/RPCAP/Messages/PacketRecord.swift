@@ -45,7 +45,9 @@ public struct PacketRecord: Equatable, Sendable {
         store(number, at: 24, in: &bytes)
     }
 
-    /// Shortens the frame behind both headers. Its length on the wire stays.
+    /// Shortens the frame behind both headers.
+    ///
+    /// Its length on the wire stays.
     static func cut(_ bytes: inout MutableRawSpan, toFrameByteCount byteCount: Int) {
         store(UInt32(byteCount + packetHeaderByteCount), at: 4, in: &bytes)
         store(UInt32(byteCount), at: 16, in: &bytes)
@@ -58,7 +60,10 @@ public struct PacketRecord: Equatable, Sendable {
 
     /// Counts the records in the rest of a stream, whose first one may be incomplete.
     ///
-    /// - Parameter last: The number of the last record.
+    /// - Parameters:
+    ///   - rest: The end of the stream.
+    ///   - last: The number of the last record.
+    /// - Returns: How many there are, counting one whose beginning is gone.
     package static func count(in rest: RawSpan, endingWith last: UInt32) -> Int {
         var offset = 0
         while offset + headerByteCount <= rest.byteCount {

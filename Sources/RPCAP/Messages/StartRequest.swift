@@ -1,6 +1,5 @@
-package import BPF
-
 import Addressing
+package import BPF
 
 /// A request to start a capture.
 package struct StartRequest: Equatable, Sendable {

@@ -19,7 +19,9 @@ struct RequestReader {
     /// When the message began that is not complete.
     private var messageStart: MonotonicTime?
 
-    /// More than any request needs. A peer that announces more is not understood.
+    /// More than any request needs.
+    ///
+    /// A peer that announces more is not understood.
     private static let payloadByteCountMax = 1 << 20
     /// The longest request is a filter of as many instructions as the kernel takes.
     static let keptByteCountMax =

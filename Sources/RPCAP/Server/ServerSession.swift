@@ -1,6 +1,5 @@
-package import Time
-
 import Addressing
+package import Time
 
 /// A control connection as the capturing side sees it: bytes in, actions out.
 ///
@@ -138,7 +137,9 @@ extension ServerSession {
         if noteCount <= Self.noteCountMax { actions.append(.note(text, said: said)) }
     }
 
-    /// Refuses a type that no client may send. Before the login the peer may try again.
+    /// Refuses a type that no client may send.
+    ///
+    /// Before the login the peer may try again.
     private mutating func refuseMessage(_ type: UInt8) {
         let text = "message type \(type) is not expected here"
         if state == .loggedOut { fail(.wrongMessage, text) } else { drop(.wrongMessage, text) }
