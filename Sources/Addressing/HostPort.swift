@@ -18,7 +18,7 @@ package struct HostPort: Hashable, Sendable, CustomStringConvertible {
         /// The host has a space, a slash, a bracket, or a character that is not printable ASCII.
         case strangeHost
         case bracketNotClosed
-        /// What is in brackets is no IP address.
+        /// The text in brackets is no IP address.
         case noAddressInBrackets
         /// There are more colons than one, outside brackets, and it is no IPv6 address.
         case tooManyColons

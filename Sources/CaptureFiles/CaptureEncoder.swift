@@ -5,7 +5,7 @@
 /// Interfaces are numbered from 0 in the order in which they are added. Times are nanoseconds since
 /// 1970.
 package protocol CaptureEncoder: Sendable {
-    /// What names of such files end with, such as `"pcapng"`.
+    /// The ending of such files' names, such as `"pcapng"`.
     var fileExtension: String { get }
 
     /// Appends the beginning of a file, which names the program that writes it.
@@ -41,7 +41,7 @@ package struct CaptureInterface: Equatable, Sendable {
     }
 }
 
-/// What a capture file says of a packet beside its bytes.
+/// A packet in a capture file, without its bytes.
 package struct CapturedPacket: Equatable, Sendable {
     /// The number of the interface in this file.
     package let interface: Int
@@ -56,7 +56,7 @@ package struct CapturedPacket: Equatable, Sendable {
     }
 }
 
-/// What an interface counted from one time to another.
+/// The packets that an interface counted in a period.
 package struct InterfaceStatistics: Equatable, Sendable {
     /// The number of the interface in this file.
     package let interface: Int
@@ -84,7 +84,7 @@ package struct InterfaceCounts: Equatable, Sendable {
 
     package init() {}
 
-    /// What has been counted since an earlier reading.
+    /// The difference from an earlier reading.
     package func since(_ earlier: Self) -> Self {
         var counts = self
         counts.received &-= earlier.received

@@ -67,7 +67,7 @@ package struct CaptureReader: ~Copyable {
 
     /// Opens the file.
     ///
-    /// What it is shows with the first packet.
+    /// Its format is examined with the first packet.
     package init(path: String) throws(SystemError) {
         descriptor = try Descriptor(reading: path)
         self.path = path

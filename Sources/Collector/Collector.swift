@@ -37,7 +37,7 @@ package final class Collector {
     /// The time between two looks at deadlines while the collector stops.
     private static let endInterval = Duration.milliseconds(100)
 
-    /// What is waited for.
+    /// A descriptor that is waited for.
     ///
     /// Links are known by their ids, dialers by their places.
     private enum Key: Hashable {

@@ -12,7 +12,7 @@ final class SourceCounters {
     let linkType: UInt16
     /// When the device was first heard of, in nanoseconds since 1970.
     let start: UInt64
-    /// What the agent has counted, and the packets that have arrived.
+    /// The agent's own counts, and the packets that have arrived.
     private(set) var counts = InterfaceCounts()
     /// Bytes of frames.
     private(set) var byteCount: UInt64 = 0
@@ -34,7 +34,7 @@ final class SourceCounters {
     /// The counts when the current file was begun.
     private var countsBefore = InterfaceCounts()
 
-    /// What has become of its last session.
+    /// The state of its last session.
     enum State: String {
         case capturing
         /// The capture was ended in order.

@@ -11,7 +11,7 @@ package import Time
 package struct ClientSession: Sendable {
     package typealias Mode = SessionMode
 
-    /// What the session is for.
+    /// The purpose of a session.
     package struct Goal: Equatable, Sendable {
         package var login = LoginRequest.null
         /// The device to open; nil takes the one that the peer has marked, or else its first.
@@ -23,7 +23,7 @@ package struct ClientSession: Sendable {
         package init() {}
     }
 
-    /// What the driver has to do next.
+    /// A step that the driver has to take.
     package enum Action: Equatable, Sendable {
         case send([UInt8])
         /// The devices that can be captured from, if the goal was to list them.
@@ -262,7 +262,7 @@ extension ClientSession {
 }
 
 extension MessageType {
-    /// What such a request asks for, as the end of a sentence.
+    /// The thing that such a request asks for, as the end of a sentence.
     fileprivate var meaning: String {
         switch self {
         case .login: "a login"

@@ -6,7 +6,7 @@ import Addressing
 /// has it, and udpstr, a stream of packets cut into numbered datagrams, as ExtraHop's daemons send
 /// it. The numbers in both show losses. The reader holds at most one incomplete packet.
 package struct DatagramReader: Sendable {
-    /// What has been read and what is missing.
+    /// The counts of datagrams that were read and of those that are missing.
     package struct Counts: Equatable, Sendable {
         package var datagrams: UInt64 = 0
         /// Datagrams of a stream that never came, or came after their successor.

@@ -7,7 +7,7 @@ import Time
 /// It also knows two things that clients do and the protocol does not have: a TLS handshake, and a
 /// start request that is longer than its header says.
 struct RequestReader {
-    /// What stands at the front of the stream.
+    /// A message at the front of the stream.
     enum Item: Equatable {
         case request(type: UInt8, payload: [UInt8])
         /// The handshake of TLS, with the two bytes of its version.

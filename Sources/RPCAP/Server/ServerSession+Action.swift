@@ -10,7 +10,7 @@ extension ServerSession {
         package static let password = Self(rawValue: 2)
     }
 
-    /// What the driver has to do next.
+    /// A step that the driver has to take.
     package enum Action: Equatable, Sendable {
         case send([UInt8])
         /// Check a password; then call `passwordChecked`.

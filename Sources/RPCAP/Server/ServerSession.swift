@@ -145,7 +145,7 @@ extension ServerSession {
         if state == .loggedOut { fail(.wrongMessage, text) } else { drop(.wrongMessage, text) }
     }
 
-    /// Answers a request with an error, and goes on.
+    /// Sends an error and goes on.
     private mutating func fail(_ code: ErrorCode, _ text: String) {
         actions.append(.send(Message.error(code, text)))
         guard state == .loggedOut else { return }
@@ -154,7 +154,7 @@ extension ServerSession {
         if refusalCount >= Self.refusalCountMax { close("the peer did not log in: \(text)") }
     }
 
-    /// Answers a request with an error, and ends the session.
+    /// Sends an error and ends the session.
     private mutating func drop(_ code: ErrorCode, _ text: String, version: UInt8 = 0) {
         actions.append(.send(Message.error(code, text, version: version)))
         close(text)
