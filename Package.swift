@@ -96,9 +96,19 @@ let package = Package(
         tests("HTTPEndpointTests", "HTTPEndpoint", "Addressing", "Packets", "Linux", "Time"),
         tests("SecurityTests", "Agent", "Addressing", "Packets", "Linux", "Security", "Time"),
         tests("CollectorTests", "BPF", "Collector", "Addressing", "Packets", "Linux", "Time"),
+        tests("LinuxTests", "Addressing", "KernelSupport", "Linux", "Time"),
+        tests("NetlinkTests", "Addressing", "KernelSupport", "Linux", "Netlink"),
+        tests("PacketRingTests", "Addressing", "BPF", "KernelSupport", "Linux", "PacketRing"),
         tests(
-            "KernelTests", "Agent", "BPF", "CLinux", "PacketRing", "Addressing", "Packets", "Linux", "Netlink",
-            "Observation", "ObservationFixtures", "RPCAP", "Time", logging),
+            "KernelTests", "Agent", "BPF", "CLinux", "KernelSupport", "PacketRing", "Addressing",
+            "Packets", "Linux", "Netlink", "Observation", "ObservationFixtures", "RPCAP", "Time",
+            logging),
+
+        // Network namespaces, packets and commands for tests against the kernel.
+        .target(
+            name: "KernelSupport",
+            dependencies: ["Addressing", "CLinux", "Linux", "PacketRing", "Time"],
+            path: "Tests/KernelSupport", swiftSettings: house),
 
         // The site and the frames that several tests share.
         .target(

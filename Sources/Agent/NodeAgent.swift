@@ -7,6 +7,7 @@ import Log
 import Netlink
 import Observation
 import Synchronization
+import Time
 
 /// The agent of one node: it finds the pods' edges, and serves each sensor with a session of its own.
 package final class NodeAgent: Sendable {
@@ -173,7 +174,7 @@ package final class NodeAgent: Sendable {
         let status = context.status
         let pulse = status.pulses.begin("the netlink thread")
         var next = watch.take()
-        var failure = Recurrence()
+        var failure = FailureLogThrottle()
         var begin: UInt64 = 0
         while true {
             pulse.beat()
@@ -196,8 +197,10 @@ package final class NodeAgent: Sendable {
                 status.node.isInStep.set(false)
                 let now = monotonicNanoseconds()
                 // What fails at once every time has never been over.
-                if now >= begin + Self.followedNanoseconds { _ = failure.end() }
-                if let metadata = failure.failed("\(error)", now: now) {
+                if now >= begin + Self.followedNanoseconds { _ = failure.recordSuccess() }
+                if let metadata = failure.recordFailure(
+                    "\(error)", now: MonotonicTime(nanoseconds: now))
+                {
                     logger.error("the node's network cannot be followed", metadata: metadata)
                 }
             }

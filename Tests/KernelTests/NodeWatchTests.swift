@@ -1,5 +1,6 @@
 import Agent
 import Glibc
+import KernelSupport
 import Linux
 import Logging
 import Netlink

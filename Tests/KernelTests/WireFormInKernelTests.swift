@@ -3,6 +3,7 @@ import PacketRing
 import Addressing
 import Packets
 import Glibc
+import KernelSupport
 import Linux
 import ObservationFixtures
 import Testing

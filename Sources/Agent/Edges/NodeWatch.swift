@@ -24,8 +24,8 @@ package struct NodeWatch: ~Copyable {
     private var podsAt: UInt64 = 0
     /// Whether all interfaces are to be looked at anew.
     private var needsLook = false
-    private var lookFailure = Recurrence()
-    private var loss = Recurrence()
+    private var lookFailure = FailureLogThrottle()
+    private var loss = FailureLogThrottle()
     private var published: Node
     /// The lives of edges that the log knows, and of those that it will know as soon as their pods'
     /// addresses are.
@@ -142,7 +142,7 @@ package struct NodeWatch: ~Copyable {
             status.resyncs.add()
             status.isInStep.set(false)
             let reason = "events of the node's network were lost"
-            if let metadata = loss.failed(reason, now: monotonicNanoseconds()) {
+            if let metadata = loss.recordFailure(reason, now: .now) {
                 logger.notice("everything is read anew", metadata: metadata)
             }
             needsLook = true
@@ -164,11 +164,11 @@ package struct NodeWatch: ~Copyable {
             var reader = try NodeReader()
             table.reset(links: try reader.links())
             needsLook = false
-            _ = lookFailure.end()
+            _ = lookFailure.recordSuccess()
             status.isInStep.set(true)
             asker.ask([.own] + table.takeUnasked().map { .pod(behind: $0) })
         } catch {
-            if let metadata = lookFailure.failed("\(error)", now: monotonicNanoseconds()) {
+            if let metadata = lookFailure.recordFailure("\(error)", now: .now) {
                 logger.warning("the node cannot be read", metadata: metadata)
             }
         }

@@ -18,7 +18,7 @@ struct ClientListener: ~Copyable {
     private let slots: ClientSlots
     private var leaving: [Leaving] = []
     private var lastRefusal: UInt64 = 0
-    private var failure = Recurrence()
+    private var failure = FailureLogThrottle()
     private var silentRefusalCount = 0
 
     /// Refused peers that have not read the reason yet.
@@ -75,7 +75,7 @@ struct ClientListener: ~Copyable {
     private mutating func accept() {
         do throws(SystemError) {
             guard let connection = try listener.accept() else { return }
-            _ = failure.end()
+            _ = failure.recordSuccess()
             let peer = connection.peer.address
             if !settings.allows(peer) {
                 refuse(connection, .hostNotAllowed, "this address is not in the allow list")
@@ -90,7 +90,7 @@ struct ClientListener: ~Copyable {
                     """)
             }
         } catch {
-            if let metadata = failure.failed("\(error)", now: monotonicNanoseconds()) {
+            if let metadata = failure.recordFailure("\(error)", now: .now) {
                 logger.warning("client not accepted", metadata: metadata)
             }
             _ = context.isStopping(milliseconds: Self.retryMilliseconds)

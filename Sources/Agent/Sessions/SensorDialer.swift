@@ -19,7 +19,7 @@ struct SensorDialer {
     private let status: PeerStatus
     private let logger: Logger
     private var backoff = Backoff()
-    private var failure = Recurrence()
+    private var failure = FailureLogThrottle()
 
     private static let connectMillisecondsMax: CInt = 10_000
     /// A session of this length was a good one: the next failure starts a new back-off.
@@ -47,7 +47,7 @@ struct SensorDialer {
 
     private mutating func serve() {
         guard let connection = connectOrSayWhy() else { return }
-        let failureCount = failure.end()
+        let failureCount = failure.recordSuccess()
         if failureCount > 0 {
             logger.info("sensor reached after all", metadata: ["failures": .number(failureCount)])
         }
@@ -75,7 +75,7 @@ struct SensorDialer {
         } catch {
             status.connectionFails("\(error)")
             if !context.isStopping(milliseconds: 0),
-                let metadata = failure.failed("\(error)", now: monotonicNanoseconds())
+                let metadata = failure.recordFailure("\(error)", now: .now)
             {
                 logger.warning("sensor not reached", metadata: metadata)
             }

@@ -3,6 +3,7 @@ import Glibc
 import Linux
 import Log
 import Logging
+import Time
 
 /// Answers over HTTP where settings say so, on a thread of its own.
 ///
@@ -27,15 +28,19 @@ struct StatusServer {
         try Thread { [self] in
             nameThread("podwire-http")
             let pages = StatusPages(context.status, context.feed, context.settings)
-            var failure = Recurrence()
+            var failure = FailureLogThrottle()
             repeat {
                 let begin = monotonicNanoseconds()
                 do {
                     try serve(pages)
                 } catch {
                     let now = monotonicNanoseconds()
-                    if now >= begin + Self.servedNanoseconds { _ = failure.end() }
-                    if let metadata = failure.failed("\(error)", now: now) { complain(metadata) }
+                    if now >= begin + Self.servedNanoseconds { _ = failure.recordSuccess() }
+                    if let metadata = failure.recordFailure(
+                        "\(error)", now: MonotonicTime(nanoseconds: now))
+                    {
+                        complain(metadata)
+                    }
                 }
             } while !context.isStopping(milliseconds: Self.retryMilliseconds)
         }.detach()

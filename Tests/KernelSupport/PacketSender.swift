@@ -1,16 +1,21 @@
-import CLinux
-import Addressing
-import Packets
-import Glibc
-import Linux
+package import Linux
 
-/// Sends frames, byte by byte as they are, out of an interface.
-struct PacketSender: ~Copyable {
+import CLinux
+import Glibc
+
+/// A packet socket that sends frames as they are out of an interface.
+package struct PacketSender: ~Copyable {
     private let socket: Descriptor
     private let interface: UInt32
 
-    /// A sender that leaves something to the device puts a `virtio_net_hdr` before each frame.
-    init(on interface: UInt32, leavesOffload: Bool = false) throws {
+    /// Opens a sender.
+    ///
+    /// - Parameters:
+    ///   - interface: The index of the interface.
+    ///   - leavesOffload: Whether each frame has a `virtio_net_hdr` in front, which says what is left
+    ///     to the device.
+    /// - Throws: The kernel's reason.
+    package init(on interface: UInt32, leavesOffload: Bool = false) throws(SystemError) {
         let socket = try Descriptor("socket AF_PACKET") {
             Glibc.socket(AF_PACKET, CInt(SOCK_RAW.rawValue), 0)
         }
@@ -21,7 +26,8 @@ struct PacketSender: ~Copyable {
         self.interface = interface
     }
 
-    func send(_ frame: [UInt8]) throws {
+    /// Sends a frame.
+    package func send(_ frame: [UInt8]) throws(SystemError) {
         var address = sockaddr_ll()
         address.sll_family = UInt16(AF_PACKET)
         address.sll_ifindex = CInt(interface)
@@ -36,31 +42,9 @@ struct PacketSender: ~Copyable {
     }
 }
 
-func interfaceIndex(_ name: String) throws -> UInt32 {
+/// The index of the interface with a name.
+package func interfaceIndex(_ name: String) throws(SystemError) -> UInt32 {
     let index = unsafe if_nametoindex(name)
     guard index != 0 else { throw SystemError("if_nametoindex \(name)") }
     return index
-}
-
-extension Offload {
-    /// The `virtio_net_hdr` that says so.
-    var bytes: [UInt8] {
-        var type: UInt8 =
-            switch segmentation {
-            case .none: 0
-            case .tcpOverIPv4: 1
-            case .tcpOverIPv6: 4
-            case .udp: 5
-            case .other(let type): type
-            }
-        if isCongestionReduced { type |= 0x80 }
-        let words = [headerByteCount, segmentByteCount, checksumStart, checksumOffset]
-        // Numbers are in the machine's byte order.
-        return [needsChecksum ? 1 : 0, type]
-            + words.flatMap { word in
-                var bytes: [UInt8] = []
-                bytes.append(bigEndian: word.bigEndian)
-                return bytes
-            }
-    }
 }

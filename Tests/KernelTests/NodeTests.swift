@@ -1,12 +1,12 @@
-import Agent
 import Addressing
-import Linux
+import Agent
+import KernelSupport
 import Netlink
 import Testing
 
 /// What podwire reads through libmnl, against what iproute2 made and prints.
 @Suite("A node", .needsOwnNetwork, .timeLimit(.minutes(1)))
-struct NetlinkTests {
+struct NodeTests {
     /// Two pods on a bridge, one routed, one uplink, and one pair with both ends here.
     private static let setUp = """
         set -e
@@ -75,17 +75,6 @@ struct NetlinkTests {
             // The default route does not lead into the pod networks, so its gateway is nobody.
             #expect(!own.contains("192.168.100.100"))
             #expect(node.uplinkAddresses.map(\.address.description) == ["192.168.100.1"])
-        }
-    }
-
-    @Test("says what the kernel says about a namespace that is not there")
-    func unknownNamespace() throws {
-        try inOwnNetwork {
-            var socket = try NetlinkSocket()
-            #expect(throws: SystemError("RTM_GETADDR of namespace 77", .invalidArgument)) {
-                _ = try socket.addresses(ofInterface: 1, inNamespace: 77)
-            }
-            #expect(try socket.links().map(\.name) == ["lo"])
         }
     }
 }

@@ -1,7 +1,7 @@
 import BPF
-import PacketRing
-import Glibc
+import KernelSupport
 import Linux
+import PacketRing
 import Testing
 
 @Suite("What tells packets apart", .serialized, .needsOwnNetwork, .timeLimit(.minutes(1)))

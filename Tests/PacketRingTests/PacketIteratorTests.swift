@@ -1,10 +1,10 @@
-import PacketRing
 import Addressing
+import PacketRing
 import Testing
 
 /// Blocks as the kernel writes them, and as it leaves them where it gives up on a packet.
 @Suite("The packets of a block")
-struct PacketsTests {
+struct PacketIteratorTests {
     /// A slot as the kernel makes it (`tpacket_rcv` and `prb_fill_curr_block`).
     private struct Slot {
         var frame: [UInt8]

@@ -1,6 +1,5 @@
 import Addressing
-import Glibc
-import Linux
+import KernelSupport
 import Netlink
 import Testing
 
