@@ -373,7 +373,7 @@ class CollectorTest(CollectorCase):
         speaker.sendall(b"\0\x88\0")
         speaker.close()
         self.await_text("agent not captured from")
-        lines = [line for line in self.text().splitlines() if "closed before a word" in line]
+        lines = [line for line in self.text().splitlines() if "closed without data" in line]
         self.assertGreaterEqual(len(lines), 2, self.text())
         self.assertEqual([line for line in lines if " info " not in line], [])
         warnings = [line for line in self.text().splitlines() if " warning " in line]
@@ -637,7 +637,7 @@ class DialTest(CollectorCase):
             (["--rotate-time", "1m", "-o", "-"], "standard output cannot be rotated"),
             (["--bpf", self.folder.name + "/bad"], "line 3: instruction 1: jumps past the end"),
             (["--json", "-o", "-"], "standard output is taken"),
-            (["--from", "rpcap://u:secret@h", "--from", "rpcap://h:2002"], "h:2002 is there twice"),
+            (["--from", "rpcap://u:secret@h", "--from", "rpcap://h:2002"], "h:2002: it is given twice"),
         ]
         for arguments, text in cases:
             with self.subTest(text):

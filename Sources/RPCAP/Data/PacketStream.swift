@@ -1,12 +1,12 @@
 import Addressing
 
-/// Cuts the bytes of a data connection into packets, and trusts none of the lengths in them.
+/// A reader of packets on a data connection that trusts none of the lengths in them.
 package struct PacketStream: Sendable {
     private var buffer: [UInt8] = []
     private var start = 0
     private let snaplen: Int
 
-    /// Takes packets of at most as many bytes as the capture was asked to keep of each.
+    /// Creates a reader that refuses frames longer than the capture's snap length.
     package init(snaplen: Int) {
         self.snaplen = snaplen
     }
@@ -22,11 +22,13 @@ package struct PacketStream: Sendable {
         buffer += bytes
     }
 
-    /// Moving what is left costs little when it happens once in so many bytes.
+    /// Bytes that were read are removed together, so that moving the rest costs little.
     private static let compactionByteCount = 1 << 20
 
-    /// The next packet, or nil until more arrives. Calls `body` with its header and its frame, which
-    /// is lent for the call. After an error the stream has no meaning any more.
+    /// Reads the next packet and calls `body` with its header and its frame, lent for the call.
+    ///
+    /// - Returns: False until more arrives.
+    /// - Throws: If the bytes are no packet; the stream has no meaning after that.
     package mutating func next(
         _ body: (PacketRecord, RawSpan) -> Void
     ) throws(ProtocolFailure) -> Bool {
@@ -35,7 +37,9 @@ package struct PacketStream: Sendable {
         return true
     }
 
-    /// Answers how many bytes the packet took.
+    /// Reads the packet at the front.
+    ///
+    /// - Returns: The number of bytes that it takes, or nil if it is not complete.
     private func read(
         _ body: (PacketRecord, RawSpan) -> Void
     ) throws(ProtocolFailure) -> Int? {

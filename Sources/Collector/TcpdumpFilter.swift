@@ -1,18 +1,21 @@
 package import BPF
 
-/// A filter as `tcpdump -ddd` prints it: how many instructions there are, then each as four decimal
-/// numbers, code, jt, jf and k. Each on a line of its own, or behind commas as iptables has it.
-package enum FilterText {
-    /// Why a text is refused, and where.
+/// A filter as `tcpdump -ddd` prints it.
+///
+/// The number of instructions comes first, then each instruction as four decimal numbers: code, jt,
+/// jf and k. They are on lines of their own, or behind commas as iptables takes them.
+package enum TcpdumpFilter {
+    /// Why a text is refused, and at which line.
     package struct Failure: Error, Equatable, CustomStringConvertible {
         package let description: String
 
         init(_ description: String) { self.description = description }
     }
 
-    /// So many characters hold the longest program there may be.
+    /// The longest text that is read; it holds the longest program that there may be.
     package static let byteCountMax = 1 << 20
 
+    /// Reads a program, and checks that the kernel would take it.
     package static func program(_ text: String) throws(Failure) -> Program {
         let lines = entries(text)
         guard let head = lines.first else {
@@ -43,7 +46,7 @@ package enum FilterText {
         let place: String
     }
 
-    /// What stands between line ends and commas, with its place as a person counts.
+    /// The texts between line ends and commas, with their places counted from 1.
     private static func entries(_ text: String) -> [Entry] {
         var entries: [Entry] = []
         let lines = text.split(omittingEmptySubsequences: false, whereSeparator: \.isNewline)
@@ -77,7 +80,7 @@ package enum FilterText {
 }
 
 extension Program.Failure {
-    /// The instruction that is wrong, if it is one.
+    /// The index of the instruction that is wrong, if one is.
     fileprivate var index: Int? {
         switch self {
         case .unknownOpcode(_, let index), .jumpsOut(let index), .dividesByZero(let index),

@@ -3,7 +3,7 @@ import Collector
 import Testing
 
 @Suite("The text of a filter")
-struct FilterTextTests {
+struct TcpdumpFilterTests {
     /// What tcpdump -ddd prints for udp over IPv4.
     private static let text = """
         6
@@ -24,12 +24,12 @@ struct FilterTextTests {
 
     @Test("is read from lines, and from one line with commas")
     func reads() throws {
-        #expect(try FilterText.program(Self.text).instructions == Self.instructions)
+        #expect(try TcpdumpFilter.program(Self.text).instructions == Self.instructions)
         let line = Self.text.split(separator: "\n").joined(separator: ",")
-        #expect(try FilterText.program(line).instructions == Self.instructions)
-        #expect(try FilterText.program(line + ",\r\n").instructions == Self.instructions)
+        #expect(try TcpdumpFilter.program(line).instructions == Self.instructions)
+        #expect(try TcpdumpFilter.program(line + ",\r\n").instructions == Self.instructions)
         let padded = "\n  " + Self.text.split(separator: "\n").joined(separator: "\r\n\t ")
-        #expect(try FilterText.program(padded).instructions == Self.instructions)
+        #expect(try TcpdumpFilter.program(padded).instructions == Self.instructions)
     }
 
     static let refusals: [(text: String, reason: String)] = [
@@ -71,6 +71,6 @@ struct FilterTextTests {
     @Test("is refused with the place and the reason", arguments: 0..<refusals.count)
     func refuses(row: Int) {
         let (text, reason) = Self.refusals[row]
-        #expect { try FilterText.program(text) } throws: { "\($0)" == reason }
+        #expect { try TcpdumpFilter.program(text) } throws: { "\($0)" == reason }
     }
 }

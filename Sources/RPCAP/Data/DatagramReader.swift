@@ -1,17 +1,19 @@
 import Addressing
 
-/// Takes packets out of datagrams, and trusts none of the lengths in them.
+/// A reader of packets in datagrams that trusts none of the lengths in them.
 ///
-/// Two forms are understood, and told apart by their type: one packet in a datagram, as the protocol
-/// has it, and "udpstr", a stream of packets cut into numbered datagrams, as ExtraHop's daemons send
-/// it. What is lost is seen by the numbers in both. Holds one packet that is not complete, no more.
+/// It understands two forms, which differ in their type: one packet in a datagram, as the protocol
+/// has it, and udpstr, a stream of packets cut into numbered datagrams, as ExtraHop's daemons send
+/// it. The numbers in both show losses. The reader holds at most one incomplete packet.
 package struct DatagramReader: Sendable {
+    /// The counts of datagrams that were read and of those that are missing.
     package struct Counts: Equatable, Sendable {
         package var datagrams: UInt64 = 0
-        /// Datagrams of a stream that never came, or came after the one behind them.
+        /// Datagrams of a stream that never came, or came after their successor.
         package var lostDatagrams: UInt64 = 0
         /// Packets whose numbers never came.
         package var lostPackets: UInt64 = 0
+        /// Datagrams that made no sense.
         package var notUnderstood: UInt64 = 0
 
         package init() {}
@@ -19,25 +21,23 @@ package struct DatagramReader: Sendable {
 
     package private(set) var counts = Counts()
     private let snaplen: Int
-    /// The packet that goes on in the next datagram: its header, and what has come of its frame.
+    /// The packet that continues in the next datagram: its header, and a part of its frame.
     private var partial: [UInt8] = []
     private var nextSequence: UInt32 = 0
     private var nextNumber: UInt32 = 1
 
-    /// The type of a datagram that is a part of a stream.
-    package static let streamType: UInt8 = 110
-    /// `first` of a datagram in which no packet begins.
-    private static let noFirst = 0xffff
-    /// A number so far behind the one expected is late; farther, and the sender has begun anew.
+    /// A number at most this far behind the expected one is late; farther, the sender has restarted.
     private static let reorderedCountMax: UInt32 = 4096
 
-    /// Takes packets of at most as many bytes as the capture was asked to keep of each.
+    /// Creates a reader that refuses frames longer than the capture's snap length.
     package init(snaplen: Int) {
         self.snaplen = snaplen
     }
 
-    /// Calls `body` with each packet that the datagram has or completes; the frame is lent for the
-    /// call. What cannot be understood is counted, and changes nothing for the next datagram.
+    /// Calls `body` with each packet that the datagram holds or completes.
+    ///
+    /// The frame is lent for the call. A datagram that makes no sense is counted, and changes nothing
+    /// for the next one.
     package mutating func read(_ datagram: RawSpan, _ body: (PacketRecord, RawSpan) -> Void) {
         counts.datagrams += 1
         guard datagram.byteCount >= MessageHeader.byteCount, datagram.uint8(at: 0) == 0 else {
@@ -47,7 +47,7 @@ package struct DatagramReader: Sendable {
         let isUnderstood =
             switch datagram.uint8(at: 1) {
             case MessageType.packet.rawValue: readPacket(datagram, body)
-            case Self.streamType: readStream(datagram, body)
+            case StreamDatagram.type: readStream(datagram, body)
             default: false
             }
         if !isUnderstood { counts.notUnderstood += 1 }
@@ -76,8 +76,11 @@ extension DatagramReader {
         record.byteCount <= snaplen && record.microseconds < 1_000_000
     }
 
-    /// Counts what is missing before a packet. One that comes late is no longer missing. Senders
-    /// that do not number have 0 in every packet.
+    /// Counts the packets missing before one.
+    ///
+    /// A late packet is no longer missing.
+    ///
+    /// Senders that do not number have 0 in every packet.
     private mutating func count(_ record: PacketRecord) {
         guard record.number != 0 else { return }
         let ahead = record.number &- nextNumber
@@ -98,29 +101,30 @@ extension DatagramReader {
         let sequence = datagram.uint32(at: 4)
         let (ahead, behind) = (sequence &- nextSequence, nextSequence &- sequence)
         if ahead >= UInt32(1) << 31, behind <= Self.reorderedCountMax {
-            // Late or doubled: it was counted as lost, and what it continues is gone.
+            // Late or doubled. It was counted as lost, and the packet that it continues is gone.
             return true
         }
         if ahead != 0 { partial.removeAll(keepingCapacity: true) }
         if ahead < UInt32(1) << 31 { counts.lostDatagrams += UInt64(ahead) }
         nextSequence = sequence &+ 1
-        let first = Int(datagram.uint16(at: 2))
-        let start = first == Self.noFirst ? datagram.byteCount : first
+        let first = datagram.uint16(at: 2)
+        let start = first == StreamDatagram.noFirst ? datagram.byteCount : Int(first)
         guard (MessageHeader.byteCount...datagram.byteCount).contains(start) else {
             partial.removeAll(keepingCapacity: true)
             return false
         }
         let continues = resume(datagram.extracting(MessageHeader.byteCount..<start), body)
-        // If no packet begins here, the one that is not complete may go on in the next datagram.
-        if first == Self.noFirst { return continues }
+        // If no packet begins here, the incomplete one may continue in the next datagram.
+        if first == StreamDatagram.noFirst { return continues }
         let isWhole = partial.isEmpty
         partial.removeAll(keepingCapacity: true)
         return readRecords(datagram.extracting(start..<datagram.byteCount), body) && continues
             && isWhole
     }
 
-    /// Adds bytes to the packet that is not complete. Answers false, and drops it, if they are more
-    /// than it lacks.
+    /// Adds bytes to the incomplete packet.
+    ///
+    /// - Returns: False if there are more bytes than it lacks; it is then dropped.
     private mutating func resume(
         _ bytes: RawSpan, _ body: (PacketRecord, RawSpan) -> Void
     ) -> Bool {
@@ -144,7 +148,7 @@ extension DatagramReader {
         return true
     }
 
-    /// Reads packets back to back, and keeps the beginning of the last one.
+    /// Reads packets that stand back to back, and keeps the beginning of the last one.
     private mutating func readRecords(
         _ bytes: RawSpan, _ body: (PacketRecord, RawSpan) -> Void
     ) -> Bool {
@@ -160,7 +164,7 @@ extension DatagramReader {
             body(record, rest.extracting(header..<end))
             offset += end
         }
-        // The senders that are known never split a header; one that did would be understood, too.
+        // Known senders never split a header. One that did would be understood.
         if offset < bytes.byteCount {
             partial.append(contentsOf: bytes.extracting(offset..<bytes.byteCount))
         }
