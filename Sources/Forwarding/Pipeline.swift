@@ -37,15 +37,16 @@ struct Pipeline: ~Copyable {
             }
         }
         writer = try PacketWriter(
-            queueByteCount: plan.queueByteCountMax, plan.sampling,
-            bytesPerSecondMax: plan.bytesPerSecondMax, restoresWireForm: plan.restoresWireForm)
+            queueByteCount: plan.settings.queueByteCountMax, plan.sampling,
+            bytesPerSecondMax: plan.settings.bytesPerSecondMax,
+            restoresWireForm: plan.settings.restoresWireForm)
         filter = PacketFilter(program: plan.filter, snaplen: plan.frameByteCountMax)
         self.slowPath = slowPath
         screen = Screen(rule)
         self.tracker = tracker
         trackingFailure = failure
         let heldCountMax =
-            plan.queueByteCountMax / Self.heldShare
+            plan.settings.queueByteCountMax / Self.heldShare
             / (HeldFragments.byteCountMax + PacketRecord.headerByteCount)
         held = HeldFragments(countMax: min(HeldFragments.countMax, heldCountMax))
         self.counters = counters
