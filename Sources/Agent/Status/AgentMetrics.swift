@@ -101,7 +101,7 @@ struct AgentMetrics {
     }
 
     private func addLevels(to page: inout Exposition) {
-        let sum = { (level: @escaping (CaptureLevels) -> Level) in
+        let sum = { (level: @escaping (CaptureLevels) -> Gauge) in
             samples { peer in
                 peer.captures.reduce(0) { $0 + level($1.counters.levels).value }
             }
