@@ -1,12 +1,12 @@
-import Edges
-import Settings
-import Forwarding
 import Addressing
+import Edges
+import Forwarding
 import Glibc
 import Linux
 import Logging
 import Netlink
 import RPCAP
+import Settings
 import Synchronization
 import Testing
 import Time
