@@ -1,10 +1,11 @@
-import BPF
-import PacketRing
-import Synchronization
 import Addressing
+import BPF
 import Linux
 import Observation
+import PacketRing
 import RPCAP
+import Settings
+import Synchronization
 
 /// What happens to each packet between its ring and the send queue: the rule settles what the kernel
 /// could not decide about, the sensor's filter sees what it has not seen in the kernel, and the rest
@@ -37,15 +38,16 @@ struct Pipeline: ~Copyable {
             }
         }
         writer = try PacketWriter(
-            queueByteCount: plan.queueByteCountMax, plan.sampling,
-            bytesPerSecondMax: plan.bytesPerSecondMax, restoresWireForm: plan.restoresWireForm)
+            queueByteCount: plan.settings.queueByteCountMax, plan.sampling,
+            bytesPerSecondMax: plan.settings.bytesPerSecondMax,
+            restoresWireForm: plan.settings.restoresWireForm)
         filter = PacketFilter(program: plan.filter, snaplen: plan.frameByteCountMax)
         self.slowPath = slowPath
         fastPath = FastPath(rule)
         self.tracker = tracker
         trackingFailure = failure
         let heldCountMax =
-            plan.queueByteCountMax / Self.heldShare
+            plan.settings.queueByteCountMax / Self.heldShare
             / (HeldFragments.byteCountMax + PacketRecord.headerByteCount)
         held = HeldFragments(countMax: min(HeldFragments.countMax, heldCountMax))
         self.counters = counters
@@ -218,7 +220,10 @@ extension Pipeline {
             step = self.step(packet, point, now, false)
         }
         tally.settledCount += 1
-        guard case .decided(let outcome) = step else { return tally.refusedCount += 1 }
+        guard case .decided(let outcome) = step else {
+            tally.refusedCount += 1
+            return
+        }
         carryOut(outcome, packet, point, &tally)
         if let datagram = outcome.firstFragmentOf, held.count > 0 {
             release(now) { $0.take(of: datagram) }
@@ -247,7 +252,10 @@ extension Pipeline {
     ) {
         if outcome.isFragment { tally.fragmentCount += 1 }
         if outcome.decision.step == .unexplainedService { tally.unexplainedCount += 1 }
-        guard outcome.decision.isReported else { return tally.refusedCount += 1 }
+        guard outcome.decision.isReported else {
+            tally.refusedCount += 1
+            return
+        }
         if outcome.translation != nil { tally.translatedCount += 1 }
         writer.append(packet, outcome.translation, filter, at: point, &tally)
     }

@@ -55,15 +55,12 @@ extension ControlSession {
     private func plan(
         _ request: StartRequest, _ scope: CaptureScope, _ filter: Program
     ) -> CapturePlan {
-        CapturePlan(
+        var settings = context.settings.capture
+        settings.snaplen = min(request.snaplen, settings.snaplen)
+        return CapturePlan(
             feed: context.feed, scope: scope,
             tracksConnections: context.tracksConnections && scope == .stream, filter: filter,
-            snaplen: min(request.snaplen, context.settings.snaplen),
-            ringByteCountMax: context.settings.ringByteCountMax,
-            queueByteCountMax: context.settings.queueByteCountMax, sampling: request.sampling,
-            bytesPerSecondMax: context.settings.bytesPerSecondMax,
-            placement: context.settings.placement,
-            restoresWireForm: context.settings.restoresWireForm,
+            settings: settings, sampling: request.sampling,
             datagramFormat: request.flags.contains(.udp) ? datagramFormat : nil)
     }
 
@@ -129,7 +126,7 @@ extension ControlSession {
         logger.info(
             "capture started",
             metadata: [
-                "device": "\(request.device)", "snaplen": .number(plan.snaplen),
+                "device": "\(request.device)", "snaplen": .number(plan.settings.snaplen),
                 "edge_count": .number(plan.snapshot.places.count),
                 "filter": "\(filter?.summary ?? "none")",
                 "sampling": "\(request.sampling)",

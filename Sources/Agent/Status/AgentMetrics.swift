@@ -113,13 +113,13 @@ struct AgentMetrics {
             gauge(
                 "ring_memory_limit_bytes", "The most that the rings of one capture may take, bytes."
             ),
-            [Sample(settings.ringByteCountMax)])
+            [Sample(settings.capture.ringByteCountMax)])
         page.add(
             gauge("queue_bytes", "What waits in the send queues of all captures, bytes."),
             sum { $0.queueBytes })
         page.add(
             gauge("queue_limit_bytes", "The most that the queue of one capture may hold, bytes."),
-            [Sample(settings.queueByteCountMax)])
+            [Sample(settings.capture.queueByteCountMax)])
         page.add(
             gauge("edges_sharing_ring", "Edges that share one ring because memory is used up."),
             sum { $0.edgesSharing })
