@@ -37,7 +37,8 @@ package struct CapturePlan: Sendable {
     package var transmission: Transmission
 
     package init(
-        feed: NodePublisher, scope: CaptureScope = .stream, tracksConnections: Bool, filter: Program?,
+        feed: NodePublisher, scope: CaptureScope = .stream, tracksConnections: Bool,
+        filter: Program?,
         snaplen: Int,
         ringByteCountMax: Int, queueByteCountMax: Int, sampling: Sampling = .none,
         bytesPerSecondMax: Int? = nil, placement: ThreadPlacement = ThreadPlacement(),
@@ -139,7 +140,7 @@ package final class LiveCapture: Sendable {
                 metadata: ["reason": "\(failure)"])
         }
         let keeper = try RingManager(
-            plan.feed, plan.scope, programs, counters.levels, logger: logger
+            plan.feed, plan.scope, programs, counters, logger: logger
         ) { [weak self] order in
             self?.give(.tap(order))
         }

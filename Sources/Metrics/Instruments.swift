@@ -1,7 +1,7 @@
 import Synchronization
 
 /// How much there is of something now. Any thread may read it.
-package final class Level: Sendable {
+package final class Gauge: Sendable {
     private let count = Atomic<Int>(0)
 
     package init() {}

@@ -151,10 +151,6 @@ struct DatagramTests {
         queue.append([UInt8](repeating: 7, count: frameByteCount).wire)
     }
 
-    private static func count(_ counter: borrowing Atomic<UInt64>) -> UInt64 {
-        counter.load(ordering: .relaxed)
-    }
-
     @Test("become shorter when the route does, and the stream goes on")
     func routeShrinks() throws {
         try inOwnNetwork {
@@ -169,13 +165,13 @@ struct DatagramTests {
             try shell("ip link set lo mtu 1000")
             for _ in 0..<10 { Self.append(1000, to: &queue) }
             #expect(stream.send(from: &queue, isLast: true, counters))
-            let lost = Self.count(counters.datagramsTooLarge)
+            let lost = counters[.datagramsTooLarge]
             #expect(lost > 0)
             for _ in 0..<10 { Self.append(1000, to: &queue) }
             #expect(stream.send(from: &queue, isLast: true, counters))
             #expect(try Self.received(receiver).map(\.count).max() == 972)
-            #expect(Self.count(counters.datagramsTooLarge) == lost)
-            #expect(Self.count(counters.datagramsFailed) == 0)
+            #expect(counters[.datagramsTooLarge] == lost)
+            #expect(counters[.datagramsFailed] == 0)
             #expect(queue.byteCount == 0 && stream.waitingByteCount == 0)
         }
     }
@@ -190,9 +186,9 @@ struct DatagramTests {
             #expect(stream.send(from: &queue, isLast: false, counters))
             #expect(try poll([(stream.number, .readable)], milliseconds: 1000)[0] != [])
             stream.takeReceived(counters)
-            #expect(Self.count(counters.datagramsSent) == 200)
-            #expect(Self.count(counters.datagramsRefused) > 0)
-            #expect(Self.count(counters.datagramsFailed) == 0)
+            #expect(counters[.datagramsSent] == 200)
+            #expect(counters[.datagramsRefused] > 0)
+            #expect(counters[.datagramsFailed] == 0)
             #expect(try poll([(stream.number, .readable)], milliseconds: 0)[0] == [])
             let receiver = try Self.receiver()
             for _ in 0..<100 { Self.append(60, to: &queue) }
@@ -211,7 +207,7 @@ struct DatagramTests {
             #expect(stream.dueMilliseconds == nil)
             Self.append(60, to: &queue)
             #expect(stream.send(from: &queue, isLast: false, counters))
-            #expect(Self.count(counters.datagramsSent) == 0)
+            #expect(counters[.datagramsSent] == 0)
             let due = try #require(stream.dueMilliseconds)
             #expect((0...50).contains(due))
             #expect(try poll([(receiver.fileDescriptor, .readable)], milliseconds: due)[0] == [])
@@ -230,8 +226,8 @@ struct DatagramTests {
             let counters = CaptureCounters()
             for _ in 0..<10 { Self.append(1000, to: &queue) }
             #expect(stream.send(from: &queue, isLast: true, counters))
-            #expect(Self.count(counters.datagramsFailed) == 7)
-            #expect(Self.count(counters.datagramsSent) == 0)
+            #expect(counters[.datagramsFailed] == 7)
+            #expect(counters[.datagramsSent] == 0)
             #expect(queue.byteCount == 0 && stream.waitingByteCount == 0)
         }
     }
@@ -252,9 +248,9 @@ struct DatagramTests {
             try shell("tc qdisc del dev lo root")
             #expect(try poll([(stream.number, .writable)], milliseconds: 1000)[0] == .writable)
             #expect(stream.send(from: &queue, isLast: false, counters))
-            #expect(Self.count(counters.datagramsSent) == 8000)
+            #expect(counters[.datagramsSent] == 8000)
             #expect(receiver.peer.port == Self.here)
-            #expect(Self.count(counters.datagramsFailed) == 0)
+            #expect(counters[.datagramsFailed] == 0)
         }
     }
 }

@@ -5,6 +5,7 @@ import Metrics
 import Formats
 import Addressing
 import Netlink
+import Packets
 
 /// The page of metrics: what captures have counted for each sensor, each edge's part of it, and what the
 /// agent knows of its node and of itself.
@@ -80,30 +81,38 @@ struct AgentMetrics {
                 "frames_total",
                 "What has become of these frames: each has one fate, or is still on its way."),
             totals.flatMap { labels, totals in
-                totals.frames.fates.map { Sample(labels + [Label("fate", $0.name)], $0.count) }
+                Fate.allCases.map {
+                    Sample(labels + [Label("fate", $0.name)], totals.frames[$0])
+                }
             })
-        var index = 0
-        while index < CaptureFigure.all.count {
-            let family = CaptureFigure.all[index].family
-            let end =
-                CaptureFigure.all[index...].firstIndex { $0.family != family }
-                ?? CaptureFigure.all.count
+        var metrics = CaptureMetric.allCases[...]
+        while let first = metrics.first {
+            let family = metrics.prefix { $0.name == first.name }
+            metrics = metrics.dropFirst(family.count)
             page.add(
-                family,
+                counter(first.name, first.help),
                 totals.flatMap { labels, totals in
-                    (index..<end).map { index in
-                        let own = CaptureFigure.all[index].label
-                        return Sample(labels + [own].compactMap { $0 }, totals.values[index])
+                    family.map { metric in
+                        let reason = metric.reason.map { Label("reason", $0) }
+                        return Sample(labels + [reason].compactMap { $0 }, totals[metric])
                     }
                 })
-            index = end
         }
+        page.add(
+            counter(
+                "frames_unrepaired_total",
+                "Frames sent as they were captured, because they could not be repaired, by reason."),
+            totals.flatMap { labels, totals in
+                WireForm.Obstacle.allCases.map {
+                    Sample(labels + [Label("reason", $0.name)], totals[$0])
+                }
+            })
     }
 
     private func addLevels(to page: inout Exposition) {
-        let sum = { (level: @escaping (CaptureLevels) -> Level) in
+        let sum = { (gauge: @escaping (CaptureCounters) -> Gauge) in
             samples { peer in
-                peer.captures.reduce(0) { $0 + level($1.counters.levels).value }
+                peer.captures.reduce(0) { $0 + gauge($1.counters).value }
             }
         }
         page.add(
@@ -186,7 +195,7 @@ extension AgentMetrics {
         let candidates = Dictionary(feed.node.candidates.map { ($0.incarnation, $0) }) { $1 }
         let counted = Set(peers.flatMap { $0.accounts.edges.keys })
         series.update(counted.filter { candidates[$0] != nil || $0 == SharedRing.incarnation })
-        var figures: [(labels: [Label], frames: FrameCounters.Counts)] = []
+        var figures: [(labels: [Label], frames: FrameCounts)] = []
         for (sensor, accounts) in peers {
             var others = accounts.gone
             for (incarnation, edge) in accounts.edges.sorted(by: { $0.key < $1.key }) {
@@ -199,25 +208,26 @@ extension AgentMetrics {
             }
             figures.append(([sensor, Label("edge", Self.otherEdges)], others))
         }
-        let families: [(String, String, (FrameCounters.Counts) -> UInt64)] = [
+        let families: [(String, String, (FrameCounts) -> UInt64)] = [
             (
                 "edge_frames_matched_total", "Frames that the kernel let through at the edge.",
                 \.matched
             ),
             (
                 "edge_frames_forwarded_total", "Of these, those put into the send queue.",
-                \.forwarded
+                { $0[.forwarded] }
             ),
             (
                 "edge_frames_dropped_total", "Of these, those lost in the ring or at the queue.",
-                { $0.droppedByRing + $0.droppedByQueue }
+                { $0[.droppedByRing] + $0[.droppedByQueue] }
             ),
         ]
         for (name, help, value) in families {
             page.add(
                 counter(
                     name,
-                    "\(help) Edges beyond \(EdgeLabelSet.countMax), and those gone, are one series."),
+                    "\(help) Edges beyond \(EdgeLabelSet.countMax), and those gone, are one series."
+                ),
                 figures.map { Sample($0.labels, value($0.frames)) })
         }
     }
