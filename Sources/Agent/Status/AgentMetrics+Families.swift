@@ -149,7 +149,7 @@ extension AgentMetrics {
         gauge("edges_down", "Edges that are down.") {
             [Sample($0.node.edges.count { !$0.link.isUp })]
         },
-        gauge("edges_blind", "Edges whose pod's addresses are not known.") {
+        gauge("edges_without_addresses", "Edges whose pod's addresses are not known.") {
             [Sample($0.node.blindEdgeCount)]
         },
         gauge(
@@ -166,7 +166,7 @@ extension AgentMetrics {
                 Sample([status.name], metrics.node.candidates.count { $0.standing == status })
             }
         },
-        gauge("netlink_in_step", "Whether the agent knows the node's network as it is now.") {
+        gauge("netlink_synced", "Whether the agent knows the node's network as it is now.") {
             [Sample(isTrue: $0.status.node.isInStep.isSet)]
         },
         counter(
