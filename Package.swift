@@ -61,7 +61,7 @@ let package = Package(
         // What other programs read: texts, the log, and how they ask for more.
         module("Formats"),
         module("Metrics", "Linux"),
-        module("Log", "Formats", "Linux", logging),
+        module("Log", "Formats", "Linux", "Time", logging),
         .target(name: "HTTPEndpoint", dependencies: ["Linux"] + http, swiftSettings: house),
 
         // The agent: what a person has set, what it knows of the node, the data path, and the sessions.
@@ -95,7 +95,7 @@ let package = Package(
             dependencies: [
                 "Addressing", "Agent", "BPF", "CaptureFiles", "Collector", "Doctor", "Edges",
                 "Explain", "Formats", "Linux", "Log", "Netlink", "Observation", "Packets",
-                "Security", "Settings", logging, arguments,
+                "Security", "Settings", "Time", logging, arguments,
             ],
             swiftSettings: house),
 
@@ -108,7 +108,7 @@ let package = Package(
         tests("RPCAPTests", "Addressing", "BPF", "RPCAP"),
         tests("FormatsTests", "Formats"),
         tests("MetricsTests", "Metrics"),
-        tests("LogTests", "Linux", "Log", logging),
+        tests("LogTests", "Linux", "Log", "Time", logging),
         tests("HTTPEndpointTests", "Addressing", "HTTPEndpoint", "Linux", "Time"),
         tests("SecurityTests", "Addressing", "Forwarding", "Linux", "Metrics", "Security", "Time"),
         tests("SettingsTests", "Addressing", "Linux", "Settings"),

@@ -43,7 +43,7 @@ final class AgentContext: Sendable {
             try TLSServer(certificate: files.certificate, key: files.key)
         }
         stop = try Event()
-        logNotices()
+        logReloadEvents()
     }
 
     /// Waits for so long, and answers whether the agent is to stop; at once if it is.
@@ -64,15 +64,15 @@ final class AgentContext: Sendable {
     func verify(
         _ user: [UInt8], _ password: [UInt8], from address: IPAddress
     ) -> LoginGuard.Outcome {
-        defer { logNotices() }
+        defer { logReloadEvents() }
         return loginGuard?.verify(
             user: user, password: password, from: address, now: monotonicNanoseconds()) ?? .wrong
     }
 
     /// Says in the log what has become of files that were changed.
-    func logNotices() {
-        for notice in (users?.takeNotices() ?? []) + (tls?.takeNotices() ?? []) {
-            logger.log(level: notice.isWarning ? .warning : .info, "\(notice)")
+    func logReloadEvents() {
+        for event in (users?.takeReloadEvents() ?? []) + (tls?.takeReloadEvents() ?? []) {
+            logger.log(level: event.isWarning ? .warning : .info, "\(event)")
         }
     }
 }
@@ -114,7 +114,7 @@ extension AgentContext {
             throw TLSFailure.notTLS
         }
         var secure = try tls.accept(connection)
-        logNotices()
+        logReloadEvents()
         while let readiness = try secure.handshake() {
             try wait(for: secure.fileDescriptor, readiness, until: deadline)
         }

@@ -10,6 +10,7 @@ import Log
 import Netlink
 import Observation
 import Synchronization
+import Time
 
 /// The agent of one node: it finds the pods' edges, and serves each sensor with a session of its own.
 package final class NodeAgent: Sendable {
@@ -188,8 +189,10 @@ package final class NodeAgent: Sendable {
                 status.node.isInStep.set(false)
                 let now = monotonicNanoseconds()
                 // What fails at once every time has never been over.
-                if now >= begin + Self.followedNanoseconds { _ = failure.end() }
-                if let metadata = failure.failed("\(error)", now: now) {
+                if now >= begin + Self.followedNanoseconds { _ = failure.recordSuccess() }
+                if let metadata = failure.recordFailure(
+                    "\(error)", now: MonotonicTime(nanoseconds: now))
+                {
                     logger.error("the node's network cannot be followed", metadata: metadata)
                 }
             }

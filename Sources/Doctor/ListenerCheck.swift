@@ -74,7 +74,7 @@ package enum ListenerCheck {
         guard let path = settings.passive?.passwordFile else { return [] }
         do throws(UserFile.Failure) {
             let file = try UserFile(path)
-            return findings("password file", file.takeNotices())
+            return findings("password file", file.takeReloadEvents())
                 ?? [.ok("password file", Wording.count(file.count, "user"))]
         } catch {
             return [unusable("password file", "\(error)")]
@@ -85,7 +85,7 @@ package enum ListenerCheck {
         guard let tls = settings.tls else { return [] }
         do throws(TLSFailure) {
             let server = try TLSServer(certificate: tls.certificate, key: tls.key)
-            return findings("TLS", server.takeNotices())
+            return findings("TLS", server.takeReloadEvents())
                 ?? [.ok("TLS", "\(tls.certificate) and its key can be used")]
         } catch {
             return [unusable("TLS", "\(error)")]
@@ -93,8 +93,8 @@ package enum ListenerCheck {
     }
 
     /// Nil if there is nothing to say.
-    private static func findings(_ check: String, _ notices: [Notice]) -> [Finding]? {
-        let warnings = notices.filter(\.isWarning)
+    private static func findings(_ check: String, _ events: [ReloadEvent]) -> [Finding]? {
+        let warnings = events.filter(\.isWarning)
         guard !warnings.isEmpty else { return nil }
         return warnings.map {
             Finding(

@@ -144,7 +144,7 @@ package struct NodeMonitor: ~Copyable {
             status.resyncs.add()
             status.isInStep.set(false)
             let reason = "events of the node's network were lost"
-            if let metadata = loss.failed(reason, now: monotonicNanoseconds()) {
+            if let metadata = loss.recordFailure(reason, now: .now) {
                 logger.notice("everything is read anew", metadata: metadata)
             }
             needsLook = true
@@ -166,11 +166,11 @@ package struct NodeMonitor: ~Copyable {
             var reader = try NodeSource()
             table.reset(links: try reader.links())
             needsLook = false
-            _ = lookFailure.end()
+            _ = lookFailure.recordSuccess()
             status.isInStep.set(true)
             asker.ask([.own] + table.takeUnasked().map { .pod(behind: $0) })
         } catch {
-            if let metadata = lookFailure.failed("\(error)", now: monotonicNanoseconds()) {
+            if let metadata = lookFailure.recordFailure("\(error)", now: .now) {
                 logger.warning("the node cannot be read", metadata: metadata)
             }
         }

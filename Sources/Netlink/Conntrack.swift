@@ -6,7 +6,9 @@ import BPF
 import CMnl
 import Glibc
 
-/// A client of the kernel's connection tracking. Needs CAP_NET_ADMIN.
+/// A client of the kernel's connection tracking.
+///
+/// Needs CAP_NET_ADMIN.
 package struct Conntrack: ~Copyable {
     private var socket: NetlinkSocket
 
@@ -90,7 +92,9 @@ package struct Conntrack: ~Copyable {
     }
 }
 
-/// A subscription to new flows towards certain addresses. Needs CAP_NET_ADMIN.
+/// A subscription to new flows towards certain addresses.
+///
+/// Needs CAP_NET_ADMIN.
 ///
 /// The kernel reports a flow when its first packet has left the node's hooks.
 package struct ConntrackEvents: ~Copyable {
@@ -99,7 +103,9 @@ package struct ConntrackEvents: ~Copyable {
     /// Room for the events of a second at 10,000 flows a second, each of which takes 800 bytes.
     package static let bufferByteCount = 8 << 20
 
-    /// Subscribes. The kernel drops events about other addresses.
+    /// Subscribes.
+    ///
+    /// The kernel drops events about other addresses.
     package init(
         towards networks: [IPNetwork], bufferByteCount: Int = Self.bufferByteCount
     ) throws(SystemError) {
@@ -118,7 +124,9 @@ package struct ConntrackEvents: ~Copyable {
     /// The descriptor, for a poll set: readable when events wait.
     package var fileDescriptor: CInt { socket.fileDescriptor }
 
-    /// Reads the events that wait. Never waits itself.
+    /// Reads the events that wait.
+    ///
+    /// Never waits itself.
     ///
     /// - Returns: False if the kernel has dropped events because they were not read in time.
     package mutating func read(_ body: (TrackedFlow) -> Void) throws(SystemError) -> Bool {

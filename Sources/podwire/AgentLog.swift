@@ -3,6 +3,7 @@ import Glibc
 import Linux
 import Log
 import Logging
+import Time
 
 /// An agent's log, on standard error.
 struct AgentLog: Sendable {
@@ -34,5 +35,5 @@ struct AgentLog: Sendable {
         }
     }
 
-    func flush() { writer.flush(milliseconds: Self.flushMilliseconds) }
+    func flush() { writer.flush(until: .now + .milliseconds(Self.flushMilliseconds)) }
 }

@@ -563,7 +563,7 @@ socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b"a call", ("{address}",
             self.assert_found(self.examine(*tls), "TLS", "failed", "No such file")
             # Into which nobody writes.
             os.mkfifo(certificate)
-            self.assert_found(self.examine(*tls), "TLS", "failed", "this is no file")
+            self.assert_found(self.examine(*tls), "TLS", "failed", "not a regular file")
             os.unlink(certificate)
             run("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
                 "-nodes", "-subj", "/CN=node", "-keyout", key, "-out", certificate)

@@ -77,7 +77,7 @@ struct ClientListener: ~Copyable {
     private mutating func accept() {
         do throws(SystemError) {
             guard let connection = try listener.accept() else { return }
-            _ = failure.end()
+            _ = failure.recordSuccess()
             let peer = connection.peer.address
             if !settings.allows(peer) {
                 refuse(connection, .hostNotAllowed, "this address is not in the allow list")
@@ -92,7 +92,7 @@ struct ClientListener: ~Copyable {
                     """)
             }
         } catch {
-            if let metadata = failure.failed("\(error)", now: monotonicNanoseconds()) {
+            if let metadata = failure.recordFailure("\(error)", now: .now) {
                 logger.warning("client not accepted", metadata: metadata)
             }
             _ = context.isStopping(milliseconds: Self.retryMilliseconds)

@@ -124,7 +124,10 @@ struct ControlSession: ~Copyable {
         let deadline = isBuffered ? 0 : deadline(awaitedData?.deadline)
         let ready = try poll(
             [
-                (channel.fileDescriptor, channel.interest(wantsInput, hasOutput: !output.isEmpty)),
+                (
+                    channel.fileDescriptor,
+                    channel.interest(wantsInput: wantsInput, hasOutput: !output.isEmpty)
+                ),
                 (context.stop.fileDescriptor, .readable),
                 (captureEndedAt == nil ? capture?.endedNumber ?? -1 : -1, .readable),
                 (awaitedData?.number ?? -1, awaitedData?.interest ?? []),

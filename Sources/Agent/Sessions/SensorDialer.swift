@@ -49,7 +49,7 @@ struct SensorDialer {
 
     private mutating func serve() {
         guard let connection = connectOrSayWhy() else { return }
-        let failureCount = failure.end()
+        let failureCount = failure.recordSuccess()
         if failureCount > 0 {
             logger.info("sensor reached after all", metadata: ["failures": .number(failureCount)])
         }
@@ -77,7 +77,7 @@ struct SensorDialer {
         } catch {
             status.connectionFails("\(error)")
             if !context.isStopping(milliseconds: 0),
-                let metadata = failure.failed("\(error)", now: monotonicNanoseconds())
+                let metadata = failure.recordFailure("\(error)", now: .now)
             {
                 logger.warning("sensor not reached", metadata: metadata)
             }

@@ -4,6 +4,7 @@ import Glibc
 import Linux
 import Log
 import Logging
+import Time
 
 /// Answers over HTTP where settings say so, on a thread of its own.
 ///
@@ -35,8 +36,12 @@ struct StatusServer {
                     try serve(pages)
                 } catch {
                     let now = monotonicNanoseconds()
-                    if now >= begin + Self.servedNanoseconds { _ = failure.end() }
-                    if let metadata = failure.failed("\(error)", now: now) { complain(metadata) }
+                    if now >= begin + Self.servedNanoseconds { _ = failure.recordSuccess() }
+                    if let metadata = failure.recordFailure(
+                        "\(error)", now: MonotonicTime(nanoseconds: now))
+                    {
+                        complain(metadata)
+                    }
                 }
             } while !context.isStopping(milliseconds: Self.retryMilliseconds)
         }.detach()
