@@ -95,7 +95,7 @@ let package = Package(
         tests("RPCAPTests", "BPF", "Addressing", "Packets", "RPCAP", "Time"),
         tests("HTTPEndpointTests", "HTTPEndpoint", "Addressing", "Packets", "Linux", "Time"),
         tests("SecurityTests", "Agent", "Addressing", "Packets", "Linux", "Security", "Time"),
-        tests("CollectorTests", "BPF", "Collector", "Addressing", "Packets", "Linux", "Time"),
+        tests("CollectorTests", "BPF", "CaptureFiles", "Collector", "RPCAP", "Addressing", "Packets", "Linux", "Time"),
         tests("LinuxTests", "Addressing", "KernelSupport", "Linux", "Time"),
         tests("NetlinkTests", "Addressing", "KernelSupport", "Linux", "Netlink"),
         tests("PacketRingTests", "Addressing", "BPF", "KernelSupport", "Linux", "PacketRing"),
