@@ -122,7 +122,9 @@ let package = Package(
         tests(
             "DoctorTests", "Addressing", "Doctor", "Edges", "Linux", "Netlink", "Observation",
             "PacketRing", "Settings"),
-        tests("CollectorTests", "BPF", "Collector", "Linux"),
+        tests(
+            "CollectorTests", "Addressing", "BPF", "CaptureFiles", "Collector", "Linux", "RPCAP",
+            "Time"),
         tests(
             "KernelTests", "Addressing", "BPF", "CLinux", "Edges", "Forwarding", "KernelSupport",
             "Linux", "Metrics", "Netlink", "Observation", "ObservationFixtures", "PacketRing",
