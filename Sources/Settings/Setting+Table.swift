@@ -42,7 +42,7 @@ extension Setting {
     package static let edges = Setting(
         "PODWIRE_EDGES", "--edges", .value("pods"),
         .words(EdgeSelection.Scope.allCases.map(\.rawValue)),
-        "`all` also captures veths whose pods have no address in a pod network")
+        "veths to capture: `pods`, or `all` to include those without an address in a pod network")
 
     package static let includedEdges = Setting(
         "PODWIRE_INCLUDE_EDGES", "--include-edges", .unset(empty), .interfaces(patterns),
@@ -66,7 +66,7 @@ extension Setting {
 
     package static let deduplication = Setting(
         "PODWIRE_DEDUP", "--dedup", .value("on"), .words(["on", "off"]),
-        "`off` reports each packet at every edge")
+        "`on` reports each packet once, `off` at every edge that it passes")
 
     package static let listen = Setting(
         "PODWIRE_LISTEN", "--listen", .unset("off"),
@@ -117,14 +117,14 @@ extension Setting {
     package static let frames = Setting(
         "PODWIRE_FRAMES", "--frames", .value("wire"), .words(["wire", "raw"]),
         """
-        `wire` sends frames as a cable would have carried them, `raw` as the kernel has them: GSO \
-        packets, partial checksums
+        form of frames: `wire` as a cable would have carried them, `raw` as the kernel has them, \
+        with GSO packets and partial checksums
         """)
 
     package static let snaplen = Setting(
         "PODWIRE_SNAPLEN", "--snaplen", .value("\(CaptureSettings.snaplens.upperBound)"),
         .text("a number of bytes from \(range(CaptureSettings.snaplens))"),
-        "most bytes of a packet, whatever the sensor asks for")
+        "most bytes that are sent of a packet, whatever the sensor asks for")
 
     package static let ringMemory = Setting(
         "PODWIRE_RING_MEMORY", "--ring-memory", .value("256MiB"),
@@ -173,7 +173,7 @@ extension Setting {
     package static let logFormat = Setting(
         "PODWIRE_LOG_FORMAT", "--log-format", .value("text"),
         .words(["text", "json"]),
-        "`text` for lines of key=value, `json` for one object a line")
+        "format of the log: `text` for lines of key=value, `json` for one object a line")
 
     private static func range(_ range: ClosedRange<some BinaryInteger>) -> String {
         "\(range.lowerBound) to \(range.upperBound)"

@@ -60,7 +60,7 @@ package struct Setting: Hashable, Sendable {
             case .value(let value): ", default \(value)"
             case .unset(Self.empty): ""
             case .unset(let word): ", default: \(word)"
-            case .required(let words): ", \(words)"
+            case .required(let words): ", \(words.filter { $0 != "`" })"
             }
         return "\(sentence). (\(variable)\(rest))"
     }
@@ -96,9 +96,9 @@ package struct SettingFailure: Error, Equatable, CustomStringConvertible {
     package var description: String {
         switch fault {
         case .missing:
-            let other = setting == .sensors ? "; or \(Setting.listen.option) for clients" : ""
-            return "\(setting.variable) is not set: give it, or \(setting.option), "
-                + "\(setting.form)" + other
+            let other = setting == .sensors ? "; or give \(Setting.listen.option) for clients" : ""
+            return "\(setting.variable) is not set: give it or \(setting.option); "
+                + "it takes \(setting.form)\(other)"
         case .misunderstood(let given):
             let value = given.isOption ? "\(setting.option) \(given.text)" : assignment(given)
             return "\(value) cannot be understood: it takes \(setting.form)"
