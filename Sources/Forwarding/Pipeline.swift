@@ -16,7 +16,7 @@ import Synchronization
 struct Pipeline: ~Copyable {
     var writer: PacketWriter
     private(set) var slowPath: SlowPath
-    private var screen: Screen
+    private var fastPath: FastPath
     private var tracker: ConnectionTracker?
     /// Why calls to services cannot be looked up, where they should be.
     let trackingFailure: SystemError?
@@ -43,7 +43,7 @@ struct Pipeline: ~Copyable {
             restoresWireForm: plan.settings.restoresWireForm)
         filter = PacketFilter(program: plan.filter, snaplen: plan.frameByteCountMax)
         self.slowPath = slowPath
-        screen = Screen(rule)
+        fastPath = FastPath(rule)
         self.tracker = tracker
         trackingFailure = failure
         let heldCountMax =
@@ -88,7 +88,7 @@ struct Pipeline: ~Copyable {
 
     mutating func set(_ rule: Rule) {
         slowPath.rule = rule
-        screen = Screen(rule)
+        fastPath = FastPath(rule)
     }
 
     mutating func set(_ filter: Program?) {
@@ -143,13 +143,11 @@ struct Pipeline: ~Copyable {
     ) -> Int {
         var tally = Tally()
         let now = begin()
-        // As a part of this value it would be copied for each packet.
-        let screen = screen
         var packets = block.packets
         while let packet = packets.next() {
             // Most packets the kernel has decided about and shown to the filter. They are copied,
             // many of them with their checksum finished.
-            if isDecided, isFiltered, screen.clears(packet.bytes) {
+            if isDecided, isFiltered, fastPath.clears(packet.bytes) {
                 if packet.isFinished || !writer.restoresWireForm {
                     writer.append(asItIs: packet, filter.limitInKernel, &tally)
                     continue
@@ -195,7 +193,7 @@ extension Pipeline {
         // Tags are put back before a filter sees the frame, which the kernel cannot do.
         let isUndecided =
             !isDecided || packet.details.vlan != nil && writer.restoresWireForm
-            || !screen.clears(packet.bytes) && slowPath.rule.mayNeedSettling(packet.bytes)
+            || !fastPath.clears(packet.bytes)
         if !packet.isCutShort, isUndecided {
             return settle(packet, from: point, account, now, mayWait: true, &tally)
         }

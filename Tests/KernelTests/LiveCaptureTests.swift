@@ -2,6 +2,7 @@ import Addressing
 import Edges
 import Forwarding
 import Glibc
+import KernelSupport
 import Linux
 import Logging
 import Netlink

@@ -22,7 +22,7 @@ package final class FrameCounters: Sendable {
     package let droppedByRing = Atomic<UInt64>(0)
     /// Lost because the send queue had no room.
     package let droppedByQueue = Atomic<UInt64>(0)
-    /// In a ring, or held for their datagram's first piece, when the capture ended.
+    /// In a ring, or held for their datagram's first fragment, when the capture ended.
     package let abandoned = Atomic<UInt64>(0)
 
     package init() {}
