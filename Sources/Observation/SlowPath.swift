@@ -3,8 +3,8 @@ package import Packets
 
 /// The rule's slow path: decides about every frame that an edge's program punts.
 ///
-/// That is fragments, group frames, extension headers, ICMP errors, service forms, and what is cut
-/// short. The slow path remembers what later packets need: translations, services, and the ports of
+/// Programs punt fragments, group frames, extension headers, ICMP errors, service forms, and frames
+/// that are cut short. The slow path remembers what later packets need: translations, services, and the ports of
 /// fragmented datagrams. All tables are bounded. It does no input or output: if connection tracking
 /// has to be asked, `decide` returns `.lookUp`; the caller asks, calls `learn`, and calls `decide`
 /// again. One forwarder owns it, so there is no lock. Times are nanoseconds of a monotonic clock.

@@ -18,7 +18,7 @@ package struct Offload: Equatable, Sendable {
     package let segmentByteCount: UInt16
     /// The length of the frame's linear part in the kernel: `hdr_len`.
     ///
-    /// That is the headers or more, so it does not say where they end.
+    /// It has the headers and perhaps more, so it does not say where they end.
     package let headerByteCount: UInt16
 
     /// The kind of segments that a GSO packet is to be cut into: `gso_type`.

@@ -163,12 +163,13 @@ extension WireForm {
         let segmentCount: Int
         /// The sum of the IPv4 header without what differs from segment to segment.
         ///
-        /// That is length, identification and checksum.
+        /// These fields are left out: length, identification and checksum.
         let networkSum: InternetSum
         /// The sum of pseudo-header and transport header without what differs between segments.
         ///
-        /// That is lengths, sequence number, flags and checksum. With it nothing is read back that was
-        /// just written, which is slow, and nothing has to be written that is not kept.
+        /// These fields are left out: lengths, sequence number, flags and checksum. Thanks to the sum
+        /// nothing is read back that was just written, which is slow, and nothing has to be written
+        /// that is not kept.
         let transportSum: InternetSum
 
         /// The length of a segment's headers, without a tag that is put back.
