@@ -61,9 +61,9 @@ package struct ObservationPoint: Equatable, Sendable {
     package let podMAC: MACAddress?
     /// The Ethernet address of the edge's own device.
     ///
-    /// The node sent a frame with this source through this port alone, as it does with a bridge port's
-    /// own multicast listener reports, so no other edge sees it. Nil if the bridge has the same
-    /// address: then the source does not show which of the two sent the frame.
+    /// The node sent a frame with this source through this port alone, as it does with a bridge
+    /// port's own multicast listener reports, so no other edge sees it. Nil if the bridge has the
+    /// same address: then the source does not show which of the two sent the frame.
     package let deviceMAC: MACAddress?
     /// The edges that a group frame reaches together, this one included.
     package let domain: Domain
