@@ -166,8 +166,8 @@ extension ExplainCommand {
         let text = lines.enumerated().map { index, line in
             let number = "\(index)"
             let padding = String(repeating: " ", count: 4 - min(4, number.count))
-            let gap = String(repeating: " ", count: width - line.instruction.count)
-            return "\(padding)\(number)  \(line.instruction)\(gap)  ; \(line.note)\n"
+            let instruction = Wording.padded(line.instruction, to: width)
+            return "\(padding)\(number)  \(instruction)  ; \(line.note)\n"
         }
         let head = """
             ; As an agent with these settings begins with. A running one adds its sensors' addresses,
