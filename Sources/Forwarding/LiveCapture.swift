@@ -126,7 +126,7 @@ package final class LiveCapture: Sendable {
                 metadata: ["reason": "\(failure)"])
         }
         let keeper = try RingManager(
-            plan.feed, plan.scope, programs, counters.levels, logger: logger
+            plan.feed, plan.scope, programs, counters, logger: logger
         ) { [weak self] order in
             self?.give(.tap(order))
         }

@@ -120,14 +120,14 @@ struct Pipeline: ~Copyable {
     mutating func forward(
         _ block: borrowing Block, from points: [UInt32: ObservationPoint], _ account: FrameCounters
     ) {
-        var tally = Tally()
+        var tally = BlockCounts()
         let now = begin()
         var packets = block.packets
         while let packet = packets.next() {
             if let point = points[packet.interfaceIndex] {
                 settle(packet.packet, from: point, account, now, mayWait: true, &tally)
             } else {
-                tally.settledCount += 1
+                tally.puntedCount += 1
                 tally.refusedCount += 1
             }
         }
@@ -141,7 +141,7 @@ struct Pipeline: ~Copyable {
         _ block: borrowing Block, from point: ObservationPoint, _ account: FrameCounters,
         isDecided: Bool, isFiltered: Bool
     ) -> Int {
-        var tally = Tally()
+        var tally = BlockCounts()
         let now = begin()
         var packets = block.packets
         while let packet = packets.next() {
@@ -171,7 +171,7 @@ struct Pipeline: ~Copyable {
         _ block: borrowing Block, from point: ObservationPoint, _ account: FrameCounters,
         isDecided: Bool, isFiltered: Bool, unless hasForwarded: (UInt64?) -> Bool
     ) -> Int {
-        var tally = Tally()
+        var tally = BlockCounts()
         let now = begin()
         var packets = block.packets
         while let packet = packets.next() {
@@ -188,7 +188,7 @@ extension Pipeline {
     @inline(never)
     private mutating func forward(
         _ packet: borrowing Packet, from point: ObservationPoint, _ account: FrameCounters,
-        _ isDecided: Bool, _ isFiltered: Bool, _ now: UInt64, _ tally: inout Tally
+        _ isDecided: Bool, _ isFiltered: Bool, _ now: UInt64, _ tally: inout BlockCounts
     ) {
         // Tags are put back before a filter sees the frame, which the kernel cannot do.
         let isUndecided =
@@ -207,7 +207,7 @@ extension Pipeline {
     /// The one place for all that the kernel's form of the rule leaves open.
     private mutating func settle(
         _ packet: borrowing Packet, from point: ObservationPoint, _ account: FrameCounters,
-        _ now: UInt64, mayWait: Bool, _ tally: inout Tally
+        _ now: UInt64, mayWait: Bool, _ tally: inout BlockCounts
     ) {
         var step = step(packet, point, now, mayWait)
         if case .lookUp(let flow) = step {
@@ -219,7 +219,7 @@ extension Pipeline {
             tally.notHeldCount += 1
             step = self.step(packet, point, now, false)
         }
-        tally.settledCount += 1
+        tally.puntedCount += 1
         guard case .decided(let outcome) = step else {
             tally.refusedCount += 1
             return
@@ -248,7 +248,7 @@ extension Pipeline {
 
     private mutating func carryOut(
         _ outcome: SlowPath.Outcome, _ packet: borrowing Packet, _ point: ObservationPoint,
-        _ tally: inout Tally
+        _ tally: inout BlockCounts
     ) {
         if outcome.isFragment { tally.fragmentCount += 1 }
         if outcome.decision.step == .unexplainedService { tally.unexplainedCount += 1 }
@@ -269,7 +269,7 @@ extension Pipeline {
         var pieces = HeldFragments()
         swap(&pieces, &held)
         while let piece = take(&pieces) {
-            var tally = Tally()
+            var tally = BlockCounts()
             settle(
                 pieces.packet(piece), from: piece.point, piece.account, now, mayWait: false,
                 &tally)
@@ -280,10 +280,10 @@ extension Pipeline {
 }
 
 extension Pipeline {
-    private func count(_ tally: Tally, _ account: FrameCounters) {
-        account.add(tally)
+    private func count(_ tally: BlockCounts, _ account: FrameCounters) {
+        tally.add(to: account)
         tally.add(to: counters)
-        counters.trackedFlowsEvicted.store(slowPath.evictedFlowCount, ordering: .relaxed)
+        counters.set(.flowsEvicted, to: slowPath.evictedFlowCount)
     }
 }
 

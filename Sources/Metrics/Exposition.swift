@@ -1,12 +1,13 @@
-/// A page of metrics in Prometheus's text format, version 0.0.4.
+/// A page of metrics in Prometheus's text format, version 0.0.4: each family with its help, its kind
+/// and its samples.
 ///
-/// Each family comes once, with its help, its kind and its samples. Each set of labels comes once in
-/// it; otherwise a scraper would refuse the whole page.
+/// A family comes once, and each set of label values once in it: otherwise a scraper takes nothing of
+/// the page.
 package struct Exposition {
     package private(set) var text = ""
     private var names: Set<String> = []
 
-    /// The media type of such a page.
+    /// The HTTP content type of such a page.
     package static let contentType = "text/plain; version=0.0.4; charset=utf-8"
 
     /// The metrics of one name.
@@ -15,73 +16,64 @@ package struct Exposition {
         package let kind: Kind
         /// A sentence, with the unit if there is one.
         package let help: String
+        /// The names of the labels that each sample has.
+        package let labels: [String]
 
-        package init(_ name: String, _ kind: Kind, _ help: String) {
-            (self.name, self.kind, self.help) = (name, kind, help)
+        package init(_ name: String, _ kind: Kind, _ help: String, labels: [String] = []) {
+            (self.name, self.kind, self.help, self.labels) = (name, kind, help, labels)
         }
     }
 
     /// The type of a metric.
     package enum Kind: String, Sendable {
-        /// It only grows while the program runs.
+        /// A number that only grows while the program runs.
         case counter
+        /// A number that goes up and down.
         case gauge
     }
 
-    /// A label of a sample.
-    ///
-    /// The name is written as it is, the value may be any text.
-    package struct Label: Hashable, Sendable {
-        package let name: String
-        package let value: String
-
-        package init(_ name: String, _ value: String) {
-            (self.name, self.value) = (name, value)
-        }
-    }
-
-    /// A value with its labels.
+    /// One number of a family, with the values of its labels.
     package struct Sample: Sendable {
-        package let labels: [Label]
+        /// In the order of the family's labels. Values may be any text.
+        package let labels: [String]
         fileprivate let value: String
 
-        package init(_ labels: [Label], _ value: some BinaryInteger) {
+        package init(_ labels: [String], _ value: some BinaryInteger) {
             (self.labels, self.value) = (labels, "\(value)")
         }
 
         package init(_ value: some BinaryInteger) { self.init([], value) }
 
-        /// Creates a sample with the value 1 for true, and 0 for false.
-        package init(_ labels: [Label] = [], isTrue: Bool) {
+        /// A sample that is 1 for true and 0 for false.
+        package init(_ labels: [String] = [], isTrue: Bool) {
             self.init(labels, isTrue ? 1 : 0)
         }
     }
 
     package init() {}
 
-    /// Adds a family.
-    ///
-    /// The first of several samples with the same labels counts.
+    /// Adds a family. Of samples with the same labels the first one counts.
     package mutating func add(_ family: Family, _ samples: [Sample]) {
         precondition(names.insert(family.name).inserted, "\(family.name) is there already")
         text += "# HELP \(family.name) \(Self.escaped(family.help))\n"
         text += "# TYPE \(family.name) \(family.kind.rawValue)\n"
-        // Bytes are compared, as scrapers do: Swift takes canonically equivalent strings for equal.
+        // Compared byte by byte, as scrapers do: Unicode takes some different strings for the same.
         var seen: Set<[UInt8]> = []
         for sample in samples {
-            let labels = Self.text(of: sample.labels)
+            precondition(sample.labels.count == family.labels.count, "labels of \(family.name)")
+            let labels = Self.text(Array(zip(family.labels, sample.labels)))
             guard seen.insert(Array(labels.utf8)).inserted else { continue }
             text += "\(family.name)\(labels) \(sample.value)\n"
         }
     }
 
-    private static func text(of labels: [Label]) -> String {
+    private static func text(_ labels: [(name: String, value: String)]) -> String {
         guard !labels.isEmpty else { return "" }
         let pairs = labels.map { "\($0.name)=\"\(escaped($0.value, isQuoted: true))\"" }
         return "{\(pairs.joined(separator: ","))}"
     }
 
-    /// The text with a backslash before characters that would end the line or the quotation.
+    /// A text with a backslash before what would end a line, or a quoted text.
     private static func escaped(_ text: String, isQuoted: Bool = false) -> String {
         guard text.utf8.contains(where: { "\\\"\n".utf8.contains($0) }) else { return text }
         var escaped = ""

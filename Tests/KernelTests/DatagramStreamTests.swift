@@ -1,3 +1,4 @@
+import Forwarding
 import Addressing
 import KernelSupport
 import Linux
@@ -24,10 +25,6 @@ struct DatagramStreamTests {
         queue.append([UInt8](repeating: 7, count: frameByteCount).wire)
     }
 
-    private static func count(_ counter: borrowing Atomic<UInt64>) -> UInt64 {
-        counter.load(ordering: .relaxed)
-    }
-
     @Test("become shorter when the route does, and the stream goes on")
     func routeShrinks() throws {
         try inOwnNetwork {
@@ -43,13 +40,13 @@ struct DatagramStreamTests {
             try shell("ip link set lo mtu 1000")
             for _ in 0..<10 { Self.append(1000, to: &queue) }
             #expect(stream.send(from: &queue, isLast: true, counters))
-            let lost = Self.count(counters.datagramsTooLarge)
+            let lost = counters[.datagramsTooLarge]
             #expect(lost > 0)
             for _ in 0..<10 { Self.append(1000, to: &queue) }
             #expect(stream.send(from: &queue, isLast: true, counters))
             #expect(try Datagrams.received(receiver).map(\.count).max() == 972)
-            #expect(Self.count(counters.datagramsTooLarge) == lost)
-            #expect(Self.count(counters.datagramsFailed) == 0)
+            #expect(counters[.datagramsTooLarge] == lost)
+            #expect(counters[.datagramsFailed] == 0)
             #expect(queue.byteCount == 0 && stream.waitingByteCount == 0)
         }
     }
@@ -64,9 +61,9 @@ struct DatagramStreamTests {
             #expect(stream.send(from: &queue, isLast: false, counters))
             #expect(try poll([(stream.number, .readable)], milliseconds: 1000)[0] != [])
             stream.takeReceived(counters)
-            #expect(Self.count(counters.datagramsSent) == 200)
-            #expect(Self.count(counters.datagramsRefused) > 0)
-            #expect(Self.count(counters.datagramsFailed) == 0)
+            #expect(counters[.datagramsSent] == 200)
+            #expect(counters[.datagramsRefused] > 0)
+            #expect(counters[.datagramsFailed] == 0)
             #expect(try poll([(stream.number, .readable)], milliseconds: 0)[0] == [])
             let receiver = try Datagrams.receiver()
             for _ in 0..<100 { Self.append(60, to: &queue) }
@@ -86,7 +83,7 @@ struct DatagramStreamTests {
             #expect(stream.dueMilliseconds == nil)
             Self.append(60, to: &queue)
             #expect(stream.send(from: &queue, isLast: false, counters))
-            #expect(Self.count(counters.datagramsSent) == 0)
+            #expect(counters[.datagramsSent] == 0)
             let due = try #require(stream.dueMilliseconds)
             #expect((0...50).contains(due))
             #expect(try poll([(receiver.fileDescriptor, .readable)], milliseconds: due)[0] == [])
@@ -105,8 +102,8 @@ struct DatagramStreamTests {
             let counters = CaptureCounters()
             for _ in 0..<10 { Self.append(1000, to: &queue) }
             #expect(stream.send(from: &queue, isLast: true, counters))
-            #expect(Self.count(counters.datagramsFailed) == 7)
-            #expect(Self.count(counters.datagramsSent) == 0)
+            #expect(counters[.datagramsFailed] == 7)
+            #expect(counters[.datagramsSent] == 0)
             #expect(queue.byteCount == 0 && stream.waitingByteCount == 0)
         }
     }
@@ -127,9 +124,9 @@ struct DatagramStreamTests {
             try shell("tc qdisc del dev lo root")
             #expect(try poll([(stream.number, .writable)], milliseconds: 1000)[0] == .writable)
             #expect(stream.send(from: &queue, isLast: false, counters))
-            #expect(Self.count(counters.datagramsSent) == 8000)
+            #expect(counters[.datagramsSent] == 8000)
             #expect(receiver.peer.port == Datagrams.here)
-            #expect(Self.count(counters.datagramsFailed) == 0)
+            #expect(counters[.datagramsFailed] == 0)
         }
     }
 }

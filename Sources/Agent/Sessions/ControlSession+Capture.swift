@@ -110,7 +110,7 @@ extension ControlSession {
     private mutating func begin(
         _ plan: CapturePlan, _ request: StartRequest, _ outlet: consuming sending Outlet
     ) throws {
-        let counters = CaptureCounters(status.ledger)
+        let counters = CaptureCounters(status.edgeMetrics)
         let capture: LiveCapture
         do throws(SystemError) {
             capture = try LiveCapture(
@@ -200,7 +200,7 @@ extension ControlSession {
     func statistics() -> CaptureStatistics {
         guard let capture else { return CaptureStatistics() }
         capture.count()
-        return capture.counters.statistics
+        return capture.counters.counts.statistics
     }
 
     mutating func endCapture() {
@@ -209,7 +209,7 @@ extension ControlSession {
         guard let capture = capture.take() else { return }
         capture.finish()
         status.ends(capture)
-        logger.info("capture ended", metadata: capture.counters.metadata)
+        logger.info("capture ended", metadata: capture.counters.counts.metadata)
     }
 }
 

@@ -20,7 +20,7 @@ final class RingManager: Sendable {
     private let feed: NodePublisher
     private let scope: CaptureScope
     private let tellsOffload: Bool
-    private let levels: CaptureLevels
+    private let counters: CaptureCounters
     private let logger: Logger
     private let wake: Event
     private let state: Mutex<State>
@@ -41,12 +41,13 @@ final class RingManager: Sendable {
     private static let sharedCountMax = 1 << 15
 
     init(
-        _ feed: NodePublisher, _ scope: CaptureScope, _ plan: ProgramPlan, _ levels: CaptureLevels,
+        _ feed: NodePublisher, _ scope: CaptureScope, _ plan: ProgramPlan,
+        _ counters: CaptureCounters,
         logger: Logger, give: @escaping @Sendable (RingCommand) -> Void
     ) throws(SystemError) {
         (self.feed, self.scope) = (feed, scope)
         tellsOffload = plan.keepsWhole
-        self.levels = levels
+        self.counters = counters
         self.logger = logger
         wake = try Event()
         state = Mutex(State(plan: plan))
@@ -104,8 +105,8 @@ final class RingManager: Sendable {
 
     /// Says how much memory is in use.
     private func tell(_ book: RingTable) {
-        levels.ringBytes.set(book.ringByteCount)
-        levels.edgesSharing.set(book.crowd.count)
+        counters.ringBytes.set(book.ringByteCount)
+        counters.edgesSharing.set(book.crowd.count)
     }
 
     /// Opens what is new and has what is gone closed.
@@ -115,7 +116,9 @@ final class RingManager: Sendable {
             book.version = snapshot.version
             state.withLock { $0.plan.set(snapshot.rule) }
             give(.follow(snapshot))
-            for incarnation in book.incarnationsGone(from: snapshot.places) { give(.remove(incarnation: incarnation)) }
+            for incarnation in book.incarnationsGone(from: snapshot.places) {
+                give(.remove(incarnation: incarnation))
+            }
             if scope != .stream, snapshot.places.isEmpty { give(.end) }
         }
         let (wanted, isCrowdChanged) = book.take(
@@ -255,7 +258,10 @@ extension RingManager {
             let ring = try change.ring.opensSuccessor(
                 change.shape, tellsOffload: tellsOffload)
             let set = PacketSet(countMax: Self.sharedCountMax << change.ring.keptCount)
-            give(.prepare(incarnation: change.ring.place.incarnation, TransferBox(ring), TransferBox(set)))
+            give(
+                .prepare(
+                    incarnation: change.ring.place.incarnation, TransferBox(ring), TransferBox(set))
+            )
         } catch {
             book.isAbandoned(change.ring)
             guard !error.isInterfaceAbsent else { return }
