@@ -94,8 +94,8 @@ let package = Package(
             name: "podwire",
             dependencies: [
                 "Addressing", "Agent", "BPF", "CaptureFiles", "Collector", "Doctor", "Edges",
-                "Explain", "Formats", "Linux", "Log", "Netlink", "Observation", "Packets",
-                "Security", "Settings", "Time", logging, arguments,
+                "Explain", "Formats", "Linux", "Log", "Metrics", "Netlink", "Observation",
+                "Packets", "Security", "Settings", "Time", logging, arguments,
             ],
             swiftSettings: house),
 

@@ -1,5 +1,6 @@
 import Agent
 import ArgumentParser
+import Metrics
 import Settings
 
 /// Prints a table of the documentation; `tools/docs` puts it into a page.
@@ -41,7 +42,11 @@ struct ReferenceCommand: ParsableCommand {
     }
 
     private static var metrics: (head: [String], rows: [[String]]) {
-        (["metric", "type", "meaning"], [])
+        let rows = AgentMetrics.families.map { family in
+            let labels = family.labels.isEmpty ? "" : "{\(family.labels.joined(separator: ", "))}"
+            return ["`\(family.name)\(labels)`", family.kind.rawValue, family.help]
+        }
+        return (["metric", "type", "meaning"], rows)
     }
 
     private static var commands: (head: [String], rows: [[String]]) {
