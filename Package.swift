@@ -60,7 +60,7 @@ let package = Package(
 
         // What other programs read: texts, the log, and how they ask for more.
         module("Formats"),
-        module("Metrics", "Linux"),
+        module("Metrics", "Linux", "Time"),
         module("Log", "Formats", "Linux", "Time", logging),
         .target(name: "HTTPEndpoint", dependencies: ["Linux"] + http, swiftSettings: house),
 
@@ -118,7 +118,7 @@ let package = Package(
         tests("ForwardingTests", "Addressing", "Forwarding", "Packets", "RPCAP"),
         tests(
             "AgentTests", "Addressing", "Agent", "Edges", "Forwarding", "Linux", "Metrics", "Netlink",
-            "Settings", logging),
+            "Settings", "Time", logging),
         tests(
             "DoctorTests", "Addressing", "Doctor", "Edges", "Linux", "Netlink", "Observation",
             "PacketRing", "Settings"),
