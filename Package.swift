@@ -124,11 +124,23 @@ let package = Package(
             "PacketRing", "Settings"),
         tests("CollectorTests", "BPF", "Collector", "Linux"),
         tests(
-            "KernelTests", "Addressing", "BPF", "CLinux", "Edges", "Forwarding", "Linux", "Metrics",
-            "Netlink", "Observation", "ObservationFixtures", "PacketRing", "Packets", "RPCAP",
-            "Settings", "Time", logging),
+            "KernelTests", "Addressing", "Agent", "BPF", "CLinux", "Edges", "Forwarding",
+            "KernelSupport", "Linux", "Metrics", "Netlink", "Observation", "ObservationFixtures",
+            "PacketRing", "Packets", "RPCAP", "Settings", "Time", logging),
 
         tests("CaptureFilesTests", "Addressing", "CaptureFiles", "Linux"),
+
+        tests("LinuxTests", "Addressing", "KernelSupport", "Linux", "Time"),
+
+        tests("NetlinkTests", "Addressing", "KernelSupport", "Linux", "Netlink"),
+
+        tests("PacketRingTests", "Addressing", "BPF", "KernelSupport", "Linux", "PacketRing"),
+
+        // The network namespaces, senders and commands that kernel tests share.
+        .target(
+            name: "KernelSupport",
+            dependencies: ["Addressing", "CLinux", "Linux", "PacketRing", "Time"],
+            path: "Tests/KernelSupport", swiftSettings: house),
 
         // The site and the frames that several tests share.
         .target(

@@ -17,8 +17,8 @@ package enum Doctor {
         let release = KernelRelease.current
         let agents = RunningAgent.all
         var findings = rights.findings
-        findings += [settings.placement.finding()].compactMap { $0 }
-        findings += KernelCheck.findings(release, restoresWireForm: settings.restoresWireForm)
+        findings += [settings.capture.placement.finding()].compactMap { $0 }
+        findings += KernelCheck.findings(release, restoresWireForm: settings.capture.restoresWireForm)
         do throws(SystemError) {
             let node = try Node.current(settings.edges)
             findings += ring(node, rights, settings)
@@ -41,7 +41,7 @@ package enum Doctor {
         guard rights.held.contains(.netRaw),
             let interface = loopback?.index ?? node.edges.first?.link.index
         else { return [] }
-        return [KernelCheck.ring(on: interface, tellsOffload: settings.restoresWireForm)]
+        return [KernelCheck.ring(on: interface, tellsOffload: settings.capture.restoresWireForm)]
     }
 
     private static func examine(

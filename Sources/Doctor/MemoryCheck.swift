@@ -29,8 +29,8 @@ package struct MemoryCheck: Sendable {
         let clientCount = settings.passive == nil ? 0 : PassiveSettings.clientCountMax
         let captureCount = max(1, settings.sensors.count + clientCount)
         return [
-            rings(settings.ringByteCountMax, captureCount),
-            queues(settings.queueByteCountMax, captureCount), descriptors(captureCount),
+            rings(settings.capture.ringByteCountMax, captureCount),
+            queues(settings.capture.queueByteCountMax, captureCount), descriptors(captureCount),
         ]
     }
 

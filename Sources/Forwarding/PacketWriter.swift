@@ -162,11 +162,12 @@ struct PacketWriter: ~Copyable {
         _ knowsOffload: Bool
     ) {
         guard let headers = Headers(packet.bytes).packet else { return }
-        let isUnfinished =
+        let isPartial =
             knowsOffload
-            ? packet.details.offload.leavesUnfinished(headers) : packet.details.hasPartialChecksum
+            ? packet.details.offload.hasPartialChecksum(of: headers)
+            : packet.details.hasPartialChecksum
         var bytes = workbench.last(packet.bytes.byteCount)
-        translation.apply(to: &bytes, headers, isUnfinished: isUnfinished)
+        translation.apply(to: &bytes, headers, hasPartialChecksum: isPartial)
     }
 
     /// How many bytes the filter keeps of a frame when it has its tag back.

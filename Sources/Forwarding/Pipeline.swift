@@ -1,10 +1,11 @@
-import BPF
-import PacketRing
-import Synchronization
 import Addressing
+import BPF
 import Linux
 import Observation
+import PacketRing
 import RPCAP
+import Settings
+import Synchronization
 
 /// What happens to each packet between its ring and the send queue: the rule settles what the kernel
 /// could not decide about, the sensor's filter sees what it has not seen in the kernel, and the rest
@@ -15,7 +16,7 @@ import RPCAP
 struct Pipeline: ~Copyable {
     var writer: PacketWriter
     private(set) var slowPath: SlowPath
-    private var screen: Screen
+    private var fastPath: FastPath
     private var tracker: ConnectionTracker?
     /// Why calls to services cannot be looked up, where they should be.
     let trackingFailure: SystemError?
@@ -37,15 +38,16 @@ struct Pipeline: ~Copyable {
             }
         }
         writer = try PacketWriter(
-            queueByteCount: plan.queueByteCountMax, plan.sampling,
-            bytesPerSecondMax: plan.bytesPerSecondMax, restoresWireForm: plan.restoresWireForm)
+            queueByteCount: plan.settings.queueByteCountMax, plan.sampling,
+            bytesPerSecondMax: plan.settings.bytesPerSecondMax,
+            restoresWireForm: plan.settings.restoresWireForm)
         filter = PacketFilter(program: plan.filter, snaplen: plan.frameByteCountMax)
         self.slowPath = slowPath
-        screen = Screen(rule)
+        fastPath = FastPath(rule)
         self.tracker = tracker
         trackingFailure = failure
         let heldCountMax =
-            plan.queueByteCountMax / Self.heldShare
+            plan.settings.queueByteCountMax / Self.heldShare
             / (HeldFragments.byteCountMax + PacketRecord.headerByteCount)
         held = HeldFragments(countMax: min(HeldFragments.countMax, heldCountMax))
         self.counters = counters
@@ -86,7 +88,7 @@ struct Pipeline: ~Copyable {
 
     mutating func set(_ rule: Rule) {
         slowPath.rule = rule
-        screen = Screen(rule)
+        fastPath = FastPath(rule)
     }
 
     mutating func set(_ filter: Program?) {
@@ -141,13 +143,11 @@ struct Pipeline: ~Copyable {
     ) -> Int {
         var tally = BlockCounts()
         let now = begin()
-        // As a part of this value it would be copied for each packet.
-        let screen = screen
         var packets = block.packets
         while let packet = packets.next() {
             // Most packets the kernel has decided about and shown to the filter. They are copied,
             // many of them with their checksum finished.
-            if isDecided, isFiltered, screen.clears(packet.bytes) {
+            if isDecided, isFiltered, fastPath.clears(packet.bytes) {
                 if packet.isFinished || !writer.restoresWireForm {
                     writer.append(asItIs: packet, filter.limitInKernel, &tally)
                     continue
@@ -193,7 +193,7 @@ extension Pipeline {
         // Tags are put back before a filter sees the frame, which the kernel cannot do.
         let isUndecided =
             !isDecided || packet.details.vlan != nil && writer.restoresWireForm
-            || !screen.clears(packet.bytes) && slowPath.rule.mayNeedSettling(packet.bytes)
+            || !fastPath.clears(packet.bytes)
         if !packet.isCutShort, isUndecided {
             return settle(packet, from: point, account, now, mayWait: true, &tally)
         }
@@ -220,7 +220,10 @@ extension Pipeline {
             step = self.step(packet, point, now, false)
         }
         tally.puntedCount += 1
-        guard case .decided(let outcome) = step else { return tally.refusedCount += 1 }
+        guard case .decided(let outcome) = step else {
+            tally.refusedCount += 1
+            return
+        }
         carryOut(outcome, packet, point, &tally)
         if let datagram = outcome.firstFragmentOf, held.count > 0 {
             release(now) { $0.take(of: datagram) }
@@ -249,7 +252,10 @@ extension Pipeline {
     ) {
         if outcome.isFragment { tally.fragmentCount += 1 }
         if outcome.decision.step == .unexplainedService { tally.unexplainedCount += 1 }
-        guard outcome.decision.isReported else { return tally.refusedCount += 1 }
+        guard outcome.decision.isReported else {
+            tally.refusedCount += 1
+            return
+        }
         if outcome.translation != nil { tally.translatedCount += 1 }
         writer.append(packet, outcome.translation, filter, at: point, &tally)
     }

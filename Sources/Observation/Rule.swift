@@ -146,3 +146,23 @@ extension Rule {
             && podAddressesOutsideNetworks == other.podAddressesOutsideNetworks
     }
 }
+
+/// The limits of what programs decide.
+extension Rule {
+    /// Whether programs punt all packets that turn on single addresses, since there are too many.
+    var puntsAddresses: Bool { puntsNodeAddresses || puntsPodAddresses }
+
+    var puntsNodeAddresses: Bool {
+        nodeAddressesInPodNetworks.count > Self.programAddressCountMax
+    }
+
+    var puntsPodAddresses: Bool {
+        podAddressesOutsideNetworks.count > Self.programAddressCountMax
+    }
+
+    /// The most addresses of one list that go into a program.
+    ///
+    /// Each takes about two instructions for the source and two for the destination. The kernel takes
+    /// 4,096 instructions, and most of them are for the client's filter.
+    static let programAddressCountMax = 250
+}

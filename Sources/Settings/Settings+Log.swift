@@ -11,13 +11,14 @@ extension Settings {
             "edges": "\(edges.scope.rawValue)", "device": "\(device)",
             "sensors": "\(Self.list(sensors))", "pod_networks": "\(Self.list(podNetworks))",
             "service_networks": "\(Self.list(serviceNetworks))",
-            "ring_memory": .number(ringByteCountMax), "queue_memory": .number(queueByteCountMax),
+            "ring_memory": .number(capture.ringByteCountMax),
+            "queue_memory": .number(capture.queueByteCountMax),
         ]
         if !uncovered.isEmpty { metadata["uncovered"] = "\(Self.list(uncovered))" }
         if !edges.included.isEmpty { metadata["included"] = "\(Self.list(edges.included))" }
         if !edges.excluded.isEmpty { metadata["excluded"] = "\(Self.list(edges.excluded))" }
         if !deduplicates { metadata["dedup"] = "off" }
-        if !restoresWireForm { metadata["frames"] = "raw" }
+        if !capture.restoresWireForm { metadata["frames"] = "raw" }
         return metadata
     }
 

@@ -19,18 +19,8 @@ package struct Settings: Sendable {
     /// Where pods' names are; nil for nowhere.
     package let nameFolder: String?
     package let deduplicates: Bool
-    /// Whether frames are sent as a wire would have carried them, or as they are captured.
-    package let restoresWireForm: Bool
-    package let snaplen: Int
-    /// All rings of one capture together.
-    package let ringByteCountMax: Int
-    /// The send queue of one capture.
-    package let queueByteCountMax: Int
-    /// The most bytes of packets and their headers that one capture sends in a second; nil for any
-    /// number.
-    package let bytesPerSecondMax: Int?
-    /// Where the threads run that forward packets.
-    package let placement: ThreadPlacement
+    /// What every capture gets as a whole.
+    package let capture: CaptureSettings
     /// Where metrics and probes are answered; nil for nowhere.
     package let http: SocketAddress?
     package let logLevel: Logger.Level
@@ -67,26 +57,13 @@ package struct Settings: Sendable {
         edges = try EdgeSelection(reader)
         nameFolder = try reader.one(.cniCache, Self.nameFolder)
         deduplicates = try reader.one(.deduplication) { ["on": true, "off": false][$0] }
-        restoresWireForm = try reader.one(.frames) { ["wire": true, "raw": false][$0] }
-        snaplen = try reader.one(.snaplen) { text in
-            Int(text).flatMap { (64...262_144).contains($0) ? $0 : nil }
-        }
         dataPorts = try reader.oneOrNone(.dataPorts, Self.ports)
         let formats: [String: DatagramWriter.Format?] = [
             "auto": nil, "packet": .packet, "udpstr": .udpstr,
         ]
         datagramFormat = try reader.one(.udpFormat) { formats[$0] }
         tls = try TLSSettings(reader)
-        ringByteCountMax = try reader.one(.ringMemory, Self.byteCount)
-        queueByteCountMax = try reader.one(.queueMemory, Self.byteCount)
-        bytesPerSecondMax = try reader.one(.rateLimit) { text -> Int?? in
-            text == "off" ? .some(nil) : Self.byteCount(text).map { .some($0) }
-        }
-        placement = ThreadPlacement(
-            processors: try reader.oneOrNone(.processors) { ProcessorSet($0) },
-            niceness: try reader.oneOrNone(.niceness) { text in
-                CInt(text).flatMap { (-20...19).contains($0) ? $0 : nil }
-            })
+        capture = try CaptureSettings(reader)
         http = try reader.one(.http) { text -> SocketAddress?? in
             text == "off" ? .some(nil) : SocketAddress(text).map { .some($0) }
         }

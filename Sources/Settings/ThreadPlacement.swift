@@ -15,6 +15,13 @@ package struct ThreadPlacement: Sendable {
         self.niceness = niceness
     }
 
+    init(_ reader: SettingsReader) throws(SettingFailure) {
+        processors = try reader.oneOrNone(.processors) { ProcessorSet($0) }
+        niceness = try reader.oneOrNone(.niceness) { text in
+            CInt(text).flatMap { (-20...19).contains($0) ? $0 : nil }
+        }
+    }
+
     /// Why threads cannot be placed so, and what to do about it.
     package enum Failure: Error, Equatable, CustomStringConvertible {
         case processors(ProcessorSet, allowed: ProcessorSet)

@@ -1,6 +1,7 @@
 import Forwarding
 import Addressing
 import Glibc
+import KernelSupport
 import Linux
 import RPCAP
 import Synchronization

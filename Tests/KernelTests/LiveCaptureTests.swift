@@ -1,12 +1,13 @@
-import Edges
-import Settings
-import Forwarding
 import Addressing
+import Edges
+import Forwarding
 import Glibc
+import KernelSupport
 import Linux
 import Logging
 import Netlink
 import RPCAP
+import Settings
 import Synchronization
 import Testing
 import Time
@@ -43,11 +44,14 @@ struct LiveCaptureTests {
             ], needsPeer: false, environment: { _ in nil })
         let node = try Node.current(settings.edges)
         #expect(node.edges.map(\.link.name) == ["here"])
+        var capture = settings.capture
+        capture.ringByteCountMax = 16 << 20
+        capture.queueByteCountMax = queueByteCountMax
+        capture.bytesPerSecondMax = bytesPerSecondMax
         let plan = CapturePlan(
             feed: NodePublisher(settings, node: node), tracksConnections: false, filter: nil,
-            snaplen: 262_144, ringByteCountMax: 16 << 20, queueByteCountMax: queueByteCountMax,
-            sampling: sampling, bytesPerSecondMax: bytesPerSecondMax,
-            datagramFormat: datagramFormat, transmission: transmission)
+            settings: capture, sampling: sampling, datagramFormat: datagramFormat,
+            transmission: transmission)
         return try LiveCapture(plan, to: outlet, for: "sensor", CaptureCounters(), logger: quiet)
     }
 

@@ -1,6 +1,7 @@
 import BPF
 import PacketRing
 import Addressing
+import KernelSupport
 import Linux
 import Observation
 import ObservationFixtures
@@ -21,7 +22,9 @@ struct ProgramInKernelTests {
             )
             let (here, there) = (try interfaceIndex("here"), try interfaceIndex("there"))
             let program = EdgeProgram(Site.rule, at: Site.atA, snaplen: 262_144)
-            var ring = try Ring(on: here, program.program, shape: Ring.Shape(byteCountMax: 4 << 20))
+            // A block is used up after 14 ms, full or not, and sending a batch can take seconds.
+            var ring = try Ring(
+                on: here, program.program, shape: Ring.Shape(byteCountMax: 32 << 20))
             let sender = try PacketSender(on: direction == .toPod ? here : there)
             var generator = SeededGenerator(seed: direction == .toPod ? 11 : 12)
             var keptCount = 0

@@ -3,6 +3,7 @@ import PacketRing
 import Addressing
 import Packets
 import Glibc
+import KernelSupport
 import Linux
 import ObservationFixtures
 import Testing
@@ -43,7 +44,7 @@ struct WireFormInKernelTests {
             var generator = SeededGenerator(seed: seed)
             var segmentCount = 0
             for _ in 0..<200 {
-                var frame = SuperFrame.random(with: &generator, payloadByteCountMax: 9000)
+                var frame = GSOPacket.random(with: &generator, payloadByteCountMax: 9000)
                 frame.isSumRight = true
                 // The kernel makes UDP into 128 segments at most, and sends no frame without
                 // segments that is longer than a cable takes.
@@ -61,7 +62,7 @@ struct WireFormInKernelTests {
             }
             let made = try Formed(from: &near, count: segmentCount)
             let expected = try Formed(from: &far, count: segmentCount, isOutgoing: true)
-            #expect(made.superFrameCount > 30)
+            #expect(made.gsoPacketCount > 30)
             #expect(made.frames.count == segmentCount)
             Self.compare(made, expected)
         }
@@ -150,7 +151,7 @@ struct WireFormInKernelTests {
             var far = try Self.ring("b1")
             try shell(Self.talk(names, addresses))
             let (a, b) = (try Formed.both(from: &near), try Formed.both(from: &far))
-            #expect(a.fromPod.superFrameCount > 5 && b.fromPod.superFrameCount > 5)
+            #expect(a.fromPod.gsoPacketCount > 5 && b.fromPod.gsoPacketCount > 5)
             #expect(a.fromPod.longestByteCount > 10_000)
             if byteCountMax > 65_536 {
                 #expect(max(a.fromPod.longestByteCount, b.fromPod.longestByteCount) > 65_600)
@@ -172,7 +173,7 @@ struct WireFormInKernelTests {
             let sender = try PacketSender(on: interfaceIndex("there"))
             let kinds: [[UInt16]] = [[0x8100], [0x88a8], [0x88a8, 0x8100], []]
             let frames = kinds.map { types in
-                SuperFrame().with { frame in
+                GSOPacket().with { frame in
                     frame.tags = types.map { VLANTag(tag: 0xa064, etherType: $0) }
                     frame.payload = Array(0..<100)
                 }.bytes
@@ -194,7 +195,7 @@ struct WireFormInKernelTests {
             var first = try Ring(on: here, .keepAll, shape: shape)
             var second = try Ring(on: here, .keepAll, shape: shape)
             let sender = try PacketSender(on: interfaceIndex("there"), leavesOffload: true)
-            let frame = SuperFrame().with {
+            let frame = GSOPacket().with {
                 $0.payload = [UInt8](repeating: 1, count: 4000)
                 $0.segmentByteCount = 1000
             }
@@ -202,7 +203,7 @@ struct WireFormInKernelTests {
             let forms = [
                 try Formed(from: &first, count: 4), try Formed(from: &second, count: 4),
             ]
-            #expect(forms.allSatisfy { $0.frames.count == 4 && $0.superFrameCount == 1 })
+            #expect(forms.allSatisfy { $0.frames.count == 4 && $0.gsoPacketCount == 1 })
             #expect(forms[0].frames == forms[1].frames)
         }
     }
@@ -217,7 +218,7 @@ struct WireFormInKernelTests {
                 on: here, .keepAll, shape: Ring.Shape(byteCountMax: 1 << 20), tellsOffload: false)
             var told = try Ring(on: here, .keepAll, shape: Ring.Shape(byteCountMax: 1 << 20))
             let sender = try PacketSender(on: interfaceIndex("there"), leavesOffload: true)
-            let frame = SuperFrame().with {
+            let frame = GSOPacket().with {
                 $0.payload = [UInt8](repeating: 1, count: 4000)
                 $0.segmentByteCount = 1000
             }
@@ -225,8 +226,8 @@ struct WireFormInKernelTests {
             let rawSeen = try Formed(from: &raw, count: 1)
             let toldSeen = try Formed(from: &told, count: 4)
             #expect(rawSeen.frames == [frame.bytes] && rawSeen.offloads == [.none])
-            #expect(rawSeen.isUnfinished == [true])
-            #expect(toldSeen.frames.count == 4 && toldSeen.isUnfinished == [true])
+            #expect(rawSeen.isPartial == [true])
+            #expect(toldSeen.frames.count == 4 && toldSeen.isPartial == [true])
             // How much is in one piece is the kernel's own affair.
             #expect(toldSeen.offloads.map(\.segmentByteCount) == [1000])
             #expect(toldSeen.offloads.map(\.checksumStart) == [34])
@@ -237,13 +238,13 @@ struct WireFormInKernelTests {
 /// The wire forms of what a ring holds.
 private struct Formed {
     private(set) var frames: [[UInt8]] = []
-    private(set) var superFrameCount = 0
+    private(set) var gsoPacketCount = 0
     private(set) var repairedCount = 0
     private(set) var longestByteCount = 0
     private(set) var obstacles: [WireForm.Obstacle] = []
     private(set) var offloads: [Offload] = []
     private(set) var tags: [VLANTag?] = []
-    private(set) var isUnfinished: [Bool] = []
+    private(set) var isPartial: [Bool] = []
 
     private init() {}
 
@@ -308,9 +309,9 @@ private struct Formed {
         longestByteCount = max(longestByteCount, packet.bytes.byteCount)
         offloads.append(packet.details.offload)
         tags.append(packet.details.vlan)
-        isUnfinished.append(packet.details.hasPartialChecksum)
+        isPartial.append(packet.details.hasPartialChecksum)
         if case .impossible(let obstacle) = form.repair { obstacles.append(obstacle) }
-        if case .segments = form.repair { superFrameCount += 1 }
+        if case .segments = form.repair { gsoPacketCount += 1 }
         if form.repair != .none { repairedCount += 1 }
         for index in 0..<form.segmentCount {
             var segment = [UInt8](repeating: 0, count: form.byteCount(ofSegment: index))

@@ -4,7 +4,7 @@ import Observation
 import ObservationFixtures
 import Testing
 
-/// What needs to know more than the packet: calls to services, and datagrams in pieces. The node is
+/// What needs to know more than the packet: calls to services, and fragmented datagrams. The node is
 /// the site's; its pod a calls services.
 @Suite("The slow path")
 struct SlowPathTests {

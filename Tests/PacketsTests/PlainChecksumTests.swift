@@ -29,7 +29,7 @@ struct PlainChecksumTests {
         var generator = SeededGenerator(seed: isUDP ? 1 : 2)
         for family in IPAddress.Family.allCases {
             for count in [0, 1, 2, 3, 7, 8, 9, 17, 18, 19, 63, 64, 65, 66, 127, 1000, 1460] {
-                let original = SuperFrame().with {
+                let original = GSOPacket().with {
                     $0.family = family
                     $0.isUDP = isUDP
                     $0.payload = (0..<count).map { _ in UInt8.random(in: 0...255, using: &generator)
@@ -50,7 +50,7 @@ struct PlainChecksumTests {
         var generator = SeededGenerator(seed: seed)
         var plainCount = 0
         for number in 0..<2000 {
-            var original = SuperFrame.random(with: &generator, payloadByteCountMax: 300)
+            var original = GSOPacket.random(with: &generator, payloadByteCountMax: 300)
             original.segmentByteCount = 0
             if number % 3 == 0 { (original.ipOptions, original.extensions) = ([], []) }
             if number % 3 < 2 { (original.tags, original.padding) = ([], []) }
@@ -83,7 +83,7 @@ struct PlainChecksumTests {
     @Test("of 0 is written as UDP has to")
     func zero() {
         // The pseudo-header and the packet add up to 0xffff without the last two bytes.
-        var original = SuperFrame().with {
+        var original = GSOPacket().with {
             $0.isUDP = true
             $0.payload = [0, 0]
         }

@@ -55,10 +55,10 @@ struct TranslationTests {
         let frames = [(test.service, UInt16(80)), (test.backend, 8080)].map { service, port in
             Packet(
                 transport: test.transport, from: test.family == .ipv4 ? Self.client4 : Self.client6,
-                40_000, to: service, port, test.payload, isUnfinished: true)
+                40_000, to: service, port, test.payload, isPartial: true)
         }.map { ethernet(test.family, $0.bytes) }
         let translated = translate(
-            frames[0], test.service, 80, to: test.backend, 8080, isUnfinished: true)
+            frames[0], test.service, 80, to: test.backend, 8080, isPartial: true)
         #expect(translated == frames[1])
     }
 
@@ -77,7 +77,7 @@ struct TranslationTests {
         var bytes = unsafe span.mutableBytes
         let flow = flow(
             to: Self.service4, 80, translatedTo: Self.backend4, 8080, clientPorts: (40_000, 1025))
-        Translation(flow)?.apply(to: &bytes, packet, isUnfinished: false)
+        Translation(flow)?.apply(to: &bytes, packet, hasPartialChecksum: false)
         #expect(frame == frames[1])
     }
 
@@ -143,8 +143,8 @@ struct TranslationTests {
         #expect(translated == frames[1])
     }
 
-    @Test("changes later pieces of a datagram only where the addresses are")
-    func piece() {
+    @Test("changes later fragments of a datagram only where the addresses are")
+    func fragment() {
         var frames = [(Self.service4, UInt16(80)), (Self.backend4, 8080)].map { service, port in
             // What lies behind the header looks like ports, and is none.
             Packet(
@@ -172,14 +172,14 @@ private func address(_ text: String) -> IPAddress { IPAddress(text) ?? IPAddress
 
 private func translate(
     _ frame: [UInt8], _ address: IPAddress, _ port: UInt16, to newAddress: IPAddress,
-    _ newPort: UInt16, isUnfinished: Bool = false
+    _ newPort: UInt16, isPartial: Bool = false
 ) -> [UInt8] {
     var frame = frame
     guard let packet = Headers(frame.wire).packet else { return frame }
     var span = frame.mutableSpan
     var bytes = unsafe span.mutableBytes
     let flow = flow(to: address, port, translatedTo: newAddress, newPort)
-    Translation(flow)?.apply(to: &bytes, packet, isUnfinished: isUnfinished)
+    Translation(flow)?.apply(to: &bytes, packet, hasPartialChecksum: isPartial)
     return frame
 }
 
@@ -219,19 +219,19 @@ private struct Packet {
     let destination: IPAddress
     let destinationPort: UInt16
     let payload: [UInt8]
-    let isUnfinished: Bool
+    let isPartial: Bool
     let fragment: UInt16
 
     init(
         transport: UInt8, from source: IPAddress, _ sourcePort: UInt16, to destination: IPAddress,
-        _ destinationPort: UInt16, _ payload: [UInt8], isUnfinished: Bool = false,
+        _ destinationPort: UInt16, _ payload: [UInt8], isPartial: Bool = false,
         fragment: UInt16 = 0
     ) {
         self.transport = transport
         (self.source, self.sourcePort) = (source, sourcePort)
         (self.destination, self.destinationPort) = (destination, destinationPort)
         self.payload = payload
-        self.isUnfinished = isUnfinished
+        self.isPartial = isPartial
         self.fragment = fragment
     }
 
@@ -252,8 +252,8 @@ private struct Packet {
         segment += payload
         var pseudo = source.bytes + destination.bytes
         pseudo += [0, transport, 0, UInt8(segment.count)]
-        var checksum = isUnfinished ? sum(pseudo) : ~sum(pseudo + segment)
-        if transport == 17, checksum == 0, !isUnfinished { checksum = 0xffff }
+        var checksum = isPartial ? sum(pseudo) : ~sum(pseudo + segment)
+        if transport == 17, checksum == 0, !isPartial { checksum = 0xffff }
         let offset = transport == 6 ? 16 : 6
         segment[offset] = UInt8(checksum >> 8)
         segment[offset + 1] = UInt8(checksum & 0xff)

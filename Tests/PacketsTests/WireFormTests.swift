@@ -13,7 +13,7 @@ struct WireFormTests {
     func segments(seed: UInt64) {
         var generator = SeededGenerator(seed: seed)
         for number in 0..<250 {
-            var original = SuperFrame.random(with: &generator)
+            var original = GSOPacket.random(with: &generator)
             if original.segmentByteCount == 0, Bool.random(using: &generator) {
                 original.padding = [1, 2, 3, 4, 5]
             }
@@ -39,7 +39,7 @@ struct WireFormTests {
     func cutShort() throws {
         var generator = SeededGenerator(seed: 9)
         for number in 0..<60 {
-            let original = SuperFrame.random(with: &generator, payloadByteCountMax: 400)
+            let original = GSOPacket.random(with: &generator, payloadByteCountMax: 400)
             let frame = original.bytes
             let tag = number % 2 == 0 ? Self.tag : nil
             let form = WireForm(
@@ -74,7 +74,7 @@ struct WireFormTests {
     func translated() throws {
         var generator = SeededGenerator(seed: 5)
         for _ in 0..<100 {
-            var original = SuperFrame.random(with: &generator)
+            var original = GSOPacket.random(with: &generator)
             // Neither looks behind tags.
             (original.tags, original.isSumRight) = ([], true)
             original.segmentByteCount = min(original.segmentByteCount, original.payload.count)
@@ -89,21 +89,21 @@ struct WireFormTests {
                 destinationPort: 40_000)
             let translation = try #require(
                 Translation(TrackedFlow(original: client, reply: reply)))
-            func translate(_ frame: [UInt8], isUnfinished: Bool) throws -> [UInt8] {
+            func translate(_ frame: [UInt8], isPartial: Bool) throws -> [UInt8] {
                 var frame = frame
                 let packet = try #require(Headers(frame.wire).packet)
-                #expect(!isUnfinished || original.offload.leavesUnfinished(packet))
+                #expect(!isPartial || original.offload.hasPartialChecksum(of: packet))
                 var span = frame.mutableSpan
                 var bytes = unsafe span.mutableBytes
-                translation.apply(to: &bytes, packet, isUnfinished: isUnfinished)
+                translation.apply(to: &bytes, packet, hasPartialChecksum: isPartial)
                 return frame
             }
             func segments(_ frame: [UInt8]) throws -> [[UInt8]] {
                 let form = WireForm(frame.wire, wireByteCount: frame.count, original.offload)
                 return try #require(written(form, frame))
             }
-            let first = try segments(translate(original.bytes, isUnfinished: true))
-            let last = try segments(original.bytes).map { try translate($0, isUnfinished: false) }
+            let first = try segments(translate(original.bytes, isPartial: true))
+            let last = try segments(original.bytes).map { try translate($0, isPartial: false) }
             let isSame = first == last
             #expect(isSame, "\(original)")
             let isChanged = try first != segments(original.bytes)
@@ -113,7 +113,7 @@ struct WireFormTests {
 
     @Test("has no UDP checksum of 0", arguments: [0, 2])
     func checksumOfZero(segmentByteCount: Int) {
-        var original = SuperFrame()
+        var original = GSOPacket()
         original.isUDP = true
         original.segmentByteCount = segmentByteCount
         var zeroCount = 0
@@ -136,9 +136,9 @@ struct WireFormTests {
     @Test("finishes the checksum of a packet in a packet, which is all that is left to do")
     func tunnel() throws {
         // Inner Ethernet and IP behind a VXLAN header, with the inner TCP's checksum unfinished.
-        var inner = SuperFrame()
+        var inner = GSOPacket()
         inner.payload = Array(1...77)
-        var outer = SuperFrame()
+        var outer = GSOPacket()
         outer.isUDP = true
         outer.payload = [8, 0, 0, 0, 0, 0, 1, 0] + inner.bytes
         let frame = outer.bytes
@@ -180,7 +180,7 @@ struct WireFormTests {
         "takes the jumbo option out of a packet that is too long to say so",
         arguments: [true, false])
     func jumbogram(hasOption: Bool) throws {
-        var original = SuperFrame()
+        var original = GSOPacket()
         original.family = .ipv6
         original.flags = 0x99
         original.payload = (0..<90_001).map { UInt8(truncatingIfNeeded: $0 &* 13 &+ $0 >> 8) }

@@ -27,7 +27,7 @@ private let guardByteCount = 64
 /// Says what is wrong with the segments that were made of a frame, or nil. Knows nothing of how they
 /// are made: it reads them as a receiver does.
 struct Receiver {
-    let original: SuperFrame
+    let original: GSOPacket
     /// The tag that the kernel had taken out.
     var tag: VLANTag?
 

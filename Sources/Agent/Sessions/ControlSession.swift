@@ -74,7 +74,7 @@ struct ControlSession: ~Copyable {
         self.channel = channel
         self.slot = slot
         session = ServerSession(
-            mode, logins: context.logins(mode), now: MonotonicTime.now.nanoseconds)
+            mode, logins: context.logins(mode), now: .now)
         input = [UInt8](repeating: 0, count: Self.readByteCount)
     }
 
@@ -171,7 +171,7 @@ extension ControlSession {
             // There is room again for what has waited.
             return .zero
         } else {
-            deadlines.append(session.deadline.map { MonotonicTime(nanoseconds: $0) })
+            deadlines.append(session.deadline)
         }
         return deadlines.compactMap { $0 }.min()
     }
@@ -192,7 +192,7 @@ extension ControlSession {
         switch try channel.receive(into: &input) {
         case nil: break
         case 0: end("the peer closed the connection")
-        case let count?: session.receive(input[..<count], now: MonotonicTime.now.nanoseconds)
+        case let count?: session.receive(input[..<count], now: .now)
         }
     }
 
@@ -208,7 +208,7 @@ extension ControlSession {
             session.loginRefusal = nil
         }
         while endReason == nil, !isBlocked,
-            let action = session.nextAction(now: MonotonicTime.now.nanoseconds)
+            let action = session.nextAction(now: .now)
         {
             carryOut(action)
             if !isLoggedIn, session.isLoggedIn { logIn() }
@@ -234,7 +234,7 @@ extension ControlSession {
                 "\(outcome.text)",
                 metadata: ["user": "\(String(decoding: user.prefix(64), as: UTF8.self))"])
             session.passwordChecked(
-                isRight: outcome == .right, now: MonotonicTime.now.nanoseconds)
+                isRight: outcome == .right, now: .now)
         case .listDevices:
             session.devicesListed(context.feed.node.devices(context.settings, mode))
         case .open(let name):
@@ -373,7 +373,7 @@ extension ControlSession {
         logger.info(
             "capture started",
             metadata: [
-                "device": "\(request.device)", "snaplen": .number(plan.snaplen),
+                "device": "\(request.device)", "snaplen": .number(plan.settings.snaplen),
                 "edge_count": .number(plan.snapshot.places.count),
                 "filter": "\(filter?.summary ?? "none")",
                 "sampling": "\(request.sampling)",

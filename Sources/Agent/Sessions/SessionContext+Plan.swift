@@ -10,13 +10,11 @@ extension SessionContext {
         _ request: StartRequest, _ scope: CaptureScope, _ filter: Program,
         _ mode: ServerSession.Mode
     ) -> CapturePlan {
-        CapturePlan(
+        var capture = settings.capture
+        capture.snaplen = min(request.snaplen, capture.snaplen)
+        return CapturePlan(
             feed: feed, scope: scope, tracksConnections: tracksConnections && scope == .stream,
-            filter: filter, snaplen: min(request.snaplen, settings.snaplen),
-            ringByteCountMax: settings.ringByteCountMax,
-            queueByteCountMax: settings.queueByteCountMax, sampling: request.sampling,
-            bytesPerSecondMax: settings.bytesPerSecondMax, placement: settings.placement,
-            restoresWireForm: settings.restoresWireForm,
+            filter: filter, settings: capture, sampling: request.sampling,
             datagramFormat: request.flags.contains(.udp) ? datagramFormat(mode) : nil)
     }
 

@@ -100,13 +100,13 @@ extension AgentMetrics {
             $0.sums(\.ringBytes)
         },
         gauge("ring_memory_limit_bytes", "The most that the rings of one capture may take.") {
-            [Sample($0.settings.ringByteCountMax)]
+            [Sample($0.settings.capture.ringByteCountMax)]
         },
         gauge("queue_bytes", "Bytes in the send queues of all captures.", labels: ["sensor"]) {
             $0.sums(\.queueBytes)
         },
         gauge("queue_limit_bytes", "The most that the send queue of one capture may hold.") {
-            [Sample($0.settings.queueByteCountMax)]
+            [Sample($0.settings.capture.queueByteCountMax)]
         },
         gauge(
             "edges_sharing_ring", "Edges that share one ring because ring memory is used up.",
