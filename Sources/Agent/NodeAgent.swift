@@ -21,7 +21,9 @@ package final class NodeAgent: Sendable {
     /// Whether the log has the warning that pods lie outside the pod networks.
     private let hasWarned = Mutex(false)
 
-    /// Reads the node's network, which takes some milliseconds. Opens no connection.
+    /// Reads the node's network, which takes some milliseconds.
+    ///
+    /// Opens no connection.
     ///
     /// - Throws: What is missing, or wrong with the settings' files.
     package init(_ settings: Settings, logger: Logger) throws {
@@ -104,7 +106,9 @@ package final class NodeAgent: Sendable {
             """, metadata: ["reason": "\(reason)"])
     }
 
-    /// The time to end. Queues are flushed for a second; a name server is not waited for.
+    /// The time to end.
+    ///
+    /// Queues are flushed for a second; a name server is not waited for.
     private static let endTime = Duration.milliseconds(1500)
 
     /// Serves sensors and clients until `stop`, and then until the queues are flushed or a second is
@@ -182,8 +186,8 @@ package final class NodeAgent: Sendable {
                 }
                 begin = .now
                 return try watch.run(
-                    until: context.stop.fileDescriptor, wakes: { heartbeat.beat() }
-                ) { publish($0) }
+                    until: context.stop.fileDescriptor, wakes: { heartbeat.beat() },
+                    publish: { publish($0) })
             } catch {
                 status.node.failures.add()
                 status.node.isInStep.set(false)
@@ -208,6 +212,8 @@ package final class NodeAgent: Sendable {
     /// After following for this long a failure is a new one.
     private static let goodFollowing = Duration.seconds(60)
 
-    /// Makes `run` return. Can be called from any thread.
+    /// Makes `run` return.
+    ///
+    /// Can be called from any thread.
     package func stop() { context.stop.give() }
 }

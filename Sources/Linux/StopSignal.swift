@@ -16,7 +16,9 @@ package final class StopSignal: Sendable {
     /// Whether the signal is given.
     package var isGiven: Bool { state.load(ordering: .acquiring) }
 
-    /// Gives the signal. Any thread may do so, any number of times.
+    /// Gives the signal.
+    ///
+    /// Any thread may do so, any number of times.
     package func give() {
         state.store(true, ordering: .releasing)
         event.raise()

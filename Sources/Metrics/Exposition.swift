@@ -33,7 +33,9 @@ package struct Exposition {
 
     /// One number of a family, with the values of its labels.
     package struct Sample: Sendable {
-        /// In the order of the family's labels. Values may be any text.
+        /// In the order of the family's labels.
+        ///
+        /// Values may be any text.
         package let labels: [String]
         fileprivate let value: String
 

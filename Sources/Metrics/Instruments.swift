@@ -1,6 +1,8 @@
 import Synchronization
 
-/// A number that goes up and down, for events of the control side. Any thread may use it.
+/// A number that goes up and down, for events of the control side.
+///
+/// Any thread may use it.
 package final class Gauge: Sendable {
     private let count = Atomic<Int>(0)
 
@@ -17,7 +19,9 @@ package final class Gauge: Sendable {
     package func add(_ difference: Int) { count.add(difference, ordering: .relaxed) }
 }
 
-/// A number that only grows, for events of the control side. Any thread may use it.
+/// A number that only grows, for events of the control side.
+///
+/// Any thread may use it.
 package final class Counter: Sendable {
     private let count = Atomic<UInt64>(0)
 
@@ -31,7 +35,9 @@ package final class Counter: Sendable {
     package func add() { count.add(1, ordering: .relaxed) }
 }
 
-/// A state that is true or false. Any thread may use it.
+/// A state that is true or false.
+///
+/// Any thread may use it.
 package final class Flag: Sendable {
     private let state: Atomic<Bool>
 

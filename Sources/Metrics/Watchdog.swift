@@ -57,6 +57,7 @@ package final class Watchdog: Sendable {
     /// Begins to watch a loop.
     ///
     /// - Parameter name: A name for people to read.
+    /// - Returns: The value to keep while the loop runs.
     package func begin(_ name: String) -> Heartbeat {
         let loop = Loop(name)
         return state.withLock { state in

@@ -55,7 +55,7 @@ struct ClientSlotsTests {
             clients.append(try #require(try admit(slots, try address(number))))
         }
         #expect(try clients.allSatisfy { try !$0.isEvicted })
-        // Whoever has logged in is no stranger and makes room.
+        // A client that has logged in is no stranger, and makes room.
         #expect(clients[0].logIn())
         clients.append(try #require(try admit(slots, try address(100))))
         #expect(try clients.allSatisfy { try !$0.isEvicted })

@@ -1,4 +1,5 @@
 import Addressing
+import Forwarding
 import KernelSupport
 import Linux
 import RPCAP

@@ -6,8 +6,10 @@ package import Time
 /// A data connection that is not ready yet: one side has to connect, the client may have to agree on
 /// TLS, or both.
 package struct AwaitedData: ~Copyable {
-    /// Where the client connects to. It stays until the handshake is done: a program on the client's
-    /// host that connects and speaks no TLS must not take the client's place.
+    /// Where the client connects to.
+    ///
+    /// It stays until the handshake is done: a program on the client's host that connects and
+    /// speaks no TLS must not take the client's place.
     private var listener: Listener?
     private var connecting: PendingConnection?
     private var handshake: TLSConnection?

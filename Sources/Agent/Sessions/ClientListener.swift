@@ -32,7 +32,9 @@ struct ClientListener: ~Copyable {
     /// The wait after a failure to accept, for instance because there are no descriptors.
     private static let retryInterval = Duration.seconds(1)
 
-    /// Listens from now on. Clients are served when `run` is called.
+    /// Listens from now on.
+    ///
+    /// Clients are served when `run` is called.
     init(
         _ context: SessionContext, _ settings: PassiveSettings, logger: Logger
     ) throws(SystemError) {

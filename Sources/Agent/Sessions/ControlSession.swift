@@ -50,7 +50,9 @@ struct ControlSession: ~Copyable {
         let description: String
     }
 
-    /// Beyond this output the peer's requests wait. The longest answer is a list, 60,000 bytes.
+    /// The most bytes of output before the peer's requests wait.
+    ///
+    /// The longest answer is a list, 60,000 bytes.
     private static let outputByteCountMax = 64 << 10
     /// The time that such a peer has to read its output.
     private static let blockedTimeMax = Duration.seconds(10)
@@ -60,7 +62,9 @@ struct ControlSession: ~Copyable {
     private static let farewellTime = Duration.seconds(1)
     /// When the data connection ends, the request that explains it may be on its way.
     private static let captureEndTime = Duration.milliseconds(300)
-    /// The buffer for datagrams that a client should have, bytes. One for TCP finds its size by itself.
+    /// The size of the buffer that a client should have for datagrams.
+    ///
+    /// A buffer for TCP finds its size by itself.
     private static let datagramBufferByteCount: UInt32 = 8 << 20
 
     private init(
@@ -343,7 +347,9 @@ extension ControlSession {
         session.captureStarted()
     }
 
-    /// Listens for the data connection at the control connection's address. Packets wait for it.
+    /// Listens for the data connection at the control connection's address.
+    ///
+    /// Packets wait for it.
     private mutating func startForClient(_ plan: CapturePlan, _ request: StartRequest) throws {
         let listener = try Listener(
             at: channel.local, ports: context.settings.dataPorts ?? 0...0, backlog: 1)

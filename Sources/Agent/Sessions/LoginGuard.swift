@@ -56,8 +56,9 @@ package struct LoginThrottle: Sendable {
         var barredUntil = MonotonicTime.zero
     }
 
-    /// The most addresses that are remembered. Of more, the one that waits for the shortest time is
-    /// forgotten.
+    /// The most addresses that are remembered.
+    ///
+    /// Of more, the one that waits for the shortest time is forgotten.
     package static let addressCountMax = 1024
     /// Failures before the wait grows: people mistype.
     private static let freeFailureCount = 3

@@ -60,8 +60,9 @@ struct SensorDialer {
         if .now - begin >= Self.goodSession { backoff.reset() }
     }
 
-    /// The address that the feed really goes to, if the sensor is named by a service's address. Pods see
-    /// this one. Nil also if connection tracking cannot be asked.
+    /// The address that the feed really goes to, if the sensor is named by a service's address.
+    ///
+    /// Pods see this one. Nil also if connection tracking cannot be asked.
     private static func backend(of connection: borrowing Connection) -> IPAddress? {
         let key = FlowKey(
             transport: IPProtocol.tcp, source: connection.local.address,

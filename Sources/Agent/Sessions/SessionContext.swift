@@ -48,14 +48,18 @@ final class SessionContext: Sendable {
         logReloadEvents()
     }
 
-    /// The logins that can succeed. A sensor that the agent dialled need not say who it is.
+    /// The logins that can succeed.
+    ///
+    /// A sensor that the agent dialled need not say who it is.
     func logins(_ mode: ServerSession.Mode) -> ServerSession.Logins {
         let allowsNull = mode == .active || settings.passive?.allowsNullLogin == true
         return ServerSession.Logins(allowsNull ? [.null] : [])
             .union(users == nil ? [] : .password)
     }
 
-    /// Checks a login. Takes a tenth of a second, and as long again for each other login that waits.
+    /// Checks a login.
+    ///
+    /// Takes a tenth of a second, and as long again for each other login that waits.
     func verify(
         _ user: [UInt8], _ password: [UInt8], from address: IPAddress
     ) -> LoginGuard.Outcome {
@@ -74,7 +78,9 @@ final class SessionContext: Sendable {
 
 /// Control connections over TLS.
 extension SessionContext {
-    /// The time for a handshake. The agent is the TLS server even if it dialled, so the peer begins.
+    /// The time for a handshake.
+    ///
+    /// The agent is the TLS server even if it dialled, so the peer begins.
     private static let handshakeTimeout = Duration.seconds(10)
 
     /// The TLS server for sessions of this mode; nil if they are plain.

@@ -7,7 +7,7 @@ import Time
 
 /// The state of an agent: who is connected, what was counted, which loops run.
 ///
-/// Whoever changes something records it here. The pages of the endpoint and the summary in the log are
+/// The code that changes something records it here. The pages of the endpoint and the summary in the log are
 /// made from it.
 package final class AgentStatus: Sendable {
     /// The loops that have to keep running.
@@ -54,7 +54,9 @@ package final class AgentStatus: Sendable {
     /// The counts of all sensors and clients since the agent started.
     var totals: CaptureCounts { peers.reduce(into: CaptureCounts()) { $0 += $1.totals } }
 
-    /// The longest wait for the kernel's counts. A forwarder that is busy is asked again next time.
+    /// The longest wait for the kernel's counts.
+    ///
+    /// A forwarder that is busy is asked again next time.
     private static let refreshMax = Duration.milliseconds(50)
 
     /// Updates the counters of all captures with the kernel's, as far as that takes 50 ms at most.

@@ -14,11 +14,11 @@ package struct Health: Equatable, Sendable {
         text = ([verdict] + reasons).joined(separator: "\n") + "\n"
     }
 
-    /// Whether the agent does its work: it knows the node as it is now, and at least one sensor gets
-    /// packets or the agent listens for clients.
+    /// Whether the agent does its work.
     ///
-    /// - Parameter mismatch: The pods that lie outside the pod networks. An agent whose pods all do
-    ///   captures nothing, so it is not ready.
+    /// It is ready while it knows the node as it is now, and at least one sensor gets packets or the
+    /// agent listens for clients. An agent whose pods all lie outside the pod networks captures nothing,
+    /// so it is not ready.
     package static func readiness(
         of status: AgentStatus, _ mismatch: PodNetworkMismatch?
     ) -> Health {
@@ -42,7 +42,7 @@ package struct Health: Equatable, Sendable {
             : Health(isGood: false, "not ready: \(reasons.joined(separator: "; "))", lines)
     }
 
-    /// Whether all loops run; the page names those that do not.
+    /// Whether all loops run. The page names those that do not.
     package static func liveness(of watchdog: Watchdog, now: MonotonicTime) -> Health {
         let stuck = watchdog.stuckLoops(now: now)
         guard !stuck.isEmpty else {

@@ -1,5 +1,7 @@
-/// A count of a capture, as metrics and the log show it. Frames by fate are counted by
-/// `FrameCounters`, and those that could not be repaired by `WireForm.Obstacle`.
+/// A count of a capture, as metrics and the log show it.
+///
+/// Frames by fate are counted by `FrameCounters`, and those that could not be repaired by
+/// `WireForm.Obstacle`.
 ///
 /// To add one, add a case, its two names and its help; the page of metrics and the log follow.
 /// Metrics of the same name stand behind each other.
