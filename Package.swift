@@ -117,8 +117,8 @@ let package = Package(
             "Settings"),
         tests("ForwardingTests", "Addressing", "Forwarding", "Packets", "RPCAP"),
         tests(
-            "AgentTests", "Addressing", "Agent", "Edges", "Forwarding", "Linux", "Metrics", "Netlink",
-            "Settings", "Time", logging),
+            "AgentTests", "Addressing", "Agent", "Edges", "Forwarding", "Linux", "Metrics",
+            "Netlink", "Settings", "Time", logging),
         tests(
             "DoctorTests", "Addressing", "Doctor", "Edges", "Linux", "Netlink", "Observation",
             "PacketRing", "Settings"),

@@ -59,7 +59,7 @@ extension Assembler {
 
     /// Searches a value of several words among sorted ones, and goes on at the label of its entry.
     ///
-    /// - Parameter operand: the operand for a word of the value, 0 being the first.
+    /// `operand` returns the operand for a word of the value, 0 being the first.
     package mutating func search(
         _ entries: ArraySlice<(words: [UInt32], label: Label)>, else no: Label, _ note: String,
         _ operand: (Int) -> Operand

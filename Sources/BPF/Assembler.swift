@@ -34,7 +34,7 @@ package struct Assembler {
     /// Places a label: it names what is written next.
     package mutating func place(_ label: Label) { items.append(.label(label)) }
 
-    /// Goes on at a label. Nothing is emitted if that follows anyway.
+    /// Goes on at a label; nothing is emitted if that follows anyway.
     package mutating func ja(_ label: Label) { items.append(.jump(label)) }
 
     /// Writes an instruction that is no jump, with the reason for which it is there.

@@ -1,15 +1,15 @@
 import Addressing
 import CaptureFiles
 import Glibc
-import Linux
-import RPCAP
-import Time
+package import Linux
+package import RPCAP
+package import Time
 
 /// A recording: one capture file, or one after the other.
 ///
 /// Each file is complete in itself: it has its section, the interfaces of its packets, and their
 /// statistics for the time of the file. So each can be read, moved or deleted alone.
-struct Recording: ~Copyable {
+package struct Recording: ~Copyable {
     private let options: RecordingOptions
     private let snaplen: Int
     private var file: CaptureFile
@@ -33,7 +33,7 @@ struct Recording: ~Copyable {
     ///
     /// If files are rotated, their numbers continue those of earlier recordings of the same name.
     /// Those count as files that are kept.
-    init(
+    package init(
         _ options: RecordingOptions, snaplen: Int, now: MonotonicTime
     ) throws(SystemError) {
         let present = try options.numbersPresent()
@@ -47,20 +47,20 @@ struct Recording: ~Copyable {
     }
 
     /// The number of files that have been begun.
-    var fileCount: Int { fileNumber - firstNumber + 1 }
+    package var fileCount: Int { fileNumber - firstNumber + 1 }
 
     /// The current file.
-    var path: String { file.path }
+    package var path: String { file.path }
 
     /// Bytes of all files, including those that have been deleted.
-    var byteCount: UInt64 { finishedByteCount + file.gatheredByteCount }
+    package var byteCount: UInt64 { finishedByteCount + file.gatheredByteCount }
 
     /// Finds or creates the counters of an agent's device.
     ///
     /// A device that comes back has its own again.
     ///
     /// - Returns: Nil if there are too many devices.
-    mutating func makeCounters(
+    package mutating func makeCounters(
         named name: String, description: String, linkType: UInt16
     ) -> SourceCounters? {
         if let known = counters.first(where: { $0.name == name && $0.linkType == linkType }) {
@@ -75,7 +75,7 @@ struct Recording: ~Copyable {
     }
 
     /// Adds a packet of a device.
-    mutating func add(_ frame: RawSpan, _ record: PacketRecord, of device: SourceCounters) {
+    package mutating func add(_ frame: RawSpan, _ record: PacketRecord, of device: SourceCounters) {
         filePacketCount += 1
         let packet = CapturedPacket(
             interface: interface(of: device), nanoseconds: record.nanosecondsSince1970,
@@ -87,15 +87,15 @@ struct Recording: ~Copyable {
     mutating func flushIfLarge() throws(SystemError) { try file.flushIfLarge() }
 
     /// Writes the buffer.
-    mutating func flush() throws(SystemError) { try file.flush() }
+    package mutating func flush() throws(SystemError) { try file.flush() }
 
     /// A file that is complete.
-    struct Finished {
-        let path: String
-        let byteCount: UInt64
-        let packetCount: Int
+    package struct Finished {
+        package let path: String
+        package let byteCount: UInt64
+        package let packetCount: Int
         /// Why the oldest file could not be deleted, if it could not.
-        var problem: SystemError?
+        package var problem: SystemError?
     }
 
     /// Completes the file and begins the next, if that is due.
@@ -103,7 +103,7 @@ struct Recording: ~Copyable {
     /// A file without packets goes on.
     ///
     /// - Returns: The file that was completed, if any.
-    mutating func rotateIfDue(now: MonotonicTime) throws(SystemError) -> Finished? {
+    package mutating func rotateIfDue(now: MonotonicTime) throws(SystemError) -> Finished? {
         let age = now - fileBegin.monotonic
         guard filePacketCount > 0, options.isDue(byteCount: file.gatheredByteCount, age: age)
         else { return nil }
@@ -138,7 +138,7 @@ struct Recording: ~Copyable {
 
     /// Completes the file with the statistics of each interface, even if it had no packets.
     @discardableResult
-    mutating func finish() throws(SystemError) -> Finished {
+    package mutating func finish() throws(SystemError) -> Finished {
         let end = wallClockNanoseconds()
         for device in counters where device.isInFile {
             file.add(

@@ -1,11 +1,11 @@
-import CaptureFiles
-import RPCAP
-import Time
+package import CaptureFiles
+package import RPCAP
+package import Time
 
 /// The counters of one device of one agent, over all its sessions.
 ///
 /// They belong to the collector's thread.
-final class SourceCounters {
+package final class SourceCounters {
     /// The device and its host.
     let name: String
     let description: String
@@ -15,7 +15,7 @@ final class SourceCounters {
     /// The agent's own counts, and the packets that have arrived.
     private(set) var counts = InterfaceCounts()
     /// Bytes of frames.
-    private(set) var byteCount: UInt64 = 0
+    package private(set) var byteCount: UInt64 = 0
     private var lostDatagrams: UInt64 = 0
     private var lostPackets: UInt64 = 0
     /// Datagrams that made no sense.
@@ -35,7 +35,7 @@ final class SourceCounters {
     private var countsBefore = InterfaceCounts()
 
     /// The state of its last session.
-    enum State: String {
+    package enum State: String {
         case capturing
         /// The capture was ended in order.
         case ended
@@ -43,13 +43,13 @@ final class SourceCounters {
         case gone
     }
 
-    init(name: String, description: String, linkType: UInt16, start: UInt64) {
+    package init(name: String, description: String, linkType: UInt16, start: UInt64) {
         (self.name, self.description, self.linkType) = (name, description, linkType)
         self.start = start
     }
 
     /// Counts a packet that has arrived.
-    func add(_ frame: RawSpan) {
+    package func add(_ frame: RawSpan) {
         counts.delivered += 1
         byteCount += UInt64(frame.byteCount)
     }
@@ -57,14 +57,14 @@ final class SourceCounters {
     /// Counts what a session's datagrams show since an earlier reading.
     ///
     /// A packet that comes late is no longer lost, so a difference can be negative.
-    func add(_ datagrams: DatagramReader.Counts, since earlier: DatagramReader.Counts) {
+    package func add(_ datagrams: DatagramReader.Counts, since earlier: DatagramReader.Counts) {
         lostDatagrams &+= datagrams.lostDatagrams &- earlier.lostDatagrams
         lostPackets &+= datagrams.lostPackets &- earlier.lostPackets
         notUnderstood &+= datagrams.notUnderstood &- earlier.notUnderstood
     }
 
     /// Counts what an agent reports since an earlier report of the same session, modulo 2^32.
-    func add(_ statistics: CaptureStatistics, since earlier: CaptureStatistics) {
+    package func add(_ statistics: CaptureStatistics, since earlier: CaptureStatistics) {
         counts.received &+= UInt64(statistics.received &- earlier.received)
         counts.droppedByInterface &+= UInt64(
             statistics.droppedByInterface &- earlier.droppedByInterface)
@@ -72,31 +72,31 @@ final class SourceCounters {
     }
 
     /// Begins a session, unless another one of the same device captures already.
-    func begin(now: MonotonicTime) {
+    package func begin(now: MonotonicTime) {
         state = .capturing
         isInFile = true
         capturingSince = capturingSince ?? now
     }
 
     /// Ends the last session of the device.
-    func end(_ state: State, now: MonotonicTime) {
+    package func end(_ state: State, now: MonotonicTime) {
         self.state = state
         if let since = capturingSince { pastTime += now - since }
         capturingSince = nil
     }
 
     /// Counts for a new file from now on.
-    func beginFile() {
+    package func beginFile() {
         interface = nil
         isInFile = capturingSince != nil
         countsBefore = counts
     }
 
     /// The counts since the current file was begun.
-    var countsInFile: InterfaceCounts { counts.since(countsBefore) }
+    package var countsInFile: InterfaceCounts { counts.since(countsBefore) }
 
     /// The statistics up to now.
-    func statistics(now: MonotonicTime) -> SourceStatistics {
+    package func statistics(now: MonotonicTime) -> SourceStatistics {
         let time = pastTime + (capturingSince.map { now - $0 } ?? .zero)
         let milliseconds = UInt64(max(1, time.clampedNanoseconds / 1_000_000))
         return SourceStatistics(

@@ -1,17 +1,17 @@
 import Addressing
-import Linux
-import Time
+package import Linux
+package import Time
 
 /// A dialer of one source, which dials again when the source is gone.
 ///
 /// It never waits: the collector's poll loop does, for its descriptor and until its deadline.
-final class SourceDialer {
+package final class SourceDialer {
     let source: Source
     /// The session with the source, while there is one.
     private(set) var link: AgentLink?
     private var step: Step
     /// When to call `advance` even if nothing is ready; nil for never.
-    private(set) var deadline: MonotonicTime? = .zero
+    package private(set) var deadline: MonotonicTime? = .zero
     /// Addresses that have not been tried since the last lookup.
     private var addresses: [SocketAddress] = []
     private var backoff = Backoff()
@@ -36,7 +36,7 @@ final class SourceDialer {
     /// The most addresses that are tried; a name with more is not one agent.
     private static let addressCountMax = 16
 
-    init(_ source: Source) {
+    package init(_ source: Source) {
         self.source = source
         step = .waiting
     }
@@ -58,7 +58,7 @@ final class SourceDialer {
     }
 
     /// The state in a word for people.
-    var state: String {
+    package var state: String {
         switch step {
         case .waiting: "waiting"
         case .resolving: "resolving"
@@ -68,7 +68,7 @@ final class SourceDialer {
     }
 
     /// The outcome of a step.
-    enum Outcome: ~Copyable {
+    package enum Outcome: ~Copyable {
         case none
         case connected(Connection)
         /// The source cannot be reached, for a reason that was not reported before.
@@ -78,7 +78,7 @@ final class SourceDialer {
     /// Does what can be done now.
     ///
     /// Never waits.
-    func advance(isReady: Bool, now: MonotonicTime) -> Outcome {
+    package func advance(isReady: Bool, now: MonotonicTime) -> Outcome {
         switch step.take() {
         case .linked: return .none
         case .waiting:
@@ -125,7 +125,7 @@ final class SourceDialer {
     }
 
     /// Records the end of the session, and schedules the next try.
-    func end(now: MonotonicTime) {
+    package func end(now: MonotonicTime) {
         if let link, now - link.connectedAt >= Self.goodSessionTime { backoff.reset() }
         link = nil
         step = .waiting

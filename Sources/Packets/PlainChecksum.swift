@@ -17,10 +17,8 @@ package struct PlainChecksum: Sendable {
 
     /// Checks that a frame is plain, and that the checksum is the one of its own transport.
     ///
-    /// - Parameters:
-    ///   - checksumStart: the offset of the first byte that the checksum covers.
-    ///   - checksumOffset: the offset of the checksum, from there.
-    /// - Returns: nil for a frame that is not plain in any way.
+    /// Nil for a frame that is not plain in any way. `checksumStart` is the offset of the first byte
+    /// that the checksum covers, and `checksumOffset` that of the checksum, from there.
     package init?(_ frame: RawSpan, checksumStart: Int, checksumOffset: Int) {
         let byteCount = frame.byteCount
         guard byteCount >= PlainFrame.IPv4.transport + UDPHeader.byteCount,

@@ -75,6 +75,7 @@ package struct WireForm: Sendable {
     /// - Parameters:
     ///   - frame: the bytes that were captured.
     ///   - wireByteCount: the length of the frame before it was cut.
+    ///   - offload: the work that the sender left to the device.
     ///   - vlan: the tag that the kernel has taken out.
     package init(
         _ frame: RawSpan, wireByteCount: Int, _ offload: Offload, vlan: VLANTag? = nil

@@ -4,8 +4,9 @@ import Log
 package import Logging
 
 extension Settings {
-    /// What the log says of them when the agent begins, named as the options are. What is not usual is
-    /// there only where it was set.
+    /// The settings in the agent's first log line, by the names of their options.
+    ///
+    /// A setting that is seldom used is there only if it has another value than its default.
     package var metadata: Logger.Metadata {
         var metadata: Logger.Metadata = [
             "edges": "\(edges.scope.rawValue)", "device": "\(device)",

@@ -4,43 +4,44 @@ package import Log
 package import Logging
 package import RPCAP
 
-import Formats
-
-/// Everything a person can set about an agent, understood.
+/// All settings of an agent, read and checked.
 package struct Settings: Sendable {
     package let sensors: [SensorName]
     package let podNetworks: [IPNetwork]
     package let serviceNetworks: [IPNetwork]
+    /// Addresses inside the pod networks that no agent covers.
     package let uncovered: [IPNetwork]
     /// The name under which the de-duplicated stream is offered.
     package let device: String
     /// Which edges are captured.
     package let edges: EdgeSelection
-    /// Where pods' names are; nil for nowhere.
+    /// The folder with the results of CNI plug-ins, for the names of pods; nil for no names.
     package let nameFolder: String?
+    /// Whether each packet is reported once, or at every edge.
     package let deduplicates: Bool
     /// What every capture gets as a whole.
     package let capture: CaptureSettings
-    /// Where metrics and probes are answered; nil for nowhere.
+    /// Where metrics and probes are served; nil for nowhere.
     package let http: SocketAddress?
     package let logLevel: Logger.Level
     package let logFormat: LogFormat
-    /// Who may dial the agent; nil if it does not listen.
+    /// Passive mode; nil if the agent does not listen for clients.
     package let passive: PassiveSettings?
-    /// Which of the node's ports data connections use that clients open; nil for any.
+    /// The node's ports for data connections that clients open; nil for any.
     package let dataPorts: ClosedRange<UInt16>?
-    /// How data over UDP is framed; nil as is usual in the session's mode.
+    /// The format of packets over UDP; nil for the usual one of the session's mode.
     package let datagramFormat: DatagramWriter.Format?
-    /// Nil for no TLS.
+    /// TLS; nil for none.
     package let tls: TLSSettings?
 
     /// Whether calls to services are looked up in connection tracking.
     package var tracksConnections: Bool { deduplicates && !serviceNetworks.isEmpty }
 
-    /// Reads options first, then the environment, then what counts without either.
+    /// Reads options first, then the environment, then the defaults.
     ///
-    /// An agent needs a sensor to dial, or clients that dial it; who only looks at a node needs
-    /// neither.
+    /// - Parameters:
+    ///   - needsPeer: Whether a sensor or a listener is required, as for an agent.
+    ///   - environment: Returns the value of a variable, or nil if it is not set.
     package init(
         options: [Setting: String], needsPeer: Bool = true, environment: (String) -> String?
     ) throws(SettingFailure) {
@@ -56,7 +57,7 @@ package struct Settings: Sendable {
         device = try reader.one(.device) { (1...255).contains($0.utf8.count) ? $0 : nil }
         edges = try EdgeSelection(reader)
         nameFolder = try reader.one(.cniCache, Self.nameFolder)
-        deduplicates = try reader.one(.deduplication) { ["on": true, "off": false][$0] }
+        deduplicates = try reader.isOn(.deduplication)
         dataPorts = try reader.oneOrNone(.dataPorts, Self.ports)
         let formats: [String: DatagramWriter.Format?] = [
             "auto": nil, "packet": .packet, "udpstr": .udpstr,
@@ -71,8 +72,8 @@ package struct Settings: Sendable {
         logFormat = try reader.one(.logFormat) { LogFormat(rawValue: $0) }
     }
 
-    /// Reads a folder, or that there is none.
-    package static func nameFolder(_ text: String) -> String?? {
+    /// Reads an absolute path, or `off` for none.
+    static func nameFolder(_ text: String) -> String?? {
         text == "off" ? .some(nil) : text.hasPrefix("/") ? .some(text) : nil
     }
 
@@ -81,30 +82,11 @@ package struct Settings: Sendable {
     }
 
     /// Reads `"40000"` or `"40000-40015"`.
-    static func ports(_ text: String) -> ClosedRange<UInt16>? {
+    private static func ports(_ text: String) -> ClosedRange<UInt16>? {
         let parts = text.split(separator: "-", omittingEmptySubsequences: false)
         guard parts.count <= 2, let first = port(String(parts[0])),
             let last = port(String(parts[parts.count - 1])), first <= last
         else { return nil }
         return first...last
     }
-
-    /// Reads an amount of memory from one mebibyte to one tebibyte.
-    static func byteCount(_ text: String) -> Int? {
-        ByteCount(text).flatMap { (1 << 20...1 << 40).contains($0.value) ? Int($0.value) : nil }
-    }
-}
-
-/// A sensor as it was named: its address is asked for anew at each try.
-package struct SensorName: Hashable, Sendable, CustomStringConvertible {
-    package let host: String
-    package let port: UInt16
-
-    /// Reads a host with its port or without one; nil if it cannot be understood.
-    package init?(_ text: String, standardPort: UInt16) {
-        guard let name = try? HostPort(text) else { return nil }
-        (host, port) = (name.host, name.port ?? standardPort)
-    }
-
-    package var description: String { HostPort(host: host, port: port).description }
 }

@@ -1,3 +1,4 @@
+import Forwarding
 import Addressing
 import Forwarding
 import KernelSupport

@@ -1,14 +1,15 @@
-import BPF
-import PacketRing
 import Addressing
 import KernelSupport
+import BPF
 import Linux
 import Observation
 import ObservationFixtures
+import PacketRing
 import Testing
 
-/// The generated program, run by the kernel on frames that really pass an interface, against the
-/// rule in plain Swift: what neither keeps nor settles must not arrive, the rest must.
+/// Edges' programs, run by the kernel on frames that really pass an interface.
+///
+/// Frames arrive if the rule in plain Swift reports them or the program punts them, and no others.
 @Suite("An edge's program in the kernel", .needsOwnNetwork, .timeLimit(.minutes(2)))
 struct ProgramInKernelTests {
     static let frameCount = 20_000

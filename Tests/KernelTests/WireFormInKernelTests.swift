@@ -1,20 +1,24 @@
-import BPF
-import PacketRing
 import Addressing
-import Packets
+import BPF
 import Glibc
 import KernelSupport
 import Linux
 import ObservationFixtures
+import PacketRing
+import Packets
 import Testing
 
-/// The kernel is the judge: a bridge joins two edges that do nothing for their senders, so that what
-/// the kernel sends out of one of them is what it has made itself of what came in at the other. Wire
-/// forms of the latter have to be the former, byte by byte.
+/// Wire forms, compared with what the kernel makes of the same frames.
+///
+/// A bridge joins two edges without offloads. So the kernel itself makes segments and checksums of a
+/// frame that comes in at one edge before it sends them out of the other. The wire form of the frame
+/// that came in must be what went out, byte by byte.
 @Suite("A wire form and the kernel's own", .needsOwnNetwork, .timeLimit(.minutes(1)))
 struct WireFormInKernelTests {
-    /// Two pairs of veths. The offloads of those at the bridge are off, so the kernel segments,
-    /// finishes and tags in software before a frame is out.
+    /// The commands that make two veth pairs at a bridge.
+    ///
+    /// The offloads of the ends at the bridge are off, so the kernel cuts segments, completes checksums
+    /// and writes tags in software before a frame is out.
     private static let bridge = """
         set -e
         sysctl -qw net.bridge.bridge-nf-call-iptables=0 2>/dev/null || true
@@ -46,8 +50,8 @@ struct WireFormInKernelTests {
             for _ in 0..<200 {
                 var frame = GSOPacket.random(with: &generator, payloadByteCountMax: 9000)
                 frame.isSumRight = true
-                // The kernel makes UDP into 128 segments at most, and sends no frame without
-                // segments that is longer than a cable takes.
+                // The kernel cuts UDP into at most 128 segments, and sends no frame that is longer
+                // than a cable takes unless it is a GSO packet.
                 if frame.segmentByteCount > 0 {
                     frame.segmentByteCount = max(
                         frame.segmentByteCount, frame.payload.count / 100, 8)
@@ -76,7 +80,7 @@ struct WireFormInKernelTests {
         Issue.record("frame \(index)\n\(one.prefix(150))\n\(other.prefix(150))")
     }
 
-    /// A stream in both directions, its end, and datagrams that the device is to cut.
+    /// Exchanges a stream in both directions, its end, and datagrams that the device is to cut.
     private static func talk(_ names: (String, String), _ addresses: (String, String)) -> String {
         """
         ip netns exec \(names.1) timeout 20 python3 -c '
@@ -117,7 +121,7 @@ struct WireFormInKernelTests {
         """
     }
 
-    /// With BIG TCP a frame may be longer than its own length says.
+    /// Sends with BIG TCP, in which a frame may be longer than its length field says.
     @Test(
         "are the same for what two pods say to each other",
         arguments: zip([.ipv4, .ipv6, .ipv6] as [IPAddress.Family], [65_536, 65_536, 120_000]))
@@ -158,7 +162,7 @@ struct WireFormInKernelTests {
             }
             #expect(a.fromPod.offloads.contains { $0.segmentation == .udp })
             #expect(a.fromPod.frames.count > 480 && b.fromPod.frames.count > 480)
-            // Between the two a frame may overtake another one on its way to another processor.
+            // Between the two edges a frame may overtake another, on another processor.
             Self.compare(a.fromPod.sorted([5001, 5002]), b.toPod.sorted([5001, 5002]))
             Self.compare(b.fromPod.sorted([5001, 5002]), a.toPod.sorted([5001, 5002]))
         }
@@ -228,14 +232,14 @@ struct WireFormInKernelTests {
             #expect(rawSeen.frames == [frame.bytes] && rawSeen.offloads == [.none])
             #expect(rawSeen.isPartial == [true])
             #expect(toldSeen.frames.count == 4 && toldSeen.isPartial == [true])
-            // How much is in one piece is the kernel's own affair.
+            // The length of the linear part is up to the kernel.
             #expect(toldSeen.offloads.map(\.segmentByteCount) == [1000])
             #expect(toldSeen.offloads.map(\.checksumStart) == [34])
         }
     }
 }
 
-/// The wire forms of what a ring holds.
+/// The wire forms of the frames in a ring.
 private struct Formed {
     private(set) var frames: [[UInt8]] = []
     private(set) var gsoPacketCount = 0
@@ -248,7 +252,7 @@ private struct Formed {
 
     private init() {}
 
-    /// Of one direction; waits for so many frames, for two seconds at most.
+    /// Takes the frames of one direction; waits for `count` of them, at most two seconds.
     init(from ring: inout Ring, count: Int, isOutgoing: Bool = false) throws {
         let deadline = monotonicNanoseconds() + 2_000_000_000
         while frames.count < count, monotonicNanoseconds() < deadline {
@@ -262,7 +266,7 @@ private struct Formed {
         }
     }
 
-    /// Of both directions, until nothing comes any more.
+    /// Returns the frames of both directions; waits until no more come.
     static func both(from ring: inout Ring) throws -> (fromPod: Formed, toPod: Formed) {
         var (fromPod, toPod) = (Formed(), Formed())
         while try poll([(ring.fileDescriptor, .readable)], milliseconds: 200).contains(where: {
@@ -282,8 +286,10 @@ private struct Formed {
         return (fromPod, toPod)
     }
 
-    /// What was said through these ports, in an order that does not depend on time. Where the kernel
-    /// finishes a checksum of TCP's, it writes 0 in its other form, as UDP has to (`skb_checksum_help`).
+    /// Returns the frames of these ports, in an order that does not depend on time.
+    ///
+    /// If the kernel completes a TCP checksum that is 0, it writes 0xffff, as for UDP
+    /// (`skb_checksum_help`), which is changed to 0 here.
     func sorted(_ ports: Set<UInt16>) -> Formed {
         var copy = Formed()
         for var frame in frames {

@@ -1,15 +1,16 @@
 package import Addressing
 package import Packets
 
-/// A frame as the kernel hands it over when the device is to cut it, or only to finish its checksum,
-/// with all that can stand in its headers. Its lengths and its IPv4 checksum are right.
+/// A GSO packet, or one with a partial checksum only, as the kernel hands it to a device.
+///
+/// All kinds of headers are possible. Lengths and the IPv4 checksum are right.
 package struct GSOPacket: Sendable, CustomStringConvertible {
     package var family = IPAddress.Family.ipv4
     package var isUDP = false
     /// Tags that the kernel has left in the frame.
     package var tags: [VLANTag] = []
     package var ipOptions: [UInt8] = []
-    /// IPv6 extension headers, each without its first two bytes: 6 of them, or 14, and so on.
+    /// The IPv6 extension headers, each without its first two bytes: 6 bytes, or 14, and so on.
     package var extensions: [(kind: UInt8, body: [UInt8])] = []
     package var tcpOptions: [UInt8] = []
     package var flags: UInt8 = 0x10
@@ -17,9 +18,9 @@ package struct GSOPacket: Sendable, CustomStringConvertible {
     package var sequence: UInt32 = 0x0102_0304
     package var payload: [UInt8] = []
     package var segmentByteCount = 0
-    /// Whether the checksum's field holds the pseudo-header's sum, and not what was left there.
+    /// Whether the checksum's field holds the pseudo-header's sum, and not a leftover.
     package var isSumRight = true
-    /// What lies behind the packet.
+    /// The bytes behind the packet.
     package var padding: [UInt8] = []
 
     package init() {}
@@ -124,7 +125,7 @@ package struct GSOPacket: Sendable, CustomStringConvertible {
 }
 
 extension GSOPacket {
-    /// Anything that can be repaired.
+    /// Returns any packet that can be repaired.
     package static func random(
         with generator: inout some RandomNumberGenerator, payloadByteCountMax: Int = 5000
     ) -> GSOPacket {
@@ -138,7 +139,7 @@ extension GSOPacket {
             frame.ipOptions = options(15, with: &generator)
         } else {
             for kind: UInt8 in [0, 43, 60] where Bool.random(using: &generator) {
-                // A route that has been gone to its end, or padding (RFC 8200, 4.2).
+                // A route without addresses to go, or padding (RFC 8200, 4.2).
                 let body: [UInt8] = kind == 43 ? [4, 0, 0, 0, 0, 0] : [1, 4, 0, 0, 0, 0]
                 let isLong = Bool.random(using: &generator)
                 frame.extensions.append((kind, isLong ? long(body) : body))

@@ -1,5 +1,5 @@
-import BPF
 import Addressing
+import BPF
 import Observation
 import ObservationFixtures
 import Testing
@@ -10,7 +10,7 @@ import Testing
 /// drop, the Swift rule must agree; if it punts, the fast path must not clear the frame.
 @Suite("The two forms of the rule")
 struct DifferentialTests {
-    /// Eight seeds make a million frames of it.
+    /// The number of frames per seed; eight seeds make a million.
     static let frameCountPerSeed = 1 << 17
 
     @Test("agree about a million generated frames", arguments: 1...8 as ClosedRange<UInt64>)
@@ -50,7 +50,7 @@ struct DifferentialTests {
         }
     }
 
-    /// What a drop list lets the kernel drop, user space would not have reported either.
+    /// Packets that a drop list lets the kernel drop, which user space would not report either.
     @Test("agree about what is known of services", arguments: [21, 22] as [UInt64])
     func agreeAboutServices(seed: UInt64) throws {
         var generator = SeededGenerator(seed: seed)
@@ -78,7 +78,7 @@ struct DifferentialTests {
         #expect(droppedCount > Self.frameCountPerSeed / 4000)
     }
 
-    /// Calls of another pod, so that the flows of generated frames are not known.
+    /// The calls of another pod, so that the flows of generated frames are not known.
     private static let calls = [
         (Site.b4, Site.service4, Site.c4), (Site.b6, Site.service6, Site.c6),
     ].flatMap { client, service, backend in
@@ -102,9 +102,11 @@ struct DifferentialTests {
         case manyAddresses
         /// More service networks, and pods outside the pod networks, than the fast path has room for.
         case manyNetworks
-        /// Pod networks in which a service, or a link-local address, would be a pod's if that were
-        /// asked first.
-        case overlappingServices, overlappingLinkLocal, podsEverywhere
+        /// Pod networks that contain service addresses.
+        case overlappingServices
+        /// Pod networks that contain link-local addresses.
+        case overlappingLinkLocal
+        case podsEverywhere
         case noPods
         /// Everything but the feed passes.
         case duplicates
@@ -153,7 +155,7 @@ struct DifferentialTests {
             let isCleared = fastPath.clears(frame.wire)
             let fault = Self.disagreement(verdict, decision, isCleared: isCleared)
             #expect(fault == nil, "\(frame)")
-            // With so many addresses the program punts what turns on one, so nothing is cleared.
+            // With too many addresses for a program, nothing is cleared.
             if variant == .manyAddresses { #expect(!isCleared) }
         }
     }

@@ -4,10 +4,10 @@ import ObservationFixtures
 import Packets
 import Testing
 
-/// The contract of the fast path with the program: what it clears, the program has never punted.
+/// The contract of the fast path with the program: the program punts nothing that it clears.
 ///
-/// `DifferentialTests` hold all generated frames to that. Here stands what makes the fast path fast:
-/// it clears all ordinary frames about which the program decides.
+/// `DifferentialTests` check that with generated frames. These tests check the other direction, which
+/// makes the fast path fast: it clears every ordinary frame about which the program decides.
 @Suite("The fast path")
 struct FastPathTests {
     /// TCP, UDP and SCTP packets between any two addresses, with all of their headers.

@@ -1,16 +1,16 @@
 import Addressing
-import Packets
 import Observation
 import ObservationFixtures
+import Packets
 import Testing
 
-/// Fragments of datagrams follow the first one, in whatever order they come and whatever they claim.
+/// Fragments, which follow the first one of their datagram, in any order and whatever they claim.
 @Suite("Fragments")
 struct FragmentTests {
     private static let low: (UInt16, UInt16) = (80, 40_000)
     private static let high: (UInt16, UInt16) = (40_000, 80)
 
-    /// A fragment of a datagram between pods a and c: of IPv4 or IPv6, where it begins, and what it has.
+    /// Returns a fragment of a datagram between pods a and c, over IPv4 or IPv6.
     private static func fragment(
         _ family: IPAddress.Family, at offset: Int, isLast: Bool = false,
         ports: (UInt16, UInt16)? = nil, identification: UInt8 = 1, protocol number: UInt8 = 17,
@@ -53,18 +53,20 @@ struct FragmentTests {
         }
     }
 
-    @Test("wait for the first fragment where they may", arguments: IPAddress.Family.allCases)
+    @Test(
+        "are held until the first fragment comes, if they may be",
+        arguments: IPAddress.Family.allCases)
     func outOfOrder(family: IPAddress.Family) {
         var slowPath = SlowPath(Site.rule)
         let last = Self.fragment(family, at: 24, isLast: true)
         guard case .hold(let datagram) = slowPath.step(last, mayHold: true) else {
-            Issue.record("did not wait")
+            Issue.record("was not held")
             return
         }
         let first = slowPath.outcome(on: Self.fragment(family, at: 0, ports: Self.high))
         #expect(first?.firstFragmentOf == datagram)
         #expect(slowPath.outcome(on: last)?.decision == .refuse(.observedEnd))
-        // Where it may not wait, the addresses decide: the lower one is here.
+        // If it may not be held, the addresses decide: the lower one is here.
         var impatient = SlowPath(Site.rule)
         #expect(impatient.outcome(on: last)?.decision == .report(.observedEnd))
     }
@@ -90,12 +92,12 @@ struct FragmentTests {
         // A second fragment that overlaps the first, with bytes that look like other ports.
         let overlap = Self.fragment(family, at: 8, ports: Self.low)
         #expect(slowPath.outcome(on: overlap)?.decision == .refuse(.observedEnd))
-        // Two first fragments: what comes behind follows the latest, as both edges see the same order.
+        // Two first fragments: later ones follow the latest, as both edges see the same order.
         _ = slowPath.outcome(on: Self.fragment(family, at: 0, ports: Self.low))
         #expect(slowPath.outcome(on: overlap)?.decision == .report(.observedEnd))
     }
 
-    @Test("of IPv6 may come behind other headers, in which the transport is told by the first")
+    @Test("of IPv6 may come behind extension headers, and then the first one tells the transport")
     func extensionHeaders() {
         var slowPath = SlowPath(Site.rule)
         let options: [UInt8] = [44, 0, 1, 4, 0, 0, 0, 0]
@@ -104,7 +106,7 @@ struct FragmentTests {
         #expect(slowPath.outcome(on: rest)?.decision == .refuse(.observedEnd))
     }
 
-    @Test("of more datagrams than there is room for push out the oldest")
+    @Test("of more datagrams than there is room for evict the oldest ones")
     func bomb() {
         var slowPath = SlowPath(Site.rule)
         var generator = SeededGenerator(seed: 3)

@@ -1,10 +1,10 @@
-import BPF
 import Addressing
+import BPF
 import Observation
 import ObservationFixtures
 import Testing
 
-/// One frame seen at one edge, and what the rule makes of it.
+/// A frame at an edge, with the decision of the rule and the verdict of the program.
 struct Case: CustomTestStringConvertible, Sendable {
     let name: String
     let frame: [UInt8]
@@ -320,7 +320,7 @@ struct RuleTests {
         #expect(decision == test.decision)
     }
 
-    @Test("is the same in the kernel's form", arguments: unicast + needingMore + malformed)
+    @Test("is the same as a program", arguments: unicast + needingMore + malformed)
     func program(for test: Case) {
         let program = EdgeProgram(Site.rule, at: test.point, snaplen: 262_144)
         let verdict = program.verdict(on: test.frame, direction: test.direction)

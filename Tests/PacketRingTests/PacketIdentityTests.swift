@@ -73,7 +73,7 @@ struct PacketIdentityTests {
             try Self.flood(10)
             let identities = try Self.identities(in: &ring)
             #expect(identities.count == 10 * Self.senderCount)
-            // Who else on the node has packets stamped has these stamped, too.
+            // Another program on the node may have packets stamped, and then these are as well.
             #expect(Set(identities.map { $0 == nil }).count == 1)
         }
     }

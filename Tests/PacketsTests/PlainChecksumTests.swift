@@ -1,14 +1,15 @@
 import Addressing
-import Packets
 import ObservationFixtures
+import Packets
 import Testing
 
-/// The short way to a finished checksum, held to the long one: `WireForm`, which other tests hold to
-/// what a receiver finds.
+/// The short way to complete a checksum, compared with the long one, `WireForm`.
+///
+/// Other tests compare that with what a receiver finds.
 @Suite("A plain checksum")
 struct PlainChecksumTests {
-    /// What is written behind some bytes of something else, between guards; nil if it is not plain.
-    private static func finished(_ frame: [UInt8], _ offload: Offload) -> [UInt8]? {
+    /// Returns the frame with its checksum, written between guard bytes; nil if it is not plain.
+    private static func completed(_ frame: [UInt8], _ offload: Offload) -> [UInt8]? {
         guard
             let checksum = PlainChecksum(
                 frame.wire, checksumStart: Int(offload.checksumStart),
@@ -39,7 +40,7 @@ struct PlainChecksumTests {
                 let form = WireForm(frame.wire, wireByteCount: frame.count, original.offload)
                 #expect(form.repair == .checksum)
                 #expect(
-                    Self.finished(frame, original.offload) == written(form, frame)?.first,
+                    Self.completed(frame, original.offload) == written(form, frame)?.first,
                     "\(original)")
             }
         }
@@ -56,7 +57,7 @@ struct PlainChecksumTests {
             if number % 3 < 2 { (original.tags, original.padding) = ([], []) }
             var frame = original.bytes
             var offload = original.offload
-            // Bytes that lie, and a frame that ends early.
+            // A forged byte, and a frame that ends early.
             if number % 5 == 0, let place = frame.indices.randomElement(using: &generator) {
                 frame[place] = UInt8.random(in: 0...255, using: &generator)
             }
@@ -69,7 +70,7 @@ struct PlainChecksumTests {
                     checksumStart: UInt16.random(in: 0...120, using: &generator),
                     checksumOffset: UInt16.random(in: 0...20, using: &generator))
             }
-            guard let bytes = Self.finished(frame, offload) else { continue }
+            guard let bytes = Self.completed(frame, offload) else { continue }
             plainCount += 1
             let form = WireForm(frame.wire, wireByteCount: frame.count, offload)
             #expect(form.repair == .checksum)
@@ -87,11 +88,11 @@ struct PlainChecksumTests {
             $0.isUDP = true
             $0.payload = [0, 0]
         }
-        let sum = Self.finished(original.bytes, original.offload).map { $0.wire.uint16(at: 40) }
+        let sum = Self.completed(original.bytes, original.offload).map { $0.wire.uint16(at: 40) }
         original.payload = [
             UInt8(truncatingIfNeeded: (sum ?? 0) >> 8), UInt8(truncatingIfNeeded: sum ?? 0),
         ]
-        let bytes = Self.finished(original.bytes, original.offload)
+        let bytes = Self.completed(original.bytes, original.offload)
         #expect(bytes?.wire.uint16(at: 40) == 0xffff)
     }
 }

@@ -1,7 +1,7 @@
 import Addressing
-import Packets
 import Glibc
 import ObservationFixtures
+import Packets
 import Testing
 
 /// Frames and offloads that do not fit each other, as a pod can send them.
@@ -182,7 +182,7 @@ struct WireFormRefusalTests {
         }
     }
 
-    @Test("is met for every reason there is")
+    @Test("is tested for every reason there is")
     func complete() {
         #expect(Set(Self.cases.map(\.obstacle)) == Set(WireForm.Obstacle.allCases))
     }
@@ -217,8 +217,7 @@ struct WireFormRefusalTests {
         #expect(repairedCount > round / 50)
     }
 
-    /// A frame that could be repaired, with some bytes changed, cut, or lengthened; and its offload, or
-    /// any other.
+    /// Returns a frame that could be repaired, with some bytes changed, and its offload or any other.
     private static func garbage(
         with generator: inout SeededGenerator
     ) -> ([UInt8], Offload) {

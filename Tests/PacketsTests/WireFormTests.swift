@@ -1,10 +1,11 @@
 import Addressing
-import Packets
 import ObservationFixtures
+import Packets
 import Testing
 
-/// Frames as the wire would have carried them, read as a receiver would. Its checksums are computed in
-/// the tests from scratch, as RFC 1071 says, and not by what is tested.
+/// Wire forms, read as a receiver would read them.
+///
+/// Checksums are computed by code of the tests, as RFC 1071 says, and not by the code under test.
 @Suite("A wire form")
 struct WireFormTests {
     private static let tag = VLANTag(tag: 0xa00c, etherType: 0x8100)
@@ -35,7 +36,7 @@ struct WireFormTests {
         }
     }
 
-    @Test("has the whole segment's headers also where only the beginning is kept")
+    @Test("has the whole segment's headers even if only its beginning is kept")
     func cutShort() throws {
         var generator = SeededGenerator(seed: 9)
         for number in 0..<60 {
@@ -54,7 +55,7 @@ struct WireFormTests {
         }
     }
 
-    @Test("is the frame itself where nothing is left to do, but for the tag")
+    @Test("is the frame itself if nothing is left to do, except for the tag")
     func asItIs() {
         let frame = Array(0..<100 as Range<UInt8>)
         var form = WireForm(frame.wire, wireByteCount: 2000, .none)
@@ -75,7 +76,7 @@ struct WireFormTests {
         var generator = SeededGenerator(seed: 5)
         for _ in 0..<100 {
             var original = GSOPacket.random(with: &generator)
-            // Neither looks behind tags.
+            // Translation does not read behind tags.
             (original.tags, original.isSumRight) = ([], true)
             original.segmentByteCount = min(original.segmentByteCount, original.payload.count)
             let isIPv4 = original.family == .ipv4
@@ -133,9 +134,9 @@ struct WireFormTests {
         #expect(zeroCount > 0)
     }
 
-    @Test("finishes the checksum of a packet in a packet, which is all that is left to do")
+    @Test("completes the checksum of a packet inside a packet, if that is all that is left to do")
     func tunnel() throws {
-        // Inner Ethernet and IP behind a VXLAN header, with the inner TCP's checksum unfinished.
+        // Inner Ethernet and IP behind a VXLAN header, and a partial checksum of the inner TCP.
         var inner = GSOPacket()
         inner.payload = Array(1...77)
         var outer = GSOPacket()
@@ -153,7 +154,7 @@ struct WireFormTests {
         #expect(whole[..<start] == frame[..<start])
     }
 
-    @Test("finishes SCTP's checksum, which is of another kind", arguments: [true, false])
+    @Test("completes SCTP's checksum, which is a CRC32c", arguments: [true, false])
     func sctp(isKeptWhole: Bool) {
         // RFC 9260, 3.3.2: an INIT chunk behind the common header.
         var chunk: [UInt8] = [0x9c, 0x40, 0x1f, 0x90, 0, 0, 0, 0, 0, 0, 0, 0]
@@ -162,7 +163,7 @@ struct WireFormTests {
         var header: [UInt8] = [0x45, 0, 0, UInt8(20 + chunk.count), 0, 0, 0, 0, 64, 132, 0, 0]
         header += [10, 0, 0, 1, 10, 0, 0, 2]
         let start = [UInt8](repeating: 2, count: 12) + [8, 0] + header
-        // What the field holds before does not count.
+        // What the field held before does not count.
         chunk.replaceSubrange(8..<12, with: [1, 2, 3, 4])
         let frame = start + chunk
         let offload = Offload(needsChecksum: true, checksumStart: 34, checksumOffset: 8)
@@ -201,7 +202,7 @@ struct WireFormTests {
         #expect(Receiver(original: original, tag: Self.tag).fault(in: segments) == nil)
     }
 
-    @Test("sums all bytes in whatever pieces they lie")
+    @Test("sums all bytes, whatever their number and alignment")
     func sums() {
         var generator = SeededGenerator(seed: 4)
         let bytes = (0..<400).map { _ in UInt8.random(in: 128...255, using: &generator) }
@@ -217,9 +218,9 @@ struct WireFormTests {
         #expect(Checksum.sum(of: long.wire) == 0xffff)
     }
 
-    @Test("knows the offload from its ten bytes")
+    @Test("reads the offload from its ten bytes")
     func offload() {
-        // As this machine has numbers of 16 bits.
+        // In native byte order.
         func words(_ values: UInt16...) -> [UInt8] {
             values.flatMap { value in
                 UInt16(1).littleEndian == 1

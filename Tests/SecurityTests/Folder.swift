@@ -2,7 +2,7 @@ import Glibc
 import Linux
 import Synchronization
 
-/// A folder that no other test has. It goes with all that is in it.
+/// A folder of one test, which is removed with its content.
 final class Folder: Sendable {
     let path: String
     private let names = Mutex<Set<String>>([])

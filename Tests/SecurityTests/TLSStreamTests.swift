@@ -118,8 +118,9 @@ struct TLSStreamTests {
         #expect(received == bytes)
     }
 
-    /// Has a socket take less than a record. Were it the receiver who takes little, the kernel would
-    /// make it wait for acknowledgements.
+    /// Makes a socket's buffer smaller than a record.
+    ///
+    /// With a small buffer at the receiver instead, the kernel would wait for acknowledgements.
     static func shrinkBuffer(of number: CInt) throws {
         // Safety: the kernel reads the value during the call.
         var byteCount: CInt = 4096
@@ -157,8 +158,9 @@ struct TLSStreamTests {
 
     enum Touch: CaseIterable { case cutInTheMiddle, cutBetween, changed }
 
-    /// Has somebody sit between the two ends, who lets the handshake pass and a record of 1,000 bytes
-    /// of which nobody has touched anything. The next one is cut off or changed.
+    /// An attacker between the two ends passes the handshake and a record of 1,000 bytes.
+    ///
+    /// The attacker cuts off or changes the next record.
     @Test(
         "that somebody on the way touches ends, and nothing false arrives",
         arguments: Touch.allCases)

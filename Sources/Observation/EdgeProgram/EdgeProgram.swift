@@ -1,6 +1,5 @@
-package import BPF
-
 import Addressing
+package import BPF
 
 /// The rule as a program for the kernel, made for one edge.
 ///
@@ -15,7 +14,7 @@ package struct EdgeProgram: Equatable, Sendable {
     /// If not, it has to run in user space.
     package let includesFilter: Bool
 
-    /// Whether the program decides anything. If not, it punts every packet.
+    /// Whether the program decides anything, and does not punt every packet.
     package let decides: Bool
 
     /// What *punt* returns: one more than the longest snaplen, so that *keep* never returns it.
@@ -38,12 +37,15 @@ package struct EdgeProgram: Equatable, Sendable {
     /// A filter that the kernel would refuse is left out as well.
     ///
     /// - Parameters:
+    ///   - rule: the rule.
+    ///   - point: the edge.
     ///   - filter: the client's filter, at which *keep* goes on.
     ///   - snaplen: the number of bytes that *keep* keeps. If nil, frames are kept whole, so that user
     ///     space can give them the form of a wire before it cuts them. Then a filter has to keep the
     ///     same number of bytes of all packets, or it does not run here; and frames are punted whose
     ///     VLAN tag is to be put back before a filter sees them.
     ///   - dropList: services whose packets are dropped if the client's port is above the one given.
+    ///   - instructionCountMax: the most instructions that the program may have.
     package init(
         _ rule: Rule, at point: ObservationPoint, filter: Program? = nil, snaplen: UInt32?,
         dropList: [ServiceKey: UInt16] = [:],

@@ -29,9 +29,7 @@ struct EdgeProgramWriter {
 
     /// Returns the program for an edge.
     ///
-    /// - Parameters:
-    ///   - filter: the program at which *keep* goes on.
-    ///   - keepByteCount: the number of bytes that *keep* keeps if there is no filter.
+    /// *Keep* goes on at the filter, or keeps this number of bytes if there is none.
     consuming func program(
         at point: ObservationPoint, filter: Program?, keepByteCount: UInt32
     ) -> Program {
@@ -153,7 +151,7 @@ struct PacketLayout {
 /// The use of each word of scratch memory.
 enum Scratch {
     static let isDestinationPod: UInt32 = 0
-    /// A service: its address in up to four words, protocol and port in one. And its client's port.
+    /// A service: its address in up to four words, protocol and port in one; and its client's port.
     static let serviceAddress: UInt32 = 1
     static let service: UInt32 = 5
     static let clientPort: UInt32 = 6

@@ -22,7 +22,7 @@ extension EdgeProgramWriter {
                 noPod: noPod)
     }
 
-    /// Drops the feed. All other packets are kept: step 5, one end is not a pod.
+    /// Drops the feed, and keeps all other packets: step 5, one end is not a pod.
     mutating func writeOwnFeed(_ layout: PacketLayout, _ labels: FeedLabels) {
         let sensors = Array(rule.addressPlan.sensors).of(layout.family)
         let other = rule.puntsPodAddresses ? punt : keep
