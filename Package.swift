@@ -48,7 +48,7 @@ let package = Package(
         module("Packets", "Addressing"),
         module("BPF", "Addressing"),
         module("Observation", "Addressing", "BPF", "Packets"),
-        module("RPCAP", "Addressing", "BPF", "Time"),
+        module("RPCAP", "Addressing", "BPF", "Packets"),
 
         // What the kernel owns and lends.
         module("Linux", "Addressing", "CLinux", "Time"),
@@ -60,7 +60,7 @@ let package = Package(
 
         // What other programs read: texts, the log, and how they ask for more.
         module("Formats"),
-        module("Metrics", "Linux"),
+        module("Metrics", "Linux", "Time"),
         module("Log", "Formats", "Linux", "Time", logging),
         .target(name: "HTTPEndpoint", dependencies: ["Linux"] + http, swiftSettings: house),
 
@@ -105,7 +105,7 @@ let package = Package(
         tests(
             "ObservationTests", "Addressing", "BPF", "Observation", "ObservationFixtures", "Packets"
         ),
-        tests("RPCAPTests", "Addressing", "BPF", "RPCAP", "Time"),
+        tests("RPCAPTests", "Addressing", "BPF", "RPCAP"),
         tests("FormatsTests", "Formats"),
         tests("MetricsTests", "Metrics"),
         tests("LogTests", "Linux", "Log", "Time", logging),
@@ -118,17 +118,15 @@ let package = Package(
         tests("ForwardingTests", "Addressing", "Forwarding", "Packets", "RPCAP"),
         tests(
             "AgentTests", "Addressing", "Agent", "Edges", "Forwarding", "Linux", "Metrics",
-            "Netlink", "Settings", logging),
+            "Netlink", "Settings", "Time", logging),
         tests(
             "DoctorTests", "Addressing", "Doctor", "Edges", "Linux", "Netlink", "Observation",
             "PacketRing", "Settings"),
+        tests("CollectorTests", "BPF", "Collector", "Linux"),
         tests(
-            "CollectorTests", "Addressing", "BPF", "CaptureFiles", "Collector", "Linux", "RPCAP",
-            "Time"),
-        tests(
-            "KernelTests", "Addressing", "BPF", "CLinux", "Edges", "Forwarding", "KernelSupport",
-            "Linux", "Metrics", "Netlink", "Observation", "ObservationFixtures", "PacketRing",
-            "Packets", "RPCAP", "Settings", "Time", logging),
+            "KernelTests", "Addressing", "Agent", "BPF", "CLinux", "Edges", "Forwarding",
+            "KernelSupport", "Linux", "Metrics", "Netlink", "Observation", "ObservationFixtures",
+            "PacketRing", "Packets", "RPCAP", "Settings", "Time", logging),
 
         tests("CaptureFilesTests", "Addressing", "CaptureFiles", "Linux"),
 

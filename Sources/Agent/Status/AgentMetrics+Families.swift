@@ -6,8 +6,9 @@ import Packets
 import Settings
 
 extension AgentMetrics {
-    /// All metrics, in the order of the page. To add one, add it to a list below; what a capture counts
-    /// is added to `CaptureMetric`.
+    /// All metrics, in the order of the page.
+    ///
+    /// To add one, add it to a list below; what a capture counts is added to `CaptureMetric`.
     static let all = agent + peers + captures + gauges + edges + node + refusals
 
     private static func gauge(
