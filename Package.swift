@@ -68,7 +68,7 @@ let package = Package(
         module("Settings", "Addressing", "Formats", "Linux", "Log", "RPCAP", logging),
         module(
             "Edges", "Addressing", "Formats", "Linux", "Log", "Metrics", "Netlink", "Observation",
-            "Settings", logging),
+            "Settings", "Time", logging),
         module(
             "Forwarding", "Addressing", "BPF", "Edges", "Linux", "Log", "Metrics", "Netlink",
             "Observation", "PacketRing", "Packets", "RPCAP", "Security", "Settings", logging),
@@ -83,7 +83,7 @@ let package = Package(
             "Linux", "Netlink", "Observation", "PacketRing", "Security", "Settings", "Time"),
         module(
             "Explain", "Addressing", "BPF", "Edges", "Linux", "Netlink", "Observation", "Packets",
-            "RPCAP", "Settings"),
+            "RPCAP", "Settings", "Time"),
 
         // The other end of the feed, and the program.
         module(
@@ -114,7 +114,7 @@ let package = Package(
         tests("SettingsTests", "Addressing", "Linux", "Settings"),
         tests(
             "EdgesTests", "Addressing", "Edges", "Linux", "Netlink", "ObservationFixtures",
-            "Settings"),
+            "Settings", "Time"),
         tests("ForwardingTests", "Addressing", "Forwarding", "Packets", "RPCAP"),
         tests(
             "AgentTests", "Addressing", "Agent", "Edges", "Linux", "Metrics", "Netlink", "Settings",

@@ -1,10 +1,10 @@
 import Edges
-import PacketRing
 import Glibc
 import Linux
 import Log
 import Logging
 import Observation
+import PacketRing
 import Synchronization
 
 /// What the keeper of a capture's rings tells its forwarder.
@@ -44,7 +44,8 @@ enum RingEvent: Sendable {
     /// What a note says twice it says once.
     func isSame(as other: RingEvent) -> Bool {
         switch (self, other) {
-        case (.pressed(let incarnation), .pressed(let otherIncarnation)): incarnation == otherIncarnation
+        case (.pressed(let incarnation), .pressed(let otherIncarnation)):
+            incarnation == otherIncarnation
         default: false
         }
     }
@@ -101,7 +102,7 @@ extension Forwarder {
         let version = programs.version
         programs.set(snapshot.rule)
         pipeline.set(snapshot.rule)
-        for place in snapshot.places {
+        for place in snapshot.edges {
             guard let tap = taps[place.incarnation], tap.place != place else { continue }
             tap.isMoved(to: place)
             adopt(tap)
@@ -144,7 +145,8 @@ extension Forwarder {
                 taps[tap.place.incarnation] = nil
                 pipeline.settleHeld(of: tap.account)
                 close(tap.account, tap.place.name, tap.place.incarnation)
-                notes(.done(incarnation: tap.place.incarnation, wasFollowed: false, tap.surrender()))
+                notes(
+                    .done(incarnation: tap.place.incarnation, wasFollowed: false, tap.surrender()))
             } else if tap.endedAt != nil {
                 isWaiting = true
             }

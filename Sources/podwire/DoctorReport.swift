@@ -1,7 +1,7 @@
 import Doctor
 import Formats
 
-/// Findings of the doctor, as people and programs read them.
+/// The doctor's findings as text for people and for programs.
 struct DoctorReport {
     private let findings: [Finding]
 
@@ -15,16 +15,15 @@ struct DoctorReport {
 
     // For people
 
-    /// A line for each finding: its grade, the check, what was found; and beneath what it means and
-    /// what to do.
+    /// A line for each finding, with what it means and what to do beneath.
     var text: String {
         let gradeWidth = Finding.Grade.allCases.map(\.rawValue.count).max() ?? 0
-        let checkWidth = findings.map(\.check.count).max() ?? 0
-        let indent = gradeWidth + checkWidth + 2 * Self.gap.count
+        let titleWidth = findings.map(\.title.count).max() ?? 0
+        let indent = gradeWidth + titleWidth + 2 * Self.gap.count
         let blocks = findings.map { finding in
             let head =
                 Self.padded(finding.grade.rawValue, gradeWidth) + Self.gap
-                + Self.padded(finding.check, checkWidth) + Self.gap
+                + Self.padded(finding.title, titleWidth) + Self.gap
             let parts = [
                 ("", finding.found), ("means: ", finding.meaning), ("do: ", finding.remedy),
             ].compactMap { label, text in text.map { (label, $0) } }
@@ -43,7 +42,7 @@ struct DoctorReport {
     }
 
     private static let gap = "  "
-    /// How wide the texts are at the right.
+    /// The width of the texts at the right.
     private static let textWidth = 76
 
     private static func padded(_ text: String, _ width: Int) -> String {

@@ -1,14 +1,14 @@
-import Settings
+import Addressing
+import BPF
 import Edges
 import Forwarding
-import BPF
-import Addressing
 import Glibc
 import Linux
 import Log
 import Logging
 import RPCAP
 import Security
+import Settings
 
 /// Captures, as a session has them.
 extension ControlSession {
@@ -130,7 +130,7 @@ extension ControlSession {
             "capture started",
             metadata: [
                 "device": "\(request.device)", "snaplen": .number(plan.snaplen),
-                "edge_count": .number(plan.snapshot.places.count),
+                "edge_count": .number(plan.snapshot.edges.count),
                 "filter": "\(filter?.summary ?? "none")",
                 "sampling": "\(request.sampling)",
                 "data": request.flags.contains(.udp) ? "UDP" : "TCP",

@@ -1,10 +1,10 @@
-import Forwarding
-import Settings
-import Edges
-import Metrics
-import Formats
 import Addressing
+import Edges
+import Formats
+import Forwarding
+import Metrics
 import Netlink
+import Settings
 
 /// The page of metrics: what captures have counted for each sensor, each edge's part of it, and what the
 /// agent knows of its node and of itself.
@@ -127,27 +127,27 @@ struct AgentMetrics {
 
     private func addNode(to page: inout Exposition) {
         let node = feed.node
-        let edges = node.edges
+        let edges = node.capturedVeths
         page.add(gauge("edges", "Edges of pods that are to be captured."), [Sample(edges.count)])
         page.add(
             gauge("edges_down", "Of these, those that are down."),
             [Sample(edges.count { !$0.link.isUp })])
         page.add(
             gauge("edges_blind", "Of these, those whose pods' addresses are not known."),
-            [Sample(node.blindEdgeCount)])
+            [Sample(node.edgeCountWithoutAddresses)])
         page.add(
             gauge(
                 "edge_info", "Always 1; the labels say whose edge it is, if pods' names are known."),
             edges.prefix(EdgeLabelSet.countMax).map { Sample($0.labels + $0.podLabels, 1) })
         page.add(
             gauge("veths_not_captured", "Other veths, by the reason why they are not captured."),
-            Veth.EdgeStatus.allCases.filter { $0 != .edge }.map { standing in
-                let count = node.candidates.count { $0.standing == standing }
-                return Sample([Label("reason", standing.name)], count)
+            Veth.EdgeStatus.allCases.filter { $0 != .captured }.map { status in
+                let count = node.veths.count { $0.status == status }
+                return Sample([Label("reason", status.name)], count)
             })
         page.add(
             gauge("netlink_in_step", "Whether the node's network is known as it is now."),
-            [Sample(isTrue: status.node.isInStep.isSet)])
+            [Sample(isTrue: status.node.isSynced.isSet)])
         page.add(
             counter(
                 "netlink_resyncs_total",
@@ -183,15 +183,15 @@ extension AgentMetrics {
     private func addEdges(to page: inout Exposition, _ series: inout EdgeLabelSet) {
         // First what was counted: an edge that is not among those of the node is no more.
         let peers = status.peers.map { (label: label($0), accounts: $0.edges) }
-        let candidates = Dictionary(feed.node.candidates.map { ($0.incarnation, $0) }) { $1 }
+        let veths = Dictionary(feed.node.veths.map { ($0.incarnation, $0) }) { $1 }
         let counted = Set(peers.flatMap { $0.accounts.edges.keys })
-        series.update(counted.filter { candidates[$0] != nil || $0 == SharedRing.incarnation })
+        series.update(counted.filter { veths[$0] != nil || $0 == SharedRing.incarnation })
         var figures: [(labels: [Label], frames: FrameCounters.Counts)] = []
         for (sensor, accounts) in peers {
             var others = accounts.gone
             for (incarnation, edge) in accounts.edges.sorted(by: { $0.key < $1.key }) {
                 if series.incarnations.contains(incarnation) {
-                    let own = candidates[incarnation]?.labels ?? [Label("edge", edge.name)]
+                    let own = veths[incarnation]?.labels ?? [Label("edge", edge.name)]
                     figures.append(([sensor] + own, edge.frames))
                 } else {
                     others += edge.frames
@@ -217,7 +217,8 @@ extension AgentMetrics {
             page.add(
                 counter(
                     name,
-                    "\(help) Edges beyond \(EdgeLabelSet.countMax), and those gone, are one series."),
+                    "\(help) Edges beyond \(EdgeLabelSet.countMax), and those gone, are one series."
+                ),
                 figures.map { Sample($0.labels, value($0.frames)) })
         }
     }
@@ -240,7 +241,7 @@ extension Veth {
 extension Veth.EdgeStatus {
     fileprivate var name: String {
         switch self {
-        case .edge: "captured"
+        case .captured: "captured"
         case .peerIsHere: "peer_is_here"
         case .peerIsGone: "peer_is_gone"
         case .uplink: "uplink"

@@ -1,6 +1,6 @@
-package import Metrics
 package import Edges
 import Linux
+package import Metrics
 
 /// How an agent is, in words: the first line says it, and the others why.
 package struct Health: Equatable, Sendable {
@@ -21,7 +21,7 @@ extension Health {
         of status: AgentStatus, _ mismatch: PodNetworkMismatch?
     ) -> Health {
         if status.isStopping.isSet { return Health(false, "not ready: the agent stops", []) }
-        let isInStep = status.node.isInStep.isSet
+        let isInStep = status.node.isSynced.isSet
         let isServing =
             status.isListening.isSet || status.sensors.contains { !$0.captures.isEmpty }
         var reasons: [String] = []

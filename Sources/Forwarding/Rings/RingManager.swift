@@ -1,13 +1,13 @@
-import Metrics
-import Edges
-import Settings
 import BPF
-import PacketRing
+import Edges
 import Glibc
 import Linux
 import Log
 import Logging
+import Metrics
 import Observation
+import PacketRing
+import Settings
 import Synchronization
 
 /// Opens and closes the rings of one capture as edges come and go, and makes those larger that are
@@ -115,11 +115,13 @@ final class RingManager: Sendable {
             book.version = snapshot.version
             state.withLock { $0.plan.set(snapshot.rule) }
             give(.follow(snapshot))
-            for incarnation in book.incarnationsGone(from: snapshot.places) { give(.remove(incarnation: incarnation)) }
-            if scope != .stream, snapshot.places.isEmpty { give(.end) }
+            for incarnation in book.incarnationsGone(from: snapshot.edges) {
+                give(.remove(incarnation: incarnation))
+            }
+            if scope != .stream, snapshot.edges.isEmpty { give(.end) }
         }
         let (wanted, isCrowdChanged) = book.take(
-            snapshot.places, now: monotonicNanoseconds())
+            snapshot.edges, now: monotonicNanoseconds())
         if isCrowdChanged || book.lacksCrowd { crowd(&book) }
         return open(wanted, &book)
     }
@@ -255,7 +257,10 @@ extension RingManager {
             let ring = try change.ring.opensSuccessor(
                 change.shape, tellsOffload: tellsOffload)
             let set = PacketSet(countMax: Self.sharedCountMax << change.ring.keptCount)
-            give(.prepare(incarnation: change.ring.place.incarnation, TransferBox(ring), TransferBox(set)))
+            give(
+                .prepare(
+                    incarnation: change.ring.place.incarnation, TransferBox(ring), TransferBox(set))
+            )
         } catch {
             book.isAbandoned(change.ring)
             guard !error.isInterfaceAbsent else { return }
