@@ -48,7 +48,7 @@ let package = Package(
         module("Packets", "Addressing"),
         module("BPF", "Addressing"),
         module("Observation", "Addressing", "BPF", "Packets"),
-        module("RPCAP", "Addressing", "BPF", "Packets"),
+        module("RPCAP", "Addressing", "BPF", "Time"),
 
         // What the kernel owns and lends.
         module("Linux", "Addressing", "CLinux", "Time"),
@@ -105,7 +105,7 @@ let package = Package(
         tests(
             "ObservationTests", "Addressing", "BPF", "Observation", "ObservationFixtures", "Packets"
         ),
-        tests("RPCAPTests", "Addressing", "BPF", "RPCAP"),
+        tests("RPCAPTests", "Addressing", "BPF", "RPCAP", "Time"),
         tests("FormatsTests", "Formats"),
         tests("MetricsTests", "Metrics"),
         tests("LogTests", "Linux", "Log", "Time", logging),
@@ -117,18 +117,32 @@ let package = Package(
             "Settings", "Time"),
         tests("ForwardingTests", "Addressing", "Forwarding", "Packets", "RPCAP"),
         tests(
-            "AgentTests", "Addressing", "Agent", "Edges", "Linux", "Metrics", "Netlink", "Settings",
-            logging),
+            "AgentTests", "Addressing", "Agent", "Edges", "Forwarding", "Linux", "Metrics",
+            "Netlink", "Settings", logging),
         tests(
             "DoctorTests", "Addressing", "Doctor", "Edges", "Linux", "Netlink", "Observation",
             "PacketRing", "Settings"),
-        tests("CollectorTests", "BPF", "Collector", "Linux"),
         tests(
-            "KernelTests", "Addressing", "BPF", "CLinux", "Edges", "Forwarding", "Linux", "Metrics",
-            "Netlink", "Observation", "ObservationFixtures", "PacketRing", "Packets", "RPCAP",
-            "Settings", "Time", logging),
+            "CollectorTests", "Addressing", "BPF", "CaptureFiles", "Collector", "Linux", "RPCAP",
+            "Time"),
+        tests(
+            "KernelTests", "Addressing", "BPF", "CLinux", "Edges", "Forwarding", "KernelSupport",
+            "Linux", "Metrics", "Netlink", "Observation", "ObservationFixtures", "PacketRing",
+            "Packets", "RPCAP", "Settings", "Time", logging),
 
         tests("CaptureFilesTests", "Addressing", "CaptureFiles", "Linux"),
+
+        tests("LinuxTests", "Addressing", "KernelSupport", "Linux", "Time"),
+
+        tests("NetlinkTests", "Addressing", "KernelSupport", "Linux", "Netlink"),
+
+        tests("PacketRingTests", "Addressing", "BPF", "KernelSupport", "Linux", "PacketRing"),
+
+        // The network namespaces, senders and commands that kernel tests share.
+        .target(
+            name: "KernelSupport",
+            dependencies: ["Addressing", "CLinux", "Linux", "PacketRing", "Time"],
+            path: "Tests/KernelSupport", swiftSettings: house),
 
         // The site and the frames that several tests share.
         .target(

@@ -25,7 +25,7 @@ package final class NodeAgent: Sendable {
         guard Capability.netRaw.isHeld else {
             throw MissingCapability(.netRaw)
         }
-        try settings.placement.check()
+        try settings.capture.placement.check()
         Descriptor.raiseCountMax()
         let status = AgentStatus(settings)
         let watch = try NodeMonitor(
@@ -54,7 +54,7 @@ package final class NodeAgent: Sendable {
                 "pods' addresses are not known, flooded frames may be reported twice: \(missing)",
                 metadata: ["reason": "\(failure)"])
         }
-        if settings.restoresWireForm, let release = KernelRelease.current,
+        if settings.capture.restoresWireForm, let release = KernelRelease.current,
             release < .datagramSegmentation
         {
             logger.notice(

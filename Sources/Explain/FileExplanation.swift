@@ -70,7 +70,7 @@ package struct FileExplanation: ~Copyable {
     private mutating func origin(of frame: [UInt8]) -> (
         ObservationPoint, direction: Direction
     )? {
-        guard frame.count >= Headers.ethernetByteCount else { return nil }
+        guard frame.count >= EthernetHeader.byteCount else { return nil }
         let source = MACAddress(frame.wire, at: 6)
         if let point = edge?.point { return (point, source == point.podMAC ? .fromPod : .toPod) }
         let destination = MACAddress(frame.wire, at: 0)

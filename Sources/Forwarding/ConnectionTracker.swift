@@ -43,7 +43,7 @@ struct ConnectionTracker: ~Copyable {
         let isComplete = try? events.read { slowPath.learn($0, now: now) }
         guard isComplete != true else { return }
         // What was lost is asked about when its packets come.
-        CaptureCounters.add(1, to: counters.trackingOverruns)
+        counters.add(1, to: .conntrackOverruns)
         slowPath.invalidate(before: now)
     }
 
@@ -63,14 +63,14 @@ struct ConnectionTracker: ~Copyable {
 
     private mutating func ask(_ question: FlowKey, _ now: UInt64) -> LookupResult {
         guard questions.take(now) else {
-            CaptureCounters.add(1, to: counters.trackingQuestionsNotAsked)
+            counters.add(1, to: .lookupsSkipped)
             return .notAsked
         }
-        CaptureCounters.add(1, to: counters.trackingQuestions)
+        counters.add(1, to: .lookups)
         do throws(SystemError) {
             return try table.flow(question).map { .tracked($0) } ?? .notFound
         } catch {
-            CaptureCounters.add(1, to: counters.trackingFailures)
+            counters.add(1, to: .lookupFailures)
             return .notAsked
         }
     }

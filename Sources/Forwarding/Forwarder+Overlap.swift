@@ -6,13 +6,15 @@ import Linux
 extension Forwarder {
     /// Has a ring get what the present one gets.
     func prepare(_ ring: consuming Ring, _ set: consuming PacketSet, _ incarnation: UInt64) {
-        guard let tap = taps[incarnation] else { return notes(.kept(incarnation: incarnation, nil)) }
+        guard let tap = taps[incarnation] else {
+            return notes(.kept(incarnation: incarnation, nil))
+        }
         do {
             try count(tap)
             try tap.prepare(ring, set)
             notes(.prepared(incarnation: incarnation))
         } catch {
-            CaptureCounters.add(1, to: counters.programsNotReplaced)
+            counters.add(1, to: .programsNotReplaced)
             notes(.kept(incarnation: incarnation, nil))
         }
     }
@@ -57,7 +59,7 @@ extension Forwarder {
         guard let (old, lost) = try tap.succeed() else { return keepRing(of: tap) }
         count(lost, tap.account)
         try poller.remove(number)
-        CaptureCounters.add(1, to: counters.ringsReplaced)
+        counters.add(1, to: .ringsReplaced)
         try poller.add(tap.number, as: Key.firstTap + tap.place.incarnation)
         notes(.done(incarnation: tap.place.incarnation, wasFollowed: true, old))
     }

@@ -69,7 +69,7 @@ extension Forwarder {
             do throws(Ring.Failure) {
                 try crowd?.set(places)
             } catch {
-                CaptureCounters.add(1, to: counters.programsNotReplaced)
+                counters.add(1, to: .programsNotReplaced)
             }
         case .remove(let incarnation):
             taps[incarnation]?.end()
@@ -95,7 +95,7 @@ extension Forwarder {
     }
 
     private func open(_ account: FrameCounters, _ name: String, _ incarnation: UInt64) {
-        counters.edges.withLock { $0[incarnation] = EdgeCounters(name: name, frames: account) }
+        counters.open(EdgeCounters(name: name, frames: account), incarnation)
     }
 
     private func follow(_ snapshot: NodePublisher.Snapshot) {
@@ -117,7 +117,7 @@ extension Forwarder {
         do throws(Ring.Failure) {
             try tap.adopt(&programs)
         } catch {
-            CaptureCounters.add(1, to: counters.programsNotReplaced)
+            counters.add(1, to: .programsNotReplaced)
         }
     }
 
@@ -171,21 +171,21 @@ extension Forwarder {
 
     func count(_ statistics: Ring.Statistics, _ account: FrameCounters) {
         for account in [account, counters.frames] {
-            CaptureCounters.add(Int(statistics.received), to: account.matched)
-            CaptureCounters.add(Int(statistics.dropped), to: account.droppedByRing)
+            account.add(matched: Int(statistics.received))
+            account.add(Int(statistics.dropped), to: .droppedByRing)
         }
     }
 
     /// Checks the account of an edge from which nothing comes any more.
     func close(_ account: FrameCounters, _ name: String, _ incarnation: UInt64) {
-        counters.ledger.close(incarnation, in: counters)
+        counters.close(incarnation)
         let counts = account.counts
         var metadata = counts.metadata
         metadata["edge"] = "\(name)"
         guard counts.inFlight != 0 else {
             return logger.debug("edge accounted for", metadata: metadata)
         }
-        CaptureCounters.add(Int(counts.inFlight.magnitude), to: counters.framesUnaccounted)
+        counters.add(Int(counts.inFlight.magnitude), to: .framesUnaccounted)
         metadata["unaccounted"] = .number(counts.inFlight)
         logger.error(
             "the frames of an edge do not add up, which is a fault of podwire's: please report it",

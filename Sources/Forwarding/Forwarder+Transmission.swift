@@ -74,10 +74,9 @@ extension Forwarder {
     /// Counts what is still to be sent as lost.
     func abandonQueue() {
         let leftover = transmitter.stop()
-        CaptureCounters.add(
-            pipeline.writer.queuedPacketCount(behind: leftover), to: counters.packetsAbandoned)
-        CaptureCounters.add(
+        counters.add(pipeline.writer.queuedPacketCount(behind: leftover), to: .packetsAbandoned)
+        counters.add(
             pipeline.writer.queue.byteCount + leftover.byteCount + transmitter.waitingByteCount,
-            to: counters.bytesAbandoned)
+            to: .bytesAbandoned)
     }
 }

@@ -127,7 +127,7 @@ final class Forwarder {
             try attendTransmission(now)
         }
         try send()
-        counters.levels.queueBytes.set(
+        counters.queueBytes.set(
             pipeline.writer.queue.byteCount + transmitter.waitingByteCount)
         if now >= countedAt + Self.countNanoseconds { try countKernel() }
         return hasOrder
@@ -338,7 +338,7 @@ extension Forwarder {
     }
 
     private func abandon(_ count: Int, _ account: FrameCounters) {
-        CaptureCounters.add(count, to: account.abandoned)
-        CaptureCounters.add(count, to: counters.frames.abandoned)
+        account.add(count, to: .abandoned)
+        counters.frames.add(count, to: .abandoned)
     }
 }

@@ -10,7 +10,7 @@ import Glibc
 import Observation
 import Synchronization
 
-/// What a capture is to do: where to look, what to report, how much memory to take.
+/// What a capture is to do: where to look, what to report, and the settings that bound it.
 package struct CapturePlan: Sendable {
     /// The edges and the rule, as they are at any time.
     package var feed: NodePublisher
@@ -20,41 +20,27 @@ package struct CapturePlan: Sendable {
     package var tracksConnections: Bool
     /// The sensor's filter; nil lets everything pass.
     package var filter: Program?
-    package var snaplen: Int
-    package var ringByteCountMax: Int
-    package var queueByteCountMax: Int
+    /// What is set for captures; the snapshot length is the session's.
+    package var settings: CaptureSettings
     /// Which of the packets that pass the filter are sent.
     package var sampling: Sampling
-    /// The most bytes that are put on their way in a second; nil for any number.
-    package var bytesPerSecondMax: Int?
-    /// Where the thread that forwards runs.
-    package var placement: ThreadPlacement
-    /// Whether frames are sent as a wire would have carried them, or as they are captured.
-    package var restoresWireForm: Bool
     /// The form of the datagrams, where packets are sent over UDP.
     package var datagramFormat: DatagramWriter.Format?
     /// When packets are sent by a thread of their own.
     package var transmission: Transmission
 
     package init(
-        feed: NodePublisher, scope: CaptureScope = .stream, tracksConnections: Bool, filter: Program?,
-        snaplen: Int,
-        ringByteCountMax: Int, queueByteCountMax: Int, sampling: Sampling = .none,
-        bytesPerSecondMax: Int? = nil, placement: ThreadPlacement = ThreadPlacement(),
-        restoresWireForm: Bool = true,
+        feed: NodePublisher, scope: CaptureScope = .stream, tracksConnections: Bool,
+        filter: Program?,
+        settings: CaptureSettings, sampling: Sampling = .none,
         datagramFormat: DatagramWriter.Format? = nil, transmission: Transmission = .whenFull
     ) {
         self.feed = feed
         self.scope = scope
         self.tracksConnections = tracksConnections
         self.filter = filter
-        self.snaplen = snaplen
-        self.ringByteCountMax = ringByteCountMax
-        self.queueByteCountMax = queueByteCountMax
+        self.settings = settings
         self.sampling = sampling
-        self.bytesPerSecondMax = bytesPerSecondMax
-        self.placement = placement
-        self.restoresWireForm = restoresWireForm
         self.datagramFormat = datagramFormat
         self.transmission = transmission
     }
@@ -64,7 +50,8 @@ package struct CapturePlan: Sendable {
 
     /// How much is kept of a frame: a PACKET message must fit into its datagram.
     var frameByteCountMax: Int {
-        datagramFormat == .packet ? min(snaplen, DatagramWriter.frameByteCountMax) : snaplen
+        datagramFormat == .packet
+            ? min(settings.snaplen, DatagramWriter.frameByteCountMax) : settings.snaplen
     }
 }
 
@@ -130,7 +117,7 @@ package final class LiveCapture: Sendable {
 
         let programs = ProgramPlan(
             plan.snapshot.rule, plan.filter, snaplen: plan.frameByteCountMax,
-            keepsWhole: plan.restoresWireForm)
+            keepsWhole: plan.settings.restoresWireForm)
         // Flows are listened for before the first packet can be there.
         let pipeline = try Pipeline(plan, programs.rule, counters: counters)
         if let failure = pipeline.trackingFailure {
@@ -139,7 +126,7 @@ package final class LiveCapture: Sendable {
                 metadata: ["reason": "\(failure)"])
         }
         let keeper = try RingManager(
-            plan.feed, plan.scope, programs, counters.levels, logger: logger
+            plan.feed, plan.scope, programs, counters, logger: logger
         ) { [weak self] order in
             self?.give(.tap(order))
         }
@@ -148,12 +135,12 @@ package final class LiveCapture: Sendable {
             programs, pipeline, outlet: outlet, plan.transmission, orders: ordered.fileDescriptor,
             counters: counters, logger: logger,
             prepareTransmitter: {
-                Self.prepareThread("podwire-send", plan.placement, logger)
+                Self.prepareThread("podwire-send", plan.settings.placement, logger)
                 return pulses.begin("the sender of \(peerName)")
             },
             notes: { keeper.note($0) })
-        let budget = RingBudget(byteCountMax: plan.ringByteCountMax)
-        try start(forwarder, keeper, budget, plan.placement) {
+        let budget = RingBudget(byteCountMax: plan.settings.ringByteCountMax)
+        try start(forwarder, keeper, budget, plan.settings.placement) {
             pulses.begin("\($0) of \(peerName)")
         }
         guard let error = waitForAnswer(milliseconds: Self.startMillisecondsMax) else { return }

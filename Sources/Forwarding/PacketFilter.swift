@@ -25,7 +25,7 @@ struct PacketFilter: Sendable {
         guard let program else { return snaplen }
         var ancillary = Ancillary(Direction(isOutgoing: details.isOutgoing))
         ancillary.interfaceIndex = point.interfaceIndex
-        if bytes.byteCount >= Headers.ethernetByteCount {
+        if bytes.byteCount >= EthernetHeader.byteCount {
             ancillary.etherType = UInt32(bytes.uint16(at: 12))
         }
         ancillary.wireByteCount = UInt32(clamping: details.wireByteCount)

@@ -64,7 +64,9 @@ struct PacketWriter: ~Copyable {
 
     /// Queues a packet that stays as it is, up to a limit.
     @inline(__always)
-    mutating func append(asItIs packet: borrowing RingPacket, _ limit: Int, _ tally: inout Tally) {
+    mutating func append(
+        asItIs packet: borrowing RingPacket, _ limit: Int, _ tally: inout BlockCounts
+    ) {
         guard limit > 0 else { return tally.filteredCount += 1 }
         let byteCount = min(packet.bytes.byteCount, limit)
         let time = packet.nanosecondsSince1970
@@ -79,7 +81,8 @@ struct PacketWriter: ~Copyable {
     /// Queues the whole of a packet that only lacks its checksum.
     @inline(__always)
     mutating func append(
-        _ packet: borrowing RingPacket, finishing checksum: PlainChecksum, _ tally: inout Tally
+        _ packet: borrowing RingPacket, finishing checksum: PlainChecksum,
+        _ tally: inout BlockCounts
     ) {
         tally.finishedCount += 1
         let byteCount = packet.bytes.byteCount
@@ -104,7 +107,7 @@ struct PacketWriter: ~Copyable {
 
     /// Queues a packet, or nothing if the limit is 0: that is how many bytes of it are to be kept at
     /// most, or of each segment.
-    mutating func append(_ packet: borrowing Packet, _ limit: Int, _ tally: inout Tally) {
+    mutating func append(_ packet: borrowing Packet, _ limit: Int, _ tally: inout BlockCounts) {
         guard limit > 0 else { return tally.filteredCount += 1 }
         guard restoresWireForm, packet.details.isUnfinished else {
             return Self.write(
@@ -120,7 +123,7 @@ struct PacketWriter: ~Copyable {
     /// with the tag that the kernel has taken out, as on a wire.
     mutating func append(
         _ packet: borrowing Packet, _ translation: Translation?, _ filter: PacketFilter,
-        at point: ObservationPoint, _ tally: inout Tally
+        at point: ObservationPoint, _ tally: inout BlockCounts
     ) {
         let needsTag = restoresWireForm && filter.program != nil && packet.details.vlan != nil
         guard translation != nil || needsTag else {
@@ -138,7 +141,7 @@ struct PacketWriter: ~Copyable {
 
     private mutating func write(
         _ workbench: borrowing ByteQueue, _ details: Packet.Details, _ filter: PacketFilter,
-        at point: ObservationPoint, needsTag: Bool, _ tally: inout Tally
+        at point: ObservationPoint, needsTag: Bool, _ tally: inout BlockCounts
     ) {
         let bytes = workbench.bytes
         let limit =
@@ -159,11 +162,12 @@ struct PacketWriter: ~Copyable {
         _ knowsOffload: Bool
     ) {
         guard let headers = Headers(packet.bytes).packet else { return }
-        let isUnfinished =
+        let isPartial =
             knowsOffload
-            ? packet.details.offload.leavesUnfinished(headers) : packet.details.hasPartialChecksum
+            ? packet.details.offload.hasPartialChecksum(of: headers)
+            : packet.details.hasPartialChecksum
         var bytes = workbench.last(packet.bytes.byteCount)
-        translation.apply(to: &bytes, headers, isUnfinished: isUnfinished)
+        translation.apply(to: &bytes, headers, hasPartialChecksum: isPartial)
     }
 
     /// How many bytes the filter keeps of a frame when it has its tag back.
@@ -185,7 +189,7 @@ struct PacketWriter: ~Copyable {
     /// there is for a block.
     private static func write(
         _ form: WireForm?, _ bytes: RawSpan, _ details: Packet.Details, _ limit: Int,
-        into queue: inout ByteQueue, _ numbering: inout Numbering, _ tally: inout Tally
+        into queue: inout ByteQueue, _ numbering: inout Numbering, _ tally: inout BlockCounts
     ) {
         guard let form, form.repair != .none || form.tag != nil else {
             let byteCount = min(bytes.byteCount, limit)
@@ -213,7 +217,7 @@ struct PacketWriter: ~Copyable {
     /// Queues a packet's header, if the packet is to be sent and there is room for it.
     private static func reserve(
         _ details: Packet.Details, _ byteCount: Int, _ wireByteCount: Int,
-        in queue: inout ByteQueue, _ numbering: inout Numbering, _ tally: inout Tally
+        in queue: inout ByteQueue, _ numbering: inout Numbering, _ tally: inout BlockCounts
     ) -> Bool {
         let time = details.nanosecondsSince1970
         guard let number = reserve(byteCount, time, in: &queue, &numbering, &tally) else {
@@ -232,7 +236,7 @@ struct PacketWriter: ~Copyable {
     @inline(__always)
     private static func reserve(
         _ byteCount: Int, _ nanosecondsSince1970: UInt64, in queue: inout ByteQueue,
-        _ numbering: inout Numbering, _ tally: inout Tally
+        _ numbering: inout Numbering, _ tally: inout BlockCounts
     ) -> UInt32? {
         guard numbering.sampler.keeps(nanosecondsSince1970: nanosecondsSince1970) else {
             tally.sampledOutCount += 1

@@ -1,10 +1,11 @@
-import BPF
-import PacketRing
-import Synchronization
 import Addressing
+import BPF
 import Linux
 import Observation
+import PacketRing
 import RPCAP
+import Settings
+import Synchronization
 
 /// What happens to each packet between its ring and the send queue: the rule settles what the kernel
 /// could not decide about, the sensor's filter sees what it has not seen in the kernel, and the rest
@@ -15,7 +16,7 @@ import RPCAP
 struct Pipeline: ~Copyable {
     var writer: PacketWriter
     private(set) var slowPath: SlowPath
-    private var screen: Screen
+    private var fastPath: FastPath
     private var tracker: ConnectionTracker?
     /// Why calls to services cannot be looked up, where they should be.
     let trackingFailure: SystemError?
@@ -37,15 +38,16 @@ struct Pipeline: ~Copyable {
             }
         }
         writer = try PacketWriter(
-            queueByteCount: plan.queueByteCountMax, plan.sampling,
-            bytesPerSecondMax: plan.bytesPerSecondMax, restoresWireForm: plan.restoresWireForm)
+            queueByteCount: plan.settings.queueByteCountMax, plan.sampling,
+            bytesPerSecondMax: plan.settings.bytesPerSecondMax,
+            restoresWireForm: plan.settings.restoresWireForm)
         filter = PacketFilter(program: plan.filter, snaplen: plan.frameByteCountMax)
         self.slowPath = slowPath
-        screen = Screen(rule)
+        fastPath = FastPath(rule)
         self.tracker = tracker
         trackingFailure = failure
         let heldCountMax =
-            plan.queueByteCountMax / Self.heldShare
+            plan.settings.queueByteCountMax / Self.heldShare
             / (HeldFragments.byteCountMax + PacketRecord.headerByteCount)
         held = HeldFragments(countMax: min(HeldFragments.countMax, heldCountMax))
         self.counters = counters
@@ -86,7 +88,7 @@ struct Pipeline: ~Copyable {
 
     mutating func set(_ rule: Rule) {
         slowPath.rule = rule
-        screen = Screen(rule)
+        fastPath = FastPath(rule)
     }
 
     mutating func set(_ filter: Program?) {
@@ -118,14 +120,14 @@ struct Pipeline: ~Copyable {
     mutating func forward(
         _ block: borrowing Block, from points: [UInt32: ObservationPoint], _ account: FrameCounters
     ) {
-        var tally = Tally()
+        var tally = BlockCounts()
         let now = begin()
         var packets = block.packets
         while let packet = packets.next() {
             if let point = points[packet.interfaceIndex] {
                 settle(packet.packet, from: point, account, now, mayWait: true, &tally)
             } else {
-                tally.settledCount += 1
+                tally.puntedCount += 1
                 tally.refusedCount += 1
             }
         }
@@ -139,15 +141,13 @@ struct Pipeline: ~Copyable {
         _ block: borrowing Block, from point: ObservationPoint, _ account: FrameCounters,
         isDecided: Bool, isFiltered: Bool
     ) -> Int {
-        var tally = Tally()
+        var tally = BlockCounts()
         let now = begin()
-        // As a part of this value it would be copied for each packet.
-        let screen = screen
         var packets = block.packets
         while let packet = packets.next() {
             // Most packets the kernel has decided about and shown to the filter. They are copied,
             // many of them with their checksum finished.
-            if isDecided, isFiltered, screen.clears(packet.bytes) {
+            if isDecided, isFiltered, fastPath.clears(packet.bytes) {
                 if packet.isFinished || !writer.restoresWireForm {
                     writer.append(asItIs: packet, filter.limitInKernel, &tally)
                     continue
@@ -171,7 +171,7 @@ struct Pipeline: ~Copyable {
         _ block: borrowing Block, from point: ObservationPoint, _ account: FrameCounters,
         isDecided: Bool, isFiltered: Bool, unless hasForwarded: (UInt64?) -> Bool
     ) -> Int {
-        var tally = Tally()
+        var tally = BlockCounts()
         let now = begin()
         var packets = block.packets
         while let packet = packets.next() {
@@ -188,12 +188,12 @@ extension Pipeline {
     @inline(never)
     private mutating func forward(
         _ packet: borrowing Packet, from point: ObservationPoint, _ account: FrameCounters,
-        _ isDecided: Bool, _ isFiltered: Bool, _ now: UInt64, _ tally: inout Tally
+        _ isDecided: Bool, _ isFiltered: Bool, _ now: UInt64, _ tally: inout BlockCounts
     ) {
         // Tags are put back before a filter sees the frame, which the kernel cannot do.
         let isUndecided =
             !isDecided || packet.details.vlan != nil && writer.restoresWireForm
-            || !screen.clears(packet.bytes) && slowPath.rule.mayNeedSettling(packet.bytes)
+            || !fastPath.clears(packet.bytes)
         if !packet.isCutShort, isUndecided {
             return settle(packet, from: point, account, now, mayWait: true, &tally)
         }
@@ -207,7 +207,7 @@ extension Pipeline {
     /// The one place for all that the kernel's form of the rule leaves open.
     private mutating func settle(
         _ packet: borrowing Packet, from point: ObservationPoint, _ account: FrameCounters,
-        _ now: UInt64, mayWait: Bool, _ tally: inout Tally
+        _ now: UInt64, mayWait: Bool, _ tally: inout BlockCounts
     ) {
         var step = step(packet, point, now, mayWait)
         if case .lookUp(let flow) = step {
@@ -219,8 +219,11 @@ extension Pipeline {
             tally.notHeldCount += 1
             step = self.step(packet, point, now, false)
         }
-        tally.settledCount += 1
-        guard case .decided(let outcome) = step else { return tally.refusedCount += 1 }
+        tally.puntedCount += 1
+        guard case .decided(let outcome) = step else {
+            tally.refusedCount += 1
+            return
+        }
         carryOut(outcome, packet, point, &tally)
         if let datagram = outcome.firstFragmentOf, held.count > 0 {
             release(now) { $0.take(of: datagram) }
@@ -245,11 +248,14 @@ extension Pipeline {
 
     private mutating func carryOut(
         _ outcome: SlowPath.Outcome, _ packet: borrowing Packet, _ point: ObservationPoint,
-        _ tally: inout Tally
+        _ tally: inout BlockCounts
     ) {
         if outcome.isFragment { tally.fragmentCount += 1 }
         if outcome.decision.step == .unexplainedService { tally.unexplainedCount += 1 }
-        guard outcome.decision.isReported else { return tally.refusedCount += 1 }
+        guard outcome.decision.isReported else {
+            tally.refusedCount += 1
+            return
+        }
         if outcome.translation != nil { tally.translatedCount += 1 }
         writer.append(packet, outcome.translation, filter, at: point, &tally)
     }
@@ -263,7 +269,7 @@ extension Pipeline {
         var pieces = HeldFragments()
         swap(&pieces, &held)
         while let piece = take(&pieces) {
-            var tally = Tally()
+            var tally = BlockCounts()
             settle(
                 pieces.packet(piece), from: piece.point, piece.account, now, mayWait: false,
                 &tally)
@@ -274,10 +280,10 @@ extension Pipeline {
 }
 
 extension Pipeline {
-    private func count(_ tally: Tally, _ account: FrameCounters) {
-        account.add(tally)
+    private func count(_ tally: BlockCounts, _ account: FrameCounters) {
+        tally.add(to: account)
         tally.add(to: counters)
-        counters.trackedFlowsEvicted.store(slowPath.evictedFlowCount, ordering: .relaxed)
+        counters.set(.flowsEvicted, to: slowPath.evictedFlowCount)
     }
 }
 

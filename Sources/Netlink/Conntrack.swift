@@ -142,17 +142,23 @@ package struct ConntrackEvents: ~Copyable {
     /// header of four bytes.
     static func program(_ networks: [IPNetwork]) -> Program {
         var code = Assembler()
-        let keep = code.prepend(Instruction(.keep, .max), "keep")
-        let drop = code.prepend(Instruction(.keep, 0), "drop")
-        let ipv6 = code.isInside(
-            networks.filter { $0.family == .ipv6 }, at: .packet(52), then: keep, else: drop,
+        let (ipv4, ipv6) = (code.makeLabel(), code.makeLabel())
+        let (drop, keep) = (code.makeLabel(), code.makeLabel())
+        code.ldb(16, "the address family")
+        code.jeq(UInt32(AF_INET), then: ipv4, else: .next, "IPv4?")
+        code.jeq(UInt32(AF_INET6), then: ipv6, else: drop, "IPv6?")
+        code.place(ipv4)
+        code.test(
+            .packet(40), inside: networks.filter { $0.family == .ipv4 }, then: keep, else: drop,
             "service")
-        let ipv4 = code.isInside(
-            networks.filter { $0.family == .ipv4 }, at: .packet(40), then: keep, else: drop,
+        code.place(ipv6)
+        code.test(
+            .packet(52), inside: networks.filter { $0.family == .ipv6 }, then: keep, else: drop,
             "service")
-        code.jump(.jumpIfEqual, UInt32(AF_INET6), then: ipv6, else: drop, "IPv6?")
-        code.jump(.jumpIfEqual, UInt32(AF_INET), then: ipv4, else: code.top, "IPv4?")
-        code.prepend(Instruction(.loadByte, 16))
+        code.place(drop)
+        code.ret(0, "drop")
+        code.place(keep)
+        code.ret(.max, "keep")
         return code.program()
     }
 }

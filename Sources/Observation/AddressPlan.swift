@@ -93,7 +93,7 @@ package struct ObservationPoint: Equatable, Sendable {
 
         /// Returns the one edge that reports a group frame from the node or from outside.
         ///
-        /// - Parameter target: the address that the frame asks for, if it is a neighbour's request.
+        /// That is the edge of the address that the frame asks for, or else the first one.
         func reporter(asking target: IPAddress?) -> UInt32 {
             target.flatMap { edgeOf[$0] } ?? lowest
         }

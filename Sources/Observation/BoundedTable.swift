@@ -72,7 +72,7 @@ package struct BoundedTable<Key: Hashable & Sendable, Value: Sendable>: Sendable
         makeOld()
     }
 
-    /// The age that the young generation may have. Times in a recording may go back.
+    /// Returns the age of the young generation; times in a recording may go back.
     private func age(_ now: UInt64) -> UInt64 { now - min(now, turnedAt) }
 
     private mutating func makeOld() {

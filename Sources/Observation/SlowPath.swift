@@ -91,8 +91,8 @@ package struct SlowPath: Sendable {
 
     /// Decides about a frame, or says what has to happen before it can.
     ///
-    /// - Parameter mayHold: whether a fragment may be held until the first fragment of its datagram
-    ///   comes. If not, it counts as a packet without ports.
+    /// If a fragment may not be held until the first one of its datagram comes, it counts as a packet
+    /// without ports.
     package mutating func decide(
         _ frame: RawSpan, direction: Direction, at point: ObservationPoint, now: UInt64,
         mayHold: Bool = false

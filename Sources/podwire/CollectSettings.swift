@@ -1,30 +1,31 @@
+import Addressing
 import ArgumentParser
 import BPF
 import CaptureFiles
 import Collector
 import Formats
-import Addressing
 import Glibc
 import Linux
 import Security
 
 extension CollectCommand {
-    /// The options as they are meant, each checked.
+    /// The options of `podwire collect`, each checked and understood.
     struct Settings {
         let address: SocketAddress?
         private(set) var sources: [Source] = []
         private(set) var recording: RecordingOptions
         private(set) var options: CaptureOptions
 
-        /// More sources than a sensor is sold for.
+        /// The most sources, as many as there may be agents.
         private static let sourceCountMax = Collector.linkCountMax
         private static let rotateByteCountMin: UInt64 = 1 << 20
         private static let keptFileCounts = 2...10_000
-        /// A password file has its password in the first line, and that is short.
+        /// The longest password file: the password is in the first line, and short.
         private static let passwordFileByteCountMax = 4096
 
-        /// Throws a validation error that says what would be right. Files are read the second time
-        /// only, as standard input can be read once.
+        /// Reads the options; throws a `ValidationError` that says what would be right.
+        ///
+        /// Options are validated first without reading files, since standard input can be read once.
         init(_ command: CollectCommand, readsFiles: Bool) throws {
             address = try Self.address(command)
             guard CaptureOptions.snaplenRange.contains(command.snaplen) else {
@@ -40,7 +41,7 @@ extension CollectCommand {
             sources = try Self.sources(command)
             if let twice = Self.firstDouble(sources) {
                 throw ValidationError(
-                    "--from: \(twice) is there twice, and each packet would be, too")
+                    "--from \(twice): it is given twice, so every packet would be recorded twice")
             }
             try checkTLS(command)
             if command.list, sources.isEmpty {
@@ -165,9 +166,9 @@ extension CollectCommand.Settings {
     private mutating func readFiles(_ command: CollectCommand) throws {
         try readTrust(command)
         if let path = command.bpf {
-            let bytes = try Self.read(path, byteCountMax: FilterText.byteCountMax, "--bpf")
-            do throws(FilterText.Failure) {
-                options.filter = try FilterText.program(String(decoding: bytes, as: UTF8.self))
+            let bytes = try Self.read(path, byteCountMax: TcpdumpFilter.byteCountMax, "--bpf")
+            do throws(TcpdumpFilter.Failure) {
+                options.filter = try TcpdumpFilter.program(String(decoding: bytes, as: UTF8.self))
             } catch {
                 throw ValidationError("--bpf \(path): \(error)")
             }

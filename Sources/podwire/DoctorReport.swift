@@ -1,7 +1,7 @@
 import Doctor
 import Formats
 
-/// The doctor's findings as text for people and for programs.
+/// The doctor's findings as text or as JSON.
 struct DoctorReport {
     private let findings: [Finding]
 
@@ -13,9 +13,9 @@ struct DoctorReport {
 
     private func count(_ grade: Finding.Grade) -> Int { findings.count { $0.grade == grade } }
 
-    // For people
-
-    /// A line for each finding, with what it means and what to do beneath.
+    /// The findings for people: a line with the grade, the check's title and what was found.
+    ///
+    /// Below it stand what that means and what to do.
     var text: String {
         let gradeWidth = Finding.Grade.allCases.map(\.rawValue.count).max() ?? 0
         let titleWidth = findings.map(\.title.count).max() ?? 0
@@ -42,14 +42,14 @@ struct DoctorReport {
     }
 
     private static let gap = "  "
-    /// The width of the texts at the right.
+    /// The width of the texts on the right, in characters.
     private static let textWidth = 76
 
     private static func padded(_ text: String, _ width: Int) -> String {
         Wording.padded(text, to: width)
     }
 
-    /// Breaks a text between words; all lines but the first are indented.
+    /// Breaks a text into lines between words; all lines but the first are indented.
     private static func lines(_ text: String, hanging indent: Int) -> [String] {
         var lines: [String] = []
         var line = ""
@@ -64,8 +64,7 @@ struct DoctorReport {
         return lines + [line]
     }
 
-    // For programs
-
+    /// The findings for programs, and the number of each grade.
     var json: String {
         let objects = findings.map { finding in
             JSON.object([

@@ -12,23 +12,27 @@ import Settings
 struct EdgesCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "edges",
-        abstract: "Lists this node's edges: the host-side ends of its pods' veth pairs.",
+        abstract:
+            "Lists this node's edges: what an agent here captures, and what it does not.",
         discussion: """
-            For each veth: its name and index, the pod's name, addresses and MAC, the id of the pod's \
-            network namespace, the bridge it is a port of, and whether it is captured or why not. \
-            It takes the agent's options and variables, and looks at those that say which edges are \
-            captured (--pod-network, --edges, --include-edges, --exclude-edges) and where pods have \
-            their names (--cni-cache); without pod networks every pod's edge counts as captured. The \
-            pods' own addresses need CAP_NET_ADMIN; without it \
-            they are unknown, and such edges are captured. Pods have names where the node's \
-            container runtime keeps them in its cache of CNI results, and root asks.
+            An edge is the host's end of a pod's veth pair. For each veth of the node it prints: name \
+            and index, the pod's name, addresses and MAC address, the id of the pod's network \
+            namespace, the bridge that the veth is a port of, and whether the veth is captured or \
+            why not.
+
+            It takes all of the agent's options and variables, and uses --pod-network, --edges, \
+            --include-edges, --exclude-edges and --cni-cache. Without pod networks every pod's edge \
+            counts as captured.
+
+            It needs CAP_NET_ADMIN to learn the pods' addresses. Without it the addresses are \
+            unknown, and such edges are captured. Pods have names if root runs it, and if the node's \
+            container runtime keeps a cache of CNI results.
             """)
 
     @Flag(help: "Print JSON: an array with an object for each veth.")
     var json = false
 
-    @Flag(
-        help: "Print all of it again whenever something changes, until SIGINT or SIGTERM.")
+    @Flag(help: "Print the whole list again at each change, until SIGINT or SIGTERM.")
     var watch = false
 
     @OptionGroup var options: AgentOptions
@@ -56,7 +60,9 @@ struct EdgesCommand: ParsableCommand {
         }
     }
 
-    /// On a terminal the table is drawn anew with each change; elsewhere it is printed again.
+    /// Prints the list now and at each change.
+    ///
+    /// On a terminal the new list replaces the old one.
     private func follow(_ settings: EdgeListSettings) throws(SystemError) {
         let selection = settings.selection
         Signals.block()
@@ -78,7 +84,7 @@ struct EdgesCommand: ParsableCommand {
             do throws(SystemError) {
                 try Self.write(clear + shown + end)
             } catch {
-                // Nobody reads any more.
+                // The reader is gone.
                 failure = error
                 Event.raise(stopNumber)
             }
@@ -97,7 +103,7 @@ struct EdgesCommand: ParsableCommand {
     }
 
     private func readSettings() throws -> EdgeListSettings {
-        try podwire.readSettings("edges", [options.edges, options.names]) {
+        try podwire.readSettings(of: "edges", options.edges.texts + options.names.texts) {
             options, environment throws(SettingFailure) in
             try EdgeListSettings(options: options, environment: environment)
         }
@@ -106,9 +112,9 @@ struct EdgesCommand: ParsableCommand {
     private static func table(_ node: Node, _ networks: [IPNetwork]) -> String {
         guard !node.veths.isEmpty else {
             return "This network namespace has no veth, so no pod is connected to it. "
-                + "An agent has to run in the node's own (hostNetwork: true).\n"
+                + "An agent has to run in the node's network namespace (hostNetwork: true).\n"
         }
-        // Most nodes tell no names, or all.
+        // On most nodes either all pods have names, or none.
         let hasNames = node.veths.contains { $0.pod != nil }
         let head = [
             "INTERFACE", "INDEX", hasNames ? "POD" : nil, "POD ADDRESSES", "POD MAC", "NAMESPACE",
@@ -125,7 +131,9 @@ struct EdgesCommand: ParsableCommand {
         return Columns.text(head, rows)
     }
 
-    /// Addresses outside the pod networks are in parentheses; link-local ones are left to `--json`.
+    /// The pod's addresses, those outside the pod networks in parentheses.
+    ///
+    /// Link-local addresses are in the JSON only.
     private static func addresses(of veth: Veth, _ networks: [IPNetwork]) -> String {
         guard let addresses = veth.podAddresses else {
             return veth.isCaptured ? "unknown" : "-"

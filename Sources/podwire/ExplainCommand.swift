@@ -13,56 +13,65 @@ import Settings
 struct ExplainCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "explain",
-        abstract: "Says which edge reports a packet, and by which step of the rule.",
+        abstract: "Says which edge reports a packet, and why.",
         discussion: """
-            All of it as seen from this node at this moment: its pods, its routes, and what its \
-            connection tracking knows. So a call to a service can be explained only while it goes \
-            on, and a file only where its packets were recorded, with their pods still there.
+            The answer holds for this node at this moment: its pods, its routes, and the state of its \
+            connection tracking. So explain a call to a service while it goes on, and a file on the \
+            node where it was recorded while the pods are still there.
 
               podwire explain tcp 10.244.1.2:40000 10.244.2.3:80
               podwire explain udp '[fd00:10:244:1::2]:5000' '[fd00:10:96::a]:53'
               podwire explain icmp 10.244.1.2 10.244.1.1
 
-            An edge sees a packet at ingress when it comes from the pod, at egress when it goes to \
-            it. The kernel decides about most packets, user space about what one packet alone does \
-            not tell.
+            At an edge, ingress is the direction from the pod, and egress the direction to the pod. \
+            The kernel decides most packets. User space decides a packet if more than the packet \
+            itself is needed.
 
               podwire explain --file edge.pcap --edge veth08b350d0
               podwire explain --program veth08b350d0
 
-            It takes the agent's settings, as options or as variables, and needs CAP_NET_ADMIN. \
-            Exit code 64: something cannot be understood. 77: a capability is missing.
+            It takes the agent's settings as options or variables, and needs CAP_NET_ADMIN.
+
+            Exit code 64: an option or the packet cannot be understood. 71: the system refuses \
+            something, such as a file. 77: a capability is missing.
             """)
 
     @Argument(
         help: """
-            PROTOCOL SOURCE DESTINATION: tcp, udp, sctp, icmp or a number; with ports, ADDRESS:PORT \
-            or [IPV6]:PORT.
-            """)
+            PROTOCOL SOURCE DESTINATION. The protocol is tcp, udp, sctp, icmp or a number; the ends \
+            are ADDRESS, or ADDRESS:PORT or [IPV6]:PORT for protocols with ports.
+            """,
+        completion: .list(["tcp", "udp", "sctp", "icmp"]))
     var packet: [String] = []
 
-    @Option(help: "A pcap or pcapng file, recorded at edges of this node.")
+    @Option(
+        help: "A pcap or pcapng file, recorded at edges of this node.",
+        completion: .file(extensions: ["pcap", "pcapng"]))
     var file: String?
 
-    @Option(help: "The edge where the file was recorded; without it, its MAC addresses tell.")
+    @Option(
+        help: "The edge at which the file was recorded. (default: found by MAC addresses)",
+        completion: .interfaces)
     var edge: String?
 
-    @Option(help: "An edge whose BPF program to list.")
+    @Option(help: "The edge whose BPF program to list.", completion: .interfaces)
     var program: String?
 
     @OptionGroup var edges: EdgeOptions
     @OptionGroup var services: ServiceOptions
 
-    @Option(help: "Sensors whose feed is not reported, by address. (EXTRAHOP_SENSOR_IP)")
-    var sensor: String?
+    @Option(
+        .sensors,
+        help: "Addresses of sensors; their feeds are not reported. (\(Setting.sensors.variable))")
+    var sensor: SettingText?
 
     func validate() throws {
         let count = [!packet.isEmpty, file != nil, program != nil].count { $0 }
         guard count == 1 else {
-            throw ValidationError("give one of: a packet, --file, or --program")
+            throw ValidationError("give one of a packet, --file and --program")
         }
         guard edge == nil || file != nil else {
-            throw ValidationError("--edge belongs to --file")
+            throw ValidationError("--edge needs --file")
         }
     }
 
@@ -75,8 +84,8 @@ struct ExplainCommand: ParsableCommand {
                 let missing = MissingCapability(.netAdmin)
                 writeToStandardError(
                     """
-                    podwire explain: without knowing the pods' addresses it cannot tell which \
-                    packets are theirs (\(failure)): \(missing)
+                    podwire explain: the pods' addresses are not known, so no packet can be \
+                    explained (\(failure)): \(missing)
 
                     """)
                 throw Exit.noPermission
@@ -100,7 +109,7 @@ struct ExplainCommand: ParsableCommand {
     }
 
     private func readSettings() throws -> Settings {
-        try podwire.readSettings("explain", [edges, services], [(.sensors, sensor)]) {
+        try podwire.readSettings(of: "explain", edges.texts + services.texts + [sensor]) {
             options, environment throws(SettingFailure) in
             try Settings(options: options, needsPeer: false, environment: environment)
         }
@@ -109,7 +118,7 @@ struct ExplainCommand: ParsableCommand {
     private func namedEdge(_ name: String, _ explainer: borrowing Explainer) throws -> Edge {
         guard let edge = explainer.edge(named: name) else {
             writeToStandardError(
-                "podwire explain: \(name) is no edge of this node: see `podwire edges`\n")
+                "podwire explain: \(name) is not an edge of this node: see `podwire edges`\n")
             throw Exit.usage
         }
         return edge
@@ -139,7 +148,7 @@ extension ExplainCommand {
         return text
     }
 
-    /// What an agent knows of a call to a service from before, nobody else can say.
+    /// Whether a packet is reported; unknown where only an agent that saw the call begin knows.
     private static func reported(_ view: Explainer.View) -> String {
         if view.decision.step == .unexplainedService { return "unknown" }
         return view.decision.isReported ? "yes" : "no"
@@ -148,8 +157,8 @@ extension ExplainCommand {
     private static func reason(_ view: Explainer.View) -> String {
         if view.decision.step == .unexplainedService {
             return """
-                a call to a service that is not going on now: where a pod answers, as any packet to \
-                that pod; where none does, reported here as it is
+                a call to a service that is not going on now: if a pod serves it, decided as a packet \
+                to that pod; if not, reported here as it is
                 """
         }
         if let end = view.observedEnd {
@@ -172,8 +181,8 @@ extension ExplainCommand {
             return "\(padding)\(number)  \(line.instruction)\(gap)  ; \(line.note)\n"
         }
         let head = """
-            ; As an agent with these settings begins with. A running one adds its sensors' addresses,
-            ; what it has learned about services, and the sensor's filter in the place of "keep".
+            ; The program with which an agent begins, given these settings. A running agent adds its
+            ; sensors' addresses, what it learns about services, and the sensor's filter at "keep".
 
             """
         writeToStandardOutput(head + text.joined())
@@ -207,7 +216,7 @@ extension ExplainCommand {
             + "(\(percentage(punted, of: total)))\n"
     }
 
-    /// What a reader of the table has to know about the file.
+    /// Remarks about the file without which the table misleads.
     private static func notes(
         _ explanation: borrowing FileExplanation, _ reader: borrowing CaptureReader
     ) -> [String] {
@@ -215,20 +224,20 @@ extension ExplainCommand {
         if explanation.strangerCount > 0 {
             notes.append(
                 """
-                \(explanation.strangerCount) packets more have no MAC address of a pod that is on \
+                \(explanation.strangerCount) more packets have no MAC address of a pod that is on \
                 this node now
                 """)
         }
         if explanation.ambiguousCount > 0 {
             notes.append(
                 """
-                \(explanation.ambiguousCount) packets are between two pods of this node, and are \
-                taken as recorded at the sender's edge: --edge says where they were
+                \(explanation.ambiguousCount) packets are between two pods of this node, and count \
+                as recorded at the sender's edge: give --edge to say where they were recorded
                 """)
         }
         if reader.skippedCount > 0 {
             notes.append(
-                "\(reader.skippedCount) packets are no Ethernet frames: record on an edge")
+                "\(reader.skippedCount) packets are not Ethernet frames: record at an edge")
         }
         if reader.isCutShort { notes.append("the file ends in the middle of a packet") }
         return notes

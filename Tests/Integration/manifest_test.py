@@ -20,9 +20,8 @@ import unittest
 import kubernetes_validate
 import yaml
 
-import manifests
-import pod_security
-from manifests import COMPONENTS, FOLDER, OVERLAYS, build, build_site, containers, environment, pods
+from support import manifests, pod_security
+from support.manifests import COMPONENTS, FOLDER, OVERLAYS, build, build_site, containers, environment, pods
 
 PODWIRE = os.environ["PODWIRE"]
 KUSTOMIZATIONS = [FOLDER, *OVERLAYS]

@@ -2,6 +2,7 @@ import Metrics
 import Settings
 import Edges
 import Glibc
+import KernelSupport
 import Linux
 import Logging
 import Netlink

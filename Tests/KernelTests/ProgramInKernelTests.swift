@@ -1,13 +1,15 @@
-import BPF
-import PacketRing
 import Addressing
+import KernelSupport
+import BPF
 import Linux
 import Observation
 import ObservationFixtures
+import PacketRing
 import Testing
 
-/// The generated program, run by the kernel on frames that really pass an interface, against the
-/// rule in plain Swift: what neither keeps nor settles must not arrive, the rest must.
+/// Edges' programs, run by the kernel on frames that really pass an interface.
+///
+/// Frames arrive if the rule in plain Swift reports them or the program punts them, and no others.
 @Suite("An edge's program in the kernel", .needsOwnNetwork, .timeLimit(.minutes(2)))
 struct ProgramInKernelTests {
     static let frameCount = 20_000
@@ -21,7 +23,9 @@ struct ProgramInKernelTests {
             )
             let (here, there) = (try interfaceIndex("here"), try interfaceIndex("there"))
             let program = EdgeProgram(Site.rule, at: Site.atA, snaplen: 262_144)
-            var ring = try Ring(on: here, program.program, shape: Ring.Shape(byteCountMax: 4 << 20))
+            // A block is used up after 14 ms, full or not, and sending a batch can take seconds.
+            var ring = try Ring(
+                on: here, program.program, shape: Ring.Shape(byteCountMax: 32 << 20))
             let sender = try PacketSender(on: direction == .toPod ? here : there)
             var generator = SeededGenerator(seed: direction == .toPod ? 11 : 12)
             var keptCount = 0

@@ -28,8 +28,8 @@ struct SettingsTests {
             ])
         #expect(settings.podNetworks.map(\.description) == ["10.244.0.0/16", "fd00:10:244::/56"])
         #expect(settings.serviceNetworks.isEmpty && settings.device == "any-eth")
-        #expect(settings.snaplen == 262_144 && settings.ringByteCountMax == 256 << 20)
-        #expect(settings.queueByteCountMax == 64 << 20 && settings.deduplicates)
+        #expect(settings.capture.snaplen == 262_144 && settings.capture.ringByteCountMax == 256 << 20)
+        #expect(settings.capture.queueByteCountMax == 64 << 20 && settings.deduplicates)
     }
 
     @Test("prefer an option to its variable")
@@ -87,7 +87,7 @@ struct SettingsTests {
     func memory(text: String, mebibyteCount: Int) throws {
         var environment = Self.least
         environment["PODWIRE_RING_MEMORY"] = text
-        #expect(try read(environment).ringByteCountMax == mebibyteCount << 20)
+        #expect(try read(environment).capture.ringByteCountMax == mebibyteCount << 20)
     }
 
     @Test(
@@ -96,7 +96,7 @@ struct SettingsTests {
     func rateLimit(text: String, bytesPerSecondMax: Int?) throws {
         var environment = Self.least
         environment["PODWIRE_RATE_LIMIT"] = text
-        #expect(try read(environment).bytesPerSecondMax == bytesPerSecondMax)
+        #expect(try read(environment).capture.bytesPerSecondMax == bytesPerSecondMax)
     }
 
     @Test(
@@ -107,9 +107,9 @@ struct SettingsTests {
         ])
     func processors(text: String, numbers: [Int], description: String) throws {
         var environment = Self.least
-        #expect(try read(environment).placement.processors == nil)
+        #expect(try read(environment).capture.placement.processors == nil)
         environment["PODWIRE_CPUS"] = text
-        let processors = try #require(try read(environment).placement.processors)
+        let processors = try #require(try read(environment).capture.placement.processors)
         #expect(processors.numbers == numbers && processors.description == description)
     }
 
@@ -128,8 +128,8 @@ struct SettingsTests {
     @Test("understand niceness with its sign", arguments: [-20, -1, 0, 19])
     func niceness(niceness: Int) throws {
         var environment = Self.least
-        #expect(try read(environment).placement.niceness == nil)
+        #expect(try read(environment).capture.placement.niceness == nil)
         environment["PODWIRE_NICE"] = "\(niceness)"
-        #expect(try read(environment).placement.niceness == CInt(niceness))
+        #expect(try read(environment).capture.placement.niceness == CInt(niceness))
     }
 }

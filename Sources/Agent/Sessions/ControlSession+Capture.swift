@@ -55,15 +55,12 @@ extension ControlSession {
     private func plan(
         _ request: StartRequest, _ scope: CaptureScope, _ filter: Program
     ) -> CapturePlan {
-        CapturePlan(
+        var settings = context.settings.capture
+        settings.snaplen = min(request.snaplen, settings.snaplen)
+        return CapturePlan(
             feed: context.feed, scope: scope,
             tracksConnections: context.tracksConnections && scope == .stream, filter: filter,
-            snaplen: min(request.snaplen, context.settings.snaplen),
-            ringByteCountMax: context.settings.ringByteCountMax,
-            queueByteCountMax: context.settings.queueByteCountMax, sampling: request.sampling,
-            bytesPerSecondMax: context.settings.bytesPerSecondMax,
-            placement: context.settings.placement,
-            restoresWireForm: context.settings.restoresWireForm,
+            settings: settings, sampling: request.sampling,
             datagramFormat: request.flags.contains(.udp) ? datagramFormat : nil)
     }
 
@@ -113,7 +110,7 @@ extension ControlSession {
     private mutating func begin(
         _ plan: CapturePlan, _ request: StartRequest, _ outlet: consuming sending Outlet
     ) throws {
-        let counters = CaptureCounters(status.ledger)
+        let counters = CaptureCounters(status.edgeMetrics)
         let capture: LiveCapture
         do throws(SystemError) {
             capture = try LiveCapture(
@@ -129,7 +126,7 @@ extension ControlSession {
         logger.info(
             "capture started",
             metadata: [
-                "device": "\(request.device)", "snaplen": .number(plan.snaplen),
+                "device": "\(request.device)", "snaplen": .number(plan.settings.snaplen),
                 "edge_count": .number(plan.snapshot.edges.count),
                 "filter": "\(filter?.summary ?? "none")",
                 "sampling": "\(request.sampling)",
@@ -203,7 +200,7 @@ extension ControlSession {
     func statistics() -> CaptureStatistics {
         guard let capture else { return CaptureStatistics() }
         capture.count()
-        return capture.counters.statistics
+        return capture.counters.counts.statistics
     }
 
     mutating func endCapture() {
@@ -212,7 +209,7 @@ extension ControlSession {
         guard let capture = capture.take() else { return }
         capture.finish()
         status.ends(capture)
-        logger.info("capture ended", metadata: capture.counters.metadata)
+        logger.info("capture ended", metadata: capture.counters.counts.metadata)
     }
 }
 

@@ -1,14 +1,15 @@
-import Edges
-import Metrics
-import Forwarding
-import BPF
 import Addressing
+import BPF
+import Edges
+import Forwarding
 import Glibc
 import Linux
 import Logging
+import Metrics
 import RPCAP
-import Settings
 import Security
+import Settings
+import Time
 
 /// One session with a sensor or a client: a control connection, and while the peer wants it, a
 /// capture.
@@ -61,7 +62,7 @@ struct ControlSession: ~Copyable {
         self.logger = logger
         self.channel = channel
         self.slot = slot
-        session = ServerSession(mode, logins: context.logins(mode), now: monotonicNanoseconds())
+        session = ServerSession(mode, logins: context.logins(mode), now: .now)
         input = [UInt8](repeating: 0, count: Self.readByteCount)
     }
 
@@ -156,7 +157,7 @@ struct ControlSession: ~Copyable {
             // There is room again for what has waited.
             return 0
         } else {
-            deadlines.append(session.deadline)
+            deadlines.append(session.deadline?.nanoseconds)
         }
         return deadlines.compactMap { $0 }.min()
     }
@@ -186,7 +187,7 @@ struct ControlSession: ~Copyable {
         switch try channel.receive(into: &input) {
         case nil: break
         case 0: end("the peer closed the connection")
-        case let count?: session.receive(input[..<count], now: monotonicNanoseconds())
+        case let count?: session.receive(input[..<count], now: .now)
         }
     }
 
@@ -202,7 +203,7 @@ struct ControlSession: ~Copyable {
             session.loginRefusal = nil
         }
         while endReason == nil, !isBlocked,
-            let action = session.nextAction(now: monotonicNanoseconds())
+            let action = session.nextAction(now: .now)
         {
             carryOut(action)
             if !isLoggedIn, session.isLoggedIn { logIn() }
@@ -227,7 +228,7 @@ struct ControlSession: ~Copyable {
             logger.info(
                 "\(outcome.text)",
                 metadata: ["user": "\(String(decoding: user.prefix(64), as: UTF8.self))"])
-            session.passwordChecked(isRight: outcome == .right, now: monotonicNanoseconds())
+            session.passwordChecked(isRight: outcome == .right, now: .now)
         case .listDevices:
             session.devicesListed(context.feed.node.devices(context.settings, mode))
         case .open(let name):

@@ -1,8 +1,8 @@
-import Forwarding
 package import Edges
-package import Settings
-package import Metrics
+import Forwarding
 import Linux
+package import Metrics
+package import Settings
 import Synchronization
 
 /// What an agent knows of itself: who is connected, what has been counted, which loops turn. Whoever
@@ -40,10 +40,12 @@ package final class AgentStatus: Sendable {
     }
 
     /// Takes note of which edges there are.
-    func keep(_ incarnations: Set<UInt64>) { for peer in peers { peer.ledger.keep(incarnations) } }
+    func keep(_ incarnations: Set<UInt64>) {
+        for peer in peers { peer.edgeMetrics.keep(incarnations) }
+    }
 
     /// The sums over all sensors and clients, since the agent began.
-    var totals: CaptureTotals { peers.reduce(into: CaptureTotals()) { $0 += $1.totals } }
+    var totals: CaptureCounts { peers.reduce(into: CaptureCounts()) { $0 += $1.totals } }
 
     /// How long the kernel's counts are waited for: a forwarder with its hands full is asked again the
     /// next time.

@@ -1,6 +1,6 @@
 import Forwarding
-import Metrics
 import Linux
+import Metrics
 import Synchronization
 
 /// What is known of one sensor, or of all clients together: whether it is there, and what it has been
@@ -14,7 +14,7 @@ package final class PeerStatus: Sendable {
     let sessions = Gauge()
     /// Connections to it that could not be made.
     let connectionsFailed = Counter()
-    let ledger = EdgeMetrics()
+    let edgeMetrics = EdgeMetrics()
     private let state = Mutex(State())
 
     /// The name that clients go by, together: there may be any number of them in the course of time.
@@ -24,7 +24,7 @@ package final class PeerStatus: Sendable {
         /// Those that run.
         var captures: [LiveCapture] = []
         /// What those have counted that have ended.
-        var finished = CaptureTotals()
+        var finished = CaptureCounts()
         /// How it is while it has no session.
         var absence = "is being dialled"
     }
@@ -52,30 +52,30 @@ package final class PeerStatus: Sendable {
     func ends(_ capture: LiveCapture) {
         state.withLock { state in
             state.captures.removeAll { $0 === capture }
-            state.finished += CaptureTotals(capture.counters)
+            state.finished += capture.counters.counts
         }
     }
 
     /// Takes over what a capture has counted that could not be started.
     func add(_ counters: CaptureCounters) {
-        state.withLock { $0.finished += CaptureTotals(counters) }
+        state.withLock { $0.finished += counters.counts }
     }
 
     /// The captures that run.
     var captures: [LiveCapture] { state.withLock { $0.captures } }
 
     /// What all captures have counted since the agent began; never less than before.
-    var totals: CaptureTotals {
+    var totals: CaptureCounts {
         state.withLock { state in
             var totals = state.finished
-            for capture in state.captures { totals += CaptureTotals(capture.counters) }
+            for capture in state.captures { totals += capture.counters.counts }
             return totals
         }
     }
 
     /// What has become of the frames of each edge, likewise.
-    var edges: (edges: [UInt64: EdgeCounts], gone: FrameCounters.Counts) {
-        state.withLock { ledger.figures($0.captures.map(\.counters)) }
+    var edges: (edges: [UInt64: EdgeCounts], gone: FrameCounts) {
+        state.withLock { edgeMetrics.counts(with: $0.captures.map(\.counters)) }
     }
 
     /// How things are, as the end of a sentence about it.

@@ -1,9 +1,9 @@
+import Edges
+import Formats
+import HTTPEndpoint
+import Linux
 import Metrics
 import Settings
-import Edges
-import HTTPEndpoint
-import Formats
-import Linux
 import Synchronization
 
 /// The pages of the agent's endpoint.
@@ -66,8 +66,8 @@ final class StatusPages: Sendable {
             return Response("podwire agent \(Version.number)\n\n" + lines.joined())
         case .metrics:
             status.count()
-            let metrics = AgentMetrics(status, feed, settings)
-            return Response(metrics.text(&series), contentType: Exposition.contentType)
+            let metrics = AgentMetrics(status, feed, settings, &series)
+            return Response(metrics.text, contentType: Exposition.contentType)
         case .alive: return Response(liveness)
         case .ready: return Response(Health.readiness(of: status, feed.mismatch))
         case .edges:

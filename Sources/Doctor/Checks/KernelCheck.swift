@@ -10,7 +10,7 @@ enum KernelCheck: DoctorCheck {
         guard let release = node.kernel else { return [ok("its release is not known")] }
         let findings = [
             unsupported(release), zeroWindow(release),
-            node.settings.restoresWireForm ? segmentation(release) : nil,
+            node.settings.capture.restoresWireForm ? segmentation(release) : nil,
         ].compactMap { $0 }
         return findings.isEmpty ? [ok("Linux \(release)")] : findings
     }

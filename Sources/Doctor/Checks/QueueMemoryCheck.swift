@@ -13,7 +13,7 @@ enum QueueMemoryCheck: DoctorCheck {
     static let programByteCount = 16 << 20
 
     static func findings(_ node: Examination) -> [Finding] {
-        let byteCount = node.settings.queueByteCountMax
+        let byteCount = node.settings.capture.queueByteCountMax
         let found = node.memoryOfCaptures(byteCount)
         guard let limit = node.memory.limitByteCount else {
             return [ok("\(found); the container has no limit")]

@@ -12,7 +12,7 @@ enum RingMemoryCheck: DoctorCheck {
     static let title = "ring memory"
 
     static func findings(_ node: Examination) -> [Finding] {
-        let byteCount = node.settings.ringByteCountMax
+        let byteCount = node.settings.capture.ringByteCountMax
         let found = node.memoryOfCaptures(byteCount)
         guard let available = node.memory.availableByteCount else {
             return [ok("\(found); how much the node has is not known")]

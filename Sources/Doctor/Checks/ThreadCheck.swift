@@ -6,7 +6,7 @@ enum ThreadCheck: DoctorCheck {
     static let title = "threads"
 
     static func findings(_ node: Examination) -> [Finding] {
-        let placement = node.settings.placement
+        let placement = node.settings.capture.placement
         let wanted = [
             placement.processors.map { "CPUs \($0)" }, placement.niceness.map { "niceness \($0)" },
         ].compactMap { $0 }.joined(separator: ", ")

@@ -29,7 +29,7 @@ extension Examination {
         clock = .read()
         agents = RunningAgent.read()
         do throws(ThreadPlacement.Failure) {
-            try settings.placement.check()
+            try settings.capture.placement.check()
         } catch {
             placementFailure = error
         }
@@ -56,7 +56,7 @@ extension Examination {
         if capabilities.contains(.netRaw),
             let interface = loopback?.index ?? node.capturedVeths.first?.link.index
         {
-            ring = RingTrial.open(on: interface, tellsOffload: settings.restoresWireForm)
+            ring = RingTrial.open(on: interface, tellsOffload: settings.capture.restoresWireForm)
         }
         if node.addressFailure == nil, !node.capturedVeths.isEmpty {
             vethCounters = VethCounters.read(node)

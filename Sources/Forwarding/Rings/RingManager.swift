@@ -1,13 +1,13 @@
-import BPF
+import Metrics
 import Edges
+import Settings
+import BPF
+import PacketRing
 import Glibc
 import Linux
 import Log
 import Logging
-import Metrics
 import Observation
-import PacketRing
-import Settings
 import Synchronization
 
 /// Opens and closes the rings of one capture as edges come and go, and makes those larger that are
@@ -20,7 +20,7 @@ final class RingManager: Sendable {
     private let feed: NodePublisher
     private let scope: CaptureScope
     private let tellsOffload: Bool
-    private let levels: CaptureLevels
+    private let counters: CaptureCounters
     private let logger: Logger
     private let wake: Event
     private let state: Mutex<State>
@@ -41,12 +41,13 @@ final class RingManager: Sendable {
     private static let sharedCountMax = 1 << 15
 
     init(
-        _ feed: NodePublisher, _ scope: CaptureScope, _ plan: ProgramPlan, _ levels: CaptureLevels,
+        _ feed: NodePublisher, _ scope: CaptureScope, _ plan: ProgramPlan,
+        _ counters: CaptureCounters,
         logger: Logger, give: @escaping @Sendable (RingCommand) -> Void
     ) throws(SystemError) {
         (self.feed, self.scope) = (feed, scope)
         tellsOffload = plan.keepsWhole
-        self.levels = levels
+        self.counters = counters
         self.logger = logger
         wake = try Event()
         state = Mutex(State(plan: plan))
@@ -104,8 +105,8 @@ final class RingManager: Sendable {
 
     /// Says how much memory is in use.
     private func tell(_ book: RingTable) {
-        levels.ringBytes.set(book.ringByteCount)
-        levels.edgesSharing.set(book.crowd.count)
+        counters.ringBytes.set(book.ringByteCount)
+        counters.edgesSharing.set(book.crowd.count)
     }
 
     /// Opens what is new and has what is gone closed.

@@ -104,10 +104,10 @@ package final class DatagramStream {
             switch sender.send(&batch) {
             case .wouldBlock: return false
             case .sent(let count):
-                CaptureCounters.add(count, to: counters.datagramsSent)
+                counters.add(count, to: .datagramsSent)
                 // What went away when asked again was about earlier ones. So was what stopped a call
                 // that had sent some already, which the kernel keeps to itself (sendmmsg(2)).
-                CaptureCounters.add(isCutShort ? 1 : tryCount, to: counters.datagramsRefused)
+                counters.add(isCutShort ? 1 : tryCount, to: .datagramsRefused)
                 tryCount = 0
                 isCutShort = !batch.isEmpty
             case .failed(let errno):
@@ -130,14 +130,14 @@ package final class DatagramStream {
     private func drop(_ errno: Errno, _ counters: CaptureCounters) {
         batch.removeFirst(1)
         guard errno == .messageTooLong else {
-            return CaptureCounters.add(1, to: counters.datagramsFailed)
+            return counters.add(1, to: .datagramsFailed)
         }
         var count = 1
         while batch.firstByteCount > writer.byteCountMax {
             batch.removeFirst(1)
             count += 1
         }
-        CaptureCounters.add(count, to: counters.datagramsTooLarge)
+        counters.add(count, to: .datagramsTooLarge)
     }
 
     /// Has further datagrams be as long as the route carries by now, never longer than before.
@@ -149,6 +149,6 @@ package final class DatagramStream {
 
     /// Takes what the peer sent and the errors that came back, which are counted.
     package func takeReceived(_ counters: CaptureCounters) {
-        CaptureCounters.add(sender.takeReceived(), to: counters.datagramsRefused)
+        counters.add(sender.takeReceived(), to: .datagramsRefused)
     }
 }
