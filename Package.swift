@@ -48,7 +48,7 @@ let package = Package(
         module("Packets", "Addressing"),
         module("BPF", "Addressing"),
         module("Observation", "Addressing", "BPF", "Packets"),
-        module("RPCAP", "Addressing", "BPF", "Packets"),
+        module("RPCAP", "Addressing", "BPF", "Time"),
 
         // What the kernel owns and lends.
         module("Linux", "Addressing", "CLinux", "Time"),
@@ -68,7 +68,7 @@ let package = Package(
         module("Settings", "Addressing", "Formats", "Linux", "Log", "RPCAP", logging),
         module(
             "Edges", "Addressing", "Formats", "Linux", "Log", "Metrics", "Netlink", "Observation",
-            "Settings", logging),
+            "Settings", "Time", logging),
         module(
             "Forwarding", "Addressing", "BPF", "Edges", "Linux", "Log", "Metrics", "Netlink",
             "Observation", "PacketRing", "Packets", "RPCAP", "Security", "Settings", logging),
@@ -83,7 +83,7 @@ let package = Package(
             "Linux", "Netlink", "Observation", "PacketRing", "Security", "Settings", "Time"),
         module(
             "Explain", "Addressing", "BPF", "Edges", "Linux", "Netlink", "Observation", "Packets",
-            "RPCAP", "Settings"),
+            "RPCAP", "Settings", "Time"),
 
         // The other end of the feed, and the program.
         module(
@@ -105,7 +105,7 @@ let package = Package(
         tests(
             "ObservationTests", "Addressing", "BPF", "Observation", "ObservationFixtures", "Packets"
         ),
-        tests("RPCAPTests", "Addressing", "BPF", "RPCAP"),
+        tests("RPCAPTests", "Addressing", "BPF", "RPCAP", "Time"),
         tests("FormatsTests", "Formats"),
         tests("MetricsTests", "Metrics"),
         tests("LogTests", "Linux", "Log", "Time", logging),
@@ -122,11 +122,13 @@ let package = Package(
         tests(
             "DoctorTests", "Addressing", "Doctor", "Edges", "Linux", "Netlink", "Observation",
             "PacketRing", "Settings"),
-        tests("CollectorTests", "BPF", "Collector", "Linux"),
         tests(
-            "KernelTests", "Addressing", "Agent", "BPF", "CLinux", "Edges", "Forwarding",
-            "KernelSupport", "Linux", "Metrics", "Netlink", "Observation", "ObservationFixtures",
-            "PacketRing", "Packets", "RPCAP", "Settings", "Time", logging),
+            "CollectorTests", "Addressing", "BPF", "CaptureFiles", "Collector", "Linux", "RPCAP",
+            "Time"),
+        tests(
+            "KernelTests", "Addressing", "BPF", "CLinux", "Edges", "Forwarding", "KernelSupport",
+            "Linux", "Metrics", "Netlink", "Observation", "ObservationFixtures", "PacketRing",
+            "Packets", "RPCAP", "Settings", "Time", logging),
 
         tests("CaptureFilesTests", "Addressing", "CaptureFiles", "Linux"),
 

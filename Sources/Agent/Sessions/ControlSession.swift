@@ -380,7 +380,7 @@ extension ControlSession {
             "capture started",
             metadata: [
                 "device": "\(request.device)", "snaplen": .number(plan.settings.snaplen),
-                "edge_count": .number(plan.snapshot.places.count),
+                "edge_count": .number(plan.snapshot.edges.count),
                 "filter": "\(filter?.summary ?? "none")",
                 "sampling": "\(request.sampling)",
                 "data": request.flags.contains(.udp) ? "UDP" : "TCP",
