@@ -45,7 +45,7 @@ struct NodeTests {
             let printed = try output(of: Self.setUp)
             let node = try Node.read(EdgeSelection())
             let standings = Dictionary(
-                uniqueKeysWithValues: node.candidates.map { ($0.link.name, $0.standing) })
+                uniqueKeysWithValues: node.veths.map { ($0.link.name, $0.standing) })
             #expect(
                 standings == [
                     "vone": .edge, "vtwo": .edge, "vthree": .edge, "uplink": .uplink,
