@@ -71,7 +71,8 @@ let package = Package(
             "Settings", logging),
         module(
             "Forwarding", "Addressing", "BPF", "Edges", "Linux", "Log", "Metrics", "Netlink",
-            "Observation", "PacketRing", "Packets", "RPCAP", "Security", "Settings", logging),
+            "Observation", "PacketRing", "Packets", "RPCAP", "Security", "Settings", "Time",
+            logging),
         module(
             "Agent", "Addressing", "BPF", "Edges", "Formats", "Forwarding", "HTTPEndpoint", "Linux",
             "Log", "Metrics", "Netlink", "Observation", "Packets", "RPCAP", "Security", "Settings",

@@ -51,7 +51,7 @@ struct AwaitedData: ~Copyable {
 
     /// Goes on when `number` is ready, and answers where packets can go when all is done. Whoever
     /// connects and is not the control connection's peer is sent away.
-    mutating func proceed(peer: SocketAddress, tls: TLSServer?) throws -> sending Outlet? {
+    mutating func proceed(peer: SocketAddress, tls: TLSServer?) throws -> sending DataConnection? {
         if handshake == nil, let connection = try listener?.accept() {
             guard connection.peer.address == peer.address else { return nil }
             try connection.watchPeer()

@@ -111,13 +111,13 @@ extension ControlSession {
     }
 
     private mutating func begin(
-        _ plan: CapturePlan, _ request: StartRequest, _ outlet: consuming sending Outlet
+        _ plan: CapturePlan, _ request: StartRequest, _ connection: consuming sending DataConnection
     ) throws {
         let counters = CaptureCounters(status.ledger)
         let capture: LiveCapture
         do throws(SystemError) {
             capture = try LiveCapture(
-                plan, to: outlet, for: status.name, counters, context.status.pulses, logger: logger)
+                plan, to: connection, for: status.name, counters, context.status.pulses, logger: logger)
         } catch {
             // Some rings may have been open for a while.
             status.add(counters)
@@ -143,8 +143,8 @@ extension ControlSession {
         if let start = pendingStart {
             return attend(to: start, awaited, isReady: isReady)
         }
-        if isReady, let outlet = try awaited.proceed(peer: peer, tls: tls) {
-            capture?.attach(outlet)
+        if isReady, let connection = try awaited.proceed(peer: peer, tls: tls) {
+            capture?.attach(connection)
             return
         }
         guard monotonicNanoseconds() < awaited.deadline else {

@@ -126,7 +126,7 @@ struct ControlSession: ~Copyable {
             [
                 (channel.fileDescriptor, channel.interest(wantsInput, hasOutput: !output.isEmpty)),
                 (context.stop.fileDescriptor, .readable),
-                (captureEndedAt == nil ? capture?.endedNumber ?? -1 : -1, .readable),
+                (captureEndedAt == nil ? capture?.endedFileDescriptor ?? -1 : -1, .readable),
                 (awaitedData?.number ?? -1, awaitedData?.interest ?? []),
                 (slot?.evictedNumber ?? -1, .readable),
             ], milliseconds: Self.milliseconds(until: deadline))
