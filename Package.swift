@@ -111,12 +111,15 @@ let package = Package(
         tests("MetricsTests", "Metrics"),
         tests("LogTests", "Linux", "Log", logging),
         tests("HTTPEndpointTests", "Addressing", "HTTPEndpoint", "Linux", "Time"),
-        tests("SecurityTests", "Addressing", "Forwarding", "Linux", "Metrics", "Security", "Time"),
+        tests("SecurityTests", "Addressing", "Linux", "Security", "SecurityFixtures", "Time"),
         tests("SettingsTests", "Addressing", "Linux", "Settings"),
         tests(
             "EdgesTests", "Addressing", "Edges", "Linux", "Netlink", "ObservationFixtures",
             "Settings"),
-        tests("ForwardingTests", "Addressing", "Forwarding", "Packets", "RPCAP"),
+        tests(
+            "ForwardingTests", "Addressing", "BPF", "Edges", "Forwarding", "KernelFixtures", "Linux",
+            "Metrics", "Netlink", "Observation", "PacketRing", "Packets", "RPCAP", "Security",
+            "SecurityFixtures", "Settings", "Time", logging),
         tests(
             "AgentTests", "Addressing", "Agent", "Edges", "Linux", "Metrics", "Netlink", "Settings",
             logging),
@@ -125,17 +128,23 @@ let package = Package(
             "PacketRing", "Settings"),
         tests("CollectorTests", "BPF", "Collector", "Linux"),
         tests(
-            "KernelTests", "Addressing", "BPF", "CLinux", "Edges", "Forwarding", "Linux", "Metrics",
-            "Netlink", "Observation", "ObservationFixtures", "PacketRing", "Packets", "RPCAP",
-            "Settings", "Time", logging),
+            "KernelTests", "Addressing", "BPF", "CLinux", "Edges", "KernelFixtures", "Linux",
+            "Metrics", "Netlink", "Observation", "ObservationFixtures", "PacketRing", "Packets",
+            "RPCAP", "Settings", "Time", logging),
 
         tests("CaptureFilesTests", "Addressing", "CaptureFiles", "Linux"),
 
-        // The site and the frames that several tests share.
+        // What several tests share: a site and its frames, a network of their own, certificates.
         .target(
             name: "ObservationFixtures",
             dependencies: ["Addressing", "BPF", "Observation", "Packets"],
             path: "Tests/ObservationFixtures", swiftSettings: house),
+        .target(
+            name: "KernelFixtures", dependencies: ["Addressing", "CLinux", "Linux", "Packets"],
+            path: "Tests/KernelFixtures", swiftSettings: house),
+        .target(
+            name: "SecurityFixtures", dependencies: ["Addressing", "Linux", "Security", "Time"],
+            path: "Tests/SecurityFixtures", swiftSettings: house),
     ],
     swiftLanguageModes: [.v6]
 )

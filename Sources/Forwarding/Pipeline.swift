@@ -123,9 +123,7 @@ extension Pipeline {
                 }
             }
             if let isDuplicate = edge.isDuplicate, isDuplicate(packet.identity) { continue }
-            forward(
-                packet.packet, ofInterface: packet.interfaceIndex, from: edge, into: &queue, now,
-                &tally)
+            forward(packet.packet, from: edge, into: &queue, now, &tally)
         }
         add(tally, to: edge.counters)
         return packets.count
@@ -173,10 +171,10 @@ extension Pipeline {
 extension Pipeline {
     @inline(never)
     private mutating func forward(
-        _ packet: borrowing Packet, ofInterface index: UInt32, from edge: EdgeContext,
-        into queue: inout ByteQueue, _ now: MonotonicTime, _ tally: inout Tally
+        _ packet: borrowing Packet, from edge: EdgeContext, into queue: inout ByteQueue,
+        _ now: MonotonicTime, _ tally: inout Tally
     ) {
-        guard let point = edge.point(ofInterface: index) else {
+        guard let point = edge.point(ofInterface: packet.details.interfaceIndex) else {
             tally.settledCount += 1
             tally.refusedCount += 1
             return

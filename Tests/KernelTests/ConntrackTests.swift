@@ -1,5 +1,6 @@
 import Addressing
 import Glibc
+import KernelFixtures
 import Linux
 import Netlink
 import Testing

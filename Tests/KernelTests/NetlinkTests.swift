@@ -1,6 +1,7 @@
 import Settings
 import Edges
 import Addressing
+import KernelFixtures
 import Linux
 import Netlink
 import Testing

@@ -2,6 +2,7 @@ import Metrics
 import Settings
 import Edges
 import Glibc
+import KernelFixtures
 import Linux
 import Logging
 import Netlink

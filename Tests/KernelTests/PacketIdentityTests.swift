@@ -1,6 +1,7 @@
 import BPF
 import PacketRing
 import Glibc
+import KernelFixtures
 import Linux
 import Testing
 

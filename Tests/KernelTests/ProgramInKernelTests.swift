@@ -1,6 +1,7 @@
 import BPF
 import PacketRing
 import Addressing
+import KernelFixtures
 import Linux
 import Observation
 import ObservationFixtures

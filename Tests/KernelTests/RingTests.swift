@@ -2,6 +2,7 @@ import BPF
 import PacketRing
 import Addressing
 import Glibc
+import KernelFixtures
 import Linux
 import Testing
 

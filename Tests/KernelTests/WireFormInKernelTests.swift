@@ -3,6 +3,7 @@ import PacketRing
 import Addressing
 import Packets
 import Glibc
+import KernelFixtures
 import Linux
 import ObservationFixtures
 import Testing

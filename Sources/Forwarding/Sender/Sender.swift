@@ -193,7 +193,7 @@ extension Sender {
     /// After a change, the descriptor is another one.
     ///
     /// - Parameter runTime: The CPU time that the calling thread has used; asked for rarely.
-    mutating func balance(now: MonotonicTime, runTime: () -> Duration) {
+    package mutating func balance(now: MonotonicTime, runTime: () -> Duration) {
         switch (policy, mode) {
         case (.never, _), (.always, .thread): break
         case (.always, .inline): startThreadIfPossible()

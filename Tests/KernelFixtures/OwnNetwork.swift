@@ -1,8 +1,9 @@
+package import Testing
+
 import CLinux
 import Glibc
 import Linux
 import Synchronization
-import Testing
 
 /// `tools/test` runs these tests as root and sets `KERNEL_TESTS=required`. There nothing is skipped:
 /// a test that cannot run fails.
@@ -10,14 +11,14 @@ private let isRequired = unsafe getenv("KERNEL_TESTS") != nil
 
 extension Trait where Self == ConditionTrait {
     /// Skips a test where the process may not make a network namespace.
-    static var needsOwnNetwork: Self {
+    package static var needsOwnNetwork: Self {
         enabled("needs root; run tools/test") { isRequired || geteuid() == 0 }
     }
 }
 
 /// Runs a test's body on a thread that has a network namespace of its own, with nothing in it but a
 /// loopback; commands that the body runs are in it, too. It goes away with the thread.
-func inOwnNetwork(_ body: @escaping @Sendable () throws -> Void) throws {
+package func inOwnNetwork(_ body: @escaping @Sendable () throws -> Void) throws {
     let failure = FailureText()
     let thread = try Thread {
         do {
@@ -38,17 +39,17 @@ private final class FailureText: Sendable {
     let text = Mutex("")
 }
 
-struct CommandFailure: Error { let command: String }
+package struct CommandFailure: Error { package let command: String }
 
 /// Runs a command in the calling thread's namespace.
-func shell(_ command: String) throws {
+package func shell(_ command: String) throws {
     guard unsafe system("{ \(command); } </dev/null") == 0 else {
         throw CommandFailure(command: command)
     }
 }
 
-/// What a command prints.
-func output(of command: String) throws -> String {
+/// Returns what a command prints.
+package func output(of command: String) throws -> String {
     guard let pipe = unsafe popen(command, "r") else { throw CommandFailure(command: command) }
     defer { unsafe _ = pclose(pipe) }
     var text: [UInt8] = []

@@ -1,16 +1,16 @@
 import CLinux
 import Addressing
-import Packets
+package import Packets
 import Glibc
 import Linux
 
 /// Sends frames, byte by byte as they are, out of an interface.
-struct PacketSender: ~Copyable {
+package struct PacketSender: ~Copyable {
     private let socket: Descriptor
     private let interface: UInt32
 
     /// A sender that leaves something to the device puts a `virtio_net_hdr` before each frame.
-    init(on interface: UInt32, leavesOffload: Bool = false) throws {
+    package init(on interface: UInt32, leavesOffload: Bool = false) throws {
         let socket = try Descriptor("socket AF_PACKET") {
             Glibc.socket(AF_PACKET, CInt(SOCK_RAW.rawValue), 0)
         }
@@ -21,7 +21,7 @@ struct PacketSender: ~Copyable {
         self.interface = interface
     }
 
-    func send(_ frame: [UInt8]) throws {
+    package func send(_ frame: [UInt8]) throws {
         var address = sockaddr_ll()
         address.sll_family = UInt16(AF_PACKET)
         address.sll_ifindex = CInt(interface)
@@ -36,7 +36,7 @@ struct PacketSender: ~Copyable {
     }
 }
 
-func interfaceIndex(_ name: String) throws -> UInt32 {
+package func interfaceIndex(_ name: String) throws -> UInt32 {
     let index = unsafe if_nametoindex(name)
     guard index != 0 else { throw SystemError("if_nametoindex \(name)") }
     return index
@@ -44,7 +44,7 @@ func interfaceIndex(_ name: String) throws -> UInt32 {
 
 extension Offload {
     /// The `virtio_net_hdr` that says so.
-    var bytes: [UInt8] {
+    package var bytes: [UInt8] {
         var type: UInt8 =
             switch segmentation {
             case .none: 0

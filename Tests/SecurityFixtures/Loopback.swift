@@ -1,19 +1,19 @@
+package import Linux
+package import Security
+
 import Addressing
 import Glibc
-import Linux
-import Testing
-import Security
 import Time
 
 /// Both ends of a connection over TCP from this process to itself.
-struct Loopback: ~Copyable {
-    let one: Connection
-    let other: Connection
+package struct Loopback: ~Copyable {
+    package let one: Connection
+    package let other: Connection
 
     /// Long enough for any machine; a test that waits for so long has failed.
-    static let milliseconds: CInt = 10_000
+    package static let milliseconds: CInt = 10_000
 
-    init() throws {
+    package init() throws {
         // As podwire does: OpenSSL writes without MSG_NOSIGNAL.
         _ = signal(SIGPIPE, SIG_IGN)
         let listener = try Listener(at: SocketAddress(IPAddress(ipv4: 0x7f00_0001), port: 0))
@@ -28,13 +28,26 @@ struct Loopback: ~Copyable {
         self.other = other
     }
 
-    static func wait(_ number: CInt, _ interest: Readiness) throws {
+    package static func wait(_ number: CInt, _ interest: Readiness) throws {
         let ready = try poll([(number, interest)], milliseconds: milliseconds)
-        try #require(!ready[0].isEmpty, "nothing happens")
+        guard !ready[0].isEmpty else { throw NothingHappens() }
     }
 
-    /// Reads so many bytes, or up to the end of the stream.
-    static func receive(
+    /// Makes a socket take less than a record at a time.
+    ///
+    /// If the receiver took little instead, the kernel would make it wait for acknowledgements.
+    package static func shrinkSendBuffer(of fileDescriptor: CInt) throws {
+        // Safety: the kernel reads the value during the call.
+        var byteCount: CInt = 4096
+        try call("setsockopt") {
+            unsafe setsockopt(
+                fileDescriptor, SOL_SOCKET, SO_SNDBUF, &byteCount,
+                socklen_t(MemoryLayout<CInt>.size))
+        }
+    }
+
+    /// Reads a number of bytes, or up to the end of the stream.
+    package static func receive(
         _ countMax: Int, from connection: inout TLSConnection
     ) throws -> [UInt8] {
         var bytes: [UInt8] = []
@@ -51,23 +64,26 @@ struct Loopback: ~Copyable {
     }
 
     /// Reads what is there, once there is something.
-    static func receive(from connection: borrowing Connection) throws -> [UInt8] {
+    package static func receive(from connection: borrowing Connection) throws -> [UInt8] {
         try wait(connection.fileDescriptor, .readable)
         var buffer = [UInt8](repeating: 0, count: 1 << 16)
-        let count = try #require(try connection.receive(into: &buffer))
+        guard let count = try connection.receive(into: &buffer) else { throw NothingHappens() }
         return Array(buffer[..<count])
     }
 }
 
+/// An end of a connection for which nothing has come in time.
+package struct NothingHappens: Error {}
+
 /// Both ends of a TLS connection, and what came of their handshake.
-struct Pair: ~Copyable {
-    var server: TLSConnection
-    var client: TLSConnection
-    /// Of the server and the client.
-    let failures: [TLSFailure?]
+package struct Pair: ~Copyable {
+    package var server: TLSConnection
+    package var client: TLSConnection
+    /// Why the handshake failed, for the server and the client.
+    package let failures: [TLSFailure?]
 
     /// Shakes hands over a new connection.
-    init(_ server: TLSServer, _ client: TLSClient, host: String? = nil) throws {
+    package init(_ server: TLSServer, _ client: TLSClient, host: String? = nil) throws {
         let ends = try Loopback()
         // The server is the one that dials, as a podwire agent does.
         var one = try server.accept(ends.one)
@@ -92,7 +108,7 @@ struct Pair: ~Copyable {
             }
             guard !waiting.isEmpty else { return failures }
             let ready = try poll(waiting, milliseconds: Loopback.milliseconds)
-            try #require(ready.contains { !$0.isEmpty }, "nothing happens")
+            guard ready.contains(where: { !$0.isEmpty }) else { throw NothingHappens() }
         }
     }
 
@@ -104,6 +120,6 @@ struct Pair: ~Copyable {
         }
     }
 
-    /// Lets the server go without a word, and answers the other end.
-    consuming func droppingServer() -> TLSConnection { client }
+    /// Closes the server's end without a word, and returns the other end.
+    package consuming func droppingServer() -> TLSConnection { client }
 }
