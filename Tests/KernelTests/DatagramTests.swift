@@ -6,7 +6,7 @@ import RPCAP
 import Synchronization
 import Testing
 
-@Suite("Datagrams on a loopback", .needsOwnNetwork, .timeLimit(.minutes(1)))
+@Suite("Datagrams on a loopback", .needsOwnNetwork, .timeLimit(.minutes(15)))
 struct DatagramTests {
     static let hosts = ["127.0.0.1", "::1"]
 

@@ -4,7 +4,7 @@ import Glibc
 import Kernel
 import Testing
 
-@Suite("What tells packets apart", .serialized, .needsOwnNetwork, .timeLimit(.minutes(1)))
+@Suite("What tells packets apart", .serialized, .needsOwnNetwork, .timeLimit(.minutes(15)))
 struct PacketIdentityTests {
     private static let senderCount = 4
     private static let shape = Ring.Shape(byteCountMax: 64 << 20)
@@ -12,7 +12,7 @@ struct PacketIdentityTests {
     /// The identities in a ring, until nothing has come for a while.
     private static func identities(in ring: inout Ring) throws -> [UInt64?] {
         var found: [UInt64?] = []
-        while try poll([(ring.number, .readable)], milliseconds: 100)[0].contains(.readable) {
+        while try poll([(ring.number, .readable)], milliseconds: 500)[0].contains(.readable) {
             while let block = ring.next() { add(block, to: &found) }
         }
         return found
