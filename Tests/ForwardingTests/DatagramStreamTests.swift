@@ -7,7 +7,7 @@ import RPCAP
 import Synchronization
 import Testing
 
-@Suite("Datagrams of a stream", .needsOwnNetwork, .timeLimit(.minutes(1)))
+@Suite("Datagrams of a stream", .needsOwnNetwork, .timeLimit(.minutes(15)))
 struct DatagramStreamTests {
     private static func stream(_ format: DatagramWriter.Format = .udpstr) throws -> DatagramStream {
         try DatagramStream(

@@ -120,7 +120,7 @@ extension LiveCaptureTests {
                 try Self.send(0..<100)
                 #expect(try pair.packets(100).count == 100)
             }
-            let ended = try poll([(capture.endedFileDescriptor, .readable)], milliseconds: 2000)
+            let ended = try poll([(capture.endedFileDescriptor, .readable)], milliseconds: 60_000)
             #expect(ended[0].contains(.readable))
             #expect(capture.endReason == "the peer closed the data connection")
             Self.finish(capture)
@@ -134,7 +134,7 @@ extension LiveCaptureTests {
         var marks: [UInt32] = []
         var buffer = [UInt8](repeating: 0, count: 65_536)
         while marks.count < count,
-            try poll([(socket, .readable)], milliseconds: 500)[0].contains(.readable)
+            try poll([(socket, .readable)], milliseconds: 30_000)[0].contains(.readable)
         {
             let length = unsafe recv(socket, &buffer, buffer.count, CInt(MSG_DONTWAIT))
             guard length > 0 else { continue }
