@@ -10,6 +10,7 @@ import Observation
 import Packets
 import Settings
 
+/// `podwire explain`: tells which edge reports a packet.
 struct ExplainCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "explain",
@@ -115,13 +116,13 @@ struct ExplainCommand: ParsableCommand {
         }
     }
 
-    private func place(_ name: String, _ explainer: borrowing Explainer) throws -> Edge {
-        guard let place = explainer.place(named: name) else {
+    private func findEdge(_ name: String, _ explainer: borrowing Explainer) throws -> Edge {
+        guard let edge = explainer.place(named: name) else {
             writeToStandardError(
                 "podwire explain: \(name) is not an edge of this node: see `podwire edges`\n")
             throw Exit.usage
         }
-        return place
+        return edge
     }
 }
 
@@ -171,7 +172,7 @@ extension ExplainCommand {
     }
 
     private func list(_ name: String, _ explainer: borrowing Explainer) throws {
-        let program = try explainer.program(at: place(name, explainer)).program
+        let program = try explainer.program(at: findEdge(name, explainer)).program
         let lines = program.listing
         let width = lines.map(\.instruction.count).max() ?? 0
         let text = lines.enumerated().map { index, line in
@@ -189,9 +190,9 @@ extension ExplainCommand {
     }
 
     private func explain(_ path: String, _ explainer: consuming Explainer) throws {
-        let place = try edge.map { name in try self.place(name, explainer) }
+        let recordingEdge = try edge.map { name in try findEdge(name, explainer) }
         var reader = try CaptureReader(path: path)
-        var explanation = FileExplanation(explainer, at: place)
+        var explanation = FileExplanation(explainer, at: recordingEdge)
         while let frame = try reader.next() {
             explanation.add(frame.bytes, nanoseconds: frame.nanoseconds)
         }
