@@ -60,7 +60,7 @@ let package = Package(
 
         // What other programs read: texts, the log, and how they ask for more.
         module("Formats"),
-        module("Metrics", "Linux"),
+        module("Metrics", "Linux", "Time"),
         module("Log", "Formats", "Linux", "Time", logging),
         .target(name: "HTTPEndpoint", dependencies: ["Linux"] + http, swiftSettings: house),
 
@@ -68,7 +68,7 @@ let package = Package(
         module("Settings", "Addressing", "Formats", "Linux", "Log", "RPCAP", logging),
         module(
             "Edges", "Addressing", "Formats", "Linux", "Log", "Metrics", "Netlink", "Observation",
-            "Settings", logging),
+            "Settings", "Time", logging),
         module(
             "Forwarding", "Addressing", "BPF", "Edges", "Linux", "Log", "Metrics", "Netlink",
             "Observation", "PacketRing", "Packets", "RPCAP", "Security", "Settings", logging),
@@ -83,7 +83,7 @@ let package = Package(
             "Linux", "Netlink", "Observation", "PacketRing", "Security", "Settings", "Time"),
         module(
             "Explain", "Addressing", "BPF", "Edges", "Linux", "Netlink", "Observation", "Packets",
-            "RPCAP", "Settings"),
+            "RPCAP", "Settings", "Time"),
 
         // The other end of the feed, and the program.
         module(
@@ -118,7 +118,7 @@ let package = Package(
         tests("ForwardingTests", "Addressing", "Forwarding", "Packets", "RPCAP"),
         tests(
             "AgentTests", "Addressing", "Agent", "Edges", "Forwarding", "Linux", "Metrics",
-            "Netlink", "Settings", logging),
+            "Netlink", "Settings", "Time", logging),
         tests(
             "DoctorTests", "Addressing", "Doctor", "Edges", "Linux", "Netlink", "Observation",
             "PacketRing", "Settings"),

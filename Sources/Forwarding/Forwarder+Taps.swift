@@ -1,10 +1,10 @@
 import Edges
-import PacketRing
 import Glibc
 import Linux
 import Log
 import Logging
 import Observation
+import PacketRing
 import Synchronization
 
 /// What the keeper of a capture's rings tells its forwarder.
@@ -102,7 +102,7 @@ extension Forwarder {
         let version = programs.version
         programs.set(snapshot.rule)
         pipeline.set(snapshot.rule)
-        for place in snapshot.places {
+        for place in snapshot.edges {
             guard let tap = taps[place.incarnation], tap.place != place else { continue }
             tap.isMoved(to: place)
             adopt(tap)

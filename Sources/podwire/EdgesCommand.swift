@@ -49,11 +49,11 @@ struct EdgesCommand: ParsableCommand {
         }
         do {
             if watch { return try follow(settings) }
-            let node = try Node.current(settings.selection, namesIn: settings.nameFolder)
+            let node = try Node.read(settings.selection, namesIn: settings.nameFolder)
             try Self.write(text(node, settings.selection))
-            if let blindness = node.blindness {
+            if let failure = node.addressFailure {
                 let missing = MissingCapability(.netAdmin)
-                writeToStandardError("podwire edges: \(blindness): \(missing)\n")
+                writeToStandardError("podwire edges: \(failure): \(missing)\n")
             }
         } catch {
             writeToStandardError("podwire edges: \(error)\n")
@@ -111,22 +111,22 @@ struct EdgesCommand: ParsableCommand {
     }
 
     private static func table(_ node: Node, _ networks: [IPNetwork]) -> String {
-        guard !node.candidates.isEmpty else {
+        guard !node.veths.isEmpty else {
             return "This network namespace has no veth, so no pod is connected to it. "
                 + "An agent has to run in the node's network namespace (hostNetwork: true).\n"
         }
         // On most nodes either all pods have names, or none.
-        let hasNames = node.candidates.contains { $0.pod != nil }
+        let hasNames = node.veths.contains { $0.pod != nil }
         let head = [
             "INTERFACE", "INDEX", hasNames ? "POD" : nil, "POD ADDRESSES", "POD MAC", "NAMESPACE",
             "BRIDGE", "STATE",
         ].compactMap { $0 }
-        let rows = node.candidates.map { candidate in
-            let name = hasNames ? candidate.pod?.description ?? "-" : nil
-            return [candidate.link.name, "\(candidate.link.index)", name].compactMap { $0 } + [
-                addresses(of: candidate, networks), candidate.podMAC?.description ?? "-",
-                candidate.link.peerNamespace.map { "\($0)" } ?? "-",
-                node.link(candidate.link.master)?.name ?? "-", candidate.state,
+        let rows = node.veths.map { veth in
+            let name = hasNames ? veth.pod?.description ?? "-" : nil
+            return [veth.link.name, "\(veth.link.index)", name].compactMap { $0 } + [
+                addresses(of: veth, networks), veth.podMAC?.description ?? "-",
+                veth.link.peerNamespace.map { "\($0)" } ?? "-",
+                node.link(veth.link.master)?.name ?? "-", veth.state,
             ]
         }
         return Columns.text(head, rows)
@@ -135,9 +135,9 @@ struct EdgesCommand: ParsableCommand {
     /// The pod's addresses, those outside the pod networks in parentheses.
     ///
     /// Link-local addresses are in the JSON only.
-    private static func addresses(of candidate: Veth, _ networks: [IPNetwork]) -> String {
-        guard let addresses = candidate.podAddresses else {
-            return candidate.isEdge ? "unknown" : "-"
+    private static func addresses(of veth: Veth, _ networks: [IPNetwork]) -> String {
+        guard let addresses = veth.podAddresses else {
+            return veth.isCaptured ? "unknown" : "-"
         }
         let texts = addresses.filter { !$0.isLinkLocalIPv6 }.map { address in
             let isInside = networks.isEmpty || networks.contains { $0.contains(address) }

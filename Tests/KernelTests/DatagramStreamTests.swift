@@ -1,5 +1,6 @@
 import Forwarding
 import Addressing
+import Forwarding
 import KernelSupport
 import Linux
 import RPCAP

@@ -63,11 +63,11 @@ struct NodeWatchTests {
                 $0.edges.count == 30
             }
             #expect((resyncCount > 0) == (bufferByteCount == 4096))
-            let names = Set(node.edges.map(\.link.name))
+            let names = Set(node.capturedVeths.map(\.link.name))
             let even = stride(from: 6, through: 60, by: 2).map { "v\($0)" }
             #expect(names == Set(["renamed", "v4"] + even))
-            #expect(node.edges.filter { !$0.link.isUp }.map(\.link.name) == ["v4"])
-            #expect(Set(node.edges.map(\.incarnation)).count == 30)
+            #expect(node.capturedVeths.filter { !$0.link.isUp }.map(\.link.name) == ["v4"])
+            #expect(Set(node.capturedVeths.map(\.incarnation)).count == 30)
         }
     }
 
@@ -92,7 +92,7 @@ struct NodeWatchTests {
             }
             let found = Mutex(false)
             try watch.run(until: stop.fileDescriptor) { node in
-                let isThere = node.edges.contains { edge in
+                let isThere = node.capturedVeths.contains { edge in
                     edge.podAddresses?.contains { "\($0)" == "10.244.7.7" } ?? false
                 }
                 guard isThere else { return }
@@ -139,8 +139,8 @@ struct NodeWatchTests {
             }
             try watch.run(until: stop.fileDescriptor) { _ in }
             storm.join()
-            let names = Set(watch.node.edges.map(\.link.name))
-            let now = try Node.current(EdgeSelection())
+            let names = Set(watch.node.capturedVeths.map(\.link.name))
+            let now = try Node.read(EdgeSelection())
             #expect(names == Set(now.edges.map(\.link.name)))
             #expect(names.count > 20 && status.resyncs.value > 0)
         }

@@ -116,13 +116,13 @@ final class RingManager: Sendable {
             book.version = snapshot.version
             state.withLock { $0.plan.set(snapshot.rule) }
             give(.follow(snapshot))
-            for incarnation in book.incarnationsGone(from: snapshot.places) {
+            for incarnation in book.incarnationsGone(from: snapshot.edges) {
                 give(.remove(incarnation: incarnation))
             }
-            if scope != .stream, snapshot.places.isEmpty { give(.end) }
+            if scope != .stream, snapshot.edges.isEmpty { give(.end) }
         }
         let (wanted, isCrowdChanged) = book.take(
-            snapshot.places, now: monotonicNanoseconds())
+            snapshot.edges, now: monotonicNanoseconds())
         if isCrowdChanged || book.lacksCrowd { crowd(&book) }
         return open(wanted, &book)
     }

@@ -1,19 +1,22 @@
 import Glibc
 import Linux
 
-/// An agent that runs already in the network where the doctor looks.
+/// An agent that runs in the network namespace of the doctor.
 package struct RunningAgent: Equatable, Sendable {
+    /// The process id.
     package let process: Int32
-    /// The inodes of its sockets; nil if they may not be looked at.
+    /// The inodes of its sockets; nil if they cannot be read.
     package let sockets: Set<UInt64>?
 
+    /// An agent by its parts.
     package init(process: Int32, sockets: Set<UInt64>?) {
         (self.process, self.sockets) = (process, sockets)
     }
 
-    /// Those among the processes that can be seen, and are this program as an agent: in a container,
-    /// the container's own one, when the doctor is called inside it.
-    static var all: [RunningAgent] {
+    /// Reads the processes that can be seen and are this program as an agent.
+    ///
+    /// Inside a container that is the container's own agent.
+    static func read() -> [RunningAgent] {
         guard let own = try? FileStamp(of: "/proc/self/exe"),
             let names = try? fileNames(in: "/proc")
         else { return [] }
@@ -31,7 +34,7 @@ package struct RunningAgent: Equatable, Sendable {
         }.sorted().map { RunningAgent(process: $0, sockets: sockets(of: $0)) }
     }
 
-    /// More than any agent's command line.
+    /// The most that is read of a command line; an agent's is shorter.
     private static let lineByteCountMax = 64 << 10
 
     private static func sockets(of process: Int32) -> Set<UInt64>? {
@@ -41,7 +44,7 @@ package struct RunningAgent: Equatable, Sendable {
             names.compactMap { (try? linkTarget("\(folder)/\($0)")).flatMap(Self.socket) })
     }
 
-    /// Whether it is the one that listens at a port; also if its sockets may not be looked at.
+    /// Whether the agent listens at a port; true as well if its sockets cannot be read.
     func listens(at port: UInt16) -> Bool {
         guard let sockets else { return true }
         return ["/proc/net/tcp", "/proc/net/tcp6"].contains { path in
@@ -49,19 +52,20 @@ package struct RunningAgent: Equatable, Sendable {
                 return false
             }
             let table = String(decoding: bytes, as: UTF8.self)
-            return !Self.listeners(table, port).isDisjoint(with: sockets)
+            return !Self.listeners(in: table, at: port).isDisjoint(with: sockets)
         }
     }
 
-    /// Listening sockets stand in front, and others are 150 bytes each.
+    /// The most that is read of a table: listening sockets come first, others have 150 bytes each.
     private static let tableByteCountMax = 16 << 20
 
-    /// The inodes of those of a table of TCP sockets that listen at a port.
-    package static func listeners(_ table: String, _ port: UInt16) -> Set<UInt64> {
+    /// The inodes of the sockets that listen at a port, from a table of TCP sockets (proc(5)).
+    package static func listeners(in table: String, at port: UInt16) -> Set<UInt64> {
         Set(
             table.split(separator: "\n").dropFirst().compactMap { line in
                 let words = line.split(separator: " ")
-                // Number, local and remote address as hexadecimals, and the state, 10 for TCP_LISTEN.
+                // The number, the local and the remote address in hexadecimal, and the state, which
+                // is 10 for TCP_LISTEN.
                 guard words.count > 9, words[3] == "0A",
                     let local = words[1].split(separator: ":").last,
                     UInt16(local, radix: 16) == port
@@ -70,7 +74,7 @@ package struct RunningAgent: Equatable, Sendable {
             })
     }
 
-    /// Reads `"socket:[4711]"`.
+    /// Parses the inode in `"socket:[4711]"`.
     package static func socket(_ target: String) -> UInt64? {
         guard target.hasPrefix("socket:["), target.hasSuffix("]") else { return nil }
         return UInt64(target.dropFirst(8).dropLast())
