@@ -10,6 +10,7 @@ import Observation
 import Packets
 import Settings
 
+/// `podwire explain`: tells which edge reports a packet.
 struct ExplainCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "explain",

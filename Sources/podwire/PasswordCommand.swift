@@ -3,6 +3,7 @@ import Glibc
 import Linux
 import Security
 
+/// `podwire password`: hashes a password.
 struct PasswordCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "password",

@@ -3,13 +3,14 @@ import ArgumentParser
 import Metrics
 import Settings
 
-/// Prints a table of the documentation; `tools/docs` puts it into a page.
+/// `podwire reference`: prints a table of the documentation, which `tools/docs` puts into a page.
 struct ReferenceCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "reference",
         abstract: "Prints a table of the documentation in Markdown.",
         shouldDisplay: false)
 
+    /// The tables that can be printed.
     enum Table: String, CaseIterable, ExpressibleByArgument {
         case settings, metrics, commands
     }
