@@ -48,7 +48,7 @@ let package = Package(
         module("Packets", "Addressing"),
         module("BPF", "Addressing"),
         module("Observation", "Addressing", "BPF", "Packets"),
-        module("RPCAP", "Addressing", "BPF", "Packets"),
+        module("RPCAP", "Addressing", "BPF", "Time"),
 
         // What the kernel owns and lends.
         module("Linux", "Addressing", "CLinux", "Time"),
@@ -105,7 +105,7 @@ let package = Package(
         tests(
             "ObservationTests", "Addressing", "BPF", "Observation", "ObservationFixtures", "Packets"
         ),
-        tests("RPCAPTests", "Addressing", "BPF", "RPCAP"),
+        tests("RPCAPTests", "Addressing", "BPF", "RPCAP", "Time"),
         tests("FormatsTests", "Formats"),
         tests("MetricsTests", "Metrics"),
         tests("LogTests", "Linux", "Log", "Time", logging),
@@ -122,11 +122,13 @@ let package = Package(
         tests(
             "DoctorTests", "Addressing", "Doctor", "Edges", "Linux", "Netlink", "Observation",
             "PacketRing", "Settings"),
-        tests("CollectorTests", "BPF", "Collector", "Linux"),
         tests(
-            "KernelTests", "Addressing", "Agent", "BPF", "CLinux", "Edges", "Forwarding",
-            "KernelSupport", "Linux", "Metrics", "Netlink", "Observation", "ObservationFixtures",
-            "PacketRing", "Packets", "RPCAP", "Settings", "Time", logging),
+            "CollectorTests", "Addressing", "BPF", "CaptureFiles", "Collector", "Linux", "RPCAP",
+            "Time"),
+        tests(
+            "KernelTests", "Addressing", "BPF", "CLinux", "Edges", "Forwarding", "KernelSupport",
+            "Linux", "Metrics", "Netlink", "Observation", "ObservationFixtures", "PacketRing",
+            "Packets", "RPCAP", "Settings", "Time", logging),
 
         tests("CaptureFilesTests", "Addressing", "CaptureFiles", "Linux"),
 
