@@ -68,10 +68,11 @@ let package = Package(
         module("Settings", "Addressing", "Formats", "Linux", "Log", "RPCAP", logging),
         module(
             "Edges", "Addressing", "Formats", "Linux", "Log", "Metrics", "Netlink", "Observation",
-            "Settings", logging),
+            "Settings", "Time", logging),
         module(
             "Forwarding", "Addressing", "BPF", "Edges", "Linux", "Log", "Metrics", "Netlink",
-            "Observation", "PacketRing", "Packets", "RPCAP", "Security", "Settings", logging),
+            "Observation", "PacketRing", "Packets", "RPCAP", "Security", "Settings", "Time", logging
+        ),
         module(
             "Agent", "Addressing", "BPF", "Edges", "Formats", "Forwarding", "HTTPEndpoint", "Linux",
             "Log", "Metrics", "Netlink", "Observation", "Packets", "RPCAP", "Security", "Settings",
@@ -83,7 +84,7 @@ let package = Package(
             "Linux", "Netlink", "Observation", "PacketRing", "Security", "Settings", "Time"),
         module(
             "Explain", "Addressing", "BPF", "Edges", "Linux", "Netlink", "Observation", "Packets",
-            "RPCAP", "Settings"),
+            "RPCAP", "Settings", "Time"),
 
         // The other end of the feed, and the program.
         module(
@@ -94,8 +95,8 @@ let package = Package(
             name: "podwire",
             dependencies: [
                 "Addressing", "Agent", "BPF", "CaptureFiles", "Collector", "Doctor", "Edges",
-                "Explain", "Formats", "Linux", "Log", "Netlink", "Observation", "Packets",
-                "Security", "Settings", "Time", logging, arguments,
+                "Explain", "Formats", "Linux", "Log", "Metrics", "Netlink", "Observation",
+                "Packets", "Security", "Settings", "Time", logging, arguments,
             ],
             swiftSettings: house),
 
@@ -110,12 +111,15 @@ let package = Package(
         tests("MetricsTests", "Metrics"),
         tests("LogTests", "Linux", "Log", "Time", logging),
         tests("HTTPEndpointTests", "Addressing", "HTTPEndpoint", "Linux", "Time"),
-        tests("SecurityTests", "Addressing", "Forwarding", "Linux", "Metrics", "Security", "Time"),
+        tests("SecurityTests", "Addressing", "Linux", "Security", "SecurityFixtures", "Time"),
         tests("SettingsTests", "Addressing", "Linux", "Settings"),
         tests(
-            "EdgesTests", "Addressing", "Edges", "Linux", "Netlink", "ObservationFixtures",
-            "Settings"),
-        tests("ForwardingTests", "Addressing", "Forwarding", "Packets", "RPCAP"),
+            "EdgesTests", "Addressing", "Edges", "KernelSupport", "Linux", "Metrics", "Netlink",
+            "ObservationFixtures", "Settings", logging),
+        tests(
+            "ForwardingTests", "Addressing", "Edges", "Forwarding", "KernelSupport", "Linux",
+            "Metrics", "Netlink", "Observation", "PacketRing", "Packets", "RPCAP", "Security",
+            "SecurityFixtures", "Settings", "Time", logging),
         tests(
             "AgentTests", "Addressing", "Agent", "Edges", "Forwarding", "Linux", "Metrics",
             "Netlink", "Settings", "Time", logging),
@@ -126,9 +130,8 @@ let package = Package(
             "CollectorTests", "Addressing", "BPF", "CaptureFiles", "Collector", "Linux", "RPCAP",
             "Time"),
         tests(
-            "KernelTests", "Addressing", "BPF", "CLinux", "Edges", "Forwarding", "KernelSupport",
-            "Linux", "Metrics", "Netlink", "Observation", "ObservationFixtures", "PacketRing",
-            "Packets", "RPCAP", "Settings", "Time", logging),
+            "KernelTests", "Addressing", "BPF", "CLinux", "KernelSupport", "Linux", "Observation",
+            "ObservationFixtures", "PacketRing", "Packets"),
 
         tests("CaptureFilesTests", "Addressing", "CaptureFiles", "Linux"),
 
@@ -149,6 +152,9 @@ let package = Package(
             name: "ObservationFixtures",
             dependencies: ["Addressing", "BPF", "Observation", "Packets"],
             path: "Tests/ObservationFixtures", swiftSettings: house),
+        .target(
+            name: "SecurityFixtures", dependencies: ["Linux"],
+            path: "Tests/SecurityFixtures", swiftSettings: house),
     ],
     swiftLanguageModes: [.v6]
 )

@@ -41,7 +41,7 @@ package final class NodeAgent: Sendable {
         self.logger = logger
         let tracking = Tracking(isNeeded: settings.tracksConnections)
         context = try SessionContext(
-            settings, NodePublisher(settings, node: node), status,
+            settings, NodePublisher(RuleSettings(settings), node: node), status,
             tracksConnections: tracking == .available, logger: logger)
         describe(node, settings)
         compare(node)
@@ -51,13 +51,13 @@ package final class NodeAgent: Sendable {
     private func describe(_ node: Node, _ settings: Settings) {
         var metadata = settings.metadata
         metadata["version"] = "\(Version.number)"
-        metadata["edge_count"] = .number(node.edges.count)
+        metadata["edge_count"] = .number(node.capturedVeths.count)
         logger.info("agent started", metadata: metadata)
-        if let blindness = node.blindness {
+        if let failure = node.addressFailure {
             let missing = MissingCapability(.netAdmin)
             logger.warning(
                 "pods' addresses are not known, flooded frames may be reported twice: \(missing)",
-                metadata: ["reason": "\(blindness)"])
+                metadata: ["reason": "\(failure)"])
         }
         if settings.capture.restoresWireForm, let release = KernelRelease.current,
             release < .datagramSegmentation
@@ -69,13 +69,14 @@ package final class NodeAgent: Sendable {
                 \(Setting.frames.option) raw has them as they are
                 """, metadata: ["release": "\(release)"])
         }
-        if node.candidates.isEmpty {
+        if node.veths.isEmpty {
             logger.notice("no pod has an edge on this node yet")
-        } else if node.edges.isEmpty, PodNetworkMismatch(node, settings.podNetworks) == nil {
+        } else if node.capturedVeths.isEmpty, PodNetworkMismatch(node, settings.podNetworks) == nil
+        {
             logger.notice("none of this node's veths is captured; `podwire edges` says why of each")
         }
         for concern in settings.podNetworkConcerns { logger.warning("\(concern.line)") }
-        for own in node.exposedAddresses(settings) {
+        for own in node.exposedAddresses(RuleSettings(settings)) {
             logger.warning(
                 """
                 the node's own address lies in a pod network: name what no agent covers there \
@@ -156,8 +157,8 @@ package final class NodeAgent: Sendable {
     private var state: Summary.State {
         let node = context.feed.node
         var state = Summary.State()
-        state.edgeCount = node.edges.count
-        state.edgeCountWithoutAddresses = node.blindEdgeCount
+        state.edgeCount = node.capturedVeths.count
+        state.edgeCountWithoutAddresses = node.edgeCountWithoutAddresses
         context.status.describe(in: &state)
         return state
     }
@@ -186,11 +187,11 @@ package final class NodeAgent: Sendable {
                 }
                 begin = .now
                 return try watch.run(
-                    until: context.stop.fileDescriptor, wakes: { heartbeat.beat() },
+                    until: context.stop.fileDescriptor, onWake: { heartbeat.beat() },
                     publish: { publish($0) })
             } catch {
                 status.node.failures.add()
-                status.node.isInStep.set(false)
+                status.node.isSynced.set(false)
                 let now = MonotonicTime.now
                 // A failure that comes at once every time has never been over.
                 if now - begin >= Self.goodFollowing { _ = failure.recordSuccess() }
@@ -204,7 +205,7 @@ package final class NodeAgent: Sendable {
     private func publish(_ node: Node) {
         context.feed.publish(node)
         compare(node)
-        context.status.keep(Set(node.candidates.map(\.incarnation)))
+        context.status.keep(Set(node.veths.map(\.incarnation)))
     }
 
     /// The wait after a failure to follow the node's network.

@@ -13,17 +13,17 @@ struct DoctorReport {
 
     private func count(_ grade: Finding.Grade) -> Int { findings.count { $0.grade == grade } }
 
-    /// The findings for people: a line with the grade, the check and what was found.
+    /// The findings for people: a line with the grade, the check's title and what was found.
     ///
     /// Below it stand what that means and what to do.
     var text: String {
         let gradeWidth = Finding.Grade.allCases.map(\.rawValue.count).max() ?? 0
-        let checkWidth = findings.map(\.check.count).max() ?? 0
-        let indent = gradeWidth + checkWidth + 2 * Self.gap.count
+        let titleWidth = findings.map(\.title.count).max() ?? 0
+        let indent = gradeWidth + titleWidth + 2 * Self.gap.count
         let blocks = findings.map { finding in
             let head =
                 Self.padded(finding.grade.rawValue, gradeWidth) + Self.gap
-                + Self.padded(finding.check, checkWidth) + Self.gap
+                + Self.padded(finding.title, titleWidth) + Self.gap
             let parts = [
                 ("", finding.found), ("means: ", finding.meaning), ("do: ", finding.remedy),
             ].compactMap { label, text in text.map { (label, $0) } }

@@ -9,6 +9,7 @@ import Logging
 import Netlink
 import Settings
 
+/// `podwire edges`: lists the edges of a node.
 struct EdgesCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "edges",
@@ -48,11 +49,11 @@ struct EdgesCommand: ParsableCommand {
         }
         do {
             if watch { return try follow(settings) }
-            let node = try Node.current(settings.selection, namesIn: settings.nameFolder)
+            let node = try Node.read(settings.selection, namesIn: settings.nameFolder)
             try Self.write(text(node, settings.selection))
-            if let blindness = node.blindness {
+            if let failure = node.addressFailure {
                 let missing = MissingCapability(.netAdmin)
-                writeToStandardError("podwire edges: \(blindness): \(missing)\n")
+                writeToStandardError("podwire edges: \(failure): \(missing)\n")
             }
         } catch {
             writeToStandardError("podwire edges: \(error)\n")
@@ -72,14 +73,14 @@ struct EdgesCommand: ParsableCommand {
         let logger = Logger(label: "podwire") { _ in
             LineLogHandler(level: .warning) { writeToStandardError($0(0)) }
         }
-        var watch = try NodeMonitor(selection, namesIn: settings.nameFolder, logger: logger)
+        var monitor = try NodeMonitor(selection, namesIn: settings.nameFolder, logger: logger)
         var shown = ""
         var failure: SystemError?
         let show = { (node: Node) in
             // Not every change of a node is one of its edges.
             guard text(node, selection) != shown else { return }
             shown = text(node, selection)
-            let clear = !json && isTerminal(1) ? "\u{1b}[H\u{1b}[2J" : ""
+            let clear = !json && isTerminal(STDOUT_FILENO) ? "\u{1b}[H\u{1b}[2J" : ""
             let end = json || !clear.isEmpty ? "" : "\n"
             do throws(SystemError) {
                 try Self.write(clear + shown + end)
@@ -89,13 +90,13 @@ struct EdgesCommand: ParsableCommand {
                 Event.raise(stopNumber)
             }
         }
-        show(watch.node)
-        try watch.run(until: stop.fileDescriptor, publish: show)
+        show(monitor.node)
+        try monitor.run(until: stop.fileDescriptor, publish: show)
         if let failure, failure.errno != .brokenPipe { throw failure }
     }
 
     private static func write(_ text: String) throws(SystemError) {
-        try writeAll(text.utf8, to: 1, "standard output")
+        try writeAll(text.utf8, to: STDOUT_FILENO, "standard output")
     }
 
     private func text(_ node: Node, _ selection: EdgeSelection) -> String {
@@ -110,22 +111,22 @@ struct EdgesCommand: ParsableCommand {
     }
 
     private static func table(_ node: Node, _ networks: [IPNetwork]) -> String {
-        guard !node.candidates.isEmpty else {
+        guard !node.veths.isEmpty else {
             return "This network namespace has no veth, so no pod is connected to it. "
                 + "An agent has to run in the node's network namespace (hostNetwork: true).\n"
         }
         // On most nodes either all pods have names, or none.
-        let hasNames = node.candidates.contains { $0.pod != nil }
+        let hasNames = node.veths.contains { $0.pod != nil }
         let head = [
             "INTERFACE", "INDEX", hasNames ? "POD" : nil, "POD ADDRESSES", "POD MAC", "NAMESPACE",
             "BRIDGE", "STATE",
         ].compactMap { $0 }
-        let rows = node.candidates.map { candidate in
-            let name = hasNames ? candidate.pod?.description ?? "-" : nil
-            return [candidate.link.name, "\(candidate.link.index)", name].compactMap { $0 } + [
-                addresses(of: candidate, networks), candidate.podMAC?.description ?? "-",
-                candidate.link.peerNamespace.map { "\($0)" } ?? "-",
-                node.link(candidate.link.master)?.name ?? "-", candidate.state,
+        let rows = node.veths.map { veth in
+            let name = hasNames ? veth.pod?.description ?? "-" : nil
+            return [veth.link.name, "\(veth.link.index)", name].compactMap { $0 } + [
+                addresses(of: veth, networks), veth.podMAC?.description ?? "-",
+                veth.link.peerNamespace.map { "\($0)" } ?? "-",
+                node.link(veth.link.master)?.name ?? "-", veth.state,
             ]
         }
         return Columns.text(head, rows)
@@ -134,9 +135,9 @@ struct EdgesCommand: ParsableCommand {
     /// The pod's addresses, those outside the pod networks in parentheses.
     ///
     /// Link-local addresses are in the JSON only.
-    private static func addresses(of candidate: Veth, _ networks: [IPNetwork]) -> String {
-        guard let addresses = candidate.podAddresses else {
-            return candidate.isEdge ? "unknown" : "-"
+    private static func addresses(of veth: Veth, _ networks: [IPNetwork]) -> String {
+        guard let addresses = veth.podAddresses else {
+            return veth.isCaptured ? "unknown" : "-"
         }
         let texts = addresses.filter { !$0.isLinkLocalIPv6 }.map { address in
             let isInside = networks.isEmpty || networks.contains { $0.contains(address) }

@@ -10,6 +10,7 @@ import Observation
 import Packets
 import Settings
 
+/// `podwire explain`: tells which edge reports a packet.
 struct ExplainCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "explain",
@@ -79,13 +80,13 @@ struct ExplainCommand: ParsableCommand {
         let settings = try readSettings()
         do {
             let described = packet.isEmpty ? nil : try DescribedPacket(words: packet)
-            var explainer = try Explainer(settings)
-            if let blindness = explainer.blindness {
+            var explainer = try Explainer.read(settings)
+            if let failure = explainer.addressFailure {
                 let missing = MissingCapability(.netAdmin)
                 writeToStandardError(
                     """
                     podwire explain: the pods' addresses are not known, so no packet can be \
-                    explained (\(blindness)): \(missing)
+                    explained (\(failure)): \(missing)
 
                     """)
                 throw Exit.noPermission
@@ -115,13 +116,13 @@ struct ExplainCommand: ParsableCommand {
         }
     }
 
-    private func place(_ name: String, _ explainer: borrowing Explainer) throws -> Edge {
-        guard let place = explainer.place(named: name) else {
+    private func namedEdge(_ name: String, _ explainer: borrowing Explainer) throws -> Edge {
+        guard let edge = explainer.edge(named: name) else {
             writeToStandardError(
                 "podwire explain: \(name) is not an edge of this node: see `podwire edges`\n")
             throw Exit.usage
         }
-        return place
+        return edge
     }
 }
 
@@ -132,7 +133,7 @@ extension ExplainCommand {
         let ends = [("source", packet.source), ("destination", packet.destination)].map {
             [$0, $1.description, explainer.role(of: $1.address)]
         }
-        let views = explainer.explain(packet)
+        let views = explainer.explain(packet, now: .now)
         var text = "\(packet)\n\n" + Columns.text(["END", "ADDRESS", "IS A"], ends) + "\n"
         guard !views.isEmpty else { return text + "No pod's edge sees it.\n" }
         let isChanged = views.contains { $0.form != packet }
@@ -171,14 +172,14 @@ extension ExplainCommand {
     }
 
     private func list(_ name: String, _ explainer: borrowing Explainer) throws {
-        let program = try explainer.program(at: place(name, explainer)).program
+        let program = try explainer.program(at: namedEdge(name, explainer)).program
         let lines = program.listing
         let width = lines.map(\.instruction.count).max() ?? 0
         let text = lines.enumerated().map { index, line in
             let number = "\(index)"
             let padding = String(repeating: " ", count: 4 - min(4, number.count))
-            let gap = String(repeating: " ", count: width - line.instruction.count)
-            return "\(padding)\(number)  \(line.instruction)\(gap)  ; \(line.note)\n"
+            let instruction = Wording.padded(line.instruction, to: width)
+            return "\(padding)\(number)  \(instruction)  ; \(line.note)\n"
         }
         let head = """
             ; The program with which an agent begins, given these settings. A running agent adds its
@@ -189,9 +190,9 @@ extension ExplainCommand {
     }
 
     private func explain(_ path: String, _ explainer: consuming Explainer) throws {
-        let place = try edge.map { name in try self.place(name, explainer) }
+        let recordedAt = try edge.map { name in try namedEdge(name, explainer) }
         var reader = try CaptureReader(path: path)
-        var explanation = FileExplanation(explainer, at: place)
+        var explanation = FileExplanation(explainer, at: recordedAt)
         while let frame = try reader.next() {
             explanation.add(frame.bytes, nanoseconds: frame.nanoseconds)
         }
@@ -210,10 +211,10 @@ extension ExplainCommand {
                     row.isDecidedByKernel ? "kernel" : "user space", row.step.description,
                 ]
             }
-        let settled = explanation.settledCount
+        let punted = explanation.puntedCount
         return Columns.text(["PACKETS", "SHARE", "REPORTED", "DECIDED IN", "WHY"], rows)
-            + "\n\(total) packets, \(settled) of them decided in user space "
-            + "(\(percentage(settled, of: total)))\n"
+            + "\n\(total) packets, \(punted) of them decided in user space "
+            + "(\(percentage(punted, of: total)))\n"
     }
 
     /// Remarks about the file without which the table misleads.

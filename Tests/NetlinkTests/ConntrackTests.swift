@@ -6,7 +6,7 @@ import Testing
 /// What podwire reads of connection tracking, against what conntrack(8) prints of the same flows.
 ///
 /// The namespace's own rules translate service addresses as kube-proxy's do.
-@Suite("Connection tracking", .needsOwnNetwork, .timeLimit(.minutes(1)))
+@Suite("Connection tracking", .needsOwnNetwork, .timeLimit(.minutes(15)))
 struct ConntrackTests {
     private static let services = [IPNetwork("10.96.0.0/16"), IPNetwork("fd00:10:96::/112")]
         .compactMap { $0 }

@@ -4,7 +4,7 @@ import Linux
 import PacketRing
 import Testing
 
-@Suite("What tells packets apart", .serialized, .needsOwnNetwork, .timeLimit(.minutes(1)))
+@Suite("What tells packets apart", .serialized, .needsOwnNetwork, .timeLimit(.minutes(15)))
 struct PacketIdentityTests {
     private static let senderCount = 4
     private static let shape = Ring.Shape(byteCountMax: 64 << 20)

@@ -60,10 +60,10 @@ package struct AwaitedData: ~Copyable {
     ///
     /// A connection from another host than the control connection's peer is closed.
     ///
-    /// - Returns: The outlet for packets when all is done; nil if there is more to wait for.
+    /// - Returns: The data connection for packets when all is done; nil if there is more to wait for.
     package mutating func proceed(
         peer: SocketAddress, tls: TLSServer?
-    ) throws -> sending Outlet? {
+    ) throws -> sending DataConnection? {
         if handshake == nil, let connection = try listener?.accept() {
             guard connection.peer.address == peer.address else { return nil }
             try connection.watchPeer()

@@ -147,7 +147,7 @@ extension ControlSession {
             .eviction: (slot?.evictionDescriptor ?? -1, .readable),
         ]
         if captureEndedAt == nil, let capture {
-            requests[.captureEnd] = (capture.endedNumber, .readable)
+            requests[.captureEnd] = (capture.endedFileDescriptor, .readable)
         }
         let deadline = isBuffered ? .zero : deadline(awaitedData?.deadline)
         let ready = try poll(
@@ -360,7 +360,7 @@ extension ControlSession {
     }
 
     private mutating func begin(
-        _ plan: CapturePlan, _ request: StartRequest, _ outlet: consuming sending Outlet
+        _ plan: CapturePlan, _ request: StartRequest, _ outlet: consuming sending DataConnection
     ) throws {
         let counters = CaptureCounters(status.edgeMetrics)
         let capture: LiveCapture
@@ -380,7 +380,7 @@ extension ControlSession {
             "capture started",
             metadata: [
                 "device": "\(request.device)", "snaplen": .number(plan.settings.snaplen),
-                "edge_count": .number(plan.snapshot.places.count),
+                "edge_count": .number(plan.snapshot.edges.count),
                 "filter": "\(filter?.summary ?? "none")",
                 "sampling": "\(request.sampling)",
                 "data": request.flags.contains(.udp) ? "UDP" : "TCP",

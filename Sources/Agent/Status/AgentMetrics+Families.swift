@@ -97,16 +97,18 @@ extension AgentMetrics {
     }
 
     private static let gauges = [
-        gauge("ring_memory_bytes", "Memory of the rings of all captures.", labels: ["sensor"]) {
+        gauge(
+            "ring_memory_bytes", "Memory of the rings of all captures, bytes.", labels: ["sensor"]
+        ) {
             $0.sums(\.ringBytes)
         },
-        gauge("ring_memory_limit_bytes", "The most that the rings of one capture may take.") {
+        gauge("ring_memory_limit_bytes", "The most bytes that the rings of one capture may take.") {
             [Sample($0.settings.capture.ringByteCountMax)]
         },
         gauge("queue_bytes", "Bytes in the send queues of all captures.", labels: ["sensor"]) {
             $0.sums(\.queueBytes)
         },
-        gauge("queue_limit_bytes", "The most that the send queue of one capture may hold.") {
+        gauge("queue_limit_bytes", "The most bytes that the send queue of one capture may hold.") {
             [Sample($0.settings.capture.queueByteCountMax)]
         },
         gauge(
@@ -145,30 +147,30 @@ extension AgentMetrics {
 extension AgentMetrics {
     private static let node = [
         gauge("edges", "Edges of pods on this node that are to be captured.") {
-            [Sample($0.node.edges.count)]
+            [Sample($0.node.capturedVeths.count)]
         },
         gauge("edges_down", "Edges that are down.") {
-            [Sample($0.node.edges.count { !$0.link.isUp })]
+            [Sample($0.node.capturedVeths.count { !$0.link.isUp })]
         },
         gauge("edges_without_addresses", "Edges whose pod's addresses are not known.") {
-            [Sample($0.node.blindEdgeCount)]
+            [Sample($0.node.edgeCountWithoutAddresses)]
         },
         gauge(
             "edge_info", "Always 1; the labels tell the pod of an edge, if its name is known.",
             labels: ["edge", "pod_namespace", "pod_name"]
         ) {
             // Scrapers add labels `namespace` and `pod` of their own, which are the agent's.
-            $0.node.edges.prefix(EdgeLabelSet.countMax).map {
+            $0.node.capturedVeths.prefix(EdgeLabelSet.countMax).map {
                 Sample([$0.link.name, $0.pod?.namespace ?? "", $0.pod?.name ?? ""], 1)
             }
         },
         gauge("veths_not_captured", "Other veths, by the reason.", labels: ["reason"]) { metrics in
-            Veth.EdgeStatus.allCases.filter { $0 != .edge }.map { status in
-                Sample([status.name], metrics.node.candidates.count { $0.standing == status })
+            Veth.EdgeStatus.allCases.filter { $0 != .captured }.map { status in
+                Sample([status.name], metrics.node.veths.count { $0.status == status })
             }
         },
         gauge("netlink_synced", "Whether the agent knows the node's network as it is now.") {
-            [Sample(isTrue: $0.status.node.isInStep.isSet)]
+            [Sample(isTrue: $0.status.node.isSynced.isSet)]
         },
         counter(
             "netlink_resyncs_total",
@@ -196,7 +198,7 @@ extension Veth.EdgeStatus {
     /// The metrics' label `reason`.
     fileprivate var name: String {
         switch self {
-        case .edge: "captured"
+        case .captured: "captured"
         case .peerIsHere: "peer_is_here"
         case .peerIsGone: "peer_is_gone"
         case .uplink: "uplink"

@@ -40,7 +40,7 @@ package struct AgentMetrics {
         let counted = status.peers.map { (name: $0.name, edges: $0.edges) }
         node = feed.node
         peers = status.peers.map { ($0.name, $0.totals) }
-        let names = Dictionary(node.candidates.map { ($0.incarnation, $0.link.name) }) { $1 }
+        let names = Dictionary(node.veths.map { ($0.incarnation, $0.link.name) }) { $1 }
         series.update(
             Set(counted.flatMap { $0.edges.edges.keys })
                 .filter { names[$0] != nil || $0 == SharedRing.incarnation })

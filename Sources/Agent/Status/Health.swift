@@ -23,7 +23,7 @@ package struct Health: Equatable, Sendable {
         of status: AgentStatus, _ mismatch: PodNetworkMismatch?
     ) -> Health {
         if status.isStopping.isSet { return Health(isGood: false, "not ready: the agent stops") }
-        let isSynced = status.node.isInStep.isSet
+        let isSynced = status.node.isSynced.isSet
         let isListening = status.isListening.isSet
         var reasons: [String] = []
         if !isSynced { reasons.append("netlink is not synced with the node") }

@@ -1,0 +1,235 @@
+import Addressing
+import Edges
+import Forwarding
+import Glibc
+import KernelSupport
+import Linux
+import Logging
+import Netlink
+import RPCAP
+import Settings
+import Synchronization
+import Testing
+import Time
+
+@Suite("A running capture", .serialized, .needsOwnNetwork, .timeLimit(.minutes(15)))
+struct LiveCaptureTests {
+    static let quiet = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
+
+    /// Runs a test's body on a node with one pod, of which the node has the end of a pair of veths.
+    static func onNode(_ body: @escaping @Sendable () throws -> Void) throws {
+        try inOwnNetwork {
+            let pod = "live\(getpid())"
+            defer { try? shell("ip netns del \(pod)") }
+            try shell(
+                """
+                ip netns add \(pod) && ip link add here type veth peer there netns \(pod)
+                sysctl -qw net.ipv6.conf.all.disable_ipv6=1
+                ip netns exec \(pod) sysctl -qw net.ipv6.conf.all.disable_ipv6=1
+                ip link set here up && ip -n \(pod) link set there up
+                """)
+            try body()
+        }
+    }
+
+    /// A capture of the node's end, whatever passes there.
+    static func capture(
+        to connection: consuming sending DataConnection, sampling: Sampling = .none,
+        queueByteCountMax: Int = 16 << 20, bytesPerSecondMax: Int? = nil,
+        datagramFormat: DatagramWriter.Format? = nil, senderPolicy: Sender.Policy = .never
+    ) throws -> LiveCapture {
+        let settings = try Settings(
+            options: [
+                .podNetworks: "10.244.0.0/16", .includedEdges: "here", .deduplication: "off",
+            ], needsPeer: false, environment: { _ in nil })
+        let node = try Node.read(settings.edges)
+        #expect(node.capturedVeths.map(\.link.name) == ["here"])
+        var capture = settings.capture
+        capture.ringByteCountMax = 16 << 20
+        capture.queueByteCountMax = queueByteCountMax
+        capture.bytesPerSecondMax = bytesPerSecondMax
+        let plan = CapturePlan(
+            feed: NodePublisher(RuleSettings(settings), node: node), tracksConnections: false, filter: nil,
+            settings: capture, sampling: sampling, datagramFormat: datagramFormat,
+            senderPolicy: senderPolicy)
+        return try LiveCapture(plan, to: connection, for: "sensor", CaptureCounters(), logger: quiet)
+    }
+
+    static func send(_ count: Int, byteCount: Int = 100) throws {
+        let sender = try PacketSender(on: try interfaceIndex("here"))
+        for number in 0..<count {
+            var frame = [UInt8](repeating: UInt8(truncatingIfNeeded: number), count: byteCount)
+            frame.replaceSubrange(0..<14, with: [2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 0x88, 0xb5])
+            try sender.send(frame)
+        }
+    }
+
+    /// A connection whose one end is read here.
+    struct Pair: ~Copyable {
+        private let client: Connection
+        private var stream = PacketStream(snaplen: 262_144)
+        private var buffer = [UInt8](repeating: 0, count: 65_536)
+
+        /// The connection takes as much as it likes, or little that is not read.
+        init(_ connection: inout DataConnection, takesLittle: Bool = false) throws {
+            let any = SocketAddress(try #require(IPAddress("127.0.0.1")), port: 0)
+            let listener = try Listener(at: any)
+            let server = try Connection(
+                to: listener.local, until: .now + .seconds(1), cancel: Event())
+            guard let client = try listener.accept() else {
+                throw SystemError("accept", .wouldBlock)
+            }
+            let socket = server.intoDescriptor()
+            if takesLittle {
+                try socket.set(SO_SNDBUF, of: SOL_SOCKET, to: CInt(64 << 10), "SO_SNDBUF")
+            }
+            self.client = client
+            connection = .stream(socket)
+        }
+
+        /// The last bytes of the next packets, one and four, until so many have come or none does for a
+        /// while.
+        mutating func packets(
+            _ count: Int
+        ) throws -> [(number: UInt32, last: UInt8, mark: UInt32)] {
+            var seen: [(UInt32, UInt8, UInt32)] = []
+            while seen.count < count,
+                try poll([(client.fileDescriptor, .readable)], milliseconds: 30_000)[0].contains(
+                    .readable),
+                let length = try client.receive(into: &buffer), length > 0
+            {
+                stream.append(buffer[..<length])
+                while try stream.next({ record, frame in
+                    let end = frame.byteCount
+                    seen.append(
+                        (record.number, frame.uint8(at: end - 1), frame.uint32(at: end - 4)))
+                }) {}
+            }
+            return seen
+        }
+    }
+
+    @Test("keeps packets for a client that is still to connect")
+    func awaited() throws {
+        try Self.onNode {
+            let capture = try Self.capture(to: .awaited)
+            try Self.send(100)
+            capture.count()
+            var connection = DataConnection.awaited
+            var pair = try Pair(&connection)
+            capture.attach(connection)
+            try Self.send(100)
+            let packets = try pair.packets(200)
+            #expect(packets.map(\.last) == (0..<200).map { UInt8($0 % 100) })
+            #expect(packets.map(\.number) == (1...200).map { UInt32($0) })
+            Self.finish(capture)
+            #expect(capture.counters[.bytesAbandoned] == 0)
+        }
+    }
+
+    @Test("whose client never comes ends at once, and goes on when its queue is full")
+    func neverAttached() throws {
+        try Self.onNode {
+            let capture = try Self.capture(to: .awaited, queueByteCountMax: 1 << 20)
+            try Self.send(2000, byteCount: 1500)
+            capture.count()
+            let begin = monotonicNanoseconds()
+            Self.finish(capture)
+            #expect(monotonicNanoseconds() - begin < 500_000_000)
+            let counters = capture.counters
+            #expect(counters[.bytesAbandoned] > 500_000)
+            #expect(
+                counters[.packetsAbandoned]
+                    == counters[.packetsQueued])
+            #expect(counters.frames.counts[.abandoned] > 0)
+        }
+    }
+
+    @Test("whose queue was full goes on when its client comes")
+    func attachedLate() throws {
+        try Self.onNode {
+            let capture = try Self.capture(to: .awaited, queueByteCountMax: 1 << 20)
+            let counters = capture.counters
+            // The queue takes most of the first lot, and the ring the second.
+            try Self.send(600, byteCount: 1500)
+            let deadline = monotonicNanoseconds() + 60_000_000_000
+            while counters[.packetsQueued] < 500,
+                monotonicNanoseconds() < deadline
+            {
+                _ = try poll([], milliseconds: 10)
+            }
+            try Self.send(400, byteCount: 1500)
+            #expect(counters[.packetsQueued] < 750)
+            var connection = DataConnection.awaited
+            var pair = try Pair(&connection)
+            capture.attach(connection)
+            #expect(try pair.packets(1000).count >= 1000)
+            Self.finish(capture)
+            #expect(counters.frames.counts[.droppedByRing] == 0)
+        }
+    }
+
+    @Test("sends one packet in so many, from when it is told so")
+    func sampling() throws {
+        try Self.onNode {
+            var connection = DataConnection.awaited
+            var pair = try Pair(&connection)
+            let capture = try Self.capture(to: connection, sampling: .onePacketIn(10))
+            try Self.send(100)
+            #expect(try pair.packets(10).map(\.last) == stride(from: 0, to: 100, by: 10).map { $0 })
+            capture.adopt(sampling: .none)
+            capture.count()
+            try Self.send(5)
+            #expect(try pair.packets(5).map(\.number) == [11, 12, 13, 14, 15])
+            #expect(capture.counters[.packetsSampledOut] == 90)
+            Self.finish(capture)
+        }
+    }
+
+    @Test("tells its counts within 100 ms while packets rain")
+    func counts() throws {
+        try Self.onNode {
+            let capture = try Self.capture(to: try Self.datagrams())
+            let isOver = Flag()
+            let flood = try Thread {
+                while !isOver.value.load(ordering: .relaxed) { try? Self.send(10_000) }
+            }
+            var times: [UInt64] = []
+            var received: [UInt64] = []
+            let deadline = monotonicNanoseconds() + 2_000_000_000
+            while monotonicNanoseconds() < deadline {
+                let begin = monotonicNanoseconds()
+                capture.count()
+                times.append(monotonicNanoseconds() - begin)
+                received.append(capture.counters.frames.counts.matched)
+                _ = try poll([], milliseconds: 5)
+            }
+            isOver.value.store(true, ordering: .relaxed)
+            flood.join()
+            // Where others keep the processors busy, some are late.
+            times.sort()
+            #expect(times[times.count / 2] < 100_000_000)
+            #expect(times[times.count - 1] < 5_000_000_000)
+            #expect(received.last ?? 0 > 10_000)
+            Self.finish(capture)
+            #expect(capture.counters[.bytesAbandoned] == 0)
+        }
+    }
+
+    /// Ends a capture, and checks that every frame has become something.
+    static func finish(_ capture: LiveCapture) {
+        capture.finish()
+        let counts = capture.counters.frames.counts
+        #expect(counts.inFlight == 0, "\(counts)")
+        #expect(capture.counters[.framesUnaccounted] == 0)
+    }
+
+    static func datagrams() throws -> DataConnection {
+        let discard = SocketAddress(try #require(IPAddress("127.0.0.1")), port: 9)
+        return .datagrams(try DatagramStream(to: discard, as: .udpstr))
+    }
+
+    private final class Flag: Sendable {
+        let value = Atomic<Bool>(false)
+    }
+}
