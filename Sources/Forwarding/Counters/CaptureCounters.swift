@@ -47,7 +47,9 @@ package final class CaptureCounters: Sendable {
 
     @inline(__always)
     func add(_ count: Int, to obstacle: WireForm.Obstacle) {
-        if count > 0 { unrepaired[obstacle.rawValue].wrappingAdd(UInt64(count), ordering: .relaxed) }
+        if count > 0 {
+            unrepaired[obstacle.rawValue].wrappingAdd(UInt64(count), ordering: .relaxed)
+        }
     }
 
     /// Sets a count that somebody else keeps.
