@@ -113,15 +113,18 @@ let package = Package(
         tests("SecurityTests", "Addressing", "Forwarding", "Linux", "Metrics", "Security", "Time"),
         tests("SettingsTests", "Addressing", "Linux", "Settings"),
         tests(
-            "EdgesTests", "Addressing", "Edges", "Linux", "Netlink", "ObservationFixtures",
-            "Settings", "Time"),
+            "EdgesTests", "Addressing", "Edges", "KernelSupport", "Linux", "Metrics", "Netlink",
+            "Observation", "ObservationFixtures", "Settings", "Time", logging),
         tests("ForwardingTests", "Addressing", "Forwarding", "Packets", "RPCAP"),
         tests(
             "AgentTests", "Addressing", "Agent", "Edges", "Forwarding", "Linux", "Metrics",
             "Netlink", "Settings", logging),
         tests(
-            "DoctorTests", "Addressing", "Doctor", "Edges", "Linux", "Netlink", "Observation",
-            "PacketRing", "Settings"),
+            "DoctorTests", "Addressing", "Doctor", "Edges", "Linux", "Netlink", "PacketRing",
+            "Settings"),
+        tests(
+            "ExplainTests", "Addressing", "Edges", "Explain", "Linux", "Netlink", "Observation",
+            "Packets", "Settings", "Time"),
         tests(
             "CollectorTests", "Addressing", "BPF", "CaptureFiles", "Collector", "Linux", "RPCAP",
             "Time"),

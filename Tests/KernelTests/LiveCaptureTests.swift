@@ -42,14 +42,15 @@ struct LiveCaptureTests {
             options: [
                 .podNetworks: "10.244.0.0/16", .includedEdges: "here", .deduplication: "off",
             ], needsPeer: false, environment: { _ in nil })
-        let node = try Node.current(settings.edges)
-        #expect(node.edges.map(\.link.name) == ["here"])
+        let node = try Node.read(settings.edges)
+        #expect(node.edges.map(\.name) == ["here"])
         var capture = settings.capture
         capture.ringByteCountMax = 16 << 20
         capture.queueByteCountMax = queueByteCountMax
         capture.bytesPerSecondMax = bytesPerSecondMax
         let plan = CapturePlan(
-            feed: NodePublisher(settings, node: node), tracksConnections: false, filter: nil,
+            feed: NodePublisher(RuleSettings(settings), node: node), tracksConnections: false,
+            filter: nil,
             settings: capture, sampling: sampling, datagramFormat: datagramFormat,
             transmission: transmission)
         return try LiveCapture(plan, to: outlet, for: "sensor", CaptureCounters(), logger: quiet)

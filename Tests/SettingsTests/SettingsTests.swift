@@ -1,6 +1,6 @@
-import Settings
 import Addressing
 import Linux
+import Settings
 import Testing
 
 @Suite("Settings")
@@ -28,7 +28,8 @@ struct SettingsTests {
             ])
         #expect(settings.podNetworks.map(\.description) == ["10.244.0.0/16", "fd00:10:244::/56"])
         #expect(settings.serviceNetworks.isEmpty && settings.device == "any-eth")
-        #expect(settings.capture.snaplen == 262_144 && settings.capture.ringByteCountMax == 256 << 20)
+        #expect(
+            settings.capture.snaplen == 262_144 && settings.capture.ringByteCountMax == 256 << 20)
         #expect(settings.capture.queueByteCountMax == 64 << 20 && settings.deduplicates)
     }
 

@@ -1,8 +1,8 @@
-import Settings
-import Edges
 import Addressing
+import Edges
 import KernelSupport
 import Netlink
+import Settings
 import Testing
 
 /// What podwire reads through libmnl, against what iproute2 made and prints.
@@ -43,17 +43,17 @@ struct NodeTests {
         try inOwnNetwork {
             defer { try? shell(Self.tearDown) }
             let printed = try output(of: Self.setUp)
-            let node = try Node.current(EdgeSelection())
-            let standings = Dictionary(
-                uniqueKeysWithValues: node.candidates.map { ($0.link.name, $0.standing) })
+            let node = try Node.read(EdgeSelection())
+            let statuses = Dictionary(
+                uniqueKeysWithValues: node.veths.map { ($0.link.name, $0.status) })
             #expect(
-                standings == [
-                    "vone": .edge, "vtwo": .edge, "vthree": .edge, "uplink": .uplink,
+                statuses == [
+                    "vone": .captured, "vtwo": .captured, "vthree": .captured, "uplink": .uplink,
                     "here": .peerIsHere, "there": .peerIsHere,
                 ])
-            #expect(node.blindness == nil)
+            #expect(node.addressFailure == nil)
 
-            let one = try #require(node.edges.first { $0.link.name == "vone" })
+            let one = try #require(node.capturedVeths.first { $0.link.name == "vone" })
             let mac = try #require(one.podMAC)
             #expect(printed.contains("\"address\":\"\(mac)\""))
             let addresses = try #require(one.podAddresses)
@@ -63,7 +63,7 @@ struct NodeTests {
                 ])
             #expect(addresses.contains { $0.isLinkLocalIPv6 })
             #expect(node.link(one.link.master)?.name == "br0")
-            let three = try #require(node.edges.first { $0.link.name == "vthree" })
+            let three = try #require(node.capturedVeths.first { $0.link.name == "vthree" })
             #expect(three.link.master == nil && three.link.isUp)
 
             let networks = [IPNetwork("10.244.0.0/16")].compactMap { $0 }
