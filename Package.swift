@@ -60,7 +60,7 @@ let package = Package(
 
         // What other programs read: texts, the log, and how they ask for more.
         module("Formats"),
-        module("Metrics", "Linux"),
+        module("Metrics", "Linux", "Time"),
         module("Log", "Formats", "Linux", "Time", logging),
         .target(name: "HTTPEndpoint", dependencies: ["Linux"] + http, swiftSettings: house),
 
@@ -71,7 +71,8 @@ let package = Package(
             "Settings", "Time", logging),
         module(
             "Forwarding", "Addressing", "BPF", "Edges", "Linux", "Log", "Metrics", "Netlink",
-            "Observation", "PacketRing", "Packets", "RPCAP", "Security", "Settings", logging),
+            "Observation", "PacketRing", "Packets", "RPCAP", "Security", "Settings", "Time", logging
+        ),
         module(
             "Agent", "Addressing", "BPF", "Edges", "Formats", "Forwarding", "HTTPEndpoint", "Linux",
             "Log", "Metrics", "Netlink", "Observation", "Packets", "RPCAP", "Security", "Settings",
@@ -94,8 +95,8 @@ let package = Package(
             name: "podwire",
             dependencies: [
                 "Addressing", "Agent", "BPF", "CaptureFiles", "Collector", "Doctor", "Edges",
-                "Explain", "Formats", "Linux", "Log", "Netlink", "Observation", "Packets",
-                "Security", "Settings", "Time", logging, arguments,
+                "Explain", "Formats", "Linux", "Log", "Metrics", "Netlink", "Observation",
+                "Packets", "Security", "Settings", "Time", logging, arguments,
             ],
             swiftSettings: house),
 
@@ -110,15 +111,18 @@ let package = Package(
         tests("MetricsTests", "Metrics"),
         tests("LogTests", "Linux", "Log", "Time", logging),
         tests("HTTPEndpointTests", "Addressing", "HTTPEndpoint", "Linux", "Time"),
-        tests("SecurityTests", "Addressing", "Forwarding", "Linux", "Metrics", "Security", "Time"),
+        tests("SecurityTests", "Addressing", "Linux", "Security", "SecurityFixtures", "Time"),
         tests("SettingsTests", "Addressing", "Linux", "Settings"),
         tests(
             "EdgesTests", "Addressing", "Edges", "KernelSupport", "Linux", "Metrics", "Netlink",
             "Observation", "ObservationFixtures", "Settings", "Time", logging),
-        tests("ForwardingTests", "Addressing", "Forwarding", "Packets", "RPCAP"),
+        tests(
+            "ForwardingTests", "Addressing", "Edges", "Forwarding", "KernelSupport", "Linux",
+            "Metrics", "Netlink", "Observation", "PacketRing", "Packets", "RPCAP", "Security",
+            "SecurityFixtures", "Settings", "Time", logging),
         tests(
             "AgentTests", "Addressing", "Agent", "Edges", "Forwarding", "Linux", "Metrics",
-            "Netlink", "Settings", logging),
+            "Netlink", "Settings", "Time", logging),
         tests(
             "DoctorTests", "Addressing", "Doctor", "Edges", "Linux", "Netlink", "PacketRing",
             "Settings"),
@@ -129,9 +133,8 @@ let package = Package(
             "CollectorTests", "Addressing", "BPF", "CaptureFiles", "Collector", "Linux", "RPCAP",
             "Time"),
         tests(
-            "KernelTests", "Addressing", "BPF", "CLinux", "Edges", "Forwarding", "KernelSupport",
-            "Linux", "Metrics", "Netlink", "Observation", "ObservationFixtures", "PacketRing",
-            "Packets", "RPCAP", "Settings", "Time", logging),
+            "KernelTests", "Addressing", "BPF", "CLinux", "KernelSupport", "Linux", "Observation",
+            "ObservationFixtures", "PacketRing", "Packets"),
 
         tests("CaptureFilesTests", "Addressing", "CaptureFiles", "Linux"),
 
@@ -152,6 +155,9 @@ let package = Package(
             name: "ObservationFixtures",
             dependencies: ["Addressing", "BPF", "Observation", "Packets"],
             path: "Tests/ObservationFixtures", swiftSettings: house),
+        .target(
+            name: "SecurityFixtures", dependencies: ["Linux"],
+            path: "Tests/SecurityFixtures", swiftSettings: house),
     ],
     swiftLanguageModes: [.v6]
 )

@@ -1,7 +1,7 @@
 /// Reads numbers in network byte order, at any alignment.
 ///
-/// An offset past the end traps, so compare it with `byteCount` first: a packet may be shorter than it
-/// claims to be.
+/// An offset past the end traps, so compare it with `byteCount` first: a packet may be shorter than
+/// it claims to be.
 extension RawSpan {
     // Safety, for all four: every bit pattern is an integer, and the load checks its bounds.
 
@@ -68,8 +68,8 @@ extension MutableRawSpan {
     @inline(__always)
     package mutating func store(_ bytes: RawSpan, at offset: Int) {
         precondition(offset >= 0 && offset <= byteCount && bytes.byteCount <= byteCount - offset)
-        // Safety: the line above keeps the copy inside this span, and a borrowed span shares no byte
-        // with a mutable one.
+        // Safety: the line above keeps the copy inside this span, and a borrowed span shares no
+        // byte with a mutable one.
         unsafe withUnsafeMutableBytes { target in
             unsafe bytes.withUnsafeBytes { source in
                 guard let address = target.baseAddress, let from = source.baseAddress else {

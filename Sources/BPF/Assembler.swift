@@ -1,8 +1,8 @@
 /// An assembler for BPF programs, which are written in the order in which they run.
 ///
 /// The methods are named as in bpf_asm(8): `ld`, `jeq`, `ret` and so on. Targets are labels, made
-/// before they are used and placed before the instruction that they name. BPF jumps only forward, so a
-/// label is placed after the last jump to it. If a target is too far for the eight bits of a
+/// before they are used and placed before the instruction that they name. BPF jumps only forward,
+/// so a label is placed after the last jump to it. If a target is too far for the eight bits of a
 /// conditional jump, the assembler puts an unconditional one in between.
 package struct Assembler {
     private var items: [Item] = []
@@ -44,8 +44,8 @@ package struct Assembler {
 
     /// Writes a whole program, which has to end by itself.
     ///
-    /// The kernel clears both registers before it runs a program; the code before this one does not,
-    /// so that is done here.
+    /// The kernel clears both registers before it runs a program; the code before this one does
+    /// not, so that is done here.
     package mutating func emit(_ program: Program, _ note: String) {
         emit(Instruction(.loadConstant, 0), note)
         emit(Instruction(.copyToX), note)
@@ -77,8 +77,8 @@ package struct Assembler {
 
 /// The instructions with their jumps resolved, collected from the last one to the first.
 ///
-/// A position is the number of instructions from a point to the end. Seen from the end, all targets of
-/// a jump are known when it is reached, so its distance is a difference of two positions.
+/// A position is the number of instructions from a point to the end. Seen from the end, all targets
+/// of a jump are known when it is reached, so its distance is a difference of two positions.
 private struct Output {
     private var steps: [Instruction] = []
     private var notes: [String] = []
@@ -125,7 +125,7 @@ private struct Output {
         return position
     }
 
-    /// Returns the target, or the position of a jump to it if it is too far for a test's eight bits.
+    /// Returns the target, or a jump to it if it is too far for a test's eight bits.
     ///
     /// Another landing can follow this one, so the last two steps are kept in reserve.
     private mutating func landing(for target: Int) -> Int {

@@ -1,7 +1,7 @@
 /// An instruction of classic BPF, laid out as `struct sock_filter`.
 ///
-/// The machine has an accumulator A, an index X, sixteen words of scratch memory M and the packet P.
-/// It jumps only forward, so every program ends (Documentation/networking/filter.rst).
+/// The machine has an accumulator A, an index X, sixteen words of scratch memory M and the packet
+/// P. It jumps only forward, so every program ends (Documentation/networking/filter.rst).
 package struct Instruction: BitwiseCopyable, Hashable, Sendable {
     package let opcode: Opcode
     package let ifTrue: UInt8

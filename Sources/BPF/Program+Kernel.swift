@@ -1,10 +1,10 @@
 extension Program {
     /// Whether the kernel takes the program.
     ///
-    /// It refuses some programs that are harmless and run elsewhere: those that are longer, those that
-    /// may read scratch memory before they write it (`check_load_and_stores`), and those that load
-    /// ancillary data it does not have (`bpf_anc_helper`). User space runs them, where unwritten memory
-    /// is zero.
+    /// It refuses some programs that are harmless and run elsewhere: those that are longer, those
+    /// that may read scratch memory before they write it (`check_load_and_stores`), and those that
+    /// load ancillary data it does not have (`bpf_anc_helper`). User space runs them, where
+    /// unwritten memory is zero.
     package var isForKernel: Bool {
         instructions.count <= Self.kernelInstructionCountMax && !readsUnwrittenScratch
             && !instructions.contains(where: \.loadsUnknownAncillary)
@@ -12,8 +12,8 @@ extension Program {
 
     /// Whether some path reads a word of scratch memory that it has not written.
     ///
-    /// One pass follows all paths: jumps go only forward, so all jumps to an instruction have been seen
-    /// when it is reached.
+    /// One pass follows all paths: jumps go only forward, so all jumps to an instruction have been
+    /// seen when it is reached.
     private var readsUnwrittenScratch: Bool {
         // The words that are written on every path to an instruction, a bit each.
         var written = [UInt16](repeating: .max, count: instructions.count + 1)
@@ -50,6 +50,6 @@ extension Instruction {
 extension Ancillary {
     /// Whether the kernel has ancillary data at an offset.
     ///
-    /// It has at every fourth one from `SKF_AD_PROTOCOL` to `SKF_AD_VLAN_TPID` (`<linux/filter.h>`).
+    /// Every fourth offset has: `SKF_AD_PROTOCOL` to `SKF_AD_VLAN_TPID` (`<linux/filter.h>`).
     fileprivate static func isKnown(_ offset: UInt32) -> Bool { offset <= 60 && offset % 4 == 0 }
 }

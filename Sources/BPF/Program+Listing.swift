@@ -10,7 +10,7 @@ extension Program {
 }
 
 extension Instruction {
-    /// Returns the instruction in the notation of bpf_asm(8), jumps with their targets' line numbers.
+    /// Returns the instruction in the notation of bpf_asm(8); jumps name the lines of targets.
     func text(at index: Int) -> String {
         let word = opcode.mnemonic.padded(to: 5)
         switch opcode.group {

@@ -3,8 +3,8 @@ import Addressing
 extension Program {
     /// Runs the program in user space as the kernel would.
     ///
-    /// It runs clients' filters on packets about which user space decides, so it neither allocates nor
-    /// traps, whatever the packet and the program.
+    /// It runs clients' filters on packets about which user space decides, so it neither allocates
+    /// nor traps, whatever the packet and the program.
     ///
     /// - Returns: the number of bytes to keep, 0 for none. It can be more than the packet has.
     package func run(on packet: RawSpan, _ ancillary: Ancillary = Ancillary()) -> UInt32 {

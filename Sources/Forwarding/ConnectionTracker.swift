@@ -2,73 +2,88 @@ import Addressing
 import Linux
 import Netlink
 import Observation
-import Synchronization
+import Time
 
-/// Finds out for one capture's slow path what the node makes of calls to services: from the events of
-/// new flows, from what exists when the capture begins, and by asking about the rest.
+/// Tells the slow path which backends the node's connection tracking has chosen for calls to services.
 ///
-/// It belongs to the forwarder's thread. What it may cost that thread is bounded per second, since
-/// anybody can send packets to service addresses that nobody will ever explain.
+/// It reads the events of new flows, lists the flows that exist when the capture begins, and looks up
+/// the rest. It belongs to the forwarder's thread. Its cost to that thread is bounded per second, since
+/// anybody can send packets to service addresses that connection tracking does not know.
 struct ConnectionTracker: ~Copyable {
     private var events: ConntrackEvents
     private var table: Conntrack
     private let counters: CaptureCounters
-    private var questions = Budget(countPerSecond: questionCountPerSecondMax)
-    private var waits = Budget(countPerSecond: waitCountPerSecondMax)
+    private var lookups = RateBound(countPerSecond: lookupCountPerSecondMax)
+    private var waits = RateBound(countPerSecond: waitCountPerSecondMax)
+    /// When events are read next.
+    private var listensAt = MonotonicTime.zero
 
-    /// A question takes the kernel some 5 microseconds, so all of them a hundredth of a core.
-    private static let questionCountPerSecondMax = 2000
-    /// A packet can be here before its flow is entered into the table, a moment later. That is
-    /// waited for, but only so often: most flows without an entry never get one.
+    /// The least time between two reads of events.
+    ///
+    /// A lookup reads events first, so nothing depends on reading them more often.
+    private static let listenInterval = Duration.milliseconds(1)
+    /// The most lookups in a second: each takes the kernel about 5 µs, together a hundredth of a CPU.
+    private static let lookupCountPerSecondMax = 2000
+    /// The most waits for a flow's entry in a second.
+    ///
+    /// A packet can be here a moment before its flow is in the table. Most flows without an entry
+    /// never get one.
     private static let waitCountPerSecondMax = 20
-    private static let waitMilliseconds: CInt = 1
+    private static let waitMax = Duration.milliseconds(1)
 
-    /// Begins to listen, and then tells the slow path what flows there are already.
+    /// Begins to listen, and then tells the slow path which flows exist.
     init(
-        towards networks: [IPNetwork], slowPath: inout SlowPath, counters: CaptureCounters
+        towards networks: [IPNetwork], slowPath: inout SlowPath, counters: CaptureCounters,
+        now: MonotonicTime
     ) throws(SystemError) {
         // In this order, or a flow that begins in between would be missed.
         let events = try ConntrackEvents(towards: networks)
         var table = try Conntrack()
         let flows = try table.flows(towards: networks, countMax: SlowPath.flowCountMax)
-        let now = monotonicNanoseconds()
-        for flow in flows { slowPath.learn(flow, now: now) }
+        for flow in flows { slowPath.learn(flow, now: now.nanoseconds) }
         self.events = events
         self.table = table
         self.counters = counters
     }
 
-    /// Takes in the flows that have begun since the last time.
-    mutating func listen(for slowPath: inout SlowPath, now: UInt64) {
-        let isComplete = try? events.read { slowPath.learn($0, now: now) }
+    /// Reads the events of new flows, if that was not done a moment ago.
+    mutating func listen(for slowPath: inout SlowPath, now: MonotonicTime) {
+        guard now >= listensAt else { return }
+        listensAt = now + Self.listenInterval
+        readEvents(for: &slowPath, now: now)
+    }
+
+    private mutating func readEvents(for slowPath: inout SlowPath, now: MonotonicTime) {
+        let isComplete = try? events.read { slowPath.learn($0, now: now.nanoseconds) }
         guard isComplete != true else { return }
-        // What was lost is asked about when its packets come.
+        // Flows whose events were lost are looked up when their packets come.
         counters.add(1, to: .conntrackOverruns)
-        slowPath.invalidate(before: now)
+        slowPath.invalidate(before: now.nanoseconds)
     }
 
-    /// Finds an answer to the slow path's question. Takes at most a millisecond.
-    mutating func explain(_ question: FlowKey, to slowPath: inout SlowPath, now: UInt64) {
-        listen(for: &slowPath, now: now)
-        if slowPath.isCurrent(question, now: now) { return }
-        var answer = ask(question, now)
-        if answer == .notFound, waits.take(now) {
-            _ = try? poll([(events.fileDescriptor, .readable)], milliseconds: Self.waitMilliseconds)
-            listen(for: &slowPath, now: now)
-            if slowPath.isCurrent(question, now: now) { return }
-            answer = ask(question, now)
+    /// Finds the flow that the slow path needs. Takes at most a millisecond.
+    mutating func lookUp(_ flow: FlowKey, for slowPath: inout SlowPath, now: MonotonicTime) {
+        readEvents(for: &slowPath, now: now)
+        if slowPath.isCurrent(flow, now: now.nanoseconds) { return }
+        var result = ask(for: flow, now)
+        if result == .notFound, waits.take(now) {
+            _ = try? poll(
+                [(events.fileDescriptor, .readable)], until: .now + Self.waitMax)
+            readEvents(for: &slowPath, now: now)
+            if slowPath.isCurrent(flow, now: now.nanoseconds) { return }
+            result = ask(for: flow, now)
         }
-        slowPath.learn(answer, about: question, now: now)
+        slowPath.learn(result, about: flow, now: now.nanoseconds)
     }
 
-    private mutating func ask(_ question: FlowKey, _ now: UInt64) -> LookupResult {
-        guard questions.take(now) else {
+    private mutating func ask(for flow: FlowKey, _ now: MonotonicTime) -> LookupResult {
+        guard lookups.take(now) else {
             counters.add(1, to: .lookupsSkipped)
             return .notAsked
         }
         counters.add(1, to: .lookups)
         do throws(SystemError) {
-            return try table.flow(question).map { .tracked($0) } ?? .notFound
+            return try table.flow(flow).map { .tracked($0) } ?? .notFound
         } catch {
             counters.add(1, to: .lookupFailures)
             return .notAsked
@@ -76,16 +91,20 @@ struct ConnectionTracker: ~Copyable {
     }
 }
 
-/// How often something may still be done in the second that runs.
-private struct Budget {
+/// A bound on how often something is done in each second of the clock.
+private struct RateBound {
     private let countPerSecond: Int
     private var takenCount = 0
     private var second: UInt64 = 0
 
     init(countPerSecond: Int) { self.countPerSecond = countPerSecond }
 
-    mutating func take(_ now: UInt64) -> Bool {
-        if now / 1_000_000_000 != second { (second, takenCount) = (now / 1_000_000_000, 0) }
+    /// Takes one of the times that are left in this second.
+    ///
+    /// - Returns: False if none is left.
+    mutating func take(_ now: MonotonicTime) -> Bool {
+        let second = now.nanoseconds / 1_000_000_000
+        if second != self.second { (self.second, takenCount) = (second, 0) }
         guard takenCount < countPerSecond else { return false }
         takenCount += 1
         return true

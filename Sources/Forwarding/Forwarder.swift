@@ -1,344 +1,351 @@
-import Edges
-import Metrics
-import BPF
-import PacketRing
 import Addressing
+import BPF
+import Edges
 import Linux
 import Logging
+import Metrics
 import Observation
+import PacketRing
 import RPCAP
+import Time
 
-/// The data path of one capture: from the rings of its edges to its outlet.
+/// The data path of one capture: from the rings of its edges to the data connection.
 ///
-/// One thread runs it. It takes the blocks that the kernel hands over, has the pipeline put their
-/// packets into the send queue, and has the transmitter send that, much at a time. When the queue is full
-/// the rings are left alone until the sensor has taken some of it; what does not fit into the rings in the
-/// meantime the kernel drops and counts.
+/// One thread runs it. It takes the blocks that the kernel hands over, has the pipeline write their
+/// packets into the send queue, and has the sender send that, much at a time. When the queue is full,
+/// it waits for the sensor alone; what then finds no room in the rings the kernel drops and counts.
 final class Forwarder {
-    var transmitter: Transmitter
-    private let orders: CInt
-    let counters: CaptureCounters
-    let logger: Logger
-    /// Tells the keeper of the rings.
-    let notes: (RingEvent) -> Void
-    /// By the incarnations of their interfaces.
-    var taps: [UInt64: CapturedEdge] = [:]
-    /// The edges for which there is no memory.
-    var crowd: SharedRing?
+    /// What another thread tells the forwarder, which obeys between two turns.
+    enum Command: Sendable {
+        /// The ring manager has opened, closed or replaced a ring.
+        case ring(RingCommand)
+        /// The data connection is there.
+        case attach(TransferBox<DataConnection>)
+        /// Send another part of the packets.
+        case sample(Sampling)
+        /// Install another filter, and reply whether the kernel takes it.
+        case filter(Program?, Reply)
+        /// Bring the counters up to date with the kernel's, and reply.
+        case count(Reply)
+        /// The same, with a closure that is called afterwards.
+        case countThen(@Sendable () -> Void)
+        /// Stop: forward what is there, and end.
+        case finish
+    }
+
+    /// What the forwarder does.
+    enum Phase {
+        /// It reads rings as they fill.
+        case running
+        /// Its only edge is gone; it forwards what the ring still holds.
+        case losingEdge
+        /// It lets nothing more in, and forwards what is there.
+        case finishing
+    }
+
+    private(set) var phase = Phase.running
+    /// Whether the queue had no room for a block: until it has, only the socket is waited for.
+    private(set) var isQueueFull = false
+    /// The edges that have a ring, by the incarnations of their interfaces.
+    var edges: [UInt64: CapturedEdge] = [:]
+    /// The edges whose ring is closed or replaced once it has been read.
+    var closing: Set<UInt64> = []
+    /// The ring of all edges for which there is no memory.
+    var sharedRing: SharedRing?
     var programs: ProgramPlan
     var pipeline: Pipeline
-    private var dropList = ServiceDropList()
+    var sender: Sender
     var poller: Poller<UInt64>
+    let commands: Mailbox<Command>
+    let manager: RingManager
+    let counters: CaptureCounters
+    let logger: Logger
+    var dropList = ServiceDropList()
     /// The version of the plan that all programs are made from.
-    private var placedVersion = 0
-    var waitsForSocket = false
-    /// The queue had no room for a block: until it has, only the socket is waited for.
-    private(set) var isFull = false
-    /// Rings are to be closed as soon as they have been drained for the last time.
-    private var isClosing = false
-    /// The capture's one edge is gone; what its ring holds is still to be forwarded.
-    var hasLostItsEdge = false
-    /// No program may take the place of the one that lets nothing in.
-    private var isFinishing = false
-    var transmission: Transmission
-    var load = ThreadLoad()
-    /// Names and places the thread that sends, and has it watched.
-    let prepareTransmitter: @Sendable () -> Watchdog.Heartbeat
-    /// When the kernel's counts were taken last.
-    private var countedAt = monotonicNanoseconds()
+    var installedVersion = 0
+    /// When the kernel's counts are taken next.
+    var countsAt: MonotonicTime
 
-    /// A write of this size costs the kernel no more per byte than a larger one, and what has been
-    /// copied is still in the processor's cache.
-    static let sendByteCount = 256 << 10
-
-    /// So much of one ring is forwarded before others have their turn, and orders: a megabyte, which
-    /// takes less than a millisecond. The poller names a ring that holds more again at once.
+    /// The most blocks of one ring that are forwarded before others, and commands, have their turn.
+    ///
+    /// That is a megabyte, which takes less than a millisecond. The poller names a ring that holds more
+    /// again at once.
     static let blockCountPerTurn = 8
 
-    /// How often the kernel's counts are taken while packets come: far from 2³² of them.
-    private static let countNanoseconds: UInt64 = 10_000_000_000
+    /// How often the kernel's counts are taken while packets come: they have 32 bits.
+    static let countInterval = Duration.seconds(10)
 
-    /// How often rings that are to be closed are looked at. Until one that has a successor is, what
-    /// comes has to find room in that.
-    private static let closingMilliseconds: CInt = 2
+    /// How often rings that are to be closed are looked at.
+    ///
+    /// Until an old ring is given up, what comes must find room in the new one.
+    private static let closingInterval = Duration.milliseconds(2)
 
+    /// The time that is left for what is queued when the capture ends.
+    static let finishTime = Duration.seconds(1)
+
+    private static let heartbeatInterval = Duration.milliseconds(Int(Watchdog.waitMilliseconds))
+
+    /// The poller's names for what it waits for. An edge's is its incarnation after `firstEdge`.
     enum Key {
-        static let orders: UInt64 = 0
+        static let commands: UInt64 = 0
         static let socket: UInt64 = 1
-        static let crowd: UInt64 = 2
-        static let firstTap: UInt64 = 3
+        static let sharedRing: UInt64 = 2
+        static let firstEdge: UInt64 = 3
     }
 
-    /// Why the data path cannot go on.
-    struct Failure: Error, CustomStringConvertible {
-        let description: String
-
-        static let closed = Self(description: "the peer closed the data connection")
-    }
-
+    /// Prepares a forwarder, which begins with `run`.
     init(
-        _ programs: ProgramPlan, _ pipeline: consuming Pipeline, outlet: consuming sending Outlet,
-        _ transmission: Transmission, orders: CInt, counters: CaptureCounters, logger: Logger,
-        prepareTransmitter: @escaping @Sendable () -> Watchdog.Heartbeat,
-        notes: @escaping (RingEvent) -> Void
+        _ programs: ProgramPlan, _ pipeline: consuming Pipeline, _ sender: consuming Sender,
+        commands: Mailbox<Command>, manager: RingManager, counters: CaptureCounters,
+        logger: Logger
     ) throws(SystemError) {
         let poller = try Poller<UInt64>()
-        try poller.add(orders, as: Key.orders)
-        let transmitter = try Transmitter(outlet)
-        if let number = transmitter.number { try poller.add(number, as: Key.socket) }
-        self.orders = orders
-        self.transmitter = transmitter
-        self.transmission = transmission
-        self.prepareTransmitter = prepareTransmitter
+        try poller.add(commands.fileDescriptor, as: Key.commands)
+        if let socket = sender.fileDescriptor { try poller.add(socket, as: Key.socket) }
+        self.commands = commands
+        self.manager = manager
         self.counters = counters
         self.logger = logger
-        self.notes = notes
         self.programs = programs
         self.pipeline = pipeline
+        self.sender = sender
         self.poller = poller
+        countsAt = .now + Self.countInterval
     }
 
-    /// Waits for packets, room in the socket or an order, and deals with all but the order. Answers
-    /// whether an order has come.
-    func turn(milliseconds: CInt) throws -> Bool {
-        var hasOrder = false
-        if isFull, try !makeRoom(milliseconds: wait(milliseconds), hasOrder: &hasOrder) {
-            pipeline.attend()
-            return hasOrder
+    /// Forwards packets until the command to finish, or until the capture ends by itself.
+    ///
+    /// - Returns: Why it ended by itself; nil if it was told to.
+    func run(_ heartbeat: borrowing Watchdog.Heartbeat) -> String? {
+        var reason: String?
+        do throws(SendFailure) {
+            while phase != .finishing {
+                try turn(until: .now + Self.heartbeatInterval)
+                heartbeat.beat()
+                if phase == .losingEdge, edges.isEmpty {
+                    reason = "the edge is gone"
+                    phase = .finishing
+                }
+            }
+            try finish(by: .now + Self.finishTime)
+        } catch {
+            reason = "\(error)"
         }
-        let readyCount = try poller.wait(milliseconds: wait(milliseconds))
-        pipeline.attend()
+        closeAccounts()
+        return reason
+    }
+}
+
+/// One turn of the loop.
+extension Forwarder {
+    /// Waits for packets, room in the socket or a command, and deals with all that is there.
+    func turn(until deadline: MonotonicTime) throws(SendFailure) {
+        let now = MonotonicTime.now
+        let wakeTime = wakeTime(now, deadline)
+        let hasCommands =
+            try isQueueFull ? waitForRoom(until: wakeTime) : waitAndDrain(until: wakeTime)
+        if hasCommands { try obey(commands.takeAll()) }
+    }
+
+    /// The earlier of a deadline and the time at which something is due.
+    private func wakeTime(_ now: MonotonicTime, _ deadline: MonotonicTime) -> MonotonicTime {
+        var time = deadline
+        if let due = sender.dueAt { time = min(time, due) }
+        if !closing.isEmpty { return min(time, now + Self.closingInterval) }
+        return pipeline.dueAt(now).map { min(time, $0) } ?? time
+    }
+
+    /// - Returns: Whether commands wait.
+    private func waitAndDrain(until deadline: MonotonicTime) throws(SendFailure) -> Bool {
+        var hasCommands = false
+        let readyCount = try pollerResult { poller throws(SystemError) in
+            try poller.wait(until: deadline)
+        }
+        var now = MonotonicTime.now
+        pipeline.attend(into: &sender.queue, now: now)
         for index in 0..<readyCount {
             switch poller.key(at: index) {
-            case Key.orders: hasOrder = true
-            case Key.socket: try attendOutlet(hasFailed: poller.hasFailed(at: index))
-            case Key.crowd: if let crowd { try drain(crowd, blockCountMax: blockCountMax) }
+            case Key.commands: hasCommands = true
+            case Key.socket: try sender.attend(hasFailed: poller.hasFailed(at: index))
+            case Key.sharedRing: if let sharedRing { try drain(sharedRing, blockCountPerTurn) }
             case let key:
-                guard let tap = taps[key - Key.firstTap] else { continue }
-                // The error of an interface that goes down; whether it is gone, the node's events say.
-                if poller.hasFailed(at: index) { _ = try tap.ring?.takePendingError() }
-                try drain(tap, blockCountMax: blockCountMax)
+                guard let edge = edges[key - Key.firstEdge] else { continue }
+                if poller.hasFailed(at: index) { try takePendingError(of: edge) }
+                try drain(edge, blockCountPerTurn)
             }
         }
-        if isClosing, !isFull { isClosing = try closeRings() }
-        let now = monotonicNanoseconds()
-        if !isFinishing {
+        if !closing.isEmpty { try advanceClosing() }
+        now = .now
+        if phase != .finishing {
             replacePrograms(now)
-            try attendTransmission(now)
+            try balanceSender(now)
         }
-        try send()
-        counters.queueBytes.set(
-            pipeline.writer.queue.byteCount + transmitter.waitingByteCount)
-        if now >= countedAt + Self.countNanoseconds { try countKernel() }
-        return hasOrder
+        try send(now)
+        counters.queueBytes.set(sender.unsentByteCount)
+        if now >= countsAt {
+            try SendFailure.rethrowing { () throws(SystemError) in try countKernel(now) }
+        }
+        return hasCommands
     }
 
-    /// Whether nothing will ever come any more.
-    var isOver: Bool { hasLostItsEdge && taps.isEmpty }
+    /// At the end nothing more comes in, so everything goes out.
+    private var blockCountPerTurn: Int { phase == .finishing ? .max : Self.blockCountPerTurn }
 
-    /// Has rings closed when they have been drained for the last time.
-    func closeSoon() { isClosing = true }
-
-    /// The shorter of a time to wait, where negative is for ever, and until something is due.
-    private func wait(_ milliseconds: CInt) -> CInt {
-        let closing: CInt? = isClosing ? Self.closingMilliseconds : nil
-        let due = min(
-            closing ?? pipeline.turnMilliseconds ?? .max, transmitter.dueMilliseconds ?? .max)
-        guard due < .max else { return milliseconds }
-        return milliseconds < 0 ? due : min(milliseconds, due)
-    }
-
-    /// At the end nothing more comes in, so all that is there goes out.
-    private var blockCountMax: Int { isFinishing ? .max : Self.blockCountPerTurn }
-
-    /// Has packets go there from now on; those that have waited first. Only the first outlet counts.
-    func attach(_ outlet: consuming sending Outlet) throws {
-        guard transmitter.isAwaited, let number = outlet.number else { return }
-        try poller.add(number, as: Key.socket)
-        transmitter = try Transmitter(outlet)
-        try send()
-    }
-
-    private func attendOutlet(hasFailed: Bool) throws {
-        guard try transmitter.attend(hasFailed: hasFailed, counters) else { throw Failure.closed }
-    }
-
-    /// Waits for the sensor to take some of a full queue. Answers whether there is room again.
-    private func makeRoom(milliseconds: CInt, hasOrder: inout Bool) throws -> Bool {
-        let ready = try poll(
-            [
-                (transmitter.number ?? -1, transmitter.interest),
-                (isFinishing ? -1 : orders, .readable),
-            ],
-            milliseconds: milliseconds)
-        hasOrder = ready[1].contains(.readable)
+    /// Waits for the sensor to take some of a full queue.
+    ///
+    /// - Returns: Whether commands wait.
+    private func waitForRoom(until deadline: MonotonicTime) throws(SendFailure) -> Bool {
+        let ready: [Readiness]
+        do throws(SystemError) {
+            ready = try poll(
+                [
+                    (sender.fileDescriptor ?? -1, sender.interest),
+                    (phase == .finishing ? -1 : commands.fileDescriptor, .readable),
+                ],
+                until: deadline)
+        } catch {
+            throw .system(error)
+        }
         if !ready[0].isDisjoint(with: [.failed, .readable]) {
-            try attendOutlet(hasFailed: !ready[0].isDisjoint(with: .failed))
+            try sender.attend(hasFailed: !ready[0].isDisjoint(with: .failed))
         }
-        try send()
-        guard pipeline.hasRoom(forBlock: Ring.blockByteCount) else { return false }
-        isFull = false
-        return true
+        let now = MonotonicTime.now
+        try send(now)
+        if hasRoomForBlock() { isQueueFull = false }
+        pipeline.attend(into: &sender.queue, now: now)
+        return ready[1].contains(.readable)
     }
 
-    /// Forwards what a ring holds, as far as the queue has room, and at most so many blocks of it.
-    func drain(_ tap: CapturedEdge, blockCountMax: Int = .max) throws {
+    /// Forwards what a ring holds, as far as the queue has room.
+    func drain(_ edge: CapturedEdge, _ blockCountMax: Int = .max) throws(SendFailure) {
         var blockCount = 0
-        while blockCount < blockCountMax, try hasRoom() {
-            if tap.isPressed() { notes(.pressed(incarnation: tap.place.incarnation)) }
-            guard let block = tap.ring?.next() else { return tap.isDrained() }
-            blockCount += 1
-            if tap.isShared {
-                forwardShared(block, tap)
-            } else {
-                let count = pipeline.forward(
-                    block, from: tap.place.point, tap.account, isDecided: tap.isDecided,
-                    isFiltered: tap.isFiltered)
-                tap.hasRead(count)
+        while blockCount < blockCountMax, try makeRoomForBlock() {
+            let now = MonotonicTime.now
+            if edge.takePressure(now: now) {
+                manager.send(.pressed(incarnation: edge.incarnation))
             }
-            if pipeline.writer.queue.byteCount >= Self.sendByteCount { try send() }
+            guard let block = edge.ring?.next() else { return edge.noteDrained(now: now) }
+            blockCount += 1
+            edge.recordBlock(block)
+            let count = pipeline.forward(
+                block, from: edge.context, into: &sender.queue, now: now)
+            edge.recordRead(count, now: now)
+            if edge.replacement != nil { countFirstRead(edge) }
+            if sender.queue.byteCount >= Sender.sendByteCount { try send(now) }
+        }
+    }
+
+    func drain(_ sharedRing: SharedRing, _ blockCountMax: Int = .max) throws(SendFailure) {
+        var blockCount = 0
+        while blockCount < blockCountMax, try makeRoomForBlock() {
+            guard let block = sharedRing.ring.next() else { return }
+            blockCount += 1
+            let now = MonotonicTime.now
+            _ = pipeline.forward(
+                block, from: sharedRing.context, into: &sender.queue, now: now)
+            if sender.queue.byteCount >= Sender.sendByteCount { try send(now) }
+        }
+    }
+
+    /// Takes the error of an interface that went down; the node's events say whether it is gone.
+    private func takePendingError(of edge: CapturedEdge) throws(SendFailure) {
+        try SendFailure.rethrowing { () throws(SystemError) in
+            _ = try edge.ring?.takePendingError()
         }
     }
 }
 
+/// The send queue.
 extension Forwarder {
-    private func drain(_ crowd: SharedRing, blockCountMax: Int = .max) throws {
-        var blockCount = 0
-        while blockCount < blockCountMax, try hasRoom() {
-            guard let block = crowd.ring.next() else { return }
-            blockCount += 1
-            pipeline.forward(block, from: crowd.points, crowd.account)
-            if pipeline.writer.queue.byteCount >= Self.sendByteCount { try send() }
+    private func hasRoomForBlock() -> Bool {
+        sender.queue.makeRoom(for: pipeline.byteCountMax(ofBlock: Ring.blockByteCount))
+    }
+
+    /// Makes room in the queue for a block, by sending some of it if need be.
+    ///
+    /// - Returns: False if the queue stays full.
+    private func makeRoomForBlock() throws(SendFailure) -> Bool {
+        if hasRoomForBlock() { return true }
+        try send(.now)
+        isQueueFull = !hasRoomForBlock()
+        return !isQueueFull
+    }
+
+    /// Sends what the socket takes, and has the poller report when it takes more.
+    func send(_ now: MonotonicTime) throws(SendFailure) {
+        guard sender.queue.byteCount > 0 || sender.isBlocked || phase == .finishing else { return }
+        let wasBlocked = sender.isBlocked
+        let isBlocked = try !sender.send(isLast: phase == .finishing, now: now)
+        guard isBlocked != wasBlocked, sender.interest == .writable,
+            let socket = sender.fileDescriptor
+        else { return }
+        try pollerResult { poller throws(SystemError) in
+            try poller.setInterest(
+                of: socket, as: Key.socket, to: isBlocked ? [.readable, .writable] : .readable)
         }
     }
 
-    /// Whether the queue has room for a block, if need be after some of it has been sent.
-    private func hasRoom() throws -> Bool {
-        if pipeline.hasRoom(forBlock: Ring.blockByteCount) { return true }
-        try send()
-        isFull = !pipeline.hasRoom(forBlock: Ring.blockByteCount)
-        return !isFull
+    /// Has a second thread send, or no longer, and waits for the other descriptor then.
+    private func balanceSender(_ now: MonotonicTime) throws(SendFailure) {
+        let before = sender.fileDescriptor
+        sender.balance(now: now) { .nanoseconds(clamping: threadNanoseconds()) }
+        guard let before, let after = sender.fileDescriptor, after != before else { return }
+        try pollerResult { poller throws(SystemError) in
+            try poller.remove(before)
+            try poller.add(after, as: Key.socket)
+        }
     }
 
-    /// Sends what the outlet takes, and asks to be told when it takes more.
-    private func send() throws {
-        guard pipeline.writer.queue.byteCount > 0 || waitsForSocket || isFinishing else { return }
-        let takesMore = try transmitter.send(
-            from: &pipeline.writer.queue, isLast: isFinishing, counters)
-        guard takesMore == waitsForSocket, let number = transmitter.number else { return }
-        waitsForSocket = !takesMore
-        guard transmitter.interest == .writable else { return }
-        try poller.setInterest(
-            of: number, as: Key.socket, to: waitsForSocket ? [.readable, .writable] : .readable)
-    }
+    /// Whether packets wait to be sent, and a connection is there.
+    var hasUnsent: Bool { !sender.isAwaited && (sender.unsentByteCount > 0 || isQueueFull) }
 
-    /// Whether something waits that somebody is there to take.
-    private var hasUnsent: Bool {
-        !transmitter.isAwaited
-            && (pipeline.writer.queue.byteCount + transmitter.waitingByteCount > 0 || isFull)
-    }
-
-    /// Has the client get another part of the packets.
-    func adopt(_ sampling: Sampling) { pipeline.set(sampling) }
-
-    /// Puts another filter in force, edge by edge, each between two packets. If the kernel refuses
-    /// a program, the error is thrown and the programs before it stay replaced, so the caller puts
-    /// the old filter back.
-    func adopt(_ filter: Program?) throws(SystemError) {
-        programs.set(filter)
-        do throws(Ring.Failure) {
-            for tap in taps.values { try tap.adopt(&programs) }
+    /// Calls the poller, whose errors end the data path.
+    private func pollerResult<Result>(
+        _ body: (inout Poller<UInt64>) throws(SystemError) -> Result
+    ) throws(SendFailure) -> Result {
+        do throws(SystemError) {
+            return try body(&poller)
         } catch {
-            throw error.systemError
+            throw .system(error)
         }
-        pipeline.set(filter)
     }
+}
 
-    /// Has the programs drop what has been learned about services: a few edges at a time, or all at
-    /// once where they drop too much.
-    private func replacePrograms(_ now: UInt64) {
-        let isUrgent = dropList.refresh(
-            at: pipeline.slowPath.services, edgeCount: taps.count, now: now)
-        programs.set(dropList.services)
-        guard programs.version != placedVersion else { return }
-        let stale = taps.values.lazy.filter { [version = programs.version] tap in
-            tap.planVersion != version && tap.endedAt == nil
-        }
-        let some = Array(stale.prefix(isUrgent ? taps.count : ServiceDropList.edgeCountPerTurn))
-        for tap in some { adopt(tap) }
-        guard some.count < ServiceDropList.edgeCountPerTurn else { return }
-        placedVersion = programs.version
-        dropList.markInstalled()
-    }
-
-    /// Adds to the counters what the kernel has counted since the last time. Its own have 32 bits, so
-    /// they may not be left alone for long.
-    func countKernel() throws(SystemError) {
-        countedAt = monotonicNanoseconds()
-        for tap in taps.values { try count(tap) }
-        if let crowd { count(try crowd.ring.takeStatistics(), crowd.account) }
-    }
-
-    /// Lets no more packets in, and forwards those that are in the rings or the queue, for as long
-    /// as the time allows. The connection ends with this object.
-    func finish(milliseconds: Int) throws {
-        let deadline = monotonicNanoseconds() + UInt64(milliseconds) * 1_000_000
-        isFinishing = true
-        // Nobody carries out orders any more.
-        try? poller.remove(orders)
-        endTaps()
-        // What is in a block that is not full comes when the kernel retires it.
-        let retirement = monotonicNanoseconds() + Ring.retirementNanosecondsMax
-        try flush(from: retirement, to: deadline)
-        for tap in taps.values { try drainForGood(tap) }
-        if let crowd { try drain(crowd) }
-        pipeline.attend(isLast: true)
-        try send()
-        try flush(from: 0, to: deadline)
-    }
-
-    /// Forwards until then, and for as long as something is left to send.
-    private func flush(from begin: UInt64, to deadline: UInt64) throws {
-        while true {
-            let now = monotonicNanoseconds()
-            guard now < deadline, now < begin || hasUnsent else { return }
-            let rest = CInt((min(deadline, max(begin, now + 1_000_000)) - now) / 1_000_000)
-            _ = try turn(milliseconds: max(1, min(rest, 10)))
+/// Commands.
+extension Forwarder {
+    private func obey(_ commands: [Command]) throws(SendFailure) {
+        for command in commands {
+            try SendFailure.rethrowing { () throws(SystemError) in try obey(command) }
         }
     }
 
-    private func endTaps() {
-        for tap in taps.values { tap.end() }
-        if crowd?.isEmpty == false { try? crowd?.set([]) }
-    }
-
-    /// Brings the counters to their last values: what is still in the rings or in the queue is lost.
-    /// Where the data path has failed this waits until the kernel has retired all blocks.
-    func settleAccounts() {
-        abandonQueue()
-        pipeline.abandonHeld { abandon(1, $0) }
-        endTaps()
-        let endedAt = (taps.values.compactMap(\.endedAt) + [crowd?.changedAt ?? 0]).max() ?? 0
-        sleep(until: endedAt + Ring.retirementNanosecondsMax)
-        for tap in taps.values { abandon(tap) }
-        guard let crowd else { return }
-        while let count = crowd.ring.skipBlock() { abandon(count, crowd.account) }
-        if let statistics = try? crowd.ring.takeStatistics() { count(statistics, crowd.account) }
-        close(crowd.account, SharedRing.name, SharedRing.incarnation)
-    }
-
-    private func abandon(_ tap: CapturedEdge) {
-        while true {
-            while let count = skipBlock(tap) { abandon(count, tap.account) }
-            try? count(tap)
-            guard tap.hasSuccessor else { break }
-            do { try replaceRing(of: tap) } catch { keepRing(of: tap) }
+    private func obey(_ command: Command) throws(SystemError) {
+        switch command {
+        case .finish: phase = .finishing
+        case .ring(let command): try obey(command)
+        case .attach(let connection):
+            if let connection = connection.take() { try attach(connection) }
+        case .sample(let sampling): pipeline.set(sampling)
+        case .filter(let filter, let reply): reply.give(error { () throws(SystemError) in try adopt(filter) })
+        case .count(let reply): reply.give(error { () throws(SystemError) in try countKernel(.now) })
+        case .countThen(let done):
+            // If that fails the next turn finds out.
+            try? countKernel(.now)
+            done()
         }
-        close(tap.account, tap.place.name, tap.place.incarnation)
     }
 
-    private func abandon(_ count: Int, _ account: FrameCounters) {
-        account.add(count, to: .abandoned)
-        counters.frames.add(count, to: .abandoned)
+    /// The only edge of the capture is gone, and does not come back.
+    func beginLosingEdge() {
+        if phase == .running { phase = .losingEdge }
+    }
+
+    private func error(of body: () throws(SystemError) -> Void) -> SystemError? {
+        do throws(SystemError) {
+            try body()
+            return nil
+        } catch {
+            return error
+        }
     }
 }

@@ -1,103 +1,113 @@
-import PacketRing
 import Addressing
-import Packets
-import Observation
+package import Observation
+package import PacketRing
+package import Packets
+package import Time
 
-/// Pieces of datagrams that came before the first one, which alone says where they belong. They are
-/// kept for as long as a reordering on the way can take, in memory that is set aside when the first
-/// of them comes.
-struct HeldFragments {
-    /// In the order in which they came.
-    private var pieces: [Piece] = []
+/// Fragments that came before the first fragment of their datagram, which alone has the ports.
+///
+/// They are kept for as long as reordering in a network can take, in memory that is set aside with
+/// the first of them.
+package struct HeldFragments {
+    /// The fragments in the order in which they came.
+    private var fragments: [Fragment] = []
     private var memory: [UInt8] = []
     private var freeSlots: [Int] = []
-    /// How many bytes the pieces have together.
-    private(set) var byteCount = 0
+    /// The number of bytes in all fragments.
+    package private(set) var byteCount = 0
 
-    /// How many pieces are held at most; what comes beside them is not.
+    /// The most fragments that are held.
     private let countMax: Int
 
-    /// Enough for the rest of five datagrams of 64 KiB.
-    static let countMax = 256
-    /// Jumbo frames fit. No wire makes larger pieces.
-    static let byteCountMax = 9216
-    /// No reordering takes longer; the first piece is lost.
-    private static let ageNanoseconds: UInt64 = 1_000_000_000
+    /// The default of `countMax`: the rest of five datagrams of 64 KiB.
+    package static let countMax = 256
+    /// The longest fragment that is held: a jumbo frame. No wire carries larger ones.
+    package static let byteCountMax = 9216
+    /// The longest time that a fragment is held; after it the first fragment is lost.
+    private static let ageMax = Duration.seconds(1)
 
-    /// A piece and where it was seen.
-    struct Piece {
+    /// A fragment, and where it was seen.
+    package struct Fragment {
         fileprivate let datagram: DatagramKey
-        fileprivate let heldAt: UInt64
+        fileprivate let expiresAt: MonotonicTime
         fileprivate let slot: Int
         fileprivate let byteCount: Int
         fileprivate let details: Packet.Details
-        let point: ObservationPoint
-        /// Where it is counted.
-        let account: FrameCounters
+        /// The edge at which it was seen.
+        package let point: ObservationPoint
+        /// The counters of that edge.
+        package let counters: FrameCounters
     }
 
-    init(countMax: Int = Self.countMax) {
+    /// Creates an empty set.
+    package init(countMax: Int = Self.countMax) {
         self.countMax = countMax
     }
 
-    var count: Int { pieces.count }
+    /// The number of fragments.
+    package var count: Int { fragments.count }
 
-    /// Keeps a piece. Answers false if there is no room for it.
-    mutating func hold(
+    /// Keeps a fragment.
+    ///
+    /// - Returns: False if there is no room for it.
+    package mutating func hold(
         _ packet: borrowing Packet, of datagram: DatagramKey, at point: ObservationPoint,
-        _ account: FrameCounters, now: UInt64
+        _ counters: FrameCounters, now: MonotonicTime
     ) -> Bool {
         let byteCount = packet.bytes.byteCount
-        guard byteCount <= Self.byteCountMax, pieces.count < countMax else { return false }
+        guard byteCount <= Self.byteCountMax, fragments.count < countMax else { return false }
         if memory.isEmpty { setMemoryAside() }
         let slot = freeSlots.removeLast()
         for index in 0..<byteCount {
             memory[slot * Self.byteCountMax + index] = packet.bytes.uint8(at: index)
         }
         self.byteCount += byteCount
-        pieces.append(
-            Piece(
-                datagram: datagram, heldAt: now, slot: slot, byteCount: byteCount,
-                details: packet.details, point: point, account: account))
+        fragments.append(
+            Fragment(
+                datagram: datagram, expiresAt: now + Self.ageMax, slot: slot,
+                byteCount: byteCount, details: packet.details, point: point, counters: counters))
         return true
     }
 
     private mutating func setMemoryAside() {
         memory = Array(repeating: 0, count: countMax * Self.byteCountMax)
         freeSlots = Array(0..<countMax)
-        pieces.reserveCapacity(countMax)
+        fragments.reserveCapacity(countMax)
     }
 
-    /// Lets go of the first piece of a datagram.
-    mutating func take(of datagram: DatagramKey) -> Piece? {
-        pieces.firstIndex { $0.datagram == datagram }.map { take(at: $0) }
+    /// Removes the oldest fragment of a datagram, and returns it.
+    package mutating func take(of datagram: DatagramKey) -> Fragment? {
+        fragments.firstIndex { $0.datagram == datagram }.map { take(at: $0) }
     }
 
-    /// Lets go of the first piece that is counted there.
-    mutating func take(of account: FrameCounters) -> Piece? {
-        pieces.firstIndex { $0.account === account }.map { take(at: $0) }
+    /// Removes the oldest fragment that is counted by these counters, and returns it.
+    package mutating func take(countedBy counters: FrameCounters) -> Fragment? {
+        fragments.firstIndex { $0.counters === counters }.map { take(at: $0) }
     }
 
-    /// Lets go of the first piece that has been held for too long, or of any.
-    mutating func takeExpired(now: UInt64, orAny: Bool) -> Piece? {
-        guard let first = pieces.first, orAny || now >= first.heldAt + Self.ageNanoseconds else {
-            return nil
-        }
+    /// Removes the oldest fragment if it has been held for too long, and returns it.
+    package mutating func takeExpired(now: MonotonicTime) -> Fragment? {
+        guard let first = fragments.first, now >= first.expiresAt else { return nil }
         return take(at: 0)
     }
 
-    private mutating func take(at index: Int) -> Piece {
-        let piece = pieces.remove(at: index)
-        freeSlots.append(piece.slot)
-        byteCount -= piece.byteCount
-        return piece
+    /// Removes the oldest fragment, and returns it.
+    package mutating func takeFirst() -> Fragment? {
+        fragments.isEmpty ? nil : take(at: 0)
     }
 
-    /// The packet of a piece that was let go last; the next one that is held may take its place.
+    private mutating func take(at index: Int) -> Fragment {
+        let fragment = fragments.remove(at: index)
+        freeSlots.append(fragment.slot)
+        byteCount -= fragment.byteCount
+        return fragment
+    }
+
+    /// The packet of the fragment that was removed last; the next `hold` may overwrite it.
     @_lifetime(borrow self)
-    func packet(_ piece: Piece) -> Packet {
-        let start = piece.slot * Self.byteCountMax
+    package func packet(_ fragment: Fragment) -> Packet {
+        let start = fragment.slot * Self.byteCountMax
         return Packet(
-            piece.details, memory.wire.extracting(start..<start + piece.byteCount))
+            fragment.details, memory.wire.extracting(start..<start + fragment.byteCount))
     }
 }

@@ -1,188 +1,121 @@
-package import Settings
-package import Edges
-package import Metrics
 package import BPF
 package import Linux
 package import Logging
+package import Metrics
 package import RPCAP
 
-import Glibc
+import Edges
 import Observation
+import Settings
 import Synchronization
+import Time
 
-/// What a capture is to do: where to look, what to report, and the settings that bound it.
-package struct CapturePlan: Sendable {
-    /// The edges and the rule, as they are at any time.
-    package var feed: NodePublisher
-    /// What of it the capture shows.
-    package var scope: CaptureScope
-    /// Whether connection tracking can be asked about calls to services.
-    package var tracksConnections: Bool
-    /// The sensor's filter; nil lets everything pass.
-    package var filter: Program?
-    /// What is set for captures; the snapshot length is the session's.
-    package var settings: CaptureSettings
-    /// Which of the packets that pass the filter are sent.
-    package var sampling: Sampling
-    /// The form of the datagrams, where packets are sent over UDP.
-    package var datagramFormat: DatagramWriter.Format?
-    /// When packets are sent by a thread of their own.
-    package var transmission: Transmission
-
-    package init(
-        feed: NodePublisher, scope: CaptureScope = .stream, tracksConnections: Bool,
-        filter: Program?,
-        settings: CaptureSettings, sampling: Sampling = .none,
-        datagramFormat: DatagramWriter.Format? = nil, transmission: Transmission = .whenFull
-    ) {
-        self.feed = feed
-        self.scope = scope
-        self.tracksConnections = tracksConnections
-        self.filter = filter
-        self.settings = settings
-        self.sampling = sampling
-        self.datagramFormat = datagramFormat
-        self.transmission = transmission
-    }
-
-    /// The edges and the rule, as far as the capture shows them.
-    package var snapshot: NodePublisher.Snapshot { feed.snapshot.limited(to: scope) }
-
-    /// How much is kept of a frame: a PACKET message must fit into its datagram.
-    var frameByteCountMax: Int {
-        datagramFormat == .packet
-            ? min(settings.snaplen, DatagramWriter.frameByteCountMax) : settings.snaplen
-    }
-}
-
-/// A capture that is running: its rings, its filter, its counters, its queue and its threads.
+/// A capture that runs: it starts its threads, sends them commands, and stops them.
 ///
-/// One thread forwards packets, and while it is full another one sends them; one keeps the rings in step
-/// with the node's edges. The thread that owns the session gives orders; the forwarder's carries them
-/// out between two blocks, and the session waits for that.
+/// The forwarder's thread forwards packets (`Forwarder`), and a second one sends while that is busy
+/// (`Sender`). The ring manager's thread opens and closes rings (`RingManager`).
 package final class LiveCapture: Sendable {
+    /// What the capture has counted.
     package let counters: CaptureCounters
-    private let orders = Mutex(Orders())
-    private let ordered: Event
-    private let answered: Event
+    private let commands: Mailbox<Forwarder.Command>
+    private let manager: RingManager
+    /// Raised when the forwarder's thread has ended.
     private let ended: Event
     private let reason = Mutex<String?>(nil)
     private let threads = Mutex<[TransferBox<Thread>]>([])
-    private let keeper = Mutex<RingManager?>(nil)
     private let logger: Logger
 
-    private enum Order: Sendable {
-        case tap(RingCommand)
-        case attach(TransferBox<Outlet>)
-        case sample(Sampling)
-        case adopt(Program?, ticket: Int)
-        case count(ticket: Int)
-        /// The same for somebody else than the session.
-        case countFor(@Sendable () -> Void)
-        case finish
-    }
-
-    private struct Orders {
-        var waiting: [Order] = []
-        /// The order whose answer is waited for. The first one is to start.
-        var ticket = startTicket
-        var answer: SystemError??
-    }
-
-    private static let startTicket = 0
-
-    /// Long enough for 250 edges' programs; a thread that takes longer is not coming back.
-    private static let answerMillisecondsMax: CInt = 2000
+    /// Long enough for the programs of 250 edges; a thread that takes longer is not coming back.
+    private static let replyTime = Duration.seconds(2)
     /// Long enough for a node with 500 edges and two million tracked flows.
-    private static let startMillisecondsMax: CInt = 10_000
-    /// A client asks for statistics often, and wants them soon rather than exact: where the forwarder
-    /// has its hands full it gets what the kernel had counted before.
-    private static let countMillisecondsMax: CInt = 50
-    /// How long the queue is flushed when the capture ends.
-    package static let finishMillisecondsMax = 1000
+    private static let startTime = Duration.seconds(10)
+    /// How long the kernel's counts are waited for.
+    ///
+    /// A client asks for statistics often, and wants them soon rather than exact.
+    private static let countTime = Duration.milliseconds(50)
 
-    /// Opens a ring at every place and starts to forward to the outlet. Waits for the kernel, some
-    /// 20 ms on a node with few edges. An edge that cannot be captured is tried again, with a line
-    /// in the log; an error is thrown if there are edges and none can be. What was counted until then,
-    /// the counters have.
+    /// Opens a ring at every edge, and begins to forward to the connection.
+    ///
+    /// It waits for the kernel, about 20 ms on a node with few edges. An edge that cannot be captured
+    /// is tried again, with a line in the log.
+    ///
+    /// - Parameters:
+    ///   - peerName: Names the capture's threads for the watchdog.
+    ///   - counters: Keeps what was counted if this throws.
+    /// - Throws: If there are edges and none can be captured.
     package init(
-        _ plan: CapturePlan, to outlet: consuming sending Outlet, for peerName: String,
-        _ counters: CaptureCounters, _ pulses: Watchdog = Watchdog(), logger: Logger
+        _ plan: CapturePlan, to connection: consuming sending DataConnection, for peerName: String,
+        _ counters: CaptureCounters, _ watchdog: Watchdog = Watchdog(), logger: Logger
     ) throws(SystemError) {
         self.counters = counters
-        ordered = try Event()
-        answered = try Event()
-        ended = try Event()
         self.logger = logger
-
+        ended = try Event()
+        // No command is lost, since that would leak a ring. A session has few under way, and the ring
+        // manager a few for each edge.
+        commands = try Mailbox(countMax: .max)
         let programs = ProgramPlan(
             plan.snapshot.rule, plan.filter, snaplen: plan.frameByteCountMax,
             keepsWhole: plan.settings.restoresWireForm)
+        manager = try RingManager(
+            plan.feed, plan.scope, programs, counters, forwarder: commands, logger: logger)
         // Flows are listened for before the first packet can be there.
-        let pipeline = try Pipeline(plan, programs.rule, counters: counters)
+        let pipeline = try Pipeline(plan, programs.rule, counters: counters, now: .now)
         if let failure = pipeline.trackingFailure {
             logger.warning(
                 "connection tracking fails, calls to services are reported at backends' edges only",
                 metadata: ["reason": "\(failure)"])
         }
-        let keeper = try RingManager(
-            plan.feed, plan.scope, programs, counters, logger: logger
-        ) { [weak self] order in
-            self?.give(.tap(order))
+        let sender = try Sender(
+            connection, queueByteCount: plan.settings.queueByteCountMax, plan.senderPolicy, counters,
+            logger: logger
+        ) { [placement = plan.settings.placement] in
+            Self.prepareThread("podwire-send", placement, logger)
+            return watchdog.begin("the sender of \(peerName)")
         }
-        self.keeper.withLock { $0 = keeper }
         let forwarder = try Forwarder(
-            programs, pipeline, outlet: outlet, plan.transmission, orders: ordered.fileDescriptor,
-            counters: counters, logger: logger,
-            prepareTransmitter: {
-                Self.prepareThread("podwire-send", plan.settings.placement, logger)
-                return pulses.begin("the sender of \(peerName)")
-            },
-            notes: { keeper.note($0) })
-        let budget = RingBudget(byteCountMax: plan.settings.ringByteCountMax)
-        try start(forwarder, keeper, budget, plan.settings.placement) {
-            pulses.begin("\($0) of \(peerName)")
-        }
-        guard let error = waitForAnswer(milliseconds: Self.startMillisecondsMax) else { return }
-        finish()
-        throw error
+            programs, pipeline, sender, commands: commands, manager: manager, counters: counters,
+            logger: logger)
+        try start(forwarder, plan) { watchdog.begin("\($0) of \(peerName)") }
     }
 
     private func start(
-        _ forwarder: sending Forwarder, _ keeper: RingManager, _ budget: RingBudget,
-        _ placement: ThreadPlacement, _ pulse: @escaping @Sendable (String) -> Watchdog.Heartbeat
+        _ forwarder: sending Forwarder, _ plan: CapturePlan,
+        _ heartbeat: @escaping @Sendable (String) -> Watchdog.Heartbeat
     ) throws(SystemError) {
-        let handover = TransferBox(forwarder)
-        let forwarding = [
-            TransferBox(
-                try Thread { [self] in
-                    Self.prepareThread("podwire-forward", placement, logger)
-                    if let forwarder = handover.take() { run(forwarder, pulse("the forwarder")) }
-                    // The forwarder is gone, so the keeper has the last holds on its rings, and can
-                    // close many at once.
-                    self.keeper.withLock { $0.take() }?.end()
-                    ended.raise()
-                })
-        ]
-        threads.withLock { $0 = forwarding }
+        let box = TransferBox(forwarder)
+        let placement = plan.settings.placement
+        try startThread { [self] in
+            Self.prepareThread("podwire-forward", placement, logger)
+            if let forwarder = box.take() {
+                let reason = forwarder.run(heartbeat("the forwarder"))
+                self.reason.withLock { $0 = reason }
+            }
+            // The forwarder is gone, so the manager has the last leases on its rings, and can close
+            // many at once.
+            manager.send(.end)
+            ended.raise()
+        }
         do throws(SystemError) {
-            let keeping = [
-                TransferBox(
-                    try Thread { [self] in
-                        keeper.run(budget, pulse("the keeper of the rings")) {
-                            answer($0, to: Self.startTicket)
-                        }
-                    }
-                )
-            ]
-            threads.withLock { $0 += keeping }
+            let began = try Reply()
+            let budget = RingBudget(byteCountMax: plan.settings.ringByteCountMax)
+            try startThread { [self] in
+                manager.run(budget, heartbeat("the ring manager")) { began.give($0) }
+            }
+            try began.wait(until: .now + Self.startTime, orFor: ended.fileDescriptor)
         } catch {
             finish()
             throw error
         }
     }
 
-    /// The agent has tried this when it began. What has been taken from it since is no reason to capture
+    private func startThread(_ body: @escaping @Sendable () -> Void) throws(SystemError) {
+        let thread = TransferBox(try Thread(body))
+        threads.withLock { $0.append(thread) }
+    }
+
+    /// Names and places the calling thread.
+    ///
+    /// The agent has tried the placement when it began. That it fails now is no reason to capture
     /// nothing.
     private static func prepareThread(
         _ name: String, _ placement: ThreadPlacement, _ logger: Logger
@@ -192,148 +125,67 @@ package final class LiveCapture: Sendable {
             try placement.apply()
         } catch {
             logger.warning(
-                "a forwarding thread is not where it should be",
+                "cannot set CPU affinity or niceness",
                 metadata: ["thread": "\(name)", "reason": "\(error)"])
-        }
-    }
-
-    /// For a poll set: readable when the capture has ended by itself, as when the sensor closes the
-    /// data connection.
-    package var endedNumber: CInt { ended.fileDescriptor }
-
-    /// Why it ended by itself.
-    package var endReason: String? { reason.withLock { $0 } }
-
-    /// Puts another filter in force, at each edge between two packets.
-    package func adopt(_ filter: Program?) throws(SystemError) {
-        keeper.withLock { $0?.set(filter) }
-        let error = ask(milliseconds: Self.answerMillisecondsMax) { .adopt(filter, ticket: $0) }
-        if let error { throw error }
-    }
-
-    /// Has the client get another part of the packets; from the next block on.
-    package func adopt(sampling: Sampling) {
-        give(.sample(sampling))
-    }
-
-    /// Has the packets go there, those first that have waited: for a capture whose outlet was awaited.
-    package func attach(_ outlet: consuming sending Outlet) {
-        give(.attach(TransferBox(outlet)))
-    }
-
-    /// Brings the counters up to date with the kernel's, if that can be had within 50 ms.
-    package func count() {
-        _ = ask(milliseconds: Self.countMillisecondsMax) { .count(ticket: $0) }
-    }
-
-    /// Has the counters brought up to date with the kernel's, and calls `done` then, on the forwarder's
-    /// thread. Answers false if that has been asked for before and is still to come. Never waits.
-    package func count(then done: @escaping @Sendable () -> Void) -> Bool {
-        let isNew = orders.withLock { orders in
-            for order in orders.waiting { if case .countFor = order { return false } }
-            orders.waiting.append(.countFor(done))
-            return true
-        }
-        if isNew { ordered.raise() }
-        return isNew
-    }
-
-    /// Stops: forwards what is in the rings and the queue for at most a second, and closes the data
-    /// connection. Returns when that has happened.
-    package func finish() {
-        give(.finish)
-        for thread in threads.withLock({ $0 }) { thread.take()?.join() }
-    }
-
-    private func give(_ order: Order) {
-        orders.withLock { $0.waiting.append(order) }
-        ordered.raise()
-    }
-
-    private func ask(milliseconds: CInt, _ order: (Int) -> Order) -> SystemError? {
-        orders.withLock { orders in
-            // An answer that comes too late for the order before is not taken for this one's.
-            orders.ticket += 1
-            orders.answer = nil
-            answered.lower()
-            orders.waiting.append(order(orders.ticket))
-        }
-        ordered.raise()
-        return waitForAnswer(milliseconds: milliseconds)
-    }
-
-    private func waitForAnswer(milliseconds: CInt) -> SystemError? {
-        let ready = try? poll(
-            [(answered.fileDescriptor, .readable), (ended.fileDescriptor, .readable)],
-            milliseconds: milliseconds)
-        guard let ready, ready[0].contains(.readable) else {
-            return SystemError("wait for the capture", .timedOut)
-        }
-        answered.lower()
-        return orders.withLock { $0.answer ?? nil }
-    }
-
-    private func answer(_ answer: SystemError?, to ticket: Int) {
-        orders.withLock { orders in
-            guard ticket == orders.ticket else { return }
-            orders.answer = .some(answer)
-            answered.raise()
         }
     }
 }
 
 extension LiveCapture {
-    /// Forwards from the first ring to the last byte.
-    private func run(_ forwarder: consuming Forwarder, _ pulse: consuming Watchdog.Heartbeat) {
-        do {
-            while try !obey(
-                forwarder, hasOrder: forwarder.turn(milliseconds: Watchdog.waitMilliseconds)),
-                !forwarder.isOver
-            {
-                pulse.beat()
-            }
-            if forwarder.isOver { reason.withLock { $0 = "the edge is gone" } }
-            try forwarder.finish(milliseconds: Self.finishMillisecondsMax)
-        } catch {
-            reason.withLock { $0 = "\(error)" }
-        }
-        forwarder.settleAccounts()
+    /// A descriptor for a poll set: readable when the capture has ended by itself.
+    ///
+    /// It does so when the sensor closes the data connection, for example.
+    package var endedFileDescriptor: CInt { ended.fileDescriptor }
+
+    /// Why the capture ended by itself.
+    package var endReason: String? { reason.withLock { $0 } }
+
+    /// Installs another filter, at each edge between two packets. Waits for that.
+    package func adopt(_ filter: Program?) throws(SystemError) {
+        manager.send(.filter(filter))
+        try ask(within: Self.replyTime) { .filter(filter, $0) }
     }
 
-    /// Carries out what has been ordered. Answers whether that was to finish.
-    private func obey(_ forwarder: Forwarder, hasOrder: Bool) throws -> Bool {
-        guard hasOrder else { return false }
-        ordered.lower()
-        let waiting = orders.withLock { orders in
-            defer { orders.waiting = [] }
-            return orders.waiting
-        }
-        for order in waiting {
-            switch order {
-            case .finish: return true
-            case .tap(let order): try forwarder.obey(order)
-            case .attach(let outlet):
-                if let outlet = outlet.take() { try forwarder.attach(outlet) }
-            case .sample(let sampling): forwarder.adopt(sampling)
-            case .count(let ticket):
-                answer(error { () throws(SystemError) in try forwarder.countKernel() }, to: ticket)
-            case .countFor(let done):
-                // Where that fails the next turn finds out.
-                try? forwarder.countKernel()
-                done()
-            case .adopt(let filter, let ticket):
-                answer(error { () throws(SystemError) in try forwarder.adopt(filter) }, to: ticket)
-            }
-        }
-        return false
+    /// Sends another part of the packets, from the next block on.
+    package func adopt(sampling: Sampling) {
+        commands.send(.sample(sampling))
     }
 
-    private func error(of body: () throws(SystemError) -> Void) -> SystemError? {
-        do throws(SystemError) {
-            try body()
-            return nil
-        } catch {
-            return error
-        }
+    /// Uses a data connection, for a capture that awaits it. What has waited is sent first.
+    package func attach(_ connection: consuming sending DataConnection) {
+        commands.send(.attach(TransferBox(connection)))
+    }
+
+    /// Brings the counters up to date with the kernel's, if that can be had within 50 ms.
+    package func count() {
+        try? ask(within: Self.countTime) { .count($0) }
+    }
+
+    /// Brings the counters up to date with the kernel's. Never waits.
+    ///
+    /// - Parameter done: Called afterwards, on the forwarder's thread.
+    /// - Returns: False if that was asked for before and is still to come; then `done` is not called.
+    package func count(then done: @escaping @Sendable () -> Void) -> Bool {
+        commands.send(.countThen(done), unlessWaiting: \.isCountThen)
+    }
+
+    /// Stops the capture. Waits at most a second until what is in the rings and the queue is sent.
+    package func finish() {
+        commands.send(.finish)
+        for thread in threads.withLock({ $0 }) { thread.take()?.join() }
+    }
+
+    private func ask(
+        within time: Duration, _ command: (Reply) -> Forwarder.Command
+    ) throws(SystemError) {
+        let reply = try Reply()
+        commands.send(command(reply))
+        try reply.wait(until: .now + time, orFor: ended.fileDescriptor)
+    }
+}
+
+extension Forwarder.Command {
+    fileprivate var isCountThen: Bool {
+        if case .countThen = self { true } else { false }
     }
 }

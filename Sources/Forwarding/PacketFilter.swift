@@ -4,13 +4,13 @@ import Addressing
 import Packets
 import Observation
 
-/// The sensor's filter, for packets that the kernel has not shown to it.
+/// The sensor's filter as user space runs it, on packets that it has not seen in the kernel.
 struct PacketFilter: Sendable {
     /// Nil lets everything pass.
     let program: Program?
-    /// The most that is kept of a packet, bytes.
+    /// The most bytes that are kept of a packet.
     let snaplen: Int
-    /// How many bytes to keep of a packet that the kernel has shown to the filter.
+    /// The number of bytes to keep of a packet that the kernel has shown to the filter.
     let limitInKernel: Int
 
     init(program: Program?, snaplen: Int) {
@@ -18,7 +18,7 @@ struct PacketFilter: Sendable {
         limitInKernel = min(snaplen, program?.keptByteCount.map { Int($0) } ?? snaplen)
     }
 
-    /// How many bytes to keep of a packet in the form in which it would be sent; 0 for none of it.
+    /// The number of bytes to keep of a packet, given in the form in which it is sent; 0 for none.
     func byteCount(
         _ bytes: RawSpan, _ details: Packet.Details, at point: ObservationPoint
     ) -> Int {
@@ -38,7 +38,7 @@ struct PacketFilter: Sendable {
 }
 
 extension Packet.Details {
-    /// The same for a frame that has its tag back.
+    /// The details once the VLAN tag is back in the frame.
     var withTagInFrame: Self {
         var details = self
         details.vlan = nil

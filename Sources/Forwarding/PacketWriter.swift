@@ -4,20 +4,20 @@ import Packets
 import Linux
 import Observation
 import RPCAP
+import Time
 
-/// Puts packets into the send queue, each behind its header, and as the wire would have carried them:
-/// cut into segments, with their checksums finished, and their VLAN tags put back.
+/// Writes packets into the send queue, each behind its header and in the form that a wire would carry.
 ///
-/// It belongs to the forwarder's thread. Each byte is read and written once, and nothing is allocated.
+/// GSO packets are cut into segments, partial checksums are finished, VLAN tags are put back. Each
+/// byte is read and written once, and nothing is allocated. The value belongs to the forwarder's
+/// thread.
 struct PacketWriter: ~Copyable {
-    var queue: ByteQueue
-    /// A frame that is changed before it is written. Its memory is taken when the first one comes.
-    private var workbench: ByteQueue?
-    /// The same frame with its tag, for a filter to look at.
-    private var tagged: ByteQueue
+    /// A frame that is changed before it is written; its memory is taken with the first one.
+    private var scratch: ByteQueue?
+    /// The same frame with its VLAN tag, for a filter.
+    private var taggedScratch: ByteQueue
     private var numbering: Numbering
-    private let queueByteCount: Int
-    /// Whether frames get the form that they would have had on a wire, or stay as captured.
+    /// Whether frames get the form that a wire would carry, or stay as captured.
     let restoresWireForm: Bool
 
     /// Which packets are sent, and their numbers.
@@ -28,46 +28,50 @@ struct PacketWriter: ~Copyable {
     }
 
     /// Longer than the longest frame that a block holds, with a tag.
-    private static let workbenchByteCount = 1 << 20
+    private static let scratchByteCount = 1 << 20
 
     init(
-        queueByteCount: Int, _ sampling: Sampling, bytesPerSecondMax: Int?, restoresWireForm: Bool
+        _ sampling: Sampling, bytesPerSecondMax: Int?, restoresWireForm: Bool
     ) throws(SystemError) {
-        let queue = try ByteQueue(byteCountMax: queueByteCount)
-        let workbench = try ByteQueue(byteCountMax: Self.workbenchByteCount)
-        let tagged = try ByteQueue(byteCountMax: Self.workbenchByteCount)
-        self.queue = queue
-        self.workbench = .some(workbench)
-        self.tagged = tagged
+        let scratch = try ByteQueue(byteCountMax: Self.scratchByteCount)
+        let taggedScratch = try ByteQueue(byteCountMax: Self.scratchByteCount)
+        self.scratch = .some(scratch)
+        self.taggedScratch = taggedScratch
         numbering = Numbering(
             sampler: Sampler(sampling),
             limiter: bytesPerSecondMax.map { RateLimiter(bytesPerSecond: $0) })
-        self.queueByteCount = queueByteCount
         self.restoresWireForm = restoresWireForm
     }
+
+    /// The number of the packet that was queued last.
+    var lastNumber: UInt32 { numbering.last }
 
     mutating func set(_ sampling: Sampling) {
         numbering.sampler = Sampler(sampling)
     }
 
-    /// Tells the limit of the feed the time, for all packets until it is told again.
-    mutating func refill(now: UInt64) {
+    /// Refills the rate limiter, for all packets until the next call.
+    mutating func refill(now: MonotonicTime) {
         numbering.limiter?.refill(now: now)
     }
 
-    /// Whether the queue has room for a block's packets. A block holds more bytes than they have as
-    /// they are: its own header for each of them is longer than ours. Segments have headers that
-    /// super-frames have once; those that need more room than twice the block are seen to one by one.
-    mutating func hasRoom(forBlock byteCount: Int, beside otherByteCount: Int) -> Bool {
-        queue.makeRoom(for: (restoresWireForm ? 2 : 1) * byteCount + otherByteCount)
-    }
+    /// The room in the queue that the packets of a block need.
+    ///
+    /// A block holds more bytes than its packets as they are: its own header for each is longer than
+    /// ours. Segments have headers that their GSO packet has once; a packet whose segments need more
+    /// than twice its share of the block is checked segment by segment.
+    func byteCountMax(ofBlock byteCount: Int) -> Int { (restoresWireForm ? 2 : 1) * byteCount }
 
     /// Queues a packet that stays as it is, up to a limit.
     @inline(__always)
     mutating func append(
-        asItIs packet: borrowing RingPacket, _ limit: Int, _ tally: inout BlockCounts
+        asItIs packet: borrowing RingPacket, _ limit: Int, to queue: inout ByteQueue,
+        _ tally: inout BlockCounts
     ) {
-        guard limit > 0 else { return tally.filteredCount += 1 }
+        guard limit > 0 else {
+            tally.filteredCount += 1
+            return
+        }
         let byteCount = min(packet.bytes.byteCount, limit)
         let time = packet.nanosecondsSince1970
         guard let number = Self.reserve(byteCount, time, in: &queue, &numbering, &tally) else {
@@ -82,7 +86,7 @@ struct PacketWriter: ~Copyable {
     @inline(__always)
     mutating func append(
         _ packet: borrowing RingPacket, finishing checksum: PlainChecksum,
-        _ tally: inout BlockCounts
+        to queue: inout ByteQueue, _ tally: inout BlockCounts
     ) {
         tally.finishedCount += 1
         let byteCount = packet.bytes.byteCount
@@ -105,10 +109,16 @@ struct PacketWriter: ~Copyable {
             byteCount: byteCount, wireByteCount: packet.wireByteCount, number: number)
     }
 
-    /// Queues a packet, or nothing if the limit is 0: that is how many bytes of it are to be kept at
-    /// most, or of each segment.
-    mutating func append(_ packet: borrowing Packet, _ limit: Int, _ tally: inout BlockCounts) {
-        guard limit > 0 else { return tally.filteredCount += 1 }
+    /// Queues a packet that the filter has seen.
+    ///
+    /// - Parameter limit: The most bytes to keep of it, or of each of its segments; 0 for nothing.
+    mutating func append(
+        _ packet: borrowing Packet, _ limit: Int, to queue: inout ByteQueue, _ tally: inout BlockCounts
+    ) {
+        guard limit > 0 else {
+            tally.filteredCount += 1
+            return
+        }
         guard restoresWireForm, packet.details.isUnfinished else {
             return Self.write(
                 nil, packet.bytes, packet.details, limit, into: &queue, &numbering, &tally)
@@ -119,36 +129,45 @@ struct PacketWriter: ~Copyable {
         Self.write(form, packet.bytes, packet.details, limit, into: &queue, &numbering, &tally)
     }
 
-    /// Queues a packet that no filter has seen, perhaps in another form; the filter sees that one, and
-    /// with the tag that the kernel has taken out, as on a wire.
+    /// Queues a packet that no filter has seen, perhaps with translated addresses.
+    ///
+    /// The filter sees the packet as on a wire: translated, and with the tag that the kernel took out.
     mutating func append(
         _ packet: borrowing Packet, _ translation: Translation?, _ filter: PacketFilter,
-        at point: ObservationPoint, _ tally: inout BlockCounts
+        at point: ObservationPoint, to queue: inout ByteQueue, _ tally: inout BlockCounts
     ) {
         let needsTag = restoresWireForm && filter.program != nil && packet.details.vlan != nil
         guard translation != nil || needsTag else {
             return append(
-                packet, filter.byteCount(packet.bytes, packet.details, at: point), &tally)
+                packet, filter.byteCount(packet.bytes, packet.details, at: point), to: &queue,
+                &tally)
         }
-        // While it is in use it is not this value's, so that the queue can be written to.
-        guard var workbench = workbench.take() else { return }
-        workbench.removeLast(workbench.byteCount)
-        workbench.append(packet.bytes)
-        if let translation { Self.apply(translation, to: packet, on: &workbench, restoresWireForm) }
-        write(workbench, packet.details, filter, at: point, needsTag: needsTag, &tally)
-        self.workbench = .some(workbench)
+        // Taken out while it is in use, so that `self` can be changed.
+        guard var scratch = scratch.take() else { return }
+        scratch.removeLast(scratch.byteCount)
+        scratch.append(packet.bytes)
+        if let translation {
+            apply(translation, to: packet, in: &scratch)
+        }
+        write(
+            scratch, packet.details, filter, at: point, needsTag: needsTag, to: &queue, &tally)
+        self.scratch = .some(scratch)
     }
 
     private mutating func write(
-        _ workbench: borrowing ByteQueue, _ details: Packet.Details, _ filter: PacketFilter,
-        at point: ObservationPoint, needsTag: Bool, _ tally: inout BlockCounts
+        _ scratch: borrowing ByteQueue, _ details: Packet.Details, _ filter: PacketFilter,
+        at point: ObservationPoint, needsTag: Bool, to queue: inout ByteQueue,
+        _ tally: inout BlockCounts
     ) {
-        let bytes = workbench.bytes
+        let bytes = scratch.bytes
         let limit =
             needsTag
             ? taggedLimit(bytes, details, filter, at: point)
             : filter.byteCount(bytes, details, at: point)
-        guard limit > 0 else { return tally.filteredCount += 1 }
+        guard limit > 0 else {
+            tally.filteredCount += 1
+            return
+        }
         let form =
             restoresWireForm
             ? WireForm(
@@ -157,36 +176,35 @@ struct PacketWriter: ~Copyable {
         Self.write(form, bytes, details, limit, into: &queue, &numbering, &tally)
     }
 
-    private static func apply(
-        _ translation: Translation, to packet: borrowing Packet, on workbench: inout ByteQueue,
-        _ knowsOffload: Bool
+    private func apply(
+        _ translation: Translation, to packet: borrowing Packet, in scratch: inout ByteQueue
     ) {
         guard let headers = Headers(packet.bytes).packet else { return }
         let isPartial =
-            knowsOffload
+            restoresWireForm
             ? packet.details.offload.hasPartialChecksum(of: headers)
             : packet.details.hasPartialChecksum
-        var bytes = workbench.last(packet.bytes.byteCount)
+        var bytes = scratch.last(packet.bytes.byteCount)
         translation.apply(to: &bytes, headers, hasPartialChecksum: isPartial)
     }
 
-    /// How many bytes the filter keeps of a frame when it has its tag back.
+    /// The number of bytes that the filter keeps of a frame once its tag is back.
     private mutating func taggedLimit(
         _ bytes: RawSpan, _ details: Packet.Details, _ filter: PacketFilter,
         at point: ObservationPoint
     ) -> Int {
         let form = WireForm(
             bytes, wireByteCount: details.wireByteCount, .none, vlan: details.vlan)
-        tagged.removeLast(tagged.byteCount)
-        var target = tagged.extend(by: form.byteCount)
+        taggedScratch.removeLast(taggedScratch.byteCount)
+        var target = taggedScratch.extend(by: form.byteCount)
         form.write(segment: 0, of: bytes, into: &target)
-        return filter.byteCount(tagged.bytes, details.withTagInFrame, at: point)
+        return filter.byteCount(taggedScratch.bytes, details.withTagInFrame, at: point)
     }
 
     /// Writes each segment of a form; nil leaves the frame as it was captured.
     ///
-    /// Each is asked room for: the segments of one frame may take more than its share of the room that
-    /// there is for a block.
+    /// Room is checked for each, since the segments of one frame may take more than its share of the
+    /// room for a block.
     private static func write(
         _ form: WireForm?, _ bytes: RawSpan, _ details: Packet.Details, _ limit: Int,
         into queue: inout ByteQueue, _ numbering: inout Numbering, _ tally: inout BlockCounts
@@ -214,7 +232,7 @@ struct PacketWriter: ~Copyable {
         tally.addSegments(since: before)
     }
 
-    /// Queues a packet's header, if the packet is to be sent and there is room for it.
+    /// Queues a packet's header, if the packet is sent and there is room for it.
     private static func reserve(
         _ details: Packet.Details, _ byteCount: Int, _ wireByteCount: Int,
         in queue: inout ByteQueue, _ numbering: inout Numbering, _ tally: inout BlockCounts
@@ -230,20 +248,23 @@ struct PacketWriter: ~Copyable {
         return true
     }
 
-    /// The number of a packet of so many bytes that passed at this time, if it is to be sent and there
-    /// is room for it. Packets are numbered as they are offered to the outlet: a client that finds a
-    /// number missing knows that the network has lost one.
+    /// Decides whether a packet is sent, and gives it a number if there is room for it.
+    ///
+    /// Packets are numbered as they are queued, so a client that misses a number knows that the
+    /// network has lost a packet.
+    ///
+    /// - Returns: The number, or nil if the packet is not sent.
     @inline(__always)
     private static func reserve(
         _ byteCount: Int, _ nanosecondsSince1970: UInt64, in queue: inout ByteQueue,
         _ numbering: inout Numbering, _ tally: inout BlockCounts
     ) -> UInt32? {
-        guard numbering.sampler.keeps(nanosecondsSince1970: nanosecondsSince1970) else {
+        guard numbering.sampler.admit(nanosecondsSince1970: nanosecondsSince1970) else {
             tally.sampledOutCount += 1
             return nil
         }
         let recordByteCount = PacketRecord.headerByteCount + byteCount
-        guard numbering.limiter?.keeps(byteCount: recordByteCount) ?? true else {
+        guard numbering.limiter?.admit(byteCount: recordByteCount) ?? true else {
             tally.limitedCount += 1
             return nil
         }
@@ -255,34 +276,5 @@ struct PacketWriter: ~Copyable {
         tally.packetCount += 1
         tally.byteCount += recordByteCount
         return numbering.last
-    }
-
-    /// A queue for as many bytes as the one at first.
-    func wholeQueue() throws(SystemError) -> ByteQueue {
-        try ByteQueue(byteCountMax: queueByteCount)
-    }
-
-    /// A queue for half of them, with room in front for the rest of another one.
-    func halfQueue() throws(SystemError) -> ByteQueue {
-        try ByteQueue(
-            byteCountMax: queueByteCount / 2, headroomByteCount: Transmitter.restByteCountMax)
-    }
-
-    /// Goes on with another queue, which gets what waits in this one.
-    mutating func move(to queue: consuming ByteQueue) {
-        queue.append(self.queue.bytes)
-        self.queue = queue
-    }
-
-    /// How many packets are in the queue and in what goes before it, one of which the rest is there
-    /// among them.
-    func queuedPacketCount(behind leftover: borrowing ByteQueue?) -> Int {
-        let count = PacketRecord.count(in: queue.bytes, endingWith: numbering.last)
-        let last = numbering.last &- UInt32(truncatingIfNeeded: count)
-        switch leftover {
-        case .none: return count
-        case .some(let leftover):
-            return count + PacketRecord.count(in: leftover.bytes, endingWith: last)
-        }
     }
 }

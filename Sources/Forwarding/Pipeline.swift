@@ -6,25 +6,37 @@ import PacketRing
 import RPCAP
 import Settings
 import Synchronization
+import Time
 
-/// What happens to each packet between its ring and the send queue: the rule settles what the kernel
-/// could not decide about, the sensor's filter sees what it has not seen in the kernel, and the rest
-/// is written into the queue with its header, in the form that the rule says.
+/// The way of each packet from its ring into the send queue.
 ///
-/// It belongs to the forwarder's thread. Nothing is allocated, logged or asked of the kernel for a
-/// single packet, but for the first one of a call to a service that no event has told of.
+/// The slow path decides what the kernel could not, the sensor's filter sees what it has not seen in
+/// the kernel, and the rest is written into the queue with its header, in the form that a wire carries.
+///
+/// It belongs to the forwarder's thread. It allocates nothing, logs nothing and makes no system call
+/// for a single packet, except for the first packet of a call to a service that no event has reported.
 struct Pipeline: ~Copyable {
-    var writer: PacketWriter
+    private var writer: PacketWriter
     private(set) var slowPath: SlowPath
     private var fastPath: FastPath
     private var tracker: ConnectionTracker?
-    /// Why calls to services cannot be looked up, where they should be.
+    /// Why calls to services cannot be looked up, if they should be and cannot.
     let trackingFailure: SystemError?
     private var held: HeldFragments
     private var filter: PacketFilter
     private let counters: CaptureCounters
 
-    init(_ plan: CapturePlan, _ rule: Rule, counters: CaptureCounters) throws(SystemError) {
+    /// The largest part of the queue that held fragments may take: they go into it together.
+    private static let heldShare = 4
+
+    /// How often there is work even if no packet comes.
+    ///
+    /// The conntrack socket has room for the events of three such intervals at 10,000 flows a second.
+    private static let interval = Duration.milliseconds(250)
+
+    init(
+        _ plan: CapturePlan, _ rule: Rule, counters: CaptureCounters, now: MonotonicTime
+    ) throws(SystemError) {
         var slowPath = SlowPath(rule)
         var tracker: ConnectionTracker?
         var failure: SystemError?
@@ -32,14 +44,13 @@ struct Pipeline: ~Copyable {
             do throws(SystemError) {
                 tracker = try ConnectionTracker(
                     towards: rule.addressPlan.serviceNetworks, slowPath: &slowPath,
-                    counters: counters)
+                    counters: counters, now: now)
             } catch {
                 failure = error
             }
         }
         writer = try PacketWriter(
-            queueByteCount: plan.settings.queueByteCountMax, plan.sampling,
-            bytesPerSecondMax: plan.settings.bytesPerSecondMax,
+            plan.sampling, bytesPerSecondMax: plan.settings.bytesPerSecondMax,
             restoresWireForm: plan.settings.restoresWireForm)
         filter = PacketFilter(program: plan.filter, snaplen: plan.frameByteCountMax)
         self.slowPath = slowPath
@@ -53,38 +64,8 @@ struct Pipeline: ~Copyable {
         self.counters = counters
     }
 
-    var rule: Rule { slowPath.rule }
-
-    /// How often there is something to do also when no packet comes, milliseconds.
-    var turnMilliseconds: CInt? {
-        tracker == nil && held.count == 0 ? nil : Self.turnMilliseconds
-    }
-
-    /// The socket has room for the events of more than three turns at 10,000 flows a second.
-    private static let turnMilliseconds: CInt = 250
-
-    /// Whether the queue has room for all that a block of this size can lead to.
-    mutating func hasRoom(forBlock byteCount: Int) -> Bool {
-        writer.hasRoom(forBlock: byteCount, beside: heldByteCount)
-    }
-
-    /// Settles the pieces of an edge that is gone.
-    mutating func settleHeld(of account: FrameCounters) {
-        guard held.count > 0 else { return }
-        release(monotonicNanoseconds()) { $0.take(of: account) }
-    }
-
-    /// Gives up what is still held, and answers whose it was.
-    mutating func abandonHeld(_ abandon: (FrameCounters) -> Void) {
-        while let piece = held.takeExpired(now: 0, orAny: true) { abandon(piece.account) }
-    }
-
-    /// Held pieces go into the queue together, and may take no more than this part of it.
-    private static let heldShare = 4
-
-    private var heldByteCount: Int {
-        held.byteCount + held.count * PacketRecord.headerByteCount
-    }
+    /// The number of the packet that was queued last.
+    var lastNumber: UInt32 { writer.lastNumber }
 
     mutating func set(_ rule: Rule) {
         slowPath.rule = rule
@@ -99,156 +80,169 @@ struct Pipeline: ~Copyable {
         writer.set(sampling)
     }
 
-    /// What everything begins with that deals with packets: takes in events, and what the limit of the feed
-    /// allows by now. Answers the time.
-    private mutating func begin() -> UInt64 {
-        let now = monotonicNanoseconds()
-        tracker?.listen(for: &slowPath, now: now)
-        writer.refill(now: now)
-        return now
+    /// When `attend` must be called even if no packet comes; nil for never.
+    func dueAt(_ now: MonotonicTime) -> MonotonicTime? {
+        tracker == nil && held.count == 0 ? nil : now + Self.interval
     }
 
-    /// Does what is due: takes in events, and gives up on pieces that have waited for too long, or
-    /// on all of them.
-    mutating func attend(isLast: Bool = false) {
-        let now = begin()
-        guard held.count > 0, writer.queue.makeRoom(for: heldByteCount) else { return }
-        release(now) { $0.takeExpired(now: now, orAny: isLast) }
+    /// The room in the queue that a block can need, with all fragments that it may release.
+    func byteCountMax(ofBlock byteCount: Int) -> Int {
+        writer.byteCountMax(ofBlock: byteCount) + heldByteCount
     }
 
-    /// The same for a block of packets from many edges, about which the kernel has decided nothing.
+    private var heldByteCount: Int {
+        held.byteCount + held.count * PacketRecord.headerByteCount
+    }
+}
+
+extension Pipeline {
+    /// Forwards the packets of a block into the queue, which must have room for them.
+    ///
+    /// - Returns: The number of packets in the block.
     mutating func forward(
-        _ block: borrowing Block, from points: [UInt32: ObservationPoint], _ account: FrameCounters
-    ) {
-        var tally = BlockCounts()
-        let now = begin()
-        var packets = block.packets
-        while let packet = packets.next() {
-            if let point = points[packet.interfaceIndex] {
-                settle(packet.packet, from: point, account, now, mayWait: true, &tally)
-            } else {
-                tally.puntedCount += 1
-                tally.refusedCount += 1
-            }
-        }
-        count(tally, account)
-    }
-
-    /// Deals with all packets of a block; the queue has room for it. The kernel has decided about
-    /// its packets, or not; and shown those that it kept to the sensor's filter, or not. Answers how
-    /// many there were.
-    mutating func forward(
-        _ block: borrowing Block, from point: ObservationPoint, _ account: FrameCounters,
-        isDecided: Bool, isFiltered: Bool
+        _ block: borrowing Block, from edge: EdgeContext, into queue: inout ByteQueue,
+        now: MonotonicTime
     ) -> Int {
         var tally = BlockCounts()
-        let now = begin()
+        begin(now)
+        // As a member of the context it would be copied for each packet.
+        let hasFastPath = edge.hasFastPath
         var packets = block.packets
         while let packet = packets.next() {
-            // Most packets the kernel has decided about and shown to the filter. They are copied,
-            // many of them with their checksum finished.
-            if isDecided, isFiltered, fastPath.clears(packet.bytes) {
+            // Nearly all packets are only copied, many of them with their checksum finished.
+            if hasFastPath, fastPath.clears(packet.bytes) {
                 if packet.isFinished || !writer.restoresWireForm {
-                    writer.append(asItIs: packet, filter.limitInKernel, &tally)
+                    writer.append(asItIs: packet, filter.limitInKernel, to: &queue, &tally)
                     continue
                 }
                 if filter.limitInKernel >= packet.bytes.byteCount,
                     let checksum = packet.plainChecksum
                 {
-                    writer.append(packet, finishing: checksum, &tally)
+                    writer.append(packet, finishing: checksum, to: &queue, &tally)
                     continue
                 }
             }
-            forward(packet.packet, from: point, account, isDecided, isFiltered, now, &tally)
+            if let isDuplicate = edge.isDuplicate, isDuplicate(packet.identity) { continue }
+            forward(packet.packet, from: edge, into: &queue, now, &tally)
         }
-        count(tally, account)
+        add(tally, to: edge.counters)
         return packets.count
     }
 
-    /// The same for a block of a ring that has taken another one's place: what has come out of that
-    /// is left out.
-    mutating func forward(
-        _ block: borrowing Block, from point: ObservationPoint, _ account: FrameCounters,
-        isDecided: Bool, isFiltered: Bool, unless hasForwarded: (UInt64?) -> Bool
-    ) -> Int {
-        var tally = BlockCounts()
-        let now = begin()
-        var packets = block.packets
-        while let packet = packets.next() {
-            if hasForwarded(packet.identity) { continue }
-            forward(packet.packet, from: point, account, isDecided, isFiltered, now, &tally)
-        }
-        count(tally, account)
-        return packets.count
+    /// Does what is due: reads events of new flows, and gives up on fragments that waited too long.
+    mutating func attend(into queue: inout ByteQueue, now: MonotonicTime) {
+        begin(now)
+        guard held.count > 0, queue.makeRoom(for: heldByteCount) else { return }
+        release(into: &queue, now) { $0.takeExpired(now: now) }
+    }
+
+    /// Forwards all held fragments, as far as the rule allows it without their first one.
+    mutating func releaseHeld(into queue: inout ByteQueue, now: MonotonicTime) {
+        guard held.count > 0, queue.makeRoom(for: heldByteCount) else { return }
+        release(into: &queue, now) { $0.takeFirst() }
+    }
+
+    /// Forwards the held fragments of an edge that is gone.
+    mutating func releaseHeld(
+        countedBy counters: FrameCounters, into queue: inout ByteQueue, now: MonotonicTime
+    ) {
+        guard held.count > 0 else { return }
+        release(into: &queue, now) { $0.take(countedBy: counters) }
+    }
+
+    /// Drops all held fragments, and calls a closure with the counters of each.
+    mutating func dropHeld(_ drop: (FrameCounters) -> Void) {
+        while let fragment = held.takeFirst() { drop(fragment.counters) }
+    }
+
+    private mutating func begin(_ now: MonotonicTime) {
+        tracker?.listen(for: &slowPath, now: now)
+        writer.refill(now: now)
+    }
+
+    private func add(_ tally: BlockCounts, to counters: FrameCounters) {
+        tally.add(to: counters)
+        tally.add(to: self.counters)
+        self.counters.set(.flowsEvicted, to: slowPath.evictedFlowCount)
     }
 }
 
+/// The packets that need more than to be copied.
 extension Pipeline {
-    /// Deals with a packet of which more may have to be done.
     @inline(never)
     private mutating func forward(
-        _ packet: borrowing Packet, from point: ObservationPoint, _ account: FrameCounters,
-        _ isDecided: Bool, _ isFiltered: Bool, _ now: UInt64, _ tally: inout BlockCounts
+        _ packet: borrowing Packet, from edge: EdgeContext, into queue: inout ByteQueue,
+        _ now: MonotonicTime, _ tally: inout BlockCounts
     ) {
-        // Tags are put back before a filter sees the frame, which the kernel cannot do.
-        let isUndecided =
-            !isDecided || packet.details.vlan != nil && writer.restoresWireForm
-            || !fastPath.clears(packet.bytes)
-        if !packet.isCutShort, isUndecided {
-            return settle(packet, from: point, account, now, mayWait: true, &tally)
+        guard let point = edge.point(ofInterface: packet.details.interfaceIndex) else {
+            tally.puntedCount += 1
+            tally.refusedCount += 1
+            return
         }
-        // What a filter has cut short it has let through.
+        if !packet.isCutShort, isUndecided(packet, edge.program) {
+            return punt(
+                packet, at: point, edge.counters, into: &queue, now, mayHold: true, &tally)
+        }
+        // A filter that has cut a packet short has let it pass.
         let limit =
-            isFiltered || packet.isCutShort
+            edge.filter == .inKernel || packet.isCutShort
             ? filter.limitInKernel : filter.byteCount(packet.bytes, packet.details, at: point)
-        writer.append(packet, limit, &tally)
+        writer.append(packet, limit, to: &queue, &tally)
     }
 
-    /// The one place for all that the kernel's form of the rule leaves open.
-    private mutating func settle(
-        _ packet: borrowing Packet, from point: ObservationPoint, _ account: FrameCounters,
-        _ now: UInt64, mayWait: Bool, _ tally: inout BlockCounts
+    private func isUndecided(
+        _ packet: borrowing Packet, _ program: EdgeContext.ProgramRole
+    ) -> Bool {
+        // A tag is put back before a filter sees the frame, which the kernel cannot do.
+        program == .punts || packet.details.vlan != nil && writer.restoresWireForm
+            || !fastPath.clears(packet.bytes)
+    }
+
+    /// Decides about a packet in user space, and carries that out.
+    private mutating func punt(
+        _ packet: borrowing Packet, at point: ObservationPoint, _ counters: FrameCounters,
+        into queue: inout ByteQueue, _ now: MonotonicTime, mayHold: Bool, _ tally: inout BlockCounts
     ) {
-        var step = step(packet, point, now, mayWait)
+        var step = step(packet, point, now, mayHold: mayHold)
         if case .lookUp(let flow) = step {
             lookUp(flow, now)
-            step = self.step(packet, point, now, mayWait)
+            step = self.step(packet, point, now, mayHold: mayHold)
         }
         if case .hold(let datagram) = step {
-            if held.hold(packet, of: datagram, at: point, account, now: now) { return }
+            if held.hold(packet, of: datagram, at: point, counters, now: now) { return }
             tally.notHeldCount += 1
-            step = self.step(packet, point, now, false)
+            step = self.step(packet, point, now, mayHold: false)
         }
         tally.puntedCount += 1
         guard case .decided(let outcome) = step else {
             tally.refusedCount += 1
             return
         }
-        carryOut(outcome, packet, point, &tally)
+        carryOut(outcome, packet, at: point, into: &queue, &tally)
         if let datagram = outcome.firstFragmentOf, held.count > 0 {
-            release(now) { $0.take(of: datagram) }
+            release(into: &queue, now) { $0.take(of: datagram) }
         }
     }
 
     private mutating func step(
-        _ packet: borrowing Packet, _ point: ObservationPoint, _ now: UInt64, _ mayWait: Bool
+        _ packet: borrowing Packet, _ point: ObservationPoint, _ now: MonotonicTime, mayHold: Bool
     ) -> SlowPath.Step {
         slowPath.decide(
             packet.bytes, direction: Direction(isOutgoing: packet.details.isOutgoing), at: point,
-            now: now, mayHold: mayWait)
+            now: now.nanoseconds, mayHold: mayHold)
     }
 
-    private mutating func lookUp(_ flow: FlowKey, _ now: UInt64) {
+    private mutating func lookUp(_ flow: FlowKey, _ now: MonotonicTime) {
         if tracker == nil {
-            slowPath.learn(.unavailable, about: flow, now: now)
+            slowPath.learn(.unavailable, about: flow, now: now.nanoseconds)
         } else {
-            tracker?.explain(flow, to: &slowPath, now: now)
+            tracker?.lookUp(flow, for: &slowPath, now: now)
         }
     }
 
     private mutating func carryOut(
-        _ outcome: SlowPath.Outcome, _ packet: borrowing Packet, _ point: ObservationPoint,
-        _ tally: inout BlockCounts
+        _ outcome: SlowPath.Outcome, _ packet: borrowing Packet, at point: ObservationPoint,
+        into queue: inout ByteQueue, _ tally: inout BlockCounts
     ) {
         if outcome.isFragment { tally.fragmentCount += 1 }
         if outcome.decision.step == .unexplainedService { tally.unexplainedCount += 1 }
@@ -257,39 +251,34 @@ extension Pipeline {
             return
         }
         if outcome.translation != nil { tally.translatedCount += 1 }
-        writer.append(packet, outcome.translation, filter, at: point, &tally)
+        writer.append(packet, outcome.translation, filter, at: point, to: &queue, &tally)
     }
 
-    /// Settles pieces that have waited; they wait no longer. Each is counted where it was seen, which
-    /// may be another edge than the one whose block is at hand.
+    /// Decides about fragments that have waited, and now wait no longer.
+    ///
+    /// Each is counted where it was seen, which may be another edge than that of the block at hand.
     private mutating func release(
-        _ now: UInt64, _ take: (inout HeldFragments) -> HeldFragments.Piece?
+        into queue: inout ByteQueue, _ now: MonotonicTime,
+        _ take: (inout HeldFragments) -> HeldFragments.Fragment?
     ) {
-        // While they are dealt with they are not this value's, so that their bytes stay put.
-        var pieces = HeldFragments()
-        swap(&pieces, &held)
-        while let piece = take(&pieces) {
+        // Moved out of `self`, so that their bytes stay in place while `self` changes.
+        var fragments = HeldFragments()
+        swap(&fragments, &held)
+        while let fragment = take(&fragments) {
             var tally = BlockCounts()
-            settle(
-                pieces.packet(piece), from: piece.point, piece.account, now, mayWait: false,
-                &tally)
-            count(tally, piece.account)
+            punt(
+                fragments.packet(fragment), at: fragment.point, fragment.counters, into: &queue,
+                now, mayHold: false, &tally)
+            add(tally, to: fragment.counters)
         }
-        swap(&pieces, &held)
-    }
-}
-
-extension Pipeline {
-    private func count(_ tally: BlockCounts, _ account: FrameCounters) {
-        tally.add(to: account)
-        tally.add(to: counters)
-        counters.set(.flowsEvicted, to: slowPath.evictedFlowCount)
+        swap(&fragments, &held)
     }
 }
 
 extension Packet {
-    /// Whether a filter has kept only the beginning. Then the kernel has decided about the packet,
-    /// and must have: what it leaves to user space comes whole, or cut by a block, which is longer.
+    /// Whether a filter has kept only the beginning, so that the kernel has decided about the packet.
+    ///
+    /// What the kernel leaves to user space comes whole, or cut by a block, which is longer.
     fileprivate var isCutShort: Bool {
         bytes.byteCount < details.wireByteCount && bytes.byteCount < Int(UInt16.max)
     }

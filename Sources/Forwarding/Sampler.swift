@@ -1,24 +1,29 @@
 package import RPCAP
 
-/// Chooses the packets that a client wants, where it wants not all.
+/// A sampler that chooses which packets a client gets, if it does not want all.
 package struct Sampler: Sendable {
     private let sampling: Sampling
-    /// How many packets have come since the last one that was kept, that one included.
+    /// The number of packets since the last one that was kept, with that one.
     private var packetCount: UInt32 = 0
-    /// The time of the last one that was kept.
+    /// The time of the last packet that was kept, nanoseconds since 1970.
     private var keptAt: UInt64?
 
-    /// Rings that nobody reads for so long are full, or their peer is gone.
+    /// A step back of the packets' time that only a changed clock explains.
+    ///
+    /// A ring that has not been read for that long is full, or the peer is gone.
     private static let setbackNanosecondsMin: UInt64 = 10_000_000_000
 
+    /// A sampler that has seen no packet.
     package init(_ sampling: Sampling) { self.sampling = sampling }
 
-    /// Whether to keep a packet that passed at this time of the node's clock.
+    /// Decides whether to keep a packet.
     ///
-    /// Times need not grow: each edge has its own blocks, and what an edge has from the time before the
-    /// last packet that was kept belongs to intervals that have had theirs. Only a time that lies
-    /// further back than blocks ever do comes from a clock that has been set back.
-    package mutating func keeps(nanosecondsSince1970 time: UInt64) -> Bool {
+    /// Times need not grow, since each edge has its own blocks: a packet from before the last kept
+    /// one belongs to an interval that has had its packet. Only a time that lies further back than
+    /// blocks ever do comes from a clock that was set back.
+    ///
+    /// - Parameter time: When the packet passed, by the node's clock.
+    package mutating func admit(nanosecondsSince1970 time: UInt64) -> Bool {
         switch sampling {
         case .none: return true
         case .onePacketIn(let count):

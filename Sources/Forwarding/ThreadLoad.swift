@@ -1,26 +1,31 @@
-/// How busy threads are, looked at from time to time.
-package struct ThreadLoad: Sendable {
-    private var since: UInt64?
-    private var busyNanosecondsBefore: UInt64 = 0
+package import Time
 
+/// The CPU use of threads, sampled from time to time.
+package struct ThreadLoad: Sendable {
+    private var sampledAt: MonotonicTime?
+    private var busyBefore = Duration.zero
+
+    /// Creates a load without a sample.
     package init() {}
 
-    /// For how much of the time they have run since the last look, percent; nil if that was less long
-    /// ago than this, or there was none. They have run for so long by now, which is asked for only if
-    /// it is time to look.
+    /// CPU use since the last sample in percent, or nil if less than `interval` has passed.
+    ///
+    /// It is nil for the first sample too.
+    ///
+    /// - Parameter busy: The CPU time of the threads; asked for only if it is time for a sample.
     package mutating func percent(
-        over nanoseconds: UInt64, now: UInt64, busyNanoseconds: @autoclosure () -> UInt64
+        over interval: Duration, now: MonotonicTime, busy: @autoclosure () -> Duration
     ) -> Int? {
-        guard let since else {
-            (self.since, busyNanosecondsBefore) = (now, busyNanoseconds())
+        guard let sampledAt else {
+            (self.sampledAt, busyBefore) = (now, busy())
             return nil
         }
-        let window = now - since
-        guard window >= nanoseconds else { return nil }
-        let busyNanoseconds = busyNanoseconds()
-        // Of a thread that has ended nobody knows any more.
-        let busy = max(busyNanoseconds, busyNanosecondsBefore) - busyNanosecondsBefore
-        (self.since, busyNanosecondsBefore) = (now, busyNanoseconds)
-        return Int(busy * 100 / window)
+        let window = now - sampledAt
+        guard window >= interval else { return nil }
+        let busy = busy()
+        // The time of a thread that has ended is missing, which must not count as negative.
+        let difference = max(busy - busyBefore, .zero)
+        (self.sampledAt, busyBefore) = (now, busy)
+        return Int(difference.clampedNanoseconds * 100 / window.clampedNanoseconds)
     }
 }

@@ -14,6 +14,15 @@ package struct HTTPServer: ~Copyable {
     private let listener: Listener
     private let answer: @Sendable (String) -> Response?
 
+    /// A failure to serve, such as that of the socket that accepts connections.
+    package struct Failure: Error, CustomStringConvertible {
+        /// NIO's words.
+        let reason: String
+
+        /// NIO's words.
+        package var description: String { reason }
+    }
+
     /// The most connections, each of which has a descriptor.
     package static let connectionCountMax = ConnectionTable.countMax
 
@@ -40,10 +49,10 @@ package struct HTTPServer: ~Copyable {
     /// Serves on the calling thread alone.
     ///
     /// - Throws: The reason why serving has failed; it does not return otherwise.
-    package consuming func run() throws -> Never {
+    package consuming func run() throws(Failure) -> Never {
         let answer = answer
         let fileDescriptor = listener.intoDescriptor().release()
-        let failure = Failure()
+        let failure = LastError()
         MultiThreadedEventLoopGroup.withCurrentThreadAsEventLoop { loop in
             let table = NIOLoopBound(ConnectionTable(answer), eventLoop: loop)
             Self.bootstrap(loop, table, failure).withBoundSocket(fileDescriptor)
@@ -53,11 +62,11 @@ package struct HTTPServer: ~Copyable {
                     loop.shutdownGracefully { _ in }
                 }
         }
-        throw failure.error
+        throw Failure(reason: "\(failure.error)")
     }
 
     private static func bootstrap(
-        _ loop: any EventLoop, _ table: NIOLoopBound<ConnectionTable>, _ failure: Failure
+        _ loop: any EventLoop, _ table: NIOLoopBound<ConnectionTable>, _ failure: LastError
     ) -> ServerBootstrap {
         ServerBootstrap(group: loop)
             .serverChannelOption(ChannelOptions.autoRead, value: false)
@@ -104,9 +113,9 @@ private final class AcceptPace: ChannelInboundHandler {
     static let count: UInt = 16
     private static let pause = TimeAmount.milliseconds(20)
 
-    private let failure: Failure
+    private let failure: LastError
 
-    init(_ failure: Failure) { self.failure = failure }
+    init(_ failure: LastError) { self.failure = failure }
 
     func channelActive(context: ChannelHandlerContext) {
         context.fireChannelActive()
@@ -126,7 +135,7 @@ private final class AcceptPace: ChannelInboundHandler {
 }
 
 /// The last error.
-private final class Failure: Sendable {
+private final class LastError: Sendable {
     private let last = Mutex<any Error>(ChannelError.ioOnClosedChannel)
 
     var error: any Error { last.withLock { $0 } }

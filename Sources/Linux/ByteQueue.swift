@@ -151,27 +151,7 @@ public struct ByteQueue: ~Copyable, Sendable {
         end -= byteCount
     }
 
-    /// Sends what the socket takes without waiting.
-    ///
-    /// - Returns: Whether nothing is left.
-    package mutating func send(to socket: CInt) throws(SystemError) -> Bool {
-        while start < end {
-            // Safety: start and end stay inside the memory.
-            let count = unsafe Glibc.send(
-                socket, base + start, end - start, CInt(MSG_DONTWAIT | MSG_NOSIGNAL))
-            guard count >= 0 else {
-                let errno = Errno.current
-                if errno == .wouldBlock { return false }
-                if errno == .interrupted { continue }
-                throw SystemError("send", errno)
-            }
-            start += count
-        }
-        (start, end) = (floor, floor)
-        return true
-    }
-
-    /// Sends by something other than a plain socket.
+    /// Removes the bytes that a closure sends, until all are gone or it sends none.
     ///
     /// - Parameter write: Sends some bytes, and returns how many: 0 if none can be sent now.
     /// - Returns: Whether nothing is left.

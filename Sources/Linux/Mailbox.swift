@@ -94,6 +94,21 @@ package final class Mailbox<Message: Sendable>: Sendable {
         return takeAll()
     }
 
+    /// Waits until a number of messages have come or the deadline has, and takes them.
+    ///
+    /// - Returns: Fewer messages than asked for if the deadline came first.
+    package func take(
+        atLeast countMin: Int, waitingUntil deadline: MonotonicTime
+    ) -> [Message] {
+        var messages = takeAll()
+        while messages.count < countMin {
+            let more = takeAll(waitingUntil: deadline)
+            guard !more.isEmpty else { break }
+            messages += more
+        }
+        return messages
+    }
+
     /// Changes the queue, and wakes the receiver if it was empty: who has been woken takes all.
     private func update(_ body: (inout [Message]) -> Bool) -> Bool {
         let (isAdded, isFirst) = waiting.withLock { waiting in

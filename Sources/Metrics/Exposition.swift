@@ -1,13 +1,12 @@
-/// A page of metrics in Prometheus's text format, version 0.0.4: each family with its help, its kind
-/// and its samples.
+/// A page of metrics in Prometheus's text format, version 0.0.4.
 ///
-/// A family comes once, and each set of label values once in it: otherwise a scraper takes nothing of
-/// the page.
+/// Each family comes once, with its help, its kind and its samples. Each set of labels comes once in
+/// it; otherwise a scraper would refuse the whole page.
 package struct Exposition {
     package private(set) var text = ""
     private var names: Set<String> = []
 
-    /// The HTTP content type of such a page.
+    /// The media type of such a page.
     package static let contentType = "text/plain; version=0.0.4; charset=utf-8"
 
     /// The metrics of one name.
@@ -26,7 +25,7 @@ package struct Exposition {
 
     /// The type of a metric.
     package enum Kind: String, Sendable {
-        /// A number that only grows while the program runs.
+        /// It only grows while the program runs.
         case counter
         /// A number that goes up and down.
         case gauge
@@ -34,7 +33,9 @@ package struct Exposition {
 
     /// One number of a family, with the values of its labels.
     package struct Sample: Sendable {
-        /// In the order of the family's labels. Values may be any text.
+        /// In the order of the family's labels.
+        ///
+        /// Values may be any text.
         package let labels: [String]
         fileprivate let value: String
 
@@ -44,7 +45,7 @@ package struct Exposition {
 
         package init(_ value: some BinaryInteger) { self.init([], value) }
 
-        /// A sample that is 1 for true and 0 for false.
+        /// Creates a sample with the value 1 for true, and 0 for false.
         package init(_ labels: [String] = [], isTrue: Bool) {
             self.init(labels, isTrue ? 1 : 0)
         }
@@ -52,12 +53,14 @@ package struct Exposition {
 
     package init() {}
 
-    /// Adds a family. Of samples with the same labels the first one counts.
+    /// Adds a family.
+    ///
+    /// The first of several samples with the same labels counts.
     package mutating func add(_ family: Family, _ samples: [Sample]) {
         precondition(names.insert(family.name).inserted, "\(family.name) is there already")
         text += "# HELP \(family.name) \(Self.escaped(family.help))\n"
         text += "# TYPE \(family.name) \(family.kind.rawValue)\n"
-        // Compared byte by byte, as scrapers do: Unicode takes some different strings for the same.
+        // Bytes are compared, as scrapers do: Swift takes canonically equivalent strings for equal.
         var seen: Set<[UInt8]> = []
         for sample in samples {
             precondition(sample.labels.count == family.labels.count, "labels of \(family.name)")
@@ -73,7 +76,7 @@ package struct Exposition {
         return "{\(pairs.joined(separator: ","))}"
     }
 
-    /// A text with a backslash before what would end a line, or a quoted text.
+    /// The text with a backslash before characters that would end the line or the quotation.
     private static func escaped(_ text: String, isQuoted: Bool = false) -> String {
         guard text.utf8.contains(where: { "\\\"\n".utf8.contains($0) }) else { return text }
         var escaped = ""

@@ -111,8 +111,8 @@ package struct FastPath: ~Copyable, Sendable {
 
     /// Returns the family of a frame's packet, if a program decides about such packets at all.
     ///
-    /// - Returns: nil unless the frame is unicast and plain, holds what a program loads, and carries
-    ///   no fragment, no ICMP error and no link-local address.
+    /// - Returns: nil unless the frame is unicast and plain, holds what a program loads, and
+    ///   carries no fragment, no ICMP error and no link-local address.
     @inline(__always)
     private static func plainFamily(of frame: RawSpan) -> IPAddress.Family? {
         guard frame.byteCount >= PlainFrame.IPv4.transport + PortsHeader.byteCount,

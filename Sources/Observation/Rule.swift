@@ -3,10 +3,10 @@ import Packets
 
 /// The rule by which exactly one edge reports each packet, in plain Swift.
 ///
-/// Two edges that see the same packet come to opposite decisions from the same bytes, so no agent has
-/// to ask another. `EdgeProgram` is the same rule for the kernel. If that says keep or drop, this one
-/// agrees; the differential test holds both to it. The steps are numbered as in the article on the
-/// rule in this module's documentation.
+/// Two edges that see the same packet come to opposite decisions from the same bytes, so no agent
+/// has to ask another. `EdgeProgram` is the same rule for the kernel. If that says keep or drop,
+/// this one agrees; the differential test holds both to it. The steps are numbered as in the
+/// article on the rule in this module's documentation.
 package struct Rule: Equatable, Sendable {
     package let addressPlan: AddressPlan
     /// Whether one edge only reports each packet.
@@ -115,7 +115,7 @@ package struct Rule: Equatable, Sendable {
         guard source != destination else {
             return direction == .toPod ? .refuse(.itself) : .report(.itself)
         }
-        // The edge's pod is the source of what comes from it, and the destination of what goes to it.
+        // The edge's pod is the source of frames from it, and the destination of frames to it.
         return observedEnd() == (direction == .toPod ? destination : source)
             ? .report(.observedEnd) : .refuse(.observedEnd)
     }
@@ -173,7 +173,7 @@ extension Rule {
 
     /// The most addresses of one list that go into a program.
     ///
-    /// Each takes about two instructions for the source and two for the destination. The kernel takes
-    /// 4,096 instructions, and most of them are for the client's filter.
+    /// Each takes about two instructions for the source and two for the destination. The kernel
+    /// takes 4,096 instructions, and most of them are for the client's filter.
     static let programAddressCountMax = 250
 }

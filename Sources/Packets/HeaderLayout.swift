@@ -182,7 +182,7 @@ public enum ARPHeader {
     public static let ipv4OverEthernet: UInt16 = 0x0604
 }
 
-/// The layout of plain frames: an IP header without options right behind an untagged Ethernet header.
+/// The layout of plain frames: an untagged Ethernet header, then an IP header without options.
 ///
 /// Most frames are plain, and the kernel's programs decide about no others. Offsets count from the
 /// first byte of the frame.

@@ -1,9 +1,9 @@
 package import Addressing
 
-/// The headers that the rule looks at: a frame's Ethernet addresses, and its IP packet if it has one.
+/// The headers that the rule looks at: Ethernet addresses, and the IP packet if there is one.
 ///
-/// Frames come from outside, so every length is compared with the bytes there are before it is used.
-/// What cannot be read is nil. Nothing here traps.
+/// Frames come from outside, so every length is compared with the bytes there are before it is
+/// used. What cannot be read is nil. Nothing here traps.
 package struct Headers: Equatable, Sendable {
     package var destination: MACAddress
     package var source: MACAddress

@@ -39,8 +39,8 @@ package struct IPPacket: Equatable, Sendable {
 
     /// The most extension headers that are read.
     ///
-    /// RFC 8200 has seven kinds, of which only destination options may come twice. A longer chain is
-    /// made to cost time.
+    /// RFC 8200 has seven kinds, of which only destination options may come twice. A longer chain
+    /// is made to cost time.
     package static let extensionHeaderCountMax = 8
 
     /// Reads the packet that begins at an offset of the frame.

@@ -2,8 +2,8 @@ import Addressing
 
 /// A running ones' complement sum (RFC 1071), which can copy the bytes that it adds.
 ///
-/// It adds words in native byte order and swaps the bytes of the result only: the sum does not depend
-/// on the byte order (RFC 1071, 2 B).
+/// It adds words in native byte order and swaps the bytes of the result only: the sum does not
+/// depend on the byte order (RFC 1071, 2 B).
 package struct InternetSum: Sendable {
     /// The sum of words of 32 bits, with room for more of them than any frame has.
     private var total: UInt64 = 0
@@ -89,7 +89,8 @@ extension InternetSum {
         _ bytes: RawSpan, into target: inout MutableRawSpan, at start: Int
     ) {
         precondition(start >= 0 && bytes.byteCount <= target.byteCount - start)
-        // Safety: the line above keeps the copy inside the target, to which there is exclusive access.
+        // Safety: the line above keeps the copy inside the target, to which there is exclusive
+        // access.
         unsafe bytes.withUnsafeBytes { bytes in
             unsafe target.withUnsafeMutableBytes { target in
                 guard let from = bytes.baseAddress, let to = target.baseAddress else { return }
@@ -100,8 +101,8 @@ extension InternetSum {
 
     /// Copies and adds bytes.
     ///
-    /// - Safety: `byteCount` bytes can be read at `source` and written at `target`, and the two do not
-    ///   overlap.
+    /// - Safety: `byteCount` bytes can be read at `source` and written at `target`, and the two do
+    ///   not overlap.
     @unsafe
     mutating func add(
         _ byteCount: Int, copying source: UnsafeRawPointer, to target: UnsafeMutableRawPointer
@@ -143,7 +144,7 @@ extension InternetSum {
         }
     }
 
-    /// Adds the halves of words of 64 bits, given the sum of the words and that of their upper halves.
+    /// Adds the halves of 64-bit words, given the sums of the words and of their upper halves.
     ///
     /// The sum of the lower halves is the first less the second. That is exact, because it has less
     /// than 64 bits itself, and it takes one operation less per word than adding both halves.

@@ -23,8 +23,8 @@ extension MutableRawSpan {
     mutating func copy(_ bytes: RawSpan, at offset: Int) {
         let count = min(bytes.byteCount, byteCount - offset)
         guard count > 0 else { return }
-        // Safety: the lines above keep the copy inside both, and a borrowed span shares no byte with a
-        // mutable one.
+        // Safety: the lines above keep the copy inside both, and a borrowed span shares no byte
+        // with a mutable one.
         unsafe bytes.withUnsafeBytes { source in
             unsafe withUnsafeMutableBytes { target in
                 unsafe UnsafeMutableRawBufferPointer(rebasing: target[offset...])

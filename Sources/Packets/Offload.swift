@@ -2,8 +2,8 @@ import Addressing
 
 /// The work that a frame's sender left to the device: a `virtio_net_hdr` (`<linux/virtio_net.h>`).
 ///
-/// A packet socket with `PACKET_VNET_HDR` puts it before the frame. A pod can write it itself, so it
-/// is not to be trusted any more than the frame is.
+/// A packet socket with `PACKET_VNET_HDR` puts it before the frame. A pod can write it itself, so
+/// it is not to be trusted any more than the frame is.
 package struct Offload: Equatable, Sendable {
     /// Whether the transport has a partial checksum: only the pseudo-header's sum.
     package let needsChecksum: Bool
@@ -18,7 +18,7 @@ package struct Offload: Equatable, Sendable {
     package let segmentByteCount: UInt16
     /// The length of the frame's linear part in the kernel: `hdr_len`.
     ///
-    /// That is the headers or more, so it does not say where they end.
+    /// It has the headers and perhaps more, so it does not say where they end.
     package let headerByteCount: UInt16
 
     /// The kind of segments that a GSO packet is to be cut into: `gso_type`.

@@ -17,8 +17,8 @@ package struct PlainChecksum: Sendable {
 
     /// Checks that a frame is plain, and that the checksum is the one of its own transport.
     ///
-    /// Nil for a frame that is not plain in any way. `checksumStart` is the offset of the first byte
-    /// that the checksum covers, and `checksumOffset` that of the checksum, from there.
+    /// Nil for a frame that is not plain in any way. `checksumStart` is the offset of the first
+    /// byte that the checksum covers, and `checksumOffset` that of the checksum, from there.
     package init?(_ frame: RawSpan, checksumStart: Int, checksumOffset: Int) {
         let byteCount = frame.byteCount
         guard byteCount >= PlainFrame.IPv4.transport + UDPHeader.byteCount,

@@ -2,9 +2,9 @@ package import Addressing
 
 /// A change of a packet's addresses and ports, as the node's NAT makes it further on.
 ///
-/// All checksums that cover a changed field are updated: the IPv4 header's, the transport's (the whole
-/// one, or a partial one, which holds the pseudo-header's sum only), and in an ICMP error both those of
-/// the quoted packet and its own.
+/// All checksums that cover a changed field are updated: the IPv4 header's, the transport's (the
+/// whole one, or a partial one, which holds the pseudo-header's sum only), and in an ICMP error
+/// both those of the quoted packet and its own.
 package struct Translation: Hashable, Sendable {
     /// The address to replace, as source or as destination, with the port beside it.
     package let address: IPAddress

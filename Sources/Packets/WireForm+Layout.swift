@@ -88,8 +88,8 @@ extension WireForm.Layout {
 
     /// Returns the sum of what all segments have in common of pseudo-header and transport header.
     ///
-    /// A TCP segment has its own sequence number, flags and checksum (RFC 9293, 3.1), a datagram its
-    /// own length and checksum (RFC 768).
+    /// A TCP segment has its own sequence number, flags and checksum (RFC 9293, 3.1), a datagram
+    /// its own length and checksum (RFC 768).
     fileprivate func transportSum(_ frame: RawSpan) -> InternetSum {
         var sum = pseudoHeader(frame)
         sum.add(frame.extracting(transport..<payload))
@@ -175,7 +175,7 @@ extension WireForm.Work {
         }
     }
 
-    /// Prepares the completion of a partial checksum: the packet's own, or one of a packet inside it.
+    /// Prepares the completion of a partial checksum: the packet's own, or one inside the packet.
     private static func completion(
         _ frame: RawSpan, _ layout: WireForm.Layout, _ offload: Offload
     ) throws(WireForm.Obstacle) -> Self {

@@ -3,8 +3,9 @@ import Addressing
 extension WireForm {
     /// Writes a segment, or the part of it that fits the target.
     ///
-    /// The frame is the one that was decided about, and has not changed since. Headers and checksums
-    /// are those of the whole segment even if only a part is kept: the rest is summed all the same.
+    /// The frame is the one that was decided about, and has not changed since. Headers and
+    /// checksums are those of the whole segment even if only a part is kept: the rest is summed all
+    /// the same.
     ///
     /// - Returns: the length of the segment on the wire.
     @discardableResult

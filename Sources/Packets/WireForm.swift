@@ -2,13 +2,14 @@ import Addressing
 
 /// The form in which a cable would have carried a captured frame.
 ///
-/// A partial checksum is completed, a GSO packet is cut into segments, and a VLAN tag that the kernel
-/// took out is put back. The repair is decided once for a frame, from its headers; what they and the
-/// offload claim is compared with the bytes there are. Then each segment is written by itself, in one
-/// pass over its bytes, into exactly as much memory as is kept of it. Nothing is allocated.
+/// A partial checksum is completed, a GSO packet is cut into segments, and a VLAN tag that the
+/// kernel took out is put back. The repair is decided once for a frame, from its headers; what they
+/// and the offload claim is compared with the bytes there are. Then each segment is written by
+/// itself, in one pass over its bytes, into exactly as much memory as is kept of it. Nothing is
+/// allocated.
 ///
-/// If addresses are translated, that comes first: so the frame is translated once and not segment by
-/// segment, and a filter in between sees it whole. The pseudo-header's sum is computed from the
+/// If addresses are translated, that comes first: so the frame is translated once and not segment
+/// by segment, and a filter in between sees it whole. The pseudo-header's sum is computed from the
 /// addresses and not taken from the frame, so it need not be right there.
 package struct WireForm: Sendable {
     package let repair: Repair
@@ -59,15 +60,15 @@ package struct WireForm: Sendable {
 
     /// The longest headers that segments are given.
     ///
-    /// As the kernel's limit for TCP without tunnels (`MAX_TCP_HEADER` in `<net/tcp.h>`). Each segment
-    /// has all headers, so longer ones would let a few bytes become many.
+    /// As the kernel's limit for TCP without tunnels (`MAX_TCP_HEADER` in `<net/tcp.h>`). Each
+    /// segment has all headers, so longer ones would let a few bytes become many.
     package static let headerByteCountMax = 256
 
     /// The most segments that a frame is cut into: more than a kernel makes of 64 KiB.
     ///
-    /// TCP's segments have at least 88 bytes (`TCP_MIN_MSS` in `<net/tcp.h>`), and there are at most
-    /// 128 datagrams (`UDP_MAX_SEGMENTS` in `<linux/udp.h>`). A frame with more is made to turn a few
-    /// bytes into many.
+    /// TCP's segments have at least 88 bytes (`TCP_MIN_MSS` in `<net/tcp.h>`), and there are at
+    /// most 128 datagrams (`UDP_MAX_SEGMENTS` in `<linux/udp.h>`). A frame with more is made to
+    /// turn a few bytes into many.
     package static let segmentCountMax = 1024
 
     /// Decides which repair a frame needs.
@@ -163,12 +164,13 @@ extension WireForm {
         let segmentCount: Int
         /// The sum of the IPv4 header without what differs from segment to segment.
         ///
-        /// That is length, identification and checksum.
+        /// These fields are left out: length, identification and checksum.
         let networkSum: InternetSum
         /// The sum of pseudo-header and transport header without what differs between segments.
         ///
-        /// That is lengths, sequence number, flags and checksum. With it nothing is read back that was
-        /// just written, which is slow, and nothing has to be written that is not kept.
+        /// These fields are left out: lengths, sequence number, flags and checksum. Thanks to the
+        /// sum nothing is read back that was just written, which is slow, and nothing has to be
+        /// written that is not kept.
         let transportSum: InternetSum
 
         /// The length of a segment's headers, without a tag that is put back.

@@ -47,9 +47,7 @@ package struct EdgeSelection: Equatable, Sendable {
     /// Whether an edge is captured, or why not.
     ///
     /// A pod that is being made has no address yet. So an edge is left out only if its pod has
-    /// addresses and none of them is in a pod network.
-    ///
-    /// - Parameter addresses: The pod's addresses, or nil if they are not known.
+    /// addresses and none of them is in a pod network. The addresses are nil if they are not known.
     package func verdict(name: String, addresses: [IPAddress]?) -> Verdict {
         if excluded.contains(where: { Self.matches(name, $0) }) { return .excluded }
         if included.contains(where: { Self.matches(name, $0) }) { return .captured }

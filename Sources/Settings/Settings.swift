@@ -40,8 +40,10 @@ package struct Settings: Sendable {
     /// Reads options first, then the environment, then the defaults.
     ///
     /// - Parameters:
+    ///   - options: The texts that were given with options.
     ///   - needsPeer: Whether a sensor or a listener is required, as for an agent.
     ///   - environment: Returns the value of a variable, or nil if it is not set.
+    /// - Throws: The first setting that is missing or cannot be used.
     package init(
         options: [Setting: String], needsPeer: Bool = true, environment: (String) -> String?
     ) throws(SettingFailure) {

@@ -21,9 +21,7 @@ struct SettingsReader {
         return values[setting]
     }
 
-    /// Reads the value of a setting that has to be there.
-    ///
-    /// - Parameter read: Returns nil for a text of another form.
+    /// Reads the value of a setting that has to be there; `read` returns nil for another form.
     func one<Value>(
         _ setting: Setting, _ read: (String) -> Value?
     ) throws(SettingFailure) -> Value {
@@ -71,7 +69,7 @@ struct SettingsReader {
 
     /// A failure of a setting whose value has the right form and cannot be used.
     ///
-    /// - Parameter reason: Why, and what to do about it.
+    /// The reason says why, and what to do about it.
     func failure(_ setting: Setting, _ reason: String) -> SettingFailure {
         let given = given(setting) ?? GivenText(text: "", isOption: false)
         return SettingFailure(setting, .unusable(given, reason))

@@ -6,6 +6,7 @@ import Logging
 import Security
 import Settings
 
+/// `podwire agent`: captures and forwards.
 struct AgentCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "agent",

@@ -33,9 +33,7 @@ struct AgentOptions: SettingOptions {
         ]
     }
 
-    /// Reads the settings for a command.
-    ///
-    /// - Parameter needsPeer: Whether a sensor or a listener is required, as for an agent.
+    /// Reads the settings for a command, which may need a sensor or a listener, as an agent does.
     func readSettings(for command: String, needsPeer: Bool = true) throws -> Settings {
         precondition(texts.count == Setting.all.count, "an option is not read")
         return try podwire.readSettings(of: command, texts) {

@@ -53,7 +53,9 @@ extension CollectCommand {
             if readsFiles { try readFiles(command) }
         }
 
-        private static func address(_ command: CollectCommand) throws -> SocketAddress? {
+        private static func address(
+            _ command: CollectCommand
+        ) throws(ValidationError) -> SocketAddress? {
             guard let text = command.listen ?? (command.from.isEmpty ? "2003" : nil) else {
                 return nil
             }
@@ -66,7 +68,9 @@ extension CollectCommand {
             return address
         }
 
-        private static func recording(_ command: CollectCommand) throws -> RecordingOptions {
+        private static func recording(
+            _ command: CollectCommand
+        ) throws(ValidationError) -> RecordingOptions {
             let encoder = PcapngEncoder()
             var recording = RecordingOptions(
                 path: command.file
@@ -108,11 +112,13 @@ extension CollectCommand {
             return sources.map(\.description).first { !seen.insert($0).inserted }
         }
 
-        private static func sources(_ command: CollectCommand) throws -> [Source] {
+        private static func sources(
+            _ command: CollectCommand
+        ) throws(ValidationError) -> [Source] {
             guard command.from.count <= sourceCountMax else {
                 throw ValidationError("--from: there are more than \(sourceCountMax)")
             }
-            return try command.from.enumerated().map { index, url in
+            return try command.from.enumerated().map { index, url throws(ValidationError) in
                 do throws(Source.Failure) {
                     return try Source(url: url)
                 } catch {
@@ -129,7 +135,7 @@ extension CollectCommand {
 }
 
 extension CollectCommand.Settings {
-    private func checkTLS(_ command: CollectCommand) throws {
+    private func checkTLS(_ command: CollectCommand) throws(ValidationError) {
         let isUsed = command.tls || sources.contains(where: \.isSecure)
         if command.tlsCa != nil, command.tlsInsecure {
             throw ValidationError("--tls-ca and --tls-insecure: give one of them")
@@ -154,7 +160,7 @@ extension CollectCommand.Settings {
         }
     }
 
-    private mutating func readTrust(_ command: CollectCommand) throws {
+    private mutating func readTrust(_ command: CollectCommand) throws(TLSFailure) {
         let authority: TLSClient.Authority =
             command.tlsInsecure ? .unverified : command.tlsCa.map { .file($0) } ?? .system
         if sources.contains(where: \.isSecure) {

@@ -1,6 +1,7 @@
 import ArgumentParser
 import Doctor
 
+/// `podwire doctor`: checks a node.
 struct DoctorCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "doctor",

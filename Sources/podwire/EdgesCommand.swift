@@ -9,6 +9,7 @@ import Logging
 import Netlink
 import Settings
 
+/// `podwire edges`: lists the edges of a node.
 struct EdgesCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "edges",
@@ -72,14 +73,14 @@ struct EdgesCommand: ParsableCommand {
         let logger = Logger(label: "podwire") { _ in
             LineLogHandler(level: .warning) { writeToStandardError($0(0)) }
         }
-        var watch = try NodeMonitor(selection, namesIn: settings.nameFolder, logger: logger)
+        var monitor = try NodeMonitor(selection, namesIn: settings.nameFolder, logger: logger)
         var shown = ""
         var failure: SystemError?
         let show = { (node: Node) in
             // Not every change of a node is one of its edges.
             guard text(node, selection) != shown else { return }
             shown = text(node, selection)
-            let clear = !json && isTerminal(1) ? "\u{1b}[H\u{1b}[2J" : ""
+            let clear = !json && isTerminal(STDOUT_FILENO) ? "\u{1b}[H\u{1b}[2J" : ""
             let end = json || !clear.isEmpty ? "" : "\n"
             do throws(SystemError) {
                 try Self.write(clear + shown + end)
@@ -89,13 +90,13 @@ struct EdgesCommand: ParsableCommand {
                 Event.raise(stopNumber)
             }
         }
-        show(watch.node)
-        try watch.run(until: stop.fileDescriptor, publish: show)
+        show(monitor.node)
+        try monitor.run(until: stop.fileDescriptor, publish: show)
         if let failure, failure.errno != .brokenPipe { throw failure }
     }
 
     private static func write(_ text: String) throws(SystemError) {
-        try writeAll(text.utf8, to: 1, "standard output")
+        try writeAll(text.utf8, to: STDOUT_FILENO, "standard output")
     }
 
     private func text(_ node: Node, _ selection: EdgeSelection) -> String {

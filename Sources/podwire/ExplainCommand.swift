@@ -10,6 +10,7 @@ import Observation
 import Packets
 import Settings
 
+/// `podwire explain`: tells which edge reports a packet.
 struct ExplainCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "explain",
@@ -177,8 +178,8 @@ extension ExplainCommand {
         let text = lines.enumerated().map { index, line in
             let number = "\(index)"
             let padding = String(repeating: " ", count: 4 - min(4, number.count))
-            let gap = String(repeating: " ", count: width - line.instruction.count)
-            return "\(padding)\(number)  \(line.instruction)\(gap)  ; \(line.note)\n"
+            let instruction = Wording.padded(line.instruction, to: width)
+            return "\(padding)\(number)  \(instruction)  ; \(line.note)\n"
         }
         let head = """
             ; The program with which an agent begins, given these settings. A running agent adds its

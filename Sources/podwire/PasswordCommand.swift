@@ -3,10 +3,11 @@ import Glibc
 import Linux
 import Security
 
+/// `podwire password`: hashes a password.
 struct PasswordCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "password",
-        abstract: "Hashes a user's password, for the file of those who may log in.",
+        abstract: "Hashes a user's password for the file of users who may log in.",
         discussion: """
             At a terminal it asks for the password twice, and does not show what is typed. Elsewhere \
             it reads one line from standard input. It prints a line for the file of users: NAME:HASH. \

@@ -1,14 +1,16 @@
 import Agent
 import ArgumentParser
+import Metrics
 import Settings
 
-/// Prints a table of the documentation; `tools/docs` puts it into a page.
+/// `podwire reference`: prints a table of the documentation, which `tools/docs` puts into a page.
 struct ReferenceCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "reference",
         abstract: "Prints a table of the documentation in Markdown.",
         shouldDisplay: false)
 
+    /// The tables that can be printed.
     enum Table: String, CaseIterable, ExpressibleByArgument {
         case settings, metrics, commands
     }
@@ -41,7 +43,11 @@ struct ReferenceCommand: ParsableCommand {
     }
 
     private static var metrics: (head: [String], rows: [[String]]) {
-        (["metric", "type", "meaning"], [])
+        let rows = AgentMetrics.families.map { family in
+            let labels = family.labels.isEmpty ? "" : "{\(family.labels.joined(separator: ", "))}"
+            return ["`\(family.name)\(labels)`", family.kind.rawValue, family.help]
+        }
+        return (["metric", "type", "meaning"], rows)
     }
 
     private static var commands: (head: [String], rows: [[String]]) {

@@ -12,7 +12,7 @@ struct SettingText {
 extension Option where Value == SettingText? {
     /// The option of a setting; name, help and completions are those of its row.
     ///
-    /// - Parameter help: Another help text, where the option means less than for an agent.
+    /// Another help text is for a command to which the option means less than to an agent.
     init(
         _ setting: Setting, parsing: SingleValueParsingStrategy = .next,
         help: ArgumentHelp? = nil

@@ -16,11 +16,9 @@ enum Signals {
 
     /// Calls `body` at the first signal, and ends the program if that does not end by itself.
     ///
-    /// More signals in that time change nothing: timeout(1) and shells send theirs more than once.
-    ///
-    /// - Parameters:
-    ///   - secondsMax: The time that the program has to end. It may hang on a pipe that nobody reads.
-    ///   - giveUp: Prints the reason why the program is ended; has a tenth of a second for it.
+    /// The program may hang, on a pipe that nobody reads for instance. Then `giveUp` has a tenth of a
+    /// second to print the reason. More signals in that time change nothing: timeout(1) and shells
+    /// send theirs more than once.
     static func onEnd(
         secondsMax: UInt32, orElse giveUp: @escaping @Sendable (String) -> Void = printOnThread,
         _ body: @escaping @Sendable () -> Void

@@ -10,7 +10,7 @@ import Synchronization
 import Testing
 
 /// The monitor of a node that changes.
-@Suite("A node monitor", .serialized, .needsOwnNetwork, .timeLimit(.minutes(1)))
+@Suite("A node monitor", .serialized, .needsOwnNetwork, .timeLimit(.minutes(15)))
 struct NodeMonitorTests {
     private static let quiet = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
 
@@ -29,7 +29,7 @@ struct NodeMonitorTests {
         let stopNumber = stop.fileDescriptor
         // A monitor that misses something must not wait for ever.
         let deadline = try Thread {
-            _ = try? poll([(stopNumber, .readable)], milliseconds: 15_000)
+            _ = try? poll([(stopNumber, .readable)], milliseconds: 120_000)
             Event.raise(stopNumber)
         }
         let last = Mutex(monitor.node)
@@ -89,7 +89,7 @@ struct NodeMonitorTests {
             let change = try Thread {
                 _ = try? poll([(stopNumber, .readable)], milliseconds: 1500)
                 try? shell("ip -n $(cat /tmp/nw-test) addr add 10.244.7.7/24 dev p")
-                _ = try? poll([(stopNumber, .readable)], milliseconds: 5000)
+                _ = try? poll([(stopNumber, .readable)], milliseconds: 60_000)
                 Event.raise(stopNumber)
             }
             let found = Mutex(false)
@@ -136,7 +136,7 @@ struct NodeMonitorTests {
                         done | ip -force -batch - 2>/dev/null
                     done
                     """)
-                _ = try? poll([(stopNumber, .readable)], milliseconds: 700)
+                _ = try? poll([(stopNumber, .readable)], milliseconds: 3000)
                 Event.raise(stopNumber)
             }
             try monitor.run(until: stop.fileDescriptor) { _ in }

@@ -43,6 +43,6 @@ struct CaptureMetricTests {
         let metadata = CaptureCounters().counts.metadata
         #expect(
             Set(metadata.keys)
-                == Set(Fate.allCases.map(\.name) + ["matched", "sent", "settled"]))
+                == Set(Fate.allCases.map(\.name) + ["matched", "sent", "punted"]))
     }
 }

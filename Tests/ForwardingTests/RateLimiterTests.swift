@@ -1,5 +1,6 @@
 import Forwarding
 import Testing
+import Time
 
 @Suite("A rate limiter")
 struct RateLimiterTests {
@@ -13,10 +14,10 @@ struct RateLimiterTests {
     /// Offers packets of these sizes in turn, in blocks, at a rate, for a time.
     struct Offer {
         var limiter: RateLimiter
-        var now: UInt64 = 1_000_000_000
+        var now = MonotonicTime(nanoseconds: 1_000_000_000)
         var counts: [Int: Count] = [:]
         /// When packets were left out.
-        var lostAt: [UInt64] = []
+        var lostAt: [MonotonicTime] = []
         private var next = 0
         private var rest = 0.0
 
@@ -32,7 +33,7 @@ struct RateLimiterTests {
             blockMilliseconds: Double = 1
         ) {
             for _ in 0..<Int(seconds * 1000 / blockMilliseconds) {
-                now += UInt64(blockMilliseconds * 1_000_000)
+                now += .nanoseconds(Int64(blockMilliseconds * 1_000_000))
                 limiter.refill(now: now)
                 rest += bytesPerSecond * blockMilliseconds / 1000
                 while rest > 0 {
@@ -44,7 +45,7 @@ struct RateLimiterTests {
         }
 
         mutating func offer(_ size: Int) {
-            let isKept = limiter.keeps(byteCount: size)
+            let isKept = limiter.admit(byteCount: size)
             counts[size, default: Count()].offered += 1
             counts[size]!.kept += isKept ? 1 : 0
             if !isKept { lostAt.append(now) }
@@ -134,7 +135,7 @@ struct RateLimiterTests {
     func burst() {
         var offer = Offer(limit: 10_000_000)
         for _ in 0..<20 {
-            offer.now += 200_000_000
+            offer.now += .milliseconds(200)
             offer.limiter.refill(now: offer.now)
             // 950 kB of the million that a tenth of a second holds, in one block.
             for _ in 0..<950 { offer.offer(1000) }
@@ -142,9 +143,9 @@ struct RateLimiterTests {
         #expect(offer.lostAt.isEmpty)
         // The same in ten blocks within 5 ms.
         for _ in 0..<20 {
-            offer.now += 200_000_000
+            offer.now += .milliseconds(200)
             for _ in 0..<10 {
-                offer.now += 500_000
+                offer.now += .microseconds(500)
                 offer.limiter.refill(now: offer.now)
                 for _ in 0..<95 { offer.offer(1000) }
             }
@@ -181,8 +182,8 @@ struct RateLimiterTests {
             var limiter = RateLimiter(bytesPerSecond: 1_000_000)
             var keptByteCount = 0
             for index in 0..<1000 {
-                limiter.refill(now: UInt64(5_000_000_000 + index * step))
-                for _ in 0..<10 where limiter.keeps(byteCount: 1000) { keptByteCount += 1000 }
+                limiter.refill(now: MonotonicTime(nanoseconds: UInt64(5_000_000_000 + index * step)))
+                for _ in 0..<10 where limiter.admit(byteCount: 1000) { keptByteCount += 1000 }
             }
             #expect(keptByteCount == 100_000)
         }
@@ -193,9 +194,9 @@ struct RateLimiterTests {
         for limit in [1, 1 << 20, 1 << 40, .max] {
             var limiter = RateLimiter(bytesPerSecond: limit)
             for now in [0, 1, 1 << 40, .max - 1, .max, 0, .max] as [UInt64] {
-                limiter.refill(now: now)
+                limiter.refill(now: MonotonicTime(nanoseconds: now))
                 for byteCount in [0, 1, 1500, .max, .max, 28] {
-                    _ = limiter.keeps(byteCount: byteCount)
+                    _ = limiter.admit(byteCount: byteCount)
                 }
             }
         }

@@ -35,7 +35,7 @@ struct SamplerTests {
         let (name, sampling, times, kept) = Self.tables[row]
         var sampler = Sampler(sampling)
         let seen = times.indices.filter { index in
-            sampler.keeps(nanosecondsSince1970: times[index] * 1_000_000)
+            sampler.admit(nanosecondsSince1970: times[index] * 1_000_000)
         }
         #expect(seen == kept, "\(name)")
     }

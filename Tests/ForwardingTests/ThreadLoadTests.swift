@@ -1,14 +1,13 @@
 import Forwarding
 import Testing
+import Time
 
 @Suite("The load of threads")
 struct ThreadLoadTests {
-    private static let millisecond: UInt64 = 1_000_000
-    private static let begin: UInt64 = 5_000_000_000
+    private static let begin = MonotonicTime(nanoseconds: 5_000_000_000)
 
-    /// When threads that have run for so long are looked at, and how busy they are then: since the look
-    /// before that was not too early.
-    private static let looks: [(milliseconds: UInt64, busyMilliseconds: UInt64, percent: Int?)] = [
+    /// Samples: when, how long the threads had run by then, and the result.
+    private static let samples: [(milliseconds: Int, busyMilliseconds: Int, percent: Int?)] = [
         (0, 20, nil),
         (50, 70, nil),
         (100, 120, 100),
@@ -20,15 +19,15 @@ struct ThreadLoadTests {
         (2400, 2000, 0),
     ]
 
-    @Test("is what they have run since the last look that was not too early")
-    func looks() {
+    @Test("is their CPU use since the last sample that was not too early")
+    func samples() {
         var load = ThreadLoad()
-        for look in Self.looks {
+        for sample in Self.samples {
             let percent = load.percent(
-                over: 100 * Self.millisecond,
-                now: Self.begin + look.milliseconds * Self.millisecond,
-                busyNanoseconds: look.busyMilliseconds * Self.millisecond)
-            #expect(percent == look.percent, "\(look)")
+                over: .milliseconds(100),
+                now: Self.begin + .milliseconds(sample.milliseconds),
+                busy: .milliseconds(sample.busyMilliseconds))
+            #expect(percent == sample.percent, "\(sample)")
         }
     }
 }

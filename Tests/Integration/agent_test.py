@@ -9,6 +9,7 @@ import re
 import signal
 import socket
 import struct
+import tempfile
 import threading
 import time
 import unittest
@@ -520,6 +521,41 @@ class AgentTest(unittest.TestCase):
         agent.await_text("capture ended")
         self.assertRegex(agent.text(), r"datagrams_refused=[1-9]")
         self.assertNotIn("abandoned_bytes", agent.text())
+
+
+class CompletionTest(unittest.TestCase):
+    # What bash does when Tab is pressed behind the words that it is given.
+    COMPLETE = """
+        source <("$0" --generate-completion-script bash)
+        COMP_WORDS=(podwire "$@") COMP_CWORD=$# COMP_LINE="podwire $*" COMP_TYPE=9
+        COMP_POINT=${#COMP_LINE}
+        function=$(complete -p podwire | sed "s/.*-F \\([^ ]*\\).*/\\1/")
+        "$function" podwire "${@: -1}" "${COMP_WORDS[-2]}"
+        printf "%s\\n" "${COMPREPLY[@]}"
+        """
+
+    def completions(self, *words, folder):
+        program = os.path.abspath(PODWIRE)
+        return set(run("bash", "-c", self.COMPLETE, program, *words, cwd=folder).stdout.split())
+
+    def test_a_shell_completes_words_files_folders_and_interfaces(self):
+        with tempfile.TemporaryDirectory() as name:
+            folder = pathlib.Path(name)
+            (folder / "sub").mkdir()
+            (folder / "edge.pcap").touch()
+            (folder / "users").touch()
+            for words, expected in {
+                    ("agent", "--frames", ""): {"wire", "raw"},
+                    ("agent", "--log-level", "w"): {"warning"},
+                    ("agent", "--password-file", ""): {"sub", "edge.pcap", "users"},
+                    ("password", "eve", "--file", "us"): {"users"},
+                    ("agent", "--cni-cache", ""): {"sub"},
+                    ("explain", "--file", ""): {"sub", "edge.pcap"},
+                    ("explain", "--edge", ""): set(os.listdir("/sys/class/net")),
+                    ("agent", "--sensor-port", ""): set(),
+            }.items():
+                with self.subTest(" ".join(words)):
+                    self.assertEqual(self.completions(*words, folder=folder), expected)
 
 
 if __name__ == "__main__":

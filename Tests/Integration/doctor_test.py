@@ -354,7 +354,7 @@ class DoctorTest(unittest.TestCase):
             self.addCleanup(collector.kill)
             agent = self.agent(EXTRAHOP_SENSOR_IP=f"{SENSOR}:2010")
             collector.await_text("capture started")
-            agent.await_text("metrics and probes are answered")
+            agent.await_text("serving metrics and probes")
             self.check_captures_beside_an_agent()
             second = self.agent(EXTRAHOP_SENSOR_IP=f"{SENSOR}:2010", PODWIRE_HTTP="9465")
             second.await_text("agent started")
@@ -466,7 +466,7 @@ socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b"a call", ("{address}",
             self.assert_found(report, "listener", "failed", "Address already in use", "ss -ltnp")
         agent = Program(name_of("node"), "agent", **SETTINGS | passive)
         self.addCleanup(agent.kill)
-        agent.await_text("clients are listened for")
+        agent.await_text("listening for clients")
         self.assert_ok(self.examine(**passive), "listener", "in use, and an agent runs here")
         with self.listener(2004, "node"):
             report = self.examine(**{**passive, "PODWIRE_LISTEN": "127.0.0.1:2004"})
@@ -494,16 +494,16 @@ socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b"a call", ("{address}",
         wait_until(lambda: inside("node", "ss", "-Hltn", "sport = :9464"),
                    "the stranger does not listen")
         agent = self.agent()
-        agent.await_text("metrics and probes are not answered")
+        agent.await_text("cannot serve metrics and probes")
         self.assert_found(self.examine(), "http", "warning", "Address already in use",
                           "--http another port")
         server.kill()
         server.wait()
-        agent.await_text("metrics and probes are answered")
+        agent.await_text("serving metrics and probes")
         self.assert_ok(self.examine(), "http", "127.0.0.1:9464 is in use, and an agent answers there")
         self.assertEqual(agent.stop(), 0)
         agent = self.agent(PODWIRE_HTTP="9465")
-        agent.await_text("metrics and probes are answered")
+        agent.await_text("serving metrics and probes")
         for place in ("9465", "0.0.0.0:9465"):
             self.assert_ok(self.examine("--http", place), "http", "and an agent answers there")
         self.assertEqual(agent.stop(), 0)

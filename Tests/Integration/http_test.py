@@ -71,7 +71,7 @@ class FeedTest(FeedCase):
                               if key[0] == "podwire_frames_total"}, set(FATES))
         self.assertEqual(metrics.sum("podwire_ring_memory_bytes"), self.agent.ring_bytes())
         self.assertEqual(metrics.sum("podwire_edges"), 2)
-        self.assertEqual(metrics.sum("podwire_edges_blind"), 0)
+        self.assertEqual(metrics.sum("podwire_edges_without_addresses"), 0)
         self.assertEqual(metrics.sum("podwire_frames_unaccounted_total"), 0)
         self.assertEqual(metrics.sum("podwire_ready"), 1)
 
@@ -218,7 +218,7 @@ class FeedTest(FeedCase):
         self.assertIn("alive", self.endpoint.await_page("/healthz", 200))
         with Stopped(self.agent.pid, "podwire-forward"):
             text = self.endpoint.await_page("/healthz", 503, seconds=45)
-            self.assertRegex(text, r"the forwarder of 192.168.10\d.2:2003: has not turned for \d+ s")
+            self.assertRegex(text, r"the forwarder of 192.168.10\d.2:2003: no heartbeat for \d+ s")
             self.assertEqual(text.count("turned"), 1)
         self.endpoint.await_page("/healthz", 200)
         self.finish()
@@ -252,10 +252,10 @@ class ProbeTest(unittest.TestCase):
         self.endpoint.await_page("/readyz", 503, "has not asked for packets (STARTCAP)")
         session.start(self.bed)
         text = self.endpoint.await_page("/readyz", 200, "sensor 127.0.0.1:2003: captures")
-        self.assertTrue(text.startswith("ready\nnetlink: in step"), text)
+        self.assertTrue(text.startswith("ready\nnetlink: synced"), text)
         session.close()
         self.endpoint.await_page("/readyz", 503, "no sensor captures")
-        self.endpoint.await_page("/readyz", 503, "has no session: the peer closed the connection")
+        self.endpoint.await_page("/readyz", 503, "no session: the peer closed the connection")
         self.assertEqual(self.endpoint.get("/healthz")[0], 200)
 
     def test_readiness_with_pod_networks_of_others(self):
@@ -265,7 +265,7 @@ class ProbeTest(unittest.TestCase):
         reason = ("the one pod here does not have an address in PODNET 10.99.0.0/16: "
                   "it has 10.244.1.2")
         agent = self.agent(*listening, sensors="", PODNET="10.99.0.0/16")
-        text = self.endpoint.await_page("/readyz", 503, "clients: listened for")
+        text = self.endpoint.await_page("/readyz", 503, "clients: listening")
         self.assertTrue(text.startswith(f"not ready: {reason}\n"), text)
         self.assertEqual(self.endpoint.fresh_metrics().sum("podwire_ready"), 0)
         self.assertEqual(self.endpoint.get("/healthz")[0], 200)
@@ -296,7 +296,7 @@ class ProbeTest(unittest.TestCase):
 
     def test_readiness_of_one_that_listens(self):
         self.agent("--listen", "127.0.0.1:2002", "--allow-null-login", sensors="")
-        self.endpoint.await_page("/readyz", 200, "clients: listened for, 0 connected")
+        self.endpoint.await_page("/readyz", 200, "clients: listening, 0 connected")
         count = 0
         for device in (b"any-eth", b"veth-pod", b"any-eth"):
             client = Client(self.bed.node)
@@ -367,7 +367,7 @@ class ProbeTest(unittest.TestCase):
             return page[0] != 200
 
         wait_until(is_not_ready, "it is ready")
-        self.assertIn("not ready: the node's network is not followed\n", page[2])
+        self.assertIn("not ready: netlink is not synced with the node\n", page[2])
         resource.prlimit(agent.pid, resource.RLIMIT_NOFILE, limits)
         self.endpoint.await_page("/readyz", 200)
         self.assertEqual(self.endpoint.metrics().sum("podwire_netlink_resyncs_total"), 1)
@@ -402,25 +402,25 @@ class ProbeTest(unittest.TestCase):
         self.endpoint.await_page("/metrics", 200)
         metrics = self.endpoint.metrics()
         self.assertEqual(metrics.sum("podwire_edges"), 1)
-        self.assertEqual(metrics.sum("podwire_edges_blind"), 1)
+        self.assertEqual(metrics.sum("podwire_edges_without_addresses"), 1)
 
     def test_it_is_on_loopback_alone(self):
         agent = self.agent()
-        agent.await_text("metrics and probes are answered")
+        agent.await_text("serving metrics and probes")
         self.assertEqual(self.listening(), ["127.0.0.1:9464"])
 
     def test_it_is_where_settings_say(self):
         for value, places in (("off", []), ("[::1]:9999", ["[::1]:9999"]), ("9998", ["*:9998"])):
             with self.subTest(value):
                 agent = self.agent(PODWIRE_HTTP=value)
-                agent.await_text("sensor not reached" if not places else "are answered")
+                agent.await_text("sensor not reached" if not places else "serving metrics")
                 self.assertEqual(self.listening(), places)
                 agent.stop()
 
     def test_a_port_in_use_stops_nothing(self):
         taken = self.bed.listen(PORT)
         agent = self.agent()
-        agent.await_text("metrics and probes are not answered")
+        agent.await_text("cannot serve metrics and probes")
         self.assertIn("give another address with --http, or off", agent.text())
         self.assertIn("bind 127.0.0.1:9464: Address already in use", agent.text())
         listener = self.bed.listen()
@@ -430,7 +430,7 @@ class ProbeTest(unittest.TestCase):
         listener.close()
         taken.close()
         self.endpoint.await_page("/readyz", 200)
-        self.assertEqual(agent.text().count("are not answered"), 1)
+        self.assertEqual(agent.text().count("cannot serve metrics and probes"), 1)
 
     def test_pages(self):
         agent = self.agent()

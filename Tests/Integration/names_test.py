@@ -78,7 +78,7 @@ class NamesTest(unittest.TestCase):
                         "--pod-network", "10.244.0.0/16", *arguments,
                         PODWIRE_CNI_CACHE=str(self.results), **variables)
         self.addCleanup(agent.kill)
-        agent.await_text("clients are listened for")
+        agent.await_text("listening for clients")
         return agent
 
     def edges(self, *arguments):

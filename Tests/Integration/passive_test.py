@@ -54,7 +54,7 @@ class PassiveTest(unittest.TestCase):
         agent = Agent(self.bed, sensors="", arguments=(
             "--listen", listen, *login, *arguments), **variables)
         self.addCleanup(agent.kill)
-        agent.await_text("clients are listened for")
+        agent.await_text("listening for clients")
         return agent
 
     def client(self, *arguments, **keywords):

@@ -4,7 +4,7 @@ import KernelSupport
 import Linux
 import Testing
 
-@Suite("Datagrams on a loopback", .needsOwnNetwork, .timeLimit(.minutes(1)))
+@Suite("Datagrams on a loopback", .needsOwnNetwork, .timeLimit(.minutes(15)))
 struct DatagramTests {
     static let hosts = ["127.0.0.1", "::1"]
 

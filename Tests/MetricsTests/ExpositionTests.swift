@@ -56,7 +56,8 @@ struct ExpositionTests {
         var page = Exposition()
         page.add(Self.frames, [Sample(["veth1"], 1), Sample(["veth1"], 2), Sample(["veth2"], 3)])
         #expect(
-            page.text.hasSuffix("\nframes_total{edge=\"veth1\"} 1\nframes_total{edge=\"veth2\"} 3\n"))
+            page.text.hasSuffix(
+                "\nframes_total{edge=\"veth1\"} 1\nframes_total{edge=\"veth2\"} 3\n"))
         // One letter, and two that look like it: two interfaces can be named so.
         page = Exposition()
         page.add(Self.frames, ["\u{e9}", "e\u{301}"].map { Sample([$0], 1) })

@@ -3,9 +3,10 @@ import KernelSupport
 import Netlink
 import Testing
 
-/// What podwire reads of connection tracking, against what conntrack(8) prints of the same flows. The
-/// namespace's own rules translate service addresses as kube-proxy's do.
-@Suite("Connection tracking", .needsOwnNetwork, .timeLimit(.minutes(1)))
+/// What podwire reads of connection tracking, against what conntrack(8) prints of the same flows.
+///
+/// The namespace's own rules translate service addresses as kube-proxy's do.
+@Suite("Connection tracking", .needsOwnNetwork, .timeLimit(.minutes(15)))
 struct ConntrackTests {
     private static let services = [IPNetwork("10.96.0.0/16"), IPNetwork("fd00:10:96::/112")]
         .compactMap { $0 }
@@ -28,8 +29,10 @@ struct ConntrackTests {
         ip route add fd00:10:96::/112 dev pods src fd00:10:244::2
         """
 
-    /// Sends one packet of each protocol, to the services and past them. Nobody listens for TCP and
-    /// UDP, so their entries are gone at once, or stay, as the kernel likes.
+    /// Sends one packet of each protocol, to the services and past them.
+    ///
+    /// Nobody listens for TCP and UDP, so their entries are gone at once, or stay, as the kernel
+    /// likes.
     private static let talk = """
         python3 -c '
         import socket, struct

@@ -3,7 +3,7 @@ import Linux
 import Netlink
 import Testing
 
-@Suite("A netlink socket", .needsOwnNetwork, .timeLimit(.minutes(1)))
+@Suite("A netlink socket", .needsOwnNetwork, .timeLimit(.minutes(15)))
 struct NetlinkSocketTests {
     @Test("says what the kernel says about a namespace that is not there")
     func unknownNamespace() throws {

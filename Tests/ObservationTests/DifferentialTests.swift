@@ -100,7 +100,7 @@ struct DifferentialTests {
     enum Variant: CaseIterable {
         /// More nodes in the pod networks, and pods outside them, than a program has room for.
         case manyAddresses
-        /// More service networks, and pods outside the pod networks, than the fast path has room for.
+        /// More service networks and pods outside the pod networks than fit the fast path.
         case manyNetworks
         /// Pod networks that contain service addresses.
         case overlappingServices

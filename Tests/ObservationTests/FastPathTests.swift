@@ -6,8 +6,8 @@ import Testing
 
 /// The contract of the fast path with the program: the program punts nothing that it clears.
 ///
-/// `DifferentialTests` check that with generated frames. These tests check the other direction, which
-/// makes the fast path fast: it clears every ordinary frame about which the program decides.
+/// `DifferentialTests` check that with generated frames. These tests check the other direction,
+/// which makes the fast path fast: it clears every ordinary frame about which the program decides.
 @Suite("The fast path")
 struct FastPathTests {
     /// TCP, UDP and SCTP packets between any two addresses, with all of their headers.

@@ -4,7 +4,7 @@ import Linux
 import PacketRing
 import Testing
 
-@Suite("A receive ring", .needsOwnNetwork, .timeLimit(.minutes(1)))
+@Suite("A receive ring", .needsOwnNetwork, .timeLimit(.minutes(15)))
 struct RingTests {
     /// A pair of veths, and a ring at one end.
     private static func pair() throws -> (here: UInt32, there: UInt32) {

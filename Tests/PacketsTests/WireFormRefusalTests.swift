@@ -217,7 +217,7 @@ struct WireFormRefusalTests {
         #expect(repairedCount > round / 50)
     }
 
-    /// Returns a frame that could be repaired, with some bytes changed, and its offload or any other.
+    /// Returns a repairable frame with some bytes changed, and its offload or any other.
     private static func garbage(
         with generator: inout SeededGenerator
     ) -> ([UInt8], Offload) {

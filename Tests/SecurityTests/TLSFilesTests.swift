@@ -2,6 +2,7 @@ import Glibc
 import Linux
 import Testing
 import Security
+import SecurityFixtures
 
 @Suite("A TLS server's files")
 struct TLSFilesTests {

@@ -3,6 +3,7 @@ import Glibc
 import Linux
 import Testing
 import Security
+import SecurityFixtures
 
 /// What becomes of many bytes, and of ciphertext that somebody on the way has touched.
 @Suite("A stream over TLS")
@@ -57,7 +58,7 @@ struct TLSStreamTests {
     func bothWays() throws {
         var pair = try Pair(server, client)
         for number in [pair.server.fileDescriptor, pair.client.fileDescriptor] {
-            try Self.shrinkBuffer(of: number)
+            try Loopback.shrinkSendBuffer(of: number)
         }
         var up = Transfer(byteCount: 2_000_003, seed: 0x55, isSentAsSpan: true)
         var down = Transfer(byteCount: 1_500_001, seed: 0xaa, isSentAsSpan: false)
@@ -91,7 +92,7 @@ struct TLSStreamTests {
     @Test("takes what a queue has, in pieces and from wherever it has been moved")
     func queue() throws {
         var pair = try Pair(server, client)
-        try Self.shrinkBuffer(of: pair.server.fileDescriptor)
+        try Loopback.shrinkSendBuffer(of: pair.server.fileDescriptor)
         let bytes = Transfer(byteCount: 300_000, seed: 0, isSentAsSpan: true).bytes
         var queue = try ByteQueue(byteCountMax: 65_536)
         var (queuedCount, received) = (0, [UInt8]())
@@ -116,17 +117,6 @@ struct TLSStreamTests {
             try #require(ready.contains { !$0.isEmpty }, "nothing happens")
         }
         #expect(received == bytes)
-    }
-
-    /// Has a socket take less than a record. Were it the receiver who takes little, the kernel would
-    /// make it wait for acknowledgements.
-    static func shrinkBuffer(of number: CInt) throws {
-        // Safety: the kernel reads the value during the call.
-        var byteCount: CInt = 4096
-        try call("setsockopt") {
-            unsafe setsockopt(
-                number, SOL_SOCKET, SO_SNDBUF, &byteCount, socklen_t(MemoryLayout<CInt>.size))
-        }
     }
 
     @Test("may end on another thread than it has begun on")
@@ -157,8 +147,9 @@ struct TLSStreamTests {
 
     enum Touch: CaseIterable { case cutInTheMiddle, cutBetween, changed }
 
-    /// Has somebody sit between the two ends, who lets the handshake pass and a record of 1,000 bytes
-    /// of which nobody has touched anything. The next one is cut off or changed.
+    /// An attacker between the two ends passes the handshake and a record of 1,000 bytes.
+    ///
+    /// The attacker cuts off or changes the next record.
     @Test(
         "that somebody on the way touches ends, and nothing false arrives",
         arguments: Touch.allCases)

@@ -3,6 +3,7 @@ import Glibc
 import Linux
 import Testing
 import Security
+import SecurityFixtures
 
 @Suite("A TLS connection")
 struct TLSTests {

@@ -1,6 +1,7 @@
 import Glibc
 import Testing
 import Security
+import SecurityFixtures
 
 @Suite("A file of users")
 struct UserFileTests {

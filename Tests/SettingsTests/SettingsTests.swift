@@ -45,11 +45,12 @@ struct SettingsTests {
             ("PODNET", "10.244.0.0/33"), ("PODNET", "pods"), ("SVCNET", "10.96.0.0/12,x"),
             ("RPCAPD_TARGET_PORT", "70000"), ("RPCAPD_TARGET_PORT", "0"),
             ("EXTRAHOP_SENSOR_IP", "host:99999"), ("EXTRAHOP_SENSOR_IP", "[::1"),
-            ("EXTRAHOP_SENSOR_IP", "a b/c"),
+            ("EXTRAHOP_SENSOR_IP", "a b/c"), ("EXTRAHOP_SENSOR_IP", "[192.0.2.1"),
+            ("EXTRAHOP_SENSOR_IP", "[host]:2003"), ("EXTRAHOP_SENSOR_IP", "192.0.2.1:0"),
             ("PODWIRE_UNCOVERED", "10.0.0.300"), ("PODWIRE_DEDUP", "maybe"),
             ("PODWIRE_SNAPLEN", "63"),
             ("PODWIRE_SNAPLEN", "262145"), ("PODWIRE_RING_MEMORY", "1"),
-            ("PODWIRE_RING_MEMORY", "-5MiB"),
+            ("PODWIRE_RING_MEMORY", "-5MiB"), ("PODWIRE_RING_MEMORY", "1025GiB"),
             ("PODWIRE_QUEUE_MEMORY", "99999999999999999999"), ("PODWIRE_QUEUE_MEMORY", "5 cats"),
             ("PODWIRE_RATE_LIMIT", "50 cats"), ("PODWIRE_RATE_LIMIT", "1K"),
             ("PODWIRE_RATE_LIMIT", "0"),
@@ -87,8 +88,27 @@ struct SettingsTests {
         ])
     func memory(text: String, mebibyteCount: Int) throws {
         var environment = Self.least
-        environment["PODWIRE_RING_MEMORY"] = text
-        #expect(try read(environment).capture.ringByteCountMax == mebibyteCount << 20)
+        for variable in ["PODWIRE_RING_MEMORY", "PODWIRE_QUEUE_MEMORY", "PODWIRE_RATE_LIMIT"] {
+            environment[variable] = text
+        }
+        let capture = try read(environment).capture
+        let byteCount = mebibyteCount << 20
+        #expect(capture.ringByteCountMax == byteCount && capture.queueByteCountMax == byteCount)
+        #expect(capture.bytesPerSecondMax == byteCount)
+    }
+
+    @Test(
+        "understand a sensor by name, by address, with a port and in brackets",
+        arguments: [
+            ("192.0.2.1", "192.0.2.1:2003"), ("[192.0.2.1]", "192.0.2.1:2003"),
+            ("[192.0.2.1]:7", "192.0.2.1:7"), ("[2001:db8::1]:7", "[2001:db8::1]:7"),
+            ("2001:db8::1", "[2001:db8::1]:2003"), ("sensor.example", "sensor.example:2003"),
+            ("fe80::1%eth0", "[fe80::1%eth0]:2003"),
+        ])
+    func sensor(text: String, description: String) throws {
+        var environment = Self.least
+        environment["EXTRAHOP_SENSOR_IP"] = text
+        #expect(try read(environment).sensors.map(\.description) == [description])
     }
 
     @Test(

@@ -6,8 +6,9 @@ import Settings
 
 /// What the node offers to clients and sensors.
 extension Node {
-    /// The stream, and then each edge by the name of its interface. In active mode a sensor takes the
-    /// one that bears a mark.
+    /// The stream, and then each edge by the name of its interface.
+    ///
+    /// In active mode a sensor takes the one that bears a mark.
     func devices(_ settings: Settings, _ mode: ServerSession.Mode) -> [Device] {
         let stream = Device(
             name: settings.device, description: "every pod of this node, each packet once",

@@ -6,8 +6,9 @@ import Packets
 import Settings
 
 extension AgentMetrics {
-    /// All metrics, in the order of the page. To add one, add it to a list below; what a capture counts
-    /// is added to `CaptureMetric`.
+    /// All metrics, in the order of the page.
+    ///
+    /// To add one, add it to a list below; what a capture counts is added to `CaptureMetric`.
     static let all = agent + peers + captures + gauges + edges + node + refusals
 
     private static func gauge(
@@ -96,16 +97,18 @@ extension AgentMetrics {
     }
 
     private static let gauges = [
-        gauge("ring_memory_bytes", "Memory of the rings of all captures.", labels: ["sensor"]) {
+        gauge(
+            "ring_memory_bytes", "Memory of the rings of all captures, bytes.", labels: ["sensor"]
+        ) {
             $0.sums(\.ringBytes)
         },
-        gauge("ring_memory_limit_bytes", "The most that the rings of one capture may take.") {
+        gauge("ring_memory_limit_bytes", "The most bytes that the rings of one capture may take.") {
             [Sample($0.settings.capture.ringByteCountMax)]
         },
         gauge("queue_bytes", "Bytes in the send queues of all captures.", labels: ["sensor"]) {
             $0.sums(\.queueBytes)
         },
-        gauge("queue_limit_bytes", "The most that the send queue of one capture may hold.") {
+        gauge("queue_limit_bytes", "The most bytes that the send queue of one capture may hold.") {
             [Sample($0.settings.capture.queueByteCountMax)]
         },
         gauge(

@@ -24,7 +24,9 @@ package struct AgentMetrics {
     /// The frames of each edge with a series of its own, and of all others together, for each peer.
     let edges: [(labels: [String], frames: FrameCounts)]
 
-    /// The name of all edges that have no series of their own. Names of interfaces have no spaces.
+    /// The name of all edges that have no series of their own.
+    ///
+    /// Names of interfaces have no spaces.
     private static let otherEdges = "all others"
 
     /// Takes all counts from moments close to each other.

@@ -7,7 +7,9 @@ package struct EdgeLabelSet {
     /// Edges that found no room.
     private var others: Set<UInt64> = []
 
-    /// More than a node has pods. Each edge has three series for each sensor.
+    /// The most edges with series of their own, which is more than a node has pods.
+    ///
+    /// Each edge has three series for each sensor.
     package static let countMax = 512
 
     package init() {}

@@ -1,4 +1,6 @@
-/// Which podwire this is. Releases change it here, and with it the tag of the images in k8s/.
+/// The version of podwire.
+///
+/// Releases change it here, and with it the tag of the images in k8s/.
 package enum Version {
     package static let number = "0.1.0"
 

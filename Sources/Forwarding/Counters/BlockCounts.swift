@@ -1,6 +1,8 @@
 import Packets
 
-/// Counts of one block's packets. The shared counters are touched once for all of them.
+/// Counts of one block's packets.
+///
+/// The shared counters are touched once for all of them.
 struct BlockCounts {
     var puntedCount = 0
     var refusedCount = 0
@@ -31,8 +33,9 @@ struct BlockCounts {
         var droppedCount = 0
     }
 
-    /// Adds one frame's segments, which are all that was counted since `before`. One segment stands for
-    /// the frame; the rest are surplus.
+    /// Adds one frame's segments, which are all that was counted since `before`.
+    ///
+    /// One segment stands for the frame; the rest are surplus.
     mutating func addSegments(since before: borrowing BlockCounts) {
         let queued = packetCount - before.packetCount
         let dropped = droppedCount - before.droppedCount

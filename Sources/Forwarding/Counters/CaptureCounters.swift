@@ -2,7 +2,9 @@ package import Metrics
 package import Packets
 import Synchronization
 
-/// Counters of one capture. Every count starts with the capture and only grows.
+/// Counters of one capture.
+///
+/// Every count starts with the capture and only grows.
 package final class CaptureCounters: Sendable {
     /// All frames, by fate.
     package let frames = FrameCounters()
@@ -35,7 +37,9 @@ package final class CaptureCounters: Sendable {
         unrepaired[obstacle.rawValue].load(ordering: .relaxed)
     }
 
-    /// Adds to a count. Nobody takes it for a signal, so it needs no memory order.
+    /// Adds to a count.
+    ///
+    /// Nobody takes it for a signal, so it needs no memory order.
     @inline(__always)
     package func add(_ count: Int, to metric: CaptureMetric) {
         if count > 0 { values[metric.rawValue].add(UInt64(count), ordering: .relaxed) }

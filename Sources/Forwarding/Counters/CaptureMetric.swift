@@ -1,5 +1,7 @@
-/// A count of a capture, as metrics and the log show it. Frames by fate are counted by
-/// `FrameCounters`, and those that could not be repaired by `WireForm.Obstacle`.
+/// A count of a capture, as metrics and the log show it.
+///
+/// Frames by fate are counted by `FrameCounters`, and those that could not be repaired by
+/// `WireForm.Obstacle`.
 ///
 /// To add one, add a case, its two names and its help; the page of metrics and the log follow.
 /// Metrics of the same name stand behind each other.
@@ -34,7 +36,7 @@ package enum CaptureMetric: Int, CaseIterable, Sendable {
         case .packetsAbandoned: ("packets_abandoned_total", "abandoned_packets")
         case .bytesAbandoned: ("packets_abandoned_bytes_total", "abandoned_bytes")
         case .framesUnaccounted: ("frames_unaccounted_total", "unaccounted")
-        case .framesPunted: ("frames_settled_total", "settled")
+        case .framesPunted: ("frames_punted_total", "punted")
         case .framesTranslated: ("frames_translated_total", "translated")
         case .framesUnexplained: ("frames_unexplained_total", "unexplained")
         case .fragments: ("fragments_total", "fragments")
@@ -47,10 +49,10 @@ package enum CaptureMetric: Int, CaseIterable, Sendable {
         case .datagramsRefused: ("datagrams_refused_total", "datagrams_refused")
         case .datagramsFailed: ("datagrams_dropped_total", "datagrams_failed")
         case .datagramsTooLarge: ("datagrams_dropped_total", "datagrams_too_large")
-        case .lookups: ("conntrack_lookups_total", "tracking_questions")
-        case .lookupsSkipped: ("conntrack_lookups_skipped_total", "tracking_not_asked")
-        case .lookupFailures: ("conntrack_lookup_failures_total", "tracking_failures")
-        case .conntrackOverruns: ("conntrack_overruns_total", "tracking_overruns")
+        case .lookups: ("conntrack_lookups_total", "conntrack_lookups")
+        case .lookupsSkipped: ("conntrack_lookups_skipped_total", "conntrack_lookups_skipped")
+        case .lookupFailures: ("conntrack_lookup_failures_total", "conntrack_lookup_failures")
+        case .conntrackOverruns: ("conntrack_overruns_total", "conntrack_overruns")
         case .flowsEvicted: ("conntrack_flows_evicted_total", "flows_evicted")
         case .ringsReplaced: ("rings_replaced_total", "rings_replaced")
         case .programsNotReplaced: ("programs_not_replaced_total", "programs_not_replaced")

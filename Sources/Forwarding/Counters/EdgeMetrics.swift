@@ -1,7 +1,8 @@
 import Synchronization
 
-/// Counts of the frames of each edge, over all captures of one peer. When a capture or an edge ends,
-/// its counts stay.
+/// Counts of the frames of each edge, over all captures of one peer.
+///
+/// When a capture or an edge ends, its counts stay.
 package final class EdgeMetrics: Sendable {
     private let state = Mutex(State())
 
@@ -34,9 +35,10 @@ package final class EdgeMetrics: Sendable {
         }
     }
 
-    /// The counts of each edge by its incarnation, and of all that are gone.
+    /// Reads the counts of all edges, by their incarnations.
     ///
-    /// - Parameter captures: the captures that run.
+    /// - Parameter captures: The captures that run.
+    /// - Returns: The counts of each edge, and those of edges that are gone together.
     package func counts(
         with captures: [CaptureCounters]
     ) -> (edges: [UInt64: EdgeCounts], gone: FrameCounts) {
@@ -52,7 +54,9 @@ package final class EdgeMetrics: Sendable {
     }
 }
 
-/// Counters of an edge's frames in one capture. Edges that share a ring share them.
+/// Counters of an edge's frames in one capture.
+///
+/// Edges that share a ring share them.
 struct EdgeCounters: Sendable {
     /// The interface's name when the capture of the edge began.
     let name: String

@@ -1,4 +1,6 @@
-/// What became of a frame that a ring's program let through. Every frame has one fate, and only one.
+/// What became of a frame that a ring's program let through.
+///
+/// Every frame has one fate, and only one.
 package enum Fate: Int, CaseIterable, Sendable {
     /// Put into the send queue.
     case forwarded

@@ -23,7 +23,9 @@ package final class FrameCounters: Sendable {
         if count > 0 { matched.add(UInt64(count), ordering: .relaxed) }
     }
 
-    /// The counts now. While the capture runs they are from moments close to each other.
+    /// The counts now.
+    ///
+    /// While the capture runs they are from moments close to each other.
     package var counts: FrameCounts {
         // Fates are read before the frames that were matched, so that none seems to be missing.
         let fates = Fate.allCases.map { self.fates[$0.rawValue].load(ordering: .relaxed) }
@@ -49,8 +51,9 @@ package struct FrameCounts: Equatable, Sendable {
     /// Frames whose fate is known.
     package var accounted: UInt64 { fates.reduce(0, +) }
 
-    /// Frames on their way: 0 when the capture has ended, or the account is wrong. Negative where the
-    /// kernel has not been asked for a while.
+    /// Frames on their way: 0 when the capture has ended, or the account is wrong.
+    ///
+    /// Negative where the kernel has not been asked for a while.
     package var inFlight: Int64 { Int64(matched) - Int64(accounted) }
 
     package static func += (total: inout Self, other: Self) {

@@ -1,227 +1,285 @@
-import Edges
 import BPF
-import PacketRing
-import Glibc
+import Edges
 import Linux
 import Observation
+import PacketRing
+import Time
 
-/// A place and the ring that is open there. It belongs to the forwarder's thread.
+/// An edge that is captured, and its ring. It belongs to the forwarder's thread.
 final class CapturedEdge {
-    var place: Edge
-    /// What became of its frames, through all its rings.
-    let account = FrameCounters()
-    /// Nil when it has been handed back.
+    /// What happens to the edge's ring.
+    enum Phase {
+        /// The ring is read as it fills.
+        case reading
+        /// A larger or smaller ring takes the place of the present one.
+        case replacing(RingReplacement)
+        /// The edge is gone: nothing more is let in, and what the ring holds is read.
+        ///
+        /// A replacement that was under way goes on, since the new ring may have packets of the edge.
+        case draining(since: MonotonicTime, RingReplacement?)
+        /// The ring has been handed back.
+        case closed
+    }
+
+    private(set) var edge: Edge
+    private(set) var phase = Phase.reading
+    /// Counts what becomes of the edge's frames, through all its rings.
+    let counters = FrameCounters()
+    /// The ring that is read; nil when it has been handed back.
     var ring: Ring?
-    /// The ring's, for the poller.
-    private(set) var number: CInt
-    /// When it was said last that the ring is close to full.
-    private var pressedAt: UInt64 = 0
-    private var round: LapTimer
-    private(set) var program: EdgeProgram
-    /// Which version of the plan the program is made from; 0 for none.
-    private(set) var planVersion: Int
-    /// When a program was replaced that left more to user space, or other things, than the present
-    /// one; what passed it may be in the ring.
-    private var leftAt: UInt64?
-    /// When it was to let nothing more in, because its edge is gone.
-    private(set) var endedAt: UInt64?
-    /// The ring that is to take this one's place, which has been given the same packets for a while.
-    private(set) var successor: Ring?
-    /// While there is a successor, and then until all that both have had is read.
-    private var overlap: RingReplacement?
-    /// How many frames have come out of the ring, and how many the kernel has put in, as far as it has
-    /// been asked.
+    /// The ring that takes its place during a replacement.
+    private(set) var newRing: Ring?
+    /// The descriptor of `ring`, for the poller.
+    private(set) var fileDescriptor: CInt
+    private(set) var installed: InstalledProgram
+    private var lap: LapTimer
+    private var nextPressureAt = MonotonicTime.zero
+    /// The number of packets that have come out of `ring`.
     private var readCount = 0
+    /// The number of packets that the kernel has put into `ring`, as far as it has been asked.
     private var putCount = 0
 
-    /// The program may have been made from another plan.
-    init(_ place: Edge, _ ring: consuming Ring, _ program: EdgeProgram) {
-        self.place = place
-        number = ring.fileDescriptor
-        round = LapTimer(blockCount: ring.blockCount)
+    /// How often it is reported that a ring is close to full, since a replacement takes time.
+    private static let pressureInterval = Duration.milliseconds(100)
+
+    /// Captures an edge through a ring whose program may be made from another version of the plan.
+    init(_ edge: Edge, _ ring: consuming Ring, _ program: EdgeProgram, now: MonotonicTime) {
+        self.edge = edge
+        fileDescriptor = ring.fileDescriptor
+        lap = LapTimer(blockCount: ring.blockCount)
         self.ring = .some(ring)
-        // The plan may have changed since the program was made.
-        leftAt = monotonicNanoseconds()
-        self.program = program
-        planVersion = 0
+        installed = InstalledProgram(program, now: now)
     }
 
-    /// Whether the kernel has decided about all that the ring holds, but for what it says itself.
-    var isDecided: Bool { program.decides && leftAt == nil }
+    var incarnation: UInt64 { edge.incarnation }
 
-    /// Whether the kernel has shown all of that to the sensor's filter.
-    var isFiltered: Bool { program.includesFilter && leftAt == nil }
-
-    /// Has the next `adopt` look at the program whatever the plan's version is.
-    func isMoved(to place: Edge) {
-        if place.point.podMAC != self.place.point.podMAC { planVersion = 0 }
-        self.place = place
+    /// What the pipeline must know of the ring's packets.
+    var context: EdgeContext {
+        EdgeContext(
+            source: .edge(edge.point), counters: counters,
+            program: installed.decides ? .decides : .punts,
+            filter: installed.includesFilter ? .inKernel : .here,
+            isDuplicate: replacement.map { replacement in { replacement.consume($0) } })
     }
 
-    /// Puts the plan's program in force, between two packets.
+    /// Takes over what is known of the edge now; the next `adopt` may install another program.
+    func move(to edge: Edge) {
+        if edge.point.podMAC != self.edge.point.podMAC { installed.markStale() }
+        self.edge = edge
+    }
+}
+
+/// Programs.
+extension CapturedEdge {
+    /// Whether the edge lacks the program of a version of the plan.
+    func needsProgram(_ version: Int) -> Bool { installed.planVersion != version && !isLeaving }
+
+    /// Installs the plan's program, between two packets.
     ///
-    /// For a moment the old and the new one count against what the kernel allows a socket. Where
-    /// that is too much, the smallest one takes the old one's place first; where the new one alone
-    /// is, the plan is to make shorter ones.
-    func adopt(_ plan: inout ProgramPlan) throws(Ring.Failure) {
-        guard planVersion != plan.version, endedAt == nil else { return }
-        var next = plan.program(at: place.point)
-        while next != program {
-            if try replaces(with: next) { break }
-            if program == .undecided {
+    /// For a moment the old and the new program count against the kernel's limit for a socket. If
+    /// that is too much, the smallest program takes the old one's place first. If the new program
+    /// alone is too much, the plan makes shorter ones.
+    func adopt(_ plan: inout ProgramPlan, now: MonotonicTime) throws(Ring.Failure) {
+        guard needsProgram(plan.version) else { return }
+        var next = plan.program(at: edge.point)
+        while next != installed.program {
+            if try install(next, now) { break }
+            if installed.program == .undecided {
                 plan.shrink(below: next)
-                next = plan.program(at: place.point)
-            } else if try !replaces(with: .undecided) {
+                next = plan.program(at: edge.point)
+            } else if try !install(.undecided, now) {
                 throw .programTooLarge
             }
         }
-        planVersion = plan.version
+        installed.markCurrent(plan.version)
     }
 
-    /// Answers false if there is no room for the program.
-    private func replaces(with next: EdgeProgram) throws(Ring.Failure) -> Bool {
+    /// - Returns: False if the kernel has no room for the program.
+    private func install(_ next: EdgeProgram, _ now: MonotonicTime) throws(Ring.Failure) -> Bool {
         do throws(Ring.Failure) {
             try ring?.attach(next.program)
-            try successor?.attach(next.program)
-            if !program.decides || !program.includesFilter { leftAt = monotonicNanoseconds() }
-            program = next
+            try newRing?.attach(next.program)
+            installed.replace(with: next, now: now)
             return true
         } catch {
             guard error == .programTooLarge else { throw error }
             return false
         }
     }
+}
 
-    /// Takes note of a block of so many frames that has come out of the ring.
-    func hasRead(_ count: Int) {
-        readCount += count
-        round.hasRead()
-    }
-
-    /// What the kernel has counted since the last time; nil if there is no ring. While there are two,
-    /// it has counted twice, so packets are counted when they are read.
-    func takeStatistics() throws(SystemError) -> Ring.Statistics? {
-        guard let statistics = try ring?.takeStatistics() else { return nil }
-        putCount += statistics.put
-        guard hasSuccessor else { return statistics }
-        overlap?.hasMissed(Int(statistics.dropped))
-        return Ring.Statistics(received: 0, dropped: 0)
-    }
-
-    /// Whether the ring is close to full, or may soon be; once in a while, as it takes time to do
-    /// something about it.
-    func isPressed() -> Bool {
-        guard round.isFast || ring?.isHalfFull == true else { return false }
-        let now = monotonicNanoseconds()
-        guard now >= pressedAt + Self.pressureNanoseconds else { return false }
-        pressedAt = now
+/// Reading.
+extension CapturedEdge {
+    /// Whether the ring is close to full or may soon be; true at most once in 100 ms.
+    func takePressure(now: MonotonicTime) -> Bool {
+        guard now >= nextPressureAt, lap.isFast || ring?.isHalfFull == true else { return false }
+        nextPressureAt = now + Self.pressureInterval
         return true
     }
 
-    private static let pressureNanoseconds: UInt64 = 100_000_000
+    /// Records a block that is about to be forwarded, in case the ring is being replaced.
+    func recordBlock(_ block: borrowing Block) {
+        guard newRing != nil, let replacement else { return }
+        var packets = block.packets
+        while let packet = packets.next() {
+            replacement.record(packet.identity, at: readCount + packets.count)
+        }
+    }
 
-    /// Takes note that the ring holds no block for us.
-    func isDrained() {
-        // What a ring that follows holds came under the same programs.
-        guard !hasSuccessor, let time = leftAt,
-            monotonicNanoseconds() >= time + Ring.retirementNanosecondsMax
-        else { return }
-        leftAt = nil
+    /// Records that the packets of a block have been forwarded.
+    func recordRead(_ count: Int, now: MonotonicTime) {
+        readCount += count
+        lap.recordBlock(now: now)
+    }
+
+    /// Records that the ring holds no block.
+    func noteDrained(now: MonotonicTime) {
+        // The new ring's packets came under the same programs.
+        if newRing == nil { installed.noteDrained(now: now) }
+    }
+
+    /// Takes what the kernel has counted since the last time; nil if there is no ring.
+    ///
+    /// While there are two rings the kernel counts twice, so packets are counted when they are read.
+    func takeStatistics() throws(SystemError) -> Ring.Statistics? {
+        guard let statistics = try ring?.takeStatistics() else { return nil }
+        putCount += statistics.put
+        guard newRing != nil, let replacement else { return statistics }
+        replacement.recordDropped(Int(statistics.dropped))
+        return Ring.Statistics(received: 0, dropped: 0)
+    }
+}
+
+/// The end of an edge.
+extension CapturedEdge {
+    /// Whether the edge is gone.
+    var isLeaving: Bool {
+        switch phase {
+        case .reading, .replacing: false
+        case .draining, .closed: true
+        }
     }
 
     /// Lets nothing more in.
-    func end() {
-        guard endedAt == nil else { return }
-        endedAt = monotonicNanoseconds()
-        // The socket of a device that is gone gets nothing anyway.
+    func beginDraining(now: MonotonicTime) {
+        guard !isLeaving else { return }
+        // If the device is gone its socket gets nothing anyway.
         try? ring?.attach(Program.keepNothing)
-        try? successor?.attach(Program.keepNothing)
+        try? newRing?.attach(Program.keepNothing)
+        phase = .draining(since: now, replacement)
     }
 
-    /// Whether all that came before a time is in blocks that have been handed over.
-    private static func isRetired(_ time: UInt64?) -> Bool {
-        time.map { monotonicNanoseconds() >= $0 + Ring.retirementNanosecondsMax } ?? false
+    /// When the kernel has handed over all blocks of an edge that is gone; nil for other edges.
+    var drainedAt: MonotonicTime? {
+        switch phase {
+        case .draining(let since, _): since + Ring.retirementMax
+        case .reading, .replacing, .closed: nil
+        }
     }
 
-    /// Whether the edge is gone, and nothing more comes out of the ring once it has been drained.
-    var isOver: Bool { Self.isRetired(endedAt) }
+    /// Whether nothing more comes once the ring has been read.
+    func isOver(now: MonotonicTime) -> Bool { drainedAt.map { now >= $0 } ?? false }
+
+    /// Hands the ring back for good.
+    func close() -> TransferBox<Ring>? {
+        phase = .closed
+        return surrenderRing()
+    }
+
+    private func surrenderRing() -> TransferBox<Ring>? {
+        guard let ring = ring.take() else { return nil }
+        return TransferBox(ring)
+    }
 }
 
+/// The forwarder's half of a replacement; see `RingReplacement`.
 extension CapturedEdge {
-    /// Takes a ring that is to follow this one, and lets in there what is let in here. The kernel has
-    /// just been asked for its counts.
-    func prepare(_ next: consuming Ring, _ set: consuming PacketSet) throws(Ring.Failure) {
-        try next.attach(endedAt == nil ? program.program : Program.keepNothing)
-        successor = .some(next)
-        overlap = RingReplacement(set, startCount: putCount)
+    /// The replacement that is under way, or whose duplicates are still being left out.
+    var replacement: RingReplacement? {
+        switch phase {
+        case .replacing(let replacement): replacement
+        case .draining(_, let replacement): replacement
+        case .reading, .closed: nil
+        }
     }
 
-    var hasSuccessor: Bool { successor != nil }
-
-    /// Takes note that the successor gets all further packets. The kernel has just been asked for its
-    /// counts.
-    func isFollowed() {
-        guard hasSuccessor else { return }
-        overlap?.end(at: putCount)
+    private func endReplacement() {
+        switch phase {
+        case .replacing: phase = .reading
+        case .draining(let since, _): phase = .draining(since: since, nil)
+        case .reading, .closed: break
+        }
     }
 
-    /// Whether the ring is only to be read as far as `isSucceeded` says.
-    var isBeingSucceeded: Bool { hasSuccessor && overlap?.hasEnded == true }
+    /// Whether a new ring is there that has not taken over yet.
+    var hasNewRing: Bool { newRing != nil }
 
-    /// Whether the successor has all that is still to be forwarded.
-    var isSucceeded: Bool { hasSuccessor && overlap?.isOver(readCount: readCount) == true }
-
-    /// Whether what is read is also in the ring before, or in the one that follows.
-    var isShared: Bool { overlap != nil }
-
-    /// Takes note of a block that is about to be forwarded, if it is from the older of two rings.
-    func note(_ block: borrowing Block) {
-        if hasSuccessor { overlap?.note(block, readCount: readCount) }
+    /// Step 2: lets into a new ring what is let into the present one.
+    ///
+    /// The kernel has just been asked for its counts.
+    func prepare(_ next: consuming Ring, _ seen: consuming PacketSet) throws(Ring.Failure) {
+        try next.attach(isLeaving ? Program.keepNothing : installed.program.program)
+        newRing = .some(next)
+        let replacement = RingReplacement(seen, startCount: putCount)
+        switch phase {
+        case .draining(let since, _): phase = .draining(since: since, replacement)
+        case .reading, .replacing, .closed: phase = .replacing(replacement)
+        }
     }
 
-    /// Whether the next packet has been forwarded from the ring before.
-    func hasForwarded(_ identity: UInt64?) -> Bool {
-        hasSuccessor ? false : overlap?.hasForwarded(identity) ?? false
+    /// Step 3: fixes how far the present ring is read, since the new one gets all further packets.
+    ///
+    /// The kernel has just been asked for its counts.
+    func beginSuccession(now: MonotonicTime) {
+        if newRing != nil { replacement?.end(at: putCount, now: now) }
     }
 
-    /// How many packets that two rings may have had have been read, each once, since this was asked
-    /// last.
-    func takeOwnCount() -> Int {
-        let count = overlap?.takeOwnCount() ?? 0
-        if !hasSuccessor, overlap?.sharedCount == 0 { overlap = nil }
-        return count
+    /// Whether the present ring is only read to its end.
+    var isBeingSucceeded: Bool { newRing != nil && replacement?.hasEnd == true }
+
+    /// Whether the new ring has everything that is still to be forwarded.
+    func isSucceeded(now: MonotonicTime) -> Bool {
+        newRing != nil && replacement?.isComplete(readCount: readCount, now: now) == true
     }
 
-    /// Puts the successor in the ring's place, and hands that back, with what the kernel has given up
-    /// on in both. Nil if the successor has not got everything. Closing a ring is for those who may wait.
+    /// Step 4: puts the new ring in the present one's place.
+    ///
+    /// - Returns: The old ring, for those who may wait for the kernel to close it, and the packets
+    ///   that neither ring had room for; nil if the new ring has not got everything.
     func succeed() throws(SystemError) -> (old: TransferBox<Ring>?, lost: Ring.Statistics)? {
-        guard let statistics = try successor?.takeStatistics(), statistics.freezes == 0,
-            overlap?.isSound == true
+        guard let statistics = try newRing?.takeStatistics(), statistics.freezes == 0,
+            let replacement, replacement.isSound
         else { return nil }
-        let old = surrender()
-        guard let next = successor.take() else { return nil }
-        number = next.fileDescriptor
-        round = LapTimer(blockCount: next.blockCount)
+        let old = surrenderRing()
+        guard let next = newRing.take() else { return nil }
+        fileDescriptor = next.fileDescriptor
+        lap = LapTimer(blockCount: next.blockCount)
         ring = .some(next)
         (readCount, putCount) = (0, statistics.put)
-        overlap?.share(statistics.put)
+        replacement.beginDeduplication(of: statistics.put)
         return (old, Ring.Statistics(received: statistics.dropped, dropped: statistics.dropped))
     }
 
-    /// Gives up on the ring that was to follow, and hands it back, with what is to be counted of the
-    /// present one after all.
-    func abandonSuccessor() -> (next: TransferBox<Ring>?, rest: Ring.Statistics) {
-        let rest =
-            overlap?.rest(readCount: readCount, putCount: putCount)
+    /// Gives up on the new ring.
+    ///
+    /// - Returns: The new ring, and what the kernel counted of the present one during the replacement
+    ///   and nobody has counted yet.
+    func cancelReplacement() -> (new: TransferBox<Ring>?, remainder: Ring.Statistics) {
+        let remainder =
+            replacement?.remainder(readCount: readCount, putCount: putCount)
             ?? Ring.Statistics(received: 0, dropped: 0)
-        overlap = nil
-        guard let next = successor.take() else { return (nil, rest) }
-        return (TransferBox(next), rest)
+        endReplacement()
+        guard let next = newRing.take() else { return (nil, remainder) }
+        return (TransferBox(next), remainder)
     }
 
-    /// Hands the ring back for good.
-    func surrender() -> TransferBox<Ring>? {
-        guard let ring = ring.take() else { return nil }
-        return TransferBox(ring)
+    /// Takes the number of packets that have come out of either ring for the first time.
+    ///
+    /// When all duplicates have been left out, this ends the replacement.
+    func takeFirstReadCount() -> Int {
+        guard let replacement else { return 0 }
+        let count = replacement.takeFirstReadCount()
+        if newRing == nil, !replacement.mayHaveDuplicates { endReplacement() }
+        return count
     }
 }

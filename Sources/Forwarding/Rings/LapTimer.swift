@@ -1,27 +1,27 @@
-import Linux
+package import Time
 
-/// How fast a ring goes round: as many blocks as it has are a round.
+/// A timer of a reader's laps around its ring; a lap is as many blocks as the ring has.
 ///
-/// One that takes in all it holds within a few milliseconds is full as soon as the thread that reads
-/// it waits for a processor. That is not waited for: until a larger one is there 40 ms pass.
-struct LapTimer {
+/// A ring that wraps within a few milliseconds overflows as soon as its reader is descheduled.
+/// Growing takes 40 ms, so grow before that happens.
+package struct LapTimer {
     private let blockCount: Int
     private var readCount = 0
-    private var beganAt: UInt64 = 0
-    /// Whether the last round took less than the least time.
-    private(set) var isFast = false
+    private var beganAt = MonotonicTime.zero
+    /// Whether the last lap took less than `fastMax`.
+    package private(set) var isFast = false
 
-    /// Twice as long as a thread may have to wait where there are more than processors.
-    private static let nanosecondsMin: UInt64 = 6_000_000
+    /// Twice the time that a thread may wait where there are more threads than processors.
+    private static let fastMax = Duration.milliseconds(6)
 
-    init(blockCount: Int) { self.blockCount = blockCount }
+    /// Starts the first lap, which is never fast.
+    package init(blockCount: Int) { self.blockCount = blockCount }
 
-    /// Takes note of a block. The clock is asked once a round.
-    mutating func hasRead() {
+    /// Counts a block that has been read.
+    package mutating func recordBlock(now: MonotonicTime) {
         readCount += 1
         guard readCount >= blockCount else { return }
-        let now = monotonicNanoseconds()
-        isFast = now < beganAt + Self.nanosecondsMin
+        isFast = now < beganAt + Self.fastMax
         (beganAt, readCount) = (now, 0)
     }
 }

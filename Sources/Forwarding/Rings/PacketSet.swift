@@ -1,42 +1,48 @@
-/// A bounded set of packets by what tells them apart, in which one may be several times. Its memory
-/// is taken when it is made.
+/// A bounded multiset of packets by their identities.
+///
+/// A packet may be in it several times. Its memory is taken when it is made.
 package struct PacketSet: ~Copyable, Sendable {
-    /// Open addressing: a packet is in the first free place from its own on.
-    private var places: [UInt64]
+    /// A hash table with open addressing: a packet is in the first free slot from its own on.
+    private var slots: [UInt64]
     private let countMax: Int
     private var usedCount = 0
 
     private static let free: UInt64 = 0
     private static let removed: UInt64 = 1
 
+    /// Creates an empty set.
     package init(countMax: Int) {
-        // At most half of the places are used, so that ways stay short.
-        var placeCount = 16
-        while placeCount < 2 * countMax { placeCount *= 2 }
-        places = [UInt64](repeating: Self.free, count: placeCount)
+        // At most half of the slots are used, so that searches stay short.
+        var slotCount = 16
+        while slotCount < 2 * countMax { slotCount *= 2 }
+        slots = [UInt64](repeating: Self.free, count: slotCount)
         self.countMax = countMax
     }
 
-    /// Answers whether there was room.
+    /// Adds a packet.
+    ///
+    /// - Returns: Whether there was room.
     package mutating func insert(_ identity: UInt64) -> Bool {
         guard usedCount < countMax else { return false }
         let key = Self.key(identity)
-        var place = start(key)
-        while places[place] != Self.free { place = next(place) }
-        places[place] = key
+        var slot = start(key)
+        while slots[slot] != Self.free { slot = next(slot) }
+        slots[slot] = key
         usedCount += 1
         return true
     }
 
-    /// Takes it out once. Answers whether it was there.
+    /// Removes a packet once.
+    ///
+    /// - Returns: Whether it was there.
     package mutating func remove(_ identity: UInt64) -> Bool {
         let key = Self.key(identity)
-        var place = start(key)
-        while places[place] != key {
-            guard places[place] != Self.free else { return false }
-            place = next(place)
+        var slot = start(key)
+        while slots[slot] != key {
+            guard slots[slot] != Self.free else { return false }
+            slot = next(slot)
         }
-        places[place] = Self.removed
+        slots[slot] = Self.removed
         return true
     }
 
@@ -44,7 +50,7 @@ package struct PacketSet: ~Copyable, Sendable {
         identity > removed ? identity : identity + 2
     }
 
-    private func start(_ key: UInt64) -> Int { Int(truncatingIfNeeded: key) & (places.count - 1) }
+    private func start(_ key: UInt64) -> Int { Int(truncatingIfNeeded: key) & (slots.count - 1) }
 
-    private func next(_ place: Int) -> Int { (place + 1) & (places.count - 1) }
+    private func next(_ slot: Int) -> Int { (slot + 1) & (slots.count - 1) }
 }

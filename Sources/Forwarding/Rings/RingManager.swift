@@ -1,198 +1,214 @@
-import Metrics
-import Edges
-import Settings
 import BPF
-import PacketRing
-import Glibc
+import Edges
 import Linux
 import Log
 import Logging
+import Metrics
 import Observation
+import PacketRing
+import Settings
 import Synchronization
+import Time
 
-/// Opens and closes the rings of one capture as edges come and go, and makes those larger that are
-/// close to full, all within the capture's memory.
+/// Opens and closes the rings of one capture as edges come and go, and replaces rings close to full.
 ///
-/// Opening a ring takes the kernel some 15 ms, and closing one, too, nearly all of it spent on
-/// waiting for a grace period that all who wait share. So both happen here and many at once, and the
-/// forwarder's thread never waits.
+/// The kernel takes about 15 ms to open a ring and as long to close one, nearly all of it for a grace
+/// period that all who wait share. So many are opened or closed at once, on a thread of their own,
+/// and the forwarder's thread never waits.
 final class RingManager: Sendable {
+    let tellsOffload: Bool
+    let logger: Logger
     private let feed: NodePublisher
     private let scope: CaptureScope
-    private let tellsOffload: Bool
+    private let firstPlan: ProgramPlan
     private let counters: CaptureCounters
-    private let logger: Logger
-    private let wake: Event
-    private let state: Mutex<State>
-    private let give: @Sendable (RingCommand) -> Void
+    private let mailbox: Mailbox<RingMessage>
+    private let forwarder: Mailbox<Forwarder.Command>
 
-    private struct State {
-        var plan: ProgramPlan
-        var notes: [RingEvent] = []
-        var isEnding = false
-    }
-
-    /// As many threads as shorten the start of 250 rings; more do not.
+    /// As many threads as shorten the opening of 250 rings; more do not.
     private static let threadCountMax = 16
     /// How soon a ring is tried again that could not be opened.
-    private static let retryMilliseconds: CInt = 1000
-    /// How many packets an edge may have while two rings get them, which is for some 20 ms: one and a
-    /// half million a second. Twice as many each time that this has failed.
-    private static let sharedCountMax = 1 << 15
+    private static let retryInterval = Duration.seconds(1)
 
+    /// Prepares a manager, which begins with `run`.
+    ///
+    /// - Parameter forwarder: Gets the rings that are open, and all other commands.
     init(
-        _ feed: NodePublisher, _ scope: CaptureScope, _ plan: ProgramPlan,
-        _ counters: CaptureCounters,
-        logger: Logger, give: @escaping @Sendable (RingCommand) -> Void
+        _ feed: NodePublisher, _ scope: CaptureScope, _ plan: ProgramPlan, _ counters: CaptureCounters,
+        forwarder: Mailbox<Forwarder.Command>, logger: Logger
     ) throws(SystemError) {
         (self.feed, self.scope) = (feed, scope)
         tellsOffload = plan.keepsWhole
+        firstPlan = plan
         self.counters = counters
         self.logger = logger
-        wake = try Event()
-        state = Mutex(State(plan: plan))
-        self.give = give
+        self.forwarder = forwarder
+        // No message is lost, since that would leak a ring. Each edge has a few at most.
+        mailbox = try Mailbox(countMax: .max)
     }
 
-    /// Takes note of what the forwarder says, once where it says it more often. Never waits.
-    func note(_ note: RingEvent) {
-        state.withLock { state in
-            if !state.notes.contains(where: note.isSame) { state.notes.append(note) }
+    /// Sends a message to the manager's thread. Never waits.
+    func send(_ message: RingMessage) {
+        if message.pressedIncarnation == nil {
+            mailbox.send(message)
+        } else {
+            mailbox.send(message, unlessWaiting: \.pressedIncarnation)
         }
-        wake.raise()
     }
 
-    /// Has rings opened with another filter from now on.
-    func set(_ filter: Program?) {
-        state.withLock { $0.plan.set(filter) }
-    }
+    /// Sends a command to the forwarder.
+    func send(_ command: RingCommand) { forwarder.send(.ring(command)) }
 
-    /// Has `run` close all rings and return.
-    func end() {
-        state.withLock { $0.isEnding = true }
-        wake.raise()
-    }
-
-    /// Keeps the rings until the end. Says when it has tried to open the first ones, with the reason
-    /// if there are edges and not one could be opened.
+    /// Manages the rings until the message `end`.
+    ///
+    /// - Parameter began: Called when opening the first rings has been tried, with the reason if there
+    ///   are edges and none could be captured.
     func run(
-        _ budget: RingBudget, _ pulse: borrowing Watchdog.Heartbeat, began: (SystemError?) -> Void
+        _ budget: RingBudget, _ heartbeat: borrowing Watchdog.Heartbeat,
+        began: (SystemError?) -> Void
     ) {
         nameThread("podwire-rings")
-        var book = RingTable(budget)
-        feed.subscribe(wake.fileDescriptor)
-        defer { feed.unsubscribe(wake.fileDescriptor) }
-        began(follow(&book))
+        var table = RingTable(budget)
+        var plan = firstPlan
+        // The publisher raises the mailbox's event, so that one wait is for both.
+        feed.subscribe(mailbox.fileDescriptor)
+        defer { feed.unsubscribe(mailbox.fileDescriptor) }
+        began(follow(&table, &plan))
         while true {
-            pulse.beat()
-            tell(book)
-            _ = try? poll(
-                [(wake.fileDescriptor, .readable)],
-                milliseconds: book.hasFailures ? Self.retryMilliseconds : Watchdog.waitMilliseconds)
-            wake.lower()
-            let (notes, isEnding) = state.withLock { state in
-                defer { state.notes = [] }
-                return (state.notes, state.isEnding)
-            }
-            if isEnding { break }
-            for note in notes { settle(note, &book) }
-            close(book.takeClosing())
-            for note in notes { attend(to: note, &book) }
-            _ = follow(&book)
+            heartbeat.beat()
+            updateGauges(table)
+            let messages = mailbox.takeAll(waitingUntil: nextTime(table))
+            if messages.contains(where: \.isEnd) { break }
+            for message in messages { record(message, &table, &plan) }
+            close(table.takeClosing())
+            for message in messages { act(on: message, &table) }
+            _ = follow(&table, &plan)
         }
-        close(book.takeAll())
+        close(table.takeAll())
     }
 
-    /// Says how much memory is in use.
-    private func tell(_ book: RingTable) {
-        counters.ringBytes.set(book.ringByteCount)
-        counters.edgesSharing.set(book.crowd.count)
+    private func nextTime(_ table: RingTable) -> MonotonicTime {
+        .now
+            + (table.hasFailures
+                ? Self.retryInterval : .milliseconds(Int(Watchdog.waitMilliseconds)))
     }
 
-    /// Opens what is new and has what is gone closed.
-    private func follow(_ book: inout RingTable) -> SystemError? {
+    private func updateGauges(_ table: RingTable) {
+        counters.ringBytes.set(table.ringByteCount)
+        counters.edgesSharing.set(table.sharing.count)
+    }
+
+    /// Records what the forwarder has let go of, so that it is closed with the rest.
+    private func record(
+        _ message: RingMessage, _ table: inout RingTable, _ plan: inout ProgramPlan
+    ) {
+        switch message {
+        case .closed(let incarnation, let ring): table.recordClosed(incarnation, ring)
+        case .replacement(let incarnation, let event) where !event.isPrepared:
+            advance(event, of: incarnation, &table)
+        case .filter(let filter): plan.set(filter)
+        case .pressed, .replacement, .end: break
+        }
+    }
+
+    /// Does what takes time.
+    private func act(on message: RingMessage, _ table: inout RingTable) {
+        switch message {
+        case .pressed(let incarnation):
+            for change in table.relievePressure(on: incarnation, now: .now) {
+                open(change, &table)
+            }
+        case .replacement(let incarnation, let event) where event.isPrepared:
+            advance(event, of: incarnation, &table)
+        case .replacement, .closed, .filter, .end: break
+        }
+    }
+}
+
+extension RingManager {
+    /// Opens rings for new edges, and gives up those of edges that are gone.
+    private func follow(_ table: inout RingTable, _ plan: inout ProgramPlan) -> SystemError? {
         let snapshot = feed.snapshot.limited(to: scope)
-        if snapshot.version != book.version {
-            book.version = snapshot.version
-            state.withLock { $0.plan.set(snapshot.rule) }
-            give(.follow(snapshot))
-            for incarnation in book.incarnationsGone(from: snapshot.edges) {
-                give(.remove(incarnation: incarnation))
+        if snapshot.version != table.version {
+            table.version = snapshot.version
+            plan.set(snapshot.rule)
+            send(.follow(snapshot))
+            for incarnation in table.takeGone(from: snapshot.edges) {
+                send(.remove(incarnation: incarnation))
             }
-            if scope != .stream, snapshot.edges.isEmpty { give(.end) }
+            if scope != .stream, snapshot.edges.isEmpty { send(.endWithEdge) }
         }
-        let (wanted, isCrowdChanged) = book.take(
-            snapshot.edges, now: monotonicNanoseconds())
-        if isCrowdChanged || book.lacksCrowd { crowd(&book) }
-        return open(wanted, &book)
+        let (openings, isSharingChanged) = table.takeOpenings(for: snapshot.edges, now: .now)
+        if isSharingChanged || table.lacksSharedRing { share(&table) }
+        return open(openings, plan, &table)
     }
 
     /// Serves the edges for which there is no memory.
-    private func crowd(_ book: inout RingTable) {
-        if book.crowdLease == nil {
+    private func share(_ table: inout RingTable) {
+        if table.lacksSharedRing {
             do throws(Ring.Failure) {
                 let ring = try Ring(
                     on: 0, Program.keepNothing, shape: RingBudget.smallest,
                     tellsOffload: tellsOffload)
-                book.crowdLease = TransferBox(try ring.lease())
-                give(.openCrowd(TransferBox(ring)))
+                table.recordSharedRing(TransferBox(try ring.lease()))
+                send(.openShared(TransferBox(ring)))
             } catch {
-                guard !book.hasWarnedOfCrowd else { return }
-                book.hasWarnedOfCrowd = true
+                guard !table.hasWarnedOfSharedRing else { return }
+                table.hasWarnedOfSharedRing = true
                 return logger.warning(
                     "edges without memory are not captured, it is tried again every second",
-                    metadata: ["edge_count": .number(book.crowd.count), "reason": "\(error)"])
+                    metadata: [
+                        "edge_count": .number(table.sharing.count), "reason": "\(error)",
+                    ])
             }
         }
-        give(.crowd(book.crowd))
-        if !book.crowd.isEmpty, !book.hasWarned {
-            book.hasWarned = true
-            let (cause, remedy) =
-                book.budget.isKernelExhausted
-                ? ("the kernel has no memory for more rings", "free some on the node")
-                : ("the ring memory is used up", "raise \(Setting.ringMemory.option)")
-            logger.warning(
-                """
-                \(cause): new edges have no ring of their own but share one, \
-                which costs more and holds less; \(remedy)
-                """,
-                metadata: [
-                    "sharing": .number(book.crowd.count),
-                    "ring_memory": .number(book.budget.byteCountMax),
-                ])
-        }
+        send(.share(table.sharing))
+        guard !table.sharing.isEmpty, !table.hasWarnedOfSharing else { return }
+        table.hasWarnedOfSharing = true
+        let (cause, remedy) =
+            table.budget.isKernelExhausted
+            ? ("the kernel has no memory for more rings", "free some on the node")
+            : ("the ring memory is used up", "raise \(Setting.ringMemory.option)")
+        logger.warning(
+            """
+            \(cause): new edges have no ring of their own but share one, \
+            which costs more and holds less; \(remedy)
+            """,
+            metadata: [
+                "sharing": .number(table.sharing.count),
+                "ring_memory": .number(table.budget.byteCountMax),
+            ])
     }
 
     private func open(
-        _ wanted: [(place: Edge, shape: Ring.Shape)], _ book: inout RingTable
+        _ openings: [RingTable.Opening], _ plan: ProgramPlan, _ table: inout RingTable
     ) -> SystemError? {
-        guard !wanted.isEmpty else { return nil }
-        let plan = state.withLock { $0.plan }
+        guard !openings.isEmpty else { return nil }
         let results = Mutex<[UInt64: Opened]>([:])
-        inParallel(wanted.count, threadCountMax: Self.threadCountMax) { [give] index in
-            let (place, shape) = wanted[index]
-            let opened = Self.open(place, shape, plan, give)
-            results.withLock { $0[place.incarnation] = opened }
+        inParallel(openings.count, threadCountMax: Self.threadCountMax) { [forwarder] index in
+            let opened = Self.open(openings[index], plan, forwarder)
+            results.withLock { $0[openings[index].edge.incarnation] = opened }
         }
         var failure: SystemError?
-        for (place, shape) in wanted {
-            switch results.withLock({ $0[place.incarnation] }) {
+        for opening in openings {
+            let edge = opening.edge
+            switch results.withLock({ $0[edge.incarnation] }) {
             case .lease(let lease):
-                guard let lease = lease.take(), book.isOpen(place, shape, lease) else { continue }
+                guard table.recordOpened(opening, lease) else { continue }
                 logger.info(
-                    "the edge is captured after all", metadata: ["edge": "\(place.name)"])
+                    "the edge is captured after all", metadata: ["edge": "\(edge.name)"])
             case .failure(let error):
-                let isNews = book.hasFailed(place, shape, error, now: monotonicNanoseconds())
+                let isNews = table.recordFailure(opening, error, now: .now)
                 guard !error.isInterfaceAbsent else { continue }
                 failure = error.systemError
                 guard isNews else { continue }
                 logger.warning(
                     "an edge cannot be captured, it is tried again every second",
-                    metadata: ["edge": "\(place.name)", "reason": "\(error)"])
+                    metadata: ["edge": "\(edge.name)", "reason": "\(error)"])
             case nil: break
             }
         }
-        return book.isEmpty ? failure : nil
+        return table.isEmpty ? failure : nil
     }
 
     private enum Opened: Sendable {
@@ -200,21 +216,21 @@ final class RingManager: Sendable {
         case failure(Ring.Failure)
     }
 
-    /// Opens a ring and hands it to the forwarder at once.
+    /// Opens a ring, and hands it to the forwarder at once.
     private static func open(
-        _ place: Edge, _ shape: Ring.Shape, _ plan: ProgramPlan,
-        _ give: @Sendable (RingCommand) -> Void
+        _ opening: RingTable.Opening, _ plan: ProgramPlan,
+        _ forwarder: Mailbox<Forwarder.Command>
     ) -> Opened {
         var plan = plan
         while true {
-            let program = plan.program(at: place.point)
+            let program = plan.program(at: opening.edge.point)
             do throws(Ring.Failure) {
                 let ring = try Ring(
-                    on: place.point.interfaceIndex, program.program, shape: shape,
+                    on: opening.edge.point.interfaceIndex, program.program, shape: opening.shape,
                     tellsOffload: plan.keepsWhole)
-                let lease = try ring.lease()
-                give(.add(place, TransferBox(ring), program))
-                return .lease(TransferBox(lease))
+                let lease = TransferBox(try ring.lease())
+                forwarder.send(.ring(.add(opening.edge, TransferBox(ring), program)))
+                return .lease(lease)
             } catch {
                 guard error == .programTooLarge, program.decides else { return .failure(error) }
                 plan.shrink(below: program)
@@ -222,69 +238,20 @@ final class RingManager: Sendable {
         }
     }
 
-    /// Lets go of rings and of the last holds on them, and so closes them.
+    /// Closes rings, many at once.
     private func close(_ rings: [ClosingRing]) {
         inParallel(rings.count, threadCountMax: Self.threadCountMax) { rings[$0].close() }
     }
 }
 
-extension RingManager {
-    private func attend(to note: RingEvent, _ book: inout RingTable) {
-        switch note {
-        case .pressed(let incarnation): enlarge(incarnation, &book)
-        case .prepared(let incarnation): exchange(incarnation, &book)
-        case .done, .kept: break
-        }
+extension RingMessage {
+    fileprivate var isEnd: Bool {
+        if case .end = self { true } else { false }
     }
+}
 
-    private func settle(_ note: RingEvent, _ book: inout RingTable) {
-        switch note {
-        case .done(let incarnation, let wasFollowed, let ring):
-            book.isDone(incarnation, wasFollowed: wasFollowed, ring)
-        case .kept(let incarnation, let next): book.isKept(incarnation, next)
-        case .pressed, .prepared: break
-        }
-    }
-
-    /// Opens a larger ring beside one that is close to full, or smaller ones beside others so that
-    /// there is memory for it.
-    private func enlarge(_ incarnation: UInt64, _ book: inout RingTable) {
-        let (growing, shrinking) = book.press(incarnation, now: monotonicNanoseconds())
-        for change in [growing].compactMap({ $0 }) + shrinking { prepare(change, &book) }
-    }
-
-    private func prepare(_ change: RingTable.Change, _ book: inout RingTable) {
-        do throws(Ring.Failure) {
-            let ring = try change.ring.opensSuccessor(
-                change.shape, tellsOffload: tellsOffload)
-            let set = PacketSet(countMax: Self.sharedCountMax << change.ring.keptCount)
-            give(
-                .prepare(
-                    incarnation: change.ring.place.incarnation, TransferBox(ring), TransferBox(set))
-            )
-        } catch {
-            book.isAbandoned(change.ring)
-            guard !error.isInterfaceAbsent else { return }
-            logger.debug(
-                "a ring keeps its size",
-                metadata: ["edge": "\(change.ring.place.name)", "reason": "\(error)"])
-        }
-    }
-
-    /// Has the forwarder go over to a ring that gets all packets by now, when none is under way any
-    /// more that came before.
-    private func exchange(_ incarnation: UInt64, _ book: inout RingTable) {
-        guard let ring = book.ring(incarnation) else { return }
-        do throws(SystemError) {
-            try awaitPacketsUnderWay()
-            give(.succeed(incarnation: incarnation))
-        } catch {
-            give(.abandon(incarnation: incarnation))
-            guard !ring.hasWarned else { return }
-            ring.hasWarned = true
-            logger.warning(
-                "a ring keeps its size",
-                metadata: ["edge": "\(ring.place.name)", "reason": "\(error)"])
-        }
+extension RingReplacement.Event {
+    fileprivate var isPrepared: Bool {
+        if case .prepared = self { true } else { false }
     }
 }

@@ -1,95 +1,124 @@
-import PacketRing
-import Linux
+package import PacketRing
+package import Time
 
-/// The time in which two rings get an edge's packets, and how each is forwarded once.
+/// The replacement of an edge's ring by a larger or smaller one, in which each packet is forwarded once.
 ///
-/// 1. The successor is opened and lets nothing in. From now on packets have one time in all rings
-///    (`PacketStamps`), by which they can be told apart.
-/// 2. The successor lets in what the ring does. What comes out of the ring is forwarded and noted.
-/// 3. When all packets have passed that were under way by then, each further one is in the
-///    successor. What the ring had been given until then is what it has to be read for.
-/// 4. The ring is given up, whatever else it holds, or had no room for. What of the successor has
-///    been noted is left out. A packet is shown to the younger ring first, so that can only be among
-///    those that the successor had when the ring was read last.
+/// For a while two rings get the edge's packets. The ring manager opens and closes rings, which takes
+/// the kernel about 15 ms each; the forwarder reads them. They agree in four steps:
 ///
-/// Until the last step the ring is what counts, and if anything is wrong with the successor, that is
-/// given up instead.
-struct RingReplacement: ~Copyable {
-    private var forwarded: PacketSet
-    /// How many packets the ring had been given when the successor began to get them.
+/// 1. *Open.* The manager opens the new ring, which lets nothing in. From now on the kernel gives a
+///    packet the same time in all rings (`PacketStamps`), so packets have identities. It sends
+///    `Command.prepare`.
+/// 2. *Prepare.* The forwarder lets into the new ring what is let into the old one, and replies
+///    `Event.prepared`. It forwards what comes out of the old ring, and records it.
+/// 3. *Succeed.* The manager waits until all packets have passed that were under way, so that every
+///    further packet is in the new ring, and sends `Command.succeed`. What the kernel had put into
+///    the old ring by then is how far it must be read.
+/// 4. *Replace.* When the old ring has been read that far, the forwarder gives it up with all that it
+///    still holds or had no room for, and sends `Event.replaced`. Packets of the new ring that were
+///    recorded are left out. The kernel shows a packet to the younger ring first, so duplicates can
+///    only be among those that the new ring had when the old one was read last.
+///
+/// Until step 4 the old ring counts. If anything is wrong with the new one, either side *cancels*: the
+/// manager by `Command.cancel`, the forwarder by `Event.cancelled`, and the new ring is closed.
+///
+/// This type is the forwarder's record of the packets. It reads no clock and makes no system call.
+package final class RingReplacement {
+    /// The identities of packets that came out of the old ring.
+    private var seen: PacketSet
+    /// The number of packets that had been put into the old ring when the new one began.
     private let startCount: Int
-    /// How many the ring has to be read for, since when that is known.
-    private var endCount: Int?
-    private var endedAt: UInt64 = 0
-    /// Whether the successor can take over: all that both may have can be told apart.
-    private(set) var isSound = true
-    /// Packets that the ring had no room for. The successor has them.
-    private var missedCount = 0
-    /// Of how many packets of the successor it is still to be seen whether they have been noted.
-    private(set) var sharedCount = 0
-    private var ownCount = 0
+    /// The end of the old ring; nil until step 3.
+    private var end: End?
+    /// Whether the new ring can take over: all packets that both have can be told apart.
+    package private(set) var isSound = true
+    /// The number of packets that the old ring had no room for. The new ring has them.
+    private var droppedCount = 0
+    /// The number of packets of the new ring that may be duplicates and have not been read.
+    private var unreadCount = 0
+    private var firstReadCount = 0
 
-    init(_ forwarded: consuming PacketSet, startCount: Int) {
-        self.forwarded = forwarded
+    private struct End {
+        /// The number of packets for which the old ring must be read.
+        let readCount: Int
+        /// When it has been read far enough even if the kernel's count is wrong.
+        let latest: MonotonicTime
+    }
+
+    /// Begins step 2.
+    ///
+    /// - Parameters:
+    ///   - seen: An empty set, as large as the number of packets that may come meanwhile.
+    ///   - startCount: The number of packets that the kernel has put into the old ring.
+    package init(_ seen: consuming PacketSet, startCount: Int) {
+        self.seen = seen
         self.startCount = startCount
     }
 
-    /// Takes note of a block of the ring, before which so many packets have been read.
-    mutating func note(_ block: borrowing Block, readCount: Int) {
-        var packets = block.packets
-        while let packet = packets.next() {
-            let isShared = readCount + packets.count > startCount
-            if isShared { ownCount += 1 }
-            if let identity = packet.identity {
-                if !forwarded.insert(identity) { isSound = false }
-            } else if isShared {
-                isSound = false
-            }
+    /// Step 2: records a packet of the old ring.
+    ///
+    /// - Parameters:
+    ///   - identity: Nil if the packet cannot be told from others.
+    ///   - position: The packet's number in the old ring, from 1 on.
+    package func record(_ identity: UInt64?, at position: Int) {
+        let isInBoth = position > startCount
+        if isInBoth { firstReadCount += 1 }
+        if let identity {
+            if !seen.insert(identity) { isSound = false }
+        } else if isInBoth {
+            isSound = false
         }
     }
 
-    mutating func hasMissed(_ count: Int) { missedCount += count }
+    /// Step 2: records packets that the old ring had no room for.
+    package func recordDropped(_ count: Int) { droppedCount += count }
 
-    /// All further packets are in the successor; the ring had been given so many by now.
-    mutating func end(at count: Int) {
-        endCount = count
-        endedAt = monotonicNanoseconds()
+    /// Step 3: fixes the end of the old ring, since all further packets are in the new one.
+    ///
+    /// - Parameter putCount: The number of packets that the kernel has put into the old ring.
+    package func end(at putCount: Int, now: MonotonicTime) {
+        end = End(readCount: putCount, latest: now + Ring.retirementMax)
     }
 
-    var hasEnded: Bool { endCount != nil }
+    /// Whether the end of the old ring is known.
+    package var hasEnd: Bool { end != nil }
 
-    /// Whether the ring can be given up, of which so many packets have been read. Time decides where
-    /// the kernel's count is wrong.
-    func isOver(readCount: Int) -> Bool {
-        guard let endCount else { return false }
-        return readCount >= endCount
-            || monotonicNanoseconds() >= endedAt + Ring.retirementNanosecondsMax
+    /// Whether the old ring has been read to its end.
+    package func isComplete(readCount: Int, now: MonotonicTime) -> Bool {
+        guard let end else { return false }
+        return readCount >= end.readCount || now >= end.latest
     }
 
-    /// The successor takes over, which has so many packets now.
-    mutating func share(_ count: Int) { sharedCount = count }
+    /// Step 4: begins to look for duplicates among the packets that are in the new ring now.
+    package func beginDeduplication(of count: Int) { unreadCount = count }
 
-    /// Whether the next packet of the successor has been forwarded before.
-    mutating func hasForwarded(_ identity: UInt64?) -> Bool {
-        guard sharedCount > 0 else { return false }
-        sharedCount -= 1
-        if let identity, forwarded.remove(identity) { return true }
-        ownCount += 1
+    /// Whether packets of the new ring may still be duplicates.
+    package var mayHaveDuplicates: Bool { unreadCount > 0 }
+
+    /// Step 4: takes the next packet of the new ring.
+    ///
+    /// - Returns: Whether it came out of the old ring before.
+    package func consume(_ identity: UInt64?) -> Bool {
+        guard unreadCount > 0 else { return false }
+        unreadCount -= 1
+        if let identity, seen.remove(identity) { return true }
+        firstReadCount += 1
         return false
     }
 
-    /// What the ring has been given and had no room for, and has not been read, if it had so many.
-    func rest(readCount: Int, putCount: Int) -> Ring.Statistics {
+    /// What is still to be counted of the old ring if it stays: packets dropped, and those not read.
+    package func remainder(readCount: Int, putCount: Int) -> Ring.Statistics {
         let unread = putCount - max(readCount, startCount)
         return Ring.Statistics(
-            received: UInt32(clamping: missedCount + unread), dropped: UInt32(clamping: missedCount)
-        )
+            received: UInt32(clamping: droppedCount + unread),
+            dropped: UInt32(clamping: droppedCount))
     }
 
-    /// How many packets have come out of either ring for the first time since this was asked last,
-    /// that the kernel's counts, as they are used, do not have.
-    mutating func takeOwnCount() -> Int {
-        defer { ownCount = 0 }
-        return ownCount
+    /// Takes the number of packets that have come out of either ring for the first time.
+    ///
+    /// The kernel's counts, as the forwarder uses them, do not have these packets.
+    package func takeFirstReadCount() -> Int {
+        defer { firstReadCount = 0 }
+        return firstReadCount
     }
 }

@@ -1,238 +1,293 @@
-import Edges
-import BPF
-import PacketRing
-import Glibc
-import Linux
-import Observation
+package import Edges
+package import Linux
+package import PacketRing
+package import Time
 
-/// Which rings a keeper has open, and what memory they take. It belongs to the keeper's thread.
-struct RingTable {
-    private(set) var budget: RingBudget
-    /// The version of the node that has been followed last.
-    var version = 0
-    /// Whether a person has been told that there is not enough memory.
-    var hasWarned = false
-    private var rings: [UInt64: RingSlot] = [:]
+/// The rings of a capture as their manager knows them, and the memory that they take.
+///
+/// It makes no system call, and its functions are given the time. It belongs to the manager's thread.
+package struct RingTable {
+    package private(set) var budget: RingBudget
+    /// The version of the node that was followed last.
+    package var version = 0
+    /// Whether the log says that edges share a ring.
+    package var hasWarnedOfSharing = false
+    /// Whether the log says that the shared ring cannot be opened.
+    package var hasWarnedOfSharedRing = false
+    private var slots: [UInt64: RingSlot] = [:]
     private var closing: [ClosingRing] = []
-    /// Until when places are not tried again.
-    private var failedUntil: [UInt64: UInt64] = [:]
-    /// By what error places could not be captured the last time: a person is told once.
+    /// When edges are tried again that could not be captured.
+    private var retryAt: [UInt64: MonotonicTime] = [:]
+    /// Why edges could not be captured the last time, so that each reason is logged once.
     private var failures: [UInt64: Ring.Failure] = [:]
-    /// Edges that share one ring, and the hold on that.
-    private(set) var crowd: [Edge] = []
-    var crowdLease: TransferBox<RingLease>?
-    /// Whether a person has been told that these are not captured.
-    var hasWarnedOfCrowd = false
+    /// The edges that share one ring.
+    package private(set) var sharing: [Edge] = []
+    /// The lease on the shared ring; nil while there is none.
+    private var sharedLease: TransferBox<RingLease>?
 
-    /// A ring that was not pressed for so long can do with less.
-    private static let idleNanoseconds: UInt64 = 10_000_000_000
-    private static let retryNanoseconds: UInt64 = 1_000_000_000
-    /// A ring that has just grown is not looked at again before it has shown what it can do.
-    private static let calmNanoseconds: UInt64 = 200_000_000
-    /// Each time that a successor was too small it is tried later, at last after 13 s.
-    private static let keptCountMax = 6
+    /// How long a ring was under no pressure before it can be replaced by the smallest.
+    private static let idleTime = Duration.seconds(10)
+    private static let retryInterval = Duration.seconds(1)
+    /// How long a ring that has just grown is left alone, to show what it can do.
+    private static let calmTime = Duration.milliseconds(200)
+    /// The most failures that count: each doubles `calmTime`, at last to 13 s.
+    private static let failureCountMax = 6
+    /// The most idle rings that are replaced at a time.
+    private static let shrinkingCountMax = 16
 
-    init(_ budget: RingBudget) { self.budget = budget }
+    /// Creates a table without rings.
+    package init(_ budget: RingBudget) { self.budget = budget }
 
-    var isEmpty: Bool { rings.isEmpty }
+    /// Whether no edge has a ring of its own.
+    package var isEmpty: Bool { slots.isEmpty }
 
-    /// Memory of the rings there are; what is set aside for the crowd counts when it has a ring.
-    var ringByteCount: Int {
-        budget.usedByteCount - (crowdLease == nil ? RingBudget.smallest.byteCount : 0)
+    /// The memory of all rings. What is reserved for the shared ring counts once that is open.
+    package var ringByteCount: Int {
+        budget.usedByteCount - (sharedLease == nil ? RingBudget.smallest.byteCount : 0)
     }
 
-    func ring(_ incarnation: UInt64) -> RingSlot? { rings[incarnation] }
+    /// The ring of an edge.
+    package func slot(_ incarnation: UInt64) -> RingSlot? { slots[incarnation] }
 
-    /// The rings whose edges are gone; each is named once.
-    mutating func incarnationsGone(from places: [Edge]) -> [UInt64] {
-        let incarnations = Set(places.map(\.incarnation))
-        failures = failures.filter { incarnations.contains($0.key) }
-        return rings.values.filter { !incarnations.contains($0.place.incarnation) && !$0.isLeaving }.map { ring in
-            ring.isLeaving = true
-            return ring.place.incarnation
-        }
+    /// Whether something must be tried again after a while.
+    package var hasFailures: Bool { !retryAt.isEmpty || lacksSharedRing }
+
+    /// Whether edges share a ring that is not open.
+    package var lacksSharedRing: Bool { sharedLease == nil && !sharing.isEmpty }
+}
+
+/// Opening rings.
+extension RingTable {
+    /// A ring that is to be opened.
+    package struct Opening: Sendable {
+        package let edge: Edge
+        package let shape: Ring.Shape
     }
 
-    /// Takes memory for the places that have no ring yet. Those that there is none for join the
-    /// crowd, where they stay. Answers whether that has changed.
-    mutating func take(
-        _ places: [Edge], now: UInt64
-    ) -> (wanted: [(place: Edge, shape: Ring.Shape)], isCrowdChanged: Bool) {
-        failedUntil = failedUntil.filter { $0.value > now }
-        let crowded = Set(crowd.map(\.incarnation))
-        var wanted: [(Edge, Ring.Shape)] = []
+    /// Takes memory for the edges that have no ring. Those for which there is none share one.
+    ///
+    /// An edge that shares the ring keeps doing so.
+    ///
+    /// - Returns: The rings to open, and whether other edges share the shared ring than before.
+    package mutating func takeOpenings(
+        for edges: [Edge], now: MonotonicTime
+    ) -> (openings: [Opening], isSharingChanged: Bool) {
+        retryAt = retryAt.filter { $0.value > now }
+        let sharingBefore = Set(sharing.map(\.incarnation))
+        var openings: [Opening] = []
         var left: [Edge] = []
-        for place in places where rings[place.incarnation] == nil && place.isUp {
-            guard failedUntil[place.incarnation] == nil else { continue }
-            if !crowded.contains(place.incarnation), let shape = budget.first(now: now) {
-                wanted.append((place, shape))
+        for edge in edges where slots[edge.incarnation] == nil && edge.isUp {
+            guard retryAt[edge.incarnation] == nil else { continue }
+            if !sharingBefore.contains(edge.incarnation), let shape = budget.takeFirst(now: now) {
+                openings.append(Opening(edge: edge, shape: shape))
             } else {
-                left.append(place)
+                left.append(edge)
             }
         }
-        defer { crowd = left }
-        return (wanted, left != crowd)
+        defer { sharing = left }
+        return (openings, left != sharing)
     }
 
-    /// Answers whether the ring had to be tried more often than once.
-    mutating func isOpen(
-        _ place: Edge, _ shape: Ring.Shape, _ lease: consuming RingLease
+    /// Records a ring that has been opened.
+    ///
+    /// - Returns: Whether earlier tries had failed.
+    package mutating func recordOpened(
+        _ opening: Opening, _ lease: TransferBox<RingLease>?
     ) -> Bool {
-        rings[place.incarnation] = RingSlot(place, shape.byteCount, lease)
-        return failures.removeValue(forKey: place.incarnation) != nil
+        let incarnation = opening.edge.incarnation
+        slots[incarnation] = RingSlot(opening.edge, opening.shape.byteCount, lease)
+        return failures.removeValue(forKey: incarnation) != nil
     }
 
-    /// Takes note that a ring could not be opened, and is to be tried again. Answers whether that has not
-    /// been so before, for the same reason.
-    mutating func hasFailed(
-        _ place: Edge, _ shape: Ring.Shape, _ error: Ring.Failure, now: UInt64
+    /// Records that a ring could not be opened, so that it is tried again.
+    ///
+    /// - Returns: Whether the log should say so: the edge is there, and the reason is a new one.
+    package mutating func recordFailure(
+        _ opening: Opening, _ error: Ring.Failure, now: MonotonicTime
     ) -> Bool {
-        budget.giveBack(shape.byteCount)
-        if error == .noMemory { budget.isExhausted(now: now) }
-        // Of an interface that is up again an event tells.
-        if error != .interfaceDown { failedUntil[place.incarnation] = now + Self.retryNanoseconds }
-        // An edge that has gone, or down, in the meantime is no failure.
+        let incarnation = opening.edge.incarnation
+        budget.giveBack(opening.shape.byteCount)
+        if error == .noMemory { budget.markExhausted(now: now) }
+        // An event reports that an interface is up again.
+        if error != .interfaceDown { retryAt[incarnation] = now + Self.retryInterval }
+        // An edge that has gone or down in the meantime is no failure.
         guard !error.isInterfaceAbsent else { return false }
-        return failures.updateValue(error, forKey: place.incarnation) != error
+        return failures.updateValue(error, forKey: incarnation) != error
     }
 
-    /// Whether something is to be tried again in a while.
-    var hasFailures: Bool { !failedUntil.isEmpty || lacksCrowd }
+    /// Records that the shared ring is open.
+    package mutating func recordSharedRing(_ lease: TransferBox<RingLease>?) {
+        sharedLease = lease
+    }
+}
 
-    /// Whether there are edges without memory, and nothing serves them.
-    var lacksCrowd: Bool { crowdLease == nil && !crowd.isEmpty }
-
-    /// Takes note that the forwarder has let go of a ring: the one before another, or the last one.
-    mutating func isDone(_ incarnation: UInt64, wasFollowed: Bool, _ handover: TransferBox<Ring>?) {
-        guard let ring = rings[incarnation] else { return }
-        budget.giveBack(ring.byteCount)
-        closing.append(ClosingRing(ring: handover, lease: ring.lease))
-        if wasFollowed {
-            ring.becomesSuccessor()
-        } else {
-            isAbandoned(ring)
-            rings[incarnation] = nil
+/// Closing rings.
+extension RingTable {
+    /// Marks the rings whose edges are gone as leaving.
+    ///
+    /// - Returns: The incarnations of those edges, each once.
+    package mutating func takeGone(from edges: [Edge]) -> [UInt64] {
+        let incarnations = Set(edges.map(\.incarnation))
+        failures = failures.filter { incarnations.contains($0.key) }
+        let gone = slots.values.filter {
+            !incarnations.contains($0.edge.incarnation) && !$0.isLeaving
         }
+        for slot in gone { slot.isLeaving = true }
+        return gone.map(\.edge.incarnation)
     }
 
-    /// Takes note that the forwarder has let go of a ring that was to follow another.
-    mutating func isKept(_ incarnation: UInt64, _ next: TransferBox<Ring>?) {
-        guard let ring = rings[incarnation] else {
-            return closing.append(ClosingRing(ring: next, lease: nil))
-        }
-        ring.keptCount = min(ring.keptCount + 1, Self.keptCountMax)
-        isAbandoned(ring, next)
+    /// Records that the forwarder has let go of an edge's last ring.
+    package mutating func recordClosed(_ incarnation: UInt64, _ ring: TransferBox<Ring>?) {
+        guard let slot = slots.removeValue(forKey: incarnation) else { return }
+        budget.giveBack(slot.byteCount)
+        closing.append(ClosingRing(ring: ring, lease: slot.lease))
+        dropNewRing(of: slot, nil)
     }
 
-    /// Gives up on a ring that was to follow another.
-    mutating func isAbandoned(_ ring: RingSlot, _ next: TransferBox<Ring>? = nil) {
-        budget.giveBack(ring.nextByteCount)
-        ring.nextByteCount = 0
-        closing.append(ClosingRing(ring: next, lease: ring.nextLease))
-        ring.nextLease = nil
-        ring.stamps = nil
-    }
-
-    mutating func takeClosing() -> [ClosingRing] {
+    /// Takes the rings that are to be closed.
+    package mutating func takeClosing() -> [ClosingRing] {
         defer { closing = [] }
         return closing
     }
 
-    mutating func takeAll() -> [ClosingRing] {
-        let leases = rings.values.flatMap { [$0.lease, $0.nextLease] } + [crowdLease]
-        return closing + leases.map { ClosingRing(ring: nil, lease: $0) }
-    }
-
-    /// A ring and what is to take its place.
-    struct Change {
-        let ring: RingSlot
-        let shape: Ring.Shape
-    }
-
-    /// Takes memory for a larger ring in the place of one that is pressed. Where there is none, takes
-    /// it for smaller ones in the place of those that are idle, so that there is some the next time.
-    mutating func press(
-        _ incarnation: UInt64, now: UInt64
-    ) -> (growing: Change?, shrinking: [Change]) {
-        guard let ring = rings[incarnation], !ring.isLeaving, ring.nextByteCount == 0,
-            now >= ring.pressedAt + Self.calmNanoseconds << UInt64(ring.keptCount)
-        else { return (nil, []) }
-        ring.pressedAt = now
-        if let shape = budget.larger(than: ring.byteCount, failureCount: ring.keptCount) {
-            ring.nextByteCount = shape.byteCount
-            return (Change(ring: ring, shape: shape), [])
-        }
-        guard budget.canGrow(ring.byteCount) else { return (nil, []) }
-        var shrinking: [Change] = []
-        for other in rings.values.sorted(by: { $0.pressedAt < $1.pressedAt }).prefix(16) {
-            guard now >= other.pressedAt + Self.idleNanoseconds, other.nextByteCount == 0,
-                !other.isLeaving, other.byteCount > RingBudget.smallest.byteCount,
-                let shape = budget.smallest()
-            else { continue }
-            other.nextByteCount = shape.byteCount
-            shrinking.append(Change(ring: other, shape: shape))
-        }
-        return (nil, shrinking)
+    /// Takes all rings, at the end of the capture.
+    package mutating func takeAll() -> [ClosingRing] {
+        let leases = slots.values.flatMap { [$0.lease, $0.newLease] } + [sharedLease]
+        return takeClosing() + leases.map { ClosingRing(ring: nil, lease: $0) }
     }
 }
 
-/// A ring that nobody uses any more, and the last hold on it.
-struct ClosingRing: Sendable {
+/// Replacing rings; see `RingReplacement`.
+extension RingTable {
+    /// A ring and the shape of the one that is to take its place.
+    package struct Change {
+        package let slot: RingSlot
+        package let shape: Ring.Shape
+    }
+
+    /// Takes memory for a larger ring in the place of one that is under pressure.
+    ///
+    /// If there is none, it takes memory for the smallest rings in the place of idle ones, so that
+    /// there is some the next time.
+    package mutating func relievePressure(
+        on incarnation: UInt64, now: MonotonicTime
+    ) -> [Change] {
+        guard let slot = slots[incarnation], slot.canBeReplaced,
+            now >= slot.pressedAt + Self.calmTime * (1 << slot.failureCount)
+        else { return [] }
+        slot.pressedAt = now
+        if let shape = budget.takeLarger(than: slot.byteCount, failureCount: slot.failureCount) {
+            return [reserve(shape, for: slot)]
+        }
+        return budget.canGrow(slot.byteCount) ? shrinkIdle(now) : []
+    }
+
+    private mutating func shrinkIdle(_ now: MonotonicTime) -> [Change] {
+        let longestIdle = slots.values.sorted { $0.pressedAt < $1.pressedAt }
+        var changes: [Change] = []
+        for slot in longestIdle.prefix(Self.shrinkingCountMax) {
+            guard now >= slot.pressedAt + Self.idleTime, slot.canBeReplaced,
+                slot.byteCount > RingBudget.smallest.byteCount,
+                let shape = budget.takeSmallest()
+            else { continue }
+            changes.append(reserve(shape, for: slot))
+        }
+        return changes
+    }
+
+    private func reserve(_ shape: Ring.Shape, for slot: RingSlot) -> Change {
+        slot.newByteCount = shape.byteCount
+        return Change(slot: slot, shape: shape)
+    }
+
+    /// Records that a new ring has taken the place of the old one.
+    package mutating func recordReplaced(_ incarnation: UInt64, _ old: TransferBox<Ring>?) {
+        guard let slot = slots[incarnation] else { return }
+        budget.giveBack(slot.byteCount)
+        closing.append(ClosingRing(ring: old, lease: slot.lease))
+        slot.becomeNew()
+    }
+
+    /// Records that the forwarder has given up on a new ring, so that the next one comes later and is
+    /// larger.
+    package mutating func cancelReplacement(_ incarnation: UInt64, _ new: TransferBox<Ring>?) {
+        guard let slot = slots[incarnation] else {
+            return closing.append(ClosingRing(ring: new, lease: nil))
+        }
+        slot.failureCount = min(slot.failureCount + 1, Self.failureCountMax)
+        dropNewRing(of: slot, new)
+    }
+
+    /// Records that a new ring could not be opened.
+    package mutating func recordOpeningFailed(_ slot: RingSlot) { dropNewRing(of: slot, nil) }
+
+    private mutating func dropNewRing(of slot: RingSlot, _ new: TransferBox<Ring>?) {
+        budget.giveBack(slot.newByteCount)
+        if new != nil || slot.newLease != nil {
+            closing.append(ClosingRing(ring: new, lease: slot.newLease))
+        }
+        slot.dropNew()
+    }
+}
+
+/// A ring that nobody uses any more, and the last lease on it.
+package struct ClosingRing: Sendable {
     let ring: TransferBox<Ring>?
     let lease: TransferBox<RingLease>?
 
-    /// Waits for the kernel.
+    /// Closes the ring, for which the kernel takes about 15 ms.
     func close() {
         _ = ring?.take()
         _ = lease?.take()
     }
 }
 
-/// A ring that is open, or two while one is taking the other one's place.
-final class RingSlot {
-    let place: Edge
-    private(set) var byteCount: Int
+/// A ring as its manager knows it, or two during a replacement.
+package final class RingSlot {
+    package let edge: Edge
+    package private(set) var byteCount: Int
     private(set) var lease: TransferBox<RingLease>?
-    /// The memory of the ring that is to follow; 0 if none is.
-    var nextByteCount = 0
-    var nextLease: TransferBox<RingLease>?
-    var pressedAt: UInt64 = 0
-    /// Whether a person has been told that it cannot become another one.
+    /// The memory of the new ring during a replacement, else 0.
+    package fileprivate(set) var newByteCount = 0
+    private(set) var newLease: TransferBox<RingLease>?
+    /// What gives packets the same time in both rings, during a replacement.
+    private var stamps: TransferBox<PacketStamps>?
+    /// When the ring was under pressure last.
+    fileprivate(set) var pressedAt = MonotonicTime.zero
+    /// Whether the log says that the ring cannot be replaced.
     var hasWarned = false
-    var isLeaving = false
-    /// How many successors have been given up in a row.
-    var keptCount = 0
-    /// As long as there are two.
-    var stamps: TransferBox<PacketStamps>?
+    /// Whether the edge is gone.
+    package fileprivate(set) var isLeaving = false
+    /// The number of replacements in a row that were cancelled.
+    package fileprivate(set) var failureCount = 0
 
-    init(_ place: Edge, _ byteCount: Int, _ lease: consuming RingLease) {
-        self.place = place
+    fileprivate init(_ edge: Edge, _ byteCount: Int, _ lease: TransferBox<RingLease>?) {
+        self.edge = edge
         self.byteCount = byteCount
-        self.lease = TransferBox(lease)
+        self.lease = lease
     }
 
-    /// Opens a ring that gets nothing yet. Waits for the kernel.
-    func opensSuccessor(
-        _ shape: Ring.Shape, tellsOffload: Bool
-    ) throws(Ring.Failure) -> Ring {
-        do throws(SystemError) {
-            stamps = TransferBox(try PacketStamps())
-        } catch {
-            throw .system(error)
-        }
-        let ring = try Ring(
-            on: place.point.interfaceIndex, Program.keepNothing, shape: shape,
-            tellsOffload: tellsOffload)
-        nextLease = TransferBox(try ring.lease())
-        return ring
+    /// Whether a replacement can begin.
+    var canBeReplaced: Bool { !isLeaving && newByteCount == 0 }
+
+    /// Records the new ring of a replacement.
+    func recordNewRing(
+        _ lease: TransferBox<RingLease>, _ stamps: TransferBox<PacketStamps>
+    ) {
+        newLease = lease
+        self.stamps = stamps
     }
 
-    func becomesSuccessor() {
-        lease = nextLease
-        byteCount = nextByteCount
-        nextLease = nil
-        nextByteCount = 0
+    fileprivate func becomeNew() {
+        lease = newLease
+        byteCount = newByteCount
+        failureCount = 0
+        dropNew()
+    }
+
+    fileprivate func dropNew() {
+        newLease = nil
+        newByteCount = 0
         stamps = nil
-        keptCount = 0
     }
 }

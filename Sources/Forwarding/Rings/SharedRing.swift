@@ -1,49 +1,55 @@
-import Edges
 import BPF
-import PacketRing
-import Glibc
-import Linux
+import Edges
 import Observation
+import PacketRing
+import Time
 
-/// The last resort where there are more edges than the memory has rings for: one ring that sees all
-/// interfaces serves those that have none of their own. The kernel decides nothing there, and no
-/// edge is captured for itself, but every one is captured. It belongs to the forwarder's thread.
+/// One ring for all edges that have no ring of their own because memory is used up.
+///
+/// It sees all interfaces. The kernel lets in the packets of those edges and decides nothing else, so
+/// it costs more for each packet. It belongs to the forwarder's thread.
 package final class SharedRing {
     var ring: Ring
-    /// No interface has this name, or this incarnation.
+    /// Stands for the edges in logs and metrics; no interface has this name.
     static let name = "edges without a ring"
+    /// Stands for the edges' incarnations; no interface has this one.
     package static let incarnation = UInt64.max
 
-    /// What became of the frames of all these edges.
-    let account = FrameCounters()
-    /// By the indexes of their interfaces; those that have left stay while the ring may hold something
-    /// of them.
-    private(set) var points: [UInt32: ObservationPoint] = [:]
-    /// Those at which something is let in.
+    /// Counts what becomes of the frames of all these edges.
+    let counters = FrameCounters()
+    /// The edges by the indexes of their interfaces.
+    ///
+    /// Edges that have left stay while the ring may hold packets of theirs.
+    private var points: [UInt32: ObservationPoint] = [:]
+    /// The edges whose packets are let in.
     private var present: [UInt32: ObservationPoint] = [:]
-    /// When that was changed last.
-    private(set) var changedAt: UInt64 = 0
-
-    /// Whether nothing is let in.
-    var isEmpty: Bool { present.isEmpty }
+    /// When all packets are out of the ring that came before the last change.
+    private(set) var settledAt = MonotonicTime.zero
 
     init(_ ring: consuming Ring) {
         self.ring = ring
     }
 
-    /// Lets in what passes at these edges, and nothing else.
-    func set(_ places: [Edge]) throws(Ring.Failure) {
-        let now = monotonicNanoseconds()
-        // Nothing is left of those that had gone before the last change.
-        if now >= changedAt + Ring.retirementNanosecondsMax { points = present }
-        changedAt = now
+    /// Whether nothing is let in.
+    var isEmpty: Bool { present.isEmpty }
+
+    /// What the pipeline must know of the ring.
+    var context: EdgeContext {
+        EdgeContext(source: .edges(points), counters: counters, program: .punts, filter: .here)
+    }
+
+    /// Lets in the packets of these edges, and no others.
+    func set(_ edges: [Edge], now: MonotonicTime) throws(Ring.Failure) {
+        // Nothing is left of the edges that had gone before the last change.
+        if now >= settledAt { points = present }
+        settledAt = now + Ring.retirementMax
         present = Dictionary(
-            places.map { ($0.point.interfaceIndex, $0.point) }, uniquingKeysWith: { $1 })
+            edges.map { ($0.point.interfaceIndex, $0.point) }, uniquingKeysWith: { $1 })
         points.merge(present) { $1 }
         do throws(Ring.Failure) {
             try ring.attach(EdgeProgram.sharedRing(of: Array(present.keys)))
         } catch {
-            // Then user space looks for the edges of all packets.
+            // Then user space looks for the edge of every packet.
             guard error == .programTooLarge else { throw error }
             try ring.attach(EdgeProgram.undecided.program)
         }

@@ -1,36 +1,42 @@
 package import Linux
 package import RPCAP
+package import Time
 
-import Glibc
-
-/// A capture's packets on their way over UDP: out of the queue into datagrams, and many of those at
-/// a time to the kernel. It belongs to the thread that sends.
+/// A UDP socket that the packets of a capture are sent over, many datagrams with each system call.
 ///
-/// No error ends it. A datagram that cannot be sent is counted and the next one tried, for a sensor
-/// that was away for a minute is to get what comes after.
+/// No error ends it. A datagram that cannot be sent is counted and the next one tried, since a sensor
+/// that was away for a minute should get what follows. It belongs to the sending thread.
 package final class DatagramStream {
     private let sender: DatagramSender
     private var writer: DatagramWriter
     private var batch: DatagramBatch
-    private let flushNanoseconds: UInt64
-    /// Since when bytes wait that do not fill a datagram.
-    private var waitingSince: UInt64?
+    private let flushInterval: Duration
+    /// When bytes that fill no datagram must be sent; nil if there are none.
+    private var flushAt: MonotonicTime?
 
-    /// A datagram that is not full waits no longer for more: a person who looks on hardly notices,
-    /// and a link with 20 packets a second or more fills datagrams better.
+    /// The longest time that a datagram waits to be filled.
+    ///
+    /// A person who watches hardly notices it, and a link with 20 packets a second or more fills
+    /// datagrams better.
     private static let flushMillisecondsMax: UInt32 = 50
 
-    /// How often a datagram is tried whose failure may be an earlier one's. The kernel holds one such
-    /// error at a time, so the second try tells; but where a port is closed nearby, the answer to the
-    /// datagram before may come between any two tries.
+    /// The number of tries for a datagram whose failure may belong to an earlier one.
+    ///
+    /// The kernel holds one such error at a time, so the second try tells.
     private static let tryCountMax = 2
+    /// The number of tries after "connection refused".
+    ///
+    /// If a port nearby is closed, the answer to the datagram before may come between any two tries.
     private static let refusedTryCountMax = 8
 
-    /// Opens the socket, and sends nothing. Datagrams come from one of the ports, if any are given. A
-    /// udpstr datagram is no longer than this, and than the route's MTU allows. A client that says how
-    /// long it waits for more packets gets datagrams that are not full as soon; 0 says nothing.
+    /// Opens the socket, and sends nothing.
     ///
-    /// Throws where there is no route, or no free port.
+    /// - Parameters:
+    ///   - ports: The local ports to choose from; nil for any.
+    ///   - byteCountMax: The longest udpstr datagram, if the route's MTU allows it.
+    ///   - readTimeoutMilliseconds: How long the client waits for more packets, if that is less than
+    ///     a datagram would wait to be filled; 0 for not said.
+    /// - Throws: If there is no route, or no free port.
     package init(
         to peer: SocketAddress, from ports: ClosedRange<UInt16>? = nil,
         as format: DatagramWriter.Format, byteCountMax: Int = DatagramWriter.wireByteCountMax,
@@ -44,31 +50,32 @@ package final class DatagramStream {
         writer = DatagramWriter(format, byteCountMax: min(byteCountMax, route))
         let timeout =
             readTimeoutMilliseconds == 0 ? Self.flushMillisecondsMax : readTimeoutMilliseconds
-        flushNanoseconds = UInt64(min(timeout, Self.flushMillisecondsMax)) * 1_000_000
+        flushInterval = .milliseconds(Int(min(timeout, Self.flushMillisecondsMax)))
     }
 
+    /// The address that the socket is bound to.
     package var local: SocketAddress { sender.local }
+    /// The address that the datagrams go to.
     package var peer: SocketAddress { sender.peer }
 
-    package var number: CInt { sender.fileDescriptor }
+    /// The socket, for a poll set.
+    package var fileDescriptor: CInt { sender.fileDescriptor }
 
+    /// The number of bytes in datagrams that the socket has not taken yet.
     package var waitingByteCount: Int { batch.byteCount }
 
-    /// After how long a datagram is to be sent although it is not full. Rounded up, so that it is
-    /// due then; nil also while the socket takes nothing, which time alone does not change.
-    package var dueMilliseconds: CInt? {
-        guard let waitingSince, batch.isEmpty else { return nil }
-        let now = monotonicNanoseconds()
-        let due = waitingSince + flushNanoseconds
-        return now >= due ? 0 : CInt((due - now + 999_999) / 1_000_000)
-    }
+    /// When a datagram must be sent although it is not full.
+    ///
+    /// It is nil too while the socket takes nothing, which time alone does not change.
+    package var dueAt: MonotonicTime? { batch.isEmpty ? flushAt : nil }
 
-    /// Sends full datagrams, and one that is not if it has waited for long enough or nothing more
-    /// is to come. Answers false if the socket takes no more for now.
+    /// Sends full datagrams, and one that is not full if it has waited long enough.
+    ///
+    /// - Parameter isLast: Whether no more bytes follow, so that nothing waits to fill a datagram.
+    /// - Returns: False if the socket takes no more for now.
     package func send(
-        from queue: inout ByteQueue, isLast: Bool, _ counters: CaptureCounters
+        from queue: inout ByteQueue, isLast: Bool, now: MonotonicTime, _ counters: CaptureCounters
     ) -> Bool {
-        let now = monotonicNanoseconds()
         while true {
             if batch.isEmpty { fill(from: &queue, isLast: isLast, now: now) }
             if batch.isEmpty { return true }
@@ -76,8 +83,8 @@ package final class DatagramStream {
         }
     }
 
-    private func fill(from queue: inout ByteQueue, isLast: Bool, now: UInt64) {
-        let isFlushing = isLast || waitingSince.map { now >= $0 + flushNanoseconds } ?? false
+    private func fill(from queue: inout ByteQueue, isLast: Bool, now: MonotonicTime) {
+        let isFlushing = isLast || flushAt.map { now >= $0 } ?? false
         var consumedByteCount = 0
         while batch.hasRoom(for: writer.byteCountMax) {
             let rest = queue.bytes.extracting(droppingFirst: consumedByteCount)
@@ -90,13 +97,13 @@ package final class DatagramStream {
         }
         queue.removeFirst(consumedByteCount)
         if queue.byteCount == 0 {
-            waitingSince = nil
-        } else if consumedByteCount > 0 || waitingSince == nil {
-            waitingSince = now
+            flushAt = nil
+        } else if consumedByteCount > 0 || flushAt == nil {
+            flushAt = now + flushInterval
         }
     }
 
-    /// Answers false if some are left because the socket takes no more for now.
+    /// - Returns: False if some are left because the socket takes no more for now.
     private func sendBatch(_ counters: CaptureCounters) -> Bool {
         var tryCount = 0
         var isCutShort = false
@@ -105,8 +112,8 @@ package final class DatagramStream {
             case .wouldBlock: return false
             case .sent(let count):
                 counters.add(count, to: .datagramsSent)
-                // What went away when asked again was about earlier ones. So was what stopped a call
-                // that had sent some already, which the kernel keeps to itself (sendmmsg(2)).
+                // An error that went away with the next try belonged to earlier datagrams. So did the
+                // one that ended a call which had sent some: sendmmsg(2) does not report it.
                 counters.add(isCutShort ? 1 : tryCount, to: .datagramsRefused)
                 tryCount = 0
                 isCutShort = !batch.isEmpty
@@ -125,8 +132,10 @@ package final class DatagramStream {
         return true
     }
 
-    /// Lets go of a datagram that cannot be sent, and where it was too long of all like it that
-    /// follow: once packets are cut into datagrams they cannot be cut anew.
+    /// Drops a datagram that cannot be sent.
+    ///
+    /// If it was too long, those behind it that are too long are dropped as well: packets that have
+    /// been cut into datagrams cannot be cut again.
     private func drop(_ errno: Errno, _ counters: CaptureCounters) {
         batch.removeFirst(1)
         guard errno == .messageTooLong else {
@@ -140,14 +149,14 @@ package final class DatagramStream {
         counters.add(count, to: .datagramsTooLarge)
     }
 
-    /// Has further datagrams be as long as the route carries by now, never longer than before.
+    /// Makes further datagrams as long as the route carries by now, never longer than before.
     private func shorten() {
         if let route = try? sender.payloadByteCountMax() {
             writer.limit(to: min(writer.byteCountMax, route))
         }
     }
 
-    /// Takes what the peer sent and the errors that came back, which are counted.
+    /// Drops what the peer has sent, and counts the errors that the network has reported.
     package func takeReceived(_ counters: CaptureCounters) {
         counters.add(sender.takeReceived(), to: .datagramsRefused)
     }

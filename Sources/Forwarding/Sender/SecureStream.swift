@@ -2,31 +2,36 @@ package import Security
 
 import Linux
 
-/// A capture's packets on their way over TLS. It belongs to the thread that sends.
+/// A TLS connection that the packets of a capture are sent over. It belongs to the sending thread.
 package final class SecureStream {
     private var connection: TLSConnection
-    let number: Int32
+    /// The socket, for a poll set.
+    let fileDescriptor: CInt
     private var discarded = [UInt8](repeating: 0, count: TLSConnection.recordByteCountMax)
 
-    /// A peer that sends without end must not keep the forwarder from its packets.
+    /// The most records read at a time, so that a peer that never stops sending cannot keep the
+    /// thread from its packets.
     private static let recordCountPerTurn = 4
 
-    /// Takes a connection whose handshake is done.
+    /// Takes over a connection whose handshake is done.
     package init(_ connection: consuming TLSConnection) {
-        number = connection.fileDescriptor
+        fileDescriptor = connection.fileDescriptor
         self.connection = connection
     }
 
-    /// The peer is told that this was all.
+    /// Tells the peer that this was all.
     deinit { connection.shutDown() }
 
-    /// Sends what the socket takes. Answers whether nothing is left.
+    /// Sends what the socket takes.
+    ///
+    /// - Returns: Whether nothing is left.
     func send(from queue: inout ByteQueue) throws(TLSFailure) -> Bool {
         try queue.send { part throws(TLSFailure) in try connection.send(part) }
     }
 
-    /// Reads what the peer says beside TLS's own affairs, which nobody expects. Answers false if it has
-    /// closed the connection or that has failed.
+    /// Reads and drops what the peer sends; TLS itself may need it.
+    ///
+    /// - Returns: False if the peer has closed the connection, or it has failed.
     func discardReceived() -> Bool {
         do throws(TLSFailure) {
             for _ in 0..<Self.recordCountPerTurn {

@@ -3,10 +3,10 @@ package import BPF
 
 /// The rule as a program for the kernel, made for one edge.
 ///
-/// It ends in one of three ways: *drop*, *keep*, or *punt*, which leaves the decision to user space.
-/// It punts all that is not an ordinary unicast TCP, UDP, SCTP or ICMP packet, and frames that are too
-/// short for what it loads: a load from past the end of a frame would drop it. Offsets count from the
-/// first byte of the Ethernet header.
+/// It ends in one of three ways: *drop*, *keep*, or *punt*, which leaves the decision to user
+/// space. It punts all that is not an ordinary unicast TCP, UDP, SCTP or ICMP packet, and frames
+/// that are too short for what it loads: a load from past the end of a frame would drop it. Offsets
+/// count from the first byte of the Ethernet header.
 package struct EdgeProgram: Equatable, Sendable {
     package let program: Program
     /// Whether the client's filter, if there is one, is part of the program.
@@ -33,18 +33,19 @@ package struct EdgeProgram: Equatable, Sendable {
 
     /// Writes the program of an edge.
     ///
-    /// If that takes too many instructions, services are left out, then the filter, then everything.
-    /// A filter that the kernel would refuse is left out as well.
+    /// If that takes too many instructions, services are left out, then the filter, then
+    /// everything. A filter that the kernel would refuse is left out as well.
     ///
     /// - Parameters:
     ///   - rule: the rule.
     ///   - point: the edge.
     ///   - filter: the client's filter, at which *keep* goes on.
-    ///   - snaplen: the number of bytes that *keep* keeps. If nil, frames are kept whole, so that user
-    ///     space can give them the form of a wire before it cuts them. Then a filter has to keep the
-    ///     same number of bytes of all packets, or it does not run here; and frames are punted whose
-    ///     VLAN tag is to be put back before a filter sees them.
-    ///   - dropList: services whose packets are dropped if the client's port is above the one given.
+    ///   - snaplen: the number of bytes that *keep* keeps. If nil, frames are kept whole, so that
+    ///     user space can give them the form of a wire before it cuts them. Then a filter has to
+    ///     keep the same number of bytes of all packets, or it does not run here; and frames are
+    ///     punted whose VLAN tag is to be put back before a filter sees them.
+    ///   - dropList: services whose packets are dropped if the client's port is above the one
+    ///     given.
     ///   - instructionCountMax: the most instructions that the program may have.
     package init(
         _ rule: Rule, at point: ObservationPoint, filter: Program? = nil, snaplen: UInt32?,

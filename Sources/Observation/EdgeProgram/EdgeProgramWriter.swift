@@ -4,8 +4,8 @@ import Packets
 
 /// A writer of edges' programs, section by section, in the order in which they run.
 ///
-/// Each section is in a file that is named after its step of the rule. Two steps have none: whatever
-/// is a group frame (step 3) or a fragment (step 7) is punted.
+/// Each section is in a file that is named after its step of the rule. Two steps have none:
+/// whatever is a group frame (step 3) or a fragment (step 7) is punted.
 struct EdgeProgramWriter {
     typealias Label = Assembler.Label
 
@@ -89,7 +89,7 @@ extension EdgeProgramWriter {
 
     /// Tests whether a packet has ports.
     ///
-    /// Step 7, fragments: they are punted, and so are frames that are cut or padded before the ports.
+    /// Step 7, fragments: they are punted, as are frames that are cut or padded before the ports.
     mutating func branch(_ layout: PacketLayout, withPorts: Label, else withoutPorts: Label) {
         let isLongEnough = code.makeLabel()
         code.ld(.length, "how much of the frame there is")
@@ -157,8 +157,8 @@ enum Scratch {
     static let clientPort: UInt32 = 6
     /// The ends of an IPv4 packet.
     ///
-    /// The kernel checks each load from a packet against its length, which costs several times a load
-    /// from here.
+    /// The kernel checks each load from a packet against its length, which costs several times a
+    /// load from here.
     static let source: UInt32 = 7
     static let destination: UInt32 = 8
 }

@@ -4,8 +4,8 @@ import Packets
 
 /// Step 4, service form: packets are dropped if their backend's edge is known to report them.
 ///
-/// Most calls to services are reported at their backends' edges, so that is often half of all traffic.
-/// All other packets to and from services are punted.
+/// Most calls to services are reported at their backends' edges, so that is often half of all
+/// traffic. All other packets to and from services are punted.
 extension EdgeProgramWriter {
     /// Returns the labels of the code for requests to services, and for their replies.
     mutating func makeServiceLabels(_ layout: PacketLayout) -> (request: Label, reply: Label) {

@@ -1,6 +1,7 @@
 """What a test does in network namespaces."""
 
 import ctypes
+import json
 import os
 import pathlib
 import socket
@@ -8,6 +9,7 @@ import sys
 import threading
 
 from support.commands import run
+from support.waiting import wait_until
 
 # Python has had os.setns only since 3.12.
 LIBC = ctypes.CDLL(None, use_errno=True)
@@ -95,6 +97,14 @@ def add_wire(near, device, far, peer="eth0"):
     ip_in(near, "link", "add", device, "type", "veth", "peer", "name", peer, "netns", far)
     ip_in(near, "link", "set", device, "up")
     ip_in(far, "link", "set", peer, "up")
+    # The kernel gives the first of them its queue some time after the second is up, and until then
+    # drops what is to leave there.
+    for name, end in ((near, device), (far, peer)):
+        wait_until(lambda: operational_state(name, end) == "UP", f"{end} of {name} does not come up")
+
+
+def operational_state(name, device):
+    return json.loads(run("ip", "-j", "-n", name, "link", "show", device).stdout)[0]["operstate"]
 
 
 def mac_in(name, device):

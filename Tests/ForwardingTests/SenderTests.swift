@@ -1,30 +1,38 @@
-import Metrics
 import Forwarding
-import Addressing
 import Linux
-import Testing
+import Logging
+import Metrics
 import Security
+import SecurityFixtures
+import Testing
+import Time
 
-/// What a second thread makes of a queue, over the connection that needs it most. The socket takes
-/// little, so that it is nearly always full.
+/// A queue that a second thread sends over TLS, the connection that needs it most.
+///
+/// The socket's buffer is small, so that it is nearly always full.
 @Suite("A second thread that sends over TLS", .timeLimit(.minutes(1)))
-struct TransmitterTests {
-    private let counters = CaptureCounters()
-    private static let queueByteCount = 64 << 10
+struct SenderTests {
+    private static let queueByteCount = 256 << 10
+    /// What a queue is filled with at most: it fits into one of two queues.
+    private static let filledByteCount = 64 << 10
     private static let byteCount = 1_000_003
+    private static let quiet = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
     /// No two stretches of it are alike.
     private let bytes = (0..<byteCount).map { UInt8(truncatingIfNeeded: $0 &* 31 &+ $0 >> 8) }
 
-    private static func queue() throws -> ByteQueue {
-        try ByteQueue(
-            byteCountMax: queueByteCount, headroomByteCount: Transmitter.restByteCountMax)
-    }
-
     private struct NoThread: Error {}
 
-    /// A connection whose one end a transmitter has, and whose other end is read here.
+    private static func sender(
+        to connection: consuming sending DataConnection, _ policy: Sender.Policy = .never
+    ) throws -> Sender {
+        try Sender(
+            connection, queueByteCount: queueByteCount, policy, CaptureCounters(), logger: quiet
+        ) { Watchdog().begin("") }
+    }
+
+    /// A connection whose one end a sender has, and whose other end is read here.
     private struct Ends: ~Copyable {
-        var transmitter: Transmitter
+        var sender: Sender
         var client: TLSConnection
 
         init() throws {
@@ -32,10 +40,10 @@ struct TransmitterTests {
             let pair = try Pair(
                 TLSServer(certificate: folder.file("agent.pem"), key: folder.file("agent.key")),
                 TLSClient(trusting: .file(folder.file("ca.pem"))))
-            try TLSStreamTests.shrinkBuffer(of: pair.server.fileDescriptor)
-            let transmitter = try Transmitter(.secure(SecureStream(pair.server)))
+            try Loopback.shrinkSendBuffer(of: pair.server.fileDescriptor)
+            let sender = try SenderTests.sender(to: .secure(SecureStream(pair.server)))
             client = pair.client
-            self.transmitter = transmitter
+            self.sender = sender
         }
 
         /// Takes what has come, or waits a moment for more.
@@ -49,20 +57,20 @@ struct TransmitterTests {
         /// Closes the connection, and takes what is still on its way.
         consuming func end() throws -> [UInt8] {
             var client = client
-            _ = consume transmitter
-            return try Loopback.receive(TransmitterTests.byteCount, from: &client)
+            _ = consume sender
+            return try Loopback.receive(SenderTests.byteCount, from: &client)
         }
     }
 
-    /// Queues what there is room for, from a place on and at most to another, and answers up to where that
-    /// was.
+    /// Queues what there is room for, from one position up to another, and returns where it ended.
     private func fill(
         _ queue: inout ByteQueue, from begin: Int, upTo limit: Int = byteCount
     ) -> Int {
         var end = begin
         while end < limit {
             let count = min(1000, limit - end)
-            guard queue.makeRoom(for: count) else { break }
+            guard queue.byteCount + count <= Self.filledByteCount, queue.makeRoom(for: count)
+            else { break }
             queue.append(bytes.wire.extracting(end..<end + count))
             end += count
         }
@@ -74,27 +82,25 @@ struct TransmitterTests {
         arguments: [0, 300_000])
     func order(startsAt: Int) throws {
         var ends = try Ends()
-        var queue = try Self.queue()
         var (queuedCount, received, isStarted) = (0, [UInt8](), false)
         while received.count < bytes.count {
-            queuedCount = fill(&queue, from: queuedCount)
+            queuedCount = fill(&ends.sender.queue, from: queuedCount)
             let isLast = queuedCount == bytes.count
-            let takesMore = try ends.transmitter.send(from: &queue, isLast: isLast, counters)
+            let takesMore = try ends.sender.send(isLast: isLast, now: .now)
+            let isBlocked = ends.sender.isBlocked
+            #expect(isBlocked == !takesMore)
             if !isStarted, queuedCount >= startsAt {
                 #expect(startsAt == 0 || !takesMore)
-                var first = try Self.queue()
-                first.append(queue.bytes)
-                queue = first
-                try ends.transmitter.start(try Self.queue(), counters) { Watchdog().begin("") }
+                try ends.sender.startThread()
                 isStarted = true
             }
             received += try ends.receive()
         }
         let isSame = received == bytes
         #expect(isSame)
-        let waitingByteCount = ends.transmitter.waitingByteCount
+        let waitingByteCount = ends.sender.waitingByteCount
         #expect(waitingByteCount == 0)
-        guard let leftover = ends.transmitter.stop() else { throw NoThread() }
+        guard let leftover = ends.sender.stopThread() else { throw NoThread() }
         let leftoverByteCount = leftover.byteCount
         #expect(leftoverByteCount == 0)
     }
@@ -102,22 +108,20 @@ struct TransmitterTests {
     @Test("comes and goes, and all bytes keep their order")
     func comesAndGoes() throws {
         var ends = try Ends()
-        var queue = try Self.queue()
         var (queuedCount, received, stopCount) = (0, [UInt8](), 0)
         // It goes whenever so many bytes have been sent, which is more than queues and sockets hold.
         let stretch = bytes.count / 4
         while received.count < bytes.count {
             let limit = min(bytes.count, (stopCount + 1) * stretch)
-            queuedCount = fill(&queue, from: queuedCount, upTo: limit)
+            queuedCount = fill(&ends.sender.queue, from: queuedCount, upTo: limit)
             let isLast = queuedCount == bytes.count
-            _ = try ends.transmitter.send(from: &queue, isLast: isLast, counters)
-            let hasSent = queuedCount == limit && queue.byteCount == 0 && ends.transmitter.isIdle
-            if !ends.transmitter.hasThread {
-                var half = try Self.queue()
-                half.append(queue.bytes)
-                queue = half
-                try ends.transmitter.start(try Self.queue(), counters) { Watchdog().begin("") }
-            } else if hasSent, !isLast, let rest = ends.transmitter.stop() {
+            _ = try ends.sender.send(isLast: isLast, now: .now)
+            let hasSent =
+                queuedCount == limit && ends.sender.queue.byteCount == 0
+                && ends.sender.isThreadIdle
+            if !ends.sender.hasThread {
+                try ends.sender.startThread()
+            } else if hasSent, !isLast, let rest = ends.sender.stopThread() {
                 #expect(rest.byteCount == 0)
                 stopCount += 1
             }
@@ -126,29 +130,30 @@ struct TransmitterTests {
         let isSame = received == bytes
         #expect(isSame)
         #expect(stopCount == 4)
-        _ = ends.transmitter.stop()
+        _ = ends.sender.stopThread()
     }
 
     @Test("says what it has not sent")
     func leftover() throws {
         var ends = try Ends()
-        var queue = try Self.queue()
-        try ends.transmitter.start(try Self.queue(), counters) { Watchdog().begin("") }
+        try ends.sender.startThread()
         var (queuedCount, quietCount) = (0, 0)
         // Until both queues are full, as nobody reads.
         while quietCount < 20 {
-            let end = fill(&queue, from: queuedCount)
+            let end = fill(&ends.sender.queue, from: queuedCount)
             quietCount = end == queuedCount ? quietCount + 1 : 0
             queuedCount = end
-            if try !ends.transmitter.send(from: &queue, isLast: false, counters) {
+            if try !ends.sender.send(isLast: false, now: .now) {
                 _ = try poll([], milliseconds: 5)
             }
         }
-        let waitingByteCount = ends.transmitter.waitingByteCount
-        guard let leftover = ends.transmitter.stop() else { throw NoThread() }
+        let waitingByteCount = ends.sender.waitingByteCount
+        let unsentByteCount = ends.sender.unsentByteCount
+        guard let leftover = ends.sender.stopThread() else { throw NoThread() }
         let unsent = leftover.bytes.array
-        let sentCount = queuedCount - queue.byteCount - unsent.count
+        let sentCount = queuedCount - ends.sender.queue.byteCount - unsent.count
         #expect(unsent.count == waitingByteCount)
+        #expect(unsentByteCount == queuedCount - sentCount)
         #expect(unsent.count > 0 && sentCount > 0)
         let isRest = unsent == Array(bytes[sentCount..<sentCount + unsent.count])
         #expect(isRest)
@@ -156,5 +161,18 @@ struct TransmitterTests {
         let isPrefix = received == Array(bytes[..<received.count])
         #expect(received.count == sentCount)
         #expect(isPrefix)
+    }
+
+    @Test("does not begin before there is a connection, and nothing is sent")
+    func awaited() throws {
+        var sender = try Self.sender(to: .awaited, .always)
+        let queuedCount = fill(&sender.queue, from: 0)
+        let takesMore = try sender.send(isLast: false, now: .now)
+        sender.balance(now: .now) { .zero }
+        let (isAwaited, hasThread) = (sender.isAwaited, sender.hasThread)
+        let (unsentCount, due) = (sender.unsentByteCount, sender.dueAt)
+        #expect(takesMore && isAwaited && !hasThread)
+        #expect(unsentCount == queuedCount)
+        #expect(due == nil)
     }
 }

@@ -1,31 +1,33 @@
-import Metrics
-import Edges
-import Settings
 import Addressing
-import Glibc
+import Edges
 import Linux
 import Log
 import Logging
+import Metrics
 import RPCAP
 import Security
+import Settings
+import Time
 
-/// What the sessions of an agent share.
-final class AgentContext: Sendable {
+/// The state that all sessions of an agent share.
+final class SessionContext: Sendable {
     let settings: Settings
     let feed: NodePublisher
     let status: AgentStatus
     /// Whether calls to services are looked up in connection tracking.
     let tracksConnections: Bool
-    /// Who may log in by a password; nil for nobody.
+    /// The users that can log in by a password; nil if nobody can.
     let users: UserFile?
     private let loginGuard: LoginGuard?
     /// Nil if no connection is over TLS.
     private let tls: TLSServer?
-    /// Raised once, when the agent is to stop.
-    let stop: Event
+    /// Given when the agent is to stop.
+    let stop: StopSignal
     private let logger: Logger
 
     /// Reads the files that the settings name.
+    ///
+    /// - Throws: What is wrong with a file.
     init(
         _ settings: Settings, _ feed: NodePublisher, _ status: AgentStatus, tracksConnections: Bool,
         logger: Logger
@@ -42,34 +44,31 @@ final class AgentContext: Sendable {
         tls = try settings.tls.map { files throws(TLSFailure) in
             try TLSServer(certificate: files.certificate, key: files.key)
         }
-        stop = try Event()
+        stop = try StopSignal()
         logReloadEvents()
     }
 
-    /// Waits for so long, and answers whether the agent is to stop; at once if it is.
-    func isStopping(milliseconds: CInt) -> Bool {
-        let ready = try? poll([(stop.fileDescriptor, .readable)], milliseconds: milliseconds)
-        return ready?[0].contains(.readable) ?? true
-    }
-
-    /// Which logins can succeed: a sensor that the agent has dialled need not say who it is.
+    /// The logins that can succeed.
+    ///
+    /// A sensor that the agent dialled need not say who it is.
     func logins(_ mode: ServerSession.Mode) -> ServerSession.Logins {
         let allowsNull = mode == .active || settings.passive?.allowsNullLogin == true
         return ServerSession.Logins(allowsNull ? [.null] : [])
             .union(users == nil ? [] : .password)
     }
 
-    /// Whether these are the name and the password of a user, and the address may say so now. Takes a
-    /// tenth of a second, and as long again for each other who is asking.
+    /// Checks a login.
+    ///
+    /// Takes a tenth of a second, and as long again for each other login that waits.
     func verify(
         _ user: [UInt8], _ password: [UInt8], from address: IPAddress
     ) -> LoginGuard.Outcome {
         defer { logReloadEvents() }
         return loginGuard?.verify(
-            user: user, password: password, from: address, now: monotonicNanoseconds()) ?? .wrong
+            user: user, password: password, from: address, now: .now) ?? .wrong
     }
 
-    /// Says in the log what has become of files that were changed.
+    /// Logs that files were read again after a change, or could not be.
     func logReloadEvents() {
         for event in (users?.takeReloadEvents() ?? []) + (tls?.takeReloadEvents() ?? []) {
             logger.log(level: event.isWarning ? .warning : .info, "\(event)")
@@ -78,17 +77,22 @@ final class AgentContext: Sendable {
 }
 
 /// Control connections over TLS.
-extension AgentContext {
-    /// The agent is the server of TLS also where it has dialled, so the peer begins.
-    private static let tlsMillisecondsMax = 10_000
+extension SessionContext {
+    /// The time for a handshake.
+    ///
+    /// The agent is the TLS server even if it dialled, so the peer begins.
+    private static let handshakeTimeout = Duration.seconds(10)
 
-    /// What sessions of this mode speak TLS with; nil if they are plain.
+    /// The TLS server for sessions of this mode; nil if they are plain.
     func tls(for mode: ServerSession.Mode) -> TLSServer? {
         settings.tls?.modes.contains(mode) == true ? tls : nil
     }
 
-    /// What a session speaks over: the connection itself, or TLS with the peer within 10 s. A peer that
-    /// does not begin with TLS is told so in plain text.
+    /// Opens the channel of a session: the connection itself, or TLS over it within 10 s.
+    ///
+    /// A peer that does not begin with TLS is told so in plain text.
+    ///
+    /// - Throws: What prevented TLS.
     func channel(
         over connection: consuming Connection, for mode: ServerSession.Mode
     ) throws -> Channel {
@@ -104,7 +108,7 @@ extension AgentContext {
     private func channel(
         over connection: consuming Connection, _ tls: TLSServer
     ) throws -> Channel {
-        let deadline = monotonicNanoseconds() + UInt64(Self.tlsMillisecondsMax) * 1_000_000
+        let deadline = MonotonicTime.now + Self.handshakeTimeout
         try wait(for: connection.fileDescriptor, .readable, until: deadline)
         if let first = connection.peek(), first != ServerSession.tlsHandshake {
             let text = "this agent speaks TLS only: use rpcaps"
@@ -122,13 +126,14 @@ extension AgentContext {
     }
 
     private func wait(
-        for number: CInt, _ readiness: Readiness, until deadline: UInt64
+        for fileDescriptor: CInt, _ readiness: Readiness, until deadline: MonotonicTime
     ) throws(SystemError) {
-        let now = monotonicNanoseconds()
-        guard now < deadline else { throw SystemError("TLS handshake", .timedOut) }
         let ready = try poll(
-            [(number, readiness), (stop.fileDescriptor, .readable)],
-            milliseconds: CInt((deadline - now) / 1_000_000 + 1))
-        guard ready[1].isEmpty else { throw SystemError("TLS handshake", .canceled) }
+            [Awaited.peer: (fileDescriptor, readiness), .stop: (stop.fileDescriptor, .readable)],
+            until: deadline)
+        guard ready[.stop].isEmpty else { throw SystemError("TLS handshake", .canceled) }
+        guard !ready.isEmpty else { throw SystemError("TLS handshake", .timedOut) }
     }
+
+    private enum Awaited { case peer, stop }
 }

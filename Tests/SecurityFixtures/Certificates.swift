@@ -1,11 +1,10 @@
 import Glibc
 import Linux
-import Testing
 
 /// Authorities and certificates that live as long as a test, made by the openssl command.
-enum Certificates {
-    /// What they are all about: a folder with `ca.pem`, `stranger.pem` and what they have signed.
-    static func make() throws -> Folder {
+package enum Certificates {
+    /// Makes a folder with `ca.pem`, `stranger.pem` and what they have signed.
+    package static func make() throws -> Folder {
         let folder = try Folder()
         try authority("ca", in: folder)
         try authority("stranger", in: folder)
@@ -13,12 +12,12 @@ enum Certificates {
         return folder
     }
 
-    static func authority(_ name: String, in folder: Folder) throws {
+    package static func authority(_ name: String, in folder: Folder) throws {
         try request(name, ["-subj", "/CN=\(name)"], in: folder)
     }
 
     /// Makes `NAME.pem`, the server's certificate and its authority's, and `NAME.key`.
-    static func sign(
+    package static func sign(
         _ name: String, by authority: String, for alternatives: String, in folder: Folder
     ) throws {
         try request(
@@ -41,7 +40,7 @@ enum Certificates {
     }
 
     /// Runs the openssl command, and throws if it fails.
-    static func openssl(_ arguments: [String]) throws {
+    package static func openssl(_ arguments: [String]) throws {
         // Safety: the copies live until the call has read them, and the list ends with null.
         var words = unsafe (["openssl"] + arguments).map { unsafe strdup($0) } + [nil]
         defer { unsafe words.forEach { unsafe free($0) } }
@@ -58,6 +57,11 @@ enum Certificates {
         }
         var status: CInt = 0
         try call("waitpid") { unsafe waitpid(process, &status, 0) }
-        try #require(status == 0, "openssl \(arguments)")
+        guard status == 0 else { throw OpenSSLFailed(arguments: arguments) }
     }
+}
+
+/// An openssl command that failed.
+package struct OpenSSLFailed: Error {
+    package let arguments: [String]
 }

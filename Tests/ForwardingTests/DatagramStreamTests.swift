@@ -1,12 +1,13 @@
 import Forwarding
 import Addressing
+import Forwarding
 import KernelSupport
 import Linux
 import RPCAP
 import Synchronization
 import Testing
 
-@Suite("Datagrams of a stream", .needsOwnNetwork, .timeLimit(.minutes(1)))
+@Suite("Datagrams of a stream", .needsOwnNetwork, .timeLimit(.minutes(15)))
 struct DatagramStreamTests {
     private static func stream(_ format: DatagramWriter.Format = .udpstr) throws -> DatagramStream {
         try DatagramStream(

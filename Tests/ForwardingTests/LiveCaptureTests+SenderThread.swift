@@ -29,9 +29,9 @@ extension LiveCaptureTests {
     @Test("keeps order and numbers when two threads share the work")
     func twoThreads() throws {
         try Self.onNode {
-            var outlet = Outlet.awaited
-            var pair = try Pair(&outlet)
-            let capture = try Self.capture(to: outlet, transmission: .always)
+            var connection = DataConnection.awaited
+            var pair = try Pair(&connection)
+            let capture = try Self.capture(to: connection, senderPolicy: .always)
             for round in 0..<20 {
                 try Self.send(100 * round..<100 * (round + 1))
                 let packets = try pair.packets(100)
@@ -46,12 +46,12 @@ extension LiveCaptureTests {
     @Test("keeps order and numbers when the second thread comes in the middle of a packet")
     func secondThreadLate() throws {
         try Self.onNode {
-            let capture = try Self.capture(to: .awaited, transmission: .always)
+            let capture = try Self.capture(to: .awaited, senderPolicy: .always)
             try Self.send(0..<600)
             capture.count()
-            var outlet = Outlet.awaited
-            var pair = try Pair(&outlet, takesLittle: true)
-            capture.attach(outlet)
+            var connection = DataConnection.awaited
+            var pair = try Pair(&connection, takesLittle: true)
+            capture.attach(connection)
             capture.count()
             // As long as so much waits for the socket.
             #expect(try !Self.hasSender())
@@ -72,10 +72,10 @@ extension LiveCaptureTests {
     @Test("counts what two threads have not sent")
     func abandonedByTwo() throws {
         try Self.onNode {
-            var outlet = Outlet.awaited
-            var pair = try Pair(&outlet, takesLittle: true)
+            var connection = DataConnection.awaited
+            var pair = try Pair(&connection, takesLittle: true)
             let capture = try Self.capture(
-                to: outlet, queueByteCountMax: 4 << 20, transmission: .always)
+                to: connection, queueByteCountMax: 4 << 20, senderPolicy: .always)
             // More than there is room for: half of it while the other half waits for the socket.
             for begin in stride(from: 0, to: 5000, by: 500) {
                 try Self.send(begin..<begin + 500)
@@ -94,10 +94,10 @@ extension LiveCaptureTests {
     @Test("keeps its limit when two threads share the work")
     func limitOfTwo() throws {
         try Self.onNode {
-            var outlet = Outlet.awaited
-            var pair = try Pair(&outlet)
+            var connection = DataConnection.awaited
+            var pair = try Pair(&connection)
             let capture = try Self.capture(
-                to: outlet, bytesPerSecondMax: 1 << 20, transmission: .always)
+                to: connection, bytesPerSecondMax: 1 << 20, senderPolicy: .always)
             try Self.send(0..<2000)
             capture.count()
             Self.finish(capture)
@@ -114,13 +114,13 @@ extension LiveCaptureTests {
         try Self.onNode {
             let capture: LiveCapture
             do {
-                var outlet = Outlet.awaited
-                var pair = try Pair(&outlet)
-                capture = try Self.capture(to: outlet, transmission: .always)
+                var connection = DataConnection.awaited
+                var pair = try Pair(&connection)
+                capture = try Self.capture(to: connection, senderPolicy: .always)
                 try Self.send(0..<100)
                 #expect(try pair.packets(100).count == 100)
             }
-            let ended = try poll([(capture.endedNumber, .readable)], milliseconds: 2000)
+            let ended = try poll([(capture.endedFileDescriptor, .readable)], milliseconds: 60_000)
             #expect(ended[0].contains(.readable))
             #expect(capture.endReason == "the peer closed the data connection")
             Self.finish(capture)
@@ -134,7 +134,7 @@ extension LiveCaptureTests {
         var marks: [UInt32] = []
         var buffer = [UInt8](repeating: 0, count: 65_536)
         while marks.count < count,
-            try poll([(socket, .readable)], milliseconds: 500)[0].contains(.readable)
+            try poll([(socket, .readable)], milliseconds: 30_000)[0].contains(.readable)
         {
             let length = unsafe recv(socket, &buffer, buffer.count, CInt(MSG_DONTWAIT))
             guard length > 0 else { continue }
@@ -157,7 +157,7 @@ extension LiveCaptureTests {
             let stream = try DatagramStream(
                 to: SocketAddress(host, port: there), from: here...here, as: format)
             let capture = try Self.capture(
-                to: .datagrams(stream), datagramFormat: format, transmission: .always)
+                to: .datagrams(stream), datagramFormat: format, senderPolicy: .always)
             var reader = DatagramReader(snaplen: 262_144)
             for round in 0..<20 {
                 // Datagrams of a stream end in the middle of a packet.
@@ -179,7 +179,7 @@ extension LiveCaptureTests {
         try Self.onNode {
             // Datagrams to nobody, and slowly.
             try shell("tc qdisc add dev lo root tbf rate 1mbit burst 10k limit 100m")
-            let capture = try Self.capture(to: try Self.datagrams(), transmission: .always)
+            let capture = try Self.capture(to: try Self.datagrams(), senderPolicy: .always)
             for begin in stride(from: 0, to: 6000, by: 500) {
                 try Self.send(begin..<begin + 500)
                 capture.count()

@@ -1,0 +1,47 @@
+package import BPF
+package import Edges
+package import RPCAP
+package import Settings
+
+/// What a capture does: where it looks, what it reports, how much memory it takes.
+package struct CapturePlan: Sendable {
+    /// Publishes the edges and the rule whenever they change.
+    package var feed: NodePublisher
+    /// The part of the node that the capture shows.
+    package var scope: CaptureScope
+    /// Whether connection tracking can be asked about calls to services.
+    package var tracksConnections: Bool
+    /// The sensor's filter; nil lets everything pass.
+    package var filter: Program?
+    /// What the settings say of captures: memory, limits, the form of frames.
+    package var settings: CaptureSettings
+    /// Which of the packets that pass the filter are sent.
+    package var sampling: Sampling
+    /// The form of the datagrams, if packets are sent over UDP.
+    package var datagramFormat: DatagramWriter.Format?
+    /// When a second thread sends.
+    package var senderPolicy: Sender.Policy
+
+    package init(
+        feed: NodePublisher, scope: CaptureScope = .stream, tracksConnections: Bool,
+        filter: Program?, settings: CaptureSettings, sampling: Sampling = .none,
+        datagramFormat: DatagramWriter.Format? = nil, senderPolicy: Sender.Policy = .whenBusy
+    ) {
+        self.feed = feed
+        self.scope = scope
+        self.tracksConnections = tracksConnections
+        self.filter = filter
+        self.settings = settings
+        self.sampling = sampling
+        self.datagramFormat = datagramFormat
+        self.senderPolicy = senderPolicy
+    }
+
+    /// The edges and the rule, as far as the capture shows them.
+    package var snapshot: NodePublisher.Snapshot { feed.snapshot.limited(to: scope) }
+
+    /// The most bytes that are kept of a frame: a PACKET message must fit into its datagram.
+    var frameByteCountMax: Int {
+        datagramFormat == .packet ? min(settings.snaplen, DatagramWriter.frameByteCountMax) : settings.snaplen
+    }
+}

@@ -1,0 +1,46 @@
+import Observation
+
+/// What the pipeline must know of the ring that a block comes from.
+struct EdgeContext {
+    /// The edges whose packets the ring holds.
+    enum Source {
+        case edge(ObservationPoint)
+        /// Several edges, by the indexes of their interfaces.
+        case edges([UInt32: ObservationPoint])
+    }
+
+    /// What the kernel has done with the rule.
+    enum ProgramRole {
+        /// It has decided about every packet, but for those that it marks.
+        case decides
+        /// It leaves every packet to user space.
+        case punts
+    }
+
+    /// Where the sensor's filter runs.
+    enum FilterSite {
+        case inKernel
+        /// In user space.
+        case here
+    }
+
+    let source: Source
+    /// Counts what becomes of the packets.
+    let counters: FrameCounters
+    let program: ProgramRole
+    let filter: FilterSite
+    /// Whether a packet has been forwarded from the ring that this one replaces; called once for each
+    /// packet, by its identity. Nil outside a replacement.
+    var isDuplicate: ((UInt64?) -> Bool)?
+
+    /// Whether most packets need nothing but to be copied.
+    var hasFastPath: Bool { program == .decides && filter == .inKernel && isDuplicate == nil }
+
+    /// The edge at which a packet was seen; nil if the capture does not know it.
+    func point(ofInterface index: UInt32) -> ObservationPoint? {
+        switch source {
+        case .edge(let point): point
+        case .edges(let points): points[index]
+        }
+    }
+}

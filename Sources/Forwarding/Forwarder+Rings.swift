@@ -1,0 +1,208 @@
+import BPF
+import Edges
+import Linux
+import Log
+import Logging
+import Observation
+import PacketRing
+import Synchronization
+import Time
+
+/// What the ring manager and the session have the forwarder do.
+extension Forwarder {
+    /// Carries out what the ring manager says. Fails only if the poller or a ring's counts do.
+    func obey(_ command: RingCommand) throws(SystemError) {
+        let now = MonotonicTime.now
+        switch command {
+        case .add(let edge, let ring, let program):
+            guard let ring = ring.take() else { return }
+            try add(CapturedEdge(edge, ring, program, now: now), now)
+        case .follow(let snapshot): follow(snapshot, now)
+        case .openShared(let ring):
+            guard let ring = ring.take() else { return }
+            try poller.add(ring.fileDescriptor, as: Key.sharedRing)
+            let sharedRing = SharedRing(ring)
+            open(sharedRing.counters, SharedRing.name, SharedRing.incarnation)
+            self.sharedRing = sharedRing
+        case .share(let edges):
+            do throws(Ring.Failure) {
+                try sharedRing?.set(edges, now: now)
+            } catch {
+                counters.add(1, to: .programsNotReplaced)
+            }
+        case .remove(let incarnation):
+            guard let edge = edges[incarnation] else { return }
+            edge.beginDraining(now: now)
+            closing.insert(incarnation)
+        case .endWithEdge: beginLosingEdge()
+        case .replace(let incarnation, let command):
+            try advance(command, of: incarnation, now: now)
+        }
+    }
+
+    /// Uses a data connection from now on; what has waited is sent first. Only the first one counts.
+    func attach(_ connection: consuming sending DataConnection) throws(SystemError) {
+        guard sender.isAwaited, let socket = connection.fileDescriptor else { return }
+        try poller.add(socket, as: Key.socket)
+        sender.attach(connection)
+    }
+
+    private func add(_ edge: CapturedEdge, _ now: MonotonicTime) throws(SystemError) {
+        try poller.add(edge.fileDescriptor, as: Key.firstEdge + edge.incarnation)
+        edges[edge.incarnation] = edge
+        open(edge.counters, edge.edge.name, edge.incarnation)
+        adopt(edge, now)
+    }
+
+    private func open(_ frames: FrameCounters, _ name: String, _ incarnation: UInt64) {
+        counters.edges.withLock { $0[incarnation] = EdgeCounters(name: name, frames: frames) }
+    }
+
+    private func follow(_ snapshot: NodePublisher.Snapshot, _ now: MonotonicTime) {
+        let version = programs.version
+        programs.set(snapshot.rule)
+        pipeline.set(snapshot.rule)
+        for place in snapshot.edges {
+            guard let edge = edges[place.incarnation], edge.edge != place else { continue }
+            edge.move(to: place)
+            adopt(edge, now)
+        }
+        // What is a node or a sensor concerns all edges, and at once.
+        if programs.version != version { for edge in edges.values { adopt(edge, now) } }
+    }
+}
+
+/// Programs.
+extension Forwarder {
+    /// Installs another filter, edge by edge, each between two packets.
+    ///
+    /// If the kernel refuses a program, the programs before it stay replaced, so the caller puts the
+    /// old filter back.
+    func adopt(_ filter: Program?) throws(SystemError) {
+        programs.set(filter)
+        do throws(Ring.Failure) {
+            for edge in edges.values { try edge.adopt(&programs, now: .now) }
+        } catch {
+            throw error.systemError
+        }
+        pipeline.set(filter)
+    }
+
+    /// Gives an edge the program that the plan makes now.
+    ///
+    /// If the kernel refuses it the old one stays, and user space corrects what it can.
+    private func adopt(_ edge: CapturedEdge, _ now: MonotonicTime) {
+        do throws(Ring.Failure) {
+            try edge.adopt(&programs, now: now)
+        } catch {
+            counters.add(1, to: .programsNotReplaced)
+        }
+    }
+
+    /// Makes the programs drop what has been learned about services.
+    ///
+    /// It replaces the programs of a few edges at a time, or all at once if they drop too much.
+    func replacePrograms(_ now: MonotonicTime) {
+        let isUrgent = dropList.refresh(
+            at: pipeline.slowPath.services, edgeCount: edges.count, now: now.nanoseconds)
+        programs.set(dropList.services)
+        guard programs.version != installedVersion else { return }
+        let stale = edges.values.lazy.filter { [version = programs.version] edge in
+            edge.needsProgram(version)
+        }
+        let some = Array(stale.prefix(isUrgent ? edges.count : ServiceDropList.edgeCountPerTurn))
+        for edge in some { adopt(edge, now) }
+        guard some.count < ServiceDropList.edgeCountPerTurn else { return }
+        installedVersion = programs.version
+        dropList.markInstalled()
+    }
+}
+
+/// Closing rings.
+extension Forwarder {
+    /// Takes rings that are being closed or replaced one step further.
+    func advanceClosing() throws(SendFailure) {
+        for incarnation in closing {
+            guard !isQueueFull else { return }
+            guard let edge = edges[incarnation] else {
+                closing.remove(incarnation)
+                continue
+            }
+            if try !advanceClosing(edge) { closing.remove(incarnation) }
+        }
+    }
+
+    /// - Returns: Whether the edge's ring must be looked at again.
+    private func advanceClosing(_ edge: CapturedEdge) throws(SendFailure) -> Bool {
+        var isOver = edge.isOver(now: .now)
+        if edge.isBeingSucceeded || isOver && edge.hasNewRing {
+            // The new ring has whatever comes meanwhile. If it is not known to have everything of an
+            // edge that is gone, it may have some.
+            try drain(edge, edge.ring?.blockCount ?? 0)
+            let now = MonotonicTime.now
+            isOver = edge.isOver(now: now)
+            guard !isQueueFull, edge.isSucceeded(now: now) || isOver else { return true }
+            try SendFailure.rethrowing { () throws(SystemError) in try replaceRing(of: edge) }
+            return edge.isLeaving
+        }
+        guard isOver else { return edge.isLeaving }
+        try drain(edge)
+        guard !isQueueFull else { return true }
+        try SendFailure.rethrowing { () throws(SystemError) in try close(edge) }
+        return false
+    }
+
+    /// Lets go of the last ring of an edge that is gone, from which nothing comes any more.
+    private func close(_ edge: CapturedEdge) throws(SystemError) {
+        try count(edge)
+        try poller.remove(edge.fileDescriptor)
+        edges[edge.incarnation] = nil
+        pipeline.releaseHeld(countedBy: edge.counters, into: &sender.queue, now: .now)
+        close(edge.counters, edge.edge.name, edge.incarnation)
+        manager.send(.closed(incarnation: edge.incarnation, edge.close()))
+    }
+}
+
+/// Counting.
+extension Forwarder {
+    /// Adds to the counters what the kernel has counted since the last time.
+    func countKernel(_ now: MonotonicTime) throws(SystemError) {
+        countsAt = now + Self.countInterval
+        for edge in edges.values { try count(edge) }
+        if let sharedRing {
+            count(try sharedRing.ring.takeStatistics(), sharedRing.counters)
+        }
+    }
+
+    /// Adds to the counters what the kernel has counted at an edge since the last time.
+    func count(_ edge: CapturedEdge) throws(SystemError) {
+        guard let statistics = try edge.takeStatistics() else { return }
+        count(statistics, edge.counters)
+        if statistics.dropped > 0 {
+            manager.send(.pressed(incarnation: edge.incarnation))
+        }
+    }
+
+    func count(_ statistics: Ring.Statistics, _ frames: FrameCounters) {
+        for frames in [frames, counters.frames] {
+            frames.add(matched: Int(statistics.received))
+            frames.add(Int(statistics.dropped), to: .droppedByRing)
+        }
+    }
+
+    /// Checks the counters of an edge from which nothing comes any more.
+    func close(_ frames: FrameCounters, _ name: String, _ incarnation: UInt64) {
+        counters.close(incarnation)
+        let counts = frames.counts
+        var metadata = counts.metadata
+        metadata["edge"] = "\(name)"
+        guard counts.inFlight != 0 else {
+            return logger.debug("edge accounted for", metadata: metadata)
+        }
+        counters.add(Int(counts.inFlight.magnitude), to: .framesUnaccounted)
+        metadata["unaccounted"] = .number(counts.inFlight)
+        logger.error(
+            "the frames of an edge do not add up: this is a bug in podwire, please report it",
+            metadata: metadata)
+    }
+}

@@ -1,0 +1,43 @@
+package import Observation
+import PacketRing
+package import Time
+
+/// The program that is attached to the ring of an edge, and what that says about the ring's packets.
+package struct InstalledProgram {
+    /// The program that the kernel runs now.
+    package private(set) var program: EdgeProgram
+    /// The version of the plan that the program is made from; 0 for an unknown one.
+    package private(set) var planVersion = 0
+    /// Until when the ring may hold packets of an earlier program that left more to user space.
+    private var mixedUntil: MonotonicTime?
+
+    /// The program of a ring that has just been opened, perhaps from another version of the plan.
+    package init(_ program: EdgeProgram, now: MonotonicTime) {
+        self.program = program
+        mixedUntil = now + Ring.retirementMax
+    }
+
+    /// Whether every packet in the ring went through a program that decides; packets it punted are
+    /// marked.
+    package var decides: Bool { program.decides && mixedUntil == nil }
+
+    /// Whether every packet in the ring went through a program that includes the sensor's filter.
+    package var includesFilter: Bool { program.includesFilter && mixedUntil == nil }
+
+    /// Records that the kernel runs another program from now on.
+    package mutating func replace(with next: EdgeProgram, now: MonotonicTime) {
+        if !program.decides || !program.includesFilter { mixedUntil = now + Ring.retirementMax }
+        program = next
+    }
+
+    /// Records that the program is that of a version of the plan.
+    package mutating func markCurrent(_ version: Int) { planVersion = version }
+
+    /// Records that the program may not be that of the plan any more.
+    package mutating func markStale() { planVersion = 0 }
+
+    /// Records that the ring holds no block, so that packets of an earlier program may be out of it.
+    package mutating func noteDrained(now: MonotonicTime) {
+        if let mixedUntil, now >= mixedUntil { self.mixedUntil = nil }
+    }
+}

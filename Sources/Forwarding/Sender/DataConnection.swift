@@ -1,0 +1,132 @@
+package import Linux
+
+import Security
+import Synchronization
+import Time
+
+/// The connection that the packets of a capture are sent over.
+///
+/// It takes bytes out of the send queue, and never waits: it returns whether its socket takes more,
+/// and the sending thread waits for the socket. Its functions do not change the value, since what
+/// changes is in the objects that the cases own.
+package enum DataConnection: ~Copyable {
+    /// No connection yet: the client has not connected.
+    ///
+    /// Packets wait in the queue, and when it is full in the rings.
+    case awaited
+    /// A TCP connection.
+    case stream(Descriptor)
+    /// A TLS connection.
+    case secure(SecureStream)
+    /// A UDP socket.
+    case datagrams(DatagramStream)
+}
+
+extension DataConnection {
+    /// The socket, for a poll set; nil while there is none.
+    var fileDescriptor: CInt? {
+        switch self {
+        case .awaited: nil
+        case .stream(let descriptor): descriptor.fileDescriptor
+        case .secure(let stream): stream.fileDescriptor
+        case .datagrams(let datagrams): datagrams.fileDescriptor
+        }
+    }
+
+    /// The number of bytes that have left the queue and are not sent yet.
+    var waitingByteCount: Int {
+        switch self {
+        case .datagrams(let datagrams): datagrams.waitingByteCount
+        default: 0
+        }
+    }
+
+    /// When something must be sent even if no packet comes; nil for never.
+    var dueAt: MonotonicTime? {
+        switch self {
+        case .datagrams(let datagrams): datagrams.dueAt
+        default: nil
+        }
+    }
+
+    /// Sends what the socket takes.
+    ///
+    /// - Parameter isLast: Whether no more bytes follow, so that a datagram need not be full.
+    /// - Returns: False if the caller must wait for the socket to take more.
+    func send(
+        from queue: inout ByteQueue, isLast: Bool, now: MonotonicTime, _ counters: CaptureCounters
+    ) throws(SendFailure) -> Bool {
+        switch self {
+        case .awaited: return true
+        case .stream(let descriptor):
+            do throws(SystemError) {
+                return try queue.send { bytes throws(SystemError) in try descriptor.send(bytes) }
+            } catch {
+                throw .system(error)
+            }
+        case .secure(let stream):
+            do throws(TLSFailure) { return try stream.send(from: &queue) } catch { throw .tls(error) }
+        case .datagrams(let datagrams):
+            return datagrams.send(from: &queue, isLast: isLast, now: now, counters)
+        }
+    }
+
+    /// Handles what the socket reports beside room: it is readable, or has failed.
+    ///
+    /// - Throws: `closed` if nothing can be sent any more.
+    func attend(hasFailed: Bool, _ counters: CaptureCounters) throws(SendFailure) {
+        switch self {
+        case .awaited: break
+        case .stream(let descriptor):
+            guard !hasFailed, try Self.discard(from: descriptor) else { throw .closed }
+        case .secure(let stream):
+            guard !hasFailed, stream.discardReceived() else { throw .closed }
+        case .datagrams(let datagrams): datagrams.takeReceived(counters)
+        }
+    }
+
+    private static func discard(from descriptor: borrowing Descriptor) throws(SendFailure) -> Bool {
+        do throws(SystemError) {
+            return try discardReceived(from: descriptor.fileDescriptor)
+        } catch {
+            throw .system(error)
+        }
+    }
+}
+
+/// A data connection that one thread hands to another.
+///
+/// One thread at a time uses it, so nobody ever waits for the lock.
+final class SharedConnection: Sendable {
+    private let connection: Mutex<DataConnection>
+
+    /// The socket, which stays the same; nil while there is none.
+    let fileDescriptor: CInt?
+
+    init(_ connection: consuming sending DataConnection) {
+        fileDescriptor = connection.fileDescriptor
+        self.connection = Mutex(connection)
+    }
+
+    /// See `DataConnection.waitingByteCount`.
+    var waitingByteCount: Int { connection.withLock { $0.waitingByteCount } }
+
+    /// See `DataConnection.dueAt`.
+    var dueAt: MonotonicTime? { connection.withLock { $0.dueAt } }
+
+    /// See `DataConnection.send`.
+    func send(
+        from queue: inout ByteQueue, isLast: Bool, now: MonotonicTime, _ counters: CaptureCounters
+    ) throws(SendFailure) -> Bool {
+        try connection.withLock { connection throws(SendFailure) in
+            try connection.send(from: &queue, isLast: isLast, now: now, counters)
+        }
+    }
+
+    /// See `DataConnection.attend`.
+    func attend(hasFailed: Bool, _ counters: CaptureCounters) throws(SendFailure) {
+        try connection.withLock { connection throws(SendFailure) in
+            try connection.attend(hasFailed: hasFailed, counters)
+        }
+    }
+}

@@ -1,0 +1,55 @@
+import Forwarding
+import Observation
+import PacketRing
+import Testing
+import Time
+
+@Suite("The program of a ring")
+struct InstalledProgramTests {
+    private static let begin = MonotonicTime(nanoseconds: 3_000_000_000)
+    private static let deciding: EdgeProgram = {
+        let plan = AddressPlan(
+            podNetworks: [], serviceNetworks: [], uncovered: [], nodeAddresses: [], sensors: [],
+            localPodAddresses: [], localPodMACs: [])
+        let point = ObservationPoint(
+            interfaceIndex: 1, podMAC: nil, domain: ObservationPoint.Domain([]))
+        return ProgramPlan(Rule(plan), nil, snaplen: 1500, keepsWhole: true).program(at: point)
+    }()
+
+    @Test("says nothing of packets that may have come under another one")
+    func opened() {
+        var installed = InstalledProgram(Self.deciding, now: Self.begin)
+        #expect(Self.deciding.decides && Self.deciding.includesFilter)
+        #expect(!installed.decides && !installed.includesFilter)
+        installed.noteDrained(now: Self.begin + .milliseconds(41))
+        #expect(!installed.decides)
+        installed.noteDrained(now: Self.begin + .milliseconds(42))
+        #expect(installed.decides && installed.includesFilter)
+    }
+
+    @Test("decides at once if the one before decided as much")
+    func replaced() {
+        var installed = InstalledProgram(Self.deciding, now: Self.begin)
+        installed.noteDrained(now: Self.begin + .seconds(1))
+        installed.replace(with: Self.deciding, now: Self.begin + .seconds(2))
+        #expect(installed.decides)
+        installed.replace(with: .undecided, now: Self.begin + .seconds(3))
+        #expect(!installed.decides)
+        installed.replace(with: Self.deciding, now: Self.begin + .seconds(4))
+        #expect(!installed.decides)
+        installed.noteDrained(now: Self.begin + .milliseconds(4041))
+        #expect(!installed.decides)
+        installed.noteDrained(now: Self.begin + .milliseconds(4042))
+        #expect(installed.decides)
+    }
+
+    @Test("is that of a version of the plan, until the edge moves")
+    func version() {
+        var installed = InstalledProgram(Self.deciding, now: Self.begin)
+        #expect(installed.planVersion == 0)
+        installed.markCurrent(7)
+        #expect(installed.planVersion == 7)
+        installed.markStale()
+        #expect(installed.planVersion == 0)
+    }
+}

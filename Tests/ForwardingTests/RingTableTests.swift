@@ -1,0 +1,178 @@
+import Edges
+import Forwarding
+import Observation
+import PacketRing
+import Testing
+import Time
+
+@Suite("The rings of a capture, as their manager knows them")
+struct RingTableTests {
+    private static let mebibyte = 1 << 20
+    private static let smallest = RingBudget.smallest.byteCount
+    private static let begin = MonotonicTime(nanoseconds: 100_000_000_000)
+
+    private static func edge(_ incarnation: UInt64, isUp: Bool = true) -> Edge {
+        Edge(
+            incarnation: incarnation, name: "veth\(incarnation)", isUp: isUp,
+            point: ObservationPoint(
+                interfaceIndex: UInt32(incarnation), podMAC: nil,
+                domain: ObservationPoint.Domain([])))
+    }
+
+    private static func edges(_ incarnations: ClosedRange<UInt64>) -> [Edge] {
+        incarnations.map { edge($0) }
+    }
+
+    /// A table in which edges have their first ring.
+    private static func table(_ edges: [Edge], mebibytes: Int = 256) -> RingTable {
+        var table = RingTable(RingBudget(byteCountMax: mebibytes * mebibyte))
+        for opening in table.takeOpenings(for: edges, now: begin).openings {
+            _ = table.recordOpened(opening, nil)
+        }
+        return table
+    }
+
+    @Test("opens a ring for each edge that is up and has none")
+    func opens() {
+        var table = Self.table(Self.edges(1...3))
+        #expect(!table.isEmpty && table.ringByteCount == 12 * Self.mebibyte)
+        let more = Self.edges(1...4) + [Self.edge(5, isUp: false)]
+        let (openings, isSharingChanged) = table.takeOpenings(for: more, now: Self.begin)
+        #expect(openings.map(\.edge.incarnation) == [4])
+        #expect(!isSharingChanged && !table.hasFailures)
+    }
+
+    @Test("tries an edge again after a second, and reports each reason once")
+    func retries() {
+        var table = RingTable(RingBudget(byteCountMax: 256 * Self.mebibyte))
+        let edges = [Self.edge(1)]
+        let tables: [(seconds: Int, error: Ring.Failure, isNews: Bool)] = [
+            (0, .programTooLarge, true), (1, .programTooLarge, false), (2, .noMemory, true),
+            (63, .programTooLarge, true),
+        ]
+        for row in tables {
+            let now = Self.begin + .seconds(row.seconds)
+            let openings = table.takeOpenings(for: edges, now: now).openings
+            #expect(openings.count == 1, "\(row)")
+            let isNews = table.recordFailure(openings[0], row.error, now: now)
+            #expect(isNews == row.isNews, "\(row)")
+            #expect(table.hasFailures && table.ringByteCount == 0)
+            let early = table.takeOpenings(for: edges, now: now + .milliseconds(999)).openings
+            #expect(early.isEmpty)
+        }
+        let now = Self.begin + .seconds(64)
+        let openings = table.takeOpenings(for: edges, now: now).openings
+        let hadFailed = table.recordOpened(openings[0], nil)
+        #expect(hadFailed && !table.hasFailures)
+    }
+
+    @Test("does not report an edge that has gone or down in the meantime", arguments: [true, false])
+    func absent(isDown: Bool) {
+        var table = RingTable(RingBudget(byteCountMax: 256 * Self.mebibyte))
+        let opening = table.takeOpenings(for: [Self.edge(1)], now: Self.begin).openings[0]
+        let isNews = table.recordFailure(
+            opening, isDown ? .interfaceDown : .interfaceGone(.noSuchDevice), now: Self.begin)
+        #expect(!isNews)
+        // An event reports that it is up again, so nothing is to be waited for.
+        #expect(table.hasFailures == !isDown)
+    }
+
+    @Test("lets edges without memory share a ring, and they stay with it")
+    func sharing() {
+        // Room for seven of the smallest rings beside the one that is set aside.
+        var table = RingTable(RingBudget(byteCountMax: 8 * Self.smallest))
+        let edges = Self.edges(1...10)
+        let (openings, isSharingChanged) = table.takeOpenings(for: edges, now: Self.begin)
+        for opening in openings { _ = table.recordOpened(opening, nil) }
+        #expect(openings.count == 7 && isSharingChanged)
+        #expect(table.sharing.map(\.incarnation) == [8, 9, 10])
+        #expect(table.lacksSharedRing && table.hasFailures)
+        // Memory that becomes free is for new edges.
+        #expect(table.takeGone(from: Array(edges[1...])) == [1])
+        table.recordClosed(1, nil)
+        let (later, isChanged) = table.takeOpenings(
+            for: Self.edges(2...11), now: Self.begin + .seconds(1))
+        #expect(later.map(\.edge.incarnation) == [11])
+        #expect(!isChanged && table.sharing.map(\.incarnation) == [8, 9, 10])
+    }
+
+    @Test("names an edge that is gone once, and frees its memory when its ring is closed")
+    func gone() {
+        var table = Self.table(Self.edges(1...2))
+        #expect(table.takeGone(from: [Self.edge(2)]) == [1])
+        #expect(table.takeGone(from: [Self.edge(2)]).isEmpty)
+        #expect(table.slot(1)?.isLeaving == true)
+        #expect(table.relievePressure(on: 1, now: Self.begin).isEmpty)
+        table.recordClosed(1, nil)
+        #expect(table.slot(1) == nil && table.ringByteCount == 4 * Self.mebibyte)
+        #expect(table.takeClosing().count == 1 && table.takeClosing().isEmpty)
+        #expect(table.takeAll().count == 3)
+    }
+
+    /// Steps of a replacement, with the time in milliseconds, and the ring's size afterwards.
+    private enum Step {
+        /// The ring is under pressure: a new one of this many MiB is opened, or none.
+        case pressure(Int, opens: Int?)
+        case replaced
+        case cancelled
+        case openingFailed
+    }
+
+    private func run(_ steps: [Step]) -> RingTable {
+        var table = Self.table(Self.edges(1...1))
+        for step in steps {
+            switch step {
+            case .pressure(let milliseconds, let opens):
+                let changes = table.relievePressure(
+                    on: 1, now: Self.begin + .milliseconds(milliseconds))
+                #expect(
+                    changes.map(\.shape.byteCount) == (opens.map { [$0 * Self.mebibyte] } ?? []),
+                    "\(step)")
+            case .replaced: table.recordReplaced(1, nil)
+            case .cancelled: table.cancelReplacement(1, nil)
+            case .openingFailed: if let slot = table.slot(1) { table.recordOpeningFailed(slot) }
+            }
+        }
+        return table
+    }
+
+    @Test("replaces a ring under pressure by a larger one, and only once at a time")
+    func grows() {
+        let table = run([.pressure(0, opens: 64), .pressure(500, opens: nil), .replaced])
+        #expect(table.slot(1)?.byteCount == 64 * Self.mebibyte)
+        #expect(table.ringByteCount == 64 * Self.mebibyte)
+        let largest = run([.pressure(0, opens: 64), .replaced, .pressure(9000, opens: nil)])
+        #expect(largest.slot(1)?.newByteCount == 0)
+    }
+
+    @Test("waits twice as long after each replacement that was cancelled")
+    func backsOff() {
+        let table = run([
+            .pressure(0, opens: 64), .cancelled, .pressure(399, opens: nil),
+            .pressure(400, opens: 64), .cancelled, .pressure(1199, opens: nil),
+            .pressure(1200, opens: 64), .openingFailed, .pressure(1999, opens: nil),
+            .pressure(2000, opens: 64), .replaced,
+        ])
+        #expect(table.slot(1)?.failureCount == 0)
+        #expect(table.ringByteCount == 64 * Self.mebibyte)
+    }
+
+    @Test("replaces idle rings by the smallest when there is no memory to grow")
+    func shrinks() {
+        var table = Self.table(Self.edges(1...4), mebibytes: 32)
+        var byteCounts = (1...4).map { table.slot($0)?.byteCount ?? 0 }
+        #expect(byteCounts[0] >= Self.mebibyte)
+        // All that is left of the memory.
+        var now = Self.begin
+        var openedCount = 0
+        while let change = table.relievePressure(on: 1, now: now).first, openedCount < 9 {
+            guard change.slot.edge.incarnation == 1 else { break }
+            table.recordReplaced(1, nil)
+            openedCount += 1
+            now += .seconds(1)
+        }
+        byteCounts = (1...4).map { table.slot($0)?.byteCount ?? 0 }
+        #expect(byteCounts[0] == 8 * Self.mebibyte)
+        #expect(table.ringByteCount == byteCounts.reduce(0, +))
+    }
+}
