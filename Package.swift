@@ -117,7 +117,8 @@ let package = Package(
             "EdgesTests", "Addressing", "Edges", "Linux", "Netlink", "ObservationFixtures",
             "Settings"),
         tests(
-            "ForwardingTests", "Addressing", "BPF", "Edges", "Forwarding", "KernelFixtures", "Linux",
+            "ForwardingTests", "Addressing", "BPF", "Edges", "Forwarding", "KernelFixtures",
+            "Linux",
             "Metrics", "Netlink", "Observation", "PacketRing", "Packets", "RPCAP", "Security",
             "SecurityFixtures", "Settings", "Time", logging),
         tests(
@@ -143,8 +144,8 @@ let package = Package(
             name: "KernelFixtures", dependencies: ["Addressing", "CLinux", "Linux", "Packets"],
             path: "Tests/KernelFixtures", swiftSettings: house),
         .target(
-            name: "SecurityFixtures", dependencies: ["Addressing", "Linux", "Security", "Time"],
-            path: "Tests/SecurityFixtures", swiftSettings: house),
+            name: "SecurityFixtures", dependencies: ["Linux"], path: "Tests/SecurityFixtures",
+            swiftSettings: house),
     ],
     swiftLanguageModes: [.v6]
 )

@@ -33,7 +33,8 @@ package struct CapturePlan: Sendable {
     package var senderPolicy: Sender.Policy
 
     package init(
-        feed: NodePublisher, scope: CaptureScope = .stream, tracksConnections: Bool, filter: Program?,
+        feed: NodePublisher, scope: CaptureScope = .stream, tracksConnections: Bool,
+        filter: Program?,
         snaplen: Int,
         ringByteCountMax: Int, queueByteCountMax: Int, sampling: Sampling = .none,
         bytesPerSecondMax: Int? = nil, placement: ThreadPlacement = ThreadPlacement(),

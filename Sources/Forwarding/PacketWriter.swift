@@ -22,9 +22,16 @@ struct PacketWriter: ~Copyable {
 
     /// Which packets are sent, and their numbers.
     private struct Numbering {
-        var sampler: Sampler
+        var sampler: Sampler { didSet { admitsAll = sampler.admitsAll && limiter == nil } }
         var limiter: RateLimiter?
         var last: UInt32 = 0
+        /// Whether there is neither sampling nor a limit, as in most captures.
+        private(set) var admitsAll: Bool
+
+        init(_ sampler: Sampler, _ limiter: RateLimiter?) {
+            (self.sampler, self.limiter) = (sampler, limiter)
+            admitsAll = sampler.admitsAll && limiter == nil
+        }
     }
 
     /// Longer than the longest frame that a block holds, with a tag.
@@ -38,8 +45,7 @@ struct PacketWriter: ~Copyable {
         self.scratch = .some(scratch)
         self.taggedScratch = taggedScratch
         numbering = Numbering(
-            sampler: Sampler(sampling),
-            limiter: bytesPerSecondMax.map { RateLimiter(bytesPerSecond: $0) })
+            Sampler(sampling), bytesPerSecondMax.map { RateLimiter(bytesPerSecond: $0) })
         self.restoresWireForm = restoresWireForm
     }
 
@@ -71,10 +77,11 @@ struct PacketWriter: ~Copyable {
         guard limit > 0 else { return tally.filteredCount += 1 }
         let byteCount = min(packet.bytes.byteCount, limit)
         let time = packet.nanosecondsSince1970
-        guard let number = Self.reserve(byteCount, time, in: &queue, &numbering, &tally) else {
-            return
-        }
-        var record = queue.extend(by: PacketRecord.headerByteCount + byteCount)
+        guard Self.admits(byteCount, time, &numbering, &tally) else { return }
+        guard
+            var record = queue.extendIfPossible(by: PacketRecord.headerByteCount + byteCount)
+        else { return tally.droppedCount += 1 }
+        let number = Self.takeNumber(byteCount, &numbering, &tally)
         Self.store(packet, byteCount, number, into: &record)
         record.store(packet.bytes.extracting(first: byteCount), at: PacketRecord.headerByteCount)
     }
@@ -88,10 +95,11 @@ struct PacketWriter: ~Copyable {
         tally.finishedCount += 1
         let byteCount = packet.bytes.byteCount
         let time = packet.nanosecondsSince1970
-        guard let number = Self.reserve(byteCount, time, in: &queue, &numbering, &tally) else {
-            return
-        }
-        var record = queue.extend(by: PacketRecord.headerByteCount + byteCount)
+        guard Self.admits(byteCount, time, &numbering, &tally) else { return }
+        guard
+            var record = queue.extendIfPossible(by: PacketRecord.headerByteCount + byteCount)
+        else { return tally.droppedCount += 1 }
+        let number = Self.takeNumber(byteCount, &numbering, &tally)
         Self.store(packet, byteCount, number, into: &record)
         checksum.write(packet.bytes, into: &record, at: PacketRecord.headerByteCount)
     }
@@ -228,9 +236,12 @@ struct PacketWriter: ~Copyable {
         in queue: inout ByteQueue, _ numbering: inout Numbering, _ tally: inout Tally
     ) -> Bool {
         let time = details.nanosecondsSince1970
-        guard let number = reserve(byteCount, time, in: &queue, &numbering, &tally) else {
+        guard admits(byteCount, time, &numbering, &tally) else { return false }
+        guard queue.makeRoom(for: PacketRecord.headerByteCount + byteCount) else {
+            tally.droppedCount += 1
             return false
         }
+        let number = takeNumber(byteCount, &numbering, &tally)
         var header = queue.extend(by: PacketRecord.headerByteCount)
         PacketRecord.store(
             into: &header, nanoseconds: time, byteCount: byteCount, wireByteCount: wireByteCount,
@@ -238,33 +249,43 @@ struct PacketWriter: ~Copyable {
         return true
     }
 
-    /// Decides whether a packet is sent, and gives it a number if there is room for it.
+    /// Decides whether a packet is sent; if not, it is counted.
+    @inline(__always)
+    private static func admits(
+        _ byteCount: Int, _ nanosecondsSince1970: UInt64, _ numbering: inout Numbering,
+        _ tally: inout Tally
+    ) -> Bool {
+        numbering.admitsAll || admit(byteCount, nanosecondsSince1970, &numbering, &tally)
+    }
+
+    /// Takes the number of a packet for which there is room, and counts it.
     ///
     /// Packets are numbered as they are queued, so a client that misses a number knows that the
     /// network has lost a packet.
-    ///
-    /// - Returns: The number, or nil if the packet is not sent.
     @inline(__always)
-    private static func reserve(
-        _ byteCount: Int, _ nanosecondsSince1970: UInt64, in queue: inout ByteQueue,
-        _ numbering: inout Numbering, _ tally: inout Tally
-    ) -> UInt32? {
+    private static func takeNumber(
+        _ byteCount: Int, _ numbering: inout Numbering, _ tally: inout Tally
+    ) -> UInt32 {
+        numbering.last &+= 1
+        tally.packetCount += 1
+        tally.byteCount += PacketRecord.headerByteCount + byteCount
+        return numbering.last
+    }
+
+    /// Asks the sampler and the rate limiter, and counts the packet if one of them leaves it out.
+    private static func admit(
+        _ byteCount: Int, _ nanosecondsSince1970: UInt64, _ numbering: inout Numbering,
+        _ tally: inout Tally
+    ) -> Bool {
         guard numbering.sampler.admit(nanosecondsSince1970: nanosecondsSince1970) else {
             tally.sampledOutCount += 1
-            return nil
+            return false
         }
         let recordByteCount = PacketRecord.headerByteCount + byteCount
         guard numbering.limiter?.admit(byteCount: recordByteCount) ?? true else {
             tally.limitedCount += 1
-            return nil
+            return false
         }
-        guard queue.makeRoom(for: recordByteCount) else {
-            tally.droppedCount += 1
-            return nil
-        }
-        numbering.last &+= 1
-        tally.packetCount += 1
-        tally.byteCount += recordByteCount
-        return numbering.last
+        return true
     }
 }

@@ -79,10 +79,8 @@ struct Pipeline: ~Copyable {
         writer.set(sampling)
     }
 
-    /// When `attend` must be called even if no packet comes; nil for never.
-    func dueAt(_ now: MonotonicTime) -> MonotonicTime? {
-        tracker == nil && held.count == 0 ? nil : now + Self.interval
-    }
+    /// How often `attend` must be called even if no packet comes; nil for never.
+    var interval: Duration? { tracker == nil && held.count == 0 ? nil : Self.interval }
 
     /// The room in the queue that a block can need, with all fragments that it may release.
     func byteCountMax(ofBlock byteCount: Int) -> Int {
@@ -107,15 +105,16 @@ extension Pipeline {
         // As members of `self` and of the context they would be copied for each packet.
         let screen = screen
         let hasFastPath = edge.hasFastPath
+        let limit = filter.limitInKernel
         var packets = block.packets
         while let packet = packets.next() {
             // Nearly all packets are only copied, many of them with their checksum finished.
             if hasFastPath, screen.clears(packet.bytes) {
                 if packet.isFinished || !writer.restoresWireForm {
-                    writer.append(asItIs: packet, filter.limitInKernel, to: &queue, &tally)
+                    writer.append(asItIs: packet, limit, to: &queue, &tally)
                     continue
                 }
-                if filter.limitInKernel >= packet.bytes.byteCount,
+                if limit >= packet.bytes.byteCount,
                     let checksum = packet.plainChecksum
                 {
                     writer.append(packet, finishing: checksum, to: &queue, &tally)

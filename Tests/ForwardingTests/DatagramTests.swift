@@ -254,7 +254,8 @@ struct DatagramTests {
             #expect(stream.dueAt == nil)
             #expect(try poll([(stream.fileDescriptor, .writable)], milliseconds: 0)[0] == [])
             try shell("tc qdisc del dev lo root")
-            #expect(try poll([(stream.fileDescriptor, .writable)], milliseconds: 1000)[0] == .writable)
+            #expect(
+                try poll([(stream.fileDescriptor, .writable)], milliseconds: 1000)[0] == .writable)
             #expect(stream.send(from: &queue, isLast: false, now: .now, counters))
             #expect(Self.count(counters.datagramsSent) == 8000)
             #expect(receiver.peer.port == Self.here)

@@ -49,7 +49,8 @@ struct LiveCaptureTests {
             snaplen: 262_144, ringByteCountMax: 16 << 20, queueByteCountMax: queueByteCountMax,
             sampling: sampling, bytesPerSecondMax: bytesPerSecondMax,
             datagramFormat: datagramFormat, senderPolicy: senderPolicy)
-        return try LiveCapture(plan, to: connection, for: "sensor", CaptureCounters(), logger: quiet)
+        return try LiveCapture(
+            plan, to: connection, for: "sensor", CaptureCounters(), logger: quiet)
     }
 
     static func send(_ count: Int, byteCount: Int = 100) throws {

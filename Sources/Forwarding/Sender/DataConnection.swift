@@ -65,7 +65,9 @@ extension DataConnection {
                 throw .system(error)
             }
         case .secure(let stream):
-            do throws(TLSFailure) { return try stream.send(from: &queue) } catch { throw .tls(error) }
+            do throws(TLSFailure) { return try stream.send(from: &queue) } catch {
+                throw .tls(error)
+            }
         case .datagrams(let datagrams):
             return datagrams.send(from: &queue, isLast: isLast, now: now, counters)
         }

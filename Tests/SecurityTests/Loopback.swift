@@ -1,19 +1,18 @@
-package import Linux
-package import Security
-
 import Addressing
 import Glibc
+import Linux
+import Security
 import Time
 
 /// Both ends of a connection over TCP from this process to itself.
-package struct Loopback: ~Copyable {
-    package let one: Connection
-    package let other: Connection
+struct Loopback: ~Copyable {
+    let one: Connection
+    let other: Connection
 
     /// Long enough for any machine; a test that waits for so long has failed.
-    package static let milliseconds: CInt = 10_000
+    static let milliseconds: CInt = 10_000
 
-    package init() throws {
+    init() throws {
         // As podwire does: OpenSSL writes without MSG_NOSIGNAL.
         _ = signal(SIGPIPE, SIG_IGN)
         let listener = try Listener(at: SocketAddress(IPAddress(ipv4: 0x7f00_0001), port: 0))
@@ -28,7 +27,7 @@ package struct Loopback: ~Copyable {
         self.other = other
     }
 
-    package static func wait(_ number: CInt, _ interest: Readiness) throws {
+    static func wait(_ number: CInt, _ interest: Readiness) throws {
         let ready = try poll([(number, interest)], milliseconds: milliseconds)
         guard !ready[0].isEmpty else { throw NothingHappens() }
     }
@@ -36,7 +35,7 @@ package struct Loopback: ~Copyable {
     /// Makes a socket take less than a record at a time.
     ///
     /// If the receiver took little instead, the kernel would make it wait for acknowledgements.
-    package static func shrinkSendBuffer(of fileDescriptor: CInt) throws {
+    static func shrinkSendBuffer(of fileDescriptor: CInt) throws {
         // Safety: the kernel reads the value during the call.
         var byteCount: CInt = 4096
         try call("setsockopt") {
@@ -47,7 +46,7 @@ package struct Loopback: ~Copyable {
     }
 
     /// Reads a number of bytes, or up to the end of the stream.
-    package static func receive(
+    static func receive(
         _ countMax: Int, from connection: inout TLSConnection
     ) throws -> [UInt8] {
         var bytes: [UInt8] = []
@@ -64,7 +63,7 @@ package struct Loopback: ~Copyable {
     }
 
     /// Reads what is there, once there is something.
-    package static func receive(from connection: borrowing Connection) throws -> [UInt8] {
+    static func receive(from connection: borrowing Connection) throws -> [UInt8] {
         try wait(connection.fileDescriptor, .readable)
         var buffer = [UInt8](repeating: 0, count: 1 << 16)
         guard let count = try connection.receive(into: &buffer) else { throw NothingHappens() }
@@ -73,17 +72,17 @@ package struct Loopback: ~Copyable {
 }
 
 /// An end of a connection for which nothing has come in time.
-package struct NothingHappens: Error {}
+struct NothingHappens: Error {}
 
 /// Both ends of a TLS connection, and what came of their handshake.
-package struct Pair: ~Copyable {
-    package var server: TLSConnection
-    package var client: TLSConnection
+struct Pair: ~Copyable {
+    var server: TLSConnection
+    var client: TLSConnection
     /// Why the handshake failed, for the server and the client.
-    package let failures: [TLSFailure?]
+    let failures: [TLSFailure?]
 
     /// Shakes hands over a new connection.
-    package init(_ server: TLSServer, _ client: TLSClient, host: String? = nil) throws {
+    init(_ server: TLSServer, _ client: TLSClient, host: String? = nil) throws {
         let ends = try Loopback()
         // The server is the one that dials, as a podwire agent does.
         var one = try server.accept(ends.one)
@@ -121,5 +120,5 @@ package struct Pair: ~Copyable {
     }
 
     /// Closes the server's end without a word, and returns the other end.
-    package consuming func droppingServer() -> TLSConnection { client }
+    consuming func droppingServer() -> TLSConnection { client }
 }
