@@ -48,7 +48,7 @@ let package = Package(
         module("Packets", "Addressing"),
         module("BPF", "Addressing"),
         module("Observation", "Addressing", "BPF", "Packets"),
-        module("RPCAP", "Addressing", "BPF", "Packets"),
+        module("RPCAP", "Addressing", "BPF", "Time"),
 
         // What the kernel owns and lends.
         module("Linux", "Addressing", "CLinux", "Time"),
@@ -60,19 +60,19 @@ let package = Package(
 
         // What other programs read: texts, the log, and how they ask for more.
         module("Formats"),
-        module("Metrics", "Linux"),
-        module("Log", "Formats", "Linux", logging),
+        module("Metrics", "Linux", "Time"),
+        module("Log", "Formats", "Linux", "Time", logging),
         .target(name: "HTTPEndpoint", dependencies: ["Linux"] + http, swiftSettings: house),
 
         // The agent: what a person has set, what it knows of the node, the data path, and the sessions.
         module("Settings", "Addressing", "Formats", "Linux", "Log", "RPCAP", logging),
         module(
             "Edges", "Addressing", "Formats", "Linux", "Log", "Metrics", "Netlink", "Observation",
-            "Settings", logging),
+            "Settings", "Time", logging),
         module(
             "Forwarding", "Addressing", "BPF", "Edges", "Linux", "Log", "Metrics", "Netlink",
-            "Observation", "PacketRing", "Packets", "RPCAP", "Security", "Settings", "Time",
-            logging),
+            "Observation", "PacketRing", "Packets", "RPCAP", "Security", "Settings", "Time", logging
+        ),
         module(
             "Agent", "Addressing", "BPF", "Edges", "Formats", "Forwarding", "HTTPEndpoint", "Linux",
             "Log", "Metrics", "Netlink", "Observation", "Packets", "RPCAP", "Security", "Settings",
@@ -84,7 +84,7 @@ let package = Package(
             "Linux", "Netlink", "Observation", "PacketRing", "Security", "Settings", "Time"),
         module(
             "Explain", "Addressing", "BPF", "Edges", "Linux", "Netlink", "Observation", "Packets",
-            "RPCAP", "Settings"),
+            "RPCAP", "Settings", "Time"),
 
         // The other end of the feed, and the program.
         module(
@@ -95,8 +95,8 @@ let package = Package(
             name: "podwire",
             dependencies: [
                 "Addressing", "Agent", "BPF", "CaptureFiles", "Collector", "Doctor", "Edges",
-                "Explain", "Formats", "Linux", "Log", "Netlink", "Observation", "Packets",
-                "Security", "Settings", logging, arguments,
+                "Explain", "Formats", "Linux", "Log", "Metrics", "Netlink", "Observation",
+                "Packets", "Security", "Settings", "Time", logging, arguments,
             ],
             swiftSettings: house),
 
@@ -106,46 +106,55 @@ let package = Package(
         tests(
             "ObservationTests", "Addressing", "BPF", "Observation", "ObservationFixtures", "Packets"
         ),
-        tests("RPCAPTests", "Addressing", "BPF", "RPCAP"),
+        tests("RPCAPTests", "Addressing", "BPF", "RPCAP", "Time"),
         tests("FormatsTests", "Formats"),
         tests("MetricsTests", "Metrics"),
-        tests("LogTests", "Linux", "Log", logging),
+        tests("LogTests", "Linux", "Log", "Time", logging),
         tests("HTTPEndpointTests", "Addressing", "HTTPEndpoint", "Linux", "Time"),
         tests("SecurityTests", "Addressing", "Linux", "Security", "SecurityFixtures", "Time"),
         tests("SettingsTests", "Addressing", "Linux", "Settings"),
         tests(
-            "EdgesTests", "Addressing", "Edges", "Linux", "Netlink", "ObservationFixtures",
-            "Settings"),
+            "EdgesTests", "Addressing", "Edges", "KernelSupport", "Linux", "Metrics", "Netlink",
+            "ObservationFixtures", "Settings", logging),
         tests(
-            "ForwardingTests", "Addressing", "BPF", "Edges", "Forwarding", "KernelFixtures",
-            "Linux",
+            "ForwardingTests", "Addressing", "Edges", "Forwarding", "KernelSupport", "Linux",
             "Metrics", "Netlink", "Observation", "PacketRing", "Packets", "RPCAP", "Security",
             "SecurityFixtures", "Settings", "Time", logging),
         tests(
-            "AgentTests", "Addressing", "Agent", "Edges", "Linux", "Metrics", "Netlink", "Settings",
-            logging),
+            "AgentTests", "Addressing", "Agent", "Edges", "Forwarding", "Linux", "Metrics",
+            "Netlink", "Settings", "Time", logging),
         tests(
             "DoctorTests", "Addressing", "Doctor", "Edges", "Linux", "Netlink", "Observation",
             "PacketRing", "Settings"),
-        tests("CollectorTests", "BPF", "Collector", "Linux"),
         tests(
-            "KernelTests", "Addressing", "BPF", "CLinux", "Edges", "KernelFixtures", "Linux",
-            "Metrics", "Netlink", "Observation", "ObservationFixtures", "PacketRing", "Packets",
-            "RPCAP", "Settings", "Time", logging),
+            "CollectorTests", "Addressing", "BPF", "CaptureFiles", "Collector", "Linux", "RPCAP",
+            "Time"),
+        tests(
+            "KernelTests", "Addressing", "BPF", "CLinux", "KernelSupport", "Linux", "Observation",
+            "ObservationFixtures", "PacketRing", "Packets"),
 
         tests("CaptureFilesTests", "Addressing", "CaptureFiles", "Linux"),
 
-        // What several tests share: a site and its frames, a network of their own, certificates.
+        tests("LinuxTests", "Addressing", "KernelSupport", "Linux", "Time"),
+
+        tests("NetlinkTests", "Addressing", "KernelSupport", "Linux", "Netlink"),
+
+        tests("PacketRingTests", "Addressing", "BPF", "KernelSupport", "Linux", "PacketRing"),
+
+        // The network namespaces, senders and commands that kernel tests share.
+        .target(
+            name: "KernelSupport",
+            dependencies: ["Addressing", "CLinux", "Linux", "PacketRing", "Time"],
+            path: "Tests/KernelSupport", swiftSettings: house),
+
+        // The site and the frames that several tests share.
         .target(
             name: "ObservationFixtures",
             dependencies: ["Addressing", "BPF", "Observation", "Packets"],
             path: "Tests/ObservationFixtures", swiftSettings: house),
         .target(
-            name: "KernelFixtures", dependencies: ["Addressing", "CLinux", "Linux", "Packets"],
-            path: "Tests/KernelFixtures", swiftSettings: house),
-        .target(
-            name: "SecurityFixtures", dependencies: ["Linux"], path: "Tests/SecurityFixtures",
-            swiftSettings: house),
+            name: "SecurityFixtures", dependencies: ["Linux"],
+            path: "Tests/SecurityFixtures", swiftSettings: house),
     ],
     swiftLanguageModes: [.v6]
 )

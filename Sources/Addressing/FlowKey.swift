@@ -1,5 +1,6 @@
-/// One direction of a flow, as a packet shows it. An ICMP echo has its identifier in both ports, all
-/// other protocols without ports have zeros.
+/// A flow in one direction: protocol, addresses and ports, as its packets show them.
+///
+/// An ICMP echo has its identifier in both ports. Other protocols without ports have zeros.
 package struct FlowKey: Hashable, Sendable {
     package let transport: UInt8
     package let source: IPAddress
@@ -18,6 +19,7 @@ package struct FlowKey: Hashable, Sendable {
         self.destinationPort = destinationPort
     }
 
+    /// The opposite direction.
     package var reversed: Self {
         Self(
             transport: transport, source: destination, destination: source,
@@ -25,25 +27,27 @@ package struct FlowKey: Hashable, Sendable {
     }
 }
 
-/// What connection tracking makes of a flow: both of its directions, each as the packets look where
-/// they begin.
+/// A flow as connection tracking has it: both directions, each as its packets look at their sender.
 package struct TrackedFlow: Hashable, Sendable {
     /// From the client to what it calls.
     package let original: FlowKey
-    /// From what answers to whom it believes it is answering.
+    /// From the backend to the client that it sees.
     package let reply: FlowKey
 
     package init(original: FlowKey, reply: FlowKey) {
         (self.original, self.reply) = (original, reply)
     }
 
+    /// Whether the client called another address or port than the backend's.
     package var isTranslated: Bool {
         original.destination != reply.source || original.destinationPort != reply.sourcePort
     }
 
-    /// Whether the backend sees another caller than the one who called.
+    /// Whether the backend sees another client than the one that called.
     package var isMasqueraded: Bool { original.source != reply.destination }
 
-    /// Whether the backend sees another port of the caller's, since two calls would look alike.
+    /// Whether the backend sees another port of the client's.
+    ///
+    /// Connection tracking changes it if two flows would otherwise look alike.
     package var isPortChanged: Bool { original.sourcePort != reply.destinationPort }
 }

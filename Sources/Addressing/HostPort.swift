@@ -9,14 +9,16 @@ package struct HostPort: Hashable, Sendable, CustomStringConvertible {
     package let host: String
     package let port: UInt16?
 
-    /// Why a text is refused. The text is not repeated: it may be a part of something secret.
+    /// Why a text is refused.
+    ///
+    /// The text is not repeated: it may be a part of something secret.
     package enum Failure: Error, Equatable, CustomStringConvertible {
         case noHost
         case hostTooLong
         /// The host has a space, a slash, a bracket, or a character that is not printable ASCII.
         case strangeHost
         case bracketNotClosed
-        /// What is in brackets is no IP address.
+        /// The text in brackets is no IP address.
         case noAddressInBrackets
         /// There are more colons than one, outside brackets, and it is no IPv6 address.
         case tooManyColons
@@ -44,7 +46,7 @@ package struct HostPort: Hashable, Sendable, CustomStringConvertible {
 
     /// Reads one of the forms above.
     ///
-    /// - Parameter ports: The ports that are taken. Port 0 is none that a socket can be reached at.
+    /// Port 0 is refused unless `ports` has it: no socket can be reached there.
     package init(
         _ text: some StringProtocol, ports: ClosedRange<UInt16> = 1...UInt16.max
     ) throws(Failure) {

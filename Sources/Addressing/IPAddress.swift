@@ -2,9 +2,10 @@ import Glibc
 
 /// An IPv4 or IPv6 address.
 ///
-/// Addresses of one family are ordered as the unsigned numbers that their bytes spell, which is the
-/// order by which both ends of a flow agree on who reports it.
+/// Addresses of one family are ordered as unsigned big-endian numbers. Both ends of a flow use this
+/// order to agree which of them reports it.
 package struct IPAddress: Hashable, Sendable {
+    /// The version of IP.
     package enum Family: UInt8, Hashable, Sendable, CaseIterable, Comparable {
         case ipv4 = 4
         case ipv6 = 6
@@ -29,7 +30,9 @@ package struct IPAddress: Hashable, Sendable {
         (family, self.high, self.low) = (.ipv6, high, low)
     }
 
-    /// Reads an address from a frame; the caller has checked that its bytes are there.
+    /// Reads an address from a frame.
+    ///
+    /// The caller has checked that its bytes are there.
     @inlinable
     package init(_ family: Family, _ bytes: RawSpan, at offset: Int) {
         switch family {
@@ -38,7 +41,7 @@ package struct IPAddress: Hashable, Sendable {
         }
     }
 
-    /// Reads `"10.244.1.2"` or `"fd00:10:244::2"`, nothing else: no name, no scope, no brackets.
+    /// Reads `"10.244.1.2"` or `"fd00:10:244::2"`: no names, scopes or brackets.
     package init?(_ text: String) {
         // Safety: inet_pton(3) writes 4 or 16 bytes, and the buffer has 16.
         var bytes = [UInt8](repeating: 0, count: 16)
@@ -51,7 +54,7 @@ package struct IPAddress: Hashable, Sendable {
         }
     }
 
-    /// The bytes as they stand in a packet: 4 or 16.
+    /// The bytes in the order in which a packet has them: 4 or 16.
     package var bytes: [UInt8] {
         var bytes: [UInt8] = []
         switch family {
@@ -64,7 +67,7 @@ package struct IPAddress: Hashable, Sendable {
         return bytes
     }
 
-    /// `fe80::/10`: valid on one link only, so the same address can be in use on many.
+    /// Whether the address is in `fe80::/10`, valid on one link and reusable on others.
     package var isLinkLocalIPv6: Bool { family == .ipv6 && high >> 54 == 0x3fa }
 
     package var isLoopback: Bool {

@@ -1,10 +1,12 @@
-/// A network in CIDR form: an address whose first `prefixBitCount` bits all its members share.
+/// An IP network in CIDR form: the addresses that share the first `prefixBitCount` bits.
 package struct IPNetwork: Hashable, Sendable, CustomStringConvertible {
-    /// The lowest address: every bit behind the prefix is zero.
+    /// The lowest address: all bits behind the prefix are zero.
     package let address: IPAddress
     package let prefixBitCount: Int
 
-    /// Clears the bits behind the prefix. A prefix longer than the address is cut to its length.
+    /// Makes the network around an address.
+    ///
+    /// Bits behind the prefix are cleared. A prefix longer than the address is cut to its length.
     package init(_ address: IPAddress, prefixBitCount: Int) {
         let bitCount = min(max(prefixBitCount, 0), address.family.bitCount)
         self.prefixBitCount = bitCount
@@ -20,7 +22,7 @@ package struct IPNetwork: Hashable, Sendable, CustomStringConvertible {
 
     /// Reads `"10.244.0.0/16"` or `"fd00:10:244::/56"`; an address alone is a network of one.
     ///
-    /// Bits behind the prefix are cleared, as people write `10.244.1.7/24` and mean its network.
+    /// Bits behind the prefix are cleared: people write `10.244.1.7/24` for `10.244.1.0/24`.
     package init?(_ text: String) {
         let parts = text.split(separator: "/", omittingEmptySubsequences: false)
         guard parts.count <= 2, let address = IPAddress(String(parts[0])) else { return nil }
@@ -36,9 +38,10 @@ package struct IPNetwork: Hashable, Sendable, CustomStringConvertible {
 
     package var family: IPAddress.Family { address.family }
 
-    /// The bits that count, as an address-sized number.
+    /// The netmask, as an address-sized number.
     package var mask: (high: UInt64, low: UInt64) { Self.mask(of: family, prefixBitCount) }
 
+    /// Whether an address is inside the network.
     @inlinable
     package func contains(_ other: IPAddress) -> Bool {
         let mask = mask
@@ -46,7 +49,7 @@ package struct IPNetwork: Hashable, Sendable, CustomStringConvertible {
             && other.low & mask.low == address.low
     }
 
-    /// Whether some address is inside both.
+    /// Whether some address is inside both networks.
     package func overlaps(_ other: Self) -> Bool {
         contains(other.address) || other.contains(address)
     }
@@ -63,7 +66,7 @@ package struct IPNetwork: Hashable, Sendable, CustomStringConvertible {
         }
     }
 
-    /// A word whose first bits are ones: none for a count below 1, all of them above 63.
+    /// Returns a word whose first bits are ones: none for a count below 1, all for one above 63.
     private static func ones(_ bitCount: Int) -> UInt64 {
         bitCount <= 0 ? 0 : bitCount >= 64 ? .max : .max << (64 - bitCount)
     }

@@ -1,6 +1,6 @@
 /// An Ethernet address.
 package struct MACAddress: Hashable, Sendable, CustomStringConvertible {
-    /// The six bytes as a number, the first of them most significant.
+    /// The six bytes as a big-endian number.
     package let value: UInt64
 
     package static let broadcast = Self(value: 0xffff_ffff_ffff)
@@ -9,7 +9,9 @@ package struct MACAddress: Hashable, Sendable, CustomStringConvertible {
         self.value = value & 0xffff_ffff_ffff
     }
 
-    /// Reads six bytes of a frame; the caller has checked that they are there.
+    /// Reads six bytes of a frame.
+    ///
+    /// The caller has checked that they are there.
     @inlinable
     package init(_ bytes: RawSpan, at offset: Int) {
         self.init(
@@ -28,12 +30,12 @@ package struct MACAddress: Hashable, Sendable, CustomStringConvertible {
         self.value = value
     }
 
-    /// The bytes as they stand in a frame.
+    /// The bytes in the order in which a frame has them.
     package var bytes: [UInt8] {
         stride(from: 40, through: 0, by: -8).map { UInt8(truncatingIfNeeded: value >> $0) }
     }
 
-    /// Whether it names a group of stations (broadcast and multicast) and not one of them.
+    /// Whether it is a group address: broadcast or multicast.
     package var isGroup: Bool { value & 0x0100_0000_0000 != 0 }
 
     package var description: String {

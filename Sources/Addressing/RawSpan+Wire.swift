@@ -1,5 +1,7 @@
-/// Numbers in network byte order, wherever they lie. An offset past the end traps, so ask
-/// `byteCount` first: what comes from outside may be shorter than it says.
+/// Reads numbers in network byte order, at any alignment.
+///
+/// An offset past the end traps, so compare it with `byteCount` first: a packet may be shorter than
+/// it claims to be.
 extension RawSpan {
     // Safety, for all four: every bit pattern is an integer, and the load checks its bounds.
 
@@ -25,10 +27,11 @@ extension RawSpan {
 }
 
 extension Array where Element == UInt8 {
-    /// The array's bytes. A `UInt8` has no padding, so they are all initialized.
+    /// The array's bytes.
     @inlinable
     package var wire: RawSpan {
         @_lifetime(borrow self)
+        // Safety: a `UInt8` has no padding, so all bytes are initialized.
         get { unsafe span.bytes }
     }
 
@@ -44,27 +47,29 @@ extension Array where Element == UInt8 {
 }
 
 extension RawSpan {
-    /// A copy of the bytes: for what is kept or compared, never on the data path.
+    /// A copy of the bytes, which allocates: not for the data path.
     package var array: [UInt8] {
         unsafe withUnsafeBytes { unsafe [UInt8]($0) }
     }
 }
 
 extension Array where Element == UInt8 {
-    /// Appends a copy of bytes that are only lent.
+    /// Appends a copy of borrowed bytes.
     package mutating func append(contentsOf bytes: RawSpan) {
         unsafe bytes.withUnsafeBytes { unsafe append(contentsOf: $0) }
     }
 }
 
 extension MutableRawSpan {
-    /// Copies bytes to an offset; more than there is room for traps.
+    /// Copies bytes to an offset.
+    ///
+    /// Traps if there is no room for them.
     @inlinable
     @inline(__always)
     package mutating func store(_ bytes: RawSpan, at offset: Int) {
         precondition(offset >= 0 && offset <= byteCount && bytes.byteCount <= byteCount - offset)
-        // Safety: the line above keeps the copy inside this span, and a borrowed span has no byte in
-        // common with one that may be written to.
+        // Safety: the line above keeps the copy inside this span, and a borrowed span shares no
+        // byte with a mutable one.
         unsafe withUnsafeMutableBytes { target in
             unsafe bytes.withUnsafeBytes { source in
                 guard let address = target.baseAddress, let from = source.baseAddress else {

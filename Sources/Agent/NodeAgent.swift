@@ -1,42 +1,47 @@
-import Metrics
-package import Settings
-import Edges
-package import Linux
-package import Logging
-
 import Addressing
+import Edges
 import Glibc
+package import Linux
 import Log
+package import Logging
+import Metrics
 import Netlink
 import Observation
+package import Settings
 import Synchronization
+import Time
 
-/// The agent of one node: it finds the pods' edges, and serves each sensor with a session of its own.
+/// The agent of one node: it finds the pods' edges, and serves each peer with a session of its own.
 package final class NodeAgent: Sendable {
-    private let context: AgentContext
+    private let context: SessionContext
     private let watch: TransferBox<NodeMonitor>
-    private let end: Event
+    /// Has a message for each sensor and for the clients when they are served no more.
+    private let finished: Mailbox<Void>
     private let logger: Logger
-    /// Whether the log knows that the pod networks are not those of the pods.
+    /// Whether the log has the warning that pods lie outside the pod networks.
     private let hasWarned = Mutex(false)
 
-    /// Looks at the node; takes some milliseconds and opens no connection.
+    /// Reads the node's network, which takes some milliseconds.
+    ///
+    /// Opens no connection.
+    ///
+    /// - Throws: What is missing, or wrong with the settings' files.
     package init(_ settings: Settings, logger: Logger) throws {
         guard Capability.netRaw.isHeld else {
             throw MissingCapability(.netRaw)
         }
-        try settings.placement.check()
+        try settings.capture.placement.check()
         Descriptor.raiseCountMax()
         let status = AgentStatus(settings)
         let watch = try NodeMonitor(
             settings.edges, namesIn: settings.nameFolder, logger: logger, status: status.node)
         let node = watch.node
         self.watch = TransferBox(watch)
-        end = try Event()
+        finished = try Mailbox(countMax: settings.sensors.count + 1)
         self.logger = logger
         let tracking = Tracking(isNeeded: settings.tracksConnections)
-        context = try AgentContext(
-            settings, NodePublisher(settings, node: node), status,
+        context = try SessionContext(
+            settings, NodePublisher(RuleSettings(settings), node: node), status,
             tracksConnections: tracking == .available, logger: logger)
         describe(node, settings)
         compare(node)
@@ -46,15 +51,15 @@ package final class NodeAgent: Sendable {
     private func describe(_ node: Node, _ settings: Settings) {
         var metadata = settings.metadata
         metadata["version"] = "\(Version.number)"
-        metadata["edge_count"] = .number(node.edges.count)
+        metadata["edge_count"] = .number(node.capturedVeths.count)
         logger.info("agent started", metadata: metadata)
-        if let blindness = node.blindness {
+        if let failure = node.addressFailure {
             let missing = MissingCapability(.netAdmin)
             logger.warning(
                 "pods' addresses are not known, flooded frames may be reported twice: \(missing)",
-                metadata: ["reason": "\(blindness)"])
+                metadata: ["reason": "\(failure)"])
         }
-        if settings.restoresWireForm, let release = KernelRelease.current,
+        if settings.capture.restoresWireForm, let release = KernelRelease.current,
             release < .datagramSegmentation
         {
             logger.notice(
@@ -64,13 +69,14 @@ package final class NodeAgent: Sendable {
                 \(Setting.frames.option) raw has them as they are
                 """, metadata: ["release": "\(release)"])
         }
-        if node.candidates.isEmpty {
+        if node.veths.isEmpty {
             logger.notice("no pod has an edge on this node yet")
-        } else if node.edges.isEmpty, PodNetworkMismatch(node, settings.podNetworks) == nil {
+        } else if node.capturedVeths.isEmpty, PodNetworkMismatch(node, settings.podNetworks) == nil
+        {
             logger.notice("none of this node's veths is captured; `podwire edges` says why of each")
         }
         for concern in settings.podNetworkConcerns { logger.warning("\(concern.line)") }
-        for own in node.exposedAddresses(settings) {
+        for own in node.exposedAddresses(RuleSettings(settings)) {
             logger.warning(
                 """
                 the node's own address lies in a pod network: name what no agent covers there \
@@ -79,7 +85,7 @@ package final class NodeAgent: Sendable {
         }
     }
 
-    /// Says once that the pod networks are others'; and again when they have fitted in the meantime.
+    /// Warns once that pods lie outside the pod networks, and again if they have fitted in between.
     private func compare(_ node: Node) {
         let networks = context.settings.podNetworks
         let mismatch = PodNetworkMismatch(node, networks)
@@ -101,49 +107,48 @@ package final class NodeAgent: Sendable {
             """, metadata: ["reason": "\(reason)"])
     }
 
-    /// Queues are flushed for a second; a name server that does not answer is not waited for.
-    private static let endMillisecondsMax: CInt = 1500
+    /// The time to end.
+    ///
+    /// Queues are flushed for a second; a name server is not waited for.
+    private static let endTime = Duration.milliseconds(1500)
 
     /// Serves sensors and clients until `stop`, and then until the queues are flushed or a second is
-    /// over. Fails at once if it cannot listen for clients.
+    /// over.
+    ///
+    /// - Throws: At once, if the agent cannot listen for clients.
     package func run() throws(SystemError) {
-        let (context, logger, ended) = (context, logger, end.fileDescriptor)
+        let (context, logger, finished) = (context, logger, finished)
         let (sensors, passive) = (context.settings.sensors, context.settings.passive)
-        let runningCount = Countdown(sensors.count + (passive == nil ? 0 : 1))
         if let passive {
             let listener = TransferBox(try ClientListener(context, passive, logger: logger))
             try Thread {
                 if var listener = listener.take() { listener.run() }
-                if runningCount.isLast() { Event.raise(ended) }
+                finished.send(())
             }.detach()
         }
         try Thread { [self] in follow() }.detach()
         if let http = context.settings.http {
-            try StatusServer(context, http, logger: logger).start()
+            let pages = StatusPages(context.status, context.feed, context.settings)
+            try StatusServer(http, pages, stop: context.stop, logger: logger).start()
         }
         for sensor in sensors {
             try Thread {
                 var dialer = SensorDialer(context, sensor, logger: logger)
                 dialer.run()
-                if runningCount.isLast() { Event.raise(ended) }
+                finished.send(())
             }.detach()
         }
-        try summarize()
+        summarize()
         context.status.isStopping.set(true)
-        _ = try poll([(ended, .readable)], milliseconds: Self.endMillisecondsMax)
+        _ = finished.take(
+            atLeast: sensors.count + (passive == nil ? 0 : 1), waitingUntil: .now + Self.endTime)
     }
 
-    /// Says now and then what has been done, until the agent is to stop.
-    private func summarize() throws(SystemError) {
-        var summary = Summary(state, now: monotonicNanoseconds())
-        while true {
-            let now = monotonicNanoseconds()
-            let rest = summary.dueAt - min(now, summary.dueAt)
-            let ready = try poll(
-                [(context.stop.fileDescriptor, .readable)], milliseconds: CInt(rest / 1_000_000 + 1)
-            )
-            guard ready[0].isEmpty else { return }
-            if let metadata = summary.next(state, now: monotonicNanoseconds()) {
+    /// Logs the summary when it is due, until the agent is to stop.
+    private func summarize() {
+        var summary = Summary(state, now: .now)
+        while !context.stop.wait(for: summary.deadline - .now) {
+            if let metadata = summary.next(state, now: .now) {
                 logger.info("summary", metadata: metadata)
             }
         }
@@ -152,23 +157,24 @@ package final class NodeAgent: Sendable {
     private var state: Summary.State {
         let node = context.feed.node
         var state = Summary.State()
-        state.edgeCount = node.edges.count
-        state.blindEdgeCount = node.blindEdgeCount
-        context.status.add(to: &state)
+        state.edgeCount = node.capturedVeths.count
+        state.edgeCountWithoutAddresses = node.edgeCountWithoutAddresses
+        context.status.describe(in: &state)
         return state
     }
 
-    /// Follows the node's network for as long as the agent runs. If that fails, everything is begun
-    /// anew, since an agent that does not see new pods looks healthy and is useless.
+    /// Follows the node's network for as long as the agent runs.
+    ///
+    /// After a failure it starts over: an agent that does not see new pods looks healthy and is useless.
     private func follow() {
         nameThread("podwire-netlink")
         let status = context.status
-        let pulse = status.pulses.begin("the netlink thread")
+        let heartbeat = status.watchdog.begin("the netlink thread")
         var next = watch.take()
         var failure = FailureLogThrottle()
-        var begin: UInt64 = 0
-        while true {
-            pulse.beat()
+        var begin = MonotonicTime.zero
+        repeat {
+            heartbeat.beat()
             do throws(SystemError) {
                 var watch: NodeMonitor
                 if let first = next.take() {
@@ -179,49 +185,36 @@ package final class NodeAgent: Sendable {
                         logger: logger, status: status.node)
                     publish(watch.node)
                 }
-                begin = monotonicNanoseconds()
-                return try watch.run(until: context.stop.fileDescriptor, wakes: { pulse.beat() }) {
-                    publish($0)
-                }
+                begin = .now
+                return try watch.run(
+                    until: context.stop.fileDescriptor, onWake: { heartbeat.beat() },
+                    publish: { publish($0) })
             } catch {
                 status.node.failures.add()
-                status.node.isInStep.set(false)
-                let now = monotonicNanoseconds()
-                // What fails at once every time has never been over.
-                if now >= begin + Self.followedNanoseconds { _ = failure.end() }
-                if let metadata = failure.failed("\(error)", now: now) {
+                status.node.isSynced.set(false)
+                let now = MonotonicTime.now
+                // A failure that comes at once every time has never been over.
+                if now - begin >= Self.goodFollowing { _ = failure.recordSuccess() }
+                if let metadata = failure.recordFailure("\(error)", now: now) {
                     logger.error("the node's network cannot be followed", metadata: metadata)
                 }
             }
-            let ready = try? poll(
-                [(context.stop.fileDescriptor, .readable)], milliseconds: Self.followMilliseconds)
-            guard let ready, ready[0].isEmpty else { return }
-        }
+        } while !context.stop.wait(for: Self.retryInterval)
     }
 
     private func publish(_ node: Node) {
         context.feed.publish(node)
         compare(node)
-        context.status.keep(Set(node.candidates.map(\.incarnation)))
+        context.status.keep(Set(node.veths.map(\.incarnation)))
     }
 
-    /// How long to wait after a failure.
-    private static let followMilliseconds: CInt = 1000
-    /// A network that could be followed for so long fails anew.
-    private static let followedNanoseconds: UInt64 = 60_000_000_000
+    /// The wait after a failure to follow the node's network.
+    private static let retryInterval = Duration.seconds(1)
+    /// After following for this long a failure is a new one.
+    private static let goodFollowing = Duration.seconds(60)
 
-    /// Has `run` return; can be called from any thread.
-    package func stop() {
-        context.stop.raise()
-    }
-}
-
-/// Counts those who are still at work.
-private final class Countdown: Sendable {
-    private let count: Atomic<Int>
-
-    init(_ count: Int) { self.count = Atomic(count) }
-
-    /// Whether the caller, who has finished, was the last one.
-    func isLast() -> Bool { count.subtract(1, ordering: .acquiringAndReleasing).newValue == 0 }
+    /// Makes `run` return.
+    ///
+    /// Can be called from any thread.
+    package func stop() { context.stop.give() }
 }

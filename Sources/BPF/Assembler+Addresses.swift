@@ -1,104 +1,121 @@
 package import Addressing
 
-/// Where a program finds an address, word after word.
+/// The source from which a program loads an address, word by word.
 package enum AddressSource: Sendable {
-    /// From an offset of the packet on.
+    /// The packet, from an offset on.
     case packet(UInt32)
-    /// From a word of scratch memory on.
+    /// Scratch memory, from a word on.
     case scratch(UInt32)
 
-    package func load(_ word: Int) -> Instruction {
+    /// Returns the operand for a word of the address, 0 being the first.
+    package func word(_ index: Int) -> Assembler.Operand {
         switch self {
-        case .packet(let offset): Instruction(.loadWord, offset + 4 * UInt32(word))
-        case .scratch(let first): Instruction(.loadScratch, first + UInt32(word))
+        case .packet(let offset): .packet(offset + 4 * UInt32(index))
+        case .scratch(let first): .scratch(first + UInt32(index))
         }
     }
 }
 
-/// Questions about an address, answered by jumping to one of two points.
+/// Tests of an address.
 extension Assembler {
-    /// Is the address inside one of the networks?
-    package mutating func isInside(
-        _ networks: [IPNetwork], at place: AddressSource, then yes: Height, else no: Height,
+    /// Tests whether an address is inside one of several networks.
+    package mutating func test(
+        _ address: AddressSource, inside networks: [IPNetwork], then yes: Label, else no: Label,
         _ note: String
-    ) -> Height {
-        var next = no
-        for network in networks.reversed() {
-            next = isInside(network, at: place, then: yes, else: next, "\(note) \(network)")
-        }
-        return next
-    }
-
-    private mutating func isInside(
-        _ network: IPNetwork, at place: AddressSource, then yes: Height, else no: Height,
-        _ note: String
-    ) -> Height {
-        let mask = network.mask
-        let masks = Self.words(network.family, mask.high, mask.low)
-        let values = network.address.words
-        var next = yes
-        for index in values.indices.reversed() where masks[index] != 0 {
-            jump(.jumpIfEqual, values[index], then: next, else: no, note)
-            if masks[index] != .max {
-                prepend(Instruction(.and, masks[index]), "the network's part of it")
+    ) {
+        withEnd(yes, no) { code, yes, no in
+            for network in networks {
+                let nextNetwork = code.makeLabel()
+                let mask = Self.words(network.family, network.mask.high, network.mask.low)
+                let values = network.address.words
+                let note = "\(note) \(network)"
+                for index in values.indices where mask[index] != 0 {
+                    code.ld(address.word(index), "\(note): word \(index)")
+                    if mask[index] != .max { code.and(mask[index], "the network's part of it") }
+                    code.jeq(values[index], then: .next, else: nextNetwork, note)
+                }
+                code.ja(yes)
+                code.place(nextNetwork)
             }
-            next = prepend(place.load(index), "\(note): word \(index)")
+            code.ja(no)
         }
-        return next
     }
 
-    /// Is the address one of these, which are of one family? The last word comes first: it is the one
-    /// in which addresses of one network differ.
-    package mutating func isOne(
-        of addresses: [IPAddress], at place: AddressSource, then yes: Height, else no: Height,
+    /// Tests whether an address is one of several, which are of one family.
+    ///
+    /// The last word is tested first: addresses of one network differ in it.
+    package mutating func test(
+        _ address: AddressSource, isOneOf addresses: [IPAddress], then yes: Label, else no: Label,
         _ note: String
-    ) -> Height {
+    ) {
         let wordLists = addresses.map { Array($0.words.reversed()) }
             .sorted { $0.lexicographicallyPrecedes($1) }
-        guard let last = wordLists.last?.indices.last else { return no }
-        let entries = wordLists.map { (words: $0, height: yes) }
-        return search(entries[...], else: no, note) { place.load(last - $0) }
+        guard let last = wordLists.last?.indices.last else { return ja(no) }
+        withEnd(yes, no) { code, yes, no in
+            let entries = wordLists.map { (words: $0, label: yes) }
+            code.search(entries[...], else: no, note) { address.word(last - $0) }
+        }
     }
 
-    /// Finds a value of several words among sorted ones, and goes on where that one says.
+    /// Searches a value of several words among sorted ones, and goes on at the label of its entry.
+    ///
+    /// `operand` returns the operand for a word of the value, 0 being the first.
     package mutating func search(
-        _ entries: ArraySlice<(words: [UInt32], height: Height)>, else no: Height, _ note: String,
-        load: (Int) -> Instruction
-    ) -> Height {
-        search(entries, word: 0, else: no, note, load)
+        _ entries: ArraySlice<(words: [UInt32], label: Label)>, else no: Label, _ note: String,
+        _ operand: (Int) -> Operand
+    ) {
+        search(entries, word: 0, else: no, note, operand)
     }
 
-    /// A binary search by one word, then by the next among those that share it.
+    /// Searches by one word, then by the next among the entries that share it.
     private mutating func search(
-        _ entries: ArraySlice<(words: [UInt32], height: Height)>, word: Int, else no: Height,
-        _ note: String, _ load: (Int) -> Instruction
-    ) -> Height {
-        var targets: [(value: UInt32, height: Height)] = []
+        _ entries: ArraySlice<(words: [UInt32], label: Label)>, word: Int, else no: Label,
+        _ note: String, _ operand: (Int) -> Operand
+    ) {
+        var targets: [(value: UInt32, label: Label)] = []
+        var groups: [(entries: ArraySlice<(words: [UInt32], label: Label)>, label: Label)] = []
         var rest = entries
         while let first = rest.first {
             let value = first.words[word]
-            let same = rest.prefix { $0.words[word] == value }
-            rest = rest.dropFirst(same.count)
-            let isLast = word + 1 == first.words.count
-            let height =
-                isLast ? first.height : search(same, word: word + 1, else: no, note, load)
-            targets.append((value, height))
+            let group = rest.prefix { $0.words[word] == value }
+            rest = rest.dropFirst(group.count)
+            if word + 1 == first.words.count {
+                targets.append((value, first.label))
+            } else {
+                let label = makeLabel()
+                targets.append((value, label))
+                groups.append((group, label))
+            }
         }
-        _ = bisect(targets[...], else: no, note)
-        return prepend(load(word), "\(note): word \(word)")
+        ld(operand(word), "\(note): word \(word)")
+        bisect(targets[...], else: no, note)
+        for group in groups.reversed() {
+            place(group.label)
+            search(group.entries, word: word + 1, else: no, note, operand)
+        }
     }
 
+    /// Searches the accumulator among sorted values, by halves.
     private mutating func bisect(
-        _ targets: ArraySlice<(value: UInt32, height: Height)>, else no: Height, _ note: String
-    ) -> Height {
+        _ targets: ArraySlice<(value: UInt32, label: Label)>, else no: Label, _ note: String
+    ) {
         let first = targets[targets.startIndex]
-        if targets.count == 1 {
-            return jump(.jumpIfEqual, first.value, then: first.height, else: no, note)
-        }
+        if targets.count == 1 { return jeq(first.value, then: first.label, else: no, note) }
         let middle = targets.startIndex + targets.count / 2
-        let upper = bisect(targets[middle...], else: no, note)
-        let lower = bisect(targets[..<middle], else: no, note)
-        return jump(.jumpIfAtLeast, targets[middle].value, then: upper, else: lower, note)
+        let upper = makeLabel()
+        jge(targets[middle].value, then: upper, else: .next, note)
+        bisect(targets[..<middle], else: no, note)
+        place(upper)
+        bisect(targets[middle...], else: no, note)
+    }
+
+    /// Writes a test of several instructions, for which `.next` is what follows all of them.
+    private mutating func withEnd(
+        _ yes: Label, _ no: Label, _ write: (inout Self, _ yes: Label, _ no: Label) -> Void
+    ) {
+        let end = makeLabel()
+        write(&self, yes == .next ? end : yes, no == .next ? end : no)
+        place(end)
     }
 
     fileprivate static func words(
@@ -110,6 +127,6 @@ extension Assembler {
 }
 
 extension IPAddress {
-    /// The address as the words that a program loads.
+    /// The address in words, as a program loads it.
     package var words: [UInt32] { Assembler.words(family, high, low) }
 }

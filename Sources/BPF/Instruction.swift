@@ -1,7 +1,7 @@
-/// One step of the kernel's classic BPF machine, laid out as `struct sock_filter`.
+/// An instruction of classic BPF, laid out as `struct sock_filter`.
 ///
-/// The machine has an accumulator A, an index X, sixteen words of scratch memory M and the packet P.
-/// It only ever jumps forward, so every program ends (Documentation/networking/filter.rst).
+/// The machine has an accumulator A, an index X, sixteen words of scratch memory M and the packet
+/// P. It jumps only forward, so every program ends (Documentation/networking/filter.rst).
 package struct Instruction: BitwiseCopyable, Hashable, Sendable {
     package let opcode: Opcode
     package let ifTrue: UInt8
@@ -16,8 +16,10 @@ package struct Instruction: BitwiseCopyable, Hashable, Sendable {
     }
 }
 
-/// What an instruction does with its operand k. The numbers are sums of the flags in
-/// `<linux/bpf_common.h>`: class, then size and mode, or operation and source.
+/// The operation of an instruction, on its operand k.
+///
+/// The numbers are sums of the flags in `<linux/bpf_common.h>`: class, then size and mode, or
+/// operation and source.
 package struct Opcode: BitwiseCopyable, Hashable, Sendable {
     package let rawValue: UInt16
 
@@ -65,13 +67,13 @@ package struct Opcode: BitwiseCopyable, Hashable, Sendable {
     package static let copyToX = Self(rawValue: 0x07)  // X = A
     package static let copyFromX = Self(rawValue: 0x87)  // A = X
 
-    /// The same operation with X in the place of k: for arithmetic and conditional jumps.
+    /// The operation with X in the place of k: for arithmetic and conditional jumps.
     package var withX: Self { Self(rawValue: rawValue | 0x08) }
-    /// The same operation with k in the place of X.
+    /// The operation with k in the place of X.
     package var withConstant: Self { Self(rawValue: rawValue & ~0x08) }
     package var usesX: Bool { rawValue & 0x08 != 0 }
 
-    /// The low three bits: what kind of step it is.
+    /// The low three bits, which are the instruction's class.
     package var group: UInt16 { rawValue & 0x07 }
 }
 

@@ -1,5 +1,7 @@
 extension Program {
-    /// Why a program is refused. The index counts instructions from 0.
+    /// The reason for which a program is refused.
+    ///
+    /// An index counts instructions from 0.
     package enum Failure: Error, Equatable, CustomStringConvertible {
         case empty
         case tooLong(instructionCount: Int)
@@ -14,25 +16,27 @@ extension Program {
             switch self {
             case .empty: "the program has no instructions"
             case .tooLong(let count):
-                "the program has \(count) instructions, the most is \(instructionCountMax)"
+                "the program has \(count) instructions; the limit is \(instructionCountMax)"
             case .unknownOpcode(let code, let index):
                 "instruction \(index): 0x\(String(code, radix: 16)) is not an opcode"
             case .jumpsOut(let index): "instruction \(index): jumps past the end"
             case .dividesByZero(let index): "instruction \(index): divides by zero"
             case .shiftsTooFar(let index): "instruction \(index): shifts by 32 bits or more"
             case .scratchOutOfRange(let index):
-                "instruction \(index): there are only \(scratchWordCount) words of scratch memory"
+                "instruction \(index): scratch memory has only \(scratchWordCount) words"
             case .doesNotEnd: "the last instruction does not end the program"
             }
         }
     }
 
-    /// As many as the reference daemon takes from a peer.
+    /// The most instructions that are taken from a peer, as the reference daemon does.
     package static let instructionCountMax = 8192
     static let scratchWordCount = 16
 
-    /// Checks what the kernel's `bpf_check_classic` checks: what passes here cannot leave the
-    /// program, the scratch memory or arithmetic, whatever the packet.
+    /// Checks what the kernel's `bpf_check_classic` checks.
+    ///
+    /// A program that passes never jumps past its end, leaves scratch memory, divides by a constant
+    /// zero or shifts too far, whatever the packet.
     static func check(_ instructions: [Instruction]) throws(Failure) {
         guard let last = instructions.last else { throw .empty }
         guard instructions.count <= instructionCountMax else {

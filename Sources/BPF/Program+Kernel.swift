@@ -1,17 +1,21 @@
 extension Program {
-    /// Whether the kernel takes the program, too. It refuses a few that cannot do harm and that others
-    /// run: longer ones, those that may read scratch memory which they have not written
-    /// (`check_load_and_stores`), and those that ask for what it does not know of packets
-    /// (`bpf_anc_helper`). User space runs them, where unwritten memory is zero.
+    /// Whether the kernel takes the program.
+    ///
+    /// It refuses some programs that are harmless and run elsewhere: those that are longer, those
+    /// that may read scratch memory before they write it (`check_load_and_stores`), and those that
+    /// load ancillary data it does not have (`bpf_anc_helper`). User space runs them, where
+    /// unwritten memory is zero.
     package var isForKernel: Bool {
         instructions.count <= Self.kernelInstructionCountMax && !readsUnwrittenScratch
             && !instructions.contains(where: \.loadsUnknownAncillary)
     }
 
-    /// Follows all paths at once: jumps go forward only, so a step has been reached from everywhere
-    /// when it is looked at.
+    /// Whether some path reads a word of scratch memory that it has not written.
+    ///
+    /// One pass follows all paths: jumps go only forward, so all jumps to an instruction have been
+    /// seen when it is reached.
     private var readsUnwrittenScratch: Bool {
-        // The words that are written on every path to a step, a bit each.
+        // The words that are written on every path to an instruction, a bit each.
         var written = [UInt16](repeating: .max, count: instructions.count + 1)
         var current: UInt16 = 0
         for (index, step) in instructions.enumerated() {
@@ -44,7 +48,8 @@ extension Instruction {
 }
 
 extension Ancillary {
-    /// Every fourth offset from the protocol to the VLAN's protocol: `SKF_AD_PROTOCOL` to
-    /// `SKF_AD_VLAN_TPID` of `<linux/filter.h>`.
+    /// Whether the kernel has ancillary data at an offset.
+    ///
+    /// Every fourth offset has: `SKF_AD_PROTOCOL` to `SKF_AD_VLAN_TPID` (`<linux/filter.h>`).
     fileprivate static func isKnown(_ offset: UInt32) -> Bool { offset <= 60 && offset % 4 == 0 }
 }

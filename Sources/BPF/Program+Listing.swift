@@ -1,6 +1,5 @@
 extension Program {
-    /// The program for people: a line for each instruction, with what it does as `tcpdump -d` would
-    /// write it, and why it is there.
+    /// The program as text: for each instruction its form in `tcpdump -d`, and its reason.
     package var listing: [(instruction: String, note: String)] {
         instructions.indices.map { index in
             let step = instructions[index]
@@ -11,7 +10,7 @@ extension Program {
 }
 
 extension Instruction {
-    /// In the notation of bpf_asm(8), jumps with the numbers of the lines they go to.
+    /// Returns the instruction in the notation of bpf_asm(8); jumps name the lines of targets.
     func text(at index: Int) -> String {
         let word = opcode.mnemonic.padded(to: 5)
         switch opcode.group {
@@ -27,7 +26,7 @@ extension Instruction {
         }
     }
 
-    /// Where a load loads from, or a store stores to.
+    /// The operand of a load or store.
     private var place: String {
         switch opcode {
         case .loadConstant, .loadConstantToX: "#\(hex(operand))"
@@ -41,21 +40,21 @@ extension Instruction {
         }
     }
 
-    /// What a step does, where nobody has said why.
+    /// The effect of an instruction, for one that has no note.
     fileprivate var meaning: String {
         switch opcode {
         case .loadWord, .loadHalf, .loadByte:
             operand == Ancillary.packetTypeOffset
                 ? "the packet's direction"
-                : operand >= Ancillary.base ? "what the kernel knows" : "bytes of the packet"
+                : operand >= Ancillary.base ? "the kernel's metadata" : "bytes of the packet"
         case .loadWordPastX, .loadHalfPastX, .loadBytePastX: "bytes of the packet, past x"
-        case .loadLength, .loadLengthToX: "how long the packet is"
+        case .loadLength, .loadLengthToX: "the packet's length"
         case .loadConstant, .loadConstantToX: "a number"
-        case .loadScratch, .loadScratchToX: "what was put there before"
-        case .loadHeaderLengthToX: "how long the IPv4 header is"
-        case .storeScratch, .storeScratchFromX: "put there for later"
+        case .loadScratch, .loadScratchToX: "what was stored before"
+        case .loadHeaderLengthToX: "the IPv4 header's length"
+        case .storeScratch, .storeScratchFromX: "stored for later"
         case .jump: "go on there"
-        case .keep, .keepA: operand == 0 && opcode == .keep ? "drop" : "keep so many bytes"
+        case .keep, .keepA: operand == 0 && opcode == .keep ? "drop" : "keep this many bytes"
         case .copyToX, .copyFromX: "between the registers"
         default: opcode.group == 0x05 ? "which way?" : "arithmetic"
         }
@@ -65,7 +64,7 @@ extension Instruction {
 }
 
 extension Ancillary {
-    /// As bpf_asm(8) has them.
+    /// The names of ancillary data in bpf_asm(8), by offset.
     fileprivate static let names: [UInt32: String] = [
         0: "proto", 4: "type", 8: "ifidx", 12: "nla", 16: "nlan", 20: "mark", 24: "queue",
         28: "hatype", 32: "rxhash", 36: "cpu", 44: "vlan_tci", 48: "vlan_avail", 52: "poff",
@@ -74,7 +73,7 @@ extension Ancillary {
 }
 
 extension Opcode {
-    /// As bpf_asm(8) has it.
+    /// The opcode's name in bpf_asm(8).
     fileprivate var mnemonic: String {
         switch self {
         case .loadWord, .loadWordPastX, .loadLength, .loadConstant, .loadScratch: "ld"

@@ -1,11 +1,12 @@
 import Addressing
 
 extension Program {
-    /// Runs the program as the kernel would, and answers its verdict: how many bytes of the packet
-    /// it would keep, 0 for none. The number is the program's own; cut it to what there is.
+    /// Runs the program in user space as the kernel would.
     ///
-    /// Packets that user space settles are shown to a client's filter here, so this neither
-    /// allocates nor traps, whatever the packet and the program.
+    /// It runs clients' filters on packets about which user space decides, so it neither allocates
+    /// nor traps, whatever the packet and the program.
+    ///
+    /// - Returns: the number of bytes to keep, 0 for none. It can be more than the packet has.
     package func run(on packet: RawSpan, _ ancillary: Ancillary = Ancillary()) -> UInt32 {
         var machine = Machine()
         let length = ancillary.wireByteCount ?? UInt32(packet.byteCount)
@@ -34,13 +35,15 @@ extension Program {
     }
 }
 
-/// The registers, and what a step does to them.
+/// The registers and scratch memory, with the effects of instructions on them.
 private struct Machine {
     var accumulator: UInt32 = 0
     var index: UInt32 = 0
     var scratch = [16 of UInt32](repeating: 0)
 
-    /// Answers false for a load from outside the packet, which ends the program with "drop".
+    /// Loads a register.
+    ///
+    /// - Returns: false for a load from outside the packet, which ends the program with "drop".
     mutating func load(
         _ step: Instruction, from packet: RawSpan, length: UInt32, _ ancillary: Ancillary
     ) -> Bool {
@@ -89,7 +92,9 @@ private struct Machine {
         }
     }
 
-    /// Answers false for a division by a zero in X, which ends the program with "drop".
+    /// Calculates with the accumulator.
+    ///
+    /// - Returns: false for a division by a zero in X, which ends the program with "drop".
     mutating func calculate(_ step: Instruction) -> Bool {
         let operand = step.opcode.usesX ? index : step.operand
         switch step.opcode.withConstant {
@@ -112,6 +117,7 @@ private struct Machine {
         return true
     }
 
+    /// Returns the number of instructions that a jump skips.
     func jump(_ step: Instruction) -> Int {
         if step.opcode == .jump { return Int(step.operand) }
         let operand = step.opcode.usesX ? index : step.operand

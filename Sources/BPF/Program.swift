@@ -1,24 +1,28 @@
 /// A classic BPF program, ready for `SO_ATTACH_FILTER`.
 ///
-/// A program that exists has been checked: it ends, reads only what there is, and the interpreter
-/// cannot trap on it.
+/// Every value has been checked: the program ends, stays within packet and scratch memory, and the
+/// interpreter cannot trap on it.
 package struct Program: Equatable, Sendable {
     package let instructions: [Instruction]
-    /// Why each instruction is there, for people; empty for programs that others wrote.
+    /// The reason for each instruction, for people; empty for programs that others wrote.
     package let notes: [String]
 
-    /// The kernel's own limit, `BPF_MAXINSNS`. A longer program can only run in user space.
+    /// The most instructions that the kernel takes: `BPF_MAXINSNS`.
+    ///
+    /// A longer program can run in user space only.
     package static let kernelInstructionCountMax = 4096
 
-    /// Keeps every packet whole.
+    /// The program that keeps every packet whole.
     package static let keepAll = Self(
         unchecked: [Instruction(.keep, UInt32.max)], notes: ["everything"])
 
-    /// Keeps none.
+    /// The program that drops every packet.
     package static let keepNothing = Self(
         unchecked: [Instruction(.keep, 0)], notes: ["nothing"])
 
-    /// Takes instructions from somebody else.
+    /// Takes a program from outside, for example from a client.
+    ///
+    /// - Throws: `Failure`, if the kernel's own check would refuse it.
     package init(checking instructions: [Instruction]) throws(Failure) {
         try Self.check(instructions)
         self.init(unchecked: instructions, notes: [])
@@ -29,17 +33,17 @@ package struct Program: Equatable, Sendable {
         self.notes = notes
     }
 
-    /// The same program, which keeps no more than so many bytes.
+    /// Returns the program with a limit on the number of bytes that it keeps.
     package func truncating(to byteCountMax: UInt32) -> Self {
         mappingAmounts { min($0, byteCountMax) }
     }
 
-    /// The same program, which keeps so many bytes wherever it keeps any.
+    /// Returns the program with another number of bytes wherever it keeps any.
     package func keeping(_ byteCount: UInt32) -> Self {
         mappingAmounts { $0 > 0 ? byteCount : 0 }
     }
 
-    /// How many bytes it keeps wherever it keeps any; nil if that differs from packet to packet.
+    /// The number of bytes that it keeps of all packets that it keeps; nil if that differs.
     package var keptByteCount: UInt32? {
         let amounts = Set(instructions.lazy.filter { $0.opcode == .keep }.map(\.operand))
             .subtracting([0])

@@ -9,8 +9,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-_Static_assert(sizeof(struct tpacket_block_desc) == 48, "Capture reads packets from this offset");
-_Static_assert(sizeof(struct tpacket3_hdr) == 48, "Capture loads this header whole");
+_Static_assert(sizeof(struct tpacket_block_desc) == 48, "PacketRing reads packets from this offset");
+_Static_assert(sizeof(struct tpacket3_hdr) == 48, "PacketRing loads this header whole");
 _Static_assert(__builtin_offsetof(struct tpacket3_hdr, tp_next_offset) == 0
                    && __builtin_offsetof(struct tpacket3_hdr, tp_sec) == 4
                    && __builtin_offsetof(struct tpacket3_hdr, tp_nsec) == 8
@@ -18,16 +18,18 @@ _Static_assert(__builtin_offsetof(struct tpacket3_hdr, tp_next_offset) == 0
                    && __builtin_offsetof(struct tpacket3_hdr, tp_len) == 16
                    && __builtin_offsetof(struct tpacket3_hdr, tp_status) == 20
                    && __builtin_offsetof(struct tpacket3_hdr, tp_mac) == 24,
-               "Capture reads a packet's numbers from there");
+               "PacketRing reads a packet's numbers at these offsets");
 _Static_assert(TPACKET_ALIGN(sizeof(struct tpacket3_hdr)) == 48
                    && sizeof(struct sockaddr_ll) == 20
                    && __builtin_offsetof(struct sockaddr_ll, sll_ifindex) == 4
                    && __builtin_offsetof(struct sockaddr_ll, sll_pkttype) == 10,
-               "Capture reads where a packet passed from 48 on, and its offload after that");
-_Static_assert(TP_STATUS_USER == 1 && TP_STATUS_VLAN_VALID == 1 << 4
-                   && TP_STATUS_TS_SOFTWARE == 1 << 29,
-               "Capture tests these bits");
-_Static_assert(sizeof(struct sock_filter) == 8, "BPF.Instruction has this layout");
+               "PacketRing reads the interface from 48 on, and the offload behind it");
+_Static_assert(sizeof(struct virtio_net_hdr) == 10
+                   && __builtin_offsetof(struct virtio_net_hdr, flags) == 0
+                   && __builtin_offsetof(struct virtio_net_hdr, gso_type) == 1
+                   && __builtin_offsetof(struct virtio_net_hdr, csum_start) == 6
+                   && __builtin_offsetof(struct virtio_net_hdr, csum_offset) == 8,
+               "PacketRing and Packets read the offload at these offsets");
 
 int clinux_unshare_network(void)
 {

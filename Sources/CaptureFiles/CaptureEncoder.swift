@@ -5,12 +5,10 @@
 /// Interfaces are numbered from 0 in the order in which they are added. Times are nanoseconds since
 /// 1970.
 package protocol CaptureEncoder: Sendable {
-    /// What names of such files end with, such as `"pcapng"`.
+    /// The ending of such files' names, such as `"pcapng"`.
     var fileExtension: String { get }
 
-    /// Appends what a file begins with.
-    ///
-    /// - Parameter application: The program that writes it.
+    /// Appends the beginning of a file, which names the program that writes it.
     func appendSection(to bytes: inout [UInt8], application: String)
 
     /// Appends the description of an interface.
@@ -32,7 +30,7 @@ package struct CaptureInterface: Equatable, Sendable {
     /// The link type's number in capture files.
     package let linkType: UInt16
 
-    /// `LINKTYPE_ETHERNET`
+    /// The link type of Ethernet, `LINKTYPE_ETHERNET`.
     package static let ethernet: UInt16 = 1
 
     package init(
@@ -43,7 +41,7 @@ package struct CaptureInterface: Equatable, Sendable {
     }
 }
 
-/// What a capture file says of a packet beside its bytes.
+/// A packet in a capture file, without its bytes.
 package struct CapturedPacket: Equatable, Sendable {
     /// The number of the interface in this file.
     package let interface: Int
@@ -58,7 +56,7 @@ package struct CapturedPacket: Equatable, Sendable {
     }
 }
 
-/// What an interface counted from one time to another.
+/// The packets that an interface counted in a period.
 package struct InterfaceStatistics: Equatable, Sendable {
     /// The number of the interface in this file.
     package let interface: Int
@@ -86,7 +84,7 @@ package struct InterfaceCounts: Equatable, Sendable {
 
     package init() {}
 
-    /// What has been counted since an earlier reading.
+    /// The difference from an earlier reading.
     package func since(_ earlier: Self) -> Self {
         var counts = self
         counts.received &-= earlier.received

@@ -1,6 +1,5 @@
-package import Linux
-
 import Addressing
+package import Linux
 
 /// A capture file or pipe that is written through a buffer, in any format that has an encoder.
 package struct CaptureFile: ~Copyable {
@@ -27,6 +26,7 @@ package struct CaptureFile: ~Copyable {
     ///   - path: A file that is emptied if it is there.
     ///   - encoder: The file's format.
     ///   - application: The program that writes it.
+    /// - Throws: If the file cannot be created.
     package init(
         path: String, encoder: any CaptureEncoder = PcapngEncoder(), application: String
     ) throws(SystemError) {
@@ -65,7 +65,9 @@ package struct CaptureFile: ~Copyable {
         if buffer.count >= Self.bufferByteCountMax { try flush() }
     }
 
-    /// Writes the buffer. Waits for the disk, or for the reader of a pipe.
+    /// Writes the buffer.
+    ///
+    /// Waits for the disk, or for the reader of a pipe.
     package mutating func flush() throws(SystemError) {
         try writeAll(
             buffer, to: descriptor.fileDescriptor, path == "-" ? Self.standardOutput : path)

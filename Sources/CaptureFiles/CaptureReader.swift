@@ -22,11 +22,15 @@ package struct CaptureReader: ~Copyable {
     /// Longer than any packet: a record that claims more is damaged.
     private static let recordByteCountMax = 16 << 20
     private static let readByteCount = 256 << 10
-    /// More interfaces than a node has. A file with more is made to fill memory.
+    /// More interfaces than a node has.
+    ///
+    /// A file with more is made to fill memory.
     private static let interfaceCountMax = 65_536
-    /// The year 2262, where signed nanoseconds end. Nothing was recorded later.
+    /// The year 2262, where signed nanoseconds end.
+    ///
+    /// Nothing was recorded later.
     private static let secondsMax: UInt64 = 9_223_372_035
-    /// `LINKTYPE_ETHERNET`
+    /// The link type of Ethernet, `LINKTYPE_ETHERNET`.
     private static let ethernet = 1
 
     private struct Interface {
@@ -61,7 +65,9 @@ package struct CaptureReader: ~Copyable {
         }
     }
 
-    /// Opens the file. What it is shows with the first packet.
+    /// Opens the file.
+    ///
+    /// Its format is examined with the first packet.
     package init(path: String) throws(SystemError) {
         descriptor = try Descriptor(reading: path)
         self.path = path
@@ -91,7 +97,9 @@ package struct CaptureReader: ~Copyable {
         }
     }
 
-    /// Reads the next Ethernet frame. Waits for the disk, or for the writer of a pipe.
+    /// Reads the next Ethernet frame.
+    ///
+    /// Waits for the disk, or for the writer of a pipe.
     ///
     /// - Returns: The frame, or nil at the end of the file.
     package mutating func next() throws(Failure) -> Frame? {

@@ -1,39 +1,40 @@
-import CaptureFiles
-import Glibc
+import Addressing
 import Linux
 import RPCAP
 import Security
+import Time
 
-/// One session with one agent: its control connection, and the way that its packets come.
+/// A session with one agent: its control connection, and the path of its packets.
 ///
-/// It belongs to the collector's thread. What an agent does wrong ends its link and no other.
+/// It belongs to the collector's thread. An error of its sockets ends this link and no other.
 final class AgentLink {
-    let connectedAt: UInt64
+    /// Its number, which no other link has had.
+    let id: Int
+    let connectedAt: MonotonicTime
     /// The source that was dialled; nil if the agent dialled.
     let source: Source?
+    private let options: CaptureOptions
     private var control: Channel
-    let options: CaptureOptions
     private var session: ClientSession
-    var path = DataPath.none
+    private var path: DataPath
     private(set) var device = ""
     private(set) var linkType: UInt16 = 0
     private(set) var state = State.greeting
     /// Where its packets are counted, once there is a capture.
-    private(set) var tally: Tally?
+    private(set) var counters: SourceCounters?
+    /// Why it is over; nil while it is not.
     private(set) var endReason: String?
-    var stream: PacketStream
-    var datagrams: DatagramReader
-    private var output: [UInt8] = []
-    private var dataDeadline: UInt64?
+    /// Whether the agent has ended the capture in order.
     private(set) var hasEnded = false
-    /// Whether it has been closed before anything was said, as those do who only look whether somebody
-    /// listens.
+    /// Whether the peer closed before it said anything, as one does who only looks for a listener.
     private(set) var isProbe = false
     private var hasSpoken = false
+    private var output: [UInt8] = []
+    private var dataDeadline: MonotonicTime?
     private var lastStatistics = CaptureStatistics()
-    /// What a person has to be told, and what has been said.
+    /// Notes for a person, and those that have been taken.
     private var notes: [String] = []
-    private var saidNotes: Set<String> = []
+    private var takenNotes: Set<String> = []
 
     enum State: String {
         case greeting
@@ -42,215 +43,318 @@ final class AgentLink {
         case ending
     }
 
-    /// A data connection has this long to come, whoever opens it.
-    private static let dataNanosecondsMax: UInt64 = 10_000_000_000
-    /// The last datagrams may come behind the agent's word that they have been sent.
-    private static let lateNanosecondsMax: UInt64 = 300_000_000
-    /// An agent that has something new to say each time is not worth more lines of a log.
+    /// The time in which a data connection has to be open, whoever opens it.
+    private static let dataTimeMax = Duration.seconds(10)
+    /// The time for which datagrams may come behind the agent's word that all have been sent.
+    private static let lateTimeMax = Duration.milliseconds(300)
+    /// The most notes of one session that are logged.
     private static let noteCountMax = 16
+    /// Reads of one agent's connection before the others have their turn.
+    private static let readCountPerTurn = 8
 
     init(
-        _ control: consuming Channel, from source: Source?, _ options: CaptureOptions, now: UInt64
+        _ control: consuming Channel, from source: Source?, _ options: CaptureOptions, id: Int,
+        now: MonotonicTime
     ) {
+        path = DataPath(from: control.peer.address, snaplen: options.snaplen)
         self.control = control
         self.source = source
         self.options = options
+        self.id = id
         connectedAt = now
-        stream = PacketStream(snaplen: options.snaplen)
-        datagrams = DatagramReader(snaplen: options.snaplen)
-        var wish = ClientSession.Wish()
-        wish.sampling = options.sampling
-        wish.device = source?.device
-        wish.login = source?.login ?? .null
-        session = ClientSession(source == nil ? .active : .passive, wish, now: now)
+        var goal = ClientSession.Goal()
+        goal.sampling = options.sampling
+        goal.device = source?.device
+        goal.login = source?.login ?? .null
+        session = ClientSession(source == nil ? .active : .passive, goal, now: now)
     }
 
     var peer: SocketAddress { control.peer }
 
-    /// For people: where the agent dialled from, or what was dialled.
+    /// The agent's name for people: where it dialled from, or what was dialled.
     var label: String { source?.description ?? "\(peer)" }
 
-    /// What the agent's interface in the file is called.
-    var interfaceName: String { "\(device)@\(source?.shortPlace ?? "\(peer.address)")" }
+    /// The agent's host, without a port that says nothing.
+    var host: String { source?.shortPlace ?? "\(peer.address)" }
+
+    /// The name of its interface in the file.
+    var interfaceName: String { "\(device)@\(host)" }
 
     var isCapturing: Bool { state == .capturing || state == .ending }
 
-    /// For a poll set.
-    var controlNumber: CInt { control.fileDescriptor }
-    /// Whether there is something to read that poll does not know of.
-    var hasControlBytes: Bool { control.hasBytesToReceive }
-    var controlInterest: Readiness { control.interest(hasOutput: !output.isEmpty) }
+    /// Whether packets can be read.
+    var carriesPackets: Bool { path.carriesPackets }
 
+    /// The control connection in a poll set.
+    var controlRequest: (fileDescriptor: CInt, interest: Readiness) {
+        (control.fileDescriptor, control.interest(hasOutput: !output.isEmpty))
+    }
+
+    /// The data path in a poll set.
+    var dataRequest: (fileDescriptor: CInt, interest: Readiness) {
+        (path.fileDescriptor, path.interest)
+    }
+
+    /// Whether the control connection has something to read that poll does not know of.
+    var hasControlBytes: Bool { control.hasBytesToReceive }
+    /// Whether the data path has something to read that poll does not know of.
+    var hasDataBytes: Bool { path.hasBufferedBytes }
+
+    /// Ends the link.
+    ///
+    /// The first reason counts.
     func end(_ reason: String) {
         if endReason == nil { endReason = reason }
     }
 
-    /// Reads what the agent says, and answers it.
-    func readControl(into buffer: inout [UInt8]) throws {
-        switch try control.receive(into: &buffer) {
-        case nil: break
-        case 0: isClosed()
-        case let count?:
-            hasSpoken = true
-            session.receive(buffer[..<count], now: monotonicNanoseconds())
-            try proceed()
-        }
-    }
-
-    private func isClosed() {
-        isProbe = source == nil && !hasSpoken
-        end(state == .ending ? "closed" : "the agent closed the connection")
-    }
-
-    /// Ends it because of an error. Who closes with something unread resets the connection.
-    func fail(_ error: any Error) {
-        let isClose =
-            switch error as? TLSFailure {
-            case .closed: true
-            case .system(let error): error.errno == .connectionReset || error.errno == .brokenPipe
-            default: false
-            }
-        if isClose { isProbe = source == nil && !hasSpoken }
-        end("\(error)")
-    }
-
-    /// Carries out what the session wants.
-    func proceed() throws {
-        while endReason == nil, let action = session.nextAction() {
-            switch action {
-            case .send(let bytes): output += bytes
-            case .prepare(let device, let linkType): try prepare(device, linkType)
-            case .started(let reply): try begin(reply)
-            case .statistics(let statistics): take(statistics)
-            case .note(let text): note(text)
-            case .ended: try sendingHasEnded()
-            case .listed: break
-            case .close(let reason): end(hasEnded ? "ended" : reason)
-            }
-        }
-        try writeControl()
-    }
-
-    func writeControl() throws {
-        guard !output.isEmpty else { return }
-        output.removeFirst(try control.send(output[...]))
-    }
-
-    /// What is to be said to a person, once.
+    /// Takes what a person has to be told, each text once.
     func takeNotes() -> [String] {
         defer { notes = [] }
         return notes
     }
 
-    func checkDeadline(_ now: UInt64) throws {
-        if let dataDeadline, now > dataDeadline {
-            switch path.kind {
-            case .datagrams, .none: try complete()
-            case .connecting: end("the agent's data port does not answer within 10 s")
-            default: end("the agent opened no data connection")
-            }
+    private func note(_ text: String) {
+        guard takenNotes.count < Self.noteCountMax, takenNotes.insert(text).inserted else {
+            return
         }
-        session.check(now: now)
-        try proceed()
+        notes.append(text)
     }
 
-    func askForStatistics() throws {
-        guard state == .capturing, session.isIdle else { return }
-        session.askForStatistics(now: monotonicNanoseconds())
-        try proceed()
-    }
-
-    /// Ends the capture. The link ends when the agent has sent its last packet.
-    func endCapture() throws {
-        guard state == .capturing else { return end("ended") }
-        state = .ending
-        let now = monotonicNanoseconds()
-        session.askForStatistics(now: now)
-        session.end(now: now)
-        try proceed()
-    }
-
-    /// The agent has sent all, and all has been read: says goodbye where that is usual.
-    func complete() throws {
-        path = .none
-        dataDeadline = nil
-        hasEnded = true
-        session.close()
-        try proceed()
+    /// Counts its packets there from now on.
+    func count(in counters: SourceCounters, now: MonotonicTime) {
+        self.counters = counters
+        counters.begin(now: now)
     }
 }
 
+/// The control connection.
 extension AgentLink {
-    /// Makes ready for the data on the address that the control connection uses, and starts.
-    private func prepare(_ device: Device, _ linkType: UInt16) throws {
+    /// Reads what the agent says, and answers it.
+    func readControl(into buffer: inout [UInt8], now: MonotonicTime) {
+        endOnFailure { () throws(TLSFailure) in
+            switch try control.receive(into: &buffer) {
+            case nil: break
+            case 0: recordClose()
+            case let count?:
+                hasSpoken = true
+                session.receive(buffer[..<count])
+                try carryOutActions(now)
+            }
+        }
+    }
+
+    /// Sends what waits to be sent.
+    func writeControl() {
+        endOnFailure { () throws(TLSFailure) in try sendOutput() }
+    }
+
+    /// Carries out what the session wants now; with it the session begins.
+    func proceed(now: MonotonicTime) {
+        endOnFailure { () throws(TLSFailure) in try carryOutActions(now) }
+    }
+
+    /// Ends what is late.
+    func expire(now: MonotonicTime) {
+        if let dataDeadline, now > dataDeadline {
+            switch path.state {
+            case .datagrams, .none: complete()
+            case .connecting: end("the agent's data port does not answer within 10 s")
+            case .listening, .open: end("the agent opened no data connection")
+            }
+        }
+        session.expire(now: now)
+        proceed(now: now)
+    }
+
+    func askForStatistics(now: MonotonicTime) {
+        guard state == .capturing, session.isIdle else { return }
+        session.askForStatistics(now: now)
+        proceed(now: now)
+    }
+
+    /// Ends the capture.
+    ///
+    /// The link ends when the agent has sent its last packet.
+    func endCapture(now: MonotonicTime) {
+        guard state == .capturing else { return end("ended") }
+        state = .ending
+        session.askForStatistics(now: now)
+        session.end(now: now)
+        proceed(now: now)
+    }
+
+    private func carryOutActions(_ now: MonotonicTime) throws(TLSFailure) {
+        while endReason == nil, let action = session.nextAction(now: now) {
+            switch action {
+            case .send(let bytes): output += bytes
+            case .prepare(let device, let linkType): try prepare(device, linkType, now)
+            case .started(let reply): try begin(reply, now)
+            case .statistics(let statistics): record(statistics)
+            case .note(let text): note(text)
+            case .ended: recordEnd(now)
+            case .listed: break
+            case .close(let reason): end(hasEnded ? "ended" : reason)
+            }
+        }
+        try sendOutput()
+    }
+
+    private func sendOutput() throws(TLSFailure) {
+        guard !output.isEmpty else { return }
+        output.removeFirst(try control.send(output[...]))
+    }
+
+    private func recordClose() {
+        isProbe = source == nil && !hasSpoken
+        end(state == .ending ? "closed" : "the agent closed the connection")
+    }
+
+    /// Ends the link if `body` fails.
+    private func endOnFailure(_ body: () throws(TLSFailure) -> Void) {
+        do throws(TLSFailure) {
+            try body()
+        } catch {
+            // A peer that closes with something unread resets the connection.
+            let isClose =
+                switch error {
+                case .closed: true
+                case .system(let error):
+                    error.errno == .connectionReset || error.errno == .brokenPipe
+                default: false
+                }
+            if isClose { isProbe = source == nil && !hasSpoken }
+            end("\(error)")
+        }
+    }
+
+    /// Prepares for the data at the address of the control connection, and starts the capture.
+    private func prepare(
+        _ device: Device, _ linkType: UInt16, _ now: MonotonicTime
+    ) throws(TLSFailure) {
         self.device = ReplyText.printable(device.name)
         self.linkType = linkType
-        let now = monotonicNanoseconds()
         let here = control.local.with(port: 0)
         var flags: StartRequest.Flags = source == nil ? .serverOpens : []
         var port: UInt16 = 0
-        if options.usesDatagrams {
-            let receiver = try DatagramReceiver(at: here)
-            port = receiver.local.port
-            flags.insert(.udp)
-            path = .datagrams(receiver)
-        } else if source == nil {
-            let listener = try Listener(at: here, backlog: 1)
-            port = listener.local.port
-            path = .listening(listener)
-            dataDeadline = now + Self.dataNanosecondsMax
+        do throws(SystemError) {
+            if options.usesDatagrams {
+                port = try path.receiveDatagrams(at: here)
+                flags.insert(.udp)
+            } else if source == nil {
+                port = try path.listen(at: here)
+                dataDeadline = now + Self.dataTimeMax
+            }
+        } catch {
+            throw .system(error)
         }
         session.start(options.startRequest(flags: flags, dataPort: port), now: now)
         state = .starting
     }
 
-    /// The capture runs. An agent that was dialled is dialled once more for its packets.
-    private func begin(_ reply: StartReply) throws {
+    /// Notes that the capture runs.
+    ///
+    /// An agent that was dialled is dialled once more for its packets.
+    private func begin(_ reply: StartReply, _ now: MonotonicTime) throws(TLSFailure) {
         if state == .starting { state = .capturing }
         guard source != nil, !options.usesDatagrams else { return }
-        path = .connecting(try PendingConnection(to: peer.with(port: reply.dataPort)))
-        dataDeadline = monotonicNanoseconds() + Self.dataNanosecondsMax
+        do throws(SystemError) {
+            try path.connect(to: peer.with(port: reply.dataPort))
+        } catch {
+            throw .system(error)
+        }
+        dataDeadline = now + Self.dataTimeMax
     }
 
-    /// The data connection is there.
-    func dataIsOpen(_ channel: consuming Channel) {
-        path = .open(channel)
-        dataDeadline = nil
+    private func record(_ statistics: CaptureStatistics) {
+        // A daemon that forgets its counts at the end reports zeros.
+        guard let counters, statistics != CaptureStatistics() else { return }
+        counters.add(statistics, since: lastStatistics)
+        lastStatistics = statistics
     }
 
-    /// The data connection ends behind its last packet, before or after this.
-    private func sendingHasEnded() throws {
+    /// Records that the agent has ended the capture.
+    ///
+    /// Its last packets may still be on their way.
+    private func recordEnd(_ now: MonotonicTime) {
         hasEnded = true
-        switch path.kind {
-        case .none: try complete()
-        case .datagrams: dataDeadline = monotonicNanoseconds() + Self.lateNanosecondsMax
-        default: break
+        switch path.state {
+        case .none: complete()
+        case .datagrams: dataDeadline = now + Self.lateTimeMax
+        case .listening, .connecting, .open: break
         }
     }
 
-    /// Has a person told, once for each session.
-    func note(_ text: String) {
-        guard saidNotes.count < Self.noteCountMax, saidNotes.insert(text).inserted else { return }
-        notes.append(text)
+    /// Ends the session, since all packets have been sent and read.
+    private func complete() {
+        path.close()
+        dataDeadline = nil
+        hasEnded = true
+        session.close()
+    }
+}
+
+/// The data path.
+extension AgentLink {
+    /// Does what the data path is ready for.
+    ///
+    /// `body` is called with each packet; the frame is lent for the call. `afterRead` is called when
+    /// packets have been read, and may write them to a file.
+    func readData(
+        into buffer: inout [UInt8], now: MonotonicTime, _ body: (PacketRecord, RawSpan) -> Void,
+        afterRead: () -> Void
+    ) {
+        endOnFailure { () throws(TLSFailure) in
+            switch path.state {
+            case .none: break
+            case .listening, .connecting: try openPath()
+            case .open, .datagrams: try readPackets(into: &buffer, now, body, afterRead)
+            }
+        }
     }
 
-    /// From now on its packets are counted there.
-    func count(in tally: Tally) {
-        self.tally = tally
-        tally.state = "capturing"
-        tally.isInFile = true
-        tally.capturingSince = tally.capturingSince ?? monotonicNanoseconds()
+    private func openPath() throws(TLSFailure) {
+        let opened: Connection?
+        do throws(SystemError) {
+            opened = try path.takeConnection()
+        } catch {
+            throw .system(error)
+        }
+        guard let connection = opened else { return }
+        path.open(try options.channel(over: connection, for: source))
+        dataDeadline = nil
     }
 
-    private func take(_ statistics: CaptureStatistics) {
-        let last = lastStatistics
-        // The counts are modulo 2^32. A daemon that forgets them at the end begins at 0 again.
-        guard let tally, statistics != CaptureStatistics() else { return }
-        lastStatistics = statistics
-        tally.counts.received &+= UInt64(statistics.received &- last.received)
-        tally.counts.droppedByInterface &+= UInt64(
-            statistics.droppedByInterface &- last.droppedByInterface)
-        tally.counts.droppedByKernel &+= UInt64(
-            statistics.droppedByKernel &- last.droppedByKernel)
+    private func readPackets(
+        into buffer: inout [UInt8], _ now: MonotonicTime, _ body: (PacketRecord, RawSpan) -> Void,
+        _ afterRead: () -> Void
+    ) throws(TLSFailure) {
+        guard let counters else { return }
+        guard path.state == .open else {
+            let strangers = counters.strangers
+            _ = try path.read(into: &buffer, counters, body)
+            afterRead()
+            if counters.strangers > strangers {
+                note("datagrams from another host than the agent are ignored")
+            }
+            return
+        }
+        for _ in 0..<Self.readCountPerTurn {
+            switch try path.read(into: &buffer, counters, body) {
+            case .some: afterRead()
+            case .nothing: return
+            case .end: return try recordDataEnd(now)
+            case .malformed(let text): return end("data connection: \(text)")
+            }
+        }
+    }
+
+    private func recordDataEnd(_ now: MonotonicTime) throws(TLSFailure) {
+        path.close()
+        if hasEnded {
+            complete()
+            try carryOutActions(now)
+        } else if state != .ending {
+            end("the agent closed the data connection")
+        }
     }
 }

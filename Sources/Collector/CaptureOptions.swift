@@ -1,23 +1,23 @@
 package import BPF
 import Linux
+import RPCAP
 package import Security
 
-import RPCAP
-
-/// What a collector asks each agent for.
+/// The capture that each agent is asked for.
 package struct CaptureOptions: Sendable {
-    /// Bytes per packet at most.
+    /// The most bytes of a packet.
     package var snaplen: Int
-    /// Which packets; nil takes all.
+    /// The packets that are wanted; nil for all.
     package var filter: Program?
-    /// Whether packets come as datagrams, which may get lost but never hold the agent up.
+    /// Whether packets come as datagrams, which may get lost but never hold up the agent.
     package var usesDatagrams: Bool
     private(set) var sampling = Sampling.none
-    /// Whom to believe that they are agents: for sources that want TLS, and for agents that dial. Nil
-    /// for no TLS.
+    /// TLS with sources whose URL wants it, and the certificates that identify them.
     package var sourceTrust: TLSClient?
+    /// TLS with agents that dial, and the certificates that identify them; nil for no TLS.
     package var dialledTrust: TLSClient?
 
+    /// The snap lengths that agents take.
     package static let snaplenRange = 64...StartRequest.snaplenMax
 
     package init(
@@ -28,8 +28,9 @@ package struct CaptureOptions: Sendable {
         self.usesDatagrams = usesDatagrams
     }
 
-    /// Reads `"1/10"`, one packet in ten, or `"10ms"`, one packet each ten milliseconds. Answers
-    /// false, and changes nothing, for anything else.
+    /// Reads a sampling: `"1/10"`, one packet in ten, or `"10ms"`, one packet in ten milliseconds.
+    ///
+    /// - Returns: False for anything else, which changes nothing.
     package mutating func sample(_ text: String) -> Bool {
         if text.hasPrefix("1/"), let count = UInt32(text.dropFirst(2)), count > 1 {
             sampling = .onePacketIn(count)
@@ -41,8 +42,10 @@ package struct CaptureOptions: Sendable {
         return true
     }
 
-    /// What an agent is spoken to over, for control or data: the agent is the server of TLS, whoever
-    /// has dialled. The handshake takes its course with the first bytes.
+    /// The channel to an agent over a connection, for control or data.
+    ///
+    /// The agent is the server of TLS, whichever side has dialled. The handshake goes on with the
+    /// first bytes.
     func channel(
         over connection: consuming Connection, for source: Source?
     ) throws(TLSFailure) -> Channel {
@@ -52,6 +55,7 @@ package struct CaptureOptions: Sendable {
         return try Channel(beginning: trust.connect(connection, host: source?.host))
     }
 
+    /// The request to start the capture.
     func startRequest(flags: StartRequest.Flags, dataPort: UInt16) -> StartRequest {
         StartRequest(
             snaplen: snaplen, flags: flags.union(.promiscuous), dataPort: dataPort,

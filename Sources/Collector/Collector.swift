@@ -1,14 +1,13 @@
-package import Linux
-package import Logging
-
 import Addressing
 import Glibc
+package import Linux
+package import Logging
 import Security
+import Time
 
-/// A sensor: accepts agents and dials others, has each capture, and writes what they send into one
-/// recording.
+/// A sensor: it accepts agents, dials others, and writes what they send into one recording.
 ///
-/// One thread serves all agents with a poll loop. It belongs to the thread that runs it.
+/// One thread serves all agents with a poll loop. The collector belongs to that thread.
 package final class Collector {
     private var listener: Listener?
     private let stop: Event
@@ -17,29 +16,48 @@ package final class Collector {
     private let view: LiveView
     private var recording: Recording
     private var links: [AgentLink] = []
+    private var nextLinkID = 0
     private let dialers: [SourceDialer]
-    /// False for the rest of a second when no agent can be taken: the next one would be refused for
-    /// the same reason, and the listener would stay ready.
+    /// Whether agents are accepted; false for the rest of a second after one could not be.
+    ///
+    /// The next one would fail for the same reason, and the listener would stay ready.
     private var accepts = true
     /// Why the recording cannot go on.
     private var failure: SystemError?
     private var buffer = [UInt8](repeating: 0, count: Collector.readByteCount)
 
-    /// As many as a sensor is sold for; each takes three descriptors.
+    /// The most agents at once, as many as a sensor is sold for.
+    ///
+    /// Each takes three descriptors.
     package static let linkCountMax = 512
     private static let readByteCount = 256 << 10
-    private static let tickNanoseconds: UInt64 = 1_000_000_000
-    /// How long agents have to send what they have when the collector is to stop.
-    private static let endNanosecondsMax: UInt64 = 3_000_000_000
+    private static let tickInterval = Duration.seconds(1)
+    /// The time in which agents have to send what they have when the collector stops.
+    private static let endTimeMax = Duration.seconds(3)
+    /// The time between two looks at deadlines while the collector stops.
+    private static let endInterval = Duration.milliseconds(100)
 
-    /// Listens from now on, if it is to. The file is made when that has worked: what has its name
-    /// is not emptied for nothing.
+    /// A descriptor that is waited for.
+    ///
+    /// Links are known by their ids, dialers by their places.
+    private enum Key: Hashable {
+        case stop
+        case listener
+        case control(Int)
+        case data(Int)
+        case dialer(Int)
+    }
+
+    /// Creates a collector, which listens from now on if it is to.
+    ///
+    /// Without an address it does not listen. The file is created when that has worked, so that no
+    /// file is emptied for nothing. Raising `stop` ends `run`.
     package init(
         at address: SocketAddress?, from sources: [Source], to recordingOptions: RecordingOptions,
         _ options: CaptureOptions, stop: consuming Event, view: LiveView, logger: Logger
     ) throws(SystemError) {
         listener = try Self.listen(at: address)
-        recording = try Recording(recordingOptions, snaplen: options.snaplen)
+        recording = try Recording(recordingOptions, snaplen: options.snaplen, now: .now)
         dialers = sources.map { SourceDialer($0) }
         self.options = options
         self.stop = stop
@@ -48,13 +66,9 @@ package final class Collector {
         if let local = listener?.local { view.note("listening", ["address": "\(local)"], logger) }
     }
 
-    /// For a poll set; -1 while nobody is to be let in.
-    private var listenerNumber: CInt {
-        guard accepts else { return -1 }
-        return listener?.fileDescriptor ?? -1
-    }
-
-    /// Where the kernel has no IPv6, its wildcard means IPv4's.
+    /// Listens at the address.
+    ///
+    /// Without IPv6 in the kernel, its wildcard means IPv4's.
     private static func listen(at address: SocketAddress?) throws(SystemError) -> Listener? {
         guard let address else { return nil }
         do throws(SystemError) {
@@ -67,53 +81,86 @@ package final class Collector {
         }
     }
 
-    /// Serves agents until `stop` is raised; then has them end, and completes the file.
+    /// Serves agents until `stop` is raised; then ends their captures, and completes the file.
     package func run() throws(SystemError) {
-        var nextTick = monotonicNanoseconds() + Self.tickNanoseconds
+        var nextTick = MonotonicTime.now + Self.tickInterval
         while true {
-            let deadline = dialers.compactMap(\.deadline).min() ?? nextTick
-            let set = PollSet(own: [stop.fileDescriptor, listenerNumber], links, dialers)
-            let ready = try set.wait(milliseconds: Self.milliseconds(min(deadline, nextTick)))
-            if ready.own(0) { break }
-            // What is ready stands in the order in which the links and dialers do now.
-            for index in dialers.indices { advance(dialers[index], ready.dialer(index)) }
-            try serve(ready)
-            if ready.own(1) { accept() }
+            let ready = try wait(until: dialers.compactMap(\.deadline).reduce(nextTick, min))
+            if ready[.stop].contains(.readable) { break }
+            let now = MonotonicTime.now
+            for (place, dialer) in dialers.enumerated() {
+                advance(dialer, isReady: !ready[.dialer(place)].isEmpty, now)
+            }
+            try serve(ready, now)
+            if ready[.listener].contains(.readable) { accept(now) }
             try recording.flushIfLarge()
-            let now = monotonicNanoseconds()
             if now >= nextTick {
-                nextTick = now + Self.tickNanoseconds
+                nextTick = now + Self.tickInterval
                 try tick(now)
             }
         }
         try finish()
     }
 
-    /// What has become of each agent that has captured.
-    package var reports: [AgentReport] {
-        let now = monotonicNanoseconds()
-        return recording.tallies.map { $0.report(now: now) }
+    /// The statistics of each device that has been captured from.
+    package var statistics: [SourceStatistics] {
+        let now = MonotonicTime.now
+        return recording.counters.map { $0.statistics(now: now) }
     }
 
     /// Bytes of all files that have been written.
     package var fileByteCount: UInt64 { recording.byteCount }
+    /// The number of files that have been written.
     package var fileCount: Int { recording.fileCount }
-    /// The file that is being written, or was last.
+    /// The current file, or the last one.
     package var lastPath: String { recording.path }
+}
 
-    private static func milliseconds(_ deadline: UInt64) -> CInt {
-        let now = monotonicNanoseconds()
-        return deadline > now ? CInt((deadline - now) / 1_000_000 + 1) : 0
+/// Waiting.
+extension Collector {
+    private func wait(
+        until deadline: MonotonicTime
+    ) throws(SystemError) -> ReadyDescriptors<Key> {
+        var requests = linkRequests
+        requests[.stop] = (stop.fileDescriptor, .readable)
+        if accepts, let number = listener?.fileDescriptor {
+            requests[.listener] = (number, .readable)
+        }
+        for (place, dialer) in dialers.enumerated() {
+            requests[.dialer(place)] = (dialer.fileDescriptor, dialer.interest)
+        }
+        return try wait(for: requests, until: deadline)
+    }
+
+    private var linkRequests: [Key: (fileDescriptor: CInt, interest: Readiness)] {
+        var requests: [Key: (fileDescriptor: CInt, interest: Readiness)] = [:]
+        for link in links {
+            requests[.control(link.id)] = link.controlRequest
+            requests[.data(link.id)] = link.dataRequest
+        }
+        return requests
+    }
+
+    /// Waits for descriptors.
+    ///
+    /// If a link has bytes that poll does not know of, it looks only.
+    private func wait(
+        for requests: [Key: (fileDescriptor: CInt, interest: Readiness)],
+        until deadline: MonotonicTime
+    ) throws(SystemError) -> ReadyDescriptors<Key> {
+        let hasBytes = links.contains { $0.hasControlBytes || $0.hasDataBytes }
+        return try poll(requests, until: hasBytes ? .zero : deadline)
     }
 }
 
+/// Agents that come and go.
 extension Collector {
-    private func accept() {
+    private func accept(_ now: MonotonicTime) {
         let connection: Connection?
         do throws(SystemError) {
             connection = try listener?.accept() ?? nil
         } catch {
-            // Out of descriptors, most likely: those who wait get their turn when others have gone.
+            // Out of descriptors, most likely: agents that wait get their turn when others are gone.
             accepts = false
             return view.warn("agent not accepted", ["reason": "\(error)"], logger)
         }
@@ -126,7 +173,7 @@ extension Collector {
         do {
             try connection.watchPeer()
             try connection.sendAtOnce()
-            try begin(connection, from: nil)
+            try begin(connection, from: nil, now)
         } catch {
             view.warn("agent not accepted", ["agent": "\(peer)", "reason": "\(error)"], logger)
         }
@@ -134,130 +181,125 @@ extension Collector {
 
     @discardableResult
     private func begin(
-        _ connection: consuming Connection, from source: Source?
+        _ connection: consuming Connection, from source: Source?, _ now: MonotonicTime
     ) throws(TLSFailure) -> AgentLink {
         let channel = try options.channel(over: connection, for: source)
-        let link = AgentLink(channel, from: source, options, now: monotonicNanoseconds())
+        let link = AgentLink(channel, from: source, options, id: nextLinkID, now: now)
+        nextLinkID += 1
         links.append(link)
         view.note("agent connected", ["agent": link.label], logger)
-        guarded(link) { try link.proceed() }
+        link.proceed(now: now)
         return link
     }
 
-    private func advance(_ dialer: SourceDialer, _ isReady: Bool) {
-        switch dialer.advance(isReady: isReady, now: monotonicNanoseconds()) {
+    private func advance(_ dialer: SourceDialer, isReady: Bool, _ now: MonotonicTime) {
+        switch dialer.advance(isReady: isReady, now: now) {
         case .none: break
         case .connected(let connection):
             do throws(TLSFailure) {
-                dialer.begin(try begin(connection, from: dialer.source))
+                dialer.begin(try begin(connection, from: dialer.source, now))
             } catch {
-                dialer.end(now: monotonicNanoseconds())
-                view.warn(
-                    "agent not reached", ["agent": "\(dialer.source)", "reason": "\(error)"], logger
-                )
+                dialer.end(now: now)
+                warn(dialer, "\(error)")
             }
-        case .failed(let reason):
-            view.warn(
-                "agent not reached", ["agent": "\(dialer.source)", "reason": reason], logger)
+        case .failed(let reason): warn(dialer, reason)
         }
     }
 
-    /// Deals with what the last wait found. Links that have come since then were not asked for.
-    private func serve(_ ready: PollSet.Ready) throws(SystemError) {
-        for index in 0..<min(ready.linkCount, links.count) {
-            let link = links[index]
-            let (control, data) = ready.link(index)
-            guarded(link) {
-                if !data.isEmpty { try serveData(link) }
-                if control.contains(.writable) { try link.writeControl() }
-                if !control.isDisjoint(with: [.readable, .failed]) {
-                    try link.readControl(into: &buffer)
-                }
-                if link.isCapturing { count(link) }
-            }
-            for note in link.takeNotes() {
-                view.warn("agent says", ["agent": link.label, "text": note], logger)
+    private func warn(_ dialer: SourceDialer, _ reason: String) {
+        view.warn(
+            "agent not reached", ["agent": "\(dialer.source)", "reason": reason], logger)
+    }
+
+    private func removeEnded(_ now: MonotonicTime) {
+        guard links.contains(where: { $0.endReason != nil }) else { return }
+        for link in links {
+            guard let reason = link.endReason else { continue }
+            // Another link of the same device may go on.
+            let goesOn = links.contains { $0.endReason == nil && $0.counters === link.counters }
+            if !goesOn { link.counters?.end(link.hasEnded ? .ended : .gone, now: now) }
+            dialers.first { $0.link === link }?.end(now: now)
+            let values = ["agent": link.label, "reason": reason]
+            if link.counters == nil, !link.isProbe {
+                view.warn("agent not captured from", values, logger)
+            } else {
+                let text = link.isProbe ? "connection closed without data" : "agent gone"
+                view.note(text, values, logger)
             }
         }
-        removeEnded()
+        links.removeAll { $0.endReason != nil }
+    }
+}
+
+/// Agents that are connected.
+extension Collector {
+    /// Deals with what the last wait found.
+    private func serve(
+        _ ready: ReadyDescriptors<Key>, _ now: MonotonicTime
+    ) throws(SystemError) {
+        for link in links {
+            if link.hasDataBytes || !ready[.data(link.id)].isEmpty { readData(link, now) }
+            let control = ready[.control(link.id)]
+            if control.contains(.writable) { link.writeControl() }
+            if link.hasControlBytes || !control.isDisjoint(with: [.readable, .failed]) {
+                link.readControl(into: &buffer, now: now)
+            }
+            if link.isCapturing { count(link, now) }
+            for note in link.takeNotes() {
+                view.warn("agent notice", ["agent": link.label, "text": note], logger)
+            }
+        }
+        removeEnded(now)
         if let failure { throw failure }
     }
 
-    /// An error of the link's sockets ends the link. One of the recording ends the collector, so it
-    /// is kept out of the way until the turn is over.
-    private func serveData(_ link: AgentLink) throws {
-        if link.path.carriesPackets { count(link) }
-        try link.advanceData(into: &buffer) { record, frame in
-            if let tally = link.tally { recording.add(frame, record, of: tally) }
+    /// Reads packets into the recording.
+    ///
+    /// Its failure ends the collector when the turn is over.
+    private func readData(_ link: AgentLink, _ now: MonotonicTime) {
+        if link.carriesPackets { count(link, now) }
+        link.readData(into: &buffer, now: now) { record, frame in
+            if let counters = link.counters { recording.add(frame, record, of: counters) }
         } afterRead: {
             do throws(SystemError) {
                 try recording.flushIfLarge()
-                try rotateIfDue()
+                try rotateIfDue(now)
             } catch {
                 failure = error
             }
         }
     }
 
-    private func guarded(_ link: AgentLink, _ body: () throws -> Void) {
-        do {
-            try body()
-        } catch {
-            link.fail(error)
-        }
-    }
-
-    /// Has the link's packets counted. An agent that comes back is the same interface again.
-    private func count(_ link: AgentLink) {
-        guard link.tally == nil else { return }
-        let host = link.source?.shortPlace ?? "\(link.peer.address)"
+    /// Counts the link's packets from now on.
+    ///
+    /// An agent that comes back is the same interface again.
+    private func count(_ link: AgentLink, _ now: MonotonicTime) {
+        guard link.counters == nil else { return }
         guard
-            let tally = recording.tally(
-                named: link.interfaceName, description: "agent at \(host)",
+            let counters = recording.makeCounters(
+                named: link.interfaceName, description: "agent at \(link.host)",
                 linkType: link.linkType)
         else {
-            return link.end("\(Recording.tallyCountMax) devices have been captured from already")
+            return link.end("\(Recording.deviceCountMax) devices have been captured from already")
         }
-        link.count(in: tally)
+        link.count(in: counters, now: now)
         view.note("capture started", ["agent": link.label, "device": link.device], logger)
     }
 
-    private func removeEnded() {
-        guard links.contains(where: { $0.endReason != nil }) else { return }
-        let now = monotonicNanoseconds()
-        for link in links {
-            guard let reason = link.endReason else { continue }
-            // Another link of the same device may go on.
-            let goesOn = links.contains { $0.endReason == nil && $0.tally === link.tally }
-            if !goesOn { link.tally?.end(link.hasEnded ? "ended" : "gone", now: now) }
-            dialers.first { $0.link === link }?.end(now: now)
-            let values = ["agent": link.label, "reason": reason]
-            if link.tally == nil, !link.isProbe {
-                view.warn("agent not captured from", values, logger)
-            } else {
-                view.note(
-                    link.isProbe ? "connection closed before a word" : "agent gone", values, logger)
-            }
-        }
-        links.removeAll { $0.endReason != nil }
-    }
-
-    private func tick(_ now: UInt64) throws(SystemError) {
+    private func tick(_ now: MonotonicTime) throws(SystemError) {
         accepts = true
         for link in links {
-            guarded(link) {
-                try link.checkDeadline(now)
-                try link.askForStatistics()
-            }
+            link.expire(now: now)
+            link.askForStatistics(now: now)
         }
-        removeEnded()
+        removeEnded(now)
         try recording.flush()
-        try rotateIfDue()
+        try rotateIfDue(now)
         view.show(links, dialers, now: now, logger)
     }
 
-    private func rotateIfDue() throws(SystemError) {
-        guard let finished = try recording.rotateIfDue(now: monotonicNanoseconds()) else { return }
+    private func rotateIfDue(_ now: MonotonicTime) throws(SystemError) {
+        guard let finished = try recording.rotateIfDue(now: now) else { return }
         view.note(
             "file complete",
             [
@@ -267,32 +309,32 @@ extension Collector {
         if let problem = finished.problem {
             view.warn("file not deleted", ["reason": "\(problem)"], logger)
         }
-        let now = monotonicNanoseconds()
         for link in links {
-            if let tally = link.tally { view.summarize(tally.report(now: now), logger) }
+            if let counters = link.counters {
+                view.summarize(counters.statistics(now: now), logger)
+            }
         }
     }
 
+    /// Ends all captures and completes the file.
+    ///
+    /// Nobody else is let in.
     private func finish() throws(SystemError) {
         view.note("stopping", [:], logger)
-        for link in links {
-            guarded(link) { try link.endCapture() }
-        }
-        removeEnded()
-        let deadline = monotonicNanoseconds() + Self.endNanosecondsMax
-        while !links.isEmpty, monotonicNanoseconds() < deadline {
-            // The event stays raised, so it is left out of the wait; and nobody else is let in.
-            try serve(try PollSet(own: [], links, []).wait(milliseconds: 100))
-            for link in links {
-                guarded(link) {
-                    try link.checkDeadline(monotonicNanoseconds())
-                }
-            }
-            removeEnded()
+        var now = MonotonicTime.now
+        let deadline = now + Self.endTimeMax
+        for link in links { link.endCapture(now: now) }
+        removeEnded(now)
+        while !links.isEmpty, now < deadline {
+            let ready = try wait(for: linkRequests, until: now + Self.endInterval)
+            now = .now
+            try serve(ready, now)
+            for link in links { link.expire(now: now) }
+            removeEnded(now)
             try recording.flushIfLarge()
         }
-        for link in links { link.end("has not ended within 3 s") }
-        removeEnded()
+        for link in links { link.end("the agent did not end its capture within 3 s") }
+        removeEnded(now)
         try recording.finish()
     }
 }

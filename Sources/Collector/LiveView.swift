@@ -1,57 +1,65 @@
-import Logging
-
 import Formats
 import Glibc
 import Linux
+import Logging
+import Time
 
-/// What a person sees while a collector runs: on a terminal a table that is redrawn in place each
-/// second, elsewhere a log line for each change and a summary from time to time.
+/// A view of a running collector for people.
+///
+/// On a terminal it is a table that is redrawn in place each second. Elsewhere it is a log line for
+/// each change, and a summary from time to time.
 package final class LiveView {
     private let isTerminal: Bool
     private var lineCount = 0
     private var rates: [String: (packets: UInt64, bytes: UInt64)] = [:]
     private var tickCount = 0
 
-    /// Where nothing changes on the screen, a summary this often is enough.
+    /// The seconds between two summaries where there is no table.
     private static let tickCountPerSummary = 10
 
     package init() {
         isTerminal = Linux.isTerminal(STDERR_FILENO)
     }
 
-    /// Says that something has changed.
+    /// Logs that something has changed.
     func note(_ text: String, _ values: [String: String], _ logger: Logger) {
         erase()
         logger.info("\(text)", metadata: values.mapValues { "\($0)" })
     }
 
-    /// Says that something has not come about that was asked for.
+    /// Logs that something was asked for and has failed.
     func warn(_ text: String, _ values: [String: String], _ logger: Logger) {
         erase()
         logger.warning("\(text)", metadata: values.mapValues { "\($0)" })
     }
 
-    func show(_ links: [AgentLink], _ dialers: [SourceDialer], now: UInt64, _ logger: Logger) {
+    /// Shows the state of all agents; to be called each second.
+    func show(
+        _ links: [AgentLink], _ dialers: [SourceDialer], now: MonotonicTime, _ logger: Logger
+    ) {
         tickCount += 1
         if isTerminal {
             draw(links, dialers, now)
         } else if tickCount % Self.tickCountPerSummary == 0 {
             for link in links {
-                if let tally = link.tally { summarize(tally.report(now: now), logger) }
+                if let counters = link.counters {
+                    summarize(counters.statistics(now: now), logger)
+                }
             }
         }
     }
 
-    /// A line about an agent, for a log.
-    func summarize(_ report: AgentReport, _ logger: Logger) {
+    /// Logs the statistics of an agent.
+    func summarize(_ statistics: SourceStatistics, _ logger: Logger) {
         erase()
         logger.info(
             "summary",
             metadata: [
-                "agent": "\(report.name)", "packets": "\(report.packetCount)",
-                "bytes": "\(report.byteCount)", "packets-per-second": "\(report.packetsPerSecond)",
-                "dropped": "\(report.droppedCount)", "lost": "\(report.lost)",
-                "state": "\(report.state)",
+                "agent": "\(statistics.name)", "packets": "\(statistics.packetCount)",
+                "bytes": "\(statistics.byteCount)",
+                "packets-per-second": "\(statistics.packetsPerSecond)",
+                "dropped": "\(statistics.droppedCount)", "lost": "\(statistics.lost)",
+                "state": "\(statistics.state)",
             ])
     }
 
@@ -59,20 +67,20 @@ package final class LiveView {
         "AGENT", "DEVICE", "STATE", "PACKETS", "PACKETS/S", "BYTES/S", "DROPPED", "LOST", "SINCE",
     ]
 
-    private func draw(_ links: [AgentLink], _ dialers: [SourceDialer], _ now: UInt64) {
+    private func draw(_ links: [AgentLink], _ dialers: [SourceDialer], _ now: MonotonicTime) {
         var rates: [String: (packets: UInt64, bytes: UInt64)] = [:]
         var rows = links.map { link in
-            let report = link.tally?.report(now: now)
-            let counts = (packets: report?.packetCount ?? 0, bytes: report?.byteCount ?? 0)
-            // What a session begins with is not what came in the last second.
+            let statistics = link.counters?.statistics(now: now)
+            let counts = (packets: statistics?.packetCount ?? 0, bytes: statistics?.byteCount ?? 0)
+            // In its first second a session has no rate yet.
             let before = self.rates[link.label] ?? counts
             rates[link.label] = counts
             return [
                 link.label, link.device, link.state.rawValue, "\(counts.packets)",
                 "\(counts.packets - min(before.packets, counts.packets))",
                 "\(ByteCount(counts.bytes - min(before.bytes, counts.bytes)))",
-                "\(report?.droppedCount ?? 0)", report?.lost ?? "0",
-                Duration.nanoseconds(now - link.connectedAt).text,
+                "\(statistics?.droppedCount ?? 0)", statistics?.lost ?? "0",
+                (now - link.connectedAt).text,
             ]
         }
         for dialer in dialers where dialer.link == nil {
@@ -85,7 +93,7 @@ package final class LiveView {
         write(text)
     }
 
-    /// Takes the table off the screen: up to its first line, and all below it (ECMA-48).
+    /// Erases the table from its first line on (ECMA-48).
     private func erase() {
         guard lineCount > 0 else { return }
         write("\u{1b}[\(lineCount)F\u{1b}[J")
@@ -93,7 +101,7 @@ package final class LiveView {
     }
 
     private func write(_ text: String) {
-        // A terminal that is gone is no loss.
+        // The table is lost with its terminal; the recording goes on.
         try? writeAll(text.utf8, to: STDERR_FILENO, "the table")
     }
 }

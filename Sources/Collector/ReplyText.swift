@@ -1,12 +1,12 @@
-/// Texts from agents, as a terminal can show them whatever their owners have put into them.
+/// Texts from agents in printable ASCII, so that a terminal can show them.
 enum ReplyText {
-    /// A table's cell is no longer.
+    /// The longest text that a table's cell takes.
     private static let characterCountMax = 64
 
-    /// A name: one word.
+    /// A name as one word.
     static func printable(_ name: String) -> String { text(name, from: 0x21) }
 
-    /// A description: words.
+    /// A description as words.
     static func printableWords(_ text: String) -> String { self.text(text, from: 0x20) }
 
     private static func text(_ text: String, from least: UInt32) -> String {

@@ -1,32 +1,34 @@
 import Addressing
 import RPCAP
 
-/// An agent that waits to be asked: where it listens, who to say one is, and what to capture from.
+/// An agent to dial: its address, the login and the device, as a URL names them.
 ///
-/// Its description has no password in it, so it can be shown.
+/// Its description has no password, so it can be shown.
 package struct Source: Equatable, Sendable, CustomStringConvertible {
     package let host: String
     package let port: UInt16
     /// Whether control and data go over TLS.
     package let isSecure: Bool
-    /// The device to open; nil leaves it to the agent's marks and order.
+    /// The device to open; nil for the one that the agent has marked, or its first.
     package let device: String?
     let user: [UInt8]?
     private(set) var password: [UInt8]?
 
-    /// Where rpcapd listens, if nobody has told it otherwise.
+    /// The port at which rpcapd listens by default.
     static let standardPort: UInt16 = 2002
-    /// Longer ones are refused by every daemon; a name in the DNS has 253.
+    /// The longest text that daemons take.
     private static let textByteCountMax = 1024
 
-    /// Why a URL is refused. Does not repeat it, as there may be a password in it.
+    /// Why a URL is refused.
+    ///
+    /// The URL is not repeated: there may be a password in it.
     package struct Failure: Error, Equatable, CustomStringConvertible {
         package let description: String
 
         init(_ description: String) { self.description = description }
     }
 
-    /// Reads `rpcap://[user[:password]@]host[:port][/device]`, or the same with `rpcaps` for TLS.
+    /// Reads `rpcap://[user[:password]@]host[:port][/device]`, or with `rpcaps` for TLS.
     package init(url: String) throws(Failure) {
         let schemes = ["rpcap://", "rpcaps://"]
         guard let scheme = schemes.first(where: { url.lowercased().hasPrefix($0) }) else {
@@ -50,9 +52,10 @@ package struct Source: Equatable, Sendable, CustomStringConvertible {
         device = try path.isEmpty ? nil : Self.text(path, "device")
     }
 
+    /// Whether there is a user without a password.
     package var needsPassword: Bool { user != nil && password == nil }
 
-    /// Says the password that the URL did not.
+    /// Adds the password if the URL has none.
     package mutating func complete(password: [UInt8]) {
         if needsPassword { self.password = password }
     }
@@ -61,10 +64,10 @@ package struct Source: Equatable, Sendable, CustomStringConvertible {
         place + (device.map { "/" + ReplyText.printable($0) } ?? "")
     }
 
-    /// `"host:port"`, an IPv6 address in brackets.
+    /// The host and the port: `"node1:2002"`, `"[fd00::1]:2002"`.
     var place: String { HostPort(host: host, port: port).description }
 
-    /// The same, without the port where it says nothing.
+    /// The host, with its port if that is not the standard one.
     var shortPlace: String { port == Self.standardPort ? host : place }
 
     var login: LoginRequest {

@@ -1,23 +1,25 @@
 import Addressing
-import Linux
-import Time
+package import Linux
+package import Time
 
-/// Dials one source for as long as the collector runs, and again when it has gone. It never waits:
-/// the collector's poll loop does, for its descriptor and until its deadline.
-final class SourceDialer {
+/// A dialer of one source, which dials again when the source is gone.
+///
+/// It never waits: the collector's poll loop does, for its descriptor and until its deadline.
+package final class SourceDialer {
     let source: Source
+    /// The session with the source, while there is one.
     private(set) var link: AgentLink?
     private var step: Step
-    /// When `advance` has something to do though nothing is ready.
-    private(set) var deadline: UInt64? = 0
-    /// Addresses that have not been tried this time.
+    /// When to call `advance` even if nothing is ready; nil for never.
+    package private(set) var deadline: MonotonicTime? = .zero
+    /// Addresses that have not been tried since the last lookup.
     private var addresses: [SocketAddress] = []
     private var backoff = Backoff()
     private var lastFailure: String?
 
     private enum Step: ~Copyable {
         case waiting
-        case resolving(Resolution)
+        case resolving(NameLookup)
         case connecting(PendingConnection)
         case linked
 
@@ -28,21 +30,21 @@ final class SourceDialer {
         }
     }
 
-    private static let connectNanosecondsMax: UInt64 = 10_000_000_000
-    /// A session of this length was a good one: the next failure starts a new back-off.
-    private static let goodSessionNanoseconds: UInt64 = 10_000_000_000
-    /// A name with more addresses than that is not one agent.
+    private static let connectTimeMax = Duration.seconds(10)
+    /// The length of a session after which the next failure starts a new back-off.
+    private static let goodSessionTime = Duration.seconds(10)
+    /// The most addresses that are tried; a name with more is not one agent.
     private static let addressCountMax = 16
 
-    init(_ source: Source) {
+    package init(_ source: Source) {
         self.source = source
         step = .waiting
     }
 
-    /// For a poll set, with `interest`; -1 where there is nothing to wait for but time.
-    var number: CInt {
+    /// The descriptor for a poll set, with `interest`; -1 if there is nothing to wait for but time.
+    var fileDescriptor: CInt {
         switch step {
-        case .resolving(let resolution): resolution.number
+        case .resolving(let lookup): lookup.fileDescriptor
         case .connecting(let connection): connection.fileDescriptor
         default: -1
         }
@@ -55,8 +57,8 @@ final class SourceDialer {
         }
     }
 
-    /// For people.
-    var state: String {
+    /// The state in a word for people.
+    package var state: String {
         switch step {
         case .waiting: "waiting"
         case .resolving: "resolving"
@@ -65,27 +67,29 @@ final class SourceDialer {
         }
     }
 
-    /// What has happened, for the collector to go on with.
-    enum Outcome: ~Copyable {
+    /// The outcome of a step.
+    package enum Outcome: ~Copyable {
         case none
         case connected(Connection)
-        /// The source cannot be reached, which was not known before.
+        /// The source cannot be reached, for a reason that was not reported before.
         case failed(String)
     }
 
-    /// Does what can be done now, without waiting.
-    func advance(isReady: Bool, now: UInt64) -> Outcome {
+    /// Does what can be done now.
+    ///
+    /// Never waits.
+    package func advance(isReady: Bool, now: MonotonicTime) -> Outcome {
         switch step.take() {
         case .linked: return .none
         case .waiting:
-            guard now >= deadline ?? 0 else {
+            guard now >= deadline ?? .zero else {
                 step = .waiting
                 return .none
             }
             return begin(now)
-        case .resolving(let resolution):
-            guard let answer = resolution.answer else {
-                step = .resolving(resolution)
+        case .resolving(let lookup):
+            guard let answer = lookup.takeAnswer() else {
+                step = .resolving(lookup)
                 return .none
             }
             switch answer {
@@ -95,7 +99,7 @@ final class SourceDialer {
                 return dialNext(now)
             }
         case .connecting(let connection):
-            guard isReady || now >= deadline ?? 0 else {
+            guard isReady || now >= deadline ?? .zero else {
                 step = .connecting(connection)
                 return .none
             }
@@ -114,27 +118,27 @@ final class SourceDialer {
         }
     }
 
-    /// The session over the last connection has begun.
+    /// Records the session over the last connection.
     func begin(_ link: AgentLink) {
         self.link = link
         lastFailure = nil
     }
 
-    /// The session has ended.
-    func end(now: UInt64) {
-        if let link, now - link.connectedAt >= Self.goodSessionNanoseconds { backoff.reset() }
+    /// Records the end of the session, and schedules the next try.
+    package func end(now: MonotonicTime) {
+        if let link, now - link.connectedAt >= Self.goodSessionTime { backoff.reset() }
         link = nil
         step = .waiting
-        deadline = now + UInt64(backoff.next().clampedNanoseconds)
+        deadline = now + backoff.next()
     }
 
-    private func begin(_ now: UInt64) -> Outcome {
+    private func begin(_ now: MonotonicTime) -> Outcome {
         if let address = IPAddress(source.host) {
             addresses = [SocketAddress(address, port: source.port)]
             return dialNext(now)
         }
         do throws(SystemError) {
-            step = .resolving(try Resolution.begin(source.host, port: source.port))
+            step = .resolving(try NameLookup(of: source.host, port: source.port))
             deadline = nil
             return .none
         } catch {
@@ -142,13 +146,13 @@ final class SourceDialer {
         }
     }
 
-    private func dialNext(_ now: UInt64, _ failure: String? = nil) -> Outcome {
+    private func dialNext(_ now: MonotonicTime, _ failure: String? = nil) -> Outcome {
         var failure = failure
         while !addresses.isEmpty {
             let address = addresses.removeFirst()
             do throws(SystemError) {
                 step = .connecting(try PendingConnection(to: address))
-                deadline = now + Self.connectNanosecondsMax
+                deadline = now + Self.connectTimeMax
                 return .none
             } catch {
                 failure = "\(error)"
@@ -157,9 +161,9 @@ final class SourceDialer {
         return fail(failure ?? "it has no address", now)
     }
 
-    private func fail(_ failure: String, _ now: UInt64) -> Outcome {
+    private func fail(_ failure: String, _ now: MonotonicTime) -> Outcome {
         step = .waiting
-        deadline = now + UInt64(backoff.next().clampedNanoseconds)
+        deadline = now + backoff.next()
         guard failure != lastFailure else { return .none }
         lastFailure = failure
         return .failed(failure)

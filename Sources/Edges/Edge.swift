@@ -1,15 +1,19 @@
 package import Observation
 
-/// Where a capture looks: an edge by its name, and what the rule needs to know of it.
+/// An edge to capture at: the host's end of a pod's veth pair.
 package struct Edge: Equatable, Sendable {
-    /// Which incarnation of the interface this is; names and indexes are used again.
+    /// The incarnation of the interface; names and indexes are used again.
     package let incarnation: UInt64
+    /// The interface's name.
     package let name: String
-    /// A ring cannot be opened on an interface that is down; one that is open stays when it goes
-    /// down.
+    /// Whether the interface is up.
+    ///
+    /// A ring cannot be opened on an interface that is down. An open one stays when it goes down.
     package let isUp: Bool
+    /// What the rule needs to know of the edge.
     package let point: ObservationPoint
 
+    /// An edge by its parts.
     package init(incarnation: UInt64, name: String, isUp: Bool, point: ObservationPoint) {
         self.incarnation = incarnation
         self.name = name

@@ -1,23 +1,23 @@
-package import Settings
 package import Addressing
 import Linux
-import Synchronization
 package import Netlink
+package import Settings
+import Synchronization
 
-/// Lives are numbered through, so that no table takes another one's edge for its own.
+/// The number of incarnations so far, of all tables, so that no two edges have the same one.
 private let incarnationCount = Atomic<UInt64>(0)
 
-/// What is known of the node's interfaces and of the pods behind them, as events change it.
+/// The node's interfaces and the pods behind them, as events and replies change them.
 ///
-/// Pure: events and answers come in, a node comes out. Events may come twice, or late: each says how
-/// things are, and none how they differ.
+/// It does no input or output. An event may come twice or late, since it describes a state, not a
+/// difference.
 package struct EdgeTable: Sendable {
     private var entries: [UInt32: Entry] = [:]
     private var addresses: [InterfaceAddress] = []
     private var routes: [Route] = []
-    private var blindness: SystemError?
-    /// Interfaces whose pods may have become others since they were asked about.
-    private var unasked: Set<UInt32> = []
+    private var addressFailure: SystemError?
+    /// The interfaces whose pods may have changed since the last query about them.
+    private var pendingRefreshes: Set<UInt32> = []
 
     private struct Entry: Sendable {
         let incarnation: UInt64
@@ -26,53 +26,57 @@ package struct EdgeTable: Sendable {
         var name: PodName?
     }
 
-    /// What a pod's own namespace says of the other end of a veth.
+    /// The addresses at the pod's end of a veth pair.
     package struct Pod: Equatable, Sendable {
+        /// The IP addresses, link-local ones included.
         package let addresses: [IPAddress]
+        /// The MAC address.
         package let mac: MACAddress?
 
+        /// A pod by its addresses.
         package init(addresses: [IPAddress], mac: MACAddress?) {
             (self.addresses, self.mac) = (addresses, mac)
         }
     }
 
+    /// A table without interfaces.
     package init() {}
 
-    /// Takes all interfaces as they are now; those that are missing are gone.
+    /// Replaces the interfaces by those that exist now.
     package mutating func reset(links: [Link]) {
         let present = Set(links.map(\.index))
         for index in entries.keys where !present.contains(index) { apply(.linkGone(index)) }
         for link in links { apply(.link(link)) }
     }
 
+    /// Replaces the node's own addresses and routes.
     package mutating func reset(addresses: [InterfaceAddress], routes: [Route]) {
         self.addresses = addresses
         self.routes = routes
     }
 
-    /// Takes an answer about the node.
-    mutating func apply(_ answer: NodeAnswer) {
-        switch answer {
+    /// Applies a reply to a query about the node.
+    package mutating func apply(_ reply: NodeReply) {
+        switch reply {
         case .own(let addresses, let routes): reset(addresses: addresses, routes: routes)
         case .pod(let index, let pod):
-            // What a pod had is what it had last; when another one is there, the link says so.
+            // Without an answer the pod keeps what it had; if it is another one, the link says so.
             guard pod != nil else { break }
             set(pod, behind: index)
-            blindness = nil
-        case .blind(let error): blindness = error
+            addressFailure = nil
+        case .denied(let error): addressFailure = error
         }
     }
 
-    /// Takes an event about an interface; the others say only that something is to be looked at.
+    /// Applies an event about an interface; other events change nothing here.
     package mutating func apply(_ event: NodeEvent) {
         switch event {
         case .link(let link):
             var entry = entries[link.index]
             if let known = entry?.link,
-                known.peerNamespace != link.peerNamespace
-                    || known.peerIndex != link.peerIndex
+                known.peerNamespace != link.peerNamespace || known.peerIndex != link.peerIndex
             {
-                // The other end is another pod's now, or nobody's.
+                // The other end belongs to another pod now, or to none.
                 entry?.pod = nil
                 entry?.name = nil
             }
@@ -82,45 +86,46 @@ package struct EdgeTable: Sendable {
             }
             entry?.link = link
             entries[link.index] = entry
-            if isAskable(link) { unasked.insert(link.index) }
+            if canQuery(link) { pendingRefreshes.insert(link.index) }
         case .linkGone(let index):
             entries[index] = nil
-            unasked.remove(index)
+            pendingRefreshes.remove(index)
         case .address, .route, .namespace: break
         }
     }
 
-    private func isAskable(_ link: Link) -> Bool {
+    /// Whether the kernel can be asked about the pod behind an interface.
+    private func canQuery(_ link: Link) -> Bool {
         link.kind == "veth" && link.peerNamespace != nil && link.peerIndex != 0
     }
 
-    /// The interfaces whose pods are to be asked about, each once for each reason.
-    package mutating func takeUnasked() -> [UInt32] {
-        defer { unasked = [] }
-        return unasked.sorted()
-    }
-
-    /// Has the pods of some namespaces asked about, or all of them.
-    package mutating func isChanged(inside namespaces: Set<Int32>?) {
-        for (index, entry) in entries where isAskable(entry.link) {
+    /// Requests that the pods in some namespaces are asked about, or all pods if it is nil.
+    package mutating func requestRefresh(inside namespaces: Set<Int32>?) {
+        for (index, entry) in entries where canQuery(entry.link) {
             guard let namespace = entry.link.peerNamespace,
                 namespaces?.contains(namespace) ?? true
             else { continue }
-            unasked.insert(index)
+            pendingRefreshes.insert(index)
         }
     }
 
-    /// All interfaces whose pods can be asked about.
-    package var askable: [UInt32] {
-        entries.values.map(\.link).filter(isAskable).map(\.index).sorted()
+    /// Takes the interfaces whose pods have to be asked about, each once.
+    package mutating func takePendingRefreshes() -> [UInt32] {
+        defer { pendingRefreshes = [] }
+        return pendingRefreshes.sorted()
     }
 
-    /// Takes what a pod's namespace has said: nil if it could not be asked.
+    /// All interfaces whose pods can be asked about.
+    package var queryableIndexes: [UInt32] {
+        entries.values.map(\.link).filter(canQuery).map(\.index).sorted()
+    }
+
+    /// Sets the pod behind an interface; nil if it is not known.
     package mutating func set(_ pod: Pod?, behind index: UInt32) {
         entries[index]?.pod = pod
     }
 
-    /// Takes what pods are called, by the incarnations of their edges.
+    /// Sets the names of pods, by the incarnations of their edges.
     package mutating func set(_ names: [UInt64: PodName]) {
         guard !names.isEmpty else { return }
         for (index, entry) in entries {
@@ -128,24 +133,28 @@ package struct EdgeTable: Sendable {
         }
     }
 
-    /// The node as it is known now, with the edges that are to be captured.
+    /// The node as it is known now, with the edges that a selection captures.
     package func node(_ selection: EdgeSelection) -> Node {
         let uplinks = Set(routes.filter(\.isDefault).compactMap(\.interfaceIndex))
         let veths = entries.values.filter { $0.link.kind == "veth" }
             .sorted { $0.link.index < $1.link.index }
-        let candidates = veths.map { entry in
-            var standing = Veth.EdgeStatus(of: entry.link, uplinks: uplinks)
-            let pod = standing == .edge ? entry.pod : nil
-            if standing == .edge {
-                standing = Veth.EdgeStatus(
-                    selection.verdict(name: entry.link.name, addresses: pod?.addresses))
-            }
-            return Veth(
-                incarnation: entry.incarnation, link: entry.link, standing: standing,
-                podAddresses: pod?.addresses, podMAC: pod?.mac, pod: entry.name)
-        }
+            .map { veth($0, uplinks, selection) }
         return Node(
-            candidates: candidates, links: entries.mapValues(\.link), addresses: addresses,
-            routes: routes, blindness: blindness)
+            veths: veths, links: entries.mapValues(\.link), addresses: addresses, routes: routes,
+            addressFailure: addressFailure)
+    }
+
+    private func veth(
+        _ entry: Entry, _ uplinks: Set<UInt32>, _ selection: EdgeSelection
+    ) -> Veth {
+        var status = Veth.EdgeStatus(of: entry.link, uplinks: uplinks)
+        let pod = status == .captured ? entry.pod : nil
+        if status == .captured {
+            status = Veth.EdgeStatus(
+                selection.verdict(name: entry.link.name, addresses: pod?.addresses))
+        }
+        return Veth(
+            incarnation: entry.incarnation, link: entry.link, status: status,
+            podAddresses: pod?.addresses, podMAC: pod?.mac, pod: entry.name)
     }
 }

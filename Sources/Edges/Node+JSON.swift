@@ -1,17 +1,16 @@
-package import Formats
-
 import Addressing
+package import Formats
 import Netlink
 
 extension Node {
-    /// An object for each veth, as programs read it.
+    /// An array with an object for each veth, for programs.
     package var json: JSON {
-        JSON.array(candidates.map { candidate in json(of: candidate) })
+        JSON.array(veths.map { veth in json(of: veth) })
     }
 
-    private func json(of candidate: Veth) -> JSON {
-        let link = candidate.link
-        let addresses = candidate.podAddresses.map { list in
+    private func json(of veth: Veth) -> JSON {
+        let link = veth.link
+        let addresses = veth.podAddresses.map { list in
             JSON.array(list.map { .text("\($0)") })
         }
         return JSON.object([
@@ -19,22 +18,22 @@ extension Node {
             ("index", .number(Int(link.index))),
             ("mac", link.mac.map { .text("\($0)") } ?? .null),
             ("up", .boolean(link.isUp)),
-            ("pod_namespace", candidate.pod.map { .text($0.namespace) } ?? .null),
-            ("pod_name", candidate.pod.map { .text($0.name) } ?? .null),
+            ("pod_namespace", veth.pod.map { .text($0.namespace) } ?? .null),
+            ("pod_name", veth.pod.map { .text($0.name) } ?? .null),
             ("pod_addresses", addresses ?? .null),
-            ("pod_mac", candidate.podMAC.map { .text("\($0)") } ?? .null),
+            ("pod_mac", veth.podMAC.map { .text("\($0)") } ?? .null),
             ("pod_index", link.peerIndex.map { .number(Int($0)) } ?? .null),
             ("namespace", link.peerNamespace.map { .number(Int($0)) } ?? .null),
             ("bridge", self.link(link.master).map { .text($0.name) } ?? .null),
-            ("captured", .boolean(candidate.isEdge)),
-            ("state", .text(candidate.state)),
+            ("captured", .boolean(veth.isCaptured)),
+            ("state", .text(veth.state)),
         ])
     }
 }
 
 extension Veth {
-    /// Whether it is captured, or why not, in words.
+    /// Whether the veth is captured, or why not, in words.
     package var state: String {
-        isEdge && !link.isUp ? "down: captured when it is up" : standing.description
+        isCaptured && !link.isUp ? "down: captured when it is up" : status.description
     }
 }

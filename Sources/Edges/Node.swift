@@ -1,51 +1,63 @@
-package import Settings
 package import Addressing
 package import Linux
 package import Netlink
+package import Settings
 
-/// What a node looks like to its agent: its edges, and its own addresses.
+/// A node's network as its agent sees it: the veths with their pods, and the node's own addresses.
 package struct Node: Equatable, Sendable {
-    package let candidates: [Veth]
+    /// All veths of the node's namespace, whether or not they are edges, in the order of their indexes.
+    package let veths: [Veth]
     /// All interfaces, by index.
     package let links: [UInt32: Link]
+    /// The node's own addresses.
     package let addresses: [InterfaceAddress]
+    /// The routes of the main table.
     package let routes: [Route]
-    /// Why pods' addresses are not known, if they are not.
-    package let blindness: SystemError?
+    /// Why pods' addresses cannot be read; nil if they can.
+    package let addressFailure: SystemError?
 
-    package var edges: [Veth] { candidates.filter(\.isEdge) }
+    /// The veths that are captured, which `edges` has as the rule needs them.
+    package var capturedVeths: [Veth] { veths.filter(\.isCaptured) }
 
-    /// Edges whose pods' addresses are not known.
-    package var blindEdgeCount: Int { edges.count { $0.podAddresses == nil } }
+    /// The number of captured veths whose pods' addresses are not known.
+    package var edgeCountWithoutAddresses: Int {
+        veths.count { $0.isCaptured && $0.podAddresses == nil }
+    }
 
-    /// Asks the kernel, once. Takes some milliseconds. Without CAP_NET_ADMIN the pods' addresses
-    /// are missing, and `blindness` says so. With a folder of libcni's cache pods have their names, as
-    /// far as they are in there.
-    package static func current(
+    /// Reads the node from the kernel, once, which takes some milliseconds.
+    ///
+    /// Without CAP_NET_ADMIN the pods' addresses are missing, and `addressFailure` says why.
+    ///
+    /// - Parameters:
+    ///   - selection: The veths to capture.
+    ///   - folder: A folder of libcni's cache, where pods' names are; nil for no names.
+    package static func read(
         _ selection: EdgeSelection, namesIn folder: String? = nil
     ) throws(SystemError) -> Node {
-        var reader = try NodeSource()
+        var source = try NodeSource()
         var table = EdgeTable()
-        try reader.readAll(into: &table)
+        try source.readAll(into: &table)
         if let folder {
             var cache = AttachmentCache(folder: folder)
             let attachments = (try? cache.read()) ?? []
-            let unnamed = table.node(selection).candidates.compactMap { $0.unnamed(cameAt: nil) }
-            table.set(
-                Dictionary(
-                    uniqueKeysWithValues: unnamed.compactMap { edge in
-                        edge.name(among: attachments).map { (edge.incarnation, $0) }
-                    }))
+            let names = table.node(selection).veths.compactMap { veth in
+                veth.nameQuery(appearedAt: nil)?.name(among: attachments).map {
+                    (veth.incarnation, $0)
+                }
+            }
+            table.set(Dictionary(uniqueKeysWithValues: names))
         }
         return table.node(selection)
     }
 
+    /// The interface with an index, if there is one.
     package func link(_ index: UInt32?) -> Link? {
         index.flatMap { links[$0] }
     }
 
-    /// The node's own addresses, and the gateways of its routes into the pod networks: a gateway
-    /// inside a pod network is a node, however much it looks like a pod.
+    /// The node's own addresses, and the gateways of its routes into the pod networks.
+    ///
+    /// A gateway inside a pod network is a node, although its address looks like a pod's.
     package func nodeAddresses(podNetworks: [IPNetwork]) -> Set<IPAddress> {
         let gateways = routes.filter { route in
             podNetworks.contains { $0.contains(route.destination.address) }
@@ -53,7 +65,7 @@ package struct Node: Equatable, Sendable {
         return Set(addresses.map(\.address)).union(gateways)
     }
 
-    /// The addresses of the interfaces that lead to the rest of the world.
+    /// The addresses of the interfaces that have a default route, without link-local ones.
     package var uplinkAddresses: [InterfaceAddress] {
         let uplinks = Set(routes.filter(\.isDefault).compactMap(\.interfaceIndex))
         return addresses.filter {

@@ -1,32 +1,34 @@
-package import Settings
 package import Addressing
-package import Observation
-
 import Linux
+package import Observation
+package import Settings
 import Synchronization
 
-/// What captures have to know of the node, always as of now, and who is to be told when it changes.
+/// Publishes the current node to captures, and notifies them when it changes.
 package final class NodePublisher: Sendable {
-    private let settings: Settings
+    private let settings: RuleSettings
     private let state: Mutex<State>
 
     private struct State {
         var node: Node
         var sensors = SensorTable()
         var snapshot: Snapshot
-        /// Events to raise, by their numbers.
-        var listeners: Set<CInt> = []
+        /// Events to raise, by their descriptors.
+        var subscribers: Set<CInt> = []
     }
 
-    /// The node as a capture wants it.
+    /// The node as a capture needs it.
     package struct Snapshot: Sendable {
-        /// Grows with each change.
+        /// A number that grows with each change.
         package let version: Int
-        package let places: [Edge]
+        /// The edges to capture at.
+        package let edges: [Edge]
+        /// The rule with the addresses that are known now.
         package let rule: Rule
     }
 
-    package init(_ settings: Settings, node: Node) {
+    /// Creates a publisher of a node, without sensors' addresses.
+    package init(_ settings: RuleSettings, node: Node) {
         self.settings = settings
         state = Mutex(
             State(
@@ -35,23 +37,25 @@ package final class NodePublisher: Sendable {
     }
 
     private static func snapshot(
-        of node: Node, _ sensors: SensorTable, _ settings: Settings, version: Int
+        of node: Node, _ sensors: SensorTable, _ settings: RuleSettings, version: Int
     ) -> Snapshot {
         var addressPlan = node.addressPlan(settings)
         addressPlan.sensors = sensors.all
         return Snapshot(
-            version: version, places: node.places,
+            version: version, edges: node.edges,
             rule: Rule(addressPlan, deduplicates: settings.deduplicates))
     }
 
+    /// The node as it was published last.
     package var node: Node { state.withLock { $0.node } }
 
-    /// How the pods that are known and the pod networks do not go together, if they do not.
+    /// The mismatch between the known pods and the pod networks, if there is one.
     package var mismatch: PodNetworkMismatch? { PodNetworkMismatch(node, settings.podNetworks) }
 
+    /// The snapshot as of now.
     package var snapshot: Snapshot { state.withLock { $0.snapshot } }
 
-    /// Says how the node is now.
+    /// Publishes the node as it is now.
     package func publish(_ node: Node) {
         state.withLock { state in
             guard node != state.node else { return }
@@ -60,18 +64,19 @@ package final class NodePublisher: Sendable {
         }
     }
 
-    /// Says where a sensor is, so that its feed is not reported.
+    /// Adds the addresses of a sensor, so that its feed is not reported.
     package func add(_ addresses: [IPAddress], of sensor: SensorName) {
         state.withLock { state in
             if state.sensors.add(addresses, of: sensor) { renew(&state) }
         }
     }
 
-    /// The same for a client that has dialled the agent, for the length of its session.
+    /// Adds the address of a client that has dialled the agent, for as long as its session lasts.
     package func addClient(_ address: IPAddress) {
         state.withLock { if $0.sensors.addClient(address) { renew(&$0) } }
     }
 
+    /// Removes the address of a client whose session has ended.
     package func removeClient(_ address: IPAddress) {
         state.withLock { if $0.sensors.removeClient(address) { renew(&$0) } }
     }
@@ -79,20 +84,22 @@ package final class NodePublisher: Sendable {
     private func renew(_ state: inout State) {
         let snapshot = Self.snapshot(
             of: state.node, state.sensors, settings, version: state.snapshot.version + 1)
-        // A pod's name, for one, is nothing to a capture.
-        guard snapshot.places != state.snapshot.places || snapshot.rule != state.snapshot.rule
+        // Captures do not need every change of a node: a pod's name is none of theirs.
+        guard snapshot.edges != state.snapshot.edges || snapshot.rule != state.snapshot.rule
         else { return }
         state.snapshot = snapshot
-        for listener in state.listeners { Event.raise(listener) }
+        for subscriber in state.subscribers { Event.raise(subscriber) }
     }
 
-    /// Has an event raised with each change, until it is taken off the list; which its owner does
-    /// before closing it.
-    package func subscribe(_ listener: CInt) {
-        state.withLock { _ = $0.listeners.insert(listener) }
+    /// Raises an event at each change from now on, until `unsubscribe`.
+    ///
+    /// - Parameter event: The event's descriptor. Its owner unsubscribes before it closes it.
+    package func subscribe(_ event: CInt) {
+        state.withLock { _ = $0.subscribers.insert(event) }
     }
 
-    package func unsubscribe(_ listener: CInt) {
-        state.withLock { _ = $0.listeners.remove(listener) }
+    /// Ends a subscription.
+    package func unsubscribe(_ event: CInt) {
+        state.withLock { _ = $0.subscribers.remove(event) }
     }
 }

@@ -1,86 +1,71 @@
-import Metrics
 import Glibc
 import Linux
+import Metrics
 import Synchronization
+import Time
 
-/// Asks questions about the node on a thread of its own, so that no new edge has to wait for an
-/// answer about another one.
+/// A thread that asks the kernel about the node's network.
+///
+/// It keeps `NodeMonitor` from waiting: a new edge is seen at once while the kernel takes its time
+/// with a query about another one.
 final class NodeQueryThread: Sendable {
-    private let state = Mutex(State())
-    private let asked: Event
-    private let answered: Event
+    private let queries: Mailbox<NodeQuery>
+    private let replies: Mailbox<NodeReply>
+    private let isStopping = Atomic(false)
 
-    private struct State {
-        /// In order, each once.
-        var questions: [NodeQuestion] = []
-        var answers: [NodeAnswer] = []
-        var isEnding = false
+    /// The most queries and replies that wait, 40 for each pod of a large node.
+    ///
+    /// What is dropped beyond it is asked about again within half a minute
+    /// (`RefreshSchedule.pollInterval`).
+    private static let countMax = 10_000
+    private static let retryDelay = Duration.milliseconds(100)
 
-        /// What comes while a question is being answered is a new one.
-        mutating func takeQuestion() -> NodeQuestion? {
-            guard !isEnding, !questions.isEmpty else { return nil }
-            return questions.removeFirst()
-        }
-    }
-
-    private static let retryMilliseconds: CInt = 100
-
-    init(_ pulses: Watchdog) throws(SystemError) {
-        asked = try Event()
-        answered = try Event()
-        let reader = TransferBox(try NodeSource())
+    /// Starts the thread, which runs until `stop`.
+    init(_ watchdog: Watchdog) throws(SystemError) {
+        queries = try Mailbox(countMax: Self.countMax)
+        replies = try Mailbox(countMax: Self.countMax)
+        let source = TransferBox(try NodeSource())
         try Thread { [self] in
             nameThread("podwire-pods")
-            if var reader = reader.take() {
-                run(&reader, pulses.begin("the thread that asks pods"))
+            if var source = source.take() {
+                run(&source, watchdog.begin("the thread that asks pods"))
             }
         }.detach()
     }
 
-    /// For a poll set: readable when there are answers.
-    var number: CInt { answered.fileDescriptor }
+    /// The descriptor, for a poll set: readable when replies wait.
+    var fileDescriptor: CInt { replies.fileDescriptor }
 
-    /// Asks, unless the same is about to be asked. Never waits.
-    func ask(_ questions: [NodeQuestion]) {
-        guard !questions.isEmpty else { return }
-        state.withLock { state in
-            let waiting = Set(state.questions)
-            state.questions += questions.filter { !waiting.contains($0) }
-        }
-        asked.raise()
+    /// Sends queries, without those that wait already. Never waits.
+    func send(_ queries: [NodeQuery]) {
+        for query in queries { self.queries.send(query, unlessWaiting: \.self) }
     }
 
-    func takeAnswers() -> [NodeAnswer] {
-        answered.lower()
-        return state.withLock { state in
-            defer { state.answers = [] }
-            return state.answers
-        }
+    /// Takes the replies since the last call. Never waits.
+    func takeReplies() -> [NodeReply] { replies.takeAll() }
+
+    /// Stops the thread after its present query. Does not wait for that.
+    func stop() {
+        isStopping.store(true, ordering: .releasing)
+        // Any query wakes the thread; if the mailbox is full, the thread is awake.
+        queries.send(.own)
     }
 
-    func end() {
-        state.withLock { $0.isEnding = true }
-        asked.raise()
-    }
-
-    private func run(_ reader: inout NodeSource, _ pulse: consuming Watchdog.Heartbeat) {
+    private func run(_ source: inout NodeSource, _ heartbeat: consuming Watchdog.Heartbeat) {
         while true {
-            pulse.beat()
-            _ = try? poll(
-                [(asked.fileDescriptor, .readable)], milliseconds: Watchdog.waitMilliseconds)
-            asked.lower()
-            while let question = state.withLock({ $0.takeQuestion() }) {
-                pulse.beat()
-                if let answer = try? reader.answer(question) {
-                    state.withLock { $0.answers.append(answer) }
-                    answered.raise()
-                } else if question == .own {
-                    // Pods are asked about again anyway.
-                    _ = try? poll([], milliseconds: Self.retryMilliseconds)
-                    ask([question])
+            heartbeat.beat()
+            let deadline = MonotonicTime.now + .milliseconds(Watchdog.waitMilliseconds)
+            for query in queries.takeAll(waitingUntil: deadline) {
+                if isStopping.load(ordering: .acquiring) { return }
+                heartbeat.beat()
+                if let reply = try? source.reply(to: query) {
+                    replies.send(reply)
+                } else if query == .own {
+                    // Nobody else asks this one again; pods are asked about several times anyway.
+                    sleep(until: .now + Self.retryDelay)
+                    queries.send(query, unlessWaiting: \.self)
                 }
             }
-            if state.withLock({ $0.isEnding }) { return }
         }
     }
 }

@@ -1,26 +1,27 @@
 import Addressing
 import Glibc
-import Linux
-import Netlink
+package import Linux
+package import Netlink
 
-/// Something to ask the kernel about the node's network.
-enum NodeQuestion: Hashable, Sendable {
+/// A query about the node's network.
+package enum NodeQuery: Hashable, Sendable {
     /// The node's own addresses and routes.
     case own
     /// The pod behind an interface.
     case pod(behind: UInt32)
 }
 
-/// What it has said.
-enum NodeAnswer: Sendable {
+/// The kernel's reply to a query.
+package enum NodeReply: Sendable {
+    /// The node's own addresses and routes.
     case own([InterfaceAddress], [Route])
-    /// Nil if there is none, or it cannot be asked.
+    /// The pod behind an interface; nil if there is none, or it has just gone.
     case pod(behind: UInt32, EdgeTable.Pod?)
-    /// Pods cannot be asked about at all.
-    case blind(SystemError)
+    /// The process may not ask about pods.
+    case denied(SystemError)
 }
 
-/// Asks the kernel about the node's network.
+/// A netlink socket for queries about the node's network.
 struct NodeSource: ~Copyable {
     private var socket: NetlinkSocket
 
@@ -28,29 +29,31 @@ struct NodeSource: ~Copyable {
         socket = try NetlinkSocket()
     }
 
-    /// Looks at everything. Takes some milliseconds, and 0.1 for each pod.
+    /// Reads everything, which takes some milliseconds, and 0.1 for each pod.
     mutating func readAll(into table: inout EdgeTable) throws(SystemError) {
         table.reset(links: try links())
-        let questions = [.own] + table.askable.map { NodeQuestion.pod(behind: $0) }
-        for question in questions { table.apply(try answer(question)) }
-        _ = table.takeUnasked()
+        let queries = [.own] + table.queryableIndexes.map { NodeQuery.pod(behind: $0) }
+        for query in queries { table.apply(try reply(to: query)) }
+        _ = table.takePendingRefreshes()
     }
 
+    /// Lists all interfaces.
     mutating func links() throws(SystemError) -> [Link] { try socket.links() }
 
-    /// Finds an answer. While the kernel takes other pods' interfaces down it can take a tenth of a
-    /// second.
-    mutating func answer(_ question: NodeQuestion) throws(SystemError) -> NodeAnswer {
-        switch question {
+    /// Asks the kernel and waits for its reply.
+    ///
+    /// That can take a tenth of a second while the kernel takes other pods' interfaces down.
+    mutating func reply(to query: NodeQuery) throws(SystemError) -> NodeReply {
+        switch query {
         case .own: return .own(try socket.addresses(), try socket.routes())
         case .pod(let index):
             do throws(SystemError) {
                 return .pod(behind: index, try pod(behind: index))
             } catch {
                 if error.errno == .notPermitted || error.errno == .permissionDenied {
-                    return .blind(error)
+                    return .denied(error)
                 }
-                // A pod that has gone in the meantime is no reason to complain.
+                // A pod that has just gone is no failure.
                 guard
                     [.invalidArgument, .noSuchDevice, .noSuchFileOrDirectory].contains(error.errno)
                 else { throw error }
@@ -59,7 +62,7 @@ struct NodeSource: ~Copyable {
         }
     }
 
-    /// Namespace ids are reused at once, so which one is meant is read anew before each question.
+    /// Namespace ids are reused at once, so each query reads the id first.
     private mutating func pod(behind index: UInt32) throws(SystemError) -> EdgeTable.Pod? {
         guard let link = try socket.link(index), let namespace = link.peerNamespace,
             let peer = link.peerIndex, peer != 0

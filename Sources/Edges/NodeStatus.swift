@@ -1,15 +1,16 @@
 package import Metrics
 
-/// How the agent keeps up with its node.
+/// The state of the threads that follow the node's network, for metrics and probes.
 package final class NodeStatus: Sendable {
-    /// Whether all events since the last look at everything have been taken in.
-    package let isInStep = Flag(true)
-    /// How often events were lost and everything was read anew.
+    /// Whether all events since the last listing have been applied.
+    package let isSynced = Flag(true)
+    /// The number of times that events were lost and everything was listed again.
     package let resyncs = Counter()
-    /// How often following the node failed and was begun anew.
+    /// The number of times that following the node failed and was started again.
     package let failures = Counter()
-    /// Where the threads that follow it say that they turn.
-    let pulses: Watchdog
+    /// The watchdog of the threads that follow the node.
+    let watchdog: Watchdog
 
-    package init(_ pulses: Watchdog = Watchdog()) { self.pulses = pulses }
+    /// A status that is synced.
+    package init(_ watchdog: Watchdog = Watchdog()) { self.watchdog = watchdog }
 }

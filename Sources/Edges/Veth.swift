@@ -1,35 +1,39 @@
-import Settings
 package import Addressing
 package import Netlink
+import Settings
 
-/// A veth of this node, and whether it is a pod's edge.
+/// A veth of this node, with what is known of the pod behind it.
 package struct Veth: Equatable, Sendable {
-    /// Which incarnation of the interface's index this is: another one after it was gone.
+    /// The incarnation of the interface: another one each time its index is used again.
     package let incarnation: UInt64
+    /// The interface.
     package let link: Link
-    package let standing: EdgeStatus
-    /// The pod's own addresses. Nil if they cannot be known.
+    /// Whether the veth is captured, or why not.
+    package let status: EdgeStatus
+    /// The pod's own addresses; nil if they are not known.
     package let podAddresses: [IPAddress]?
-    /// The pod's own Ethernet address, likewise.
+    /// The pod's own MAC address; nil if it is not known.
     package let podMAC: MACAddress?
-    /// What Kubernetes calls the pod. Nil if the node does not tell.
+    /// The pod's name in Kubernetes; nil if it is not known.
     package let pod: PodName?
 
-    package var isEdge: Bool { standing == .edge }
+    /// Whether the veth is an edge that is captured.
+    package var isCaptured: Bool { status == .captured }
 
-    /// Why a veth is an edge, or is not.
+    /// Whether a veth is captured, or why not.
     package enum EdgeStatus: Equatable, Sendable, CaseIterable {
-        case edge
+        case captured
         case peerIsHere
         case peerIsGone
         case uplink
         case excluded
         case outsidePodNetworks
 
+        /// The status in words.
         package var description: String {
             switch self {
-            case .edge: "captured"
-            case .peerIsHere: "no edge: its other end is on this node, too"
+            case .captured: "captured"
+            case .peerIsHere: "no edge: its other end is in this namespace as well"
             case .peerIsGone: "no edge: its other end is gone"
             case .uplink: "no edge: it carries a default route, so it is an uplink"
             case .excluded: "not captured: its name is excluded"
@@ -37,24 +41,39 @@ package struct Veth: Equatable, Sendable {
             }
         }
 
-        /// What the settings make of an edge.
+        /// The status of an edge by the settings.
         init(_ verdict: EdgeSelection.Verdict) {
             switch verdict {
-            case .captured: self = .edge
+            case .captured: self = .captured
             case .excluded: self = .excluded
             case .outsidePodNetworks: self = .outsidePodNetworks
             }
         }
 
-        /// What a link is by itself. The uplink of a nested node is a veth, too.
+        /// The status of a link by itself, before settings count.
+        ///
+        /// The uplink of a nested node is a veth as well.
         init(of link: Link, uplinks: Set<UInt32>) {
             if uplinks.contains(link.index) {
                 self = .uplink
             } else if link.peerIndex == 0 {
                 self = .peerIsGone
             } else {
-                self = link.peerNamespace == nil ? .peerIsHere : .edge
+                self = link.peerNamespace == nil ? .peerIsHere : .captured
             }
         }
+    }
+}
+
+extension Veth {
+    /// The query for the pod's name; nil if it has one, or nothing is known to find it by.
+    ///
+    /// - Parameter time: When the edge appeared, as `PodNameQuery.appearedAt` has it.
+    func nameQuery(appearedAt time: UInt64?) -> PodNameQuery? {
+        let addresses = (podAddresses ?? []).filter { !$0.isLinkLocalIPv6 }
+        guard pod == nil, podMAC != nil || !addresses.isEmpty else { return nil }
+        return PodNameQuery(
+            incarnation: incarnation, interface: link.name, podMAC: podMAC,
+            podAddresses: Set(addresses), appearedAt: time)
     }
 }

@@ -1,27 +1,35 @@
 package import Addressing
 import Packets
 
-/// A packet as a person describes it, by its protocol, addresses and ports.
+/// A packet as a person describes it: by its protocol, addresses and ports.
 package struct DescribedPacket: Equatable, Sendable, CustomStringConvertible {
+    /// The number of the protocol over IP.
     package let transport: UInt8
+    /// The sender.
     package let source: End
+    /// The receiver.
     package let destination: End
 
+    /// One end of a packet.
     package struct End: Equatable, Sendable, CustomStringConvertible {
+        /// The address.
         package let address: IPAddress
+        /// The port; nil if the protocol has none.
         package let port: UInt16?
 
+        /// Both parts: `"10.244.1.2:80"`.
         package var description: String {
             port == nil ? "\(address)" : HostPort(host: "\(address)", port: port).description
         }
     }
 
-    /// What is wrong with a description.
+    /// A description that cannot be understood.
     package struct Failure: Error, Equatable, CustomStringConvertible {
+        /// The reason, and what to write.
         package let description: String
     }
 
-    /// The protocols by name; any other is given by its number.
+    /// The protocols that have names; others are given by their numbers.
     private static let numbers: [String: UInt8] = [
         "tcp": IPProtocol.tcp, "udp": IPProtocol.udp, "sctp": IPProtocol.sctp,
         "icmp": IPProtocol.icmp, "icmp6": IPProtocol.icmpv6, "icmpv6": IPProtocol.icmpv6,
@@ -31,13 +39,14 @@ package struct DescribedPacket: Equatable, Sendable, CustomStringConvertible {
         (self.transport, self.source, self.destination) = (transport, source, destination)
     }
 
-    /// Reads three words: a protocol, `ADDRESS:PORT` or `[IPV6]:PORT`, and the same again; only an
-    /// address where the protocol has no ports.
+    /// Parses three words: the protocol, the source and the destination.
+    ///
+    /// An end is `ADDRESS:PORT` or `[IPV6]:PORT`, or only an address if the protocol has no ports.
     package init(words: [String]) throws(Failure) {
         guard words.count == 3 else {
             throw Failure(
                 description: """
-                    a packet is described by three words, such as \
+                    describe a packet by three words, such as \
                     tcp 10.244.1.2:40000 10.244.2.3:80
                     """)
         }
@@ -54,14 +63,14 @@ package struct DescribedPacket: Equatable, Sendable, CustomStringConvertible {
             transport = IPProtocol.icmpv6
         }
         if transport == IPProtocol.icmpv6, source.address.family == .ipv4 {
-            throw Failure(description: "\(words[0]) goes with IPv6 addresses")
+            throw Failure(description: "\(words[0]) needs IPv6 addresses")
         }
         self.transport = transport
         let hasPorts = IPProtocol.withPorts.contains(transport)
         for end in [source, destination] where (end.port != nil) != hasPorts {
             throw Failure(
                 description: hasPorts
-                    ? "\(end): give it a port, as \(words[0]) has one; with IPv6, [ADDRESS]:PORT"
+                    ? "\(end): add a port, which \(words[0]) needs; with IPv6, [ADDRESS]:PORT"
                     : "\(end): \(words[0]) has no ports")
         }
     }
@@ -74,20 +83,23 @@ package struct DescribedPacket: Equatable, Sendable, CustomStringConvertible {
             if case .noPort = error { throw Failure(description: "\(text): \(error)") }
         }
         throw Failure(
-            description: "\(text) cannot be understood: it takes ADDRESS:PORT or [IPV6]:PORT")
+            description: "\(text) cannot be understood: write ADDRESS:PORT or [IPV6]:PORT")
     }
 
+    /// The protocol and both ends, in words.
     package var description: String {
         let name = Self.numbers.first { $0.value == transport }?.key
         let text = transport == IPProtocol.icmpv6 ? "icmp" : name ?? "protocol \(transport)"
         return "\(text) \(ends)"
     }
 
+    /// Both ends, in words.
     package var ends: String { "\(source) to \(destination)" }
 
+    /// Whether the destination is a group address.
     package var isToGroup: Bool { destination.address.isGroup }
 
-    /// The same kind of packet with the ends of a direction.
+    /// A packet of the same protocol with the ends of a flow's direction.
     func with(_ key: FlowKey) -> Self {
         let hasPorts = source.port != nil
         return Self(
@@ -96,14 +108,14 @@ package struct DescribedPacket: Equatable, Sendable, CustomStringConvertible {
             destination: End(address: key.destination, port: hasPorts ? key.destinationPort : nil))
     }
 
-    /// As connection tracking knows it. An echo's identifier is not described.
+    /// The key of its flow; the identifier of an ICMP echo is not known.
     var key: FlowKey {
         FlowKey(
             transport: transport, source: source.address, destination: destination.address,
             sourcePort: source.port ?? 0, destinationPort: destination.port ?? 0)
     }
 
-    /// A frame that carries it, with nothing in it but what the rule looks at.
+    /// A frame with the packet, which has nothing but what the rule looks at.
     func frame(from: MACAddress, to: MACAddress) -> [UInt8] {
         let to = isToGroup ? .broadcast : to
         var transport: [UInt8] = []
@@ -128,7 +140,7 @@ package struct DescribedPacket: Equatable, Sendable, CustomStringConvertible {
 }
 
 extension IPAddress {
-    /// A group's address, for which there is a group MAC (RFC 1112, RFC 4291); or all of a network.
+    /// Whether it is a multicast address (RFC 1112, RFC 4291), or the limited broadcast.
     var isGroup: Bool {
         family == .ipv4 ? bytes[0] >> 4 == 0xe || low == 0xffff_ffff : bytes[0] == 0xff
     }

@@ -1,61 +1,79 @@
-package import Settings
-package import Edges
 package import Addressing
-package import Packets
-package import Linux
-package import Observation
-
 import BPF
+package import Edges
+package import Linux
 import Netlink
+package import Observation
+package import Packets
 import RPCAP
+package import Settings
+package import Time
 
-/// Says for packets which edge reports them, and by which step of the rule, as the agent of this
-/// node would have it at this moment.
+/// Explains which edge reports a packet, and by which step of the rule, as this node is now.
 package struct Explainer: ~Copyable {
     private let node: Node
-    let places: [Edge]
+    let edges: [Edge]
     let rule: Rule
     private var slowPath: SlowPath
-    private var table: Conntrack?
+    private var flows: FlowLookup
 
-    /// A packet at one edge.
+    /// A packet at one edge, and what becomes of it there.
     package struct View: Equatable, Sendable {
-        /// The edge's name, or whose it is where it is on another node.
+        /// The edge's name, or whose edge it is if it is on another node.
         package let edge: String
         /// The packet as it passes there.
         package let form: DescribedPacket
+        /// The direction in which it passes.
         package let direction: Direction
+        /// What the rule decides.
         package let decision: Decision
+        /// Whether the kernel decides, or the slow path.
         package let isDecidedByKernel: Bool
         /// What the packet is rewritten to, if it is reported in another form.
         package let translation: Translation?
-        /// Between two pods, the end whose edge reports.
+        /// The end whose edge reports, if both ends are pods.
         package let observedEnd: IPAddress?
     }
 
-    /// Looks at the node. What it asks connection tracking needs CAP_NET_ADMIN.
-    package init(_ settings: Settings) throws(SystemError) {
-        node = try Node.current(settings.edges)
-        places = node.places
+    /// Creates an explainer of a node as it was read.
+    ///
+    /// - Parameters:
+    ///   - sensors: The addresses whose feed is not reported.
+    ///   - flows: Where tracked connections are looked up.
+    package init(
+        _ node: Node, _ settings: RuleSettings, sensors: Set<IPAddress> = [],
+        flows: consuming FlowLookup
+    ) {
+        self.node = node
+        edges = node.edges
         var addressPlan = node.addressPlan(settings)
-        addressPlan.sensors = Set(settings.sensors.compactMap { IPAddress($0.host) })
+        addressPlan.sensors = sensors
         rule = Rule(addressPlan, deduplicates: settings.deduplicates)
         slowPath = SlowPath(rule)
-        table = try? Conntrack()
+        self.flows = flows
     }
 
-    /// Why pods' addresses are not known, if they are not.
-    package var blindness: SystemError? { node.blindness }
-
-    package func place(named name: String) -> Edge? {
-        places.first { $0.name == name }
+    /// Reads the node, which takes some milliseconds and needs CAP_NET_ADMIN.
+    package static func read(_ settings: Settings) throws(SystemError) -> Self {
+        Self(
+            try Node.read(settings.edges), RuleSettings(settings),
+            sensors: Set(settings.sensors.compactMap { IPAddress($0.host) }), flows: FlowLookup())
     }
 
-    package func program(at place: Edge) -> EdgeProgram {
-        EdgeProgram(rule, at: place.point, snaplen: UInt32(StartRequest.snaplenMax))
+    /// Why pods' addresses are not known; nil if they are.
+    package var addressFailure: SystemError? { node.addressFailure }
+
+    /// The edge with a name, if there is one.
+    package func edge(named name: String) -> Edge? {
+        edges.first { $0.name == name }
     }
 
-    /// What an address is to the rule.
+    /// The program that an agent would load at an edge.
+    package func program(at edge: Edge) -> EdgeProgram {
+        EdgeProgram(rule, at: edge.point, snaplen: UInt32(StartRequest.snaplenMax))
+    }
+
+    /// The role of an address in the rule, in words.
     package func role(of address: IPAddress) -> String {
         let addressPlan = rule.addressPlan
         if address.isGroup { return "group" }
@@ -74,36 +92,36 @@ package struct Explainer: ~Copyable {
     }
 
     private func edge(of address: IPAddress) -> Edge? {
-        let owner = node.edges.first { $0.podAddresses?.contains(address) == true }
-        return owner.flatMap { owner in places.first { $0.name == owner.link.name } }
+        let owner = node.capturedVeths.first { $0.podAddresses?.contains(address) == true }
+        return owner.flatMap { owner in edge(named: owner.link.name) }
     }
 
-    /// A described packet at every edge that it passes, on this node and on others.
-    package mutating func explain(_ packet: DescribedPacket) -> [View] {
+    /// Explains a described packet at every edge that it passes, on this node and on others.
+    package mutating func explain(_ packet: DescribedPacket, now: MonotonicTime) -> [View] {
         var views: [View] = []
-        // It enters in the form that its source gives it, and leaves in its destination's.
+        // The packet enters in the form that its source gives it, and leaves in its destination's.
         let forms = forms(of: packet)
-        if let view = view(of: forms.atSource, direction: .fromPod) { views.append(view) }
+        if let view = view(of: forms.atSource, .fromPod, now: now) { views.append(view) }
         if packet.isToGroup {
             let sender = edge(of: packet.source.address)
-            for place in places where place != sender {
-                views.append(view(of: packet, at: place, direction: .toPod))
+            for edge in edges where edge != sender {
+                views.append(view(of: packet, at: edge, .toPod, now: now))
             }
         }
-        if let view = view(of: forms.atDestination, direction: .toPod) { views.append(view) }
+        if let view = view(of: forms.atDestination, .toPod, now: now) { views.append(view) }
         return views
     }
 
-    /// The packet as it is described at one end, and as connection tracking has it at the other.
+    /// The packet as it was described at one end, and as connection tracking has it at the other.
     private mutating func forms(
         of packet: DescribedPacket
     ) -> (atSource: DescribedPacket, atDestination: DescribedPacket) {
         let key = packet.key
-        if let flow = try? table?.flow(key), flow.isTranslated || flow.isMasqueraded {
+        if let flow = try? flows.flow(key), flow.isTranslated || flow.isMasqueraded {
             if flow.original == key { return (packet, packet.with(flow.reply.reversed)) }
             if flow.reply == key { return (packet, packet.with(flow.original.reversed)) }
         }
-        if let flow = try? table?.flow(key.reversed), flow.original == key.reversed,
+        if let flow = try? flows.flow(key.reversed), flow.original == key.reversed,
             flow.isTranslated || flow.isMasqueraded
         {
             return (packet.with(flow.reply), packet)
@@ -111,60 +129,63 @@ package struct Explainer: ~Copyable {
         return (packet, packet)
     }
 
-    /// A packet where it enters from its source, or leaves to its destination; nil if that is no pod,
-    /// or the packet has not this form there.
-    private mutating func view(of packet: DescribedPacket, direction: Direction) -> View? {
+    /// A packet where it enters from its source, or leaves to its destination.
+    ///
+    /// Nil if that end is no pod, or the packet does not have this form there.
+    private mutating func view(
+        of packet: DescribedPacket, _ direction: Direction, now: MonotonicTime
+    ) -> View? {
         let end = (direction == .toPod ? packet.destination : packet.source).address
         let isService = [packet.source, packet.destination].contains {
             rule.addressPlan.isService($0.address)
         }
-        let place = edge(of: end)
-        guard place != nil || rule.addressPlan.isPod(end) && !isService else { return nil }
-        return view(of: packet, at: place, direction: direction)
+        let edge = edge(of: end)
+        guard edge != nil || rule.addressPlan.isPod(end) && !isService else { return nil }
+        return view(of: packet, at: edge, direction, now: now)
     }
 
     private mutating func view(
-        of packet: DescribedPacket, at place: Edge?, direction: Direction
+        of packet: DescribedPacket, at edge: Edge?, _ direction: Direction, now: MonotonicTime
     ) -> View {
         let end = (direction == .toPod ? packet.destination : packet.source).address
-        let point = place?.point ?? Self.elsewhere
+        let point = edge?.point ?? Self.elsewhere
         let pod = point.podMAC ?? Self.podMAC
         let frame = packet.frame(
             from: direction == .toPod ? Self.gatewayMAC : pod,
             to: direction == .toPod ? pod : Self.gatewayMAC)
-        let now = monotonicNanoseconds()
-        let verdict = settle(frame, direction: direction, at: point, now: now)
+        let outcome = decide(frame, direction: direction, at: point, now: now.nanoseconds)
         let program = EdgeProgram(
             rule, at: point, snaplen: UInt32(StartRequest.snaplenMax),
-            dropList: slowPath.services.dropList(now: now))
+            dropList: slowPath.services.dropList(now: now.nanoseconds))
         return View(
-            edge: place?.name ?? "of \(end), on its node", form: packet, direction: direction,
-            decision: verdict.decision,
+            edge: edge?.name ?? "of \(end), on its node", form: packet, direction: direction,
+            decision: outcome.decision,
             isDecidedByKernel: program.decides(frame, direction: direction),
-            translation: verdict.translation,
-            observedEnd: verdict.decision.step == .observedEnd
+            translation: outcome.translation,
+            observedEnd: outcome.decision.step == .observedEnd
                 ? Rule.lowerEnd(of: packet.key) : nil)
     }
 
-    /// Has a frame settled as a forwarder would, with what connection tracking knows now.
-    mutating func settle(
+    /// Decides about a frame as a forwarder's slow path would, with the flows that are known now.
+    mutating func decide(
         _ frame: [UInt8], direction: Direction, at point: ObservationPoint, now: UInt64
     ) -> SlowPath.Outcome {
         while true {
             switch slowPath.decide(frame.wire, direction: direction, at: point, now: now) {
             case .decided(let outcome): return outcome
-            case .lookUp(let flow): slowPath.learn(answer(flow), about: flow, now: now)
+            case .lookUp(let flow): slowPath.learn(lookUp(flow), about: flow, now: now)
             case .hold: return SlowPath.Outcome(decision: .refuse(.observedEnd))
             }
         }
     }
 
+    /// The services that the slow path has learned.
     var services: ServiceTable { slowPath.services }
 
-    private mutating func answer(_ question: FlowKey) -> LookupResult {
-        guard table != nil else { return .unavailable }
+    private mutating func lookUp(_ flow: FlowKey) -> LookupResult {
+        guard flows.isAvailable else { return .unavailable }
         do throws(SystemError) {
-            return try table?.flow(question).map { .tracked($0) } ?? .notFound
+            return try flows.flow(flow).map { .tracked($0) } ?? .notFound
         } catch {
             return .unavailable
         }
@@ -172,13 +193,13 @@ package struct Explainer: ~Copyable {
 
     private static let podMAC = MACAddress(value: 0x0200_0000_0001)
     private static let gatewayMAC = MACAddress(value: 0x0200_0000_0002)
-    /// An edge of another node, as far as it is known here.
+    /// An edge of another node, as far as this node knows it.
     private static let elsewhere = ObservationPoint(
         interfaceIndex: .max, podMAC: nil, domain: ObservationPoint.Domain([]))
 }
 
 extension EdgeProgram {
-    /// Whether the kernel decides about a frame, or leaves it to user space.
+    /// Whether the program decides about a frame, and does not punt it.
     func decides(_ frame: [UInt8], direction: Direction) -> Bool {
         let ancillary = Ancillary(direction)
         return program.run(on: frame.wire, ancillary) != Self.puntByteCount

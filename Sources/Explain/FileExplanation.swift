@@ -1,70 +1,80 @@
+import Addressing
 package import Edges
 package import Observation
-
-import Addressing
 import Packets
 import RPCAP
 
-/// What becomes of recorded frames at the edges of this node, counted by the steps that decide.
+/// Counts what becomes of recorded frames at the edges of this node, by the steps that decide.
 package struct FileExplanation: ~Copyable {
     private var explainer: Explainer
-    /// The edge that all frames are from; nil has each frame's addresses say it.
-    private let place: Edge?
+    /// The edge where all frames were recorded; nil if each frame's MAC addresses tell.
+    private let edge: Edge?
     private var programs: [UInt32: EdgeProgram] = [:]
     private var dropList: ServiceDropList
+    /// The number of frames with each outcome.
     package private(set) var counts: [Row: Int] = [:]
+    /// The number of all frames.
     package private(set) var frameCount = 0
-    /// Frames that neither come from a pod of this node nor go to one.
+    /// The number of frames that neither come from a pod of this node nor go to one.
     package private(set) var strangerCount = 0
-    /// Frames between two pods of this node, taken as recorded where they enter.
+    /// The number of frames between two pods of this node, which count as recorded where they enter.
     package private(set) var ambiguousCount = 0
 
-    /// Frames with one fate.
+    /// An outcome that frames have in common.
     package struct Row: Hashable, Sendable {
+        /// The step of the rule that decides.
         package let step: Decision.Step
+        /// Whether the frame is reported.
         package let isReported: Bool
+        /// Whether the kernel decides, or the slow path.
         package let isDecidedByKernel: Bool
     }
 
-    package init(_ explainer: consuming Explainer, at place: Edge?) {
+    /// Creates an explanation without frames.
+    ///
+    /// - Parameter edge: The edge where all frames were recorded; nil if their MAC addresses tell.
+    package init(_ explainer: consuming Explainer, at edge: Edge?) {
         dropList = ServiceDropList()
         self.explainer = explainer
-        self.place = place
+        self.edge = edge
     }
 
-    /// Takes a frame and when it was recorded. Translations are those that connection tracking knows
-    /// now; what user space learns leaves its sight as it does in an agent.
+    /// Adds a frame, with the time at which it was recorded.
+    ///
+    /// Translations are those that connection tracking knows now. The drop list of services grows by
+    /// what the slow path learns, as in an agent.
     package mutating func add(_ frame: [UInt8], nanoseconds: UInt64) {
         frameCount += 1
-        guard let (point, direction) = whereabouts(of: frame) else {
+        guard let (point, direction) = origin(of: frame) else {
             strangerCount += 1
             return
         }
         let before = dropList.services
         _ = dropList.refresh(
-            at: explainer.services, edgeCount: explainer.places.count, now: nanoseconds)
+            at: explainer.services, edgeCount: explainer.edges.count, now: nanoseconds)
         if dropList.services != before { programs.removeAll() }
-        let verdict = explainer.settle(frame, direction: direction, at: point, now: nanoseconds)
+        let outcome = explainer.decide(frame, direction: direction, at: point, now: nanoseconds)
         let isDecided = program(at: point).decides(frame, direction: direction)
         let row = Row(
-            step: verdict.decision.step, isReported: verdict.decision.isReported,
+            step: outcome.decision.step, isReported: outcome.decision.isReported,
             isDecidedByKernel: isDecided)
         counts[row, default: 0] += 1
     }
 
-    /// How many frames user space had to settle.
-    package var settledCount: Int {
+    /// The number of frames that the kernel punted to the slow path.
+    package var puntedCount: Int {
         counts.filter { !$0.key.isDecidedByKernel }.values.reduce(0, +)
     }
 
-    private mutating func whereabouts(of frame: [UInt8]) -> (
+    /// The edge where a frame was recorded, and its direction there.
+    private mutating func origin(of frame: [UInt8]) -> (
         ObservationPoint, direction: Direction
     )? {
-        guard frame.count >= Headers.ethernetByteCount else { return nil }
+        guard frame.count >= EthernetHeader.byteCount else { return nil }
         let source = MACAddress(frame.wire, at: 6)
-        if let point = place?.point { return (point, source == point.podMAC ? .fromPod : .toPod) }
+        if let point = edge?.point { return (point, source == point.podMAC ? .fromPod : .toPod) }
         let destination = MACAddress(frame.wire, at: 0)
-        let points = explainer.places.map(\.point)
+        let points = explainer.edges.map(\.point)
         let receiver = points.first { $0.podMAC == destination }
         guard let sender = points.first(where: { $0.podMAC == source }) else {
             return receiver.map { ($0, .toPod) }

@@ -2,9 +2,7 @@
 package enum Columns {
     /// The table's lines, each with its line end.
     ///
-    /// - Parameters:
-    ///   - head: The columns' titles.
-    ///   - rows: The lines below them, each with as many cells as there are titles.
+    /// Each row has as many cells as the head has titles.
     package static func text(_ head: [String], _ rows: [[String]]) -> String {
         let all = [head] + rows
         let widths = head.indices.map { column in all.map { $0[column].count }.max() ?? 0 }

@@ -1,4 +1,4 @@
-/// A JSON value on its way out (RFC 8259).
+/// A JSON value to be written (RFC 8259).
 package indirect enum JSON {
     case null
     case boolean(Bool)
@@ -7,7 +7,7 @@ package indirect enum JSON {
     case array([JSON])
     case object([(String, JSON)])
 
-    /// The value on one line, whatever its texts are.
+    /// The value on one line.
     package var text: String {
         switch self {
         case .null: "null"
@@ -38,8 +38,10 @@ package indirect enum JSON {
 }
 
 extension Unicode.Scalar {
-    /// Whether it changes how others are shown instead of being shown: what ends a line, moves a
-    /// terminal's cursor or turns the direction of writing. JSON forbids only the first 32.
+    /// Whether it is not shown itself but changes how others are shown.
+    ///
+    /// Such characters end a line, move a terminal's cursor or turn the direction of writing. JSON
+    /// forbids only the first 32.
     package var isInvisible: Bool {
         guard !isASCII else { return value < 0x20 || value == 0x7f }
         switch properties.generalCategory {

@@ -13,20 +13,10 @@ package struct CapturePlan: Sendable {
     package var tracksConnections: Bool
     /// The sensor's filter; nil lets everything pass.
     package var filter: Program?
-    /// The most bytes that are sent of a packet.
-    package var snaplen: Int
-    /// The most memory of all rings, bytes.
-    package var ringByteCountMax: Int
-    /// The size of the send queue, bytes.
-    package var queueByteCountMax: Int
+    /// What the settings say of captures: memory, limits, the form of frames.
+    package var settings: CaptureSettings
     /// Which of the packets that pass the filter are sent.
     package var sampling: Sampling
-    /// The most bytes that are queued in a second; nil for any number.
-    package var bytesPerSecondMax: Int?
-    /// Where the forwarding threads run.
-    package var placement: ThreadPlacement
-    /// Whether frames are sent as a wire would carry them, or as captured.
-    package var restoresWireForm: Bool
     /// The form of the datagrams, if packets are sent over UDP.
     package var datagramFormat: DatagramWriter.Format?
     /// When a second thread sends.
@@ -34,24 +24,15 @@ package struct CapturePlan: Sendable {
 
     package init(
         feed: NodePublisher, scope: CaptureScope = .stream, tracksConnections: Bool,
-        filter: Program?,
-        snaplen: Int,
-        ringByteCountMax: Int, queueByteCountMax: Int, sampling: Sampling = .none,
-        bytesPerSecondMax: Int? = nil, placement: ThreadPlacement = ThreadPlacement(),
-        restoresWireForm: Bool = true,
+        filter: Program?, settings: CaptureSettings, sampling: Sampling = .none,
         datagramFormat: DatagramWriter.Format? = nil, senderPolicy: Sender.Policy = .whenBusy
     ) {
         self.feed = feed
         self.scope = scope
         self.tracksConnections = tracksConnections
         self.filter = filter
-        self.snaplen = snaplen
-        self.ringByteCountMax = ringByteCountMax
-        self.queueByteCountMax = queueByteCountMax
+        self.settings = settings
         self.sampling = sampling
-        self.bytesPerSecondMax = bytesPerSecondMax
-        self.placement = placement
-        self.restoresWireForm = restoresWireForm
         self.datagramFormat = datagramFormat
         self.senderPolicy = senderPolicy
     }
@@ -61,6 +42,7 @@ package struct CapturePlan: Sendable {
 
     /// The most bytes that are kept of a frame: a PACKET message must fit into its datagram.
     var frameByteCountMax: Int {
-        datagramFormat == .packet ? min(snaplen, DatagramWriter.frameByteCountMax) : snaplen
+        datagramFormat == .packet
+            ? min(settings.snaplen, DatagramWriter.frameByteCountMax) : settings.snaplen
     }
 }

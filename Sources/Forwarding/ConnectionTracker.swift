@@ -57,7 +57,7 @@ struct ConnectionTracker: ~Copyable {
         let isComplete = try? events.read { slowPath.learn($0, now: now.nanoseconds) }
         guard isComplete != true else { return }
         // Flows whose events were lost are looked up when their packets come.
-        CaptureCounters.add(1, to: counters.trackingOverruns)
+        counters.add(1, to: .conntrackOverruns)
         slowPath.invalidate(before: now.nanoseconds)
     }
 
@@ -78,14 +78,14 @@ struct ConnectionTracker: ~Copyable {
 
     private mutating func ask(for flow: FlowKey, _ now: MonotonicTime) -> LookupResult {
         guard lookups.take(now) else {
-            CaptureCounters.add(1, to: counters.trackingQuestionsNotAsked)
+            counters.add(1, to: .lookupsSkipped)
             return .notAsked
         }
-        CaptureCounters.add(1, to: counters.trackingQuestions)
+        counters.add(1, to: .lookups)
         do throws(SystemError) {
             return try table.flow(flow).map { .tracked($0) } ?? .notFound
         } catch {
-            CaptureCounters.add(1, to: counters.trackingFailures)
+            counters.add(1, to: .lookupFailures)
             return .notAsked
         }
     }

@@ -95,7 +95,7 @@ extension Forwarder {
     }
 
     private func abandon(_ count: Int, _ frames: FrameCounters) {
-        CaptureCounters.add(count, to: frames.abandoned)
-        CaptureCounters.add(count, to: counters.frames.abandoned)
+        frames.add(count, to: .abandoned)
+        counters.frames.add(count, to: .abandoned)
     }
 }

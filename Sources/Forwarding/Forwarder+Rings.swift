@@ -28,7 +28,7 @@ extension Forwarder {
             do throws(Ring.Failure) {
                 try sharedRing?.set(edges, now: now)
             } catch {
-                CaptureCounters.add(1, to: counters.programsNotReplaced)
+                counters.add(1, to: .programsNotReplaced)
             }
         case .remove(let incarnation):
             guard let edge = edges[incarnation] else { return }
@@ -62,7 +62,7 @@ extension Forwarder {
         let version = programs.version
         programs.set(snapshot.rule)
         pipeline.set(snapshot.rule)
-        for place in snapshot.places {
+        for place in snapshot.edges {
             guard let edge = edges[place.incarnation], edge.edge != place else { continue }
             edge.move(to: place)
             adopt(edge, now)
@@ -95,7 +95,7 @@ extension Forwarder {
         do throws(Ring.Failure) {
             try edge.adopt(&programs, now: now)
         } catch {
-            CaptureCounters.add(1, to: counters.programsNotReplaced)
+            counters.add(1, to: .programsNotReplaced)
         }
     }
 
@@ -185,21 +185,21 @@ extension Forwarder {
 
     func count(_ statistics: Ring.Statistics, _ frames: FrameCounters) {
         for frames in [frames, counters.frames] {
-            CaptureCounters.add(Int(statistics.received), to: frames.matched)
-            CaptureCounters.add(Int(statistics.dropped), to: frames.droppedByRing)
+            frames.add(matched: Int(statistics.received))
+            frames.add(Int(statistics.dropped), to: .droppedByRing)
         }
     }
 
     /// Checks the counters of an edge from which nothing comes any more.
     func close(_ frames: FrameCounters, _ name: String, _ incarnation: UInt64) {
-        counters.ledger.close(incarnation, in: counters)
+        counters.close(incarnation)
         let counts = frames.counts
         var metadata = counts.metadata
         metadata["edge"] = "\(name)"
         guard counts.inFlight != 0 else {
             return logger.debug("edge accounted for", metadata: metadata)
         }
-        CaptureCounters.add(Int(counts.inFlight.magnitude), to: counters.framesUnaccounted)
+        counters.add(Int(counts.inFlight.magnitude), to: .framesUnaccounted)
         metadata["unaccounted"] = .number(counts.inFlight)
         logger.error(
             "the frames of an edge do not add up: this is a bug in podwire, please report it",

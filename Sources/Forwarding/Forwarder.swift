@@ -183,7 +183,7 @@ extension Forwarder {
             try balanceSender(now)
         }
         try send(now)
-        counters.levels.queueBytes.set(sender.unsentByteCount)
+        counters.queueBytes.set(sender.unsentByteCount)
         if now >= countsAt {
             try SendFailure.rethrowing { () throws(SystemError) in try countKernel(now) }
         }

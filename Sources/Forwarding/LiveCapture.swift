@@ -1,11 +1,10 @@
 package import BPF
+import Edges
 package import Linux
 package import Logging
 package import Metrics
-package import RPCAP
-
-import Edges
 import Observation
+package import RPCAP
 import Settings
 import Synchronization
 import Time
@@ -55,9 +54,9 @@ package final class LiveCapture: Sendable {
         commands = try Mailbox(countMax: .max)
         let programs = ProgramPlan(
             plan.snapshot.rule, plan.filter, snaplen: plan.frameByteCountMax,
-            keepsWhole: plan.restoresWireForm)
+            keepsWhole: plan.settings.restoresWireForm)
         manager = try RingManager(
-            plan.feed, plan.scope, programs, counters.levels, forwarder: commands, logger: logger)
+            plan.feed, plan.scope, programs, counters, forwarder: commands, logger: logger)
         // Flows are listened for before the first packet can be there.
         let pipeline = try Pipeline(plan, programs.rule, counters: counters, now: .now)
         if let failure = pipeline.trackingFailure {
@@ -66,9 +65,10 @@ package final class LiveCapture: Sendable {
                 metadata: ["reason": "\(failure)"])
         }
         let sender = try Sender(
-            connection, queueByteCount: plan.queueByteCountMax, plan.senderPolicy, counters,
+            connection, queueByteCount: plan.settings.queueByteCountMax, plan.senderPolicy,
+            counters,
             logger: logger
-        ) { [placement = plan.placement] in
+        ) { [placement = plan.settings.placement] in
             Self.prepareThread("podwire-send", placement, logger)
             return watchdog.begin("the sender of \(peerName)")
         }
@@ -83,7 +83,7 @@ package final class LiveCapture: Sendable {
         _ heartbeat: @escaping @Sendable (String) -> Watchdog.Heartbeat
     ) throws(SystemError) {
         let box = TransferBox(forwarder)
-        let placement = plan.placement
+        let placement = plan.settings.placement
         try startThread { [self] in
             Self.prepareThread("podwire-forward", placement, logger)
             if let forwarder = box.take() {
@@ -97,7 +97,7 @@ package final class LiveCapture: Sendable {
         }
         do throws(SystemError) {
             let began = try Reply()
-            let budget = RingBudget(byteCountMax: plan.ringByteCountMax)
+            let budget = RingBudget(byteCountMax: plan.settings.ringByteCountMax)
             try startThread { [self] in
                 manager.run(budget, heartbeat("the ring manager")) { began.give($0) }
             }

@@ -1,8 +1,8 @@
-import BPF
-import PacketRing
 import Addressing
-import Packets
+import BPF
 import Observation
+import PacketRing
+import Packets
 
 /// The sensor's filter as user space runs it, on packets that it has not seen in the kernel.
 struct PacketFilter: Sendable {
@@ -25,7 +25,7 @@ struct PacketFilter: Sendable {
         guard let program else { return snaplen }
         var ancillary = Ancillary(Direction(isOutgoing: details.isOutgoing))
         ancillary.interfaceIndex = point.interfaceIndex
-        if bytes.byteCount >= Headers.ethernetByteCount {
+        if bytes.byteCount >= EthernetHeader.byteCount {
             ancillary.etherType = UInt32(bytes.uint16(at: 12))
         }
         ancillary.wireByteCount = UInt32(clamping: details.wireByteCount)

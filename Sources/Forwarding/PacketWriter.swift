@@ -1,8 +1,8 @@
-import PacketRing
 import Addressing
-import Packets
 import Linux
 import Observation
+import PacketRing
+import Packets
 import RPCAP
 import Time
 
@@ -72,16 +72,22 @@ struct PacketWriter: ~Copyable {
     @inline(__always)
     mutating func append(
         asItIs packet: borrowing RingPacket, _ limit: Int, to queue: inout ByteQueue,
-        _ tally: inout Tally
+        _ counts: inout BlockCounts
     ) {
-        guard limit > 0 else { return tally.filteredCount += 1 }
+        guard limit > 0 else {
+            counts.filteredCount += 1
+            return
+        }
         let byteCount = min(packet.bytes.byteCount, limit)
         let time = packet.nanosecondsSince1970
-        guard Self.admits(byteCount, time, &numbering, &tally) else { return }
+        guard Self.admits(byteCount, time, &numbering, &counts) else { return }
         guard
             var record = queue.extendIfPossible(by: PacketRecord.headerByteCount + byteCount)
-        else { return tally.droppedCount += 1 }
-        let number = Self.takeNumber(byteCount, &numbering, &tally)
+        else {
+            counts.droppedCount += 1
+            return
+        }
+        let number = Self.takeNumber(byteCount, &numbering, &counts)
         Self.store(packet, byteCount, number, into: &record)
         record.store(packet.bytes.extracting(first: byteCount), at: PacketRecord.headerByteCount)
     }
@@ -90,16 +96,19 @@ struct PacketWriter: ~Copyable {
     @inline(__always)
     mutating func append(
         _ packet: borrowing RingPacket, finishing checksum: PlainChecksum,
-        to queue: inout ByteQueue, _ tally: inout Tally
+        to queue: inout ByteQueue, _ counts: inout BlockCounts
     ) {
-        tally.finishedCount += 1
+        counts.finishedCount += 1
         let byteCount = packet.bytes.byteCount
         let time = packet.nanosecondsSince1970
-        guard Self.admits(byteCount, time, &numbering, &tally) else { return }
+        guard Self.admits(byteCount, time, &numbering, &counts) else { return }
         guard
             var record = queue.extendIfPossible(by: PacketRecord.headerByteCount + byteCount)
-        else { return tally.droppedCount += 1 }
-        let number = Self.takeNumber(byteCount, &numbering, &tally)
+        else {
+            counts.droppedCount += 1
+            return
+        }
+        let number = Self.takeNumber(byteCount, &numbering, &counts)
         Self.store(packet, byteCount, number, into: &record)
         checksum.write(packet.bytes, into: &record, at: PacketRecord.headerByteCount)
     }
@@ -118,17 +127,21 @@ struct PacketWriter: ~Copyable {
     ///
     /// - Parameter limit: The most bytes to keep of it, or of each of its segments; 0 for nothing.
     mutating func append(
-        _ packet: borrowing Packet, _ limit: Int, to queue: inout ByteQueue, _ tally: inout Tally
+        _ packet: borrowing Packet, _ limit: Int, to queue: inout ByteQueue,
+        _ counts: inout BlockCounts
     ) {
-        guard limit > 0 else { return tally.filteredCount += 1 }
+        guard limit > 0 else {
+            counts.filteredCount += 1
+            return
+        }
         guard restoresWireForm, packet.details.isUnfinished else {
             return Self.write(
-                nil, packet.bytes, packet.details, limit, into: &queue, &numbering, &tally)
+                nil, packet.bytes, packet.details, limit, into: &queue, &numbering, &counts)
         }
         let form = WireForm(
             packet.bytes, wireByteCount: packet.details.wireByteCount, packet.details.offload,
             vlan: packet.details.vlan)
-        Self.write(form, packet.bytes, packet.details, limit, into: &queue, &numbering, &tally)
+        Self.write(form, packet.bytes, packet.details, limit, into: &queue, &numbering, &counts)
     }
 
     /// Queues a packet that no filter has seen, perhaps with translated addresses.
@@ -136,13 +149,13 @@ struct PacketWriter: ~Copyable {
     /// The filter sees the packet as on a wire: translated, and with the tag that the kernel took out.
     mutating func append(
         _ packet: borrowing Packet, _ translation: Translation?, _ filter: PacketFilter,
-        at point: ObservationPoint, to queue: inout ByteQueue, _ tally: inout Tally
+        at point: ObservationPoint, to queue: inout ByteQueue, _ counts: inout BlockCounts
     ) {
         let needsTag = restoresWireForm && filter.program != nil && packet.details.vlan != nil
         guard translation != nil || needsTag else {
             return append(
                 packet, filter.byteCount(packet.bytes, packet.details, at: point), to: &queue,
-                &tally)
+                &counts)
         }
         // Taken out while it is in use, so that `self` can be changed.
         guard var scratch = scratch.take() else { return }
@@ -152,38 +165,42 @@ struct PacketWriter: ~Copyable {
             apply(translation, to: packet, in: &scratch)
         }
         write(
-            scratch, packet.details, filter, at: point, needsTag: needsTag, to: &queue, &tally)
+            scratch, packet.details, filter, at: point, needsTag: needsTag, to: &queue, &counts)
         self.scratch = .some(scratch)
     }
 
     private mutating func write(
         _ scratch: borrowing ByteQueue, _ details: Packet.Details, _ filter: PacketFilter,
         at point: ObservationPoint, needsTag: Bool, to queue: inout ByteQueue,
-        _ tally: inout Tally
+        _ counts: inout BlockCounts
     ) {
         let bytes = scratch.bytes
         let limit =
             needsTag
             ? taggedLimit(bytes, details, filter, at: point)
             : filter.byteCount(bytes, details, at: point)
-        guard limit > 0 else { return tally.filteredCount += 1 }
+        guard limit > 0 else {
+            counts.filteredCount += 1
+            return
+        }
         let form =
             restoresWireForm
             ? WireForm(
                 bytes, wireByteCount: details.wireByteCount, details.offload, vlan: details.vlan)
             : nil
-        Self.write(form, bytes, details, limit, into: &queue, &numbering, &tally)
+        Self.write(form, bytes, details, limit, into: &queue, &numbering, &counts)
     }
 
     private func apply(
         _ translation: Translation, to packet: borrowing Packet, in scratch: inout ByteQueue
     ) {
         guard let headers = Headers(packet.bytes).packet else { return }
-        let isUnfinished =
+        let isPartial =
             restoresWireForm
-            ? packet.details.offload.leavesUnfinished(headers) : packet.details.hasPartialChecksum
+            ? packet.details.offload.hasPartialChecksum(of: headers)
+            : packet.details.hasPartialChecksum
         var bytes = scratch.last(packet.bytes.byteCount)
-        translation.apply(to: &bytes, headers, isUnfinished: isUnfinished)
+        translation.apply(to: &bytes, headers, hasPartialChecksum: isPartial)
     }
 
     /// The number of bytes that the filter keeps of a frame once its tag is back.
@@ -205,43 +222,43 @@ struct PacketWriter: ~Copyable {
     /// room for a block.
     private static func write(
         _ form: WireForm?, _ bytes: RawSpan, _ details: Packet.Details, _ limit: Int,
-        into queue: inout ByteQueue, _ numbering: inout Numbering, _ tally: inout Tally
+        into queue: inout ByteQueue, _ numbering: inout Numbering, _ counts: inout BlockCounts
     ) {
         guard let form, form.repair != .none || form.tag != nil else {
             let byteCount = min(bytes.byteCount, limit)
             guard
                 reserve(
-                    details, byteCount, details.wireByteCount, in: &queue, &numbering, &tally)
+                    details, byteCount, details.wireByteCount, in: &queue, &numbering, &counts)
             else { return }
             return queue.append(bytes.extracting(first: byteCount))
         }
-        tally.add(form)
-        let before = tally
+        counts.add(form)
+        let before = counts
         for index in 0..<form.segmentCount {
             let byteCount = min(form.byteCount(ofSegment: index), limit)
             guard
                 reserve(
                     details, byteCount, form.wireByteCount(ofSegment: index), in: &queue,
-                    &numbering, &tally)
+                    &numbering, &counts)
             else { continue }
             var target = queue.extend(by: byteCount)
             form.write(segment: index, of: bytes, into: &target)
         }
-        tally.addSegments(since: before)
+        counts.addSegments(since: before)
     }
 
     /// Queues a packet's header, if the packet is sent and there is room for it.
     private static func reserve(
         _ details: Packet.Details, _ byteCount: Int, _ wireByteCount: Int,
-        in queue: inout ByteQueue, _ numbering: inout Numbering, _ tally: inout Tally
+        in queue: inout ByteQueue, _ numbering: inout Numbering, _ counts: inout BlockCounts
     ) -> Bool {
         let time = details.nanosecondsSince1970
-        guard admits(byteCount, time, &numbering, &tally) else { return false }
+        guard admits(byteCount, time, &numbering, &counts) else { return false }
         guard queue.makeRoom(for: PacketRecord.headerByteCount + byteCount) else {
-            tally.droppedCount += 1
+            counts.droppedCount += 1
             return false
         }
-        let number = takeNumber(byteCount, &numbering, &tally)
+        let number = takeNumber(byteCount, &numbering, &counts)
         var header = queue.extend(by: PacketRecord.headerByteCount)
         PacketRecord.store(
             into: &header, nanoseconds: time, byteCount: byteCount, wireByteCount: wireByteCount,
@@ -253,9 +270,9 @@ struct PacketWriter: ~Copyable {
     @inline(__always)
     private static func admits(
         _ byteCount: Int, _ nanosecondsSince1970: UInt64, _ numbering: inout Numbering,
-        _ tally: inout Tally
+        _ counts: inout BlockCounts
     ) -> Bool {
-        numbering.admitsAll || admit(byteCount, nanosecondsSince1970, &numbering, &tally)
+        numbering.admitsAll || admit(byteCount, nanosecondsSince1970, &numbering, &counts)
     }
 
     /// Takes the number of a packet for which there is room, and counts it.
@@ -264,26 +281,26 @@ struct PacketWriter: ~Copyable {
     /// network has lost a packet.
     @inline(__always)
     private static func takeNumber(
-        _ byteCount: Int, _ numbering: inout Numbering, _ tally: inout Tally
+        _ byteCount: Int, _ numbering: inout Numbering, _ counts: inout BlockCounts
     ) -> UInt32 {
         numbering.last &+= 1
-        tally.packetCount += 1
-        tally.byteCount += PacketRecord.headerByteCount + byteCount
+        counts.packetCount += 1
+        counts.byteCount += PacketRecord.headerByteCount + byteCount
         return numbering.last
     }
 
     /// Asks the sampler and the rate limiter, and counts the packet if one of them leaves it out.
     private static func admit(
         _ byteCount: Int, _ nanosecondsSince1970: UInt64, _ numbering: inout Numbering,
-        _ tally: inout Tally
+        _ counts: inout BlockCounts
     ) -> Bool {
         guard numbering.sampler.admit(nanosecondsSince1970: nanosecondsSince1970) else {
-            tally.sampledOutCount += 1
+            counts.sampledOutCount += 1
             return false
         }
         let recordByteCount = PacketRecord.headerByteCount + byteCount
         guard numbering.limiter?.admit(byteCount: recordByteCount) ?? true else {
-            tally.limitedCount += 1
+            counts.limitedCount += 1
             return false
         }
         return true

@@ -4,6 +4,7 @@ import Linux
 import Observation
 import PacketRing
 import RPCAP
+import Settings
 import Synchronization
 import Time
 
@@ -17,7 +18,7 @@ import Time
 struct Pipeline: ~Copyable {
     private var writer: PacketWriter
     private(set) var slowPath: SlowPath
-    private var screen: Screen
+    private var fastPath: FastPath
     private var tracker: ConnectionTracker?
     /// Why calls to services cannot be looked up, if they should be and cannot.
     let trackingFailure: SystemError?
@@ -49,15 +50,15 @@ struct Pipeline: ~Copyable {
             }
         }
         writer = try PacketWriter(
-            plan.sampling, bytesPerSecondMax: plan.bytesPerSecondMax,
-            restoresWireForm: plan.restoresWireForm)
+            plan.sampling, bytesPerSecondMax: plan.settings.bytesPerSecondMax,
+            restoresWireForm: plan.settings.restoresWireForm)
         filter = PacketFilter(program: plan.filter, snaplen: plan.frameByteCountMax)
         self.slowPath = slowPath
-        screen = Screen(rule)
+        fastPath = FastPath(rule)
         self.tracker = tracker
         trackingFailure = failure
         let heldCountMax =
-            plan.queueByteCountMax / Self.heldShare
+            plan.settings.queueByteCountMax / Self.heldShare
             / (HeldFragments.byteCountMax + PacketRecord.headerByteCount)
         held = HeldFragments(countMax: min(HeldFragments.countMax, heldCountMax))
         self.counters = counters
@@ -68,7 +69,7 @@ struct Pipeline: ~Copyable {
 
     mutating func set(_ rule: Rule) {
         slowPath.rule = rule
-        screen = Screen(rule)
+        fastPath = FastPath(rule)
     }
 
     mutating func set(_ filter: Program?) {
@@ -100,31 +101,30 @@ extension Pipeline {
         _ block: borrowing Block, from edge: EdgeContext, into queue: inout ByteQueue,
         now: MonotonicTime
     ) -> Int {
-        var tally = Tally()
+        var counts = BlockCounts()
         begin(now)
-        // As members of `self` and of the context they would be copied for each packet.
-        let screen = screen
+        // As a member of the context it would be copied for each packet.
         let hasFastPath = edge.hasFastPath
         let limit = filter.limitInKernel
         var packets = block.packets
         while let packet = packets.next() {
             // Nearly all packets are only copied, many of them with their checksum finished.
-            if hasFastPath, screen.clears(packet.bytes) {
+            if hasFastPath, fastPath.clears(packet.bytes) {
                 if packet.isFinished || !writer.restoresWireForm {
-                    writer.append(asItIs: packet, limit, to: &queue, &tally)
+                    writer.append(asItIs: packet, limit, to: &queue, &counts)
                     continue
                 }
                 if limit >= packet.bytes.byteCount,
                     let checksum = packet.plainChecksum
                 {
-                    writer.append(packet, finishing: checksum, to: &queue, &tally)
+                    writer.append(packet, finishing: checksum, to: &queue, &counts)
                     continue
                 }
             }
             if let isDuplicate = edge.isDuplicate, isDuplicate(packet.identity) { continue }
-            forward(packet.packet, from: edge, into: &queue, now, &tally)
+            forward(packet.packet, from: edge, into: &queue, now, &counts)
         }
-        add(tally, to: edge.counters)
+        add(counts, to: edge.counters)
         return packets.count
     }
 
@@ -159,10 +159,10 @@ extension Pipeline {
         writer.refill(now: now)
     }
 
-    private func add(_ tally: Tally, to counters: FrameCounters) {
-        counters.add(tally)
-        tally.add(to: self.counters)
-        self.counters.trackedFlowsEvicted.store(slowPath.evictedFlowCount, ordering: .relaxed)
+    private func add(_ counts: BlockCounts, to counters: FrameCounters) {
+        counts.add(to: counters)
+        counts.add(to: self.counters)
+        self.counters.set(.flowsEvicted, to: slowPath.evictedFlowCount)
     }
 }
 
@@ -171,22 +171,22 @@ extension Pipeline {
     @inline(never)
     private mutating func forward(
         _ packet: borrowing Packet, from edge: EdgeContext, into queue: inout ByteQueue,
-        _ now: MonotonicTime, _ tally: inout Tally
+        _ now: MonotonicTime, _ counts: inout BlockCounts
     ) {
         guard let point = edge.point(ofInterface: packet.details.interfaceIndex) else {
-            tally.settledCount += 1
-            tally.refusedCount += 1
+            counts.puntedCount += 1
+            counts.refusedCount += 1
             return
         }
         if !packet.isCutShort, isUndecided(packet, edge.program) {
             return punt(
-                packet, at: point, edge.counters, into: &queue, now, mayHold: true, &tally)
+                packet, at: point, edge.counters, into: &queue, now, mayHold: true, &counts)
         }
         // A filter that has cut a packet short has let it pass.
         let limit =
             edge.filter == .inKernel || packet.isCutShort
             ? filter.limitInKernel : filter.byteCount(packet.bytes, packet.details, at: point)
-        writer.append(packet, limit, to: &queue, &tally)
+        writer.append(packet, limit, to: &queue, &counts)
     }
 
     private func isUndecided(
@@ -194,13 +194,14 @@ extension Pipeline {
     ) -> Bool {
         // A tag is put back before a filter sees the frame, which the kernel cannot do.
         program == .punts || packet.details.vlan != nil && writer.restoresWireForm
-            || !screen.clears(packet.bytes) && slowPath.rule.mayNeedSettling(packet.bytes)
+            || !fastPath.clears(packet.bytes)
     }
 
     /// Decides about a packet in user space, and carries that out.
     private mutating func punt(
         _ packet: borrowing Packet, at point: ObservationPoint, _ counters: FrameCounters,
-        into queue: inout ByteQueue, _ now: MonotonicTime, mayHold: Bool, _ tally: inout Tally
+        into queue: inout ByteQueue, _ now: MonotonicTime, mayHold: Bool,
+        _ counts: inout BlockCounts
     ) {
         var step = step(packet, point, now, mayHold: mayHold)
         if case .lookUp(let flow) = step {
@@ -209,12 +210,15 @@ extension Pipeline {
         }
         if case .hold(let datagram) = step {
             if held.hold(packet, of: datagram, at: point, counters, now: now) { return }
-            tally.notHeldCount += 1
+            counts.notHeldCount += 1
             step = self.step(packet, point, now, mayHold: false)
         }
-        tally.settledCount += 1
-        guard case .decided(let outcome) = step else { return tally.refusedCount += 1 }
-        carryOut(outcome, packet, at: point, into: &queue, &tally)
+        counts.puntedCount += 1
+        guard case .decided(let outcome) = step else {
+            counts.refusedCount += 1
+            return
+        }
+        carryOut(outcome, packet, at: point, into: &queue, &counts)
         if let datagram = outcome.firstFragmentOf, held.count > 0 {
             release(into: &queue, now) { $0.take(of: datagram) }
         }
@@ -238,13 +242,16 @@ extension Pipeline {
 
     private mutating func carryOut(
         _ outcome: SlowPath.Outcome, _ packet: borrowing Packet, at point: ObservationPoint,
-        into queue: inout ByteQueue, _ tally: inout Tally
+        into queue: inout ByteQueue, _ counts: inout BlockCounts
     ) {
-        if outcome.isFragment { tally.fragmentCount += 1 }
-        if outcome.decision.step == .unexplainedService { tally.unexplainedCount += 1 }
-        guard outcome.decision.isReported else { return tally.refusedCount += 1 }
-        if outcome.translation != nil { tally.translatedCount += 1 }
-        writer.append(packet, outcome.translation, filter, at: point, to: &queue, &tally)
+        if outcome.isFragment { counts.fragmentCount += 1 }
+        if outcome.decision.step == .unexplainedService { counts.unexplainedCount += 1 }
+        guard outcome.decision.isReported else {
+            counts.refusedCount += 1
+            return
+        }
+        if outcome.translation != nil { counts.translatedCount += 1 }
+        writer.append(packet, outcome.translation, filter, at: point, to: &queue, &counts)
     }
 
     /// Decides about fragments that have waited, and now wait no longer.
@@ -258,11 +265,11 @@ extension Pipeline {
         var fragments = HeldFragments()
         swap(&fragments, &held)
         while let fragment = take(&fragments) {
-            var tally = Tally()
+            var counts = BlockCounts()
             punt(
                 fragments.packet(fragment), at: fragment.point, fragment.counters, into: &queue,
-                now, mayHold: false, &tally)
-            add(tally, to: fragment.counters)
+                now, mayHold: false, &counts)
+            add(counts, to: fragment.counters)
         }
         swap(&fragments, &held)
     }

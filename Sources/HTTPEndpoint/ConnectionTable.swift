@@ -1,37 +1,42 @@
 import NIOCore
 
-/// The connections that there are, in the order in which they have spoken last. It belongs to the event
-/// loop.
-final class Connections {
+/// The open connections, those active most recently last.
+///
+/// It belongs to the event loop.
+final class ConnectionTable {
     private let answer: @Sendable (String) -> Response?
-    private var conversations: [Conversation] = []
+    private var handlers: [HTTPConnectionHandler] = []
 
-    /// A scraper or two, the kubelet's probes and a few people, each with some.
+    /// The most connections: for a scraper or two, the kubelet's probes and a few people.
     static let countMax = 32
 
     init(_ answer: @escaping @Sendable (String) -> Response?) { self.answer = answer }
 
-    func answer(_ path: String) -> Response {
-        answer(path) ?? Response("there is no such page; / lists those there are\n", .notFound)
+    /// The response to a request for a path.
+    func response(to path: String) -> Response {
+        answer(path) ?? Response("there is no such page; / lists the pages\n", .notFound)
     }
 
-    /// Takes one in. If they are too many then, the one has to go that waits for a request and has been
-    /// silent for longest, or else any that has: each new one is served.
-    func enter(_ conversation: Conversation) {
-        if conversations.count >= Self.countMax {
-            let index = conversations.firstIndex(where: \.isListening) ?? 0
-            conversations.remove(at: index).makeWay()
+    /// Adds a connection, and closes another one if there are too many then.
+    ///
+    /// Every new connection is served. The one to close is that which waits for a request and has
+    /// been inactive for longest, or the most inactive of all if none waits.
+    func add(_ handler: HTTPConnectionHandler) {
+        if handlers.count >= Self.countMax {
+            let index = handlers.firstIndex(where: \.isWaiting) ?? 0
+            handlers.remove(at: index).evict()
         }
-        conversations.append(conversation)
+        handlers.append(handler)
     }
 
-    /// Takes note that one has asked for something.
-    func hasSpoken(_ conversation: Conversation) {
-        leave(conversation)
-        conversations.append(conversation)
+    /// Notes that a connection has made a request.
+    func markActive(_ handler: HTTPConnectionHandler) {
+        remove(handler)
+        handlers.append(handler)
     }
 
-    func leave(_ conversation: Conversation) {
-        conversations.removeAll { $0 === conversation }
+    /// Removes a connection that is closed.
+    func remove(_ handler: HTTPConnectionHandler) {
+        handlers.removeAll { $0 === handler }
     }
 }

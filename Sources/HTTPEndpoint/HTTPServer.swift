@@ -5,25 +5,40 @@ import NIOHTTP1
 import NIOPosix
 import Synchronization
 
-/// Answers GET and HEAD over HTTP/1.1, all on one thread, and knows nothing of what it says.
+/// An HTTP/1.1 server for GET and HEAD on one thread.
 ///
-/// Whoever can connect can do no harm: bounded are connections, what is read of a request, the time that
-/// one takes to arrive and that an answer takes to be read, and how often anything of that happens. Who
-/// comes last is served, so that those who only hold on to connections keep nobody out.
+/// It bounds the number of connections, the size of a request, the time for a request to arrive and
+/// for a response to be read, and the rate of all of these. The newest connection is always served,
+/// so idle connections keep nobody out.
 package struct HTTPServer: ~Copyable {
     private let listener: Listener
     private let answer: @Sendable (String) -> Response?
 
-    /// How many connections it has at most, each with a descriptor.
-    package static let connectionCountMax = Connections.countMax
+    /// A failure to serve, such as that of the socket that accepts connections.
+    package struct Failure: Error, CustomStringConvertible {
+        /// NIO's words.
+        let reason: String
+
+        /// NIO's words.
+        package var description: String { reason }
+    }
+
+    /// The most connections, each of which has a descriptor.
+    package static let connectionCountMax = ConnectionTable.countMax
 
     private static let readByteCount = 4096
-    /// What requests have in their headers is for browsers and proxies, and nothing to us.
+    /// The longest headers.
+    ///
+    /// Browsers and proxies send shorter ones, and none is used here.
     private static let headerByteCountMax = 8192
     private static let headerCountMax = 100
 
-    /// The closure answers for a path, without what follows a question mark; nil if there is no such
-    /// page. It is called on the thread that runs the server, which waits for it.
+    /// Creates a server.
+    ///
+    /// - Parameters:
+    ///   - listener: The socket that accepts connections.
+    ///   - answer: Returns the response for a path without its query, or nil if there is no such
+    ///     page. The server's thread calls it, and waits for it.
     package init(
         _ listener: consuming Listener, answer: @escaping @Sendable (String) -> Response?
     ) {
@@ -31,25 +46,27 @@ package struct HTTPServer: ~Copyable {
         self.answer = answer
     }
 
-    /// Serves on this thread, and no other one, until that fails, and throws why it did.
-    package consuming func run() throws -> Never {
+    /// Serves on the calling thread alone.
+    ///
+    /// - Throws: The reason why serving has failed; it does not return otherwise.
+    package consuming func run() throws(Failure) -> Never {
         let answer = answer
         let fileDescriptor = listener.intoDescriptor().release()
-        let failure = Failure()
+        let failure = LastError()
         MultiThreadedEventLoopGroup.withCurrentThreadAsEventLoop { loop in
-            let connections = NIOLoopBound(Connections(answer), eventLoop: loop)
-            Self.bootstrap(loop, connections, failure).withBoundSocket(fileDescriptor)
+            let table = NIOLoopBound(ConnectionTable(answer), eventLoop: loop)
+            Self.bootstrap(loop, table, failure).withBoundSocket(fileDescriptor)
                 .flatMap(\.closeFuture)
                 .whenComplete { result in
                     if case .failure(let error) = result { failure.set(error) }
                     loop.shutdownGracefully { _ in }
                 }
         }
-        throw failure.error
+        throw Failure(reason: "\(failure.error)")
     }
 
     private static func bootstrap(
-        _ loop: any EventLoop, _ connections: NIOLoopBound<Connections>, _ failure: Failure
+        _ loop: any EventLoop, _ table: NIOLoopBound<ConnectionTable>, _ failure: LastError
     ) -> ServerBootstrap {
         ServerBootstrap(group: loop)
             .serverChannelOption(ChannelOptions.autoRead, value: false)
@@ -71,7 +88,7 @@ package struct HTTPServer: ~Copyable {
                     let pipeline = channel.pipeline.syncOperations
                     try pipeline.addHandler(HTTPResponseEncoder())
                     try pipeline.addHandler(ByteToMessageHandler(decoder()))
-                    try pipeline.addHandler(Conversation(connections.value))
+                    try pipeline.addHandler(HTTPConnectionHandler(table.value))
                 }
             }
     }
@@ -85,17 +102,20 @@ package struct HTTPServer: ~Copyable {
     }
 }
 
-/// Takes some connections and then pauses, 800 a second: those who connect again and again cost no more
-/// than that, and nobody who waits in the kernel's queue behind them waits for long.
+/// A handler that pauses between accepts, which limits them to 800 a second.
+///
+/// A peer that connects again and again costs no more than that, and those behind it in the kernel's
+/// queue do not wait for long.
 private final class AcceptPace: ChannelInboundHandler {
     typealias InboundIn = any Channel
 
+    /// The number of connections that are accepted at once.
     static let count: UInt = 16
     private static let pause = TimeAmount.milliseconds(20)
 
-    private let failure: Failure
+    private let failure: LastError
 
-    init(_ failure: Failure) { self.failure = failure }
+    init(_ failure: LastError) { self.failure = failure }
 
     func channelActive(context: ChannelHandlerContext) {
         context.fireChannelActive()
@@ -107,15 +127,15 @@ private final class AcceptPace: ChannelInboundHandler {
         context.eventLoop.assumeIsolated().scheduleTask(in: Self.pause) { context.read() }
     }
 
-    /// What ends the channel, or does not: there may be no descriptor for the next connection.
+    /// Keeps an error, which need not end the channel: there may be no descriptor left.
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
         failure.set(error)
         context.fireErrorCaught(error)
     }
 }
 
-/// What has gone wrong last.
-private final class Failure: Sendable {
+/// The last error.
+private final class LastError: Sendable {
     private let last = Mutex<any Error>(ChannelError.ioOnClosedChannel)
 
     var error: any Error { last.withLock { $0 } }

@@ -1,14 +1,17 @@
 import NIOCore
 import NIOHTTP1
 
-/// What is answered to a request.
+/// A response to a request.
 package struct Response: Sendable {
+    /// The status.
     package let status: Status
+    /// The media type of the body.
     package let contentType: String
-    /// Shared by all who are sent it.
+    /// The body, whose memory is shared by all that it is sent to.
     let body: ByteBuffer
     let headers: [(name: String, value: String)]
 
+    /// The statuses that are used (RFC 9110, 15).
     package enum Status: UInt, Sendable {
         case ok = 200
         case badRequest = 400
@@ -22,6 +25,7 @@ package struct Response: Sendable {
         var wireForm: HTTPResponseStatus { HTTPResponseStatus(statusCode: Int(rawValue)) }
     }
 
+    /// A response with a text as its body.
     package init(
         _ text: String, _ status: Status = .ok, contentType: String = Self.plainText,
         headers: [(name: String, value: String)] = []
@@ -32,14 +36,17 @@ package struct Response: Sendable {
         body = ByteBuffer(string: text)
     }
 
-    /// Who answers, as the header `server` has it (RFC 9110, 10.2.4).
+    /// The value of the header `server` (RFC 9110, 10.2.4).
     package static let server = "podwire"
+    /// The media type of plain text.
     package static let plainText = "text/plain; charset=utf-8"
+    /// The media type of JSON.
     package static let json = "application/json"
 
+    /// The body as text.
     package var text: String { String(buffer: body) }
 
-    /// The first part of the answer, with the length of the body that goes with it.
+    /// The head of the response, with the length of the body.
     func head(_ version: HTTPVersion, isLast: Bool) -> HTTPResponseHead {
         var fields: HTTPHeaders = [
             "content-type": contentType, "content-length": "\(body.readableBytes)",

@@ -11,7 +11,9 @@ public struct ByteQueue: ~Copyable, Sendable {
     @usableFromInline let address: UInt
     /// The end of the memory.
     @usableFromInline let limit: Int
-    /// Where bytes go when none wait. The headroom in front is for bytes that are sent before them.
+    /// Where bytes go when none wait.
+    ///
+    /// The headroom in front is for bytes that are sent before them.
     @usableFromInline let floor: Int
     @usableFromInline var start: Int
     @usableFromInline var end: Int
@@ -26,6 +28,7 @@ public struct ByteQueue: ~Copyable, Sendable {
     /// - Parameters:
     ///   - byteCountMax: The most bytes that wait.
     ///   - headroomByteCount: The most bytes that `prepend` can put in front of them.
+    /// - Throws: The kernel's reason if there is no address space.
     package init(byteCountMax: Int, headroomByteCount: Int = 0) throws(SystemError) {
         let limit = headroomByteCount + byteCountMax
         let address = unsafe mmap(
@@ -167,6 +170,7 @@ public struct ByteQueue: ~Copyable, Sendable {
     ///
     /// - Parameter write: Sends some bytes, and returns how many: 0 if none can be sent now.
     /// - Returns: Whether nothing is left.
+    /// - Throws: What `write` throws.
     package mutating func send<Failure>(
         by write: (RawSpan) throws(Failure) -> Int
     ) throws(Failure) -> Bool {

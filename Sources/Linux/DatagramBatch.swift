@@ -63,7 +63,9 @@ package struct DatagramBatch: ~Copyable {
         end += byteCount
     }
 
-    /// Removes the datagrams that have waited longest. Removing the last one frees all the room.
+    /// Removes the datagrams that have waited longest.
+    ///
+    /// Removing the last one frees all the room.
     package mutating func removeFirst(_ count: Int) {
         precondition(count <= self.count)
         doneCount += count

@@ -18,7 +18,9 @@ package struct DatagramReceiver: ~Copyable, Sendable {
         case other
     }
 
-    /// Room for a burst. The kernel doubles it and counts its own overhead into it.
+    /// Room for a burst.
+    ///
+    /// The kernel doubles it and counts its own overhead into it.
     private static let bufferByteCountWanted: CInt = 8 << 20
 
     /// Binds a socket to an address; port 0 takes a free one.

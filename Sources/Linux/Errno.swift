@@ -21,60 +21,60 @@ package struct Errno: RawRepresentable, Hashable, Sendable, CustomStringConverti
 }
 
 extension Errno {
-    /// `EACCES`
+    /// Permission denied (`EACCES`).
     package static let permissionDenied = Self(rawValue: EACCES)
-    /// `EADDRINUSE`
+    /// Address in use (`EADDRINUSE`).
     package static let addressInUse = Self(rawValue: EADDRINUSE)
-    /// `EADDRNOTAVAIL`
+    /// Address not available (`EADDRNOTAVAIL`).
     package static let addressNotAvailable = Self(rawValue: EADDRNOTAVAIL)
-    /// `EAFNOSUPPORT`
+    /// Address family not supported (`EAFNOSUPPORT`).
     package static let addressFamilyNotSupported = Self(rawValue: EAFNOSUPPORT)
-    /// `EAGAIN`, which Linux also calls `EWOULDBLOCK`
+    /// Would block (`EAGAIN`, also `EWOULDBLOCK`).
     package static let wouldBlock = Self(rawValue: EAGAIN)
-    /// `ECANCELED`
+    /// Canceled (`ECANCELED`).
     package static let canceled = Self(rawValue: ECANCELED)
-    /// `ECONNABORTED`
+    /// Connection abort (`ECONNABORTED`).
     package static let connectionAbort = Self(rawValue: ECONNABORTED)
-    /// `ECONNREFUSED`
+    /// Connection refused (`ECONNREFUSED`).
     package static let connectionRefused = Self(rawValue: ECONNREFUSED)
-    /// `ECONNRESET`
+    /// Connection reset (`ECONNRESET`).
     package static let connectionReset = Self(rawValue: ECONNRESET)
-    /// `EFBIG`
+    /// File too large (`EFBIG`).
     package static let fileTooLarge = Self(rawValue: EFBIG)
-    /// `EHOSTUNREACH`
+    /// Host unreachable (`EHOSTUNREACH`).
     package static let hostUnreachable = Self(rawValue: EHOSTUNREACH)
-    /// `EINPROGRESS`
+    /// Now in progress (`EINPROGRESS`).
     package static let nowInProgress = Self(rawValue: EINPROGRESS)
-    /// `EINTR`
+    /// Interrupted (`EINTR`).
     package static let interrupted = Self(rawValue: EINTR)
-    /// `EINVAL`
+    /// Invalid argument (`EINVAL`).
     package static let invalidArgument = Self(rawValue: EINVAL)
-    /// `EMSGSIZE`
+    /// Message too long (`EMSGSIZE`).
     package static let messageTooLong = Self(rawValue: EMSGSIZE)
-    /// `ENETDOWN`
+    /// Network down (`ENETDOWN`).
     package static let networkDown = Self(rawValue: ENETDOWN)
-    /// `ENETUNREACH`
+    /// Network unreachable (`ENETUNREACH`).
     package static let networkUnreachable = Self(rawValue: ENETUNREACH)
-    /// `ENOBUFS`
+    /// No buffer space (`ENOBUFS`).
     package static let noBufferSpace = Self(rawValue: ENOBUFS)
-    /// `ENODEV`
+    /// No such device (`ENODEV`).
     package static let noSuchDevice = Self(rawValue: ENODEV)
-    /// `ENOENT`
+    /// No such file or directory (`ENOENT`).
     package static let noSuchFileOrDirectory = Self(rawValue: ENOENT)
-    /// `ENOMEM`
+    /// No memory (`ENOMEM`).
     package static let noMemory = Self(rawValue: ENOMEM)
-    /// `ENOPROTOOPT`
+    /// Protocol option not supported (`ENOPROTOOPT`).
     package static let protocolOptionNotSupported = Self(rawValue: ENOPROTOOPT)
-    /// `ENXIO`
+    /// No such address or device (`ENXIO`).
     package static let noSuchAddressOrDevice = Self(rawValue: ENXIO)
-    /// `EPERM`
+    /// Not permitted (`EPERM`).
     package static let notPermitted = Self(rawValue: EPERM)
-    /// `EPIPE`
+    /// Broken pipe (`EPIPE`).
     package static let brokenPipe = Self(rawValue: EPIPE)
-    /// `EPROTO`
+    /// Protocol error (`EPROTO`).
     package static let protocolError = Self(rawValue: EPROTO)
-    /// `EPROTONOSUPPORT`
+    /// Protocol not supported (`EPROTONOSUPPORT`).
     package static let protocolNotSupported = Self(rawValue: EPROTONOSUPPORT)
-    /// `ETIMEDOUT`
+    /// Timed out (`ETIMEDOUT`).
     package static let timedOut = Self(rawValue: ETIMEDOUT)
 }

@@ -6,6 +6,7 @@ extension Descriptor {
     /// - Parameters:
     ///   - path: The file's path.
     ///   - waits: Whether opening a pipe waits for a process that writes to it.
+    /// - Throws: The kernel's reason if the file cannot be opened.
     package init(reading path: String, waits: Bool = true) throws(SystemError) {
         let flags = O_RDONLY | O_CLOEXEC | (waits ? 0 : O_NONBLOCK)
         try self.init("open \(path)") { unsafe open(path, flags) }
@@ -23,7 +24,9 @@ extension Descriptor {
         try self.init("dup of standard output") { dup(STDOUT_FILENO) }
     }
 
-    /// Reads some bytes and appends them to an array. Waits for a disk or for a pipe's writer.
+    /// Reads some bytes and appends them to an array.
+    ///
+    /// Waits for a disk or for a pipe's writer.
     ///
     /// - Returns: False at the end of the file.
     package func read(
@@ -43,7 +46,9 @@ extension Descriptor {
     }
 }
 
-/// Reads a whole file. Waits for the disk, but for no other process.
+/// Reads a whole file.
+///
+/// Waits for the disk, but for no other process.
 ///
 /// If the path is a pipe, perhaps since a moment ago, it reads what is in the pipe.
 ///
@@ -57,7 +62,9 @@ package func readFile(_ path: String, byteCountMax: Int) throws(SystemError) -> 
     return bytes
 }
 
-/// Writes all of the bytes. Waits for a disk or for a pipe's reader.
+/// Writes all of the bytes.
+///
+/// Waits for a disk or for a pipe's reader.
 package func writeAll(
     _ bytes: some Collection<UInt8>, to fileDescriptor: CInt, _ name: @autoclosure () -> String
 ) throws(SystemError) {
@@ -67,7 +74,9 @@ package func writeAll(
     }
 }
 
-/// Writes as many of the bytes as the kernel takes at once. Waits like `writeAll`.
+/// Writes as many of the bytes as the kernel takes at once.
+///
+/// Waits like `writeAll`.
 ///
 /// - Returns: The number of bytes written.
 package func writeSome(
@@ -82,12 +91,16 @@ package func writeSome(
 /// Whether the descriptor is a terminal, which a person is likely to read.
 package func isTerminal(_ fileDescriptor: CInt) -> Bool { isatty(fileDescriptor) == 1 }
 
-/// Removes a file's name. The content is freed when no process has the file open any more.
+/// Removes a file's name.
+///
+/// The content is freed when no process has the file open any more.
 package func removeFile(_ path: String) throws(SystemError) {
     try call("remove \(path)") { unsafe unlink(path) }
 }
 
-/// Lists the names of the files in a folder, in no order (readdir(3)). Waits for the disk.
+/// Lists the names of the files in a folder, in no order (readdir(3)).
+///
+/// Waits for the disk.
 package func fileNames(in folder: String) throws(SystemError) -> [String] {
     guard let stream = unsafe opendir(folder) else { throw SystemError("open \(folder)") }
     defer { unsafe _ = closedir(stream) }

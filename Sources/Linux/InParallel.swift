@@ -1,6 +1,8 @@
 import Synchronization
 
-/// Calls a closure for each index, on a few threads and this one. Returns when all calls are done.
+/// Calls a closure for each index, on a few threads and this one.
+///
+/// Returns when all calls are done.
 ///
 /// It is for work that waits in the kernel. If no thread can be made, this one does everything.
 package func inParallel(

@@ -14,6 +14,7 @@ package final class Mailbox<Message: Sendable>: Sendable {
     /// Creates an empty mailbox.
     ///
     /// - Parameter countMax: The most messages that wait. The caller names the reason for the number.
+    /// - Throws: The kernel's reason if there is no descriptor left.
     package init(countMax: Int) throws(SystemError) {
         precondition(countMax > 0)
         self.countMax = countMax
@@ -71,7 +72,9 @@ package final class Mailbox<Message: Sendable>: Sendable {
         }
     }
 
-    /// Takes all messages that wait, in the order in which they were sent. Never waits.
+    /// Takes all messages that wait, in the order in which they were sent.
+    ///
+    /// Never waits.
     package func takeAll() -> [Message] {
         // Lowered first: what is sent in between is taken now, and at worst wakes the reader again.
         filled.lower()
@@ -84,10 +87,26 @@ package final class Mailbox<Message: Sendable>: Sendable {
     /// Waits until messages have come or the deadline has, and takes them.
     ///
     /// - Parameter deadline: When to return without a message; nil for never.
+    /// - Returns: The messages, in the order in which they were sent.
     package func takeAll(waitingUntil deadline: MonotonicTime?) -> [Message] {
         // A failure to wait is one of the arguments, which are right; the caller comes again anyway.
         _ = try? poll([(fileDescriptor, .readable)], until: deadline)
         return takeAll()
+    }
+
+    /// Waits until a number of messages have come or the deadline has, and takes them.
+    ///
+    /// - Returns: Fewer messages than asked for if the deadline came first.
+    package func take(
+        atLeast countMin: Int, waitingUntil deadline: MonotonicTime
+    ) -> [Message] {
+        var messages = takeAll()
+        while messages.count < countMin {
+            let more = takeAll(waitingUntil: deadline)
+            guard !more.isEmpty else { break }
+            messages += more
+        }
+        return messages
     }
 
     /// Changes the queue, and wakes the receiver if it was empty: who has been woken takes all.

@@ -41,6 +41,7 @@ package struct ReadyDescriptors<Key: Hashable> {
 ///   - requests: What to wait for, by keys of the caller's. A negative descriptor is passed over.
 ///   - deadline: When to stop waiting; nil for never. If it is over, the call looks and does not wait.
 /// - Returns: The descriptors that are ready; none if the time came first.
+/// - Throws: The kernel's reason for refusing to wait.
 package func poll<Key: Hashable>(
     _ requests: [Key: (fileDescriptor: CInt, interest: Readiness)], until deadline: MonotonicTime?
 ) throws(SystemError) -> ReadyDescriptors<Key> {
@@ -57,6 +58,7 @@ package func poll<Key: Hashable>(
 ///   - deadline: When to stop waiting; nil for never. If it is over, the call looks and does not wait.
 /// - Returns: What each descriptor is ready for, in the order of the list; all empty if the time
 ///   came first.
+/// - Throws: The kernel's reason for refusing to wait.
 package func poll(
     _ requests: [(fileDescriptor: CInt, interest: Readiness)], until deadline: MonotonicTime?
 ) throws(SystemError) -> [Readiness] {

@@ -26,6 +26,7 @@ package struct SystemError: Error, Hashable, CustomStringConvertible {
 ///   - operation: The call's name, for the error.
 ///   - body: Makes the call, and returns a negative number if it fails.
 /// - Returns: The result of the call, which is not negative.
+/// - Throws: The reason if the call fails.
 @discardableResult
 package func call<Result: SignedInteger>(
     _ operation: @autoclosure () -> String, _ body: () -> Result

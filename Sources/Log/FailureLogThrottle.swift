@@ -1,39 +1,50 @@
 package import Logging
+package import Time
 
-/// A failure that happens again and again while one tries: the log has its beginning, and then now and
-/// then how often it has happened since.
+/// A throttle for the log lines of a failure that repeats while something is tried again.
+///
+/// The log has the first failure, and then now and then the number of failures since.
 package struct FailureLogThrottle: Sendable {
     private var count = 0
-    private var beganAt: UInt64 = 0
-    private var toldAt: UInt64 = 0
+    private var begin = MonotonicTime.zero
+    private var lastLine = MonotonicTime.zero
     private var reasons: Set<String> = []
 
-    /// How often the log is told of what goes on.
-    package static let nanosecondsMin: UInt64 = 300_000_000_000
-    /// So many reasons are told as soon as they are met: a name that leads to another machine each
-    /// time must not have one line for each try.
+    /// The interval between lines while a failure goes on.
+    package static let interval = Duration.seconds(300)
+    /// The most reasons that are logged as soon as they occur.
+    ///
+    /// A name that leads to another machine each time must not cause a line for each try.
     private static let reasonCountMax = 8
 
+    /// A throttle that has seen no failure.
     package init() {}
 
-    package var isGoingOn: Bool { count > 0 }
+    /// Whether the last try has failed.
+    package var isFailing: Bool { count > 0 }
 
-    /// Takes note of a failure, and answers what the log is to say of it; nil for nothing.
-    package mutating func failed(_ reason: String, now: UInt64) -> Logger.Metadata? {
-        if count == 0 { beganAt = now }
+    /// Records a failure.
+    ///
+    /// - Returns: The metadata of the line to log, or nil if none should be.
+    package mutating func recordFailure(
+        _ reason: String, now: MonotonicTime
+    ) -> Logger.Metadata? {
+        if count == 0 { begin = now }
         count += 1
         let isNews = reasons.count < Self.reasonCountMax && reasons.insert(reason).inserted
-        guard isNews || now >= toldAt + Self.nanosecondsMin else { return nil }
-        toldAt = now
+        guard isNews || now >= lastLine + Self.interval else { return nil }
+        lastLine = now
         guard count > 1 else { return ["reason": "\(reason)"] }
         return [
             "reason": "\(reason)", "failures": .number(count),
-            "since_seconds": .number((now - beganAt) / 1_000_000_000),
+            "since_seconds": .number((now - begin).components.seconds),
         ]
     }
 
-    /// It is over. Answers how often it has failed, for the line that says so.
-    package mutating func end() -> Int {
+    /// Records a success.
+    ///
+    /// - Returns: The number of failures before it, for the line that reports the success.
+    package mutating func recordSuccess() -> Int {
         defer { self = FailureLogThrottle() }
         return count
     }

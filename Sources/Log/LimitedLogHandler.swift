@@ -2,71 +2,82 @@ package import Logging
 
 import Linux
 import Synchronization
+package import Time
 
-/// Passes on as many lines as a budget allows: for lines that peers cause, or pods by coming and going, who
-/// must not fill a disk.
+/// A log handler that passes on as many lines as a budget allows.
+///
+/// It is for lines that peers cause, or pods by coming and going, which must not fill a disk.
 package struct LimitedLogHandler: LogHandler {
     private var base: any LogHandler
     private let budget: LogBudget
+    private let now: @Sendable () -> MonotonicTime
 
-    private init(_ base: any LogHandler, _ budget: LogBudget) {
-        (self.base, self.budget) = (base, budget)
-    }
-
-    /// The same logger, within a budget of its own; copies of it share that. So many lines can come at
-    /// once, and ten a second in the long run.
+    /// A logger with a budget of its own, which copies of it share.
+    ///
+    /// - Parameters:
+    ///   - logger: The logger to limit.
+    ///   - lineCountMax: The most lines at once. In the long run there are ten a second.
+    ///   - now: The clock.
+    /// - Returns: The limited logger.
     package static func limiting(
-        _ logger: Logger, lineCountMax: Int = lineCountMaxOfPeers
+        _ logger: Logger, lineCountMax: Int = lineCountMaxOfPeers,
+        now: @escaping @Sendable () -> MonotonicTime = { .now }
     ) -> Logger {
         var logger = logger
-        logger.handler = Self(logger.handler, LogBudget(lineCountMax))
+        logger.handler = Self(base: logger.handler, budget: LogBudget(lineCountMax), now: now)
         return logger
     }
 
-    /// More than an agent with its clients has to say when it starts.
+    /// The most lines at once by default: more than an agent with its clients writes at its start.
     package static let lineCountMaxOfPeers = 200
 
+    /// The metadata of the handler underneath.
     package var metadata: Logger.Metadata {
         get { base.metadata }
         set { base.metadata = newValue }
     }
 
+    /// The level of the handler underneath.
     package var logLevel: Logger.Level {
         get { base.logLevel }
         set { base.logLevel = newValue }
     }
 
+    /// A value of the metadata.
     package subscript(metadataKey key: String) -> Logger.Metadata.Value? {
         get { base[metadataKey: key] }
         set { base[metadataKey: key] = newValue }
     }
 
+    /// Passes on an event if the budget allows, with the number of those left out before it.
     package func log(event: LogEvent) {
-        guard let leftOutCount = budget.take(now: monotonicNanoseconds()) else { return }
+        guard let leftOutCount = budget.take(now: now()) else { return }
         var handler = base
         if leftOutCount > 0 { handler[metadataKey: "lines_left_out"] = .number(leftOutCount) }
         handler.log(event: event)
     }
 }
 
-/// Some lines at once, and then so many a second.
+/// A token bucket for lines of a log.
 private final class LogBudget: Sendable {
-    private let state: Mutex<(lineCount: Int, leftOutCount: Int, time: UInt64)>
+    private let state: Mutex<(lineCount: Int, leftOutCount: Int, time: MonotonicTime)>
     private let lineCountMax: Int
 
-    private static let nanosecondsPerLine: UInt64 = 100_000_000
+    private static let timePerLine = Duration.milliseconds(100)
 
     init(_ lineCountMax: Int) {
         self.lineCountMax = lineCountMax
-        state = Mutex((lineCount: lineCountMax, leftOutCount: 0, time: 0))
+        state = Mutex((lineCount: lineCountMax, leftOutCount: 0, time: .zero))
     }
 
-    /// Takes a line. Answers how many were left out before it, or nil if this one is to be, too.
-    func take(now: UInt64) -> Int? {
+    /// Takes a line from the budget.
+    ///
+    /// - Returns: The number of lines left out before it, or nil if this one is left out as well.
+    func take(now: MonotonicTime) -> Int? {
         state.withLock { state in
-            let earned = (now - min(now, state.time)) / Self.nanosecondsPerLine
+            let earned = Int((now - state.time) / Self.timePerLine)
             if earned > 0 {
-                state.lineCount = min(lineCountMax, state.lineCount + Int(clamping: earned))
+                state.lineCount = min(lineCountMax, state.lineCount + earned)
                 state.time = now
             }
             guard state.lineCount > 0 else {

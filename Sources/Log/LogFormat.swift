@@ -2,17 +2,19 @@ package import Logging
 
 import Formats
 
-/// How a line of the log is written.
+/// The format of the log's lines.
 package enum LogFormat: String, Sendable {
     /// Time, level, message, then key=value in the order of the keys.
     case text
-    /// An object with the members `time`, `level` and `message`, and one for each key.
+    /// A JSON object with the members `time`, `level` and `message`, and one for each key.
     case json
 
-    /// Neither the message nor a value takes more of a line than this: some come from peers.
+    /// The longest message or value, since some come from peers.
     private static let scalarCountMax = 4096
 
-    /// A line, with its end. Nothing in it can begin a line of its own.
+    /// Formats a line with its end.
+    ///
+    /// Nothing in its parts can begin a line of its own.
     package func line(
         time: String, level: Logger.Level, message: String, metadata: Logger.Metadata
     ) -> String {
@@ -31,8 +33,10 @@ package enum LogFormat: String, Sendable {
         }
     }
 
-    /// Numbers are those that were given as numbers. What looks like one, as a user's name may, stays
-    /// a text, so that a member is always of one kind.
+    /// A value as JSON.
+    ///
+    /// Only what was given as a number becomes one. A text that looks like one, as a user's name may,
+    /// stays a text, so that a member always has the same type.
     private static func json(_ value: Logger.MetadataValue) -> JSON {
         switch value {
         case .string(let text): .text(short(text))
@@ -47,13 +51,13 @@ package enum LogFormat: String, Sendable {
 
     private static func short(_ text: String) -> String {
         guard text.utf8.count > scalarCountMax else { return text }
-        // What a person takes for one character may be any number of them.
+        // A character can consist of any number of scalars.
         let scalars = text.unicodeScalars
         guard scalars.dropFirst(scalarCountMax).first != nil else { return text }
         return String(scalars.prefix(scalarCountMax)) + "..."
     }
 
-    /// A value with a space or a quote in it is put into quotes.
+    /// A value, in quotes if it has a space, a quote, an equals sign or an invisible character.
     private static func quoted(_ value: String) -> String {
         let needsQuotes = value.unicodeScalars.contains {
             $0 == " " || $0 == "\"" || $0 == "=" || $0.isInvisible
@@ -76,7 +80,7 @@ package enum LogFormat: String, Sendable {
 }
 
 extension Logger.MetadataValue {
-    /// A number, which JSON shows as one.
+    /// A number, which stays one in JSON.
     package static func number(
         _ value: some BinaryInteger & CustomStringConvertible & Sendable
     ) -> Self {

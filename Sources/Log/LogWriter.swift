@@ -1,32 +1,34 @@
 package import Linux
+package import Time
 
 import Glibc
 import Synchronization
 
-/// Writes lines on a thread of its own, so that who logs never waits for who reads.
+/// A thread that writes the log, so that a thread that logs never waits for a reader.
 ///
-/// A pipe that nobody empties, a terminal that is held and a disk that hangs all stop a write, for as
-/// long as they like. Then lines wait here, and of more than there is room for the latest are lost, and
-/// counted.
+/// A pipe that nobody empties, a terminal that is stopped or a disk that hangs can block a write for
+/// ever. Lines then wait here. If there is no more room the newest are lost, and counted.
 package final class LogWriter: Sendable {
     private let fileDescriptor: CInt
     private let state = Mutex(State())
-    /// Raised when there is something to write, and when all is written.
+    /// Raised when there is something to write.
     private let filled: Event
+    /// Raised when everything is written.
     private let emptied: Event
 
     private struct State {
         var waiting: [UInt8] = []
-        /// Whether the thread is at work on what has waited.
+        /// Whether the thread is writing what has waited.
         var isWriting = false
         var lostCount = 0
     }
 
-    /// Some thousand lines: more than an agent with all its edges and clients says at once. As much
-    /// again is with the thread.
+    /// The most bytes that wait: some thousand lines, more than an agent writes at once.
+    ///
+    /// The thread may have as many again.
     package static let byteCountMax = 256 << 10
 
-    /// Writes to a descriptor that stays open for as long as the program runs.
+    /// Starts to write to a descriptor, which must stay open as long as the program runs.
     package init(to fileDescriptor: CInt) throws(SystemError) {
         self.fileDescriptor = fileDescriptor
         filled = try Event()
@@ -37,8 +39,11 @@ package final class LogWriter: Sendable {
         }.detach()
     }
 
-    /// Has a line written that is made of the number of those lost before it. Never waits for a
-    /// reader.
+    /// Writes a line.
+    ///
+    /// Never waits for a reader.
+    ///
+    /// - Parameter line: Makes the line, given the number of lines lost before it.
     package func write(_ line: (_ lostCount: Int) -> String) {
         let isFirst = state.withLock { state in
             guard state.waiting.count < Self.byteCountMax else {
@@ -53,14 +58,11 @@ package final class LogWriter: Sendable {
         if isFirst { filled.raise() }
     }
 
-    /// Waits until all is written, or the time is over.
-    package func flush(milliseconds: UInt64) {
-        let deadline = monotonicNanoseconds() + milliseconds * 1_000_000
+    /// Waits until everything is written or a time has come.
+    package func flush(until deadline: MonotonicTime) {
         while state.withLock({ $0.isWriting || !$0.waiting.isEmpty }) {
-            let now = monotonicNanoseconds()
-            guard now < deadline else { return }
-            let rest = CInt(clamping: (deadline - now) / 1_000_000 + 1)
-            _ = try? poll([(emptied.fileDescriptor, .readable)], milliseconds: rest)
+            guard MonotonicTime.now < deadline else { return }
+            _ = try? poll([(emptied.fileDescriptor, .readable)], until: deadline)
             emptied.lower()
         }
     }
@@ -68,11 +70,11 @@ package final class LogWriter: Sendable {
     private func run() {
         var isMidLine = false
         while true {
-            _ = try? poll([(filled.fileDescriptor, .readable)], milliseconds: -1)
+            _ = try? poll([(filled.fileDescriptor, .readable)], until: nil)
             filled.lower()
             while let bytes = takeWaiting() {
                 let rest = write((isMidLine ? [UInt8(ascii: "\n")] : []) + bytes)
-                // What a failure has cut off must not be taken for the begin of the next line.
+                // A line that a failure has cut off must not run into the next one.
                 isMidLine = !rest.isEmpty
                 let lostCount = rest.count { $0 == UInt8(ascii: "\n") }
                 state.withLock { $0.lostCount += lostCount }
@@ -90,7 +92,9 @@ package final class LogWriter: Sendable {
         }
     }
 
-    /// Answers what could not be written, as to a pipe that is closed or a disk that is full.
+    /// Writes as much as possible.
+    ///
+    /// - Returns: What could not be written, to a closed pipe or a full disk for instance.
     private func write(_ bytes: [UInt8]) -> ArraySlice<UInt8> {
         var rest = bytes[...]
         while !rest.isEmpty {
@@ -98,8 +102,8 @@ package final class LogWriter: Sendable {
                 rest = rest.dropFirst(try writeSome(rest, to: fileDescriptor, "the log"))
             } catch {
                 guard error.errno == .wouldBlock else { return rest }
-                // Somebody else who has the descriptor has made it so that writes do not wait.
-                _ = try? poll([(fileDescriptor, .writable)], milliseconds: -1)
+                // Another process has set the descriptor to O_NONBLOCK.
+                _ = try? poll([(fileDescriptor, .writable)], until: nil)
             }
         }
         return rest

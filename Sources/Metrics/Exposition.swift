@@ -1,83 +1,82 @@
-/// A page of metrics in Prometheus's text format, version 0.0.4: for each family its help, its kind and
-/// then its samples.
+/// A page of metrics in Prometheus's text format, version 0.0.4.
 ///
-/// Each family comes once, and each set of labels once in it, or a scraper would take nothing of the
-/// page.
+/// Each family comes once, with its help, its kind and its samples. Each set of labels comes once in
+/// it; otherwise a scraper would refuse the whole page.
 package struct Exposition {
     package private(set) var text = ""
     private var names: Set<String> = []
 
-    /// What a page of this kind says that it is.
+    /// The media type of such a page.
     package static let contentType = "text/plain; version=0.0.4; charset=utf-8"
 
-    /// Metrics of one name.
+    /// The metrics of one name.
     package struct Family: Hashable, Sendable {
         package let name: String
         package let kind: Kind
-        /// A sentence with the unit, if there is one.
+        /// A sentence, with the unit if there is one.
         package let help: String
+        /// The names of the labels that each sample has.
+        package let labels: [String]
 
-        package init(_ name: String, _ kind: Kind, _ help: String) {
-            (self.name, self.kind, self.help) = (name, kind, help)
+        package init(_ name: String, _ kind: Kind, _ help: String, labels: [String] = []) {
+            (self.name, self.kind, self.help, self.labels) = (name, kind, help, labels)
         }
     }
 
+    /// The type of a metric.
     package enum Kind: String, Sendable {
-        /// Only grows while the program runs.
+        /// It only grows while the program runs.
         case counter
+        /// A number that goes up and down.
         case gauge
     }
 
-    /// A label of a sample: names are written as they are, values may be any text.
-    package struct Label: Hashable, Sendable {
-        package let name: String
-        package let value: String
-
-        package init(_ name: String, _ value: String) {
-            (self.name, self.value) = (name, value)
-        }
-    }
-
-    /// One figure.
+    /// One number of a family, with the values of its labels.
     package struct Sample: Sendable {
-        package let labels: [Label]
+        /// In the order of the family's labels.
+        ///
+        /// Values may be any text.
+        package let labels: [String]
         fileprivate let value: String
 
-        package init(_ labels: [Label], _ value: some BinaryInteger) {
+        package init(_ labels: [String], _ value: some BinaryInteger) {
             (self.labels, self.value) = (labels, "\(value)")
         }
 
         package init(_ value: some BinaryInteger) { self.init([], value) }
 
-        /// 1 for what is so, and 0 for what is not.
-        package init(_ labels: [Label] = [], isTrue: Bool) {
+        /// Creates a sample with the value 1 for true, and 0 for false.
+        package init(_ labels: [String] = [], isTrue: Bool) {
             self.init(labels, isTrue ? 1 : 0)
         }
     }
 
     package init() {}
 
-    /// Adds a family. Of samples with the same labels the first counts.
+    /// Adds a family.
+    ///
+    /// The first of several samples with the same labels counts.
     package mutating func add(_ family: Family, _ samples: [Sample]) {
         precondition(names.insert(family.name).inserted, "\(family.name) is there already")
         text += "# HELP \(family.name) \(Self.escaped(family.help))\n"
         text += "# TYPE \(family.name) \(family.kind.rawValue)\n"
-        // Compared byte by byte, as scrapers do: strings that Unicode takes for the same are not.
+        // Bytes are compared, as scrapers do: Swift takes canonically equivalent strings for equal.
         var seen: Set<[UInt8]> = []
         for sample in samples {
-            let labels = Self.text(of: sample.labels)
+            precondition(sample.labels.count == family.labels.count, "labels of \(family.name)")
+            let labels = Self.text(Array(zip(family.labels, sample.labels)))
             guard seen.insert(Array(labels.utf8)).inserted else { continue }
             text += "\(family.name)\(labels) \(sample.value)\n"
         }
     }
 
-    private static func text(of labels: [Label]) -> String {
+    private static func text(_ labels: [(name: String, value: String)]) -> String {
         guard !labels.isEmpty else { return "" }
         let pairs = labels.map { "\($0.name)=\"\(escaped($0.value, isQuoted: true))\"" }
         return "{\(pairs.joined(separator: ","))}"
     }
 
-    /// With a backslash before what would end a line, or a quoted text.
+    /// The text with a backslash before characters that would end the line or the quotation.
     private static func escaped(_ text: String, isQuoted: Bool = false) -> String {
         guard text.utf8.contains(where: { "\\\"\n".utf8.contains($0) }) else { return text }
         var escaped = ""

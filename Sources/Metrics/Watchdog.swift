@@ -1,76 +1,84 @@
 import Linux
 import Synchronization
+package import Time
 
-/// The loops of the agent that have to turn for as long as they are there, and when each did last.
+/// A watch over the loops of a program that have to keep running.
 ///
-/// Each beats when it wakes, and wakes every few seconds also when nothing happens: some wake-ups in
-/// ten seconds for each session, and nothing for each packet. Who dials a sensor is none of them: a
-/// name server that does not answer keeps it for as long as the system's resolver says, and a new start
-/// of the agent would not help.
+/// Each loop beats when it wakes, and it wakes every few seconds even if nothing happens: that is some
+/// wake-ups in ten seconds for each session, and nothing for each packet. The threads that dial sensors
+/// are not watched: a name server that does not answer delays them for as long as the system's resolver
+/// likes, and a restart of the agent would not help.
 package final class Watchdog: Sendable {
     private let state = Mutex(State())
 
     private struct State {
-        var beats: [UInt64: Beat] = [:]
+        var loops: [UInt64: Loop] = [:]
         var nextID: UInt64 = 0
     }
 
-    /// The longest that a loop waits.
-    package static let waitMilliseconds: CInt = 10_000
-    /// The longest that one may take, with what it does after it has waited. The longest work is to
-    /// begin a capture on a large node that is busy otherwise, 10 s.
-    package static let nanosecondsMax: UInt64 = 30_000_000_000
+    /// The longest that a loop waits for something to happen.
+    package static let waitMax = Duration.seconds(10)
+    /// The longest wait of a loop in milliseconds.
+    package static let waitMilliseconds = waitMax.waitMilliseconds
+    /// The longest time between two beats.
+    ///
+    /// The longest work is to begin a capture on a large node that is busy otherwise, which takes 10 s.
+    package static let silenceMax = Duration.seconds(30)
 
-    /// What a loop is, and when it has turned last.
-    fileprivate final class Beat: Sendable {
+    /// The name of a loop and the time of its last beat, in nanoseconds.
+    fileprivate final class Loop: Sendable {
         let name: String
-        let time: Atomic<UInt64>
+        let lastBeat = Atomic<UInt64>(MonotonicTime.now.nanoseconds)
 
-        init(_ name: String, _ time: UInt64) {
-            self.name = name
-            self.time = Atomic(time)
-        }
+        init(_ name: String) { self.name = name }
     }
 
-    /// A loop that turns, for as long as this value is there.
+    /// A loop that is watched for as long as this value exists.
     package struct Heartbeat: ~Copyable, Sendable {
-        private let pulses: Watchdog
+        private let watchdog: Watchdog
         private let id: UInt64
-        private let last: Beat
+        private let loop: Loop
 
-        fileprivate init(_ pulses: Watchdog, _ id: UInt64, _ last: Beat) {
-            (self.pulses, self.id, self.last) = (pulses, id, last)
+        fileprivate init(_ watchdog: Watchdog, _ id: UInt64, _ loop: Loop) {
+            (self.watchdog, self.id, self.loop) = (watchdog, id, loop)
         }
 
-        deinit { pulses.end(id) }
+        deinit { watchdog.end(id) }
 
-        /// Says that the loop turns.
-        package func beat() { last.time.store(monotonicNanoseconds(), ordering: .relaxed) }
+        /// Records that the loop runs.
+        package func beat() {
+            loop.lastBeat.store(MonotonicTime.now.nanoseconds, ordering: .relaxed)
+        }
     }
 
+    /// Creates a watchdog without loops.
     package init() {}
 
-    /// Has a loop watched from now on. The name is for people.
+    /// Begins to watch a loop.
+    ///
+    /// - Parameter name: A name for people to read.
+    /// - Returns: The value to keep while the loop runs.
     package func begin(_ name: String) -> Heartbeat {
-        let beat = Beat(name, monotonicNanoseconds())
+        let loop = Loop(name)
         return state.withLock { state in
             defer { state.nextID += 1 }
-            state.beats[state.nextID] = beat
-            return Heartbeat(self, state.nextID, beat)
+            state.loops[state.nextID] = loop
+            return Heartbeat(self, state.nextID, loop)
         }
     }
 
-    private func end(_ id: UInt64) { state.withLock { $0.beats[id] = nil } }
+    private func end(_ id: UInt64) { state.withLock { $0.loops[id] = nil } }
 
-    /// The loops that should have turned and have not, and for how many seconds, in order of age.
-    package func stuck(now: UInt64) -> [(name: String, seconds: UInt64)] {
-        let beats = state.withLock { Array($0.beats.values) }
-        return beats.compactMap { beat in
-            let time = beat.time.load(ordering: .relaxed)
-            guard now > time + Self.nanosecondsMax else { return nil }
-            return (beat.name, (now - time) / 1_000_000_000)
-        }.sorted { $0.seconds > $1.seconds }
+    /// The loops whose last beat is too long ago, the one that is silent for longest first.
+    package func stuckLoops(now: MonotonicTime) -> [(name: String, silence: Duration)] {
+        let loops = state.withLock { Array($0.loops.values) }
+        return loops.compactMap { loop in
+            let lastBeat = loop.lastBeat.load(ordering: .relaxed)
+            let silence = now - MonotonicTime(nanoseconds: lastBeat)
+            return silence > Self.silenceMax ? (loop.name, silence) : nil
+        }.sorted { $0.silence > $1.silence }
     }
 
-    package var count: Int { state.withLock { $0.beats.count } }
+    /// The number of loops that are watched.
+    package var count: Int { state.withLock { $0.loops.count } }
 }

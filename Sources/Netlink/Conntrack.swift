@@ -6,7 +6,9 @@ import BPF
 import CMnl
 import Glibc
 
-/// A client of the kernel's connection tracking. Needs CAP_NET_ADMIN.
+/// A client of the kernel's connection tracking.
+///
+/// Needs CAP_NET_ADMIN.
 package struct Conntrack: ~Copyable {
     private var socket: NetlinkSocket
 
@@ -90,7 +92,9 @@ package struct Conntrack: ~Copyable {
     }
 }
 
-/// A subscription to new flows towards certain addresses. Needs CAP_NET_ADMIN.
+/// A subscription to new flows towards certain addresses.
+///
+/// Needs CAP_NET_ADMIN.
 ///
 /// The kernel reports a flow when its first packet has left the node's hooks.
 package struct ConntrackEvents: ~Copyable {
@@ -99,7 +103,9 @@ package struct ConntrackEvents: ~Copyable {
     /// Room for the events of a second at 10,000 flows a second, each of which takes 800 bytes.
     package static let bufferByteCount = 8 << 20
 
-    /// Subscribes. The kernel drops events about other addresses.
+    /// Subscribes.
+    ///
+    /// The kernel drops events about other addresses.
     package init(
         towards networks: [IPNetwork], bufferByteCount: Int = Self.bufferByteCount
     ) throws(SystemError) {
@@ -118,7 +124,9 @@ package struct ConntrackEvents: ~Copyable {
     /// The descriptor, for a poll set: readable when events wait.
     package var fileDescriptor: CInt { socket.fileDescriptor }
 
-    /// Reads the events that wait. Never waits itself.
+    /// Reads the events that wait.
+    ///
+    /// Never waits itself.
     ///
     /// - Returns: False if the kernel has dropped events because they were not read in time.
     package mutating func read(_ body: (TrackedFlow) -> Void) throws(SystemError) -> Bool {
@@ -134,17 +142,23 @@ package struct ConntrackEvents: ~Copyable {
     /// header of four bytes.
     static func program(_ networks: [IPNetwork]) -> Program {
         var code = Assembler()
-        let keep = code.prepend(Instruction(.keep, .max), "keep")
-        let drop = code.prepend(Instruction(.keep, 0), "drop")
-        let ipv6 = code.isInside(
-            networks.filter { $0.family == .ipv6 }, at: .packet(52), then: keep, else: drop,
+        let (ipv4, ipv6) = (code.makeLabel(), code.makeLabel())
+        let (drop, keep) = (code.makeLabel(), code.makeLabel())
+        code.ldb(16, "the address family")
+        code.jeq(UInt32(AF_INET), then: ipv4, else: .next, "IPv4?")
+        code.jeq(UInt32(AF_INET6), then: ipv6, else: drop, "IPv6?")
+        code.place(ipv4)
+        code.test(
+            .packet(40), inside: networks.filter { $0.family == .ipv4 }, then: keep, else: drop,
             "service")
-        let ipv4 = code.isInside(
-            networks.filter { $0.family == .ipv4 }, at: .packet(40), then: keep, else: drop,
+        code.place(ipv6)
+        code.test(
+            .packet(52), inside: networks.filter { $0.family == .ipv6 }, then: keep, else: drop,
             "service")
-        code.jump(.jumpIfEqual, UInt32(AF_INET6), then: ipv6, else: drop, "IPv6?")
-        code.jump(.jumpIfEqual, UInt32(AF_INET), then: ipv4, else: code.top, "IPv4?")
-        code.prepend(Instruction(.loadByte, 16))
+        code.place(drop)
+        code.ret(0, "drop")
+        code.place(keep)
+        code.ret(.max, "keep")
         return code.program()
     }
 }

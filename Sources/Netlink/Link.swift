@@ -40,7 +40,9 @@ package struct InterfaceAddress: Hashable, Sendable {
     package let prefixBitCount: Int
 }
 
-/// A route of the main table. A route with several next hops is one value for each.
+/// A route of the main table.
+///
+/// A route with several next hops is one value for each.
 package struct Route: Hashable, Sendable {
     /// The network that the route leads to.
     package let destination: IPNetwork

@@ -17,9 +17,11 @@ package struct LinkCounters: Equatable, Sendable {
 }
 
 extension NetlinkSocket {
-    /// The counters of all interfaces of a namespace, by the interfaces' indexes.
+    /// The counters of all interfaces of a namespace.
     ///
     /// - Parameter id: The namespace, which needs CAP_NET_ADMIN; nil for this one.
+    /// - Returns: The counters, by the indexes of the interfaces.
+    /// - Throws: The kernel's reason for not answering.
     package mutating func counters(
         inNamespace id: Int32? = nil
     ) throws(SystemError) -> [UInt32: LinkCounters] {

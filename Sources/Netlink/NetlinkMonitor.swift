@@ -51,7 +51,9 @@ package struct NetlinkMonitor: ~Copyable {
         self.socket = socket
     }
 
-    /// Subscribes to addresses in other namespaces. Needs CAP_NET_BROADCAST.
+    /// Subscribes to addresses in other namespaces.
+    ///
+    /// Needs CAP_NET_BROADCAST.
     private static func listenToPods() throws(SystemError) -> NetlinkSocket {
         var socket = try NetlinkSocket()
         try socket.listenToAllNamespaces()
@@ -68,7 +70,9 @@ package struct NetlinkMonitor: ~Copyable {
     /// The descriptor, for a poll set: readable when events wait.
     package var fileDescriptor: CInt { socket.fileDescriptor }
 
-    /// Reads the events that wait. Never waits itself.
+    /// Reads the events that wait.
+    ///
+    /// Never waits itself.
     ///
     /// - Returns: False if events were lost: then list again what there is.
     package mutating func read(_ body: (NodeEvent) -> Void) throws(SystemError) -> Bool {

@@ -5,7 +5,9 @@ import CMnl
 import Glibc
 
 extension NetlinkSocket {
-    /// The interfaces of this namespace. Needs no capability.
+    /// The interfaces of this namespace.
+    ///
+    /// Needs no capability.
     package mutating func links() throws(SystemError) -> [Link] {
         try dump(Request(type: RTM_GETLINK, name: "RTM_GETLINK", header: ifinfomsg())) {
             Link($0).map { [$0] } ?? []
@@ -31,11 +33,14 @@ extension NetlinkSocket {
         return routes
     }
 
-    /// The addresses of one interface of another namespace. Needs CAP_NET_ADMIN.
+    /// The addresses of one interface of another namespace.
+    ///
+    /// Needs CAP_NET_ADMIN.
     ///
     /// - Parameters:
     ///   - index: The interface's index in the other namespace.
     ///   - id: This namespace's id for the other one.
+    /// - Returns: The addresses, none if the interface has none.
     /// - Throws: `EINVAL` if the id is not in use, or not any more.
     package mutating func addresses(
         ofInterface index: UInt32, inNamespace id: Int32
@@ -54,7 +59,9 @@ extension NetlinkSocket {
         }
     }
 
-    /// The interfaces of another namespace. Needs CAP_NET_ADMIN.
+    /// The interfaces of another namespace.
+    ///
+    /// Needs CAP_NET_ADMIN.
     package mutating func links(inNamespace id: Int32) throws(SystemError) -> [Link] {
         let request = Request(
             type: RTM_GETLINK, name: "RTM_GETLINK of namespace \(id)", header: ifinfomsg(),

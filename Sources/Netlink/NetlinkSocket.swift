@@ -20,7 +20,9 @@ package struct NetlinkSocket: ~Copyable {
     private static let eventCountMax = 8192
     /// The most tries at a dump, which is repeated if something changed while it was made.
     private static let dumpCountMax = 8
-    /// The longest wait for an answer. The kernel answers at once, or not at all.
+    /// The longest wait for an answer.
+    ///
+    /// The kernel answers at once, or not at all.
     private static let answerTimeMax = Duration.seconds(5)
 
     /// A part of the kernel that is asked over netlink.
@@ -66,11 +68,14 @@ package struct NetlinkSocket: ~Copyable {
         var attributes: [NetlinkAttribute] = []
     }
 
-    /// Lists all objects of a kind. Asks again if they change meanwhile.
+    /// Lists all objects of a kind.
+    ///
+    /// Asks again if they change meanwhile.
     ///
     /// - Parameters:
     ///   - request: What to list.
     ///   - read: Makes objects of a message.
+    /// - Returns: The objects, in the kernel's order.
     /// - Throws: `EAGAIN` if the objects change faster than they can be listed.
     mutating func dump<Object>(
         _ request: Request<some BitwiseCopyable>,
@@ -235,7 +240,9 @@ extension NetlinkSocket {
         }
     }
 
-    /// Reads the events that wait. Never waits itself.
+    /// Reads the events that wait.
+    ///
+    /// Never waits itself.
     ///
     /// - Parameters:
     ///   - name: The name of the events in errors.
@@ -244,6 +251,7 @@ extension NetlinkSocket {
     ///   - body: Is called with each event.
     /// - Returns: False if the kernel has dropped events because they were not read in time. It does
     ///   so until the reader has caught up.
+    /// - Throws: The kernel's reason if the socket has failed.
     mutating func readEvents(
         _ name: String, discardsAfterLoss: Bool = false, _ body: (borrowing NetlinkMessage) -> Void
     ) throws(SystemError) -> Bool {

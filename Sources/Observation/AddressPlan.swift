@@ -61,9 +61,9 @@ package struct ObservationPoint: Equatable, Sendable {
     package let podMAC: MACAddress?
     /// The Ethernet address of the edge's own device.
     ///
-    /// The node sent a frame with this source through this port alone, as it does with a bridge port's
-    /// own multicast listener reports, so no other edge sees it. Nil if the bridge has the same
-    /// address: then the source does not show which of the two sent the frame.
+    /// The node sent a frame with this source through this port alone, as it does with a bridge
+    /// port's own multicast listener reports, so no other edge sees it. Nil if the bridge has the
+    /// same address: then the source does not show which of the two sent the frame.
     package let deviceMAC: MACAddress?
     /// The edges that a group frame reaches together, this one included.
     package let domain: Domain
@@ -93,7 +93,7 @@ package struct ObservationPoint: Equatable, Sendable {
 
         /// Returns the one edge that reports a group frame from the node or from outside.
         ///
-        /// - Parameter target: the address that the frame asks for, if it is a neighbour's request.
+        /// It is the edge of the address that the frame asks for, or else the first one.
         func reporter(asking target: IPAddress?) -> UInt32 {
             target.flatMap { edgeOf[$0] } ?? lowest
         }

@@ -9,7 +9,7 @@ package struct BoundedTable<Key: Hashable & Sendable, Value: Sendable>: Sendable
     private var turnedAt: UInt64 = 0
     private let countMax: Int
     private let ageNanoseconds: UInt64
-    /// The number of entries that were evicted because the table was full, not because of their age.
+    /// The number of entries that were evicted for lack of room, not because of their age.
     package private(set) var evictedCount: UInt64 = 0
 
     /// Allocates room for all entries, so that no insertion waits for memory.
@@ -72,7 +72,7 @@ package struct BoundedTable<Key: Hashable & Sendable, Value: Sendable>: Sendable
         makeOld()
     }
 
-    /// The age that the young generation may have. Times in a recording may go back.
+    /// Returns the age of the young generation; times in a recording may go back.
     private func age(_ now: UInt64) -> UInt64 { now - min(now, turnedAt) }
 
     private mutating func makeOld() {

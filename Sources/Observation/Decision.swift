@@ -1,4 +1,4 @@
-/// What becomes of a frame at an edge, and by which step of the rule.
+/// A decision about a frame at an edge, with the step of the rule that made it.
 package struct Decision: Equatable, Sendable, CustomStringConvertible {
     package let isReported: Bool
     package let step: Step
@@ -6,6 +6,7 @@ package struct Decision: Equatable, Sendable, CustomStringConvertible {
     package static func report(_ step: Step) -> Self { Self(isReported: true, step: step) }
     package static func refuse(_ step: Step) -> Self { Self(isReported: false, step: step) }
 
+    /// The case of the rule that decided.
     package enum Step: Equatable, Sendable, CaseIterable {
         case ownFeed
         case flooded
@@ -25,7 +26,7 @@ package struct Decision: Equatable, Sendable, CustomStringConvertible {
         case itself
         case everyEdge
 
-        /// In words, for people.
+        /// The step in words.
         package var description: String {
             switch self {
             case .ownFeed: "traffic between a sensor and what is not a pod: the feed itself"
@@ -36,21 +37,21 @@ package struct Decision: Equatable, Sendable, CustomStringConvertible {
                 "broadcast or multicast from the edge's own device: no other edge sees it"
             case .groupFromElsewhere:
                 "broadcast or multicast from the node or outside: one edge of the bridge reports it"
-            case .withoutIP: "no IP header: reported where it enters, or comes from no pod"
+            case .withoutIP: "no IP header: reported where it enters, and where no pod sent it"
             case .serviceForm: "one end is a service address: the backend's edge reports it"
-            case .serviceWithoutPod: "a service with no pod behind it: nobody else sees it"
+            case .serviceWithoutPod: "a service without pods behind it: no other edge sees it"
             case .masqueraded:
                 "a service call whose backend sees another caller: the backend's edge reports that"
             case .podForm:
                 "a service call, observed at the client: reported as the backend's edge would see it"
             case .unexplainedService:
-                "a service call that connection tracking does not know: reported as it is, unless what is known of the service says otherwise"
+                "a service call that connection tracking does not know: reported as it is, unless the service's known backends all have lower ports"
             case .oneEndIsNoPod: "one end is not a pod: only this edge sees it"
             case .oneEndIsNoPodElsewhere:
                 "this pod's address lies outside the pod networks: the other pod's edge reports"
             case .observedEnd: "both ends are pods: the end with the lower port or address reports"
             case .itself: "from a pod to itself: reported where it enters"
-            case .everyEdge: "every edge reports, as it was asked to"
+            case .everyEdge: "duplicates are wanted: every edge reports"
             }
         }
     }

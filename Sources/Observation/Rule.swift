@@ -1,19 +1,23 @@
 package import Addressing
 import Packets
 
-/// Which edge reports a packet: the rule in plain Swift, one step after the other.
+/// The rule by which exactly one edge reports each packet, in plain Swift.
 ///
-/// Two edges that see the same packet come to opposite answers from the same bytes, so no agent has
-/// to ask another. `EdgeProgram` is the same rule for the kernel; where that one says keep or drop,
-/// this one agrees, and a test holds both to it.
+/// Two edges that see the same packet come to opposite decisions from the same bytes, so no agent
+/// has to ask another. `EdgeProgram` is the same rule for the kernel. If that says keep or drop,
+/// this one agrees; the differential test holds both to it. The steps are numbered as in the
+/// article on the rule in this module's documentation.
 package struct Rule: Equatable, Sendable {
     package let addressPlan: AddressPlan
-    /// Off: every edge reports everything but the feed itself.
+    /// Whether one edge only reports each packet.
+    ///
+    /// If not, every edge reports everything but the feed itself.
     package let deduplicates: Bool
-    /// Node addresses that would be taken for pods by their network.
+    /// The node addresses inside the pod networks.
     let nodeAddressesInPodNetworks: [IPAddress]
-    /// Pods of this node that would not be taken for pods by their network. Link-local addresses
-    /// are not among them: packets with one are settled in user space.
+    /// The addresses of this node's pods outside the pod networks.
+    ///
+    /// Link-local addresses are left out: programs punt all packets with one.
     let podAddressesOutsideNetworks: Set<IPAddress>
 
     package init(_ addressPlan: AddressPlan, deduplicates: Bool = true) {
@@ -27,15 +31,16 @@ package struct Rule: Equatable, Sendable {
         }
     }
 
-    /// Decides about a frame that came from the pod (ingress) or goes to it (egress).
+    /// Decides about a frame that passes an edge, from its bytes alone.
     package func decision(
         on frame: RawSpan, direction: Direction, at point: ObservationPoint
     ) -> Decision {
         decision(on: Headers(frame), in: frame, direction: direction, at: point)
     }
 
-    /// The same for a frame whose headers have been read, and to whose packet ports may have been
-    /// given that are not in it.
+    /// Decides about a frame whose headers have been read.
+    ///
+    /// The caller may have given the packet ports that are not in the frame.
     func decision(
         on headers: Headers, in frame: RawSpan, direction: Direction, at point: ObservationPoint
     ) -> Decision {
@@ -54,14 +59,16 @@ package struct Rule: Equatable, Sendable {
         return unicast(packet, in: frame, direction: direction)
     }
 
-    /// Step 1. A sensor may run as a pod; what it says to other pods is traffic like any other.
+    /// Step 1, own feed: traffic between a sensor and what is not a pod.
+    ///
+    /// A sensor may run as a pod. Its traffic with other pods is reported like any other.
     private func isOwnFeed(_ packet: IPPacket) -> Bool {
         let (source, destination) = (packet.source, packet.destination)
         return addressPlan.sensors.contains(source) && !addressPlan.isPod(destination)
             || addressPlan.sensors.contains(destination) && !addressPlan.isPod(source)
     }
 
-    /// Step 3. A bridge copies such a frame to all its ports.
+    /// Step 3, group frames: a bridge copies them to all its ports.
     private func groupFrame(
         _ headers: Headers, direction: Direction, at point: ObservationPoint
     ) -> Decision {
@@ -78,7 +85,7 @@ package struct Rule: Equatable, Sendable {
             ? .report(.groupFromElsewhere) : .refuse(.groupFromElsewhere)
     }
 
-    /// Steps 4 to 6. Service forms are dropped: at the backend's edge the packet has its pod form.
+    /// Steps 4 to 6, unicast packets: service forms are refused; `SlowPath` looks their flows up.
     private func unicast(_ packet: IPPacket, in frame: RawSpan, direction: Direction) -> Decision {
         let (source, destination) = (packet.source, packet.destination)
         if addressPlan.isService(source) || addressPlan.isService(destination) {
@@ -89,7 +96,7 @@ package struct Rule: Equatable, Sendable {
         }
     }
 
-    /// Steps 5 and 6 for a packet that has this form at all the edges that it passes.
+    /// Steps 5 and 6, for a packet that has the same addresses at all edges that it passes.
     func decision(
         from source: IPAddress, to destination: IPAddress, direction: Direction,
         observedEnd: () -> IPAddress
@@ -97,7 +104,8 @@ package struct Rule: Equatable, Sendable {
         guard addressPlan.isPod(source), addressPlan.isPod(destination) else {
             return .report(.oneEndIsNoPod)
         }
-        // To another node a pod outside the pod networks is no pod, so the other end's edge reports.
+        // Other nodes do not take a pod outside the pod networks for one, so the other end's edge
+        // reports.
         let isSourceKnownAlike = addressPlan.isPodByNetwork(source)
         if isSourceKnownAlike != addressPlan.isPodByNetwork(destination),
             !addressPlan.localPodAddresses.contains(isSourceKnownAlike ? source : destination)
@@ -107,13 +115,14 @@ package struct Rule: Equatable, Sendable {
         guard source != destination else {
             return direction == .toPod ? .refuse(.itself) : .report(.itself)
         }
-        // The edge's pod is the source of what enters, and the destination of what leaves.
+        // The edge's pod is the source of frames from it, and the destination of frames to it.
         return observedEnd() == (direction == .toPod ? destination : source)
             ? .report(.observedEnd) : .refuse(.observedEnd)
     }
 
-    /// Step 6: the end with the lower port, or else with the lower address. An ICMP error follows
-    /// the flow that it quotes, if that is one between the same two ends.
+    /// Step 6, observed end: the end with the lower port, or else with the lower address.
+    ///
+    /// An ICMP error follows the flow of the packet that it quotes, if that has the same two ends.
     private func observedEnd(of packet: IPPacket, in frame: RawSpan) -> IPAddress {
         if let quoted = packet.quoted(in: frame),
             quoted.source == packet.destination, quoted.destination == packet.source
@@ -123,6 +132,7 @@ package struct Rule: Equatable, Sendable {
         return Self.lowerEnd(of: FlowKey(packet))
     }
 
+    /// Returns the end with the lower port, or else with the lower address.
     package static func lowerEnd(of flow: FlowKey) -> IPAddress {
         if flow.sourcePort != flow.destinationPort {
             return flow.sourcePort < flow.destinationPort ? flow.source : flow.destination
@@ -132,8 +142,9 @@ package struct Rule: Equatable, Sendable {
 }
 
 extension Rule {
-    /// Whether programs made from another rule are the same: they do not ask which pods of the pod
-    /// networks are here.
+    /// Whether programs made from another rule are the same.
+    ///
+    /// Programs do not depend on which pods of the pod networks are on this node.
     package func hasSamePrograms(as other: Rule) -> Bool {
         var (own, others) = (addressPlan, other.addressPlan)
         for keyPath in [\AddressPlan.localPodAddresses, \.nodeAddresses] {
@@ -145,4 +156,24 @@ extension Rule {
             && nodeAddressesInPodNetworks == other.nodeAddressesInPodNetworks
             && podAddressesOutsideNetworks == other.podAddressesOutsideNetworks
     }
+}
+
+/// The limits of what programs decide.
+extension Rule {
+    /// Whether programs punt all packets that turn on single addresses, since there are too many.
+    var puntsAddresses: Bool { puntsNodeAddresses || puntsPodAddresses }
+
+    var puntsNodeAddresses: Bool {
+        nodeAddressesInPodNetworks.count > Self.programAddressCountMax
+    }
+
+    var puntsPodAddresses: Bool {
+        podAddressesOutsideNetworks.count > Self.programAddressCountMax
+    }
+
+    /// The most addresses of one list that go into a program.
+    ///
+    /// Each takes about two instructions for the source and two for the destination. The kernel
+    /// takes 4,096 instructions, and most of them are for the client's filter.
+    static let programAddressCountMax = 250
 }

@@ -3,8 +3,8 @@ import Packets
 
 /// The services that user space has learned about, with the highest port of their backends.
 ///
-/// If a service has pods only behind it and the client's port is above the highest backend port, the
-/// backend's edge is the observed end's and reports, whichever backend it is.
+/// If a service has pods only behind it and the client's port is above the highest backend port,
+/// the backend's edge is the observed end's and reports, whichever backend it is.
 package struct ServiceTable: Sendable {
     private var entries = BoundedTable<ServiceKey, Service>(
         countMax: countMax, ageNanoseconds: ageNanoseconds)
@@ -26,8 +26,8 @@ package struct ServiceTable: Sendable {
     /// Stores what a tracked flow shows about its service.
     mutating func learn(_ flow: TrackedFlow, isPod: Bool, now: UInt64) {
         guard let key = ServiceKey(flow.original) else { return }
-        // Packets of a pod to itself are reported where they enter the node, whatever the ports. And
-        // if the client's port is translated, the backend's edge compares another port.
+        // Packets of a pod to itself are reported where they enter the node, whatever the ports.
+        // And if the client's port is translated, the backend's edge compares another port.
         let isToItself = flow.original.source == flow.reply.source && !flow.isMasqueraded
         let isPodBacked =
             isPod && flow.isTranslated && !isToItself && (!flow.isPortChanged || flow.isMasqueraded)

@@ -3,11 +3,12 @@ package import Packets
 
 /// The rule's slow path: decides about every frame that an edge's program punts.
 ///
-/// That is fragments, group frames, extension headers, ICMP errors, service forms, and what is cut
-/// short. The slow path remembers what later packets need: translations, services, and the ports of
-/// fragmented datagrams. All tables are bounded. It does no input or output: if connection tracking
-/// has to be asked, `decide` returns `.lookUp`; the caller asks, calls `learn`, and calls `decide`
-/// again. One forwarder owns it, so there is no lock. Times are nanoseconds of a monotonic clock.
+/// Programs punt fragments, group frames, extension headers, ICMP errors, service forms, and frames
+/// that are cut short. The slow path remembers what later packets need: translations, services, and
+/// the ports of fragmented datagrams. All tables are bounded. It does no input or output: if
+/// connection tracking has to be asked, `decide` returns `.lookUp`; the caller asks, calls `learn`,
+/// and calls `decide` again. One forwarder owns it, so there is no lock. Times are nanoseconds of a
+/// monotonic clock.
 package struct SlowPath: Sendable {
     package var rule: Rule
     package private(set) var services = ServiceTable()
@@ -91,8 +92,8 @@ package struct SlowPath: Sendable {
 
     /// Decides about a frame, or says what has to happen before it can.
     ///
-    /// - Parameter mayHold: whether a fragment may be held until the first fragment of its datagram
-    ///   comes. If not, it counts as a packet without ports.
+    /// If a fragment may not be held until the first one of its datagram comes, it counts as a
+    /// packet without ports.
     package mutating func decide(
         _ frame: RawSpan, direction: Direction, at point: ObservationPoint, now: UInt64,
         mayHold: Bool = false

@@ -42,6 +42,7 @@ package struct Ring: ~Copyable, Sendable {
     ///     drops a packet, and counts it as dropped, if `virtio_net_hdr` cannot describe its
     ///     segmentation, as with SCTP. A ring and the one that replaces it should agree on this,
     ///     since their reader takes them for one.
+    /// - Throws: The kernel's reason, by kind.
     package init(
         on interface: UInt32, _ program: Program, shape: Shape, tellsOffload: Bool = true
     ) throws(Failure) {
@@ -81,7 +82,9 @@ package struct Ring: ~Copyable, Sendable {
     /// The size of the memory.
     package var byteCount: Int { shape.byteCount }
 
-    /// The next block with packets, or nil if the kernel has not handed one over. Never waits.
+    /// The next block with packets, or nil if the kernel has not handed one over.
+    ///
+    /// Never waits.
     @_lifetime(&self)
     package mutating func next() -> Block? {
         let block = unsafe block(blockIndex)
@@ -112,7 +115,9 @@ package struct Ring: ~Copyable, Sendable {
         return block.packetCount
     }
 
-    /// Replaces the program that decides what gets in. Every packet meets the old or the new one.
+    /// Replaces the program that decides what gets in.
+    ///
+    /// Every packet meets the old or the new one.
     package func attach(_ program: Program) throws(Failure) {
         try Self.attach(program, to: socket)
     }

@@ -1,24 +1,25 @@
 import Addressing
 
-/// The Internet checksum (RFC 1071), changed in place as its packet changes (RFC 1624, equation 3).
+/// Checksums of packets: the Internet checksum (RFC 1071), and SCTP's CRC32c.
 package enum Checksum {
-    /// The checksum after two bytes of what it covers have become two others.
+    /// Returns a checksum after two bytes that it covers have changed (RFC 1624, equation 3).
     package static func updated(_ checksum: UInt16, from old: UInt16, to new: UInt16) -> UInt16 {
         ~folded(UInt32(~checksum) + UInt32(~old) + UInt32(new))
     }
 
-    /// The same for a sum that is not complemented, as an unfinished checksum holds that of the
-    /// pseudo-header.
+    /// Returns a sum after two bytes that it covers have changed.
+    ///
+    /// A sum is not complemented. A partial checksum is the sum of the pseudo-header.
     package static func updatedSum(_ sum: UInt16, from old: UInt16, to new: UInt16) -> UInt16 {
         folded(UInt32(sum) + UInt32(~old) + UInt32(new))
     }
 
-    /// The checksum of bytes, an odd one at the end counting as the first half of two.
+    /// Returns the Internet checksum of bytes; an odd last byte is padded with zero.
     package static func of(_ bytes: RawSpan) -> UInt16 {
         ~sum(of: bytes)
     }
 
-    /// The ones' complement sum of bytes, not complemented, on top of another.
+    /// Returns the ones' complement sum of bytes, not complemented, added to another.
     package static func sum(of bytes: RawSpan, onTopOf start: UInt16 = 0) -> UInt16 {
         var sum = InternetSum()
         sum.add(start)
@@ -26,15 +27,15 @@ package enum Checksum {
         return sum.value
     }
 
-    /// The checksum of SCTP (RFC 9260, appendix A), over bytes in which its own place holds zeros.
+    /// Returns SCTP's checksum over bytes in which its own field is zero (RFC 9260, appendix A).
     package static func crc32c(of bytes: RawSpan) -> UInt32 {
         var rest = UInt32.max
         divide(bytes, &rest)
         return ~rest
     }
 
-    /// The same over bytes in which its own place, four of them, holds anything.
-    package static func crc32c(of bytes: RawSpan, withoutThoseAt offset: Int) -> UInt32 {
+    /// Returns SCTP's checksum over bytes in which its own field, at an offset, counts as zero.
+    package static func crc32c(of bytes: RawSpan, withoutFieldAt offset: Int) -> UInt32 {
         var rest = UInt32.max
         divide(bytes.extracting(..<offset), &rest)
         for _ in 0..<4 { rest = crc32cTable[Int(UInt8(truncatingIfNeeded: rest))] ^ rest >> 8 }

@@ -1,37 +1,35 @@
 import Addressing
 
-/// ICMP messages that speak about other packets.
+/// ICMP messages about other packets.
 extension IPPacket {
-    /// The ICMP types that quote a packet: unreachable, source quench, redirect, time exceeded and
-    /// parameter problem (RFC 792); for ICMPv6 all below 128 (RFC 4443).
-    package static let icmpErrorTypes: [UInt8] = [3, 4, 5, 11, 12]
-
-    /// Where the quoted packet begins in the frame, if this one is an ICMP error.
+    /// Returns the offset of the quoted packet, if this packet is an ICMP error.
     package func quotedOffset(in frame: RawSpan) -> Int? {
-        guard fragment == nil, let offset = transportOffset, offset + 8 <= frame.byteCount else {
-            return nil
-        }
-        let type = frame.uint8(at: offset)
+        guard fragment == nil, let offset = transportOffset,
+            offset + ICMPHeader.byteCount <= frame.byteCount
+        else { return nil }
+        let type = frame.uint8(at: offset + ICMPHeader.type)
         let isError =
             switch transport {
-            case IPProtocol.icmp where source.family == .ipv4: Self.icmpErrorTypes.contains(type)
-            case IPProtocol.icmpv6 where source.family == .ipv6: type < 128
+            case IPProtocol.icmp where source.family == .ipv4: ICMPHeader.errors.contains(type)
+            case IPProtocol.icmpv6 where source.family == .ipv6: type < ICMPHeader.echoRequestV6
             default: false
             }
-        return isError ? offset + 8 : nil
+        return isError ? offset + ICMPHeader.byteCount : nil
     }
 
-    /// The packet that an ICMP error is about, as far as it is quoted.
+    /// Returns the packet that an ICMP error quotes, as far as it is there.
     package func quoted(in frame: RawSpan) -> IPPacket? {
         guard let offset = quotedOffset(in: frame) else { return nil }
         return IPPacket(source.family, in: frame, at: offset)
     }
 
-    /// The address that a neighbour solicitation asks for (RFC 4861, 4.3).
+    /// Returns the address that a neighbour solicitation asks for (RFC 4861, 4.3).
     func solicitedTarget(in frame: RawSpan) -> IPAddress? {
+        let family = IPAddress.Family.ipv6
         guard transport == IPProtocol.icmpv6, fragment == nil, let offset = transportOffset,
-            offset + 24 <= frame.byteCount, frame.uint8(at: offset) == 135
+            offset + ICMPHeader.solicitedTarget + family.byteCount <= frame.byteCount,
+            frame.uint8(at: offset + ICMPHeader.type) == ICMPHeader.neighbourSolicitation
         else { return nil }
-        return IPAddress(.ipv6, frame, at: offset + 8)
+        return IPAddress(family, frame, at: offset + ICMPHeader.solicitedTarget)
     }
 }

@@ -1,33 +1,34 @@
 import Addressing
 
-/// A ones' complement sum in the making (RFC 1071), many bytes at a time, and while they are copied.
+/// A running ones' complement sum (RFC 1071), which can copy the bytes that it adds.
 ///
-/// It is taken over words in the machine's own byte order, and only the result is turned around:
-/// carries go from one byte to the other in either order (RFC 1071, 2 B).
+/// It adds words in native byte order and swaps the bytes of the result only: the sum does not
+/// depend on the byte order (RFC 1071, 2 B).
 package struct InternetSum: Sendable {
-    /// Words of 32 bits, so many of which fit that no frame can make them overflow.
+    /// The sum of words of 32 bits, with room for more of them than any frame has.
     private var total: UInt64 = 0
 
     package init() {}
 
-    /// Adds a number of 16 bits, as it reads in network byte order.
+    /// Adds a number of 16 bits.
     package mutating func add(_ value: UInt16) {
         total &+= UInt64(value.bigEndian)
     }
 
-    /// Takes away a number that has been added among others.
+    /// Subtracts a number of 16 bits that has been added.
     package mutating func remove(_ value: UInt16) {
         add(~value)
     }
 
-    /// Adds a length as a pseudo-header has it: the one of IPv6 has 32 bits (RFC 8200, 8.1).
+    /// Adds the length field of a pseudo-header, which has 32 bits for IPv6 (RFC 8200, 8.1).
     package mutating func add(length: Int) {
         add(UInt16(truncatingIfNeeded: length >> 16))
         add(UInt16(truncatingIfNeeded: length))
     }
 
-    /// Adds bytes that begin at an even place. An odd one at the end counts as the first of two, so
-    /// none may follow it.
+    /// Adds bytes that begin at an even offset of what is summed.
+    ///
+    /// An odd last byte is padded with zero, so nothing may follow it.
     package mutating func add(_ bytes: RawSpan) {
         // Safety: the loops load from inside the buffer only.
         unsafe bytes.withUnsafeBytes { bytes in
@@ -46,14 +47,15 @@ package struct InternetSum: Sendable {
         }
     }
 
-    /// The same, and copies as many of them as the target has room for behind an offset: what a snap
-    /// length does not keep is still covered by the checksum.
+    /// Adds bytes, and copies as many of them as the target has room for behind an offset.
+    ///
+    /// Bytes that a snapshot length cuts off are still covered by the checksum.
     package mutating func add(
         _ bytes: RawSpan, copyingInto target: inout MutableRawSpan, at offset: Int
     ) {
         let copiedByteCount = min(bytes.byteCount, max(0, target.byteCount - offset))
         guard copiedByteCount > 0 else { return add(bytes) }
-        // What is summed behind what is copied has to begin at an even place.
+        // The rest, which is only summed, has to begin at an even offset.
         let evenByteCount =
             copiedByteCount == bytes.byteCount ? copiedByteCount : copiedByteCount & ~1
         addCopying(bytes.extracting(first: evenByteCount), into: &target, at: offset)
@@ -63,7 +65,7 @@ package struct InternetSum: Sendable {
         add(bytes.extracting(evenByteCount..<bytes.byteCount))
     }
 
-    /// The sum, not complemented, as it reads in network byte order.
+    /// The sum, not complemented.
     package var value: UInt16 {
         let once = (total & 0xffff_ffff) &+ (total >> 32)
         var sum = (once & 0xffff) &+ (once >> 16 & 0xffff) &+ (once >> 32)
@@ -71,21 +73,24 @@ package struct InternetSum: Sendable {
         return UInt16(bigEndian: UInt16(truncatingIfNeeded: sum))
     }
 
+    /// The complement of the sum: the checksum of all that was added.
     package var checksum: UInt16 { ~value }
 }
 
 extension InternetSum {
-    /// What one step of the loops takes: four of the registers that every x86-64 has. Neither more
-    /// nor fewer were faster.
+    /// The words of one step of the loops, in four of the registers that every x86-64 has.
+    ///
+    /// Neither more nor fewer were faster.
     private typealias Wide = SIMD8<UInt64>
     private static let wideByteCount = MemoryLayout<Wide>.size
 
-    /// The one pass: each word is loaded once, stored, and added up.
+    /// Copies and adds bytes in one pass: each word is loaded once.
     private mutating func addCopying(
         _ bytes: RawSpan, into target: inout MutableRawSpan, at start: Int
     ) {
         precondition(start >= 0 && bytes.byteCount <= target.byteCount - start)
-        // Safety: the line above keeps the copy inside the target, whose bytes are nobody else's.
+        // Safety: the line above keeps the copy inside the target, to which there is exclusive
+        // access.
         unsafe bytes.withUnsafeBytes { bytes in
             unsafe target.withUnsafeMutableBytes { target in
                 guard let from = bytes.baseAddress, let to = target.baseAddress else { return }
@@ -94,7 +99,10 @@ extension InternetSum {
         }
     }
 
-    /// - Safety: so many bytes may be read at the one place and written at the other.
+    /// Copies and adds bytes.
+    ///
+    /// - Safety: `byteCount` bytes can be read at `source` and written at `target`, and the two do
+    ///   not overlap.
     @unsafe
     mutating func add(
         _ byteCount: Int, copying source: UnsafeRawPointer, to target: UnsafeMutableRawPointer
@@ -136,14 +144,15 @@ extension InternetSum {
         }
     }
 
-    /// Words of 64 bits were added up, and apart from that their upper halves. The lower halves are
-    /// what is left of the former without the latter; it is exact, as their own sum has less than 64
-    /// bits. That is one step less for each word than to add up both halves.
+    /// Adds the halves of 64-bit words, given the sums of the words and of their upper halves.
+    ///
+    /// The sum of the lower halves is the first less the second. That is exact, because it has less
+    /// than 64 bits itself, and it takes one operation less per word than adding both halves.
     private mutating func add(_ all: Wide, _ high: Wide) {
         total &+= (all &- high &<< 32 &+ high).wrappedSum()
     }
 
-    /// Adds what is too short for the loops.
+    /// Adds the bytes that are too few for a step of the loop.
     private mutating func addTail(_ bytes: UnsafeRawBufferPointer) {
         var offset = 0
         // Safety: each load is from inside the buffer.

@@ -1,38 +1,40 @@
 import Addressing
 
-/// What a captured frame's sender has left to the device to do: its `virtio_net_hdr`
-/// (`<linux/virtio_net.h>`), which a packet socket with `PACKET_VNET_HDR` puts before the frame.
+/// The work that a frame's sender left to the device: a `virtio_net_hdr` (`<linux/virtio_net.h>`).
 ///
-/// A pod can write it itself, so it is no more to be believed than the frame is.
+/// A packet socket with `PACKET_VNET_HDR` puts it before the frame. A pod can write it itself, so
+/// it is not to be trusted any more than the frame is.
 package struct Offload: Equatable, Sendable {
-    /// Whether only the pseudo-header's sum is where the checksum belongs.
+    /// Whether the transport has a partial checksum: only the pseudo-header's sum.
     package let needsChecksum: Bool
-    /// Where the bytes begin that the checksum covers, from the first one of the frame.
+    /// The offset of the first byte that the checksum covers, in the frame.
     package let checksumStart: UInt16
-    /// Where the checksum belongs, from there on.
+    /// The offset of the checksum, from `checksumStart`.
     package let checksumOffset: UInt16
     package let segmentation: Segmentation
     /// Whether the frame is TCP's answer to a congestion mark (RFC 3168).
     package let isCongestionReduced: Bool
-    /// How much payload each segment has: `gso_size`.
+    /// The payload of each segment: `gso_size`.
     package let segmentByteCount: UInt16
-    /// How much of the frame the kernel has in one piece: `hdr_len`. That is the headers or more, so
-    /// it says nothing about where they end.
+    /// The length of the frame's linear part in the kernel: `hdr_len`.
+    ///
+    /// It has the headers and perhaps more, so it does not say where they end.
     package let headerByteCount: UInt16
 
-    /// Into what the frame is to be cut: `gso_type`.
+    /// The kind of segments that a GSO packet is to be cut into: `gso_type`.
     package enum Segmentation: Equatable, Sendable {
         case none
         case tcpOverIPv4
         case tcpOverIPv6
         /// UDP datagrams of one size (`UDP_SEGMENT`, udp(7)).
         case udp
-        /// One that no packet socket reports: UDP fragmentation, which kernels since 4.14 do not
-        /// have, or one that is newer than this.
+        /// A kind that no packet socket reports.
+        ///
+        /// UDP fragmentation, which kernels since 4.14 do not have, or a kind newer than this code.
         case other(UInt8)
     }
 
-    /// A frame with nothing left to do.
+    /// No work left.
     package static let none = Offload()
 
     package init(
@@ -49,11 +51,12 @@ package struct Offload: Equatable, Sendable {
         self.headerByteCount = headerByteCount
     }
 
-    /// How long a `virtio_net_hdr` is.
+    /// The length of a `virtio_net_hdr`.
     package static let byteCount = 10
 
-    /// Reads a `virtio_net_hdr`, which is in the machine's byte order; the caller has checked that
-    /// its bytes are there.
+    /// Reads a `virtio_net_hdr`, which is in native byte order.
+    ///
+    /// The caller has checked that its bytes are there.
     package init(_ bytes: RawSpan, at offset: Int) {
         let type = bytes.uint8(at: offset + 1)
         self.init(
@@ -71,18 +74,17 @@ package struct Offload: Equatable, Sendable {
     /// `VIRTIO_NET_HDR_GSO_ECN`.
     private static let congestionFlag: UInt8 = 0x80
 
-    /// Whether it is this packet's own checksum that is unfinished, and not that of a packet inside
-    /// it: what `Translation.apply` has to know.
-    package func leavesUnfinished(_ packet: IPPacket) -> Bool {
+    /// Whether it is this packet's own checksum that is partial, not that of a packet inside it.
+    package func hasPartialChecksum(of packet: IPPacket) -> Bool {
         needsChecksum && packet.transportOffset == Int(checksumStart)
     }
 
-    /// Whether there is anything left to do.
+    /// Whether any work is left.
     package var isPending: Bool { needsChecksum || segmentation != .none }
 }
 
 extension Offload.Segmentation {
-    /// `VIRTIO_NET_HDR_GSO_*`; the last one is younger than some distributions' headers.
+    /// Translates `VIRTIO_NET_HDR_GSO_*`; the last one is missing in some distributions' headers.
     init(_ type: UInt8) {
         switch type {
         case 0: self = .none
@@ -96,7 +98,7 @@ extension Offload.Segmentation {
 
 /// An 802.1Q or 802.1ad tag that the kernel has taken out of a frame.
 package struct VLANTag: Equatable, Sendable {
-    /// Priority, drop eligibility and the network's number: `tp_vlan_tci`.
+    /// Priority, drop eligibility and VLAN identifier: `tp_vlan_tci`.
     package let tag: UInt16
     /// `0x8100` or `0x88a8`: `tp_vlan_tpid`.
     package let etherType: UInt16
@@ -107,8 +109,8 @@ package struct VLANTag: Equatable, Sendable {
 
     package static let byteCount = 4
     /// Whether a tag begins with this EtherType (IEEE 802.1Q, 9.4).
-    static func isOne(_ etherType: UInt16) -> Bool { etherType == 0x8100 || etherType == 0x88a8 }
+    static func isTag(_ etherType: UInt16) -> Bool { etherType == 0x8100 || etherType == 0x88a8 }
 
-    /// It stands between a frame's addresses and its EtherType.
-    static let offset = 12
+    /// The offset of a tag in a frame: before the EtherType of what it carries.
+    static let offset = EthernetHeader.etherType
 }

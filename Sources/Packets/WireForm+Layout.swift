@@ -1,23 +1,24 @@
 import Addressing
 
 extension WireForm {
-    /// Where the headers of a frame's outermost IP packet are, each of them compared with the bytes
-    /// there are.
+    /// The layout of a frame's outermost IP packet, compared with the bytes there are.
     struct Layout: Sendable {
         let family: IPAddress.Family
         let protocolNumber: UInt8
-        /// Where the IP header begins.
+        /// The offset of the IP header.
         let network: Int
         let transport: Int
-        /// Where the transport's payload begins; nothing but a segmentation asks for it.
+        /// The offset of the transport's payload; only segmentation sets it.
         var payload: Int
         let end: Int
-        /// How long the jumbo payload option is (RFC 2675), in a header by itself, that the kernel
-        /// gives to packets which are too long to say so, until it has segmented them.
+        /// The length of a hop-by-hop header with nothing but the jumbo payload option (RFC 2675).
+        ///
+        /// The kernel puts it into packets whose length field is too short, until it segments them.
         private(set) var jumboByteCount = 0
 
-        /// How many tags are looked behind, beside the one that the kernel has taken out: as many as
-        /// 802.1ad has.
+        /// The most tags before the packet, beside the one that the kernel has taken out.
+        ///
+        /// 802.1ad has two.
         private static let tagCountMax = 2
 
         init(_ frame: RawSpan) throws(Obstacle) {
@@ -25,7 +26,7 @@ extension WireForm {
             var tagCount = 0
             while true {
                 guard offset + 2 <= frame.byteCount else { throw .notIP }
-                guard VLANTag.isOne(frame.uint16(at: offset)) else { break }
+                guard VLANTag.isTag(frame.uint16(at: offset)) else { break }
                 tagCount += 1
                 guard tagCount <= Self.tagCountMax else { throw .notIP }
                 offset += VLANTag.byteCount
@@ -49,13 +50,14 @@ extension WireForm {
 
         var transportByteCount: Int { end - transport }
 
-        /// Where the packet says that it ends. A length of 0 is how the kernel marks one that is
-        /// longer than the field can say.
+        /// Returns where the packet ends by its own length.
+        ///
+        /// The kernel writes a length of 0 if the packet is longer than the field can say.
         private static func end(
             _ family: IPAddress.Family, _ frame: RawSpan, _ network: Int
         ) throws(Obstacle) -> Int {
-            let start = network + (family == .ipv4 ? 0 : 40)
-            let byteCount = Int(frame.uint16(at: network + (family == .ipv4 ? 2 : 4)))
+            let start = network + family.lengthStart
+            let byteCount = Int(frame.uint16(at: network + family.lengthOffset))
             if byteCount == 0, frame.byteCount - start > UInt16.max { return frame.byteCount }
             guard byteCount > 0, start + byteCount <= frame.byteCount else { throw .length }
             return start + byteCount
@@ -64,39 +66,46 @@ extension WireForm {
 }
 
 extension WireForm.Layout {
-    /// The pseudo-header without its length.
+    /// Returns the sum of the pseudo-header without its length.
     fileprivate func pseudoHeader(_ frame: RawSpan) -> InternetSum {
         var sum = InternetSum()
-        let start = network + (family == .ipv4 ? 12 : 8)
+        let start = network + family.sourceOffset
         sum.add(frame.extracting(start..<start + 2 * family.byteCount))
         sum.add(UInt16(protocolNumber))
         return sum
     }
 
-    /// What all segments have in common of an IPv4 header (RFC 791, 3.1).
+    /// Returns the sum of what all segments have in common of an IPv4 header (RFC 791, 3.1).
     fileprivate func networkSum(_ frame: RawSpan) -> InternetSum {
         var sum = InternetSum()
         guard family == .ipv4 else { return sum }
         sum.add(frame.extracting(network..<transport))
-        sum.remove(frame.uint16(at: network + 2))
-        sum.remove(frame.uint16(at: network + 4))
-        sum.remove(frame.uint16(at: network + 10))
+        sum.remove(frame.uint16(at: network + IPv4Header.totalLength))
+        sum.remove(frame.uint16(at: network + IPv4Header.identification))
+        sum.remove(frame.uint16(at: network + IPv4Header.checksum))
         return sum
     }
 
-    /// And of a TCP or UDP header (RFC 9293, 3.1; RFC 768).
+    /// Returns the sum of what all segments have in common of pseudo-header and transport header.
+    ///
+    /// A TCP segment has its own sequence number, flags and checksum (RFC 9293, 3.1), a datagram
+    /// its own length and checksum (RFC 768).
     fileprivate func transportSum(_ frame: RawSpan) -> InternetSum {
         var sum = pseudoHeader(frame)
         sum.add(frame.extracting(transport..<payload))
-        sum.remove(frame.uint16(at: transport + 4))
-        sum.remove(frame.uint16(at: transport + 6))
-        guard protocolNumber == IPProtocol.tcp else { return sum }
-        sum.remove(frame.uint16(at: transport + 12))
-        sum.remove(frame.uint16(at: transport + 16))
+        if protocolNumber == IPProtocol.tcp {
+            sum.remove(frame.uint16(at: transport + TCPHeader.sequence))
+            sum.remove(frame.uint16(at: transport + TCPHeader.sequence + 2))
+            sum.remove(frame.uint16(at: transport + TCPHeader.lengthAndFlags))
+            sum.remove(frame.uint16(at: transport + TCPHeader.checksum))
+        } else {
+            sum.remove(frame.uint16(at: transport + UDPHeader.length))
+            sum.remove(frame.uint16(at: transport + UDPHeader.checksum))
+        }
         return sum
     }
 
-    /// Looks for what stands in the way among IPv4 options and IPv6 extension headers.
+    /// Checks IPv4 options and IPv6 extension headers for what prevents a repair.
     private mutating func checkOptions(_ frame: RawSpan) throws(WireForm.Obstacle) {
         switch family {
         case .ipv4: try checkIPv4Options(frame)
@@ -104,10 +113,11 @@ extension WireForm.Layout {
         }
     }
 
-    /// RFC 791, 3.1: a loose or strict source route that has not been gone to its end. Its last
-    /// address is what the checksum is over.
+    /// Checks for a loose or strict source route with addresses to go (RFC 791, 3.1).
+    ///
+    /// The checksum covers the last of them.
     private func checkIPv4Options(_ frame: RawSpan) throws(WireForm.Obstacle) {
-        var offset = network + 20
+        var offset = network + IPv4Header.byteCount
         while offset < transport {
             let kind = frame.uint8(at: offset)
             if kind == 0 { return }
@@ -126,27 +136,32 @@ extension WireForm.Layout {
         }
     }
 
-    /// The headers have been walked before, so their lengths lead to the transport.
+    /// Checks for a routing header with addresses to go, and for the jumbo payload option.
+    ///
+    /// `IPPacket` has read the headers, so their lengths lead to the transport.
     private mutating func checkIPv6Extensions(_ frame: RawSpan) throws(WireForm.Obstacle) {
-        var kind = frame.uint8(at: network + 6)
-        var offset = network + 40
-        if frame.uint16(at: network + 4) == 0, kind == Self.hopByHop {
-            // Other options than this one alone do not come with it.
+        var kind = frame.uint8(at: network + IPv6Header.nextHeader)
+        var offset = network + IPv6Header.byteCount
+        if frame.uint16(at: network + IPv6Header.payloadLength) == 0,
+            kind == IPv6Extension.hopByHop
+        {
+            // The kernel puts no other option beside this one.
             guard frame.uint16(at: offset) & 0xff == 0, frame.uint16(at: offset + 2) == 0xc204
             else { throw .headers }
             jumboByteCount = 8
         }
         while offset < transport {
-            if kind == Self.routing, frame.uint8(at: offset + 3) != 0 { throw .sourceRoute }
-            // What is authenticated was finished before.
+            if kind == IPv6Extension.routing,
+                frame.uint8(at: offset + IPv6ExtensionHeader.segmentsLeft) != 0
+            {
+                throw .sourceRoute
+            }
+            // A packet was complete before it was authenticated.
             if kind == IPv6Extension.authentication { throw .headers }
-            kind = frame.uint8(at: offset)
-            offset += (Int(frame.uint8(at: offset + 1)) + 1) * 8
+            kind = frame.uint8(at: offset + IPv6ExtensionHeader.nextHeader)
+            offset += (Int(frame.uint8(at: offset + IPv6ExtensionHeader.length)) + 1) * 8
         }
     }
-
-    private static let hopByHop: UInt8 = 0
-    private static let routing: UInt8 = 43
 }
 
 extension WireForm.Work {
@@ -160,7 +175,7 @@ extension WireForm.Work {
         }
     }
 
-    /// An unfinished checksum: the packet's own, or the one of another packet inside it.
+    /// Prepares the completion of a partial checksum: the packet's own, or one inside the packet.
     private static func completion(
         _ frame: RawSpan, _ layout: WireForm.Layout, _ offload: Offload
     ) throws(WireForm.Obstacle) -> Self {
@@ -173,39 +188,44 @@ extension WireForm.Work {
             switch layout.protocolNumber {
             case IPProtocol.tcp, IPProtocol.udp: return try ownSum(frame, layout, offset)
             case IPProtocol.sctp:
-                guard offset == 8, start + 12 <= layout.end else { throw .checksumOffset }
+                guard offset == SCTPHeader.checksum, start + SCTPHeader.byteCount <= layout.end
+                else { throw .checksumOffset }
                 return .crc(
                     WireForm.Coverage(
-                        bytes: start..<layout.end, field: start + 8, start: InternetSum(),
+                        bytes: start..<layout.end, field: start + offset, start: InternetSum(),
                         avoidsZero: false))
             default: break
             }
         } else {
-            // These carry no packet, and UDP carries it behind its own header.
+            // TCP and SCTP carry no packet, and UDP carries one behind its own header.
             switch layout.protocolNumber {
             case IPProtocol.tcp, IPProtocol.sctp: throw .checksumOffset
-            case IPProtocol.udp where start < layout.transport + 8: throw .checksumOffset
+            case IPProtocol.udp where start < layout.transport + UDPHeader.byteCount:
+                throw .checksumOffset
             default: break
             }
         }
-        // The checksum of something inside: no translation has been there, so what the field holds
-        // is what belongs to the sum. None but SCTP's, which is no sum, has this offset.
-        guard offset != 8 else { throw .tunnel }
+        // The checksum of a packet inside. No translation has been there, so the field holds the
+        // pseudo-header's sum. Only SCTP's checksum, which is no sum, has an offset of 8.
+        guard offset != SCTPHeader.checksum else { throw .tunnel }
         return .sum(
             WireForm.Coverage(
                 bytes: start..<layout.end, field: start + offset, start: InternetSum(),
-                avoidsZero: offset == 6))
+                avoidsZero: offset == UDPHeader.checksum))
     }
 
-    /// The checksum of the packet's own TCP or UDP.
+    /// Prepares the completion of the packet's own TCP or UDP checksum.
     private static func ownSum(
         _ frame: RawSpan, _ layout: WireForm.Layout, _ offset: Int
     ) throws(WireForm.Obstacle) -> Self {
         let isUDP = layout.protocolNumber == IPProtocol.udp
-        guard offset == (isUDP ? 6 : 16) else { throw .checksumOffset }
+        guard offset == (isUDP ? UDPHeader.checksum : TCPHeader.checksum) else {
+            throw .checksumOffset
+        }
         let field = layout.transport + offset
-        if isUDP, Int(frame.uint16(at: layout.transport + 4)) != layout.transportByteCount {
-            throw .length
+        if isUDP {
+            let length = Int(frame.uint16(at: layout.transport + UDPHeader.length))
+            guard length == layout.transportByteCount else { throw .length }
         }
         var sum = layout.pseudoHeader(frame)
         sum.add(length: layout.transportByteCount)
@@ -215,26 +235,31 @@ extension WireForm.Work {
                 bytes: layout.transport..<layout.end, field: field, start: sum, avoidsZero: isUDP))
     }
 
+    /// Prepares the segmentation of a GSO packet.
     private static func segmentation(
         _ frame: RawSpan, _ layout: WireForm.Layout, _ offload: Offload
     ) throws(WireForm.Obstacle) -> Self {
         var layout = layout
         try check(frame, layout, offload)
         let isUDP = layout.protocolNumber == IPProtocol.udp
-        // Whole numbers of words, the first 12 bits of the 13th and 14th byte (RFC 9293, 3.1).
         let headerByteCount =
-            isUDP ? 8 : Int(frame.uint8(at: layout.transport + 12) >> 4) * 4
+            isUDP
+            ? UDPHeader.byteCount
+            : Int(frame.uint8(at: layout.transport + TCPHeader.lengthAndFlags) >> 4) * 4
         layout.payload = layout.transport + headerByteCount
-        guard headerByteCount >= (isUDP ? 8 : 20), layout.payload <= layout.end,
+        guard headerByteCount >= (isUDP ? UDPHeader.byteCount : TCPHeader.byteCount),
+            layout.payload <= layout.end,
             layout.payload + VLANTag.byteCount <= WireForm.headerByteCountMax
         else { throw .headers }
 
         let size = Int(offload.segmentByteCount)
         let payloadByteCount = layout.end - layout.payload
         guard size > 0, size <= frame.byteCount else { throw .segmentSize }
-        // A last one that is shorter counts as well.
+        // The last segment may be shorter.
         let count = (payloadByteCount + size - 1) / size
-        guard count > 1 else { return try ownSum(frame, layout, isUDP ? 6 : 16) }
+        guard count > 1 else {
+            return try ownSum(frame, layout, isUDP ? UDPHeader.checksum : TCPHeader.checksum)
+        }
         guard count <= WireForm.segmentCountMax else { throw .segmentCount }
         guard layout.payload - layout.network + size <= UInt16.max else { throw .segmentSize }
         return .cut(
@@ -243,7 +268,7 @@ extension WireForm.Work {
                 networkSum: layout.networkSum(frame), transportSum: layout.transportSum(frame)))
     }
 
-    /// Whether it is the packet's own transport that is to be segmented.
+    /// Checks that the packet's own transport is to be segmented, and that its headers are sound.
     private static func check(
         _ frame: RawSpan, _ layout: WireForm.Layout, _ offload: Offload
     ) throws(WireForm.Obstacle) {
@@ -257,16 +282,22 @@ extension WireForm.Work {
         guard layout.protocolNumber == (isUDP ? IPProtocol.udp : IPProtocol.tcp),
             family == nil || family == layout.family
         else { throw .tunnel }
-        if isUDP, offload.needsChecksum, Int(offload.checksumStart) >= layout.transport + 8 {
+        if isUDP, offload.needsChecksum,
+            Int(offload.checksumStart) >= layout.transport + UDPHeader.byteCount
+        {
             throw .tunnel
         }
-        // A segmentation implies an unfinished checksum (virtio 1.2, 5.1.6.2).
+        // A GSO packet has a partial checksum (virtio 1.2, 5.1.6.2).
         guard offload.needsChecksum, Int(offload.checksumStart) == layout.transport,
-            offload.checksumOffset == (isUDP ? 6 : 16)
+            Int(offload.checksumOffset) == (isUDP ? UDPHeader.checksum : TCPHeader.checksum)
         else { throw .checksumOffset }
-        guard layout.transport + (isUDP ? 8 : 20) <= layout.end else { throw .headers }
-        guard layout.end == frame.byteCount,
-            !isUDP || Int(frame.uint16(at: layout.transport + 4)) == layout.transportByteCount
-        else { throw .length }
+        guard
+            layout.transport + (isUDP ? UDPHeader.byteCount : TCPHeader.byteCount) <= layout.end
+        else { throw .headers }
+        guard layout.end == frame.byteCount else { throw .length }
+        if isUDP {
+            let length = Int(frame.uint16(at: layout.transport + UDPHeader.length))
+            guard length == layout.transportByteCount else { throw .length }
+        }
     }
 }

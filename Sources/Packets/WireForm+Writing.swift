@@ -1,12 +1,13 @@
 import Addressing
 
 extension WireForm {
-    /// Writes one of the segments, or as many of its first bytes as the target is long. Answers how
-    /// long it is on the wire.
+    /// Writes a segment, or the part of it that fits the target.
     ///
-    /// The frame is the one that was decided about, which may not have changed since. Headers and
-    /// checksums are those of the whole segment also where less than that is kept: what is not copied
-    /// is still summed.
+    /// The frame is the one that was decided about, and has not changed since. Headers and
+    /// checksums are those of the whole segment even if only a part is kept: the rest is summed all
+    /// the same.
+    ///
+    /// - Returns: the length of the segment on the wire.
     @discardableResult
     package func write(
         segment index: Int = 0, of frame: RawSpan, into target: inout MutableRawSpan
@@ -18,13 +19,13 @@ extension WireForm {
         case .copy:
             copyStart(of: frame, upTo: frame.byteCount, into: &target)
         case .sum(let coverage):
-            finishSum(coverage, frame, &target)
+            completeSum(coverage, frame, &target)
         case .crc(let coverage):
             copyStart(of: frame, upTo: frame.byteCount, into: &target)
             let checksum = Checksum.crc32c(
                 of: frame.extracting(coverage.bytes),
-                withoutThoseAt: coverage.field - coverage.bytes.lowerBound)
-            // The one number that goes out with its last byte first.
+                withoutFieldAt: coverage.field - coverage.bytes.lowerBound)
+            // SCTP sends this number with its last byte first (RFC 9260, appendix A).
             target.store(checksum.byteSwapped, at: coverage.field + tagByteCount)
         case .cut(let cut):
             write(cut, index, frame, &target)
@@ -32,7 +33,7 @@ extension WireForm {
         return wireByteCount(ofSegment: index)
     }
 
-    /// Copies the frame's first bytes, the tag among them.
+    /// Copies the frame's bytes up to an offset, and puts the tag between them.
     private func copyStart(
         of frame: RawSpan, upTo end: Int, into target: inout MutableRawSpan
     ) {
@@ -44,7 +45,7 @@ extension WireForm {
             frame.extracting(VLANTag.offset..<end), at: VLANTag.offset + VLANTag.byteCount)
     }
 
-    private func finishSum(
+    private func completeSum(
         _ coverage: Coverage, _ frame: RawSpan, _ target: inout MutableRawSpan
     ) {
         copyStart(of: frame, upTo: coverage.bytes.lowerBound, into: &target)
@@ -74,22 +75,25 @@ extension WireForm {
         case .ipv4:
             finishIPv4(&target, at: network, frame, cut, index, transport - network + length)
         case .ipv6:
-            let rest = transport - network - 40 + length
-            target.store(UInt16(truncatingIfNeeded: rest), at: network + 4)
+            let rest = transport - network - IPv6Header.byteCount + length
+            target.store(
+                UInt16(truncatingIfNeeded: rest), at: network + IPv6Header.payloadLength)
         }
         var sum = cut.transportSum
         sum.add(length: length)
         let isUDP = layout.protocolNumber == IPProtocol.udp
         if isUDP {
             sum.add(length: length)
-            target.store(UInt16(truncatingIfNeeded: length), at: transport + 4)
+            target.store(
+                UInt16(truncatingIfNeeded: length), at: transport + UDPHeader.length)
         } else {
             finishTCP(&target, at: transport, frame, cut, index, &sum)
         }
         sum.add(payload, copyingInto: &target, at: headerByteCount)
         var checksum = sum.checksum
         if checksum == 0, isUDP { checksum = .max }
-        target.store(checksum, at: transport + (isUDP ? 6 : 16))
+        target.store(
+            checksum, at: transport + (isUDP ? UDPHeader.checksum : TCPHeader.checksum))
     }
 
     private func copyHeaders(
@@ -98,49 +102,52 @@ extension WireForm {
         guard layout.jumboByteCount > 0 else {
             return copyStart(of: frame, upTo: layout.payload, into: &target)
         }
-        let jumbo = layout.network + 40
+        let jumbo = layout.network + IPv6Header.byteCount
         copyStart(of: frame, upTo: jumbo, into: &target)
         target.copy(
             frame.extracting(jumbo + layout.jumboByteCount..<layout.payload),
             at: jumbo + tagByteCount)
-        // What came behind the option comes next to the fixed header now; the hop limit stays.
-        let kind = UInt16(frame.uint8(at: jumbo)) << 8
+        // The header behind the jumbo option follows the fixed header now; the hop limit stays.
+        let next = UInt16(frame.uint8(at: jumbo + IPv6ExtensionHeader.nextHeader)) << 8
         target.store(
-            kind | UInt16(frame.uint8(at: layout.network + 7)),
-            at: layout.network + tagByteCount + 6)
+            next | UInt16(frame.uint8(at: layout.network + IPv6Header.hopLimit)),
+            at: layout.network + tagByteCount + IPv6Header.nextHeader)
     }
 
-    /// RFC 791: the total length, an identification of its own, and the header's checksum.
+    /// Writes a segment's total length, identification and header checksum (RFC 791).
     private func finishIPv4(
         _ target: inout MutableRawSpan, at network: Int, _ frame: RawSpan, _ cut: Cut,
         _ index: Int, _ byteCount: Int
     ) {
         let identification =
-            frame.uint16(at: cut.layout.network + 4) &+ UInt16(truncatingIfNeeded: index)
+            frame.uint16(at: cut.layout.network + IPv4Header.identification)
+            &+ UInt16(truncatingIfNeeded: index)
         var sum = cut.networkSum
         sum.add(length: byteCount)
         sum.add(identification)
-        target.store(UInt16(truncatingIfNeeded: byteCount), at: network + 2)
-        target.store(identification, at: network + 4)
-        target.store(sum.checksum, at: network + 10)
+        target.store(
+            UInt16(truncatingIfNeeded: byteCount), at: network + IPv4Header.totalLength)
+        target.store(identification, at: network + IPv4Header.identification)
+        target.store(sum.checksum, at: network + IPv4Header.checksum)
     }
 
-    /// RFC 9293, 3.1. What ends the stream or is to be handed on at once comes with its last byte
-    /// (FIN, PSH); that the window was reduced is said once (CWR; RFC 3168, 6.1.2).
+    /// Writes a segment's sequence number and flags, and adds them to its sum (RFC 9293, 3.1).
+    ///
+    /// FIN and PSH belong to the last segment, CWR to the first one (RFC 3168, 6.1.2).
     private func finishTCP(
         _ target: inout MutableRawSpan, at transport: Int, _ frame: RawSpan, _ cut: Cut,
         _ index: Int, _ sum: inout InternetSum
     ) {
         let sequence =
-            frame.uint32(at: cut.layout.transport + 4)
+            frame.uint32(at: cut.layout.transport + TCPHeader.sequence)
             &+ UInt32(truncatingIfNeeded: index * cut.segmentByteCount)
-        var flags = frame.uint16(at: cut.layout.transport + 12)
-        if index < cut.segmentCount - 1 { flags &= ~0x09 }
-        if index > 0 { flags &= ~0x80 }
+        var flags = frame.uint16(at: cut.layout.transport + TCPHeader.lengthAndFlags)
+        if index < cut.segmentCount - 1 { flags &= ~TCPHeader.lastSegmentFlags }
+        if index > 0 { flags &= ~TCPHeader.firstSegmentFlags }
         sum.add(UInt16(truncatingIfNeeded: sequence >> 16))
         sum.add(UInt16(truncatingIfNeeded: sequence))
         sum.add(flags)
-        target.store(sequence, at: transport + 4)
-        target.store(flags, at: transport + 12)
+        target.store(sequence, at: transport + TCPHeader.sequence)
+        target.store(flags, at: transport + TCPHeader.lengthAndFlags)
     }
 }

@@ -1,73 +1,83 @@
 import Addressing
 
-/// What a captured frame takes to become what a cable would have carried: its checksum finished, or
-/// segments made of it, and the VLAN tag put back that the kernel has taken out.
+/// The form in which a cable would have carried a captured frame.
 ///
-/// It is decided once for a frame, from its headers, and believes nothing that they or the offload
-/// say before it is compared with the bytes there are. Then each segment is written by itself, in one
-/// pass over its bytes, into exactly as much memory as is to be kept of it. Nothing is allocated.
+/// A partial checksum is completed, a GSO packet is cut into segments, and a VLAN tag that the
+/// kernel took out is put back. The repair is decided once for a frame, from its headers; what they
+/// and the offload claim is compared with the bytes there are. Then each segment is written by
+/// itself, in one pass over its bytes, into exactly as much memory as is kept of it. Nothing is
+/// allocated.
 ///
-/// A frame whose addresses are translated comes here *after* that, as one frame: translated once and
-/// not segment by segment, and a filter in between sees it whole. The pseudo-header's sum in the frame
-/// is not used. It is taken anew from the addresses, so it does not matter whether the translation
-/// has kept it right.
+/// If addresses are translated, that comes first: so the frame is translated once and not segment
+/// by segment, and a filter in between sees it whole. The pseudo-header's sum is computed from the
+/// addresses and not taken from the frame, so it need not be right there.
 package struct WireForm: Sendable {
     package let repair: Repair
-    /// What is put back. Nothing can be if not even the addresses were captured.
+    /// The tag that is put back; nil also if not even the frame's addresses were captured.
     package let tag: VLANTag?
     let work: Work
     let frameByteCount: Int
-    /// How much of the frame was not captured.
+    /// The number of the frame's bytes that were not captured.
     private let missingByteCount: Int
 
+    /// The repair that a frame needs.
     package enum Repair: Equatable, Sendable {
-        /// Nothing, but perhaps for the tag.
+        /// None, except perhaps for the tag.
         case none
         case checksum
         case segments(count: Int)
-        /// It is written as it was captured.
+        /// The frame is written as it was captured.
         case impossible(Obstacle)
     }
 
-    /// Why a frame cannot be repaired.
+    /// The reason for which a frame cannot be repaired.
     package enum Obstacle: Int, Error, CaseIterable, Sendable {
-        /// Its end was not captured: a block or a program has cut it.
+        /// The frame's end was not captured: a block or a program has cut it.
         case cutShort
-        /// It carries something other than IP, or that behind more tags than are looked behind.
+        /// The frame carries no IP packet, or carries it behind too many tags.
         case notIP
-        /// It is a piece of a datagram, whose checksum covers all pieces.
+        /// The packet is a fragment, and the checksum covers all fragments.
         case fragment
-        /// Not its packet is to be segmented but one inside that. Or one of another protocol than the
-        /// packet's, and there is none.
+        /// The packet to repair is inside the frame's packet, or is of another protocol.
         case tunnel
-        /// Its segmentation is of no kind that is known.
+        /// The kind of segmentation is not known: `gso_type`.
         case gsoType
-        /// Its segments would be empty, larger than itself, or longer than an IP packet can say.
+        /// Segments would be empty, larger than the frame, or longer than an IP packet can say.
         case segmentSize
-        /// It would make more segments than a kernel makes.
+        /// There would be more segments than a kernel makes.
         case segmentCount
-        /// Its headers are damaged, or reach behind its end, or are such that no segments have them.
+        /// The headers are damaged, reach past the frame's end, or cannot be those of segments.
         case headers
-        /// Its IP or UDP length is not its own.
+        /// The IP or UDP length does not fit the frame.
         case length
-        /// Its checksum is said to be somewhere it cannot be.
+        /// The checksum's offset is one where no checksum can be.
         case checksumOffset
-        /// Its checksum is over an address that only the last router of a given route puts in
-        /// (RFC 8200, 8.1; RFC 791, 3.1).
+        /// The packet has a source route whose last address the checksum covers.
+        ///
+        /// Only the last router on the route puts that in (RFC 8200, 8.1; RFC 791, 3.1).
         case sourceRoute
     }
 
-    /// As long as the kernel itself lets headers be in front of what TCP sends (`MAX_TCP_HEADER` in
-    /// `<net/tcp.h>`), tunnels apart. Each segment has all of them, so longer ones would let a few
-    /// bytes become many.
+    /// The longest headers that segments are given.
+    ///
+    /// As the kernel's limit for TCP without tunnels (`MAX_TCP_HEADER` in `<net/tcp.h>`). Each
+    /// segment has all headers, so longer ones would let a few bytes become many.
     package static let headerByteCountMax = 256
 
-    /// More than a kernel makes of 64 KiB: TCP's segments have 88 bytes at least (`TCP_MIN_MSS` in
-    /// `<net/tcp.h>`), and there are 128 datagrams at most (`UDP_MAX_SEGMENTS` in `<linux/udp.h>`).
-    /// Beyond that somebody wants a few bytes to become many.
+    /// The most segments that a frame is cut into: more than a kernel makes of 64 KiB.
+    ///
+    /// TCP's segments have at least 88 bytes (`TCP_MIN_MSS` in `<net/tcp.h>`), and there are at
+    /// most 128 datagrams (`UDP_MAX_SEGMENTS` in `<linux/udp.h>`). A frame with more is made to
+    /// turn a few bytes into many.
     package static let segmentCountMax = 1024
 
-    /// Decides about a frame of which these bytes were captured.
+    /// Decides which repair a frame needs.
+    ///
+    /// - Parameters:
+    ///   - frame: the bytes that were captured.
+    ///   - wireByteCount: the length of the frame before it was cut.
+    ///   - offload: the work that the sender left to the device.
+    ///   - vlan: the tag that the kernel has taken out.
     package init(
         _ frame: RawSpan, wireByteCount: Int, _ offload: Offload, vlan: VLANTag? = nil
     ) {
@@ -87,12 +97,12 @@ package struct WireForm: Sendable {
         }
     }
 
-    /// How many frames it becomes: at least one.
+    /// The number of frames that this one becomes: at least one.
     package var segmentCount: Int {
         if case .segments(let count) = repair { count } else { 1 }
     }
 
-    /// How many bytes there are to write of one of them, the tag among them.
+    /// Returns the number of bytes to write of a segment, tag included.
     package func byteCount(ofSegment index: Int) -> Int {
         if case .cut(let cut) = work {
             tagByteCount + cut.headerByteCount + cut.payload(of: index).count
@@ -101,12 +111,12 @@ package struct WireForm: Sendable {
         }
     }
 
-    /// How long it is on the wire. That is more where the end was not captured.
+    /// Returns the length of a segment on the wire, which is more if the end was not captured.
     package func wireByteCount(ofSegment index: Int) -> Int {
         byteCount(ofSegment: index) + missingByteCount
     }
 
-    /// How many bytes there are to write of all of them.
+    /// The number of bytes to write of all segments.
     package var byteCount: Int {
         if case .cut(let cut) = work {
             segmentCount * (tagByteCount + cut.headerByteCount) + cut.payloadByteCount
@@ -119,11 +129,11 @@ package struct WireForm: Sendable {
 }
 
 extension WireForm {
-    /// What is to be done, with all that was found out about the frame.
+    /// The repair with all that is known about the frame.
     enum Work: Sendable {
         case copy
         case sum(Coverage)
-        /// SCTP has a checksum of its own kind (RFC 9260, 6.8), and the same way to leave it undone.
+        /// SCTP's checksum is a CRC32c (RFC 9260, 6.8), which senders leave to the device as well.
         case crc(Coverage)
         case cut(Cut)
 
@@ -136,35 +146,38 @@ extension WireForm {
         }
     }
 
-    /// A checksum, and what it covers.
+    /// A checksum and the bytes that it covers.
     struct Coverage: Sendable {
         let bytes: Range<Int>
-        /// Where it belongs in the frame.
+        /// The offset of the checksum in the frame.
         let field: Int
-        /// What it covers beside the bytes, and what they have in its place that it does not.
+        /// The sum of what it covers beside the bytes, less what its own field holds.
         let start: InternetSum
-        /// A UDP checksum of 0 would say that there is none (RFC 768).
+        /// Whether it must not be 0: for UDP that means that there is none (RFC 768).
         let avoidsZero: Bool
     }
 
-    /// A frame to be cut into segments.
+    /// A GSO packet with the way to cut it into segments.
     struct Cut: Sendable {
         let layout: Layout
         let segmentByteCount: Int
         let segmentCount: Int
-        /// The IPv4 header without what differs from segment to segment: length, identification, and
-        /// its checksum.
+        /// The sum of the IPv4 header without what differs from segment to segment.
+        ///
+        /// These fields are left out: length, identification and checksum.
         let networkSum: InternetSum
-        /// The pseudo-header and the transport's header, without lengths, sequence number, flags and
-        /// checksum. So nothing is read back that has just been written, which processors are slow
-        /// at, and nothing that is not kept has to be written.
+        /// The sum of pseudo-header and transport header without what differs between segments.
+        ///
+        /// These fields are left out: lengths, sequence number, flags and checksum. Thanks to the
+        /// sum nothing is read back that was just written, which is slow, and nothing has to be
+        /// written that is not kept.
         let transportSum: InternetSum
 
-        /// How long a segment's headers are, without a tag that is put back.
+        /// The length of a segment's headers, without a tag that is put back.
         var headerByteCount: Int { layout.payload - layout.jumboByteCount }
         var payloadByteCount: Int { layout.end - layout.payload }
 
-        /// Where a segment's payload is in the frame.
+        /// Returns where a segment's payload is in the frame.
         func payload(of index: Int) -> Range<Int> {
             precondition(index >= 0 && index < segmentCount)
             let start = layout.payload + index * segmentByteCount

@@ -1,21 +1,24 @@
 package import Addressing
 
-/// Which edges are captured, as a person has set it.
+/// The selection of edges to capture.
 package struct EdgeSelection: Equatable, Sendable {
     package let scope: Scope
     package let podNetworks: [IPNetwork]
-    /// Names, in which `*` stands for any text and `?` for any character. What is excluded is out;
-    /// what is included is in, whatever its addresses are.
+    /// Patterns of names: `*` stands for any text, `?` for any character.
+    ///
+    /// An excluded edge is out, also if it is included. An included edge is in, whatever addresses
+    /// its pod has.
     package let included: [String]
     package let excluded: [String]
 
-    package enum Scope: String, Sendable {
-        /// Those whose pods have an address in a pod network, or none that could be known.
+    /// Which veths are captured unless their names are included or excluded.
+    package enum Scope: String, CaseIterable, Sendable {
+        /// Edges whose pods have an address in a pod network, or no known address.
         case pods
         case all
     }
 
-    /// What the selection says of an edge.
+    /// Whether an edge is captured, or why not.
     package enum Verdict: Equatable, Sendable {
         case captured
         case excluded
@@ -32,8 +35,19 @@ package struct EdgeSelection: Equatable, Sendable {
         self.excluded = excluded
     }
 
-    /// Whether an edge is captured, or why not. A pod that is being made has no address yet, so only
-    /// one that has others than those of pods is left out.
+    /// Reads which edges are captured; without pod networks every pod's edge is.
+    init(_ reader: SettingsReader) throws(SettingFailure) {
+        self.init(
+            try reader.one(.edges) { Scope(rawValue: $0) },
+            podNetworks: try reader.list(.podNetworks) { IPNetwork($0) },
+            included: try reader.list(.includedEdges, Self.pattern),
+            excluded: try reader.list(.excludedEdges, Self.pattern))
+    }
+
+    /// Whether an edge is captured, or why not.
+    ///
+    /// A pod that is being made has no address yet. So an edge is left out only if its pod has
+    /// addresses and none of them is in a pod network. The addresses are nil if they are not known.
     package func verdict(name: String, addresses: [IPAddress]?) -> Verdict {
         if excluded.contains(where: { Self.matches(name, $0) }) { return .excluded }
         if included.contains(where: { Self.matches(name, $0) }) { return .captured }
@@ -43,9 +57,10 @@ package struct EdgeSelection: Equatable, Sendable {
         return known.isEmpty || isPod ? .captured : .outsidePodNetworks
     }
 
-    /// A pattern, if it can stand for a name: names have 15 bytes at most, and no slash or space
-    /// (`dev_valid_name` of the kernel).
-    package static func pattern(_ text: String) -> String? {
+    /// Returns a pattern that can match an interface name, or nil for another text.
+    ///
+    /// A name has at most 15 bytes, and no slash or space (`dev_valid_name` of the kernel).
+    static func pattern(_ text: String) -> String? {
         let others = text.utf8.filter { $0 != UInt8(ascii: "*") }
         let isPossible = others.allSatisfy { byte in
             byte > 0x20 && byte < 0x7f && !"/[]{}\\:".utf8.contains(byte)
@@ -53,11 +68,11 @@ package struct EdgeSelection: Equatable, Sendable {
         return isPossible && others.count <= 15 && !text.isEmpty ? text : nil
     }
 
-    /// Whether a name is all of what a pattern stands for.
+    /// Whether a pattern matches the whole of a name.
     package static func matches(_ name: String, _ pattern: String) -> Bool {
         let (name, pattern) = (Array(name.utf8), Array(pattern.utf8))
         var (position, offset) = (0, 0)
-        // Where the last star was, and up to where it has taken the name.
+        // The offset of the last star, and the position in the name up to which it has matched.
         var star: (offset: Int, position: Int)?
         while position < name.count {
             if offset < pattern.count, pattern[offset] == UInt8(ascii: "*") {

@@ -1,28 +1,30 @@
 package import Addressing
 package import Linux
 
-/// What a person has set about clients that dial the agent.
+/// The settings of passive mode, in which clients dial the agent.
 package struct PassiveSettings: Sendable {
-    /// Clients that may be logged in at once: each may have a capture, with the memory of one.
+    /// The most clients logged in at once; each may have a capture, with the memory of one.
     package static let clientCountMax = 16
 
     package let listen: SocketAddress
-    /// Where clients may be; empty means anywhere.
+    /// The addresses and networks of clients that may dial; empty for any.
     package let allowed: [IPNetwork]
     package let passwordFile: String?
     package let allowsNullLogin: Bool
 
-    /// Nil if nobody is listened for.
+    /// Reads the settings of passive mode; nil if the agent does not listen for clients.
+    ///
+    /// - Throws: Also if no client could log in, or if any host could capture without a password.
     init?(_ reader: SettingsReader) throws(SettingFailure) {
         let address = try reader.oneOrNone(.listen) { SocketAddress($0) }
         let allowed = try reader.list(.allowed) { IPNetwork($0) }
         let passwordFile = try reader.oneOrNone(.passwordFile) { $0 }
-        let allowsNullLogin = try reader.one(.nullLogin) { ["on": true, "off": false][$0] }
+        let allowsNullLogin = try reader.isOn(.nullLogin)
         guard let address else {
             for setting in [Setting.allowed, .passwordFile, .nullLogin]
             where reader.isSet(setting) {
                 throw reader.failure(
-                    setting, "nobody is listened for: give \(Setting.listen.option), too")
+                    setting, "the agent does not listen for clients: give \(Setting.listen.option)")
             }
             return nil
         }
@@ -35,7 +37,7 @@ package struct PassiveSettings: Sendable {
                 .listen,
                 """
                 nobody could log in: give \(Setting.passwordFile.option), or \
-                \(Setting.nullLogin.option) for a listener that is not public
+                \(Setting.nullLogin.option) if only private networks can reach the listener
                 """)
         }
         guard !allowsNullLogin || !isPublic else {
@@ -48,12 +50,13 @@ package struct PassiveSettings: Sendable {
         }
     }
 
-    /// Whether peers could be anywhere: neither the address is private, nor all that are allowed.
-    var isPublic: Bool {
+    /// Whether peers can be anywhere: the address is public, and public networks are allowed.
+    private var isPublic: Bool {
         let isAllowedPrivate = !allowed.isEmpty && allowed.allSatisfy(\.isPrivate)
         return !IPNetwork(listen.address, prefixBitCount: 128).isPrivate && !isAllowedPrivate
     }
 
+    /// Whether a client at this address may dial.
     package func allows(_ peer: IPAddress) -> Bool {
         allowed.isEmpty || allowed.contains { $0.contains(peer) }
     }

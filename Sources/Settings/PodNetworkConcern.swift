@@ -1,21 +1,21 @@
 import Addressing
 import Formats
 
-/// Something odd about the pod networks by themselves, whatever the node is like.
+/// A likely mistake in the pod networks that shows without a look at the node.
 package struct PodNetworkConcern: Equatable, Sendable {
-    /// What the networks are like, as a person would say it after the words "pod networks".
+    /// What is odd, as the rest of a sentence that begins with "pod networks".
     package let found: String
     /// What that does to an agent.
     package let meaning: String
     /// What to do about it.
     package let remedy: String
 
-    /// All of it in one line, for a log.
+    /// The whole concern in one line, for a log.
     package var line: String { "pod networks: \(found); \(meaning); \(remedy)" }
 }
 
 extension Settings {
-    /// What is odd about the pod networks, each once.
+    /// The likely mistakes in the pod networks, each once.
     package var podNetworkConcerns: [PodNetworkConcern] {
         var concerns: [PodNetworkConcern] = []
         let single = podNetworks.filter { $0.prefixBitCount == $0.family.bitCount }
@@ -36,7 +36,7 @@ extension Settings {
                         \(Wording.few(common.map(\.description))) and the service networks overlap
                         """,
                     meaning: """
-                        addresses in both count as services', so packets between such pods are \
+                        an address in both counts as a service's, so packets between such pods are \
                         reported twice
                         """,
                     remedy: "give the cluster's own networks, which do not overlap"))

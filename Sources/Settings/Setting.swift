@@ -1,161 +1,119 @@
-/// One thing that can be set: by an option, or else by a variable of the environment.
+/// A setting of the agent: one row of the table of settings.
 ///
-/// The first five variables are those of the DaemonSet that podwire replaces.
-package enum Setting: String, CaseIterable, Sendable {
-    case sensors = "EXTRAHOP_SENSOR_IP"
-    case sensorPort = "RPCAPD_TARGET_PORT"
-    case podNetworks = "PODNET"
-    case serviceNetworks = "SVCNET"
-    case device = "INTERFACE"
-    case uncovered = "PODWIRE_UNCOVERED"
-    case edges = "PODWIRE_EDGES"
-    case includedEdges = "PODWIRE_INCLUDE_EDGES"
-    case excludedEdges = "PODWIRE_EXCLUDE_EDGES"
-    case cniCache = "PODWIRE_CNI_CACHE"
-    case deduplication = "PODWIRE_DEDUP"
-    case listen = "PODWIRE_LISTEN"
-    case allowed = "PODWIRE_ALLOW"
-    case passwordFile = "PODWIRE_PASSWORD_FILE"
-    case nullLogin = "PODWIRE_ALLOW_NULL_LOGIN"
-    case dataPorts = "PODWIRE_DATA_PORTS"
-    case udpFormat = "PODWIRE_UDP_FORMAT"
-    case tlsCertificate = "PODWIRE_TLS_CERTIFICATE"
-    case tlsKey = "PODWIRE_TLS_KEY"
-    case tlsPeers = "PODWIRE_TLS_PEERS"
-    case frames = "PODWIRE_FRAMES"
-    case snaplen = "PODWIRE_SNAPLEN"
-    case ringMemory = "PODWIRE_RING_MEMORY"
-    case queueMemory = "PODWIRE_QUEUE_MEMORY"
-    case rateLimit = "PODWIRE_RATE_LIMIT"
-    case processors = "PODWIRE_CPUS"
-    case niceness = "PODWIRE_NICE"
-    case http = "PODWIRE_HTTP"
-    case logLevel = "PODWIRE_LOG_LEVEL"
-    case logFormat = "PODWIRE_LOG_FORMAT"
+/// Each setting has an option and a variable of the environment; the option wins. Help texts, shell
+/// completions, error messages and the documentation are made from the rows.
+package struct Setting: Hashable, Sendable {
+    /// The variable of the environment.
+    package let variable: String
+    /// The option with its dashes.
+    package let option: String
+    package let standard: Default
+    package let form: Form
+    /// What the setting does, in Markdown, as the rest of a table's row.
+    package let meaning: String
 
-    package var variable: String { rawValue }
+    /// The value of a setting that is not given.
+    package enum Default: Hashable, Sendable {
+        case value(String)
+        /// There is no value; the word says what that amounts to.
+        case unset(String)
+        /// A value has to be given; the words say when.
+        case required(String)
+    }
 
-    package var option: String {
-        switch self {
-        case .sensors: "--sensor"
-        case .sensorPort: "--sensor-port"
-        case .podNetworks: "--pod-network"
-        case .serviceNetworks: "--service-network"
-        case .device: "--device"
-        case .uncovered: "--uncovered"
-        case .edges: "--edges"
-        case .includedEdges: "--include-edges"
-        case .excludedEdges: "--exclude-edges"
-        case .cniCache: "--cni-cache"
-        case .deduplication: "--dedup"
-        case .listen: "--listen"
-        case .allowed: "--allow"
-        case .passwordFile: "--password-file"
-        case .nullLogin: "--allow-null-login"
-        case .dataPorts: "--data-ports"
-        case .udpFormat: "--udp-format"
-        case .tlsCertificate: "--tls-certificate"
-        case .tlsKey: "--tls-key"
-        case .tlsPeers: "--tls-peers"
-        case .frames: "--frames"
-        case .snaplen: "--snaplen"
-        case .ringMemory: "--ring-memory"
-        case .queueMemory: "--queue-memory"
-        case .rateLimit: "--rate-limit"
-        case .processors: "--cpus"
-        case .niceness: "--nice"
-        case .http: "--http"
-        case .logLevel: "--log-level"
-        case .logFormat: "--log-format"
+    /// What a value looks like, and so what a shell can complete.
+    package enum Form: Hashable, Sendable, CustomStringConvertible {
+        case words([String])
+        case file(String)
+        case folder(String)
+        case interfaces(String)
+        /// A text that no shell can complete.
+        case text(String)
+
+        /// The form as the end of the sentence "it takes …".
+        package var description: String {
+            switch self {
+            case .words(let words): Setting.alternatives(words)
+            case .file(let text), .folder(let text), .interfaces(let text), .text(let text): text
+            }
         }
     }
 
-    /// What counts when neither is given; nil where somebody has to say.
-    package var standard: String? {
-        switch self {
-        case .sensors, .podNetworks: nil
-        case .sensorPort: "2003"
-        case .serviceNetworks, .uncovered, .includedEdges, .excludedEdges: ""
-        case .listen, .allowed, .passwordFile, .dataPorts, .tlsCertificate, .tlsKey: ""
-        case .processors, .niceness: ""
-        case .nullLogin: "off"
-        case .udpFormat: "auto"
-        case .tlsPeers: "all"
-        case .edges: "pods"
-        case .cniCache: "/var/lib/cni/results"
-        case .device: "any-eth"
-        case .deduplication: "on"
-        case .frames: "wire"
-        case .snaplen: "262144"
-        case .ringMemory: "256MiB"
-        case .queueMemory: "64MiB"
-        case .rateLimit: "off"
-        case .http: "127.0.0.1:9464"
-        case .logLevel: "info"
-        case .logFormat: "text"
-        }
+    init(
+        _ variable: String, _ option: String, _ standard: Default, _ form: Form, _ meaning: String
+    ) {
+        (self.variable, self.option, self.standard) = (variable, option, standard)
+        (self.form, self.meaning) = (form, meaning)
     }
 
-    /// What a value has to look like, as the end of a sentence.
-    var form: String {
-        switch self {
-        case .sensors: "HOST, HOST:PORT or [IPV6]:PORT, comma-separated"
-        case .sensorPort: "a port from 1 to 65535"
-        case .podNetworks, .serviceNetworks:
-            "networks such as 10.244.0.0/16 or fd00:10:244::/56, comma-separated"
-        case .uncovered: "addresses and networks, comma-separated"
-        case .device: "a name of 1 to 255 bytes"
-        case .frames: "wire or raw"
-        case .edges: "pods or all"
-        case .includedEdges, .excludedEdges:
-            "interface names, comma-separated, in which * and ? stand for other characters"
-        case .cniCache: "a folder's path, from the root on, or off"
-        case .deduplication, .nullLogin: "on or off"
-        case .listen: "ADDRESS:PORT or [IPV6]:PORT, or PORT alone for all addresses"
-        case .allowed: "addresses and networks of clients, comma-separated"
-        case .passwordFile: "a file that `podwire password` has made"
-        case .dataPorts: "a port or a range such as 40000-40015"
-        case .udpFormat: "auto, packet or udpstr"
-        case .tlsCertificate, .tlsKey: "a PEM file"
-        case .tlsPeers: "all, sensors or clients"
-        case .snaplen: "a number of bytes from 64 to 262144"
-        case .ringMemory: "an amount such as 256MiB, at least 1MiB"
-        case .queueMemory: "an amount such as 64MiB, at least 1MiB"
-        case .rateLimit: "off, or an amount a second such as 50MiB, at least 1MiB"
-        case .processors: "CPUs below 8192 and ranges of them, comma-separated, such as 2,3,6-7"
-        case .niceness: "a number from -20 to 19"
-        case .http: "ADDRESS:PORT or [IPV6]:PORT, PORT alone for all addresses, or off"
-        case .logLevel: "trace, debug, info, notice, warning, error or critical"
-        case .logFormat: "text or json"
-        }
+    /// The option without its dashes.
+    package var name: String { String(option.drop { $0 == "-" }) }
+
+    /// The option's help text: the meaning as a sentence, the variable and the default.
+    package var help: String {
+        let plain = meaning.filter { $0 != "`" }
+        // A value that begins the sentence stays as it has to be typed.
+        let sentence =
+            meaning.hasPrefix("`") ? plain : plain.prefix(1).uppercased() + plain.dropFirst()
+        let rest =
+            switch standard {
+            case .value(let value): ", default \(value)"
+            case .unset(Self.empty): ""
+            case .unset(let word): ", default: \(word)"
+            case .required(let words): ", \(words.filter { $0 != "`" })"
+            }
+        return "\(sentence). (\(variable)\(rest))"
+    }
+
+    /// The word for a list or a text that is not given.
+    static let empty = "empty"
+
+    /// Joins words for a choice: `"a, b or c"`.
+    static func alternatives(_ words: [String]) -> String {
+        guard let last = words.last, words.count > 1 else { return words.first ?? "" }
+        return words.dropLast().joined(separator: ", ") + " or \(last)"
     }
 }
 
-/// A setting that cannot be understood, in one line: its name, its value, and what would be right.
+/// A setting that is missing or that cannot be understood, said in one line.
+///
+/// The line has the name of the setting, its value, and what would be right.
 package struct SettingFailure: Error, Equatable, CustomStringConvertible {
     package let setting: Setting
-    /// The part of the value that is wrong; nil if there is none and there has to be one.
-    package let value: String?
-    /// Whether the value came by the option and not by the variable.
-    let isOption: Bool
-    /// Why a value that can be understood cannot be, and what to do about it.
-    let reason: String?
+    private let fault: Fault
 
-    package init(setting: Setting, value: String?, isOption: Bool, reason: String? = nil) {
-        (self.setting, self.value, self.isOption) = (setting, value, isOption)
-        self.reason = reason
+    /// What is wrong with a setting.
+    enum Fault: Equatable {
+        /// The setting has to be given, and is not.
+        case missing
+        case misunderstood(GivenText)
+        /// The value has the right form, and cannot be used; the text says why and what to do.
+        case unusable(GivenText, String)
     }
+
+    init(_ setting: Setting, _ fault: Fault) { (self.setting, self.fault) = (setting, fault) }
 
     package var description: String {
-        if let reason {
-            return "\(isOption ? setting.option : setting.variable)=\(value ?? ""): \(reason)"
+        switch fault {
+        case .missing:
+            let other = setting == .sensors ? "; or give \(Setting.listen.option) for clients" : ""
+            return "\(setting.variable) is not set: give it or \(setting.option); "
+                + "it takes \(setting.form)\(other)"
+        case .misunderstood(let given):
+            let value = given.isOption ? "\(setting.option) \(given.text)" : assignment(given)
+            return "\(value) cannot be understood: it takes \(setting.form)"
+        case .unusable(let given, let reason):
+            return "\(assignment(given)): \(reason)"
         }
-        guard let value else {
-            let other = setting == .sensors ? "; or \(Setting.listen.option) for clients" : ""
-            return "\(setting.variable) is not set: give it, or \(setting.option), "
-                + setting.form + other
-        }
-        let origin = isOption ? "\(setting.option) \(value)" : "\(setting.variable)=\(value)"
-        return "\(origin) cannot be understood: it takes \(setting.form)"
     }
+
+    private func assignment(_ given: GivenText) -> String {
+        "\(given.isOption ? setting.option : setting.variable)=\(given.text)"
+    }
+}
+
+/// The text of a setting, and whether it came with the option.
+struct GivenText: Equatable {
+    let text: String
+    let isOption: Bool
 }

@@ -4,20 +4,22 @@ import Log
 package import Logging
 
 extension Settings {
-    /// What the log says of them when the agent begins, named as the options are. What is not usual is
-    /// there only where it was set.
+    /// The settings in the agent's first log line, by the names of their options.
+    ///
+    /// A setting that is seldom used is there only if it has another value than its default.
     package var metadata: Logger.Metadata {
         var metadata: Logger.Metadata = [
             "edges": "\(edges.scope.rawValue)", "device": "\(device)",
             "sensors": "\(Self.list(sensors))", "pod_networks": "\(Self.list(podNetworks))",
             "service_networks": "\(Self.list(serviceNetworks))",
-            "ring_memory": .number(ringByteCountMax), "queue_memory": .number(queueByteCountMax),
+            "ring_memory": .number(capture.ringByteCountMax),
+            "queue_memory": .number(capture.queueByteCountMax),
         ]
         if !uncovered.isEmpty { metadata["uncovered"] = "\(Self.list(uncovered))" }
         if !edges.included.isEmpty { metadata["included"] = "\(Self.list(edges.included))" }
         if !edges.excluded.isEmpty { metadata["excluded"] = "\(Self.list(edges.excluded))" }
         if !deduplicates { metadata["dedup"] = "off" }
-        if !restoresWireForm { metadata["frames"] = "raw" }
+        if !capture.restoresWireForm { metadata["frames"] = "raw" }
         return metadata
     }
 

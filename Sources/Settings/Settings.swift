@@ -4,53 +4,46 @@ package import Log
 package import Logging
 package import RPCAP
 
-import Formats
-
-/// Everything a person can set about an agent, understood.
+/// All settings of an agent, read and checked.
 package struct Settings: Sendable {
     package let sensors: [SensorName]
     package let podNetworks: [IPNetwork]
     package let serviceNetworks: [IPNetwork]
+    /// Addresses inside the pod networks that no agent covers.
     package let uncovered: [IPNetwork]
     /// The name under which the de-duplicated stream is offered.
     package let device: String
     /// Which edges are captured.
     package let edges: EdgeSelection
-    /// Where pods' names are; nil for nowhere.
+    /// The folder with the results of CNI plug-ins, for the names of pods; nil for no names.
     package let nameFolder: String?
+    /// Whether each packet is reported once, or at every edge.
     package let deduplicates: Bool
-    /// Whether frames are sent as a wire would have carried them, or as they are captured.
-    package let restoresWireForm: Bool
-    package let snaplen: Int
-    /// All rings of one capture together.
-    package let ringByteCountMax: Int
-    /// The send queue of one capture.
-    package let queueByteCountMax: Int
-    /// The most bytes of packets and their headers that one capture sends in a second; nil for any
-    /// number.
-    package let bytesPerSecondMax: Int?
-    /// Where the threads run that forward packets.
-    package let placement: ThreadPlacement
-    /// Where metrics and probes are answered; nil for nowhere.
+    /// What every capture gets as a whole.
+    package let capture: CaptureSettings
+    /// Where metrics and probes are served; nil for nowhere.
     package let http: SocketAddress?
     package let logLevel: Logger.Level
     package let logFormat: LogFormat
-    /// Who may dial the agent; nil if it does not listen.
+    /// Passive mode; nil if the agent does not listen for clients.
     package let passive: PassiveSettings?
-    /// Which of the node's ports data connections use that clients open; nil for any.
+    /// The node's ports for data connections that clients open; nil for any.
     package let dataPorts: ClosedRange<UInt16>?
-    /// How data over UDP is framed; nil as is usual in the session's mode.
+    /// The format of packets over UDP; nil for the usual one of the session's mode.
     package let datagramFormat: DatagramWriter.Format?
-    /// Nil for no TLS.
+    /// TLS; nil for none.
     package let tls: TLSSettings?
 
     /// Whether calls to services are looked up in connection tracking.
     package var tracksConnections: Bool { deduplicates && !serviceNetworks.isEmpty }
 
-    /// Reads options first, then the environment, then what counts without either.
+    /// Reads options first, then the environment, then the defaults.
     ///
-    /// An agent needs a sensor to dial, or clients that dial it; who only looks at a node needs
-    /// neither.
+    /// - Parameters:
+    ///   - options: The texts that were given with options.
+    ///   - needsPeer: Whether a sensor or a listener is required, as for an agent.
+    ///   - environment: Returns the value of a variable, or nil if it is not set.
+    /// - Throws: The first setting that is missing or cannot be used.
     package init(
         options: [Setting: String], needsPeer: Bool = true, environment: (String) -> String?
     ) throws(SettingFailure) {
@@ -66,27 +59,14 @@ package struct Settings: Sendable {
         device = try reader.one(.device) { (1...255).contains($0.utf8.count) ? $0 : nil }
         edges = try EdgeSelection(reader)
         nameFolder = try reader.one(.cniCache, Self.nameFolder)
-        deduplicates = try reader.one(.deduplication) { ["on": true, "off": false][$0] }
-        restoresWireForm = try reader.one(.frames) { ["wire": true, "raw": false][$0] }
-        snaplen = try reader.one(.snaplen) { text in
-            Int(text).flatMap { (64...262_144).contains($0) ? $0 : nil }
-        }
+        deduplicates = try reader.isOn(.deduplication)
         dataPorts = try reader.oneOrNone(.dataPorts, Self.ports)
         let formats: [String: DatagramWriter.Format?] = [
             "auto": nil, "packet": .packet, "udpstr": .udpstr,
         ]
         datagramFormat = try reader.one(.udpFormat) { formats[$0] }
         tls = try TLSSettings(reader)
-        ringByteCountMax = try reader.one(.ringMemory, Self.byteCount)
-        queueByteCountMax = try reader.one(.queueMemory, Self.byteCount)
-        bytesPerSecondMax = try reader.one(.rateLimit) { text -> Int?? in
-            text == "off" ? .some(nil) : Self.byteCount(text).map { .some($0) }
-        }
-        placement = ThreadPlacement(
-            processors: try reader.oneOrNone(.processors) { ProcessorSet($0) },
-            niceness: try reader.oneOrNone(.niceness) { text in
-                CInt(text).flatMap { (-20...19).contains($0) ? $0 : nil }
-            })
+        capture = try CaptureSettings(reader)
         http = try reader.one(.http) { text -> SocketAddress?? in
             text == "off" ? .some(nil) : SocketAddress(text).map { .some($0) }
         }
@@ -94,8 +74,8 @@ package struct Settings: Sendable {
         logFormat = try reader.one(.logFormat) { LogFormat(rawValue: $0) }
     }
 
-    /// Reads a folder, or that there is none.
-    package static func nameFolder(_ text: String) -> String?? {
+    /// Reads an absolute path, or `off` for none.
+    static func nameFolder(_ text: String) -> String?? {
         text == "off" ? .some(nil) : text.hasPrefix("/") ? .some(text) : nil
     }
 
@@ -104,30 +84,11 @@ package struct Settings: Sendable {
     }
 
     /// Reads `"40000"` or `"40000-40015"`.
-    static func ports(_ text: String) -> ClosedRange<UInt16>? {
+    private static func ports(_ text: String) -> ClosedRange<UInt16>? {
         let parts = text.split(separator: "-", omittingEmptySubsequences: false)
         guard parts.count <= 2, let first = port(String(parts[0])),
             let last = port(String(parts[parts.count - 1])), first <= last
         else { return nil }
         return first...last
     }
-
-    /// Reads an amount of memory from one mebibyte to one tebibyte.
-    static func byteCount(_ text: String) -> Int? {
-        ByteCount(text).flatMap { (1 << 20...1 << 40).contains($0.value) ? Int($0.value) : nil }
-    }
-}
-
-/// A sensor as it was named: its address is asked for anew at each try.
-package struct SensorName: Hashable, Sendable, CustomStringConvertible {
-    package let host: String
-    package let port: UInt16
-
-    /// Reads a host with its port or without one; nil if it cannot be understood.
-    package init?(_ text: String, standardPort: UInt16) {
-        guard let name = try? HostPort(text) else { return nil }
-        (host, port) = (name.host, name.port ?? standardPort)
-    }
-
-    package var description: String { HostPort(host: host, port: port).description }
 }

@@ -1,91 +1,77 @@
-import Addressing
-
-/// The texts of all settings, and where each came from: options first, then the environment, then what
-/// counts without either. Variables may be set to nothing, which counts as not set.
+/// Reads settings from options, then from the environment, then from the table's defaults.
+///
+/// An empty variable counts as not set.
 struct SettingsReader {
-    private var values: [Setting: (text: String, isOption: Bool)] = [:]
+    private var values: [Setting: GivenText] = [:]
 
     init(options: [Setting: String], environment: (String) -> String?) {
-        for setting in Setting.allCases {
+        for setting in Setting.all {
             if let text = options[setting] {
-                values[setting] = (text, true)
+                values[setting] = GivenText(text: text, isOption: true)
             } else if let text = environment(setting.variable), !text.isEmpty {
-                values[setting] = (text, false)
-            } else if let text = setting.standard {
-                values[setting] = (text, false)
+                values[setting] = GivenText(text: text, isOption: false)
+            } else if case .value(let text) = setting.standard {
+                values[setting] = GivenText(text: text, isOption: false)
             }
         }
     }
 
+    private func given(_ setting: Setting) -> GivenText? {
+        precondition(Setting.all.contains(setting), "\(setting.option) is not in Setting.all")
+        return values[setting]
+    }
+
+    /// Reads the value of a setting that has to be there; `read` returns nil for another form.
     func one<Value>(
         _ setting: Setting, _ read: (String) -> Value?
     ) throws(SettingFailure) -> Value {
-        guard let (text, isOption) = values[setting] else {
-            throw SettingFailure(setting: setting, value: nil, isOption: false)
-        }
-        guard let value = read(text) else {
-            throw SettingFailure(setting: setting, value: text, isOption: isOption)
+        guard let given = given(setting) else { throw SettingFailure(setting, .missing) }
+        guard let value = read(given.text) else {
+            throw SettingFailure(setting, .misunderstood(given))
         }
         return value
     }
 
-    /// The same for what need not be given at all.
+    /// Reads the value of a setting, or returns nil if it is not given or empty.
     func oneOrNone<Value>(
         _ setting: Setting, _ read: (String) -> Value?
     ) throws(SettingFailure) -> Value? {
-        guard let (text, _) = values[setting], !text.isEmpty else { return nil }
+        guard let given = given(setting), !given.text.isEmpty else { return nil }
         return try one(setting, read)
     }
 
+    /// Reads values separated by commas or spaces; none if the setting is not given.
     func list<Value>(
         _ setting: Setting, atLeastOne: Bool = false, _ read: (String) -> Value?
     ) throws(SettingFailure) -> [Value] {
         var list: [Value] = []
-        let (text, isOption) = values[setting] ?? ("", false)
-        for part in text.split(whereSeparator: { $0 == "," || $0 == " " }) {
-            guard let value = read(String(part)) else {
-                throw SettingFailure(setting: setting, value: text, isOption: isOption)
+        if let given = given(setting) {
+            for part in given.text.split(whereSeparator: { $0 == "," || $0 == " " }) {
+                guard let value = read(String(part)) else {
+                    throw SettingFailure(setting, .misunderstood(given))
+                }
+                list.append(value)
             }
-            list.append(value)
         }
-        guard !list.isEmpty || !atLeastOne else {
-            throw SettingFailure(setting: setting, value: nil, isOption: false)
-        }
+        guard !list.isEmpty || !atLeastOne else { throw SettingFailure(setting, .missing) }
         return list
     }
 
-    /// Whether there is another value than the one that counts without any.
-    func isSet(_ setting: Setting) -> Bool { values[setting]?.text != setting.standard }
+    /// Reads `on` or `off`.
+    func isOn(_ setting: Setting) throws(SettingFailure) -> Bool {
+        try one(setting) { ["on": true, "off": false][$0] }
+    }
 
-    /// A value that can be understood and cannot be, with the reason.
+    /// Whether a setting has another value than its default.
+    func isSet(_ setting: Setting) -> Bool {
+        given(setting).map { setting.standard != .value($0.text) } ?? false
+    }
+
+    /// A failure of a setting whose value has the right form and cannot be used.
+    ///
+    /// The reason says why, and what to do about it.
     func failure(_ setting: Setting, _ reason: String) -> SettingFailure {
-        let (text, isOption) = values[setting] ?? ("", false)
-        return SettingFailure(setting: setting, value: text, isOption: isOption, reason: reason)
-    }
-}
-
-/// What of an agent's settings shows in the list of its edges.
-package struct EdgeListSettings: Sendable {
-    package let selection: EdgeSelection
-    /// Where pods' names are; nil for nowhere.
-    package let nameFolder: String?
-
-    package init(
-        options: [Setting: String], environment: (String) -> String?
-    ) throws(SettingFailure) {
-        let reader = SettingsReader(options: options, environment: environment)
-        selection = try EdgeSelection(reader)
-        nameFolder = try reader.one(.cniCache, Settings.nameFolder)
-    }
-}
-
-extension EdgeSelection {
-    /// Reads which edges are captured. Without pod networks every pod's edge counts.
-    init(_ reader: SettingsReader) throws(SettingFailure) {
-        self.init(
-            try reader.one(.edges) { Scope(rawValue: $0) },
-            podNetworks: try reader.list(.podNetworks) { IPNetwork($0) },
-            included: try reader.list(.includedEdges, Self.pattern),
-            excluded: try reader.list(.excludedEdges, Self.pattern))
+        let given = given(setting) ?? GivenText(text: "", isOption: false)
+        return SettingFailure(setting, .unusable(given, reason))
     }
 }

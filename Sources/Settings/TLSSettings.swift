@@ -1,13 +1,13 @@
 package import RPCAP
 
-/// What a person has set about TLS: files, and with whom to speak it.
+/// The settings of TLS: the agent's files, and the peers to speak it with.
 package struct TLSSettings: Sendable {
     package let certificate: String
     package let key: String
-    /// Sensors are dialled in active mode, and clients dial in passive mode.
+    /// The modes in which sessions use TLS: active to sensors, passive from clients.
     package let modes: Set<ServerSession.Mode>
 
-    /// Nil if there are no files.
+    /// Reads the settings of TLS; nil if no files are given.
     init?(_ reader: SettingsReader) throws(SettingFailure) {
         let certificate = try reader.oneOrNone(.tlsCertificate) { $0 }
         let key = try reader.oneOrNone(.tlsKey) { $0 }
@@ -21,14 +21,16 @@ package struct TLSSettings: Sendable {
             guard !reader.isSet(.tlsPeers) else {
                 throw reader.failure(
                     .tlsPeers,
-                    "there is no TLS: give \(Setting.tlsCertificate.option) and \(Setting.tlsKey.option)"
-                )
+                    """
+                    there is no TLS: give \(Setting.tlsCertificate.option) and \
+                    \(Setting.tlsKey.option)
+                    """)
             }
             return nil
         case (nil, _):
-            throw reader.failure(.tlsKey, "give \(Setting.tlsCertificate.option), too")
+            throw reader.failure(.tlsKey, "there is no \(Setting.tlsCertificate.option): give both")
         case (_, nil):
-            throw reader.failure(.tlsCertificate, "give \(Setting.tlsKey.option), too")
+            throw reader.failure(.tlsCertificate, "there is no \(Setting.tlsKey.option): give both")
         }
     }
 }

@@ -1,13 +1,12 @@
-package import Linux
-
 import Glibc
+package import Linux
 import Synchronization
 
-/// Where the threads that forward packets run, and how much they give way to others.
+/// The CPUs that the forwarding threads may run on, and their niceness.
 package struct ThreadPlacement: Sendable {
-    /// Nil for wherever the process may run.
+    /// The CPUs; nil for those of the process.
     package let processors: ProcessorSet?
-    /// Nil for as much as the process does.
+    /// The niceness; nil for that of the process.
     package let niceness: CInt?
 
     package init(processors: ProcessorSet? = nil, niceness: CInt? = nil) {
@@ -15,7 +14,17 @@ package struct ThreadPlacement: Sendable {
         self.niceness = niceness
     }
 
-    /// Why threads cannot be placed so, and what to do about it.
+    /// The values of nice that the kernel takes.
+    static let nicenesses: ClosedRange<CInt> = -20...19
+
+    init(_ reader: SettingsReader) throws(SettingFailure) {
+        processors = try reader.oneOrNone(.processors) { ProcessorSet($0) }
+        niceness = try reader.oneOrNone(.niceness) { text in
+            CInt(text).flatMap { Self.nicenesses.contains($0) ? $0 : nil }
+        }
+    }
+
+    /// Why threads cannot be placed, and what to do about it.
     package enum Failure: Error, Equatable, CustomStringConvertible {
         case processors(ProcessorSet, allowed: ProcessorSet)
         case niceness(CInt, inherited: CInt)
@@ -31,15 +40,17 @@ package struct ThreadPlacement: Sendable {
             case .niceness(let niceness, let inherited):
                 """
                 \(Setting.niceness.option) \(niceness) needs CAP_SYS_NICE: add it under \
-                securityContext.capabilities, or use \(inherited) to 19
+                securityContext.capabilities, or use \(inherited) to \(nicenesses.upperBound)
                 """
             case .system(let error): "\(error)"
             }
         }
     }
 
-    /// Places the calling thread. Where only some of the processors are there it runs on those, which
-    /// is a failure all the same: the kernel would not say so.
+    /// Places the calling thread.
+    ///
+    /// If some of the CPUs are missing, the thread runs on the others, and this throws all the same.
+    /// The kernel would not tell.
     package func apply() throws(Failure) {
         do throws(SystemError) {
             if let niceness { try setNiceness(niceness) }
@@ -63,7 +74,7 @@ package struct ThreadPlacement: Sendable {
         guard missing.isEmpty else { throw .processors(missing, allowed: allowed) }
     }
 
-    /// Whether threads can be placed so: a thread of its own tries it, and ends.
+    /// Tries the placement on a thread of its own, and waits for it.
     package func check() throws(Failure) {
         let trial = Trial()
         do throws(SystemError) {

@@ -1,16 +1,17 @@
-import Settings
 import Glibc
 import Linux
 import Log
 import Logging
+import Settings
+import Time
 
-/// An agent's log, on standard error.
+/// The agent's log, on standard error.
 struct AgentLog: Sendable {
     let logger: Logger
     private let writer: LogWriter
     private let format: LogFormat
 
-    /// How long the end of the program waits for a reader.
+    /// The longest time that the end of the program waits for a reader of the log.
     private static let flushMilliseconds: UInt64 = 300
 
     init(_ settings: Settings) throws(SystemError) {
@@ -24,7 +25,9 @@ struct AgentLog: Sendable {
         }
     }
 
-    /// Says why the agent ends: whatever the level is, and to a person as other programs do.
+    /// Writes why the agent ends, at any log level.
+    ///
+    /// In text format the line begins with the program's name, as those of other programs do.
     func fail(_ reason: String) {
         writer.write { _ in
             format == .text
@@ -34,5 +37,5 @@ struct AgentLog: Sendable {
         }
     }
 
-    func flush() { writer.flush(milliseconds: Self.flushMilliseconds) }
+    func flush() { writer.flush(until: .now + .milliseconds(Self.flushMilliseconds)) }
 }

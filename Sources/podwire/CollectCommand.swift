@@ -7,14 +7,15 @@ import Log
 import Logging
 import Security
 
+/// The command `podwire collect`.
 struct CollectCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "collect",
-        abstract: "Is a sensor: writes what agents forward to a pcapng file.",
+        abstract: "Acts as a sensor: writes the packets of agents to a pcapng file.",
         discussion: """
-            It accepts agents that dial, and dials those that wait to be asked, such as any rpcapd. \
-            Each agent is an interface of the file. Until SIGINT or SIGTERM; then the agents send \
-            what they have, and the file is completed. Some examples:
+            It accepts agents that dial, and dials those that listen, such as any rpcapd. Each agent \
+            is an interface of the file. It runs until SIGINT or SIGTERM; then the agents send what \
+            they have, and the file is completed. Some examples:
 
               podwire collect --output pods.pcapng
               podwire collect --output - | tshark -r -
@@ -23,25 +24,27 @@ struct CollectCommand: ParsableCommand {
               tcpdump -y EN10MB -ddd port 53 |
                   podwire collect --bpf - --rotate-size 100MiB --keep 10
 
-            A password in a URL can be seen by everybody who may list processes: better put it into \
-            a file for --password-file, or into the variable PODWIRE_COLLECT_PASSWORD. It is for all \
-            URLs with a user and no password, and crosses the network as it is, but for rpcaps.
+            Everybody who may list processes can read a password in a URL. Put it into a file for \
+            --password-file instead, or into the variable PODWIRE_COLLECT_PASSWORD. It is used for \
+            all URLs with a user and no password. Without rpcaps it crosses the network in the clear.
 
             Exit code 64: an option cannot be understood. 69: no agent of --from could be captured \
-            from, or listed. 71: the system refuses something, such as a file or a port.
+            from or listed. 71: the system refused something, such as a file or a port.
             """)
 
     @Option(
         name: [.customShort("o"), .customLong("output")],
-        help: "The file to write, or - for standard output. (default: podwire-DATE-TIME.pcapng)")
+        help: "The file to write, or - for standard output. (default: podwire-DATE-TIME.pcapng)",
+        completion: .file(extensions: ["pcapng"]))
     var file: String?
 
     @Option(
         help: """
-            An agent to dial, again and again: rpcap://[USER[:PASSWORD]@]HOST[:PORT][/DEVICE], or \
-            rpcaps for TLS, with port 2002, no login, and the device that the agent prefers, unless \
-            it says otherwise. Can be given more than once.
-            """)
+            An agent to dial, and to dial again when it is gone: \
+            rpcap://[USER[:PASSWORD]@]HOST[:PORT][/DEVICE], or rpcaps for TLS. By default it uses \
+            port 2002, no login, and the device that the agent prefers. Can be given more than once.
+            """,
+        completion: .list(["rpcap://", "rpcaps://"]))
     var from: [String] = []
 
     @Option(
@@ -50,63 +53,71 @@ struct CollectCommand: ParsableCommand {
             """)
     var listen: String?
 
-    @Option(help: "A file whose first line is the password for --from.")
+    @Option(help: "A file whose first line is the password for --from.", completion: .file())
     var passwordFile: String?
 
-    @Flag(help: "Speak TLS with agents that dial; those of --from do where their URL is rpcaps.")
+    @Flag(help: "Use TLS with agents that dial. For those of --from, write rpcaps in the URL.")
     var tls = false
 
     @Option(
         help: """
             For TLS: a PEM file with the certificates of agents, or of the authority that signs \
             them. (default for rpcaps: the authorities that this machine trusts)
-            """)
+            """,
+        completion: .file(extensions: ["pem", "crt", "cer"]))
     var tlsCa: String?
 
     @Flag(
         help: """
-            For TLS: take anybody for an agent. Whoever sits on the way can read and change \
-            everything.
+            For TLS: accept any certificate. Anyone between here and the agent can then read and \
+            change everything.
             """)
     var tlsInsecure = false
 
-    @Flag(help: "Show what the agents of --from can capture from, and end.")
+    @Flag(help: "List the devices of the agents of --from, and exit.")
     var list = false
 
     @Flag(
         help: """
-            With --list, show that as JSON; otherwise print the final numbers of each agent as JSON \
-            on standard output.
+            With --list, print the devices as JSON. Otherwise print the final statistics of each \
+            agent as JSON on standard output.
             """)
     var json = false
 
-    @Option(help: "The most bytes of a packet to ask for, 64 to 262144.")
+    @Option(help: "The most bytes of a packet to ask agents for, 64 to 262144.")
     var snaplen = 262_144
 
     @Option(
         help: """
             A file, or - for standard input, with a filter as `tcpdump -y EN10MB -ddd EXPRESSION` \
-            prints it for Ethernet, which is what agents show.
-            """)
+            prints it. The packets of agents are Ethernet frames.
+            """,
+        completion: .file())
     var bpf: String?
 
-    @Flag(help: "Have packets come as UDP datagrams, which never hold an agent up but get lost.")
+    @Flag(help: "Ask for packets as UDP datagrams. They never hold up an agent, but may get lost.")
     var udp = false
 
     @Option(
         help: """
-            Ask for one packet in N, as 1/N, or for one packet each so many milliseconds, as 10ms. \
-            Agents may answer yes and send all the same.
-            """)
+            Ask for one packet in N, as 1/N, or for one packet in an interval, such as 10ms. Some \
+            agents agree and send all packets nevertheless.
+            """,
+        completion: .list(["1/10", "1/100", "1/1000", "10ms", "100ms"]))
     var sample: String?
 
-    @Option(help: "Begin a new file at this size, such as 100MiB; at least 1MiB.")
+    @Option(
+        help: "Begin a new file at this size, such as 100MiB; at least 1MiB.",
+        completion: .list(["100MiB", "1GiB", "10GiB"]))
     var rotateSize: String?
 
-    @Option(help: "Begin a new file after this time, such as 60s, 5m or 1h, if there are packets.")
+    @Option(
+        help: "Begin a new file after this time, such as 60s, 5m or 1h, if there are packets.",
+        completion: .list(["60s", "5m", "1h", "1d"]))
     var rotateTime: String?
 
-    @Option(help: "Keep so many files when a new one begins, 2 to 10000; delete the oldest.")
+    @Option(
+        help: "The most files to keep, 2 to 10000. The oldest is deleted when a new one begins.")
     var keep: Int?
 
     func validate() throws {
@@ -131,7 +142,7 @@ struct CollectCommand: ParsableCommand {
                 settings.options, stop: stop, view: LiveView(), logger: logger)
             try collector.run()
             report(collector, settings)
-            hasCaptured = !collector.reports.isEmpty
+            hasCaptured = !collector.statistics.isEmpty
         } catch {
             writeToStandardError("podwire collect: \(error)\n")
             throw Exit.systemError
@@ -170,14 +181,14 @@ struct CollectCommand: ParsableCommand {
     }
 
     private func report(_ collector: Collector, _ settings: Settings) {
-        let reports = collector.reports
-        if reports.isEmpty {
-            writeToStandardError("no agent has captured\n")
+        let statistics = collector.statistics
+        if statistics.isEmpty {
+            writeToStandardError("no agent has captured anything\n")
         } else {
-            writeToStandardError(Columns.text(AgentReport.head, reports.map(\.row)))
+            writeToStandardError(Columns.text(SourceStatistics.head, statistics.map(\.row)))
         }
         if json { writeToStandardOutput(CollectReport.json(collector, settings).text + "\n") }
-        guard settings.recording.path != "-", !reports.isEmpty else { return }
+        guard settings.recording.path != "-", !statistics.isEmpty else { return }
         let byteCount = ByteCount(collector.fileByteCount)
         let more = collector.fileCount > 1 ? "\(collector.fileCount) files, the last of them " : ""
         writeToStandardError("\(byteCount) in \(more)\(collector.lastPath)\n")

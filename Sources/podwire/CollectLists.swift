@@ -3,19 +3,21 @@ import Formats
 import Linux
 import Synchronization
 
-/// What each source can capture from, or why that is not known.
+/// The devices of each source, or why they are not known.
 struct CollectLists {
     private let entries: [Entry]
 
     private struct Entry {
         let source: Source
-        let answer: Result<[OfferedDevice], DeviceInquiry.Failure>
+        let answer: Result<[OfferedDevice], DeviceListing.Failure>
     }
 
-    /// Agents asked at once; each waits on the network for the most part.
+    /// The most agents that are asked at once; the threads mostly wait for the network.
     private static let threadCountMax = 16
 
-    /// Asks all of them; waits for each answer as long as a session does, or until `cancel`.
+    /// Asks all sources.
+    ///
+    /// Waits for each answer as long as a session does, or until `cancel`.
     init(_ sources: [Source], _ options: CaptureOptions, cancel: consuming Event) {
         let work = Work(sources, options, cancel)
         inParallel(sources.count, threadCountMax: Self.threadCountMax) { work.ask($0) }
@@ -24,10 +26,12 @@ struct CollectLists {
         }
     }
 
+    /// Whether every source has answered.
     var areComplete: Bool {
         entries.allSatisfy { if case .success = $0.answer { true } else { false } }
     }
 
+    /// Prints the devices, and what has failed.
     func show(asJSON isJSON: Bool) {
         for entry in entries {
             guard case .failure(let failure) = entry.answer else { continue }
@@ -69,12 +73,12 @@ struct CollectLists {
     }
 }
 
-/// The sources, and the answers as they come.
+/// The sources and their answers, shared by the threads that ask.
 private final class Work: Sendable {
     private let sources: [Source]
     private let options: CaptureOptions
     private let cancel: Event
-    private let content: Mutex<[Result<[OfferedDevice], DeviceInquiry.Failure>?]>
+    private let content: Mutex<[Result<[OfferedDevice], DeviceListing.Failure>?]>
 
     init(_ sources: [Source], _ options: CaptureOptions, _ cancel: consuming Event) {
         self.sources = sources
@@ -83,12 +87,13 @@ private final class Work: Sendable {
         content = Mutex(Array(repeating: nil, count: sources.count))
     }
 
-    var answers: [Result<[OfferedDevice], DeviceInquiry.Failure>?] { content.withLock { $0 } }
+    var answers: [Result<[OfferedDevice], DeviceListing.Failure>?] { content.withLock { $0 } }
 
     func ask(_ index: Int) {
-        let answer: Result<[OfferedDevice], DeviceInquiry.Failure>
-        do throws(DeviceInquiry.Failure) {
-            answer = .success(try DeviceInquiry.ask(sources[index], options, cancel: cancel))
+        let answer: Result<[OfferedDevice], DeviceListing.Failure>
+        do throws(DeviceListing.Failure) {
+            answer = .success(
+                try DeviceListing.fetch(from: sources[index], options, cancel: cancel))
         } catch {
             answer = .failure(error)
         }

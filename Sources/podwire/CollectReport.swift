@@ -1,21 +1,21 @@
 import Collector
 import Formats
 
-/// The final numbers of a collector as JSON.
+/// The final statistics of a collector as JSON.
 enum CollectReport {
     static func json(_ collector: Collector, _ settings: CollectCommand.Settings) -> JSON {
-        let agents = collector.reports.map { report in
+        let agents = collector.statistics.map { source in
             JSON.object([
-                ("agent", .text(report.name)),
-                ("packets", number(report.packetCount)),
-                ("bytes", number(report.byteCount)),
-                ("packetsPerSecond", number(report.packetsPerSecond)),
-                ("droppedByAgent", number(report.droppedCount)),
-                ("lostDatagrams", number(report.lostDatagramCount)),
-                ("lostPackets", number(report.lostPacketCount)),
-                ("datagramsNotUnderstood", number(report.notUnderstoodCount)),
-                ("datagramsOfOthers", number(report.strangerCount)),
-                ("state", .text(report.state)),
+                ("agent", .text(source.name)),
+                ("packets", number(source.packetCount)),
+                ("bytes", number(source.byteCount)),
+                ("packetsPerSecond", number(source.packetsPerSecond)),
+                ("droppedByAgent", number(source.droppedCount)),
+                ("lostDatagrams", number(source.lostDatagramCount)),
+                ("lostPackets", number(source.lostPacketCount)),
+                ("datagramsNotUnderstood", number(source.notUnderstoodCount)),
+                ("datagramsOfOthers", number(source.strangerCount)),
+                ("state", .text(source.state)),
             ])
         }
         return .object([

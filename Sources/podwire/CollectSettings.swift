@@ -1,30 +1,31 @@
+import Addressing
 import ArgumentParser
 import BPF
 import CaptureFiles
 import Collector
 import Formats
-import Addressing
 import Glibc
 import Linux
 import Security
 
 extension CollectCommand {
-    /// The options as they are meant, each checked.
+    /// The options of `podwire collect`, each checked and understood.
     struct Settings {
         let address: SocketAddress?
         private(set) var sources: [Source] = []
         private(set) var recording: RecordingOptions
         private(set) var options: CaptureOptions
 
-        /// More sources than a sensor is sold for.
+        /// The most sources, as many as there may be agents.
         private static let sourceCountMax = Collector.linkCountMax
         private static let rotateByteCountMin: UInt64 = 1 << 20
         private static let keptFileCounts = 2...10_000
-        /// A password file has its password in the first line, and that is short.
+        /// The longest password file: the password is in the first line, and short.
         private static let passwordFileByteCountMax = 4096
 
-        /// Throws a validation error that says what would be right. Files are read the second time
-        /// only, as standard input can be read once.
+        /// Reads the options; throws a `ValidationError` that says what would be right.
+        ///
+        /// Options are validated first without reading files, since standard input can be read once.
         init(_ command: CollectCommand, readsFiles: Bool) throws {
             address = try Self.address(command)
             guard CaptureOptions.snaplenRange.contains(command.snaplen) else {
@@ -40,7 +41,7 @@ extension CollectCommand {
             sources = try Self.sources(command)
             if let twice = Self.firstDouble(sources) {
                 throw ValidationError(
-                    "--from: \(twice) is there twice, and each packet would be, too")
+                    "--from \(twice): it is given twice, so every packet would be recorded twice")
             }
             try checkTLS(command)
             if command.list, sources.isEmpty {
@@ -52,7 +53,9 @@ extension CollectCommand {
             if readsFiles { try readFiles(command) }
         }
 
-        private static func address(_ command: CollectCommand) throws -> SocketAddress? {
+        private static func address(
+            _ command: CollectCommand
+        ) throws(ValidationError) -> SocketAddress? {
             guard let text = command.listen ?? (command.from.isEmpty ? "2003" : nil) else {
                 return nil
             }
@@ -65,7 +68,9 @@ extension CollectCommand {
             return address
         }
 
-        private static func recording(_ command: CollectCommand) throws -> RecordingOptions {
+        private static func recording(
+            _ command: CollectCommand
+        ) throws(ValidationError) -> RecordingOptions {
             let encoder = PcapngEncoder()
             var recording = RecordingOptions(
                 path: command.file
@@ -107,11 +112,13 @@ extension CollectCommand {
             return sources.map(\.description).first { !seen.insert($0).inserted }
         }
 
-        private static func sources(_ command: CollectCommand) throws -> [Source] {
+        private static func sources(
+            _ command: CollectCommand
+        ) throws(ValidationError) -> [Source] {
             guard command.from.count <= sourceCountMax else {
                 throw ValidationError("--from: there are more than \(sourceCountMax)")
             }
-            return try command.from.enumerated().map { index, url in
+            return try command.from.enumerated().map { index, url throws(ValidationError) in
                 do throws(Source.Failure) {
                     return try Source(url: url)
                 } catch {
@@ -128,7 +135,7 @@ extension CollectCommand {
 }
 
 extension CollectCommand.Settings {
-    private func checkTLS(_ command: CollectCommand) throws {
+    private func checkTLS(_ command: CollectCommand) throws(ValidationError) {
         let isUsed = command.tls || sources.contains(where: \.isSecure)
         if command.tlsCa != nil, command.tlsInsecure {
             throw ValidationError("--tls-ca and --tls-insecure: give one of them")
@@ -153,7 +160,7 @@ extension CollectCommand.Settings {
         }
     }
 
-    private mutating func readTrust(_ command: CollectCommand) throws {
+    private mutating func readTrust(_ command: CollectCommand) throws(TLSFailure) {
         let authority: TLSClient.Authority =
             command.tlsInsecure ? .unverified : command.tlsCa.map { .file($0) } ?? .system
         if sources.contains(where: \.isSecure) {
@@ -165,9 +172,9 @@ extension CollectCommand.Settings {
     private mutating func readFiles(_ command: CollectCommand) throws {
         try readTrust(command)
         if let path = command.bpf {
-            let bytes = try Self.read(path, byteCountMax: FilterText.byteCountMax, "--bpf")
-            do throws(FilterText.Failure) {
-                options.filter = try FilterText.program(String(decoding: bytes, as: UTF8.self))
+            let bytes = try Self.read(path, byteCountMax: TcpdumpFilter.byteCountMax, "--bpf")
+            do throws(TcpdumpFilter.Failure) {
+                options.filter = try TcpdumpFilter.program(String(decoding: bytes, as: UTF8.self))
             } catch {
                 throw ValidationError("--bpf \(path): \(error)")
             }

@@ -1,39 +1,40 @@
-import Doctor
 import ArgumentParser
+import Doctor
 
+/// `podwire doctor`: checks a node.
 struct DoctorCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "doctor",
-        abstract: "Checks whether an agent would do its work on this node, and what is in its way.",
+        abstract: "Finds what would keep an agent from its work on this node.",
         discussion: """
-            Looks at capabilities, kernel, memory, edges, networks, data paths, connection tracking, \
-            sensors, files and the clock, and says of each what was found; where something is to be \
-            known or done, also what it means and what to do. It changes nothing, and sends nothing \
-            but an empty connection to each sensor.
+            It checks capabilities, kernel, memory, edges, networks, data paths, connection \
+            tracking, sensors, files and the clock. For each check it prints what it found and, if \
+            there is something to know or to do, what that means and what to do. It changes nothing, \
+            and sends nothing but an empty connection to each sensor.
 
             It takes the agent's options and variables, so run it where the agent will run and with \
-            its settings; inside the container of a running agent it needs none but the container's:
+            the same settings. Inside the container of a running agent it needs no options.
 
               podwire doctor --sensor 192.0.2.10 --pod-network 10.244.0.0/16 \\
                   --service-network 10.96.0.0/12
 
-            As the command of an init container it keeps an agent off a node where that would not \
-            start or not capture, and tells why in its log. A sensor that cannot be reached is a \
-            warning, since the agent waits for it.
+            As the command of an init container it keeps the agent off a node on which the agent \
+            would not start or not capture, and its log has the reason. A sensor that cannot be \
+            reached is a warning, since the agent waits for it.
 
-              failed    the agent would not start, or not capture anything
-              warning   it runs, but something is missed, doubled or at risk
+              failed    the agent would not start, or would capture nothing
+              warning   the agent runs, but something is missed, doubled or at risk
               note      worth knowing
               ok        all is well
 
-            Exit code 0: nothing has failed. 1: something has, or with --strict there is a warning. \
-            64: a setting cannot be understood.
+            Exit code 0: no check has failed. 1: a check has failed, or with --strict there is a \
+            warning. 64: a setting cannot be understood.
             """)
 
-    @Flag(help: "Exit with 1 for warnings, too.")
+    @Flag(help: "Exit with code 1 also if there are warnings.")
     var strict = false
 
-    @Flag(help: "Print JSON: an object with the findings, and how many there are of each grade.")
+    @Flag(help: "Print JSON: an object with the findings and the number of each grade.")
     var json = false
 
     @OptionGroup var options: AgentOptions

@@ -1,7 +1,7 @@
 import Doctor
 import Formats
 
-/// Findings of the doctor, as people and programs read them.
+/// The doctor's findings as text or as JSON.
 struct DoctorReport {
     private let findings: [Finding]
 
@@ -13,18 +13,17 @@ struct DoctorReport {
 
     private func count(_ grade: Finding.Grade) -> Int { findings.count { $0.grade == grade } }
 
-    // For people
-
-    /// A line for each finding: its grade, the check, what was found; and beneath what it means and
-    /// what to do.
+    /// The findings for people: a line with the grade, the check's title and what was found.
+    ///
+    /// Below it stand what that means and what to do.
     var text: String {
         let gradeWidth = Finding.Grade.allCases.map(\.rawValue.count).max() ?? 0
-        let checkWidth = findings.map(\.check.count).max() ?? 0
-        let indent = gradeWidth + checkWidth + 2 * Self.gap.count
+        let titleWidth = findings.map(\.title.count).max() ?? 0
+        let indent = gradeWidth + titleWidth + 2 * Self.gap.count
         let blocks = findings.map { finding in
             let head =
                 Self.padded(finding.grade.rawValue, gradeWidth) + Self.gap
-                + Self.padded(finding.check, checkWidth) + Self.gap
+                + Self.padded(finding.title, titleWidth) + Self.gap
             let parts = [
                 ("", finding.found), ("means: ", finding.meaning), ("do: ", finding.remedy),
             ].compactMap { label, text in text.map { (label, $0) } }
@@ -43,14 +42,14 @@ struct DoctorReport {
     }
 
     private static let gap = "  "
-    /// How wide the texts are at the right.
+    /// The width of the texts on the right, in characters.
     private static let textWidth = 76
 
     private static func padded(_ text: String, _ width: Int) -> String {
         Wording.padded(text, to: width)
     }
 
-    /// Breaks a text between words; all lines but the first are indented.
+    /// Breaks a text into lines between words; all lines but the first are indented.
     private static func lines(_ text: String, hanging indent: Int) -> [String] {
         var lines: [String] = []
         var line = ""
@@ -65,8 +64,7 @@ struct DoctorReport {
         return lines + [line]
     }
 
-    // For programs
-
+    /// The findings for programs, and the number of each grade.
     var json: String {
         let objects = findings.map { finding in
             JSON.object([

@@ -1,34 +1,39 @@
-import Edges
-import Settings
-import ArgumentParser
-import Formats
 import Addressing
+import ArgumentParser
+import Edges
+import Formats
 import Glibc
 import Linux
 import Log
 import Logging
 import Netlink
+import Settings
 
+/// `podwire edges`: lists the edges of a node.
 struct EdgesCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "edges",
-        abstract: "Lists this node's edges: the host-side ends of its pods' veth pairs.",
+        abstract:
+            "Lists this node's edges: what an agent here captures, and what it does not.",
         discussion: """
-            For each veth: its name and index, the pod's name, addresses and MAC, the id of the pod's \
-            network namespace, the bridge it is a port of, and whether it is captured or why not. \
-            It takes the agent's options and variables, and looks at those that say which edges are \
-            captured (--pod-network, --edges, --include-edges, --exclude-edges) and where pods have \
-            their names (--cni-cache); without pod networks every pod's edge counts as captured. The \
-            pods' own addresses need CAP_NET_ADMIN; without it \
-            they are unknown, and such edges are captured. Pods have names where the node's \
-            container runtime keeps them in its cache of CNI results, and root asks.
+            An edge is the host's end of a pod's veth pair. For each veth of the node it prints: name \
+            and index, the pod's name, addresses and MAC address, the id of the pod's network \
+            namespace, the bridge that the veth is a port of, and whether the veth is captured or \
+            why not.
+
+            It takes all of the agent's options and variables, and uses --pod-network, --edges, \
+            --include-edges, --exclude-edges and --cni-cache. Without pod networks every pod's edge \
+            counts as captured.
+
+            It needs CAP_NET_ADMIN to learn the pods' addresses. Without it the addresses are \
+            unknown, and such edges are captured. Pods have names if root runs it, and if the node's \
+            container runtime keeps a cache of CNI results.
             """)
 
     @Flag(help: "Print JSON: an array with an object for each veth.")
     var json = false
 
-    @Flag(
-        help: "Print all of it again whenever something changes, until SIGINT or SIGTERM.")
+    @Flag(help: "Print the whole list again at each change, until SIGINT or SIGTERM.")
     var watch = false
 
     @OptionGroup var options: AgentOptions
@@ -44,11 +49,11 @@ struct EdgesCommand: ParsableCommand {
         }
         do {
             if watch { return try follow(settings) }
-            let node = try Node.current(settings.selection, namesIn: settings.nameFolder)
+            let node = try Node.read(settings.selection, namesIn: settings.nameFolder)
             try Self.write(text(node, settings.selection))
-            if let blindness = node.blindness {
+            if let failure = node.addressFailure {
                 let missing = MissingCapability(.netAdmin)
-                writeToStandardError("podwire edges: \(blindness): \(missing)\n")
+                writeToStandardError("podwire edges: \(failure): \(missing)\n")
             }
         } catch {
             writeToStandardError("podwire edges: \(error)\n")
@@ -56,7 +61,9 @@ struct EdgesCommand: ParsableCommand {
         }
     }
 
-    /// On a terminal the table is drawn anew with each change; elsewhere it is printed again.
+    /// Prints the list now and at each change.
+    ///
+    /// On a terminal the new list replaces the old one.
     private func follow(_ settings: EdgeListSettings) throws(SystemError) {
         let selection = settings.selection
         Signals.block()
@@ -66,30 +73,30 @@ struct EdgesCommand: ParsableCommand {
         let logger = Logger(label: "podwire") { _ in
             LineLogHandler(level: .warning) { writeToStandardError($0(0)) }
         }
-        var watch = try NodeMonitor(selection, namesIn: settings.nameFolder, logger: logger)
+        var monitor = try NodeMonitor(selection, namesIn: settings.nameFolder, logger: logger)
         var shown = ""
         var failure: SystemError?
         let show = { (node: Node) in
             // Not every change of a node is one of its edges.
             guard text(node, selection) != shown else { return }
             shown = text(node, selection)
-            let clear = !json && isTerminal(1) ? "\u{1b}[H\u{1b}[2J" : ""
+            let clear = !json && isTerminal(STDOUT_FILENO) ? "\u{1b}[H\u{1b}[2J" : ""
             let end = json || !clear.isEmpty ? "" : "\n"
             do throws(SystemError) {
                 try Self.write(clear + shown + end)
             } catch {
-                // Nobody reads any more.
+                // The reader is gone.
                 failure = error
                 Event.raise(stopNumber)
             }
         }
-        show(watch.node)
-        try watch.run(until: stop.fileDescriptor, publish: show)
+        show(monitor.node)
+        try monitor.run(until: stop.fileDescriptor, publish: show)
         if let failure, failure.errno != .brokenPipe { throw failure }
     }
 
     private static func write(_ text: String) throws(SystemError) {
-        try writeAll(text.utf8, to: 1, "standard output")
+        try writeAll(text.utf8, to: STDOUT_FILENO, "standard output")
     }
 
     private func text(_ node: Node, _ selection: EdgeSelection) -> String {
@@ -97,38 +104,40 @@ struct EdgesCommand: ParsableCommand {
     }
 
     private func readSettings() throws -> EdgeListSettings {
-        try podwire.readSettings("edges", [options.edges, options.names]) {
+        try podwire.readSettings(of: "edges", options.edges.texts + options.names.texts) {
             options, environment throws(SettingFailure) in
             try EdgeListSettings(options: options, environment: environment)
         }
     }
 
     private static func table(_ node: Node, _ networks: [IPNetwork]) -> String {
-        guard !node.candidates.isEmpty else {
+        guard !node.veths.isEmpty else {
             return "This network namespace has no veth, so no pod is connected to it. "
-                + "An agent has to run in the node's own (hostNetwork: true).\n"
+                + "An agent has to run in the node's network namespace (hostNetwork: true).\n"
         }
-        // Most nodes tell no names, or all.
-        let hasNames = node.candidates.contains { $0.pod != nil }
+        // On most nodes either all pods have names, or none.
+        let hasNames = node.veths.contains { $0.pod != nil }
         let head = [
             "INTERFACE", "INDEX", hasNames ? "POD" : nil, "POD ADDRESSES", "POD MAC", "NAMESPACE",
             "BRIDGE", "STATE",
         ].compactMap { $0 }
-        let rows = node.candidates.map { candidate in
-            let name = hasNames ? candidate.pod?.description ?? "-" : nil
-            return [candidate.link.name, "\(candidate.link.index)", name].compactMap { $0 } + [
-                addresses(of: candidate, networks), candidate.podMAC?.description ?? "-",
-                candidate.link.peerNamespace.map { "\($0)" } ?? "-",
-                node.link(candidate.link.master)?.name ?? "-", candidate.state,
+        let rows = node.veths.map { veth in
+            let name = hasNames ? veth.pod?.description ?? "-" : nil
+            return [veth.link.name, "\(veth.link.index)", name].compactMap { $0 } + [
+                addresses(of: veth, networks), veth.podMAC?.description ?? "-",
+                veth.link.peerNamespace.map { "\($0)" } ?? "-",
+                node.link(veth.link.master)?.name ?? "-", veth.state,
             ]
         }
         return Columns.text(head, rows)
     }
 
-    /// Addresses outside the pod networks are in parentheses; link-local ones are left to `--json`.
-    private static func addresses(of candidate: Veth, _ networks: [IPNetwork]) -> String {
-        guard let addresses = candidate.podAddresses else {
-            return candidate.isEdge ? "unknown" : "-"
+    /// The pod's addresses, those outside the pod networks in parentheses.
+    ///
+    /// Link-local addresses are in the JSON only.
+    private static func addresses(of veth: Veth, _ networks: [IPNetwork]) -> String {
+        guard let addresses = veth.podAddresses else {
+            return veth.isCaptured ? "unknown" : "-"
         }
         let texts = addresses.filter { !$0.isLinkLocalIPv6 }.map { address in
             let isInside = networks.isEmpty || networks.contains { $0.contains(address) }

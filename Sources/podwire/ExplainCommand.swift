@@ -1,68 +1,78 @@
-import Edges
-import Explain
-import Settings
-import Packets
+import Addressing
 import ArgumentParser
 import BPF
 import CaptureFiles
+import Edges
+import Explain
 import Formats
-import Addressing
 import Linux
 import Observation
+import Packets
+import Settings
 
+/// `podwire explain`: tells which edge reports a packet.
 struct ExplainCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "explain",
-        abstract: "Says which edge reports a packet, and by which step of the rule.",
+        abstract: "Says which edge reports a packet, and why.",
         discussion: """
-            All of it as seen from this node at this moment: its pods, its routes, and what its \
-            connection tracking knows. So a call to a service can be explained only while it goes \
-            on, and a file only where its packets were recorded, with their pods still there.
+            The answer holds for this node at this moment: its pods, its routes, and the state of its \
+            connection tracking. So explain a call to a service while it goes on, and a file on the \
+            node where it was recorded while the pods are still there.
 
               podwire explain tcp 10.244.1.2:40000 10.244.2.3:80
               podwire explain udp '[fd00:10:244:1::2]:5000' '[fd00:10:96::a]:53'
               podwire explain icmp 10.244.1.2 10.244.1.1
 
-            An edge sees a packet at ingress when it comes from the pod, at egress when it goes to \
-            it. The kernel decides about most packets, user space about what one packet alone does \
-            not tell.
+            At an edge, ingress is the direction from the pod, and egress the direction to the pod. \
+            The kernel decides most packets. User space decides a packet if more than the packet \
+            itself is needed.
 
               podwire explain --file edge.pcap --edge veth08b350d0
               podwire explain --program veth08b350d0
 
-            It takes the agent's settings, as options or as variables, and needs CAP_NET_ADMIN. \
-            Exit code 64: something cannot be understood. 77: a capability is missing.
+            It takes the agent's settings as options or variables, and needs CAP_NET_ADMIN.
+
+            Exit code 64: an option or the packet cannot be understood. 71: the system refuses \
+            something, such as a file. 77: a capability is missing.
             """)
 
     @Argument(
         help: """
-            PROTOCOL SOURCE DESTINATION: tcp, udp, sctp, icmp or a number; with ports, ADDRESS:PORT \
-            or [IPV6]:PORT.
-            """)
+            PROTOCOL SOURCE DESTINATION. The protocol is tcp, udp, sctp, icmp or a number; the ends \
+            are ADDRESS, or ADDRESS:PORT or [IPV6]:PORT for protocols with ports.
+            """,
+        completion: .list(["tcp", "udp", "sctp", "icmp"]))
     var packet: [String] = []
 
-    @Option(help: "A pcap or pcapng file, recorded at edges of this node.")
+    @Option(
+        help: "A pcap or pcapng file, recorded at edges of this node.",
+        completion: .file(extensions: ["pcap", "pcapng"]))
     var file: String?
 
-    @Option(help: "The edge where the file was recorded; without it, its MAC addresses tell.")
+    @Option(
+        help: "The edge at which the file was recorded. (default: found by MAC addresses)",
+        completion: .interfaces)
     var edge: String?
 
-    @Option(help: "An edge whose BPF program to list.")
+    @Option(help: "The edge whose BPF program to list.", completion: .interfaces)
     var program: String?
 
     @OptionGroup var edges: EdgeOptions
     @OptionGroup var services: ServiceOptions
 
-    @Option(help: "Sensors whose feed is not reported, by address. (EXTRAHOP_SENSOR_IP)")
-    var sensor: String?
+    @Option(
+        .sensors,
+        help: "Addresses of sensors; their feeds are not reported. (\(Setting.sensors.variable))")
+    var sensor: SettingText?
 
     func validate() throws {
         let count = [!packet.isEmpty, file != nil, program != nil].count { $0 }
         guard count == 1 else {
-            throw ValidationError("give one of: a packet, --file, or --program")
+            throw ValidationError("give one of a packet, --file and --program")
         }
         guard edge == nil || file != nil else {
-            throw ValidationError("--edge belongs to --file")
+            throw ValidationError("--edge needs --file")
         }
     }
 
@@ -70,13 +80,13 @@ struct ExplainCommand: ParsableCommand {
         let settings = try readSettings()
         do {
             let described = packet.isEmpty ? nil : try DescribedPacket(words: packet)
-            var explainer = try Explainer(settings)
-            if let blindness = explainer.blindness {
+            var explainer = try Explainer.read(settings)
+            if let failure = explainer.addressFailure {
                 let missing = MissingCapability(.netAdmin)
                 writeToStandardError(
                     """
-                    podwire explain: without knowing the pods' addresses it cannot tell which \
-                    packets are theirs (\(blindness)): \(missing)
+                    podwire explain: the pods' addresses are not known, so no packet can be \
+                    explained (\(failure)): \(missing)
 
                     """)
                 throw Exit.noPermission
@@ -100,19 +110,19 @@ struct ExplainCommand: ParsableCommand {
     }
 
     private func readSettings() throws -> Settings {
-        try podwire.readSettings("explain", [edges, services], [(.sensors, sensor)]) {
+        try podwire.readSettings(of: "explain", edges.texts + services.texts + [sensor]) {
             options, environment throws(SettingFailure) in
             try Settings(options: options, needsPeer: false, environment: environment)
         }
     }
 
-    private func place(_ name: String, _ explainer: borrowing Explainer) throws -> Edge {
-        guard let place = explainer.place(named: name) else {
+    private func namedEdge(_ name: String, _ explainer: borrowing Explainer) throws -> Edge {
+        guard let edge = explainer.edge(named: name) else {
             writeToStandardError(
-                "podwire explain: \(name) is no edge of this node: see `podwire edges`\n")
+                "podwire explain: \(name) is not an edge of this node: see `podwire edges`\n")
             throw Exit.usage
         }
-        return place
+        return edge
     }
 }
 
@@ -123,7 +133,7 @@ extension ExplainCommand {
         let ends = [("source", packet.source), ("destination", packet.destination)].map {
             [$0, $1.description, explainer.role(of: $1.address)]
         }
-        let views = explainer.explain(packet)
+        let views = explainer.explain(packet, now: .now)
         var text = "\(packet)\n\n" + Columns.text(["END", "ADDRESS", "IS A"], ends) + "\n"
         guard !views.isEmpty else { return text + "No pod's edge sees it.\n" }
         let isChanged = views.contains { $0.form != packet }
@@ -139,7 +149,7 @@ extension ExplainCommand {
         return text
     }
 
-    /// What an agent knows of a call to a service from before, nobody else can say.
+    /// Whether a packet is reported; unknown where only an agent that saw the call begin knows.
     private static func reported(_ view: Explainer.View) -> String {
         if view.decision.step == .unexplainedService { return "unknown" }
         return view.decision.isReported ? "yes" : "no"
@@ -148,8 +158,8 @@ extension ExplainCommand {
     private static func reason(_ view: Explainer.View) -> String {
         if view.decision.step == .unexplainedService {
             return """
-                a call to a service that is not going on now: where a pod answers, as any packet to \
-                that pod; where none does, reported here as it is
+                a call to a service that is not going on now: if a pod serves it, decided as a packet \
+                to that pod; if not, reported here as it is
                 """
         }
         if let end = view.observedEnd {
@@ -162,27 +172,27 @@ extension ExplainCommand {
     }
 
     private func list(_ name: String, _ explainer: borrowing Explainer) throws {
-        let program = try explainer.program(at: place(name, explainer)).program
+        let program = try explainer.program(at: namedEdge(name, explainer)).program
         let lines = program.listing
         let width = lines.map(\.instruction.count).max() ?? 0
         let text = lines.enumerated().map { index, line in
             let number = "\(index)"
             let padding = String(repeating: " ", count: 4 - min(4, number.count))
-            let gap = String(repeating: " ", count: width - line.instruction.count)
-            return "\(padding)\(number)  \(line.instruction)\(gap)  ; \(line.note)\n"
+            let instruction = Wording.padded(line.instruction, to: width)
+            return "\(padding)\(number)  \(instruction)  ; \(line.note)\n"
         }
         let head = """
-            ; As an agent with these settings begins with. A running one adds its sensors' addresses,
-            ; what it has learned about services, and the sensor's filter in the place of "keep".
+            ; The program with which an agent begins, given these settings. A running agent adds its
+            ; sensors' addresses, what it learns about services, and the sensor's filter at "keep".
 
             """
         writeToStandardOutput(head + text.joined())
     }
 
     private func explain(_ path: String, _ explainer: consuming Explainer) throws {
-        let place = try edge.map { name in try self.place(name, explainer) }
+        let recordedAt = try edge.map { name in try namedEdge(name, explainer) }
         var reader = try CaptureReader(path: path)
-        var explanation = FileExplanation(explainer, at: place)
+        var explanation = FileExplanation(explainer, at: recordedAt)
         while let frame = try reader.next() {
             explanation.add(frame.bytes, nanoseconds: frame.nanoseconds)
         }
@@ -201,13 +211,13 @@ extension ExplainCommand {
                     row.isDecidedByKernel ? "kernel" : "user space", row.step.description,
                 ]
             }
-        let settled = explanation.settledCount
+        let punted = explanation.puntedCount
         return Columns.text(["PACKETS", "SHARE", "REPORTED", "DECIDED IN", "WHY"], rows)
-            + "\n\(total) packets, \(settled) of them settled in user space "
-            + "(\(percentage(settled, of: total)))\n"
+            + "\n\(total) packets, \(punted) of them decided in user space "
+            + "(\(percentage(punted, of: total)))\n"
     }
 
-    /// What a reader of the table has to know about the file.
+    /// Remarks about the file without which the table misleads.
     private static func notes(
         _ explanation: borrowing FileExplanation, _ reader: borrowing CaptureReader
     ) -> [String] {
@@ -215,20 +225,20 @@ extension ExplainCommand {
         if explanation.strangerCount > 0 {
             notes.append(
                 """
-                \(explanation.strangerCount) packets more have no MAC address of a pod that is on \
+                \(explanation.strangerCount) more packets have no MAC address of a pod that is on \
                 this node now
                 """)
         }
         if explanation.ambiguousCount > 0 {
             notes.append(
                 """
-                \(explanation.ambiguousCount) packets are between two pods of this node, and are \
-                taken as recorded at the sender's edge: --edge says where they were
+                \(explanation.ambiguousCount) packets are between two pods of this node, and count \
+                as recorded at the sender's edge: give --edge to say where they were recorded
                 """)
         }
         if reader.skippedCount > 0 {
             notes.append(
-                "\(reader.skippedCount) packets are no Ethernet frames: record on an edge")
+                "\(reader.skippedCount) packets are not Ethernet frames: record at an edge")
         }
         if reader.isCutShort { notes.append("the file ends in the middle of a packet") }
         return notes

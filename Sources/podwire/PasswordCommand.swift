@@ -3,32 +3,36 @@ import Glibc
 import Linux
 import Security
 
+/// `podwire password`: hashes a password.
 struct PasswordCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "password",
-        abstract: "Hashes a user's password, for the file of those who may log in.",
+        abstract: "Hashes a user's password for the file of users who may log in.",
         discussion: """
-            At a terminal it asks twice and shows nothing of what is typed; elsewhere it reads one \
-            line from standard input. What it prints is a line of a file of users, NAME:HASH. \
-            With --file the line takes its place in the file, which nobody but its owner can read \
-            afterwards; an agent that uses the file sees the change by itself. Three examples:
+            At a terminal it asks for the password twice, and does not show what is typed. Elsewhere \
+            it reads one line from standard input. It prints a line for the file of users: NAME:HASH. \
+            With --file it puts the line into the file, which only its owner can read afterwards. An \
+            agent that uses the file notices the change. Three examples:
 
               podwire password sensor --file users
               podwire password sensor >> users
               printf %s "$PASSWORD" | podwire password sensor --file users
 
-            Lines of the file that begin with # are comments. To lock a user out, delete the line. \
-            Exit code 64: the name, the password or the file cannot be used. 73: the file cannot be \
-            written.
+            Lines of the file that begin with # are comments. To remove a user, delete the line.
+
+            Exit code 64: the name, the password or the file cannot be used. 71: the system refuses \
+            something. 73: the file cannot be written.
             """)
 
     @Argument(help: "The user's name, without colons.")
     var name: String
 
-    @Option(help: "The file to put the line into. It is made if there is none.")
+    @Option(
+        help: "The file of users to put the line into. It is created if it does not exist.",
+        completion: .file())
     var file: String?
 
-    /// Longer than any password, and short enough for what a login can carry.
+    /// The longest password: longer than people use, and short enough for a login message.
     private static let byteCountMax = 1024
 
     func validate() throws {

@@ -1,16 +1,18 @@
 import Glibc
 import Linux
 
-/// Reads passwords from standard input, unseen.
+/// Reads passwords from standard input without showing them.
 struct PasswordPrompt {
-    /// Answers have one byte more at most, which tells that they are too long.
+    /// The longest password in bytes; a longer one is returned with one byte more.
     let byteCountMax: Int
 
-    /// Asks at the terminal, which does not show what is typed. It is as before when this returns,
-    /// and when a signal ends the program meanwhile.
+    /// Asks questions at the terminal and returns the answers; waits for them.
+    ///
+    /// The terminal does not show what is typed. Its settings are restored before this returns, and
+    /// before a signal ends the program.
     func ask(_ questions: [String]) throws(SystemError) -> [[UInt8]] {
         var settings = termios()
-        // Safety, for all: the calls read or fill the settings, plain values.
+        // Safety, for all: the calls read or fill `settings`, a plain value of this frame.
         try call("tcgetattr") { unsafe tcgetattr(STDIN_FILENO, &settings) }
         let before = settings
         try Self.restoreAtSignals(before)
@@ -27,7 +29,7 @@ struct PasswordPrompt {
         return answers
     }
 
-    /// A line of standard input, or what there is of it. Waits for whoever writes it.
+    /// Reads a line of standard input, or what there is of it; waits for it.
     func readLine() throws(SystemError) -> [UInt8] {
         var line: [UInt8] = []
         while line.count <= byteCountMax {
@@ -52,9 +54,10 @@ struct PasswordPrompt {
         unsafe _ = tcsetattr(STDIN_FILENO, TCSAFLUSH, &settings)
     }
 
-    /// Has a thread take the signals that end the program, so that it can end as by the signal, but
-    /// with the terminal as it was. A stop from the keyboard does nothing, as the shell's commands
-    /// would not be shown after it.
+    /// Starts a thread that restores the terminal when a signal ends the program.
+    ///
+    /// The program still ends by that signal. A stop from the keyboard (SIGTSTP) is ignored: the shell
+    /// would not show what is typed then.
     private static func restoreAtSignals(_ settings: termios) throws(SystemError) {
         var set = sigset_t()
         // Safety, for all: the calls read and write the set and the number, plain values.

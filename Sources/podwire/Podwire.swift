@@ -1,26 +1,25 @@
 import Agent
 import ArgumentParser
 
-/// Puts pods on the wire.
+/// The program and its commands.
 @main
 struct Podwire: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "podwire",
         abstract:
-            "Puts pods on the wire: what they say reaches a network sensor, each packet once.",
+            "Captures the traffic of pods, and hands each packet once to a network sensor.",
         discussion: """
-            On every node runs an agent, which captures at the pods' veths and forwards to one or \
-            more sensors over RPCAP. Where there is no sensor yet, `podwire collect` is one.
+            An agent runs on every node. It captures at the pods' veths and forwards to one or more \
+            sensors over RPCAP. `podwire collect` is a sensor that writes to a file.
             """,
         version: Version.number,
         subcommands: [
             AgentCommand.self, CollectCommand.self, DoctorCommand.self, EdgesCommand.self,
-            ExplainCommand.self,
-            PasswordCommand.self,
+            ExplainCommand.self, PasswordCommand.self, ReferenceCommand.self,
         ])
 }
 
-/// The exit codes of podwire beside 0 (sysexits.h).
+/// The exit codes of podwire beside 0 and 1 (sysexits.h).
 enum Exit {
     static let usage = ExitCode(64)
     static let noHost = ExitCode(69)

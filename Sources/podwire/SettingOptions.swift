@@ -1,146 +1,115 @@
-import Settings
 import ArgumentParser
 import Glibc
 import Linux
+import Settings
 
-/// Options that stand for settings, shared by the commands that take them.
-protocol SettingOptions {
-    /// Each setting, and what was given for it.
-    var values: [(Setting, String?)] { get }
+/// The text that was given for a setting with its option.
+struct SettingText {
+    let setting: Setting
+    let text: String
 }
 
-/// Which edges are captured.
-struct EdgeOptions: ParsableArguments, SettingOptions {
-    @Option(
-        help: """
-            Networks that pods have their addresses in, comma-separated; an agent needs them. (PODNET)
-            """)
-    var podNetwork: String?
-
-    @Option(help: "pods, or all to capture other veths, too. (PODWIRE_EDGES, default pods)")
-    var edges: String?
-
-    @Option(
-        help: """
-            Names of edges to capture whatever their pods' addresses are, with * and ?. \
-            (PODWIRE_INCLUDE_EDGES)
-            """)
-    var includeEdges: String?
-
-    @Option(
-        help:
-            "Names of edges not to capture, included or not, with * and ?. (PODWIRE_EXCLUDE_EDGES)"
-    )
-    var excludeEdges: String?
-
-    var values: [(Setting, String?)] {
-        [
-            (.podNetworks, podNetwork), (.edges, edges), (.includedEdges, includeEdges),
-            (.excludedEdges, excludeEdges),
-        ]
+extension Option where Value == SettingText? {
+    /// The option of a setting; name, help and completions are those of its row.
+    ///
+    /// Another help text is for a command to which the option means less than to an agent.
+    init(
+        _ setting: Setting, parsing: SingleValueParsingStrategy = .next,
+        help: ArgumentHelp? = nil
+    ) {
+        self.init(
+            name: .customLong(setting.name), parsing: parsing,
+            help: help ?? ArgumentHelp(setting.help),
+            completion: CompletionKind(setting.form),
+            transform: { SettingText(setting: setting, text: $0) })
     }
 }
 
-/// Where pods have their names.
-struct NameOptions: ParsableArguments, SettingOptions {
-    @Option(
-        help: """
-            Where container runtimes keep what CNI plug-ins have answered, for the names of pods, or \
-            off. (PODWIRE_CNI_CACHE, default /var/lib/cni/results)
-            """)
-    var cniCache: String?
-
-    var values: [(Setting, String?)] { [(.cniCache, cniCache)] }
-}
-
-/// What is not a pod.
-struct ServiceOptions: ParsableArguments, SettingOptions {
-    @Option(help: "Networks of service addresses, comma-separated. (SVCNET)")
-    var serviceNetwork: String?
-
-    @Option(
-        help:
-            "Addresses and networks inside the pod networks that no agent covers. (PODWIRE_UNCOVERED)"
-    )
-    var uncovered: String?
-
-    var values: [(Setting, String?)] {
-        [(.serviceNetworks, serviceNetwork), (.uncovered, uncovered)]
+extension CompletionKind {
+    /// What a shell offers for a value of this form.
+    init(_ form: Setting.Form) {
+        self =
+            switch form {
+            case .words(let words): .list(words)
+            case .file: .file()
+            case .folder: .directory
+            case .interfaces: .interfaces
+            case .text: .default
+            }
     }
+
+    /// The names of the interfaces in the shell's network namespace.
+    static var interfaces: Self { .shellCommand("ls /sys/class/net") }
 }
 
-/// Who may dial the agent.
-struct PassiveOptions: ParsableArguments, SettingOptions {
-    @Option(
-        help: """
-            Where clients can dial the agent: ADDRESS:PORT, [IPV6]:PORT, or PORT; their usual port \
-            is 2002. (PODWIRE_LISTEN, default: nowhere)
-            """)
-    var listen: String?
+/// A group of options that stand for settings.
+protocol SettingOptions: ParsableArguments {
+    /// The texts that were given, nil for options that were not.
+    var texts: [SettingText?] { get }
+}
 
-    @Option(
-        help: "Addresses and networks that clients may be in, comma-separated. (PODWIRE_ALLOW)")
-    var allow: String?
+/// The options that select edges.
+struct EdgeOptions: SettingOptions {
+    @Option(.podNetworks) var podNetwork: SettingText?
+    @Option(.edges) var edges: SettingText?
+    @Option(.includedEdges) var includeEdges: SettingText?
+    @Option(.excludedEdges) var excludeEdges: SettingText?
 
-    @Option(
-        help: """
-            Names and passwords of clients: a file that `podwire password` has made. \
-            (PODWIRE_PASSWORD_FILE)
-            """)
-    var passwordFile: String?
+    var texts: [SettingText?] { [podNetwork, edges, includeEdges, excludeEdges] }
+}
+
+/// The option that says where the names of pods are.
+struct NameOptions: SettingOptions {
+    @Option(.cniCache) var cniCache: SettingText?
+
+    var texts: [SettingText?] { [cniCache] }
+}
+
+/// The options for addresses that are not pods of this cluster.
+struct ServiceOptions: SettingOptions {
+    @Option(.serviceNetworks) var serviceNetwork: SettingText?
+    @Option(.uncovered) var uncovered: SettingText?
+
+    var texts: [SettingText?] { [serviceNetwork, uncovered] }
+}
+
+/// The options of passive mode, in which clients dial the agent.
+struct PassiveOptions: SettingOptions {
+    @Option(.listen) var listen: SettingText?
+    @Option(.allowed) var allow: SettingText?
+    @Option(.passwordFile) var passwordFile: SettingText?
 
     @Flag(
-        help: """
-            Let clients in without a password; only where --listen or --allow are private \
-            networks. (PODWIRE_ALLOW_NULL_LOGIN)
-            """)
+        name: .customLong(Setting.nullLogin.name),
+        help: ArgumentHelp(Setting.nullLogin.help))
     var allowNullLogin = false
 
-    @Option(
-        help: """
-            The node's ports for data connections that clients open: a port or a range. \
-            (PODWIRE_DATA_PORTS, default: any)
-            """)
-    var dataPorts: String?
+    @Option(.dataPorts) var dataPorts: SettingText?
 
-    var values: [(Setting, String?)] {
-        [
-            (.listen, listen), (.allowed, allow), (.passwordFile, passwordFile),
-            (.nullLogin, allowNullLogin ? "on" : nil), (.dataPorts, dataPorts),
-        ]
+    var texts: [SettingText?] {
+        let nullLogin = allowNullLogin ? SettingText(setting: .nullLogin, text: "on") : nil
+        return [listen, allow, passwordFile, nullLogin, dataPorts]
     }
 }
 
-/// How feeds are kept from others' eyes.
-struct TLSOptions: ParsableArguments, SettingOptions {
-    @Option(
-        help: """
-            Speak TLS: the agent's certificate and those that lead to its root, \
-            PEM. (PODWIRE_TLS_CERTIFICATE)
-            """)
-    var tlsCertificate: String?
+/// The options of TLS.
+struct TLSOptions: SettingOptions {
+    @Option(.tlsCertificate) var tlsCertificate: SettingText?
+    @Option(.tlsKey) var tlsKey: SettingText?
+    @Option(.tlsPeers) var tlsPeers: SettingText?
 
-    @Option(help: "The certificate's private key, PEM. (PODWIRE_TLS_KEY)")
-    var tlsKey: String?
-
-    @Option(
-        help: "With whom: all, sensors or clients. (PODWIRE_TLS_PEERS, default all)")
-    var tlsPeers: String?
-
-    var values: [(Setting, String?)] {
-        [(.tlsCertificate, tlsCertificate), (.tlsKey, tlsKey), (.tlsPeers, tlsPeers)]
-    }
+    var texts: [SettingText?] { [tlsCertificate, tlsKey, tlsPeers] }
 }
 
-/// Reads settings from a command's options and the environment. One that cannot be understood ends
-/// the program with a line about it.
+/// Reads settings from a command's options and the environment.
+///
+/// A setting that cannot be understood ends the program with a line about it.
 func readSettings<Value>(
-    _ command: String, _ groups: [any SettingOptions], _ more: [(Setting, String?)] = [],
+    of command: String, _ texts: [SettingText?],
     _ read: ([Setting: String], (String) -> String?) throws(SettingFailure) -> Value
 ) throws -> Value {
-    let values = groups.flatMap(\.values) + more
     let options = Dictionary(
-        uniqueKeysWithValues: values.compactMap { setting, value in value.map { (setting, $0) } })
+        uniqueKeysWithValues: texts.compactMap { given in given.map { ($0.setting, $0.text) } })
     do throws(SettingFailure) {
         return try read(options, environmentVariable)
     } catch {
@@ -149,7 +118,7 @@ func readSettings<Value>(
     }
 }
 
-/// A variable of the environment, or nil if it is not set.
+/// Returns the value of a variable of the environment, or nil if it is not set.
 func environmentVariable(_ name: String) -> String? {
     // Safety: nothing in this program changes the environment, so the text stays put.
     unsafe getenv(name).map { unsafe String(cString: $0) }

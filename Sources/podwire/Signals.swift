@@ -2,25 +2,25 @@ import ArgumentParser
 import Glibc
 import Linux
 
-/// SIGTERM and SIGINT, taken by a thread of their own instead of interrupting others.
+/// SIGTERM and SIGINT, which a thread of their own waits for.
 ///
-/// They have to be blocked before the first other thread starts, so that all inherit it.
+/// Block them before another thread starts: threads inherit that.
 enum Signals {
-    /// Blocks the signals that end the program, and has writes to a closed pipe fail instead.
+    /// Blocks the signals that end the program, and ignores SIGPIPE, so that such writes fail.
     static func block() {
         var set = endingSignals
-        // Safety: the set is filled, and the calls copy it.
+        // Safety: `set` is a plain value of this frame, and the call reads it.
         unsafe _ = pthread_sigmask(SIG_BLOCK, &set, nil)
         _ = signal(SIGPIPE, SIG_IGN)
     }
 
-    /// Calls `body` at the first signal. The program then has some seconds to end by itself: one
-    /// that hangs, on a pipe that nobody reads for instance, is ended all the same, with a word that must
-    /// not take long.
+    /// Calls `body` at the first signal, and ends the program if that does not end by itself.
     ///
-    /// More signals in that time change nothing: timeout(1) and shells send theirs more than once.
+    /// The program may hang, on a pipe that nobody reads for instance. Then `giveUp` has a tenth of a
+    /// second to print the reason. More signals in that time change nothing: timeout(1) and shells
+    /// send theirs more than once.
     static func onEnd(
-        secondsMax: UInt32, orElse giveUp: @escaping @Sendable (String) -> Void = sayOnThread,
+        secondsMax: UInt32, orElse giveUp: @escaping @Sendable (String) -> Void = printOnThread,
         _ body: @escaping @Sendable () -> Void
     ) throws(SystemError) {
         try Thread {
@@ -36,8 +36,8 @@ enum Signals {
         }.detach()
     }
 
-    /// What keeps the program from ending may be that nobody reads this, either.
-    private static func sayOnThread(_ text: String) {
+    /// Prints on another thread: perhaps nobody reads standard error either.
+    private static func printOnThread(_ text: String) {
         try? Thread { writeToStandardError("podwire: \(text)\n") }.detach()
     }
 

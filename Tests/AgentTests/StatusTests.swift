@@ -1,31 +1,33 @@
-import Metrics
 import Agent
 import Linux
+import Metrics
 import Testing
+import Time
 
 @Suite("What an agent knows of itself")
 struct StatusTests {
-    @Test("is which loops have not turned for long, and those that are over do not count")
-    func pulses() {
-        let pulses = Watchdog()
-        let begin = monotonicNanoseconds()
-        let late = begin + Watchdog.nanosecondsMax + 10_000_000_000
-        let first = pulses.begin("the first")
+    @Test("is which loops have not run for long, and those that are over do not count")
+    func watchdog() {
+        let watchdog = Watchdog()
+        let begin = MonotonicTime.now
+        let late = begin + Watchdog.silenceMax + .seconds(10)
+        let first = watchdog.begin("the first")
         do {
-            let second = pulses.begin("the second")
+            let second = watchdog.begin("the second")
             second.beat()
-            #expect(pulses.stuck(now: begin).isEmpty && pulses.count == 2)
-            #expect(Set(pulses.stuck(now: late).map(\.name)) == ["the first", "the second"])
-            let health = Health.liveness(of: pulses, now: late)
+            #expect(watchdog.stuckLoops(now: begin).isEmpty && watchdog.count == 2)
+            #expect(
+                Set(watchdog.stuckLoops(now: late).map(\.name)) == ["the first", "the second"])
+            let health = Health.liveness(of: watchdog, now: late)
             #expect(!health.isGood && health.text.hasPrefix("not alive\nthe "))
-            #expect(health.text.contains("\nthe second: has not turned for "))
+            #expect(health.text.contains("\nthe second: no heartbeat for "))
         }
-        #expect(pulses.stuck(now: late).map(\.name) == ["the first"])
+        #expect(watchdog.stuckLoops(now: late).map(\.name) == ["the first"])
         first.beat()
-        #expect(pulses.stuck(now: begin + Watchdog.nanosecondsMax).isEmpty)
+        #expect(watchdog.stuckLoops(now: begin + Watchdog.silenceMax).isEmpty)
         #expect(
-            Health.liveness(of: pulses, now: begin + Watchdog.nanosecondsMax).text
-                == "alive\nloops that turn: 1\n")
+            Health.liveness(of: watchdog, now: begin + Watchdog.silenceMax).text
+                == "alive\nloops that run: 1\n")
     }
 
     @Test("is which of too many edges have series of their own, for as long as they are there")

@@ -1,10 +1,12 @@
 import Agent
 import Logging
 import Testing
+import Time
 
 @Suite("The summary in the log")
 struct SummaryTests {
-    private static let minute = Summary.nanosecondsMin
+    /// The time after a number of minutes.
+    private func after(minutes count: Int) -> MonotonicTime { .zero + .seconds(60 * count) }
 
     private func state(packetCount: UInt64 = 0, edgeCount: Int = 2) -> Summary.State {
         var state = Summary.State()
@@ -19,10 +21,10 @@ struct SummaryTests {
 
     @Test("comes once a minute with what was done since the last one")
     func busy() {
-        var summary = Summary(state(packetCount: 5), now: 1000)
+        var summary = Summary(state(packetCount: 5), now: .zero)
         var lines: [Logger.Metadata] = []
         for second in 1...300 {
-            let now = 1000 + UInt64(second) * Self.minute / 60
+            let now = MonotonicTime.zero + .seconds(second)
             let state = state(packetCount: 5 + UInt64(second) * 10)
             if let line = summary.next(state, now: now) { lines.append(line) }
         }
@@ -32,20 +34,21 @@ struct SummaryTests {
 
     @Test("comes every quarter of an hour where nothing happens, and soon where something does")
     func idle() {
-        var summary = Summary(state(), now: 0)
+        var summary = Summary(state(), now: .zero)
         let minutes = (1...40).filter {
-            summary.next(state(), now: UInt64($0) * Self.minute) != nil
+            summary.next(state(), now: after(minutes: $0)) != nil
         }
         #expect(minutes == [15, 30])
-        let line = summary.next(state(edgeCount: 3), now: 41 * Self.minute)
+        let line = summary.next(state(edgeCount: 3), now: after(minutes: 41))
         #expect(number("edge_count", line) == 3 && number("seconds", line) == 660)
-        #expect(summary.next(state(edgeCount: 3), now: 42 * Self.minute) == nil)
+        #expect(summary.next(state(edgeCount: 3), now: after(minutes: 42)) == nil)
     }
 
     @Test("comes once after a long sleep")
     func sleep() {
-        var summary = Summary(state(), now: 0)
-        #expect(summary.next(state(packetCount: 1), now: 100 * Self.minute) != nil)
-        #expect(summary.next(state(packetCount: 2), now: 100 * Self.minute + 1) == nil)
+        var summary = Summary(state(), now: .zero)
+        #expect(summary.next(state(packetCount: 1), now: after(minutes: 100)) != nil)
+        #expect(
+            summary.next(state(packetCount: 2), now: after(minutes: 100) + .nanoseconds(1)) == nil)
     }
 }

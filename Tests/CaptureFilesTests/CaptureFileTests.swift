@@ -1,5 +1,5 @@
-import CaptureFiles
 import Addressing
+import CaptureFiles
 import Glibc
 import Linux
 import Testing

@@ -2,7 +2,9 @@ import Collector
 import Linux
 import Testing
 
-/// Listeners and sources read the same forms; only what a port's absence means differs.
+/// Listeners and sources read the same forms.
+///
+/// They differ only in what a missing port means.
 @Suite("Where to listen and whom to dial")
 struct HostPortUsersTests {
     static let forms: [(text: String, listener: String?, source: String?)] = [

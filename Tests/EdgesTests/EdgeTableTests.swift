@@ -95,7 +95,7 @@ struct EdgeTableTests {
     struct Selection: Sendable {
         let selection: EdgeSelection
         let addresses: [String]?
-        let standing: Veth.Standing
+        let standing: Veth.EdgeStatus
     }
 
     static let selections: [Selection] = [

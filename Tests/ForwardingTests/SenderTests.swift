@@ -9,8 +9,9 @@ import SecurityFixtures
 import Testing
 import Time
 
-/// What a second thread makes of a queue, over the connection that needs it most. The socket takes
-/// little, so that it is nearly always full.
+/// A queue that a second thread sends over TLS, the connection that needs it most.
+///
+/// The socket's buffer is small, so that it is nearly always full.
 @Suite("A second thread that sends over TLS", .timeLimit(.minutes(1)))
 struct SenderTests {
     private static let queueByteCount = 256 << 10

@@ -67,19 +67,22 @@ struct HTTPServerTests {
             ),
             (
                 "GET /page/ HTTP/1.0\r\n\r\n", 404,
-                "there is no such page; / lists those there are\n"
+                "there is no such page; / lists the pages\n"
             ),
             ("HEAD /page HTTP/1.0\r\n\r\n", 200, ""),
-            ("POST /page HTTP/1.1\r\nContent-Length: 3\r\n\r\nabc", 405, "there is GET and HEAD\n"),
+            (
+                "POST /page HTTP/1.1\r\nContent-Length: 3\r\n\r\nabc", 405,
+                "only GET and HEAD are supported\n"
+            ),
             ("BREW /page HTTP/1.1\r\n\r\n", 400, nil),
             (
                 "GET /page HTTP/1.1\r\nContent-Length: 3\r\n\r\nabc", 413,
-                "nothing is taken with a request\n"
+                "a request must not have a body\n"
             ),
             (
                 "GET /page HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
                 413,
-                "nothing is taken with a request\n"
+                "a request must not have a body\n"
             ),
             (
                 "GET /page HTTP/1.1\r\nX: \(String(repeating: "x", count: 9000))\r\n\r\n", 431,

@@ -10,18 +10,20 @@ import signal
 import socket
 import struct
 import subprocess
-import sys
 import tempfile
 import threading
 import time
 import unittest
 
-sys.dont_write_bytecode = True
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
-from agent_test import PODWIRE, run  # noqa: E402
-from namespace import in_namespace  # noqa: E402
+from support import captures
+from support.commands import run
+from support.namespace import add_namespace, command_in, remove_namespaces, run_in, socket_in
+from support.program import PODWIRE
+from support.waiting import PATIENCE_SECONDS, wait_until
 
 PORT = 2003
+# It ends within two seconds; on a busy machine it may need some more.
+STOP_SECONDS = 8
 FRAME = bytes.fromhex("02000000000a02000000000188b5") + bytes(range(46))
 
 
@@ -44,12 +46,13 @@ class FakeAgent:
     def __init__(self, namespace, data=b"", source="127.0.0.1", opens=True):
         self.namespace, self.data_bytes, self.opens = namespace, data, opens
         self.flags = 0
-        self.control = in_namespace(namespace, socket.socket)
-        self.control.settimeout(10)
+        self.control = socket_in(namespace)
+        self.control.settimeout(PATIENCE_SECONDS)
         self.control.bind((source, 0))
         self.control.connect(("127.0.0.1", PORT))
         self.data = None
-        self.started = threading.Event()
+        # Set when it is asked to start, and when it is asked for statistics.
+        self.started, self.asked = threading.Event(), threading.Event()
         self.thread = threading.Thread(target=self.serve, daemon=True)
         self.thread.start()
 
@@ -82,14 +85,13 @@ class FakeAgent:
         elif kind == 4:
             self.flags, port = struct.unpack_from("!HH", payload, 8)
             if self.flags & 2:
-                self.data = in_namespace(
-                    self.namespace, lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+                self.data = socket_in(self.namespace, kind=socket.SOCK_DGRAM)
                 self.data.bind((self.control.getsockname()[0], 0))
                 self.data.connect(("127.0.0.1", port))
                 for datagram in self.data_bytes:
                     self.data.send(datagram)
             elif self.opens:
-                self.data = in_namespace(self.namespace, socket.socket)
+                self.data = socket_in(self.namespace)
                 self.data.bind((self.control.getsockname()[0], 0))
                 self.data.connect(("127.0.0.1", port))
                 self.data.sendall(self.data_bytes)
@@ -97,6 +99,7 @@ class FakeAgent:
             self.started.set()
         elif kind == 9:
             self.control.sendall(reply(9, struct.pack("!IIII", 7, 1, 2, 4)))
+            self.asked.set()
         elif kind == 10:
             self.data.close()
             self.control.sendall(reply(10))
@@ -125,7 +128,7 @@ class FakeDaemon:
         threading.Thread(target=self.accept, daemon=True).start()
 
     def socket(self, kind):
-        return in_namespace(self.namespace, lambda: socket.socket(self.family, kind))
+        return socket_in(self.namespace, self.family, kind)
 
     def accept(self):
         try:
@@ -211,20 +214,19 @@ class FakeDaemon:
             thing.close()
 
 
-class Bench(unittest.TestCase):
+class CollectorCase(unittest.TestCase):
     """A network namespace, and a collector in it."""
 
     def setUp(self):
         self.namespace = f"ct{os.getpid()}-{time.monotonic_ns() % 100000}"
-        run("ip", "netns", "add", self.namespace)
-        run("ip", "-n", self.namespace, "link", "set", "lo", "up")
+        add_namespace(self.namespace)
         self.folder = tempfile.TemporaryDirectory()
         self.file = pathlib.Path(self.folder.name) / "out.pcapng"
         self.log = open(pathlib.Path(self.folder.name) / "log", "w+")
         self.agents, self.collector = [], None
 
     def command(self, *arguments):
-        return ["ip", "netns", "exec", self.namespace, PODWIRE, "collect", *map(str, arguments)]
+        return command_in(self.namespace, PODWIRE, "collect", *arguments)
 
     def collect(self, *arguments, **keywords):
         self.collector = subprocess.Popen(
@@ -240,20 +242,39 @@ class Bench(unittest.TestCase):
                 self.collector.stdout.close()
         self.log.close()
         self.folder.cleanup()
-        run("ip", "netns", "del", self.namespace)
+        remove_namespaces(self.namespace)
 
     def text(self):
         self.log.seek(0)
         return self.log.read()
 
-    def await_text(self, text, seconds=20):
-        self.wait(lambda: text in self.text(), f"no {text!r}", seconds)
+    def await_text(self, text, count=1):
+        self.wait(lambda: self.text().count(text) >= count, f"no {text!r}")
 
-    def wait(self, condition, what, seconds=20):
-        deadline = time.monotonic() + seconds
-        while not condition():
-            self.assertLess(time.monotonic(), deadline, f"{what} in {self.text()}")
-            time.sleep(0.05)
+    def wait(self, condition, what):
+        wait_until(condition, lambda: f"{what} in {self.text()}")
+
+    def await_start(self, *agents):
+        """Waits until agents were asked to start, and have sent what they have."""
+        for agent in agents:
+            self.assertTrue(agent.started.wait(PATIENCE_SECONDS), self.text())
+
+    def await_packets(self, count):
+        """Waits until so many packets are in the files."""
+        self.wait(lambda: sum(len(captures.read(file)) for file in self.files()) >= count,
+                  f"not {count} packets")
+
+    def await_datagrams(self):
+        """Waits until the collector has read all datagrams that were sent to it."""
+        def are_read():
+            lines = run_in(self.namespace, "ss", "-Huanp").stdout.splitlines()
+            own = [line.split()[1] for line in lines if "podwire" in line]
+            return bool(own) and set(own) == {"0"}
+
+        self.wait(are_read, "datagrams are left")
+
+    def files(self):
+        return [self.file] if self.file.exists() else []
 
     def agent(self, *arguments, **keywords):
         agent = FakeAgent(self.namespace, *arguments, **keywords)
@@ -268,7 +289,7 @@ class Bench(unittest.TestCase):
     def end(self, code=0):
         begin = time.monotonic()
         self.collector.send_signal(signal.SIGTERM)
-        self.assertEqual(self.collector.wait(10), code, self.text())
+        self.assertEqual(self.collector.wait(PATIENCE_SECONDS), code, self.text())
         return time.monotonic() - begin
 
     def fields(self, *names, file=None):
@@ -277,7 +298,7 @@ class Bench(unittest.TestCase):
         return [tuple(line.split("\t")) for line in done.stdout.splitlines()]
 
 
-class CollectorTest(Bench):
+class CollectorTest(CollectorCase):
     """Agents that dial."""
 
     def setUp(self):
@@ -288,10 +309,9 @@ class CollectorTest(Bench):
     def test_packets_of_two_agents_come_to_the_file(self):
         one = self.agent(b"".join(packet(FRAME, n, micros=n) for n in range(1, 4)))
         two = self.agent(packet(FRAME * 1100, 1, length=70000), source="127.0.0.2")
-        one.started.wait(10)
-        two.started.wait(10)
-        time.sleep(2.5)
-        self.assertLess(self.end(), 4)
+        self.await_start(one, two)
+        self.await_packets(4)
+        self.assertLess(self.end(), STOP_SECONDS)
         rows = self.fields("frame.interface_name", "frame.time_epoch", "frame.cap_len", "frame.len")
         self.assertEqual(sorted(rows), sorted(
             [("any-eth@127.0.0.1", f"1700000000.00000{n}000", "60", "60") for n in (1, 2, 3)]
@@ -302,7 +322,7 @@ class CollectorTest(Bench):
 
     def test_an_agent_that_misbehaves_ends_alone(self):
         good = self.agent(packet(FRAME, 1))
-        good.started.wait(10)
+        self.await_start(good)
         wrong = {
             "garbage": os.urandom(64),
             "another version": b"\x01" + packet(FRAME, 1)[1:],
@@ -315,15 +335,15 @@ class CollectorTest(Bench):
                 self.agent(data, source=f"127.0.0.{number}")
                 self.await_text(f"agent=127.0.0.{number}")
                 self.await_text("data connection:")
-        silent = in_namespace(self.namespace, socket.socket)
+        silent = socket_in(self.namespace)
         silent.connect(("127.0.0.1", PORT))
         silent.sendall(b"\x00\x88\x00")
-        refusing = in_namespace(self.namespace, socket.socket)
+        refusing = socket_in(self.namespace)
         refusing.connect(("127.0.0.1", PORT))
         refusing.sendall(bytes.fromhex("0001000300000002") + b"no")
         self.await_text("the peer refused: no")
         good.data.sendall(packet(FRAME, 2))
-        time.sleep(1)
+        self.await_packets(2)
         self.end()
         silent.close()
         refusing.close()
@@ -331,9 +351,9 @@ class CollectorTest(Bench):
         self.assertEqual(len(rows), 2, self.text())
 
     def test_who_only_looks_whether_somebody_listens_is_no_reason_to_warn(self):
-        self.agent(packet(FRAME, 1)).started.wait(10)
+        self.await_start(self.agent(packet(FRAME, 1)))
         for number, end in enumerate(("close", "close with something unread", "reset"), 3):
-            probe = in_namespace(self.namespace, socket.socket)
+            probe = socket_in(self.namespace)
             probe.bind((f"127.0.0.{number}", 0))
             if end == "reset":
                 probe.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -344,14 +364,16 @@ class CollectorTest(Bench):
                 probe.recv(4096)
             probe.close()
         # One that has said something is another matter.
-        speaker = in_namespace(self.namespace, socket.socket)
+        speaker = socket_in(self.namespace)
         speaker.bind(("127.0.0.9", 0))
         speaker.connect(("127.0.0.1", PORT))
+        # Where nothing is left unread, what it has said arrives before its end.
+        speaker.settimeout(PATIENCE_SECONDS)
+        self.assertEqual(len(speaker.recv(16, socket.MSG_WAITALL)), 16)
         speaker.sendall(b"\0\x88\0")
-        time.sleep(0.2)
         speaker.close()
         self.await_text("agent not captured from")
-        lines = [line for line in self.text().splitlines() if "closed before a word" in line]
+        lines = [line for line in self.text().splitlines() if "closed without data" in line]
         self.assertGreaterEqual(len(lines), 2, self.text())
         self.assertEqual([line for line in lines if " info " not in line], [])
         warnings = [line for line in self.text().splitlines() if " warning " in line]
@@ -367,11 +389,11 @@ class CollectorTest(Bench):
         self.collector.kill()
         self.collector.wait()
         collector = subprocess.Popen(
-            ["ip", "netns", "exec", self.namespace, PODWIRE, "collect", "-o", "-"],
-            stdout=subprocess.PIPE, stderr=self.log)
+            command_in(self.namespace, PODWIRE, "collect", "-o", "-"), stdout=subprocess.PIPE,
+            stderr=self.log)
         try:
-            time.sleep(0.5)
-            self.agent(packet(FRAME, 1)).started.wait(10)
+            self.await_text("listening", 2)
+            self.await_start(self.agent(packet(FRAME, 1)))
             data = b""
             while FRAME not in data:
                 part = os.read(collector.stdout.fileno(), 65536)
@@ -380,7 +402,7 @@ class CollectorTest(Bench):
             # Whoever read has gone: the collector says so and ends.
             collector.stdout.close()
             self.agents[0].data.sendall(packet(FRAME, 2))
-            self.assertEqual(collector.wait(10), 71)
+            self.assertEqual(collector.wait(PATIENCE_SECONDS), 71)
             self.assertIn("write standard output: Broken pipe", self.text())
         finally:
             collector.kill()
@@ -405,7 +427,7 @@ def udpstr(frames, most=200):
             for sequence, (first, body) in enumerate(datagrams)]
 
 
-class DatagramTest(Bench):
+class DatagramTest(CollectorCase):
     """Packets that come as datagrams."""
 
     def finish(self):
@@ -418,16 +440,16 @@ class DatagramTest(Bench):
         frames = [FRAME + bytes([n]) * (n * 7 % 300) for n in range(100)]
         datagrams = udpstr(frames)
         agent = self.agent(datagrams[:30] + datagrams[31:])
-        agent.started.wait(10)
+        self.await_start(agent)
         # Somebody else sends to the same port, and the agent sends what is no datagram of a capture.
         port = agent.data.getpeername()[1]
-        stranger = in_namespace(
-            self.namespace, lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+        stranger = socket_in(self.namespace, kind=socket.SOCK_DGRAM)
         stranger.bind(("127.0.0.9", 0))
         stranger.sendto(packet(FRAME, 1), ("127.0.0.1", port))
         stranger.close()
         agent.data.send(b"nonsense")
-        time.sleep(2.5)
+        self.await_datagrams()
+        self.assertTrue(agent.asked.wait(PATIENCE_SECONDS), "it asks for no statistics")
         [numbers] = self.finish()["agents"]
         self.assertEqual(agent.flags, 7)
         rows = self.fields("frame.cap_len")
@@ -442,10 +464,10 @@ class DatagramTest(Bench):
     def test_packets_of_an_agent_that_is_dialled(self):
         daemon = self.daemon([packet(FRAME, n) for n in (1, 2, 4)])
         self.collect("--udp", "--json", "--from", "rpcap://127.0.0.1/lo", stdout=subprocess.PIPE)
-        self.assertTrue(daemon.started.wait(10), self.text())
-        time.sleep(1.5)
+        self.await_start(daemon)
+        self.await_packets(3)
         [numbers] = self.finish()["agents"]
-        self.assertTrue(daemon.closed.wait(5))
+        self.assertTrue(daemon.closed.wait(PATIENCE_SECONDS))
         self.assertEqual((numbers["packets"], numbers["lostPackets"]), (3, 1))
         self.assertEqual((numbers["agent"], numbers["state"]), ("lo@127.0.0.1", "ended"))
         self.assertEqual(len(self.fields("frame.number")), 3)
@@ -453,22 +475,22 @@ class DatagramTest(Bench):
     def test_garbage_does_no_harm(self):
         daemon = self.daemon([os.urandom(n % 1500) for n in range(3000)] + [packet(FRAME, 1)])
         self.collect("--udp", "--from", "rpcap://127.0.0.1/lo")
-        self.assertTrue(daemon.started.wait(10), self.text())
-        time.sleep(0.5)
+        self.await_start(daemon)
+        self.await_packets(1)
         self.end()
         self.assertEqual(len(self.fields("frame.number")), 1)
 
 
-class DialTest(Bench):
+class DialTest(CollectorCase):
     """Agents that wait to be dialled."""
 
     def test_packets_come_to_the_file(self):
         daemon = self.daemon(packet(FRAME, 1) + packet(FRAME * 1100, 2, length=70000))
         self.collect("--from", "rpcap://127.0.0.1/eth0")
-        self.assertTrue(daemon.started.wait(10), self.text())
-        time.sleep(1.5)
-        self.assertLess(self.end(), 4)
-        self.assertTrue(daemon.closed.wait(5), "no CLOSE")
+        self.await_start(daemon)
+        self.await_packets(2)
+        self.assertLess(self.end(), STOP_SECONDS)
+        self.assertTrue(daemon.closed.wait(PATIENCE_SECONDS), "no CLOSE")
         self.assertEqual([kind for kind, _ in daemon.requests if kind != 9], [8, 2, 3, 4, 10, 6])
         self.assertEqual(daemon.payloads(8), [bytes(8)])
         self.assertEqual(daemon.payloads(3), [b"eth0"])
@@ -482,8 +504,8 @@ class DialTest(Bench):
         self.collect("--from", "rpcap://localhost:2999", "--listen", PORT)
         self.await_text("listening")
         agent = self.agent(packet(FRAME, 1))
-        self.assertTrue(daemon.started.wait(10) and agent.started.wait(10), self.text())
-        time.sleep(1)
+        self.await_start(daemon, agent)
+        self.await_packets(2)
         self.end()
         self.assertEqual(sorted(self.fields("frame.interface_name")), [
             ("any-eth@127.0.0.1",), ("eth0@localhost:2999",)])
@@ -494,10 +516,10 @@ class DialTest(Bench):
             with self.subTest(udp):
                 daemon = self.daemon(data, host="::1", port=3000 + number)
                 self.collect("--from", f"rpcap://[::1]:{3000 + number}", *udp)
-                self.assertTrue(daemon.started.wait(10), self.text())
-                time.sleep(0.5)
+                self.await_start(daemon)
+                self.await_packets(1)
                 self.end()
-                self.assertTrue(daemon.closed.wait(5))
+                self.assertTrue(daemon.closed.wait(PATIENCE_SECONDS))
                 self.assertEqual(self.fields("frame.interface_name"),
                                  [(f"eth0@[::1]:{3000 + number}",)])
 
@@ -511,7 +533,7 @@ class DialTest(Bench):
     def test_a_stream_over_tcp_is_no_capture(self):
         daemon = self.daemon(udpstr([FRAME] * 3)[0])
         self.collect("--from", "rpcap://127.0.0.1")
-        self.assertTrue(daemon.started.wait(10), self.text())
+        self.await_start(daemon)
         self.await_text("use --udp")
 
     def test_the_password_is_the_right_one(self):
@@ -520,7 +542,7 @@ class DialTest(Bench):
         login = struct.pack("!HHHH", 1, 0, 6, 11) + b"user@xopen sesame"
         daemon = self.daemon(packet(FRAME, 1), login=login)
         self.collect("--from", "rpcap://user%40x@127.0.0.1", "--password-file", secret)
-        self.assertTrue(daemon.started.wait(10), self.text())
+        self.await_start(daemon)
         self.end()
         self.assertNotIn("sesame", self.text())
 
@@ -550,7 +572,7 @@ class DialTest(Bench):
                 daemon = self.daemon(port=3000 + number)
                 self.collect("--from", f"rpcap://127.0.0.1:{3000 + number}", "--sample", "1/10",
                              "--snaplen", 128, "--bpf", file)
-                self.assertTrue(daemon.started.wait(10), self.text())
+                self.await_start(daemon)
                 self.assertEqual(daemon.payloads(11), [bytes.fromhex("010000000000000a")])
                 start = daemon.payloads(4)[0]
                 self.assertEqual(start[:4], bytes.fromhex("00000080"))
@@ -560,14 +582,14 @@ class DialTest(Bench):
     def test_a_daemon_that_goes_away_and_comes_back(self):
         daemon = self.daemon(packet(FRAME, 1))
         self.collect("--from", "rpcap://127.0.0.1")
-        self.assertTrue(daemon.started.wait(10), self.text())
-        time.sleep(0.3)
+        self.await_start(daemon)
+        self.await_packets(1)
         daemon.close()
         self.await_text("agent gone")
         self.await_text("Connection refused")
         daemon = self.daemon(packet(FRAME, 1))
-        self.assertTrue(daemon.started.wait(20), self.text())
-        time.sleep(0.3)
+        self.await_start(daemon)
+        self.await_packets(2)
         self.end()
         self.assertEqual(self.fields("frame.interface_name", "frame.interface_id"),
                          [("eth0@127.0.0.1", "0")] * 2)
@@ -582,13 +604,13 @@ class DialTest(Bench):
         wrong = self.daemon(bytes.fromhex("00070000ffffffff") + bytes(40), port=4000)
         self.collect(*sources, "--from", "rpcap://127.0.0.1:4000", "--from",
                      "rpcap://nowhere.invalid")
-        self.assertTrue(good.started.wait(10) and wrong.started.wait(10), self.text())
+        self.await_start(good, wrong)
         self.await_text("data connection: a message of 4294967295 bytes")
         self.await_text("resolve nowhere.invalid")
         for number in range(len(garbage)):
             self.await_text(f'agent not captured from agent=127.0.0.1:{3000 + number}')
         good.data.sendall(packet(FRAME, 2))
-        time.sleep(1)
+        self.await_packets(2)
         self.end()
         self.assertEqual(self.fields("frame.interface_name"), [("eth0@127.0.0.1",)] * 2)
 
@@ -615,7 +637,7 @@ class DialTest(Bench):
             (["--rotate-time", "1m", "-o", "-"], "standard output cannot be rotated"),
             (["--bpf", self.folder.name + "/bad"], "line 3: instruction 1: jumps past the end"),
             (["--json", "-o", "-"], "standard output is taken"),
-            (["--from", "rpcap://u:secret@h", "--from", "rpcap://h:2002"], "h:2002 is there twice"),
+            (["--from", "rpcap://u:secret@h", "--from", "rpcap://h:2002"], "h:2002: it is given twice"),
         ]
         for arguments, text in cases:
             with self.subTest(text):
@@ -625,7 +647,7 @@ class DialTest(Bench):
                 self.assertNotIn("secret", done.stderr)
 
 
-class RotationTest(Bench):
+class RotationTest(CollectorCase):
     """One file after the other."""
 
     def files(self):
@@ -636,8 +658,8 @@ class RotationTest(Bench):
         daemon = self.daemon(data)
         self.collect("--from", "rpcap://127.0.0.1", "--rotate-size", "1MiB", "--json",
                      stdout=subprocess.PIPE)
-        self.assertTrue(daemon.started.wait(10), self.text())
-        time.sleep(1)
+        self.await_start(daemon)
+        self.await_packets(5000)
         self.end()
         files = self.files()
         self.assertGreaterEqual(len(files), 5)
@@ -659,7 +681,7 @@ class RotationTest(Bench):
     def test_by_time_and_the_oldest_are_deleted(self):
         daemon = self.daemon(packet(FRAME, 1))
         self.collect("--from", "rpcap://127.0.0.1", "--rotate-time", "1s", "--keep", 2)
-        self.assertTrue(daemon.started.wait(10), self.text())
+        self.await_start(daemon)
         for number in range(2, 5):
             self.await_text(f"out-0000{number - 1}.pcapng")
             daemon.data.sendall(packet(FRAME, number))

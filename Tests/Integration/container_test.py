@@ -9,22 +9,20 @@ import pathlib
 import shutil
 import struct
 import subprocess
-import sys
 import tempfile
-import time
 import unittest
 
-sys.dont_write_bytecode = True
-ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
-sys.path[:0] = [str(ROOT / "tools/lib"), str(pathlib.Path(__file__).resolve().parent)]
-import captures  # noqa: E402
-from container import Bundle, Container, own_capabilities, run  # noqa: E402
-from program import Program  # noqa: E402
-from traffic import as_bytes  # noqa: E402
+from support import ROOT, captures
+from support.cluster import OUTSIDE, Cluster
+from support.commands import output
+from support.container import Bundle, Container, own_capabilities
+from support.endpoint import Endpoint
+from support.namespace import command_in
+from support.program import Program
+from support.waiting import PATIENCE_SECONDS
+from traffic import as_bytes
 
-PREFIX = f"ct{os.getpid()}"
 NODES = ("node1", "node2")
-OUTSIDE = "192.168.100.100"
 COMPRESSED_BYTES_MAX = 15_000_000
 # As bits (capabilities(7)).
 CAPABILITIES = {"CAP_NET_ADMIN": 12, "CAP_NET_RAW": 13}
@@ -52,17 +50,8 @@ for number in range(count):
 def make_image(output, root=ROOT, **variables):
     made = subprocess.run(
         [root / "tools/image", "--engine", "none", "--output", output], stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT, text=True, timeout=900, env={**os.environ, **variables})
+        stderr=subprocess.STDOUT, text=True, timeout=3000, env={**os.environ, **variables})
     assert made.returncode == 0, made.stdout[-4000:]
-
-
-def talk():
-    """Has the pods send, all at once."""
-    senders = [subprocess.Popen(
-        ["ip", "netns", "exec", f"{PREFIX}-{pod}", sys.executable, "-c", SENDER, str(flow), address,
-         str(port), str(COUNT)]) for flow, (pod, (address, port), _) in enumerate(FLOWS)]
-    assert [sender.wait(30) for sender in senders] == [0] * len(FLOWS)
-    time.sleep(0.3)
 
 
 def arrivals(path):
@@ -84,15 +73,14 @@ class ContainerTest(unittest.TestCase):
         cls.addClassCleanup(cls.folder.cleanup)
         cls.archive = f"{cls.folder.name}/image.tar"
         make_image(cls.archive)
-        testbed = [ROOT / "tools/testbed", "--prefix", PREFIX]
-        cls.addClassCleanup(run, *testbed, "down")
-        run(*testbed, "up", "ptp")
+        cls.cluster = Cluster("ct", "ptp")
+        cls.addClassCleanup(cls.cluster.remove)
 
     def setUp(self):
         self.bundle = Bundle(self.archive)
         self.addCleanup(self.bundle.folder.cleanup)
         self.capture = f"{self.bundle.folder.name}/sensor.pcapng"
-        self.collector = Program(f"{PREFIX}-outside", "collect", "--output", self.capture)
+        self.collector = Program(self.cluster.name("outside"), "collect", "--output", self.capture)
         self.addCleanup(self.collector.kill)
         self.collector.await_text("listening")
 
@@ -105,28 +93,36 @@ class ContainerTest(unittest.TestCase):
         containers = []
         for node in NODES:
             containers.append(
-                Container(self.bundle, f"{PREFIX}-{node}", capabilities, files, **options))
+                Container(self.bundle, self.cluster.name(node), capabilities, files, **options))
             self.addCleanup(containers[-1].kill)
         for container in containers:
             container.await_text("capture started")
         return containers
 
     def name_server(self):
-        """Starts one that knows the sensor, and answers what a kubelet tells a container about it."""
+        """Starts one that knows the sensor, and returns what a kubelet tells a container about it."""
         server = subprocess.Popen(
-            ["ip", "netns", "exec", f"{PREFIX}-outside", "dnsmasq", "--keep-in-foreground",
-             "--conf-file=/dev/null", "--no-resolv", "--no-hosts", "--user=root", "--pid-file",
-             f"--listen-address={OUTSIDE}", "--bind-interfaces", "--local=/test/",
-             f"--host-record=sensor.site.test,{OUTSIDE}"])
+            command_in(self.cluster.name("outside"), "dnsmasq", "--keep-in-foreground",
+                       "--conf-file=/dev/null", "--no-resolv", "--no-hosts", "--user=root",
+                       "--pid-file", f"--listen-address={OUTSIDE}", "--bind-interfaces",
+                       "--local=/test/", f"--host-record=sensor.site.test,{OUTSIDE}"))
         self.addCleanup(server.wait)
         self.addCleanup(server.kill)
         return self.file("resolv.conf", f"search pods.test site.test\nnameserver {OUTSIDE}\n"
                                         "options ndots:5\n")
 
+    def talk(self):
+        """Has the pods send, all at once."""
+        senders = [subprocess.Popen(self.cluster.python(pod, SENDER, flow, address, port, COUNT))
+                   for flow, (pod, (address, port), _) in enumerate(FLOWS)]
+        self.assertEqual([sender.wait(PATIENCE_SECONDS) for sender in senders], [0] * len(FLOWS))
+
     def check_feed(self, containers):
         """Ends all, and sees that every datagram has come once, in its form."""
         for container in containers:
+            Endpoint(container.namespace).settled()
             self.assertEqual(container.stop(), 0, container.text())
+        self.collector.await_text("agent gone", len(containers))
         self.assertEqual(self.collector.stop(), 0)
         self.assertEqual(
             arrivals(self.capture),
@@ -152,7 +148,7 @@ class ContainerTest(unittest.TestCase):
         self.assertEqual([edge["captured"] for edge in edges].count(True), 3, edges)
         report = json.loads(containers[0].execute("/usr/bin/podwire", "doctor", "--json"))
         self.assertEqual((report["failed"], report["warning"]), (0, 0), report)
-        talk()
+        self.talk()
         # What is missing or must not be done would be said at these levels, or by the runtime.
         for container in containers:
             for line in container.text().splitlines():
@@ -174,16 +170,16 @@ class ContainerTest(unittest.TestCase):
             RPCAPD_TARGET_PORT="2003", PODNET="10.244.0.0/16", SVCNET="10.96.0.0/16", INTERFACE="eth0")
         self.assertIn("capture started data=TCP device=eth0 ", containers[0].text())
         before = self.bundle.files()
-        talk()
+        self.talk()
         self.check_feed(containers)
         self.assertEqual(self.bundle.files(), before)
 
     def test_what_it_says_about_itself(self):
         for transport in ("oci-archive", "docker-archive"):
-            image = json.loads(run("skopeo", "inspect", "--config", f"{transport}:{self.archive}"))
+            image = json.loads(output("skopeo", "inspect", "--config", f"{transport}:{self.archive}"))
             self.assertEqual(image["config"]["Entrypoint"], ["/usr/bin/podwire"])
             self.assertEqual(image["config"]["Cmd"], ["agent"])
-        manifest = json.loads(run("skopeo", "inspect", "--raw", f"oci-archive:{self.archive}"))
+        manifest = json.loads(output("skopeo", "inspect", "--raw", f"oci-archive:{self.archive}"))
         self.assertEqual(manifest["annotations"], image["config"]["Labels"])
         head = subprocess.run(["git", "-C", ROOT, "rev-parse", "HEAD"], capture_output=True, text=True)
         revision = head.stdout.strip() or "unknown"
@@ -215,7 +211,7 @@ class ContainerTest(unittest.TestCase):
         for root in (ROOT, copy):
             archive = f"{self.bundle.folder.name}/{len(layers)}.tar"
             make_image(archive, root, SOURCE_DATE_EPOCH="1700000000")
-            layers.append(json.loads(run("skopeo", "inspect", f"oci-archive:{archive}"))["Layers"])
+            layers.append(json.loads(output("skopeo", "inspect", f"oci-archive:{archive}"))["Layers"])
         self.assertEqual(*layers)
 
 

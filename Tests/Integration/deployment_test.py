@@ -7,31 +7,29 @@ PODWIRE names the binary.
 import os
 import pathlib
 import re
-import subprocess
 import tempfile
 import unittest
 
-from manifests import FOLDER, OVERLAYS, build, containers, environment, pods
-from program import PODWIRE, Program
+from support.commands import make_certificate, run
+from support.manifests import FOLDER, OVERLAYS, build, containers, environment, pods
+from support.namespace import add_namespace, python_in, run_in
+from support.program import PODWIRE, Program
+from support.waiting import PATIENCE_SECONDS
 
-NODE = "podwire-manifest"
+NODE = f"podwire-manifest-{os.getpid()}"
 README = (FOLDER.parent / "README.md").read_text()
-PASSWORD = b"correct horse battery staple\n"
+PASSWORD = "correct horse battery staple\n"
 FETCH = """
 import sys, urllib.error, urllib.request
 try:
-    print(urllib.request.urlopen(sys.argv[1], timeout=5).status)
+    print(urllib.request.urlopen(sys.argv[1], timeout=60).status)
 except urllib.error.HTTPError as error:
     print(error.code)
 """
 
 
-def run(*command, **options):
-    return subprocess.run(command, check=True, capture_output=True, timeout=60, **options)
-
-
 def fetch(url):
-    return int(run("ip", "netns", "exec", NODE, "python3", "-c", FETCH, url).stdout)
+    return int(run(*python_in(NODE, FETCH, url)).stdout)
 
 
 def confined(pod, container):
@@ -45,10 +43,8 @@ def confined(pod, container):
 
 class Deployment(unittest.TestCase):
     def setUp(self):
-        subprocess.run(["ip", "netns", "del", NODE], capture_output=True)
-        run("ip", "netns", "add", NODE)
+        add_namespace(NODE)
         self.addCleanup(run, "ip", "netns", "del", NODE)
-        run("ip", "netns", "exec", NODE, "ip", "link", "set", "lo", "up")
         folder = tempfile.TemporaryDirectory()
         self.addCleanup(folder.cleanup)
         self.root = pathlib.Path(folder.name)
@@ -61,9 +57,7 @@ class Deployment(unittest.TestCase):
         users.mkdir(parents=True)
         tls.mkdir()
         run(PODWIRE, "password", "eve", "--file", str(users / "users"), input=PASSWORD)
-        run("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1",
-            "-nodes", "-keyout", str(tls / "tls.key"), "-out", str(tls / "tls.crt"), "-days", "1",
-            "-subj", "/CN=podwire")
+        make_certificate(tls / "tls.key", tls / "tls.crt")
         for path in (*users.iterdir(), *tls.iterdir()):
             path.chmod(0o400)
 
@@ -112,7 +106,7 @@ class Deployment(unittest.TestCase):
         pod = build(FOLDER / "overlays/doctor")["DaemonSet", "extrahop-rpcapd"]["spec"]["template"]
         doctor = self.start(pod, pod["spec"]["initContainers"][0])
         # Here is no pod, which it may say.
-        self.assertIn(doctor.process.wait(60), (0, 1), doctor.text())
+        self.assertIn(doctor.process.wait(PATIENCE_SECONDS), (0, 1), doctor.text())
 
     def test_the_readmes_first_commands_are_understood(self):
         """As they stand there, one after the other; the two that go on for two seconds."""
@@ -126,11 +120,9 @@ class Deployment(unittest.TestCase):
             if goes_on := name in ("agent", "collect"):
                 command = f"timeout --signal=INT 2 {command}"
             with self.subTest(name):
-                result = subprocess.run(
-                    ["ip", "netns", "exec", NODE, "bash", "-c",
-                     f"{variables}\n{command}"],
-                    cwd=self.root, input=PASSWORD, capture_output=True, timeout=30,
-                    env={"PATH": f"{self.root}:{os.environ['PATH']}"})
+                result = run_in(
+                    NODE, "bash", "-c", f"{variables}\n{command}", check=False, cwd=self.root,
+                    input=PASSWORD, env={"PATH": f"{self.root}:{os.environ['PATH']}"})
                 # Here is no pod, which the doctor may say.
                 allowed = {124} if goes_on else {0, 1} if name == "doctor" else {0}
                 self.assertIn(result.returncode, allowed, result.stderr)

@@ -12,51 +12,36 @@ import re
 import resource
 import signal
 import socket
-import sys
 import tempfile
 import threading
 import time
 import unittest
 
-sys.dont_write_bytecode = True
-HERE = pathlib.Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE))
-import agent_test  # noqa: E402
-import fault_test  # noqa: E402
-import passive_test  # noqa: E402
-from agent_test import run  # noqa: E402
-from namespace import in_namespace  # noqa: E402
-from endpoint import FRESH, PORT, Endpoint, Stopped  # noqa: E402
-from program import FATES, PODWIRE  # noqa: E402
+from support import ROOT, rpcap
+from support.agent import Agent, Client, SensorSession
+from support.bed import Bed, Mark
+from support.commands import make_certificate, run
+from support.endpoint import PORT, Endpoint, Stopped
+from support.feed import PER_SECOND, FeedCase
+from support.namespace import ip_in, run_in, socket_in
+from support.program import FATES, PODWIRE
+from support.rpcap import LOGIN
+from support.waiting import PATIENCE_SECONDS, wait_until
 
-ROOT = HERE.parent.parent
 PAGE = (ROOT / "Sources/podwire/podwire.docc/MetricsAndLogs.md").read_text()
 DASHBOARD = (ROOT / "k8s" / "dashboard.json").read_text()
 ALERTS = (ROOT / "k8s" / "components" / "prometheus-operator" / "alerts.yaml").read_text()
 
 
-class FeedTest(fault_test.Case):
+class FeedTest(FeedCase):
     """While pods send and sensors listen."""
 
     def start(self, **keywords):
         super().start(**keywords)
-        self.endpoint = Endpoint(self.bed.name("node"))
         self.names = [f"{sensor.address}:2003" for sensor in self.sensors]
 
     def metrics(self):
-        """The figures of now."""
-        time.sleep(FRESH)
-        return self.endpoint.metrics()
-
-    def settled(self, seconds=10):
-        """The figures when all that was captured is accounted for."""
-        deadline = time.monotonic() + seconds
-        while True:
-            metrics = self.metrics()
-            if not any(metrics.in_flight(name) for name in self.names):
-                return metrics
-            if time.monotonic() > deadline:
-                raise AssertionError([metrics.in_flight(name) for name in self.names])
+        return self.endpoint.fresh_metrics()
 
     def test_the_law_balances(self):
         self.start(pods=2)
@@ -66,13 +51,13 @@ class FeedTest(fault_test.Case):
             metrics.check_since(before)
             for name in self.names:
                 # What is on its way, and what has come while the page was made.
-                self.assertLess(abs(metrics.in_flight(name)), fault_test.PER_SECOND / 4)
+                self.assertLess(abs(metrics.in_flight(name)), PER_SECOND / 4)
                 self.assertGreater(
                     metrics.sum("podwire_packets_forwarded_total", sensor=name),
                     before.sum("podwire_packets_forwarded_total", sensor=name))
             before = metrics
         self.sender.stop()
-        metrics = self.settled()
+        metrics = self.endpoint.settled()
         for sensor, name in zip(self.sensors, self.names):
             forwarded = metrics.sum("podwire_packets_forwarded_total", sensor=name)
             sensor.await_count(int(forwarded))
@@ -86,7 +71,7 @@ class FeedTest(fault_test.Case):
                               if key[0] == "podwire_frames_total"}, set(FATES))
         self.assertEqual(metrics.sum("podwire_ring_memory_bytes"), self.agent.ring_bytes())
         self.assertEqual(metrics.sum("podwire_edges"), 2)
-        self.assertEqual(metrics.sum("podwire_edges_blind"), 0)
+        self.assertEqual(metrics.sum("podwire_edges_without_addresses"), 0)
         self.assertEqual(metrics.sum("podwire_frames_unaccounted_total"), 0)
         self.assertEqual(metrics.sum("podwire_ready"), 1)
 
@@ -123,7 +108,7 @@ class FeedTest(fault_test.Case):
         self.assertEqual(after.sum(figure, sensor=name, edge="veth-pod1"), 0)
         self.assertGreaterEqual(after.sum(figure, sensor=name, edge="all others"), count)
         self.sender.stop()
-        self.settled().check_since(after)
+        self.endpoint.settled().check_since(after)
         total = len(victim.sessions())
         self.assertEqual(total, 3)
 
@@ -157,10 +142,8 @@ class FeedTest(fault_test.Case):
         self.assertEqual({status for _, status in slowest}, {200})
         self.assertLess(max(slowest)[0], 3)
         self.assertLess(max(memory) - before[2], 8 << 20, memory)
-        deadline = time.monotonic() + 10
-        while self.agent.uses()[0] > before[0] and time.monotonic() < deadline:
-            time.sleep(0.1)
-        self.assertEqual(self.agent.uses()[:2], before[:2], "descriptors and threads")
+        wait_until(lambda: self.agent.uses()[:2] == before[:2],
+                   lambda: f"descriptors and threads: {before}, then {self.agent.uses()}")
         self.finish(untouched=self.sensors)
 
     def hold(self):
@@ -219,9 +202,9 @@ class FeedTest(fault_test.Case):
         """Asks for much, again and again, and reads none of it."""
         held = []
         for _ in range(60):
-            connection = in_namespace(self.endpoint.namespace, socket.socket)
+            connection = socket_in(self.endpoint.namespace)
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
-            connection.settimeout(2)
+            connection.settimeout(PATIENCE_SECONDS)
             connection.connect(("127.0.0.1", PORT))
             connection.sendall(b"GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n")
             held.append(connection)
@@ -235,7 +218,7 @@ class FeedTest(fault_test.Case):
         self.assertIn("alive", self.endpoint.await_page("/healthz", 200))
         with Stopped(self.agent.pid, "podwire-forward"):
             text = self.endpoint.await_page("/healthz", 503, seconds=45)
-            self.assertRegex(text, r"the forwarder of 192.168.10\d.2:2003: has not turned for \d+ s")
+            self.assertRegex(text, r"the forwarder of 192.168.10\d.2:2003: no heartbeat for \d+ s")
             self.assertEqual(text.count("turned"), 1)
         self.endpoint.await_page("/healthz", 200)
         self.finish()
@@ -245,17 +228,17 @@ class ProbeTest(unittest.TestCase):
     """What probes and people are told."""
 
     def setUp(self):
-        self.bed = agent_test.Bed(f"ht{os.getpid()}-{time.monotonic_ns() % 1000000}")
+        self.bed = Bed("ht")
         self.addCleanup(self.bed.remove)
         self.endpoint = Endpoint(self.bed.node)
 
     def agent(self, *arguments, **keywords):
-        agent = agent_test.Agent(self.bed, arguments=arguments, **keywords)
+        agent = Agent(self.bed, arguments=arguments, **keywords)
         self.addCleanup(agent.kill)
         return agent
 
     def listening(self):
-        lines = run("ip", "netns", "exec", self.bed.node, "ss", "-Htlnp").stdout.splitlines()
+        lines = run_in(self.bed.node, "ss", "-Htlnp").stdout.splitlines()
         return [line.split()[3] for line in lines if "podwire" in line]
 
     def test_readiness_with_a_sensor(self):
@@ -264,15 +247,15 @@ class ProbeTest(unittest.TestCase):
         self.assertTrue(text.startswith("not ready: no sensor captures\n"), text)
         listener = self.bed.listen()
         self.addCleanup(listener.close)
-        session = agent_test.Session(listener)
+        session = SensorSession(listener)
         self.addCleanup(session.close)
         self.endpoint.await_page("/readyz", 503, "has not asked for packets (STARTCAP)")
         session.start(self.bed)
         text = self.endpoint.await_page("/readyz", 200, "sensor 127.0.0.1:2003: captures")
-        self.assertTrue(text.startswith("ready\nnetlink: in step"), text)
+        self.assertTrue(text.startswith("ready\nnetlink: synced"), text)
         session.close()
         self.endpoint.await_page("/readyz", 503, "no sensor captures")
-        self.endpoint.await_page("/readyz", 503, "has no session: the peer closed the connection")
+        self.endpoint.await_page("/readyz", 503, "no session: the peer closed the connection")
         self.assertEqual(self.endpoint.get("/healthz")[0], 200)
 
     def test_readiness_with_pod_networks_of_others(self):
@@ -282,23 +265,22 @@ class ProbeTest(unittest.TestCase):
         reason = ("the one pod here does not have an address in PODNET 10.99.0.0/16: "
                   "it has 10.244.1.2")
         agent = self.agent(*listening, sensors="", PODNET="10.99.0.0/16")
-        text = self.endpoint.await_page("/readyz", 503, "clients: listened for")
+        text = self.endpoint.await_page("/readyz", 503, "clients: listening")
         self.assertTrue(text.startswith(f"not ready: {reason}\n"), text)
-        time.sleep(FRESH)
-        self.assertEqual(self.endpoint.metrics().sum("podwire_ready"), 0)
+        self.assertEqual(self.endpoint.fresh_metrics().sum("podwire_ready"), 0)
         self.assertEqual(self.endpoint.get("/healthz")[0], 200)
         # An address inside, none at all, and the one outside again.
-        pod = ("ip", "-n", self.bed.pod, "addr")
-        run(*pod, "add", "10.99.1.2/24", "dev", "eth0")
+        pod = (self.bed.pod, "addr")
+        ip_in(*pod, "add", "10.99.1.2/24", "dev", "eth0")
         self.endpoint.await_page("/readyz", 200)
-        run(*pod, "flush", "dev", "eth0")
+        ip_in(*pod, "flush", "dev", "eth0")
         agent.await_text("edge captured")
         self.endpoint.await_page("/readyz", 200)
         self.assertEqual(agent.text().count(reason), 1)
-        run(*pod, "add", "10.244.1.2/24", "dev", "eth0")
+        ip_in(*pod, "add", "10.244.1.2/24", "dev", "eth0")
         self.endpoint.await_page("/readyz", 503, reason)
         agent.await_text(reason, 2)
-        run("ip", "-n", self.bed.node, "link", "del", "veth-pod")
+        ip_in(self.bed.node, "link", "del", "veth-pod")
         self.endpoint.await_page("/readyz", 200)
         self.assertEqual(agent.text().count(reason), 2)
         self.assertEqual(agent.stop()[0], 0)
@@ -314,19 +296,18 @@ class ProbeTest(unittest.TestCase):
 
     def test_readiness_of_one_that_listens(self):
         self.agent("--listen", "127.0.0.1:2002", "--allow-null-login", sensors="")
-        self.endpoint.await_page("/readyz", 200, "clients: listened for, 0 connected")
+        self.endpoint.await_page("/readyz", 200, "clients: listening, 0 connected")
         count = 0
         for device in (b"any-eth", b"veth-pod", b"any-eth"):
-            client = passive_test.Client(self.bed)
+            client = Client(self.bed.node)
             client.log_in(device)
             client.start()
             self.endpoint.await_page("/readyz", 200, "1 connected")
             self.bed.ping(5)
-            count += len(client.frames_until_silence())
+            count += len(client.frames_until(Mark(self.bed))) + 1
             client.close()
         self.endpoint.await_page("/readyz", 200, "0 connected")
-        time.sleep(FRESH)
-        metrics = self.endpoint.metrics()
+        metrics = self.endpoint.fresh_metrics()
         self.assertEqual(metrics.sum("podwire_sessions_total", sensor="clients"), 3)
         self.assertEqual(metrics.sum("podwire_captures", sensor="clients"), 0)
         for name in ("podwire_packets_forwarded_total", "podwire_frames_total",
@@ -339,79 +320,78 @@ class ProbeTest(unittest.TestCase):
         with tempfile.TemporaryDirectory() as folder:
             names = [f"{folder}/{name}" for name in ("users", "key", "certificate")]
             run(PODWIRE, "password", "eve", "--file", names[0], input="secret\n")
-            run("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt",
-                "ec_paramgen_curve:prime256v1", "-nodes", "-keyout", names[1], "-out", names[2],
-                "-subj", "/CN=agent")
+            make_certificate(names[1], names[2])
             arguments = ("--listen", "127.0.0.1:2002", "--password-file", names[0], "--allow",
                          "127.0.0.1,127.0.0.2")
             agent = self.agent(*arguments, sensors="")
             self.endpoint.await_page("/readyz", 200)
-            client = passive_test.Client(self.bed)
-            self.assertEqual(client.ask(agent_test.rpcap.login(b"eve", b"wrong"))[0], 1)
+            client = Client(self.bed.node)
+            self.assertEqual(client.ask(rpcap.login(b"eve", b"wrong"))[0], 1)
             client.close()
-            passive_test.Client(self.bed, "127.0.0.3").close()
+            Client(self.bed.node, "127.0.0.3").close()
             self.await_figure("podwire_logins_refused_total", 1)
             self.await_figure("podwire_clients_refused_total", 1)
             self.await_figure("podwire_tls_handshake_failures_total", 0)
             agent.stop()
             self.agent(*arguments, "--tls-key", names[1], "--tls-certificate", names[2], sensors="")
             self.endpoint.await_page("/readyz", 200)
-            client = passive_test.Client(self.bed)
-            client.control.sendall(agent_test.LOGIN)
+            client = Client(self.bed.node)
+            client.control.sendall(LOGIN)
             self.await_figure("podwire_tls_handshake_failures_total", 1)
             client.close()
 
-    def await_figure(self, name, value, seconds=10):
-        deadline = time.monotonic() + seconds
-        while (found := self.endpoint.metrics().sum(name)) != value:
-            self.assertLess(time.monotonic(), deadline, f"{name} is {found} and not {value}")
-            time.sleep(0.05)
+    def await_figure(self, name, value):
+        self.endpoint.await_metrics(lambda metrics: metrics.sum(name) == value,
+                                    f"{name} is not {value}")
 
     def test_readiness_when_events_were_lost(self):
         """A node that changes faster than the agent can follow, and an agent without descriptors to
         look at it anew."""
         agent = self.agent("--listen", "127.0.0.1:2002", "--allow-null-login", sensors="")
         self.endpoint.await_page("/readyz", 200)
-        connection = self.endpoint.open(30)
+        connection = self.endpoint.open()
         self.addCleanup(connection.close)
         self.assertEqual(self.endpoint.get("/readyz", connection)[0], 200)
         agent.process.send_signal(signal.SIGSTOP)
         limits = resource.prlimit(agent.pid, resource.RLIMIT_NOFILE)
         changes = "".join(f"link set veth-pod mtu {1400 + turn % 2}\n" for turn in range(8000))
-        run("ip", "-n", self.bed.node, "-batch", "-", input=changes)
+        ip_in(self.bed.node, "-batch", "-", input=changes)
         resource.prlimit(agent.pid, resource.RLIMIT_NOFILE, (5, limits[1]))
         agent.process.send_signal(signal.SIGCONT)
         agent.await_text("events of the node's network were lost")
-        deadline = time.monotonic() + 10
-        while (page := self.endpoint.get("/readyz", connection))[0] == 200:
-            self.assertLess(time.monotonic(), deadline)
-            time.sleep(0.05)
-        self.assertIn("not ready: the node's network is not followed\n", page[2])
+        page = None
+
+        def is_not_ready():
+            nonlocal page
+            page = self.endpoint.get("/readyz", connection)
+            return page[0] != 200
+
+        wait_until(is_not_ready, "it is ready")
+        self.assertIn("not ready: netlink is not synced with the node\n", page[2])
         resource.prlimit(agent.pid, resource.RLIMIT_NOFILE, limits)
         self.endpoint.await_page("/readyz", 200)
         self.assertEqual(self.endpoint.metrics().sum("podwire_netlink_resyncs_total"), 1)
 
     def test_the_number_of_series_is_bounded(self):
         count = 520
-        run("ip", "-n", self.bed.node, "-batch", "-", input="".join(
+        ip_in(self.bed.node, "-batch", "-", input="".join(
             f"link add v{number} type veth peer name p{number} netns {self.bed.pod}\n"
             f"link set v{number} up\n" for number in range(count)))
         self.agent("--ring-memory", "512MiB")
         listener = self.bed.listen()
         self.addCleanup(listener.close)
-        session = agent_test.Session(listener)
+        session = SensorSession(listener)
         self.addCleanup(session.close)
         session.start(self.bed)
         self.await_figure("podwire_edges", count + 1)
         name, total = "podwire_edge_frames_matched_total", "podwire_frames_matched_total"
-        deadline = time.monotonic() + 10
-        while len(series := [key for key in self.endpoint.metrics().values if key[0] == name]) < 513:
-            self.assertLess(time.monotonic(), deadline)
-            time.sleep(0.1)
-        self.assertEqual(len(series), 513)
+        def series(metrics):
+            return [key for key in metrics.values if key[0] == name]
+
+        self.endpoint.await_metrics(lambda metrics: len(series(metrics)) >= 513)
         self.bed.ping()
-        time.sleep(FRESH)
-        metrics = self.endpoint.metrics()
+        metrics = self.endpoint.settled()
+        self.assertEqual(len(series(metrics)), 513)
         self.assertGreaterEqual(metrics.sum(name), 6)
         self.assertEqual(metrics.sum(name), metrics.sum(total))
 
@@ -422,35 +402,35 @@ class ProbeTest(unittest.TestCase):
         self.endpoint.await_page("/metrics", 200)
         metrics = self.endpoint.metrics()
         self.assertEqual(metrics.sum("podwire_edges"), 1)
-        self.assertEqual(metrics.sum("podwire_edges_blind"), 1)
+        self.assertEqual(metrics.sum("podwire_edges_without_addresses"), 1)
 
     def test_it_is_on_loopback_alone(self):
         agent = self.agent()
-        agent.await_text("metrics and probes are answered")
+        agent.await_text("serving metrics and probes")
         self.assertEqual(self.listening(), ["127.0.0.1:9464"])
 
     def test_it_is_where_settings_say(self):
         for value, places in (("off", []), ("[::1]:9999", ["[::1]:9999"]), ("9998", ["*:9998"])):
             with self.subTest(value):
                 agent = self.agent(PODWIRE_HTTP=value)
-                agent.await_text("sensor not reached" if not places else "are answered")
+                agent.await_text("sensor not reached" if not places else "serving metrics")
                 self.assertEqual(self.listening(), places)
                 agent.stop()
 
     def test_a_port_in_use_stops_nothing(self):
         taken = self.bed.listen(PORT)
         agent = self.agent()
-        agent.await_text("metrics and probes are not answered")
+        agent.await_text("cannot serve metrics and probes")
         self.assertIn("give another address with --http, or off", agent.text())
         self.assertIn("bind 127.0.0.1:9464: Address already in use", agent.text())
         listener = self.bed.listen()
-        session = agent_test.Session(listener)
+        session = SensorSession(listener)
         session.start(self.bed)
         self.addCleanup(session.close)
         listener.close()
         taken.close()
         self.endpoint.await_page("/readyz", 200)
-        self.assertEqual(agent.text().count("are not answered"), 1)
+        self.assertEqual(agent.text().count("cannot serve metrics and probes"), 1)
 
     def test_pages(self):
         agent = self.agent()
@@ -462,8 +442,8 @@ class ProbeTest(unittest.TestCase):
         status, headers, text = self.endpoint.get("/edges")
         self.assertEqual((status, headers["Content-Type"]), (200, "application/json"))
         self.assertEqual(headers.get_all("Server"), ["podwire"])
-        shown = run("ip", "netns", "exec", self.bed.node, PODWIRE, "edges", "--json",
-                    env={**os.environ, "PODNET": "10.244.0.0/16"}).stdout
+        shown = run_in(self.bed.node, PODWIRE, "edges", "--json",
+                       env={**os.environ, "PODNET": "10.244.0.0/16"}).stdout
         self.assertEqual(json.loads(text), json.loads(shown))
         self.assertEqual([edge["interface"] for edge in json.loads(text)], ["veth-pod"])
         names = [(task / "comm").read_text().strip()
@@ -475,9 +455,7 @@ class ProbeTest(unittest.TestCase):
                  if key[0] == "podwire_build_info"]
         self.assertEqual([labels["version"] for labels in build], [version])
         # Whoever says nothing is told so after a while.
-        begin = time.monotonic()
         self.assertIn(b" 408 ", self.endpoint.tell(b"GET / HTT"))
-        self.assertLess(time.monotonic() - begin, 7)
         self.assertEqual(agent.stop()[0], 0)
 
 
@@ -486,9 +464,9 @@ class WrittenTest(unittest.TestCase):
 
     @classmethod
     def setUpClass(cls):
-        cls.bed = agent_test.Bed(f"hw{os.getpid()}")
+        cls.bed = Bed("hw")
         cls.addClassCleanup(cls.bed.remove)
-        agent = agent_test.Agent(cls.bed)
+        agent = Agent(cls.bed)
         cls.addClassCleanup(agent.kill)
         endpoint = Endpoint(cls.bed.node)
         endpoint.await_page("/metrics", 200)

@@ -20,9 +20,8 @@ import unittest
 import kubernetes_validate
 import yaml
 
-import manifests
-import pod_security
-from manifests import COMPONENTS, FOLDER, OVERLAYS, build, build_site, containers, environment, pods
+from support import manifests, pod_security
+from support.manifests import COMPONENTS, FOLDER, OVERLAYS, build, build_site, containers, environment, pods
 
 PODWIRE = os.environ["PODWIRE"]
 KUSTOMIZATIONS = [FOLDER, *OVERLAYS]
@@ -96,6 +95,19 @@ def podwire_containers():
 def help_of(command):
     return subprocess.run([PODWIRE, command, "--help"], capture_output=True, text=True, check=True,
                           timeout=30).stdout
+
+
+@functools.cache
+def defaults():
+    """The default of each variable in the program's table of settings; None where there is no value."""
+    table = subprocess.run([PODWIRE, "reference", "settings"], capture_output=True, text=True, check=True,
+                           timeout=30).stdout
+    rows = re.findall(r"^\| `(\w+)` \| `--[\w-]+` \| (?:`(.*?)`|[^`].*?) \| ", table, re.MULTILINE)
+    return {variable: value or None for variable, value in rows}
+
+
+def default_port(variable):
+    return int(defaults()[variable].rpartition(":")[2])
 
 
 class Manifests(unittest.TestCase):
@@ -287,7 +299,7 @@ class Security(unittest.TestCase):
 
 class Program(unittest.TestCase):
     def test_every_variable_and_option_is_known(self):
-        known = set(re.findall(r"\(([A-Z_]+)[,)]", " ".join(help_of("agent").split())))
+        known = set(defaults())
         self.assertIn("EXTRAHOP_SENSOR_IP", known)
         for folder, _, container in podwire_containers():
             command, *options = container["args"]
@@ -297,6 +309,14 @@ class Program(unittest.TestCase):
                 self.assertEqual({option.split("=")[0] for option in options}
                                  - set(re.findall(r"--[a-z-]+", help_of(command))), set())
                 self.assertEqual({variable["name"] for variable in variables} - known, named)
+
+    def test_what_the_plain_manifest_repeats_is_the_default(self):
+        """It says where sensors and metrics are, for people to change; all else is left out."""
+        values = environment(agent_of(FOLDER)["spec"]["containers"][0])
+        repeated = {name: value for name, value in values.items() if defaults()[name]}
+        self.assertEqual(repeated.keys(), {"RPCAPD_TARGET_PORT", "PODWIRE_HTTP"})
+        for name, value in repeated.items():
+            self.assertEqual(value, defaults()[name])
 
     def test_the_doctor_has_the_agents_settings(self):
         spec = agent_of(FOLDER / "overlays/doctor")["spec"]
@@ -321,13 +341,13 @@ class Program(unittest.TestCase):
 
     def test_probes_ask_where_the_agent_answers(self):
         for folder in KUSTOMIZATIONS:
-            self.check_probes(build(folder), 9464)
+            self.check_probes(build(folder), default_port("PODWIRE_HTTP"))
 
     def test_probes_do_so_with_any_two_components(self):
         self.assertGreater(len(sites()), 40)
         for name, items in sites().items():
             with self.subTest(name):
-                self.check_probes(items, 9464)
+                self.check_probes(items, default_port("PODWIRE_HTTP"))
 
     def test_probes_do_so_at_another_port(self):
         plain, with_metrics = [text for text in examples("DaemonSet") if "PODWIRE_HTTP" in text]
@@ -403,7 +423,7 @@ class Program(unittest.TestCase):
             values = environment(container, **{"status.hostIP": "node"})
             sensors = [name for name in values["EXTRAHOP_SENSOR_IP"].split(",") if name]
             captures = len(sensors) + (16 if "PODWIRE_LISTEN" in values else 0)
-            queue = manifests.byte_count(values.get("PODWIRE_QUEUE_MEMORY", "64MiB"))
+            queue = manifests.byte_count((defaults() | values)["PODWIRE_QUEUE_MEMORY"])
             limit = manifests.byte_count(container["resources"]["limits"]["memory"])
             self.assertGreaterEqual(limit, (64 << 20) + captures * queue, folder.name)
 

@@ -7,31 +7,20 @@ PODWIRE names the binary. The cache is a folder of the test's own, mounted for t
 import json
 import os
 import pathlib
-import subprocess
-import sys
 import tempfile
-import time
 import unittest
 
-sys.dont_write_bytecode = True
-HERE = pathlib.Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE))
-import rpcap  # noqa: E402
-from endpoint import Endpoint  # noqa: E402
-from passive_test import Client  # noqa: E402
-from program import PODWIRE, Program  # noqa: E402
+from support import HERE, rpcap
+from support.agent import Client
+from support.commands import run
+from support.endpoint import Endpoint
+from support.namespace import add_namespace, add_wire, ip_in, remove_namespaces, run_in
+from support.program import PODWIRE, Program
+from support.waiting import wait_until
 
 PREFIX = f"nt{os.getpid()}"
 NODE = f"{PREFIX}-node"
 CACHE = pathlib.Path("/var/lib/cni")
-
-
-def run(*words, check=True, **keywords):
-    done = subprocess.run([str(word) for word in words], capture_output=True, text=True, timeout=120,
-                          **keywords)
-    if check and done.returncode != 0:
-        raise AssertionError(f"{words}: {done.stderr}")
-    return done
 
 
 def setUpModule():
@@ -50,20 +39,14 @@ def setUpModule():
 
 class NamesTest(unittest.TestCase):
     def setUp(self):
-        self.addCleanup(self.remove_namespaces)
-        run("ip", "netns", "add", NODE)
-        run("ip", "-n", NODE, "link", "set", "lo", "up")
+        self.addCleanup(remove_namespaces, f"{PREFIX}-")
+        add_namespace(NODE)
         folder = tempfile.TemporaryDirectory()
         self.addCleanup(folder.cleanup)
         self.folder = pathlib.Path(folder.name)
         self.results = self.folder / "results"
         self.shared = tempfile.TemporaryDirectory(dir="/dev/shm")
         self.addCleanup(self.shared.cleanup)
-
-    def remove_namespaces(self):
-        for line in run("ip", "netns", "list").stdout.splitlines():
-            if line.startswith(PREFIX + "-"):
-                run("ip", "netns", "del", line.split()[0], check=False)
 
     def call_runtime(self, verb, pod, number, kind="bridge", cache=None):
         """Has a pod connected to the network, or no longer."""
@@ -79,9 +62,8 @@ class NamesTest(unittest.TestCase):
             {"type": "tuning"}]}))
         # What it takes for the node's cache is the test's folder.
         script = f'mount --bind {cache or self.folder} {CACHE} && exec "$@"'
-        run("ip", "netns", "exec", NODE, "unshare", "--mount", "sh", "-c", script, "runtime",
-            self.runtime, verb, f"{PREFIX}-{pod}", f"/run/netns/{PREFIX}-{pod}", "shop",
-            pod, network)
+        run_in(NODE, "unshare", "--mount", "sh", "-c", script, "runtime", self.runtime, verb,
+               f"{PREFIX}-{pod}", f"/run/netns/{PREFIX}-{pod}", "shop", pod, network)
 
     def add(self, pod, number, **keywords):
         run("ip", "netns", "add", f"{PREFIX}-{pod}")
@@ -96,12 +78,11 @@ class NamesTest(unittest.TestCase):
                         "--pod-network", "10.244.0.0/16", *arguments,
                         PODWIRE_CNI_CACHE=str(self.results), **variables)
         self.addCleanup(agent.kill)
-        agent.await_text("clients are listened for")
+        agent.await_text("listening for clients")
         return agent
 
     def edges(self, *arguments):
-        return run("ip", "netns", "exec", NODE, PODWIRE, "edges", "--cni-cache", self.results,
-                   *arguments).stdout
+        return run_in(NODE, PODWIRE, "edges", "--cni-cache", self.results, *arguments).stdout
 
     def names(self):
         return {edge["pod_addresses"][0]: (edge["pod_namespace"], edge["pod_name"])
@@ -109,8 +90,7 @@ class NamesTest(unittest.TestCase):
 
     def descriptions(self):
         """What a client's list says of the edges."""
-        bed = type("Bed", (), {"node": NODE})
-        client = Client(bed)
+        client = Client(NODE)
         self.addCleanup(client.close)
         client.ask(rpcap.LOGIN)
         _, count, payload = client.ask(rpcap.LIST)
@@ -127,12 +107,10 @@ class NamesTest(unittest.TestCase):
         self.add("web-1", 7)
         self.add("db", 8, kind="ptp")
         # This one no runtime has made, so nobody tells its name.
-        run("ip", "netns", "add", f"{PREFIX}-bare")
-        run("ip", "-n", NODE, "link", "add", "veth-bare", "type", "veth", "peer", "name", "eth0",
-            "netns", f"{PREFIX}-bare")
-        for name, device in ((NODE, "veth-bare"), (f"{PREFIX}-bare", "eth0")):
-            run("ip", "-n", name, "link", "set", device, "up")
-        run("ip", "-n", f"{PREFIX}-bare", "addr", "add", "10.244.0.9/16", "dev", "eth0")
+        bare = f"{PREFIX}-bare"
+        add_namespace(bare)
+        add_wire(NODE, "veth-bare", bare)
+        ip_in(bare, "addr", "add", "10.244.0.9/16", "dev", "eth0")
         self.assertEqual(self.names(), {
             "10.244.0.7": ("shop", "web-1"), "10.244.0.8": ("shop", "db"),
             "10.244.0.9": (None, None)})
@@ -141,12 +119,9 @@ class NamesTest(unittest.TestCase):
         self.assertRegex("\n".join(table), r"veth\w+ +\d+ +shop/web-1 +10\.244\.0\.7 ")
         self.assertRegex("\n".join(table), r"veth-bare +\d+ +- +10\.244\.0\.9 ")
         agent = self.agent()
-        deadline = time.monotonic() + 5
         wanted = ["the pod at 10.244.0.9", "the pod shop/db at 10.244.0.8",
                   "the pod shop/web-1 at 10.244.0.7"]
-        while self.descriptions() != wanted and time.monotonic() < deadline:
-            time.sleep(0.05)
-        self.assertEqual(self.descriptions(), wanted)
+        wait_until(lambda: self.descriptions() == wanted, self.descriptions)
         self.assertEqual(self.names_in_metrics(), [("", ""), ("shop", "db"), ("shop", "web-1")])
         self.assertNotIn("edge ", agent.text())
         self.assertEqual(agent.stop(), 0)
@@ -158,7 +133,7 @@ class NamesTest(unittest.TestCase):
             self.add(f"web-{number}", 10 + number)
         agent.await_text("pod=shop/web-2")
         for number in range(3):
-            lines = [line for line in agent.text().splitlines() if f"pod=shop/web-{number}" in line]
+            lines = agent.lines(f"pod=shop/web-{number}")
             self.assertEqual(len(lines), 1, agent.text())
             self.assertIn(f" info edge captured addresses=10.244.0.{10 + number} ", lines[0])
         # The next pod has the address, and with it what the one before has left behind.
@@ -170,10 +145,9 @@ class NamesTest(unittest.TestCase):
         self.add("api", 11)
         agent.await_text("pod=shop/api")
         self.assertEqual(self.names()["10.244.0.11"], ("shop", "api"))
-        captured = [line for line in agent.text().splitlines() if "edge captured" in line]
+        captured = agent.lines("edge captured")
         self.assertEqual(len(captured), 4, agent.text())
-        self.assertIn("pod=shop/web-1", next(
-            line for line in agent.text().splitlines() if "edge gone" in line))
+        self.assertIn("pod=shop/web-1", agent.lines("edge gone")[0])
         self.assertEqual(agent.stop(), 0)
 
     def test_a_name_that_comes_late(self):
@@ -235,7 +209,7 @@ class NamesTest(unittest.TestCase):
         for number in range(2):
             self.add(f"web-{number}", 7 + number, cache=elsewhere)
             agent.await_text("edge captured", number + 1)
-        lines = [line for line in agent.text().splitlines() if "without their names" in line]
+        lines = agent.lines("without their names")
         self.assertEqual(len(lines), 1)
         self.assertRegex(lines[0], " debug .*No such file")
         self.assertEqual(self.names(), {"10.244.0.7": (None, None), "10.244.0.8": (None, None)})
@@ -256,8 +230,9 @@ class NamesTest(unittest.TestCase):
         agent.await_text("pods go without their names")
         self.add("web-2", 8)
         agent.await_text("addresses=10.244.0.8")
-        time.sleep(1)
-        lines = [line for line in agent.text().splitlines() if "without their names" in line]
+        self.add("web-3", 9)
+        agent.await_text("addresses=10.244.0.9")
+        lines = agent.lines("without their names")
         self.assertEqual(len(lines), 1)
         self.assertRegex(lines[0], " notice .*Permission denied")
 

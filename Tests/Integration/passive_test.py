@@ -10,25 +10,24 @@ import socket
 import ssl
 import struct
 import subprocess
-import sys
 import tempfile
 import threading
 import time
 import unittest
 
-sys.dont_write_bytecode = True
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
-import rpcap  # noqa: E402
-from dissector import Recording  # noqa: E402
-from agent_test import Agent, Bed, run  # noqa: E402
-from namespace import in_namespace  # noqa: E402
-from program import PODWIRE, Program  # noqa: E402
-from rpcap import CLOSE, END, KEEP_UDP, LIST, LOGIN, STATISTICS  # noqa: E402
+from support import frames, rpcap
+from support.agent import CLIENT_PORT as PORT
+from support.agent import UDP, Agent, Client
+from support.bed import GATEWAY, POD, Bed, Mark, UDPMark
+from support.commands import make_certificate, run
+from support.dissector import Recording
+from support.frames import Frame, pings
+from support.namespace import ip_in, python_in, run_in, socket_in
+from support.program import PODWIRE, Program
+from support.rpcap import CLOSE, END, KEEP_UDP, LIST, LOGIN, STATISTICS
+from support.waiting import PATIENCE_SECONDS, wait_until
 
-PORT = 2002
-UDP, SERVER_OPENS = 2, 4
 CLIENT_COUNT_MAX = 16
-
 
 # As many small packets as the machine makes, to the gateway.
 FLOOD = """
@@ -43,53 +42,9 @@ while True:
 """
 
 
-class Client(rpcap.Session):
-    """A client that has dialled the agent; its sockets are in the node's namespace."""
-
-    def __init__(self, bed, source="127.0.0.1"):
-        self.bed, self.source = bed, source
-        control = self.socket()
-        control.bind((source, 0))
-        control.connect(("127.0.0.1", PORT))
-        super().__init__(control)
-
-    def socket(self, kind=socket.SOCK_STREAM):
-        made = in_namespace(self.bed.node, lambda: socket.socket(socket.AF_INET, kind))
-        made.settimeout(10)
-        return made
-
-    def log_in(self, device=b"any-eth"):
-        assert self.ask(LOGIN) == (0x88, 0, bytes.fromhex("00000000d4c3b2a1"))
-        kind, _, payload = self.ask(rpcap.open_device(device))
-        assert (kind, payload) == (0x83, bytes.fromhex("0000000100000000")), (kind, payload)
-
-    def connect_data(self, port):
-        self.data = self.socket()
-        self.data.connect(("127.0.0.1", port))
-
-    def start(self, **keywords):
-        """Starts a capture over TCP, and answers the data port."""
-        if self.data:
-            self.data.close()
-        kind, _, payload = self.ask(rpcap.start(**keywords))
-        assert kind == 0x84, payload
-        size, port, _ = struct.unpack("!IHH", payload)
-        assert size == 0 and port > 0, payload
-        self.connect_data(port)
-        return port
-
-    def start_udp(self):
-        self.data = self.socket(socket.SOCK_DGRAM)
-        self.data.bind((self.source, 0))
-        kind, _, payload = self.ask(rpcap.start(self.data.getsockname()[1], UDP))
-        assert kind == 0x84, payload
-        # A large buffer, and no port.
-        assert struct.unpack("!IHH", payload) == (8 << 20, 0, 0), payload
-
-
 class PassiveTest(unittest.TestCase):
     def setUp(self):
-        self.bed = Bed(f"pt{os.getpid()}-{time.monotonic_ns() % 100000}")
+        self.bed = Bed("pt")
         self.addCleanup(self.bed.remove)
         self.folder = tempfile.TemporaryDirectory()
         self.addCleanup(self.folder.cleanup)
@@ -99,11 +54,11 @@ class PassiveTest(unittest.TestCase):
         agent = Agent(self.bed, sensors="", arguments=(
             "--listen", listen, *login, *arguments), **variables)
         self.addCleanup(agent.kill)
-        agent.await_text("clients are listened for")
+        agent.await_text("listening for clients")
         return agent
 
     def client(self, *arguments, **keywords):
-        client = Client(self.bed, *arguments, **keywords)
+        client = Client(self.bed.node, *arguments, **keywords)
         self.addCleanup(client.close)
         return client
 
@@ -133,14 +88,15 @@ class PassiveTest(unittest.TestCase):
         for _ in range(2):
             client.start()
             self.check_gets_packets(client)
-            received, _, dropped, sent = struct.unpack("!IIII", client.ask(STATISTICS)[2])
+            _, dropped, sent = client.settled_statistics()
             self.assertGreaterEqual(sent, 6)
-            self.assertEqual((received, dropped), (sent, 0))
+            self.assertEqual(dropped, 0)
             self.assertEqual(client.ask(rpcap.update(KEEP_UDP))[0], 0x85)
+            client.frames_until(UDPMark(self.bed))
             self.bed.ping()
-            self.assertEqual(client.frames_until_silence(), [])
+            self.assertEqual(client.frames_until(UDPMark(self.bed)), [])
             self.assertEqual(client.ask(END)[0], 0x8A)
-            self.assertEqual(client.data.recv(1), b"")
+            client.frames_to_the_end()
         client.control.sendall(CLOSE)
         self.assertEqual(client.control.recv(1), b"")
         self.assertEqual(agent.stop()[0], 0, agent.text())
@@ -152,8 +108,7 @@ class PassiveTest(unittest.TestCase):
         clients[0].data.close()
         clients[0].control.close()
         self.check_gets_packets(clients[1])
-        self.assertEqual(len([frame for frame in clients[2].frames_until_silence()
-                              if frame[23] == 1]), 6)
+        self.assertEqual(len(pings(clients[2].frames_until(Mark(self.bed)))), 6)
 
     def test_there_are_only_so_many_clients(self):
         agent = self.agent()
@@ -187,20 +142,16 @@ class PassiveTest(unittest.TestCase):
         self.assertEqual(client.ask(rpcap.login(b"eve", b"secret"))[0], 0x88)
         client.ask(rpcap.open_device(b"any-eth"))
         client.start()
-        pod = in_namespace(self.bed.pod, socket.socket)
+        pod = socket_in(self.bed.pod)
         self.addCleanup(pod.close)
-        pod.settimeout(10)
-        pod.connect(("10.244.1.1", PORT))
+        pod.settimeout(PATIENCE_SECONDS)
+        pod.connect((GATEWAY, PORT))
         self.check_gets_packets(client)
         pod.sendall(rpcap.login(b"eve", b"secret"))
         self.assertEqual(pod.recv(2), b"\x00\x88")
-        client.frames_until_silence()
-        self.bed.ping()
-        self.assertEqual([frame for frame in client.frames_until_silence() if frame[23] == 1], [])
+        wait_until(lambda: self.bed.pings_seen(client) == 0, "the feed's way is shown")
         pod.close()
-        time.sleep(0.5)
-        client.frames_until_silence()
-        self.check_gets_packets(client)
+        wait_until(lambda: self.bed.pings_seen(client) == 6, "what is no feed any more is hidden")
 
     def test_many_requests_at_once_are_answered_at_once(self):
         self.agent()
@@ -210,7 +161,7 @@ class PassiveTest(unittest.TestCase):
         threading.Thread(target=client.control.sendall, args=(LIST * 2000,), daemon=True).start()
         for _ in range(2000):
             self.assertEqual(client.answer()[0], 0x82)
-        self.assertLess(time.monotonic() - begin, 5)
+        self.assertLess(time.monotonic() - begin, PATIENCE_SECONDS / 2)
 
     def test_a_client_that_reads_no_answers_costs_nothing_and_goes(self):
         agent = self.agent()
@@ -221,7 +172,7 @@ class PassiveTest(unittest.TestCase):
             while True:
                 client.control.sendall(LIST * 1000)
         before = self.processor_seconds(agent)
-        agent.await_text("the peer reads no answers", seconds=15)
+        agent.await_text("the peer reads no answers")
         self.assertLess(self.processor_seconds(agent) - before, 1)
 
     def processor_seconds(self, agent):
@@ -266,26 +217,24 @@ class PassiveTest(unittest.TestCase):
         self.bed.ping()
         self.assertEqual(clients[0].ask(STATISTICS)[0], 0x89, "answers while it waits")
         clients[0].connect_data(40000)
-        self.assertEqual(len([frame for frame in clients[0].frames_until_silence()
-                              if frame[23] == 1]), 6)
+        self.assertEqual(len(pings(clients[0].frames_until(Mark(self.bed)))), 6)
         # The second one never connects.
-        agent.await_text("no data connection", seconds=15)
+        agent.await_text("no data connection")
         self.assertEqual(clients[1].control.recv(1), b"")
 
     def test_the_kernel_watches_both_connections(self):
         self.agent()
         self.capturing()
-        deadline = time.monotonic() + 10
         own = []
-        # What has just been sent has another timer until it is acknowledged.
-        while time.monotonic() < deadline:
-            lines = run("ip", "netns", "exec", self.bed.node, "ss", "-Htnpo", "state",
-                        "established").stdout.splitlines()
-            own = [line for line in lines if "podwire" in line]
-            if len(own) == 2 and all("timer:(keepalive" in line for line in own):
-                return
-            time.sleep(0.1)
-        self.fail("\n".join(own))
+
+        def are_watched():
+            own[:] = [line for line in run_in(
+                self.bed.node, "ss", "-Htnpo", "state", "established").stdout.splitlines()
+                if "podwire" in line]
+            # What has just been sent has another timer until it is acknowledged.
+            return len(own) == 2 and all("timer:(keepalive" in line for line in own)
+
+        wait_until(are_watched, lambda: "\n".join(own))
 
     def test_a_client_whose_data_connection_is_dead_is_not_kept(self):
         agent = self.agent()
@@ -309,8 +258,8 @@ class PassiveTest(unittest.TestCase):
         client = self.client()
         self.assertEqual(client.ask(LOGIN)[:2], (1, 18))
         for guess in ((b"eve", b"Secret"), (b"adam", b"secret")):
-            self.assertEqual(client.ask(rpcap.login(*guess))[:2], (1, 18))
             begin = time.monotonic()
+            self.assertEqual(client.ask(rpcap.login(*guess))[:2], (1, 18))
         self.assertEqual(client.ask(rpcap.login(b"eve", b"secret"))[0], 0x88)
         self.assertGreater(time.monotonic() - begin, 0.9, "a pause after a wrong one")
         self.assertEqual(client.ask(LIST)[0], 0x82)
@@ -322,16 +271,40 @@ class PassiveTest(unittest.TestCase):
     def test_guesses_are_slow_over_all_connections(self):
         agent = self.agent(login=("--password-file", self.password_file(("eve", "secret"))))
         guess, right = rpcap.login(b"eve", b"guess"), rpcap.login(b"eve", b"secret")
-        clients = [self.client() for _ in range(3)]
-        for client in clients:
-            self.assertEqual(client.ask(guess)[:2], (1, 18))
-        # At once even the right one is refused, untried; later it is not.
-        self.assertEqual(self.client().ask(right)[:2], (1, 18))
-        texts = ("wrong name or password", "login refused untried: too many wrong logins from there")
-        self.assertEqual([agent.text().count(text) for text in texts], [1, 3], agent.text())
-        self.assertEqual(self.client(source="127.0.0.2").ask(right)[0], 0x88)
-        time.sleep(1.2)
-        self.assertEqual(clients[0].ask(right)[0], 0x88)
+        wrong, untried = ("wrong name or password",
+                          "login refused untried: too many wrong logins from there")
+
+        def are_refused_at_once():
+            """Tries one password, and then more while nothing from here is looked at: a second at
+            first, and after more wrong ones longer, as a busy machine needs it."""
+            before, begin = agent.text(), time.monotonic()
+            self.assertFalse(self.can_log_in(guess))
+            wait_until(lambda: agent.text().count(wrong) + agent.text().count(untried)
+                       > before.count(wrong) + before.count(untried), agent.text)
+            tries = agent.text().count(wrong)
+            if tries == before.count(wrong):
+                return False
+            end = begin + (1 << max(0, tries - 3))
+            if end - time.monotonic() < 0.5:
+                return False
+            # Even the right one is refused.
+            self.assertFalse(any(map(self.can_log_in, (guess, guess, right))))
+            if time.monotonic() > end:
+                return False
+            agent.await_text(untried, before.count(untried) + 3)
+            self.assertEqual(agent.text().count(wrong), tries)
+            return True
+
+        wait_until(are_refused_at_once, "the machine is too slow", interval=0.2)
+        self.assertTrue(self.can_log_in(right, "127.0.0.2"))
+        wait_until(lambda: self.can_log_in(right), "nothing is looked at any more", interval=0.5)
+
+    def can_log_in(self, login, source="127.0.0.1"):
+        client = self.client(source=source)
+        try:
+            return client.ask(login)[0] == 0x88
+        finally:
+            client.close()
 
     def test_a_new_user_can_log_in_at_once(self):
         file = self.password_file(("eve", "secret"))
@@ -367,34 +340,26 @@ class PassiveTest(unittest.TestCase):
         self.agent()
         edge, stream = self.capturing(b"veth-pod"), self.capturing()
         self.check_gets_packets(edge)
-        self.assertEqual(len([1 for frame in stream.frames_until_silence() if frame[23] == 1]), 6)
+        self.assertEqual(len(pings(stream.frames_until(Mark(self.bed)))), 6)
 
     def test_an_edge_that_goes_ends_its_capture_and_no_other(self):
         agent = self.agent()
         edge, stream = self.capturing(b"veth-pod"), self.capturing()
         self.bed.ping()
-        run("ip", "-n", self.bed.node, "link", "del", "veth-pod")
+        ip_in(self.bed.node, "link", "del", "veth-pod")
         agent.await_text("is gone")
-        self.assertEqual(sum(frame[23] == 1 for frame in self.to_the_end(edge)), 6)
+        self.assertEqual(len(pings(edge.frames_to_the_end())), 6)
         self.assertEqual(stream.ask(STATISTICS)[0], 0x89)
         late = self.client()
         late.ask(LOGIN)
         self.assertEqual(late.ask(rpcap.open_device(b"veth-pod"))[:2], (1, 6))
-
-    def to_the_end(self, client):
-        frames = []
-        try:
-            while True:
-                frames.append(client.packet()[20:])
-        except EOFError:
-            return frames
 
     def test_a_list_of_500_edges_is_short(self):
         # Each has its other end in the pod's namespace.
         commands = "".join(
             f"link add veth{number:08x} type veth peer name p{number} netns {self.bed.pod}\n"
             for number in range(500))
-        run("ip", "-n", self.bed.node, "-b", "-", input=commands)
+        ip_in(self.bed.node, "-b", "-", input=commands)
         self.agent()
         client = self.client()
         client.ask(LOGIN)
@@ -412,15 +377,17 @@ class PassiveTest(unittest.TestCase):
         self.assertEqual(client.ask(rpcap.sampling(1, 5))[0], 0x8B)
         client.start()
         self.bed.ping(10)
-        frames = [frame for frame in client.frames_until_silence() if frame[23] == 1]
-        self.assertTrue(3 <= len(frames) <= 5, len(frames))
+        # Other frames count, too, and may be those that are taken.
+        self.assertIn(len(pings(client.frames_until(Mark(self.bed)))), range(3, 6))
         # What libpcap's client sends, whatever it was asked for.
         self.assertEqual(client.ask(rpcap.sampling(1, 0))[0], 0x8B)
         self.check_gets_packets(client)
         self.assertEqual(client.ask(rpcap.sampling(2, 60_000))[0], 0x8B)
+        before = client.statistics()
         self.bed.ping(10)
-        self.assertLessEqual(len(client.frames_until_silence()), 1)
-        received, _, _, sent = struct.unpack("!IIII", client.ask(STATISTICS)[2])
+        wait_until(lambda: client.statistics()[0] >= before[0] + 20, "pings are not received")
+        received, _, sent = client.statistics()
+        self.assertLessEqual(sent - before[2], 1)
         self.assertGreater(received, sent, "what is sampled out has passed the filter")
 
     def test_snaplen_is_the_least_of_three(self):
@@ -429,27 +396,25 @@ class PassiveTest(unittest.TestCase):
             client = self.capturing(snaplen=snaplen,
                                     instructions=struct.pack("!HBBI", 6, 0, 0, keep))
             self.bed.ping()
-            sizes = [len(frame) for frame in client.frames_until_silence() if frame[23] == 1]
-            self.assertEqual(sizes, [expected] * 6)
+            self.assertEqual([len(frame) for frame in self.pings_to(client)], [expected] * 6)
 
     def test_frames_of_more_than_64_kib_arrive_whole(self):
         for name, device in ((self.bed.node, "veth-pod"), (self.bed.pod, "eth0")):
-            run("ip", "-n", name, "link", "set", device, "mtu", "65535")
+            ip_in(name, "link", "set", device, "mtu", "65535")
         self.agent()
         client = self.capturing()
-        run("ip", "netns", "exec", self.bed.pod, "ping", "-q", "-c", "3", "-s", "65507",
-            "10.244.1.1")
-        sizes = [len(frame) for frame in client.frames_until_silence() if frame[23] == 1]
-        self.assertEqual(sizes, [65549] * 6)
+        self.bed.ping(size=65507)
+        self.assertEqual([len(frame) for frame in self.pings_to(client)], [65549] * 6)
+
+    def pings_to(self, client):
+        """The pings that have come to a client."""
+        return pings(client.frames_until(Mark(self.bed)))
 
     def raw_frames_of_the_pod(self):
         """A socket that sends frames from the pod, and the addresses that such a frame begins with."""
-        mac = run("ip", "netns", "exec", self.bed.node, "cat",
-                  "/sys/class/net/veth-pod/address").stdout.strip()
-        raw = in_namespace(self.bed.pod, lambda: socket.socket(socket.AF_PACKET, socket.SOCK_RAW))
+        raw = self.bed.raw_socket()
         self.addCleanup(raw.close)
-        in_namespace(self.bed.pod, lambda: raw.bind(("eth0", 0)))
-        return raw, bytes.fromhex(mac.replace(":", "")) + bytes.fromhex("020000000001")
+        return raw, self.bed.macs()[0] + bytes.fromhex("020000000001")
 
     def test_vlan_tags_are_where_a_filter_looks_for_them(self):
         agent = self.agent()
@@ -461,20 +426,22 @@ class PassiveTest(unittest.TestCase):
             (0x28, 0, 0, 12), (0x15, 0, 1, 0x0800), (0x06, 0, 0, 262144), (0x06, 0, 0, 0)))
         clients = [self.capturing(device, instructions=filter)
                    for device in (b"any-eth", b"veth-pod") for filter in (tagged, plain)]
-        # The kernel takes the tag out of what it receives, whoever has put it in.
-        packet = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 28, 0, 0, 64, 1, 0, bytes([10, 244, 1, 2]),
-                             bytes([10, 9, 9, 1])) + bytes(8)
+        # The kernel takes the tag out of what it receives, whoever has put it in. The last one shows
+        # that all have come.
         raw, addresses = self.raw_frames_of_the_pod()
-        frame = addresses + bytes.fromhex("81000005" "0800") + packet
-        for _ in range(3):
-            raw.send(frame)
+        for identification in (1, 1, 1, 2):
+            packet = frames.ipv4(POD, "10.9.9.1", frames.ICMP, bytes(8), 64, identification)
+            raw.send(addresses + bytes.fromhex("81000005" "0800") + packet)
         for client in clients[::2]:
-            frames = client.frames_until_silence()
-            self.assertEqual([frame[12:16] for frame in frames], [b"\x81\x00\x00\x05"] * 3)
+            found = [client.frame() for _ in range(4)]
+            self.assertEqual([frame.data[12:16] for frame in found], [b"\x81\x00\x00\x05"] * 4)
+            self.assertEqual([(frame.vlans, frame.identification) for frame in found],
+                             [([5], 1)] * 3 + [([5], 2)])
         for client in clients[1::2]:
-            self.assertEqual(client.frames_until_silence(), [])
+            self.assertEqual([frame for frame in client.frames_until(UDPMark(self.bed))
+                              if frame.vlans], [])
         self.assertEqual(clients[0].ask(END)[0], 0x8A)
-        agent.await_text("tags_restored=3")
+        agent.await_text("tags_restored=4")
 
     def test_a_pod_that_makes_much_of_little_ends_nothing(self):
         agent = self.agent(PODWIRE_QUEUE_MEMORY="1MiB", PODWIRE_RING_MEMORY="4MiB")
@@ -485,10 +452,9 @@ class PassiveTest(unittest.TestCase):
         SOL_PACKET, PACKET_VNET_HDR, payload = 263, 15, bytes(60000)
         raw.setsockopt(SOL_PACKET, PACKET_VNET_HDR, 1)
         ethernet = addresses + bytes.fromhex("0800")
-        ip = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 40 + len(payload), 1, 0, 64, 6, 0,
-                         bytes([10, 244, 1, 2]), bytes([10, 244, 1, 1]))
-        tcp = struct.pack("!HHIIBBHHH", 5000, 9, 1, 1, 0x50, 0x10, 1000, 0, 0)
-        many, too_many = (struct.pack("=BBHHHH", 1, 1, 54, size, 34, 16) + ethernet + ip + tcp + payload
+        tcp = struct.pack("!HHIIBBHHH", 5000, 9, 1, 1, 0x50, 0x10, 1000, 0, 0) + payload
+        packet = frames.ipv4(POD, GATEWAY, frames.TCP, tcp, identification=1)
+        many, too_many = (struct.pack("=BBHHHH", 1, 1, 54, size, 34, 16) + ethernet + packet
                           for size in (64, 8))
         small = struct.pack("=BBHHHH", 0, 0, 0, 0, 0, 0) + ethernet + bytes(1400)
         for _ in range(100):
@@ -496,7 +462,9 @@ class PassiveTest(unittest.TestCase):
             raw.send(too_many)
             for _ in range(5):
                 raw.send(small)
-        time.sleep(0.3)
+        # Those that are forwarded are far more than the queue and the connection have room for.
+        agent.endpoint.await_metrics(
+            lambda metrics: metrics.sum("podwire_frames_unrepaired_total") > 0)
         threading.Thread(target=self.drain, args=(client.data,), daemon=True).start()
         self.assertEqual(client.ask(STATISTICS)[0], 0x89)
         self.assertEqual(client.ask(END)[0], 0x8A)
@@ -512,34 +480,33 @@ class PassiveTest(unittest.TestCase):
         client = self.capturing(
             instructions=b"".join(struct.pack("!HBBI", *step) for step in steps))
         self.bed.ping()
-        sizes = [len(frame) for frame in client.frames_until_silence() if frame[23] == 1]
-        self.assertEqual(sizes, [60, 50] * 3)
+        self.assertEqual([len(frame) for frame in self.pings_to(client)], [60, 50] * 3)
 
     def test_control_answers_soon_in_a_flood(self):
         self.agent()
         client = self.capturing()
         threading.Thread(target=self.drain, args=(client.data,), daemon=True).start()
         # Each call makes 32 packets, which the veth is not to carry as one.
-        run("ip", "-n", self.bed.pod, "link", "set", "eth0", "gso_max_segs", "1")
-        flood = subprocess.Popen(["ip", "netns", "exec", self.bed.pod, sys.executable, "-c", FLOOD])
+        ip_in(self.bed.pod, "link", "set", "eth0", "gso_max_segs", "1")
+        flood = subprocess.Popen(python_in(self.bed.pod, FLOOD))
         self.addCleanup(flood.wait)
         self.addCleanup(flood.kill)
-        time.sleep(1)
-        before = struct.unpack("!IIII", client.ask(STATISTICS)[2])
+        wait_until(lambda: client.statistics()[0] > 100_000, "there is no flood")
+        before = client.statistics()
         begin, times = time.monotonic(), []
         for _ in range(20):
             asked = time.monotonic()
             self.assertEqual(client.ask(STATISTICS)[0], 0x89)
             times.append(time.monotonic() - asked)
             time.sleep(0.1)
-        after = struct.unpack("!IIII", client.ask(STATISTICS)[2])
+        after = client.statistics()
         rate = (after[0] - before[0]) / (time.monotonic() - begin)
         print(f"{rate:.0f} packets/s, {max(times) * 1000:.0f} ms at most ", end="", flush=True)
-        # One late answer is a busy machine's.
-        self.assertLess(sorted(times)[-2], 0.1, times)
-        asked = time.monotonic()
+        # The flood does not end, so an answer that waited for it would never come. Where others keep
+        # the processors busy, some are late.
+        self.assertLess(sorted(times)[len(times) // 2], 0.2, times)
+        self.assertLess(max(times), 5, times)
         self.assertEqual(client.ask(rpcap.update(KEEP_UDP))[0], 0x85)
-        self.assertLess(time.monotonic() - asked, 1)
 
     def drain(self, data):
         data.settimeout(None)
@@ -551,14 +518,18 @@ class PassiveTest(unittest.TestCase):
 
     # Data over UDP
 
-    def datagrams(self, client):
-        client.data.settimeout(0.5)
-        found = []
-        try:
-            while True:
-                found.append(client.data.recv(65536))
-        except socket.timeout:
-            return found
+    def datagrams(self, client, frames_of):
+        """The datagrams that come up to the one with a mark, which is sent now. `frames_of` says of a
+        datagram which frames it brings."""
+        def read():
+            datagram = client.data.recv(65536)
+            return datagram, frames_of(datagram)
+
+        return client.read_until(Mark(self.bed), read)
+
+    @staticmethod
+    def plain_frames(data):
+        return [Frame(data[28:])]
 
     def test_udp_has_a_packet_in_each_datagram(self):
         self.agent()
@@ -566,12 +537,12 @@ class PassiveTest(unittest.TestCase):
         client.log_in()
         client.start_udp()
         self.bed.ping()
-        datagrams = self.datagrams(client)
+        datagrams = self.datagrams(client, self.plain_frames)
         for number, data in enumerate(datagrams, 1):
             _, kind, _, count, _, _, captured, _, npkt = struct.unpack("!BBHIIIIII", data[:28])
             self.assertEqual((kind, count, captured, npkt),
                              (7, len(data) - 8, len(data) - 28, number))
-        self.assertEqual(sum(data[28 + 23] == 1 for data in datagrams), 6)
+        self.assertEqual(len(pings(Frame(data[28:]) for data in datagrams)), 6)
         self.assertEqual(client.ask(END)[0], 0x8A)
 
     def test_udp_goes_on_where_nobody_listens(self):
@@ -581,15 +552,20 @@ class PassiveTest(unittest.TestCase):
         client.start_udp()
         port = client.data.getsockname()[1]
         client.data.close()
-        for _ in range(3):
+
+        def is_refused():
             self.bed.ping()
-        self.assertEqual(client.ask(STATISTICS)[0], 0x89)
-        time.sleep(0.3)
+            return agent.endpoint.metrics().sum("podwire_datagrams_refused_total") > 0
+
+        wait_until(is_refused, "no datagram is refused")
         client.data = client.socket(socket.SOCK_DGRAM)
         client.data.bind(("127.0.0.1", port))
+        self.datagrams(client, self.plain_frames)
         self.bed.ping()
-        self.assertEqual(sum(data[28 + 23] == 1 for data in self.datagrams(client)), 6)
+        datagrams = self.datagrams(client, self.plain_frames)
+        self.assertEqual(len(pings(Frame(data[28:]) for data in datagrams)), 6)
         self.assertEqual(client.ask(END)[0], 0x8A)
+        agent.await_text("capture ended")
         self.assertRegex(agent.text(), "datagrams_refused=[1-9]")
 
     def test_udpstr_where_it_is_set(self):
@@ -597,20 +573,27 @@ class PassiveTest(unittest.TestCase):
         client = self.client()
         client.log_in()
         client.start_udp()
-        run("ip", "netns", "exec", self.bed.pod, "ping", "-q", "-c", "20", "-i", "0.002",
-            "10.244.1.1")
-        datagrams = self.datagrams(client)
-        stream = b""
+        self.bed.ping(20, 0.002)
+        stream, found = bytearray(), []
+
+        def take_frames(data):
+            """The frames that a datagram completes."""
+            stream.extend(data[8:])
+            new = []
+            while len(stream) >= 20:
+                end = 20 + struct.unpack_from("!I", stream, 8)[0]
+                if len(stream) < end:
+                    break
+                new.append(Frame(stream[20:end]))
+                del stream[:end]
+            found.extend(new)
+            return new
+
+        datagrams = self.datagrams(client, take_frames)
         for number, data in enumerate(datagrams):
-            version, kind, first, sequence = struct.unpack("!BBHI", data[:8])
-            self.assertEqual((version, kind, sequence), (0, 110, number))
-            stream += data[8:]
-        count = 0
-        while stream:
-            captured = struct.unpack_from("!I", stream, 8)[0]
-            count += stream[20 + 23] == 1
-            stream = stream[20 + captured:]
-        self.assertEqual(count, 40)
+            self.assertEqual(struct.unpack("!BBHI", data[:8])[:2], (0, 110))
+            self.assertEqual(struct.unpack("!BBHI", data[:8])[3], number)
+        self.assertEqual(len(pings(found)), 40)
         self.assertLess(len(datagrams), 20, "several packets share a datagram")
         self.assertTrue(all(len(data) <= 1472 for data in datagrams))
 
@@ -619,9 +602,7 @@ class PassiveTest(unittest.TestCase):
     def certificate(self, name="podwire"):
         """A certificate for 127.0.0.1 and its key, as files."""
         certificate, key = f"{self.folder.name}/tls.crt", f"{self.folder.name}/tls.key"
-        run("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
-            "-nodes", "-days", "2", "-subj", f"/CN={name}", "-addext",
-            "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out", certificate)
+        make_certificate(key, certificate, "-addext", "subjectAltName=IP:127.0.0.1", name=name)
         return certificate, key
 
     def tls_agent(self, **keywords):
@@ -643,7 +624,7 @@ class PassiveTest(unittest.TestCase):
             client.data = context.wrap_socket(client.data, server_hostname="127.0.0.1")
             self.check_gets_packets(client)
             self.assertEqual(client.ask(END)[0], 0x8A)
-            self.assertEqual(client.data.recv(1), b"")
+            client.frames_to_the_end()
         self.assertEqual(agent.stop()[0], 0, agent.text())
 
     def test_a_peer_without_tls_is_told(self):
@@ -696,9 +677,15 @@ class PassiveTest(unittest.TestCase):
     def check_collects(self, collector):
         collector.await_text("capture started")
         self.bed.ping()
-        time.sleep(0.3)
+        mark, file = Mark(self.bed), pathlib.Path(f"{self.folder.name}/got.pcapng")
+
+        def has_come():
+            mark.send()
+            return mark.number in file.read_bytes()
+
+        wait_until(has_come, collector.text, interval=0.5)
         self.assertEqual(collector.stop(), 0, collector.text())
-        found = run("tshark", "-r", f"{self.folder.name}/got.pcapng", "-Y", "icmp")
+        found = run("tshark", "-r", file, "-Y", "icmp")
         self.assertEqual(len(found.stdout.splitlines()), 6, collector.text())
 
     def test_the_collector_dials(self):
@@ -715,8 +702,7 @@ class PassiveTest(unittest.TestCase):
         self.check_collects(self.collect("--from", url, "--tls-insecure"))
         stranger = self.collect("--from", url)
         stranger.await_text("not trusted")
-        named = run("ip", "netns", "exec", self.bed.node, PODWIRE, "collect", "--list", "--from",
-                    url, "--tls-ca", ca)
+        named = run_in(self.bed.node, PODWIRE, "collect", "--list", "--from", url, "--tls-ca", ca)
         self.assertIn("veth-pod", named.stdout)
 
     def test_an_agent_dials_a_collector_over_tls(self):

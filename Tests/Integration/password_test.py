@@ -189,7 +189,7 @@ class PasswordTest(unittest.TestCase):
         self.file.write_text("alice:secret\n")
         done = piped("bob", "--file", str(self.file), password=b"x")
         self.assertEqual(done.returncode, 64)
-        self.assertIn(f"{self.file}, line 1: what follows alice: is no password's hash",
+        self.assertIn(f"{self.file}, line 1: what follows alice: is not the hash of a password",
                       done.stderr.decode())
         self.assertNotIn("secret", done.stderr.decode())
         self.assertEqual(self.file.read_text(), "alice:secret\n")

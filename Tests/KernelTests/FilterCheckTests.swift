@@ -5,8 +5,9 @@ import Linux
 import ObservationFixtures
 import Testing
 
-/// What a client's filter may be, against the kernel's own word. Any socket can have a filter, so this
-/// needs no privilege.
+/// The check of clients' filters, compared with the kernel's own.
+///
+/// Any socket can have a filter, so this needs no privilege.
 @Suite("The check of a filter")
 struct FilterCheckTests {
     private typealias Step = Instruction

@@ -1,18 +1,20 @@
-import BPF
-import PacketRing
 import Addressing
-import KernelFixtures
+import KernelSupport
+import BPF
 import Linux
 import Observation
 import ObservationFixtures
+import PacketRing
 import Testing
 
-/// The generated program, run by the kernel on frames that really pass an interface, against the
-/// rule in plain Swift: what neither keeps nor settles must not arrive, the rest must.
-@Suite("An edge's program in the kernel", .needsOwnNetwork, .timeLimit(.minutes(2)))
+/// Edges' programs, run by the kernel on frames that really pass an interface.
+///
+/// Frames arrive if the rule in plain Swift reports them or the program punts them, and no others.
+@Suite("An edge's program in the kernel", .needsOwnNetwork, .timeLimit(.minutes(15)))
 struct ProgramInKernelTests {
     static let frameCount = 20_000
     static let batchCount = 200
+    static let attemptCount = 10
 
     @Test("keeps what the rule in plain Swift reports", arguments: Direction.allCases)
     func agrees(direction: Direction) throws {
@@ -22,22 +24,25 @@ struct ProgramInKernelTests {
             )
             let (here, there) = (try interfaceIndex("here"), try interfaceIndex("there"))
             let program = EdgeProgram(Site.rule, at: Site.atA, snaplen: 262_144)
-            var ring = try Ring(on: here, program.program, shape: Ring.Shape(byteCountMax: 4 << 20))
+            // A block is used up after 14 ms, full or not, and sending a batch can take seconds.
+            var ring = try Ring(
+                on: here, program.program, shape: Ring.Shape(byteCountMax: 32 << 20))
             let sender = try PacketSender(on: direction == .toPod ? here : there)
             var generator = SeededGenerator(seed: direction == .toPod ? 11 : 12)
             var keptCount = 0
             for _ in 0..<Self.frameCount / Self.batchCount {
-                var expected: [[UInt8]] = []
-                for _ in 0..<Self.batchCount {
-                    let frame = GeneratedFrame.make(with: &generator)
-                    guard Self.canBeSent(frame) else { continue }
-                    try sender.send(frame)
-                    if Self.isWanted(frame, direction) { expected.append(frame) }
-                }
+                let sent = (0..<Self.batchCount).map { _ in GeneratedFrame.make(with: &generator) }
+                    .filter(Self.canBeSent)
+                let expected = sent.filter { Self.isWanted($0, direction) }
                 keptCount += expected.count
-                let seen = try Collected(from: &ring, count: expected.count)
-                #expect(seen.frames == expected)
-                guard seen.frames == expected else { return }
+                // The kernel drops some where others keep its queues full, but not each time.
+                var seen: [[UInt8]] = []
+                for _ in 0..<Self.attemptCount where seen != expected || seen.isEmpty {
+                    for frame in sent { try sender.send(frame) }
+                    seen = try Collected(from: &ring, count: expected.count).frames
+                }
+                #expect(seen == expected, "\(seen.count) frames of \(expected.count)")
+                guard seen == expected else { return }
             }
             #expect((Self.frameCount / 10..<Self.frameCount).contains(keptCount))
         }

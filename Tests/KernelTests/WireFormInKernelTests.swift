@@ -1,20 +1,24 @@
-import BPF
-import PacketRing
 import Addressing
-import Packets
+import BPF
 import Glibc
-import KernelFixtures
+import KernelSupport
 import Linux
 import ObservationFixtures
+import PacketRing
+import Packets
 import Testing
 
-/// The kernel is the judge: a bridge joins two edges that do nothing for their senders, so that what
-/// the kernel sends out of one of them is what it has made itself of what came in at the other. Wire
-/// forms of the latter have to be the former, byte by byte.
-@Suite("A wire form and the kernel's own", .needsOwnNetwork, .timeLimit(.minutes(1)))
+/// Wire forms, compared with what the kernel makes of the same frames.
+///
+/// A bridge joins two edges without offloads. So the kernel itself makes segments and checksums of a
+/// frame that comes in at one edge before it sends them out of the other. The wire form of the frame
+/// that came in must be what went out, byte by byte.
+@Suite("A wire form and the kernel's own", .needsOwnNetwork, .timeLimit(.minutes(15)))
 struct WireFormInKernelTests {
-    /// Two pairs of veths. The offloads of those at the bridge are off, so the kernel segments,
-    /// finishes and tags in software before a frame is out.
+    /// The commands that make two veth pairs at a bridge.
+    ///
+    /// The offloads of the ends at the bridge are off, so the kernel cuts segments, completes checksums
+    /// and writes tags in software before a frame is out.
     private static let bridge = """
         set -e
         sysctl -qw net.bridge.bridge-nf-call-iptables=0 2>/dev/null || true
@@ -44,10 +48,10 @@ struct WireFormInKernelTests {
             var generator = SeededGenerator(seed: seed)
             var segmentCount = 0
             for _ in 0..<200 {
-                var frame = SuperFrame.random(with: &generator, payloadByteCountMax: 9000)
+                var frame = GSOPacket.random(with: &generator, payloadByteCountMax: 9000)
                 frame.isSumRight = true
-                // The kernel makes UDP into 128 segments at most, and sends no frame without
-                // segments that is longer than a cable takes.
+                // The kernel cuts UDP into at most 128 segments, and sends no frame that is longer
+                // than a cable takes unless it is a GSO packet.
                 if frame.segmentByteCount > 0 {
                     frame.segmentByteCount = max(
                         frame.segmentByteCount, frame.payload.count / 100, 8)
@@ -62,7 +66,7 @@ struct WireFormInKernelTests {
             }
             let made = try Formed(from: &near, count: segmentCount)
             let expected = try Formed(from: &far, count: segmentCount, isOutgoing: true)
-            #expect(made.superFrameCount > 30)
+            #expect(made.gsoPacketCount > 30)
             #expect(made.frames.count == segmentCount)
             Self.compare(made, expected)
         }
@@ -76,7 +80,7 @@ struct WireFormInKernelTests {
         Issue.record("frame \(index)\n\(one.prefix(150))\n\(other.prefix(150))")
     }
 
-    /// A stream in both directions, its end, and datagrams that the device is to cut.
+    /// Exchanges a stream in both directions, its end, and datagrams that the device is to cut.
     private static func talk(_ names: (String, String), _ addresses: (String, String)) -> String {
         """
         ip netns exec \(names.1) timeout 20 python3 -c '
@@ -117,7 +121,7 @@ struct WireFormInKernelTests {
         """
     }
 
-    /// With BIG TCP a frame may be longer than its own length says.
+    /// Sends with BIG TCP, in which a frame may be longer than its length field says.
     @Test(
         "are the same for what two pods say to each other",
         arguments: zip([.ipv4, .ipv6, .ipv6] as [IPAddress.Family], [65_536, 65_536, 120_000]))
@@ -151,14 +155,14 @@ struct WireFormInKernelTests {
             var far = try Self.ring("b1")
             try shell(Self.talk(names, addresses))
             let (a, b) = (try Formed.both(from: &near), try Formed.both(from: &far))
-            #expect(a.fromPod.superFrameCount > 5 && b.fromPod.superFrameCount > 5)
+            #expect(a.fromPod.gsoPacketCount > 5 && b.fromPod.gsoPacketCount > 5)
             #expect(a.fromPod.longestByteCount > 10_000)
             if byteCountMax > 65_536 {
                 #expect(max(a.fromPod.longestByteCount, b.fromPod.longestByteCount) > 65_600)
             }
             #expect(a.fromPod.offloads.contains { $0.segmentation == .udp })
             #expect(a.fromPod.frames.count > 480 && b.fromPod.frames.count > 480)
-            // Between the two a frame may overtake another one on its way to another processor.
+            // Between the two edges a frame may overtake another, on another processor.
             Self.compare(a.fromPod.sorted([5001, 5002]), b.toPod.sorted([5001, 5002]))
             Self.compare(b.fromPod.sorted([5001, 5002]), a.toPod.sorted([5001, 5002]))
         }
@@ -173,7 +177,7 @@ struct WireFormInKernelTests {
             let sender = try PacketSender(on: interfaceIndex("there"))
             let kinds: [[UInt16]] = [[0x8100], [0x88a8], [0x88a8, 0x8100], []]
             let frames = kinds.map { types in
-                SuperFrame().with { frame in
+                GSOPacket().with { frame in
                     frame.tags = types.map { VLANTag(tag: 0xa064, etherType: $0) }
                     frame.payload = Array(0..<100)
                 }.bytes
@@ -195,7 +199,7 @@ struct WireFormInKernelTests {
             var first = try Ring(on: here, .keepAll, shape: shape)
             var second = try Ring(on: here, .keepAll, shape: shape)
             let sender = try PacketSender(on: interfaceIndex("there"), leavesOffload: true)
-            let frame = SuperFrame().with {
+            let frame = GSOPacket().with {
                 $0.payload = [UInt8](repeating: 1, count: 4000)
                 $0.segmentByteCount = 1000
             }
@@ -203,7 +207,7 @@ struct WireFormInKernelTests {
             let forms = [
                 try Formed(from: &first, count: 4), try Formed(from: &second, count: 4),
             ]
-            #expect(forms.allSatisfy { $0.frames.count == 4 && $0.superFrameCount == 1 })
+            #expect(forms.allSatisfy { $0.frames.count == 4 && $0.gsoPacketCount == 1 })
             #expect(forms[0].frames == forms[1].frames)
         }
     }
@@ -218,7 +222,7 @@ struct WireFormInKernelTests {
                 on: here, .keepAll, shape: Ring.Shape(byteCountMax: 1 << 20), tellsOffload: false)
             var told = try Ring(on: here, .keepAll, shape: Ring.Shape(byteCountMax: 1 << 20))
             let sender = try PacketSender(on: interfaceIndex("there"), leavesOffload: true)
-            let frame = SuperFrame().with {
+            let frame = GSOPacket().with {
                 $0.payload = [UInt8](repeating: 1, count: 4000)
                 $0.segmentByteCount = 1000
             }
@@ -226,31 +230,31 @@ struct WireFormInKernelTests {
             let rawSeen = try Formed(from: &raw, count: 1)
             let toldSeen = try Formed(from: &told, count: 4)
             #expect(rawSeen.frames == [frame.bytes] && rawSeen.offloads == [.none])
-            #expect(rawSeen.isUnfinished == [true])
-            #expect(toldSeen.frames.count == 4 && toldSeen.isUnfinished == [true])
-            // How much is in one piece is the kernel's own affair.
+            #expect(rawSeen.isPartial == [true])
+            #expect(toldSeen.frames.count == 4 && toldSeen.isPartial == [true])
+            // The length of the linear part is up to the kernel.
             #expect(toldSeen.offloads.map(\.segmentByteCount) == [1000])
             #expect(toldSeen.offloads.map(\.checksumStart) == [34])
         }
     }
 }
 
-/// The wire forms of what a ring holds.
+/// The wire forms of the frames in a ring.
 private struct Formed {
     private(set) var frames: [[UInt8]] = []
-    private(set) var superFrameCount = 0
+    private(set) var gsoPacketCount = 0
     private(set) var repairedCount = 0
     private(set) var longestByteCount = 0
     private(set) var obstacles: [WireForm.Obstacle] = []
     private(set) var offloads: [Offload] = []
     private(set) var tags: [VLANTag?] = []
-    private(set) var isUnfinished: [Bool] = []
+    private(set) var isPartial: [Bool] = []
 
     private init() {}
 
-    /// Of one direction; waits for so many frames, for two seconds at most.
+    /// Takes the frames of one direction; waits for `count` of them, at most two seconds.
     init(from ring: inout Ring, count: Int, isOutgoing: Bool = false) throws {
-        let deadline = monotonicNanoseconds() + 2_000_000_000
+        let deadline = monotonicNanoseconds() + 60_000_000_000
         while frames.count < count, monotonicNanoseconds() < deadline {
             _ = try poll([(ring.fileDescriptor, .readable)], milliseconds: 100)
             while let block = ring.next() {
@@ -262,10 +266,10 @@ private struct Formed {
         }
     }
 
-    /// Of both directions, until nothing comes any more.
+    /// Returns the frames of both directions; waits until no more come.
     static func both(from ring: inout Ring) throws -> (fromPod: Formed, toPod: Formed) {
         var (fromPod, toPod) = (Formed(), Formed())
-        while try poll([(ring.fileDescriptor, .readable)], milliseconds: 200).contains(where: {
+        while try poll([(ring.fileDescriptor, .readable)], milliseconds: 500).contains(where: {
             !$0.isEmpty
         }) {
             while let block = ring.next() {
@@ -282,8 +286,10 @@ private struct Formed {
         return (fromPod, toPod)
     }
 
-    /// What was said through these ports, in an order that does not depend on time. Where the kernel
-    /// finishes a checksum of TCP's, it writes 0 in its other form, as UDP has to (`skb_checksum_help`).
+    /// Returns the frames of these ports, in an order that does not depend on time.
+    ///
+    /// If the kernel completes a TCP checksum that is 0, it writes 0xffff, as for UDP
+    /// (`skb_checksum_help`), which is changed to 0 here.
     func sorted(_ ports: Set<UInt16>) -> Formed {
         var copy = Formed()
         for var frame in frames {
@@ -309,9 +315,9 @@ private struct Formed {
         longestByteCount = max(longestByteCount, packet.bytes.byteCount)
         offloads.append(packet.details.offload)
         tags.append(packet.details.vlan)
-        isUnfinished.append(packet.details.hasPartialChecksum)
+        isPartial.append(packet.details.hasPartialChecksum)
         if case .impossible(let obstacle) = form.repair { obstacles.append(obstacle) }
-        if case .segments = form.repair { superFrameCount += 1 }
+        if case .segments = form.repair { gsoPacketCount += 1 }
         if form.repair != .none { repairedCount += 1 }
         for index in 0..<form.segmentCount {
             var segment = [UInt8](repeating: 0, count: form.byteCount(ofSegment: index))

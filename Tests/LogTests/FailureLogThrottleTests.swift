@@ -1,50 +1,56 @@
 import Log
 import Logging
 import Testing
+import Time
 
-@Suite("A failure that happens again and again")
-struct RecurrenceTests {
-    private static let second: UInt64 = 1_000_000_000
+@Suite("A throttle for the log lines of a failure")
+struct FailureLogThrottleTests {
+    private static let begin = MonotonicTime(nanoseconds: 7)
 
-    @Test("is told at once, and then every five minutes with its count")
-    func told() {
+    @Test("logs the first failure, and then every five minutes their number")
+    func interval() {
         var failure = FailureLogThrottle()
-        var told: [(second: UInt64, metadata: Logger.Metadata)] = []
-        for second in 0..<UInt64(1000) {
-            let now = 7 + second * Self.second
-            if let metadata = failure.failed("refused", now: now) {
-                told.append((second, metadata))
+        var logged: [(second: Int, metadata: Logger.Metadata)] = []
+        for second in 0..<1000 {
+            let now = Self.begin + .seconds(second)
+            if let metadata = failure.recordFailure("refused", now: now) {
+                logged.append((second, metadata))
             }
         }
-        #expect(told.map(\.second) == [0, 300, 600, 900])
-        #expect(told[0].metadata == ["reason": "refused"])
-        #expect(told[3].metadata["reason"] == "refused")
-        #expect("\(told[3].metadata["failures"] ?? "")" == "901")
-        #expect("\(told[3].metadata["since_seconds"] ?? "")" == "900")
+        #expect(logged.map(\.second) == [0, 300, 600, 900])
+        #expect(logged[0].metadata == ["reason": "refused"])
+        #expect(logged[3].metadata["reason"] == "refused")
+        #expect("\(logged[3].metadata["failures"] ?? "")" == "901")
+        #expect("\(logged[3].metadata["since_seconds"] ?? "")" == "900")
     }
 
-    @Test("is told when it has another reason, but not when that alternates")
+    @Test("logs another reason at once, but not when reasons alternate")
     func reasons() {
         var failure = FailureLogThrottle()
-        let told = (0..<100).filter { failure.failed("\($0 % 3)", now: UInt64($0)) != nil }
-        #expect(told == [0, 1, 2])
-        #expect(failure.failed("3", now: 200) != nil)
+        let logged = (0..<100).filter {
+            failure.recordFailure("\($0 % 3)", now: Self.begin + .nanoseconds($0)) != nil
+        }
+        #expect(logged == [0, 1, 2])
+        #expect(failure.recordFailure("3", now: Self.begin + .nanoseconds(200)) != nil)
     }
 
-    @Test("is not told for ever, however many reasons it finds")
+    @Test("does not log for ever, however many reasons there are")
     func manyReasons() {
         var failure = FailureLogThrottle()
-        let told = (0..<1000).filter { failure.failed("\($0)", now: UInt64($0)) != nil }
-        #expect(told.count == 8)
+        let logged = (0..<1000).filter {
+            failure.recordFailure("\($0)", now: Self.begin + .nanoseconds($0)) != nil
+        }
+        #expect(logged.count == 8)
     }
 
-    @Test("is a new one when it was over")
-    func end() {
+    @Test("starts over after a success")
+    func success() {
         var failure = FailureLogThrottle()
-        _ = failure.failed("refused", now: 1)
-        _ = failure.failed("refused", now: 2)
-        #expect(failure.isGoingOn && failure.end() == 2)
-        #expect(!failure.isGoingOn && failure.end() == 0)
-        #expect(failure.failed("refused", now: 3) == ["reason": "refused"])
+        _ = failure.recordFailure("refused", now: Self.begin)
+        _ = failure.recordFailure("refused", now: Self.begin + .nanoseconds(1))
+        #expect(failure.isFailing && failure.recordSuccess() == 2)
+        #expect(!failure.isFailing && failure.recordSuccess() == 0)
+        let metadata = failure.recordFailure("refused", now: Self.begin + .nanoseconds(2))
+        #expect(metadata == ["reason": "refused"])
     }
 }

@@ -2,6 +2,7 @@ import Glibc
 import Linux
 import Log
 import Testing
+import Time
 
 @Suite("A log's writer")
 struct LogWriterTests {
@@ -38,7 +39,7 @@ struct LogWriterTests {
         let pipe = try Pipe()
         let writer = try LogWriter(to: pipe.input)
         for number in 0..<1000 { writer.write { _ in "line \(number)\n" } }
-        writer.flush(milliseconds: 5000)
+        writer.flush(until: .now + .seconds(5))
         #expect(pipe.lines(1000) == (0..<1000).map { "line \($0)" })
     }
 
@@ -49,7 +50,7 @@ struct LogWriterTests {
         let text = String(repeating: ".", count: 90)
         let count = 20_000
         for number in 0..<count { writer.write { "\(number) \($0) \(text)\n" } }
-        writer.flush(milliseconds: 10)
+        writer.flush(until: .now + .milliseconds(10))
         let lines = pipe.lines(count)
         #expect(lines.count < count && lines.count * 90 < 3 * LogWriter.byteCountMax)
         // Each line says how many are missing right before it.
@@ -82,7 +83,7 @@ struct LogWriterTests {
         let writer = try LogWriter(to: pipe.input)
         close(pipe.output)
         writer.write { _ in "one\ntwo\n" }
-        writer.flush(milliseconds: 5000)
+        writer.flush(until: .now + .seconds(5))
         var lostCount = 0
         writer.write {
             lostCount = $0

@@ -3,17 +3,15 @@ import Testing
 
 @Suite("A page of metrics")
 struct ExpositionTests {
-    private typealias Label = Exposition.Label
     private typealias Sample = Exposition.Sample
 
-    private static let frames = Exposition.Family("frames_total", .counter, "Frames, all of them.")
+    private static let frames = Exposition.Family(
+        "frames_total", .counter, "Frames, all of them.", labels: ["edge"])
 
     @Test("has the help, the kind and the samples of each family, in this order")
     func order() {
         var page = Exposition()
-        page.add(
-            Self.frames,
-            [Sample([Label("edge", "veth1")], 7), Sample([Label("edge", "veth2")], UInt64.max)])
+        page.add(Self.frames, [Sample(["veth1"], 7), Sample(["veth2"], UInt64.max)])
         page.add(.init("up", .gauge, "Whether it is up."), [Sample(isTrue: true)])
         page.add(.init("age_seconds", .gauge, "Its age, seconds."), [Sample(25)])
         #expect(
@@ -41,7 +39,8 @@ struct ExpositionTests {
         ])
     func escaping(value: String, written: String) {
         var page = Exposition()
-        page.add(Self.frames, [Sample([Label("edge", value), Label("sensor", "s")], 1)])
+        let family = Exposition.Family("frames_total", .counter, "", labels: ["edge", "sensor"])
+        page.add(family, [Sample([value, "s"], 1)])
         #expect(page.text.hasSuffix("\nframes_total{edge=\"\(written)\",sensor=\"s\"} 1\n"))
     }
 
@@ -55,12 +54,13 @@ struct ExpositionTests {
     @Test("has each set of labels once")
     func duplicates() {
         var page = Exposition()
-        let labels = [Label("edge", "veth1")]
-        page.add(Self.frames, [Sample(labels, 1), Sample(labels, 2), Sample([], 3)])
-        #expect(page.text.hasSuffix("\nframes_total{edge=\"veth1\"} 1\nframes_total 3\n"))
+        page.add(Self.frames, [Sample(["veth1"], 1), Sample(["veth1"], 2), Sample(["veth2"], 3)])
+        #expect(
+            page.text.hasSuffix(
+                "\nframes_total{edge=\"veth1\"} 1\nframes_total{edge=\"veth2\"} 3\n"))
         // One letter, and two that look like it: two interfaces can be named so.
         page = Exposition()
-        page.add(Self.frames, ["\u{e9}", "e\u{301}"].map { Sample([Label("edge", $0)], 1) })
+        page.add(Self.frames, ["\u{e9}", "e\u{301}"].map { Sample([$0], 1) })
         #expect(page.text.split(separator: "\n").count == 4)
     }
 
@@ -70,6 +70,14 @@ struct ExpositionTests {
             var page = Exposition()
             page.add(Self.frames, [])
             page.add(Self.frames, [])
+        }
+    }
+
+    @Test("cannot have a sample without the family's labels")
+    func labels() async {
+        await #expect(processExitsWith: .failure) {
+            var page = Exposition()
+            page.add(Self.frames, [Sample(1)])
         }
     }
 }

@@ -1,6 +1,6 @@
 import Addressing
 
-/// Frames that are likely to matter: known addresses, near-equal ports, odd lengths and headers.
+/// A generator of frames that are likely to matter: known addresses, near-equal ports, odd headers.
 package enum GeneratedFrame {
     package static func make(with generator: inout some RandomNumberGenerator) -> [UInt8] {
         let pool = Bool.random(using: &generator) ? Site.all4 : Site.all6
@@ -55,7 +55,7 @@ package enum GeneratedFrame {
         return bytes
     }
 
-    /// One frame in four gets a random byte or a random end.
+    /// Gives one frame in four a random byte or a random end.
     private static func distort(
         _ bytes: inout [UInt8], with generator: inout some RandomNumberGenerator
     ) {

@@ -1,9 +1,9 @@
-import BPF
 package import Addressing
-import Packets
+import BPF
 package import Observation
+import Packets
 
-/// A small deterministic generator, so that a failing frame can be made again from its seed.
+/// A deterministic generator, so that a failing frame can be made again from its seed.
 package struct SeededGenerator: RandomNumberGenerator {
     private var state: UInt64
 
@@ -155,7 +155,7 @@ extension EdgeProgram {
 }
 
 extension SlowPath {
-    /// What becomes of a frame where connection tracking knows nothing of it.
+    /// Returns the decision about a frame of whose flow connection tracking knows nothing.
     package mutating func decision(
         on frame: RawSpan, direction: Direction, at point: ObservationPoint, now: UInt64 = 1
     ) -> Decision? {

@@ -1,15 +1,16 @@
-import BPF
 import Addressing
+import BPF
 import Observation
 import ObservationFixtures
 import Testing
 
-/// The rule exists twice on purpose. Frames made to meet each other's corner cases go through both
-/// forms; where the program says keep or drop, the Swift rule must agree, and what the program
-/// leaves to user space, user space must recognise as such.
+/// The rule exists twice on purpose, as `Rule` and as `EdgeProgram`.
+///
+/// Frames made to meet each other's corner cases go through both forms. If the program says keep or
+/// drop, the Swift rule must agree; if it punts, the fast path must not clear the frame.
 @Suite("The two forms of the rule")
 struct DifferentialTests {
-    /// Eight seeds make a million frames of it.
+    /// The number of frames per seed; eight seeds make a million.
     static let frameCountPerSeed = 1 << 17
 
     @Test("agree about a million generated frames", arguments: 1...8 as ClosedRange<UInt64>)
@@ -18,6 +19,7 @@ struct DifferentialTests {
         let programs = [Site.atA, Site.atB].map {
             ($0, EdgeProgram(Site.rule, at: $0, snaplen: 262_144))
         }
+        let fastPath = FastPath(Site.rule)
         var verdicts: [EdgeProgram.Verdict: Int] = [:]
         for index in 0..<Self.frameCountPerSeed {
             let frame = GeneratedFrame.make(with: &generator)
@@ -25,9 +27,9 @@ struct DifferentialTests {
             let direction = Direction.random(with: &generator)
             let verdict = program.verdict(on: frame, direction: direction)
             verdicts[verdict, default: 0] += 1
-            if let fault = Self.disagreement(
-                verdict, on: frame.wire, direction: direction, at: point)
-            {
+            let decision = Site.rule.decision(on: frame.wire, direction: direction, at: point)
+            let isCleared = fastPath.clears(frame.wire)
+            if let fault = Self.disagreement(verdict, decision, isCleared: isCleared) {
                 Issue.record("frame \(index) of seed \(seed), \(fault): \(frame)")
                 return
             }
@@ -38,7 +40,17 @@ struct DifferentialTests {
         }
     }
 
-    /// What a drop list lets the kernel drop, user space would not have reported either.
+    private static func disagreement(
+        _ verdict: EdgeProgram.Verdict, _ decision: Decision, isCleared: Bool
+    ) -> String? {
+        switch verdict {
+        case .punt: isCleared ? "punted and cleared" : nil
+        case .keep: decision.isReported ? nil : "kept against \(decision)"
+        case .drop: decision.isReported ? "dropped against \(decision)" : nil
+        }
+    }
+
+    /// Packets that a drop list lets the kernel drop, which user space would not report either.
     @Test("agree about what is known of services", arguments: [21, 22] as [UInt64])
     func agreeAboutServices(seed: UInt64) throws {
         var generator = SeededGenerator(seed: seed)
@@ -66,7 +78,7 @@ struct DifferentialTests {
         #expect(droppedCount > Self.frameCountPerSeed / 4000)
     }
 
-    /// Calls of another pod, so that the flows of generated frames are not known.
+    /// The calls of another pod, so that the flows of generated frames are not known.
     private static let calls = [
         (Site.b4, Site.service4, Site.c4), (Site.b6, Site.service6, Site.c6),
     ].flatMap { client, service, backend in
@@ -84,86 +96,67 @@ struct DifferentialTests {
         }
     }
 
-    private static func disagreement(
-        _ verdict: EdgeProgram.Verdict, on frame: RawSpan, direction: Direction,
-        at point: ObservationPoint
-    ) -> String? {
-        let decision = Site.rule.decision(on: frame, direction: direction, at: point)
-        let mayNeedSettling = Site.rule.mayNeedSettling(frame)
-        if mayNeedSettling, Screen(Site.rule).clears(frame) { return "cleared and not decided" }
-        return switch verdict {
-        case .punt: mayNeedSettling ? nil : "settled by nobody"
-        case .keep: decision.isReported ? nil : "kept against \(decision)"
-        case .drop: decision.isReported ? "dropped against \(decision)" : nil
-        }
-    }
+    /// Rules that are made of other lists than the site's.
+    enum Variant: CaseIterable {
+        /// More nodes in the pod networks, and pods outside them, than a program has room for.
+        case manyAddresses
+        /// More service networks and pods outside the pod networks than fit the fast path.
+        case manyNetworks
+        /// Pod networks that contain service addresses.
+        case overlappingServices
+        /// Pod networks that contain link-local addresses.
+        case overlappingLinkLocal
+        case podsEverywhere
+        case noPods
+        /// Everything but the feed passes.
+        case duplicates
 
-    @Test("agree when there are too many addresses for a program", arguments: [5] as [UInt64])
-    func agreeWithManyAddresses(seed: UInt64) {
-        var addressPlan = Site.addressPlan
-        for number in 0..<600 as Range<UInt32> {
-            addressPlan.nodeAddresses.insert(IPAddress(ipv4: 0x0af4_0000 + number << 8))
-            addressPlan.localPodAddresses.insert(IPAddress(ipv4: 0xac14_0000 + number))
-        }
-        let rule = Rule(addressPlan)
-        let program = EdgeProgram(rule, at: Site.atA, snaplen: 262_144)
-        #expect(program.decides)
-        var generator = SeededGenerator(seed: seed)
-        for _ in 0..<Self.frameCountPerSeed / 20 {
-            let frame = GeneratedFrame.make(with: &generator)
-            let decision = rule.decision(on: frame.wire, direction: .fromPod, at: Site.atA)
-            let isSettled = rule.mayNeedSettling(frame.wire)
-            let isCleared = Screen(rule).clears(frame.wire)
-            #expect(!isCleared)
-            switch program.verdict(on: frame, direction: .fromPod) {
-            case .punt: #expect(isSettled)
-            case let verdict: #expect((verdict == .keep) == decision.isReported)
+        var rule: Rule {
+            var plan = Site.addressPlan
+            switch self {
+            case .manyAddresses:
+                for number in 0..<600 as Range<UInt32> {
+                    plan.nodeAddresses.insert(IPAddress(ipv4: 0x0af4_0000 + number << 8))
+                    plan.localPodAddresses.insert(IPAddress(ipv4: 0xac14_0000 + number))
+                }
+            case .manyNetworks:
+                plan.serviceNetworks =
+                    (0..<6).map { network("10.96.\($0).0/24") }
+                    + (0..<6).map { network("fd00:10:96:\($0)::/64") } + plan.serviceNetworks
+                for number in 0..<6 as Range<UInt32> {
+                    plan.localPodAddresses.insert(IPAddress(ipv4: 0xac14_0000 + number))
+                }
+            case .overlappingServices:
+                plan.podNetworks = ["10.0.0.0/8", "192.168.100.0/24", "fd00::/16"].map(network)
+            case .overlappingLinkLocal:
+                plan.podNetworks = [
+                    "10.96.0.0/24", "10.244.0.0/16", "fe80::/16", "fd00:10:244::/56",
+                ].map(network)
+            case .podsEverywhere: plan.podNetworks = ["0.0.0.0/0", "::/0"].map(network)
+            case .noPods: plan.podNetworks = []
+            case .duplicates: return Rule(plan, deduplicates: false)
             }
+            return Rule(plan)
         }
     }
 
-    /// Networks in which a service, or a link-local address, would be a pod's if that were asked first.
-    @Test(
-        "agree where a pod's address may be something else, too",
-        arguments: [
-            ["10.0.0.0/8", "192.168.100.0/24", "fd00::/16"],
-            ["10.96.0.0/24", "10.244.0.0/16", "fe80::/16", "fd00:10:244::/56"],
-            ["0.0.0.0/0", "::/0"],
-            [],
-        ])
-    func agreeAboutOverlaps(podNetworks: [String]) {
-        var addressPlan = Site.addressPlan
-        addressPlan.podNetworks = podNetworks.map(network)
-        let rule = Rule(addressPlan)
+    @Test("agree, whatever the rule is made of", arguments: Variant.allCases)
+    func agreeAboutVariants(_ variant: Variant) {
+        let rule = variant.rule
         let program = EdgeProgram(rule, at: Site.atA, snaplen: 262_144)
+        let fastPath = FastPath(rule)
+        #expect(program.decides)
         var generator = SeededGenerator(seed: 7)
         for _ in 0..<Self.frameCountPerSeed / 20 {
             let frame = GeneratedFrame.make(with: &generator)
             let direction = Direction.random(with: &generator)
             let decision = rule.decision(on: frame.wire, direction: direction, at: Site.atA)
-            let isSettled = rule.mayNeedSettling(frame.wire)
-            switch program.verdict(on: frame, direction: direction) {
-            case .punt: #expect(isSettled)
-            case let verdict: #expect((verdict == .keep) == decision.isReported)
-            }
-        }
-    }
-
-    @Test("let everything but the feed pass when duplicates are wanted")
-    func withoutDeduplication() {
-        let rule = Rule(Site.addressPlan, deduplicates: false)
-        let program = EdgeProgram(rule, at: Site.atA, snaplen: 262_144)
-        var generator = SeededGenerator(seed: 6)
-        for _ in 0..<Self.frameCountPerSeed / 20 {
-            let frame = GeneratedFrame.make(with: &generator)
-            let decision = rule.decision(on: frame.wire, direction: .toPod, at: Site.atA)
-            let isSettled = rule.mayNeedSettling(frame.wire)
-            let isCleared = Screen(rule).clears(frame.wire)
-            #expect(!(isCleared && isSettled))
-            switch program.verdict(on: frame, direction: .toPod) {
-            case .punt: #expect(isSettled)
-            case let verdict: #expect((verdict == .keep) == decision.isReported)
-            }
+            let verdict = program.verdict(on: frame, direction: direction)
+            let isCleared = fastPath.clears(frame.wire)
+            let fault = Self.disagreement(verdict, decision, isCleared: isCleared)
+            #expect(fault == nil, "\(frame)")
+            // With too many addresses for a program, nothing is cleared.
+            if variant == .manyAddresses { #expect(!isCleared) }
         }
     }
 }

@@ -1,17 +1,17 @@
 import Addressing
-import Packets
 import Observation
 import ObservationFixtures
+import Packets
 import Testing
 
-/// Pieces of datagrams follow the first one, in whatever order they come and whatever they claim.
+/// Fragments, which follow the first one of their datagram, in any order and whatever they claim.
 @Suite("Fragments")
 struct FragmentTests {
     private static let low: (UInt16, UInt16) = (80, 40_000)
     private static let high: (UInt16, UInt16) = (40_000, 80)
 
-    /// A piece of a datagram between pods a and c: of IPv4 or IPv6, where it begins, and what it has.
-    private static func piece(
+    /// Returns a fragment of a datagram between pods a and c, over IPv4 or IPv6.
+    private static func fragment(
         _ family: IPAddress.Family, at offset: Int, isLast: Bool = false,
         ports: (UInt16, UInt16)? = nil, identification: UInt8 = 1, protocol number: UInt8 = 17,
         extensions: [UInt8] = []
@@ -38,13 +38,13 @@ struct FragmentTests {
                 from: Site.a6, to: Site.c6, protocol: first, extensions + header + payload))
     }
 
-    @Test("go where the first piece's ports say", arguments: IPAddress.Family.allCases)
+    @Test("go where the first fragment's ports say", arguments: IPAddress.Family.allCases)
     func inOrder(family: IPAddress.Family) {
         for (ports, isReported) in [(Self.low, true), (Self.high, false)] {
             var slowPath = SlowPath(Site.rule)
             for frame in [
-                Self.piece(family, at: 0, ports: ports), Self.piece(family, at: 24),
-                Self.piece(family, at: 48, isLast: true),
+                Self.fragment(family, at: 0, ports: ports), Self.fragment(family, at: 24),
+                Self.fragment(family, at: 48, isLast: true),
             ] {
                 let outcome = slowPath.outcome(on: frame)
                 #expect(outcome?.decision.isReported == isReported)
@@ -53,18 +53,20 @@ struct FragmentTests {
         }
     }
 
-    @Test("wait for the first piece where they may", arguments: IPAddress.Family.allCases)
+    @Test(
+        "are held until the first fragment comes, if they may be",
+        arguments: IPAddress.Family.allCases)
     func outOfOrder(family: IPAddress.Family) {
         var slowPath = SlowPath(Site.rule)
-        let last = Self.piece(family, at: 24, isLast: true)
+        let last = Self.fragment(family, at: 24, isLast: true)
         guard case .hold(let datagram) = slowPath.step(last, mayHold: true) else {
-            Issue.record("did not wait")
+            Issue.record("was not held")
             return
         }
-        let first = slowPath.outcome(on: Self.piece(family, at: 0, ports: Self.high))
+        let first = slowPath.outcome(on: Self.fragment(family, at: 0, ports: Self.high))
         #expect(first?.firstFragmentOf == datagram)
         #expect(slowPath.outcome(on: last)?.decision == .refuse(.observedEnd))
-        // Where it may not wait, the addresses decide: the lower one is here.
+        // If it may not be held, the addresses decide: the lower one is here.
         var impatient = SlowPath(Site.rule)
         #expect(impatient.outcome(on: last)?.decision == .report(.observedEnd))
     }
@@ -72,11 +74,11 @@ struct FragmentTests {
     @Test("are told apart by identification", arguments: IPAddress.Family.allCases)
     func identification(family: IPAddress.Family) {
         var slowPath = SlowPath(Site.rule)
-        _ = slowPath.outcome(on: Self.piece(family, at: 0, ports: Self.high, identification: 1))
-        _ = slowPath.outcome(on: Self.piece(family, at: 0, ports: Self.low, identification: 2))
+        _ = slowPath.outcome(on: Self.fragment(family, at: 0, ports: Self.high, identification: 1))
+        _ = slowPath.outcome(on: Self.fragment(family, at: 0, ports: Self.low, identification: 2))
         for (identification, isReported) in [(1, false), (2, true)] as [(UInt8, Bool)] {
             let outcome = slowPath.outcome(
-                on: Self.piece(family, at: 24, identification: identification))
+                on: Self.fragment(family, at: 24, identification: identification))
             #expect(outcome?.decision.isReported == isReported)
         }
     }
@@ -86,30 +88,30 @@ struct FragmentTests {
         arguments: IPAddress.Family.allCases)
     func lies(family: IPAddress.Family) {
         var slowPath = SlowPath(Site.rule)
-        _ = slowPath.outcome(on: Self.piece(family, at: 0, ports: Self.high))
-        // A second piece that overlaps the first, with bytes that look like other ports.
-        let overlap = Self.piece(family, at: 8, ports: Self.low)
+        _ = slowPath.outcome(on: Self.fragment(family, at: 0, ports: Self.high))
+        // A second fragment that overlaps the first, with bytes that look like other ports.
+        let overlap = Self.fragment(family, at: 8, ports: Self.low)
         #expect(slowPath.outcome(on: overlap)?.decision == .refuse(.observedEnd))
-        // Two first pieces: what comes behind follows the latest, as both edges see the same order.
-        _ = slowPath.outcome(on: Self.piece(family, at: 0, ports: Self.low))
+        // Two first fragments: later ones follow the latest, as both edges see the same order.
+        _ = slowPath.outcome(on: Self.fragment(family, at: 0, ports: Self.low))
         #expect(slowPath.outcome(on: overlap)?.decision == .report(.observedEnd))
     }
 
-    @Test("of IPv6 may come behind other headers, in which the transport is told by the first")
+    @Test("of IPv6 may come behind extension headers, and then the first one tells the transport")
     func extensionHeaders() {
         var slowPath = SlowPath(Site.rule)
         let options: [UInt8] = [44, 0, 1, 4, 0, 0, 0, 0]
-        _ = slowPath.outcome(on: Self.piece(.ipv6, at: 0, ports: Self.high, extensions: options))
-        let rest = Self.piece(.ipv6, at: 24, isLast: true, extensions: options)
+        _ = slowPath.outcome(on: Self.fragment(.ipv6, at: 0, ports: Self.high, extensions: options))
+        let rest = Self.fragment(.ipv6, at: 24, isLast: true, extensions: options)
         #expect(slowPath.outcome(on: rest)?.decision == .refuse(.observedEnd))
     }
 
-    @Test("of more datagrams than there is room for push out the oldest")
+    @Test("of more datagrams than there is room for evict the oldest ones")
     func bomb() {
         var slowPath = SlowPath(Site.rule)
         var generator = SeededGenerator(seed: 3)
         for _ in 0..<20_000 {
-            var frame = Self.piece(.ipv4, at: 0, ports: Self.high)
+            var frame = Self.fragment(.ipv4, at: 0, ports: Self.high)
             frame[18] = UInt8.random(in: 0...255, using: &generator)
             frame[19] = UInt8.random(in: 0...255, using: &generator)
             frame[29] = UInt8.random(in: 0...255, using: &generator)

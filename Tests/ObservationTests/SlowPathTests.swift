@@ -1,18 +1,17 @@
 import Addressing
-import Packets
 import Observation
 import ObservationFixtures
+import Packets
 import Testing
 
-/// What needs to know more than the packet: calls to services, and datagrams in pieces. The node is
-/// the site's; its pod a calls services.
+/// Decisions that need more than the packet: calls to services.
+///
+/// The node is the site's, and its pod a calls services. `FragmentTests` have fragmented datagrams.
 @Suite("The slow path")
 struct SlowPathTests {
     private static let second: UInt64 = 1_000_000_000
 
-    // MARK: calls to services
-
-    /// A call of pod a from a port, to a service, and who answers.
+    /// A call of pod a to a service, with the backend that answers it.
     struct Call: Sendable, CustomTestStringConvertible {
         let name: String
         var clientPort: UInt16 = 40_000
@@ -56,7 +55,7 @@ struct SlowPathTests {
             request: .report(.serviceWithoutPod), reply: .report(.serviceWithoutPod)),
     ]
 
-    @Test("knows what becomes of a call that an event has told of", arguments: calls)
+    @Test("decides about a call that an event has reported", arguments: calls)
     func call(_ call: Call) {
         var slowPath = SlowPath(Site.rule)
         slowPath.learn(call.flow, now: 1)
@@ -91,7 +90,7 @@ struct SlowPathTests {
         #expect(outcome?.translation?.newAddress == Site.c4)
     }
 
-    @Test("asks about a flow that nobody has told of, at most once a second")
+    @Test("looks a flow up that no event has reported, at most once a second")
     func question() {
         var slowPath = SlowPath(Site.rule)
         let flow = key(Site.a4, 40_000, Site.service4, 80)
@@ -101,7 +100,7 @@ struct SlowPathTests {
         let unexplained = SlowPath.Step.decided(.init(decision: .report(.unexplainedService)))
         #expect(slowPath.step(frame, now: 2) == unexplained)
         #expect(slowPath.step(frame, now: Self.second / 2) == unexplained)
-        // However many packets it has, it is asked about again.
+        // It is looked up again, however many packets it has.
         for tenth in 1...9 as ClosedRange<UInt64> {
             #expect(slowPath.step(frame, now: tenth * Self.second / 10) == unexplained)
         }
@@ -115,12 +114,12 @@ struct SlowPathTests {
         #expect(
             slowPath.step(frame, now: 3 * Self.second)
                 == .decided(.init(decision: .refuse(.serviceForm))))
-        // The reply asks about the same flow.
+        // The reply needs the same flow.
         var other = SlowPath(Site.rule)
         #expect(other.step(packet(flow.reversed), direction: .toPod, now: 1) == .lookUp(flow))
     }
 
-    @Test("asks anew about what it knows from before events were lost")
+    @Test("looks a flow up again if it was learned before events were lost")
     func invalidate() {
         var slowPath = SlowPath(Site.rule)
         let call = Self.calls[1]
@@ -129,7 +128,7 @@ struct SlowPathTests {
         let frame = packet(call.original)
         #expect(slowPath.step(frame, now: 2) == .lookUp(call.original))
         #expect(!slowPath.isCurrent(call.original, now: 2))
-        // Nobody can say, so what is known counts.
+        // Nothing newer is known, so the old flow counts.
         slowPath.learn(.notFound, about: call.original, now: 2)
         let known = SlowPath.Step.decided(
             .init(decision: .report(.podForm), translation: Translation(call.flow)))
@@ -140,7 +139,7 @@ struct SlowPathTests {
         #expect(slowPath.step(frame, now: 2 * again) == known)
     }
 
-    @Test("leaves calls of pods outside the pod networks to backends' edges elsewhere")
+    @Test("leaves calls of pods outside the pod networks to backends' edges on other nodes")
     func outsideNetworks() {
         for (backend, decision) in [
             (Site.c4, .refuse(.serviceForm)), (Site.b4, .report(.podForm)),
@@ -153,7 +152,7 @@ struct SlowPathTests {
         }
     }
 
-    @Test("reports no service form where connection tracking cannot be asked")
+    @Test("reports no service form if connection tracking cannot be asked")
     func unavailable() {
         var slowPath = SlowPath(Site.rule)
         let flow = key(Site.a4, 40_000, Site.service4, 80)
@@ -163,7 +162,7 @@ struct SlowPathTests {
                 == .decided(.init(decision: .refuse(.serviceForm))))
     }
 
-    @Test("lets the highest backend port stand in for one that it does not know")
+    @Test("uses the highest backend port if it does not know the flow")
     func standIn() {
         var slowPath = SlowPath(Site.rule)
         for (port, backendPort) in [(50_001, 8080), (50_002, 9090)] as [(UInt16, UInt16)] {
@@ -185,7 +184,7 @@ struct SlowPathTests {
             slowPath.learn(.notFound, about: flow, now: 1)
             #expect(slowPath.step(packet(flow), now: 1) == .decided(.init(decision: decision)))
         }
-        // One backend that is no pod, and the service's packets are not dropped any more.
+        // With one backend that is no pod, the service's packets are not dropped any more.
         slowPath.learn(
             TrackedFlow(
                 original: key(Site.b4, 50_003, Site.service4, 80),
@@ -203,7 +202,7 @@ struct SlowPathTests {
         #expect(slowPath.services.dropList(now: 121 * Self.second).isEmpty)
     }
 
-    @Test("takes what goes the wrong way for made up", arguments: Direction.allCases)
+    @Test("takes packets in the wrong direction for forged", arguments: Direction.allCases)
     func wrongWay(direction: Direction) {
         var slowPath = SlowPath(Site.rule)
         let flow = key(Site.a4, 40_000, Site.service4, 80)

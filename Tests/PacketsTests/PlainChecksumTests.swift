@@ -1,14 +1,15 @@
 import Addressing
-import Packets
 import ObservationFixtures
+import Packets
 import Testing
 
-/// The short way to a finished checksum, held to the long one: `WireForm`, which other tests hold to
-/// what a receiver finds.
+/// The short way to complete a checksum, compared with the long one, `WireForm`.
+///
+/// Other tests compare that with what a receiver finds.
 @Suite("A plain checksum")
 struct PlainChecksumTests {
-    /// What is written behind some bytes of something else, between guards; nil if it is not plain.
-    private static func finished(_ frame: [UInt8], _ offload: Offload) -> [UInt8]? {
+    /// Returns the frame with its checksum, written between guard bytes; nil if it is not plain.
+    private static func completed(_ frame: [UInt8], _ offload: Offload) -> [UInt8]? {
         guard
             let checksum = PlainChecksum(
                 frame.wire, checksumStart: Int(offload.checksumStart),
@@ -29,7 +30,7 @@ struct PlainChecksumTests {
         var generator = SeededGenerator(seed: isUDP ? 1 : 2)
         for family in IPAddress.Family.allCases {
             for count in [0, 1, 2, 3, 7, 8, 9, 17, 18, 19, 63, 64, 65, 66, 127, 1000, 1460] {
-                let original = SuperFrame().with {
+                let original = GSOPacket().with {
                     $0.family = family
                     $0.isUDP = isUDP
                     $0.payload = (0..<count).map { _ in UInt8.random(in: 0...255, using: &generator)
@@ -39,7 +40,7 @@ struct PlainChecksumTests {
                 let form = WireForm(frame.wire, wireByteCount: frame.count, original.offload)
                 #expect(form.repair == .checksum)
                 #expect(
-                    Self.finished(frame, original.offload) == written(form, frame)?.first,
+                    Self.completed(frame, original.offload) == written(form, frame)?.first,
                     "\(original)")
             }
         }
@@ -50,13 +51,13 @@ struct PlainChecksumTests {
         var generator = SeededGenerator(seed: seed)
         var plainCount = 0
         for number in 0..<2000 {
-            var original = SuperFrame.random(with: &generator, payloadByteCountMax: 300)
+            var original = GSOPacket.random(with: &generator, payloadByteCountMax: 300)
             original.segmentByteCount = 0
             if number % 3 == 0 { (original.ipOptions, original.extensions) = ([], []) }
             if number % 3 < 2 { (original.tags, original.padding) = ([], []) }
             var frame = original.bytes
             var offload = original.offload
-            // Bytes that lie, and a frame that ends early.
+            // A forged byte, and a frame that ends early.
             if number % 5 == 0, let place = frame.indices.randomElement(using: &generator) {
                 frame[place] = UInt8.random(in: 0...255, using: &generator)
             }
@@ -69,7 +70,7 @@ struct PlainChecksumTests {
                     checksumStart: UInt16.random(in: 0...120, using: &generator),
                     checksumOffset: UInt16.random(in: 0...20, using: &generator))
             }
-            guard let bytes = Self.finished(frame, offload) else { continue }
+            guard let bytes = Self.completed(frame, offload) else { continue }
             plainCount += 1
             let form = WireForm(frame.wire, wireByteCount: frame.count, offload)
             #expect(form.repair == .checksum)
@@ -83,15 +84,15 @@ struct PlainChecksumTests {
     @Test("of 0 is written as UDP has to")
     func zero() {
         // The pseudo-header and the packet add up to 0xffff without the last two bytes.
-        var original = SuperFrame().with {
+        var original = GSOPacket().with {
             $0.isUDP = true
             $0.payload = [0, 0]
         }
-        let sum = Self.finished(original.bytes, original.offload).map { $0.wire.uint16(at: 40) }
+        let sum = Self.completed(original.bytes, original.offload).map { $0.wire.uint16(at: 40) }
         original.payload = [
             UInt8(truncatingIfNeeded: (sum ?? 0) >> 8), UInt8(truncatingIfNeeded: sum ?? 0),
         ]
-        let bytes = Self.finished(original.bytes, original.offload)
+        let bytes = Self.completed(original.bytes, original.offload)
         #expect(bytes?.wire.uint16(at: 40) == 0xffff)
     }
 }

@@ -2,8 +2,9 @@ import Addressing
 import Packets
 import Testing
 
-/// What a translation leaves must be what a packet made with the new address would have been, checksums
-/// included. They are computed here from scratch, as RFC 1071 says, and not by what is tested.
+/// Translated packets, which must equal packets made with the new addresses, checksums included.
+///
+/// Checksums are computed by code of the tests, as RFC 1071 says, and not by the code under test.
 @Suite("A translation")
 struct TranslationTests {
     private static let client4 = address("10.244.1.2"), client6 = address("fd00:10:244:1::2")
@@ -45,24 +46,24 @@ struct TranslationTests {
         let translated = translate(
             test.frame(test.service, 80), test.service, 80, to: test.backend, 8080)
         #expect(translated == test.frame(test.backend, 8080))
-        // And back, as for what returns.
+        // And back, as for a reply.
         let back = translate(translated, test.backend, 8080, to: test.service, 80)
         #expect(back == test.frame(test.service, 80))
     }
 
-    @Test("keeps an unfinished checksum unfinished", arguments: cases)
-    func unfinished(_ test: Case) {
+    @Test("keeps a partial checksum partial", arguments: cases)
+    func partial(_ test: Case) {
         let frames = [(test.service, UInt16(80)), (test.backend, 8080)].map { service, port in
             Packet(
                 transport: test.transport, from: test.family == .ipv4 ? Self.client4 : Self.client6,
-                40_000, to: service, port, test.payload, isUnfinished: true)
+                40_000, to: service, port, test.payload, isPartial: true)
         }.map { ethernet(test.family, $0.bytes) }
         let translated = translate(
-            frames[0], test.service, 80, to: test.backend, 8080, isUnfinished: true)
+            frames[0], test.service, 80, to: test.backend, 8080, isPartial: true)
         #expect(translated == frames[1])
     }
 
-    @Test("changes the client's port, too, where the node has", arguments: [false, true])
+    @Test("changes the client's port as well, if the node has", arguments: [false, true])
     func clientPort(isReply: Bool) {
         let frames = [(Self.service4, 80, 40_000), (Self.backend4, 8080, 1025)].map {
             service, port, clientPort in
@@ -77,11 +78,11 @@ struct TranslationTests {
         var bytes = unsafe span.mutableBytes
         let flow = flow(
             to: Self.service4, 80, translatedTo: Self.backend4, 8080, clientPorts: (40_000, 1025))
-        Translation(flow)?.apply(to: &bytes, packet, isUnfinished: false)
+        Translation(flow)?.apply(to: &bytes, packet, hasPartialChecksum: false)
         #expect(frame == frames[1])
     }
 
-    @Test("makes an SCTP checksum anew", arguments: IPAddress.Family.allCases)
+    @Test("computes an SCTP checksum anew", arguments: IPAddress.Family.allCases)
     func sctp(family: IPAddress.Family) {
         let isIPv4 = family == .ipv4
         let client = isIPv4 ? Self.client4 : Self.client6
@@ -143,10 +144,10 @@ struct TranslationTests {
         #expect(translated == frames[1])
     }
 
-    @Test("changes later pieces of a datagram only where the addresses are")
-    func piece() {
+    @Test("changes later fragments of a datagram only where the addresses are")
+    func fragment() {
         var frames = [(Self.service4, UInt16(80)), (Self.backend4, 8080)].map { service, port in
-            // What lies behind the header looks like ports, and is none.
+            // The bytes behind the header look like ports, and are none.
             Packet(
                 transport: 17, from: Self.client4, 40_000, to: service, 80,
                 [UInt8](repeating: 0, count: 8), fragment: 0x0003)
@@ -172,14 +173,14 @@ private func address(_ text: String) -> IPAddress { IPAddress(text) ?? IPAddress
 
 private func translate(
     _ frame: [UInt8], _ address: IPAddress, _ port: UInt16, to newAddress: IPAddress,
-    _ newPort: UInt16, isUnfinished: Bool = false
+    _ newPort: UInt16, isPartial: Bool = false
 ) -> [UInt8] {
     var frame = frame
     guard let packet = Headers(frame.wire).packet else { return frame }
     var span = frame.mutableSpan
     var bytes = unsafe span.mutableBytes
     let flow = flow(to: address, port, translatedTo: newAddress, newPort)
-    Translation(flow)?.apply(to: &bytes, packet, isUnfinished: isUnfinished)
+    Translation(flow)?.apply(to: &bytes, packet, hasPartialChecksum: isPartial)
     return frame
 }
 
@@ -203,7 +204,7 @@ private func ethernet(_ family: IPAddress.Family, _ packet: [UInt8]) -> [UInt8] 
     return frame + packet
 }
 
-/// The sum of RFC 1071, as slowly as it is written there.
+/// Returns the sum of RFC 1071, computed as the RFC defines it.
 private func sum(_ bytes: [UInt8]) -> UInt16 {
     var sum = 0
     for (index, byte) in bytes.enumerated() { sum += Int(byte) << (index % 2 == 0 ? 8 : 0) }
@@ -219,19 +220,19 @@ private struct Packet {
     let destination: IPAddress
     let destinationPort: UInt16
     let payload: [UInt8]
-    let isUnfinished: Bool
+    let isPartial: Bool
     let fragment: UInt16
 
     init(
         transport: UInt8, from source: IPAddress, _ sourcePort: UInt16, to destination: IPAddress,
-        _ destinationPort: UInt16, _ payload: [UInt8], isUnfinished: Bool = false,
+        _ destinationPort: UInt16, _ payload: [UInt8], isPartial: Bool = false,
         fragment: UInt16 = 0
     ) {
         self.transport = transport
         (self.source, self.sourcePort) = (source, sourcePort)
         (self.destination, self.destinationPort) = (destination, destinationPort)
         self.payload = payload
-        self.isUnfinished = isUnfinished
+        self.isPartial = isPartial
         self.fragment = fragment
     }
 
@@ -252,8 +253,8 @@ private struct Packet {
         segment += payload
         var pseudo = source.bytes + destination.bytes
         pseudo += [0, transport, 0, UInt8(segment.count)]
-        var checksum = isUnfinished ? sum(pseudo) : ~sum(pseudo + segment)
-        if transport == 17, checksum == 0, !isUnfinished { checksum = 0xffff }
+        var checksum = isPartial ? sum(pseudo) : ~sum(pseudo + segment)
+        if transport == 17, checksum == 0, !isPartial { checksum = 0xffff }
         let offset = transport == 6 ? 16 : 6
         segment[offset] = UInt8(checksum >> 8)
         segment[offset + 1] = UInt8(checksum & 0xff)
@@ -277,7 +278,7 @@ private func ip(
     return header + payload
 }
 
-/// A destination's port is closed, says the destination.
+/// An ICMP error with which the destination says that its port is closed.
 private func icmpError(
     from source: IPAddress, to quoted: [UInt8], _ family: IPAddress.Family
 ) -> [UInt8] {

@@ -1,7 +1,7 @@
 import Addressing
-import Packets
 import Glibc
 import ObservationFixtures
+import Packets
 import Testing
 
 /// Frames and offloads that do not fit each other, as a pod can send them.
@@ -16,7 +16,7 @@ struct WireFormRefusalTests {
         var testDescription: String { name }
 
         init(
-            _ name: String, _ obstacle: WireForm.Obstacle, _ frame: SuperFrame,
+            _ name: String, _ obstacle: WireForm.Obstacle, _ frame: GSOPacket,
             _ offload: Offload? = nil, edit: (inout [UInt8]) -> Void = { _ in }
         ) {
             var bytes = frame.bytes
@@ -35,8 +35,8 @@ struct WireFormRefusalTests {
     private static func frame(
         _ family: IPAddress.Family = .ipv4, isUDP: Bool = false, by size: Int = 0,
         payload byteCount: Int = 500
-    ) -> SuperFrame {
-        var frame = SuperFrame()
+    ) -> GSOPacket {
+        var frame = GSOPacket()
         (frame.family, frame.isUDP, frame.segmentByteCount) = (family, isUDP, size)
         frame.payload = [UInt8](repeating: 7, count: byteCount)
         return frame
@@ -58,15 +58,15 @@ struct WireFormRefusalTests {
     }
 
     private static let fragments: [Case] = {
-        var pieces = [
-            Case("a first piece", .fragment, frame(isUDP: true)) { $0[20] = 0x20 },
-            Case("a later piece", .fragment, frame(isUDP: true)) { $0[21] = 3 },
-            Case("segments of a piece", .fragment, frame(by: 100)) { $0[20] = 0x20 },
+        var fragments = [
+            Case("a first fragment", .fragment, frame(isUDP: true)) { $0[20] = 0x20 },
+            Case("a later fragment", .fragment, frame(isUDP: true)) { $0[21] = 3 },
+            Case("segments of a fragment", .fragment, frame(by: 100)) { $0[20] = 0x20 },
         ]
         var ipv6 = frame(.ipv6, isUDP: true)
         ipv6.extensions = [(44, [0, 1, 0, 0, 0, 9])]
-        pieces.append(Case("a piece over IPv6", .fragment, ipv6))
-        return pieces
+        fragments.append(Case("a fragment over IPv6", .fragment, ipv6))
+        return fragments
     }()
 
     private static let routes: [Case] = {
@@ -182,7 +182,7 @@ struct WireFormRefusalTests {
         }
     }
 
-    @Test("is met for every reason there is")
+    @Test("is tested for every reason there is")
     func complete() {
         #expect(Set(Self.cases.map(\.obstacle)) == Set(WireForm.Obstacle.allCases))
     }
@@ -217,12 +217,11 @@ struct WireFormRefusalTests {
         #expect(repairedCount > round / 50)
     }
 
-    /// A frame that could be repaired, with some bytes changed, cut, or lengthened; and its offload, or
-    /// any other.
+    /// Returns a repairable frame with some bytes changed, and its offload or any other.
     private static func garbage(
         with generator: inout SeededGenerator
     ) -> ([UInt8], Offload) {
-        let original = SuperFrame.random(with: &generator, payloadByteCountMax: 300)
+        let original = GSOPacket.random(with: &generator, payloadByteCountMax: 300)
         var frame = original.bytes
         let placeCount = min(frame.count, original.payloadOffset + 4)
         for _ in 0..<Int.random(in: 0...3, using: &generator) {

@@ -1,10 +1,11 @@
 import Addressing
-import Packets
 import ObservationFixtures
+import Packets
 import Testing
 
-/// Frames as the wire would have carried them, read as a receiver would. Its checksums are computed in
-/// the tests from scratch, as RFC 1071 says, and not by what is tested.
+/// Wire forms, read as a receiver would read them.
+///
+/// Checksums are computed by code of the tests, as RFC 1071 says, and not by the code under test.
 @Suite("A wire form")
 struct WireFormTests {
     private static let tag = VLANTag(tag: 0xa00c, etherType: 0x8100)
@@ -13,7 +14,7 @@ struct WireFormTests {
     func segments(seed: UInt64) {
         var generator = SeededGenerator(seed: seed)
         for number in 0..<250 {
-            var original = SuperFrame.random(with: &generator)
+            var original = GSOPacket.random(with: &generator)
             if original.segmentByteCount == 0, Bool.random(using: &generator) {
                 original.padding = [1, 2, 3, 4, 5]
             }
@@ -35,11 +36,11 @@ struct WireFormTests {
         }
     }
 
-    @Test("has the whole segment's headers also where only the beginning is kept")
+    @Test("has the whole segment's headers even if only its beginning is kept")
     func cutShort() throws {
         var generator = SeededGenerator(seed: 9)
         for number in 0..<60 {
-            let original = SuperFrame.random(with: &generator, payloadByteCountMax: 400)
+            let original = GSOPacket.random(with: &generator, payloadByteCountMax: 400)
             let frame = original.bytes
             let tag = number % 2 == 0 ? Self.tag : nil
             let form = WireForm(
@@ -54,7 +55,7 @@ struct WireFormTests {
         }
     }
 
-    @Test("is the frame itself where nothing is left to do, but for the tag")
+    @Test("is the frame itself if nothing is left to do, except for the tag")
     func asItIs() {
         let frame = Array(0..<100 as Range<UInt8>)
         var form = WireForm(frame.wire, wireByteCount: 2000, .none)
@@ -74,8 +75,8 @@ struct WireFormTests {
     func translated() throws {
         var generator = SeededGenerator(seed: 5)
         for _ in 0..<100 {
-            var original = SuperFrame.random(with: &generator)
-            // Neither looks behind tags.
+            var original = GSOPacket.random(with: &generator)
+            // Translation does not read behind tags.
             (original.tags, original.isSumRight) = ([], true)
             original.segmentByteCount = min(original.segmentByteCount, original.payload.count)
             let isIPv4 = original.family == .ipv4
@@ -89,21 +90,21 @@ struct WireFormTests {
                 destinationPort: 40_000)
             let translation = try #require(
                 Translation(TrackedFlow(original: client, reply: reply)))
-            func translate(_ frame: [UInt8], isUnfinished: Bool) throws -> [UInt8] {
+            func translate(_ frame: [UInt8], isPartial: Bool) throws -> [UInt8] {
                 var frame = frame
                 let packet = try #require(Headers(frame.wire).packet)
-                #expect(!isUnfinished || original.offload.leavesUnfinished(packet))
+                #expect(!isPartial || original.offload.hasPartialChecksum(of: packet))
                 var span = frame.mutableSpan
                 var bytes = unsafe span.mutableBytes
-                translation.apply(to: &bytes, packet, isUnfinished: isUnfinished)
+                translation.apply(to: &bytes, packet, hasPartialChecksum: isPartial)
                 return frame
             }
             func segments(_ frame: [UInt8]) throws -> [[UInt8]] {
                 let form = WireForm(frame.wire, wireByteCount: frame.count, original.offload)
                 return try #require(written(form, frame))
             }
-            let first = try segments(translate(original.bytes, isUnfinished: true))
-            let last = try segments(original.bytes).map { try translate($0, isUnfinished: false) }
+            let first = try segments(translate(original.bytes, isPartial: true))
+            let last = try segments(original.bytes).map { try translate($0, isPartial: false) }
             let isSame = first == last
             #expect(isSame, "\(original)")
             let isChanged = try first != segments(original.bytes)
@@ -113,7 +114,7 @@ struct WireFormTests {
 
     @Test("has no UDP checksum of 0", arguments: [0, 2])
     func checksumOfZero(segmentByteCount: Int) {
-        var original = SuperFrame()
+        var original = GSOPacket()
         original.isUDP = true
         original.segmentByteCount = segmentByteCount
         var zeroCount = 0
@@ -133,12 +134,12 @@ struct WireFormTests {
         #expect(zeroCount > 0)
     }
 
-    @Test("finishes the checksum of a packet in a packet, which is all that is left to do")
+    @Test("completes the checksum of a packet inside a packet, if that is all that is left to do")
     func tunnel() throws {
-        // Inner Ethernet and IP behind a VXLAN header, with the inner TCP's checksum unfinished.
-        var inner = SuperFrame()
+        // Inner Ethernet and IP behind a VXLAN header, and a partial checksum of the inner TCP.
+        var inner = GSOPacket()
         inner.payload = Array(1...77)
-        var outer = SuperFrame()
+        var outer = GSOPacket()
         outer.isUDP = true
         outer.payload = [8, 0, 0, 0, 0, 0, 1, 0] + inner.bytes
         let frame = outer.bytes
@@ -153,7 +154,7 @@ struct WireFormTests {
         #expect(whole[..<start] == frame[..<start])
     }
 
-    @Test("finishes SCTP's checksum, which is of another kind", arguments: [true, false])
+    @Test("completes SCTP's checksum, which is a CRC32c", arguments: [true, false])
     func sctp(isKeptWhole: Bool) {
         // RFC 9260, 3.3.2: an INIT chunk behind the common header.
         var chunk: [UInt8] = [0x9c, 0x40, 0x1f, 0x90, 0, 0, 0, 0, 0, 0, 0, 0]
@@ -162,7 +163,7 @@ struct WireFormTests {
         var header: [UInt8] = [0x45, 0, 0, UInt8(20 + chunk.count), 0, 0, 0, 0, 64, 132, 0, 0]
         header += [10, 0, 0, 1, 10, 0, 0, 2]
         let start = [UInt8](repeating: 2, count: 12) + [8, 0] + header
-        // What the field holds before does not count.
+        // What the field held before does not count.
         chunk.replaceSubrange(8..<12, with: [1, 2, 3, 4])
         let frame = start + chunk
         let offload = Offload(needsChecksum: true, checksumStart: 34, checksumOffset: 8)
@@ -180,7 +181,7 @@ struct WireFormTests {
         "takes the jumbo option out of a packet that is too long to say so",
         arguments: [true, false])
     func jumbogram(hasOption: Bool) throws {
-        var original = SuperFrame()
+        var original = GSOPacket()
         original.family = .ipv6
         original.flags = 0x99
         original.payload = (0..<90_001).map { UInt8(truncatingIfNeeded: $0 &* 13 &+ $0 >> 8) }
@@ -201,7 +202,7 @@ struct WireFormTests {
         #expect(Receiver(original: original, tag: Self.tag).fault(in: segments) == nil)
     }
 
-    @Test("sums all bytes in whatever pieces they lie")
+    @Test("sums all bytes, whatever their number and alignment")
     func sums() {
         var generator = SeededGenerator(seed: 4)
         let bytes = (0..<400).map { _ in UInt8.random(in: 128...255, using: &generator) }
@@ -217,9 +218,9 @@ struct WireFormTests {
         #expect(Checksum.sum(of: long.wire) == 0xffff)
     }
 
-    @Test("knows the offload from its ten bytes")
+    @Test("reads the offload from its ten bytes")
     func offload() {
-        // As this machine has numbers of 16 bits.
+        // In native byte order.
         func words(_ values: UInt16...) -> [UInt8] {
             values.flatMap { value in
                 UInt16(1).littleEndian == 1

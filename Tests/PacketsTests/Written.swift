@@ -1,9 +1,10 @@
 import Addressing
-import Packets
 import ObservationFixtures
+import Packets
 
-/// What a wire form writes of a frame, each segment into just as much memory as is kept of it, with
-/// guards around it.
+/// Returns the segments that a wire form writes of a frame; nil if it writes anywhere else.
+///
+/// Each segment is written into just as much memory as is kept of it, between guard bytes.
 func written(_ form: WireForm, _ frame: [UInt8], keeping limit: Int = .max) -> [[UInt8]]? {
     var segments: [[UInt8]] = []
     for index in 0..<form.segmentCount {
@@ -24,10 +25,11 @@ func written(_ form: WireForm, _ frame: [UInt8], keeping limit: Int = .max) -> [
 
 private let guardByteCount = 64
 
-/// Says what is wrong with the segments that were made of a frame, or nil. Knows nothing of how they
-/// are made: it reads them as a receiver does.
+/// A receiver, which finds what is wrong with the segments that were made of a frame.
+///
+/// It knows nothing about how they are made.
 struct Receiver {
-    let original: SuperFrame
+    let original: GSOPacket
     /// The tag that the kernel had taken out.
     var tag: VLANTag?
 

@@ -1,7 +1,8 @@
-import BPF
 import Addressing
+import BPF
 import RPCAP
 import Testing
+import Time
 
 @Suite("A client session")
 struct ClientSessionTests {
@@ -12,22 +13,22 @@ struct ClientSessionTests {
     @Test("comes to an understanding with the server, and opens what is preselected")
     func together() {
         var server = Driver(devices: [Device(name: "other"), Self.device])
-        var client = ClientSession(.active, now: 0)
+        var client = ClientSession(.active, now: .zero)
         var seen: [String] = []
-        while let action = client.nextAction() {
+        while let action = client.nextAction(now: .zero) {
             switch action {
-            case .send(let bytes): client.receive(server.exchange(bytes)[...], now: 0)
+            case .send(let bytes): client.receive(server.exchange(bytes)[...])
             case .prepare(let device, let linkType):
                 #expect(device == Self.device && linkType == 1)
                 client.start(
                     StartRequest(
                         snaplen: 1000, flags: .serverOpens, dataPort: 4711,
-                        filter: [Instruction(.keep, 1000)]), now: 0)
+                        filter: [Instruction(.keep, 1000)]), now: .zero)
             case .started:
                 seen.append("started")
-                client.askForStatistics(now: 0)
-                client.updateFilter([Instruction(.keep, 5)], now: 0)
-                client.end(now: 0)
+                client.askForStatistics(now: .zero)
+                client.updateFilter([Instruction(.keep, 5)], now: .zero)
+                client.end(now: .zero)
             case .statistics(let statistics):
                 #expect(statistics.received == 0x22 && statistics.sent == 0x0e)
                 seen.append("statistics")
@@ -60,14 +61,14 @@ struct ClientSessionTests {
 
     @Test("closes with a reason when the server is none", arguments: 0..<refusals.count)
     func refused(row: Int) {
-        var client = ClientSession(.active, now: 0)
-        _ = client.nextAction()
-        client.receive(Self.refusals[row].bytes[...], now: 0)
-        guard case .close(let reason)? = client.nextAction() else {
+        var client = ClientSession(.active, now: .zero)
+        _ = client.nextAction(now: .zero)
+        client.receive(Self.refusals[row].bytes[...])
+        guard case .close(let reason)? = client.nextAction(now: .zero) else {
             Issue.record("\(Self.refusals[row].name) is taken")
             return
         }
-        #expect(!reason.isEmpty && client.nextAction() == nil && client.deadline == nil)
+        #expect(!reason.isEmpty && client.nextAction(now: .zero) == nil && client.deadline == nil)
     }
 
     @Test(
@@ -79,28 +80,29 @@ struct ClientSessionTests {
             "00 88 00 00 00 00 00 0a 00 00 00 00 a1 b2 c3 d4 ff ff",
         ])
     func loginReplies(reply: String) {
-        var client = ClientSession(.passive, now: 0)
-        _ = client.nextAction()
-        client.receive(hex(reply)[...], now: 0)
-        #expect(client.nextAction() == .send(Request.list))
+        var client = ClientSession(.passive, now: .zero)
+        _ = client.nextAction(now: .zero)
+        client.receive(hex(reply)[...])
+        #expect(client.nextAction(now: .zero) == .send(Request.list))
     }
 
     @Test("survives any bytes", arguments: Fuzz.seeds)
     func garbage(seed: UInt64) {
         Fuzz.rounds(from: seed) { seed in
             var generator = SeededGenerator(seed: seed)
-            var wish = ClientSession.Wish()
-            wish.sampling = seed % 2 == 0 ? .none : .onePacketIn(7)
-            var client = ClientSession(seed % 3 == 0 ? .active : .passive, wish, now: 0)
+            var goal = ClientSession.Goal()
+            goal.sampling = seed % 2 == 0 ? .none : .onePacketIn(7)
+            var client = ClientSession(seed % 3 == 0 ? .active : .passive, goal, now: .zero)
             for _ in 0..<50 {
-                client.receive(Self.reply(&generator)[...], now: 0)
-                while let action = client.nextAction() {
+                client.receive(Self.reply(&generator)[...])
+                while let action = client.nextAction(now: .zero) {
                     if case .prepare = action {
                         client.start(
-                            StartRequest(snaplen: 64, flags: [], dataPort: 0, filter: []), now: 0)
+                            StartRequest(snaplen: 64, flags: [], dataPort: 0, filter: []),
+                            now: .zero)
                     }
-                    if case .started = action { client.askForStatistics(now: 0) }
-                    if case .statistics = action { client.end(now: 0) }
+                    if case .started = action { client.askForStatistics(now: .zero) }
+                    if case .statistics = action { client.end(now: .zero) }
                 }
             }
         }

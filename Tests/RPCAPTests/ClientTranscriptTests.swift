@@ -1,7 +1,8 @@
-import BPF
 import Addressing
+import BPF
 import RPCAP
 import Testing
+import Time
 
 @Suite("What a client session says")
 struct ClientTranscriptTests {
@@ -12,18 +13,18 @@ struct ClientTranscriptTests {
         private(set) var events: [ClientSession.Action] = []
         var request = StartRequest(snaplen: 65_535, flags: .promiscuous, dataPort: 0, filter: [])
 
-        init(_ mode: ClientSession.Mode, _ wish: ClientSession.Wish = ClientSession.Wish()) {
-            session = ClientSession(mode, wish, now: 0)
+        init(_ mode: ClientSession.Mode, _ goal: ClientSession.Goal = ClientSession.Goal()) {
+            session = ClientSession(mode, goal, now: .zero)
         }
 
         /// Gives it bytes, and answers what it sent for them.
         mutating func exchange(_ bytes: [UInt8] = []) -> [UInt8] {
             (sent, events) = ([], [])
-            session.receive(bytes[...], now: 0)
-            while let action = session.nextAction() {
+            session.receive(bytes[...])
+            while let action = session.nextAction(now: .zero) {
                 switch action {
                 case .send(let bytes): sent += bytes
-                case .prepare: session.start(request, now: 0)
+                case .prepare: session.start(request, now: .zero)
                 default: events.append(action)
                 }
             }
@@ -36,12 +37,12 @@ struct ClientTranscriptTests {
         }
     }
 
-    private static func wish(
-        _ change: (inout ClientSession.Wish) -> Void
-    ) -> ClientSession.Wish {
-        var wish = ClientSession.Wish()
-        change(&wish)
-        return wish
+    private static func goal(
+        _ change: (inout ClientSession.Goal) -> Void
+    ) -> ClientSession.Goal {
+        var goal = ClientSession.Goal()
+        change(&goal)
+        return goal
     }
 
     private static let filter = [Instruction(.keep, 65_535)]
@@ -49,7 +50,7 @@ struct ClientTranscriptTests {
 
     @Test("is what libpcap's client says in passive mode over TCP")
     func passive() {
-        var client = Client(.passive, Self.wish { $0.device = "lo" })
+        var client = Client(.passive, Self.goal { $0.device = "lo" })
         client.request = StartRequest(
             snaplen: 65_535, flags: [], dataPort: 0, filter: Self.filter)
         #expect(
@@ -67,13 +68,13 @@ struct ClientTranscriptTests {
             return
         }
         #expect(reply.dataPort == 39_877 && reply.bufferByteCount == 262_144)
-        client.session.askForStatistics(now: 0)
+        client.session.askForStatistics(now: .zero)
         #expect(client.exchange() == hex("00 09 00 00 00 00 00 00"))
         _ = client.exchange(Replies.statistics)
         #expect(client.events == [.statistics(CaptureStatistics(received: 0x22, sent: 0x0e))])
-        client.session.updateFilter([Instruction(.keep, UInt32.max)], now: 0)
+        client.session.updateFilter([Instruction(.keep, UInt32.max)], now: .zero)
         #expect(client.exchange() == Request.update)
-        client.session.end(now: 0)
+        client.session.end(now: .zero)
         // One request at a time.
         #expect(client.exchange().isEmpty)
         #expect(client.exchange(Replies.update) == hex("00 0a 00 00 00 00 00 00"))
@@ -112,7 +113,7 @@ struct ClientTranscriptTests {
     @Test("has user and password in a login that has them")
     func login() {
         let login = LoginRequest.password(user: Array("user".utf8), password: Array("pw".utf8))
-        var client = Client(.passive, Self.wish { $0.login = login })
+        var client = Client(.passive, Self.goal { $0.login = login })
         #expect(
             client.exchange()
                 == hex("00 08 00 00 00 00 00 0e  00 01 00 00 00 04 00 02 75 73 65 72 70 77"))
@@ -128,9 +129,9 @@ struct ClientTranscriptTests {
 
     @Test("asks for sampling between open and start, and starts also where that is refused")
     func sampling() {
-        let wish = Self.wish { $0.sampling = .onePacketIn(5) }
+        let goal = Self.goal { $0.sampling = .onePacketIn(5) }
         for reply in [Replies.sampling, Replies.error(15, "no")] {
-            var client = Client(.passive, wish)
+            var client = Client(.passive, goal)
             _ = client.exchange(Replies.login + Replies.list)
             #expect(
                 client.exchange(Replies.open)
@@ -144,13 +145,13 @@ struct ClientTranscriptTests {
     func refusals() {
         var client = Client(.passive)
         _ = client.exchange(Replies.login + Replies.list + Replies.open + Replies.start)
-        client.session.askForStatistics(now: 0)
+        client.session.askForStatistics(now: .zero)
         _ = client.exchange(Replies.error(8, "not now"))
         #expect(client.events == [.note("statistics: the peer refused: not now (error 8)")])
-        client.session.updateFilter(Self.filter, now: 0)
+        client.session.updateFilter(Self.filter, now: .zero)
         _ = client.exchange(Replies.error(7, "no"))
         #expect(client.closeReason == nil && client.session.isIdle && client.session.isCapturing)
-        client.session.end(now: 0)
+        client.session.end(now: .zero)
         _ = client.exchange(Replies.error(13, "no"))
         #expect(client.events.last == .ended && !client.session.isCapturing)
     }
@@ -161,7 +162,7 @@ struct ClientTranscriptTests {
         for count in 0...replies.count {
             var client = Client(.passive)
             _ = client.exchange(replies.prefix(count).flatMap { $0 })
-            if count == replies.count { client.session.askForStatistics(now: 0) }
+            if count == replies.count { client.session.askForStatistics(now: .zero) }
             _ = client.exchange(Replies.error(count == replies.count ? 9 : 12, "no"))
             #expect(client.closeReason?.contains("the peer refused: no") == true, "\(count)")
         }
@@ -169,14 +170,14 @@ struct ClientTranscriptTests {
 
     @Test("is about the device that was named, or says which there are")
     func devices() {
-        var client = Client(.passive, Self.wish { $0.device = "eth7" })
+        var client = Client(.passive, Self.goal { $0.device = "eth7" })
         _ = client.exchange(Replies.login + Replies.list)
         #expect(
             client.closeReason == "there is no device eth7, the peer offers lo, any-eth")
         client = Client(.passive)
         #expect(
             client.exchange(Replies.login + Replies.list).suffix(7) == Array("any-eth".utf8)[...])
-        client = Client(.passive, Self.wish { $0.listsOnly = true })
+        client = Client(.passive, Self.goal { $0.listsOnly = true })
         _ = client.exchange(Replies.login + Replies.list)
         guard case .listed(let devices)? = client.events.first else {
             Issue.record("not listed")
@@ -222,11 +223,11 @@ struct ClientTranscriptTests {
     func deadline() {
         var client = Client(.passive)
         _ = client.exchange()
-        #expect(client.session.deadline == ClientSession.answerNanosecondsMax)
-        client.session.check(now: ClientSession.answerNanosecondsMax)
+        #expect(client.session.deadline == MonotonicTime.zero + ClientSession.replyTimeMax)
+        client.session.expire(now: .zero + ClientSession.replyTimeMax)
         _ = client.exchange()
         #expect(client.closeReason == nil)
-        client.session.check(now: ClientSession.answerNanosecondsMax + 1)
+        client.session.expire(now: .zero + ClientSession.replyTimeMax + .nanoseconds(1))
         _ = client.exchange()
         #expect(
             client.closeReason == "the peer has not answered within 30 s when asked for a login")
@@ -234,7 +235,7 @@ struct ClientTranscriptTests {
         client = Client(.passive)
         _ = client.exchange(Replies.login + Replies.list + Replies.open + Replies.start)
         #expect(client.session.deadline == nil)
-        client.session.check(now: .max)
+        client.session.expire(now: .distantFuture)
         _ = client.exchange()
         #expect(client.closeReason == nil)
     }

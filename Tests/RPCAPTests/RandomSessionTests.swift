@@ -1,5 +1,6 @@
 import RPCAP
 import Testing
+import Time
 
 /// Random sessions, held to the state table and to their bounds; and bytes that are hardly RPCAP at
 /// all.
@@ -34,7 +35,7 @@ struct RandomSessionTests {
                     let part = rest.prefix(Int.random(in: 1...message.count, using: &generator))
                     rest = rest.dropFirst(part.count)
                     sent += driver.exchange(Array(part))
-                    driver.now += .random(in: 0...50_000_000, using: &generator)
+                    driver.now += .nanoseconds(Int.random(in: 0...50_000_000, using: &generator))
                 }
                 let isLastTry =
                     state == "A" && driver.closeReason?.hasPrefix("the peer did not log in") == true
@@ -89,7 +90,7 @@ struct RandomSessionTests {
                     throw Fuzz.Complaint("holds too much")
                 }
                 guard Self.isWellFormed(sent) else { throw Fuzz.Complaint("sends \(sent)") }
-                driver.now += .random(in: 0...2_000_000_000, using: &generator)
+                driver.now += .nanoseconds(Int.random(in: 0...2_000_000_000, using: &generator))
                 if let deadline = driver.session.deadline, deadline <= driver.now {
                     _ = driver.exchange([])
                     guard driver.session.deadline.map({ $0 > driver.now }) ?? true else {

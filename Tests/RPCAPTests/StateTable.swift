@@ -1,7 +1,8 @@
-/// What a server session makes of each message in each of its states.
+/// The reply of a server session to each message in each of its states.
 enum StateTable {
-    /// What the state makes of a message: the reply's or the error's first four bytes, and whether
-    /// the connection goes on. An empty reply is silence.
+    /// The first four bytes of each reply, and whether the connection goes on.
+    ///
+    /// An empty reply is silence.
     static let rows:
         [(message: String, bytes: [UInt8], rows: [String: (reply: String, goesOn: Bool)])] = [
             (

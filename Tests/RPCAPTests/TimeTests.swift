@@ -1,5 +1,6 @@
 import RPCAP
 import Testing
+import Time
 
 /// What a session grants its peer: the mode, the state, what has been sent of a message, and after how
 /// many seconds it is over; nil for never.
@@ -18,9 +19,9 @@ struct TimeTests {
     func patience(row: Int) {
         let (mode, state, begun, seconds) = Self.rows[row]
         var driver = Driver.inState(state, mode)
-        driver.now += 5 * Driver.second
+        driver.now += .seconds(5)
         // A message has just been dealt with.
-        if state != "A" { _ = driver.exchange(Request.statistics) } else { driver.now = 0 }
+        if state != "A" { _ = driver.exchange(Request.statistics) } else { driver.now = .zero }
         _ = driver.exchange(begun)
         guard let seconds else {
             #expect(driver.session.deadline == nil)
@@ -49,7 +50,7 @@ struct TimeTests {
         let request = hex(
             "00 04 00 00 00 00 00 14  00 00 ff ff 00 00 01 f4 00 04 9b 41  00 01 00 00 00 00 00 01")
         #expect(driver.exchange(request).isEmpty)
-        #expect(driver.session.deadline == driver.now + Driver.second)
+        #expect(driver.session.deadline == driver.now + .seconds(1))
         #expect(driver.wait(seconds: 1.01).prefix(4) == hex("00 01 00 0c")[...])
         #expect(driver.closeReason == nil && driver.exchange(Request.list)[1] == 0x82)
     }

@@ -1,4 +1,5 @@
 import RPCAP
+import Time
 
 /// Bytes written as pairs of hex digits, with any white space between them.
 func hex(_ text: String) -> [UInt8] {
@@ -26,7 +27,7 @@ struct SeededGenerator: RandomNumberGenerator {
 /// What the driver of a session does, without sockets: every demand is granted at once.
 struct Driver {
     var session: ServerSession
-    var now: UInt64 = 0
+    var now = MonotonicTime.zero
     let devices: [Device]
     private(set) var sent: [UInt8] = []
     private(set) var starts: [StartRequest] = []
@@ -39,13 +40,11 @@ struct Driver {
     var dataPort: UInt16 = 0
     var bufferByteCount: UInt32 = 0
 
-    static let second: UInt64 = 1_000_000_000
-
     init(
         _ mode: ServerSession.Mode = .active, logins: ServerSession.Logins = .null,
         devices: [Device] = [Device(name: "lo")]
     ) {
-        session = ServerSession(mode, logins: logins, now: 0)
+        session = ServerSession(mode, logins: logins, now: .zero)
         self.devices = devices
     }
 
@@ -59,7 +58,7 @@ struct Driver {
 
     /// Lets time pass, and answers what the session sent because of that.
     mutating func wait(seconds: Double) -> [UInt8] {
-        now += UInt64(seconds * Double(Self.second))
+        now += .seconds(seconds)
         return exchange([])
     }
 

@@ -1,5 +1,5 @@
-import BPF
 import Addressing
+import BPF
 import RPCAP
 import Testing
 

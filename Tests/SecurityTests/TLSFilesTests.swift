@@ -31,28 +31,28 @@ struct TLSFilesTests {
     func renews() throws {
         let server = try TLSServer(certificate: certificate, key: key)
         #expect(try issuer(of: server) == "ca")
-        #expect(server.takeNotices() == [])
+        #expect(server.takeReloadEvents() == [])
 
         // One after the other: in between, they do not belong together.
         try folder.put(text(of: folder.file("next.pem")), "tls.crt")
         #expect(try issuer(of: server) == "ca")
         #expect(try issuer(of: server) == "ca")
-        let notices = server.takeNotices()
+        let notices = server.takeReloadEvents()
         #expect(notices.map(\.isWarning) == [true])
         #expect(notices.first?.text.hasPrefix("\(key): this key is not that of ") == true)
         #expect(notices.first?.text.hasSuffix("; the certificate read before stays in use") == true)
         try folder.put(text(of: folder.file("next.key")), "tls.key")
         #expect(try issuer(of: server) == "stranger")
-        #expect(server.takeNotices().map(\.text) == ["\(certificate) was read again"])
+        #expect(server.takeReloadEvents().map(\.text) == ["\(certificate) was read again"])
 
         try folder.put("no certificate", "tls.crt")
         #expect(try issuer(of: server) == "stranger")
-        #expect(server.takeNotices().map(\.isWarning) == [true])
+        #expect(server.takeReloadEvents().map(\.isWarning) == [true])
         unsafe _ = unlink(certificate)
         #expect(try issuer(of: server) == "stranger")
-        #expect(server.takeNotices().map(\.isWarning) == [true])
+        #expect(server.takeReloadEvents().map(\.isWarning) == [true])
         #expect(try issuer(of: server) == "stranger")
-        #expect(server.takeNotices() == [])
+        #expect(server.takeReloadEvents() == [])
     }
 
     @Test("are seen through the links that Kubernetes changes")
@@ -84,7 +84,8 @@ struct TLSFilesTests {
         #expect(failure(missing, key) == "\(missing): \(remedy)")
         #expect(failure(certificate, missing) == "\(missing): \(remedy)")
         #expect(
-            failure(folder.path, key) == "\(folder.path): this is no file: give one in PEM form")
+            failure(folder.path, key)
+                == "\(folder.path): this is not a regular file: give a file in PEM form")
         #expect(
             failure(key, key)
                 == """
@@ -101,7 +102,7 @@ struct TLSFilesTests {
         #expect(
             failure(certificate, other)
                 == """
-                \(other): this key is not that of the certificate in \(certificate): give both of one \
+                \(other): this key is not that of the certificate in \(certificate): give a matching \
                 pair, the server's own certificate first
                 """)
         let damaged = try folder.put(
@@ -118,8 +119,8 @@ struct TLSFilesTests {
             "x509", "-in", certificate, "-days", "-1", "-signkey", key, "-out", expired,
         ])
         let server = try TLSServer(certificate: expired, key: key)
-        let notice = "\(expired): this certificate has expired: peers will refuse it"
-        #expect(server.takeNotices().map(\.text) == [notice])
+        let notice = "\(expired): this certificate has expired, so peers will refuse it"
+        #expect(server.takeReloadEvents().map(\.text) == [notice])
         let client = try TLSClient(trusting: .file(expired))
         let pair = try Pair(server, client, host: "agent.test")
         #expect(pair.failures[1] == .untrusted(reason: "certificate has expired"))
@@ -134,8 +135,8 @@ struct TLSFilesTests {
         #expect(
             failure(certificate, encrypted)
                 == """
-                \(encrypted): this key is encrypted, and nobody is there to enter its password: \
-                `openssl pkey` writes it without
+                \(encrypted): this key is encrypted, and nobody can enter its password here: \
+                `openssl pkey` writes it without encryption
                 """)
         let rsa = folder.file("rsa.key")
         try Certificates.openssl(["genrsa", "-out", rsa, "2048"])

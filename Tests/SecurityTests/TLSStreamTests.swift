@@ -147,8 +147,9 @@ struct TLSStreamTests {
 
     enum Touch: CaseIterable { case cutInTheMiddle, cutBetween, changed }
 
-    /// Has somebody sit between the two ends, who lets the handshake pass and a record of 1,000 bytes
-    /// of which nobody has touched anything. The next one is cut off or changed.
+    /// An attacker between the two ends passes the handshake and a record of 1,000 bytes.
+    ///
+    /// The attacker cuts off or changes the next record.
     @Test(
         "that somebody on the way touches ends, and nothing false arrives",
         arguments: Touch.allCases)

@@ -41,7 +41,7 @@ struct UserFileTests {
         }
         // The same name in other bytes is another one.
         #expect(!verify(file, "jose\u{301} maria", []))
-        #expect(file.takeNotices() == [])
+        #expect(file.takeReloadEvents() == [])
     }
 
     static let refused: [(text: String, lineNumber: Int, fault: String)] = [
@@ -56,15 +56,15 @@ struct UserFileTests {
         ),
         (
             "alice:\(hash)\nbob:\(other)\nalice:\(other)", 3,
-            "this name has a line above: one of them has to go"
+            "this name has another line above: remove one of them"
         ),
         (
             "alice:secret", 1,
-            "what follows alice: is no password's hash; `podwire password alice` prints the whole line"
+            "what follows alice: is not the hash of a password; `podwire password alice` prints the whole line"
         ),
         (
             "alice:\(hash)x", 1,
-            "what follows alice: is no password's hash; `podwire password alice` prints the whole line"
+            "what follows alice: is not the hash of a password; `podwire password alice` prints the whole line"
         ),
     ]
 
@@ -104,29 +104,29 @@ struct UserFileTests {
         let path = try folder.put("alice:\(Self.hash)\n", "users")
         let file = try UserFile(path)
         #expect(verify(file, "alice", Self.password))
-        #expect(file.takeNotices() == [])
+        #expect(file.takeReloadEvents() == [])
 
         try folder.put("bob:\(Self.other)\n", "users")
         #expect(!verify(file, "alice", Self.password))
         #expect(verify(file, "bob", []))
-        #expect(file.takeNotices().map(\.text) == ["\(path) was read again"])
+        #expect(file.takeReloadEvents().map(\.text) == ["\(path) was read again"])
 
         try folder.put("bob\n", "users")
         #expect(verify(file, "bob", []))
         #expect(verify(file, "bob", []))
-        let notices = file.takeNotices()
+        let notices = file.takeReloadEvents()
         #expect(notices.map(\.isWarning) == [true])
         #expect(notices.first?.text.hasPrefix("\(path), line 1: ") == true)
 
         unsafe _ = unlink(path)
         #expect(verify(file, "bob", []))
         #expect(verify(file, "bob", []))
-        #expect(file.takeNotices().map(\.isWarning) == [true])
+        #expect(file.takeReloadEvents().map(\.isWarning) == [true])
 
         try folder.put("carol:\(Self.other)\nbob:\(Self.hash)\n", "users")
         #expect(verify(file, "carol", []))
         #expect(verify(file, "bob", Self.password))
-        #expect(file.takeNotices().map(\.isWarning) == [false])
+        #expect(file.takeReloadEvents().map(\.isWarning) == [false])
     }
 
     @Test("that others can read is warned of", arguments: [0o600, 0o640, 0o604, 0o644])
@@ -136,7 +136,7 @@ struct UserFileTests {
         let text =
             "\(path) can be read by other users (mode \(String(mode, radix: 8))): "
             + "`chmod 600` keeps it to one"
-        #expect(try UserFile(path).takeNotices().map(\.text) == (mode == 0o600 ? [] : [text]))
+        #expect(try UserFile(path).takeReloadEvents().map(\.text) == (mode == 0o600 ? [] : [text]))
     }
 
     @Test("with nobody in it is warned of")
@@ -145,7 +145,7 @@ struct UserFileTests {
         unsafe _ = chmod(path, 0o600)
         let file = try UserFile(path)
         #expect(file.count == 0)
-        #expect(file.takeNotices().map(\.isWarning) == [true])
+        #expect(file.takeReloadEvents().map(\.isWarning) == [true])
     }
 
     private static func edit(_ text: String, _ name: String) throws -> String {

@@ -1,6 +1,6 @@
-import Settings
 import Addressing
 import Linux
+import Settings
 import Testing
 
 @Suite("Settings")
@@ -28,8 +28,9 @@ struct SettingsTests {
             ])
         #expect(settings.podNetworks.map(\.description) == ["10.244.0.0/16", "fd00:10:244::/56"])
         #expect(settings.serviceNetworks.isEmpty && settings.device == "any-eth")
-        #expect(settings.snaplen == 262_144 && settings.ringByteCountMax == 256 << 20)
-        #expect(settings.queueByteCountMax == 64 << 20 && settings.deduplicates)
+        #expect(
+            settings.capture.snaplen == 262_144 && settings.capture.ringByteCountMax == 256 << 20)
+        #expect(settings.capture.queueByteCountMax == 64 << 20 && settings.deduplicates)
     }
 
     @Test("prefer an option to its variable")
@@ -44,11 +45,12 @@ struct SettingsTests {
             ("PODNET", "10.244.0.0/33"), ("PODNET", "pods"), ("SVCNET", "10.96.0.0/12,x"),
             ("RPCAPD_TARGET_PORT", "70000"), ("RPCAPD_TARGET_PORT", "0"),
             ("EXTRAHOP_SENSOR_IP", "host:99999"), ("EXTRAHOP_SENSOR_IP", "[::1"),
-            ("EXTRAHOP_SENSOR_IP", "a b/c"),
+            ("EXTRAHOP_SENSOR_IP", "a b/c"), ("EXTRAHOP_SENSOR_IP", "[192.0.2.1"),
+            ("EXTRAHOP_SENSOR_IP", "[host]:2003"), ("EXTRAHOP_SENSOR_IP", "192.0.2.1:0"),
             ("PODWIRE_UNCOVERED", "10.0.0.300"), ("PODWIRE_DEDUP", "maybe"),
             ("PODWIRE_SNAPLEN", "63"),
             ("PODWIRE_SNAPLEN", "262145"), ("PODWIRE_RING_MEMORY", "1"),
-            ("PODWIRE_RING_MEMORY", "-5MiB"),
+            ("PODWIRE_RING_MEMORY", "-5MiB"), ("PODWIRE_RING_MEMORY", "1025GiB"),
             ("PODWIRE_QUEUE_MEMORY", "99999999999999999999"), ("PODWIRE_QUEUE_MEMORY", "5 cats"),
             ("PODWIRE_RATE_LIMIT", "50 cats"), ("PODWIRE_RATE_LIMIT", "1K"),
             ("PODWIRE_RATE_LIMIT", "0"),
@@ -86,8 +88,27 @@ struct SettingsTests {
         ])
     func memory(text: String, mebibyteCount: Int) throws {
         var environment = Self.least
-        environment["PODWIRE_RING_MEMORY"] = text
-        #expect(try read(environment).ringByteCountMax == mebibyteCount << 20)
+        for variable in ["PODWIRE_RING_MEMORY", "PODWIRE_QUEUE_MEMORY", "PODWIRE_RATE_LIMIT"] {
+            environment[variable] = text
+        }
+        let capture = try read(environment).capture
+        let byteCount = mebibyteCount << 20
+        #expect(capture.ringByteCountMax == byteCount && capture.queueByteCountMax == byteCount)
+        #expect(capture.bytesPerSecondMax == byteCount)
+    }
+
+    @Test(
+        "understand a sensor by name, by address, with a port and in brackets",
+        arguments: [
+            ("192.0.2.1", "192.0.2.1:2003"), ("[192.0.2.1]", "192.0.2.1:2003"),
+            ("[192.0.2.1]:7", "192.0.2.1:7"), ("[2001:db8::1]:7", "[2001:db8::1]:7"),
+            ("2001:db8::1", "[2001:db8::1]:2003"), ("sensor.example", "sensor.example:2003"),
+            ("fe80::1%eth0", "[fe80::1%eth0]:2003"),
+        ])
+    func sensor(text: String, description: String) throws {
+        var environment = Self.least
+        environment["EXTRAHOP_SENSOR_IP"] = text
+        #expect(try read(environment).sensors.map(\.description) == [description])
     }
 
     @Test(
@@ -96,7 +117,7 @@ struct SettingsTests {
     func rateLimit(text: String, bytesPerSecondMax: Int?) throws {
         var environment = Self.least
         environment["PODWIRE_RATE_LIMIT"] = text
-        #expect(try read(environment).bytesPerSecondMax == bytesPerSecondMax)
+        #expect(try read(environment).capture.bytesPerSecondMax == bytesPerSecondMax)
     }
 
     @Test(
@@ -107,9 +128,9 @@ struct SettingsTests {
         ])
     func processors(text: String, numbers: [Int], description: String) throws {
         var environment = Self.least
-        #expect(try read(environment).placement.processors == nil)
+        #expect(try read(environment).capture.placement.processors == nil)
         environment["PODWIRE_CPUS"] = text
-        let processors = try #require(try read(environment).placement.processors)
+        let processors = try #require(try read(environment).capture.placement.processors)
         #expect(processors.numbers == numbers && processors.description == description)
     }
 
@@ -128,8 +149,8 @@ struct SettingsTests {
     @Test("understand niceness with its sign", arguments: [-20, -1, 0, 19])
     func niceness(niceness: Int) throws {
         var environment = Self.least
-        #expect(try read(environment).placement.niceness == nil)
+        #expect(try read(environment).capture.placement.niceness == nil)
         environment["PODWIRE_NICE"] = "\(niceness)"
-        #expect(try read(environment).placement.niceness == CInt(niceness))
+        #expect(try read(environment).capture.placement.niceness == CInt(niceness))
     }
 }

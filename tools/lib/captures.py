@@ -35,6 +35,8 @@ def read_pcap(data):
     while offset + 16 <= len(data):
         seconds, fraction, captured, _ = struct.unpack_from(order + "IIII", data, offset)
         offset += 16
+        if offset + captured > len(data):
+            return
         yield Frame(seconds * 10**9 + fraction * scale, 0, data[offset:offset + captured])
         offset += captured
 
@@ -47,6 +49,8 @@ def read_pcapng(data):
             order = "<" if data[offset + 8:offset + 12] == b"\x4d\x3c\x2b\x1a" else ">"
             length = struct.unpack_from(order + "I", data, offset + 4)[0]
             resolutions = []
+        if length < 12 or offset + length > len(data):
+            return
         body = data[offset + 8:offset + length - 4]
         if kind == 1:
             resolutions.append(time_resolution(body, order))
@@ -55,8 +59,6 @@ def read_pcapng(data):
             ticks = high << 32 | low
             yield Frame(ticks * 10**9 // resolutions[interface], interface,
                         body[20:20 + captured])
-        if length < 12:
-            return
         offset += length
 
 

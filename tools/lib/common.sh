@@ -1,3 +1,4 @@
+# shellcheck shell=bash disable=SC2034
 # What the tools share. Source it; it runs nothing by itself.
 
 # Says what went wrong and ends.
@@ -30,7 +31,29 @@ need_packages() {
     rm -f "$log"
 }
 
-# What building takes, beside the Swift toolchain, and what the test bed takes.
+# What each thing takes that the tools do, in Debian's packages. Building needs a Swift toolchain, too.
 build_packages=(libmnl-dev libssl-dev pkg-config)
 testbed_packages=(iproute2 iptables nftables containernetworking-plugins procps python3)
 demo_packages=(tcpdump iputils-ping)
+lint_packages=(python3 shellcheck git)
+python_packages=(python3)
+integration_packages=(
+    python3 python3-prometheus-client tshark tcpdump iputils-ping libcap2-bin conntrack openssl ethtool
+    iperf3)
+container_packages=(
+    runc skopeo umoci golang-github-containers-common dnsmasq-base golang-go
+    golang-github-containerd-go-cni-dev)
+manifests_packages=(python3)
+# Some have these from elsewhere, and Debian's kubectl does not get on with others.
+command -v kubectl >/dev/null || manifests_packages+=(kubernetes-client)
+python3 -c 'import ensurepip' 2>/dev/null || manifests_packages+=(python3-venv)
+
+# Installs what is missing of some of the lists above: need_package_lists build testbed
+need_package_lists() {
+    local list packages=()
+    for list in "$@"; do
+        local -n named="${list}_packages"
+        packages+=("${named[@]}")
+    done
+    need_packages "${packages[@]}"
+}

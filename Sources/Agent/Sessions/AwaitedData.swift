@@ -1,62 +1,74 @@
-import Forwarding
-import Linux
-import Security
+package import Forwarding
+package import Linux
+package import Security
+package import Time
 
-/// A data connection that is not there yet: one side has to connect, the client may have to agree on
+/// A data connection that is not ready yet: one side has to connect, the client may have to agree on
 /// TLS, or both.
-struct AwaitedData: ~Copyable {
-    /// Who connects, if that has not happened. A listener stays until the handshake is done: whoever
-    /// connects from the client's host and speaks no TLS must not take its place.
+package struct AwaitedData: ~Copyable {
+    /// Where the client connects to.
+    ///
+    /// It stays until the handshake is done: a program on the client's host that connects and
+    /// speaks no TLS must not take the client's place.
     private var listener: Listener?
     private var connecting: PendingConnection?
     private var handshake: TLSConnection?
-    /// For a poll set, with `interest`.
-    private(set) var number: CInt
-    private(set) var interest = Readiness.readable
-    let deadline: UInt64
+    /// The descriptor to wait for.
+    package private(set) var fileDescriptor: CInt
+    /// What to wait for at `fileDescriptor`.
+    package private(set) var interest = Readiness.readable
+    /// When to give up.
+    package let deadline: MonotonicTime
 
-    /// libpcap's daemon waits for ever, and without serving the control connection.
-    private static let nanosecondsMax: UInt64 = 10_000_000_000
+    /// libpcap's daemon waits for ever, and does not serve the control connection meanwhile.
+    private static let timeout = Duration.seconds(10)
 
     /// Waits for the client to connect.
-    init(_ listener: consuming Listener) {
-        number = listener.fileDescriptor
-        deadline = monotonicNanoseconds() + Self.nanosecondsMax
+    package init(_ listener: consuming Listener, now: MonotonicTime) {
+        fileDescriptor = listener.fileDescriptor
+        deadline = now + Self.timeout
         self.listener = .some(listener)
     }
 
     /// Waits for the peer's data port to answer.
-    init(_ connecting: consuming PendingConnection) {
-        number = connecting.fileDescriptor
+    package init(_ connecting: consuming PendingConnection, now: MonotonicTime) {
+        fileDescriptor = connecting.fileDescriptor
         interest = .writable
-        deadline = monotonicNanoseconds() + Self.nanosecondsMax
+        deadline = now + Self.timeout
         self.connecting = .some(connecting)
     }
 
     /// Waits for the client to begin with TLS.
-    init(handshake: consuming TLSConnection) {
-        number = handshake.fileDescriptor
-        deadline = monotonicNanoseconds() + Self.nanosecondsMax
+    init(handshake: consuming TLSConnection, now: MonotonicTime) {
+        fileDescriptor = handshake.fileDescriptor
+        deadline = now + Self.timeout
         self.handshake = .some(handshake)
     }
 
-    /// The connection to the peer's data port, when `number` is ready; or what prevented it. Nil if
-    /// this side does not connect.
-    mutating func finishConnecting() throws(SystemError) -> Connection? {
+    /// Finishes a connection to the peer's data port, when `fileDescriptor` is ready.
+    ///
+    /// - Returns: Nil if it is the peer that connects.
+    /// - Throws: What prevented the connection.
+    package mutating func finishConnecting() throws(SystemError) -> Connection? {
         guard let connecting = connecting.take() else { return nil }
         let connection = try connecting.finish()
         try connection.watchPeer()
         return connection
     }
 
-    /// Goes on when `number` is ready, and answers where packets can go when all is done. Whoever
-    /// connects and is not the control connection's peer is sent away.
-    mutating func proceed(peer: SocketAddress, tls: TLSServer?) throws -> sending DataConnection? {
+    /// Takes the next step, when `fileDescriptor` is ready.
+    ///
+    /// A connection from another host than the control connection's peer is closed.
+    ///
+    /// - Returns: The data connection for packets when all is done; nil if there is more to wait for.
+    package mutating func proceed(
+        peer: SocketAddress, tls: TLSServer?
+    ) throws -> sending DataConnection? {
         if handshake == nil, let connection = try listener?.accept() {
             guard connection.peer.address == peer.address else { return nil }
             try connection.watchPeer()
             guard let tls else { return .stream(connection.intoDescriptor()) }
-            number = connection.fileDescriptor
+            fileDescriptor = connection.fileDescriptor
             handshake = .some(try tls.accept(connection))
         }
         guard var secure = handshake.take() else { return nil }
@@ -68,7 +80,7 @@ struct AwaitedData: ~Copyable {
             handshake = .some(secure)
         } catch {
             guard let listening = listener?.fileDescriptor else { throw error }
-            (number, interest) = (listening, .readable)
+            (fileDescriptor, interest) = (listening, .readable)
         }
         return nil
     }

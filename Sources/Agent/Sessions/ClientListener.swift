@@ -1,44 +1,47 @@
-import Metrics
-import Settings
 import Addressing
 import Glibc
 import Linux
 import Log
 import Logging
+import Metrics
 import RPCAP
 import Security
+import Settings
+import Time
 
-/// Lets clients dial the agent, and serves each with a session on a thread of its own.
+/// The listener for clients, which serves each with a session on a thread of its own.
 ///
-/// Peers that may not dial, and those who are too many, are told so and sent away. They cost a
-/// descriptor for a moment, and the log no more than a line per second.
+/// Peers that may not connect, or are too many, are told so and sent away. They cost a descriptor for a
+/// moment, and the log a line a second at most.
 struct ClientListener: ~Copyable {
-    private let context: AgentContext
+    private let context: SessionContext
     private let settings: PassiveSettings
     private let listener: Listener
     private let logger: Logger
     private let slots: ClientSlots
     private var leaving: [Leaving] = []
-    private var lastRefusal: UInt64 = 0
+    private var lastRefusal: MonotonicTime?
     private var failure = FailureLogThrottle()
     private var silentRefusalCount = 0
 
-    /// Refused peers that have not read the reason yet.
+    /// The most refused peers that have not read the reason yet.
     private static let leavingCountMax = 32
-    /// How long one has to read it: closed at once, its connection would take the reason with it.
-    private static let leavingNanosecondsMax: UInt64 = 1_000_000_000
-    private static let refusalNanosecondsMin: UInt64 = 1_000_000_000
-    /// How long to wait where no connection can be taken, out of descriptors for instance.
-    private static let retryMilliseconds: CInt = 1000
+    /// The time to read it: closed at once, the connection would take the reason with it.
+    private static let leavingTime = Duration.seconds(1)
+    private static let refusalInterval = Duration.seconds(1)
+    /// The wait after a failure to accept, for instance because there are no descriptors.
+    private static let retryInterval = Duration.seconds(1)
 
-    /// Listens from now on; clients are served when `run` is.
+    /// Listens from now on.
+    ///
+    /// Clients are served when `run` is called.
     init(
-        _ context: AgentContext, _ settings: PassiveSettings, logger: Logger
+        _ context: SessionContext, _ settings: PassiveSettings, logger: Logger
     ) throws(SystemError) {
         let slots = try ClientSlots()
         let listener = try Listener(at: settings.listen)
         logger.info(
-            "clients are listened for",
+            "listening for clients",
             metadata: [
                 "address": "\(listener.local)", "users": .number(context.users?.count ?? 0),
                 "null_login": settings.allowsNullLogin ? "allowed" : "refused",
@@ -56,28 +59,38 @@ struct ClientListener: ~Copyable {
     /// Serves clients until the agent stops, and then until their sessions have ended.
     mutating func run() {
         nameThread("podwire-listen")
-        let pulse = context.status.pulses.begin("the listener for clients")
+        let heartbeat = context.status.watchdog.begin("the listener for clients")
         context.status.isListening.set(true)
-        while !context.isStopping(milliseconds: 0) {
-            var requests: [(fileDescriptor: CInt, interest: Readiness)] = [
-                (context.stop.fileDescriptor, .readable), (listener.fileDescriptor, .readable),
+        while !context.stop.isGiven {
+            heartbeat.beat()
+            var requests: [Awaited: (fileDescriptor: CInt, interest: Readiness)] = [
+                .stop: (context.stop.fileDescriptor, .readable),
+                .client: (listener.fileDescriptor, .readable),
             ]
-            for peer in leaving { requests.append((peer.number, .readable)) }
-            pulse.beat()
-            let wait = leaving.isEmpty ? Watchdog.waitMilliseconds : 100
-            guard let ready = try? poll(requests, milliseconds: wait) else { continue }
-            seeOff(ready.dropFirst(2).map { !$0.isEmpty })
-            if ready[1].contains(.readable) { accept() }
+            for (index, peer) in leaving.enumerated() {
+                requests[.leaving(index)] = (peer.fileDescriptor, .readable)
+            }
+            let wait = leaving.isEmpty ? Watchdog.waitMax : .milliseconds(100)
+            guard let ready = try? poll(requests, until: .now + wait) else { continue }
+            closeLeaving(ready, now: .now)
+            if !ready[.client].isEmpty { accept() }
         }
         context.status.isListening.set(false)
         leaving = []
         slots.waitForNone()
     }
 
+    private enum Awaited: Hashable {
+        case stop
+        case client
+        /// A refused peer, by its index in `leaving`.
+        case leaving(Int)
+    }
+
     private mutating func accept() {
         do throws(SystemError) {
             guard let connection = try listener.accept() else { return }
-            _ = failure.end()
+            _ = failure.recordSuccess()
             let peer = connection.peer.address
             if !settings.allows(peer) {
                 refuse(connection, .hostNotAllowed, "this address is not in the allow list")
@@ -92,10 +105,10 @@ struct ClientListener: ~Copyable {
                     """)
             }
         } catch {
-            if let metadata = failure.failed("\(error)", now: monotonicNanoseconds()) {
+            if let metadata = failure.recordFailure("\(error)", now: .now) {
                 logger.warning("client not accepted", metadata: metadata)
             }
-            _ = context.isStopping(milliseconds: Self.retryMilliseconds)
+            _ = context.stop.wait(for: Self.retryInterval)
         }
     }
 
@@ -107,6 +120,7 @@ struct ClientListener: ~Copyable {
         do throws(SystemError) {
             try connection.watchPeer()
             try connection.sendAtOnce()
+            logger.info("client connected", metadata: ["local": "\(connection.local)"])
             let handover = (TransferBox(connection), TransferBox(slot))
             try Thread { [logger] in
                 nameThread("podwire-client")
@@ -122,53 +136,50 @@ struct ClientListener: ~Copyable {
 }
 
 extension ClientListener {
-    /// A connection that will be closed when its peer has read why, or a second is over.
+    /// A connection that is closed when its peer has read why, or a second is over.
     private final class Leaving {
         let connection: Connection
-        let deadline: UInt64
+        let deadline: MonotonicTime
 
-        init(_ connection: consuming Connection, deadline: UInt64) {
+        init(_ connection: consuming Connection, deadline: MonotonicTime) {
             self.connection = connection
             self.deadline = deadline
         }
 
-        var number: CInt { connection.fileDescriptor }
+        var fileDescriptor: CInt { connection.fileDescriptor }
     }
 
     private mutating func refuse(
         _ connection: consuming Connection, _ code: ErrorCode, _ text: String
     ) {
         context.status.clientsRefused.add()
-        report(connection.peer, text)
+        logRefusal(of: connection.peer, text, now: .now)
         guard leaving.count < Self.leavingCountMax else { return }
         guard (try? connection.send(Message.error(code, text)[...])) != nil else { return }
         connection.endSending()
-        leaving.append(
-            Leaving(connection, deadline: monotonicNanoseconds() + Self.leavingNanosecondsMax))
+        leaving.append(Leaving(connection, deadline: .now + Self.leavingTime))
     }
 
-    /// Lets go of those who have hung up, or have had their time.
-    private mutating func seeOff(_ areReadable: [Bool]) {
-        let now = monotonicNanoseconds()
-        var index = 0
-        leaving.removeAll { peer in
-            defer { index += 1 }
+    /// Closes the connections of refused peers that have hung up, or have had their time.
+    private mutating func closeLeaving(_ ready: ReadyDescriptors<Awaited>, now: MonotonicTime) {
+        leaving = leaving.enumerated().filter { index, peer in
             let hasLeft =
-                areReadable[index] && (try? discardReceived(from: peer.number)) != true
-            return hasLeft || now >= peer.deadline
-        }
+                !ready[.leaving(index)].isEmpty
+                && (try? discardReceived(from: peer.fileDescriptor)) != true
+            return !hasLeft && now < peer.deadline
+        }.map(\.element)
     }
 
-    private mutating func report(_ peer: SocketAddress, _ text: String) {
-        let now = monotonicNanoseconds()
-        guard now >= lastRefusal + Self.refusalNanosecondsMin else {
-            return silentRefusalCount += 1
+    private mutating func logRefusal(of peer: SocketAddress, _ reason: String, now: MonotonicTime) {
+        if let lastRefusal, now - lastRefusal < Self.refusalInterval {
+            silentRefusalCount += 1
+            return
         }
         lastRefusal = now
         logger.warning(
             "client refused",
             metadata: [
-                "client": "\(peer)", "reason": "\(text)",
+                "client": "\(peer)", "reason": "\(reason)",
                 "refused_since_last": .number(silentRefusalCount),
             ])
         silentRefusalCount = 0

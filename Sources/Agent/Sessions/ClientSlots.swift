@@ -1,44 +1,48 @@
-import Addressing
-import Glibc
+package import Addressing
+package import Linux
 import Settings
-import Linux
 import Synchronization
 
-/// How many clients there are, so that none keeps the others out.
+/// The clients that are connected, bounded so that none keeps the others out.
 ///
-/// Those that have not logged in are counted by themselves, and never refuse anybody else entry: a few
-/// are let in from each address, and when there are too many the one that has been silent for longest
-/// has to go.
-final class ClientSlots: Sendable {
+/// Clients that have not logged in never keep others from logging in: a few are admitted from each
+/// address, and if there are too many the one that has been silent for longest is evicted.
+package final class ClientSlots: Sendable {
     private let state = Mutex(State())
     /// Raised when a client has gone.
     private let left: Event
 
-    /// Clients that have not logged in, and of them those from one address.
-    static let strangerCountMax = 16
-    static let strangerCountMaxPerAddress = 4
+    /// The most clients that have not logged in.
+    package static let strangerCountMax = 16
+    /// The most clients from one address that have not logged in.
+    package static let strangerCountMaxPerAddress = 4
 
     private struct State {
         var entries: [UInt64: Entry] = [:]
         var nextID: UInt64 = 0
 
         var strangers: [(key: UInt64, value: Entry)] { entries.filter { !$0.value.isLoggedIn } }
-        var clientCount: Int { entries.values.count { $0.isLoggedIn } }
+        var isFull: Bool {
+            entries.values.count { $0.isLoggedIn } >= PassiveSettings.clientCountMax
+        }
     }
 
     private struct Entry {
         let address: IPAddress
-        /// The number of the slot's event.
+        /// The descriptor of the slot's event.
         let eviction: CInt
         var isLoggedIn = false
     }
 
-    init() throws(SystemError) { left = try Event() }
+    /// Creates slots without clients.
+    package init() throws(SystemError) { left = try Event() }
 
-    /// Lets a peer in, if need be for another one. Nil if there are too many from its address.
-    func admit(_ address: IPAddress) throws(SystemError) -> ClientSlot? {
+    /// Admits a client, and evicts another one if need be.
+    ///
+    /// - Returns: Nil if there are too many from this address.
+    package func admit(_ address: IPAddress) throws(SystemError) -> ClientSlot? {
         let evicted = try Event()
-        let number = evicted.fileDescriptor
+        let eviction = evicted.fileDescriptor
         let id: UInt64? = state.withLock { state in
             let strangers = state.strangers
             guard
@@ -51,7 +55,7 @@ final class ClientSlots: Sendable {
                 Event.raise(oldest.value.eviction)
             }
             defer { state.nextID += 1 }
-            state.entries[state.nextID] = Entry(address: address, eviction: number)
+            state.entries[state.nextID] = Entry(address: address, eviction: eviction)
             return state.nextID
         }
         guard let id else { return nil }
@@ -60,7 +64,7 @@ final class ClientSlots: Sendable {
 
     fileprivate func logIn(_ id: UInt64) -> Bool {
         state.withLock { state in
-            guard state.clientCount < PassiveSettings.clientCountMax else { return false }
+            guard !state.isFull else { return false }
             state.entries[id]?.isLoggedIn = true
             return true
         }
@@ -71,10 +75,10 @@ final class ClientSlots: Sendable {
         left.raise()
     }
 
-    /// Whether no more can log in.
-    var isFull: Bool { state.withLock { $0.clientCount >= PassiveSettings.clientCountMax } }
+    /// Whether no more clients can log in.
+    package var isFull: Bool { state.withLock { $0.isFull } }
 
-    /// Waits until all have gone.
+    /// Waits until all clients have gone.
     func waitForNone() {
         while state.withLock({ !$0.entries.isEmpty }) {
             _ = try? poll([(left.fileDescriptor, .readable)], milliseconds: -1)
@@ -83,8 +87,8 @@ final class ClientSlots: Sendable {
     }
 }
 
-/// One peer's place among the clients, for as long as this value is there.
-struct ClientSlot: ~Copyable, Sendable {
+/// The slot of one client, for as long as this value exists.
+package struct ClientSlot: ~Copyable, Sendable {
     private let slots: ClientSlots
     private let id: UInt64
     private let evicted: Event
@@ -96,11 +100,13 @@ struct ClientSlot: ~Copyable, Sendable {
 
     deinit { slots.leave(id) }
 
-    /// For a poll set: readable when the peer has to make room for another.
-    var evictedNumber: CInt { evicted.fileDescriptor }
+    /// A descriptor for a poll set: readable when the client is evicted.
+    package var evictionDescriptor: CInt { evicted.fileDescriptor }
 
     var isFull: Bool { slots.isFull }
 
-    /// Takes note that the peer has logged in. Answers false if there are too many who have.
-    func logIn() -> Bool { slots.logIn(id) }
+    /// Records that the client logged in.
+    ///
+    /// - Returns: False if too many clients are logged in already.
+    package func logIn() -> Bool { slots.logIn(id) }
 }

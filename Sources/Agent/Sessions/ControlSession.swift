@@ -1,58 +1,74 @@
-import Edges
-import Metrics
-import Forwarding
-import BPF
 import Addressing
-import Glibc
+import BPF
+import Edges
+import Forwarding
 import Linux
+import Log
 import Logging
+import Metrics
 import RPCAP
-import Settings
 import Security
+import Settings
+import Time
 
 /// One session with a sensor or a client: a control connection, and while the peer wants it, a
 /// capture.
 ///
-/// It belongs to a thread of its own. The capture has threads, too, so that the peer gets its
-/// answers while packets flow; and no peer waits for another.
+/// A session belongs to a thread of its own. The capture has threads, too, so the peer gets its answers
+/// while packets flow, and no peer waits for another.
 struct ControlSession: ~Copyable {
-    let context: AgentContext
-    let mode: ServerSession.Mode
-    let status: PeerStatus
-    let logger: Logger
-    var session: ServerSession
-    var capture: LiveCapture?
-    /// The data connection of a capture that has begun, as long as it is not there.
-    var awaitedData: AwaitedData?
-    var filter: Program?
-    /// The start request that waits for the connection to its data port.
-    var pendingStart: PendingStart?
+    private let context: SessionContext
+    private let mode: ServerSession.Mode
+    private let status: PeerStatus
+    private let logger: Logger
     private var channel: Channel
-    /// A client's place among the others; nil for a sensor.
+    /// A client's slot among the others; nil for a sensor.
     private var slot: ClientSlot?
+    private var session: ServerSession
     private var isLoggedIn = false
-    private var output: [UInt8] = []
-    /// Since when the peer has not read enough of it for more to be asked.
-    private var isBlockedSince: UInt64?
-    /// When the capture ended by itself.
-    private var captureEndedAt: UInt64?
     private var input: [UInt8]
+    private var output: [UInt8] = []
+    /// Since when the peer has not read enough of the output for more requests to be handled.
+    private var isBlockedSince: MonotonicTime?
     private var endReason: String?
+    private var capture: LiveCapture?
+    private var filter: Program?
+    /// The data connection of a capture, until it is ready.
+    private var awaitedData: AwaitedData?
+    /// The start request that waits for the connection to the peer's data port.
+    private var pendingStart: PendingStart?
+    /// When the capture ended by itself.
+    private var captureEndedAt: MonotonicTime?
 
-    /// Beyond so many bytes of answers that the peer has not read, its requests wait. The longest
-    /// answer is a list, 60,000 bytes.
+    /// A capture that begins when the connection to the peer's data port is ready.
+    private struct PendingStart {
+        let request: StartRequest
+        let plan: CapturePlan
+    }
+
+    private struct Refusal: Error, CustomStringConvertible {
+        let description: String
+    }
+
+    /// The most bytes of output before the peer's requests wait.
+    ///
+    /// The longest answer is a list, 60,000 bytes.
     private static let outputByteCountMax = 64 << 10
-    /// A peer that asks for so much has this long to read it.
-    private static let blockedNanosecondsMax: UInt64 = 10_000_000_000
+    /// The time that such a peer has to read its output.
+    private static let blockedTimeMax = Duration.seconds(10)
     private static let readByteCount = 16 << 10
-    /// How long a peer that is dropped has to read why: closed at once, its connection would take the
-    /// reason with it.
-    private static let farewellMillisecondsMax: CInt = 1000
+    /// The time that a peer which is dropped has to read why: closed at once, its connection would take
+    /// the reason with it.
+    private static let farewellTime = Duration.seconds(1)
     /// When the data connection ends, the request that explains it may be on its way.
-    private static let captureEndNanosecondsMax: UInt64 = 300_000_000
+    private static let captureEndTime = Duration.milliseconds(300)
+    /// The size of the buffer that a client should have for datagrams.
+    ///
+    /// A buffer for TCP finds its size by itself.
+    private static let datagramBufferByteCount: UInt32 = 8 << 20
 
     private init(
-        _ context: AgentContext, _ mode: ServerSession.Mode, _ channel: consuming Channel,
+        _ context: SessionContext, _ mode: ServerSession.Mode, _ channel: consuming Channel,
         _ status: PeerStatus, _ slot: consuming ClientSlot?, logger: Logger
     ) {
         self.context = context
@@ -61,44 +77,39 @@ struct ControlSession: ~Copyable {
         self.logger = logger
         self.channel = channel
         self.slot = slot
-        session = ServerSession(mode, logins: context.logins(mode), now: monotonicNanoseconds())
+        session = ServerSession(
+            mode, logins: context.logins(mode), now: .now)
         input = [UInt8](repeating: 0, count: Self.readByteCount)
     }
 
-    var local: SocketAddress { channel.local }
-    var peer: SocketAddress { channel.peer }
-
-    /// Serves a sensor that has been dialled, or with a slot a client that has dialled, until one side
-    /// ends the session. When the agent stops, what is captured is forwarded first, for at most a
-    /// second.
+    /// Serves a sensor that the agent dialled, or with a slot a client, until one side ends the session.
+    ///
+    /// When the agent stops, the session forwards what is captured, for at most a second.
     static func serve(
-        _ context: AgentContext, _ connection: consuming Connection, _ status: PeerStatus,
+        _ context: SessionContext, _ connection: consuming Connection, _ status: PeerStatus,
         _ slot: consuming ClientSlot? = nil, logger: Logger
     ) {
         let mode: ServerSession.Mode = slot == nil ? .active : .passive
-        let who = mode == .active ? "sensor" : "client"
-        var metadata: Logger.Metadata = ["local": "\(connection.local)"]
-        // A client goes by its address anyway.
-        if mode == .active { metadata["peer"] = "\(connection.peer)" }
-        logger.info("\(who) connected", metadata: metadata)
         let reason: String
         do {
             let channel = try context.channel(over: connection, for: mode)
             var session = ControlSession(context, mode, channel, status, slot, logger: logger)
-            status.sessionBegins()
+            status.beginSession()
             reason = session.run()
-            status.sessionEnds(reason)
+            status.endSession(reason)
         } catch {
             reason = "\(error)"
-            status.connectionFails(reason)
+            status.recordConnectFailure(reason)
         }
-        logger.info("\(who) session ended", metadata: ["reason": "\(reason)"])
+        logger.info(
+            mode == .active ? "sensor session ended" : "client session ended",
+            metadata: ["reason": "\(reason)"])
     }
 
     private mutating func run() -> String {
-        let pulse = context.status.pulses.begin("the session of \(status.name)")
+        let heartbeat = context.status.watchdog.begin("the session of \(status.name)")
         while endReason == nil {
-            pulse.beat()
+            heartbeat.beat()
             do {
                 try turn()
             } catch {
@@ -106,84 +117,86 @@ struct ControlSession: ~Copyable {
             }
         }
         endCapture()
-        if mode == .passive, isLoggedIn { context.feed.removeClient(peer.address) }
+        if mode == .passive, isLoggedIn { context.feed.removeClient(channel.peer.address) }
         return endReason ?? "ended"
     }
 
     /// Ends the session, for the first of the reasons that are given.
-    mutating func end(_ reason: String) {
+    private mutating func end(_ reason: String) {
         if endReason == nil { endReason = reason }
     }
+}
 
+/// The control connection.
+extension ControlSession {
     private var isBlocked: Bool { output.count > Self.outputByteCountMax }
 
-    /// Waits for whoever has something to say, and deals with it.
+    private enum Awaited { case control, stop, captureEnd, data, eviction }
+
+    /// Waits for something to happen, and handles it.
     private mutating func turn() throws {
         let wantsInput = session.wantsInput && !isBlocked
         let isBuffered = wantsInput && channel.hasBytesToReceive
-        let deadline = isBuffered ? 0 : deadline(awaitedData?.deadline)
+        var requests: [Awaited: (fileDescriptor: CInt, interest: Readiness)] = [
+            .control: (
+                channel.fileDescriptor,
+                channel.interest(wantsInput: wantsInput, hasOutput: !output.isEmpty)
+            ),
+            .stop: (context.stop.fileDescriptor, .readable),
+            .data: (awaitedData?.fileDescriptor ?? -1, awaitedData?.interest ?? []),
+            .eviction: (slot?.evictionDescriptor ?? -1, .readable),
+        ]
+        if captureEndedAt == nil, let capture {
+            requests[.captureEnd] = (capture.endedFileDescriptor, .readable)
+        }
+        let deadline = isBuffered ? .zero : deadline(awaitedData?.deadline)
         let ready = try poll(
-            [
-                (channel.fileDescriptor, channel.interest(wantsInput, hasOutput: !output.isEmpty)),
-                (context.stop.fileDescriptor, .readable),
-                (captureEndedAt == nil ? capture?.endedFileDescriptor ?? -1 : -1, .readable),
-                (awaitedData?.number ?? -1, awaitedData?.interest ?? []),
-                (slot?.evictedNumber ?? -1, .readable),
-            ], milliseconds: Self.milliseconds(until: deadline))
-        if ready[1].contains(.readable) { return end("the agent stops") }
-        if ready[4].contains(.readable), !isLoggedIn {
+            requests, until: min(deadline ?? .distantFuture, .now + Watchdog.waitMax))
+        if ready[.stop].contains(.readable) { return end("the agent stops") }
+        if ready[.eviction].contains(.readable), !isLoggedIn {
             return end("it has not logged in, and another one wants to")
         }
-        if ready[2].contains(.readable) { captureEndedAt = monotonicNanoseconds() }
-        try attendToData(isReady: !ready[3].isEmpty)
-        let hasFailed = !ready[0].isDisjoint(with: .failed)
-        if isBuffered || hasFailed || wantsInput && !ready[0].isEmpty { try read() }
+        if ready[.captureEnd].contains(.readable) { captureEndedAt = .now }
+        try attendToData(isReady: !ready[.data].isEmpty)
+        let hasFailed = !ready[.control].isDisjoint(with: .failed)
+        if isBuffered || hasFailed || wantsInput && !ready[.control].isEmpty { try read() }
         proceed()
         try write()
-        checkDeadlines()
+        checkDeadlines(now: .now)
     }
 
-    /// When there is something to do though nothing is ready; 0 for at once.
-    private func deadline(_ data: UInt64?) -> UInt64? {
-        var deadlines = [data, captureEndedAt.map { $0 + Self.captureEndNanosecondsMax }]
+    /// When there is something to do though nothing is ready; `zero` for at once.
+    private func deadline(_ data: MonotonicTime?) -> MonotonicTime? {
+        var deadlines = [data, captureEndedAt.map { $0 + Self.captureEndTime }]
         if isBlocked {
             // The session's own times stand still: it is the peer's answers that are not read.
-            deadlines.append(isBlockedSince.map { $0 + Self.blockedNanosecondsMax } ?? 0)
+            deadlines.append(isBlockedSince.map { $0 + Self.blockedTimeMax } ?? .zero)
         } else if isBlockedSince != nil {
             // There is room again for what has waited.
-            return 0
+            return .zero
         } else {
             deadlines.append(session.deadline)
         }
         return deadlines.compactMap { $0 }.min()
     }
 
-    private mutating func checkDeadlines() {
-        let now = monotonicNanoseconds()
-        if let captureEndedAt, capture != nil {
-            guard now >= captureEndedAt + Self.captureEndNanosecondsMax else { return }
-            end(capture?.endReason ?? "the capture ended")
+    private mutating func checkDeadlines(now: MonotonicTime) {
+        if let captureEndedAt, let capture {
+            guard now >= captureEndedAt + Self.captureEndTime else { return }
+            end(capture.endReason ?? "the capture ended")
         } else {
             captureEndedAt = nil
         }
-        if let isBlockedSince, isBlocked, now >= isBlockedSince + Self.blockedNanosecondsMax {
+        if let isBlockedSince, isBlocked, now >= isBlockedSince + Self.blockedTimeMax {
             end("the peer reads no answers")
         }
-    }
-
-    /// From now on, as `poll` takes it, and not longer than loops may wait.
-    private static func milliseconds(until deadline: UInt64?) -> CInt {
-        guard let deadline else { return Watchdog.waitMilliseconds }
-        let now = monotonicNanoseconds()
-        guard deadline > now else { return 0 }
-        return min(Watchdog.waitMilliseconds, CInt(clamping: (deadline - now) / 1_000_000 + 1))
     }
 
     private mutating func read() throws {
         switch try channel.receive(into: &input) {
         case nil: break
         case 0: end("the peer closed the connection")
-        case let count?: session.receive(input[..<count], now: monotonicNanoseconds())
+        case let count?: session.receive(input[..<count], now: .now)
         }
     }
 
@@ -199,32 +212,33 @@ struct ControlSession: ~Copyable {
             session.loginRefusal = nil
         }
         while endReason == nil, !isBlocked,
-            let action = session.nextAction(now: monotonicNanoseconds())
+            let action = session.nextAction(now: .now)
         {
             carryOut(action)
             if !isLoggedIn, session.isLoggedIn { logIn() }
         }
-        isBlockedSince = isBlocked ? isBlockedSince ?? monotonicNanoseconds() : nil
+        isBlockedSince = isBlocked ? isBlockedSince ?? .now : nil
     }
 
-    /// From now on the client's address is where a feed goes.
+    /// Records that the peer logged in: from now on a feed goes to the client's address.
     private mutating func logIn() {
         isLoggedIn = true
         guard mode == .passive else { return }
         if slot?.logIn() == false { end("there are too many clients") }
-        context.feed.addClient(peer.address)
+        context.feed.addClient(channel.peer.address)
     }
 
     private mutating func carryOut(_ action: ServerSession.Action) {
         switch action {
         case .send(let bytes): output += bytes
         case .checkPassword(let user, let password):
-            let outcome = context.verify(user, password, from: peer.address)
+            let outcome = context.verify(user, password, from: channel.peer.address)
             if outcome != .right { context.status.loginsRefused.add() }
             logger.info(
                 "\(outcome.text)",
                 metadata: ["user": "\(String(decoding: user.prefix(64), as: UTF8.self))"])
-            session.passwordChecked(isRight: outcome == .right, now: monotonicNanoseconds())
+            session.passwordChecked(
+                isRight: outcome == .right, now: .now)
         case .listDevices:
             session.devicesListed(context.feed.node.devices(context.settings, mode))
         case .open(let name):
@@ -237,24 +251,25 @@ struct ControlSession: ~Copyable {
         case .startCapture(let request): start(request)
         case .updateFilter(let instructions): update(instructions)
         case .sample(let sampling): sample(sampling)
-        case .reportStatistics: session.report(statistics())
+        case .reportStatistics: session.report(refreshStatistics())
         case .endCapture:
             endCapture()
             session.captureEnded()
         case .note(let text, let said):
             logger.notice("\(text)", metadata: said.map { ["reason": "\($0)"] })
         case .close(let reason):
-            sayFarewell()
+            sendRest()
             end(reason)
         }
     }
 
-    /// Has the peer read what explains the end, if there is anything.
-    private mutating func sayFarewell() {
+    /// Sends what is still to be sent before the connection is closed, and waits until the peer has
+    /// read it, for a second at most.
+    private mutating func sendRest() {
         guard !output.isEmpty else { return }
-        let deadline = monotonicNanoseconds() + UInt64(Self.farewellMillisecondsMax) * 1_000_000
+        let deadline = MonotonicTime.now + Self.farewellTime
         var hasEnded = false
-        while monotonicNanoseconds() < deadline {
+        while .now < deadline {
             if !output.isEmpty {
                 guard let count = try? channel.send(output[...]) else { return }
                 output.removeFirst(count)
@@ -265,11 +280,187 @@ struct ControlSession: ~Copyable {
             }
             let interest: Readiness = hasEnded ? .readable : [.readable, .writable]
             let ready = try? poll(
-                [(channel.fileDescriptor, interest), (context.stop.fileDescriptor, .readable)],
-                milliseconds: 100)
-            guard let ready, ready[1].isEmpty else { return }
-            guard ready[0].contains(.readable) else { continue }
+                [
+                    Awaited.control: (channel.fileDescriptor, interest),
+                    .stop: (context.stop.fileDescriptor, .readable),
+                ], until: .now + .milliseconds(100))
+            guard let ready, ready[.stop].isEmpty else { return }
+            guard ready[.control].contains(.readable) else { continue }
             guard (try? discardReceived(from: channel.fileDescriptor)) == true else { return }
         }
+    }
+}
+
+/// The capture.
+extension ControlSession {
+    private var tls: TLSServer? { context.tls(for: mode) }
+
+    private mutating func start(_ request: StartRequest) {
+        do {
+            guard let scope = context.feed.node.scope(ofDevice: request.device, context.settings)
+            else { throw Refusal(description: "\(request.device) is gone") }
+            let plan = context.plan(request, scope, try Program(checking: request.filter), mode)
+            if request.flags.contains(.udp) {
+                try startOverUDP(plan, request)
+            } else if mode == .active || request.flags.contains(.serverOpens) {
+                // The capture begins when the connection for its packets is ready.
+                awaitedData = AwaitedData(
+                    try PendingConnection(to: channel.peer.with(port: request.dataPort)), now: .now)
+                pendingStart = PendingStart(request: request, plan: plan)
+            } else {
+                try startForClient(plan, request)
+            }
+        } catch {
+            refuseStart("\(error)")
+        }
+    }
+
+    private mutating func refuseStart(_ reason: String) {
+        endCapture()
+        logger.warning("capture refused", metadata: ["reason": "\(reason)"])
+        session.captureRefused(reason)
+    }
+
+    private mutating func startOverUDP(_ plan: CapturePlan, _ request: StartRequest) throws {
+        guard tls == nil else {
+            throw Refusal(description: "there is no TLS over UDP: ask for data over TCP")
+        }
+        let stream = try DatagramStream(
+            to: channel.peer.with(port: request.dataPort), from: context.settings.dataPorts,
+            as: plan.datagramFormat ?? .packet,
+            readTimeoutMilliseconds: request.readTimeoutMilliseconds)
+        try begin(plan, request, .datagrams(stream))
+        session.captureStarted(bufferByteCount: Self.datagramBufferByteCount)
+    }
+
+    private mutating func startOverTCP(
+        _ start: PendingStart, _ connection: consuming Connection
+    ) throws {
+        if let tls {
+            // The client begins with TLS when it has our answer.
+            let awaited = AwaitedData(handshake: try tls.accept(connection), now: .now)
+            try begin(start.plan, start.request, .awaited)
+            awaitedData = .some(awaited)
+        } else {
+            try begin(start.plan, start.request, .stream(connection.intoDescriptor()))
+        }
+        session.captureStarted()
+    }
+
+    /// Listens for the data connection at the control connection's address.
+    ///
+    /// Packets wait for it.
+    private mutating func startForClient(_ plan: CapturePlan, _ request: StartRequest) throws {
+        let listener = try Listener(
+            at: channel.local, ports: context.settings.dataPorts ?? 0...0, backlog: 1)
+        let port = listener.local.port
+        try begin(plan, request, .awaited)
+        awaitedData = AwaitedData(listener, now: .now)
+        session.captureStarted(dataPort: port)
+    }
+
+    private mutating func begin(
+        _ plan: CapturePlan, _ request: StartRequest, _ outlet: consuming sending DataConnection
+    ) throws {
+        let counters = CaptureCounters(status.edgeMetrics)
+        let capture: LiveCapture
+        do throws(SystemError) {
+            capture = try LiveCapture(
+                plan, to: outlet, for: status.name, counters, context.status.watchdog,
+                logger: logger)
+        } catch {
+            // Some rings may have been open for a while.
+            status.add(counters.counts)
+            throw error
+        }
+        status.add(capture)
+        self.capture = capture
+        filter = plan.filter
+        logger.info(
+            "capture started",
+            metadata: [
+                "device": "\(request.device)", "snaplen": .number(plan.settings.snaplen),
+                "edge_count": .number(plan.snapshot.edges.count),
+                "filter": "\(filter?.summary ?? "none")",
+                "sampling": "\(request.sampling)",
+                "data": request.flags.contains(.udp) ? "UDP" : "TCP",
+            ])
+    }
+
+    /// Takes the next step towards the data connection, if it is not ready yet.
+    private mutating func attendToData(isReady: Bool) throws {
+        guard var awaited = awaitedData.take() else { return }
+        if let start = pendingStart {
+            return attend(to: start, awaited, isReady: isReady)
+        }
+        if isReady, let outlet = try awaited.proceed(peer: channel.peer, tls: tls) {
+            capture?.attach(outlet)
+            return
+        }
+        guard .now < awaited.deadline else {
+            return end("the peer opened no data connection within 10 s")
+        }
+        awaitedData = .some(awaited)
+    }
+
+    /// Begins to capture when the peer's data port has answered.
+    private mutating func attend(
+        to start: PendingStart, _ awaited: consuming AwaitedData, isReady: Bool
+    ) {
+        guard isReady else {
+            guard .now < awaited.deadline else {
+                let address = channel.peer.with(port: start.request.dataPort)
+                return refuseStart("connect to \(address): no answer within 10 s")
+            }
+            awaitedData = .some(awaited)
+            return
+        }
+        pendingStart = nil
+        do {
+            var awaited = awaited
+            guard let connection = try awaited.finishConnecting() else { return }
+            try startOverTCP(start, connection)
+        } catch {
+            refuseStart("\(error)")
+        }
+    }
+
+    private mutating func update(_ instructions: [Instruction]) {
+        guard let capture else { return session.filterRefused("no capture is running") }
+        do {
+            let filter = try Program(checking: instructions)
+            do throws(SystemError) {
+                try capture.adopt(filter)
+            } catch {
+                try? capture.adopt(self.filter)
+                throw error
+            }
+            self.filter = filter
+            logger.info("filter updated", metadata: ["filter": "\(filter.summary)"])
+            session.filterUpdated()
+        } catch {
+            session.filterRefused("\(error)")
+        }
+    }
+
+    private func sample(_ sampling: Sampling) {
+        capture?.adopt(sampling: sampling)
+        logger.info("sampling updated", metadata: ["sampling": "\(sampling)"])
+    }
+
+    /// Updates the capture's counters with the kernel's, and returns them.
+    private func refreshStatistics() -> CaptureStatistics {
+        guard let capture else { return CaptureStatistics() }
+        capture.count()
+        return capture.counters.counts.statistics
+    }
+
+    private mutating func endCapture() {
+        awaitedData = nil
+        pendingStart = nil
+        guard let capture = capture.take() else { return }
+        capture.finish()
+        status.remove(capture)
+        logger.info("capture ended", metadata: capture.counters.counts.metadata)
     }
 }

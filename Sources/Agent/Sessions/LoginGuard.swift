@@ -1,70 +1,42 @@
-import Addressing
-import Synchronization
+package import Addressing
 import Security
+import Synchronization
+package import Time
 
-/// Slows down those who guess passwords, over all their sessions, and keeps what they cost the node to
-/// one core.
+/// The check of passwords, which slows down guessing over all sessions and costs the node one core at
+/// most.
 final class LoginGuard: Sendable {
     private let users: UserFile
-    private let failures = Mutex<[IPAddress: Failures]>([:])
-    /// A password takes a tenth of a second of a processor, so there is one at a time.
+    private let throttle = Mutex(LoginThrottle())
+    /// A password takes a tenth of a second of a processor, so one is checked at a time.
     private let checking = Mutex(())
-
-    private struct Failures {
-        var count = 0
-        /// Until when nothing from this address is looked at.
-        var barredUntil: UInt64 = 0
-    }
-
-    /// Addresses that are remembered; of more, the one that is barred for the shortest time is
-    /// forgotten.
-    private static let addressCountMax = 1024
-    /// People mistype; the third time in a row is one too many.
-    private static let failureCountFree = 3
-    private static let secondsMax: UInt64 = 60
-    private static let forgottenNanoseconds: UInt64 = 600_000_000_000
 
     init(_ users: UserFile) { self.users = users }
 
-    /// What has become of a try.
+    /// The result of a login.
     enum Outcome {
         case right
         case wrong
-        /// Not looked at; it may have been right.
+        /// The password was not looked at; it may have been right.
         case untried
     }
 
-    /// Whether these are the name and the password of a user. An address whose last try was wrong has
-    /// to wait, a second at first; what it tries before is refused and not looked at.
-    func verify(user: [UInt8], password: [UInt8], from address: IPAddress, now: UInt64) -> Outcome {
-        guard begin(address, now) else { return .untried }
+    /// Checks the name and the password of a user.
+    ///
+    /// An address whose last login was wrong has to wait, a second at first. Until then its logins are
+    /// refused untried.
+    func verify(
+        user: [UInt8], password: [UInt8], from address: IPAddress, now: MonotonicTime
+    ) -> Outcome {
+        guard throttle.withLock({ $0.admit(address, now: now) }) else { return .untried }
         let isRight = checking.withLock { _ in users.verify(user: user, password: password) }
-        if isRight { failures.withLock { $0[address] = nil } }
+        if isRight { throttle.withLock { $0.forgive(address) } }
         return isRight ? .right : .wrong
-    }
-
-    /// Counts the try as wrong before it is known to be: many at once are as many tries.
-    private func begin(_ address: IPAddress, _ now: UInt64) -> Bool {
-        failures.withLock { failures in
-            var entry = failures[address] ?? Failures()
-            guard now >= entry.barredUntil else { return false }
-            if now >= entry.barredUntil + Self.forgottenNanoseconds { entry.count = 0 }
-            entry.count += 1
-            let shift = min(max(0, entry.count - Self.failureCountFree), 6)
-            entry.barredUntil = now + min(1 << UInt64(shift), Self.secondsMax) * 1_000_000_000
-            failures[address] = entry
-            if failures.count > Self.addressCountMax,
-                let first = failures.min(by: { $0.value.barredUntil < $1.value.barredUntil })
-            {
-                failures[first.key] = nil
-            }
-            return true
-        }
     }
 }
 
 extension LoginGuard.Outcome {
-    /// For the log.
+    /// The line in the log.
     var text: String {
         switch self {
         case .right: "logged in"
@@ -72,4 +44,56 @@ extension LoginGuard.Outcome {
         case .untried: "login refused untried: too many wrong logins from there, or many at once"
         }
     }
+}
+
+/// The addresses that have to wait before they may log in again.
+package struct LoginThrottle: Sendable {
+    private var entries: [IPAddress: Entry] = [:]
+
+    private struct Entry {
+        var failureCount = 0
+        /// Until when logins from this address are refused.
+        var barredUntil = MonotonicTime.zero
+    }
+
+    /// The most addresses that are remembered.
+    ///
+    /// Of more, the one that waits for the shortest time is forgotten.
+    package static let addressCountMax = 1024
+    /// Failures before the wait grows: people mistype.
+    private static let freeFailureCount = 3
+    private static let waitMin = Duration.seconds(1)
+    private static let waitMax = Duration.seconds(60)
+    /// The time after which earlier failures do not count.
+    private static let memory = Duration.seconds(600)
+
+    /// A throttle that has seen no login.
+    package init() {}
+
+    /// Whether logins from an address are refused now.
+    package func isBarred(_ address: IPAddress, now: MonotonicTime) -> Bool {
+        entries[address].map { now < $0.barredUntil } ?? false
+    }
+
+    /// Admits a login, and counts it as wrong until `forgive`: logins at the same time count, too.
+    ///
+    /// - Returns: False if the address has to wait.
+    package mutating func admit(_ address: IPAddress, now: MonotonicTime) -> Bool {
+        guard !isBarred(address, now: now) else { return false }
+        var entry = entries[address] ?? Entry()
+        if now >= entry.barredUntil + Self.memory { entry.failureCount = 0 }
+        entry.failureCount += 1
+        let doublings = min(max(0, entry.failureCount - Self.freeFailureCount), 6)
+        entry.barredUntil = now + min(Self.waitMin * (1 << doublings), Self.waitMax)
+        entries[address] = entry
+        if entries.count > Self.addressCountMax,
+            let first = entries.min(by: { $0.value.barredUntil < $1.value.barredUntil })
+        {
+            entries[first.key] = nil
+        }
+        return true
+    }
+
+    /// Forgets the failures of an address whose login was right.
+    package mutating func forgive(_ address: IPAddress) { entries[address] = nil }
 }

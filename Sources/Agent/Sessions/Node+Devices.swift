@@ -6,19 +6,22 @@ import Settings
 
 /// What the node offers to clients and sensors.
 extension Node {
-    /// The stream, and then each edge by the name of its interface. In active mode a sensor takes the
-    /// one that bears a mark.
+    /// The stream, and then each edge by the name of its interface.
+    ///
+    /// In active mode a sensor takes the one that bears a mark.
     func devices(_ settings: Settings, _ mode: ServerSession.Mode) -> [Device] {
         let stream = Device(
             name: settings.device, description: "every pod of this node, each packet once",
             isPreselected: mode == .active, addresses: streamAddresses(settings))
-        return [stream] + edges.map(\.device)
+        return [stream] + capturedVeths.map(\.device)
     }
 
     /// Which scope a device stands for; nil if there is none of this name.
     func scope(ofDevice name: String, _ settings: Settings) -> CaptureScope? {
         if name == settings.device { return .stream }
-        return edges.first { $0.link.name == name }.map { .edge(incarnation: $0.incarnation) }
+        return capturedVeths.first { $0.link.name == name }.map {
+            .edge(incarnation: $0.incarnation)
+        }
     }
 
     /// The addresses by which a sensor's rule can choose the stream: the node's own ones, and one
@@ -40,7 +43,7 @@ extension Node {
     private func address(inside network: IPNetwork) -> Device.Address? {
         let own = addresses.filter { network.contains($0.address) }.min { $0.address < $1.address }
         if let own { return Device.Address(own.address, prefixBitCount: own.prefixBitCount) }
-        let pods = edges.flatMap { $0.podAddresses ?? [] }.filter(network.contains)
+        let pods = capturedVeths.flatMap { $0.podAddresses ?? [] }.filter(network.contains)
         return pods.min().map { Device.Address($0, prefixBitCount: network.prefixBitCount) }
     }
 }

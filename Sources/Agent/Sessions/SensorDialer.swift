@@ -1,33 +1,32 @@
-import Edges
-import Settings
 import Addressing
-import Packets
+import Edges
 import Glibc
 import Linux
 import Log
 import Logging
 import Netlink
+import Packets
 import RPCAP
+import Settings
 import Time
 
-/// Dials one sensor for as long as the agent runs, and serves it while it is there.
+/// The loop that dials one sensor for as long as the agent runs, and serves it while it is connected.
 ///
-/// Whatever a sensor does, there is a next try: an agent that had given up would look healthy and
-/// be useless. The log gets one line for each change of state, and one every five minutes for tries
-/// that fail like others before them.
+/// The dialer never gives up: an agent that had would look healthy and be useless. The log has a line
+/// for each change of state, and one every five minutes for tries that fail like earlier ones.
 struct SensorDialer {
-    private let context: AgentContext
+    private let context: SessionContext
     private let sensor: SensorName
     private let status: PeerStatus
     private let logger: Logger
     private var backoff = Backoff()
     private var failure = FailureLogThrottle()
 
-    private static let connectMillisecondsMax: CInt = 10_000
-    /// A session of this length was a good one: the next failure starts a new back-off.
-    private static let goodSessionNanoseconds: UInt64 = 10_000_000_000
+    private static let connectTimeout = Duration.seconds(10)
+    /// After a session of this length the next failure starts a new back-off.
+    private static let goodSession = Duration.seconds(10)
 
-    init(_ context: AgentContext, _ sensor: SensorName, logger: Logger) {
+    init(_ context: SessionContext, _ sensor: SensorName, logger: Logger) {
         self.context = context
         self.sensor = sensor
         status = context.status.sensor(sensor)
@@ -36,31 +35,34 @@ struct SensorDialer {
         self.logger = LimitedLogHandler.limiting(logger)
     }
 
-    /// Returns when the agent stops.
+    /// Dials and serves until the agent stops.
     mutating func run() {
         nameThread("podwire-sensor")
-        while !context.isStopping(milliseconds: 0) {
+        while !context.stop.isGiven {
             serve()
-            let wait = backoff.next().clampedNanoseconds / 1_000_000
-            logger.debug("next try", metadata: ["milliseconds": .number(wait)])
-            guard !context.isStopping(milliseconds: CInt(wait)) else { return }
+            let delay = backoff.next()
+            logger.debug("next try", metadata: ["milliseconds": .number(delay.waitMilliseconds)])
+            guard !context.stop.wait(for: delay) else { return }
         }
     }
 
     private mutating func serve() {
-        guard let connection = connectOrSayWhy() else { return }
-        let failureCount = failure.end()
-        if failureCount > 0 {
-            logger.info("sensor reached after all", metadata: ["failures": .number(failureCount)])
-        }
-        let begin = monotonicNanoseconds()
+        guard let connection = connect() else { return }
+        var metadata: Logger.Metadata = [
+            "local": "\(connection.local)", "peer": "\(connection.peer)",
+        ]
+        let failureCount = failure.recordSuccess()
+        if failureCount > 0 { metadata["failures"] = .number(failureCount) }
+        logger.info("sensor connected", metadata: metadata)
+        let begin = MonotonicTime.now
         if let backend = Self.backend(of: connection) { context.feed.add([backend], of: sensor) }
         ControlSession.serve(context, connection, status, logger: logger)
-        if monotonicNanoseconds() - begin >= Self.goodSessionNanoseconds { backoff.reset() }
+        if .now - begin >= Self.goodSession { backoff.reset() }
     }
 
-    /// Where the feed really goes, if the sensor was named by a service's address: pods see that one.
-    /// Nil also where connection tracking cannot be asked.
+    /// The address that the feed really goes to, if the sensor is named by a service's address.
+    ///
+    /// Pods see this one. Nil also if connection tracking cannot be asked.
     private static func backend(of connection: borrowing Connection) -> IPAddress? {
         let key = FlowKey(
             transport: IPProtocol.tcp, source: connection.local.address,
@@ -71,13 +73,14 @@ struct SensorDialer {
         return flow.reply.source
     }
 
-    private mutating func connectOrSayWhy() -> Connection? {
+    /// Connects to the sensor, or logs why it cannot.
+    private mutating func connect() -> Connection? {
         do {
-            return try connect()
+            return try dial()
         } catch {
-            status.connectionFails("\(error)")
-            if !context.isStopping(milliseconds: 0),
-                let metadata = failure.failed("\(error)", now: monotonicNanoseconds())
+            status.recordConnectFailure("\(error)")
+            if !context.stop.isGiven,
+                let metadata = failure.recordFailure("\(error)", now: .now)
             {
                 logger.warning("sensor not reached", metadata: metadata)
             }
@@ -85,16 +88,15 @@ struct SensorDialer {
         }
     }
 
-    /// Asks for the sensor's addresses anew and tries them in turn.
-    private func connect() throws -> Connection {
+    /// Resolves the sensor's name again, and tries its addresses in turn.
+    private func dial() throws -> Connection {
         let addresses = try resolve(sensor.host, port: sensor.port)
         context.feed.add(addresses.map(\.address), of: sensor)
-        var failure: (any Error)?
+        var failure: SystemError?
         for address in addresses {
             do throws(SystemError) {
                 let connection = try Connection(
-                    to: address, until: .now + .milliseconds(Self.connectMillisecondsMax),
-                    cancel: context.stop)
+                    to: address, until: .now + Self.connectTimeout, cancel: context.stop.event)
                 try connection.watchPeer()
                 try connection.sendAtOnce()
                 return connection

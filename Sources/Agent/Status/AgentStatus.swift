@@ -1,31 +1,37 @@
-import Forwarding
 package import Edges
-package import Settings
-package import Metrics
+import Forwarding
 import Linux
-import Synchronization
+package import Metrics
+package import Settings
+import Time
 
-/// What an agent knows of itself: who is connected, what has been counted, which loops turn. Whoever
-/// does something says so here, and the pages of the endpoint are made from it.
+/// The state of an agent: who is connected, what was counted, which loops run.
+///
+/// The code that changes something records it here. The pages of the endpoint and the summary in the log are
+/// made from it.
 package final class AgentStatus: Sendable {
-    package let pulses = Watchdog()
+    /// The loops that have to keep running.
+    package let watchdog = Watchdog()
+    /// The state of the node's network.
     package let node: NodeStatus
     /// Each sensor of the settings once, in their order.
     let sensors: [PeerStatus]
+    /// All clients together; nil if the agent does not listen for any.
     let clients: PeerStatus?
-    /// Whether clients are listened for.
+    /// Whether the agent listens for clients now.
     let isListening = Flag(false)
     /// Clients that were sent away because of their address, or because there were too many.
     let clientsRefused = Counter()
-    /// Wrong names and passwords.
+    /// Logins with a wrong name or password, or refused untried.
     let loginsRefused = Counter()
-    /// TLS handshakes of control connections that have failed.
+    /// TLS handshakes of control connections that failed.
     let handshakesFailed = Counter()
     /// Whether the agent is about to end.
     let isStopping = Flag(false)
 
+    /// Creates the state of an agent that has done nothing yet.
     package init(_ settings: Settings) {
-        node = NodeStatus(pulses)
+        node = NodeStatus(watchdog)
         var names: Set<String> = []
         sensors = settings.sensors.map(\.description).filter { names.insert($0).inserted }
             .map { PeerStatus($0) }
@@ -35,50 +41,32 @@ package final class AgentStatus: Sendable {
     /// The sensors, and then the clients if there may be any.
     var peers: [PeerStatus] { sensors + [clients].compactMap { $0 } }
 
+    /// The state of a sensor.
     func sensor(_ name: SensorName) -> PeerStatus {
         sensors.first { $0.name == name.description } ?? PeerStatus(name.description)
     }
 
-    /// Takes note of which edges there are.
-    func keep(_ incarnations: Set<UInt64>) { for peer in peers { peer.ledger.keep(incarnations) } }
+    /// Forgets the names of edges that are gone.
+    func keep(_ incarnations: Set<UInt64>) {
+        for peer in peers { peer.edgeMetrics.keep(incarnations) }
+    }
 
-    /// The sums over all sensors and clients, since the agent began.
-    var totals: CaptureTotals { peers.reduce(into: CaptureTotals()) { $0 += $1.totals } }
+    /// The counts of all sensors and clients since the agent started.
+    var totals: CaptureCounts { peers.reduce(into: CaptureCounts()) { $0 += $1.totals } }
 
-    /// How long the kernel's counts are waited for: a forwarder with its hands full is asked again the
-    /// next time.
-    private static let countMilliseconds: CInt = 50
+    /// The longest wait for the kernel's counts.
+    ///
+    /// A forwarder that is busy is asked again next time.
+    private static let refreshMax = Duration.milliseconds(50)
 
-    /// Brings the counters of all captures up to date with the kernel's, as far as that can be had within
-    /// 50 ms.
-    func count() {
+    /// Updates the counters of all captures with the kernel's, as far as that takes 50 ms at most.
+    func refreshCounts() {
         let captures = peers.flatMap(\.captures)
-        guard !captures.isEmpty, let gathering = try? Gathering(captures.count) else { return }
-        for capture in captures where !capture.count(then: { gathering.isOneLess() }) {
-            gathering.isOneLess()
+        guard !captures.isEmpty, let done = try? Mailbox<Void>(countMax: captures.count) else {
+            return
         }
-        gathering.wait(milliseconds: Self.countMilliseconds)
-    }
-}
-
-/// Waits until some others have done something.
-private final class Gathering: Sendable {
-    private let restCount: Atomic<Int>
-    private let isComplete: Event
-
-    init(_ count: Int) throws(SystemError) {
-        let isComplete = try Event()
-        restCount = Atomic(count)
-        self.isComplete = isComplete
-    }
-
-    func isOneLess() {
-        if restCount.subtract(1, ordering: .acquiringAndReleasing).newValue == 0 {
-            isComplete.raise()
-        }
-    }
-
-    func wait(milliseconds: CInt) {
-        _ = try? poll([(isComplete.fileDescriptor, .readable)], milliseconds: milliseconds)
+        let deadline = MonotonicTime.now + Self.refreshMax
+        let askedCount = captures.count { $0.count(then: { done.send(()) }) }
+        _ = done.take(atLeast: askedCount, waitingUntil: deadline)
     }
 }

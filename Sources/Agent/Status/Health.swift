@@ -1,52 +1,55 @@
-package import Metrics
 package import Edges
-import Linux
+package import Metrics
+package import Time
 
-/// How an agent is, in words: the first line says it, and the others why.
+/// The health of an agent in words: the first line is the verdict, the others are the reasons.
 package struct Health: Equatable, Sendable {
+    /// Whether the agent is ready, or alive.
     package let isGood: Bool
+    /// The page that tells it.
     package let text: String
 
-    private init(_ isGood: Bool, _ first: String, _ lines: [String]) {
+    private init(isGood: Bool, _ verdict: String, _ reasons: [String] = []) {
         self.isGood = isGood
-        text = ([first] + lines).joined(separator: "\n") + "\n"
+        text = ([verdict] + reasons).joined(separator: "\n") + "\n"
     }
-}
 
-extension Health {
-    /// Whether the agent does what it is for: it knows the node as it is now, and at least one sensor
-    /// gets packets or clients are listened for. An agent does not know pods where the networks are
-    /// others', and captures nothing then.
+    /// Whether the agent does its work.
+    ///
+    /// It is ready while it knows the node as it is now, and at least one sensor gets packets or the
+    /// agent listens for clients. An agent whose pods all lie outside the pod networks captures nothing,
+    /// so it is not ready.
     package static func readiness(
         of status: AgentStatus, _ mismatch: PodNetworkMismatch?
     ) -> Health {
-        if status.isStopping.isSet { return Health(false, "not ready: the agent stops", []) }
-        let isInStep = status.node.isInStep.isSet
-        let isServing =
-            status.isListening.isSet || status.sensors.contains { !$0.captures.isEmpty }
+        if status.isStopping.isSet { return Health(isGood: false, "not ready: the agent stops") }
+        let isSynced = status.node.isSynced.isSet
+        let isListening = status.isListening.isSet
         var reasons: [String] = []
-        if !isInStep { reasons.append("the node's network is not followed") }
-        if !isServing { reasons.append("no sensor captures") }
+        if !isSynced { reasons.append("netlink is not synced with the node") }
+        if !isListening, status.sensors.allSatisfy({ $0.captures.isEmpty }) {
+            reasons.append("no sensor captures")
+        }
         if let mismatch, !mismatch.isCaptured { reasons.append(mismatch.description) }
-        var lines = ["netlink: \(isInStep ? "in step with the node" : "to be read anew")"]
-        lines += status.sensors.map { "sensor \($0.name): \($0.standing)" }
+        var lines = ["netlink: \(isSynced ? "synced" : "resyncing")"]
+        lines += status.sensors.map { "sensor \($0.name): \($0.summary)" }
         if let clients = status.clients {
-            let state = status.isListening.isSet ? "listened for" : "not listened for"
+            let state = isListening ? "listening" : "not listening"
             lines.append("clients: \(state), \(clients.sessions.value) connected")
         }
-        let isReady = reasons.isEmpty
-        let first = isReady ? "ready" : "not ready: \(reasons.joined(separator: "; "))"
-        return Health(isReady, first, lines)
+        return reasons.isEmpty
+            ? Health(isGood: true, "ready", lines)
+            : Health(isGood: false, "not ready: \(reasons.joined(separator: "; "))", lines)
     }
 
-    /// Whether all loops turn; with the names of those that do not.
-    package static func liveness(of pulses: Watchdog, now: UInt64) -> Health {
-        let stuck = pulses.stuck(now: now)
+    /// Whether all loops run. The page names those that do not.
+    package static func liveness(of watchdog: Watchdog, now: MonotonicTime) -> Health {
+        let stuck = watchdog.stuckLoops(now: now)
         guard !stuck.isEmpty else {
-            return Health(true, "alive", ["loops that turn: \(pulses.count)"])
+            return Health(isGood: true, "alive", ["loops that run: \(watchdog.count)"])
         }
         return Health(
-            false, "not alive",
-            stuck.map { "\($0.name): has not turned for \($0.seconds) seconds" })
+            isGood: false, "not alive",
+            stuck.map { "\($0.name): no heartbeat for \($0.silence.components.seconds) seconds" })
     }
 }

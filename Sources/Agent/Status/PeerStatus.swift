@@ -1,88 +1,91 @@
 import Forwarding
-import Metrics
 import Linux
+import Metrics
 import Synchronization
 
-/// What is known of one sensor, or of all clients together: whether it is there, and what it has been
-/// sent in all its sessions.
+/// The state of one sensor, or of all clients together: its sessions, and what it was sent in them.
 package final class PeerStatus: Sendable {
-    /// As settings have it: `host:port`; or `clients`.
+    /// The name in the settings, `host:port`; or `clients`.
     package let name: String
-    /// Sessions that have begun: each after a sensor's first is a reconnection.
+    /// Sessions begun: each after a sensor's first is a reconnect.
     let sessionsBegun = Counter()
-    /// Sessions that there are.
+    /// Sessions that are open.
     let sessions = Gauge()
-    /// Connections to it that could not be made.
+    /// Connections that failed.
     let connectionsFailed = Counter()
-    let ledger = EdgeMetrics()
+    /// The frames of each edge, over all captures.
+    let edgeMetrics = EdgeMetrics()
     private let state = Mutex(State())
 
-    /// The name that clients go by, together: there may be any number of them in the course of time.
+    /// The name of all clients together: over time there may be any number of them.
     static let clients = "clients"
 
     private struct State {
-        /// Those that run.
+        /// The captures that run.
         var captures: [LiveCapture] = []
-        /// What those have counted that have ended.
-        var finished = CaptureTotals()
-        /// How it is while it has no session.
-        var absence = "is being dialled"
+        /// The counts of captures that ended.
+        var finished = CaptureCounts()
+        /// The state while there is no session.
+        var absence = "dialling"
     }
 
+    /// Creates the state of a peer that was not there yet.
     package init(_ name: String) { self.name = name }
 
-    func sessionBegins() {
+    /// Records that a session began.
+    func beginSession() {
         sessionsBegun.add()
         sessions.add(1)
     }
 
-    func sessionEnds(_ reason: String) {
+    /// Records that a session ended.
+    func endSession(_ reason: String) {
         sessions.add(-1)
-        state.withLock { $0.absence = "has no session: \(reason)" }
+        state.withLock { $0.absence = "no session: \(reason)" }
     }
 
-    func connectionFails(_ reason: String) {
+    /// Records that a connection failed.
+    func recordConnectFailure(_ reason: String) {
         connectionsFailed.add()
-        state.withLock { $0.absence = "is not reached: \(reason)" }
+        state.withLock { $0.absence = "not reached: \(reason)" }
     }
 
-    func begins(_ capture: LiveCapture) { state.withLock { $0.captures.append(capture) } }
+    /// Adds a capture, which runs from now on.
+    func add(_ capture: LiveCapture) { state.withLock { $0.captures.append(capture) } }
 
-    /// Takes over what a capture has counted, which has finished.
-    func ends(_ capture: LiveCapture) {
+    /// Removes a capture that ended, and keeps its counts.
+    func remove(_ capture: LiveCapture) {
         state.withLock { state in
             state.captures.removeAll { $0 === capture }
-            state.finished += CaptureTotals(capture.counters)
+            state.finished += capture.counters.counts
         }
     }
 
-    /// Takes over what a capture has counted that could not be started.
-    func add(_ counters: CaptureCounters) {
-        state.withLock { $0.finished += CaptureTotals(counters) }
-    }
+    /// Adds the counts of a capture that could not be started.
+    func add(_ counts: CaptureCounts) { state.withLock { $0.finished += counts } }
 
     /// The captures that run.
     var captures: [LiveCapture] { state.withLock { $0.captures } }
 
-    /// What all captures have counted since the agent began; never less than before.
-    var totals: CaptureTotals {
+    /// The counts of all captures since the agent started; never less than before.
+    var totals: CaptureCounts {
         state.withLock { state in
             var totals = state.finished
-            for capture in state.captures { totals += CaptureTotals(capture.counters) }
+            for capture in state.captures { totals += capture.counters.counts }
             return totals
         }
     }
 
-    /// What has become of the frames of each edge, likewise.
-    var edges: (edges: [UInt64: EdgeCounts], gone: FrameCounters.Counts) {
-        state.withLock { ledger.figures($0.captures.map(\.counters)) }
+    /// The frames of each edge since the agent started, and of all edges that are gone.
+    var edges: (edges: [UInt64: EdgeCounts], gone: FrameCounts) {
+        state.withLock { edgeMetrics.counts(with: $0.captures.map(\.counters)) }
     }
 
-    /// How things are, as the end of a sentence about it.
-    var standing: String {
+    /// The state in words, for a line that begins with the name.
+    var summary: String {
         let (captureCount, absence) = state.withLock { ($0.captures.count, $0.absence) }
-        if captureCount > 0 { return "captures" }
+        if captureCount > 0 { return "capturing" }
         return sessions.value > 0
-            ? "is connected, but has not asked for packets (STARTCAP)" : absence
+            ? "connected, but has not asked for packets (STARTCAP)" : absence
     }
 }

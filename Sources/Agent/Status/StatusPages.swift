@@ -1,15 +1,16 @@
+import Edges
+import Formats
+import HTTPEndpoint
+import Linux
 import Metrics
 import Settings
-import Edges
-import HTTPEndpoint
-import Formats
-import Linux
 import Synchronization
+import Time
 
 /// The pages of the agent's endpoint.
 ///
-/// Each is made at most some times a second, however often it is asked for, and who asks in between
-/// gets the same: making one asks forwarders, who have other things to do.
+/// A page is made at most four times a second, and requests in between get the same one: making a page
+/// asks forwarders, which have other work.
 final class StatusPages: Sendable {
     private let status: AgentStatus
     private let feed: NodePublisher
@@ -17,11 +18,11 @@ final class StatusPages: Sendable {
     private let state = Mutex(State())
 
     private struct State {
-        var made: [Page: (time: UInt64, response: Response)] = [:]
-        var series = EdgeLabelSet()
+        var made: [Page: (time: MonotonicTime, response: Response)] = [:]
+        var edgeLabels = EdgeLabelSet()
     }
 
-    private static let freshNanoseconds: UInt64 = 250_000_000
+    private static let ageMax = Duration.milliseconds(250)
 
     private enum Page: String, CaseIterable {
         case index = "/"
@@ -30,13 +31,13 @@ final class StatusPages: Sendable {
         case ready = "/readyz"
         case edges = "/edges"
 
-        var text: String {
+        var summary: String {
             switch self {
             case .index: "this page"
-            case .metrics: "what is counted, for Prometheus"
-            case .alive: "200 while all loops turn, or else 503 and which do not"
-            case .ready: "200 while packets can reach a sensor, or else 503 and why not"
-            case .edges: "this node's edges, as JSON"
+            case .metrics: "metrics for Prometheus"
+            case .alive: "200 while all loops run, otherwise 503 and the loops that do not"
+            case .ready: "200 while packets can reach a sensor, otherwise 503 and the reason"
+            case .edges: "the edges of this node, as JSON"
             }
         }
     }
@@ -46,44 +47,42 @@ final class StatusPages: Sendable {
     }
 
     /// The page at a path; nil if there is none.
-    func response(_ path: String) -> Response? {
+    func response(_ path: String, now: MonotonicTime) -> Response? {
         guard let page = Page(rawValue: path) else { return nil }
         return state.withLock { state in
-            let now = monotonicNanoseconds()
-            if let made = state.made[page], now < made.time + Self.freshNanoseconds {
-                return made.response
-            }
-            let response = make(page, &state.series)
+            if let made = state.made[page], now < made.time + Self.ageMax { return made.response }
+            let response = make(page, &state.edgeLabels)
             state.made[page] = (now, response)
             return response
         }
     }
 
-    private func make(_ page: Page, _ series: inout EdgeLabelSet) -> Response {
+    private func make(_ page: Page, _ edgeLabels: inout EdgeLabelSet) -> Response {
         switch page {
         case .index:
-            let lines = Page.allCases.map { "\($0.rawValue)  \($0.text)\n" }
+            let lines = Page.allCases.map { "\($0.rawValue)  \($0.summary)\n" }
             return Response("podwire agent \(Version.number)\n\n" + lines.joined())
         case .metrics:
-            status.count()
-            let metrics = AgentMetrics(status, feed, settings)
-            return Response(metrics.text(&series), contentType: Exposition.contentType)
-        case .alive: return Response(liveness)
+            status.refreshCounts()
+            let metrics = AgentMetrics(status, feed, settings, &edgeLabels)
+            return Response(metrics.text, contentType: Exposition.contentType)
+        case .alive: return Response(checkLiveness())
         case .ready: return Response(Health.readiness(of: status, feed.mismatch))
         case .edges:
             return Response(feed.node.json.text + "\n", contentType: Response.json)
         }
     }
 
-    /// How long an agent that was stopped as a whole has to come round, by a debugger or a freezer:
-    /// its threads go on in no order, and the one that answers may be the first.
+    /// The time that an agent has to wake up after a debugger or a freezer stopped all of it: its
+    /// threads go on in no order, and the one that serves this page may be the first.
     private static let awakeningMilliseconds: CInt = 200
 
-    private var liveness: Health {
-        let health = Health.liveness(of: status.pulses, now: monotonicNanoseconds())
+    /// Looks whether all loops run, and looks again a little later if one does not.
+    private func checkLiveness() -> Health {
+        let health = Health.liveness(of: status.watchdog, now: .now)
         guard !health.isGood else { return health }
         _ = try? poll([], milliseconds: Self.awakeningMilliseconds)
-        return Health.liveness(of: status.pulses, now: monotonicNanoseconds())
+        return Health.liveness(of: status.watchdog, now: .now)
     }
 }
 

@@ -1,64 +1,64 @@
-import Settings
+import Edges
 import HTTPEndpoint
-import Glibc
 import Linux
 import Log
 import Logging
+import Settings
+import Time
 
-/// Answers over HTTP where settings say so, on a thread of its own.
+/// The HTTP endpoint for metrics and probes, on a thread of its own.
 ///
-/// An address that cannot be had stops nothing: packets are what the agent is for, and a node shares its
-/// ports with all that run in its network. It says what to do about it, and tries again for as long as
-/// it runs, since the one who has the port may be the agent that this one replaces.
+/// An address in use stops nothing: the agent is there for packets, and a node shares its ports with
+/// all programs in its network. The server logs the remedy and tries again for as long as the agent
+/// runs, since the port may belong to the agent that this one replaces.
 struct StatusServer {
-    private let context: AgentContext
     private let address: SocketAddress
+    private let pages: StatusPages
+    private let stop: StopSignal
     private let logger: Logger
 
-    private static let retryMilliseconds: CInt = 5000
-    /// Where it went well for so long the next failure is a new one.
-    private static let servedNanoseconds: UInt64 = 60_000_000_000
+    private static let retryInterval = Duration.seconds(5)
+    /// After serving for this long a failure is a new one.
+    private static let goodServing = Duration.seconds(60)
 
-    init(_ context: AgentContext, _ address: SocketAddress, logger: Logger) {
-        (self.context, self.address, self.logger) = (context, address, logger)
+    init(_ address: SocketAddress, _ pages: StatusPages, stop: StopSignal, logger: Logger) {
+        (self.address, self.pages) = (address, pages)
+        (self.stop, self.logger) = (stop, logger)
     }
 
-    /// Begins, and returns at once.
+    /// Starts the thread, and returns at once.
     func start() throws(SystemError) {
         try Thread { [self] in
             nameThread("podwire-http")
-            let pages = StatusPages(context.status, context.feed, context.settings)
             var failure = FailureLogThrottle()
             repeat {
-                let begin = monotonicNanoseconds()
+                let begin = MonotonicTime.now
                 do {
-                    try serve(pages)
+                    try serve()
                 } catch {
-                    let now = monotonicNanoseconds()
-                    if now >= begin + Self.servedNanoseconds { _ = failure.end() }
-                    if let metadata = failure.failed("\(error)", now: now) { complain(metadata) }
+                    let now = MonotonicTime.now
+                    if now - begin >= Self.goodServing { _ = failure.recordSuccess() }
+                    if let metadata = failure.recordFailure("\(error)", now: now) {
+                        logger.warning(
+                            """
+                            cannot serve metrics and probes, retrying every \
+                            \(Self.retryInterval.components.seconds) seconds: give another \
+                            address with \(Setting.http.option), or off
+                            """, metadata: metadata)
+                    }
                 }
-            } while !context.isStopping(milliseconds: Self.retryMilliseconds)
+            } while !stop.wait(for: Self.retryInterval)
         }.detach()
     }
 
-    private func serve(_ pages: StatusPages) throws -> Never {
+    private func serve() throws -> Never {
         let listener = try Listener(at: address)
         logger.info(
-            "metrics and probes are answered",
+            "serving metrics and probes",
             metadata: [
                 "address": "\(listener.local)",
                 "connections_max": .number(HTTPServer.connectionCountMax),
             ])
-        try HTTPServer(listener) { pages.response($0) }.run()
-    }
-
-    private func complain(_ metadata: Logger.Metadata) {
-        logger.warning(
-            """
-            metrics and probes are not answered, it is tried again every \
-            \(Self.retryMilliseconds / 1000) seconds: give another address with \
-            \(Setting.http.option), or off
-            """, metadata: metadata)
+        try HTTPServer(listener) { pages.response($0, now: .now) }.run()
     }
 }

@@ -1,69 +1,89 @@
-package import Logging
-
+import Forwarding
 import Log
+package import Logging
+import Metrics
+package import Time
 
-/// The line of the log that says once a minute what the agent has done since the last one. Where
-/// nothing changes it comes every quarter of an hour, to say that the agent is there.
+/// The line `summary` of the log, with what the agent did since the last one.
+///
+/// It comes once a minute. While nothing changes it comes every quarter of an hour, as a sign of life.
 package struct Summary: Sendable {
-    private var told: State
-    private var toldAt: UInt64
-    package private(set) var dueAt: UInt64
+    private var last: State
+    private var lastTime: MonotonicTime
+    /// When to ask for the next line.
+    package private(set) var deadline: MonotonicTime
 
-    package static let nanosecondsMin: UInt64 = 60_000_000_000
-    package static let nanosecondsMax: UInt64 = 900_000_000_000
+    /// The interval between lines.
+    package static let interval = Duration.seconds(60)
+    /// The interval between lines while nothing changes.
+    package static let quietInterval = Duration.seconds(900)
 
-    /// What a line tells of.
+    /// What a line is made from.
     package struct State: Equatable, Sendable {
+        /// Sensors of the settings.
         package var sensorCount = 0
+        /// Sensors that capture.
         package var capturingSensorCount = 0
+        /// Clients that are connected.
         package var clientCount = 0
+        /// Captures of clients.
         package var capturingClientCount = 0
+        /// Edges of the node.
         package var edgeCount = 0
-        /// Of them those whose pods' addresses are not known.
-        package var blindEdgeCount = 0
+        /// Edges whose pods' addresses are not known.
+        package var edgeCountWithoutAddresses = 0
+        /// What was counted.
         package var totals = Totals()
 
+        /// The state of an agent without edges or peers.
         package init() {}
     }
 
-    /// What has happened since the agent began.
+    /// Counts since the agent started.
     package struct Totals: Equatable, Sendable {
-        /// Packets put on their way, segments one by one, and their bytes, headers included.
+        /// Packets put into send queues, segments one by one.
         package var packetCount: UInt64 = 0
+        /// Bytes of these packets, including headers.
         package var byteCount: UInt64 = 0
-        /// Frames.
+        /// Frames lost in rings.
         package var droppedByRingCount: UInt64 = 0
+        /// Frames lost at send queues.
         package var droppedByQueueCount: UInt64 = 0
+        /// Frames left out by the rate limit.
         package var limitedCount: UInt64 = 0
         /// Sessions with sensors that were not the first.
         package var reconnectCount: UInt64 = 0
 
+        /// The counts of an agent that has just started.
         package init() {}
     }
 
-    /// Begins with what the log knows by other lines.
-    package init(_ state: State, now: UInt64) {
-        told = state
-        toldAt = now
-        dueAt = now + Self.nanosecondsMin
+    /// A summary that follows a state, which other lines of the log have told.
+    package init(_ state: State, now: MonotonicTime) {
+        last = state
+        lastTime = now
+        deadline = now + Self.interval
     }
 
-    /// What the line is to say; nil for no line now.
-    package mutating func next(_ state: State, now: UInt64) -> Logger.Metadata? {
-        guard now >= dueAt else { return nil }
-        dueAt += Self.nanosecondsMin
-        // A node that was asleep has nothing to catch up with.
-        if dueAt <= now { dueAt = now + Self.nanosecondsMin }
-        guard state != told || now >= toldAt + Self.nanosecondsMax else { return nil }
-        defer { (told, toldAt) = (state, now) }
-        let (before, after) = (told.totals, state.totals)
+    /// The metadata of the line to log now.
+    ///
+    /// - Returns: Nil if no line is due.
+    package mutating func next(_ state: State, now: MonotonicTime) -> Logger.Metadata? {
+        guard now >= deadline else { return nil }
+        deadline += Self.interval
+        // A node that was asleep does not catch up.
+        if deadline <= now { deadline = now + Self.interval }
+        guard state != last || now >= lastTime + Self.quietInterval else { return nil }
+        defer { (last, lastTime) = (state, now) }
+        let (before, after) = (last.totals, state.totals)
         return [
-            "seconds": .number((now - toldAt + 500_000_000) / 1_000_000_000),
+            "seconds": .number((now - lastTime + .milliseconds(500)).components.seconds),
             "sensors": .number(state.sensorCount),
             "sensors_capturing": .number(state.capturingSensorCount),
             "clients": .number(state.clientCount),
             "clients_capturing": .number(state.capturingClientCount),
-            "edge_count": .number(state.edgeCount), "blind_edges": .number(state.blindEdgeCount),
+            "edge_count": .number(state.edgeCount),
+            "edges_without_addresses": .number(state.edgeCountWithoutAddresses),
             "packets": .number(after.packetCount - before.packetCount),
             "bytes": .number(after.byteCount - before.byteCount),
             "dropped_by_ring": .number(after.droppedByRingCount - before.droppedByRingCount),
@@ -71,5 +91,24 @@ package struct Summary: Sendable {
             "limited": .number(after.limitedCount - before.limitedCount),
             "reconnects": .number(after.reconnectCount - before.reconnectCount),
         ]
+    }
+}
+
+extension AgentStatus {
+    /// Sets the peers and the counts of a summary's state.
+    func describe(in state: inout Summary.State) {
+        let totals = totals
+        state.sensorCount = sensors.count
+        state.capturingSensorCount = sensors.count { !$0.captures.isEmpty }
+        state.clientCount = clients?.sessions.value ?? 0
+        state.capturingClientCount = clients?.captures.count ?? 0
+        state.totals.packetCount = totals[.packetsQueued]
+        state.totals.byteCount = totals[.bytesQueued]
+        state.totals.droppedByRingCount = totals.frames[.droppedByRing]
+        state.totals.droppedByQueueCount = totals.frames[.droppedByQueue]
+        state.totals.limitedCount = totals.frames[.limited]
+        state.totals.reconnectCount = sensors.reduce(0) { count, sensor in
+            count + max(1, sensor.sessionsBegun.value) - 1
+        }
     }
 }

@@ -4,8 +4,8 @@
 /*
  * The part of the kernel's interface that Glibc's Swift module leaves out.
  *
- * Structures and plain constants come from the headers below. What follows them stands in for what
- * the Swift importer cannot take: macros that compute, atomic access to a union member, variadic
+ * Structures and plain constants come from the headers below. The functions stand in for what the
+ * Swift importer cannot take: macros that compute, atomic access to a union member, variadic
  * functions, and calls that are declared only under _GNU_SOURCE.
  */
 
@@ -23,7 +23,7 @@
 #include <sys/socket.h>
 #include <sys/types.h>
 
-/* Who owns a block: the bits of TP_STATUS_*. Acquires what the kernel wrote before it. */
+/* The owner of a block, as bits of TP_STATUS_*. Acquires what the kernel wrote before it. */
 static inline uint32_t clinux_block_status(const struct tpacket_block_desc *block)
 {
     return __atomic_load_n(&block->hdr.bh1.block_status, __ATOMIC_ACQUIRE);
@@ -36,8 +36,8 @@ static inline void clinux_block_release(struct tpacket_block_desc *block)
 }
 
 /*
- * Has the processor fetch, for reading, three lines of memory so far behind an address. What is not mapped
- * is not fetched, and that is no error.
+ * Prefetches three cache lines for reading, at a distance behind an address. Memory that is not mapped
+ * is not fetched, without an error.
  */
 static inline void clinux_prefetch(const void *address, uintptr_t distance)
 {
@@ -53,57 +53,57 @@ int clinux_accept_nonblocking(int fd, struct sockaddr *address, socklen_t *byte_
 int clinux_dup_cloexec(int fd);
 
 /*
- * Receives a netlink message without waiting, and the id of the namespace that it is from, -1 for this
- * one's (NETLINK_LISTEN_ALL_NSID). Answers its length, or -1 and errno.
+ * Receives a netlink message without waiting, and the id of the namespace that it is from, which is -1
+ * for this one (NETLINK_LISTEN_ALL_NSID). Returns the length, or -1 and errno.
  */
 ssize_t clinux_receive_from_namespace(int fd, void *buffer, size_t byte_count, int32_t *nsid);
 
-/* A datagram among others, in one piece of memory. */
+/* A datagram in memory that several share. */
 struct clinux_datagram {
     uint32_t offset;
     uint32_t byte_count;
 };
 
-/* As many as one call sends at most. */
+/* The most datagrams of one call. */
 #define CLINUX_DATAGRAM_COUNT_MAX 64
 
 /*
- * Sends datagrams in order from a connected socket without waiting (sendmmsg(2)). Answers how many the
- * kernel took, or -1 and errno if it did not take the first.
+ * Sends datagrams in order from a connected socket without waiting (sendmmsg(2)). Returns the number
+ * that the kernel took, or -1 and errno if it did not take the first.
  */
 int clinux_send_datagrams(int fd, const void *memory, const struct clinux_datagram *datagrams,
                           uint32_t count);
 
-/* Lets the process have as many descriptors as it may (setrlimit(2)); -1 and errno if it fails. */
+/* Raises the limit of open descriptors to the hard limit (setrlimit(2)). Returns 0, or -1 and errno. */
 int clinux_raise_descriptor_limit(void);
 
-/* How many descriptors the process may have at most, whatever it has now; -1 for any number. */
+/* The hard limit of open descriptors, or -1 if there is none. */
 int64_t clinux_descriptor_limit(void);
 
 /*
- * How far off the clock may be, in microseconds, as what keeps it right has told the kernel; -1 if nothing
- * does (adjtimex(2)).
+ * The largest error of the clock in microseconds, as the time service has told the kernel, or -1 if
+ * there is none (adjtimex(2)).
  */
 int64_t clinux_clock_error(void);
 
 int clinux_set_thread_name(const char *name);
 
 /*
- * The processors that the calling thread may run on, a bit each, as many words as the kernel wants
- * (sched_setaffinity(2)). 0, or -1 and errno.
+ * The processors that the calling thread may run on, as a bit mask of as many words as the kernel wants
+ * (sched_setaffinity(2)). Returns 0, or -1 and errno.
  */
 int clinux_set_affinity(const unsigned long *words, size_t byte_count);
 int clinux_affinity(unsigned long *words, size_t byte_count);
 
 /*
- * The niceness of the calling thread alone, which Linux has where POSIX has the process's
- * (setpriority(2)). 0, or -1 and errno.
+ * Sets the niceness of the calling thread alone, where POSIX has that of the process (setpriority(2)).
+ * Returns 0, or -1 and errno.
  */
 int clinux_set_niceness(int niceness);
-/* It cannot fail for the calling thread; -1 is a niceness. */
+/* Cannot fail for the calling thread; -1 is a niceness. */
 int clinux_niceness(void);
 
-/* The calling process's effective capabilities, a bit each (capget(2)), or -1 and errno. */
+/* The effective capabilities of the process as a bit mask (capget(2)), or -1 and errno. */
 int64_t clinux_effective_capabilities(void);
 
 #endif

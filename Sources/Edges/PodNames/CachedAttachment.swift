@@ -1,21 +1,22 @@
 package import Addressing
-
 import FoundationEssentials
 
-/// What a container runtime remembers of having connected a pod to a network: a file of the cache that
-/// libcni keeps for it (`cachedInfo` in libcni's api.go, the result in the form of any version of the CNI
-/// specification).
+/// The attachment of a pod to a network, as libcni caches it for the container runtime.
 ///
-/// containerd and CRI-O give libcni the pod's name as arguments for the plug-ins, and libcni writes
-/// those down. What it wrote before it had `cniCacheV1` has no names.
+/// The file has the form of `cachedInfo` in libcni's api.go, and its result that of any version of the
+/// CNI specification. containerd and CRI-O pass the pod's name to libcni as an argument for the
+/// plug-ins, and libcni caches the arguments. Files from before `cniCacheV1` have no names.
 package struct CachedAttachment: Equatable, Sendable {
+    /// The pod's name.
     package let pod: PodName
-    /// Of the interfaces inside the pod.
+    /// The MAC addresses of the interfaces inside the pod.
     package let macs: Set<MACAddress>
+    /// The pod's addresses.
     package let addresses: Set<IPAddress>
-    /// Names of interfaces on the node: the pod's edge, and often a bridge.
+    /// The names of interfaces on the node: the pod's edge, and often a bridge.
     package let nodeInterfaces: Set<String>
 
+    /// An attachment by its parts.
     package init(
         pod: PodName, macs: Set<MACAddress>, addresses: Set<IPAddress>, nodeInterfaces: Set<String>
     ) {
@@ -25,15 +26,14 @@ package struct CachedAttachment: Equatable, Sendable {
         self.nodeInterfaces = nodeInterfaces
     }
 
-    /// Reads a file; nil if it is none of these, tells no pod's name, or nothing by which the pod could
-    /// be known.
+    /// Parses a file; nil if it is no such file, or lacks the pod's name or all its addresses.
     package init?(_ bytes: [UInt8]) {
         guard let file = try? JSONDecoder().decode(File.self, from: Data(bytes)),
             file.kind == "cniCacheV1", file.ifName != "lo"
         else { return nil }
         let arguments = file.cniArgs ?? []
         func argument(_ key: String) -> String {
-            // Plug-ins are given one after the other, so that the last one counts.
+            // If an argument is given twice, the last one counts.
             arguments.last { $0.count == 2 && $0[0] == key }?[1] ?? ""
         }
         guard
@@ -54,18 +54,18 @@ package struct CachedAttachment: Equatable, Sendable {
         if macs.isEmpty && addresses.isEmpty { return nil }
     }
 
-    /// A pod has a few interfaces and addresses of one network. What is kept of many files must stay small.
+    /// The most interfaces and addresses that are kept of a file; a pod has a few.
     private static let countMax = 64
-    /// The longest name that an interface can have (IFNAMSIZ).
+    /// The length of the longest name of an interface (IFNAMSIZ).
     private static let nameByteCountMax = 15
 
-    /// Of `"10.244.1.2/24"`.
+    /// The address in `"10.244.1.2/24"`.
     private static func address(_ prefix: String) -> IPAddress? {
         let text = prefix.prefix { $0 != "/" }
         return IPAddress(String(text)).flatMap { $0.isLoopback ? nil : $0 }
     }
 
-    /// As much of a file as matters.
+    /// The part of a file that matters.
     private struct File: Decodable {
         let kind: String?
         let ifName: String?
@@ -75,7 +75,7 @@ package struct CachedAttachment: Equatable, Sendable {
         struct Result: Decodable {
             let interfaces: [Interface]?
             let ips: [Prefix]?
-            /// Before version 0.3.0 of the specification.
+            /// The form before version 0.3.0 of the specification.
             let ip4: OldPrefix?
             let ip6: OldPrefix?
 
@@ -87,7 +87,7 @@ package struct CachedAttachment: Equatable, Sendable {
         struct Interface: Decodable {
             let name: String?
             let mac: String?
-            /// Absent or empty on the node.
+            /// The pod's namespace; absent or empty for an interface on the node.
             let sandbox: String?
         }
 

@@ -1,10 +1,13 @@
-/// What Kubernetes calls a pod.
+/// The name of a pod in Kubernetes.
 package struct PodName: Hashable, Sendable, CustomStringConvertible {
+    /// The namespace.
     package let namespace: String
+    /// The name inside the namespace.
     package let name: String
 
-    /// Nil if these are no names of Kubernetes': an RFC 1123 label, and a subdomain. So whoever writes
-    /// them down need not mind what is in them.
+    /// Checks a name; nil if it is not an RFC 1123 label and an RFC 1123 subdomain.
+    ///
+    /// A name can therefore be written anywhere without escapes.
     package init?(namespace: String, name: String) {
         guard Self.isName(namespace, byteCountMax: 63, with: ""),
             Self.isName(name, byteCountMax: 253, with: ".")
@@ -12,6 +15,7 @@ package struct PodName: Hashable, Sendable, CustomStringConvertible {
         (self.namespace, self.name) = (namespace, name)
     }
 
+    /// Both parts: `"shop/web-1"`.
     package var description: String { "\(namespace)/\(name)" }
 
     private static func isName(_ text: String, byteCountMax: Int, with more: String) -> Bool {

@@ -1,36 +1,47 @@
 package import Addressing
 
-import Netlink
-
-/// What is known of an edge whose pod's name is asked for.
+/// A query for the name of an edge's pod, with what is known of the pod.
 package struct PodNameQuery: Hashable, Sendable {
+    /// The edge's incarnation.
     package let incarnation: UInt64
+    /// The edge's name.
     package let interface: String
+    /// The pod's MAC address, if it is known.
     package let podMAC: MACAddress?
-    /// Without those that every interface has of itself.
+    /// The pod's addresses, without link-local ones.
     package let podAddresses: Set<IPAddress>
-    /// When it came, on the node's clock, in nanoseconds since 1970; nil if it was there before.
-    package let cameAt: UInt64?
+    /// When the edge appeared, in nanoseconds since 1970; nil if it was there before the agent.
+    package let appearedAt: UInt64?
 
+    /// A query by its parts.
     package init(
         incarnation: UInt64, interface: String, podMAC: MACAddress?, podAddresses: Set<IPAddress>,
-        cameAt: UInt64?
+        appearedAt: UInt64?
     ) {
         self.incarnation = incarnation
         self.interface = interface
         self.podMAC = podMAC
         self.podAddresses = podAddresses
-        self.cameAt = cameAt
+        self.appearedAt = appearedAt
     }
 
-    /// A runtime writes its file when the edge is there. But the agent may be late to see the edge, and
+    /// How much older than the edge a file may be.
+    ///
+    /// A runtime writes its file after it has made the edge. But the agent may see the edge late, and
     /// the clock may be set meanwhile.
     private static let slackNanoseconds: UInt64 = 10_000_000_000
 
-    /// Whether an attachment written at this time may be this edge's. Names of interfaces prove
-    /// nothing, since they are used again, as addresses are: what is known must not contradict.
-    func belongs(to attachment: CachedAttachment, writtenAt: UInt64) -> Bool {
-        if let cameAt, cameAt - min(cameAt, writtenAt) > Self.slackNanoseconds { return false }
+    /// Whether an attachment may be that of this edge.
+    ///
+    /// Interfaces' names prove nothing, since they are used again. So are addresses: everything that
+    /// is known has to agree.
+    private func matches(_ file: AttachmentFile) -> Bool {
+        let attachment = file.attachment
+        if let appearedAt,
+            appearedAt - min(appearedAt, file.writtenAt) > Self.slackNanoseconds
+        {
+            return false
+        }
         var isProven = false
         if let podMAC, !attachment.macs.isEmpty {
             guard attachment.macs.contains(podMAC) else { return false }
@@ -43,26 +54,14 @@ package struct PodNameQuery: Hashable, Sendable {
         return isProven
     }
 
-    /// The name of its pod: of those that may be, the one whose file knows the interface, and then the
-    /// newest.
-    package func name(
-        among attachments: [(attachment: CachedAttachment, writtenAt: UInt64)]
-    ) -> PodName? {
-        func rank(_ one: (attachment: CachedAttachment, writtenAt: UInt64)) -> (Int, UInt64) {
-            (one.attachment.nodeInterfaces.contains(interface) ? 1 : 0, one.writtenAt)
+    /// The name of the pod.
+    ///
+    /// Of several attachments that match, it is that of one that names the interface, and then of
+    /// the newest.
+    package func name(among files: [AttachmentFile]) -> PodName? {
+        func rank(_ file: AttachmentFile) -> (Int, UInt64) {
+            (file.attachment.nodeInterfaces.contains(interface) ? 1 : 0, file.writtenAt)
         }
-        return attachments.filter { belongs(to: $0.attachment, writtenAt: $0.writtenAt) }
-            .max { rank($0) < rank($1) }?.attachment.pod
-    }
-}
-
-extension Veth {
-    /// To ask for its pod's name; nil if it has one, or nothing is known by which it could be found.
-    func unnamed(cameAt: UInt64?) -> PodNameQuery? {
-        let addresses = (podAddresses ?? []).filter { !$0.isLinkLocalIPv6 }
-        guard pod == nil, podMAC != nil || !addresses.isEmpty else { return nil }
-        return PodNameQuery(
-            incarnation: incarnation, interface: link.name, podMAC: podMAC, podAddresses: Set(addresses),
-            cameAt: cameAt)
+        return files.filter(matches).max { rank($0) < rank($1) }?.attachment.pod
     }
 }

@@ -1,47 +1,54 @@
-/// When names of pods are to be looked for. A runtime writes its file when all plug-ins are done with the
-/// pod, so some time after the edge and the pod's addresses are there.
+package import Time
+
+/// The times at which pods' names are searched for.
+///
+/// A runtime writes its file when all plug-ins are done with the pod, so some time after the edge and
+/// the pod's addresses exist.
 package struct PodNameSchedule: Sendable {
     private var entries: [UInt64: Entry] = [:]
 
     private struct Entry: Sendable {
-        var edge: PodNameQuery
-        /// When it was first there as it is.
-        var begin: UInt64
+        let query: PodNameQuery
+        /// When the query first came with what it contains.
+        let begin: MonotonicTime
         var tryCount = 0
 
-        var dueAt: UInt64? {
-            tryCount < delaysNanoseconds.count ? begin + delaysNanoseconds[tryCount] : nil
-        }
+        var dueAt: MonotonicTime? { tryCount < delays.count ? begin + delays[tryCount] : nil }
     }
 
-    /// Who has not come by then has no file, or what is known of the pod is wrong; the next try is when
-    /// that changes.
-    private static let delaysNanoseconds: [UInt64] = [
-        0, 100_000_000, 300_000_000, 1_000_000_000, 3_000_000_000, 10_000_000_000, 30_000_000_000,
+    /// The delays before each try.
+    ///
+    /// A pod that has no file by then will have none, or what is known of it is wrong. The next try
+    /// is when that changes.
+    private static let delays: [Duration] = [
+        .zero, .milliseconds(100), .milliseconds(300), .seconds(1), .seconds(3), .seconds(10),
+        .seconds(30),
     ]
 
+    /// A schedule without queries.
     package init() {}
 
-    /// Takes the edges that have no name. Of those that it knows, the ones that are missing are
-    /// forgotten, and the ones that have changed are looked for as if they were new.
-    package mutating func follow(_ edges: [PodNameQuery], now: UInt64) {
+    /// Takes the queries that are open now.
+    ///
+    /// Known ones that are missing are dropped. Those that have changed count as new.
+    package mutating func follow(_ queries: [PodNameQuery], now: MonotonicTime) {
         var next: [UInt64: Entry] = [:]
-        for edge in edges {
-            let known = entries[edge.incarnation].flatMap { $0.edge == edge ? $0 : nil }
-            next[edge.incarnation] = known ?? Entry(edge: edge, begin: now)
+        for query in queries {
+            let known = entries[query.incarnation].flatMap { $0.query == query ? $0 : nil }
+            next[query.incarnation] = known ?? Entry(query: query, begin: now)
         }
         entries = next
     }
 
-    /// When there is something to look for; nil for never.
-    package var dueAt: UInt64? { entries.values.compactMap(\.dueAt).min() }
+    /// When the next search is due; nil for never.
+    package var dueAt: MonotonicTime? { entries.values.compactMap(\.dueAt).min() }
 
-    /// What is to be looked for now.
-    package mutating func takeDue(now: UInt64) -> [PodNameQuery] {
+    /// Takes the queries that are due.
+    package mutating func takeDue(now: MonotonicTime) -> [PodNameQuery] {
         var due: [PodNameQuery] = []
         for (incarnation, entry) in entries {
             guard let dueAt = entry.dueAt, dueAt <= now else { continue }
-            due.append(entry.edge)
+            due.append(entry.query)
             entries[incarnation]?.tryCount += 1
         }
         return due.sorted { $0.incarnation < $1.incarnation }

@@ -1,100 +1,82 @@
 import Glibc
 import Linux
 import Synchronization
+import Time
 
-/// Looks for pods' names on a thread of its own, so that nothing else waits for the disk.
+/// A thread that searches for pods' names, so that nothing else waits for the disk.
 final class PodNameThread: Sendable {
-    private let state = Mutex(State())
-    private let asked: Event
-    private let answered: Event
+    private let queries: Mailbox<PodNameQuery>
+    private let results: Mailbox<Result>
+    private let isStopping = Atomic(false)
 
-    /// Between two looks. Whoever may change a pod's addresses can have it asked about as often as that.
-    private static let pauseMilliseconds: CInt = 50
-
-    private struct State {
-        var question: [PodNameQuery] = []
-        var answer = Answer()
-        var isEnding = false
-    }
-
-    /// What was found since the last time.
-    struct Answer: Sendable {
-        /// By what was asked, which may no longer be so.
+    /// The result of one search.
+    struct Result: Sendable {
+        /// The names that were found, by their queries, which may be out of date.
         var names: [PodNameQuery: PodName] = [:]
-        /// Why there is nothing to be found, when it was looked for last.
+        /// Why the folder cannot be read.
         var failure: SystemError?
-        /// Whether it was looked for at all.
-        var hasLooked = false
     }
 
-    /// The thread ends with `end`.
+    /// The pause between two searches.
+    ///
+    /// A pod that changes its addresses all the time causes searches as often as that.
+    private static let pause = Duration.milliseconds(50)
+    /// The most queries that wait, one for each edge; far more than a node can have.
+    private static let queryCountMax = 10_000
+    /// The most results that wait: those of a minute.
+    private static let resultCountMax = 1200
+
+    /// Starts the thread, which runs until `stop`.
     init(folder: String) throws(SystemError) {
-        asked = try Event()
-        answered = try Event()
+        queries = try Mailbox(countMax: Self.queryCountMax)
+        results = try Mailbox(countMax: Self.resultCountMax)
         try Thread { [self] in
             nameThread("podwire-names")
             run(AttachmentCache(folder: folder))
         }.detach()
     }
 
-    /// For a poll set: readable when there is an answer.
-    var number: CInt { answered.fileDescriptor }
+    /// The descriptor, for a poll set: readable when results wait.
+    var fileDescriptor: CInt { results.fileDescriptor }
 
-    /// Has names looked for. Never waits.
-    func ask(_ edges: [PodNameQuery]) {
-        guard !edges.isEmpty else { return }
-        state.withLock { state in
-            let incarnations = Set(edges.map(\.incarnation))
-            state.question = state.question.filter { !incarnations.contains($0.incarnation) } + edges
-        }
-        asked.raise()
+    /// Sends queries, which replace waiting ones for the same edges. Never waits.
+    func send(_ queries: [PodNameQuery]) {
+        for query in queries { self.queries.send(query, replacing: \.incarnation) }
     }
 
-    func takeAnswer() -> Answer {
-        answered.lower()
-        return state.withLock { state in
-            defer { state.answer = Answer() }
-            return state.answer
-        }
-    }
+    /// Takes the results since the last call. Never waits.
+    func takeResults() -> [Result] { results.takeAll() }
 
-    func end() {
-        state.withLock { $0.isEnding = true }
-        asked.raise()
+    /// Stops the thread after its present search. Does not wait for that.
+    func stop() {
+        isStopping.store(true, ordering: .releasing)
+        // Any query wakes the thread; if the mailbox is full, the thread is awake.
+        queries.send(
+            PodNameQuery(
+                incarnation: 0, interface: "", podMAC: nil, podAddresses: [], appearedAt: nil))
     }
 
     private func run(_ cache: AttachmentCache) {
         var cache = cache
         while true {
-            _ = try? poll([(asked.fileDescriptor, .readable)], milliseconds: -1)
-            asked.lower()
-            let (question, isEnding) = state.withLock { state in
-                defer { state.question = [] }
-                return (state.question, state.isEnding)
-            }
-            if isEnding { return }
-            guard !question.isEmpty else { continue }
-            let answer = Self.answer(question, &cache)
-            state.withLock { state in
-                state.answer.names.merge(answer.names) { $1 }
-                state.answer.failure = answer.failure
-                state.answer.hasLooked = true
-            }
-            answered.raise()
-            _ = try? poll([], milliseconds: Self.pauseMilliseconds)
+            let queries = queries.takeAll(waitingUntil: nil)
+            if isStopping.load(ordering: .acquiring) { return }
+            guard !queries.isEmpty else { continue }
+            results.send(Self.search(queries, &cache))
+            sleep(until: .now + Self.pause)
         }
     }
 
-    private static func answer(
-        _ question: [PodNameQuery], _ cache: inout AttachmentCache
-    ) -> Answer {
-        var answer = Answer()
+    private static func search(
+        _ queries: [PodNameQuery], _ cache: inout AttachmentCache
+    ) -> Result {
+        var result = Result()
         do throws(SystemError) {
-            let attachments = try cache.read()
-            for edge in question { answer.names[edge] = edge.name(among: attachments) }
+            let files = try cache.read()
+            for query in queries { result.names[query] = query.name(among: files) }
         } catch {
-            answer.failure = error
+            result.failure = error
         }
-        return answer
+        return result
     }
 }

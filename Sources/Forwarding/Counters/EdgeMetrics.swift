@@ -1,49 +1,52 @@
-import Addressing
 import Synchronization
 
-/// What has become of the frames of each edge, over all captures of one sensor: an account ends with its
-/// capture, or with its edge, and the edge's figures go on.
+/// Counts of the frames of each edge, over all captures of one peer.
+///
+/// When a capture or an edge ends, its counts stay.
 package final class EdgeMetrics: Sendable {
     private let state = Mutex(State())
 
     private struct State {
-        /// By the incarnations of edges: what their closed accounts came to.
+        /// Counts of captures that ended, by the incarnations of edges.
         var closed: [UInt64: EdgeCounts] = [:]
-        /// The same of edges that are no more, together.
-        var gone = FrameCounters.Counts()
+        /// Counts of all edges that are gone, together.
+        var gone = FrameCounts()
     }
 
     package init() {}
 
-    /// Takes an account out of a capture's, for good.
+    /// Takes an edge's counters out of a capture's, for good.
     func close(_ incarnation: UInt64, in counters: CaptureCounters) {
         state.withLock { state in
-            let account = counters.edges.withLock { $0.removeValue(forKey: incarnation) }
-            guard let account else { return }
-            state.closed[incarnation, default: EdgeCounts(account.name)].frames += account.frames.counts
+            let edge = counters.edges.withLock { $0.removeValue(forKey: incarnation) }
+            guard let edge else { return }
+            state.closed[incarnation, default: EdgeCounts(edge.name)].frames += edge.frames.counts
         }
     }
 
-    /// Forgets the names of edges that are no more.
+    /// Forgets the names of edges that are gone.
     package func keep(_ incarnations: Set<UInt64>) {
         state.withLock { state in
-            for (incarnation, figures) in state.closed where !incarnations.contains(incarnation) && incarnation != SharedRing.incarnation {
-                state.gone += figures.frames
+            for (incarnation, edge) in state.closed
+            where !incarnations.contains(incarnation) && incarnation != SharedRing.incarnation {
+                state.gone += edge.frames
                 state.closed[incarnation] = nil
             }
         }
     }
 
-    /// What has become of the frames of each edge, by its incarnation, and of those that are no more. The
-    /// captures are those that run.
-    package func figures(_ captures: [CaptureCounters]) -> (
-        edges: [UInt64: EdgeCounts], gone: FrameCounters.Counts
-    ) {
+    /// Reads the counts of all edges, by their incarnations.
+    ///
+    /// - Parameter captures: The captures that run.
+    /// - Returns: The counts of each edge, and those of edges that are gone together.
+    package func counts(
+        with captures: [CaptureCounters]
+    ) -> (edges: [UInt64: EdgeCounts], gone: FrameCounts) {
         state.withLock { state in
             var edges = state.closed
             for counters in captures {
-                for (incarnation, account) in counters.edges.withLock({ $0 }) {
-                    edges[incarnation, default: EdgeCounts(account.name)].frames += account.frames.counts
+                for (incarnation, edge) in counters.edges.withLock({ $0 }) {
+                    edges[incarnation, default: EdgeCounts(edge.name)].frames += edge.frames.counts
                 }
             }
             return (edges, state.gone)
@@ -51,11 +54,20 @@ package final class EdgeMetrics: Sendable {
     }
 }
 
-/// What has become of an edge's frames.
-package struct EdgeCounts: Sendable {
-    /// The interface's, as it was when the edge was first captured.
-    package let name: String
-    package var frames = FrameCounters.Counts()
+/// Counters of an edge's frames in one capture.
+///
+/// Edges that share a ring share them.
+struct EdgeCounters: Sendable {
+    /// The interface's name when the capture of the edge began.
+    let name: String
+    let frames: FrameCounters
+}
 
-    init(_ name: String) { self.name = name }
+/// Counts of an edge's frames at a moment.
+package struct EdgeCounts: Sendable {
+    /// The interface's name when the edge was first captured.
+    package let name: String
+    package fileprivate(set) var frames = FrameCounts()
+
+    fileprivate init(_ name: String) { self.name = name }
 }

@@ -21,7 +21,7 @@ final class RingManager: Sendable {
     private let feed: NodePublisher
     private let scope: CaptureScope
     private let firstPlan: ProgramPlan
-    private let levels: CaptureLevels
+    private let counters: CaptureCounters
     private let mailbox: Mailbox<RingMessage>
     private let forwarder: Mailbox<Forwarder.Command>
 
@@ -34,13 +34,14 @@ final class RingManager: Sendable {
     ///
     /// - Parameter forwarder: Gets the rings that are open, and all other commands.
     init(
-        _ feed: NodePublisher, _ scope: CaptureScope, _ plan: ProgramPlan, _ levels: CaptureLevels,
+        _ feed: NodePublisher, _ scope: CaptureScope, _ plan: ProgramPlan,
+        _ counters: CaptureCounters,
         forwarder: Mailbox<Forwarder.Command>, logger: Logger
     ) throws(SystemError) {
         (self.feed, self.scope) = (feed, scope)
         tellsOffload = plan.keepsWhole
         firstPlan = plan
-        self.levels = levels
+        self.counters = counters
         self.logger = logger
         self.forwarder = forwarder
         // No message is lost, since that would leak a ring. Each edge has a few at most.
@@ -94,8 +95,8 @@ final class RingManager: Sendable {
     }
 
     private func updateGauges(_ table: RingTable) {
-        levels.ringBytes.set(table.ringByteCount)
-        levels.edgesSharing.set(table.sharing.count)
+        counters.ringBytes.set(table.ringByteCount)
+        counters.edgesSharing.set(table.sharing.count)
     }
 
     /// Records what the forwarder has let go of, so that it is closed with the rest.
@@ -133,12 +134,12 @@ extension RingManager {
             table.version = snapshot.version
             plan.set(snapshot.rule)
             send(.follow(snapshot))
-            for incarnation in table.takeGone(from: snapshot.places) {
+            for incarnation in table.takeGone(from: snapshot.edges) {
                 send(.remove(incarnation: incarnation))
             }
-            if scope != .stream, snapshot.places.isEmpty { send(.endWithEdge) }
+            if scope != .stream, snapshot.edges.isEmpty { send(.endWithEdge) }
         }
-        let (openings, isSharingChanged) = table.takeOpenings(for: snapshot.places, now: .now)
+        let (openings, isSharingChanged) = table.takeOpenings(for: snapshot.edges, now: .now)
         if isSharingChanged || table.lacksSharedRing { share(&table) }
         return open(openings, plan, &table)
     }

@@ -1,5 +1,5 @@
-import Edges
 import BPF
+import Edges
 import Linux
 import Log
 import Logging
@@ -127,7 +127,7 @@ extension Forwarder {
             try edge.prepare(ring, seen)
             report(.prepared, of: incarnation)
         } catch {
-            CaptureCounters.add(1, to: counters.programsNotReplaced)
+            counters.add(1, to: .programsNotReplaced)
             report(.cancelled(nil), of: incarnation)
         }
     }
@@ -139,7 +139,7 @@ extension Forwarder {
         guard let (old, lost) = try edge.succeed() else { return cancelReplacement(of: edge) }
         count(lost, edge.counters)
         try poller.remove(fileDescriptor)
-        CaptureCounters.add(1, to: counters.ringsReplaced)
+        counters.add(1, to: .ringsReplaced)
         try poller.add(edge.fileDescriptor, as: Key.firstEdge + edge.incarnation)
         report(.replaced(old), of: edge.incarnation)
     }

@@ -1,5 +1,4 @@
 package import Linux
-
 import Security
 import Synchronization
 import Time

@@ -111,10 +111,10 @@ package final class DatagramStream {
             switch sender.send(&batch) {
             case .wouldBlock: return false
             case .sent(let count):
-                CaptureCounters.add(count, to: counters.datagramsSent)
+                counters.add(count, to: .datagramsSent)
                 // An error that went away with the next try belonged to earlier datagrams. So did the
                 // one that ended a call which had sent some: sendmmsg(2) does not report it.
-                CaptureCounters.add(isCutShort ? 1 : tryCount, to: counters.datagramsRefused)
+                counters.add(isCutShort ? 1 : tryCount, to: .datagramsRefused)
                 tryCount = 0
                 isCutShort = !batch.isEmpty
             case .failed(let errno):
@@ -139,14 +139,14 @@ package final class DatagramStream {
     private func drop(_ errno: Errno, _ counters: CaptureCounters) {
         batch.removeFirst(1)
         guard errno == .messageTooLong else {
-            return CaptureCounters.add(1, to: counters.datagramsFailed)
+            return counters.add(1, to: .datagramsFailed)
         }
         var count = 1
         while batch.firstByteCount > writer.byteCountMax {
             batch.removeFirst(1)
             count += 1
         }
-        CaptureCounters.add(count, to: counters.datagramsTooLarge)
+        counters.add(count, to: .datagramsTooLarge)
     }
 
     /// Makes further datagrams as long as the route carries by now, never longer than before.
@@ -158,6 +158,6 @@ package final class DatagramStream {
 
     /// Drops what the peer has sent, and counts the errors that the network has reported.
     package func takeReceived(_ counters: CaptureCounters) {
-        CaptureCounters.add(sender.takeReceived(), to: counters.datagramsRefused)
+        counters.add(sender.takeReceived(), to: .datagramsRefused)
     }
 }

@@ -1,10 +1,9 @@
 package import Linux
+import Log
 package import Logging
 package import Metrics
-package import Time
-
-import Log
 import RPCAP
+package import Time
 
 /// The send queue of a capture, and what sends it: the forwarder's thread or, when it is busy, another.
 ///
@@ -169,8 +168,8 @@ extension Sender {
                 endingWith: lastNumber &- UInt32(truncatingIfNeeded: queuedCount))
             byteCount += leftover.byteCount
         }
-        CaptureCounters.add(packetCount, to: counters.packetsAbandoned)
-        CaptureCounters.add(byteCount, to: counters.bytesAbandoned)
+        counters.add(packetCount, to: .packetsAbandoned)
+        counters.add(byteCount, to: .bytesAbandoned)
     }
 }
 

@@ -1,45 +1,43 @@
-package import BPF
-
 import Addressing
-import Packets
+package import BPF
+package import Time
 
-/// One control connection as the side that asks sees it: bytes in, actions out.
+/// A control connection as the client sees it: bytes in, actions out.
 ///
-/// It logs in, lists the devices, opens one, asks for sampling where that is wanted, and has its
-/// driver make ready for the data. The driver starts the capture, asks for statistics whenever it
-/// likes, and ends it. Time is handed in, too: an answer that is late ends the session. It checks
-/// what libpcap's client checks, and takes every text from the peer for a text.
+/// It logs in, lists the devices, opens one, asks for sampling if that is wanted, and has its driver
+/// prepare for the data. The driver starts the capture, asks for statistics at any time, and ends
+/// the capture. Time is passed in: a late reply ends the session. The session checks what libpcap's
+/// client checks, and treats every text from the peer as nothing but text.
 package struct ClientSession: Sendable {
-    /// Who dialled: the roles are the same from the first byte on, a few details are not.
-    package enum Mode: Sendable {
-        case active
-        case passive
-    }
+    package typealias Mode = SessionMode
 
-    /// What the session is for.
-    package struct Wish: Equatable, Sendable {
+    /// The purpose of a session.
+    package struct Goal: Equatable, Sendable {
         package var login = LoginRequest.null
-        /// The device to open; nil takes what the peer has marked, or else its first.
+        /// The device to open; nil takes the one that the peer has marked, or else its first.
         package var device: String?
         package var sampling = Sampling.none
-        /// Whether to end when the devices are known.
+        /// Whether the session ends when the devices are known.
         package var listsOnly = false
 
         package init() {}
     }
 
+    /// A step that the driver has to take.
     package enum Action: Equatable, Sendable {
         case send([UInt8])
-        /// What can be captured from, where the wish was to know that.
+        /// The devices that can be captured from, if the goal was to list them.
         case listed([Device])
-        /// This device is open, and shows packets of this link type of capture files. Make ready
-        /// for the data, and call `start`.
+        /// Prepare for the data of a device that is open; then call `start`.
+        ///
+        /// The link type is the number that capture files have for the device's packets.
         case prepare(Device, linkType: UInt16)
-        /// The capture runs; the data connection is there or about to be.
+        /// The capture runs; the data connection is open or about to be.
         case started(StartReply)
         case statistics(CaptureStatistics)
-        /// Something a person may want to read.
+        /// Something that a person may want to read.
         case note(String)
+        /// The peer has ended the capture.
         case ended
         /// Close the connection. No action follows.
         case close(String)
@@ -52,54 +50,57 @@ package struct ClientSession: Sendable {
     }
 
     package let mode: Mode
-    private let wish: Wish
+    private let goal: Goal
     private var state = State.waiting(.login)
     private var reader = MessageReader(payloadByteCountMax: payloadByteCountMax)
     private var actions: [Action]
     private var device: Device?
     private var linkType: UInt16 = 0
-    /// Whether the capture that was asked for has this side connect for its data.
+    /// Whether this side opens the data connection of the capture that was asked for.
     private var clientOpens = false
-    /// At most one of each type: what is asked again before it was sent is asked once.
+    /// Requests that wait for their turn, at most one of each type.
     private var waitingRequests: [(type: MessageType, payload: [UInt8])] = []
-    private var now: UInt64
-    /// When the answer that is due comes too late; nil while none is.
-    package private(set) var deadline: UInt64?
+    /// When the reply that is due is late; nil while none is due.
+    package private(set) var deadline: MonotonicTime?
+    /// Whether a capture runs.
     package private(set) var isCapturing = false
 
-    /// libpcap's server answers with at most 64,000 bytes; other lists are seen, but none of this
-    /// size.
+    /// The longest reply that is read.
+    ///
+    /// libpcap's server sends lists of at most 64,000 bytes.
     package static let payloadByteCountMax = 4 << 20
-    /// So long a whole answer may take. A peer that says nothing at all is no agent.
-    package static let answerNanosecondsMax: UInt64 = 30_000_000_000
+    /// The time in which a whole reply has to arrive.
+    ///
+    /// A peer that says nothing is no agent.
+    package static let replyTimeMax = Duration.seconds(30)
 
-    package init(_ mode: Mode, _ wish: Wish = Wish(), now: UInt64) {
-        (self.mode, self.wish, self.now) = (mode, wish, now)
-        actions = [.send(Message.request(.login, wish.login.bytes))]
-        deadline = now &+ Self.answerNanosecondsMax
+    package init(_ mode: Mode, _ goal: Goal = Goal(), now: MonotonicTime) {
+        (self.mode, self.goal) = (mode, goal)
+        actions = [.send(Message.request(.login, goal.login.bytes))]
+        deadline = now + Self.replyTimeMax
     }
 
-    package mutating func receive(_ bytes: ArraySlice<UInt8>, now: UInt64) {
-        self.now = now
+    package mutating func receive(_ bytes: ArraySlice<UInt8>) {
         if state != .closed { reader.append(bytes) }
     }
 
-    /// Ends the session if an answer is late.
-    package mutating func check(now: UInt64) {
-        self.now = now
+    /// Ends the session if a reply is late.
+    package mutating func expire(now: MonotonicTime) {
         guard let deadline, now > deadline, case .waiting(let type) = state else { return }
-        let seconds = Self.answerNanosecondsMax / 1_000_000_000
+        let seconds = Self.replyTimeMax.components.seconds
         close("the peer has not answered within \(seconds) s when asked for \(type.meaning)")
     }
 
-    /// What to do next, or nil until more arrives or is asked for.
-    package mutating func nextAction() -> Action? {
+    /// Takes what to do next.
+    ///
+    /// - Returns: Nil until more arrives or is asked for.
+    package mutating func nextAction(now: MonotonicTime) -> Action? {
         while actions.isEmpty, state != .closed {
             do throws(ProtocolFailure) {
                 guard let header = try reader.header(),
                     let payload = reader.takePayload(byteCount: Int(header.payloadByteCount))
                 else { return nil }
-                try handle(header, payload)
+                try handle(header, payload, now)
             } catch {
                 close("\(error)")
             }
@@ -107,29 +108,31 @@ package struct ClientSession: Sendable {
         return actions.isEmpty ? nil : actions.removeFirst()
     }
 
-    /// Whether no answer is due.
+    /// Whether no reply is due.
     package var isIdle: Bool { state == .idle && waitingRequests.isEmpty }
 
-    /// Asks for the capture that `prepare` was told to make ready.
-    package mutating func start(_ request: StartRequest, now: UInt64) {
+    /// Asks for the capture that the driver has prepared for.
+    package mutating func start(_ request: StartRequest, now: MonotonicTime) {
         clientOpens = mode == .passive && request.flags.isDisjoint(with: [.udp, .serverOpens])
         ask(.startCapture, request.bytes, now: now)
     }
 
-    package mutating func askForStatistics(now: UInt64) {
+    package mutating func askForStatistics(now: MonotonicTime) {
         ask(.statistics, now: now)
     }
 
-    package mutating func updateFilter(_ instructions: [Instruction], now: UInt64) {
+    package mutating func updateFilter(_ instructions: [Instruction], now: MonotonicTime) {
         ask(.updateFilter, Filter.encode(instructions), now: now)
     }
 
-    package mutating func end(now: UInt64) {
+    /// Asks for the end of the capture.
+    package mutating func end(now: MonotonicTime) {
         ask(.endCapture, now: now)
     }
 
-    /// Says goodbye; the connection can be closed when that has been sent. An agent that dialled
-    /// is told nothing: the daemons that podwire replaces would never dial again.
+    /// Ends the session with a CLOSE message; the connection can be closed when that has been sent.
+    ///
+    /// An agent that dialled is sent none: the daemons that podwire replaces would never dial again.
     package mutating func close() {
         guard state != .closed else { return }
         if mode == .passive { actions.append(.send(Message.request(.close))) }
@@ -138,9 +141,10 @@ package struct ClientSession: Sendable {
 }
 
 extension ClientSession {
-    /// Requests go out one at a time: an error does not say which one it answers.
-    private mutating func ask(_ type: MessageType, _ payload: [UInt8] = [], now: UInt64) {
-        self.now = now
+    /// Sends a request, or queues it while a reply is due.
+    ///
+    /// Requests go out one at a time, since an error does not say which one it answers.
+    private mutating func ask(_ type: MessageType, _ payload: [UInt8] = [], now: MonotonicTime) {
         switch state {
         case .closed: break
         case .waiting:
@@ -148,13 +152,9 @@ extension ClientSession {
             waitingRequests.append((type, payload))
         case .idle:
             state = .waiting(type)
-            deadline = now &+ Self.answerNanosecondsMax
+            deadline = now + Self.replyTimeMax
             actions.append(.send(Message.request(type, payload)))
         }
-    }
-
-    private mutating func ask(_ type: MessageType, _ payload: [UInt8] = []) {
-        ask(type, payload, now: now)
     }
 
     private mutating func close(_ reason: String) {
@@ -166,7 +166,7 @@ extension ClientSession {
     }
 
     private mutating func handle(
-        _ header: MessageHeader, _ payload: [UInt8]
+        _ header: MessageHeader, _ payload: [UInt8], _ now: MonotonicTime
     ) throws(ProtocolFailure) {
         if header.type == MessageType.error.rawValue {
             try handleError(code: header.value, Message.printableText(payload))
@@ -175,16 +175,18 @@ extension ClientSession {
                 throw .unexpected(type: header.type)
             }
             (state, deadline) = (.idle, nil)
-            try handle(type, header, payload)
+            try handle(type, header, payload, now)
         }
         if state == .idle, !waitingRequests.isEmpty {
             let (type, payload) = waitingRequests.removeFirst()
-            ask(type, payload)
+            ask(type, payload, now: now)
         }
     }
 
-    /// What is only nice to have may be refused; without the rest there is no capture. Some daemons
-    /// report, unasked, that reading packets has failed: their capture is over, whatever was asked.
+    /// Handles an error: notes it if the capture can do without what was refused, else ends.
+    ///
+    /// Some daemons report, unasked, that reading packets has failed: their capture is over,
+    /// whatever was asked.
     private mutating func handleError(
         code: UInt16, _ text: String
     ) throws(ProtocolFailure) {
@@ -197,26 +199,26 @@ extension ClientSession {
             (state, deadline) = (.idle, nil)
             actions.append(.note("\(type.meaning): \(failure)"))
             if type == .setSampling { prepare() }
-            if type == .endCapture { hasEnded() }
+            if type == .endCapture { recordEnd() }
         default: throw failure
         }
     }
 
     private mutating func handle(
-        _ type: MessageType, _ header: MessageHeader, _ payload: [UInt8]
+        _ type: MessageType, _ header: MessageHeader, _ payload: [UInt8], _ now: MonotonicTime
     ) throws(ProtocolFailure) {
         switch type {
         case .login:
             try ReplyCheck.login(payload)
-            ask(.findInterfaces)
+            ask(.findInterfaces, now: now)
         case .findInterfaces:
-            try choose(Device.decode(count: Int(header.value), payload.wire))
+            try choose(Device.decode(count: Int(header.value), payload.wire), now)
         case .open:
             linkType = try ReplyCheck.open(payload)
-            if wish.sampling == .none {
+            if goal.sampling == .none {
                 prepare()
             } else {
-                ask(.setSampling, wish.sampling.bytes)
+                ask(.setSampling, goal.sampling.bytes, now: now)
             }
         case .setSampling: prepare()
         case .startCapture:
@@ -231,34 +233,36 @@ extension ClientSession {
                 throw .tooShort("statistics reply")
             }
             actions.append(.statistics(CaptureStatistics(payload.wire)))
-        case .endCapture: hasEnded()
+        case .endCapture: recordEnd()
         case .updateFilter: break
         case .error, .close, .packet: throw .unexpected(type: header.type)
         }
     }
 
-    private mutating func choose(_ devices: [Device]) throws(ProtocolFailure) {
-        guard !wish.listsOnly else {
+    private mutating func choose(
+        _ devices: [Device], _ now: MonotonicTime
+    ) throws(ProtocolFailure) {
+        guard !goal.listsOnly else {
             actions.append(.listed(devices))
             return close("closed by this side")
         }
-        let chosen = try ReplyCheck.choose(wish.device, from: devices)
+        let chosen = try ReplyCheck.choose(goal.device, from: devices)
         device = chosen
-        ask(.open, [UInt8](chosen.name.utf8))
+        ask(.open, [UInt8](chosen.name.utf8), now: now)
     }
 
     private mutating func prepare() {
         if let device { actions.append(.prepare(device, linkType: linkType)) }
     }
 
-    private mutating func hasEnded() {
+    private mutating func recordEnd() {
         isCapturing = false
         actions.append(.ended)
     }
 }
 
 extension MessageType {
-    /// What is asked for with such a request, for people.
+    /// The thing that such a request asks for, as the end of a sentence.
     fileprivate var meaning: String {
         switch self {
         case .login: "a login"

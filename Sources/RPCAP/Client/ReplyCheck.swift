@@ -1,23 +1,10 @@
 import Addressing
 
-/// What the reply to a start request says.
-package struct StartReply: Equatable, Sendable {
-    /// How large the receive buffer should be; 0 says nothing.
-    package let bufferByteCount: UInt32
-    /// Where to connect for the packets, if this is the side that does.
-    package let dataPort: UInt16
-
-    init(_ payload: [UInt8]) throws(ProtocolFailure) {
-        guard payload.count >= 8 else { throw .tooShort("start reply") }
-        bufferByteCount = payload.wire.uint32(at: 0)
-        dataPort = payload.wire.uint16(at: 4)
-    }
-}
-
-/// What a client makes sure of before it believes a reply. Longer replies than the protocol has are
-/// taken, and their rest is passed over, as libpcap's client does.
+/// The checks that a client makes before it believes a reply.
+///
+/// A reply may be longer than the protocol has it. The rest is ignored, as libpcap's client does.
 enum ReplyCheck {
-    /// The reply is empty, two versions, or those and the byte order.
+    /// Checks the reply to a login: nothing, two versions, or those and the byte order.
     static func login(_ payload: [UInt8]) throws(ProtocolFailure) {
         guard !payload.isEmpty else { return }
         guard payload.count == 2 || payload.count >= 8 else {
@@ -35,7 +22,7 @@ enum ReplyCheck {
         }
     }
 
-    /// The device that was asked for, or else the one that is marked, or else the first.
+    /// Finds the device that was asked for, or else the one that is marked, or else the first.
     static func choose(
         _ name: String?, from devices: [Device]
     ) throws(ProtocolFailure) -> Device {
@@ -56,10 +43,10 @@ enum ReplyCheck {
         return device
     }
 
-    /// A person can read so many names in a message.
+    /// The most names that a message shows to a person.
     private static let nameCountMax = 20
 
-    /// The link type of capture files for what the peer calls the device's.
+    /// Reads the link type in the reply to an OPEN, as the number that capture files have for it.
     static func open(_ payload: [UInt8]) throws(ProtocolFailure) -> UInt16 {
         guard payload.count >= 8 else { throw .tooShort("open reply") }
         let number = payload.wire.uint32(at: 0)
@@ -70,7 +57,7 @@ enum ReplyCheck {
         }
     }
 
-    /// DLT_RAW on Linux, and LINKTYPE_RAW.
+    /// `DLT_RAW` on Linux, and `LINKTYPE_RAW`.
     private static let linuxRawIP: UInt32 = 12
     private static let rawIPInFiles: UInt16 = 101
     /// From here on both numberings are one (pcap-linktype(7)); 113, Linux cooked, is among them.

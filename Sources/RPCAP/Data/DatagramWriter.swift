@@ -1,24 +1,25 @@
 import Addressing
 
-/// Turns the stream of a capture's packets into datagrams.
+/// A writer that cuts the stream of a capture's packets into datagrams.
 ///
-/// The stream is what goes over TCP as it is: whole PACKET messages back to back, each a message
-/// header, a packet header and a frame. The writer reads the front of it and says how many bytes it
-/// is done with; what it has begun and not finished it remembers.
+/// The stream is what TCP carries as it is: PACKET messages back to back, each a message header, a
+/// packet header and a frame. The writer reads the front of it and says how many bytes it has
+/// consumed. It remembers how much of a packet it has begun is left.
 package struct DatagramWriter: Sendable {
+    /// How packets are laid out in datagrams.
     package enum Format: Sendable {
         /// One PACKET message in each datagram, as libpcap's clients expect it.
         case packet
-        /// Packets back to back in datagrams that fill the route's MTU, as ExtraHop's sensors expect
-        /// it: each begins with where in it the first packet begins, and a number.
+        /// Packets back to back in numbered datagrams that fill the route's MTU, as ExtraHop's
+        /// sensors expect it.
         case udpstr
     }
 
-    /// What one call has come to.
+    /// The outcome of one call.
     package struct Written: Equatable, Sendable {
-        /// How many bytes of the stream are done with.
+        /// The number of bytes of the stream that were consumed.
         package let consumedByteCount: Int
-        /// How long the datagram is.
+        /// The length of the datagram.
         package let byteCount: Int
     }
 
@@ -26,41 +27,45 @@ package struct DatagramWriter: Sendable {
     /// The longest datagram.
     package private(set) var byteCountMax: Int
     private var sequence: UInt32 = 0
-    /// What is left of a packet that has been begun, bytes.
+    /// The bytes that are left of a packet that has been begun.
     private var restByteCount = 0
 
-    /// What UDP over IPv4 can carry: 65,535 less 20 for IP's header and 8 for its own.
+    /// The most that UDP over IPv4 carries: 65,535 less 20 for IP's header and 8 for its own.
     package static let payloadByteCountMax = 65_507
-    /// What is kept of a frame so that it fits into such a datagram with both its headers.
+    /// The longest frame that fits into such a datagram with both its headers.
     package static let frameByteCountMax = payloadByteCountMax - PacketRecord.headerByteCount
-    /// The smallest MTU of IPv4 is 68 bytes.
+    /// The shortest limit: the smallest MTU of IPv4 is 68 bytes.
     package static let payloadByteCountMin = 40
-    /// What a wire of 1,500 bytes carries over IPv4: receivers of udpstr need not take more.
+    /// The most that an MTU of 1,500 bytes carries over IPv4; receivers of udpstr need not take more.
     package static let wireByteCountMax = 1472
 
-    private static let headByteCount = 8
-    private static let kind: UInt8 = 0x6e
-    /// Where no packet begins in a datagram.
-    private static let beginsNowhere: UInt16 = 0xffff
-    /// A packet is begun only if there is more room than this, so that its header is never split.
+    /// The room that a packet needs to be begun, so that its header is never split.
     private static let spareByteCount = PacketRecord.headerByteCount
 
-    /// The limit is for udpstr; a PACKET message cannot be spread over datagrams, so only UDP itself
-    /// limits it.
+    /// Creates a writer.
+    ///
+    /// The limit is for udpstr.
+    ///
+    /// A PACKET message cannot be spread over datagrams, so only UDP itself limits it.
     package init(_ format: Format, byteCountMax: Int = Self.wireByteCountMax) {
         self.format = format
         self.byteCountMax = Self.payloadByteCountMax
         limit(to: byteCountMax)
     }
 
-    /// Has all further datagrams be no longer than this, as far as the format allows it.
+    /// Limits the length of further datagrams, as far as the format allows it.
     package mutating func limit(to byteCount: Int) {
         guard format == .udpstr else { return }
         byteCountMax = min(max(byteCount, Self.payloadByteCountMin), Self.payloadByteCountMax)
     }
 
-    /// Writes the next datagram into memory of at least `byteCountMax` bytes. Nil if the stream has
-    /// not enough for a full one and need not be flushed, or is empty.
+    /// Writes the next datagram into memory of at least `byteCountMax` bytes.
+    ///
+    /// - Parameters:
+    ///   - stream: The packets that wait.
+    ///   - datagram: Where the datagram is written to.
+    ///   - isFlushing: Whether to write a datagram that is not full.
+    /// - Returns: Nil if the stream is empty, or fills no datagram and is not flushed.
     package mutating func write(
         _ stream: RawSpan, into datagram: inout MutableRawSpan, isFlushing: Bool
     ) -> Written? {
@@ -72,7 +77,9 @@ package struct DatagramWriter: Sendable {
         }
     }
 
-    /// A message that is too long loses the end of its frame, and keeps the frame's length.
+    /// Writes a message.
+    ///
+    /// One that is too long loses the end of its frame, and keeps its length.
     private func writeMessage(
         _ stream: RawSpan, into datagram: inout MutableRawSpan
     ) -> Written {
@@ -89,14 +96,14 @@ package struct DatagramWriter: Sendable {
         _ stream: RawSpan, into datagram: inout MutableRawSpan, isFlushing: Bool
     ) -> Written? {
         var offset = 0
-        var byteCount = Self.headByteCount
-        var first = Self.beginsNowhere
+        var byteCount = StreamDatagram.headByteCount
+        var first = StreamDatagram.noFirst
         var rest = restByteCount
         while true {
             if rest == 0 {
                 guard offset < stream.byteCount, byteCountMax - byteCount > Self.spareByteCount
                 else { break }
-                if first == Self.beginsNowhere { first = UInt16(byteCount) }
+                if first == StreamDatagram.noFirst { first = UInt16(byteCount) }
                 rest = Self.messageByteCount(stream, at: offset) - MessageHeader.byteCount
                 offset += MessageHeader.byteCount
             }
@@ -114,7 +121,7 @@ package struct DatagramWriter: Sendable {
     }
 
     private func storeHead(first: UInt16, in datagram: inout MutableRawSpan) {
-        let word = UInt32(Self.kind) << 16 | UInt32(first)
+        let word = UInt32(StreamDatagram.type) << 16 | UInt32(first)
         PacketRecord.store(word, at: 0, in: &datagram)
         PacketRecord.store(sequence, at: 4, in: &datagram)
     }

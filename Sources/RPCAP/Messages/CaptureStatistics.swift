@@ -1,13 +1,14 @@
 import Addressing
 
-/// What a STATS reply says: four counts since the start of the capture, modulo 2^32.
+/// The counts in a STATS reply, since the start of the capture and modulo 2^32.
 package struct CaptureStatistics: Equatable, Sendable {
-    /// Packets that passed the filter, those dropped afterwards among them.
+    /// Packets that passed the filter, including those that were dropped afterwards.
     package var received: UInt32
+    /// Packets dropped by the interface.
     package var droppedByInterface: UInt32
     /// Packets dropped for lack of buffer.
     package var droppedByKernel: UInt32
-    /// Packets sent by the server.
+    /// Packets that the server has sent.
     package var sent: UInt32
 
     package init(

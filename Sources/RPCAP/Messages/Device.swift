@@ -1,12 +1,13 @@
 package import Addressing
 
-/// Something that can be captured from, as a list of interfaces shows it.
+/// A device that can be captured from, as an entry of a list of interfaces.
 package struct Device: Equatable, Sendable {
     package var name: String
     package var description: String
     package var flags: UInt32
     package var addresses: [Address]
 
+    /// An address of a device.
     package struct Address: Hashable, Sendable {
         package let address: IPAddress
         package let netmask: IPAddress?
@@ -15,7 +16,7 @@ package struct Device: Equatable, Sendable {
             (self.address, self.netmask) = (address, netmask)
         }
 
-        /// An address with the netmask of its network.
+        /// Creates an address with the netmask of its network.
         package init(_ address: IPAddress, prefixBitCount: Int) {
             let mask = IPNetwork(address, prefixBitCount: prefixBitCount).mask
             self.address = address
@@ -32,10 +33,10 @@ package struct Device: Equatable, Sendable {
     package static let isConnected: UInt32 = 0x10
     package static let isDisconnected: UInt32 = 0x20
 
-    /// What a client may rely on: longer names and descriptions make libpcap's refuse the list.
+    /// The longest name or description: libpcap's client refuses a list with a longer one.
     static let textByteCountMax = 1024
 
-    /// The end of the description by which a sensor knows which device to take in active mode.
+    /// The end of the description of the device that a sensor takes in active mode.
     package static let preselectedMark = ";preselected"
 
     package init(
@@ -53,8 +54,10 @@ package struct Device: Equatable, Sendable {
 }
 
 extension Device {
-    /// The payload of a list. Clients that count its length in 16 bits take no more than 60,000
-    /// bytes: what goes beyond is left out, addresses first, and those of the last devices first.
+    /// The payload of a list.
+    ///
+    /// Some clients count its length in 16 bits. What goes beyond 60,000 bytes is left out, addresses
+    /// first, and those of the last devices first.
     static func encode(_ devices: [Device]) -> (count: UInt16, payload: [UInt8]) {
         var room = listByteCountMax
         let listed = devices.prefix { device in
@@ -101,8 +104,9 @@ extension Device {
         return bytes
     }
 
-    /// A 128-byte socket address. IPv6 has the number that Windows gives it, which every client
-    /// knows, whatever the host that captures uses.
+    /// A socket address in its slot of 128 bytes.
+    ///
+    /// IPv6 has Windows' number for it, which every client knows on every system.
     private static func slot(_ address: IPAddress?) -> [UInt8] {
         var bytes: [UInt8] = []
         if let address {
@@ -114,7 +118,9 @@ extension Device {
         return bytes + [UInt8](repeating: 0, count: slotByteCount - bytes.count)
     }
 
-    /// Reads a list as a client does: record by record, ignoring addresses of other families.
+    /// Reads a list as a client does.
+    ///
+    /// Addresses of other families are ignored.
     static func decode(count: Int, _ payload: RawSpan) throws(ProtocolFailure) -> [Device] {
         var devices: [Device] = []
         var offset = 0
@@ -149,7 +155,9 @@ extension Device {
         String(decoding: bytes.extracting(offset..<offset + count).array, as: UTF8.self)
     }
 
-    /// IPv6 goes by four numbers, depending on the system that captures.
+    /// Reads a socket address.
+    ///
+    /// IPv6 has another number on each system that captures.
     private static func address(_ bytes: RawSpan, at offset: Int) -> IPAddress? {
         switch bytes.uint16(at: offset) {
         case 2: IPAddress(.ipv4, bytes, at: offset + 4)

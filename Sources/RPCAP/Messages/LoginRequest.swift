@@ -1,11 +1,11 @@
 import Addressing
 
-/// How a client says who it is.
+/// A login: who the client says it is.
 package enum LoginRequest: Equatable, Sendable {
-    /// Nobody in particular.
+    /// A login without a name.
     case null
     case password(user: [UInt8], password: [UInt8])
-    /// A kind that no client is known to use.
+    /// Another kind, which no client is known to use.
     case unknown(kind: UInt16)
 
     private static let fixedByteCount = 8
@@ -42,6 +42,6 @@ package enum LoginRequest: Equatable, Sendable {
         return bytes + user + password
     }
 
-    /// What the message can say a length for.
+    /// The longest text whose length fits into the message.
     private static let textByteCountMax = Int(UInt16.max)
 }

@@ -1,6 +1,8 @@
 import Addressing
 
-/// What a message is about. A reply has its request's number with the high bit set.
+/// The type of a message.
+///
+/// A reply has its request's number with the high bit set.
 package enum MessageType: UInt8, CaseIterable, Sendable {
     case error = 0x01
     case findInterfaces = 0x02
@@ -19,13 +21,13 @@ package enum MessageType: UInt8, CaseIterable, Sendable {
     static let replyBit: UInt8 = 0x80
 }
 
-/// The eight bytes in front of every message, in network byte order.
+/// The header of every message: eight bytes in network byte order.
 package struct MessageHeader: Equatable, Sendable {
     package var version: UInt8
     package var type: UInt8
-    /// The code of an error, the number of interfaces in a list; otherwise 0.
+    /// The code of an error, or the number of interfaces in a list; otherwise 0.
     package var value: UInt16
-    /// How many bytes follow the header.
+    /// The number of bytes behind the header.
     package var payloadByteCount: UInt32
 
     package static let byteCount = 8
@@ -37,7 +39,9 @@ package struct MessageHeader: Equatable, Sendable {
         self.payloadByteCount = payloadByteCount
     }
 
-    /// Reads a header; the caller has checked that its bytes are there.
+    /// Reads a header.
+    ///
+    /// The caller has checked that its bytes are there.
     package init(_ bytes: RawSpan) {
         version = bytes.uint8(at: 0)
         type = bytes.uint8(at: 1)
@@ -53,7 +57,7 @@ package struct MessageHeader: Equatable, Sendable {
     }
 }
 
-/// A message as it goes onto the wire.
+/// Messages as they go onto the wire.
 package enum Message {
     package static func request(_ type: MessageType, _ payload: [UInt8] = []) -> [UInt8] {
         MessageHeader(type: type.rawValue, payloadByteCount: UInt32(payload.count)).bytes + payload
@@ -66,7 +70,7 @@ package enum Message {
             + payload
     }
 
-    /// An error with the version of the request that it answers, so that the peer takes it.
+    /// An ERROR with the version of the request that it answers, so that the peer accepts it.
     package static func error(_ code: ErrorCode, _ text: String, version: UInt8 = 0) -> [UInt8] {
         let payload = [UInt8](text.utf8.prefix(errorTextByteCountMax))
         return MessageHeader(
@@ -75,10 +79,10 @@ package enum Message {
         ).bytes + payload
     }
 
-    /// libpcap's client keeps this much of a text and throws the rest away.
+    /// The longest text: libpcap's client discards what is beyond.
     package static let errorTextByteCountMax = 255
 
-    /// A text from the peer as a terminal and a log can show it.
+    /// A text from the peer in printable ASCII, so that a terminal and a log can show it.
     static func printableText(_ bytes: [UInt8]) -> String {
         let text = bytes.prefix(errorTextByteCountMax).map { byte in
             (0x20...0x7e).contains(byte) ? byte : UInt8(ascii: "?")
@@ -87,7 +91,7 @@ package enum Message {
     }
 }
 
-/// What an ERROR message is about.
+/// The reason in an ERROR message.
 package enum ErrorCode: UInt16, CaseIterable, Sendable {
     case network = 1
     case idleTimeout = 2

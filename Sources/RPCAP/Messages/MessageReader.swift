@@ -1,32 +1,35 @@
 import Addressing
 
-/// Cuts a stream of bytes into messages, however they arrive, and holds no more than the part of one
-/// message that anybody reads.
+/// A reader that cuts a stream of bytes into messages.
+///
+/// It holds no more than the part of one message that is read.
 struct MessageReader {
     private var buffer: [UInt8] = []
     private var start = 0
-    /// How much of the message at the front nobody reads, and has been thrown away.
+    /// The bytes of the message at the front that were thrown away, since they are not read.
     private var droppedByteCount = 0
-    /// How many messages have been taken.
+    /// The number of messages that have been taken.
     private(set) var messageCount = 0
     private let payloadByteCountMax: Int
     private let keptByteCountMax: Int
 
-    /// Taken bytes are kept until so many can be removed at once.
+    /// Bytes that were taken are removed together, at least this many.
     private static let compactionByteCount = 64 << 10
 
+    /// Creates a reader of an empty stream.
+    ///
     /// - Parameters:
-    ///   - payloadByteCountMax: a message that announces more is refused.
-    ///   - keptByteCountMax: what a payload has beyond this is thrown away; nil keeps all of it.
+    ///   - payloadByteCountMax: The longest payload; a message that announces more is refused.
+    ///   - keptByteCountMax: The part of a payload that is kept; nil for all of it.
     init(payloadByteCountMax: Int, keptByteCountMax: Int? = nil) {
         self.payloadByteCountMax = payloadByteCountMax
         self.keptByteCountMax = keptByteCountMax ?? payloadByteCountMax
     }
 
-    /// Bytes that have arrived and belong to no message that has been taken.
+    /// Bytes that have arrived, but for those of messages that have been taken.
     var byteCount: Int { buffer.count - start }
 
-    /// What it takes in memory.
+    /// The memory that the buffer takes.
     var capacity: Int { buffer.capacity }
 
     mutating func append(_ bytes: ArraySlice<UInt8>) {
@@ -41,11 +44,12 @@ struct MessageReader {
         dropExcess()
     }
 
-    /// The byte that the next message begins with.
+    /// The first byte of the next message.
     var first: UInt8? { start < buffer.count ? buffer[start] : nil }
 
-    /// The header of the next message, if it has arrived. Throws if the message is of another
-    /// version, or longer than any that is meant to be.
+    /// The header of the next message, if it has arrived.
+    ///
+    /// - Throws: If the message is of another version, or longer than any may be.
     func header() throws(ProtocolFailure) -> MessageHeader? {
         guard let header = frontHeader else { return nil }
         guard header.version == 0 else { throw .wrongVersion(header.version) }
@@ -73,8 +77,9 @@ struct MessageReader {
         return Array(buffer[offset + range.lowerBound..<offset + range.upperBound])
     }
 
-    /// The payload of the next message, or what is kept of it. The message is then taken, if all of
-    /// it has arrived.
+    /// Takes the next message, if all of it has arrived.
+    ///
+    /// - Returns: The part of its payload that is kept.
     mutating func takePayload(byteCount: Int) -> [UInt8]? {
         let kept = min(byteCount, keptByteCountMax)
         guard droppedByteCount == byteCount - kept, let payload = peek(0..<kept) else {
@@ -87,7 +92,7 @@ struct MessageReader {
         return payload
     }
 
-    /// Throws away what has arrived of the message at the front and is not kept.
+    /// Throws away the bytes of the message at the front that are not kept.
     private mutating func dropExcess() {
         guard let header = frontHeader else { return }
         let excess = Int(header.payloadByteCount) - keptByteCountMax - droppedByteCount

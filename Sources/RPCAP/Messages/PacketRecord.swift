@@ -2,18 +2,19 @@ import Addressing
 
 /// A packet on the data connection: a message header, a packet header, and the frame.
 public struct PacketRecord: Equatable, Sendable {
+    /// When it was captured, in seconds since 1970.
     package var seconds: UInt32
     package var microseconds: UInt32
-    /// How many bytes of the frame follow.
+    /// The length of the frame that follows.
     package var byteCount: Int
-    /// How many it had on the wire.
+    /// The length that it had on the wire.
     package var wireByteCount: Int
-    /// 1 for the first packet of a capture.
+    /// The packet's number; 1 for the first one of a capture.
     package var number: UInt32
 
-    /// Both headers together.
+    /// The length of both headers.
     @inlinable public static var headerByteCount: Int { 28 }
-    /// What the message's length counts beside the frame.
+    /// The length of the packet header, which the message's length counts beside the frame.
     @inlinable public static var packetHeaderByteCount: Int { 20 }
 
     /// Writes both headers at the start of a span of at least 28 bytes.
@@ -29,7 +30,7 @@ public struct PacketRecord: Equatable, Sendable {
             wireByteCount: wireByteCount, number: number)
     }
 
-    /// The same with a time as the kernel has it.
+    /// Writes both headers, with a time as the kernel has it.
     @inlinable
     public static func store(
         into bytes: inout MutableRawSpan, seconds: UInt32, microseconds: UInt32, byteCount: Int,
@@ -44,7 +45,9 @@ public struct PacketRecord: Equatable, Sendable {
         store(number, at: 24, in: &bytes)
     }
 
-    /// Shortens the frame behind both headers; its length on the wire stays.
+    /// Shortens the frame behind both headers.
+    ///
+    /// Its length on the wire stays.
     static func cut(_ bytes: inout MutableRawSpan, toFrameByteCount byteCount: Int) {
         store(UInt32(byteCount + packetHeaderByteCount), at: 4, in: &bytes)
         store(UInt32(byteCount), at: 16, in: &bytes)
@@ -55,8 +58,12 @@ public struct PacketRecord: Equatable, Sendable {
         bytes.storeBytes(of: value.bigEndian, toByteOffset: offset, as: UInt32.self)
     }
 
-    /// How many records there are in the rest of a stream that ends with one of this number, one whose
-    /// beginning has gone before counted as one.
+    /// Counts the records in the rest of a stream, whose first one may be incomplete.
+    ///
+    /// - Parameters:
+    ///   - rest: The end of the stream.
+    ///   - last: The number of the last record.
+    /// - Returns: How many there are, counting one whose beginning is gone.
     package static func count(in rest: RawSpan, endingWith last: UInt32) -> Int {
         var offset = 0
         while offset + headerByteCount <= rest.byteCount {
@@ -68,8 +75,9 @@ public struct PacketRecord: Equatable, Sendable {
         return rest.byteCount > 0 ? 1 : 0
     }
 
-    /// The number of the first of these records; nil if they are not all records up to the last one.
-    /// Anything can be in a packet, but not the right number of them, and numbers, up to the end.
+    /// The number of the first record; nil if these bytes are not records up to the last one.
+    ///
+    /// A frame may contain anything, but not consecutive records that end where the stream ends.
     private static func firstNumber(in records: RawSpan, _ last: UInt32) -> UInt32? {
         let first = records.uint32(at: 24)
         var (offset, number) = (0, first)
@@ -94,6 +102,7 @@ public struct PacketRecord: Equatable, Sendable {
         number = bytes.uint32(at: 16)
     }
 
+    /// When it was captured, in nanoseconds since 1970.
     package var nanosecondsSince1970: UInt64 {
         UInt64(seconds) * 1_000_000_000 + UInt64(microseconds) * 1000
     }

@@ -1,11 +1,11 @@
-/// A message that cannot be what the protocol allows, and why.
+/// Why a message is none that the protocol allows.
 package enum ProtocolFailure: Error, Equatable, CustomStringConvertible {
     case tooShort(String)
     case tooLong(byteCount: Int, byteCountMax: Int)
     case wrongVersion(UInt8)
     case unexpected(type: UInt8)
     case malformed(String)
-    /// The peer has answered with an ERROR.
+    /// The peer answered with an ERROR.
     case refused(code: UInt16, text: String)
 
     package var description: String {

@@ -1,17 +1,19 @@
 import Addressing
 
-/// Which of the packets that pass the filter a client wants.
+/// The share of the packets passing the filter that a client wants.
 package enum Sampling: Equatable, Sendable {
     case none
-    /// One packet in so many, 2 or more.
+    /// One packet in a number of packets, 2 or more.
     case onePacketIn(UInt32)
-    /// One packet in so many milliseconds, 1 or more.
+    /// One packet in a number of milliseconds, 1 or more.
     case onePacketPerMilliseconds(UInt32)
 
     static let byteCount = 8
 
-    /// Reads a request of at least 8 bytes. libpcap's client on little-endian machines always sends
-    /// the value 0, so that and methods that nobody knows mean none.
+    /// Reads a request of at least 8 bytes.
+    ///
+    /// libpcap's client on little-endian machines always sends the value 0. So that value means no
+    /// sampling, and so does an unknown method.
     init(_ payload: RawSpan) {
         let value = payload.uint32(at: 4)
         switch payload.uint8(at: 0) {

@@ -1,88 +1,44 @@
-package import BPF
+import Addressing
+package import Time
 
-/// One control connection as the side that captures sees it: bytes in, actions out.
+/// A control connection as the capturing side sees it: bytes in, actions out.
 ///
-/// The session knows the protocol and the time, and nothing else; whoever drives it owns the sockets
-/// and the capture. It gives the session what arrives, carries out the actions that come back, says
-/// how those that need an answer went, and comes back at the latest at the `deadline`. While an answer
-/// is due further requests wait, in order. Whatever a peer sends, the session stays within a fraction
-/// of a megabyte and in one of its states. Times are nanoseconds of a clock that never goes back.
+/// The session knows the protocol and the time, and nothing else; its driver owns the sockets and
+/// the capture. The driver passes in what arrives, carries out the actions, says how those went that
+/// need an answer, and comes back at `deadline`. While an answer is due, further requests wait in
+/// order. Whatever a peer sends, the session stays within a fraction of a megabyte, in one of its
+/// states.
 package struct ServerSession: Sendable {
-    /// Who dialled: the roles are the same from the first byte on, a few details are not.
-    package enum Mode: Sendable {
-        case active
-        case passive
-    }
+    package typealias Mode = SessionMode
 
-    /// Which logins can succeed.
-    package struct Logins: OptionSet, Sendable {
-        package let rawValue: Int
-        package init(rawValue: Int) { self.rawValue = rawValue }
+    private enum State { case loggedOut, ready, opened, capturing, closed }
 
-        package static let null = Self(rawValue: 1)
-        package static let password = Self(rawValue: 2)
-    }
-
-    package enum Action: Equatable, Sendable {
-        case send([UInt8])
-        /// Then `passwordChecked`.
-        case checkPassword(user: [UInt8], password: [UInt8])
-        /// Then `devicesListed`.
-        case listDevices
-        /// Find out whether a device of this name can be captured from; then `deviceOpened` or
-        /// `deviceRefused`.
-        case open(String)
-        /// Open the data connection, or listen for it, and capture; then `captureStarted` or
-        /// `captureRefused`.
-        case startCapture(StartRequest)
-        /// Put a filter in force; then `filterUpdated` or `filterRefused`.
-        case updateFilter([Instruction])
-        /// The capture that runs is to be sampled like this from now on.
-        case sample(Sampling)
-        /// Then `report`.
-        case reportStatistics
-        /// Stop the capture and close the data connection; then `captureEnded`.
-        case endCapture
-        /// Something a person may want to read, and what the peer has said about it.
-        case note(String, said: String? = nil)
-        /// Close the connection; a capture that runs ends with it. No action follows.
-        case close(String)
-    }
-
-    enum State { case loggedOut, ready, opened, capturing, closed }
-
-    let mode: Mode
-    let logins: Logins
-    /// Why nobody can log in now, whoever it is; nil if they can.
+    private let mode: Mode
+    private let logins: Logins
+    /// Why no peer can log in now; nil if they can.
     package var loginRefusal: String?
-    var state = State.loggedOut
-    /// The name that the last OPEN has named.
-    var device: String?
-    var sampling = Sampling.none
-    var actions: [Action] = []
+    private var state = State.loggedOut
+    /// The name in the last OPEN that succeeded.
+    private var device: String?
+    private var sampling = Sampling.none
+    private var actions: [Action] = []
     /// The request whose answer is due.
-    var awaited: MessageType?
+    private var awaited: MessageType?
     /// The name in an OPEN whose answer is due.
-    var deviceAsked: String?
-    var wrongPasswordCount = 0
-    var refusalCount = 0
-    var noteCount = 0
-    /// When the peer is listened to again, after a wrong password.
-    var heldUntil: UInt64?
-    private var reader = MessageReader(
-        payloadByteCountMax: payloadByteCountMax, keptByteCountMax: keptByteCountMax)
+    private var requestedDevice: String?
+    private var wrongPasswordCount = 0
+    private var refusalCount = 0
+    private var noteCount = 0
+    /// When the next request is read, after a wrong password.
+    private var heldUntil: MonotonicTime?
+    private var reader = RequestReader()
     /// When the last message was complete, or the session began.
-    private var quietSince: UInt64
-    /// When the message began that is not complete.
-    private var messageBegan: UInt64?
+    private var quietSince: MonotonicTime
 
-    /// More than any request is meant to have; a peer that announces more is not understood.
-    package static let payloadByteCountMax = 1 << 20
-    /// The longest request is a filter of 8,192 instructions.
-    static let keptByteCountMax =
-        StartRequest.fixedByteCount + Filter.headByteCount + Program.instructionCountMax * 8
+    /// The first byte of a peer that speaks TLS.
+    package static let tlsHandshake = RequestReader.tlsHandshake
 
-    package init(_ mode: Mode, logins: Logins = .null, now: UInt64) {
+    package init(_ mode: Mode, logins: Logins = .null, now: MonotonicTime) {
         (self.mode, self.logins, quietSince) = (mode, logins, now)
     }
 
@@ -91,74 +47,80 @@ package struct ServerSession: Sendable {
     /// Whether the peer has logged in.
     package var isLoggedIn: Bool { state != .loggedOut && state != .closed }
 
-    /// False while so much waits to be dealt with that the driver should not read more.
-    package var wantsInput: Bool { reader.byteCount <= Self.keptByteCountMax }
+    /// Whether the driver should read more; false while too much waits to be dealt with.
+    package var wantsInput: Bool { reader.byteCount <= RequestReader.keptByteCountMax }
 
-    /// What it takes in memory for what the peer has sent.
+    /// The memory that the peer's bytes take.
     package var inputCapacity: Int { reader.capacity }
 
-    package mutating func receive(_ bytes: ArraySlice<UInt8>, now: UInt64) {
+    package mutating func receive(_ bytes: ArraySlice<UInt8>, now: MonotonicTime) {
         guard state != .closed, !bytes.isEmpty else { return }
-        if reader.byteCount == 0 { messageBegan = now }
-        reader.append(bytes)
+        reader.append(bytes, now: now)
     }
 
-    /// What to do next, or nil until more arrives, an answer is given, or the deadline is there.
-    package mutating func nextAction(now: UInt64) -> Action? {
+    /// Takes what to do next.
+    ///
+    /// - Returns: Nil until more arrives, an answer is given, or the deadline has come.
+    package mutating func nextAction(now: MonotonicTime) -> Action? {
         while actions.isEmpty, awaited == nil, state != .closed {
             if let time = heldUntil {
                 guard now >= time else { return nil }
                 heldUntil = nil
                 quietSince = now
-                if messageBegan != nil { messageBegan = now }
+                reader.restartClock(now: now)
             }
             do throws(ProtocolFailure) {
-                guard try !handleMessage(now) else {
+                if let item = try reader.next(now: now) {
                     quietSince = now
-                    messageBegan = reader.byteCount > 0 ? now : nil
-                    continue
+                    handle(item)
+                } else if !expire(now) {
+                    return nil
                 }
-                guard expire(now) else { return nil }
             } catch {
                 refuse(error)
             }
         }
         return actions.isEmpty ? nil : actions.removeFirst()
     }
+}
 
-    /// Takes one message off the stream, if it has arrived whole.
-    private mutating func handleMessage(_ now: UInt64) throws(ProtocolFailure) -> Bool {
-        if reader.first == Self.tlsHandshake, state == .loggedOut, reader.messageCount == 0 {
-            return answerTLS()
+/// The requests, each in each state.
+extension ServerSession {
+    /// More tries than a peer needs that is merely mistaken.
+    private static let refusalCountMax = 10
+    /// A peer that reports errors without end must not fill the log.
+    private static let noteCountMax = 10
+
+    private mutating func handle(_ item: RequestReader.Item) {
+        switch item {
+        case .tlsHandshake(let version):
+            // TLS's own "handshake failure", with the version that the peer named.
+            actions.append(.send([0x15] + version + [0, 2, 2, 40]))
+            close("the peer speaks TLS, which this agent has not been set up for")
+        case .request(let type, let payload):
+            guard let known = MessageType(rawValue: type) else { return refuseMessage(type) }
+            handle(known, payload)
         }
-        guard let header = try reader.header() else { return false }
-        let byteCount = Int(header.payloadByteCount)
-        if header.type == MessageType.startCapture.rawValue, byteCount == 20 {
-            guard let extra = extraByteCount(now),
-                let payload = reader.takePayload(byteCount: byteCount + extra)
-            else { return false }
-            handle(.startCapture, payload, now)
-            return true
-        }
-        guard let payload = reader.takePayload(byteCount: byteCount) else { return false }
-        guard let type = MessageType(rawValue: header.type) else {
-            unexpected(header.type)
-            return true
-        }
-        handle(type, payload, now)
-        return true
     }
 
-    /// libpcap's client, where no filter was ever set, announces 20 bytes and sends 28: the last
-    /// eight are the one instruction it counted. Nil until that can be told; eight bytes that do not
-    /// come soon do not come.
-    private func extraByteCount(_ now: UInt64) -> Int? {
-        guard let head = reader.peek(12..<20) else { return nil }
-        guard head[4...] == [0, 0, 0, 1] else { return 0 }
-        guard let step = reader.peek(20..<28) else {
-            return extraDeadline.map { now >= $0 } == true ? 0 : nil
+    private mutating func handle(_ type: MessageType, _ payload: [UInt8]) {
+        switch (type, state) {
+        case (.close, _): close("the peer closed the session")
+        case (.error, .loggedOut): close("the peer refused: \(Message.printableText(payload))")
+        case (.error, _): note("the peer reports an error", said: Message.printableText(payload))
+        case (.packet, _): refuseMessage(type.rawValue)
+        case (.login, .loggedOut): login(payload)
+        case (.login, _): drop(.wrongMessage, "this session is logged in already")
+        case (_, .loggedOut): fail(.wrongMessage, "log in first")
+        case (.findInterfaces, _): demand(.findInterfaces, .listDevices)
+        case (.open, _): open(payload)
+        case (.startCapture, _): start(payload)
+        case (.updateFilter, _): update(payload)
+        case (.statistics, _): demandStatistics()
+        case (.endCapture, .capturing): demand(.endCapture, .endCapture)
+        case (.endCapture, _): fail(.endCapture, "no capture is running")
+        case (.setSampling, _): sample(payload)
         }
-        return step[..<4] == [0, 6, 0, 0] && step[4...] != [0, 0, 0, 0] ? 8 : 0
     }
 
     private mutating func refuse(_ failure: ProtocolFailure) {
@@ -170,63 +132,265 @@ package struct ServerSession: Sendable {
         }
     }
 
-    /// The first byte of a TLS record with a handshake message (RFC 8446, 5.1).
-    package static let tlsHandshake: UInt8 = 0x16
+    private mutating func note(_ text: String, said: String? = nil) {
+        noteCount += 1
+        if noteCount <= Self.noteCountMax { actions.append(.note(text, said: said)) }
+    }
 
-    /// A peer that begins with TLS gets TLS's own "handshake failure" with the version that it named.
-    private mutating func answerTLS() -> Bool {
-        guard let start = reader.peekStart(3) else { return false }
-        actions.append(.send([0x15, start[1], start[2], 0, 2, 2, 40]))
-        close("the peer speaks TLS, which this agent has not been set up for")
+    /// Refuses a type that no client may send.
+    ///
+    /// Before the login the peer may try again.
+    private mutating func refuseMessage(_ type: UInt8) {
+        let text = "message type \(type) is not expected here"
+        if state == .loggedOut { fail(.wrongMessage, text) } else { drop(.wrongMessage, text) }
+    }
+
+    /// Sends an error and goes on.
+    private mutating func fail(_ code: ErrorCode, _ text: String) {
+        actions.append(.send(Message.error(code, text)))
+        guard state == .loggedOut else { return }
+        note("login refused: \(text)")
+        refusalCount += 1
+        if refusalCount >= Self.refusalCountMax { close("the peer did not log in: \(text)") }
+    }
+
+    /// Sends an error and ends the session.
+    private mutating func drop(_ code: ErrorCode, _ text: String, version: UInt8 = 0) {
+        actions.append(.send(Message.error(code, text, version: version)))
+        close(text)
+    }
+
+    private mutating func close(_ reason: String) {
+        actions.append(.close(reason))
+        state = .closed
+    }
+
+    /// Demands an action whose answer has to come before the next request is read.
+    private mutating func demand(_ type: MessageType, _ action: Action) {
+        awaited = type
+        actions.append(action)
+    }
+
+    private mutating func login(_ payload: [UInt8]) {
+        let request: LoginRequest
+        do throws(ProtocolFailure) {
+            request = try LoginRequest(payload.wire)
+        } catch {
+            return fail(.login, "\(error)")
+        }
+        if let loginRefusal { return drop(.network, loginRefusal) }
+        switch request {
+        case .null where logins.contains(.null):
+            logIn()
+            if mode == .passive { note("logged in without a password") }
+        case .null: fail(.credentials, "the null login is not permitted, give name and password")
+        case .password(let user, let password) where logins.contains(.password):
+            demand(.login, .checkPassword(user: user, password: password))
+        case .password: fail(.credentials, "this agent knows no users, use the null login")
+        case .unknown: fail(.unknownLogin, "this kind of login is unknown")
+        }
+    }
+
+    private mutating func logIn() {
+        state = .ready
+        actions.append(.send(Message.reply(to: .login, mode == .active ? [] : Self.versions)))
+    }
+
+    /// The reply to a login: version 0 to 0, and the magic number in this machine's byte order.
+    ///
+    /// It is not sent in active mode: a sensor's code need not be libpcap's, and the daemon that it
+    /// knows answers with nothing.
+    private static let versions: [UInt8] =
+        [0, 0, 0, 0] + (0..<4).map { UInt8(truncatingIfNeeded: nativeMagic >> ($0 * 8)) }
+
+    /// The magic number as a machine of this byte order has it in memory, lowest byte first.
+    private static let nativeMagic = UInt32(0xa1b2_c3d4).littleEndian
+
+    private mutating func open(_ payload: [UInt8]) {
+        guard payload.count <= Device.textByteCountMax, !payload.isEmpty else {
+            return refuseDevice("a device's name has 1 to \(Device.textByteCountMax) bytes")
+        }
+        let name = String(decoding: payload, as: UTF8.self)
+        requestedDevice = name
+        demand(.open, .open(name))
+    }
+
+    private mutating func start(_ payload: [UInt8]) {
+        guard let device else { return fail(.startCapture, "open a device first") }
+        guard state != .capturing else {
+            return fail(.startCapture, "a capture is running, end it first")
+        }
+        do throws(ProtocolFailure) {
+            var request = try StartRequest(payload.wire)
+            request.device = device
+            request.sampling = sampling
+            demand(.startCapture, .startCapture(request))
+        } catch {
+            fail(.startCapture, "\(error)")
+        }
+    }
+
+    private mutating func update(_ payload: [UInt8]) {
+        guard state == .capturing else { return fail(.filter, "no capture is running") }
+        do throws(ProtocolFailure) {
+            demand(.updateFilter, .updateFilter(try Filter.decode(payload.wire)))
+        } catch {
+            fail(.filter, "\(error)")
+        }
+    }
+
+    private mutating func demandStatistics() {
+        if state == .capturing {
+            demand(.statistics, .reportStatistics)
+        } else {
+            actions.append(.send(Message.reply(to: .statistics, CaptureStatistics().bytes)))
+        }
+    }
+
+    private mutating func sample(_ payload: [UInt8]) {
+        guard payload.count >= Sampling.byteCount else {
+            return fail(.sampling, "the request is too short")
+        }
+        sampling = Sampling(payload.wire)
+        if state == .capturing { actions.append(.sample(sampling)) }
+        actions.append(.send(Message.reply(to: .setSampling)))
+    }
+}
+
+/// The answers to actions that need one.
+extension ServerSession {
+    /// This many wrong passwords end the session.
+    private static let wrongPasswordCountMax = 3
+    /// The time for which requests wait after a wrong password.
+    private static let wrongPasswordPause = Duration.seconds(1)
+    /// DLT_EN10MB: every device shows Ethernet frames.
+    private static let ethernet: UInt32 = 1
+
+    package mutating func passwordChecked(isRight: Bool, now: MonotonicTime) {
+        guard takeAwaited(.login) else { return }
+        guard !isRight else { return logIn() }
+        heldUntil = now + Self.wrongPasswordPause
+        wrongPasswordCount += 1
+        let text = "name or password is wrong"
+        guard wrongPasswordCount < Self.wrongPasswordCountMax else {
+            return drop(.credentials, text)
+        }
+        fail(.credentials, text)
+    }
+
+    package mutating func devicesListed(_ devices: [Device]) {
+        guard takeAwaited(.findInterfaces) else { return }
+        let (count, payload) = Device.encode(devices)
+        if count == 0 {
+            fail(.noInterfaces, "there is nothing to capture from")
+        } else {
+            actions.append(.send(Message.reply(to: .findInterfaces, value: count, payload)))
+        }
+    }
+
+    package mutating func deviceOpened() {
+        guard takeAwaited(.open) else { return }
+        device = requestedDevice
+        if state == .ready { state = .opened }
+        var reply: [UInt8] = []
+        reply.append(bigEndian: Self.ethernet)
+        reply.append(bigEndian: UInt32(0))
+        actions.append(.send(Message.reply(to: .open, reply)))
+    }
+
+    package mutating func deviceRefused(_ text: String) {
+        if takeAwaited(.open) { refuseDevice(text) }
+    }
+
+    /// Refuses an OPEN, and closes the device that was open before.
+    ///
+    /// A client that ignores the error must not capture from that one instead.
+    private mutating func refuseDevice(_ text: String) {
+        device = nil
+        if state == .opened { state = .ready }
+        fail(.open, text)
+    }
+
+    /// Confirms that the capture runs.
+    ///
+    /// - Parameters:
+    ///   - bufferByteCount: The size of the client's receive buffer; 0 leaves it to TCP.
+    ///   - dataPort: The port to connect to, if the client opens the data connection.
+    package mutating func captureStarted(bufferByteCount: UInt32 = 0, dataPort: UInt16 = 0) {
+        guard takeAwaited(.startCapture) else { return }
+        state = .capturing
+        let reply = StartReply(bufferByteCount: bufferByteCount, dataPort: dataPort)
+        actions.append(.send(Message.reply(to: .startCapture, reply.bytes)))
+    }
+
+    package mutating func captureRefused(_ text: String) {
+        if takeAwaited(.startCapture) { fail(.startCapture, text) }
+    }
+
+    package mutating func filterUpdated() {
+        if takeAwaited(.updateFilter) { actions.append(.send(Message.reply(to: .updateFilter))) }
+    }
+
+    package mutating func filterRefused(_ text: String) {
+        if takeAwaited(.updateFilter) { fail(.filter, text) }
+    }
+
+    package mutating func report(_ statistics: CaptureStatistics) {
+        guard takeAwaited(.statistics) else { return }
+        actions.append(.send(Message.reply(to: .statistics, statistics.bytes)))
+    }
+
+    package mutating func captureEnded() {
+        guard takeAwaited(.endCapture) else { return }
+        state = device == nil ? .ready : .opened
+        actions.append(.send(Message.reply(to: .endCapture)))
+    }
+
+    /// Marks the request as answered.
+    ///
+    /// - Returns: False if no answer to such a request is due.
+    private mutating func takeAwaited(_ type: MessageType) -> Bool {
+        guard awaited == type, state != .closed else { return false }
+        awaited = nil
         return true
     }
 }
 
-/// What a peer has time for.
+/// The times after which a peer is dropped.
 extension ServerSession {
-    /// What a peer has begun to say it has to finish within this time.
-    private static let messageNanosecondsMax: UInt64 = 10_000_000_000
-    /// How long the bytes that libpcap's client does not announce are waited for.
-    private static let extraNanosecondsMax: UInt64 = 1_000_000_000
-    /// How long a peer that is not logged in may say nothing, and one that is and captures nothing;
-    /// both as in the reference, and in passive mode only.
-    private static let loginNanosecondsMax: UInt64 = 90_000_000_000
-    private static let idleNanosecondsMax: UInt64 = 180_000_000_000
+    /// Silence before the login and after it, in passive mode only; both as in the reference.
+    private static let loginTimeMax = Duration.seconds(90)
+    private static let idleTimeMax = Duration.seconds(180)
 
-    /// When `nextAction` has to be asked again, also if nothing has arrived; nil for never.
-    package var deadline: UInt64? {
+    /// When to call `nextAction` again, even if nothing has arrived; nil for never.
+    package var deadline: MonotonicTime? {
         guard state != .closed, awaited == nil else { return nil }
-        if let heldUntil { return heldUntil }
-        guard let messageBegan else { return idleDeadline }
-        return extraDeadline ?? messageBegan + Self.messageNanosecondsMax
+        return heldUntil ?? reader.deadline ?? idleDeadline
     }
 
-    /// Until when a start request waits for what its header does not announce.
-    private var extraDeadline: UInt64? {
-        guard let header = try? reader.header(), header.payloadByteCount == 20,
-            header.type == MessageType.startCapture.rawValue, reader.peek(12..<20) != nil
-        else { return nil }
-        return messageBegan.map { $0 + Self.extraNanosecondsMax }
-    }
-
-    private var idleDeadline: UInt64? {
+    /// The time for which a peer may be silent now; nil for any time.
+    private var silenceMax: Duration? {
         guard mode == .passive else { return nil }
         switch state {
-        case .loggedOut: return quietSince + Self.loginNanosecondsMax
-        case .ready, .opened: return quietSince + Self.idleNanosecondsMax
+        case .loggedOut: return Self.loginTimeMax
+        case .ready, .opened: return Self.idleTimeMax
         case .capturing, .closed: return nil
         }
     }
 
-    /// Drops a peer whose time is over. Answers whether it was.
-    private mutating func expire(_ now: UInt64) -> Bool {
-        if let messageBegan {
-            guard now >= messageBegan + Self.messageNanosecondsMax else { return false }
-            drop(.idleTimeout, "a message was left unfinished for 10 s")
+    private var idleDeadline: MonotonicTime? { silenceMax.map { quietSince + $0 } }
+
+    /// Drops a peer whose time is over.
+    ///
+    /// - Returns: Whether it was.
+    private mutating func expire(_ now: MonotonicTime) -> Bool {
+        if reader.isInMessage {
+            guard reader.isLate(now: now) else { return false }
+            let seconds = RequestReader.messageTimeMax.components.seconds
+            drop(.idleTimeout, "a message was left unfinished for \(seconds) s")
         } else {
-            guard let idleDeadline, now >= idleDeadline else { return false }
-            let seconds = state == .loggedOut ? 90 : 180
-            drop(.idleTimeout, "nothing was asked for \(seconds) s")
+            guard let silenceMax, now >= quietSince + silenceMax else { return false }
+            drop(.idleTimeout, "nothing was asked for \(silenceMax.components.seconds) s")
         }
         return true
     }

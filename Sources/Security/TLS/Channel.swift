@@ -1,16 +1,20 @@
 package import Linux
 
-/// A connection with a peer, plain or over TLS: whoever uses it need not know which. It has the verbs of
-/// `Connection`, and never waits; `poll` does.
+/// A connection with a peer, plain or over TLS, with the methods of `Connection`.
+///
+/// It never waits.
 package struct Channel: ~Copyable, Sendable {
-    // One of the two is there.
+    // One of the two is nil.
     private let plain: Connection?
     private var secure: TLSConnection?
+    /// The address of this end.
     package let local: SocketAddress
+    /// The address of the other end.
     package let peer: SocketAddress
-    /// For a poll set, with `interest`.
+    /// The descriptor, for a poll set, with `interest`.
     package let fileDescriptor: CInt
 
+    /// Takes a plain connection.
     package init(_ connection: consuming Connection) {
         (local, peer, fileDescriptor) = (
             connection.local, connection.peer, connection.fileDescriptor
@@ -19,7 +23,7 @@ package struct Channel: ~Copyable, Sendable {
         secure = nil
     }
 
-    /// Takes a connection whose handshake is done.
+    /// Takes a TLS connection whose handshake is done.
     package init(_ connection: consuming TLSConnection) {
         local = connection.connection.local
         peer = connection.connection.peer
@@ -28,17 +32,20 @@ package struct Channel: ~Copyable, Sendable {
         secure = .some(connection)
     }
 
-    /// Takes a connection on which this side begins with the handshake, and begins; it goes on with
-    /// what is received and sent.
+    /// Takes a TLS connection and begins the handshake, which goes on as data is received and sent.
     package init(beginning connection: consuming TLSConnection) throws(TLSFailure) {
         var connection = connection
         _ = try connection.handshake()
         self.init(connection)
     }
 
-    /// What to wait for before the next `receive`, if that is wanted, or `send`, if there is something
-    /// to send.
-    package func interest(_ wantsInput: Bool = true, hasOutput: Bool) -> Readiness {
+    /// What to wait for before the next `receive` or `send`.
+    ///
+    /// - Parameters:
+    ///   - wantsInput: Whether `receive` is to be called.
+    ///   - hasOutput: Whether `send` is to be called.
+    /// - Returns: The readiness, for a poll set.
+    package func interest(wantsInput: Bool = true, hasOutput: Bool) -> Readiness {
         var (input, output) = (Readiness.readable, Readiness.writable)
         switch secure {
         case .some(let secure):
@@ -48,7 +55,7 @@ package struct Channel: ~Copyable, Sendable {
         return (wantsInput ? input : []).union(hasOutput ? output : [])
     }
 
-    /// Whether `receive` has something although nothing more may arrive: then do not wait.
+    /// Whether `receive` has bytes although nothing more may arrive: do not wait then.
     package var hasBytesToReceive: Bool {
         switch secure {
         case .some(let secure): secure.hasBytesToReceive
@@ -56,7 +63,9 @@ package struct Channel: ~Copyable, Sendable {
         }
     }
 
-    /// Reads what has arrived into the buffer. Nil if nothing has; 0 at the end of the stream.
+    /// Reads what has arrived into the buffer.
+    ///
+    /// - Returns: The number of bytes: nil if none has arrived, 0 at the end of the stream.
     package mutating func receive(into buffer: inout [UInt8]) throws(TLSFailure) -> Int? {
         if secure != nil { return try secure?.receive(into: &buffer) ?? nil }
         do throws(SystemError) {
@@ -66,8 +75,11 @@ package struct Channel: ~Copyable, Sendable {
         }
     }
 
-    /// Sends as much as can be sent now, and answers how many bytes that was. What could not be sent
-    /// has to come first the next time.
+    /// Sends as much as can be sent now.
+    ///
+    /// What could not be sent has to come first the next time.
+    ///
+    /// - Returns: The number of bytes sent, which may be 0.
     package mutating func send(_ bytes: ArraySlice<UInt8>) throws(TLSFailure) -> Int {
         if secure != nil { return try secure?.send(bytes) ?? 0 }
         do throws(SystemError) {
@@ -77,7 +89,7 @@ package struct Channel: ~Copyable, Sendable {
         }
     }
 
-    /// Tells the peer that nothing more comes.
+    /// Ends the stream to the peer, which can still send.
     package mutating func endSending() {
         secure?.shutDown()
         secure?.connection.endSending()

@@ -1,13 +1,13 @@
 import COpenSSL
 import Linux
 
-/// A file of certificates or a key as text, and what can be wrong with one.
+/// A file in PEM form with certificates or a key, and what can be wrong with it.
 struct PEMFile {
     private let path: String
 
     init(_ path: String) { self.path = path }
 
-    /// Throws if the file cannot be opened, with more of the reason than OpenSSL keeps.
+    /// Checks that the file can be opened, since OpenSSL does not keep the whole reason.
     func check() throws(TLSFailure) {
         let stamp: FileStamp
         do throws(SystemError) {
@@ -18,10 +18,11 @@ struct PEMFile {
                 path, fault: "\(error.reason): give a file in PEM form that this user may read")
         }
         guard stamp.isRegularFile else {
-            throw .file(path, fault: "this is no file: give one in PEM form")
+            throw .file(path, fault: "this is not a regular file: give a file in PEM form")
         }
     }
 
+    /// The failure to read a certificate from the file.
     func noCertificate(_ error: OpenSSLError) -> TLSFailure {
         if error.isMissingStart {
             return .file(
@@ -34,16 +35,17 @@ struct PEMFile {
         return .file(path, fault: "this certificate cannot be used: \(error.reason)")
     }
 
+    /// The failure to read a key from the file.
     func noKey(_ error: OpenSSLError) -> TLSFailure {
-        // Of either of the two forms in which keys are encrypted.
+        // The word stands in both forms of encrypted keys.
         let bytes = (try? readFile(path, byteCountMax: 1 << 20)) ?? []
         let text = String(decoding: bytes, as: UTF8.self)
         if text.contains("ENCRYPTED") {
             return .file(
                 path,
                 fault: """
-                    this key is encrypted, and nobody is there to enter its password: `openssl pkey` \
-                    writes it without
+                    this key is encrypted, and nobody can enter its password here: `openssl pkey` \
+                    writes it without encryption
                     """)
         }
         guard text.contains("PRIVATE KEY-----") else {
@@ -59,7 +61,7 @@ struct PEMFile {
 }
 
 extension OpenSSLError {
-    /// Whether a file in PEM form has nothing of the kind that was looked for.
+    /// Whether the file has no object of the kind that was looked for.
     fileprivate var isMissingStart: Bool {
         (library == ERR_LIB_PEM && number == PEM_R_NO_START_LINE)
             || (library == ERR_LIB_X509 && number == X509_R_NO_CERTIFICATE_OR_CRL_FOUND)

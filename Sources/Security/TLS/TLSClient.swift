@@ -1,23 +1,26 @@
-import COpenSSL
-import Addressing
 package import Linux
 
-/// The side of TLS that looks at a certificate, whichever side has opened the connection.
+import Addressing
+import COpenSSL
+
+/// The side of TLS that verifies a certificate, whichever side has opened the connection.
 package final class TLSClient: Sendable {
-    /// Whose word it takes for who the peer is.
+    /// Who vouches for the peer.
     package enum Authority: Equatable, Sendable {
-        /// The certificates in this PEM file: of authorities, or of the peers themselves.
+        /// The certificates in a PEM file, of authorities or of the peers themselves.
         case file(String)
         /// The authorities that this machine trusts.
         case system
-        /// Nobody's: whoever sits on the way can be the peer, and read everything.
+        /// Nobody: anyone on the way can pose as the peer, and read everything.
         case unverified
     }
 
     private let context: TLSContext
     private let authority: Authority
 
-    /// Reads the certificates to trust, once. Throws `TLSFailure.file` if they cannot be used.
+    /// Reads the certificates to trust, once.
+    ///
+    /// - Throws: `TLSFailure.file` if they cannot be used.
     package init(trusting authority: Authority) throws(TLSFailure) {
         context = try TLSContext(.client)
         self.authority = authority
@@ -28,7 +31,7 @@ package final class TLSClient: Sendable {
             guard unsafe SSL_CTX_load_verify_file(context.pointer, path) == 1 else {
                 throw PEMFile(path).noCertificate(.take())
             }
-            // A peer's own certificate in the file is enough, whoever has signed it.
+            // A peer's own certificate in the file is enough, whatever authority has signed it.
             let parameters = unsafe SSL_CTX_get0_param(context.pointer)
             unsafe _ = X509_VERIFY_PARAM_set_flags(
                 parameters, CUnsignedLong(X509_V_FLAG_PARTIAL_CHAIN))
@@ -42,11 +45,15 @@ package final class TLSClient: Sendable {
             context.pointer, authority == .unverified ? SSL_VERIFY_NONE : SSL_VERIFY_PEER, nil)
     }
 
-    /// Begins TLS on a connection: its handshake comes next.
+    /// Begins TLS on a connection, whose handshake comes next.
     ///
-    /// The certificate has to be for `host`, a name or an IP address. With nil it can be for anybody
-    /// whom the authority vouches for, which is right only for an authority of one's own: for agents
-    /// that dial in, for instance, from wherever their nodes are.
+    /// - Parameters:
+    ///   - connection: The connection.
+    ///   - host: The name or IP address that the certificate must be for. With nil it may be for any
+    ///     host that the authority vouches for. This is right only for a private authority, such as
+    ///     that of agents that dial in from any node.
+    /// - Returns: The connection, before its handshake.
+    /// - Throws: `TLSFailure.host` if no certificate can be for the host.
     package func connect(
         _ connection: consuming Connection, host: String?
     ) throws(TLSFailure) -> TLSConnection {
@@ -57,10 +64,11 @@ package final class TLSClient: Sendable {
         return TLSConnection(connection, session, host: host)
     }
 
+    /// Requires that the peer's certificate be for a host.
     private func expect(_ host: String, _ session: borrowing TLSSession) throws(TLSFailure) {
-        // As in a URL, a dot at the end says that a name is complete, and is no part of it.
+        // As in a URL, a final dot says that the name is complete, and is no part of it.
         let name = host.hasSuffix(".") ? String(host.dropLast()) : host
-        // For OpenSSL no name means any, and a zero byte ends one.
+        // OpenSSL takes no name for any, and a zero byte for the end.
         guard !name.isEmpty, !name.utf8.contains(0) else { throw .host(host) }
         OpenSSLError.clear()
         // Safety, for all: the calls read the name up to its end and keep a copy, and the session

@@ -1,31 +1,33 @@
-import COpenSSL
-import Glibc
 package import Linux
 
-/// A connection over TLS, version 1.2 at least. It never waits; `poll` does.
+import COpenSSL
+import Glibc
+
+/// A connection over TLS 1.2 or later, which never waits.
 ///
-/// It has the verbs of `Connection`, and one more, the handshake, which goes before them. What they
-/// wait for can be the other direction: a write may have to read first, and the other way around,
-/// so a poll loop takes its interest from `receiveWaitsFor` and `sendWaitsFor`. Its verbs are
-/// mutating, so only one thread at a time can use it.
+/// It has the methods of `Connection`, and `handshake`, which goes before them. A write may have to
+/// read first, and the other way around; a poll loop therefore takes its interest from
+/// `receiveWaitsFor` and `sendWaitsFor`. The methods are mutating, so only one thread at a time can
+/// use the connection.
 ///
-/// A peer that closes without saying so first (close_notify) has ended its stream, as over TCP:
-/// daemons end that way. Whoever cuts the connection can make it look so, too.
+/// A peer that closes without close_notify has ended its stream, as over TCP: daemons end that way.
+/// An attacker who cuts the connection can make it look the same.
 package struct TLSConnection: ~Copyable, Sendable {
+    /// The TCP connection underneath.
     package let connection: Connection
     private let session: TLSSession
-    /// Whom the certificate has to be for, if anybody in particular.
+    /// The host that the certificate must be for, if it is a particular one.
     private let host: String?
     private var hasFailed = false
-    /// How many bytes the last `send` was offered that it could not send.
+    /// The number of bytes that the last `send` was given and could not send.
     private var refusedByteCount = 0
 
-    /// What to wait for after `receive` has answered nil.
+    /// What to wait for after `receive` has returned nil.
     package private(set) var receiveWaitsFor: Readiness = .readable
-    /// What to wait for after `send` has answered 0.
+    /// What to wait for after `send` has returned 0.
     package private(set) var sendWaitsFor: Readiness = .writable
 
-    /// The largest piece that `receive` answers: the most that one record of TLS holds.
+    /// The most bytes that `receive` returns at once, which is the content of one TLS record.
     package static let recordByteCountMax = 16_384
 
     init(_ connection: consuming Connection, _ session: consuming TLSSession, host: String? = nil) {
@@ -34,7 +36,7 @@ package struct TLSConnection: ~Copyable, Sendable {
         self.host = host
     }
 
-    /// For a poll set.
+    /// The descriptor, for a poll set.
     package var fileDescriptor: CInt { connection.fileDescriptor }
 
     /// The version that both ends have agreed on: `"TLSv1.3"`.
@@ -43,27 +45,34 @@ package struct TLSConnection: ~Copyable, Sendable {
         unsafe String(cString: SSL_get_version(session.pointer))
     }
 
-    /// Whether `receive` has something although nothing more may arrive. Poll does not know of it,
-    /// so call `receive` again before waiting.
+    /// Whether `receive` has bytes although nothing more may arrive.
+    ///
+    /// Poll does not know of them, so call `receive` again before waiting.
     package var hasBytesToReceive: Bool {
         // Safety: a question that changes nothing.
         unsafe SSL_pending(session.pointer) > 0
     }
 
-    /// Goes on with the handshake as far as it gets without waiting. Answers what to wait for before
-    /// the next call, or nil when it is done. How long the peer may take is up to the caller.
+    /// Goes on with the handshake as far as it gets without waiting.
+    ///
+    /// The caller decides how long the peer may take.
+    ///
+    /// - Returns: What to wait for before the next call, or nil when the handshake is done.
     package mutating func handshake() throws(TLSFailure) -> Readiness? {
         OpenSSLError.clear()
         // Safety: the session is this connection's own.
         let result = unsafe SSL_do_handshake(session.pointer)
         let code = errno
         if result == 1 { return nil }
-        guard let readiness = try settle(result, code, "TLS handshake") else { throw .closed }
+        guard let readiness = try interpret(result, code, "TLS handshake") else { throw .closed }
         return readiness
     }
 
-    /// Reads what has arrived into the buffer, at most a record of it. Nil if nothing has; 0 at the
-    /// end of the stream. The buffer must not be empty.
+    /// Reads what has arrived into the buffer, at most a record.
+    ///
+    /// The buffer must not be empty.
+    ///
+    /// - Returns: The number of bytes: nil if none has arrived, 0 at the end of the stream.
     package mutating func receive(into buffer: inout [UInt8]) throws(TLSFailure) -> Int? {
         precondition(!buffer.isEmpty)
         OpenSSLError.clear()
@@ -71,29 +80,31 @@ package struct TLSConnection: ~Copyable, Sendable {
         let byteCountMax = CInt(clamping: buffer.count)
         let count = unsafe SSL_read(session.pointer, &buffer, byteCountMax)
         let code = errno
-        // What a write has waited for may have come, too.
+        // A write may have waited for the same bytes.
         (receiveWaitsFor, sendWaitsFor) = (.readable, .writable)
         if count > 0 { return Int(count) }
-        guard let readiness = try settle(count, code, "recv") else { return 0 }
+        guard let readiness = try interpret(count, code, "recv") else { return 0 }
         receiveWaitsFor = readiness
         return nil
     }
 
-    /// Sends what the socket takes, at most a record of it, and answers how many bytes that was.
+    /// Sends what the socket takes, at most a record.
     ///
-    /// After 0 the next call has to offer the same bytes first, and may have more behind them: some
-    /// of them may be encrypted already.
+    /// After 0 the next call has to begin with the same bytes, since some of them may be encrypted
+    /// already. It may have more behind them.
+    ///
+    /// - Returns: The number of bytes sent, which may be 0.
     package mutating func send(_ bytes: ArraySlice<UInt8>) throws(TLSFailure) -> Int {
         let span = bytes.span
         // Safety: a `UInt8` has no padding, so all bytes are initialized.
         return try unsafe send(span.bytes)
     }
 
-    /// The same for bytes that lie anywhere; nothing is copied but into the record.
+    /// Sends bytes at any address, which are copied only into the record.
     package mutating func send(_ bytes: RawSpan) throws(TLSFailure) -> Int {
         precondition(bytes.byteCount >= refusedByteCount, "bytes were taken back from a stream")
-        // OpenSSL has no meaning for a write of nothing. Of more than a record it would send several
-        // when it is asked again, and say so only with the last.
+        // OpenSSL does not define a write of nothing. Given more than a record it would send several
+        // when it is called again, and report them only with the last.
         let offeredCount =
             refusedByteCount > 0
             ? refusedByteCount : min(bytes.byteCount, Self.recordByteCountMax)
@@ -107,24 +118,27 @@ package struct TLSConnection: ~Copyable, Sendable {
         }
         (receiveWaitsFor, sendWaitsFor, refusedByteCount) = (.readable, .writable, 0)
         if count > 0 { return Int(count) }
-        guard let readiness = try settle(count, code, "send") else {
+        guard let readiness = try interpret(count, code, "send") else {
             throw .system(SystemError("send", .brokenPipe))
         }
         (sendWaitsFor, refusedByteCount) = (readiness, offeredCount)
         return 0
     }
 
-    /// Tells the peer that nothing more comes (close_notify), if the socket takes it now. Nothing can
-    /// be sent afterwards.
+    /// Ends the stream to the peer (close_notify), if the socket takes it now.
+    ///
+    /// Nothing can be sent afterwards.
     package mutating func shutDown() {
-        // Safety: the session is this connection's own. After a failure OpenSSL forbids the call.
+        // Safety: the session is this connection's own. OpenSSL forbids the call after a failure.
         guard !hasFailed, unsafe SSL_is_init_finished(session.pointer) == 1 else { return }
         unsafe _ = SSL_shutdown(session.pointer)
         OpenSSLError.clear()
     }
 
-    /// What a result that is no success means: wait for this, or nil for the end of the stream.
-    private mutating func settle(
+    /// Interprets a result other than success.
+    ///
+    /// - Returns: What to wait for, or nil at the end of the stream.
+    private mutating func interpret(
         _ result: CInt, _ code: CInt, _ operation: String
     ) throws(TLSFailure) -> Readiness? {
         // Safety: it looks at the session and at this thread's errors.
@@ -158,10 +172,10 @@ package struct TLSConnection: ~Copyable, Sendable {
         }
     }
 
-    /// The numbers that stand for alerts which the peer has sent; an alert is a byte.
+    /// The numbers of alerts that the peer has sent; an alert is a byte.
     private static let alerts = SSL_AD_REASON_OFFSET...SSL_AD_REASON_OFFSET + 255
 
-    /// Why the peer's certificate was turned down.
+    /// The reason why the peer's certificate was rejected.
     private var verdict: String {
         // Safety: it looks at the session, and the text is a constant of the library.
         let code = unsafe SSL_get_verify_result(session.pointer)

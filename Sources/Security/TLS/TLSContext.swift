@@ -1,12 +1,12 @@
 import COpenSSL
 
-/// What the connections of a server or a client have in common: `SSL_CTX`.
+/// The settings that a server's or a client's connections share: an `SSL_CTX`.
 ///
-/// It is set up by one thread. From then on it is only read, which OpenSSL allows from many threads
-/// at once.
+/// One thread sets it up. From then on it is only read, which OpenSSL allows from many threads at
+/// once.
 @safe
 final class TLSContext: Sendable {
-    /// A number, because pointers do not go from thread to thread.
+    /// The address as a number, since pointers do not go from thread to thread.
     private let address: UInt
 
     enum Role: Sendable { case server, client }
@@ -22,21 +22,21 @@ final class TLSContext: Sendable {
         guard unsafe copenssl_set_version_min(context, TLS1_2_VERSION) == 1 else {
             throw .library(OpenSSLFailure("SSL_CTX_set_min_proto_version"))
         }
-        // Connections are few and long, so there is nothing to resume. Without tickets a server
-        // writes nothing that its client has not asked for. A peer that ends its stream without
-        // close_notify is no attack we could stop: RPCAP's own lengths tell what was cut off.
+        // Connections are few and long, so none is resumed. Without tickets a server writes nothing
+        // that its client has not asked for. A stream that ends without close_notify is no attack
+        // that we could stop: RPCAP's own lengths show what was cut off.
         unsafe _ = SSL_CTX_set_options(
             context,
             copenssl_no_renegotiation | copenssl_no_ticket | copenssl_ignore_unexpected_eof)
         unsafe _ = SSL_CTX_set_num_tickets(context, 0)
         unsafe copenssl_keep_no_sessions(context)
-        // A write that would wait is made again from wherever the caller's bytes are by then.
+        // A write that would wait is repeated from wherever the caller's bytes are by then.
         unsafe copenssl_set_mode(
             context,
             Int(
                 SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER
                     | SSL_MODE_AUTO_RETRY))
-        // A key that is encrypted is refused. By default OpenSSL would ask at the terminal.
+        // An encrypted key is refused. By default OpenSSL would ask for its password at the terminal.
         unsafe SSL_CTX_set_default_passwd_cb(context) { _, _, _, _ in -1 }
     }
 
@@ -45,6 +45,8 @@ final class TLSContext: Sendable {
         unsafe SSL_CTX_free(pointer)
     }
 
+    /// The `SSL_CTX`.
+    ///
     /// - Safety: valid as long as the context is.
     @unsafe var pointer: OpaquePointer {
         // Safety: the initializer has made sure that the address is not 0.
@@ -52,13 +54,13 @@ final class TLSContext: Sendable {
     }
 }
 
-/// One end of a TLS connection: `SSL`.
+/// One end of a TLS connection: an `SSL`.
 @safe
 struct TLSSession: ~Copyable, Sendable {
-    /// A number, so that whoever owns the session can hand it to another thread.
+    /// The address as a number, since pointers do not go from thread to thread.
     private let address: UInt
 
-    /// A session that reads from and writes to a socket, which has to stay open as long.
+    /// Creates a session on a socket, which must stay open as long.
     init(_ context: TLSContext, on socket: CInt) throws(TLSFailure) {
         OpenSSLError.clear()
         // Safety: the session keeps the context alive by a reference of its own.
@@ -73,10 +75,12 @@ struct TLSSession: ~Copyable, Sendable {
     }
 
     deinit {
-        // Safety: nobody else has it. The socket stays open, it is its owner's to close.
+        // Safety: nobody else has it. The socket stays open, since its owner closes it.
         unsafe SSL_free(pointer)
     }
 
+    /// The `SSL`.
+    ///
     /// - Safety: valid as long as the session is, and to be used by one thread at a time.
     @unsafe var pointer: OpaquePointer {
         // Safety: the initializer has made sure that the address is not 0.

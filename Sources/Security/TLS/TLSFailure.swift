@@ -1,25 +1,28 @@
 package import Linux
 
-/// Why there is no TLS connection, or none any more.
+/// The reason why a TLS connection could not be made or has ended.
 package enum TLSFailure: Error, Equatable, CustomStringConvertible {
-    /// What the peer sent first is no TLS.
+    /// The peer's first bytes are not TLS.
     case notTLS
-    /// The peer's certificate was looked at and turned down.
+    /// The peer's certificate was rejected.
     case untrusted(reason: String)
-    /// The peer ended it, and this is the alert it sent (RFC 8446, section 6).
+    /// The peer ended the connection with an alert (RFC 8446, section 6).
     case refused(reason: String)
     /// The peer closed the connection during the handshake.
     case closed
+    /// A system call failed.
     case system(SystemError)
+    /// OpenSSL failed.
     case library(OpenSSLFailure)
-    /// A certificate, a key or a list of authorities that cannot be used.
+    /// A certificate, a key or a list of authorities cannot be used.
     case file(String, fault: String)
-    /// A host that no certificate can be for.
+    /// The host is one that no certificate can be for.
     case host(String)
 
+    /// The reason, with the remedy where there is one.
     package var description: String {
         switch self {
-        case .notTLS: "the peer speaks no TLS: it has to be on at both ends or at none"
+        case .notTLS: "the peer does not speak TLS: it has to be on at both ends or at none"
         case .untrusted(let reason): "the peer's certificate is not trusted: \(reason)"
         case .refused(let reason): "the peer refused TLS: \(reason)"
         case .closed: "the peer closed the connection during the TLS handshake"

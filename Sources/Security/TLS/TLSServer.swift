@@ -1,12 +1,13 @@
-import COpenSSL
 package import Linux
+
+import COpenSSL
 import Synchronization
 
-/// The side of TLS that shows a certificate, whichever side has opened the connection.
+/// The side of TLS that presents a certificate, whichever side has opened the connection.
 ///
-/// Certificates are renewed while the agent runs, by cert-manager for instance. So each new
-/// connection looks whether the files have changed, and if so they are read again. As long as what is
-/// there cannot be used, the certificate and key read last are.
+/// Certificates are renewed while the agent runs, by cert-manager for instance. Each new connection
+/// therefore checks whether the files have changed, and reads them again if so. If the new ones
+/// cannot be used, the certificate and key that were read before stay in use.
 package final class TLSServer: Sendable {
     private let certificate: String
     private let key: String
@@ -14,24 +15,30 @@ package final class TLSServer: Sendable {
 
     private struct State {
         var context: TLSContext
-        /// Of the certificate and the key when they were read last; nil where there was none.
+        /// The stamps of the certificate and the key when they were read; nil for a missing file.
         var stamps: [FileStamp?]
-        var notices = Notices()
+        var events = ReloadEvents()
     }
 
-    /// Reads two PEM files: the server's certificate with those behind it that lead to an authority,
-    /// and its private key. Throws `TLSFailure.file` with what is wrong with which, and the remedy.
+    /// Reads a certificate and its key.
+    ///
+    /// - Parameters:
+    ///   - certificate: The path of a PEM file with the server's certificate first, then those that
+    ///     lead to an authority.
+    ///   - key: The path of a PEM file with the private key.
+    /// - Throws: `TLSFailure.file` with what is wrong with which file, and the remedy.
     package init(certificate: String, key: String) throws(TLSFailure) {
         (self.certificate, self.key) = (certificate, key)
-        // Looked at before they are read, so that a change in between is seen the next time.
+        // The stamps come first, so that a change in between is seen the next time.
         let stamps = Self.stamps(certificate, key)
         var state = State(context: try Self.context(certificate, key), stamps: stamps)
         Self.warnIfExpired(&state, certificate)
         self.state = Mutex(state)
     }
 
-    /// Begins TLS on a connection: its handshake comes next. Waits for the disk if the files have
-    /// changed.
+    /// Begins TLS on a connection, whose handshake comes next.
+    ///
+    /// Waits for the disk if the files have changed.
     package func accept(_ connection: consuming Connection) throws(TLSFailure) -> TLSConnection {
         let context = state.withLock { state in
             renew(&state)
@@ -43,21 +50,22 @@ package final class TLSServer: Sendable {
         return TLSConnection(connection, session)
     }
 
-    /// What the log should say, once: certificates read again, and those that cannot be used.
-    package func takeNotices() -> [Notice] {
-        state.withLock { $0.notices.take() }
+    /// Takes what the log should say of certificates that were read again or cannot be used.
+    package func takeReloadEvents() -> [ReloadEvent] {
+        state.withLock { $0.events.takeAll() }
     }
 
+    /// Reads the files again if they have changed.
     private func renew(_ state: inout State) {
         let stamps = Self.stamps(certificate, key)
         guard stamps != state.stamps else { return }
         state.stamps = stamps
         do throws(TLSFailure) {
             state.context = try Self.context(certificate, key)
-            state.notices.add(.information("\(certificate) was read again"))
+            state.events.add(.information("\(certificate) was read again"))
             Self.warnIfExpired(&state, certificate)
         } catch {
-            state.notices.add(.warning("\(error); the certificate read before stays in use"))
+            state.events.add(.warning("\(error); the certificate read before stays in use"))
         }
     }
 
@@ -91,7 +99,7 @@ package final class TLSServer: Sendable {
         .file(
             key,
             fault: """
-                this key is not that of the certificate in \(certificate): give both of one pair, the \
+                this key is not that of the certificate in \(certificate): give a matching pair, the \
                 server's own certificate first
                 """)
     }
@@ -100,6 +108,6 @@ package final class TLSServer: Sendable {
         // Safety: the certificate and its date belong to the context, which is there for as long.
         let certificate = unsafe SSL_CTX_get0_certificate(state.context.pointer)
         guard unsafe X509_cmp_current_time(X509_get0_notAfter(certificate)) < 0 else { return }
-        state.notices.add(.warning("\(path): this certificate has expired: peers will refuse it"))
+        state.events.add(.warning("\(path): this certificate has expired, so peers will refuse it"))
     }
 }

@@ -1,38 +1,38 @@
 import COpenSSL
 
-/// What is kept of a password, so that whoever reads it does not know the password.
+/// A salted hash of a password, which does not reveal the password to its readers.
 ///
-/// It is PBKDF2 with HMAC-SHA512 (RFC 8018). Guessing costs an attacker more with scrypt or Argon2,
-/// which need much memory. But that memory would be the agent's, which has a bound, and any peer
-/// could make it be used by trying to log in.
+/// It is PBKDF2 with HMAC-SHA512 (RFC 8018). scrypt and Argon2 make guessing dearer since they need
+/// much memory. But that memory would be the agent's, which has a bound, and any peer could have it
+/// used by trying to log in.
 package struct PasswordHash: Equatable, Sendable, LosslessStringConvertible {
     private let salt: [UInt8]
     private let hash: [UInt8]
     let iterationCount: Int
 
-    /// What OWASP advises for this function: about a tenth of a second for each guess.
+    /// The count that OWASP advises for this function: about a tenth of a second for each guess.
     static let iterationCountDefault = 210_000
-    /// Fewer protect nothing, more would keep an agent from its work.
+    /// The counts that are accepted: fewer protect nothing, more keep an agent from its work.
     private static let iterationCounts = 10_000...10_000_000
     private static let saltByteCount = 16
     private static let hashByteCount = 32
     private static let scheme = "pbkdf2-sha512"
 
-    /// Hashes a password, which takes about a tenth of a second. Throws if OpenSSL cannot.
+    /// Hashes a password, which takes about a tenth of a second.
     package init(of password: [UInt8]) throws(OpenSSLFailure) {
         salt = Self.random(Self.saltByteCount)
         iterationCount = Self.iterationCountDefault
         hash = try Self.derive(password, salt, iterationCount)
     }
 
-    /// A hash that no password is known for, and that costs as much to try.
+    /// Creates a hash of no known password, which costs as much to try as others.
     init(matchingNothing iterationCount: Int) {
         salt = Self.random(Self.saltByteCount)
         hash = Self.random(Self.hashByteCount)
         self.iterationCount = iterationCount
     }
 
-    /// Reads `$pbkdf2-sha512$ITERATIONS$SALT$HASH`, salt and hash in base64; nil for anything else.
+    /// Parses `$pbkdf2-sha512$ITERATIONS$SALT$HASH`, with salt and hash in base64.
     package init?(_ text: String) {
         let parts = text.split(separator: "$", omittingEmptySubsequences: false)
         guard parts.count == 5, parts[0].isEmpty, parts[1] == Self.scheme,
@@ -43,11 +43,12 @@ package struct PasswordHash: Equatable, Sendable, LosslessStringConvertible {
         (self.salt, self.hash, iterationCount) = (salt, hash, count)
     }
 
+    /// The text that `init(_:)` parses.
     package var description: String {
         "$\(Self.scheme)$\(iterationCount)$\(Base64.encode(salt))$\(Base64.encode(hash))"
     }
 
-    /// Whether it is this password's. Takes as long whatever the answer, a tenth of a second or so.
+    /// Checks a password, which takes about a tenth of a second, whatever the result.
     package func matches(_ password: [UInt8]) -> Bool {
         guard let other = try? Self.derive(password, salt, iterationCount) else { return false }
         // Safety: both arrays have as many bytes as are compared.
@@ -76,16 +77,16 @@ package struct PasswordHash: Equatable, Sendable, LosslessStringConvertible {
     }
 }
 
-/// Bytes as text (RFC 4648), of the one form that they have.
+/// Base64 in its canonical form (RFC 4648).
 private enum Base64 {
     static func encode(_ bytes: [UInt8]) -> String {
-        // Safety: the call writes four characters for each three bytes begun, and a zero byte.
+        // Safety: the call writes four characters for every three bytes begun, and a zero byte.
         var text = [UInt8](repeating: 0, count: (bytes.count + 2) / 3 * 4 + 1)
         let count = unsafe EVP_EncodeBlock(&text, bytes, CInt(bytes.count))
         return String(decoding: text.prefix(Int(count)), as: UTF8.self)
     }
 
-    /// So many bytes; nil if the text stands for others, or is not how they are written.
+    /// Decodes a text; nil if it is not the canonical form of `byteCount` bytes.
     static func decode(_ text: Substring, byteCount: Int) -> [UInt8]? {
         let characters = Array(text.utf8)
         guard characters.count == (byteCount + 2) / 3 * 4 else { return nil }
@@ -93,7 +94,7 @@ private enum Base64 {
         var bytes = [UInt8](repeating: 0, count: characters.count / 4 * 3)
         let count = unsafe EVP_DecodeBlock(&bytes, characters, CInt(characters.count))
         guard count == bytes.count else { return nil }
-        // It passes over spaces, and does not look at padding.
+        // The call skips spaces and ignores padding, so the result is encoded and compared.
         bytes.removeLast(bytes.count - byteCount)
         return encode(bytes) == text ? bytes : nil
     }

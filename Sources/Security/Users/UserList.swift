@@ -1,21 +1,27 @@
-/// Users and what is kept of their passwords: the text of a file of users, a line for each,
-/// `NAME:HASH`. Blank lines and those that begin with # say nothing.
+/// Users and the hashes of their passwords, as the text of a file has them.
+///
+/// Each user has a line, `NAME:HASH`. Blank lines and those that begin with # are ignored.
 package struct UserList: Sendable {
     let hashes: [[UInt8]: PasswordHash]
 
+    /// The most users: far more than a team of people and sensors.
     package static let userCountMax = 1024
+    /// The longest text: 256 bytes for each user.
     package static let byteCountMax = 256 << 10
     private static let nameByteCountMax = 255
 
-    /// A line that cannot be understood, and what it should be. Numbers begin with 1.
+    /// A line that cannot be understood, and what it should be.
     package struct Failure: Error, Equatable, CustomStringConvertible {
+        /// The line, counted from 1.
         package let lineNumber: Int
+        /// What is wrong with it.
         package let fault: String
 
+        /// The line and the fault.
         package var description: String { "line \(lineNumber): \(fault)" }
     }
 
-    /// Reads the text of a file.
+    /// Parses the text of a file.
     package init(_ text: [UInt8]) throws(Failure) {
         var hashes: [[UInt8]: PasswordHash] = [:]
         for (index, line) in Self.lines(of: text).enumerated() {
@@ -24,7 +30,7 @@ package struct UserList: Sendable {
             do throws(Fault) {
                 entry = try Self.entry(line)
                 guard hashes.updateValue(entry.hash, forKey: entry.name) == nil else {
-                    throw Fault("this name has a line above: one of them has to go")
+                    throw Fault("this name has another line above: remove one of them")
                 }
                 guard hashes.count <= Self.userCountMax else {
                     throw Fault("there are more than \(Self.userCountMax) users")
@@ -36,8 +42,9 @@ package struct UserList: Sendable {
         self.hashes = hashes
     }
 
-    /// The text with this user's line in the place of the old one, or at the end; all other lines
-    /// stay as they are. Throws if the text cannot be understood, or would have too many users.
+    /// A text with a user's line added, or replaced if there is one; all other lines stay.
+    ///
+    /// - Throws: The first line that cannot be understood or is one user too many.
     package static func text(
         _ text: [UInt8], setting hash: PasswordHash, of name: String
     ) throws(Failure) -> [UInt8] {
@@ -50,7 +57,7 @@ package struct UserList: Sendable {
             isNew = false
             return newLine[...]
         }
-        // What follows the last line's end is no line, unless that end is missing.
+        // The text behind the last line feed is a line only if it is not empty.
         if lines.last?.isEmpty == true { lines.removeLast() }
         if isNew { lines.append(newLine[...]) }
         let result = lines.flatMap { $0 + [lineFeed] }
@@ -58,7 +65,7 @@ package struct UserList: Sendable {
         return result
     }
 
-    /// What is wrong with a user's name, or nil.
+    /// What is wrong with a user's name, or nil if nothing is.
     package static func fault(ofName name: String) -> String? {
         if name.isEmpty { return "there is no name" }
         if name.utf8.count > nameByteCountMax {
@@ -81,7 +88,9 @@ package struct UserList: Sendable {
         init(_ text: String) { self.text = text }
     }
 
-    /// Faults never say more of a line than its name: what follows may be a password.
+    /// Parses a line.
+    ///
+    /// Faults show nothing of it but the name: what follows may be a password.
     private static func entry(
         _ line: ArraySlice<UInt8>
     ) throws(Fault) -> (name: [UInt8], hash: PasswordHash) {
@@ -94,7 +103,7 @@ package struct UserList: Sendable {
         else {
             throw Fault(
                 """
-                what follows \(name): is no password's hash; `podwire password \(name)` prints the \
+                what follows \(name): is not the hash of a password; `podwire password \(name)` prints the \
                 whole line
                 """)
         }
@@ -105,7 +114,7 @@ package struct UserList: Sendable {
         text.split(separator: lineFeed, omittingEmptySubsequences: false)
     }
 
-    /// A line without spaces around it, or nil if it says nothing.
+    /// A line without spaces around it, or nil if it is blank or a comment.
     private static func content(of line: ArraySlice<UInt8>) -> ArraySlice<UInt8>? {
         guard let start = line.firstIndex(where: { !isSpace($0) }),
             let last = line.lastIndex(where: { !isSpace($0) }), line[start] != UInt8(ascii: "#")

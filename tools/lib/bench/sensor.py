@@ -8,7 +8,7 @@ import sys
 from . import network, processes
 
 sys.path.append(str(pathlib.Path(__file__).resolve().parents[3] / "Tests" / "Integration"))
-import rpcap  # noqa: E402
+from support import rpcap  # noqa: E402
 
 SENSOR_PORT = 2003
 SERVER_OPENS_DATA = 4

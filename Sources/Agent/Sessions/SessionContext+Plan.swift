@@ -1,0 +1,37 @@
+import BPF
+import Edges
+import Forwarding
+import RPCAP
+import Settings
+
+extension SessionContext {
+    /// The plan of the capture that a peer asks for.
+    func plan(
+        _ request: StartRequest, _ scope: CaptureScope, _ filter: Program,
+        _ mode: ServerSession.Mode
+    ) -> CapturePlan {
+        var capture = settings.capture
+        capture.snaplen = min(request.snaplen, capture.snaplen)
+        return CapturePlan(
+            feed: feed, scope: scope, tracksConnections: tracksConnections && scope == .stream,
+            filter: filter, settings: capture, sampling: request.sampling,
+            datagramFormat: request.flags.contains(.udp) ? datagramFormat(mode) : nil)
+    }
+
+    /// Sensors expect what ExtraHop's daemon sends, and clients what libpcap's does.
+    private func datagramFormat(_ mode: ServerSession.Mode) -> DatagramWriter.Format {
+        settings.datagramFormat ?? (mode == .active ? .udpstr : .packet)
+    }
+}
+
+extension Program {
+    /// The text for a filter in the log.
+    var summary: String {
+        let count = instructions.count
+        // A client without a filter sends a program that keeps all.
+        if count == 1, instructions[0].opcode == .keep, instructions[0].operand > 0 {
+            return "none"
+        }
+        return count == 1 ? "1 instruction" : "\(count) instructions"
+    }
+}

@@ -1,0 +1,139 @@
+import Addressing
+import Edges
+import Linux
+import Log
+import Logging
+import Metrics
+import RPCAP
+import Security
+import Settings
+import Time
+
+/// The state that all sessions of an agent share.
+final class SessionContext: Sendable {
+    let settings: Settings
+    let feed: NodePublisher
+    let status: AgentStatus
+    /// Whether calls to services are looked up in connection tracking.
+    let tracksConnections: Bool
+    /// The users that can log in by a password; nil if nobody can.
+    let users: UserFile?
+    private let loginGuard: LoginGuard?
+    /// Nil if no connection is over TLS.
+    private let tls: TLSServer?
+    /// Given when the agent is to stop.
+    let stop: StopSignal
+    private let logger: Logger
+
+    /// Reads the files that the settings name.
+    ///
+    /// - Throws: What is wrong with a file.
+    init(
+        _ settings: Settings, _ feed: NodePublisher, _ status: AgentStatus, tracksConnections: Bool,
+        logger: Logger
+    ) throws {
+        self.settings = settings
+        self.feed = feed
+        self.status = status
+        self.tracksConnections = tracksConnections
+        self.logger = LimitedLogHandler.limiting(logger)
+        users = try settings.passive?.passwordFile.map { path throws(UserFile.Failure) in
+            try UserFile(path)
+        }
+        loginGuard = users.map { LoginGuard($0) }
+        tls = try settings.tls.map { files throws(TLSFailure) in
+            try TLSServer(certificate: files.certificate, key: files.key)
+        }
+        stop = try StopSignal()
+        logReloadEvents()
+    }
+
+    /// The logins that can succeed.
+    ///
+    /// A sensor that the agent dialled need not say who it is.
+    func logins(_ mode: ServerSession.Mode) -> ServerSession.Logins {
+        let allowsNull = mode == .active || settings.passive?.allowsNullLogin == true
+        return ServerSession.Logins(allowsNull ? [.null] : [])
+            .union(users == nil ? [] : .password)
+    }
+
+    /// Checks a login.
+    ///
+    /// Takes a tenth of a second, and as long again for each other login that waits.
+    func verify(
+        _ user: [UInt8], _ password: [UInt8], from address: IPAddress
+    ) -> LoginGuard.Outcome {
+        defer { logReloadEvents() }
+        return loginGuard?.verify(
+            user: user, password: password, from: address, now: .now) ?? .wrong
+    }
+
+    /// Logs that files were read again after a change, or could not be.
+    func logReloadEvents() {
+        for event in (users?.takeReloadEvents() ?? []) + (tls?.takeReloadEvents() ?? []) {
+            logger.log(level: event.isWarning ? .warning : .info, "\(event)")
+        }
+    }
+}
+
+/// Control connections over TLS.
+extension SessionContext {
+    /// The time for a handshake.
+    ///
+    /// The agent is the TLS server even if it dialled, so the peer begins.
+    private static let handshakeTimeout = Duration.seconds(10)
+
+    /// The TLS server for sessions of this mode; nil if they are plain.
+    func tls(for mode: ServerSession.Mode) -> TLSServer? {
+        settings.tls?.modes.contains(mode) == true ? tls : nil
+    }
+
+    /// Opens the channel of a session: the connection itself, or TLS over it within 10 s.
+    ///
+    /// A peer that does not begin with TLS is told so in plain text.
+    ///
+    /// - Throws: What prevented TLS.
+    func channel(
+        over connection: consuming Connection, for mode: ServerSession.Mode
+    ) throws -> Channel {
+        guard let tls = tls(for: mode) else { return Channel(connection) }
+        do {
+            return try channel(over: connection, tls)
+        } catch {
+            status.handshakesFailed.add()
+            throw error
+        }
+    }
+
+    private func channel(
+        over connection: consuming Connection, _ tls: TLSServer
+    ) throws -> Channel {
+        let deadline = MonotonicTime.now + Self.handshakeTimeout
+        try wait(for: connection.fileDescriptor, .readable, until: deadline)
+        if let first = connection.peek(), first != ServerSession.tlsHandshake {
+            let text = "this agent speaks TLS only: use rpcaps"
+            _ = try connection.send(Message.error(.needsTLS, text)[...])
+            connection.endSending()
+            _ = try? poll([(connection.fileDescriptor, .readable)], milliseconds: 100)
+            throw TLSFailure.notTLS
+        }
+        var secure = try tls.accept(connection)
+        logReloadEvents()
+        while let readiness = try secure.handshake() {
+            try wait(for: secure.fileDescriptor, readiness, until: deadline)
+        }
+        return Channel(secure)
+    }
+
+    private func wait(
+        for fileDescriptor: CInt, _ readiness: Readiness, until deadline: MonotonicTime
+    ) throws(SystemError) {
+        let ready = try poll(
+            [Awaited.peer: (fileDescriptor, readiness), .stop: (stop.fileDescriptor, .readable)],
+            until: deadline)
+        guard ready[.stop].isEmpty else { throw SystemError("TLS handshake", .canceled) }
+        guard !ready.isEmpty else { throw SystemError("TLS handshake", .timedOut) }
+    }
+
+    private enum Awaited { case peer, stop }
+}

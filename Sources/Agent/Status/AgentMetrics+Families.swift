@@ -1,0 +1,209 @@
+import Edges
+import Forwarding
+import Metrics
+import Netlink
+import Packets
+import Settings
+
+extension AgentMetrics {
+    /// All metrics, in the order of the page.
+    ///
+    /// To add one, add it to a list below; what a capture counts is added to `CaptureMetric`.
+    static let all = agent + peers + captures + gauges + edges + node + refusals
+
+    private static func gauge(
+        _ name: String, _ help: String, labels: [String] = [],
+        _ samples: @escaping @Sendable (AgentMetrics) -> [Sample]
+    ) -> Metric {
+        Metric(family: .init("podwire_\(name)", .gauge, help, labels: labels), samples: samples)
+    }
+
+    private static func counter(
+        _ name: String, _ help: String, labels: [String] = [],
+        _ samples: @escaping @Sendable (AgentMetrics) -> [Sample]
+    ) -> Metric {
+        Metric(family: .init("podwire_\(name)", .counter, help, labels: labels), samples: samples)
+    }
+
+    private static let agent = [
+        gauge("build_info", "Always 1; the labels tell the build.", labels: ["version", "swift"]) {
+            _ in [Sample([Version.number, Version.swift], 1)]
+        },
+        gauge("ready", "Whether packets can reach a sensor, as /readyz reports it.") {
+            [Sample(isTrue: $0.isReady)]
+        },
+    ]
+
+    private static let peers = [
+        gauge("sessions_open", "Sessions that are open.", labels: ["sensor"]) {
+            $0.status.peers.map { Sample([$0.name], $0.sessions.value) }
+        },
+        counter(
+            "sessions_total", "Sessions begun; each after a sensor's first is a reconnect.",
+            labels: ["sensor"]
+        ) { $0.status.peers.map { Sample([$0.name], $0.sessionsBegun.value) } },
+        counter(
+            "connect_failures_total", "Connections to the sensor that failed.", labels: ["sensor"]
+        ) { $0.status.sensors.map { Sample([$0.name], $0.connectionsFailed.value) } },
+        gauge("captures", "Captures that run.", labels: ["sensor"]) {
+            $0.status.peers.map { Sample([$0.name], $0.captures.count) }
+        },
+    ]
+}
+
+/// What captures count.
+extension AgentMetrics {
+    private static let captures = frames + families(CaptureMetric.allCases[...]) + [unrepaired]
+
+    private static let frames = [
+        counter("frames_matched_total", "Frames that the kernel let through.", labels: ["sensor"]) {
+            $0.peers.map { Sample([$0.name], $0.counts.frames.matched) }
+        },
+        counter(
+            "frames_total",
+            "These frames by fate: each frame has one fate, or is still on its way.",
+            labels: ["sensor", "fate"]
+        ) {
+            $0.peers.flatMap { peer in
+                Fate.allCases.map { Sample([peer.name, $0.name], peer.counts.frames[$0]) }
+            }
+        },
+    ]
+
+    /// A family for each name, of all metrics with that name.
+    private static func families(_ metrics: ArraySlice<CaptureMetric>) -> [Metric] {
+        guard let first = metrics.first else { return [] }
+        let family = metrics.prefix { $0.name == first.name }
+        let metric = counter(
+            first.name, first.help, labels: first.reason == nil ? ["sensor"] : ["sensor", "reason"]
+        ) {
+            $0.peers.flatMap { peer in
+                family.map {
+                    Sample([peer.name] + [$0.reason].compactMap { $0 }, peer.counts[$0])
+                }
+            }
+        }
+        return [metric] + families(metrics.dropFirst(family.count))
+    }
+
+    private static let unrepaired = counter(
+        "frames_unrepaired_total",
+        "Frames sent as they were captured, because they could not be repaired, by reason.",
+        labels: ["sensor", "reason"]
+    ) {
+        $0.peers.flatMap { peer in
+            WireForm.Obstacle.allCases.map { Sample([peer.name, $0.name], peer.counts[$0]) }
+        }
+    }
+
+    private static let gauges = [
+        gauge(
+            "ring_memory_bytes", "Memory of the rings of all captures, bytes.", labels: ["sensor"]
+        ) {
+            $0.sums(\.ringBytes)
+        },
+        gauge("ring_memory_limit_bytes", "The most bytes that the rings of one capture may take.") {
+            [Sample($0.settings.capture.ringByteCountMax)]
+        },
+        gauge("queue_bytes", "Bytes in the send queues of all captures.", labels: ["sensor"]) {
+            $0.sums(\.queueBytes)
+        },
+        gauge("queue_limit_bytes", "The most bytes that the send queue of one capture may hold.") {
+            [Sample($0.settings.capture.queueByteCountMax)]
+        },
+        gauge(
+            "edges_sharing_ring", "Edges that share one ring because ring memory is used up.",
+            labels: ["sensor"]
+        ) { $0.sums(\.edgesSharing) },
+    ]
+
+    /// A gauge's sum over the captures of each peer.
+    private func sums(_ gauge: (CaptureCounters) -> Gauge) -> [Sample] {
+        status.peers.map { peer in
+            Sample([peer.name], peer.captures.reduce(0) { $0 + gauge($1.counters).value })
+        }
+    }
+
+    private static let edges = [
+        edgeFrames("matched", "Frames that the kernel let through at the edge.") { $0.matched },
+        edgeFrames("forwarded", "Frames of the edge put into the send queue.") { $0[.forwarded] },
+        edgeFrames("dropped", "Frames of the edge lost in the ring or at the send queue.") {
+            $0[.droppedByRing] + $0[.droppedByQueue]
+        },
+    ]
+
+    private static func edgeFrames(
+        _ name: String, _ help: String, _ count: @escaping @Sendable (FrameCounts) -> UInt64
+    ) -> Metric {
+        counter(
+            "edge_frames_\(name)_total",
+            "\(help) Edges beyond \(EdgeLabelSet.countMax), and those gone, are one series.",
+            labels: ["sensor", "edge"]
+        ) { $0.edges.map { Sample($0.labels, count($0.frames)) } }
+    }
+}
+
+/// What the agent knows of its node, and whom it refused.
+extension AgentMetrics {
+    private static let node = [
+        gauge("edges", "Edges of pods on this node that are to be captured.") {
+            [Sample($0.node.capturedVeths.count)]
+        },
+        gauge("edges_down", "Edges that are down.") {
+            [Sample($0.node.capturedVeths.count { !$0.link.isUp })]
+        },
+        gauge("edges_without_addresses", "Edges whose pod's addresses are not known.") {
+            [Sample($0.node.edgeCountWithoutAddresses)]
+        },
+        gauge(
+            "edge_info", "Always 1; the labels tell the pod of an edge, if its name is known.",
+            labels: ["edge", "pod_namespace", "pod_name"]
+        ) {
+            // Scrapers add labels `namespace` and `pod` of their own, which are the agent's.
+            $0.node.capturedVeths.prefix(EdgeLabelSet.countMax).map {
+                Sample([$0.link.name, $0.pod?.namespace ?? "", $0.pod?.name ?? ""], 1)
+            }
+        },
+        gauge("veths_not_captured", "Other veths, by the reason.", labels: ["reason"]) { metrics in
+            Veth.EdgeStatus.allCases.filter { $0 != .captured }.map { status in
+                Sample([status.name], metrics.node.veths.count { $0.status == status })
+            }
+        },
+        gauge("netlink_synced", "Whether the agent knows the node's network as it is now.") {
+            [Sample(isTrue: $0.status.node.isSynced.isSet)]
+        },
+        counter(
+            "netlink_resyncs_total",
+            "Times that events of the node's network were lost, so that all was read again."
+        ) { [Sample($0.status.node.resyncs.value)] },
+        counter("netlink_failures_total", "Times that following the node's network failed.") {
+            [Sample($0.status.node.failures.value)]
+        },
+    ]
+
+    private static let refusals = [
+        counter("clients_refused_total", "Clients sent away before they could log in.") {
+            [Sample($0.status.clientsRefused.value)]
+        },
+        counter(
+            "logins_refused_total", "Logins that were wrong, or refused untried after wrong ones."
+        ) { [Sample($0.status.loginsRefused.value)] },
+        counter(
+            "tls_handshake_failures_total", "TLS handshakes of control connections that failed."
+        ) { [Sample($0.status.handshakesFailed.value)] },
+    ]
+}
+
+extension Veth.EdgeStatus {
+    /// The metrics' label `reason`.
+    fileprivate var name: String {
+        switch self {
+        case .captured: "captured"
+        case .peerIsHere: "peer_is_here"
+        case .peerIsGone: "peer_is_gone"
+        case .uplink: "uplink"
+        case .excluded: "excluded"
+        case .outsidePodNetworks: "outside_pod_networks"
+        }
+    }
+}

@@ -1,0 +1,73 @@
+package import CaptureFiles
+import Linux
+
+/// The files of a recording: where they go, and when a new one begins.
+package struct RecordingOptions: Sendable {
+    /// The file's name, or `"-"` for standard output.
+    package let path: String
+    /// The size at which the next file begins, at most 256 KiB late; nil for none.
+    package var fileByteCountMax: UInt64?
+    /// The age at which the next file begins, at most a second late; nil for none.
+    package var fileTimeMax: Duration?
+    /// The most files that are kept, including the current one; nil for all.
+    package var keptFileCountMax: Int?
+
+    /// The format of its files.
+    package let encoder: any CaptureEncoder
+
+    package init(path: String, encoder: any CaptureEncoder = PcapngEncoder()) {
+        (self.path, self.encoder) = (path, encoder)
+    }
+
+    /// Creates a file.
+    func file(number: Int) throws(SystemError) -> CaptureFile {
+        try CaptureFile(
+            path: path(number: number), encoder: encoder, application: "podwire collect")
+    }
+
+    /// Whether there is more than one file.
+    package var rotates: Bool { fileByteCountMax != nil || fileTimeMax != nil }
+
+    /// Whether a file is as large or as old as files become.
+    func isDue(byteCount: UInt64, age: Duration) -> Bool {
+        fileByteCountMax.map { byteCount >= $0 } ?? false
+            || fileTimeMax.map { age >= $0 } ?? false
+    }
+
+    /// The path of a file: `"pods.pcapng"`, or `"pods-00001.pcapng"` if there are more.
+    package func path(number: Int) -> String {
+        guard rotates else { return path }
+        let digits = "\(number)"
+        let zeros = String(repeating: "0", count: max(0, Self.digitCountMin - digits.count))
+        return parts.folder + parts.name + "-" + zeros + digits + parts.ending
+    }
+
+    private static let digitCountMin = 5
+    /// A file with a longer number is not from a recording.
+    private static let digitCountMax = 9
+
+    /// The parts of the path before the number and behind it.
+    private var parts: (folder: String, name: String, ending: String) {
+        let name = path.lastIndex(of: "/").map { path.index(after: $0) } ?? path.startIndex
+        let dot = path[name...].lastIndex(of: ".").flatMap { $0 > name ? $0 : nil }
+        let end = dot ?? path.endIndex
+        return (String(path[..<name]), String(path[name..<end]), String(path[end...]))
+    }
+
+    /// The numbers of files that are there already, in order; none if files have no numbers.
+    func numbersPresent() throws(SystemError) -> [Int] {
+        guard rotates else { return [] }
+        let (folder, name, ending) = parts
+        let prefix = name + "-"
+        return try fileNames(in: folder.isEmpty ? "." : folder).compactMap { file -> Int? in
+            guard file.hasPrefix(prefix), file.hasSuffix(ending),
+                file.utf8.count >= prefix.utf8.count + ending.utf8.count
+            else { return nil }
+            let digits = file.dropFirst(prefix.count).dropLast(ending.count)
+            guard (Self.digitCountMin...Self.digitCountMax).contains(digits.utf8.count),
+                digits.utf8.allSatisfy({ (0x30...0x39).contains($0) })
+            else { return nil }
+            return Int(digits)
+        }.sorted()
+    }
+}

@@ -1,0 +1,109 @@
+package import CaptureFiles
+package import RPCAP
+package import Time
+
+/// The counters of one device of one agent, over all its sessions.
+///
+/// They belong to the collector's thread.
+package final class SourceCounters {
+    /// The device and its host.
+    let name: String
+    let description: String
+    let linkType: UInt16
+    /// When the device was first heard of, in nanoseconds since 1970.
+    let start: UInt64
+    /// The agent's own counts, and the packets that have arrived.
+    private(set) var counts = InterfaceCounts()
+    /// Bytes of frames.
+    package private(set) var byteCount: UInt64 = 0
+    private var lostDatagrams: UInt64 = 0
+    private var lostPackets: UInt64 = 0
+    /// Datagrams that made no sense.
+    private var notUnderstood: UInt64 = 0
+    /// Datagrams that came to the agent's port from another host.
+    var strangers: UInt64 = 0
+    private var state = State.capturing
+    /// The time for which its sessions have captured that have ended.
+    private var pastTime = Duration.zero
+    /// When the session that captures now began to capture.
+    private var capturingSince: MonotonicTime?
+    /// Whether it has captured in the time of the current file.
+    private(set) var isInFile = false
+    /// Its number in the current file, once it has packets there.
+    var interface: Int?
+    /// The counts when the current file was begun.
+    private var countsBefore = InterfaceCounts()
+
+    /// The state of its last session.
+    package enum State: String {
+        case capturing
+        /// The capture was ended in order.
+        case ended
+        /// The session ended before the capture.
+        case gone
+    }
+
+    package init(name: String, description: String, linkType: UInt16, start: UInt64) {
+        (self.name, self.description, self.linkType) = (name, description, linkType)
+        self.start = start
+    }
+
+    /// Counts a packet that has arrived.
+    package func add(_ frame: RawSpan) {
+        counts.delivered += 1
+        byteCount += UInt64(frame.byteCount)
+    }
+
+    /// Counts what a session's datagrams show since an earlier reading.
+    ///
+    /// A packet that comes late is no longer lost, so a difference can be negative.
+    package func add(_ datagrams: DatagramReader.Counts, since earlier: DatagramReader.Counts) {
+        lostDatagrams &+= datagrams.lostDatagrams &- earlier.lostDatagrams
+        lostPackets &+= datagrams.lostPackets &- earlier.lostPackets
+        notUnderstood &+= datagrams.notUnderstood &- earlier.notUnderstood
+    }
+
+    /// Counts what an agent reports since an earlier report of the same session, modulo 2^32.
+    package func add(_ statistics: CaptureStatistics, since earlier: CaptureStatistics) {
+        counts.received &+= UInt64(statistics.received &- earlier.received)
+        counts.droppedByInterface &+= UInt64(
+            statistics.droppedByInterface &- earlier.droppedByInterface)
+        counts.droppedByKernel &+= UInt64(statistics.droppedByKernel &- earlier.droppedByKernel)
+    }
+
+    /// Begins a session, unless another one of the same device captures already.
+    package func begin(now: MonotonicTime) {
+        state = .capturing
+        isInFile = true
+        capturingSince = capturingSince ?? now
+    }
+
+    /// Ends the last session of the device.
+    package func end(_ state: State, now: MonotonicTime) {
+        self.state = state
+        if let since = capturingSince { pastTime += now - since }
+        capturingSince = nil
+    }
+
+    /// Counts for a new file from now on.
+    package func beginFile() {
+        interface = nil
+        isInFile = capturingSince != nil
+        countsBefore = counts
+    }
+
+    /// The counts since the current file was begun.
+    package var countsInFile: InterfaceCounts { counts.since(countsBefore) }
+
+    /// The statistics up to now.
+    package func statistics(now: MonotonicTime) -> SourceStatistics {
+        let time = pastTime + (capturingSince.map { now - $0 } ?? .zero)
+        let milliseconds = UInt64(max(1, time.clampedNanoseconds / 1_000_000))
+        return SourceStatistics(
+            name: name, packetCount: counts.delivered, byteCount: byteCount,
+            packetsPerSecond: counts.delivered &* 1000 / milliseconds,
+            droppedCount: counts.droppedByKernel &+ counts.droppedByInterface,
+            lostDatagramCount: lostDatagrams, lostPacketCount: lostPackets,
+            notUnderstoodCount: notUnderstood, strangerCount: strangers, state: state.rawValue)
+    }
+}

@@ -1,0 +1,125 @@
+import Addressing
+import Edges
+import Formats
+import Netlink
+import Settings
+
+/// Checks whether the pod networks are those of the pods.
+enum PodNetworkCheck: DoctorCheck {
+    static let id = "pod-networks"
+    static let title = "pod networks"
+
+    private typealias AddressedPod = (veth: Veth, addresses: [IPAddress])
+
+    static func findings(_ node: Examination) -> [Finding] {
+        guard let network = node.node else { return [] }
+        let networks = node.settings.podNetworks
+        let findings =
+            pods(network, networks) + own(network, node.ruleSettings) + shape(node.settings)
+        guard findings.isEmpty else { return findings }
+        return [ok(networks.map(\.description).joined(separator: ", "))]
+    }
+
+    private static func pods(_ network: Node, _ networks: [IPNetwork]) -> [Finding] {
+        if let failure = network.addressFailure {
+            return [
+                finding(
+                    .note, "cannot be compared with the pods' addresses: \(failure)",
+                    meaning: "every veth that leads to another namespace is captured",
+                    remedy: "add the capability that is missing (see capabilities)")
+            ]
+        }
+        let pods = network.addressedPods
+        guard !pods.isEmpty else { return [] }
+        if let mismatch = PodNetworkMismatch(network, networks) { return [finding(mismatch)] }
+        return outside(pods, networks) + leftOut(pods) + unused(pods, networks)
+    }
+
+    private static func finding(_ mismatch: PodNetworkMismatch) -> Finding {
+        let texts = mismatch.addresses.map { "\($0.address) (\($0.edge))" }
+        return finding(
+            mismatch.isCaptured ? .warning : .failed,
+            "none of \(Wording.count(mismatch.podCount, "pod")) has an address in them",
+            meaning: "\(mismatch.effect); the pods here have \(Wording.few(texts))",
+            remedy: PodNetworkMismatch.remedy)
+    }
+
+    private static func isInside(_ networks: [IPNetwork], _ address: IPAddress) -> Bool {
+        networks.contains { $0.contains(address) }
+    }
+
+    /// The addresses outside the pod networks of pods that have others inside.
+    private static func outside(_ pods: [AddressedPod], _ networks: [IPNetwork]) -> [Finding] {
+        let outside = pods.filter { $0.addresses.contains { isInside(networks, $0) } }
+            .flatMap { pod in
+                texts(pod.veth, pod.addresses.filter { !isInside(networks, $0) })
+            }
+        guard !outside.isEmpty else { return [] }
+        return [
+            finding(
+                .warning, "pods have addresses outside as well: \(Wording.few(outside))",
+                meaning: """
+                    other nodes do not know that these are pods, so packets between such addresses \
+                    of two nodes are reported twice
+                    """,
+                remedy: "add their networks, of both families, to \(Setting.podNetworks.option)")
+        ]
+    }
+
+    private static func leftOut(_ pods: [AddressedPod]) -> [Finding] {
+        let out = pods.filter { $0.veth.status == .outsidePodNetworks }
+        guard !out.isEmpty else { return [] }
+        return [
+            finding(
+                .note,
+                "\(Wording.count(out.count, "veth")) left out: \(Wording.few(out.flatMap(texts)))",
+                meaning: "no address behind them is in a pod network, so they are not captured",
+                remedy: """
+                    if these are pods, add their networks to \(Setting.podNetworks.option); to \
+                    capture them without that, set \(Setting.edges.option) all
+                    """)
+        ]
+    }
+
+    private static func unused(_ pods: [AddressedPod], _ networks: [IPNetwork]) -> [Finding] {
+        let unused = networks.filter { network in
+            !pods.contains { $0.addresses.contains { network.contains($0) } }
+        }
+        guard !unused.isEmpty else { return [] }
+        return [
+            finding(
+                .note, "no pod of this node is in \(Wording.few(unused.map(\.description)))",
+                meaning: "that is normal for networks of other nodes and other pools",
+                remedy: "compare with the cluster's configuration")
+        ]
+    }
+
+    private static func texts(_ veth: Veth, _ addresses: [IPAddress]) -> [String] {
+        addresses.map { "\($0) (\(veth.link.name))" }
+    }
+
+    private static func own(_ network: Node, _ settings: RuleSettings) -> [Finding] {
+        let own = network.exposedAddresses(settings)
+        guard !own.isEmpty else { return [] }
+        return [
+            finding(
+                .warning,
+                "the node's own address is in one: \(Wording.few(own.map(\.description)))",
+                meaning: """
+                    agents of other nodes take it, and other machines of its network, for pods, and \
+                    leave packets between them and pods to edges that do not exist
+                    """,
+                remedy: """
+                    name these machines with \(Setting.uncovered.option) on every node, or set \
+                    narrower networks
+                    """)
+        ]
+    }
+
+    /// The concerns about the networks by themselves, whatever the node is like.
+    private static func shape(_ settings: Settings) -> [Finding] {
+        settings.podNetworkConcerns.map {
+            finding(.warning, $0.found, meaning: $0.meaning, remedy: $0.remedy)
+        }
+    }
+}

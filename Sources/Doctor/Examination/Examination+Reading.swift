@@ -1,0 +1,91 @@
+import Edges
+import Linux
+import Netlink
+import Settings
+
+extension Examination {
+    /// Reads everything about the node that a check needs.
+    ///
+    /// It waits for what it reads: a moment, or up to 15 seconds where sensors or the resolver do
+    /// not answer. It changes nothing, and sends nothing but an empty connection to each sensor.
+    static func read(_ settings: Settings) -> Self {
+        Descriptor.raiseCountMax()
+        var examination = Self(settings)
+        examination.readProcess()
+        examination.readNetwork()
+        examination.readConntrack()
+        examination.readPeers()
+        return examination
+    }
+
+    /// What concerns the process and the machine.
+    private mutating func readProcess() {
+        let capabilities: [Capability] = [.netRaw, .netAdmin, .netBroadcast]
+        self.capabilities = Set(capabilities.filter(\.isHeld))
+        isRoot = isSuperuser()
+        kernel = .current
+        memory = .current
+        descriptorCountMax = Descriptor.countMax
+        clock = .read()
+        agents = RunningAgent.read()
+        do throws(ThreadPlacement.Failure) {
+            try settings.capture.placement.check()
+        } catch {
+            placementFailure = error
+        }
+    }
+
+    /// What concerns the node's network.
+    private mutating func readNetwork() {
+        let node: Node
+        do throws(SystemError) {
+            node = try Node.read(settings.edges)
+        } catch {
+            netlinkFailure = .listing(error)
+            return
+        }
+        self.node = node
+        do throws(SystemError) {
+            _ = try NetlinkMonitor()
+        } catch {
+            netlinkFailure = .subscription(error)
+        }
+        packetSockets = PacketSocket.read()
+        // On the loopback a ring does no harm.
+        let loopback = node.links.values.first { $0.isLoopback }
+        if capabilities.contains(.netRaw),
+            let interface = loopback?.index ?? node.capturedVeths.first?.link.index
+        {
+            ring = RingTrial.open(on: interface, tellsOffload: settings.capture.restoresWireForm)
+        }
+        if node.addressFailure == nil, !node.capturedVeths.isEmpty {
+            vethCounters = VethCounters.read(node)
+        }
+    }
+
+    /// What connection tracking says.
+    private mutating func readConntrack() {
+        let state = ConntrackState.read()
+        conntrack = state
+        guard state.failure == nil else { return }
+        // A table that is too busy to be listed can still be asked flow by flow.
+        translatedFlows = try? ConntrackState.readTranslatedFlows()
+    }
+
+    /// What concerns sensors and clients.
+    private mutating func readPeers() {
+        sensors = SensorTrial.dial(settings.sensors)
+        clientPort = settings.passive.map { passive in
+            PortState.read(at: passive.listen) {
+                agents.contains { $0.listens(at: passive.listen.port) }
+            }
+        }
+        httpPort = settings.http.map { address in
+            PortState.read(at: address) { AgentProbe.probeAgent(at: address) }
+        }
+        passwordFile = settings.passive?.passwordFile.map(FileState.readPasswords)
+        certificate = settings.tls.map {
+            FileState.readCertificate($0.certificate, key: $0.key)
+        }
+    }
+}

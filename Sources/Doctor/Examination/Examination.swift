@@ -1,0 +1,73 @@
+package import Addressing
+package import Edges
+package import Linux
+package import Settings
+
+/// Everything that the checks know of a node, read once.
+///
+/// Nil stands for what was not read, or could not be.
+package struct Examination: Sendable {
+    /// The settings of the agent.
+    package let settings: Settings
+
+    // What every process may read.
+
+    /// The capabilities of the process, of those that an agent can use.
+    package var capabilities: Set<Capability> = []
+    /// Whether the process is root: Kubernetes gives capabilities to root alone.
+    package var isRoot = false
+    /// The kernel's release.
+    package var kernel: KernelRelease?
+    /// The node's memory, and the container's limit.
+    package var memory = Memory(availableByteCount: nil, limitByteCount: nil)
+    /// The most descriptors that the process may open.
+    package var descriptorCountMax: Int?
+    /// Why forwarding threads cannot be placed as the settings say.
+    package var placementFailure: ThreadPlacement.Failure?
+    /// The clock.
+    package var clock: ClockReading?
+    /// The agents whose processes can be seen.
+    package var agents: [RunningAgent] = []
+    /// The state of the port for clients.
+    package var clientPort: PortState?
+    /// The state of the port for metrics and probes.
+    package var httpPort: PortState?
+    /// The state of the password file.
+    package var passwordFile: FileState?
+    /// The state of the certificate and its key.
+    package var certificate: FileState?
+    /// The results of dialling the sensors, in the order of the settings.
+    package var sensors: [SensorTrial] = []
+
+    // The node's network, which every process may read; pods' addresses need CAP_NET_ADMIN.
+
+    /// The node's network.
+    package var node: Node?
+    /// Why the node's network cannot be read or followed.
+    package var netlinkFailure: NetlinkFailure?
+    /// The packet sockets that receive every packet.
+    package var packetSockets: [PacketSocket]?
+
+    // What needs a capability.
+
+    /// The result of opening a ring; nil without CAP_NET_RAW or an interface.
+    package var ring: RingTrial?
+    /// The counters of both ends of the edges; nil without CAP_NET_ADMIN or edges.
+    package var vethCounters: Result<[VethCounters], SystemError>?
+    /// The state of connection tracking.
+    package var conntrack: ConntrackState?
+    /// The flows that connection tracking translates; nil without CAP_NET_ADMIN.
+    package var translatedFlows: [TrackedFlow]?
+
+    /// An examination of which nothing has been read.
+    package init(_ settings: Settings) { self.settings = settings }
+
+    /// The settings that the rule is made from.
+    var ruleSettings: RuleSettings { RuleSettings(settings) }
+}
+
+/// What fails with netlink.
+package enum NetlinkFailure: Sendable {
+    case listing(SystemError)
+    case subscription(SystemError)
+}

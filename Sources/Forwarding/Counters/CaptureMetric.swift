@@ -1,0 +1,109 @@
+/// A count of a capture, as metrics and the log show it.
+///
+/// Frames by fate are counted by `FrameCounters`, and those that could not be repaired by
+/// `WireForm.Obstacle`.
+///
+/// To add one, add a case, its two names and its help; the page of metrics and the log follow.
+/// Metrics of the same name stand behind each other.
+package enum CaptureMetric: Int, CaseIterable, Sendable {
+    case packetsQueued, bytesQueued, packetsDroppedByQueue, packetsLimited, packetsSampledOut
+    case packetsAbandoned, bytesAbandoned
+    case framesUnaccounted, framesPunted, framesTranslated, framesUnexplained
+    case fragments, fragmentsNotHeld
+    case framesSegmented, segments, checksumsFinished, tagsRestored
+    case datagramsSent
+    /// Networks report few of the datagrams that they lose, and the kernel passes on only some of
+    /// those reports, so at least this many were lost.
+    case datagramsRefused
+    case datagramsFailed, datagramsTooLarge
+    case lookups, lookupsSkipped, lookupFailures, conntrackOverruns, flowsEvicted
+    case ringsReplaced, programsNotReplaced
+
+    /// The name of the metric, without the program's.
+    package var name: String { names.metric }
+
+    /// The key in the log, or nil where other keys of the same line tell the count.
+    package var logName: String? { names.log }
+
+    private var names: (metric: String, log: String?) {
+        switch self {
+        // The log has packets as `sent`, and what was left out as frames, by fate.
+        case .packetsQueued: ("packets_forwarded_total", nil)
+        case .bytesQueued: ("packets_forwarded_bytes_total", nil)
+        case .packetsDroppedByQueue: ("packets_dropped_total", nil)
+        case .packetsLimited: ("packets_limited_total", nil)
+        case .packetsSampledOut: ("packets_sampled_out_total", nil)
+        case .packetsAbandoned: ("packets_abandoned_total", "abandoned_packets")
+        case .bytesAbandoned: ("packets_abandoned_bytes_total", "abandoned_bytes")
+        case .framesUnaccounted: ("frames_unaccounted_total", "unaccounted")
+        case .framesPunted: ("frames_punted_total", "punted")
+        case .framesTranslated: ("frames_translated_total", "translated")
+        case .framesUnexplained: ("frames_unexplained_total", "unexplained")
+        case .fragments: ("fragments_total", "fragments")
+        case .fragmentsNotHeld: ("fragments_not_held_total", "fragments_not_held")
+        case .framesSegmented: ("frames_segmented_total", "segmented")
+        case .segments: ("segments_total", "segments")
+        case .checksumsFinished: ("checksums_finished_total", "checksums_finished")
+        case .tagsRestored: ("tags_restored_total", "tags_restored")
+        case .datagramsSent: ("datagrams_sent_total", "datagrams")
+        case .datagramsRefused: ("datagrams_refused_total", "datagrams_refused")
+        case .datagramsFailed: ("datagrams_dropped_total", "datagrams_failed")
+        case .datagramsTooLarge: ("datagrams_dropped_total", "datagrams_too_large")
+        case .lookups: ("conntrack_lookups_total", "conntrack_lookups")
+        case .lookupsSkipped: ("conntrack_lookups_skipped_total", "conntrack_lookups_skipped")
+        case .lookupFailures: ("conntrack_lookup_failures_total", "conntrack_lookup_failures")
+        case .conntrackOverruns: ("conntrack_overruns_total", "conntrack_overruns")
+        case .flowsEvicted: ("conntrack_flows_evicted_total", "flows_evicted")
+        case .ringsReplaced: ("rings_replaced_total", "rings_replaced")
+        case .programsNotReplaced: ("programs_not_replaced_total", "programs_not_replaced")
+        }
+    }
+
+    /// The label `reason`, which tells metrics of the same name apart.
+    package var reason: String? {
+        switch self {
+        case .datagramsFailed: "failed"
+        case .datagramsTooLarge: "too_large"
+        default: nil
+        }
+    }
+
+    /// What is counted, with the unit unless the name tells it.
+    package var help: String {
+        switch self {
+        case .packetsQueued: "Packets put into the send queue; segments count one by one."
+        case .bytesQueued: "Bytes of these packets, including RPCAP headers."
+        case .packetsDroppedByQueue:
+            "Packets lost because the send queue had no room; segments count one by one."
+        case .packetsLimited: "Packets left out by the rate limit."
+        case .packetsSampledOut: "Packets left out by the sampling that the peer asked for."
+        case .packetsAbandoned:
+            "Packets forwarded that were still in the send queue when their capture ended."
+        case .bytesAbandoned: "Bytes of these packets, including RPCAP headers."
+        case .framesUnaccounted:
+            "Frames by which the accounts of edges were wrong: always 0, or podwire has a bug."
+        case .framesPunted: "Frames that the kernel left to user space to decide."
+        case .framesTranslated: "Frames to services that were given their pod's address."
+        case .framesUnexplained: "Frames with a service address that connection tracking lacks."
+        case .fragments: "Fragments among the frames that user space decided."
+        case .fragmentsNotHeld:
+            "Fragments that came before the first of their datagram and found no room to wait."
+        case .framesSegmented: "GSO packets that were cut into segments."
+        case .segments: "Segments that these became."
+        case .checksumsFinished: "Frames whose partial checksum was finished."
+        case .tagsRestored: "Frames whose VLAN tag was put back."
+        case .datagramsSent: "Datagrams of feeds over UDP that the kernel took."
+        case .datagramsRefused:
+            "Errors that came back for datagrams, as from a port where nobody listens."
+        case .datagramsFailed, .datagramsTooLarge: "Datagrams that were not sent, by reason."
+        case .lookups: "Flows looked up in connection tracking."
+        case .lookupsSkipped: "Flows not looked up, because there were too many in a second."
+        case .lookupFailures: "Lookups in connection tracking that failed."
+        case .conntrackOverruns: "Times that events of new flows were lost."
+        case .flowsEvicted: "Flows forgotten before their time, because there were too many."
+        case .ringsReplaced: "Rings that were replaced by a larger or smaller one."
+        case .programsNotReplaced:
+            "Times that the kernel refused an edge's new program, so that the old one stayed."
+        }
+    }
+}

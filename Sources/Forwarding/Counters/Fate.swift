@@ -1,0 +1,35 @@
+/// What became of a frame that a ring's program let through.
+///
+/// Every frame has one fate, and only one.
+package enum Fate: Int, CaseIterable, Sendable {
+    /// Put into the send queue.
+    case forwarded
+    /// Decided in user space, where the rule gave the frame to another edge.
+    case refused
+    /// Refused by the client's filter, in user space.
+    case filtered
+    /// Left out by the client's sampling.
+    case sampledOut
+    /// Left out by the rate limit.
+    case limited
+    /// Lost because every block of the ring was waiting to be read.
+    case droppedByRing
+    /// Lost because the send queue had no room.
+    case droppedByQueue
+    /// Still in a ring, or held for the first fragment of its datagram, when the capture ended.
+    case abandoned
+
+    /// The name in the log and as the metrics' label `fate`.
+    package var name: String {
+        switch self {
+        case .forwarded: "forwarded"
+        case .refused: "refused"
+        case .filtered: "filtered"
+        case .sampledOut: "sampled_out"
+        case .limited: "limited"
+        case .droppedByRing: "dropped_by_ring"
+        case .droppedByQueue: "dropped_by_queue"
+        case .abandoned: "abandoned"
+        }
+    }
+}

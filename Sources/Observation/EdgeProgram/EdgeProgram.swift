@@ -1,0 +1,97 @@
+import Addressing
+package import BPF
+
+/// The rule as a program for the kernel, made for one edge.
+///
+/// It ends in one of three ways: *drop*, *keep*, or *punt*, which leaves the decision to user
+/// space. It punts all that is not an ordinary unicast TCP, UDP, SCTP or ICMP packet, and frames
+/// that are too short for what it loads: a load from past the end of a frame would drop it. Offsets
+/// count from the first byte of the Ethernet header.
+package struct EdgeProgram: Equatable, Sendable {
+    package let program: Program
+    /// Whether the client's filter, if there is one, is part of the program.
+    ///
+    /// If not, it has to run in user space.
+    package let includesFilter: Bool
+
+    /// Whether the program decides anything, and does not punt every packet.
+    package let decides: Bool
+
+    /// What *punt* returns: one more than the longest snaplen, so that *keep* never returns it.
+    package static let puntByteCount: UInt32 = 262_145
+
+    /// The program that punts every packet, in one instruction.
+    package static let undecided: Self = {
+        var code = Assembler()
+        code.ret(puntByteCount, "punt to user space")
+        return Self(program: code.program(), includesFilter: false, decides: false)
+    }()
+
+    private init(program: Program, includesFilter: Bool, decides: Bool) {
+        (self.program, self.includesFilter, self.decides) = (program, includesFilter, decides)
+    }
+
+    /// Writes the program of an edge.
+    ///
+    /// If that takes too many instructions, services are left out, then the filter, then
+    /// everything. A filter that the kernel would refuse is left out as well.
+    ///
+    /// - Parameters:
+    ///   - rule: the rule.
+    ///   - point: the edge.
+    ///   - filter: the client's filter, at which *keep* goes on.
+    ///   - snaplen: the number of bytes that *keep* keeps. If nil, frames are kept whole, so that
+    ///     user space can give them the form of a wire before it cuts them. Then a filter has to
+    ///     keep the same number of bytes of all packets, or it does not run here; and frames are
+    ///     punted whose VLAN tag is to be put back before a filter sees them.
+    ///   - dropList: services whose packets are dropped if the client's port is above the one
+    ///     given.
+    ///   - instructionCountMax: the most instructions that the program may have.
+    package init(
+        _ rule: Rule, at point: ObservationPoint, filter: Program? = nil, snaplen: UInt32?,
+        dropList: [ServiceKey: UInt16] = [:],
+        instructionCountMax: Int = Program.kernelInstructionCountMax
+    ) {
+        let whole = Self.puntByteCount - 1
+        let cutFilter = snaplen.map { filter?.truncating(to: $0) } ?? filter?.keeping(whole)
+        let canFilter =
+            filter.map { $0.isForKernel && (snaplen != nil || $0.keptByteCount != nil) } ?? true
+        var services = dropList.sorted { $0.key < $1.key }
+        while canFilter {
+            let writer = EdgeProgramWriter(
+                rule: rule, services: services, puntsTagged: snaplen == nil && filter != nil)
+            let program = writer.program(
+                at: point, filter: cutFilter, keepByteCount: snaplen ?? whole)
+            if program.instructions.count <= instructionCountMax {
+                self.init(program: program, includesFilter: true, decides: true)
+                return
+            }
+            guard !services.isEmpty else { break }
+            services.removeLast((services.count + 1) / 2)
+        }
+        // A filter that runs in user space has to see the whole packet.
+        let writer = EdgeProgramWriter(rule: rule, services: [], puntsTagged: false)
+        let rest = writer.program(at: point, filter: nil, keepByteCount: whole)
+        let fits = rest.instructions.count <= instructionCountMax
+        self =
+            fits ? Self(program: rest, includesFilter: filter == nil, decides: true) : .undecided
+    }
+}
+
+extension EdgeProgram {
+    /// Returns the program of a ring that several edges share: it punts their frames, drops others.
+    ///
+    /// The ring's socket sees all interfaces, and nothing else is decided in the kernel there.
+    package static func sharedRing(of interfaceIndexes: [UInt32]) -> Program {
+        guard !interfaceIndexes.isEmpty else { return .keepNothing }
+        var code = Assembler()
+        let (drop, punt) = (code.makeLabel(), code.makeLabel())
+        let entries = interfaceIndexes.sorted().map { (words: [$0], label: punt) }
+        code.search(entries[...], else: drop, "one of these edges?") { _ in .interfaceIndex }
+        code.place(drop)
+        code.ret(0, "drop")
+        code.place(punt)
+        code.ret(puntByteCount, "punt to user space")
+        return code.program()
+    }
+}

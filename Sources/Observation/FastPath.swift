@@ -1,0 +1,169 @@
+import Addressing
+import Packets
+
+/// The rule's fast path: clears frames that an edge's program has surely decided about.
+///
+/// Most frames are cleared by their first look in user space. All others go through the slow path,
+/// which comes to the program's own decision if there was one. Both the program and this are made
+/// from one rule: **a frame that the program punts is never cleared**.
+///
+/// Networks and single addresses are kept as plain numbers, because retaining a rule's arrays and
+/// sets for each frame took longer than everything else that is done to a frame together. For the
+/// same reason the value cannot be copied.
+package struct FastPath: ~Copyable, Sendable {
+    private var ipv4 = [4 of Range32](repeating: Range32())
+    private var ipv6 = [4 of Range128](repeating: Range128())
+    private var ipv4Count = 0
+    private var ipv6Count = 0
+    /// Whether the rule's networks and single addresses do not fit the numbers above.
+    private var asksRule = false
+    private let rule: Rule
+
+    /// The IPv4 addresses that equal `value` under a mask.
+    private struct Range32 {
+        var mask: UInt32 = 0
+        var value: UInt32 = 0
+    }
+
+    /// The IPv6 addresses that equal a value under a mask, in halves.
+    private struct Range128 {
+        var maskHigh: UInt64 = 0
+        var maskLow: UInt64 = 0
+        var high: UInt64 = 0
+        var low: UInt64 = 0
+    }
+
+    package init(_ rule: Rule) {
+        self.rule = rule
+        asksRule = rule.puntsAddresses
+        for network in rule.puntedNetworks where !asksRule { asksRule = !add(network) }
+    }
+
+    /// Adds a network whose packets are not cleared.
+    ///
+    /// - Returns: false if there is no room for it.
+    private mutating func add(_ network: IPNetwork) -> Bool {
+        switch network.family {
+        case .ipv4:
+            guard ipv4Count < ipv4.count else { return false }
+            ipv4[ipv4Count] = Range32(
+                mask: UInt32(truncatingIfNeeded: network.mask.low),
+                value: UInt32(truncatingIfNeeded: network.address.low))
+            ipv4Count += 1
+        case .ipv6:
+            guard ipv6Count < ipv6.count else { return false }
+            ipv6[ipv6Count] = Range128(
+                maskHigh: network.mask.high, maskLow: network.mask.low,
+                high: network.address.high, low: network.address.low)
+            ipv6Count += 1
+        }
+        return true
+    }
+
+    /// Whether a program that decides has surely decided about this frame.
+    package func clears(_ frame: RawSpan) -> Bool {
+        guard let family = Self.plainFamily(of: frame) else { return false }
+        if asksRule { return clearsByRule(frame, family) }
+        return switch family {
+        case .ipv4:
+            clears(
+                frame.uint32(at: PlainFrame.IPv4.source),
+                frame.uint32(at: PlainFrame.IPv4.destination))
+        case .ipv6:
+            clearsIPv6(frame, at: PlainFrame.IPv6.source)
+                && clearsIPv6(frame, at: PlainFrame.IPv6.destination)
+        }
+    }
+
+    private func clears(_ source: UInt32, _ destination: UInt32) -> Bool {
+        for index in 0..<ipv4Count {
+            let range = ipv4[index]
+            if source & range.mask == range.value || destination & range.mask == range.value {
+                return false
+            }
+        }
+        return true
+    }
+
+    private func clearsIPv6(_ frame: RawSpan, at offset: Int) -> Bool {
+        let (high, low) = (frame.uint64(at: offset), frame.uint64(at: offset + 8))
+        for index in 0..<ipv6Count {
+            let range = ipv6[index]
+            if high & range.maskHigh == range.high, low & range.maskLow == range.low {
+                return false
+            }
+        }
+        return true
+    }
+
+    /// Asks the rule itself, at the price of holding on to its arrays and sets.
+    @inline(never)
+    private func clearsByRule(_ frame: RawSpan, _ family: IPAddress.Family) -> Bool {
+        if rule.puntsAddresses { return false }
+        let offset =
+            switch family {
+            case .ipv4: PlainFrame.IPv4.source
+            case .ipv6: PlainFrame.IPv6.source
+            }
+        return !rule.punts(IPAddress(family, frame, at: offset))
+            && !rule.punts(IPAddress(family, frame, at: offset + family.byteCount))
+    }
+
+    /// Returns the family of a frame's packet, if a program decides about such packets at all.
+    ///
+    /// - Returns: nil unless the frame is unicast and plain, holds what a program loads, and
+    ///   carries no fragment, no ICMP error and no link-local address.
+    @inline(__always)
+    private static func plainFamily(of frame: RawSpan) -> IPAddress.Family? {
+        guard frame.byteCount >= PlainFrame.IPv4.transport + PortsHeader.byteCount,
+            frame.uint8(at: EthernetHeader.destination) & EthernetHeader.groupBit == 0
+        else { return nil }
+        switch frame.uint16(at: EthernetHeader.etherType) {
+        case EtherType.ipv4:
+            typealias Layout = PlainFrame.IPv4
+            guard frame.uint8(at: EthernetHeader.byteCount) == IPv4Header.plainStart,
+                frame.uint16(at: Layout.fragment) & IPv4Header.fragmentMask == 0,
+                hasPorts(frame.uint16(at: Layout.length), least: Layout.lengthWithPorts),
+                frame.uint8(at: Layout.protocolNumber) != IPProtocol.icmp
+            else { return nil }
+            return .ipv4
+        case EtherType.ipv6:
+            typealias Layout = PlainFrame.IPv6
+            guard frame.byteCount >= Layout.transport + PortsHeader.byteCount,
+                frame.uint8(at: EthernetHeader.byteCount) >> 4 == 6,
+                hasPorts(frame.uint16(at: Layout.length), least: Layout.lengthWithPorts),
+                IPProtocol.hasPorts(frame.uint8(at: Layout.protocolNumber)),
+                !isLinkLocal(frame.uint16(at: Layout.source)),
+                !isLinkLocal(frame.uint16(at: Layout.destination))
+            else { return nil }
+            return .ipv6
+        default:
+            return nil
+        }
+    }
+
+    /// Whether a length field leaves room for ports; 0 marks a packet longer than it can say.
+    @inline(__always)
+    private static func hasPorts(_ length: UInt16, least: Int) -> Bool {
+        length == 0 || length >= least
+    }
+
+    /// Whether an IPv6 address that begins with these two bytes is inside `fe80::/10`.
+    @inline(__always)
+    private static func isLinkLocal(_ start: UInt16) -> Bool { start & 0xffc0 == 0xfe80 }
+}
+
+extension Rule {
+    /// The networks and single addresses about which programs leave the decision to user space.
+    fileprivate var puntedNetworks: [IPNetwork] {
+        addressPlan.serviceNetworks
+            + podAddressesOutsideNetworks.map {
+                IPNetwork($0, prefixBitCount: $0.family.bitCount)
+            }
+    }
+
+    /// Whether programs leave packets with this address to user space.
+    fileprivate func punts(_ address: IPAddress) -> Bool {
+        addressPlan.isService(address) || podAddressesOutsideNetworks.contains(address)
+    }
+}

@@ -1,0 +1,14 @@
+/// The settings of an agent that show in the list of its edges.
+package struct EdgeListSettings: Sendable {
+    package let selection: EdgeSelection
+    /// The folder with the results of CNI plug-ins, for the names of pods; nil for no names.
+    package let nameFolder: String?
+
+    package init(
+        options: [Setting: String], environment: (String) -> String?
+    ) throws(SettingFailure) {
+        let reader = SettingsReader(options: options, environment: environment)
+        selection = try EdgeSelection(reader)
+        nameFolder = try reader.one(.cniCache, Settings.nameFolder)
+    }
+}

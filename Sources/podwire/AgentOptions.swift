@@ -1,0 +1,44 @@
+import ArgumentParser
+import Settings
+
+/// The options for all settings of an agent.
+struct AgentOptions: SettingOptions {
+    @Option(.sensors) var sensor: SettingText?
+    @Option(.sensorPort) var sensorPort: SettingText?
+    @OptionGroup(title: "Edges") var edges: EdgeOptions
+    @OptionGroup(title: "Edges") var names: NameOptions
+    @OptionGroup(title: "Other addresses") var services: ServiceOptions
+    @OptionGroup(title: "Passive mode") var passive: PassiveOptions
+    @OptionGroup(title: "TLS") var tls: TLSOptions
+    @Option(.device) var device: SettingText?
+    @Option(.deduplication) var dedup: SettingText?
+    @Option(.frames) var frames: SettingText?
+    @Option(.snaplen) var snaplen: SettingText?
+    @Option(.udpFormat) var udpFormat: SettingText?
+    @Option(.ringMemory) var ringMemory: SettingText?
+    @Option(.queueMemory) var queueMemory: SettingText?
+    @Option(.rateLimit) var rateLimit: SettingText?
+    @Option(.processors) var cpus: SettingText?
+    // Its value may begin with a dash.
+    @Option(.niceness, parsing: .unconditional) var nice: SettingText?
+    @Option(.http) var http: SettingText?
+    @Option(.logLevel) var logLevel: SettingText?
+    @Option(.logFormat) var logFormat: SettingText?
+
+    var texts: [SettingText?] {
+        let groups = edges.texts + names.texts + services.texts + passive.texts + tls.texts
+        return groups + [
+            sensor, sensorPort, device, dedup, frames, snaplen, udpFormat, ringMemory, queueMemory,
+            rateLimit, cpus, nice, http, logLevel, logFormat,
+        ]
+    }
+
+    /// Reads the settings for a command, which may need a sensor or a listener, as an agent does.
+    func readSettings(for command: String, needsPeer: Bool = true) throws -> Settings {
+        precondition(texts.count == Setting.all.count, "an option is not read")
+        return try podwire.readSettings(of: command, texts) {
+            options, environment throws(SettingFailure) in
+            try Settings(options: options, needsPeer: needsPeer, environment: environment)
+        }
+    }
+}

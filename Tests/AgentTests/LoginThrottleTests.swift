@@ -1,0 +1,93 @@
+import Addressing
+import Agent
+import Testing
+import Time
+
+@Suite("A throttle for logins")
+struct LoginThrottleTests {
+    private static let begin = MonotonicTime.zero + .seconds(1000)
+
+    /// A throttle in a box: `#expect` takes no call that changes a value.
+    private final class Throttle {
+        private var throttle = LoginThrottle()
+
+        func admit(_ address: IPAddress, now: MonotonicTime) -> Bool {
+            throttle.admit(address, now: now)
+        }
+
+        func isBarred(_ address: IPAddress, now: MonotonicTime) -> Bool {
+            throttle.isBarred(address, now: now)
+        }
+
+        func forgive(_ address: IPAddress) { throttle.forgive(address) }
+    }
+
+    private func address(_ number: Int) throws -> IPAddress {
+        try #require(IPAddress("10.0.\(number / 256).\(number % 256)"))
+    }
+
+    @Test("bars an address for a second after a wrong login, and others not at all")
+    func wait() throws {
+        let throttle = Throttle()
+        let (one, other) = (try address(1), try address(2))
+        #expect(throttle.admit(one, now: Self.begin))
+        #expect(throttle.isBarred(one, now: Self.begin))
+        #expect(throttle.isBarred(one, now: Self.begin + .milliseconds(999)))
+        #expect(throttle.admit(other, now: Self.begin))
+        #expect(throttle.admit(one, now: Self.begin + .seconds(1)))
+    }
+
+    @Test("bars it for longer each time from the third one on, and for a minute at most")
+    func growth() throws {
+        let throttle = Throttle()
+        let address = try address(1)
+        var now = Self.begin
+        var waits: [Int] = []
+        for _ in 0..<11 {
+            #expect(throttle.admit(address, now: now))
+            var wait = 0
+            repeat { wait += 1 } while throttle.isBarred(address, now: now + .seconds(wait))
+            waits.append(wait)
+            now += .seconds(wait)
+        }
+        #expect(waits == [1, 1, 1, 2, 4, 8, 16, 32, 60, 60, 60])
+    }
+
+    @Test("begins anew after a right login, and ten minutes after the last one")
+    func memory() throws {
+        let throttle = Throttle()
+        let address = try address(1)
+        var now = Self.begin
+        for _ in 0..<6 {
+            #expect(throttle.admit(address, now: now))
+            now += .seconds(60)
+        }
+        throttle.forgive(address)
+        #expect(throttle.admit(address, now: now))
+        #expect(throttle.admit(address, now: now + .seconds(1)))
+        for _ in 0..<6 {
+            now += .seconds(60)
+            #expect(throttle.admit(address, now: now))
+        }
+        now += .seconds(700)
+        #expect(throttle.admit(address, now: now))
+        #expect(throttle.admit(address, now: now + .seconds(1)))
+    }
+
+    @Test("remembers a bounded number of addresses, those that wait for longest")
+    func bound() throws {
+        let throttle = Throttle()
+        let first = try address(0)
+        #expect(throttle.admit(first, now: Self.begin))
+        #expect(throttle.admit(first, now: Self.begin + .seconds(1)))
+        for number in 1...LoginThrottle.addressCountMax {
+            let other = try address(number)
+            #expect(throttle.admit(other, now: Self.begin))
+        }
+        #expect(throttle.isBarred(first, now: Self.begin + .seconds(1)))
+        let barred = try (1...LoginThrottle.addressCountMax).filter {
+            throttle.isBarred(try address($0), now: Self.begin)
+        }
+        #expect(barred.count == LoginThrottle.addressCountMax - 1)
+    }
+}

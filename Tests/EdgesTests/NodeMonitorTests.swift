@@ -1,0 +1,148 @@
+import Metrics
+import Settings
+import Edges
+import Glibc
+import KernelSupport
+import Linux
+import Logging
+import Netlink
+import Synchronization
+import Testing
+
+/// A node that changes while it is watched.
+@Suite("A node that is watched", .serialized, .needsOwnNetwork, .timeLimit(.minutes(15)))
+struct NodeWatchTests {
+    private static let quiet = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
+
+    /// Watches until a node is as it should be, and answers it and how often all was read anew.
+    private func watch(
+        bufferByteCount: Int, _ change: String, until isDone: @escaping @Sendable (Node) -> Bool
+    ) throws -> (node: Node, resyncCount: Int) {
+        let status = NodeStatus()
+        var watch = try NodeMonitor(
+            EdgeSelection(), logger: Self.quiet, status: status, bufferByteCount: bufferByteCount)
+        // Nobody reads while all of this happens.
+        try shell(change)
+        let stop = try Event()
+        let stopNumber = stop.fileDescriptor
+        // A watch that misses something must not wait for ever.
+        let deadline = try Thread {
+            _ = try? poll([(stopNumber, .readable)], milliseconds: 120_000)
+            Event.raise(stopNumber)
+        }
+        let last = Mutex(watch.node)
+        try watch.run(until: stop.fileDescriptor) { node in
+            last.withLock { $0 = node }
+            if isDone(node) { Event.raise(stopNumber) }
+        }
+        deadline.join()
+        return (last.withLock { $0 }, Int(status.resyncs.value))
+    }
+
+    private static let burst = """
+        ip netns add nw$$ && ip netns exec nw$$ true
+        for i in $(seq 1 60); do
+            echo "link add v$i type veth peer name p$i netns nw$$"
+            echo "link set v$i up"
+        done | ip -batch -
+        for i in $(seq 1 2 60); do echo "link del v$i"; done | ip -batch -
+        ip link set v2 name renamed
+        ip link set v4 down
+        ip netns del nw$$-none 2>/dev/null || true
+        """
+
+    private static let tearDown =
+        "for ns in $(ip netns list | cut -d' ' -f1 | grep ^nw); do ip netns del $ns; done"
+
+    @Test(
+        "is known as it is, event by event or after events were lost", arguments: [4 << 20, 4096])
+    func burst(bufferByteCount: Int) throws {
+        try inOwnNetwork {
+            defer { try? shell(Self.tearDown) }
+            let (node, resyncCount) = try watch(bufferByteCount: bufferByteCount, Self.burst) {
+                $0.edges.count == 30
+            }
+            #expect((resyncCount > 0) == (bufferByteCount == 4096))
+            let names = Set(node.capturedVeths.map(\.link.name))
+            let even = stride(from: 6, through: 60, by: 2).map { "v\($0)" }
+            #expect(names == Set(["renamed", "v4"] + even))
+            #expect(node.capturedVeths.filter { !$0.link.isUp }.map(\.link.name) == ["v4"])
+            #expect(Set(node.capturedVeths.map(\.incarnation)).count == 30)
+        }
+    }
+
+    @Test("is told of addresses inside pods, where the kernel may say so")
+    func silentAddress() throws {
+        try inOwnNetwork {
+            defer { try? shell(Self.tearDown) }
+            try shell(
+                """
+                ip netns add nw$$ && ip link add v type veth peer name p netns nw$$
+                ip link set v up && ip -n nw$$ link set p up && echo nw$$ >/tmp/nw-test
+                """)
+            var watch = try NodeMonitor(EdgeSelection(), logger: Self.quiet)
+            let stop = try Event()
+            let stopNumber = stop.fileDescriptor
+            // Long after the times at which the pod is asked by itself.
+            let change = try Thread {
+                _ = try? poll([(stopNumber, .readable)], milliseconds: 1500)
+                try? shell("ip -n $(cat /tmp/nw-test) addr add 10.244.7.7/24 dev p")
+                _ = try? poll([(stopNumber, .readable)], milliseconds: 60_000)
+                Event.raise(stopNumber)
+            }
+            let found = Mutex(false)
+            try watch.run(until: stop.fileDescriptor) { node in
+                let isThere = node.capturedVeths.contains { edge in
+                    edge.podAddresses?.contains { "\($0)" == "10.244.7.7" } ?? false
+                }
+                guard isThere else { return }
+                found.withLock { $0 = true }
+                Event.raise(stopNumber)
+            }
+            change.join()
+            let isFound = found.withLock { $0 }
+            #expect(isFound)
+        }
+    }
+
+    @Test("is known as it is after a storm that goes on while it is read")
+    func storm() throws {
+        try inOwnNetwork {
+            defer { try? shell(Self.tearDown) }
+            try shell("ip netns add nw$$ && echo nw$$ >/tmp/nw-storm")
+            let status = NodeStatus()
+            var watch = try NodeMonitor(
+                EdgeSelection(), logger: Self.quiet, status: status, bufferByteCount: 4096)
+            // Nobody reads the first of it, so some is lost.
+            try shell(
+                """
+                for i in $(seq 1 30); do
+                    echo "link add first$i type veth peer name pf$i netns $(cat /tmp/nw-storm)"
+                done | ip -batch -
+                """)
+            let stop = try Event()
+            let stopNumber = stop.fileDescriptor
+            let storm = try Thread {
+                try? shell(
+                    """
+                    n=$(cat /tmp/nw-storm)
+                    for turn in $(seq 1 20); do
+                        for i in $(seq 1 10); do
+                            echo "link add v$turn-$i type veth peer name p$turn-$i netns $n"
+                            echo "link set v$turn-$i up"
+                            echo "link del v$turn-$(($i % 7))"
+                        done | ip -force -batch - 2>/dev/null
+                    done
+                    """)
+                _ = try? poll([(stopNumber, .readable)], milliseconds: 3000)
+                Event.raise(stopNumber)
+            }
+            try watch.run(until: stop.fileDescriptor) { _ in }
+            storm.join()
+            let names = Set(watch.node.capturedVeths.map(\.link.name))
+            let now = try Node.read(EdgeSelection())
+            #expect(names == Set(now.edges.map(\.link.name)))
+            #expect(names.count > 20 && status.resyncs.value > 0)
+        }
+    }
+}

@@ -1,0 +1,113 @@
+"""The tools by which all is checked: tools/test counts right and goes on after a failure, and the lint of
+Python sources finds what it is there to find."""
+
+import contextlib
+import io
+import pathlib
+import sys
+import tempfile
+import unittest
+from unittest import mock
+
+from support import python_lint, steps
+
+PASSES = steps.step("passes", "all is well", "true", root=False)
+FAILS = steps.step("fails", "something is wrong", "false", root=False)
+PYTHON = """\
+test_one (__main__.SomeTest.test_one) ... FAIL
+test_two (__main__.SomeTest.test_two) ... ok
+======================================================================
+FAIL: test_one (__main__.SomeTest.test_one) ['this']
+======================================================================
+FAIL: test_one (__main__.SomeTest.test_one) ['that']
+======================================================================
+ERROR: setUpClass (__main__.OtherTest)
+----------------------------------------------------------------------
+Ran 5 tests in 1.234s
+
+FAILED (failures=2, errors=1, skipped=1)
+"""
+SWIFT = """\
+◇ Test "has a name with a word" started.
+✘ Test "has a name with a word" recorded an issue with 1 argument at A.swift:1:2: Expectation failed
+✘ Test "has a name with a word" with 3 test cases failed after 0.001 seconds with 1 issue.
+✘ Test plain() failed after 0.001 seconds with 1 issue.
+✘ Suite "Some" failed after 0.002 seconds with 2 issues.
+➜ Test "of a kernel" skipped: "there is none"
+✔ Test "is right" passed after 0.001 seconds.
+✘ Test run with 4 tests in 1 suite failed after 0.003 seconds with 2 issues.
+"""
+
+
+class CountTest(unittest.TestCase):
+    def count(self, counter, text, code=1):
+        count = counter(text.splitlines(), code)
+        return count.passed, count.failed, count.skipped
+
+    def test_python(self):
+        self.assertEqual(self.count(steps.count_python, PYTHON), (3, 2, 1))
+        self.assertEqual(self.count(steps.count_python, "Ran 7 tests in 1.0s\n\nOK\n", 0), (7, 0, 0))
+        # One that has died before its end.
+        self.assertEqual(self.count(steps.count_python, "Traceback\n"), (0, 1, 0))
+
+    def test_swift_where_a_skipped_test_has_failed(self):
+        self.assertEqual(self.count(steps.count_swift, SWIFT), (1, 3, 0))
+        passed = "✔ Test run with 269 tests in 54 suites passed after 1.0 seconds.\n"
+        self.assertEqual(self.count(steps.count_swift, passed, 0), (269, 0, 0))
+        self.assertEqual(self.count(steps.count_swift, "error: it does not build\n"), (0, 1, 0))
+        self.assertEqual(self.count(steps.count_swift, "nothing was run\n", 0), (0, 1, 0))
+
+
+class RunTest(unittest.TestCase):
+    def run_steps(self, *arguments):
+        """The exit code and the lines of a run of the steps above."""
+        output = io.StringIO()
+        with mock.patch.object(steps, "STEPS", (FAILS, PASSES)), \
+                mock.patch.object(sys, "argv", ["tools/test", *arguments]), \
+                contextlib.redirect_stdout(output), contextlib.redirect_stderr(output):
+            code = steps.main()
+        return code, output.getvalue().splitlines()
+
+    def test_others_run_after_a_failure(self):
+        code, lines = self.run_steps()
+        self.assertEqual((code, lines[-1]), (1, "1 passed, 1 failed"))
+        self.assertIn("== passes: all is well", lines)
+        self.assertIn("failed: fails", lines)
+
+    def test_some_of_them_again_and_again(self):
+        code, lines = self.run_steps("--repeat", "3", "passes")
+        self.assertEqual((code, lines[-1]), (0, "3 passed, 0 failed"))
+        self.assertEqual(lines.count("== passes: all is well"), 3)
+        self.assertTrue(any("3 of 3 runs passed" in line for line in lines), lines)
+
+    def test_the_list(self):
+        self.assertEqual(self.run_steps("--list"), (
+            0, ["fails   something is wrong", "passes  all is well"]))
+
+
+class LintTest(unittest.TestCase):
+    def complaints(self, text, name="Tests/Integration/x_test.py"):
+        with tempfile.TemporaryDirectory() as folder:
+            path = pathlib.Path(folder, name)
+            path.parent.mkdir(parents=True)
+            path.write_text(text)
+            return [complaint for _, complaint in python_lint.complaints(path)]
+
+    def test_what_is_right(self):
+        self.assertEqual(self.complaints("import os\n\n\ndef say(it):\n    print(os.sep, it)\n"), [])
+
+    def test_what_is_wrong(self):
+        for text, part in (("import os\n", "os is imported and not used"),
+                           ("print(nothing)\n", "nothing is not defined"),
+                           ("def broken(:\n", "invalid syntax"),
+                           (f"print([frame[{23}] == 1 for frame in ()])\n", "support.frames"),
+                           ("import sys\nsys.path.append('x')\n", "support"),
+                           ("from agent_test import run\nrun()\n", "support")):
+            with self.subTest(text):
+                found = self.complaints(text)
+                self.assertEqual(len(found), 1, found)
+                self.assertIn(part, found[0])
+
+
+if __name__ == "__main__":
+    unittest.main()

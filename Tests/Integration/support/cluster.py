@@ -1,0 +1,96 @@
+"""A test bed's network like a cluster's (tools/testbed): two nodes, three pods on each, and services."""
+
+import os
+import socket
+import subprocess
+import unittest
+
+from support import TOOLS, captures
+from support.commands import run
+from support.endpoint import Endpoint
+from support.frames import Frame
+from support.namespace import python_in, run_in, socket_in
+from support.program import Program
+
+OUTSIDE = "192.168.100.100"
+NETWORKS = {"PODNET": "10.244.0.0/16,fd00:10:244::/56", "SVCNET": "10.96.0.0/16,fd00:10:96::/112"}
+TEST_BED_SECONDS = 300
+
+
+class Cluster:
+    """A test bed with a prefix of its own."""
+
+    def __init__(self, prefix, network):
+        self.prefix = f"{prefix}{os.getpid()}"
+        self.testbed("up", network)
+
+    def testbed(self, *words):
+        run(TOOLS / "testbed", "--prefix", self.prefix, *words, timeout=TEST_BED_SECONDS)
+
+    def remove(self):
+        self.testbed("down")
+
+    def name(self, name):
+        return f"{self.prefix}-{name}"
+
+    def run(self, name, *words, **keywords):
+        """Runs a command in a node or pod, and returns its output."""
+        return run_in(self.name(name), *words, **keywords).stdout
+
+    def python(self, name, program, *arguments):
+        """A command that runs a Python program in a node or pod."""
+        return python_in(self.name(name), program, *arguments)
+
+
+class ClusterCase(unittest.TestCase):
+    """Agents on the nodes of `cluster`, and a collector that writes a file."""
+
+    cluster = None
+    file = None
+
+    def start(self, name, *arguments, **keywords):
+        program = Program(self.cluster.name(name), *arguments, **{**NETWORKS, **keywords})
+        self.addCleanup(program.kill)
+        return program
+
+    def start_collector(self, name="outside"):
+        collector = self.start(name, "collect", "--output", self.file)
+        collector.await_text("listening")
+        return collector
+
+    def start_agent(self, node, sensor=OUTSIDE, **keywords):
+        agent = self.start(f"node{node}", "agent", EXTRAHOP_SENSOR_IP=sensor, **keywords)
+        agent.await_text("capture started")
+        return agent
+
+    def serve(self, name, program, *arguments):
+        """Starts a program that serves, and waits until it says so in a line of its own."""
+        server = subprocess.Popen(self.cluster.python(name, program, *arguments),
+                                  stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        self.addCleanup(server.stdout.close)
+        self.addCleanup(server.stderr.close)
+        self.addCleanup(server.wait)
+        self.addCleanup(server.kill)
+        self.assertEqual(server.stderr.readline(), b"ready\n")
+        return server
+
+    def sink(self, name, port):
+        """Takes the datagrams to a port, so that nobody answers them with an error. It is there for
+        both families."""
+        sink = socket_in(self.cluster.name(name), socket.AF_INET6, socket.SOCK_DGRAM)
+        self.addCleanup(sink.close)
+        sink.bind(("", port))
+
+    def end(self, collector, *agents):
+        """Ends agents that have forwarded all there was, and the collector that has got it."""
+        for agent in agents:
+            Endpoint(agent.namespace).settled()
+        for agent in agents:
+            self.assertEqual(agent.stop(), 0, agent.text())
+        # Each agent's connection has been read to its end by then.
+        collector.await_text("agent gone", len(agents))
+        self.assertEqual(collector.stop(), 0, collector.text())
+
+    def frames(self):
+        """The frames in the collector's file."""
+        return [Frame(frame.data) for frame in captures.read(self.file)]

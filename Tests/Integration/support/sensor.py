@@ -1,0 +1,216 @@
+"""A sensor in a process of its own, which tests can stall, slow down, cut off and kill.
+
+    python3 -m support.sensor FOLDER FORM [CERTIFICATE]
+
+It serves one session after the other, each with a capture over "tcp", "udp" or "tls", or over TCP
+to "discard" what comes. What it gets goes into FOLDER/NUMBER, piece by piece, each behind the time
+when it came and its length; `Recording` reads that, also while it grows. Lines on standard input say
+how many bytes a second it reads ("read 500000", "read nothing", "read all"), that it closes the data
+connection ("close"), or over UDP its port, until that is to be there again ("open").
+"""
+
+import os
+import socket
+import ssl
+import struct
+import sys
+import threading
+import time
+
+from support import rpcap
+
+PORT = 2003
+# Where numbered datagrams go, as traffic.
+SINK = 9
+SO_RCVBUFFORCE = 33
+PIECE = struct.Struct("!QI")
+HEADER = struct.Struct("!xBxxIIIIII")
+# Behind the headers of Ethernet, IPv4 and UDP: a word to know it by, its sender, and its number.
+NUMBERED = struct.Struct("!4sHQ")
+WORD = b"soak"
+HEADERS_LENGTH = 14 + 20 + 8
+
+
+class Stream:
+    """What one session has brought."""
+
+    def __init__(self, path, is_whole):
+        self.file, self.rest, self.pending = open(path, "rb"), b"", b""
+        self.is_whole = is_whole
+        self.count = 0
+        # Of numbered packets: their senders and numbers, and how many seconds each took.
+        self.numbered, self.delays = [], []
+
+    def update(self):
+        data = self.rest + self.file.read()
+        offset = 0
+        while offset + PIECE.size <= len(data):
+            nanoseconds, length = PIECE.unpack_from(data, offset)
+            end = offset + PIECE.size + length
+            if end > len(data):
+                break
+            self.take(data[offset + PIECE.size:end], nanoseconds / 1e9)
+            offset = end
+        self.rest = data[offset:]
+        return self
+
+    def take(self, piece, arrival):
+        """Takes the packets of a piece, and keeps what is only the beginning of one."""
+        data, offset = self.pending + piece if self.pending else piece, 0
+        while offset + HEADER.size <= len(data):
+            kind, length, seconds, micros, captured, _, number = HEADER.unpack_from(data, offset)
+            assert kind == 7 and length == captured + 20, data[offset:offset + 28].hex()
+            end = offset + 8 + length
+            if end > len(data):
+                break
+            assert number > self.count, f"{number} after {self.count}"
+            assert number == self.count + 1 or not self.is_whole, f"{number} after {self.count}"
+            self.count = number
+            if captured == HEADERS_LENGTH + 18:
+                word, sender, index = NUMBERED.unpack_from(data, offset + 28 + HEADERS_LENGTH)
+                if word == WORD:
+                    self.numbered.append((sender, index))
+                    self.delays.append(arrival - seconds - micros / 1e6)
+            offset = end
+        self.pending = data[offset:]
+
+
+class Recording:
+    """What a sensor has got in all its sessions, each with a stream of its own."""
+
+    def __init__(self, folder, is_whole=True):
+        self.folder, self.is_whole, self.streams = folder, is_whole, {}
+
+    def sessions(self):
+        for name in os.listdir(self.folder):
+            if int(name) not in self.streams:
+                self.streams[int(name)] = Stream(f"{self.folder}/{name}", self.is_whole)
+        return [self.streams[number].update() for number in sorted(self.streams)]
+
+    def close(self):
+        for stream in self.streams.values():
+            stream.file.close()
+
+
+class Pace:
+    """How many bytes may be read."""
+
+    def __init__(self):
+        self.changed = threading.Condition()
+        self.set(None)
+
+    def set(self, per_second):
+        with self.changed:
+            self.per_second, self.begin, self.read = per_second, time.monotonic(), 0
+            self.changed.notify_all()
+
+    def wait(self):
+        """Waits until something may be read, and answers how much."""
+        with self.changed:
+            while True:
+                if self.per_second is None:
+                    return 1 << 18
+                allowed = (time.monotonic() - self.begin) * self.per_second - self.read
+                if allowed >= 10_000:
+                    self.read += int(allowed)
+                    return int(allowed)
+                self.changed.wait(0.02 if self.per_second else None)
+
+
+class Sensor:
+    def __init__(self, folder, form, certificate=None):
+        self.folder, self.form = folder, form
+        self.context = certificate and ssl.create_default_context(cafile=certificate)
+        self.pace, self.data, self.data_address = Pace(), None, None
+        self.last = None
+
+    def run(self):
+        threading.Thread(target=self.obey, daemon=True).start()
+        listener = self.listening(("0.0.0.0", PORT))
+        print("ready", flush=True)
+        for number in range(len(os.listdir(self.folder)), 1 << 30):
+            control = listener.accept()[0]
+            threading.Thread(target=self.serve, args=(control, number), daemon=True).start()
+
+    def listening(self, address):
+        listener = socket.socket()
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen()
+        return listener
+
+    def obey(self):
+        for line in sys.stdin:
+            words = line.split()
+            if words == ["close"]:
+                self.data.shutdown(socket.SHUT_RDWR) if self.form != "udp" else self.data.close()
+            elif words == ["open"]:
+                self.open()
+            else:
+                self.pace.set({"all": None, "nothing": 0}.get(words[1])
+                              if words[1].isalpha() else int(words[1]))
+
+    def open(self):
+        self.data = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.data.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 32 << 20)
+        # Somebody who waits for a datagram would keep the port open.
+        self.data.settimeout(0.1)
+        self.data.bind(self.data_address)
+        self.data_address = self.data.getsockname()
+
+    def serve(self, control, number):
+        self.last = number
+        # When this process is killed its peer is to be told at once, with a reset.
+        abrupt = struct.pack("ii", 1, 0)
+        control.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, abrupt)
+        address = (control.getsockname()[0], 0)
+        try:
+            if self.context:
+                self.context.check_hostname = False
+                control = self.context.wrap_socket(control)
+            session = rpcap.Session(control)
+            session.ask(rpcap.LOGIN)
+            session.ask(rpcap.open_device(b"any-eth"))
+            if self.form == "udp":
+                self.data_address = address
+                self.open()
+                assert session.ask(rpcap.start(self.data_address[1], 6))[0] == 0x84
+                data = None
+            else:
+                listener = self.listening(address)
+                assert session.ask(rpcap.start(listener.getsockname()[1], 4))[0] == 0x84
+                data = listener.accept()[0]
+                listener.close()
+                data.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, abrupt)
+                if self.context:
+                    data = self.context.wrap_socket(data)
+                self.data = data
+            self.record(data, number)
+        except (OSError, EOFError) as error:
+            print(f"session {number}: {error}", file=sys.stderr, flush=True)
+        control.close()
+
+    def record(self, data, number):
+        flags = socket.MSG_TRUNC if self.form == "discard" else 0
+        with open(f"{self.folder}/{number}", "wb", buffering=0) as file:
+            while True:
+                count = self.pace.wait()
+                try:
+                    # With TLS there are no flags; with UDP the socket may be another one by now.
+                    piece = (data or self.data).recv(count, *([flags] if flags else []))
+                except OSError:
+                    if data:
+                        raise
+                    if number != self.last:
+                        return
+                    time.sleep(0.01)
+                    continue
+                # Over UDP only the next session tells that this one is over.
+                if not piece and data or number != self.last:
+                    return
+                if not flags:
+                    file.write(PIECE.pack(time.time_ns(), len(piece)) + piece)
+
+
+if __name__ == "__main__":
+    Sensor(*sys.argv[1:]).run()

@@ -1,0 +1,80 @@
+import BPF
+import KernelSupport
+import Linux
+import PacketRing
+import Testing
+
+@Suite("What tells packets apart", .serialized, .needsOwnNetwork, .timeLimit(.minutes(15)))
+struct PacketIdentityTests {
+    private static let senderCount = 4
+    private static let shape = Ring.Shape(byteCountMax: 64 << 20)
+
+    /// The identities in a ring, until nothing has come for a while.
+    private static func identities(in ring: inout Ring) throws -> [UInt64?] {
+        var found: [UInt64?] = []
+        while try poll([(ring.fileDescriptor, .readable)], milliseconds: 100)[0].contains(.readable)
+        {
+            while let block = ring.next() { add(block, to: &found) }
+        }
+        return found
+    }
+
+    private static func add(_ block: borrowing Block, to found: inout [UInt64?]) {
+        var packets = block.packets
+        while let packet = packets.next() { found.append(packet.identity) }
+    }
+
+    /// Sends the same short frame from several threads as fast as they can, in both directions.
+    private static func flood(_ count: Int, senders: Int = senderCount) throws {
+        let end = try interfaceIndex(senders % 2 == 0 ? "here" : "there")
+        // Threads are in the network of the one that makes them.
+        let thread = try Thread {
+            guard let sender = try? PacketSender(on: end) else { return }
+            let frame: [UInt8] =
+                [2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 0x88, 0xb5]
+                + [UInt8](repeating: 7, count: 46)
+            for _ in 0..<count { try? sender.send(frame) }
+        }
+        if senders > 1 { try flood(count, senders: senders - 1) }
+        thread.join()
+    }
+
+    @Test("is the same in all rings, and no other packet's, while packets are stamped")
+    func stamped() throws {
+        try inOwnNetwork {
+            try shell("ip link add here type veth peer there; ip link set here up")
+            try shell("ip link set there up")
+            let stamps = try PacketStamps()
+            let here = try interfaceIndex("here")
+            var first = try Ring(on: here, .keepAll, shape: Self.shape)
+            var second = try Ring(on: here, .keepAll, shape: Self.shape)
+            let count = 20_000
+            try Self.flood(count)
+            let identities = [
+                try Self.identities(in: &first), try Self.identities(in: &second),
+            ]
+            let known = identities.map { $0.compactMap(\.self).sorted() }
+            #expect(known[0].count == count * Self.senderCount)
+            #expect(identities[0].count == known[0].count)
+            #expect(known[0] == known[1])
+            // Frames that are the same and came in the same nanosecond may be taken for each other, and
+            // here all are the same; some processors' clocks do not count each nanosecond.
+            #expect(Set(known[0]).count > known[0].count * 9 / 10)
+            withExtendedLifetime(stamps) {}
+        }
+    }
+
+    @Test("is known of no packet that was not stamped")
+    func unstamped() throws {
+        try inOwnNetwork {
+            try shell("ip link add here type veth peer there; ip link set here up")
+            try shell("ip link set there up")
+            var ring = try Ring(on: try interfaceIndex("here"), .keepAll, shape: Self.shape)
+            try Self.flood(10)
+            let identities = try Self.identities(in: &ring)
+            #expect(identities.count == 10 * Self.senderCount)
+            // Another program on the node may have packets stamped, and then these are as well.
+            #expect(Set(identities.map { $0 == nil }).count == 1)
+        }
+    }
+}

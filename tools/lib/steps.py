@@ -1,0 +1,353 @@
+"""The steps of tools/test: what there is to test, what each step needs, and how it is counted.
+
+To add a step, add a row to STEPS; to add an integration test, an `integration` row.
+"""
+
+import argparse
+import collections
+import contextlib
+import os
+import pathlib
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+TESTS = "Tests/Integration"
+# Far more than any step takes, also on a busy machine.
+STEP_SECONDS_MAX = 60 * 60
+
+Step = collections.namedtuple("Step", "name summary command packages binary venv root count needs")
+
+
+def step(name, summary, command, packages=(), binary=False, venv=False, root=True, count="one",
+         needs=None):
+    """A step. `packages` names lists of common.sh; with `binary` it is told of a release build by
+    PODWIRE, with `venv` it runs with Python packages that Debian does not have; `count` is how its
+    tests are counted (see COUNTERS); `needs` is a file without which it is left out."""
+    return Step(name, summary, command.split(), packages, binary, venv, root, count, needs)
+
+
+def integration(name, summary, *packages, test=None, venv=False):
+    """A step that is a file of integration tests."""
+    return step(name, summary, f"python3 -B {TESTS}/{test or name}_test.py -v",
+                ("testbed", "integration", *packages), binary=True, venv=venv, count="python")
+
+
+STEPS = (
+    step("check", "format, house rules, Python and shell lint", "tools/check rules", ("lint",),
+         root=False),
+    step("unit", "unit tests", "swift test --skip ^KernelTests\\.", ("build",), root=False,
+         count="swift"),
+    step("kernel", "tests of what only a kernel can tell, each in its own network namespace",
+         "swift test --filter ^KernelTests\\.", ("build", "testbed", "integration"), count="swift"),
+    step("compare", "tools/compare finds what is lost and what is doubled",
+         f"python3 -B {TESTS}/compare_test.py -v", ("python",), root=False, count="python"),
+    step("steps", "tools/test counts right, and the Python lint finds what is wrong",
+         f"python3 -B {TESTS}/steps_test.py -v", ("python",), root=False, count="python"),
+    step("docs", "the documentation builds without a warning", "tools/docs --check", ("build",),
+         root=False, needs="tools/docs"),
+    integration("manifest", "the manifests of k8s/, against every Kubernetes and its policies",
+                "manifests", venv=True),
+    integration("deployment", "the program as the manifests of k8s/ start it", "manifests", venv=True),
+    integration("password", "passwords and users"),
+    integration("agent", "settings, signals, capabilities, and sensors that misbehave"),
+    integration("collector", "the collector, and agents that misbehave"),
+    integration("log", "the log, also where nobody reads it"),
+    integration("passive", "clients that dial the agent, logins and TLS"),
+    integration("names", "pods and their names", "container"),
+    integration("wire", "frames as a wire would have carried them"),
+    integration("rule", "the feed, floods, and what a node may not allow"),
+    integration("edges", "edges that come and go, and rings that grow"),
+    integration("doctor", "what the doctor finds"),
+    integration("http", "metrics, probes, and who wants to hurt them"),
+    integration("fault", "faults of sensors, networks, nodes and the agent itself"),
+    integration("container", "the image, and a container of it as on a node", "container"),
+    integration("load", "millions of packets, and no allocation for any of them"),
+    # What it measures is for people to judge, on a quiet machine.
+    step("bench", "the bench measures",
+         "tools/bench --quick --only delay,idle --rounds 1 --json /dev/null",
+         ("build", "testbed", "integration"), binary=True),
+    *(step(f"demo-{network}", f"the demo on a {network} network", f"tools/lib/demo-test {network}",
+           ("testbed", "demo", "integration"), binary=True)
+      for network in ("bridge", "ptp", "vxlan")),
+)
+
+HELP = """\
+Runs the steps that are named, or all of them, and says at the end what passed and what failed. A step
+that fails keeps no other from running. Installs the Debian packages that the steps need; most of them
+need root, for network namespaces, and a Swift toolchain. All of them take up to 40 minutes on 2 cores.
+
+The last line counts tests: those of Swift, those of Python, and each other step as one. A test that is
+skipped where it must not be counts as failed.
+
+PODWIRE names a binary to test instead of building one; LOAD_PACKETS says how many packets the step
+`load` takes.
+"""
+EXAMPLES = """\
+examples:
+  tools/test                       everything
+  tools/test --list                what there is
+  tools/test unit passive wire     some of it
+  tools/test --repeat 10 passive   does it always pass?
+  python3 -B Tests/Integration/passive_test.py -v PassiveTest.test_sampling
+                                   a single test, with PODWIRE=$(tools/lib/release)
+"""
+
+
+class Count:
+    """How many tests of a step passed, failed, and were skipped."""
+
+    def __init__(self, passed=0, failed=0, skipped=0):
+        self.passed, self.failed, self.skipped = passed, failed, skipped
+
+    def __add__(self, other):
+        return Count(self.passed + other.passed, self.failed + other.failed,
+                     self.skipped + other.skipped)
+
+    def __str__(self):
+        text = f"{self.passed} passed, {self.failed} failed"
+        return text + (f", {self.skipped} skipped" if self.skipped else "")
+
+
+def count_one(lines, code):
+    return Count(int(code == 0), int(code != 0))
+
+
+def count_python(lines, code):
+    """unittest's last lines, and the tests that it names; a test may fail in several subtests."""
+    ran, skipped, failed, elsewhere = 0, 0, set(), set()
+    for line in lines:
+        if found := re.match(r"Ran (\d+) tests? in ", line):
+            ran += int(found[1])
+        elif found := re.match(r"(?:OK|FAILED) \(.*skipped=(\d+)", line):
+            skipped += int(found[1])
+        elif found := re.match(r"(?:FAIL|ERROR): (\w+ \([\w.]+\))", line):
+            (failed if found[1].startswith("test_") else elsewhere).add(found[1])
+    found = Count(ran - len(failed) - skipped, len(failed) + len(elsewhere), skipped)
+    if code != 0 and not found.failed:
+        found.failed = 1
+    return found
+
+
+def count_swift(lines, code):
+    """Swift Testing's last line, and the tests that it names. None may be skipped."""
+    ran, failed, skipped = 0, set(), 0
+    for line in lines:
+        if found := re.search(r"Test run with (\d+) tests?", line):
+            ran = max(ran, int(found[1]))
+        elif found := re.match(r"✘ Test (\".*?\"|\w+\(.*?\))", line):
+            failed.add(found[1])
+        elif re.match(r"(➜|↷) Test .* skipped", line):
+            skipped += 1
+    found = Count(max(0, ran - len(failed) - skipped), len(failed) + skipped)
+    if not ran or code != 0 and not found.failed:
+        found.failed += 1
+    return found
+
+
+COUNTERS = {"one": count_one, "python": count_python, "swift": count_swift}
+# Swift Testing has a line for the begin of each test, and one for each argument.
+NOISE = re.compile(r"^(◇|✔ Test case)")
+
+
+class Failure(Exception):
+    """Why a step cannot be run."""
+
+
+class Runner:
+    def __init__(self, folder):
+        self.folder = folder
+        self.environment = {**os.environ, "KERNEL_TESTS": "required", "PYTHONDONTWRITEBYTECODE": "1"}
+        self.installed = set()
+        self.build_failure = None
+        self.rows = []
+
+    def install(self, lists):
+        """Installs Debian's packages of these lists of common.sh."""
+        missing = [name for name in lists if name not in self.installed]
+        if not missing:
+            return
+        done = subprocess.run(
+            ["bash", "-c", 'source tools/lib/common.sh; need_package_lists "$@"', "tools/test",
+             *missing], cwd=ROOT)
+        if done.returncode != 0:
+            raise Failure("its packages cannot be installed")
+        self.installed.update(missing)
+
+    def build(self):
+        """Has PODWIRE name a release build."""
+        if self.build_failure:
+            raise self.build_failure
+        if "PODWIRE" in self.environment:
+            return
+        self.install(["build"])
+        print("\n== the release build, for the steps that follow", flush=True)
+        begin = time.monotonic()
+        done = subprocess.run(["tools/lib/release"], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+        self.rows.append(("(build)", "ok" if done.returncode == 0 else "FAILED", "",
+                          time.monotonic() - begin))
+        if done.returncode != 0:
+            self.build_failure = Failure("there is no release build to test")
+            raise self.build_failure
+        self.environment["PODWIRE"] = done.stdout.strip()
+
+    def make_venv(self):
+        """A Python with packages that Debian does not have, as the first on the path."""
+        folder = self.folder / "venv"
+        if not folder.exists():
+            subprocess.run(["python3", "-m", "venv", folder], check=True)
+            # The validator brings the schemas of Kubernetes' versions, so it is to be the newest; what
+            # checkov complains of is compared with a list, so it is not.
+            subprocess.run([folder / "bin/pip", "install", "--quiet", "--disable-pip-version-check",
+                            "kubernetes-validate", "checkov==3.3.30"], check=True)
+        return {"PATH": f"{folder}/bin:{self.environment['PATH']}"}
+
+    def prepare(self, step):
+        """Gets what a step needs, and returns its environment."""
+        if step.root and os.geteuid() != 0:
+            raise Failure("it needs root, for network namespaces: run it with sudo")
+        is_built = step.binary and "PODWIRE" not in self.environment
+        if (is_built or {"build", "lint"} & set(step.packages)) and not shutil.which("swift"):
+            raise Failure("it needs a Swift toolchain, 6.3 or later: see swift.org/install")
+        self.install(step.packages)
+        if step.binary:
+            self.build()
+        try:
+            return {**self.environment, **(self.make_venv() if step.venv else {})}
+        except subprocess.CalledProcessError as error:
+            shutil.rmtree(self.folder / "venv", ignore_errors=True)
+            raise Failure("its Python packages cannot be installed") from error
+
+    def run(self, step):
+        """Runs a step once, shows what it says, and returns its count and the file with its output."""
+        print(f"\n== {step.name}: {step.summary}", flush=True)
+        log = self.folder / f"{step.name}.log"
+        if step.needs and not (ROOT / step.needs).exists():
+            print(f"there is no {step.needs}")
+            return Count(skipped=1), log
+        try:
+            environment = self.prepare(step)
+        except Failure as failure:
+            print(f"{step.name} cannot be run: {failure}", file=sys.stderr)
+            log.write_text(f"{failure}\n")
+            return Count(failed=1), log
+        with open(log, "w") as file:
+            lines, code = self.watch(step, environment, file)
+        return COUNTERS[step.count](lines, code), log
+
+    def watch(self, step, environment, file):
+        """Runs a step's command, and returns its lines and its exit code."""
+        process = subprocess.Popen(
+            step.command, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
+            start_new_session=True)
+
+        def end(reason=None):
+            if reason:
+                print(f"{step.name} is ended: {reason}", file=sys.stderr, flush=True)
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+
+        limit = threading.Timer(STEP_SECONDS_MAX, end, [f"it takes more than {STEP_SECONDS_MAX} s"])
+        limit.start()
+        lines = []
+        try:
+            for line in process.stdout:
+                lines.append(line.rstrip("\n"))
+                file.write(line)
+                if not NOISE.match(line):
+                    print(line, end="", flush=True)
+            return lines, process.wait()
+        except BaseException:
+            end()
+            raise
+        finally:
+            limit.cancel()
+            process.stdout.close()
+
+    def repeat(self, step, times):
+        """Runs a step some times, and returns its count and the output of a run that failed."""
+        total, bad, failed_log, begin = Count(), 0, None, time.monotonic()
+        for turn in range(1, times + 1):
+            count, log = self.run(step)
+            total += count
+            if count.failed:
+                bad += 1
+                failed_log = log.rename(log.with_suffix(f".{turn}.log"))
+                print(f"\n{step.name} has failed", file=sys.stderr, flush=True)
+        result = "FAILED" if bad else "skipped" if total.skipped and not total.passed else "ok"
+        if times > 1:
+            result += f", {times - bad} of {times} runs passed"
+        self.rows.append((step.name, result, str(total), time.monotonic() - begin))
+        return total, failed_log
+
+    def show(self):
+        """What each step came to, and how long it took."""
+        width = max(len(row[0]) for row in self.rows)
+        middle = max(len(row[1]) for row in self.rows)
+        last = max(len(row[2]) for row in self.rows)
+        print()
+        for name, result, count, seconds in self.rows:
+            print(f"{name:{width}}  {result:{middle}}  {count:{last}}  "
+                  f"{int(seconds) // 60:3}:{int(seconds) % 60:02}")
+
+
+def parse():
+    parser = argparse.ArgumentParser(
+        prog="tools/test", description=HELP, epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("steps", nargs="*", metavar="NAME", help="a step; all of them without it")
+    parser.add_argument("--list", action="store_true", help="shows the steps, and runs none")
+    parser.add_argument("--repeat", type=int, default=1, metavar="COUNT",
+                        help="runs each step so many times")
+    options = parser.parse_args()
+    known = {step.name: step for step in STEPS}
+    unknown = [name for name in options.steps if name not in known]
+    if unknown:
+        parser.error(f"there is no step {', '.join(unknown)}; --list shows the steps")
+    if options.repeat < 1:
+        parser.error("--repeat takes a number from 1 on")
+    options.steps = [known[name] for name in options.steps] or STEPS
+    return options
+
+
+def main():
+    options = parse()
+    if options.list:
+        width = max(len(step.name) for step in STEPS)
+        for step in STEPS:
+            print(f"{step.name:{width}}  {step.summary}")
+        return 0
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    folder = pathlib.Path(tempfile.mkdtemp(prefix="podwire-test-"))
+    runner, total, failed = Runner(folder), Count(), {}
+    code = 0
+    try:
+        for step in options.steps:
+            count, log = runner.repeat(step, options.repeat)
+            total += count
+            if log:
+                failed[step.name] = log
+    except KeyboardInterrupt:
+        code = 130
+    if runner.rows:
+        runner.show()
+    if failed:
+        print(f"\nfailed: {' '.join(failed)}")
+        for name, log in failed.items():
+            print(f"  {name}: what it said is in {log}")
+    shutil.rmtree(folder / "venv", ignore_errors=True)
+    if not failed:
+        shutil.rmtree(folder)
+    print(f"\n{total}", flush=True)
+    return code or int(bool(failed))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
