@@ -219,7 +219,7 @@ class FeedTest(FeedCase):
         with Stopped(self.agent.pid, "podwire-forward"):
             text = self.endpoint.await_page("/healthz", 503, seconds=45)
             self.assertRegex(text, r"the forwarder of 192.168.10\d.2:2003: no heartbeat for \d+ s")
-            self.assertEqual(text.count("turned"), 1)
+            self.assertEqual(text.count("no heartbeat"), 1)
         self.endpoint.await_page("/healthz", 200)
         self.finish()
 
@@ -251,7 +251,7 @@ class ProbeTest(unittest.TestCase):
         self.addCleanup(session.close)
         self.endpoint.await_page("/readyz", 503, "has not asked for packets (STARTCAP)")
         session.start(self.bed)
-        text = self.endpoint.await_page("/readyz", 200, "sensor 127.0.0.1:2003: captures")
+        text = self.endpoint.await_page("/readyz", 200, "sensor 127.0.0.1:2003: capturing")
         self.assertTrue(text.startswith("ready\nnetlink: synced"), text)
         session.close()
         self.endpoint.await_page("/readyz", 503, "no sensor captures")

@@ -573,7 +573,7 @@ class PassiveTest(unittest.TestCase):
         client = self.client()
         client.log_in()
         client.start_udp()
-        self.bed.ping(20, 0.002)
+        self.bed.ping(20)
         stream, found = bytearray(), []
 
         def take_frames(data):
@@ -632,7 +632,7 @@ class PassiveTest(unittest.TestCase):
         client = self.client()
         self.assertEqual(client.ask(LOGIN)[:2], (1, 19))
         self.assertEqual(client.control.recv(1), b"")
-        agent.await_text("no TLS")
+        agent.await_text("does not speak TLS")
 
     def test_tls_with_clients_alone_leaves_sensors_as_they_are(self):
         listener = self.bed.listen()

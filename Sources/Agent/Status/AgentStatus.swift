@@ -48,7 +48,8 @@ package final class AgentStatus: Sendable {
 
     /// Forgets the names of edges that are gone.
     func keep(_ incarnations: Set<UInt64>) {
-        for peer in peers { peer.edgeMetrics.keep(incarnations) }
+        let kept = incarnations.union([SharedRing.incarnation])
+        for peer in peers { peer.edgeMetrics.keep(kept) }
     }
 
     /// The counts of all sensors and clients since the agent started.

@@ -42,12 +42,14 @@ package final class CaptureCounters: Sendable {
     /// Nobody takes it for a signal, so it needs no memory order.
     @inline(__always)
     package func add(_ count: Int, to metric: CaptureMetric) {
-        if count > 0 { values[metric.rawValue].add(UInt64(count), ordering: .relaxed) }
+        if count > 0 { values[metric.rawValue].wrappingAdd(UInt64(count), ordering: .relaxed) }
     }
 
     @inline(__always)
     func add(_ count: Int, to obstacle: WireForm.Obstacle) {
-        if count > 0 { unrepaired[obstacle.rawValue].add(UInt64(count), ordering: .relaxed) }
+        if count > 0 {
+            unrepaired[obstacle.rawValue].wrappingAdd(UInt64(count), ordering: .relaxed)
+        }
     }
 
     /// Sets a count that somebody else keeps.

@@ -27,8 +27,7 @@ package final class EdgeMetrics: Sendable {
     /// Forgets the names of edges that are gone.
     package func keep(_ incarnations: Set<UInt64>) {
         state.withLock { state in
-            for (incarnation, edge) in state.closed
-            where !incarnations.contains(incarnation) && incarnation != SharedRing.incarnation {
+            for (incarnation, edge) in state.closed where !incarnations.contains(incarnation) {
                 state.gone += edge.frames
                 state.closed[incarnation] = nil
             }

@@ -13,14 +13,14 @@ package final class FrameCounters: Sendable {
     /// Adds frames whose fate is now known.
     @inline(__always)
     func add(_ count: Int, to fate: Fate) {
-        if count > 0 { fates[fate.rawValue].add(UInt64(count), ordering: .relaxed) }
+        if count > 0 { fates[fate.rawValue].wrappingAdd(UInt64(count), ordering: .relaxed) }
     }
 
     /// Adds frames that the program let through, including those that the ring had no room for.
     ///
     /// The kernel counts them. It is asked every few seconds, when a client asks, and at the end.
     func add(matched count: Int) {
-        if count > 0 { matched.add(UInt64(count), ordering: .relaxed) }
+        if count > 0 { matched.wrappingAdd(UInt64(count), ordering: .relaxed) }
     }
 
     /// The counts now.
