@@ -1,7 +1,6 @@
-package import Time
-
 import CLinux
 import Glibc
+package import Time
 
 extension MonotonicTime {
     /// The time now, as the kernel's clock has it (`CLOCK_MONOTONIC`).

@@ -1,7 +1,6 @@
-package import Linux
-
 import Addressing
 import Glibc
+package import Linux
 
 /// The two ends of a conversation in datagrams on a loopback, each at a port of its own.
 package enum Datagrams {

@@ -1,9 +1,8 @@
-package import Testing
-
 import CLinux
 import Glibc
 import Linux
 import Synchronization
+package import Testing
 
 /// What is to become of kernel tests: `tools/test` says `required`, and `tools/check` says `off`.
 private let mode = unsafe getenv("KERNEL_TESTS").map { unsafe String(cString: $0) }

@@ -1,6 +1,6 @@
 import Addressing
-import KernelSupport
 import BPF
+import KernelSupport
 import Linux
 import Observation
 import ObservationFixtures

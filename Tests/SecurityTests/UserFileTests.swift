@@ -1,7 +1,7 @@
 import Glibc
-import Testing
 import Security
 import SecurityFixtures
+import Testing
 
 @Suite("A file of users")
 struct UserFileTests {

@@ -1,7 +1,6 @@
-package import Linux
-
 import Addressing
 import COpenSSL
+package import Linux
 
 /// The side of TLS that verifies a certificate, whichever side has opened the connection.
 package final class TLSClient: Sendable {
