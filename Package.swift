@@ -115,7 +115,7 @@ let package = Package(
         tests("SettingsTests", "Addressing", "Linux", "Settings"),
         tests(
             "EdgesTests", "Addressing", "Edges", "KernelSupport", "Linux", "Metrics", "Netlink",
-            "ObservationFixtures", "Settings", logging),
+            "Observation", "ObservationFixtures", "Settings", "Time", logging),
         tests(
             "ForwardingTests", "Addressing", "Edges", "Forwarding", "KernelSupport", "Linux",
             "Metrics", "Netlink", "Observation", "PacketRing", "Packets", "RPCAP", "Security",
@@ -124,8 +124,11 @@ let package = Package(
             "AgentTests", "Addressing", "Agent", "Edges", "Forwarding", "Linux", "Metrics",
             "Netlink", "Settings", "Time", logging),
         tests(
-            "DoctorTests", "Addressing", "Doctor", "Edges", "Linux", "Netlink", "Observation",
-            "PacketRing", "Settings"),
+            "DoctorTests", "Addressing", "Doctor", "Edges", "Linux", "Netlink", "PacketRing",
+            "Settings"),
+        tests(
+            "ExplainTests", "Addressing", "Edges", "Explain", "Linux", "Netlink", "Observation",
+            "Packets", "Settings", "Time"),
         tests(
             "CollectorTests", "Addressing", "BPF", "CaptureFiles", "Collector", "Linux", "RPCAP",
             "Time"),

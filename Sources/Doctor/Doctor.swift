@@ -13,7 +13,7 @@ package enum Doctor {
             // What the node's network is like.
             NetlinkCheck.self, EdgeCheck.self, PodNetworkCheck.self, DataPathCheck.self,
             OtherCapturesCheck.self, TrackingCheck.self, ServiceNetworkCheck.self,
-            // Who the agent talks to, and by which files and clock.
+            // Sensors and clients, and the files and the clock that they depend on.
             SensorCheck.self, ListenerCheck.self, HTTPCheck.self, PasswordFileCheck.self,
             TLSCheck.self, ClockCheck.self,
         ]

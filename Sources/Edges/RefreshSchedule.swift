@@ -5,8 +5,9 @@ package import Time
 /// Addresses inside a pod change without an event in the node's namespace. A pod is therefore asked
 /// about again when its network has had time to be set up, and all pods are now and then.
 package struct RefreshSchedule: Sendable {
-    /// Interfaces whose pods to ask about again, the one that is due first in front.
-    private var entries: [(dueAt: MonotonicTime, index: UInt32)] = []
+    /// The interfaces whose pods to ask about again: a queue for each delay, in the order of time.
+    private var queues = Array(
+        repeating: [(dueAt: MonotonicTime, index: UInt32)](), count: delays.count)
     private var pollAt: MonotonicTime
     /// When events from inside pods are read again.
     private var podEventsAt = MonotonicTime.zero
@@ -19,26 +20,33 @@ package struct RefreshSchedule: Sendable {
     ///
     /// A pod that may change its own addresses can do so without end; that must not load the node.
     private static let podEventInterval = Duration.milliseconds(10)
-    /// The most entries, so that a storm of events uses little memory. The poll does the rest.
-    private static let entryCountMax = 10_000
+    /// The most entries of a queue, so that a storm of events uses little memory.
+    ///
+    /// The poll does the rest.
+    private static let entryCountMax = 5000
 
     /// A schedule whose first poll is one interval away.
     package init(now: MonotonicTime) { pollAt = now + Self.pollInterval }
 
     /// Schedules queries about the pods behind some interfaces, which had an event.
+    ///
+    /// - Parameter now: The time, which is not before that of the last call.
     package mutating func add(_ indexes: [UInt32], now: MonotonicTime) {
-        for delay in Self.delays {
-            guard entries.count + indexes.count <= Self.entryCountMax else { break }
-            entries += indexes.map { (dueAt: now + delay, index: $0) }
+        for (queue, delay) in Self.delays.enumerated()
+        where queues[queue].count + indexes.count <= Self.entryCountMax {
+            queues[queue] += indexes.map { (dueAt: now + delay, index: $0) }
         }
-        entries.sort { $0.dueAt < $1.dueAt }
     }
 
     /// Takes the interfaces whose pods are due, each once.
     package mutating func takeDue(now: MonotonicTime) -> [UInt32] {
-        let due = entries.prefix { $0.dueAt <= now }
-        entries.removeFirst(due.count)
-        return Set(due.map(\.index)).sorted()
+        var indexes: Set<UInt32> = []
+        for queue in queues.indices {
+            let due = queues[queue].prefix { $0.dueAt <= now }
+            indexes.formUnion(due.map(\.index))
+            queues[queue].removeFirst(due.count)
+        }
+        return indexes.sorted()
     }
 
     /// Takes the poll if it is due: true once for each interval.
@@ -58,7 +66,7 @@ package struct RefreshSchedule: Sendable {
 
     /// The next time at which something is due.
     package func dueAt(now: MonotonicTime) -> MonotonicTime {
-        let dueAt = min(pollAt, entries.first?.dueAt ?? .distantFuture)
+        let dueAt = queues.compactMap(\.first?.dueAt).reduce(pollAt, min)
         return allowsPodEvents(now: now) ? dueAt : min(dueAt, podEventsAt)
     }
 }

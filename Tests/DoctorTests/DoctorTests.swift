@@ -1,12 +1,11 @@
+import Addressing
 import Doctor
 import Edges
-import Settings
-import Addressing
 import Glibc
 import Linux
-import PacketRing
 import Netlink
-import Observation
+import PacketRing
+import Settings
 import Testing
 
 extension Finding {
@@ -15,12 +14,43 @@ extension Finding {
     }
 }
 
-/// What the doctor makes of things that a test bed cannot have, and of the edges of those it can.
+/// The checks' findings about examinations that a test bed cannot have, and about limits.
 @Suite("The doctor")
 struct DoctorTests {
     private static func settings(_ more: [String: String] = [:]) throws -> Settings {
         let environment = ["PODNET": "10.244.0.0/16", "EXTRAHOP_SENSOR_IP": "192.0.2.1"]
         return try Settings(options: [:]) { more[$0] ?? environment[$0] }
+    }
+
+    private static func examination(_ more: [String: String] = [:]) throws -> Examination {
+        Examination(try settings(more))
+    }
+
+    /// The findings of one check.
+    private static func findings(
+        _ check: String, _ examination: Examination
+    ) -> [Finding] {
+        Doctor.findings(examination).filter { $0.check == check }
+    }
+
+    /// An examination of a node with the edge `v6`.
+    private static func withEdge(
+        _ more: [String: String] = [:], addresses: [String] = []
+    ) throws -> Examination {
+        var table = EdgeTable()
+        table.apply(.link(veth(6)))
+        if !addresses.isEmpty {
+            table.set(EdgeTable.Pod(addresses: try addresses.map(address), mac: nil), behind: 6)
+        }
+        return try with(table, more)
+    }
+
+    private static func with(
+        _ table: EdgeTable, _ more: [String: String] = [:]
+    ) throws -> Examination {
+        var examination = try examination(more)
+        examination.node = table.node(examination.settings.edges)
+        return examination
     }
 
     private static func address(_ text: String) throws -> IPAddress {
@@ -34,9 +64,12 @@ struct DoctorTests {
             ([.netRaw], [.warning]), ([.netAdmin, .netBroadcast], [.failed]),
             ([], [.failed, .warning]),
         ] as [([Capability], [Finding.Grade])])
-    func capabilities(held: [Capability], grades: [Finding.Grade]) {
+    func capabilities(held: [Capability], grades: [Finding.Grade]) throws {
+        var node = try Self.examination()
+        node.capabilities = Set(held)
         for isRoot in [true, false] {
-            let findings = RightsCheck(held: Set(held), isRoot: isRoot).findings
+            node.isRoot = isRoot
+            let findings = Self.findings("capabilities", node)
             #expect(findings.map(\.grade) == grades)
             for finding in findings where finding.grade != .ok {
                 #expect(finding.text.contains("runAsUser: 0") == !isRoot)
@@ -47,14 +80,15 @@ struct DoctorTests {
     @Test(
         "knows what kernels lack",
         arguments: [
-            (KernelRelease(4, 19), true, [.warning, .note, .note]),
-            (KernelRelease(5, 10), true, [.note, .note]), (KernelRelease(5, 11), true, [.note]),
-            (KernelRelease(5, 11), false, [.ok]), (KernelRelease(6, 2), true, [.ok]),
-            (nil, true, [.ok]),
-        ] as [(KernelRelease?, Bool, [Finding.Grade])])
-    func kernels(release: KernelRelease?, restoresWireForm: Bool, grades: [Finding.Grade]) {
-        let findings = KernelCheck.findings(release, restoresWireForm: restoresWireForm)
-        #expect(findings.map(\.grade) == grades)
+            (KernelRelease(4, 19), "wire", [.warning, .note, .note]),
+            (KernelRelease(5, 10), "wire", [.note, .note]),
+            (KernelRelease(5, 11), "wire", [.note]), (KernelRelease(5, 11), "raw", [.ok]),
+            (KernelRelease(6, 2), "wire", [.ok]), (nil, "wire", [.ok]),
+        ] as [(KernelRelease?, String, [Finding.Grade])])
+    func kernels(release: KernelRelease?, frames: String, grades: [Finding.Grade]) throws {
+        var node = try Self.examination(["PODWIRE_FRAMES": frames])
+        node.kernel = release
+        #expect(Self.findings("kernel", node).map(\.grade) == grades)
     }
 
     @Test(
@@ -70,8 +104,11 @@ struct DoctorTests {
                 "socket AF_PACKET", "AF_PACKET"
             ),
         ] as [(Ring.Failure, String, String)])
-    func rings(failure: Ring.Failure, reason: String, remedy: String) {
-        let finding = KernelCheck.finding(failure)
+    func rings(failure: Ring.Failure, reason: String, remedy: String) throws {
+        var node = try Self.examination()
+        #expect(Self.findings("rings", node).isEmpty)
+        node.ring = .failed(failure)
+        let finding = try #require(Self.findings("rings", node).first)
         #expect(finding.grade == .failed && finding.remedy?.contains(remedy) == true)
         #expect(finding.found.contains(reason))
     }
@@ -80,15 +117,17 @@ struct DoctorTests {
         "compares what is allowed with what is there",
         arguments: [
             (Memory(availableByteCount: 256 << 20, limitByteCount: 80 << 20), 64, []),
-            (Memory(availableByteCount: (256 << 20) - 1, limitByteCount: nil), 64, ["ring memory"]),
-            (Memory(availableByteCount: nil, limitByteCount: (80 << 20) - 1), 64, ["queue memory"]),
+            (Memory(availableByteCount: (256 << 20) - 1, limitByteCount: nil), 64, ["ring-memory"]),
+            (Memory(availableByteCount: nil, limitByteCount: (80 << 20) - 1), 64, ["queue-memory"]),
             (Memory(availableByteCount: nil, limitByteCount: nil), 63, ["descriptors"]),
         ] as [(Memory, Int, [String])])
     func memory(memory: Memory, descriptorCountMax: Int, warned: [String]) throws {
-        let check = MemoryCheck(
-            memory: memory, descriptorCountMax: descriptorCountMax, edgeCount: 0)
-        let findings = check.findings(try Self.settings())
-        #expect(findings.map(\.check) == ["ring memory", "queue memory", "descriptors"])
+        var node = try Self.examination()
+        node.memory = memory
+        node.descriptorCountMax = descriptorCountMax
+        let checks = ["ring-memory", "queue-memory", "descriptors"]
+        let findings = Doctor.findings(node).filter { checks.contains($0.check) }
+        #expect(findings.map(\.check) == checks)
         #expect(findings.filter { $0.grade != .ok }.map(\.check) == warned)
     }
 
@@ -98,12 +137,12 @@ struct DoctorTests {
         var kit = Link(index: 5)
         (kit.name, kit.kind) = ("lxc1", "netkit")
         table.apply(.link(kit))
-        let settings = try Self.settings()
-        let alone = EdgeCheck.findings(table.node(settings.edges), settings)
-        #expect(alone.last?.grade == .failed && alone.last?.found.contains("lxc1") == true)
+        let alone = Self.findings("data-path", try Self.with(table))
+        #expect(alone.map(\.grade) == [.failed] && alone[0].found.contains("lxc1"))
         table.apply(.link(Self.veth(6)))
-        let beside = EdgeCheck.findings(table.node(settings.edges), settings)
-        #expect(beside.map(\.grade) == [.ok, .warning])
+        let node = try Self.with(table)
+        #expect(Self.findings("data-path", node).map(\.grade) == [.warning])
+        #expect(Self.findings("edges", node).map(\.grade) == [.ok])
     }
 
     private static func veth(_ index: UInt32) -> Link {
@@ -123,11 +162,8 @@ struct DoctorTests {
             (["fe80::1"], "10.244.0.0/16", [.ok]), (["10.1.0.2"], "10.244.0.0/16", [.failed]),
         ] as [([String], String, [Finding.Grade])])
     func podNetworks(addresses: [String], networks: String, grades: [Finding.Grade]) throws {
-        var table = EdgeTable()
-        table.apply(.link(Self.veth(6)))
-        table.set(EdgeTable.Pod(addresses: try addresses.map(Self.address), mac: nil), behind: 6)
-        let settings = try Self.settings(["PODNET": networks])
-        let findings = PodNetworkCheck.findings(table.node(settings.edges), settings)
+        let node = try Self.withEdge(["PODNET": networks], addresses: addresses)
+        let findings = Self.findings("pod-networks", node)
         #expect(findings.map(\.grade) == grades, "\(findings)")
     }
 
@@ -146,30 +182,44 @@ struct DoctorTests {
     func dataPaths(
         received: UInt64, delivered: UInt64, said: UInt64, release: KernelRelease,
         grade: Finding.Grade
-    ) {
-        let edge = DataPathCheck.Edge(
+    ) throws {
+        var node = try Self.withEdge()
+        node.kernel = release
+        let veth = VethCounters(
             name: "v1", pod: LinkCounters(receivedPacketCount: received, sentPacketCount: said),
             host: LinkCounters(receivedPacketCount: said, sentPacketCount: delivered))
-        #expect(DataPathCheck.finding([edge], release).grade == grade)
+        node.vethCounters = .success([veth])
+        #expect(Self.findings("data-path", node).map(\.grade) == [grade])
+    }
+
+    @Test("judges no data path that it cannot see")
+    func unknownDataPath() throws {
+        var node = try Self.withEdge()
+        #expect(Self.findings("data-path", node).isEmpty)
+        node.vethCounters = .failure(SystemError("netlink", .wouldBlock))
+        #expect(Self.findings("data-path", node).map(\.grade) == [.note])
     }
 
     @Test(
         "looks at what connection tracking has and tells",
         arguments: [
-            (TrackingCheck(failure: nil, count: 1, countMax: 100, events: 1), [.ok]),
-            (TrackingCheck(failure: nil, count: 90, countMax: 100, events: 2), [.note]),
-            (TrackingCheck(failure: nil, count: 90, countMax: 100, events: 0), [.note, .warning]),
-            (TrackingCheck(failure: nil, count: nil, countMax: nil, events: nil), [.ok]),
+            (ConntrackState(failure: nil, count: 1, countMax: 100, events: 1), [.ok]),
+            (ConntrackState(failure: nil, count: 90, countMax: 100, events: 2), [.note]),
+            (ConntrackState(failure: nil, count: 90, countMax: 100, events: 0), [.note, .warning]),
+            (ConntrackState(failure: nil, count: nil, countMax: nil, events: nil), [.ok]),
             (
-                TrackingCheck(
+                ConntrackState(
                     failure: SystemError("bind", .protocolNotSupported), count: 9, countMax: 9,
                     events: 0),
                 [.warning]
             ),
-        ] as [(TrackingCheck, [Finding.Grade])])
-    func connectionTracking(check: TrackingCheck, grades: [Finding.Grade]) {
-        #expect(check.findings(isNeeded: true).map(\.grade) == grades)
-        #expect(check.findings(isNeeded: false).map(\.grade) == [.ok])
+        ] as [(ConntrackState, [Finding.Grade])])
+    func connectionTracking(state: ConntrackState, grades: [Finding.Grade]) throws {
+        for (deduplication, grades) in [("on", grades), ("off", [.ok])] {
+            var node = try Self.examination(["PODWIRE_DEDUP": deduplication])
+            node.conntrack = state
+            #expect(Self.findings("connection-tracking", node).map(\.grade) == grades)
+        }
     }
 
     @Test(
@@ -192,10 +242,18 @@ struct DoctorTests {
             reply: FlowKey(
                 transport: 6, source: try Self.address(backend), destination: client,
                 sourcePort: 8080, destinationPort: 4000))
-        let settings = try Self.settings(["PODNET": "10.244.0.0/16,fd00::/64"])
-        let addressPlan = AddressPlan(
-            podNetworks: settings.podNetworks, nodeAddresses: [try Self.address("192.0.2.20")])
-        let finding = ServiceNetworkCheck(flows: [flow]).finding(settings, addressPlan)
+        // The node has an address of its own, which is the gateway of a route into the pod networks.
+        var table = EdgeTable()
+        table.reset(
+            addresses: [],
+            routes: [
+                Route(
+                    destination: try #require(IPNetwork("10.244.9.0/24")),
+                    gateway: try Self.address("192.0.2.20"), interfaceIndex: 1)
+            ])
+        var node = try Self.with(table, ["PODNET": "10.244.0.0/16,fd00::/64"])
+        node.translatedFlows = [flow]
+        let finding = try #require(Self.findings("service-networks", node).first)
         #expect(finding.grade == (isService ? .warning : .note))
         #expect(finding.found.contains("\(called)") == isService)
     }
@@ -209,9 +267,22 @@ struct DoctorTests {
             (["10.100.3.4"], "10.100.3.0/24"), (["fd00:96::a"], "fd00:96::/112"),
         ])
     func guesses(addresses: [String], network: String) throws {
-        let pods = ["10.100.128.0/17"].compactMap { IPNetwork($0) }
-        let guess = ServiceNetworkCheck.guess(try addresses.map(Self.address), besides: pods)
-        #expect(guess?.description == network)
+        let isIPv4 = try Self.address(addresses[0]).family == .ipv4
+        let pods = isIPv4 ? "10.100.128.0/17" : "fd00:1::/64"
+        let client = try Self.address(isIPv4 ? "10.100.128.2" : "fd00:1::2")
+        let backend = try Self.address(isIPv4 ? "10.100.128.3" : "fd00:1::3")
+        var node = try Self.with(EdgeTable(), ["PODNET": pods])
+        node.translatedFlows = try addresses.map { called in
+            TrackedFlow(
+                original: FlowKey(
+                    transport: 6, source: client, destination: try Self.address(called),
+                    sourcePort: 4000, destinationPort: 80),
+                reply: FlowKey(
+                    transport: 6, source: backend, destination: client, sourcePort: 8080,
+                    destinationPort: 4000))
+        }
+        let finding = try #require(Self.findings("service-networks", node).first)
+        #expect(finding.remedy?.contains("perhaps \(network):") == true, "\(finding)")
     }
 
     @Test(
@@ -223,10 +294,15 @@ struct DoctorTests {
     func sensors(code: CInt, advice: String) throws {
         let name = try #require(SensorName("192.0.2.1", standardPort: 2003))
         let peer = SocketAddress(try Self.address("192.0.2.1"), port: 2003)
-        let finding = SensorCheck.finding(
-            name, .failed(peer, SystemError("connect", Errno(rawValue: code))))
+        let error = SystemError("connect", Errno(rawValue: code))
+        var node = try Self.examination()
+        node.sensors = [
+            SensorTrial(name, .failed(peer, error)), SensorTrial(name, .silent(seconds: 15)),
+        ]
+        let findings = Self.findings("sensor", node)
+        try #require(findings.count == 2)
+        let (finding, silent) = (findings[0], findings[1])
         #expect(finding.grade == .warning && finding.remedy?.contains(advice) == true)
-        let silent = SensorCheck.finding(name, .unanswered)
         #expect(silent.grade == .warning && silent.remedy?.contains("name servers") == true)
     }
 
@@ -237,12 +313,15 @@ struct DoctorTests {
             (EACCES, "CAP_NET_BIND_SERVICE"), (EINVAL, "another address"),
         ])
     func listener(code: CInt, advice: String) throws {
-        let address = try #require(SocketAddress("192.0.2.1:80"))
-        let clients = ListenerCheck.finding(
-            .clients, address, SystemError("bind", Errno(rawValue: code)))
+        var node = try Self.examination([
+            "PODWIRE_LISTEN": "10.77.0.1:80", "PODWIRE_HTTP": "10.77.0.1:81",
+            "PODWIRE_ALLOW_NULL_LOGIN": "on",
+        ])
+        let state = PortState.failed(SystemError("bind", Errno(rawValue: code)))
+        (node.clientPort, node.httpPort) = (state, state)
+        let clients = try #require(Self.findings("listener", node).first)
         #expect(clients.grade == .failed && clients.remedy?.contains(advice) == true)
-        let probes = ListenerCheck.finding(
-            .probes, address, SystemError("bind", Errno(rawValue: code)))
+        let probes = try #require(Self.findings("http", node).first)
         #expect(probes.grade == .warning && probes.remedy?.contains(advice) == true)
     }
 
@@ -260,19 +339,21 @@ struct DoctorTests {
             (String(repeating: "\r\n", count: 2000) + "\u{0}", false),
         ])
     func endpoints(answer: String, isAgent: Bool) {
-        #expect(AgentProbe.isAgents(Array(answer.utf8)) == isAgent)
+        #expect(AgentProbe.isFromAgent(Array(answer.utf8)) == isAgent)
     }
 
     @Test(
         "doubts a clock",
         arguments: [
-            (ClockCheck(nowSeconds: 99, errorMicroseconds: 5, builtSeconds: 100), .warning),
-            (ClockCheck(nowSeconds: 100, errorMicroseconds: 5000, builtSeconds: 100), .ok),
-            (ClockCheck(nowSeconds: 100, errorMicroseconds: nil, builtSeconds: nil), .note),
-            (ClockCheck(nowSeconds: 100, errorMicroseconds: 1_000_001, builtSeconds: 1), .note),
-        ] as [(ClockCheck, Finding.Grade)])
-    func clock(check: ClockCheck, grade: Finding.Grade) {
-        #expect(check.finding.grade == grade)
+            (ClockReading(nowSeconds: 99, errorMicroseconds: 5, builtSeconds: 100), .warning),
+            (ClockReading(nowSeconds: 100, errorMicroseconds: 5000, builtSeconds: 100), .ok),
+            (ClockReading(nowSeconds: 100, errorMicroseconds: nil, builtSeconds: nil), .note),
+            (ClockReading(nowSeconds: 100, errorMicroseconds: 1_000_001, builtSeconds: 1), .note),
+        ] as [(ClockReading, Finding.Grade)])
+    func clock(reading: ClockReading, grade: Finding.Grade) throws {
+        var node = try Self.examination()
+        node.clock = reading
+        #expect(Self.findings("clock", node).map(\.grade) == [grade])
     }
 
     @Test("finds who listens at a port")
@@ -286,13 +367,13 @@ struct DoctorTests {
                3: 00000000000000000000000000000000:07D2 \(rest) 0A \(end) 114 1 0000000000000000
 
             """
-        #expect(RunningAgent.listeners(table, 2002) == [111, 114])
-        #expect(RunningAgent.listeners(table, 2004).isEmpty)
-        #expect(RunningAgent.listeners("", 2002).isEmpty)
+        #expect(RunningAgent.listeners(in: table, at: 2002) == [111, 114])
+        #expect(RunningAgent.listeners(in: table, at: 2004).isEmpty)
+        #expect(RunningAgent.listeners(in: "", at: 2002).isEmpty)
     }
 
-    @Test("counts the packet sockets of others that get all there is at an edge")
-    func otherCaptures() {
+    @Test("finds the packet sockets that receive every packet")
+    func packetSockets() {
         let table = """
             sk               RefCnt Type Proto  Iface R Rmem   User   Inode
             0000000000000000 3      3    0003   7     1 0      0      111
@@ -301,9 +382,9 @@ struct DoctorTests {
             0000000000000000 3      3    0003   0     1 0      0      114
 
             """
-        let captures = OtherCapturesCheck.captures(table, [7])
-        #expect(captures.map(\.inode) == [111, 114] && captures.map(\.interface) == [7, 0])
-        #expect(OtherCapturesCheck.captures("", [7]).isEmpty)
+        let sockets = PacketSocket.sockets(in: table)
+        #expect(sockets.map(\.inode) == [111, 112, 114] && sockets.map(\.interface) == [7, 8, 0])
+        #expect(PacketSocket.sockets(in: "").isEmpty)
         #expect(RunningAgent.socket("socket:[4711]") == 4711)
         for target in ["socket:[]", "pipe:[4711]", "/dev/null", "socket:[4711", ""] {
             #expect(RunningAgent.socket(target) == nil)
@@ -319,26 +400,32 @@ struct DoctorTests {
             ([7, 8, 7], [[1, 2]], .note, "1 packet socket of others at the edges, beside"),
             ([7, 8, 7, 8], [[1, 2]], .warning, "2 packet sockets of others, at every edge, b"),
             ([7, 8, 0], [[1, 2]], .warning, "1 packet socket of others, at every edge, beside"),
+            // One at no edge.
+            ([9], [], .ok, "none at the edges"),
             // One that captures nothing itself.
             ([7], [[99]], .note, "1 packet socket of others at the edges, beside"),
             ([7], [], .note, "1 packet socket of others at the edges"),
             ([7, 8], [], .warning, "2 packet sockets of others, at every edge"),
-            ([7, 8, 7, 8], [[1, 2], [3, 4]], .warning, "2 agents run here: the processes 1, 2"),
+            ([7, 8, 7, 8], [[1, 2], [3, 4]], .warning, "2 agents run here: processes 1, 2"),
             ([], [[], []], .warning, "2 agents run here"),
             ([7, 8], [nil], .note, "2 packet sockets at the edges, and an agent runs here;"),
             ([], [nil], .ok, "none at the edges"),
         ] as [([UInt32], [Set<UInt64>?], Finding.Grade, String)])
     func captures(
         interfaces: [UInt32], agents: [Set<UInt64>?], grade: Finding.Grade, text: String
-    ) {
-        let captures = zip(UInt64(1)..., interfaces).map {
-            OtherCapturesCheck.Capture(inode: $0, interface: $1)
+    ) throws {
+        var table = EdgeTable()
+        for index in 7...8 as ClosedRange<UInt32> { table.apply(.link(Self.veth(index))) }
+        var node = try Self.with(table)
+        node.packetSockets = zip(UInt64(1)..., interfaces).map {
+            PacketSocket(inode: $0, interface: $1)
         }
-        let agents = zip(Int32(1)..., agents).map { RunningAgent(process: $0, sockets: $1) }
-        let finding = OtherCapturesCheck.finding(captures, [7, 8], agents)
+        node.agents = zip(Int32(1)..., agents).map { RunningAgent(process: $0, sockets: $1) }
+        let finding = try #require(Self.findings("other-captures", node).first)
         #expect(finding.grade == grade && finding.found.contains(text), "\(finding)")
-        guard agents.isEmpty, !captures.isEmpty else { return }
-        let unseen = OtherCapturesCheck.finding(captures, [7, 8], isUnseen: true)
-        #expect(unseen.grade == .note && unseen.found.contains("whose they are is not known"))
+        guard agents.isEmpty, interfaces.contains(7) else { return }
+        node.httpPort = .heldByAgent
+        let unseen = try #require(Self.findings("other-captures", node).first)
+        #expect(unseen.grade == .note && unseen.found.contains("their owner is not known"))
     }
 }

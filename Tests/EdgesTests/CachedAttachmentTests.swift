@@ -1,5 +1,5 @@
-import Edges
 import Addressing
+import Edges
 import ObservationFixtures
 import Testing
 

@@ -1,8 +1,8 @@
-import Edges
-import Settings
 import Addressing
+import Edges
 import Linux
 import Netlink
+import Settings
 import Testing
 
 /// What events and answers make of the node's edges, in whatever order they come.
@@ -31,29 +31,29 @@ struct EdgeTableTests {
     func incarnation() {
         var table = EdgeTable()
         table.apply(.link(Self.veth(7, namespace: nil, peer: 0)))
-        #expect(Self.node(table).candidates.map(\.standing) == [.peerIsGone])
+        #expect(Self.node(table).veths.map(\.status) == [.peerIsGone])
         table.apply(.link(Self.veth(7)))
-        #expect(table.takeUnasked() == [7])
-        let incarnation = Self.node(table).edges.map(\.incarnation)
+        #expect(table.takePendingRefreshes() == [7])
+        let incarnation = Self.node(table).capturedVeths.map(\.incarnation)
         #expect(incarnation.count == 1)
         // Events that come twice change nothing.
         table.apply(.link(Self.veth(7)))
         table.apply(.link(Self.veth(7, name: "renamed")))
-        #expect(Self.node(table).edges.map(\.incarnation) == incarnation)
-        #expect(Self.node(table).edges.map(\.link.name) == ["renamed"])
+        #expect(Self.node(table).capturedVeths.map(\.incarnation) == incarnation)
+        #expect(Self.node(table).capturedVeths.map(\.link.name) == ["renamed"])
         table.apply(.linkGone(7))
         table.apply(.linkGone(7))
-        #expect(Self.node(table).edges.isEmpty && table.takeUnasked().isEmpty)
+        #expect(Self.node(table).capturedVeths.isEmpty && table.takePendingRefreshes().isEmpty)
     }
 
     @Test("takes a used index, name and namespace id for another edge")
     func reuse() {
         var table = EdgeTable()
         table.apply(.link(Self.veth(7)))
-        let first = Self.node(table).edges.map(\.incarnation)
+        let first = Self.node(table).capturedVeths.map(\.incarnation)
         table.apply(.linkGone(7))
         table.apply(.link(Self.veth(7)))
-        #expect(Self.node(table).edges.map(\.incarnation) != first)
+        #expect(Self.node(table).capturedVeths.map(\.incarnation) != first)
     }
 
     @Test("forgets what a pod has said when another one is behind the edge")
@@ -61,22 +61,55 @@ struct EdgeTableTests {
         var table = EdgeTable()
         table.apply(.link(Self.veth(7)))
         table.set(EdgeTable.Pod(addresses: Self.inside, mac: MACAddress(value: 1)), behind: 7)
-        #expect(Self.node(table).edges.map(\.podAddresses) == [Self.inside])
+        #expect(Self.node(table).capturedVeths.map(\.podAddresses) == [Self.inside])
         table.apply(.link(Self.veth(7, namespace: 2)))
-        #expect(Self.node(table).edges.map(\.podAddresses) == [nil])
+        #expect(Self.node(table).capturedVeths.map(\.podAddresses) == [nil])
         // An answer for an edge that has gone is nobody's.
         table.set(EdgeTable.Pod(addresses: [], mac: nil), behind: 8)
-        #expect(Self.node(table).candidates.count == 1)
+        #expect(Self.node(table).veths.count == 1)
     }
 
-    @Test("is what a new look shows after events were lost")
+    @Test("asks about the pods of the namespaces that have changed, each once")
+    func refreshes() {
+        var table = EdgeTable()
+        table.apply(.link(Self.veth(7, namespace: 1)))
+        table.apply(.link(Self.veth(8, namespace: 2)))
+        table.apply(.link(Self.veth(9, namespace: nil)))
+        #expect(table.takePendingRefreshes() == [7, 8])
+        #expect(table.takePendingRefreshes().isEmpty)
+        table.requestRefresh(inside: [2, 3])
+        table.requestRefresh(inside: [2])
+        #expect(table.takePendingRefreshes() == [8])
+        table.requestRefresh(inside: nil)
+        #expect(table.takePendingRefreshes() == [7, 8] && table.queryableIndexes == [7, 8])
+    }
+
+    @Test("says why addresses are missing, until a pod's are known")
+    func denied() {
+        var table = EdgeTable()
+        table.apply(.link(Self.veth(7)))
+        let error = SystemError("netlink", .notPermitted)
+        table.apply(NodeReply.denied(error))
+        #expect(Self.node(table).addressFailure == error)
+        #expect(Self.node(table).edgeCountWithoutAddresses == 1)
+        // A pod that has just gone says nothing about the others.
+        table.apply(NodeReply.pod(behind: 7, nil))
+        #expect(Self.node(table).addressFailure == error)
+        table.apply(NodeReply.pod(behind: 7, EdgeTable.Pod(addresses: Self.inside, mac: nil)))
+        #expect(Self.node(table).addressFailure == nil)
+        #expect(Self.node(table).edgeCountWithoutAddresses == 0)
+    }
+
+    @Test("is what a new listing shows after events were lost")
     func reset() {
         var table = EdgeTable()
         for index in 1...4 as ClosedRange<UInt32> { table.apply(.link(Self.veth(index))) }
         let incarnations = Dictionary(
-            uniqueKeysWithValues: Self.node(table).edges.map { ($0.link.index, $0.incarnation) })
+            uniqueKeysWithValues: Self.node(table).capturedVeths.map {
+                ($0.link.index, $0.incarnation)
+            })
         table.reset(links: [Self.veth(2), Self.veth(4), Self.veth(9)])
-        let edges = Self.node(table).edges
+        let edges = Self.node(table).capturedVeths
         #expect(edges.map(\.link.index) == [2, 4, 9])
         #expect(edges.prefix(2).map(\.incarnation) == [incarnations[2], incarnations[4]])
     }
@@ -89,38 +122,39 @@ struct EdgeTableTests {
             destination: IPNetwork(IPAddress(ipv4: 0), prefixBitCount: 0), gateway: nil,
             interfaceIndex: 7)
         table.reset(addresses: [], routes: [route])
-        #expect(Self.node(table).candidates.map(\.standing) == [.uplink])
+        #expect(Self.node(table).veths.map(\.status) == [.uplink])
     }
 
     struct Selection: Sendable {
         let selection: EdgeSelection
         let addresses: [String]?
-        let standing: Veth.EdgeStatus
+        let status: Veth.EdgeStatus
     }
 
     static let selections: [Selection] = [
         Selection(
             selection: EdgeSelection(podNetworks: networks), addresses: ["10.244.1.2"],
-            standing: .edge),
-        Selection(selection: EdgeSelection(podNetworks: networks), addresses: nil, standing: .edge),
+            status: .captured),
+        Selection(
+            selection: EdgeSelection(podNetworks: networks), addresses: nil, status: .captured),
         Selection(
             selection: EdgeSelection(podNetworks: networks), addresses: ["fe80::1"],
-            standing: .edge),
+            status: .captured),
         Selection(
             selection: EdgeSelection(podNetworks: networks), addresses: ["172.20.0.2"],
-            standing: .outsidePodNetworks),
+            status: .outsidePodNetworks),
         Selection(
             selection: EdgeSelection(podNetworks: networks),
-            addresses: ["172.20.0.2", "10.244.9.9"], standing: .edge),
+            addresses: ["172.20.0.2", "10.244.9.9"], status: .captured),
         Selection(
             selection: EdgeSelection(.all, podNetworks: networks), addresses: ["172.20.0.2"],
-            standing: .edge),
+            status: .captured),
         Selection(
             selection: EdgeSelection(podNetworks: networks, included: ["v*"]),
-            addresses: ["172.20.0.2"], standing: .edge),
+            addresses: ["172.20.0.2"], status: .captured),
         Selection(
             selection: EdgeSelection(.all, included: ["v*"], excluded: ["veth7"]),
-            addresses: ["10.244.1.2"], standing: .excluded),
+            addresses: ["10.244.1.2"], status: .excluded),
     ]
 
     @Test("captures the edges that a person has chosen", arguments: selections)
@@ -132,7 +166,7 @@ struct EdgeTableTests {
                 EdgeTable.Pod(addresses: addresses.compactMap { IPAddress($0) }, mac: nil),
                 behind: 7)
         }
-        #expect(table.node(test.selection).candidates.map(\.standing) == [test.standing])
+        #expect(table.node(test.selection).veths.map(\.status) == [test.status])
     }
 
     @Test(

@@ -1,37 +1,39 @@
-import Metrics
-import Settings
 import Edges
 import Glibc
 import KernelSupport
 import Linux
 import Logging
+import Metrics
 import Netlink
+import Settings
 import Synchronization
 import Testing
 
-/// A node that changes while it is watched.
-@Suite("A node that is watched", .serialized, .needsOwnNetwork, .timeLimit(.minutes(15)))
-struct NodeWatchTests {
+/// The monitor of a node that changes.
+@Suite("A node monitor", .serialized, .needsOwnNetwork, .timeLimit(.minutes(15)))
+struct NodeMonitorTests {
     private static let quiet = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
 
-    /// Watches until a node is as it should be, and answers it and how often all was read anew.
-    private func watch(
+    /// Runs a monitor until the node is as it should be.
+    ///
+    /// - Returns: The node, and how often events were lost.
+    private func monitor(
         bufferByteCount: Int, _ change: String, until isDone: @escaping @Sendable (Node) -> Bool
     ) throws -> (node: Node, resyncCount: Int) {
         let status = NodeStatus()
-        var watch = try NodeMonitor(
+        var monitor = try NodeMonitor(
             EdgeSelection(), logger: Self.quiet, status: status, bufferByteCount: bufferByteCount)
         // Nobody reads while all of this happens.
         try shell(change)
         let stop = try Event()
         let stopNumber = stop.fileDescriptor
-        // A watch that misses something must not wait for ever.
+        // A monitor that misses something must not wait for ever.
         let deadline = try Thread {
             _ = try? poll([(stopNumber, .readable)], milliseconds: 120_000)
             Event.raise(stopNumber)
         }
-        let last = Mutex(watch.node)
-        try watch.run(until: stop.fileDescriptor) { node in
+        let last = Mutex(monitor.node)
+        try monitor.run(until: stop.fileDescriptor) { node in
             last.withLock { $0 = node }
             if isDone(node) { Event.raise(stopNumber) }
         }
@@ -55,12 +57,12 @@ struct NodeWatchTests {
         "for ns in $(ip netns list | cut -d' ' -f1 | grep ^nw); do ip netns del $ns; done"
 
     @Test(
-        "is known as it is, event by event or after events were lost", arguments: [4 << 20, 4096])
+        "knows the node, event by event or after events were lost", arguments: [4 << 20, 4096])
     func burst(bufferByteCount: Int) throws {
         try inOwnNetwork {
             defer { try? shell(Self.tearDown) }
-            let (node, resyncCount) = try watch(bufferByteCount: bufferByteCount, Self.burst) {
-                $0.edges.count == 30
+            let (node, resyncCount) = try monitor(bufferByteCount: bufferByteCount, Self.burst) {
+                $0.capturedVeths.count == 30
             }
             #expect((resyncCount > 0) == (bufferByteCount == 4096))
             let names = Set(node.capturedVeths.map(\.link.name))
@@ -71,7 +73,7 @@ struct NodeWatchTests {
         }
     }
 
-    @Test("is told of addresses inside pods, where the kernel may say so")
+    @Test("sees addresses that change inside pods, where the kernel may report them")
     func silentAddress() throws {
         try inOwnNetwork {
             defer { try? shell(Self.tearDown) }
@@ -80,7 +82,7 @@ struct NodeWatchTests {
                 ip netns add nw$$ && ip link add v type veth peer name p netns nw$$
                 ip link set v up && ip -n nw$$ link set p up && echo nw$$ >/tmp/nw-test
                 """)
-            var watch = try NodeMonitor(EdgeSelection(), logger: Self.quiet)
+            var monitor = try NodeMonitor(EdgeSelection(), logger: Self.quiet)
             let stop = try Event()
             let stopNumber = stop.fileDescriptor
             // Long after the times at which the pod is asked by itself.
@@ -91,7 +93,7 @@ struct NodeWatchTests {
                 Event.raise(stopNumber)
             }
             let found = Mutex(false)
-            try watch.run(until: stop.fileDescriptor) { node in
+            try monitor.run(until: stop.fileDescriptor) { node in
                 let isThere = node.capturedVeths.contains { edge in
                     edge.podAddresses?.contains { "\($0)" == "10.244.7.7" } ?? false
                 }
@@ -105,13 +107,13 @@ struct NodeWatchTests {
         }
     }
 
-    @Test("is known as it is after a storm that goes on while it is read")
+    @Test("knows the node after a storm of events that goes on while it is read")
     func storm() throws {
         try inOwnNetwork {
             defer { try? shell(Self.tearDown) }
             try shell("ip netns add nw$$ && echo nw$$ >/tmp/nw-storm")
             let status = NodeStatus()
-            var watch = try NodeMonitor(
+            var monitor = try NodeMonitor(
                 EdgeSelection(), logger: Self.quiet, status: status, bufferByteCount: 4096)
             // Nobody reads the first of it, so some is lost.
             try shell(
@@ -137,11 +139,11 @@ struct NodeWatchTests {
                 _ = try? poll([(stopNumber, .readable)], milliseconds: 3000)
                 Event.raise(stopNumber)
             }
-            try watch.run(until: stop.fileDescriptor) { _ in }
+            try monitor.run(until: stop.fileDescriptor) { _ in }
             storm.join()
-            let names = Set(watch.node.capturedVeths.map(\.link.name))
+            let names = Set(monitor.node.capturedVeths.map(\.link.name))
             let now = try Node.read(EdgeSelection())
-            #expect(names == Set(now.edges.map(\.link.name)))
+            #expect(names == Set(now.capturedVeths.map(\.link.name)))
             #expect(names.count > 20 && status.resyncs.value > 0)
         }
     }

@@ -1,12 +1,12 @@
-import Settings
-import Edges
 import Addressing
+import Edges
 import KernelSupport
 import Netlink
+import Settings
 import Testing
 
 /// What podwire reads through libmnl, against what iproute2 made and prints.
-@Suite("A node", .needsOwnNetwork, .timeLimit(.minutes(15)))
+@Suite("A node", .needsOwnNetwork, .timeLimit(.minutes(1)))
 struct NodeTests {
     /// Two pods on a bridge, one routed, one uplink, and one pair with both ends here.
     private static let setUp = """
@@ -44,14 +44,14 @@ struct NodeTests {
             defer { try? shell(Self.tearDown) }
             let printed = try output(of: Self.setUp)
             let node = try Node.read(EdgeSelection())
-            let standings = Dictionary(
-                uniqueKeysWithValues: node.veths.map { ($0.link.name, $0.standing) })
+            let statuses = Dictionary(
+                uniqueKeysWithValues: node.veths.map { ($0.link.name, $0.status) })
             #expect(
-                standings == [
-                    "vone": .edge, "vtwo": .edge, "vthree": .edge, "uplink": .uplink,
+                statuses == [
+                    "vone": .captured, "vtwo": .captured, "vthree": .captured, "uplink": .uplink,
                     "here": .peerIsHere, "there": .peerIsHere,
                 ])
-            #expect(node.blindness == nil)
+            #expect(node.addressFailure == nil)
 
             let one = try #require(node.capturedVeths.first { $0.link.name == "vone" })
             let mac = try #require(one.podMAC)

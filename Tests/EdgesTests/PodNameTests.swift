@@ -1,6 +1,7 @@
-import Settings
 import Edges
 import Netlink
+import ObservationFixtures
+import Settings
 import Testing
 
 @Suite("A pod's name")
@@ -22,7 +23,7 @@ struct PodNameTests {
     }
 
     private static func edge(_ table: EdgeTable) -> Veth? {
-        table.node(EdgeSelection()).edges.first
+        table.node(EdgeSelection()).capturedVeths.first
     }
 
     @Test("stays with its edge, until another pod is behind that")
@@ -47,18 +48,17 @@ struct PodNameTests {
     @Test("is known to those who ask, and no reason for captures to do anything")
     func feed() throws {
         var table = Self.table()
-        let settings = try Settings(
-            options: [.podNetworks: "10.244.0.0/16", .sensors: "192.0.2.1"],
-            environment: { _ in nil })
-        let feed = NodePublisher(settings, node: table.node(settings.edges))
+        let selection = EdgeSelection(podNetworks: [network("10.244.0.0/16")])
+        let feed = NodePublisher(
+            RuleSettings(podNetworks: selection.podNetworks), node: table.node(selection))
         let before = feed.snapshot
         let incarnation = try #require(Self.edge(table)).incarnation
         table.set([incarnation: try #require(PodName(namespace: "shop", name: "web-1"))])
-        feed.publish(table.node(settings.edges))
-        #expect(feed.node.edges.first?.pod?.name == "web-1")
+        feed.publish(table.node(selection))
+        #expect(feed.node.capturedVeths.first?.pod?.name == "web-1")
         #expect(feed.snapshot.version == before.version)
         table.apply(.linkGone(7))
-        feed.publish(table.node(settings.edges))
+        feed.publish(table.node(selection))
         #expect(feed.snapshot.version > before.version)
     }
 

@@ -1,8 +1,8 @@
-import Edges
-import Settings
 import Addressing
+import Edges
 import Linux
 import Netlink
+import Settings
 import Testing
 
 @Suite("Pod networks")

@@ -209,7 +209,7 @@ class NamesTest(unittest.TestCase):
         for number in range(2):
             self.add(f"web-{number}", 7 + number, cache=elsewhere)
             agent.await_text("edge captured", number + 1)
-        lines = agent.lines("without their names")
+        lines = agent.lines("names unavailable")
         self.assertEqual(len(lines), 1)
         self.assertRegex(lines[0], " debug .*No such file")
         self.assertEqual(self.names(), {"10.244.0.7": (None, None), "10.244.0.8": (None, None)})
@@ -227,12 +227,12 @@ class NamesTest(unittest.TestCase):
                                 "--ambient-caps", "+net_raw,+net_admin"),
                         PODWIRE_CNI_CACHE=str(self.results))
         self.addCleanup(agent.kill)
-        agent.await_text("pods go without their names")
+        agent.await_text("pod names unavailable")
         self.add("web-2", 8)
         agent.await_text("addresses=10.244.0.8")
         self.add("web-3", 9)
         agent.await_text("addresses=10.244.0.9")
-        lines = agent.lines("without their names")
+        lines = agent.lines("names unavailable")
         self.assertEqual(len(lines), 1)
         self.assertRegex(lines[0], " notice .*Permission denied")
 

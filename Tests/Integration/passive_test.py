@@ -573,7 +573,7 @@ class PassiveTest(unittest.TestCase):
         client = self.client()
         client.log_in()
         client.start_udp()
-        self.bed.ping(20, 0.002)
+        self.bed.ping(20)
         stream, found = bytearray(), []
 
         def take_frames(data):

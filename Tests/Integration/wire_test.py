@@ -178,7 +178,7 @@ class WireCase:
             end = address(server, family)
             self.cluster.run(client, "iperf3", "-c", end, "-p", PORT, "-b", "20M", "-P", 2, "-t", 2)
             serving.communicate()
-            self.cluster.run(client, "ping", "-q", "-c", 3, "-i", 0.1, "-s", 1400, end)
+            self.ping(client, end, size=1400)
         self.finish()
         self.check_is_as_on_a_wire()
 

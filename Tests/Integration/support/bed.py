@@ -9,6 +9,7 @@ import time
 from support import frames
 from support.namespace import (add_namespace, add_wire, in_namespace, ip_in, listener_in, mac_in,
                                packet_socket_in, remove_namespaces, run_in)
+from support.waiting import PATIENCE_SECONDS
 
 GATEWAY, POD = "10.244.1.1", "10.244.1.2"
 SENSOR_PORT = 2003
@@ -27,6 +28,8 @@ class Bed:
         add_wire(self.node, "veth-pod", self.pod)
         for name, device, address in ((self.node, "veth-pod", GATEWAY), (self.pod, "eth0", POD)):
             ip_in(name, "addr", "add", f"{address}/24", "dev", device)
+        # What the pod pings is answered below.
+        run_in(self.node, "sysctl", "-qw", "net.ipv4.icmp_echo_ignore_all=1")
 
     def remove(self):
         remove_namespaces(f"{self.prefix}-")
@@ -35,9 +38,24 @@ class Bed:
         """A sensor's listener on the node."""
         return listener_in(self.node, "127.0.0.1", port)
 
-    def ping(self, count=3, interval=0.05, size=56):
-        """Has the pod ping its gateway; every reply arrives."""
-        run_in(self.pod, "ping", "-q", "-c", count, "-i", interval, "-s", size, "-W", 30, GATEWAY)
+    def ping(self, count=3, size=56):
+        """Has the pod ping its gateway, and the node reply, each frame after the one before has come.
+
+        Both are made here, since the kernel replies only if it likes: what others do in the meantime
+        may use up what it has for that.
+        """
+        gateway, pod = self.macs()
+        with self.raw_socket() as near, packet_socket_in(
+                self.node, "veth-pod", frames.IPV4) as far:
+            far.settimeout(PATIENCE_SECONDS)
+            for number in range(count):
+                request = frames.ethernet(gateway, pod, frames.IPV4, frames.ipv4(
+                    POD, GATEWAY, frames.ICMP, frames.echo(False, number, size)))
+                near.send(request)
+                while far.recv(len(request)) != request:
+                    pass
+                far.send(frames.ethernet(pod, gateway, frames.IPV4, frames.ipv4(
+                    GATEWAY, POD, frames.ICMP, frames.echo(True, number, size))))
 
     def pings_seen(self, peer, count=3, mark=None):
         """Has the pod ping, and returns how many echo requests and replies a session gets."""

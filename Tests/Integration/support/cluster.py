@@ -11,6 +11,7 @@ from support.endpoint import Endpoint
 from support.frames import Frame
 from support.namespace import python_in, run_in, socket_in
 from support.program import Program
+from support.waiting import wait_until
 
 OUTSIDE = "192.168.100.100"
 NETWORKS = {"PODNET": "10.244.0.0/16,fd00:10:244::/56", "SVCNET": "10.96.0.0/16,fd00:10:96::/112"}
@@ -80,6 +81,13 @@ class ClusterCase(unittest.TestCase):
         sink = socket_in(self.cluster.name(name), socket.AF_INET6, socket.SOCK_DGRAM)
         self.addCleanup(sink.close)
         sink.bind(("", port))
+
+    def ping(self, name, address, count=3, size=56):
+        """Has a pod or a node ping until so many replies have come at once. The kernel may leave one
+        out where others use up what it has for that."""
+        wait_until(lambda: f" {count} received" in self.cluster.run(
+            name, "ping", "-q", "-c", count, "-i", 0.2, "-s", size, address, check=False),
+            f"{address} does not reply to {name}")
 
     def end(self, collector, *agents):
         """Ends agents that have forwarded all there was, and the collector that has got it."""

@@ -130,8 +130,24 @@ def ethernet(receiver, sender, ethertype, payload):
     return receiver + sender + struct.pack("!H", ethertype) + payload
 
 
+def checksum(data):
+    """The Internet checksum of some bytes (RFC 1071)."""
+    words = struct.unpack(f"!{(len(data) + 1) // 2}H", data + bytes(len(data) % 2))
+    total = sum(words)
+    while total >> 16:
+        total = (total & 0xFFFF) + (total >> 16)
+    return ~total & 0xFFFF
+
+
 def ipv4(source, destination, protocol, payload, hop_limit=64, identification=0):
-    """The bytes of an IPv4 packet. Its checksum is not computed."""
-    return struct.pack(
+    """The bytes of an IPv4 packet."""
+    header = struct.pack(
         "!BBHHHBBH4s4s", 0x45, 0, 20 + len(payload), identification, 0, hop_limit, protocol, 0,
-        ipaddress.IPv4Address(source).packed, ipaddress.IPv4Address(destination).packed) + payload
+        ipaddress.IPv4Address(source).packed, ipaddress.IPv4Address(destination).packed)
+    return header[:10] + struct.pack("!H", checksum(header)) + header[12:] + payload
+
+
+def echo(is_reply, number, size=56):
+    """The bytes of an ICMP echo request or its reply, with so many bytes of data."""
+    message = struct.pack("!BBHHH", ECHO_TYPES[ICMP][is_reply], 0, 0, 1, number) + bytes(size)
+    return message[:2] + struct.pack("!H", checksum(message)) + message[4:]

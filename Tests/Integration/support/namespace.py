@@ -53,11 +53,12 @@ def listener_in(name, address, port, seconds=60):
     return listener
 
 
-def packet_socket_in(name, device):
-    """A raw packet socket that is bound to a device of a network namespace."""
+def packet_socket_in(name, device, ethertype=0):
+    """A raw packet socket that is bound to a device of a network namespace. It gets frames of this
+    EtherType, or none."""
     def make():
-        made = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
-        made.bind((device, 0))
+        made = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
+        made.bind((device, ethertype))
         return made
 
     return in_namespace(name, make)

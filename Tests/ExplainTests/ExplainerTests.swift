@@ -1,0 +1,180 @@
+import Addressing
+import Edges
+import Explain
+import Netlink
+import Observation
+import Packets
+import Settings
+import Testing
+import Time
+
+/// A node with the pods 10.244.1.2 at `va` and 10.244.1.3 at `vb`, on one bridge.
+private enum TestNode {
+    static let settings = RuleSettings(
+        podNetworks: networks("10.244.0.0/16"), serviceNetworks: networks("10.96.0.0/12"),
+        uncovered: networks("10.244.9.0/24"))
+
+    private static func networks(_ text: String) -> [IPNetwork] {
+        [IPNetwork(text)].compactMap(\.self)
+    }
+
+    static func address(_ text: String) -> IPAddress { IPAddress(text) ?? IPAddress(ipv4: 0) }
+
+    static func mac(_ number: UInt64) -> MACAddress { MACAddress(value: 0x0200_0000_0000 + number) }
+
+    static func explainer(flows: [TrackedFlow] = []) -> Explainer {
+        var table = EdgeTable()
+        for (index, name) in [(7, "va"), (8, "vb")] as [(UInt32, String)] {
+            var link = Link(index: index)
+            (link.name, link.kind, link.isUp) = (name, "veth", true)
+            (link.peerIndex, link.peerNamespace, link.master) = (2, Int32(index), 3)
+            table.apply(.link(link))
+            let pod = EdgeTable.Pod(
+                addresses: [address("10.244.1.\(index - 5)")], mac: mac(UInt64(index)))
+            table.set(pod, behind: index)
+        }
+        let node = table.node(EdgeSelection(podNetworks: settings.podNetworks))
+        return Explainer(
+            node, settings, sensors: [address("192.0.2.100")], flows: FlowLookup(flows))
+    }
+
+    /// A call from one pod to a service that another one answers.
+    static let call = TrackedFlow(
+        original: FlowKey(
+            transport: 6, source: address("10.244.1.2"), destination: address("10.96.0.10"),
+            sourcePort: 40000, destinationPort: 80),
+        reply: FlowKey(
+            transport: 6, source: address("10.244.1.3"), destination: address("10.244.1.2"),
+            sourcePort: 8080, destinationPort: 40000))
+}
+
+@Suite("An explainer")
+struct ExplainerTests {
+    private func packet(_ text: String) throws -> DescribedPacket {
+        try DescribedPacket(words: text.split(separator: " ").map(String.init))
+    }
+
+    private func views(_ text: String, flows: [TrackedFlow] = []) throws -> [Explainer.View] {
+        var explainer = TestNode.explainer(flows: flows)
+        return explainer.explain(try packet(text), now: MonotonicTime(nanoseconds: 1 << 40))
+    }
+
+    @Test(
+        "knows the role of an address",
+        arguments: [
+            ("10.244.1.2", "pod at va"), ("10.244.2.3", "pod of another node, if there is one"),
+            ("10.96.0.10", "service"), ("224.0.0.1", "group"), ("10.244.9.1", "not covered"),
+            ("198.51.100.1", "not a pod"), ("192.0.2.100", "a sensor"),
+        ])
+    func roles(address: String, role: String) {
+        let explainer = TestNode.explainer()
+        let found = explainer.role(of: TestNode.address(address))
+        #expect(found.contains(role), "\(found)")
+    }
+
+    @Test("shows a packet between two pods at both edges, and that one of them reports it")
+    func pods() throws {
+        let views = try views("tcp 10.244.1.2:40000 10.244.1.3:80")
+        #expect(views.map(\.edge) == ["va", "vb"])
+        #expect(views.map(\.direction) == [.fromPod, .toPod])
+        #expect(views.map(\.decision.isReported) == [false, true])
+        #expect(views.allSatisfy { $0.isDecidedByKernel })
+        #expect(
+            views.map(\.observedEnd) == [
+                TestNode.address("10.244.1.3"), TestNode.address("10.244.1.3"),
+            ])
+    }
+
+    @Test("shows the edge of another node, and none for what is no pod")
+    func elsewhere() throws {
+        let remote = try views("tcp 10.244.1.2:40000 10.244.2.3:80")
+        #expect(remote.map(\.edge) == ["va", "of 10.244.2.3, on its node"])
+        #expect(remote.count { $0.decision.isReported } == 1)
+        let outside = try views("tcp 10.244.1.2:40000 198.51.100.1:443")
+        #expect(outside.map(\.edge) == ["va"] && outside[0].decision.step == .oneEndIsNoPod)
+        #expect(try views("tcp 198.51.100.1:1 198.51.100.2:2").isEmpty)
+    }
+
+    @Test("shows a group packet at every edge, and that one of them reports it")
+    func group() throws {
+        let views = try views("udp 10.244.1.2:5353 224.0.0.251:5353")
+        #expect(views.map(\.edge) == ["va", "vb"])
+        #expect(views.count { $0.decision.isReported } == 1)
+    }
+
+    @Test("shows a call to a service in the form of each end")
+    func service() throws {
+        let views = try views("tcp 10.244.1.2:40000 10.96.0.10:80", flows: [TestNode.call])
+        #expect(views.map(\.edge) == ["va", "vb"])
+        #expect(views[1].form.description == "tcp 10.244.1.2:40000 to 10.244.1.3:8080")
+        #expect(views.count { $0.decision.isReported } == 1)
+        // The reply, as the backend sends it.
+        let replies = try self.views("tcp 10.244.1.3:8080 10.244.1.2:40000", flows: [TestNode.call])
+        #expect(replies.map(\.edge) == ["vb", "va"])
+        #expect(replies[1].form.description == "tcp 10.96.0.10:80 to 10.244.1.2:40000")
+        let unknown = try self.views("tcp 10.244.1.2:40000 10.96.0.10:80")
+        #expect(unknown.map(\.decision.step) == [.unexplainedService])
+    }
+
+    @Test("finds edges by their names")
+    func names() {
+        let explainer = TestNode.explainer()
+        #expect(explainer.edge(named: "vb")?.point.interfaceIndex == 8)
+        #expect(explainer.edge(named: "vc") == nil)
+        #expect(explainer.addressFailure == nil)
+    }
+}
+
+@Suite("An explanation of a file")
+struct FileExplanationTests {
+    /// A UDP datagram between two addresses, from one MAC address to another.
+    private func frame(
+        from source: (ip: String, mac: UInt64), to destination: (ip: String, mac: UInt64),
+        ports: (UInt8, UInt8) = (200, 53)
+    ) -> [UInt8] {
+        let header: [UInt8] = [0x45, 0, 0, 28, 0, 0, 0, 0, 64, 17, 0, 0]
+        return TestNode.mac(destination.mac).bytes + TestNode.mac(source.mac).bytes + [8, 0]
+            + header + TestNode.address(source.ip).bytes + TestNode.address(destination.ip).bytes
+            + [0, ports.0, 0, ports.1, 0, 8, 0, 0]
+    }
+
+    @Test("counts frames by what decides about them")
+    func counts() {
+        var explanation = FileExplanation(TestNode.explainer(), at: nil)
+        let frames = [
+            // To the outside and back, then between the pods, and between strangers.
+            frame(from: ("10.244.1.2", 7), to: ("198.51.100.1", 1)),
+            frame(from: ("198.51.100.1", 1), to: ("10.244.1.2", 7)),
+            frame(from: ("10.244.1.2", 7), to: ("10.244.1.3", 8)),
+            frame(from: ("198.51.100.1", 1), to: ("198.51.100.2", 2)),
+            [1, 2, 3],
+        ]
+        for frame in frames { explanation.add(frame, nanoseconds: 1 << 40) }
+        #expect(explanation.frameCount == 5 && explanation.strangerCount == 2)
+        #expect(explanation.ambiguousCount == 1 && explanation.puntedCount == 0)
+        let reported = explanation.counts.filter { $0.key.isReported }
+        #expect(reported.map(\.key.step) == [.oneEndIsNoPod] && reported.values.first == 2)
+        #expect(explanation.counts.values.reduce(0, +) == 3)
+    }
+
+    @Test("takes all frames as recorded at an edge that is given")
+    func edge() {
+        let explainer = TestNode.explainer()
+        let edge = explainer.edge(named: "vb")
+        var explanation = FileExplanation(explainer, at: edge)
+        explanation.add(
+            frame(from: ("10.244.1.2", 7), to: ("10.244.1.3", 8)), nanoseconds: 1 << 40)
+        explanation.add(
+            frame(from: ("10.244.1.3", 8), to: ("198.51.100.1", 1)), nanoseconds: 1 << 40)
+        #expect(explanation.ambiguousCount == 0 && explanation.strangerCount == 0)
+        #expect(explanation.counts.filter { $0.key.isReported }.values.reduce(0, +) == 2)
+    }
+
+    @Test("counts what the kernel punts")
+    func punted() {
+        var explanation = FileExplanation(TestNode.explainer(), at: nil)
+        explanation.add(
+            frame(from: ("10.244.1.2", 7), to: ("10.96.0.10", 1)), nanoseconds: 1 << 40)
+        #expect(explanation.puntedCount == 1)
+    }
+}
