@@ -1,5 +1,5 @@
-import Forwarding
 import Addressing
+import Forwarding
 import Packets
 import RPCAP
 import Synchronization
