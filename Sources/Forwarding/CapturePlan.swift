@@ -42,6 +42,7 @@ package struct CapturePlan: Sendable {
 
     /// The most bytes that are kept of a frame: a PACKET message must fit into its datagram.
     var frameByteCountMax: Int {
-        datagramFormat == .packet ? min(settings.snaplen, DatagramWriter.frameByteCountMax) : settings.snaplen
+        datagramFormat == .packet
+            ? min(settings.snaplen, DatagramWriter.frameByteCountMax) : settings.snaplen
     }
 }

@@ -28,8 +28,8 @@ extension Forwarder {
         while true {
             let now = MonotonicTime.now
             guard now < deadline, now < end || hasUnsent else { return }
-            let rest = now < end ? min(end, deadline) : deadline
-            try turn(until: min(rest, now + Self.flushInterval))
+            let rest = (now < end ? min(end, deadline) : deadline) - now
+            try turn(within: min(rest, Self.flushInterval))
         }
     }
 

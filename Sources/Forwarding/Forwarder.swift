@@ -120,7 +120,7 @@ final class Forwarder {
         var reason: String?
         do throws(SendFailure) {
             while phase != .finishing {
-                try turn(until: .now + Self.heartbeatInterval)
+                try turn(within: Self.heartbeatInterval)
                 heartbeat.beat()
                 if phase == .losingEdge, edges.isEmpty {
                     reason = "the edge is gone"
@@ -139,27 +139,29 @@ final class Forwarder {
 /// One turn of the loop.
 extension Forwarder {
     /// Waits for packets, room in the socket or a command, and deals with all that is there.
-    func turn(until deadline: MonotonicTime) throws(SendFailure) {
-        let now = MonotonicTime.now
-        let wakeTime = wakeTime(now, deadline)
+    ///
+    /// - Parameter limit: The longest time that it waits.
+    func turn(within limit: Duration) throws(SendFailure) {
+        let milliseconds = waitTime(limit).waitMilliseconds
         let hasCommands =
-            try isQueueFull ? waitForRoom(until: wakeTime) : waitAndDrain(until: wakeTime)
+            try isQueueFull
+            ? waitForRoom(milliseconds: milliseconds) : waitAndDrain(milliseconds: milliseconds)
         if hasCommands { try obey(commands.takeAll()) }
     }
 
-    /// The earlier of a deadline and the time at which something is due.
-    private func wakeTime(_ now: MonotonicTime, _ deadline: MonotonicTime) -> MonotonicTime {
-        var time = deadline
-        if let due = sender.dueAt { time = min(time, due) }
-        if !closing.isEmpty { return min(time, now + Self.closingInterval) }
-        return pipeline.dueAt(now).map { min(time, $0) } ?? time
+    /// The time until something is due, or the limit if that is shorter.
+    private func waitTime(_ limit: Duration) -> Duration {
+        var time = limit
+        if let due = sender.dueAt { time = min(time, due - .now) }
+        if !closing.isEmpty { return min(time, Self.closingInterval) }
+        return pipeline.interval.map { min(time, $0) } ?? time
     }
 
     /// - Returns: Whether commands wait.
-    private func waitAndDrain(until deadline: MonotonicTime) throws(SendFailure) -> Bool {
+    private func waitAndDrain(milliseconds: CInt) throws(SendFailure) -> Bool {
         var hasCommands = false
         let readyCount = try pollerResult { poller throws(SystemError) in
-            try poller.wait(until: deadline)
+            try poller.wait(milliseconds: milliseconds)
         }
         var now = MonotonicTime.now
         pipeline.attend(into: &sender.queue, now: now)
@@ -194,7 +196,7 @@ extension Forwarder {
     /// Waits for the sensor to take some of a full queue.
     ///
     /// - Returns: Whether commands wait.
-    private func waitForRoom(until deadline: MonotonicTime) throws(SendFailure) -> Bool {
+    private func waitForRoom(milliseconds: CInt) throws(SendFailure) -> Bool {
         let ready: [Readiness]
         do throws(SystemError) {
             ready = try poll(
@@ -202,7 +204,7 @@ extension Forwarder {
                     (sender.fileDescriptor ?? -1, sender.interest),
                     (phase == .finishing ? -1 : commands.fileDescriptor, .readable),
                 ],
-                until: deadline)
+                milliseconds: milliseconds)
         } catch {
             throw .system(error)
         }
@@ -226,12 +228,14 @@ extension Forwarder {
             }
             guard let block = edge.ring?.next() else { return edge.noteDrained(now: now) }
             blockCount += 1
-            edge.recordBlock(block)
-            let count = pipeline.forward(
-                block, from: edge.context, into: &sender.queue, now: now)
+            let context = edge.context
+            let isReplacing = context.isDuplicate != nil
+            if isReplacing { edge.recordBlock(block) }
+            let (count, isMuch) = Self.forward(
+                block, from: context, through: &pipeline, to: &sender, now)
             edge.recordRead(count, now: now)
-            if edge.replacement != nil { countFirstRead(edge) }
-            if sender.queue.byteCount >= Sender.sendByteCount { try send(now) }
+            if isReplacing { countFirstRead(edge) }
+            if isMuch { try send(now) }
         }
     }
 
@@ -241,10 +245,21 @@ extension Forwarder {
             guard let block = sharedRing.ring.next() else { return }
             blockCount += 1
             let now = MonotonicTime.now
-            _ = pipeline.forward(
-                block, from: sharedRing.context, into: &sender.queue, now: now)
-            if sender.queue.byteCount >= Sender.sendByteCount { try send(now) }
+            let (_, isMuch) = Self.forward(
+                block, from: sharedRing.context, through: &pipeline, to: &sender, now)
+            if isMuch { try send(now) }
         }
+    }
+
+    /// Forwards a block with one access to each of the members, which costs less than several.
+    ///
+    /// - Returns: The number of packets in the block, and whether it is time to send.
+    private static func forward(
+        _ block: borrowing Block, from edge: EdgeContext, through pipeline: inout Pipeline,
+        to sender: inout Sender, _ now: MonotonicTime
+    ) -> (count: Int, isMuch: Bool) {
+        let count = pipeline.forward(block, from: edge, into: &sender.queue, now: now)
+        return (count, sender.queue.byteCount >= Sender.sendByteCount)
     }
 
     /// Takes the error of an interface that went down; the node's events say whether it is gone.
@@ -273,23 +288,18 @@ extension Forwarder {
 
     /// Sends what the socket takes, and has the poller report when it takes more.
     func send(_ now: MonotonicTime) throws(SendFailure) {
-        guard sender.queue.byteCount > 0 || sender.isBlocked || phase == .finishing else { return }
-        let wasBlocked = sender.isBlocked
-        let isBlocked = try !sender.send(isLast: phase == .finishing, now: now)
-        guard isBlocked != wasBlocked, sender.interest == .writable,
+        guard let interest = try sender.send(isLast: phase == .finishing, now: now),
             let socket = sender.fileDescriptor
         else { return }
         try pollerResult { poller throws(SystemError) in
-            try poller.setInterest(
-                of: socket, as: Key.socket, to: isBlocked ? [.readable, .writable] : .readable)
+            try poller.setInterest(of: socket, as: Key.socket, to: interest)
         }
     }
 
     /// Has a second thread send, or no longer, and waits for the other descriptor then.
     private func balanceSender(_ now: MonotonicTime) throws(SendFailure) {
-        let before = sender.fileDescriptor
-        sender.balance(now: now) { .nanoseconds(clamping: threadNanoseconds()) }
-        guard let before, let after = sender.fileDescriptor, after != before else { return }
+        let change = sender.balance(now: now) { .nanoseconds(clamping: threadNanoseconds()) }
+        guard let (before, after) = change else { return }
         try pollerResult { poller throws(SystemError) in
             try poller.remove(before)
             try poller.add(after, as: Key.socket)
@@ -326,8 +336,10 @@ extension Forwarder {
         case .attach(let connection):
             if let connection = connection.take() { try attach(connection) }
         case .sample(let sampling): pipeline.set(sampling)
-        case .filter(let filter, let reply): reply.give(error { () throws(SystemError) in try adopt(filter) })
-        case .count(let reply): reply.give(error { () throws(SystemError) in try countKernel(.now) })
+        case .filter(let filter, let reply):
+            reply.give(error { () throws(SystemError) in try adopt(filter) })
+        case .count(let reply):
+            reply.give(error { () throws(SystemError) in try countKernel(.now) })
         case .countThen(let done):
             // If that fails the next turn finds out.
             try? countKernel(.now)

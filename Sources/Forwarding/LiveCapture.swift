@@ -1,11 +1,10 @@
 package import BPF
+import Edges
 package import Linux
 package import Logging
 package import Metrics
-package import RPCAP
-
-import Edges
 import Observation
+package import RPCAP
 import Settings
 import Synchronization
 import Time
@@ -66,7 +65,8 @@ package final class LiveCapture: Sendable {
                 metadata: ["reason": "\(failure)"])
         }
         let sender = try Sender(
-            connection, queueByteCount: plan.settings.queueByteCountMax, plan.senderPolicy, counters,
+            connection, queueByteCount: plan.settings.queueByteCountMax, plan.senderPolicy,
+            counters,
             logger: logger
         ) { [placement = plan.settings.placement] in
             Self.prepareThread("podwire-send", placement, logger)

@@ -1,8 +1,8 @@
-import BPF
-import PacketRing
 import Addressing
-import Packets
+import BPF
 import Observation
+import PacketRing
+import Packets
 
 /// The sensor's filter as user space runs it, on packets that it has not seen in the kernel.
 struct PacketFilter: Sendable {

@@ -1,8 +1,8 @@
-import PacketRing
 import Addressing
-import Packets
 import Linux
 import Observation
+import PacketRing
+import Packets
 import RPCAP
 import Time
 
@@ -22,9 +22,16 @@ struct PacketWriter: ~Copyable {
 
     /// Which packets are sent, and their numbers.
     private struct Numbering {
-        var sampler: Sampler
+        var sampler: Sampler { didSet { admitsAll = sampler.admitsAll && limiter == nil } }
         var limiter: RateLimiter?
         var last: UInt32 = 0
+        /// Whether there is neither sampling nor a limit, as in most captures.
+        private(set) var admitsAll: Bool
+
+        init(_ sampler: Sampler, _ limiter: RateLimiter?) {
+            (self.sampler, self.limiter) = (sampler, limiter)
+            admitsAll = sampler.admitsAll && limiter == nil
+        }
     }
 
     /// Longer than the longest frame that a block holds, with a tag.
@@ -38,8 +45,7 @@ struct PacketWriter: ~Copyable {
         self.scratch = .some(scratch)
         self.taggedScratch = taggedScratch
         numbering = Numbering(
-            sampler: Sampler(sampling),
-            limiter: bytesPerSecondMax.map { RateLimiter(bytesPerSecond: $0) })
+            Sampler(sampling), bytesPerSecondMax.map { RateLimiter(bytesPerSecond: $0) })
         self.restoresWireForm = restoresWireForm
     }
 
@@ -66,18 +72,22 @@ struct PacketWriter: ~Copyable {
     @inline(__always)
     mutating func append(
         asItIs packet: borrowing RingPacket, _ limit: Int, to queue: inout ByteQueue,
-        _ tally: inout BlockCounts
+        _ counts: inout BlockCounts
     ) {
         guard limit > 0 else {
-            tally.filteredCount += 1
+            counts.filteredCount += 1
             return
         }
         let byteCount = min(packet.bytes.byteCount, limit)
         let time = packet.nanosecondsSince1970
-        guard let number = Self.reserve(byteCount, time, in: &queue, &numbering, &tally) else {
+        guard Self.admits(byteCount, time, &numbering, &counts) else { return }
+        guard
+            var record = queue.extendIfPossible(by: PacketRecord.headerByteCount + byteCount)
+        else {
+            counts.droppedCount += 1
             return
         }
-        var record = queue.extend(by: PacketRecord.headerByteCount + byteCount)
+        let number = Self.takeNumber(byteCount, &numbering, &counts)
         Self.store(packet, byteCount, number, into: &record)
         record.store(packet.bytes.extracting(first: byteCount), at: PacketRecord.headerByteCount)
     }
@@ -86,15 +96,19 @@ struct PacketWriter: ~Copyable {
     @inline(__always)
     mutating func append(
         _ packet: borrowing RingPacket, finishing checksum: PlainChecksum,
-        to queue: inout ByteQueue, _ tally: inout BlockCounts
+        to queue: inout ByteQueue, _ counts: inout BlockCounts
     ) {
-        tally.finishedCount += 1
+        counts.finishedCount += 1
         let byteCount = packet.bytes.byteCount
         let time = packet.nanosecondsSince1970
-        guard let number = Self.reserve(byteCount, time, in: &queue, &numbering, &tally) else {
+        guard Self.admits(byteCount, time, &numbering, &counts) else { return }
+        guard
+            var record = queue.extendIfPossible(by: PacketRecord.headerByteCount + byteCount)
+        else {
+            counts.droppedCount += 1
             return
         }
-        var record = queue.extend(by: PacketRecord.headerByteCount + byteCount)
+        let number = Self.takeNumber(byteCount, &numbering, &counts)
         Self.store(packet, byteCount, number, into: &record)
         checksum.write(packet.bytes, into: &record, at: PacketRecord.headerByteCount)
     }
@@ -113,20 +127,21 @@ struct PacketWriter: ~Copyable {
     ///
     /// - Parameter limit: The most bytes to keep of it, or of each of its segments; 0 for nothing.
     mutating func append(
-        _ packet: borrowing Packet, _ limit: Int, to queue: inout ByteQueue, _ tally: inout BlockCounts
+        _ packet: borrowing Packet, _ limit: Int, to queue: inout ByteQueue,
+        _ counts: inout BlockCounts
     ) {
         guard limit > 0 else {
-            tally.filteredCount += 1
+            counts.filteredCount += 1
             return
         }
         guard restoresWireForm, packet.details.isUnfinished else {
             return Self.write(
-                nil, packet.bytes, packet.details, limit, into: &queue, &numbering, &tally)
+                nil, packet.bytes, packet.details, limit, into: &queue, &numbering, &counts)
         }
         let form = WireForm(
             packet.bytes, wireByteCount: packet.details.wireByteCount, packet.details.offload,
             vlan: packet.details.vlan)
-        Self.write(form, packet.bytes, packet.details, limit, into: &queue, &numbering, &tally)
+        Self.write(form, packet.bytes, packet.details, limit, into: &queue, &numbering, &counts)
     }
 
     /// Queues a packet that no filter has seen, perhaps with translated addresses.
@@ -134,13 +149,13 @@ struct PacketWriter: ~Copyable {
     /// The filter sees the packet as on a wire: translated, and with the tag that the kernel took out.
     mutating func append(
         _ packet: borrowing Packet, _ translation: Translation?, _ filter: PacketFilter,
-        at point: ObservationPoint, to queue: inout ByteQueue, _ tally: inout BlockCounts
+        at point: ObservationPoint, to queue: inout ByteQueue, _ counts: inout BlockCounts
     ) {
         let needsTag = restoresWireForm && filter.program != nil && packet.details.vlan != nil
         guard translation != nil || needsTag else {
             return append(
                 packet, filter.byteCount(packet.bytes, packet.details, at: point), to: &queue,
-                &tally)
+                &counts)
         }
         // Taken out while it is in use, so that `self` can be changed.
         guard var scratch = scratch.take() else { return }
@@ -150,14 +165,14 @@ struct PacketWriter: ~Copyable {
             apply(translation, to: packet, in: &scratch)
         }
         write(
-            scratch, packet.details, filter, at: point, needsTag: needsTag, to: &queue, &tally)
+            scratch, packet.details, filter, at: point, needsTag: needsTag, to: &queue, &counts)
         self.scratch = .some(scratch)
     }
 
     private mutating func write(
         _ scratch: borrowing ByteQueue, _ details: Packet.Details, _ filter: PacketFilter,
         at point: ObservationPoint, needsTag: Bool, to queue: inout ByteQueue,
-        _ tally: inout BlockCounts
+        _ counts: inout BlockCounts
     ) {
         let bytes = scratch.bytes
         let limit =
@@ -165,7 +180,7 @@ struct PacketWriter: ~Copyable {
             ? taggedLimit(bytes, details, filter, at: point)
             : filter.byteCount(bytes, details, at: point)
         guard limit > 0 else {
-            tally.filteredCount += 1
+            counts.filteredCount += 1
             return
         }
         let form =
@@ -173,7 +188,7 @@ struct PacketWriter: ~Copyable {
             ? WireForm(
                 bytes, wireByteCount: details.wireByteCount, details.offload, vlan: details.vlan)
             : nil
-        Self.write(form, bytes, details, limit, into: &queue, &numbering, &tally)
+        Self.write(form, bytes, details, limit, into: &queue, &numbering, &counts)
     }
 
     private func apply(
@@ -207,40 +222,43 @@ struct PacketWriter: ~Copyable {
     /// room for a block.
     private static func write(
         _ form: WireForm?, _ bytes: RawSpan, _ details: Packet.Details, _ limit: Int,
-        into queue: inout ByteQueue, _ numbering: inout Numbering, _ tally: inout BlockCounts
+        into queue: inout ByteQueue, _ numbering: inout Numbering, _ counts: inout BlockCounts
     ) {
         guard let form, form.repair != .none || form.tag != nil else {
             let byteCount = min(bytes.byteCount, limit)
             guard
                 reserve(
-                    details, byteCount, details.wireByteCount, in: &queue, &numbering, &tally)
+                    details, byteCount, details.wireByteCount, in: &queue, &numbering, &counts)
             else { return }
             return queue.append(bytes.extracting(first: byteCount))
         }
-        tally.add(form)
-        let before = tally
+        counts.add(form)
+        let before = counts
         for index in 0..<form.segmentCount {
             let byteCount = min(form.byteCount(ofSegment: index), limit)
             guard
                 reserve(
                     details, byteCount, form.wireByteCount(ofSegment: index), in: &queue,
-                    &numbering, &tally)
+                    &numbering, &counts)
             else { continue }
             var target = queue.extend(by: byteCount)
             form.write(segment: index, of: bytes, into: &target)
         }
-        tally.addSegments(since: before)
+        counts.addSegments(since: before)
     }
 
     /// Queues a packet's header, if the packet is sent and there is room for it.
     private static func reserve(
         _ details: Packet.Details, _ byteCount: Int, _ wireByteCount: Int,
-        in queue: inout ByteQueue, _ numbering: inout Numbering, _ tally: inout BlockCounts
+        in queue: inout ByteQueue, _ numbering: inout Numbering, _ counts: inout BlockCounts
     ) -> Bool {
         let time = details.nanosecondsSince1970
-        guard let number = reserve(byteCount, time, in: &queue, &numbering, &tally) else {
+        guard admits(byteCount, time, &numbering, &counts) else { return false }
+        guard queue.makeRoom(for: PacketRecord.headerByteCount + byteCount) else {
+            counts.droppedCount += 1
             return false
         }
+        let number = takeNumber(byteCount, &numbering, &counts)
         var header = queue.extend(by: PacketRecord.headerByteCount)
         PacketRecord.store(
             into: &header, nanoseconds: time, byteCount: byteCount, wireByteCount: wireByteCount,
@@ -248,33 +266,43 @@ struct PacketWriter: ~Copyable {
         return true
     }
 
-    /// Decides whether a packet is sent, and gives it a number if there is room for it.
+    /// Decides whether a packet is sent; if not, it is counted.
+    @inline(__always)
+    private static func admits(
+        _ byteCount: Int, _ nanosecondsSince1970: UInt64, _ numbering: inout Numbering,
+        _ counts: inout BlockCounts
+    ) -> Bool {
+        numbering.admitsAll || admit(byteCount, nanosecondsSince1970, &numbering, &counts)
+    }
+
+    /// Takes the number of a packet for which there is room, and counts it.
     ///
     /// Packets are numbered as they are queued, so a client that misses a number knows that the
     /// network has lost a packet.
-    ///
-    /// - Returns: The number, or nil if the packet is not sent.
     @inline(__always)
-    private static func reserve(
-        _ byteCount: Int, _ nanosecondsSince1970: UInt64, in queue: inout ByteQueue,
-        _ numbering: inout Numbering, _ tally: inout BlockCounts
-    ) -> UInt32? {
+    private static func takeNumber(
+        _ byteCount: Int, _ numbering: inout Numbering, _ counts: inout BlockCounts
+    ) -> UInt32 {
+        numbering.last &+= 1
+        counts.packetCount += 1
+        counts.byteCount += PacketRecord.headerByteCount + byteCount
+        return numbering.last
+    }
+
+    /// Asks the sampler and the rate limiter, and counts the packet if one of them leaves it out.
+    private static func admit(
+        _ byteCount: Int, _ nanosecondsSince1970: UInt64, _ numbering: inout Numbering,
+        _ counts: inout BlockCounts
+    ) -> Bool {
         guard numbering.sampler.admit(nanosecondsSince1970: nanosecondsSince1970) else {
-            tally.sampledOutCount += 1
-            return nil
+            counts.sampledOutCount += 1
+            return false
         }
         let recordByteCount = PacketRecord.headerByteCount + byteCount
         guard numbering.limiter?.admit(byteCount: recordByteCount) ?? true else {
-            tally.limitedCount += 1
-            return nil
+            counts.limitedCount += 1
+            return false
         }
-        guard queue.makeRoom(for: recordByteCount) else {
-            tally.droppedCount += 1
-            return nil
-        }
-        numbering.last &+= 1
-        tally.packetCount += 1
-        tally.byteCount += recordByteCount
-        return numbering.last
+        return true
     }
 }

@@ -80,10 +80,8 @@ struct Pipeline: ~Copyable {
         writer.set(sampling)
     }
 
-    /// When `attend` must be called even if no packet comes; nil for never.
-    func dueAt(_ now: MonotonicTime) -> MonotonicTime? {
-        tracker == nil && held.count == 0 ? nil : now + Self.interval
-    }
+    /// How often `attend` must be called even if no packet comes; nil for never.
+    var interval: Duration? { tracker == nil && held.count == 0 ? nil : Self.interval }
 
     /// The room in the queue that a block can need, with all fragments that it may release.
     func byteCountMax(ofBlock byteCount: Int) -> Int {
@@ -103,29 +101,30 @@ extension Pipeline {
         _ block: borrowing Block, from edge: EdgeContext, into queue: inout ByteQueue,
         now: MonotonicTime
     ) -> Int {
-        var tally = BlockCounts()
+        var counts = BlockCounts()
         begin(now)
         // As a member of the context it would be copied for each packet.
         let hasFastPath = edge.hasFastPath
+        let limit = filter.limitInKernel
         var packets = block.packets
         while let packet = packets.next() {
             // Nearly all packets are only copied, many of them with their checksum finished.
             if hasFastPath, fastPath.clears(packet.bytes) {
                 if packet.isFinished || !writer.restoresWireForm {
-                    writer.append(asItIs: packet, filter.limitInKernel, to: &queue, &tally)
+                    writer.append(asItIs: packet, limit, to: &queue, &counts)
                     continue
                 }
-                if filter.limitInKernel >= packet.bytes.byteCount,
+                if limit >= packet.bytes.byteCount,
                     let checksum = packet.plainChecksum
                 {
-                    writer.append(packet, finishing: checksum, to: &queue, &tally)
+                    writer.append(packet, finishing: checksum, to: &queue, &counts)
                     continue
                 }
             }
             if let isDuplicate = edge.isDuplicate, isDuplicate(packet.identity) { continue }
-            forward(packet.packet, from: edge, into: &queue, now, &tally)
+            forward(packet.packet, from: edge, into: &queue, now, &counts)
         }
-        add(tally, to: edge.counters)
+        add(counts, to: edge.counters)
         return packets.count
     }
 
@@ -160,9 +159,9 @@ extension Pipeline {
         writer.refill(now: now)
     }
 
-    private func add(_ tally: BlockCounts, to counters: FrameCounters) {
-        tally.add(to: counters)
-        tally.add(to: self.counters)
+    private func add(_ counts: BlockCounts, to counters: FrameCounters) {
+        counts.add(to: counters)
+        counts.add(to: self.counters)
         self.counters.set(.flowsEvicted, to: slowPath.evictedFlowCount)
     }
 }
@@ -172,22 +171,22 @@ extension Pipeline {
     @inline(never)
     private mutating func forward(
         _ packet: borrowing Packet, from edge: EdgeContext, into queue: inout ByteQueue,
-        _ now: MonotonicTime, _ tally: inout BlockCounts
+        _ now: MonotonicTime, _ counts: inout BlockCounts
     ) {
         guard let point = edge.point(ofInterface: packet.details.interfaceIndex) else {
-            tally.puntedCount += 1
-            tally.refusedCount += 1
+            counts.puntedCount += 1
+            counts.refusedCount += 1
             return
         }
         if !packet.isCutShort, isUndecided(packet, edge.program) {
             return punt(
-                packet, at: point, edge.counters, into: &queue, now, mayHold: true, &tally)
+                packet, at: point, edge.counters, into: &queue, now, mayHold: true, &counts)
         }
         // A filter that has cut a packet short has let it pass.
         let limit =
             edge.filter == .inKernel || packet.isCutShort
             ? filter.limitInKernel : filter.byteCount(packet.bytes, packet.details, at: point)
-        writer.append(packet, limit, to: &queue, &tally)
+        writer.append(packet, limit, to: &queue, &counts)
     }
 
     private func isUndecided(
@@ -201,7 +200,8 @@ extension Pipeline {
     /// Decides about a packet in user space, and carries that out.
     private mutating func punt(
         _ packet: borrowing Packet, at point: ObservationPoint, _ counters: FrameCounters,
-        into queue: inout ByteQueue, _ now: MonotonicTime, mayHold: Bool, _ tally: inout BlockCounts
+        into queue: inout ByteQueue, _ now: MonotonicTime, mayHold: Bool,
+        _ counts: inout BlockCounts
     ) {
         var step = step(packet, point, now, mayHold: mayHold)
         if case .lookUp(let flow) = step {
@@ -210,15 +210,15 @@ extension Pipeline {
         }
         if case .hold(let datagram) = step {
             if held.hold(packet, of: datagram, at: point, counters, now: now) { return }
-            tally.notHeldCount += 1
+            counts.notHeldCount += 1
             step = self.step(packet, point, now, mayHold: false)
         }
-        tally.puntedCount += 1
+        counts.puntedCount += 1
         guard case .decided(let outcome) = step else {
-            tally.refusedCount += 1
+            counts.refusedCount += 1
             return
         }
-        carryOut(outcome, packet, at: point, into: &queue, &tally)
+        carryOut(outcome, packet, at: point, into: &queue, &counts)
         if let datagram = outcome.firstFragmentOf, held.count > 0 {
             release(into: &queue, now) { $0.take(of: datagram) }
         }
@@ -242,16 +242,16 @@ extension Pipeline {
 
     private mutating func carryOut(
         _ outcome: SlowPath.Outcome, _ packet: borrowing Packet, at point: ObservationPoint,
-        into queue: inout ByteQueue, _ tally: inout BlockCounts
+        into queue: inout ByteQueue, _ counts: inout BlockCounts
     ) {
-        if outcome.isFragment { tally.fragmentCount += 1 }
-        if outcome.decision.step == .unexplainedService { tally.unexplainedCount += 1 }
+        if outcome.isFragment { counts.fragmentCount += 1 }
+        if outcome.decision.step == .unexplainedService { counts.unexplainedCount += 1 }
         guard outcome.decision.isReported else {
-            tally.refusedCount += 1
+            counts.refusedCount += 1
             return
         }
-        if outcome.translation != nil { tally.translatedCount += 1 }
-        writer.append(packet, outcome.translation, filter, at: point, to: &queue, &tally)
+        if outcome.translation != nil { counts.translatedCount += 1 }
+        writer.append(packet, outcome.translation, filter, at: point, to: &queue, &counts)
     }
 
     /// Decides about fragments that have waited, and now wait no longer.
@@ -265,11 +265,11 @@ extension Pipeline {
         var fragments = HeldFragments()
         swap(&fragments, &held)
         while let fragment = take(&fragments) {
-            var tally = BlockCounts()
+            var counts = BlockCounts()
             punt(
                 fragments.packet(fragment), at: fragment.point, fragment.counters, into: &queue,
-                now, mayHold: false, &tally)
-            add(tally, to: fragment.counters)
+                now, mayHold: false, &counts)
+            add(counts, to: fragment.counters)
         }
         swap(&fragments, &held)
     }

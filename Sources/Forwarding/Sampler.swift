@@ -16,6 +16,9 @@ package struct Sampler: Sendable {
     /// A sampler that has seen no packet.
     package init(_ sampling: Sampling) { self.sampling = sampling }
 
+    /// Whether every packet is kept.
+    package var admitsAll: Bool { sampling == .none }
+
     /// Decides whether to keep a packet.
     ///
     /// Times need not grow, since each edge has its own blocks: a packet from before the last kept

@@ -108,6 +108,21 @@ public struct ByteQueue: ~Copyable, Sendable {
         return unsafe _overrideLifetime(span, mutating: &self)
     }
 
+    /// Appends bytes for the caller to write, or returns nil if there is no room for them.
+    ///
+    /// It may move what waits, as `makeRoom` does.
+    @inlinable @inline(__always)
+    @_lifetime(&self)
+    public mutating func extendIfPossible(by byteCount: Int) -> MutableRawSpan? {
+        precondition(byteCount >= 0)
+        guard makeRoom(for: byteCount) else { return nil }
+        // Safety: the line above keeps the span inside the memory, which `self` keeps mapped. An
+        // anonymous mapping is all zero bytes at first, so it is initialized.
+        let span = unsafe MutableRawSpan(_unsafeStart: base + end, byteCount: byteCount)
+        end &+= byteCount
+        return unsafe _overrideLifetime(span, mutating: &self)
+    }
+
     /// The bytes that were appended last, to be changed before they are sent.
     @_lifetime(&self)
     package mutating func last(_ byteCount: Int) -> MutableRawSpan {

@@ -1,4 +1,3 @@
-import Forwarding
 import Addressing
 import Forwarding
 import KernelSupport

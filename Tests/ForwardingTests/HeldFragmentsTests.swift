@@ -41,7 +41,7 @@ struct HeldFragmentsTests {
         in held: inout HeldFragments, _ counters: FrameCounters = FrameCounters(),
         now: MonotonicTime = begin
     ) throws -> [Bool] {
-        let key = try #require(key(datagram))
+        let key = try #require(Self.key(datagram))
         return marks.map { mark in
             let block = block(frame(datagram, mark, byteCount: byteCount))
             var packets = PacketIterator(in: block.wire, from: 48, count: 1, tellsOffload: true)

@@ -19,9 +19,10 @@ struct LapTimerTests {
 
     @Test("are fast if all blocks come within 6 ms, and the first one never is")
     func fast() {
-        #expect(laps(8, microsecondsPerBlock: [1, 1, 700, 749, 750, 2000, 10]) == [
-            false, true, true, true, false, false, true,
-        ])
+        #expect(
+            laps(8, microsecondsPerBlock: [1, 1, 700, 749, 750, 2000, 10]) == [
+                false, true, true, true, false, false, true,
+            ])
         #expect(laps(2, microsecondsPerBlock: [2900, 2900, 3100]) == [false, true, false])
     }
 

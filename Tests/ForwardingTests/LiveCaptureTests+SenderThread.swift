@@ -1,5 +1,5 @@
-import Forwarding
 import Addressing
+import Forwarding
 import Glibc
 import KernelSupport
 import Linux

@@ -49,10 +49,12 @@ struct LiveCaptureTests {
         capture.queueByteCountMax = queueByteCountMax
         capture.bytesPerSecondMax = bytesPerSecondMax
         let plan = CapturePlan(
-            feed: NodePublisher(RuleSettings(settings), node: node), tracksConnections: false, filter: nil,
+            feed: NodePublisher(RuleSettings(settings), node: node), tracksConnections: false,
+            filter: nil,
             settings: capture, sampling: sampling, datagramFormat: datagramFormat,
             senderPolicy: senderPolicy)
-        return try LiveCapture(plan, to: connection, for: "sensor", CaptureCounters(), logger: quiet)
+        return try LiveCapture(
+            plan, to: connection, for: "sensor", CaptureCounters(), logger: quiet)
     }
 
     static func send(_ count: Int, byteCount: Int = 100) throws {

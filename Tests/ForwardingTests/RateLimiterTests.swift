@@ -127,7 +127,7 @@ struct RateLimiterTests {
             let fallenAt = offer.now
             offer.run([94, 1542], bytesPerSecond: load * 4_000_000, seconds: 0.5)
             let lastLostAt = try #require(offer.lostAt.last)
-            #expect(lastLostAt <= fallenAt + 50_000_000)
+            #expect(lastLostAt <= fallenAt + .milliseconds(50))
         }
     }
 
@@ -182,7 +182,8 @@ struct RateLimiterTests {
             var limiter = RateLimiter(bytesPerSecond: 1_000_000)
             var keptByteCount = 0
             for index in 0..<1000 {
-                limiter.refill(now: MonotonicTime(nanoseconds: UInt64(5_000_000_000 + index * step)))
+                limiter.refill(
+                    now: MonotonicTime(nanoseconds: UInt64(5_000_000_000 + index * step)))
                 for _ in 0..<10 where limiter.admit(byteCount: 1000) { keptByteCount += 1000 }
             }
             #expect(keptByteCount == 100_000)

@@ -90,13 +90,14 @@ struct RingReplacementTests {
 
     @Test("is not sound if packets cannot be told apart")
     func sound() {
-        let tables: [(name: String, startCount: Int, setCount: Int, old: [UInt64?], isSound: Bool)] =
-            [
-                ("all have identities", 0, 9, [1, 2], true),
-                ("one of both rings has none", 0, 9, [1, nil], false),
-                ("only one of the old ring has none", 2, 9, [1, nil, 3], true),
-                ("the set is full", 0, 1, [1, 2], false),
-            ]
+        let tables:
+            [(name: String, startCount: Int, setCount: Int, old: [UInt64?], isSound: Bool)] =
+                [
+                    ("all have identities", 0, 9, [1, 2], true),
+                    ("one of both rings has none", 0, 9, [1, nil], false),
+                    ("only one of the old ring has none", 2, 9, [1, nil, 3], true),
+                    ("the set is full", 0, 1, [1, 2], false),
+                ]
         for row in tables {
             let run = Run(
                 startCount: row.startCount, readCount: 0, setCount: row.setCount, [.old(row.old)])

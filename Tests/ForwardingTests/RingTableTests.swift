@@ -1,5 +1,6 @@
 import Edges
 import Forwarding
+import Linux
 import Observation
 import PacketRing
 import Testing
@@ -66,7 +67,8 @@ struct RingTableTests {
         #expect(hadFailed && !table.hasFailures)
     }
 
-    @Test("does not report an edge that has gone or down in the meantime", arguments: [true, false])
+    @Test(
+        "does not report an edge that has gone or down in the meantime", arguments: [true, false])
     func absent(isDown: Bool) {
         var table = RingTable(RingBudget(byteCountMax: 256 * Self.mebibyte))
         let opening = table.takeOpenings(for: [Self.edge(1)], now: Self.begin).openings[0]

@@ -34,7 +34,8 @@ final class RingManager: Sendable {
     ///
     /// - Parameter forwarder: Gets the rings that are open, and all other commands.
     init(
-        _ feed: NodePublisher, _ scope: CaptureScope, _ plan: ProgramPlan, _ counters: CaptureCounters,
+        _ feed: NodePublisher, _ scope: CaptureScope, _ plan: ProgramPlan,
+        _ counters: CaptureCounters,
         forwarder: Mailbox<Forwarder.Command>, logger: Logger
     ) throws(SystemError) {
         (self.feed, self.scope) = (feed, scope)

@@ -1,5 +1,5 @@
-import Edges
 import BPF
+import Edges
 import Linux
 import Log
 import Logging
@@ -117,7 +117,8 @@ extension Forwarder {
     }
 
     /// Step 2: lets into a new ring what is let into the present one.
-    private func prepare(_ ring: consuming Ring, _ seen: consuming PacketSet, _ incarnation: UInt64) {
+    private func prepare(_ ring: consuming Ring, _ seen: consuming PacketSet, _ incarnation: UInt64)
+    {
         guard let edge = edges[incarnation] else {
             return report(.cancelled(nil), of: incarnation)
         }

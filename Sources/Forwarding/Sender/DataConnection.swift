@@ -1,5 +1,4 @@
 package import Linux
-
 import Security
 import Synchronization
 import Time
@@ -65,7 +64,9 @@ extension DataConnection {
                 throw .system(error)
             }
         case .secure(let stream):
-            do throws(TLSFailure) { return try stream.send(from: &queue) } catch { throw .tls(error) }
+            do throws(TLSFailure) { return try stream.send(from: &queue) } catch {
+                throw .tls(error)
+            }
         case .datagrams(let datagrams):
             return datagrams.send(from: &queue, isLast: isLast, now: now, counters)
         }

@@ -1,6 +1,5 @@
-package import Security
-
 import Linux
+package import Security
 
 /// A TLS connection that the packets of a capture are sent over. It belongs to the sending thread.
 package final class SecureStream {

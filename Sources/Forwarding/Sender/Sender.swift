@@ -1,10 +1,9 @@
 package import Linux
+import Log
 package import Logging
 package import Metrics
-package import Time
-
-import Log
 import RPCAP
+package import Time
 
 /// The send queue of a capture, and what sends it: the forwarder's thread or, when it is busy, another.
 ///
@@ -122,20 +121,24 @@ extension Sender {
         self.connection = SharedConnection(connection)
     }
 
-    /// Sends what can be sent.
+    /// Sends what can be sent, if anything waits.
     ///
     /// - Parameter isLast: Whether no more packets follow.
-    /// - Returns: Whether everything was taken; if not, the caller waits for the descriptor.
+    /// - Returns: The readiness of the descriptor to wait for from now on, if that has changed.
     @discardableResult
-    package mutating func send(isLast: Bool, now: MonotonicTime) throws(SendFailure) -> Bool {
-        let takesMore: Bool
+    package mutating func send(
+        isLast: Bool, now: MonotonicTime
+    ) throws(SendFailure) -> Readiness? {
+        guard queue.byteCount > 0 || isBlocked || isLast else { return nil }
+        let wasBlocked = isBlocked
         switch mode {
         case .inline:
-            takesMore = try connection.send(from: &queue, isLast: isLast, now: now, counters)
-        case .thread(let thread): takesMore = try thread.send(from: &queue, isLast: isLast)
+            isBlocked = try !connection.send(from: &queue, isLast: isLast, now: now, counters)
+            return isBlocked == wasBlocked ? nil : isBlocked ? [.readable, .writable] : .readable
+        case .thread(let thread):
+            isBlocked = try !thread.send(from: &queue, isLast: isLast)
+            return nil
         }
-        isBlocked = !takesMore
-        return takesMore
     }
 
     /// Handles what the descriptor is ready for beside more packets.
@@ -190,10 +193,13 @@ extension Sender {
 
     /// Has another thread send when this one is too busy, and ends it when one is enough.
     ///
-    /// After a change, the descriptor is another one.
-    ///
     /// - Parameter runTime: The CPU time that the calling thread has used; asked for rarely.
-    package mutating func balance(now: MonotonicTime, runTime: () -> Duration) {
+    /// - Returns: The descriptors to wait for before and after, if there was a change.
+    @discardableResult
+    package mutating func balance(
+        now: MonotonicTime, runTime: () -> Duration
+    ) -> (before: CInt, after: CInt)? {
+        let before = fileDescriptor
         switch (policy, mode) {
         case (.never, _), (.always, .thread): break
         case (.always, .inline): startThreadIfPossible()
@@ -207,6 +213,8 @@ extension Sender {
                 startThreadIfPossible()
             }
         }
+        guard let before, let after = fileDescriptor, after != before else { return nil }
+        return (before, after)
     }
 
     /// Whether there is more than one processor: on one, two threads would only take turns.

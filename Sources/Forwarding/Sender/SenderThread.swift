@@ -152,7 +152,8 @@ extension SenderThread {
             while let takesMore = try sendQueue() {
                 if takesMore == waitsForSocket {
                     waitsForSocket = !takesMore
-                    try setInterest(waitsForSocket ? [.readable, .writable] : .readable, in: poller)
+                    try setInterest(
+                        waitsForSocket ? [.readable, .writable] : .readable, in: poller)
                 }
                 try wait(&poller)
                 heartbeat.beat()
