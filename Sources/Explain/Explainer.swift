@@ -37,9 +37,8 @@ package struct Explainer: ~Copyable {
 
     /// Creates an explainer of a node as it was read.
     ///
-    /// - Parameters:
-    ///   - sensors: The addresses whose feed is not reported.
-    ///   - flows: Where tracked connections are looked up.
+    /// `sensors` are the addresses whose feed is not reported, and `flows` is where tracked
+    /// connections are looked up.
     package init(
         _ node: Node, _ settings: RuleSettings, sensors: Set<IPAddress> = [],
         flows: consuming FlowLookup

@@ -32,7 +32,7 @@ package struct FileExplanation: ~Copyable {
 
     /// Creates an explanation without frames.
     ///
-    /// - Parameter edge: The edge where all frames were recorded; nil if their MAC addresses tell.
+    /// `edge` is where all frames were recorded; nil if their MAC addresses tell.
     package init(_ explainer: consuming Explainer, at edge: Edge?) {
         dropList = ServiceDropList()
         self.explainer = explainer
