@@ -56,7 +56,8 @@ package final class LiveCapture: Sendable {
             plan.snapshot.rule, plan.filter, snaplen: plan.frameByteCountMax,
             keepsWhole: plan.settings.restoresWireForm)
         manager = try RingManager(
-            plan.feed, plan.scope, programs, counters, forwarder: commands, logger: logger)
+            plan.feed, plan.scope, programs, counters, logger: logger,
+            forwarder: { [commands] in commands.send(.ring($0)) })
         // Flows are listened for before the first packet can be there.
         let pipeline = try Pipeline(plan, programs.rule, counters: counters, now: .now)
         if let failure = pipeline.trackingFailure {

@@ -23,7 +23,7 @@ final class RingManager: Sendable {
     private let firstPlan: ProgramPlan
     private let counters: CaptureCounters
     private let mailbox: Mailbox<RingMessage>
-    private let forwarder: Mailbox<Forwarder.Command>
+    private let sendToForwarder: @Sendable (RingCommand) -> Void
 
     /// As many threads as shorten the opening of 250 rings; more do not.
     private static let threadCountMax = 16
@@ -32,18 +32,18 @@ final class RingManager: Sendable {
 
     /// Prepares a manager, which begins with `run`.
     ///
-    /// - Parameter forwarder: Gets the rings that are open, and all other commands.
+    /// `forwarder` gets the rings that are open, and all other commands. It never waits.
     init(
         _ feed: NodePublisher, _ scope: CaptureScope, _ plan: ProgramPlan,
-        _ counters: CaptureCounters,
-        forwarder: Mailbox<Forwarder.Command>, logger: Logger
+        _ counters: CaptureCounters, logger: Logger,
+        forwarder: @escaping @Sendable (RingCommand) -> Void
     ) throws(SystemError) {
         (self.feed, self.scope) = (feed, scope)
         tellsOffload = plan.keepsWhole
         firstPlan = plan
         self.counters = counters
         self.logger = logger
-        self.forwarder = forwarder
+        sendToForwarder = forwarder
         // No message is lost, since that would leak a ring. Each edge has a few at most.
         mailbox = try Mailbox(countMax: .max)
     }
@@ -58,7 +58,7 @@ final class RingManager: Sendable {
     }
 
     /// Sends a command to the forwarder.
-    func send(_ command: RingCommand) { forwarder.send(.ring(command)) }
+    func send(_ command: RingCommand) { sendToForwarder(command) }
 
     /// Manages the rings until the message `end`.
     ///
@@ -186,8 +186,8 @@ extension RingManager {
     ) -> SystemError? {
         guard !openings.isEmpty else { return nil }
         let results = Mutex<[UInt64: Opened]>([:])
-        inParallel(openings.count, threadCountMax: Self.threadCountMax) { [forwarder] index in
-            let opened = Self.open(openings[index], plan, forwarder)
+        inParallel(openings.count, threadCountMax: Self.threadCountMax) { [sendToForwarder] index in
+            let opened = Self.open(openings[index], plan, sendToForwarder)
             results.withLock { $0[openings[index].edge.incarnation] = opened }
         }
         var failure: SystemError?
@@ -220,7 +220,7 @@ extension RingManager {
     /// Opens a ring, and hands it to the forwarder at once.
     private static func open(
         _ opening: RingTable.Opening, _ plan: ProgramPlan,
-        _ forwarder: Mailbox<Forwarder.Command>
+        _ sendToForwarder: @Sendable (RingCommand) -> Void
     ) -> Opened {
         var plan = plan
         while true {
@@ -230,7 +230,7 @@ extension RingManager {
                     on: opening.edge.point.interfaceIndex, program.program, shape: opening.shape,
                     tellsOffload: plan.keepsWhole)
                 let lease = TransferBox(try ring.lease())
-                forwarder.send(.ring(.add(opening.edge, TransferBox(ring), program)))
+                sendToForwarder(.add(opening.edge, TransferBox(ring), program))
                 return .lease(lease)
             } catch {
                 guard error == .programTooLarge, program.decides else { return .failure(error) }
