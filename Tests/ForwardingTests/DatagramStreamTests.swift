@@ -5,6 +5,7 @@ import Linux
 import RPCAP
 import Synchronization
 import Testing
+import Time
 
 @Suite("Datagrams of a stream", .needsOwnNetwork, .timeLimit(.minutes(15)))
 struct DatagramStreamTests {
@@ -34,16 +35,16 @@ struct DatagramStreamTests {
             var queue = try ByteQueue(byteCountMax: 1 << 20)
             let counters = CaptureCounters()
             for _ in 0..<5 { Self.append(1472 - 28, to: &queue) }
-            #expect(stream.send(from: &queue, isLast: true, counters))
+            #expect(stream.send(from: &queue, isLast: true, now: .now, counters))
             #expect(
                 try Datagrams.received(receiver).map(\.count) == Array(repeating: 1472, count: 5))
             try shell("ip link set lo mtu 1000")
             for _ in 0..<10 { Self.append(1000, to: &queue) }
-            #expect(stream.send(from: &queue, isLast: true, counters))
+            #expect(stream.send(from: &queue, isLast: true, now: .now, counters))
             let lost = counters[.datagramsTooLarge]
             #expect(lost > 0)
             for _ in 0..<10 { Self.append(1000, to: &queue) }
-            #expect(stream.send(from: &queue, isLast: true, counters))
+            #expect(stream.send(from: &queue, isLast: true, now: .now, counters))
             #expect(try Datagrams.received(receiver).map(\.count).max() == 972)
             #expect(counters[.datagramsTooLarge] == lost)
             #expect(counters[.datagramsFailed] == 0)
@@ -58,16 +59,16 @@ struct DatagramStreamTests {
             var queue = try ByteQueue(byteCountMax: 1 << 20)
             let counters = CaptureCounters()
             for _ in 0..<200 { Self.append(60, to: &queue) }
-            #expect(stream.send(from: &queue, isLast: false, counters))
-            #expect(try poll([(stream.number, .readable)], milliseconds: 1000)[0] != [])
+            #expect(stream.send(from: &queue, isLast: false, now: .now, counters))
+            #expect(try poll([(stream.fileDescriptor, .readable)], milliseconds: 1000)[0] != [])
             stream.takeReceived(counters)
             #expect(counters[.datagramsSent] == 200)
             #expect(counters[.datagramsRefused] > 0)
             #expect(counters[.datagramsFailed] == 0)
-            #expect(try poll([(stream.number, .readable)], milliseconds: 0)[0] == [])
+            #expect(try poll([(stream.fileDescriptor, .readable)], milliseconds: 0)[0] == [])
             let receiver = try Datagrams.receiver()
             for _ in 0..<100 { Self.append(60, to: &queue) }
-            #expect(stream.send(from: &queue, isLast: false, counters))
+            #expect(stream.send(from: &queue, isLast: false, now: .now, counters))
             #expect(
                 try Datagrams.received(receiver).map(\.count) == Array(repeating: 88, count: 100))
         }
@@ -80,16 +81,18 @@ struct DatagramStreamTests {
             let stream = try Self.stream()
             var queue = try ByteQueue(byteCountMax: 1 << 20)
             let counters = CaptureCounters()
-            #expect(stream.dueMilliseconds == nil)
+            #expect(stream.dueAt == nil)
             Self.append(60, to: &queue)
-            #expect(stream.send(from: &queue, isLast: false, counters))
+            #expect(stream.send(from: &queue, isLast: false, now: .now, counters))
             #expect(counters[.datagramsSent] == 0)
-            let due = try #require(stream.dueMilliseconds)
-            #expect((0...50).contains(due))
-            #expect(try poll([(receiver.fileDescriptor, .readable)], milliseconds: due)[0] == [])
-            #expect(stream.send(from: &queue, isLast: false, counters))
+            let due = try #require(stream.dueAt)
+            #expect(due <= .now + .milliseconds(50))
+            let early = due - .nanoseconds(1)
+            #expect(stream.send(from: &queue, isLast: false, now: early, counters))
+            #expect(try Datagrams.received(receiver).isEmpty)
+            #expect(stream.send(from: &queue, isLast: false, now: due, counters))
             #expect(try Datagrams.received(receiver, count: 1).map(\.count) == [88])
-            #expect(stream.dueMilliseconds == nil && queue.byteCount == 0)
+            #expect(stream.dueAt == nil && queue.byteCount == 0)
         }
     }
 
@@ -101,7 +104,7 @@ struct DatagramStreamTests {
             var queue = try ByteQueue(byteCountMax: 1 << 20)
             let counters = CaptureCounters()
             for _ in 0..<10 { Self.append(1000, to: &queue) }
-            #expect(stream.send(from: &queue, isLast: true, counters))
+            #expect(stream.send(from: &queue, isLast: true, now: .now, counters))
             #expect(counters[.datagramsFailed] == 7)
             #expect(counters[.datagramsSent] == 0)
             #expect(queue.byteCount == 0 && stream.waitingByteCount == 0)
@@ -117,13 +120,13 @@ struct DatagramStreamTests {
             var queue = try ByteQueue(byteCountMax: 16 << 20)
             let counters = CaptureCounters()
             for _ in 0..<8000 { Self.append(1444, to: &queue) }
-            #expect(!stream.send(from: &queue, isLast: false, counters))
+            #expect(!stream.send(from: &queue, isLast: false, now: .now, counters))
             #expect(queue.byteCount > 0 && stream.waitingByteCount > 0)
-            #expect(stream.dueMilliseconds == nil)
-            #expect(try poll([(stream.number, .writable)], milliseconds: 0)[0] == [])
+            #expect(stream.dueAt == nil)
+            #expect(try poll([(stream.fileDescriptor, .writable)], milliseconds: 0)[0] == [])
             try shell("tc qdisc del dev lo root")
-            #expect(try poll([(stream.number, .writable)], milliseconds: 1000)[0] == .writable)
-            #expect(stream.send(from: &queue, isLast: false, counters))
+            #expect(try poll([(stream.fileDescriptor, .writable)], milliseconds: 1000)[0] == .writable)
+            #expect(stream.send(from: &queue, isLast: false, now: .now, counters))
             #expect(counters[.datagramsSent] == 8000)
             #expect(receiver.peer.port == Datagrams.here)
             #expect(counters[.datagramsFailed] == 0)

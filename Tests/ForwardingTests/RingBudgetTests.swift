@@ -57,7 +57,7 @@ struct RingBudgetTests {
         #expect(budget.takeFirst(now: Self.begin + .seconds(59)) == nil)
         // What is given back can be taken again.
         budget.giveBack(4 * Self.mebibyte)
-        #expect(budget.takeFirst(now: Self.begin + .seconds(59))?.byteCount == Self.smallest)
+        #expect(budget.takeFirst(now: Self.begin + .seconds(59))?.byteCount == Self.mebibyte)
         #expect(
             budget.takeFirst(now: Self.begin + .seconds(60))?.byteCount == 4 * Self.mebibyte)
         #expect(!budget.isKernelExhausted)
