@@ -105,14 +105,15 @@ let package = Package(
         tests("AddressingTests", "Addressing"),
         tests(
             "PacketsTests", "Addressing", "BPF", "KernelSupport", "Linux", "ObservationFixtures",
-            "PacketRing", "Packets"),
+            "PacketRing", "Packets", "Time"),
         tests("BPFTests", "BPF", "CLinux", "Linux", "ObservationFixtures"),
         tests(
             "ObservationTests", "Addressing", "BPF", "KernelSupport", "Linux", "Observation",
             "ObservationFixtures", "PacketRing", "Packets"),
         tests("RPCAPTests", "Addressing", "BPF", "RPCAP", "Time"),
         tests("LinuxTests", "Addressing", "KernelSupport", "Linux", "Time"),
-        tests("PacketRingTests", "Addressing", "BPF", "KernelSupport", "Linux", "PacketRing"),
+        tests(
+            "PacketRingTests", "Addressing", "BPF", "KernelSupport", "Linux", "PacketRing", "Time"),
         tests("NetlinkTests", "Addressing", "KernelSupport", "Linux", "Netlink"),
         tests("SecurityTests", "Addressing", "Linux", "Security", "SecurityFixtures", "Time"),
         tests("FormatsTests", "Formats"),

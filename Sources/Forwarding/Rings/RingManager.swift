@@ -13,8 +13,8 @@ import Time
 /// Opens and closes the rings of one capture as edges come and go, and replaces rings close to full.
 ///
 /// The kernel takes about 15 ms to open a ring and as long to close one, nearly all of it for a grace
-/// period that all who wait share. So many are opened or closed at once, on a thread of their own,
-/// and the forwarder's thread never waits.
+/// period that all callers share. The manager opens and closes many rings at once, on a thread of its
+/// own, and the forwarder's thread never waits.
 final class RingManager: Sendable {
     let tellsOffload: Bool
     let logger: Logger
