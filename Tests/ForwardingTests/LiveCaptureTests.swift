@@ -89,8 +89,9 @@ struct LiveCaptureTests {
             connection = .stream(socket)
         }
 
-        /// The last bytes of the next packets, one and four, until so many have come or none does for a
-        /// while.
+        /// Returns the last byte, and the last four, of the next packets.
+        ///
+        /// It waits until a number of packets has come, or none does for a while.
         mutating func packets(
             _ count: Int
         ) throws -> [(number: UInt32, last: UInt8, mark: UInt32)] {
@@ -135,9 +136,9 @@ struct LiveCaptureTests {
             let capture = try Self.capture(to: .awaited, queueByteCountMax: 1 << 20)
             try Self.send(2000, byteCount: 1500)
             capture.count()
-            let begin = monotonicNanoseconds()
+            let begin = MonotonicTime.now
             Self.finish(capture)
-            #expect(monotonicNanoseconds() - begin < 500_000_000)
+            #expect(.now - begin < .milliseconds(500))
             let counters = capture.counters
             #expect(counters[.bytesAbandoned] > 500_000)
             #expect(
@@ -154,9 +155,9 @@ struct LiveCaptureTests {
             let counters = capture.counters
             // The queue takes most of the first lot, and the ring the second.
             try Self.send(600, byteCount: 1500)
-            let deadline = monotonicNanoseconds() + 60_000_000_000
+            let deadline = MonotonicTime.now + .seconds(60)
             while counters[.packetsQueued] < 500,
-                monotonicNanoseconds() < deadline
+                MonotonicTime.now < deadline
             {
                 _ = try poll([], milliseconds: 10)
             }
@@ -196,13 +197,13 @@ struct LiveCaptureTests {
             let flood = try Thread {
                 while !isOver.value.load(ordering: .relaxed) { try? Self.send(10_000) }
             }
-            var times: [UInt64] = []
+            var times: [Duration] = []
             var received: [UInt64] = []
-            let deadline = monotonicNanoseconds() + 2_000_000_000
-            while monotonicNanoseconds() < deadline {
-                let begin = monotonicNanoseconds()
+            let deadline = MonotonicTime.now + .seconds(2)
+            while MonotonicTime.now < deadline {
+                let begin = MonotonicTime.now
                 capture.count()
-                times.append(monotonicNanoseconds() - begin)
+                times.append(MonotonicTime.now - begin)
                 received.append(capture.counters.frames.counts.matched)
                 _ = try poll([], milliseconds: 5)
             }
@@ -210,8 +211,8 @@ struct LiveCaptureTests {
             flood.join()
             // Where others keep the processors busy, some are late.
             times.sort()
-            #expect(times[times.count / 2] < 100_000_000)
-            #expect(times[times.count - 1] < 5_000_000_000)
+            #expect(times[times.count / 2] < .milliseconds(100))
+            #expect(times[times.count - 1] < .seconds(5))
             #expect(received.last ?? 0 > 10_000)
             Self.finish(capture)
             #expect(capture.counters[.bytesAbandoned] == 0)

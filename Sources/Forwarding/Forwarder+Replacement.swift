@@ -1,0 +1,74 @@
+import BPF
+import Edges
+import Linux
+import Log
+import Logging
+import Observation
+import PacketRing
+import Time
+
+/// The forwarder's steps.
+extension Forwarder {
+    /// Carries out what the ring manager says about a replacement.
+    func advance(
+        _ command: RingReplacement.Command, of incarnation: UInt64, now: MonotonicTime
+    ) throws(SystemError) {
+        switch command {
+        case .prepare(let ring, let seen):
+            guard let ring = ring.take(), let seen = seen.take() else { return }
+            prepare(ring, seen, incarnation)
+        case .succeed:
+            guard let edge = edges[incarnation] else { return }
+            try count(edge)
+            edge.beginSuccession(now: now)
+            closing.insert(incarnation)
+        case .cancel: if let edge = edges[incarnation] { cancelReplacement(of: edge) }
+        }
+    }
+
+    /// Step 2: lets into a new ring what is let into the present one.
+    private func prepare(_ ring: consuming Ring, _ seen: consuming PacketSet, _ incarnation: UInt64)
+    {
+        guard let edge = edges[incarnation] else {
+            return report(.cancelled(nil), of: incarnation)
+        }
+        do {
+            try count(edge)
+            try edge.prepare(ring, seen)
+            report(.prepared, of: incarnation)
+        } catch {
+            counters.add(1, to: .programsNotReplaced)
+            report(.cancelled(nil), of: incarnation)
+        }
+    }
+
+    /// Step 4: puts the new ring in the old one's place, or cancels if it has not got everything.
+    func replaceRing(of edge: CapturedEdge) throws(SystemError) {
+        try count(edge)
+        let fileDescriptor = edge.fileDescriptor
+        guard let (old, lost) = try edge.succeed() else { return cancelReplacement(of: edge) }
+        count(lost, edge.counters)
+        try poller.remove(fileDescriptor)
+        counters.add(1, to: .ringsReplaced)
+        try poller.add(edge.fileDescriptor, as: Key.firstEdge + edge.incarnation)
+        report(.replaced(old), of: edge.incarnation)
+    }
+
+    /// Keeps the old ring.
+    func cancelReplacement(of edge: CapturedEdge) {
+        let (new, remainder) = edge.cancelReplacement()
+        count(remainder, edge.counters)
+        report(.cancelled(new), of: edge.incarnation)
+    }
+
+    /// Counts the packets of a block that have come out of either ring for the first time.
+    func countFirstRead(_ edge: CapturedEdge) {
+        let count = edge.takeFirstReadCount()
+        guard count > 0 else { return }
+        self.count(Ring.Statistics(received: UInt32(count), dropped: 0), edge.counters)
+    }
+
+    private func report(_ event: RingReplacement.Event, of incarnation: UInt64) {
+        manager.post(.replacement(incarnation: incarnation, event))
+    }
+}
