@@ -56,7 +56,7 @@ extension Forwarder {
         sender.abandon(lastNumber: pipeline.lastNumber)
         pipeline.dropHeld { abandon(1, $0) }
         drainEverything()
-        let drainedAt = edges.values.compactMap(\.drainedAt) + [sharedRing?.settledAt ?? .zero]
+        let drainedAt = edges.values.compactMap(\.drainedAt) + [sharedRing?.drainedAt ?? .zero]
         sleep(until: drainedAt.max() ?? .zero)
         for edge in edges.values { abandon(edge) }
         guard let sharedRing else { return }

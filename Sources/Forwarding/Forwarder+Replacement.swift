@@ -1,8 +1,13 @@
+import BPF
+import Edges
 import Linux
+import Log
+import Logging
+import Observation
 import PacketRing
 import Time
 
-/// The forwarder's steps when a ring is replaced: see `RingReplacement`.
+/// The forwarder's steps.
 extension Forwarder {
     /// Carries out what the ring manager says about a replacement.
     func advance(
@@ -64,6 +69,6 @@ extension Forwarder {
     }
 
     private func report(_ event: RingReplacement.Event, of incarnation: UInt64) {
-        manager.send(.replacement(incarnation: incarnation, event))
+        manager.post(.replacement(incarnation: incarnation, event))
     }
 }

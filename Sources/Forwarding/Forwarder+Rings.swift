@@ -159,7 +159,7 @@ extension Forwarder {
         edges[edge.incarnation] = nil
         pipeline.releaseHeld(countedBy: edge.counters, into: &sender.queue, now: .now)
         close(edge.counters, edge.edge.name, edge.incarnation)
-        manager.send(.closed(incarnation: edge.incarnation, edge.close()))
+        manager.post(.closed(incarnation: edge.incarnation, edge.close()))
     }
 }
 
@@ -179,7 +179,7 @@ extension Forwarder {
         guard let statistics = try edge.takeStatistics() else { return }
         count(statistics, edge.counters)
         if statistics.dropped > 0 {
-            manager.send(.pressed(incarnation: edge.incarnation))
+            manager.post(.pressed(incarnation: edge.incarnation))
         }
     }
 

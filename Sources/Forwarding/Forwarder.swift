@@ -224,7 +224,7 @@ extension Forwarder {
         while blockCount < blockCountMax, try makeRoomForBlock() {
             let now = MonotonicTime.now
             if edge.takePressure(now: now) {
-                manager.send(.pressed(incarnation: edge.incarnation))
+                manager.post(.pressed(incarnation: edge.incarnation))
             }
             guard let block = edge.ring?.next() else { return edge.noteDrained(now: now) }
             blockCount += 1

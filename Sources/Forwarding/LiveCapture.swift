@@ -39,8 +39,12 @@ package final class LiveCapture: Sendable {
     /// is tried again, with a line in the log.
     ///
     /// - Parameters:
+    ///   - plan: What the capture does.
+    ///   - connection: Where the packets go.
     ///   - peerName: Names the capture's threads for the watchdog.
-    ///   - counters: Keeps what was counted if this throws.
+    ///   - counters: Counts; it keeps what was counted if this throws.
+    ///   - watchdog: Watches the capture's threads.
+    ///   - logger: Gets what a person should know.
     /// - Throws: If there are edges and none can be captured.
     package init(
         _ plan: CapturePlan, to connection: consuming sending DataConnection, for peerName: String,
@@ -56,8 +60,8 @@ package final class LiveCapture: Sendable {
             plan.snapshot.rule, plan.filter, snaplen: plan.frameByteCountMax,
             keepsWhole: plan.settings.restoresWireForm)
         manager = try RingManager(
-            plan.feed, plan.scope, programs, counters, logger: logger,
-            forwarder: { [commands] in commands.send(.ring($0)) })
+            plan.feed, plan.scope, programs, counters, logger: logger
+        ) { [commands] in commands.send(.ring($0)) }
         // Flows are listened for before the first packet can be there.
         let pipeline = try Pipeline(plan, programs.rule, counters: counters, now: .now)
         if let failure = pipeline.trackingFailure {
@@ -93,7 +97,7 @@ package final class LiveCapture: Sendable {
             }
             // The forwarder is gone, so the manager has the last leases on its rings, and can close
             // many at once.
-            manager.send(.end)
+            manager.post(.end)
             ended.raise()
         }
         do throws(SystemError) {
@@ -143,7 +147,7 @@ extension LiveCapture {
 
     /// Installs another filter, at each edge between two packets. Waits for that.
     package func adopt(_ filter: Program?) throws(SystemError) {
-        manager.send(.filter(filter))
+        manager.post(.filter(filter))
         try ask(within: Self.replyTime) { .filter(filter, $0) }
     }
 
@@ -152,7 +156,9 @@ extension LiveCapture {
         commands.send(.sample(sampling))
     }
 
-    /// Uses a data connection, for a capture that awaits it. What has waited is sent first.
+    /// Uses a data connection from now on, for a capture that awaits it.
+    ///
+    /// What has waited is sent first.
     package func attach(_ connection: consuming sending DataConnection) {
         commands.send(.attach(TransferBox(connection)))
     }
@@ -170,7 +176,7 @@ extension LiveCapture {
         commands.send(.countThen(done), unlessWaiting: \.isCountThen)
     }
 
-    /// Stops the capture. Waits at most a second until what is in the rings and the queue is sent.
+    /// Stops the capture, and waits at most a second until what is in rings and queue is sent.
     package func finish() {
         commands.send(.finish)
         for thread in threads.withLock({ $0 }) { thread.take()?.join() }

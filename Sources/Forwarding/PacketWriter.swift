@@ -125,7 +125,11 @@ struct PacketWriter: ~Copyable {
 
     /// Queues a packet that the filter has seen.
     ///
-    /// - Parameter limit: The most bytes to keep of it, or of each of its segments; 0 for nothing.
+    /// - Parameters:
+    ///   - packet: The packet.
+    ///   - limit: The most bytes to keep of it, or of each of its segments; 0 for nothing.
+    ///   - queue: The send queue.
+    ///   - counts: Counts what becomes of the packet.
     mutating func append(
         _ packet: borrowing Packet, _ limit: Int, to queue: inout ByteQueue,
         _ counts: inout BlockCounts

@@ -61,6 +61,7 @@ package struct RateLimiter: Sendable {
     /// Decides whether to keep a packet, and takes its bytes from the bucket if so.
     ///
     /// - Parameter byteCount: The packet's length in the feed, with its header.
+    /// - Returns: Whether to keep the packet.
     package mutating func admit(byteCount: Int) -> Bool {
         let byteCount = Double(byteCount)
         offered += byteCount

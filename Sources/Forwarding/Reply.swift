@@ -19,7 +19,9 @@ final class Reply: Sendable {
 
     /// Waits for the reply.
     ///
-    /// - Parameter ended: A descriptor that is readable when no reply will come.
+    /// - Parameters:
+    ///   - deadline: When to stop waiting.
+    ///   - ended: A descriptor that is readable when no reply will come.
     /// - Throws: The failure that was given, or `ETIMEDOUT` if there was no reply.
     func wait(until deadline: MonotonicTime, orFor ended: CInt) throws(SystemError) {
         let ready = try poll(

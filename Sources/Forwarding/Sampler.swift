@@ -26,6 +26,7 @@ package struct Sampler: Sendable {
     /// blocks ever do comes from a clock that was set back.
     ///
     /// - Parameter time: When the packet passed, by the node's clock.
+    /// - Returns: Whether to keep the packet.
     package mutating func admit(nanosecondsSince1970 time: UInt64) -> Bool {
         switch sampling {
         case .none: return true

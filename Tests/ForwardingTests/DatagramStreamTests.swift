@@ -125,7 +125,8 @@ struct DatagramStreamTests {
             #expect(stream.dueAt == nil)
             #expect(try poll([(stream.fileDescriptor, .writable)], milliseconds: 0)[0] == [])
             try shell("tc qdisc del dev lo root")
-            #expect(try poll([(stream.fileDescriptor, .writable)], milliseconds: 1000)[0] == .writable)
+            #expect(
+                try poll([(stream.fileDescriptor, .writable)], milliseconds: 1000)[0] == .writable)
             #expect(stream.send(from: &queue, isLast: false, now: .now, counters))
             #expect(counters[.datagramsSent] == 8000)
             #expect(receiver.peer.port == Datagrams.here)

@@ -89,9 +89,9 @@ struct LiveCaptureTests {
             connection = .stream(socket)
         }
 
-        /// Reads the next packets, until `count` have come or none does for a while.
+        /// Returns the last byte, and the last four, of the next packets.
         ///
-        /// - Returns: Their numbers, last bytes, and the four bytes before.
+        /// It waits until a number of packets has come, or none does for a while.
         mutating func packets(
             _ count: Int
         ) throws -> [(number: UInt32, last: UInt8, mark: UInt32)] {
@@ -138,7 +138,7 @@ struct LiveCaptureTests {
             capture.count()
             let begin = MonotonicTime.now
             Self.finish(capture)
-            #expect(MonotonicTime.now - begin < .milliseconds(500))
+            #expect(.now - begin < .milliseconds(500))
             let counters = capture.counters
             #expect(counters[.bytesAbandoned] > 500_000)
             #expect(

@@ -172,7 +172,7 @@ struct RateLimiterTests {
         offer.run(
             [262_172], bytesPerSecond: 262_172 / seconds * 4_000, seconds: seconds * 10,
             blockMilliseconds: seconds)
-        // A packet is paid for in 1.3 times that number of seconds.
+        // A packet is paid for in 1.3 times as long.
         #expect(offer.counts[262_172]!.kept >= 7 && offer.counts[262_172]!.kept <= 9)
     }
 

@@ -13,9 +13,9 @@ struct RingReplacementTests {
         case old([UInt64?])
         /// The old ring has no room for packets.
         case dropped(Int)
-        /// All further packets are in the new ring; the kernel has put this number into the old one.
+        /// All further packets are in the new ring; this is how many the kernel has put into the old one.
         case end(Int)
-        /// The new ring takes over, with this number of packets in it.
+        /// The new ring takes over, with a number of packets in it.
         case takeOver(Int)
         /// Packets come out of the new ring.
         case new([UInt64?])

@@ -142,7 +142,7 @@ struct SenderTests {
     func comesAndGoes() throws {
         var ends = try Ends()
         var (queuedCount, received, stopCount) = (0, [UInt8](), 0)
-        // The number of bytes after which it goes: more than queues and sockets hold.
+        // It goes whenever a stretch has been sent, which is more than queues and sockets hold.
         let stretch = bytes.count / 4
         while received.count < bytes.count {
             let limit = min(bytes.count, (stopCount + 1) * stretch)

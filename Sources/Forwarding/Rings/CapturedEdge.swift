@@ -5,7 +5,9 @@ import Observation
 import PacketRing
 import Time
 
-/// An edge that is captured, and its ring. It belongs to the forwarder's thread.
+/// An edge that is captured, and its ring.
+///
+/// It belongs to the forwarder's thread.
 final class CapturedEdge {
     /// What happens to the edge's ring.
     enum Phase {

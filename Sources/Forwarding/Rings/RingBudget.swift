@@ -23,8 +23,10 @@ package struct RingBudget {
     private static let firstByteCounts = [(4 << 20, part: 8), (1 << 20, part: 2)]
     /// The largest ring: more helps no edge that a sensor can follow.
     private static let edgeByteCountMax = 64 << 20
-    /// Growth factor. The new ring is not read until the old one is drained (about 20 ms), so it must
-    /// hold that much traffic: 16 MiB is 6 Gbit/s.
+    /// The growth factor.
+    ///
+    /// The new ring is not read until the old one is drained (about 20 ms), so it must hold that much
+    /// traffic: 16 MiB is 6 Gbit/s.
     private static let growth = 16
 
     /// Creates a budget, with the smallest ring set aside for edges that find no memory later.
@@ -51,8 +53,10 @@ package struct RingBudget {
 
     /// Takes the memory for a larger ring, beside which the present one keeps its own until it is closed.
     ///
-    /// - Parameter failureCount: The number of rings in a row that were too small to replace it; each
-    ///   doubles the size.
+    /// - Parameters:
+    ///   - byteCount: The size of the present ring.
+    ///   - failureCount: The number of rings in a row that were too small to replace it; each doubles
+    ///     the size.
     /// - Returns: The ring's shape, or nil if there is no memory, or the present ring is the largest.
     package mutating func takeLarger(than byteCount: Int, failureCount: Int = 0) -> Ring.Shape? {
         guard canGrow(byteCount) else { return nil }

@@ -13,8 +13,8 @@ import Time
 /// Opens and closes the rings of one capture as edges come and go, and replaces rings close to full.
 ///
 /// The kernel takes about 15 ms to open a ring and as long to close one, nearly all of it for a grace
-/// period that all callers share. The manager opens and closes many rings at once, on a thread of its
-/// own, and the forwarder's thread never waits.
+/// period that all who wait share. So several are opened or closed at once, on a thread of their own,
+/// and the forwarder's thread never waits.
 final class RingManager: Sendable {
     let tellsOffload: Bool
     let logger: Logger
@@ -23,7 +23,8 @@ final class RingManager: Sendable {
     private let firstPlan: ProgramPlan
     private let counters: CaptureCounters
     private let mailbox: Mailbox<RingMessage>
-    private let sendToForwarder: @Sendable (RingCommand) -> Void
+    /// Sends a command to the forwarder, and never waits.
+    let send: @Sendable (RingCommand) -> Void
 
     /// As many threads as shorten the opening of 250 rings; more do not.
     private static let threadCountMax = 16
@@ -32,24 +33,31 @@ final class RingManager: Sendable {
 
     /// Prepares a manager, which begins with `run`.
     ///
-    /// `forwarder` gets the rings that are open, and all other commands. It never waits.
+    /// - Parameters:
+    ///   - feed: Publishes the edges and the rule.
+    ///   - scope: The part of the node that the capture shows.
+    ///   - plan: What the first programs are made from.
+    ///   - counters: Gets the memory of the rings.
+    ///   - logger: Gets what a person should know.
+    ///   - send: Sends a command to the forwarder, such as to read a ring that is open.
+    /// - Throws: If the process has no descriptor left.
     init(
         _ feed: NodePublisher, _ scope: CaptureScope, _ plan: ProgramPlan,
-        _ counters: CaptureCounters, logger: Logger,
-        forwarder: @escaping @Sendable (RingCommand) -> Void
+        _ counters: CaptureCounters,
+        logger: Logger, send: @escaping @Sendable (RingCommand) -> Void
     ) throws(SystemError) {
         (self.feed, self.scope) = (feed, scope)
         tellsOffload = plan.keepsWhole
         firstPlan = plan
         self.counters = counters
         self.logger = logger
-        sendToForwarder = forwarder
+        self.send = send
         // No message is lost, since that would leak a ring. Each edge has a few at most.
         mailbox = try Mailbox(countMax: .max)
     }
 
-    /// Sends a message to the manager's thread. Never waits.
-    func send(_ message: RingMessage) {
+    /// Posts a message to the manager's thread, and never waits.
+    func post(_ message: RingMessage) {
         if message.pressedIncarnation == nil {
             mailbox.send(message)
         } else {
@@ -57,13 +65,13 @@ final class RingManager: Sendable {
         }
     }
 
-    /// Sends a command to the forwarder.
-    func send(_ command: RingCommand) { sendToForwarder(command) }
-
     /// Manages the rings until the message `end`.
     ///
-    /// - Parameter began: Called when opening the first rings has been tried, with the reason if there
-    ///   are edges and none could be captured.
+    /// - Parameters:
+    ///   - budget: The memory of the rings.
+    ///   - heartbeat: Beats with each turn.
+    ///   - began: Called when opening the first rings has been tried, with the reason if there are
+    ///     edges and none could be captured.
     func run(
         _ budget: RingBudget, _ heartbeat: borrowing Watchdog.Heartbeat,
         began: (SystemError?) -> Void
@@ -186,8 +194,8 @@ extension RingManager {
     ) -> SystemError? {
         guard !openings.isEmpty else { return nil }
         let results = Mutex<[UInt64: Opened]>([:])
-        inParallel(openings.count, threadCountMax: Self.threadCountMax) { [sendToForwarder] index in
-            let opened = Self.open(openings[index], plan, sendToForwarder)
+        inParallel(openings.count, threadCountMax: Self.threadCountMax) { [send] index in
+            let opened = Self.open(openings[index], plan, send)
             results.withLock { $0[openings[index].edge.incarnation] = opened }
         }
         var failure: SystemError?
@@ -220,7 +228,7 @@ extension RingManager {
     /// Opens a ring, and hands it to the forwarder at once.
     private static func open(
         _ opening: RingTable.Opening, _ plan: ProgramPlan,
-        _ sendToForwarder: @Sendable (RingCommand) -> Void
+        _ send: @Sendable (RingCommand) -> Void
     ) -> Opened {
         var plan = plan
         while true {
@@ -230,7 +238,7 @@ extension RingManager {
                     on: opening.edge.point.interfaceIndex, program.program, shape: opening.shape,
                     tellsOffload: plan.keepsWhole)
                 let lease = TransferBox(try ring.lease())
-                sendToForwarder(.add(opening.edge, TransferBox(ring), program))
+                send(.add(opening.edge, TransferBox(ring), program))
                 return .lease(lease)
             } catch {
                 guard error == .programTooLarge, program.decides else { return .failure(error) }

@@ -1,3 +1,4 @@
+import Linux
 package import PacketRing
 package import Time
 
@@ -32,7 +33,7 @@ package final class RingReplacement {
     private var end: End?
     /// Whether the new ring can take over: all packets that both have can be told apart.
     package private(set) var isSound = true
-    /// The number of packets that the old ring had no room for. The new ring has them.
+    /// The number of packets that the old ring had no room for, and that the new ring has.
     private var droppedCount = 0
     /// The number of packets of the new ring that may be duplicates and have not been read.
     private var unreadCount = 0
@@ -75,7 +76,9 @@ package final class RingReplacement {
 
     /// Step 3: fixes the end of the old ring, since all further packets are in the new one.
     ///
-    /// - Parameter putCount: The number of packets that the kernel has put into the old ring.
+    /// - Parameters:
+    ///   - putCount: The number of packets that the kernel has put into the old ring.
+    ///   - now: The time.
     package func end(at putCount: Int, now: MonotonicTime) {
         end = End(readCount: putCount, latest: now + Ring.retirementMax)
     }
@@ -120,5 +123,27 @@ package final class RingReplacement {
     package func takeFirstReadCount() -> Int {
         defer { firstReadCount = 0 }
         return firstReadCount
+    }
+}
+
+extension RingReplacement {
+    /// What the ring manager tells the forwarder.
+    enum Command: Sendable {
+        /// Let the same packets into this ring, and record them in this set.
+        case prepare(TransferBox<Ring>, TransferBox<PacketSet>)
+        /// The new ring gets all packets from now on: read the old one to its end.
+        case succeed
+        /// The new ring is of no use.
+        case cancel
+    }
+
+    /// What the forwarder tells the ring manager.
+    enum Event: Sendable {
+        /// The new ring lets in what the old one does.
+        case prepared
+        /// The new ring has taken over; close the old one.
+        case replaced(TransferBox<Ring>?)
+        /// The old ring stays; close the new one.
+        case cancelled(TransferBox<Ring>?)
     }
 }

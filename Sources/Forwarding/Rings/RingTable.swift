@@ -41,7 +41,7 @@ package struct RingTable {
     /// Whether no edge has a ring of its own.
     package var isEmpty: Bool { slots.isEmpty }
 
-    /// The memory of all rings. What is reserved for the shared ring counts once that is open.
+    /// The memory of all rings, to which the shared ring belongs once it is open.
     package var ringByteCount: Int {
         budget.usedByteCount - (sharedLease == nil ? RingBudget.smallest.byteCount : 0)
     }
@@ -64,9 +64,9 @@ extension RingTable {
         package let shape: Ring.Shape
     }
 
-    /// Takes memory for the edges that have no ring. Those for which there is none share one.
+    /// Takes memory for the edges that have no ring.
     ///
-    /// An edge that shares the ring keeps doing so.
+    /// Edges for which there is none share one ring, and keep doing so.
     ///
     /// - Returns: The rings to open, and whether other edges share the shared ring than before.
     package mutating func takeOpenings(

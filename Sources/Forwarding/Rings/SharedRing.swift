@@ -24,7 +24,7 @@ package final class SharedRing {
     /// The edges whose packets are let in.
     private var present: [UInt32: ObservationPoint] = [:]
     /// When all packets are out of the ring that came before the last change.
-    private(set) var settledAt = MonotonicTime.zero
+    private(set) var drainedAt = MonotonicTime.zero
 
     init(_ ring: consuming Ring) {
         self.ring = ring
@@ -41,8 +41,8 @@ package final class SharedRing {
     /// Lets in the packets of these edges, and no others.
     func set(_ edges: [Edge], now: MonotonicTime) throws(Ring.Failure) {
         // Nothing is left of the edges that had gone before the last change.
-        if now >= settledAt { points = present }
-        settledAt = now + Ring.retirementMax
+        if now >= drainedAt { points = present }
+        drainedAt = now + Ring.retirementMax
         present = Dictionary(
             edges.map { ($0.point.interfaceIndex, $0.point) }, uniquingKeysWith: { $1 })
         points.merge(present) { $1 }

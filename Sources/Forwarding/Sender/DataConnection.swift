@@ -50,8 +50,13 @@ extension DataConnection {
 
     /// Sends what the socket takes.
     ///
-    /// - Parameter isLast: Whether no more bytes follow, so that a datagram need not be full.
+    /// - Parameters:
+    ///   - queue: The bytes to send; what was sent is removed.
+    ///   - isLast: Whether no more bytes follow, so that a datagram need not be full.
+    ///   - now: The time.
+    ///   - counters: Counts datagrams.
     /// - Returns: False if the caller must wait for the socket to take more.
+    /// - Throws: If the connection has failed.
     func send(
         from queue: inout ByteQueue, isLast: Bool, now: MonotonicTime, _ counters: CaptureCounters
     ) throws(SendFailure) -> Bool {

@@ -32,7 +32,9 @@ package final class DatagramStream {
     /// Opens the socket, and sends nothing.
     ///
     /// - Parameters:
+    ///   - peer: The address to send to.
     ///   - ports: The local ports to choose from; nil for any.
+    ///   - format: The form of the datagrams.
     ///   - byteCountMax: The longest udpstr datagram, if the route's MTU allows it.
     ///   - readTimeoutMilliseconds: How long the client waits for more packets, if that is less than
     ///     a datagram would wait to be filled; 0 for not said.
@@ -71,7 +73,11 @@ package final class DatagramStream {
 
     /// Sends full datagrams, and one that is not full if it has waited long enough.
     ///
-    /// - Parameter isLast: Whether no more bytes follow, so that nothing waits to fill a datagram.
+    /// - Parameters:
+    ///   - queue: The bytes to send; what was sent is removed.
+    ///   - isLast: Whether no more bytes follow, so that nothing waits to fill a datagram.
+    ///   - now: The time.
+    ///   - counters: Counts the datagrams.
     /// - Returns: False if the socket takes no more for now.
     package func send(
         from queue: inout ByteQueue, isLast: Bool, now: MonotonicTime, _ counters: CaptureCounters

@@ -1,7 +1,9 @@
 import Linux
 package import Security
 
-/// A TLS connection that the packets of a capture are sent over. It belongs to the sending thread.
+/// A TLS connection that the packets of a capture are sent over.
+///
+/// It belongs to the sending thread.
 package final class SecureStream {
     private var connection: TLSConnection
     /// The socket, for a poll set.

@@ -58,9 +58,14 @@ package struct Sender: ~Copyable {
     /// Creates a sender that sends on the forwarder's thread.
     ///
     /// - Parameters:
+    ///   - connection: Where the bytes go.
     ///   - queueByteCount: The most bytes that wait.
+    ///   - policy: When another thread sends.
+    ///   - counters: Counts datagrams, and what was not sent.
+    ///   - logger: Gets what a person should know.
     ///   - prepareThread: Called on a thread that begins to send; names it, places it and has it
     ///     watched.
+    /// - Throws: If there is no memory for the queue.
     package init(
         _ connection: consuming sending DataConnection, queueByteCount: Int, _ policy: Policy,
         _ counters: CaptureCounters, logger: Logger,
@@ -123,8 +128,11 @@ extension Sender {
 
     /// Sends what can be sent, if anything waits.
     ///
-    /// - Parameter isLast: Whether no more packets follow.
+    /// - Parameters:
+    ///   - isLast: Whether no more packets follow.
+    ///   - now: The time.
     /// - Returns: The readiness of the descriptor to wait for from now on, if that has changed.
+    /// - Throws: If the connection has failed.
     @discardableResult
     package mutating func send(
         isLast: Bool, now: MonotonicTime
@@ -193,7 +201,9 @@ extension Sender {
 
     /// Has another thread send when this one is too busy, and ends it when one is enough.
     ///
-    /// - Parameter runTime: The CPU time that the calling thread has used; asked for rarely.
+    /// - Parameters:
+    ///   - now: The time.
+    ///   - runTime: The CPU time that the calling thread has used; asked for rarely.
     /// - Returns: The descriptors to wait for before and after, if there was a change.
     @discardableResult
     package mutating func balance(
@@ -245,7 +255,9 @@ extension Sender {
         logger.debug("the forwarding thread sends packets")
     }
 
-    /// Has another thread send, with two queues of half the size. If it throws, nothing has changed.
+    /// Has another thread send, with two queues of half the size.
+    ///
+    /// If it throws, nothing has changed.
     package mutating func startThread() throws(SystemError) {
         guard let socket = connection.fileDescriptor else { return }
         let queue = try halfQueue()

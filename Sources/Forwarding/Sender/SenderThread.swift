@@ -45,8 +45,13 @@ final class SenderThread: Sendable {
 
     /// Prepares a thread, which begins with `start`.
     ///
-    /// - Parameter queue: The queue that is exchanged for the forwarder's; it is empty, and has
-    ///   headroom for the rest of the other one.
+    /// - Parameters:
+    ///   - connection: Where the thread sends to.
+    ///   - socket: The connection's socket.
+    ///   - queue: The queue that is exchanged for the forwarder's; it is empty, and has headroom for
+    ///     the rest of the other one.
+    ///   - counters: Counts datagrams.
+    /// - Throws: If the process has no descriptor left.
     init(
         _ connection: SharedConnection, _ socket: CInt, exchanging queue: consuming ByteQueue,
         _ counters: CaptureCounters
@@ -64,6 +69,7 @@ final class SenderThread: Sendable {
     /// Starts the thread.
     ///
     /// - Parameter prepare: Called on the thread first; names it, places it and has it watched.
+    /// - Throws: If the process can have no further thread or descriptor.
     func start(
         prepare: @escaping @Sendable () -> Watchdog.Heartbeat
     ) throws(SystemError) {

@@ -10,9 +10,11 @@ package struct ThreadLoad: Sendable {
 
     /// CPU use since the last sample in percent, or nil if less than `interval` has passed.
     ///
-    /// It is nil for the first sample too.
-    ///
-    /// - Parameter busy: The CPU time of the threads; asked for only if it is time for a sample.
+    /// - Parameters:
+    ///   - interval: The least time between two samples.
+    ///   - now: The time.
+    ///   - busy: The CPU time of the threads; asked for only if it is time for a sample.
+    /// - Returns: The CPU use, which is nil for the first sample too.
     package mutating func percent(
         over interval: Duration, now: MonotonicTime, busy: @autoclosure () -> Duration
     ) -> Int? {

@@ -7,28 +7,6 @@ import Observation
 import PacketRing
 import Time
 
-extension RingReplacement {
-    /// What the ring manager tells the forwarder.
-    enum Command: Sendable {
-        /// Let the same packets into this ring, and record them in this set.
-        case prepare(TransferBox<Ring>, TransferBox<PacketSet>)
-        /// The new ring gets all packets from now on: read the old one to its end.
-        case succeed
-        /// The new ring is of no use.
-        case cancel
-    }
-
-    /// What the forwarder tells the ring manager.
-    enum Event: Sendable {
-        /// The new ring lets in what the old one does.
-        case prepared
-        /// The new ring has taken over; close the old one.
-        case replaced(TransferBox<Ring>?)
-        /// The old ring stays; close the new one.
-        case cancelled(TransferBox<Ring>?)
-    }
-}
-
 /// The ring manager's steps.
 extension RingManager {
     /// The number of packets that an edge may have while two rings get them.
