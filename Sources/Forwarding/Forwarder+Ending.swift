@@ -7,7 +7,7 @@ import Time
 extension Forwarder {
     /// Lets no more packets in, and forwards those in the rings and the queue.
     ///
-    /// - Parameter deadline: When to give up. The connection ends with this object.
+    /// It gives up at `deadline`. The connection ends with this object.
     func finish(by deadline: MonotonicTime) throws(SendFailure) {
         // Nobody carries out commands any more.
         try? poller.remove(commands.fileDescriptor)

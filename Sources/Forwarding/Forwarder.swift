@@ -85,7 +85,9 @@ final class Forwarder {
 
     private static let heartbeatInterval = Duration.milliseconds(Int(Watchdog.waitMilliseconds))
 
-    /// The poller's names for what it waits for. An edge's is its incarnation after `firstEdge`.
+    /// The poller's names for what it waits for.
+    ///
+    /// An edge's is its incarnation after `firstEdge`.
     enum Key {
         static let commands: UInt64 = 0
         static let socket: UInt64 = 1
@@ -140,7 +142,7 @@ final class Forwarder {
 extension Forwarder {
     /// Waits for packets, room in the socket or a command, and deals with all that is there.
     ///
-    /// - Parameter limit: The longest time that it waits.
+    /// It waits for `limit` at most.
     func turn(within limit: Duration) throws(SendFailure) {
         let milliseconds = waitTime(limit).waitMilliseconds
         let hasCommands =

@@ -145,7 +145,9 @@ extension LiveCapture {
     /// Why the capture ended by itself.
     package var endReason: String? { reason.withLock { $0 } }
 
-    /// Installs another filter, at each edge between two packets. Waits for that.
+    /// Installs another filter, at each edge between two packets.
+    ///
+    /// Waits for that.
     package func adopt(_ filter: Program?) throws(SystemError) {
         manager.post(.filter(filter))
         try ask(within: Self.replyTime) { .filter(filter, $0) }
@@ -168,7 +170,9 @@ extension LiveCapture {
         try? ask(within: Self.countTime) { .count($0) }
     }
 
-    /// Brings the counters up to date with the kernel's. Never waits.
+    /// Brings the counters up to date with the kernel's.
+    ///
+    /// Never waits.
     ///
     /// - Parameter done: Called afterwards, on the forwarder's thread.
     /// - Returns: False if that was asked for before and is still to come; then `done` is not called.

@@ -29,8 +29,9 @@ struct EdgeContext {
     let counters: FrameCounters
     let program: ProgramRole
     let filter: FilterSite
-    /// Whether a packet has been forwarded from the ring that this one replaces; called once for each
-    /// packet, by its identity. Nil outside a replacement.
+    /// Tells whether a packet has been forwarded from the ring that this one replaces.
+    ///
+    /// It is called once for each packet, by its identity, and is nil outside a replacement.
     var isDuplicate: ((UInt64?) -> Bool)?
 
     /// Whether most packets need nothing but to be copied.
