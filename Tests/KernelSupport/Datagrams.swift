@@ -52,4 +52,17 @@ package enum Datagrams {
         }
         return datagrams
     }
+
+    /// Waits until the kernel reports a closed port, a minute at most.
+    ///
+    /// The kernel limits how many such errors it sends in a second, for all network namespaces together.
+    package static func awaitErrors() throws {
+        for _ in 0..<600 {
+            let probe = try sender()
+            var batch = DatagramBatch()
+            batch.append(byteCount: 1)
+            _ = probe.send(&batch)
+            if try poll([(probe.fileDescriptor, .readable)], milliseconds: 100)[0] != [] { return }
+        }
+    }
 }

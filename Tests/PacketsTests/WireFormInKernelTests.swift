@@ -85,7 +85,7 @@ struct WireFormInKernelTests {
     /// Exchanges a stream in both directions, its end, and datagrams that the device is to cut.
     private static func talk(_ names: (String, String), _ addresses: (String, String)) -> String {
         """
-        ip netns exec \(names.1) timeout 20 python3 -c '
+        ip netns exec \(names.1) timeout 120 python3 -c '
         import socket
         family = socket.AF_INET6 if ":" in "\(addresses.1)" else socket.AF_INET
         server = socket.create_server(("\(addresses.1)", 5001), family=family)
@@ -100,7 +100,7 @@ struct WireFormInKernelTests {
         ' > /tmp/\(names.1) & \
         server=$!
         while ! [ -s /tmp/\(names.1) ]; do sleep 0.01; done
-        ip netns exec \(names.0) timeout 20 python3 -c '
+        ip netns exec \(names.0) timeout 120 python3 -c '
         import socket, threading
         family = socket.AF_INET6 if ":" in "\(addresses.1)" else socket.AF_INET
         stream = socket.create_connection(("\(addresses.1)", 5001))
