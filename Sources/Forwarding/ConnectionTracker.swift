@@ -61,9 +61,7 @@ struct ConnectionTracker: ~Copyable {
         slowPath.invalidate(before: now.nanoseconds)
     }
 
-    /// Finds the flow that the slow path needs.
-    ///
-    /// Takes at most a millisecond.
+    /// Finds the flow that the slow path needs, which takes at most a millisecond.
     mutating func lookUp(_ flow: FlowKey, for slowPath: inout SlowPath, now: MonotonicTime) {
         readEvents(for: &slowPath, now: now)
         if slowPath.isCurrent(flow, now: now.nanoseconds) { return }

@@ -7,7 +7,10 @@ import Time
 extension Forwarder {
     /// Lets no more packets in, and forwards those in the rings and the queue.
     ///
-    /// It gives up at `deadline`. The connection ends with this object.
+    /// The connection ends with this object.
+    ///
+    /// - Parameter deadline: When to give up.
+    /// - Throws: If the data connection, or a system call, has failed.
     func finish(by deadline: MonotonicTime) throws(SendFailure) {
         // Nobody carries out commands any more.
         try? poller.remove(commands.fileDescriptor)

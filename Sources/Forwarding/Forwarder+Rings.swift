@@ -12,7 +12,7 @@ import Time
 extension Forwarder {
     /// Carries out what the ring manager says.
     ///
-    /// Fails only if the poller or a ring's counts do.
+    /// It throws only if the poller does, or the kernel's counts cannot be had.
     func obey(_ command: RingCommand) throws(SystemError) {
         let now = MonotonicTime.now
         switch command {
@@ -42,9 +42,7 @@ extension Forwarder {
         }
     }
 
-    /// Uses a data connection from now on, beginning with what has waited.
-    ///
-    /// Only the first one counts.
+    /// Uses a data connection from now on, if there is none yet; what has waited is sent first.
     func attach(_ connection: consuming sending DataConnection) throws(SystemError) {
         guard sender.isAwaited, let socket = connection.fileDescriptor else { return }
         try poller.add(socket, as: Key.socket)

@@ -85,9 +85,7 @@ final class Forwarder {
 
     private static let heartbeatInterval = Duration.milliseconds(Int(Watchdog.waitMilliseconds))
 
-    /// The poller's names for what it waits for.
-    ///
-    /// An edge's is its incarnation after `firstEdge`.
+    /// The poller's names for what it waits for; an edge's is its incarnation after `firstEdge`.
     enum Key {
         static let commands: UInt64 = 0
         static let socket: UInt64 = 1
@@ -142,7 +140,8 @@ final class Forwarder {
 extension Forwarder {
     /// Waits for packets, room in the socket or a command, and deals with all that is there.
     ///
-    /// It waits for `limit` at most.
+    /// - Parameter limit: The longest time that it waits.
+    /// - Throws: If the data connection, or a system call, has failed.
     func turn(within limit: Duration) throws(SendFailure) {
         let milliseconds = waitTime(limit).waitMilliseconds
         let hasCommands =
@@ -231,7 +230,7 @@ extension Forwarder {
             guard let block = edge.ring?.next() else { return edge.noteDrained(now: now) }
             blockCount += 1
             let context = edge.context
-            let isReplacing = context.isDuplicate != nil
+            let isReplacing = context.replacement != nil
             if isReplacing { edge.recordBlock(block) }
             let (count, isMuch) = Self.forward(
                 block, from: context, through: &pipeline, to: &sender, now)

@@ -21,9 +21,7 @@ package struct HeldFragments {
 
     /// The default of `countMax`: the rest of five datagrams of 64 KiB.
     package static let countMax = 256
-    /// The longest fragment that is held: a jumbo frame.
-    ///
-    /// No wire carries larger ones.
+    /// The longest fragment that is held: a jumbo frame, since no wire carries larger ones.
     package static let byteCountMax = 9216
     /// The longest time that a fragment is held; after it the first fragment is lost.
     private static let ageMax = Duration.seconds(1)

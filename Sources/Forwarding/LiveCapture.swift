@@ -18,6 +18,7 @@ package final class LiveCapture: Sendable {
     package let counters: CaptureCounters
     private let commands: Mailbox<Forwarder.Command>
     private let manager: RingManager
+    private let arrival: Reply.Arrival
     /// Raised when the forwarder's thread has ended.
     private let ended: Event
     private let reason = Mutex<String?>(nil)
@@ -53,6 +54,7 @@ package final class LiveCapture: Sendable {
         self.counters = counters
         self.logger = logger
         ended = try Event()
+        arrival = try Reply.Arrival()
         // No command is lost, since that would leak a ring. A session has few under way, and the ring
         // manager a few for each edge.
         commands = try Mailbox(countMax: .max)
@@ -101,7 +103,7 @@ package final class LiveCapture: Sendable {
             ended.raise()
         }
         do throws(SystemError) {
-            let began = try Reply()
+            let began = Reply(arrival)
             let budget = RingBudget(byteCountMax: plan.settings.ringByteCountMax)
             try startThread { [self] in
                 manager.run(budget, heartbeat("the ring manager")) { began.give($0) }
@@ -145,9 +147,7 @@ extension LiveCapture {
     /// Why the capture ended by itself.
     package var endReason: String? { reason.withLock { $0 } }
 
-    /// Installs another filter, at each edge between two packets.
-    ///
-    /// Waits for that.
+    /// Installs another filter, at each edge between two packets, and waits for that.
     package func adopt(_ filter: Program?) throws(SystemError) {
         manager.post(.filter(filter))
         try ask(within: Self.replyTime) { .filter(filter, $0) }
@@ -170,9 +170,7 @@ extension LiveCapture {
         try? ask(within: Self.countTime) { .count($0) }
     }
 
-    /// Brings the counters up to date with the kernel's.
-    ///
-    /// Never waits.
+    /// Brings the counters up to date with the kernel's, and never waits.
     ///
     /// - Parameter done: Called afterwards, on the forwarder's thread.
     /// - Returns: False if that was asked for before and is still to come; then `done` is not called.
@@ -189,7 +187,7 @@ extension LiveCapture {
     private func ask(
         within time: Duration, _ command: (Reply) -> Forwarder.Command
     ) throws(SystemError) {
-        let reply = try Reply()
+        let reply = Reply(arrival)
         commands.send(command(reply))
         try reply.wait(until: .now + time, orFor: ended.fileDescriptor)
     }

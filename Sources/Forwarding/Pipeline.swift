@@ -121,7 +121,7 @@ extension Pipeline {
                     continue
                 }
             }
-            if let isDuplicate = edge.isDuplicate, isDuplicate(packet.identity) { continue }
+            if let replacement = edge.replacement, replacement.consume(packet.identity) { continue }
             forward(packet.packet, from: edge, into: &queue, now, &counts)
         }
         add(counts, to: edge.counters)

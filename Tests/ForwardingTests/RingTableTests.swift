@@ -47,9 +47,11 @@ struct RingTableTests {
     func retries() {
         var table = RingTable(RingBudget(byteCountMax: 256 * Self.mebibyte))
         let edges = [Self.edge(1)]
+        let socket = SystemError("socket", .noBufferSpace)
+        let dup = SystemError("dup", .noBufferSpace)
         let tables: [(seconds: Int, error: Ring.Failure, isNews: Bool)] = [
             (0, .programTooLarge, true), (1, .programTooLarge, false), (2, .noMemory, true),
-            (63, .programTooLarge, true),
+            (63, .programTooLarge, true), (64, .system(socket), true), (65, .system(dup), false),
         ]
         for row in tables {
             let now = Self.begin + .seconds(row.seconds)
@@ -61,7 +63,7 @@ struct RingTableTests {
             let early = table.takeOpenings(for: edges, now: now + .milliseconds(999)).openings
             #expect(early.isEmpty)
         }
-        let now = Self.begin + .seconds(64)
+        let now = Self.begin + .seconds(66)
         let openings = table.takeOpenings(for: edges, now: now).openings
         let hadFailed = table.recordOpened(openings[0], nil)
         #expect(hadFailed && !table.hasFailures)

@@ -172,9 +172,10 @@ struct SenderTests {
         try ends.sender.startThread()
         var (queuedCount, quietCount) = (0, 0)
         // Until both queues are full, as nobody reads.
-        while quietCount < 20 {
+        while quietCount < 100 {
             let end = fill(&ends.sender.queue, from: queuedCount)
-            quietCount = end == queuedCount ? quietCount + 1 : 0
+            let isQuiet = end == queuedCount && ends.sender.waitingByteCount > 0
+            quietCount = isQuiet ? quietCount + 1 : 0
             queuedCount = end
             try ends.sender.send(isLast: false, now: .now)
             if ends.sender.isBlocked { _ = try poll([], milliseconds: 5) }

@@ -61,7 +61,7 @@ final class CapturedEdge {
             source: .edge(edge.point), counters: counters,
             program: installed.decides ? .decides : .punts,
             filter: installed.includesFilter ? .inKernel : .here,
-            isDuplicate: replacement.map { replacement in { replacement.consume($0) } })
+            replacement: replacement)
     }
 
     /// Takes over what is known of the edge now; the next `adopt` may install another program.

@@ -29,13 +29,11 @@ struct EdgeContext {
     let counters: FrameCounters
     let program: ProgramRole
     let filter: FilterSite
-    /// Tells whether a packet has been forwarded from the ring that this one replaces.
-    ///
-    /// It is called once for each packet, by its identity, and is nil outside a replacement.
-    var isDuplicate: ((UInt64?) -> Bool)?
+    /// Knows the packets that have come out of the ring that this one replaces; nil if there are none.
+    var replacement: RingReplacement?
 
     /// Whether most packets need nothing but to be copied.
-    var hasFastPath: Bool { program == .decides && filter == .inKernel && isDuplicate == nil }
+    var hasFastPath: Bool { program == .decides && filter == .inKernel && replacement == nil }
 
     /// The edge at which a packet was seen; nil if the capture does not know it.
     func point(ofInterface index: UInt32) -> ObservationPoint? {

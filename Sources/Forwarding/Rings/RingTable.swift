@@ -112,7 +112,16 @@ extension RingTable {
         if error != .interfaceDown { retryAt[incarnation] = now + Self.retryInterval }
         // An edge that has gone or down in the meantime is no failure.
         guard !error.isInterfaceAbsent else { return false }
-        return failures.updateValue(error, forKey: incarnation) != error
+        guard let last = failures.updateValue(error, forKey: incarnation) else { return true }
+        return !Self.isSameReason(last, error)
+    }
+
+    /// Whether two failures have the same reason, whatever system call reported it.
+    private static func isSameReason(_ failure: Ring.Failure, _ other: Ring.Failure) -> Bool {
+        switch (failure, other) {
+        case (.system(let error), .system(let otherError)): error.errno == otherError.errno
+        default: failure == other
+        }
     }
 
     /// Records that the shared ring is open.
