@@ -47,7 +47,7 @@ let package = Package(
         module("Addressing"),
         module("Packets", "Addressing"),
         module("BPF", "Addressing"),
-        module("Observation", "Addressing", "BPF", "Packets"),
+        module("Observation", "Addressing", "BPF", "Packets", "Time"),
         module("RPCAP", "Addressing", "BPF", "Time"),
 
         // What the kernel owns and lends.
@@ -109,7 +109,7 @@ let package = Package(
         tests("BPFTests", "BPF", "CLinux", "Linux", "ObservationFixtures"),
         tests(
             "ObservationTests", "Addressing", "BPF", "KernelSupport", "Linux", "Observation",
-            "ObservationFixtures", "PacketRing", "Packets"),
+            "ObservationFixtures", "PacketRing", "Packets", "Time"),
         tests("RPCAPTests", "Addressing", "BPF", "RPCAP", "Time"),
         tests("LinuxTests", "Addressing", "KernelSupport", "Linux", "Time"),
         tests(
@@ -151,7 +151,7 @@ let package = Package(
         // The site and the frames that several tests share.
         .target(
             name: "ObservationFixtures",
-            dependencies: ["Addressing", "BPF", "Observation", "Packets"],
+            dependencies: ["Addressing", "BPF", "Observation", "Packets", "Time"],
             path: "Tests/ObservationFixtures", swiftSettings: house),
 
         // The certificates and folders that several tests share.

@@ -1,3 +1,5 @@
+package import Time
+
 /// The services whose packets the edges' programs drop, and when the programs learn of a change.
 ///
 /// Making and installing a program takes about 100 microseconds. So on a node with many edges this
@@ -8,15 +10,15 @@ package struct ServiceDropList {
     package private(set) var services: [ServiceKey: UInt16] = [:]
     /// The services that any installed program drops.
     private var installed: [ServiceKey: UInt16] = [:]
-    private var lookedAt: UInt64 = 0
+    private var lookedAt = MonotonicTime.zero
     private var changeCount = 0
 
     package init() {}
 
     /// The shortest interval, during which all packets of a new service may come to user space.
-    private static let intervalNanosecondsMin: UInt64 = 500_000_000
+    private static let intervalMin = Duration.milliseconds(500)
     /// The interval for each edge, which keeps this work below a hundredth of a core.
-    private static let intervalNanosecondsPerEdge: UInt64 = 10_000_000
+    private static let intervalPerEdge = Duration.milliseconds(10)
     /// The number of edges that get their programs in one turn of the forwarder.
     package static let edgeCountPerTurn = 8
 
@@ -24,16 +26,15 @@ package struct ServiceDropList {
     ///
     /// - Returns: Whether the installed programs drop too much.
     package mutating func refresh(
-        at table: borrowing ServiceTable, edgeCount: Int, now: UInt64
+        at table: borrowing ServiceTable, edgeCount: Int, now: MonotonicTime
     ) -> Bool {
         var isWrong = false
         if table.changeCount != changeCount {
             changeCount = table.changeCount
             isWrong = table.contradicts(installed, now: now)
         }
-        let interval = max(
-            Self.intervalNanosecondsMin, UInt64(edgeCount) * Self.intervalNanosecondsPerEdge)
-        guard isWrong || now - min(now, lookedAt) >= interval else { return false }
+        let interval = max(Self.intervalMin, Self.intervalPerEdge * edgeCount)
+        guard isWrong || now - lookedAt >= interval else { return false }
         lookedAt = now
         let current = table.dropList(now: now)
         if current != services {
