@@ -377,9 +377,9 @@ class ProbeTest(unittest.TestCase):
         ip_in(self.bed.node, "-batch", "-", input="".join(
             f"link add v{number} type veth peer name p{number} netns {self.bed.pod}\n"
             f"link set v{number} up\n" for number in range(count)))
-        self.agent("--ring-memory", "512MiB")
         listener = self.bed.listen()
         self.addCleanup(listener.close)
+        self.agent("--ring-memory", "512MiB")
         session = SensorSession(listener)
         self.addCleanup(session.close)
         session.start(self.bed)

@@ -43,8 +43,9 @@ def socket_in(name, family=socket.AF_INET, kind=socket.SOCK_STREAM):
     return in_namespace(name, lambda: socket.socket(family, kind))
 
 
-def listener_in(name, address, port, seconds=60):
-    """A TCP listener in a network namespace, whose `accept` waits for so long."""
+def listener_in(name, address, port, seconds=180):
+    """A TCP listener in a network namespace, whose `accept` waits for so long: who was refused before
+    comes back only after a while."""
     listener = socket_in(name)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listener.bind((address, port))
