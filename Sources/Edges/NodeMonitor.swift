@@ -91,7 +91,9 @@ package struct NodeMonitor: ~Copyable {
         nameResolver?.follow(node, now: .now)
         while true {
             onWake()
-            let ready = try poll(sources(stop, now: .now), until: wakeTime(now: .now))
+            // One time for both, so that pod events are waited for or have a deadline.
+            let now = MonotonicTime.now
+            let ready = try poll(sources(stop, now: now), until: wakeTime(now: now))
             if !ready[.stop].isEmpty { return }
             try handle(ready, now: .now)
             let node = table.node(selection)

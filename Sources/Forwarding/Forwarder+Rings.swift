@@ -57,7 +57,7 @@ extension Forwarder {
     }
 
     private func open(_ frames: FrameCounters, _ name: String, _ incarnation: UInt64) {
-        counters.edges.withLock { $0[incarnation] = EdgeCounters(name: name, frames: frames) }
+        counters.open(EdgeCounters(name: name, frames: frames), incarnation)
     }
 
     private func follow(_ snapshot: NodePublisher.Snapshot, _ now: MonotonicTime) {
@@ -83,7 +83,7 @@ extension Forwarder {
     func adopt(_ filter: Program?) throws(SystemError) {
         programs.set(filter)
         do throws(Ring.Failure) {
-            for edge in edges.values { try edge.adopt(&programs, now: .now) }
+            for edge in edges.values { try edge.adopt(&programs) }
         } catch {
             throw error.systemError
         }
@@ -95,7 +95,7 @@ extension Forwarder {
     /// If the kernel refuses it the old one stays, and user space corrects what it can.
     private func adopt(_ edge: CapturedEdge, _ now: MonotonicTime) {
         do throws(Ring.Failure) {
-            try edge.adopt(&programs, now: now)
+            try edge.adopt(&programs)
         } catch {
             counters.add(1, to: .programsNotReplaced)
         }

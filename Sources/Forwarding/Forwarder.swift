@@ -144,10 +144,18 @@ extension Forwarder {
     /// - Throws: If the data connection, or a system call, has failed.
     func turn(within limit: Duration) throws(SendFailure) {
         let milliseconds = waitTime(limit).waitMilliseconds
-        let hasCommands =
-            try isQueueFull
-            ? waitForRoom(milliseconds: milliseconds) : waitAndDrain(milliseconds: milliseconds)
-        if hasCommands { try obey(commands.takeAll()) }
+        var hasCommands = false
+        if isQueueFull {
+            hasCommands = try waitForRoom(milliseconds: milliseconds)
+            // The packets in the rings have waited for that room.
+            if !isQueueFull { hasCommands = try waitAndDrain(milliseconds: 0) || hasCommands }
+        } else {
+            hasCommands = try waitAndDrain(milliseconds: milliseconds)
+        }
+        guard hasCommands else { return }
+        try obey(commands.takeAll())
+        // A data connection that has just come takes what has waited for it.
+        try send(.now)
     }
 
     /// The time until something is due, or the limit if that is shorter.

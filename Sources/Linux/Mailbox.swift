@@ -103,7 +103,8 @@ package final class Mailbox<Message: Sendable>: Sendable {
         var messages = takeAll()
         while messages.count < countMin {
             let more = takeAll(waitingUntil: deadline)
-            guard !more.isEmpty else { break }
+            // The event may still be raised for messages that have been taken already.
+            if more.isEmpty, .now >= deadline { break }
             messages += more
         }
         return messages

@@ -26,8 +26,6 @@ package struct Ring: ~Copyable, Sendable {
     ///
     /// It is three times the retirement time, since timers are late on a busy node.
     package static let retirementMax = Duration.milliseconds(42)
-    /// `retirementMax` in nanoseconds, for callers that have no `MonotonicTime` yet.
-    package static let retirementNanosecondsMax = UInt64(retirementMax.clampedNanoseconds)
 
     /// Opens a ring on an interface.
     ///

@@ -23,8 +23,6 @@ public enum EthernetHeader {
 
 /// The layout of an IPv4 header (RFC 791, 3.1).
 public enum IPv4Header {
-    /// The version in the upper four bits, and the header's length in words in the lower four.
-    public static let versionAndLength = 0
     /// The length of the whole packet.
     public static let totalLength = 2
     /// The identification, which fragments of one datagram share.

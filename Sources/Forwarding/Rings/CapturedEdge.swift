@@ -81,15 +81,15 @@ extension CapturedEdge {
     /// For a moment the old and the new program count against the kernel's limit for a socket. If
     /// that is too much, the smallest program takes the old one's place first. If the new program
     /// alone is too much, the plan makes shorter ones.
-    func adopt(_ plan: inout ProgramPlan, now: MonotonicTime) throws(Ring.Failure) {
+    func adopt(_ plan: inout ProgramPlan) throws(Ring.Failure) {
         guard needsProgram(plan.version) else { return }
         var next = plan.program(at: edge.point)
         while next != installed.program {
-            if try install(next, now) { break }
+            if try install(next) { break }
             if installed.program == .undecided {
                 plan.shrink(below: next)
                 next = plan.program(at: edge.point)
-            } else if try !install(.undecided, now) {
+            } else if try !install(.undecided) {
                 throw .programTooLarge
             }
         }
@@ -97,11 +97,12 @@ extension CapturedEdge {
     }
 
     /// - Returns: False if the kernel has no room for the program.
-    private func install(_ next: EdgeProgram, _ now: MonotonicTime) throws(Ring.Failure) -> Bool {
+    private func install(_ next: EdgeProgram) throws(Ring.Failure) -> Bool {
         do throws(Ring.Failure) {
             try ring?.attach(next.program)
             try newRing?.attach(next.program)
-            installed.replace(with: next, now: now)
+            // The kernel runs it from now on: on a node with many edges the turn began long before.
+            installed.replace(with: next, now: .now)
             return true
         } catch {
             guard error == .programTooLarge else { throw error }
