@@ -47,7 +47,7 @@ let package = Package(
         module("Addressing"),
         module("Packets", "Addressing"),
         module("BPF", "Addressing"),
-        module("Observation", "Addressing", "BPF", "Packets"),
+        module("Observation", "Addressing", "BPF", "Packets", "Time"),
         module("RPCAP", "Addressing", "BPF", "Time"),
 
         // What the kernel owns and lends.
@@ -86,11 +86,12 @@ let package = Package(
             "Explain", "Addressing", "BPF", "Edges", "Linux", "Netlink", "Observation", "Packets",
             "RPCAP", "Settings", "Time"),
 
-        // The other end of the feed, and the program.
+        // Files of packets, the other end of the feed, and the program.
+        module("CaptureFiles", "Addressing", "Linux"),
         module(
             "Collector", "Addressing", "BPF", "CaptureFiles", "Formats", "Linux", "RPCAP",
             "Security", "Time", logging),
-        module("CaptureFiles", "Addressing", "Linux"),
+
         .executableTarget(
             name: "podwire",
             dependencies: [
@@ -102,16 +103,23 @@ let package = Package(
 
         tests("TimeTests", "Time"),
         tests("AddressingTests", "Addressing"),
-        tests("PacketsTests", "Addressing", "ObservationFixtures", "Packets"),
         tests(
-            "ObservationTests", "Addressing", "BPF", "Observation", "ObservationFixtures", "Packets"
-        ),
+            "PacketsTests", "Addressing", "BPF", "KernelSupport", "Linux", "ObservationFixtures",
+            "PacketRing", "Packets", "Time"),
+        tests("BPFTests", "BPF", "CLinux", "Linux", "ObservationFixtures"),
+        tests(
+            "ObservationTests", "Addressing", "BPF", "KernelSupport", "Linux", "Observation",
+            "ObservationFixtures", "PacketRing", "Packets", "Time"),
         tests("RPCAPTests", "Addressing", "BPF", "RPCAP", "Time"),
+        tests("LinuxTests", "Addressing", "KernelSupport", "Linux", "Time"),
+        tests(
+            "PacketRingTests", "Addressing", "BPF", "KernelSupport", "Linux", "PacketRing", "Time"),
+        tests("NetlinkTests", "Addressing", "KernelSupport", "Linux", "Netlink"),
+        tests("SecurityTests", "Addressing", "Linux", "Security", "SecurityFixtures", "Time"),
         tests("FormatsTests", "Formats"),
         tests("MetricsTests", "Metrics"),
         tests("LogTests", "Linux", "Log", "Time", logging),
         tests("HTTPEndpointTests", "Addressing", "HTTPEndpoint", "Linux", "Time"),
-        tests("SecurityTests", "Addressing", "Linux", "Security", "SecurityFixtures", "Time"),
         tests("SettingsTests", "Addressing", "Linux", "Settings"),
         tests(
             "EdgesTests", "Addressing", "Edges", "KernelSupport", "Linux", "Metrics", "Netlink",
@@ -127,22 +135,12 @@ let package = Package(
             "DoctorTests", "Addressing", "Doctor", "Edges", "Linux", "Netlink", "PacketRing",
             "Settings"),
         tests(
-            "ExplainTests", "Addressing", "Edges", "Explain", "Linux", "Netlink", "Observation",
-            "Packets", "Settings", "Time"),
+            "ExplainTests", "Addressing", "Edges", "Explain", "Netlink", "Observation", "Packets",
+            "Settings", "Time"),
+        tests("CaptureFilesTests", "Addressing", "CaptureFiles", "Linux"),
         tests(
             "CollectorTests", "Addressing", "BPF", "CaptureFiles", "Collector", "Linux", "RPCAP",
             "Time"),
-        tests(
-            "KernelTests", "Addressing", "BPF", "CLinux", "KernelSupport", "Linux", "Observation",
-            "ObservationFixtures", "PacketRing", "Packets"),
-
-        tests("CaptureFilesTests", "Addressing", "CaptureFiles", "Linux"),
-
-        tests("LinuxTests", "Addressing", "KernelSupport", "Linux", "Time"),
-
-        tests("NetlinkTests", "Addressing", "KernelSupport", "Linux", "Netlink"),
-
-        tests("PacketRingTests", "Addressing", "BPF", "KernelSupport", "Linux", "PacketRing"),
 
         // The network namespaces, senders and commands that kernel tests share.
         .target(
@@ -153,8 +151,10 @@ let package = Package(
         // The site and the frames that several tests share.
         .target(
             name: "ObservationFixtures",
-            dependencies: ["Addressing", "BPF", "Observation", "Packets"],
+            dependencies: ["Addressing", "BPF", "Observation", "Packets", "Time"],
             path: "Tests/ObservationFixtures", swiftSettings: house),
+
+        // The certificates and folders that several tests share.
         .target(
             name: "SecurityFixtures", dependencies: ["Linux"],
             path: "Tests/SecurityFixtures", swiftSettings: house),

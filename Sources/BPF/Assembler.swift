@@ -106,7 +106,10 @@ private struct Output {
         _ note: String
     ) {
         var (yes, no) = (position(of: yes), position(of: no))
-        if yes == no { return following = yes }
+        if yes == no {
+            following = yes
+            return
+        }
         // Making the second landing may move the first one away by one, so both come before either
         // distance.
         yes = landing(for: yes)

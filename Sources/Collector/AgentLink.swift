@@ -43,7 +43,7 @@ final class AgentLink {
         case ending
     }
 
-    /// The time in which a data connection has to be open, whoever opens it.
+    /// The time in which a data connection has to be open, by either side.
     private static let dataTimeMax = Duration.seconds(10)
     /// The time for which datagrams may come behind the agent's word that all have been sent.
     private static let lateTimeMax = Duration.milliseconds(300)

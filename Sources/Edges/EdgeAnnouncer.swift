@@ -53,7 +53,7 @@ package struct EdgeAnnouncer: Sendable {
 
     /// Takes the changes to log, given the node as it is now.
     ///
-    /// - Parameter hasNames: Whether pods' names can be expected.
+    /// `hasNames` says whether pods' names can be expected.
     package mutating func takeChanges(
         to node: Node, hasNames: Bool, now: MonotonicTime
     ) -> [Change] {

@@ -31,6 +31,8 @@ package struct Node: Equatable, Sendable {
     /// - Parameters:
     ///   - selection: The veths to capture.
     ///   - folder: A folder of libcni's cache, where pods' names are; nil for no names.
+    /// - Returns: The node as it is now.
+    /// - Throws: The kernel's reason for not answering.
     package static func read(
         _ selection: EdgeSelection, namesIn folder: String? = nil
     ) throws(SystemError) -> Node {

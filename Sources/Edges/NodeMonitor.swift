@@ -45,7 +45,10 @@ package struct NodeMonitor: ~Copyable {
     /// - Parameters:
     ///   - selection: The veths to capture.
     ///   - folder: A folder of libcni's cache, from which pods get their names a moment later.
+    ///   - logger: The log of edges that come and go.
+    ///   - status: The state of the monitor, for metrics and probes.
     ///   - bufferByteCount: The room for events that wait.
+    /// - Throws: The kernel's reason for refusing the subscription or the listing.
     package init(
         _ selection: EdgeSelection, namesIn folder: String? = nil, logger: Logger,
         status: NodeStatus = NodeStatus(),
@@ -81,6 +84,7 @@ package struct NodeMonitor: ~Copyable {
     ///   - stop: The event's descriptor.
     ///   - onWake: Is called each time the thread wakes, which it does at least every few seconds.
     ///   - publish: Is called with the node each time it has changed.
+    /// - Throws: The kernel's reason for no longer delivering events.
     package mutating func run(
         until stop: CInt, onWake: () -> Void = {}, publish: (Node) -> Void
     ) throws(SystemError) {

@@ -36,15 +36,21 @@ final class NodeQueryThread: Sendable {
     /// The descriptor, for a poll set: readable when replies wait.
     var fileDescriptor: CInt { replies.fileDescriptor }
 
-    /// Sends queries, without those that wait already. Never waits.
+    /// Sends queries, without those that wait already.
+    ///
+    /// Never waits.
     func send(_ queries: [NodeQuery]) {
         for query in queries { self.queries.send(query, unlessWaiting: \.self) }
     }
 
-    /// Takes the replies since the last call. Never waits.
+    /// Takes the replies since the last call.
+    ///
+    /// Never waits.
     func takeReplies() -> [NodeReply] { replies.takeAll() }
 
-    /// Stops the thread after its present query. Does not wait for that.
+    /// Stops the thread after its present query.
+    ///
+    /// Does not wait for that.
     func stop() {
         isStopping.store(true, ordering: .releasing)
         // Any query wakes the thread; if the mailbox is full, the thread is awake.

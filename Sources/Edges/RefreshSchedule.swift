@@ -30,7 +30,7 @@ package struct RefreshSchedule: Sendable {
 
     /// Schedules queries about the pods behind some interfaces, which had an event.
     ///
-    /// - Parameter now: The time, which is not before that of the last call.
+    /// The time is not before that of the last call.
     package mutating func add(_ indexes: [UInt32], now: MonotonicTime) {
         for (queue, delay) in Self.delays.enumerated()
         where queues[queue].count + indexes.count <= Self.entryCountMax {

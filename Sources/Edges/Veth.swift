@@ -68,7 +68,7 @@ package struct Veth: Equatable, Sendable {
 extension Veth {
     /// The query for the pod's name; nil if it has one, or nothing is known to find it by.
     ///
-    /// - Parameter time: When the edge appeared, as `PodNameQuery.appearedAt` has it.
+    /// The time is when the edge appeared, as `PodNameQuery.appearedAt` has it.
     func nameQuery(appearedAt time: UInt64?) -> PodNameQuery? {
         let addresses = (podAddresses ?? []).filter { !$0.isLinkLocalIPv6 }
         guard pod == nil, podMAC != nil || !addresses.isEmpty else { return nil }

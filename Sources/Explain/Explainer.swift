@@ -37,9 +37,8 @@ package struct Explainer: ~Copyable {
 
     /// Creates an explainer of a node as it was read.
     ///
-    /// - Parameters:
-    ///   - sensors: The addresses whose feed is not reported.
-    ///   - flows: Where tracked connections are looked up.
+    /// `sensors` are the addresses whose feed is not reported, and `flows` is where tracked
+    /// connections are looked up.
     package init(
         _ node: Node, _ settings: RuleSettings, sensors: Set<IPAddress> = [],
         flows: consuming FlowLookup
@@ -153,10 +152,10 @@ package struct Explainer: ~Copyable {
         let frame = packet.frame(
             from: direction == .toPod ? Self.gatewayMAC : pod,
             to: direction == .toPod ? pod : Self.gatewayMAC)
-        let outcome = decide(frame, direction: direction, at: point, now: now.nanoseconds)
+        let outcome = decide(frame, direction: direction, at: point, now: now)
         let program = EdgeProgram(
             rule, at: point, snaplen: UInt32(StartRequest.snaplenMax),
-            dropList: slowPath.services.dropList(now: now.nanoseconds))
+            dropList: slowPath.services.dropList(now: now))
         return View(
             edge: edge?.name ?? "of \(end), on its node", form: packet, direction: direction,
             decision: outcome.decision,
@@ -168,7 +167,7 @@ package struct Explainer: ~Copyable {
 
     /// Decides about a frame as a forwarder's slow path would, with the flows that are known now.
     mutating func decide(
-        _ frame: [UInt8], direction: Direction, at point: ObservationPoint, now: UInt64
+        _ frame: [UInt8], direction: Direction, at point: ObservationPoint, now: MonotonicTime
     ) -> SlowPath.Outcome {
         while true {
             switch slowPath.decide(frame.wire, direction: direction, at: point, now: now) {

@@ -3,6 +3,7 @@ package import Edges
 package import Observation
 import Packets
 import RPCAP
+import Time
 
 /// Counts what becomes of recorded frames at the edges of this node, by the steps that decide.
 package struct FileExplanation: ~Copyable {
@@ -32,7 +33,7 @@ package struct FileExplanation: ~Copyable {
 
     /// Creates an explanation without frames.
     ///
-    /// - Parameter edge: The edge where all frames were recorded; nil if their MAC addresses tell.
+    /// `edge` is where all frames were recorded; nil if their MAC addresses tell.
     package init(_ explainer: consuming Explainer, at edge: Edge?) {
         dropList = ServiceDropList()
         self.explainer = explainer
@@ -49,11 +50,12 @@ package struct FileExplanation: ~Copyable {
             strangerCount += 1
             return
         }
+        let now = MonotonicTime(nanoseconds: nanoseconds)
         let before = dropList.services
         _ = dropList.refresh(
-            at: explainer.services, edgeCount: explainer.edges.count, now: nanoseconds)
+            at: explainer.services, edgeCount: explainer.edges.count, now: now)
         if dropList.services != before { programs.removeAll() }
-        let outcome = explainer.decide(frame, direction: direction, at: point, now: nanoseconds)
+        let outcome = explainer.decide(frame, direction: direction, at: point, now: now)
         let isDecided = program(at: point).decides(frame, direction: direction)
         let row = Row(
             step: outcome.decision.step, isReported: outcome.decision.isReported,

@@ -40,7 +40,7 @@ struct ConnectionTracker: ~Copyable {
         let events = try ConntrackEvents(towards: networks)
         var table = try Conntrack()
         let flows = try table.flows(towards: networks, countMax: SlowPath.flowCountMax)
-        for flow in flows { slowPath.learn(flow, now: now.nanoseconds) }
+        for flow in flows { slowPath.learn(flow, now: now) }
         self.events = events
         self.table = table
         self.counters = counters
@@ -54,26 +54,26 @@ struct ConnectionTracker: ~Copyable {
     }
 
     private mutating func readEvents(for slowPath: inout SlowPath, now: MonotonicTime) {
-        let isComplete = try? events.read { slowPath.learn($0, now: now.nanoseconds) }
+        let isComplete = try? events.read { slowPath.learn($0, now: now) }
         guard isComplete != true else { return }
         // Flows whose events were lost are looked up when their packets come.
         counters.add(1, to: .conntrackOverruns)
-        slowPath.invalidate(before: now.nanoseconds)
+        slowPath.invalidate(before: now)
     }
 
     /// Finds the flow that the slow path needs, which takes at most a millisecond.
     mutating func lookUp(_ flow: FlowKey, for slowPath: inout SlowPath, now: MonotonicTime) {
         readEvents(for: &slowPath, now: now)
-        if slowPath.isCurrent(flow, now: now.nanoseconds) { return }
+        if slowPath.isCurrent(flow, now: now) { return }
         var result = ask(for: flow, now)
         if result == .notFound, waits.take(now) {
             _ = try? poll(
                 [(events.fileDescriptor, .readable)], until: .now + Self.waitMax)
             readEvents(for: &slowPath, now: now)
-            if slowPath.isCurrent(flow, now: now.nanoseconds) { return }
+            if slowPath.isCurrent(flow, now: now) { return }
             result = ask(for: flow, now)
         }
-        slowPath.learn(result, about: flow, now: now.nanoseconds)
+        slowPath.learn(result, about: flow, now: now)
     }
 
     private mutating func ask(for flow: FlowKey, _ now: MonotonicTime) -> LookupResult {

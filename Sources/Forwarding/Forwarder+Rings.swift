@@ -106,7 +106,7 @@ extension Forwarder {
     /// It replaces the programs of a few edges at a time, or all at once if they drop too much.
     func replacePrograms(_ now: MonotonicTime) {
         let isUrgent = dropList.refresh(
-            at: pipeline.slowPath.services, edgeCount: edges.count, now: now.nanoseconds)
+            at: pipeline.slowPath.services, edgeCount: edges.count, now: now)
         programs.set(dropList.services)
         guard programs.version != installedVersion else { return }
         let stale = edges.values.lazy.filter { [version = programs.version] edge in

@@ -233,12 +233,12 @@ extension Pipeline {
     ) -> SlowPath.Step {
         slowPath.decide(
             packet.bytes, direction: Direction(isOutgoing: packet.details.isOutgoing), at: point,
-            now: now.nanoseconds, mayHold: mayHold)
+            now: now, mayHold: mayHold)
     }
 
     private mutating func lookUp(_ flow: FlowKey, _ now: MonotonicTime) {
         if tracker == nil {
-            slowPath.learn(.unavailable, about: flow, now: now.nanoseconds)
+            slowPath.learn(.unavailable, about: flow, now: now)
         } else {
             tracker?.lookUp(flow, for: &slowPath, now: now)
         }

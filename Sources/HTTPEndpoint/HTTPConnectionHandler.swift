@@ -66,7 +66,10 @@ final class HTTPConnectionHandler: ChannelInboundHandler {
     }
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
-        guard state == .waiting else { return isLast = true }
+        guard state == .waiting else {
+            isLast = true
+            return
+        }
         guard !isPausing else { return beginClosing() }
         switch unwrapInboundIn(data) {
         case .head(let head):

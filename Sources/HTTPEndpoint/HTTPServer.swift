@@ -1,5 +1,4 @@
 package import Linux
-
 import NIOCore
 import NIOHTTP1
 import NIOPosix

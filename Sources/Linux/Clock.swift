@@ -1,15 +1,11 @@
-package import Time
-
 import CLinux
 import Glibc
+package import Time
 
 extension MonotonicTime {
     /// The time now, as the kernel's clock has it (`CLOCK_MONOTONIC`).
-    package static var now: Self { Self(nanoseconds: monotonicNanoseconds()) }
+    package static var now: Self { Self(nanoseconds: Linux.nanoseconds(of: CLOCK_MONOTONIC)) }
 }
-
-/// Nanoseconds of the monotonic clock, for callers that have no `MonotonicTime` yet.
-package func monotonicNanoseconds() -> UInt64 { nanoseconds(of: CLOCK_MONOTONIC) }
 
 /// Nanoseconds since 1970, as the node's clock has it (`CLOCK_REALTIME`).
 package func wallClockNanoseconds() -> UInt64 { nanoseconds(of: CLOCK_REALTIME) }
@@ -36,11 +32,6 @@ package func sleep(until time: MonotonicTime) {
         // Safety: the call reads the interval. If a signal ends it early, the loop goes on.
         unsafe _ = nanosleep(&interval, nil)
     }
-}
-
-/// Waits until the monotonic clock has come to a number of nanoseconds.
-package func sleep(until nanoseconds: UInt64) {
-    sleep(until: MonotonicTime(nanoseconds: nanoseconds))
 }
 
 func nanoseconds(of clock: clockid_t) -> UInt64 {

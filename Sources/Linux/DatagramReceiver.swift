@@ -1,5 +1,4 @@
 package import Addressing
-
 import Glibc
 
 /// A UDP socket that receives from one host and never waits (udp(7)).

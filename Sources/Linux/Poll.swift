@@ -1,6 +1,5 @@
-package import Time
-
 import Glibc
+package import Time
 
 /// What a descriptor is waited for, and afterwards what it is ready for.
 package struct Readiness: OptionSet, Hashable, Sendable {

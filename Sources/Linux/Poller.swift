@@ -1,7 +1,6 @@
-package import Time
-
 import CLinux
 import Glibc
+package import Time
 
 /// A caller's name for a descriptor in a `Poller`, which the kernel keeps as a number.
 ///

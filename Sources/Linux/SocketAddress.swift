@@ -1,5 +1,4 @@
 package import Addressing
-
 import Glibc
 
 /// The address of a socket: an IP address and a port.

@@ -1,7 +1,6 @@
-package import Time
-
 import CLinux
 import Glibc
+package import Time
 
 /// A TCP connection, whose reads and writes never wait.
 package struct Connection: ~Copyable, Sendable {

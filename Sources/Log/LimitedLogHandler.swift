@@ -1,6 +1,5 @@
-package import Logging
-
 import Linux
+package import Logging
 import Synchronization
 package import Time
 

@@ -1,6 +1,5 @@
-package import Logging
-
 import Linux
+package import Logging
 
 /// A log handler that makes a line of each event.
 package struct LineLogHandler: LogHandler {

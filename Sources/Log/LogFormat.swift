@@ -1,6 +1,5 @@
-package import Logging
-
 import Formats
+package import Logging
 
 /// The format of the log's lines.
 package enum LogFormat: String, Sendable {

@@ -1,8 +1,7 @@
-package import Linux
-package import Time
-
 import Glibc
+package import Linux
 import Synchronization
+package import Time
 
 /// A thread that writes the log, so that a thread that logs never waits for a reader.
 ///

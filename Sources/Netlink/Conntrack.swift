@@ -1,10 +1,9 @@
 package import Addressing
-import Packets
-package import Linux
-
 import BPF
 import CMnl
 import Glibc
+package import Linux
+import Packets
 
 /// A client of the kernel's connection tracking.
 ///

@@ -1,9 +1,8 @@
 package import Addressing
-import Packets
-
 import CMnl
 import Glibc
 import Linux
+import Packets
 
 /// A network interface, as the kernel last described it (rtnetlink(7), `<linux/if_link.h>`).
 package struct Link: Equatable, Sendable {

@@ -1,7 +1,6 @@
-package import Linux
-
 import CMnl
 import Glibc
+package import Linux
 
 /// A change of the node's network.
 package enum NodeEvent: Equatable, Sendable {

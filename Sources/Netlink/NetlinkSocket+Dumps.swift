@@ -1,8 +1,7 @@
 import Addressing
-package import Linux
-
 import CMnl
 import Glibc
+package import Linux
 
 extension NetlinkSocket {
     /// The interfaces of this namespace.

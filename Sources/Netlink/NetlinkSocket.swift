@@ -1,9 +1,8 @@
-package import Linux
-
 import Addressing
 import CLinux
 import CMnl
 import Glibc
+package import Linux
 import Packets
 import Time
 

@@ -1,6 +1,5 @@
-package import Linux
-
 import Glibc
+package import Linux
 
 /// Whether connection tracking is to be asked about calls to services, and can be.
 package enum Tracking: Equatable, Sendable {

@@ -1,3 +1,5 @@
+package import Time
+
 /// A table of bounded size that forgets entries which have not been used for a while.
 ///
 /// Entries live in two generations. New and touched entries are in the young one. When that is full
@@ -6,16 +8,19 @@
 package struct BoundedTable<Key: Hashable & Sendable, Value: Sendable>: Sendable {
     private var young: [Key: Value] = [:]
     private var old: [Key: Value] = [:]
-    private var turnedAt: UInt64 = 0
+    private var turnedAt = MonotonicTime.zero
     private let countMax: Int
-    private let ageNanoseconds: UInt64
+    private let age: Duration
+    /// The age at which the young generation has expired as well.
+    private let ageMax: Duration
     /// The number of entries that were evicted for lack of room, not because of their age.
     package private(set) var evictedCount: UInt64 = 0
 
     /// Allocates room for all entries, so that no insertion waits for memory.
-    package init(countMax: Int, ageNanoseconds: UInt64) {
+    package init(countMax: Int, age: Duration) {
         self.countMax = countMax
-        self.ageNanoseconds = ageNanoseconds
+        self.age = age
+        ageMax = age + age
         young.reserveCapacity(countMax / 2)
         old.reserveCapacity(countMax / 2)
     }
@@ -23,7 +28,7 @@ package struct BoundedTable<Key: Hashable & Sendable, Value: Sendable>: Sendable
     package var count: Int { young.count + old.count }
 
     /// Returns the value of a key, and marks its entry as used.
-    package mutating func touch(_ key: Key, now: UInt64) -> Value? {
+    package mutating func touch(_ key: Key, now: MonotonicTime) -> Value? {
         turn(now)
         if let value = young[key] { return value }
         guard let value = old.removeValue(forKey: key) else { return nil }
@@ -32,25 +37,25 @@ package struct BoundedTable<Key: Hashable & Sendable, Value: Sendable>: Sendable
     }
 
     /// Returns the value of a key; the entry ages as if nobody had asked.
-    package func value(for key: Key, now: UInt64) -> Value? {
-        switch age(now) {
-        case (2 * ageNanoseconds)...: nil
-        case ageNanoseconds...: young[key]
+    package func value(for key: Key, now: MonotonicTime) -> Value? {
+        switch youngAge(now) {
+        case ageMax...: nil
+        case age...: young[key]
         default: young[key] ?? old[key]
         }
     }
 
-    package mutating func set(_ value: Value, for key: Key, now: UInt64) {
+    package mutating func set(_ value: Value, for key: Key, now: MonotonicTime) {
         turn(now)
         old.removeValue(forKey: key)
         insert(value, for: key)
     }
 
     /// Returns all entries: for what is made from the whole of a small table.
-    package func all(now: UInt64) -> [Key: Value] {
-        switch age(now) {
-        case (2 * ageNanoseconds)...: [:]
-        case ageNanoseconds...: young
+    package func all(now: MonotonicTime) -> [Key: Value] {
+        switch youngAge(now) {
+        case ageMax...: [:]
+        case age...: young
         default: old.merging(young) { $1 }
         }
     }
@@ -63,17 +68,17 @@ package struct BoundedTable<Key: Hashable & Sendable, Value: Sendable>: Sendable
         young[key] = value
     }
 
-    private mutating func turn(_ now: UInt64) {
-        let age = age(now)
-        guard age >= ageNanoseconds else { return }
+    private mutating func turn(_ now: MonotonicTime) {
+        let youngAge = youngAge(now)
+        guard youngAge >= age else { return }
         // Nothing was used for twice the age: both generations have expired.
-        if age >= 2 * ageNanoseconds { young.removeAll(keepingCapacity: true) }
+        if youngAge >= ageMax { young.removeAll(keepingCapacity: true) }
         turnedAt = now
         makeOld()
     }
 
-    /// Returns the age of the young generation; times in a recording may go back.
-    private func age(_ now: UInt64) -> UInt64 { now - min(now, turnedAt) }
+    /// Returns the age of the young generation; negative where the times of a recording go back.
+    private func youngAge(_ now: MonotonicTime) -> Duration { now - turnedAt }
 
     private mutating func makeOld() {
         swap(&young, &old)

@@ -1,49 +1,52 @@
-/// When the edges' programs are to learn what their capture knows about services.
+package import Time
+
+/// The services whose packets the edges' programs drop, and when the programs learn of a change.
 ///
-/// Making and placing a program takes some 100 microseconds, so on a node with many edges this is
-/// done rarely, and a few edges at a time; only what makes the programs drop too much is put right
-/// at once.
+/// Making and installing a program takes about 100 microseconds. So on a node with many edges this
+/// happens rarely, and for a few edges at a time. Only a list that makes the programs drop too much is
+/// corrected at once.
 package struct ServiceDropList {
-    /// What the programs that are placed from now on drop.
+    /// The services that programs drop if they are installed from now on.
     package private(set) var services: [ServiceKey: UInt16] = [:]
-    /// What any program drops that is in place.
-    private var placed: [ServiceKey: UInt16] = [:]
-    private var lookedAt: UInt64 = 0
+    /// The services that any installed program drops.
+    private var installed: [ServiceKey: UInt16] = [:]
+    private var lookedAt = MonotonicTime.zero
     private var changeCount = 0
 
     package init() {}
 
-    /// For so long all packets of a new service may come to user space.
-    private static let intervalNanosecondsMin: UInt64 = 500_000_000
-    /// Keeps this work below a hundredth of a core.
-    private static let intervalNanosecondsPerEdge: UInt64 = 10_000_000
-    /// How many edges get their programs in one turn of the forwarder.
+    /// The shortest interval, during which all packets of a new service may come to user space.
+    private static let intervalMin = Duration.milliseconds(500)
+    /// The interval for each edge, which keeps this work below a hundredth of a core.
+    private static let intervalPerEdge = Duration.milliseconds(10)
+    /// The number of edges that get their programs in one turn of the forwarder.
     package static let edgeCountPerTurn = 8
 
-    /// Looks at what is known by now. Answers whether the programs in place drop too much.
+    /// Takes over what the table knows by now, unless it did so a moment ago.
+    ///
+    /// - Returns: Whether the installed programs drop too much.
     package mutating func refresh(
-        at table: borrowing ServiceTable, edgeCount: Int, now: UInt64
+        at table: borrowing ServiceTable, edgeCount: Int, now: MonotonicTime
     ) -> Bool {
         var isWrong = false
         if table.changeCount != changeCount {
             changeCount = table.changeCount
-            isWrong = table.contradicts(placed, now: now)
+            isWrong = table.contradicts(installed, now: now)
         }
-        let interval = max(
-            Self.intervalNanosecondsMin, UInt64(edgeCount) * Self.intervalNanosecondsPerEdge)
-        guard isWrong || now - min(now, lookedAt) >= interval else { return false }
+        let interval = max(Self.intervalMin, Self.intervalPerEdge * edgeCount)
+        guard isWrong || now - lookedAt >= interval else { return false }
         lookedAt = now
         let current = table.dropList(now: now)
         if current != services {
             services = current
             // The lower port drops more.
-            placed.merge(current) { min($0, $1) }
+            installed.merge(current) { min($0, $1) }
         }
         return isWrong
     }
 
-    /// Takes note that no program is in place that was made from an older list.
+    /// Records that all installed programs are made from the present list.
     package mutating func markInstalled() {
-        placed = services
+        installed = services
     }
 }

@@ -1,5 +1,6 @@
 package import Addressing
 import Packets
+package import Time
 
 /// The services that user space has learned about, with the highest port of their backends.
 ///
@@ -7,7 +8,7 @@ import Packets
 /// the backend's edge is the observed end's and reports, whichever backend it is.
 package struct ServiceTable: Sendable {
     private var entries = BoundedTable<ServiceKey, Service>(
-        countMax: countMax, ageNanoseconds: ageNanoseconds)
+        countMax: countMax, age: age)
     /// Increases whenever something new is learned.
     package private(set) var changeCount = 0
 
@@ -15,7 +16,7 @@ package struct ServiceTable: Sendable {
     ///
     /// Each takes about five instructions of a program.
     static let countMax = 256
-    static let ageNanoseconds: UInt64 = 60_000_000_000
+    static let age = Duration.seconds(60)
 
     private struct Service: Sendable {
         /// Whether the backend's edge is sure to report when the backend's port is the lower one.
@@ -24,7 +25,7 @@ package struct ServiceTable: Sendable {
     }
 
     /// Stores what a tracked flow shows about its service.
-    mutating func learn(_ flow: TrackedFlow, isPod: Bool, now: UInt64) {
+    mutating func learn(_ flow: TrackedFlow, isPod: Bool, now: MonotonicTime) {
         guard let key = ServiceKey(flow.original) else { return }
         // Packets of a pod to itself are reported where they enter the node, whatever the ports.
         // And if the client's port is translated, the backend's edge compares another port.
@@ -48,7 +49,7 @@ package struct ServiceTable: Sendable {
     /// Returns the highest backend port of a request's service, and marks the service as used.
     ///
     /// - Returns: nil if the service is not known, or has more than pods behind it.
-    mutating func touchHighestBackendPort(of request: FlowKey, now: UInt64) -> UInt16? {
+    mutating func touchHighestBackendPort(of request: FlowKey, now: MonotonicTime) -> UInt16? {
         guard let key = ServiceKey(request), let service = entries.touch(key, now: now),
             service.isPodBacked
         else { return nil }
@@ -58,12 +59,12 @@ package struct ServiceTable: Sendable {
     /// Returns the services whose packets a program can drop by the client's port alone.
     ///
     /// The value is the highest backend port: packets are dropped if the client's port is above it.
-    package func dropList(now: UInt64) -> [ServiceKey: UInt16] {
+    package func dropList(now: MonotonicTime) -> [ServiceKey: UInt16] {
         entries.all(now: now).filter(\.value.isPodBacked).mapValues(\.highestPort)
     }
 
     /// Whether programs made from an older drop list drop packets that they must not drop.
-    package func contradicts(_ dropList: [ServiceKey: UInt16], now: UInt64) -> Bool {
+    package func contradicts(_ dropList: [ServiceKey: UInt16], now: MonotonicTime) -> Bool {
         entries.all(now: now).contains { key, service in
             guard let port = dropList[key] else { return false }
             return !service.isPodBacked || service.highestPort > port

@@ -1,5 +1,6 @@
 package import Addressing
 package import Packets
+package import Time
 
 /// The rule's slow path: decides about every frame that an edge's program punts.
 ///
@@ -7,48 +8,47 @@ package import Packets
 /// that are cut short. The slow path remembers what later packets need: translations, services, and
 /// the ports of fragmented datagrams. All tables are bounded. It does no input or output: if
 /// connection tracking has to be asked, `decide` returns `.lookUp`; the caller asks, calls `learn`,
-/// and calls `decide` again. One forwarder owns it, so there is no lock. Times are nanoseconds of a
-/// monotonic clock.
+/// and calls `decide` again. One forwarder owns it, so there is no lock.
 package struct SlowPath: Sendable {
     package var rule: Rule
     package private(set) var services = ServiceTable()
     private var flows = BoundedTable<FlowKey, Backend>(
-        countMax: flowCountMax, ageNanoseconds: flowAgeNanoseconds)
+        countMax: flowCountMax, age: flowAge)
     /// Flows that were looked up in vain, so that they are not looked up again at once.
     private var negativeEntries = BoundedTable<FlowKey, NegativeEntry>(
-        countMax: negativeEntryCountMax, ageNanoseconds: negativeAgeNanoseconds)
+        countMax: negativeEntryCountMax, age: negativeAge)
     private var datagrams = BoundedTable<DatagramKey, IPPacket.Ports?>(
-        countMax: datagramCountMax, ageNanoseconds: datagramAgeNanoseconds)
+        countMax: datagramCountMax, age: datagramAge)
 
     /// Room for six seconds of 10,000 new flows a second, about 100 bytes each.
     ///
     /// A flow that was evicted is looked up again.
     package static let flowCountMax = 65_536
-    static let flowAgeNanoseconds: UInt64 = 120_000_000_000
+    static let flowAge = Duration.seconds(120)
     static let negativeEntryCountMax = 8192
     /// The least time between two lookups of one flow.
-    static let negativeAgeNanoseconds: UInt64 = 1_000_000_000
+    static let negativeAge = Duration.seconds(1)
     /// The delay before a lookup that could not be made is tried again.
-    static let retryNanoseconds: UInt64 = 100_000_000
+    static let retryDelay = Duration.milliseconds(100)
     /// Room for fragmented datagrams under way; the kernel itself holds 4 MiB of fragments.
     package static let datagramCountMax = 8192
     /// The kernel gives up on a datagram after 30 seconds (`ipfrag_time`).
-    static let datagramAgeNanoseconds: UInt64 = 30_000_000_000
+    static let datagramAge = Duration.seconds(30)
 
     /// Flows learned before this time have to be looked up again.
     ///
     /// Events were lost then, so another flow may have taken over the same addresses and ports.
-    private var invalidBefore: UInt64 = 0
+    private var invalidBefore = MonotonicTime.zero
 
     /// The backend that stands behind a service in one flow.
     private struct Backend: Sendable {
         let flow: TrackedFlow
-        let learnedAt: UInt64
+        let learnedAt: MonotonicTime
     }
 
     /// A flow that connection tracking did not know, or could not be asked about.
     private struct NegativeEntry: Sendable {
-        let retryAt: UInt64
+        let retryAt: MonotonicTime
         let isUnavailable: Bool
     }
 
@@ -95,7 +95,7 @@ package struct SlowPath: Sendable {
     /// If a fragment may not be held until the first one of its datagram comes, it counts as a
     /// packet without ports.
     package mutating func decide(
-        _ frame: RawSpan, direction: Direction, at point: ObservationPoint, now: UInt64,
+        _ frame: RawSpan, direction: Direction, at point: ObservationPoint, now: MonotonicTime,
         mayHold: Bool = false
     ) -> Step {
         var headers = Headers(frame)
@@ -130,7 +130,7 @@ package struct SlowPath: Sendable {
     /// - Returns: the datagram, if this is its first fragment; and whether the first fragment is
     ///   missing and may have had ports.
     private mutating func resolvePorts(
-        of headers: inout Headers, in datagram: DatagramKey, _ now: UInt64
+        of headers: inout Headers, in datagram: DatagramKey, _ now: MonotonicTime
     ) -> (firstFragmentOf: DatagramKey?, lacksFirst: Bool) {
         guard let packet = headers.packet, let fragment = packet.fragment else {
             return (nil, false)
@@ -150,20 +150,20 @@ package struct SlowPath: Sendable {
 
 extension SlowPath {
     /// Stores a flow that connection tracking has reported.
-    package mutating func learn(_ flow: TrackedFlow, now: UInt64) {
+    package mutating func learn(_ flow: TrackedFlow, now: MonotonicTime) {
         flows.set(Backend(flow: flow, learnedAt: now), for: flow.original, now: now)
         services.learn(flow, isPod: rule.addressPlan.isPod(flow.reply.source), now: now)
     }
 
     /// Stores the result of a lookup that `decide` asked for.
-    package mutating func learn(_ result: LookupResult, about flow: FlowKey, now: UInt64) {
+    package mutating func learn(_ result: LookupResult, about flow: FlowKey, now: MonotonicTime) {
         var isUnavailable = false
-        var delay = Self.negativeAgeNanoseconds
+        var delay = Self.negativeAge
         switch result {
         case .tracked(let found) where found.original == flow: return learn(found, now: now)
         // Another flow whose reply has the same addresses and ports is no call to a service.
         case .tracked, .notFound: break
-        case .notAsked: delay = Self.retryNanoseconds
+        case .notAsked: delay = Self.retryDelay
         case .unavailable: isUnavailable = true
         }
         negativeEntries.set(
@@ -173,12 +173,12 @@ extension SlowPath {
     /// Marks all flows learned before a time as stale, because events were lost.
     ///
     /// A stale flow is looked up again. Until that succeeds, it counts.
-    package mutating func invalidate(before time: UInt64) {
+    package mutating func invalidate(before time: MonotonicTime) {
         invalidBefore = time
     }
 
     /// Whether a flow is known and not stale, so that it need not be looked up.
-    package func isCurrent(_ flow: FlowKey, now: UInt64) -> Bool {
+    package func isCurrent(_ flow: FlowKey, now: MonotonicTime) -> Bool {
         flows.value(for: flow, now: now).map { $0.learnedAt >= invalidBefore } ?? false
     }
 
@@ -186,7 +186,7 @@ extension SlowPath {
     ///
     /// An ICMP error belongs here if the packet that it quotes has a service address.
     private mutating func decideServiceForm(
-        _ packet: IPPacket, in frame: RawSpan, direction: Direction, _ now: UInt64
+        _ packet: IPPacket, in frame: RawSpan, direction: Direction, _ now: MonotonicTime
     ) -> Step {
         // An ICMP error follows the flow of the packet that it quotes, which went the other way.
         let key = packet.quoted(in: frame).map { FlowKey($0).reversed } ?? FlowKey(packet)
@@ -212,7 +212,7 @@ extension SlowPath {
 
     /// Decides about a packet of a flow whose backend is known.
     private mutating func outcome(
-        of flow: TrackedFlow, direction: Direction, _ now: UInt64
+        of flow: TrackedFlow, direction: Direction, _ now: MonotonicTime
     ) -> Outcome {
         let (client, backend) = (flow.original.source, flow.reply.source)
         let isPod = rule.addressPlan.isPod(backend)
@@ -239,7 +239,7 @@ extension SlowPath {
     /// Decides about a packet of a flow that connection tracking does not know.
     ///
     /// If its service is known, the highest port of its backends stands in for the backend's.
-    private mutating func outcomeOfUnknown(_ request: FlowKey, _ now: UInt64) -> Outcome {
+    private mutating func outcomeOfUnknown(_ request: FlowKey, _ now: MonotonicTime) -> Outcome {
         if let port = services.touchHighestBackendPort(of: request, now: now),
             request.sourcePort > port
         {

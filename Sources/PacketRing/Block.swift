@@ -1,5 +1,5 @@
-public import CLinux
 import Addressing
+public import CLinux
 import Packets
 
 /// A block of packets on loan from a `Ring`, which returns to the kernel when it is let go.

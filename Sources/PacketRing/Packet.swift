@@ -1,5 +1,5 @@
-import CLinux
 import Addressing
+import CLinux
 package import Packets
 
 /// One captured packet, still in the kernel's memory.

@@ -1,6 +1,5 @@
-package import Linux
-
 import Glibc
+package import Linux
 
 /// A request to the kernel to timestamp packets on arrival, for as long as this value lives.
 ///

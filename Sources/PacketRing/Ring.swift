@@ -1,8 +1,7 @@
 package import BPF
-package import Linux
-
 import CLinux
 import Glibc
+package import Linux
 import Time
 
 /// A TPACKET_V3 receive ring: memory the kernel fills with packets and this process reads in place.

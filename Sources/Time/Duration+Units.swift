@@ -12,7 +12,7 @@ extension Duration {
 
     /// Milliseconds as a system call takes them: none for a negative duration, else rounded up.
     ///
-    /// Rounded down, a wait would end early, and whoever waits again would spin.
+    /// Rounded down, a wait would end early, and a caller that waits again would spin.
     @inlinable public var waitMilliseconds: CInt {
         let nanoseconds = clampedNanoseconds
         guard nanoseconds > 0 else { return 0 }

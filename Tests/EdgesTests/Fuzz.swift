@@ -22,8 +22,9 @@ enum Fuzz {
         init(_ description: String) { self.description = description }
     }
 
-    /// Calls `body` with a seed, once, or with one after the other until the time is over. What
-    /// fails is said with its seed; where the program traps, the same run traps again.
+    /// Calls `body` with a seed, once, or with one after the other until the time is over.
+    ///
+    /// A failure is recorded with its seed. If the program traps, the same run traps again.
     static func rounds(from seed: UInt64, _ body: (UInt64) throws -> Void) {
         let clock = ContinuousClock()
         let end = clock.now + .seconds(seconds ?? 0)

@@ -55,6 +55,7 @@ struct DatagramStreamTests {
     @Test("go on being sent to a port where nobody listens, and are heard when somebody does")
     func nobodyListens() throws {
         try inOwnNetwork {
+            try Datagrams.awaitErrors()
             let stream = try Self.stream(.packet)
             var queue = try ByteQueue(byteCountMax: 1 << 20)
             let counters = CaptureCounters()

@@ -1,6 +1,6 @@
-import HTTPEndpoint
 import Addressing
 import Glibc
+import HTTPEndpoint
 import Linux
 import Synchronization
 import Testing

@@ -358,7 +358,7 @@ class ProbeTest(unittest.TestCase):
         ip_in(self.bed.node, "-batch", "-", input=changes)
         resource.prlimit(agent.pid, resource.RLIMIT_NOFILE, (5, limits[1]))
         agent.process.send_signal(signal.SIGCONT)
-        agent.await_text("events of the node's network were lost")
+        agent.await_text("netlink events lost, resyncing")
         page = None
 
         def is_not_ready():
@@ -488,6 +488,18 @@ class WrittenTest(unittest.TestCase):
             found = {label for key in self.metrics.values if key[0] == name
                      for label, _ in key[1:]}
             self.assertEqual(set(filter(None, labels.split(", "))), found, name)
+
+    def test_each_metric_of_a_capture_and_each_fate_is_counted_somewhere(self):
+        folder = ROOT / "Sources/Forwarding"
+        code = "".join(path.read_text() for path in sorted(folder.rglob("*.swift")))
+        counted = set(re.findall(r"\bto: \.(\w+)\)|\bset\(\.(\w+),", code))
+        counted = {name for pair in counted for name in pair}
+        for name in ("CaptureMetric", "Fate"):
+            head = (folder / f"Counters/{name}.swift").read_text().split(" var ")[0]
+            cases = [case for line in re.findall(r"^    case (.*)$", head, re.MULTILINE)
+                     for case in line.split(", ")]
+            self.assertGreater(len(cases), 5)
+            self.assertEqual(set(cases) - counted, set())
 
     def test_the_dashboard_asks_for_what_there_is(self):
         dashboard = json.loads(DASHBOARD)

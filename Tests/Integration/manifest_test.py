@@ -26,7 +26,7 @@ from support.manifests import COMPONENTS, FOLDER, OVERLAYS, build, build_site, c
 PODWIRE = os.environ["PODWIRE"]
 KUSTOMIZATIONS = [FOLDER, *OVERLAYS]
 # Its entry point is the program. Everybody gives it another name.
-IMAGE = "registry.example/podwire:0.1.0"
+IMAGE = "registry.example/podwire:0.2.0"
 AGENT = ("DaemonSet", "extrahop-rpcapd")
 COLLECTOR = ("Deployment", "podwire-collector")
 METRICS, DOCTOR = FOLDER / "components/metrics", FOLDER / "components/doctor"
@@ -184,7 +184,7 @@ class Manifests(unittest.TestCase):
             manifests.built_text.cache_clear()
             items = build(site)
         container = plain[AGENT]["spec"]["template"]["spec"]["containers"][0]
-        self.assertEqual(container["image"], "registry.your.company/podwire:0.1.0")
+        self.assertEqual(container["image"], "registry.your.company/podwire:0.2.0")
         self.assertEqual(environment(container),
                          environment(agent_of(FOLDER)["spec"]["containers"][0]))
         self.assertEqual(items[COLLECTOR]["spec"]["template"]["spec"]["volumes"], [

@@ -131,8 +131,8 @@ class NamesTest(unittest.TestCase):
         agent = self.agent()
         for number in range(3):
             self.add(f"web-{number}", 10 + number)
-        agent.await_text("pod=shop/web-2")
         for number in range(3):
+            agent.await_text(f"pod=shop/web-{number}")
             lines = agent.lines(f"pod=shop/web-{number}")
             self.assertEqual(len(lines), 1, agent.text())
             self.assertIn(f" info edge captured addresses=10.244.0.{10 + number} ", lines[0])
@@ -198,7 +198,7 @@ class NamesTest(unittest.TestCase):
         before = agent.uses()
         for number in range(5):
             self.add(f"more-{number}", 20 + number)
-        agent.await_text("pod=shop/more-4")
+            agent.await_text(f"pod=shop/more-{number}")
         self.assertLess(agent.uses()[2] - before[2], 4 << 20)
         self.assertEqual(agent.stop(), 0)
 

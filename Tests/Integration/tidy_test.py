@@ -3,14 +3,10 @@
 import json
 import pathlib
 import subprocess
-import sys
 import tempfile
 import unittest
 
-sys.dont_write_bytecode = True
-TOOLS = pathlib.Path(__file__).resolve().parent.parent.parent / "tools"
-sys.path.insert(0, str(TOOLS / "lib"))
-import house  # noqa: E402
+from support import TOOLS, house
 
 PACKAGE = """// swift-tools-version: 6.3
 import PackageDescription

@@ -1,7 +1,6 @@
+import Addressing
 package import Linux
 package import PacketRing
-
-import Addressing
 import Time
 
 /// The frames of a ring, up to an expected number or for ten seconds.

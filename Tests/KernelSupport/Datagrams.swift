@@ -1,7 +1,6 @@
-package import Linux
-
 import Addressing
 import Glibc
+package import Linux
 
 /// The two ends of a conversation in datagrams on a loopback, each at a port of its own.
 package enum Datagrams {
@@ -52,5 +51,18 @@ package enum Datagrams {
             if length >= 0 { datagrams.append(Array(buffer[..<length])) }
         }
         return datagrams
+    }
+
+    /// Waits until the kernel reports a closed port, a minute at most.
+    ///
+    /// The kernel limits how many such errors it sends in a second, for all network namespaces together.
+    package static func awaitErrors() throws {
+        for _ in 0..<600 {
+            let probe = try sender()
+            var batch = DatagramBatch()
+            batch.append(byteCount: 1)
+            _ = probe.send(&batch)
+            if try poll([(probe.fileDescriptor, .readable)], milliseconds: 100)[0] != [] { return }
+        }
     }
 }

@@ -1,17 +1,18 @@
-package import Testing
-
 import CLinux
 import Glibc
 import Linux
 import Synchronization
+package import Testing
 
-/// Whether tests must not be skipped, as `tools/test` says by `KERNEL_TESTS=required`.
-private let isRequired = unsafe getenv("KERNEL_TESTS") != nil
+/// What is to become of kernel tests: `tools/test` says `required`, and `tools/check` says `off`.
+private let mode = unsafe getenv("KERNEL_TESTS").map { unsafe String(cString: $0) }
 
 extension Trait where Self == ConditionTrait {
-    /// Skips a kernel test if the process may not make a network namespace.
+    /// Skips a kernel test if the process may not make a network namespace, or is told to.
     package static var needsOwnNetwork: Self {
-        enabled("needs root; run tools/test") { isRequired || geteuid() == 0 }
+        enabled("needs root; run tools/test") {
+            mode == "required" || mode != "off" && geteuid() == 0
+        }
     }
 }
 

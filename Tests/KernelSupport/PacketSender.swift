@@ -1,7 +1,6 @@
-package import Linux
-
 import CLinux
 import Glibc
+package import Linux
 
 /// A packet socket that sends frames as they are out of an interface.
 package struct PacketSender: ~Copyable {

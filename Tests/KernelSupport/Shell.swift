@@ -1,4 +1,6 @@
 import Glibc
+import Linux
+import Time
 
 /// A command that failed.
 package struct CommandFailure: Error {
@@ -26,4 +28,16 @@ package func output(of command: String) throws(CommandFailure) -> String {
         text += buffer[..<count]
     }
     return String(decoding: text, as: UTF8.self)
+}
+
+/// Waits until every veth that is up can send.
+///
+/// The kernel gives a veth its queue some time after its peer is up, and until then drops what is to
+/// leave there.
+package func awaitLinks() throws {
+    let deadline = MonotonicTime.now + .seconds(60)
+    while try output(of: "ip -o link show up type veth | grep -v ' state UP ' || true") != "" {
+        guard MonotonicTime.now < deadline else { throw SystemError("wait for veths", .timedOut) }
+        sleep(until: .now + .milliseconds(20))
+    }
 }

@@ -62,6 +62,7 @@ struct DatagramTests {
     @Test("are refused where the port is closed, and arrive when it is open")
     func refused() throws {
         try inOwnNetwork {
+            try Datagrams.awaitErrors()
             let sender = try Datagrams.sender()
             var batch = DatagramBatch()
             Self.fill(&batch, [1, 2])

@@ -18,7 +18,7 @@ struct LogWriterTests {
             (output, input) = (numbers[0], numbers[1])
         }
 
-        /// Reads until there are so many lines, or nothing comes for a second.
+        /// Reads until there are `count` lines, or nothing comes for a second.
         func lines(_ count: Int) -> [String] {
             var bytes: [UInt8] = []
             var chunk = [UInt8](repeating: 0, count: 1 << 16)

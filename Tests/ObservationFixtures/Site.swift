@@ -2,6 +2,7 @@ package import Addressing
 import BPF
 package import Observation
 import Packets
+package import Time
 
 /// A deterministic generator, so that a failing frame can be made again from its seed.
 package struct SeededGenerator: RandomNumberGenerator {
@@ -27,6 +28,9 @@ package func mac(_ text: String) -> MACAddress { MACAddress(text) ?? .broadcast 
 
 /// The node in these tests: its pods are a and b; c is a pod of another node.
 package enum Site {
+    /// The time of packets in tests that let no time pass.
+    package static let begin = MonotonicTime(nanoseconds: 1)
+
     package static let a4 = address("10.244.1.2"), b4 = address("10.244.1.3"),
         c4 = address("10.244.2.2")
     package static let a6 = address("fd00:10:244:1::2"), b6 = address("fd00:10:244:1::3")
@@ -157,7 +161,8 @@ extension EdgeProgram {
 extension SlowPath {
     /// Returns the decision about a frame of whose flow connection tracking knows nothing.
     package mutating func decision(
-        on frame: RawSpan, direction: Direction, at point: ObservationPoint, now: UInt64 = 1
+        on frame: RawSpan, direction: Direction, at point: ObservationPoint,
+        now: MonotonicTime = Site.begin
     ) -> Decision? {
         var step = decide(frame, direction: direction, at: point, now: now)
         if case .lookUp(let flow) = step {

@@ -55,8 +55,8 @@ struct DifferentialTests {
     func agreeAboutServices(seed: UInt64) throws {
         var generator = SeededGenerator(seed: seed)
         var slowPath = SlowPath(Site.rule)
-        for flow in Self.calls { slowPath.learn(flow, now: 1) }
-        let dropList = slowPath.services.dropList(now: 1)
+        for flow in Self.calls { slowPath.learn(flow, now: Site.begin) }
+        let dropList = slowPath.services.dropList(now: Site.begin)
         #expect(dropList.count == Self.calls.count)
         let program = EdgeProgram(Site.rule, at: Site.atA, snaplen: 262_144, dropList: dropList)
         let without = EdgeProgram(Site.rule, at: Site.atA, snaplen: 262_144)

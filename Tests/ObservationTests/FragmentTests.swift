@@ -124,7 +124,7 @@ struct FragmentTests {
 
 extension SlowPath {
     fileprivate mutating func step(_ frame: [UInt8], mayHold: Bool = false) -> Step {
-        decide(frame.wire, direction: .fromPod, at: Site.atA, now: 1, mayHold: mayHold)
+        decide(frame.wire, direction: .fromPod, at: Site.atA, now: Site.begin, mayHold: mayHold)
     }
 
     fileprivate mutating func outcome(on frame: [UInt8]) -> Outcome? {

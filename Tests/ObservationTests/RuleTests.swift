@@ -298,7 +298,9 @@ struct RuleTests {
         Case(
             "IPv4 by type, IPv6 by version",
             {
-                var frame = ingress(Site.a4, Site.c4, high); frame[14] = 0x65; return frame
+                var frame = ingress(Site.a4, Site.c4, high)
+                frame[14] = 0x65
+                return frame
             }(), .report(.withoutIP), .punt),
         Case(
             "an endless extension header chain",

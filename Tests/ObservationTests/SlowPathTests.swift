@@ -3,14 +3,13 @@ import Observation
 import ObservationFixtures
 import Packets
 import Testing
+import Time
 
 /// Decisions that need more than the packet: calls to services.
 ///
 /// The node is the site's, and its pod a calls services. `FragmentTests` have fragmented datagrams.
 @Suite("The slow path")
 struct SlowPathTests {
-    private static let second: UInt64 = 1_000_000_000
-
     /// A call of pod a to a service, with the backend that answers it.
     struct Call: Sendable, CustomTestStringConvertible {
         let name: String
@@ -58,7 +57,7 @@ struct SlowPathTests {
     @Test("decides about a call that an event has reported", arguments: calls)
     func call(_ call: Call) {
         var slowPath = SlowPath(Site.rule)
-        slowPath.learn(call.flow, now: 1)
+        slowPath.learn(call.flow, now: Site.begin)
         let request = slowPath.outcome(on: packet(call.original), direction: .fromPod)
         let reply = slowPath.outcome(on: packet(call.original.reversed), direction: .toPod)
         #expect(request?.decision == call.request)
@@ -75,12 +74,12 @@ struct SlowPathTests {
         var slowPath = SlowPath(Site.rule)
         let call = Call(
             name: "", clientPort: 80, request: .report(.podForm), reply: .report(.podForm))
-        slowPath.learn(call.flow, now: 1)
+        slowPath.learn(call.flow, now: Site.begin)
         let quoted = Frame.ip(
             from: Site.a4, to: Site.service4, protocol: 17, Frame.ports(80, 80, more: 4))
         var flow = call.flow
         flow = TrackedFlow(original: flow.original.over(17), reply: flow.reply.over(17))
-        slowPath.learn(flow, now: 1)
+        slowPath.learn(flow, now: Site.begin)
         let frame = Frame.ethernet(
             to: Site.aMAC, from: Site.bridgeMAC, type: EtherType.ipv4,
             Frame.ip(
@@ -95,48 +94,51 @@ struct SlowPathTests {
         var slowPath = SlowPath(Site.rule)
         let flow = key(Site.a4, 40_000, Site.service4, 80)
         let frame = packet(flow)
-        #expect(slowPath.step(frame, now: 1) == .lookUp(flow))
-        slowPath.learn(.notFound, about: flow, now: 1)
+        #expect(slowPath.step(frame, now: Site.begin) == .lookUp(flow))
+        slowPath.learn(.notFound, about: flow, now: Site.begin)
         let unexplained = SlowPath.Step.decided(.init(decision: .report(.unexplainedService)))
-        #expect(slowPath.step(frame, now: 2) == unexplained)
-        #expect(slowPath.step(frame, now: Self.second / 2) == unexplained)
+        #expect(slowPath.step(frame, now: Site.begin + .nanoseconds(1)) == unexplained)
+        #expect(slowPath.step(frame, now: .zero + .milliseconds(500)) == unexplained)
         // It is looked up again, however many packets it has.
-        for tenth in 1...9 as ClosedRange<UInt64> {
-            #expect(slowPath.step(frame, now: tenth * Self.second / 10) == unexplained)
+        for tenth in 1...9 {
+            #expect(slowPath.step(frame, now: .zero + .milliseconds(100 * tenth)) == unexplained)
         }
-        #expect(slowPath.step(frame, now: Self.second + 1) == .lookUp(flow))
-        slowPath.learn(.notAsked, about: flow, now: Self.second + 1)
-        #expect(slowPath.step(frame, now: Self.second + 2) == unexplained)
-        #expect(slowPath.step(frame, now: 3 * Self.second / 2) == .lookUp(flow))
+        #expect(slowPath.step(frame, now: Site.begin + .seconds(1)) == .lookUp(flow))
+        slowPath.learn(.notAsked, about: flow, now: Site.begin + .seconds(1))
+        #expect(
+            slowPath.step(frame, now: Site.begin + .seconds(1) + .nanoseconds(1)) == unexplained)
+        #expect(slowPath.step(frame, now: .zero + .milliseconds(1500)) == .lookUp(flow))
         slowPath.learn(
             .tracked(TrackedFlow(original: flow, reply: key(Site.c4, 8080, Site.a4, 40_000))),
-            about: flow, now: 3 * Self.second)
+            about: flow, now: .zero + .seconds(3))
         #expect(
-            slowPath.step(frame, now: 3 * Self.second)
+            slowPath.step(frame, now: .zero + .seconds(3))
                 == .decided(.init(decision: .refuse(.serviceForm))))
         // The reply needs the same flow.
         var other = SlowPath(Site.rule)
-        #expect(other.step(packet(flow.reversed), direction: .toPod, now: 1) == .lookUp(flow))
+        #expect(
+            other.step(packet(flow.reversed), direction: .toPod, now: Site.begin) == .lookUp(flow))
     }
 
     @Test("looks a flow up again if it was learned before events were lost")
     func invalidate() {
         var slowPath = SlowPath(Site.rule)
         let call = Self.calls[1]
-        slowPath.learn(call.flow, now: 1)
-        slowPath.invalidate(before: 2)
+        slowPath.learn(call.flow, now: Site.begin)
+        let lost = Site.begin + .nanoseconds(1)
+        slowPath.invalidate(before: lost)
         let frame = packet(call.original)
-        #expect(slowPath.step(frame, now: 2) == .lookUp(call.original))
-        #expect(!slowPath.isCurrent(call.original, now: 2))
+        #expect(slowPath.step(frame, now: lost) == .lookUp(call.original))
+        #expect(!slowPath.isCurrent(call.original, now: lost))
         // Nothing newer is known, so the old flow counts.
-        slowPath.learn(.notFound, about: call.original, now: 2)
+        slowPath.learn(.notFound, about: call.original, now: lost)
         let known = SlowPath.Step.decided(
             .init(decision: .report(.podForm), translation: Translation(call.flow)))
-        #expect(slowPath.step(frame, now: 2) == known)
-        let again = 2 + Self.second
+        #expect(slowPath.step(frame, now: lost) == known)
+        let again = lost + .seconds(1)
         #expect(slowPath.step(frame, now: again) == .lookUp(call.original))
         slowPath.learn(.tracked(call.flow), about: call.original, now: again)
-        #expect(slowPath.step(frame, now: 2 * again) == known)
+        #expect(slowPath.step(frame, now: again + .seconds(1) + .nanoseconds(2)) == known)
     }
 
     @Test("leaves calls of pods outside the pod networks to backends' edges on other nodes")
@@ -147,7 +149,8 @@ struct SlowPathTests {
             var slowPath = SlowPath(Site.rule)
             let call = key(Site.extra4, 80, Site.service4, 80)
             slowPath.learn(
-                TrackedFlow(original: call, reply: key(backend, 8080, Site.extra4, 80)), now: 1)
+                TrackedFlow(original: call, reply: key(backend, 8080, Site.extra4, 80)),
+                now: Site.begin)
             #expect(slowPath.outcome(on: packet(call), direction: .fromPod)?.decision == decision)
         }
     }
@@ -156,9 +159,9 @@ struct SlowPathTests {
     func unavailable() {
         var slowPath = SlowPath(Site.rule)
         let flow = key(Site.a4, 40_000, Site.service4, 80)
-        slowPath.learn(.unavailable, about: flow, now: 1)
+        slowPath.learn(.unavailable, about: flow, now: Site.begin)
         #expect(
-            slowPath.step(packet(flow), now: 1)
+            slowPath.step(packet(flow), now: Site.begin)
                 == .decided(.init(decision: .refuse(.serviceForm))))
     }
 
@@ -169,37 +172,38 @@ struct SlowPathTests {
             slowPath.learn(
                 TrackedFlow(
                     original: key(Site.b4, port, Site.service4, 80),
-                    reply: key(Site.c4, backendPort, Site.b4, port)), now: 1)
+                    reply: key(Site.c4, backendPort, Site.b4, port)), now: Site.begin)
         }
-        let dropList = slowPath.services.dropList(now: 1)
+        let dropList = slowPath.services.dropList(now: Site.begin)
         #expect(dropList.values.sorted() == [9090])
-        #expect(!slowPath.services.contradicts(dropList, now: 1))
-        #expect(slowPath.services.contradicts(dropList.mapValues { $0 - 1 }, now: 1))
+        #expect(!slowPath.services.contradicts(dropList, now: Site.begin))
+        #expect(slowPath.services.contradicts(dropList.mapValues { $0 - 1 }, now: Site.begin))
         #expect(slowPath.services.changeCount == 2)
         for (port, decision) in [
             (9091, .refuse(.unexplainedService)), (9090, .report(.unexplainedService)),
             (80, .report(.unexplainedService)),
         ] as [(UInt16, Decision)] {
             let flow = key(Site.a4, port, Site.service4, 80)
-            slowPath.learn(.notFound, about: flow, now: 1)
-            #expect(slowPath.step(packet(flow), now: 1) == .decided(.init(decision: decision)))
+            slowPath.learn(.notFound, about: flow, now: Site.begin)
+            #expect(
+                slowPath.step(packet(flow), now: Site.begin) == .decided(.init(decision: decision)))
         }
         // With one backend that is no pod, the service's packets are not dropped any more.
         slowPath.learn(
             TrackedFlow(
                 original: key(Site.b4, 50_003, Site.service4, 80),
-                reply: key(Site.node4, 8080, Site.b4, 50_003)), now: 1)
-        #expect(slowPath.services.dropList(now: 1).isEmpty)
-        #expect(slowPath.services.contradicts(dropList, now: 1))
+                reply: key(Site.node4, 8080, Site.b4, 50_003)), now: Site.begin)
+        #expect(slowPath.services.dropList(now: Site.begin).isEmpty)
+        #expect(slowPath.services.contradicts(dropList, now: Site.begin))
         #expect(slowPath.services.changeCount == 3)
     }
 
     @Test("forgets services after a minute or two")
     func age() {
         var slowPath = SlowPath(Site.rule)
-        slowPath.learn(Self.calls[0].flow, now: 1)
-        #expect(slowPath.services.dropList(now: 30 * Self.second).count == 1)
-        #expect(slowPath.services.dropList(now: 121 * Self.second).isEmpty)
+        slowPath.learn(Self.calls[0].flow, now: Site.begin)
+        #expect(slowPath.services.dropList(now: .zero + .seconds(30)).count == 1)
+        #expect(slowPath.services.dropList(now: .zero + .seconds(121)).isEmpty)
     }
 
     @Test("takes packets in the wrong direction for forged", arguments: Direction.allCases)
@@ -209,7 +213,7 @@ struct SlowPathTests {
         var frame = packet(direction == .toPod ? flow : flow.reversed)
         frame.replaceSubrange(0..<6, with: packet(flow.reversed)[0..<6])
         #expect(
-            slowPath.step(frame, direction: direction, now: 1)
+            slowPath.step(frame, direction: direction, now: Site.begin)
                 == .decided(.init(decision: .report(.unexplainedService))))
     }
 
@@ -224,12 +228,13 @@ struct SlowPathTests {
                 transport: 6, source: client, destination: service, sourcePort: port,
                 destinationPort: 80)
             slowPath.learn(
-                TrackedFlow(original: call, reply: key(Site.c4, 8080, client, port)), now: 1)
-            slowPath.learn(.notFound, about: call.over(17), now: 1)
+                TrackedFlow(original: call, reply: key(Site.c4, 8080, client, port)),
+                now: Site.begin)
+            slowPath.learn(.notFound, about: call.over(17), now: Site.begin)
         }
         #expect(slowPath.flowCount <= SlowPath.flowCountMax)
         #expect(slowPath.evictedFlowCount > 100_000)
-        #expect(slowPath.services.dropList(now: 1).count <= 256)
+        #expect(slowPath.services.dropList(now: Site.begin).count <= 256)
     }
 }
 
@@ -262,13 +267,14 @@ private func packet(_ flow: FlowKey) -> [UInt8] {
 
 extension SlowPath {
     fileprivate mutating func step(
-        _ frame: [UInt8], direction: Direction = .fromPod, mayHold: Bool = false, now: UInt64
+        _ frame: [UInt8], direction: Direction = .fromPod, mayHold: Bool = false,
+        now: MonotonicTime
     ) -> Step {
         decide(frame.wire, direction: direction, at: Site.atA, now: now, mayHold: mayHold)
     }
 
     fileprivate mutating func outcome(on frame: [UInt8], direction: Direction) -> Outcome? {
-        guard case .decided(let outcome) = step(frame, direction: direction, now: 1) else {
+        guard case .decided(let outcome) = step(frame, direction: direction, now: Site.begin) else {
             return nil
         }
         return outcome

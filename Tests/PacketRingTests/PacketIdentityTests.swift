@@ -3,17 +3,19 @@ import KernelSupport
 import Linux
 import PacketRing
 import Testing
+import Time
 
 @Suite("What tells packets apart", .serialized, .needsOwnNetwork, .timeLimit(.minutes(15)))
 struct PacketIdentityTests {
     private static let senderCount = 4
     private static let shape = Ring.Shape(byteCountMax: 64 << 20)
 
-    /// The identities in a ring, until nothing has come for a while.
-    private static func identities(in ring: inout Ring) throws -> [UInt64?] {
+    /// Returns the identities of the next packets in a ring; waits for `count` of them, a minute at most.
+    private static func identities(in ring: inout Ring, count: Int) throws -> [UInt64?] {
         var found: [UInt64?] = []
-        while try poll([(ring.fileDescriptor, .readable)], milliseconds: 100)[0].contains(.readable)
-        {
+        let deadline = MonotonicTime.now + .seconds(60)
+        while found.count < count, MonotonicTime.now < deadline {
+            _ = try poll([(ring.fileDescriptor, .readable)], milliseconds: 100)
             while let block = ring.next() { add(block, to: &found) }
         }
         return found
@@ -44,6 +46,7 @@ struct PacketIdentityTests {
         try inOwnNetwork {
             try shell("ip link add here type veth peer there; ip link set here up")
             try shell("ip link set there up")
+            try awaitLinks()
             let stamps = try PacketStamps()
             let here = try interfaceIndex("here")
             var first = try Ring(on: here, .keepAll, shape: Self.shape)
@@ -51,7 +54,8 @@ struct PacketIdentityTests {
             let count = 20_000
             try Self.flood(count)
             let identities = [
-                try Self.identities(in: &first), try Self.identities(in: &second),
+                try Self.identities(in: &first, count: count * Self.senderCount),
+                try Self.identities(in: &second, count: count * Self.senderCount),
             ]
             let known = identities.map { $0.compactMap(\.self).sorted() }
             #expect(known[0].count == count * Self.senderCount)
@@ -69,9 +73,10 @@ struct PacketIdentityTests {
         try inOwnNetwork {
             try shell("ip link add here type veth peer there; ip link set here up")
             try shell("ip link set there up")
+            try awaitLinks()
             var ring = try Ring(on: try interfaceIndex("here"), .keepAll, shape: Self.shape)
             try Self.flood(10)
-            let identities = try Self.identities(in: &ring)
+            let identities = try Self.identities(in: &ring, count: 10 * Self.senderCount)
             #expect(identities.count == 10 * Self.senderCount)
             // Another program on the node may have packets stamped, and then these are as well.
             #expect(Set(identities.map { $0 == nil }).count == 1)

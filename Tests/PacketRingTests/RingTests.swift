@@ -10,6 +10,7 @@ struct RingTests {
     private static func pair() throws -> (here: UInt32, there: UInt32) {
         try shell(
             "ip link add here type veth peer there && ip link set here up && ip link set there up")
+        try awaitLinks()
         return (try interfaceIndex("here"), try interfaceIndex("there"))
     }
 

@@ -43,7 +43,7 @@ package enum Certificates {
     package static func openssl(_ arguments: [String]) throws {
         // Safety: the copies live until the call has read them, and the list ends with null.
         var words = unsafe (["openssl"] + arguments).map { unsafe strdup($0) } + [nil]
-        defer { unsafe words.forEach { unsafe free($0) } }
+        defer { for index in unsafe words.indices { unsafe free(words[index]) } }
         var actions = unsafe posix_spawn_file_actions_t()
         unsafe _ = posix_spawn_file_actions_init(&actions)
         defer { unsafe _ = posix_spawn_file_actions_destroy(&actions) }

@@ -9,7 +9,7 @@ struct Loopback: ~Copyable {
     let one: Connection
     let other: Connection
 
-    /// Long enough for any machine; a test that waits for so long has failed.
+    /// The longest wait: enough for any machine, so a test that reaches it has failed.
     static let milliseconds: CInt = 10_000
 
     init() throws {

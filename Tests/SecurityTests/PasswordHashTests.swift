@@ -1,5 +1,5 @@
-import Testing
 import Security
+import Testing
 
 /// Golden values are those of Python's hashlib.pbkdf2_hmac, of a salt of the bytes 0 to 15.
 @Suite("A password's hash")

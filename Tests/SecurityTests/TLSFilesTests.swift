@@ -1,8 +1,8 @@
 import Glibc
 import Linux
-import Testing
 import Security
 import SecurityFixtures
+import Testing
 
 @Suite("A TLS server's files")
 struct TLSFilesTests {

@@ -1,9 +1,9 @@
 import Addressing
 import Glibc
 import Linux
-import Testing
 import Security
 import SecurityFixtures
+import Testing
 
 /// What becomes of many bytes, and of ciphertext that somebody on the way has touched.
 @Suite("A stream over TLS")
@@ -40,7 +40,10 @@ struct TLSStreamTests {
                 let rest = Array(bytes[sentCount..<min(bytes.count, sentCount + 50_000)])
                 let count =
                     isSentAsSpan ? try connection.send(rest.wire) : try connection.send(rest[...])
-                guard count > 0 else { return refusalCount += 1 }
+                guard count > 0 else {
+                    refusalCount += 1
+                    return
+                }
                 sentCount += count
             }
         }

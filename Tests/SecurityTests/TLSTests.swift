@@ -1,9 +1,9 @@
 import Addressing
 import Glibc
 import Linux
-import Testing
 import Security
 import SecurityFixtures
+import Testing
 
 @Suite("A TLS connection")
 struct TLSTests {

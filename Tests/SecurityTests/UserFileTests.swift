@@ -1,11 +1,11 @@
 import Glibc
-import Testing
 import Security
 import SecurityFixtures
+import Testing
 
 @Suite("A file of users")
 struct UserFileTests {
-    /// Of "password" and of nothing, and cheap to try.
+    /// The hashes of "password" and of nothing, which are cheap to try.
     private static let hash =
         "$pbkdf2-sha512$10000$AAECAwQFBgcICQoLDA0ODw==$XlmEypBaVSQjizWYccEtwiA2kxgcZYBAF+jF/8AHNfM="
     private static let other =

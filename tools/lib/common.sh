@@ -37,6 +37,7 @@ testbed_packages=(iproute2 iptables nftables containernetworking-plugins procps 
 demo_packages=(tcpdump iputils-ping)
 lint_packages=(python3 shellcheck git)
 python_packages=(python3)
+docs_packages=(python3 man-db)
 integration_packages=(
     python3 python3-prometheus-client tshark tcpdump iputils-ping libcap2-bin conntrack openssl ethtool
     iperf3)

@@ -22,15 +22,14 @@ TESTS = "Tests/Integration"
 # Far more than any step takes, also on a busy machine.
 STEP_SECONDS_MAX = 60 * 60
 
-Step = collections.namedtuple("Step", "name summary command packages binary venv root count needs")
+Step = collections.namedtuple("Step", "name summary command packages binary venv root count")
 
 
-def step(name, summary, command, packages=(), binary=False, venv=False, root=True, count="one",
-         needs=None):
+def step(name, summary, command, packages=(), binary=False, venv=False, root=True, count="one"):
     """A step. `packages` names lists of common.sh; with `binary` it is told of a release build by
     PODWIRE, with `venv` it runs with Python packages that Debian does not have; `count` is how its
-    tests are counted (see COUNTERS); `needs` is a file without which it is left out."""
-    return Step(name, summary, command.split(), packages, binary, venv, root, count, needs)
+    tests are counted (see COUNTERS)."""
+    return Step(name, summary, command.split(), packages, binary, venv, root, count)
 
 
 def integration(name, summary, *packages, test=None, venv=False):
@@ -42,16 +41,18 @@ def integration(name, summary, *packages, test=None, venv=False):
 STEPS = (
     step("check", "format, house rules, Python and shell lint", "tools/check rules", ("lint",),
          root=False),
-    step("unit", "unit tests", "swift test --skip ^KernelTests\\.", ("build",), root=False,
-         count="swift"),
-    step("kernel", "tests of what only a kernel can tell, each in its own network namespace",
-         "swift test --filter ^KernelTests\\.", ("build", "testbed", "integration"), count="swift"),
+    step("unit", "unit tests, those against the kernel in network namespaces of their own",
+         "swift test", ("build", "testbed", "integration"), count="swift"),
+    step("tidy", "each house rule finds a planted violation",
+         f"python3 -B {TESTS}/tidy_test.py -v", ("python",), root=False, count="python"),
     step("compare", "tools/compare finds what is lost and what is doubled",
          f"python3 -B {TESTS}/compare_test.py -v", ("python",), root=False, count="python"),
     step("steps", "tools/test counts right, and the Python lint finds what is wrong",
          f"python3 -B {TESTS}/steps_test.py -v", ("python",), root=False, count="python"),
-    step("docs", "the documentation builds without a warning", "tools/docs --check", ("build",),
-         root=False, needs="tools/docs"),
+    step("docs", "the documentation builds without a warning", "tools/docs --check",
+         ("build", "docs"), root=False),
+    step("docs-check", "tools/docs finds what a page says that is not so",
+         f"python3 -B {TESTS}/docs_test.py -v", ("build", "docs"), root=False, count="python"),
     integration("manifest", "the manifests of k8s/, against every Kubernetes and its policies",
                 "manifests", venv=True),
     integration("deployment", "the program as the manifests of k8s/ start it", "manifests", venv=True),
@@ -228,9 +229,6 @@ class Runner:
         """Runs a step once, shows what it says, and returns its count and the file with its output."""
         print(f"\n== {step.name}: {step.summary}", flush=True)
         log = self.folder / f"{step.name}.log"
-        if step.needs and not (ROOT / step.needs).exists():
-            print(f"there is no {step.needs}")
-            return Count(skipped=1), log
         try:
             environment = self.prepare(step)
         except Failure as failure:

@@ -42,7 +42,7 @@ package struct Health: Equatable, Sendable {
             : Health(isGood: false, "not ready: \(reasons.joined(separator: "; "))", lines)
     }
 
-    /// Whether all loops run. The page names those that do not.
+    /// Whether all loops run; the page names those that do not.
     package static func liveness(of watchdog: Watchdog, now: MonotonicTime) -> Health {
         let stuck = watchdog.stuckLoops(now: now)
         guard !stuck.isEmpty else {

@@ -2,7 +2,7 @@
 ///
 /// Releases change it here, and with it the tag of the images in k8s/.
 package enum Version {
-    package static let number = "0.1.0"
+    package static let number = "0.2.0"
 
     /// The compiler it was built with.
     package static var swift: String {

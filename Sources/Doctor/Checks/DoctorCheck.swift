@@ -14,19 +14,15 @@ package protocol DoctorCheck {
 }
 
 extension DoctorCheck {
-    /// A finding that all is well.
-    ///
-    /// - Parameter found: What was found; it continues the check's title.
+    /// A finding that all is well; the text continues the check's title.
     static func ok(_ found: String) -> Finding {
         Finding(.ok, id: id, title: title, found: found, meaning: nil, remedy: nil)
     }
 
     /// A finding that something is to be known or done.
     ///
-    /// - Parameters:
-    ///   - found: What was found; it continues the check's title.
-    ///   - meaning: What that does to an agent.
-    ///   - remedy: What to do about it.
+    /// `found` continues the check's title, `meaning` says what that does to an agent, and `remedy`
+    /// what to do about it.
     static func finding(
         _ grade: Finding.Grade, _ found: String, meaning: String, remedy: String
     ) -> Finding {

@@ -9,7 +9,7 @@ package enum PortState: Equatable, Sendable {
 
     /// Tries to listen at an address.
     ///
-    /// - Parameter isHeldByAgent: Finds out, if the address is in use, whether an agent uses it.
+    /// `isHeldByAgent` finds out, if the address is in use, whether an agent uses it. It may wait.
     static func read(at address: SocketAddress, isHeldByAgent: () -> Bool) -> Self {
         do throws(SystemError) {
             _ = try Listener(at: address)

@@ -39,15 +39,21 @@ final class PodNameThread: Sendable {
     /// The descriptor, for a poll set: readable when results wait.
     var fileDescriptor: CInt { results.fileDescriptor }
 
-    /// Sends queries, which replace waiting ones for the same edges. Never waits.
+    /// Sends queries, which replace waiting ones for the same edges.
+    ///
+    /// Never waits.
     func send(_ queries: [PodNameQuery]) {
         for query in queries { self.queries.send(query, replacing: \.incarnation) }
     }
 
-    /// Takes the results since the last call. Never waits.
+    /// Takes the results since the last call.
+    ///
+    /// Never waits.
     func takeResults() -> [Result] { results.takeAll() }
 
-    /// Stops the thread after its present search. Does not wait for that.
+    /// Stops the thread after its present search.
+    ///
+    /// Does not wait for that.
     func stop() {
         isStopping.store(true, ordering: .releasing)
         // Any query wakes the thread; if the mailbox is full, the thread is awake.

@@ -1,11 +1,10 @@
-package import Linux
-
 import Addressing
 import COpenSSL
+package import Linux
 
 /// The side of TLS that verifies a certificate, whichever side has opened the connection.
 package final class TLSClient: Sendable {
-    /// Who vouches for the peer.
+    /// The certificates that vouch for the peer.
     package enum Authority: Equatable, Sendable {
         /// The certificates in a PEM file, of authorities or of the peers themselves.
         case file(String)

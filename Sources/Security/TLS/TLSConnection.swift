@@ -1,7 +1,6 @@
-package import Linux
-
 import COpenSSL
 import Glibc
+package import Linux
 
 /// A connection over TLS 1.2 or later, which never waits.
 ///

@@ -1,6 +1,5 @@
-package import Linux
-
 import COpenSSL
+package import Linux
 import Synchronization
 
 /// The side of TLS that presents a certificate, whichever side has opened the connection.

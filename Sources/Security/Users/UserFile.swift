@@ -1,6 +1,5 @@
-package import Linux
-
 import Glibc
+package import Linux
 import Synchronization
 
 /// A file of the users who may log in.

@@ -14,9 +14,10 @@ TOOLS = ROOT / "tools"
 # The tools' own: the parser of capture files, the test bed's addresses, and what tests run by.
 sys.path.append(str(TOOLS / "lib"))
 import captures  # noqa: E402
+import house  # noqa: E402
 import python_lint  # noqa: E402
 import steps  # noqa: E402
 import traffic  # noqa: E402
 
-__all__ = ["HERE", "INTEGRATION", "ROOT", "TOOLS", "captures", "python_lint", "steps",
-           "traffic"]
+__all__ = ["HERE", "INTEGRATION", "ROOT", "TOOLS", "captures", "house", "python_lint",
+           "steps", "traffic"]

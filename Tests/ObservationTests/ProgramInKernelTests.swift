@@ -1,6 +1,6 @@
 import Addressing
-import KernelSupport
 import BPF
+import KernelSupport
 import Linux
 import Observation
 import ObservationFixtures
@@ -22,6 +22,7 @@ struct ProgramInKernelTests {
             try shell(
                 "ip link add here type veth peer there && ip link set here up && ip link set there up"
             )
+            try awaitLinks()
             let (here, there) = (try interfaceIndex("here"), try interfaceIndex("there"))
             let program = EdgeProgram(Site.rule, at: Site.atA, snaplen: 262_144)
             // A block is used up after 14 ms, full or not, and sending a batch can take seconds.
@@ -66,6 +67,7 @@ struct ProgramInKernelTests {
             try shell(
                 "ip link add here type veth peer there && ip link set here up && ip link set there up"
             )
+            try awaitLinks()
             let (here, there) = (try interfaceIndex("here"), try interfaceIndex("there"))
             // What `tcpdump -ddd udp` prints for Ethernet and IPv4, but for 60 bytes.
             let filter = try Program(checking: [

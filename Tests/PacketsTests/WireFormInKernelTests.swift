@@ -7,6 +7,7 @@ import ObservationFixtures
 import PacketRing
 import Packets
 import Testing
+import Time
 
 /// Wire forms, compared with what the kernel makes of the same frames.
 ///
@@ -42,6 +43,7 @@ struct WireFormInKernelTests {
     func crafted(seed: UInt64) throws {
         try inOwnNetwork {
             try shell(Self.bridge)
+            try awaitLinks()
             var near = try Self.ring("a1")
             var far = try Self.ring("b1")
             let sender = try PacketSender(on: interfaceIndex("a0"), leavesOffload: true)
@@ -83,7 +85,7 @@ struct WireFormInKernelTests {
     /// Exchanges a stream in both directions, its end, and datagrams that the device is to cut.
     private static func talk(_ names: (String, String), _ addresses: (String, String)) -> String {
         """
-        ip netns exec \(names.1) timeout 20 python3 -c '
+        ip netns exec \(names.1) timeout 120 python3 -c '
         import socket
         family = socket.AF_INET6 if ":" in "\(addresses.1)" else socket.AF_INET
         server = socket.create_server(("\(addresses.1)", 5001), family=family)
@@ -98,7 +100,7 @@ struct WireFormInKernelTests {
         ' > /tmp/\(names.1) & \
         server=$!
         while ! [ -s /tmp/\(names.1) ]; do sleep 0.01; done
-        ip netns exec \(names.0) timeout 20 python3 -c '
+        ip netns exec \(names.0) timeout 120 python3 -c '
         import socket, threading
         family = socket.AF_INET6 if ":" in "\(addresses.1)" else socket.AF_INET
         stream = socket.create_connection(("\(addresses.1)", 5001))
@@ -136,6 +138,7 @@ struct WireFormInKernelTests {
                 try? shell("ip netns del \(names.0) 2>&-; ip netns del \(names.1) 2>&-")
             }
             try shell(Self.bridge)
+            try awaitLinks()
             for (name, end, address) in [
                 (names.0, "a0", addresses.0), (names.1, "b0", addresses.1),
             ] {
@@ -173,6 +176,7 @@ struct WireFormInKernelTests {
         try inOwnNetwork {
             try shell("ip link add here type veth peer there; ip link set here up")
             try shell("ip link set there up")
+            try awaitLinks()
             var ring = try Self.ring("here")
             let sender = try PacketSender(on: interfaceIndex("there"))
             let kinds: [[UInt16]] = [[0x8100], [0x88a8], [0x88a8, 0x8100], []]
@@ -194,6 +198,7 @@ struct WireFormInKernelTests {
         try inOwnNetwork {
             try shell("ip link add here type veth peer there; ip link set here up")
             try shell("ip link set there up")
+            try awaitLinks()
             let here = try interfaceIndex("here")
             let shape = Ring.Shape(byteCountMax: 1 << 20)
             var first = try Ring(on: here, .keepAll, shape: shape)
@@ -217,6 +222,7 @@ struct WireFormInKernelTests {
         try inOwnNetwork {
             try shell("ip link add here type veth peer there; ip link set here up")
             try shell("ip link set there up")
+            try awaitLinks()
             let here = try interfaceIndex("here")
             var raw = try Ring(
                 on: here, .keepAll, shape: Ring.Shape(byteCountMax: 1 << 20), tellsOffload: false)
@@ -252,10 +258,10 @@ private struct Formed {
 
     private init() {}
 
-    /// Takes the frames of one direction; waits for `count` of them, at most two seconds.
+    /// Takes the frames of one direction; waits for `count` of them, a minute at most.
     init(from ring: inout Ring, count: Int, isOutgoing: Bool = false) throws {
-        let deadline = monotonicNanoseconds() + 60_000_000_000
-        while frames.count < count, monotonicNanoseconds() < deadline {
+        let deadline = MonotonicTime.now + .seconds(60)
+        while frames.count < count, MonotonicTime.now < deadline {
             _ = try poll([(ring.fileDescriptor, .readable)], milliseconds: 100)
             while let block = ring.next() {
                 var packets = block.packets
