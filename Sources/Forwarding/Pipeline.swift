@@ -18,7 +18,8 @@ import Time
 struct Pipeline: ~Copyable {
     private var writer: PacketWriter
     private(set) var slowPath: SlowPath
-    private var fastPath: FastPath
+    /// Nil while a block is forwarded.
+    private var fastPath: FastPath?
     private var tracker: ConnectionTracker?
     /// Why calls to services cannot be looked up, if they should be and cannot.
     let trackingFailure: SystemError?
@@ -54,7 +55,7 @@ struct Pipeline: ~Copyable {
             restoresWireForm: plan.settings.restoresWireForm)
         filter = PacketFilter(program: plan.filter, snaplen: plan.frameByteCountMax)
         self.slowPath = slowPath
-        fastPath = FastPath(rule)
+        fastPath = .some(FastPath(rule))
         self.tracker = tracker
         trackingFailure = failure
         let heldCountMax =
@@ -69,7 +70,7 @@ struct Pipeline: ~Copyable {
 
     mutating func set(_ rule: Rule) {
         slowPath.rule = rule
-        fastPath = FastPath(rule)
+        fastPath = .some(FastPath(rule))
     }
 
     mutating func set(_ filter: Program?) {
@@ -103,7 +104,8 @@ extension Pipeline {
     ) -> Int {
         var counts = BlockCounts()
         begin(now)
-        // As a member of the context it would be copied for each packet.
+        // As a member of `self`, or of the context, it would be copied for each packet.
+        guard let fastPath = fastPath.take() else { return 0 }
         let hasFastPath = edge.hasFastPath
         let limit = filter.limitInKernel
         var packets = block.packets
@@ -122,8 +124,9 @@ extension Pipeline {
                 }
             }
             if let replacement = edge.replacement, replacement.consume(packet.identity) { continue }
-            forward(packet.packet, from: edge, into: &queue, now, &counts)
+            forward(packet.packet, from: edge, fastPath, into: &queue, now, &counts)
         }
+        self.fastPath = .some(fastPath)
         add(counts, to: edge.counters)
         return packets.count
     }
@@ -170,15 +173,15 @@ extension Pipeline {
 extension Pipeline {
     @inline(never)
     private mutating func forward(
-        _ packet: borrowing Packet, from edge: EdgeContext, into queue: inout ByteQueue,
-        _ now: MonotonicTime, _ counts: inout BlockCounts
+        _ packet: borrowing Packet, from edge: EdgeContext, _ fastPath: borrowing FastPath,
+        into queue: inout ByteQueue, _ now: MonotonicTime, _ counts: inout BlockCounts
     ) {
         guard let point = edge.point(ofInterface: packet.details.interfaceIndex) else {
             counts.puntedCount += 1
             counts.refusedCount += 1
             return
         }
-        if !packet.isCutShort, isUndecided(packet, edge.program) {
+        if !packet.isCutShort, isUndecided(packet, edge.program, fastPath) {
             return punt(
                 packet, at: point, edge.counters, into: &queue, now, mayHold: true, &counts)
         }
@@ -190,7 +193,8 @@ extension Pipeline {
     }
 
     private func isUndecided(
-        _ packet: borrowing Packet, _ program: EdgeContext.ProgramRole
+        _ packet: borrowing Packet, _ program: EdgeContext.ProgramRole,
+        _ fastPath: borrowing FastPath
     ) -> Bool {
         // A tag is put back before a filter sees the frame, which the kernel cannot do.
         program == .punts || packet.details.vlan != nil && writer.restoresWireForm
