@@ -110,7 +110,7 @@ let package = Package(
         tests(
             "ObservationTests", "Addressing", "BPF", "KernelSupport", "Linux", "Observation",
             "ObservationFixtures", "PacketRing", "Packets", "Time"),
-        tests("RPCAPTests", "Addressing", "BPF", "RPCAP", "Time"),
+        tests("RPCAPTests", "Addressing", "BPF", "FuzzSupport", "RPCAP", "Time"),
         tests("LinuxTests", "Addressing", "KernelSupport", "Linux", "Time"),
         tests(
             "PacketRingTests", "Addressing", "BPF", "KernelSupport", "Linux", "PacketRing", "Time"),
@@ -122,8 +122,8 @@ let package = Package(
         tests("HTTPEndpointTests", "Addressing", "HTTPEndpoint", "Linux", "Time"),
         tests("SettingsTests", "Addressing", "Linux", "Settings"),
         tests(
-            "EdgesTests", "Addressing", "Edges", "KernelSupport", "Linux", "Metrics", "Netlink",
-            "Observation", "ObservationFixtures", "Settings", "Time", logging),
+            "EdgesTests", "Addressing", "Edges", "FuzzSupport", "KernelSupport", "Linux", "Metrics",
+            "Netlink", "Observation", "ObservationFixtures", "Settings", "Time", logging),
         tests(
             "ForwardingTests", "Addressing", "Edges", "Forwarding", "KernelSupport", "Linux",
             "Metrics", "Netlink", "Observation", "PacketRing", "Packets", "RPCAP", "Security",
@@ -141,6 +141,11 @@ let package = Package(
         tests(
             "CollectorTests", "Addressing", "BPF", "CaptureFiles", "Collector", "Linux", "RPCAP",
             "Time"),
+
+        // The rounds of tests with random input.
+        .target(
+            name: "FuzzSupport", dependencies: [],
+            path: "Tests/FuzzSupport", swiftSettings: house),
 
         // The network namespaces, senders and commands that kernel tests share.
         .target(

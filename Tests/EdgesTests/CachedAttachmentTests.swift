@@ -1,5 +1,6 @@
 import Addressing
 import Edges
+import FuzzSupport
 import ObservationFixtures
 import Testing
 

@@ -1,5 +1,6 @@
 import Addressing
 import BPF
+import FuzzSupport
 import RPCAP
 import Testing
 import Time

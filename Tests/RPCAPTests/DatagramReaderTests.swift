@@ -1,4 +1,5 @@
 import Addressing
+import FuzzSupport
 import RPCAP
 import Testing
 

@@ -1,3 +1,4 @@
+import FuzzSupport
 import RPCAP
 import Testing
 import Time

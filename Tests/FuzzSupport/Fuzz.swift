@@ -1,10 +1,13 @@
 import Glibc
 import Testing
 
-/// How long tests with random input go on: a few rounds, or the seconds that FUZZ_SECONDS says, then
-/// from a random seed that is said at the start; FUZZ_SEED begins with that one.
-enum Fuzz {
-    static let seeds: ClosedRange<UInt64> = 1...(seconds == nil ? 100 : 4)
+/// The rounds of tests with random input.
+///
+/// There are a few, or as many as fit into the seconds that FUZZ_SECONDS names. Then they begin with a
+/// random seed, which is printed; FUZZ_SEED begins with that one again.
+package enum Fuzz {
+    /// The seeds of the tests that run side by side.
+    package static let seeds: ClosedRange<UInt64> = 1...(seconds == nil ? 100 : 4)
 
     private static let seconds = number("FUZZ_SECONDS").map { Double($0) }
 
@@ -15,17 +18,17 @@ enum Fuzz {
         return base
     }()
 
-    /// What was found, in words.
-    struct Complaint: Error, CustomStringConvertible {
-        let description: String
+    /// A fault that was found, in words.
+    package struct Complaint: Error, CustomStringConvertible {
+        package let description: String
 
-        init(_ description: String) { self.description = description }
+        package init(_ description: String) { self.description = description }
     }
 
-    /// Calls `body` with a seed, once, or with one after the other until the time is over.
+    /// Calls `body` with a seed once, or with many seeds until the time is over.
     ///
     /// A failure is recorded with its seed. If the program traps, the same run traps again.
-    static func rounds(from seed: UInt64, _ body: (UInt64) throws -> Void) {
+    package static func rounds(from seed: UInt64, _ body: (UInt64) throws -> Void) {
         let clock = ContinuousClock()
         let end = clock.now + .seconds(seconds ?? 0)
         var seed = base &+ seed
