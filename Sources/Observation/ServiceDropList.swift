@@ -10,7 +10,8 @@ package struct ServiceDropList {
     package private(set) var services: [ServiceKey: UInt16] = [:]
     /// The services that any installed program drops.
     private var installed: [ServiceKey: UInt16] = [:]
-    private var lookedAt = MonotonicTime.zero
+    /// When the next look is due: a time, since durations are dear to compute in each turn.
+    private var dueAt = MonotonicTime.zero
     private var changeCount = 0
 
     package init() {}
@@ -33,9 +34,8 @@ package struct ServiceDropList {
             changeCount = table.changeCount
             isWrong = table.contradicts(installed, now: now)
         }
-        let interval = max(Self.intervalMin, Self.intervalPerEdge * edgeCount)
-        guard isWrong || now - lookedAt >= interval else { return false }
-        lookedAt = now
+        guard isWrong || now >= dueAt else { return false }
+        dueAt = now + max(Self.intervalMin, Self.intervalPerEdge * edgeCount)
         let current = table.dropList(now: now)
         if current != services {
             services = current
