@@ -32,7 +32,7 @@ package struct Recording: ~Copyable {
     /// Creates the first file.
     ///
     /// If files are rotated, their numbers continue those of earlier recordings of the same name.
-    /// Those count as files that are kept.
+    /// These files count as files that are kept.
     package init(
         _ options: RecordingOptions, snaplen: Int, now: MonotonicTime
     ) throws(SystemError) {

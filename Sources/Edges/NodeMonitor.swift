@@ -120,7 +120,7 @@ package struct NodeMonitor: ~Copyable {
         if needsListing { return now + Self.listingDelay }
         let dueAt = min(
             schedule.dueAt(now: now), nameResolver?.dueAt ?? .distantFuture)
-        return min(dueAt, now + .milliseconds(Watchdog.waitMilliseconds))
+        return min(dueAt, now + Watchdog.waitMax)
     }
 
     private mutating func handle(

@@ -60,7 +60,7 @@ final class NodeQueryThread: Sendable {
     private func run(_ source: inout NodeSource, _ heartbeat: consuming Watchdog.Heartbeat) {
         while true {
             heartbeat.beat()
-            let deadline = MonotonicTime.now + .milliseconds(Watchdog.waitMilliseconds)
+            let deadline = MonotonicTime.now + Watchdog.waitMax
             for query in queries.takeAll(waitingUntil: deadline) {
                 if isStopping.load(ordering: .acquiring) { return }
                 heartbeat.beat()

@@ -18,8 +18,8 @@ extension Forwarder {
         switch command {
         case .add(let edge, let ring, let program):
             guard let ring = ring.take() else { return }
-            try add(CapturedEdge(edge, ring, program, now: now), now)
-        case .follow(let snapshot): follow(snapshot, now)
+            try add(CapturedEdge(edge, ring, program, now: now))
+        case .follow(let snapshot): follow(snapshot)
         case .openShared(let ring):
             guard let ring = ring.take() else { return }
             try poller.add(ring.fileDescriptor, as: Key.sharedRing)
@@ -49,28 +49,28 @@ extension Forwarder {
         sender.attach(connection)
     }
 
-    private func add(_ edge: CapturedEdge, _ now: MonotonicTime) throws(SystemError) {
+    private func add(_ edge: CapturedEdge) throws(SystemError) {
         try poller.add(edge.fileDescriptor, as: Key.firstEdge + edge.incarnation)
         edges[edge.incarnation] = edge
         open(edge.counters, edge.edge.name, edge.incarnation)
-        adopt(edge, now)
+        adopt(edge)
     }
 
     private func open(_ frames: FrameCounters, _ name: String, _ incarnation: UInt64) {
         counters.open(EdgeCounters(name: name, frames: frames), incarnation)
     }
 
-    private func follow(_ snapshot: NodePublisher.Snapshot, _ now: MonotonicTime) {
+    private func follow(_ snapshot: NodePublisher.Snapshot) {
         let version = programs.version
         programs.set(snapshot.rule)
         pipeline.set(snapshot.rule)
         for place in snapshot.edges {
             guard let edge = edges[place.incarnation], edge.edge != place else { continue }
             edge.move(to: place)
-            adopt(edge, now)
+            adopt(edge)
         }
         // What is a node or a sensor concerns all edges, and at once.
-        if programs.version != version { for edge in edges.values { adopt(edge, now) } }
+        if programs.version != version { for edge in edges.values { adopt(edge) } }
     }
 }
 
@@ -93,7 +93,7 @@ extension Forwarder {
     /// Gives an edge the program that the plan makes now.
     ///
     /// If the kernel refuses it the old one stays, and user space corrects what it can.
-    private func adopt(_ edge: CapturedEdge, _ now: MonotonicTime) {
+    private func adopt(_ edge: CapturedEdge) {
         do throws(Ring.Failure) {
             try edge.adopt(&programs)
         } catch {
@@ -113,7 +113,7 @@ extension Forwarder {
             edge.needsProgram(version)
         }
         let some = Array(stale.prefix(isUrgent ? edges.count : ServiceDropList.edgeCountPerTurn))
-        for edge in some { adopt(edge, now) }
+        for edge in some { adopt(edge) }
         guard some.count < ServiceDropList.edgeCountPerTurn else { return }
         installedVersion = programs.version
         dropList.markInstalled()

@@ -83,8 +83,6 @@ final class Forwarder {
     /// The time that is left for what is queued when the capture ends.
     static let finishTime = Duration.seconds(1)
 
-    private static let heartbeatInterval = Duration.milliseconds(Int(Watchdog.waitMilliseconds))
-
     /// The poller's names for what it waits for; an edge's is its incarnation after `firstEdge`.
     enum Key {
         static let commands: UInt64 = 0
@@ -120,7 +118,7 @@ final class Forwarder {
         var reason: String?
         do throws(SendFailure) {
             while phase != .finishing {
-                try turn(within: Self.heartbeatInterval)
+                try turn(within: Watchdog.waitMax)
                 heartbeat.beat()
                 if phase == .losingEdge, edges.isEmpty {
                     reason = "the edge is gone"

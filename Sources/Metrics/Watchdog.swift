@@ -18,8 +18,6 @@ package final class Watchdog: Sendable {
 
     /// The longest that a loop waits for something to happen.
     package static let waitMax = Duration.seconds(10)
-    /// The longest wait of a loop in milliseconds.
-    package static let waitMilliseconds = waitMax.waitMilliseconds
     /// The longest time between two beats.
     ///
     /// The longest work is to begin a capture on a large node that is busy otherwise, which takes 10 s.

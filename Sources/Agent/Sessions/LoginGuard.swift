@@ -58,7 +58,7 @@ package struct LoginThrottle: Sendable {
 
     /// The most addresses that are remembered.
     ///
-    /// Of more, the one that waits for the shortest time is forgotten.
+    /// If there are more, the address that waits for the shortest time is forgotten.
     package static let addressCountMax = 1024
     /// Failures before the wait grows: people mistype.
     private static let freeFailureCount = 3

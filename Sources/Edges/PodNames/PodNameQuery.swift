@@ -56,8 +56,7 @@ package struct PodNameQuery: Hashable, Sendable {
 
     /// The name of the pod.
     ///
-    /// Of several attachments that match, it is that of one that names the interface, and then of
-    /// the newest.
+    /// If several attachments match, one that names the interface wins, and then the newest.
     package func name(among files: [AttachmentFile]) -> PodName? {
         func rank(_ file: AttachmentFile) -> (Int, UInt64) {
             (file.attachment.nodeInterfaces.contains(interface) ? 1 : 0, file.writtenAt)

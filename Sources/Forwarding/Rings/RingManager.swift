@@ -99,7 +99,7 @@ final class RingManager: Sendable {
     private func nextTime(_ table: RingTable) -> MonotonicTime {
         .now
             + (table.hasFailures
-                ? Self.retryInterval : .milliseconds(Int(Watchdog.waitMilliseconds)))
+                ? Self.retryInterval : Watchdog.waitMax)
     }
 
     private func updateGauges(_ table: RingTable) {

@@ -231,7 +231,7 @@ extension SenderThread {
         do throws(SystemError) {
             readyCount = try poller.wait(
                 until: connection.dueAt
-                    ?? .now + .milliseconds(Int(Watchdog.waitMilliseconds)))
+                    ?? .now + Watchdog.waitMax)
         } catch {
             throw .system(error)
         }
