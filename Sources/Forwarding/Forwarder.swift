@@ -80,6 +80,9 @@ final class Forwarder {
     /// Until an old ring is given up, what comes must find room in the new one.
     private static let closingInterval = Duration.milliseconds(2)
 
+    /// The shortest wait for requests that expire, so that many of them expire together.
+    private static let expiryInterval = Duration.milliseconds(10)
+
     /// The time that is left for what is queued when the capture ends.
     static let finishTime = Duration.seconds(1)
 
@@ -161,6 +164,9 @@ extension Forwarder {
         var time = limit
         if let due = sender.dueAt { time = min(time, due - .now) }
         if !closing.isEmpty { return min(time, Self.closingInterval) }
+        if let due = pipeline.requestsExpireAt {
+            time = min(time, max(due - .now, Self.expiryInterval))
+        }
         return pipeline.interval.map { min(time, $0) } ?? time
     }
 
@@ -170,8 +176,8 @@ extension Forwarder {
         let readyCount = try pollerResult { poller throws(SystemError) in
             try poller.wait(milliseconds: milliseconds)
         }
-        var now = MonotonicTime.now
-        pipeline.attend(into: &sender.queue, now: now)
+        let begin = MonotonicTime.now
+        pipeline.attend(into: &sender.queue, now: begin)
         for index in 0..<readyCount {
             switch poller.key(at: index) {
             case Key.commands: hasCommands = true
@@ -184,13 +190,16 @@ extension Forwarder {
             }
         }
         if !closing.isEmpty { try advanceClosing() }
-        now = .now
+        // The answers that were in the rings at the beginning have been read.
+        pipeline.expireRequests(into: &sender.queue, now: begin)
+        let now = MonotonicTime.now
         if phase != .finishing {
             replacePrograms(now)
             try balanceSender(now)
         }
         try send(now)
         counters.queueBytes.set(sender.unsentByteCount)
+        counters.framesHeld.set(pipeline.heldCount)
         if now >= countsAt {
             try SendFailure.rethrowing { () throws(SystemError) in try countKernel(now) }
         }

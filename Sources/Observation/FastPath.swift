@@ -112,7 +112,7 @@ package struct FastPath: ~Copyable, Sendable {
     /// Returns the family of a frame's packet, if a program decides about such packets at all.
     ///
     /// - Returns: nil unless the frame is unicast and plain, holds what a program loads, and
-    ///   carries no fragment, no ICMP error and no link-local address.
+    ///   carries no fragment, no ICMP message, no SYN or RST, and no link-local address.
     @inline(__always)
     private static func plainFamily(of frame: RawSpan) -> IPAddress.Family? {
         guard frame.byteCount >= PlainFrame.IPv4.transport + PortsHeader.byteCount,
@@ -124,7 +124,9 @@ package struct FastPath: ~Copyable, Sendable {
             guard frame.uint8(at: EthernetHeader.byteCount) == IPv4Header.plainStart,
                 frame.uint16(at: Layout.fragment) & IPv4Header.fragmentMask == 0,
                 hasPorts(frame.uint16(at: Layout.length), least: Layout.lengthWithPorts),
-                frame.uint8(at: Layout.protocolNumber) != IPProtocol.icmp
+                opensNothing(
+                    frame, frame.uint8(at: Layout.protocolNumber), at: Layout.transport,
+                    or: IPProtocol.icmp)
             else { return nil }
             return .ipv4
         case EtherType.ipv6:
@@ -133,6 +135,8 @@ package struct FastPath: ~Copyable, Sendable {
                 frame.uint8(at: EthernetHeader.byteCount) >> 4 == 6,
                 hasPorts(frame.uint16(at: Layout.length), least: Layout.lengthWithPorts),
                 IPProtocol.hasPorts(frame.uint8(at: Layout.protocolNumber)),
+                opensNothing(
+                    frame, frame.uint8(at: Layout.protocolNumber), at: Layout.transport),
                 !isLinkLocal(frame.uint16(at: Layout.source)),
                 !isLinkLocal(frame.uint16(at: Layout.destination))
             else { return nil }
@@ -140,6 +144,20 @@ package struct FastPath: ~Copyable, Sendable {
         default:
             return nil
         }
+    }
+
+    /// Whether a packet is no TCP segment with SYN or RST, as far as its flags are there.
+    ///
+    /// - Parameter excluded: A protocol of which no packet is cleared.
+    @inline(__always)
+    private static func opensNothing(
+        _ frame: RawSpan, _ transport: UInt8, at offset: Int, or excluded: UInt8 = IPProtocol.tcp
+    ) -> Bool {
+        if transport == IPProtocol.tcp {
+            return frame.byteCount > offset + TCPHeader.flags
+                && frame.uint8(at: offset + TCPHeader.flags) & TCPHeader.openingFlags == 0
+        }
+        return transport != excluded
     }
 
     /// Whether a length field leaves room for ports; 0 marks a packet longer than it can say.

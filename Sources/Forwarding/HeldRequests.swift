@@ -1,0 +1,159 @@
+import Addressing
+import Observation
+import PacketRing
+import Packets
+import Time
+
+/// The requests that wait for an answer, with copies of their frames.
+///
+/// `RequestTable` decides about them. Frames of up to 128 bytes, which nearly all requests are, and
+/// longer ones are kept apart. Memory grows with the most that have ever waited at once.
+struct HeldRequests {
+    private(set) var table = RequestTable()
+    private var records: [Record?] = []
+    /// The frames of all slots, each in a cell of its own.
+    private var shortFrames: [UInt8] = []
+    private var longFrames: [UInt8] = []
+    private var freeLongCells: [Int] = []
+
+    /// A SYN with all of its options has 94 bytes over IPv6, an ordinary ping 118.
+    private static let shortByteCountMax = 128
+    /// The longest frame that is held: it holds a SYN with data, and each ping of an ordinary MTU.
+    ///
+    /// Both edges of a request must come to the same result, so it does not depend on what is held.
+    static let byteCountMax = 2048
+    /// The most frames longer than 128 bytes that are held: 2 MiB.
+    private static let longCellCountMax = 1024
+    private static let noLongCell = -1
+
+    /// What belongs to a slot of the table.
+    struct Record {
+        let details: Packet.Details
+        /// The counters of the edge at which the frame was seen.
+        let counters: FrameCounters
+        /// The change into the form in which it is reported.
+        let translation: Translation?
+        /// The call, if its backend was not known when the frame came.
+        let unknownCall: FlowKey?
+        fileprivate let byteCount: Int
+        fileprivate let longCell: Int
+    }
+
+    /// Whether a frame is short enough to be held.
+    static func canHold(_ packet: borrowing Packet) -> Bool {
+        packet.bytes.byteCount <= byteCountMax
+    }
+
+    /// The number of frames that are held.
+    var count: Int { table.count }
+
+    /// Holds a request; see `RequestTable.hold`.
+    mutating func hold(
+        _ packet: borrowing Packet, _ key: RequestKey, at edge: RequestEdge,
+        isOtherEdgeHere: Bool, _ translation: Translation?, unknownCall: FlowKey?,
+        _ counters: FrameCounters, now: MonotonicTime
+    ) -> RequestTable.Holding {
+        guard hasRoom(for: packet) else { return .full }
+        let holding = table.hold(
+            key, at: edge, isOtherEdgeHere: isOtherEdgeHere,
+            seenAt: packet.details.nanosecondsSince1970, now: now)
+        if case .held(let slot) = holding {
+            store(packet, in: slot, translation, unknownCall, counters)
+        }
+        return holding
+    }
+
+    /// Holds a reset; see `RequestTable.holdReset`.
+    mutating func holdReset(
+        _ packet: borrowing Packet, _ key: RequestKey, _ translation: Translation?,
+        _ counters: FrameCounters, now: MonotonicTime
+    ) -> RequestTable.Holding {
+        guard hasRoom(for: packet) else { return .full }
+        let holding = table.holdReset(
+            key, seenAt: packet.details.nanosecondsSince1970, now: now)
+        if case .held(let slot) = holding {
+            store(packet, in: slot, translation, nil, counters)
+        }
+        return holding
+    }
+
+    private func hasRoom(for packet: borrowing Packet) -> Bool {
+        packet.bytes.byteCount <= Self.shortByteCountMax || !freeLongCells.isEmpty
+            || longFrames.count < Self.longCellCountMax * Self.byteCountMax
+    }
+
+    private mutating func store(
+        _ packet: borrowing Packet, in slot: Int, _ translation: Translation?,
+        _ unknownCall: FlowKey?, _ counters: FrameCounters
+    ) {
+        let byteCount = packet.bytes.byteCount
+        if slot == records.count {
+            records.append(nil)
+            shortFrames.append(
+                contentsOf: repeatElement(0, count: Self.shortByteCountMax))
+        }
+        var longCell = Self.noLongCell
+        if byteCount > Self.shortByteCountMax {
+            longCell = takeLongCell()
+            longFrames.store(packet.bytes, at: longCell * Self.byteCountMax)
+        } else {
+            shortFrames.store(packet.bytes, at: slot * Self.shortByteCountMax)
+        }
+        records[slot] = Record(
+            details: packet.details, counters: counters, translation: translation,
+            unknownCall: unknownCall, byteCount: byteCount, longCell: longCell)
+    }
+
+    private mutating func takeLongCell() -> Int {
+        if let cell = freeLongCells.popLast() { return cell }
+        let cell = longFrames.count / Self.byteCountMax
+        longFrames.append(contentsOf: repeatElement(0, count: Self.byteCountMax))
+        return cell
+    }
+}
+
+extension HeldRequests {
+    /// A frame that waits no longer.
+    struct Released {
+        let fate: RequestTable.Release.Fate
+        let record: Record
+        fileprivate let slot: Int
+    }
+
+    /// Calls a function of the table that releases a frame, and returns that frame.
+    mutating func release(
+        _ next: (inout RequestTable) -> RequestTable.Release?
+    ) -> Released? {
+        guard let release = next(&table), let record = records[release.slot] else { return nil }
+        records[release.slot] = nil
+        if record.longCell != Self.noLongCell { freeLongCells.append(record.longCell) }
+        return Released(fate: release.fate, record: record, slot: release.slot)
+    }
+
+    /// The packet that was released last; the next one that is held may overwrite it.
+    @_lifetime(borrow self)
+    func packet(_ released: Released) -> Packet {
+        let record = released.record
+        if record.longCell == Self.noLongCell {
+            let start = released.slot * Self.shortByteCountMax
+            return Packet(
+                record.details, shortFrames.wire.extracting(start..<start + record.byteCount))
+        }
+        let start = record.longCell * Self.byteCountMax
+        return Packet(
+            record.details, longFrames.wire.extracting(start..<start + record.byteCount))
+    }
+
+    /// Records an answer; see `RequestTable.record`.
+    mutating func record(answerTo key: RequestKey, seenAt: UInt64, now: MonotonicTime) {
+        table.record(answerTo: key, seenAt: seenAt, now: now)
+    }
+
+    /// All slots, taken or not.
+    var slots: Range<Int> { records.indices }
+
+    /// Whether a slot holds a frame that is counted by these counters.
+    func isCounted(_ slot: Int, by counters: FrameCounters) -> Bool {
+        records[slot]?.counters === counters
+    }
+}

@@ -1,0 +1,307 @@
+package import Time
+
+/// The requests that wait for an answer at the edges of one capture, in the order in which they came.
+///
+/// The table is bounded, and no operation takes longer because there are many requests. Each has a
+/// slot, under which the caller keeps what belongs to it. Where both edges of a request belong to the
+/// capture, the sender's edge goes by the answers that the observed end's edge has seen: an answer that
+/// only the sender's edge saw is a firewall's.
+package struct RequestTable: Sendable {
+    private var entries: [Entry] = []
+    /// The first entry of each bucket; empty until the first request comes.
+    private var buckets: [Int32] = []
+    private var order = List()
+    /// The first of the free slots, which are chained by `nextInOrder`.
+    private var firstFree = Self.none
+    /// The answers that the observed end's edge has seen while both edges belong to the capture.
+    private var answers = BoundedTable<RequestKey, UInt64>(
+        countMax: answerCountMax, age: RequestPart.Limits.holdTime)
+    /// The number of requests that wait.
+    package private(set) var count = 0
+
+    /// The most requests that wait: 50,000 a second, a scanner's full speed, for the time of holding.
+    package static let countMax = 32_768
+    /// Answers at edges of this node: 10,000 connections a second between its pods.
+    private static let answerCountMax = 16_384
+    private static let bucketCount = 16_384
+    /// The most entries of one bucket that an answer is compared with.
+    ///
+    /// Only requests of one flow can be so many; those that are left wait for the next answer.
+    private static let comparisonCountMax = 64
+    private static let none: Int32 = -1
+    private static let answerNanoseconds = UInt64(
+        RequestPart.Limits.answerTime.clampedNanoseconds)
+
+    /// What an entry waits for.
+    private enum Kind: Sendable {
+        /// At the sender's edge: an answer there.
+        case request
+        /// At the sender's edge: an answer at the observed end's edge, which belongs to the capture.
+        case requestToHere
+        /// At the observed end's edge: an answer there.
+        case requestAtObservedEnd
+        /// At the sender's edge: the same answer at the observed end's edge.
+        case reset
+        case free
+    }
+
+    private struct Entry: Sendable {
+        var key: RequestKey
+        var kind: Kind
+        /// The time stamp of the packet, nanoseconds since 1970.
+        var seenAt: UInt64
+        var heldAt: MonotonicTime
+        var nextInBucket = RequestTable.none
+        var previousInBucket = RequestTable.none
+        var nextInOrder = RequestTable.none
+        var previousInOrder = RequestTable.none
+        var bucket: Int32
+    }
+
+    private struct List: Sendable {
+        var first = RequestTable.none
+        var last = RequestTable.none
+    }
+
+    /// What has become of a packet that was to be held.
+    package enum Holding: Equatable, Sendable {
+        /// It waits in this slot.
+        case held(slot: Int)
+        /// The other edge has seen the answer already, so that edge reports.
+        case answered
+        /// There is no room.
+        case full
+    }
+
+    /// What becomes of a packet that has waited.
+    package struct Release: Equatable, Sendable {
+        /// Where it waited; the slot is free again.
+        package let slot: Int
+        package let fate: Fate
+
+        package enum Fate: Equatable, Sendable, CaseIterable {
+            /// The request was answered: the observed end's edge reports it, now.
+            case answeredHere
+            /// The request was answered: the observed end's edge reports it, not this one.
+            case answeredThere
+            /// The request was not answered in time: the sender's edge reports it.
+            case unanswered
+            /// The request was not answered in time: it is left to the sender's edge.
+            case leftToSender
+            /// The other edge never saw this reset: the sender's edge reports it.
+            case resetFromElsewhere
+            /// The other edge reports this reset.
+            case resetSeenThere
+
+            /// Whether the packet is reported.
+            package var isReported: Bool {
+                switch self {
+                case .answeredHere, .unanswered, .resetFromElsewhere: true
+                case .answeredThere, .leftToSender, .resetSeenThere: false
+                }
+            }
+        }
+    }
+
+    package init() {}
+}
+
+/// Holding.
+extension RequestTable {
+    /// Holds a request.
+    ///
+    /// - Parameters:
+    ///   - key: Its name.
+    ///   - edge: Where it was seen.
+    ///   - isOtherEdgeHere: Whether both of its edges belong to the capture.
+    ///   - seenAt: The time stamp of the packet, nanoseconds since 1970.
+    ///   - now: The time by the forwarder's clock.
+    package mutating func hold(
+        _ key: RequestKey, at edge: RequestEdge, isOtherEdgeHere: Bool, seenAt: UInt64,
+        now: MonotonicTime
+    ) -> Holding {
+        switch edge {
+        case .observedEnd: return insert(key, .requestAtObservedEnd, seenAt, now)
+        case .sender where !isOtherEdgeHere: return insert(key, .request, seenAt, now)
+        case .sender:
+            // The rings of two edges are read one after the other, so the answer may come first.
+            if let answer = answers.value(for: key, now: now), answer >= seenAt,
+                Self.isInTime(answer, for: seenAt)
+            {
+                return .answered
+            }
+            return insert(key, .requestToHere, seenAt, now)
+        }
+    }
+
+    /// Holds a reset at the sender's edge, until the observed end's edge is known to report it or not.
+    ///
+    /// Both edges belong to the capture.
+    package mutating func holdReset(
+        _ key: RequestKey, seenAt: UInt64, now: MonotonicTime
+    ) -> Holding {
+        if let answer = answers.value(for: key, now: now), answer <= seenAt,
+            Self.isInTime(seenAt, for: answer)
+        {
+            return .answered
+        }
+        return insert(key, .reset, seenAt, now)
+    }
+
+    private mutating func insert(
+        _ key: RequestKey, _ kind: Kind, _ seenAt: UInt64, _ now: MonotonicTime
+    ) -> Holding {
+        if buckets.isEmpty { buckets = Array(repeating: Self.none, count: Self.bucketCount) }
+        let bucket = Int32(truncatingIfNeeded: Self.bucket(of: key))
+        var entry = Entry(key: key, kind: kind, seenAt: seenAt, heldAt: now, bucket: bucket)
+        entry.previousInOrder = order.last
+        entry.nextInBucket = buckets[Int(bucket)]
+        let slot: Int
+        if firstFree != Self.none {
+            slot = Int(firstFree)
+            firstFree = entries[slot].nextInOrder
+            entries[slot] = entry
+        } else {
+            guard entries.count < Self.countMax else { return .full }
+            slot = entries.count
+            entries.append(entry)
+        }
+        let index = Int32(truncatingIfNeeded: slot)
+        if order.last == Self.none {
+            order.first = index
+        } else {
+            entries[Int(order.last)].nextInOrder = index
+        }
+        order.last = index
+        if entry.nextInBucket != Self.none {
+            entries[Int(entry.nextInBucket)].previousInBucket = index
+        }
+        buckets[Int(bucket)] = index
+        count += 1
+        return .held(slot: slot)
+    }
+
+    private static func bucket(of key: RequestKey) -> Int {
+        // Swift's hashes have a seed of their own in each process, so nobody can fill one bucket.
+        key.hashValue & (bucketCount - 1)
+    }
+
+    /// Whether an answer comes in time for a request, by the time stamps of both.
+    private static func isInTime(_ answer: UInt64, for request: UInt64) -> Bool {
+        // A clock that was set back makes the answer the earlier one.
+        answer <= request || answer - request <= answerNanoseconds
+    }
+}
+
+/// Deciding.
+extension RequestTable {
+    /// Records an answer at the observed end's edge for requests whose sender's edge is read later.
+    ///
+    /// Both edges belong to the capture.
+    package mutating func record(
+        answerTo key: RequestKey, seenAt: UInt64, now: MonotonicTime
+    ) {
+        answers.set(seenAt, for: key, now: now)
+    }
+
+    /// Takes the oldest packet whose fate an answer decides; nil if there is none.
+    package mutating func release(
+        answered key: RequestKey, at edge: RequestEdge, seenAt: UInt64, now: MonotonicTime
+    ) -> Release? {
+        guard count > 0 else { return nil }
+        var index = buckets[Self.bucket(of: key)]
+        var comparisonCount = 0
+        var oldest: Release?
+        // A bucket begins with its youngest entry.
+        while index != Self.none, comparisonCount < Self.comparisonCountMax {
+            let slot = Int(index)
+            if entries[slot].key == key,
+                let fate = fate(of: entries[slot], answeredAt: edge, seenAt, now)
+            {
+                oldest = Release(slot: slot, fate: fate)
+            }
+            index = entries[slot].nextInBucket
+            comparisonCount += 1
+        }
+        if let oldest { remove(oldest.slot) }
+        return oldest
+    }
+
+    private func fate(
+        of entry: Entry, answeredAt edge: RequestEdge, _ seenAt: UInt64, _ now: MonotonicTime
+    ) -> Release.Fate? {
+        switch (entry.kind, edge) {
+        case (.request, .sender):
+            return Self.isInTime(seenAt, for: entry.seenAt) ? .answeredThere : .unanswered
+        case (.requestAtObservedEnd, .observedEnd):
+            // Should the clock be set forward, the sender's edge, which takes the request for answered,
+            // must not be alone with that.
+            let isInTime =
+                Self.isInTime(seenAt, for: entry.seenAt)
+                || now - entry.heldAt <= RequestPart.Limits.answerTime
+            return isInTime ? .answeredHere : .leftToSender
+        case (.requestToHere, .observedEnd):
+            let isAnswered = seenAt >= entry.seenAt && Self.isInTime(seenAt, for: entry.seenAt)
+            return isAnswered ? .answeredThere : nil
+        case (.reset, .observedEnd): return seenAt <= entry.seenAt ? .resetSeenThere : nil
+        default: return nil
+        }
+    }
+
+    /// Takes the oldest packet that has waited long enough; nil if there is none.
+    package mutating func takeExpired(now: MonotonicTime) -> Release? {
+        guard let expiresAt, now >= expiresAt else { return nil }
+        return takeFirst()
+    }
+
+    /// When the oldest packet has waited long enough; nil if none waits.
+    package var expiresAt: MonotonicTime? {
+        guard order.first != Self.none else { return nil }
+        return entries[Int(order.first)].heldAt + RequestPart.Limits.holdTime
+    }
+
+    /// Takes the oldest packet, as if it had waited long enough.
+    package mutating func takeFirst() -> Release? {
+        guard order.first != Self.none else { return nil }
+        return take(Int(order.first))
+    }
+
+    /// Takes the packet in a slot, as if it had waited long enough.
+    package mutating func take(_ slot: Int) -> Release? {
+        let fate: Release.Fate
+        switch entries[slot].kind {
+        case .request, .requestToHere: fate = .unanswered
+        case .requestAtObservedEnd: fate = .leftToSender
+        case .reset: fate = .resetFromElsewhere
+        case .free: return nil
+        }
+        remove(slot)
+        return Release(slot: slot, fate: fate)
+    }
+
+    private mutating func remove(_ slot: Int) {
+        let entry = entries[slot]
+        if entry.previousInBucket == Self.none {
+            buckets[Int(entry.bucket)] = entry.nextInBucket
+        } else {
+            entries[Int(entry.previousInBucket)].nextInBucket = entry.nextInBucket
+        }
+        if entry.nextInBucket != Self.none {
+            entries[Int(entry.nextInBucket)].previousInBucket = entry.previousInBucket
+        }
+        if entry.previousInOrder == Self.none {
+            order.first = entry.nextInOrder
+        } else {
+            entries[Int(entry.previousInOrder)].nextInOrder = entry.nextInOrder
+        }
+        if entry.nextInOrder == Self.none {
+            order.last = entry.previousInOrder
+        } else {
+            entries[Int(entry.nextInOrder)].previousInOrder = entry.previousInOrder
+        }
+        entries[slot].kind = .free
+        entries[slot].nextInOrder = firstFree
+        firstFree = Int32(truncatingIfNeeded: slot)
+        count -= 1
+    }
+}
