@@ -66,16 +66,18 @@ class Call:
     A server is a pod, a node, a dead address, or a service; a service's packets have its backend's
     port, too. `source` is the client's port, 0 for one that the kernel chooses. `listener` is how the
     server listens, None if it does not. `backend_owner` is who has a service's backend, if no edge sees
-    its packets in their pod form although connection tracking knows it. `limit` is what the sensor
+    its packets in their pod form although connection tracking knows it, or if `is_known_perhaps` may know
+    it. `limit` is what the sensor
     cannot be told of these calls (see `unanswered`).
     """
 
     def __init__(self, kind, proto, client, server, port, *, backend=None, job="echo",
-                 listener="", backend_owner=None, limit=None, **arguments):
+                 listener="", backend_owner=None, is_known_perhaps=False, limit=None, **arguments):
         self.kind, self.proto, self.client, self.server = kind, proto, client, server
         self.port, self.backend, self.job, self.arguments = port, backend, job, arguments
         self.listener = proto if listener == "" else listener
-        self.backend_owner, self.limit = backend_owner, limit
+        self.backend_owner, self.is_known_perhaps = backend_owner, is_known_perhaps
+        self.limit = limit
         self.target_bytes = {as_bytes(address) for address in targets(server)}
 
     @property
@@ -89,16 +91,17 @@ class Call:
 
     def in_pod_form(self, form):
         """What connection tracking makes of a packet that no edge has seen in its pod form."""
-        if not self.backend_owner or len(form) != 5:
+        if not self.backend_owner or len(form) not in (5, 8):
             return form
-        proto, *ends = form
-        pairs = []
-        for address, port in ((ends[0], ends[2]), (ends[1], ends[3])):
-            if is_service(address):
-                pair = addresses(self.backend_owner)
-                address, port = as_bytes(pair[len(address) == 16]), self.backend
-            pairs.append((address, port))
-        return proto, pairs[0][0], pairs[1][0], pairs[0][1], pairs[1][1]
+        ends, ports, quoted = form[1:3], form[3:5], ()
+        if len(form) == 8:
+            ports, quoted = (), self.in_pod_form(form[3:])
+        is_backend = [is_service(end) for end in ends]
+        backends = addresses(self.backend_owner)
+        ends = [as_bytes(backends[len(end) == 16]) if known else end
+                for known, end in zip(is_backend, ends)]
+        ports = [self.backend if known else port for known, port in zip(is_backend, ports)]
+        return form[0], *ends, *ports, *quoted
 
 
 def observed_end(form):

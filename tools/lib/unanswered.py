@@ -29,7 +29,8 @@ def nobody():
                        job="denied", how="failure")
             yield Call(f"tcp, service, nobody, {where}", "tcp", "c1", "gone", 8600 + number,
                        backend=8600 + number, backend_owner=target, source=source, job="denied",
-                       how="failure")
+                       # A bridge asks for the neighbour before connection tracking keeps the flow.
+                       how="failure", is_known_perhaps=target == "dead1")
             yield Call("udp, nobody", "udp", "c1", target, 8500 + number, source=source,
                        job="unheard", limit=DATAGRAMS)
 
