@@ -13,6 +13,9 @@ from places import Call
 # What the sensor cannot be told, and why.
 RESETS = "requests and resets, where a firewall sends resets in the name of another node's pod"
 DATAGRAMS = "datagrams that arrived at no pod"
+FORGERIES = "requests with a source that is not their sender's, which arrived at no pod"
+# And of which protocols they are.
+LIMITS = {RESETS: (6,), DATAGRAMS: (17,), FORGERIES: (6,)}
 
 # The client's port is above the server's, and below it.
 SOURCES = (0, 2501)
@@ -98,7 +101,8 @@ def forged():
     """SYNs with sources that are others' or nobody's. The answers do not come back to the sender."""
     for port, where, target in ((8581, "same node", "b1"), (8582, "across nodes", "b2"),
                                 (8583, "nobody", "dead2")):
-        yield Call(f"tcp, forged sources, {where}", "tcp", "c1", target, port, job="forge", count=60)
+        yield Call(f"tcp, forged sources, {where}", "tcp", "c1", target, port, job="forge", count=60,
+                   limit=FORGERIES if target == "dead2" else None)
 
 
 CALLS = [*nobody(), *policies(), *policies_of_services(), *late(), *fast_open(), *forged()]
