@@ -11,16 +11,15 @@ import collections
 from places import Call
 
 # What the sensor cannot be told, and why.
-RESETS = "requests and resets, where a firewall sends resets in the name of another node's pod"
+RESETS = "requests and resets, reset in the name of another node's pod"
 DATAGRAMS = "datagrams that arrived at no pod"
-FORGERIES = "requests with a source that is not their sender's, which arrived at no pod"
-# And of which protocols they are.
-LIMITS = {RESETS: (6,), DATAGRAMS: (17,), FORGERIES: (6,)}
+FORGERIES = "requests with a forged source that no pod answers"
+ERRORS = "ICMP errors of nodes in a service's name"
 
 # The client's port is above the server's, and below it.
 SOURCES = (0, 2501)
 
-RANGES = {"own range": "dead1", "other range": "dead2", "no node's range": "dead9"}
+RANGES = {"own range": "dead1", "other range": "dead2", "no range": "dead9"}
 # What a policy does, and how that looks to the client.
 POLICIES = {"dropped": (1, "silence"), "rejected": (2, "refusal"), "reset": (3, "refusal")}
 
@@ -33,7 +32,8 @@ def nobody():
             yield Call(f"tcp, service, nobody, {where}", "tcp", "c1", "gone", 8600 + number,
                        backend=8600 + number, backend_owner=target, source=source, job="denied",
                        # A bridge asks for the neighbour before connection tracking keeps the flow.
-                       how="failure", is_known_perhaps=target == "dead1")
+                       how="failure", is_known_perhaps=target == "dead1",
+                       limit=None if target == "dead1" else ERRORS)
             yield Call("udp, nobody", "udp", "c1", target, 8500 + number, source=source,
                        job="unheard", limit=DATAGRAMS)
 
@@ -54,6 +54,7 @@ def policies():
 
 
 def policies_of_services():
+    limits = {"reset": RESETS, "rejected": ERRORS}
     # All with a backend on node1.
     places = (("same node", "c1", 1), ("own node", "c2", 2), ("other node", "c2", 1))
     for name, (verdict, how) in POLICIES.items():
@@ -68,7 +69,7 @@ def policies_of_services():
                 yield Call(f"tcp, service, {name}, {where}", "tcp", client, "shut", port,
                            backend=port, backend_owner="b1" if is_known else None, source=source,
                            job="denied", how=how,
-                           limit=RESETS if name == "reset" and where != "same node" else None)
+                           limit=limits.get(name) if where != "same node" else None)
 
 
 def late():
@@ -77,12 +78,12 @@ def late():
         for source in SOURCES:
             yield Call(f"tcp, backlog full, {where}", "tcp", client, server, 8540 + index,
                        source=source, job="denied", how="silence", listener="full")
-            yield Call(f"tcp, service, backlog full, {where}", "tcp", client_of_service, "shut",
+            yield Call(f"tcp, service, full, {where}", "tcp", client_of_service, "shut",
                        8641, backend=8641, source=source, job="denied", how="silence")
             for number, seconds in ((50, 0.3), (52, 2)):
-                yield Call(f"tcp, answer after {seconds} s, {where}", "tcp", client, server,
+                yield Call(f"tcp, after {seconds} s, {where}", "tcp", client, server,
                            8500 + number + index, source=source)
-                yield Call(f"tcp, service, answer after {seconds} s", "tcp", client_of_service,
+                yield Call(f"tcp, service, after {seconds} s", "tcp", client_of_service,
                            "shut", 8601 + number, backend=8601 + number, source=source)
 
 
@@ -102,7 +103,7 @@ def forged():
     for port, where, target in ((8581, "same node", "b1"), (8582, "across nodes", "b2"),
                                 (8583, "nobody", "dead2")):
         yield Call(f"tcp, forged sources, {where}", "tcp", "c1", target, port, job="forge", count=60,
-                   limit=FORGERIES if target == "dead2" else None)
+                   limit=FORGERIES)
 
 
 CALLS = [*nobody(), *policies(), *policies_of_services(), *late(), *fast_open(), *forged()]
@@ -124,13 +125,13 @@ def pings():
     for size, where, pairs in (
             (201, "own range", (("c1", "dead1"), ("c2", "dead2"))),
             (202, "other range", (("c1", "dead2"), ("c2", "dead1"))),
-            (203, "no node's range", (("c1", "dead0"), ("c1", "dead9"), ("c2", "dead0")))):
+            (203, "no range", (("c1", "dead0"), ("c1", "dead9"), ("c2", "dead0")))):
         for client, target in pairs:
             yield Ping(f"ping, nobody, {where}", client, target, size, "silent_ping")
     same, across = ("a1", "b1"), ("b1", "c2")
     # The rules for the second and the third of these sizes are on node1 and on node2.
     for kind, size, job in (("dropped", 211, "silent_ping"), ("rejected", 221, "silent_ping"),
-                            ("answer after 0.3 s", 231, "ping"), ("answer after 2 s", 241, "ping")):
+                            ("after 0.3 s", 231, "ping"), ("after 2 s", 241, "ping")):
         for where, (near, far), number in (("same node", same, 0), ("across nodes", across, 1),
                                            ("across nodes", across, 2)):
             for client, target in ((near, far), (far, near)):
