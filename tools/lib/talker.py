@@ -256,11 +256,13 @@ def silent_ping(address, size):
 
 
 def flush(times):
-    """Forgets all neighbours, so that they have to be asked for again."""
+    """Forgets all neighbours that are known, so that they have to be asked for again."""
+    # If those were forgotten that are being asked for, what waits for them would be refused.
+    states = [word for state in ("reachable", "stale", "delay") for word in ("nud", state)]
     for _ in range(times):
         time.sleep(1)
         for family in ("-4", "-6"):
-            subprocess.run(["ip", family, "neigh", "flush", "all"], check=True)
+            subprocess.run(["ip", family, "neigh", "flush", *states], check=True)
 
 
 def groups(device, address, multicast):
