@@ -168,7 +168,7 @@ extension Pipeline {
     mutating func dropHeld(_ drop: (FrameCounters) -> Void) {
         while let fragment = held.takeFirst() { drop(fragment.counters) }
         while let request = requests.release({ $0.takeFirst() }) {
-            count(.abandoned, request.record.counters)
+            count(.undecided, request.record.counters)
             drop(request.record.counters)
         }
     }
