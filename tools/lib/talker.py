@@ -2,9 +2,9 @@
 
 Reads from standard input one line of JSON, {"serve": [[LISTENER, ADDRESS, PORT], ...], "queues":
 [[NUMBER, SECONDS], ...], "jobs": [...]}, opens the servers and prints "ready". What the kernel puts into
-one of the queues goes on after so many seconds. At the next line it does all jobs at once, prints what failed as
-one line of JSON, and goes on to serve until its input ends. Payloads are random: what two packets have
-in common is what the network made of them.
+one of the queues goes on after so many seconds. At the next line it does all jobs at once, prints what
+failed as one line of JSON, and goes on to serve until its input ends. Payloads are random: what two
+packets have in common is what the network made of them.
 """
 
 import json

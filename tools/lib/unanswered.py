@@ -47,7 +47,8 @@ def policies():
             port = 8500 + 10 * verdict + node
             # With equal ports, the addresses say which end is observed.
             for source in (*SOURCES, port):
-                yield Call(f"tcp, {name}, {where}", "tcp", client, server, port, source=source, job="denied", how=how, limit=RESETS if is_limit else None)
+                yield Call(f"tcp, {name}, {where}", "tcp", client, server, port, source=source,
+                           job="denied", how=how, limit=RESETS if is_limit else None)
     for source in SOURCES:
         for where, client, server, node in places:
             yield Call("udp, dropped", "udp", client, server, 8510 + node, source=source,
