@@ -108,7 +108,7 @@ BACKENDS = [("tcp", "a1", 8080), ("tcp", "a2", 8080), ("udp", "a1", 5353), ("udp
             ("udp", "a1", 5354), ("tcp", "node1", 6443), ("tcp", "a1", 8083), ("tcp", "a2", 8083),
             ("tcp", "a1", 8084), ("udp", "a1", 8084), *unanswered.BACKENDS]
 
-NEIGHBOURS = "neighbours, groups, unknown"
+NEIGHBOURS = "neighbours, groups, unknown frames"
 OTHER = "other"
 PAIRS = [("a1", "b1"), ("a1", "c2"), ("c1", "node1"), ("b1", "gateway1"), ("b2", "node1"),
          ("node2", "a2"), ("node1", "c2"), ("b1", "outside")]
