@@ -203,6 +203,30 @@ class CompareTest(unittest.TestCase):
         self.assertEqual(self.totals({"a.in": [udp(NODE, by=POD_A)]}, []), (1, 1, 0))
         self.assertFalse(self.limits)
 
+    def test_forged_requests_that_arrive_nowhere_cannot_be_told(self):
+        forged = dict(source="0af40958", by=POD_A)
+        lost = dict(destination="0af4024d", ports=(20000, 8583), **forged)
+        self.assertEqual(self.totals({"a.in": [tcp(NODE, SYN, **lost)]}, []), (0, 0, 0))
+        self.assertEqual(self.limits, {compare.unanswered.FORGERIES: 1})
+        # What has arrived, or has another fate, is missed.
+        arrived = dict(destination="0af40103", ports=(20000, 8581), **forged)
+        seen = {"a.in": [tcp(NODE, SYN, **arrived)], "b.out": [tcp(POD_B, SYN, **arrived)]}
+        self.assertEqual(self.totals(seen, []), (1, 1, 0))
+        self.assertFalse(self.limits)
+
+    def test_errors_of_nodes_in_the_name_of_a_service_cannot_be_told(self):
+        def error(port, service=SERVICE):
+            quoted = tcp(NODE, SYN, source="0af40204", destination=SERVICE, ports=(port, 8621))[14:]
+            return ipv4(POD_A, NODE, service, "0af40204", b"\3\3" + bytes(6) + quoted, ttl=99,
+                        protocol=1)
+
+        self.assertEqual(self.totals({"a.out": [error(40000)]}, []), (0, 0, 0))
+        self.assertEqual(self.limits, {compare.unanswered.ERRORS: 1})
+        # Where the client has the lower port, and in the name of the node, it can be.
+        self.assertEqual(self.totals({"a.out": [error(2501)]}, []), (1, 1, 0))
+        self.assertEqual(self.totals({"a.out": [error(40000, "c0a86401")]}, []), (1, 1, 0))
+        self.assertFalse(self.limits)
+
     def test_a_service_is_not_named_where_its_backend_is_known(self):
         # One flow is dropped on the other node, so it is known; one is dropped on the own node.
         for port, is_known in ((8611, True), (8612, False)):
