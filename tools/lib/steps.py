@@ -64,6 +64,7 @@ STEPS = (
     integration("names", "pods and their names", "container"),
     integration("wire", "frames as a wire would have carried them"),
     integration("rule", "the feed, floods, and what a node may not allow"),
+    integration("requests", "requests that nobody answers: when they come, and a flood of them"),
     integration("edges", "edges that come and go, and rings that grow"),
     integration("doctor", "what the doctor finds"),
     integration("http", "metrics, probes, and who wants to hurt them"),
