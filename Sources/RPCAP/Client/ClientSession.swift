@@ -1,4 +1,4 @@
-import Addressing
+package import Addressing
 package import BPF
 package import Time
 
@@ -55,6 +55,10 @@ package struct ClientSession: Sendable {
     private var reader = MessageReader(payloadByteCountMax: payloadByteCountMax)
     private var actions: [Action]
     private var device: Device?
+    /// The addresses by which others may know the peer's host: those of its device, then of others.
+    ///
+    /// A loopback or link-local address means another host elsewhere.
+    package private(set) var peerAddresses: [IPAddress] = []
     private var linkType: UInt16 = 0
     /// Whether this side opens the data connection of the capture that was asked for.
     private var clientOpens = false
@@ -248,6 +252,8 @@ extension ClientSession {
         }
         let chosen = try ReplyCheck.choose(goal.device, from: devices)
         device = chosen
+        peerAddresses = ([chosen] + devices.filter { $0 != chosen }).flatMap(\.addresses)
+            .map(\.address).filter { !$0.isLoopback && !$0.isLinkLocalIPv6 }
         ask(.open, [UInt8](chosen.name.utf8), now: now)
     }
 
