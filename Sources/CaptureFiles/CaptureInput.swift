@@ -45,7 +45,7 @@ struct CaptureInput: ~Copyable {
         }
     }
 
-    /// Reads until there are so many bytes to look at.
+    /// Reads until there are as many bytes to look at as asked for.
     ///
     /// - Returns: False if the file ends before.
     mutating func fill(_ byteCount: Int) throws(CaptureReader.Failure) -> Bool {

@@ -18,7 +18,9 @@ extension CaptureReader {
     private static let secondsMax: UInt64 = 9_223_372_035
     private static let majorVersion: UInt16 = 1
 
-    /// The types of blocks that are read. All others are skipped.
+    /// The types of blocks that are read.
+    ///
+    /// All others are skipped.
     private enum BlockType: UInt32 {
         case interface = 1
         /// The packet block of old files: as the enhanced one, with 16 bits for its interface.

@@ -72,6 +72,7 @@ final class FileSeries {
     ///   - devices: Those that have been captured from, with packets in this series.
     ///   - now: The time.
     /// - Returns: The file that was completed, if any.
+    /// - Throws: If a file cannot be written or created.
     func rotateIfDue(
         _ devices: [SourceCounters], now: MonotonicTime
     ) throws(SystemError) -> Recording.Finished? {

@@ -37,7 +37,8 @@ package final class GzipDecoder {
     ///
     /// - Parameters:
     ///   - input: The bytes that follow those that earlier calls took.
-    ///   - byteCountMax: The most bytes to append to `output`, which bounds its growth.
+    ///   - output: Where the decoded bytes are appended.
+    ///   - byteCountMax: The most bytes to append, which bounds the growth of `output`.
     /// - Returns: The number of bytes of `input` that were taken.
     /// - Throws: If the data are damaged, or zlib has no memory.
     package func decode(

@@ -72,7 +72,7 @@ struct RecordingTests {
         let second = try counters(1, taken: [first])
         let third = try counters(1, taken: [first, second])
         #expect([second, third].map { $0.statistics(now: .zero).name } == ["lo@h#2", "lo@h#3"])
-        // Whoever comes next has the place of the one that has gone.
+        // The next agent has the place of the one that has gone.
         let next = try counters(1, taken: [first, third])
         #expect(next === second)
     }
