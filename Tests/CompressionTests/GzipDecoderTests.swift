@@ -13,7 +13,7 @@ struct GzipDecoderTests {
     ]
     private static let content = Array(String(repeating: "podwire ", count: 1000).utf8)
 
-    /// The content, decoded from pieces of `input` by calls that return at most `byteCountMax` bytes.
+    /// The content, decoded piece by piece; each call returns at most `byteCountMax` bytes.
     private func decode(_ input: [UInt8], byteCountMax: Int, pieceByteCount: Int) throws -> [UInt8]
     {
         let decoder = try GzipDecoder()

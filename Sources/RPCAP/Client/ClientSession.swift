@@ -78,6 +78,11 @@ package struct ClientSession: Sendable {
     /// A peer that says nothing is no agent.
     package static let replyTimeMax = Duration.seconds(30)
 
+    /// The most addresses of a peer that are kept, more than an agent's host has.
+    ///
+    /// A reply has room for thousands, and there may be hundreds of peers.
+    private static let peerAddressCountMax = 64
+
     package init(_ mode: Mode, _ goal: Goal = Goal(), now: MonotonicTime) {
         (self.mode, self.goal) = (mode, goal)
         actions = [.send(Message.request(.login, goal.login.bytes))]
@@ -252,8 +257,9 @@ extension ClientSession {
         }
         let chosen = try ReplyCheck.choose(goal.device, from: devices)
         device = chosen
-        peerAddresses = ([chosen] + devices.filter { $0 != chosen }).flatMap(\.addresses)
+        let addresses = ([chosen] + devices.filter { $0 != chosen }).flatMap(\.addresses)
             .map(\.address).filter { !$0.isLoopback && !$0.isLinkLocalIPv6 }
+        peerAddresses = Array(addresses.prefix(Self.peerAddressCountMax))
         ask(.open, [UInt8](chosen.name.utf8), now: now)
     }
 
