@@ -58,6 +58,7 @@ STEPS = (
     integration("deployment", "the program as the manifests of k8s/ start it", "manifests", venv=True),
     integration("password", "passwords and users"),
     integration("agent", "settings, signals, capabilities, and sensors that misbehave"),
+    integration("files", "capture files of other programs, and some that are made to do harm"),
     integration("collector", "the collector, and agents that misbehave"),
     integration("log", "the log, also where nobody reads it"),
     integration("passive", "clients that dial the agent, logins and TLS"),
