@@ -79,11 +79,14 @@ extension Pipeline {
         }
         var isOtherEdgeHere = false
         if edge == .sender {
-            if localEdges.isForeign(key.flow.source, atEdge: packet.details.interfaceIndex) {
+            isOtherEdgeHere = localEdges.contains(key.flow.destination)
+            // The answer to a forged source goes elsewhere, so only the other edge can see it.
+            if !isOtherEdgeHere,
+                localEdges.isForeign(key.flow.source, atEdge: packet.details.interfaceIndex)
+            {
                 counts.record(.foreignSource)
                 return false
             }
-            isOtherEdgeHere = localEdges.contains(key.flow.destination)
         }
         let holding = requests.hold(
             packet, key, at: edge, isOtherEdgeHere: isOtherEdgeHere, translation,

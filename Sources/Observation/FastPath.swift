@@ -171,7 +171,7 @@ package struct FastPath: ~Copyable, Sendable {
 
     /// Whether a packet is no TCP segment with SYN or RST, as far as its flags are there.
     ///
-    /// - Parameter excluded: A protocol of which no packet is cleared.
+    /// A packet of the excluded protocol is not cleared either.
     @inline(__always)
     private static func opensNothing(
         _ frame: RawSpan, _ transport: UInt8, at offset: Int, or excluded: UInt8 = IPProtocol.tcp

@@ -25,12 +25,12 @@ package struct RequestTable: Sendable {
 
     /// The most requests that wait: 50,000 a second, a scanner's full speed, for the time of holding.
     package static let countMax = 32_768
-    /// Answers at edges of this node: 10,000 connections a second between its pods.
+    /// The most answers that are kept: 10,000 connections a second between pods of this node.
     private static let answerCountMax = 16_384
     private static let bucketCount = 16_384
     /// The most entries of one bucket that an answer is compared with.
     ///
-    /// Only requests of one flow can be so many; those that are left wait for the next answer.
+    /// Only requests of one flow can be more; the rest wait for the next answer.
     private static let comparisonCountMax = 64
     private static let none: Int32 = -1
     private static let answerNanoseconds = UInt64(
@@ -120,6 +120,7 @@ extension RequestTable {
     ///   - isOtherEdgeHere: Whether both of its edges belong to the capture.
     ///   - seenAt: The time stamp of the packet, nanoseconds since 1970.
     ///   - now: The time by the forwarder's clock.
+    /// - Returns: Whether it is held.
     package mutating func hold(
         _ key: RequestKey, at edge: RequestEdge, isOtherEdgeHere: Bool, seenAt: UInt64,
         now: MonotonicTime
