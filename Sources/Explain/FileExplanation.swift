@@ -158,7 +158,7 @@ extension FileExplanation {
         _ step: Decision.Step
     ) -> Bool {
         let isForeign =
-            edge == .sender
+            edge == .sender && !explainer.localEdges.contains(key.flow.destination)
             && explainer.localEdges.isForeign(key.flow.source, atEdge: point.interfaceIndex)
         // A file may lack the other edge, so an answer counts wherever it was recorded.
         let holding =

@@ -122,6 +122,13 @@ public struct RingPacket: ~Escapable {
         return PlainChecksum(bytes, checksumStart: Int(start), checksumOffset: Int(offset))
     }
 
+    /// Whether the packet leaves through the interface (`PACKET_OUTGOING`).
+    package var isOutgoing: Bool {
+        let type = unsafe header.unsafeLoad(
+            fromUncheckedByteOffset: HeaderOffset.packetType, as: UInt8.self)
+        return CInt(type) == PACKET_OUTGOING
+    }
+
     /// All that the kernel says about the packet.
     package var details: Packet.Details {
         let type = unsafe header.unsafeLoad(

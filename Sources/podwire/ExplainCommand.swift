@@ -27,9 +27,12 @@ struct ExplainCommand: ParsableCommand {
             The kernel decides most packets. User space decides a packet if more than the packet \
             itself is needed.
 
-            A connection request (SYN) or a ping between pods is held until its answer comes. The             edge that reports it without an answer is another one than with it, so `explain` says             both. Of a file it lists the requests that nobody answered.
+            A connection request (SYN) or a ping between pods is held until its answer comes. The \
+            edge that reports it without an answer is another one than with it, so `explain` says \
+            both. Of a file it lists the requests that nobody answered.
 
               podwire explain --file edge.pcap --edge veth08b350d0
+              tcpdump -i veth08b350d0 -c 1000 -w - | podwire explain --file -
               podwire explain --program veth08b350d0
 
             It takes the agent's settings as options or variables, and needs CAP_NET_ADMIN.
@@ -47,8 +50,11 @@ struct ExplainCommand: ParsableCommand {
     var packet: [String] = []
 
     @Option(
-        help: "A pcap or pcapng file, recorded at edges of this node.",
-        completion: .file(extensions: ["pcap", "pcapng"]))
+        help: """
+            A pcap or pcapng file, recorded at edges of this node, or - for standard input. It may \
+            be compressed with gzip.
+            """,
+        completion: .file(extensions: ["pcap", "pcapng", "gz"]))
     var file: String?
 
     @Option(

@@ -49,7 +49,7 @@ extension FileReport {
             ]
         }
         return Columns.text(["PACKETS", "SHARE", "REPORTED", "DECIDED IN", "WHY"], table)
-            + "\n\(total) packets, \(puntedCount) of them decided in user space "
+            + "\n\(Wording.count(total, "packet")), \(puntedCount) of them decided in user space "
             + "(\(Self.percentage(puntedCount, of: total)))\n" + requestText + list
     }
 
@@ -103,23 +103,24 @@ extension FileReport {
         _ explanation: borrowing FileExplanation, _ reader: borrowing CaptureReader
     ) -> [String] {
         var notes: [String] = []
-        if explanation.strangerCount > 0 {
-            notes.append(
-                """
-                \(explanation.strangerCount) more packets have no MAC address of a pod that is on \
-                this node now
-                """)
+        let (strangers, ambiguous) = (explanation.strangerCount, explanation.ambiguousCount)
+        if strangers > 0 {
+            let have = Wording.count(strangers, one: "more packet has", more: "more packets have")
+            notes.append("\(have) no MAC address of a pod that is on this node now")
         }
-        if explanation.ambiguousCount > 0 {
+        if ambiguous > 0 {
+            let are = Wording.count(ambiguous, one: "packet is", more: "packets are")
             notes.append(
                 """
-                \(explanation.ambiguousCount) packets are between two pods of this node, and count \
-                as recorded at the sender's edge: give --edge to say where they were recorded
+                \(are) between two pods of this node, taken as recorded at the sender's edge: give \
+                --edge to say where the file was recorded
                 """)
         }
         if reader.skippedCount > 0 {
-            notes.append(
-                "\(reader.skippedCount) packets are not Ethernet frames: record at an edge")
+            let are = Wording.count(
+                reader.skippedCount, one: "packet is no Ethernet frame",
+                more: "packets are no Ethernet frames")
+            notes.append("\(are): record at an edge")
         }
         if reader.isCutShort { notes.append("the file ends in the middle of a packet") }
         return notes
