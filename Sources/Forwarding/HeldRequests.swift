@@ -1,14 +1,14 @@
-import Addressing
-import Observation
-import PacketRing
-import Packets
-import Time
+package import Addressing
+package import Observation
+package import PacketRing
+package import Packets
+package import Time
 
 /// The requests that wait for an answer, with copies of their frames.
 ///
 /// `RequestTable` decides about them. Frames of up to 128 bytes, which nearly all requests are, and
 /// longer ones are kept apart. Memory grows with the most that have ever waited at once.
-struct HeldRequests {
+package struct HeldRequests {
     private(set) var table = RequestTable()
     private var records: [Record?] = []
     /// The frames of all slots, each in a cell of its own.
@@ -21,34 +21,36 @@ struct HeldRequests {
     /// The longest frame that is held: it holds a SYN with data, and each ping of an ordinary MTU.
     ///
     /// Both edges of a request must come to the same result, so it does not depend on what is held.
-    static let byteCountMax = 2048
+    package static let byteCountMax = 2048
     /// The most frames longer than 128 bytes that are held: 2 MiB.
-    private static let longCellCountMax = 1024
+    package static let longCellCountMax = 1024
     private static let noLongCell = -1
 
     /// What belongs to a slot of the table.
-    struct Record {
+    package struct Record {
         let details: Packet.Details
         /// The counters of the edge at which the frame was seen.
-        let counters: FrameCounters
+        package let counters: FrameCounters
         /// The change into the form in which it is reported.
-        let translation: Translation?
+        package let translation: Translation?
         /// The call, if its backend was not known when the frame came.
-        let unknownCall: FlowKey?
+        package let unknownCall: FlowKey?
         fileprivate let byteCount: Int
         fileprivate let longCell: Int
     }
 
+    package init() {}
+
     /// Whether a frame is short enough to be held.
-    static func canHold(_ packet: borrowing Packet) -> Bool {
+    package static func canHold(_ packet: borrowing Packet) -> Bool {
         packet.bytes.byteCount <= byteCountMax
     }
 
     /// The number of frames that are held.
-    var count: Int { table.count }
+    package var count: Int { table.count }
 
     /// Holds a request; see `RequestTable.hold`.
-    mutating func hold(
+    package mutating func hold(
         _ packet: borrowing Packet, _ key: RequestKey, at edge: RequestEdge,
         isOtherEdgeHere: Bool, _ translation: Translation?, unknownCall: FlowKey?,
         _ counters: FrameCounters, now: MonotonicTime
@@ -64,7 +66,7 @@ struct HeldRequests {
     }
 
     /// Holds a reset; see `RequestTable.holdReset`.
-    mutating func holdReset(
+    package mutating func holdReset(
         _ packet: borrowing Packet, _ key: RequestKey, _ translation: Translation?,
         _ counters: FrameCounters, now: MonotonicTime
     ) -> RequestTable.Holding {
@@ -114,14 +116,14 @@ struct HeldRequests {
 
 extension HeldRequests {
     /// A frame that waits no longer.
-    struct Released {
-        let fate: RequestTable.Release.Fate
-        let record: Record
+    package struct Released {
+        package let fate: RequestTable.Release.Fate
+        package let record: Record
         fileprivate let slot: Int
     }
 
     /// Calls a function of the table that releases a frame, and returns that frame.
-    mutating func release(
+    package mutating func release(
         _ next: (inout RequestTable) -> RequestTable.Release?
     ) -> Released? {
         guard let release = next(&table), let record = records[release.slot] else { return nil }
@@ -132,7 +134,7 @@ extension HeldRequests {
 
     /// The packet that was released last; the next one that is held may overwrite it.
     @_lifetime(borrow self)
-    func packet(_ released: Released) -> Packet {
+    package func packet(_ released: Released) -> Packet {
         let record = released.record
         if record.longCell == Self.noLongCell {
             let start = released.slot * Self.shortByteCountMax
@@ -145,15 +147,17 @@ extension HeldRequests {
     }
 
     /// Records an answer; see `RequestTable.record`.
-    mutating func record(answerTo key: RequestKey, seenAt: UInt64, now: MonotonicTime) {
-        table.record(answerTo: key, seenAt: seenAt, now: now)
+    package mutating func record(
+        answerTo key: RequestKey, isReset: Bool, seenAt: UInt64, now: MonotonicTime
+    ) {
+        table.record(answerTo: key, isReset: isReset, seenAt: seenAt, now: now)
     }
 
     /// All slots, taken or not.
-    var slots: Range<Int> { records.indices }
+    package var slots: Range<Int> { records.indices }
 
     /// Whether a slot holds a frame that is counted by these counters.
-    func isCounted(_ slot: Int, by counters: FrameCounters) -> Bool {
+    package func isCounted(_ slot: Int, by counters: FrameCounters) -> Bool {
         records[slot]?.counters === counters
     }
 }

@@ -120,7 +120,8 @@ extension Pipeline {
             let count = release(
                 into: &queue, now, frames, &counts, answered: fate, outcome.translation
             ) {
-                $0.release(answered: key, at: .sender, seenAt: seenAt, now: now)
+                $0.release(
+                    answered: key, at: .sender, isReset: answer.isReset, seenAt: seenAt, now: now)
             }
             if answer.isFromFirewall, count > 0, !isReported {
                 counts.record(.resetsFromElsewhere)
@@ -146,11 +147,14 @@ extension Pipeline {
     ) {
         if answer.key != answer.unknownKey, requests.count > 0 {
             _ = release(into: &queue, now, frames, &counts) {
-                $0.release(answered: answer.key, at: answer.edge, seenAt: seenAt, now: now)
+                $0.release(
+                    answered: answer.key, at: answer.edge, isReset: answer.isReset, seenAt: seenAt,
+                    now: now)
             }
         }
         if answer.edge == .observedEnd, localEdges.contains(answer.key.flow.source) {
-            requests.record(answerTo: answer.key, seenAt: seenAt, now: now)
+            requests.record(
+                answerTo: answer.key, isReset: answer.isReset, seenAt: seenAt, now: now)
         }
     }
 }

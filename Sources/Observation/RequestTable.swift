@@ -15,7 +15,7 @@ package struct RequestTable: Sendable {
     /// The first of the free slots, which are chained by `nextInOrder`.
     private var firstFree = Self.none
     /// The answers that the observed end's edge has seen while both edges belong to the capture.
-    private var answers = BoundedTable<RequestKey, UInt64>(
+    private var answers = BoundedTable<RequestKey, SeenAnswer>(
         countMax: answerCountMax, age: RequestPart.Limits.holdTime)
     /// The number of requests that wait.
     package private(set) var count = 0
@@ -36,6 +36,12 @@ package struct RequestTable: Sendable {
     private static let answerNanoseconds = UInt64(
         RequestPart.Limits.answerTime.clampedNanoseconds)
 
+    /// The last answer that the observed end's edge has seen.
+    private struct SeenAnswer: Sendable {
+        let seenAt: UInt64
+        let isReset: Bool
+    }
+
     /// What an entry waits for.
     private enum Kind: Sendable {
         /// At the sender's edge: an answer there.
@@ -44,7 +50,7 @@ package struct RequestTable: Sendable {
         case requestToHere
         /// At the observed end's edge: an answer there.
         case requestAtObservedEnd
-        /// At the sender's edge: the same answer at the observed end's edge.
+        /// At the sender's edge: a reset at the observed end's edge.
         case reset
         case free
     }
@@ -130,8 +136,8 @@ extension RequestTable {
         case .sender where !isOtherEdgeHere: return insert(key, .request, seenAt, now)
         case .sender:
             // The rings of two edges are read one after the other, so the answer may come first.
-            if let answer = answers.value(for: key, now: now), answer >= seenAt,
-                Self.isInTime(answer, for: seenAt)
+            if let answer = answers.value(for: key, now: now), answer.seenAt >= seenAt,
+                Self.isInTime(answer.seenAt, for: seenAt)
             {
                 return .answered
             }
@@ -145,8 +151,9 @@ extension RequestTable {
     package mutating func holdReset(
         _ key: RequestKey, seenAt: UInt64, now: MonotonicTime
     ) -> Holding {
-        if let answer = answers.value(for: key, now: now), answer <= seenAt,
-            Self.isInTime(seenAt, for: answer)
+        // A pod often sends several resets at once; the last one stands for all of them.
+        if let answer = answers.value(for: key, now: now), answer.isReset,
+            Self.isInTime(seenAt, for: answer.seenAt)
         {
             return .answered
         }
@@ -211,14 +218,15 @@ extension RequestTable {
     ///
     /// Both edges belong to the capture.
     package mutating func record(
-        answerTo key: RequestKey, seenAt: UInt64, now: MonotonicTime
+        answerTo key: RequestKey, isReset: Bool, seenAt: UInt64, now: MonotonicTime
     ) {
-        answers.set(seenAt, for: key, now: now)
+        answers.set(SeenAnswer(seenAt: seenAt, isReset: isReset), for: key, now: now)
     }
 
     /// Takes the oldest packet whose fate an answer decides; nil if there is none.
     package mutating func release(
-        answered key: RequestKey, at edge: RequestEdge, seenAt: UInt64, now: MonotonicTime
+        answered key: RequestKey, at edge: RequestEdge, isReset: Bool, seenAt: UInt64,
+        now: MonotonicTime
     ) -> Release? {
         guard count > 0 else { return nil }
         var index = buckets[bucket(of: key)]
@@ -228,7 +236,7 @@ extension RequestTable {
         while index != Self.none, comparisonCount < Self.comparisonCountMax {
             let slot = Int(index)
             if entries[slot].key == key,
-                let fate = fate(of: entries[slot], answeredAt: edge, seenAt, now)
+                let fate = fate(of: entries[slot], answeredAt: edge, isReset: isReset, seenAt, now)
             {
                 oldest = Release(slot: slot, fate: fate)
             }
@@ -240,7 +248,8 @@ extension RequestTable {
     }
 
     private func fate(
-        of entry: Entry, answeredAt edge: RequestEdge, _ seenAt: UInt64, _ now: MonotonicTime
+        of entry: Entry, answeredAt edge: RequestEdge, isReset: Bool, _ seenAt: UInt64,
+        _ now: MonotonicTime
     ) -> Release.Fate? {
         switch (entry.kind, edge) {
         case (.request, .sender):
@@ -255,7 +264,8 @@ extension RequestTable {
         case (.requestToHere, .observedEnd):
             let isAnswered = seenAt >= entry.seenAt && Self.isInTime(seenAt, for: entry.seenAt)
             return isAnswered ? .answeredThere : nil
-        case (.reset, .observedEnd): return seenAt <= entry.seenAt ? .resetSeenThere : nil
+        case (.reset, .observedEnd):
+            return isReset && seenAt <= entry.seenAt ? .resetSeenThere : nil
         default: return nil
         }
     }

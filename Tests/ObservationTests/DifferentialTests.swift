@@ -7,7 +7,8 @@ import Testing
 /// The rule exists twice on purpose, as `Rule` and as `EdgeProgram`.
 ///
 /// Frames made to meet each other's corner cases go through both forms. If the program says keep or
-/// drop, the Swift rule must agree; if it punts, the fast path must not clear the frame.
+/// drop, the Swift rule must agree, and the slow path must find no part in a request; if it punts, the
+/// fast path must not clear the frame.
 @Suite("The two forms of the rule")
 struct DifferentialTests {
     /// The number of frames per seed; eight seeds make a million.
@@ -20,7 +21,9 @@ struct DifferentialTests {
             ($0, EdgeProgram(Site.rule, at: $0, snaplen: 262_144))
         }
         let fastPath = FastPath(Site.rule)
+        var slowPath = SlowPath(Site.rule)
         var verdicts: [EdgeProgram.Verdict: Int] = [:]
+        var partCount = 0
         for index in 0..<Self.frameCountPerSeed {
             let frame = GeneratedFrame.make(with: &generator)
             let (point, program) = programs[Int.random(in: 0...1, using: &generator)]
@@ -29,7 +32,9 @@ struct DifferentialTests {
             verdicts[verdict, default: 0] += 1
             let decision = Site.rule.decision(on: frame.wire, direction: direction, at: point)
             let isCleared = fastPath.clears(frame.wire)
-            if let fault = Self.disagreement(verdict, decision, isCleared: isCleared) {
+            let part = slowPath.requestPart(in: frame, direction, at: point)
+            if part != nil { partCount += 1 }
+            if let fault = Self.disagreement(verdict, decision, part, isCleared: isCleared) {
                 Issue.record("frame \(index) of seed \(seed), \(fault): \(frame)")
                 return
             }
@@ -38,12 +43,15 @@ struct DifferentialTests {
         for verdict in [EdgeProgram.Verdict.keep, .drop, .punt] {
             #expect(verdicts[verdict, default: 0] > Self.frameCountPerSeed / 20)
         }
+        #expect(partCount > Self.frameCountPerSeed / 200)
     }
 
     private static func disagreement(
-        _ verdict: EdgeProgram.Verdict, _ decision: Decision, isCleared: Bool
+        _ verdict: EdgeProgram.Verdict, _ decision: Decision, _ part: RequestPart?,
+        isCleared: Bool
     ) -> String? {
         switch verdict {
+        case .keep where part != nil, .drop where part != nil: "decided in spite of \(part as Any)"
         case .punt: isCleared ? "punted and cleared" : nil
         case .keep: decision.isReported ? nil : "kept against \(decision)"
         case .drop: decision.isReported ? "dropped against \(decision)" : nil
@@ -76,6 +84,37 @@ struct DifferentialTests {
             }
         }
         #expect(droppedCount > Self.frameCountPerSeed / 4000)
+    }
+
+    @Test("leave requests to dropped services, and what answers them, to user space")
+    func openingsOfDroppedServices() {
+        var slowPath = SlowPath(Site.rule)
+        for flow in Self.calls { slowPath.learn(flow, now: Site.begin) }
+        let dropList = slowPath.services.dropList(now: Site.begin)
+        let program = EdgeProgram(Site.rule, at: Site.atA, snaplen: 262_144, dropList: dropList)
+        let ends = [(Site.a4, Site.service4), (Site.a6, Site.service6)]
+        for (client, service) in ends {
+            for flags in 0...UInt8.max {
+                for (transport, port) in [(6, 80), (17, 443)] as [(UInt8, UInt16)] {
+                    for direction in Direction.allCases {
+                        let isRequest = direction == .fromPod
+                        var ports = Frame.ports(
+                            isRequest ? 50_000 : port, isRequest ? port : 50_000)
+                        ports[13] = flags
+                        let frame = Frame.ethernet(
+                            to: isRequest ? Site.bridgeMAC : Site.aMAC, from: Site.bMAC,
+                            type: Frame.type(of: client),
+                            Frame.ip(
+                                from: isRequest ? client : service,
+                                to: isRequest ? service : client, protocol: transport, ports))
+                        let opens = transport == 6 && flags & 0x06 != 0
+                        #expect(
+                            program.verdict(on: frame, direction: direction)
+                                == (opens ? .punt : .drop), "\(transport), flags \(flags)")
+                    }
+                }
+            }
+        }
     }
 
     /// The calls of another pod, so that the flows of generated frames are not known.
@@ -145,6 +184,7 @@ struct DifferentialTests {
         let rule = variant.rule
         let program = EdgeProgram(rule, at: Site.atA, snaplen: 262_144)
         let fastPath = FastPath(rule)
+        var slowPath = SlowPath(rule)
         #expect(program.decides)
         var generator = SeededGenerator(seed: 7)
         for _ in 0..<Self.frameCountPerSeed / 20 {
@@ -153,7 +193,8 @@ struct DifferentialTests {
             let decision = rule.decision(on: frame.wire, direction: direction, at: Site.atA)
             let verdict = program.verdict(on: frame, direction: direction)
             let isCleared = fastPath.clears(frame.wire)
-            let fault = Self.disagreement(verdict, decision, isCleared: isCleared)
+            let part = slowPath.requestPart(in: frame, direction, at: Site.atA)
+            let fault = Self.disagreement(verdict, decision, part, isCleared: isCleared)
             #expect(fault == nil, "\(frame)")
             // With too many addresses for a program, nothing is cleared.
             if variant == .manyAddresses { #expect(!isCleared) }
