@@ -72,7 +72,9 @@ struct HeldRequestsTests {
             && packet.details.wireByteCount == byteCount
     }
 
-    @Test("come back as they were, whatever their length", arguments: [1, 60, 127, 128, 129, 1514, 2048])
+    @Test(
+        "come back as they were, whatever their length",
+        arguments: [1, 60, 127, 128, 129, 1514, 2048])
     func bytes(byteCount: Int) {
         var held = HeldRequests()
         let counters = FrameCounters()
@@ -153,7 +155,8 @@ struct HeldRequestsTests {
         var faultCount = 0
         for number in 0..<20_000 {
             if waiting.count < 300, Bool.random(using: &generator) || waiting.isEmpty {
-                let byteCount = [60, 74, 94, 118, 128, 129, 500, 2048]
+                let byteCount =
+                    [60, 74, 94, 118, 128, 129, 500, 2048]
                     .randomElement(using: &generator) ?? 60
                 guard
                     case .held(let slot) = Self.hold(number, byteCount: byteCount, in: &held)

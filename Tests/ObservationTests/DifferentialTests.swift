@@ -8,7 +8,7 @@ import Testing
 ///
 /// Frames made to meet each other's corner cases go through both forms. If the program says keep or
 /// drop, the Swift rule must agree, and the slow path must find no part in a request; if it punts, the
-/// fast path must not clear the frame.
+/// fast path must not clear the frame. What the fast path says about requests the slow path says too.
 @Suite("The two forms of the rule")
 struct DifferentialTests {
     /// The number of frames per seed; eight seeds make a million.
@@ -23,18 +23,23 @@ struct DifferentialTests {
         let fastPath = FastPath(Site.rule)
         var slowPath = SlowPath(Site.rule)
         var verdicts: [EdgeProgram.Verdict: Int] = [:]
-        var partCount = 0
+        var (partCount, openingCount) = (0, 0)
         for index in 0..<Self.frameCountPerSeed {
             let frame = GeneratedFrame.make(with: &generator)
             let (point, program) = programs[Int.random(in: 0...1, using: &generator)]
             let direction = Direction.random(with: &generator)
             let verdict = program.verdict(on: frame, direction: direction)
             verdicts[verdict, default: 0] += 1
-            let decision = Site.rule.decision(on: frame.wire, direction: direction, at: point)
-            let isCleared = fastPath.clears(frame.wire)
-            let part = slowPath.requestPart(in: frame, direction, at: point)
-            if part != nil { partCount += 1 }
-            if let fault = Self.disagreement(verdict, decision, part, isCleared: isCleared) {
+            let outcome = slowPath.outcome(of: frame.wire, direction: direction, at: point)
+            if outcome?.requestPart != nil { partCount += 1 }
+            let opening = fastPath.opening(frame.wire, direction: direction)
+            if opening != nil { openingCount += 1 }
+            let fault =
+                Self.disagreement(
+                    verdict, Site.rule.decision(on: frame.wire, direction: direction, at: point),
+                    outcome?.requestPart, isCleared: fastPath.clears(frame.wire))
+                ?? Self.disagreement(verdict, outcome, opening)
+            if let fault {
                 Issue.record("frame \(index) of seed \(seed), \(fault): \(frame)")
                 return
             }
@@ -44,6 +49,7 @@ struct DifferentialTests {
             #expect(verdicts[verdict, default: 0] > Self.frameCountPerSeed / 20)
         }
         #expect(partCount > Self.frameCountPerSeed / 200)
+        #expect(openingCount > Self.frameCountPerSeed / 200)
     }
 
     private static func disagreement(
@@ -55,6 +61,26 @@ struct DifferentialTests {
         case .punt: isCleared ? "punted and cleared" : nil
         case .keep: decision.isReported ? nil : "kept against \(decision)"
         case .drop: decision.isReported ? "dropped against \(decision)" : nil
+        }
+    }
+
+    /// Compares what the fast path says about a request, if anything, with what the slow path says.
+    ///
+    /// Frames that the program drops do not get that far.
+    private static func disagreement(
+        _ verdict: EdgeProgram.Verdict, _ outcome: SlowPath.Outcome?, _ opening: FastPath.Opening?
+    ) -> String? {
+        guard let opening, verdict != .drop else { return nil }
+        guard let outcome else { return "an opening of a frame that needs more" }
+        switch opening {
+        case .kept:
+            return verdict == .keep && outcome.decision.isReported
+                ? nil : "taken for kept against \(outcome)"
+        case .punted(let isReported, let part):
+            let isSame =
+                verdict == .punt && isReported == outcome.decision.isReported
+                && part == outcome.requestPart && outcome.translation == nil
+            return isSame ? nil : "\(opening) against \(outcome)"
         }
     }
 
@@ -83,7 +109,7 @@ struct DifferentialTests {
                 return
             }
         }
-        #expect(droppedCount > Self.frameCountPerSeed / 4000)
+        #expect(droppedCount > Self.frameCountPerSeed / 8000)
     }
 
     @Test("leave requests to dropped services, and what answers them, to user space")
@@ -193,8 +219,11 @@ struct DifferentialTests {
             let decision = rule.decision(on: frame.wire, direction: direction, at: Site.atA)
             let verdict = program.verdict(on: frame, direction: direction)
             let isCleared = fastPath.clears(frame.wire)
-            let part = slowPath.requestPart(in: frame, direction, at: Site.atA)
-            let fault = Self.disagreement(verdict, decision, part, isCleared: isCleared)
+            let outcome = slowPath.outcome(of: frame.wire, direction: direction, at: Site.atA)
+            let fault =
+                Self.disagreement(verdict, decision, outcome?.requestPart, isCleared: isCleared)
+                ?? Self.disagreement(
+                    verdict, outcome, fastPath.opening(frame.wire, direction: direction))
             #expect(fault == nil, "\(frame)")
             // With too many addresses for a program, nothing is cleared.
             if variant == .manyAddresses { #expect(!isCleared) }

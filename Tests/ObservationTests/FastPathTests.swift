@@ -57,9 +57,12 @@ struct FastPathTests {
         #expect(clearedCount > 500)
     }
 
-    @Test("clears no TCP segment with SYN or RST, and all that have neither", arguments: [
-        0x00, 0x01, 0x08, 0x10, 0x11, 0x18, 0x19, 0x20, 0xf9, 0x02, 0x12, 0xc2, 0x04, 0x14, 0x06, 0xff,
-    ] as [UInt8])
+    @Test(
+        "clears no TCP segment with SYN or RST, and all that have neither",
+        arguments: [
+            0x00, 0x01, 0x08, 0x10, 0x11, 0x18, 0x19, 0x20, 0xf9, 0x02, 0x12, 0xc2, 0x04, 0x14,
+            0x06, 0xff,
+        ] as [UInt8])
     func openings(flags: UInt8) {
         let program = EdgeProgram(Site.rule, at: Site.atA, snaplen: 262_144)
         let fastPath = FastPath(Site.rule)
@@ -81,6 +84,61 @@ struct FastPathTests {
             if isCleared { clearedCount += 1 }
         }
         #expect(clearedCount > 150)
+    }
+
+    @Test(
+        "decides about ordinary SYNs and resets between the rule's addresses, as the slow path does",
+        arguments: [
+            Site.rule, DifferentialTests.Variant.manyNetworks.rule,
+            DifferentialTests.Variant.overlappingServices.rule,
+            DifferentialTests.Variant.podsEverywhere.rule, DifferentialTests.Variant.noPods.rule,
+        ], [0x02, 0x12, 0x04, 0x14] as [UInt8])
+    func decides(rule: Rule, flags: UInt8) {
+        let fastPath = FastPath(rule)
+        var slowPath = SlowPath(rule)
+        var decidedCount = 0
+        for frame in Self.ordinaryFrames(flags: flags) {
+            for direction in Direction.allCases {
+                guard let opening = fastPath.opening(frame.wire, direction: direction) else {
+                    continue
+                }
+                decidedCount += 1
+                // No frame of these is flooded, and what is the feed itself is dropped.
+                let point = ObservationPoint(
+                    interfaceIndex: 11, podMAC: nil, domain: ObservationPoint.Domain([]))
+                let outcome = slowPath.outcome(of: frame.wire, direction: direction, at: point)
+                if outcome?.decision == .refuse(.ownFeed) { continue }
+                switch opening {
+                case .kept: #expect(outcome == .init(decision: .report(.oneEndIsNoPod)))
+                case .punted(let isReported, let part):
+                    #expect(outcome?.decision.isReported == isReported)
+                    #expect(outcome?.requestPart == part, "\(frame)")
+                }
+            }
+        }
+        // `manyNetworks` has as many networks of services and pods as the fast path does not know.
+        #expect(decidedCount > 80)
+    }
+
+    @Test("takes no padding for TCP's flags")
+    func padding() {
+        let fastPath = FastPath(Site.rule)
+        for (source, destination) in [(Site.a4, Site.c4), (Site.a6, Site.c6)] {
+            for byteCount in 4...20 {
+                var ports = Frame.ports(40_000, 80)
+                ports[TCPHeader.flags] = TCPHeader.syn
+                let length = byteCount + (source.family == .ipv4 ? IPv4Header.byteCount : 0)
+                let frame = Frame.ethernet(
+                    to: Site.bridgeMAC, from: Site.aMAC, type: Frame.type(of: source),
+                    Frame.ip(
+                        from: source, to: destination, protocol: IPProtocol.tcp, length: length,
+                        ports))
+                let opening = fastPath.opening(frame.wire, direction: .fromPod)
+                #expect((opening == nil) == (byteCount <= TCPHeader.flags), "\(byteCount)")
+                let isCleared = fastPath.clears(frame.wire)
+                #expect(!isCleared)
+            }
+        }
     }
 
     @Test("clears no TCP segment that is cut before its flags")

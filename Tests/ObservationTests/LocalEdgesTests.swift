@@ -25,7 +25,7 @@ struct LocalEdgesTests {
         let rows: [(IPAddress, edge: UInt32, isForeign: Bool)] = [
             (Site.a4, 11, false), (Site.a6, 11, false), (Site.aLinkLocal, 11, false),
             (Site.b4, 11, true), (Site.c4, 11, true), (Site.c6, 11, true),
-            // Of b only a link-local address of IPv6 is known.
+            // No address of IPv6 but a link-local one is known of b.
             (Site.c4, 12, true), (Site.b6, 12, false), (Site.c6, 12, false), (Site.a6, 12, true),
             (Site.c4, 13, false), (Site.c6, 13, false), (Site.a4, 13, true),
             (Site.c4, 99, false), (Site.a4, 99, true),

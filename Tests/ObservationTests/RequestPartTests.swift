@@ -184,7 +184,8 @@ struct RequestPartTests {
             let frame = Self.frame(toItself, ports, isToA: true)
             #expect(slowPath.requestPart(in: frame, direction, at: Site.atA) == nil)
             // A copy that the bridge has flooded.
-            let flooded = Self.frame(family.flow(family.c, 40_000, family.a, 80), ports, isToA: true)
+            let flooded = Self.frame(
+                family.flow(family.c, 40_000, family.a, 80), ports, isToA: true)
             #expect(slowPath.requestPart(in: flooded, .toPod, at: Site.atB) == nil)
         }
         var everyEdge = SlowPath(Rule(Site.addressPlan, deduplicates: false))
@@ -239,7 +240,10 @@ struct RequestPartTests {
         let found = Part.answer(call, at: .sender, unknown: call)
         let rows: [(FlowKey, UInt8, Part?)] = [
             (call, Self.syn, .answer(fromBackend, at: .observedEnd, unknown: call)),
-            (call, Self.reset, .answer(fromBackend, at: .observedEnd, isReset: true, unknown: call)),
+            (
+                call, Self.reset,
+                .answer(fromBackend, at: .observedEnd, isReset: true, unknown: call)
+            ),
             (call.reversed, Self.accept, found), (call.reversed, Self.reset, found),
             (call, Self.ack, nil), (call.reversed, Self.ack, nil),
         ]
@@ -282,7 +286,8 @@ struct RequestPartTests {
     }
 
     @Test(
-        "of a call that nobody knows is held under the call, unless it is reported", arguments: families,
+        "of a call that nobody knows is held under the call, unless it is reported",
+        arguments: families,
         Ignorance.allCases)
     func unknown(_ family: Family, _ ignorance: Ignorance) {
         var slowPath = SlowPath(Site.rule)
@@ -348,7 +353,9 @@ struct RequestPartTests {
         }
     }
 
-    @Test("of a ping to a service is held if connection tracking cannot be asked", arguments: families)
+    @Test(
+        "of a ping to a service is held if connection tracking cannot be asked", arguments: families
+    )
     func pingOfService(_ family: Family) {
         let call = family.echo(family.a, family.service)
         for isKnown in [true, false] {

@@ -76,7 +76,9 @@ struct Conversations {
             let edge = flow.source == Site.a4 || flow.source == Site.a6 ? 0 : 1
             let fate = Fate.allCases.randomElement(using: &generator) ?? .dies
             add(flow, sequence, from: edge, at: time, fate, with: &generator)
-            guard fate == .dies || fate == .ignored, flow.transport == IPProtocol.tcp else { continue }
+            guard fate == .dies || fate == .ignored, flow.transport == IPProtocol.tcp else {
+                continue
+            }
             // What is not answered is sent again after a second.
             let again = time + Int.random(in: 1000...1200, using: &generator) * Self.millisecond
             let other = Fate.allCases.randomElement(using: &generator) ?? .dies
@@ -161,7 +163,9 @@ struct Conversations {
         for (place, report) in reports.enumerated() {
             places[report.packet].append(place)
             let delay = report.time - packets[report.packet].sentAt
-            if delay > 750 * Self.millisecond { return "\(packets[report.packet]) after \(delay) ns" }
+            if delay > 750 * Self.millisecond {
+                return "\(packets[report.packet]) after \(delay) ns"
+            }
         }
         for (packet, places_) in zip(packets, places) {
             guard places_.count == packet.reportCount else {
@@ -265,8 +269,8 @@ struct SimulatedNode {
         _ answer: RequestPart.Answer, _ packet: Int, _ decision: Decision, _ seenAt: UInt64
     ) -> Bool {
         while let release = table.release(
-            answered: answer.key, at: answer.edge, isReset: answer.isReset, seenAt: seenAt, now: now)
-        {
+            answered: answer.key, at: answer.edge, isReset: answer.isReset, seenAt: seenAt, now: now
+        ) {
             settle(release)
         }
         if answer.edge == .observedEnd {

@@ -66,7 +66,9 @@ struct RequestTableModelTests {
         }
 
         mutating func takeExpired(now: MonotonicTime) -> Released? {
-            guard let item = items.first, now - item.heldAt >= .milliseconds(600) else { return nil }
+            guard let item = items.first, now - item.heldAt >= .milliseconds(600) else {
+                return nil
+            }
             items.removeFirst()
             let fate: RequestTable.Release.Fate =
                 switch item.kind {

@@ -13,7 +13,8 @@ extension RequestTableTests {
             [.request(.sender, at: 0, read: 5), .answer(.sender, at: 501, read: 510)],
             [.held, .fate(.unanswered)]),
         Row(
-            "never answered", [.request(.sender, at: 0, read: 5), .wait(until: 604), .wait(until: 605)],
+            "never answered",
+            [.request(.sender, at: 0, read: 5), .wait(until: 604), .wait(until: 605)],
             [.held, .fate(.unanswered)]),
         Row(
             "answered when nobody waits any more",

@@ -13,7 +13,8 @@ struct RequestTableTests {
         case request(RequestEdge, isOtherEdgeHere: Bool = false, at: Int, read: Int)
         case reset(at: Int, read: Int)
         /// An answer at an edge; the observed end's edge records it if the sender's edge is here too.
-        case answer(RequestEdge, isReset: Bool = false, isOtherEdgeHere: Bool = false, at: Int, read: Int)
+        case answer(
+            RequestEdge, isReset: Bool = false, isOtherEdgeHere: Bool = false, at: Int, read: Int)
         case wait(until: Int)
     }
 
@@ -49,7 +50,8 @@ struct RequestTableTests {
         let other = FlowKey(
             transport: 1, source: Site.a4, destination: Site.c4, sourcePort: 2, destinationPort: 2)
         let keys = [
-            requestKey, RequestKey(requestKey.flow.reversed), RequestKey(requestKey.flow, sequence: 1),
+            requestKey, RequestKey(requestKey.flow.reversed),
+            RequestKey(requestKey.flow, sequence: 1),
             RequestKey(other), RequestKey(other, sequence: 1),
         ]
         let slots = keys.map { table.hold($0, at: .sender) }
@@ -68,7 +70,9 @@ struct RequestTableTests {
                 RequestKey(requestKey.flow, sequence: number), at: .sender,
                 read: 10 * Int(number))
         }
-        #expect(table.release(answered: RequestKey(requestKey.flow, sequence: 2), at: .sender)?.slot == 2)
+        #expect(
+            table.release(answered: RequestKey(requestKey.flow, sequence: 2), at: .sender)?.slot
+                == 2)
         let taken = table.take(4)
         #expect(taken?.slot == 4 && taken?.fate == .unanswered)
         #expect(table.take(4) == nil)
@@ -88,7 +92,8 @@ struct RequestTableTests {
     func oldest() {
         var table = RequestTable()
         for _ in 0..<40 { _ = table.hold(requestKey, at: .observedEnd) }
-        let slots = (0..<40).map { _ in table.release(answered: requestKey, at: .observedEnd)?.slot }
+        let slots = (0..<40).map { _ in table.release(answered: requestKey, at: .observedEnd)?.slot
+        }
         #expect(slots == (0..<40).map { $0 })
     }
 
@@ -128,7 +133,8 @@ struct RequestTableTests {
         for millisecond in 0..<20_000 {
             for number in 0..<50 {
                 let key = numbered(millisecond * 50 + number)
-                guard case .held = table.hold(key, at: .sender, stamp: millisecond, read: millisecond)
+                guard
+                    case .held = table.hold(key, at: .sender, stamp: millisecond, read: millisecond)
                 else {
                     faultCount += 1
                     continue

@@ -49,7 +49,8 @@ struct OpeningTests {
     static let tcp: [Row] = [
         Row("SYN", syn, .connectionRequest),
         Row("SYN with ECN's flags", tcp(flags: 0xc2), .connectionRequest),
-        Row("SYN with data", changed(syn, [3: 0x44]) + [1, 2, 3, 4, 5, 6, 7, 8], .connectionRequest),
+        Row(
+            "SYN with data", changed(syn, [3: 0x44]) + [1, 2, 3, 4, 5, 6, 7, 8], .connectionRequest),
         Row("SYN and FIN", tcp(flags: 0x03), .connectionRequest),
         Row("SYN-ACK", tcp(flags: 0x12), .connectionAnswer),
         Row("SYN-ACK with ECN's flag", tcp(flags: 0x52), .connectionAnswer),
@@ -60,7 +61,8 @@ struct OpeningTests {
         Row("FIN-ACK", tcp(flags: 0x11), nil),
         Row("no flags", tcp(flags: 0), nil),
         Row("all flags but SYN and RST", tcp(flags: 0xf9), nil),
-        Row("IPv4 options", changed([0x46] + syn[1..<20] + [1, 1, 1, 1] + syn[20...], [3: 0x40]),
+        Row(
+            "IPv4 options", changed([0x46] + syn[1..<20] + [1, 1, 1, 1] + syn[20...], [3: 0x40]),
             .connectionRequest),
         Row("UDP with the byte of a SYN", changed(syn, [9: 17]), nil),
         Row("SCTP with the byte of a SYN", changed(syn, [9: 132]), nil),
@@ -119,7 +121,8 @@ struct OpeningTests {
         Row("first fragment", syn6([44, 6], [[0, 0, 1, 1, 2, 3, 4]]), nil),
         Row("last fragment", syn6([44, 6], [[0, 0, 8, 1, 2, 3, 4]]), nil),
         Row(
-            "behind an authentication header", syn6([51, 6], [[1] + [UInt8](repeating: 0, count: 10)]),
+            "behind an authentication header",
+            syn6([51, 6], [[1] + [UInt8](repeating: 0, count: 10)]),
             .connectionRequest),
         Row("behind encryption", syn6([50, 6], [options]), nil),
         Row(
