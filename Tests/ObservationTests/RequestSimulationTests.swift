@@ -127,34 +127,56 @@ struct Conversations {
                 flow: flow, opening: isTCP ? .connectionRequest : .echoRequest(sequence),
                 sentAt: time, reportCount: reportCount))
         events[edge].append(Event(time: time, direction: .fromPod, packet: request))
-        let answer = packets.count
-        var opening = isTCP ? Opening.connectionAnswer : .echoReply(sequence)
-        if isTCP, Int.random(in: 0..<3, using: &generator) == 0 { opening = .reset }
         let way = Int.random(in: 10_000...1_000_000, using: &generator)
         switch fate {
         case .dies: return
         case .refusedByFirewall:
-            packets.append(
-                Packet(
-                    flow: flow.reversed, opening: .reset, sentAt: time + way,
-                    reportCount: reportCount))
-            events[edge].append(Event(time: time + way, direction: .toPod, packet: answer))
+            addFirewallReset(of: flow, to: edge, at: time + way)
         case .ignored:
             events[1 - edge].append(Event(time: time + way, direction: .toPod, packet: request))
         case .answered, .answeredLate:
+            events[1 - edge].append(Event(time: time + way, direction: .toPod, packet: request))
             let wait =
                 Int.random(in: fate == .answered ? 0...400 : 700...2000, using: &generator)
                 * Self.millisecond + Int.random(in: 1...20_000, using: &generator)
-            events[1 - edge].append(Event(time: time + way, direction: .toPod, packet: request))
-            packets.append(
-                Packet(
-                    flow: flow.reversed, opening: opening, sentAt: time + way + wait,
-                    reportCount: 1, answers: fate == .answered ? request : nil))
-            events[1 - edge].append(
-                Event(time: time + way + wait, direction: .fromPod, packet: answer))
-            events[edge].append(
-                Event(time: time + 2 * way + wait, direction: .toPod, packet: answer))
+            let answeredAt = time + way + wait
+            let kind = isTCP ? Int.random(in: 0..<6, using: &generator) : 0
+            let opening: Opening =
+                isTCP ? (kind < 2 ? .reset : .connectionAnswer) : .echoReply(sequence)
+            // A pod that resets a connection often sends several resets at once.
+            for number in 0..<(kind == 0 && isTCP ? 3 : 1) {
+                addAnswer(
+                    opening, to: flow, from: 1 - edge, at: answeredAt + 1000 * number, way,
+                    isInTime: fate == .answered ? request : nil)
+            }
+            if kind == 2 {
+                addFirewallReset(of: flow, to: edge, at: answeredAt + 2 * way + Self.millisecond)
+            }
         }
+    }
+
+    /// Adds an answer, which passes both edges.
+    private mutating func addAnswer(
+        _ opening: Opening, to flow: FlowKey, from edge: Int, at time: Int, _ way: Int,
+        isInTime request: Int?
+    ) {
+        let answer = packets.count
+        packets.append(
+            Packet(
+                flow: flow.reversed, opening: opening, sentAt: time, reportCount: 1,
+                answers: request))
+        events[edge].append(Event(time: time, direction: .fromPod, packet: answer))
+        events[1 - edge].append(Event(time: time + way, direction: .toPod, packet: answer))
+    }
+
+    /// Adds a reset in the other pod's name, which passes the sender's edge only.
+    private mutating func addFirewallReset(of flow: FlowKey, to edge: Int, at time: Int) {
+        let isSenderObserved = Rule.lowerEnd(of: flow) == flow.source
+        events[edge].append(Event(time: time, direction: .toPod, packet: packets.count))
+        packets.append(
+            Packet(
+                flow: flow.reversed, opening: .reset, sentAt: time,
+                reportCount: isOneNode || isSenderObserved ? 1 : 0))
     }
 
     /// Returns what is wrong with the reports; nil if each packet is there as often as it should be.
