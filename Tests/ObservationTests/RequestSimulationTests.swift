@@ -260,8 +260,10 @@ struct SimulatedNode {
             }
             expire()
         }
-        time += 1_000_000_000
-        expire()
+        for _ in 0..<50 {
+            time += 20_000_000
+            expire()
+        }
     }
 
     private mutating func read(
