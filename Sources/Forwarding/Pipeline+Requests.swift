@@ -152,7 +152,8 @@ extension Pipeline {
                     now: now)
             }
         }
-        if answer.edge == .observedEnd, localEdges.contains(answer.key.flow.source) {
+        // The sender's edge may be here as well, even if the source is forged.
+        if answer.edge == .observedEnd {
             requests.record(
                 answerTo: answer.key, isReset: answer.isReset, seenAt: seenAt, now: now)
         }
