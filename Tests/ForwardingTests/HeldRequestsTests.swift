@@ -45,8 +45,8 @@ struct HeldRequestsTests {
         var packets = PacketIterator(in: block.wire, from: 48, count: 1, tellsOffload: true)
         guard let packet = packets.next(), HeldRequests.canHold(packet.packet) else { return nil }
         return held.hold(
-            packet.packet, key(number), at: edge, isOtherEdgeHere: false, nil,
-            unknownCall: key(number).flow, counters, now: now)
+            packet.packet, key(number), at: edge, isOtherEdgeHere: false,
+            HeldRequests.Form(translation: nil, unknownCall: key(number).flow), counters, now: now)
     }
 
     private static func holdReset(
@@ -113,7 +113,7 @@ struct HeldRequestsTests {
         let released = try #require(held.release { $0.takeFirst() })
         #expect(released.fate == .unanswered)
         #expect(released.record.counters === counters)
-        #expect(released.record.unknownCall == Self.key(0).flow)
+        #expect(released.form?.unknownCall == Self.key(0).flow)
         #expect(held.isCounted(1, by: others) && !held.isCounted(1, by: counters))
     }
 

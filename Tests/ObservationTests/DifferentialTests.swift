@@ -72,16 +72,14 @@ struct DifferentialTests {
     ) -> String? {
         guard let opening, verdict != .drop else { return nil }
         guard let outcome else { return "an opening of a frame that needs more" }
-        switch opening {
-        case .kept:
+        if opening.kind == .kept {
             return verdict == .keep && outcome.decision.isReported
                 ? nil : "taken for kept against \(outcome)"
-        case .punted(let isReported, let part):
-            let isSame =
-                verdict == .punt && isReported == outcome.decision.isReported
-                && part == outcome.requestPart && outcome.translation == nil
-            return isSame ? nil : "\(opening) against \(outcome)"
         }
+        let isSame =
+            verdict == .punt && opening.isReported == outcome.decision.isReported
+            && opening.isSame(as: outcome.requestPart) && outcome.translation == nil
+        return isSame ? nil : "\(opening) against \(outcome)"
     }
 
     /// Packets that a drop list lets the kernel drop, which user space would not report either.
@@ -227,6 +225,19 @@ struct DifferentialTests {
             #expect(fault == nil, "\(frame)")
             // With too many addresses for a program, nothing is cleared.
             if variant == .manyAddresses { #expect(!isCleared) }
+        }
+    }
+}
+
+extension FastPath.Opening {
+    /// Whether a request's part, as the slow path finds it, is the same.
+    func isSame(as part: RequestPart?) -> Bool {
+        switch part {
+        case nil: kind == .neither
+        case .request(let key, let edge): kind == .request && self.key == key && self.edge == edge
+        case .answer(let answer):
+            kind == (answer.isReset ? .reset : .answer) && key == answer.key
+                && edge == answer.edge && answer.unknownKey == nil && !answer.isFromFirewall
         }
     }
 }

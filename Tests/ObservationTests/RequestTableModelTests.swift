@@ -24,20 +24,22 @@ struct RequestTableModelTests {
             let slot: Int
         }
         var items: [Item] = []
-        var answers: [RequestKey: (seenAt: UInt64, isReset: Bool)] = [:]
+        var answers: [RequestKey: [(seenAt: UInt64, isReset: Bool)]] = [:]
 
         static func isInTime(_ answer: UInt64, _ request: UInt64) -> Bool {
             answer <= request || answer - request <= 500_000_000
         }
 
         func isAnswered(_ key: RequestKey, seenAt: UInt64) -> Bool {
-            guard let answer = answers[key] else { return false }
-            return answer.seenAt >= seenAt && Self.isInTime(answer.seenAt, seenAt)
+            answers[key, default: []].contains {
+                $0.seenAt >= seenAt && Self.isInTime($0.seenAt, seenAt)
+            }
         }
 
         func isResetSeen(_ key: RequestKey, seenAt: UInt64) -> Bool {
-            guard let answer = answers[key] else { return false }
-            return answer.isReset && Self.isInTime(seenAt, answer.seenAt)
+            answers[key, default: []].contains {
+                $0.isReset && $0.seenAt <= seenAt && Self.isInTime(seenAt, $0.seenAt)
+            }
         }
 
         mutating func release(
@@ -127,7 +129,7 @@ struct RequestTableModelTests {
                 }
                 guard edge == .observedEnd, isHere else { break }
                 table.record(answerTo: key, isReset: isReset, seenAt: seenAt, now: now)
-                model.answers[key] = (seenAt, isReset)
+                model.answers[key, default: []].append((seenAt, isReset))
             default:
                 while let release = table.takeExpired(now: now) {
                     found.append(Released(slot: release.slot, fate: release.fate))
