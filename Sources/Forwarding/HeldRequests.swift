@@ -98,7 +98,7 @@ package struct HeldRequests {
         _ packet: borrowing Packet, in slot: Int, _ form: Form?, _ counters: FrameCounters
     ) {
         let byteCount = packet.bytes.byteCount
-        // Answers take slots as well.
+        // The table gives slots to answers as well.
         while slot >= records.count {
             records.append(nil)
             shortFrames.append(
