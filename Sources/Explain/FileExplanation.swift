@@ -182,7 +182,8 @@ extension FileExplanation {
         for key in keys {
             for edge in RequestEdge.allCases {
                 while let release = requests.release(
-                    answered: key, at: edge, seenAt: nanoseconds, now: latest)
+                    answered: key, at: edge, isReset: answer.isReset, seenAt: nanoseconds,
+                    now: latest)
                 {
                     settle(release)
                 }
@@ -212,7 +213,8 @@ extension FileExplanation {
         if opening.isAnswer {
             let key = RequestKey(flow.reversed, sequence: opening.sequence)
             while let release = watched.release(
-                answered: key, at: .sender, seenAt: nanoseconds, now: latest)
+                answered: key, at: .sender, isReset: opening == .reset, seenAt: nanoseconds,
+                now: latest)
             {
                 settleWatched(release)
             }

@@ -185,7 +185,7 @@ extension Pipeline {
     mutating func dropHeld(_ drop: (FrameCounters) -> Void) {
         while let fragment = held.takeFirst() { drop(fragment.counters) }
         while let request = requests.release({ $0.takeFirst() }) {
-            record(.undecided, request.record.counters)
+            if request.fate != .resetFromElsewhere { record(.undecided, request.record.counters) }
             drop(request.record.counters)
         }
     }
