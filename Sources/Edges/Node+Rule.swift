@@ -27,9 +27,10 @@ extension Node {
         }
     }
 
-    /// The pods' addresses at the edges to capture at.
+    /// The pods' addresses at the edges to capture at, which are up.
     package var localEdges: LocalEdges {
-        LocalEdges(capturedVeths.map { ($0.link.index, $0.podAddresses ?? []) })
+        LocalEdges(
+            capturedVeths.filter(\.link.isUp).map { ($0.link.index, $0.podAddresses ?? []) })
     }
 
     private func edges(ofDomain veths: [Veth]) -> [Edge] {

@@ -65,8 +65,12 @@ final class Forwarder {
     var installedVersion = 0
     /// When the kernel's counts are taken next.
     var countsAt: MonotonicTime
-    /// Whether this turn has left blocks in a ring, so that answers may be in them.
+    /// Whether this turn may have left blocks in a ring, so that answers may be in them.
     private var isBehind = false
+    /// When a turn began that left no block in any ring.
+    private var caughtUpAt = MonotonicTime.zero
+    /// When the forwarder fell behind; nil if it has caught up.
+    private var behindSince: MonotonicTime?
 
     /// The most blocks of one ring that are forwarded before others, and commands, have their turn.
     ///
@@ -85,8 +89,8 @@ final class Forwarder {
     /// The shortest wait for requests that expire, so that many of them expire together.
     private static let expiryInterval = Duration.milliseconds(10)
 
-    /// The longest time that requests wait beyond their time for blocks that were left unread.
-    private static let behindTimeMax = Duration.seconds(5)
+    /// The longest time that requests wait for blocks that were left unread.
+    private static let behindTimeMax = Duration.seconds(1)
 
     /// The time that is left for what is queued when the capture ends.
     static let finishTime = Duration.seconds(1)
@@ -169,7 +173,7 @@ extension Forwarder {
         var time = limit
         if let due = sender.dueAt { time = min(time, due - .now) }
         if !closing.isEmpty { return min(time, Self.closingInterval) }
-        if let due = pipeline.requestsExpireAt {
+        if !isQueueFull, let due = pipeline.requestsExpireAt {
             time = min(time, max(due - .now, Self.expiryInterval))
         }
         return pipeline.interval.map { min(time, $0) } ?? time
@@ -182,7 +186,7 @@ extension Forwarder {
             try poller.wait(milliseconds: milliseconds)
         }
         let begin = MonotonicTime.now
-        isBehind = false
+        isBehind = !Poller<UInt64>.isAll(readyCount)
         pipeline.attend(into: &sender.queue, now: begin)
         for index in 0..<readyCount {
             switch poller.key(at: index) {
@@ -196,9 +200,7 @@ extension Forwarder {
             }
         }
         if !closing.isEmpty { try advanceClosing() }
-        // The answers that were in the rings at the beginning have been read, unless it is behind.
-        pipeline.expireRequests(
-            into: &sender.queue, now: isBehind ? begin - Self.behindTimeMax : begin)
+        pipeline.expireRequests(into: &sender.queue, now: expiryTime(begin))
         let now = MonotonicTime.now
         if phase != .finishing {
             replacePrograms(now)
@@ -211,6 +213,17 @@ extension Forwarder {
             try SendFailure.rethrowing { () throws(SystemError) in try countKernel(now) }
         }
         return hasCommands
+    }
+
+    /// The time up to which requests expire: their answers, if there are any, have been read.
+    private func expiryTime(_ begin: MonotonicTime) -> MonotonicTime {
+        guard isBehind else {
+            (caughtUpAt, behindSince) = (begin, nil)
+            return begin
+        }
+        let since = behindSince ?? begin
+        behindSince = since
+        return begin - since > Self.behindTimeMax ? begin : caughtUpAt
     }
 
     /// At the end nothing more comes in, so everything goes out.
@@ -236,7 +249,10 @@ extension Forwarder {
         }
         let now = MonotonicTime.now
         try send(now)
-        if hasRoomForBlock() { isQueueFull = false }
+        if hasRoomForBlock() {
+            isQueueFull = false
+            behindSince = now
+        }
         pipeline.attend(into: &sender.queue, now: now)
         return ready[1].contains(.readable)
     }

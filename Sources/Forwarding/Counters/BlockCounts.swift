@@ -110,7 +110,7 @@ struct BlockCounts {
                 counters.add(unrepairedCounts[obstacle.rawValue], to: obstacle)
             }
         }
-        guard puntedCount + notHeldCount > 0 else { return }
+        guard puntedCount + notHeldCount + translatedCount > 0 else { return }
         counters.add(puntedCount, to: .framesPunted)
         counters.add(fragmentCount, to: .fragments)
         counters.add(notHeldCount, to: .fragmentsNotHeld)
