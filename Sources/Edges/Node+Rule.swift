@@ -37,7 +37,7 @@ extension Node {
                 deviceMAC: veth.link.mac == bridgeMAC ? nil : veth.link.mac, domain: domain)
             return Edge(
                 incarnation: veth.incarnation, name: veth.link.name, isUp: veth.link.isUp,
-                point: point)
+                frameByteCountMax: veth.frameByteCountMax, point: point)
         }
     }
 
