@@ -282,6 +282,7 @@ extension WireForm.Work {
                 layout: layout, segmentByteCount: size, segmentCount: count,
                 identificationStep: layout.identificationStep(frame),
                 firstSegmentFlags: offload.isCongestionReduced ? TCPHeader.firstSegmentFlags : 0,
+                lastSegmentFlags: offload.needsChecksum ? TCPHeader.lastSegmentFlags : 0,
                 networkSum: layout.networkSum(frame), transportSum: layout.transportSum(frame)))
     }
 

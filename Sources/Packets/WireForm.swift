@@ -173,6 +173,10 @@ extension WireForm {
         ///
         /// With Accurate ECN the flag is part of a counter, and all segments have it.
         let firstSegmentFlags: UInt16
+        /// The TCP flags that only the last segment keeps: FIN and PSH.
+        ///
+        /// The kernel chains segments only if they all have the same flags (`tcp_gro_receive`).
+        let lastSegmentFlags: UInt16
         /// The sum of the IPv4 header without what differs from segment to segment.
         ///
         /// These fields are left out: length, identification and checksum.

@@ -71,6 +71,19 @@ def echo(proto, address, port, source=0, rounds=3, size=700):
             exchange(client, size)
 
 
+def bulk(proto, address, port, source=0, size=4 << 20):
+    """Much at once in both directions, so that the kernel makes its largest packets."""
+    data, got = os.urandom(size), 0
+    with connect(proto, address, port, source) as client:
+        sender = threading.Thread(target=client.sendall, args=(data,))
+        sender.start()
+        while got < size:
+            part = client.recv(1 << 20)
+            assert part and part == data[got:got + len(part)], "wrong answer"
+            got += len(part)
+        sender.join()
+
+
 def refused(proto, address, port, source=0):
     for _ in range(2):
         try:
@@ -136,7 +149,7 @@ def unknown_unicast(device):
 
 
 JOBS = {job.__name__: job
-        for job in (echo, refused, many, long, ping, flush, groups, unknown_unicast)}
+        for job in (echo, bulk, refused, many, long, ping, flush, groups, unknown_unicast)}
 
 
 def main():
