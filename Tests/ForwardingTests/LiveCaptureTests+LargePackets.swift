@@ -2,6 +2,7 @@ import Addressing
 import Forwarding
 import KernelSupport
 import Linux
+import RPCAP
 import Testing
 import Time
 
@@ -19,7 +20,7 @@ extension LiveCaptureTests {
             let capture = try Self.capture(to: connection, queueByteCountMax: 1 << 20)
             let sender = try PacketSender(on: try interfaceIndex("here"), leavesOffload: true)
             for _ in 0..<5 {
-                try sender.send(largePacket(Self.byteCount))
+                try sender.sendLarge(Self.byteCount)
                 let packets = try pair.packets(300)
                 #expect(packets.map(\.last) == (0..<300).map { UInt8(truncatingIfNeeded: $0) })
             }
@@ -39,12 +40,12 @@ extension LiveCaptureTests {
             // Nobody tells the capture.
             try shell("ip link set here gso_max_size 524280")
             let sender = try PacketSender(on: try interfaceIndex("here"), leavesOffload: true)
-            try sender.send(largePacket(Self.byteCount))
+            try sender.sendLarge(Self.byteCount)
             let deadline = MonotonicTime.now + .seconds(60)
             while capture.counters[.ringsReplaced] == 0, MonotonicTime.now < deadline {
                 _ = try poll([], milliseconds: 10)
             }
-            try sender.send(largePacket(Self.byteCount))
+            try sender.sendLarge(Self.byteCount)
             #expect(try pair.packets(300).count == 300)
             Self.finish(capture)
             let counts = capture.counters.frames.counts

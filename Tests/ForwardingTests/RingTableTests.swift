@@ -205,7 +205,7 @@ struct RingTableTests {
 
     @Test("reports once that there is no memory for larger blocks, until there is")
     func blocksWithoutMemory() {
-        var table = Self.table([Self.edge(1, frameByteCountMax: 524_280)], mebibytes: 1)
+        var table = Self.table([Self.edge(1, frameByteCountMax: 524_280)], mebibytes: 2)
         #expect(table.slot(1)?.shape == RingBudget.smallest)
         for second in 0...2 {
             let (changes, lacking) = table.takeLargerBlocks(now: Self.begin + .seconds(second))

@@ -215,11 +215,11 @@ class DoctorTest(unittest.TestCase):
 
     def test_packets_that_do_not_fit_the_ring_memory(self):
         """The size is that of a pod's device, of which the node has no event."""
-        self.addCleanup(set_packet_size, name_of("pod0"), 65_536, "eth0")
-        set_packet_size(name_of("pod0"), 524_280, "eth0")
+        self.addCleanup(set_packet_size, name_of("p1"), 65_536, "eth0")
+        set_packet_size(name_of("p1"), 524_280, "eth0")
         self.assert_ok(self.examine(), "large-packets", "up to 511 KiB")
         report = self.examine("--ring-memory", "2MiB")
-        self.assert_found(report, "large-packets", "warning", "up to 511 KiB", "1 edge: pod0",
+        self.assert_found(report, "large-packets", "warning", "up to 511 KiB", "1 edge: p1",
                           "are lost", "raise --ring-memory")
 
     def test_rings_beyond_the_nodes_memory(self):

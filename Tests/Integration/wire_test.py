@@ -234,43 +234,6 @@ class WireCase:
                 for port, data in sent.items():
                     self.assertEqual(self.reassembled(port), data)
 
-    def check_is_logged_once(self, text):
-        """There is a line with a text for each edge that it concerns."""
-        lines = self.agents[0].lines(text)
-        edges = [word for line in lines for word in line.split() if word.startswith("edge=")]
-        self.assertEqual(len(edges), len(set(edges)), lines)
-        self.assertGreater(len(edges), 0)
-
-    def test_packets_that_become_larger_while_the_agent_runs(self):
-        self.begin()
-        agent, transfer = self.agents[0], ("a1", "c1", 6)
-        self.transfer(*transfer, PORT)
-        # The kernel has no event for it, so the first packets are cut.
-        self.set_packet_sizes(BIG_TCP_SIZES[0])
-        self.transfer_much((*transfer, PORT + 1))
-        Endpoint(agent.namespace).await_metrics(
-            lambda metrics: metrics.sum("podwire_rings_replaced_total") > 0)
-        sent = self.transfer_much((*transfer, PORT + 2))
-        self.end(self.collector, *self.agents)
-        self.assertGreater(agent.counts()["dropped_by_block"], 0)
-        self.check_is_logged_once("a packet was larger than a block of its edge's ring")
-        sizes = [int(size) for size in self.tshark("-T", "fields", "-e", "frame.len").split()]
-        self.assertLessEqual(max(sizes), self.mtu + 14)
-        self.assertEqual(self.reassembled(PORT + 2), sent[PORT + 2])
-
-    def test_packets_for_which_there_is_no_memory(self):
-        self.set_packet_sizes(BIG_TCP_SIZES[1])
-        self.begin(PODWIRE_RING_MEMORY="1MiB")
-        self.check_is_logged_once("there is no memory for a ring that holds")
-        self.transfer_much(("a1", "c1", 6, PORT))
-        self.end(self.collector, *self.agents)
-        counts = self.agents[0].counts()
-        self.assertGreater(counts["dropped_by_block"], 0)
-        self.assertGreater(counts["rings_too_small"], 0)
-        self.check_is_logged_once("a packet was larger than a block of its edge's ring")
-        sizes = [int(size) for size in self.tshark("-T", "fields", "-e", "frame.len").split()]
-        self.assertLessEqual(max(sizes), self.mtu + 14)
-
     def test_datagrams_that_leave_as_one(self):
         self.begin()
         self.send_datagrams()
@@ -318,6 +281,43 @@ class WireCase:
 
 class BridgeTest(WireCase, ClusterCase):
     network, mtu = "bridge", 1500
+
+    def check_is_logged_once(self, text):
+        """There is a line with a text for each edge that it concerns."""
+        lines = self.agents[0].lines(text)
+        edges = [word for line in lines for word in line.split() if word.startswith("edge=")]
+        self.assertEqual(len(edges), len(set(edges)), lines)
+        self.assertGreater(len(edges), 0)
+
+    def test_packets_that_become_larger_while_the_agent_runs(self):
+        self.begin()
+        agent, transfer = self.agents[0], ("a1", "c1", 6)
+        self.transfer(*transfer, PORT)
+        # The kernel has no event for it, so the first packets are cut.
+        self.set_packet_sizes(BIG_TCP_SIZES[0])
+        self.transfer_much((*transfer, PORT + 1))
+        Endpoint(agent.namespace).await_metrics(
+            lambda metrics: metrics.sum("podwire_rings_replaced_total") > 0)
+        sent = self.transfer_much((*transfer, PORT + 2))
+        self.end(self.collector, *self.agents)
+        self.assertGreater(agent.counts()["dropped_by_block"], 0)
+        self.check_is_logged_once("a packet was larger than a block of its edge's ring")
+        sizes = [int(size) for size in self.tshark("-T", "fields", "-e", "frame.len").split()]
+        self.assertLessEqual(max(sizes), self.mtu + 14)
+        self.assertEqual(self.reassembled(PORT + 2), sent[PORT + 2])
+
+    def test_packets_for_which_there_is_no_memory(self):
+        self.set_packet_sizes(BIG_TCP_SIZES[1])
+        self.begin(PODWIRE_RING_MEMORY="1MiB")
+        self.check_is_logged_once("there is no memory for a ring that holds")
+        self.transfer_much(("a1", "c1", 6, PORT))
+        self.end(self.collector, *self.agents)
+        counts = self.agents[0].counts()
+        self.assertGreater(counts["dropped_by_block"], 0)
+        self.assertGreater(counts["rings_too_small"], 0)
+        self.check_is_logged_once("a packet was larger than a block of its edge's ring")
+        sizes = [int(size) for size in self.tshark("-T", "fields", "-e", "frame.len").split()]
+        self.assertLessEqual(max(sizes), self.mtu + 14)
 
     def chain(self):
         """Has a node finish what it sends, and the other one chain what it receives."""

@@ -1,9 +1,31 @@
+package import Linux
+import Time
+
+extension PacketSender {
+    /// Sends a `largePacket`, when the kernel has enough large pieces of memory for it.
+    package func sendLarge(_ byteCount: Int) throws(SystemError) {
+        let packet = largePacket(byteCount)
+        let deadline = MonotonicTime.now + .seconds(30)
+        while true {
+            do throws(SystemError) {
+                return try send(packet)
+            } catch {
+                guard error.errno == .noBufferSpace, MonotonicTime.now < deadline else {
+                    throw error
+                }
+                _ = try poll([], milliseconds: 10)
+            }
+        }
+    }
+}
+
 /// A GSO packet of TCP over IPv6, behind its `virtio_net_hdr`; a device leaves it whole or cuts it.
 ///
 /// Its segments have 1,000 bytes of payload. A device sends it whole if its `gso_max_size` is larger.
 ///
 /// - Parameter byteCount: The length of the frame, at least 74.
-package func largePacket(_ byteCount: Int) -> [UInt8] {
+/// - Returns: The header and the frame.
+func largePacket(_ byteCount: Int) -> [UInt8] {
     let headerByteCount: UInt16 = 74
     let words: [UInt16] = [headerByteCount, 1000, 54, 16]
     var offload: [UInt8] = [1, 4]

@@ -220,7 +220,8 @@ struct WireFormInKernelTests {
             let expected = try Formed(from: &sent, count: 8, isOutgoing: true)
             let seen = try Formed(from: &ring, count: 8)
             #expect(expected.gsoPacketCount == 0 && expected.frames.count == 8)
-            #expect(seen.gsoPacketCount == 1 && seen.offloads.map(\.needsChecksum) == [false])
+            #expect(seen.gsoPacketCount > 0)
+            #expect(seen.offloads.allSatisfy { !$0.needsChecksum })
             #expect(seen.obstacles.isEmpty && seen.frames == expected.frames)
         }
     }

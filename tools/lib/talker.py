@@ -71,13 +71,17 @@ def echo(proto, address, port, source=0, rounds=3, size=700):
             exchange(client, size)
 
 
-def bulk(proto, address, port, source=0, size=4 << 20):
-    """Much at once in both directions, so that the kernel makes its largest packets."""
-    data, got = os.urandom(size), 0
+def bulk(proto, address, port, source=0, count=20, size=180_000):
+    """Much at once, so that the kernel makes its largest packets, but not all the time."""
+    data, got = os.urandom(count * size), 0
     with connect(proto, address, port, source) as client:
-        sender = threading.Thread(target=client.sendall, args=(data,))
+        def send():
+            for start in range(0, len(data), size):
+                client.sendall(data[start:start + size])
+                time.sleep(0.05)
+        sender = threading.Thread(target=send)
         sender.start()
-        while got < size:
+        while got < len(data):
             part = client.recv(1 << 20)
             assert part and part == data[got:got + len(part)], "wrong answer"
             got += len(part)
