@@ -44,12 +44,14 @@ def serve(proto, address, port):
     threading.Thread(target=run, daemon=True).start()
 
 
-def connect(proto, address, port, source=0):
+def connect(proto, address, port, source=0, segment_size=0):
     client = socket.socket(family_of(address), STREAM if proto == "tcp" else DATAGRAM)
     client.settimeout(TIMEOUT_SECONDS)
     client.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     if source:
         client.bind(("", source))
+    if segment_size:
+        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, segment_size)
     client.connect((address, port))
     return client
 
@@ -74,7 +76,8 @@ def echo(proto, address, port, source=0, rounds=3, size=700):
 def bulk(proto, address, port, source=0, count=20, size=180_000):
     """Much at once, so that the kernel makes its largest packets, but not all the time."""
     data, got = os.urandom(count * size), 0
-    with connect(proto, address, port, source) as client:
+    # The kernel routes such a packet of IPv6 only if its segments have room for the jumbo option.
+    with connect(proto, address, port, source, segment_size=1340) as client:
         def send():
             for start in range(0, len(data), size):
                 client.sendall(data[start:start + size])
