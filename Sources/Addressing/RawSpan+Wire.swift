@@ -58,6 +58,23 @@ extension Array where Element == UInt8 {
     package mutating func append(contentsOf bytes: RawSpan) {
         unsafe bytes.withUnsafeBytes { unsafe append(contentsOf: $0) }
     }
+
+    /// Copies borrowed bytes to an offset.
+    ///
+    /// Traps if there is no room for them.
+    package mutating func store(_ bytes: RawSpan, at offset: Int) {
+        precondition(offset >= 0 && offset <= count && bytes.byteCount <= count - offset)
+        // Safety: the line above keeps the copy inside this array, and a borrowed span shares no
+        // byte with an array that is changed.
+        unsafe withUnsafeMutableBytes { target in
+            unsafe bytes.withUnsafeBytes { source in
+                guard let address = target.baseAddress, let from = source.baseAddress else {
+                    return
+                }
+                unsafe (address + offset).copyMemory(from: from, byteCount: source.count)
+            }
+        }
+    }
 }
 
 extension MutableRawSpan {

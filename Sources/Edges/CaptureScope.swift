@@ -20,6 +20,6 @@ extension NodePublisher.Snapshot {
         guard case .edge(let incarnation) = scope else { return self }
         return Self(
             version: version, edges: edges.filter { $0.incarnation == incarnation },
-            rule: Rule(rule.addressPlan, deduplicates: false))
+            rule: Rule(rule.addressPlan, deduplicates: false), localEdges: LocalEdges())
     }
 }

@@ -27,6 +27,11 @@ extension Node {
         }
     }
 
+    /// The pods' addresses at the edges to capture at.
+    package var localEdges: LocalEdges {
+        LocalEdges(capturedVeths.map { ($0.link.index, $0.podAddresses ?? []) })
+    }
+
     private func edges(ofDomain veths: [Veth]) -> [Edge] {
         let domain = ObservationPoint.Domain(
             veths.map { ($0.link.index, $0.podAddresses ?? []) })

@@ -25,6 +25,8 @@ package final class NodePublisher: Sendable {
         package let edges: [Edge]
         /// The rule with the addresses that are known now.
         package let rule: Rule
+        /// The pods' addresses at these edges.
+        package let localEdges: LocalEdges
     }
 
     /// Creates a publisher of a node, without sensors' addresses.
@@ -43,7 +45,8 @@ package final class NodePublisher: Sendable {
         addressPlan.sensors = sensors.all
         return Snapshot(
             version: version, edges: node.edges,
-            rule: Rule(addressPlan, deduplicates: settings.deduplicates))
+            rule: Rule(addressPlan, deduplicates: settings.deduplicates),
+            localEdges: node.localEdges)
     }
 
     /// The node as it was published last.
@@ -85,7 +88,9 @@ package final class NodePublisher: Sendable {
         let snapshot = Self.snapshot(
             of: state.node, state.sensors, settings, version: state.snapshot.version + 1)
         // Captures do not need every change of a node: a pod's name is none of theirs.
-        guard snapshot.edges != state.snapshot.edges || snapshot.rule != state.snapshot.rule
+        guard
+            snapshot.edges != state.snapshot.edges || snapshot.rule != state.snapshot.rule
+                || snapshot.localEdges != state.snapshot.localEdges
         else { return }
         state.snapshot = snapshot
         for subscriber in state.subscribers { Event.raise(subscriber) }

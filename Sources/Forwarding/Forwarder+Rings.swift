@@ -63,7 +63,7 @@ extension Forwarder {
     private func follow(_ snapshot: NodePublisher.Snapshot) {
         let version = programs.version
         programs.set(snapshot.rule)
-        pipeline.set(snapshot.rule)
+        pipeline.set(snapshot.rule, snapshot.localEdges)
         for place in snapshot.edges {
             guard let edge = edges[place.incarnation], edge.edge != place else { continue }
             edge.move(to: place)

@@ -67,6 +67,8 @@ final class Forwarder {
     var installedVersion = 0
     /// When the kernel's counts are taken next.
     var countsAt: MonotonicTime
+    /// Whether this turn has left blocks in a ring, so that answers may be in them.
+    private var isBehind = false
 
     /// The most blocks of one ring that are forwarded before others, and commands, have their turn.
     ///
@@ -81,6 +83,12 @@ final class Forwarder {
     ///
     /// Until an old ring is given up, what comes must find room in the new one.
     private static let closingInterval = Duration.milliseconds(2)
+
+    /// The shortest wait for requests that expire, so that many of them expire together.
+    private static let expiryInterval = Duration.milliseconds(10)
+
+    /// The longest time that requests wait beyond their time for blocks that were left unread.
+    private static let behindTimeMax = Duration.seconds(5)
 
     /// The time that is left for what is queued when the capture ends.
     static let finishTime = Duration.seconds(1)
@@ -163,6 +171,9 @@ extension Forwarder {
         var time = limit
         if let due = sender.dueAt { time = min(time, due - .now) }
         if !closing.isEmpty { return min(time, Self.closingInterval) }
+        if let due = pipeline.requestsExpireAt {
+            time = min(time, max(due - .now, Self.expiryInterval))
+        }
         return pipeline.interval.map { min(time, $0) } ?? time
     }
 
@@ -172,8 +183,9 @@ extension Forwarder {
         let readyCount = try pollerResult { poller throws(SystemError) in
             try poller.wait(milliseconds: milliseconds)
         }
-        var now = MonotonicTime.now
-        pipeline.attend(into: &sender.queue, now: now)
+        let begin = MonotonicTime.now
+        isBehind = false
+        pipeline.attend(into: &sender.queue, now: begin)
         for index in 0..<readyCount {
             switch poller.key(at: index) {
             case Key.commands: hasCommands = true
@@ -186,13 +198,17 @@ extension Forwarder {
             }
         }
         if !closing.isEmpty { try advanceClosing() }
-        now = .now
+        // The answers that were in the rings at the beginning have been read, unless it is behind.
+        pipeline.expireRequests(
+            into: &sender.queue, now: isBehind ? begin - Self.behindTimeMax : begin)
+        let now = MonotonicTime.now
         if phase != .finishing {
             replacePrograms(now)
             try balanceSender(now)
         }
         try send(now)
         counters.queueBytes.set(sender.unsentByteCount)
+        counters.framesHeld.set(pipeline.heldCount)
         if now >= countsAt {
             try SendFailure.rethrowing { () throws(SystemError) in try countKernel(now) }
         }
@@ -251,6 +267,7 @@ extension Forwarder {
             if isReplacing { countFirstRead(edge) }
             if isMuch { try send(now) }
         }
+        isBehind = true
     }
 
     func drain(_ sharedRing: SharedRing, _ blockCountMax: Int = .max) throws(SendFailure) {
@@ -268,6 +285,7 @@ extension Forwarder {
                 block, from: sharedRing.context, through: &pipeline, to: &sender, now)
             if isMuch { try send(now) }
         }
+        isBehind = true
     }
 
     /// Forwards a block with one access to each of the members, which costs less than several.

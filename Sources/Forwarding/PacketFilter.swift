@@ -20,11 +20,11 @@ struct PacketFilter: Sendable {
 
     /// The number of bytes to keep of a packet, given in the form in which it is sent; 0 for none.
     func byteCount(
-        _ bytes: RawSpan, _ details: Packet.Details, at point: ObservationPoint
+        _ bytes: RawSpan, _ details: Packet.Details, at interfaceIndex: UInt32
     ) -> Int {
         guard let program else { return snaplen }
         var ancillary = Ancillary(Direction(isOutgoing: details.isOutgoing))
-        ancillary.interfaceIndex = point.interfaceIndex
+        ancillary.interfaceIndex = interfaceIndex
         if bytes.byteCount >= EthernetHeader.byteCount {
             ancillary.etherType = UInt32(bytes.uint16(at: 12))
         }

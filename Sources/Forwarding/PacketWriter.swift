@@ -146,10 +146,26 @@ struct PacketWriter: ~Copyable {
             return Self.write(
                 nil, packet.bytes, packet.details, limit, into: &queue, &numbering, &counts)
         }
+        if limit >= packet.bytes.byteCount, let checksum = packet.plainChecksum {
+            return append(packet, finishing: checksum, to: &queue, &counts)
+        }
         let form = WireForm(
             packet.bytes, wireByteCount: packet.details.wireByteCount, packet.details.offload,
             vlan: packet.details.vlan)
         Self.write(form, packet.bytes, packet.details, limit, into: &queue, &numbering, &counts)
+    }
+
+    private mutating func append(
+        _ packet: borrowing Packet, finishing checksum: PlainChecksum, to queue: inout ByteQueue,
+        _ counts: inout BlockCounts
+    ) {
+        counts.finishedCount += 1
+        let byteCount = packet.bytes.byteCount
+        guard
+            Self.reserve(packet.details, byteCount, byteCount, in: &queue, &numbering, &counts)
+        else { return }
+        var target = queue.extend(by: byteCount)
+        checksum.write(packet.bytes, into: &target, at: 0)
     }
 
     /// Queues a packet that no filter has seen, perhaps with translated addresses.
@@ -157,12 +173,13 @@ struct PacketWriter: ~Copyable {
     /// The filter sees the packet as on a wire: translated, and with the tag that the kernel took out.
     mutating func append(
         _ packet: borrowing Packet, _ translation: Translation?, _ filter: PacketFilter,
-        at point: ObservationPoint, to queue: inout ByteQueue, _ counts: inout BlockCounts
+        at interfaceIndex: UInt32, to queue: inout ByteQueue, _ counts: inout BlockCounts
     ) {
         let needsTag = restoresWireForm && filter.program != nil && packet.details.vlan != nil
         guard translation != nil || needsTag else {
             return append(
-                packet, filter.byteCount(packet.bytes, packet.details, at: point), to: &queue,
+                packet, filter.byteCount(packet.bytes, packet.details, at: interfaceIndex),
+                to: &queue,
                 &counts)
         }
         // Taken out while it is in use, so that `self` can be changed.
@@ -173,20 +190,21 @@ struct PacketWriter: ~Copyable {
             apply(translation, to: packet, in: &scratch)
         }
         write(
-            scratch, packet.details, filter, at: point, needsTag: needsTag, to: &queue, &counts)
+            scratch, packet.details, filter, at: interfaceIndex, needsTag: needsTag, to: &queue,
+            &counts)
         self.scratch = .some(scratch)
     }
 
     private mutating func write(
         _ scratch: borrowing ByteQueue, _ details: Packet.Details, _ filter: PacketFilter,
-        at point: ObservationPoint, needsTag: Bool, to queue: inout ByteQueue,
+        at interfaceIndex: UInt32, needsTag: Bool, to queue: inout ByteQueue,
         _ counts: inout BlockCounts
     ) {
         let bytes = scratch.bytes
         let limit =
             needsTag
-            ? taggedLimit(bytes, details, filter, at: point)
-            : filter.byteCount(bytes, details, at: point)
+            ? taggedLimit(bytes, details, filter, at: interfaceIndex)
+            : filter.byteCount(bytes, details, at: interfaceIndex)
         guard limit > 0 else {
             counts.filteredCount += 1
             return
@@ -218,14 +236,14 @@ struct PacketWriter: ~Copyable {
     /// The number of bytes that the filter keeps of a frame once its tag is back.
     private mutating func taggedLimit(
         _ bytes: RawSpan, _ details: Packet.Details, _ filter: PacketFilter,
-        at point: ObservationPoint
+        at interfaceIndex: UInt32
     ) -> Int {
         let form = WireForm(
             bytes, wireByteCount: details.wireByteCount, .none, vlan: details.vlan)
         taggedScratch.removeLast(taggedScratch.byteCount)
         var target = taggedScratch.extend(by: form.byteCount)
         form.write(segment: 0, of: bytes, into: &target)
-        return filter.byteCount(taggedScratch.bytes, details.withTagInFrame, at: point)
+        return filter.byteCount(taggedScratch.bytes, details.withTagInFrame, at: interfaceIndex)
     }
 
     /// Writes each segment of a form; nil leaves the frame as it was captured.

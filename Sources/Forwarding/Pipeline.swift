@@ -1,5 +1,6 @@
 import Addressing
 import BPF
+import Edges
 import Linux
 import Observation
 import PacketRing
@@ -16,7 +17,7 @@ import Time
 /// It belongs to the forwarder's thread. It allocates nothing, logs nothing and makes no system call
 /// for a single packet, except for the first packet of a call to a service that no event has reported.
 struct Pipeline: ~Copyable {
-    private var writer: PacketWriter
+    var writer: PacketWriter
     private(set) var slowPath: SlowPath
     /// Nil while a block is forwarded.
     private var fastPath: FastPath?
@@ -24,8 +25,11 @@ struct Pipeline: ~Copyable {
     /// Why calls to services cannot be looked up, if they should be and cannot.
     let trackingFailure: SystemError?
     private var held: HeldFragments
-    private var filter: PacketFilter
-    private let counters: CaptureCounters
+    var requests = HeldRequests()
+    /// The edges of this capture, at which both ends of a request may be seen.
+    private(set) var localEdges: LocalEdges
+    var filter: PacketFilter
+    let counters: CaptureCounters
 
     /// The largest part of the queue that held fragments may take: they go into it together.
     private static let heldShare = 4
@@ -62,15 +66,17 @@ struct Pipeline: ~Copyable {
             plan.settings.queueByteCountMax / Self.heldShare
             / (HeldFragments.byteCountMax + PacketRecord.headerByteCount)
         held = HeldFragments(countMax: min(HeldFragments.countMax, heldCountMax))
+        localEdges = plan.snapshot.localEdges
         self.counters = counters
     }
 
     /// The number of the packet that was queued last.
     var lastNumber: UInt32 { writer.lastNumber }
 
-    mutating func set(_ rule: Rule) {
+    mutating func set(_ rule: Rule, _ localEdges: LocalEdges) {
         slowPath.rule = rule
         fastPath = .some(FastPath(rule))
+        self.localEdges = localEdges
     }
 
     mutating func set(_ filter: Program?) {
@@ -83,6 +89,12 @@ struct Pipeline: ~Copyable {
 
     /// How often `attend` must be called even if no packet comes; nil for never.
     var interval: Duration? { tracker == nil && held.count == 0 ? nil : Self.interval }
+
+    /// When a request has waited long enough, so that `expireRequests` must be called.
+    var requestsExpireAt: MonotonicTime? { requests.table.expiresAt }
+
+    /// The number of frames that wait for something.
+    var heldCount: Int { held.count + requests.count }
 
     /// The room in the queue that a block can need, with all fragments that it may release.
     func byteCountMax(ofBlock byteCount: Int) -> Int {
@@ -112,15 +124,13 @@ extension Pipeline {
         var packets = block.packets
         while let packet = packets.next() {
             // Nearly all packets are only copied, many of them with their checksum finished.
-            if hasFastPath, fastPath.clears(packet.bytes) {
-                if packet.isFinished || !writer.restoresWireForm {
-                    writer.append(asItIs: packet, limit, to: &queue, &counts)
-                    continue
-                }
-                if limit >= packet.bytes.byteCount,
-                    let checksum = packet.plainChecksum
+            if hasFastPath {
+                if fastPath.clears(packet.bytes) {
+                    if copy(packet, limit, into: &queue, &counts) { continue }
+                } else if let opening = fastPath.opening(
+                    packet.bytes, direction: Direction(isOutgoing: packet.isOutgoing)),
+                    forward(opening, packet, edge, limit, into: &queue, now, &counts)
                 {
-                    writer.append(packet, finishing: checksum, to: &queue, &counts)
                     continue
                 }
             }
@@ -132,6 +142,25 @@ extension Pipeline {
         self.fastPath = .some(fastPath)
         add(counts, to: edge.counters)
         return packets.count
+    }
+
+    /// Copies a packet that needs no more than its checksum finished.
+    ///
+    /// - Returns: Whether that was enough.
+    @inline(__always)
+    mutating func copy(
+        _ packet: borrowing RingPacket, _ limit: Int, into queue: inout ByteQueue,
+        _ counts: inout BlockCounts
+    ) -> Bool {
+        if packet.isFinished || !writer.restoresWireForm {
+            writer.append(asItIs: packet, limit, to: &queue, &counts)
+            return true
+        }
+        guard limit >= packet.bytes.byteCount, let checksum = packet.plainChecksum else {
+            return false
+        }
+        writer.append(packet, finishing: checksum, to: &queue, &counts)
+        return true
     }
 
     /// Does what is due: reads events of new flows, and gives up on fragments that waited too long.
@@ -151,13 +180,17 @@ extension Pipeline {
     mutating func releaseHeld(
         countedBy counters: FrameCounters, into queue: inout ByteQueue, now: MonotonicTime
     ) {
-        guard held.count > 0 else { return }
-        release(into: &queue, now) { $0.take(countedBy: counters) }
+        if held.count > 0 { release(into: &queue, now) { $0.take(countedBy: counters) } }
+        releaseRequests(countedBy: counters, into: &queue, now)
     }
 
-    /// Drops all held fragments, and calls a closure with the counters of each.
+    /// Drops all held frames, and calls a closure with the counters of each.
     mutating func dropHeld(_ drop: (FrameCounters) -> Void) {
         while let fragment = held.takeFirst() { drop(fragment.counters) }
+        while let request = requests.release({ $0.takeFirst() }) {
+            if request.fate != .resetFromElsewhere { record(.undecided, request.record.counters) }
+            drop(request.record.counters)
+        }
     }
 
     private mutating func begin(_ now: MonotonicTime) {
@@ -165,7 +198,7 @@ extension Pipeline {
         writer.refill(now: now)
     }
 
-    private func add(_ counts: BlockCounts, to counters: FrameCounters) {
+    func add(_ counts: BlockCounts, to counters: FrameCounters) {
         counts.add(to: counters)
         counts.add(to: self.counters)
         self.counters.set(.flowsEvicted, to: slowPath.evictedFlowCount)
@@ -191,7 +224,8 @@ extension Pipeline {
         // A filter that has cut a packet short has let it pass.
         let limit =
             edge.filter == .inKernel || packet.isCutShort
-            ? filter.limitInKernel : filter.byteCount(packet.bytes, packet.details, at: point)
+            ? filter.limitInKernel
+            : filter.byteCount(packet.bytes, packet.details, at: point.interfaceIndex)
         writer.append(packet, limit, to: &queue, &counts)
     }
 
@@ -225,6 +259,11 @@ extension Pipeline {
             counts.refusedCount += 1
             return
         }
+        if let part = outcome.requestPart,
+            carryOut(part, outcome, packet, at: point, counters, into: &queue, now, &counts)
+        {
+            return
+        }
         carryOut(outcome, packet, at: point, into: &queue, &counts)
         if let datagram = outcome.firstFragmentOf, held.count > 0 {
             release(into: &queue, now) { $0.take(of: datagram) }
@@ -247,7 +286,7 @@ extension Pipeline {
         }
     }
 
-    private mutating func carryOut(
+    mutating func carryOut(
         _ outcome: SlowPath.Outcome, _ packet: borrowing Packet, at point: ObservationPoint,
         into queue: inout ByteQueue, _ counts: inout BlockCounts
     ) {
@@ -258,7 +297,8 @@ extension Pipeline {
             return
         }
         if outcome.translation != nil { counts.translatedCount += 1 }
-        writer.append(packet, outcome.translation, filter, at: point, to: &queue, &counts)
+        writer.append(
+            packet, outcome.translation, filter, at: point.interfaceIndex, to: &queue, &counts)
     }
 
     /// Decides about fragments that have waited, and now wait no longer.

@@ -4,8 +4,8 @@ package import Time
 
 /// The rule's slow path: decides about every frame that an edge's program punts.
 ///
-/// Programs punt fragments, group frames, extension headers, ICMP errors, service forms, and frames
-/// that are cut short. The slow path remembers what later packets need: translations, services, and
+/// Programs punt fragments, group frames, extension headers, ICMP errors, requests and their answers,
+/// service forms, and frames that are cut short. The slow path remembers what later packets need: translations, services, and
 /// the ports of fragmented datagrams. All tables are bounded. It does no input or output: if
 /// connection tracking has to be asked, `decide` returns `.lookUp`; the caller asks, calls `learn`,
 /// and calls `decide` again. One forwarder owns it, so there is no lock.
@@ -50,6 +50,8 @@ package struct SlowPath: Sendable {
     private struct NegativeEntry: Sendable {
         let retryAt: MonotonicTime
         let isUnavailable: Bool
+        /// Whether connection tracking was asked, and no events were lost before.
+        let isSurelyUnknown: Bool
     }
 
     package init(_ rule: Rule) {
@@ -78,15 +80,18 @@ package struct SlowPath: Sendable {
         package var isFragment: Bool
         /// The datagram whose first fragment this is: fragments held for it can go on.
         package var firstFragmentOf: DatagramKey?
+        /// The part that the packet has in a request.
+        package var requestPart: RequestPart?
 
         package init(
             decision: Decision, translation: Translation? = nil, isFragment: Bool = false,
-            firstFragmentOf: DatagramKey? = nil
+            firstFragmentOf: DatagramKey? = nil, requestPart: RequestPart? = nil
         ) {
             self.decision = decision
             self.translation = translation
             self.isFragment = isFragment
             self.firstFragmentOf = firstFragmentOf
+            self.requestPart = requestPart
         }
     }
 
@@ -114,7 +119,8 @@ package struct SlowPath: Sendable {
             return .decided(
                 Outcome(
                     decision: decision, isFragment: headers.packet?.fragment != nil,
-                    firstFragmentOf: firstFragmentOf))
+                    firstFragmentOf: firstFragmentOf,
+                    requestPart: requestPart(of: headers.packet, decision, direction)))
         }
         switch decideServiceForm(packet, in: frame, direction: direction, now) {
         case .decided(var outcome):
@@ -123,6 +129,18 @@ package struct SlowPath: Sendable {
             return .decided(outcome)
         case let other: return other
         }
+    }
+
+    /// Step 8, requests: the part of a packet between two pods that is not translated.
+    private func requestPart(
+        of packet: IPPacket?, _ decision: Decision, _ direction: Direction
+    ) -> RequestPart? {
+        guard decision.step == .observedEnd, let packet, packet.opening != nil else { return nil }
+        // The edge's pod is the source of what it sends; its edge reports if it is the observed end.
+        return RequestPart(
+            packet.opening, of: FlowKey(packet),
+            isFromObservedEnd: decision.isReported == (direction == .fromPod),
+            direction: direction)
     }
 
     /// Step 7, fragments: gives a fragment the ports of its datagram's first fragment.
@@ -158,16 +176,24 @@ extension SlowPath {
     /// Stores the result of a lookup that `decide` asked for.
     package mutating func learn(_ result: LookupResult, about flow: FlowKey, now: MonotonicTime) {
         var isUnavailable = false
+        // While events are lost, the entry of a refused connection comes and goes unseen.
+        var isSurelyUnknown = invalidBefore + Self.negativeAge < now || invalidBefore == .zero
         var delay = Self.negativeAge
         switch result {
         case .tracked(let found) where found.original == flow: return learn(found, now: now)
         // Another flow whose reply has the same addresses and ports is no call to a service.
         case .tracked, .notFound: break
-        case .notAsked: delay = Self.retryDelay
-        case .unavailable: isUnavailable = true
+        case .notAsked:
+            delay = Self.retryDelay
+            isSurelyUnknown = false
+        case .unavailable:
+            isUnavailable = true
+            isSurelyUnknown = false
         }
         negativeEntries.set(
-            NegativeEntry(retryAt: now + delay, isUnavailable: isUnavailable), for: flow, now: now)
+            NegativeEntry(
+                retryAt: now + delay, isUnavailable: isUnavailable,
+                isSurelyUnknown: isSurelyUnknown), for: flow, now: now)
     }
 
     /// Marks all flows learned before a time as stale, because events were lost.
@@ -182,6 +208,11 @@ extension SlowPath {
         flows.value(for: flow, now: now).map { $0.learnedAt >= invalidBefore } ?? false
     }
 
+    /// Returns the flow of a call, if it is known; it ages as if nobody had asked.
+    func knownFlow(_ call: FlowKey, now: MonotonicTime) -> TrackedFlow? {
+        flows.value(for: call, now: now)?.flow
+    }
+
     /// Step 4, service form: decides about a packet with a service address at one end.
     ///
     /// An ICMP error belongs here if the packet that it quotes has a service address.
@@ -189,30 +220,46 @@ extension SlowPath {
         _ packet: IPPacket, in frame: RawSpan, direction: Direction, _ now: MonotonicTime
     ) -> Step {
         // An ICMP error follows the flow of the packet that it quotes, which went the other way.
-        let key = packet.quoted(in: frame).map { FlowKey($0).reversed } ?? FlowKey(packet)
+        let quoted = packet.quoted(in: frame)
+        let key = quoted.map { FlowKey($0).reversed } ?? FlowKey(packet)
         let request = rule.addressPlan.isService(key.destination) ? key : key.reversed
         // Requests to a service come from the pod, replies go to it. Anything else is forged.
         guard direction == (key == request ? .fromPod : .toPod) else {
             return .decided(Outcome(decision: .report(.unexplainedService)))
         }
         let backend = flows.touch(request, now: now)
+        // Translation gives errors of nodes the service's address, as if the backend had sent them.
+        let isOfNode = direction == .toPod && quoted.map(Self.isErrorOfNode) == true
         if let backend, backend.learnedAt >= invalidBefore {
-            return .decided(outcome(of: backend.flow, direction: direction, now))
+            let outcome = outcome(of: backend.flow, packet.opening, direction: direction, now)
+            return .decided(isOfNode ? outcome.ofNode : outcome)
         }
         // A fragment whose first fragment is missing does not show which flow to look up.
         let canBeLookedUp = packet.fragment == nil || packet.ports != nil || !packet.mayHavePorts
         let negative = negativeEntries.value(for: request, now: now)
         if canBeLookedUp, negative.map({ now >= $0.retryAt }) ?? true { return .lookUp(request) }
-        if let backend { return .decided(outcome(of: backend.flow, direction: direction, now)) }
-        if negative?.isUnavailable == true {
-            return .decided(Outcome(decision: .refuse(.serviceForm)))
+        if let backend {
+            let outcome = outcome(of: backend.flow, packet.opening, direction: direction, now)
+            return .decided(isOfNode ? outcome.ofNode : outcome)
         }
-        return .decided(outcomeOfUnknown(request, now))
+        var outcome = Outcome(decision: .refuse(.serviceForm))
+        if negative?.isUnavailable != true { outcome = outcomeOfUnknown(request, now) }
+        outcome.requestPart = requestPart(
+            ofUnknown: request, packet.opening, outcome.decision, direction,
+            isSurelyUnknown: negative?.isSurelyUnknown == true)
+        return .decided(outcome)
+    }
+
+    /// Whether a node has sent the ICMP error that quotes a packet.
+    ///
+    /// A pod's kernel answers a TCP segment that it does not want with a reset (RFC 9293, 3.5.2).
+    private static func isErrorOfNode(_ quoted: IPPacket) -> Bool {
+        quoted.transport == IPProtocol.tcp
     }
 
     /// Decides about a packet of a flow whose backend is known.
     private mutating func outcome(
-        of flow: TrackedFlow, direction: Direction, _ now: MonotonicTime
+        of flow: TrackedFlow, _ opening: Opening?, direction: Direction, _ now: MonotonicTime
     ) -> Outcome {
         let (client, backend) = (flow.original.source, flow.reply.source)
         let isPod = rule.addressPlan.isPod(backend)
@@ -230,10 +277,18 @@ extension SlowPath {
             from: direction == .toPod ? backend : client,
             to: direction == .toPod ? client : backend, direction: direction
         ) { Rule.lowerEnd(of: flow.reply) }
-        guard decision.isReported, let translation = Translation(flow) else {
-            return Outcome(decision: .refuse(.serviceForm))
+        let translation = Translation(flow)
+        let isReported = decision.isReported && translation != nil
+        var outcome = Outcome(
+            decision: isReported ? .report(.podForm) : .refuse(.serviceForm))
+        // What is held may be reported in its pod form as well.
+        outcome.translation = translation
+        if opening != nil, decision.step == .observedEnd {
+            outcome.requestPart = requestPart(
+                of: flow, opening, isReported: isReported, direction)
         }
-        return Outcome(decision: .report(.podForm), translation: translation)
+        if !isReported, outcome.requestPart == nil { outcome.translation = nil }
+        return outcome
     }
 
     /// Decides about a packet of a flow that connection tracking does not know.
@@ -246,6 +301,13 @@ extension SlowPath {
             return Outcome(decision: .refuse(.unexplainedService))
         }
         return Outcome(decision: .report(.unexplainedService))
+    }
+}
+
+extension SlowPath.Outcome {
+    /// The outcome for an ICMP error about the same flow that a node has sent.
+    fileprivate var ofNode: Self {
+        decision.isReported ? self : Self(decision: .report(.errorOfNode))
     }
 }
 

@@ -125,6 +125,13 @@ public struct RingPacket: ~Escapable {
     /// The offset of the frame's end, as captured, from the start of the slot.
     var endOffset: Int { header.byteCount + bytes.byteCount }
 
+    /// Whether the packet leaves through the interface (`PACKET_OUTGOING`).
+    package var isOutgoing: Bool {
+        let type = unsafe header.unsafeLoad(
+            fromUncheckedByteOffset: HeaderOffset.packetType, as: UInt8.self)
+        return CInt(type) == PACKET_OUTGOING
+    }
+
     private func details(isCutByBlock: Bool) -> Packet.Details {
         let type = unsafe header.unsafeLoad(
             fromUncheckedByteOffset: HeaderOffset.packetType, as: UInt8.self)

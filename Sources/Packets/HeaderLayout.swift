@@ -107,10 +107,21 @@ public enum TCPHeader {
     public static let sequence = 4
     /// The header's length in words in the upper four bits, and the flags in the lower twelve.
     public static let lengthAndFlags = 12
+    /// The lower eight flags.
+    public static let flags = 13
     /// The checksum.
     public static let checksum = 16
     /// The length of a header without options.
     public static let byteCount = 20
+
+    /// The flag that opens a connection: SYN, a bit of `flags`.
+    public static let syn: UInt8 = 0x02
+    /// The flag that refuses or breaks a connection: RST, a bit of `flags`.
+    public static let rst: UInt8 = 0x04
+    /// The flag of all segments but the first one: ACK, a bit of `flags`.
+    public static let ack: UInt8 = 0x10
+    /// The bits of `flags` of which a segment has one if it opens, accepts or refuses a connection.
+    public static let openingFlags: UInt8 = 0x06
 
     /// The flags that belong to a stream's last segment only: FIN and PSH.
     public static let lastSegmentFlags: UInt16 = 0x09
@@ -144,6 +155,8 @@ public enum ICMPHeader {
     public static let checksum = 2
     /// The identifier of an echo request or reply.
     public static let identifier = 4
+    /// The sequence number of an echo request or reply.
+    public static let sequence = 6
     /// The address that a neighbour solicitation asks for (RFC 4861, 4.3).
     public static let solicitedTarget = 8
     /// The length of the header, behind which an error quotes a packet.
@@ -204,6 +217,8 @@ public enum PlainFrame {
 
         /// The least value of `length` that leaves room for ports.
         public static let lengthWithPorts = IPv4Header.byteCount + PortsHeader.byteCount
+        /// The least value of `length` that leaves room for TCP's flags.
+        public static let lengthWithFlags = IPv4Header.byteCount + TCPHeader.flags + 1
     }
 
     /// A plain frame with an IPv6 packet.
@@ -221,6 +236,8 @@ public enum PlainFrame {
 
         /// The least value of `length` that leaves room for ports.
         public static let lengthWithPorts = PortsHeader.byteCount
+        /// The least value of `length` that leaves room for TCP's flags.
+        public static let lengthWithFlags = TCPHeader.flags + 1
     }
 }
 

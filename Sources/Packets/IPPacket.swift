@@ -18,6 +18,8 @@ package struct IPPacket: Equatable, Sendable {
     package var ports: Ports?
     /// The ports in the first fragment of a datagram, which hold for all its fragments.
     package var firstFragmentPorts: Ports?
+    /// The part of a whole packet in asking for an answer; nil for what neither asks nor answers.
+    package private(set) var opening: Opening?
 
     /// The ports of a packet, in its own direction.
     package struct Ports: Hashable, Sendable {
@@ -141,6 +143,10 @@ package struct IPPacket: Equatable, Sendable {
         case nil: ports = found
         case 0: firstFragmentPorts = found
         default: break
+        }
+        // A fragment that is the first and the last is whole (RFC 6946).
+        if fragment.map({ $0.byteOffset == 0 && $0.isLast }) ?? true {
+            opening = Opening(transport, frame, at: offset, end: end)
         }
     }
 

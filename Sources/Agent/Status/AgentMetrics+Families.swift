@@ -53,7 +53,9 @@ extension AgentMetrics {
 
 /// What captures count.
 extension AgentMetrics {
-    private static let captures = frames + families(CaptureMetric.allCases[...]) + [unrepaired]
+    private static let captures =
+        frames + families(CaptureMetric.allCases[...]) + [unrepaired]
+        + requestFamilies(RequestMetric.allCases[...])
 
     private static let frames = [
         counter("frames_matched_total", "Frames that the kernel let through.", labels: ["sensor"]) {
@@ -86,6 +88,27 @@ extension AgentMetrics {
         return [metric] + families(metrics.dropFirst(family.count))
     }
 
+    private static func requestFamilies(_ metrics: ArraySlice<RequestMetric>) -> [Metric] {
+        guard let first = metrics.first else { return [] }
+        let family = metrics.prefix { $0.name == first.name }
+        let labels = first.reason == nil ? [] : ["reason"]
+        return [
+            counter(first.name, first.help, labels: ["sensor"] + labels) {
+                $0.peers.flatMap { peer in
+                    family.map { Sample([peer.name] + $0.reasons, peer.counts.frames[$0]) }
+                }
+            },
+            counter(
+                "edge_\(first.name)", "\(first.help) \(otherEdges)",
+                labels: ["sensor", "edge"] + labels
+            ) {
+                $0.edges.flatMap { edge in
+                    family.map { Sample(edge.labels + $0.reasons, edge.frames[$0]) }
+                }
+            },
+        ] + requestFamilies(metrics.dropFirst(family.count))
+    }
+
     private static let unrepaired = counter(
         "frames_unrepaired_total",
         "Frames sent as they were captured, because they could not be repaired, by reason.",
@@ -112,6 +135,11 @@ extension AgentMetrics {
             [Sample($0.settings.capture.queueByteCountMax)]
         },
         gauge(
+            "frames_held",
+            "Frames that wait for the answer to a request, or for the first fragment of their datagram.",
+            labels: ["sensor"]
+        ) { $0.sums(\.framesHeld) },
+        gauge(
             "edges_sharing_ring", "Edges that share one ring because ring memory is used up.",
             labels: ["sensor"]
         ) { $0.sums(\.edgesSharing) },
@@ -132,12 +160,15 @@ extension AgentMetrics {
         },
     ]
 
+    private static let otherEdges =
+        "Edges beyond \(EdgeLabelSet.countMax), and those gone, are one series."
+
     private static func edgeFrames(
         _ name: String, _ help: String, _ count: @escaping @Sendable (FrameCounts) -> UInt64
     ) -> Metric {
         counter(
             "edge_frames_\(name)_total",
-            "\(help) Edges beyond \(EdgeLabelSet.countMax), and those gone, are one series.",
+            "\(help) \(otherEdges)",
             labels: ["sensor", "edge"]
         ) { $0.edges.map { Sample($0.labels, count($0.frames)) } }
     }
@@ -192,6 +223,11 @@ extension AgentMetrics {
             "tls_handshake_failures_total", "TLS handshakes of control connections that failed."
         ) { [Sample($0.status.handshakesFailed.value)] },
     ]
+}
+
+extension RequestMetric {
+    /// The value of the label `reason`, if there is one.
+    fileprivate var reasons: [String] { reason.map { [$0] } ?? [] }
 }
 
 extension Veth.EdgeStatus {

@@ -21,6 +21,8 @@ package final class CaptureCounters: Sendable {
     package let edgesSharing = Gauge()
     /// Bytes in the send queue.
     package let queueBytes = Gauge()
+    /// Frames that wait for the answer to a request, or for the first fragment of their datagram.
+    package let framesHeld = Gauge()
 
     package init(_ edgeMetrics: EdgeMetrics = EdgeMetrics()) {
         self.edgeMetrics = edgeMetrics

@@ -60,6 +60,9 @@ extension CaptureCounts {
                 metadata[name] = .number(self[metric])
             }
         }
+        for metric in RequestMetric.allCases where frames[metric] > 0 {
+            metadata[metric.logName] = .number(frames[metric])
+        }
         for obstacle in WireForm.Obstacle.allCases where self[obstacle] > 0 {
             metadata["unrepaired_\(obstacle.name)"] = .number(self[obstacle])
         }

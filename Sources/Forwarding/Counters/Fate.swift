@@ -18,7 +18,7 @@ package enum Fate: Int, CaseIterable, Sendable {
     case droppedByBlock
     /// Lost because the send queue had no room.
     case droppedByQueue
-    /// Still in a ring, or held for the first fragment of its datagram, when the capture ended.
+    /// Still in a ring, or held for an answer or a first fragment, when the capture ended.
     case abandoned
 
     /// The name in the log and as the metrics' label `fate`.

@@ -7,13 +7,22 @@ import Synchronization
 package final class FrameCounters: Sendable {
     private let matched = Atomic<UInt64>(0)
     private let fates: [9 of Atomic<UInt64>] = [9 of Atomic<UInt64>] { _ in Atomic(0) }
+    private let requests: [9 of Atomic<UInt64>] = [9 of Atomic<UInt64>] { _ in Atomic(0) }
 
-    package init() { precondition(fates.count == Fate.allCases.count) }
+    package init() {
+        precondition(fates.count == Fate.allCases.count)
+        precondition(requests.count == RequestMetric.allCases.count)
+    }
 
     /// Adds frames whose fate is now known.
     @inline(__always)
     func add(_ count: Int, to fate: Fate) {
         if count > 0 { fates[fate.rawValue].wrappingAdd(UInt64(count), ordering: .relaxed) }
+    }
+
+    /// Counts requests, whose frames have a fate like all others.
+    func record(_ metric: RequestMetric, _ count: Int = 1) {
+        if count > 0 { requests[metric.rawValue].wrappingAdd(UInt64(count), ordering: .relaxed) }
     }
 
     /// Adds frames that the program let through, including those that the ring had no room for.
@@ -29,7 +38,10 @@ package final class FrameCounters: Sendable {
     package var counts: FrameCounts {
         // Fates are read before the frames that were matched, so that none seems to be missing.
         let fates = Fate.allCases.map { self.fates[$0.rawValue].load(ordering: .relaxed) }
-        return FrameCounts(matched: matched.load(ordering: .relaxed), fates)
+        let requests = RequestMetric.allCases.map {
+            self.requests[$0.rawValue].load(ordering: .relaxed)
+        }
+        return FrameCounts(matched: matched.load(ordering: .relaxed), fates, requests)
     }
 }
 
@@ -39,14 +51,21 @@ package struct FrameCounts: Equatable, Sendable {
     package private(set) var matched: UInt64
     /// By the raw value of `Fate`.
     private var fates: [UInt64]
+    /// By the raw value of `RequestMetric`.
+    private var requests: [UInt64]
 
-    package init() { self.init(matched: 0, Fate.allCases.map { _ in 0 }) }
+    package init() {
+        self.init(
+            matched: 0, Fate.allCases.map { _ in 0 }, RequestMetric.allCases.map { _ in 0 })
+    }
 
-    fileprivate init(matched: UInt64, _ fates: [UInt64]) {
-        (self.matched, self.fates) = (matched, fates)
+    fileprivate init(matched: UInt64, _ fates: [UInt64], _ requests: [UInt64]) {
+        (self.matched, self.fates, self.requests) = (matched, fates, requests)
     }
 
     package subscript(fate: Fate) -> UInt64 { fates[fate.rawValue] }
+
+    package subscript(metric: RequestMetric) -> UInt64 { requests[metric.rawValue] }
 
     /// Frames whose fate is known.
     package var accounted: UInt64 { fates.reduce(0, +) }
@@ -59,5 +78,6 @@ package struct FrameCounts: Equatable, Sendable {
     package static func += (total: inout Self, other: Self) {
         total.matched += other.matched
         for index in total.fates.indices { total.fates[index] += other.fates[index] }
+        for index in total.requests.indices { total.requests[index] += other.requests[index] }
     }
 }

@@ -90,7 +90,12 @@ extension EdgeProgramWriter {
     /// Tests whether a packet has ports.
     ///
     /// Step 7, fragments: they are punted, as are frames that are cut or padded before the ports.
-    mutating func branch(_ layout: PacketLayout, withPorts: Label, else withoutPorts: Label) {
+    /// Step 8, requests: TCP segments that open, accept or refuse a connection are punted. Packets
+    /// without ports still have their protocol in the accumulator; those with ports do if it is kept.
+    mutating func branch(
+        _ layout: PacketLayout, withPorts: Label, else withoutPorts: Label,
+        keepsProtocol: Bool = false
+    ) {
         let isLongEnough = code.makeLabel()
         code.ld(.length, "how much of the frame there is")
         code.jge(
@@ -108,10 +113,17 @@ extension EdgeProgramWriter {
                 UInt32(IPv4Header.fragmentMask) << 16, then: punt, else: .next, "fragment?")
         }
         code.and(layout.asLoaded(.max), "protocol")
+        let tcp = code.makeLabel()
         for number in IPProtocol.withPorts {
-            code.jeq(layout.asLoaded(number), then: withPorts, else: .next, "has ports?")
+            let label = number == IPProtocol.tcp ? tcp : withPorts
+            code.jeq(layout.asLoaded(number), then: label, else: .next, "has ports?")
         }
         code.ja(withoutPorts)
+        code.place(tcp)
+        puntOpening(layout, else: keepsProtocol ? .next : withPorts)
+        guard keepsProtocol else { return }
+        code.ld(.constant(layout.asLoaded(IPProtocol.tcp)), "protocol")
+        code.ja(withPorts)
     }
 }
 

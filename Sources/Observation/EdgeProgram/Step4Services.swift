@@ -51,7 +51,7 @@ extension EdgeProgramWriter {
                 Scratch.serviceAddress + UInt32(word), "the service's address, word \(word)")
         }
         let withPorts = code.makeLabel()
-        branch(layout, withPorts: withPorts, else: punt)
+        branch(layout, withPorts: withPorts, else: punt, keepsProtocol: true)
         code.place(withPorts)
         code.lsh(16 - layout.protocolShift, "the service's protocol")
         code.tax("the service's protocol")

@@ -70,6 +70,8 @@ extension EdgeProgramWriter {
     }
 
     /// Punts ICMP errors, which quote the packet that they follow, and extension headers.
+    ///
+    /// Step 8, requests: echo requests and replies are punted as well.
     private mutating func puntUnreadable(_ layout: PacketLayout, else next: Label) {
         let type = Int(layout.transport) + ICMPHeader.type
         switch layout.family {
@@ -79,6 +81,9 @@ extension EdgeProgramWriter {
             for error in ICMPHeader.errors.reversed() {
                 code.jeq(UInt32(error), then: punt, else: .next, "ICMP error?")
             }
+            for echo in [ICMPHeader.echoRequest, ICMPHeader.echoReply] {
+                code.jeq(UInt32(echo), then: punt, else: .next, "echo?")
+            }
             code.ja(next)
         case .ipv6:
             for number in IPv6Extension.numbers.reversed() {
@@ -86,8 +91,9 @@ extension EdgeProgramWriter {
             }
             code.jeq(layout.asLoaded(IPProtocol.icmpv6), then: .next, else: next, "ICMPv6?")
             code.ldb(type, "ICMP type")
-            code.jge(
-                UInt32(ICMPHeader.echoRequestV6), then: next, else: punt, "ICMPv6 error?")
+            // The types of echoes follow those of errors.
+            code.jgt(
+                UInt32(ICMPHeader.echoReplyV6), then: next, else: punt, "ICMPv6 error or echo?")
         }
     }
 }

@@ -1,0 +1,177 @@
+package import Addressing
+package import Observation
+package import PacketRing
+package import Packets
+package import Time
+
+/// The requests that wait for an answer, with copies of their frames.
+///
+/// `RequestTable` decides about them. Frames of up to 128 bytes, which nearly all requests are, and
+/// longer ones are kept apart. Memory grows with the most that have ever waited at once.
+package struct HeldRequests {
+    private(set) var table = RequestTable()
+    private var records: [Record?] = []
+    /// The frames of all slots, each in a cell of its own.
+    private var shortFrames: [UInt8] = []
+    private var longFrames: [UInt8] = []
+    private var freeLongCells: [Int32] = []
+    /// The forms of the frames that are reported in another one, by their slots.
+    private var forms: [Int: Form] = [:]
+
+    /// A SYN with all of its options has 94 bytes over IPv6, an ordinary ping 118.
+    private static let shortByteCountMax = 128
+    /// The longest frame that is held: it holds a SYN with data, and each ping of an ordinary MTU.
+    ///
+    /// Both edges of a request must come to the same result, so it does not depend on what is held.
+    package static let byteCountMax = 2048
+    /// The most frames longer than 128 bytes that are held: 2 MiB.
+    package static let longCellCountMax = 1024
+    private static let noLongCell: Int32 = -1
+
+    /// What belongs to a slot of the table.
+    package struct Record {
+        let details: Packet.Details
+        /// The counters of the edge at which the frame was seen.
+        package let counters: FrameCounters
+        fileprivate let byteCount: Int32
+        fileprivate let longCell: Int32
+        fileprivate let hasForm: Bool
+    }
+
+    /// The form in which a frame of a call to a service is reported.
+    package struct Form {
+        /// The change into that form, if it is known.
+        package let translation: Translation?
+        /// The call, if its backend was not known when the frame came.
+        package let unknownCall: FlowKey?
+
+        package init(translation: Translation?, unknownCall: FlowKey?) {
+            (self.translation, self.unknownCall) = (translation, unknownCall)
+        }
+    }
+
+    package init() {}
+
+    /// Whether a frame is short enough to be held.
+    package static func canHold(_ packet: borrowing Packet) -> Bool {
+        packet.bytes.byteCount <= byteCountMax
+    }
+
+    /// The number of frames that are held.
+    package var count: Int { table.count }
+
+    /// Holds a request; see `RequestTable.hold`.
+    package mutating func hold(
+        _ packet: borrowing Packet, _ key: RequestKey, at edge: RequestEdge,
+        isOtherEdgeHere: Bool, _ form: Form?, _ counters: FrameCounters, now: MonotonicTime
+    ) -> RequestTable.Holding {
+        guard hasRoom(for: packet) else { return .full }
+        let holding = table.hold(
+            key, at: edge, isOtherEdgeHere: isOtherEdgeHere,
+            seenAt: packet.details.nanosecondsSince1970, now: now)
+        if case .held(let slot) = holding {
+            store(packet, in: slot, form, counters)
+        }
+        return holding
+    }
+
+    /// Holds a reset; see `RequestTable.holdReset`.
+    package mutating func holdReset(
+        _ packet: borrowing Packet, _ key: RequestKey, _ form: Form?, _ counters: FrameCounters,
+        now: MonotonicTime
+    ) -> RequestTable.Holding {
+        guard hasRoom(for: packet) else { return .full }
+        let holding = table.holdReset(
+            key, seenAt: packet.details.nanosecondsSince1970, now: now)
+        if case .held(let slot) = holding {
+            store(packet, in: slot, form, counters)
+        }
+        return holding
+    }
+
+    private func hasRoom(for packet: borrowing Packet) -> Bool {
+        packet.bytes.byteCount <= Self.shortByteCountMax || !freeLongCells.isEmpty
+            || longFrames.count < Self.longCellCountMax * Self.byteCountMax
+    }
+
+    private mutating func store(
+        _ packet: borrowing Packet, in slot: Int, _ form: Form?, _ counters: FrameCounters
+    ) {
+        let byteCount = packet.bytes.byteCount
+        // The table gives slots to answers as well.
+        while slot >= records.count {
+            records.append(nil)
+            shortFrames.append(
+                contentsOf: repeatElement(0, count: Self.shortByteCountMax))
+        }
+        var longCell = Self.noLongCell
+        if byteCount > Self.shortByteCountMax {
+            longCell = takeLongCell()
+            longFrames.store(packet.bytes, at: Int(longCell) * Self.byteCountMax)
+        } else {
+            shortFrames.store(packet.bytes, at: slot * Self.shortByteCountMax)
+        }
+        records[slot] = Record(
+            details: packet.details, counters: counters, byteCount: Int32(byteCount),
+            longCell: longCell, hasForm: form != nil)
+        if let form { forms[slot] = form }
+    }
+
+    private mutating func takeLongCell() -> Int32 {
+        if let cell = freeLongCells.popLast() { return cell }
+        let cell = Int32(longFrames.count / Self.byteCountMax)
+        longFrames.append(contentsOf: repeatElement(0, count: Self.byteCountMax))
+        return cell
+    }
+}
+
+extension HeldRequests {
+    /// A frame that waits no longer.
+    package struct Released {
+        package let fate: RequestTable.Release.Fate
+        package let record: Record
+        package let form: Form?
+        fileprivate let slot: Int
+    }
+
+    /// Calls a function of the table that releases a frame, and returns that frame.
+    package mutating func release(
+        _ next: (inout RequestTable) -> RequestTable.Release?
+    ) -> Released? {
+        guard let release = next(&table), let record = records[release.slot] else { return nil }
+        records[release.slot] = nil
+        if record.longCell != Self.noLongCell { freeLongCells.append(record.longCell) }
+        let form = record.hasForm ? forms.removeValue(forKey: release.slot) : nil
+        return Released(fate: release.fate, record: record, form: form, slot: release.slot)
+    }
+
+    /// The packet that was released last; the next one that is held may overwrite it.
+    @_lifetime(borrow self)
+    package func packet(_ released: Released) -> Packet {
+        let record = released.record
+        if record.longCell == Self.noLongCell {
+            let start = released.slot * Self.shortByteCountMax
+            return Packet(
+                record.details,
+                shortFrames.wire.extracting(start..<start + Int(record.byteCount)))
+        }
+        let start = Int(record.longCell) * Self.byteCountMax
+        return Packet(
+            record.details, longFrames.wire.extracting(start..<start + Int(record.byteCount)))
+    }
+
+    /// Records an answer; see `RequestTable.record`.
+    package mutating func record(
+        answerTo key: RequestKey, isReset: Bool, seenAt: UInt64, now: MonotonicTime
+    ) {
+        table.record(answerTo: key, isReset: isReset, seenAt: seenAt, now: now)
+    }
+
+    /// All slots, taken or not.
+    package var slots: Range<Int> { records.indices }
+
+    /// Whether a slot holds a frame that is counted by these counters.
+    package func isCounted(_ slot: Int, by counters: FrameCounters) -> Bool {
+        records[slot]?.counters === counters
+    }
+}

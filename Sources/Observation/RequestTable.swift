@@ -1,0 +1,380 @@
+import Addressing
+package import Time
+
+/// The requests that wait for an answer at the edges of one capture, in the order in which they came.
+///
+/// The table is bounded, and no operation takes longer because there are many requests. Each has a
+/// slot, under which the caller keeps what belongs to it. Where both edges of a request belong to the
+/// capture, the sender's edge goes by the answers that the observed end's edge has seen: an answer that
+/// only the sender's edge saw is a firewall's.
+package struct RequestTable: Sendable {
+    private var entries: [Entry] = []
+    /// The first entry of each bucket; empty until the first request comes.
+    private var buckets: [Int32] = []
+    private var order = List()
+    /// The first of the free slots, which are chained by `nextInOrder`.
+    private var firstFree = Self.none
+    /// The number of packets that wait.
+    package private(set) var count = 0
+    /// The number of answers that are kept for requests whose edge is read later.
+    private var answerCount = 0
+    private let secret = (
+        UInt64.random(in: .min ... .max) | 1, UInt64.random(in: .min ... .max) | 1
+    )
+
+    /// The most packets that wait, and answers that are kept.
+    ///
+    /// 50,000 requests a second, a scanner's full speed, for the time of holding.
+    package static let countMax = 32_768
+    /// The most answers that are kept, so that there is room for requests.
+    private static let answerCountMax = 16_384
+    private static let bucketCount = 16_384
+    /// The most entries of one bucket that an answer is compared with.
+    ///
+    /// Only requests of one flow can be more; the caller asks again for the rest.
+    private static let comparisonCountMax = 64
+    private static let none: Int32 = -1
+    /// The longest time from the first to the last answer that one entry stands for.
+    ///
+    /// A pod resets a connection once for each segment that was under way.
+    private static let burstNanoseconds: UInt64 = 50_000_000
+    private static let answerNanoseconds = UInt64(
+        RequestPart.Limits.answerTime.clampedNanoseconds)
+
+    /// What an entry waits for.
+    private enum Kind: Sendable {
+        /// At the sender's edge: an answer there.
+        case request
+        /// At the sender's edge: an answer at the observed end's edge, which belongs to the capture.
+        case requestToHere
+        /// At the observed end's edge: an answer there.
+        case requestAtObservedEnd
+        /// At the sender's edge: a reset at the observed end's edge.
+        case reset
+        /// An answer at the observed end's edge, for requests that come out of another ring later.
+        ///
+        /// No packet belongs to it.
+        case answer
+        /// The same, where the answer is a reset, or several at once.
+        case resetAnswer
+        case free
+
+        var isAnswer: Bool { self == .answer || self == .resetAnswer }
+    }
+
+    private struct Entry: Sendable {
+        var key: RequestKey
+        var kind: Kind
+        /// The time stamp of the packet, nanoseconds since 1970.
+        var seenAt: UInt64
+        /// The time stamp of the last answer that the entry stands for.
+        var lastSeenAt: UInt64
+        var heldAt: MonotonicTime
+        var nextInBucket = RequestTable.none
+        var previousInBucket = RequestTable.none
+        var nextInOrder = RequestTable.none
+        var previousInOrder = RequestTable.none
+        var bucket: Int32
+    }
+
+    private struct List: Sendable {
+        var first = RequestTable.none
+        var last = RequestTable.none
+    }
+
+    /// What has become of a packet that was to be held.
+    package enum Holding: Equatable, Sendable {
+        /// It waits in this slot.
+        case held(slot: Int)
+        /// The other edge has seen the answer already, so that edge reports.
+        case answered
+        /// There is no room.
+        case full
+    }
+
+    /// What becomes of a packet that has waited.
+    package struct Release: Equatable, Sendable {
+        /// Where it waited; the slot is free again.
+        package let slot: Int
+        package let fate: Fate
+
+        package enum Fate: Equatable, Sendable, CaseIterable {
+            /// The request was answered: the observed end's edge reports it, now.
+            case answeredHere
+            /// The request was answered: the observed end's edge reports it, not this one.
+            case answeredThere
+            /// The request was not answered in time: the sender's edge reports it.
+            case unanswered
+            /// The request was not answered in time: it is left to the sender's edge.
+            case leftToSender
+            /// The other edge never saw this reset: the sender's edge reports it.
+            case resetFromElsewhere
+            /// The other edge reports this reset.
+            case resetSeenThere
+
+            /// Whether the packet is reported.
+            package var isReported: Bool {
+                switch self {
+                case .answeredHere, .unanswered, .resetFromElsewhere: true
+                case .answeredThere, .leftToSender, .resetSeenThere: false
+                }
+            }
+        }
+    }
+
+    package init() {}
+}
+
+/// Holding.
+extension RequestTable {
+    /// Holds a request.
+    ///
+    /// - Parameters:
+    ///   - key: Its name.
+    ///   - edge: Where it was seen.
+    ///   - isOtherEdgeHere: Whether both of its edges belong to the capture.
+    ///   - seenAt: The time stamp of the packet, nanoseconds since 1970.
+    ///   - now: The time by the forwarder's clock.
+    /// - Returns: Whether it is held.
+    package mutating func hold(
+        _ key: RequestKey, at edge: RequestEdge, isOtherEdgeHere: Bool, seenAt: UInt64,
+        now: MonotonicTime
+    ) -> Holding {
+        switch edge {
+        case .observedEnd: return insert(key, .requestAtObservedEnd, seenAt, now)
+        case .sender where !isOtherEdgeHere: return insert(key, .request, seenAt, now)
+        case .sender:
+            // The rings of two edges are read one after the other, so the answer may come first.
+            let isAnswered = isKnown(key) { answer in
+                answer.lastSeenAt >= seenAt && Self.isInTime(answer.lastSeenAt, for: seenAt)
+            }
+            if isAnswered { return .answered }
+            return insert(key, .requestToHere, seenAt, now)
+        }
+    }
+
+    /// Holds a reset at the sender's edge, until the observed end's edge is known to report it or not.
+    ///
+    /// Both edges belong to the capture.
+    package mutating func holdReset(
+        _ key: RequestKey, seenAt: UInt64, now: MonotonicTime
+    ) -> Holding {
+        let isReported = isKnown(key) { answer in
+            answer.kind == .resetAnswer && answer.seenAt <= seenAt
+                && Self.isInTime(seenAt, for: answer.lastSeenAt)
+        }
+        return isReported ? .answered : insert(key, .reset, seenAt, now)
+    }
+
+    /// Whether an answer to a request is known at the observed end's edge, and suits.
+    private func isKnown(_ key: RequestKey, _ suits: (Entry) -> Bool) -> Bool {
+        slot(ofAnswerTo: key, suits) != nil
+    }
+
+    /// The slot of the youngest answer to a request that suits.
+    private func slot(ofAnswerTo key: RequestKey, _ suits: (Entry) -> Bool) -> Int? {
+        guard answerCount > 0 else { return nil }
+        var index = buckets[bucket(of: key)]
+        var comparisonCount = 0
+        while index != Self.none, comparisonCount < Self.comparisonCountMax {
+            let slot = Int(index)
+            if entries[slot].kind.isAnswer, entries[slot].key == key, suits(entries[slot]) {
+                return slot
+            }
+            index = entries[slot].nextInBucket
+            comparisonCount += 1
+        }
+        return nil
+    }
+
+    private mutating func insert(
+        _ key: RequestKey, _ kind: Kind, _ seenAt: UInt64, _ now: MonotonicTime
+    ) -> Holding {
+        if buckets.isEmpty { buckets = Array(repeating: Self.none, count: Self.bucketCount) }
+        forgetAnswers(now)
+        let bucket = Int32(truncatingIfNeeded: bucket(of: key))
+        var entry = Entry(
+            key: key, kind: kind, seenAt: seenAt, lastSeenAt: seenAt, heldAt: now, bucket: bucket)
+        entry.previousInOrder = order.last
+        entry.nextInBucket = buckets[Int(bucket)]
+        let slot: Int
+        if firstFree != Self.none {
+            slot = Int(firstFree)
+            firstFree = entries[slot].nextInOrder
+            entries[slot] = entry
+        } else {
+            guard entries.count < Self.countMax else { return .full }
+            slot = entries.count
+            entries.append(entry)
+        }
+        let index = Int32(truncatingIfNeeded: slot)
+        if order.last == Self.none {
+            order.first = index
+        } else {
+            entries[Int(order.last)].nextInOrder = index
+        }
+        order.last = index
+        if entry.nextInBucket != Self.none {
+            entries[Int(entry.nextInBucket)].previousInBucket = index
+        }
+        buckets[Int(bucket)] = index
+        if kind.isAnswer { answerCount += 1 } else { count += 1 }
+        return .held(slot: slot)
+    }
+
+    /// Forgets the oldest answers if they are old enough; nobody else does if no packet waits.
+    private mutating func forgetAnswers(_ now: MonotonicTime) {
+        while answerCount > 0, entries[Int(order.first)].kind.isAnswer,
+            now >= entries[Int(order.first)].heldAt + RequestPart.Limits.holdTime
+        {
+            remove(Int(order.first))
+        }
+    }
+
+    /// The bucket of a request, by a hash with a secret, so that nobody can fill one bucket.
+    private func bucket(of key: RequestKey) -> Int {
+        var hash = (key.sourceLow ^ secret.0).folded(with: key.destinationLow ^ secret.1)
+        hash = (hash ^ key.sourceHigh).folded(with: key.destinationHigh ^ secret.0)
+        hash = (hash ^ key.numbers).folded(with: secret.1)
+        return Int(truncatingIfNeeded: hash) & (Self.bucketCount - 1)
+    }
+
+    /// Whether an answer comes in time for a request, by the time stamps of both.
+    private static func isInTime(_ answer: UInt64, for request: UInt64) -> Bool {
+        // A clock that was set back makes the answer the earlier one.
+        answer <= request || answer - request <= answerNanoseconds
+    }
+}
+
+/// Deciding.
+extension RequestTable {
+    /// Records an answer at the observed end's edge for requests whose sender's edge is read later.
+    ///
+    /// Both edges belong to the capture.
+    package mutating func record(
+        answerTo key: RequestKey, isReset: Bool, seenAt: UInt64, now: MonotonicTime
+    ) {
+        let kind: Kind = isReset ? .resetAnswer : .answer
+        let known = slot(ofAnswerTo: key) { answer in
+            answer.kind == kind && answer.lastSeenAt <= seenAt
+                && seenAt - answer.seenAt <= Self.burstNanoseconds
+        }
+        if let known {
+            entries[known].lastSeenAt = seenAt
+        } else if answerCount < Self.answerCountMax {
+            _ = insert(key, kind, seenAt, now)
+        }
+    }
+
+    /// Takes the oldest packet whose fate an answer decides; nil if there is none.
+    package mutating func release(
+        answered key: RequestKey, at edge: RequestEdge, isReset: Bool, seenAt: UInt64,
+        now: MonotonicTime
+    ) -> Release? {
+        guard count > 0 else { return nil }
+        var index = buckets[bucket(of: key)]
+        var comparisonCount = 0
+        var oldest: Release?
+        // A bucket begins with its youngest entry.
+        while index != Self.none, comparisonCount < Self.comparisonCountMax {
+            let slot = Int(index)
+            if entries[slot].key == key,
+                let fate = fate(of: slot, answeredAt: edge, isReset: isReset, seenAt, now)
+            {
+                oldest = Release(slot: slot, fate: fate)
+            }
+            index = entries[slot].nextInBucket
+            comparisonCount += 1
+        }
+        if let oldest { remove(oldest.slot) }
+        return oldest
+    }
+
+    private func fate(
+        of slot: Int, answeredAt edge: RequestEdge, isReset: Bool, _ seenAt: UInt64,
+        _ now: MonotonicTime
+    ) -> Release.Fate? {
+        let requestSeenAt = entries[slot].seenAt
+        switch (entries[slot].kind, edge) {
+        case (.request, .sender):
+            return Self.isInTime(seenAt, for: requestSeenAt) ? .answeredThere : .unanswered
+        case (.requestAtObservedEnd, .observedEnd):
+            // Should the clock be set forward, the sender's edge, which takes the request for answered,
+            // must not be alone with that.
+            let isInTime =
+                Self.isInTime(seenAt, for: requestSeenAt)
+                || now - entries[slot].heldAt <= RequestPart.Limits.answerTime
+            return isInTime ? .answeredHere : .leftToSender
+        case (.requestToHere, .observedEnd):
+            let isAnswered = seenAt >= requestSeenAt && Self.isInTime(seenAt, for: requestSeenAt)
+            return isAnswered ? .answeredThere : nil
+        case (.reset, .observedEnd):
+            return isReset && seenAt <= requestSeenAt ? .resetSeenThere : nil
+        default: return nil
+        }
+    }
+
+    /// Takes the oldest packet that has waited long enough; nil if there is none.
+    package mutating func takeExpired(now: MonotonicTime) -> Release? {
+        while order.first != Self.none {
+            let slot = Int(order.first)
+            guard now >= entries[slot].heldAt + RequestPart.Limits.holdTime else { return nil }
+            if let release = take(slot) { return release }
+        }
+        return nil
+    }
+
+    /// When the oldest packet may have waited long enough; nil if none waits.
+    package var expiresAt: MonotonicTime? {
+        guard count > 0 else { return nil }
+        return entries[Int(order.first)].heldAt + RequestPart.Limits.holdTime
+    }
+
+    /// Takes the oldest packet, as if it had waited long enough.
+    package mutating func takeFirst() -> Release? {
+        while order.first != Self.none {
+            if let release = take(Int(order.first)) { return release }
+        }
+        return nil
+    }
+
+    /// Takes what is in a slot, as if it had waited long enough.
+    ///
+    /// - Returns: nil if that is no packet.
+    package mutating func take(_ slot: Int) -> Release? {
+        let fate: Release.Fate? =
+            switch entries[slot].kind {
+            case .request, .requestToHere: .unanswered
+            case .requestAtObservedEnd: .leftToSender
+            case .reset: .resetFromElsewhere
+            case .answer, .resetAnswer, .free: nil
+            }
+        if entries[slot].kind != .free { remove(slot) }
+        return fate.map { Release(slot: slot, fate: $0) }
+    }
+
+    private mutating func remove(_ slot: Int) {
+        let (previous, next) = (entries[slot].previousInBucket, entries[slot].nextInBucket)
+        if previous == Self.none {
+            buckets[Int(entries[slot].bucket)] = next
+        } else {
+            entries[Int(previous)].nextInBucket = next
+        }
+        if next != Self.none { entries[Int(next)].previousInBucket = previous }
+        let (earlier, later) = (entries[slot].previousInOrder, entries[slot].nextInOrder)
+        if earlier == Self.none {
+            order.first = later
+        } else {
+            entries[Int(earlier)].nextInOrder = later
+        }
+        if later == Self.none {
+            order.last = earlier
+        } else {
+            entries[Int(later)].previousInOrder = earlier
+        }
+        if entries[slot].kind.isAnswer { answerCount -= 1 } else { count -= 1 }
+        entries[slot].kind = .free
+        entries[slot].nextInOrder = firstFree
+        firstFree = Int32(truncatingIfNeeded: slot)
+    }
+}
