@@ -38,8 +38,11 @@ package struct RequestTable: Sendable {
     ///
     /// A pod resets a connection once for each segment that was under way.
     private static let burstNanoseconds: UInt64 = 50_000_000
+    // As numbers, since durations have 128 bits, and this is computed for each connection.
     private static let answerNanoseconds = UInt64(
         RequestPart.Limits.answerTime.clampedNanoseconds)
+    private static let holdNanoseconds = UInt64(
+        RequestPart.Limits.holdTime.clampedNanoseconds)
 
     /// What an entry waits for.
     private enum Kind: Sendable {
@@ -225,7 +228,7 @@ extension RequestTable {
     /// Forgets the oldest answers if they are old enough; nobody else does if no packet waits.
     private mutating func forgetAnswers(_ now: MonotonicTime) {
         while answerCount > 0, entries[Int(order.first)].kind.isAnswer,
-            now >= entries[Int(order.first)].heldAt + RequestPart.Limits.holdTime
+            Self.isOver(entries[Int(order.first)].heldAt, now)
         {
             remove(Int(order.first))
         }
@@ -237,6 +240,11 @@ extension RequestTable {
         hash = (hash ^ key.sourceHigh).folded(with: key.destinationHigh ^ secret.0)
         hash = (hash ^ key.numbers).folded(with: secret.1)
         return Int(truncatingIfNeeded: hash) & (Self.bucketCount - 1)
+    }
+
+    /// Whether what is held since a time has waited long enough.
+    private static func isOver(_ heldAt: MonotonicTime, _ now: MonotonicTime) -> Bool {
+        now.nanoseconds >= heldAt.nanoseconds &+ holdNanoseconds
     }
 
     /// Whether an answer comes in time for a request, by the time stamps of both.
@@ -303,7 +311,7 @@ extension RequestTable {
             // must not be alone with that.
             let isInTime =
                 Self.isInTime(seenAt, for: requestSeenAt)
-                || now - entries[slot].heldAt <= RequestPart.Limits.answerTime
+                || now.nanoseconds <= entries[slot].heldAt.nanoseconds &+ Self.answerNanoseconds
             return isInTime ? .answeredHere : .leftToSender
         case (.requestToHere, .observedEnd):
             let isAnswered = seenAt >= requestSeenAt && Self.isInTime(seenAt, for: requestSeenAt)
@@ -318,7 +326,7 @@ extension RequestTable {
     package mutating func takeExpired(now: MonotonicTime) -> Release? {
         while order.first != Self.none {
             let slot = Int(order.first)
-            guard now >= entries[slot].heldAt + RequestPart.Limits.holdTime else { return nil }
+            guard Self.isOver(entries[slot].heldAt, now) else { return nil }
             if let release = take(slot) { return release }
         }
         return nil
