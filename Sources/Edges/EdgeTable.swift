@@ -32,10 +32,13 @@ package struct EdgeTable: Sendable {
         package let addresses: [IPAddress]
         /// The MAC address.
         package let mac: MACAddress?
+        /// The largest GSO packet that the pod's end sends; nil if it is not known.
+        package let gsoByteCountMax: Int?
 
         /// A pod by its addresses.
-        package init(addresses: [IPAddress], mac: MACAddress?) {
+        package init(addresses: [IPAddress], mac: MACAddress?, gsoByteCountMax: Int? = nil) {
             (self.addresses, self.mac) = (addresses, mac)
+            self.gsoByteCountMax = gsoByteCountMax
         }
     }
 
@@ -155,6 +158,7 @@ package struct EdgeTable: Sendable {
         }
         return Veth(
             incarnation: entry.incarnation, link: entry.link, status: status,
-            podAddresses: pod?.addresses, podMAC: pod?.mac, pod: entry.name)
+            podAddresses: pod?.addresses, podMAC: pod?.mac,
+            podGSOByteCountMax: pod?.gsoByteCountMax, pod: entry.name)
     }
 }

@@ -43,7 +43,7 @@ extension Node {
                 deviceMAC: veth.link.mac == bridgeMAC ? nil : veth.link.mac, domain: domain)
             return Edge(
                 incarnation: veth.incarnation, name: veth.link.name, isUp: veth.link.isUp,
-                point: point)
+                frameByteCountMax: veth.frameByteCountMax, point: point)
         }
     }
 

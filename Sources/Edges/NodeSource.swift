@@ -68,7 +68,9 @@ struct NodeSource: ~Copyable {
             let peer = link.peerIndex, peer != 0
         else { return nil }
         let addresses = try socket.addresses(ofInterface: peer, inNamespace: namespace)
-        let mac = try socket.links(inNamespace: namespace).first { $0.index == peer }?.mac
-        return EdgeTable.Pod(addresses: addresses.map(\.address), mac: mac)
+        let end = try socket.links(inNamespace: namespace).first { $0.index == peer }
+        return EdgeTable.Pod(
+            addresses: addresses.map(\.address), mac: end?.mac,
+            gsoByteCountMax: end?.gsoByteCountMax)
     }
 }

@@ -14,11 +14,22 @@ package struct Veth: Equatable, Sendable {
     package let podAddresses: [IPAddress]?
     /// The pod's own MAC address; nil if it is not known.
     package let podMAC: MACAddress?
+    /// The largest GSO packet that the pod's end sends; nil if it is not known.
+    package let podGSOByteCountMax: Int?
     /// The pod's name in Kubernetes; nil if it is not known.
     package let pod: PodName?
 
     /// Whether the veth is an edge that is captured.
     package var isCaptured: Bool { status == .captured }
+
+    /// The largest packet that passes the veth in either direction.
+    ///
+    /// Towards the pod the kernel segments what is larger than the host's end sends
+    /// (`gso_features_check` in its dev.c), whatever the bridge or the uplink hands over. From the pod
+    /// come packets of up to what the pod's end sends, or what GRO at the host's end makes of them.
+    package var frameByteCountMax: Int {
+        max(link.gsoByteCountMax, link.groByteCountMax, podGSOByteCountMax ?? 0)
+    }
 
     /// Whether a veth is captured, or why not.
     package enum EdgeStatus: Equatable, Sendable, CaseIterable {

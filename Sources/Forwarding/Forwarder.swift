@@ -46,6 +46,8 @@ final class Forwarder {
     private(set) var phase = Phase.running
     /// Whether the queue had no room for a block: until it has, only the socket is waited for.
     private(set) var isQueueFull = false
+    /// The size of the block for which the queue has or had to have room.
+    private var blockByteCount = Int(Ring.Shape.blockByteCountMin)
     /// The edges that have a ring, by the incarnations of their interfaces.
     var edges: [UInt64: CapturedEdge] = [:]
     /// The edges whose ring is closed or replaced once it has been read.
@@ -260,13 +262,18 @@ extension Forwarder {
     /// Forwards what a ring holds, as far as the queue has room.
     func drain(_ edge: CapturedEdge, _ blockCountMax: Int = .max) throws(SendFailure) {
         var blockCount = 0
-        while blockCount < blockCountMax, try makeRoomForBlock() {
+        while blockCount < blockCountMax, try makeRoomForBlock(of: edge.blockByteCount) {
             let now = MonotonicTime.now
             if edge.takePressure(now: now) {
                 manager.post(.pressed(incarnation: edge.incarnation))
             }
             guard let block = edge.ring?.next() else { return edge.noteDrained(now: now) }
             blockCount += 1
+            if let byteCount = block.cutPacketByteCount,
+                let largest = edge.takeCut(byteCount, now: now)
+            {
+                manager.post(.cut(incarnation: edge.incarnation, byteCount: largest))
+            }
             let context = edge.context
             let isReplacing = context.replacement != nil
             if isReplacing { edge.recordBlock(block) }
@@ -281,10 +288,15 @@ extension Forwarder {
 
     func drain(_ sharedRing: SharedRing, _ blockCountMax: Int = .max) throws(SendFailure) {
         var blockCount = 0
-        while blockCount < blockCountMax, try makeRoomForBlock() {
+        while blockCount < blockCountMax,
+            try makeRoomForBlock(of: sharedRing.ring.blockByteCount)
+        {
             guard let block = sharedRing.ring.next() else { return }
             blockCount += 1
             let now = MonotonicTime.now
+            if let byteCount = block.cutPacketByteCount, sharedRing.takeFirstCut() {
+                manager.post(.cut(incarnation: SharedRing.incarnation, byteCount: byteCount))
+            }
             let (_, isMuch) = Self.forward(
                 block, from: sharedRing.context, through: &pipeline, to: &sender, now)
             if isMuch { try send(now) }
@@ -313,14 +325,17 @@ extension Forwarder {
 
 /// The send queue.
 extension Forwarder {
+    /// Whether the queue has room for a block, or is empty if it could never have that much.
     private func hasRoomForBlock() -> Bool {
-        sender.queue.makeRoom(for: pipeline.byteCountMax(ofBlock: Ring.blockByteCount))
+        let byteCount = pipeline.byteCountMax(ofBlock: blockByteCount)
+        return sender.queue.makeRoom(for: min(byteCount, sender.queue.byteCountMax))
     }
 
     /// Makes room in the queue for a block, by sending some of it if need be.
     ///
     /// - Returns: False if the queue stays full.
-    private func makeRoomForBlock() throws(SendFailure) -> Bool {
+    private func makeRoomForBlock(of byteCount: Int) throws(SendFailure) -> Bool {
+        blockByteCount = byteCount
         if hasRoomForBlock() { return true }
         try send(.now)
         isQueueFull = !hasRoomForBlock()

@@ -118,7 +118,8 @@ extension Pipeline {
         begin(now)
         // As a member of `self`, or of the context, it would be copied for each packet.
         guard let fastPath = fastPath.take() else { return 0 }
-        let hasFastPath = edge.hasFastPath
+        let isCut = block.cutPacketByteCount != nil
+        let hasFastPath = edge.hasFastPath && !isCut
         let limit = filter.limitInKernel
         var packets = block.packets
         while let packet = packets.next() {
@@ -134,7 +135,9 @@ extension Pipeline {
                 }
             }
             if let replacement = edge.replacement, replacement.consume(packet.identity) { continue }
-            forward(packet.packet, from: edge, fastPath, into: &queue, now, &counts)
+            forward(
+                packet.packet(isCutByBlock: isCut), from: edge, fastPath, into: &queue, now,
+                &counts)
         }
         self.fastPath = .some(fastPath)
         add(counts, to: edge.counters)

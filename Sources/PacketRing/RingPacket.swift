@@ -122,6 +122,9 @@ public struct RingPacket: ~Escapable {
         return PlainChecksum(bytes, checksumStart: Int(start), checksumOffset: Int(offset))
     }
 
+    /// The offset of the frame's end, as captured, from the start of the slot.
+    var endOffset: Int { header.byteCount + bytes.byteCount }
+
     /// Whether the packet leaves through the interface (`PACKET_OUTGOING`).
     package var isOutgoing: Bool {
         let type = unsafe header.unsafeLoad(
@@ -129,19 +132,28 @@ public struct RingPacket: ~Escapable {
         return CInt(type) == PACKET_OUTGOING
     }
 
-    /// All that the kernel says about the packet.
-    package var details: Packet.Details {
+    private func details(isCutByBlock: Bool) -> Packet.Details {
         let type = unsafe header.unsafeLoad(
             fromUncheckedByteOffset: HeaderOffset.packetType, as: UInt8.self)
         let offload =
             tellsOffload
             ? Offload(header, at: header.byteCount - HeaderOffset.offloadByteCount) : Offload.none
-        return Packet.Details(header, interfaceIndex, packetType: type, offload)
+        return Packet.Details(
+            header, interfaceIndex, packetType: type, offload, isCutByBlock: isCutByBlock)
     }
+
+    /// All that the kernel says about the packet.
+    package var details: Packet.Details { details(isCutByBlock: false) }
 
     /// The packet with all its details.
     package var packet: Packet {
         @_lifetime(copy self)
         get { Packet(details, bytes) }
+    }
+
+    /// Returns the packet with all its details, of which its block knows one.
+    @_lifetime(copy self)
+    package func packet(isCutByBlock: Bool) -> Packet {
+        Packet(details(isCutByBlock: isCutByBlock), bytes)
     }
 }
