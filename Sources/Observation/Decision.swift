@@ -21,6 +21,7 @@ package struct Decision: Equatable, Sendable, CustomStringConvertible {
         case podForm
         case unexplainedService
         case oneEndIsNoPod
+        case noPodFromPod
         case oneEndIsNoPodElsewhere
         case observedEnd
         case itself
@@ -47,6 +48,8 @@ package struct Decision: Equatable, Sendable, CustomStringConvertible {
             case .unexplainedService:
                 "a service call that connection tracking does not know: reported as it is, unless the service's known backends all have lower ports"
             case .oneEndIsNoPod: "one end is not a pod: only this edge sees it"
+            case .noPodFromPod:
+                "one end is not a pod, but a pod of this bridge sent it: that pod's edge reports"
             case .oneEndIsNoPodElsewhere:
                 "this pod's address lies outside the pod networks: the other pod's edge reports"
             case .observedEnd: "both ends are pods: the end with the lower port or address reports"

@@ -28,7 +28,7 @@ public struct RingPacket: ~Escapable {
         @usableFromInline static var status: Int { 20 }
         @usableFromInline static var frame: Int { 24 }
         static let interfaceIndex = 52
-        static let packetType = 58
+        @usableFromInline static var packetType: Int { 58 }
         /// The end of the `tpacket3_hdr` and the `sockaddr_ll`.
         @usableFromInline static var end: Int { 68 }
         /// The length of a `virtio_net_hdr`, which ends where the frame begins.
@@ -83,6 +83,14 @@ public struct RingPacket: ~Escapable {
     @inlinable public var wireByteCount: Int { Int(word(HeaderOffset.wireByteCount)) }
     /// The interface at which the packet was captured.
     package var interfaceIndex: UInt32 { word(HeaderOffset.interfaceIndex) }
+
+    /// Whether the kernel passed the frame to the device, and did not receive it from there.
+    @inlinable
+    public var isOutgoing: Bool {
+        unsafe header.unsafeLoad(
+            fromUncheckedByteOffset: HeaderOffset.packetType, as: UInt8.self)
+            == UInt8(PACKET_OUTGOING)
+    }
 
     /// Whether the frame is as a wire would have carried it.
     ///

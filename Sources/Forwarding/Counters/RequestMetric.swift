@@ -3,7 +3,7 @@
 /// To add one, add a case, its name and its help; the page of metrics and the log follow. Metrics of
 /// the same name stand behind each other.
 package enum RequestMetric: Int, CaseIterable, Sendable {
-    case held, answered, unanswered, leftToSender, abandoned
+    case held, answered, unanswered, leftToSender, undecided
     case tableFull, tooLong, foreignSource
     case resetsFromElsewhere
 
@@ -14,7 +14,7 @@ package enum RequestMetric: Int, CaseIterable, Sendable {
         case .answered: "requests_answered_total"
         case .unanswered: "requests_unanswered_total"
         case .leftToSender: "requests_left_to_sender_total"
-        case .abandoned: "requests_abandoned_total"
+        case .undecided: "requests_abandoned_total"
         case .tableFull, .tooLong, .foreignSource: "requests_not_held_total"
         case .resetsFromElsewhere: "resets_from_elsewhere_total"
         }
@@ -27,7 +27,7 @@ package enum RequestMetric: Int, CaseIterable, Sendable {
         case .answered: "requests_answered"
         case .unanswered: "requests_unanswered"
         case .leftToSender: "requests_left_to_sender"
-        case .abandoned: "requests_abandoned"
+        case .undecided: "requests_abandoned"
         case .tableFull: "requests_not_held_table_full"
         case .tooLong: "requests_not_held_too_long"
         case .foreignSource: "requests_not_held_foreign_source"
@@ -55,7 +55,7 @@ package enum RequestMetric: Int, CaseIterable, Sendable {
             "Of these, the ones that nobody answered, reported at their sender's edge."
         case .leftToSender:
             "Of these, the ones that reached their pod, which did not answer: left to the sender's edge."
-        case .abandoned: "Of these, the ones that still waited when their capture ended."
+        case .undecided: "Of these, the ones that still waited when their capture ended."
         case .tableFull, .tooLong, .foreignSource:
             "SYNs and pings that were not held, so that only the other pod's edge reports them."
         case .resetsFromElsewhere:
