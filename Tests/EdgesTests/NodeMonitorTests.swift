@@ -114,9 +114,9 @@ struct NodeMonitorTests {
             defer { try? shell(Self.tearDown) }
             try shell(
                 """
-                ip link add br type bridge && ip link set br up
+                ip link add br0 type bridge && ip link set br0 up
                 ip netns add nw$$ && ip link add v type veth peer name p netns nw$$
-                ip link set v master br up && ip -n nw$$ link set p up && echo nw$$ >/tmp/nw-fdb
+                ip link set v master br0 up && ip -n nw$$ link set p up && echo nw$$ >/tmp/nw-fdb
                 bridge fdb add 02:00:00:00:00:01 dev v master dynamic
                 """)
             var monitor = try NodeMonitor(EdgeSelection(), logger: Self.quiet)
