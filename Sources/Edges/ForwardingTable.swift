@@ -97,6 +97,7 @@ struct ForwardingTable: Equatable, Sendable {
     /// Adds to a table what bridges know, or what they have known.
     ///
     /// - Parameters:
+    ///   - table: The table.
     ///   - isCurrent: Whether what they know now is added, or the rest.
     ///   - isPort: Whether an interface is a port of a bridge.
     ///   - isEdge: Whether a port is an edge.

@@ -36,12 +36,18 @@ extension Node {
         var found: [NetworkBehindPod] = []
         for (route, veth) in hops {
             guard let veth, !route.isDefault, owners[route.destination.address] != veth,
+                !isOwnNetwork(route),
                 !others.contains(where: { Self.competes($0, with: route) }),
                 !found.contains(where: { $0.network == route.destination })
             else { continue }
             found.append(NetworkBehindPod(network: route.destination, veth: veth))
         }
         return found
+    }
+
+    /// Whether a route is that of an address of the node itself, as the pods' gateway has it.
+    private func isOwnNetwork(_ route: Route) -> Bool {
+        route.gateway == nil && addresses.contains { route.destination.contains($0.address) }
     }
 
     /// The networks to which the node's routes lead through the pod behind a veth.

@@ -11,7 +11,7 @@ struct UplinkTest {
     private let routed: Set<UInt32>
     /// The interfaces that have an address of the node in a network that they share with others.
     private let shared: Set<UInt32>
-    /// Those whose network is no pods'.
+    /// The interfaces of these whose network is no pods'.
     private let sharedOutside: Set<UInt32>
     private let podNetworks: [IPNetwork]
 

@@ -88,7 +88,7 @@ extension Pipeline {
 
     /// Looks at who sent the first packet of a block, in case nobody knows that address.
     ///
-    /// Looking at each packet would cost time, and whoever sends more than a few is seen soon.
+    /// A look at each packet would cost time. A pod that sends more than a few packets is seen soon.
     mutating func lookAtSender(
         _ packet: borrowing RingPacket, _ edge: EdgeContext, _ now: MonotonicTime
     ) {
@@ -108,11 +108,13 @@ extension Pipeline {
     private static let senderInterval = Duration.seconds(1)
 
     private static func source(of frame: RawSpan) -> IPAddress? {
-        guard frame.byteCount >= EthernetHeader.byteCount + 40 else { return nil }
-        return switch frame.uint16(at: EthernetHeader.etherType) {
-        case EtherType.ipv4: IPAddress(.ipv4, frame, at: PlainFrame.IPv4.source)
-        case EtherType.ipv6: IPAddress(.ipv6, frame, at: PlainFrame.IPv6.source)
-        default: nil
+        guard frame.byteCount >= PlainFrame.IPv4.transport else { return nil }
+        switch frame.uint16(at: EthernetHeader.etherType) {
+        case EtherType.ipv4: return IPAddress(.ipv4, frame, at: PlainFrame.IPv4.source)
+        case EtherType.ipv6:
+            guard frame.byteCount >= PlainFrame.IPv6.transport else { return nil }
+            return IPAddress(.ipv6, frame, at: PlainFrame.IPv6.source)
+        default: return nil
         }
     }
 }

@@ -77,7 +77,9 @@ extension NetlinkSocket {
     }
 }
 
-/// A subscription to what bridges learn and forget. Needs no capability.
+/// A subscription to what bridges learn and forget.
+///
+/// Needs no capability.
 ///
 /// It has a socket of its own: a pod can make a bridge learn without end, and must not delay events
 /// about interfaces by that.
@@ -89,7 +91,9 @@ package struct ForwardingEvents: ~Copyable {
     /// If there are more, the tables are listed again.
     private static let bufferByteCount = 1 << 20
 
-    /// Subscribes. The kernel drops events about neighbours that are not a bridge's.
+    /// Subscribes.
+    ///
+    /// The kernel drops events about neighbours that are not a bridge's.
     package init() throws(SystemError) {
         var socket = try NetlinkSocket()
         try socket.setReceiveBuffer(byteCount: Self.bufferByteCount)

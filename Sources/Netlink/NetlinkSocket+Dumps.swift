@@ -37,6 +37,7 @@ extension NetlinkSocket {
     /// Needs CAP_NET_ADMIN.
     ///
     /// - Parameter id: This namespace's id for the other one.
+    /// - Returns: The addresses of all of them.
     /// - Throws: `EINVAL` if the id is not in use, or not any more.
     package mutating func addresses(
         inNamespace id: Int32

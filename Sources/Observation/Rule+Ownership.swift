@@ -104,7 +104,10 @@ package struct EdgeMACs: Sendable {
 
     /// An edge where nothing is flooded.
     package init() {
-        (areCompared, ownsAll, bridge, ignoresSource) = (false, true, .max, true)
+        areCompared = false
+        ownsAll = true
+        bridge = .max
+        ignoresSource = true
     }
 
     /// The part of an edge that the fast path needs.
@@ -120,7 +123,9 @@ package struct EdgeMACs: Sendable {
         }
     }
 
-    /// Whether a frame towards the pod is known to be the pod's. It has a whole Ethernet header.
+    /// Whether a frame towards the pod is known to be the pod's.
+    ///
+    /// It has a whole Ethernet header.
     @inline(__always)
     func own(_ frame: RawSpan) -> Bool {
         if ownsAll { return true }

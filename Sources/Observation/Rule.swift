@@ -58,7 +58,7 @@ package struct Rule: Equatable, Sendable {
         guard decision.step == .oneEndIsNoPod, direction == .toPod, point.bridgeMAC != nil,
             isFromLocalPod(headers, at: point),
             // With br_netfilter the bridge itself may have translated a pod's reply.
-            !addressPlan.nodeAddresses.contains(packet.source)
+            !(packet.source.isRoutable && addressPlan.nodeAddresses.contains(packet.source))
         else { return decision }
         return .refuse(.noPodFromPod)
     }

@@ -134,6 +134,11 @@ class BehindCase(ClusterCase):
     def make_guest(self):
         """Moves pod a1's addresses to a guest behind a bridge in it, as KubeVirt does."""
         pod, guest = self.cluster.name("a1"), self.cluster.name("guest")
+        edge = self.edge(1, A1)
+        if edge["bridge"]:
+            # What the node's bridge sends back to its sender confuses the bridge in the pod.
+            run_in(self.cluster.name("node1"), "bridge", "link", "set", "dev", edge["interface"],
+                   "hairpin", "off")
         old, length = mac_text(self.mac("a1")), 24 if self.network == "bridge" else 32
         ip_in(pod, "addr", "flush", "dev", "eth0")
         ip_in(pod, "link", "set", "eth0", "down")
@@ -225,7 +230,6 @@ class BridgeTest(BehindCase):
                     f"to guest {number} from {ports}")
         self.check()
         edge = self.edge(1, A1)
-        self.assertEqual(edge["macs"][0] if len(edge["macs"]) == 1 else None, None, edge)
         self.assertLessEqual({mac_text(guest) for guest in guests}, set(edge["macs"]))
         self.assertIn(mac_text(a1), edge["macs"])
 
@@ -237,7 +241,16 @@ class BridgeTest(BehindCase):
         self.talk("a1", A1, ("c1", C1))
         self.check()
 
-    def test_guest(self):
+
+class BridgedGuestTest(BehindCase):
+    def test_guest_behind_a_bridge_in_the_pod(self):
+        self.check_guest()
+
+
+class RoutedGuestTest(BehindCase):
+    network = "ptp"
+
+    def test_guest_behind_a_bridge_in_the_pod(self):
         self.check_guest()
 
 
@@ -282,9 +295,6 @@ class RoutedTest(BehindCase):
         self.ip("node1", "route", "del", "10.244.2.0/24")
         self.assertFalse({edge["interface"]: edge for edge in self.edges(1)}["up1"]["captured"])
 
-    def test_guest(self):
-        self.check_guest()
-
 
 class ForwardingPods:
     """Pods that forward, on either network."""
@@ -310,7 +320,10 @@ class ForwardingPods:
     def test_vpn_gateway(self):
         """Without translation, and the node's route says what is behind the pod."""
         self.add_vpn()
-        self.ip_for_now("node1", "route", "add", "10.8.0.0/24", "via", A1)
+        edge = self.edge(1, A1)
+        # A routed pod's address is on no link that a gateway could be on.
+        self.ip_for_now("node1", "route", "add", "10.8.0.0/24", "via", A1, "dev",
+                        edge["bridge"] or edge["interface"], "onlink")
         self.ip_for_now("node2", "route", "add", "10.8.0.0/24", "via", "192.168.100.1")
         self.begin()
         for name, address in (("c1", C1), ("c2", C2), ("outside", OUTSIDE)):
