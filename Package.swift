@@ -36,11 +36,12 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
     ],
     targets: [
-        // The kernel, libmnl and OpenSSL, as Swift sees them.
+        // The kernel, libmnl, OpenSSL and zlib, as Swift sees them.
         .target(name: "CLinux", cSettings: [.define("_GNU_SOURCE")]),
         .systemLibrary(name: "CMnl", pkgConfig: "libmnl", providers: [.apt(["libmnl-dev"])]),
         .systemLibrary(
             name: "COpenSSL", pkgConfig: "openssl", providers: [.apt(["libssl-dev"])]),
+        .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
 
         // Pure logic: no system call, no pointer.
         module("Time"),
@@ -87,7 +88,8 @@ let package = Package(
             "RPCAP", "Settings", "Time"),
 
         // Files of packets, the other end of the feed, and the program.
-        module("CaptureFiles", "Addressing", "Linux"),
+        module("Compression", "CZlib"),
+        module("CaptureFiles", "Addressing", "Compression", "Formats", "Linux"),
         module(
             "Collector", "Addressing", "BPF", "CaptureFiles", "Formats", "Linux", "RPCAP",
             "Security", "Time", logging),
@@ -138,7 +140,9 @@ let package = Package(
         tests(
             "ExplainTests", "Addressing", "Edges", "Explain", "Netlink", "Observation", "Packets",
             "Settings", "Time"),
-        tests("CaptureFilesTests", "Addressing", "CaptureFiles", "Linux"),
+        tests("CompressionTests", "Compression"),
+        tests(
+            "CaptureFilesTests", "Addressing", "CaptureFiles", "FuzzSupport", "Linux"),
         tests(
             "CollectorTests", "Addressing", "BPF", "CaptureFiles", "Collector", "Linux", "RPCAP",
             "Time"),

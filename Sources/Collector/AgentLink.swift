@@ -75,10 +75,36 @@ final class AgentLink {
     var label: String { source?.description ?? "\(peer)" }
 
     /// The agent's host, without a port that says nothing.
-    var host: String { source?.shortPlace ?? "\(peer.address)" }
+    ///
+    /// Behind a translated address it is followed by the agent's own: `"192.0.2.1/10.0.0.5"`.
+    private var host: String {
+        source?.shortPlace
+            ?? ([peer.address] + [ownAddress].compactMap(\.self))
+            .map(\.description).joined(separator: "/")
+    }
 
-    /// The name of its interface in the file.
+    /// The address of an agent that others share, by which it can be told apart from them.
+    ///
+    /// Nil if nobody translates the agent's address, if the agent offers none, or was dialled.
+    private var ownAddress: IPAddress? {
+        let own = session.peerAddresses
+        guard source == nil, !own.contains(peer.address) else { return nil }
+        return own.first
+    }
+
+    /// The name of its interface in the file, which another agent may have, too.
     var interfaceName: String { "\(device)@\(host)" }
+
+    /// The device for people: with its name in the file if the agent's host does not identify it.
+    var shownDevice: String {
+        let shortName = "\(device)@\(source?.shortPlace ?? "\(peer.address)")"
+        return counters.flatMap { $0.name == shortName ? nil : $0.name } ?? device
+    }
+
+    /// The text for its interface in the file.
+    var interfaceDescription: String {
+        ownAddress.map { "agent at \($0), behind \(peer.address)" } ?? "agent at \(host)"
+    }
 
     var isCapturing: Bool { state == .capturing || state == .ending }
 

@@ -1,4 +1,5 @@
 import Addressing
+import CaptureFiles
 import Glibc
 package import Linux
 package import Logging
@@ -108,12 +109,8 @@ package final class Collector {
         return recording.counters.map { $0.statistics(now: now) }
     }
 
-    /// Bytes of all files that have been written.
-    package var fileByteCount: UInt64 { recording.byteCount }
-    /// The number of files that have been written.
-    package var fileCount: Int { recording.fileCount }
-    /// The current file, or the last one.
-    package var lastPath: String { recording.path }
+    /// What has been written: one entry, or one for each link type.
+    package var files: [RecordedFiles] { recording.files }
 }
 
 /// Waiting.
@@ -274,16 +271,37 @@ extension Collector {
     ///
     /// An agent that comes back is the same interface again.
     private func count(_ link: AgentLink, _ now: MonotonicTime) {
-        guard link.counters == nil else { return }
-        guard
-            let counters = recording.makeCounters(
-                named: link.interfaceName, description: "agent at \(link.host)",
-                linkType: link.linkType)
-        else {
-            return link.end("\(Recording.deviceCountMax) devices have been captured from already")
+        guard link.counters == nil, link.endReason == nil else { return }
+        let counters: SourceCounters
+        do throws(Recording.Failure) {
+            counters = try recording.makeCounters(
+                named: link.interfaceName, description: link.interfaceDescription,
+                linkType: link.linkType, now: now
+            ) { counters in
+                links.contains { $0.endReason == nil && $0.counters === counters }
+            }
+        } catch {
+            if case .system(let error) = error { failure = error }
+            return link.end("\(error)")
         }
         link.count(in: counters, now: now)
-        view.note("capture started", ["agent": link.label, "device": link.device], logger)
+        view.note(
+            "capture started",
+            ["agent": link.label, "device": link.device, "interface": counters.name], logger)
+        warnOfLinkTypes(link, counters)
+    }
+
+    /// Warns if the file has packets of another link type than the link's.
+    private func warnOfLinkTypes(_ link: AgentLink, _ counters: SourceCounters) {
+        guard let other = recording.otherLinkType(inFileOf: counters) else { return }
+        view.warn(
+            "a second link type in the file",
+            [
+                "agent": link.label, "link-type": LinkTypeName.text(counters.linkType),
+                "first-link-type": LinkTypeName.text(other),
+                "meaning": "tcpdump and Zeek cannot read the file, Wireshark can",
+                "remedy": "--split-link-types gives each link type a file of its own",
+            ], logger)
     }
 
     private func tick(_ now: MonotonicTime) throws(SystemError) {
@@ -299,15 +317,18 @@ extension Collector {
     }
 
     private func rotateIfDue(_ now: MonotonicTime) throws(SystemError) {
-        guard let finished = try recording.rotateIfDue(now: now) else { return }
-        view.note(
-            "file complete",
-            [
-                "path": finished.path, "bytes": "\(finished.byteCount)",
-                "packets": "\(finished.packetCount)",
-            ], logger)
-        if let problem = finished.problem {
-            view.warn("file not deleted", ["reason": "\(problem)"], logger)
+        let files = try recording.rotateIfDue(now: now)
+        guard !files.isEmpty else { return }
+        for finished in files {
+            view.note(
+                "file complete",
+                [
+                    "path": finished.path, "bytes": "\(finished.byteCount)",
+                    "packets": "\(finished.packetCount)",
+                ], logger)
+            if let problem = finished.problem {
+                view.warn("file not deleted", ["reason": "\(problem)"], logger)
+            }
         }
         for link in links {
             if let counters = link.counters {

@@ -55,7 +55,8 @@ package final class LiveView {
         logger.info(
             "summary",
             metadata: [
-                "agent": "\(statistics.name)", "packets": "\(statistics.packetCount)",
+                "agent": "\(statistics.name)", "link-type": "\(statistics.linkType)",
+                "packets": "\(statistics.packetCount)",
                 "bytes": "\(statistics.byteCount)",
                 "packets-per-second": "\(statistics.packetsPerSecond)",
                 "dropped": "\(statistics.droppedCount)", "lost": "\(statistics.lost)",
@@ -76,7 +77,7 @@ package final class LiveView {
             let before = self.rates[link.label] ?? counts
             rates[link.label] = counts
             return [
-                link.label, link.device, link.state.rawValue, "\(counts.packets)",
+                link.label, link.shownDevice, link.state.rawValue, "\(counts.packets)",
                 "\(counts.packets - min(before.packets, counts.packets))",
                 "\(ByteCount(counts.bytes - min(before.bytes, counts.bytes)))",
                 "\(statistics?.droppedCount ?? 0)", statistics?.lost ?? "0",

@@ -1,93 +1,117 @@
 import Addressing
 import CaptureFiles
-import Glibc
 package import Linux
 package import RPCAP
 package import Time
 
-/// A recording: one capture file, or one after the other.
-///
-/// Each file is complete in itself: it has its section, the interfaces of its packets, and their
-/// statistics for the time of the file. So each can be read, moved or deleted alone.
+/// A recording: what agents send, in one series of capture files, or in one for each link type.
 package struct Recording: ~Copyable {
     private let options: RecordingOptions
     private let snaplen: Int
-    private var file: CaptureFile
+    private var series: [FileSeries] = []
     /// The counters of all devices that have been captured from.
     private(set) var counters: [SourceCounters] = []
-    /// The files that are kept until they are the oldest.
-    private var keptPaths: [String] = []
-    private var fileNumber: Int
-    private let firstNumber: Int
-    private var filePacketCount = 0
-    /// When the file was begun, by both clocks; the wall clock in nanoseconds since 1970.
-    private var fileBegin: (monotonic: MonotonicTime, wall: UInt64)
-    private var finishedByteCount: UInt64 = 0
 
     /// The most devices, many times as many as a collector has agents for.
     ///
     /// An agent that comes with one new name after the other must not fill the memory.
     static let deviceCountMax = 4096
-
-    /// Creates the first file.
+    /// The most link types with files of their own, many more than a site has.
     ///
-    /// If files are rotated, their numbers continue those of earlier recordings of the same name.
-    /// These files count as files that are kept.
+    /// Each has a buffer of 2 MiB, and agents say what their link types are.
+    package static let linkTypeCountMax = 16
+
+    /// Why a device cannot be recorded.
+    package enum Failure: Error, Equatable, CustomStringConvertible {
+        case tooManyDevices
+        case tooManyLinkTypes
+        /// The kernel refuses a file.
+        case system(SystemError)
+
+        package var description: String {
+            switch self {
+            case .tooManyDevices:
+                "\(Recording.deviceCountMax) devices have been captured from already"
+            case .tooManyLinkTypes:
+                "there are files for \(Recording.linkTypeCountMax) link types already"
+            case .system(let error): "\(error)"
+            }
+        }
+    }
+
+    /// Creates the first file, unless each link type has its own.
     package init(
         _ options: RecordingOptions, snaplen: Int, now: MonotonicTime
     ) throws(SystemError) {
-        let present = try options.numbersPresent()
-        let number = (present.last ?? 0) + 1
-        file = try options.file(number: number)
-        (fileNumber, firstNumber) = (number, number)
-        keptPaths = present.map { options.path(number: $0) }
+        let series =
+            options.splitsLinkTypes
+            ? [] : [try FileSeries(options, of: nil, snaplen: snaplen, now: now)]
         self.options = options
         self.snaplen = snaplen
-        fileBegin = (now, wallClockNanoseconds())
+        self.series = series
     }
 
-    /// The number of files that have been begun.
-    package var fileCount: Int { fileNumber - firstNumber + 1 }
-
-    /// The current file.
-    package var path: String { file.path }
-
-    /// Bytes of all files, including those that have been deleted.
-    package var byteCount: UInt64 { finishedByteCount + file.gatheredByteCount }
+    /// What has been written, in the order in which files were begun first.
+    package var files: [RecordedFiles] { series.map(\.summary) }
 
     /// Finds or creates the counters of an agent's device.
     ///
-    /// A device that comes back has its own again.
+    /// A device that comes back has its own again. If these are taken, which is so while another
+    /// agent of the same name captures, it has others, with a number in their name: `"eth0@h#2"`.
     ///
-    /// - Returns: Nil if there are too many devices.
+    /// - Throws: If there are too many devices, or a file for its link type cannot be created.
     package mutating func makeCounters(
-        named name: String, description: String, linkType: UInt16
-    ) -> SourceCounters? {
-        if let known = counters.first(where: { $0.name == name && $0.linkType == linkType }) {
-            return known
+        named name: String, description: String, linkType: UInt16, now: MonotonicTime,
+        isTaken: (SourceCounters) -> Bool = { _ in false }
+    ) throws(Failure) -> SourceCounters {
+        var (number, numbered) = (1, name)
+        while let known = counters.first(where: { $0.name == numbered && $0.linkType == linkType })
+        {
+            guard isTaken(known) else { return known }
+            number += 1
+            numbered = "\(name)#\(number)"
         }
-        guard counters.count < Self.deviceCountMax else { return nil }
+        guard counters.count < Self.deviceCountMax else { throw .tooManyDevices }
+        if options.splitsLinkTypes { try addSeries(of: linkType, now) }
         let new = SourceCounters(
-            name: name, description: description, linkType: linkType,
+            name: numbered, description: description, linkType: linkType,
             start: wallClockNanoseconds())
         counters.append(new)
         return new
     }
 
-    /// Adds a packet of a device.
-    package mutating func add(_ frame: RawSpan, _ record: PacketRecord, of device: SourceCounters) {
-        filePacketCount += 1
-        let packet = CapturedPacket(
-            interface: interface(of: device), nanoseconds: record.nanosecondsSince1970,
-            wireByteCount: record.wireByteCount)
-        file.add(packet, frame)
+    private mutating func addSeries(of linkType: UInt16, _ now: MonotonicTime) throws(Failure) {
+        guard !series.contains(where: { $0.linkType == linkType }) else { return }
+        guard series.count < Self.linkTypeCountMax else { throw .tooManyLinkTypes }
+        do throws(SystemError) {
+            series.append(try FileSeries(options, of: linkType, snaplen: snaplen, now: now))
+        } catch {
+            throw .system(error)
+        }
     }
 
-    /// Writes the buffer if enough has gathered to be worth a system call.
-    mutating func flushIfLarge() throws(SystemError) { try file.flushIfLarge() }
+    /// The link type that the file of a device has beside the device's own, if it has another.
+    ///
+    /// Many programs read no file with two link types.
+    package func otherLinkType(inFileOf device: SourceCounters) -> UInt16? {
+        guard !options.splitsLinkTypes else { return nil }
+        return counters.first { $0.isInFile && $0.linkType != device.linkType }?.linkType
+    }
 
-    /// Writes the buffer.
-    package mutating func flush() throws(SystemError) { try file.flush() }
+    /// Adds a packet of a device.
+    package mutating func add(_ frame: RawSpan, _ record: PacketRecord, of device: SourceCounters) {
+        for files in series where files.owns(device) { files.add(frame, record, of: device) }
+    }
+
+    /// Writes the buffers if enough has gathered to be worth a system call.
+    mutating func flushIfLarge() throws(SystemError) {
+        for files in series { try files.flushIfLarge() }
+    }
+
+    /// Writes the buffers.
+    package mutating func flush() throws(SystemError) {
+        for files in series { try files.flush() }
+    }
 
     /// A file that is complete.
     package struct Finished {
@@ -98,67 +122,21 @@ package struct Recording: ~Copyable {
         package var problem: SystemError?
     }
 
-    /// Completes the file and begins the next, if that is due.
+    /// Completes the files that are due, and begins the next ones.
     ///
     /// A file without packets goes on.
     ///
-    /// - Returns: The file that was completed, if any.
-    package mutating func rotateIfDue(now: MonotonicTime) throws(SystemError) -> Finished? {
-        let age = now - fileBegin.monotonic
-        guard filePacketCount > 0, options.isDue(byteCount: file.gatheredByteCount, age: age)
-        else { return nil }
-        var finished = try finish()
-        finishedByteCount += finished.byteCount
-        if let countMax = options.keptFileCountMax {
-            keptPaths.append(finished.path)
-            // The next file is one of those that are kept.
-            while keptPaths.count >= countMax {
-                finished.problem = Self.remove(keptPaths.removeFirst())
-            }
+    /// - Returns: The files that were completed.
+    package mutating func rotateIfDue(now: MonotonicTime) throws(SystemError) -> [Finished] {
+        var finished: [Finished] = []
+        for files in series {
+            if let file = try files.rotateIfDue(counters, now: now) { finished.append(file) }
         }
-        fileNumber += 1
-        file = try options.file(number: fileNumber)
-        filePacketCount = 0
-        fileBegin = (now, wallClockNanoseconds())
-        for device in counters { device.beginFile() }
         return finished
     }
 
-    /// Removes a file.
-    ///
-    /// One that is gone already is no error.
-    private static func remove(_ path: String) -> SystemError? {
-        do throws(SystemError) {
-            try removeFile(path)
-            return nil
-        } catch {
-            return error.errno == .noSuchFileOrDirectory ? nil : error
-        }
-    }
-
-    /// Completes the file with the statistics of each interface, even if it had no packets.
-    @discardableResult
-    package mutating func finish() throws(SystemError) -> Finished {
-        let end = wallClockNanoseconds()
-        for device in counters where device.isInFile {
-            file.add(
-                InterfaceStatistics(
-                    interface: interface(of: device), start: max(device.start, fileBegin.wall),
-                    end: end, counts: device.countsInFile))
-        }
-        try file.flush()
-        return Finished(
-            path: file.path, byteCount: file.byteCount, packetCount: filePacketCount)
-    }
-
-    /// The interface of a device in the current file, which is added with its first packet.
-    private mutating func interface(of device: SourceCounters) -> Int {
-        if let interface = device.interface { return interface }
-        let interface = file.addInterface(
-            CaptureInterface(
-                name: device.name, description: device.description, snaplen: snaplen,
-                linkType: device.linkType))
-        device.interface = interface
-        return interface
+    /// Completes all files with the statistics of their interfaces.
+    package mutating func finish() throws(SystemError) {
+        for files in series { try files.finish(counters) }
     }
 }

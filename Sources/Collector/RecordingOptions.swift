@@ -4,13 +4,15 @@ import Linux
 /// The files of a recording: where they go, and when a new one begins.
 package struct RecordingOptions: Sendable {
     /// The file's name, or `"-"` for standard output.
-    package let path: String
+    package private(set) var path: String
     /// The size at which the next file begins, at most 256 KiB late; nil for none.
     package var fileByteCountMax: UInt64?
     /// The age at which the next file begins, at most a second late; nil for none.
     package var fileTimeMax: Duration?
     /// The most files that are kept, including the current one; nil for all.
     package var keptFileCountMax: Int?
+    /// Whether each link type has files of its own.
+    package var splitsLinkTypes = false
 
     /// The format of its files.
     package let encoder: any CaptureEncoder
@@ -40,6 +42,13 @@ package struct RecordingOptions: Sendable {
         let digits = "\(number)"
         let zeros = String(repeating: "0", count: max(0, Self.digitCountMin - digits.count))
         return parts.folder + parts.name + "-" + zeros + digits + parts.ending
+    }
+
+    /// The options for the files of a link type: `"pods-EN10MB.pcapng"`.
+    func split(for linkType: String) -> Self {
+        var options = self
+        options.path = parts.folder + parts.name + "-" + linkType + parts.ending
+        return options
     }
 
     private static let digitCountMin = 5

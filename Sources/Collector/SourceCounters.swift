@@ -100,7 +100,8 @@ package final class SourceCounters {
         let time = pastTime + (capturingSince.map { now - $0 } ?? .zero)
         let milliseconds = UInt64(max(1, time.clampedNanoseconds / 1_000_000))
         return SourceStatistics(
-            name: name, packetCount: counts.delivered, byteCount: byteCount,
+            name: name, linkType: LinkTypeName.text(linkType), packetCount: counts.delivered,
+            byteCount: byteCount,
             packetsPerSecond: counts.delivered &* 1000 / milliseconds,
             droppedCount: counts.droppedByKernel &+ counts.droppedByInterface,
             lostDatagramCount: lostDatagrams, lostPacketCount: lostPackets,

@@ -4,6 +4,8 @@ import Formats
 package struct SourceStatistics: Equatable, Sendable {
     /// The device and its host.
     package let name: String
+    /// The name of its link type: `"EN10MB"`.
+    package let linkType: String
     package let packetCount: UInt64
     /// Bytes of frames.
     package let byteCount: UInt64
@@ -21,22 +23,24 @@ package struct SourceStatistics: Equatable, Sendable {
     /// Whether it captures, or how its last session ended.
     package let state: String
 
-    /// The titles of a table's columns.
-    package static let head = [
-        "AGENT", "PACKETS", "BYTES", "PACKETS/S", "DROPPED", "LOST", "STATE",
-    ]
-
-    /// A line of a table under `head`.
-    package var row: [String] {
-        [
-            name, "\(packetCount)", "\(ByteCount(byteCount))", "\(packetsPerSecond)",
-            "\(droppedCount)", lost, state,
-        ]
+    /// A table for people, which has the link types only if they differ.
+    package static func table(_ statistics: [Self]) -> String {
+        let hasLinkTypes = Set(statistics.map(\.linkType)).count > 1
+        let head =
+            ["AGENT"] + (hasLinkTypes ? ["LINK TYPE"] : [])
+            + ["PACKETS", "BYTES", "PACKETS/S", "DROPPED", "LOST", "STATE"]
+        let rows = statistics.map { source in
+            [source.name] + (hasLinkTypes ? [source.linkType] : []) + [
+                "\(source.packetCount)", "\(ByteCount(source.byteCount))",
+                "\(source.packetsPerSecond)", "\(source.droppedCount)", source.lost, source.state,
+            ]
+        }
+        return Columns.text(head, rows)
     }
 
     /// Packets lost on the way, or datagrams if the packets have no numbers.
     var lost: String {
         lostPacketCount == 0 && lostDatagramCount > 0
-            ? "\(lostDatagramCount) datagrams" : "\(lostPacketCount)"
+            ? Wording.count(Int(clamping: lostDatagramCount), "datagram") : "\(lostPacketCount)"
     }
 }

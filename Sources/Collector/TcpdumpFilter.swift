@@ -1,4 +1,5 @@
 package import BPF
+import Formats
 
 /// A filter as `tcpdump -ddd` prints it.
 ///
@@ -29,7 +30,8 @@ package enum TcpdumpFilter {
         let steps = lines.dropFirst()
         guard steps.count == count else {
             throw Failure(
-                "\(head.place) says that there are \(count) instructions, there are \(steps.count)")
+                "\(head.place) says \(Wording.count(count, "instruction")), and "
+                    + Wording.count(steps.count, one: "line follows", more: "lines follow"))
         }
         var instructions: [Instruction] = []
         for step in steps { instructions.append(try instruction(step)) }

@@ -13,6 +13,11 @@ package enum Wording {
         "\(count) \(name)\(count == 1 ? "" : "s")"
     }
 
+    /// A number of things with the words that it changes: `"1 packet is"`, `"2 packets are"`.
+    package static func count(_ count: Int, one: String, more: String) -> String {
+        "\(count) \(count == 1 ? one : more)"
+    }
+
     /// A size in whole mebibytes: `"256 MiB"`.
     package static func mebibytes(_ byteCount: Int) -> String { "\(byteCount >> 20) MiB" }
 

@@ -142,10 +142,26 @@ struct PacketWriter: ~Copyable {
             return Self.write(
                 nil, packet.bytes, packet.details, limit, into: &queue, &numbering, &counts)
         }
+        if limit >= packet.bytes.byteCount, let checksum = packet.plainChecksum {
+            return append(packet, finishing: checksum, to: &queue, &counts)
+        }
         let form = WireForm(
             packet.bytes, wireByteCount: packet.details.wireByteCount, packet.details.offload,
             vlan: packet.details.vlan)
         Self.write(form, packet.bytes, packet.details, limit, into: &queue, &numbering, &counts)
+    }
+
+    private mutating func append(
+        _ packet: borrowing Packet, finishing checksum: PlainChecksum, to queue: inout ByteQueue,
+        _ counts: inout BlockCounts
+    ) {
+        counts.finishedCount += 1
+        let byteCount = packet.bytes.byteCount
+        guard
+            Self.reserve(packet.details, byteCount, byteCount, in: &queue, &numbering, &counts)
+        else { return }
+        var target = queue.extend(by: byteCount)
+        checksum.write(packet.bytes, into: &target, at: 0)
     }
 
     /// Queues a packet that no filter has seen, perhaps with translated addresses.

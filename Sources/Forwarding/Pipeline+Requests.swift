@@ -6,55 +6,99 @@ import Packets
 import RPCAP
 import Time
 
-/// Step 8, requests.
+/// Step 8, requests: what asks for an answer waits for it, at both of its edges.
 extension Pipeline {
+    /// Forwards a TCP segment that opens or refuses a connection between two pods.
+    ///
+    /// - Returns: False if the packet has to go the long way.
+    @inline(never)
+    mutating func forward(
+        _ opening: FastPath.Opening, _ packet: borrowing RingPacket, _ edge: EdgeContext,
+        _ limit: Int, into queue: inout ByteQueue, _ now: MonotonicTime,
+        _ counts: inout BlockCounts
+    ) -> Bool {
+        guard case .punted(let isReported, let part) = opening else {
+            return copy(packet, limit, into: &queue, &counts)
+        }
+        let seenAt = packet.nanosecondsSince1970
+        switch part {
+        case nil: break
+        case .request(let key, let place):
+            let isHeld = hold(
+                packet.packet, key, at: place, nil, unknownCall: nil, edge.counters, now, &counts)
+            if isHeld {
+                counts.puntedCount += 1
+                return true
+            }
+        case .answer(let answer):
+            // A reset may have to wait as well.
+            if answer.isReset, answer.edge == .sender { return false }
+            carryOut(answer, seenAt: seenAt, edge.counters, into: &queue, now, &counts)
+        }
+        counts.puntedCount += 1
+        guard isReported else {
+            counts.refusedCount += 1
+            return true
+        }
+        // The filter has not seen what the program punts.
+        if filter.program != nil || !copy(packet, limit, into: &queue, &counts) {
+            writer.append(
+                packet.packet, nil, filter, at: packet.interfaceIndex, to: &queue, &counts)
+        }
+        return true
+    }
+
     /// Holds a request, or decides about the requests that a packet answers.
     ///
     /// - Returns: Whether that was all; if not, the decision about the packet is to be carried out.
     mutating func carryOut(
         _ part: RequestPart, _ outcome: SlowPath.Outcome, _ packet: borrowing Packet,
-        at point: ObservationPoint, _ counters: FrameCounters, into queue: inout ByteQueue,
+        at point: ObservationPoint, _ frames: FrameCounters, into queue: inout ByteQueue,
         _ now: MonotonicTime, _ counts: inout BlockCounts
     ) -> Bool {
         switch part {
         case .request(let key, let edge):
+            let isUnknown = outcome.translation == nil && outcome.decision.step != .observedEnd
             return hold(
-                packet, key, at: edge, outcome, point.interfaceIndex, counters, now, &counts)
+                packet, key, at: edge, outcome.translation,
+                unknownCall: isUnknown ? key.flow : nil, frames, now, &counts)
         case .answer(let answer):
-            return carryOut(
-                answer, outcome, packet, at: point, counters, into: &queue, now, &counts)
+            return carryOut(answer, outcome, packet, at: point, frames, into: &queue, now, &counts)
         }
     }
 
     /// - Returns: Whether the request is held, or known to be reported elsewhere.
     private mutating func hold(
         _ packet: borrowing Packet, _ key: RequestKey, at edge: RequestEdge,
-        _ outcome: SlowPath.Outcome, _ interfaceIndex: UInt32, _ counters: FrameCounters,
+        _ translation: Translation?, unknownCall: FlowKey?, _ frames: FrameCounters,
         _ now: MonotonicTime, _ counts: inout BlockCounts
     ) -> Bool {
         guard HeldRequests.canHold(packet) else {
-            count(.tooLong, counters)
+            counts.record(.tooLong)
             return false
         }
-        let isFromHere = edge == .sender
-        if isFromHere, localEdges.isForeign(key.flow.source, atEdge: interfaceIndex) {
-            count(.foreignSource, counters)
-            return false
+        var isOtherEdgeHere = false
+        if edge == .sender {
+            isOtherEdgeHere = localEdges.contains(key.flow.destination)
+            // The answer to a forged source goes elsewhere, so only the other edge can see it.
+            if !isOtherEdgeHere,
+                localEdges.isForeign(key.flow.source, atEdge: packet.details.interfaceIndex)
+            {
+                counts.record(.foreignSource)
+                return false
+            }
         }
         let holding = requests.hold(
-            packet, key, at: edge,
-            isOtherEdgeHere: isFromHere && localEdges.contains(key.flow.destination),
-            outcome.translation,
-            unknownCall: outcome.translation == nil && outcome.decision.step != .observedEnd
-                ? key.flow : nil, counters, now: now)
+            packet, key, at: edge, isOtherEdgeHere: isOtherEdgeHere, translation,
+            unknownCall: unknownCall, frames, now: now)
         switch holding {
-        case .held: count(.held, counters)
+        case .held: counts.record(.held)
         case .answered:
-            count(.held, counters)
-            count(.answered, counters)
+            counts.record(.held)
+            counts.record(.answered)
             counts.refusedCount += 1
         case .full:
-            count(.tableFull, counters)
+            counts.record(.tableFull)
             return false
         }
         return true
@@ -63,30 +107,23 @@ extension Pipeline {
     /// Decides about the requests that an answer is for; the sender's edge may have to hold a reset.
     private mutating func carryOut(
         _ answer: RequestPart.Answer, _ outcome: SlowPath.Outcome, _ packet: borrowing Packet,
-        at point: ObservationPoint, _ counters: FrameCounters, into queue: inout ByteQueue,
+        at point: ObservationPoint, _ frames: FrameCounters, into queue: inout ByteQueue,
         _ now: MonotonicTime, _ counts: inout BlockCounts
     ) -> Bool {
         let seenAt = packet.details.nanosecondsSince1970
-        if answer.key != answer.unknownKey {
-            _ = release(into: &queue, now) {
-                $0.release(answered: answer.key, at: answer.edge, seenAt: seenAt, now: now)
-            }
-        }
-        guard answer.edge == .sender else {
-            if localEdges.contains(answer.key.flow.source) {
-                requests.record(answerTo: answer.key, seenAt: seenAt, now: now)
-            }
-            return false
-        }
+        carryOut(answer, seenAt: seenAt, frames, into: &queue, now, &counts)
+        guard answer.edge == .sender else { return false }
         if let key = answer.unknownKey {
             let isReported = outcome.decision.isReported
             let fate: RequestTable.Release.Fate? =
                 answer.isFromFirewall ? .unanswered : isReported ? .answeredHere : nil
-            let count = release(into: &queue, now, answered: fate, outcome.translation) {
+            let count = release(
+                into: &queue, now, frames, &counts, answered: fate, outcome.translation
+            ) {
                 $0.release(answered: key, at: .sender, seenAt: seenAt, now: now)
             }
             if answer.isFromFirewall, count > 0, !isReported {
-                self.count(.resetsFromElsewhere, counters)
+                counts.record(.resetsFromElsewhere)
                 carryOut(
                     SlowPath.Outcome(decision: .report(.unexplainedService)), packet, at: point,
                     into: &queue, &counts)
@@ -97,29 +134,47 @@ extension Pipeline {
             localEdges.contains(answer.key.flow.destination)
         else { return false }
         let holding = requests.holdReset(
-            packet, answer.key, outcome.translation, counters, now: now)
+            packet, answer.key, outcome.translation, frames, now: now)
         if case .held = holding { return true }
         return false
     }
 
+    /// Decides about the requests that an answer is for, if their backend was known when they came.
+    private mutating func carryOut(
+        _ answer: RequestPart.Answer, seenAt: UInt64, _ frames: FrameCounters,
+        into queue: inout ByteQueue, _ now: MonotonicTime, _ counts: inout BlockCounts
+    ) {
+        if answer.key != answer.unknownKey, requests.count > 0 {
+            _ = release(into: &queue, now, frames, &counts) {
+                $0.release(answered: answer.key, at: answer.edge, seenAt: seenAt, now: now)
+            }
+        }
+        if answer.edge == .observedEnd, localEdges.contains(answer.key.flow.source) {
+            requests.record(answerTo: answer.key, seenAt: seenAt, now: now)
+        }
+    }
+}
+
+/// The requests that wait no longer.
+extension Pipeline {
     /// Reports, or gives up, the requests that have waited long enough, as far as the queue has room.
     mutating func expireRequests(into queue: inout ByteQueue, now: MonotonicTime) {
         while let expiresAt = requests.table.expiresAt, now >= expiresAt,
-            queue.makeRoom(for: Self.requestByteCountMax)
+            queue.makeRoom(for: Self.requestByteCountMax),
+            let request = requests.release({ $0.takeExpired(now: now) })
         {
-            guard let request = requests.release({ $0.takeExpired(now: now) }) else { return }
-            settle(request, fate: request.fate, nil, into: &queue, now)
+            settle(request, into: &queue, now)
         }
     }
 
     /// Decides about the requests of an edge that is gone, as if they had waited long enough.
     mutating func releaseRequests(
-        countedBy counters: FrameCounters, into queue: inout ByteQueue, _ now: MonotonicTime
+        countedBy frames: FrameCounters, into queue: inout ByteQueue, _ now: MonotonicTime
     ) {
         guard requests.count > 0 else { return }
-        for slot in requests.slots where requests.isCounted(slot, by: counters) {
+        for slot in requests.slots where requests.isCounted(slot, by: frames) {
             if let request = requests.release({ $0.take(slot) }) {
-                settle(request, fate: request.fate, nil, into: &queue, now)
+                settle(request, into: &queue, now)
             }
         }
     }
@@ -133,43 +188,64 @@ extension Pipeline {
     /// - Parameters:
     ///   - queue: The send queue.
     ///   - now: The time by the forwarder's clock.
+    ///   - frames: The counters of the edge whose block is at hand.
+    ///   - counts: What is counted for these counters.
     ///   - fate: What becomes of answered requests, if not what the table says.
     ///   - translation: The change into the form in which they are reported.
     ///   - next: Releases the next one.
     /// - Returns: The number of frames.
     private mutating func release(
-        into queue: inout ByteQueue, _ now: MonotonicTime,
-        answered fate: RequestTable.Release.Fate? = nil, _ translation: Translation? = nil,
-        _ next: (inout RequestTable) -> RequestTable.Release?
+        into queue: inout ByteQueue, _ now: MonotonicTime, _ frames: FrameCounters,
+        _ counts: inout BlockCounts, answered fate: RequestTable.Release.Fate? = nil,
+        _ translation: Translation? = nil, _ next: (inout RequestTable) -> RequestTable.Release?
     ) -> Int {
         var count = 0
         while let request = requests.release(next) {
             count += 1
             let fate = request.fate == .answeredThere ? fate ?? request.fate : request.fate
-            settle(request, fate: fate, translation, into: &queue, now)
+            if request.record.counters === frames {
+                settle(request, fate, translation, into: &queue, now, &counts)
+            } else {
+                settle(request, fate, translation, into: &queue, now)
+            }
         }
         return count
     }
 
     /// Carries out what was decided about a held frame, and counts it where it was seen.
     private mutating func settle(
-        _ request: HeldRequests.Released, fate: RequestTable.Release.Fate,
-        _ translation: Translation?, into queue: inout ByteQueue, _ now: MonotonicTime
+        _ request: HeldRequests.Released, _ fate: RequestTable.Release.Fate? = nil,
+        _ translation: Translation? = nil, into queue: inout ByteQueue, _ now: MonotonicTime
     ) {
-        let record = request.record
-        var counts = BlockCounts()
-        count(RequestMetric(fate), record.counters)
+        let fate = fate ?? request.fate
         guard fate.isReported else {
-            counts.refusedCount = 1
-            return add(counts, to: record.counters)
+            let frames = request.record.counters
+            if let metric = RequestMetric(fate) { record(metric, frames) }
+            frames.add(1, to: .refused)
+            return counters.frames.add(1, to: .refused)
         }
+        var counts = BlockCounts()
+        settle(request, fate, translation, into: &queue, now, &counts)
+        add(counts, to: request.record.counters)
+    }
+
+    private mutating func settle(
+        _ request: HeldRequests.Released, _ fate: RequestTable.Release.Fate,
+        _ translation: Translation?, into queue: inout ByteQueue, _ now: MonotonicTime,
+        _ counts: inout BlockCounts
+    ) {
+        if let metric = RequestMetric(fate) { counts.record(metric) }
+        guard fate.isReported else {
+            counts.refusedCount += 1
+            return
+        }
+        let record = request.record
         var translation = translation ?? record.translation
         if translation == nil, let call = record.unknownCall {
             translation = slowPath.translation(ofUnknown: call, now: now)
         }
-        if translation != nil { counts.translatedCount = 1 }
+        if translation != nil { counts.translatedCount += 1 }
         Self.write(request, of: requests, translation, filter, through: &writer, &queue, &counts)
-        add(counts, to: record.counters)
     }
 
     private static func write(
@@ -182,8 +258,7 @@ extension Pipeline {
             at: request.record.details.interfaceIndex, to: &queue, &counts)
     }
 
-    func count(_ metric: RequestMetric?, _ frames: FrameCounters) {
-        guard let metric else { return }
+    func record(_ metric: RequestMetric, _ frames: FrameCounters) {
         frames.record(metric)
         counters.frames.record(metric)
     }

@@ -149,15 +149,18 @@ extension Pipeline {
         packets = block.packets
         while let packet = packets.next() {
             // Nearly all packets are only copied, many of them with their checksum finished.
-            if hasFastPath, fastPath.clears(packet.bytes, toPod: packet.isOutgoing, at: macs) {
-                if packet.isFinished || !writer.restoresWireForm {
-                    writer.append(asItIs: packet, limit, to: &queue, &counts)
-                    continue
-                }
-                if limit >= packet.bytes.byteCount,
-                    let checksum = packet.plainChecksum
+            // What a pod says may be the answer to a frame that waits for its MAC address.
+            let isPlain =
+                packet.isOutgoing
+                ? !macs.areCompared || fastPath.clearsMACs(of: packet.bytes, at: macs)
+                : strangers.count == 0
+            if hasFastPath, isPlain {
+                if fastPath.clears(packet.bytes) {
+                    if copy(packet, limit, into: &queue, &counts) { continue }
+                } else if let opening = fastPath.opening(
+                    packet.bytes, direction: Direction(isOutgoing: packet.isOutgoing)),
+                    forward(opening, packet, edge, limit, into: &queue, now, &counts)
                 {
-                    writer.append(packet, finishing: checksum, to: &queue, &counts)
                     continue
                 }
             }
@@ -167,6 +170,25 @@ extension Pipeline {
         self.fastPath = .some(fastPath)
         add(counts, to: edge.counters)
         return packets.count
+    }
+
+    /// Copies a packet that needs no more than its checksum finished.
+    ///
+    /// - Returns: Whether that was enough.
+    @inline(__always)
+    mutating func copy(
+        _ packet: borrowing RingPacket, _ limit: Int, into queue: inout ByteQueue,
+        _ counts: inout BlockCounts
+    ) -> Bool {
+        if packet.isFinished || !writer.restoresWireForm {
+            writer.append(asItIs: packet, limit, to: &queue, &counts)
+            return true
+        }
+        guard limit >= packet.bytes.byteCount, let checksum = packet.plainChecksum else {
+            return false
+        }
+        writer.append(packet, finishing: checksum, to: &queue, &counts)
+        return true
     }
 
     /// Does what is due: reads events of new flows, and gives up on fragments that waited too long.
@@ -198,7 +220,7 @@ extension Pipeline {
         while let fragment = held.takeFirst() { drop(fragment.counters) }
         while let frame = strangers.take(where: { _ in true }) { drop(frame.counters) }
         while let request = requests.release({ $0.takeFirst() }) {
-            count(.undecided, request.record.counters)
+            record(.undecided, request.record.counters)
             drop(request.record.counters)
         }
     }

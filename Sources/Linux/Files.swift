@@ -19,6 +19,11 @@ extension Descriptor {
         }
     }
 
+    /// Duplicates the descriptor of standard input.
+    package init(duplicatingStandardInput: Void) throws(SystemError) {
+        try self.init("dup of standard input") { dup(STDIN_FILENO) }
+    }
+
     /// Duplicates the descriptor of standard output.
     package init(duplicatingStandardOutput: Void) throws(SystemError) {
         try self.init("dup of standard output") { dup(STDOUT_FILENO) }

@@ -20,6 +20,7 @@ package struct Decision: Equatable, Sendable, CustomStringConvertible {
         case masqueraded
         case podForm
         case unexplainedService
+        case errorOfNode
         case oneEndIsNoPod
         case noPodFromPod
         case oneEndIsNoPodElsewhere
@@ -47,6 +48,8 @@ package struct Decision: Equatable, Sendable, CustomStringConvertible {
                 "a service call, observed at the client: reported as the backend's edge would see it"
             case .unexplainedService:
                 "a service call that connection tracking does not know: reported as it is, unless the service's known backends all have lower ports"
+            case .errorOfNode:
+                "an ICMP error about a service call that no pod sends: no other edge sees it"
             case .oneEndIsNoPod: "one end is not a pod: only this edge sees it"
             case .noPodFromPod:
                 "one end is not a pod, but a pod of this bridge sent it: that pod's edge reports"

@@ -17,8 +17,10 @@ package struct FastPath: ~Copyable, Sendable {
     private var ipv6Count = 0
     /// Whether the rule's networks and single addresses do not fit the numbers above.
     private var asksRule = false
-    private let rule: Rule
-    private let pods: PodRanges
+    let rule: Rule
+    /// What tells pods from others; nil if the rule is too large for that.
+    let pods: PlainPods?
+    private let podRanges: PodRanges
 
     /// The IPv4 addresses that equal `value` under a mask.
     private struct Range32 {
@@ -36,7 +38,8 @@ package struct FastPath: ~Copyable, Sendable {
 
     package init(_ rule: Rule) {
         self.rule = rule
-        pods = PodRanges(rule)
+        pods = PlainPods(rule)
+        podRanges = PodRanges(rule)
         asksRule = rule.puntsAddresses
         for network in rule.puntedNetworks where !asksRule { asksRule = !add(network) }
     }
@@ -64,7 +67,20 @@ package struct FastPath: ~Copyable, Sendable {
 
     /// Whether a program that decides has surely decided about this frame.
     package func clears(_ frame: RawSpan) -> Bool {
-        guard let family = Self.plainFamily(of: frame) else { return false }
+        guard let family = Self.plainFamily(of: frame, opens: false) else { return false }
+        return clearsAddresses(frame, family)
+    }
+
+    /// The family of a plain frame with SYN or RST, if user space looks up nothing about its ends.
+    func openingFamily(of frame: RawSpan) -> IPAddress.Family? {
+        guard let family = Self.plainFamily(of: frame, opens: true),
+            clearsAddresses(frame, family)
+        else { return nil }
+        return family
+    }
+
+    @inline(__always)
+    private func clearsAddresses(_ frame: RawSpan, _ family: IPAddress.Family) -> Bool {
         if asksRule { return clearsByRule(frame, family) }
         return switch family {
         case .ipv4:
@@ -84,10 +100,10 @@ package struct FastPath: ~Copyable, Sendable {
         clears(frame) && (!toPod || !edge.areCompared || clearsMACs(of: frame, at: edge))
     }
 
-    /// Whether a plain frame is the pod's, and no other edge of the bridge may have reported it.
-    @inline(__always)
-    private func clearsMACs(of frame: RawSpan, at edge: EdgeMACs) -> Bool {
-        edge.own(frame) && (edge.isFromNode(frame) || pods.containBothEnds(frame))
+    /// Whether a frame towards the pod is the pod's, and no other edge of the bridge may have reported it.
+    package func clearsMACs(of frame: RawSpan, at edge: EdgeMACs) -> Bool {
+        frame.byteCount >= EthernetHeader.byteCount && edge.own(frame)
+            && (edge.isFromNode(frame) || podRanges.containBothEnds(frame))
     }
 
     private func clears(_ source: UInt32, _ destination: UInt32) -> Bool {
@@ -127,9 +143,10 @@ package struct FastPath: ~Copyable, Sendable {
     /// Returns the family of a frame's packet, if a program decides about such packets at all.
     ///
     /// - Returns: nil unless the frame is unicast and plain, holds what a program loads, and
-    ///   carries no fragment, no ICMP message, no SYN or RST, and no link-local address.
+    ///   carries no fragment, no ICMP message and no link-local address. `opens` tells whether it
+    ///   must be a TCP segment with SYN or RST, or must not.
     @inline(__always)
-    private static func plainFamily(of frame: RawSpan) -> IPAddress.Family? {
+    private static func plainFamily(of frame: RawSpan, opens: Bool) -> IPAddress.Family? {
         guard frame.byteCount >= PlainFrame.IPv4.transport + PortsHeader.byteCount,
             frame.uint8(at: EthernetHeader.destination) & EthernetHeader.groupBit == 0
         else { return nil }
@@ -139,9 +156,12 @@ package struct FastPath: ~Copyable, Sendable {
             guard frame.uint8(at: EthernetHeader.byteCount) == IPv4Header.plainStart,
                 frame.uint16(at: Layout.fragment) & IPv4Header.fragmentMask == 0,
                 hasPorts(frame.uint16(at: Layout.length), least: Layout.lengthWithPorts),
-                opensNothing(
-                    frame, frame.uint8(at: Layout.protocolNumber), at: Layout.transport,
-                    or: IPProtocol.icmp)
+                opens
+                    ? hasOpeningFlags(
+                        frame, frame.uint8(at: Layout.protocolNumber), at: Layout.transport)
+                    : opensNothing(
+                        frame, frame.uint8(at: Layout.protocolNumber), at: Layout.transport,
+                        or: IPProtocol.icmp)
             else { return nil }
             return .ipv4
         case EtherType.ipv6:
@@ -150,8 +170,11 @@ package struct FastPath: ~Copyable, Sendable {
                 frame.uint8(at: EthernetHeader.byteCount) >> 4 == 6,
                 hasPorts(frame.uint16(at: Layout.length), least: Layout.lengthWithPorts),
                 IPProtocol.hasPorts(frame.uint8(at: Layout.protocolNumber)),
-                opensNothing(
-                    frame, frame.uint8(at: Layout.protocolNumber), at: Layout.transport),
+                opens
+                    ? hasOpeningFlags(
+                        frame, frame.uint8(at: Layout.protocolNumber), at: Layout.transport)
+                    : opensNothing(
+                        frame, frame.uint8(at: Layout.protocolNumber), at: Layout.transport),
                 !isLinkLocal(frame.uint16(at: Layout.source)),
                 !isLinkLocal(frame.uint16(at: Layout.destination))
             else { return nil }
@@ -163,7 +186,7 @@ package struct FastPath: ~Copyable, Sendable {
 
     /// Whether a packet is no TCP segment with SYN or RST, as far as its flags are there.
     ///
-    /// - Parameter excluded: A protocol of which no packet is cleared.
+    /// A packet of the excluded protocol is not cleared either.
     @inline(__always)
     private static func opensNothing(
         _ frame: RawSpan, _ transport: UInt8, at offset: Int, or excluded: UInt8 = IPProtocol.tcp
@@ -173,6 +196,15 @@ package struct FastPath: ~Copyable, Sendable {
                 && frame.uint8(at: offset + TCPHeader.flags) & TCPHeader.openingFlags == 0
         }
         return transport != excluded
+    }
+
+    /// Whether a packet is a TCP segment with SYN or RST.
+    @inline(__always)
+    private static func hasOpeningFlags(_ frame: RawSpan, _ transport: UInt8, at offset: Int)
+        -> Bool
+    {
+        transport == IPProtocol.tcp && frame.byteCount > offset + TCPHeader.flags
+            && frame.uint8(at: offset + TCPHeader.flags) & TCPHeader.openingFlags != 0
     }
 
     /// Whether a length field leaves room for ports; 0 marks a packet longer than it can say.

@@ -67,15 +67,16 @@ struct PodRanges: Sendable {
         }
     }
 
-    /// Whether both ends of a plain frame are surely pods by their networks.
+    /// Whether both ends of a frame are surely pods by their networks, if it is an IP packet's.
     func containBothEnds(_ frame: RawSpan) -> Bool {
-        if isFull { return false }
+        if isFull || frame.byteCount < PlainFrame.IPv4.transport { return false }
         if frame.uint16(at: EthernetHeader.etherType) == EtherType.ipv4 {
             return contains(
                 0, UInt64(frame.uint32(at: PlainFrame.IPv4.source)), isIPv4: true)
                 && contains(
                     0, UInt64(frame.uint32(at: PlainFrame.IPv4.destination)), isIPv4: true)
         }
+        guard frame.byteCount >= PlainFrame.IPv6.transport else { return false }
         let (source, destination) = (PlainFrame.IPv6.source, PlainFrame.IPv6.destination)
         return contains(frame.uint64(at: source), frame.uint64(at: source + 8), isIPv4: false)
             && contains(

@@ -220,22 +220,27 @@ extension SlowPath {
         _ packet: IPPacket, in frame: RawSpan, direction: Direction, _ now: MonotonicTime
     ) -> Step {
         // An ICMP error follows the flow of the packet that it quotes, which went the other way.
-        let key = packet.quoted(in: frame).map { FlowKey($0).reversed } ?? FlowKey(packet)
+        let quoted = packet.quoted(in: frame)
+        let key = quoted.map { FlowKey($0).reversed } ?? FlowKey(packet)
         let request = rule.addressPlan.isService(key.destination) ? key : key.reversed
         // Requests to a service come from the pod, replies go to it. Anything else is forged.
         guard direction == (key == request ? .fromPod : .toPod) else {
             return .decided(Outcome(decision: .report(.unexplainedService)))
         }
         let backend = flows.touch(request, now: now)
+        // Translation gives errors of nodes the service's address, as if the backend had sent them.
+        let isOfNode = direction == .toPod && quoted.map(Self.isErrorOfNode) == true
         if let backend, backend.learnedAt >= invalidBefore {
-            return .decided(outcome(of: backend.flow, packet.opening, direction: direction, now))
+            let outcome = outcome(of: backend.flow, packet.opening, direction: direction, now)
+            return .decided(isOfNode ? outcome.ofNode : outcome)
         }
         // A fragment whose first fragment is missing does not show which flow to look up.
         let canBeLookedUp = packet.fragment == nil || packet.ports != nil || !packet.mayHavePorts
         let negative = negativeEntries.value(for: request, now: now)
         if canBeLookedUp, negative.map({ now >= $0.retryAt }) ?? true { return .lookUp(request) }
         if let backend {
-            return .decided(outcome(of: backend.flow, packet.opening, direction: direction, now))
+            let outcome = outcome(of: backend.flow, packet.opening, direction: direction, now)
+            return .decided(isOfNode ? outcome.ofNode : outcome)
         }
         var outcome = Outcome(decision: .refuse(.serviceForm))
         if negative?.isUnavailable != true { outcome = outcomeOfUnknown(request, now) }
@@ -243,6 +248,13 @@ extension SlowPath {
             ofUnknown: request, packet.opening, outcome.decision, direction,
             isSurelyUnknown: negative?.isSurelyUnknown == true)
         return .decided(outcome)
+    }
+
+    /// Whether a node has sent the ICMP error that quotes a packet.
+    ///
+    /// A pod's kernel answers a TCP segment that it does not want with a reset (RFC 9293, 3.5.2).
+    private static func isErrorOfNode(_ quoted: IPPacket) -> Bool {
+        quoted.transport == IPProtocol.tcp
     }
 
     /// Decides about a packet of a flow whose backend is known.
@@ -289,6 +301,13 @@ extension SlowPath {
             return Outcome(decision: .refuse(.unexplainedService))
         }
         return Outcome(decision: .report(.unexplainedService))
+    }
+}
+
+extension SlowPath.Outcome {
+    /// The outcome for an ICMP error about the same flow that a node has sent.
+    fileprivate var ofNode: Self {
+        decision.isReported ? self : Self(decision: .report(.errorOfNode))
     }
 }
 

@@ -42,6 +42,19 @@ package struct Packet: ~Escapable {
     }
 }
 
+extension Packet {
+    /// How to complete the partial checksum, if nothing else is left to do and no byte was cut off.
+    package var plainChecksum: PlainChecksum? {
+        let offload = details.offload
+        guard offload.needsChecksum, offload.segmentation == .none, details.vlan == nil,
+            details.wireByteCount == bytes.byteCount
+        else { return nil }
+        return PlainChecksum(
+            bytes, checksumStart: Int(offload.checksumStart),
+            checksumOffset: Int(offload.checksumOffset))
+    }
+}
+
 extension Packet.Details {
     init(_ header: RawSpan, _ interfaceIndex: UInt32, packetType: UInt8, _ offload: Offload) {
         // Safety: a `tpacket3_hdr` is plain integers (packet_mmap.rst), and the load checks its bounds.

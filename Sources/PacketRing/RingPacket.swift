@@ -84,7 +84,7 @@ public struct RingPacket: ~Escapable {
     /// The interface at which the packet was captured.
     package var interfaceIndex: UInt32 { word(HeaderOffset.interfaceIndex) }
 
-    /// Whether the kernel passed the frame to the device, and did not receive it from there.
+    /// Whether the packet leaves through the interface (`PACKET_OUTGOING`).
     @inlinable
     public var isOutgoing: Bool {
         unsafe header.unsafeLoad(

@@ -37,18 +37,22 @@ package enum Opening: Equatable, Sendable {
         }
     }
 
+    /// Reads a TCP segment's flags; nil if it has neither SYN nor RST.
+    package init?(tcpFlags flags: UInt8) {
+        guard flags & TCPHeader.openingFlags != 0 else { return nil }
+        if flags & TCPHeader.rst != 0 {
+            self = .reset
+        } else {
+            self = flags & TCPHeader.ack == 0 ? .connectionRequest : .connectionAnswer
+        }
+    }
+
     /// Reads the transport header at an offset of a frame; `end` is where the packet ends.
     init?(_ transport: UInt8, _ frame: RawSpan, at offset: Int, end: Int) {
         switch transport {
         case IPProtocol.tcp:
             guard offset + TCPHeader.flags < end else { return nil }
-            let flags = frame.uint8(at: offset + TCPHeader.flags)
-            guard flags & TCPHeader.openingFlags != 0 else { return nil }
-            if flags & TCPHeader.rst != 0 {
-                self = .reset
-            } else {
-                self = flags & TCPHeader.ack == 0 ? .connectionRequest : .connectionAnswer
-            }
+            self.init(tcpFlags: frame.uint8(at: offset + TCPHeader.flags))
         case IPProtocol.icmp, IPProtocol.icmpv6:
             guard offset + ICMPHeader.sequence + 2 <= end else { return nil }
             let sequence = frame.uint16(at: offset + ICMPHeader.sequence)

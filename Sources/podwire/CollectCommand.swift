@@ -117,8 +117,19 @@ struct CollectCommand: ParsableCommand {
     var rotateTime: String?
 
     @Option(
-        help: "The most files to keep, 2 to 10000. The oldest is deleted when a new one begins.")
+        help: """
+            The most files to keep, 2 to 10000; of each link type, if they are split. The oldest is \
+            deleted when a new one begins.
+            """)
     var keep: Int?
+
+    @Flag(
+        help: """
+            Write a file of its own for each link type, such as NAME-EN10MB.pcapng and \
+            NAME-LINUX_SLL.pcapng. Without it an agent of another link type than Ethernet makes the \
+            file one that tcpdump and Zeek cannot read.
+            """)
+    var splitLinkTypes = false
 
     func validate() throws {
         _ = try Settings(self, readsFiles: false)
@@ -185,12 +196,13 @@ struct CollectCommand: ParsableCommand {
         if statistics.isEmpty {
             writeToStandardError("no agent has captured anything\n")
         } else {
-            writeToStandardError(Columns.text(SourceStatistics.head, statistics.map(\.row)))
+            writeToStandardError(SourceStatistics.table(statistics))
         }
         if json { writeToStandardOutput(CollectReport.json(collector, settings).text + "\n") }
         guard settings.recording.path != "-", !statistics.isEmpty else { return }
-        let byteCount = ByteCount(collector.fileByteCount)
-        let more = collector.fileCount > 1 ? "\(collector.fileCount) files, the last of them " : ""
-        writeToStandardError("\(byteCount) in \(more)\(collector.lastPath)\n")
+        for files in collector.files {
+            let more = files.fileCount > 1 ? "\(files.fileCount) files, the last of them " : ""
+            writeToStandardError("\(ByteCount(files.byteCount)) in \(more)\(files.lastPath)\n")
+        }
     }
 }

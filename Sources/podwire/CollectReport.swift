@@ -1,3 +1,4 @@
+import CaptureFiles
 import Collector
 import Formats
 
@@ -7,6 +8,7 @@ enum CollectReport {
         let agents = collector.statistics.map { source in
             JSON.object([
                 ("agent", .text(source.name)),
+                ("linkType", .text(source.linkType)),
                 ("packets", number(source.packetCount)),
                 ("bytes", number(source.byteCount)),
                 ("packetsPerSecond", number(source.packetsPerSecond)),
@@ -18,12 +20,25 @@ enum CollectReport {
                 ("state", .text(source.state)),
             ])
         }
+        let files = collector.files
         return .object([
             ("agents", .array(agents)),
-            ("files", .number(collector.fileCount)),
-            ("fileBytes", number(collector.fileByteCount)),
-            ("lastFile", .text(collector.lastPath)),
+            ("files", .number(files.reduce(0) { $0 + $1.fileCount })),
+            ("fileBytes", number(files.reduce(0) { $0 + $1.byteCount })),
+            ("lastFile", files.last.map { .text($0.lastPath) } ?? .null),
+            ("linkTypes", .array(files.compactMap(json))),
         ])
+    }
+
+    /// The files of a link type; nil if they are not split.
+    private static func json(_ files: RecordedFiles) -> JSON? {
+        files.linkType.map { linkType in
+            .object([
+                ("linkType", .text(LinkTypeName.text(linkType))),
+                ("files", .number(files.fileCount)), ("fileBytes", number(files.byteCount)),
+                ("lastFile", .text(files.lastPath)),
+            ])
+        }
     }
 
     private static func number(_ value: UInt64) -> JSON { .number(Int(clamping: value)) }

@@ -100,6 +100,11 @@ extension CollectCommand {
                 }
                 recording.keptFileCountMax = count
             }
+            recording.splitsLinkTypes = command.splitLinkTypes
+            if recording.splitsLinkTypes, recording.path == "-" {
+                throw ValidationError(
+                    "--split-link-types: standard output is one file: name a file with --output")
+            }
             if recording.rotates, recording.path == "-" {
                 throw ValidationError(
                     "standard output cannot be rotated: name a file with --output")
@@ -217,7 +222,7 @@ extension CollectCommand.Settings {
     ) throws -> [UInt8] {
         let descriptor =
             try path == "-"
-            ? Descriptor("dup of standard input") { dup(STDIN_FILENO) } : Descriptor(reading: path)
+            ? Descriptor(duplicatingStandardInput: ()) : Descriptor(reading: path)
         var bytes: [UInt8] = []
         while try descriptor.read(64 << 10, to: &bytes, path) {
             guard bytes.count <= byteCountMax else {

@@ -29,6 +29,7 @@ struct ExplainCommand: ParsableCommand {
             itself is needed.
 
               podwire explain --file edge.pcap --edge veth08b350d0
+              tcpdump -i veth08b350d0 -c 1000 -w - | podwire explain --file -
               podwire explain --program veth08b350d0
 
             It takes the agent's settings as options or variables, and needs CAP_NET_ADMIN.
@@ -46,8 +47,11 @@ struct ExplainCommand: ParsableCommand {
     var packet: [String] = []
 
     @Option(
-        help: "A pcap or pcapng file, recorded at edges of this node.",
-        completion: .file(extensions: ["pcap", "pcapng"]))
+        help: """
+            A pcap or pcapng file, recorded at edges of this node, or - for standard input. It may \
+            be compressed with gzip.
+            """,
+        completion: .file(extensions: ["pcap", "pcapng", "gz"]))
     var file: String?
 
     @Option(
@@ -213,7 +217,7 @@ extension ExplainCommand {
             }
         let punted = explanation.puntedCount
         return Columns.text(["PACKETS", "SHARE", "REPORTED", "DECIDED IN", "WHY"], rows)
-            + "\n\(total) packets, \(punted) of them decided in user space "
+            + "\n\(Wording.count(total, "packet")), \(punted) of them decided in user space "
             + "(\(percentage(punted, of: total)))\n"
     }
 
@@ -222,23 +226,24 @@ extension ExplainCommand {
         _ explanation: borrowing FileExplanation, _ reader: borrowing CaptureReader
     ) -> [String] {
         var notes: [String] = []
-        if explanation.strangerCount > 0 {
-            notes.append(
-                """
-                \(explanation.strangerCount) more packets have no MAC address of a pod that is on \
-                this node now
-                """)
+        let (strangers, ambiguous) = (explanation.strangerCount, explanation.ambiguousCount)
+        if strangers > 0 {
+            let have = Wording.count(strangers, one: "more packet has", more: "more packets have")
+            notes.append("\(have) no MAC address of a pod that is on this node now")
         }
-        if explanation.ambiguousCount > 0 {
+        if ambiguous > 0 {
+            let are = Wording.count(ambiguous, one: "packet is", more: "packets are")
             notes.append(
                 """
-                \(explanation.ambiguousCount) packets are between two pods of this node, and count \
-                as recorded at the sender's edge: give --edge to say where they were recorded
+                \(are) between two pods of this node, taken as recorded at the sender's edge: give \
+                --edge to say where the file was recorded
                 """)
         }
         if reader.skippedCount > 0 {
-            notes.append(
-                "\(reader.skippedCount) packets are not Ethernet frames: record at an edge")
+            let are = Wording.count(
+                reader.skippedCount, one: "packet is no Ethernet frame",
+                more: "packets are no Ethernet frames")
+            notes.append("\(are): record at an edge")
         }
         if reader.isCutShort { notes.append("the file ends in the middle of a packet") }
         return notes

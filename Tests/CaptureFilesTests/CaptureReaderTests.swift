@@ -1,6 +1,7 @@
 import Addressing
 import CaptureFiles
 import Glibc
+import Linux
 import Testing
 
 /// What the reader makes of files of both formats, whole, cut and broken.
@@ -11,35 +12,20 @@ struct CaptureReaderTests {
 
     /// A pcap file with one frame, in either byte order and with either resolution.
     private static func pcap(isBigEndian: Bool, isNano: Bool, linkType: UInt32 = 1) -> [UInt8] {
-        let words: [UInt32] = [
-            isNano ? 0xa1b2_3c4d : 0xa1b2_c3d4, isBigEndian ? 0x0002_0004 : 0x0004_0002, 0, 0,
-            65535, linkType, 1_700_000_000, isNano ? 123_456_000 : 123_456, 60, 60,
-        ]
-        return bytes(words, isBigEndian) + frame
+        var file = BuiltFile.pcap(isBigEndian: isBigEndian, isNano: isNano, linkType: linkType)
+        file.addRecord(
+            seconds: 1_700_000_000, fraction: isNano ? 123_456_000 : 123_456, frame)
+        return file.bytes
     }
 
     /// A pcapng file: a section, an interface with nanoseconds, something unknown, and a frame.
     private static func pcapng(isBigEndian: Bool) -> [UInt8] {
-        let time = nanoseconds
-        let option: [UInt32] = isBigEndian ? [0x0009_0001, 0x0900_0000] : [0x0001_0009, 9]
-        let section: [UInt32] = [
-            0x0a0d_0d0a, 28, 0x1a2b_3c4d, isBigEndian ? 0x0001_0000 : 1, .max, .max, 28,
-        ]
-        let interface: [UInt32] =
-            [1, 32, isBigEndian ? 0x0001_0000 : 1, 0] + option + [0, 32]
-        let unknown: [UInt32] = [0xbad, 16, 7, 16]
-        let packet: [UInt32] = [
-            6, 92, 0, UInt32(time >> 32), UInt32(truncatingIfNeeded: time), 60, 60,
-        ]
-        return bytes(section + interface + unknown + packet, isBigEndian) + frame
-            + bytes([92], isBigEndian)
-    }
-
-    private static func bytes(_ words: [UInt32], _ isBigEndian: Bool) -> [UInt8] {
-        words.flatMap { word in
-            let shifts: [UInt32] = isBigEndian ? [24, 16, 8, 0] : [0, 8, 16, 24]
-            return shifts.map { UInt8(truncatingIfNeeded: word >> $0) }
-        }
+        var file = BuiltFile()
+        file.addSection(isBigEndian: isBigEndian)
+        file.addInterface()
+        file.addUnknownBlock([7, 7, 7])
+        file.addPacket(time: nanoseconds, frame)
+        return file.bytes
     }
 
     static let files: [[UInt8]] = [false, true].flatMap { isBigEndian in
@@ -51,28 +37,108 @@ struct CaptureReaderTests {
 
     @Test("reads both formats in both byte orders", arguments: files)
     func reads(file: [UInt8]) throws {
-        let (frames, error) = try read(file)
+        for file in [file, Gzip.member(file)] {
+            let (frames, error) = try ReadFile.read(file)
+            #expect(error == nil)
+            #expect(frames.map(\.nanoseconds) == [Self.nanoseconds])
+            #expect(frames.map(\.bytes) == [Self.frame])
+        }
+    }
+
+    @Test("reads sections in either byte order, one after the other", arguments: 0..<8)
+    func sections(orders: Int) throws {
+        var file = BuiltFile()
+        for bit in 0..<3 {
+            file.addSection(isBigEndian: orders >> bit & 1 == 1)
+            // The interface of a section before has nothing to do with this one.
+            file.addInterface(resolution: bit == 0 ? 9 : 6)
+            file.addPacket(time: bit == 0 ? 5000 : 5, Self.frame)
+        }
+        let (frames, error) = try ReadFile.read(file.bytes)
         #expect(error == nil)
-        #expect(frames.map(\.nanoseconds) == [Self.nanoseconds])
-        #expect(frames.map(\.bytes) == [Self.frame])
+        #expect(
+            frames == Array(repeating: .init(nanoseconds: 5000, bytes: Self.frame), count: 3))
+    }
+
+    @Test("reads obsolete and simple packet blocks", arguments: [false, true])
+    func oldPackets(isBigEndian: Bool) throws {
+        var file = BuiltFile()
+        file.addSection(isBigEndian: isBigEndian)
+        file.addInterface(snaplen: 61, resolution: nil)
+        file.addInterface(linkType: 113)
+        file.addObsoletePacket(time: 7, Self.frame)
+        file.addObsoletePacket(interface: 1, time: 7, Self.frame)
+        file.addSimplePacket(wireByteCount: 60, Self.frame)
+        // The snap length cuts it, and the block is padded to four bytes.
+        file.addSimplePacket(wireByteCount: 1500, Self.frame + [9])
+        let (frames, error) = try ReadFile.read(file.bytes)
+        #expect(error == nil)
+        #expect(frames.map(\.nanoseconds) == [7000, 0, 0])
+        #expect(frames.map(\.bytes) == [Self.frame, Self.frame, Self.frame + [9]])
+    }
+
+    @Test("skips a block of up to 256 MiB", arguments: [false, true])
+    func largeBlock(isBigEndian: Bool) throws {
+        var (head, tail) = (BuiltFile(), BuiltFile())
+        head.addSection(isBigEndian: isBigEndian)
+        head.add(words: [0xbad, 256 << 20])
+        tail.addSection(isBigEndian: !isBigEndian)
+        tail.addInterface()
+        tail.addPacket(time: 7, Self.frame)
+        let path = ReadFile.newPath
+        defer { try? removeFile(path) }
+        let file = try Descriptor(creating: path)
+        try writeAll(head.bytes, to: file.fileDescriptor, path)
+        // The content is a hole in the file.
+        lseek(file.fileDescriptor, 256 << 20 - 8, SEEK_CUR)
+        try writeAll(tail.bytes, to: file.fileDescriptor, path)
+        let (frames, error) = try ReadFile.read(path: path)
+        #expect(frames.map(\.bytes) == [Self.frame] && error == nil)
     }
 
     @Test("ends before a packet that is cut off", arguments: files)
     func cut(file: [UInt8]) throws {
-        let (frames, error) = try read(Array(file.dropLast()))
-        #expect(frames.isEmpty && error == nil)
+        for count in [1, 20, 60] {
+            let (frames, error) = try ReadFile.read(Array(file.dropLast(count)))
+            #expect(frames.isEmpty && error == nil)
+        }
+        let compressed = Gzip.member(file)
+        let (frames, error) = try ReadFile.read(Array(compressed.dropLast()))
+        #expect(frames.map(\.bytes) == [Self.frame] && error == nil)
+    }
+
+    @Test("reads gzip members that follow each other, and padding behind them")
+    func members() throws {
+        let file = Self.pcapng(isBigEndian: true)
+        let members = [file[..<40], file[40..<90], file[90...]].flatMap { Gzip.member(Array($0)) }
+        for padding in [0, 1, 512, 300_000] {
+            let (frames, error) = try ReadFile.read(
+                members + [UInt8](repeating: 0, count: padding))
+            #expect(frames.map(\.bytes) == [Self.frame] && error == nil)
+        }
     }
 
     @Test("passes over what is no Ethernet frame")
     func otherLinkType() throws {
-        let (frames, error) = try read(Self.pcap(isBigEndian: false, isNano: false, linkType: 101))
+        let (frames, error) = try ReadFile.read(
+            Self.pcap(isBigEndian: false, isNano: false, linkType: 101))
         #expect(frames.isEmpty && error == nil)
+    }
+
+    private static func pcapng(
+        version: UInt16 = 1, _ build: (inout BuiltFile) -> Void = { _ in }
+    ) -> [UInt8] {
+        var file = BuiltFile()
+        file.addSection(isBigEndian: true, version: version)
+        build(&file)
+        return file.bytes
     }
 
     @Test(
         "says what is wrong with a file",
         arguments: [
             ([], "too short to be a capture file"), ([1, 2, 3], "too short to be a capture file"),
+            (Gzip.member([1]), "too short to be a capture file"),
             (Array("GET / HTTP/1.1".utf8), "neither a pcap nor a pcapng file"),
             (
                 pcap(isBigEndian: false, isNano: false).prefix(32) + [
@@ -80,41 +146,77 @@ struct CaptureReaderTests {
                 ],
                 "a packet of 4294967295 bytes cannot be"
             ),
+            (pcapng { $0.add(words: [1, 7, 0]) }, "a block of 7 bytes cannot be"),
+            (pcapng { $0.add(words: [0xbad, 1, 0]) }, "a block of 1 byte cannot be"),
+            (pcapng { $0.add(words: [1, 16, 0]) }, "a block of 16 bytes cannot be"),
             (
-                pcapng(isBigEndian: false).prefix(28) + [1, 0, 0, 0, 7, 0, 0, 0, 0, 0, 0, 0],
-                "a block of 7 bytes cannot be"
+                pcapng { $0.add(words: [0xbad, 256 << 20 + 4, 0]) },
+                "a block of 268435460 bytes cannot be"
+            ),
+            (pcapng(version: 2), "version 2 of pcapng is not known"),
+            (
+                pcapng { $0.add(words: [0x0a0d_0d0a, 28, 0x1a2b_3c4e]) },
+                "a section in no byte order that is known"
+            ),
+            (
+                pcapng { $0.addSimplePacket(wireByteCount: 4, [1, 2, 3, 4]) },
+                "a packet that does not fit its block or names no interface"
+            ),
+            (
+                pcapng {
+                    $0.addInterface()
+                    $0.addObsoletePacket(interface: 1, time: 0, [1])
+                }, "a packet that does not fit its block or names no interface"
+            ),
+            (
+                Gzip.member([1, 2, 3, 4]).dropLast(5) + [0, 0, 0, 0, 0], "its gzip data are damaged"
             ),
         ] as [([UInt8], String)])
     func broken(file: [UInt8], reason: String) throws {
-        let (_, error) = try read(file)
+        let (_, error) = try ReadFile.read(file)
         guard case .malformed(_, reason) = error else {
             Issue.record("\(String(describing: error))")
             return
         }
     }
 
-    @Test("comes to an end whatever the bytes are", arguments: files)
-    func fuzz(file: [UInt8]) throws {
-        var generator = SystemRandomNumberGenerator()
-        for _ in 0..<2000 {
-            var file = file
-            for _ in 0..<Int.random(in: 1...4, using: &generator) {
-                let index = Int.random(in: file.indices, using: &generator)
-                file[index] = [0, 1, 0x7f, 0xff, UInt8.random(in: 0...255)].randomElement() ?? 0
-            }
-            let (frames, _) = try read(file)
-            #expect(frames.count <= 2)
-        }
+    @Test(
+        "says of other formats what they are, and what to do",
+        arguments: [
+            ([0x34, 0xcd, 0xb2, 0xa1], "a modified pcap file (Kuznetzov's)", "editcap -F pcapng"),
+            ([0xa1, 0xb2, 0xcd, 0x34], "a modified pcap file (Kuznetzov's)", "editcap -F pcapng"),
+            ([0x28, 0xb5, 0x2f, 0xfd], "compressed with zstd", "zstd -dc"),
+            ([0x04, 0x22, 0x4d, 0x18], "compressed with lz4", "lz4 -dc"),
+            ([0xfd, 0x37, 0x7a, 0x58, 0x5a], "compressed with xz", "xz -dc"),
+            (Array("BZh9".utf8), "compressed with bzip2", "bzip2 -dc"),
+        ] as [([UInt8], String, String)])
+    func foreign(file: [UInt8], name: String, remedy: String) throws {
+        let (_, error) = try ReadFile.read(file + [0, 0, 0, 0])
+        let text = "\(error.map { "\($0)" } ?? "")"
+        #expect(text.contains(name) && text.contains(remedy), "\(text)")
+    }
+}
+
+/// A file that is read to its end.
+enum ReadFile {
+    /// A name that no other test has.
+    static var newPath: String {
+        "/tmp/podwire-reader-\(getpid())-\(UInt64.random(in: 0...UInt64.max))"
     }
 
-    private func read(
+    static func read(
         _ file: [UInt8]
     ) throws -> (frames: [CaptureReader.Frame], failure: CaptureReader.Failure?) {
-        let path = "/tmp/podwire-reader-\(getpid())-\(UInt64.random(in: 0...UInt64.max))"
-        defer { unsafe _ = unlink(path) }
-        let number = unsafe open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0o600)
-        unsafe _ = file.withUnsafeBytes { unsafe write(number, $0.baseAddress, $0.count) }
-        close(number)
+        let path = newPath
+        defer { try? removeFile(path) }
+        let descriptor = try Descriptor(creating: path)
+        try writeAll(file, to: descriptor.fileDescriptor, path)
+        return try read(path: path)
+    }
+
+    static func read(
+        path: String
+    ) throws -> (frames: [CaptureReader.Frame], failure: CaptureReader.Failure?) {
         var reader = try CaptureReader(path: path)
         var frames: [CaptureReader.Frame] = []
         do throws(CaptureReader.Failure) {

@@ -28,27 +28,22 @@ struct RecordingTests {
         var now = MonotonicTime.zero + .seconds(7)
         var recording = try Recording(options, snaplen: 64, now: now)
         defer { for file in files { try? removeFile("/tmp/\(file)") } }
-        let made = recording.makeCounters(named: "lo@h", description: "", linkType: 1)
-        let device = try #require(made)
+        let device = try recording.makeCounters(
+            named: "lo@h", description: "", linkType: 1, now: now)
         device.begin(now: now)
-        var stream = PacketStream(snaplen: 64)
         for number in 1...3 {
             // A file without packets goes on.
-            #expect(try recording.rotateIfDue(now: now + .seconds(3600)) == nil)
-            stream.append(Self.packet[...])
-            let isRead = try stream.next { record, frame in
-                recording.add(frame, record, of: device)
-            }
-            #expect(isRead)
-            #expect(try recording.rotateIfDue(now: now + .milliseconds(59_999)) == nil)
+            #expect(try recording.rotateIfDue(now: now + .seconds(3600)).isEmpty)
+            try add(to: &recording, device)
+            #expect(try recording.rotateIfDue(now: now + .milliseconds(59_999)).isEmpty)
             now += .seconds(60)
-            let finished = try #require(try recording.rotateIfDue(now: now))
+            let finished = try #require(try recording.rotateIfDue(now: now).first)
             #expect(finished.path == "/tmp/\(name)-0000\(number).pcapng")
             #expect(finished.packetCount == 1 && finished.problem == nil)
             #expect(finished.byteCount > 0)
         }
         #expect(files == ["\(name)-00003.pcapng", "\(name)-00004.pcapng"])
-        #expect(recording.fileCount == 4)
+        #expect(recording.files.map(\.fileCount) == [4])
         try recording.finish()
     }
 
@@ -58,10 +53,89 @@ struct RecordingTests {
         var recording = try Recording(
             RecordingOptions(path: path), snaplen: 64, now: .zero)
         defer { try? removeFile(path) }
-        let first = recording.makeCounters(named: "lo@h", description: "", linkType: 1)
-        let again = recording.makeCounters(named: "lo@h", description: "", linkType: 1)
-        let other = recording.makeCounters(named: "lo@h", description: "", linkType: 113)
+        func counters(
+            _ linkType: UInt16, taken: [SourceCounters] = []
+        ) throws -> SourceCounters {
+            try recording.makeCounters(
+                named: "lo@h", description: "", linkType: linkType, now: .zero
+            ) { counters in taken.contains { $0 === counters } }
+        }
+        let first = try counters(1)
+        let (again, other) = (try counters(1), try counters(113))
         #expect(first === again && first !== other)
-        #expect(try recording.rotateIfDue(now: .distantFuture) == nil)
+        #expect(recording.otherLinkType(inFileOf: other) == nil)
+        first.begin(now: .zero)
+        #expect(recording.otherLinkType(inFileOf: other) == 1)
+        #expect(recording.otherLinkType(inFileOf: first) == nil)
+        #expect(try recording.rotateIfDue(now: .distantFuture).isEmpty)
+        // A second agent of the same name while the first one captures, and a third.
+        let second = try counters(1, taken: [first])
+        let third = try counters(1, taken: [first, second])
+        #expect([second, third].map { $0.statistics(now: .zero).name } == ["lo@h#2", "lo@h#3"])
+        // The next agent has the place of the one that has gone.
+        let next = try counters(1, taken: [first, third])
+        #expect(next === second)
+    }
+
+    @Test("has files of their own for each link type, which rotate by themselves")
+    func linkTypes() throws {
+        var options = RecordingOptions(path: "/tmp/\(name).pcapng")
+        options.fileTimeMax = .seconds(60)
+        options.keptFileCountMax = 2
+        options.splitsLinkTypes = true
+        var recording = try Recording(options, snaplen: 64, now: .zero)
+        defer { for file in files { try? removeFile("/tmp/\(file)") } }
+        #expect(files.isEmpty && recording.files.isEmpty)
+        let devices = try [1, 113, 1].enumerated().map { number, linkType in
+            try recording.makeCounters(
+                named: "\(number)@h", description: "", linkType: linkType, now: .zero)
+        }
+        for device in devices { device.begin(now: .zero) }
+        #expect(recording.otherLinkType(inFileOf: devices[1]) == nil)
+        var now = MonotonicTime.zero
+        for round in 1...3 {
+            // Nothing comes from the second one later than the first round.
+            for (number, device) in devices.enumerated() where number != 1 || round == 1 {
+                try add(to: &recording, device)
+            }
+            now += .seconds(60)
+            let finished = try recording.rotateIfDue(now: now)
+            #expect(finished.map(\.packetCount) == (round == 1 ? [2, 1] : [2]))
+        }
+        try recording.finish()
+        #expect(
+            files == ["00003", "00004"].map { "\(name)-EN10MB-\($0).pcapng" }
+                + [
+                    "00001", "00002",
+                ].map { "\(name)-LINUX_SLL-\($0).pcapng" })
+        #expect(recording.files.map(\.fileCount) == [4, 2])
+        #expect(recording.files.map(\.linkType) == [1, 113])
+    }
+
+    @Test("refuses one link type after the other")
+    func tooManyLinkTypes() throws {
+        var options = RecordingOptions(path: "/tmp/\(name).pcapng")
+        options.splitsLinkTypes = true
+        var recording = try Recording(options, snaplen: 64, now: .zero)
+        defer { for file in files { try? removeFile("/tmp/\(file)") } }
+        let countMax = UInt16(Recording.linkTypeCountMax)
+        for number in 0..<countMax {
+            _ = try recording.makeCounters(
+                named: "x@h", description: "", linkType: 200 + number, now: .zero)
+        }
+        #expect(files.count == Int(countMax) && files.contains("\(name)-LINKTYPE_200.pcapng"))
+        #expect(throws: Recording.Failure.tooManyLinkTypes) {
+            try recording.makeCounters(
+                named: "x@h", description: "", linkType: 200 + countMax, now: .zero)
+        }
+    }
+
+    private func add(to recording: inout Recording, _ device: SourceCounters) throws {
+        var stream = PacketStream(snaplen: 64)
+        stream.append(Self.packet[...])
+        let isRead = try stream.next { record, frame in
+            recording.add(frame, record, of: device)
+        }
+        #expect(isRead)
     }
 }

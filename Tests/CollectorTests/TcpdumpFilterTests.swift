@@ -47,7 +47,7 @@ struct TcpdumpFilterTests {
         ),
         (
             "\n2\n6 0 0 1\n",
-            "line 2 says that there are 2 instructions, there are 1"
+            "line 2 says 2 instructions, and 1 line follows"
         ),
         (
             "1\n6 0 0",

@@ -14,6 +14,8 @@ struct WordingTests {
     func count() {
         #expect(Wording.count(1, "edge") == "1 edge")
         #expect(Wording.count(0, "edge") == "0 edges" && Wording.count(2, "edge") == "2 edges")
+        let texts = (0...2).map { Wording.count($0, one: "packet is", more: "packets are") }
+        #expect(texts == ["0 packets are", "1 packet is", "2 packets are"])
     }
 
     @Test("pads to a width, and cuts nothing")

@@ -6,6 +6,7 @@ PODWIRE names the binary. Agents are played by hand, over loopback in a network 
 import json
 import os
 import pathlib
+import re
 import signal
 import socket
 import struct
@@ -43,8 +44,9 @@ def packet(frame, number, seconds=1_700_000_000, micros=123456, length=None):
 class FakeAgent:
     """Answers the collector as an agent would, until it is asked to start; then it sends `data`."""
 
-    def __init__(self, namespace, data=b"", source="127.0.0.1", opens=True):
+    def __init__(self, namespace, data=b"", source="127.0.0.1", opens=True, link_type=1, own=None):
         self.namespace, self.data_bytes, self.opens = namespace, data, opens
+        self.link_type, self.own = link_type, own
         self.flags = 0
         self.control = socket_in(namespace)
         self.control.settimeout(PATIENCE_SECONDS)
@@ -78,10 +80,13 @@ class FakeAgent:
             self.control.sendall(reply(8))
         elif kind == 2:
             name, text = b"any-eth", b";preselected"
-            self.control.sendall(reply(2, struct.pack("!HHIHH", len(name), len(text), 22, 0, 0)
-                                       + name + text, value=1))
+            address = b""
+            if self.own:
+                address = bytes.fromhex("00020000") + socket.inet_aton(self.own) + bytes(504)
+            head = struct.pack("!HHIHH", len(name), len(text), 22, len(address) // 512, 0)
+            self.control.sendall(reply(2, head + name + text + address, value=1))
         elif kind == 3:
-            self.control.sendall(reply(3, struct.pack("!II", 1, 0)))
+            self.control.sendall(reply(3, struct.pack("!II", self.link_type, 0)))
         elif kind == 4:
             self.flags, port = struct.unpack_from("!HH", payload, 8)
             if self.flags & 2:
@@ -409,6 +414,121 @@ class CollectorTest(CollectorCase):
             collector.wait()
 
 
+class SeveralAgentsTest(CollectorCase):
+    """Agents whose packets do not belong together."""
+
+    # The head of Linux cooked capture, and what follows it in Ethernet.
+    COOKED = bytes.fromhex("00000001000602000000000188b5000088b5") + bytes(range(46))
+
+    def start(self, *arguments):
+        self.collect("--json", *arguments, stdout=subprocess.PIPE)
+        self.await_text("listening")
+
+    def finish(self):
+        self.end()
+        return json.loads(self.collector.stdout.read())
+
+    def talk(self, *agents):
+        self.await_start(*agents)
+        self.await_text("capture started", len(self.agents))
+
+    def test_a_second_link_type_is_warned_of(self):
+        self.start()
+        self.talk(self.agent(packet(FRAME, 1), source="127.0.0.2"))
+        self.assertNotIn("a second link type", self.text())
+        self.talk(self.agent(packet(self.COOKED, 1), source="127.0.0.3", link_type=113))
+        self.await_text("a second link type in the file")
+        self.await_packets(2)
+        warning, = [line for line in self.text().splitlines() if "a second link type" in line]
+        for part in (" warning ", "link-type=LINUX_SLL", "first-link-type=EN10MB",
+                     "agent=127.0.0.3:", "--split-link-types"):
+            self.assertIn(part, warning)
+        numbers = self.finish()
+        self.assertEqual([agent["linkType"] for agent in numbers["agents"]], ["EN10MB", "LINUX_SLL"])
+        self.assertRegex(self.text(), r"AGENT +LINK TYPE +PACKETS ")
+        # What the warning says of other programs.
+        self.assertEqual(len(self.fields("frame.number")), 2)
+        done = run("tcpdump", "-r", self.file, check=False)
+        self.assertIn("different from the type of the first interface", done.stderr)
+
+    def test_each_link_type_has_a_file_of_its_own(self):
+        self.start("--split-link-types")
+        self.assertFalse(self.file.exists())
+        self.talk(self.agent(packet(FRAME, 1), source="127.0.0.2"))
+        self.talk(self.agent(packet(self.COOKED, 1) * 2, source="127.0.0.3", link_type=113))
+        self.talk(self.agent(packet(FRAME, 1) * 3, source="127.0.0.4"))
+        names = {"EN10MB": 4, "LINUX_SLL": 2}
+        files = {name: self.file.parent / f"out-{name}.pcapng" for name in names}
+        self.wait(lambda: all(len(self.fields("frame.number", file=files[name])) == count
+                              for name, count in names.items()), "not all packets")
+        numbers = self.finish()
+        self.assertNotIn("a second link type", self.text())
+        self.assertEqual([(entry["linkType"], entry["lastFile"], entry["fileBytes"])
+                          for entry in numbers["linkTypes"]],
+                         [(name, str(file), file.stat().st_size) for name, file in files.items()])
+        self.assertEqual((numbers["files"], numbers["fileBytes"]),
+                         (2, sum(file.stat().st_size for file in files.values())))
+        for name, count in names.items():
+            self.assertIn(f" in {files[name]}\n", self.text())
+            done = run("tcpdump", "-nr", files[name])
+            # What follows a packet's line is indented.
+            self.assertEqual(len(re.findall(r"^\S", done.stdout, re.MULTILINE)), count)
+            self.assertIn(f"link-type {name}", done.stderr)
+
+    def test_link_types_rotate_by_themselves(self):
+        self.start("--split-link-types", "--rotate-size", "1MiB", "--keep", 2)
+        large = b"".join(packet(FRAME * 1000, n) for n in range(60))
+        self.talk(self.agent(large, source="127.0.0.2"))
+        self.talk(self.agent(packet(self.COOKED, 1), source="127.0.0.3", link_type=113))
+        self.await_text("file complete", 2)
+        numbers = self.finish()
+        cooked, = self.file.parent.glob("out-LINUX_SLL-*.pcapng")
+        self.assertEqual(cooked.name, "out-LINUX_SLL-00001.pcapng")
+        self.assertEqual(len(self.fields("frame.number", file=cooked)), 1)
+        ethernet = sorted(self.file.parent.glob("out-EN10MB-*.pcapng"))
+        self.assertEqual(len(ethernet), 2)
+        by_type = {entry["linkType"]: entry for entry in numbers["linkTypes"]}
+        self.assertEqual(by_type["EN10MB"]["lastFile"], str(ethernet[-1]))
+        self.assertIn(f"{by_type['EN10MB']['files']} files, the last of them {ethernet[-1]}\n",
+                      self.text())
+
+    def test_agents_behind_one_address_are_told_apart(self):
+        """Two that offer an address of their own, and two that offer none."""
+        self.start()
+        counts = {"10.0.0.5": 1, "10.0.0.6": 2, None: 3}
+        for own, count in counts.items():
+            self.talk(self.agent(packet(FRAME, 1) * count, own=own))
+        self.talk(self.agent(packet(FRAME, 1) * 4))
+        self.await_packets(10)
+        # They come again in another order, and are known by what they offer.
+        for agent in self.agents[:2]:
+            agent.close()
+        self.await_text("agent gone", 2)
+        for own, count in (("10.0.0.6", 5), ("10.0.0.5", 6)):
+            self.talk(self.agent(packet(FRAME, 1) * count, own=own))
+        self.await_packets(21)
+        expected = {"any-eth@127.0.0.1/10.0.0.5": 7, "any-eth@127.0.0.1/10.0.0.6": 7,
+                    "any-eth@127.0.0.1": 3, "any-eth@127.0.0.1#2": 4}
+        numbers = self.finish()
+        self.assertEqual({agent["agent"]: agent["packets"] for agent in numbers["agents"]}, expected)
+        names = [name for name, in self.fields("frame.interface_name")]
+        self.assertEqual({name: names.count(name) for name in names}, expected)
+        for name in expected:
+            self.assertIn(f"interface={name}\n", self.text())
+        self.assertEqual(
+            {(name, text) for name, text in self.fields(
+                "frame.interface_name", "frame.interface_description") if "/" in name},
+            {(f"any-eth@127.0.0.1/{own}", f"agent at {own}, behind 127.0.0.1")
+             for own in ("10.0.0.5", "10.0.0.6")})
+
+    def test_an_address_of_its_own_is_its_name(self):
+        self.start()
+        self.talk(self.agent(packet(FRAME, 1), own="127.0.0.2", source="127.0.0.2"))
+        self.await_packets(1)
+        self.assertEqual([agent["agent"] for agent in self.finish()["agents"]],
+                         ["any-eth@127.0.0.2"])
+
+
 def udpstr(frames, most=200):
     """The datagrams into which ExtraHop's daemon would cut the packets."""
     datagrams, body, first = [], b"", None
@@ -637,6 +757,7 @@ class DialTest(CollectorCase):
             (["--rotate-time", "1m", "-o", "-"], "standard output cannot be rotated"),
             (["--bpf", self.folder.name + "/bad"], "line 3: instruction 1: jumps past the end"),
             (["--json", "-o", "-"], "standard output is taken"),
+            (["--split-link-types", "-o", "-"], "name a file with --output"),
             (["--from", "rpcap://u:secret@h", "--from", "rpcap://h:2002"], "h:2002: it is given twice"),
         ]
         for arguments, text in cases:

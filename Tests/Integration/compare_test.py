@@ -24,8 +24,14 @@ GROUP = "ffffffffffff"
 def pcap(frames):
     data = struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 65535, 1)
     for frame in frames:
-        data += struct.pack("<IIII", 10, 0, len(frame), len(frame)) + frame
+        micros, frame = frame if isinstance(frame, tuple) else (0, frame)
+        data += struct.pack("<IIII", 10, micros, len(frame), len(frame)) + frame
     return data
+
+
+def at(milliseconds, frame):
+    """A frame that comes so long after the others."""
+    return milliseconds * 1000, frame
 
 
 def udp(to, source="0af40102", destination="0af40202", ports=(40000, 8002), ident=1, ttl=64,
@@ -34,10 +40,25 @@ def udp(to, source="0af40102", destination="0af40202", ports=(40000, 8002), iden
     return ipv4(to, by, source, destination, payload, ident, ttl)
 
 
-def ipv4(to, by, source, destination, payload, ident=1, ttl=64, fragment=0):
-    header = struct.pack("!BBHHHBBH", 0x45, 0, 20 + len(payload), ident, fragment, ttl, 17, 0)
+def ipv4(to, by, source, destination, payload, ident=1, ttl=64, fragment=0, protocol=17):
+    header = struct.pack("!BBHHHBBH", 0x45, 0, 20 + len(payload), ident, fragment, ttl, protocol, 0)
     return (bytes.fromhex(to) + bytes.fromhex(by) + b"\x08\x00" + header
             + bytes.fromhex(source) + bytes.fromhex(destination) + payload)
+
+
+SYN, RST_ACK, SYN_ACK = 2, 20, 18
+CLIENT, SERVER = "0af40202", "0af40104"
+SERVICE = "0a600046"
+
+
+def tcp(to, flags, by=NODE, source=CLIENT, destination=SERVER, ports=(40000, 8001), ident=1, ttl=64):
+    payload = struct.pack("!HHIIBBHHH", *ports, 7, 0, 5 << 4, flags, 8192, 0, 0)
+    return ipv4(to, by, source, destination, payload, ident, ttl, protocol=6)
+
+
+def tcp_back(to, flags, by=NODE, source=CLIENT, destination=SERVER, ports=(40000, 8001), ident=2,
+             ttl=64):
+    return tcp(to, flags, by, destination, source, ports[::-1], ident, ttl)
 
 
 def pieces(to, size, ident=7):
@@ -67,8 +88,9 @@ class CompareTest(unittest.TestCase):
             (folder / "sensor").write_bytes(pcap(sensor))
             if away:
                 (folder / "away").write_text(away)
-            rows = compare.compare(compare.Recordings(folder, compare.Window(folder)),
-                                   compare.captures.read(folder / "sensor"))
+            rows, self.limits = compare.compare(
+                compare.Recordings(folder, compare.Window(folder)),
+                compare.captures.read(folder / "sensor"))
         totals = [sum(row[name] for row in rows.values())
                   for name in ("expected", "lost", "doubled", "form", "split")]
         return tuple(totals[:3] if not any(totals[3:]) else totals)
@@ -124,6 +146,102 @@ class CompareTest(unittest.TestCase):
         self.assertEqual(self.totals(seen, [broadcast()]), (1, 0, 0))
         self.assertEqual(self.totals(seen, [broadcast()] * 2), (1, 0, 1))
         self.assertEqual(self.totals(seen, []), (1, 1, 0))
+
+    def test_an_unanswered_request_comes_from_its_sender(self):
+        sent, arrived = tcp(NODE, SYN, by=POD_A), tcp(POD_B, SYN, ttl=99)
+        seen = {"a.in": [sent], "b.out": [arrived]}
+        self.assertEqual(self.totals(seen, [sent]), (1, 0, 0))
+        self.assertEqual(self.totals(seen, [arrived]), (1, 0, 0, 0, 1))
+        self.assertEqual(self.totals(seen, []), (1, 1, 0))
+        self.assertEqual(self.totals(seen, [sent, arrived]), (1, 0, 1, 0, 1))
+        # It has the time at which it was sent.
+        self.assertEqual(self.totals(seen, [at(500, sent)]), (1, 0, 0, 1, 0))
+        self.assertEqual(self.totals({"a.in": [sent]}, [sent]), (1, 0, 0))
+
+    def test_an_answered_request_comes_from_where_its_flow_does(self):
+        sent, arrived = tcp(NODE, SYN, by=POD_A), tcp(POD_B, SYN, ttl=99)
+        answer, received = tcp_back(NODE, SYN_ACK, by=POD_B), tcp_back(POD_A, SYN_ACK, ttl=99)
+        seen = {"a.in": [sent], "b.out": [arrived], "b.in": [at(300, answer)],
+                "a.out": [at(300, received)]}
+        self.assertEqual(self.totals(seen, [arrived, at(300, answer)]), (2, 0, 0))
+        self.assertEqual(self.totals(seen, [sent, at(300, answer)]), (2, 0, 0, 0, 1))
+        # An answer that comes too late does not make it answered.
+        seen |= {"b.in": [at(900, answer)], "a.out": [at(900, received)]}
+        self.assertEqual(self.totals(seen, [sent, at(900, answer)]), (2, 0, 0))
+        self.assertEqual(self.totals(seen, [arrived, at(900, answer)]), (2, 0, 0, 0, 1))
+
+    def test_a_reset_that_no_pod_has_sent_is_no_answer(self):
+        sent, reset = tcp(NODE, SYN, by=POD_A), tcp_back(POD_A, RST_ACK, ttl=99)
+        seen = {"a.in": [sent], "a.out": [at(1, reset)]}
+        self.assertEqual(self.totals(seen, [sent, at(1, reset)]), (2, 0, 0))
+        self.assertEqual(self.totals(seen, []), (2, 2, 0))
+        self.assertFalse(self.limits)
+
+    def test_resets_of_another_node_cannot_be_told(self):
+        ports = dict(ports=(40000, 8532))
+        sent, reset = tcp(NODE, SYN, by=POD_A, **ports), tcp_back(POD_A, RST_ACK, ttl=99, **ports)
+        seen = {"a.in": [sent], "a.out": [at(1, reset)]}
+        self.assertEqual(self.totals(seen, []), (0, 0, 0))
+        self.assertEqual(self.limits, {compare.unanswered.RESETS: 2})
+        self.assertEqual(self.totals(seen, [sent, at(1, reset)]), (0, 0, 2))
+        # Without a reset, or with one that has been sent by a pod, it can be.
+        self.assertEqual(self.totals({"a.in": [sent]}, []), (1, 1, 0))
+        answer = tcp_back(NODE, RST_ACK, by=POD_B, **ports)
+        self.assertEqual(self.totals({**seen, "b.in": [at(1, answer)]}, []), (2, 2, 0))
+        # Where the client has the lower port, its edge reports anyway.
+        ports = dict(ports=(2501, 8532))
+        seen = {"a.in": [tcp(NODE, SYN, by=POD_A, **ports)],
+                "a.out": [at(1, tcp_back(POD_A, RST_ACK, ttl=99, **ports))]}
+        self.assertEqual(self.totals(seen, []), (2, 2, 0))
+        self.assertFalse(self.limits)
+
+    def test_datagrams_that_arrive_nowhere_cannot_be_told(self):
+        lost = udp(NODE, by=POD_A, source=CLIENT, destination=SERVER, ports=(40000, 8512))
+        self.assertEqual(self.totals({"a.in": [lost]}, []), (0, 0, 0))
+        self.assertEqual(self.limits, {compare.unanswered.DATAGRAMS: 1})
+        # Others that are lost on their way are missed.
+        self.assertEqual(self.totals({"a.in": [udp(NODE, by=POD_A)]}, []), (1, 1, 0))
+        self.assertFalse(self.limits)
+
+    def test_forged_requests_that_arrive_nowhere_cannot_be_told(self):
+        forged = dict(source="0af40958", by=POD_A)
+        lost = dict(destination="0af4024d", ports=(20000, 8583), **forged)
+        self.assertEqual(self.totals({"a.in": [tcp(NODE, SYN, **lost)]}, []), (0, 0, 0))
+        self.assertEqual(self.limits, {compare.unanswered.FORGERIES: 1})
+        # What has arrived, or has another fate, is missed.
+        arrived = dict(destination="0af40103", ports=(20000, 8581), **forged)
+        seen = {"a.in": [tcp(NODE, SYN, **arrived)], "b.out": [tcp(POD_B, SYN, **arrived)]}
+        self.assertEqual(self.totals(seen, []), (1, 1, 0))
+        self.assertFalse(self.limits)
+
+    def test_errors_of_nodes_in_the_name_of_a_service_cannot_be_told(self):
+        def error(port, service=SERVICE):
+            quoted = tcp(NODE, SYN, source="0af40204", destination=SERVICE, ports=(port, 8621))[14:]
+            return ipv4(POD_A, NODE, service, "0af40204", b"\3\3" + bytes(6) + quoted, ttl=99,
+                        protocol=1)
+
+        self.assertEqual(self.totals({"a.out": [error(40000)]}, []), (0, 0, 0))
+        self.assertEqual(self.limits, {compare.unanswered.ERRORS: 1})
+        # Where the client has the lower port, and in the name of the node, it can be.
+        self.assertEqual(self.totals({"a.out": [error(2501)]}, []), (1, 1, 0))
+        self.assertEqual(self.totals({"a.out": [error(40000, "c0a86401")]}, []), (1, 1, 0))
+        self.assertFalse(self.limits)
+
+    def test_a_service_is_not_named_where_its_backend_is_known(self):
+        # One flow is dropped on the other node, so it is known; one is dropped on the own node.
+        for port, is_known in ((8611, True), (8612, False)):
+            ports = dict(source="0af40204", ports=(40000, port))
+            called = tcp(NODE, SYN, by=POD_A, destination=SERVICE, **ports)
+            translated = tcp(NODE, SYN, by=POD_A, destination="0af40103", **ports)
+            right, wrong = (translated, called) if is_known else (called, translated)
+            self.assertEqual(self.totals({"a.in": [called]}, [right]), (1, 0, 0))
+            self.assertEqual(self.totals({"a.in": [called]}, [wrong]), (1, 0, 0, 1, 0))
+
+    def test_requests_before_an_agent_is_away_may_be_missing(self):
+        away = f"{10 * 10**9 + 600 * 10**6} {10 * 10**9 + 800 * 10**6}"
+        sent = tcp(NODE, SYN, by=POD_A)
+        self.assertEqual(self.totals({"a.in": [sent]}, [], away), (0, 0, 0))
+        self.assertEqual(self.totals({"a.in": [udp(NODE)]}, [], away), (1, 1, 0))
 
     def test_what_no_edge_has_seen_is_doubled(self):
         seen = {"a.in": [udp(NODE)]}

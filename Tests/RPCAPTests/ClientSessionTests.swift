@@ -21,6 +21,7 @@ struct ClientSessionTests {
             case .send(let bytes): client.receive(server.exchange(bytes)[...])
             case .prepare(let device, let linkType):
                 #expect(device == Self.device && linkType == 1)
+                #expect(client.peerAddresses == [IPAddress(ipv4: 0x0af4_0101)])
                 client.start(
                     StartRequest(
                         snaplen: 1000, flags: .serverOpens, dataPort: 4711,

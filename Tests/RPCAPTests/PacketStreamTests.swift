@@ -72,7 +72,7 @@ struct PacketStreamTests {
         (hex("00 07 00 00 00 00 01 00"), .tooLong(byteCount: 256, byteCountMax: 84)),
         (
             hex("00 07 00 00 00 00 00 14 00 00 00 00 00 00 00 00 00 00 00 01"),
-            .malformed("a packet of 1 bytes in 20")
+            .malformed("a packet with the length 1 in 20 bytes")
         ),
         (
             hex("00 07 00 00 00 00 00 14 00 00 00 00 00 0f 42 40 00 00 00 00"),

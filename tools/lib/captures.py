@@ -11,10 +11,17 @@ import struct
 
 import traffic
 
+SYN, RST, ACK = 2, 4, 16
+ECHO_REQUESTS, ECHO_REPLIES = (8, 128), (0, 129)
+
 Frame = collections.namedtuple("Frame", "time interface data")
 
 # `form` is (protocol, source, destination, ports..., and the same of a quoted packet), None without IP.
-Packet = collections.namedtuple("Packet", "time key kind form data")
+#
+# `request` says what a request asks for, and `reply` what a packet may reply to, in the form that both
+# have at one edge: (protocol, client, server, and ports or identifier and sequence number).
+Packet = collections.namedtuple("Packet", "time key kind form data call request reply is_reset",
+                                defaults=(None, None, None, False))
 
 
 def read(path):
@@ -179,12 +186,24 @@ def recognise(frame, header):
     if header.protocol in (1, 58) and len(payload) >= 8:
         return recognise_icmp(frame, header, key, form)
     parts, ports = transport(header.protocol, payload)
-    kind = traffic.OTHER
-    if ports:
-        proto = "tcp" if header.protocol == 6 else "udp"
-        ends = (header.source, ports[0]), (header.destination, ports[1])
-        kind = traffic.kind_of(proto, ends)
-    return Packet(frame.time, (*key, digest(*parts)), kind, form + ports, data)
+    call = call_of(header, ports)
+    packet = Packet(frame.time, (*key, digest(*parts)), kind_of(call), form + ports, data, call)
+    if header.protocol != 6 or len(payload) < 14:
+        return packet
+    flags = payload[13]
+    back = header.protocol, header.destination, header.source, *ports[::-1]
+    return packet._replace(request=packet.form if flags & (SYN | ACK) == SYN else None,
+                           reply=back if flags & (SYN | RST) else None, is_reset=bool(flags & RST))
+
+
+def call_of(header, ports):
+    """The call to which a packet belongs, if its ports say so."""
+    return ports and traffic.call_of("tcp" if header.protocol == 6 else "udp", (
+        (header.source, ports[0]), (header.destination, ports[1]))) or None
+
+
+def kind_of(call):
+    return call.kind if call else traffic.OTHER
 
 
 def transport(protocol, payload):
@@ -203,15 +222,20 @@ def recognise_icmp(frame, header, key, form):
         return Packet(frame.time, (*key[:2], digest(payload)), traffic.NEIGHBOURS, form, frame.data)
     is_error = payload[0] < 128 if header.protocol == 58 else payload[0] in (3, 5, 11, 12)
     if not is_error:
-        kind = (traffic.LARGE_PING if len(payload) > traffic.LARGE_PING_BYTE_COUNT
-                else traffic.PING)
-        return Packet(frame.time, (*key, digest(payload[:2], payload[4:])), kind, form, frame.data)
+        packet = Packet(frame.time, (*key, digest(payload[:2], payload[4:])), ping_kind(payload),
+                        form, frame.data)
+        if payload[0] in ECHO_REQUESTS:
+            return packet._replace(request=(*form, payload[4:8]))
+        back = header.protocol, header.destination, header.source, payload[4:8]
+        return packet._replace(reply=back if payload[0] in ECHO_REPLIES else None)
     quoted = Header(payload[8:])
     parts, ports = transport(quoted.protocol, quoted.payload)
-    kind = traffic.OTHER
-    if ports:
-        kind = traffic.kind_of("tcp" if quoted.protocol == 6 else "udp", (
-            (quoted.source, ports[0]), (quoted.destination, ports[1])))
+    call = call_of(quoted, ports)
+    kind = ping_kind(quoted.payload) if quoted.protocol in (1, 58) else kind_of(call)
     quoted_form = quoted.protocol, quoted.source, quoted.destination, *ports
     return Packet(frame.time, (*key, payload[:2], digest(*parts)), kind, form + quoted_form,
-                  frame.data)
+                  frame.data, call)
+
+
+def ping_kind(payload):
+    return traffic.PING_KINDS.get(len(payload) - 8, traffic.OTHER)

@@ -14,8 +14,9 @@ import re
 FILE_LINES_MAX = 500
 FUNCTION_LINES_MAX = 60
 
-# Raw memory has its homes: those that talk to the kernel or to OpenSSL, and the helpers for bytes.
-UNSAFE_HOMES = {"Addressing", "Linux", "Netlink", "PacketRing", "Packets", "Security", "podwire"}
+# Raw memory has its homes: those that talk to the kernel or to a C library, and the helpers for bytes.
+UNSAFE_HOMES = {"Addressing", "Compression", "Linux", "Netlink", "PacketRing", "Packets", "Security",
+                "podwire"}
 # Of Foundation only what reads JSON; the commands' library brings that into the program anyway.
 FOUNDATION_HOME = "Sources/Edges/PodNames/CachedAttachment.swift"
 

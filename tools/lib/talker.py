@@ -1,21 +1,38 @@
 """Speaks for one pod or node of a test bed, inside its network namespace.
 
-Reads from standard input one line of JSON, {"serve": [[PROTOCOL, ADDRESS, PORT], ...], "jobs": [...]},
-opens the servers and prints "ready". At the next line it does all jobs at once, prints what failed as
-one line of JSON, and goes on to serve until its input ends. Payloads are random: what two packets have
-in common is what the network made of them.
+Reads from standard input one line of JSON, {"serve": [[LISTENER, ADDRESS, PORT], ...], "queues":
+[[NUMBER, SECONDS], ...], "jobs": [...]}, opens the servers and prints "ready". What the kernel puts into
+one of the queues goes on after so many seconds. At the next line it does all jobs at once, prints what
+failed as one line of JSON, and goes on to serve until its input ends. Payloads are random: what two
+packets have in common is what the network made of them.
 """
 
 import json
 import os
 import socket
+import struct
 import subprocess
 import sys
 import threading
 import time
 
 TIMEOUT_SECONDS = 10
+# After this time a client gives up that nobody answers; its SYN has been sent twice.
+DENIED_SECONDS = 1.3
+KNOCK_SECONDS = 0.3
+# Sockets that stay open.
+KEPT = []
+# Queues of packets that the kernel has a program decide about (nfnetlink_queue).
+NETLINK_NETFILTER, NFQUEUE = 12, 3 << 8
+PACKET, VERDICT, CONFIG = 0, 1, 2
+PACKET_HEADER, VERDICT_HEADER, CONFIG_COMMAND, CONFIG_PARAMETERS = 1, 2, 1, 2
+BIND, COPY_META, ACCEPT = 1, 1, 1
 STREAM, DATAGRAM = socket.SOCK_STREAM, socket.SOCK_DGRAM
+
+
+# Pods of both nodes and addresses that nobody has, of both families.
+FORGED_SOURCES = (("10.244.1.2", "10.244.1.88", "10.244.2.2", "10.244.9.88"),
+                  ("fd00:10:244:1::2", "fd00:10:244:1::88", "fd00:10:244:2::2", "fd00:10:244:9::88"))
 
 
 def family_of(address):
@@ -28,29 +45,69 @@ def answer(connection):
             connection.sendall(data)
 
 
-def serve(proto, address, port):
-    server = socket.socket(family_of(address), STREAM if proto == "tcp" else DATAGRAM)
+def serve(listener, address, port):
+    server = socket.socket(family_of(address), DATAGRAM if listener == "udp" else STREAM)
     server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     # Bound to the address that is called: a node would answer UDP from another one.
     server.bind((address, port))
-    if proto == "tcp":
+    if listener == "full":
+        # There is room for one, who comes from here and whom nobody accepts.
+        server.listen(0)
+        KEPT.extend((server, socket.create_connection((address, port), TIMEOUT_SECONDS)))
+        return
+    if listener == "fastopen":
+        server.setsockopt(socket.IPPROTO_TCP, socket.TCP_FASTOPEN, 64)
+    if listener != "udp":
         server.listen(512)
 
     def run():
-        while proto == "udp":
+        while listener == "udp":
             server.sendto(*server.recvfrom(65536))
         while True:
             threading.Thread(target=answer, args=(server.accept()[0],), daemon=True).start()
     threading.Thread(target=run, daemon=True).start()
 
 
-def connect(proto, address, port, source=0):
+def delay(queue, seconds):
+    """Has each packet that comes out of a queue of the kernel's go on after some seconds."""
+    link = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_NETFILTER)
+    lock = threading.Lock()
+
+    def send(kind, attribute, data):
+        body = struct.pack("!BBH", 0, 0, queue) + struct.pack("=HH", 4 + len(data), attribute) + data
+        body += bytes(-len(body) % 4)
+        with lock:
+            link.send(struct.pack("=HHIII", 16 + len(body), NFQUEUE | kind, 1, 0, 0) + body)
+
+    def run():
+        while True:
+            message = link.recv(65536)
+            kind, _, _, _, _, _, length, attribute, number = struct.unpack_from("=HHIIBBHHI", message, 4)
+            if kind == NFQUEUE | PACKET and length >= 8 and attribute == PACKET_HEADER:
+                threading.Timer(seconds, send, (VERDICT, VERDICT_HEADER, struct.pack(
+                    "!I", ACCEPT) + struct.pack("=I", number))).start()
+
+    send(CONFIG, CONFIG_COMMAND, struct.pack("!BBH", BIND, 0, 0))
+    send(CONFIG, CONFIG_PARAMETERS, struct.pack("!IB", 0, COPY_META))
+    threading.Thread(target=run, daemon=True).start()
+
+
+def client_socket(proto, address, source=0, seconds=TIMEOUT_SECONDS):
     client = socket.socket(family_of(address), STREAM if proto == "tcp" else DATAGRAM)
-    client.settimeout(TIMEOUT_SECONDS)
+    client.settimeout(seconds)
     client.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     if source:
         client.bind(("", source))
-    client.connect((address, port))
+    return client
+
+
+def connect(proto, address, port, source=0, seconds=TIMEOUT_SECONDS):
+    client = client_socket(proto, address, source, seconds)
+    try:
+        client.connect((address, port))
+    except OSError:
+        client.close()
+        raise
     return client
 
 
@@ -83,6 +140,93 @@ def refused(proto, address, port, source=0):
         raise AssertionError("was not refused")
 
 
+def denied(proto, address, port, how, source=0):
+    """Calls somebody who does not answer, or whom a firewall keeps from it."""
+    try:
+        connect(proto, address, port, source, DENIED_SECONDS).close()
+    except OSError as error:
+        looks = "silence" if isinstance(error, TimeoutError) else "refusal"
+        assert how in (looks, "failure"), error
+        return
+    raise AssertionError("was not denied")
+
+
+def unheard(proto, address, port, source=0):
+    """Sends datagrams to nobody, each from a socket of its own, since an error may come for it."""
+    for _ in range(3):
+        with connect(proto, address, port, source) as client:
+            client.sendall(os.urandom(100))
+        time.sleep(0.1)
+
+
+def knock(proto, address, port, seconds):
+    """Calls somebody who does not answer, again and again."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        begin = time.monotonic()
+        try:
+            connect(proto, address, port, seconds=KNOCK_SECONDS).close()
+        except OSError:
+            time.sleep(max(0, begin + KNOCK_SECONDS - time.monotonic()))
+            continue
+        raise AssertionError("was not denied")
+
+
+def send_open(client, address, port, data, seconds):
+    """Connects with a SYN that has data."""
+    # A time-out of Python's would make it a call that does not wait.
+    client.settimeout(None)
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack(
+        "ll", int(seconds), int(seconds % 1 * 1e6)))
+    client.sendto(data, socket.MSG_FASTOPEN, (address, port))
+    client.settimeout(TIMEOUT_SECONDS)
+
+
+def fast_open(proto, address, port, source=0):
+    data = os.urandom(300)
+    with client_socket(proto, address, source) as client:
+        send_open(client, address, port, data, TIMEOUT_SECONDS)
+        got = b""
+        while len(got) < len(data):
+            part = client.recv(65536)
+            assert part, "closed early"
+            got += part
+        assert got == data, "wrong answer"
+
+
+def fast_open_denied(proto, address, port, source=0):
+    with client_socket(proto, address, source) as client:
+        try:
+            send_open(client, address, port, os.urandom(300), DENIED_SECONDS)
+            client.settimeout(0)
+            client.recv(1)
+        except OSError:
+            return
+    raise AssertionError("was not denied")
+
+
+def forge(proto, address, port, count):
+    """Sends SYNs with the addresses of others, and of nobody."""
+    family = family_of(address)
+    sources = FORGED_SOURCES[family == socket.AF_INET6]
+    with socket.socket(family, socket.SOCK_RAW, socket.IPPROTO_RAW) as raw:
+        for number in range(count):
+            ends = [socket.inet_pton(family, end) for end in (sources[number % len(sources)], address)]
+            header = struct.pack("!HHIIBBHHH", 20000 + number, port, int.from_bytes(os.urandom(4)), 0,
+                                 5 << 4, 2, 8192, 0, 0)
+            pseudo = b"".join(ends) + struct.pack("!II", len(header), socket.IPPROTO_TCP)
+            total = sum(struct.unpack(f"!{len(pseudo + header) // 2}H", pseudo + header))
+            total = (total & 0xFFFF) + (total >> 16)
+            checksum = ~((total & 0xFFFF) + (total >> 16)) & 0xFFFF
+            tcp = header[:16] + struct.pack("!H", checksum) + header[18:]
+            if family == socket.AF_INET:
+                ip = struct.pack("!BBHHHBBH", 0x45, 0, 20 + len(tcp), number + 1, 0, 64, 6, 0)
+            else:
+                ip = struct.pack("!IHBB", 6 << 28, len(tcp), 6, 64)
+            raw.sendto(ip + b"".join(ends) + tcp, (address, 0))
+            time.sleep(0.005)
+
+
 def many(proto, address, port, count, seconds):
     begin = time.monotonic()
     for number in range(count):
@@ -105,12 +249,20 @@ def ping(address, size=56):
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+def silent_ping(address, size):
+    done = subprocess.run(["ping", "-q", "-c", "3", "-i", "0.3", "-W", "1", "-s", str(size), address],
+                          capture_output=True, text=True)
+    assert done.returncode == 1, done.stdout + done.stderr
+
+
 def flush(times):
-    """Forgets all neighbours, so that they have to be asked for again."""
+    """Forgets all neighbours that are known, so that they have to be asked for again."""
+    # If those were forgotten that are being asked for, what waits for them would be refused.
+    states = [word for state in ("reachable", "stale", "delay") for word in ("nud", state)]
     for _ in range(times):
         time.sleep(1)
         for family in ("-4", "-6"):
-            subprocess.run(["ip", family, "neigh", "flush", "all"], check=True)
+            subprocess.run(["ip", family, "neigh", "flush", *states], check=True)
 
 
 def groups(device, address, multicast):
@@ -136,13 +288,16 @@ def unknown_unicast(device):
 
 
 JOBS = {job.__name__: job
-        for job in (echo, refused, many, long, ping, flush, groups, unknown_unicast)}
+        for job in (echo, refused, denied, unheard, knock, fast_open, fast_open_denied, forge, many,
+                    long, ping, silent_ping, flush, groups, unknown_unicast)}
 
 
 def main():
     plan = json.loads(sys.stdin.readline())
     for server in plan["serve"]:
         serve(*server)
+    for queue in plan["queues"]:
+        delay(*queue)
     print("ready", flush=True)
     sys.stdin.readline()
     failures = []

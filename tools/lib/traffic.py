@@ -8,79 +8,12 @@ Each kind of traffic has server ports of its own, so that a packet's kind can be
 import collections
 import json
 import pathlib
-import socket
 import subprocess
 import sys
 
-PODS = {f"{name}{node}": (node, number) for node in (1, 2)
-        for number, name in ((2, "a"), (3, "b"), (4, "c"))}
-NODES = {"node1": 1, "node2": 2, "outside": 100}
-
-
-def addresses(name):
-    """The IPv4 and the IPv6 address of a pod, a node, the outside, or a node's gateway address."""
-    if name in PODS:
-        node, number = PODS[name]
-    elif name.startswith("gateway"):
-        node, number = int(name[-1]), 1
-    else:
-        number = NODES[name]
-        return f"192.168.100.{number}", f"fd00:192:168:100::{number}"
-    return f"10.244.{node}.{number}", f"fd00:10:244:{node}::{number}"
-
-
-def service(number):
-    return f"10.96.0.{number}", f"fd00:10:96::{number}"
-
-
-def as_bytes(address):
-    return socket.inet_pton(socket.AF_INET6 if ":" in address else socket.AF_INET, address)
-
-
-SERVICES = {"web": 10, "solo": 11, "high": 20, "solohigh": 21, "dns": 53, "api": 1,
-            "refusing": 66, "refusinghigh": 67, "empty": 99}
-
-
-def is_service(address):
-    return address.startswith(SERVICE_PREFIXES)
-
-
-SERVICE_PREFIXES = (as_bytes("10.96.0.0")[:2], as_bytes("fd00:10:96::")[:14])
-
-# What leaves towards a pod has it, and nothing else (see `testbed`).
-EGRESS_HOP_LIMIT = 99
-
-# Who has an address, by its bytes.
-OWNERS = {as_bytes(address): name for name in [*PODS, *NODES] for address in addresses(name)}
-
-
-class Call:
-    """A kind of calls: who calls whom, over what, to which port, and how.
-
-    A server is a pod, a node, or a service; a service's packets have its backend's port, too.
-    `source` is the client's port, 0 for one that the kernel chooses.
-    """
-
-    def __init__(self, kind, proto, client, server, port, *, backend=None, job="echo", **arguments):
-        self.kind, self.proto, self.client, self.server = kind, proto, client, server
-        self.port, self.backend, self.job, self.arguments = port, backend, job, arguments
-        self.target_bytes = {as_bytes(address) for address in self.targets}
-
-    @property
-    def targets(self):
-        if self.server in SERVICES:
-            return service(SERVICES[self.server])
-        return addresses(self.server)
-
-    @property
-    def serves(self):
-        """Where a server has to listen for it: a name, and a port."""
-        if self.job == "refused":
-            return None
-        if self.server in SERVICES or self.backend:
-            return None
-        return self.server, self.port
-
+import unanswered
+from places import NODES, OWNERS, PODS, Call, addresses, targets
+from unanswered import Ping
 
 # Below all that the kernel chooses for a client, within that range, and above it.
 FIXED_CLIENT_PORTS = (2000, 3000, 33000, 60100)
@@ -136,12 +69,12 @@ def refusals(proto):
 def large_datagrams():
     for where, client, server, port in (("same node", "a1", "b1", 8401),
                                         ("across nodes", "a2", "c1", 61401)):
-        yield Call(f"udp of 4,000 bytes, {where}", "udp", client, server, port, size=4000)
+        yield Call(f"large udp, {where}", "udp", client, server, port, size=4000)
     for where, client in (("same node", "b1"), ("other node", "c2")):
-        yield Call(f"udp of 4,000 bytes, service, {where}", "udp", client, "solo", 54,
+        yield Call(f"large udp, service, {where}", "udp", client, "solo", 54,
                    backend=5354, size=4000)
         # From a port below the backend's, so that the client's edge translates the pieces.
-        yield Call(f"udp of 4,000 bytes, service, {where}", "udp", client, "solo", 54,
+        yield Call(f"large udp, service, {where}", "udp", client, "solo", 54,
                    backend=5354, size=4000, source=2001)
 
 
@@ -150,9 +83,9 @@ def special():
         yield Call("tcp, service of a host", "tcp", client, "api", 443, backend=6443)
     for client in ("c1", "a2", "node2"):
         yield Call("tcp, node port", "tcp", client, "node1", 30080, backend=8080)
-    yield Call("tcp, many short connections", "tcp", "c2", "b1", 8301, job="many", count=500,
+    yield Call("tcp, short connections", "tcp", "c2", "b1", 8301, job="many", count=500,
                seconds=10)
-    yield Call("tcp, many short connections, service", "tcp", "c2", "web", 81, backend=8083,
+    yield Call("tcp, short connections, service", "tcp", "c2", "web", 81, backend=8083,
                job="many", count=500, seconds=10)
 
 
@@ -166,20 +99,22 @@ LONG = [
 
 CALLS = [call for proto in ("tcp", "udp")
          for calls in (direct(proto), through_services(proto), refusals(proto)) for call in calls]
-CALLS += [*large_datagrams(), *special()]
+CALLS += [*large_datagrams(), *special(), *unanswered.CALLS]
+LONG += unanswered.LONG
 
 # What answers behind services, by name and port.
 BACKENDS = [("tcp", "a1", 8080), ("tcp", "a2", 8080), ("udp", "a1", 5353), ("udp", "a2", 5353),
             ("tcp", "a1", 8081), ("udp", "a1", 8081), ("tcp", "b1", 50052), ("udp", "b1", 50052),
             ("udp", "a1", 5354), ("tcp", "node1", 6443), ("tcp", "a1", 8083), ("tcp", "a2", 8083),
-            ("tcp", "a1", 8084), ("udp", "a1", 8084)]
+            ("tcp", "a1", 8084), ("udp", "a1", 8084), *unanswered.BACKENDS]
 
-PING, LARGE_PING = "ping", "ping of 4,000 bytes"
-LARGE_PING_BYTE_COUNT = 4000
 NEIGHBOURS = "neighbours, groups, unknown frames"
 OTHER = "other"
-PINGS = [("a1", "b1"), ("a1", "c2"), ("c1", "node1"), ("b1", "gateway1"), ("b2", "node1"),
+PAIRS = [("a1", "b1"), ("a1", "c2"), ("c1", "node1"), ("b1", "gateway1"), ("b2", "node1"),
          ("node2", "a2"), ("node1", "c2"), ("b1", "outside")]
+PINGS = [Ping(kind, client, target, size, "ping") for client, target in PAIRS
+         for kind, size in (("ping", 56), ("ping of 4,000 bytes", 4000))] + unanswered.PINGS
+PING_KINDS = {ping.size: ping.kind for ping in PINGS}
 
 
 def index_calls():
@@ -193,8 +128,8 @@ def index_calls():
 CALLS_BY_PORT = index_calls()
 
 
-def kind_of(proto, ends):
-    """The kind of a packet between two ends, each an address and a port."""
+def call_of(proto, ends):
+    """The call to which a packet between two ends belongs, each an address and a port."""
     for near, far in (ends, ends[::-1]):
         calls = [call for call in CALLS_BY_PORT.get((proto, far[1]), ())
                  if call.backend == far[1] or far[0] in call.target_bytes]
@@ -203,8 +138,8 @@ def kind_of(proto, ends):
         # A caller that is no pod of ours may be a node that masquerades one.
         itself = [call for call in calls if call.kind.endswith(("itself", "node port"))]
         for call in exact or itself or calls:
-            return call.kind
-    return OTHER
+            return call
+    return None
 
 
 class Bed:
@@ -216,19 +151,18 @@ class Bed:
 
     def plan(self, seconds):
         calls = CALLS + (LONG if seconds else [])
-        for proto, name, port in BACKENDS:
-            self.add_server(proto, name, port)
+        for listener, name, port in BACKENDS:
+            self.add_server(listener, name, port)
         for call in calls:
             if call.serves:
-                self.add_server(call.proto, *call.serves)
-            extra = {"seconds": seconds} if call.job == "long" else {}
-            for address in call.targets:
+                self.add_server(*call.serves)
+            extra = {"seconds": seconds} if call in LONG else {}
+            for address in targets(call.server):
                 self.add(call.client, call.kind, call.job, proto=call.proto, address=address,
                          port=call.port, **call.arguments, **extra)
-        for client, target in PINGS:
-            for address in addresses(target):
-                self.add(client, PING, "ping", address=address)
-                self.add(client, LARGE_PING, "ping", address=address, size=LARGE_PING_BYTE_COUNT)
+        for ping in PINGS:
+            for address in targets(ping.target):
+                self.add(ping.client, ping.kind, ping.job, address=address, size=ping.size)
         for pod in PODS:
             self.add(pod, NEIGHBOURS, "unknown_unicast", device="eth0")
             for address, group in zip(addresses(pod), ("239.1.2.3", "ff02::1:3")):
@@ -236,9 +170,9 @@ class Bed:
         for name in [*PODS, *NODES]:
             self.add(name, NEIGHBOURS, "flush", times=3)
 
-    def add_server(self, proto, name, port):
+    def add_server(self, listener, name, port):
         namespace = f"node{name[-1]}" if name.startswith("gateway") else name
-        self.serve[namespace].update((proto, address, port) for address in addresses(name))
+        self.serve[namespace].update((listener, address, port) for address in addresses(name))
 
     def add(self, namespace, kind, job, **arguments):
         self.jobs[namespace].append((kind, job, arguments))
@@ -254,7 +188,8 @@ class Bed:
         failures = []
         try:
             for name, talker in talkers.items():
-                plan = {"serve": sorted(self.serve[name]), "jobs": self.jobs[name]}
+                plan = {"serve": sorted(self.serve[name]), "jobs": self.jobs[name],
+                        "queues": list(unanswered.QUEUES.items()) if name in PODS else []}
                 print(json.dumps(plan), file=talker.stdin, flush=True)
             for talker in talkers.values():
                 talker.stdout.readline()

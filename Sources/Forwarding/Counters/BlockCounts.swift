@@ -23,6 +23,9 @@ struct BlockCounts {
     var segmentCount = 0
     var finishedCount = 0
     var taggedCount = 0
+    /// Requests by the raw value of `RequestMetric`.
+    private var requestCounts = [9 of Int](repeating: 0)
+    private var hasRequests = false
     var unrepairedCounts = [11 of Int](repeating: 0)
     private(set) var hasUnrepaired = false
 
@@ -71,6 +74,11 @@ struct BlockCounts {
         }
     }
 
+    mutating func record(_ metric: RequestMetric) {
+        requestCounts[metric.rawValue] += 1
+        hasRequests = true
+    }
+
     /// Adds the frames by fate to an edge's counters, or to a capture's.
     func add(to frames: FrameCounters) {
         frames.add(packetCount - surplus.packetCount, to: .forwarded)
@@ -79,6 +87,10 @@ struct BlockCounts {
         frames.add(sampledOutCount - surplus.sampledOutCount, to: .sampledOut)
         frames.add(limitedCount - surplus.limitedCount, to: .limited)
         frames.add(droppedCount - surplus.droppedCount, to: .droppedByQueue)
+        guard hasRequests else { return }
+        for metric in RequestMetric.allCases {
+            frames.record(metric, requestCounts[metric.rawValue])
+        }
     }
 
     /// Adds everything to the capture's counters.

@@ -20,9 +20,9 @@ package final class FrameCounters: Sendable {
         if count > 0 { fates[fate.rawValue].wrappingAdd(UInt64(count), ordering: .relaxed) }
     }
 
-    /// Counts a request, whose frame has a fate like all others.
-    func record(_ metric: RequestMetric) {
-        requests[metric.rawValue].wrappingAdd(1, ordering: .relaxed)
+    /// Counts requests, whose frames have a fate like all others.
+    func record(_ metric: RequestMetric, _ count: Int = 1) {
+        if count > 0 { requests[metric.rawValue].wrappingAdd(UInt64(count), ordering: .relaxed) }
     }
 
     /// Adds frames that the program let through, including those that the ring had no room for.

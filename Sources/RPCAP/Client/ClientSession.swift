@@ -1,4 +1,4 @@
-import Addressing
+package import Addressing
 package import BPF
 package import Time
 
@@ -55,6 +55,10 @@ package struct ClientSession: Sendable {
     private var reader = MessageReader(payloadByteCountMax: payloadByteCountMax)
     private var actions: [Action]
     private var device: Device?
+    /// The addresses by which others may know the peer's host: those of its device, then of others.
+    ///
+    /// A loopback or link-local address means another host elsewhere.
+    package private(set) var peerAddresses: [IPAddress] = []
     private var linkType: UInt16 = 0
     /// Whether this side opens the data connection of the capture that was asked for.
     private var clientOpens = false
@@ -73,6 +77,11 @@ package struct ClientSession: Sendable {
     ///
     /// A peer that says nothing is no agent.
     package static let replyTimeMax = Duration.seconds(30)
+
+    /// The most addresses of a peer that are kept, more than an agent's host has.
+    ///
+    /// A reply has room for thousands, and there may be hundreds of peers.
+    private static let peerAddressCountMax = 64
 
     package init(_ mode: Mode, _ goal: Goal = Goal(), now: MonotonicTime) {
         (self.mode, self.goal) = (mode, goal)
@@ -248,6 +257,9 @@ extension ClientSession {
         }
         let chosen = try ReplyCheck.choose(goal.device, from: devices)
         device = chosen
+        let addresses = ([chosen] + devices.filter { $0 != chosen }).flatMap(\.addresses)
+            .map(\.address).filter { !$0.isLoopback && !$0.isLinkLocalIPv6 }
+        peerAddresses = Array(addresses.prefix(Self.peerAddressCountMax))
         ask(.open, [UInt8](chosen.name.utf8), now: now)
     }
 

@@ -8,7 +8,7 @@ enum ReplyCheck {
     static func login(_ payload: [UInt8]) throws(ProtocolFailure) {
         guard !payload.isEmpty else { return }
         guard payload.count == 2 || payload.count >= 8 else {
-            throw .malformed("a login reply of \(payload.count) bytes, it has 0, 2 or 8")
+            throw .malformed("a login reply has 0, 2 or 8 bytes, and this one \(payload.count)")
         }
         let (least, most) = (payload[0], payload[1])
         guard least <= most else {

@@ -58,7 +58,8 @@ package struct PacketStream: Sendable {
         let record = PacketRecord(
             packetHeader: bytes.extracting(MessageHeader.byteCount..<PacketRecord.headerByteCount))
         guard PacketRecord.packetHeaderByteCount + record.byteCount <= payloadByteCount else {
-            throw .malformed("a packet of \(record.byteCount) bytes in \(payloadByteCount)")
+            throw .malformed(
+                "a packet with the length \(record.byteCount) in \(payloadByteCount) bytes")
         }
         guard record.microseconds < 1_000_000 else {
             throw .malformed("a packet with \(record.microseconds) microseconds")

@@ -1,8 +1,10 @@
 package import Addressing
 
 /// The pods' addresses at the edges that a capture reads, for requests whose two edges are both here.
-package struct LocalEdges: Equatable, Sendable {
+package struct LocalEdges: Sendable {
     private let edgeOf: [IPAddress: UInt32]
+    /// The same, for a quick look.
+    private let table: AddressTable
     /// The edges of which at least one address of the family is known.
     private let edgesWithIPv4: Set<UInt32>
     private let edgesWithIPv6: Set<UInt32>
@@ -14,6 +16,7 @@ package struct LocalEdges: Equatable, Sendable {
             for address in edge.addresses { edgeOf[address] = edge.interfaceIndex }
         }
         self.edgeOf = edgeOf
+        table = AddressTable(edgeOf)
         // A link-local address says nothing about the others.
         let known = edgeOf.filter { !$0.key.isLinkLocalIPv6 }
         edgesWithIPv4 = Set(known.filter { $0.key.family == .ipv4 }.values)
@@ -21,16 +24,20 @@ package struct LocalEdges: Equatable, Sendable {
     }
 
     /// Whether the edge of an address is one of them.
-    package func contains(_ address: IPAddress) -> Bool { edgeOf[address] != nil }
+    package func contains(_ address: IPAddress) -> Bool { table[address] != nil }
 
     /// Whether the pod at an edge is known to have other addresses than this one.
     ///
     /// The answer to a packet with a forged source goes elsewhere.
     package func isForeign(_ source: IPAddress, atEdge index: UInt32) -> Bool {
-        if let owner = edgeOf[source] { return owner != index }
+        if let owner = table[source] { return owner != index }
         return switch source.family {
         case .ipv4: edgesWithIPv4.contains(index)
         case .ipv6: edgesWithIPv6.contains(index)
         }
     }
+}
+
+extension LocalEdges: Equatable {
+    package static func == (left: Self, right: Self) -> Bool { left.edgeOf == right.edgeOf }
 }

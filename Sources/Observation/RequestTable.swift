@@ -1,3 +1,4 @@
+import Addressing
 package import Time
 
 /// The requests that wait for an answer at the edges of one capture, in the order in which they came.
@@ -18,15 +19,18 @@ package struct RequestTable: Sendable {
         countMax: answerCountMax, age: RequestPart.Limits.holdTime)
     /// The number of requests that wait.
     package private(set) var count = 0
+    private let secret = (
+        UInt64.random(in: .min ... .max) | 1, UInt64.random(in: .min ... .max) | 1
+    )
 
     /// The most requests that wait: 50,000 a second, a scanner's full speed, for the time of holding.
     package static let countMax = 32_768
-    /// Answers at edges of this node: 10,000 connections a second between its pods.
+    /// The most answers that are kept: 10,000 connections a second between pods of this node.
     private static let answerCountMax = 16_384
     private static let bucketCount = 16_384
     /// The most entries of one bucket that an answer is compared with.
     ///
-    /// Only requests of one flow can be so many; those that are left wait for the next answer.
+    /// Only requests of one flow can be more; the rest wait for the next answer.
     private static let comparisonCountMax = 64
     private static let none: Int32 = -1
     private static let answerNanoseconds = UInt64(
@@ -116,6 +120,7 @@ extension RequestTable {
     ///   - isOtherEdgeHere: Whether both of its edges belong to the capture.
     ///   - seenAt: The time stamp of the packet, nanoseconds since 1970.
     ///   - now: The time by the forwarder's clock.
+    /// - Returns: Whether it is held.
     package mutating func hold(
         _ key: RequestKey, at edge: RequestEdge, isOtherEdgeHere: Bool, seenAt: UInt64,
         now: MonotonicTime
@@ -152,7 +157,7 @@ extension RequestTable {
         _ key: RequestKey, _ kind: Kind, _ seenAt: UInt64, _ now: MonotonicTime
     ) -> Holding {
         if buckets.isEmpty { buckets = Array(repeating: Self.none, count: Self.bucketCount) }
-        let bucket = Int32(truncatingIfNeeded: Self.bucket(of: key))
+        let bucket = Int32(truncatingIfNeeded: bucket(of: key))
         var entry = Entry(key: key, kind: kind, seenAt: seenAt, heldAt: now, bucket: bucket)
         entry.previousInOrder = order.last
         entry.nextInBucket = buckets[Int(bucket)]
@@ -181,9 +186,16 @@ extension RequestTable {
         return .held(slot: slot)
     }
 
-    private static func bucket(of key: RequestKey) -> Int {
-        // Swift's hashes have a seed of their own in each process, so nobody can fill one bucket.
-        key.hashValue & (bucketCount - 1)
+    /// The bucket of a request, by a hash with a secret, so that nobody can fill one bucket.
+    private func bucket(of key: RequestKey) -> Int {
+        let (flow, secret) = (key.flow, self.secret)
+        let numbers =
+            UInt64(flow.sourcePort) << 48 | UInt64(flow.destinationPort) << 32
+            | UInt64(key.sequence) << 8 | UInt64(flow.transport)
+        var hash = (flow.source.low ^ secret.0).folded(with: flow.destination.low ^ secret.1)
+        hash = (hash ^ flow.source.high).folded(with: flow.destination.high ^ secret.0)
+        hash = (hash ^ numbers).folded(with: secret.1)
+        return Int(truncatingIfNeeded: hash) & (Self.bucketCount - 1)
     }
 
     /// Whether an answer comes in time for a request, by the time stamps of both.
@@ -209,7 +221,7 @@ extension RequestTable {
         answered key: RequestKey, at edge: RequestEdge, seenAt: UInt64, now: MonotonicTime
     ) -> Release? {
         guard count > 0 else { return nil }
-        var index = buckets[Self.bucket(of: key)]
+        var index = buckets[bucket(of: key)]
         var comparisonCount = 0
         var oldest: Release?
         // A bucket begins with its youngest entry.

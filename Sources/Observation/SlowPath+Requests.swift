@@ -11,6 +11,7 @@ extension SlowPath {
     ///   - opening: What the packet asks or answers.
     ///   - isReported: Whether this edge, the client's, reports the call.
     ///   - direction: The direction at this edge.
+    /// - Returns: The part; nil if the packet has none.
     func requestPart(
         of flow: TrackedFlow, _ opening: Opening?, isReported: Bool, _ direction: Direction
     ) -> RequestPart? {
@@ -40,6 +41,7 @@ extension SlowPath {
     ///   - decision: The decision about the packet, if it has no part in a request.
     ///   - direction: The direction at this edge.
     ///   - isSurelyUnknown: Whether connection tracking would know the call if it had left this node.
+    /// - Returns: The part; nil if the packet has none.
     func requestPart(
         ofUnknown call: FlowKey, _ opening: Opening?, _ decision: Decision, _ direction: Direction,
         isSurelyUnknown: Bool

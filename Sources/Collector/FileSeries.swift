@@ -1,0 +1,150 @@
+import CaptureFiles
+import Linux
+import RPCAP
+import Time
+
+/// The capture files of a recording, or those of one link type: one, or one after the other.
+///
+/// Each file is complete in itself: it has its section, the interfaces of its packets, and their
+/// statistics for the time of the file. So each can be read, moved or deleted alone.
+final class FileSeries {
+    /// The link type of all its packets; nil if they may have any.
+    let linkType: UInt16?
+    private let options: RecordingOptions
+    private let snaplen: Int
+    private var file: CaptureFile
+    /// The files that are kept until they are the oldest.
+    private var keptPaths: [String]
+    private var fileNumber: Int
+    private let firstNumber: Int
+    private var filePacketCount = 0
+    /// When the file was begun, by both clocks; the wall clock in nanoseconds since 1970.
+    private var fileBegin: (monotonic: MonotonicTime, wall: UInt64)
+    private var finishedByteCount: UInt64 = 0
+
+    /// Creates the first file.
+    ///
+    /// If files are rotated, their numbers continue those of earlier recordings of the same name.
+    /// These files count as files that are kept.
+    init(
+        _ options: RecordingOptions, of linkType: UInt16?, snaplen: Int, now: MonotonicTime
+    ) throws(SystemError) {
+        let options = linkType.map { options.split(for: LinkTypeName.text($0)) } ?? options
+        let present = try options.numbersPresent()
+        let number = (present.last ?? 0) + 1
+        let file = try options.file(number: number)
+        (fileNumber, firstNumber) = (number, number)
+        keptPaths = present.map { options.path(number: $0) }
+        self.options = options
+        self.linkType = linkType
+        self.snaplen = snaplen
+        fileBegin = (now, wallClockNanoseconds())
+        self.file = file
+    }
+
+    /// What has been written so far.
+    var summary: RecordedFiles {
+        RecordedFiles(
+            linkType: linkType, fileCount: fileNumber - firstNumber + 1,
+            byteCount: finishedByteCount + file.gatheredByteCount, lastPath: file.path)
+    }
+
+    /// Adds a packet of a device.
+    func add(_ frame: RawSpan, _ record: PacketRecord, of device: SourceCounters) {
+        filePacketCount += 1
+        let packet = CapturedPacket(
+            interface: interface(of: device), nanoseconds: record.nanosecondsSince1970,
+            wireByteCount: record.wireByteCount)
+        file.add(packet, frame)
+    }
+
+    /// Writes the buffer if enough has gathered to be worth a system call.
+    func flushIfLarge() throws(SystemError) { try file.flushIfLarge() }
+
+    /// Writes the buffer.
+    func flush() throws(SystemError) { try file.flush() }
+
+    /// Completes the file and begins the next, if that is due.
+    ///
+    /// A file without packets goes on.
+    ///
+    /// - Parameters:
+    ///   - devices: Those that have been captured from, with packets in this series.
+    ///   - now: The time.
+    /// - Returns: The file that was completed, if any.
+    /// - Throws: If a file cannot be written or created.
+    func rotateIfDue(
+        _ devices: [SourceCounters], now: MonotonicTime
+    ) throws(SystemError) -> Recording.Finished? {
+        let age = now - fileBegin.monotonic
+        guard filePacketCount > 0, options.isDue(byteCount: file.gatheredByteCount, age: age)
+        else { return nil }
+        var finished = try finish(devices)
+        finishedByteCount += finished.byteCount
+        if let countMax = options.keptFileCountMax {
+            keptPaths.append(finished.path)
+            // The next file is one of those that are kept.
+            while keptPaths.count >= countMax {
+                finished.problem = Self.remove(keptPaths.removeFirst())
+            }
+        }
+        fileNumber += 1
+        file = try options.file(number: fileNumber)
+        filePacketCount = 0
+        fileBegin = (now, wallClockNanoseconds())
+        for device in devices where owns(device) { device.beginFile() }
+        return finished
+    }
+
+    /// Completes the file with the statistics of each interface, even if it had no packets.
+    @discardableResult
+    func finish(_ devices: [SourceCounters]) throws(SystemError) -> Recording.Finished {
+        let end = wallClockNanoseconds()
+        for device in devices where device.isInFile && owns(device) {
+            file.add(
+                InterfaceStatistics(
+                    interface: interface(of: device), start: max(device.start, fileBegin.wall),
+                    end: end, counts: device.countsInFile))
+        }
+        try file.flush()
+        return Recording.Finished(
+            path: file.path, byteCount: file.byteCount, packetCount: filePacketCount)
+    }
+
+    /// Whether a device's packets are in these files.
+    func owns(_ device: SourceCounters) -> Bool { linkType == nil || linkType == device.linkType }
+
+    /// Removes a file.
+    ///
+    /// One that is gone already is no error.
+    private static func remove(_ path: String) -> SystemError? {
+        do throws(SystemError) {
+            try removeFile(path)
+            return nil
+        } catch {
+            return error.errno == .noSuchFileOrDirectory ? nil : error
+        }
+    }
+
+    /// The interface of a device in the current file, which is added with its first packet.
+    private func interface(of device: SourceCounters) -> Int {
+        if let interface = device.interface { return interface }
+        let interface = file.addInterface(
+            CaptureInterface(
+                name: device.name, description: device.description, snaplen: snaplen,
+                linkType: device.linkType))
+        device.interface = interface
+        return interface
+    }
+}
+
+/// What a recording has written, or its files of one link type.
+package struct RecordedFiles: Equatable, Sendable {
+    /// The link type of all packets; nil if they may have any.
+    package let linkType: UInt16?
+    package let fileCount: Int
+    /// Bytes of all files, including those that have been deleted.
+    package let byteCount: UInt64
+    /// The current file, or the last one.
+    package let lastPath: String
+}

@@ -1,0 +1,183 @@
+"""Capture files that other programs made, or that are made to do harm, as `podwire explain` reads them.
+
+PODWIRE names the binary. On the node there is no pod, so it counts all frames as those of no pod.
+"""
+
+import gzip
+import lzma
+import os
+import pathlib
+import re
+import struct
+import subprocess
+import tempfile
+import unittest
+
+from support.commands import run
+from support.namespace import add_namespace, command_in, remove_namespaces
+from support.program import PODWIRE
+
+NODE = f"ft{os.getpid()}-node"
+FRAME = bytes.fromhex("02000000000a02000000000188b5") + bytes(range(46))
+# What podwire takes for itself, and some more, but not as much as a block or what is decompressed.
+RESIDENT_BYTES_MAX = 96 << 20
+
+
+def setUpModule():
+    add_namespace(NODE)
+
+
+def tearDownModule():
+    remove_namespaces(NODE)
+
+
+def block(order, kind, content):
+    content += bytes(-len(content) % 4)
+    length = struct.pack(f"{order}I", len(content) + 12)
+    return struct.pack(f"{order}I", kind) + length + content + length
+
+
+def section(order):
+    return block(order, 0x0a0d0d0a, struct.pack(f"{order}IHHq", 0x1a2b3c4d, 1, 0, -1))
+
+
+def interface(order, link_type=1):
+    return block(order, 1, struct.pack(f"{order}HHI", link_type, 0, 65535))
+
+
+def packet(order, frame=FRAME):
+    return block(order, 6, struct.pack(f"{order}IIIII", 0, 0, 7, len(frame), len(frame)) + frame)
+
+
+def obsolete_packet(order, frame=FRAME):
+    return block(order, 2, struct.pack(f"{order}HHIIII", 0, 0, 0, 7, len(frame), len(frame)) + frame)
+
+
+def simple_packet(order, frame=FRAME):
+    return block(order, 3, struct.pack(f"{order}I", len(frame)) + frame)
+
+
+class FilesTest(unittest.TestCase):
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.folder = pathlib.Path(folder.name)
+        self.file = self.folder / "file"
+
+    def explain(self, path, stdin=None):
+        """Returns the exit code, what it says, and how much memory it has had."""
+        with tempfile.TemporaryFile("w+") as text:
+            process = subprocess.Popen(
+                command_in(NODE, PODWIRE, "explain", "--file", path), stdin=stdin, stdout=text,
+                stderr=subprocess.STDOUT, env={**os.environ, "PODNET": "10.244.0.0/16"})
+            _, status, usage = os.wait4(process.pid, 0)
+            process.returncode = os.waitstatus_to_exitcode(status)
+            text.seek(0)
+            return process.returncode, text.read(), usage.ru_maxrss << 10
+
+    def count(self, path=None, **keywords):
+        """How many frames there are in a file."""
+        code, text, resident = self.explain(path or self.file, **keywords)
+        self.assertEqual(code, 0, text)
+        self.assertLess(resident, RESIDENT_BYTES_MAX)
+        found = re.search(r"(\d+) more packets? ha(?:s|ve) no MAC address", text)
+        return int(found[1]) if found else 0
+
+    def foreign_count(self, path):
+        done = run("tshark", "-r", path, "-Y", "eth", "-T", "fields", "-e", "frame.number")
+        return len(done.stdout.splitlines())
+
+    def test_sections_in_either_byte_order(self):
+        for orders in ("<<", "<>", "><", ">>", "><>", "<><"):
+            with self.subTest(orders):
+                self.file.write_bytes(b"".join(
+                    section(order) + interface(order) + packet(order) for order in orders))
+                self.assertEqual(self.count(), len(orders))
+                self.assertEqual(self.foreign_count(self.file), len(orders))
+
+    def test_every_packet_block(self):
+        for order in "<>":
+            with self.subTest(order):
+                self.file.write_bytes(
+                    section(order) + interface(order) + packet(order) + obsolete_packet(order)
+                    + simple_packet(order) + block(order, 0xbad, b"other"))
+                self.assertEqual(self.count(), 3)
+                self.assertEqual(self.foreign_count(self.file), 3)
+
+    def test_files_of_other_programs(self):
+        self.file.write_bytes(section(">") + interface(">") + packet(">") * 5)
+        for kind in ("pcap", "nsecpcap", "pcapng"):
+            with self.subTest(kind):
+                made = self.folder / kind
+                run("editcap", "-F", kind, self.file, made)
+                self.assertEqual(self.count(made), 5)
+                self.assertIn("Number of packets:   5", run("capinfos", "-M", made).stdout)
+        merged = self.folder / "merged"
+        run("mergecap", "-I", "none", "-w", merged, *(self.folder / kind for kind in ("pcap", "pcapng")))
+        self.assertEqual(self.count(merged), 10)
+        read = self.folder / "read"
+        run("tcpdump", "-r", self.folder / "nsecpcap", "-w", read)
+        self.assertEqual(self.count(read), 5)
+
+    def test_compressed_files_and_standard_input(self):
+        content = section(">") + interface(">") + packet(">") * 1000
+        for name, data in {"plain": content, "one": gzip.compress(content),
+                           "two": gzip.compress(content[:9999]) + gzip.compress(content[9999:])}.items():
+            with self.subTest(name):
+                self.file.write_bytes(data)
+                self.assertEqual(self.count(), 1000)
+                with open(self.file, "rb") as file:
+                    self.assertEqual(self.count("-", stdin=file), 1000)
+                with subprocess.Popen(["cat", self.file], stdout=subprocess.PIPE) as cat:
+                    self.assertEqual(self.count("-", stdin=cat.stdout), 1000)
+        self.file.write_bytes(gzip.compress(content)[:-20])
+        self.assertIn("the file ends in the middle of a packet", self.explain(self.file)[1])
+        code, text, _ = self.explain("-", stdin=subprocess.DEVNULL)
+        self.assertEqual(code, 71)
+        self.assertIn("standard input: too short to be a capture file", text)
+
+    def test_what_is_large_takes_no_memory(self):
+        large = 256 << 20
+        head = section("<") + struct.pack("<II", 0xbad, large)
+        tail = struct.pack("<I", large) + section(">") + interface(">") + packet(">")
+        with open(self.file, "wb") as file:
+            file.write(head)
+            file.seek(large - 12, os.SEEK_CUR)
+            file.write(tail)
+        self.assertEqual(self.count(), 1)
+        # A bomb: a thousand times as long as the file.
+        with gzip.open(self.file, "wb", compresslevel=1) as file:
+            file.write(head + bytes((1 << 20) - 12))
+            for _ in range((large >> 20) - 1):
+                file.write(bytes(1 << 20))
+            file.write(tail)
+        self.assertLess(self.file.stat().st_size, large / 100)
+        self.assertEqual(self.count(), 1)
+        self.file.write_bytes(section("<") + struct.pack("<IIII", 0xbad, large + 4, 0, 0))
+        self.assertIn("a block of 268435460 bytes cannot be", self.explain(self.file)[1])
+
+    def test_one_packet_is_no_plural(self):
+        self.file.write_bytes(section("<") + interface("<") + packet("<") + interface("<", 113)
+                              + block("<", 6, struct.pack("<IIIII", 1, 0, 7, 4, 4) + bytes(4)))
+        text = self.explain(self.file)[1]
+        self.assertIn("1 more packet has no MAC address", text)
+        self.assertIn("1 packet is no Ethernet frame: record at an edge", text)
+        self.assertIn("\n0 packets, 0 of them", text)
+
+    def test_what_is_not_read_is_named(self):
+        modified = struct.pack("<IHHiIII", 0xa1b2cd34, 2, 4, 0, 0, 65535, 1) + struct.pack(
+            "<IIIIIHBB", 0, 7, len(FRAME), len(FRAME), 1, 0, 0, 0) + FRAME
+        self.file.write_bytes(modified)
+        code, text, _ = self.explain(self.file)
+        self.assertEqual(code, 71)
+        self.assertIn("a modified pcap file (Kuznetzov's)", text)
+        # What it advises.
+        self.assertIn("editcap -F pcapng OLD NEW", text)
+        run("editcap", "-F", "pcapng", self.file, self.folder / "new")
+        self.assertEqual(self.count(self.folder / "new"), 1)
+        self.file.write_bytes(lzma.compress(modified))
+        self.assertIn("compressed with xz", self.explain(self.file)[1])
+
+
+if __name__ == "__main__":
+    unittest.main()
