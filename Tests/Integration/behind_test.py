@@ -233,6 +233,21 @@ class BridgeTest(BehindCase):
         self.assertLessEqual({mac_text(guest) for guest in guests}, set(edge["macs"]))
         self.assertIn(mac_text(a1), edge["macs"])
 
+    def test_macvlan_on_a_pods_interface(self):
+        pod, guest = self.cluster.name("b1"), self.cluster.name("macvlan")
+        self.begin()
+        add_namespace(guest)
+        self.addCleanup(remove_namespaces, guest)
+        ip_in(pod, "link", "add", "mac0", "link", "eth0", "type", "macvlan", "mode", "bridge")
+        ip_in(pod, "link", "set", "mac0", "netns", guest, "name", "eth0")
+        ip_in(guest, "addr", "add", "10.244.1.200/24", "dev", "eth0")
+        ip_in(guest, "link", "set", "eth0", "up")
+        ip_in(guest, "route", "add", "default", "via", GATEWAY)
+        for name, address in (("a1", A1), ("c2", C2), ("outside", OUTSIDE)):
+            self.talk("macvlan", "10.244.1.200", (name, address))
+            self.ping_with_pattern(name, "10.244.1.200")
+        self.check()
+
     def test_a_network_routed_through_a_pod(self):
         """It makes no node of the pod."""
         self.ip_for_now("node1", "route", "add", "10.244.77.0/24", "via", A1)
