@@ -14,7 +14,9 @@ struct HeldRequests {
     /// The frames of all slots, each in a cell of its own.
     private var shortFrames: [UInt8] = []
     private var longFrames: [UInt8] = []
-    private var freeLongCells: [Int] = []
+    private var freeLongCells: [Int32] = []
+    /// The forms of the frames that are reported in another one, by their slots.
+    private var forms: [Int: Form] = [:]
 
     /// A SYN with all of its options has 94 bytes over IPv6, an ordinary ping 118.
     private static let shortByteCountMax = 128
@@ -24,19 +26,24 @@ struct HeldRequests {
     static let byteCountMax = 2048
     /// The most frames longer than 128 bytes that are held: 2 MiB.
     private static let longCellCountMax = 1024
-    private static let noLongCell = -1
+    private static let noLongCell: Int32 = -1
 
     /// What belongs to a slot of the table.
     struct Record {
         let details: Packet.Details
         /// The counters of the edge at which the frame was seen.
         let counters: FrameCounters
-        /// The change into the form in which it is reported.
+        fileprivate let byteCount: Int32
+        fileprivate let longCell: Int32
+        fileprivate let hasForm: Bool
+    }
+
+    /// The form in which a frame of a call to a service is reported.
+    struct Form {
+        /// The change into that form, if it is known.
         let translation: Translation?
         /// The call, if its backend was not known when the frame came.
         let unknownCall: FlowKey?
-        fileprivate let byteCount: Int
-        fileprivate let longCell: Int
     }
 
     /// Whether a frame is short enough to be held.
@@ -50,29 +57,28 @@ struct HeldRequests {
     /// Holds a request; see `RequestTable.hold`.
     mutating func hold(
         _ packet: borrowing Packet, _ key: RequestKey, at edge: RequestEdge,
-        isOtherEdgeHere: Bool, _ translation: Translation?, unknownCall: FlowKey?,
-        _ counters: FrameCounters, now: MonotonicTime
+        isOtherEdgeHere: Bool, _ form: Form?, _ counters: FrameCounters, now: MonotonicTime
     ) -> RequestTable.Holding {
         guard hasRoom(for: packet) else { return .full }
         let holding = table.hold(
             key, at: edge, isOtherEdgeHere: isOtherEdgeHere,
             seenAt: packet.details.nanosecondsSince1970, now: now)
         if case .held(let slot) = holding {
-            store(packet, in: slot, translation, unknownCall, counters)
+            store(packet, in: slot, form, counters)
         }
         return holding
     }
 
     /// Holds a reset; see `RequestTable.holdReset`.
     mutating func holdReset(
-        _ packet: borrowing Packet, _ key: RequestKey, _ translation: Translation?,
-        _ counters: FrameCounters, now: MonotonicTime
+        _ packet: borrowing Packet, _ key: RequestKey, _ form: Form?, _ counters: FrameCounters,
+        now: MonotonicTime
     ) -> RequestTable.Holding {
         guard hasRoom(for: packet) else { return .full }
         let holding = table.holdReset(
             key, seenAt: packet.details.nanosecondsSince1970, now: now)
         if case .held(let slot) = holding {
-            store(packet, in: slot, translation, nil, counters)
+            store(packet, in: slot, form, counters)
         }
         return holding
     }
@@ -83,11 +89,11 @@ struct HeldRequests {
     }
 
     private mutating func store(
-        _ packet: borrowing Packet, in slot: Int, _ translation: Translation?,
-        _ unknownCall: FlowKey?, _ counters: FrameCounters
+        _ packet: borrowing Packet, in slot: Int, _ form: Form?, _ counters: FrameCounters
     ) {
         let byteCount = packet.bytes.byteCount
-        if slot == records.count {
+        // Answers take slots as well.
+        while slot >= records.count {
             records.append(nil)
             shortFrames.append(
                 contentsOf: repeatElement(0, count: Self.shortByteCountMax))
@@ -95,18 +101,19 @@ struct HeldRequests {
         var longCell = Self.noLongCell
         if byteCount > Self.shortByteCountMax {
             longCell = takeLongCell()
-            longFrames.store(packet.bytes, at: longCell * Self.byteCountMax)
+            longFrames.store(packet.bytes, at: Int(longCell) * Self.byteCountMax)
         } else {
             shortFrames.store(packet.bytes, at: slot * Self.shortByteCountMax)
         }
         records[slot] = Record(
-            details: packet.details, counters: counters, translation: translation,
-            unknownCall: unknownCall, byteCount: byteCount, longCell: longCell)
+            details: packet.details, counters: counters, byteCount: Int32(byteCount),
+            longCell: longCell, hasForm: form != nil)
+        if let form { forms[slot] = form }
     }
 
-    private mutating func takeLongCell() -> Int {
+    private mutating func takeLongCell() -> Int32 {
         if let cell = freeLongCells.popLast() { return cell }
-        let cell = longFrames.count / Self.byteCountMax
+        let cell = Int32(longFrames.count / Self.byteCountMax)
         longFrames.append(contentsOf: repeatElement(0, count: Self.byteCountMax))
         return cell
     }
@@ -117,6 +124,7 @@ extension HeldRequests {
     struct Released {
         let fate: RequestTable.Release.Fate
         let record: Record
+        let form: Form?
         fileprivate let slot: Int
     }
 
@@ -127,7 +135,8 @@ extension HeldRequests {
         guard let release = next(&table), let record = records[release.slot] else { return nil }
         records[release.slot] = nil
         if record.longCell != Self.noLongCell { freeLongCells.append(record.longCell) }
-        return Released(fate: release.fate, record: record, slot: release.slot)
+        let form = record.hasForm ? forms.removeValue(forKey: release.slot) : nil
+        return Released(fate: release.fate, record: record, form: form, slot: release.slot)
     }
 
     /// The packet that was released last; the next one that is held may overwrite it.
@@ -137,11 +146,12 @@ extension HeldRequests {
         if record.longCell == Self.noLongCell {
             let start = released.slot * Self.shortByteCountMax
             return Packet(
-                record.details, shortFrames.wire.extracting(start..<start + record.byteCount))
+                record.details,
+                shortFrames.wire.extracting(start..<start + Int(record.byteCount)))
         }
-        let start = record.longCell * Self.byteCountMax
+        let start = Int(record.longCell) * Self.byteCountMax
         return Packet(
-            record.details, longFrames.wire.extracting(start..<start + record.byteCount))
+            record.details, longFrames.wire.extracting(start..<start + Int(record.byteCount)))
     }
 
     /// Records an answer; see `RequestTable.record`.

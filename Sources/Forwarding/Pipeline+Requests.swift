@@ -17,26 +17,25 @@ extension Pipeline {
         _ limit: Int, into queue: inout ByteQueue, _ now: MonotonicTime,
         _ counts: inout BlockCounts
     ) -> Bool {
-        guard case .punted(let isReported, let part) = opening else {
-            return copy(packet, limit, into: &queue, &counts)
-        }
-        let seenAt = packet.nanosecondsSince1970
-        switch part {
-        case nil: break
-        case .request(let key, let place):
+        switch opening.kind {
+        case .kept: return copy(packet, limit, into: &queue, &counts)
+        case .neither: break
+        case .request:
             let isHeld = hold(
-                packet.packet, key, at: place, nil, unknownCall: nil, edge.counters, now, &counts)
+                packet.packet, opening.key, at: opening.edge, nil, edge.counters, now, &counts)
             if isHeld {
                 counts.puntedCount += 1
                 return true
             }
-        case .answer(let answer):
+        case .answer, .reset:
             // A reset may have to wait as well.
-            if answer.isReset, answer.edge == .sender { return false }
-            carryOut(answer, seenAt: seenAt, edge.counters, into: &queue, now, &counts)
+            if opening.kind == .reset, opening.edge == .sender { return false }
+            releaseRequests(
+                answered: opening.key, at: opening.edge, seenAt: packet.nanosecondsSince1970,
+                edge.counters, into: &queue, now, &counts)
         }
         counts.puntedCount += 1
-        guard isReported else {
+        guard opening.isReported else {
             counts.refusedCount += 1
             return true
         }
@@ -60,8 +59,10 @@ extension Pipeline {
         case .request(let key, let edge):
             let isUnknown = outcome.translation == nil && outcome.decision.step != .observedEnd
             return hold(
-                packet, key, at: edge, outcome.translation,
-                unknownCall: isUnknown ? key.flow : nil, frames, now, &counts)
+                packet, key, at: edge,
+                HeldRequests.Form(
+                    translation: outcome.translation, unknownCall: isUnknown ? key.flow : nil),
+                frames, now, &counts)
         case .answer(let answer):
             return carryOut(answer, outcome, packet, at: point, frames, into: &queue, now, &counts)
         }
@@ -70,8 +71,8 @@ extension Pipeline {
     /// - Returns: Whether the request is held, or known to be reported elsewhere.
     private mutating func hold(
         _ packet: borrowing Packet, _ key: RequestKey, at edge: RequestEdge,
-        _ translation: Translation?, unknownCall: FlowKey?, _ frames: FrameCounters,
-        _ now: MonotonicTime, _ counts: inout BlockCounts
+        _ form: HeldRequests.Form?, _ frames: FrameCounters, _ now: MonotonicTime,
+        _ counts: inout BlockCounts
     ) -> Bool {
         guard HeldRequests.canHold(packet) else {
             counts.record(.tooLong)
@@ -79,18 +80,17 @@ extension Pipeline {
         }
         var isOtherEdgeHere = false
         if edge == .sender {
-            isOtherEdgeHere = localEdges.contains(key.flow.destination)
+            isOtherEdgeHere = localEdges.contains(key.destination)
             // The answer to a forged source goes elsewhere, so only the other edge can see it.
             if !isOtherEdgeHere,
-                localEdges.isForeign(key.flow.source, atEdge: packet.details.interfaceIndex)
+                localEdges.isForeign(key.source, atEdge: packet.details.interfaceIndex)
             {
                 counts.record(.foreignSource)
                 return false
             }
         }
         let holding = requests.hold(
-            packet, key, at: edge, isOtherEdgeHere: isOtherEdgeHere, translation,
-            unknownCall: unknownCall, frames, now: now)
+            packet, key, at: edge, isOtherEdgeHere: isOtherEdgeHere, form, frames, now: now)
         switch holding {
         case .held: counts.record(.held)
         case .answered:
@@ -111,7 +111,11 @@ extension Pipeline {
         _ now: MonotonicTime, _ counts: inout BlockCounts
     ) -> Bool {
         let seenAt = packet.details.nanosecondsSince1970
-        carryOut(answer, seenAt: seenAt, frames, into: &queue, now, &counts)
+        if answer.key != answer.unknownKey {
+            releaseRequests(
+                answered: answer.key, at: answer.edge, seenAt: seenAt, frames, into: &queue, now,
+                &counts)
+        }
         guard answer.edge == .sender else { return false }
         if let key = answer.unknownKey {
             let isReported = outcome.decision.isReported
@@ -131,26 +135,28 @@ extension Pipeline {
             }
         }
         guard answer.isReset, !outcome.decision.isReported,
-            localEdges.contains(answer.key.flow.destination)
+            localEdges.contains(answer.key.destination)
         else { return false }
         let holding = requests.holdReset(
-            packet, answer.key, outcome.translation, frames, now: now)
+            packet, answer.key,
+            outcome.translation.map { HeldRequests.Form(translation: $0, unknownCall: nil) },
+            frames, now: now)
         if case .held = holding { return true }
         return false
     }
 
-    /// Decides about the requests that an answer is for, if their backend was known when they came.
-    private mutating func carryOut(
-        _ answer: RequestPart.Answer, seenAt: UInt64, _ frames: FrameCounters,
+    /// Decides about the requests that an answer is for.
+    private mutating func releaseRequests(
+        answered key: RequestKey, at edge: RequestEdge, seenAt: UInt64, _ frames: FrameCounters,
         into queue: inout ByteQueue, _ now: MonotonicTime, _ counts: inout BlockCounts
     ) {
-        if answer.key != answer.unknownKey, requests.count > 0 {
+        if requests.count > 0 {
             _ = release(into: &queue, now, frames, &counts) {
-                $0.release(answered: answer.key, at: answer.edge, seenAt: seenAt, now: now)
+                $0.release(answered: key, at: edge, seenAt: seenAt, now: now)
             }
         }
-        if answer.edge == .observedEnd, localEdges.contains(answer.key.flow.source) {
-            requests.record(answerTo: answer.key, seenAt: seenAt, now: now)
+        if edge == .observedEnd, localEdges.contains(key.source) {
+            requests.record(answerTo: key, seenAt: seenAt, now: now)
         }
     }
 }
@@ -239,9 +245,9 @@ extension Pipeline {
             counts.refusedCount += 1
             return
         }
-        let record = request.record
-        var translation = translation ?? record.translation
-        if translation == nil, let call = record.unknownCall {
+        let form = request.form
+        var translation = translation ?? form?.translation
+        if translation == nil, let call = form?.unknownCall {
             translation = slowPath.translation(ofUnknown: call, now: now)
         }
         if translation != nil { counts.translatedCount += 1 }

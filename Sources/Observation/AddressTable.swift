@@ -31,7 +31,12 @@ struct AddressTable: Sendable {
     subscript(address: IPAddress) -> UInt32? {
         var index = Self.hash(address, secret) & (slots.count - 1)
         while slots[index].isTaken {
-            if slots[index].address == address { return slots[index].value }
+            let slot = slots[index]
+            if slot.address.low == address.low, slot.address.high == address.high,
+                slot.address.family == address.family
+            {
+                return slot.value
+            }
             index = (index + 1) & (slots.count - 1)
         }
         return nil

@@ -6,14 +6,25 @@ import Packets
 /// They come twice for each connection. `SlowPath` comes to the same decisions about them, and takes
 /// twenty times as long.
 extension FastPath {
-    /// What is to be done with a frame that a program which decides let through.
-    package enum Opening: Equatable, Sendable {
-        /// One end is not a pod, so the program has decided: it kept the frame.
-        case kept
-        /// Both ends are pods: the program has left the frame to user space.
-        ///
-        /// Whether this edge reports the frame, and the frame's part in a request if it has one.
-        case punted(isReported: Bool, RequestPart?)
+    /// What a plain TCP segment with SYN or RST is.
+    package struct Opening: Equatable, Sendable {
+        package let kind: Kind
+        /// Whether this edge reports the frame, if it waits for nothing.
+        package let isReported: Bool
+        /// Which of a request's edges this is.
+        package let edge: RequestEdge
+        /// The name of the request that the frame is or answers.
+        package let key: RequestKey
+
+        package enum Kind: Equatable, Sendable {
+            /// One end is not a pod, so the program has decided: it kept the frame.
+            case kept
+            /// Both ends are pods, but the frame has no part in a request.
+            case neither
+            case request
+            case answer
+            case reset
+        }
     }
 
     /// Decides about a plain TCP segment with SYN or RST; nil for all other frames.
@@ -27,19 +38,32 @@ extension FastPath {
             }
         let source = IPAddress(family, frame, at: addresses)
         let destination = IPAddress(family, frame, at: addresses + family.byteCount)
-        guard pods.contains(source), pods.contains(destination) else { return .kept }
-        let flow = FlowKey(
-            transport: IPProtocol.tcp, source: source, destination: destination,
-            sourcePort: frame.uint16(at: transport + PortsHeader.source),
-            destinationPort: frame.uint16(at: transport + PortsHeader.destination))
-        guard source != destination,
-            let opening = Packets.Opening(tcpFlags: frame.uint8(at: transport + TCPHeader.flags))
-        else { return nil }
-        let isFromObservedEnd = Rule.lowerEnd(of: flow) == source
-        return .punted(
-            isReported: isFromObservedEnd == (direction == .fromPod),
-            RequestPart(
-                opening, of: flow, isFromObservedEnd: isFromObservedEnd, direction: direction))
+        let sourcePort = frame.uint16(at: transport + PortsHeader.source)
+        let destinationPort = frame.uint16(at: transport + PortsHeader.destination)
+        guard source != destination else { return nil }
+        let flags = frame.uint8(at: transport + TCPHeader.flags)
+        // As in `Rule.lowerEnd`.
+        let isFromObservedEnd =
+            sourcePort == destinationPort ? source < destination : sourcePort < destinationPort
+        let isReset = flags & TCPHeader.rst != 0
+        let kind: Opening.Kind
+        if !pods.contains(source) || !pods.contains(destination) {
+            kind = .kept
+        } else if isFromObservedEnd {
+            kind = isReset ? .reset : .answer
+        } else {
+            kind = isReset || flags & TCPHeader.ack != 0 ? .neither : .request
+        }
+        return Opening(
+            kind: kind, isReported: isFromObservedEnd == (direction == .fromPod),
+            edge: isFromObservedEnd == (direction == .fromPod) ? .observedEnd : .sender,
+            key: isFromObservedEnd
+                ? RequestKey(
+                    transport: IPProtocol.tcp, source: destination, destination: source,
+                    sourcePort: destinationPort, destinationPort: sourcePort)
+                : RequestKey(
+                    transport: IPProtocol.tcp, source: source, destination: destination,
+                    sourcePort: sourcePort, destinationPort: destinationPort))
     }
 }
 
@@ -47,37 +71,55 @@ extension FastPath {
 ///
 /// Pods outside the pod networks are not in it: packets with their addresses go through `SlowPath`.
 struct PlainPods: Sendable {
-    private var pods = [4 of IPNetwork](repeating: Self.nothing)
-    private var uncovered = [4 of IPNetwork](repeating: Self.nothing)
-    private var podCount = 0
-    private var uncoveredCount = 0
+    private var pods = Networks()
+    private var uncovered = Networks()
     private let nodes: AddressTable
 
-    private static let nothing = IPNetwork(IPAddress(ipv4: 0), prefixBitCount: 32)
+    private struct Networks: Sendable {
+        var items = [4 of Network](repeating: Network())
+        var count = 0
 
-    /// - Returns: nil if there are more networks than it has room for, or no edge is chosen at all.
+        /// - Returns: false if there is no room for it.
+        mutating func add(_ network: IPNetwork) -> Bool {
+            guard count < items.count else { return false }
+            items[count] = Network(
+                family: network.family, maskHigh: network.mask.high, maskLow: network.mask.low,
+                high: network.address.high, low: network.address.low)
+            count += 1
+            return true
+        }
+
+        func contain(_ address: IPAddress) -> Bool {
+            for index in 0..<count {
+                let item = items[index]
+                if item.family == address.family, address.high & item.maskHigh == item.high,
+                    address.low & item.maskLow == item.low
+                {
+                    return true
+                }
+            }
+            return false
+        }
+    }
+
+    private struct Network: Sendable {
+        var family = IPAddress.Family.ipv4
+        var maskHigh: UInt64 = 0
+        var maskLow: UInt64 = 0
+        var high: UInt64 = 0
+        var low: UInt64 = 0
+    }
+
+    /// - Returns: nil if there are more networks than it has room for, or every edge reports all.
     init?(_ rule: Rule) {
-        let plan = rule.addressPlan
-        guard rule.deduplicates, plan.podNetworks.count <= 4, plan.uncovered.count <= 4 else {
-            return nil
-        }
-        for network in plan.podNetworks {
-            pods[podCount] = network
-            podCount += 1
-        }
-        for network in plan.uncovered {
-            uncovered[uncoveredCount] = network
-            uncoveredCount += 1
-        }
+        guard rule.deduplicates else { return nil }
+        for network in rule.addressPlan.podNetworks where !pods.add(network) { return nil }
+        for network in rule.addressPlan.uncovered where !uncovered.add(network) { return nil }
         nodes = AddressTable(
             Dictionary(rule.nodeAddressesInPodNetworks.map { ($0, 0) }) { first, _ in first })
     }
 
     func contains(_ address: IPAddress) -> Bool {
-        var isInside = false
-        for index in 0..<podCount where pods[index].contains(address) { isInside = true }
-        guard isInside else { return false }
-        for index in 0..<uncoveredCount where uncovered[index].contains(address) { return false }
-        return nodes[address] == nil
+        pods.contain(address) && !uncovered.contain(address) && nodes[address] == nil
     }
 }

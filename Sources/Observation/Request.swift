@@ -3,14 +3,57 @@ import Packets
 import Time
 
 /// The name of a request, which its answer has as well: the flow, and an echo's sequence number.
+///
+/// It is five numbers, since it is compared and copied for each connection.
 package struct RequestKey: Hashable, Sendable {
-    /// The flow from the sender to the observed end.
-    package let flow: FlowKey
-    /// The sequence number of an echo; 0 for TCP.
-    package let sequence: UInt16
+    let sourceHigh: UInt64
+    let sourceLow: UInt64
+    let destinationHigh: UInt64
+    let destinationLow: UInt64
+    /// Both ports, the sequence number, the protocol and the version of IP, from the top down.
+    let numbers: UInt64
 
+    /// - Parameters:
+    ///   - flow: The flow from the sender to the observed end.
+    ///   - sequence: The sequence number of an echo; 0 for TCP.
     package init(_ flow: FlowKey, sequence: UInt16 = 0) {
-        (self.flow, self.sequence) = (flow, sequence)
+        self.init(
+            transport: flow.transport, source: flow.source, destination: flow.destination,
+            sourcePort: flow.sourcePort, destinationPort: flow.destinationPort,
+            sequence: sequence)
+    }
+
+    init(
+        transport: UInt8, source: IPAddress, destination: IPAddress, sourcePort: UInt16,
+        destinationPort: UInt16, sequence: UInt16 = 0
+    ) {
+        (sourceHigh, sourceLow) = (source.high, source.low)
+        (destinationHigh, destinationLow) = (destination.high, destination.low)
+        numbers =
+            UInt64(sourcePort) << 48 | UInt64(destinationPort) << 32 | UInt64(sequence) << 16
+            | UInt64(transport) << 8 | UInt64(source.family.rawValue)
+    }
+
+    /// The sender's address.
+    package var source: IPAddress { address(sourceHigh, sourceLow) }
+    /// The address of the observed end.
+    package var destination: IPAddress { address(destinationHigh, destinationLow) }
+
+    /// The flow from the sender to the observed end.
+    package var flow: FlowKey {
+        FlowKey(
+            transport: UInt8(truncatingIfNeeded: numbers >> 8), source: source,
+            destination: destination, sourcePort: UInt16(truncatingIfNeeded: numbers >> 48),
+            destinationPort: UInt16(truncatingIfNeeded: numbers >> 32))
+    }
+
+    /// The sequence number of an echo; 0 for TCP.
+    package var sequence: UInt16 { UInt16(truncatingIfNeeded: numbers >> 16) }
+
+    private func address(_ high: UInt64, _ low: UInt64) -> IPAddress {
+        UInt8(truncatingIfNeeded: numbers) == IPAddress.Family.ipv4.rawValue
+            ? IPAddress(ipv4: UInt32(truncatingIfNeeded: low))
+            : IPAddress(ipv6High: high, low: low)
     }
 }
 

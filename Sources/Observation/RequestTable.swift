@@ -14,19 +14,18 @@ package struct RequestTable: Sendable {
     private var order = List()
     /// The first of the free slots, which are chained by `nextInOrder`.
     private var firstFree = Self.none
-    /// The answers that the observed end's edge has seen while both edges belong to the capture.
-    private var answers = BoundedTable<RequestKey, UInt64>(
-        countMax: answerCountMax, age: RequestPart.Limits.holdTime)
-    /// The number of requests that wait.
+    /// The number of packets that wait.
     package private(set) var count = 0
+    /// The number of answers that are kept for requests whose edge is read later.
+    private var answerCount = 0
     private let secret = (
         UInt64.random(in: .min ... .max) | 1, UInt64.random(in: .min ... .max) | 1
     )
 
-    /// The most requests that wait: 50,000 a second, a scanner's full speed, for the time of holding.
+    /// The most packets that wait, and answers that are kept.
+    ///
+    /// 50,000 requests a second, a scanner's full speed, for the time of holding.
     package static let countMax = 32_768
-    /// The most answers that are kept: 10,000 connections a second between pods of this node.
-    private static let answerCountMax = 16_384
     private static let bucketCount = 16_384
     /// The most entries of one bucket that an answer is compared with.
     ///
@@ -46,6 +45,9 @@ package struct RequestTable: Sendable {
         case requestAtObservedEnd
         /// At the sender's edge: the same answer at the observed end's edge.
         case reset
+        /// An answer at the observed end's edge, for requests and resets that come out of another ring
+        /// later. No packet belongs to it.
+        case answer
         case free
     }
 
@@ -130,11 +132,10 @@ extension RequestTable {
         case .sender where !isOtherEdgeHere: return insert(key, .request, seenAt, now)
         case .sender:
             // The rings of two edges are read one after the other, so the answer may come first.
-            if let answer = answers.value(for: key, now: now), answer >= seenAt,
-                Self.isInTime(answer, for: seenAt)
-            {
-                return .answered
+            let isAnswered = isKnown(key) { answer in
+                answer >= seenAt && Self.isInTime(answer, for: seenAt)
             }
+            if isAnswered { return .answered }
             return insert(key, .requestToHere, seenAt, now)
         }
     }
@@ -145,12 +146,27 @@ extension RequestTable {
     package mutating func holdReset(
         _ key: RequestKey, seenAt: UInt64, now: MonotonicTime
     ) -> Holding {
-        if let answer = answers.value(for: key, now: now), answer <= seenAt,
-            Self.isInTime(seenAt, for: answer)
-        {
-            return .answered
+        let isReported = isKnown(key) { answer in
+            answer <= seenAt && Self.isInTime(seenAt, for: answer)
         }
-        return insert(key, .reset, seenAt, now)
+        return isReported ? .answered : insert(key, .reset, seenAt, now)
+    }
+
+    /// Whether an answer to a request is known at the observed end's edge, whose time suits.
+    private func isKnown(_ key: RequestKey, at suits: (UInt64) -> Bool) -> Bool {
+        guard answerCount > 0 else { return false }
+        var index = buckets[bucket(of: key)]
+        var comparisonCount = 0
+        while index != Self.none, comparisonCount < Self.comparisonCountMax {
+            let slot = Int(index)
+            if entries[slot].kind == .answer, entries[slot].key == key, suits(entries[slot].seenAt)
+            {
+                return true
+            }
+            index = entries[slot].nextInBucket
+            comparisonCount += 1
+        }
+        return false
     }
 
     private mutating func insert(
@@ -182,19 +198,15 @@ extension RequestTable {
             entries[Int(entry.nextInBucket)].previousInBucket = index
         }
         buckets[Int(bucket)] = index
-        count += 1
+        if kind == .answer { answerCount += 1 } else { count += 1 }
         return .held(slot: slot)
     }
 
     /// The bucket of a request, by a hash with a secret, so that nobody can fill one bucket.
     private func bucket(of key: RequestKey) -> Int {
-        let (flow, secret) = (key.flow, self.secret)
-        let numbers =
-            UInt64(flow.sourcePort) << 48 | UInt64(flow.destinationPort) << 32
-            | UInt64(key.sequence) << 8 | UInt64(flow.transport)
-        var hash = (flow.source.low ^ secret.0).folded(with: flow.destination.low ^ secret.1)
-        hash = (hash ^ flow.source.high).folded(with: flow.destination.high ^ secret.0)
-        hash = (hash ^ numbers).folded(with: secret.1)
+        var hash = (key.sourceLow ^ secret.0).folded(with: key.destinationLow ^ secret.1)
+        hash = (hash ^ key.sourceHigh).folded(with: key.destinationHigh ^ secret.0)
+        hash = (hash ^ key.numbers).folded(with: secret.1)
         return Int(truncatingIfNeeded: hash) & (Self.bucketCount - 1)
     }
 
@@ -213,7 +225,7 @@ extension RequestTable {
     package mutating func record(
         answerTo key: RequestKey, seenAt: UInt64, now: MonotonicTime
     ) {
-        answers.set(seenAt, for: key, now: now)
+        _ = insert(key, .answer, seenAt, now)
     }
 
     /// Takes the oldest packet whose fate an answer decides; nil if there is none.
@@ -228,7 +240,7 @@ extension RequestTable {
         while index != Self.none, comparisonCount < Self.comparisonCountMax {
             let slot = Int(index)
             if entries[slot].key == key,
-                let fate = fate(of: entries[slot], answeredAt: edge, seenAt, now)
+                let fate = fate(of: slot, answeredAt: edge, seenAt, now)
             {
                 oldest = Release(slot: slot, fate: fate)
             }
@@ -240,80 +252,88 @@ extension RequestTable {
     }
 
     private func fate(
-        of entry: Entry, answeredAt edge: RequestEdge, _ seenAt: UInt64, _ now: MonotonicTime
+        of slot: Int, answeredAt edge: RequestEdge, _ seenAt: UInt64, _ now: MonotonicTime
     ) -> Release.Fate? {
-        switch (entry.kind, edge) {
+        let requestSeenAt = entries[slot].seenAt
+        switch (entries[slot].kind, edge) {
         case (.request, .sender):
-            return Self.isInTime(seenAt, for: entry.seenAt) ? .answeredThere : .unanswered
+            return Self.isInTime(seenAt, for: requestSeenAt) ? .answeredThere : .unanswered
         case (.requestAtObservedEnd, .observedEnd):
             // Should the clock be set forward, the sender's edge, which takes the request for answered,
             // must not be alone with that.
             let isInTime =
-                Self.isInTime(seenAt, for: entry.seenAt)
-                || now - entry.heldAt <= RequestPart.Limits.answerTime
+                Self.isInTime(seenAt, for: requestSeenAt)
+                || now - entries[slot].heldAt <= RequestPart.Limits.answerTime
             return isInTime ? .answeredHere : .leftToSender
         case (.requestToHere, .observedEnd):
-            let isAnswered = seenAt >= entry.seenAt && Self.isInTime(seenAt, for: entry.seenAt)
+            let isAnswered = seenAt >= requestSeenAt && Self.isInTime(seenAt, for: requestSeenAt)
             return isAnswered ? .answeredThere : nil
-        case (.reset, .observedEnd): return seenAt <= entry.seenAt ? .resetSeenThere : nil
+        case (.reset, .observedEnd): return seenAt <= requestSeenAt ? .resetSeenThere : nil
         default: return nil
         }
     }
 
     /// Takes the oldest packet that has waited long enough; nil if there is none.
     package mutating func takeExpired(now: MonotonicTime) -> Release? {
-        guard let expiresAt, now >= expiresAt else { return nil }
-        return takeFirst()
+        while order.first != Self.none {
+            let slot = Int(order.first)
+            guard now >= entries[slot].heldAt + RequestPart.Limits.holdTime else { return nil }
+            if let release = take(slot) { return release }
+        }
+        return nil
     }
 
-    /// When the oldest packet has waited long enough; nil if none waits.
+    /// When the oldest packet may have waited long enough; nil if none waits.
     package var expiresAt: MonotonicTime? {
-        guard order.first != Self.none else { return nil }
+        guard count > 0 else { return nil }
         return entries[Int(order.first)].heldAt + RequestPart.Limits.holdTime
     }
 
     /// Takes the oldest packet, as if it had waited long enough.
     package mutating func takeFirst() -> Release? {
-        guard order.first != Self.none else { return nil }
-        return take(Int(order.first))
+        while order.first != Self.none {
+            if let release = take(Int(order.first)) { return release }
+        }
+        return nil
     }
 
-    /// Takes the packet in a slot, as if it had waited long enough.
+    /// Takes what is in a slot, as if it had waited long enough.
+    ///
+    /// - Returns: nil if that is no packet.
     package mutating func take(_ slot: Int) -> Release? {
-        let fate: Release.Fate
-        switch entries[slot].kind {
-        case .request, .requestToHere: fate = .unanswered
-        case .requestAtObservedEnd: fate = .leftToSender
-        case .reset: fate = .resetFromElsewhere
-        case .free: return nil
-        }
-        remove(slot)
-        return Release(slot: slot, fate: fate)
+        let fate: Release.Fate? =
+            switch entries[slot].kind {
+            case .request, .requestToHere: .unanswered
+            case .requestAtObservedEnd: .leftToSender
+            case .reset: .resetFromElsewhere
+            case .answer, .free: nil
+            }
+        if entries[slot].kind != .free { remove(slot) }
+        return fate.map { Release(slot: slot, fate: $0) }
     }
 
     private mutating func remove(_ slot: Int) {
-        let entry = entries[slot]
-        if entry.previousInBucket == Self.none {
-            buckets[Int(entry.bucket)] = entry.nextInBucket
+        let (previous, next) = (entries[slot].previousInBucket, entries[slot].nextInBucket)
+        if previous == Self.none {
+            buckets[Int(entries[slot].bucket)] = next
         } else {
-            entries[Int(entry.previousInBucket)].nextInBucket = entry.nextInBucket
+            entries[Int(previous)].nextInBucket = next
         }
-        if entry.nextInBucket != Self.none {
-            entries[Int(entry.nextInBucket)].previousInBucket = entry.previousInBucket
-        }
-        if entry.previousInOrder == Self.none {
-            order.first = entry.nextInOrder
+        if next != Self.none { entries[Int(next)].previousInBucket = previous }
+        let (earlier, later) = (entries[slot].previousInOrder, entries[slot].nextInOrder)
+        if earlier == Self.none {
+            order.first = later
         } else {
-            entries[Int(entry.previousInOrder)].nextInOrder = entry.nextInOrder
+            entries[Int(earlier)].nextInOrder = later
         }
-        if entry.nextInOrder == Self.none {
-            order.last = entry.previousInOrder
+        if later == Self.none {
+            order.last = earlier
         } else {
-            entries[Int(entry.nextInOrder)].previousInOrder = entry.previousInOrder
+            entries[Int(later)].previousInOrder = earlier
         }
+        if entries[slot].kind == .answer { answerCount -= 1 } else { count -= 1 }
         entries[slot].kind = .free
         entries[slot].nextInOrder = firstFree
         firstFree = Int32(truncatingIfNeeded: slot)
-        count -= 1
     }
 }
