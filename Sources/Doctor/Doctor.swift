@@ -12,8 +12,9 @@ package enum Doctor {
             RingMemoryCheck.self, LargePacketCheck.self, QueueMemoryCheck.self,
             DescriptorCheck.self,
             // What the node's network is like.
-            NetlinkCheck.self, EdgeCheck.self, PodNetworkCheck.self, DataPathCheck.self,
-            OtherCapturesCheck.self, TrackingCheck.self, ServiceNetworkCheck.self,
+            NetlinkCheck.self, EdgeCheck.self, PodNetworkCheck.self, ForwardingPodsCheck.self,
+            DataPathCheck.self, OtherCapturesCheck.self, TrackingCheck.self,
+            ServiceNetworkCheck.self,
             // Sensors and clients, and the files and the clock that they depend on.
             SensorCheck.self, ListenerCheck.self, HTTPCheck.self, PasswordFileCheck.self,
             TLSCheck.self, ClockCheck.self,

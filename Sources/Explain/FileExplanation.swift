@@ -136,11 +136,11 @@ package struct FileExplanation: ~Copyable {
     )? {
         guard frame.count >= EthernetHeader.byteCount else { return nil }
         let source = MACAddress(frame.wire, at: 6)
-        if let point = edge?.point { return (point, source == point.podMAC ? .fromPod : .toPod) }
+        if let point = edge?.point { return (point, point.has(source) ? .fromPod : .toPod) }
         let destination = MACAddress(frame.wire, at: 0)
         let points = explainer.edges.map(\.point)
-        let receiver = points.first { $0.podMAC == destination }
-        guard let sender = points.first(where: { $0.podMAC == source }) else {
+        let receiver = points.first { $0.has(destination) }
+        guard let sender = points.first(where: { $0.has(source) }) else {
             return receiver.map { ($0, .toPod) }
         }
         if receiver != nil { ambiguousCount += 1 }

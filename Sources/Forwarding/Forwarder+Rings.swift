@@ -108,6 +108,7 @@ extension Forwarder {
         let isUrgent = dropList.refresh(
             at: pipeline.slowPath.services, edgeCount: edges.count, now: now)
         programs.set(dropList.services)
+        programs.set(pipeline.floodedAddresses(now: now))
         guard programs.version != installedVersion else { return }
         let stale = edges.values.lazy.filter { [version = programs.version] edge in
             edge.needsProgram(version)

@@ -44,6 +44,13 @@ package struct InterfaceAddress: Hashable, Sendable {
     package let address: IPAddress
     /// The length of the prefix of its network.
     package let prefixBitCount: Int
+
+    /// An address by its parts.
+    package init(interfaceIndex: UInt32, address: IPAddress, prefixBitCount: Int) {
+        self.interfaceIndex = interfaceIndex
+        self.address = address
+        self.prefixBitCount = prefixBitCount
+    }
 }
 
 /// A route of the main table.
@@ -56,12 +63,17 @@ package struct Route: Hashable, Sendable {
     package let gateway: IPAddress?
     /// The index of the interface, if the route has one.
     package let interfaceIndex: UInt32?
+    /// The priority among routes to one network: the kernel takes the lowest.
+    package let metric: UInt32
 
     /// A route by its parts.
-    package init(destination: IPNetwork, gateway: IPAddress?, interfaceIndex: UInt32?) {
+    package init(
+        destination: IPNetwork, gateway: IPAddress?, interfaceIndex: UInt32?, metric: UInt32 = 0
+    ) {
         self.destination = destination
         self.gateway = gateway
         self.interfaceIndex = interfaceIndex
+        self.metric = metric
     }
 
     /// Whether it is a default route.
@@ -136,11 +148,13 @@ extension Route {
         var hops: [NextHop] = []
         var destination = family == .ipv4 ? IPAddress(ipv4: 0) : IPAddress(ipv6High: 0, low: 0)
         var table = UInt32(header.rtm_table)
+        var metric: UInt32 = 0
         message.forEachAttribute(after: rtmsg.self) { type, value in
             switch type {
             case Int(RTA_DST.rawValue) where value.byteCount == family.byteCount:
                 destination = IPAddress(family, value, at: 0)
             case Int(RTA_TABLE.rawValue): table = value.uint32 ?? table
+            case Int(RTA_PRIORITY.rawValue): metric = value.uint32 ?? 0
             case Int(RTA_MULTIPATH.rawValue): hops = NextHop.list(in: value, family)
             default: hop.read(type, value, family)
             }
@@ -148,7 +162,9 @@ extension Route {
         guard table == UInt32(RT_TABLE_MAIN.rawValue) else { return [] }
         let network = IPNetwork(destination, prefixBitCount: Int(header.rtm_dst_len))
         return (hops.isEmpty ? [hop] : hops).map {
-            Route(destination: network, gateway: $0.gateway, interfaceIndex: $0.interfaceIndex)
+            Route(
+                destination: network, gateway: $0.gateway, interfaceIndex: $0.interfaceIndex,
+                metric: metric)
         }
     }
 

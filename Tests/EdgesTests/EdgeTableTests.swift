@@ -136,17 +136,6 @@ struct EdgeTableTests {
         #expect(edges.prefix(2).map(\.incarnation) == [incarnations[2], incarnations[4]])
     }
 
-    @Test("leaves uplinks out, whatever they are made of")
-    func uplink() {
-        var table = EdgeTable()
-        table.apply(.link(Self.veth(7)))
-        let route = Route(
-            destination: IPNetwork(IPAddress(ipv4: 0), prefixBitCount: 0), gateway: nil,
-            interfaceIndex: 7)
-        table.reset(addresses: [], routes: [route])
-        #expect(Self.node(table).veths.map(\.status) == [.uplink])
-    }
-
     struct Selection: Sendable {
         let selection: EdgeSelection
         let addresses: [String]?

@@ -2,6 +2,7 @@ import Edges
 import Forwarding
 import Metrics
 import Netlink
+import Observation
 import Packets
 import Settings
 
@@ -207,6 +208,25 @@ extension AgentMetrics {
             "netlink_resyncs_total",
             "Times that events of the node's network were lost, so that all was read again."
         ) { [Sample($0.status.node.resyncs.value)] },
+        gauge(
+            "edges_with_unknown_senders",
+            "Edges whose pods send from addresses that are nobody's, as VPN gateways do."
+        ) { metrics in
+            let networks = metrics.node.networksBehindPods
+            return [
+                Sample(
+                    metrics.node.capturedVeths.count {
+                        !metrics.node.unknownSenders(of: $0, networks).isEmpty
+                    })
+            ]
+        },
+        gauge("bridge_macs", "MAC addresses that are known on the bridges of edges.") {
+            [Sample($0.node.macs.count)]
+        },
+        counter(
+            "bridge_macs_not_kept_total",
+            "MAC addresses not kept because too many live behind one port of a bridge."
+        ) { [Sample($0.status.node.macsNotKept.value)] },
         counter("netlink_failures_total", "Times that following the node's network failed.") {
             [Sample($0.status.node.failures.value)]
         },

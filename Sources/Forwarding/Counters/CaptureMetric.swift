@@ -10,6 +10,7 @@ package enum CaptureMetric: Int, CaseIterable, Sendable {
     case packetsAbandoned, bytesAbandoned
     case framesUnaccounted, framesPunted, framesTranslated, framesUnexplained
     case fragments, fragmentsNotHeld
+    case strangersHeld, strangersNotHeld
     case framesSegmented, segments, checksumsFinished, tagsRestored
     case datagramsSent
     /// Networks report few of the datagrams that they lose, and the kernel passes on only some of
@@ -41,6 +42,8 @@ package enum CaptureMetric: Int, CaseIterable, Sendable {
         case .framesUnexplained: ("frames_unexplained_total", "unexplained")
         case .fragments: ("fragments_total", "fragments")
         case .fragmentsNotHeld: ("fragments_not_held_total", "fragments_not_held")
+        case .strangersHeld: ("frames_awaiting_mac_total", "awaiting_mac")
+        case .strangersNotHeld: ("frames_awaiting_mac_not_held_total", "awaiting_mac_not_held")
         case .framesSegmented: ("frames_segmented_total", "segmented")
         case .segments: ("segments_total", "segments")
         case .checksumsFinished: ("checksums_finished_total", "checksums_finished")
@@ -89,6 +92,9 @@ package enum CaptureMetric: Int, CaseIterable, Sendable {
         case .fragments: "Fragments among the frames that user space decided."
         case .fragmentsNotHeld:
             "Fragments that came before the first of their datagram and found no room to wait."
+        case .strangersHeld:
+            "Frames that waited because nobody knew their MAC address yet, as a new guest's."
+        case .strangersNotHeld: "Frames with such an address that found no room to wait."
         case .framesSegmented: "GSO packets that were cut into segments."
         case .segments: "Segments that these became."
         case .checksumsFinished: "Frames whose partial checksum was finished."

@@ -72,7 +72,7 @@ final class CapturedEdge {
 
     /// Takes over what is known of the edge now; the next `adopt` may install another program.
     func move(to edge: Edge) {
-        if edge.point.podMAC != self.edge.point.podMAC { installed.markStale() }
+        if !edge.point.hasSameProgram(as: self.edge.point) { installed.markStale() }
         self.edge = edge
     }
 }

@@ -1,3 +1,4 @@
+package import Addressing
 package import BPF
 package import Observation
 
@@ -9,6 +10,7 @@ package struct ProgramPlan: Sendable {
     /// Whether user space needs whole frames to restore their wire form; it cuts them to the snaplen.
     let keepsWhole: Bool
     private(set) var dropList: [ServiceKey: UInt16] = [:]
+    private(set) var floods: Set<MACAddress> = []
     /// Increases whenever programs come out differently.
     package private(set) var version = 1
     /// The most instructions of a program, as far as the kernel has shown to have room for.
@@ -23,7 +25,7 @@ package struct ProgramPlan: Sendable {
     package func program(at point: ObservationPoint) -> EdgeProgram {
         EdgeProgram(
             rule, at: point, filter: filter, snaplen: keepsWhole ? nil : UInt32(snaplen),
-            dropList: dropList,
+            dropList: dropList, floods: floods,
             instructionCountMax: instructionCountMax)
     }
 
@@ -40,6 +42,12 @@ package struct ProgramPlan: Sendable {
     package mutating func set(_ dropList: [ServiceKey: UInt16]) {
         guard dropList != self.dropList else { return }
         self.dropList = dropList
+        version += 1
+    }
+
+    package mutating func set(_ floods: Set<MACAddress>) {
+        guard floods != self.floods else { return }
+        self.floods = floods
         version += 1
     }
 

@@ -1,4 +1,4 @@
-import Addressing
+package import Addressing
 package import BPF
 
 /// The rule as a program for the kernel, made for one edge.
@@ -48,10 +48,11 @@ package struct EdgeProgram: Equatable, Sendable {
     ///     punted whose VLAN tag is to be put back before a filter sees them.
     ///   - dropList: services whose packets are dropped if the client's port is above the one
     ///     given.
+    ///   - floods: MAC addresses whose flooded copies are dropped, unless they live behind the edge.
     ///   - instructionCountMax: the most instructions that the program may have.
     package init(
         _ rule: Rule, at point: ObservationPoint, filter: Program? = nil, snaplen: UInt32?,
-        dropList: [ServiceKey: UInt16] = [:],
+        dropList: [ServiceKey: UInt16] = [:], floods: Set<MACAddress> = [],
         instructionCountMax: Int = Program.kernelInstructionCountMax
     ) {
         let whole = Self.puntByteCount - 1
@@ -59,11 +60,13 @@ package struct EdgeProgram: Equatable, Sendable {
         let canFilter =
             filter.map { $0.isForKernel && (snaplen != nil || $0.keptByteCount != nil) } ?? true
         var services = dropList.sorted { $0.key < $1.key }
+        let strangers = floods.filter { rule.owner(of: $0, at: point) == .another }
+            .sorted { $0.value < $1.value }
         while canFilter {
             let writer = EdgeProgramWriter(
-                rule: rule, services: services, puntsTagged: snaplen == nil && filter != nil)
-            let program = writer.program(
-                at: point, filter: cutFilter, keepByteCount: snaplen ?? whole)
+                rule: rule, point: point, services: services, floods: strangers,
+                puntsTagged: snaplen == nil && filter != nil)
+            let program = writer.program(filter: cutFilter, keepByteCount: snaplen ?? whole)
             if program.instructions.count <= instructionCountMax {
                 self.init(program: program, includesFilter: true, decides: true)
                 return
@@ -72,8 +75,9 @@ package struct EdgeProgram: Equatable, Sendable {
             services.removeLast((services.count + 1) / 2)
         }
         // A filter that runs in user space has to see the whole packet.
-        let writer = EdgeProgramWriter(rule: rule, services: [], puntsTagged: false)
-        let rest = writer.program(at: point, filter: nil, keepByteCount: whole)
+        let writer = EdgeProgramWriter(
+            rule: rule, point: point, services: [], floods: strangers, puntsTagged: false)
+        let rest = writer.program(filter: nil, keepByteCount: whole)
         let fits = rest.instructions.count <= instructionCountMax
         self =
             fits ? Self(program: rest, includesFilter: filter == nil, decides: true) : .undecided

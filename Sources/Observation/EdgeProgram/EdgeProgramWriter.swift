@@ -10,8 +10,11 @@ struct EdgeProgramWriter {
     typealias Label = Assembler.Label
 
     let rule: Rule
+    let point: ObservationPoint
     /// The drop list, sorted.
     let services: [(key: ServiceKey, value: UInt16)]
+    /// The MAC addresses whose flooded copies are dropped.
+    let floods: [MACAddress]
     /// Whether frames are punted whose VLAN tag the kernel has taken out.
     let puntsTagged: Bool
 
@@ -20,8 +23,12 @@ struct EdgeProgramWriter {
     let keep: Label
     let punt: Label
 
-    init(rule: Rule, services: [(key: ServiceKey, value: UInt16)], puntsTagged: Bool) {
-        (self.rule, self.services, self.puntsTagged) = (rule, services, puntsTagged)
+    init(
+        rule: Rule, point: ObservationPoint, services: [(key: ServiceKey, value: UInt16)],
+        floods: [MACAddress], puntsTagged: Bool
+    ) {
+        (self.rule, self.point, self.services) = (rule, point, services)
+        (self.floods, self.puntsTagged) = (floods, puntsTagged)
         var code = Assembler()
         (drop, keep, punt) = (code.makeLabel(), code.makeLabel(), code.makeLabel())
         self.code = code
@@ -30,9 +37,7 @@ struct EdgeProgramWriter {
     /// Returns the program for an edge.
     ///
     /// *Keep* goes on at the filter, or keeps this number of bytes if there is none.
-    consuming func program(
-        at point: ObservationPoint, filter: Program?, keepByteCount: UInt32
-    ) -> Program {
+    consuming func program(filter: Program?, keepByteCount: UInt32) -> Program {
         writeChecks()
         if rule.deduplicates { writeOwnership(at: point) }
         let (ipv4, ipv6) = (code.makeLabel(), code.makeLabel())
