@@ -6,8 +6,8 @@ package import Time
 
 /// Fragments that came before the first fragment of their datagram, which alone has the ports.
 ///
-/// They are kept for as long as the kernel keeps them. Ordinary frames and longer ones have memory of
-/// their own, which is set aside with the first of them. When it is full, the oldest one is given up.
+/// They are kept for as long as the kernel keeps them. Ordinary frames and jumbo frames have memory of
+/// their own, which is set aside with the first of them. When it is full, the oldest one makes room.
 package struct HeldFragments {
     /// The fragments by their slots, short ones first.
     private var records: [Record?] = []
@@ -178,8 +178,18 @@ extension HeldFragments {
 
     /// Removes the oldest fragment that is counted by these counters, and returns it.
     package mutating func take(countedBy counters: FrameCounters) -> Fragment? {
-        let fragments = records.lazy.compactMap { $0?.fragment }
-        let oldest = fragments.filter { $0.counters === counters }.min { $0.number < $1.number }
+        var oldest: (slot: Int32, number: UInt64)?
+        for case let chain? in ages {
+            var slot = chain.first
+            while slot != Self.none, let record = records[Int(slot)] {
+                guard record.fragment.counters !== counters else {
+                    let number = record.fragment.number
+                    if oldest.map({ number < $0.number }) ?? true { oldest = (slot, number) }
+                    break
+                }
+                slot = record.newer
+            }
+        }
         return oldest.flatMap { take(at: $0.slot) }
     }
 

@@ -26,18 +26,18 @@ package struct EdgeDatagram: Hashable, Sendable {
     package var isIPv6: Bool { datagram.source.family == .ipv6 }
 }
 
-/// Step 7, fragments: the fragmented datagrams under way, with their ports and their pieces so far.
+/// The fragmented datagrams under way, with their ports and the pieces that have come.
 ///
-/// Identifications are used again, so a datagram ends where the next one of its name begins: with a
-/// first fragment, or with a piece that the datagram already has.
+/// It is what step 7 remembers. Identifications are used again, so a datagram ends where the next one
+/// under the same key begins: with a first fragment, or with a piece that the datagram already has.
 struct DatagramTable: Sendable {
     private var datagrams = BoundedTable<EdgeDatagram, Datagram>(
         countMax: SlowPath.datagramCountMax, age: EdgeDatagram.timeMax)
 
-    /// The longest time by which a piece that counts as its datagram's is ahead of the first one.
+    /// The longest time by which a piece that fills its place may be ahead of the first fragment.
     ///
-    /// If first fragments are lost, pieces wait for the next datagram of the same name. They must
-    /// not take the place of its own pieces, which would wait as well, and so on without end.
+    /// If a first fragment is lost, the rest waits for the next datagram under the same key. It must
+    /// not take the place of that one's own pieces, which would wait as well, and so on without end.
     private static let leadMax = Duration.seconds(1)
 
     private struct Datagram: Sendable {
@@ -74,8 +74,11 @@ struct DatagramTable: Sendable {
     /// Adds a fragment to its datagram; the first one begins the datagram anew.
     ///
     /// - Parameters:
+    ///   - fragment: Its part of the datagram.
     ///   - ports: The ports in a first fragment.
+    ///   - datagram: Its datagram.
     ///   - waited: The time for which it has waited for the first fragment.
+    ///   - now: The time now.
     mutating func add(
         _ fragment: IPPacket.Fragment, _ ports: IPPacket.Ports?, to datagram: EdgeDatagram,
         waited: Duration, now: MonotonicTime

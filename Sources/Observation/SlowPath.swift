@@ -97,7 +97,14 @@ package struct SlowPath: Sendable {
     /// If a fragment may not be held until the first one of its datagram comes, it counts as a
     /// packet without ports.
     ///
-    /// - Parameter waited: The time for which a fragment has been held already.
+    /// - Parameters:
+    ///   - frame: The frame's bytes.
+    ///   - direction: The direction at the edge.
+    ///   - point: The edge.
+    ///   - now: The time now.
+    ///   - mayHold: Whether a fragment may be held.
+    ///   - waited: The time for which a fragment has been held already.
+    /// - Returns: The decision, or what the caller has to do before it calls again.
     package mutating func decide(
         _ frame: RawSpan, direction: Direction, at point: ObservationPoint, now: MonotonicTime,
         mayHold: Bool = false, waited: Duration = .zero
@@ -117,7 +124,7 @@ package struct SlowPath: Sendable {
         let step = decide(headers, in: frame, direction: direction, at: point, now)
         guard case .decided(var outcome) = step else { return step }
         outcome.isFragment = true
-        // One that is the first and the last is whole, whatever comes under its name (RFC 6946).
+        // A fragment that is the first and the last is whole, and no part of others (RFC 6946).
         guard fragment.byteOffset > 0 || !fragment.isLast else { return .decided(outcome) }
         datagrams.add(
             fragment, headers.packet?.firstFragmentPorts, to: datagram, waited: waited, now: now)

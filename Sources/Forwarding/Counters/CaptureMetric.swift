@@ -87,7 +87,7 @@ package enum CaptureMetric: Int, CaseIterable, Sendable {
         case .framesUnexplained: "Frames with a service address that connection tracking lacks."
         case .fragments: "Fragments among the frames that user space decided."
         case .fragmentsNotHeld:
-            "Fragments that came before the first of their datagram and found no room to wait."
+            "Fragments that had to be decided before the first of their datagram came, for lack of room."
         case .framesSegmented: "GSO packets that were cut into segments."
         case .segments: "Segments that these became."
         case .checksumsFinished: "Frames whose partial checksum was finished."
