@@ -94,12 +94,15 @@ package struct HeldFragments {
     /// Creates an empty set.
     ///
     /// - Parameters:
-    ///   - memoryByteCount: The memory for all fragments.
-    ///   - overhead: The bytes that each one takes elsewhere, of as much memory.
-    package init(memoryByteCount: Int = Self.memoryByteCount, overhead: Int = 0) {
-        let half = min(memoryByteCount, Self.memoryByteCount) / 2
-        let shortCount = half / (Size.short.byteCount + overhead)
-        let longCount = half / (Size.long.byteCount + overhead)
+    ///   - queueByteCount: The room for all fragments in a queue, if that is less than their memory.
+    ///   - overhead: The bytes that each fragment takes there beside its own.
+    package init(queueByteCount: Int = .max, overhead: Int = 0) {
+        let counts = Size.allCases.map {
+            min(
+                Self.memoryByteCount / 2 / $0.byteCount,
+                queueByteCount / 2 / ($0.byteCount + overhead))
+        }
+        let (shortCount, longCount) = (counts[0], counts[1])
         cells = [
             Cells(firstSlot: 0, count: shortCount),
             Cells(firstSlot: Int32(shortCount), count: longCount),

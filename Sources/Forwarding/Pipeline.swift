@@ -26,7 +26,7 @@ struct Pipeline: ~Copyable {
     let trackingFailure: SystemError?
     private var held: HeldFragments
     /// What `held` is while some of it is released, so that nothing is allocated for that.
-    private let noFragments = HeldFragments(memoryByteCount: 0)
+    private let noFragments = HeldFragments(queueByteCount: 0)
     var requests = HeldRequests()
     /// The edges of this capture, at which both ends of a request may be seen.
     private(set) var localEdges: LocalEdges
@@ -65,7 +65,7 @@ struct Pipeline: ~Copyable {
         self.tracker = tracker
         trackingFailure = failure
         held = HeldFragments(
-            memoryByteCount: plan.settings.queueByteCountMax / Self.heldShare,
+            queueByteCount: plan.settings.queueByteCountMax / Self.heldShare,
             overhead: PacketRecord.headerByteCount)
         localEdges = plan.snapshot.localEdges
         self.counters = counters

@@ -92,7 +92,7 @@ struct HeldFragmentsTests {
     )
     func room() throws {
         let longest = HeldFragments.byteCountMax
-        var held = HeldFragments(memoryByteCount: 4 * longest)
+        var held = HeldFragments(queueByteCount: 4 * longest)
         #expect(held.takeToMakeRoom(for: 100) == nil)
         #expect(try Self.hold([1, 2, 3, 4, 5, 6, 7, 8, 9], of: 7, in: &held).allSatisfy { $0 })
         #expect(try Self.hold([10], of: 7, byteCount: 2048, in: &held) == [false])
@@ -119,10 +119,10 @@ struct HeldFragmentsTests {
         #expect(count == HeldFragments.countMax && held.count == count)
         #expect(held.byteCount <= HeldFragments.memoryByteCount)
         // With a small queue they have a small part of it.
-        var few = HeldFragments(memoryByteCount: 1 << 18, overhead: 28)
+        var few = HeldFragments(queueByteCount: 1 << 18, overhead: 28)
         while try Self.hold([1], of: 7, byteCount: 2048, in: &few) == [true] {}
         #expect(few.byteCount + few.count * 28 <= 1 << 17 && few.count > 50)
-        var none = HeldFragments(memoryByteCount: 0)
+        var none = HeldFragments(queueByteCount: 0)
         #expect(try Self.hold([1], of: 7, in: &none) == [false])
         #expect(none.takeToMakeRoom(for: 100) == nil && none.takeFirst() == nil)
     }
@@ -146,7 +146,7 @@ struct HeldFragmentsTests {
     @Test("are what a plain list of them holds, whatever is done to them")
     func model() throws {
         var generator = SeededGenerator(seed: 17)
-        var held = HeldFragments(memoryByteCount: 8 * HeldFragments.byteCountMax)
+        var held = HeldFragments(queueByteCount: 8 * HeldFragments.byteCountMax)
         let edges = [FrameCounters(), FrameCounters()]
         var model: [(mark: UInt8, datagram: UInt16, isLong: Bool, edge: Int)] = []
         for step in 0..<20_000 {

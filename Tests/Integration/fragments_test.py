@@ -12,6 +12,7 @@ import time
 import unittest
 
 from support.cluster import Cluster, ClusterCase
+from support.endpoint import Endpoint
 from support.frames import IPV4, IPV6, UDP
 from support.namespace import packet_socket_in
 
@@ -20,6 +21,8 @@ LOW, HIGH = 5300, 40000
 PIECES = (1, 2, 3)
 PIECE_BYTES = 1400
 LATE_SECONDS = 1.5
+# So many ordinary frames may wait, and so many more are sent.
+HELD, ALL = 1024, 1100
 PODS = {4: {"a1": "10.244.1.2", "b1": "10.244.1.3", "a2": "10.244.2.2"},
         6: {"a1": "fd00:10:244:1::2", "b1": "fd00:10:244:1::3", "a2": "fd00:10:244:2::2"}}
 GATEWAYS = {4: "10.244.1.1", 6: "fd00:10:244:1::1"}
@@ -138,6 +141,22 @@ class FragmentsTest(ClusterCase):
 
     def test_a_first_fragment_that_comes_late_between_nodes(self):
         self.check_late_first("a2")
+
+    def test_what_waits_when_there_are_too_many_and_when_the_capture_ends(self):
+        collector, agent = self.start_collector(), self.start_agent(1)
+        # They have no first fragment, and on the node of a2 nothing arrives: the lower address reports.
+        marks = [mark(f"{number} of {version}", 2) for version in PODS for number in range(ALL // 2)]
+        for version in PODS:
+            self.send("a2", version,
+                      [Datagram(version, "a1", "a2", number + 1, (HIGH, LOW),
+                                f"{number} of {version}").piece(2) for number in range(ALL // 2)])
+        Endpoint(agent.namespace).await_metrics(
+            lambda metrics: (metrics.sum("podwire_frames_held"),
+                             metrics.sum("podwire_fragments_not_held_total")) == (HELD, ALL - HELD))
+        self.end(collector, agent)
+        frames = [frame.data for frame in self.frames()]
+        counts = {each: sum(each in frame for frame in frames) for each in marks}
+        self.assertEqual(counts, dict.fromkeys(marks, 1))
 
 
 if __name__ == "__main__":
