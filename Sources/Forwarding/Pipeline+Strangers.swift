@@ -75,7 +75,7 @@ extension Pipeline {
             var counts = BlockCounts()
             punt(
                 frames.packet(frame), at: point ?? frame.point, frame.counters, into: &queue, now,
-                mayHold: false, &counts)
+                heldAt: now, &counts)
             add(counts, to: frame.counters)
         }
         swap(&frames, &strangers)

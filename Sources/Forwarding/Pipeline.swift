@@ -26,6 +26,8 @@ struct Pipeline: ~Copyable {
     /// Why calls to services cannot be looked up, if they should be and cannot.
     let trackingFailure: SystemError?
     private var held: HeldFragments
+    /// What `held` is while some of it is released, so that nothing is allocated for that.
+    private let noFragments = HeldFragments(queueByteCount: 0)
     var requests = HeldRequests()
     var strangers = HeldStrangers()
     /// When the node was asked about unknown MAC addresses last.
@@ -72,10 +74,9 @@ struct Pipeline: ~Copyable {
         fastPath = .some(FastPath(rule))
         self.tracker = tracker
         trackingFailure = failure
-        let heldCountMax =
-            plan.settings.queueByteCountMax / Self.heldShare
-            / (HeldFragments.byteCountMax + PacketRecord.headerByteCount)
-        held = HeldFragments(countMax: min(HeldFragments.countMax, heldCountMax))
+        held = HeldFragments(
+            queueByteCount: plan.settings.queueByteCountMax / Self.heldShare,
+            overhead: PacketRecord.headerByteCount)
         localEdges = plan.snapshot.localEdges
         sightings = plan.feed.sightings
         self.counters = counters
@@ -256,7 +257,7 @@ extension Pipeline {
         }
         if !packet.isCutShort, isUndecided(packet, edge.program, point, fastPath) {
             return punt(
-                packet, at: point, edge.counters, into: &queue, now, mayHold: true, &counts)
+                packet, at: point, edge.counters, into: &queue, now, &counts)
         }
         // A filter that has cut a packet short has let it pass.
         let limit =
@@ -279,22 +280,26 @@ extension Pipeline {
     /// Decides about a packet in user space, and carries that out.
     mutating func punt(
         _ packet: borrowing Packet, at point: ObservationPoint, _ counters: FrameCounters,
-        into queue: inout ByteQueue, _ now: MonotonicTime, mayHold: Bool,
+        into queue: inout ByteQueue, _ now: MonotonicTime, heldAt: MonotonicTime? = nil,
         _ counts: inout BlockCounts
     ) {
+        let mayHold = heldAt == nil
         if mayHold {
             releaseStrangers(answeredBy: packet, at: point, into: &queue, now)
             if holdStranger(packet, at: point, counters, now) { return }
         }
-        var step = step(packet, point, now, mayHold: mayHold)
+        let waited = heldAt.map { now - $0 } ?? .zero
+        var step = step(packet, point, now, mayHold: mayHold, waited)
         if case .lookUp(let flow) = step {
             lookUp(flow, now)
-            step = self.step(packet, point, now, mayHold: mayHold)
+            step = self.step(packet, point, now, mayHold: mayHold, waited)
         }
         if case .hold(let datagram) = step {
+            let byteCount = packet.bytes.byteCount
+            if held.isFull(for: byteCount) { makeRoomToHold(byteCount, into: &queue, now) }
             if held.hold(packet, of: datagram, at: point, counters, now: now) { return }
             counts.notHeldCount += 1
-            step = self.step(packet, point, now, mayHold: false)
+            step = self.step(packet, point, now, mayHold: false, waited)
         }
         counts.puntedCount += 1
         guard case .decided(let outcome) = step else {
@@ -313,11 +318,12 @@ extension Pipeline {
     }
 
     private mutating func step(
-        _ packet: borrowing Packet, _ point: ObservationPoint, _ now: MonotonicTime, mayHold: Bool
+        _ packet: borrowing Packet, _ point: ObservationPoint, _ now: MonotonicTime, mayHold: Bool,
+        _ waited: Duration
     ) -> SlowPath.Step {
         slowPath.decide(
             packet.bytes, direction: Direction(isOutgoing: packet.details.isOutgoing), at: point,
-            now: now, mayHold: mayHold)
+            now: now, mayHold: mayHold, waited: waited)
     }
 
     private mutating func lookUp(_ flow: FlowKey, _ now: MonotonicTime) {
@@ -346,21 +352,29 @@ extension Pipeline {
             packet, outcome.translation, filter, at: point.interfaceIndex, to: &queue, &counts)
     }
 
+    /// Gives the oldest held fragment up, so that there is room for another.
+    private mutating func makeRoomToHold(
+        _ byteCount: Int, into queue: inout ByteQueue, _ now: MonotonicTime
+    ) {
+        release(into: &queue, now, isGivenUp: true) { $0.takeToMakeRoom(for: byteCount) }
+    }
+
     /// Decides about fragments that have waited, and now wait no longer.
     ///
     /// Each is counted where it was seen, which may be another edge than that of the block at hand.
     private mutating func release(
-        into queue: inout ByteQueue, _ now: MonotonicTime,
+        into queue: inout ByteQueue, _ now: MonotonicTime, isGivenUp: Bool = false,
         _ take: (inout HeldFragments) -> HeldFragments.Fragment?
     ) {
         // Moved out of `self`, so that their bytes stay in place while `self` changes.
-        var fragments = HeldFragments()
+        var fragments = noFragments
         swap(&fragments, &held)
         while let fragment = take(&fragments) {
             var counts = BlockCounts()
+            if isGivenUp { counts.notHeldCount += 1 }
             punt(
                 fragments.packet(fragment), at: fragment.point, fragment.counters, into: &queue,
-                now, mayHold: false, &counts)
+                now, heldAt: fragment.heldAt, &counts)
             add(counts, to: fragment.counters)
         }
         swap(&fragments, &held)

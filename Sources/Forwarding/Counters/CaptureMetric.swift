@@ -91,7 +91,7 @@ package enum CaptureMetric: Int, CaseIterable, Sendable {
         case .framesUnexplained: "Frames with a service address that connection tracking lacks."
         case .fragments: "Fragments among the frames that user space decided."
         case .fragmentsNotHeld:
-            "Fragments that came before the first of their datagram and found no room to wait."
+            "Fragments that had to be decided before the first of their datagram came, for lack of room."
         case .strangersHeld:
             "Frames that waited because nobody knew their MAC address yet, as a new guest's."
         case .strangersNotHeld: "Frames with such an address that found no room to wait."
