@@ -46,6 +46,10 @@ extension Node {
         let domain = ObservationPoint.Domain(
             veths.map { ($0.link.index, $0.otherAddresses) }
                 + veths.map { ($0.link.index, $0.podAddresses ?? []) })
+        let isEdge = Set(veths.map(\.link.index)).contains
+        let hasOtherPorts = links.values.contains { link in
+            link.master != nil && link.master == veths.first?.link.master && !isEdge(link.index)
+        }
         return veths.map { veth in
             let master = link(veth.link.master)
             // A VRF forwards by routes, and floods nothing.
@@ -55,7 +59,7 @@ extension Node {
                 otherMACs: veth.macs.filter { $0 != veth.podMAC },
                 deviceMAC: veth.link.mac == master?.mac ? nil : veth.link.mac,
                 bridge: bridge, bridgeMAC: master?.kind == "bridge" ? master?.mac : nil,
-                domain: domain)
+                hasOtherPorts: hasOtherPorts, domain: domain)
             return Edge(
                 incarnation: veth.incarnation, name: veth.link.name, isUp: veth.link.isUp,
                 point: point)

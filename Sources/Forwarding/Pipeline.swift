@@ -28,6 +28,7 @@ struct Pipeline: ~Copyable {
     private var held: HeldFragments
     var requests = HeldRequests()
     var strangers = HeldStrangers()
+    var copies = CopyTable()
     /// When the node was asked about unknown MAC addresses last.
     var strangersSoughtAt = MonotonicTime.zero
     /// The unknown sender that was seen last, and when.
@@ -279,6 +280,7 @@ extension Pipeline {
     ) {
         if mayHold {
             releaseStrangers(answeredBy: packet, at: point, into: &queue, now)
+            if isLaterCopyToGroup(packet, at: point, now) { return countCopy(&counts) }
             if holdStranger(packet, at: point, counters, now) { return }
         }
         var step = step(packet, point, now, mayHold: mayHold)
@@ -293,6 +295,10 @@ extension Pipeline {
         }
         counts.puntedCount += 1
         guard case .decided(let outcome) = step else {
+            counts.refusedCount += 1
+            return
+        }
+        if isLaterCopy(packet, outcome.decision, at: point, now) {
             counts.refusedCount += 1
             return
         }

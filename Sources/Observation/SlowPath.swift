@@ -17,6 +17,7 @@ package struct SlowPath: Sendable {
     /// Flows that were looked up in vain, so that they are not looked up again at once.
     private var negativeEntries = BoundedTable<FlowKey, NegativeEntry>(
         countMax: negativeEntryCountMax, age: negativeAge)
+    private var remotePods = RemotePods()
     private var datagrams = BoundedTable<DatagramKey, IPPacket.Ports?>(
         countMax: datagramCountMax, age: datagramAge)
 
@@ -109,7 +110,12 @@ package struct SlowPath: Sendable {
         if let datagram = headers.packet?.datagram {
             (firstFragmentOf, lacksFirst) = resolvePorts(of: &headers, in: datagram, now)
         }
-        let decision = rule.decision(on: headers, in: frame, direction: direction, at: point)
+        let isFromRemotePod =
+            direction == .toPod && point.hasOtherPorts
+            && remotePods.recognizes(headers, at: point, rule.addressPlan, now: now)
+        let decision = rule.decision(
+            on: headers, in: frame, direction: direction, at: point,
+            isFromRemotePod: isFromRemotePod)
         if lacksFirst, mayHold, decision.step == .observedEnd || decision.step == .serviceForm,
             let datagram = headers.packet?.datagram
         {

@@ -182,6 +182,8 @@ public enum ARPHeader {
     public static let protocolType = 2
     /// The lengths of both kinds of addresses, a byte each.
     public static let addressByteCounts = 4
+    /// What the packet asks or answers.
+    public static let operation = 6
     /// The sender's IPv4 address.
     public static let senderAddress = 14
     /// The IPv4 address that is asked for.
@@ -191,6 +193,8 @@ public enum ARPHeader {
 
     /// The value of `addressByteCounts` for IPv4 over Ethernet.
     public static let ipv4OverEthernet: UInt16 = 0x0604
+    /// The operation of a request.
+    public static let request: UInt16 = 1
 }
 
 /// The layout of plain frames: an untagged Ethernet header, then an IP header without options.
