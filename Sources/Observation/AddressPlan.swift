@@ -89,7 +89,7 @@ package struct ObservationPoint: Equatable, Sendable {
     /// Nil where the gateway has another one, as with Open vSwitch. Then the source of a frame does
     /// not show whether two edges see it.
     package let bridgeMAC: MACAddress?
-    /// Whether the bridge has ports that are no edges, such as an uplink.
+    /// Whether the bridge has ports of others than pods, such as an uplink.
     package let hasOtherPorts: Bool
     /// The edges that a group frame reaches together, this one included.
     package let domain: Domain
