@@ -128,8 +128,8 @@ let package = Package(
             "Netlink", "Observation", "ObservationFixtures", "Settings", "Time", logging),
         tests(
             "ForwardingTests", "Addressing", "Edges", "Forwarding", "KernelSupport", "Linux",
-            "Metrics", "Netlink", "Observation", "PacketRing", "Packets", "RPCAP", "Security",
-            "SecurityFixtures", "Settings", "Time", logging),
+            "Metrics", "Netlink", "Observation", "ObservationFixtures", "PacketRing", "Packets",
+            "RPCAP", "Security", "SecurityFixtures", "Settings", "Time", logging),
         tests(
             "AgentTests", "Addressing", "Agent", "Edges", "Forwarding", "Linux", "Metrics",
             "Netlink", "Settings", "Time", logging),

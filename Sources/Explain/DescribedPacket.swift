@@ -115,14 +115,47 @@ package struct DescribedPacket: Equatable, Sendable, CustomStringConvertible {
             sourcePort: source.port ?? 0, destinationPort: destination.port ?? 0)
     }
 
+    /// The request that its protocol has; nil if it has none.
+    package var requestKind: RequestKind? {
+        switch transport {
+        case IPProtocol.tcp: .connection
+        case IPProtocol.icmp, IPProtocol.icmpv6: .ping
+        default: nil
+        }
+    }
+
+    /// The same packet after a translation.
+    func translated(by translation: Translation) -> Self {
+        let isToService = destination.address == translation.address
+        func end(_ end: End, isService: Bool) -> End {
+            End(
+                address: isService ? translation.newAddress : end.address,
+                port: end.port.map { _ in
+                    isService ? translation.newPort : translation.newPeerPort
+                })
+        }
+        return Self(
+            transport: transport, source: end(source, isService: !isToService),
+            destination: end(destination, isService: isToService))
+    }
+
     /// A frame with the packet, which has nothing but what the rule looks at.
-    func frame(from: MACAddress, to: MACAddress) -> [UInt8] {
+    ///
+    /// A TCP segment has SYN if it is a request, and otherwise ACK. ICMP is always an echo request.
+    func frame(from: MACAddress, to: MACAddress, isRequest: Bool = false) -> [UInt8] {
         let to = isToGroup ? .broadcast : to
         var transport: [UInt8] = []
         transport.append(bigEndian: source.port ?? 0)
         transport.append(bigEndian: destination.port ?? 0)
         transport += [UInt8](repeating: 0, count: 16)
-        if source.port == nil { transport[0] = self.transport == IPProtocol.icmpv6 ? 128 : 8 }
+        switch requestKind {
+        case .connection: transport[TCPHeader.flags] = isRequest ? TCPHeader.syn : TCPHeader.ack
+        case .ping:
+            transport[ICMPHeader.type] =
+                self.transport == IPProtocol.icmpv6
+                ? ICMPHeader.echoRequestV6 : ICMPHeader.echoRequest
+        case nil: break
+        }
         var frame: [UInt8] = []
         frame += to.bytes + from.bytes
         let addresses = source.address.bytes + destination.address.bytes

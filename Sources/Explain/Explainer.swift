@@ -12,6 +12,8 @@ package import Time
 /// Explains which edge reports a packet, and by which step of the rule, as this node is now.
 package struct Explainer: ~Copyable {
     private let node: Node
+    /// Where both edges of a request may be.
+    let localEdges: LocalEdges
     let edges: [Edge]
     let rule: Rule
     private var slowPath: SlowPath
@@ -33,6 +35,13 @@ package struct Explainer: ~Copyable {
         package let translation: Translation?
         /// The end whose edge reports, if both ends are pods.
         package let observedEnd: IPAddress?
+        /// The part that the packet has in a request: a ping is held at both edges.
+        package let requestPart: RequestPart?
+
+        /// The packet in the form in which it is reported.
+        var reportedForm: DescribedPacket {
+            translation.map { form.translated(by: $0) } ?? form
+        }
     }
 
     /// Creates an explainer of a node as it was read.
@@ -45,6 +54,7 @@ package struct Explainer: ~Copyable {
     ) {
         self.node = node
         edges = node.edges
+        localEdges = node.localEdges
         var addressPlan = node.addressPlan(settings)
         addressPlan.sensors = sensors
         rule = Rule(addressPlan, deduplicates: settings.deduplicates)
@@ -98,18 +108,24 @@ package struct Explainer: ~Copyable {
     }
 
     /// Explains a described packet at every edge that it passes, on this node and on others.
-    package mutating func explain(_ packet: DescribedPacket, now: MonotonicTime) -> [View] {
+    ///
+    /// If it is a request, a TCP packet is the SYN that begins a connection.
+    package mutating func explain(
+        _ packet: DescribedPacket, isRequest: Bool = false, now: MonotonicTime
+    ) -> [View] {
         var views: [View] = []
         // The packet enters in the form that its source gives it, and leaves in its destination's.
         let forms = forms(of: packet)
-        if let view = view(of: forms.atSource, .fromPod, now: now) { views.append(view) }
+        if let view = view(of: forms.atSource, .fromPod, isRequest, now: now) { views.append(view) }
         if packet.isToGroup {
             let sender = edge(of: packet.source.address)
             for edge in edges where edge != sender {
-                views.append(view(of: packet, at: edge, .toPod, now: now))
+                views.append(view(of: packet, at: edge, .toPod, isRequest, now: now))
             }
         }
-        if let view = view(of: forms.atDestination, .toPod, now: now) { views.append(view) }
+        if let view = view(of: forms.atDestination, .toPod, isRequest, now: now) {
+            views.append(view)
+        }
         return views
     }
 
@@ -134,7 +150,8 @@ package struct Explainer: ~Copyable {
     ///
     /// Nil if that end is no pod, or the packet does not have this form there.
     private mutating func view(
-        of packet: DescribedPacket, _ direction: Direction, now: MonotonicTime
+        of packet: DescribedPacket, _ direction: Direction, _ isRequest: Bool,
+        now: MonotonicTime
     ) -> View? {
         let end = (direction == .toPod ? packet.destination : packet.source).address
         let isService = [packet.source, packet.destination].contains {
@@ -142,18 +159,20 @@ package struct Explainer: ~Copyable {
         }
         let edge = edge(of: end)
         guard edge != nil || rule.addressPlan.isPod(end) && !isService else { return nil }
-        return view(of: packet, at: edge, direction, now: now)
+        return view(of: packet, at: edge, direction, isRequest, now: now)
     }
 
     private mutating func view(
-        of packet: DescribedPacket, at edge: Edge?, _ direction: Direction, now: MonotonicTime
+        of packet: DescribedPacket, at edge: Edge?, _ direction: Direction, _ isRequest: Bool,
+        now: MonotonicTime
     ) -> View {
         let end = (direction == .toPod ? packet.destination : packet.source).address
         let point = edge?.point ?? Self.elsewhere
         let pod = point.podMAC ?? Self.podMAC
         let frame = packet.frame(
             from: direction == .toPod ? neighbour(of: point, packet.source.address) : pod,
-            to: direction == .toPod ? pod : neighbour(of: point, packet.destination.address))
+            to: direction == .toPod ? pod : neighbour(of: point, packet.destination.address),
+            isRequest: isRequest)
         let outcome = decide(frame, direction: direction, at: point, now: now)
         let program = EdgeProgram(
             rule, at: point, snaplen: UInt32(StartRequest.snaplenMax),
@@ -164,7 +183,8 @@ package struct Explainer: ~Copyable {
             isDecidedByKernel: program.decides(frame, direction: direction),
             translation: outcome.translation,
             observedEnd: outcome.decision.step == .observedEnd
-                ? Rule.lowerEnd(of: packet.key) : nil)
+                ? Rule.lowerEnd(of: packet.key) : nil,
+            requestPart: outcome.requestPart)
     }
 
     /// The MAC address from which a pod gets frames of an address, and to which it sends them.

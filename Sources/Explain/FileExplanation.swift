@@ -12,6 +12,19 @@ package struct FileExplanation: ~Copyable {
     private let edge: Edge?
     private var programs: [UInt32: EdgeProgram] = [:]
     private var dropList: ServiceDropList
+    private var requests = RequestTable()
+    /// By the slots of `requests`, which bounds them.
+    private var held: [Int: HeldRequest] = [:]
+    /// Requests that are reported at once, and are listed if nobody answers them.
+    private var watched = RequestTable()
+    /// By the slots of `watched`: when each was seen.
+    private var watchedRequests: [Int: (flow: FlowKey, nanoseconds: UInt64)] = [:]
+    /// The latest time of a frame: frames of different edges can be out of order.
+    private var latest = MonotonicTime.zero
+    /// The requests that nobody answered.
+    package private(set) var unanswered = UnansweredRequests()
+    /// The number of requests that were not held, because there were too many or their source is forged.
+    package private(set) var notHeldCount = 0
     /// The number of frames with each outcome.
     package private(set) var counts: [Row: Int] = [:]
     /// The number of all frames.
@@ -29,6 +42,26 @@ package struct FileExplanation: ~Copyable {
         package let isReported: Bool
         /// Whether the kernel decides, or the slow path.
         package let isDecidedByKernel: Bool
+        /// What became of a request that was held; nil for all other frames.
+        package var request: RequestResult?
+    }
+
+    /// What became of a request that was held.
+    package enum RequestResult: Hashable, Sendable, CaseIterable {
+        /// An answer came in time.
+        case answered
+        /// No answer came in time.
+        case unanswered
+        /// The file ended before the time was over.
+        case undecided
+    }
+
+    /// A request that waits for its answer.
+    private struct HeldRequest {
+        let flow: FlowKey
+        let edge: RequestEdge
+        let nanoseconds: UInt64
+        let step: Decision.Step
     }
 
     /// Creates an explanation without frames.
@@ -46,16 +79,26 @@ package struct FileExplanation: ~Copyable {
     /// what the slow path learns, as in an agent.
     package mutating func add(_ frame: [UInt8], nanoseconds: UInt64) {
         frameCount += 1
+        let now = MonotonicTime(nanoseconds: nanoseconds)
+        latest = max(latest, now)
+        while let release = requests.takeExpired(now: latest) { settle(release) }
+        while let release = watched.takeExpired(now: latest) { settleWatched(release) }
         guard let (point, direction) = origin(of: frame) else {
             strangerCount += 1
             return
         }
-        let now = MonotonicTime(nanoseconds: nanoseconds)
         let before = dropList.services
         _ = dropList.refresh(
             at: explainer.services, edgeCount: explainer.edges.count, now: now)
         if dropList.services != before { programs.removeAll() }
         let outcome = explainer.decide(frame, direction: direction, at: point, now: now)
+        switch outcome.requestPart {
+        case .request(let key, let edge):
+            if hold(key, at: edge, point, nanoseconds, outcome.decision.step) { return }
+        case .answer(let answer): release(answer, nanoseconds)
+        case nil: break
+        }
+        watch(frame, nanoseconds, isReportedAtOnce: outcome.decision.isReported)
         let isDecided = program(at: point).decides(frame, direction: direction)
         let row = Row(
             step: outcome.decision.step, isReported: outcome.decision.isReported,
@@ -63,9 +106,19 @@ package struct FileExplanation: ~Copyable {
         counts[row, default: 0] += 1
     }
 
+    /// Counts the requests that still wait when the file ends.
+    package mutating func end() {
+        while let release = requests.takeFirst() { settle(release, isUndecided: true) }
+    }
+
     /// The number of frames that the kernel punted to the slow path.
     package var puntedCount: Int {
         counts.filter { !$0.key.isDecidedByKernel }.values.reduce(0, +)
+    }
+
+    /// The number of requests that were held and had this result.
+    package func requestCount(_ result: RequestResult) -> Int {
+        counts.filter { $0.key.request == result }.values.reduce(0, +)
     }
 
     /// The edge where a frame was recorded, and its direction there.
@@ -92,5 +145,91 @@ package struct FileExplanation: ~Copyable {
             dropList: dropList.services)
         programs[point.interfaceIndex] = program
         return program
+    }
+}
+
+/// Step 8, requests.
+extension FileExplanation {
+    /// Holds a request until the frames after it show an answer.
+    ///
+    /// - Returns: Whether it is held.
+    private mutating func hold(
+        _ key: RequestKey, at edge: RequestEdge, _ point: ObservationPoint, _ nanoseconds: UInt64,
+        _ step: Decision.Step
+    ) -> Bool {
+        let isForeign =
+            edge == .sender && !explainer.localEdges.contains(key.flow.destination)
+            && explainer.localEdges.isForeign(key.flow.source, atEdge: point.interfaceIndex)
+        // A file may lack the other edge, so an answer counts wherever it was recorded.
+        let holding =
+            isForeign
+            ? .full
+            : requests.hold(
+                key, at: edge, isOtherEdgeHere: false, seenAt: nanoseconds, now: latest)
+        guard case .held(let slot) = holding else {
+            notHeldCount += 1
+            return false
+        }
+        held[slot] = HeldRequest(
+            flow: key.flow, edge: edge, nanoseconds: nanoseconds, step: step)
+        return true
+    }
+
+    /// Decides about the requests that an answer is for, at whichever edge each was recorded.
+    private mutating func release(_ answer: RequestPart.Answer, _ nanoseconds: UInt64) {
+        var keys = [answer.key]
+        if let key = answer.unknownKey, key != answer.key { keys.append(key) }
+        for key in keys {
+            for edge in RequestEdge.allCases {
+                while let release = requests.release(
+                    answered: key, at: edge, isReset: answer.isReset, seenAt: nanoseconds,
+                    now: latest)
+                {
+                    settle(release)
+                }
+            }
+        }
+    }
+
+    private mutating func settle(_ release: RequestTable.Release, isUndecided: Bool = false) {
+        guard let request = held.removeValue(forKey: release.slot) else { return }
+        let isAnswered = [.answeredHere, .answeredThere].contains(release.fate)
+        let result: RequestResult =
+            isUndecided ? .undecided : isAnswered ? .answered : .unanswered
+        let row = Row(
+            step: request.step, isReported: release.fate.isReported && !isUndecided,
+            isDecidedByKernel: false, request: result)
+        counts[row, default: 0] += 1
+        if result == .unanswered {
+            unanswered.add(
+                request.flow, heldAt: request.edge, nanoseconds: request.nanoseconds)
+        }
+    }
+
+    /// Watches a request that is reported at once, or takes an answer to one.
+    private mutating func watch(_ frame: [UInt8], _ nanoseconds: UInt64, isReportedAtOnce: Bool) {
+        guard let packet = Headers(frame.wire).packet, let opening = packet.opening else { return }
+        let flow = FlowKey(packet)
+        if opening.isAnswer {
+            let key = RequestKey(flow.reversed, sequence: opening.sequence)
+            while let release = watched.release(
+                answered: key, at: .sender, isReset: opening == .reset, seenAt: nanoseconds,
+                now: latest)
+            {
+                settleWatched(release)
+            }
+        }
+        guard opening.isRequest, isReportedAtOnce else { return }
+        let holding = watched.hold(
+            RequestKey(flow, sequence: opening.sequence), at: .sender, isOtherEdgeHere: false,
+            seenAt: nanoseconds, now: latest)
+        if case .held(let slot) = holding { watchedRequests[slot] = (flow, nanoseconds) }
+    }
+
+    private mutating func settleWatched(_ release: RequestTable.Release) {
+        guard let request = watchedRequests.removeValue(forKey: release.slot),
+            release.fate == .unanswered
+        else { return }
+        unanswered.add(request.flow, heldAt: nil, nanoseconds: request.nanoseconds)
     }
 }

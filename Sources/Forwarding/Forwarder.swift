@@ -65,6 +65,8 @@ final class Forwarder {
     var installedVersion = 0
     /// When the kernel's counts are taken next.
     var countsAt: MonotonicTime
+    /// Whether this turn has left blocks in a ring, so that answers may be in them.
+    private var isBehind = false
 
     /// The most blocks of one ring that are forwarded before others, and commands, have their turn.
     ///
@@ -82,6 +84,9 @@ final class Forwarder {
 
     /// The shortest wait for requests that expire, so that many of them expire together.
     private static let expiryInterval = Duration.milliseconds(10)
+
+    /// The longest time that requests wait beyond their time for blocks that were left unread.
+    private static let behindTimeMax = Duration.seconds(5)
 
     /// The time that is left for what is queued when the capture ends.
     static let finishTime = Duration.seconds(1)
@@ -177,6 +182,7 @@ extension Forwarder {
             try poller.wait(milliseconds: milliseconds)
         }
         let begin = MonotonicTime.now
+        isBehind = false
         pipeline.attend(into: &sender.queue, now: begin)
         for index in 0..<readyCount {
             switch poller.key(at: index) {
@@ -190,8 +196,9 @@ extension Forwarder {
             }
         }
         if !closing.isEmpty { try advanceClosing() }
-        // The answers that were in the rings at the beginning have been read.
-        pipeline.expireRequests(into: &sender.queue, now: begin)
+        // The answers that were in the rings at the beginning have been read, unless it is behind.
+        pipeline.expireRequests(
+            into: &sender.queue, now: isBehind ? begin - Self.behindTimeMax : begin)
         let now = MonotonicTime.now
         if phase != .finishing {
             replacePrograms(now)
@@ -253,6 +260,7 @@ extension Forwarder {
             if isReplacing { countFirstRead(edge) }
             if isMuch { try send(now) }
         }
+        isBehind = true
     }
 
     func drain(_ sharedRing: SharedRing, _ blockCountMax: Int = .max) throws(SendFailure) {
@@ -265,6 +273,7 @@ extension Forwarder {
                 block, from: sharedRing.context, through: &pipeline, to: &sender, now)
             if isMuch { try send(now) }
         }
+        isBehind = true
     }
 
     /// Forwards a block with one access to each of the members, which costs less than several.

@@ -1,14 +1,14 @@
-import Addressing
-import Observation
-import PacketRing
-import Packets
-import Time
+package import Addressing
+package import Observation
+package import PacketRing
+package import Packets
+package import Time
 
 /// The requests that wait for an answer, with copies of their frames.
 ///
 /// `RequestTable` decides about them. Frames of up to 128 bytes, which nearly all requests are, and
 /// longer ones are kept apart. Memory grows with the most that have ever waited at once.
-struct HeldRequests {
+package struct HeldRequests {
     private(set) var table = RequestTable()
     private var records: [Record?] = []
     /// The frames of all slots, each in a cell of its own.
@@ -23,39 +23,45 @@ struct HeldRequests {
     /// The longest frame that is held: it holds a SYN with data, and each ping of an ordinary MTU.
     ///
     /// Both edges of a request must come to the same result, so it does not depend on what is held.
-    static let byteCountMax = 2048
+    package static let byteCountMax = 2048
     /// The most frames longer than 128 bytes that are held: 2 MiB.
-    private static let longCellCountMax = 1024
+    package static let longCellCountMax = 1024
     private static let noLongCell: Int32 = -1
 
     /// What belongs to a slot of the table.
-    struct Record {
+    package struct Record {
         let details: Packet.Details
         /// The counters of the edge at which the frame was seen.
-        let counters: FrameCounters
+        package let counters: FrameCounters
         fileprivate let byteCount: Int32
         fileprivate let longCell: Int32
         fileprivate let hasForm: Bool
     }
 
     /// The form in which a frame of a call to a service is reported.
-    struct Form {
+    package struct Form {
         /// The change into that form, if it is known.
-        let translation: Translation?
+        package let translation: Translation?
         /// The call, if its backend was not known when the frame came.
-        let unknownCall: FlowKey?
+        package let unknownCall: FlowKey?
+
+        package init(translation: Translation?, unknownCall: FlowKey?) {
+            (self.translation, self.unknownCall) = (translation, unknownCall)
+        }
     }
 
+    package init() {}
+
     /// Whether a frame is short enough to be held.
-    static func canHold(_ packet: borrowing Packet) -> Bool {
+    package static func canHold(_ packet: borrowing Packet) -> Bool {
         packet.bytes.byteCount <= byteCountMax
     }
 
     /// The number of frames that are held.
-    var count: Int { table.count }
+    package var count: Int { table.count }
 
     /// Holds a request; see `RequestTable.hold`.
-    mutating func hold(
+    package mutating func hold(
         _ packet: borrowing Packet, _ key: RequestKey, at edge: RequestEdge,
         isOtherEdgeHere: Bool, _ form: Form?, _ counters: FrameCounters, now: MonotonicTime
     ) -> RequestTable.Holding {
@@ -70,7 +76,7 @@ struct HeldRequests {
     }
 
     /// Holds a reset; see `RequestTable.holdReset`.
-    mutating func holdReset(
+    package mutating func holdReset(
         _ packet: borrowing Packet, _ key: RequestKey, _ form: Form?, _ counters: FrameCounters,
         now: MonotonicTime
     ) -> RequestTable.Holding {
@@ -92,7 +98,7 @@ struct HeldRequests {
         _ packet: borrowing Packet, in slot: Int, _ form: Form?, _ counters: FrameCounters
     ) {
         let byteCount = packet.bytes.byteCount
-        // Answers take slots as well.
+        // The table gives slots to answers as well.
         while slot >= records.count {
             records.append(nil)
             shortFrames.append(
@@ -121,15 +127,15 @@ struct HeldRequests {
 
 extension HeldRequests {
     /// A frame that waits no longer.
-    struct Released {
-        let fate: RequestTable.Release.Fate
-        let record: Record
-        let form: Form?
+    package struct Released {
+        package let fate: RequestTable.Release.Fate
+        package let record: Record
+        package let form: Form?
         fileprivate let slot: Int
     }
 
     /// Calls a function of the table that releases a frame, and returns that frame.
-    mutating func release(
+    package mutating func release(
         _ next: (inout RequestTable) -> RequestTable.Release?
     ) -> Released? {
         guard let release = next(&table), let record = records[release.slot] else { return nil }
@@ -141,7 +147,7 @@ extension HeldRequests {
 
     /// The packet that was released last; the next one that is held may overwrite it.
     @_lifetime(borrow self)
-    func packet(_ released: Released) -> Packet {
+    package func packet(_ released: Released) -> Packet {
         let record = released.record
         if record.longCell == Self.noLongCell {
             let start = released.slot * Self.shortByteCountMax
@@ -155,15 +161,17 @@ extension HeldRequests {
     }
 
     /// Records an answer; see `RequestTable.record`.
-    mutating func record(answerTo key: RequestKey, seenAt: UInt64, now: MonotonicTime) {
-        table.record(answerTo: key, seenAt: seenAt, now: now)
+    package mutating func record(
+        answerTo key: RequestKey, isReset: Bool, seenAt: UInt64, now: MonotonicTime
+    ) {
+        table.record(answerTo: key, isReset: isReset, seenAt: seenAt, now: now)
     }
 
     /// All slots, taken or not.
-    var slots: Range<Int> { records.indices }
+    package var slots: Range<Int> { records.indices }
 
     /// Whether a slot holds a frame that is counted by these counters.
-    func isCounted(_ slot: Int, by counters: FrameCounters) -> Bool {
+    package func isCounted(_ slot: Int, by counters: FrameCounters) -> Bool {
         records[slot]?.counters === counters
     }
 }

@@ -31,8 +31,8 @@ extension Pipeline {
             // A reset may have to wait as well.
             if opening.kind == .reset, opening.edge == .sender { return false }
             releaseRequests(
-                answered: opening.key, at: opening.edge, seenAt: packet.nanosecondsSince1970,
-                edge.counters, into: &queue, now, &counts)
+                answered: opening.key, at: opening.edge, isReset: opening.kind == .reset,
+                seenAt: packet.nanosecondsSince1970, edge.counters, into: &queue, now, &counts)
         }
         counts.puntedCount += 1
         guard opening.isReported else {
@@ -113,8 +113,8 @@ extension Pipeline {
         let seenAt = packet.details.nanosecondsSince1970
         if answer.key != answer.unknownKey {
             releaseRequests(
-                answered: answer.key, at: answer.edge, seenAt: seenAt, frames, into: &queue, now,
-                &counts)
+                answered: answer.key, at: answer.edge, isReset: answer.isReset, seenAt: seenAt,
+                frames, into: &queue, now, &counts)
         }
         guard answer.edge == .sender else { return false }
         if let key = answer.unknownKey {
@@ -124,7 +124,8 @@ extension Pipeline {
             let count = release(
                 into: &queue, now, frames, &counts, answered: fate, outcome.translation
             ) {
-                $0.release(answered: key, at: .sender, seenAt: seenAt, now: now)
+                $0.release(
+                    answered: key, at: .sender, isReset: answer.isReset, seenAt: seenAt, now: now)
             }
             if answer.isFromFirewall, count > 0, !isReported {
                 counts.record(.resetsFromElsewhere)
@@ -147,16 +148,22 @@ extension Pipeline {
 
     /// Decides about the requests that an answer is for.
     private mutating func releaseRequests(
-        answered key: RequestKey, at edge: RequestEdge, seenAt: UInt64, _ frames: FrameCounters,
-        into queue: inout ByteQueue, _ now: MonotonicTime, _ counts: inout BlockCounts
+        answered key: RequestKey, at edge: RequestEdge, isReset: Bool, seenAt: UInt64,
+        _ frames: FrameCounters, into queue: inout ByteQueue, _ now: MonotonicTime,
+        _ counts: inout BlockCounts
     ) {
-        if requests.count > 0 {
-            _ = release(into: &queue, now, frames, &counts) {
-                $0.release(answered: key, at: edge, seenAt: seenAt, now: now)
-            }
+        var hasSendersEdge = false
+        while requests.count > 0,
+            let request = requests.release({
+                $0.release(answered: key, at: edge, isReset: isReset, seenAt: seenAt, now: now)
+            })
+        {
+            settle(request, into: &queue, now, frames, &counts)
+            if request.fate == .answeredThere { hasSendersEdge = true }
         }
-        if edge == .observedEnd, localEdges.contains(key.source) {
-            requests.record(answerTo: key, seenAt: seenAt, now: now)
+        // The sender's edge may be here and be read later, even if the source is forged.
+        if edge == .observedEnd, isReset || !hasSendersEdge {
+            requests.record(answerTo: key, isReset: isReset, seenAt: seenAt, now: now)
         }
     }
 }
@@ -208,14 +215,23 @@ extension Pipeline {
         var count = 0
         while let request = requests.release(next) {
             count += 1
-            let fate = request.fate == .answeredThere ? fate ?? request.fate : request.fate
-            if request.record.counters === frames {
-                settle(request, fate, translation, into: &queue, now, &counts)
-            } else {
-                settle(request, fate, translation, into: &queue, now)
-            }
+            let fate = request.fate == .answeredThere ? fate : nil
+            settle(request, fate, translation, into: &queue, now, frames, &counts)
         }
         return count
+    }
+
+    /// Carries out what was decided about a held frame; `counts` are those of `frames`.
+    private mutating func settle(
+        _ request: HeldRequests.Released, _ fate: RequestTable.Release.Fate? = nil,
+        _ translation: Translation? = nil, into queue: inout ByteQueue, _ now: MonotonicTime,
+        _ frames: FrameCounters, _ counts: inout BlockCounts
+    ) {
+        if request.record.counters === frames {
+            settle(request, fate ?? request.fate, translation, into: &queue, now, &counts)
+        } else {
+            settle(request, fate, translation, into: &queue, now)
+        }
     }
 
     /// Carries out what was decided about a held frame, and counts it where it was seen.

@@ -144,6 +144,7 @@ extension Pipeline {
         guard let fastPath = fastPath.take() else { return 0 }
         let hasFastPath = edge.hasFastPath
         let macs = edge.macs
+        var passed = PassedAddresses()
         let limit = filter.limitInKernel
         var packets = block.packets
         if let first = packets.next() { lookAtSender(first, edge, now) }
@@ -153,7 +154,8 @@ extension Pipeline {
             // What a pod says may be the answer to a frame that waits for its MAC address.
             let isPlain =
                 packet.isOutgoing
-                ? !macs.areCompared || fastPath.clearsMACs(of: packet.bytes, at: macs)
+                ? !macs.areCompared || passed.match(packet.bytes)
+                    || fastPath.clearsMACs(of: packet.bytes, at: macs) && passed.set(packet.bytes)
                 : strangers.count == 0
             if hasFastPath, isPlain {
                 if fastPath.clears(packet.bytes) {
@@ -221,7 +223,7 @@ extension Pipeline {
         while let fragment = held.takeFirst() { drop(fragment.counters) }
         while let frame = strangers.take(where: { _ in true }) { drop(frame.counters) }
         while let request = requests.release({ $0.takeFirst() }) {
-            record(.undecided, request.record.counters)
+            if request.fate != .resetFromElsewhere { record(.undecided, request.record.counters) }
             drop(request.record.counters)
         }
     }

@@ -3,8 +3,10 @@ import Glibc
 /// The time of day in UTC, as text.
 package enum TimeStamp {
     /// The time now to the millisecond, as RFC 3339 has it.
-    package static func forLog() -> String {
-        let nanoseconds = wallClockNanoseconds()
+    package static func forLog() -> String { text(nanoseconds: wallClockNanoseconds()) }
+
+    /// A time since 1970 to the millisecond, as RFC 3339 has it.
+    package static func text(nanoseconds: UInt64) -> String {
         let milliseconds = String(nanoseconds / 1_000_000 % 1000)
         let padding = String(repeating: "0", count: 3 - milliseconds.count)
         return "\(text("%Y-%m-%dT%H:%M:%S", nanoseconds)).\(padding)\(milliseconds)Z"

@@ -155,7 +155,9 @@ package struct FastPath: ~Copyable, Sendable {
             typealias Layout = PlainFrame.IPv4
             guard frame.uint8(at: EthernetHeader.byteCount) == IPv4Header.plainStart,
                 frame.uint16(at: Layout.fragment) & IPv4Header.fragmentMask == 0,
-                hasPorts(frame.uint16(at: Layout.length), least: Layout.lengthWithPorts),
+                isLongEnough(
+                    frame.uint16(at: Layout.length),
+                    least: opens ? Layout.lengthWithFlags : Layout.lengthWithPorts),
                 opens
                     ? hasOpeningFlags(
                         frame, frame.uint8(at: Layout.protocolNumber), at: Layout.transport)
@@ -168,7 +170,9 @@ package struct FastPath: ~Copyable, Sendable {
             typealias Layout = PlainFrame.IPv6
             guard frame.byteCount >= Layout.transport + PortsHeader.byteCount,
                 frame.uint8(at: EthernetHeader.byteCount) >> 4 == 6,
-                hasPorts(frame.uint16(at: Layout.length), least: Layout.lengthWithPorts),
+                isLongEnough(
+                    frame.uint16(at: Layout.length),
+                    least: opens ? Layout.lengthWithFlags : Layout.lengthWithPorts),
                 IPProtocol.hasPorts(frame.uint8(at: Layout.protocolNumber)),
                 opens
                     ? hasOpeningFlags(
@@ -207,9 +211,9 @@ package struct FastPath: ~Copyable, Sendable {
             && frame.uint8(at: offset + TCPHeader.flags) & TCPHeader.openingFlags != 0
     }
 
-    /// Whether a length field leaves room for ports; 0 marks a packet longer than it can say.
+    /// Whether a length field leaves room for fields; 0 marks a packet longer than it can say.
     @inline(__always)
-    private static func hasPorts(_ length: UInt16, least: Int) -> Bool {
+    private static func isLongEnough(_ length: UInt16, least: Int) -> Bool {
         length == 0 || length >= least
     }
 

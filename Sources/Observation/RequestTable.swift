@@ -26,14 +26,23 @@ package struct RequestTable: Sendable {
     ///
     /// 50,000 requests a second, a scanner's full speed, for the time of holding.
     package static let countMax = 32_768
+    /// The most answers that are kept, so that there is room for requests.
+    private static let answerCountMax = 16_384
     private static let bucketCount = 16_384
     /// The most entries of one bucket that an answer is compared with.
     ///
-    /// Only requests of one flow can be more; the rest wait for the next answer.
+    /// Only requests of one flow can be more; the caller asks again for the rest.
     private static let comparisonCountMax = 64
     private static let none: Int32 = -1
+    /// The longest time from the first to the last answer that one entry stands for.
+    ///
+    /// A pod resets a connection once for each segment that was under way.
+    private static let burstNanoseconds: UInt64 = 50_000_000
+    // As numbers, since durations have 128 bits, and this is computed for each connection.
     private static let answerNanoseconds = UInt64(
         RequestPart.Limits.answerTime.clampedNanoseconds)
+    private static let holdNanoseconds = UInt64(
+        RequestPart.Limits.holdTime.clampedNanoseconds)
 
     /// What an entry waits for.
     private enum Kind: Sendable {
@@ -43,12 +52,17 @@ package struct RequestTable: Sendable {
         case requestToHere
         /// At the observed end's edge: an answer there.
         case requestAtObservedEnd
-        /// At the sender's edge: the same answer at the observed end's edge.
+        /// At the sender's edge: a reset at the observed end's edge.
         case reset
-        /// An answer at the observed end's edge, for requests and resets that come out of another ring
-        /// later. No packet belongs to it.
+        /// An answer at the observed end's edge, for requests that come out of another ring later.
+        ///
+        /// No packet belongs to it.
         case answer
+        /// The same, where the answer is a reset, or several at once.
+        case resetAnswer
         case free
+
+        var isAnswer: Bool { self == .answer || self == .resetAnswer }
     }
 
     private struct Entry: Sendable {
@@ -56,6 +70,8 @@ package struct RequestTable: Sendable {
         var kind: Kind
         /// The time stamp of the packet, nanoseconds since 1970.
         var seenAt: UInt64
+        /// The time stamp of the last answer that the entry stands for.
+        var lastSeenAt: UInt64
         var heldAt: MonotonicTime
         var nextInBucket = RequestTable.none
         var previousInBucket = RequestTable.none
@@ -133,7 +149,7 @@ extension RequestTable {
         case .sender:
             // The rings of two edges are read one after the other, so the answer may come first.
             let isAnswered = isKnown(key) { answer in
-                answer >= seenAt && Self.isInTime(answer, for: seenAt)
+                answer.lastSeenAt >= seenAt && Self.isInTime(answer.lastSeenAt, for: seenAt)
             }
             if isAnswered { return .answered }
             return insert(key, .requestToHere, seenAt, now)
@@ -147,34 +163,41 @@ extension RequestTable {
         _ key: RequestKey, seenAt: UInt64, now: MonotonicTime
     ) -> Holding {
         let isReported = isKnown(key) { answer in
-            answer <= seenAt && Self.isInTime(seenAt, for: answer)
+            answer.kind == .resetAnswer && answer.seenAt <= seenAt
+                && Self.isInTime(seenAt, for: answer.lastSeenAt)
         }
         return isReported ? .answered : insert(key, .reset, seenAt, now)
     }
 
-    /// Whether an answer to a request is known at the observed end's edge, whose time suits.
-    private func isKnown(_ key: RequestKey, at suits: (UInt64) -> Bool) -> Bool {
-        guard answerCount > 0 else { return false }
+    /// Whether an answer to a request is known at the observed end's edge, and suits.
+    private func isKnown(_ key: RequestKey, _ suits: (Entry) -> Bool) -> Bool {
+        slot(ofAnswerTo: key, suits) != nil
+    }
+
+    /// The slot of the youngest answer to a request that suits.
+    private func slot(ofAnswerTo key: RequestKey, _ suits: (Entry) -> Bool) -> Int? {
+        guard answerCount > 0 else { return nil }
         var index = buckets[bucket(of: key)]
         var comparisonCount = 0
         while index != Self.none, comparisonCount < Self.comparisonCountMax {
             let slot = Int(index)
-            if entries[slot].kind == .answer, entries[slot].key == key, suits(entries[slot].seenAt)
-            {
-                return true
+            if entries[slot].kind.isAnswer, entries[slot].key == key, suits(entries[slot]) {
+                return slot
             }
             index = entries[slot].nextInBucket
             comparisonCount += 1
         }
-        return false
+        return nil
     }
 
     private mutating func insert(
         _ key: RequestKey, _ kind: Kind, _ seenAt: UInt64, _ now: MonotonicTime
     ) -> Holding {
         if buckets.isEmpty { buckets = Array(repeating: Self.none, count: Self.bucketCount) }
+        forgetAnswers(now)
         let bucket = Int32(truncatingIfNeeded: bucket(of: key))
-        var entry = Entry(key: key, kind: kind, seenAt: seenAt, heldAt: now, bucket: bucket)
+        var entry = Entry(
+            key: key, kind: kind, seenAt: seenAt, lastSeenAt: seenAt, heldAt: now, bucket: bucket)
         entry.previousInOrder = order.last
         entry.nextInBucket = buckets[Int(bucket)]
         let slot: Int
@@ -198,8 +221,17 @@ extension RequestTable {
             entries[Int(entry.nextInBucket)].previousInBucket = index
         }
         buckets[Int(bucket)] = index
-        if kind == .answer { answerCount += 1 } else { count += 1 }
+        if kind.isAnswer { answerCount += 1 } else { count += 1 }
         return .held(slot: slot)
+    }
+
+    /// Forgets the oldest answers if they are old enough; nobody else does if no packet waits.
+    private mutating func forgetAnswers(_ now: MonotonicTime) {
+        while answerCount > 0, entries[Int(order.first)].kind.isAnswer,
+            Self.isOver(entries[Int(order.first)].heldAt, now)
+        {
+            remove(Int(order.first))
+        }
     }
 
     /// The bucket of a request, by a hash with a secret, so that nobody can fill one bucket.
@@ -208,6 +240,11 @@ extension RequestTable {
         hash = (hash ^ key.sourceHigh).folded(with: key.destinationHigh ^ secret.0)
         hash = (hash ^ key.numbers).folded(with: secret.1)
         return Int(truncatingIfNeeded: hash) & (Self.bucketCount - 1)
+    }
+
+    /// Whether what is held since a time has waited long enough.
+    private static func isOver(_ heldAt: MonotonicTime, _ now: MonotonicTime) -> Bool {
+        now.nanoseconds >= heldAt.nanoseconds &+ holdNanoseconds
     }
 
     /// Whether an answer comes in time for a request, by the time stamps of both.
@@ -223,14 +260,24 @@ extension RequestTable {
     ///
     /// Both edges belong to the capture.
     package mutating func record(
-        answerTo key: RequestKey, seenAt: UInt64, now: MonotonicTime
+        answerTo key: RequestKey, isReset: Bool, seenAt: UInt64, now: MonotonicTime
     ) {
-        _ = insert(key, .answer, seenAt, now)
+        let kind: Kind = isReset ? .resetAnswer : .answer
+        let known = slot(ofAnswerTo: key) { answer in
+            answer.kind == kind && answer.lastSeenAt <= seenAt
+                && seenAt - answer.seenAt <= Self.burstNanoseconds
+        }
+        if let known {
+            entries[known].lastSeenAt = seenAt
+        } else if answerCount < Self.answerCountMax {
+            _ = insert(key, kind, seenAt, now)
+        }
     }
 
     /// Takes the oldest packet whose fate an answer decides; nil if there is none.
     package mutating func release(
-        answered key: RequestKey, at edge: RequestEdge, seenAt: UInt64, now: MonotonicTime
+        answered key: RequestKey, at edge: RequestEdge, isReset: Bool, seenAt: UInt64,
+        now: MonotonicTime
     ) -> Release? {
         guard count > 0 else { return nil }
         var index = buckets[bucket(of: key)]
@@ -240,7 +287,7 @@ extension RequestTable {
         while index != Self.none, comparisonCount < Self.comparisonCountMax {
             let slot = Int(index)
             if entries[slot].key == key,
-                let fate = fate(of: slot, answeredAt: edge, seenAt, now)
+                let fate = fate(of: slot, answeredAt: edge, isReset: isReset, seenAt, now)
             {
                 oldest = Release(slot: slot, fate: fate)
             }
@@ -252,7 +299,8 @@ extension RequestTable {
     }
 
     private func fate(
-        of slot: Int, answeredAt edge: RequestEdge, _ seenAt: UInt64, _ now: MonotonicTime
+        of slot: Int, answeredAt edge: RequestEdge, isReset: Bool, _ seenAt: UInt64,
+        _ now: MonotonicTime
     ) -> Release.Fate? {
         let requestSeenAt = entries[slot].seenAt
         switch (entries[slot].kind, edge) {
@@ -263,12 +311,13 @@ extension RequestTable {
             // must not be alone with that.
             let isInTime =
                 Self.isInTime(seenAt, for: requestSeenAt)
-                || now - entries[slot].heldAt <= RequestPart.Limits.answerTime
+                || now.nanoseconds <= entries[slot].heldAt.nanoseconds &+ Self.answerNanoseconds
             return isInTime ? .answeredHere : .leftToSender
         case (.requestToHere, .observedEnd):
             let isAnswered = seenAt >= requestSeenAt && Self.isInTime(seenAt, for: requestSeenAt)
             return isAnswered ? .answeredThere : nil
-        case (.reset, .observedEnd): return seenAt <= requestSeenAt ? .resetSeenThere : nil
+        case (.reset, .observedEnd):
+            return isReset && seenAt <= requestSeenAt ? .resetSeenThere : nil
         default: return nil
         }
     }
@@ -277,7 +326,7 @@ extension RequestTable {
     package mutating func takeExpired(now: MonotonicTime) -> Release? {
         while order.first != Self.none {
             let slot = Int(order.first)
-            guard now >= entries[slot].heldAt + RequestPart.Limits.holdTime else { return nil }
+            guard Self.isOver(entries[slot].heldAt, now) else { return nil }
             if let release = take(slot) { return release }
         }
         return nil
@@ -306,7 +355,7 @@ extension RequestTable {
             case .request, .requestToHere: .unanswered
             case .requestAtObservedEnd: .leftToSender
             case .reset: .resetFromElsewhere
-            case .answer, .free: nil
+            case .answer, .resetAnswer, .free: nil
             }
         if entries[slot].kind != .free { remove(slot) }
         return fate.map { Release(slot: slot, fate: $0) }
@@ -331,7 +380,7 @@ extension RequestTable {
         } else {
             entries[Int(later)].previousInOrder = earlier
         }
-        if entries[slot].kind == .answer { answerCount -= 1 } else { count -= 1 }
+        if entries[slot].kind.isAnswer { answerCount -= 1 } else { count -= 1 }
         entries[slot].kind = .free
         entries[slot].nextInOrder = firstFree
         firstFree = Int32(truncatingIfNeeded: slot)

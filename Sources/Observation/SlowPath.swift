@@ -238,7 +238,7 @@ extension SlowPath {
         let isOfNode = direction == .toPod && quoted.map(Self.isErrorOfNode) == true
         if let backend, backend.learnedAt >= invalidBefore {
             let outcome = outcome(of: backend.flow, packet.opening, direction: direction, now)
-            return .decided(isOfNode ? outcome.ofNode : outcome)
+            return .decided(isOfNode ? outcome.ofNode(Translation(backend.flow)) : outcome)
         }
         // A fragment whose first fragment is missing does not show which flow to look up.
         let canBeLookedUp = packet.fragment == nil || packet.ports != nil || !packet.mayHavePorts
@@ -246,7 +246,7 @@ extension SlowPath {
         if canBeLookedUp, negative.map({ now >= $0.retryAt }) ?? true { return .lookUp(request) }
         if let backend {
             let outcome = outcome(of: backend.flow, packet.opening, direction: direction, now)
-            return .decided(isOfNode ? outcome.ofNode : outcome)
+            return .decided(isOfNode ? outcome.ofNode(Translation(backend.flow)) : outcome)
         }
         var outcome = Outcome(decision: .refuse(.serviceForm))
         if negative?.isUnavailable != true { outcome = outcomeOfUnknown(request, now) }
@@ -312,8 +312,13 @@ extension SlowPath {
 
 extension SlowPath.Outcome {
     /// The outcome for an ICMP error about the same flow that a node has sent.
-    fileprivate var ofNode: Self {
-        decision.isReported ? self : Self(decision: .report(.errorOfNode))
+    ///
+    /// It takes the form in which the call is reported, unless nobody reports that call as a pod's.
+    fileprivate func ofNode(_ translation: Translation?) -> Self {
+        if decision.isReported { return self }
+        return Self(
+            decision: .report(.errorOfNode),
+            translation: decision.step == .masqueraded ? nil : translation)
     }
 }
 

@@ -219,6 +219,8 @@ public enum PlainFrame {
 
         /// The least value of `length` that leaves room for ports.
         public static let lengthWithPorts = IPv4Header.byteCount + PortsHeader.byteCount
+        /// The least value of `length` that leaves room for TCP's flags.
+        public static let lengthWithFlags = IPv4Header.byteCount + TCPHeader.flags + 1
     }
 
     /// A plain frame with an IPv6 packet.
@@ -236,6 +238,8 @@ public enum PlainFrame {
 
         /// The least value of `length` that leaves room for ports.
         public static let lengthWithPorts = PortsHeader.byteCount
+        /// The least value of `length` that leaves room for TCP's flags.
+        public static let lengthWithFlags = TCPHeader.flags + 1
     }
 }
 

@@ -7,7 +7,6 @@ import Explain
 import Formats
 import Linux
 import Observation
-import Packets
 import Settings
 
 /// `podwire explain`: tells which edge reports a packet.
@@ -27,6 +26,10 @@ struct ExplainCommand: ParsableCommand {
             At an edge, ingress is the direction from the pod, and egress the direction to the pod. \
             The kernel decides most packets. User space decides a packet if more than the packet \
             itself is needed.
+
+            A connection request (SYN) or a ping between pods is held until its answer comes. The \
+            edge that reports it without an answer is another one than with it, so `explain` says \
+            both. Of a file it lists the requests that nobody answered.
 
               podwire explain --file edge.pcap --edge veth08b350d0
               tcpdump -i veth08b350d0 -c 1000 -w - | podwire explain --file -
@@ -62,6 +65,9 @@ struct ExplainCommand: ParsableCommand {
     @Option(help: "The edge whose BPF program to list.", completion: .interfaces)
     var program: String?
 
+    @Flag(help: "Print JSON: an object. Of a file it has all requests that nobody answered.")
+    var json = false
+
     @OptionGroup var edges: EdgeOptions
     @OptionGroup var services: ServiceOptions
 
@@ -77,6 +83,9 @@ struct ExplainCommand: ParsableCommand {
         }
         guard edge == nil || file != nil else {
             throw ValidationError("--edge needs --file")
+        }
+        guard !json || program == nil else {
+            throw ValidationError("--json needs a packet or --file")
         }
     }
 
@@ -96,7 +105,8 @@ struct ExplainCommand: ParsableCommand {
                 throw Exit.noPermission
             }
             if let described {
-                writeToStandardOutput(Self.text(described, &explainer))
+                let report = PacketReport(described, &explainer)
+                writeToStandardOutput(json ? report.json.text + "\n" : report.text)
             } else if let program {
                 try list(program, explainer)
             } else if let file {
@@ -131,50 +141,6 @@ struct ExplainCommand: ParsableCommand {
 }
 
 extension ExplainCommand {
-    private static func text(
-        _ packet: DescribedPacket, _ explainer: inout Explainer
-    ) -> String {
-        let ends = [("source", packet.source), ("destination", packet.destination)].map {
-            [$0, $1.description, explainer.role(of: $1.address)]
-        }
-        let views = explainer.explain(packet, now: .now)
-        var text = "\(packet)\n\n" + Columns.text(["END", "ADDRESS", "IS A"], ends) + "\n"
-        guard !views.isEmpty else { return text + "No pod's edge sees it.\n" }
-        let isChanged = views.contains { $0.form != packet }
-        let rows = views.map { view in
-            [view.edge, view.direction == .toPod ? "egress" : "ingress"]
-                + (isChanged ? [view.form.ends] : []) + [
-                    reported(view), view.isDecidedByKernel ? "kernel" : "user space", reason(view),
-                ]
-        }
-        let head =
-            ["EDGE", "DIRECTION"] + (isChanged ? ["FORM"] : []) + ["REPORTED", "DECIDED IN", "WHY"]
-        text += Columns.text(head, rows)
-        return text
-    }
-
-    /// Whether a packet is reported; unknown where only an agent that saw the call begin knows.
-    private static func reported(_ view: Explainer.View) -> String {
-        if view.decision.step == .unexplainedService { return "unknown" }
-        return view.decision.isReported ? "yes" : "no"
-    }
-
-    private static func reason(_ view: Explainer.View) -> String {
-        if view.decision.step == .unexplainedService {
-            return """
-                a call to a service that is not going on now: if a pod serves it, decided as a packet \
-                to that pod; if not, reported here as it is
-                """
-        }
-        if let end = view.observedEnd {
-            let hasEqualPorts = view.form.source.port == view.form.destination.port
-            return "both ends are pods: \(end) has the lower \(hasEqualPorts ? "address" : "port")"
-        }
-        guard let translation = view.translation else { return view.decision.step.description }
-        let port = translation.newPort == 0 ? "" : " port \(translation.newPort)"
-        return "\(view.decision.step.description): \(translation.newAddress)\(port)"
-    }
-
     private func list(_ name: String, _ explainer: borrowing Explainer) throws {
         let program = try explainer.program(at: namedEdge(name, explainer)).program
         let lines = program.listing
@@ -200,58 +166,11 @@ extension ExplainCommand {
         while let frame = try reader.next() {
             explanation.add(frame.bytes, nanoseconds: frame.nanoseconds)
         }
-        writeToStandardOutput(Self.text(explanation))
-        for note in Self.notes(explanation, reader) {
+        explanation.end()
+        let report = FileReport(explanation, reader)
+        writeToStandardOutput(json ? report.json.text + "\n" : report.text)
+        for note in report.notes where !json {
             writeToStandardError("podwire explain: \(note)\n")
         }
-    }
-
-    private static func text(_ explanation: borrowing FileExplanation) -> String {
-        let total = explanation.frameCount - explanation.strangerCount
-        let rows = explanation.counts.sorted { ($1.value, "\($0.key)") < ($0.value, "\($1.key)") }
-            .map { row, count in
-                [
-                    "\(count)", percentage(count, of: total), row.isReported ? "yes" : "no",
-                    row.isDecidedByKernel ? "kernel" : "user space", row.step.description,
-                ]
-            }
-        let punted = explanation.puntedCount
-        return Columns.text(["PACKETS", "SHARE", "REPORTED", "DECIDED IN", "WHY"], rows)
-            + "\n\(Wording.count(total, "packet")), \(punted) of them decided in user space "
-            + "(\(percentage(punted, of: total)))\n"
-    }
-
-    /// Remarks about the file without which the table misleads.
-    private static func notes(
-        _ explanation: borrowing FileExplanation, _ reader: borrowing CaptureReader
-    ) -> [String] {
-        var notes: [String] = []
-        let (strangers, ambiguous) = (explanation.strangerCount, explanation.ambiguousCount)
-        if strangers > 0 {
-            let have = Wording.count(strangers, one: "more packet has", more: "more packets have")
-            notes.append("\(have) no MAC address of a pod that is on this node now")
-        }
-        if ambiguous > 0 {
-            let are = Wording.count(ambiguous, one: "packet is", more: "packets are")
-            notes.append(
-                """
-                \(are) between two pods of this node, taken as recorded at the sender's edge: give \
-                --edge to say where the file was recorded
-                """)
-        }
-        if reader.skippedCount > 0 {
-            let are = Wording.count(
-                reader.skippedCount, one: "packet is no Ethernet frame",
-                more: "packets are no Ethernet frames")
-            notes.append("\(are): record at an edge")
-        }
-        if reader.isCutShort { notes.append("the file ends in the middle of a packet") }
-        return notes
-    }
-
-    private static func percentage(_ part: Int, of whole: Int) -> String {
-        guard whole > 0 else { return "0 %" }
-        let tenths = (part * 1000 + whole / 2) / whole
-        return "\(tenths / 10).\(tenths % 10) %"
     }
 }

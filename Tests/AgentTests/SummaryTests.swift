@@ -11,6 +11,7 @@ struct SummaryTests {
     private func state(packetCount: UInt64 = 0, edgeCount: Int = 2) -> Summary.State {
         var state = Summary.State()
         state.totals.packetCount = packetCount
+        state.totals.requestsUnansweredCount = packetCount / 10
         state.edgeCount = edgeCount
         return state
     }
@@ -30,6 +31,7 @@ struct SummaryTests {
         }
         #expect(lines.map { number("packets", $0) } == [600, 600, 600, 600, 600])
         #expect(lines.allSatisfy { number("seconds", $0) == 60 })
+        #expect(lines.map { number("requests_unanswered", $0) } == [60, 60, 60, 60, 60])
     }
 
     @Test("comes every quarter of an hour where nothing happens, and soon where something does")

@@ -9,7 +9,7 @@ import Testing
 import Time
 
 /// A node with the pods 10.244.1.2 at `va` and 10.244.1.3 at `vb`, on one bridge.
-private enum TestNode {
+enum TestNode {
     static let settings = RuleSettings(
         podNetworks: networks("10.244.0.0/16"), serviceNetworks: networks("10.96.0.0/12"),
         uncovered: networks("10.244.9.0/24"))

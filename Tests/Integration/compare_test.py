@@ -214,6 +214,124 @@ class CompareTest(unittest.TestCase):
         self.assertEqual(self.totals(seen, []), (1, 1, 0))
         self.assertFalse(self.limits)
 
+    def test_errors_of_nodes_in_the_name_of_a_service_are_missed(self):
+        def error(port, service=SERVICE):
+            quoted = tcp(NODE, SYN, source="0af40204", destination=SERVICE, ports=(port, 8621))[14:]
+            return ipv4(POD_A, NODE, service, "0af40204", b"\3\3" + bytes(6) + quoted, ttl=99,
+                        protocol=1)
+
+        for lost in (error(40000), error(2501), error(40000, "c0a86401")):
+            self.assertEqual(self.totals({"a.out": [lost]}, []), (1, 1, 0))
+        self.assertFalse(self.limits)
+
+    def test_a_service_is_not_named_where_its_backend_can_be(self):
+        called = udp(NODE, destination="0a600035", ports=(40000, 53))
+        seen = {"a.in": [called], "b.out": [udp(POD_B, ports=(40000, 5353))]}
+        self.assertEqual(self.totals(seen, [called]), (1, 0, 0, 1, 0))
+        self.assertEqual(self.totals({"a.in": [called]}, [called]), (1, 0, 0))
+
+    def test_a_flow_has_one_edge(self):
+        back = dict(source="0af40202", destination="0af40102", ports=(8002, 40000), ident=2)
+        seen = {"a.in": [udp(NODE, by=POD_A)], "b.out": [udp(POD_B, ttl=99)],
+                "b.in": [udp(NODE, by=POD_B, **back)], "a.out": [udp(POD_A, ttl=99, **back)]}
+        at_b = [udp(POD_B, ttl=99), udp(NODE, by=POD_B, **back)]
+        both = [udp(NODE, by=POD_A), udp(NODE, by=POD_B, **back)]
+        self.assertEqual(self.totals(seen, at_b), (2, 0, 0))
+        self.assertEqual(self.totals(seen, both), (2, 0, 0, 0, 1))
+
+    def test_datagrams_are_compared_whole(self):
+        seen = {"a.in": [*pieces(NODE, 16)], "b.out": [*pieces(POD_B, 24, ident=8)]}
+        self.assertEqual(self.totals(seen, [*pieces(NODE, 16)]), (1, 0, 0))
+        self.assertEqual(self.totals(seen, [*pieces(POD_B, 24, ident=8)]), (1, 0, 0))
+        self.assertEqual(self.totals(seen, [*pieces(NODE, 16)] * 2), (1, 0, 1))
+        # The pieces that are left over are no datagram, and were not expected.
+        self.assertEqual(self.totals(seen, [*pieces(NODE, 16)][1:]), (1, 1, 3))
+
+    def test_an_agent_that_is_away_may_miss_packets_but_double_none(self):
+        seen = {"a.in": [udp(NODE)]}
+        away = f"{10 * 10**9 - 1} {10 * 10**9 + 1}"
+        self.assertEqual(self.totals(seen, [], away), (0, 0, 0))
+        self.assertEqual(self.totals(seen, [udp(NODE)] * 2, away), (1, 0, 1))
+        self.assertEqual(self.totals(seen, [], f"{8 * 10**9} {9 * 10**9}"), (1, 1, 0))
+
+    def test_flooded_unicast_is_nobodys(self):
+        seen = {"a.out": [udp(POD_A)], "b.out": [udp(POD_A)]}
+        self.assertEqual(self.totals(seen, [udp(POD_A)]), (1, 0, 0))
+        self.assertEqual(self.totals(seen, [udp(POD_A)] * 2), (1, 0, 1))
+
+    def test_a_broadcast_is_one_however_many_ports_get_it(self):
+        seen = {"a.out": [broadcast()], "b.out": [broadcast()]}
+        self.assertEqual(self.totals(seen, [broadcast()]), (1, 0, 0))
+        self.assertEqual(self.totals(seen, [broadcast()] * 2), (1, 0, 1))
+        self.assertEqual(self.totals(seen, []), (1, 1, 0))
+
+    def test_an_unanswered_request_comes_from_its_sender(self):
+        sent, arrived = tcp(NODE, SYN, by=POD_A), tcp(POD_B, SYN, ttl=99)
+        seen = {"a.in": [sent], "b.out": [arrived]}
+        self.assertEqual(self.totals(seen, [sent]), (1, 0, 0))
+        self.assertEqual(self.totals(seen, [arrived]), (1, 0, 0, 0, 1))
+        self.assertEqual(self.totals(seen, []), (1, 1, 0))
+        self.assertEqual(self.totals(seen, [sent, arrived]), (1, 0, 1, 0, 1))
+        # It has the time at which it was sent.
+        self.assertEqual(self.totals(seen, [at(500, sent)]), (1, 0, 0, 1, 0))
+        self.assertEqual(self.totals({"a.in": [sent]}, [sent]), (1, 0, 0))
+
+    def test_an_answered_request_comes_from_where_its_flow_does(self):
+        sent, arrived = tcp(NODE, SYN, by=POD_A), tcp(POD_B, SYN, ttl=99)
+        answer, received = tcp_back(NODE, SYN_ACK, by=POD_B), tcp_back(POD_A, SYN_ACK, ttl=99)
+        seen = {"a.in": [sent], "b.out": [arrived], "b.in": [at(300, answer)],
+                "a.out": [at(300, received)]}
+        self.assertEqual(self.totals(seen, [arrived, at(300, answer)]), (2, 0, 0))
+        self.assertEqual(self.totals(seen, [sent, at(300, answer)]), (2, 0, 0, 0, 1))
+        # An answer that comes too late does not make it answered.
+        seen |= {"b.in": [at(900, answer)], "a.out": [at(900, received)]}
+        self.assertEqual(self.totals(seen, [sent, at(900, answer)]), (2, 0, 0))
+        self.assertEqual(self.totals(seen, [arrived, at(900, answer)]), (2, 0, 0, 0, 1))
+
+    def test_a_reset_that_no_pod_has_sent_is_no_answer(self):
+        sent, reset = tcp(NODE, SYN, by=POD_A), tcp_back(POD_A, RST_ACK, ttl=99)
+        seen = {"a.in": [sent], "a.out": [at(1, reset)]}
+        self.assertEqual(self.totals(seen, [sent, at(1, reset)]), (2, 0, 0))
+        self.assertEqual(self.totals(seen, []), (2, 2, 0))
+        self.assertFalse(self.limits)
+
+    def test_resets_of_another_node_cannot_be_told(self):
+        ports = dict(ports=(40000, 8532))
+        sent, reset = tcp(NODE, SYN, by=POD_A, **ports), tcp_back(POD_A, RST_ACK, ttl=99, **ports)
+        seen = {"a.in": [sent], "a.out": [at(1, reset)]}
+        self.assertEqual(self.totals(seen, []), (0, 0, 0))
+        self.assertEqual(self.limits, {compare.unanswered.RESETS: 2})
+        self.assertEqual(self.totals(seen, [sent, at(1, reset)]), (0, 0, 2))
+        # Without a reset, or with one that has been sent by a pod, it can be.
+        self.assertEqual(self.totals({"a.in": [sent]}, []), (1, 1, 0))
+        answer = tcp_back(NODE, RST_ACK, by=POD_B, **ports)
+        self.assertEqual(self.totals({**seen, "b.in": [at(1, answer)]}, []), (2, 2, 0))
+        # Where the client has the lower port, its edge reports anyway.
+        ports = dict(ports=(2501, 8532))
+        seen = {"a.in": [tcp(NODE, SYN, by=POD_A, **ports)],
+                "a.out": [at(1, tcp_back(POD_A, RST_ACK, ttl=99, **ports))]}
+        self.assertEqual(self.totals(seen, []), (2, 2, 0))
+        self.assertFalse(self.limits)
+
+    def test_datagrams_that_arrive_nowhere_cannot_be_told(self):
+        lost = udp(NODE, by=POD_A, source=CLIENT, destination=SERVER, ports=(40000, 8512))
+        self.assertEqual(self.totals({"a.in": [lost]}, []), (0, 0, 0))
+        self.assertEqual(self.limits, {compare.unanswered.DATAGRAMS: 1})
+        # Others that are lost on their way are missed.
+        self.assertEqual(self.totals({"a.in": [udp(NODE, by=POD_A)]}, []), (1, 1, 0))
+        self.assertFalse(self.limits)
+
+    def test_forged_requests_that_arrive_nowhere_cannot_be_told(self):
+        forged = dict(source="0af40958", by=POD_A)
+        lost = dict(destination="0af4024d", ports=(20000, 8583), **forged)
+        self.assertEqual(self.totals({"a.in": [tcp(NODE, SYN, **lost)]}, []), (0, 0, 0))
+        self.assertEqual(self.limits, {compare.unanswered.FORGERIES: 1})
+        # What has arrived, or has another fate, is missed.
+        arrived = dict(destination="0af40103", ports=(20000, 8581), **forged)
+        seen = {"a.in": [tcp(NODE, SYN, **arrived)], "b.out": [tcp(POD_B, SYN, **arrived)]}
+        self.assertEqual(self.totals(seen, []), (1, 1, 0))
+        self.assertFalse(self.limits)
+
     def test_errors_of_nodes_in_the_name_of_a_service_cannot_be_told(self):
         def error(port, service=SERVICE):
             quoted = tcp(NODE, SYN, source="0af40204", destination=SERVICE, ports=(port, 8621))[14:]

@@ -492,9 +492,10 @@ class WrittenTest(unittest.TestCase):
     def test_each_metric_of_a_capture_and_each_fate_is_counted_somewhere(self):
         folder = ROOT / "Sources/Forwarding"
         code = "".join(path.read_text() for path in sorted(folder.rglob("*.swift")))
-        counted = set(re.findall(r"\bto: \.(\w+)\)|\bset\(\.(\w+),", code))
-        counted = {name for pair in counted for name in pair}
-        for name in ("CaptureMetric", "Fate"):
+        counted = re.findall(
+            r"\bto: \.(\w+)\)|\bset\(\.(\w+),|\brecord\(\.(\w+)|\bself = \.(\w+)$", code, re.MULTILINE)
+        counted = {name for names in counted for name in names}
+        for name in ("CaptureMetric", "Fate", "RequestMetric"):
             head = (folder / f"Counters/{name}.swift").read_text().split(" var ")[0]
             cases = [case for line in re.findall(r"^    case (.*)$", head, re.MULTILINE)
                      for case in line.split(", ")]

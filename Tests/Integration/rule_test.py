@@ -106,7 +106,12 @@ class RuleTest(ClusterCase):
 
     def rows(self, text):
         """The lines of the table of edges, as words split by two spaces."""
-        return [re.split("  +", line) for line in text.split("EDGE ")[1].splitlines()[1:]]
+        return self.table(text, "EDGE ")
+
+    def table(self, text, head):
+        """The lines of the table that begins so, as words split by two spaces."""
+        lines = text.split("\n" + head)[1].split("\n\n")[0].splitlines()[1:]
+        return [re.split("  +", line) for line in lines]
 
     def test_explain_says_what_the_edges_do(self):
         a1, c1 = self.edge(1, "10.244.1.2"), self.edge(1, "10.244.1.4")
@@ -116,6 +121,8 @@ class RuleTest(ClusterCase):
                 ("udp [fd00:10:244:1::4]:53 [fd00:10:244:1::2]:53",
                  [[c1, "ingress", "no"], [a1, "egress", "yes"]]),
                 ("icmp 10.244.1.2 10.244.1.1", [[a1, "ingress", "yes"]]),
+                ("icmp 10.244.1.4 10.244.1.2",
+                 [[c1, "ingress", "if unanswered"], [a1, "egress", "if answered"]]),
                 ("sctp 192.168.100.2:9 10.244.1.4:9", [[c1, "egress", "yes"]]),
                 ("tcp 10.244.1.4:40000 10.96.0.10:80", [[c1, "ingress", "unknown"]])):
             with self.subTest(words):
@@ -126,6 +133,26 @@ class RuleTest(ClusterCase):
                       "tcp 10.1.1.1:1 [::1]:1", "nothing 10.1.1.1 10.1.1.2", "--program nothing"):
             code, text = self.explain(1, *words.split(), check=False)
             self.assertEqual((code, text.count("\n")), (64, 1), text)
+
+    def test_explain_says_what_becomes_of_requests(self):
+        a1, c1 = self.edge(1, "10.244.1.2"), self.edge(1, "10.244.1.4")
+        for words, expected in (
+                ("tcp 10.244.1.2:40000 10.244.2.3:80", ["of 10.244.2.3, on its node", a1]),
+                ("tcp [fd00:10:244:1::4]:2000 [fd00:10:244:1::2]:80", [a1, c1]),
+                ("icmp 10.244.1.4 10.244.1.2", [a1, c1])):
+            with self.subTest(words):
+                text = self.explain(1, *words.split())
+                rows = self.table(text, "ANSWER ")
+                self.assertEqual([row[:2] for row in rows],
+                                 list(map(list, zip(("within 0.5 s", "none in time"), expected))))
+                self.assertIn("0.6 s late", rows[1][-1])
+                request = json.loads(self.explain(1, *words.split(), "--json"))["request"]
+                self.assertEqual([request["held"], request["late_ms"]], ["yes", 600])
+                self.assertEqual([request[key]["edge"] for key in ("answered", "unanswered")], expected)
+        self.assertIn("whether it is answered or not", self.explain(1, *"icmp 10.244.1.2 10.244.1.4".split()))
+        call = json.loads(self.explain(1, *"tcp 10.244.1.4:40000 10.96.0.10:80 --json".split()))
+        self.assertEqual([call["edges"][0]["reported"], call["request"]["held"]], ["unknown", "unknown"])
+        self.assertIsNone(json.loads(self.explain(1, *"udp 10.244.1.2:5 10.244.2.3:6 --json".split()))["request"])
 
     def test_explain_knows_a_call_that_goes_on(self):
         self.serve("b1", SERVER, "10.244.1.3", 50052)
@@ -143,16 +170,52 @@ class RuleTest(ClusterCase):
             [b1, "egress", pod_form, "no"]])
         self.assertIn("10.244.1.3 port 50052", rows[0][-1])
 
-    def test_explain_counts_what_a_file_has(self):
-        a1 = self.edge(1, "10.244.1.2")
-        path = pathlib.Path(self.folder.name, "edge.pcap")
+    def record(self, edge, path, *expression):
+        """Records at an edge of node1, until it is told to end."""
         recorder = subprocess.Popen(
-            command_in(cluster.name("node1"), "tcpdump", "-U", "--immediate-mode", "-i", a1, "-w",
-                       path, "icmp[icmptype] == icmp-echo or icmp[icmptype] == icmp-echoreply"),
-            stderr=subprocess.PIPE, text=True)
+            command_in(cluster.name("node1"), "tcpdump", "-U", "--immediate-mode", "-i", edge, "-w",
+                       path, *expression), stderr=subprocess.PIPE, text=True)
         self.addCleanup(recorder.stderr.close)
         while "listening on" not in recorder.stderr.readline():
             pass
+        return recorder
+
+    def test_explain_lists_requests_that_nobody_answered(self):
+        a1 = self.edge(1, "10.244.1.2")
+        path = pathlib.Path(self.folder.name, "edge.pcap")
+        recorder = self.record(a1, path, "tcp or icmp")
+        # Nobody has 10.244.2.99, and the other pods' ports are closed. A ping says that time has passed.
+        targets = [("10.244.2.99", 81)] * 3 + [("10.244.2.98", port) for port in range(100, 125)]
+        subprocess.run(python("a1", CALLS, json.dumps(targets + [("10.244.2.4", 81), ("10.244.1.4", 81)])),
+                       check=True)
+        self.ping("a1", GATEWAY)
+
+        def are_recorded():
+            found = [Frame(frame.data) for frame in captures.read(path)]
+            return any(frame.icmp_type == ECHO_TYPES[ICMP][1] for frame in found)
+
+        wait_until(are_recorded, lambda: "tcpdump has not recorded the ping")
+        recorder.terminate()
+        recorder.wait()
+        requests = json.loads(self.explain(1, "--file", path, "--edge", a1, "--json"))["requests"]
+        self.assertEqual({key: requests[key] for key in ("held", "answered", "unanswered", "open", "not_held")},
+                         {"held": 30, "answered": 2, "unanswered": 28, "open": 0, "not_held": 0})
+        listed = [(row["to"], row["port"]) for row in requests["nobody_answered"]]
+        self.assertEqual(listed, sorted(set(targets), key=targets.index))
+        first = requests["nobody_answered"][0]
+        self.assertEqual([first[key] for key in ("kind", "from", "times", "reported")],
+                         ["syn", A1, 3, "late"])
+        text = self.explain(1, "--file", path, "--edge", a1)
+        rows = self.table(text, "FIRST ")
+        self.assertEqual(rows[0][1:], ["syn", A1, "10.244.2.99:81", "3", "late"])
+        self.assertEqual(rows[-1], ["and 6 more; --json lists all"])
+        self.assertIn("30 requests between pods held: 2 answered, 28 unanswered", text)
+
+    def test_explain_counts_what_a_file_has(self):
+        a1 = self.edge(1, "10.244.1.2")
+        path = pathlib.Path(self.folder.name, "edge.pcap")
+        recorder = self.record(
+            a1, path, "icmp[icmptype] == icmp-echo or icmp[icmptype] == icmp-echoreply")
         self.ping("a1", GATEWAY, 5)
         self.ping("b2", A1, 5)
 
@@ -160,8 +223,9 @@ class RuleTest(ClusterCase):
             found = [Frame(frame.data) for frame in captures.read(path)]
             expected.clear()
             expected.update("one end is not a pod" if GATEWAY in (frame.source, frame.destination)
+                            else "a request that was answered" if frame.icmp_type == ECHO_REQUEST
                             else "both ends are pods" for frame in found)
-            return len(expected) == 2 and min(expected.values()) >= 10
+            return len(expected) == 3 and min(expected.values()) >= 5
 
         expected = collections.Counter()
         wait_until(are_recorded, lambda: f"tcpdump has not recorded all, but {expected}")
@@ -305,6 +369,20 @@ while not select.select([sys.stdin], [], [], 0)[0]:
         # The low bits of a loopback-like source would be dropped; the pod has this one address.
         raw.sendto(header + source + target + udp, ("10.96.0.53", 0))
     time.sleep(max(0, begin + number / 10000 - time.monotonic()))
+"""
+
+# Calls addresses and ports one after the other, and does not wait for those that say nothing.
+CALLS = r"""
+import json, socket, sys, time
+for target in json.loads(sys.argv[1]):
+    call = socket.socket()
+    call.settimeout(0.02)
+    try:
+        call.connect(tuple(target))
+    except OSError:
+        pass
+    call.close()
+time.sleep(0.7)
 """
 
 # Fragments without a beginning, chains of extension headers, addresses of others, calls that nothing

@@ -188,12 +188,27 @@ extension SlowPath {
         on frame: RawSpan, direction: Direction, at point: ObservationPoint,
         now: MonotonicTime = Site.begin
     ) -> Decision? {
+        outcome(of: frame, direction: direction, at: point, now: now)?.decision
+    }
+
+    /// Returns the outcome for a frame of whose flow connection tracking knows nothing.
+    package mutating func outcome(
+        of frame: RawSpan, direction: Direction, at point: ObservationPoint,
+        now: MonotonicTime = Site.begin
+    ) -> Outcome? {
         var step = decide(frame, direction: direction, at: point, now: now)
         if case .lookUp(let flow) = step {
             learn(.notFound, about: flow, now: now)
             step = decide(frame, direction: direction, at: point, now: now)
         }
         guard case .decided(let outcome) = step else { return nil }
-        return outcome.decision
+        return outcome
+    }
+
+    /// Returns the part that such a frame has in a request.
+    package mutating func requestPart(
+        in frame: [UInt8], _ direction: Direction, at point: ObservationPoint
+    ) -> RequestPart? {
+        outcome(of: frame.wire, direction: direction, at: point)?.requestPart
     }
 }

@@ -7,7 +7,8 @@ import Testing
 /// The rule exists twice on purpose, as `Rule` and as `EdgeProgram`.
 ///
 /// Frames made to meet each other's corner cases go through both forms. If the program says keep or
-/// drop, the Swift rule must agree; if it punts, the fast path must not clear the frame.
+/// drop, the Swift rule must agree, and the slow path must find no part in a request; if it punts, the
+/// fast path must not clear the frame. What the fast path says about requests the slow path says too.
 @Suite("The two forms of the rule")
 struct DifferentialTests {
     /// The number of frames per seed; eight seeds make a million.
@@ -21,17 +22,27 @@ struct DifferentialTests {
             ($0, EdgeProgram(Site.rule, at: $0, snaplen: 262_144))
         }
         let fastPath = FastPath(Site.rule)
+        var slowPath = SlowPath(Site.rule)
         var verdicts: [EdgeProgram.Verdict: Int] = [:]
+        var (partCount, openingCount) = (0, 0)
         for index in 0..<Self.frameCountPerSeed {
             let frame = GeneratedFrame.make(with: &generator)
             let (point, program) = programs[Int.random(in: points.indices, using: &generator)]
             let direction = Direction.random(with: &generator)
             let verdict = program.verdict(on: frame, direction: direction)
             verdicts[verdict, default: 0] += 1
-            let decision = Site.rule.decision(on: frame.wire, direction: direction, at: point)
-            let isCleared = fastPath.clears(
-                frame.wire, toPod: direction == .toPod, at: EdgeMACs(point))
-            if let fault = Self.disagreement(verdict, decision, isCleared: isCleared) {
+            let outcome = slowPath.outcome(of: frame.wire, direction: direction, at: point)
+            if outcome?.requestPart != nil { partCount += 1 }
+            let opening = Self.opening(frame, direction, at: point, fastPath)
+            if opening != nil { openingCount += 1 }
+            let fault =
+                Self.disagreement(
+                    verdict, Site.rule.decision(on: frame.wire, direction: direction, at: point),
+                    outcome?.requestPart,
+                    isCleared: fastPath.clears(
+                        frame.wire, toPod: direction == .toPod, at: EdgeMACs(point)))
+                ?? Self.disagreement(verdict, outcome, opening)
+            if let fault {
                 Issue.record("frame \(index) of seed \(seed), \(fault): \(frame)")
                 return
             }
@@ -40,16 +51,38 @@ struct DifferentialTests {
         for verdict in [EdgeProgram.Verdict.keep, .drop, .punt] {
             #expect(verdicts[verdict, default: 0] > Self.frameCountPerSeed / 20)
         }
+        #expect(partCount > Self.frameCountPerSeed / 200)
+        #expect(openingCount > Self.frameCountPerSeed / 200)
     }
 
     private static func disagreement(
-        _ verdict: EdgeProgram.Verdict, _ decision: Decision, isCleared: Bool
+        _ verdict: EdgeProgram.Verdict, _ decision: Decision, _ part: RequestPart?,
+        isCleared: Bool
     ) -> String? {
         switch verdict {
+        case .keep where part != nil, .drop where part != nil: "decided in spite of \(part as Any)"
         case .punt: isCleared ? "punted and cleared" : nil
         case .keep: decision.isReported ? nil : "kept against \(decision)"
         case .drop: decision.isReported ? "dropped against \(decision)" : nil
         }
+    }
+
+    /// Compares what the fast path says about a request, if anything, with what the slow path says.
+    ///
+    /// Frames that the program drops do not get that far.
+    private static func disagreement(
+        _ verdict: EdgeProgram.Verdict, _ outcome: SlowPath.Outcome?, _ opening: FastPath.Opening?
+    ) -> String? {
+        guard let opening, verdict != .drop else { return nil }
+        guard let outcome else { return "an opening of a frame that needs more" }
+        if opening.kind == .kept {
+            return verdict == .keep && outcome.decision.isReported
+                ? nil : "taken for kept against \(outcome)"
+        }
+        let isSame =
+            verdict == .punt && opening.isReported == outcome.decision.isReported
+            && opening.isSame(as: outcome.requestPart) && outcome.translation == nil
+        return isSame ? nil : "\(opening) against \(outcome)"
     }
 
     /// Packets that a drop list lets the kernel drop, which user space would not report either.
@@ -77,7 +110,51 @@ struct DifferentialTests {
                 return
             }
         }
-        #expect(droppedCount > Self.frameCountPerSeed / 6000)
+        #expect(droppedCount > Self.frameCountPerSeed / 8000)
+    }
+
+    @Test("leave requests to dropped services, and what answers them, to user space")
+    func openingsOfDroppedServices() {
+        var slowPath = SlowPath(Site.rule)
+        for flow in Self.calls { slowPath.learn(flow, now: Site.begin) }
+        let dropList = slowPath.services.dropList(now: Site.begin)
+        let program = EdgeProgram(Site.rule, at: Site.atA, snaplen: 262_144, dropList: dropList)
+        let ends = [(Site.a4, Site.service4), (Site.a6, Site.service6)]
+        for (client, service) in ends {
+            for flags in 0...UInt8.max {
+                for (transport, port) in [(6, 80), (17, 443)] as [(UInt8, UInt16)] {
+                    for direction in Direction.allCases {
+                        let isRequest = direction == .fromPod
+                        var ports = Frame.ports(
+                            isRequest ? 50_000 : port, isRequest ? port : 50_000)
+                        ports[13] = flags
+                        let frame = Frame.ethernet(
+                            to: isRequest ? Site.bridgeMAC : Site.aMAC, from: Site.bMAC,
+                            type: Frame.type(of: client),
+                            Frame.ip(
+                                from: isRequest ? client : service,
+                                to: isRequest ? service : client, protocol: transport, ports))
+                        let opens = transport == 6 && flags & 0x06 != 0
+                        #expect(
+                            program.verdict(on: frame, direction: direction)
+                                == (opens ? .punt : .drop), "\(transport), flags \(flags)")
+                    }
+                }
+            }
+        }
+    }
+
+    /// What the fast path makes of an opening, as the pipeline asks it.
+    private static func opening(
+        _ frame: [UInt8], _ direction: Direction, at point: ObservationPoint,
+        _ fastPath: borrowing FastPath
+    ) -> FastPath.Opening? {
+        let macs = EdgeMACs(point)
+        guard
+            direction == .fromPod || !macs.areCompared
+                || fastPath.clearsMACs(of: frame.wire, at: macs)
+        else { return nil }
+        return fastPath.opening(frame.wire, direction: direction)
     }
 
     /// The calls of another pod, so that the flows of generated frames are not known.
@@ -149,6 +226,7 @@ struct DifferentialTests {
         let rule = variant.rule
         let program = EdgeProgram(rule, at: Site.atA, snaplen: 262_144)
         let fastPath = FastPath(rule)
+        var slowPath = SlowPath(rule)
         #expect(program.decides)
         var generator = SeededGenerator(seed: 7)
         for _ in 0..<Self.frameCountPerSeed / 20 {
@@ -158,10 +236,28 @@ struct DifferentialTests {
             let verdict = program.verdict(on: frame, direction: direction)
             let isCleared = fastPath.clears(
                 frame.wire, toPod: direction == .toPod, at: EdgeMACs(Site.atA))
-            let fault = Self.disagreement(verdict, decision, isCleared: isCleared)
+            let outcome = slowPath.outcome(of: frame.wire, direction: direction, at: Site.atA)
+            let fault =
+                Self.disagreement(verdict, decision, outcome?.requestPart, isCleared: isCleared)
+                ?? Self.disagreement(
+                    verdict, outcome,
+                    Self.opening(frame, direction, at: Site.atA, fastPath))
             #expect(fault == nil, "\(frame)")
             // With too many addresses for a program, nothing is cleared.
             if variant == .manyAddresses { #expect(!isCleared) }
+        }
+    }
+}
+
+extension FastPath.Opening {
+    /// Whether a request's part, as the slow path finds it, is the same.
+    func isSame(as part: RequestPart?) -> Bool {
+        switch part {
+        case nil: kind == .neither
+        case .request(let key, let edge): kind == .request && self.key == key && self.edge == edge
+        case .answer(let answer):
+            kind == (answer.isReset ? .reset : .answer) && key == answer.key
+                && edge == answer.edge && answer.unknownKey == nil && !answer.isFromFirewall
         }
     }
 }

@@ -100,7 +100,7 @@ extension AgentMetrics {
                 }
             },
             counter(
-                "edge_\(first.name)", "The same at the edge. \(otherEdges)",
+                "edge_\(first.name)", "\(first.help) \(otherEdges)",
                 labels: ["sensor", "edge"] + labels
             ) {
                 $0.edges.flatMap { edge in

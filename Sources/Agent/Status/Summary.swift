@@ -51,6 +51,8 @@ package struct Summary: Sendable {
         package var droppedByQueueCount: UInt64 = 0
         /// Frames left out by the rate limit.
         package var limitedCount: UInt64 = 0
+        /// Requests between pods that nobody answered.
+        package var requestsUnansweredCount: UInt64 = 0
         /// Sessions with sensors that were not the first.
         package var reconnectCount: UInt64 = 0
 
@@ -89,6 +91,8 @@ package struct Summary: Sendable {
             "dropped_by_ring": .number(after.droppedByRingCount - before.droppedByRingCount),
             "dropped_by_queue": .number(after.droppedByQueueCount - before.droppedByQueueCount),
             "limited": .number(after.limitedCount - before.limitedCount),
+            "requests_unanswered": .number(
+                after.requestsUnansweredCount - before.requestsUnansweredCount),
             "reconnects": .number(after.reconnectCount - before.reconnectCount),
         ]
     }
@@ -107,6 +111,7 @@ extension AgentStatus {
         state.totals.droppedByRingCount = totals.frames[.droppedByRing]
         state.totals.droppedByQueueCount = totals.frames[.droppedByQueue]
         state.totals.limitedCount = totals.frames[.limited]
+        state.totals.requestsUnansweredCount = totals.frames[.unanswered]
         state.totals.reconnectCount = sensors.reduce(0) { count, sensor in
             count + max(1, sensor.sessionsBegun.value) - 1
         }

@@ -49,17 +49,17 @@ package enum RequestMetric: Int, CaseIterable, Sendable {
     package var help: String {
         switch self {
         case .held:
-            "SYNs and pings between pods that were held until their answer came, or did not."
-        case .answered: "Of these, the ones that were answered in time."
+            "SYNs and pings between pods that were held until an answer came, or none in time."
+        case .answered: "Held requests that were answered in time."
         case .unanswered:
-            "Of these, the ones that nobody answered, reported at their sender's edge."
+            "Held requests that nobody answered: their sender's edge has reported them, late."
         case .leftToSender:
-            "Of these, the ones that reached their pod, which did not answer: left to the sender's edge."
-        case .undecided: "Of these, the ones that still waited when their capture ended."
+            "Held requests that reached their pod and were not answered: left to the sender's edge."
+        case .undecided: "Held requests that still waited when their capture ended."
         case .tableFull, .tooLong, .foreignSource:
-            "SYNs and pings that were not held, so that only the other pod's edge reports them."
+            "SYNs and pings not held, by reason; without a report if they do not arrive."
         case .resetsFromElsewhere:
-            "Resets in the name of a pod of this node that did not send them, such as a firewall's."
+            "Resets in the name of a pod of this node that has not sent them, as by a firewall."
         }
     }
 }

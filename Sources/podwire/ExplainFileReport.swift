@@ -1,0 +1,171 @@
+import CaptureFiles
+import Explain
+import Formats
+import Linux
+import Observation
+
+/// What `podwire explain --file` says of a capture file, as text or as JSON.
+struct FileReport {
+    private let rows: [(row: FileExplanation.Row, count: Int)]
+    private let total: Int
+    private let puntedCount: Int
+    private let requests: [FileExplanation.RequestResult: Int]
+    private let notHeldCount: Int
+    private let unanswered: UnansweredRequests
+    /// Remarks about the file without which the table misleads.
+    let notes: [String]
+
+    /// The most unanswered requests that the text lists.
+    private static let listedCountMax = 20
+
+    init(_ explanation: borrowing FileExplanation, _ reader: borrowing CaptureReader) {
+        rows = explanation.counts.sorted { ($1.value, "\($0.key)") < ($0.value, "\($1.key)") }
+            .map { ($0.key, $0.value) }
+        total = explanation.frameCount - explanation.strangerCount
+        puntedCount = explanation.puntedCount
+        var requests: [FileExplanation.RequestResult: Int] = [:]
+        for result in FileExplanation.RequestResult.allCases {
+            requests[result] = explanation.requestCount(result)
+        }
+        self.requests = requests
+        notHeldCount = explanation.notHeldCount
+        unanswered = explanation.unanswered
+        notes = Self.notes(explanation, reader)
+    }
+
+    private func count(_ result: FileExplanation.RequestResult) -> Int { requests[result] ?? 0 }
+
+    private var heldCount: Int { requests.values.reduce(0, +) }
+}
+
+/// As text.
+extension FileReport {
+    /// The tables for people.
+    var text: String {
+        let table = rows.map { row, count in
+            [
+                "\(count)", Self.percentage(count, of: total), Self.reported(row),
+                PacketReport.place(row.isDecidedByKernel), Self.reason(row),
+            ]
+        }
+        return Columns.text(["PACKETS", "SHARE", "REPORTED", "DECIDED IN", "WHY"], table)
+            + "\n\(Wording.count(total, "packet")), \(puntedCount) of them decided in user space "
+            + "(\(Self.percentage(puntedCount, of: total)))\n" + requestText + list
+    }
+
+    private var requestText: String {
+        guard heldCount + notHeldCount > 0 else { return "" }
+        var parts = ["\(count(.answered)) answered", "\(count(.unanswered)) unanswered"]
+        if count(.undecided) > 0 { parts.append("\(count(.undecided)) open when the file ends") }
+        let notHeld = notHeldCount > 0 ? "; \(notHeldCount) more not held" : ""
+        return "\(Wording.count(heldCount, "request")) between pods held: "
+            + parts.joined(separator: ", ") + notHeld + "\n"
+    }
+
+    private var list: String {
+        let all = unanswered.sortedRows
+        guard !all.isEmpty else { return "" }
+        let listed = all.prefix(Self.listedCountMax).map { row in
+            [
+                TimeStamp.text(nanoseconds: row.firstNanoseconds), row.kind.name,
+                "\(row.source)", "\(row.destination)", "\(row.count)", Self.reported(row),
+            ]
+        }
+        let more = all.count - listed.count
+        return "\nRequests that nobody answered:\n\n"
+            + Columns.text(["FIRST", "KIND", "FROM", "TO", "TIMES", "REPORTED"], listed)
+            + (more > 0 ? "and \(more) more; --json lists all\n" : "")
+    }
+
+    /// How a request is reported that nobody answered.
+    private static func reported(_ row: UnansweredRequests.Row) -> String {
+        if row.senderCount > 0 { return "late" }
+        return row.atOnceCount > 0 ? "at once" : "late, at the sender's edge"
+    }
+
+    private static func reported(_ row: FileExplanation.Row) -> String {
+        if row.request == .undecided { return "unknown" }
+        return row.isReported ? "yes" : "no"
+    }
+
+    private static func reason(_ row: FileExplanation.Row) -> String {
+        switch (row.request, row.isReported) {
+        case (nil, _): row.step.description
+        case (.answered, true): "a request that was answered: reported right before its answer"
+        case (.answered, false): "a request that was answered: the other pod's edge reports it"
+        case (.unanswered, true): "a request that nobody answered: reported late"
+        case (.unanswered, false): "a request that nobody answered: its sender's edge reports it"
+        case (.undecided, _): "a request that was open when the file ended"
+        }
+    }
+
+    private static func notes(
+        _ explanation: borrowing FileExplanation, _ reader: borrowing CaptureReader
+    ) -> [String] {
+        var notes: [String] = []
+        let (strangers, ambiguous) = (explanation.strangerCount, explanation.ambiguousCount)
+        if strangers > 0 {
+            let have = Wording.count(strangers, one: "more packet has", more: "more packets have")
+            notes.append("\(have) no MAC address of a pod that is on this node now")
+        }
+        if ambiguous > 0 {
+            let are = Wording.count(ambiguous, one: "packet is", more: "packets are")
+            notes.append(
+                """
+                \(are) between two pods of this node, taken as recorded at the sender's edge: give \
+                --edge to say where the file was recorded
+                """)
+        }
+        if reader.skippedCount > 0 {
+            let are = Wording.count(
+                reader.skippedCount, one: "packet is no Ethernet frame",
+                more: "packets are no Ethernet frames")
+            notes.append("\(are): record at an edge")
+        }
+        if reader.isCutShort { notes.append("the file ends in the middle of a packet") }
+        return notes
+    }
+
+    private static func percentage(_ part: Int, of whole: Int) -> String {
+        guard whole > 0 else { return "0 %" }
+        let tenths = (part * 1000 + whole / 2) / whole
+        return "\(tenths / 10).\(tenths % 10) %"
+    }
+}
+
+/// As JSON.
+extension FileReport {
+    /// An object for programs, with all requests that nobody answered.
+    var json: JSON {
+        let outcomes = rows.map { row, count in
+            JSON.object([
+                ("packets", .number(count)), ("reported", .text(Self.reported(row))),
+                ("decided_in", .text(PacketReport.place(row.isDecidedByKernel))),
+                ("why", .text(Self.reason(row))),
+            ])
+        }
+        return .object([
+            ("packets", .number(total)), ("decided_in_user_space", .number(puntedCount)),
+            ("outcomes", .array(outcomes)), ("requests", requestJSON),
+            ("notes", .array(notes.map { .text($0) })),
+        ])
+    }
+
+    private var requestJSON: JSON {
+        let list = unanswered.sortedRows.map { row in
+            JSON.object([
+                ("first", .text(TimeStamp.text(nanoseconds: row.firstNanoseconds))),
+                ("kind", .text(row.kind.name)),
+                ("from", .text("\(row.source)")), ("to", .text("\(row.destination.address)")),
+                ("port", row.destination.port.map { .number(Int($0)) } ?? .null),
+                ("times", .number(row.count)), ("reported", .text(Self.reported(row))),
+            ])
+        }
+        return .object([
+            ("held", .number(heldCount)), ("answered", .number(count(.answered))),
+            ("unanswered", .number(count(.unanswered))), ("open", .number(count(.undecided))),
+            ("not_held", .number(notHeldCount)), ("nobody_answered", .array(list)),
+            ("not_listed", .number(unanswered.leftOutCount)),
+        ])
+    }
+}
