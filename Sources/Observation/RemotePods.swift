@@ -6,9 +6,10 @@ package import Time
 ///
 /// Where an uplink is a port of the pods' bridge, frames of other nodes' pods come as they are, and
 /// those pods' own edges have reported them. If there is no pod address in a frame, as in DHCP or
-/// between link-local addresses, only its source MAC address shows that. A pod is known by what it
-/// says for itself: ARP requests, neighbour solicitations and datagrams to groups of the link. A
-/// machine that passes on packets of others is no pod here, so what it sends is reported.
+/// between link-local addresses, only its source MAC address shows that. A pod is known by what no
+/// router has passed on: its ARP requests, its neighbour solicitations, its datagrams to groups of
+/// the link, and packets with a hop limit that hosts begin with. A machine that passes on packets of
+/// others is no pod here, so what it sends is reported.
 package struct RemotePods: Sendable {
     private var senders = BoundedTable<Key, Kind>(countMax: countMax, age: age)
 
@@ -36,8 +37,8 @@ package struct RemotePods: Sendable {
     ///
     /// - Returns: Whether a pod of another node sent it.
     package mutating func recognizes(
-        _ headers: Headers, at point: ObservationPoint, _ addressPlan: AddressPlan,
-        now: MonotonicTime
+        _ headers: Headers, in frame: RawSpan, at point: ObservationPoint,
+        _ addressPlan: AddressPlan, now: MonotonicTime
     ) -> Bool {
         guard point.hasOtherPorts, let bridge = point.bridge,
             addressPlan.macs.isElsewhere(headers.source, on: bridge),
@@ -45,7 +46,8 @@ package struct RemotePods: Sendable {
         else { return false }
         let key = Key(bridge: bridge, mac: headers.source)
         let known = senders.touch(key, now: now)
-        if known != .other, let kind = Self.kind(of: headers, addressPlan), kind != known {
+        if known != .other, let kind = Self.kind(of: headers, in: frame, addressPlan), kind != known
+        {
             senders.set(kind, for: key, now: now)
             return kind == .pod
         }
@@ -53,15 +55,28 @@ package struct RemotePods: Sendable {
     }
 
     /// What a frame shows about its sender; nil for nothing.
-    private static func kind(of headers: Headers, _ addressPlan: AddressPlan) -> Kind? {
+    private static func kind(
+        of headers: Headers, in frame: RawSpan, _ addressPlan: AddressPlan
+    ) -> Kind? {
         if let address = headers.arpSender {
             guard headers.isARPRequest, addressPlan.isPodByNetwork(address) else { return nil }
             return .pod
         }
         guard let packet = headers.packet, packet.source.isRoutable else { return nil }
         guard addressPlan.isPod(packet.source) else { return .other }
-        let isOfLink = headers.neighbourTarget != nil || packet.destination.isGroupOfLink
+        let isOfLink =
+            headers.neighbourTarget != nil || packet.destination.isGroupOfLink
+            || firstHopLimits.contains(hopLimit(of: frame, packet.source.family))
         return isOfLink && addressPlan.isPodByNetwork(packet.source) ? .pod : nil
+    }
+
+    /// The hop limits with which hosts send: Linux, Windows, and what is for the link alone.
+    private static let firstHopLimits: [UInt8] = [64, 128, 255]
+
+    /// The hop limit of a frame whose packet has a whole fixed header.
+    private static func hopLimit(of frame: RawSpan, _ family: IPAddress.Family) -> UInt8 {
+        let offset = family == .ipv4 ? IPv4Header.timeToLive : IPv6Header.hopLimit
+        return frame.uint8(at: EthernetHeader.byteCount + offset)
     }
 }
 

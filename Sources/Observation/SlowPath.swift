@@ -112,7 +112,8 @@ package struct SlowPath: Sendable {
         }
         let isFromRemotePod =
             direction == .toPod && point.hasOtherPorts
-            && remotePods.recognizes(headers, at: point, rule.addressPlan, now: now)
+            && remotePods.recognizes(
+                headers, in: frame, at: point, rule.addressPlan, now: now)
         let decision = rule.decision(
             on: headers, in: frame, direction: direction, at: point,
             isFromRemotePod: isFromRemotePod)
@@ -135,6 +136,14 @@ package struct SlowPath: Sendable {
             return .decided(outcome)
         case let other: return other
         }
+    }
+
+    /// Looks at who sent a frame that the kernel has decided about.
+    package mutating func lookAtSender(
+        of frame: RawSpan, at point: ObservationPoint, now: MonotonicTime
+    ) {
+        _ = remotePods.recognizes(
+            Headers(frame), in: frame, at: point, rule.addressPlan, now: now)
     }
 
     /// Step 8, requests: the part of a packet between two pods that is not translated.

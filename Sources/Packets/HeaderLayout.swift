@@ -29,6 +29,8 @@ public enum IPv4Header {
     public static let identification = 4
     /// Three flags, and the fragment's offset in units of eight bytes.
     public static let fragment = 6
+    /// How many more routers may pass the packet on.
+    public static let timeToLive = 8
     /// The protocol of what follows.
     public static let protocolNumber = 9
     /// The header's own checksum.

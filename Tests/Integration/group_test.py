@@ -193,6 +193,7 @@ class LinkLocalTest(GroupCase):
         self.ip("node1", "addr", "add", f"{self.gateway}/64", "dev", device, "nodad")
         sink = socket_in(self.cluster.name("node1"), socket.AF_INET6, socket.SOCK_DGRAM)
         self.addCleanup(sink.close)
+        sink.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sink.bind(("", 53))
         self.begin()
         for ports in ((45000, 53), (53, 45000)):
@@ -281,7 +282,7 @@ class SharedSegmentTest(GroupCase):
     def test_what_pods_of_two_nodes_send_each_other(self):
         self.begin()
         # Who talks IPv4 or IPv6 asks for neighbours first, and so is known.
-        for name, address, other, node in (("a1", A1, A2, 2), ("a2", A2, A1, 1)):
+        for name, address, other in (("a1", A1, A2), ("a2", A2, A1)):
             self.inject(name, b"\xff" * 6, frames.ARP, arp(1, self.mac(name), address, other))
         time.sleep(0.2)
         for why, receiver, ethertype, payload in self.kinds():

@@ -149,7 +149,7 @@ struct CopyTableTests {
         #expect(table.evictedCount > 0)
         let last = Copy(
             edge: 12, time: 1,
-            frame: Self.frame([UInt8(count - 1 >> 8), UInt8((count - 1) & 0xff)])
+            frame: Self.frame([UInt8((count - 1) >> 8), UInt8((count - 1) & 0xff)])
         )
         #expect(Self.reported([last], &table) == [false])
         // One content that comes for ever keeps its place.

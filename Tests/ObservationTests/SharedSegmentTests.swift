@@ -29,6 +29,13 @@ struct SharedSegmentTests {
             Frame.ip(from: source, to: target, protocol: 17, Frame.ports(68, 67)))
     }
 
+    /// The frame with a hop limit that a router has lowered.
+    private static func passedOn(_ frame: [UInt8]) -> [UInt8] {
+        var frame = frame
+        frame[22] = 63
+        return frame
+    }
+
     /// Frames of another node's pod that have no pod address in them.
     private static let anonymous: [[UInt8]] = [
         arp(from: Site.c4, operation: 2),
@@ -74,7 +81,8 @@ struct SharedSegmentTests {
                 Frame.solicitation(asking: Site.a6)))
         let datagram = Self.ip(
             to: mac("01:00:5e:00:00:fb"), from: Site.c4, to: address("224.0.0.251"))
-        for proof in [Self.arp(from: Site.c4), solicitation, datagram] {
+        let unicast = Self.ip(to: Site.aMAC, from: Site.c4, to: Site.a4)
+        for proof in [Self.arp(from: Site.c4), solicitation, datagram, unicast] {
             #expect(Self.reportedCount(after: [proof]) == 0)
         }
     }
@@ -87,8 +95,9 @@ struct SharedSegmentTests {
         let noProofs = [
             Self.arp(from: Site.c4, operation: 2), Self.arp(from: Site.uncovered4),
             Self.arp(from: Site.outside4), Self.arp(from: Site.c4, Site.strangerMAC),
-            Self.ip(to: Site.aMAC, from: Site.c4, to: Site.a4),
-            Self.ip(to: mac("01:00:5e:01:02:03"), from: Site.c4, to: address("239.1.2.3")),
+            Self.passedOn(Self.ip(to: Site.aMAC, from: Site.c4, to: Site.a4)),
+            Self.passedOn(
+                Self.ip(to: mac("01:00:5e:01:02:03"), from: Site.c4, to: address("239.1.2.3"))),
         ]
         #expect(Self.reportedCount(after: noProofs) == all)
         // Without an uplink on the bridge nothing comes from other nodes' pods.

@@ -1,5 +1,6 @@
 import Edges
 import Formats
+import Netlink
 
 /// Checks whether pods of several nodes share a segment: an uplink is a port of their bridge.
 enum SharedSegmentCheck: DoctorCheck {
