@@ -19,7 +19,7 @@ import Time
 /// for a single packet, except for the first packet of a call to a service that no event has reported.
 struct Pipeline: ~Copyable {
     var writer: PacketWriter
-    private(set) var slowPath: SlowPath
+    var slowPath: SlowPath
     /// Nil while a block is forwarded.
     private var fastPath: FastPath?
     private var tracker: ConnectionTracker?
