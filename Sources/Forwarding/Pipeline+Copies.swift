@@ -6,10 +6,12 @@ import Time
 
 /// Step 3, group frames: the copies of one frame that come to several edges of a bridge.
 extension Pipeline {
-    /// Whether a frame to a group was reported at another edge.
+    /// Records a frame to a group.
     ///
-    /// This is settled before a frame waits for anything, so that one copy waits at most.
-    mutating func isLaterCopyToGroup(
+    /// This is done before a frame waits for anything, so that one copy waits at most.
+    ///
+    /// - Returns: Whether it was reported at another edge.
+    mutating func noteGroupFrame(
         _ packet: borrowing Packet, at point: ObservationPoint, _ now: MonotonicTime
     ) -> Bool {
         let frame = packet.bytes
@@ -21,8 +23,10 @@ extension Pipeline {
         return record(packet, decision, at: point, now)
     }
 
-    /// Whether a frame to an address that nobody has was reported at another edge.
-    mutating func isLaterCopy(
+    /// Records a frame that is reported, if it goes to an address that nobody has.
+    ///
+    /// - Returns: Whether it was reported at another edge.
+    mutating func noteFloodedFrame(
         _ packet: borrowing Packet, _ decision: Decision, at point: ObservationPoint,
         _ now: MonotonicTime
     ) -> Bool {

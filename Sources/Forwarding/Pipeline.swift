@@ -282,7 +282,7 @@ extension Pipeline {
     ) {
         if mayHold {
             releaseStrangers(answeredBy: packet, at: point, into: &queue, now)
-            if isLaterCopyToGroup(packet, at: point, now) { return countCopy(&counts) }
+            if noteGroupFrame(packet, at: point, now) { return countCopy(&counts) }
             if holdStranger(packet, at: point, counters, now) { return }
         }
         var step = step(packet, point, now, mayHold: mayHold)
@@ -300,7 +300,7 @@ extension Pipeline {
             counts.refusedCount += 1
             return
         }
-        if isLaterCopy(packet, outcome.decision, at: point, now) {
+        if noteFloodedFrame(packet, outcome.decision, at: point, now) {
             counts.refusedCount += 1
             return
         }
