@@ -9,7 +9,8 @@ package enum Doctor {
         [
             // What the agent may do, and what the machine gives it.
             CapabilityCheck.self, ThreadCheck.self, KernelCheck.self, RingCheck.self,
-            RingMemoryCheck.self, QueueMemoryCheck.self, DescriptorCheck.self,
+            RingMemoryCheck.self, LargePacketCheck.self, QueueMemoryCheck.self,
+            DescriptorCheck.self,
             // What the node's network is like.
             NetlinkCheck.self, EdgeCheck.self, PodNetworkCheck.self, ForwardingPodsCheck.self,
             SharedSegmentCheck.self,

@@ -189,6 +189,7 @@ package struct EdgeTable: Sendable {
         return Veth(
             incarnation: entry.incarnation, link: entry.link, status: status,
             podAddresses: pod?.addresses, podMAC: pod?.mac,
+            podGSOByteCountMax: pod?.gsoByteCountMax,
             otherAddresses: (pod?.otherAddresses ?? []).filter { other in
                 !addresses.contains { $0.address == other }
             },

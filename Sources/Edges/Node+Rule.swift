@@ -60,9 +60,9 @@ extension Node {
         }.sorted { $0.port.index < $1.port.index }
     }
 
-    /// The pods' addresses at the edges to capture at.
+    /// The pods' addresses at the edges to capture at, which are up.
     package var localEdges: LocalEdges {
-        LocalEdges(capturedVeths.map { ($0.link.index, $0.addresses) })
+        LocalEdges(capturedVeths.filter(\.link.isUp).map { ($0.link.index, $0.addresses) })
     }
 
     private func edges(ofDomain veths: [Veth], _ sharedBridges: Set<UInt32>) -> [Edge] {
@@ -81,7 +81,7 @@ extension Node {
                 hasOtherPorts: bridge.map(sharedBridges.contains) ?? false, domain: domain)
             return Edge(
                 incarnation: veth.incarnation, name: veth.link.name, isUp: veth.link.isUp,
-                point: point)
+                frameByteCountMax: veth.frameByteCountMax, point: point)
         }
     }
 

@@ -13,6 +13,8 @@ extension EdgeTable {
         package let otherAddresses: [IPAddress]
         /// The MAC addresses of the pod's other interfaces: of macvlans, bridges and dummies.
         package let otherMACs: [MACAddress]
+        /// The largest GSO packet that the pair's other end sends; nil if it is not known.
+        package let gsoByteCountMax: Int?
         /// The number of addresses of both kinds that were not kept.
         package let notKeptCount: Int
 
@@ -25,9 +27,10 @@ extension EdgeTable {
         /// A pod by its addresses.
         package init(
             addresses: [IPAddress], mac: MACAddress?, otherAddresses: [IPAddress] = [],
-            otherMACs: [MACAddress] = []
+            otherMACs: [MACAddress] = [], gsoByteCountMax: Int? = nil
         ) {
             (self.addresses, self.mac) = (addresses, mac)
+            self.gsoByteCountMax = gsoByteCountMax
             self.otherAddresses = Array(otherAddresses.prefix(Self.otherCountMax))
             self.otherMACs = Array(otherMACs.prefix(Self.otherCountMax))
             notKeptCount =
@@ -53,7 +56,8 @@ extension EdgeTable {
             let otherMACs = macs.filter { $0 != mac && $0.value != 0 && !$0.isGroup }
                 .sorted { $0.value < $1.value }
             self.init(
-                addresses: own, mac: mac, otherAddresses: others, otherMACs: otherMACs)
+                addresses: own, mac: mac, otherAddresses: others, otherMACs: otherMACs,
+                gsoByteCountMax: end?.gsoByteCountMax)
         }
     }
 }

@@ -14,6 +14,8 @@ package struct Veth: Equatable, Sendable {
     package let podAddresses: [IPAddress]?
     /// The pod's own MAC address; nil if it is not known.
     package let podMAC: MACAddress?
+    /// The largest GSO packet that the pod's end sends; nil if it is not known.
+    package let podGSOByteCountMax: Int?
     /// The addresses of the pod's other interfaces, such as those on its loopback.
     package let otherAddresses: [IPAddress]
     /// All MAC addresses that live behind the veth, if it is a port of a bridge.
@@ -28,10 +30,11 @@ package struct Veth: Equatable, Sendable {
     /// A veth by its parts.
     init(
         incarnation: UInt64, link: Link, status: EdgeStatus, podAddresses: [IPAddress]?,
-        podMAC: MACAddress?, otherAddresses: [IPAddress], macs: [MACAddress] = [],
-        senders: [IPAddress], pod: PodName?
+        podMAC: MACAddress?, podGSOByteCountMax: Int?, otherAddresses: [IPAddress],
+        macs: [MACAddress] = [], senders: [IPAddress], pod: PodName?
     ) {
         (self.incarnation, self.link, self.status) = (incarnation, link, status)
+        self.podGSOByteCountMax = podGSOByteCountMax
         (self.podAddresses, self.podMAC) = (podAddresses, podMAC)
         (self.otherAddresses, self.macs) = (otherAddresses, macs)
         (self.senders, self.pod) = (senders, pod)
@@ -41,7 +44,8 @@ package struct Veth: Equatable, Sendable {
     func with(macs: [MACAddress]) -> Self {
         Self(
             incarnation: incarnation, link: link, status: status, podAddresses: podAddresses,
-            podMAC: podMAC, otherAddresses: otherAddresses, macs: macs, senders: senders, pod: pod)
+            podMAC: podMAC, podGSOByteCountMax: podGSOByteCountMax,
+            otherAddresses: otherAddresses, macs: macs, senders: senders, pod: pod)
     }
 
     /// All addresses that are known behind the veth.
@@ -49,6 +53,15 @@ package struct Veth: Equatable, Sendable {
 
     /// Whether the veth is an edge that is captured.
     package var isCaptured: Bool { status == .captured }
+
+    /// The largest packet that passes the veth in either direction.
+    ///
+    /// Towards the pod the kernel segments what is larger than the host's end sends
+    /// (`gso_features_check` in its dev.c), whatever the bridge or the uplink hands over. From the pod
+    /// come packets of up to what the pod's end sends, or what GRO at the host's end makes of them.
+    package var frameByteCountMax: Int {
+        max(link.gsoByteCountMax, link.groByteCountMax, podGSOByteCountMax ?? 0)
+    }
 
     /// Whether a veth is captured, or why not.
     package enum EdgeStatus: Equatable, Sendable, CaseIterable {

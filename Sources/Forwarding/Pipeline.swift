@@ -142,7 +142,8 @@ extension Pipeline {
         begin(now)
         // As a member of `self`, or of the context, it would be copied for each packet.
         guard let fastPath = fastPath.take() else { return 0 }
-        let hasFastPath = edge.hasFastPath
+        let isCut = block.cutPacketByteCount != nil
+        let hasFastPath = edge.hasFastPath && !isCut
         let macs = edge.macs
         var passed = PassedAddresses()
         let limit = filter.limitInKernel
@@ -168,7 +169,9 @@ extension Pipeline {
                 }
             }
             if let replacement = edge.replacement, replacement.consume(packet.identity) { continue }
-            forward(packet.packet, from: edge, fastPath, into: &queue, now, &counts)
+            forward(
+                packet.packet(isCutByBlock: isCut), from: edge, fastPath, into: &queue, now,
+                &counts)
         }
         self.fastPath = .some(fastPath)
         add(counts, to: edge.counters)

@@ -24,6 +24,13 @@ package struct Link: Equatable, Sendable {
     package var peerIndex: UInt32?
     /// This namespace's id for the other end's namespace; nil if the other end is here.
     package var peerNamespace: Int32?
+    /// The largest GSO packet that the interface sends, of either IP version.
+    package var gsoByteCountMax = Link.defaultByteCountMax
+    /// The largest packet that the interface makes of those it receives, of either IP version.
+    package var groByteCountMax = Link.defaultByteCountMax
+
+    /// The largest packet of an interface by default: `GSO_LEGACY_MAX_SIZE` of the kernel.
+    package static let defaultByteCountMax = 65_536
 
     /// An interface of which only the index is known.
     package init(index: UInt32) { self.index = index }
@@ -74,6 +81,10 @@ package struct Route: Hashable, Sendable {
 }
 
 extension Link {
+    /// `IFLA_GSO_IPV4_MAX_SIZE` and `IFLA_GRO_IPV4_MAX_SIZE`, which headers before Linux 6.3 lack.
+    private static let ipv4GSOMaxSize = 63
+    private static let ipv4GROMaxSize = 64
+
     /// Reads an RTM_NEWLINK; nil if it is too short to be one.
     init?(_ message: NetlinkMessage) {
         guard let header = message.header(ifinfomsg.self), header.ifi_index > 0 else { return nil }
@@ -87,6 +98,10 @@ extension Link {
             case IFLA_MASTER: master = value.uint32
             case IFLA_LINK: peerIndex = value.uint32
             case IFLA_LINK_NETNSID: peerNamespace = value.uint32.map { Int32(bitPattern: $0) }
+            case IFLA_GSO_MAX_SIZE, Self.ipv4GSOMaxSize:
+                gsoByteCountMax = max(gsoByteCountMax, value.uint32.map { Int($0) } ?? 0)
+            case IFLA_GRO_MAX_SIZE, Self.ipv4GROMaxSize:
+                groByteCountMax = max(groByteCountMax, value.uint32.map { Int($0) } ?? 0)
             case IFLA_LINKINFO:
                 NetlinkMessage.forEachAttribute(in: value) { type, value in
                     if type == IFLA_INFO_KIND { kind = value.text }

@@ -246,16 +246,16 @@ extension SlowPath {
         // Translation gives errors of nodes the service's address, as if the backend had sent them.
         let isOfNode = direction == .toPod && quoted.map(Self.isErrorOfNode) == true
         if let backend, backend.learnedAt >= invalidBefore {
-            let outcome = outcome(of: backend.flow, packet.opening, direction: direction, now)
-            return .decided(isOfNode ? outcome.ofNode(Translation(backend.flow)) : outcome)
+            return .decided(
+                outcome(ofKnown: backend.flow, packet.opening, direction, isOfNode: isOfNode, now))
         }
         // A fragment whose first fragment is missing does not show which flow to look up.
         let canBeLookedUp = packet.fragment == nil || packet.ports != nil || !packet.mayHavePorts
         let negative = negativeEntries.value(for: request, now: now)
         if canBeLookedUp, negative.map({ now >= $0.retryAt }) ?? true { return .lookUp(request) }
         if let backend {
-            let outcome = outcome(of: backend.flow, packet.opening, direction: direction, now)
-            return .decided(isOfNode ? outcome.ofNode(Translation(backend.flow)) : outcome)
+            return .decided(
+                outcome(ofKnown: backend.flow, packet.opening, direction, isOfNode: isOfNode, now))
         }
         var outcome = Outcome(decision: .refuse(.serviceForm))
         if negative?.isUnavailable != true { outcome = outcomeOfUnknown(request, now) }
@@ -263,6 +263,17 @@ extension SlowPath {
             ofUnknown: request, packet.opening, outcome.decision, direction,
             isSurelyUnknown: negative?.isSurelyUnknown == true)
         return .decided(outcome)
+    }
+
+    private mutating func outcome(
+        ofKnown flow: TrackedFlow, _ opening: Opening?, _ direction: Direction, isOfNode: Bool,
+        _ now: MonotonicTime
+    ) -> Outcome {
+        var outcome = outcome(of: flow, opening, direction: direction, now)
+        if outcome.requestPart == nil {
+            outcome.requestPart = requestPart(ofAnswerTo: flow.original, opening, direction)
+        }
+        return isOfNode ? outcome.ofNode(Translation(flow)) : outcome
     }
 
     /// Whether a node has sent the ICMP error that quotes a packet.

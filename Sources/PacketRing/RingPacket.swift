@@ -130,19 +130,31 @@ public struct RingPacket: ~Escapable {
         return PlainChecksum(bytes, checksumStart: Int(start), checksumOffset: Int(offset))
     }
 
-    /// All that the kernel says about the packet.
-    package var details: Packet.Details {
+    /// The offset of the frame's end, as captured, from the start of the slot.
+    var endOffset: Int { header.byteCount + bytes.byteCount }
+
+    private func details(isCutByBlock: Bool) -> Packet.Details {
         let type = unsafe header.unsafeLoad(
             fromUncheckedByteOffset: HeaderOffset.packetType, as: UInt8.self)
         let offload =
             tellsOffload
             ? Offload(header, at: header.byteCount - HeaderOffset.offloadByteCount) : Offload.none
-        return Packet.Details(header, interfaceIndex, packetType: type, offload)
+        return Packet.Details(
+            header, interfaceIndex, packetType: type, offload, isCutByBlock: isCutByBlock)
     }
+
+    /// All that the kernel says about the packet.
+    package var details: Packet.Details { details(isCutByBlock: false) }
 
     /// The packet with all its details.
     package var packet: Packet {
         @_lifetime(copy self)
         get { Packet(details, bytes) }
+    }
+
+    /// Returns the packet with all its details, of which its block knows one.
+    @_lifetime(copy self)
+    package func packet(isCutByBlock: Bool) -> Packet {
+        Packet(details(isCutByBlock: isCutByBlock), bytes)
     }
 }

@@ -157,7 +157,7 @@ extension AgentMetrics {
         edgeFrames("matched", "Frames that the kernel let through at the edge.") { $0.matched },
         edgeFrames("forwarded", "Frames of the edge put into the send queue.") { $0[.forwarded] },
         edgeFrames("dropped", "Frames of the edge lost in the ring or at the send queue.") {
-            $0[.droppedByRing] + $0[.droppedByQueue]
+            $0[.droppedByRing] + $0[.droppedByBlock] + $0[.droppedByQueue]
         },
     ]
 

@@ -19,7 +19,7 @@ package enum CaptureMetric: Int, CaseIterable, Sendable {
     case datagramsRefused
     case datagramsFailed, datagramsTooLarge
     case lookups, lookupsSkipped, lookupFailures, conntrackOverruns, flowsEvicted
-    case ringsReplaced, programsNotReplaced
+    case ringsReplaced, ringsTooSmall, programsNotReplaced
 
     /// The name of the metric, without the program's.
     package var name: String { names.metric }
@@ -62,6 +62,7 @@ package enum CaptureMetric: Int, CaseIterable, Sendable {
         case .conntrackOverruns: ("conntrack_overruns_total", "conntrack_overruns")
         case .flowsEvicted: ("conntrack_flows_evicted_total", "flows_evicted")
         case .ringsReplaced: ("rings_replaced_total", "rings_replaced")
+        case .ringsTooSmall: ("rings_too_small_total", "rings_too_small")
         case .programsNotReplaced: ("programs_not_replaced_total", "programs_not_replaced")
         }
     }
@@ -115,6 +116,8 @@ package enum CaptureMetric: Int, CaseIterable, Sendable {
         case .conntrackOverruns: "Times that events of new flows were lost."
         case .flowsEvicted: "Flows forgotten before their time, because there were too many."
         case .ringsReplaced: "Rings that were replaced by a larger or smaller one."
+        case .ringsTooSmall:
+            "Times that there was no memory for a ring whose blocks hold an edge's largest packets."
         case .programsNotReplaced:
             "Times that the kernel refused an edge's new program, so that the old one stayed."
         }

@@ -17,8 +17,10 @@ package struct EdgeProgram: Equatable, Sendable {
     /// Whether the program decides anything, and does not punt every packet.
     package let decides: Bool
 
-    /// What *punt* returns: one more than the longest snaplen, so that *keep* never returns it.
-    package static let puntByteCount: UInt32 = 262_145
+    /// What *punt* returns: more than the longest frame and snaplen, so that *keep* never returns it.
+    ///
+    /// The kernel makes GSO packets of up to 524,280 bytes (`GSO_MAX_SIZE` of its netdevice.h).
+    package static let puntByteCount: UInt32 = (1 << 20) + 1
 
     /// The program that punts every packet, in one instruction.
     package static let undecided: Self = {
