@@ -19,7 +19,7 @@ import Time
 /// for a single packet, except for the first packet of a call to a service that no event has reported.
 struct Pipeline: ~Copyable {
     var writer: PacketWriter
-    private(set) var slowPath: SlowPath
+    var slowPath: SlowPath
     /// Nil while a block is forwarded.
     private var fastPath: FastPath?
     private var tracker: ConnectionTracker?
@@ -30,6 +30,7 @@ struct Pipeline: ~Copyable {
     private let noFragments = HeldFragments(queueByteCount: 0)
     var requests = HeldRequests()
     var strangers = HeldStrangers()
+    var copies = CopyTable()
     /// When the node was asked about unknown MAC addresses last.
     var strangersSoughtAt = MonotonicTime.zero
     /// The unknown sender that was seen last, and when.
@@ -286,6 +287,7 @@ extension Pipeline {
         let mayHold = heldAt == nil
         if mayHold {
             releaseStrangers(answeredBy: packet, at: point, into: &queue, now)
+            if noteGroupFrame(packet, at: point, now) { return countCopy(&counts) }
             if holdStranger(packet, at: point, counters, now) { return }
         }
         let waited = heldAt.map { now - $0 } ?? .zero
@@ -303,6 +305,10 @@ extension Pipeline {
         }
         counts.puntedCount += 1
         guard case .decided(let outcome) = step else {
+            counts.refusedCount += 1
+            return
+        }
+        if noteFloodedFrame(packet, outcome.decision, at: point, now) {
             counts.refusedCount += 1
             return
         }

@@ -17,6 +17,7 @@ package struct SlowPath: Sendable {
     /// Flows that were looked up in vain, so that they are not looked up again at once.
     private var negativeEntries = BoundedTable<FlowKey, NegativeEntry>(
         countMax: negativeEntryCountMax, age: negativeAge)
+    private var remotePods = RemotePods()
     private var datagrams = DatagramTable()
 
     /// Room for six seconds of 10,000 new flows a second, about 100 bytes each.
@@ -116,7 +117,7 @@ package struct SlowPath: Sendable {
         let datagram = EdgeDatagram(key, atEdge: point.interfaceIndex, direction)
         let mayWait = resolvePorts(of: &headers, fragment, in: datagram, now)
         if mayHold, mayWait {
-            let decision = rule.decision(on: headers, in: frame, direction: direction, at: point)
+            let decision = decideByRule(headers, in: frame, direction, at: point, now)
             if decision.step == .observedEnd || decision.step == .serviceForm {
                 return .hold(datagram)
             }
@@ -137,7 +138,7 @@ package struct SlowPath: Sendable {
         _ headers: Headers, in frame: RawSpan, direction: Direction, at point: ObservationPoint,
         _ now: MonotonicTime
     ) -> Step {
-        let decision = rule.decision(on: headers, in: frame, direction: direction, at: point)
+        let decision = decideByRule(headers, in: frame, direction, at: point, now)
         guard decision == .refuse(.serviceForm), let packet = headers.packet else {
             return .decided(
                 Outcome(
@@ -145,6 +146,28 @@ package struct SlowPath: Sendable {
                     requestPart: requestPart(of: headers.packet, decision, direction)))
         }
         return decideServiceForm(packet, in: frame, direction: direction, now)
+    }
+
+    /// Decides by the rule, which is told whether a pod of another node sent the frame.
+    private mutating func decideByRule(
+        _ headers: Headers, in frame: RawSpan, _ direction: Direction, at point: ObservationPoint,
+        _ now: MonotonicTime
+    ) -> Decision {
+        let isFromRemotePod =
+            direction == .toPod && point.hasOtherPorts
+            && remotePods.recognizes(
+                headers, in: frame, at: point, rule.addressPlan, now: now)
+        return rule.decision(
+            on: headers, in: frame, direction: direction, at: point,
+            isFromRemotePod: isFromRemotePod)
+    }
+
+    /// Looks at who sent a frame that the kernel has decided about.
+    package mutating func lookAtSender(
+        of frame: RawSpan, at point: ObservationPoint, now: MonotonicTime
+    ) {
+        _ = remotePods.recognizes(
+            Headers(frame), in: frame, at: point, rule.addressPlan, now: now)
     }
 
     /// Step 8, requests: the part of a packet between two pods that is not translated.
