@@ -154,7 +154,7 @@ extension Pipeline {
         _ now: MonotonicTime, _ counts: inout BlockCounts
     ) {
         // Another pod could hide requests by answers in the observed end's name.
-        if edge == .observedEnd, localEdges.isForeign(key.destination, atEdge: interfaceIndex) {
+        if edge == .observedEnd, localEdges.isElsewhere(key.destination, thanEdge: interfaceIndex) {
             return
         }
         var hasSendersEdge = false
