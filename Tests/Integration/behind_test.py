@@ -7,20 +7,18 @@ PODWIRE names the binary. Each network has a test bed of its own.
 import collections
 import json
 import os
-import pathlib
 import secrets
 import socket
 import struct
-import tempfile
 import time
 import unittest
 
-from support import captures, frames
-from support.cluster import NETWORKS, Cluster, ClusterCase
+from support import frames
+from support.cluster import NETWORKS, MarkedCase
 from support.endpoint import Endpoint
-from support.frames import ICMP, UDP, Frame
-from support.namespace import (add_namespace, add_wire, ip_in, mac_in, packet_socket_in, remove_namespaces,
-                               run_in, socket_in)
+from support.frames import ICMP, UDP
+from support.namespace import (add_namespace, add_wire, ip_in, remove_namespaces, run_in,
+                               socket_in)
 from support.program import PODWIRE
 from support.waiting import wait_until
 
@@ -42,27 +40,12 @@ def mac_text(mac):
     return mac.hex(":")
 
 
-class BehindCase(ClusterCase):
-    network = "bridge"
-
-    @classmethod
-    def setUpClass(cls):
-        cls.cluster = Cluster("bh", cls.network)
-        cls.addClassCleanup(cls.cluster.remove)
+class BehindCase(MarkedCase):
+    prefix = "bh"
 
     def setUp(self):
-        self.folder = tempfile.TemporaryDirectory()
-        self.addCleanup(self.folder.cleanup)
-        self.file = pathlib.Path(self.folder.name, "sensor.pcapng")
-        # What was sent, and how often it has to arrive.
-        self.marks, self.pings = {}, {}
-
-    def begin(self):
-        self.collector = self.start_collector()
-        self.agents = [self.start_agent(node) for node in (1, 2)]
-
-    def ip(self, name, *words):
-        return ip_in(self.cluster.name(name), *words).stdout
+        super().setUp()
+        self.pings = {}
 
     def ip_for_now(self, name, *words):
         """Adds an address or a route, and removes it in the end."""
@@ -70,29 +53,19 @@ class BehindCase(ClusterCase):
         undo = ["del" if word == "add" else word for word in words if word != "onlink"]
         self.addCleanup(self.ip, name, *undo)
 
-    def mac(self, name):
-        return mac_in(self.cluster.name(name), "eth0")
-
     def send(self, name, address, source=None, ports=PORTS, why=None):
         """Sends a datagram from each pair of ports, each with bytes of its own."""
         for source_port, port in ports:
-            mark = secrets.token_bytes(16)
+            mark = self.mark(f"{why or name} to {address} from {source_port} to {port}")
             with socket_in(self.cluster.name(name), socket.AF_INET, socket.SOCK_DGRAM) as out:
                 out.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 out.bind((source or "", source_port))
                 out.sendto(mark, (address, port))
-            self.marks[mark] = f"{why or name} to {address} from {source_port} to {port}"
 
     def talk(self, name, address, other, source=None, **keywords):
         """Sends in both directions between a namespace's address and another one."""
         self.send(name, other[1], source, **keywords)
         self.send(other[0], address, **keywords)
-
-    def inject(self, name, frame, mark, why):
-        """Sends a frame from a pod, byte by byte."""
-        with packet_socket_in(self.cluster.name(name), "eth0") as raw:
-            raw.send(frame)
-        self.marks[mark] = why
 
     def ping_with_pattern(self, name, address):
         pattern = secrets.token_bytes(16)
@@ -103,31 +76,15 @@ class BehindCase(ClusterCase):
 
     def check(self):
         """Ends all, and compares what was sent with what has arrived."""
-        self.end(self.collector, *self.agents)
-        counts, pings = collections.Counter(), collections.defaultdict(collections.Counter)
-        for captured in captures.read(self.file):
-            frame = Frame(captured.data)
-            if frame.protocol == ICMP and frame.is_ping:
-                for pattern in self.pings:
-                    if pattern in frame.data:
-                        pings[pattern][frame.icmp_type, frame.data[40:42]] += 1
-                continue
-            if frame.protocol == ICMP:
-                continue
-            for mark in self.marks:
-                counts[mark] += mark in frame.data
-        wrong = {why: counts[mark] for mark, why in self.marks.items() if counts[mark] != 1}
-        self.assertEqual(wrong, {})
+        super().check()
+        pings = collections.defaultdict(collections.Counter)
+        for frame in self.frames():
+            for pattern in self.pings:
+                if frame.protocol == ICMP and frame.is_ping and pattern in frame.data:
+                    pings[pattern][frame.icmp_type, frame.data[40:42]] += 1
         for pattern, why in self.pings.items():
             self.assertEqual(len(pings[pattern]), 2 * PING_COUNT, f"{why}: {pings[pattern]}")
             self.assertEqual(set(pings[pattern].values()), {1}, why)
-
-    def edges(self, node, *options):
-        return json.loads(run_in(self.cluster.name(f"node{node}"), PODWIRE, "edges", "--json",
-                                 "--pod-network", NETWORKS["PODNET"], *options).stdout)
-
-    def edge(self, node, address):
-        return next(edge for edge in self.edges(node) if address in (edge["pod_addresses"] or []))
 
     # Guests
 
@@ -166,10 +123,8 @@ class BehindCase(ClusterCase):
             self.ping_with_pattern(name, A1)
         for name, address in (("c1", C1), ("c2", C2)):
             self.talk("guest", A1, (name, address))
-        mark = secrets.token_bytes(16)
-        self.inject("guest", frames.ethernet(
-            b"\xff" * 6, self.mac("guest"), frames.EXPERIMENTAL, mark.ljust(46, b"\0")), mark,
-            "the guest's broadcast")
+        self.inject("guest", b"\xff" * 6, frames.EXPERIMENTAL,
+                    self.mark("the guest's broadcast").ljust(46, b"\0"))
         # An agent that comes later has no event about the guest.
         self.check()
         self.setUp()
@@ -197,41 +152,35 @@ class BridgeTest(BehindCase):
 
     def test_frames_by_pods_with_addresses_of_nobody(self):
         self.begin()
-        a1, c1 = self.mac("a1"), self.mac("c1")
+        c1 = self.mac("c1")
         for source, destination in (
                 (A1, "255.255.255.255"), (A1, "224.0.0.18"), ("0.0.0.0", "255.255.255.255"),
                 ("172.20.1.1", C1), ("127.0.0.1", "172.20.1.2"), (A1, C1)):
             for ports in PORTS:
-                mark = secrets.token_bytes(16)
-                self.inject("a1", frames.ethernet(c1, a1, frames.IPV4, frames.ipv4(
-                    source, destination, UDP, udp(*ports, mark))), mark,
-                    f"{source} to {destination} from {ports}")
+                mark = self.mark(f"{source} to {destination} from {ports}")
+                self.inject("a1", c1, frames.IPV4, frames.ipv4(
+                    source, destination, UDP, udp(*ports, mark)))
         for receiver in (c1, b"\xff" * 6, bytes.fromhex("02deadbeef01")):
-            mark = secrets.token_bytes(16)
-            self.inject("a1", frames.ethernet(
-                receiver, a1, frames.EXPERIMENTAL, mark.ljust(46, b"\0")), mark,
-                f"without IP to {receiver.hex()}")
+            mark = self.mark(f"without IP to {receiver.hex()}")
+            self.inject("a1", receiver, frames.EXPERIMENTAL, mark.ljust(46, b"\0"))
         self.check()
 
     def test_guests_of_a_pod_beyond_what_programs_hold(self):
         """A pod sends from more addresses than an edge's program compares; then each gets frames."""
         self.begin()
-        a1, c1 = self.mac("a1"), self.mac("c1")
         guests = [bytes([2, 0, 0, 0, 0x78, number]) for number in range(40)]
         group = bytes.fromhex("01005e000009")
         for number, guest in enumerate(guests):
-            mark = secrets.token_bytes(16)
-            self.inject("a1", frames.ethernet(group, guest, frames.EXPERIMENTAL, mark.ljust(
-                46, b"\0")), mark, f"guest {number} speaks")
+            mark = self.mark(f"guest {number} speaks")
+            self.inject("a1", group, frames.EXPERIMENTAL, mark.ljust(46, b"\0"), sender=guest)
             for ports in PORTS:
-                mark = secrets.token_bytes(16)
-                self.inject("c1", frames.ethernet(guest, c1, frames.IPV4, frames.ipv4(
-                    C1, f"10.244.1.{100 + number}", UDP, udp(*ports, mark))), mark,
-                    f"to guest {number} from {ports}")
+                mark = self.mark(f"to guest {number} from {ports}")
+                self.inject("c1", guest, frames.IPV4, frames.ipv4(
+                    C1, f"10.244.1.{100 + number}", UDP, udp(*ports, mark)))
         self.check()
         edge = self.edge(1, A1)
         self.assertLessEqual({mac_text(guest) for guest in guests}, set(edge["macs"]))
-        self.assertIn(mac_text(a1), edge["macs"])
+        self.assertIn(mac_text(self.mac("a1")), edge["macs"])
 
     def test_macvlan_on_a_pods_interface(self):
         pod, guest = self.cluster.name("b1"), self.cluster.name("macvlan")

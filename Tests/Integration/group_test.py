@@ -4,22 +4,19 @@ addresses that several links have, and a segment that the pods of two nodes shar
 PODWIRE names the binary. Each network has a test bed of its own.
 """
 
-import collections
 import json
 import os
-import pathlib
 import secrets
 import select
 import socket
 import struct
-import tempfile
 import time
 import unittest
 
-from support import captures, frames
-from support.cluster import NETWORKS, Cluster, ClusterCase
-from support.frames import ICMP, ICMPV6, UDP, Frame
-from support.namespace import in_namespace, ip_in, mac_in, packet_socket_in, run_in, socket_in
+from support import frames
+from support.cluster import NETWORKS, MarkedCase
+from support.frames import UDP
+from support.namespace import in_namespace, ip_in, run_in, socket_in
 from support.program import PODWIRE
 from support.waiting import wait_until
 
@@ -31,70 +28,14 @@ ETH_P_ALL = 3
 STRANGER_SECONDS = 0.3
 
 
-def is_error(frame):
-    """Whether a frame is an ICMP error, which quotes what was sent."""
-    return frame.protocol == ICMP or frame.protocol == ICMPV6 and frame.icmp_type < 128
-
-
-class GroupCase(ClusterCase):
-    network = "bridge"
-
-    @classmethod
-    def setUpClass(cls):
-        cls.cluster = Cluster("gr", cls.network)
-        cls.addClassCleanup(cls.cluster.remove)
-
-    def setUp(self):
-        self.folder = tempfile.TemporaryDirectory()
-        self.addCleanup(self.folder.cleanup)
-        self.file = pathlib.Path(self.folder.name, "sensor.pcapng")
-        # What was sent, and how often it has to arrive.
-        self.marks = {}
-
-    def begin(self):
-        self.collector = self.start_collector()
-        self.agents = [self.start_agent(node) for node in (1, 2)]
-
-    def ip(self, name, *words):
-        return ip_in(self.cluster.name(name), *words).stdout
-
-    def mac(self, name, device="eth0"):
-        return mac_in(self.cluster.name(name), device)
-
-    def mark(self, why, count=1):
-        mark = secrets.token_bytes(16)
-        self.marks[mark] = (why, count)
-        return mark
-
-    def inject(self, name, receiver, ethertype, payload, sender=None, device="eth0"):
-        """Sends a frame from a namespace, byte by byte."""
-        sender = sender or self.mac(name, device)
-        with packet_socket_in(self.cluster.name(name), device) as raw:
-            raw.send(frames.ethernet(receiver, sender, ethertype, payload))
-
-    def check(self):
-        """Ends all, and compares what was sent with what has arrived."""
-        self.end(self.collector, *self.agents)
-        counts = collections.Counter()
-        for captured in captures.read(self.file):
-            if is_error(Frame(captured.data)):
-                continue
-            for mark in self.marks:
-                counts[mark] += mark in captured.data
-        wrong = {why: counts[mark] for mark, (why, count) in self.marks.items()
-                 if counts[mark] != count}
-        self.assertEqual(wrong, {})
-
-    def edge(self, address, node=1):
-        edges = json.loads(run_in(self.cluster.name(f"node{node}"), PODWIRE, "edges", "--json",
-                                  "--pod-network", NETWORKS["PODNET"]).stdout)
-        return next(edge for edge in edges if address in (edge["pod_addresses"] or []))
+class GroupCase(MarkedCase):
+    prefix = "gr"
 
     def lowest(self):
         """The pod whose edge has the lowest index, and the edge's interface."""
         links = json.loads(self.ip("node1", "-j", "link", "show"))
         numbers = {link["ifname"]: link["ifindex"] for link in links}
-        pods = {name: self.edge(address)["interface"]
+        pods = {name: self.edge(1, address)["interface"]
                 for name, address in (("a1", A1), ("b1", B1), ("c1", C1))}
         name = min(pods, key=lambda pod: numbers[pods[pod]])
         return name, pods[name]
@@ -195,7 +136,7 @@ class LinkLocalTest(GroupCase):
     gateway = "fe80::1"
 
     def test_a_gateway_with_the_address_of_another_links_pod(self):
-        device = self.edge(B1)["interface"]
+        device = self.edge(1, B1)["interface"]
         self.ip("a1", "addr", "add", f"{self.gateway}/64", "dev", "eth0", "nodad")
         self.ip("node1", "addr", "add", f"{self.gateway}/64", "dev", device, "nodad")
         sink = socket_in(self.cluster.name("node1"), socket.AF_INET6, socket.SOCK_DGRAM)
@@ -211,7 +152,7 @@ class LinkLocalTest(GroupCase):
     def talk(self, name, device, ports):
         """Sends a datagram from a link-local address to the other end of its link."""
         other = "b1" if name == "node1" else "node1"
-        other_device = "eth0" if name == "node1" else self.edge(B1)["interface"]
+        other_device = "eth0" if name == "node1" else self.edge(1, B1)["interface"]
         target = self.gateway if name == "b1" else self.link_local(other, other_device)
         index = int(self.cluster.run(name, "cat", f"/sys/class/net/{device}/ifindex"))
         with socket_in(self.cluster.name(name), socket.AF_INET6, socket.SOCK_DGRAM) as out:

@@ -1,16 +1,21 @@
 """A test bed's network like a cluster's (tools/testbed): two nodes, three pods on each, and services."""
 
+import collections
+import json
 import os
+import pathlib
+import secrets
 import socket
 import subprocess
+import tempfile
 import unittest
 
-from support import TOOLS, captures
+from support import TOOLS, captures, frames
 from support.commands import run
 from support.endpoint import Endpoint
-from support.frames import Frame
-from support.namespace import python_in, run_in, socket_in
-from support.program import Program
+from support.frames import ICMP, ICMPV6, Frame
+from support.namespace import ip_in, mac_in, packet_socket_in, python_in, run_in, socket_in
+from support.program import PODWIRE, Program
 from support.waiting import wait_until
 
 OUTSIDE = "192.168.100.100"
@@ -102,3 +107,65 @@ class ClusterCase(unittest.TestCase):
     def frames(self):
         """The frames in the collector's file."""
         return [Frame(frame.data) for frame in captures.read(self.file)]
+
+
+class MarkedCase(ClusterCase):
+    """Pods of a network of the class's own send frames with marks, and the collector's file is searched
+    for these."""
+
+    prefix, network = "mk", "bridge"
+
+    @classmethod
+    def setUpClass(cls):
+        cls.cluster = Cluster(cls.prefix, cls.network)
+        cls.addClassCleanup(cls.cluster.remove)
+
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.file = pathlib.Path(folder.name, "sensor.pcapng")
+        # What each mark is for, and how often it has to arrive.
+        self.marks = {}
+
+    def begin(self):
+        self.collector = self.start_collector()
+        self.agents = [self.start_agent(node) for node in (1, 2)]
+
+    def ip(self, name, *words):
+        return ip_in(self.cluster.name(name), *words).stdout
+
+    def mac(self, name, device="eth0"):
+        return mac_in(self.cluster.name(name), device)
+
+    def edges(self, node, *options):
+        return json.loads(run_in(self.cluster.name(f"node{node}"), PODWIRE, "edges", "--json",
+                                 "--pod-network", NETWORKS["PODNET"], *options).stdout)
+
+    def edge(self, node, address):
+        return next(edge for edge in self.edges(node) if address in (edge["pod_addresses"] or []))
+
+    def mark(self, why, count=1):
+        """Bytes that have to arrive so often."""
+        mark = secrets.token_bytes(16)
+        self.marks[mark] = (why, count)
+        return mark
+
+    def inject(self, name, receiver, ethertype, payload, sender=None, device="eth0"):
+        """Sends a frame from a namespace, byte by byte."""
+        sender = sender or self.mac(name, device)
+        with packet_socket_in(self.cluster.name(name), device) as raw:
+            raw.send(frames.ethernet(receiver, sender, ethertype, payload))
+
+    def check(self):
+        """Ends all, and compares what was sent with what has arrived."""
+        self.end(self.collector, *self.agents)
+        counts = collections.Counter()
+        for frame in self.frames():
+            # ICMP errors quote what was sent.
+            if frame.protocol == ICMP or frame.protocol == ICMPV6 and frame.icmp_type < 128:
+                continue
+            for mark in self.marks:
+                counts[mark] += mark in frame.data
+        wrong = {why: counts[mark] for mark, (why, count) in self.marks.items()
+                 if counts[mark] != count}
+        self.assertEqual(wrong, {})
