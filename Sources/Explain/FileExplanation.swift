@@ -87,10 +87,12 @@ package struct FileExplanation: ~Copyable {
             strangerCount += 1
             return
         }
-        let before = dropList.services
+        let before = dropList
         _ = dropList.refresh(
-            at: explainer.services, edgeCount: explainer.edges.count, now: now)
-        if dropList.services != before { programs.removeAll() }
+            at: explainer.services, explainer.fronts, edgeCount: explainer.edges.count, now: now)
+        if dropList.services != before.services || dropList.fronts != before.fronts {
+            programs.removeAll()
+        }
         let outcome = explainer.decide(frame, direction: direction, at: point, now: now)
         switch outcome.requestPart {
         case .request(let key, let edge):
@@ -142,7 +144,7 @@ package struct FileExplanation: ~Copyable {
         if let program = programs[point.interfaceIndex] { return program }
         let program = EdgeProgram(
             explainer.rule, at: point, snaplen: UInt32(StartRequest.snaplenMax),
-            dropList: dropList.services)
+            fronts: dropList.fronts, dropList: dropList.services)
         programs[point.interfaceIndex] = program
         return program
     }

@@ -4,7 +4,7 @@ import Netlink
 import Observation
 import Time
 
-/// Tells the slow path which backends the node's connection tracking has chosen for calls to services.
+/// Tells the slow path which backends connection tracking has chosen for calls to services and fronts.
 ///
 /// It reads the events of new flows, lists the flows that exist when the capture begins, and looks up
 /// the rest. It belongs to the forwarder's thread. Its cost to that thread is bounded per second, since
@@ -15,13 +15,6 @@ struct ConnectionTracker: ~Copyable {
     private let counters: CaptureCounters
     private var lookups = RateBound(countPerSecond: lookupCountPerSecondMax)
     private var waits = RateBound(countPerSecond: waitCountPerSecondMax)
-    /// When events are read next.
-    private var listensAt = MonotonicTime.zero
-
-    /// The least time between two reads of events.
-    ///
-    /// A lookup reads events first, so nothing depends on reading them more often.
-    private static let listenInterval = Duration.milliseconds(1)
     /// The most lookups in a second: each takes the kernel about 5 µs, together a hundredth of a CPU.
     private static let lookupCountPerSecondMax = 2000
     /// The most waits for a flow's entry in a second.
@@ -33,27 +26,25 @@ struct ConnectionTracker: ~Copyable {
 
     /// Begins to listen, and then tells the slow path which flows exist.
     init(
-        towards networks: [IPNetwork], slowPath: inout SlowPath, counters: CaptureCounters,
+        of plan: AddressPlan, slowPath: inout SlowPath, counters: CaptureCounters,
         now: MonotonicTime
     ) throws(SystemError) {
         // In this order, or a flow that begins in between would be missed.
-        let events = try ConntrackEvents(towards: networks)
+        let wanted = WantedFlows(
+            towards: plan.serviceNetworks, throughFrontsFrom: plan.podNetworks)
+        let events = try ConntrackEvents(wanted)
         var table = try Conntrack()
-        let flows = try table.flows(towards: networks, countMax: SlowPath.flowCountMax)
+        let flows = try table.flows(wanted, countMax: SlowPath.flowCountMax)
         for flow in flows { slowPath.learn(flow, now: now) }
         self.events = events
         self.table = table
         self.counters = counters
     }
 
-    /// Reads the events of new flows, if that was not done a moment ago.
+    /// Reads the events of new flows.
+    ///
+    /// This comes before each block of packets: the first call to a front is known by its event alone.
     mutating func listen(for slowPath: inout SlowPath, now: MonotonicTime) {
-        guard now >= listensAt else { return }
-        listensAt = now + Self.listenInterval
-        readEvents(for: &slowPath, now: now)
-    }
-
-    private mutating func readEvents(for slowPath: inout SlowPath, now: MonotonicTime) {
         let isComplete = try? events.read { slowPath.learn($0, now: now) }
         guard isComplete != true else { return }
         // Flows whose events were lost are looked up when their packets come.
@@ -63,13 +54,13 @@ struct ConnectionTracker: ~Copyable {
 
     /// Finds the flow that the slow path needs, which takes at most a millisecond.
     mutating func lookUp(_ flow: FlowKey, for slowPath: inout SlowPath, now: MonotonicTime) {
-        readEvents(for: &slowPath, now: now)
+        listen(for: &slowPath, now: now)
         if slowPath.isCurrent(flow, now: now) { return }
         var result = ask(for: flow, now)
         if result == .notFound, waits.take(now) {
             _ = try? poll(
                 [(events.fileDescriptor, .readable)], until: .now + Self.waitMax)
-            readEvents(for: &slowPath, now: now)
+            listen(for: &slowPath, now: now)
             if slowPath.isCurrent(flow, now: now) { return }
             result = ask(for: flow, now)
         }

@@ -21,6 +21,8 @@ struct Pipeline: ~Copyable {
     private(set) var slowPath: SlowPath
     /// Nil while a block is forwarded.
     private var fastPath: FastPath?
+    /// The state of the fronts that the fast path knows.
+    private var frontChangeCount = 0
     private var tracker: ConnectionTracker?
     /// Why calls to services cannot be looked up, if they should be and cannot.
     let trackingFailure: SystemError?
@@ -48,8 +50,7 @@ struct Pipeline: ~Copyable {
         if plan.tracksConnections {
             do throws(SystemError) {
                 tracker = try ConnectionTracker(
-                    towards: rule.addressPlan.serviceNetworks, slowPath: &slowPath,
-                    counters: counters, now: now)
+                    of: rule.addressPlan, slowPath: &slowPath, counters: counters, now: now)
             } catch {
                 failure = error
             }
@@ -68,6 +69,7 @@ struct Pipeline: ~Copyable {
         held = HeldFragments(countMax: min(HeldFragments.countMax, heldCountMax))
         localEdges = plan.snapshot.localEdges
         self.counters = counters
+        updateFronts()
     }
 
     /// The number of the packet that was queued last.
@@ -76,6 +78,7 @@ struct Pipeline: ~Copyable {
     mutating func set(_ rule: Rule, _ localEdges: LocalEdges) {
         slowPath.rule = rule
         fastPath = .some(FastPath(rule))
+        updateFronts()
         self.localEdges = localEdges
     }
 
@@ -117,7 +120,7 @@ extension Pipeline {
         var counts = BlockCounts()
         begin(now)
         // As a member of `self`, or of the context, it would be copied for each packet.
-        guard let fastPath = fastPath.take() else { return 0 }
+        guard var fastPath = fastPath.take() else { return 0 }
         let hasFastPath = edge.hasFastPath
         let limit = filter.limitInKernel
         var packets = block.packets
@@ -135,6 +138,8 @@ extension Pipeline {
             }
             if let replacement = edge.replacement, replacement.consume(packet.identity) { continue }
             forward(packet.packet, from: edge, fastPath, into: &queue, now, &counts)
+            // A lookup reads events, too.
+            if slowPath.fronts.changeCount != frontChangeCount { update(&fastPath) }
         }
         self.fastPath = .some(fastPath)
         add(counts, to: edge.counters)
@@ -192,13 +197,27 @@ extension Pipeline {
 
     private mutating func begin(_ now: MonotonicTime) {
         tracker?.listen(for: &slowPath, now: now)
+        if slowPath.fronts.changeCount != frontChangeCount { updateFronts() }
         writer.refill(now: now)
+    }
+
+    private mutating func updateFronts() {
+        guard var fastPath = fastPath.take() else { return }
+        update(&fastPath)
+        self.fastPath = .some(fastPath)
+    }
+
+    /// Has the fast path clear no packets of the fronts that are known now.
+    private mutating func update(_ fastPath: inout FastPath) {
+        frontChangeCount = slowPath.fronts.changeCount
+        fastPath.set(fronts: slowPath.fronts.keys)
     }
 
     func add(_ counts: BlockCounts, to counters: FrameCounters) {
         counts.add(to: counters)
         counts.add(to: self.counters)
         self.counters.set(.flowsEvicted, to: slowPath.evictedFlowCount)
+        self.counters.set(.callsNotLearned, to: slowPath.fronts.notLearnedCount)
     }
 }
 

@@ -62,7 +62,7 @@ struct ConntrackTests {
     func events() throws {
         try inOwnNetwork {
             try shell(Self.setUp)
-            var events = try ConntrackEvents(towards: Self.services)
+            var events = try ConntrackEvents(WantedFlows(towards: Self.services))
             try shell(Self.talk)
             var flows: [TrackedFlow] = []
             let isComplete = try events.read { flows.append($0) }
@@ -90,7 +90,7 @@ struct ConntrackTests {
             try shell(Self.talk)
             var table = try Conntrack()
             try table.check()
-            let flows = try table.flows(towards: Self.services, countMax: 100)
+            let flows = try table.flows(WantedFlows(towards: Self.services), countMax: 100)
             let printed = try output(
                 of: "conntrack -L 2>/dev/null; conntrack -L -f ipv6 2>/dev/null")
             let lines = Set(printed.split(separator: "\n")).filter {
@@ -110,7 +110,7 @@ struct ConntrackTests {
                 }
             }
             // No more than were asked for, and none that is not there.
-            let few = try table.flows(towards: Self.services, countMax: 2)
+            let few = try table.flows(WantedFlows(towards: Self.services), countMax: 2)
             #expect(few.count == 2)
             let nobody = FlowKey(
                 transport: 6, source: IPAddress(ipv4: 1), destination: IPAddress(ipv4: 2),
@@ -131,7 +131,8 @@ struct ConntrackTests {
     func overrun() throws {
         try inOwnNetwork {
             try shell(Self.setUp)
-            var events = try ConntrackEvents(towards: Self.services, bufferByteCount: 4096)
+            var events = try ConntrackEvents(
+                WantedFlows(towards: Self.services), bufferByteCount: 4096)
             try shell(
                 """
                 python3 -c '

@@ -17,6 +17,7 @@ package enum CaptureMetric: Int, CaseIterable, Sendable {
     case datagramsRefused
     case datagramsFailed, datagramsTooLarge
     case lookups, lookupsSkipped, lookupFailures, conntrackOverruns, flowsEvicted
+    case callsNotLearned
     case ringsReplaced, programsNotReplaced
 
     /// The name of the metric, without the program's.
@@ -54,6 +55,7 @@ package enum CaptureMetric: Int, CaseIterable, Sendable {
         case .lookupFailures: ("conntrack_lookup_failures_total", "conntrack_lookup_failures")
         case .conntrackOverruns: ("conntrack_overruns_total", "conntrack_overruns")
         case .flowsEvicted: ("conntrack_flows_evicted_total", "flows_evicted")
+        case .callsNotLearned: ("calls_not_learned_total", "calls_not_learned")
         case .ringsReplaced: ("rings_replaced_total", "rings_replaced")
         case .programsNotReplaced: ("programs_not_replaced_total", "programs_not_replaced")
         }
@@ -83,8 +85,10 @@ package enum CaptureMetric: Int, CaseIterable, Sendable {
         case .framesUnaccounted:
             "Frames by which the accounts of edges were wrong: always 0, or podwire has a bug."
         case .framesPunted: "Frames that the kernel left to user space to decide."
-        case .framesTranslated: "Frames to services that were given their pod's address."
-        case .framesUnexplained: "Frames with a service address that connection tracking lacks."
+        case .framesTranslated:
+            "Frames to services and node addresses that were given their pod's address."
+        case .framesUnexplained:
+            "Frames to services and node addresses that connection tracking lacks."
         case .fragments: "Fragments among the frames that user space decided."
         case .fragmentsNotHeld:
             "Fragments that came before the first of their datagram and found no room to wait."
@@ -101,6 +105,8 @@ package enum CaptureMetric: Int, CaseIterable, Sendable {
         case .lookupFailures: "Lookups in connection tracking that failed."
         case .conntrackOverruns: "Times that events of new flows were lost."
         case .flowsEvicted: "Flows forgotten before their time, because there were too many."
+        case .callsNotLearned:
+            "Calls reported in two forms: too many node addresses and ports are translated to pods."
         case .ringsReplaced: "Rings that were replaced by a larger or smaller one."
         case .programsNotReplaced:
             "Times that the kernel refused an edge's new program, so that the old one stayed."

@@ -8,6 +8,7 @@ package struct ProgramPlan: Sendable {
     let snaplen: Int
     /// Whether user space needs whole frames to restore their wire form; it cuts them to the snaplen.
     let keepsWhole: Bool
+    private(set) var fronts: Set<ServiceKey> = []
     private(set) var dropList: [ServiceKey: UInt16] = [:]
     /// Increases whenever programs come out differently.
     package private(set) var version = 1
@@ -23,7 +24,7 @@ package struct ProgramPlan: Sendable {
     package func program(at point: ObservationPoint) -> EdgeProgram {
         EdgeProgram(
             rule, at: point, filter: filter, snaplen: keepsWhole ? nil : UInt32(snaplen),
-            dropList: dropList,
+            fronts: fronts, dropList: dropList,
             instructionCountMax: instructionCountMax)
     }
 
@@ -37,9 +38,9 @@ package struct ProgramPlan: Sendable {
         version += 1
     }
 
-    package mutating func set(_ dropList: [ServiceKey: UInt16]) {
-        guard dropList != self.dropList else { return }
-        self.dropList = dropList
+    package mutating func set(_ dropList: [ServiceKey: UInt16], fronts: Set<ServiceKey> = []) {
+        guard dropList != self.dropList || fronts != self.fronts else { return }
+        (self.dropList, self.fronts) = (dropList, fronts)
         version += 1
     }
 

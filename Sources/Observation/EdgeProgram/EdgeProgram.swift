@@ -44,12 +44,13 @@ package struct EdgeProgram: Equatable, Sendable {
     ///     user space can give them the form of a wire before it cuts them. Then a filter has to
     ///     keep the same number of bytes of all packets, or it does not run here; and frames are
     ///     punted whose VLAN tag is to be put back before a filter sees them.
+    ///   - fronts: what is punted beside services, because this node translates it to pods.
     ///   - dropList: services whose packets are dropped if the client's port is above the one
     ///     given.
     ///   - instructionCountMax: the most instructions that the program may have.
     package init(
         _ rule: Rule, at point: ObservationPoint, filter: Program? = nil, snaplen: UInt32?,
-        dropList: [ServiceKey: UInt16] = [:],
+        fronts: Set<ServiceKey> = [], dropList: [ServiceKey: UInt16] = [:],
         instructionCountMax: Int = Program.kernelInstructionCountMax
     ) {
         let whole = Self.puntByteCount - 1
@@ -59,7 +60,8 @@ package struct EdgeProgram: Equatable, Sendable {
         var services = dropList.sorted { $0.key < $1.key }
         while canFilter {
             let writer = EdgeProgramWriter(
-                rule: rule, services: services, puntsTagged: snaplen == nil && filter != nil)
+                rule: rule, fronts: fronts, services: services,
+                puntsTagged: snaplen == nil && filter != nil)
             let program = writer.program(
                 at: point, filter: cutFilter, keepByteCount: snaplen ?? whole)
             if program.instructions.count <= instructionCountMax {
@@ -70,7 +72,8 @@ package struct EdgeProgram: Equatable, Sendable {
             services.removeLast((services.count + 1) / 2)
         }
         // A filter that runs in user space has to see the whole packet.
-        let writer = EdgeProgramWriter(rule: rule, services: [], puntsTagged: false)
+        let writer = EdgeProgramWriter(
+            rule: rule, fronts: fronts, services: [], puntsTagged: false)
         let rest = writer.program(at: point, filter: nil, keepByteCount: whole)
         let fits = rest.instructions.count <= instructionCountMax
         self =

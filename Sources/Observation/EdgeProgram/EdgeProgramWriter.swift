@@ -10,6 +10,8 @@ struct EdgeProgramWriter {
     typealias Label = Assembler.Label
 
     let rule: Rule
+    /// The fronts, sorted.
+    let fronts: [ServiceKey]
     /// The drop list, sorted.
     let services: [(key: ServiceKey, value: UInt16)]
     /// Whether frames are punted whose VLAN tag the kernel has taken out.
@@ -20,8 +22,13 @@ struct EdgeProgramWriter {
     let keep: Label
     let punt: Label
 
-    init(rule: Rule, services: [(key: ServiceKey, value: UInt16)], puntsTagged: Bool) {
-        (self.rule, self.services, self.puntsTagged) = (rule, services, puntsTagged)
+    init(
+        rule: Rule, fronts: Set<ServiceKey>, services: [(key: ServiceKey, value: UInt16)],
+        puntsTagged: Bool
+    ) {
+        self.rule = rule
+        self.fronts = rule.deduplicates ? fronts.sorted() : []
+        (self.services, self.puntsTagged) = (services, puntsTagged)
         var code = Assembler()
         (drop, keep, punt) = (code.makeLabel(), code.makeLabel(), code.makeLabel())
         self.code = code

@@ -84,6 +84,73 @@ extension EdgeProgramWriter {
     }
 }
 
+/// Calls to fronts, which this node translates to pods, are punted.
+///
+/// Their addresses have much other traffic, such as the node's own: of plain packets with ports, only
+/// those of the known fronts are punted.
+extension EdgeProgramWriter {
+    /// The code for packets of which one end is a pod, and the other one neither pod nor service.
+    struct FrontLabels {
+        let request: Label
+        let reply: Label
+    }
+
+    /// Makes the labels; without fronts, they are those of the code that comes next.
+    mutating func makeFrontLabels(_ layout: PacketLayout, else feed: FeedLabels) -> FrontLabels {
+        fronts(of: layout.family).isEmpty
+            ? FrontLabels(request: feed.onlySourceIsPod, reply: feed.onlyDestinationIsPod)
+            : FrontLabels(request: code.makeLabel(), reply: code.makeLabel())
+    }
+
+    private func fronts(of family: IPAddress.Family) -> [ServiceKey] {
+        fronts.filter { $0.address.family == family }
+    }
+
+    mutating func writeFronts(
+        _ layout: PacketLayout, _ labels: FrontLabels, else feed: FeedLabels
+    ) {
+        let fronts = fronts(of: layout.family)
+        guard !fronts.isEmpty else { return }
+        let source = layout.transport + UInt32(PortsHeader.source)
+        let destination = layout.transport + UInt32(PortsHeader.destination)
+        let (known, other) = (code.makeLabel(), code.makeLabel())
+        let addresses = Array(Set(fronts.map(\.address)))
+
+        code.place(labels.request)
+        code.test(
+            layout.destination, isOneOf: addresses, then: .next, else: feed.onlySourceIsPod,
+            "destination has a front?")
+        storeService(
+            layout, address: layout.destination, port: destination, clientPort: source)
+        code.ja(known)
+
+        code.place(labels.reply)
+        code.test(
+            layout.source, isOneOf: addresses, then: .next, else: feed.onlyDestinationIsPod,
+            "source has a front?")
+        storeService(layout, address: layout.source, port: source, clientPort: destination)
+
+        code.place(known)
+        let whole = fronts.filter(\.isWholeAddress).map(\.address)
+        let stored = AddressSource.scratch(Scratch.serviceAddress)
+        code.test(stored, isOneOf: whole, then: punt, else: .next, "all of this address?")
+        let entries = fronts.filter { !$0.isWholeAddress }.map { front in
+            (words: front.address.words + [front.word], label: punt)
+        }
+        let addressWordCount = layout.family.byteCount / 4
+        if !entries.isEmpty {
+            code.search(entries[...], else: other, "known front") { word in
+                word < addressWordCount
+                    ? .scratch(Scratch.serviceAddress + UInt32(word)) : .scratch(Scratch.service)
+            }
+        }
+        code.place(other)
+        code.ld(.scratch(Scratch.isDestinationPod), "is the destination the pod?")
+        code.jeq(
+            1, then: feed.onlyDestinationIsPod, else: feed.onlySourceIsPod, "which one is the pod?")
+    }
+}
+
 extension ServiceKey {
     /// Protocol and port in one word.
     fileprivate var word: UInt32 { UInt32(transport) << 16 | UInt32(port) }
