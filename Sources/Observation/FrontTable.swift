@@ -1,4 +1,4 @@
-import Addressing
+package import Addressing
 import Packets
 import Time
 
@@ -20,8 +20,8 @@ package struct FrontTable: Sendable {
 
     /// More fronts than the pods of one node call in most clusters.
     ///
-    /// Each takes about four instructions of a program.
-    package static let countMax = 256
+    /// Each takes about ten instructions of a program.
+    package static let countMax = 128
     /// The most ports of one address that are told apart.
     ///
     /// If there are more, all packets with the address go through user space: an address may be
@@ -47,7 +47,7 @@ package struct FrontTable: Sendable {
     /// - Returns: Whether it goes to a front.
     mutating func learn(_ flow: TrackedFlow, _ plan: AddressPlan, now: MonotonicTime) -> Bool {
         let key = ServiceKey(front: flow.original)
-        let isThroughFront = flow.isThroughFront && Self.isBetweenPods(flow, plan)
+        let isThroughFront = Self.front(of: flow, plan) != nil
         if let known = entry(of: key) {
             touch(known, flow, isThroughFront: isThroughFront, now)
             return true
@@ -86,11 +86,13 @@ package struct FrontTable: Sendable {
         !flow.isPortChanged && flow.original.source != flow.reply.source
     }
 
-    /// Whether a pod calls what is neither a pod nor a service, and a pod answers.
-    private static func isBetweenPods(_ flow: TrackedFlow, _ plan: AddressPlan) -> Bool {
+    /// The front that a pod calls, if it is neither a pod nor a service, and a pod answers.
+    package static func front(of flow: TrackedFlow, _ plan: AddressPlan) -> ServiceKey? {
         let called = flow.original.destination
-        return plan.isPod(flow.original.source) && plan.isPod(flow.reply.source)
-            && !plan.isPod(called) && !plan.isService(called)
+        guard flow.isThroughFront, plan.isPod(flow.original.source),
+            plan.isPod(flow.reply.source), !plan.isPod(called), !plan.isService(called)
+        else { return nil }
+        return ServiceKey(front: flow.original)
     }
 
     /// Makes room for one more front, at the expense of the one that has been idle for longest.

@@ -111,43 +111,61 @@ extension EdgeProgramWriter {
     ) {
         let fronts = fronts(of: layout.family)
         guard !fronts.isEmpty else { return }
-        let source = layout.transport + UInt32(PortsHeader.source)
-        let destination = layout.transport + UInt32(PortsHeader.destination)
-        let (known, other) = (code.makeLabel(), code.makeLabel())
+        let (stored, other) = (code.makeLabel(), code.makeLabel())
         let addresses = Array(Set(fronts.map(\.address)))
+        let whole = fronts.filter(\.isWholeAddress).map(\.address)
+        let address = AddressSource.scratch(Scratch.serviceAddress)
 
         code.place(labels.request)
-        code.test(
-            layout.destination, isOneOf: addresses, then: .next, else: feed.onlySourceIsPod,
-            "destination has a front?")
-        storeService(
-            layout, address: layout.destination, port: destination, clientPort: source)
-        code.ja(known)
-
+        storeFront(layout, layout.destination)
+        code.ja(stored)
         code.place(labels.reply)
-        code.test(
-            layout.source, isOneOf: addresses, then: .next, else: feed.onlyDestinationIsPod,
-            "source has a front?")
-        storeService(layout, address: layout.source, port: source, clientPort: destination)
-
-        code.place(known)
-        let whole = fronts.filter(\.isWholeAddress).map(\.address)
-        let stored = AddressSource.scratch(Scratch.serviceAddress)
-        code.test(stored, isOneOf: whole, then: punt, else: .next, "all of this address?")
+        storeFront(layout, layout.source)
+        code.place(stored)
+        code.test(address, isOneOf: addresses, then: .next, else: other, "has a front?")
+        code.test(address, isOneOf: whole, then: punt, else: .next, "all of this address?")
+        storePortOfFront(layout)
         let entries = fronts.filter { !$0.isWholeAddress }.map { front in
             (words: front.address.words + [front.word], label: punt)
         }
-        let addressWordCount = layout.family.byteCount / 4
         if !entries.isEmpty {
             code.search(entries[...], else: other, "known front") { word in
-                word < addressWordCount
-                    ? .scratch(Scratch.serviceAddress + UInt32(word)) : .scratch(Scratch.service)
+                word < layout.family.byteCount / 4
+                    ? address.word(word) : .scratch(Scratch.service)
             }
         }
         code.place(other)
         code.ld(.scratch(Scratch.isDestinationPod), "is the destination the pod?")
         code.jeq(
             1, then: feed.onlyDestinationIsPod, else: feed.onlySourceIsPod, "which one is the pod?")
+    }
+
+    private mutating func storeFront(_ layout: PacketLayout, _ address: AddressSource) {
+        for word in 0..<layout.family.byteCount / 4 {
+            code.ld(address.word(word), "the other end's address, word \(word)")
+            code.st(
+                Scratch.serviceAddress + UInt32(word), "the other end's address, word \(word)")
+        }
+    }
+
+    /// Puts the protocol and the port of the end that is no pod into scratch memory.
+    ///
+    /// Packets that may have no ports are punted.
+    private mutating func storePortOfFront(_ layout: PacketLayout) {
+        let (withPorts, isReply, stored) = (code.makeLabel(), code.makeLabel(), code.makeLabel())
+        branch(layout, withPorts: withPorts, else: punt, keepsProtocol: true)
+        code.place(withPorts)
+        code.lsh(16 - layout.protocolShift, "the front's protocol")
+        code.tax("the front's protocol")
+        code.ld(.scratch(Scratch.isDestinationPod), "is the destination the pod?")
+        code.jeq(1, then: isReply, else: .next, "a reply?")
+        code.ldh(Int(layout.transport) + PortsHeader.destination, "the front's port")
+        code.ja(stored)
+        code.place(isReply)
+        code.ldh(Int(layout.transport) + PortsHeader.source, "the front's port")
+        code.place(stored)
+        code.orX("both in one word")
+        code.st(Scratch.service, "the front: protocol and port")
     }
 }
 

@@ -1,0 +1,407 @@
+import Addressing
+import BPF
+import Observation
+import ObservationFixtures
+import Packets
+import Testing
+import Time
+
+/// Step 4 for what this node translates to pods beside services, without masquerading.
+///
+/// Pod a calls: the node's address, its gateway's, or one outside.
+@Suite("Calls to fronts")
+struct FrontTests {
+    /// A call of pod a to a front, and what becomes of its packets at a's edge.
+    struct Call: Sendable, CustomTestStringConvertible {
+        let name: String
+        var client = Site.a4
+        var clientPort: UInt16 = 40_000
+        var called = Site.node4
+        var backend = Site.c4
+        var backendPort: UInt16 = 8080
+        var masqueradedBy: IPAddress?
+        let request: Decision
+        let reply: Decision
+
+        var testDescription: String { name }
+        var original: FlowKey { tcp(client, clientPort, called, 30_080) }
+        var flow: TrackedFlow {
+            TrackedFlow(
+                original: original,
+                reply: tcp(backend, backendPort, masqueradedBy ?? client, clientPort))
+        }
+    }
+
+    static let calls: [Call] = [
+        Call(
+            name: "node port, backend on another node", request: .refuse(.serviceForm),
+            reply: .refuse(.serviceForm)),
+        Call(
+            name: "node port, backend on this node", backend: Site.b4,
+            request: .refuse(.serviceForm), reply: .refuse(.serviceForm)),
+        Call(
+            name: "client port below the backend's", clientPort: 80, request: .report(.podForm),
+            reply: .report(.podForm)),
+        Call(
+            name: "external address", clientPort: 80, called: Site.outside4,
+            request: .report(.podForm), reply: .report(.podForm)),
+        Call(
+            name: "host port at the gateway's address", called: Site.gateway4,
+            request: .refuse(.serviceForm), reply: .refuse(.serviceForm)),
+        Call(
+            name: "over IPv6", client: Site.a6, clientPort: 80, called: Site.node6,
+            backend: Site.c6, request: .report(.podForm), reply: .report(.podForm)),
+        Call(
+            name: "to itself, not masqueraded", backend: Site.a4, request: .report(.podForm),
+            reply: .refuse(.serviceForm)),
+        Call(
+            name: "masqueraded", masqueradedBy: Site.gateway4, request: asItIs, reply: asItIs),
+        Call(name: "not translated", backend: Site.node4, request: asItIs, reply: asItIs),
+        Call(name: "no pod behind it", backend: Site.uncovered4, request: asItIs, reply: asItIs),
+    ]
+    static let asItIs = Decision.report(.oneEndIsNoPod)
+
+    /// A call of pod b that makes a front known.
+    private static func otherCall(to call: Call) -> TrackedFlow {
+        let isIPv4 = call.client.family == .ipv4
+        let client = isIPv4 ? Site.b4 : Site.b6
+        return TrackedFlow(
+            original: tcp(client, 50_000, call.called, 30_080),
+            reply: tcp(isIPv4 ? Site.c4 : Site.c6, 8080, client, 50_000))
+    }
+
+    @Test(
+        "are reported once, in pod form, if they are translated and not masqueraded",
+        arguments: calls)
+    func call(_ call: Call) {
+        for isFrontKnown in [false, true] {
+            var slowPath = SlowPath(Site.rule)
+            if isFrontKnown { slowPath.learn(Self.otherCall(to: call), now: Site.begin) }
+            slowPath.learn(call.flow, now: Site.begin)
+            if isFrontKnown {
+                slowPath.learn(.tracked(call.flow), about: call.original, now: Site.begin)
+            }
+            let translation = Translation(call.flow)
+            for (flow, direction, decision) in [
+                (call.original, Direction.fromPod, call.request),
+                (call.original.reversed, .toPod, call.reply),
+            ] {
+                let outcome = slowPath.outcome(of: packet(flow), direction)
+                #expect(outcome?.decision == decision, "\(direction), \(isFrontKnown)")
+                #expect(
+                    (outcome?.translation == translation) == (decision == .report(.podForm)))
+            }
+        }
+    }
+
+    @Test("have the requests of their pod form")
+    func requests() {
+        let call = Self.calls[0]
+        var slowPath = SlowPath(Site.rule)
+        slowPath.learn(call.flow, now: Site.begin)
+        let syn = slowPath.outcome(of: packet(call.original, flags: TCPHeader.syn), .fromPod)
+        let podForm = RequestKey(call.flow.reply.reversed)
+        #expect(syn?.requestPart == .request(podForm, at: .sender))
+        #expect(syn?.translation == Translation(call.flow))
+        let accept = slowPath.outcome(
+            of: packet(call.original.reversed, flags: TCPHeader.syn | TCPHeader.ack), .toPod)
+        guard case .answer(let answer) = accept?.requestPart else {
+            Issue.record("no answer: \(String(describing: accept))")
+            return
+        }
+        #expect(answer.key == podForm && answer.edge == .sender)
+    }
+
+    @Test("turn on their port: what else goes to the address is decided as before")
+    func otherPorts() {
+        let call = Self.calls[2]
+        var slowPath = SlowPath(Site.rule)
+        slowPath.learn(call.flow, now: Site.begin)
+        for other in [
+            tcp(Site.a4, 80, Site.node4, 10_250), tcp(Site.a4, 80, Site.outside4, 30_080),
+            tcp(Site.a4, 80, Site.node4, 30_080).over(17),
+        ] {
+            #expect(
+                slowPath.step(on: packet(other), .fromPod)
+                    == .decided(.init(decision: Self.asItIs)))
+        }
+        // The node's own port of that number calls the pod.
+        let own = tcp(Site.node4, 30_080, Site.a4, 8080)
+        #expect(slowPath.step(on: packet(own), .toPod) == .lookUp(own.reversed))
+        slowPath.learn(
+            .tracked(TrackedFlow(original: own, reply: own.reversed)), about: own.reversed,
+            now: Site.begin)
+        for (flow, direction) in [(own, Direction.toPod), (own.reversed, .fromPod)] {
+            #expect(slowPath.outcome(of: packet(flow), direction)?.decision == Self.asItIs)
+        }
+    }
+
+    @Test("are judged by the front's highest backend port if their flow is not known")
+    func unknown() {
+        var slowPath = SlowPath(Site.rule)
+        slowPath.learn(Self.otherCall(to: Self.calls[0]), now: Site.begin)
+        for (port, decision) in [
+            (8081, .refuse(.unexplainedService)), (8080, .report(.unexplainedService)),
+        ] as [(UInt16, Decision)] {
+            let call = tcp(Site.a4, port, Site.node4, 30_080)
+            #expect(slowPath.step(on: packet(call), .fromPod) == .lookUp(call))
+            slowPath.learn(.notFound, about: call, now: Site.begin)
+            #expect(slowPath.outcome(of: packet(call), .fromPod)?.decision == decision)
+        }
+        // A call that no other edge sees makes that unsafe.
+        slowPath.learn(
+            TrackedFlow(
+                original: tcp(Site.b4, 50_001, Site.node4, 30_080),
+                reply: tcp(Site.node4, 30_080, Site.b4, 50_001)), now: Site.begin)
+        let call = tcp(Site.a4, 8082, Site.node4, 30_080)
+        slowPath.learn(.notFound, about: call, now: Site.begin)
+        #expect(
+            slowPath.outcome(of: packet(call), .fromPod)?.decision == .report(.unexplainedService))
+    }
+
+    @Test("have ICMP errors that follow them")
+    func errors() {
+        let call = Self.calls[2]
+        let flow = TrackedFlow(
+            original: call.original.over(17), reply: call.flow.reply.over(17))
+        var slowPath = SlowPath(Site.rule)
+        slowPath.learn(flow, now: Site.begin)
+        slowPath.learn(call.flow, now: Site.begin)
+        func error(about flow: FlowKey, from source: IPAddress) -> [UInt8] {
+            Frame.ethernet(
+                to: Site.aMAC, from: Site.bridgeMAC, type: EtherType.ipv4,
+                Frame.ip(
+                    from: source, to: Site.a4, protocol: 1,
+                    [3, 3, 0, 0, 0, 0, 0, 0]
+                        + Frame.ip(
+                            from: flow.source, to: flow.destination, protocol: flow.transport,
+                            Frame.ports(flow.sourcePort, flow.destinationPort, more: 4))))
+        }
+        let closed = slowPath.outcome(of: error(about: flow.original, from: Site.node4), .toPod)
+        #expect(closed?.decision == .report(.podForm))
+        // A router's error, and one about another port of the node.
+        for frame in [
+            error(about: flow.original, from: Site.outside4),
+            error(about: tcp(Site.a4, 80, Site.node4, 53).over(17), from: Site.node4),
+        ] {
+            #expect(slowPath.outcome(of: frame, .toPod)?.decision == Self.asItIs)
+        }
+    }
+
+    @Test("have fragments that wait for their first one")
+    func fragments() {
+        var slowPath = SlowPath(Site.rule)
+        slowPath.learn(Self.calls[2].flow, now: Site.begin)
+        for (destination, waits) in [(Site.node4, true), (Site.outside4, false)] {
+            let frame = Frame.ethernet(
+                to: Site.bridgeMAC, from: Site.aMAC, type: EtherType.ipv4,
+                Frame.ip(
+                    from: Site.a4, to: destination, protocol: 17, fragment: 0x0010,
+                    [UInt8](repeating: 0, count: 32)))
+            let step = slowPath.decide(
+                frame.wire, direction: .fromPod, at: Site.atA, now: Site.begin, mayHold: true)
+            if case .hold = step { #expect(waits) } else { #expect(!waits) }
+        }
+    }
+}
+
+/// The bounds of what is known.
+extension FrontTests {
+    @Test("are learned for as many fronts as programs have room for, and the rest is counted")
+    func bound() {
+        var slowPath = SlowPath(Site.rule)
+        for number in 0..<UInt16(FrontTable.countMax + 10) {
+            slowPath.learn(Self.call(to: number, port: 80), now: Site.begin)
+        }
+        #expect(slowPath.fronts.keys.count == FrontTable.countMax)
+        #expect(slowPath.fronts.notLearnedCount == 10)
+        let program = EdgeProgram(
+            Site.rule, at: Site.atA, snaplen: 262_144, fronts: slowPath.fronts.keys)
+        #expect(program.decides)
+        #expect(program.program.instructions.count < 2000, "\(program.program.instructions.count)")
+        // After an hour of silence a front gives its room away, the idlest one first.
+        let later = Site.begin + .seconds(3600)
+        slowPath.learn(Self.call(to: 0, port: 80), now: later)
+        slowPath.learn(Self.call(to: 1000, port: 80), now: later)
+        #expect(slowPath.fronts.keys.count == FrontTable.countMax)
+        #expect(slowPath.fronts.notLearnedCount == 10)
+        let addresses = Set(slowPath.fronts.keys.map(\.address))
+        #expect(addresses.contains(Self.address(0)) && addresses.contains(Self.address(1000)))
+    }
+
+    @Test("are learned for a whole address if many of its ports are called")
+    func wholeAddress() {
+        var slowPath = SlowPath(Site.rule)
+        for port in 1...200 as ClosedRange<UInt16> {
+            slowPath.learn(Self.call(to: 0, port: port), now: Site.begin)
+        }
+        #expect(slowPath.fronts.keys.count == 1 && slowPath.fronts.notLearnedCount == 0)
+        let program = EdgeProgram(
+            Site.rule, at: Site.atA, snaplen: 262_144, fronts: slowPath.fronts.keys)
+        var fastPath = FastPath(Site.rule)
+        fastPath.set(fronts: slowPath.fronts.keys)
+        for port in [1, 200, 300] as [UInt16] {
+            let frame = packet(tcp(Site.a4, 40_000, Self.address(0), port))
+            #expect(program.verdict(on: frame, direction: .fromPod) == .punt)
+            let isCleared = fastPath.clears(frame.wire)
+            #expect(!isCleared)
+        }
+    }
+
+    @Test(
+        "are none: services, pods, masqueraded calls, and callers or backends that are no pods",
+        arguments: [
+            (Site.a4, Site.service4, Site.c4, Site.a4), (Site.a4, Site.b4, Site.c4, Site.a4),
+            (Site.a4, Site.node4, Site.c4, Site.gateway4),
+            (Site.outside4, Site.node4, Site.c4, Site.outside4),
+            (Site.a4, Site.node4, Site.outside4, Site.a4),
+            (Site.a4, Site.node4, Site.node4, Site.a4),
+        ])
+    func others(client: IPAddress, called: IPAddress, backend: IPAddress, caller: IPAddress) {
+        var slowPath = SlowPath(Site.rule)
+        slowPath.learn(
+            TrackedFlow(
+                original: tcp(client, 40_000, called, 30_080),
+                reply: tcp(backend, 8080, caller, 40_000)), now: Site.begin)
+        #expect(slowPath.fronts.keys.isEmpty)
+        #expect(slowPath.flowCount == (called == Site.service4 ? 1 : 0))
+    }
+
+    private static func address(_ number: UInt16) -> IPAddress {
+        IPAddress(ipv4: 0xcb00_7200 + UInt32(number))
+    }
+
+    private static func call(to number: UInt16, port: UInt16) -> TrackedFlow {
+        TrackedFlow(
+            original: tcp(Site.b4, 50_000, address(number), port),
+            reply: tcp(Site.c4, 8080, Site.b4, 50_000))
+    }
+}
+
+/// Both forms of the rule, and the fast path.
+extension FrontTests {
+    /// Calls of another pod, so that the flows of generated frames are not known.
+    private static let learned: [TrackedFlow] = [
+        (Site.b4, Site.node4, Site.c4), (Site.b4, Site.outside4, Site.c4),
+        (Site.b4, Site.gateway4, Site.c4), (Site.b6, Site.node6, Site.c6),
+        (Site.b6, Site.outside6, Site.c6),
+    ].flatMap { client, front, backend in
+        ([(6, 80), (17, 443), (132, 40_000)] as [(UInt8, UInt16)]).map { transport, port in
+            TrackedFlow(
+                original: tcp(client, 50_000, front, port).over(transport),
+                reply: tcp(backend, 255, client, 50_000).over(transport))
+        }
+    }
+
+    private static var known: SlowPath {
+        var slowPath = SlowPath(Site.rule)
+        for flow in learned { slowPath.learn(flow, now: Site.begin) }
+        return slowPath
+    }
+
+    @Test("are what the program punts besides, and nothing that it decides", arguments: [31, 32])
+    func differential(seed: UInt64) {
+        var generator = SeededGenerator(seed: seed)
+        var slowPath = Self.known
+        let fronts = slowPath.fronts.keys
+        #expect(fronts.count == Self.learned.count)
+        let program = EdgeProgram(Site.rule, at: Site.atA, snaplen: 262_144, fronts: fronts)
+        let without = EdgeProgram(Site.rule, at: Site.atA, snaplen: 262_144)
+        var fastPath = FastPath(Site.rule)
+        fastPath.set(fronts: fronts)
+        var (puntedCount, callCount) = (0, 0)
+        for index in 0..<DifferentialTests.frameCountPerSeed {
+            let frame = GeneratedFrame.make(with: &generator)
+            let direction = Direction.random(with: &generator)
+            let verdict = program.verdict(on: frame, direction: direction)
+            let before = without.verdict(on: frame, direction: direction)
+            let isCleared = fastPath.clears(frame.wire)
+            let outcome = slowPath.outcome(of: frame.wire, direction: direction, at: Site.atA)
+            if verdict != before { puntedCount += 1 }
+            if verdict != before, outcome?.decision.isReported == false { callCount += 1 }
+            let isRight =
+                switch verdict {
+                case .punt: !isCleared
+                case .keep:
+                    before == .keep && outcome == .init(decision: Self.asItIs)
+                        || before == .keep && outcome?.decision.step == .observedEnd
+                        || outcome?.decision.step == .itself
+                case .drop: before == .drop && outcome?.decision.isReported == false
+                }
+            let opening = fastPath.opening(frame.wire, direction: direction)
+            if !isRight || opening?.kind == .kept && verdict == .punt {
+                Issue.record(
+                    "frame \(index) of seed \(seed): \(verdict), \(before), \(outcome as Any), \(isCleared), \(opening as Any): \(frame)"
+                )
+                return
+            }
+        }
+        #expect(puntedCount > DifferentialTests.frameCountPerSeed / 100)
+        #expect(callCount > DifferentialTests.frameCountPerSeed / 4000)
+    }
+
+    @Test("are all that the fast path does not clear besides")
+    func fastPath() {
+        let fronts = Self.known.fronts.keys
+        let program = EdgeProgram(Site.rule, at: Site.atA, snaplen: 262_144, fronts: fronts)
+        var fastPath = FastPath(Site.rule)
+        fastPath.set(fronts: fronts)
+        var clearedCount = 0
+        for source in Site.all4 + Site.all6 {
+            for destination in source.family == .ipv4 ? Site.all4 : Site.all6 {
+                for (transport, port) in [(6, 80), (6, 81), (17, 443), (132, 80), (47, 80)]
+                    as [(UInt8, UInt16)]
+                {
+                    for isReply in [false, true] {
+                        let flow = tcp(source, 40_001, destination, port).over(transport)
+                        let frame = packet(isReply ? flow.reversed : flow)
+                        let isCleared = fastPath.clears(frame.wire)
+                        if isCleared { clearedCount += 1 }
+                        for direction in Direction.allCases where isCleared {
+                            let verdict = program.verdict(on: frame, direction: direction)
+                            #expect(verdict != .punt, "\(flow)")
+                        }
+                    }
+                }
+            }
+        }
+        #expect(clearedCount > 1000)
+    }
+}
+
+private func tcp(
+    _ source: IPAddress, _ sourcePort: UInt16, _ destination: IPAddress, _ destinationPort: UInt16
+) -> FlowKey {
+    FlowKey(
+        transport: 6, source: source, destination: destination, sourcePort: sourcePort,
+        destinationPort: destinationPort)
+}
+
+extension FlowKey {
+    fileprivate func over(_ transport: UInt8) -> Self {
+        Self(
+            transport: transport, source: source, destination: destination, sourcePort: sourcePort,
+            destinationPort: destinationPort)
+    }
+}
+
+private func packet(_ flow: FlowKey, flags: UInt8 = TCPHeader.ack) -> [UInt8] {
+    let isToPod = [Site.a4, Site.a6].contains(flow.destination)
+    var ports = Frame.ports(flow.sourcePort, flow.destinationPort)
+    if flow.transport == IPProtocol.tcp { ports[TCPHeader.flags] = flags }
+    return Frame.ethernet(
+        to: isToPod ? Site.aMAC : Site.bridgeMAC, from: isToPod ? Site.bridgeMAC : Site.aMAC,
+        type: Frame.type(of: flow.source),
+        Frame.ip(from: flow.source, to: flow.destination, protocol: flow.transport, ports))
+}
+
+extension SlowPath {
+    fileprivate mutating func step(on frame: [UInt8], _ direction: Direction) -> Step {
+        decide(frame.wire, direction: direction, at: Site.atA, now: Site.begin)
+    }
+
+    fileprivate mutating func outcome(of frame: [UInt8], _ direction: Direction) -> Outcome? {
+        guard case .decided(let outcome) = step(on: frame, direction) else { return nil }
+        return outcome
+    }
+}
