@@ -183,6 +183,10 @@ extension SlowPath {
         } else if !fronts.learn(flow, rule.addressPlan, now: now) {
             return
         }
+        store(flow, now: now)
+    }
+
+    private mutating func store(_ flow: TrackedFlow, now: MonotonicTime) {
         flows.set(Backend(flow: flow, learnedAt: now), for: flow.original, now: now)
     }
 
@@ -194,7 +198,10 @@ extension SlowPath {
         var delay = Self.negativeAge
         var isReply = false
         switch result {
-        case .tracked(let found) where found.original == flow: return learn(found, now: now)
+        case .tracked(let found) where found.original == flow:
+            learn(found, now: now)
+            // What only shares its address with a front is not looked up again either.
+            return store(found, now: now)
         // Another flow whose reply has the same addresses and ports is no call to a service.
         case .tracked: isReply = true
         case .notFound: break

@@ -125,6 +125,18 @@ struct FrontTests {
                 slowPath.step(on: packet(other), .fromPod)
                     == .decided(.init(decision: Self.asItIs)))
         }
+        // What has no ports is looked up, and found not to be translated.
+        let ping = FlowKey(
+            transport: 1, source: Site.a4, destination: Site.node4, sourcePort: 7,
+            destinationPort: 7)
+        let echo = Frame.ethernet(
+            to: Site.bridgeMAC, from: Site.aMAC, type: EtherType.ipv4,
+            Frame.ip(from: Site.a4, to: Site.node4, protocol: 1, [8, 0, 0, 0, 0, 7, 0, 1]))
+        #expect(slowPath.step(on: echo, .fromPod) == .lookUp(ping))
+        slowPath.learn(
+            .tracked(TrackedFlow(original: ping, reply: ping.reversed)), about: ping,
+            now: Site.begin)
+        #expect(slowPath.outcome(of: echo, .fromPod)?.decision == Self.asItIs)
         // The node's own port of that number calls the pod.
         let own = tcp(Site.node4, 30_080, Site.a4, 8080)
         #expect(slowPath.step(on: packet(own), .toPod) == .lookUp(own.reversed))
@@ -323,9 +335,8 @@ extension FrontTests {
                 switch verdict {
                 case .punt: !isCleared
                 case .keep:
-                    before == .keep && outcome == .init(decision: Self.asItIs)
-                        || before == .keep && outcome?.decision.step == .observedEnd
-                        || outcome?.decision.step == .itself
+                    before == .keep && outcome?.decision.isReported == true
+                        && outcome?.translation == nil && outcome?.requestPart == nil
                 case .drop: before == .drop && outcome?.decision.isReported == false
                 }
             let opening = fastPath.opening(frame.wire, direction: direction)
