@@ -134,7 +134,8 @@ let package = Package(
             "AgentTests", "Addressing", "Agent", "Edges", "Forwarding", "Linux", "Metrics",
             "Netlink", "Settings", "Time", logging),
         tests(
-            "DoctorTests", "Addressing", "Doctor", "Edges", "Linux", "Netlink", "PacketRing",
+            "DoctorTests", "Addressing", "Doctor", "Edges", "Formats", "Linux", "Netlink",
+            "PacketRing",
             "Settings"),
         tests(
             "ExplainTests", "Addressing", "Edges", "Explain", "Netlink", "Observation", "Packets",

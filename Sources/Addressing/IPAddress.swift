@@ -73,6 +73,16 @@ package struct IPAddress: Hashable, Sendable {
     package var isLoopback: Bool {
         family == .ipv4 ? low >> 24 == 127 : high == 0 && low == 1
     }
+
+    /// Whether the address can be that of one host beyond a link.
+    ///
+    /// It is no loopback's, not link-local, no group, and not all zeros.
+    package var isRoutable: Bool {
+        switch family {
+        case .ipv4: low >> 24 != 127 && low >> 24 < 224 && low >> 24 != 0 && low >> 16 != 0xa9fe
+        case .ipv6: !isLinkLocalIPv6 && high >> 56 != 0xff && !(high == 0 && low <= 1)
+        }
+    }
 }
 
 extension IPAddress: Comparable {

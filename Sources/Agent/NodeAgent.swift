@@ -187,7 +187,8 @@ package final class NodeAgent: Sendable {
                 }
                 begin = .now
                 return try watch.run(
-                    until: context.stop.fileDescriptor, onWake: { heartbeat.beat() },
+                    until: context.stop.fileDescriptor, sightings: context.feed.sightings,
+                    onWake: { heartbeat.beat() },
                     publish: { publish($0) })
             } catch {
                 status.node.failures.add()

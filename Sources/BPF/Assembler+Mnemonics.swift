@@ -4,6 +4,8 @@ extension Assembler {
     package enum Operand: Sendable {
         /// Four bytes of the packet, from an offset; or ancillary data (see `Ancillary`).
         case packet(UInt32)
+        /// Two bytes of the packet, from an offset.
+        case half(UInt32)
         /// A word of scratch memory.
         case scratch(UInt32)
         case constant(UInt32)
@@ -21,6 +23,7 @@ extension Assembler {
     package mutating func ld(_ operand: Operand, _ note: String = "") {
         switch operand {
         case .packet(let offset): emit(Instruction(.loadWord, offset), note)
+        case .half(let offset): emit(Instruction(.loadHalf, offset), note)
         case .scratch(let word): emit(Instruction(.loadScratch, word), note)
         case .constant(let value): emit(Instruction(.loadConstant, value), note)
         case .length: emit(Instruction(.loadLength), note)

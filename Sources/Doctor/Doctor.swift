@@ -9,10 +9,12 @@ package enum Doctor {
         [
             // What the agent may do, and what the machine gives it.
             CapabilityCheck.self, ThreadCheck.self, KernelCheck.self, RingCheck.self,
-            RingMemoryCheck.self, QueueMemoryCheck.self, DescriptorCheck.self,
+            RingMemoryCheck.self, LargePacketCheck.self, QueueMemoryCheck.self,
+            DescriptorCheck.self,
             // What the node's network is like.
-            NetlinkCheck.self, EdgeCheck.self, PodNetworkCheck.self, DataPathCheck.self,
-            OtherCapturesCheck.self, TrackingCheck.self, ServiceNetworkCheck.self,
+            NetlinkCheck.self, EdgeCheck.self, PodNetworkCheck.self, ForwardingPodsCheck.self,
+            DataPathCheck.self, OtherCapturesCheck.self, TrackingCheck.self,
+            ServiceNetworkCheck.self,
             // Sensors and clients, and the files and the clock that they depend on.
             SensorCheck.self, ListenerCheck.self, HTTPCheck.self, PasswordFileCheck.self,
             TLSCheck.self, ClockCheck.self,

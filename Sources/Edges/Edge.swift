@@ -10,11 +10,19 @@ package struct Edge: Equatable, Sendable {
     ///
     /// A ring cannot be opened on an interface that is down. An open one stays when it goes down.
     package let isUp: Bool
+    /// The largest packet that passes the edge, by the settings of both ends of the veth pair.
+    ///
+    /// Without CAP_NET_ADMIN only those of the host's end are known.
+    package let frameByteCountMax: Int
     /// What the rule needs to know of the edge.
     package let point: ObservationPoint
 
     /// An edge by its parts.
-    package init(incarnation: UInt64, name: String, isUp: Bool, point: ObservationPoint) {
+    package init(
+        incarnation: UInt64, name: String, isUp: Bool, frameByteCountMax: Int = 0,
+        point: ObservationPoint
+    ) {
+        self.frameByteCountMax = frameByteCountMax
         self.incarnation = incarnation
         self.name = name
         self.isUp = isUp

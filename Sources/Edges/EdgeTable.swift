@@ -1,6 +1,7 @@
 package import Addressing
 import Linux
 package import Netlink
+import Observation
 package import Settings
 import Synchronization
 
@@ -15,6 +16,7 @@ package struct EdgeTable: Sendable {
     private var entries: [UInt32: Entry] = [:]
     private var addresses: [InterfaceAddress] = []
     private var routes: [Route] = []
+    private var forwarding = ForwardingTable()
     private var addressFailure: SystemError?
     /// The interfaces whose pods may have changed since the last query about them.
     private var pendingRefreshes: Set<UInt32> = []
@@ -24,20 +26,12 @@ package struct EdgeTable: Sendable {
         var link: Link
         var pod: Pod?
         var name: PodName?
+        /// The sources of frames from the pod that are not known as anybody's.
+        var senders: [IPAddress] = []
     }
 
-    /// The addresses at the pod's end of a veth pair.
-    package struct Pod: Equatable, Sendable {
-        /// The IP addresses, link-local ones included.
-        package let addresses: [IPAddress]
-        /// The MAC address.
-        package let mac: MACAddress?
-
-        /// A pod by its addresses.
-        package init(addresses: [IPAddress], mac: MACAddress?) {
-            (self.addresses, self.mac) = (addresses, mac)
-        }
-    }
+    /// The most unknown sources that are kept of a pod, which can send from any number of them.
+    package static let senderCountMax = 16
 
     /// A table without interfaces.
     package init() {}
@@ -59,6 +53,7 @@ package struct EdgeTable: Sendable {
     package mutating func apply(_ reply: NodeReply) {
         switch reply {
         case .own(let addresses, let routes): reset(addresses: addresses, routes: routes)
+        case .forwarding(let entries): forwarding.reset(entries)
         case .pod(let index, let pod):
             // Without an answer the pod keeps what it had; if it is another one, the link says so.
             guard pod != nil else { break }
@@ -66,6 +61,20 @@ package struct EdgeTable: Sendable {
             addressFailure = nil
         case .denied(let error): addressFailure = error
         }
+    }
+
+    /// Applies an event about what a bridge has learned.
+    package mutating func apply(_ event: ForwardingEvent) { forwarding.apply(event) }
+
+    /// The number of MAC addresses that were not kept for lack of room.
+    package var notKeptMACCount: Int { forwarding.notKeptCount }
+
+    /// Records a source of frames from a pod that is not known as anybody's.
+    package mutating func addSender(_ address: IPAddress, behind index: UInt32) {
+        guard let entry = entries[index], entry.senders.count < Self.senderCountMax,
+            !entry.senders.contains(address)
+        else { return }
+        entries[index]?.senders.append(address)
     }
 
     /// Applies an event about an interface; other events change nothing here.
@@ -79,7 +88,9 @@ package struct EdgeTable: Sendable {
                 // The other end belongs to another pod now, or to none.
                 entry?.pod = nil
                 entry?.name = nil
+                entry?.senders = []
             }
+            if entry?.link.master != link.master { forwarding.removePort(link.index) }
             if entry == nil {
                 let incarnation = incarnationCount.add(1, ordering: .relaxed).newValue
                 entry = Entry(incarnation: incarnation, link: link)
@@ -90,6 +101,7 @@ package struct EdgeTable: Sendable {
         case .linkGone(let index):
             entries[index] = nil
             pendingRefreshes.remove(index)
+            forwarding.removePort(index)
         case .address, .route, .namespace: break
         }
     }
@@ -133,21 +145,42 @@ package struct EdgeTable: Sendable {
         }
     }
 
+    /// Requests that the pods of the bridges of some edges are asked about.
+    package mutating func requestRefresh(onBridgesOf indexes: Set<UInt32>) {
+        let bridges = Set(indexes.compactMap { entries[$0]?.link.master })
+        for (index, entry) in entries where canQuery(entry.link) {
+            guard let bridge = entry.link.master, bridges.contains(bridge) else { continue }
+            pendingRefreshes.insert(index)
+        }
+    }
+
+    /// Requests that the pods behind some interfaces are asked about.
+    package mutating func requestRefresh(behind indexes: Set<UInt32>) {
+        for index in indexes {
+            guard let link = entries[index]?.link, canQuery(link) else { continue }
+            pendingRefreshes.insert(index)
+        }
+    }
+
     /// The node as it is known now, with the edges that a selection captures.
     package func node(_ selection: EdgeSelection) -> Node {
-        let uplinks = Set(routes.filter(\.isDefault).compactMap(\.interfaceIndex))
+        let uplinks = UplinkTest(routes, addresses, selection)
         let veths = entries.values.filter { $0.link.kind == "veth" }
             .sorted { $0.link.index < $1.link.index }
             .map { veth($0, uplinks, selection) }
+        let links = entries.mapValues(\.link)
+        let macs = macTable(veths, links)
+        let addressesByEdge = macs.addressesByEdge()
         return Node(
-            veths: veths, links: entries.mapValues(\.link), addresses: addresses, routes: routes,
-            addressFailure: addressFailure)
+            veths: veths.map { $0.with(macs: addressesByEdge[$0.link.index] ?? []) }, links: links,
+            addresses: addresses, routes: routes, macs: macs, addressFailure: addressFailure)
     }
 
     private func veth(
-        _ entry: Entry, _ uplinks: Set<UInt32>, _ selection: EdgeSelection
+        _ entry: Entry, _ uplinks: UplinkTest, _ selection: EdgeSelection
     ) -> Veth {
-        var status = Veth.EdgeStatus(of: entry.link, uplinks: uplinks)
+        var status = Veth.EdgeStatus(
+            of: entry.link, isUplink: uplinks.isUplink(entry.link.index, entry.pod))
         let pod = status == .captured ? entry.pod : nil
         if status == .captured {
             status = Veth.EdgeStatus(
@@ -155,6 +188,42 @@ package struct EdgeTable: Sendable {
         }
         return Veth(
             incarnation: entry.incarnation, link: entry.link, status: status,
-            podAddresses: pod?.addresses, podMAC: pod?.mac, pod: entry.name)
+            podAddresses: pod?.addresses, podMAC: pod?.mac,
+            podGSOByteCountMax: pod?.gsoByteCountMax,
+            otherAddresses: (pod?.otherAddresses ?? []).filter { other in
+                !addresses.contains { $0.address == other }
+            },
+            senders: entry.senders.filter { sender in
+                pod.map { !($0.addresses + $0.otherAddresses).contains(sender) } ?? true
+            }, pod: entry.name)
+    }
+
+    /// The MAC addresses on the node's bridges, and where each lives.
+    ///
+    /// What a bridge knows now counts before what a pod has by itself: the bridge sends frames
+    /// there. What it has forgotten counts last.
+    private func macTable(_ veths: [Veth], _ links: [UInt32: Link]) -> MACTable {
+        let edges = veths.filter { $0.isCaptured && $0.link.master != nil }
+        let indexes = Set(edges.map(\.link.index))
+        var table = MACTable(crowdedEdges: forwarding.crowdedPorts.intersection(indexes))
+        for edge in edges {
+            guard let bridge = edge.link.master, let mac = edge.podMAC else { continue }
+            table.add(mac, on: bridge, at: .edge(edge.link.index))
+        }
+        for bridge in Set(edges.compactMap(\.link.master)) {
+            if let mac = links[bridge]?.mac { table.add(mac, on: bridge, at: .elsewhere) }
+        }
+        let isPort = { (port: UInt32, bridge: UInt32) in links[port]?.master == bridge }
+        forwarding.add(
+            to: &table, isCurrent: true, isPort: isPort, isEdge: indexes.contains)
+        for edge in edges {
+            guard let bridge = edge.link.master else { continue }
+            for mac in entries[edge.link.index]?.pod?.otherMACs ?? [] {
+                table.add(mac, on: bridge, at: .edge(edge.link.index))
+            }
+        }
+        forwarding.add(
+            to: &table, isCurrent: false, isPort: isPort, isEdge: indexes.contains)
+        return table
     }
 }

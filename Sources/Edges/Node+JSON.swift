@@ -5,10 +5,15 @@ import Netlink
 extension Node {
     /// An array with an object for each veth, for programs.
     package var json: JSON {
-        JSON.array(veths.map { veth in json(of: veth) })
+        let networks = networksBehindPods
+        return JSON.array(veths.map { veth in json(of: veth, networks) })
     }
 
-    private func json(of veth: Veth) -> JSON {
+    private func texts(_ list: [some CustomStringConvertible]) -> JSON {
+        JSON.array(list.map { .text($0.description) })
+    }
+
+    private func json(of veth: Veth, _ networks: [NetworkBehindPod]) -> JSON {
         let link = veth.link
         let addresses = veth.podAddresses.map { list in
             JSON.array(list.map { .text("\($0)") })
@@ -22,6 +27,10 @@ extension Node {
             ("pod_name", veth.pod.map { .text($0.name) } ?? .null),
             ("pod_addresses", addresses ?? .null),
             ("pod_mac", veth.podMAC.map { .text("\($0)") } ?? .null),
+            ("other_addresses", texts(veth.otherAddresses)),
+            ("networks", texts(networks.filter { $0.veth == veth }.map(\.network))),
+            ("macs", texts(veth.macs)),
+            ("senders", texts(unknownSenders(of: veth, networks))),
             ("pod_index", link.peerIndex.map { .number(Int($0)) } ?? .null),
             ("namespace", link.peerNamespace.map { .number(Int($0)) } ?? .null),
             ("bridge", self.link(link.master).map { .text($0.name) } ?? .null),

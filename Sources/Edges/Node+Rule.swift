@@ -10,8 +10,18 @@ extension Node {
             podNetworks: settings.podNetworks, serviceNetworks: settings.serviceNetworks,
             uncovered: settings.uncovered,
             nodeAddresses: nodeAddresses(podNetworks: settings.podNetworks),
-            localPodAddresses: Set(capturedVeths.flatMap { $0.podAddresses ?? [] }),
-            localPodMACs: Set(capturedVeths.compactMap(\.podMAC)))
+            localPodAddresses: Set(capturedVeths.flatMap(\.addresses)),
+            localPodNetworks: localPodNetworks(settings.podNetworks), macs: macs)
+    }
+
+    /// The networks behind pods that are not in a pod network anyway.
+    private func localPodNetworks(_ podNetworks: [IPNetwork]) -> [IPNetwork] {
+        let outside = networksBehindPods.map(\.network).filter { network in
+            !podNetworks.contains {
+                $0.contains(network.address) && $0.prefixBitCount <= network.prefixBitCount
+            }
+        }
+        return Array(outside.prefix(Self.networkBehindPodCountMax))
     }
 
     /// The edges to capture at, in the order of their indexes.
@@ -27,22 +37,28 @@ extension Node {
         }
     }
 
-    /// The pods' addresses at the edges to capture at.
+    /// The pods' addresses at the edges to capture at, which are up.
     package var localEdges: LocalEdges {
-        LocalEdges(capturedVeths.map { ($0.link.index, $0.podAddresses ?? []) })
+        LocalEdges(capturedVeths.filter(\.link.isUp).map { ($0.link.index, $0.addresses) })
     }
 
     private func edges(ofDomain veths: [Veth]) -> [Edge] {
         let domain = ObservationPoint.Domain(
-            veths.map { ($0.link.index, $0.podAddresses ?? []) })
+            veths.map { ($0.link.index, $0.otherAddresses) }
+                + veths.map { ($0.link.index, $0.podAddresses ?? []) })
         return veths.map { veth in
-            let bridgeMAC = link(veth.link.master)?.mac
+            let master = link(veth.link.master)
+            // A VRF forwards by routes, and floods nothing.
+            let bridge = master?.kind == "vrf" ? nil : veth.link.master
             let point = ObservationPoint(
                 interfaceIndex: veth.link.index, podMAC: veth.podMAC,
-                deviceMAC: veth.link.mac == bridgeMAC ? nil : veth.link.mac, domain: domain)
+                otherMACs: veth.macs.filter { $0 != veth.podMAC },
+                deviceMAC: veth.link.mac == master?.mac ? nil : veth.link.mac,
+                bridge: bridge, bridgeMAC: master?.kind == "bridge" ? master?.mac : nil,
+                domain: domain)
             return Edge(
                 incarnation: veth.incarnation, name: veth.link.name, isUp: veth.link.isUp,
-                point: point)
+                frameByteCountMax: veth.frameByteCountMax, point: point)
         }
     }
 

@@ -1,6 +1,7 @@
 package import Addressing
 package import Linux
 package import Netlink
+package import Observation
 package import Settings
 
 /// A node's network as its agent sees it: the veths with their pods, and the node's own addresses.
@@ -13,6 +14,8 @@ package struct Node: Equatable, Sendable {
     package let addresses: [InterfaceAddress]
     /// The routes of the main table.
     package let routes: [Route]
+    /// The MAC addresses on the node's bridges, and where each lives.
+    package let macs: MACTable
     /// Why pods' addresses cannot be read; nil if they can.
     package let addressFailure: SystemError?
 
@@ -59,17 +62,22 @@ package struct Node: Equatable, Sendable {
 
     /// The node's own addresses, and the gateways of its routes into the pod networks.
     ///
-    /// A gateway inside a pod network is a node, although its address looks like a pod's.
+    /// A gateway inside a pod network is a node, although its address looks like a pod's, unless a
+    /// pod of this node has that address.
     package func nodeAddresses(podNetworks: [IPNetwork]) -> Set<IPAddress> {
         let gateways = routes.filter { route in
             podNetworks.contains { $0.contains(route.destination.address) }
         }.compactMap(\.gateway)
-        return Set(addresses.map(\.address)).union(gateways)
+        let pods = capturedVeths.flatMap { $0.podAddresses ?? [] }.filter { !$0.isLinkLocalIPv6 }
+        return Set(addresses.map(\.address)).union(gateways).subtracting(pods)
     }
 
     /// The addresses of the interfaces that have a default route, without link-local ones.
+    ///
+    /// A pod through which a default route leads is left out.
     package var uplinkAddresses: [InterfaceAddress] {
         let uplinks = Set(routes.filter(\.isDefault).compactMap(\.interfaceIndex))
+            .subtracting(capturedVeths.map(\.link.index))
         return addresses.filter {
             uplinks.contains($0.interfaceIndex) && !$0.address.isLinkLocalIPv6
         }

@@ -11,6 +11,9 @@ import Time
 /// Follows the node's network by the kernel's events, and publishes the node when it changes.
 package struct NodeMonitor: ~Copyable {
     private var events: NetlinkMonitor
+    private var forwardingEvents: ForwardingEvents
+    /// Raised when captures have seen something that the node does not know.
+    private let sighted: Event
     private let queryThread: NodeQueryThread
     private var nameResolver: PodNameResolver?
     private var table: EdgeTable
@@ -36,6 +39,8 @@ package struct NodeMonitor: ~Copyable {
         case stop
         case events
         case podEvents
+        case forwarding
+        case sightings
         case replies
         case names
     }
@@ -55,6 +60,8 @@ package struct NodeMonitor: ~Copyable {
         bufferByteCount: Int = NetlinkMonitor.bufferByteCount
     ) throws(SystemError) {
         let events = try NetlinkMonitor(bufferByteCount: bufferByteCount)
+        let forwardingEvents = try ForwardingEvents()
+        let sighted = try Event()
         var source = try NodeSource()
         var table = EdgeTable()
         try source.readAll(into: &table)
@@ -64,6 +71,8 @@ package struct NodeMonitor: ~Copyable {
         let nameResolver: PodNameResolver? =
             if let folder { try PodNameResolver(folder: folder, node, logger: logger) } else { nil }
         self.events = events
+        self.forwardingEvents = forwardingEvents
+        self.sighted = sighted
         self.queryThread = queryThread
         self.nameResolver = nameResolver
         self.table = table
@@ -82,12 +91,16 @@ package struct NodeMonitor: ~Copyable {
     ///
     /// - Parameters:
     ///   - stop: The event's descriptor.
+    ///   - sightings: What captures have seen that the node does not know.
     ///   - onWake: Is called each time the thread wakes, which it does at least every few seconds.
     ///   - publish: Is called with the node each time it has changed.
     /// - Throws: The kernel's reason for no longer delivering events.
     package mutating func run(
-        until stop: CInt, onWake: () -> Void = {}, publish: (Node) -> Void
+        until stop: CInt, sightings: Sightings = Sightings(), onWake: () -> Void = {},
+        publish: (Node) -> Void
     ) throws(SystemError) {
+        sightings.raise(sighted.fileDescriptor)
+        defer { sightings.raise(-1) }
         nameResolver?.follow(node, now: .now)
         while true {
             onWake()
@@ -95,6 +108,7 @@ package struct NodeMonitor: ~Copyable {
             let now = MonotonicTime.now
             let ready = try poll(sources(stop, now: now), until: wakeTime(now: now))
             if !ready[.stop].isEmpty { return }
+            if !ready[.sightings].isEmpty { take(sightings, now: .now) }
             try handle(ready, now: .now)
             let node = table.node(selection)
             nameResolver?.follow(node, now: .now)
@@ -108,10 +122,14 @@ package struct NodeMonitor: ~Copyable {
     private mutating func sources(
         _ stop: CInt, now: MonotonicTime
     ) -> [Source: (fileDescriptor: CInt, interest: Readiness)] {
-        let podEvents = schedule.allowsPodEvents(now: now) ? events.podsFileDescriptor : -1
+        // What pods can cause without end waits for its time.
+        let isAllowed = schedule.allowsPodEvents(now: now)
         return [
             .stop: (stop, .readable), .events: (events.fileDescriptor, .readable),
-            .podEvents: (podEvents, .readable), .replies: (queryThread.fileDescriptor, .readable),
+            .podEvents: (isAllowed ? events.podsFileDescriptor : -1, .readable),
+            .forwarding: (isAllowed ? forwardingEvents.fileDescriptor : -1, .readable),
+            .sightings: (isAllowed ? sighted.fileDescriptor : -1, .readable),
+            .replies: (queryThread.fileDescriptor, .readable),
             .names: (nameResolver?.fileDescriptor ?? -1, .readable),
         ]
     }
@@ -132,6 +150,7 @@ package struct NodeMonitor: ~Copyable {
             queryPods(table.takePendingRefreshes())
         }
         if !ready[.events].isEmpty { try takeEvents(now: now) }
+        if !ready[.forwarding].isEmpty { try takeForwardingEvents(now: now) }
         if needsListing { listLinks(now: now) }
         if !ready[.replies].isEmpty {
             for reply in queryThread.takeReplies() { table.apply(reply) }
@@ -145,6 +164,26 @@ package struct NodeMonitor: ~Copyable {
             queryThread.send([.own])
             queryPods(table.queryableIndexes)
         }
+    }
+
+    /// Takes over what bridges have learned and forgotten.
+    private mutating func takeForwardingEvents(now: MonotonicTime) throws(SystemError) {
+        schedule.postponePodEvents(now: now)
+        let countBefore = table.notKeptMACCount
+        let isComplete = try forwardingEvents.read { table.apply($0) }
+        for _ in countBefore..<table.notKeptMACCount { status.macsNotKept.add() }
+        if !isComplete { queryThread.send([.forwarding]) }
+    }
+
+    /// Asks about the pods that captures have seen something new of.
+    private mutating func take(_ sightings: Sightings, now: MonotonicTime) {
+        schedule.postponePodEvents(now: now)
+        sighted.lower()
+        let (edges, senders) = sightings.take()
+        table.requestRefresh(onBridgesOf: edges)
+        table.requestRefresh(behind: Set(senders.values))
+        for (address, index) in senders { table.addSender(address, behind: index) }
+        queryPods(table.takePendingRefreshes())
     }
 
     private func queryPods(_ indexes: [UInt32]) {

@@ -6,6 +6,8 @@ import Synchronization
 
 /// Publishes the current node to captures, and notifies them when it changes.
 package final class NodePublisher: Sendable {
+    /// What captures have seen that the node does not know.
+    package let sightings = Sightings()
     private let settings: RuleSettings
     private let state: Mutex<State>
 

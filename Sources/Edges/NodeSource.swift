@@ -7,6 +7,8 @@ package import Netlink
 package enum NodeQuery: Hashable, Sendable {
     /// The node's own addresses and routes.
     case own
+    /// What the node's bridges have learned.
+    case forwarding
     /// The pod behind an interface.
     case pod(behind: UInt32)
 }
@@ -15,6 +17,8 @@ package enum NodeQuery: Hashable, Sendable {
 package enum NodeReply: Sendable {
     /// The node's own addresses and routes.
     case own([InterfaceAddress], [Route])
+    /// What the node's bridges have learned.
+    case forwarding([ForwardingEntry])
     /// The pod behind an interface; nil if there is none, or it has just gone.
     case pod(behind: UInt32, EdgeTable.Pod?)
     /// The process may not ask about pods.
@@ -32,7 +36,8 @@ struct NodeSource: ~Copyable {
     /// Reads everything, which takes some milliseconds, and 0.1 for each pod.
     mutating func readAll(into table: inout EdgeTable) throws(SystemError) {
         table.reset(links: try links())
-        let queries = [.own] + table.queryableIndexes.map { NodeQuery.pod(behind: $0) }
+        let queries =
+            [.own, .forwarding] + table.queryableIndexes.map { NodeQuery.pod(behind: $0) }
         for query in queries { table.apply(try reply(to: query)) }
         _ = table.takePendingRefreshes()
     }
@@ -46,6 +51,7 @@ struct NodeSource: ~Copyable {
     mutating func reply(to query: NodeQuery) throws(SystemError) -> NodeReply {
         switch query {
         case .own: return .own(try socket.addresses(), try socket.routes())
+        case .forwarding: return .forwarding(try socket.forwardingEntries())
         case .pod(let index):
             do throws(SystemError) {
                 return .pod(behind: index, try pod(behind: index))
@@ -67,8 +73,8 @@ struct NodeSource: ~Copyable {
         guard let link = try socket.link(index), let namespace = link.peerNamespace,
             let peer = link.peerIndex, peer != 0
         else { return nil }
-        let addresses = try socket.addresses(ofInterface: peer, inNamespace: namespace)
-        let mac = try socket.links(inNamespace: namespace).first { $0.index == peer }?.mac
-        return EdgeTable.Pod(addresses: addresses.map(\.address), mac: mac)
+        let addresses = try socket.addresses(inNamespace: namespace)
+        let links = try socket.links(inNamespace: namespace)
+        return EdgeTable.Pod(behind: peer, addresses, links)
     }
 }

@@ -8,6 +8,8 @@ package final class NodeStatus: Sendable {
     package let resyncs = Counter()
     /// The number of times that following the node failed and was started again.
     package let failures = Counter()
+    /// The number of MAC addresses that were not kept because too many live behind one port.
+    package let macsNotKept = Counter()
     /// The watchdog of the threads that follow the node.
     let watchdog: Watchdog
 

@@ -14,11 +14,54 @@ package struct Veth: Equatable, Sendable {
     package let podAddresses: [IPAddress]?
     /// The pod's own MAC address; nil if it is not known.
     package let podMAC: MACAddress?
+    /// The largest GSO packet that the pod's end sends; nil if it is not known.
+    package let podGSOByteCountMax: Int?
+    /// The addresses of the pod's other interfaces, such as those on its loopback.
+    package let otherAddresses: [IPAddress]
+    /// All MAC addresses that live behind the veth, if it is a port of a bridge.
+    package let macs: [MACAddress]
+    /// The sources of frames from the pod that are not known as anybody's.
+    ///
+    /// Only a running agent sees them.
+    package let senders: [IPAddress]
     /// The pod's name in Kubernetes; nil if it is not known.
     package let pod: PodName?
 
+    /// A veth by its parts.
+    init(
+        incarnation: UInt64, link: Link, status: EdgeStatus, podAddresses: [IPAddress]?,
+        podMAC: MACAddress?, podGSOByteCountMax: Int?, otherAddresses: [IPAddress],
+        macs: [MACAddress] = [], senders: [IPAddress], pod: PodName?
+    ) {
+        (self.incarnation, self.link, self.status) = (incarnation, link, status)
+        self.podGSOByteCountMax = podGSOByteCountMax
+        (self.podAddresses, self.podMAC) = (podAddresses, podMAC)
+        (self.otherAddresses, self.macs) = (otherAddresses, macs)
+        (self.senders, self.pod) = (senders, pod)
+    }
+
+    /// The veth with the MAC addresses that live behind it.
+    func with(macs: [MACAddress]) -> Self {
+        Self(
+            incarnation: incarnation, link: link, status: status, podAddresses: podAddresses,
+            podMAC: podMAC, podGSOByteCountMax: podGSOByteCountMax,
+            otherAddresses: otherAddresses, macs: macs, senders: senders, pod: pod)
+    }
+
+    /// All addresses that are known behind the veth.
+    package var addresses: [IPAddress] { (podAddresses ?? []) + otherAddresses }
+
     /// Whether the veth is an edge that is captured.
     package var isCaptured: Bool { status == .captured }
+
+    /// The largest packet that passes the veth in either direction.
+    ///
+    /// Towards the pod the kernel segments what is larger than the host's end sends
+    /// (`gso_features_check` in its dev.c), whatever the bridge or the uplink hands over. From the pod
+    /// come packets of up to what the pod's end sends, or what GRO at the host's end makes of them.
+    package var frameByteCountMax: Int {
+        max(link.gsoByteCountMax, link.groByteCountMax, podGSOByteCountMax ?? 0)
+    }
 
     /// Whether a veth is captured, or why not.
     package enum EdgeStatus: Equatable, Sendable, CaseIterable {
@@ -35,7 +78,7 @@ package struct Veth: Equatable, Sendable {
             case .captured: "captured"
             case .peerIsHere: "no edge: its other end is in this namespace as well"
             case .peerIsGone: "no edge: its other end is gone"
-            case .uplink: "no edge: it carries a default route, so it is an uplink"
+            case .uplink: "no edge: the node reaches others through it, so it is an uplink"
             case .excluded: "not captured: its name is excluded"
             case .outsidePodNetworks: "not captured: its pod has no address in a pod network"
             }
@@ -51,10 +94,8 @@ package struct Veth: Equatable, Sendable {
         }
 
         /// The status of a link by itself, before settings count.
-        ///
-        /// The uplink of a nested node is a veth as well.
-        init(of link: Link, uplinks: Set<UInt32>) {
-            if uplinks.contains(link.index) {
+        init(of link: Link, isUplink: Bool) {
+            if isUplink {
                 self = .uplink
             } else if link.peerIndex == 0 {
                 self = .peerIsGone

@@ -101,7 +101,9 @@ package struct Explainer: ~Copyable {
     }
 
     private func edge(of address: IPAddress) -> Edge? {
-        let owner = node.capturedVeths.first { $0.podAddresses?.contains(address) == true }
+        let owner =
+            node.capturedVeths.first { $0.addresses.contains(address) }
+            ?? node.networksBehindPods.first { $0.network.contains(address) }?.veth
         return owner.flatMap { owner in edge(named: owner.link.name) }
     }
 
@@ -170,8 +172,9 @@ package struct Explainer: ~Copyable {
         let point = edge?.point ?? Self.elsewhere
         let pod = point.podMAC ?? Self.podMAC
         let frame = packet.frame(
-            from: direction == .toPod ? Self.gatewayMAC : pod,
-            to: direction == .toPod ? pod : Self.gatewayMAC, isRequest: isRequest)
+            from: direction == .toPod ? neighbour(of: point, packet.source.address) : pod,
+            to: direction == .toPod ? pod : neighbour(of: point, packet.destination.address),
+            isRequest: isRequest)
         let outcome = decide(frame, direction: direction, at: point, now: now)
         let program = EdgeProgram(
             rule, at: point, snaplen: UInt32(StartRequest.snaplenMax),
@@ -184,6 +187,18 @@ package struct Explainer: ~Copyable {
             observedEnd: outcome.decision.step == .observedEnd
                 ? Rule.lowerEnd(of: packet.key) : nil,
             requestPart: outcome.requestPart)
+    }
+
+    /// The MAC address from which a pod gets frames of an address, and to which it sends them.
+    ///
+    /// It is that of another pod of the bridge, or that of the gateway.
+    private func neighbour(of point: ObservationPoint, _ address: IPAddress) -> MACAddress {
+        if let bridge = point.bridge, let other = edge(of: address)?.point, other.bridge == bridge,
+            let mac = other.podMAC
+        {
+            return mac
+        }
+        return point.bridgeMAC ?? Self.gatewayMAC
     }
 
     /// Decides about a frame as a forwarder's slow path would, with the flows that are known now.

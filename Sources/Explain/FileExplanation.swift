@@ -21,6 +21,9 @@ package struct FileExplanation: ~Copyable {
     private var watchedRequests: [Int: (flow: FlowKey, nanoseconds: UInt64)] = [:]
     /// The latest time of a frame: frames of different edges can be out of order.
     private var latest = MonotonicTime.zero
+
+    /// The least step back of frames' times that is not for different edges.
+    private static let setbackMin = Duration.seconds(60)
     /// The requests that nobody answered.
     package private(set) var unanswered = UnansweredRequests()
     /// The number of requests that were not held, because there were too many or their source is forged.
@@ -80,6 +83,12 @@ package struct FileExplanation: ~Copyable {
     package mutating func add(_ frame: [UInt8], nanoseconds: UInt64) {
         frameCount += 1
         let now = MonotonicTime(nanoseconds: nanoseconds)
+        if now + Self.setbackMin < latest {
+            // Frames are not that much out of order: the clock was set back, or one time was wrong.
+            while let release = requests.takeFirst() { settle(release) }
+            while let release = watched.takeFirst() { settleWatched(release) }
+            latest = now
+        }
         latest = max(latest, now)
         while let release = requests.takeExpired(now: latest) { settle(release) }
         while let release = watched.takeExpired(now: latest) { settleWatched(release) }
@@ -129,11 +138,11 @@ package struct FileExplanation: ~Copyable {
     )? {
         guard frame.count >= EthernetHeader.byteCount else { return nil }
         let source = MACAddress(frame.wire, at: 6)
-        if let point = edge?.point { return (point, source == point.podMAC ? .fromPod : .toPod) }
+        if let point = edge?.point { return (point, point.has(source) ? .fromPod : .toPod) }
         let destination = MACAddress(frame.wire, at: 0)
         let points = explainer.edges.map(\.point)
-        let receiver = points.first { $0.podMAC == destination }
-        guard let sender = points.first(where: { $0.podMAC == source }) else {
+        let receiver = points.first { $0.has(destination) }
+        guard let sender = points.first(where: { $0.has(source) }) else {
             return receiver.map { ($0, .toPod) }
         }
         if receiver != nil { ambiguousCount += 1 }

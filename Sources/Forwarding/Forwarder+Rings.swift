@@ -109,6 +109,7 @@ extension Forwarder {
             at: pipeline.slowPath.services, pipeline.slowPath.fronts, edgeCount: edges.count,
             now: now)
         programs.set(dropList.services, fronts: dropList.fronts)
+        programs.set(pipeline.floodedAddresses(now: now))
         guard programs.version != installedVersion else { return }
         let stale = edges.values.lazy.filter { [version = programs.version] edge in
             edge.needsProgram(version)

@@ -46,6 +46,8 @@ final class Forwarder {
     private(set) var phase = Phase.running
     /// Whether the queue had no room for a block: until it has, only the socket is waited for.
     private(set) var isQueueFull = false
+    /// The size of the block for which the queue has or had to have room.
+    private var blockByteCount = Int(Ring.Shape.blockByteCountMin)
     /// The edges that have a ring, by the incarnations of their interfaces.
     var edges: [UInt64: CapturedEdge] = [:]
     /// The edges whose ring is closed or replaced once it has been read.
@@ -65,8 +67,12 @@ final class Forwarder {
     var installedVersion = 0
     /// When the kernel's counts are taken next.
     var countsAt: MonotonicTime
-    /// Whether this turn has left blocks in a ring, so that answers may be in them.
+    /// Whether this turn may have left blocks in a ring, so that answers may be in them.
     private var isBehind = false
+    /// When a turn began that left no block in any ring.
+    private var caughtUpAt = MonotonicTime.zero
+    /// When the forwarder fell behind; nil if it has caught up.
+    private var behindSince: MonotonicTime?
 
     /// The most blocks of one ring that are forwarded before others, and commands, have their turn.
     ///
@@ -85,8 +91,8 @@ final class Forwarder {
     /// The shortest wait for requests that expire, so that many of them expire together.
     private static let expiryInterval = Duration.milliseconds(10)
 
-    /// The longest time that requests wait beyond their time for blocks that were left unread.
-    private static let behindTimeMax = Duration.seconds(5)
+    /// The longest time that requests wait for blocks that were left unread.
+    private static let behindTimeMax = Duration.seconds(1)
 
     /// The time that is left for what is queued when the capture ends.
     static let finishTime = Duration.seconds(1)
@@ -169,7 +175,7 @@ extension Forwarder {
         var time = limit
         if let due = sender.dueAt { time = min(time, due - .now) }
         if !closing.isEmpty { return min(time, Self.closingInterval) }
-        if let due = pipeline.requestsExpireAt {
+        if !isQueueFull, let due = pipeline.requestsExpireAt {
             time = min(time, max(due - .now, Self.expiryInterval))
         }
         return pipeline.interval.map { min(time, $0) } ?? time
@@ -182,7 +188,7 @@ extension Forwarder {
             try poller.wait(milliseconds: milliseconds)
         }
         let begin = MonotonicTime.now
-        isBehind = false
+        isBehind = !Poller<UInt64>.isAll(readyCount)
         pipeline.attend(into: &sender.queue, now: begin)
         for index in 0..<readyCount {
             switch poller.key(at: index) {
@@ -196,9 +202,7 @@ extension Forwarder {
             }
         }
         if !closing.isEmpty { try advanceClosing() }
-        // The answers that were in the rings at the beginning have been read, unless it is behind.
-        pipeline.expireRequests(
-            into: &sender.queue, now: isBehind ? begin - Self.behindTimeMax : begin)
+        pipeline.expireRequests(into: &sender.queue, now: expiryTime(begin))
         let now = MonotonicTime.now
         if phase != .finishing {
             replacePrograms(now)
@@ -211,6 +215,17 @@ extension Forwarder {
             try SendFailure.rethrowing { () throws(SystemError) in try countKernel(now) }
         }
         return hasCommands
+    }
+
+    /// The time up to which requests expire: their answers, if there are any, have been read.
+    private func expiryTime(_ begin: MonotonicTime) -> MonotonicTime {
+        guard isBehind else {
+            (caughtUpAt, behindSince) = (begin, nil)
+            return begin
+        }
+        let since = behindSince ?? begin
+        behindSince = since
+        return begin - since > Self.behindTimeMax ? begin : caughtUpAt
     }
 
     /// At the end nothing more comes in, so everything goes out.
@@ -236,7 +251,10 @@ extension Forwarder {
         }
         let now = MonotonicTime.now
         try send(now)
-        if hasRoomForBlock() { isQueueFull = false }
+        if hasRoomForBlock() {
+            isQueueFull = false
+            behindSince = now
+        }
         pipeline.attend(into: &sender.queue, now: now)
         return ready[1].contains(.readable)
     }
@@ -244,13 +262,18 @@ extension Forwarder {
     /// Forwards what a ring holds, as far as the queue has room.
     func drain(_ edge: CapturedEdge, _ blockCountMax: Int = .max) throws(SendFailure) {
         var blockCount = 0
-        while blockCount < blockCountMax, try makeRoomForBlock() {
+        while blockCount < blockCountMax, try makeRoomForBlock(of: edge.blockByteCount) {
             let now = MonotonicTime.now
             if edge.takePressure(now: now) {
                 manager.post(.pressed(incarnation: edge.incarnation))
             }
             guard let block = edge.ring?.next() else { return edge.noteDrained(now: now) }
             blockCount += 1
+            if let byteCount = block.cutPacketByteCount,
+                let largest = edge.takeCut(byteCount, now: now)
+            {
+                manager.post(.cut(incarnation: edge.incarnation, byteCount: largest))
+            }
             let context = edge.context
             let isReplacing = context.replacement != nil
             if isReplacing { edge.recordBlock(block) }
@@ -265,10 +288,15 @@ extension Forwarder {
 
     func drain(_ sharedRing: SharedRing, _ blockCountMax: Int = .max) throws(SendFailure) {
         var blockCount = 0
-        while blockCount < blockCountMax, try makeRoomForBlock() {
+        while blockCount < blockCountMax,
+            try makeRoomForBlock(of: sharedRing.ring.blockByteCount)
+        {
             guard let block = sharedRing.ring.next() else { return }
             blockCount += 1
             let now = MonotonicTime.now
+            if let byteCount = block.cutPacketByteCount, sharedRing.takeFirstCut() {
+                manager.post(.cut(incarnation: SharedRing.incarnation, byteCount: byteCount))
+            }
             let (_, isMuch) = Self.forward(
                 block, from: sharedRing.context, through: &pipeline, to: &sender, now)
             if isMuch { try send(now) }
@@ -297,14 +325,17 @@ extension Forwarder {
 
 /// The send queue.
 extension Forwarder {
+    /// Whether the queue has room for a block, or is empty if it could never have that much.
     private func hasRoomForBlock() -> Bool {
-        sender.queue.makeRoom(for: pipeline.byteCountMax(ofBlock: Ring.blockByteCount))
+        let byteCount = pipeline.byteCountMax(ofBlock: blockByteCount)
+        return sender.queue.makeRoom(for: min(byteCount, sender.queue.byteCountMax))
     }
 
     /// Makes room in the queue for a block, by sending some of it if need be.
     ///
     /// - Returns: False if the queue stays full.
-    private func makeRoomForBlock() throws(SendFailure) -> Bool {
+    private func makeRoomForBlock(of byteCount: Int) throws(SendFailure) -> Bool {
+        blockByteCount = byteCount
         if hasRoomForBlock() { return true }
         try send(.now)
         isQueueFull = !hasRoomForBlock()

@@ -52,7 +52,7 @@ package struct HeldRequests {
 
     package init() {}
 
-    /// Whether a frame is short enough to be held.
+    /// Whether a frame is short enough to be held, which one that a block has cut never is.
     package static func canHold(_ packet: borrowing Packet) -> Bool {
         packet.bytes.byteCount <= byteCountMax
     }
@@ -75,7 +75,7 @@ package struct HeldRequests {
         return holding
     }
 
-    /// Holds a reset; see `RequestTable.holdReset`.
+    /// Holds a reset, unless it is too long; see `RequestTable.holdReset`.
     package mutating func holdReset(
         _ packet: borrowing Packet, _ key: RequestKey, _ form: Form?, _ counters: FrameCounters,
         now: MonotonicTime
@@ -90,7 +90,9 @@ package struct HeldRequests {
     }
 
     private func hasRoom(for packet: borrowing Packet) -> Bool {
-        packet.bytes.byteCount <= Self.shortByteCountMax || !freeLongCells.isEmpty
+        // A reset may have as much data as its sender likes.
+        guard Self.canHold(packet) else { return false }
+        return packet.bytes.byteCount <= Self.shortByteCountMax || !freeLongCells.isEmpty
             || longFrames.count < Self.longCellCountMax * Self.byteCountMax
     }
 

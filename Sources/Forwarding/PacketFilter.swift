@@ -14,7 +14,10 @@ struct PacketFilter: Sendable {
     let limitInKernel: Int
 
     init(program: Program?, snaplen: Int) {
-        (self.program, self.snaplen) = (program, snaplen)
+        // A program of one instruction keeps all packets alike, so it need not run.
+        let isConstant = program.map { $0.instructions.count == 1 && $0.keptByteCount ?? 0 > 0 }
+        self.program = isConstant == true ? nil : program
+        self.snaplen = snaplen
         limitInKernel = min(snaplen, program?.keptByteCount.map { Int($0) } ?? snaplen)
     }
 
@@ -22,7 +25,7 @@ struct PacketFilter: Sendable {
     func byteCount(
         _ bytes: RawSpan, _ details: Packet.Details, at interfaceIndex: UInt32
     ) -> Int {
-        guard let program else { return snaplen }
+        guard let program else { return limitInKernel }
         var ancillary = Ancillary(Direction(isOutgoing: details.isOutgoing))
         ancillary.interfaceIndex = interfaceIndex
         if bytes.byteCount >= EthernetHeader.byteCount {

@@ -35,7 +35,7 @@ struct PacketWriter: ~Copyable {
     }
 
     /// Longer than the longest frame that a block holds, with a tag.
-    private static let scratchByteCount = 1 << 20
+    private static let scratchByteCount = Int(Ring.Shape.blockByteCountMax)
 
     init(
         _ sampling: Sampling, bytesPerSecondMax: Int?, restoresWireForm: Bool
@@ -138,6 +138,10 @@ struct PacketWriter: ~Copyable {
             counts.filteredCount += 1
             return
         }
+        guard !packet.details.isCutByBlock else {
+            counts.cutCount += 1
+            return
+        }
         guard restoresWireForm, packet.details.isUnfinished else {
             return Self.write(
                 nil, packet.bytes, packet.details, limit, into: &queue, &numbering, &counts)
@@ -203,6 +207,10 @@ struct PacketWriter: ~Copyable {
             : filter.byteCount(bytes, details, at: interfaceIndex)
         guard limit > 0 else {
             counts.filteredCount += 1
+            return
+        }
+        guard !details.isCutByBlock else {
+            counts.cutCount += 1
             return
         }
         let form =

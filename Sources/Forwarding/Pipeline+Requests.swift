@@ -32,7 +32,8 @@ extension Pipeline {
             if opening.kind == .reset, opening.edge == .sender { return false }
             releaseRequests(
                 answered: opening.key, at: opening.edge, isReset: opening.kind == .reset,
-                seenAt: packet.nanosecondsSince1970, edge.counters, into: &queue, now, &counts)
+                seenAt: packet.nanosecondsSince1970, packet.interfaceIndex, edge.counters,
+                into: &queue, now, &counts)
         }
         counts.puntedCount += 1
         guard opening.isReported else {
@@ -114,7 +115,7 @@ extension Pipeline {
         if answer.key != answer.unknownKey {
             releaseRequests(
                 answered: answer.key, at: answer.edge, isReset: answer.isReset, seenAt: seenAt,
-                frames, into: &queue, now, &counts)
+                packet.details.interfaceIndex, frames, into: &queue, now, &counts)
         }
         guard answer.edge == .sender else { return false }
         if let key = answer.unknownKey {
@@ -149,9 +150,13 @@ extension Pipeline {
     /// Decides about the requests that an answer is for.
     private mutating func releaseRequests(
         answered key: RequestKey, at edge: RequestEdge, isReset: Bool, seenAt: UInt64,
-        _ frames: FrameCounters, into queue: inout ByteQueue, _ now: MonotonicTime,
-        _ counts: inout BlockCounts
+        _ interfaceIndex: UInt32, _ frames: FrameCounters, into queue: inout ByteQueue,
+        _ now: MonotonicTime, _ counts: inout BlockCounts
     ) {
+        // Another pod could hide requests by answers in the observed end's name.
+        if edge == .observedEnd, localEdges.isForeign(key.destination, atEdge: interfaceIndex) {
+            return
+        }
         var hasSendersEdge = false
         while requests.count > 0,
             let request = requests.release({

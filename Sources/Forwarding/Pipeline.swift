@@ -4,6 +4,7 @@ import Edges
 import Linux
 import Observation
 import PacketRing
+import Packets
 import RPCAP
 import Settings
 import Synchronization
@@ -28,6 +29,15 @@ struct Pipeline: ~Copyable {
     let trackingFailure: SystemError?
     private var held: HeldFragments
     var requests = HeldRequests()
+    var strangers = HeldStrangers()
+    /// When the node was asked about unknown MAC addresses last.
+    var strangersSoughtAt = MonotonicTime.zero
+    /// The unknown sender that was seen last, and when.
+    var lastSender: IPAddress?
+    var senderSeenAt = MonotonicTime.zero
+    /// Where the node learns what was seen here.
+    let sightings: Sightings
+    private(set) var floods = FloodDropList()
     /// The edges of this capture, at which both ends of a request may be seen.
     private(set) var localEdges: LocalEdges
     var filter: PacketFilter
@@ -68,6 +78,7 @@ struct Pipeline: ~Copyable {
             / (HeldFragments.byteCountMax + PacketRecord.headerByteCount)
         held = HeldFragments(countMax: min(HeldFragments.countMax, heldCountMax))
         localEdges = plan.snapshot.localEdges
+        sightings = plan.feed.sightings
         self.counters = counters
         updateFronts()
     }
@@ -82,6 +93,12 @@ struct Pipeline: ~Copyable {
         self.localEdges = localEdges
     }
 
+    /// The MAC addresses whose flooded copies programs may drop.
+    mutating func floodedAddresses(now: MonotonicTime) -> Set<MACAddress> {
+        floods.refresh(now: now)
+        return floods.addresses
+    }
+
     mutating func set(_ filter: Program?) {
         self.filter = PacketFilter(program: filter, snaplen: self.filter.snaplen)
     }
@@ -91,13 +108,19 @@ struct Pipeline: ~Copyable {
     }
 
     /// How often `attend` must be called even if no packet comes; nil for never.
-    var interval: Duration? { tracker == nil && held.count == 0 ? nil : Self.interval }
+    var interval: Duration? {
+        if strangers.count > 0 { return Self.strangersInterval }
+        return tracker == nil && held.count == 0 ? nil : Self.interval
+    }
+
+    /// How often frames that wait for a MAC address are looked at.
+    private static let strangersInterval = Duration.milliseconds(50)
 
     /// When a request has waited long enough, so that `expireRequests` must be called.
     var requestsExpireAt: MonotonicTime? { requests.table.expiresAt }
 
     /// The number of frames that wait for something.
-    var heldCount: Int { held.count + requests.count }
+    var heldCount: Int { held.count + requests.count + strangers.count }
 
     /// The room in the queue that a block can need, with all fragments that it may release.
     func byteCountMax(ofBlock byteCount: Int) -> Int {
@@ -105,7 +128,7 @@ struct Pipeline: ~Copyable {
     }
 
     private var heldByteCount: Int {
-        held.byteCount + held.count * PacketRecord.headerByteCount
+        held.byteCount + held.count * PacketRecord.headerByteCount + strangersByteCount
     }
 }
 
@@ -121,12 +144,23 @@ extension Pipeline {
         begin(now)
         // As a member of `self`, or of the context, it would be copied for each packet.
         guard var fastPath = fastPath.take() else { return 0 }
-        let hasFastPath = edge.hasFastPath
+        let isCut = block.cutPacketByteCount != nil
+        let hasFastPath = edge.hasFastPath && !isCut
+        let macs = edge.macs
+        var passed = PassedAddresses()
         let limit = filter.limitInKernel
         var packets = block.packets
+        if let first = packets.next() { lookAtSender(first, edge, now) }
+        packets = block.packets
         while let packet = packets.next() {
             // Nearly all packets are only copied, many of them with their checksum finished.
-            if hasFastPath {
+            // What a pod says may be the answer to a frame that waits for its MAC address.
+            let isPlain =
+                packet.isOutgoing
+                ? !macs.areCompared || passed.match(packet.bytes)
+                    || fastPath.clearsMACs(of: packet.bytes, at: macs) && passed.set(packet.bytes)
+                : strangers.count == 0
+            if hasFastPath, isPlain {
                 if fastPath.clears(packet.bytes) {
                     if copy(packet, limit, into: &queue, &counts) { continue }
                 } else if let opening = fastPath.opening(
@@ -137,7 +171,9 @@ extension Pipeline {
                 }
             }
             if let replacement = edge.replacement, replacement.consume(packet.identity) { continue }
-            forward(packet.packet, from: edge, fastPath, into: &queue, now, &counts)
+            forward(
+                packet.packet(isCutByBlock: isCut), from: edge, fastPath, into: &queue, now,
+                &counts)
             // A lookup reads events, too.
             if slowPath.fronts.changeCount != frontChangeCount { update(&fastPath) }
         }
@@ -168,13 +204,15 @@ extension Pipeline {
     /// Does what is due: reads events of new flows, and gives up on fragments that waited too long.
     mutating func attend(into queue: inout ByteQueue, now: MonotonicTime) {
         begin(now)
+        if strangers.count > 0 { releaseStrangers(into: &queue, now) }
         guard held.count > 0, queue.makeRoom(for: heldByteCount) else { return }
         release(into: &queue, now) { $0.takeExpired(now: now) }
     }
 
     /// Forwards all held fragments, as far as the rule allows it without their first one.
     mutating func releaseHeld(into queue: inout ByteQueue, now: MonotonicTime) {
-        guard held.count > 0, queue.makeRoom(for: heldByteCount) else { return }
+        guard held.count + strangers.count > 0, queue.makeRoom(for: heldByteCount) else { return }
+        releaseStrangers(into: &queue, now) { _ in true }
         release(into: &queue, now) { $0.takeFirst() }
     }
 
@@ -182,6 +220,7 @@ extension Pipeline {
     mutating func releaseHeld(
         countedBy counters: FrameCounters, into queue: inout ByteQueue, now: MonotonicTime
     ) {
+        releaseStrangers(into: &queue, now) { $0.counters === counters }
         if held.count > 0 { release(into: &queue, now) { $0.take(countedBy: counters) } }
         releaseRequests(countedBy: counters, into: &queue, now)
     }
@@ -189,6 +228,7 @@ extension Pipeline {
     /// Drops all held frames, and calls a closure with the counters of each.
     mutating func dropHeld(_ drop: (FrameCounters) -> Void) {
         while let fragment = held.takeFirst() { drop(fragment.counters) }
+        while let frame = strangers.take(where: { _ in true }) { drop(frame.counters) }
         while let request = requests.release({ $0.takeFirst() }) {
             if request.fate != .resetFromElsewhere { record(.undecided, request.record.counters) }
             drop(request.record.counters)
@@ -233,7 +273,7 @@ extension Pipeline {
             counts.refusedCount += 1
             return
         }
-        if !packet.isCutShort, isUndecided(packet, edge.program, fastPath) {
+        if !packet.isCutShort, isUndecided(packet, edge.program, point, fastPath) {
             return punt(
                 packet, at: point, edge.counters, into: &queue, now, mayHold: true, &counts)
         }
@@ -247,19 +287,24 @@ extension Pipeline {
 
     private func isUndecided(
         _ packet: borrowing Packet, _ program: EdgeContext.ProgramRole,
-        _ fastPath: borrowing FastPath
+        _ point: ObservationPoint, _ fastPath: borrowing FastPath
     ) -> Bool {
         // A tag is put back before a filter sees the frame, which the kernel cannot do.
         program == .punts || packet.details.vlan != nil && writer.restoresWireForm
-            || !fastPath.clears(packet.bytes)
+            || !fastPath.clears(
+                packet.bytes, toPod: packet.details.isOutgoing, at: EdgeMACs(point))
     }
 
     /// Decides about a packet in user space, and carries that out.
-    private mutating func punt(
+    mutating func punt(
         _ packet: borrowing Packet, at point: ObservationPoint, _ counters: FrameCounters,
         into queue: inout ByteQueue, _ now: MonotonicTime, mayHold: Bool,
         _ counts: inout BlockCounts
     ) {
+        if mayHold {
+            releaseStrangers(answeredBy: packet, at: point, into: &queue, now)
+            if holdStranger(packet, at: point, counters, now) { return }
+        }
         var step = step(packet, point, now, mayHold: mayHold)
         if case .lookUp(let flow) = step {
             lookUp(flow, now)
@@ -307,6 +352,9 @@ extension Pipeline {
         into queue: inout ByteQueue, _ counts: inout BlockCounts
     ) {
         if outcome.isFragment { counts.fragmentCount += 1 }
+        if outcome.decision.step == .flooded {
+            floods.record(MACAddress(packet.bytes, at: EthernetHeader.destination))
+        }
         if outcome.decision.step == .unexplainedService { counts.unexplainedCount += 1 }
         guard outcome.decision.isReported else {
             counts.refusedCount += 1

@@ -48,6 +48,9 @@ public struct ByteQueue: ~Copyable, Sendable {
     /// The number of bytes that wait to be sent.
     @inlinable public var byteCount: Int { end - start }
 
+    /// The most bytes that can wait.
+    package var byteCountMax: Int { limit - floor }
+
     /// Makes room for bytes at the end if that is possible.
     ///
     /// It may move what waits to the start, which happens once for each time around, and never while

@@ -100,6 +100,9 @@ package struct Poller<Key: PollerKey>: ~Copyable {
         return Int(count)
     }
 
+    /// Whether a number of ready descriptors is the most that a wait reports, so that there may be more.
+    package static func isAll(_ count: Int) -> Bool { count < pollerEventCountMax }
+
     /// The key of a descriptor that the last wait has found ready.
     package func key(at index: Int) -> Key {
         // Safety: `control` has put the key into this member of the union.

@@ -24,6 +24,13 @@ package struct Link: Equatable, Sendable {
     package var peerIndex: UInt32?
     /// This namespace's id for the other end's namespace; nil if the other end is here.
     package var peerNamespace: Int32?
+    /// The largest GSO packet that the interface sends, of either IP version.
+    package var gsoByteCountMax = Link.defaultByteCountMax
+    /// The largest packet that the interface makes of those it receives, of either IP version.
+    package var groByteCountMax = Link.defaultByteCountMax
+
+    /// The largest packet of an interface by default: `GSO_LEGACY_MAX_SIZE` of the kernel.
+    package static let defaultByteCountMax = 65_536
 
     /// An interface of which only the index is known.
     package init(index: UInt32) { self.index = index }
@@ -37,6 +44,13 @@ package struct InterfaceAddress: Hashable, Sendable {
     package let address: IPAddress
     /// The length of the prefix of its network.
     package let prefixBitCount: Int
+
+    /// An address by its parts.
+    package init(interfaceIndex: UInt32, address: IPAddress, prefixBitCount: Int) {
+        self.interfaceIndex = interfaceIndex
+        self.address = address
+        self.prefixBitCount = prefixBitCount
+    }
 }
 
 /// A route of the main table.
@@ -49,12 +63,17 @@ package struct Route: Hashable, Sendable {
     package let gateway: IPAddress?
     /// The index of the interface, if the route has one.
     package let interfaceIndex: UInt32?
+    /// The priority among routes to one network: the kernel takes the lowest.
+    package let metric: UInt32
 
     /// A route by its parts.
-    package init(destination: IPNetwork, gateway: IPAddress?, interfaceIndex: UInt32?) {
+    package init(
+        destination: IPNetwork, gateway: IPAddress?, interfaceIndex: UInt32?, metric: UInt32 = 0
+    ) {
         self.destination = destination
         self.gateway = gateway
         self.interfaceIndex = interfaceIndex
+        self.metric = metric
     }
 
     /// Whether it is a default route.
@@ -62,6 +81,10 @@ package struct Route: Hashable, Sendable {
 }
 
 extension Link {
+    /// `IFLA_GSO_IPV4_MAX_SIZE` and `IFLA_GRO_IPV4_MAX_SIZE`, which headers before Linux 6.3 lack.
+    private static let ipv4GSOMaxSize = 63
+    private static let ipv4GROMaxSize = 64
+
     /// Reads an RTM_NEWLINK; nil if it is too short to be one.
     init?(_ message: NetlinkMessage) {
         guard let header = message.header(ifinfomsg.self), header.ifi_index > 0 else { return nil }
@@ -75,6 +98,10 @@ extension Link {
             case IFLA_MASTER: master = value.uint32
             case IFLA_LINK: peerIndex = value.uint32
             case IFLA_LINK_NETNSID: peerNamespace = value.uint32.map { Int32(bitPattern: $0) }
+            case IFLA_GSO_MAX_SIZE, Self.ipv4GSOMaxSize:
+                gsoByteCountMax = max(gsoByteCountMax, value.uint32.map { Int($0) } ?? 0)
+            case IFLA_GRO_MAX_SIZE, Self.ipv4GROMaxSize:
+                groByteCountMax = max(groByteCountMax, value.uint32.map { Int($0) } ?? 0)
             case IFLA_LINKINFO:
                 NetlinkMessage.forEachAttribute(in: value) { type, value in
                     if type == IFLA_INFO_KIND { kind = value.text }
@@ -121,11 +148,13 @@ extension Route {
         var hops: [NextHop] = []
         var destination = family == .ipv4 ? IPAddress(ipv4: 0) : IPAddress(ipv6High: 0, low: 0)
         var table = UInt32(header.rtm_table)
+        var metric: UInt32 = 0
         message.forEachAttribute(after: rtmsg.self) { type, value in
             switch type {
             case Int(RTA_DST.rawValue) where value.byteCount == family.byteCount:
                 destination = IPAddress(family, value, at: 0)
             case Int(RTA_TABLE.rawValue): table = value.uint32 ?? table
+            case Int(RTA_PRIORITY.rawValue): metric = value.uint32 ?? 0
             case Int(RTA_MULTIPATH.rawValue): hops = NextHop.list(in: value, family)
             default: hop.read(type, value, family)
             }
@@ -133,7 +162,9 @@ extension Route {
         guard table == UInt32(RT_TABLE_MAIN.rawValue) else { return [] }
         let network = IPNetwork(destination, prefixBitCount: Int(header.rtm_dst_len))
         return (hops.isEmpty ? [hop] : hops).map {
-            Route(destination: network, gateway: $0.gateway, interfaceIndex: $0.interfaceIndex)
+            Route(
+                destination: network, gateway: $0.gateway, interfaceIndex: $0.interfaceIndex,
+                metric: metric)
         }
     }
 

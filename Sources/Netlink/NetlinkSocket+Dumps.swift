@@ -32,27 +32,23 @@ extension NetlinkSocket {
         return routes
     }
 
-    /// The addresses of one interface of another namespace.
+    /// The addresses of another namespace's interfaces.
     ///
     /// Needs CAP_NET_ADMIN.
     ///
-    /// - Parameters:
-    ///   - index: The interface's index in the other namespace.
-    ///   - id: This namespace's id for the other one.
-    /// - Returns: The addresses, none if the interface has none.
+    /// - Parameter id: This namespace's id for the other one.
+    /// - Returns: The addresses of all of them.
     /// - Throws: `EINVAL` if the id is not in use, or not any more.
     package mutating func addresses(
-        ofInterface index: UInt32, inNamespace id: Int32
+        inNamespace id: Int32
     ) throws(SystemError) -> [InterfaceAddress] {
-        var header = ifaddrmsg()
-        header.ifa_index = index
         let request = Request(
-            type: RTM_GETADDR, name: "RTM_GETADDR of namespace \(id)", header: header,
+            type: RTM_GETADDR, name: "RTM_GETADDR of namespace \(id)", header: ifaddrmsg(),
             attributes: [.number(type: IFA_TARGET_NETNSID, UInt32(bitPattern: id))])
         return try dump(request) { message in
             // A kernel that does not know the attribute lists this namespace's addresses.
             guard message.namespace(after: ifaddrmsg.self, IFA_TARGET_NETNSID) == id,
-                let address = InterfaceAddress(message), address.interfaceIndex == index
+                let address = InterfaceAddress(message)
             else { return [] }
             return [address]
         }

@@ -9,7 +9,8 @@ struct AddressTable: Sendable {
     private let secret = UInt64.random(in: .min ... .max) | 1
 
     private struct Slot {
-        var address = IPAddress(ipv4: 0)
+        var high: UInt64 = 0
+        var low: UInt64 = 0
         var value: UInt32 = 0
         var isTaken = false
     }
@@ -20,30 +21,35 @@ struct AddressTable: Sendable {
         while count < values.count * 2 { count *= 2 }
         var slots = [Slot](repeating: Slot(), count: count)
         for (address, value) in values {
-            var index = Self.hash(address, secret) & (count - 1)
+            let (high, low) = Self.numbers(address)
+            var index = Self.hash(high, low, secret) & (count - 1)
             while slots[index].isTaken { index = (index + 1) & (count - 1) }
-            slots[index] = Slot(address: address, value: value, isTaken: true)
+            slots[index] = Slot(high: high, low: low, value: value, isTaken: true)
         }
         self.slots = slots
     }
 
     /// The number of an address; nil if it is not in the table.
     subscript(address: IPAddress) -> UInt32? {
-        var index = Self.hash(address, secret) & (slots.count - 1)
+        let (high, low) = Self.numbers(address)
+        var index = Self.hash(high, low, secret) & (slots.count - 1)
         while slots[index].isTaken {
-            let slot = slots[index]
-            if slot.address.low == address.low, slot.address.high == address.high,
-                slot.address.family == address.family
-            {
-                return slot.value
-            }
+            if slots[index].low == low, slots[index].high == high { return slots[index].value }
             index = (index + 1) & (slots.count - 1)
         }
         return nil
     }
 
-    private static func hash(_ address: IPAddress, _ secret: UInt64) -> Int {
-        Int(truncatingIfNeeded: (secret ^ address.high).folded(with: address.low ^ secret))
+    /// An address as two numbers: an IPv4 address becomes a multicast one of IPv6, which no pod has.
+    private static func numbers(_ address: IPAddress) -> (high: UInt64, low: UInt64) {
+        switch address.family {
+        case .ipv4: (.max, address.low)
+        case .ipv6: (address.high, address.low)
+        }
+    }
+
+    private static func hash(_ high: UInt64, _ low: UInt64, _ secret: UInt64) -> Int {
+        Int(truncatingIfNeeded: (secret ^ high).folded(with: low ^ secret))
     }
 }
 

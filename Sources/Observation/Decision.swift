@@ -22,6 +22,7 @@ package struct Decision: Equatable, Sendable, CustomStringConvertible {
         case unexplainedService
         case errorOfNode
         case oneEndIsNoPod
+        case noPodFromPod
         case oneEndIsNoPodElsewhere
         case observedEnd
         case itself
@@ -50,6 +51,8 @@ package struct Decision: Equatable, Sendable, CustomStringConvertible {
             case .errorOfNode:
                 "an ICMP error about a service call that no pod sends: no other edge sees it"
             case .oneEndIsNoPod: "one end is not a pod: only this edge sees it"
+            case .noPodFromPod:
+                "one end is not a pod, but a pod of this bridge sent it: that pod's edge reports"
             case .oneEndIsNoPodElsewhere:
                 "this pod's address lies outside the pod networks: the other pod's edge reports"
             case .observedEnd: "both ends are pods: the end with the lower port or address reports"

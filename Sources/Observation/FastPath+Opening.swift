@@ -40,11 +40,19 @@ extension FastPath {
         let destination = IPAddress(family, frame, at: addresses + family.byteCount)
         let sourcePort = frame.uint16(at: transport + PortsHeader.source)
         let destinationPort = frame.uint16(at: transport + PortsHeader.destination)
-        guard source != destination else { return nil }
+        // The comparisons of `IPAddress` are calls, and this is done for each connection.
+        let isSame = source.high == destination.high && source.low == destination.low
+        guard !isSame else { return nil }
         let flags = frame.uint8(at: transport + TCPHeader.flags)
         // As in `Rule.lowerEnd`.
         let isFromObservedEnd =
-            sourcePort == destinationPort ? source < destination : sourcePort < destinationPort
+            if sourcePort != destinationPort {
+                sourcePort < destinationPort
+            } else if source.high != destination.high {
+                source.high < destination.high
+            } else {
+                source.low < destination.low
+            }
         let isReset = flags & TCPHeader.rst != 0
         let kind: Opening.Kind
         if !pods.contains(source) || !pods.contains(destination) {
@@ -76,24 +84,41 @@ struct PlainPods: Sendable {
     private let nodes: AddressTable
 
     private struct Networks: Sendable {
-        var items = [4 of Network](repeating: Network())
-        var count = 0
+        var ipv4 = [4 of Network](repeating: Network())
+        var ipv6 = [4 of Network](repeating: Network())
+        var ipv4Count = 0
+        var ipv6Count = 0
 
         /// - Returns: false if there is no room for it.
         mutating func add(_ network: IPNetwork) -> Bool {
-            guard count < items.count else { return false }
-            items[count] = Network(
-                family: network.family, maskHigh: network.mask.high, maskLow: network.mask.low,
+            let item = Network(
+                maskHigh: network.mask.high, maskLow: network.mask.low,
                 high: network.address.high, low: network.address.low)
-            count += 1
+            switch network.family {
+            case .ipv4:
+                guard ipv4Count < ipv4.count else { return false }
+                ipv4[ipv4Count] = item
+                ipv4Count += 1
+            case .ipv6:
+                guard ipv6Count < ipv6.count else { return false }
+                ipv6[ipv6Count] = item
+                ipv6Count += 1
+            }
             return true
         }
 
+        @inline(__always)
         func contain(_ address: IPAddress) -> Bool {
-            for index in 0..<count {
-                let item = items[index]
-                if item.family == address.family, address.high & item.maskHigh == item.high,
-                    address.low & item.maskLow == item.low
+            switch address.family {
+            case .ipv4:
+                for index in 0..<ipv4Count
+                where address.low & ipv4[index].maskLow == ipv4[index].low {
+                    return true
+                }
+            case .ipv6:
+                for index in 0..<ipv6Count
+                where address.high & ipv6[index].maskHigh == ipv6[index].high
+                    && address.low & ipv6[index].maskLow == ipv6[index].low
                 {
                     return true
                 }
@@ -103,7 +128,6 @@ struct PlainPods: Sendable {
     }
 
     private struct Network: Sendable {
-        var family = IPAddress.Family.ipv4
         var maskHigh: UInt64 = 0
         var maskLow: UInt64 = 0
         var high: UInt64 = 0

@@ -21,6 +21,7 @@ package struct FastPath: ~Copyable, Sendable {
     /// What tells pods from others; nil if the rule is too large for that.
     let pods: PlainPods?
     private var fronts = FrontFilter()
+    private let podRanges: PodRanges
 
     /// The IPv4 addresses that equal `value` under a mask.
     private struct Range32 {
@@ -39,6 +40,7 @@ package struct FastPath: ~Copyable, Sendable {
     package init(_ rule: Rule) {
         self.rule = rule
         pods = PlainPods(rule)
+        podRanges = PodRanges(rule)
         asksRule = rule.puntsAddresses
         for network in rule.puntedNetworks where !asksRule { asksRule = !add(network) }
     }
@@ -141,6 +143,19 @@ package struct FastPath: ~Copyable, Sendable {
             clearsIPv6(frame, at: PlainFrame.IPv6.source)
                 && clearsIPv6(frame, at: PlainFrame.IPv6.destination)
         }
+    }
+
+    /// Whether an edge's program has surely decided about this frame.
+    ///
+    /// The program compares the MAC addresses of frames towards the pod as well.
+    package func clears(_ frame: RawSpan, toPod: Bool, at edge: EdgeMACs) -> Bool {
+        clears(frame) && (!toPod || !edge.areCompared || clearsMACs(of: frame, at: edge))
+    }
+
+    /// Whether a frame towards the pod is the pod's, and no other edge of the bridge may have reported it.
+    package func clearsMACs(of frame: RawSpan, at edge: EdgeMACs) -> Bool {
+        frame.byteCount >= EthernetHeader.byteCount && edge.own(frame)
+            && (edge.isFromNode(frame) || podRanges.containBothEnds(frame))
     }
 
     private func clears(_ source: UInt32, _ destination: UInt32) -> Bool {
@@ -262,7 +277,7 @@ package struct FastPath: ~Copyable, Sendable {
 extension Rule {
     /// The networks and single addresses about which programs leave the decision to user space.
     fileprivate var puntedNetworks: [IPNetwork] {
-        addressPlan.serviceNetworks
+        addressPlan.serviceNetworks + addressPlan.localPodNetworks
             + podAddressesOutsideNetworks.map {
                 IPNetwork($0, prefixBitCount: $0.family.bitCount)
             }
@@ -271,5 +286,6 @@ extension Rule {
     /// Whether programs leave packets with this address to user space.
     fileprivate func punts(_ address: IPAddress) -> Bool {
         addressPlan.isService(address) || podAddressesOutsideNetworks.contains(address)
+            || addressPlan.localPodNetworks.contains { $0.contains(address) }
     }
 }

@@ -11,7 +11,9 @@ package struct RequestTable: Sendable {
     private var entries: [Entry] = []
     /// The first entry of each bucket; empty until the first request comes.
     private var buckets: [Int32] = []
+    /// The packets that wait, and the answers that are kept, each from the oldest to the youngest.
     private var order = List()
+    private var answerOrder = List()
     /// The first of the free slots, which are chained by `nextInOrder`.
     private var firstFree = Self.none
     /// The number of packets that wait.
@@ -38,8 +40,11 @@ package struct RequestTable: Sendable {
     ///
     /// A pod resets a connection once for each segment that was under way.
     private static let burstNanoseconds: UInt64 = 50_000_000
+    // As numbers, since durations have 128 bits, and this is computed for each connection.
     private static let answerNanoseconds = UInt64(
         RequestPart.Limits.answerTime.clampedNanoseconds)
+    private static let holdNanoseconds = UInt64(
+        RequestPart.Limits.holdTime.clampedNanoseconds)
 
     /// What an entry waits for.
     private enum Kind: Sendable {
@@ -80,6 +85,17 @@ package struct RequestTable: Sendable {
     private struct List: Sendable {
         var first = RequestTable.none
         var last = RequestTable.none
+
+        mutating func append(_ index: Int32) {
+            if first == RequestTable.none { first = index }
+            last = index
+        }
+
+        /// Closes the gap that an entry leaves between these two.
+        mutating func close(_ earlier: Int32, _ later: Int32) {
+            if earlier == RequestTable.none { first = later }
+            if later == RequestTable.none { last = earlier }
+        }
     }
 
     /// What has become of a packet that was to be held.
@@ -145,10 +161,7 @@ extension RequestTable {
         case .sender where !isOtherEdgeHere: return insert(key, .request, seenAt, now)
         case .sender:
             // The rings of two edges are read one after the other, so the answer may come first.
-            let isAnswered = isKnown(key) { answer in
-                answer.lastSeenAt >= seenAt && Self.isInTime(answer.lastSeenAt, for: seenAt)
-            }
-            if isAnswered { return .answered }
+            if isAnswered(key, seenAt: seenAt) { return .answered }
             return insert(key, .requestToHere, seenAt, now)
         }
     }
@@ -159,16 +172,25 @@ extension RequestTable {
     package mutating func holdReset(
         _ key: RequestKey, seenAt: UInt64, now: MonotonicTime
     ) -> Holding {
-        let isReported = isKnown(key) { answer in
+        isReported(resetOf: key, seenAt: seenAt)
+            ? .answered : insert(key, .reset, seenAt, now)
+    }
+
+    /// Whether the observed end's edge has seen an answer to a request.
+    private func isAnswered(_ key: RequestKey, seenAt: UInt64) -> Bool {
+        let answer = slot(ofAnswerTo: key) { answer in
+            answer.lastSeenAt >= seenAt && Self.isInTime(answer.lastSeenAt, for: seenAt)
+        }
+        return answer != nil
+    }
+
+    /// Whether the observed end's edge has seen a reset.
+    private func isReported(resetOf key: RequestKey, seenAt: UInt64) -> Bool {
+        let answer = slot(ofAnswerTo: key) { answer in
             answer.kind == .resetAnswer && answer.seenAt <= seenAt
                 && Self.isInTime(seenAt, for: answer.lastSeenAt)
         }
-        return isReported ? .answered : insert(key, .reset, seenAt, now)
-    }
-
-    /// Whether an answer to a request is known at the observed end's edge, and suits.
-    private func isKnown(_ key: RequestKey, _ suits: (Entry) -> Bool) -> Bool {
-        slot(ofAnswerTo: key, suits) != nil
+        return answer != nil
     }
 
     /// The slot of the youngest answer to a request that suits.
@@ -195,7 +217,12 @@ extension RequestTable {
         let bucket = Int32(truncatingIfNeeded: bucket(of: key))
         var entry = Entry(
             key: key, kind: kind, seenAt: seenAt, lastSeenAt: seenAt, heldAt: now, bucket: bucket)
-        entry.previousInOrder = order.last
+        // The youngest answers are the useful ones: the others' rings have been read.
+        let lacksRoom = firstFree == Self.none && entries.count == Self.countMax
+        if lacksRoom || kind.isAnswer && answerCount == Self.answerCountMax, answerCount > 0 {
+            remove(Int(answerOrder.first))
+        }
+        entry.previousInOrder = kind.isAnswer ? answerOrder.last : order.last
         entry.nextInBucket = buckets[Int(bucket)]
         let slot: Int
         if firstFree != Self.none {
@@ -208,12 +235,14 @@ extension RequestTable {
             entries.append(entry)
         }
         let index = Int32(truncatingIfNeeded: slot)
-        if order.last == Self.none {
-            order.first = index
-        } else {
-            entries[Int(order.last)].nextInOrder = index
+        if entry.previousInOrder != Self.none {
+            entries[Int(entry.previousInOrder)].nextInOrder = index
         }
-        order.last = index
+        if kind.isAnswer {
+            answerOrder.append(index)
+        } else {
+            order.append(index)
+        }
         if entry.nextInBucket != Self.none {
             entries[Int(entry.nextInBucket)].previousInBucket = index
         }
@@ -224,10 +253,8 @@ extension RequestTable {
 
     /// Forgets the oldest answers if they are old enough; nobody else does if no packet waits.
     private mutating func forgetAnswers(_ now: MonotonicTime) {
-        while answerCount > 0, entries[Int(order.first)].kind.isAnswer,
-            now >= entries[Int(order.first)].heldAt + RequestPart.Limits.holdTime
-        {
-            remove(Int(order.first))
+        while answerCount > 0, Self.isOver(entries[Int(answerOrder.first)].heldAt, now) {
+            remove(Int(answerOrder.first))
         }
     }
 
@@ -237,6 +264,11 @@ extension RequestTable {
         hash = (hash ^ key.sourceHigh).folded(with: key.destinationHigh ^ secret.0)
         hash = (hash ^ key.numbers).folded(with: secret.1)
         return Int(truncatingIfNeeded: hash) & (Self.bucketCount - 1)
+    }
+
+    /// Whether what is held since a time has waited long enough.
+    private static func isOver(_ heldAt: MonotonicTime, _ now: MonotonicTime) -> Bool {
+        now.nanoseconds >= heldAt.nanoseconds &+ holdNanoseconds
     }
 
     /// Whether an answer comes in time for a request, by the time stamps of both.
@@ -261,7 +293,7 @@ extension RequestTable {
         }
         if let known {
             entries[known].lastSeenAt = seenAt
-        } else if answerCount < Self.answerCountMax {
+        } else {
             _ = insert(key, kind, seenAt, now)
         }
     }
@@ -303,7 +335,9 @@ extension RequestTable {
             // must not be alone with that.
             let isInTime =
                 Self.isInTime(seenAt, for: requestSeenAt)
-                || now - entries[slot].heldAt <= RequestPart.Limits.answerTime
+                || seenAt - requestSeenAt > Self.holdNanoseconds
+                    && now.nanoseconds
+                        <= entries[slot].heldAt.nanoseconds &+ Self.answerNanoseconds
             return isInTime ? .answeredHere : .leftToSender
         case (.requestToHere, .observedEnd):
             let isAnswered = seenAt >= requestSeenAt && Self.isInTime(seenAt, for: requestSeenAt)
@@ -318,7 +352,7 @@ extension RequestTable {
     package mutating func takeExpired(now: MonotonicTime) -> Release? {
         while order.first != Self.none {
             let slot = Int(order.first)
-            guard now >= entries[slot].heldAt + RequestPart.Limits.holdTime else { return nil }
+            guard Self.isOver(entries[slot].heldAt, now) else { return nil }
             if let release = take(slot) { return release }
         }
         return nil
@@ -342,11 +376,15 @@ extension RequestTable {
     ///
     /// - Returns: nil if that is no packet.
     package mutating func take(_ slot: Int) -> Release? {
+        let (key, seenAt) = (entries[slot].key, entries[slot].seenAt)
         let fate: Release.Fate? =
             switch entries[slot].kind {
-            case .request, .requestToHere: .unanswered
+            case .request: .unanswered
+            // An answer may have come that was compared with too many others.
+            case .requestToHere: isAnswered(key, seenAt: seenAt) ? .answeredThere : .unanswered
             case .requestAtObservedEnd: .leftToSender
-            case .reset: .resetFromElsewhere
+            case .reset:
+                isReported(resetOf: key, seenAt: seenAt) ? .resetSeenThere : .resetFromElsewhere
             case .answer, .resetAnswer, .free: nil
             }
         if entries[slot].kind != .free { remove(slot) }
@@ -362,17 +400,15 @@ extension RequestTable {
         }
         if next != Self.none { entries[Int(next)].previousInBucket = previous }
         let (earlier, later) = (entries[slot].previousInOrder, entries[slot].nextInOrder)
-        if earlier == Self.none {
-            order.first = later
+        if earlier != Self.none { entries[Int(earlier)].nextInOrder = later }
+        if later != Self.none { entries[Int(later)].previousInOrder = earlier }
+        if entries[slot].kind.isAnswer {
+            answerOrder.close(earlier, later)
+            answerCount -= 1
         } else {
-            entries[Int(earlier)].nextInOrder = later
+            order.close(earlier, later)
+            count -= 1
         }
-        if later == Self.none {
-            order.last = earlier
-        } else {
-            entries[Int(later)].previousInOrder = earlier
-        }
-        if entries[slot].kind.isAnswer { answerCount -= 1 } else { count -= 1 }
         entries[slot].kind = .free
         entries[slot].nextInOrder = firstFree
         firstFree = Int32(truncatingIfNeeded: slot)

@@ -49,14 +49,18 @@ package struct Rule: Equatable, Sendable {
         if headers.destination.isGroup {
             return groupFrame(headers, direction: direction, at: point)
         }
-        if direction == .toPod, let podMAC = point.podMAC, headers.destination != podMAC {
-            return .refuse(.flooded)
-        }
+        if direction == .toPod, !owns(headers, at: point) { return .refuse(.flooded) }
         guard let packet = headers.packet else {
-            let isFromPod = direction == .toPod && addressPlan.localPodMACs.contains(headers.source)
+            let isFromPod = direction == .toPod && isFromLocalPod(headers, at: point)
             return isFromPod ? .refuse(.withoutIP) : .report(.withoutIP)
         }
-        return unicast(packet, in: frame, direction: direction)
+        let decision = unicast(packet, in: frame, direction: direction)
+        guard decision.step == .oneEndIsNoPod, direction == .toPod, point.bridgeMAC != nil,
+            isFromLocalPod(headers, at: point),
+            // With br_netfilter the bridge itself may have translated a pod's reply.
+            !(packet.source.isRoutable && addressPlan.nodeAddresses.contains(packet.source))
+        else { return decision }
+        return .refuse(.noPodFromPod)
     }
 
     /// Step 1, own feed: traffic between a sensor and what is not a pod.
@@ -74,9 +78,7 @@ package struct Rule: Equatable, Sendable {
     ) -> Decision {
         guard direction == .toPod else { return .report(.groupIngress) }
         let sender = headers.packet?.source ?? headers.arpSender
-        if addressPlan.localPodMACs.contains(headers.source)
-            || sender.map(addressPlan.isPod) == true
-        {
+        if isFromLocalPod(headers, at: point) || sender.map(addressPlan.isPod) == true {
             return .refuse(.groupFromPod)
         }
         if headers.source == point.deviceMAC { return .report(.groupFromDevice) }
@@ -108,7 +110,7 @@ package struct Rule: Equatable, Sendable {
         // reports.
         let isSourceKnownAlike = addressPlan.isPodByNetwork(source)
         if isSourceKnownAlike != addressPlan.isPodByNetwork(destination),
-            !addressPlan.localPodAddresses.contains(isSourceKnownAlike ? source : destination)
+            !addressPlan.isLocalPod(isSourceKnownAlike ? source : destination)
         {
             return .refuse(.oneEndIsNoPodElsewhere)
         }
@@ -151,7 +153,7 @@ extension Rule {
             own[keyPath: keyPath] = []
             others[keyPath: keyPath] = []
         }
-        (own.localPodMACs, others.localPodMACs) = ([], [])
+        (own.macs, others.macs) = (MACTable(), MACTable())
         return own == others && deduplicates == other.deduplicates
             && nodeAddressesInPodNetworks == other.nodeAddressesInPodNetworks
             && podAddressesOutsideNetworks == other.podAddressesOutsideNetworks

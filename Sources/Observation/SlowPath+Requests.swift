@@ -20,17 +20,25 @@ extension SlowPath {
         let isFromObservedEnd = isReported == (direction == .fromPod)
         var part = RequestPart(
             opening, of: podForm, isFromObservedEnd: isFromObservedEnd, direction: direction)
-        let unknownKey = opening.map { RequestKey(flow.original, sequence: $0.sequence) }
         if case .answer(var answer) = part {
-            answer.unknownKey = unknownKey
+            answer.unknownKey = opening.map { RequestKey(flow.original, sequence: $0.sequence) }
             part = .answer(answer)
-        } else if isReported, direction == .toPod, let opening, opening.isAnswer, let unknownKey {
-            // The request was held because its backend was not known; now it is reported.
-            part = .answer(
-                RequestPart.Answer(
-                    key: unknownKey, edge: .sender, isReset: false, unknownKey: unknownKey))
         }
         return part
+    }
+
+    /// The part of an answer to a call whose backend was perhaps not known when the request came.
+    ///
+    /// The request has been held under the service's name, and has the fate of its answer.
+    ///
+    /// - Returns: The part; nil if the packet is no answer to the pod.
+    func requestPart(
+        ofAnswerTo call: FlowKey, _ opening: Opening?, _ direction: Direction
+    ) -> RequestPart? {
+        guard direction == .toPod, let opening, opening.isAnswer else { return nil }
+        let key = RequestKey(call, sequence: opening.sequence)
+        return .answer(
+            RequestPart.Answer(key: key, edge: .sender, isReset: false, unknownKey: key))
     }
 
     /// The part of a packet of a call that connection tracking does not know.

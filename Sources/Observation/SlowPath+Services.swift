@@ -86,14 +86,18 @@ extension SlowPath {
         of flow: TrackedFlow, _ opening: Opening?, _ call: Call, _ direction: Direction,
         _ now: MonotonicTime
     ) -> Outcome {
-        let outcome =
+        var outcome =
             call.isToFront
             ? outcomeThroughFront(flow, opening, direction, now)
             : outcomeThroughService(flow, opening, direction, now)
-        if call.isErrorOfNode, !outcome.decision.isReported {
-            return Outcome(decision: .report(.errorOfNode))
+        if outcome.requestPart == nil {
+            outcome.requestPart = requestPart(ofAnswerTo: flow.original, opening, direction)
         }
-        return outcome
+        // It takes the form in which the call is reported, unless nobody reports that as a pod's.
+        guard call.isErrorOfNode, !outcome.decision.isReported else { return outcome }
+        return Outcome(
+            decision: .report(.errorOfNode),
+            translation: outcome.decision.step == .masqueraded ? nil : Translation(flow))
     }
 
     private mutating func outcomeThroughService(

@@ -6,13 +6,18 @@ import Packets
 @safe
 package struct Block: ~Copyable, ~Escapable {
     private let header: UnsafeMutablePointer<tpacket_block_desc>
+    private let byteCount: Int
     private let tellsOffload: Bool
 
-    /// - Safety: `header` must stay mapped, and the block ours, for as long as this value lives.
+    /// - Safety: `header` must stay mapped for `byteCount` bytes, and the block ours, for as long as
+    ///   this value lives.
     @unsafe
     @_lifetime(immortal)
-    init(_ header: UnsafeMutablePointer<tpacket_block_desc>, tellsOffload: Bool) {
+    init(
+        _ header: UnsafeMutablePointer<tpacket_block_desc>, byteCount: Int, tellsOffload: Bool
+    ) {
         unsafe self.header = header
+        self.byteCount = byteCount
         self.tellsOffload = tellsOffload
     }
 
@@ -25,6 +30,20 @@ package struct Block: ~Copyable, ~Escapable {
         var packets = packets
         while packets.next() != nil {}
         return packets.count
+    }
+
+    /// The length before the cut of the packet that was too large for the block, or nil.
+    ///
+    /// The kernel cuts such a packet to what an empty block holds (`tpacket_rcv` in its af_packet.c).
+    /// So the packet is alone in its block, and ends where the block ends.
+    package var cutPacketByteCount: Int? {
+        let bounds = unsafe header.pointee.hdr.bh1
+        guard bounds.num_pkts == 1 else { return nil }
+        var packets = packets
+        guard let packet = packets.next(), packet.bytes.byteCount < packet.wireByteCount,
+            Int(bounds.offset_to_first_pkt) + packet.endOffset == byteCount
+        else { return nil }
+        return packet.wireByteCount
     }
 
     /// An iterator over the packets, in the order in which they arrived.

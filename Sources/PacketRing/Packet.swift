@@ -29,6 +29,8 @@ package struct Packet: ~Escapable {
         package let offload: Offload
         /// The VLAN tag that the kernel took out of the frame, if it had one.
         package var vlan: VLANTag?
+        /// Whether the end of the packet is missing because a block of the ring was too small.
+        package let isCutByBlock: Bool
 
         /// Whether the frame may differ from what a wire would have carried.
         package var isUnfinished: Bool { offload.isPending || vlan != nil }
@@ -56,7 +58,10 @@ extension Packet {
 }
 
 extension Packet.Details {
-    init(_ header: RawSpan, _ interfaceIndex: UInt32, packetType: UInt8, _ offload: Offload) {
+    init(
+        _ header: RawSpan, _ interfaceIndex: UInt32, packetType: UInt8, _ offload: Offload,
+        isCutByBlock: Bool
+    ) {
         // Safety: a `tpacket3_hdr` is plain integers (packet_mmap.rst), and the load checks its bounds.
         let header = unsafe header.unsafeLoad(fromByteOffset: 0, as: tpacket3_hdr.self)
         self.interfaceIndex = interfaceIndex
@@ -66,6 +71,7 @@ extension Packet.Details {
         hasPartialChecksum = header.tp_status & UInt32(TP_STATUS_CSUMNOTREADY) != 0
         self.offload = offload
         vlan = VLANTag(header)
+        self.isCutByBlock = isCutByBlock
     }
 }
 

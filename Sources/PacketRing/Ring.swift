@@ -73,7 +73,7 @@ package struct Ring: ~Copyable, Sendable {
     package var fileDescriptor: CInt { socket.fileDescriptor }
 
     /// The size of a block.
-    package static let blockByteCount = Int(Shape.blockByteCountMin)
+    package var blockByteCount: Int { Int(shape.blockByteCount) }
     /// The number of blocks.
     package var blockCount: Int { Int(shape.blockCount) }
     /// The size of the memory.
@@ -89,7 +89,7 @@ package struct Ring: ~Copyable, Sendable {
         blockIndex = (blockIndex + 1) % Int(shape.blockCount)
         // Safety: the block is ours until it is released, and `self` is borrowed for that long.
         return unsafe _overrideLifetime(
-            Block(block, tellsOffload: tellsOffload), mutating: &self)
+            Block(block, byteCount: blockByteCount, tellsOffload: tellsOffload), mutating: &self)
     }
 
     /// Whether half of the blocks, or more, wait to be read.
@@ -297,19 +297,54 @@ extension Ring {
         /// A frame that is larger than its block is cut. Segmentation offload makes frames of 64 KiB,
         /// so a smaller block loses the end of ordinary traffic.
         package static let blockByteCountMin: UInt32 = 128 << 10
+        /// The largest block: it holds the largest frame that a kernel makes.
+        ///
+        /// Its `GSO_MAX_SIZE` is eight times 65,535 bytes (`<linux/netdevice.h>`).
+        package static let blockByteCountMax: UInt32 = 1 << 20
+        /// The part of a block that no frame can use.
+        ///
+        /// The kernel's headers of the block and of the packet take 140 bytes. The rest is for the
+        /// link-layer header and for tags, which some of the kernel's limits do not count.
+        private static let overheadByteCount = 256
         /// The fewest blocks: one is filled while another is read.
         package static let blockCountMin: UInt32 = 2
 
-        /// As many blocks as a budget holds, at least two.
+        /// As many blocks as a budget holds, at least two, each of which holds the largest frame.
+        ///
+        /// The size of a block is a power of two, since the kernel's memory is (`alloc_one_pg_vec_page`
+        /// in its af_packet.c).
         ///
         /// A packet waits in a block for the retirement time once or twice. While nobody reads, each
         /// block is used up when its time is over, full or not. Eight blocks outlast a reader that a
         /// CPU limit stops for 100 ms, and packets are still sent within 30 ms.
-        package init(byteCountMax: Int, retirementMilliseconds: UInt32 = 14) {
-            blockByteCount = Self.blockByteCountMin
-            let count = UInt32(clamping: byteCountMax / Int(Self.blockByteCountMin))
+        ///
+        /// - Parameters:
+        ///   - byteCountMax: The most bytes of the ring, unless two blocks are more.
+        ///   - frameByteCountMax: The largest frame, up to what the largest block holds.
+        ///   - retirementMilliseconds: The time after which a block is handed over.
+        package init(
+            byteCountMax: Int, frameByteCountMax: Int = 0, retirementMilliseconds: UInt32 = 14
+        ) {
+            blockByteCount = Self.blockByteCount(for: frameByteCountMax)
+            let count = UInt32(clamping: byteCountMax / Int(blockByteCount))
             blockCount = max(count, Self.blockCountMin)
             self.retirementMilliseconds = retirementMilliseconds
+        }
+
+        /// Returns the size of the smallest block that holds a frame, or of the largest block.
+        private static func blockByteCount(for frameByteCount: Int) -> UInt32 {
+            var byteCount = blockByteCountMin
+            while byteCount < blockByteCountMax,
+                Int(byteCount) - overheadByteCount < frameByteCount
+            {
+                byteCount *= 2
+            }
+            return byteCount
+        }
+
+        /// Whether each block holds a frame of a size, or no block could.
+        package func holds(frameOf byteCount: Int) -> Bool {
+            blockByteCount >= Self.blockByteCount(for: byteCount)
         }
 
         /// The size of the ring.

@@ -28,7 +28,7 @@ public struct RingPacket: ~Escapable {
         @usableFromInline static var status: Int { 20 }
         @usableFromInline static var frame: Int { 24 }
         static let interfaceIndex = 52
-        static let packetType = 58
+        @usableFromInline static var packetType: Int { 58 }
         /// The end of the `tpacket3_hdr` and the `sockaddr_ll`.
         @usableFromInline static var end: Int { 68 }
         /// The length of a `virtio_net_hdr`, which ends where the frame begins.
@@ -84,6 +84,14 @@ public struct RingPacket: ~Escapable {
     /// The interface at which the packet was captured.
     package var interfaceIndex: UInt32 { word(HeaderOffset.interfaceIndex) }
 
+    /// Whether the packet leaves through the interface (`PACKET_OUTGOING`).
+    @inlinable
+    public var isOutgoing: Bool {
+        unsafe header.unsafeLoad(
+            fromUncheckedByteOffset: HeaderOffset.packetType, as: UInt8.self)
+            == UInt8(PACKET_OUTGOING)
+    }
+
     /// Whether the frame is as a wire would have carried it.
     ///
     /// The kernel has then taken out no VLAN tag, and nothing is left to the device.
@@ -122,26 +130,31 @@ public struct RingPacket: ~Escapable {
         return PlainChecksum(bytes, checksumStart: Int(start), checksumOffset: Int(offset))
     }
 
-    /// Whether the packet leaves through the interface (`PACKET_OUTGOING`).
-    package var isOutgoing: Bool {
-        let type = unsafe header.unsafeLoad(
-            fromUncheckedByteOffset: HeaderOffset.packetType, as: UInt8.self)
-        return CInt(type) == PACKET_OUTGOING
-    }
+    /// The offset of the frame's end, as captured, from the start of the slot.
+    var endOffset: Int { header.byteCount + bytes.byteCount }
 
-    /// All that the kernel says about the packet.
-    package var details: Packet.Details {
+    private func details(isCutByBlock: Bool) -> Packet.Details {
         let type = unsafe header.unsafeLoad(
             fromUncheckedByteOffset: HeaderOffset.packetType, as: UInt8.self)
         let offload =
             tellsOffload
             ? Offload(header, at: header.byteCount - HeaderOffset.offloadByteCount) : Offload.none
-        return Packet.Details(header, interfaceIndex, packetType: type, offload)
+        return Packet.Details(
+            header, interfaceIndex, packetType: type, offload, isCutByBlock: isCutByBlock)
     }
+
+    /// All that the kernel says about the packet.
+    package var details: Packet.Details { details(isCutByBlock: false) }
 
     /// The packet with all its details.
     package var packet: Packet {
         @_lifetime(copy self)
         get { Packet(details, bytes) }
+    }
+
+    /// Returns the packet with all its details, of which its block knows one.
+    @_lifetime(copy self)
+    package func packet(isCutByBlock: Bool) -> Packet {
+        Packet(details(isCutByBlock: isCutByBlock), bytes)
     }
 }

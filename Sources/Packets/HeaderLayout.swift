@@ -44,6 +44,8 @@ public enum IPv4Header {
     public static let plainStart: UInt8 = 0x45
     /// The bits of `fragment` of which every fragment has some: "more fragments", or an offset.
     public static let fragmentMask: UInt16 = 0x3fff
+    /// The flag that forbids fragmentation (DF).
+    public static let dontFragment: UInt16 = 0x4000
     /// The bits of `fragment` that are the offset.
     public static let fragmentOffsetMask: UInt16 = 0x1fff
     /// The bit of `fragment` that all fragments but the last one have.
@@ -123,7 +125,7 @@ public enum TCPHeader {
 
     /// The flags that belong to a stream's last segment only: FIN and PSH.
     public static let lastSegmentFlags: UInt16 = 0x09
-    /// The flag that belongs to the first segment only: CWR (RFC 3168, 6.1.2).
+    /// The flag of the first segment that answers a congestion mark: CWR (RFC 3168, 6.1.2).
     public static let firstSegmentFlags: UInt16 = 0x80
 }
 

@@ -75,6 +75,18 @@ extension WireForm.Layout {
         return sum
     }
 
+    /// Returns the difference between the identifications of one segment and the next.
+    ///
+    /// A sender that leaves all identifications at 0 says that nobody may fragment (RFC 6864, 4.1).
+    /// Else the kernel counts them up (`inet_gso_segment` in its af_inet.c).
+    fileprivate func identificationStep(_ frame: RawSpan) -> Int {
+        guard family == .ipv4 else { return 0 }
+        let isFixed =
+            frame.uint16(at: network + IPv4Header.identification) == 0
+            && frame.uint16(at: network + IPv4Header.fragment) & IPv4Header.dontFragment != 0
+        return isFixed ? 0 : 1
+    }
+
     /// Returns the sum of what all segments have in common of an IPv4 header (RFC 791, 3.1).
     fileprivate func networkSum(_ frame: RawSpan) -> InternetSum {
         var sum = InternetSum()
@@ -258,13 +270,19 @@ extension WireForm.Work {
         // The last segment may be shorter.
         let count = (payloadByteCount + size - 1) / size
         guard count > 1 else {
+            guard offload.needsChecksum else { return .copy }
             return try ownSum(frame, layout, isUDP ? UDPHeader.checksum : TCPHeader.checksum)
         }
-        guard count <= WireForm.segmentCountMax else { throw .segmentCount }
+        guard count <= WireForm.segmentCountMax || size >= WireForm.segmentByteCountMin else {
+            throw .segmentCount
+        }
         guard layout.payload - layout.network + size <= UInt16.max else { throw .segmentSize }
         return .cut(
             WireForm.Cut(
                 layout: layout, segmentByteCount: size, segmentCount: count,
+                identificationStep: layout.identificationStep(frame),
+                firstSegmentFlags: offload.isCongestionReduced ? TCPHeader.firstSegmentFlags : 0,
+                lastSegmentFlags: offload.needsChecksum ? TCPHeader.lastSegmentFlags : 0,
                 networkSum: layout.networkSum(frame), transportSum: layout.transportSum(frame)))
     }
 
@@ -287,9 +305,13 @@ extension WireForm.Work {
         {
             throw .tunnel
         }
-        // A GSO packet has a partial checksum (virtio 1.2, 5.1.6.2).
-        guard offload.needsChecksum, Int(offload.checksumStart) == layout.transport,
-            Int(offload.checksumOffset) == (isUDP ? UDPHeader.checksum : TCPHeader.checksum)
+        // A GSO packet has a partial checksum (virtio 1.2, 5.1.6.2), unless the kernel has chained
+        // received packets (`rx-gro-list`). Then the first one's checksum is in the field.
+        guard
+            !offload.needsChecksum
+                || Int(offload.checksumStart) == layout.transport
+                    && Int(offload.checksumOffset)
+                        == (isUDP ? UDPHeader.checksum : TCPHeader.checksum)
         else { throw .checksumOffset }
         guard
             layout.transport + (isUDP ? UDPHeader.byteCount : TCPHeader.byteCount) <= layout.end

@@ -121,7 +121,7 @@ extension WireForm {
     ) {
         let identification =
             frame.uint16(at: cut.layout.network + IPv4Header.identification)
-            &+ UInt16(truncatingIfNeeded: index)
+            &+ UInt16(truncatingIfNeeded: index * cut.identificationStep)
         var sum = cut.networkSum
         sum.add(length: byteCount)
         sum.add(identification)
@@ -132,8 +132,6 @@ extension WireForm {
     }
 
     /// Writes a segment's sequence number and flags, and adds them to its sum (RFC 9293, 3.1).
-    ///
-    /// FIN and PSH belong to the last segment, CWR to the first one (RFC 3168, 6.1.2).
     private func finishTCP(
         _ target: inout MutableRawSpan, at transport: Int, _ frame: RawSpan, _ cut: Cut,
         _ index: Int, _ sum: inout InternetSum
@@ -142,8 +140,8 @@ extension WireForm {
             frame.uint32(at: cut.layout.transport + TCPHeader.sequence)
             &+ UInt32(truncatingIfNeeded: index * cut.segmentByteCount)
         var flags = frame.uint16(at: cut.layout.transport + TCPHeader.lengthAndFlags)
-        if index < cut.segmentCount - 1 { flags &= ~TCPHeader.lastSegmentFlags }
-        if index > 0 { flags &= ~TCPHeader.firstSegmentFlags }
+        if index < cut.segmentCount - 1 { flags &= ~cut.lastSegmentFlags }
+        if index > 0 { flags &= ~cut.firstSegmentFlags }
         sum.add(UInt16(truncatingIfNeeded: sequence >> 16))
         sum.add(UInt16(truncatingIfNeeded: sequence))
         sum.add(flags)

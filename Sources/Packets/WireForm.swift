@@ -64,12 +64,17 @@ package struct WireForm: Sendable {
     /// segment has all headers, so longer ones would let a few bytes become many.
     package static let headerByteCountMax = 256
 
-    /// The most segments that a frame is cut into: more than a kernel makes of 64 KiB.
+    /// The most segments that a frame of up to 64 KiB is cut into: more than a kernel makes of it.
     ///
     /// TCP's segments have at least 88 bytes (`TCP_MIN_MSS` in `<net/tcp.h>`), and there are at
     /// most 128 datagrams (`UDP_MAX_SEGMENTS` in `<linux/udp.h>`). A frame with more is made to
     /// turn a few bytes into many.
     package static let segmentCountMax = 1024
+
+    /// The smallest segments of a frame that has more than `segmentCountMax` of them.
+    ///
+    /// That is as many for each 64 KiB. TCP's options take some of its 88 bytes.
+    package static let segmentByteCountMin = 64
 
     /// Decides which repair a frame needs.
     ///
@@ -162,6 +167,16 @@ extension WireForm {
         let layout: Layout
         let segmentByteCount: Int
         let segmentCount: Int
+        /// The difference between the IPv4 identifications of one segment and the next: 0 or 1.
+        let identificationStep: Int
+        /// The TCP flags that only the first segment keeps: CWR if it answers a congestion mark.
+        ///
+        /// With Accurate ECN the flag is part of a counter, and all segments have it.
+        let firstSegmentFlags: UInt16
+        /// The TCP flags that only the last segment keeps: FIN and PSH.
+        ///
+        /// The kernel chains segments only if they all have the same flags (`tcp_gro_receive`).
+        let lastSegmentFlags: UInt16
         /// The sum of the IPv4 header without what differs from segment to segment.
         ///
         /// These fields are left out: length, identification and checksum.

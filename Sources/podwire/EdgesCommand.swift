@@ -19,7 +19,9 @@ struct EdgesCommand: ParsableCommand {
             An edge is the host's end of a pod's veth pair. For each veth of the node it prints: name \
             and index, the pod's name, addresses and MAC address, the id of the pod's network \
             namespace, the bridge that the veth is a port of, and whether the veth is captured or \
-            why not.
+            why not. A list of what else lives behind edges follows, if there is anything: addresses \
+            of a pod's other interfaces, networks that the node's routes lead to through a pod, and \
+            further MAC addresses, such as those of guests.
 
             It takes all of the agent's options and variables, and uses --pod-network, --edges, \
             --include-edges, --exclude-edges and --cni-cache. Without pod networks every pod's edge \
@@ -129,7 +131,33 @@ struct EdgesCommand: ParsableCommand {
                 node.link(veth.link.master)?.name ?? "-", veth.state,
             ]
         }
-        return Columns.text(head, rows)
+        return Columns.text(head, rows) + behindEdges(node)
+    }
+
+    /// The most MAC addresses of an edge in the table; the JSON has all.
+    private static let macCountMax = 4
+
+    /// A table of what lives behind edges beside the pods' own interfaces, or nothing.
+    private static func behindEdges(_ node: Node) -> String {
+        let rows = node.capturedVeths.compactMap { veth -> [String]? in
+            let macs = veth.macs.filter { $0 != veth.podMAC }
+            let networks = node.networks(behind: veth)
+            guard !(macs.isEmpty && networks.isEmpty && veth.otherAddresses.isEmpty) else {
+                return nil
+            }
+            let more = macs.count > macCountMax ? ["and \(macs.count - macCountMax) more"] : []
+            return [
+                veth.link.name, list(veth.otherAddresses.map(\.description)),
+                list(networks.map(\.description)),
+                list(macs.prefix(macCountMax).map(\.description) + more),
+            ]
+        }
+        guard !rows.isEmpty else { return "" }
+        return "\n" + Columns.text(["BEHIND", "OTHER ADDRESSES", "NETWORKS", "OTHER MACS"], rows)
+    }
+
+    private static func list(_ texts: [String]) -> String {
+        texts.isEmpty ? "-" : texts.joined(separator: " ")
     }
 
     /// The pod's addresses, those outside the pod networks in parentheses.

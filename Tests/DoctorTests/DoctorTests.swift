@@ -131,6 +131,25 @@ struct DoctorTests {
         #expect(findings.filter { $0.grade != .ok }.map(\.check) == warned)
     }
 
+    @Test(
+        "warns of packets that are larger than the ring memory allows",
+        arguments: [
+            (65_536, "1MiB", .ok, "64 KiB"), (185_000, "256MiB", .ok, "180 KiB"),
+            (524_280, "16MiB", .ok, "511 KiB"), (524_280, "2MiB", .warning, "v6"),
+            (185_000, "1MiB", .ok, "180 KiB"), (300_000, "1MiB", .warning, "--ring-memory"),
+        ] as [(Int, String, Finding.Grade, String)])
+    func largePackets(byteCount: Int, memory: String, grade: Finding.Grade, text: String) throws {
+        var table = EdgeTable()
+        var link = Self.veth(6)
+        link.gsoByteCountMax = byteCount
+        table.apply(.link(link))
+        let node = try Self.with(table, ["PODWIRE_RING_MEMORY": memory])
+        let findings = Self.findings("large-packets", node)
+        #expect(findings.map(\.grade) == [grade])
+        #expect(findings.allSatisfy { $0.text.contains(text) })
+        #expect(Self.findings("large-packets", try Self.examination()).isEmpty)
+    }
+
     @Test("finds devices of kind netkit, which are no edges")
     func netkit() throws {
         var table = EdgeTable()

@@ -69,6 +69,28 @@ struct EdgeTableTests {
         #expect(Self.node(table).veths.count == 1)
     }
 
+    @Test(
+        "has the largest packet that either end of the veth pair may hand over",
+        arguments: [
+            (65_536, 65_536, nil, 65_536), (185_000, 65_536, nil, 185_000),
+            (65_536, 185_000, 65_536, 185_000), (65_536, 65_536, 524_280, 524_280),
+            (196_608, 65_536, 185_000, 196_608),
+        ] as [(Int, Int, Int?, Int)])
+    func largestPacket(gso: Int, gro: Int, pod: Int?, expected: Int) {
+        var table = EdgeTable()
+        var link = Self.veth(7)
+        (link.gsoByteCountMax, link.groByteCountMax) = (gso, gro)
+        table.apply(.link(link))
+        table.set(
+            EdgeTable.Pod(addresses: Self.inside, mac: nil, gsoByteCountMax: pod), behind: 7)
+        #expect(Self.node(table).edges.map(\.frameByteCountMax) == [expected])
+        // The kernel has no event for it, so the next listing tells.
+        (link.gsoByteCountMax, link.groByteCountMax) = (65_536, 65_536)
+        table.reset(links: [link])
+        #expect(
+            Self.node(table).edges.map(\.frameByteCountMax) == [max(65_536, pod ?? 0)])
+    }
+
     @Test("asks about the pods of the namespaces that have changed, each once")
     func refreshes() {
         var table = EdgeTable()
@@ -112,17 +134,6 @@ struct EdgeTableTests {
         let edges = Self.node(table).capturedVeths
         #expect(edges.map(\.link.index) == [2, 4, 9])
         #expect(edges.prefix(2).map(\.incarnation) == [incarnations[2], incarnations[4]])
-    }
-
-    @Test("leaves uplinks out, whatever they are made of")
-    func uplink() {
-        var table = EdgeTable()
-        table.apply(.link(Self.veth(7)))
-        let route = Route(
-            destination: IPNetwork(IPAddress(ipv4: 0), prefixBitCount: 0), gateway: nil,
-            interfaceIndex: 7)
-        table.reset(addresses: [], routes: [route])
-        #expect(Self.node(table).veths.map(\.status) == [.uplink])
     }
 
     struct Selection: Sendable {

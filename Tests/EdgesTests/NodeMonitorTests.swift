@@ -1,3 +1,4 @@
+import Addressing
 import Edges
 import Glibc
 import KernelSupport
@@ -98,6 +99,57 @@ struct NodeMonitorTests {
                     edge.podAddresses?.contains { "\($0)" == "10.244.7.7" } ?? false
                 }
                 guard isThere else { return }
+                found.withLock { $0 = true }
+                Event.raise(stopNumber)
+            }
+            change.join()
+            let isFound = found.withLock { $0 }
+            #expect(isFound)
+        }
+    }
+
+    @Test("learns what a bridge learns, and looks into what captures have seen")
+    func learned() throws {
+        try inOwnNetwork {
+            defer { try? shell(Self.tearDown) }
+            try shell(
+                """
+                ip link add br0 type bridge && ip link set br0 up
+                ip netns add nw$$ && ip link add v type veth peer name p netns nw$$
+                ip link set v master br0 up && ip -n nw$$ link set p up && echo nw$$ >/tmp/nw-fdb
+                bridge fdb add 02:00:00:00:00:01 dev v master dynamic
+                """)
+            var monitor = try NodeMonitor(EdgeSelection(), logger: Self.quiet)
+            let sightings = Sightings()
+            let edge = try #require(monitor.node.capturedVeths.first)
+            let first = MACAddress(value: 0x0200_0000_0001)
+            let podMAC = try #require(edge.podMAC)
+            #expect(edge.macs.contains(first) && edge.macs.contains(podMAC))
+            let stop = try Event()
+            let stopNumber = stop.fileDescriptor
+            // Long after the times at which the pod is asked by itself.
+            let change = try Thread {
+                _ = try? poll([(stopNumber, .readable)], milliseconds: 1500)
+                try? shell(
+                    """
+                    bridge fdb add 02:00:00:00:00:02 dev v master dynamic
+                    bridge fdb del 02:00:00:00:00:01 dev v master
+                    ip -n $(cat /tmp/nw-fdb) addr add 172.31.0.1/32 dev lo
+                    ip -n $(cat /tmp/nw-fdb) link add link p name mac0 type macvlan mode bridge
+                    ip -n $(cat /tmp/nw-fdb) link set mac0 address 02:00:00:00:00:03
+                    """)
+                // Nothing tells what has changed in the pod but what it sends.
+                sightings.recordUnknownMAC(at: edge.link.index)
+                _ = try? poll([(stopNumber, .readable)], milliseconds: 60_000)
+                Event.raise(stopNumber)
+            }
+            let wanted = (1...3).map { MACAddress(value: 0x0200_0000_0000 + $0) }
+            let found = Mutex(false)
+            try monitor.run(until: stop.fileDescriptor, sightings: sightings) { node in
+                guard let edge = node.capturedVeths.first,
+                    wanted.allSatisfy({ edge.macs.contains($0) }),
+                    edge.otherAddresses.map(\.description) == ["172.31.0.1"]
+                else { return }
                 found.withLock { $0 = true }
                 Event.raise(stopNumber)
             }

@@ -24,6 +24,9 @@ enum TestNode {
 
     static func explainer(flows: [TrackedFlow] = []) -> Explainer {
         var table = EdgeTable()
+        var bridge = Link(index: 3)
+        (bridge.name, bridge.kind, bridge.mac) = ("cni0", "bridge", mac(1))
+        table.apply(.link(bridge))
         for (index, name) in [(7, "va"), (8, "vb")] as [(UInt32, String)] {
             var link = Link(index: index)
             (link.name, link.kind, link.isUp) = (name, "veth", true)

@@ -124,6 +124,22 @@ struct HeldRequestsTests {
         #expect(Self.hold(0, byteCount: HeldRequests.byteCountMax, in: &held) == .held(slot: 0))
     }
 
+    @Test("are resets with data as well, unless these are longer", arguments: [1, 2, 200])
+    func longReset(_ cellCount: Int) {
+        var held = HeldRequests()
+        let most = HeldRequests.byteCountMax
+        // Behind the last cell there is nothing, and behind another one a frame that waits.
+        for number in 0..<cellCount {
+            #expect(Self.hold(number, byteCount: most, in: &held) == .held(slot: number))
+        }
+        #expect(Self.release(0, byteCount: most, from: &held) { $0.take(0) })
+        #expect(Self.holdReset(cellCount, byteCount: most + 1, in: &held) == .full)
+        #expect(Self.holdReset(cellCount, byteCount: 65_550, in: &held) == .full)
+        for number in 1..<cellCount {
+            #expect(Self.release(number, byteCount: most, from: &held) { $0.takeFirst() })
+        }
+    }
+
     @Test("are at most 1,024 long ones, beside which short ones find room")
     func longCells() {
         var held = HeldRequests()

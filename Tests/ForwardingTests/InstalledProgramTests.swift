@@ -10,7 +10,7 @@ struct InstalledProgramTests {
     private static let deciding: EdgeProgram = {
         let plan = AddressPlan(
             podNetworks: [], serviceNetworks: [], uncovered: [], nodeAddresses: [], sensors: [],
-            localPodAddresses: [], localPodMACs: [])
+            localPodAddresses: [])
         let point = ObservationPoint(
             interfaceIndex: 1, podMAC: nil, domain: ObservationPoint.Domain([]))
         return ProgramPlan(Rule(plan), nil, snaplen: 1500, keepsWhole: true).program(at: point)

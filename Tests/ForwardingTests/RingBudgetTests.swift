@@ -47,6 +47,57 @@ struct RingBudgetTests {
         #expect(budget.takeSmallest() != nil)
     }
 
+    @Test("gives edges with larger packets larger blocks, and as many of them")
+    func blocks() {
+        let tables: [(frame: Int, block: Int)] = [
+            (65_536, 128), (130_000, 128), (131_072, 256), (185_000, 256), (196_608, 256),
+            (262_144, 512), (524_280, 1024), (10_000_000, 1024),
+        ]
+        for row in tables {
+            var budget = RingBudget(byteCountMax: 256 * Self.mebibyte)
+            let shape = budget.takeFirst(holding: row.frame, now: Self.begin)
+            #expect(shape?.blockByteCount == UInt32(row.block << 10), "\(row)")
+            // An eighth of the memory is not enough for 32 of the largest.
+            #expect(shape?.blockCount == (row.block < 1024 ? 32 : 8), "\(row)")
+            #expect(shape?.holds(frameOf: row.frame) == true)
+            let larger = budget.takeLarger(than: Self.mebibyte, holding: row.frame)
+            #expect(larger?.blockByteCount == shape?.blockByteCount)
+            #expect(larger?.byteCount == 16 * Self.mebibyte)
+            let least = budget.takeSmallest(holding: row.frame)
+            #expect(least?.blockCount == 2 && least?.blockByteCount == shape?.blockByteCount)
+            #expect(budget.usedByteCount <= budget.byteCountMax)
+        }
+    }
+
+    @Test("gives small blocks where there is no memory for larger ones")
+    func blocksWithoutMemory() {
+        var budget = RingBudget(byteCountMax: 2 * Self.mebibyte)
+        let first = budget.takeFirst(holding: 524_280, now: Self.begin)
+        #expect(first == RingBudget.smallest && first?.holds(frameOf: 524_280) == false)
+        #expect(budget.takeHolding(524_280, insteadOf: Self.smallest) == nil)
+        let other = budget.takeHolding(185_000, insteadOf: Self.smallest)
+        #expect(other == RingBudget.smallest(holding: 185_000))
+        #expect(budget.takeSmallest(holding: 524_280) == nil)
+    }
+
+    @Test("gives a ring with larger blocks no less memory, unless there is less")
+    func enlarged() {
+        let tables: [(given: Int, from: Int, to: Int?)] = [
+            // As an edge's first ring; as large as the present one; the smallest.
+            (256, 4, 8), (256, 64, 64), (64, 1, 8), (72, 64, 2), (67, 64, 2), (65, 64, nil),
+        ]
+        for row in tables {
+            var budget = RingBudget(byteCountMax: row.given * Self.mebibyte)
+            // The present ring keeps its memory meanwhile.
+            if row.from == 64 {
+                while budget.usedByteCount < 64 * Self.mebibyte { _ = budget.takeSmallest() }
+            }
+            let shape = budget.takeHolding(524_280, insteadOf: row.from * Self.mebibyte)
+            #expect(shape?.byteCount == row.to.map { $0 * Self.mebibyte }, "\(row)")
+            #expect(shape?.holds(frameOf: 524_280) ?? true)
+        }
+    }
+
     @Test("gives nothing for a minute when the kernel has no more memory")
     func exhausted() {
         var budget = RingBudget(byteCountMax: 256 * Self.mebibyte)

@@ -12,9 +12,12 @@ struct RingTableTests {
     private static let smallest = RingBudget.smallest.byteCount
     private static let begin = MonotonicTime(nanoseconds: 100_000_000_000)
 
-    private static func edge(_ incarnation: UInt64, isUp: Bool = true) -> Edge {
+    private static func edge(
+        _ incarnation: UInt64, isUp: Bool = true, frameByteCountMax: Int = 65_536
+    ) -> Edge {
         Edge(
             incarnation: incarnation, name: "veth\(incarnation)", isUp: isUp,
+            frameByteCountMax: frameByteCountMax,
             point: ObservationPoint(
                 interfaceIndex: UInt32(incarnation), podMAC: nil,
                 domain: ObservationPoint.Domain([])))
@@ -159,6 +162,62 @@ struct RingTableTests {
         ])
         #expect(table.slot(1)?.failureCount == 0)
         #expect(table.ringByteCount == 64 * Self.mebibyte)
+    }
+
+    @Test("replaces a ring when its edge's packets become larger than its blocks, once a second")
+    func largerBlocks() {
+        var table = Self.table(Self.edges(1...2))
+        #expect(table.takeLargerBlocks(now: Self.begin).changes.isEmpty)
+        table.recordFrames(of: [Self.edge(1, frameByteCountMax: 185_000)])
+        let changes = table.takeLargerBlocks(now: Self.begin).changes
+        #expect(changes.map(\.slot.edge.incarnation) == [1])
+        #expect(changes.map(\.shape.blockByteCount) == [256 << 10])
+        // The new ring is being opened, and then cannot replace the old one.
+        let later = Self.begin + .milliseconds(999)
+        #expect(table.takeLargerBlocks(now: later).changes.isEmpty)
+        table.cancelReplacement(1, nil)
+        #expect(table.takeLargerBlocks(now: later).changes.isEmpty)
+        let again = table.takeLargerBlocks(now: Self.begin + .seconds(1))
+        #expect(again.changes.count == 1 && again.lacking.isEmpty)
+        table.recordReplaced(1, nil)
+        #expect(table.slot(1)?.shape.holds(frameOf: 185_000) == true)
+        #expect(table.takeLargerBlocks(now: Self.begin + .seconds(2)).changes.isEmpty)
+        // Smaller packets need no other ring; a larger ring keeps the size of the blocks.
+        table.recordFrames(of: Self.edges(1...1))
+        #expect(table.takeLargerBlocks(now: Self.begin + .seconds(3)).changes.isEmpty)
+        table.recordFrames(of: [Self.edge(1, frameByteCountMax: 185_000)])
+        let larger = table.relievePressure(on: 1, now: Self.begin + .seconds(4))
+        #expect(larger.map(\.shape.blockByteCount) == [256 << 10])
+    }
+
+    @Test("replaces a ring whose block has cut a packet that nothing had announced")
+    func cut() {
+        var table = Self.table(Self.edges(1...1))
+        #expect(table.recordCut(7, 185_000) == nil)
+        #expect(table.recordCut(1, 185_000) != nil && table.recordCut(1, 300_000) == nil)
+        let changes = table.takeLargerBlocks(now: Self.begin).changes
+        #expect(changes.map(\.shape.blockByteCount) == [512 << 10])
+        // What has been seen counts, whatever the devices' settings say later.
+        table.recordReplaced(1, nil)
+        table.recordFrames(of: Self.edges(1...1))
+        #expect(table.slot(1)?.frameByteCountMax == 300_000)
+    }
+
+    @Test("reports once that there is no memory for larger blocks, until there is")
+    func blocksWithoutMemory() {
+        var table = Self.table([Self.edge(1, frameByteCountMax: 524_280)], mebibytes: 2)
+        #expect(table.slot(1)?.shape == RingBudget.smallest)
+        for second in 0...2 {
+            let (changes, lacking) = table.takeLargerBlocks(now: Self.begin + .seconds(second))
+            #expect(changes.isEmpty && lacking.count == (second == 0 ? 1 : 0))
+        }
+        // The smallest larger block fits, and is replaced when it is needed.
+        table.recordFrames(of: [Self.edge(1, frameByteCountMax: 131_000)])
+        let (changes, _) = table.takeLargerBlocks(now: Self.begin + .seconds(3))
+        #expect(changes.map(\.shape.blockByteCount) == [256 << 10])
+        table.recordReplaced(1, nil)
+        table.recordFrames(of: [Self.edge(1, frameByteCountMax: 524_280)])
+        #expect(table.takeLargerBlocks(now: Self.begin + .seconds(4)).lacking.count == 1)
     }
 
     @Test("replaces idle rings by the smallest when there is no memory to grow")

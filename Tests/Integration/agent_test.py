@@ -418,7 +418,7 @@ class AgentTest(unittest.TestCase):
         counts = agent.counts()
         self.assertGreater(counts["limited"], 1000)
         self.assertEqual(dropped, counts["limited"] + counts["dropped_by_ring"]
-                         + counts["dropped_by_queue"])
+                         + counts["dropped_by_block"] + counts["dropped_by_queue"])
         short = sum(len(frame) < 1000 for frame in received)
         self.assertLess(abs(short / len(received) - 0.5), 0.05)
 

@@ -214,17 +214,14 @@ class CompareTest(unittest.TestCase):
         self.assertEqual(self.totals(seen, []), (1, 1, 0))
         self.assertFalse(self.limits)
 
-    def test_errors_of_nodes_in_the_name_of_a_service_cannot_be_told(self):
+    def test_errors_of_nodes_in_the_name_of_a_service_are_missed(self):
         def error(port, service=SERVICE):
             quoted = tcp(NODE, SYN, source="0af40204", destination=SERVICE, ports=(port, 8621))[14:]
             return ipv4(POD_A, NODE, service, "0af40204", b"\3\3" + bytes(6) + quoted, ttl=99,
                         protocol=1)
 
-        self.assertEqual(self.totals({"a.out": [error(40000)]}, []), (0, 0, 0))
-        self.assertEqual(self.limits, {compare.unanswered.ERRORS: 1})
-        # Where the client has the lower port, and in the name of the node, it can be.
-        self.assertEqual(self.totals({"a.out": [error(2501)]}, []), (1, 1, 0))
-        self.assertEqual(self.totals({"a.out": [error(40000, "c0a86401")]}, []), (1, 1, 0))
+        for lost in (error(40000), error(2501), error(40000, "c0a86401")):
+            self.assertEqual(self.totals({"a.out": [lost]}, []), (1, 1, 0))
         self.assertFalse(self.limits)
 
     def test_a_service_is_not_named_where_its_backend_is_known(self):

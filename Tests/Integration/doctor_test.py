@@ -19,6 +19,7 @@ from support import bypass, commands
 from support.commands import make_certificate, output
 from support.namespace import (add_namespace, add_wire, command_in, in_namespace, ip_in,
                                listener_in, remove_namespaces, run_in)
+from support.packet_sizes import set_packet_size
 from support.program import PODWIRE, Program
 from support.scarcity import Scarcity
 from support.waiting import wait_until
@@ -137,6 +138,7 @@ class DoctorTest(unittest.TestCase):
         self.assertEqual((report.code, others), (0, []))
         for check, text in (("capabilities", "CAP_NET_RAW and CAP_NET_ADMIN"), ("kernel", "Linux"),
                             ("rings", "256 KiB"), ("ring-memory", "up to 256 MiB"),
+                            ("large-packets", "up to 64 KiB"),
                             ("queue-memory", "up to 64 MiB"), ("descriptors", "up to"),
                             ("netlink", "interfaces"), ("edges", "2, with the pod's addresses known for 2"),
                             ("pod-networks", "10.244.0.0/16"), ("data-path", "2 pods"),
@@ -210,6 +212,15 @@ class DoctorTest(unittest.TestCase):
                 scarcity.close()
         self.assert_found(report, "rings", "failed", "PACKET_RX_RING", "Cannot allocate memory",
                           "captures nothing", "leave the node more memory")
+
+    def test_packets_that_do_not_fit_the_ring_memory(self):
+        """The size is that of a pod's device, of which the node has no event."""
+        self.addCleanup(set_packet_size, name_of("p1"), 65_536, "eth0")
+        set_packet_size(name_of("p1"), 524_280, "eth0")
+        self.assert_ok(self.examine(), "large-packets", "up to 511 KiB")
+        report = self.examine("--ring-memory", "2MiB")
+        self.assert_found(report, "large-packets", "warning", "up to 511 KiB", "1 edge: p1",
+                          "are lost", "raise --ring-memory")
 
     def test_rings_beyond_the_nodes_memory(self):
         report = self.examine("--ring-memory", "1024GiB")

@@ -14,8 +14,10 @@ import unittest
 
 from support.cluster import Cluster, ClusterCase
 from support.commands import run
+from support.endpoint import Endpoint
 from support.frames import TCP, UDP
-from support.namespace import command_in
+from support.namespace import command_in, run_in
+from support.packet_sizes import LargestPacket, devices_in, set_packet_size
 from support.waiting import PATIENCE_SECONDS
 
 PORT = 80
@@ -24,6 +26,12 @@ FILE_SIZE = 4 << 20
 BYTES_PER_SECOND = 8 << 20
 DATAGRAM_PORT, DATAGRAM_COUNT, DATAGRAMS_AT_ONCE = 4433, 2000, 20
 SYN = 2
+# Above a client's port, so that the client's edge reports the connection.
+HIGH_PORT = 65000
+# What a block of a ring holds if nothing asks for more.
+SMALL_BLOCK_SIZE = 128 << 10
+BIG_TCP_SIZES = (185_000, 524_280)
+NORMAL_SIZE = 65_536
 
 # What comes in over one connection, to standard output.
 RECEIVER = r"""
@@ -42,8 +50,8 @@ while data := connection.recv(1 << 20):
 SENDER = r"""
 import socket, sys, time
 connection = socket.create_connection((sys.argv[1], int(sys.argv[2])))
-pause = float(sys.argv[3])
-while data := sys.stdin.buffer.read(1 << 17):
+pause, size = float(sys.argv[3]), int(sys.argv[4])
+while data := sys.stdin.buffer.read(size):
     connection.sendall(data)
     time.sleep(len(data) * pause)
 """
@@ -93,7 +101,7 @@ class WireCase:
             self.assertEqual((counts["dropped_by_ring"], counts["dropped_by_queue"]), (0, 0),
                              agent.text())
 
-    def transfer(self, client, server, family, port):
+    def transfer(self, client, server, family, port, write_size=1 << 17):
         """Sends a file from one pod to another, which gets it whole, and returns its bytes."""
         end = address(server, family)
         receiver = self.serve(server, RECEIVER, end, port)
@@ -102,7 +110,7 @@ class WireCase:
         reader = threading.Thread(target=lambda: received.append(receiver.stdout.read()))
         reader.start()
         sender = subprocess.Popen(
-            self.cluster.python(client, SENDER, end, port, 1 / BYTES_PER_SECOND),
+            self.cluster.python(client, SENDER, end, port, 1 / BYTES_PER_SECOND, write_size),
             stdin=subprocess.PIPE)
         sender.communicate(data, timeout=PATIENCE_SECONDS)
         reader.join(PATIENCE_SECONDS)
@@ -182,8 +190,55 @@ class WireCase:
         self.finish()
         self.check_is_as_on_a_wire()
 
+    def set_packet_sizes(self, size):
+        """Lets all pods and both nodes make packets of a size, and sends much at once."""
+        self.addCleanup(self.set_sizes, NORMAL_SIZE)
+        self.set_sizes(size)
+
+    def set_sizes(self, size):
+        for node in (1, 2):
+            name = self.cluster.name(f"node{node}")
+            for kind in ("veth", "bridge"):
+                set_packet_size(name, size, *devices_in(name, kind))
+            for pod in "abc":
+                name = self.cluster.name(f"{pod}{node}")
+                set_packet_size(name, size, "eth0")
+                run_in(name, "sysctl", "-qw", "net.ipv4.tcp_wmem=4096 4194304 16777216",
+                       "net.ipv4.tcp_rmem=4096 4194304 16777216")
+
+    def transfer_much(self, *transfers):
+        """Sends files in large packets, and returns them by their ports."""
+        largest = LargestPacket(self.cluster.name("node1"))
+        self.addCleanup(largest.close)
+        sent = {port: self.transfer(client, server, family, port, 1 << 20)
+                for client, server, family, port in transfers}
+        self.assertGreater(largest.byte_count, SMALL_BLOCK_SIZE)
+        return sent
+
+    def test_big_tcp(self):
+        for size in BIG_TCP_SIZES:
+            with self.subTest(size=size):
+                self.file.unlink(missing_ok=True)
+                self.set_packet_sizes(size)
+                self.begin()
+                # On one node, both families, and towards the edge that reports or from it; and across
+                # the nodes, where a kernel may refuse to route such a packet of IPv6.
+                sent = self.transfer_much(
+                    ("a1", "c1", 4, PORT), ("a1", "c1", 6, PORT + 1), ("c1", "a1", 4, HIGH_PORT),
+                    ("c1", "a1", 6, HIGH_PORT + 1), ("a1", "b2", 4, PORT + 2))
+                self.finish()
+                counts = self.agents[0].counts()
+                self.assertEqual(counts["dropped_by_block"], 0)
+                self.assertEqual([name for name in counts if name.startswith("unrepaired")], [])
+                self.check_is_as_on_a_wire()
+                for port, data in sent.items():
+                    self.assertEqual(self.reassembled(port), data)
+
     def test_datagrams_that_leave_as_one(self):
         self.begin()
+        self.send_datagrams()
+
+    def send_datagrams(self):
         self.sink("b2", DATAGRAM_PORT)
         for family in (4, 6):
             sender = self.cluster.python("a1", DATAGRAMS, address("b2", family), self.mtu - 100,
@@ -226,6 +281,80 @@ class WireCase:
 
 class BridgeTest(WireCase, ClusterCase):
     network, mtu = "bridge", 1500
+
+    def check_is_logged_once(self, text):
+        """There is a line with a text for each edge that it concerns."""
+        lines = self.agents[0].lines(text)
+        edges = [word for line in lines for word in line.split() if word.startswith("edge=")]
+        self.assertEqual(len(edges), len(set(edges)), lines)
+        self.assertGreater(len(edges), 0)
+
+    def test_packets_that_become_larger_while_the_agent_runs(self):
+        self.begin()
+        agent, transfer = self.agents[0], ("a1", "c1", 6)
+        self.transfer(*transfer, PORT)
+        # The kernel has no event for it, so the first packets are cut.
+        self.set_packet_sizes(BIG_TCP_SIZES[0])
+        self.transfer_much((*transfer, PORT + 1))
+        Endpoint(agent.namespace).await_metrics(
+            lambda metrics: metrics.sum("podwire_rings_replaced_total") > 0)
+        sent = self.transfer_much((*transfer, PORT + 2))
+        self.end(self.collector, *self.agents)
+        self.assertGreater(agent.counts()["dropped_by_block"], 0)
+        self.check_is_logged_once("a packet was larger than a block of its edge's ring")
+        sizes = [int(size) for size in self.tshark("-T", "fields", "-e", "frame.len").split()]
+        self.assertLessEqual(max(sizes), self.mtu + 14)
+        self.assertEqual(self.reassembled(PORT + 2), sent[PORT + 2])
+
+    def test_packets_for_which_there_is_no_memory(self):
+        self.set_packet_sizes(BIG_TCP_SIZES[1])
+        self.begin(PODWIRE_RING_MEMORY="1MiB")
+        self.check_is_logged_once("there is no memory for a ring that holds")
+        self.transfer_much(("a1", "c1", 6, PORT))
+        self.end(self.collector, *self.agents)
+        counts = self.agents[0].counts()
+        self.assertGreater(counts["dropped_by_block"], 0)
+        self.assertGreater(counts["rings_too_small"], 0)
+        self.check_is_logged_once("a packet was larger than a block of its edge's ring")
+        sizes = [int(size) for size in self.tshark("-T", "fields", "-e", "frame.len").split()]
+        self.assertLessEqual(max(sizes), self.mtu + 14)
+
+    def chain(self):
+        """Has a node finish what it sends, and the other one chain what it receives."""
+        # A veth hands over to GRO only if the sending end does not do it all itself.
+        for name, device, features in (
+                ("node1", "uplink", {"tx": "off", "tso": "off", "gso": "off",
+                                     "tx-udp-segmentation": "off"}),
+                ("wire", "to-node2", {"tso": "off"}),
+                ("node2", "uplink", {"gro": "on", "rx-gro-list": "on"})):
+            self.switch(name, device, features)
+            other = {"on": "off", "off": "on"}
+            self.addCleanup(self.switch, name, device,
+                            {feature: other[state] for feature, state in features.items()})
+
+    def switch(self, name, device, features):
+        words = [word for feature in features.items() for word in feature]
+        self.cluster.run(name, "ethtool", "-K", device, *words)
+
+    def test_packets_that_the_kernel_has_chained(self):
+        self.chain()
+        self.begin()
+        sent = {PORT: self.transfer("a1", "b2", 4, PORT), 81: self.transfer("a1", "b2", 6, 81)}
+        self.finish()
+        counts = self.agents[1].counts()
+        self.assertGreater(counts["segmented"], 100)
+        self.assertEqual([name for name in counts if name.startswith("unrepaired")], [])
+        self.check_is_as_on_a_wire()
+        for port, data in sent.items():
+            self.assertEqual(self.reassembled(port), data)
+
+    def test_datagrams_that_the_kernel_has_chained(self):
+        self.chain()
+        self.begin()
+        self.send_datagrams()
+        counts = self.agents[1].counts()
+        self.assertGreater(counts["segmented"], 100)
+        self.assertEqual([name for name in counts if name.startswith("unrepaired")], [])
 
 
 class VXLANTest(WireCase, ClusterCase):

@@ -15,6 +15,11 @@ package struct GSOPacket: Sendable, CustomStringConvertible {
     package var tcpOptions: [UInt8] = []
     package var flags: UInt8 = 0x10
     package var identification: UInt16 = 0x1234
+    package var dontFragment = true
+    /// Whether it is a chain of received packets, whose first checksum was complete (`rx-gro-list`).
+    package var isChained = false
+    /// Whether CWR answers a congestion mark, or is part of Accurate ECN's counter.
+    package var answersCongestion = true
     package var sequence: UInt32 = 0x0102_0304
     package var payload: [UInt8] = []
     package var segmentByteCount = 0
@@ -48,10 +53,11 @@ package struct GSOPacket: Sendable, CustomStringConvertible {
         let kind: Offload.Segmentation =
             isUDP ? .udp : family == .ipv4 ? .tcpOverIPv4 : .tcpOverIPv6
         return Offload(
-            needsChecksum: true, checksumStart: UInt16(transportOffset),
-            checksumOffset: UInt16(checksumOffset),
+            needsChecksum: !isChained, checksumStart: isChained ? 0 : UInt16(transportOffset),
+            checksumOffset: isChained ? 0 : UInt16(checksumOffset),
             segmentation: segmentByteCount == 0 ? .none : kind,
-            isCongestionReduced: flags & 0x80 != 0 && !isUDP && segmentByteCount > 0,
+            isCongestionReduced: answersCongestion && flags & 0x80 != 0 && !isUDP
+                && segmentByteCount > 0,
             segmentByteCount: UInt16(segmentByteCount), headerByteCount: UInt16(payloadOffset))
     }
 
@@ -94,9 +100,9 @@ package struct GSOPacket: Sendable, CustomStringConvertible {
     private func ipv4Header(_ byteCount: Int) -> [UInt8] {
         let headerByteCount = 20 + ipOptions.count
         var header: [UInt8] = [0x40 | UInt8(headerByteCount / 4), 0]
-        header.append(bigEndian: UInt16(headerByteCount + byteCount))
+        header.append(bigEndian: UInt16(exactly: headerByteCount + byteCount) ?? 0)
         header.append(bigEndian: identification)
-        header += [0x40, 0, 64, isUDP ? 17 : 6, 0, 0] + addresses + ipOptions
+        header += [dontFragment ? 0x40 : 0, 0, 64, isUDP ? 17 : 6, 0, 0] + addresses + ipOptions
         let checksum = ~plainSum(header)
         (header[10], header[11]) = (UInt8(checksum >> 8), UInt8(checksum & 0xff))
         return header
@@ -119,7 +125,9 @@ package struct GSOPacket: Sendable, CustomStringConvertible {
         """
         \(family) \(isUDP ? "UDP" : "TCP") of \(payload.count) bytes by \(segmentByteCount), \
         tags \(tags.count), options \(ipOptions.count) and \(tcpOptions.count), extensions \
-        \(extensions.count), flags \(flags), identification \(identification)
+        \(extensions.count), flags \(flags), identification \(identification), \
+        \(dontFragment ? "" : "may be fragmented, ")\(isChained ? "chained, " : "")\
+        \(answersCongestion ? "" : "Accurate ECN")
         """
     }
 }

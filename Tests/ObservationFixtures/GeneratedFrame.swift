@@ -25,14 +25,16 @@ package enum GeneratedFrame {
         -> MACAddress
     {
         [
-            Site.aMAC, Site.aMAC, Site.aMAC, Site.bMAC, Site.bMAC, Site.bridgeMAC, Site.strangerMAC,
-            .broadcast,
+            Site.aMAC, Site.aMAC, Site.aMAC, Site.guestMAC, Site.lateGuestMAC, Site.bMAC, Site.bMAC,
+            Site.bridgeMAC, Site.outsideMAC, Site.strangerMAC, .broadcast,
         ].randomElement(using: &generator) ?? Site.aMAC
     }
 
     private static func sourceMAC(with generator: inout some RandomNumberGenerator) -> MACAddress {
-        [Site.aMAC, Site.bMAC, Site.bridgeMAC, Site.strangerMAC].randomElement(using: &generator)
-            ?? Site.aMAC
+        [
+            Site.aMAC, Site.guestMAC, Site.bMAC, Site.bridgeMAC, Site.bridgeMAC, Site.outsideMAC,
+            Site.strangerMAC,
+        ].randomElement(using: &generator) ?? Site.aMAC
     }
 
     private static func transport(with generator: inout some RandomNumberGenerator) -> UInt8 {

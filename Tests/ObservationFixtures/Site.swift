@@ -49,16 +49,25 @@ package enum Site {
     package static let sensorPod4 = address("10.244.2.77"),
         sensorPod6 = address("fd00:10:244:2::77")
 
+    /// An address behind pod a, which is a VPN gateway, in a network that a route of the node names.
+    package static let vpn4 = address("10.8.0.5"), vpn6 = address("fd00:8::5")
+
     package static let all4 = [
-        a4, b4, c4, extra4, gateway4, peerGateway4, node4, uncovered4, outside4, service4, sensor4,
+        a4, b4, c4, extra4, vpn4, gateway4, peerGateway4, node4, uncovered4, outside4, service4,
+        sensor4,
         sensorPod4,
     ]
     package static let all6 = [
-        a6, b6, c6, aLinkLocal, bLinkLocal, extra6, gateway6, peerGateway6, node6, uncovered6,
+        a6, b6, c6, aLinkLocal, bLinkLocal, extra6, vpn6, gateway6, peerGateway6, node6, uncovered6,
         outside6, service6, sensor6, sensorPod6,
     ]
 
     package static let aMAC = mac("02:00:00:00:00:0a"), bMAC = mac("02:00:00:00:00:0b")
+    /// Guests behind a bridge in pod a: one that its program knows, and one beyond what that holds.
+    package static let guestMAC = mac("02:00:00:00:0a:01"),
+        lateGuestMAC = mac("02:00:00:00:0a:ff")
+    /// A machine that the bridge has learned behind a port that is no edge.
+    package static let outsideMAC = mac("02:00:00:00:0e:01")
     package static let bridgeMAC = mac("02:00:00:00:00:01"), strangerMAC = mac("02:00:00:00:00:99")
 
     package static let addressPlan = AddressPlan(
@@ -68,17 +77,32 @@ package enum Site {
         nodeAddresses: [gateway4, gateway6, peerGateway4, peerGateway6, node4, node6],
         sensors: [sensor4, sensor6, sensorPod4, sensorPod6],
         localPodAddresses: [a4, b4, a6, b6, aLinkLocal, bLinkLocal, extra4, extra6],
-        localPodMACs: [aMAC, bMAC])
+        localPodNetworks: [network("10.8.0.0/24"), network("fd00:8::/64")], macs: macs)
+    package static let bridge: UInt32 = 10
+    package static let macs = {
+        var macs = MACTable()
+        for mac in [aMAC, guestMAC, lateGuestMAC] { macs.add(mac, on: bridge, at: .edge(11)) }
+        macs.add(bMAC, on: bridge, at: .edge(12))
+        for mac in [bridgeMAC, outsideMAC] { macs.add(mac, on: bridge, at: .elsewhere) }
+        return macs
+    }()
     package static let rule = Rule(addressPlan)
 
     package static let domain = ObservationPoint.Domain([
         (interfaceIndex: 11, addresses: [a4, a6, aLinkLocal]),
         (interfaceIndex: 12, addresses: [b4, b6, bLinkLocal]),
     ])
-    package static let atA = ObservationPoint(interfaceIndex: 11, podMAC: aMAC, domain: domain)
+    package static let atA = ObservationPoint(
+        interfaceIndex: 11, podMAC: aMAC, otherMACs: [guestMAC], bridge: bridge,
+        bridgeMAC: bridgeMAC, domain: domain)
     package static let bDeviceMAC = mac("02:00:00:00:00:1b")
     package static let atB = ObservationPoint(
-        interfaceIndex: 12, podMAC: bMAC, deviceMAC: bDeviceMAC, domain: domain)
+        interfaceIndex: 12, podMAC: bMAC, deviceMAC: bDeviceMAC, bridge: bridge,
+        bridgeMAC: bridgeMAC, domain: domain)
+    /// Pod a on a veth of its own, where nothing is flooded.
+    package static let atRoutedA = ObservationPoint(
+        interfaceIndex: 11, podMAC: aMAC,
+        domain: ObservationPoint.Domain([(interfaceIndex: 11, addresses: [a4, a6])]))
 }
 
 /// Builds frames byte by byte.

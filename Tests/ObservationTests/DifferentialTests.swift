@@ -17,7 +17,8 @@ struct DifferentialTests {
     @Test("agree about a million generated frames", arguments: 1...8 as ClosedRange<UInt64>)
     func agree(seed: UInt64) {
         var generator = SeededGenerator(seed: seed)
-        let programs = [Site.atA, Site.atB].map {
+        let points = [Site.atA, Site.atB, Site.atRoutedA]
+        let programs = points.map {
             ($0, EdgeProgram(Site.rule, at: $0, snaplen: 262_144))
         }
         let fastPath = FastPath(Site.rule)
@@ -26,18 +27,20 @@ struct DifferentialTests {
         var (partCount, openingCount) = (0, 0)
         for index in 0..<Self.frameCountPerSeed {
             let frame = GeneratedFrame.make(with: &generator)
-            let (point, program) = programs[Int.random(in: 0...1, using: &generator)]
+            let (point, program) = programs[Int.random(in: points.indices, using: &generator)]
             let direction = Direction.random(with: &generator)
             let verdict = program.verdict(on: frame, direction: direction)
             verdicts[verdict, default: 0] += 1
             let outcome = slowPath.outcome(of: frame.wire, direction: direction, at: point)
             if outcome?.requestPart != nil { partCount += 1 }
-            let opening = fastPath.opening(frame.wire, direction: direction)
+            let opening = Self.opening(frame, direction, at: point, fastPath)
             if opening != nil { openingCount += 1 }
             let fault =
                 Self.disagreement(
                     verdict, Site.rule.decision(on: frame.wire, direction: direction, at: point),
-                    outcome?.requestPart, isCleared: fastPath.clears(frame.wire))
+                    outcome?.requestPart,
+                    isCleared: fastPath.clears(
+                        frame.wire, toPod: direction == .toPod, at: EdgeMACs(point)))
                 ?? Self.disagreement(verdict, outcome, opening)
             if let fault {
                 Issue.record("frame \(index) of seed \(seed), \(fault): \(frame)")
@@ -141,6 +144,19 @@ struct DifferentialTests {
         }
     }
 
+    /// What the fast path makes of an opening, as the pipeline asks it.
+    static func opening(
+        _ frame: [UInt8], _ direction: Direction, at point: ObservationPoint,
+        _ fastPath: borrowing FastPath
+    ) -> FastPath.Opening? {
+        let macs = EdgeMACs(point)
+        guard
+            direction == .fromPod || !macs.areCompared
+                || fastPath.clearsMACs(of: frame.wire, at: macs)
+        else { return nil }
+        return fastPath.opening(frame.wire, direction: direction)
+    }
+
     /// The calls of another pod, so that the flows of generated frames are not known.
     private static let calls = [
         (Site.b4, Site.service4, Site.c4), (Site.b6, Site.service6, Site.c6),
@@ -191,6 +207,8 @@ struct DifferentialTests {
                 }
             case .overlappingServices:
                 plan.podNetworks = ["10.0.0.0/8", "192.168.100.0/24", "fd00::/16"].map(network)
+                // Networks behind pods are outside the pod networks.
+                plan.localPodNetworks = []
             case .overlappingLinkLocal:
                 plan.podNetworks = [
                     "10.96.0.0/24", "10.244.0.0/16", "fe80::/16", "fd00:10:244::/56",
@@ -216,12 +234,14 @@ struct DifferentialTests {
             let direction = Direction.random(with: &generator)
             let decision = rule.decision(on: frame.wire, direction: direction, at: Site.atA)
             let verdict = program.verdict(on: frame, direction: direction)
-            let isCleared = fastPath.clears(frame.wire)
+            let isCleared = fastPath.clears(
+                frame.wire, toPod: direction == .toPod, at: EdgeMACs(Site.atA))
             let outcome = slowPath.outcome(of: frame.wire, direction: direction, at: Site.atA)
             let fault =
                 Self.disagreement(verdict, decision, outcome?.requestPart, isCleared: isCleared)
                 ?? Self.disagreement(
-                    verdict, outcome, fastPath.opening(frame.wire, direction: direction))
+                    verdict, outcome,
+                    Self.opening(frame, direction, at: Site.atA, fastPath))
             #expect(fault == nil, "\(frame)")
             // With too many addresses for a program, nothing is cleared.
             if variant == .manyAddresses { #expect(!isCleared) }

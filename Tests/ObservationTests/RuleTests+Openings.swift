@@ -53,7 +53,7 @@ extension RuleTests {
             going: .toPod, .refuse(.itself), .punt),
         Case(
             "flooded SYN", egress(Site.c4, Site.b4, tcp(high, flags: 0x02), mac: Site.bMAC),
-            going: .toPod, .refuse(.flooded), .drop),
+            going: .toPod, .refuse(.flooded), .punt),
         Case(
             "ping enters", ingress(Site.a4, Site.c4, echo(8), protocol: 1),
             .report(.observedEnd), .punt),

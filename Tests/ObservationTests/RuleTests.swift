@@ -97,7 +97,7 @@ extension RuleTests {
             .report(.oneEndIsNoPod), .keep),
         Case(
             "flooded", egress(Site.c4, Site.b4, high, mac: Site.bMAC), going: .toPod,
-            .refuse(.flooded), .drop),
+            .refuse(.flooded), .punt),
         Case(
             "pod's second address", ingress(Site.extra4, Site.c4, high),
             .refuse(.oneEndIsNoPodElsewhere), .punt),
@@ -255,6 +255,90 @@ extension RuleTests {
             going: .toPod, .report(.withoutIP), .punt),
     ]
 
+    /// Frames to and from MAC addresses that are not those of the pods' own interfaces.
+    static let strangers: [Case] = [
+        Case(
+            "to a guest behind this pod", egress(Site.c4, Site.a4, high, mac: Site.guestMAC),
+            going: .toPod, .report(.observedEnd), .keep),
+        Case(
+            "to a guest beyond what the program holds",
+            egress(Site.c4, Site.a4, high, mac: Site.lateGuestMAC), going: .toPod,
+            .report(.observedEnd), .punt),
+        Case(
+            "to a guest of the other pod", egress(Site.c4, Site.a4, high, mac: Site.guestMAC),
+            going: .toPod, atB: true, .refuse(.flooded), .punt),
+        Case(
+            "to a machine behind another port",
+            egress(Site.node4, Site.outside4, high, mac: Site.outsideMAC), going: .toPod,
+            .refuse(.flooded), .punt),
+        Case(
+            "to nobody that is known, but to this pod's address",
+            egress(Site.node4, Site.a4, high, mac: Site.strangerMAC), going: .toPod,
+            .report(.oneEndIsNoPod), .punt),
+        Case(
+            "the same at the other edge",
+            egress(Site.node4, Site.a4, high, mac: Site.strangerMAC), going: .toPod, atB: true,
+            .refuse(.flooded), .punt),
+        Case(
+            "to nobody that is known, from the node",
+            egress(Site.node4, Site.outside4, high, mac: Site.strangerMAC), going: .toPod,
+            .report(.oneEndIsNoPod), .punt),
+        Case(
+            "to nobody that is known, from a pod",
+            bridged(Site.outside4, Site.uncovered4, to: Site.strangerMAC, from: Site.bMAC),
+            going: .toPod, .refuse(.flooded), .punt),
+        Case(
+            "neither address a pod's, entering",
+            bridged(Site.outside4, address("255.255.255.255"), to: Site.aMAC, from: Site.bMAC),
+            atB: true, .report(.oneEndIsNoPod), .keep),
+        Case(
+            "neither address a pod's, leaving",
+            bridged(Site.outside4, address("255.255.255.255"), to: Site.aMAC, from: Site.bMAC),
+            going: .toPod, .refuse(.noPodFromPod), .punt),
+        Case(
+            "no source address, from a guest of this pod back to it",
+            bridged(address("0.0.0.0"), Site.a4, to: Site.aMAC, from: Site.guestMAC),
+            going: .toPod, .refuse(.noPodFromPod), .punt),
+        Case(
+            "from the outside, by a machine behind another port",
+            bridged(Site.outside4, Site.a4, to: Site.aMAC, from: Site.outsideMAC), going: .toPod,
+            .report(.oneEndIsNoPod), .punt),
+        Case(
+            "a pod's reply that the bridge has translated to the node's address",
+            bridged(Site.node4, Site.a4, to: Site.aMAC, from: Site.bMAC), going: .toPod,
+            .report(.oneEndIsNoPod), .punt),
+        Case(
+            "from behind a VPN gateway, leaving for this node's pod",
+            bridged(Site.vpn4, Site.b4, to: Site.bMAC, from: Site.bridgeMAC, low), going: .toPod,
+            atB: true, .refuse(.observedEnd), .punt),
+        Case(
+            "from behind a VPN gateway, entering there", ingress(Site.vpn4, Site.b4, low),
+            .report(.observedEnd), .punt),
+        Case(
+            "from behind a VPN gateway, for another node's pod", ingress(Site.vpn6, Site.c6, low),
+            .refuse(.oneEndIsNoPodElsewhere), .punt),
+        Case(
+            "broadcast of a guest behind the other pod",
+            Frame.ethernet(
+                to: .broadcast, from: Site.guestMAC, type: 0x0806,
+                Frame.arp(
+                    operation: 1, from: Site.guestMAC, Site.outside4, asking: Site.gateway4)),
+            going: .toPod, atB: true, .refuse(.groupFromPod), .punt),
+        Case(
+            "frame of a guest behind the other pod, without IP",
+            Frame.ethernet(to: Site.bMAC, from: Site.guestMAC, type: 0x88cc, [2, 7, 4, 0]),
+            going: .toPod, atB: true, .refuse(.withoutIP), .punt),
+    ]
+
+    private static func bridged(
+        _ from: IPAddress, _ to: IPAddress, to destination: MACAddress, from source: MACAddress,
+        _ payload: [UInt8] = high
+    ) -> [UInt8] {
+        Frame.ethernet(
+            to: destination, from: source, type: Frame.type(of: from),
+            Frame.ip(from: from, to: to, protocol: 17, payload))
+    }
+
     static let malformed: [Case] = [
         Case("nothing", [], .report(.withoutIP), .punt),
         Case("half an Ethernet header", [2, 0, 0, 0, 0, 1, 2], .report(.withoutIP), .punt),
@@ -304,26 +388,29 @@ extension RuleTests {
             "an IPv6 payload length of 0", ingress(Site.a6, Site.c6, high, length: 0),
             .refuse(.observedEnd), .drop),
     ]
+
+    static let all = unicast + needingMore + strangers + malformed + openings
 }
 
 @Suite("The rule")
 struct RuleTests {
     @Test(
         "decides by address, port and direction",
-        arguments: unicast + needingMore + malformed + openings)
+        arguments: all)
     func decides(about test: Case) {
         let decision = Site.rule.decision(
             on: test.frame.wire, direction: test.direction, at: test.point)
         #expect(decision == test.decision)
     }
 
-    @Test("is the same as a program", arguments: unicast + needingMore + malformed + openings)
+    @Test("is the same as a program", arguments: all)
     func program(for test: Case) {
         let program = EdgeProgram(Site.rule, at: test.point, snaplen: 262_144)
         let verdict = program.verdict(on: test.frame, direction: test.direction)
         #expect(verdict == test.verdict)
         // What the program punts, user space must not take for decided.
-        let isCleared = FastPath(Site.rule).clears(test.frame.wire)
+        let isCleared = FastPath(Site.rule).clears(
+            test.frame.wire, toPod: test.direction == .toPod, at: EdgeMACs(test.point))
         if verdict == .punt { #expect(!isCleared) }
     }
 }

@@ -56,6 +56,52 @@ struct RingTests {
         }
     }
 
+    /// What a block says of the packets that come next, one for each length.
+    private static func cuts(
+        _ ring: inout Ring, _ sender: borrowing PacketSender, _ byteCounts: [Int]
+    ) throws -> [(cut: Int?, kept: Int)] {
+        var seen: [(cut: Int?, kept: Int)] = []
+        for byteCount in byteCounts {
+            try sender.sendLarge(byteCount)
+            let count = seen.count
+            while seen.count == count {
+                _ = try poll([(ring.fileDescriptor, .readable)], milliseconds: 1000)
+                guard let block = ring.next() else { continue }
+                var packets = block.packets
+                while let packet = packets.next() {
+                    seen.append((block.cutPacketByteCount, packet.bytes.byteCount))
+                }
+            }
+        }
+        return seen
+    }
+
+    @Test("tells that a block has cut a packet, and holds it with blocks that are made for it")
+    func largePackets() throws {
+        try inOwnNetwork {
+            let (here, there) = try Self.pair()
+            try shell("ip link set there gso_max_size 524280")
+            let sender = try PacketSender(on: there, leavesOffload: true)
+            let most = (128 << 10) - 140
+            var ring = try Ring(on: here, .keepAll, shape: Ring.Shape(byteCountMax: 0))
+            #expect(ring.blockByteCount == 128 << 10)
+            var seen = try Self.cuts(&ring, sender, [100_000, most, most + 1, 200_000])
+            #expect(seen.map(\.cut) == [nil, nil, most + 1, 200_000])
+            #expect(seen.map(\.kept) == [100_000, most, most, most])
+            // What the program cuts is not cut by the block.
+            try ring.attach(try Program(checking: [Instruction(.keep, 70_000)]))
+            seen = try Self.cuts(&ring, sender, [200_000])
+            #expect(seen.map(\.cut) == [nil] && seen.map(\.kept) == [70_000])
+            for byteCount in [140_000, 185_000, 260_000, 300_000] {
+                let shape = Ring.Shape(byteCountMax: 0, frameByteCountMax: byteCount)
+                #expect(shape.holds(frameOf: byteCount) && shape.blockCount == 2)
+                var large = try Ring(on: here, .keepAll, shape: shape)
+                seen = try Self.cuts(&large, sender, [byteCount])
+                #expect(seen.map(\.cut) == [nil] && seen.map(\.kept) == [byteCount])
+            }
+        }
+    }
+
     @Test("takes another program between two packets")
     func replaces() throws {
         try inOwnNetwork {

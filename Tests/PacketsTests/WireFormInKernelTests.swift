@@ -193,6 +193,39 @@ struct WireFormInKernelTests {
         }
     }
 
+    /// The near end of a pair cuts and completes what it sends; the other end chains what it receives.
+    @Test(
+        "are the same for what the kernel has chained",
+        arguments: zip(
+            [.ipv4, .ipv4, .ipv6, .ipv6] as [IPAddress.Family], [false, true, false, true]))
+    func chained(family: IPAddress.Family, isUDP: Bool) throws {
+        try inOwnNetwork {
+            try shell(
+                """
+                ip link add here type veth peer there
+                ethtool -K there tso off gso off tx-udp-segmentation off tx off >/dev/null
+                ethtool -K here gro on rx-gro-list on >/dev/null
+                ip link set here up; ip link set there up
+                """)
+            try awaitLinks()
+            var ring = try Self.ring("here")
+            var sent = try Self.ring("there")
+            let sender = try PacketSender(on: interfaceIndex("there"), leavesOffload: true)
+            let frame = GSOPacket().with {
+                ($0.family, $0.isUDP) = (family, isUDP)
+                $0.payload = (0..<7900).map { UInt8(truncatingIfNeeded: $0 * $0) }
+                $0.segmentByteCount = 1000
+            }
+            try sender.send(frame.offload.bytes + frame.bytes)
+            let expected = try Formed(from: &sent, count: 8, isOutgoing: true)
+            let seen = try Formed(from: &ring, count: 8)
+            #expect(expected.gsoPacketCount == 0 && expected.frames.count == 8)
+            #expect(seen.gsoPacketCount > 0)
+            #expect(seen.offloads.allSatisfy { !$0.needsChecksum })
+            #expect(seen.obstacles.isEmpty && seen.frames == expected.frames)
+        }
+    }
+
     @Test("are the same in a ring and in the one that is to take its place")
     func successor() throws {
         try inOwnNetwork {

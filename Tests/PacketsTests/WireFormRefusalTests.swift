@@ -135,9 +135,6 @@ struct WireFormRefusalTests {
             Case("across two words", .checksumOffset, frame(isUDP: true), checksum(at: 42, 7)),
             Case("in the UDP header", .checksumOffset, frame(isUDP: true), checksum(at: 36, 4)),
             Case(
-                "segments without it", .checksumOffset, frame(),
-                segmentation(.tcpOverIPv4, by: 100, needsChecksum: false)),
-            Case(
                 "segments with it elsewhere", .checksumOffset, frame(),
                 segmentation(.tcpOverIPv4, by: 100, at: 54)),
             Case("SCTP in a tunnel", .tunnel, frame(isUDP: true), checksum(at: 100, 8)),

@@ -18,6 +18,10 @@ struct WireFormTests {
             if original.segmentByteCount == 0, Bool.random(using: &generator) {
                 original.padding = [1, 2, 3, 4, 5]
             }
+            if number % 4 == 0 { original.identification = 0 }
+            original.dontFragment = Bool.random(using: &generator)
+            original.answersCongestion = Bool.random(using: &generator)
+            original.isChained = original.segmentCount > 1 && Bool.random(using: &generator)
             let frame = original.bytes
             let tag = Bool.random(using: &generator) ? Self.tag : nil
             let form = WireForm(

@@ -65,7 +65,9 @@ struct Receiver {
             guard Int(wire.uint16(at: network + 2)) == packetByteCount - network else {
                 return "total length"
             }
-            let identification = original.identification &+ UInt16(truncatingIfNeeded: index)
+            let isFixed = original.identification == 0 && original.dontFragment
+            let identification =
+                original.identification &+ (isFixed ? 0 : UInt16(truncatingIfNeeded: index))
             guard wire.uint16(at: network + 4) == identification else { return "identification" }
             guard plainSum(segment[network..<transport]) == 0xffff else { return "IP checksum" }
         } else if Int(wire.uint16(at: network + 4)) != packetByteCount - network - 40 {
@@ -91,8 +93,8 @@ struct Receiver {
         let sequence = original.sequence &+ UInt32(index * original.segmentByteCount)
         guard wire.uint32(at: transport + 4) == sequence else { return "sequence number" }
         var flags = original.flags
-        if index > 0 { flags &= 0x7f }
-        if index < original.segmentCount - 1 { flags &= 0xf6 }
+        if index > 0, original.answersCongestion { flags &= 0x7f }
+        if index < original.segmentCount - 1, !original.isChained { flags &= 0xf6 }
         return wire.uint8(at: transport + 13) == flags ? nil : "flags"
     }
 

@@ -11,10 +11,14 @@ import struct
 
 import traffic
 
+# `length` is the frame's own in a recording, which may have cut it, and what is there in a sensor's file.
+Frame = collections.namedtuple("Frame", "time interface data length", defaults=(0,))
+
+# How much of a packet's data is compared: tcpdump records no more than 65,535 bytes of a frame.
+COMPARED = 65000
+
 SYN, RST, ACK = 2, 4, 16
 ECHO_REQUESTS, ECHO_REPLIES = (8, 128), (0, 129)
-
-Frame = collections.namedtuple("Frame", "time interface data")
 
 # `form` is (protocol, source, destination, ports..., and the same of a quoted packet), None without IP.
 #
@@ -40,11 +44,11 @@ def read_pcap(data):
     scale = 1 if b"\x3c\xb2" in data[:4] or b"\xb2\x3c" in data[:4] else 1000
     offset = 24
     while offset + 16 <= len(data):
-        seconds, fraction, captured, _ = struct.unpack_from(order + "IIII", data, offset)
+        seconds, fraction, captured, length = struct.unpack_from(order + "IIII", data, offset)
         offset += 16
         if offset + captured > len(data):
             return
-        yield Frame(seconds * 10**9 + fraction * scale, 0, data[offset:offset + captured])
+        yield Frame(seconds * 10**9 + fraction * scale, 0, data[offset:offset + captured], length)
         offset += captured
 
 
@@ -65,7 +69,7 @@ def read_pcapng(data):
             interface, high, low, captured = struct.unpack_from(order + "IIII", body)
             ticks = high << 32 | low
             yield Frame(ticks * 10**9 // resolutions[interface], interface,
-                        body[20:20 + captured])
+                        body[20:20 + captured], captured)
         offset += length
 
 
@@ -112,6 +116,9 @@ class Header:
             self.mark, self.hop_limit = data[1:4], data[7]
             self.source, self.destination = data[8:24], data[24:40]
             self.payload = data[40:40 + length if length else len(data)]
+            if self.protocol == 0 and not length:
+                # The kernel puts the jumbo payload option into packets above 64 KiB.
+                self.protocol, self.payload = self.payload[0], self.payload[8:]
             if self.protocol == 44:
                 self.protocol = self.payload[0]
                 field, self.identification = struct.unpack_from("!HI", self.payload, 2)
@@ -186,6 +193,8 @@ def recognise(frame, header):
     if header.protocol in (1, 58) and len(payload) >= 8:
         return recognise_icmp(frame, header, key, form)
     parts, ports = transport(header.protocol, payload)
+    if len(payload) > COMPARED:
+        parts = *(part[:COMPARED] for part in parts), str(frame.length).encode()
     call = call_of(header, ports)
     packet = Packet(frame.time, (*key, digest(*parts)), kind_of(call), form + ports, data, call)
     if header.protocol != 6 or len(payload) < 14:

@@ -101,8 +101,10 @@ def client_socket(proto, address, source=0, seconds=TIMEOUT_SECONDS):
     return client
 
 
-def connect(proto, address, port, source=0, seconds=TIMEOUT_SECONDS):
+def connect(proto, address, port, source=0, seconds=TIMEOUT_SECONDS, segment_size=0):
     client = client_socket(proto, address, source, seconds)
+    if segment_size:
+        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, segment_size)
     try:
         client.connect((address, port))
     except OSError:
@@ -126,6 +128,24 @@ def echo(proto, address, port, source=0, rounds=3, size=700):
     with connect(proto, address, port, source) as client:
         for _ in range(rounds):
             exchange(client, size)
+
+
+def bulk(proto, address, port, source=0, count=20, size=180_000):
+    """Much at once, so that the kernel makes its largest packets, but not all the time."""
+    data, got = os.urandom(count * size), 0
+    # The kernel routes such a packet of IPv6 only if its segments have room for the jumbo option.
+    with connect(proto, address, port, source, segment_size=1340) as client:
+        def send():
+            for start in range(0, len(data), size):
+                client.sendall(data[start:start + size])
+                time.sleep(0.05)
+        sender = threading.Thread(target=send)
+        sender.start()
+        while got < len(data):
+            part = client.recv(1 << 20)
+            assert part and part == data[got:got + len(part)], "wrong answer"
+            got += len(part)
+        sender.join()
 
 
 def refused(proto, address, port, source=0):
@@ -288,7 +308,7 @@ def unknown_unicast(device):
 
 
 JOBS = {job.__name__: job
-        for job in (echo, refused, denied, unheard, knock, fast_open, fast_open_denied, forge, many,
+        for job in (echo, bulk, refused, denied, unheard, knock, fast_open, fast_open_denied, forge, many,
                     long, ping, silent_ping, flush, groups, unknown_unicast)}
 
 

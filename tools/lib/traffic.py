@@ -102,6 +102,12 @@ def special():
                job="many", count=500, seconds=10)
 
 
+def large_packets():
+    """Packets of more than 64 KiB, where `tools/demo` has allowed them (BIG TCP)."""
+    for port in (8401, 61401):
+        yield Call("tcp, large packets", "tcp", "a1", "b1", port, job="bulk")
+
+
 LONG = [
     Call(f"{proto}, long connections", proto, client, server, port, backend=backend, job="long",
          source=source)
@@ -113,7 +119,7 @@ LONG = [
 CALLS = [call for proto in ("tcp", "udp")
          for calls in (direct(proto), through_services(proto), through_fronts(proto),
                         refusals(proto)) for call in calls]
-CALLS += [*large_datagrams(), *special(), *unanswered.CALLS]
+CALLS += [*large_datagrams(), *special(), *large_packets(), *unanswered.CALLS]
 LONG += unanswered.LONG
 
 # What answers behind services, by name and port.

@@ -14,7 +14,6 @@ from places import Call
 RESETS = "requests and resets, reset in the name of another node's pod"
 DATAGRAMS = "datagrams that arrived at no pod"
 FORGERIES = "requests with a forged source that arrived at no pod"
-ERRORS = "ICMP errors of nodes in a service's name"
 
 # The client's port is above the server's, and below it.
 SOURCES = (0, 2501)
@@ -32,8 +31,7 @@ def nobody():
             yield Call(f"tcp, service, nobody, {where}", "tcp", "c1", "gone", 8600 + number,
                        backend=8600 + number, backend_owner=target, source=source, job="denied",
                        # A bridge asks for the neighbour before connection tracking keeps the flow.
-                       how="failure", is_known_perhaps=target == "dead1",
-                       limit=None if target == "dead1" else ERRORS)
+                       how="failure", is_known_perhaps=target == "dead1")
             yield Call("udp, nobody", "udp", "c1", target, 8500 + number, source=source,
                        job="unheard", limit=DATAGRAMS)
 
@@ -56,7 +54,6 @@ def policies():
 
 
 def policies_of_services():
-    limits = {"reset": RESETS, "rejected": ERRORS}
     # All with a backend on node1.
     places = (("same node", "c1", 1), ("own node", "c2", 2), ("other node", "c2", 1))
     for name, (verdict, how) in POLICIES.items():
@@ -71,7 +68,7 @@ def policies_of_services():
                 yield Call(f"tcp, service, {name}, {where}", "tcp", client, "shut", port,
                            backend=port, backend_owner="b1" if is_known else None, source=source,
                            job="denied", how=how,
-                           limit=limits.get(name) if where != "same node" else None)
+                           limit=RESETS if name == "reset" and where != "same node" else None)
 
 
 def late():

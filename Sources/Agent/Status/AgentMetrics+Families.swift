@@ -2,6 +2,7 @@ import Edges
 import Forwarding
 import Metrics
 import Netlink
+import Observation
 import Packets
 import Settings
 
@@ -156,7 +157,7 @@ extension AgentMetrics {
         edgeFrames("matched", "Frames that the kernel let through at the edge.") { $0.matched },
         edgeFrames("forwarded", "Frames of the edge put into the send queue.") { $0[.forwarded] },
         edgeFrames("dropped", "Frames of the edge lost in the ring or at the send queue.") {
-            $0[.droppedByRing] + $0[.droppedByQueue]
+            $0[.droppedByRing] + $0[.droppedByBlock] + $0[.droppedByQueue]
         },
     ]
 
@@ -207,6 +208,25 @@ extension AgentMetrics {
             "netlink_resyncs_total",
             "Times that events of the node's network were lost, so that all was read again."
         ) { [Sample($0.status.node.resyncs.value)] },
+        gauge(
+            "edges_with_unknown_senders",
+            "Edges whose pods send from addresses that are nobody's, as VPN gateways do."
+        ) { metrics in
+            let networks = metrics.node.networksBehindPods
+            return [
+                Sample(
+                    metrics.node.capturedVeths.count {
+                        !metrics.node.unknownSenders(of: $0, networks).isEmpty
+                    })
+            ]
+        },
+        gauge("bridge_macs", "MAC addresses that are known on the bridges of edges.") {
+            [Sample($0.node.macs.count)]
+        },
+        counter(
+            "bridge_macs_not_kept_total",
+            "MAC addresses not kept because too many live behind one port of a bridge."
+        ) { [Sample($0.status.node.macsNotKept.value)] },
         counter("netlink_failures_total", "Times that following the node's network failed.") {
             [Sample($0.status.node.failures.value)]
         },

@@ -47,6 +47,8 @@ package struct Summary: Sendable {
         package var byteCount: UInt64 = 0
         /// Frames lost in rings.
         package var droppedByRingCount: UInt64 = 0
+        /// Frames lost because a block was too small.
+        package var droppedByBlockCount: UInt64 = 0
         /// Frames lost at send queues.
         package var droppedByQueueCount: UInt64 = 0
         /// Frames left out by the rate limit.
@@ -89,6 +91,7 @@ package struct Summary: Sendable {
             "packets": .number(after.packetCount - before.packetCount),
             "bytes": .number(after.byteCount - before.byteCount),
             "dropped_by_ring": .number(after.droppedByRingCount - before.droppedByRingCount),
+            "dropped_by_block": .number(after.droppedByBlockCount - before.droppedByBlockCount),
             "dropped_by_queue": .number(after.droppedByQueueCount - before.droppedByQueueCount),
             "limited": .number(after.limitedCount - before.limitedCount),
             "requests_unanswered": .number(
@@ -109,6 +112,7 @@ extension AgentStatus {
         state.totals.packetCount = totals[.packetsQueued]
         state.totals.byteCount = totals[.bytesQueued]
         state.totals.droppedByRingCount = totals.frames[.droppedByRing]
+        state.totals.droppedByBlockCount = totals.frames[.droppedByBlock]
         state.totals.droppedByQueueCount = totals.frames[.droppedByQueue]
         state.totals.limitedCount = totals.frames[.limited]
         state.totals.requestsUnansweredCount = totals.frames[.unanswered]

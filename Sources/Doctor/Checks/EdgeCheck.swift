@@ -53,6 +53,12 @@ enum EdgeCheck: DoctorCheck {
         }
         let excludedCount = network.veths.count { $0.status == .excluded }
         let excluded = excludedCount == 0 ? "" : ", \(excludedCount) excluded"
-        return "\(edges.count), with the pod's addresses known for \(knownCount)\(excluded)"
+        let macCount = edges.reduce(0) { sum, edge in
+            sum + edge.macs.count { $0 != edge.podMAC }
+        }
+        let macs =
+            macCount == 0 ? "" : ", \(Wording.count(macCount, "further MAC")) behind them"
+        return
+            "\(edges.count), with the pod's addresses known for \(knownCount)\(excluded)\(macs)"
     }
 }

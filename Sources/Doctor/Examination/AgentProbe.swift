@@ -17,8 +17,27 @@ package enum AgentProbe {
     package static func probeAgent(at address: SocketAddress) -> Bool {
         let deadline = MonotonicTime.now + waitMax
         return address.reachable.contains { address in
-            (try? response(from: address, until: deadline)).map(isFromAgent) ?? false
+            (try? response("/healthz", from: address, until: deadline, isEnough: isFromAgent))
+                .map(isFromAgent) ?? false
         }
+    }
+
+    /// The most that is read of a page: that of a node with thousands of veths.
+    private static let pageByteCountMax = 4 << 20
+
+    /// Reads the senders that an agent knows as nobody's; blocks for up to 2 s.
+    ///
+    /// - Returns: Nil if no agent answers.
+    package static func readSenders(at address: SocketAddress) -> [UnknownSender]? {
+        let deadline = MonotonicTime.now + waitMax
+        for address in address.reachable {
+            let page = try? response(
+                "/edges", from: address, until: deadline, byteCountMax: pageByteCountMax
+            ) { _ in false }
+            guard let page, isFromAgent(page) else { continue }
+            return UnknownSender.read(String(decoding: page, as: UTF8.self))
+        }
+        return nil
     }
 
     /// Whether a response over HTTP names an agent as its server, whatever its status is.
@@ -36,15 +55,16 @@ package enum AgentProbe {
     }
 
     private static func response(
-        from address: SocketAddress, until deadline: MonotonicTime
+        _ path: String, from address: SocketAddress, until deadline: MonotonicTime,
+        byteCountMax: Int = responseByteCountMax, isEnough: ([UInt8]) -> Bool
     ) throws(SystemError) -> [UInt8] {
         let connection = try Connection(to: address, until: deadline, cancel: try Event())
-        let request = "GET /healthz HTTP/1.1\r\nHost: podwire\r\nConnection: close\r\n\r\n"
+        let request = "GET \(path) HTTP/1.1\r\nHost: podwire\r\nConnection: close\r\n\r\n"
         // The send buffer of a new connection has room for this.
         _ = try connection.send(Array(request.utf8)[...])
         var response: [UInt8] = []
         var buffer = [UInt8](repeating: 0, count: responseByteCountMax)
-        while response.count < responseByteCountMax, !isFromAgent(response) {
+        while response.count < byteCountMax, !isEnough(response) {
             let ready = try poll([(connection.fileDescriptor, .readable)], until: deadline)
             guard !ready[0].isEmpty else { break }
             guard let count = try connection.receive(into: &buffer) else { continue }

@@ -83,6 +83,7 @@ extension Examination {
         httpPort = settings.http.map { address in
             PortState.read(at: address) { AgentProbe.probeAgent(at: address) }
         }
+        senders = settings.http.flatMap { AgentProbe.readSenders(at: $0) }
         passwordFile = settings.passive?.passwordFile.map(FileState.readPasswords)
         certificate = settings.tls.map {
             FileState.readCertificate($0.certificate, key: $0.key)

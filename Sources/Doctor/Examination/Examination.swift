@@ -32,6 +32,8 @@ package struct Examination: Sendable {
     package var clientPort: PortState?
     /// The state of the port for metrics and probes.
     package var httpPort: PortState?
+    /// The senders that a running agent knows as nobody's.
+    package var senders: [UnknownSender]?
     /// The state of the password file.
     package var passwordFile: FileState?
     /// The state of the certificate and its key.

@@ -13,6 +13,8 @@ struct BlockCounts {
     /// Bytes of the packets put into the queue, including headers.
     var byteCount = 0
     var droppedCount = 0
+    /// Frames that the block has cut.
+    var cutCount = 0
     /// By how much segments outnumber frames, for each fate.
     private(set) var surplus = Surplus()
     var fragmentCount = 0
@@ -87,6 +89,7 @@ struct BlockCounts {
         frames.add(sampledOutCount - surplus.sampledOutCount, to: .sampledOut)
         frames.add(limitedCount - surplus.limitedCount, to: .limited)
         frames.add(droppedCount - surplus.droppedCount, to: .droppedByQueue)
+        frames.add(cutCount, to: .droppedByBlock)
         guard hasRequests else { return }
         for metric in RequestMetric.allCases {
             frames.record(metric, requestCounts[metric.rawValue])
@@ -110,7 +113,7 @@ struct BlockCounts {
                 counters.add(unrepairedCounts[obstacle.rawValue], to: obstacle)
             }
         }
-        guard puntedCount + notHeldCount > 0 else { return }
+        guard puntedCount + notHeldCount + translatedCount > 0 else { return }
         counters.add(puntedCount, to: .framesPunted)
         counters.add(fragmentCount, to: .fragments)
         counters.add(notHeldCount, to: .fragmentsNotHeld)

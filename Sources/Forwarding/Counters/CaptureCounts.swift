@@ -38,7 +38,9 @@ extension CaptureCounts {
     /// ring counts when it comes out.
     package var statistics: CaptureStatistics {
         let sent = self[.packetsQueued]
-        let dropped = frames[.droppedByRing] + self[.packetsDroppedByQueue] + self[.packetsLimited]
+        let dropped =
+            frames[.droppedByRing] + frames[.droppedByBlock] + self[.packetsDroppedByQueue]
+            + self[.packetsLimited]
         let received = sent + dropped + self[.packetsSampledOut]
         return CaptureStatistics(
             received: UInt32(truncatingIfNeeded: received),

@@ -10,6 +10,7 @@ package enum CaptureMetric: Int, CaseIterable, Sendable {
     case packetsAbandoned, bytesAbandoned
     case framesUnaccounted, framesPunted, framesTranslated, framesUnexplained
     case fragments, fragmentsNotHeld
+    case strangersHeld, strangersNotHeld
     case framesSegmented, segments, checksumsFinished, tagsRestored
     case datagramsSent
     /// Networks report few of the datagrams that they lose, and the kernel passes on only some of
@@ -18,7 +19,7 @@ package enum CaptureMetric: Int, CaseIterable, Sendable {
     case datagramsFailed, datagramsTooLarge
     case lookups, lookupsSkipped, lookupFailures, conntrackOverruns, flowsEvicted
     case callsNotLearned
-    case ringsReplaced, programsNotReplaced
+    case ringsReplaced, ringsTooSmall, programsNotReplaced
 
     /// The name of the metric, without the program's.
     package var name: String { names.metric }
@@ -42,6 +43,8 @@ package enum CaptureMetric: Int, CaseIterable, Sendable {
         case .framesUnexplained: ("frames_unexplained_total", "unexplained")
         case .fragments: ("fragments_total", "fragments")
         case .fragmentsNotHeld: ("fragments_not_held_total", "fragments_not_held")
+        case .strangersHeld: ("frames_awaiting_mac_total", "awaiting_mac")
+        case .strangersNotHeld: ("frames_awaiting_mac_not_held_total", "awaiting_mac_not_held")
         case .framesSegmented: ("frames_segmented_total", "segmented")
         case .segments: ("segments_total", "segments")
         case .checksumsFinished: ("checksums_finished_total", "checksums_finished")
@@ -57,6 +60,7 @@ package enum CaptureMetric: Int, CaseIterable, Sendable {
         case .flowsEvicted: ("conntrack_flows_evicted_total", "flows_evicted")
         case .callsNotLearned: ("calls_not_learned_total", "calls_not_learned")
         case .ringsReplaced: ("rings_replaced_total", "rings_replaced")
+        case .ringsTooSmall: ("rings_too_small_total", "rings_too_small")
         case .programsNotReplaced: ("programs_not_replaced_total", "programs_not_replaced")
         }
     }
@@ -92,6 +96,9 @@ package enum CaptureMetric: Int, CaseIterable, Sendable {
         case .fragments: "Fragments among the frames that user space decided."
         case .fragmentsNotHeld:
             "Fragments that came before the first of their datagram and found no room to wait."
+        case .strangersHeld:
+            "Frames that waited because nobody knew their MAC address yet, as a new guest's."
+        case .strangersNotHeld: "Frames with such an address that found no room to wait."
         case .framesSegmented: "GSO packets that were cut into segments."
         case .segments: "Segments that these became."
         case .checksumsFinished: "Frames whose partial checksum was finished."
@@ -108,6 +115,8 @@ package enum CaptureMetric: Int, CaseIterable, Sendable {
         case .callsNotLearned:
             "Calls reported in two forms: too many node addresses and ports are translated to pods."
         case .ringsReplaced: "Rings that were replaced by a larger or smaller one."
+        case .ringsTooSmall:
+            "Times that there was no memory for a ring whose blocks hold an edge's largest packets."
         case .programsNotReplaced:
             "Times that the kernel refused an edge's new program, so that the old one stayed."
         }

@@ -14,6 +14,8 @@ package enum Fate: Int, CaseIterable, Sendable {
     case limited
     /// Lost because every block of the ring was waiting to be read.
     case droppedByRing
+    /// Lost because a block of the ring was too small, and cut the frame.
+    case droppedByBlock
     /// Lost because the send queue had no room.
     case droppedByQueue
     /// Still in a ring, or held for an answer or a first fragment, when the capture ended.
@@ -28,6 +30,7 @@ package enum Fate: Int, CaseIterable, Sendable {
         case .sampledOut: "sampled_out"
         case .limited: "limited"
         case .droppedByRing: "dropped_by_ring"
+        case .droppedByBlock: "dropped_by_block"
         case .droppedByQueue: "dropped_by_queue"
         case .abandoned: "abandoned"
         }

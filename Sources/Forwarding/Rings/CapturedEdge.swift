@@ -33,21 +33,27 @@ final class CapturedEdge {
     private(set) var newRing: Ring?
     /// The descriptor of `ring`, for the poller.
     private(set) var fileDescriptor: CInt
+    /// The size of a block of `ring`.
+    private(set) var blockByteCount: Int
     private(set) var installed: InstalledProgram
     private var lap: LapTimer
     private var nextPressureAt = MonotonicTime.zero
+    private var nextCutAt = MonotonicTime.zero
+    /// The longest packet that a block has cut.
+    private var cutByteCountMax = 0
     /// The number of packets that have come out of `ring`.
     private var readCount = 0
     /// The number of packets that the kernel has put into `ring`, as far as it has been asked.
     private var putCount = 0
 
-    /// How often it is reported that a ring is close to full, since a replacement takes time.
+    /// How often it is reported that a ring is too small, since a replacement takes time.
     private static let pressureInterval = Duration.milliseconds(100)
 
     /// Captures an edge through a ring whose program may be made from another version of the plan.
     init(_ edge: Edge, _ ring: consuming Ring, _ program: EdgeProgram, now: MonotonicTime) {
         self.edge = edge
         fileDescriptor = ring.fileDescriptor
+        blockByteCount = ring.blockByteCount
         lap = LapTimer(blockCount: ring.blockCount)
         self.ring = .some(ring)
         installed = InstalledProgram(program, now: now)
@@ -66,7 +72,7 @@ final class CapturedEdge {
 
     /// Takes over what is known of the edge now; the next `adopt` may install another program.
     func move(to edge: Edge) {
-        if edge.point.podMAC != self.edge.point.podMAC { installed.markStale() }
+        if !edge.point.hasSameProgram(as: self.edge.point) { installed.markStale() }
         self.edge = edge
     }
 }
@@ -118,6 +124,16 @@ extension CapturedEdge {
         guard now >= nextPressureAt, lap.isFast || ring?.isHalfFull == true else { return false }
         nextPressureAt = now + Self.pressureInterval
         return true
+    }
+
+    /// Records that a block has cut a packet of a length.
+    ///
+    /// - Returns: The length of the longest one so far, if it is to be reported: once in 100 ms.
+    func takeCut(_ byteCount: Int, now: MonotonicTime) -> Int? {
+        cutByteCountMax = max(cutByteCountMax, byteCount)
+        guard now >= nextCutAt else { return nil }
+        nextCutAt = now + Self.pressureInterval
+        return cutByteCountMax
     }
 
     /// Records a block that is about to be forwarded, in case the ring is being replaced.
@@ -256,6 +272,7 @@ extension CapturedEdge {
         let old = surrenderRing()
         guard let next = newRing.take() else { return nil }
         fileDescriptor = next.fileDescriptor
+        blockByteCount = next.blockByteCount
         lap = LapTimer(blockCount: next.blockCount)
         ring = .some(next)
         (readCount, putCount) = (0, statistics.put)

@@ -25,12 +25,28 @@ struct EdgeContext {
     }
 
     let source: Source
+    /// The MAC addresses of the edge, if the ring is that of one edge.
+    let macs: EdgeMACs
     /// Counts what becomes of the packets.
     let counters: FrameCounters
     let program: ProgramRole
     let filter: FilterSite
     /// Knows the packets that have come out of the ring that this one replaces; nil if there are none.
     var replacement: RingReplacement?
+
+    init(
+        source: Source, counters: FrameCounters, program: ProgramRole, filter: FilterSite,
+        replacement: RingReplacement? = nil
+    ) {
+        (self.source, self.counters) = (source, counters)
+        (self.program, self.filter, self.replacement) = (program, filter, replacement)
+        macs =
+            switch source {
+            case .edge(let point): EdgeMACs(point)
+            // No packet of several edges takes the fast path.
+            case .edges: EdgeMACs()
+            }
+    }
 
     /// Whether most packets need nothing but to be copied.
     var hasFastPath: Bool { program == .decides && filter == .inKernel && replacement == nil }

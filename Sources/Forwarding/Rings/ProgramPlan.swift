@@ -1,3 +1,4 @@
+package import Addressing
 package import BPF
 package import Observation
 
@@ -10,6 +11,7 @@ package struct ProgramPlan: Sendable {
     let keepsWhole: Bool
     private(set) var fronts: Set<ServiceKey> = []
     private(set) var dropList: [ServiceKey: UInt16] = [:]
+    private(set) var floods: Set<MACAddress> = []
     /// Increases whenever programs come out differently.
     package private(set) var version = 1
     /// The most instructions of a program, as far as the kernel has shown to have room for.
@@ -24,7 +26,7 @@ package struct ProgramPlan: Sendable {
     package func program(at point: ObservationPoint) -> EdgeProgram {
         EdgeProgram(
             rule, at: point, filter: filter, snaplen: keepsWhole ? nil : UInt32(snaplen),
-            fronts: fronts, dropList: dropList,
+            fronts: fronts, dropList: dropList, floods: floods,
             instructionCountMax: instructionCountMax)
     }
 
@@ -41,6 +43,12 @@ package struct ProgramPlan: Sendable {
     package mutating func set(_ dropList: [ServiceKey: UInt16], fronts: Set<ServiceKey> = []) {
         guard dropList != self.dropList || fronts != self.fronts else { return }
         (self.dropList, self.fronts) = (dropList, fronts)
+        version += 1
+    }
+
+    package mutating func set(_ floods: Set<MACAddress>) {
+        guard floods != self.floods else { return }
+        self.floods = floods
         version += 1
     }
 

@@ -37,39 +37,76 @@ package struct RingBudget {
     }
 
     /// The smallest ring.
-    package static let smallest = Ring.Shape(byteCountMax: 0)
+    package static let smallest = smallest(holding: 0)
+
+    /// Returns the smallest ring whose blocks hold a frame of a size.
+    package static func smallest(holding frameByteCount: Int) -> Ring.Shape {
+        Ring.Shape(byteCountMax: 0, frameByteCountMax: frameByteCount)
+    }
 
     /// Takes the memory for a new edge's ring.
     ///
-    /// - Returns: The ring's shape, or nil if not even the smallest one fits.
-    package mutating func takeFirst(now: MonotonicTime) -> Ring.Shape? {
+    /// - Parameters:
+    ///   - frameByteCount: The edge's largest frame.
+    ///   - now: The time.
+    /// - Returns: The ring's shape, whose blocks are too small for that frame if there is no memory
+    ///   for larger ones; nil if not even the smallest ring fits.
+    package mutating func takeFirst(
+        holding frameByteCount: Int = 0, now: MonotonicTime
+    ) -> Ring.Shape? {
         if now >= exhaustedUntil { byteCountMax = givenByteCount }
+        return take(first(holding: frameByteCount)) ?? take(Self.smallest)
+    }
+
+    /// Returns the shape of a first ring.
+    ///
+    /// Where blocks are larger, the ring has as many: its reader has as much time for a lap.
+    private func first(holding frameByteCount: Int) -> Ring.Shape {
+        let smallest = Self.smallest(holding: frameByteCount)
+        let scale = smallest.byteCount / Self.smallest.byteCount
         for (byteCount, part) in Self.firstByteCounts
-        where usedByteCount + byteCount <= byteCountMax / part {
-            return take(Ring.Shape(byteCountMax: byteCount))
+        where usedByteCount + byteCount * scale <= byteCountMax / part {
+            return Ring.Shape(
+                byteCountMax: byteCount * scale, frameByteCountMax: frameByteCount)
         }
-        return take(Self.smallest)
+        return smallest
     }
 
     /// Takes the memory for a larger ring, beside which the present one keeps its own until it is closed.
     ///
     /// - Parameters:
     ///   - byteCount: The size of the present ring.
+    ///   - frameByteCount: The edge's largest frame.
     ///   - failureCount: The number of rings in a row that were too small to replace it; each doubles
     ///     the size.
     /// - Returns: The ring's shape, or nil if there is no memory, or the present ring is the largest.
-    package mutating func takeLarger(than byteCount: Int, failureCount: Int = 0) -> Ring.Shape? {
-        guard canGrow(byteCount) else { return nil }
-        // What is left allows an idle ring to be replaced by the smallest.
-        let shape = Ring.Shape(byteCountMax: grown(byteCount << failureCount))
-        guard usedByteCount + shape.byteCount + Self.smallest.byteCount <= byteCountMax else {
-            return nil
-        }
-        return take(shape)
+    package mutating func takeLarger(
+        than byteCount: Int, holding frameByteCount: Int = 0, failureCount: Int = 0
+    ) -> Ring.Shape? {
+        guard canGrow(byteCount, holding: frameByteCount) else { return nil }
+        return takeLeavingRoom(grown(byteCount << failureCount, holding: frameByteCount))
     }
 
-    /// Takes the memory for the smallest ring.
-    package mutating func takeSmallest() -> Ring.Shape? { take(Self.smallest) }
+    /// Takes the memory for a ring with larger blocks, and no fewer bytes than the present one if possible.
+    ///
+    /// - Parameters:
+    ///   - frameByteCount: The edge's largest frame.
+    ///   - byteCount: The size of the present ring.
+    /// - Returns: The ring's shape, or nil if there is no memory.
+    package mutating func takeHolding(
+        _ frameByteCount: Int, insteadOf byteCount: Int
+    ) -> Ring.Shape? {
+        let same = Ring.Shape(byteCountMax: byteCount, frameByteCountMax: frameByteCount)
+        let first = first(holding: frameByteCount)
+        let large = same.byteCount > first.byteCount ? same : first
+        return takeLeavingRoom(large) ?? takeLeavingRoom(first)
+            ?? takeLeavingRoom(Self.smallest(holding: frameByteCount))
+    }
+
+    /// Takes the memory for the smallest ring whose blocks hold a frame of a size.
+    package mutating func takeSmallest(holding frameByteCount: Int = 0) -> Ring.Shape? {
+        take(Self.smallest(holding: frameByteCount))
+    }
 
     /// Gives back the memory of a ring.
     package mutating func giveBack(_ byteCount: Int) {
@@ -86,11 +123,21 @@ package struct RingBudget {
     package var isKernelExhausted: Bool { byteCountMax < givenByteCount }
 
     /// Whether a ring of this size can become larger at all.
-    package func canGrow(_ byteCount: Int) -> Bool { grown(byteCount) > byteCount }
+    package func canGrow(_ byteCount: Int, holding frameByteCount: Int = 0) -> Bool {
+        grown(byteCount, holding: frameByteCount).byteCount > byteCount
+    }
 
-    private func grown(_ byteCount: Int) -> Int {
+    private func grown(_ byteCount: Int, holding frameByteCount: Int) -> Ring.Shape {
         let most = min(byteCount * Self.growth, Self.edgeByteCountMax, byteCountMax / 4)
-        return Ring.Shape(byteCountMax: most).byteCount
+        return Ring.Shape(byteCountMax: most, frameByteCountMax: frameByteCount)
+    }
+
+    /// Takes memory of which enough is left to replace an idle ring by the smallest.
+    private mutating func takeLeavingRoom(_ shape: Ring.Shape) -> Ring.Shape? {
+        guard usedByteCount + shape.byteCount + Self.smallest.byteCount <= byteCountMax else {
+            return nil
+        }
+        return take(shape)
     }
 
     private mutating func take(_ shape: Ring.Shape) -> Ring.Shape? {

@@ -21,7 +21,7 @@ final class RingManager: Sendable {
     private let feed: NodePublisher
     private let scope: CaptureScope
     private let firstPlan: ProgramPlan
-    private let counters: CaptureCounters
+    let counters: CaptureCounters
     private let mailbox: Mailbox<RingMessage>
     /// Sends a command to the forwarder, and never waits.
     let send: @Sendable (RingCommand) -> Void
@@ -116,7 +116,7 @@ final class RingManager: Sendable {
         case .replacement(let incarnation, let event) where !event.isPrepared:
             advance(event, of: incarnation, &table)
         case .filter(let filter): plan.set(filter)
-        case .pressed, .replacement, .end: break
+        case .pressed, .cut, .replacement, .end: break
         }
     }
 
@@ -127,6 +127,7 @@ final class RingManager: Sendable {
             for change in table.relievePressure(on: incarnation, now: .now) {
                 open(change, &table)
             }
+        case .cut(let incarnation, let byteCount): recordCut(incarnation, byteCount, &table)
         case .replacement(let incarnation, let event) where event.isPrepared:
             advance(event, of: incarnation, &table)
         case .replacement, .closed, .filter, .end: break
@@ -141,6 +142,7 @@ extension RingManager {
         if snapshot.version != table.version {
             table.version = snapshot.version
             plan.set(snapshot.rule)
+            table.recordFrames(of: snapshot.edges)
             send(.follow(snapshot))
             for incarnation in table.takeGone(from: snapshot.edges) {
                 send(.remove(incarnation: incarnation))
@@ -149,6 +151,7 @@ extension RingManager {
         }
         let (openings, isSharingChanged) = table.takeOpenings(for: snapshot.edges, now: .now)
         if isSharingChanged || table.lacksSharedRing { share(&table) }
+        defer { enlargeBlocks(&table) }
         return open(openings, plan, &table)
     }
 

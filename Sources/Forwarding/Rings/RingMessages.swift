@@ -26,6 +26,8 @@ enum RingCommand: Sendable {
 enum RingMessage: Sendable {
     /// The edge's ring is close to full.
     case pressed(incarnation: UInt64)
+    /// A block has cut a packet of this length, the longest of the edge's so far.
+    case cut(incarnation: UInt64, byteCount: Int)
     /// The forwarder has let go of the last ring of an edge that is gone.
     case closed(incarnation: UInt64, TransferBox<Ring>?)
     /// A step in the replacement of the edge's ring.
@@ -39,7 +41,7 @@ enum RingMessage: Sendable {
     var pressedIncarnation: UInt64? {
         switch self {
         case .pressed(let incarnation): incarnation
-        case .closed, .replacement, .filter, .end: nil
+        case .cut, .closed, .replacement, .filter, .end: nil
         }
     }
 }

@@ -78,7 +78,9 @@ extension RingTable {
         var left: [Edge] = []
         for edge in edges where slots[edge.incarnation] == nil && edge.isUp {
             guard retryAt[edge.incarnation] == nil else { continue }
-            if !sharingBefore.contains(edge.incarnation), let shape = budget.takeFirst(now: now) {
+            if !sharingBefore.contains(edge.incarnation),
+                let shape = budget.takeFirst(holding: edge.frameByteCountMax, now: now)
+            {
                 openings.append(Opening(edge: edge, shape: shape))
             } else {
                 left.append(edge)
@@ -95,7 +97,7 @@ extension RingTable {
         _ opening: Opening, _ lease: TransferBox<RingLease>?
     ) -> Bool {
         let incarnation = opening.edge.incarnation
-        slots[incarnation] = RingSlot(opening.edge, opening.shape.byteCount, lease)
+        slots[incarnation] = RingSlot(opening.edge, opening.shape, lease)
         return failures.removeValue(forKey: incarnation) != nil
     }
 
@@ -185,10 +187,52 @@ extension RingTable {
             now >= slot.pressedAt + Self.calmTime * (1 << slot.failureCount)
         else { return [] }
         slot.pressedAt = now
-        if let shape = budget.takeLarger(than: slot.byteCount, failureCount: slot.failureCount) {
-            return [reserve(shape, for: slot)]
+        let shape = budget.takeLarger(
+            than: slot.byteCount, holding: slot.frameByteCountMax, failureCount: slot.failureCount)
+        if let shape { return [reserve(shape, for: slot)] }
+        return budget.canGrow(slot.byteCount, holding: slot.frameByteCountMax)
+            ? shrinkIdle(now) : []
+    }
+
+    /// Records the largest frames of edges, by the settings of their devices.
+    package func recordFrames(of edges: [Edge]) {
+        for edge in edges {
+            slots[edge.incarnation]?.announcedByteCount = edge.frameByteCountMax
         }
-        return budget.canGrow(slot.byteCount) ? shrinkIdle(now) : []
+    }
+
+    /// Records that a block of an edge's ring has cut a frame of a size.
+    ///
+    /// - Returns: The edge's ring if it is the first such frame.
+    package func recordCut(_ incarnation: UInt64, _ byteCount: Int) -> RingSlot? {
+        guard let slot = slots[incarnation] else { return nil }
+        let isFirst = slot.cutByteCount == 0
+        slot.cutByteCount = max(slot.cutByteCount, byteCount)
+        return isFirst ? slot : nil
+    }
+
+    /// Takes memory for rings with larger blocks, where frames have become larger than blocks.
+    ///
+    /// A ring whose blocks are larger than they have to be stays until its memory is needed.
+    ///
+    /// - Returns: The rings to replace, and those for which there was memory until now and is none.
+    package mutating func takeLargerBlocks(
+        now: MonotonicTime
+    ) -> (changes: [Change], lacking: [RingSlot]) {
+        var changes: [Change] = []
+        var lacking: [RingSlot] = []
+        for slot in slots.values where !slot.shape.holds(frameOf: slot.frameByteCountMax) {
+            guard slot.canBeReplaced, now >= slot.largerBlocksAt else { continue }
+            slot.largerBlocksAt = now + Self.retryInterval
+            let shape = budget.takeHolding(slot.frameByteCountMax, insteadOf: slot.byteCount)
+            if let shape {
+                changes.append(reserve(shape, for: slot))
+            } else if !slot.lacksMemory {
+                lacking.append(slot)
+            }
+            slot.lacksMemory = shape == nil
+        }
+        return (changes, lacking)
     }
 
     private mutating func shrinkIdle(_ now: MonotonicTime) -> [Change] {
@@ -196,8 +240,8 @@ extension RingTable {
         var changes: [Change] = []
         for slot in longestIdle.prefix(Self.shrinkingCountMax) {
             guard now >= slot.pressedAt + Self.idleTime, slot.canBeReplaced,
-                slot.byteCount > RingBudget.smallest.byteCount,
-                let shape = budget.takeSmallest()
+                slot.byteCount > RingBudget.smallest(holding: slot.frameByteCountMax).byteCount,
+                let shape = budget.takeSmallest(holding: slot.frameByteCountMax)
             else { continue }
             changes.append(reserve(shape, for: slot))
         }
@@ -205,7 +249,7 @@ extension RingTable {
     }
 
     private func reserve(_ shape: Ring.Shape, for slot: RingSlot) -> Change {
-        slot.newByteCount = shape.byteCount
+        slot.newShape = shape
         return Change(slot: slot, shape: shape)
     }
 
@@ -254,10 +298,10 @@ package struct ClosingRing: Sendable {
 /// A ring as its manager knows it, or two during a replacement.
 package final class RingSlot {
     package let edge: Edge
-    package private(set) var byteCount: Int
+    package private(set) var shape: Ring.Shape
     private(set) var lease: TransferBox<RingLease>?
-    /// The memory of the new ring during a replacement, else 0.
-    package fileprivate(set) var newByteCount = 0
+    /// The shape of the new ring during a replacement.
+    package fileprivate(set) var newShape: Ring.Shape?
     private(set) var newLease: TransferBox<RingLease>?
     /// What gives packets the same time in both rings, during a replacement.
     private var stamps: TransferBox<PacketStamps>?
@@ -270,14 +314,33 @@ package final class RingSlot {
     /// The number of replacements in a row that were cancelled.
     package fileprivate(set) var failureCount = 0
 
-    fileprivate init(_ edge: Edge, _ byteCount: Int, _ lease: TransferBox<RingLease>?) {
+    /// The edge's largest frame, by the settings of its devices.
+    fileprivate var announcedByteCount: Int
+    /// The longest frame that a block has cut.
+    fileprivate var cutByteCount = 0
+    /// When a ring with larger blocks can be tried.
+    fileprivate var largerBlocksAt = MonotonicTime.zero
+    /// Whether there was no memory for larger blocks the last time.
+    fileprivate var lacksMemory = false
+
+    fileprivate init(_ edge: Edge, _ shape: Ring.Shape, _ lease: TransferBox<RingLease>?) {
         self.edge = edge
-        self.byteCount = byteCount
+        self.shape = shape
         self.lease = lease
+        announcedByteCount = edge.frameByteCountMax
     }
 
+    /// The memory of the ring.
+    package var byteCount: Int { shape.byteCount }
+
+    /// The memory of the new ring during a replacement, else 0.
+    package var newByteCount: Int { newShape?.byteCount ?? 0 }
+
+    /// The largest frame that the ring is to hold.
+    package var frameByteCountMax: Int { max(announcedByteCount, cutByteCount) }
+
     /// Whether a replacement can begin.
-    var canBeReplaced: Bool { !isLeaving && newByteCount == 0 }
+    var canBeReplaced: Bool { !isLeaving && newShape == nil }
 
     /// Records the new ring of a replacement.
     func recordNewRing(
@@ -289,14 +352,14 @@ package final class RingSlot {
 
     fileprivate func becomeNew() {
         lease = newLease
-        byteCount = newByteCount
+        if let newShape { shape = newShape }
         failureCount = 0
         dropNew()
     }
 
     fileprivate func dropNew() {
         newLease = nil
-        newByteCount = 0
+        newShape = nil
         stamps = nil
     }
 }

@@ -25,6 +25,7 @@ package final class SharedRing {
     private var present: [UInt32: ObservationPoint] = [:]
     /// When all packets are out of the ring that came before the last change.
     private(set) var drainedAt = MonotonicTime.zero
+    private var hasCut = false
 
     init(_ ring: consuming Ring) {
         self.ring = ring
@@ -32,6 +33,12 @@ package final class SharedRing {
 
     /// Whether nothing is let in.
     var isEmpty: Bool { present.isEmpty }
+
+    /// Records that a block has cut a packet; true the first time.
+    func takeFirstCut() -> Bool {
+        defer { hasCut = true }
+        return !hasCut
+    }
 
     /// What the pipeline must know of the ring.
     var context: EdgeContext {

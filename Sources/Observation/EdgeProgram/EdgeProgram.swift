@@ -1,4 +1,4 @@
-import Addressing
+package import Addressing
 package import BPF
 
 /// The rule as a program for the kernel, made for one edge.
@@ -17,8 +17,10 @@ package struct EdgeProgram: Equatable, Sendable {
     /// Whether the program decides anything, and does not punt every packet.
     package let decides: Bool
 
-    /// What *punt* returns: one more than the longest snaplen, so that *keep* never returns it.
-    package static let puntByteCount: UInt32 = 262_145
+    /// What *punt* returns: more than the longest frame and snaplen, so that *keep* never returns it.
+    ///
+    /// The kernel makes GSO packets of up to 524,280 bytes (`GSO_MAX_SIZE` of its netdevice.h).
+    package static let puntByteCount: UInt32 = (1 << 20) + 1
 
     /// The program that punts every packet, in one instruction.
     package static let undecided: Self = {
@@ -47,10 +49,12 @@ package struct EdgeProgram: Equatable, Sendable {
     ///   - fronts: what is punted beside services, because this node translates it to pods.
     ///   - dropList: services whose packets are dropped if the client's port is above the one
     ///     given.
+    ///   - floods: MAC addresses whose flooded copies are dropped, unless they live behind the edge.
     ///   - instructionCountMax: the most instructions that the program may have.
     package init(
         _ rule: Rule, at point: ObservationPoint, filter: Program? = nil, snaplen: UInt32?,
         fronts: Set<ServiceKey> = [], dropList: [ServiceKey: UInt16] = [:],
+        floods: Set<MACAddress> = [],
         instructionCountMax: Int = Program.kernelInstructionCountMax
     ) {
         let whole = Self.puntByteCount - 1
@@ -58,12 +62,13 @@ package struct EdgeProgram: Equatable, Sendable {
         let canFilter =
             filter.map { $0.isForKernel && (snaplen != nil || $0.keptByteCount != nil) } ?? true
         var services = dropList.sorted { $0.key < $1.key }
+        let strangers = floods.filter { rule.owner(of: $0, at: point) == .another }
+            .sorted { $0.value < $1.value }
         while canFilter {
             let writer = EdgeProgramWriter(
-                rule: rule, fronts: fronts, services: services,
+                rule: rule, point: point, fronts: fronts, services: services, floods: strangers,
                 puntsTagged: snaplen == nil && filter != nil)
-            let program = writer.program(
-                at: point, filter: cutFilter, keepByteCount: snaplen ?? whole)
+            let program = writer.program(filter: cutFilter, keepByteCount: snaplen ?? whole)
             if program.instructions.count <= instructionCountMax {
                 self.init(program: program, includesFilter: true, decides: true)
                 return
@@ -73,8 +78,9 @@ package struct EdgeProgram: Equatable, Sendable {
         }
         // A filter that runs in user space has to see the whole packet.
         let writer = EdgeProgramWriter(
-            rule: rule, fronts: fronts, services: [], puntsTagged: false)
-        let rest = writer.program(at: point, filter: nil, keepByteCount: whole)
+            rule: rule, point: point, fronts: fronts, services: [], floods: strangers,
+            puntsTagged: false)
+        let rest = writer.program(filter: nil, keepByteCount: whole)
         let fits = rest.instructions.count <= instructionCountMax
         self =
             fits ? Self(program: rest, includesFilter: filter == nil, decides: true) : .undecided

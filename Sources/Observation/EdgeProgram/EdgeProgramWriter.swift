@@ -10,10 +10,13 @@ struct EdgeProgramWriter {
     typealias Label = Assembler.Label
 
     let rule: Rule
+    let point: ObservationPoint
     /// The fronts, sorted.
     let fronts: [ServiceKey]
     /// The drop list, sorted.
     let services: [(key: ServiceKey, value: UInt16)]
+    /// The MAC addresses whose flooded copies are dropped.
+    let floods: [MACAddress]
     /// Whether frames are punted whose VLAN tag the kernel has taken out.
     let puntsTagged: Bool
 
@@ -23,12 +26,12 @@ struct EdgeProgramWriter {
     let punt: Label
 
     init(
-        rule: Rule, fronts: Set<ServiceKey>, services: [(key: ServiceKey, value: UInt16)],
-        puntsTagged: Bool
+        rule: Rule, point: ObservationPoint, fronts: Set<ServiceKey>,
+        services: [(key: ServiceKey, value: UInt16)], floods: [MACAddress], puntsTagged: Bool
     ) {
-        self.rule = rule
+        (self.rule, self.point, self.services) = (rule, point, services)
         self.fronts = rule.deduplicates ? fronts.sorted() : []
-        (self.services, self.puntsTagged) = (services, puntsTagged)
+        (self.floods, self.puntsTagged) = (floods, puntsTagged)
         var code = Assembler()
         (drop, keep, punt) = (code.makeLabel(), code.makeLabel(), code.makeLabel())
         self.code = code
@@ -37,9 +40,7 @@ struct EdgeProgramWriter {
     /// Returns the program for an edge.
     ///
     /// *Keep* goes on at the filter, or keeps this number of bytes if there is none.
-    consuming func program(
-        at point: ObservationPoint, filter: Program?, keepByteCount: UInt32
-    ) -> Program {
+    consuming func program(filter: Program?, keepByteCount: UInt32) -> Program {
         writeChecks()
         if rule.deduplicates { writeOwnership(at: point) }
         let (ipv4, ipv6) = (code.makeLabel(), code.makeLabel())

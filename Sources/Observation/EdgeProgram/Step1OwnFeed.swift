@@ -25,7 +25,7 @@ extension EdgeProgramWriter {
     /// Drops the feed, and keeps all other packets: step 5, one end is not a pod.
     mutating func writeOwnFeed(_ layout: PacketLayout, _ labels: FeedLabels) {
         let sensors = Array(rule.addressPlan.sensors).of(layout.family)
-        let other = rule.puntsPodAddresses ? punt : keep
+        let other = rule.puntsPodAddresses ? punt : code.makeLabel()
         // Where pods and nodes cannot be told apart, the feed is not told from other traffic.
         let feed = rule.puntsAddresses ? punt : drop
         let testsSource = rule.puntsAddresses ? code.makeLabel() : labels.onlySourceIsPod
@@ -42,5 +42,8 @@ extension EdgeProgramWriter {
         }
         code.place(testsSource)
         code.test(layout.source, isOneOf: sensors, then: feed, else: other, "source a sensor?")
+        guard !rule.puntsPodAddresses else { return }
+        code.place(other)
+        writeKeep(at: point)
     }
 }

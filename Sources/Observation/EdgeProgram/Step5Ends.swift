@@ -114,6 +114,9 @@ extension EdgeProgramWriter {
         // Whether other nodes take it for a pod as well is for user space to look up.
         code.place(local)
         code.test(
+            address, inside: rule.addressPlan.localPodNetworks.of(family), then: labels.localPod,
+            else: .next, "\(name) behind a pod of this node in")
+        code.test(
             address, isOneOf: localPods.of(family), then: labels.localPod, else: labels.other,
             "\(name) a pod of this node?")
     }

@@ -15,9 +15,10 @@ TOOLS = ROOT / "tools"
 sys.path.append(str(TOOLS / "lib"))
 import captures  # noqa: E402
 import house  # noqa: E402
+import packet_sizes as sizes  # noqa: E402
 import python_lint  # noqa: E402
 import steps  # noqa: E402
 import traffic  # noqa: E402
 
-__all__ = ["HERE", "INTEGRATION", "ROOT", "TOOLS", "captures", "house", "python_lint",
+__all__ = ["HERE", "INTEGRATION", "ROOT", "TOOLS", "captures", "house", "python_lint", "sizes",
            "steps", "traffic"]

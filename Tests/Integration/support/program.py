@@ -15,7 +15,7 @@ PODWIRE = os.environ["PODWIRE"]
 
 # What can become of a frame that was captured: together as many as were captured.
 FATES = ("forwarded", "refused", "filtered", "sampled_out", "limited", "dropped_by_ring",
-         "dropped_by_queue", "abandoned")
+         "dropped_by_block", "dropped_by_queue", "abandoned")
 
 
 def counts_of(line):

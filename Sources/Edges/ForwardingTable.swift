@@ -1,0 +1,115 @@
+import Addressing
+import Netlink
+import Observation
+
+/// What the node's bridges have learned: which MAC address lives behind which port.
+///
+/// A bridge forgets an address that has been silent for five minutes, and floods frames to it then.
+/// The address still lives where it did, so it is kept until it appears elsewhere, its port is gone,
+/// or the room is needed.
+struct ForwardingTable: Equatable, Sendable {
+    private var entries: [Key: Entry] = [:]
+    private var countOfPort: [UInt32: Int] = [:]
+    /// The ports behind which more addresses were learned than are kept.
+    private(set) var crowdedPorts: Set<UInt32> = []
+    /// The number of addresses that were not kept for lack of room.
+    private(set) var notKeptCount = 0
+
+    /// The most addresses of one port.
+    ///
+    /// A pod can send from any number of addresses.
+    static let countMaxPerPort = 512
+    /// The most addresses of all bridges, of about 50 bytes each.
+    static let countMax = 16_384
+
+    private struct Key: Hashable, Sendable {
+        let bridge: UInt32
+        let mac: MACAddress
+    }
+
+    private struct Entry: Equatable, Sendable {
+        var port: UInt32
+        var isLocal: Bool
+        /// Whether the bridge knows the address now.
+        var isCurrent = true
+    }
+
+    /// Applies an event.
+    mutating func apply(_ event: ForwardingEvent) {
+        switch event {
+        case .learned(let entry): learn(entry)
+        case .forgotten(let entry):
+            let key = Key(bridge: entry.bridge, mac: entry.mac)
+            guard entries[key]?.port == entry.port else { return }
+            if entry.isLocal { remove(key) } else { entries[key]?.isCurrent = false }
+        }
+    }
+
+    /// Takes over all entries that bridges have now.
+    mutating func reset(_ list: [ForwardingEntry]) {
+        for key in entries.keys { entries[key]?.isCurrent = false }
+        for entry in list { learn(entry) }
+    }
+
+    /// Removes what was learned behind a port that is gone, or no port any more.
+    mutating func removePort(_ port: UInt32) {
+        crowdedPorts.remove(port)
+        guard countOfPort[port] != nil else { return }
+        for (key, entry) in entries where entry.port == port { remove(key) }
+    }
+
+    private mutating func learn(_ entry: ForwardingEntry) {
+        let key = Key(bridge: entry.bridge, mac: entry.mac)
+        let new = Entry(port: entry.port, isLocal: entry.isLocal)
+        if let old = entries[key] {
+            guard old != new else { return }
+            remove(key)
+        }
+        makeRoom(at: entry.port)
+        guard entries.count < Self.countMax,
+            countOfPort[entry.port, default: 0] < Self.countMaxPerPort || entry.isLocal
+        else {
+            crowdedPorts.insert(entry.port)
+            notKeptCount += 1
+            return
+        }
+        entries[key] = new
+        countOfPort[entry.port, default: 0] += 1
+    }
+
+    /// Removes the addresses that bridges have forgotten themselves, if the room is needed.
+    private mutating func makeRoom(at port: UInt32) {
+        let isFull = entries.count >= Self.countMax
+        guard isFull || countOfPort[port, default: 0] >= Self.countMaxPerPort,
+            !crowdedPorts.contains(port)
+        else { return }
+        for (key, entry) in entries where !entry.isCurrent && (isFull || entry.port == port) {
+            remove(key)
+        }
+    }
+
+    private mutating func remove(_ key: Key) {
+        guard let old = entries.removeValue(forKey: key) else { return }
+        let count = countOfPort[old.port, default: 1] - 1
+        countOfPort[old.port] = count > 0 ? count : nil
+    }
+
+    /// Adds to a table what bridges know, or what they have known.
+    ///
+    /// - Parameters:
+    ///   - table: The table.
+    ///   - isCurrent: Whether what they know now is added, or the rest.
+    ///   - isPort: Whether an interface is a port of a bridge.
+    ///   - isEdge: Whether a port is an edge.
+    func add(
+        to table: inout MACTable, isCurrent: Bool, isPort: (UInt32, UInt32) -> Bool,
+        isEdge: (UInt32) -> Bool
+    ) {
+        for (key, entry) in entries where entry.isCurrent == isCurrent {
+            guard entry.port == key.bridge || isPort(entry.port, key.bridge) else { continue }
+            let place: MACTable.Place =
+                !entry.isLocal && isEdge(entry.port) ? .edge(entry.port) : .elsewhere
+            table.add(key.mac, on: key.bridge, at: place)
+        }
+    }
+}

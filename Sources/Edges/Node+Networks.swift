@@ -1,0 +1,77 @@
+package import Addressing
+import Netlink
+
+/// The networks behind pods that forward, such as VPN gateways.
+extension Node {
+    /// A network, and the veth of the pod through which the node's route leads to it.
+    package struct NetworkBehindPod: Equatable, Sendable {
+        /// The network.
+        package let network: IPNetwork
+        /// The veth.
+        package let veth: Veth
+    }
+
+    /// The most networks behind pods that the rule knows.
+    ///
+    /// Each takes about six instructions of each edge's program. `doctor` reports the rest.
+    package static let networkBehindPodCountMax = 32
+
+    /// The networks to which the node's routes lead through a pod of its own, in order.
+    ///
+    /// Default routes are left out, and networks that other routes lead to as well, in part or with
+    /// a better metric: there the address alone does not say where a packet goes.
+    package var networksBehindPods: [NetworkBehindPod] {
+        let captured = capturedVeths
+        var owners: [IPAddress: Veth] = [:]
+        for veth in captured {
+            for address in veth.addresses where !address.isLinkLocalIPv6 { owners[address] = veth }
+        }
+        let routed = Dictionary(
+            captured.filter { $0.link.master == nil }.map { ($0.link.index, $0) }
+        ) { one, _ in one }
+        let hops = routes.map { route in
+            (route: route, veth: Self.veth(of: route, owners, routed))
+        }
+        let others = hops.filter { $0.veth == nil }.map(\.route)
+        var found: [NetworkBehindPod] = []
+        for (route, veth) in hops {
+            guard let veth, !route.isDefault, owners[route.destination.address] != veth,
+                !isOwnNetwork(route),
+                !others.contains(where: { Self.competes($0, with: route) }),
+                !found.contains(where: { $0.network == route.destination })
+            else { continue }
+            found.append(NetworkBehindPod(network: route.destination, veth: veth))
+        }
+        return found
+    }
+
+    /// Whether a route is that of an address of the node itself, as the pods' gateway has it.
+    private func isOwnNetwork(_ route: Route) -> Bool {
+        route.gateway == nil && addresses.contains { route.destination.contains($0.address) }
+    }
+
+    /// The networks to which the node's routes lead through the pod behind a veth.
+    package func networks(behind veth: Veth) -> [IPNetwork] {
+        networksBehindPods.filter { $0.veth == veth }.map(\.network)
+    }
+
+    /// The sources of frames from a pod that are nobody's, not even those of a network behind it.
+    package func unknownSenders(of veth: Veth, _ networks: [NetworkBehindPod]) -> [IPAddress] {
+        veth.senders.filter { sender in !networks.contains { $0.network.contains(sender) } }
+    }
+
+    /// Returns the veth of the pod that is a route's next hop, by its address or its interface.
+    private static func veth(
+        of route: Route, _ owners: [IPAddress: Veth], _ routed: [UInt32: Veth]
+    ) -> Veth? {
+        if let gateway = route.gateway, !gateway.isLinkLocalIPv6 { return owners[gateway] }
+        return route.interfaceIndex.flatMap { routed[$0] }
+    }
+
+    private static func competes(_ other: Route, with route: Route) -> Bool {
+        guard route.destination.contains(other.destination.address),
+            other.destination.prefixBitCount >= route.destination.prefixBitCount
+        else { return false }
+        return other.destination != route.destination || other.metric <= route.metric
+    }
+}

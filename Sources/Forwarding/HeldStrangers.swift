@@ -1,0 +1,82 @@
+import Addressing
+import Observation
+import PacketRing
+import Time
+
+/// Frames to or from a MAC address that nobody knows yet, with copies of their bytes.
+///
+/// They wait for the node's events. A bridge learns a new guest's address from its first frame, and
+/// the answer to that comes sooner than the event about it.
+struct HeldStrangers {
+    private var frames: [Frame] = []
+    private var memory: [UInt8] = []
+    private var freeCells: [Int] = []
+    /// The number of bytes in all frames.
+    private(set) var byteCount = 0
+
+    /// The most frames that are held, in half a megabyte of memory.
+    static let countMax = 256
+    /// The longest frame that is held: one of an ordinary MTU.
+    static let byteCountMax = 2048
+    /// The longest time that a frame is held.
+    ///
+    /// Events come within milliseconds; pods are asked anew meanwhile.
+    static let ageMax = Duration.milliseconds(250)
+
+    /// A frame, and where it was seen.
+    struct Frame {
+        /// The address that is not known.
+        let mac: MACAddress
+        let expiresAt: MonotonicTime
+        /// The edge at which it was seen.
+        let point: ObservationPoint
+        /// The counters of that edge.
+        let counters: FrameCounters
+        fileprivate let details: Packet.Details
+        fileprivate let cell: Int
+        fileprivate let byteCount: Int
+    }
+
+    /// The number of frames.
+    var count: Int { frames.count }
+
+    /// Keeps a frame.
+    ///
+    /// - Returns: False if there is no room for it.
+    mutating func hold(
+        _ packet: borrowing Packet, until mac: MACAddress, at point: ObservationPoint,
+        _ counters: FrameCounters, now: MonotonicTime
+    ) -> Bool {
+        let byteCount = packet.bytes.byteCount
+        guard byteCount <= Self.byteCountMax, frames.count < Self.countMax else { return false }
+        if memory.isEmpty {
+            memory = Array(repeating: 0, count: Self.countMax * Self.byteCountMax)
+            freeCells = Array(0..<Self.countMax)
+            frames.reserveCapacity(Self.countMax)
+        }
+        let cell = freeCells.removeLast()
+        memory.store(packet.bytes, at: cell * Self.byteCountMax)
+        self.byteCount += byteCount
+        frames.append(
+            Frame(
+                mac: mac, expiresAt: now + Self.ageMax, point: point, counters: counters,
+                details: packet.details, cell: cell, byteCount: byteCount))
+        return true
+    }
+
+    /// Removes the oldest frame that meets a condition, and returns it.
+    mutating func take(where isWanted: (Frame) -> Bool) -> Frame? {
+        guard let index = frames.firstIndex(where: isWanted) else { return nil }
+        let frame = frames.remove(at: index)
+        freeCells.append(frame.cell)
+        byteCount -= frame.byteCount
+        return frame
+    }
+
+    /// The packet of the frame that was removed last; the next `hold` may overwrite it.
+    @_lifetime(borrow self)
+    func packet(_ frame: Frame) -> Packet {
+        let start = frame.cell * Self.byteCountMax
+        return Packet(frame.details, memory.wire.extracting(start..<start + frame.byteCount))
+    }
+}

@@ -1,0 +1,120 @@
+import Addressing
+import Edges
+import Linux
+import Observation
+import PacketRing
+import Packets
+import RPCAP
+import Time
+
+/// Step 2, ownership: frames whose MAC address is not known yet.
+extension Pipeline {
+    /// The shortest time between two requests to look for unknown addresses.
+    private static let sightingInterval = Duration.milliseconds(100)
+
+    /// Holds a frame until its MAC address is known, if that is what it lacks.
+    ///
+    /// - Returns: Whether it is held.
+    mutating func holdStranger(
+        _ packet: borrowing Packet, at point: ObservationPoint, _ counters: FrameCounters,
+        _ now: MonotonicTime
+    ) -> Bool {
+        let direction = Direction(isOutgoing: packet.details.isOutgoing)
+        let mac = slowPath.rule.unknownMAC(in: packet.bytes, direction: direction, at: point)
+        guard let mac else { return false }
+        if now >= strangersSoughtAt + Self.sightingInterval {
+            strangersSoughtAt = now
+            sightings.recordUnknownMAC(at: point.interfaceIndex)
+        }
+        guard strangers.hold(packet, until: mac, at: point, counters, now: now) else {
+            self.counters.add(1, to: .strangersNotHeld)
+            return false
+        }
+        self.counters.add(1, to: .strangersHeld)
+        return true
+    }
+
+    /// Decides about frames that wait for the address from which a pod is just sending.
+    ///
+    /// That address lives behind the edge. What was sent there comes before what it says, which may
+    /// be the answer.
+    mutating func releaseStrangers(
+        answeredBy packet: borrowing Packet, at point: ObservationPoint,
+        into queue: inout ByteQueue, _ now: MonotonicTime
+    ) {
+        guard strangers.count > 0, !packet.details.isOutgoing,
+            packet.bytes.byteCount >= EthernetHeader.byteCount
+        else { return }
+        let mac = MACAddress(packet.bytes, at: EthernetHeader.source)
+        releaseStrangers(into: &queue, now, at: point.adding(mac)) { frame in
+            frame.mac == mac && frame.point.interfaceIndex == point.interfaceIndex
+        }
+    }
+
+    /// Decides about the frames whose address is known by now, or has been waited for long enough.
+    mutating func releaseStrangers(into queue: inout ByteQueue, _ now: MonotonicTime) {
+        guard strangers.count > 0, queue.makeRoom(for: strangersByteCount) else { return }
+        let rule = slowPath.rule
+        releaseStrangers(into: &queue, now) { frame in
+            now >= frame.expiresAt || rule.knows(frame.mac, at: frame.point)
+        }
+    }
+
+    /// Decides about frames that meet a condition, and counts each where it was seen.
+    ///
+    /// `point` is what is known of their edge by now; nil for what was known when they came.
+    mutating func releaseStrangers(
+        into queue: inout ByteQueue, _ now: MonotonicTime, at point: ObservationPoint? = nil,
+        where isWanted: (HeldStrangers.Frame) -> Bool
+    ) {
+        guard strangers.count > 0 else { return }
+        // Moved out of `self`, so that their bytes stay in place while `self` changes.
+        var frames = HeldStrangers()
+        swap(&frames, &strangers)
+        while let frame = frames.take(where: isWanted) {
+            var counts = BlockCounts()
+            punt(
+                frames.packet(frame), at: point ?? frame.point, frame.counters, into: &queue, now,
+                mayHold: false, &counts)
+            add(counts, to: frame.counters)
+        }
+        swap(&frames, &strangers)
+    }
+
+    /// The room in the queue that all held frames need.
+    var strangersByteCount: Int {
+        strangers.byteCount + strangers.count * PacketRecord.headerByteCount
+    }
+
+    /// Looks at who sent the first packet of a block, in case nobody knows that address.
+    ///
+    /// A look at each packet would cost time. A pod that sends more than a few packets is seen soon.
+    mutating func lookAtSender(
+        _ packet: borrowing RingPacket, _ edge: EdgeContext, _ now: MonotonicTime
+    ) {
+        guard !packet.isOutgoing, case .edge(let point) = edge.source,
+            let source = Self.source(of: packet.bytes), source.isRoutable
+        else { return }
+        let addressPlan = slowPath.rule.addressPlan
+        guard !addressPlan.isPod(source), !addressPlan.isService(source),
+            !addressPlan.nodeAddresses.contains(source),
+            source != lastSender || now >= senderSeenAt + Self.senderInterval
+        else { return }
+        (lastSender, senderSeenAt) = (source, now)
+        sightings.recordSender(source, at: point.interfaceIndex)
+    }
+
+    /// How soon the same sender is reported again.
+    private static let senderInterval = Duration.seconds(1)
+
+    private static func source(of frame: RawSpan) -> IPAddress? {
+        guard frame.byteCount >= PlainFrame.IPv4.transport else { return nil }
+        switch frame.uint16(at: EthernetHeader.etherType) {
+        case EtherType.ipv4: return IPAddress(.ipv4, frame, at: PlainFrame.IPv4.source)
+        case EtherType.ipv6:
+            guard frame.byteCount >= PlainFrame.IPv6.transport else { return nil }
+            return IPAddress(.ipv6, frame, at: PlainFrame.IPv6.source)
+        default: return nil
+        }
+    }
+}

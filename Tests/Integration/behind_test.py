@@ -1,0 +1,403 @@
+"""What lives behind an edge beside its pod: guests behind a bridge in the pod, MAC addresses that change,
+VPN gateways, addresses on a pod's loopback. And which veths are uplinks.
+
+PODWIRE names the binary. Each network has a test bed of its own.
+"""
+
+import collections
+import json
+import os
+import pathlib
+import secrets
+import socket
+import struct
+import tempfile
+import time
+import unittest
+
+from support import captures, frames
+from support.cluster import NETWORKS, Cluster, ClusterCase
+from support.endpoint import Endpoint
+from support.frames import ICMP, UDP, Frame
+from support.namespace import (add_namespace, add_wire, ip_in, mac_in, packet_socket_in, remove_namespaces,
+                               run_in, socket_in)
+from support.program import PODWIRE
+from support.waiting import wait_until
+
+OUTSIDE, GATEWAY = "192.168.100.100", "10.244.1.1"
+A1, B1, C1, A2, B2, C2 = (f"10.244.{node}.{number}" for node in (1, 2) for number in (2, 3, 4))
+# The observed end is the sender of one of them, and the receiver of the other.
+PORTS = ((53, 45000), (45000, 53))
+# A change inside a pod is known by then.
+KNOWN_SECONDS = 1
+PING_COUNT = 5
+
+
+def udp(source_port, port, payload):
+    """A datagram without a checksum, which IPv4 allows."""
+    return struct.pack("!HHHH", source_port, port, 8 + len(payload), 0) + payload
+
+
+def mac_text(mac):
+    return mac.hex(":")
+
+
+class BehindCase(ClusterCase):
+    network = "bridge"
+
+    @classmethod
+    def setUpClass(cls):
+        cls.cluster = Cluster("bh", cls.network)
+        cls.addClassCleanup(cls.cluster.remove)
+
+    def setUp(self):
+        self.folder = tempfile.TemporaryDirectory()
+        self.addCleanup(self.folder.cleanup)
+        self.file = pathlib.Path(self.folder.name, "sensor.pcapng")
+        # What was sent, and how often it has to arrive.
+        self.marks, self.pings = {}, {}
+
+    def begin(self):
+        self.collector = self.start_collector()
+        self.agents = [self.start_agent(node) for node in (1, 2)]
+
+    def ip(self, name, *words):
+        return ip_in(self.cluster.name(name), *words).stdout
+
+    def ip_for_now(self, name, *words):
+        """Adds an address or a route, and removes it in the end."""
+        self.ip(name, *words)
+        undo = ["del" if word == "add" else word for word in words if word != "onlink"]
+        self.addCleanup(self.ip, name, *undo)
+
+    def mac(self, name):
+        return mac_in(self.cluster.name(name), "eth0")
+
+    def send(self, name, address, source=None, ports=PORTS, why=None):
+        """Sends a datagram from each pair of ports, each with bytes of its own."""
+        for source_port, port in ports:
+            mark = secrets.token_bytes(16)
+            with socket_in(self.cluster.name(name), socket.AF_INET, socket.SOCK_DGRAM) as out:
+                out.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                out.bind((source or "", source_port))
+                out.sendto(mark, (address, port))
+            self.marks[mark] = f"{why or name} to {address} from {source_port} to {port}"
+
+    def talk(self, name, address, other, source=None, **keywords):
+        """Sends in both directions between a namespace's address and another one."""
+        self.send(name, other[1], source, **keywords)
+        self.send(other[0], address, **keywords)
+
+    def inject(self, name, frame, mark, why):
+        """Sends a frame from a pod, byte by byte."""
+        with packet_socket_in(self.cluster.name(name), "eth0") as raw:
+            raw.send(frame)
+        self.marks[mark] = why
+
+    def ping_with_pattern(self, name, address):
+        pattern = secrets.token_bytes(16)
+        text = self.cluster.run(name, "ping", "-q", "-c", PING_COUNT, "-i", 0.2, "-W", 1, "-p",
+                                pattern.hex(), address, check=False)
+        self.assertIn(f" {PING_COUNT} received", text)
+        self.pings[pattern] = f"{name} pings {address}"
+
+    def check(self):
+        """Ends all, and compares what was sent with what has arrived."""
+        self.end(self.collector, *self.agents)
+        counts, pings = collections.Counter(), collections.defaultdict(collections.Counter)
+        for captured in captures.read(self.file):
+            frame = Frame(captured.data)
+            if frame.protocol == ICMP and frame.is_ping:
+                for pattern in self.pings:
+                    if pattern in frame.data:
+                        pings[pattern][frame.icmp_type, frame.data[40:42]] += 1
+                continue
+            if frame.protocol == ICMP:
+                continue
+            for mark in self.marks:
+                counts[mark] += mark in frame.data
+        wrong = {why: counts[mark] for mark, why in self.marks.items() if counts[mark] != 1}
+        self.assertEqual(wrong, {})
+        for pattern, why in self.pings.items():
+            self.assertEqual(len(pings[pattern]), 2 * PING_COUNT, f"{why}: {pings[pattern]}")
+            self.assertEqual(set(pings[pattern].values()), {1}, why)
+
+    def edges(self, node, *options):
+        return json.loads(run_in(self.cluster.name(f"node{node}"), PODWIRE, "edges", "--json",
+                                 "--pod-network", NETWORKS["PODNET"], *options).stdout)
+
+    def edge(self, node, address):
+        return next(edge for edge in self.edges(node) if address in (edge["pod_addresses"] or []))
+
+    # Guests
+
+    def make_guest(self):
+        """Moves pod a1's addresses to a guest behind a bridge in it, as KubeVirt does."""
+        pod, guest = self.cluster.name("a1"), self.cluster.name("guest")
+        edge = self.edge(1, A1)
+        if edge["bridge"]:
+            # What the node's bridge sends back to its sender confuses the bridge in the pod.
+            run_in(self.cluster.name("node1"), "bridge", "link", "set", "dev", edge["interface"],
+                   "hairpin", "off")
+        old, length = mac_text(self.mac("a1")), 24 if self.network == "bridge" else 32
+        ip_in(pod, "addr", "flush", "dev", "eth0")
+        ip_in(pod, "link", "set", "eth0", "down")
+        ip_in(pod, "link", "set", "eth0", "address", "02:00:00:00:77:01")
+        ip_in(pod, "link", "add", "k6t", "type", "bridge")
+        add_namespace(guest)
+        ip_in(pod, "link", "set", "eth0", "master", "k6t", "up")
+        ip_in(pod, "link", "set", "k6t", "up")
+        add_wire(pod, "tap0", guest)
+        ip_in(guest, "link", "set", "eth0", "down")
+        ip_in(guest, "link", "set", "eth0", "address", old)
+        ip_in(guest, "link", "set", "eth0", "up")
+        ip_in(pod, "link", "set", "tap0", "master", "k6t")
+        ip_in(guest, "addr", "add", f"{A1}/{length}", "dev", "eth0")
+        if length == 32:
+            ip_in(guest, "route", "add", GATEWAY, "dev", "eth0")
+        ip_in(guest, "route", "add", "default", "via", GATEWAY)
+
+    def check_guest(self):
+        self.begin()
+        self.make_guest()
+        for other in (OUTSIDE, C1, C2, GATEWAY):
+            self.ping_with_pattern("guest", other)
+        for name in ("c1", "c2", "outside"):
+            self.ping_with_pattern(name, A1)
+        for name, address in (("c1", C1), ("c2", C2)):
+            self.talk("guest", A1, (name, address))
+        mark = secrets.token_bytes(16)
+        self.inject("guest", frames.ethernet(
+            b"\xff" * 6, self.mac("guest"), frames.EXPERIMENTAL, mark.ljust(46, b"\0")), mark,
+            "the guest's broadcast")
+        # An agent that comes later has no event about the guest.
+        self.check()
+        self.setUp()
+        self.begin()
+        self.ping_with_pattern("c1", A1)
+        self.ping_with_pattern("guest", C2)
+        self.check()
+
+
+class BridgeTest(BehindCase):
+    def test_mac_address_that_changes_in_a_silent_pod(self):
+        """Nobody tells the node: the pod does not send, and whoever sends to it knows the address."""
+        self.begin()
+        old, new = mac_text(self.mac("c1")), "02:00:00:00:77:02"
+        for name in ("a1", "b1"):
+            self.ip(name, "neigh", "replace", C1, "lladdr", new, "dev", "eth0", "nud", "permanent")
+            self.addCleanup(self.ip, name, "neigh", "del", C1, "dev", "eth0")
+        self.addCleanup(self.ip, "c1", "link", "set", "eth0", "address", old)
+        self.ip("c1", "link", "set", "eth0", "address", new)
+        self.send("b1", C1, why="at once")
+        self.send("a1", C1, why="at once")
+        time.sleep(KNOWN_SECONDS)
+        self.talk("c1", C1, ("b1", B1))
+        self.check()
+
+    def test_frames_by_pods_with_addresses_of_nobody(self):
+        self.begin()
+        a1, c1 = self.mac("a1"), self.mac("c1")
+        for source, destination in (
+                (A1, "255.255.255.255"), (A1, "224.0.0.18"), ("0.0.0.0", "255.255.255.255"),
+                ("172.20.1.1", C1), ("127.0.0.1", "172.20.1.2"), (A1, C1)):
+            for ports in PORTS:
+                mark = secrets.token_bytes(16)
+                self.inject("a1", frames.ethernet(c1, a1, frames.IPV4, frames.ipv4(
+                    source, destination, UDP, udp(*ports, mark))), mark,
+                    f"{source} to {destination} from {ports}")
+        for receiver in (c1, b"\xff" * 6, bytes.fromhex("02deadbeef01")):
+            mark = secrets.token_bytes(16)
+            self.inject("a1", frames.ethernet(
+                receiver, a1, frames.EXPERIMENTAL, mark.ljust(46, b"\0")), mark,
+                f"without IP to {receiver.hex()}")
+        self.check()
+
+    def test_guests_of_a_pod_beyond_what_programs_hold(self):
+        """A pod sends from more addresses than an edge's program compares; then each gets frames."""
+        self.begin()
+        a1, c1 = self.mac("a1"), self.mac("c1")
+        guests = [bytes([2, 0, 0, 0, 0x78, number]) for number in range(40)]
+        group = bytes.fromhex("01005e000009")
+        for number, guest in enumerate(guests):
+            mark = secrets.token_bytes(16)
+            self.inject("a1", frames.ethernet(group, guest, frames.EXPERIMENTAL, mark.ljust(
+                46, b"\0")), mark, f"guest {number} speaks")
+            for ports in PORTS:
+                mark = secrets.token_bytes(16)
+                self.inject("c1", frames.ethernet(guest, c1, frames.IPV4, frames.ipv4(
+                    C1, f"10.244.1.{100 + number}", UDP, udp(*ports, mark))), mark,
+                    f"to guest {number} from {ports}")
+        self.check()
+        edge = self.edge(1, A1)
+        self.assertLessEqual({mac_text(guest) for guest in guests}, set(edge["macs"]))
+        self.assertIn(mac_text(a1), edge["macs"])
+
+    def test_macvlan_on_a_pods_interface(self):
+        pod, guest = self.cluster.name("b1"), self.cluster.name("macvlan")
+        self.begin()
+        add_namespace(guest)
+        self.addCleanup(remove_namespaces, guest)
+        ip_in(pod, "link", "add", "mac0", "link", "eth0", "type", "macvlan", "mode", "bridge")
+        ip_in(pod, "link", "set", "mac0", "netns", guest, "name", "eth0")
+        ip_in(guest, "addr", "add", "10.244.1.200/24", "dev", "eth0")
+        ip_in(guest, "link", "set", "eth0", "up")
+        ip_in(guest, "route", "add", "default", "via", GATEWAY)
+        for name, address in (("a1", A1), ("c2", C2), ("outside", OUTSIDE)):
+            self.talk("macvlan", "10.244.1.200", (name, address))
+            self.ping_with_pattern(name, "10.244.1.200")
+        self.check()
+
+    def test_a_network_routed_through_a_pod(self):
+        """It makes no node of the pod."""
+        self.ip_for_now("node1", "route", "add", "10.244.77.0/24", "via", A1)
+        self.begin()
+        self.talk("a2", A2, ("a1", A1))
+        self.talk("a1", A1, ("c1", C1))
+        self.check()
+
+
+class BridgedGuestTest(BehindCase):
+    def test_guest_behind_a_bridge_in_the_pod(self):
+        self.check_guest()
+
+
+class RoutedGuestTest(BehindCase):
+    network = "ptp"
+
+    def test_guest_behind_a_bridge_in_the_pod(self):
+        self.check_guest()
+
+
+class RoutedTest(BehindCase):
+    network = "ptp"
+
+    def device(self):
+        return self.edge(1, A1)["interface"]
+
+    def test_a_default_route_through_a_pod(self):
+        device = self.device()
+        self.ip_for_now("node1", "route", "add", "default", "via", A1, "dev", device, "onlink",
+                        "metric", "5000")
+        self.assertTrue(self.edge(1, A1)["captured"])
+        self.begin()
+        self.talk("a1", A1, ("c2", C2))
+        self.talk("a1", A1, ("c1", C1))
+        self.ping_with_pattern("a1", OUTSIDE)
+        self.check()
+
+    def test_a_second_uplink(self):
+        """A veth to the other node, by which its pods are reached; with and without a default
+        route."""
+        node1, node2 = self.cluster.name("node1"), self.cluster.name("node2")
+        add_wire(node1, "up1", node2, "up2")
+        self.addCleanup(self.ip, "node1", "link", "del", "up1")
+        for node, name, other in ((1, "up1", 2), (2, "up2", 1)):
+            self.ip(f"node{node}", "addr", "add", f"192.168.77.{node}/24", "dev", name)
+            routes = self.ip(f"node{node}", "route", "show", f"10.244.{other}.0/24").split()
+            self.ip(f"node{node}", "route", "replace", f"10.244.{other}.0/24", "via",
+                    f"192.168.77.{other}")
+            self.addCleanup(self.ip, f"node{node}", "route", "replace", *routes)
+        uplink = {edge["interface"]: edge for edge in self.edges(1)}["up1"]
+        self.assertFalse(uplink["captured"])
+        self.assertIn("uplink", uplink["state"])
+        self.begin()
+        self.talk("a1", A1, ("b2", B2))
+        self.check()
+        for node in ("node1", "node2"):
+            self.ip(node, "route", "del", "default")
+            self.addCleanup(self.ip, node, "route", "add", "default", "via", OUTSIDE)
+        self.ip("node1", "route", "del", "10.244.2.0/24")
+        self.assertFalse({edge["interface"]: edge for edge in self.edges(1)}["up1"]["captured"])
+
+
+class ForwardingPods:
+    """Pods that forward, on either network."""
+
+    def doctor(self):
+        """The doctor's findings about forwarding pods of node 1."""
+        text = run_in(self.cluster.name("node1"), PODWIRE, "doctor", "--json", check=False,
+                      env={**os.environ, **NETWORKS, "EXTRAHOP_SENSOR_IP": OUTSIDE}).stdout
+        return [(finding["grade"], finding["found"]) for finding in json.loads(text)["findings"]
+                if finding["check"] == "forwarding-pods"]
+
+    def add_vpn(self):
+        """A client behind pod a1."""
+        vpn, pod = self.cluster.name("vpn"), self.cluster.name("a1")
+        add_namespace(vpn)
+        add_wire(pod, "tun0", vpn)
+        self.addCleanup(remove_namespaces, vpn)
+        run_in(pod, "sysctl", "-qw", "net.ipv4.ip_forward=1", "net.ipv4.conf.all.rp_filter=0")
+        ip_in(pod, "addr", "add", "10.8.0.1/24", "dev", "tun0")
+        ip_in(vpn, "addr", "add", "10.8.0.5/24", "dev", "eth0")
+        ip_in(vpn, "route", "add", "default", "via", "10.8.0.1")
+
+    def test_vpn_gateway(self):
+        """Without translation, and the node's route says what is behind the pod."""
+        self.add_vpn()
+        edge = self.edge(1, A1)
+        # A routed pod's address is on no link that a gateway could be on.
+        self.ip_for_now("node1", "route", "add", "10.8.0.0/24", "via", A1, "dev",
+                        edge["bridge"] or edge["interface"], "onlink")
+        self.ip_for_now("node2", "route", "add", "10.8.0.0/24", "via", "192.168.100.1")
+        self.begin()
+        for name, address in (("c1", C1), ("c2", C2), ("outside", OUTSIDE)):
+            if name == "outside":
+                self.ip_for_now("outside", "route", "add", "10.8.0.0/24", "via", "192.168.100.1")
+            self.talk("vpn", "10.8.0.5", (name, address))
+        self.check()
+        self.assertEqual(self.edge(1, A1)["networks"], ["10.8.0.0/24"])
+        (grade, found), = self.doctor()
+        self.assertEqual(grade, "note")
+        self.assertIn("10.8.0.0/24", found)
+
+    def test_senders_that_nobody_knows(self):
+        """No route says what is behind the pod, but the agent sees who sends."""
+        self.add_vpn()
+        self.assertEqual([grade for grade, _ in self.doctor()], ["ok"])
+        self.begin()
+        endpoint = Endpoint(self.cluster.name("node1"))
+
+        def is_seen():
+            with socket_in(self.cluster.name("vpn"), socket.AF_INET, socket.SOCK_DGRAM) as out:
+                out.sendto(b"who am I", (C1, 9))
+            page = json.loads(endpoint.get("/edges")[2])
+            return any("10.8.0.5" in edge["senders"] for edge in page)
+
+        wait_until(is_seen, "the sender is not seen")
+        (grade, found), = self.doctor()
+        self.assertEqual(grade, "warning")
+        self.assertIn("10.8.0.5", found)
+        self.check()
+
+    def test_address_on_loopback(self):
+        """An address that is on no interface of the pair, such as a virtual server's."""
+        self.begin()
+        self.ip_for_now("a1", "addr", "add", "172.31.0.1/32", "dev", "lo")
+        for node, gateway in ((1, A1), (2, "192.168.100.1")):
+            self.ip_for_now(f"node{node}", "route", "add", "172.31.0.1", "via", gateway)
+        # Its first datagram shows that the pod has it.
+        out = self.cluster.name("a1")
+        with socket_in(out, socket.AF_INET, socket.SOCK_DGRAM) as first:
+            first.bind(("172.31.0.1", 0))
+            first.sendto(b"here I am", (OUTSIDE, 9))
+        time.sleep(KNOWN_SECONDS)
+        for name, address in (("c1", C1), ("c2", C2), ("outside", OUTSIDE)):
+            if name == "outside":
+                self.ip_for_now("outside", "route", "add", "172.31.0.1", "via", "192.168.100.1")
+            self.talk("a1", "172.31.0.1", (name, address), source="172.31.0.1")
+        self.check()
+        edge = self.edge(1, A1)
+        self.assertEqual(edge["other_addresses"], ["172.31.0.1"])
+
+
+class ForwardingBridgeTest(ForwardingPods, BehindCase):
+    network = "bridge"
+
+
+class ForwardingRoutedTest(ForwardingPods, BehindCase):
+    network = "ptp"
+
+
+if __name__ == "__main__":
+    unittest.main()
