@@ -8,13 +8,24 @@ extension SlowPath {
     struct Call {
         /// From the client to the service or front, whichever way the packet goes.
         let request: FlowKey
-        let isToFront: Bool
+        /// The decision about the packet if its front turns out to be none; nil for a service.
+        let otherwise: Decision?
         /// Whether the packet is an ICMP error that a node has sent.
         ///
         /// Translation gives such errors the service's address, as if the backend had sent them.
         let isErrorOfNode: Bool
         /// Whether the packet goes another way than requests and replies do.
         let isForged: Bool
+
+        var isToFront: Bool { otherwise != nil }
+    }
+
+    /// Whether a packet may belong to a call to a front, by what is decided about it alone.
+    ///
+    /// Where a bridge hands packets to the node's filters (br_netfilter), it may translate the reply of
+    /// a pod that it brings to another pod. That reply has the first pod's MAC address.
+    static func mayBeThroughFront(_ decision: Decision) -> Bool {
+        decision == .report(.oneEndIsNoPod) || decision == .refuse(.noPodFromPod)
     }
 
     /// Returns the call that a packet belongs to; nil if it turns on the packet alone.
@@ -23,7 +34,7 @@ extension SlowPath {
     func call(
         _ packet: IPPacket, _ decision: Decision, in frame: RawSpan, _ direction: Direction
     ) -> Call? {
-        let isToFront = decision == .report(.oneEndIsNoPod)
+        let isToFront = Self.mayBeThroughFront(decision)
         if isToFront ? !fronts.hasAddress(of: packet) : decision != .refuse(.serviceForm) {
             return nil
         }
@@ -36,12 +47,13 @@ extension SlowPath {
                 rule.addressPlan.isPod(request.source)
             else { return nil }
             return Call(
-                request: request, isToFront: true, isErrorOfNode: isErrorOfNode, isForged: false)
+                request: request, otherwise: decision, isErrorOfNode: isErrorOfNode,
+                isForged: false)
         }
         let request = rule.addressPlan.isService(key.destination) ? key : key.reversed
         // Requests to a service come from the pod, replies go to it. Anything else is forged.
         return Call(
-            request: request, isToFront: false, isErrorOfNode: isErrorOfNode,
+            request: request, otherwise: nil, isErrorOfNode: isErrorOfNode,
             isForged: direction != (key == request ? .fromPod : .toPod))
     }
 
@@ -70,8 +82,8 @@ extension SlowPath {
             return .decided(outcome(of: backend.flow, packet.opening, call, direction, now))
         }
         // Unlike a service, the address of a front calls pods itself.
-        if call.isToFront, negative?.isReply == true {
-            return .decided(Outcome(decision: .report(.oneEndIsNoPod)))
+        if let otherwise = call.otherwise, negative?.isReply == true || !otherwise.isReported {
+            return .decided(Outcome(decision: otherwise))
         }
         var outcome = Outcome(decision: .refuse(.serviceForm))
         if negative?.isUnavailable != true { outcome = outcomeOfUnknown(call, now) }
@@ -87,14 +99,15 @@ extension SlowPath {
         _ now: MonotonicTime
     ) -> Outcome {
         var outcome =
-            call.isToFront
-            ? outcomeThroughFront(flow, opening, direction, now)
-            : outcomeThroughService(flow, opening, direction, now)
+            call.otherwise.map { outcomeThroughFront(flow, opening, direction, now, otherwise: $0) }
+            ?? outcomeThroughService(flow, opening, direction, now)
         if outcome.requestPart == nil {
             outcome.requestPart = requestPart(ofAnswerTo: flow.original, opening, direction)
         }
         // It takes the form in which the call is reported, unless nobody reports that as a pod's.
-        guard call.isErrorOfNode, !outcome.decision.isReported else { return outcome }
+        guard call.isErrorOfNode, !outcome.decision.isReported,
+            outcome.decision.step != .noPodFromPod
+        else { return outcome }
         return Outcome(
             decision: .report(.errorOfNode),
             translation: outcome.decision.step == .masqueraded ? nil : Translation(flow))
@@ -123,12 +136,13 @@ extension SlowPath {
     /// A call that is not translated, is masqueraded, or ends elsewhere than at a pod is what it was
     /// before the front was known: one end is not a pod.
     private mutating func outcomeThroughFront(
-        _ flow: TrackedFlow, _ opening: Opening?, _ direction: Direction, _ now: MonotonicTime
+        _ flow: TrackedFlow, _ opening: Opening?, _ direction: Direction, _ now: MonotonicTime,
+        otherwise: Decision
     ) -> Outcome {
         _ = fronts.learn(flow, rule.addressPlan, now: now)
         guard flow.isThroughFront, rule.addressPlan.isPod(flow.reply.source),
             rule.addressPlan.isPod(flow.original.source)
-        else { return Outcome(decision: .report(.oneEndIsNoPod)) }
+        else { return Outcome(decision: otherwise) }
         return outcomeInPodForm(flow, opening, direction)
     }
 

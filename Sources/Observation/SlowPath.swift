@@ -116,7 +116,7 @@ package struct SlowPath: Sendable {
         let decision = rule.decision(on: headers, in: frame, direction: direction, at: point)
         if lacksFirst, mayHold, let packet = headers.packet, let datagram = packet.datagram,
             decision.step == .observedEnd || decision.step == .serviceForm
-                || decision.step == .oneEndIsNoPod && fronts.hasAddress(of: packet)
+                || Self.mayBeThroughFront(decision) && fronts.hasAddress(of: packet)
         {
             return .hold(datagram)
         }

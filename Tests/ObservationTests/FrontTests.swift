@@ -171,6 +171,25 @@ struct FrontTests {
             slowPath.outcome(of: packet(call), .fromPod)?.decision == .report(.unexplainedService))
     }
 
+    @Test("are known by their flow where the bridge translates what it brings from another pod")
+    func bridged() {
+        let original = tcp(Site.a4, 80, Site.outside4, 30_080)
+        var slowPath = SlowPath(Site.rule)
+        slowPath.learn(
+            TrackedFlow(original: original, reply: tcp(Site.b4, 8080, Site.a4, 80)),
+            now: Site.begin)
+        for (port, decision) in [(80, .report(.podForm)), (81, .refuse(.noPodFromPod))]
+            as [(UInt16, Decision)]
+        {
+            let frame = Frame.ethernet(
+                to: Site.aMAC, from: Site.bMAC, type: EtherType.ipv4,
+                Frame.ip(
+                    from: Site.outside4, to: Site.a4, protocol: 6, Frame.ports(30_080, port)))
+            #expect(
+                slowPath.decision(on: frame.wire, direction: .toPod, at: Site.atA) == decision)
+        }
+    }
+
     @Test("have ICMP errors that follow them")
     func errors() {
         let call = Self.calls[2]
@@ -376,7 +395,9 @@ extension FrontTests {
                             // What passes between two strangers is only more than is needed.
                             let hasPod = [source, destination].contains(
                                 where: Site.addressPlan.isPod)
-                            if hasPod, transport != 47, verdict == .keep { #expect(isCleared, "\(flow)") }
+                            if hasPod, transport != 47, verdict == .keep {
+                                #expect(isCleared, "\(flow)")
+                            }
                         }
                     }
                 }
