@@ -39,7 +39,9 @@ package struct FrontTable: Sendable {
 
     package init() {}
 
-    /// The fronts, for programs. One whose protocol and port are 0 stands for its whole address.
+    /// The fronts, for programs.
+    ///
+    /// One whose protocol and port are 0 stands for its whole address.
     package var keys: Set<ServiceKey> { Set(fronts.keys) }
 
     /// Stores what a tracked flow shows about the front that it goes to.
