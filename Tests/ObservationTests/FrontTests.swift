@@ -24,11 +24,11 @@ struct FrontTests {
         let reply: Decision
 
         var testDescription: String { name }
-        var original: FlowKey { tcp(client, clientPort, called, 30_080) }
+        var original: FlowKey { frontFlow(client, clientPort, called, 30_080) }
         var flow: TrackedFlow {
             TrackedFlow(
                 original: original,
-                reply: tcp(backend, backendPort, masqueradedBy ?? client, clientPort))
+                reply: frontFlow(backend, backendPort, masqueradedBy ?? client, clientPort))
         }
     }
 
@@ -66,8 +66,8 @@ struct FrontTests {
         let isIPv4 = call.client.family == .ipv4
         let client = isIPv4 ? Site.b4 : Site.b6
         return TrackedFlow(
-            original: tcp(client, 50_000, call.called, 30_080),
-            reply: tcp(isIPv4 ? Site.c4 : Site.c6, 8080, client, 50_000))
+            original: frontFlow(client, 50_000, call.called, 30_080),
+            reply: frontFlow(isIPv4 ? Site.c4 : Site.c6, 8080, client, 50_000))
     }
 
     @Test(
@@ -86,7 +86,7 @@ struct FrontTests {
                 (call.original, Direction.fromPod, call.request),
                 (call.original.reversed, .toPod, call.reply),
             ] {
-                let outcome = slowPath.outcome(of: packet(flow), direction)
+                let outcome = slowPath.frontOutcome(of: frontPacket(flow), direction)
                 #expect(outcome?.decision == decision, "\(direction), \(isFrontKnown)")
                 #expect(
                     (outcome?.translation == translation) == (decision == .report(.podForm)))
@@ -99,12 +99,13 @@ struct FrontTests {
         let call = Self.calls[0]
         var slowPath = SlowPath(Site.rule)
         slowPath.learn(call.flow, now: Site.begin)
-        let syn = slowPath.outcome(of: packet(call.original, flags: TCPHeader.syn), .fromPod)
+        let syn = slowPath.frontOutcome(
+            of: frontPacket(call.original, flags: TCPHeader.syn), .fromPod)
         let podForm = RequestKey(call.flow.reply.reversed)
         #expect(syn?.requestPart == .request(podForm, at: .sender))
         #expect(syn?.translation == Translation(call.flow))
-        let accept = slowPath.outcome(
-            of: packet(call.original.reversed, flags: TCPHeader.syn | TCPHeader.ack), .toPod)
+        let accept = slowPath.frontOutcome(
+            of: frontPacket(call.original.reversed, flags: TCPHeader.syn | TCPHeader.ack), .toPod)
         guard case .answer(let answer) = accept?.requestPart else {
             Issue.record("no answer: \(String(describing: accept))")
             return
@@ -118,11 +119,12 @@ struct FrontTests {
         var slowPath = SlowPath(Site.rule)
         slowPath.learn(call.flow, now: Site.begin)
         for other in [
-            tcp(Site.a4, 80, Site.node4, 10_250), tcp(Site.a4, 80, Site.outside4, 30_080),
-            tcp(Site.a4, 80, Site.node4, 30_080).over(17),
+            frontFlow(Site.a4, 80, Site.node4, 10_250),
+            frontFlow(Site.a4, 80, Site.outside4, 30_080),
+            frontFlow(Site.a4, 80, Site.node4, 30_080).with(transport: 17),
         ] {
             #expect(
-                slowPath.step(on: packet(other), .fromPod)
+                slowPath.frontStep(on: frontPacket(other), .fromPod)
                     == .decided(.init(decision: Self.asItIs)))
         }
         // What has no ports is looked up, and found not to be translated.
@@ -132,19 +134,20 @@ struct FrontTests {
         let echo = Frame.ethernet(
             to: Site.bridgeMAC, from: Site.aMAC, type: EtherType.ipv4,
             Frame.ip(from: Site.a4, to: Site.node4, protocol: 1, [8, 0, 0, 0, 0, 7, 0, 1]))
-        #expect(slowPath.step(on: echo, .fromPod) == .lookUp(ping))
+        #expect(slowPath.frontStep(on: echo, .fromPod) == .lookUp(ping))
         slowPath.learn(
             .tracked(TrackedFlow(original: ping, reply: ping.reversed)), about: ping,
             now: Site.begin)
-        #expect(slowPath.outcome(of: echo, .fromPod)?.decision == Self.asItIs)
+        #expect(slowPath.frontOutcome(of: echo, .fromPod)?.decision == Self.asItIs)
         // The node's own port of that number calls the pod.
-        let own = tcp(Site.node4, 30_080, Site.a4, 8080)
-        #expect(slowPath.step(on: packet(own), .toPod) == .lookUp(own.reversed))
+        let own = frontFlow(Site.node4, 30_080, Site.a4, 8080)
+        #expect(slowPath.frontStep(on: frontPacket(own), .toPod) == .lookUp(own.reversed))
         slowPath.learn(
             .tracked(TrackedFlow(original: own, reply: own.reversed)), about: own.reversed,
             now: Site.begin)
         for (flow, direction) in [(own, Direction.toPod), (own.reversed, .fromPod)] {
-            #expect(slowPath.outcome(of: packet(flow), direction)?.decision == Self.asItIs)
+            #expect(
+                slowPath.frontOutcome(of: frontPacket(flow), direction)?.decision == Self.asItIs)
         }
     }
 
@@ -155,28 +158,29 @@ struct FrontTests {
         for (port, decision) in [
             (8081, .refuse(.unexplainedService)), (8080, .report(.unexplainedService)),
         ] as [(UInt16, Decision)] {
-            let call = tcp(Site.a4, port, Site.node4, 30_080)
-            #expect(slowPath.step(on: packet(call), .fromPod) == .lookUp(call))
+            let call = frontFlow(Site.a4, port, Site.node4, 30_080)
+            #expect(slowPath.frontStep(on: frontPacket(call), .fromPod) == .lookUp(call))
             slowPath.learn(.notFound, about: call, now: Site.begin)
-            #expect(slowPath.outcome(of: packet(call), .fromPod)?.decision == decision)
+            #expect(slowPath.frontOutcome(of: frontPacket(call), .fromPod)?.decision == decision)
         }
         // A call that no other edge sees makes that unsafe.
         slowPath.learn(
             TrackedFlow(
-                original: tcp(Site.b4, 50_001, Site.node4, 30_080),
-                reply: tcp(Site.node4, 30_080, Site.b4, 50_001)), now: Site.begin)
-        let call = tcp(Site.a4, 8082, Site.node4, 30_080)
+                original: frontFlow(Site.b4, 50_001, Site.node4, 30_080),
+                reply: frontFlow(Site.node4, 30_080, Site.b4, 50_001)), now: Site.begin)
+        let call = frontFlow(Site.a4, 8082, Site.node4, 30_080)
         slowPath.learn(.notFound, about: call, now: Site.begin)
         #expect(
-            slowPath.outcome(of: packet(call), .fromPod)?.decision == .report(.unexplainedService))
+            slowPath.frontOutcome(of: frontPacket(call), .fromPod)?.decision
+                == .report(.unexplainedService))
     }
 
     @Test("are known by their flow where the bridge translates what it brings from another pod")
     func bridged() {
-        let original = tcp(Site.a4, 80, Site.outside4, 30_080)
+        let original = frontFlow(Site.a4, 80, Site.outside4, 30_080)
         var slowPath = SlowPath(Site.rule)
         slowPath.learn(
-            TrackedFlow(original: original, reply: tcp(Site.b4, 8080, Site.a4, 80)),
+            TrackedFlow(original: original, reply: frontFlow(Site.b4, 8080, Site.a4, 80)),
             now: Site.begin)
         for (port, decision) in [(80, .report(.podForm)), (81, .refuse(.noPodFromPod))]
             as [(UInt16, Decision)]
@@ -194,7 +198,7 @@ struct FrontTests {
     func errors() {
         let call = Self.calls[2]
         let flow = TrackedFlow(
-            original: call.original.over(17), reply: call.flow.reply.over(17))
+            original: call.original.with(transport: 17), reply: call.flow.reply.with(transport: 17))
         var slowPath = SlowPath(Site.rule)
         slowPath.learn(flow, now: Site.begin)
         slowPath.learn(call.flow, now: Site.begin)
@@ -208,14 +212,16 @@ struct FrontTests {
                             from: flow.source, to: flow.destination, protocol: flow.transport,
                             Frame.ports(flow.sourcePort, flow.destinationPort, more: 4))))
         }
-        let closed = slowPath.outcome(of: error(about: flow.original, from: Site.node4), .toPod)
+        let closed = slowPath.frontOutcome(
+            of: error(about: flow.original, from: Site.node4), .toPod)
         #expect(closed?.decision == .report(.podForm))
         // A router's error, and one about another port of the node.
         for frame in [
             error(about: flow.original, from: Site.outside4),
-            error(about: tcp(Site.a4, 80, Site.node4, 53).over(17), from: Site.node4),
+            error(
+                about: frontFlow(Site.a4, 80, Site.node4, 53).with(transport: 17), from: Site.node4),
         ] {
-            #expect(slowPath.outcome(of: frame, .toPod)?.decision == Self.asItIs)
+            #expect(slowPath.frontOutcome(of: frame, .toPod)?.decision == Self.asItIs)
         }
     }
 
@@ -272,7 +278,7 @@ extension FrontTests {
         var fastPath = FastPath(Site.rule)
         fastPath.set(fronts: slowPath.fronts.keys)
         for port in [1, 200, 300] as [UInt16] {
-            let frame = packet(tcp(Site.a4, 40_000, Self.address(0), port))
+            let frame = frontPacket(frontFlow(Site.a4, 40_000, Self.address(0), port))
             #expect(program.verdict(on: frame, direction: .fromPod) == .punt)
             let isCleared = fastPath.clears(frame.wire)
             #expect(!isCleared)
@@ -292,8 +298,8 @@ extension FrontTests {
         var slowPath = SlowPath(Site.rule)
         slowPath.learn(
             TrackedFlow(
-                original: tcp(client, 40_000, called, 30_080),
-                reply: tcp(backend, 8080, caller, 40_000)), now: Site.begin)
+                original: frontFlow(client, 40_000, called, 30_080),
+                reply: frontFlow(backend, 8080, caller, 40_000)), now: Site.begin)
         #expect(slowPath.fronts.keys.isEmpty)
         #expect(slowPath.flowCount == (called == Site.service4 ? 1 : 0))
     }
@@ -304,110 +310,13 @@ extension FrontTests {
 
     private static func call(to number: UInt16, port: UInt16) -> TrackedFlow {
         TrackedFlow(
-            original: tcp(Site.b4, 50_000, address(number), port),
-            reply: tcp(Site.c4, 8080, Site.b4, 50_000))
+            original: frontFlow(Site.b4, 50_000, address(number), port),
+            reply: frontFlow(Site.c4, 8080, Site.b4, 50_000))
     }
 }
 
-/// Both forms of the rule, and the fast path.
-extension FrontTests {
-    /// Calls of another pod, so that the flows of generated frames are not known.
-    private static let learned: [TrackedFlow] = [
-        (Site.b4, Site.node4, Site.c4), (Site.b4, Site.outside4, Site.c4),
-        (Site.b4, Site.gateway4, Site.c4), (Site.b6, Site.node6, Site.c6),
-        (Site.b6, Site.outside6, Site.c6),
-    ].flatMap { client, front, backend in
-        ([(6, 80), (17, 443), (132, 40_000)] as [(UInt8, UInt16)]).map { transport, port in
-            TrackedFlow(
-                original: tcp(client, 50_000, front, port).over(transport),
-                reply: tcp(backend, 255, client, 50_000).over(transport))
-        }
-    }
-
-    private static var known: SlowPath {
-        var slowPath = SlowPath(Site.rule)
-        for flow in learned { slowPath.learn(flow, now: Site.begin) }
-        return slowPath
-    }
-
-    @Test("are what the program punts besides, and nothing that it decides", arguments: [31, 32])
-    func differential(seed: UInt64) {
-        var generator = SeededGenerator(seed: seed)
-        var slowPath = Self.known
-        let fronts = slowPath.fronts.keys
-        #expect(fronts.count == Self.learned.count)
-        let program = EdgeProgram(Site.rule, at: Site.atA, snaplen: 262_144, fronts: fronts)
-        let without = EdgeProgram(Site.rule, at: Site.atA, snaplen: 262_144)
-        var fastPath = FastPath(Site.rule)
-        fastPath.set(fronts: fronts)
-        var (puntedCount, callCount) = (0, 0)
-        for index in 0..<DifferentialTests.frameCountPerSeed {
-            let frame = GeneratedFrame.make(with: &generator)
-            let direction = Direction.random(with: &generator)
-            let verdict = program.verdict(on: frame, direction: direction)
-            let before = without.verdict(on: frame, direction: direction)
-            let isCleared = fastPath.clears(
-                frame.wire, toPod: direction == .toPod, at: EdgeMACs(Site.atA))
-            let outcome = slowPath.outcome(of: frame.wire, direction: direction, at: Site.atA)
-            if verdict != before { puntedCount += 1 }
-            if verdict != before, outcome?.decision.isReported == false { callCount += 1 }
-            let isRight =
-                switch verdict {
-                case .punt: !isCleared
-                case .keep:
-                    before == .keep && outcome?.decision.isReported == true
-                        && outcome?.translation == nil && outcome?.requestPart == nil
-                case .drop: before == .drop && outcome?.decision.isReported == false
-                }
-            let opening = DifferentialTests.opening(frame, direction, at: Site.atA, fastPath)
-            if !isRight || opening?.kind == .kept && verdict == .punt {
-                Issue.record(
-                    "frame \(index) of seed \(seed): \(verdict), \(before), \(outcome as Any), \(isCleared), \(opening as Any): \(frame)"
-                )
-                return
-            }
-        }
-        #expect(puntedCount > DifferentialTests.frameCountPerSeed / 100)
-        #expect(callCount > DifferentialTests.frameCountPerSeed / 4000)
-    }
-
-    @Test("are all that the fast path does not clear besides")
-    func fastPath() {
-        let fronts = Self.known.fronts.keys
-        let program = EdgeProgram(Site.rule, at: Site.atA, snaplen: 262_144, fronts: fronts)
-        var fastPath = FastPath(Site.rule)
-        fastPath.set(fronts: fronts)
-        var clearedCount = 0
-        for source in Site.all4 + Site.all6 {
-            for destination in source.family == .ipv4 ? Site.all4 : Site.all6 {
-                for (transport, port) in [(6, 80), (6, 81), (17, 443), (132, 80), (47, 80)]
-                    as [(UInt8, UInt16)]
-                {
-                    for isReply in [false, true] {
-                        let flow = tcp(source, 40_001, destination, port).over(transport)
-                        let frame = packet(isReply ? flow.reversed : flow)
-                        for direction in Direction.allCases {
-                            let verdict = program.verdict(on: frame, direction: direction)
-                            let isCleared = fastPath.clears(
-                                frame.wire, toPod: direction == .toPod, at: EdgeMACs(Site.atA))
-                            if isCleared { clearedCount += 1 }
-                            if isCleared { #expect(verdict != .punt, "\(flow)") }
-                            // What passes between two strangers is only more than is needed.
-                            let hasPod = [source, destination].contains(
-                                where: Site.addressPlan.isPod)
-                            if hasPod, transport != 47, verdict == .keep {
-                                #expect(isCleared, "\(flow)")
-                            }
-                        }
-                    }
-                }
-            }
-        }
-        #expect(clearedCount > 1000)
-    }
-}
-
-private func tcp(
+/// A TCP flow.
+func frontFlow(
     _ source: IPAddress, _ sourcePort: UInt16, _ destination: IPAddress, _ destinationPort: UInt16
 ) -> FlowKey {
     FlowKey(
@@ -416,14 +325,15 @@ private func tcp(
 }
 
 extension FlowKey {
-    fileprivate func over(_ transport: UInt8) -> Self {
+    func with(transport: UInt8) -> Self {
         Self(
             transport: transport, source: source, destination: destination, sourcePort: sourcePort,
             destinationPort: destinationPort)
     }
 }
 
-private func packet(_ flow: FlowKey, flags: UInt8 = TCPHeader.ack) -> [UInt8] {
+/// A packet as pod a's edge sees it.
+func frontPacket(_ flow: FlowKey, flags: UInt8 = TCPHeader.ack) -> [UInt8] {
     let isToPod = [Site.a4, Site.a6].contains(flow.destination)
     var ports = Frame.ports(flow.sourcePort, flow.destinationPort)
     if flow.transport == IPProtocol.tcp { ports[TCPHeader.flags] = flags }
@@ -434,12 +344,12 @@ private func packet(_ flow: FlowKey, flags: UInt8 = TCPHeader.ack) -> [UInt8] {
 }
 
 extension SlowPath {
-    fileprivate mutating func step(on frame: [UInt8], _ direction: Direction) -> Step {
+    mutating func frontStep(on frame: [UInt8], _ direction: Direction) -> Step {
         decide(frame.wire, direction: direction, at: Site.atA, now: Site.begin)
     }
 
-    fileprivate mutating func outcome(of frame: [UInt8], _ direction: Direction) -> Outcome? {
-        guard case .decided(let outcome) = step(on: frame, direction) else { return nil }
+    mutating func frontOutcome(of frame: [UInt8], _ direction: Direction) -> Outcome? {
+        guard case .decided(let outcome) = frontStep(on: frame, direction) else { return nil }
         return outcome
     }
 }
