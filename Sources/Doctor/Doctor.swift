@@ -13,6 +13,7 @@ package enum Doctor {
             DescriptorCheck.self,
             // What the node's network is like.
             NetlinkCheck.self, EdgeCheck.self, PodNetworkCheck.self, ForwardingPodsCheck.self,
+            SharedSegmentCheck.self,
             DataPathCheck.self, OtherCapturesCheck.self, TrackingCheck.self,
             ServiceNetworkCheck.self,
             // Sensors and clients, and the files and the clock that they depend on.

@@ -50,6 +50,18 @@ extension Node {
         route.gateway == nil && addresses.contains { route.destination.contains($0.address) }
     }
 
+    /// The networks of bridges whose ports are all pods': only pods of this node are in them.
+    ///
+    /// Through any other port, such as a tunnel's, a bridge may lead to other nodes.
+    package var bridgeNetworks: [IPNetwork] {
+        let ports = links.values.filter { $0.master != nil }
+        let open = ports.filter { $0.kind != "veth" || $0.peerNamespace == nil }.map(\.master)
+        let bridges = Set(capturedVeths.map(\.link.master)).subtracting(open)
+        return routes.filter { route in
+            isOwnNetwork(route) && route.interfaceIndex.map { bridges.contains($0) } == true
+        }.map(\.destination)
+    }
+
     /// The networks to which the node's routes lead through the pod behind a veth.
     package func networks(behind veth: Veth) -> [IPNetwork] {
         networksBehindPods.filter { $0.veth == veth }.map(\.network)

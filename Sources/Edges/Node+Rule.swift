@@ -1,5 +1,5 @@
 package import Addressing
-import Netlink
+package import Netlink
 package import Observation
 
 /// The node as the rule needs it.
@@ -29,12 +29,35 @@ extension Node {
     /// The ports of one bridge share its broadcasts. A routed veth is alone in its domain.
     package var edges: [Edge] {
         let groups = Dictionary(grouping: capturedVeths) { $0.link.master }
+        let sharedBridges = Set(portsOfOthers().map(\.bridge.index))
         let domains = groups.flatMap { master, veths in
             master == nil ? veths.map { [$0] } : [veths]
         }
-        return domains.flatMap(edges(ofDomain:)).sorted {
+        return domains.flatMap { edges(ofDomain: $0, sharedBridges) }.sorted {
             $0.point.interfaceIndex < $1.point.interfaceIndex
         }
+    }
+
+    /// The ports of the pods' bridges through which other nodes' pods may send, with their bridges.
+    ///
+    /// A veth that is left out by its name may be an uplink. A virtual machine's device is none.
+    package func portsOfOthers(isExcludedOne: Bool = true) -> [(port: Link, bridge: Link)] {
+        let bridges = Set(capturedVeths.compactMap(\.link.master))
+        guard !bridges.isEmpty else { return [] }
+        let status = Dictionary(uniqueKeysWithValues: veths.map { ($0.link.index, $0.status) })
+        return links.values.compactMap { port in
+            guard let master = port.master, bridges.contains(master), let bridge = link(master),
+                bridge.kind != "vrf"
+            else { return nil }
+            let isOne =
+                switch status[port.index] {
+                case .captured, .peerIsGone, .outsidePodNetworks: false
+                case .excluded: isExcludedOne
+                case .peerIsHere, .uplink: true
+                case nil: port.kind != "tun" && port.kind != "dummy"
+                }
+            return isOne ? (port, bridge) : nil
+        }.sorted { $0.port.index < $1.port.index }
     }
 
     /// The pods' addresses at the edges to capture at, which are up.
@@ -42,7 +65,7 @@ extension Node {
         LocalEdges(capturedVeths.filter(\.link.isUp).map { ($0.link.index, $0.addresses) })
     }
 
-    private func edges(ofDomain veths: [Veth]) -> [Edge] {
+    private func edges(ofDomain veths: [Veth], _ sharedBridges: Set<UInt32>) -> [Edge] {
         let domain = ObservationPoint.Domain(
             veths.map { ($0.link.index, $0.otherAddresses) }
                 + veths.map { ($0.link.index, $0.podAddresses ?? []) })
@@ -55,7 +78,7 @@ extension Node {
                 otherMACs: veth.macs.filter { $0 != veth.podMAC },
                 deviceMAC: veth.link.mac == master?.mac ? nil : veth.link.mac,
                 bridge: bridge, bridgeMAC: master?.kind == "bridge" ? master?.mac : nil,
-                domain: domain)
+                hasOtherPorts: bridge.map(sharedBridges.contains) ?? false, domain: domain)
             return Edge(
                 incarnation: veth.incarnation, name: veth.link.name, isUp: veth.link.isUp,
                 frameByteCountMax: veth.frameByteCountMax, point: point)

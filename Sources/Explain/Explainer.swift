@@ -21,8 +21,10 @@ package struct Explainer: ~Copyable {
 
     /// A packet at one edge, and what becomes of it there.
     package struct View: Equatable, Sendable {
-        /// The edge's name, or whose edge it is if it is on another node.
+        /// The edge's name, or whose edge it is if it is not on this node.
         package let edge: String
+        /// Whether the edge is on this node.
+        package let isHere: Bool
         /// The packet as it passes there.
         package let form: DescribedPacket
         /// The direction in which it passes.
@@ -37,6 +39,11 @@ package struct Explainer: ~Copyable {
         package let observedEnd: IPAddress?
         /// The part that the packet has in a request: a ping is held at both edges.
         package let requestPart: RequestPart?
+
+        /// Whether the packet is reported where it leaves to its destination, and not on this node.
+        package var isReportedElsewhere: Bool {
+            decision.isReported && !isHere && direction == .toPod
+        }
 
         /// The packet in the form in which it is reported.
         var reportedForm: DescribedPacket {
@@ -95,9 +102,23 @@ package struct Explainer: ~Copyable {
         if addressPlan.nodeAddresses.contains(address) {
             return "node, or a gateway of its routes\(sensor)"
         }
-        if addressPlan.isPod(address) { return "pod of another node, if there is one\(sensor)" }
+        if addressPlan.isPod(address) {
+            return isOwnBridges(address)
+                ? "no pod: it is in the network of this node's pods, and none of them has it\(sensor)"
+                : "pod of another node, if there is one\(sensor)"
+        }
         let isInside = addressPlan.podNetworks.contains { $0.contains(address) }
         return isInside ? "not covered by any agent\(sensor)" : "not a pod\(sensor)"
+    }
+
+    /// Whether only pods of this node can have an address, by the networks of its bridges.
+    private func isOwnBridges(_ address: IPAddress) -> Bool {
+        node.bridgeNetworks.contains { $0.contains(address) }
+    }
+
+    /// The place of an edge that is not on this node, in words: the pod whose edge it is.
+    private func placeElsewhere(of address: IPAddress) -> String {
+        isOwnBridges(address) ? "of \(address), which no pod has" : "of \(address), on its node"
     }
 
     private func edge(of address: IPAddress) -> Edge? {
@@ -180,8 +201,8 @@ package struct Explainer: ~Copyable {
             rule, at: point, snaplen: UInt32(StartRequest.snaplenMax),
             fronts: slowPath.fronts.keys, dropList: slowPath.services.dropList(now: now))
         return View(
-            edge: edge?.name ?? "of \(end), on its node", form: packet, direction: direction,
-            decision: outcome.decision,
+            edge: edge?.name ?? placeElsewhere(of: end), isHere: edge != nil, form: packet,
+            direction: direction, decision: outcome.decision,
             isDecidedByKernel: program.decides(frame, direction: direction),
             translation: outcome.translation,
             observedEnd: outcome.decision.step == .observedEnd

@@ -17,6 +17,7 @@ package struct FileExplanation: ~Copyable {
     private var held: [Int: HeldRequest] = [:]
     /// Requests that are reported at once, and are listed if nobody answers them.
     private var watched = RequestTable()
+    private var recentRequests = RecentFrames()
     /// By the slots of `watched`: when each was seen.
     private var watchedRequests: [Int: (flow: FlowKey, nanoseconds: UInt64)] = [:]
     /// The latest time of a frame: frames of different edges can be out of order.
@@ -102,7 +103,8 @@ package struct FileExplanation: ~Copyable {
         if dropList.services != before.services || dropList.fronts != before.fronts {
             programs.removeAll()
         }
-        let outcome = explainer.decide(frame, direction: direction, at: point, now: now)
+        var outcome = explainer.decide(frame, direction: direction, at: point, now: now)
+        if let copy = floodedCopy(frame, direction, at: point, now) { outcome = copy }
         switch outcome.requestPart {
         case .request(let key, let edge):
             if hold(key, at: edge, point, nanoseconds, outcome.decision.step) { return }
@@ -110,7 +112,8 @@ package struct FileExplanation: ~Copyable {
         case nil: break
         }
         watch(frame, nanoseconds, isReportedAtOnce: outcome.decision.isReported)
-        let isDecided = program(at: point).decides(frame, direction: direction)
+        let passed = outcome.decision.step == .flooded ? Direction.toPod : direction
+        let isDecided = program(at: point).decides(frame, direction: passed)
         let row = Row(
             step: outcome.decision.step, isReported: outcome.decision.isReported,
             isDecidedByKernel: isDecided)
@@ -161,6 +164,22 @@ package struct FileExplanation: ~Copyable {
 
 /// Step 8, requests.
 extension FileExplanation {
+    /// What is decided about a request that a bridge has flooded back to its sender's edge.
+    ///
+    /// A file does not say in which direction a frame passed. A copy of a request just seen, the
+    /// same in every byte, went to the pod, and belongs to the edge that its MAC address names.
+    ///
+    /// - Returns: The refusal; nil if the frame is no such copy.
+    private mutating func floodedCopy(
+        _ frame: [UInt8], _ direction: Direction, at point: ObservationPoint, _ now: MonotonicTime
+    ) -> SlowPath.Outcome? {
+        guard direction == .fromPod, Headers(frame.wire).packet?.opening?.isRequest == true,
+            recentRequests.contains(frame, orAddsAt: now, point.interfaceIndex)
+        else { return nil }
+        let outcome = explainer.decide(frame, direction: .toPod, at: point, now: now)
+        return outcome.decision.step == .flooded ? outcome : nil
+    }
+
     /// Holds a request until the frames after it show an answer.
     ///
     /// - Returns: Whether it is held.

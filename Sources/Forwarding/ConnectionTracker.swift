@@ -15,6 +15,14 @@ struct ConnectionTracker: ~Copyable {
     private let counters: CaptureCounters
     private var lookups = RateBound(countPerSecond: lookupCountPerSecondMax)
     private var waits = RateBound(countPerSecond: waitCountPerSecondMax)
+    /// When events are read next before a block.
+    private var listensAt = MonotonicTime.zero
+
+    /// The least time between two reads of events before blocks.
+    ///
+    /// Each is a system call. Under load blocks come faster, and the first call to a front that began
+    /// since the last read may come in both forms, until the next one.
+    private static let listenInterval = Duration.microseconds(100)
     /// The most lookups in a second: each takes the kernel about 5 µs, together a hundredth of a CPU.
     private static let lookupCountPerSecondMax = 2000
     /// The most waits for a flow's entry in a second.
@@ -41,10 +49,16 @@ struct ConnectionTracker: ~Copyable {
         self.counters = counters
     }
 
-    /// Reads the events of new flows.
+    /// Reads the events of new flows, if that was not done a moment ago.
     ///
     /// This comes before each block of packets: the first call to a front is known by its event alone.
     mutating func listen(for slowPath: inout SlowPath, now: MonotonicTime) {
+        guard now >= listensAt else { return }
+        listensAt = now + Self.listenInterval
+        readEvents(for: &slowPath, now: now)
+    }
+
+    private mutating func readEvents(for slowPath: inout SlowPath, now: MonotonicTime) {
         let isComplete = try? events.read { slowPath.learn($0, now: now) }
         guard isComplete != true else { return }
         // Flows whose events were lost are looked up when their packets come.
@@ -54,13 +68,13 @@ struct ConnectionTracker: ~Copyable {
 
     /// Finds the flow that the slow path needs, which takes at most a millisecond.
     mutating func lookUp(_ flow: FlowKey, for slowPath: inout SlowPath, now: MonotonicTime) {
-        listen(for: &slowPath, now: now)
+        readEvents(for: &slowPath, now: now)
         if slowPath.isCurrent(flow, now: now) { return }
         var result = ask(for: flow, now)
         if result == .notFound, waits.take(now) {
             _ = try? poll(
                 [(events.fileDescriptor, .readable)], until: .now + Self.waitMax)
-            listen(for: &slowPath, now: now)
+            readEvents(for: &slowPath, now: now)
             if slowPath.isCurrent(flow, now: now) { return }
             result = ask(for: flow, now)
         }

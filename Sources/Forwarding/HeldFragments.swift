@@ -1,38 +1,90 @@
 import Addressing
 package import Observation
 package import PacketRing
-package import Packets
+import Packets
 package import Time
 
 /// Fragments that came before the first fragment of their datagram, which alone has the ports.
 ///
-/// They are kept for as long as reordering in a network can take, in memory that is set aside with
-/// the first of them.
+/// They are kept for as long as the kernel keeps them. Ordinary frames and jumbo frames have memory of
+/// their own, which is set aside with the first of them. When it is full, the oldest one makes room.
 package struct HeldFragments {
-    /// The fragments in the order in which they came.
-    private var fragments: [Fragment] = []
-    private var memory: [UInt8] = []
-    private var freeSlots: [Int] = []
+    /// The fragments by their slots, short ones first.
+    private var records: [Record?] = []
+    private var shortFrames: [UInt8] = []
+    private var longFrames: [UInt8] = []
+    private var cells: [Cells]
+    /// The oldest and the newest fragment of each datagram.
+    private var chains: [EdgeDatagram: Chain] = [:]
+    /// The fragments that are kept for the same time, in memory of the same kind, by age.
+    private var ages = [Chain?](repeating: nil, count: 2 * Size.allCases.count)
+    /// The number of the fragment that is held next.
+    private var next: UInt64 = 0
+    /// The number of fragments.
+    package private(set) var count = 0
     /// The number of bytes in all fragments.
     package private(set) var byteCount = 0
 
-    /// The most fragments that are held.
-    private let countMax: Int
-
-    /// The default of `countMax`: the rest of five datagrams of 64 KiB.
-    package static let countMax = 256
+    /// The memory for all fragments: the kernel keeps as much (`ipfrag_high_thresh`).
+    package static let memoryByteCount = 4 << 20
     /// The longest fragment that is held: a jumbo frame, since no wire carries larger ones.
-    package static let byteCountMax = 9216
-    /// The longest time that a fragment is held; after it the first fragment is lost.
-    private static let ageMax = Duration.seconds(1)
+    package static let byteCountMax = Size.long.byteCount
+    /// The most fragments that are held.
+    package static let countMax = Size.allCases.reduce(0) {
+        $0 + memoryByteCount / 2 / $1.byteCount
+    }
+
+    /// The kinds of memory, each half of all.
+    private enum Size: Int, CaseIterable {
+        /// A frame with the usual 1,500 bytes, and its tags and tunnels.
+        case short
+        /// A jumbo frame.
+        case long
+
+        var byteCount: Int { self == .short ? 2048 : 9216 }
+
+        /// The kind for a frame of this length, if there is one.
+        init?(_ byteCount: Int) {
+            guard byteCount <= Self.long.byteCount else { return nil }
+            self = byteCount <= Self.short.byteCount ? .short : .long
+        }
+    }
+
+    /// The cells of one kind of memory, each of which belongs to a slot.
+    private struct Cells {
+        let firstSlot: Int32
+        let count: Int
+        var isSetAside = false
+        var free: [Int32] = []
+    }
+
+    /// A list of slots, from the oldest to the newest.
+    private struct Chain {
+        var first: Int32
+        var last: Int32
+    }
+
+    private struct Record {
+        let fragment: Fragment
+        /// The neighbours by age.
+        var older: Int32
+        var newer: Int32
+        /// The next one of the same datagram.
+        var following: Int32
+    }
+
+    /// The end of a list.
+    private static let none: Int32 = -1
 
     /// A fragment, and where it was seen.
     package struct Fragment {
-        fileprivate let datagram: DatagramKey
-        fileprivate let expiresAt: MonotonicTime
-        fileprivate let slot: Int
+        fileprivate let datagram: EdgeDatagram
+        fileprivate let slot: Int32
+        fileprivate let number: UInt64
         fileprivate let byteCount: Int
         fileprivate let details: Packet.Details
+        /// When it was held.
+        package let heldAt: MonotonicTime
         /// The edge at which it was seen.
         package let point: ObservationPoint
         /// The counters of that edge.
@@ -40,74 +92,197 @@ package struct HeldFragments {
     }
 
     /// Creates an empty set.
-    package init(countMax: Int = Self.countMax) {
-        self.countMax = countMax
+    ///
+    /// - Parameters:
+    ///   - queueByteCount: The room for all fragments in a queue, if that is less than their memory.
+    ///   - overhead: The bytes that each fragment takes there beside its own.
+    package init(queueByteCount: Int = .max, overhead: Int = 0) {
+        let counts = Size.allCases.map {
+            min(
+                Self.memoryByteCount / 2 / $0.byteCount,
+                queueByteCount / 2 / ($0.byteCount + overhead))
+        }
+        let (shortCount, longCount) = (counts[0], counts[1])
+        cells = [
+            Cells(firstSlot: 0, count: shortCount),
+            Cells(firstSlot: Int32(shortCount), count: longCount),
+        ]
     }
+}
 
-    /// The number of fragments.
-    package var count: Int { fragments.count }
-
+extension HeldFragments {
     /// Keeps a fragment.
     ///
-    /// - Returns: False if there is no room for it.
+    /// - Returns: False if there is no room for it: give the oldest one of its size up, if there is
+    ///   one.
     package mutating func hold(
-        _ packet: borrowing Packet, of datagram: DatagramKey, at point: ObservationPoint,
+        _ packet: borrowing Packet, of datagram: EdgeDatagram, at point: ObservationPoint,
         _ counters: FrameCounters, now: MonotonicTime
     ) -> Bool {
         let byteCount = packet.bytes.byteCount
-        guard byteCount <= Self.byteCountMax, fragments.count < countMax else { return false }
-        if memory.isEmpty { setMemoryAside() }
-        let slot = freeSlots.removeLast()
-        for index in 0..<byteCount {
-            memory[slot * Self.byteCountMax + index] = packet.bytes.uint8(at: index)
+        guard let size = Size(byteCount), let cell = takeCell(size) else { return false }
+        switch size {
+        case .short: shortFrames.store(packet.bytes, at: Int(cell) * size.byteCount)
+        case .long: longFrames.store(packet.bytes, at: Int(cell) * size.byteCount)
         }
+        let slot = cells[size.rawValue].firstSlot + cell
+        let fragment = Fragment(
+            datagram: datagram, slot: slot, number: next, byteCount: byteCount,
+            details: packet.details, heldAt: now, point: point, counters: counters)
+        next += 1
+        count += 1
         self.byteCount += byteCount
-        fragments.append(
-            Fragment(
-                datagram: datagram, expiresAt: now + Self.ageMax, slot: slot,
-                byteCount: byteCount, details: packet.details, point: point, counters: counters))
+        let list = Self.list(size, datagram)
+        let older = ages[list]?.last ?? Self.none
+        records[Int(slot)] = Record(
+            fragment: fragment, older: older, newer: Self.none, following: Self.none)
+        if older != Self.none { records[Int(older)]?.newer = slot }
+        ages[list] = Chain(first: ages[list]?.first ?? slot, last: slot)
+        if let chain = chains[datagram] {
+            records[Int(chain.last)]?.following = slot
+            chains[datagram] = Chain(first: chain.first, last: slot)
+        } else {
+            chains[datagram] = Chain(first: slot, last: slot)
+        }
         return true
     }
 
-    private mutating func setMemoryAside() {
-        memory = Array(repeating: 0, count: countMax * Self.byteCountMax)
-        freeSlots = Array(0..<countMax)
-        fragments.reserveCapacity(countMax)
+    private mutating func takeCell(_ size: Size) -> Int32? {
+        if !cells[size.rawValue].isSetAside { setMemoryAside(size) }
+        return cells[size.rawValue].free.popLast()
     }
 
+    private mutating func setMemoryAside(_ size: Size) {
+        let cellCount = cells[size.rawValue].count
+        let bytes = [UInt8](repeating: 0, count: cellCount * size.byteCount)
+        switch size {
+        case .short: shortFrames = bytes
+        case .long: longFrames = bytes
+        }
+        cells[size.rawValue].free = (0..<Int32(cellCount)).reversed()
+        cells[size.rawValue].isSetAside = true
+        guard records.isEmpty else { return }
+        let allCount = cells[0].count + cells[1].count
+        records = Array(repeating: nil, count: allCount)
+        chains.reserveCapacity(allCount)
+    }
+
+    /// The list of those that are kept for the same time, in memory of the same kind.
+    private static func list(_ size: Size, _ datagram: EdgeDatagram) -> Int {
+        2 * size.rawValue + (datagram.isIPv6 ? 1 : 0)
+    }
+}
+
+extension HeldFragments {
     /// Removes the oldest fragment of a datagram, and returns it.
-    package mutating func take(of datagram: DatagramKey) -> Fragment? {
-        fragments.firstIndex { $0.datagram == datagram }.map { take(at: $0) }
+    package mutating func take(of datagram: EdgeDatagram) -> Fragment? {
+        chains[datagram].flatMap { take(at: $0.first) }
     }
 
     /// Removes the oldest fragment that is counted by these counters, and returns it.
     package mutating func take(countedBy counters: FrameCounters) -> Fragment? {
-        fragments.firstIndex { $0.counters === counters }.map { take(at: $0) }
+        var oldest: (slot: Int32, number: UInt64)?
+        for case let chain? in ages {
+            var slot = chain.first
+            while slot != Self.none, let record = records[Int(slot)] {
+                guard record.fragment.counters !== counters else {
+                    let number = record.fragment.number
+                    if oldest.map({ number < $0.number }) ?? true { oldest = (slot, number) }
+                    break
+                }
+                slot = record.newer
+            }
+        }
+        return oldest.flatMap { take(at: $0.slot) }
     }
 
-    /// Removes the oldest fragment if it has been held for too long, and returns it.
+    /// Removes a fragment that has been held for as long as its datagram may take.
     package mutating func takeExpired(now: MonotonicTime) -> Fragment? {
-        guard let first = fragments.first, now >= first.expiresAt else { return nil }
-        return take(at: 0)
+        for list in ages.indices {
+            if let oldest = oldest(in: list), now - oldest.heldAt >= oldest.datagram.timeMax {
+                return take(at: oldest.slot)
+            }
+        }
+        return nil
     }
 
     /// Removes the oldest fragment, and returns it.
     package mutating func takeFirst() -> Fragment? {
-        fragments.isEmpty ? nil : take(at: 0)
+        count == 0 ? nil : oldest(in: ages.indices).flatMap { take(at: $0) }
     }
 
-    private mutating func take(at index: Int) -> Fragment {
-        let fragment = fragments.remove(at: index)
-        freeSlots.append(fragment.slot)
+    /// Whether the oldest fragment must go before one of this length is held.
+    package func isFull(for byteCount: Int) -> Bool {
+        guard let size = Size(byteCount) else { return false }
+        return cells[size.rawValue].isSetAside && cells[size.rawValue].free.isEmpty
+    }
+
+    /// Removes the oldest fragment if one of this length finds no room, and returns it.
+    package mutating func takeToMakeRoom(for byteCount: Int) -> Fragment? {
+        guard isFull(for: byteCount), let size = Size(byteCount) else { return nil }
+        let lists = 2 * size.rawValue..<2 * size.rawValue + 2
+        return oldest(in: lists).flatMap { take(at: $0) }
+    }
+
+    private func oldest(in lists: Range<Int>) -> Int32? {
+        var oldest: Fragment?
+        for list in lists {
+            guard let fragment = self.oldest(in: list) else { continue }
+            if oldest.map({ fragment.number < $0.number }) ?? true { oldest = fragment }
+        }
+        return oldest?.slot
+    }
+
+    private func oldest(in list: Int) -> Fragment? {
+        ages[list].flatMap { records[Int($0.first)]?.fragment }
+    }
+
+    private mutating func take(at slot: Int32) -> Fragment? {
+        guard let record = records[Int(slot)], let size = Size(record.fragment.byteCount) else {
+            return nil
+        }
+        let fragment = record.fragment
+        records[Int(slot)] = nil
+        if record.older != Self.none { records[Int(record.older)]?.newer = record.newer }
+        if record.newer != Self.none { records[Int(record.newer)]?.older = record.older }
+        let list = Self.list(size, fragment.datagram)
+        if var chain = ages[list] {
+            if chain.first == slot { chain.first = record.newer }
+            if chain.last == slot { chain.last = record.older }
+            ages[list] = chain.first == Self.none ? nil : chain
+        }
+        unchain(slot, record)
+        cells[size.rawValue].free.append(slot - cells[size.rawValue].firstSlot)
+        count -= 1
         byteCount -= fragment.byteCount
         return fragment
+    }
+
+    /// Takes a slot, whose record is gone, out of the list of its datagram; it is nearly always first.
+    private mutating func unchain(_ slot: Int32, _ record: Record) {
+        let datagram = record.fragment.datagram
+        guard let chain = chains[datagram] else { return }
+        guard chain.first != slot else {
+            chains[datagram] =
+                record.following == Self.none
+                ? nil : Chain(first: record.following, last: chain.last)
+            return
+        }
+        var before = chain.first
+        while let other = records[Int(before)], other.following != slot { before = other.following }
+        records[Int(before)]?.following = record.following
+        if chain.last == slot { chains[datagram] = Chain(first: chain.first, last: before) }
     }
 
     /// The packet of the fragment that was removed last; the next `hold` may overwrite it.
     @_lifetime(borrow self)
     package func packet(_ fragment: Fragment) -> Packet {
-        let start = fragment.slot * Self.byteCountMax
-        return Packet(
-            fragment.details, memory.wire.extracting(start..<start + fragment.byteCount))
+        let size = Size(fragment.byteCount) ?? .long
+        let start = Int(fragment.slot - cells[size.rawValue].firstSlot) * size.byteCount
+        let range = start..<start + fragment.byteCount
+        return switch size {
+        case .short: Packet(fragment.details, shortFrames.wire.extracting(range))
+        case .long: Packet(fragment.details, longFrames.wire.extracting(range))
+        }
     }
 }

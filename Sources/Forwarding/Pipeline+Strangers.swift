@@ -75,7 +75,7 @@ extension Pipeline {
             var counts = BlockCounts()
             punt(
                 frames.packet(frame), at: point ?? frame.point, frame.counters, into: &queue, now,
-                mayHold: false, &counts)
+                heldAt: now, &counts)
             add(counts, to: frame.counters)
         }
         swap(&frames, &strangers)
@@ -92,7 +92,11 @@ extension Pipeline {
     mutating func lookAtSender(
         _ packet: borrowing RingPacket, _ edge: EdgeContext, _ now: MonotonicTime
     ) {
-        guard !packet.isOutgoing, case .edge(let point) = edge.source,
+        guard case .edge(let point) = edge.source else { return }
+        if packet.isOutgoing, point.hasOtherPorts {
+            slowPath.lookAtSender(of: packet.bytes, at: point, now: now)
+        }
+        guard !packet.isOutgoing,
             let source = Self.source(of: packet.bytes), source.isRoutable
         else { return }
         let addressPlan = slowPath.rule.addressPlan

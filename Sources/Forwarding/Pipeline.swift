@@ -19,7 +19,7 @@ import Time
 /// for a single packet, except for the first packet of a call to a service that no event has reported.
 struct Pipeline: ~Copyable {
     var writer: PacketWriter
-    private(set) var slowPath: SlowPath
+    var slowPath: SlowPath
     /// Nil while a block is forwarded.
     private var fastPath: FastPath?
     /// The state of the fronts that the fast path knows.
@@ -27,9 +27,12 @@ struct Pipeline: ~Copyable {
     private var tracker: ConnectionTracker?
     /// Why calls to services cannot be looked up, if they should be and cannot.
     let trackingFailure: SystemError?
-    private var held: HeldFragments
+    var held: HeldFragments
+    /// What `held` is while some of it is released, so that nothing is allocated for that.
+    let noFragments = HeldFragments(queueByteCount: 0)
     var requests = HeldRequests()
     var strangers = HeldStrangers()
+    var copies = CopyTable()
     /// When the node was asked about unknown MAC addresses last.
     var strangersSoughtAt = MonotonicTime.zero
     /// The unknown sender that was seen last, and when.
@@ -73,10 +76,9 @@ struct Pipeline: ~Copyable {
         fastPath = .some(FastPath(rule))
         self.tracker = tracker
         trackingFailure = failure
-        let heldCountMax =
-            plan.settings.queueByteCountMax / Self.heldShare
-            / (HeldFragments.byteCountMax + PacketRecord.headerByteCount)
-        held = HeldFragments(countMax: min(HeldFragments.countMax, heldCountMax))
+        held = HeldFragments(
+            queueByteCount: plan.settings.queueByteCountMax / Self.heldShare,
+            overhead: PacketRecord.headerByteCount)
         localEdges = plan.snapshot.localEdges
         sightings = plan.feed.sightings
         self.counters = counters
@@ -127,7 +129,7 @@ struct Pipeline: ~Copyable {
         writer.byteCountMax(ofBlock: byteCount) + heldByteCount
     }
 
-    private var heldByteCount: Int {
+    var heldByteCount: Int {
         held.byteCount + held.count * PacketRecord.headerByteCount + strangersByteCount
     }
 }
@@ -209,22 +211,6 @@ extension Pipeline {
         release(into: &queue, now) { $0.takeExpired(now: now) }
     }
 
-    /// Forwards all held fragments, as far as the rule allows it without their first one.
-    mutating func releaseHeld(into queue: inout ByteQueue, now: MonotonicTime) {
-        guard held.count + strangers.count > 0, queue.makeRoom(for: heldByteCount) else { return }
-        releaseStrangers(into: &queue, now) { _ in true }
-        release(into: &queue, now) { $0.takeFirst() }
-    }
-
-    /// Forwards the held fragments of an edge that is gone.
-    mutating func releaseHeld(
-        countedBy counters: FrameCounters, into queue: inout ByteQueue, now: MonotonicTime
-    ) {
-        releaseStrangers(into: &queue, now) { $0.counters === counters }
-        if held.count > 0 { release(into: &queue, now) { $0.take(countedBy: counters) } }
-        releaseRequests(countedBy: counters, into: &queue, now)
-    }
-
     /// Drops all held frames, and calls a closure with the counters of each.
     mutating func dropHeld(_ drop: (FrameCounters) -> Void) {
         while let fragment = held.takeFirst() { drop(fragment.counters) }
@@ -275,7 +261,7 @@ extension Pipeline {
         }
         if !packet.isCutShort, isUndecided(packet, edge.program, point, fastPath) {
             return punt(
-                packet, at: point, edge.counters, into: &queue, now, mayHold: true, &counts)
+                packet, at: point, edge.counters, into: &queue, now, &counts)
         }
         // A filter that has cut a packet short has let it pass.
         let limit =
@@ -298,25 +284,34 @@ extension Pipeline {
     /// Decides about a packet in user space, and carries that out.
     mutating func punt(
         _ packet: borrowing Packet, at point: ObservationPoint, _ counters: FrameCounters,
-        into queue: inout ByteQueue, _ now: MonotonicTime, mayHold: Bool,
+        into queue: inout ByteQueue, _ now: MonotonicTime, heldAt: MonotonicTime? = nil,
         _ counts: inout BlockCounts
     ) {
+        let mayHold = heldAt == nil
         if mayHold {
             releaseStrangers(answeredBy: packet, at: point, into: &queue, now)
+            if noteGroupFrame(packet, at: point, now) { return countCopy(&counts) }
             if holdStranger(packet, at: point, counters, now) { return }
         }
-        var step = step(packet, point, now, mayHold: mayHold)
+        let waited = heldAt.map { now - $0 } ?? .zero
+        var step = step(packet, point, now, mayHold: mayHold, waited)
         if case .lookUp(let flow) = step {
             lookUp(flow, now)
-            step = self.step(packet, point, now, mayHold: mayHold)
+            step = self.step(packet, point, now, mayHold: mayHold, waited)
         }
         if case .hold(let datagram) = step {
+            let byteCount = packet.bytes.byteCount
+            if held.isFull(for: byteCount) { makeRoomToHold(byteCount, into: &queue, now) }
             if held.hold(packet, of: datagram, at: point, counters, now: now) { return }
             counts.notHeldCount += 1
-            step = self.step(packet, point, now, mayHold: false)
+            step = self.step(packet, point, now, mayHold: false, waited)
         }
         counts.puntedCount += 1
         guard case .decided(let outcome) = step else {
+            counts.refusedCount += 1
+            return
+        }
+        if noteFloodedFrame(packet, outcome.decision, at: point, now) {
             counts.refusedCount += 1
             return
         }
@@ -332,11 +327,12 @@ extension Pipeline {
     }
 
     private mutating func step(
-        _ packet: borrowing Packet, _ point: ObservationPoint, _ now: MonotonicTime, mayHold: Bool
+        _ packet: borrowing Packet, _ point: ObservationPoint, _ now: MonotonicTime, mayHold: Bool,
+        _ waited: Duration
     ) -> SlowPath.Step {
         slowPath.decide(
             packet.bytes, direction: Direction(isOutgoing: packet.details.isOutgoing), at: point,
-            now: now, mayHold: mayHold)
+            now: now, mayHold: mayHold, waited: waited)
     }
 
     private mutating func lookUp(_ flow: FlowKey, _ now: MonotonicTime) {
@@ -363,26 +359,6 @@ extension Pipeline {
         if outcome.translation != nil { counts.translatedCount += 1 }
         writer.append(
             packet, outcome.translation, filter, at: point.interfaceIndex, to: &queue, &counts)
-    }
-
-    /// Decides about fragments that have waited, and now wait no longer.
-    ///
-    /// Each is counted where it was seen, which may be another edge than that of the block at hand.
-    private mutating func release(
-        into queue: inout ByteQueue, _ now: MonotonicTime,
-        _ take: (inout HeldFragments) -> HeldFragments.Fragment?
-    ) {
-        // Moved out of `self`, so that their bytes stay in place while `self` changes.
-        var fragments = HeldFragments()
-        swap(&fragments, &held)
-        while let fragment = take(&fragments) {
-            var counts = BlockCounts()
-            punt(
-                fragments.packet(fragment), at: fragment.point, fragment.counters, into: &queue,
-                now, mayHold: false, &counts)
-            add(counts, to: fragment.counters)
-        }
-        swap(&fragments, &held)
     }
 }
 

@@ -26,8 +26,12 @@ package enum Tracking: Equatable, Sendable {
     /// What is missed where it cannot be asked.
     package static let loss = """
         calls to services are reported only where the backend's edge does: missing are calls whose \
-        client has the lower port, and calls to services with no pod behind them; calls to node \
-        addresses that are translated without masquerading are reported in both forms
+        client has the lower port, and calls to services with no pod behind them; \(frontLoss)
+        """
+
+    /// What that means for calls to other addresses that the node translates.
+    package static let frontLoss = """
+        calls to node addresses that are translated without masquerading are reported in both forms
         """
 
     /// What to do where it refuses.

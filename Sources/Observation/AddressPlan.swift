@@ -89,6 +89,8 @@ package struct ObservationPoint: Equatable, Sendable {
     /// Nil where the gateway has another one, as with Open vSwitch. Then the source of a frame does
     /// not show whether two edges see it.
     package let bridgeMAC: MACAddress?
+    /// Whether the bridge has ports of others than pods, such as an uplink.
+    package let hasOtherPorts: Bool
     /// The edges that a group frame reaches together, this one included.
     package let domain: Domain
 
@@ -100,7 +102,7 @@ package struct ObservationPoint: Equatable, Sendable {
     package init(
         interfaceIndex: UInt32, podMAC: MACAddress?, otherMACs: [MACAddress] = [],
         deviceMAC: MACAddress? = nil, bridge: UInt32? = nil, bridgeMAC: MACAddress? = nil,
-        domain: Domain
+        hasOtherPorts: Bool = false, domain: Domain
     ) {
         self.interfaceIndex = interfaceIndex
         self.podMAC = podMAC
@@ -108,6 +110,7 @@ package struct ObservationPoint: Equatable, Sendable {
         self.deviceMAC = deviceMAC
         self.bridge = bridge
         self.bridgeMAC = bridgeMAC
+        self.hasOtherPorts = hasOtherPorts
         self.domain = domain
     }
 
@@ -115,7 +118,8 @@ package struct ObservationPoint: Equatable, Sendable {
     package func adding(_ mac: MACAddress) -> Self {
         Self(
             interfaceIndex: interfaceIndex, podMAC: podMAC, otherMACs: [mac] + otherMACs,
-            deviceMAC: deviceMAC, bridge: bridge, bridgeMAC: bridgeMAC, domain: domain)
+            deviceMAC: deviceMAC, bridge: bridge, bridgeMAC: bridgeMAC,
+            hasOtherPorts: hasOtherPorts, domain: domain)
     }
 
     /// Whether a MAC address is one of those of the pod.
@@ -130,22 +134,13 @@ package struct ObservationPoint: Equatable, Sendable {
     /// The edges of one broadcast domain on this node: the ports of a bridge, or one routed veth.
     package struct Domain: Equatable, Sendable {
         private let edgeOf: [IPAddress: UInt32]
-        private let lowest: UInt32
 
         package init(_ edges: [(interfaceIndex: UInt32, addresses: [IPAddress])]) {
-            lowest = edges.map(\.interfaceIndex).min() ?? 0
             var edgeOf: [IPAddress: UInt32] = [:]
             for edge in edges {
                 for address in edge.addresses { edgeOf[address] = edge.interfaceIndex }
             }
             self.edgeOf = edgeOf
-        }
-
-        /// Returns the one edge that reports a group frame from the node or from outside.
-        ///
-        /// It is the edge of the address that the frame asks for, or else the first one.
-        func reporter(asking target: IPAddress?) -> UInt32 {
-            target.flatMap { edgeOf[$0] } ?? lowest
         }
 
         /// Returns the edge behind which an address is; nil if that is not known.

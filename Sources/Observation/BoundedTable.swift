@@ -51,6 +51,15 @@ package struct BoundedTable<Key: Hashable & Sendable, Value: Sendable>: Sendable
         insert(value, for: key)
     }
 
+    /// Changes the value of a key that has one, in its place; the entry ages as if nobody had asked.
+    package mutating func update(_ key: Key, _ change: (inout Value) -> Void) {
+        if let index = young.index(forKey: key) {
+            change(&young.values[index])
+        } else if let index = old.index(forKey: key) {
+            change(&old.values[index])
+        }
+    }
+
     /// Returns all entries: for what is made from the whole of a small table.
     package func all(now: MonotonicTime) -> [Key: Value] {
         switch youngAge(now) {

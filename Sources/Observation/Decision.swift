@@ -38,7 +38,7 @@ package struct Decision: Equatable, Sendable, CustomStringConvertible {
             case .groupFromDevice:
                 "broadcast or multicast from the edge's own device: no other edge sees it"
             case .groupFromElsewhere:
-                "broadcast or multicast from the node or outside: one edge of the bridge reports it"
+                "broadcast or multicast from the node or outside: the first copy is reported"
             case .withoutIP: "no IP header: reported where it enters, and where no pod sent it"
             case .serviceForm: "one end is a service address: the backend's edge reports it"
             case .serviceWithoutPod: "a service without pods behind it: no other edge sees it"

@@ -12,9 +12,15 @@ package struct LocalEdges: Sendable {
     /// The edges with these indexes, and their pods' addresses as far as they are known.
     package init(_ edges: [(interfaceIndex: UInt32, addresses: [IPAddress])] = []) {
         var edgeOf: [IPAddress: UInt32] = [:]
+        var ambiguous: Set<IPAddress> = []
         for edge in edges {
-            for address in edge.addresses { edgeOf[address] = edge.interfaceIndex }
+            for address in edge.addresses {
+                let other = edgeOf.updateValue(edge.interfaceIndex, forKey: address)
+                // Pods on different links may have the same link-local address.
+                if other != nil, address.isLinkLocalIPv6 { ambiguous.insert(address) }
+            }
         }
+        for address in ambiguous { edgeOf[address] = nil }
         self.edgeOf = edgeOf
         table = AddressTable(edgeOf)
         // A link-local address says nothing about the others.
@@ -31,6 +37,7 @@ package struct LocalEdges: Sendable {
     /// The answer to a packet with a forged source goes elsewhere.
     package func isForeign(_ source: IPAddress, atEdge index: UInt32) -> Bool {
         if let owner = table[source] { return owner != index }
+        if source.isLinkLocalIPv6 { return false }
         return switch source.family {
         case .ipv4: edgesWithIPv4.contains(index)
         case .ipv6: edgesWithIPv6.contains(index)

@@ -42,6 +42,14 @@ package struct MACTable: Equatable, Sendable {
         places[Key(bridge: bridge, mac: mac)]
     }
 
+    /// Whether an address does not live behind an edge of a bridge, as far as is known.
+    func isElsewhere(_ mac: MACAddress, on bridge: UInt32) -> Bool {
+        switch place(of: mac, on: bridge) {
+        case .edge: false
+        case .elsewhere, nil: true
+        }
+    }
+
     /// Whether more addresses live behind an edge than are kept.
     func isCrowded(_ interfaceIndex: UInt32) -> Bool { crowdedEdges.contains(interfaceIndex) }
 

@@ -28,19 +28,38 @@ extension Rule {
     /// Whether a unicast frame towards the pod belongs to the edge.
     ///
     /// If nobody knows the MAC address, the frame belongs to the edge of its IP address. A frame from
-    /// the node or from outside belongs to the first edge, so that it is reported rather than lost.
+    /// the node or from outside belongs to every edge otherwise, and its first copy is reported.
     func owns(_ headers: Headers, at point: ObservationPoint) -> Bool {
         switch owner(of: headers.destination, at: point) {
         case .thisEdge: return true
         case .another: return false
         case .unknown:
-            let target = headers.packet?.destination ?? headers.neighbourTarget
-            if let index = target.flatMap(point.domain.edge(of:)) {
+            if let index = edgeAsked(by: headers, at: point) {
                 return index == point.interfaceIndex
             }
             return !isFromLocalPod(headers, at: point)
-                && point.domain.reporter(asking: nil) == point.interfaceIndex
         }
+    }
+
+    /// Returns the edge of the address to which a frame goes, if that is behind one.
+    private func edgeAsked(by headers: Headers, at point: ObservationPoint) -> UInt32? {
+        let target = headers.packet?.destination ?? headers.neighbourTarget
+        return target.flatMap(point.domain.edge(of:))
+    }
+
+    /// Whether a frame that the rule reports may have come to other edges of the bridge as well.
+    ///
+    /// True of group frames that no pod sent, and of unicast frames that are flooded to all ports.
+    package func mayHaveCopies(
+        _ frame: RawSpan, _ decision: Decision, at point: ObservationPoint
+    ) -> Bool {
+        guard decision.isReported, deduplicates, point.bridge != nil,
+            frame.byteCount >= EthernetHeader.byteCount
+        else { return false }
+        if decision.step == .groupFromElsewhere { return true }
+        let destination = MACAddress(frame, at: EthernetHeader.destination)
+        return !destination.isGroup && owner(of: destination, at: point) == .unknown
+            && edgeAsked(by: Headers(frame), at: point) == nil
     }
 
     /// Whether a pod of this node sent a frame that goes to another one, by its source MAC address.

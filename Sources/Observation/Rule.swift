@@ -40,23 +40,27 @@ package struct Rule: Equatable, Sendable {
 
     /// Decides about a frame whose headers have been read.
     ///
-    /// The caller may have given the packet ports that are not in the frame.
+    /// The caller may have given the packet ports that are not in the frame, and may know that the
+    /// source MAC address is that of another node's pod.
     func decision(
-        on headers: Headers, in frame: RawSpan, direction: Direction, at point: ObservationPoint
+        on headers: Headers, in frame: RawSpan, direction: Direction, at point: ObservationPoint,
+        isFromRemotePod: Bool = false
     ) -> Decision {
         if let packet = headers.packet, isOwnFeed(packet) { return .refuse(.ownFeed) }
         guard deduplicates else { return .report(.everyEdge) }
         if headers.destination.isGroup {
-            return groupFrame(headers, direction: direction, at: point)
+            return groupFrame(
+                headers, direction: direction, at: point, isFromRemotePod: isFromRemotePod)
         }
         if direction == .toPod, !owns(headers, at: point) { return .refuse(.flooded) }
         guard let packet = headers.packet else {
-            let isFromPod = direction == .toPod && isFromLocalPod(headers, at: point)
+            let isFromPod =
+                direction == .toPod && (isFromRemotePod || isFromLocalPod(headers, at: point))
             return isFromPod ? .refuse(.withoutIP) : .report(.withoutIP)
         }
-        let decision = unicast(packet, in: frame, direction: direction)
+        let decision = unicast(packet, in: frame, direction: direction, at: point)
         guard decision.step == .oneEndIsNoPod, direction == .toPod, point.bridgeMAC != nil,
-            isFromLocalPod(headers, at: point),
+            isFromRemotePod || isFromLocalPod(headers, at: point),
             // With br_netfilter the bridge itself may have translated a pod's reply.
             !(packet.source.isRoutable && addressPlan.nodeAddresses.contains(packet.source))
         else { return decision }
@@ -73,25 +77,40 @@ package struct Rule: Equatable, Sendable {
     }
 
     /// Step 3, group frames: a bridge copies them to all its ports.
+    ///
+    /// If none of its pods sent it, each copy would be reported; `CopyTable` keeps the first one.
     private func groupFrame(
-        _ headers: Headers, direction: Direction, at point: ObservationPoint
+        _ headers: Headers, direction: Direction, at point: ObservationPoint, isFromRemotePod: Bool
     ) -> Decision {
         guard direction == .toPod else { return .report(.groupIngress) }
         let sender = headers.packet?.source ?? headers.arpSender
-        if isFromLocalPod(headers, at: point) || sender.map(addressPlan.isPod) == true {
+        if isFromRemotePod || isFromLocalPod(headers, at: point)
+            || sender.map({ isPod($0, at: point) }) == true
+        {
             return .refuse(.groupFromPod)
         }
         if headers.source == point.deviceMAC { return .report(.groupFromDevice) }
-        let reporter = point.domain.reporter(asking: headers.neighbourTarget)
-        return reporter == point.interfaceIndex
-            ? .report(.groupFromElsewhere) : .refuse(.groupFromElsewhere)
+        return .report(.groupFromElsewhere)
+    }
+
+    /// Whether an address is a pod's, for a packet at an edge.
+    ///
+    /// Each link has link-local addresses of its own. Another link's pod may have that of a gateway.
+    private func isPod(_ address: IPAddress, at point: ObservationPoint) -> Bool {
+        address.isLinkLocalIPv6 && !addressPlan.isPodByNetwork(address)
+            ? point.domain.edge(of: address) != nil : addressPlan.isPod(address)
     }
 
     /// Steps 4 to 6, unicast packets: service forms are refused; `SlowPath` looks their flows up.
-    private func unicast(_ packet: IPPacket, in frame: RawSpan, direction: Direction) -> Decision {
+    private func unicast(
+        _ packet: IPPacket, in frame: RawSpan, direction: Direction, at point: ObservationPoint
+    ) -> Decision {
         let (source, destination) = (packet.source, packet.destination)
         if addressPlan.isService(source) || addressPlan.isService(destination) {
             return .refuse(.serviceForm)
+        }
+        guard isPod(source, at: point), isPod(destination, at: point) else {
+            return .report(.oneEndIsNoPod)
         }
         return decision(from: source, to: destination, direction: direction) {
             observedEnd(of: packet, in: frame)

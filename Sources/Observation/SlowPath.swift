@@ -6,9 +6,10 @@ package import Time
 ///
 /// Programs punt fragments, group frames, extension headers, ICMP errors, requests and their answers,
 /// service forms, calls to fronts, and frames that are cut short. The slow path remembers what later
-/// packets need: translations, services, fronts, and the ports of fragmented datagrams. All tables are bounded. It does no input or output: if
-/// connection tracking has to be asked, `decide` returns `.lookUp`; the caller asks, calls `learn`,
-/// and calls `decide` again. One forwarder owns it, so there is no lock.
+/// packets need: translations, services, fronts, and the ports of fragmented datagrams. All tables
+/// are bounded. It does no input or output: if connection tracking has to be asked, `decide` returns
+/// `.lookUp`; the caller asks, calls `learn`, and calls `decide` again. One forwarder owns it, so
+/// there is no lock.
 package struct SlowPath: Sendable {
     package var rule: Rule
     package internal(set) var services = ServiceTable()
@@ -19,8 +20,8 @@ package struct SlowPath: Sendable {
     /// Flows that were looked up in vain, so that they are not looked up again at once.
     var negativeEntries = BoundedTable<FlowKey, NegativeEntry>(
         countMax: negativeEntryCountMax, age: negativeAge)
-    private var datagrams = BoundedTable<DatagramKey, IPPacket.Ports?>(
-        countMax: datagramCountMax, age: datagramAge)
+    private var remotePods = RemotePods()
+    private var datagrams = DatagramTable()
 
     /// Room for six seconds of 10,000 new flows a second, about 100 bytes each.
     ///
@@ -34,8 +35,6 @@ package struct SlowPath: Sendable {
     static let retryDelay = Duration.milliseconds(100)
     /// Room for fragmented datagrams under way; the kernel itself holds 4 MiB of fragments.
     package static let datagramCountMax = 8192
-    /// The kernel gives up on a datagram after 30 seconds (`ipfrag_time`).
-    static let datagramAge = Duration.seconds(30)
 
     /// Flows learned before this time have to be looked up again.
     ///
@@ -74,7 +73,7 @@ package struct SlowPath: Sendable {
         /// and call `decide` again.
         case lookUp(FlowKey)
         /// Hold this fragment: the first fragment of its datagram has not come yet.
-        case hold(DatagramKey)
+        case hold(EdgeDatagram)
     }
 
     /// The decision about a frame, and how to change the frame before it is sent.
@@ -83,13 +82,13 @@ package struct SlowPath: Sendable {
         package var translation: Translation?
         package var isFragment: Bool
         /// The datagram whose first fragment this is: fragments held for it can go on.
-        package var firstFragmentOf: DatagramKey?
+        package var firstFragmentOf: EdgeDatagram?
         /// The part that the packet has in a request.
         package var requestPart: RequestPart?
 
         package init(
             decision: Decision, translation: Translation? = nil, isFragment: Bool = false,
-            firstFragmentOf: DatagramKey? = nil, requestPart: RequestPart? = nil
+            firstFragmentOf: EdgeDatagram? = nil, requestPart: RequestPart? = nil
         ) {
             self.decision = decision
             self.translation = translation
@@ -103,39 +102,84 @@ package struct SlowPath: Sendable {
     ///
     /// If a fragment may not be held until the first one of its datagram comes, it counts as a
     /// packet without ports.
+    ///
+    /// - Parameters:
+    ///   - frame: The frame's bytes.
+    ///   - direction: The direction at the edge.
+    ///   - point: The edge.
+    ///   - now: The time now.
+    ///   - mayHold: Whether a fragment may be held.
+    ///   - waited: The time for which a fragment has been held already.
+    /// - Returns: The decision, or what the caller has to do before it calls again.
     package mutating func decide(
         _ frame: RawSpan, direction: Direction, at point: ObservationPoint, now: MonotonicTime,
-        mayHold: Bool = false
+        mayHold: Bool = false, waited: Duration = .zero
     ) -> Step {
         var headers = Headers(frame)
-        var firstFragmentOf: DatagramKey?
-        var lacksFirst = false
-        if let datagram = headers.packet?.datagram {
-            (firstFragmentOf, lacksFirst) = resolvePorts(of: &headers, in: datagram, now)
+        guard let fragment = headers.packet?.fragment, let key = headers.packet?.datagram else {
+            return decide(headers, in: frame, direction: direction, at: point, now)
         }
-        let decision = rule.decision(on: headers, in: frame, direction: direction, at: point)
-        if lacksFirst, mayHold, let packet = headers.packet, let datagram = packet.datagram,
-            decision.step == .observedEnd || decision.step == .serviceForm
-                || Self.mayBeThroughFront(decision) && fronts.hasAddress(of: packet)
-        {
-            return .hold(datagram)
+        let datagram = EdgeDatagram(key, atEdge: point.interfaceIndex, direction)
+        let mayWait = resolvePorts(of: &headers, fragment, in: datagram, now)
+        if mayHold, mayWait {
+            let decision = decideByRule(headers, in: frame, direction, at: point, now)
+            if dependsOnPorts(decision, of: headers.packet) { return .hold(datagram) }
         }
+        let step = decide(headers, in: frame, direction: direction, at: point, now)
+        guard case .decided(var outcome) = step else { return step }
+        outcome.isFragment = true
+        // A fragment that is the first and the last is whole, and no part of others (RFC 6946).
+        guard fragment.byteOffset > 0 || !fragment.isLast else { return .decided(outcome) }
+        datagrams.add(
+            fragment, headers.packet?.firstFragmentPorts, to: datagram, waited: waited, now: now)
+        if fragment.byteOffset == 0 { outcome.firstFragmentOf = datagram }
+        return .decided(outcome)
+    }
+
+    /// Decides about a frame whose packet has the ports that it will have.
+    private mutating func decide(
+        _ headers: Headers, in frame: RawSpan, direction: Direction, at point: ObservationPoint,
+        _ now: MonotonicTime
+    ) -> Step {
+        let decision = decideByRule(headers, in: frame, direction, at: point, now)
         guard let packet = headers.packet,
             let call = call(packet, decision, in: frame, direction)
         else {
             return .decided(
                 Outcome(
-                    decision: decision, isFragment: headers.packet?.fragment != nil,
-                    firstFragmentOf: firstFragmentOf,
+                    decision: decision,
                     requestPart: requestPart(of: headers.packet, decision, direction)))
         }
-        switch decideServiceForm(packet, of: call, direction: direction, now) {
-        case .decided(var outcome):
-            outcome.isFragment = packet.fragment != nil
-            outcome.firstFragmentOf = firstFragmentOf
-            return .decided(outcome)
-        case let other: return other
-        }
+        return decideServiceForm(packet, of: call, direction: direction, now)
+    }
+
+    /// Decides by the rule, which is told whether a pod of another node sent the frame.
+    private mutating func decideByRule(
+        _ headers: Headers, in frame: RawSpan, _ direction: Direction, at point: ObservationPoint,
+        _ now: MonotonicTime
+    ) -> Decision {
+        let isFromRemotePod =
+            direction == .toPod && point.hasOtherPorts
+            && remotePods.recognizes(
+                headers, in: frame, at: point, rule.addressPlan, now: now)
+        return rule.decision(
+            on: headers, in: frame, direction: direction, at: point,
+            isFromRemotePod: isFromRemotePod)
+    }
+
+    /// Whether a fragment's ports may show another decision than the one made without them.
+    private func dependsOnPorts(_ decision: Decision, of packet: IPPacket?) -> Bool {
+        if decision.step == .observedEnd || decision.step == .serviceForm { return true }
+        guard Self.mayBeThroughFront(decision), let packet else { return false }
+        return fronts.hasAddress(of: packet)
+    }
+
+    /// Looks at who sent a frame that the kernel has decided about.
+    package mutating func lookAtSender(
+        of frame: RawSpan, at point: ObservationPoint, now: MonotonicTime
+    ) {
+        _ = remotePods.recognizes(
+            Headers(frame), in: frame, at: point, rule.addressPlan, now: now)
     }
 
     /// Step 8, requests: the part of a packet between two pods that is not translated.
@@ -152,24 +196,23 @@ package struct SlowPath: Sendable {
 
     /// Step 7, fragments: gives a fragment the ports of its datagram's first fragment.
     ///
-    /// - Returns: the datagram, if this is its first fragment; and whether the first fragment is
-    ///   missing and may have had ports.
-    private mutating func resolvePorts(
-        of headers: inout Headers, in datagram: DatagramKey, _ now: MonotonicTime
-    ) -> (firstFragmentOf: DatagramKey?, lacksFirst: Bool) {
-        guard let packet = headers.packet, let fragment = packet.fragment else {
-            return (nil, false)
+    /// - Returns: Whether a first fragment that has not come yet may have others.
+    private func resolvePorts(
+        of headers: inout Headers, _ fragment: IPPacket.Fragment, in datagram: EdgeDatagram,
+        _ now: MonotonicTime
+    ) -> Bool {
+        switch datagrams.place(of: fragment, in: datagram, now: now) {
+        case .first:
+            let ports = headers.packet?.firstFragmentPorts
+            headers.packet?.ports = ports
+            return false
+        case .later(let ports):
+            headers.packet?.ports = ports
+            return false
+        case .beforeFirst: break
+        case .again(let ports): headers.packet?.ports = ports
         }
-        if fragment.byteOffset == 0 {
-            datagrams.set(packet.firstFragmentPorts, for: datagram, now: now)
-            headers.packet?.ports = packet.firstFragmentPorts
-            return (datagram, false)
-        }
-        guard let ports = datagrams.touch(datagram, now: now) else {
-            return (nil, packet.mayHavePorts)
-        }
-        headers.packet?.ports = ports
-        return (nil, false)
+        return headers.packet?.mayHavePorts == true
     }
 }
 

@@ -29,6 +29,8 @@ public enum IPv4Header {
     public static let identification = 4
     /// Three flags, and the fragment's offset in units of eight bytes.
     public static let fragment = 6
+    /// How many more routers may pass the packet on.
+    public static let timeToLive = 8
     /// The protocol of what follows.
     public static let protocolNumber = 9
     /// The header's own checksum.
@@ -184,6 +186,8 @@ public enum ARPHeader {
     public static let protocolType = 2
     /// The lengths of both kinds of addresses, a byte each.
     public static let addressByteCounts = 4
+    /// What the packet asks or answers.
+    public static let operation = 6
     /// The sender's IPv4 address.
     public static let senderAddress = 14
     /// The IPv4 address that is asked for.
@@ -193,6 +197,8 @@ public enum ARPHeader {
 
     /// The value of `addressByteCounts` for IPv4 over Ethernet.
     public static let ipv4OverEthernet: UInt16 = 0x0604
+    /// The operation of a request.
+    public static let request: UInt16 = 1
 }
 
 /// The layout of plain frames: an untagged Ethernet header, then an IP header without options.

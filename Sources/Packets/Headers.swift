@@ -14,6 +14,8 @@ package struct Headers: Equatable, Sendable {
     package var neighbourTarget: IPAddress?
     /// The sender of an ARP packet, which has no IP header to say so.
     package var arpSender: IPAddress?
+    /// Whether this is an ARP request, with which a host speaks for itself.
+    package var isARPRequest = false
 
     package init(_ frame: RawSpan) {
         guard frame.byteCount >= EthernetHeader.byteCount else {
@@ -39,6 +41,7 @@ package struct Headers: Equatable, Sendable {
             frame.uint16(at: start + ARPHeader.protocolType) == EtherType.ipv4,
             frame.uint16(at: start + ARPHeader.addressByteCounts) == ARPHeader.ipv4OverEthernet
         else { return }
+        isARPRequest = frame.uint16(at: start + ARPHeader.operation) == ARPHeader.request
         arpSender = IPAddress(.ipv4, frame, at: start + ARPHeader.senderAddress)
         neighbourTarget = IPAddress(.ipv4, frame, at: start + ARPHeader.targetAddress)
     }

@@ -36,6 +36,8 @@ package struct IPPacket: Equatable, Sendable {
         package let identification: UInt32
         /// The offset of this fragment's payload in the datagram's, in bytes.
         package let byteOffset: Int
+        /// The length of this fragment's payload by its headers, in bytes; the frame may be cut.
+        package let byteCount: Int
         package let isLast: Bool
     }
 
@@ -82,13 +84,15 @@ package struct IPPacket: Equatable, Sendable {
 
     private mutating func readIPv4(_ frame: RawSpan, at offset: Int, end: Int) {
         let field = frame.uint16(at: offset + IPv4Header.fragment)
+        let headerByteCount = Int(frame.uint8(at: offset) & 0x0f) * 4
         if field & IPv4Header.fragmentMask != 0 {
             fragment = Fragment(
                 identification: UInt32(frame.uint16(at: offset + IPv4Header.identification)),
                 byteOffset: Int(field & IPv4Header.fragmentOffsetMask) * 8,
+                byteCount: max(
+                    0, Int(frame.uint16(at: offset + IPv4Header.totalLength)) - headerByteCount),
                 isLast: field & IPv4Header.moreFragments == 0)
         }
-        let headerByteCount = Int(frame.uint8(at: offset) & 0x0f) * 4
         if headerByteCount >= IPv4Header.byteCount, offset + headerByteCount <= end {
             transportOffset = offset + headerByteCount
         }
@@ -115,6 +119,12 @@ package struct IPPacket: Equatable, Sendable {
                 fragment = Fragment(
                     identification: frame.uint32(at: offset + IPv6ExtensionHeader.identification),
                     byteOffset: Int(field & IPv6ExtensionHeader.fragmentOffsetMask),
+                    byteCount: max(
+                        0,
+                        Int(
+                            frame.uint16(
+                                at: start - IPv6Header.byteCount + IPv6Header.payloadLength))
+                            - (offset + IPv6ExtensionHeader.byteCount - start)),
                     isLast: field & IPv6ExtensionHeader.moreFragments == 0)
                 // The payload of a later fragment is the middle of something.
                 if field & IPv6ExtensionHeader.fragmentOffsetMask != 0 { return }

@@ -27,7 +27,9 @@ struct AgentCommand: ParsableCommand {
 
             The agent needs CAP_NET_RAW to capture, and CAP_NET_ADMIN to learn the pods' addresses \
             and to follow calls to services. It runs until SIGTERM or SIGINT. Then it forwards what \
-            it has captured, for at most a second, and exits with code 0.
+            it has captured, for at most a second, and exits with code 0. It does not forward SYNs \
+            and pings between pods that still wait for their answers, and fragments that wait for \
+            the first of their datagram: they count as abandoned.
 
             Exit code 64: a setting cannot be understood. 71: the system refuses something, such as \
             a port. 77: a capability is missing.

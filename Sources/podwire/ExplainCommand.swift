@@ -27,9 +27,12 @@ struct ExplainCommand: ParsableCommand {
             The kernel decides most packets. User space decides a packet if more than the packet \
             itself is needed.
 
-            A connection request (SYN) or a ping between pods is held until its answer comes. The \
-            edge that reports it without an answer is another one than with it, so `explain` says \
-            both. Of a file it lists the requests that nobody answered.
+            A connection request (SYN) or a ping between pods that the end with the lower port or \
+            address does not send itself is held until its answer comes. The edge that reports it \
+            without an answer within half a second is another one than with it, so `explain` says \
+            both. Of a TCP packet the first table is for the packets of an established connection, \
+            and the second one for the SYN. Of a file it lists the requests that nobody answered \
+            within half a second.
 
               podwire explain --file edge.pcap --edge veth08b350d0
               tcpdump -i veth08b350d0 -c 1000 -w - | podwire explain --file -
@@ -37,8 +40,8 @@ struct ExplainCommand: ParsableCommand {
 
             It takes the agent's settings as options or variables, and needs CAP_NET_ADMIN.
 
-            Exit code 64: an option or the packet cannot be understood. 71: the system refuses \
-            something, such as a file. 77: a capability is missing.
+            Exit code 64: an option, the packet or what is in the file cannot be understood. 71: \
+            the system refuses something, such as a file. 77: a capability is missing.
             """)
 
     @Argument(
@@ -114,6 +117,9 @@ struct ExplainCommand: ParsableCommand {
             }
         } catch let error as DescribedPacket.Failure {
             writeToStandardError("podwire explain: \(error)\n")
+            throw Exit.usage
+        } catch CaptureReader.Failure.malformed(let path, let reason) {
+            writeToStandardError("podwire explain: \(path): \(reason)\n")
             throw Exit.usage
         } catch let code as ExitCode {
             throw code

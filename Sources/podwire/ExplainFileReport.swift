@@ -6,7 +6,7 @@ import Observation
 
 /// What `podwire explain --file` says of a capture file, as text or as JSON.
 struct FileReport {
-    private let rows: [(row: FileExplanation.Row, count: Int)]
+    private let rows: [(words: Words, count: Int)]
     private let total: Int
     private let puntedCount: Int
     private let requests: [FileExplanation.RequestResult: Int]
@@ -15,11 +15,26 @@ struct FileReport {
     /// Remarks about the file without which the table misleads.
     let notes: [String]
 
+    /// What is said of a packet: outcomes of different steps can be the same to a reader.
+    private struct Words: Hashable {
+        let isReported: String
+        let place: String
+        let reason: String
+
+        init(_ row: FileExplanation.Row) {
+            isReported = FileReport.reported(row)
+            place = PacketReport.place(row.isDecidedByKernel)
+            reason = FileReport.reason(row)
+        }
+    }
+
     /// The most unanswered requests that the text lists.
     private static let listedCountMax = 20
 
     init(_ explanation: borrowing FileExplanation, _ reader: borrowing CaptureReader) {
-        rows = explanation.counts.sorted { ($1.value, "\($0.key)") < ($0.value, "\($1.key)") }
+        var counts: [Words: Int] = [:]
+        for (row, count) in explanation.counts { counts[Words(row), default: 0] += count }
+        rows = counts.sorted { ($1.value, "\($0.key)") < ($0.value, "\($1.key)") }
             .map { ($0.key, $0.value) }
         total = explanation.frameCount - explanation.strangerCount
         puntedCount = explanation.puntedCount
@@ -42,10 +57,10 @@ struct FileReport {
 extension FileReport {
     /// The tables for people.
     var text: String {
-        let table = rows.map { row, count in
+        let table = rows.map { words, count in
             [
-                "\(count)", Self.percentage(count, of: total), Self.reported(row),
-                PacketReport.place(row.isDecidedByKernel), Self.reason(row),
+                "\(count)", Self.percentage(count, of: total), words.isReported, words.place,
+                words.reason,
             ]
         }
         return Columns.text(["PACKETS", "SHARE", "REPORTED", "DECIDED IN", "WHY"], table)
@@ -72,7 +87,7 @@ extension FileReport {
             ]
         }
         let more = all.count - listed.count
-        return "\nRequests that nobody answered:\n\n"
+        return "\nRequests that nobody answered within half a second:\n\n"
             + Columns.text(["FIRST", "KIND", "FROM", "TO", "TIMES", "REPORTED"], listed)
             + (more > 0 ? "and \(more) more; --json lists all\n" : "")
     }
@@ -93,8 +108,10 @@ extension FileReport {
         case (nil, _): row.step.description
         case (.answered, true): "a request that was answered: reported right before its answer"
         case (.answered, false): "a request that was answered: the other pod's edge reports it"
-        case (.unanswered, true): "a request that nobody answered: reported late"
-        case (.unanswered, false): "a request that nobody answered: its sender's edge reports it"
+        case (.unanswered, true):
+            "a request that nobody answered within half a second: reported late"
+        case (.unanswered, false):
+            "a request that nobody answered within half a second: its sender's edge reports it"
         case (.undecided, _): "a request that was open when the file ended"
         }
     }
@@ -137,11 +154,10 @@ extension FileReport {
 extension FileReport {
     /// An object for programs, with all requests that nobody answered.
     var json: JSON {
-        let outcomes = rows.map { row, count in
+        let outcomes = rows.map { words, count in
             JSON.object([
-                ("packets", .number(count)), ("reported", .text(Self.reported(row))),
-                ("decided_in", .text(PacketReport.place(row.isDecidedByKernel))),
-                ("why", .text(Self.reason(row))),
+                ("packets", .number(count)), ("reported", .text(words.isReported)),
+                ("decided_in", .text(words.place)), ("why", .text(words.reason)),
             ])
         }
         return .object([

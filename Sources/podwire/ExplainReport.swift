@@ -11,12 +11,14 @@ struct PacketReport {
     private let roles: [String]
     private let views: [Explainer.View]
     private let outlook: RequestOutlook?
+    private let isLostUnseen: Bool
 
     init(_ packet: DescribedPacket, _ explainer: inout Explainer) {
         self.packet = packet
         roles = packet.bothEnds.map { explainer.role(of: $0.address) }
         views = explainer.explain(packet, now: .now)
         outlook = explainer.outlook(of: packet, now: .now)
+        isLostUnseen = packet.requestKind == nil && views.contains(where: \.isReportedElsewhere)
     }
 
     /// The tables for people.
@@ -33,7 +35,21 @@ struct PacketReport {
         }
         let head =
             ["EDGE", "DIRECTION"] + (isChanged ? ["FORM"] : []) + ["REPORTED", "DECIDED IN", "WHY"]
-        return text + Columns.text(head, rows) + (outlook.map(Self.text) ?? "")
+        let title = isOfConnection ? "A packet of an established connection:\n\n" : ""
+        let remark = isLostUnseen ? "\nIf it dies on its way, nobody reports it.\n" : ""
+        return text + title + Columns.text(head, rows) + (outlook.map(Self.text) ?? "") + remark
+    }
+
+    /// Whether the edges are those of a connection's packets, and its first one is told apart.
+    private var isOfConnection: Bool { packet.requestKind == .connection }
+
+    /// The packets of which an object for programs says what the edges do.
+    private var packetsAtEdges: String {
+        switch packet.requestKind {
+        case .connection: "established"
+        case .ping: "requests"
+        case nil: "all"
+        }
     }
 
     /// An object for programs.
@@ -53,7 +69,9 @@ struct PacketReport {
         }
         return .object([
             ("packet", .text(packet.description)), ("source", ends[0]), ("destination", ends[1]),
-            ("edges", .array(edges)), ("request", outlook.map(Self.json) ?? .null),
+            ("edges_are_for", .text(packetsAtEdges)), ("edges", .array(edges)),
+            ("unseen_if_lost", .boolean(isLostUnseen)),
+            ("request", outlook.map(Self.json) ?? .null),
         ])
     }
 }
@@ -116,7 +134,11 @@ extension PacketReport {
         let name = name(outlook.kind)
         switch outlook.time {
         case .atOnce:
-            return "\n\(name) is reported in the same way, whether it is answered or not.\n"
+            return """
+
+                \(name) is reported at once and by the same edge, whether it is answered or not.
+
+                """
         case .held:
             return "\n\(name) between these ends is held for its answer:\n\n" + table(outlook)
         case .heldIfPodServes:
@@ -162,12 +184,17 @@ extension PacketReport {
         let milliseconds = { (duration: Duration) in
             JSON.number(Int(duration.clampedNanoseconds / 1_000_000))
         }
-        return .object([
-            ("kind", .text(outlook.kind.name)), ("held", held),
+        let times: [(String, JSON)] = [
             ("answer_ms_max", milliseconds(RequestPart.Limits.answerTime)),
             ("late_ms", milliseconds(RequestPart.Limits.holdTime)),
-            ("answered", json(outlook.answered)), ("unanswered", json(outlook.unanswered)),
-        ])
+        ]
+        return .object(
+            [("kind", .text(outlook.kind.name)), ("held", held)]
+                + (outlook.time == .atOnce ? [] : times)
+                + [
+                    ("answered", json(outlook.answered)),
+                    ("unanswered", json(outlook.unanswered)),
+                ])
     }
 }
 

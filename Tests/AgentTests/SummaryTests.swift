@@ -12,6 +12,7 @@ struct SummaryTests {
         var state = Summary.State()
         state.totals.packetCount = packetCount
         state.totals.requestsUnansweredCount = packetCount / 10
+        state.totals.requestsNotHeldCount = packetCount / 5
         state.edgeCount = edgeCount
         return state
     }
@@ -32,6 +33,7 @@ struct SummaryTests {
         #expect(lines.map { number("packets", $0) } == [600, 600, 600, 600, 600])
         #expect(lines.allSatisfy { number("seconds", $0) == 60 })
         #expect(lines.map { number("requests_unanswered", $0) } == [60, 60, 60, 60, 60])
+        #expect(lines.map { number("requests_not_held", $0) } == [120, 120, 120, 120, 120])
     }
 
     @Test("comes every quarter of an hour where nothing happens, and soon where something does")

@@ -45,6 +45,41 @@ struct NodePublisherTests {
             ])
     }
 
+    /// Two pods on a bridge with one more port, which may be an uplink.
+    private static func node(port kind: String, _ name: String, peer: Bool = true) -> Node {
+        var table = EdgeTable()
+        var bridge = Link(index: 3)
+        (bridge.name, bridge.kind) = ("br0", "bridge")
+        var port = Link(index: 4)
+        (port.name, port.kind, port.master, port.peerNamespace) = (name, kind, 3, 4)
+        port.peerIndex = peer ? 2 : 0
+        for link in [bridge, port] { table.apply(.link(link)) }
+        for index in 7...8 as ClosedRange<UInt32> {
+            var link = Link(index: index)
+            (link.name, link.kind, link.master) = ("v\(index)", "veth", 3)
+            (link.peerIndex, link.peerNamespace) = (2, Int32(index))
+            table.apply(.link(link))
+        }
+        return table.node(EdgeSelection(excluded: ["up*"]))
+    }
+
+    @Test(
+        "knows the ports of a bridge through which other nodes' pods send",
+        arguments: [
+            ("", "eth1", true, true, true), ("vxlan", "flat0", true, true, true),
+            ("veth", "up1", true, true, false), ("veth", "v4", true, false, false),
+            ("veth", "v4", false, false, false), ("tun", "vm0", true, false, false),
+        ])
+    func otherPorts(
+        kind: String, name: String, hasPeer: Bool, isOne: Bool, isCertain: Bool
+    ) {
+        let node = Self.node(port: kind, name, peer: hasPeer)
+        #expect(node.portsOfOthers().map(\.port.name) == (isOne ? [name] : []))
+        let certain = node.portsOfOthers(isExcludedOne: false).map(\.port.name)
+        #expect(certain == (isCertain ? [name] : []))
+        for edge in node.edges { #expect(edge.point.hasOtherPorts == isOne) }
+    }
+
     @Test("limits a capture of one edge to that edge, without de-duplication")
     func scope() {
         let publisher = NodePublisher(Self.settings, node: Self.node())

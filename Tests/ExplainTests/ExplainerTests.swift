@@ -22,11 +22,20 @@ enum TestNode {
 
     static func mac(_ number: UInt64) -> MACAddress { MACAddress(value: 0x0200_0000_0000 + number) }
 
-    static func explainer(flows: [TrackedFlow] = []) -> Explainer {
+    /// `hasTunnel` puts a tunnel to other nodes into the bridge.
+    static func explainer(flows: [TrackedFlow] = [], hasTunnel: Bool = false) -> Explainer {
         var table = EdgeTable()
         var bridge = Link(index: 3)
         (bridge.name, bridge.kind, bridge.mac) = ("cni0", "bridge", mac(1))
         table.apply(.link(bridge))
+        table.reset(
+            addresses: [
+                InterfaceAddress(
+                    interfaceIndex: 3, address: address("10.244.1.1"), prefixBitCount: 24)
+            ],
+            routes: networks("10.244.1.0/24").map {
+                Route(destination: $0, gateway: nil, interfaceIndex: 3)
+            })
         for (index, name) in [(7, "va"), (8, "vb")] as [(UInt32, String)] {
             var link = Link(index: index)
             (link.name, link.kind, link.isUp) = (name, "veth", true)
@@ -35,6 +44,11 @@ enum TestNode {
             let pod = EdgeTable.Pod(
                 addresses: [address("10.244.1.\(index - 5)")], mac: mac(UInt64(index)))
             table.set(pod, behind: index)
+        }
+        if hasTunnel {
+            var tunnel = Link(index: 9)
+            (tunnel.name, tunnel.kind, tunnel.master) = ("vxlan0", "vxlan", 3)
+            table.apply(.link(tunnel))
         }
         let node = table.node(EdgeSelection(podNetworks: settings.podNetworks))
         return Explainer(
@@ -73,6 +87,31 @@ struct ExplainerTests {
         let explainer = TestNode.explainer()
         let found = explainer.role(of: TestNode.address(address))
         #expect(found.contains(role), "\(found)")
+    }
+
+    @Test("knows an address that only a pod of this node could have, and none has")
+    func nobody() throws {
+        let address = TestNode.address("10.244.1.77")
+        #expect(TestNode.explainer().role(of: address).hasPrefix("no pod"))
+        let open = TestNode.explainer(hasTunnel: true).role(of: address)
+        #expect(open == "pod of another node, if there is one")
+        #expect(
+            try views("udp 10.244.1.2:40000 10.244.1.77:53").map(\.edge) == [
+                "va", "of 10.244.1.77, which no pod has",
+            ])
+    }
+
+    @Test(
+        "knows whether only an edge that is not on this node reports a packet",
+        arguments: [
+            ("udp 10.244.1.2:40000 10.244.2.3:53", true),
+            ("udp 10.244.1.2:40000 10.244.1.77:53", true),
+            ("udp 10.244.1.2:53 10.244.2.3:40000", false),
+            ("udp 10.244.1.2:40000 10.244.1.3:53", false),
+            ("udp 10.244.2.3:53 10.244.1.2:40000", false),
+        ])
+    func elsewhereAlone(text: String, isElsewhere: Bool) throws {
+        #expect(try views(text).contains(where: \.isReportedElsewhere) == isElsewhere)
     }
 
     @Test("shows a packet between two pods at both edges, and that one of them reports it")

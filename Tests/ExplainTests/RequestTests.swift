@@ -212,6 +212,23 @@ struct FileRequestTests {
         #expect(answered.requestCount(.answered) == 1)
     }
 
+    @Test("takes a copy that the bridge has flooded back to the sender's edge as no request")
+    func floodedBack() {
+        // Held, and reported at once; neither MAC address behind the bridge is known.
+        let held = segment(Flags.syn, from: ("10.244.1.2", 7, 40000), to: ("10.244.2.3", 99, 80))
+        let low = segment(Flags.syn, from: ("10.244.1.2", 7, 80), to: ("10.244.1.3", 8, 40000))
+        for (request, late) in [(held, 1), (low, 0)] {
+            let explanation = explanation([(0, request), (0, request), (1000, [1])])
+            #expect(explanation.unanswered.sortedRows.map(\.count) == [1])
+            #expect(explanation.requestCount(.unanswered) == late)
+            let copies = explanation.counts.filter { $0.key.step == .flooded }
+            #expect(copies.map(\.key.isReported) == [false] && copies.values.first == 1)
+            // A second later it is a retransmission.
+            let again = self.explanation([(0, request), (1000, request), (2000, [1])])
+            #expect(again.unanswered.sortedRows.map(\.count) == [2])
+        }
+    }
+
     @Test("does not hold requests with forged sources")
     func forged() {
         let forged = segment(

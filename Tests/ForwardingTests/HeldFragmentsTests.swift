@@ -1,6 +1,7 @@
 import Addressing
 import Forwarding
 import Observation
+import ObservationFixtures
 import PacketRing
 import Packets
 import Testing
@@ -22,8 +23,18 @@ struct HeldFragmentsTests {
         return bytes + [UInt8](repeating: mark, count: byteCount - bytes.count)
     }
 
-    private static func key(_ datagram: UInt16) -> DatagramKey? {
-        Headers(frame(datagram, 0, byteCount: 100).wire).packet?.datagram
+    private static func key(_ datagram: UInt16) -> EdgeDatagram? {
+        Headers(frame(datagram, 0, byteCount: 100).wire).packet?.datagram.map {
+            EdgeDatagram($0, atEdge: 1, .fromPod)
+        }
+    }
+
+    /// The key of a fragment over IPv6, for which nothing but the family matters.
+    private static func keyV6() -> EdgeDatagram? {
+        let frame: [UInt8] =
+            [UInt8](repeating: 2, count: 12) + [0x86, 0xdd, 0x60, 0, 0, 0, 0, 16, 44, 64]
+            + [UInt8](repeating: 1, count: 32) + [17, 0, 0, 8] + [UInt8](repeating: 0, count: 12)
+        return Headers(frame.wire).packet?.datagram.map { EdgeDatagram($0, atEdge: 1, .fromPod) }
     }
 
     /// A block as the kernel writes it, with one packet.
@@ -39,9 +50,9 @@ struct HeldFragmentsTests {
     private static func hold(
         _ marks: [UInt8], of datagram: UInt16, byteCount: Int = 100,
         in held: inout HeldFragments, _ counters: FrameCounters = FrameCounters(),
-        now: MonotonicTime = begin
+        now: MonotonicTime = begin, as key: EdgeDatagram? = nil
     ) throws -> [Bool] {
-        let key = try #require(Self.key(datagram))
+        let key = try key ?? #require(Self.key(datagram))
         return marks.map { mark in
             let block = block(frame(datagram, mark, byteCount: byteCount))
             var packets = PacketIterator(in: block.wire, from: 48, count: 1, tellsOffload: true)
@@ -52,10 +63,11 @@ struct HeldFragmentsTests {
 
     /// Takes fragments until there are no more, and returns their marks.
     private static func marks(
-        in held: inout HeldFragments, _ take: (inout HeldFragments) -> HeldFragments.Fragment?
+        in held: inout HeldFragments, atMost countMax: Int = .max,
+        _ take: (inout HeldFragments) -> HeldFragments.Fragment?
     ) -> [UInt8] {
         var marks: [UInt8] = []
-        while let fragment = take(&held) {
+        while marks.count < countMax, let fragment = take(&held) {
             let bytes = held.packet(fragment).bytes
             marks.append(bytes.uint8(at: bytes.byteCount - 1))
         }
@@ -75,31 +87,106 @@ struct HeldFragmentsTests {
         #expect(held.count == 0 && held.byteCount == 0)
     }
 
-    @Test("are not held if there are too many, or if one is longer than a jumbo frame")
+    @Test(
+        "give the oldest of their size up if there is no room, and are no longer than a jumbo frame"
+    )
     func room() throws {
-        let key = try #require(Self.key(7))
-        var held = HeldFragments(countMax: 2)
-        #expect(try Self.hold([1, 2, 3], of: 7, in: &held) == [true, true, false])
-        #expect(held.take(of: key) != nil)
         let longest = HeldFragments.byteCountMax
-        #expect(try Self.hold([4], of: 7, byteCount: longest + 1, in: &held) == [false])
-        #expect(try Self.hold([5], of: 7, byteCount: longest, in: &held) == [true])
-        #expect(Self.marks(in: &held) { $0.takeFirst() } == [2, 5])
+        var held = HeldFragments(queueByteCount: 4 * longest)
+        #expect(held.takeToMakeRoom(for: 100) == nil)
+        #expect(try Self.hold([1, 2, 3, 4, 5, 6, 7, 8, 9], of: 7, in: &held).allSatisfy { $0 })
+        #expect(try Self.hold([10], of: 7, byteCount: 2048, in: &held) == [false])
+        #expect(try Self.hold([11, 12], of: 8, byteCount: 2049, in: &held) == [true, true])
+        #expect(try Self.hold([13], of: 7, byteCount: longest, in: &held) == [false])
+        #expect(try Self.hold([14], of: 7, byteCount: longest + 1, in: &held) == [false])
+        #expect(!held.isFull(for: longest + 1))
+        #expect(Self.marks(in: &held) { $0.takeToMakeRoom(for: longest + 1) } == [])
+        #expect(Self.marks(in: &held) { $0.takeToMakeRoom(for: longest) } == [11])
+        #expect(Self.marks(in: &held) { $0.takeToMakeRoom(for: 1) } == [1])
+        #expect(try Self.hold([15], of: 7, byteCount: 2048, in: &held) == [true])
+        #expect(Self.marks(in: &held) { $0.takeFirst() } == [2, 3, 4, 5, 6, 7, 8, 9, 12, 15])
     }
 
-    @Test("are given up after a second")
+    @Test("have as much memory as the kernel has for fragments")
+    func bounds() throws {
+        var held = HeldFragments()
+        var count = 0
+        for byteCount in [1514, 9014] {
+            while try Self.hold([1], of: 7, byteCount: byteCount, in: &held) == [true] {
+                count += 1
+            }
+        }
+        #expect(count == HeldFragments.countMax && held.count == count)
+        #expect(held.byteCount <= HeldFragments.memoryByteCount)
+        // With a small queue they have a small part of it.
+        var few = HeldFragments(queueByteCount: 1 << 18, overhead: 28)
+        while try Self.hold([1], of: 7, byteCount: 2048, in: &few) == [true] {}
+        #expect(few.byteCount + few.count * 28 <= 1 << 17 && few.count > 50)
+        var none = HeldFragments(queueByteCount: 0)
+        #expect(try Self.hold([1], of: 7, in: &none) == [false])
+        #expect(none.takeToMakeRoom(for: 100) == nil && none.takeFirst() == nil)
+    }
+
+    @Test("are given up when the kernel gives the rest of their datagram up")
     func age() throws {
         var held = HeldFragments()
         _ = try Self.hold([1], of: 7, in: &held)
-        _ = try Self.hold([2], of: 8, in: &held, now: Self.begin + .milliseconds(500))
+        _ = try Self.hold([2], of: 0, in: &held, as: Self.keyV6())
+        _ = try Self.hold([3], of: 8, in: &held, now: Self.begin + .milliseconds(500))
         let tables: [(milliseconds: Int, marks: [UInt8])] = [
-            (999, []), (1000, [1]), (1499, []), (1500, [2]),
+            (29_999, []), (30_000, [1]), (30_499, []), (30_500, [3]), (59_999, []), (60_000, [2]),
         ]
         for row in tables {
             let now = Self.begin + .milliseconds(row.milliseconds)
             #expect(
                 Self.marks(in: &held) { $0.takeExpired(now: now) } == row.marks, "\(row)")
         }
+    }
+
+    @Test("are what a plain list of them holds, whatever is done to them")
+    func model() throws {
+        var generator = SeededGenerator(seed: 17)
+        var held = HeldFragments(queueByteCount: 8 * HeldFragments.byteCountMax)
+        let edges = [FrameCounters(), FrameCounters()]
+        var model: [(mark: UInt8, datagram: UInt16, isLong: Bool, edge: Int)] = []
+        for step in 0..<20_000 {
+            let (mark, datagram) = (UInt8(step & 255), UInt16.random(in: 0...5, using: &generator))
+            let (isLong, edge) = (
+                Int.random(in: 0...3, using: &generator) == 0,
+                Int.random(in: 0...1, using: &generator)
+            )
+            var expected: [UInt8] = []
+            var taken: [UInt8] = []
+            switch Int.random(in: 0...9, using: &generator) {
+            case 0:
+                let key = try #require(Self.key(datagram))
+                expected = model.filter { $0.datagram == datagram }.map(\.mark)
+                model.removeAll { $0.datagram == datagram }
+                taken = Self.marks(in: &held) { $0.take(of: key) }
+            case 1 where step % 20 == 0:
+                expected = model.filter { $0.edge == edge }.map(\.mark)
+                model.removeAll { $0.edge == edge }
+                taken = Self.marks(in: &held) { $0.take(countedBy: edges[edge]) }
+            case 2:
+                if !model.isEmpty { expected = [model.removeFirst().mark] }
+                taken = Self.marks(in: &held, atMost: 1) { $0.takeFirst() }
+            default:
+                let byteCount = isLong ? 9000 : 100
+                if held.isFull(for: byteCount),
+                    let index = model.firstIndex(where: { $0.isLong == isLong })
+                {
+                    expected = [model.remove(at: index).mark]
+                    taken = Self.marks(in: &held) { $0.takeToMakeRoom(for: byteCount) }
+                }
+                let isHeld = try Self.hold(
+                    [mark], of: datagram, byteCount: byteCount, in: &held, edges[edge])
+                #expect(isHeld == [true])
+                model.append((mark, datagram, isLong, edge))
+            }
+            try #require(taken == expected && held.count == model.count, "step \(step)")
+        }
+        #expect(Self.marks(in: &held) { $0.takeFirst() } == model.map(\.mark))
+        #expect(held.byteCount == 0)
     }
 
     @Test("go with their edge")

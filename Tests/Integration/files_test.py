@@ -133,8 +133,15 @@ class FilesTest(unittest.TestCase):
         self.file.write_bytes(gzip.compress(content)[:-20])
         self.assertIn("the file ends in the middle of a packet", self.explain(self.file)[1])
         code, text, _ = self.explain("-", stdin=subprocess.DEVNULL)
-        self.assertEqual(code, 71)
+        self.assertEqual(code, 64)
         self.assertIn("standard input: too short to be a capture file", text)
+
+    def test_the_exit_code_tells_what_is_wrong(self):
+        self.file.write_bytes(b"this is no capture file")
+        for path, expected in ((self.file, 64), (self.folder, 71), (self.folder / "missing", 71)):
+            with self.subTest(path.name):
+                code, text, _ = self.explain(path)
+                self.assertEqual((code, text.count("\n")), (expected, 1), text)
 
     def test_what_is_large_takes_no_memory(self):
         large = 256 << 20
@@ -169,7 +176,7 @@ class FilesTest(unittest.TestCase):
             "<IIIIIHBB", 0, 7, len(FRAME), len(FRAME), 1, 0, 0, 0) + FRAME
         self.file.write_bytes(modified)
         code, text, _ = self.explain(self.file)
-        self.assertEqual(code, 71)
+        self.assertEqual(code, 64)
         self.assertIn("a modified pcap file (Kuznetzov's)", text)
         # What it advises.
         self.assertIn("editcap -F pcapng OLD NEW", text)

@@ -146,10 +146,20 @@ class RuleTest(ClusterCase):
                 self.assertEqual([row[:2] for row in rows],
                                  list(map(list, zip(("within 0.5 s", "none in time"), expected))))
                 self.assertIn("0.6 s late", rows[1][-1])
-                request = json.loads(self.explain(1, *words.split(), "--json"))["request"]
+                self.assertEqual("A packet of an established connection:" in text, "tcp" in words)
+                found = json.loads(self.explain(1, *words.split(), "--json"))
+                self.assertEqual(found["edges_are_for"], "established" if "tcp" in words else "requests")
+                request = found["request"]
                 self.assertEqual([request["held"], request["late_ms"]], ["yes", 600])
                 self.assertEqual([request[key]["edge"] for key in ("answered", "unanswered")], expected)
-        self.assertIn("whether it is answered or not", self.explain(1, *"icmp 10.244.1.2 10.244.1.4".split()))
+        at_once = "icmp 10.244.1.2 10.244.1.4".split()
+        self.assertIn("whether it is answered or not", self.explain(1, *at_once))
+        request = json.loads(self.explain(1, *at_once, "--json"))["request"]
+        self.assertEqual((request["held"], "late_ms" in request, "answer_ms_max" in request), ("no", False, False))
+        lost = "udp 10.244.1.2:40000 10.244.1.77:53".split()
+        self.assertIn("If it dies on its way, nobody reports it.", self.explain(1, *lost))
+        self.assertIn("none of them has it", self.explain(1, *lost))
+        self.assertTrue(json.loads(self.explain(1, *lost, "--json"))["unseen_if_lost"])
         call = json.loads(self.explain(1, *"tcp 10.244.1.4:40000 10.96.0.10:80 --json".split()))
         self.assertEqual([call["edges"][0]["reported"], call["request"]["held"]], ["unknown", "unknown"])
         self.assertIsNone(json.loads(self.explain(1, *"udp 10.244.1.2:5 10.244.2.3:6 --json".split()))["request"])

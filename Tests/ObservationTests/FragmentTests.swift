@@ -3,6 +3,7 @@ import Observation
 import ObservationFixtures
 import Packets
 import Testing
+import Time
 
 /// Fragments, which follow the first one of their datagram, in any order and whatever they claim.
 @Suite("Fragments")
@@ -104,6 +105,117 @@ struct FragmentTests {
         _ = slowPath.outcome(on: Self.fragment(.ipv6, at: 0, ports: Self.high, extensions: options))
         let rest = Self.fragment(.ipv6, at: 24, isLast: true, extensions: options)
         #expect(slowPath.outcome(on: rest)?.decision == .refuse(.observedEnd))
+    }
+
+    @Test(
+        "of another datagram under the same identification wait, if all of the first one has come",
+        arguments: IPAddress.Family.allCases)
+    func reuse(family: IPAddress.Family) {
+        var slowPath = SlowPath(Site.rule)
+        let middle = Self.fragment(family, at: 16)
+        let last = Self.fragment(family, at: 40, isLast: true)
+        for frame in [Self.fragment(family, at: 0, ports: Self.high), middle, last] {
+            #expect(slowPath.outcome(on: frame)?.decision == .refuse(.observedEnd))
+        }
+        // A piece that repeats another one may be the next datagram's.
+        for frame in [last, middle] {
+            guard case .hold = slowPath.step(frame, mayHold: true) else {
+                Issue.record("was not held")
+                continue
+            }
+        }
+        // Without another first fragment it was a copy.
+        #expect(slowPath.outcome(on: last)?.decision == .refuse(.observedEnd))
+        _ = slowPath.outcome(on: Self.fragment(family, at: 0, ports: Self.low))
+        for frame in [last, middle] {
+            #expect(slowPath.outcome(on: frame)?.decision == .report(.observedEnd))
+        }
+    }
+
+    @Test("belong to the edge and the direction where they are seen")
+    func edges() {
+        var slowPath = SlowPath(Site.rule)
+        let last = Self.fragment(.ipv4, at: 24, isLast: true)
+        _ = slowPath.outcome(on: Self.fragment(.ipv4, at: 0, ports: Self.low))
+        for (point, direction) in [(Site.atB, Direction.fromPod), (Site.atA, .toPod)] {
+            let step = slowPath.decide(
+                Self.to(point, last).wire, direction: direction, at: point, now: Site.begin,
+                mayHold: true)
+            guard case .hold = step else {
+                Issue.record("\(direction) was decided by another edge's first fragment")
+                continue
+            }
+        }
+        #expect(slowPath.outcome(on: last)?.decision == .report(.observedEnd))
+    }
+
+    /// The frame, to the MAC of the pod at that edge.
+    private static func to(_ point: ObservationPoint, _ frame: [UInt8]) -> [UInt8] {
+        (point.podMAC?.bytes ?? []) + frame.dropFirst(6)
+    }
+
+    @Test(
+        "belong to the first one for as long as the kernel waits",
+        arguments: [(IPAddress.Family.ipv4, 30), (.ipv6, 60)])
+    func age(family: IPAddress.Family, seconds: Int) {
+        let last = Self.fragment(family, at: 24, isLast: true)
+        for (wait, isHeld) in [
+            (Duration.seconds(seconds) - .milliseconds(1), false), (.seconds(seconds), true),
+        ] {
+            var slowPath = SlowPath(Site.rule)
+            _ = slowPath.outcome(on: Self.fragment(family, at: 0, ports: Self.high))
+            let step = slowPath.decide(
+                last.wire, direction: .fromPod, at: Site.atA, now: Site.begin + wait, mayHold: true)
+            if case .hold = step {
+                #expect(isHeld)
+            } else {
+                #expect(!isHeld)
+            }
+        }
+    }
+
+    @Test("that waited long for the first one do not make their datagram's own pieces wait")
+    func lead() {
+        let (middle, last) = (
+            Self.fragment(.ipv4, at: 16), Self.fragment(.ipv4, at: 40, isLast: true)
+        )
+        for (waited, isHeld) in [(Duration.seconds(1), true), (.milliseconds(1001), false)] {
+            var slowPath = SlowPath(Site.rule)
+            _ = slowPath.outcome(on: Self.fragment(.ipv4, at: 0, ports: Self.high))
+            for frame in [middle, last] {
+                let step = slowPath.decide(
+                    frame.wire, direction: .fromPod, at: Site.atA, now: Site.begin, waited: waited)
+                guard case .decided(let outcome) = step else { continue }
+                #expect(outcome.decision == .refuse(.observedEnd))
+            }
+            if case .hold = slowPath.step(last, mayHold: true) {
+                #expect(isHeld)
+            } else {
+                #expect(!isHeld)
+            }
+        }
+    }
+
+    @Test("that are first and last at once change nothing for others of their name")
+    func whole() {
+        var slowPath = SlowPath(Site.rule)
+        _ = slowPath.outcome(on: Self.fragment(.ipv6, at: 0, ports: Self.high))
+        let whole = slowPath.outcome(
+            on: Self.fragment(.ipv6, at: 0, isLast: true, ports: Self.low))
+        #expect(whole?.decision == .report(.observedEnd))
+        #expect(whole?.isFragment == true && whole?.firstFragmentOf == nil)
+        let rest = Self.fragment(.ipv6, at: 24, isLast: true)
+        #expect(slowPath.outcome(on: rest)?.decision == .refuse(.observedEnd))
+    }
+
+    @Test("with a foreign protocol do not wait, as no ports decide about them")
+    func withoutPorts() {
+        var slowPath = SlowPath(Site.rule)
+        let frame = Self.fragment(.ipv4, at: 24, protocol: 47)
+        guard case .decided = slowPath.step(frame, mayHold: true) else {
+            Issue.record("was held")
+            return
+        }
     }
 
     @Test("of more datagrams than there is room for evict the oldest ones")

@@ -49,7 +49,7 @@ struct OwnershipTests {
         let group = mac("01:00:5e:00:00:fb")
         let stranger = Self.frame(to: group, from: Site.strangerMAC)
         #expect(Self.unknown(stranger) == Site.strangerMAC)
-        #expect(Self.unknown(stranger, at: Site.atB) == nil)
+        #expect(Self.unknown(stranger, at: Site.atB) == Site.strangerMAC)
         for mac in [Site.bridgeMAC, Site.outsideMAC, Site.bMAC, Site.guestMAC] {
             #expect(Self.unknown(Self.frame(to: group, from: mac)) == nil)
         }

@@ -198,7 +198,7 @@ extension RuleTests {
             Frame.ethernet(
                 to: .broadcast, from: Site.bridgeMAC, type: 0x0806,
                 Frame.arp(operation: 1, from: Site.bridgeMAC, Site.gateway4, asking: Site.b4)),
-            going: .toPod, .refuse(.groupFromElsewhere), .punt),
+            going: .toPod, .report(.groupFromElsewhere), .punt),
         Case(
             "the other pod is asked for",
             Frame.ethernet(
@@ -234,7 +234,7 @@ extension RuleTests {
                 Frame.ip(
                     from: Site.gateway6, to: address("ff02::1:ff00:3"), protocol: 58,
                     Frame.solicitation(asking: Site.b6))), going: .toPod,
-            .refuse(.groupFromElsewhere), .punt),
+            .report(.groupFromElsewhere), .punt),
         Case(
             "ARP reply enters",
             Frame.ethernet(

@@ -187,7 +187,8 @@ def recognise(frame, header):
         # A frame to a group is never changed by a bridge, and goes no further.
         is_group = data[0] & 1
         key = ("group", digest(data)) if is_group else ("frame", digest(data[12:]))
-        return Packet(frame.time, key, traffic.NEIGHBOURS, None, data)
+        kind = traffic.SNOOPED if data[:6] == traffic.SNOOPED_MAC else traffic.NEIGHBOURS
+        return Packet(frame.time, key, kind, None, data)
     payload, form = header.payload, (header.protocol, header.source, header.destination)
     key = header.version, header.protocol, header.mark
     if header.protocol in (1, 58) and len(payload) >= 8:

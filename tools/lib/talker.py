@@ -20,6 +20,8 @@ TIMEOUT_SECONDS = 10
 # After this time a client gives up that nobody answers; its SYN has been sent twice.
 DENIED_SECONDS = 1.3
 KNOCK_SECONDS = 0.3
+# A bridge knows the members of a group by then.
+SNOOPED_SECONDS = 3
 # Sockets that stay open.
 KEPT = []
 # Queues of packets that the kernel has a program decide about (nfnetlink_queue).
@@ -298,6 +300,24 @@ def groups(device, address, multicast):
             client.sendto(os.urandom(40), (target, 9999))
 
 
+def member(address, group):
+    """Is a member of a group, for as long as the node sends to it."""
+    client = socket.socket(socket.AF_INET, DATAGRAM)
+    client.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP,
+                      socket.inet_aton(group) + socket.inet_aton(address))
+    KEPT.append(client)
+
+
+def snooped(address, group, port):
+    """Datagrams to a group of which only some pods are members. The bridge has heard of them by then."""
+    client = socket.socket(socket.AF_INET, DATAGRAM)
+    client.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, socket.inet_aton(address))
+    client.bind((address, 0))
+    time.sleep(SNOOPED_SECONDS)
+    for _ in range(5):
+        client.sendto(os.urandom(40), (group, port))
+
+
 def unknown_unicast(device):
     """Frames to an address that no bridge has learned, of a type that no host knows."""
     with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as raw:
@@ -309,7 +329,7 @@ def unknown_unicast(device):
 
 JOBS = {job.__name__: job
         for job in (echo, bulk, refused, denied, unheard, knock, fast_open, fast_open_denied, forge, many,
-                    long, ping, silent_ping, flush, groups, unknown_unicast)}
+                    long, ping, silent_ping, flush, groups, member, snooped, unknown_unicast)}
 
 
 def main():

@@ -133,6 +133,9 @@ BACKENDS = [("tcp", "a1", 8080), ("tcp", "a2", 8080), ("udp", "a1", 5353), ("udp
 
 NEIGHBOURS = "neighbours, groups, unknown frames"
 OTHER = "other"
+# A group of which the last pod of each node is the only member, and the node is no member.
+SNOOPED, SNOOPED_GROUP, SNOOPED_PORT = "snooped multicast", "239.1.2.4", 9998
+SNOOPED_MAC = bytes.fromhex("01005e010204")
 PAIRS = [("a1", "b1"), ("a1", "c2"), ("c1", "node1"), ("b1", "gateway1"), ("b2", "node1"),
          ("node2", "a2"), ("node1", "c2"), ("b1", "outside")]
 PINGS = [Ping(kind, client, target, size, "ping") for client, target in PAIRS
@@ -190,6 +193,11 @@ class Bed:
             self.add(pod, NEIGHBOURS, "unknown_unicast", device="eth0")
             for address, group in zip(addresses(pod), ("239.1.2.3", "ff02::1:3")):
                 self.add(pod, NEIGHBOURS, "groups", device="eth0", address=address, multicast=group)
+        for node in (1, 2):
+            member, gateway = addresses(f"c{node}")[0], addresses(f"gateway{node}")[0]
+            self.add(f"c{node}", SNOOPED, "member", address=member, group=SNOOPED_GROUP)
+            self.add(f"node{node}", SNOOPED, "snooped", address=gateway, group=SNOOPED_GROUP,
+                     port=SNOOPED_PORT)
         for name in [*PODS, *NODES]:
             self.add(name, NEIGHBOURS, "flush", times=3)
 

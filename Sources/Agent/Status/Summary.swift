@@ -53,8 +53,10 @@ package struct Summary: Sendable {
         package var droppedByQueueCount: UInt64 = 0
         /// Frames left out by the rate limit.
         package var limitedCount: UInt64 = 0
-        /// Requests between pods that nobody answered.
+        /// Held requests that nobody answered in time.
         package var requestsUnansweredCount: UInt64 = 0
+        /// Requests that were not held, for any reason.
+        package var requestsNotHeldCount: UInt64 = 0
         /// Sessions with sensors that were not the first.
         package var reconnectCount: UInt64 = 0
 
@@ -96,6 +98,8 @@ package struct Summary: Sendable {
             "limited": .number(after.limitedCount - before.limitedCount),
             "requests_unanswered": .number(
                 after.requestsUnansweredCount - before.requestsUnansweredCount),
+            "requests_not_held": .number(
+                after.requestsNotHeldCount - before.requestsNotHeldCount),
             "reconnects": .number(after.reconnectCount - before.reconnectCount),
         ]
     }
@@ -116,6 +120,8 @@ extension AgentStatus {
         state.totals.droppedByQueueCount = totals.frames[.droppedByQueue]
         state.totals.limitedCount = totals.frames[.limited]
         state.totals.requestsUnansweredCount = totals.frames[.unanswered]
+        state.totals.requestsNotHeldCount =
+            totals.frames[.tableFull] + totals.frames[.tooLong] + totals.frames[.foreignSource]
         state.totals.reconnectCount = sensors.reduce(0) { count, sensor in
             count + max(1, sensor.sessionsBegun.value) - 1
         }

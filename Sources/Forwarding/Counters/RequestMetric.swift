@@ -52,9 +52,9 @@ package enum RequestMetric: Int, CaseIterable, Sendable {
             "SYNs and pings between pods that were held until an answer came, or none in time."
         case .answered: "Held requests that were answered in time."
         case .unanswered:
-            "Held requests that nobody answered: their sender's edge has reported them, late."
+            "Held requests that were not answered within half a second: reported late, by their sender's edge."
         case .leftToSender:
-            "Held requests that reached their pod and were not answered: left to the sender's edge."
+            "Held requests that reached their pod and were not answered in time: left to the sender's edge."
         case .undecided: "Held requests that still waited when their capture ended."
         case .tableFull, .tooLong, .foreignSource:
             "SYNs and pings not held, by reason; without a report if they do not arrive."

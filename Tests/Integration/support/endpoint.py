@@ -106,13 +106,22 @@ class Endpoint:
 
     def settled(self):
         """Waits until all that was captured is accounted for and no more comes, and returns the
-        figures then."""
-        matched = None
+        figures then. Fragments that wait for their first one, as they do for up to a minute, count as
+        accounted for."""
+        known = since = None
 
         def is_settled(metrics):
-            nonlocal matched
-            before, matched = matched, metrics.sum("podwire_frames_matched_total")
-            return matched == before and not any(map(metrics.in_flight, metrics.sensors))
+            nonlocal known, since
+            before, known = known, (metrics.sum("podwire_frames_matched_total"),
+                                    metrics.sum("podwire_frames_held"))
+            if known != before:
+                since = time.monotonic()
+                return False
+            if not any(map(metrics.in_flight, metrics.sensors)):
+                return True
+            # Requests wait no longer than this.
+            return (time.monotonic() - since > 1
+                    and sum(map(metrics.in_flight, metrics.sensors)) == known[1])
 
         return self.await_metrics(is_settled, "frames are on their way")
 
