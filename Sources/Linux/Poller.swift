@@ -100,7 +100,7 @@ package struct Poller<Key: PollerKey>: ~Copyable {
         return Int(count)
     }
 
-    /// Whether a number of ready descriptors is the most that a wait reports, so that there may be more.
+    /// Whether a number of ready descriptors is less than a wait can report, so that these are all.
     package static func isAll(_ count: Int) -> Bool { count < pollerEventCountMax }
 
     /// The key of a descriptor that the last wait has found ready.

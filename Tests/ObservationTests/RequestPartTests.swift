@@ -257,7 +257,9 @@ struct RequestPartTests {
         }
     }
 
-    @Test("is nothing if no pod's edge sees the call in its pod form", arguments: families)
+    @Test(
+        "of a call is an answer to the call if no pod's edge sees its pod form",
+        arguments: families)
     func withoutPod(_ family: Family) {
         let flows = [
             Self.tracked(family, backend: family.node),
@@ -268,12 +270,20 @@ struct RequestPartTests {
         for flow in flows {
             var slowPath = SlowPath(Site.rule)
             slowPath.learn(flow, now: Site.begin)
-            for (packet, flags) in [
-                (flow.original, Self.syn), (flow.original.reversed, Self.accept),
-                (flow.original.reversed, Self.reset),
-            ] {
+            let call = flow.original
+            // A request may have been held while this was not known.
+            let found = Part.answer(call, at: .sender, unknown: call)
+            let rows: [(FlowKey, UInt8, Part?)] = [
+                (call, Self.syn, nil), (call, Self.reset, nil), (call.reversed, Self.ack, nil),
+                (call.reversed, Self.accept, found), (call.reversed, Self.reset, found),
+            ]
+            for (packet, flags, part) in rows {
                 let outcome = Self.outcome(packet, flags, family, in: &slowPath)
-                #expect(outcome != nil && outcome?.requestPart == nil, "\(flow), \(flags)")
+                #expect(
+                    outcome != nil && Part(outcome?.requestPart) == part, "\(packet), \(flags)")
+                // A pod that calls itself is reported in the pod form.
+                #expect(
+                    (outcome?.translation != nil) == (outcome?.decision == .report(.podForm)))
             }
         }
     }
@@ -354,8 +364,8 @@ struct RequestPartTests {
     }
 
     @Test(
-        "of a ping to a service is held if connection tracking cannot be asked", arguments: families
-    )
+        "of a ping to a service is held if connection tracking cannot be asked",
+        arguments: families)
     func pingOfService(_ family: Family) {
         let call = family.echo(family.a, family.service)
         for isKnown in [true, false] {
@@ -371,9 +381,9 @@ struct RequestPartTests {
             #expect(
                 Part(request?.requestPart)
                     == (isKnown ? nil : .request(call, 0xabcd, at: .sender)))
+            // The request may have been held before the call was known.
             #expect(
-                Part(answer?.requestPart)
-                    == (isKnown ? nil : .answer(call, 0xabcd, at: .sender, unknown: call)))
+                Part(answer?.requestPart) == .answer(call, 0xabcd, at: .sender, unknown: call))
             #expect(request?.decision.isReported == isKnown)
         }
     }

@@ -71,6 +71,14 @@ extension RequestTableTests {
             [.request(.observedEnd, at: 0, read: 5), .answer(.observedEnd, at: 520, read: 525)],
             [.held, .fate(.leftToSender)]),
         Row(
+            "answered late, and the request was read late",
+            [.request(.observedEnd, at: 0, read: 90), .answer(.observedEnd, at: 501, read: 505)],
+            [.held, .fate(.leftToSender)]),
+        Row(
+            "answered after the time of holding, and the request was read late",
+            [.request(.observedEnd, at: 0, read: 300), .answer(.observedEnd, at: 600, read: 605)],
+            [.held, .fate(.leftToSender)]),
+        Row(
             "never answered", [.request(.observedEnd, at: 0, read: 5), .wait(until: 605)],
             [.held, .fate(.leftToSender)]),
         Row(

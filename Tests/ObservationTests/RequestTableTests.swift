@@ -146,6 +146,73 @@ struct RequestTableTests {
         #expect(fullCount == 0 && table.count == 0)
     }
 
+    @Test("forgets the oldest answers if there are too many")
+    func manyAnswers() {
+        var table = RequestTable()
+        let keptCount = 16_384
+        for number in 0..<keptCount + 10 { table.record(answerTo: numbered(number)) }
+        for number in 0..<keptCount + 10 {
+            let holding = table.hold(numbered(number), at: .sender, isOtherEdgeHere: true)
+            guard (holding == .answered) == (number >= 10) else {
+                Issue.record("request \(number): \(holding)")
+                return
+            }
+        }
+        #expect(table.count == 10)
+    }
+
+    @Test("gives requests the room of the oldest answers")
+    func answersGiveWay() {
+        var table = RequestTable()
+        let answerCount = 16_384
+        let requests = answerCount..<answerCount + RequestTable.countMax
+        for number in 0..<answerCount { table.record(answerTo: numbered(number)) }
+        for number in requests.prefix(RequestTable.countMax - answerCount + 10) {
+            #expect(table.hold(numbered(number), at: .sender).isHeld)
+        }
+        // Ten answers have gone, and an eleventh makes room for a request that lacks its answer.
+        #expect(table.hold(numbered(10), at: .sender, isOtherEdgeHere: true) == .answered)
+        #expect(table.hold(numbered(9), at: .sender, isOtherEdgeHere: true).isHeld)
+        #expect(table.hold(numbered(11), at: .sender, isOtherEdgeHere: true) == .answered)
+        // An answer takes the room of an older one, and never that of a request.
+        table.record(answerTo: numbered(0))
+        #expect(table.hold(numbered(0), at: .sender, isOtherEdgeHere: true) == .answered)
+        #expect(table.hold(numbered(11), at: .sender, isOtherEdgeHere: true).isHeld)
+        while table.count < RequestTable.countMax {
+            guard table.hold(requestKey, at: .sender).isHeld else { break }
+        }
+        #expect(table.count == RequestTable.countMax)
+        table.record(answerTo: numbered(1))
+        #expect(table.hold(numbered(1), at: .sender, isOtherEdgeHere: true) == .full)
+        var count = 0
+        while table.takeExpired(now: time(600)) != nil { count += 1 }
+        #expect(count == RequestTable.countMax && table.count == 0)
+    }
+
+    @Test("asks once more for an answer that was compared with too many others")
+    func answersBehindOthers() {
+        var table = RequestTable()
+        for number in 0...64 {
+            _ = table.hold(
+                requestKey, at: .sender, isOtherEdgeHere: true, stamp: number == 0 ? 0 : 10)
+        }
+        #expect(table.release(answered: requestKey, at: .observedEnd, stamp: 5) == nil)
+        table.record(answerTo: requestKey, stamp: 5)
+        var fates = (0...64).map { _ in table.takeExpired(now: time(600))?.fate }
+        #expect(fates == [.answeredThere] + Array(repeating: .unanswered, count: 64))
+
+        table = RequestTable()
+        for number in 0...64 {
+            _ = table.holdReset(requestKey, seenAt: stamp(number == 0 ? 10 : 1), now: time(0))
+        }
+        #expect(
+            table.release(answered: requestKey, at: .observedEnd, isReset: true, stamp: 5) == nil)
+        table.record(answerTo: requestKey, isReset: true, stamp: 5)
+        fates = (0...64).map { _ in table.takeExpired(now: time(600))?.fate }
+        #expect(fates == [.resetSeenThere] + Array(repeating: .resetFromElsewhere, count: 64))
+        #expect(table.count == 0)
+    }
+
     @Test("knows a long burst of resets by few entries")
     func burst() {
         var table = RequestTable()
@@ -229,6 +296,12 @@ extension RequestTable {
         release(answered: key, at: edge, isReset: isReset, seenAt: stamp(at), now: time(read))
     }
 
+    fileprivate mutating func record(
+        answerTo key: RequestKey, isReset: Bool = false, stamp at: Int = 0
+    ) {
+        record(answerTo: key, isReset: isReset, seenAt: stamp(at), now: time(0))
+    }
+
     fileprivate mutating func carryOut(
         _ step: RequestTableTests.Step
     ) -> [RequestTableTests.Outcome] {
@@ -260,6 +333,10 @@ extension RequestTable {
 }
 
 extension RequestTable.Holding {
+    fileprivate var isHeld: Bool {
+        if case .held = self { true } else { false }
+    }
+
     fileprivate var outcome: RequestTableTests.Outcome {
         switch self {
         case .held: .held
