@@ -26,8 +26,15 @@ struct UplinkTest {
         routed = Set(
             routes.filter { $0.gateway != nil || $0.isDefault }.compactMap(\.interfaceIndex))
         self.shared = Set(shared.map(\.interfaceIndex))
-        // Without pod networks it cannot be known whose network it is.
-        sharedOutside = podNetworks.isEmpty ? [] : Set(outside.map(\.interfaceIndex))
+        // If the node has nothing to do with these pod networks, they may be wrong, and the network
+        // may be pods' all the same.
+        let places =
+            addresses.map(\.address)
+            + routes.filter { !$0.isDefault }.map(\.destination.address)
+        let isPodNode = places.contains { place in
+            podNetworks.contains { $0.contains(place) }
+        }
+        sharedOutside = isPodNode ? Set(outside.map(\.interfaceIndex)) : []
         self.podNetworks = podNetworks
     }
 

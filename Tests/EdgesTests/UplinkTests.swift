@@ -16,6 +16,8 @@ struct UplinkTests {
         /// The addresses at the other end; nil if they are not known.
         var pod: [String]?
         var podNetworks = ["10.244.0.0/16", "fd00:10:244::/56"]
+        /// The node's address in its pods' network, on another interface.
+        var gateway: String? = "10.244.1.1"
         let isUplink: Bool
     }
 
@@ -66,6 +68,9 @@ struct UplinkTests {
             own: ["169.254.1.1/16"], pod: ["10.244.1.2"], isUplink: false),
         Case(testDescription: "a pod that is not known", own: ["10.9.1.1/24"], isUplink: false),
         Case(
+            testDescription: "pod networks that the node knows nothing of",
+            own: ["10.9.1.1/24"], pod: ["10.9.1.2"], gateway: nil, isUplink: false),
+        Case(
             testDescription: "a pod with link-local addresses alone",
             own: ["fe80::2/64"], pod: ["fe80::1"], isUplink: false),
     ]
@@ -89,7 +94,10 @@ struct UplinkTests {
             return InterfaceAddress(
                 interfaceIndex: 7, address: address, prefixBitCount: count)
         }
-        table.reset(addresses: own, routes: routes)
+        let gateway = test.gateway.flatMap { IPAddress($0) }.map { address in
+            InterfaceAddress(interfaceIndex: 3, address: address, prefixBitCount: 24)
+        }
+        table.reset(addresses: own + [gateway].compactMap { $0 }, routes: routes)
         if let pod = test.pod {
             table.set(
                 EdgeTable.Pod(addresses: pod.compactMap { IPAddress($0) }, mac: nil), behind: 7)
