@@ -63,16 +63,10 @@ extension Array where Element == UInt8 {
     ///
     /// Traps if there is no room for them.
     package mutating func store(_ bytes: RawSpan, at offset: Int) {
-        precondition(offset >= 0 && offset <= count && bytes.byteCount <= count - offset)
-        // Safety: the line above keeps the copy inside this array, and a borrowed span shares no
-        // byte with an array that is changed.
+        // Safety: the span is not used beyond this closure, in which the bytes stay where they are.
         unsafe withUnsafeMutableBytes { target in
-            unsafe bytes.withUnsafeBytes { source in
-                guard let address = target.baseAddress, let from = source.baseAddress else {
-                    return
-                }
-                unsafe (address + offset).copyMemory(from: from, byteCount: source.count)
-            }
+            var span = unsafe MutableRawSpan(_unsafeBytes: target)
+            span.store(bytes, at: offset)
         }
     }
 }

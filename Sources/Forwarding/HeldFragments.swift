@@ -7,13 +7,15 @@ package import Time
 /// Fragments that came before the first fragment of their datagram, which alone has the ports.
 ///
 /// They are kept for as long as the kernel keeps them. Ordinary frames and jumbo frames have memory of
-/// their own, which is set aside with the first of them. When it is full, the oldest one makes room.
+/// their own. When it is full, the oldest one makes room.
 package struct HeldFragments {
     /// The fragments by their slots, short ones first.
     private var records: [Record?] = []
-    private var shortFrames: [UInt8] = []
-    private var longFrames: [UInt8] = []
-    private var cells: [Cells]
+    private var shortFrames: FrameCells
+    private var longFrames: FrameCells
+    /// The slot of the first long one.
+    private let firstLongSlot: Int32
+    private let slotCount: Int
     /// The oldest and the newest fragment of each datagram.
     private var chains: [EdgeDatagram: Chain] = [:]
     /// The fragments that are kept for the same time, in memory of the same kind, by age.
@@ -48,14 +50,6 @@ package struct HeldFragments {
             guard byteCount <= Self.long.byteCount else { return nil }
             self = byteCount <= Self.short.byteCount ? .short : .long
         }
-    }
-
-    /// The cells of one kind of memory, each of which belongs to a slot.
-    private struct Cells {
-        let firstSlot: Int32
-        let count: Int
-        var isSetAside = false
-        var free: [Int32] = []
     }
 
     /// A list of slots, from the oldest to the newest.
@@ -103,10 +97,10 @@ package struct HeldFragments {
                 queueByteCount / 2 / ($0.byteCount + overhead))
         }
         let (shortCount, longCount) = (counts[0], counts[1])
-        cells = [
-            Cells(firstSlot: 0, count: shortCount),
-            Cells(firstSlot: Int32(shortCount), count: longCount),
-        ]
+        shortFrames = FrameCells(byteCount: Size.short.byteCount, countMax: shortCount)
+        longFrames = FrameCells(byteCount: Size.long.byteCount, countMax: longCount)
+        firstLongSlot = Int32(shortCount)
+        slotCount = shortCount + longCount
     }
 }
 
@@ -120,12 +114,11 @@ extension HeldFragments {
         _ counters: FrameCounters, now: MonotonicTime
     ) -> Bool {
         let byteCount = packet.bytes.byteCount
-        guard let size = Size(byteCount), let cell = takeCell(size) else { return false }
-        switch size {
-        case .short: shortFrames.store(packet.bytes, at: Int(cell) * size.byteCount)
-        case .long: longFrames.store(packet.bytes, at: Int(cell) * size.byteCount)
+        guard let size = Size(byteCount), let slot = store(packet.bytes, size) else { return false }
+        if records.isEmpty {
+            records = Array(repeating: nil, count: slotCount)
+            chains.reserveCapacity(slotCount)
         }
-        let slot = cells[size.rawValue].firstSlot + cell
         let fragment = Fragment(
             datagram: datagram, slot: slot, number: next, byteCount: byteCount,
             details: packet.details, heldAt: now, point: point, counters: counters)
@@ -147,24 +140,12 @@ extension HeldFragments {
         return true
     }
 
-    private mutating func takeCell(_ size: Size) -> Int32? {
-        if !cells[size.rawValue].isSetAside { setMemoryAside(size) }
-        return cells[size.rawValue].free.popLast()
-    }
-
-    private mutating func setMemoryAside(_ size: Size) {
-        let cellCount = cells[size.rawValue].count
-        let bytes = [UInt8](repeating: 0, count: cellCount * size.byteCount)
+    /// - Returns: The slot of the frame's copy; nil if there is no room for it.
+    private mutating func store(_ bytes: RawSpan, _ size: Size) -> Int32? {
         switch size {
-        case .short: shortFrames = bytes
-        case .long: longFrames = bytes
+        case .short: shortFrames.store(bytes)
+        case .long: longFrames.store(bytes).map { firstLongSlot + $0 }
         }
-        cells[size.rawValue].free = (0..<Int32(cellCount)).reversed()
-        cells[size.rawValue].isSetAside = true
-        guard records.isEmpty else { return }
-        let allCount = cells[0].count + cells[1].count
-        records = Array(repeating: nil, count: allCount)
-        chains.reserveCapacity(allCount)
     }
 
     /// The list of those that are kept for the same time, in memory of the same kind.
@@ -213,8 +194,11 @@ extension HeldFragments {
 
     /// Whether the oldest fragment must go before one of this length is held.
     package func isFull(for byteCount: Int) -> Bool {
-        guard let size = Size(byteCount) else { return false }
-        return cells[size.rawValue].isSetAside && cells[size.rawValue].free.isEmpty
+        switch Size(byteCount) {
+        case .short: shortFrames.isFull
+        case .long: longFrames.isFull
+        case nil: false
+        }
     }
 
     /// Removes the oldest fragment if one of this length finds no room, and returns it.
@@ -252,7 +236,10 @@ extension HeldFragments {
             ages[list] = chain.first == Self.none ? nil : chain
         }
         unchain(slot, record)
-        cells[size.rawValue].free.append(slot - cells[size.rawValue].firstSlot)
+        switch size {
+        case .short: shortFrames.giveBack(slot)
+        case .long: longFrames.giveBack(slot - firstLongSlot)
+        }
         count -= 1
         byteCount -= fragment.byteCount
         return fragment
@@ -277,12 +264,10 @@ extension HeldFragments {
     /// The packet of the fragment that was removed last; the next `hold` may overwrite it.
     @_lifetime(borrow self)
     package func packet(_ fragment: Fragment) -> Packet {
-        let size = Size(fragment.byteCount) ?? .long
-        let start = Int(fragment.slot - cells[size.rawValue].firstSlot) * size.byteCount
-        let range = start..<start + fragment.byteCount
-        return switch size {
-        case .short: Packet(fragment.details, shortFrames.wire.extracting(range))
-        case .long: Packet(fragment.details, longFrames.wire.extracting(range))
-        }
+        fragment.slot < firstLongSlot
+            ? Packet(fragment.details, shortFrames.bytes(fragment.slot, fragment.byteCount))
+            : Packet(
+                fragment.details,
+                longFrames.bytes(fragment.slot - firstLongSlot, fragment.byteCount))
     }
 }

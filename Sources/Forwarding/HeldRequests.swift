@@ -7,14 +7,14 @@ package import Time
 /// The requests that wait for an answer, with copies of their frames.
 ///
 /// `RequestTable` decides about them. Frames of up to 128 bytes, which nearly all requests are, and
-/// longer ones are kept apart. Memory grows with the most that have ever waited at once.
+/// longer ones are kept apart.
 package struct HeldRequests {
     private(set) var table = RequestTable()
+    /// What belongs to each slot of the table.
     private var records: [Record?] = []
-    /// The frames of all slots, each in a cell of its own.
-    private var shortFrames: [UInt8] = []
-    private var longFrames: [UInt8] = []
-    private var freeLongCells: [Int32] = []
+    private var shortFrames = FrameCells(
+        byteCount: shortByteCountMax, countMax: RequestTable.countMax)
+    private var longFrames = FrameCells(byteCount: byteCountMax, countMax: longCellCountMax)
     /// The forms of the frames that are reported in another one, by their slots.
     private var forms: [Int: Form] = [:]
 
@@ -26,7 +26,6 @@ package struct HeldRequests {
     package static let byteCountMax = 2048
     /// The most frames longer than 128 bytes that are held: 2 MiB.
     package static let longCellCountMax = 1024
-    private static let noLongCell: Int32 = -1
 
     /// What belongs to a slot of the table.
     package struct Record {
@@ -34,7 +33,7 @@ package struct HeldRequests {
         /// The counters of the edge at which the frame was seen.
         package let counters: FrameCounters
         fileprivate let byteCount: Int32
-        fileprivate let longCell: Int32
+        fileprivate let cell: Int32
         fileprivate let hasForm: Bool
     }
 
@@ -92,38 +91,26 @@ package struct HeldRequests {
     private func hasRoom(for packet: borrowing Packet) -> Bool {
         // A reset may have as much data as its sender likes.
         guard Self.canHold(packet) else { return false }
-        return packet.bytes.byteCount <= Self.shortByteCountMax || !freeLongCells.isEmpty
-            || longFrames.count < Self.longCellCountMax * Self.byteCountMax
+        return Self.isShort(packet.bytes.byteCount) ? !shortFrames.isFull : !longFrames.isFull
     }
+
+    private static func isShort(_ byteCount: Int) -> Bool { byteCount <= shortByteCountMax }
 
     private mutating func store(
         _ packet: borrowing Packet, in slot: Int, _ form: Form?, _ counters: FrameCounters
     ) {
         let byteCount = packet.bytes.byteCount
         // The table gives slots to answers as well.
-        while slot >= records.count {
-            records.append(nil)
-            shortFrames.append(
-                contentsOf: repeatElement(0, count: Self.shortByteCountMax))
-        }
-        var longCell = Self.noLongCell
-        if byteCount > Self.shortByteCountMax {
-            longCell = takeLongCell()
-            longFrames.store(packet.bytes, at: Int(longCell) * Self.byteCountMax)
-        } else {
-            shortFrames.store(packet.bytes, at: slot * Self.shortByteCountMax)
-        }
+        while slot >= records.count { records.append(nil) }
+        let cell =
+            Self.isShort(byteCount)
+            ? shortFrames.store(packet.bytes) : longFrames.store(packet.bytes)
+        // `hasRoom` has said so.
+        guard let cell else { return }
         records[slot] = Record(
             details: packet.details, counters: counters, byteCount: Int32(byteCount),
-            longCell: longCell, hasForm: form != nil)
+            cell: cell, hasForm: form != nil)
         if let form { forms[slot] = form }
-    }
-
-    private mutating func takeLongCell() -> Int32 {
-        if let cell = freeLongCells.popLast() { return cell }
-        let cell = Int32(longFrames.count / Self.byteCountMax)
-        longFrames.append(contentsOf: repeatElement(0, count: Self.byteCountMax))
-        return cell
     }
 }
 
@@ -133,7 +120,6 @@ extension HeldRequests {
         package let fate: RequestTable.Release.Fate
         package let record: Record
         package let form: Form?
-        fileprivate let slot: Int
     }
 
     /// Calls a function of the table that releases a frame, and returns that frame.
@@ -142,24 +128,23 @@ extension HeldRequests {
     ) -> Released? {
         guard let release = next(&table), let record = records[release.slot] else { return nil }
         records[release.slot] = nil
-        if record.longCell != Self.noLongCell { freeLongCells.append(record.longCell) }
+        if Self.isShort(Int(record.byteCount)) {
+            shortFrames.giveBack(record.cell)
+        } else {
+            longFrames.giveBack(record.cell)
+        }
         let form = record.hasForm ? forms.removeValue(forKey: release.slot) : nil
-        return Released(fate: release.fate, record: record, form: form, slot: release.slot)
+        return Released(fate: release.fate, record: record, form: form)
     }
 
     /// The packet that was released last; the next one that is held may overwrite it.
     @_lifetime(borrow self)
     package func packet(_ released: Released) -> Packet {
         let record = released.record
-        if record.longCell == Self.noLongCell {
-            let start = released.slot * Self.shortByteCountMax
-            return Packet(
-                record.details,
-                shortFrames.wire.extracting(start..<start + Int(record.byteCount)))
-        }
-        let start = Int(record.longCell) * Self.byteCountMax
-        return Packet(
-            record.details, longFrames.wire.extracting(start..<start + Int(record.byteCount)))
+        let byteCount = Int(record.byteCount)
+        return Self.isShort(byteCount)
+            ? Packet(record.details, shortFrames.bytes(record.cell, byteCount))
+            : Packet(record.details, longFrames.bytes(record.cell, byteCount))
     }
 
     /// Records an answer; see `RequestTable.record`.

@@ -9,12 +9,11 @@ import Time
 /// the answer to that comes sooner than the event about it.
 struct HeldStrangers {
     private var frames: [Frame] = []
-    private var memory: [UInt8] = []
-    private var freeCells: [Int] = []
+    private var cells = FrameCells(byteCount: byteCountMax, countMax: countMax)
     /// The number of bytes in all frames.
     private(set) var byteCount = 0
 
-    /// The most frames that are held, in half a megabyte of memory.
+    /// The most frames that are held, in at most half a megabyte of memory.
     static let countMax = 256
     /// The longest frame that is held: one of an ordinary MTU.
     static let byteCountMax = 2048
@@ -33,7 +32,7 @@ struct HeldStrangers {
         /// The counters of that edge.
         let counters: FrameCounters
         fileprivate let details: Packet.Details
-        fileprivate let cell: Int
+        fileprivate let cell: Int32
         fileprivate let byteCount: Int
     }
 
@@ -48,14 +47,7 @@ struct HeldStrangers {
         _ counters: FrameCounters, now: MonotonicTime
     ) -> Bool {
         let byteCount = packet.bytes.byteCount
-        guard byteCount <= Self.byteCountMax, frames.count < Self.countMax else { return false }
-        if memory.isEmpty {
-            memory = Array(repeating: 0, count: Self.countMax * Self.byteCountMax)
-            freeCells = Array(0..<Self.countMax)
-            frames.reserveCapacity(Self.countMax)
-        }
-        let cell = freeCells.removeLast()
-        memory.store(packet.bytes, at: cell * Self.byteCountMax)
+        guard let cell = cells.store(packet.bytes) else { return false }
         self.byteCount += byteCount
         frames.append(
             Frame(
@@ -68,7 +60,7 @@ struct HeldStrangers {
     mutating func take(where isWanted: (Frame) -> Bool) -> Frame? {
         guard let index = frames.firstIndex(where: isWanted) else { return nil }
         let frame = frames.remove(at: index)
-        freeCells.append(frame.cell)
+        cells.giveBack(frame.cell)
         byteCount -= frame.byteCount
         return frame
     }
@@ -76,7 +68,6 @@ struct HeldStrangers {
     /// The packet of the frame that was removed last; the next `hold` may overwrite it.
     @_lifetime(borrow self)
     func packet(_ frame: Frame) -> Packet {
-        let start = frame.cell * Self.byteCountMax
-        return Packet(frame.details, memory.wire.extracting(start..<start + frame.byteCount))
+        Packet(frame.details, cells.bytes(frame.cell, frame.byteCount))
     }
 }

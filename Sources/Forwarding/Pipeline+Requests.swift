@@ -48,6 +48,24 @@ extension Pipeline {
         return true
     }
 
+    /// Copies a packet that needs no more than its checksum finished.
+    ///
+    /// - Returns: Whether that was enough.
+    private mutating func copy(
+        _ packet: borrowing RingPacket, _ limit: Int, into queue: inout ByteQueue,
+        _ counts: inout BlockCounts
+    ) -> Bool {
+        if packet.isFinished || !writer.restoresWireForm {
+            writer.append(asItIs: packet, limit, to: &queue, &counts)
+            return true
+        }
+        guard limit >= packet.bytes.byteCount, let checksum = packet.plainChecksum else {
+            return false
+        }
+        writer.append(packet, finishing: checksum, to: &queue, &counts)
+        return true
+    }
+
     /// Holds a request, or decides about the requests that a packet answers.
     ///
     /// - Returns: Whether that was all; if not, the decision about the packet is to be carried out.
@@ -154,7 +172,7 @@ extension Pipeline {
         _ now: MonotonicTime, _ counts: inout BlockCounts
     ) {
         // Another pod could hide requests by answers in the observed end's name.
-        if edge == .observedEnd, localEdges.isForeign(key.destination, atEdge: interfaceIndex) {
+        if edge == .observedEnd, localEdges.isElsewhere(key.destination, thanEdge: interfaceIndex) {
             return
         }
         var hasSendersEdge = false

@@ -36,8 +36,8 @@ extension Pipeline {
 
     /// Decides about frames that wait for the address from which a pod is just sending.
     ///
-    /// That address lives behind the edge. What was sent there comes before what it says, which may
-    /// be the answer.
+    /// The packet shows that its source address lives behind this edge. The frames that wait for that
+    /// address come before the packet, which may answer one of them.
     mutating func releaseStrangers(
         answeredBy packet: borrowing Packet, at point: ObservationPoint,
         into queue: inout ByteQueue, _ now: MonotonicTime

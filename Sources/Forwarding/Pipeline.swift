@@ -164,7 +164,15 @@ extension Pipeline {
                 : strangers.count == 0
             if hasFastPath, isPlain {
                 if fastPath.clears(packet.bytes) {
-                    if copy(packet, limit, into: &queue, &counts) { continue }
+                    // As `copy`, whose call would cost a fifth of all that is done to a packet.
+                    if packet.isFinished || !writer.restoresWireForm {
+                        writer.append(asItIs: packet, limit, to: &queue, &counts)
+                        continue
+                    }
+                    if limit >= packet.bytes.byteCount, let checksum = packet.plainChecksum {
+                        writer.append(packet, finishing: checksum, to: &queue, &counts)
+                        continue
+                    }
                 } else if let opening = fastPath.opening(
                     packet.bytes, direction: Direction(isOutgoing: packet.isOutgoing)),
                     forward(opening, packet, edge, limit, into: &queue, now, &counts)
@@ -182,25 +190,6 @@ extension Pipeline {
         self.fastPath = .some(fastPath)
         add(counts, to: edge.counters)
         return packets.count
-    }
-
-    /// Copies a packet that needs no more than its checksum finished.
-    ///
-    /// - Returns: Whether that was enough.
-    @inline(__always)
-    mutating func copy(
-        _ packet: borrowing RingPacket, _ limit: Int, into queue: inout ByteQueue,
-        _ counts: inout BlockCounts
-    ) -> Bool {
-        if packet.isFinished || !writer.restoresWireForm {
-            writer.append(asItIs: packet, limit, to: &queue, &counts)
-            return true
-        }
-        guard limit >= packet.bytes.byteCount, let checksum = packet.plainChecksum else {
-            return false
-        }
-        writer.append(packet, finishing: checksum, to: &queue, &counts)
-        return true
     }
 
     /// Does what is due: reads events of new flows, and gives up on fragments that waited too long.

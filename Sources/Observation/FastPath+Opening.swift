@@ -30,7 +30,9 @@ extension FastPath {
     /// Decides about a plain TCP segment with SYN or RST; nil for all other frames.
     @inline(never)
     package func opening(_ frame: RawSpan, direction: Direction) -> Opening? {
-        guard let pods, let family = openingFamily(of: frame) else { return nil }
+        guard rule.deduplicates, pods.isComplete, let family = openingFamily(of: frame) else {
+            return nil
+        }
         let (addresses, transport) =
             switch family {
             case .ipv4: (PlainFrame.IPv4.source, PlainFrame.IPv4.transport)
@@ -72,78 +74,5 @@ extension FastPath {
                 : RequestKey(
                     transport: IPProtocol.tcp, source: source, destination: destination,
                     sourcePort: sourcePort, destinationPort: destinationPort))
-    }
-}
-
-/// What tells pods from others, as plain numbers, where no rule has to be asked.
-///
-/// Pods outside the pod networks are not in it: packets with their addresses go through `SlowPath`.
-struct PlainPods: Sendable {
-    private var pods = Networks()
-    private var uncovered = Networks()
-    private let nodes: AddressTable
-
-    private struct Networks: Sendable {
-        var ipv4 = [4 of Network](repeating: Network())
-        var ipv6 = [4 of Network](repeating: Network())
-        var ipv4Count = 0
-        var ipv6Count = 0
-
-        /// - Returns: false if there is no room for it.
-        mutating func add(_ network: IPNetwork) -> Bool {
-            let item = Network(
-                maskHigh: network.mask.high, maskLow: network.mask.low,
-                high: network.address.high, low: network.address.low)
-            switch network.family {
-            case .ipv4:
-                guard ipv4Count < ipv4.count else { return false }
-                ipv4[ipv4Count] = item
-                ipv4Count += 1
-            case .ipv6:
-                guard ipv6Count < ipv6.count else { return false }
-                ipv6[ipv6Count] = item
-                ipv6Count += 1
-            }
-            return true
-        }
-
-        @inline(__always)
-        func contain(_ address: IPAddress) -> Bool {
-            switch address.family {
-            case .ipv4:
-                for index in 0..<ipv4Count
-                where address.low & ipv4[index].maskLow == ipv4[index].low {
-                    return true
-                }
-            case .ipv6:
-                for index in 0..<ipv6Count
-                where address.high & ipv6[index].maskHigh == ipv6[index].high
-                    && address.low & ipv6[index].maskLow == ipv6[index].low
-                {
-                    return true
-                }
-            }
-            return false
-        }
-    }
-
-    private struct Network: Sendable {
-        var maskHigh: UInt64 = 0
-        var maskLow: UInt64 = 0
-        var high: UInt64 = 0
-        var low: UInt64 = 0
-    }
-
-    /// - Returns: nil if there are more networks than it has room for, or every edge reports all.
-    init?(_ rule: Rule) {
-        guard rule.deduplicates else { return nil }
-        for network in rule.addressPlan.podNetworks where !pods.add(network) { return nil }
-        for network in rule.addressPlan.uncovered where !uncovered.add(network) { return nil }
-        nodes = AddressTable(
-            Dictionary(rule.nodeAddressesInPodNetworks.map { ($0, 0) }) { first, _ in first })
-    }
-
-    func contains(_ address: IPAddress) -> Bool {
-        pods.contain(address) && !uncovered.contain(address) && nodes[address] == nil
     }
 }

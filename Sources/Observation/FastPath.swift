@@ -11,38 +11,20 @@ import Packets
 /// sets for each frame took longer than everything else that is done to a frame together. For the
 /// same reason the value cannot be copied.
 package struct FastPath: ~Copyable, Sendable {
-    private var ipv4 = [4 of Range32](repeating: Range32())
-    private var ipv6 = [4 of Range128](repeating: Range128())
-    private var ipv4Count = 0
-    private var ipv6Count = 0
-    /// Whether the rule's networks and single addresses do not fit the numbers above.
-    private var asksRule = false
+    /// The networks and single addresses whose packets are not cleared.
+    private let punted: PlainNetworks
+    /// Whether the rule has to be asked for them.
+    private let asksRule: Bool
+    /// What tells pods from others.
+    let pods: PlainPods
     let rule: Rule
-    /// What tells pods from others; nil if the rule is too large for that.
-    let pods: PlainPods?
     private var fronts = FrontFilter()
-    private let podRanges: PodRanges
-
-    /// The IPv4 addresses that equal `value` under a mask.
-    private struct Range32 {
-        var mask: UInt32 = 0
-        var value: UInt32 = 0
-    }
-
-    /// The IPv6 addresses that equal a value under a mask, in halves.
-    private struct Range128 {
-        var maskHigh: UInt64 = 0
-        var maskLow: UInt64 = 0
-        var high: UInt64 = 0
-        var low: UInt64 = 0
-    }
 
     package init(_ rule: Rule) {
         self.rule = rule
         pods = PlainPods(rule)
-        podRanges = PodRanges(rule)
-        asksRule = rule.puntsAddresses
-        for network in rule.puntedNetworks where !asksRule { asksRule = !add(network) }
+        punted = PlainNetworks(rule.puntedNetworks)
+        asksRule = rule.puntsAddresses || !punted.isComplete
     }
 
     /// Replaces the fronts: packets that go through them are not cleared.
@@ -50,27 +32,6 @@ package struct FastPath: ~Copyable, Sendable {
     /// There must be all fronts that any installed program has.
     package mutating func set(fronts keys: Set<ServiceKey>) {
         fronts = FrontFilter(keys)
-    }
-
-    /// Adds a network whose packets are not cleared.
-    ///
-    /// - Returns: false if there is no room for it.
-    private mutating func add(_ network: IPNetwork) -> Bool {
-        switch network.family {
-        case .ipv4:
-            guard ipv4Count < ipv4.count else { return false }
-            ipv4[ipv4Count] = Range32(
-                mask: UInt32(truncatingIfNeeded: network.mask.low),
-                value: UInt32(truncatingIfNeeded: network.address.low))
-            ipv4Count += 1
-        case .ipv6:
-            guard ipv6Count < ipv6.count else { return false }
-            ipv6[ipv6Count] = Range128(
-                maskHigh: network.mask.high, maskLow: network.mask.low,
-                high: network.address.high, low: network.address.low)
-            ipv6Count += 1
-        }
-        return true
     }
 
     /// Whether a program that decides has surely decided about this frame.
@@ -136,12 +97,15 @@ package struct FastPath: ~Copyable, Sendable {
         if asksRule { return clearsByRule(frame, family) }
         return switch family {
         case .ipv4:
-            clears(
-                frame.uint32(at: PlainFrame.IPv4.source),
-                frame.uint32(at: PlainFrame.IPv4.destination))
+            !punted.contain(frame.uint32(at: PlainFrame.IPv4.source))
+                && !punted.contain(frame.uint32(at: PlainFrame.IPv4.destination))
         case .ipv6:
-            clearsIPv6(frame, at: PlainFrame.IPv6.source)
-                && clearsIPv6(frame, at: PlainFrame.IPv6.destination)
+            !punted.contain(
+                frame.uint64(at: PlainFrame.IPv6.source),
+                frame.uint64(at: PlainFrame.IPv6.source + 8))
+                && !punted.contain(
+                    frame.uint64(at: PlainFrame.IPv6.destination),
+                    frame.uint64(at: PlainFrame.IPv6.destination + 8))
         }
     }
 
@@ -155,28 +119,7 @@ package struct FastPath: ~Copyable, Sendable {
     /// Whether a frame towards the pod is the pod's, and no other edge of the bridge may have reported it.
     package func clearsMACs(of frame: RawSpan, at edge: EdgeMACs) -> Bool {
         frame.byteCount >= EthernetHeader.byteCount && edge.own(frame)
-            && (edge.isFromNode(frame) || podRanges.containBothEnds(frame))
-    }
-
-    private func clears(_ source: UInt32, _ destination: UInt32) -> Bool {
-        for index in 0..<ipv4Count {
-            let range = ipv4[index]
-            if source & range.mask == range.value || destination & range.mask == range.value {
-                return false
-            }
-        }
-        return true
-    }
-
-    private func clearsIPv6(_ frame: RawSpan, at offset: Int) -> Bool {
-        let (high, low) = (frame.uint64(at: offset), frame.uint64(at: offset + 8))
-        for index in 0..<ipv6Count {
-            let range = ipv6[index]
-            if high & range.maskHigh == range.high, low & range.maskLow == range.low {
-                return false
-            }
-        }
-        return true
+            && (edge.isFromNode(frame) || pods.containBothEnds(frame))
     }
 
     /// Asks the rule itself, at the price of holding on to its arrays and sets.

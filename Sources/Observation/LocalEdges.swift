@@ -32,6 +32,11 @@ package struct LocalEdges: Sendable {
     /// Whether the edge of an address is one of them.
     package func contains(_ address: IPAddress) -> Bool { table[address] != nil }
 
+    /// Whether an address is known to belong to another edge than this one.
+    package func isElsewhere(_ address: IPAddress, thanEdge index: UInt32) -> Bool {
+        table[address].map { $0 != index } ?? false
+    }
+
     /// Whether the pod at an edge is known to have other addresses than this one.
     ///
     /// The answer to a packet with a forged source goes elsewhere.

@@ -73,7 +73,8 @@ package struct WireForm: Sendable {
 
     /// The smallest segments of a frame that has more than `segmentCountMax` of them.
     ///
-    /// That is as many for each 64 KiB. TCP's options take some of its 88 bytes.
+    /// Segments of 64 bytes are 1,024 for each 64 KiB of payload. The kernel's least TCP segment of 88
+    /// bytes has some of them in options.
     package static let segmentByteCountMin = 64
 
     /// Decides which repair a frame needs.

@@ -20,7 +20,7 @@ from support.endpoint import Endpoint
 from support.namespace import command_in
 from support.program import Program
 from support.waiting import PATIENCE_SECONDS
-from traffic import as_bytes
+from places import as_bytes
 
 NODES = ("node1", "node2")
 COMPRESSED_BYTES_MAX = 15_000_000

@@ -85,6 +85,13 @@ class RunTest(unittest.TestCase):
             0, ["fails   something is wrong", "passes  all is well"]))
 
 
+class StepsTest(unittest.TestCase):
+    def test_each_file_of_tests_has_a_step(self):
+        run = {part for step in steps.STEPS for part in step.command}
+        files = {f"{steps.TESTS}/{path.name}" for path in pathlib.Path(__file__).parent.glob("*_test.py")}
+        self.assertEqual(files - run, set())
+
+
 class LintTest(unittest.TestCase):
     def complaints(self, text, name="Tests/Integration/x_test.py"):
         with tempfile.TemporaryDirectory() as folder:

@@ -35,4 +35,16 @@ struct LocalEdgesTests {
         }
         #expect(!LocalEdges().isForeign(Site.a4, atEdge: 11))
     }
+
+    @Test("tell another pod's address from one that nobody is known to have")
+    func elsewhere() {
+        let rows: [(IPAddress, edge: UInt32, isElsewhere: Bool)] = [
+            (Site.a4, 11, false), (Site.a4, 12, true), (Site.a4, 13, true), (Site.b4, 11, true),
+            // A guest behind the pod may have it.
+            (Site.c4, 11, false), (Site.c6, 12, false), (Site.c4, 99, false),
+        ]
+        for row in rows {
+            #expect(Self.edges.isElsewhere(row.0, thanEdge: row.edge) == row.isElsewhere, "\(row)")
+        }
+    }
 }

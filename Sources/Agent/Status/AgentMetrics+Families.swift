@@ -54,9 +54,7 @@ extension AgentMetrics {
 
 /// What captures count.
 extension AgentMetrics {
-    private static let captures =
-        frames + families(CaptureMetric.allCases[...]) + [unrepaired]
-        + requestFamilies(RequestMetric.allCases[...])
+    private static let captures = frames + counts + [unrepaired] + requests
 
     private static let frames = [
         counter("frames_matched_total", "Frames that the kernel let through.", labels: ["sensor"]) {
@@ -73,41 +71,66 @@ extension AgentMetrics {
         },
     ]
 
-    /// A family for each name, of all metrics with that name.
-    private static func families(_ metrics: ArraySlice<CaptureMetric>) -> [Metric] {
-        guard let first = metrics.first else { return [] }
-        let family = metrics.prefix { $0.name == first.name }
-        let metric = counter(
-            first.name, first.help, labels: first.reason == nil ? ["sensor"] : ["sensor", "reason"]
-        ) {
-            $0.peers.flatMap { peer in
-                family.map {
-                    Sample([peer.name] + [$0.reason].compactMap { $0 }, peer.counts[$0])
+    /// All counts of captures, in families.
+    private static let counts = byName(CaptureMetric.allCases).map { family in
+        counter(family, labels: ["sensor"]) { metrics in
+            metrics.peers.map { peer in ([peer.name], { peer.counts[$0] }) }
+        }
+    }
+
+    /// All counts of requests, in families: of each capture, and of each edge.
+    private static let requests = byName(RequestMetric.allCases).flatMap { family in
+        [
+            counter(family, labels: ["sensor"]) { metrics in
+                metrics.peers.map { peer in ([peer.name], { peer.counts.frames[$0] }) }
+            },
+            counter(
+                family, prefix: "edge_", note: " \(otherEdges)", labels: ["sensor", "edge"]
+            ) { metrics in
+                metrics.edges.map { edge in (edge.labels, { edge.frames[$0] }) }
+            },
+        ]
+    }
+
+    /// Puts counts of the same name, which stand behind each other, together.
+    private static func byName<Count: NamedCount>(_ counts: [Count]) -> [[Count]] {
+        counts.reduce(into: []) { families, count in
+            if families.last?.first?.name == count.name {
+                families[families.count - 1].append(count)
+            } else {
+                families.append([count])
+            }
+        }
+    }
+
+    /// A family of counts that have one name, and are told apart by their reasons if they are several.
+    ///
+    /// - Parameters:
+    ///   - family: The counts.
+    ///   - prefix: What stands before their name.
+    ///   - note: What stands behind their help.
+    ///   - labels: The names of the labels before `reason`.
+    ///   - rows: The values of these labels, and how a count is read for them.
+    /// - Returns: The family.
+    private static func counter<Count: NamedCount>(
+        _ family: [Count], prefix: String = "", note: String = "", labels: [String],
+        _ rows:
+            @escaping @Sendable (AgentMetrics) -> [(
+                labels: [String], value: (Count) -> UInt64
+            )]
+    ) -> Metric {
+        let first = family[0]
+        return counter(
+            prefix + first.name, first.help + note,
+            labels: first.reason == nil ? labels : labels + ["reason"]
+        ) { metrics in
+            rows(metrics).flatMap { row in
+                family.map { count in
+                    Sample(
+                        row.labels + [count.reason].compactMap { $0 }, row.value(count))
                 }
             }
         }
-        return [metric] + families(metrics.dropFirst(family.count))
-    }
-
-    private static func requestFamilies(_ metrics: ArraySlice<RequestMetric>) -> [Metric] {
-        guard let first = metrics.first else { return [] }
-        let family = metrics.prefix { $0.name == first.name }
-        let labels = first.reason == nil ? [] : ["reason"]
-        return [
-            counter(first.name, first.help, labels: ["sensor"] + labels) {
-                $0.peers.flatMap { peer in
-                    family.map { Sample([peer.name] + $0.reasons, peer.counts.frames[$0]) }
-                }
-            },
-            counter(
-                "edge_\(first.name)", "\(first.help) \(otherEdges)",
-                labels: ["sensor", "edge"] + labels
-            ) {
-                $0.edges.flatMap { edge in
-                    family.map { Sample(edge.labels + $0.reasons, edge.frames[$0]) }
-                }
-            },
-        ] + requestFamilies(metrics.dropFirst(family.count))
     }
 
     private static let unrepaired = counter(
@@ -245,10 +268,15 @@ extension AgentMetrics {
     ]
 }
 
-extension RequestMetric {
-    /// The value of the label `reason`, if there is one.
-    fileprivate var reasons: [String] { reason.map { [$0] } ?? [] }
+/// A count with a name on the page; counts of the same name have different reasons.
+private protocol NamedCount: Sendable {
+    var name: String { get }
+    var help: String { get }
+    var reason: String? { get }
 }
+
+extension CaptureMetric: NamedCount {}
+extension RequestMetric: NamedCount {}
 
 extension Veth.EdgeStatus {
     /// The metrics' label `reason`.
