@@ -15,7 +15,7 @@ import unittest
 from support import captures
 from support.cluster import Cluster, ClusterCase
 from support.endpoint import Endpoint
-from support.frames import ICMP, TCP, UDP, Frame
+from support.frames import ICMP, TCP, UDP
 
 NODE4, NODE6 = "192.168.100.1", "fd00:192:168:100::1"
 # Nobody has them: the node translates them on their way to the default route.
