@@ -46,6 +46,11 @@ package struct TrackedFlow: Hashable, Sendable {
     /// Whether the backend sees another client than the one that called.
     package var isMasqueraded: Bool { original.source != reply.destination }
 
+    /// Whether the backend sees the client as it is, though the client called another address.
+    package var isThroughFront: Bool {
+        original.destination != reply.source && !isMasqueraded && !original.destination.isLoopback
+    }
+
     /// Whether the backend sees another port of the client's.
     ///
     /// Connection tracking changes it if two flows would otherwise look alike.

@@ -45,7 +45,7 @@ package final class NodeAgent: Sendable {
             tracksConnections: tracking == .available, logger: logger)
         describe(node, settings)
         compare(node)
-        describe(tracking)
+        describe(tracking, settings)
     }
 
     private func describe(_ node: Node, _ settings: Settings) {
@@ -99,11 +99,15 @@ package final class NodeAgent: Sendable {
         logger.warning("\(mismatch.description); \(mismatch.effect): \(PodNetworkMismatch.remedy)")
     }
 
-    private func describe(_ tracking: Tracking) {
+    private func describe(_ tracking: Tracking, _ settings: Settings) {
         guard case .unavailable(let reason) = tracking else { return }
-        logger.warning(
+        let isOfServices = !settings.serviceNetworks.isEmpty
+        // Without service networks most clusters miss nothing.
+        logger.log(
+            level: isOfServices ? .warning : .info,
             """
-            connection tracking cannot be asked, so \(Tracking.loss) (\(Tracking.advice(reason)))
+            connection tracking cannot be asked, so \(isOfServices ? Tracking.loss : Tracking.frontLoss) \
+            (\(Tracking.advice(reason)))
             """, metadata: ["reason": "\(reason)"])
     }
 

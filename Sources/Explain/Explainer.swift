@@ -136,7 +136,7 @@ package struct Explainer: ~Copyable {
     ) -> [View] {
         var views: [View] = []
         // The packet enters in the form that its source gives it, and leaves in its destination's.
-        let forms = forms(of: packet)
+        let forms = forms(of: packet, now: now)
         if let view = view(of: forms.atSource, .fromPod, isRequest, now: now) { views.append(view) }
         if packet.isToGroup {
             let sender = edge(of: packet.source.address)
@@ -152,16 +152,18 @@ package struct Explainer: ~Copyable {
 
     /// The packet as it was described at one end, and as connection tracking has it at the other.
     private mutating func forms(
-        of packet: DescribedPacket
+        of packet: DescribedPacket, now: MonotonicTime
     ) -> (atSource: DescribedPacket, atDestination: DescribedPacket) {
         let key = packet.key
         if let flow = try? flows.flow(key), flow.isTranslated || flow.isMasqueraded {
+            slowPath.learn(flow, now: now)
             if flow.original == key { return (packet, packet.with(flow.reply.reversed)) }
             if flow.reply == key { return (packet, packet.with(flow.original.reversed)) }
         }
         if let flow = try? flows.flow(key.reversed), flow.original == key.reversed,
             flow.isTranslated || flow.isMasqueraded
         {
+            slowPath.learn(flow, now: now)
             return (packet.with(flow.reply), packet)
         }
         return (packet, packet)
@@ -197,7 +199,7 @@ package struct Explainer: ~Copyable {
         let outcome = decide(frame, direction: direction, at: point, now: now)
         let program = EdgeProgram(
             rule, at: point, snaplen: UInt32(StartRequest.snaplenMax),
-            dropList: slowPath.services.dropList(now: now))
+            fronts: slowPath.fronts.keys, dropList: slowPath.services.dropList(now: now))
         return View(
             edge: edge?.name ?? placeElsewhere(of: end), isHere: edge != nil, form: packet,
             direction: direction, decision: outcome.decision,
@@ -235,6 +237,9 @@ package struct Explainer: ~Copyable {
 
     /// The services that the slow path has learned.
     var services: ServiceTable { slowPath.services }
+
+    /// The fronts that the slow path has learned.
+    var fronts: FrontTable { slowPath.fronts }
 
     private mutating func lookUp(_ flow: FlowKey) -> LookupResult {
         guard flows.isAvailable else { return .unavailable }

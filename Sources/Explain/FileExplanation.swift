@@ -97,10 +97,12 @@ package struct FileExplanation: ~Copyable {
             strangerCount += 1
             return
         }
-        let before = dropList.services
+        let before = dropList
         _ = dropList.refresh(
-            at: explainer.services, edgeCount: explainer.edges.count, now: now)
-        if dropList.services != before { programs.removeAll() }
+            at: explainer.services, explainer.fronts, edgeCount: explainer.edges.count, now: now)
+        if dropList.services != before.services || dropList.fronts != before.fronts {
+            programs.removeAll()
+        }
         var outcome = explainer.decide(frame, direction: direction, at: point, now: now)
         if let copy = floodedCopy(frame, direction, at: point, now) { outcome = copy }
         switch outcome.requestPart {
@@ -154,7 +156,7 @@ package struct FileExplanation: ~Copyable {
         if let program = programs[point.interfaceIndex] { return program }
         let program = EdgeProgram(
             explainer.rule, at: point, snaplen: UInt32(StartRequest.snaplenMax),
-            dropList: dropList.services)
+            fronts: dropList.fronts, dropList: dropList.services)
         programs[point.interfaceIndex] = program
         return program
     }

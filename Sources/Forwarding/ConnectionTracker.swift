@@ -4,7 +4,7 @@ import Netlink
 import Observation
 import Time
 
-/// Tells the slow path which backends the node's connection tracking has chosen for calls to services.
+/// Tells the slow path which backends connection tracking has chosen for calls to services and fronts.
 ///
 /// It reads the events of new flows, lists the flows that exist when the capture begins, and looks up
 /// the rest. It belongs to the forwarder's thread. Its cost to that thread is bounded per second, since
@@ -15,13 +15,14 @@ struct ConnectionTracker: ~Copyable {
     private let counters: CaptureCounters
     private var lookups = RateBound(countPerSecond: lookupCountPerSecondMax)
     private var waits = RateBound(countPerSecond: waitCountPerSecondMax)
-    /// When events are read next.
+    /// When events are read next before a block.
     private var listensAt = MonotonicTime.zero
 
-    /// The least time between two reads of events.
+    /// The least time between two reads of events before blocks.
     ///
-    /// A lookup reads events first, so nothing depends on reading them more often.
-    private static let listenInterval = Duration.milliseconds(1)
+    /// Each is a system call. Under load blocks come faster, and the first call to a front that began
+    /// since the last read may come in both forms, until the next one.
+    private static let listenInterval = Duration.microseconds(100)
     /// The most lookups in a second: each takes the kernel about 5 µs, together a hundredth of a CPU.
     private static let lookupCountPerSecondMax = 2000
     /// The most waits for a flow's entry in a second.
@@ -33,13 +34,15 @@ struct ConnectionTracker: ~Copyable {
 
     /// Begins to listen, and then tells the slow path which flows exist.
     init(
-        towards networks: [IPNetwork], slowPath: inout SlowPath, counters: CaptureCounters,
+        of plan: AddressPlan, slowPath: inout SlowPath, counters: CaptureCounters,
         now: MonotonicTime
     ) throws(SystemError) {
         // In this order, or a flow that begins in between would be missed.
-        let events = try ConntrackEvents(towards: networks)
+        let wanted = WantedFlows(
+            towards: plan.serviceNetworks, throughFrontsFrom: plan.podNetworks)
+        let events = try ConntrackEvents(wanted)
         var table = try Conntrack()
-        let flows = try table.flows(towards: networks, countMax: SlowPath.flowCountMax)
+        let flows = try table.flows(wanted, countMax: SlowPath.flowCountMax)
         for flow in flows { slowPath.learn(flow, now: now) }
         self.events = events
         self.table = table
@@ -47,6 +50,8 @@ struct ConnectionTracker: ~Copyable {
     }
 
     /// Reads the events of new flows, if that was not done a moment ago.
+    ///
+    /// This comes before each block of packets: the first call to a front is known by its event alone.
     mutating func listen(for slowPath: inout SlowPath, now: MonotonicTime) {
         guard now >= listensAt else { return }
         listensAt = now + Self.listenInterval

@@ -101,13 +101,14 @@ extension Forwarder {
         }
     }
 
-    /// Makes the programs drop what has been learned about services.
+    /// Gives the programs what has been learned about services and fronts.
     ///
     /// It replaces the programs of a few edges at a time, or all at once if they drop too much.
     func replacePrograms(_ now: MonotonicTime) {
         let isUrgent = dropList.refresh(
-            at: pipeline.slowPath.services, edgeCount: edges.count, now: now)
-        programs.set(dropList.services)
+            at: pipeline.slowPath.services, pipeline.slowPath.fronts, edgeCount: edges.count,
+            now: now)
+        programs.set(dropList.services, fronts: dropList.fronts)
         programs.set(pipeline.floodedAddresses(now: now))
         guard programs.version != installedVersion else { return }
         let stale = edges.values.lazy.filter { [version = programs.version] edge in

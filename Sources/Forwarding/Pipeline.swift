@@ -22,12 +22,14 @@ struct Pipeline: ~Copyable {
     var slowPath: SlowPath
     /// Nil while a block is forwarded.
     private var fastPath: FastPath?
+    /// The state of the fronts that the fast path knows.
+    private var frontChangeCount = 0
     private var tracker: ConnectionTracker?
     /// Why calls to services cannot be looked up, if they should be and cannot.
     let trackingFailure: SystemError?
-    private var held: HeldFragments
+    var held: HeldFragments
     /// What `held` is while some of it is released, so that nothing is allocated for that.
-    private let noFragments = HeldFragments(queueByteCount: 0)
+    let noFragments = HeldFragments(queueByteCount: 0)
     var requests = HeldRequests()
     var strangers = HeldStrangers()
     var copies = CopyTable()
@@ -61,8 +63,7 @@ struct Pipeline: ~Copyable {
         if plan.tracksConnections {
             do throws(SystemError) {
                 tracker = try ConnectionTracker(
-                    towards: rule.addressPlan.serviceNetworks, slowPath: &slowPath,
-                    counters: counters, now: now)
+                    of: rule.addressPlan, slowPath: &slowPath, counters: counters, now: now)
             } catch {
                 failure = error
             }
@@ -81,6 +82,7 @@ struct Pipeline: ~Copyable {
         localEdges = plan.snapshot.localEdges
         sightings = plan.feed.sightings
         self.counters = counters
+        updateFronts()
     }
 
     /// The number of the packet that was queued last.
@@ -89,6 +91,7 @@ struct Pipeline: ~Copyable {
     mutating func set(_ rule: Rule, _ localEdges: LocalEdges) {
         slowPath.rule = rule
         fastPath = .some(FastPath(rule))
+        updateFronts()
         self.localEdges = localEdges
     }
 
@@ -126,7 +129,7 @@ struct Pipeline: ~Copyable {
         writer.byteCountMax(ofBlock: byteCount) + heldByteCount
     }
 
-    private var heldByteCount: Int {
+    var heldByteCount: Int {
         held.byteCount + held.count * PacketRecord.headerByteCount + strangersByteCount
     }
 }
@@ -142,7 +145,7 @@ extension Pipeline {
         var counts = BlockCounts()
         begin(now)
         // As a member of `self`, or of the context, it would be copied for each packet.
-        guard let fastPath = fastPath.take() else { return 0 }
+        guard var fastPath = fastPath.take() else { return 0 }
         let isCut = block.cutPacketByteCount != nil
         let hasFastPath = edge.hasFastPath && !isCut
         let macs = edge.macs
@@ -181,6 +184,8 @@ extension Pipeline {
             forward(
                 packet.packet(isCutByBlock: isCut), from: edge, fastPath, into: &queue, now,
                 &counts)
+            // A lookup reads events, too.
+            if slowPath.fronts.changeCount != frontChangeCount { update(&fastPath) }
         }
         self.fastPath = .some(fastPath)
         add(counts, to: edge.counters)
@@ -195,22 +200,6 @@ extension Pipeline {
         release(into: &queue, now) { $0.takeExpired(now: now) }
     }
 
-    /// Forwards all held fragments, as far as the rule allows it without their first one.
-    mutating func releaseHeld(into queue: inout ByteQueue, now: MonotonicTime) {
-        guard held.count + strangers.count > 0, queue.makeRoom(for: heldByteCount) else { return }
-        releaseStrangers(into: &queue, now) { _ in true }
-        release(into: &queue, now) { $0.takeFirst() }
-    }
-
-    /// Forwards the held fragments of an edge that is gone.
-    mutating func releaseHeld(
-        countedBy counters: FrameCounters, into queue: inout ByteQueue, now: MonotonicTime
-    ) {
-        releaseStrangers(into: &queue, now) { $0.counters === counters }
-        if held.count > 0 { release(into: &queue, now) { $0.take(countedBy: counters) } }
-        releaseRequests(countedBy: counters, into: &queue, now)
-    }
-
     /// Drops all held frames, and calls a closure with the counters of each.
     mutating func dropHeld(_ drop: (FrameCounters) -> Void) {
         while let fragment = held.takeFirst() { drop(fragment.counters) }
@@ -223,13 +212,27 @@ extension Pipeline {
 
     private mutating func begin(_ now: MonotonicTime) {
         tracker?.listen(for: &slowPath, now: now)
+        if slowPath.fronts.changeCount != frontChangeCount { updateFronts() }
         writer.refill(now: now)
+    }
+
+    private mutating func updateFronts() {
+        guard var fastPath = fastPath.take() else { return }
+        update(&fastPath)
+        self.fastPath = .some(fastPath)
+    }
+
+    /// Has the fast path clear no packets of the fronts that are known now.
+    private mutating func update(_ fastPath: inout FastPath) {
+        frontChangeCount = slowPath.fronts.changeCount
+        fastPath.set(fronts: slowPath.fronts.keys)
     }
 
     func add(_ counts: BlockCounts, to counters: FrameCounters) {
         counts.add(to: counters)
         counts.add(to: self.counters)
         self.counters.set(.flowsEvicted, to: slowPath.evictedFlowCount)
+        self.counters.set(.callsNotLearned, to: slowPath.fronts.notLearnedCount)
     }
 }
 
@@ -345,34 +348,6 @@ extension Pipeline {
         if outcome.translation != nil { counts.translatedCount += 1 }
         writer.append(
             packet, outcome.translation, filter, at: point.interfaceIndex, to: &queue, &counts)
-    }
-
-    /// Gives the oldest held fragment up, so that there is room for another.
-    private mutating func makeRoomToHold(
-        _ byteCount: Int, into queue: inout ByteQueue, _ now: MonotonicTime
-    ) {
-        release(into: &queue, now, isGivenUp: true) { $0.takeToMakeRoom(for: byteCount) }
-    }
-
-    /// Decides about fragments that have waited, and now wait no longer.
-    ///
-    /// Each is counted where it was seen, which may be another edge than that of the block at hand.
-    private mutating func release(
-        into queue: inout ByteQueue, _ now: MonotonicTime, isGivenUp: Bool = false,
-        _ take: (inout HeldFragments) -> HeldFragments.Fragment?
-    ) {
-        // Moved out of `self`, so that their bytes stay in place while `self` changes.
-        var fragments = noFragments
-        swap(&fragments, &held)
-        while let fragment = take(&fragments) {
-            var counts = BlockCounts()
-            if isGivenUp { counts.notHeldCount += 1 }
-            punt(
-                fragments.packet(fragment), at: fragment.point, fragment.counters, into: &queue,
-                now, heldAt: fragment.heldAt, &counts)
-            add(counts, to: fragment.counters)
-        }
-        swap(&fragments, &held)
     }
 }
 

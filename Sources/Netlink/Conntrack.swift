@@ -40,20 +40,18 @@ package struct Conntrack: ~Copyable {
         }
     }
 
-    /// The present flows whose first packet went to an address of these networks.
+    /// The present flows that are wanted.
     ///
     /// A table of 100,000 flows takes about 100 ms.
     ///
     /// - Returns: At most `countMax` flows.
     package mutating func flows(
-        towards networks: [IPNetwork], countMax: Int
+        _ wanted: WantedFlows, countMax: Int
     ) throws(SystemError) -> [TrackedFlow] {
         var flows: [TrackedFlow] = []
-        for family in IPAddress.Family.allCases
-        where networks.contains(where: { $0.family == family }) {
-            flows += try self.flows(family, countMax: countMax - flows.count) { flow in
-                networks.contains { $0.contains(flow.original.destination) }
-            }
+        for family in IPAddress.Family.allCases where wanted.mayHave(family) {
+            flows += try self.flows(
+                family, countMax: countMax - flows.count, where: wanted.contains)
         }
         return flows
     }
@@ -91,7 +89,29 @@ package struct Conntrack: ~Copyable {
     }
 }
 
-/// A subscription to new flows towards certain addresses.
+/// The flows that the slow path has to know of.
+package struct WantedFlows: Equatable, Sendable {
+    /// The networks of services: each flow whose first packet goes there is wanted.
+    package var towards: [IPNetwork]
+    /// The networks of clients: of their flows, those are wanted that go through a front.
+    package var throughFrontsFrom: [IPNetwork]
+
+    package init(towards: [IPNetwork], throughFrontsFrom: [IPNetwork] = []) {
+        (self.towards, self.throughFrontsFrom) = (towards, throughFrontsFrom)
+    }
+
+    package func contains(_ flow: TrackedFlow) -> Bool {
+        towards.contains { $0.contains(flow.original.destination) }
+            || flow.isThroughFront
+                && throughFrontsFrom.contains { $0.contains(flow.original.source) }
+    }
+
+    func mayHave(_ family: IPAddress.Family) -> Bool {
+        (towards + throughFrontsFrom).contains { $0.family == family }
+    }
+}
+
+/// A subscription to new flows of certain kinds.
 ///
 /// Needs CAP_NET_ADMIN.
 ///
@@ -104,13 +124,13 @@ package struct ConntrackEvents: ~Copyable {
 
     /// Subscribes.
     ///
-    /// The kernel drops events about other addresses.
+    /// The kernel drops nearly all events about other flows.
     package init(
-        towards networks: [IPNetwork], bufferByteCount: Int = Self.bufferByteCount
+        _ wanted: WantedFlows, bufferByteCount: Int = Self.bufferByteCount
     ) throws(SystemError) {
         var socket = try NetlinkSocket(.netfilter)
         try socket.setReceiveBuffer(byteCount: bufferByteCount)
-        let steps = Self.program(networks).instructions.map {
+        let steps = Self.program(wanted).instructions.map {
             step -> Descriptor.FilterInstruction in
             (step.opcode.rawValue, step.ifTrue, step.ifFalse, step.operand)
         }
@@ -132,32 +152,5 @@ package struct ConntrackEvents: ~Copyable {
         try socket.readEvents("connection tracking's events") { message in
             if let flow = TrackedFlow(message) { body(flow) }
         }
-    }
-
-    /// A program that keeps events by the destination of the flow's first packet.
-    ///
-    /// The destination is at a fixed offset. The message begins with its header and the family. The
-    /// original tuple, its addresses, the source and the destination follow, each behind an attribute
-    /// header of four bytes.
-    static func program(_ networks: [IPNetwork]) -> Program {
-        var code = Assembler()
-        let (ipv4, ipv6) = (code.makeLabel(), code.makeLabel())
-        let (drop, keep) = (code.makeLabel(), code.makeLabel())
-        code.ldb(16, "the address family")
-        code.jeq(UInt32(AF_INET), then: ipv4, else: .next, "IPv4?")
-        code.jeq(UInt32(AF_INET6), then: ipv6, else: drop, "IPv6?")
-        code.place(ipv4)
-        code.test(
-            .packet(40), inside: networks.filter { $0.family == .ipv4 }, then: keep, else: drop,
-            "service")
-        code.place(ipv6)
-        code.test(
-            .packet(52), inside: networks.filter { $0.family == .ipv6 }, then: keep, else: drop,
-            "service")
-        code.place(drop)
-        code.ret(0, "drop")
-        code.place(keep)
-        code.ret(.max, "keep")
-        return code.program()
     }
 }

@@ -1,13 +1,13 @@
 import Glibc
 package import Linux
 
-/// Whether connection tracking is to be asked about calls to services, and can be.
+/// Whether connection tracking is to be asked about calls that the node translates, and can be.
 package enum Tracking: Equatable, Sendable {
     case notNeeded
     case available
     case unavailable(SystemError)
 
-    /// Asks the kernel, if calls to services are to be looked up at all.
+    /// Asks the kernel, if such calls are to be looked up at all.
     package init(isNeeded: Bool) {
         self = isNeeded ? Self.current : .notNeeded
     }
@@ -26,7 +26,12 @@ package enum Tracking: Equatable, Sendable {
     /// What is missed where it cannot be asked.
     package static let loss = """
         calls to services are reported only where the backend's edge does: missing are calls whose \
-        client has the lower port, and calls to services with no pod behind them
+        client has the lower port, and calls to services with no pod behind them; \(frontLoss)
+        """
+
+    /// What that means for calls to other addresses that the node translates.
+    package static let frontLoss = """
+        calls to node addresses that are translated without masquerading are reported in both forms
         """
 
     /// What to do where it refuses.

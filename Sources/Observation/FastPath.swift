@@ -18,6 +18,7 @@ package struct FastPath: ~Copyable, Sendable {
     /// What tells pods from others.
     let pods: PlainPods
     let rule: Rule
+    private var fronts = FrontFilter()
 
     package init(_ rule: Rule) {
         self.rule = rule
@@ -26,18 +27,69 @@ package struct FastPath: ~Copyable, Sendable {
         asksRule = rule.puntsAddresses || !punted.isComplete
     }
 
+    /// Replaces the fronts: packets that go through them are not cleared.
+    ///
+    /// There must be all fronts that any installed program has.
+    package mutating func set(fronts keys: Set<ServiceKey>) {
+        fronts = FrontFilter(keys)
+    }
+
     /// Whether a program that decides has surely decided about this frame.
     package func clears(_ frame: RawSpan) -> Bool {
         guard let family = Self.plainFamily(of: frame, opens: false) else { return false }
-        return clearsAddresses(frame, family)
+        return clearsAddresses(frame, family) && !hasFront(frame, family, opens: false)
     }
 
     /// The family of a plain frame with SYN or RST, if user space looks up nothing about its ends.
     func openingFamily(of frame: RawSpan) -> IPAddress.Family? {
         guard let family = Self.plainFamily(of: frame, opens: true),
-            clearsAddresses(frame, family)
+            clearsAddresses(frame, family), !hasFront(frame, family, opens: true)
         else { return nil }
         return family
+    }
+
+    /// Whether a program that knows the fronts punts a plain frame.
+    ///
+    /// It punts what has no ports, and what opens a connection, by the address alone.
+    @inline(__always)
+    private func hasFront(_ frame: RawSpan, _ family: IPAddress.Family, opens: Bool) -> Bool {
+        switch family {
+        case .ipv4:
+            typealias Layout = PlainFrame.IPv4
+            return fronts.mayContain(UInt64(frame.uint32(at: Layout.source)))
+                && hasFront(
+                    frame, at: Layout.source, family, Layout.transport, opens, isReply: true)
+                || fronts.mayContain(UInt64(frame.uint32(at: Layout.destination)))
+                    && hasFront(
+                        frame, at: Layout.destination, family, Layout.transport, opens,
+                        isReply: false)
+        case .ipv6:
+            typealias Layout = PlainFrame.IPv6
+            return fronts.mayContain(frame.uint64(at: Layout.source + 8))
+                && hasFront(
+                    frame, at: Layout.source, family, Layout.transport, opens, isReply: true)
+                || fronts.mayContain(frame.uint64(at: Layout.destination + 8))
+                    && hasFront(
+                        frame, at: Layout.destination, family, Layout.transport, opens,
+                        isReply: false)
+        }
+    }
+
+    @inline(never)
+    private func hasFront(
+        _ frame: RawSpan, at offset: Int, _ family: IPAddress.Family, _ transport: Int,
+        _ opens: Bool, isReply: Bool
+    ) -> Bool {
+        let address = IPAddress(family, frame, at: offset)
+        let number =
+            switch family {
+            case .ipv4: frame.uint8(at: PlainFrame.IPv4.protocolNumber)
+            case .ipv6: frame.uint8(at: PlainFrame.IPv6.protocolNumber)
+            }
+        if opens || !IPProtocol.hasPorts(number) { return fronts.containsAddress(address) }
+        let port = frame.uint16(
+            at: transport + (isReply ? PortsHeader.source : PortsHeader.destination))
+        return fronts.contains(address, number, port)
     }
 
     @inline(__always)

@@ -1,6 +1,6 @@
 package import Time
 
-/// The services whose packets the edges' programs drop, and when the programs learn of a change.
+/// What the edges' programs know of services and fronts, and when they learn of a change.
 ///
 /// Making and installing a program takes about 100 microseconds. So on a node with many edges this
 /// happens rarely, and for a few edges at a time. Only a list that makes the programs drop too much is
@@ -8,6 +8,9 @@ package import Time
 package struct ServiceDropList {
     /// The services that programs drop if they are installed from now on.
     package private(set) var services: [ServiceKey: UInt16] = [:]
+    /// The fronts whose packets programs punt if they are installed from now on.
+    package private(set) var fronts: Set<ServiceKey> = []
+    private var frontChangeCount = 0
     /// The services that any installed program drops.
     private var installed: [ServiceKey: UInt16] = [:]
     /// When the next look is due: a time, since durations are dear to compute in each turn.
@@ -23,11 +26,12 @@ package struct ServiceDropList {
     /// The number of edges that get their programs in one turn of the forwarder.
     package static let edgeCountPerTurn = 8
 
-    /// Takes over what the table knows by now, unless it did so a moment ago.
+    /// Takes over what the tables know by now, unless it did so a moment ago.
     ///
     /// - Returns: Whether the installed programs drop too much.
     package mutating func refresh(
-        at table: borrowing ServiceTable, edgeCount: Int, now: MonotonicTime
+        at table: borrowing ServiceTable, _ frontTable: borrowing FrontTable, edgeCount: Int,
+        now: MonotonicTime
     ) -> Bool {
         var isWrong = false
         if table.changeCount != changeCount {
@@ -36,6 +40,10 @@ package struct ServiceDropList {
         }
         guard isWrong || now >= dueAt else { return false }
         dueAt = now + max(Self.intervalMin, Self.intervalPerEdge * edgeCount)
+        if frontTable.changeCount != frontChangeCount {
+            frontChangeCount = frontTable.changeCount
+            fronts = frontTable.keys
+        }
         let current = table.dropList(now: now)
         if current != services {
             services = current

@@ -5,17 +5,20 @@ package import Time
 /// The rule's slow path: decides about every frame that an edge's program punts.
 ///
 /// Programs punt fragments, group frames, extension headers, ICMP errors, requests and their answers,
-/// service forms, and frames that are cut short. The slow path remembers what later packets need: translations, services, and
-/// the ports of fragmented datagrams. All tables are bounded. It does no input or output: if
-/// connection tracking has to be asked, `decide` returns `.lookUp`; the caller asks, calls `learn`,
-/// and calls `decide` again. One forwarder owns it, so there is no lock.
+/// service forms, calls to fronts, and frames that are cut short. The slow path remembers what later
+/// packets need: translations, services, fronts, and the ports of fragmented datagrams. All tables
+/// are bounded. It does no input or output: if connection tracking has to be asked, `decide` returns
+/// `.lookUp`; the caller asks, calls `learn`, and calls `decide` again. One forwarder owns it, so
+/// there is no lock.
 package struct SlowPath: Sendable {
     package var rule: Rule
-    package private(set) var services = ServiceTable()
-    private var flows = BoundedTable<FlowKey, Backend>(
+    package internal(set) var services = ServiceTable()
+    /// What else than services this node translates to pods.
+    package internal(set) var fronts = FrontTable()
+    var flows = BoundedTable<FlowKey, Backend>(
         countMax: flowCountMax, age: flowAge)
     /// Flows that were looked up in vain, so that they are not looked up again at once.
-    private var negativeEntries = BoundedTable<FlowKey, NegativeEntry>(
+    var negativeEntries = BoundedTable<FlowKey, NegativeEntry>(
         countMax: negativeEntryCountMax, age: negativeAge)
     private var remotePods = RemotePods()
     private var datagrams = DatagramTable()
@@ -36,20 +39,22 @@ package struct SlowPath: Sendable {
     /// Flows learned before this time have to be looked up again.
     ///
     /// Events were lost then, so another flow may have taken over the same addresses and ports.
-    private var invalidBefore = MonotonicTime.zero
+    private(set) var invalidBefore = MonotonicTime.zero
 
     /// The backend that stands behind a service in one flow.
-    private struct Backend: Sendable {
+    struct Backend: Sendable {
         let flow: TrackedFlow
         let learnedAt: MonotonicTime
     }
 
     /// A flow that connection tracking did not know, or could not be asked about.
-    private struct NegativeEntry: Sendable {
+    struct NegativeEntry: Sendable {
         let retryAt: MonotonicTime
         let isUnavailable: Bool
         /// Whether connection tracking was asked, and no events were lost before.
         let isSurelyUnknown: Bool
+        /// Whether the addresses and ports are those of a flow that began at the other end.
+        var isReply = false
     }
 
     package init(_ rule: Rule) {
@@ -118,9 +123,7 @@ package struct SlowPath: Sendable {
         let mayWait = resolvePorts(of: &headers, fragment, in: datagram, now)
         if mayHold, mayWait {
             let decision = decideByRule(headers, in: frame, direction, at: point, now)
-            if decision.step == .observedEnd || decision.step == .serviceForm {
-                return .hold(datagram)
-            }
+            if dependsOnPorts(decision, of: headers.packet) { return .hold(datagram) }
         }
         let step = decide(headers, in: frame, direction: direction, at: point, now)
         guard case .decided(var outcome) = step else { return step }
@@ -139,13 +142,15 @@ package struct SlowPath: Sendable {
         _ now: MonotonicTime
     ) -> Step {
         let decision = decideByRule(headers, in: frame, direction, at: point, now)
-        guard decision == .refuse(.serviceForm), let packet = headers.packet else {
+        guard let packet = headers.packet,
+            let call = call(packet, decision, in: frame, direction)
+        else {
             return .decided(
                 Outcome(
                     decision: decision,
                     requestPart: requestPart(of: headers.packet, decision, direction)))
         }
-        return decideServiceForm(packet, in: frame, direction: direction, now)
+        return decideServiceForm(packet, of: call, direction: direction, now)
     }
 
     /// Decides by the rule, which is told whether a pod of another node sent the frame.
@@ -160,6 +165,13 @@ package struct SlowPath: Sendable {
         return rule.decision(
             on: headers, in: frame, direction: direction, at: point,
             isFromRemotePod: isFromRemotePod)
+    }
+
+    /// Whether a fragment's ports may show another decision than the one made without them.
+    private func dependsOnPorts(_ decision: Decision, of packet: IPPacket?) -> Bool {
+        if decision.step == .observedEnd || decision.step == .serviceForm { return true }
+        guard Self.mayBeThroughFront(decision), let packet else { return false }
+        return fronts.hasAddress(of: packet)
     }
 
     /// Looks at who sent a frame that the kernel has decided about.
@@ -206,9 +218,19 @@ package struct SlowPath: Sendable {
 
 extension SlowPath {
     /// Stores a flow that connection tracking has reported.
+    ///
+    /// Flows that go neither to a service nor to a front are left out.
     package mutating func learn(_ flow: TrackedFlow, now: MonotonicTime) {
+        if rule.addressPlan.isService(flow.original.destination) {
+            services.learn(flow, isPod: rule.addressPlan.isPod(flow.reply.source), now: now)
+        } else if !fronts.learn(flow, rule.addressPlan, now: now) {
+            return
+        }
+        store(flow, now: now)
+    }
+
+    private mutating func store(_ flow: TrackedFlow, now: MonotonicTime) {
         flows.set(Backend(flow: flow, learnedAt: now), for: flow.original, now: now)
-        services.learn(flow, isPod: rule.addressPlan.isPod(flow.reply.source), now: now)
     }
 
     /// Stores the result of a lookup that `decide` asked for.
@@ -217,10 +239,15 @@ extension SlowPath {
         // While events are lost, the entry of a refused connection comes and goes unseen.
         var isSurelyUnknown = invalidBefore + Self.negativeAge < now || invalidBefore == .zero
         var delay = Self.negativeAge
+        var isReply = false
         switch result {
-        case .tracked(let found) where found.original == flow: return learn(found, now: now)
+        case .tracked(let found) where found.original == flow:
+            learn(found, now: now)
+            // What only shares its address with a front is not looked up again either.
+            return store(found, now: now)
         // Another flow whose reply has the same addresses and ports is no call to a service.
-        case .tracked, .notFound: break
+        case .tracked: isReply = true
+        case .notFound: break
         case .notAsked:
             delay = Self.retryDelay
             isSurelyUnknown = false
@@ -231,7 +258,7 @@ extension SlowPath {
         negativeEntries.set(
             NegativeEntry(
                 retryAt: now + delay, isUnavailable: isUnavailable,
-                isSurelyUnknown: isSurelyUnknown), for: flow, now: now)
+                isSurelyUnknown: isSurelyUnknown, isReply: isReply), for: flow, now: now)
     }
 
     /// Marks all flows learned before a time as stale, because events were lost.
@@ -249,119 +276,6 @@ extension SlowPath {
     /// Returns the flow of a call, if it is known; it ages as if nobody had asked.
     func knownFlow(_ call: FlowKey, now: MonotonicTime) -> TrackedFlow? {
         flows.value(for: call, now: now)?.flow
-    }
-
-    /// Step 4, service form: decides about a packet with a service address at one end.
-    ///
-    /// An ICMP error belongs here if the packet that it quotes has a service address.
-    private mutating func decideServiceForm(
-        _ packet: IPPacket, in frame: RawSpan, direction: Direction, _ now: MonotonicTime
-    ) -> Step {
-        // An ICMP error follows the flow of the packet that it quotes, which went the other way.
-        let quoted = packet.quoted(in: frame)
-        let key = quoted.map { FlowKey($0).reversed } ?? FlowKey(packet)
-        let request = rule.addressPlan.isService(key.destination) ? key : key.reversed
-        // Requests to a service come from the pod, replies go to it. Anything else is forged.
-        guard direction == (key == request ? .fromPod : .toPod) else {
-            return .decided(Outcome(decision: .report(.unexplainedService)))
-        }
-        let backend = flows.touch(request, now: now)
-        // Translation gives errors of nodes the service's address, as if the backend had sent them.
-        let isOfNode = direction == .toPod && quoted.map(Self.isErrorOfNode) == true
-        if let backend, backend.learnedAt >= invalidBefore {
-            return .decided(
-                outcome(ofKnown: backend.flow, packet.opening, direction, isOfNode: isOfNode, now))
-        }
-        // A fragment whose first fragment is missing does not show which flow to look up.
-        let canBeLookedUp = packet.fragment == nil || packet.ports != nil || !packet.mayHavePorts
-        let negative = negativeEntries.value(for: request, now: now)
-        if canBeLookedUp, negative.map({ now >= $0.retryAt }) ?? true { return .lookUp(request) }
-        if let backend {
-            return .decided(
-                outcome(ofKnown: backend.flow, packet.opening, direction, isOfNode: isOfNode, now))
-        }
-        var outcome = Outcome(decision: .refuse(.serviceForm))
-        if negative?.isUnavailable != true { outcome = outcomeOfUnknown(request, now) }
-        outcome.requestPart = requestPart(
-            ofUnknown: request, packet.opening, outcome.decision, direction,
-            isSurelyUnknown: negative?.isSurelyUnknown == true)
-        return .decided(outcome)
-    }
-
-    private mutating func outcome(
-        ofKnown flow: TrackedFlow, _ opening: Opening?, _ direction: Direction, isOfNode: Bool,
-        _ now: MonotonicTime
-    ) -> Outcome {
-        var outcome = outcome(of: flow, opening, direction: direction, now)
-        if outcome.requestPart == nil {
-            outcome.requestPart = requestPart(ofAnswerTo: flow.original, opening, direction)
-        }
-        return isOfNode ? outcome.ofNode(Translation(flow)) : outcome
-    }
-
-    /// Whether a node has sent the ICMP error that quotes a packet.
-    ///
-    /// A pod's kernel answers a TCP segment that it does not want with a reset (RFC 9293, 3.5.2).
-    private static func isErrorOfNode(_ quoted: IPPacket) -> Bool {
-        quoted.transport == IPProtocol.tcp
-    }
-
-    /// Decides about a packet of a flow whose backend is known.
-    private mutating func outcome(
-        of flow: TrackedFlow, _ opening: Opening?, direction: Direction, _ now: MonotonicTime
-    ) -> Outcome {
-        let (client, backend) = (flow.original.source, flow.reply.source)
-        let isPod = rule.addressPlan.isPod(backend)
-        // Packets that came this far must not be dropped by a program.
-        services.learn(flow, isPod: isPod, now: now)
-        guard flow.isTranslated, isPod else {
-            return Outcome(decision: .report(.serviceWithoutPod))
-        }
-        guard !flow.isMasqueraded else { return Outcome(decision: .refuse(.masqueraded)) }
-        // If the client is no pod, the backend's edge reports (step 5).
-        guard rule.addressPlan.isPod(client) else {
-            return Outcome(decision: .refuse(.serviceForm))
-        }
-        let decision = rule.decision(
-            from: direction == .toPod ? backend : client,
-            to: direction == .toPod ? client : backend, direction: direction
-        ) { Rule.lowerEnd(of: flow.reply) }
-        let translation = Translation(flow)
-        let isReported = decision.isReported && translation != nil
-        var outcome = Outcome(
-            decision: isReported ? .report(.podForm) : .refuse(.serviceForm))
-        // What is held may be reported in its pod form as well.
-        outcome.translation = translation
-        if opening != nil, decision.step == .observedEnd {
-            outcome.requestPart = requestPart(
-                of: flow, opening, isReported: isReported, direction)
-        }
-        if !isReported, outcome.requestPart == nil { outcome.translation = nil }
-        return outcome
-    }
-
-    /// Decides about a packet of a flow that connection tracking does not know.
-    ///
-    /// If its service is known, the highest port of its backends stands in for the backend's.
-    private mutating func outcomeOfUnknown(_ request: FlowKey, _ now: MonotonicTime) -> Outcome {
-        if let port = services.touchHighestBackendPort(of: request, now: now),
-            request.sourcePort > port
-        {
-            return Outcome(decision: .refuse(.unexplainedService))
-        }
-        return Outcome(decision: .report(.unexplainedService))
-    }
-}
-
-extension SlowPath.Outcome {
-    /// The outcome for an ICMP error about the same flow that a node has sent.
-    ///
-    /// It takes the form in which the call is reported, unless nobody reports that call as a pod's.
-    fileprivate func ofNode(_ translation: Translation?) -> Self {
-        if decision.isReported { return self }
-        return Self(
-            decision: .report(.errorOfNode),
-            translation: decision.step == .masqueraded ? nil : translation)
     }
 }
 

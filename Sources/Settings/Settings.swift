@@ -34,8 +34,8 @@ package struct Settings: Sendable {
     /// TLS; nil for none.
     package let tls: TLSSettings?
 
-    /// Whether calls to services are looked up in connection tracking.
-    package var tracksConnections: Bool { deduplicates && !serviceNetworks.isEmpty }
+    /// Whether calls that the node translates are looked up in connection tracking.
+    package var tracksConnections: Bool { deduplicates }
 
     /// Reads options first, then the environment, then the defaults.
     ///

@@ -62,7 +62,7 @@ struct ConntrackTests {
     func events() throws {
         try inOwnNetwork {
             try shell(Self.setUp)
-            var events = try ConntrackEvents(towards: Self.services)
+            var events = try ConntrackEvents(WantedFlows(towards: Self.services))
             try shell(Self.talk)
             var flows: [TrackedFlow] = []
             let isComplete = try events.read { flows.append($0) }
@@ -83,6 +83,41 @@ struct ConntrackTests {
         }
     }
 
+    @Test(
+        "tells of calls through fronts that are not masqueraded, and of no other",
+        arguments: [4, 6])
+    func fronts(version: Int) throws {
+        try inOwnNetwork {
+            try shell(Self.setUp)
+            let masquerade =
+                version == 4
+                ? "iptables -t nat -A POSTROUTING -d 10.244.1.3 -p udp -j SNAT --to 10.244.1.9"
+                : "ip6tables -t nat -A POSTROUTING -d fd00:10:244::3 -p udp -j SNAT --to fd00:10:244::9"
+            let client = version == 4 ? "10.244.1.2/32" : "fd00:10:244::2/128"
+            let wanted = WantedFlows(
+                towards: [], throughFrontsFrom: [try #require(IPNetwork(client))])
+            let other = WantedFlows(
+                towards: [], throughFrontsFrom: [try #require(IPNetwork("10.244.7.0/24"))])
+            var events = try ConntrackEvents(wanted)
+            var others = try ConntrackEvents(other)
+            try shell(Self.talk)
+            try shell(masquerade + " && conntrack -F 2>/dev/null")
+            try shell(Self.talk)
+            var flows: [TrackedFlow] = []
+            _ = try events.read { flows.append($0) }
+            var otherCount = 0
+            _ = try others.read { _ in otherCount += 1 }
+            #expect(otherCount == 0)
+            let kinds = flows.map(\.original.transport).sorted()
+            // The second time UDP is masqueraded; direct calls are not translated.
+            #expect(kinds == (version == 4 ? [1, 1, 6, 6, 17, 132, 132] : [6, 6, 17, 132, 132]))
+            #expect(flows.allSatisfy { wanted.contains($0) })
+            var table = try Conntrack()
+            let present = try table.flows(wanted, countMax: 100)
+            #expect(!present.isEmpty && Set(present).isSubset(of: flows))
+        }
+    }
+
     @Test("has the flows that conntrack prints, and answers about them from either end")
     func table() throws {
         try inOwnNetwork {
@@ -90,7 +125,7 @@ struct ConntrackTests {
             try shell(Self.talk)
             var table = try Conntrack()
             try table.check()
-            let flows = try table.flows(towards: Self.services, countMax: 100)
+            let flows = try table.flows(WantedFlows(towards: Self.services), countMax: 100)
             let printed = try output(
                 of: "conntrack -L 2>/dev/null; conntrack -L -f ipv6 2>/dev/null")
             let lines = Set(printed.split(separator: "\n")).filter {
@@ -110,7 +145,7 @@ struct ConntrackTests {
                 }
             }
             // No more than were asked for, and none that is not there.
-            let few = try table.flows(towards: Self.services, countMax: 2)
+            let few = try table.flows(WantedFlows(towards: Self.services), countMax: 2)
             #expect(few.count == 2)
             let nobody = FlowKey(
                 transport: 6, source: IPAddress(ipv4: 1), destination: IPAddress(ipv4: 2),
@@ -131,7 +166,8 @@ struct ConntrackTests {
     func overrun() throws {
         try inOwnNetwork {
             try shell(Self.setUp)
-            var events = try ConntrackEvents(towards: Self.services, bufferByteCount: 4096)
+            var events = try ConntrackEvents(
+                WantedFlows(towards: Self.services), bufferByteCount: 4096)
             try shell(
                 """
                 python3 -c '

@@ -145,7 +145,7 @@ struct DifferentialTests {
     }
 
     /// What the fast path makes of an opening, as the pipeline asks it.
-    private static func opening(
+    static func opening(
         _ frame: [UInt8], _ direction: Direction, at point: ObservationPoint,
         _ fastPath: borrowing FastPath
     ) -> FastPath.Opening? {

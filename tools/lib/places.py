@@ -5,12 +5,16 @@ import socket
 PODS = {f"{name}{node}": (node, number) for node in (1, 2)
         for number, name in ((2, "a"), (3, "b"), (4, "c"))}
 NODES = {"node1": 1, "node2": 2, "outside": 100}
+# A load balancer's addresses, which the nodes translate.
+BALANCER = "198.51.100.7", "2001:db8:51::7"
 # Addresses of the pod network that nobody has: in the range of each node, and in that of no node.
 DEAD = {"dead1": (1, 77), "dead2": (2, 77), "dead0": (0, 77), "dead9": (9, 77)}
 
 
 def addresses(name):
-    """The IPv4 and the IPv6 address of a pod, a node, the outside, a node's gateway, or of nobody."""
+    """The IPv4 and the IPv6 address of a pod, a node, the outside, a node's gateway, the load balancer, or of nobody."""
+    if name == "balancer":
+        return BALANCER
     if name in PODS or name in DEAD:
         node, number = PODS.get(name) or DEAD[name]
     elif name.startswith("gateway"):

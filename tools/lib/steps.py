@@ -69,6 +69,7 @@ STEPS = (
     integration("behind", "guests, gateways and addresses behind edges, and uplinks"),
     integration("group", "broadcasts, multicasts and link-local addresses"),
     integration("fragments", "fragments in orders that are legal and rare"),
+    integration("fronts", "calls to node ports, host ports and external addresses"),
     integration("edges", "edges that come and go, and rings that grow"),
     integration("doctor", "what the doctor finds"),
     integration("http", "metrics, probes, and who wants to hurt them"),

@@ -54,6 +54,19 @@ def through_services(proto):
             yield Call("udp, service with two backends", proto, client, "dns", 53, backend=5353)
 
 
+def through_fronts(proto):
+    # What the client's node translates without masquerading, beside services.
+    for kind, client, server, port, backend in (
+            ("local node port, same node", "a1", "node1", 30081, 8085),
+            ("local node port, other node", "c1", "node1", 30082, 8086),
+            ("host port", "b1", "node1", 8090, 8087),
+            ("load balancer's address", "a1", "balancer", 80, 8088),
+            ("load balancer's address", "c2", "balancer", 80, 8088)):
+        for source in CLIENT_PORTS:
+            yield Call(f"{proto}, {kind}", proto, client, server, port, backend=backend,
+                       source=source)
+
+
 def refusals(proto):
     yield Call(f"{proto}, refused", proto, "a1", "b1", 8666, job="refused")
     yield Call(f"{proto}, refused", proto, "a1", "b2", 61666, job="refused")
@@ -104,7 +117,8 @@ LONG = [
         ("c2", "solo", 82, 8084, 2002), ("a1", "solo", 82, 8084, 0))]
 
 CALLS = [call for proto in ("tcp", "udp")
-         for calls in (direct(proto), through_services(proto), refusals(proto)) for call in calls]
+         for calls in (direct(proto), through_services(proto), through_fronts(proto),
+                        refusals(proto)) for call in calls]
 CALLS += [*large_datagrams(), *special(), *large_packets(), *unanswered.CALLS]
 LONG += unanswered.LONG
 
@@ -112,7 +126,10 @@ LONG += unanswered.LONG
 BACKENDS = [("tcp", "a1", 8080), ("tcp", "a2", 8080), ("udp", "a1", 5353), ("udp", "a2", 5353),
             ("tcp", "a1", 8081), ("udp", "a1", 8081), ("tcp", "b1", 50052), ("udp", "b1", 50052),
             ("udp", "a1", 5354), ("tcp", "node1", 6443), ("tcp", "a1", 8083), ("tcp", "a2", 8083),
-            ("tcp", "a1", 8084), ("udp", "a1", 8084), *unanswered.BACKENDS]
+            ("tcp", "a1", 8084), ("udp", "a1", 8084),
+            *((proto, name, port) for proto in ("tcp", "udp") for name, port in (
+                ("b1", 8085), ("b2", 8086), ("c1", 8087), ("b2", 8088))),
+            *unanswered.BACKENDS]
 
 NEIGHBOURS = "neighbours, groups, unknown frames"
 OTHER = "other"

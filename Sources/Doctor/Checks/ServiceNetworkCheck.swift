@@ -16,20 +16,32 @@ enum ServiceNetworkCheck: DoctorCheck {
         }
         let given = node.settings.serviceNetworks.map(\.description).joined(separator: ", ")
         let addressPlan = network.addressPlan(node.ruleSettings)
-        let missing = missing(node.translatedFlows ?? [], addressPlan)
-        if !missing.isEmpty { return [incomplete(given, missing, addressPlan)] }
-        return [given.isEmpty ? none(isTrackingKnown: node.translatedFlows != nil) : ok(given)]
+        let fronts = fronts(node.translatedFlows ?? [], addressPlan)
+        let missing = Set(fronts.map(\.address)).subtracting(addressPlan.nodeAddresses).filter {
+            address in !addressPlan.serviceNetworks.contains { $0.family == address.family }
+        }
+        if fronts.count > FrontTable.countMax { return [crowded(given, fronts, addressPlan)] }
+        if !missing.isEmpty { return [incomplete(given, missing.sorted(), addressPlan)] }
+        let besides =
+            fronts.isEmpty
+            ? ""
+            : """
+            ; pods also call \(Wording.few(Set(fronts.map(\.address)).sorted().map(\.description))), \
+            which this node translates without masquerading: each packet is reported once, in pod form
+            """
+        guard given.isEmpty else { return [ok(given + besides)] }
+        return [none(isTrackingKnown: node.translatedFlows != nil, besides)]
     }
 
-    private static func none(isTrackingKnown: Bool) -> Finding {
+    private static func none(isTrackingKnown: Bool, _ besides: String) -> Finding {
         finding(
-            .note, "none given",
+            .note, "none given\(besides)",
             meaning: """
-                if the node's connection tracking translates calls to services, parts of them are \
-                reported twice, in two forms; \
+                if the node's connection tracking translates calls to services, they are learned one \
+                by one, and user space decides about all of their packets; \
                 \(isTrackingKnown
                     ? "it translates none at present"
-                    : "it is unavailable, so this is not known")
+                    : "it is unavailable, so this is not known, and they are reported in two forms")
                 """,
             remedy: """
                 set \(Setting.serviceNetworks.option) or \(Setting.serviceNetworks.variable) to the \
@@ -37,37 +49,55 @@ enum ServiceNetworkCheck: DoctorCheck {
                 """)
     }
 
-    /// The addresses that pods call, that pods answer for, and that are no known addresses.
-    private static func missing(
+    /// What pods call, and pods answer for, beside pods and services: as the slow path learns it.
+    private static func fronts(
         _ flows: [TrackedFlow], _ addressPlan: AddressPlan
-    ) -> [IPAddress] {
-        let calls = flows.filter { flow in
-            let called = flow.original.destination
-            return addressPlan.isPod(flow.original.source) && addressPlan.isPod(flow.reply.source)
-                && called != flow.reply.source && !called.isLoopback
-                && !addressPlan.isService(called) && !addressPlan.isPod(called)
-                && !addressPlan.nodeAddresses.contains(called)
+    ) -> Set<ServiceKey> {
+        Set(flows.compactMap { FrontTable.front(of: $0, addressPlan) })
+    }
+
+    private static func crowded(
+        _ given: String, _ fronts: Set<ServiceKey>, _ addressPlan: AddressPlan
+    ) -> Finding {
+        let called = Wording.few(Set(fronts.map(\.address)).sorted().map(\.description))
+        return finding(
+            .warning,
+            "\(given.isEmpty ? "none given" : given), but pods call \(fronts.count) addresses and ports besides, such as \(called)",
+            meaning: """
+                connection tracking translates these to pods' addresses, and an agent learns at most \
+                \(FrontTable.countMax) of them: calls to all others are reported in two forms
+                """,
+            remedy: """
+                if they are services, add their network to \(Setting.serviceNetworks.option)\
+                \(perhaps(Array(Set(fronts.map(\.address)).subtracting(addressPlan.nodeAddresses)), addressPlan))
+                """)
+    }
+
+    private static func perhaps(_ addresses: [IPAddress], _ addressPlan: AddressPlan) -> String {
+        let guesses = IPAddress.Family.allCases.compactMap { family in
+            guess(
+                addresses.sorted().filter { $0.family == family },
+                besides: addressPlan.podNetworks)
         }
-        return Set(calls.map(\.original.destination)).sorted()
+        return guesses.isEmpty
+            ? "" : ", perhaps \(guesses.map(\.description).joined(separator: ","))"
     }
 
     private static func incomplete(
         _ given: String, _ missing: [IPAddress], _ addressPlan: AddressPlan
     ) -> Finding {
-        let guesses = IPAddress.Family.allCases.compactMap { family in
-            guess(missing.filter { $0.family == family }, besides: addressPlan.podNetworks)
-        }.map(\.description)
         let called = Wording.few(missing.map(\.description))
         return finding(
             .warning, "\(given.isEmpty ? "none given" : given), but pods call \(called)",
             meaning: """
-                connection tracking translates these to pods' addresses, so parts of such calls are \
-                reported twice, in two forms
+                connection tracking translates these to pods' addresses; without their network, user \
+                space decides about all of their packets, an agent learns at most \
+                \(FrontTable.countMax) of them, and what goes to the rest is reported in two forms
                 """,
             remedy: """
-                add their network to \(Setting.serviceNetworks.option), perhaps \
-                \(guesses.joined(separator: ",")): the API server's --service-cluster-ip-range has \
-                that of services; load balancers that pods call belong there as well
+                add their network to \(Setting.serviceNetworks.option)\
+                \(perhaps(missing, addressPlan)): the API server's --service-cluster-ip-range has \
+                that of services
                 """)
     }
 

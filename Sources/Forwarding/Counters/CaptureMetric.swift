@@ -19,6 +19,7 @@ package enum CaptureMetric: Int, CaseIterable, Sendable {
     case datagramsRefused
     case datagramsFailed, datagramsTooLarge
     case lookups, lookupsSkipped, lookupFailures, conntrackOverruns, flowsEvicted
+    case callsNotLearned
     case ringsReplaced, ringsTooSmall, programsNotReplaced
 
     /// The name of the metric, without the program's.
@@ -61,6 +62,7 @@ package enum CaptureMetric: Int, CaseIterable, Sendable {
         case .lookupFailures: ("conntrack_lookup_failures_total", "conntrack_lookup_failures")
         case .conntrackOverruns: ("conntrack_overruns_total", "conntrack_overruns")
         case .flowsEvicted: ("conntrack_flows_evicted_total", "flows_evicted")
+        case .callsNotLearned: ("calls_not_learned_total", "calls_not_learned")
         case .ringsReplaced: ("rings_replaced_total", "rings_replaced")
         case .ringsTooSmall: ("rings_too_small_total", "rings_too_small")
         case .programsNotReplaced: ("programs_not_replaced_total", "programs_not_replaced")
@@ -91,8 +93,10 @@ package enum CaptureMetric: Int, CaseIterable, Sendable {
         case .framesUnaccounted:
             "Frames by which the accounts of edges were wrong: always 0, or podwire has a bug."
         case .framesPunted: "Frames that the kernel left to user space to decide."
-        case .framesTranslated: "Frames to services that were given their pod's address."
-        case .framesUnexplained: "Frames with a service address that connection tracking lacks."
+        case .framesTranslated:
+            "Frames to services and node addresses that were given their pod's address."
+        case .framesUnexplained:
+            "Frames to services and node addresses that connection tracking lacks."
         case .fragments: "Fragments among the frames that user space decided."
         case .fragmentsNotHeld:
             "Fragments that had to be decided before the first of their datagram came, for lack of room."
@@ -115,6 +119,8 @@ package enum CaptureMetric: Int, CaseIterable, Sendable {
         case .lookupFailures: "Lookups in connection tracking that failed."
         case .conntrackOverruns: "Times that events of new flows were lost."
         case .flowsEvicted: "Flows forgotten before their time, because there were too many."
+        case .callsNotLearned:
+            "Calls reported in two forms: too many node addresses and ports are translated to pods."
         case .ringsReplaced: "Rings that were replaced by a larger or smaller one."
         case .ringsTooSmall:
             "Times that there was no memory for a ring whose blocks hold an edge's largest packets."

@@ -9,6 +9,7 @@ package struct ProgramPlan: Sendable {
     let snaplen: Int
     /// Whether user space needs whole frames to restore their wire form; it cuts them to the snaplen.
     let keepsWhole: Bool
+    private(set) var fronts: Set<ServiceKey> = []
     private(set) var dropList: [ServiceKey: UInt16] = [:]
     private(set) var floods: Set<MACAddress> = []
     /// Increases whenever programs come out differently.
@@ -25,7 +26,7 @@ package struct ProgramPlan: Sendable {
     package func program(at point: ObservationPoint) -> EdgeProgram {
         EdgeProgram(
             rule, at: point, filter: filter, snaplen: keepsWhole ? nil : UInt32(snaplen),
-            dropList: dropList, floods: floods,
+            fronts: fronts, dropList: dropList, floods: floods,
             instructionCountMax: instructionCountMax)
     }
 
@@ -39,9 +40,9 @@ package struct ProgramPlan: Sendable {
         version += 1
     }
 
-    package mutating func set(_ dropList: [ServiceKey: UInt16]) {
-        guard dropList != self.dropList else { return }
-        self.dropList = dropList
+    package mutating func set(_ dropList: [ServiceKey: UInt16], fronts: Set<ServiceKey> = []) {
+        guard dropList != self.dropList || fronts != self.fronts else { return }
+        (self.dropList, self.fronts) = (dropList, fronts)
         version += 1
     }
 

@@ -46,13 +46,15 @@ package struct EdgeProgram: Equatable, Sendable {
     ///     user space can give them the form of a wire before it cuts them. Then a filter has to
     ///     keep the same number of bytes of all packets, or it does not run here; and frames are
     ///     punted whose VLAN tag is to be put back before a filter sees them.
+    ///   - fronts: what is punted beside services, because this node translates it to pods.
     ///   - dropList: services whose packets are dropped if the client's port is above the one
     ///     given.
     ///   - floods: MAC addresses whose flooded copies are dropped, unless they live behind the edge.
     ///   - instructionCountMax: the most instructions that the program may have.
     package init(
         _ rule: Rule, at point: ObservationPoint, filter: Program? = nil, snaplen: UInt32?,
-        dropList: [ServiceKey: UInt16] = [:], floods: Set<MACAddress> = [],
+        fronts: Set<ServiceKey> = [], dropList: [ServiceKey: UInt16] = [:],
+        floods: Set<MACAddress> = [],
         instructionCountMax: Int = Program.kernelInstructionCountMax
     ) {
         let whole = Self.puntByteCount - 1
@@ -64,7 +66,7 @@ package struct EdgeProgram: Equatable, Sendable {
             .sorted { $0.value < $1.value }
         while canFilter {
             let writer = EdgeProgramWriter(
-                rule: rule, point: point, services: services, floods: strangers,
+                rule: rule, point: point, fronts: fronts, services: services, floods: strangers,
                 puntsTagged: snaplen == nil && filter != nil)
             let program = writer.program(filter: cutFilter, keepByteCount: snaplen ?? whole)
             if program.instructions.count <= instructionCountMax {
@@ -76,7 +78,8 @@ package struct EdgeProgram: Equatable, Sendable {
         }
         // A filter that runs in user space has to see the whole packet.
         let writer = EdgeProgramWriter(
-            rule: rule, point: point, services: [], floods: strangers, puntsTagged: false)
+            rule: rule, point: point, fronts: fronts, services: [], floods: strangers,
+            puntsTagged: false)
         let rest = writer.program(filter: nil, keepByteCount: whole)
         let fits = rest.instructions.count <= instructionCountMax
         self =

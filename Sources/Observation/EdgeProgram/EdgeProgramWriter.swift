@@ -11,6 +11,8 @@ struct EdgeProgramWriter {
 
     let rule: Rule
     let point: ObservationPoint
+    /// The fronts, sorted.
+    let fronts: [ServiceKey]
     /// The drop list, sorted.
     let services: [(key: ServiceKey, value: UInt16)]
     /// The MAC addresses whose flooded copies are dropped.
@@ -24,10 +26,11 @@ struct EdgeProgramWriter {
     let punt: Label
 
     init(
-        rule: Rule, point: ObservationPoint, services: [(key: ServiceKey, value: UInt16)],
-        floods: [MACAddress], puntsTagged: Bool
+        rule: Rule, point: ObservationPoint, fronts: Set<ServiceKey>,
+        services: [(key: ServiceKey, value: UInt16)], floods: [MACAddress], puntsTagged: Bool
     ) {
         (self.rule, self.point, self.services) = (rule, point, services)
+        self.fronts = rule.deduplicates ? fronts.sorted() : []
         (self.floods, self.puntsTagged) = (floods, puntsTagged)
         var code = Assembler()
         (drop, keep, punt) = (code.makeLabel(), code.makeLabel(), code.makeLabel())

@@ -28,6 +28,7 @@ extension EdgeProgramWriter {
         let observedEnd = code.makeLabel()
         let (request, reply) = makeServiceLabels(layout)
         let feed = makeFeedLabels()
+        let front = makeFrontLabels(layout, else: feed)
 
         writeEnd(
             layout, "destination", layout.destination,
@@ -54,12 +55,13 @@ extension EdgeProgramWriter {
             EndLabels(pod: sourceIsPod, localPod: punt, service: reply, other: sourceIsNoPod))
         code.place(sourceIsPod)
         code.ld(.scratch(Scratch.isDestinationPod), "is the destination a pod?")
-        code.jeq(1, then: observedEnd, else: feed.onlySourceIsPod, "are both pods?")
+        code.jeq(1, then: observedEnd, else: front.request, "are both pods?")
         code.place(sourceIsNoPod)
         code.ld(.scratch(Scratch.isDestinationPod), "is the destination a pod?")
         code.jeq(
-            1, then: feed.onlyDestinationIsPod, else: feed.noPod, "only the destination a pod?")
+            1, then: front.reply, else: feed.noPod, "only the destination a pod?")
 
+        writeFronts(layout, front, else: feed)
         writeOwnFeed(layout, feed)
         writeServices(layout, request: request, reply: reply)
         code.place(observedEnd)
