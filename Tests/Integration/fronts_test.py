@@ -12,7 +12,6 @@ import subprocess
 import tempfile
 import unittest
 
-from support import captures
 from support.cluster import Cluster, ClusterCase
 from support.endpoint import Endpoint
 from support.frames import ICMP, TCP, UDP
