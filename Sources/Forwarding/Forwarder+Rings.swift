@@ -64,13 +64,15 @@ extension Forwarder {
         let version = programs.version
         programs.set(snapshot.rule)
         pipeline.set(snapshot.rule, snapshot.localEdges)
+        let isOtherRule = programs.version != version
+        if isOtherRule { for edge in edges.values { edge.noteOtherRule() } }
         for place in snapshot.edges {
             guard let edge = edges[place.incarnation], edge.edge != place else { continue }
             edge.move(to: place)
             adopt(edge)
         }
         // What is a node or a sensor concerns all edges, and at once.
-        if programs.version != version { for edge in edges.values { adopt(edge) } }
+        if isOtherRule { for edge in edges.values { adopt(edge) } }
     }
 }
 

@@ -24,14 +24,18 @@ struct InstalledProgramTests {
         installed.noteDrained(now: Self.begin + .milliseconds(41))
         #expect(!installed.decides)
         installed.noteDrained(now: Self.begin + .milliseconds(42))
-        #expect(installed.decides && installed.includesFilter)
+        #expect(!installed.decides && installed.includesFilter)
+        installed.markCurrent(1)
+        #expect(installed.decides)
     }
 
     @Test("decides at once if the one before decided as much")
     func replaced() {
         var installed = InstalledProgram(Self.deciding, now: Self.begin)
+        installed.markCurrent(1)
         installed.noteDrained(now: Self.begin + .seconds(1))
         installed.replace(with: Self.deciding, now: Self.begin + .seconds(2))
+        installed.markCurrent(2)
         #expect(installed.decides)
         installed.replace(with: .undecided, now: Self.begin + .seconds(3))
         #expect(!installed.decides)
@@ -40,6 +44,34 @@ struct InstalledProgramTests {
         installed.noteDrained(now: Self.begin + .milliseconds(4041))
         #expect(!installed.decides)
         installed.noteDrained(now: Self.begin + .milliseconds(4042))
+        #expect(installed.decides)
+    }
+
+    @Test("decides nothing while it may hold what a program punted that knew less")
+    func outdated() {
+        var installed = InstalledProgram(Self.deciding, now: Self.begin)
+        installed.markCurrent(1)
+        installed.noteDrained(now: Self.begin + .seconds(1))
+        #expect(installed.decides)
+        // The kernel may have no room for the next program.
+        installed.markStale()
+        installed.noteDrained(now: Self.begin + .seconds(2))
+        #expect(!installed.decides)
+        installed.replace(with: Self.deciding, now: Self.begin + .seconds(3))
+        installed.markCurrent(2)
+        installed.noteDrained(now: Self.begin + .milliseconds(3041))
+        #expect(!installed.decides)
+        installed.noteDrained(now: Self.begin + .milliseconds(3042))
+        #expect(installed.decides)
+    }
+
+    @Test("decides all the time if the program for the other point is the same")
+    func same() {
+        var installed = InstalledProgram(Self.deciding, now: Self.begin)
+        installed.markCurrent(1)
+        installed.noteDrained(now: Self.begin + .seconds(1))
+        installed.markStale()
+        installed.markCurrent(2)
         #expect(installed.decides)
     }
 

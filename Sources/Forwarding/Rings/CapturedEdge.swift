@@ -75,6 +75,9 @@ final class CapturedEdge {
         if !edge.point.hasSameProgram(as: self.edge.point) { installed.markStale() }
         self.edge = edge
     }
+
+    /// Records that user space goes by another rule from now on, of which programs come out differently.
+    func noteOtherRule() { installed.markStale() }
 }
 
 /// Programs.
