@@ -29,6 +29,8 @@ PORTS = ((53, 45000), (45000, 53))
 # A change inside a pod is known by then.
 KNOWN_SECONDS = 1
 PING_COUNT = 5
+# What the manifest gives an agent: no events from inside pods.
+CONFINED = ("setpriv", "--bounding-set=-all,+net_raw,+net_admin", "--inh-caps=-all")
 
 
 def udp(source_port, port, payload):
@@ -148,6 +150,30 @@ class BridgeTest(BehindCase):
         self.send("a1", C1, why="at once")
         time.sleep(KNOWN_SECONDS)
         self.talk("c1", C1, ("b1", B1))
+        self.check()
+
+    def test_changes_in_pods_that_no_event_tells(self):
+        """The first frame with a MAC address that nobody has makes the agent ask the pods."""
+        self.begin(prefix=CONFINED)
+        old, new, alias = mac_text(self.mac("c1")), "02:00:00:00:77:03", "172.20.5.5"
+        for name in ("a1", "b1"):
+            self.ip(name, "neigh", "replace", C1, "lladdr", new, "dev", "eth0", "nud", "permanent")
+            self.addCleanup(self.ip, name, "neigh", "del", C1, "dev", "eth0")
+        self.addCleanup(self.ip, "c1", "link", "set", "eth0", "address", old)
+        self.ip("c1", "link", "set", "eth0", "address", new)
+        self.send("b1", C1, why="at once")
+        time.sleep(KNOWN_SECONDS)
+        self.send("a1", C1)
+        self.send("a2", C1)
+        self.talk("c1", C1, ("b1", B1))
+        # An address that is in no pod network, between two pods of one bridge.
+        self.ip_for_now("c1", "addr", "add", f"{alias}/32", "dev", "eth0")
+        self.ip_for_now("b1", "route", "add", alias, "dev", "eth0")
+        with socket_in(self.cluster.name("c1"), socket.AF_INET, socket.SOCK_DGRAM) as first:
+            first.bind((alias, 0))
+            first.sendto(b"here I am", (B1, 9))
+        time.sleep(KNOWN_SECONDS)
+        self.talk("c1", alias, ("b1", B1), source=alias)
         self.check()
 
     def test_frames_by_pods_with_addresses_of_nobody(self):
