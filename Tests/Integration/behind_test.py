@@ -262,12 +262,17 @@ class RoutedTest(BehindCase):
         self.check()
 
     def test_a_second_uplink(self):
-        """A veth to the other node, by which its pods are reached; with and without a default
-        route."""
-        node1, node2 = self.cluster.name("node1"), self.cluster.name("node2")
-        add_wire(node1, "up1", node2, "up2")
-        self.addCleanup(self.ip, "node1", "link", "del", "up1")
-        for node, name, other in ((1, "up1", 2), (2, "up2", 1)):
+        """Veths to a bridge between the nodes, by which they reach each other's pods, as kind's nodes
+        have them; with and without a default route."""
+        between = self.cluster.name("between")
+        add_namespace(between)
+        self.addCleanup(remove_namespaces, between)
+        ip_in(between, "link", "add", "br0", "type", "bridge")
+        ip_in(between, "link", "set", "br0", "up")
+        for node, other in ((1, 2), (2, 1)):
+            name = f"up{node}"
+            add_wire(self.cluster.name(f"node{node}"), name, between, f"to-node{node}")
+            ip_in(between, "link", "set", f"to-node{node}", "master", "br0")
             self.ip(f"node{node}", "addr", "add", f"192.168.77.{node}/24", "dev", name)
             routes = self.ip(f"node{node}", "route", "show", f"10.244.{other}.0/24").split()
             self.ip(f"node{node}", "route", "replace", f"10.244.{other}.0/24", "via",
@@ -278,10 +283,12 @@ class RoutedTest(BehindCase):
         self.assertIn("uplink", uplink["state"])
         self.begin()
         self.talk("a1", A1, ("b2", B2))
-        self.check()
         for node in ("node1", "node2"):
             self.ip(node, "route", "del", "default")
             self.addCleanup(self.ip, node, "route", "add", "default", "via", OUTSIDE)
+        time.sleep(KNOWN_SECONDS)
+        self.talk("a1", A1, ("b2", B2), why="no default route")
+        self.check()
         self.ip("node1", "route", "del", "10.244.2.0/24")
         self.assertFalse({edge["interface"]: edge for edge in self.edges(1)}["up1"]["captured"])
 
