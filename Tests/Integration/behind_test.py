@@ -88,6 +88,13 @@ class BehindCase(MarkedCase):
             self.assertEqual(len(pings[pattern]), 2 * PING_COUNT, f"{why}: {pings[pattern]}")
             self.assertEqual(set(pings[pattern].values()), {1}, why)
 
+    def doctor(self, check="forwarding-pods"):
+        """The grades and texts of what the doctor finds on node 1."""
+        text = run_in(self.cluster.name("node1"), PODWIRE, "doctor", "--json", check=False,
+                      env={**os.environ, **NETWORKS, "EXTRAHOP_SENSOR_IP": OUTSIDE}).stdout
+        return [(finding["grade"], finding["found"]) for finding in json.loads(text)["findings"]
+                if finding["check"] == check]
+
     # Guests
 
     def make_guest(self):
@@ -223,6 +230,17 @@ class BridgeTest(BehindCase):
             self.ping_with_pattern(name, "10.244.1.200")
         self.check()
 
+    def test_a_default_route_through_a_pod(self):
+        """The bridge on which the gateway is does not become an uplink."""
+        self.assertEqual([grade for grade, _ in self.doctor("pod-networks")], ["ok"])
+        self.ip_for_now("node1", "route", "add", "default", "via", A1, "metric", "5000")
+        self.begin()
+        self.talk("a1", A1, ("c2", C2))
+        self.ping_with_pattern("a1", OUTSIDE)
+        self.check()
+        self.assertEqual([grade for grade, _ in self.doctor("pod-networks")], ["ok"])
+        self.assertEqual([grade for grade, _ in self.doctor()], ["note"])
+
     def test_a_network_routed_through_a_pod(self):
         """It makes no node of the pod."""
         self.ip_for_now("node1", "route", "add", "10.244.77.0/24", "via", A1)
@@ -260,6 +278,8 @@ class RoutedTest(BehindCase):
         self.talk("a1", A1, ("c1", C1))
         self.ping_with_pattern("a1", OUTSIDE)
         self.check()
+        (grade, found), = self.doctor()
+        self.assertEqual((grade, found), ("note", f"a default route leads through a pod: {device}"))
 
     def test_a_second_uplink(self):
         """Veths to a bridge between the nodes, by which they reach each other's pods, as kind's nodes
@@ -296,13 +316,6 @@ class RoutedTest(BehindCase):
 class ForwardingPods:
     """Pods that forward, on either network."""
 
-    def doctor(self):
-        """The doctor's findings about forwarding pods of node 1."""
-        text = run_in(self.cluster.name("node1"), PODWIRE, "doctor", "--json", check=False,
-                      env={**os.environ, **NETWORKS, "EXTRAHOP_SENSOR_IP": OUTSIDE}).stdout
-        return [(finding["grade"], finding["found"]) for finding in json.loads(text)["findings"]
-                if finding["check"] == "forwarding-pods"]
-
     def add_vpn(self):
         """A client behind pod a1."""
         vpn, pod = self.cluster.name("vpn"), self.cluster.name("a1")
@@ -332,6 +345,25 @@ class ForwardingPods:
         (grade, found), = self.doctor()
         self.assertEqual(grade, "note")
         self.assertIn("10.8.0.0/24", found)
+
+    def test_default_route_to_a_gateway_in_a_pod(self):
+        """What another pod sends to a machine outside passes two edges, and the doctor says so."""
+        self.add_vpn()
+        machine = "203.0.113.77"
+        ip_in(self.cluster.name("vpn"), "addr", "add", f"{machine}/32", "dev", "lo")
+        ip_in(self.cluster.name("a1"), "route", "add", machine, "via", "10.8.0.5")
+        edge = self.edge(1, A1)
+        self.ip("node1", "route", "del", "default")
+        self.addCleanup(self.ip, "node1", "route", "add", "default", "via", OUTSIDE)
+        self.ip_for_now("node1", "route", "add", "default", "via", A1, "dev",
+                        edge["bridge"] or edge["interface"], "onlink")
+        self.begin()
+        self.send("c1", machine, why="twice")
+        self.marks = {mark: (why, 2) for mark, (why, _) in self.marks.items()}
+        self.check()
+        (grade, found), = self.doctor()
+        self.assertEqual(grade, "warning")
+        self.assertIn(edge["interface"], found)
 
     def test_senders_that_nobody_knows(self):
         """No route says what is behind the pod, but the agent sees who sends."""
