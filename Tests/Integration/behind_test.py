@@ -22,7 +22,7 @@ from support.namespace import (add_namespace, add_wire, ip_in, remove_namespaces
 from support.program import PODWIRE
 from support.waiting import wait_until
 
-OUTSIDE, GATEWAY = "192.168.100.100", "10.244.1.1"
+OUTSIDE, GATEWAY, LOOPBACK = "192.168.100.100", "10.244.1.1", "172.31.0.1"
 A1, B1, C1, A2, B2, C2 = (f"10.244.{node}.{number}" for node in (1, 2) for number in (2, 3, 4))
 # The observed end is the sender of one of them, and the receiver of the other.
 PORTS = ((53, 45000), (45000, 53))
@@ -387,22 +387,33 @@ class ForwardingPods:
     def test_address_on_loopback(self):
         """An address that is on no interface of the pair, such as a virtual server's."""
         self.begin()
-        self.ip_for_now("a1", "addr", "add", "172.31.0.1/32", "dev", "lo")
-        for node, gateway in ((1, A1), (2, "192.168.100.1")):
-            self.ip_for_now(f"node{node}", "route", "add", "172.31.0.1", "via", gateway)
+        self.add_loopback_address()
         # Its first datagram shows that the pod has it.
-        out = self.cluster.name("a1")
-        with socket_in(out, socket.AF_INET, socket.SOCK_DGRAM) as first:
-            first.bind(("172.31.0.1", 0))
+        with socket_in(self.cluster.name("a1"), socket.AF_INET, socket.SOCK_DGRAM) as first:
+            first.bind((LOOPBACK, 0))
             first.sendto(b"here I am", (OUTSIDE, 9))
+        self.check_loopback_address()
+
+    def test_address_on_loopback_that_only_answers(self):
+        """No route of the main table says where it is. In the ring the request comes first."""
+        self.begin(prefix=CONFINED)
+        self.add_loopback_address("table", "77")
+        self.ip_for_now("node1", "rule", "add", "to", LOOPBACK, "lookup", "77")
+        self.cluster.run("c1", "ping", "-q", "-c", 1, "-W", 1, LOOPBACK)
+        self.check_loopback_address()
+
+    def add_loopback_address(self, *table):
+        self.ip_for_now("a1", "addr", "add", f"{LOOPBACK}/32", "dev", "lo")
+        self.ip_for_now("node1", "route", "add", LOOPBACK, "via", A1, *table)
+        for name in ("node2", "outside"):
+            self.ip_for_now(name, "route", "add", LOOPBACK, "via", "192.168.100.1")
+
+    def check_loopback_address(self):
         time.sleep(KNOWN_SECONDS)
         for name, address in (("c1", C1), ("c2", C2), ("outside", OUTSIDE)):
-            if name == "outside":
-                self.ip_for_now("outside", "route", "add", "172.31.0.1", "via", "192.168.100.1")
-            self.talk("a1", "172.31.0.1", (name, address), source="172.31.0.1")
+            self.talk("a1", LOOPBACK, (name, address), source=LOOPBACK)
         self.check()
-        edge = self.edge(1, A1)
-        self.assertEqual(edge["other_addresses"], ["172.31.0.1"])
+        self.assertEqual(self.edge(1, A1)["other_addresses"], [LOOPBACK])
 
 
 class ForwardingBridgeTest(ForwardingPods, BehindCase):
