@@ -3,6 +3,17 @@ import Netlink
 
 /// The networks behind pods that forward, such as VPN gateways.
 extension Node {
+    /// A route, and the veth of the pod that is its next hop; nil if that is no pod of this node.
+    private typealias Hop = (route: Route, veth: Veth?)
+
+    /// A default route that leads through a pod of this node, as to a gateway in a pod.
+    package struct DefaultRouteThroughPod: Equatable, Sendable {
+        /// The veth of the pod.
+        package let veth: Veth
+        /// Whether the node takes this route: no other default route has a better metric.
+        package let isInUse: Bool
+    }
+
     /// A network, and the veth of the pod through which the node's route leads to it.
     package struct NetworkBehindPod: Equatable, Sendable {
         /// The network.
@@ -21,17 +32,8 @@ extension Node {
     /// Default routes are left out, and networks that other routes lead to as well, in part or with
     /// a better metric: there the address alone does not say where a packet goes.
     package var networksBehindPods: [NetworkBehindPod] {
-        let captured = capturedVeths
-        var owners: [IPAddress: Veth] = [:]
-        for veth in captured {
-            for address in veth.addresses where !address.isLinkLocalIPv6 { owners[address] = veth }
-        }
-        let routed = Dictionary(
-            captured.filter { $0.link.master == nil }.map { ($0.link.index, $0) }
-        ) { one, _ in one }
-        let hops = routes.map { route in
-            (route: route, veth: Self.veth(of: route, owners, routed))
-        }
+        let owners = owners
+        let hops = hops(owners)
         let others = hops.filter { $0.veth == nil }.map(\.route)
         var found: [NetworkBehindPod] = []
         for (route, veth) in hops {
@@ -43,6 +45,41 @@ extension Node {
             found.append(NetworkBehindPod(network: route.destination, veth: veth))
         }
         return found
+    }
+
+    /// The default routes that lead through pods of this node.
+    package var defaultRoutesThroughPods: [DefaultRouteThroughPod] {
+        let hops = hops(owners).filter(\.route.isDefault)
+        return hops.compactMap { route, veth in
+            veth.map { veth in
+                let isInUse = !hops.contains { other in
+                    other.route.destination == route.destination
+                        && other.route.metric < route.metric
+                }
+                return DefaultRouteThroughPod(veth: veth, isInUse: isInUse)
+            }
+        }
+    }
+
+    /// The default routes that lead through no pod of this node.
+    var defaultRoutesOutside: [Route] {
+        hops(owners).filter { $0.veth == nil && $0.route.isDefault }.map(\.route)
+    }
+
+    /// The veths of the pods of this node, by their addresses.
+    private var owners: [IPAddress: Veth] {
+        var owners: [IPAddress: Veth] = [:]
+        for veth in capturedVeths {
+            for address in veth.addresses where !address.isLinkLocalIPv6 { owners[address] = veth }
+        }
+        return owners
+    }
+
+    private func hops(_ owners: [IPAddress: Veth]) -> [Hop] {
+        let routed = Dictionary(
+            capturedVeths.filter { $0.link.master == nil }.map { ($0.link.index, $0) }
+        ) { one, _ in one }
+        return routes.map { ($0, Self.veth(of: $0, owners, routed)) }
     }
 
     /// Whether a route is that of an address of the node itself, as the pods' gateway has it.
@@ -76,7 +113,7 @@ extension Node {
     private static func veth(
         of route: Route, _ owners: [IPAddress: Veth], _ routed: [UInt32: Veth]
     ) -> Veth? {
-        if let gateway = route.gateway, !gateway.isLinkLocalIPv6 { return owners[gateway] }
+        if let gateway = route.gateway, let veth = owners[gateway] { return veth }
         return route.interfaceIndex.flatMap { routed[$0] }
     }
 

@@ -76,8 +76,7 @@ package struct Node: Equatable, Sendable {
     ///
     /// A pod through which a default route leads is left out.
     package var uplinkAddresses: [InterfaceAddress] {
-        let uplinks = Set(routes.filter(\.isDefault).compactMap(\.interfaceIndex))
-            .subtracting(capturedVeths.map(\.link.index))
+        let uplinks = Set(defaultRoutesOutside.compactMap(\.interfaceIndex))
         return addresses.filter {
             uplinks.contains($0.interfaceIndex) && !$0.address.isLinkLocalIPv6
         }

@@ -86,26 +86,39 @@ extension Pipeline {
         strangers.byteCount + strangers.count * PacketRecord.headerByteCount
     }
 
-    /// Looks at who sent the first packet of a block, in case nobody knows that address.
+    /// Looks at who sent the first IP packet of a pod in a block, in case nobody knows that address.
     ///
     /// A look at each packet would cost time. A pod that sends more than a few packets is seen soon.
+    /// The first packet of all is often a request to the pod, or ARP.
     mutating func lookAtSender(
-        _ packet: borrowing RingPacket, _ edge: EdgeContext, _ now: MonotonicTime
+        in packets: inout PacketIterator, _ edge: EdgeContext, _ now: MonotonicTime
     ) {
-        guard case .edge(let point) = edge.source else { return }
+        for _ in 0..<Self.senderLookCountMax {
+            guard let packet = packets.next(), !lookAtSender(packet, edge, now) else { return }
+        }
+    }
+
+    /// The most packets of a block among which a pod's first one is looked for.
+    private static let senderLookCountMax = 16
+
+    /// Looks at who sent a packet, and returns whether no further packet need be looked at.
+    private mutating func lookAtSender(
+        _ packet: borrowing RingPacket, _ edge: EdgeContext, _ now: MonotonicTime
+    ) -> Bool {
+        guard case .edge(let point) = edge.source else { return true }
         if packet.isOutgoing, point.hasOtherPorts {
             slowPath.lookAtSender(of: packet.bytes, at: point, now: now)
         }
-        guard !packet.isOutgoing,
-            let source = Self.source(of: packet.bytes), source.isRoutable
-        else { return }
+        guard !packet.isOutgoing, let source = Self.source(of: packet.bytes) else { return false }
+        guard source.isRoutable else { return true }
         let addressPlan = slowPath.rule.addressPlan
         guard !addressPlan.isPod(source), !addressPlan.isService(source),
             !addressPlan.nodeAddresses.contains(source),
             source != lastSender || now >= senderSeenAt + Self.senderInterval
-        else { return }
+        else { return true }
         (lastSender, senderSeenAt) = (source, now)
         sightings.recordSender(source, at: point.interfaceIndex)
+        return true
     }
 
     /// How soon the same sender is reported again.

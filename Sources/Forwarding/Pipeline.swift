@@ -152,7 +152,7 @@ extension Pipeline {
         var passed = PassedAddresses()
         let limit = filter.limitInKernel
         var packets = block.packets
-        if let first = packets.next() { lookAtSender(first, edge, now) }
+        lookAtSender(in: &packets, edge, now)
         packets = block.packets
         while let packet = packets.next() {
             // Nearly all packets are only copied, many of them with their checksum finished.

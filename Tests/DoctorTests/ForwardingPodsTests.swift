@@ -51,6 +51,22 @@ struct ForwardingPodsTests {
         #expect(many.map(\.grade) == [.warning])
     }
 
+    @Test("warns of a default route through a pod, and notes one that is not in use")
+    func defaultRoutes() throws {
+        let everything = try #require(IPNetwork("0.0.0.0/0"))
+        let throughPod = Route(
+            destination: everything, gateway: IPAddress("10.244.1.2"), interfaceIndex: nil,
+            metric: 100)
+        for (metric, grade) in [(200, .warning), (50, .note)] as [(UInt32, Finding.Grade)] {
+            let other = Route(
+                destination: everything, gateway: IPAddress("192.0.2.254"), interfaceIndex: 2,
+                metric: metric)
+            let found = try Self.findings(routes: [throughPod, other])
+            #expect(found.map(\.grade) == [grade])
+            #expect(found[0].found.contains("v6"))
+        }
+    }
+
     @Test("warns of the senders that an agent knows as nobody's")
     func senders() throws {
         let address = try #require(IPAddress("10.8.0.5"))

@@ -188,6 +188,39 @@ struct BehindEdgesTests {
         #expect(plan.isPod(Self.address("10.8.0.5")) && !plan.isPod(Self.address("10.12.0.5")))
     }
 
+    @Test("default routes, which make no uplink of the pods' bridge")
+    func defaultRoutes() throws {
+        func route(_ gateway: String, _ interfaceIndex: UInt32, _ metric: UInt32) throws -> Route {
+            let everything = try #require(IPNetwork("0.0.0.0/0"))
+            return Route(
+                destination: everything, gateway: Self.address(gateway),
+                interfaceIndex: interfaceIndex, metric: metric)
+        }
+        var table = Self.table()
+        let own = [
+            InterfaceAddress(
+                interfaceIndex: Self.bridge, address: Self.address("10.244.1.1"),
+                prefixBitCount: 24),
+            InterfaceAddress(
+                interfaceIndex: Self.uplink, address: Self.address("192.168.100.1"),
+                prefixBitCount: 24),
+        ]
+        let outside = try route("192.168.100.100", Self.uplink, 100)
+        for (throughPod, name, isInUse) in try [
+            (route("10.244.1.2", Self.bridge, 50), "l7", true),
+            (route("10.244.1.2", Self.bridge, 5000), "l7", false),
+            // A gateway behind a routed pod that has another address.
+            (route("169.254.1.1", 9, 5000), "l9", false),
+        ] {
+            table.reset(addresses: own, routes: [outside, throughPod])
+            let node = table.node(Self.selection)
+            let found = node.defaultRoutesThroughPods
+            #expect(found.map(\.veth.link.name) == [name])
+            #expect(found.map(\.isInUse) == [isInUse])
+            #expect(node.uplinkAddresses == [own[1]])
+        }
+    }
+
     @Test("addresses of a pod's loopback, but for those that are the node's as well")
     func otherAddresses() {
         var table = Self.table()

@@ -22,13 +22,15 @@ from support.namespace import (add_namespace, add_wire, ip_in, remove_namespaces
 from support.program import PODWIRE
 from support.waiting import wait_until
 
-OUTSIDE, GATEWAY = "192.168.100.100", "10.244.1.1"
+OUTSIDE, GATEWAY, LOOPBACK = "192.168.100.100", "10.244.1.1", "172.31.0.1"
 A1, B1, C1, A2, B2, C2 = (f"10.244.{node}.{number}" for node in (1, 2) for number in (2, 3, 4))
 # The observed end is the sender of one of them, and the receiver of the other.
 PORTS = ((53, 45000), (45000, 53))
 # A change inside a pod is known by then.
 KNOWN_SECONDS = 1
 PING_COUNT = 5
+# What the manifest gives an agent: no events from inside pods.
+CONFINED = ("setpriv", "--bounding-set=-all,+net_raw,+net_admin", "--inh-caps=-all")
 
 
 def udp(source_port, port, payload):
@@ -85,6 +87,13 @@ class BehindCase(MarkedCase):
         for pattern, why in self.pings.items():
             self.assertEqual(len(pings[pattern]), 2 * PING_COUNT, f"{why}: {pings[pattern]}")
             self.assertEqual(set(pings[pattern].values()), {1}, why)
+
+    def doctor(self, check="forwarding-pods"):
+        """The grades and texts of what the doctor finds on node 1."""
+        text = run_in(self.cluster.name("node1"), PODWIRE, "doctor", "--json", check=False,
+                      env={**os.environ, **NETWORKS, "EXTRAHOP_SENSOR_IP": OUTSIDE}).stdout
+        return [(finding["grade"], finding["found"]) for finding in json.loads(text)["findings"]
+                if finding["check"] == check]
 
     # Guests
 
@@ -150,6 +159,33 @@ class BridgeTest(BehindCase):
         self.talk("c1", C1, ("b1", B1))
         self.check()
 
+    def test_changes_in_pods_that_no_event_tells(self):
+        """The first frame with a MAC address that nobody has makes the agent ask the pods."""
+        self.begin(prefix=CONFINED)
+        old, new, alias = mac_text(self.mac("c1")), "02:00:00:00:77:03", "172.20.5.5"
+        for name in ("a1", "b1"):
+            self.ip(name, "neigh", "replace", C1, "lladdr", new, "dev", "eth0", "nud", "permanent")
+            self.addCleanup(self.ip, name, "neigh", "del", C1, "dev", "eth0")
+        self.addCleanup(self.ip, "c1", "link", "set", "eth0", "address", old)
+        self.ip("c1", "link", "set", "eth0", "address", new)
+        self.send("b1", C1, why="at once")
+        time.sleep(KNOWN_SECONDS)
+        self.send("a1", C1)
+        self.send("a2", C1)
+        self.talk("c1", C1, ("b1", B1))
+        # An address that is in no pod network, between two pods of one bridge.
+        self.ip_for_now("c1", "addr", "add", f"{alias}/32", "dev", "eth0")
+        self.ip_for_now("b1", "route", "add", alias, "dev", "eth0")
+        with socket_in(self.cluster.name("c1"), socket.AF_INET, socket.SOCK_DGRAM) as first:
+            first.bind((alias, 0))
+            # Only one packet of each block is looked at.
+            for _ in range(5):
+                first.sendto(b"here I am", (B1, 9))
+                time.sleep(KNOWN_SECONDS / 5)
+        time.sleep(KNOWN_SECONDS)
+        self.talk("c1", alias, ("b1", B1), source=alias)
+        self.check()
+
     def test_frames_by_pods_with_addresses_of_nobody(self):
         self.begin()
         c1 = self.mac("c1")
@@ -197,6 +233,17 @@ class BridgeTest(BehindCase):
             self.ping_with_pattern(name, "10.244.1.200")
         self.check()
 
+    def test_a_default_route_through_a_pod(self):
+        """The bridge on which the gateway is does not become an uplink."""
+        self.assertEqual([grade for grade, _ in self.doctor("pod-networks")], ["ok"])
+        self.ip_for_now("node1", "route", "add", "default", "via", A1, "metric", "5000")
+        self.begin()
+        self.talk("a1", A1, ("c2", C2))
+        self.ping_with_pattern("a1", OUTSIDE)
+        self.check()
+        self.assertEqual([grade for grade, _ in self.doctor("pod-networks")], ["ok"])
+        self.assertEqual([grade for grade, _ in self.doctor()], ["note"])
+
     def test_a_network_routed_through_a_pod(self):
         """It makes no node of the pod."""
         self.ip_for_now("node1", "route", "add", "10.244.77.0/24", "via", A1)
@@ -234,14 +281,21 @@ class RoutedTest(BehindCase):
         self.talk("a1", A1, ("c1", C1))
         self.ping_with_pattern("a1", OUTSIDE)
         self.check()
+        (grade, found), = self.doctor()
+        self.assertEqual((grade, found), ("note", f"a default route leads through a pod: {device}"))
 
     def test_a_second_uplink(self):
-        """A veth to the other node, by which its pods are reached; with and without a default
-        route."""
-        node1, node2 = self.cluster.name("node1"), self.cluster.name("node2")
-        add_wire(node1, "up1", node2, "up2")
-        self.addCleanup(self.ip, "node1", "link", "del", "up1")
-        for node, name, other in ((1, "up1", 2), (2, "up2", 1)):
+        """Veths to a bridge between the nodes, by which they reach each other's pods, as kind's nodes
+        have them; with and without a default route."""
+        between = self.cluster.name("between")
+        add_namespace(between)
+        self.addCleanup(remove_namespaces, between)
+        ip_in(between, "link", "add", "br0", "type", "bridge")
+        ip_in(between, "link", "set", "br0", "up")
+        for node, other in ((1, 2), (2, 1)):
+            name = f"up{node}"
+            add_wire(self.cluster.name(f"node{node}"), name, between, f"to-node{node}")
+            ip_in(between, "link", "set", f"to-node{node}", "master", "br0")
             self.ip(f"node{node}", "addr", "add", f"192.168.77.{node}/24", "dev", name)
             routes = self.ip(f"node{node}", "route", "show", f"10.244.{other}.0/24").split()
             self.ip(f"node{node}", "route", "replace", f"10.244.{other}.0/24", "via",
@@ -252,23 +306,18 @@ class RoutedTest(BehindCase):
         self.assertIn("uplink", uplink["state"])
         self.begin()
         self.talk("a1", A1, ("b2", B2))
-        self.check()
         for node in ("node1", "node2"):
             self.ip(node, "route", "del", "default")
             self.addCleanup(self.ip, node, "route", "add", "default", "via", OUTSIDE)
+        time.sleep(KNOWN_SECONDS)
+        self.talk("a1", A1, ("b2", B2), why="no default route")
+        self.check()
         self.ip("node1", "route", "del", "10.244.2.0/24")
         self.assertFalse({edge["interface"]: edge for edge in self.edges(1)}["up1"]["captured"])
 
 
 class ForwardingPods:
     """Pods that forward, on either network."""
-
-    def doctor(self):
-        """The doctor's findings about forwarding pods of node 1."""
-        text = run_in(self.cluster.name("node1"), PODWIRE, "doctor", "--json", check=False,
-                      env={**os.environ, **NETWORKS, "EXTRAHOP_SENSOR_IP": OUTSIDE}).stdout
-        return [(finding["grade"], finding["found"]) for finding in json.loads(text)["findings"]
-                if finding["check"] == "forwarding-pods"]
 
     def add_vpn(self):
         """A client behind pod a1."""
@@ -300,6 +349,25 @@ class ForwardingPods:
         self.assertEqual(grade, "note")
         self.assertIn("10.8.0.0/24", found)
 
+    def test_default_route_to_a_gateway_in_a_pod(self):
+        """What another pod sends to a machine outside passes two edges, and the doctor says so."""
+        self.add_vpn()
+        machine = "203.0.113.77"
+        ip_in(self.cluster.name("vpn"), "addr", "add", f"{machine}/32", "dev", "lo")
+        ip_in(self.cluster.name("a1"), "route", "add", machine, "via", "10.8.0.5")
+        edge = self.edge(1, A1)
+        self.ip("node1", "route", "del", "default")
+        self.addCleanup(self.ip, "node1", "route", "add", "default", "via", OUTSIDE)
+        self.ip_for_now("node1", "route", "add", "default", "via", A1, "dev",
+                        edge["bridge"] or edge["interface"], "onlink")
+        self.begin()
+        self.send("c1", machine, why="twice")
+        self.marks = {mark: (why, 2) for mark, (why, _) in self.marks.items()}
+        self.check()
+        (grade, found), = self.doctor()
+        self.assertEqual(grade, "warning")
+        self.assertIn(edge["interface"], found)
+
     def test_senders_that_nobody_knows(self):
         """No route says what is behind the pod, but the agent sees who sends."""
         self.add_vpn()
@@ -322,22 +390,33 @@ class ForwardingPods:
     def test_address_on_loopback(self):
         """An address that is on no interface of the pair, such as a virtual server's."""
         self.begin()
-        self.ip_for_now("a1", "addr", "add", "172.31.0.1/32", "dev", "lo")
-        for node, gateway in ((1, A1), (2, "192.168.100.1")):
-            self.ip_for_now(f"node{node}", "route", "add", "172.31.0.1", "via", gateway)
+        self.add_loopback_address()
         # Its first datagram shows that the pod has it.
-        out = self.cluster.name("a1")
-        with socket_in(out, socket.AF_INET, socket.SOCK_DGRAM) as first:
-            first.bind(("172.31.0.1", 0))
+        with socket_in(self.cluster.name("a1"), socket.AF_INET, socket.SOCK_DGRAM) as first:
+            first.bind((LOOPBACK, 0))
             first.sendto(b"here I am", (OUTSIDE, 9))
+        self.check_loopback_address()
+
+    def test_address_on_loopback_that_only_answers(self):
+        """No route of the main table says where it is. In the ring the request comes first."""
+        self.begin(prefix=CONFINED)
+        self.add_loopback_address("table", "77")
+        self.ip_for_now("node1", "rule", "add", "to", LOOPBACK, "lookup", "77")
+        self.cluster.run("c1", "ping", "-q", "-c", 1, "-W", 1, LOOPBACK)
+        self.check_loopback_address()
+
+    def add_loopback_address(self, *table):
+        self.ip_for_now("a1", "addr", "add", f"{LOOPBACK}/32", "dev", "lo")
+        self.ip_for_now("node1", "route", "add", LOOPBACK, "via", A1, *table)
+        for name in ("node2", "outside"):
+            self.ip_for_now(name, "route", "add", LOOPBACK, "via", "192.168.100.1")
+
+    def check_loopback_address(self):
         time.sleep(KNOWN_SECONDS)
         for name, address in (("c1", C1), ("c2", C2), ("outside", OUTSIDE)):
-            if name == "outside":
-                self.ip_for_now("outside", "route", "add", "172.31.0.1", "via", "192.168.100.1")
-            self.talk("a1", "172.31.0.1", (name, address), source="172.31.0.1")
+            self.talk("a1", LOOPBACK, (name, address), source=LOOPBACK)
         self.check()
-        edge = self.edge(1, A1)
-        self.assertEqual(edge["other_addresses"], ["172.31.0.1"])
+        self.assertEqual(self.edge(1, A1)["other_addresses"], [LOOPBACK])
 
 
 class ForwardingBridgeTest(ForwardingPods, BehindCase):

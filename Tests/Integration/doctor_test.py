@@ -416,9 +416,10 @@ class DoctorTest(unittest.TestCase):
             self.assert_ok(self.examine(), "service-networks", "10.96.0.0/12")
             # Such as a load balancer's address, which pods call, too.
             self.call("203.0.113.9")
-            report = self.examine()
-            self.assert_found(report, "service-networks", "warning",
-                              "10.96.0.0/12, but pods call 203.0.113.9", "perhaps 203.0.113.0/24:", "load balancers")
+            self.assert_ok(self.examine(), "service-networks", "10.96.0.0/12",
+                           "pods also call 203.0.113.9", "once, in pod form")
+            self.assert_found(self.examine(SVCNET="fd00:10:96::/112"), "service-networks", "warning",
+                              "but pods call 10.96.0.10, 203.0.113.9")
             for report in (self.examine(SVCNET="10.96.0.0/12,203.0.113.0/24"),
                            self.examine("--dedup", "off", SVCNET="")):
                 self.assert_ok(report, "service-networks")
@@ -426,13 +427,27 @@ class DoctorTest(unittest.TestCase):
             inside("node", "iptables", "-t", "nat", "-F")
             inside("node", "conntrack", "-F", check=False)
 
+    def test_more_addresses_called_than_an_agent_learns(self):
+        inside("node", "iptables", "-t", "nat", "-A", "PREROUTING", "-d", "203.0.113.0/24", "-p", "udp",
+               "-j", "DNAT", "--to-destination", "10.244.1.3:5353")
+        try:
+            self.call(*(f"203.0.113.{number}" for number in range(1, 130)))
+            self.assert_found(self.examine(), "service-networks", "warning",
+                              "10.96.0.0/12, but pods call 129 addresses and ports besides",
+                              "learns at most 128", "perhaps 203.0.113.0/24")
+        finally:
+            inside("node", "iptables", "-t", "nat", "-F")
+            inside("node", "conntrack", "-F", check=False)
+
     @staticmethod
-    def call(address):
+    def call(*addresses):
         inside("p1", sys.executable, "-c", f"""
 import socket
-socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b"a call", ("{address}", 53))""")
-        wait_until(lambda: inside("node", "conntrack", "-L", "-d", address),
-                   f"the call of {address} is not tracked")
+out = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+for address in {addresses}:
+    out.sendto(b"a call", (address, 53))""")
+        wait_until(lambda: inside("node", "conntrack", "-L", "-d", addresses[-1]),
+                   f"the call of {addresses[-1]} is not tracked")
 
     def test_connection_tracking_without_events(self):
         inside("node", "sysctl", "-qw", "net.netfilter.nf_conntrack_events=0")

@@ -11,7 +11,9 @@ enum ForwardingPodsCheck: DoctorCheck {
 
     static func findings(_ node: Examination) -> [Finding] {
         guard let network = node.node else { return [] }
-        let found = senders(node) + behindRoutes(network, node.settings)
+        let found =
+            senders(node) + behindRoutes(network, node.settings)
+            + defaultRoutes(network.defaultRoutesThroughPods)
         return found.isEmpty ? [ok("none are known")] : found
     }
 
@@ -63,6 +65,30 @@ enum ForwardingPodsCheck: DoctorCheck {
                     two nodes are reported twice
                     """,
                 remedy: remedy)
+        ]
+    }
+
+    /// The default routes that lead through pods, in use or not.
+    private static func defaultRoutes(_ routes: [Node.DefaultRouteThroughPod]) -> [Finding] {
+        guard !routes.isEmpty else { return [] }
+        let names = Set(routes.map(\.veth.link.name)).sorted()
+        let isInUse = routes.contains(where: \.isInUse)
+        return [
+            finding(
+                isInUse ? .warning : .note,
+                "a default route leads through a pod: \(Wording.few(names))",
+                meaning: isInUse
+                    ? """
+                    what other pods and machines outside send each other passes this pod as well, \
+                    and is reported at both edges
+                    """
+                    : "the node prefers another default route, so nothing is reported twice",
+                remedy: isInUse
+                    ? """
+                    if only some pods need this gateway, put the route into a table of their own; \
+                    otherwise expect these packets before and after the gateway
+                    """
+                    : "none is needed while the other default route is there")
         ]
     }
 }

@@ -127,9 +127,9 @@ class MarkedCase(ClusterCase):
         # What each mark is for, and how often it has to arrive.
         self.marks = {}
 
-    def begin(self):
+    def begin(self, **keywords):
         self.collector = self.start_collector()
-        self.agents = [self.start_agent(node) for node in (1, 2)]
+        self.agents = [self.start_agent(node, **keywords) for node in (1, 2)]
 
     def ip(self, name, *words):
         return ip_in(self.cluster.name(name), *words).stdout
