@@ -150,7 +150,7 @@ private struct SentPacket {
             guard wire.uint16(at: offset) == 0x86dd, network + 40 <= frame.count else { return nil }
             end = network + 40 + Int(wire.uint16(at: network + 4))
             var (kind, place) = (wire.uint8(at: network + 6), network + 40)
-            while [0, 43, 60].contains(kind), place + 8 <= frame.count {
+            while [0, 43, 60, 135, 139, 140].contains(kind), place + 8 <= frame.count {
                 kind = wire.uint8(at: place)
                 place += (Int(wire.uint8(at: place + 1)) + 1) * 8
             }
