@@ -15,7 +15,7 @@ final class NetworkNode {
         let isInFinalForm: Bool
     }
 
-    private let rule: Rule
+    private var rule: Rule
     private let points: [ObservationPoint]
     private var programs: [EdgeProgram]
     /// The services that the programs drop.
@@ -50,6 +50,17 @@ final class NetworkNode {
         updateFronts()
         // Programs that drop too much are replaced at once.
         if slowPath.services.contradicts(installed, now: Site.begin) { refresh() }
+    }
+
+    /// Learns behind which edge a MAC address lives.
+    func learn(_ mac: MACAddress, at pod: Int) {
+        var plan = rule.addressPlan
+        guard let bridge = points[pod].bridge else { return }
+        plan.macs.add(mac, on: bridge, at: .edge(points[pod].interfaceIndex))
+        rule = Rule(plan)
+        slowPath.rule = rule
+        fastPath = FastPath(rule)
+        fastPath.set(fronts: slowPath.fronts.keys)
     }
 
     /// Makes programs of what is known by now.

@@ -39,15 +39,17 @@ struct PassingPacket: CustomStringConvertible {
 /// Two nodes of two pods each, and what passes between their pods, guests, nodes and the outside.
 struct RandomNetwork {
     private(set) var nodes: [NetworkNode] = []
-    private var pods: [[NetworkEnd]] = []
+    private(set) var pods: [[NetworkEnd]] = []
     /// What lives behind an edge beside the pod's own address.
-    private var others: [NetworkEnd] = []
+    private(set) var others: [NetworkEnd] = []
+    /// The guests that no node knows yet, because they have never said anything.
+    private(set) var silent: Set<MACAddress> = []
     private let outside = [Site.outside4, Site.outside6]
-    private static let gateways = [
+    static let gateways = [
         [Site.gateway4, Site.gateway6], [Site.peerGateway4, Site.peerGateway6],
     ]
-    private static let bridgeMACs = [Site.bridgeMAC, mac("02:00:00:00:00:02")]
-    private static let families: [IPAddress.Family] = [.ipv4, .ipv6]
+    static let bridgeMACs = [Site.bridgeMAC, mac("02:00:00:00:00:02")]
+    static let families: [IPAddress.Family] = [.ipv4, .ipv6]
 
     init(with generator: inout some RandomNumberGenerator) {
         for node in 0..<2 {
@@ -78,8 +80,11 @@ struct RandomNetwork {
         others.append(end("fe80::\(node)\(pod)", podMAC))
         for guest in 0..<[0, 1, 3, 20, 24][Int.random(in: 0..<5, using: &generator)] {
             let guestMAC = mac("02:00:00:01:\(node)\(pod):\(guest + 10)")
-            for text in ["10.244.\(node + 1).\(200 + guest)", "fd00:10:244:\(node + 1)::2\(guest)"]
-            {
+            if Int.random(in: 0..<4, using: &generator) == 0 { silent.insert(guestMAC) }
+            for text in [
+                "10.244.\(node + 1).\(150 + pod * 50 + guest)",
+                "fd00:10:244:\(node + 1)::2\(pod)\(guest)",
+            ] {
                 others.append(end(text, guestMAC))
             }
         }
@@ -103,7 +108,9 @@ struct RandomNetwork {
         let known = ends.filter { !behind.contains($0.address) }
         plan.localPodAddresses = Set(known.map(\.address))
         let bridge = UInt32(10 + node)
-        for end in ends { plan.macs.add(end.mac, on: bridge, at: .edge(Self.edge(node, end.pod))) }
+        for end in ends where !silent.contains(end.mac) {
+            plan.macs.add(end.mac, on: bridge, at: .edge(Self.edge(node, end.pod)))
+        }
         plan.macs.add(Self.bridgeMACs[node], on: bridge, at: .elsewhere)
         plan.macs.add(Site.outsideMAC, on: bridge, at: .elsewhere)
         let domain = ObservationPoint.Domain(
@@ -126,7 +133,7 @@ struct RandomNetwork {
     private static func edge(_ node: Int, _ pod: Int?) -> UInt32 {
         UInt32(node * 10 + (pod ?? 0) + 1)
     }
-    private static func deviceMAC(_ node: Int, _ pod: Int) -> MACAddress {
+    static func deviceMAC(_ node: Int, _ pod: Int) -> MACAddress {
         mac("02:00:00:00:03:\(node)\(pod)")
     }
 }
@@ -134,30 +141,40 @@ struct RandomNetwork {
 extension RandomNetwork {
     /// Has each node learn what it knows by now, and make programs of it.
     mutating func refresh() {
-        for node in nodes.indices { nodes[node].refresh() }
+        for node in nodes { node.refresh() }
     }
 
     /// Returns the reports of a packet, in the order in which rings are read.
     mutating func reports(
         of packet: PassingPacket, with generator: inout some RandomNumberGenerator
     ) -> [NetworkNode.Report] {
-        for node in nodes.indices { nodes[node].sentAt += 1_000_000_000 }
+        for node in nodes { node.sentAt += 1_000_000_000 }
+        for sight in packet.sights where sight.direction == .fromPod {
+            // The bridge knows it by now, and so does the agent, since frames wait for that.
+            let source = MACAddress(sight.frame.wire, at: 6)
+            guard silent.remove(source) != nil else { continue }
+            nodes[sight.node].learn(source, at: sight.pod)
+        }
         return packet.sights.shuffled(using: &generator).compactMap { sight in
             nodes[sight.node].report(sight)
         }
     }
 
-    /// Returns a packet of any kind.
-    mutating func packet(with generator: inout some RandomNumberGenerator) -> PassingPacket {
-        switch Int.random(in: 0..<8, using: &generator) {
-        case 0: group(with: &generator)
-        case 1: linkLocal(with: &generator)
-        case 2, 3: call(with: &generator)
-        default: unicast(with: &generator)
+    /// Returns a packet of any kind, or the fragments of one.
+    mutating func packets(
+        with generator: inout some RandomNumberGenerator
+    ) -> [PassingPacket] {
+        switch Int.random(in: 0..<12, using: &generator) {
+        case 0: [group(with: &generator)]
+        case 1: [linkLocal(with: &generator)]
+        case 2, 3: [call(with: &generator)]
+        case 4: [nobodys(with: &generator)]
+        case 5: fragments(with: &generator)
+        default: [unicast(with: &generator)]
         }
     }
 
-    private func podEnd(
+    func podEnd(
         _ family: IPAddress.Family, with generator: inout some RandomNumberGenerator
     ) -> NetworkEnd {
         let all = pods.joined() + others
@@ -175,7 +192,7 @@ extension RandomNetwork {
     }
 
     /// Returns a packet between two ends, one of which at least is behind an edge.
-    private mutating func unicast(
+    mutating func unicast(
         with generator: inout some RandomNumberGenerator
     ) -> PassingPacket {
         let family = Self.families.randomElement(using: &generator) ?? .ipv4
@@ -194,16 +211,18 @@ extension RandomNetwork {
     }
 
     /// Returns a packet with the edges that it passes on its way.
-    private func passing(
+    func passing(
         _ kind: String, _ packet: [UInt8], _ from: NetworkEnd, _ to: NetworkEnd,
-        with generator: inout some RandomNumberGenerator
+        isBridged: Bool = false, with generator: inout some RandomNumberGenerator
     ) -> PassingPacket {
         var passing = PassingPacket(kind: kind)
         let isBridged =
-            from.isPod && from.node == to.node && Int.random(in: 0..<3, using: &generator) > 0
+            from.isPod && from.node == to.node
+            && (isBridged || Int.random(in: 0..<3, using: &generator) > 0)
         let type = packet[0] >> 4 == 4 ? EtherType.ipv4 : EtherType.ipv6
         // A bridge floods what goes to an address that it has forgotten.
-        let isFlooded = Int.random(in: 0..<6, using: &generator) == 0
+        let isFlooded =
+            silent.contains(to.mac) || Int.random(in: 0..<6, using: &generator) == 0
         func copies(_ node: Int, _ frame: [UInt8], to pod: Int, except sender: Int?) {
             for place in 0..<2 where place == pod || isFlooded && place != sender {
                 passing.sights.append(
@@ -238,121 +257,5 @@ extension RandomNetwork {
         for node in Set([from.node, to.node].compactMap { $0 }) {
             nodes[node].track(TrackedFlow(original: original, reply: original.reversed))
         }
-    }
-}
-
-/// Packets that are not from one address to another as they are.
-extension RandomNetwork {
-    /// Returns a packet between two link-local addresses of a link.
-    private func linkLocal(with generator: inout some RandomNumberGenerator) -> PassingPacket {
-        let node = Int.random(in: 0..<2, using: &generator)
-        let ends = others.filter { $0.node == node && $0.address.isLinkLocalIPv6 }.shuffled(
-            using: &generator)
-        let (from, to) = (ends[0], ends[1])
-        let body = Body(with: &generator, .ipv6)
-        let frame = Frame.ethernet(
-            to: to.mac, from: from.mac, type: EtherType.ipv6,
-            body.packet(from.address, to.address))
-        return PassingPacket(
-            kind: "link-local",
-            sights: [(from, Direction.fromPod), (to, .toPod)].map { end, direction in
-                .init(node: node, pod: end.pod ?? 0, direction: direction, frame: frame)
-            })
-    }
-
-    /// Returns a frame to a group: from a pod or a guest, the node, an edge's device or outside.
-    private func group(with generator: inout some RandomNumberGenerator) -> PassingPacket {
-        let node = Int.random(in: 0..<2, using: &generator)
-        let sender = (pods[node] + others.filter { $0.node == node }).randomElement(
-            using: &generator)
-        var passing = PassingPacket(kind: "group")
-        let kind = Int.random(in: 0..<4, using: &generator)
-        let pod =
-            kind == 0 ? sender?.pod : kind == 1 ? Int.random(in: 0..<2, using: &generator) : nil
-        let source: MACAddress? =
-            switch kind {
-            case 0: sender?.mac
-            case 1: pod.map { Self.deviceMAC(node, $0) }
-            case 2: Self.bridgeMACs[node]
-            default: Site.outsideMAC
-            }
-        let address = kind == 0 ? sender?.address : Self.gateways[node][0]
-        let frame = groupFrame(
-            source ?? Site.outsideMAC, address ?? Site.outside4, with: &generator)
-        // A bridge that snoops sends it to some ports only.
-        let isSnooped = kind > 1 && Bool.random(using: &generator)
-        let member = Int.random(in: 0..<2, using: &generator)
-        for place in 0..<2 {
-            if kind == 1 && place != pod || isSnooped && place != member { continue }
-            let direction: Direction = kind == 0 && place == pod ? .fromPod : .toPod
-            passing.sights.append(
-                .init(node: node, pod: place, direction: direction, frame: frame))
-        }
-        return passing
-    }
-
-    private func groupFrame(
-        _ source: MACAddress, _ address_: IPAddress,
-        with generator: inout some RandomNumberGenerator
-    ) -> [UInt8] {
-        let number = UInt8.random(in: 0...255, using: &generator)
-        switch Int.random(in: 0..<3, using: &generator) {
-        case 0:
-            return Frame.ethernet(
-                to: mac("01:80:c2:00:00:0e"), from: source, type: 0x88cc, [number, 1, 2])
-        case 1 where address_.family == .ipv4:
-            return Frame.ethernet(
-                to: .broadcast, from: source, type: EtherType.arp,
-                Frame.arp(operation: 1, from: source, address_, asking: Site.outside4) + [number])
-        default:
-            let isIPv4 = address_.family == .ipv4
-            let packet = Frame.ip(
-                from: address_, to: address(isIPv4 ? "224.0.0.251" : "ff02::fb"), protocol: 17,
-                Frame.ports(5353, 5353) + [number])
-            return Frame.ethernet(
-                to: mac(isIPv4 ? "01:00:5e:00:00:fb" : "33:33:00:00:00:fb"), from: source,
-                type: Frame.type(of: address_), packet)
-        }
-    }
-
-    /// Returns a packet of a call to a service or a front, in one direction.
-    private mutating func call(with generator: inout some RandomNumberGenerator) -> PassingPacket {
-        let family = Self.families.randomElement(using: &generator) ?? .ipv4
-        let client = podEnd(family, with: &generator)
-        let pool = pods.joined().filter { $0.address.family == family }
-        let backend = pool.randomElement(using: &generator) ?? pods[0][0]
-        guard let node = client.node, !client.isBehindSameEdge(as: backend) else {
-            return call(with: &generator)
-        }
-        let isIPv4 = family == .ipv4
-        let fronts =
-            isIPv4
-            ? [Site.service4, Site.node4, Site.outside4]
-            : [Site.service6, Site.node6, Site.outside6]
-        let called = fronts.randomElement(using: &generator) ?? fronts[0]
-        let body = Body(callWith: &generator)
-        let ports: [UInt16] = [80, 8080, 255, 50_000]
-        let port = ports.randomElement(using: &generator) ?? 80
-        let original = body.flow(client.address, called)
-        let reply = FlowKey(
-            transport: original.transport, source: backend.address, destination: client.address,
-            sourcePort: port, destinationPort: original.sourcePort)
-        let flow = TrackedFlow(original: original, reply: reply)
-        nodes[node].learn(flow)
-        if let other = backend.node, other != node {
-            nodes[other].track(TrackedFlow(original: reply.reversed, reply: reply))
-        }
-        let isReply = Bool.random(using: &generator)
-        let (service, podForm) =
-            isReply ? (original.reversed, reply) : (original, reply.reversed)
-        let stranger = NetworkEnd(address: called, mac: Site.outsideMAC)
-        var atClient = passing(
-            "call", body.packet(service), isReply ? stranger : client,
-            isReply ? client : stranger, with: &generator)
-        for index in atClient.sights.indices { atClient.sights[index].isInFinalForm = false }
-        let atBackend = passing(
-            "call", body.packet(podForm), isReply ? backend : stranger,
-            isReply ? stranger : backend, with: &generator)
-        return PassingPacket(kind: "call \(flow)", sights: atClient.sights + atBackend.sights)
     }
 }

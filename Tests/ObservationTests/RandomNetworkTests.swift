@@ -15,16 +15,18 @@ struct RandomNetworkTests {
         Fuzz.rounds(from: seed) { seed in
             var generator = SeededGenerator(seed: seed)
             var network = RandomNetwork(with: &generator)
-            for number in 0..<200 {
+            for number in 0..<120 {
                 // The programs know of calls a moment later than user space.
                 if number % 50 == 0 { network.refresh() }
-                let packet = network.packet(with: &generator)
-                let reports = network.reports(of: packet, with: &generator)
-                guard network.nodes.allSatisfy({ $0.fault == nil }), reports.count == 1,
-                    reports[0].isInFinalForm
-                else {
-                    throw Fuzz.Complaint(
-                        "packet \(number): \(reports), \(network.nodes.map(\.fault)), \(packet)")
+                for packet in network.packets(with: &generator) {
+                    let reports = network.reports(of: packet, with: &generator)
+                    guard network.nodes.allSatisfy({ $0.fault == nil }), reports.count == 1,
+                        reports[0].isInFinalForm
+                    else {
+                        throw Fuzz.Complaint(
+                            "packet \(number): \(reports), \(network.nodes.map(\.fault)), \(packet)"
+                        )
+                    }
                 }
             }
         }
