@@ -105,7 +105,7 @@ extension RandomNetwork {
     }
 
     private func groupFrame(
-        _ source: MACAddress, _ address_: IPAddress,
+        _ source: MACAddress, _ sender: IPAddress,
         with generator: inout some RandomNumberGenerator
     ) -> [UInt8] {
         let number = UInt8.random(in: 0...255, using: &generator)
@@ -113,18 +113,18 @@ extension RandomNetwork {
         case 0:
             return Frame.ethernet(
                 to: mac("01:80:c2:00:00:0e"), from: source, type: 0x88cc, [number, 1, 2])
-        case 1 where address_.family == .ipv4:
+        case 1 where sender.family == .ipv4:
             return Frame.ethernet(
                 to: .broadcast, from: source, type: EtherType.arp,
-                Frame.arp(operation: 1, from: source, address_, asking: Site.outside4) + [number])
+                Frame.arp(operation: 1, from: source, sender, asking: Site.outside4) + [number])
         default:
-            let isIPv4 = address_.family == .ipv4
+            let isIPv4 = sender.family == .ipv4
             let packet = Frame.ip(
-                from: address_, to: address(isIPv4 ? "224.0.0.251" : "ff02::fb"), protocol: 17,
+                from: sender, to: address(isIPv4 ? "224.0.0.251" : "ff02::fb"), protocol: 17,
                 Frame.ports(5353, 5353) + [number])
             return Frame.ethernet(
                 to: mac(isIPv4 ? "01:00:5e:00:00:fb" : "33:33:00:00:00:fb"), from: source,
-                type: Frame.type(of: address_), packet)
+                type: Frame.type(of: sender), packet)
         }
     }
 

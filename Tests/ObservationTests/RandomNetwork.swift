@@ -3,7 +3,7 @@ import Observation
 import ObservationFixtures
 import Packets
 
-/// Who sends or receives a packet in a network of two nodes.
+/// A sender or receiver of packets in a network of two nodes.
 struct NetworkEnd: Equatable {
     var address: IPAddress
     var mac: MACAddress
