@@ -106,17 +106,18 @@ let package = Package(
         tests("TimeTests", "Time"),
         tests("AddressingTests", "Addressing"),
         tests(
-            "PacketsTests", "Addressing", "BPF", "KernelSupport", "Linux", "ObservationFixtures",
-            "PacketRing", "Packets", "Time"),
+            "PacketsTests", "Addressing", "BPF", "FuzzSupport", "KernelSupport", "Linux",
+            "ObservationFixtures", "PacketRing", "Packets", "Time"),
         tests("BPFTests", "BPF", "CLinux", "Linux", "ObservationFixtures"),
         tests(
-            "ObservationTests", "Addressing", "BPF", "KernelSupport", "Linux", "Observation",
-            "ObservationFixtures", "PacketRing", "Packets", "Time"),
+            "ObservationTests", "Addressing", "BPF", "FuzzSupport", "KernelSupport", "Linux",
+            "Observation", "ObservationFixtures", "PacketRing", "Packets", "Time"),
         tests("RPCAPTests", "Addressing", "BPF", "FuzzSupport", "RPCAP", "Time"),
         tests("LinuxTests", "Addressing", "KernelSupport", "Linux", "Time"),
         tests(
             "PacketRingTests", "Addressing", "BPF", "KernelSupport", "Linux", "PacketRing", "Time"),
-        tests("NetlinkTests", "Addressing", "KernelSupport", "Linux", "Netlink"),
+        tests(
+            "NetlinkTests", "Addressing", "BPF", "FuzzSupport", "KernelSupport", "Linux", "Netlink"),
         tests("SecurityTests", "Addressing", "Linux", "Security", "SecurityFixtures", "Time"),
         tests("FormatsTests", "Formats"),
         tests("MetricsTests", "Metrics"),
@@ -140,7 +141,7 @@ let package = Package(
         tests(
             "ExplainTests", "Addressing", "Edges", "Explain", "Netlink", "Observation", "Packets",
             "Settings", "Time"),
-        tests("CompressionTests", "Compression"),
+        tests("CompressionTests", "Compression", "FuzzSupport"),
         tests(
             "CaptureFilesTests", "Addressing", "CaptureFiles", "FuzzSupport", "Linux"),
         tests(

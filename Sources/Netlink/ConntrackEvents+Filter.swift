@@ -1,5 +1,5 @@
 import Addressing
-import BPF
+package import BPF
 import CMnl
 import Glibc
 import Packets
@@ -14,16 +14,20 @@ extension ConntrackEvents {
     private struct Layout {
         let family: IPAddress.Family
 
+        /// Where the original's tuple begins.
+        static let original: UInt32 = 20
+        /// The bytes about a protocol: its number has eight, and so has each port.
+        ///
+        /// A protocol without ports has its number alone. ICMP has an identifier, a type and a code.
+        static let protocolByteCounts: [UInt32] = [8, 24, 32]
+
         private var addressByteCount: UInt32 { UInt32(family.byteCount) }
         var source: UInt32 { 32 }
         var destination: UInt32 { source + addressByteCount + 4 }
 
-        /// Where the reply's tuple begins.
-        ///
-        /// A protocol has its number and two ports in eight bytes each; ICMP has an identifier, a type
-        /// and a code instead of ports.
-        func reply(isICMP: Bool) -> UInt32 {
-            destination + addressByteCount + 4 + (isICMP ? 32 : 24)
+        /// Where the reply's tuple begins, behind as many bytes about the original's protocol.
+        func reply(behind protocolByteCount: UInt32) -> UInt32 {
+            destination + addressByteCount + 4 + protocolByteCount
         }
 
         func replySource(_ reply: UInt32) -> UInt32 { reply + 12 }
@@ -34,7 +38,7 @@ extension ConntrackEvents {
     ///
     /// It keeps a client's flow as well if the reply's tuple is in none of the usual places: user space
     /// reads messages attribute by attribute.
-    static func program(_ wanted: WantedFlows) -> Program {
+    package static func program(_ wanted: WantedFlows) -> Program {
         var code = Assembler()
         let (ipv4, ipv6) = (code.makeLabel(), code.makeLabel())
         let (drop, keep) = (code.makeLabel(), code.makeLabel())
@@ -51,8 +55,9 @@ extension ConntrackEvents {
                 .packet(layout.source),
                 inside: wanted.throughFrontsFrom.filter { $0.family == family }, then: .next,
                 else: drop, "client")
-            write(layout, isICMP: false, to: &code, drop: drop, keep: keep)
-            write(layout, isICMP: true, to: &code, drop: drop, keep: keep)
+            for byteCount in Layout.protocolByteCounts {
+                write(layout, layout.reply(behind: byteCount), to: &code, drop: drop, keep: keep)
+            }
             code.ja(keep)
         }
         code.place(drop)
@@ -63,15 +68,19 @@ extension ConntrackEvents {
     }
 
     /// Keeps flows that go through a front, if the reply's tuple is where it is in such messages.
+    ///
+    /// The original's length shows that. What stands in its place in other messages may look like it.
     private static func write(
-        _ layout: Layout, isICMP: Bool, to code: inout Assembler, drop: Assembler.Label,
+        _ layout: Layout, _ reply: UInt32, to code: inout Assembler, drop: Assembler.Label,
         keep: Assembler.Label
     ) {
-        let reply = layout.reply(isICMP: isICMP)
         let (here, next) = (code.makeLabel(), code.makeLabel())
         let isTranslated = code.makeLabel()
-        // The type is a number of the host, which programs load as one of the network.
+        // Both are numbers of the host, which programs load as those of the network.
+        let byteCount = UInt16(reply - Layout.original)
         let type = UInt16(CTA_TUPLE_REPLY.rawValue) | UInt16(NLA_F_NESTED)
+        code.ldh(Int(Layout.original), "the length of the original's tuple")
+        code.jeq(UInt32(byteCount.bigEndian), then: .next, else: next, "does the reply follow?")
         code.ldh(Int(reply) + 2, "the attribute's type")
         code.jeq(UInt32(type.bigEndian), then: here, else: next, "the reply?")
         code.place(here)

@@ -33,7 +33,7 @@ extension ForwardingEntry {
     /// Reads an RTM_NEWNEIGH or RTM_DELNEIGH; nil for tables that are not a bridge's.
     ///
     /// A VXLAN device has a table of its own, whose entries name no bridge (`NTF_SELF`).
-    init?(_ message: NetlinkMessage) {
+    package init?(_ message: NetlinkMessage) {
         guard let header = message.header(ndmsg.self), CInt(header.ndm_family) == AF_BRIDGE,
             header.ndm_ifindex > 0
         else { return nil }
@@ -55,7 +55,7 @@ extension ForwardingEntry {
 
 extension ForwardingEvent {
     /// Reads an event; nil for messages about other things.
-    init?(_ message: NetlinkMessage) {
+    package init?(_ message: NetlinkMessage) {
         guard let entry = ForwardingEntry(message) else { return nil }
         switch CInt(message.type) {
         case CInt(RTM_NEWNEIGH): self = .learned(entry)

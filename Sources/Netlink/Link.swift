@@ -86,7 +86,7 @@ extension Link {
     private static let ipv4GROMaxSize = 64
 
     /// Reads an RTM_NEWLINK; nil if it is too short to be one.
-    init?(_ message: NetlinkMessage) {
+    package init?(_ message: NetlinkMessage) {
         guard let header = message.header(ifinfomsg.self), header.ifi_index > 0 else { return nil }
         index = UInt32(header.ifi_index)
         isUp = header.ifi_flags & UInt32(IFF_UP) != 0
@@ -116,7 +116,7 @@ extension InterfaceAddress {
     /// Reads an RTM_NEWADDR; nil for families other than IPv4 and IPv6.
     ///
     /// The address of a point-to-point link is that of the near end.
-    init?(_ message: NetlinkMessage) {
+    package init?(_ message: NetlinkMessage) {
         guard let header = message.header(ifaddrmsg.self),
             let family = IPAddress.Family(native: header.ifa_family)
         else { return nil }
@@ -139,7 +139,7 @@ extension InterfaceAddress {
 
 extension Route {
     /// Reads an RTM_NEWROUTE: a route for each next hop, and none for other tables and types.
-    static func routes(in message: NetlinkMessage) -> [Route] {
+    package static func routes(in message: NetlinkMessage) -> [Route] {
         guard let header = message.header(rtmsg.self),
             let family = IPAddress.Family(native: header.rtm_family),
             header.rtm_type == UInt8(RTN_UNICAST)

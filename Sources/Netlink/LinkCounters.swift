@@ -42,7 +42,7 @@ extension NetlinkSocket {
 
 extension LinkCounters {
     /// Reads an RTM_NEWLINK; nil if there are no counters in it.
-    init?(_ message: borrowing NetlinkMessage) {
+    package init?(_ message: borrowing NetlinkMessage) {
         var counts: (received: UInt64, sent: UInt64)?
         message.forEachAttribute(after: ifinfomsg.self) { type, value in
             // The two are at the start of the structure.

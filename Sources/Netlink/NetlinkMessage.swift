@@ -15,7 +15,7 @@ package struct NetlinkMessage: ~Escapable {
 
     /// Reads the message that begins at an offset; nil if it is not complete.
     @_lifetime(copy bytes)
-    init?(_ bytes: RawSpan, at offset: Int) {
+    package init?(_ bytes: RawSpan, at offset: Int) {
         let headerByteCount = MemoryLayout<nlmsghdr>.size
         guard offset + headerByteCount <= bytes.byteCount else { return nil }
         // Safety: the header is plain integers, and the line above has checked that it is there.

@@ -1,4 +1,4 @@
-import Addressing
+package import Addressing
 import CMnl
 import Glibc
 import Packets
@@ -7,7 +7,7 @@ extension TrackedFlow {
     /// Reads an entry of connection tracking; nil if it lacks one of the two tuples.
     ///
     /// The format is that of `<linux/netfilter/nfnetlink_conntrack.h>`.
-    init?(_ message: borrowing NetlinkMessage) {
+    package init?(_ message: borrowing NetlinkMessage) {
         guard let header = message.header(nfgenmsg.self),
             let family = IPAddress.Family(native: header.nfgen_family)
         else { return nil }

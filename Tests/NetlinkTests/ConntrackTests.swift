@@ -24,7 +24,9 @@ struct ConntrackTests {
             ip6tables -t nat -A OUTPUT -d fd00:10:96::a -p $p --dport 80 \\
                 -j DNAT --to-destination '[fd00:10:244::3]:8080'
         done
-        iptables -t nat -A OUTPUT -d 10.96.0.10 -p icmp -j DNAT --to-destination 10.244.1.3
+        for p in icmp esp; do
+            iptables -t nat -A OUTPUT -d 10.96.0.10 -p $p -j DNAT --to-destination 10.244.1.3
+        done
         ip route add 10.96.0.0/16 dev pods src 10.244.1.2
         ip route add fd00:10:96::/112 dev pods src fd00:10:244::2
         """
@@ -54,6 +56,8 @@ struct ConntrackTests {
                 send(family, socket.SOCK_RAW, 132, (target, 0), init)
         echo = struct.pack("!BBHHH", 8, 0, 0, 4711, 1)
         total = (~sum(struct.unpack("!4H", echo))) & 0xffff
+        # A protocol of which connection tracking knows no ports.
+        send(socket.AF_INET, socket.SOCK_RAW, 50, ("10.96.0.10", 0))
         send(socket.AF_INET, socket.SOCK_RAW, 1, ("10.96.0.10", 0), echo[:2] + struct.pack("!H", (total - 1) & 0xffff) + echo[4:])
         '
         """
@@ -70,14 +74,15 @@ struct ConntrackTests {
             let kinds = flows.map { "\($0.original.source.family) \($0.original.transport)" }
             #expect(
                 kinds.sorted() == [
-                    "ipv4 1", "ipv4 132", "ipv4 17", "ipv4 6", "ipv6 132", "ipv6 17", "ipv6 6",
+                    "ipv4 1", "ipv4 132", "ipv4 17", "ipv4 50", "ipv4 6", "ipv6 132", "ipv6 17",
+                    "ipv6 6",
                 ])
             for flow in flows {
                 let isIPv4 = flow.original.source.family == .ipv4
                 #expect(flow.original.source == IPAddress(isIPv4 ? "10.244.1.2" : "fd00:10:244::2"))
                 #expect(flow.reply.source == IPAddress(isIPv4 ? "10.244.1.3" : "fd00:10:244::3"))
                 #expect(flow.isTranslated && !flow.isMasqueraded)
-                guard flow.original.transport != 1 else { continue }
+                guard ![1, 50].contains(flow.original.transport) else { continue }
                 #expect(flow.original.destinationPort == 80 && flow.reply.sourcePort == 8080)
             }
         }
@@ -110,7 +115,9 @@ struct ConntrackTests {
             #expect(otherCount == 0)
             let kinds = flows.map(\.original.transport).sorted()
             // The second time UDP is masqueraded; direct calls are not translated.
-            #expect(kinds == (version == 4 ? [1, 1, 6, 6, 17, 132, 132] : [6, 6, 17, 132, 132]))
+            #expect(
+                kinds
+                    == (version == 4 ? [1, 1, 6, 6, 17, 50, 50, 132, 132] : [6, 6, 17, 132, 132]))
             #expect(flows.allSatisfy { wanted.contains($0) })
             var table = try Conntrack()
             let present = try table.flows(wanted, countMax: 100)
@@ -158,8 +165,11 @@ struct ConntrackTests {
     /// As conntrack(8) prints one direction.
     private static func text(_ key: FlowKey) -> String {
         let ends = "src=\(key.source) dst=\(key.destination) "
-        return key.transport == 1
-            ? ends + "type=" : ends + "sport=\(key.sourcePort) dport=\(key.destinationPort)"
+        return switch key.transport {
+        case 1: ends + "type="
+        case 50: ends
+        default: ends + "sport=\(key.sourcePort) dport=\(key.destinationPort)"
+        }
     }
 
     @Test("notices events that came faster than they were read")

@@ -70,7 +70,7 @@ struct DifferentialTests {
     /// Compares what the fast path says about a request, if anything, with what the slow path says.
     ///
     /// Frames that the program drops do not get that far.
-    private static func disagreement(
+    static func disagreement(
         _ verdict: EdgeProgram.Verdict, _ outcome: SlowPath.Outcome?, _ opening: FastPath.Opening?
     ) -> String? {
         guard let opening, verdict != .drop else { return nil }
