@@ -62,11 +62,13 @@ package struct HeldRequests {
     /// Holds a request; see `RequestTable.hold`.
     package mutating func hold(
         _ packet: borrowing Packet, _ key: RequestKey, at edge: RequestEdge,
-        isOtherEdgeHere: Bool, _ form: Form?, _ counters: FrameCounters, now: MonotonicTime
+        isOtherEdgeHere: Bool, isPassedOn: Bool, _ form: Form?, _ counters: FrameCounters,
+        now: MonotonicTime
     ) -> RequestTable.Holding {
         guard hasRoom(for: packet) else { return .full }
         let holding = table.hold(
             key, at: edge, isOtherEdgeHere: isOtherEdgeHere,
+            on: packet.details.interfaceIndex, isPassedOn: isPassedOn,
             seenAt: packet.details.nanosecondsSince1970, now: now)
         if case .held(let slot) = holding {
             store(packet, in: slot, form, counters)
@@ -120,6 +122,7 @@ extension HeldRequests {
         package let fate: RequestTable.Release.Fate
         package let record: Record
         package let form: Form?
+        package let isPassedOn: Bool
     }
 
     /// Calls a function of the table that releases a frame, and returns that frame.
@@ -134,7 +137,8 @@ extension HeldRequests {
             longFrames.giveBack(record.cell)
         }
         let form = record.hasForm ? forms.removeValue(forKey: release.slot) : nil
-        return Released(fate: release.fate, record: record, form: form)
+        return Released(
+            fate: release.fate, record: record, form: form, isPassedOn: release.isPassedOn)
     }
 
     /// The packet that was released last; the next one that is held may overwrite it.
@@ -149,9 +153,12 @@ extension HeldRequests {
 
     /// Records an answer; see `RequestTable.record`.
     package mutating func record(
-        answerTo key: RequestKey, isReset: Bool, seenAt: UInt64, now: MonotonicTime
+        answerTo key: RequestKey, isReset: Bool, on interfaceIndex: UInt32,
+        by answerer: RequestTable.Answerer, seenAt: UInt64, now: MonotonicTime
     ) {
-        table.record(answerTo: key, isReset: isReset, seenAt: seenAt, now: now)
+        table.record(
+            answerTo: key, isReset: isReset, on: interfaceIndex, by: answerer, seenAt: seenAt,
+            now: now)
     }
 
     /// All slots, taken or not.

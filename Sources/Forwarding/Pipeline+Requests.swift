@@ -98,18 +98,20 @@ extension Pipeline {
             return false
         }
         var isOtherEdgeHere = false
+        var isPassedOn = false
         if edge == .sender {
             isOtherEdgeHere = localEdges.contains(key.destination)
+            isPassedOn = localEdges.isForeign(
+                key.source, atEdge: packet.details.interfaceIndex)
             // The answer to a forged source goes elsewhere, so only the other edge can see it.
-            if !isOtherEdgeHere,
-                localEdges.isForeign(key.source, atEdge: packet.details.interfaceIndex)
-            {
+            if !isOtherEdgeHere, isPassedOn {
                 counts.record(.foreignSource)
                 return false
             }
         }
         let holding = requests.hold(
-            packet, key, at: edge, isOtherEdgeHere: isOtherEdgeHere, form, frames, now: now)
+            packet, key, at: edge, isOtherEdgeHere: isOtherEdgeHere, isPassedOn: isPassedOn, form,
+            frames, now: now)
         switch holding {
         case .held: counts.record(.held)
         case .answered:
@@ -144,7 +146,8 @@ extension Pipeline {
                 into: &queue, now, frames, &counts, answered: fate, outcome.translation
             ) {
                 $0.release(
-                    answered: key, at: .sender, isReset: answer.isReset, seenAt: seenAt, now: now)
+                    answered: key, at: .sender, isReset: answer.isReset,
+                    on: packet.details.interfaceIndex, seenAt: seenAt, now: now)
             }
             if answer.isFromFirewall, count > 0, !isReported {
                 counts.record(.resetsFromElsewhere)
@@ -171,22 +174,25 @@ extension Pipeline {
         _ interfaceIndex: UInt32, _ frames: FrameCounters, into queue: inout ByteQueue,
         _ now: MonotonicTime, _ counts: inout BlockCounts
     ) {
-        // Another pod could hide requests by answers in the observed end's name.
-        if edge == .observedEnd, localEdges.isElsewhere(key.destination, thanEdge: interfaceIndex) {
-            return
-        }
+        let answerer = requests.table.answerer(to: key, at: edge, on: interfaceIndex, localEdges)
+        if answerer == .stranger, !isReset { return }
         var hasSendersEdge = false
         while requests.count > 0,
             let request = requests.release({
-                $0.release(answered: key, at: edge, isReset: isReset, seenAt: seenAt, now: now)
+                $0.release(
+                    answered: key, at: edge, isReset: isReset, on: interfaceIndex, by: answerer,
+                    seenAt: seenAt, now: now)
             })
         {
             settle(request, into: &queue, now, frames, &counts)
-            if request.fate == .answeredThere { hasSendersEdge = true }
+            // A pod that passes the request on has an edge beside its first sender's.
+            if request.fate == .answeredThere, !request.isPassedOn { hasSendersEdge = true }
         }
         // The sender's edge may be here and be read later, even if the source is forged.
         if edge == .observedEnd, isReset || !hasSendersEdge {
-            requests.record(answerTo: key, isReset: isReset, seenAt: seenAt, now: now)
+            requests.record(
+                answerTo: key, isReset: isReset, on: interfaceIndex, by: answerer, seenAt: seenAt,
+                now: now)
         }
     }
 }

@@ -54,7 +54,7 @@ package struct Decision: Equatable, Sendable, CustomStringConvertible {
             case .noPodFromPod:
                 "one end is not a pod, but a pod of this bridge sent it: that pod's edge reports"
             case .oneEndIsNoPodElsewhere:
-                "this pod's address lies outside the pod networks: the other pod's edge reports"
+                "one pod's address lies outside the pod networks: the other pod's edge reports"
             case .observedEnd: "both ends are pods: the end with the lower port or address reports"
             case .itself: "from a pod to itself: reported where it enters"
             case .everyEdge: "duplicates are wanted: every edge reports"

@@ -62,9 +62,15 @@ package struct RequestTable: Sendable {
         case answer
         /// The same, where the answer is a reset, or several at once.
         case resetAnswer
+        /// A reset that a pod sent in the observed end's name without having got the request.
+        ///
+        /// It answers nothing, but its own edge reports it.
+        case strangersReset
         case free
 
-        var isAnswer: Bool { self == .answer || self == .resetAnswer }
+        var isAnswer: Bool {
+            self == .answer || self == .resetAnswer || self == .strangersReset
+        }
     }
 
     private struct Entry: Sendable {
@@ -80,6 +86,9 @@ package struct RequestTable: Sendable {
         var nextInOrder = RequestTable.none
         var previousInOrder = RequestTable.none
         var bucket: Int32
+        /// The edge at which it was seen, and whether its pod passes on what others send.
+        var interfaceIndex: UInt32
+        var isPassedOn: Bool
     }
 
     private struct List: Sendable {
@@ -108,11 +117,23 @@ package struct RequestTable: Sendable {
         case full
     }
 
+    /// The sender of an answer that comes from the pod at an edge.
+    package enum Answerer: Sendable, CaseIterable {
+        /// The observed end itself, as far as is known.
+        case observedEnd
+        /// A pod that passes packets on, and has got the request at the same edge.
+        case forwarder
+        /// Another pod that has not got the request.
+        case stranger
+    }
+
     /// What becomes of a packet that has waited.
     package struct Release: Equatable, Sendable {
         /// Where it waited; the slot is free again.
         package let slot: Int
         package let fate: Fate
+        /// Whether a pod that passes on what others send has sent the packet.
+        package var isPassedOn = false
 
         package enum Fate: Equatable, Sendable, CaseIterable {
             /// The request was answered: the observed end's edge reports it, now.
@@ -149,21 +170,25 @@ extension RequestTable {
     ///   - key: Its name.
     ///   - edge: Where it was seen.
     ///   - isOtherEdgeHere: Whether both of its edges belong to the capture.
+    ///   - interfaceIndex: The index of the edge.
+    ///   - isPassedOn: Whether the edge's pod is another one than the source.
     ///   - seenAt: The time stamp of the packet, nanoseconds since 1970.
     ///   - now: The time by the forwarder's clock.
     /// - Returns: Whether it is held.
     package mutating func hold(
-        _ key: RequestKey, at edge: RequestEdge, isOtherEdgeHere: Bool, seenAt: UInt64,
-        now: MonotonicTime
+        _ key: RequestKey, at edge: RequestEdge, isOtherEdgeHere: Bool,
+        on interfaceIndex: UInt32 = 0,
+        isPassedOn: Bool = false, seenAt: UInt64, now: MonotonicTime
     ) -> Holding {
-        switch edge {
-        case .observedEnd: return insert(key, .requestAtObservedEnd, seenAt, now)
-        case .sender where !isOtherEdgeHere: return insert(key, .request, seenAt, now)
-        case .sender:
+        var kind = Kind.requestAtObservedEnd
+        if edge == .sender {
+            kind = isOtherEdgeHere ? .requestToHere : .request
             // The rings of two edges are read one after the other, so the answer may come first.
-            if isAnswered(key, seenAt: seenAt) { return .answered }
-            return insert(key, .requestToHere, seenAt, now)
+            if isOtherEdgeHere, isAnswered(key, on: interfaceIndex, seenAt: seenAt) {
+                return .answered
+            }
         }
+        return insert(key, kind, on: interfaceIndex, isPassedOn: isPassedOn, seenAt, now)
     }
 
     /// Holds a reset at the sender's edge, until the observed end's edge is known to report it or not.
@@ -173,13 +198,18 @@ extension RequestTable {
         _ key: RequestKey, seenAt: UInt64, now: MonotonicTime
     ) -> Holding {
         isReported(resetOf: key, seenAt: seenAt)
-            ? .answered : insert(key, .reset, seenAt, now)
+            ? .answered : insert(key, .reset, on: 0, isPassedOn: false, seenAt, now)
     }
 
-    /// Whether the observed end's edge has seen an answer to a request.
-    private func isAnswered(_ key: RequestKey, seenAt: UInt64) -> Bool {
+    /// Whether the observed end's edge has seen an answer to a request that was seen at another edge.
+    private func isAnswered(
+        _ key: RequestKey, on interfaceIndex: UInt32, seenAt: UInt64
+    ) -> Bool {
         let answer = slot(ofAnswerTo: key) { answer in
-            answer.lastSeenAt >= seenAt && Self.isInTime(answer.lastSeenAt, for: seenAt)
+            answer.kind != .strangersReset && answer.lastSeenAt >= seenAt
+                && Self.isInTime(answer.lastSeenAt, for: seenAt)
+                // What a forwarder has answered may be what it has passed on.
+                && !(answer.isPassedOn && answer.interfaceIndex == interfaceIndex)
         }
         return answer != nil
     }
@@ -187,7 +217,7 @@ extension RequestTable {
     /// Whether the observed end's edge has seen a reset.
     private func isReported(resetOf key: RequestKey, seenAt: UInt64) -> Bool {
         let answer = slot(ofAnswerTo: key) { answer in
-            answer.kind == .resetAnswer && answer.seenAt <= seenAt
+            answer.kind != .answer && answer.seenAt <= seenAt
                 && Self.isInTime(seenAt, for: answer.lastSeenAt)
         }
         return answer != nil
@@ -196,13 +226,16 @@ extension RequestTable {
     /// The slot of the youngest answer to a request that suits.
     private func slot(ofAnswerTo key: RequestKey, _ suits: (Entry) -> Bool) -> Int? {
         guard answerCount > 0 else { return nil }
+        return slot(of: key) { $0.kind.isAnswer && suits($0) }
+    }
+
+    /// The slot of the youngest entry of a request that suits.
+    private func slot(of key: RequestKey, _ suits: (Entry) -> Bool) -> Int? {
         var index = buckets[bucket(of: key)]
         var comparisonCount = 0
         while index != Self.none, comparisonCount < Self.comparisonCountMax {
             let slot = Int(index)
-            if entries[slot].kind.isAnswer, entries[slot].key == key, suits(entries[slot]) {
-                return slot
-            }
+            if entries[slot].key == key, suits(entries[slot]) { return slot }
             index = entries[slot].nextInBucket
             comparisonCount += 1
         }
@@ -210,13 +243,15 @@ extension RequestTable {
     }
 
     private mutating func insert(
-        _ key: RequestKey, _ kind: Kind, _ seenAt: UInt64, _ now: MonotonicTime
+        _ key: RequestKey, _ kind: Kind, on interfaceIndex: UInt32, isPassedOn: Bool,
+        _ seenAt: UInt64, _ now: MonotonicTime
     ) -> Holding {
         if buckets.isEmpty { buckets = Array(repeating: Self.none, count: Self.bucketCount) }
         forgetAnswers(now)
         let bucket = Int32(truncatingIfNeeded: bucket(of: key))
         var entry = Entry(
-            key: key, kind: kind, seenAt: seenAt, lastSeenAt: seenAt, heldAt: now, bucket: bucket)
+            key: key, kind: kind, seenAt: seenAt, lastSeenAt: seenAt, heldAt: now, bucket: bucket,
+            interfaceIndex: interfaceIndex, isPassedOn: isPassedOn)
         // The youngest answers are the useful ones: the others' rings have been read.
         let lacksRoom = firstFree == Self.none && entries.count == Self.countMax
         if lacksRoom || kind.isAnswer && answerCount == Self.answerCountMax, answerCount > 0 {
@@ -280,40 +315,65 @@ extension RequestTable {
 
 /// Deciding.
 extension RequestTable {
+    /// Returns the sender of an answer that an edge sees.
+    ///
+    /// A pod could hide requests by answers in the observed end's name, but for a request that has come
+    /// to it, as to a firewall.
+    package func answerer(
+        to key: RequestKey, at edge: RequestEdge, on interfaceIndex: UInt32,
+        _ localEdges: LocalEdges
+    ) -> Answerer {
+        guard edge == .observedEnd,
+            localEdges.isElsewhere(key.destination, thanEdge: interfaceIndex)
+        else { return .observedEnd }
+        guard count > 0 else { return .stranger }
+        let request = slot(of: key) {
+            $0.kind == .requestAtObservedEnd && $0.interfaceIndex == interfaceIndex
+        }
+        return request == nil ? .stranger : .forwarder
+    }
+
     /// Records an answer at the observed end's edge for requests whose sender's edge is read later.
     ///
     /// Both edges belong to the capture.
     package mutating func record(
-        answerTo key: RequestKey, isReset: Bool, seenAt: UInt64, now: MonotonicTime
+        answerTo key: RequestKey, isReset: Bool, on interfaceIndex: UInt32 = 0,
+        by answerer: Answerer = .observedEnd, seenAt: UInt64, now: MonotonicTime
     ) {
-        let kind: Kind = isReset ? .resetAnswer : .answer
+        let kind: Kind =
+            answerer == .stranger ? .strangersReset : isReset ? .resetAnswer : .answer
+        let isPassedOn = answerer != .observedEnd
         let known = slot(ofAnswerTo: key) { answer in
             answer.kind == kind && answer.lastSeenAt <= seenAt
+                && answer.interfaceIndex == interfaceIndex && answer.isPassedOn == isPassedOn
                 && seenAt - answer.seenAt <= Self.burstNanoseconds
         }
         if let known {
             entries[known].lastSeenAt = seenAt
         } else {
-            _ = insert(key, kind, seenAt, now)
+            _ = insert(key, kind, on: interfaceIndex, isPassedOn: isPassedOn, seenAt, now)
         }
     }
 
     /// Takes the oldest packet whose fate an answer decides; nil if there is none.
     package mutating func release(
-        answered key: RequestKey, at edge: RequestEdge, isReset: Bool, seenAt: UInt64,
+        answered key: RequestKey, at edge: RequestEdge, isReset: Bool,
+        on interfaceIndex: UInt32 = 0, by answerer: Answerer = .observedEnd, seenAt: UInt64,
         now: MonotonicTime
     ) -> Release? {
         guard count > 0 else { return nil }
+        let answer = Answer(
+            edge: edge, isReset: isReset, interfaceIndex: interfaceIndex, answerer: answerer,
+            seenAt: seenAt)
         var index = buckets[bucket(of: key)]
         var comparisonCount = 0
         var oldest: Release?
         // A bucket begins with its youngest entry.
         while index != Self.none, comparisonCount < Self.comparisonCountMax {
             let slot = Int(index)
-            if entries[slot].key == key,
-                let fate = fate(of: slot, answeredAt: edge, isReset: isReset, seenAt, now)
-            {
-                oldest = Release(slot: slot, fate: fate)
+            if entries[slot].key == key, let fate = fate(of: slot, answer, now) {
+                oldest = Release(
+                    slot: slot, fate: fate, isPassedOn: entries[slot].isPassedOn)
             }
             index = entries[slot].nextInBucket
             comparisonCount += 1
@@ -322,15 +382,26 @@ extension RequestTable {
         return oldest
     }
 
-    private func fate(
-        of slot: Int, answeredAt edge: RequestEdge, isReset: Bool, _ seenAt: UInt64,
-        _ now: MonotonicTime
-    ) -> Release.Fate? {
-        let requestSeenAt = entries[slot].seenAt
-        switch (entries[slot].kind, edge) {
-        case (.request, .sender):
+    /// An answer that may decide about what waits.
+    private struct Answer {
+        let edge: RequestEdge
+        let isReset: Bool
+        let interfaceIndex: UInt32
+        let answerer: Answerer
+        let seenAt: UInt64
+    }
+
+    private func fate(of slot: Int, _ answer: Answer, _ now: MonotonicTime) -> Release.Fate? {
+        let (requestSeenAt, seenAt) = (entries[slot].seenAt, answer.seenAt)
+        let isAtSameEdge = entries[slot].interfaceIndex == answer.interfaceIndex
+        switch (entries[slot].kind, answer.edge) {
+        case (.request, .sender) where isAtSameEdge,
+            // A firewall of the node may have made a reset, but no other answer.
+            (.requestToHere, .sender)
+        where isAtSameEdge && entries[slot].isPassedOn && !answer.isReset:
             return Self.isInTime(seenAt, for: requestSeenAt) ? .answeredThere : .unanswered
-        case (.requestAtObservedEnd, .observedEnd):
+        case (.requestAtObservedEnd, .observedEnd)
+        where isAtSameEdge && answer.answerer != .stranger:
             // Should the clock be set forward, the sender's edge, which takes the request for answered,
             // must not be alone with that.
             let isInTime =
@@ -339,11 +410,13 @@ extension RequestTable {
                     && now.nanoseconds
                         <= entries[slot].heldAt.nanoseconds &+ Self.answerNanoseconds
             return isInTime ? .answeredHere : .leftToSender
-        case (.requestToHere, .observedEnd):
+        // The answer that a forwarder passes on says nothing of the request that it has passed on.
+        case (.requestToHere, .observedEnd)
+        where answer.answerer == .observedEnd || answer.answerer == .forwarder && !isAtSameEdge:
             let isAnswered = seenAt >= requestSeenAt && Self.isInTime(seenAt, for: requestSeenAt)
             return isAnswered ? .answeredThere : nil
         case (.reset, .observedEnd):
-            return isReset && seenAt <= requestSeenAt ? .resetSeenThere : nil
+            return answer.isReset && seenAt <= requestSeenAt ? .resetSeenThere : nil
         default: return nil
         }
     }
@@ -381,11 +454,13 @@ extension RequestTable {
             switch entries[slot].kind {
             case .request: .unanswered
             // An answer may have come that was compared with too many others.
-            case .requestToHere: isAnswered(key, seenAt: seenAt) ? .answeredThere : .unanswered
+            case .requestToHere:
+                isAnswered(key, on: entries[slot].interfaceIndex, seenAt: seenAt)
+                    ? .answeredThere : .unanswered
             case .requestAtObservedEnd: .leftToSender
             case .reset:
                 isReported(resetOf: key, seenAt: seenAt) ? .resetSeenThere : .resetFromElsewhere
-            case .answer, .resetAnswer, .free: nil
+            case .answer, .resetAnswer, .strangersReset, .free: nil
             }
         if entries[slot].kind != .free { remove(slot) }
         return fate.map { Release(slot: slot, fate: $0) }

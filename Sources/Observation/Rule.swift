@@ -126,12 +126,13 @@ package struct Rule: Equatable, Sendable {
             return .report(.oneEndIsNoPod)
         }
         // Other nodes do not take a pod outside the pod networks for one, so the other end's edge
-        // reports.
+        // reports. That may be this one: of a guest's address only its network is known.
         let isSourceKnownAlike = addressPlan.isPodByNetwork(source)
         if isSourceKnownAlike != addressPlan.isPodByNetwork(destination),
             !addressPlan.isLocalPod(isSourceKnownAlike ? source : destination)
         {
-            return .refuse(.oneEndIsNoPodElsewhere)
+            return isSourceKnownAlike == (direction == .fromPod)
+                ? .report(.oneEndIsNoPodElsewhere) : .refuse(.oneEndIsNoPodElsewhere)
         }
         guard source != destination else {
             return direction == .toPod ? .refuse(.itself) : .report(.itself)

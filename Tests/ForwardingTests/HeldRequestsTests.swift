@@ -45,7 +45,7 @@ struct HeldRequestsTests {
         var packets = PacketIterator(in: block.wire, from: 48, count: 1, tellsOffload: true)
         guard let packet = packets.next(), HeldRequests.canHold(packet.packet) else { return nil }
         return held.hold(
-            packet.packet, key(number), at: edge, isOtherEdgeHere: false,
+            packet.packet, key(number), at: edge, isOtherEdgeHere: false, isPassedOn: false,
             HeldRequests.Form(translation: nil, unknownCall: key(number).flow), counters, now: now)
     }
 

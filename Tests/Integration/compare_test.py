@@ -18,6 +18,7 @@ compare = importlib.util.module_from_spec(SPEC)
 LOADER.exec_module(compare)
 
 NODE, POD_A, POD_B = "020000000001", "02000000000a", "02000000000b"
+POD_C, FIREWALL, POD_D, GUEST = "02000000000c", "0200000000f1", "02000000000d", "02000000000e"
 GROUP = "ffffffffffff"
 
 
@@ -70,28 +71,30 @@ def pieces(to, size, ident=7):
                    fragment=offset // 8 | more)
 
 
-def broadcast(tag=b"x"):
-    return bytes.fromhex(GROUP) + bytes.fromhex(NODE) + b"\x08\x06" + tag * 28
+def broadcast(tag=b"x", by=NODE):
+    return bytes.fromhex(GROUP) + bytes.fromhex(by) + b"\x08\x06" + tag * 28
 
 
 class CompareTest(unittest.TestCase):
     def totals(self, recordings, sensor, away=None):
         """Expected, lost, doubled, and if there are any misformed and split, over all kinds.
 
-        Recordings by file name, of edges a and b."""
+        Recordings by file name, of edges a and b, and of c, d and e: a client, a firewall, a server."""
         with tempfile.TemporaryDirectory() as name:
             folder = pathlib.Path(name)
-            (folder / "edges").write_text(f"a {POD_A} 1\nb {POD_B} 1\n")
+            (folder / "edges").write_text(
+                f"a a1 {POD_A} 1\nb b1 {POD_B},{GUEST} 1\nc e1 {POD_C} 1\nd f1 {FIREWALL} 1\n"
+                f"e c1 {POD_D} 1\n")
             (folder / "window").write_text(f"{9 * 10**9} {11 * 10**9}")
-            for file in ("a.in", "a.out", "b.in", "b.out"):
+            for file in (f"{edge}.{way}" for edge in "abcde" for way in ("in", "out")):
                 (folder / file).write_bytes(pcap(recordings.get(file, [])))
             (folder / "sensor").write_bytes(pcap(sensor))
             if away:
                 (folder / "away").write_text(away)
-            rows, self.limits = compare.compare(
+            self.rows, self.limits = compare.compare(
                 compare.Recordings(folder, compare.Window(folder)),
                 compare.captures.read(folder / "sensor"))
-        totals = [sum(row[name] for row in rows.values())
+        totals = [sum(row[name] for row in self.rows.values())
                   for name in ("expected", "lost", "doubled", "form", "split")]
         return tuple(totals[:3] if not any(totals[3:]) else totals)
 
@@ -146,6 +149,58 @@ class CompareTest(unittest.TestCase):
         self.assertEqual(self.totals(seen, [broadcast()]), (1, 0, 0))
         self.assertEqual(self.totals(seen, [broadcast()] * 2), (1, 0, 1))
         self.assertEqual(self.totals(seen, []), (1, 1, 0))
+
+    def test_a_guest_lives_behind_its_pods_edge(self):
+        seen = {"a.in": [udp(GUEST, by=POD_A)], "b.out": [udp(GUEST, ttl=99)]}
+        self.assertEqual(self.totals(seen, [udp(GUEST, ttl=99)]), (1, 0, 0))
+        self.assertEqual(self.totals(seen, [udp(GUEST, by=POD_A), udp(GUEST, ttl=99)]), (1, 0, 1, 0, 1))
+        seen = {"b.in": [broadcast(by=GUEST)], "a.out": [broadcast(by=GUEST)]}
+        self.assertEqual(self.totals(seen, [broadcast(by=GUEST)]), (1, 0, 0))
+        self.assertEqual(self.totals(seen, []), (1, 1, 0))
+        self.assertEqual(self.totals(seen, [broadcast(by=GUEST)] * 2), (1, 0, 1))
+        self.assertEqual(set(self.rows), {compare.forwarding.GROUPS_OF_GUESTS})
+
+    def test_a_firewall_makes_two_packets_of_one(self):
+        """Each is expected from an edge of its own wire, and one cannot stand for the other."""
+        ends = dict(source="0af40106", destination="0af40104", ports=(40000, 8860))
+        sent, got = udp(FIREWALL, by=POD_C, **ends), udp(FIREWALL, by=POD_C, ttl=99, **ends)
+        passed_on = udp(POD_D, by=FIREWALL, ttl=98, **ends)
+        arrived = udp(POD_D, by=FIREWALL, ttl=99, **ends)
+        seen = {"c.in": [sent], "d.out": [got], "d.in": [passed_on], "e.out": [arrived]}
+        for first in (sent, got):
+            for second in (passed_on, arrived):
+                self.assertEqual(self.totals(seen, [first, second]), (2, 0, 0))
+        self.assertEqual(set(self.rows), {"udp, firewall pod, same node, client's side",
+                                          "udp, firewall pod, same node, server's side"})
+        self.assertEqual(self.totals(seen, [sent, got]), (2, 1, 1, 0, 1))
+        self.assertEqual(self.totals(seen, [passed_on, arrived]), (2, 1, 1, 0, 1))
+        self.assertEqual(self.totals(seen, [got]), (2, 1, 0))
+        # What the firewall keeps is one packet.
+        kept = {"c.in": [sent], "d.out": [got]}
+        self.assertEqual(self.totals(kept, [got]), (1, 0, 0))
+        self.assertEqual(self.totals(kept, [got, arrived]), (1, 0, 1))
+
+    def test_each_side_of_a_firewall_has_one_edge(self):
+        ends = dict(source="0af40106", destination="0af40104", ports=(40000, 8860))
+        back = dict(source="0af40104", destination="0af40106", ports=(8860, 40000), ident=2)
+        sent, got = udp(FIREWALL, by=POD_C, **ends), udp(FIREWALL, by=POD_C, ttl=99, **ends)
+        answer, received = udp(POD_C, by=FIREWALL, ttl=98, **back), udp(POD_C, by=FIREWALL, ttl=99, **back)
+        seen = {"c.in": [sent], "d.out": [got], "d.in": [answer], "c.out": [received]}
+        self.assertEqual(self.totals(seen, [got, answer]), (2, 0, 0))
+        self.assertEqual(self.totals(seen, [sent, received]), (2, 0, 0))
+        self.assertEqual(self.totals(seen, [sent, answer]), (2, 0, 0, 0, 1))
+
+    def test_a_redirect_is_of_no_flow(self):
+        packet = udp(POD_B, by=POD_A, ttl=99)
+
+        def error(kind):
+            return ipv4(POD_A, NODE, "0af40101", "0af40102", kind + bytes(6) + packet[14:], 5, ttl=99,
+                        protocol=1)
+
+        for kind, split in ((b"\5\1", ()), (b"\3\3", (0, 1))):
+            seen = {"a.in": [udp(POD_B, by=POD_A)], "b.out": [packet], "a.out": [error(kind)]}
+            self.assertEqual(self.totals(seen, [packet, error(kind)]), (2, 0, 0, *split))
+            self.assertEqual(self.totals(seen, [packet]), (2, 1, 0))
 
     def test_an_unanswered_request_comes_from_its_sender(self):
         sent, arrived = tcp(NODE, SYN, by=POD_A), tcp(POD_B, SYN, ttl=99)

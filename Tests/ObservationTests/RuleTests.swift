@@ -318,6 +318,13 @@ extension RuleTests {
             "from behind a VPN gateway, for another node's pod", ingress(Site.vpn6, Site.c6, low),
             .refuse(.oneEndIsNoPodElsewhere), .punt),
         Case(
+            "from behind a VPN gateway, leaving for a guest, whose address nobody knows",
+            bridged(Site.vpn4, Site.c4, to: Site.bMAC, from: Site.aMAC, low), going: .toPod,
+            atB: true, .report(.oneEndIsNoPodElsewhere), .punt),
+        Case(
+            "from a guest, whose address nobody knows, to behind a VPN gateway",
+            ingress(Site.c4, Site.vpn4, low), .report(.oneEndIsNoPodElsewhere), .punt),
+        Case(
             "broadcast of a guest behind the other pod",
             Frame.ethernet(
                 to: .broadcast, from: Site.guestMAC, type: 0x0806,

@@ -92,6 +92,12 @@ def hop_limit(data):
     return header and header.hop_limit
 
 
+def is_redirect(data):
+    """Whether a frame has an ICMP redirect. IPv6's are neighbour discovery."""
+    header = header_of(data)
+    return header is not None and header.protocol == 1 and header.payload[:1] == b"\5"
+
+
 def digest(*parts):
     return hashlib.blake2b(b"|".join(parts), digest_size=12).digest()
 

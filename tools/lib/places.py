@@ -1,22 +1,31 @@
 """Who and what there is in a test bed: pods, nodes, services, dead addresses, and calls between them."""
 
+import collections
 import socket
 
 PODS = {f"{name}{node}": (node, number) for node in (1, 2)
         for number, name in ((2, "a"), (3, "b"), (4, "c"))}
 NODES = {"node1": 1, "node2": 2, "outside": 100}
-# A load balancer's addresses, which the nodes translate.
-BALANCER = "198.51.100.7", "2001:db8:51::7"
+# Guests behind a bridge in a pod, whose addresses they have; and a VPN gateway.
+GUESTS = {"guest1": (1, 5), "guest2": (2, 5)}
+GATEWAYS = {"e1": (1, 6)}
+# A load balancer, whose addresses the nodes translate; a client behind a VPN gateway; and what is on the
+# loopback of a pod.
+ELSEWHERE = {"balancer": ("198.51.100.7", "2001:db8:51::7"), "vpn": ("10.8.0.5", "fd00:10:8::5"),
+             "virtual": ("172.31.0.1", "fd00:172:31::1")}
+# Who has an address as one more.
+HOLDERS = {"virtual": "c2"}
 # Addresses of the pod network that nobody has: in the range of each node, and in that of no node.
 DEAD = {"dead1": (1, 77), "dead2": (2, 77), "dead0": (0, 77), "dead9": (9, 77)}
+NUMBERS = {**PODS, **GUESTS, **GATEWAYS, **DEAD}
 
 
 def addresses(name):
-    """The IPv4 and the IPv6 address of a pod, a node, the outside, a node's gateway, the load balancer, or of nobody."""
-    if name == "balancer":
-        return BALANCER
-    if name in PODS or name in DEAD:
-        node, number = PODS.get(name) or DEAD[name]
+    """The IPv4 and the IPv6 address of a pod, a node, a gateway, one of those above, or of nobody."""
+    if name in ELSEWHERE:
+        return ELSEWHERE[name]
+    if name in NUMBERS:
+        node, number = NUMBERS[name]
     elif name.startswith("gateway"):
         node, number = int(name[-1]), 1
     else:
@@ -37,7 +46,7 @@ def as_text(address):
     return socket.inet_ntop(socket.AF_INET6 if len(address) == 16 else socket.AF_INET, address)
 
 
-SERVICES = {"web": 10, "solo": 11, "high": 20, "solohigh": 21, "dns": 53, "api": 1,
+SERVICES = {"web": 10, "solo": 11, "guests": 12, "high": 20, "solohigh": 21, "dns": 53, "api": 1,
             "refusing": 66, "refusinghigh": 67, "shut": 70, "gone": 71, "empty": 99}
 
 
@@ -61,7 +70,11 @@ POD_PREFIXES = (as_bytes("10.244.0.0")[:2], as_bytes("fd00:10:244::")[:7])
 EGRESS_HOP_LIMIT = 99
 
 # Who has an address, by its bytes.
-OWNERS = {as_bytes(address): name for name in [*PODS, *NODES] for address in addresses(name)}
+OWNERS = {as_bytes(address): name for name in [*PODS, *GUESTS, *GATEWAYS, *NODES, *ELSEWHERE]
+          for address in addresses(name)}
+
+
+Ping = collections.namedtuple("Ping", "kind client target size job")
 
 
 class Call:

@@ -94,17 +94,17 @@ def delay(queue, seconds):
     threading.Thread(target=run, daemon=True).start()
 
 
-def client_socket(proto, address, source=0, seconds=TIMEOUT_SECONDS):
+def client_socket(proto, address, source=0, seconds=TIMEOUT_SECONDS, own=""):
     client = socket.socket(family_of(address), STREAM if proto == "tcp" else DATAGRAM)
     client.settimeout(seconds)
     client.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    if source:
-        client.bind(("", source))
+    if source or own:
+        client.bind((own, source))
     return client
 
 
-def connect(proto, address, port, source=0, seconds=TIMEOUT_SECONDS, segment_size=0):
-    client = client_socket(proto, address, source, seconds)
+def connect(proto, address, port, source=0, seconds=TIMEOUT_SECONDS, segment_size=0, own=""):
+    client = client_socket(proto, address, source, seconds, own)
     if segment_size:
         client.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, segment_size)
     try:
@@ -126,8 +126,8 @@ def exchange(client, byte_count):
     assert got == data, "wrong answer"
 
 
-def echo(proto, address, port, source=0, rounds=3, size=700):
-    with connect(proto, address, port, source) as client:
+def echo(proto, address, port, source=0, rounds=3, size=700, own=""):
+    with connect(proto, address, port, source, own=own) as client:
         for _ in range(rounds):
             exchange(client, size)
 
@@ -264,10 +264,11 @@ def long(proto, address, port, seconds, source=0):
             time.sleep(0.02)
 
 
-def ping(address, size=56):
+def ping(address, size=56, own=None):
+    source = ["-I", own] if own else []
     done = subprocess.run(
         ["ping", "-q", "-c", "5", "-i", "0.2", "-w", str(TIMEOUT_SECONDS), "-s", str(size),
-         "-M", "dont", address], capture_output=True, text=True)
+         "-M", "dont", *source, address], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
 
 

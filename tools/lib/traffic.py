@@ -11,9 +11,9 @@ import pathlib
 import subprocess
 import sys
 
+import forwarding
 import unanswered
-from places import NODES, OWNERS, PODS, Call, addresses, targets
-from unanswered import Ping
+from places import GATEWAYS, GUESTS, HOLDERS, NODES, OWNERS, PODS, Call, Ping, addresses, targets
 
 # Below all that the kernel chooses for a client, within that range, and above it.
 FIXED_CLIENT_PORTS = (2000, 3000, 33000, 60100)
@@ -119,7 +119,7 @@ LONG = [
 CALLS = [call for proto in ("tcp", "udp")
          for calls in (direct(proto), through_services(proto), through_fronts(proto),
                         refusals(proto)) for call in calls]
-CALLS += [*large_datagrams(), *special(), *large_packets(), *unanswered.CALLS]
+CALLS += [*large_datagrams(), *special(), *large_packets(), *unanswered.CALLS, *forwarding.CALLS]
 LONG += unanswered.LONG
 
 # What answers behind services, by name and port.
@@ -129,8 +129,10 @@ BACKENDS = [("tcp", "a1", 8080), ("tcp", "a2", 8080), ("udp", "a1", 5353), ("udp
             ("tcp", "a1", 8084), ("udp", "a1", 8084),
             *((proto, name, port) for proto in ("tcp", "udp") for name, port in (
                 ("b1", 8085), ("b2", 8086), ("c1", 8087), ("b2", 8088))),
-            *unanswered.BACKENDS]
+            *unanswered.BACKENDS, *forwarding.BACKENDS]
 
+# Where somebody talks.
+TALKERS = [*PODS, *GUESTS, *GATEWAYS, "vpn", *NODES]
 NEIGHBOURS = "neighbours, groups, unknown frames"
 OTHER = "other"
 # A group of which the last pod of each node is the only member, and the node is no member.
@@ -139,7 +141,8 @@ SNOOPED_MAC = bytes.fromhex("01005e010204")
 PAIRS = [("a1", "b1"), ("a1", "c2"), ("c1", "node1"), ("b1", "gateway1"), ("b2", "node1"),
          ("node2", "a2"), ("node1", "c2"), ("b1", "outside")]
 PINGS = [Ping(kind, client, target, size, "ping") for client, target in PAIRS
-         for kind, size in (("ping", 56), ("ping of 4,000 bytes", 4000))] + unanswered.PINGS
+         for kind, size in (("ping", 56), ("ping of 4,000 bytes", 4000))]
+PINGS += [*unanswered.PINGS, *forwarding.PINGS]
 PING_KINDS = {ping.size: ping.kind for ping in PINGS}
 
 
@@ -168,6 +171,11 @@ def call_of(proto, ends):
     return None
 
 
+def own(client, family):
+    """The address from which a client talks, if its host has another one."""
+    return {"own": addresses(client)[family]} if client in HOLDERS else {}
+
+
 class Bed:
     def __init__(self, prefix, seconds):
         self.prefix = prefix
@@ -183,13 +191,14 @@ class Bed:
             if call.serves:
                 self.add_server(*call.serves)
             extra = {"seconds": seconds} if call in LONG else {}
-            for address in targets(call.server):
+            for family, address in enumerate(targets(call.server)):
                 self.add(call.client, call.kind, call.job, proto=call.proto, address=address,
-                         port=call.port, **call.arguments, **extra)
+                         port=call.port, **call.arguments, **extra, **own(call.client, family))
         for ping in PINGS:
-            for address in targets(ping.target):
-                self.add(ping.client, ping.kind, ping.job, address=address, size=ping.size)
-        for pod in PODS:
+            for family, address in enumerate(targets(ping.target)):
+                self.add(ping.client, ping.kind, ping.job, address=address, size=ping.size,
+                         **own(ping.client, family))
+        for pod in [*PODS, *GUESTS]:
             self.add(pod, NEIGHBOURS, "unknown_unicast", device="eth0")
             for address, group in zip(addresses(pod), ("239.1.2.3", "ff02::1:3")):
                 self.add(pod, NEIGHBOURS, "groups", device="eth0", address=address, multicast=group)
@@ -198,15 +207,15 @@ class Bed:
             self.add(f"c{node}", SNOOPED, "member", address=member, group=SNOOPED_GROUP)
             self.add(f"node{node}", SNOOPED, "snooped", address=gateway, group=SNOOPED_GROUP,
                      port=SNOOPED_PORT)
-        for name in [*PODS, *NODES]:
+        for name in [*PODS, *GUESTS, *NODES]:
             self.add(name, NEIGHBOURS, "flush", times=3)
 
     def add_server(self, listener, name, port):
-        namespace = f"node{name[-1]}" if name.startswith("gateway") else name
+        namespace = f"node{name[-1]}" if name.startswith("gateway") else HOLDERS.get(name, name)
         self.serve[namespace].update((listener, address, port) for address in addresses(name))
 
     def add(self, namespace, kind, job, **arguments):
-        self.jobs[namespace].append((kind, job, arguments))
+        self.jobs[HOLDERS.get(namespace, namespace)].append((kind, job, arguments))
 
     def run(self):
         """Has everybody talk until all jobs are done; answers what failed."""
@@ -215,7 +224,7 @@ class Bed:
             name: subprocess.Popen(
                 ["ip", "netns", "exec", f"{self.prefix}-{name}", sys.executable, program],
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-            for name in [*PODS, *NODES]}
+            for name in TALKERS}
         failures = []
         try:
             for name, talker in talkers.items():

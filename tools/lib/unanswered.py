@@ -6,9 +6,7 @@ error, and 3 for what is rejected with a reset. Pods take SYNs to ports 85N and 
 after 0.3 s, with N of 53 and 54 after 2 s.
 """
 
-import collections
-
-from places import Call
+from places import Call, Ping
 
 # What the sensor cannot be told, and why.
 RESETS = "requests and resets, reset in the name of another node's pod"
@@ -115,8 +113,6 @@ BACKENDS += [("full", "b1", 8641), ("tcp", "b1", 8651), ("tcp", "b1", 8653)]
 
 # After how many seconds a pod takes SYNs that are in one of its queues.
 QUEUES = {300: 0.3, 2000: 2}
-
-Ping = collections.namedtuple("Ping", "kind client target size job")
 
 
 def pings():
