@@ -145,10 +145,12 @@ extension Pipeline {
         var counts = BlockCounts()
         begin(now)
         // As a member of `self`, or of the context, it would be copied for each packet.
-        guard var fastPath = fastPath.take() else { return 0 }
+        guard let fastPath = fastPath.take() else { return 0 }
         let isCut = block.cutPacketByteCount != nil
-        let hasFastPath = edge.hasFastPath && !isCut
+        var hasFastPath = edge.hasFastPath && !isCut
         let macs = edge.macs
+        // True at most edges, so that one look is enough for each packet.
+        var areAllPlain = hasFastPath && !macs.areCompared && strangers.count == 0
         var passed = PassedAddresses()
         let limit = filter.limitInKernel
         var packets = block.packets
@@ -156,13 +158,7 @@ extension Pipeline {
         packets = block.packets
         while let packet = packets.next() {
             // Nearly all packets are only copied, many of them with their checksum finished.
-            // What a pod says may be the answer to a frame that waits for its MAC address.
-            let isPlain =
-                packet.isOutgoing
-                ? !macs.areCompared || passed.match(packet.bytes)
-                    || fastPath.clearsMACs(of: packet.bytes, at: macs) && passed.set(packet.bytes)
-                : strangers.count == 0
-            if hasFastPath, isPlain {
+            if areAllPlain || hasFastPath && isPlain(packet, at: macs, fastPath, &passed) {
                 if fastPath.clears(packet.bytes) {
                     // As `copy`, whose call would cost a fifth of all that is done to a packet.
                     if packet.isFinished || !writer.restoresWireForm {
@@ -184,12 +180,25 @@ extension Pipeline {
             forward(
                 packet.packet(isCutByBlock: isCut), from: edge, fastPath, into: &queue, now,
                 &counts)
-            // A lookup reads events, too.
-            if slowPath.fronts.changeCount != frontChangeCount { update(&fastPath) }
+            if hasNewFronts { hasFastPath = false }
+            areAllPlain = hasFastPath && !macs.areCompared && strangers.count == 0
         }
         self.fastPath = .some(fastPath)
         add(counts, to: edge.counters)
         return packets.count
+    }
+
+    /// Whether the fast path may decide about a packet, unless all packets of the block are plain.
+    @inline(__always)
+    private func isPlain(
+        _ packet: borrowing RingPacket, at macs: EdgeMACs, _ fastPath: borrowing FastPath,
+        _ passed: inout PassedAddresses
+    ) -> Bool {
+        // What a pod says may be the answer to a frame that waits for its MAC address.
+        packet.isOutgoing
+            ? !macs.areCompared || passed.match(packet.bytes)
+                || fastPath.clearsMACs(of: packet.bytes, at: macs) && passed.set(packet.bytes)
+            : strangers.count == 0
     }
 
     /// Does what is due: reads events of new flows, and gives up on fragments that waited too long.
@@ -212,20 +221,21 @@ extension Pipeline {
 
     private mutating func begin(_ now: MonotonicTime) {
         tracker?.listen(for: &slowPath, now: now)
-        if slowPath.fronts.changeCount != frontChangeCount { updateFronts() }
+        if hasNewFronts { updateFronts() }
         writer.refill(now: now)
     }
 
-    private mutating func updateFronts() {
-        guard var fastPath = fastPath.take() else { return }
-        update(&fastPath)
-        self.fastPath = .some(fastPath)
-    }
+    /// Whether a packet of the block at hand has shown a front that the fast path does not know.
+    ///
+    /// A lookup reads events, too. User space decides about the rest of such a block.
+    private var hasNewFronts: Bool { slowPath.fronts.changeCount != frontChangeCount }
 
     /// Has the fast path clear no packets of the fronts that are known now.
-    private mutating func update(_ fastPath: inout FastPath) {
+    private mutating func updateFronts() {
+        guard var fastPath = fastPath.take() else { return }
         frontChangeCount = slowPath.fronts.changeCount
         fastPath.set(fronts: slowPath.fronts.keys)
+        self.fastPath = .some(fastPath)
     }
 
     func add(_ counts: BlockCounts, to counters: FrameCounters) {
@@ -265,7 +275,8 @@ extension Pipeline {
         _ point: ObservationPoint, _ fastPath: borrowing FastPath
     ) -> Bool {
         // A tag is put back before a filter sees the frame, which the kernel cannot do.
-        program == .punts || packet.details.vlan != nil && writer.restoresWireForm
+        program == .punts || hasNewFronts
+            || packet.details.vlan != nil && writer.restoresWireForm
             || !fastPath.clears(
                 packet.bytes, toPod: packet.details.isOutgoing, at: EdgeMACs(point))
     }

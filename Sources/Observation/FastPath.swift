@@ -19,12 +19,15 @@ package struct FastPath: ~Copyable, Sendable {
     let pods: PlainPods
     let rule: Rule
     private var fronts = FrontFilter()
+    /// The addresses whose packets need more than the numbers above.
+    private var looksUp: AddressBits
 
     package init(_ rule: Rule) {
         self.rule = rule
         pods = PlainPods(rule)
         punted = PlainNetworks(rule.puntedNetworks)
         asksRule = rule.puntsAddresses || !punted.isComplete
+        looksUp = asksRule ? .all : AddressBits()
     }
 
     /// Replaces the fronts: packets that go through them are not cleared.
@@ -32,50 +35,84 @@ package struct FastPath: ~Copyable, Sendable {
     /// There must be all fronts that any installed program has.
     package mutating func set(fronts keys: Set<ServiceKey>) {
         fronts = FrontFilter(keys)
+        looksUp = asksRule ? .all : fronts.bits
     }
 
     /// Whether a program that decides has surely decided about this frame.
     package func clears(_ frame: RawSpan) -> Bool {
         guard let family = Self.plainFamily(of: frame, opens: false) else { return false }
-        return clearsAddresses(frame, family) && !hasFront(frame, family, opens: false)
+        return clearsAddresses(frame, family, opens: false)
     }
 
     /// The family of a plain frame with SYN or RST, if user space looks up nothing about its ends.
     func openingFamily(of frame: RawSpan) -> IPAddress.Family? {
         guard let family = Self.plainFamily(of: frame, opens: true),
-            clearsAddresses(frame, family), !hasFront(frame, family, opens: true)
+            clearsAddresses(frame, family, opens: true)
         else { return nil }
         return family
+    }
+
+    /// Whether a program does not punt a plain frame because of its addresses.
+    ///
+    /// In most captures nothing is looked up, which costs one comparison for each frame.
+    @inline(__always)
+    private func clearsAddresses(
+        _ frame: RawSpan, _ family: IPAddress.Family, opens: Bool
+    ) -> Bool {
+        let lows: (source: UInt64, destination: UInt64)
+        switch family {
+        case .ipv4:
+            let source = frame.uint32(at: PlainFrame.IPv4.source)
+            let destination = frame.uint32(at: PlainFrame.IPv4.destination)
+            guard !punted.contain(source, or: destination) else { return false }
+            lows = (UInt64(source), UInt64(destination))
+        case .ipv6:
+            typealias Layout = PlainFrame.IPv6
+            lows = (
+                frame.uint64(at: Layout.source + 8), frame.uint64(at: Layout.destination + 8)
+            )
+            guard !punted.contain(frame.uint64(at: Layout.source), lows.source),
+                !punted.contain(frame.uint64(at: Layout.destination), lows.destination)
+            else { return false }
+        }
+        if looksUp.isEmpty { return true }
+        return !looksUp.contain(lows.source) && !looksUp.contain(lows.destination)
+            || clearsByLookup(frame, family, opens: opens)
+    }
+
+    @inline(never)
+    private func clearsByLookup(
+        _ frame: RawSpan, _ family: IPAddress.Family, opens: Bool
+    ) -> Bool {
+        (!asksRule || clearsByRule(frame, family)) && !hasFront(frame, family, opens: opens)
     }
 
     /// Whether a program that knows the fronts punts a plain frame.
     ///
     /// It punts what has no ports, and what opens a connection, by the address alone.
-    @inline(__always)
     private func hasFront(_ frame: RawSpan, _ family: IPAddress.Family, opens: Bool) -> Bool {
         switch family {
         case .ipv4:
             typealias Layout = PlainFrame.IPv4
-            return fronts.mayContain(UInt64(frame.uint32(at: Layout.source)))
+            return fronts.bits.contain(UInt64(frame.uint32(at: Layout.source)))
                 && hasFront(
                     frame, at: Layout.source, family, Layout.transport, opens, isReply: true)
-                || fronts.mayContain(UInt64(frame.uint32(at: Layout.destination)))
+                || fronts.bits.contain(UInt64(frame.uint32(at: Layout.destination)))
                     && hasFront(
                         frame, at: Layout.destination, family, Layout.transport, opens,
                         isReply: false)
         case .ipv6:
             typealias Layout = PlainFrame.IPv6
-            return fronts.mayContain(frame.uint64(at: Layout.source + 8))
+            return fronts.bits.contain(frame.uint64(at: Layout.source + 8))
                 && hasFront(
                     frame, at: Layout.source, family, Layout.transport, opens, isReply: true)
-                || fronts.mayContain(frame.uint64(at: Layout.destination + 8))
+                || fronts.bits.contain(frame.uint64(at: Layout.destination + 8))
                     && hasFront(
                         frame, at: Layout.destination, family, Layout.transport, opens,
                         isReply: false)
         }
     }
 
-    @inline(never)
     private func hasFront(
         _ frame: RawSpan, at offset: Int, _ family: IPAddress.Family, _ transport: Int,
         _ opens: Bool, isReply: Bool
@@ -92,23 +129,6 @@ package struct FastPath: ~Copyable, Sendable {
         return fronts.contains(address, number, port)
     }
 
-    @inline(__always)
-    private func clearsAddresses(_ frame: RawSpan, _ family: IPAddress.Family) -> Bool {
-        if asksRule { return clearsByRule(frame, family) }
-        return switch family {
-        case .ipv4:
-            !punted.contain(frame.uint32(at: PlainFrame.IPv4.source))
-                && !punted.contain(frame.uint32(at: PlainFrame.IPv4.destination))
-        case .ipv6:
-            !punted.contain(
-                frame.uint64(at: PlainFrame.IPv6.source),
-                frame.uint64(at: PlainFrame.IPv6.source + 8))
-                && !punted.contain(
-                    frame.uint64(at: PlainFrame.IPv6.destination),
-                    frame.uint64(at: PlainFrame.IPv6.destination + 8))
-        }
-    }
-
     /// Whether an edge's program has surely decided about this frame.
     ///
     /// The program compares the MAC addresses of frames towards the pod as well.
@@ -123,7 +143,6 @@ package struct FastPath: ~Copyable, Sendable {
     }
 
     /// Asks the rule itself, at the price of holding on to its arrays and sets.
-    @inline(never)
     private func clearsByRule(_ frame: RawSpan, _ family: IPAddress.Family) -> Bool {
         if rule.puntsAddresses { return false }
         let offset =
