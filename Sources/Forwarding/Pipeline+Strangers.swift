@@ -90,14 +90,16 @@ extension Pipeline {
     ///
     /// A look at each packet would cost time. A pod that sends more than a few packets is seen soon.
     mutating func lookAtSender(
-        _ packet: borrowing RingPacket, _ edge: EdgeContext, _ now: MonotonicTime
+        _ packet: borrowing RingPacket, _ edge: EdgeContext, _ fastPath: borrowing FastPath,
+        _ now: MonotonicTime
     ) {
         guard case .edge(let point) = edge.source else { return }
         if packet.isOutgoing, point.hasOtherPorts {
             slowPath.lookAtSender(of: packet.bytes, at: point, now: now)
         }
         guard !packet.isOutgoing,
-            let source = Self.source(of: packet.bytes), source.isRoutable
+            let source = Self.source(of: packet.bytes), !fastPath.isPod(source),
+            source.isRoutable
         else { return }
         let addressPlan = slowPath.rule.addressPlan
         guard !addressPlan.isPod(source), !addressPlan.isService(source),

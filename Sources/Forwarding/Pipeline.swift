@@ -147,19 +147,27 @@ extension Pipeline {
         // As a member of `self`, or of the context, it would be copied for each packet.
         guard let fastPath = fastPath.take() else { return 0 }
         let isCut = block.cutPacketByteCount != nil
-        var hasFastPath = edge.hasFastPath && !isCut
         let macs = edge.macs
-        // True at most edges, so that one look is enough for each packet.
-        var areAllPlain = hasFastPath && !macs.areCompared && strangers.count == 0
         var passed = PassedAddresses()
         let limit = filter.limitInKernel
         var packets = block.packets
-        if let first = packets.next() { lookAtSender(first, edge, now) }
+        if let first = packets.next() { lookAtSender(first, edge, fastPath, now) }
         packets = block.packets
-        while let packet = packets.next() {
-            // Nearly all packets are only copied, many of them with their checksum finished.
-            if areAllPlain || hasFastPath && isPlain(packet, at: macs, fastPath, &passed) {
-                if fastPath.clears(packet.bytes) {
+        var isOver = false
+        while !isOver {
+            // Constant until a packet has needed more than to be copied: so they cost next to nothing.
+            let hasFastPath = edge.hasFastPath && !isCut && !hasNewFronts
+            // What a pod says may be the answer to a frame that waits for its MAC address.
+            let areIncomingPlain = hasFastPath && strangers.count == 0
+            let areAllPlain = areIncomingPlain && !macs.areCompared
+            isOver = true
+            while let packet = packets.next() {
+                let look =
+                    areAllPlain || !packet.isOutgoing && areIncomingPlain
+                    ? fastPath.look(at: packet.bytes)
+                    : packet.isOutgoing && hasFastPath
+                        ? fastPath.look(at: packet.bytes, macs, after: &passed) : .unknown
+                if case .cleared = look {
                     // As `copy`, whose call would cost a fifth of all that is done to a packet.
                     if packet.isFinished || !writer.restoresWireForm {
                         writer.append(asItIs: packet, limit, to: &queue, &counts)
@@ -169,36 +177,24 @@ extension Pipeline {
                         writer.append(packet, finishing: checksum, to: &queue, &counts)
                         continue
                     }
-                } else if let opening = fastPath.opening(
-                    packet.bytes, direction: Direction(isOutgoing: packet.isOutgoing)),
+                } else if case .own = look,
+                    let opening = fastPath.opening(
+                        packet.bytes, direction: Direction(isOutgoing: packet.isOutgoing)),
                     forward(opening, packet, edge, limit, into: &queue, now, &counts)
                 {
                     continue
                 }
+                isOver = false
+                if edge.replacement?.consume(packet.identity) == true { break }
+                forward(
+                    packet.packet(isCutByBlock: isCut), from: edge, fastPath, into: &queue, now,
+                    &counts)
+                break
             }
-            if let replacement = edge.replacement, replacement.consume(packet.identity) { continue }
-            forward(
-                packet.packet(isCutByBlock: isCut), from: edge, fastPath, into: &queue, now,
-                &counts)
-            if hasNewFronts { hasFastPath = false }
-            areAllPlain = hasFastPath && !macs.areCompared && strangers.count == 0
         }
         self.fastPath = .some(fastPath)
         add(counts, to: edge.counters)
         return packets.count
-    }
-
-    /// Whether the fast path may decide about a packet, unless all packets of the block are plain.
-    @inline(__always)
-    private func isPlain(
-        _ packet: borrowing RingPacket, at macs: EdgeMACs, _ fastPath: borrowing FastPath,
-        _ passed: inout PassedAddresses
-    ) -> Bool {
-        // What a pod says may be the answer to a frame that waits for its MAC address.
-        packet.isOutgoing
-            ? !macs.areCompared || passed.match(packet.bytes)
-                || fastPath.clearsMACs(of: packet.bytes, at: macs) && passed.set(packet.bytes)
-            : strangers.count == 0
     }
 
     /// Does what is due: reads events of new flows, and gives up on fragments that waited too long.
