@@ -210,8 +210,8 @@ extension Pipeline {
         while let fragment = held.takeFirst() { drop(fragment.counters) }
         while let frame = strangers.take(where: { _ in true }) { drop(frame.counters) }
         while let request = requests.release({ $0.takeFirst() }) {
-            if request.fate != .resetFromElsewhere { record(.undecided, request.record.counters) }
-            drop(request.record.counters)
+            if request.fate != .resetFromElsewhere { record(.undecided, request.counters) }
+            drop(request.counters)
         }
     }
 
