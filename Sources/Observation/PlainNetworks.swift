@@ -112,7 +112,8 @@ struct PlainPods: Sendable {
             Dictionary(rule.nodeAddressesInPodNetworks.map { ($0, 0) }) { first, _ in first })
     }
 
-    @inline(__always)
+    /// Never inlined: all of the numbers would be loaded before the first is compared.
+    @inline(never)
     func contains(_ address: IPAddress) -> Bool {
         pods.contain(address) && !uncovered.contain(address)
             && (!nodeBits.contain(address.low) || nodes[address] == nil)
