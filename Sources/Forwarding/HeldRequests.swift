@@ -11,7 +11,11 @@ package import Time
 package struct HeldRequests {
     private(set) var table = RequestTable()
     /// What belongs to each slot of the table.
-    private var records: [Record?] = []
+    private var records: [Record] = []
+    /// The counters of the edges at which frames were seen; nil where an edge is gone.
+    private var edges: [FrameCounters?] = []
+    /// The edge at which a frame was held last, at which most likely the next one is held.
+    private var lastEdge = 0
     private var shortFrames = FrameCells(
         byteCount: shortByteCountMax, countMax: RequestTable.countMax)
     private var longFrames = FrameCells(byteCount: byteCountMax, countMax: longCellCountMax)
@@ -28,13 +32,17 @@ package struct HeldRequests {
     package static let longCellCountMax = 1024
 
     /// What belongs to a slot of the table.
-    package struct Record {
+    ///
+    /// Plain numbers: counting references takes longer than all else that is done to a request.
+    private struct Record {
         let details: Packet.Details
-        /// The counters of the edge at which the frame was seen.
-        package let counters: FrameCounters
-        fileprivate let byteCount: Int32
-        fileprivate let cell: Int32
-        fileprivate let hasForm: Bool
+        /// The place of the edge's counters in `edges`.
+        let edge: Int32
+        let byteCount: Int32
+        let cell: Int32
+        let hasForm: Bool
+        /// Whether a frame is in the slot, and not only an answer, or nothing.
+        var isTaken = true
     }
 
     /// The form in which a frame of a call to a service is reported.
@@ -102,17 +110,47 @@ package struct HeldRequests {
         _ packet: borrowing Packet, in slot: Int, _ form: Form?, _ counters: FrameCounters
     ) {
         let byteCount = packet.bytes.byteCount
-        // The table gives slots to answers as well.
-        while slot >= records.count { records.append(nil) }
         let cell =
             Self.isShort(byteCount)
             ? shortFrames.store(packet.bytes) : longFrames.store(packet.bytes)
         // `hasRoom` has said so.
         guard let cell else { return }
-        records[slot] = Record(
-            details: packet.details, counters: counters, byteCount: Int32(byteCount),
-            cell: cell, hasForm: form != nil)
+        let record = Record(
+            details: packet.details, edge: index(of: counters),
+            byteCount: Int32(truncatingIfNeeded: byteCount), cell: cell, hasForm: form != nil)
+        if slot < records.count {
+            records[slot] = record
+        } else {
+            fillRecords(to: slot, with: record)
+        }
         if let form { forms[slot] = form }
+    }
+
+    /// Adds records until there is one for a slot; the table gives slots to answers as well.
+    @inline(never)
+    private mutating func fillRecords(to slot: Int, with record: Record) {
+        var nothing = record
+        nothing.isTaken = false
+        while records.count < slot { records.append(nothing) }
+        records.append(record)
+    }
+
+    private mutating func index(of counters: FrameCounters) -> Int32 {
+        if lastEdge >= edges.count || edges[lastEdge] !== counters {
+            lastEdge = place(of: counters)
+        }
+        return Int32(truncatingIfNeeded: lastEdge)
+    }
+
+    @inline(never)
+    private mutating func place(of counters: FrameCounters) -> Int {
+        if let known = edges.firstIndex(where: { $0 === counters }) { return known }
+        if let free = edges.firstIndex(where: { $0 == nil }) {
+            edges[free] = counters
+            return free
+        }
+        edges.append(counters)
+        return edges.count - 1
     }
 }
 
@@ -120,7 +158,9 @@ extension HeldRequests {
     /// A frame that waits no longer.
     package struct Released {
         package let fate: RequestTable.Release.Fate
-        package let record: Record
+        package let slot: Int
+        /// The counters of the edge at which the frame was seen.
+        package let counters: FrameCounters
         package let form: Form?
         package let isPassedOn: Bool
     }
@@ -129,22 +169,32 @@ extension HeldRequests {
     package mutating func release(
         _ next: (inout RequestTable) -> RequestTable.Release?
     ) -> Released? {
-        guard let release = next(&table), let record = records[release.slot] else { return nil }
-        records[release.slot] = nil
-        if Self.isShort(Int(record.byteCount)) {
-            shortFrames.giveBack(record.cell)
-        } else {
-            longFrames.giveBack(record.cell)
+        guard let release = next(&table) else { return nil }
+        let slot = release.slot
+        guard records[slot].isTaken, let counters = edges[Int(records[slot].edge)] else {
+            return nil
         }
-        let form = record.hasForm ? forms.removeValue(forKey: release.slot) : nil
+        records[slot].isTaken = false
+        if Self.isShort(Int(records[slot].byteCount)) {
+            shortFrames.giveBack(records[slot].cell)
+        } else {
+            longFrames.giveBack(records[slot].cell)
+        }
+        let form = records[slot].hasForm ? forms.removeValue(forKey: slot) : nil
         return Released(
-            fate: release.fate, record: record, form: form, isPassedOn: release.isPassedOn)
+            fate: release.fate, slot: slot, counters: counters, form: form,
+            isPassedOn: release.isPassedOn)
+    }
+
+    /// Forgets the counters of an edge that is gone, none of whose frames is held.
+    package mutating func forget(_ counters: FrameCounters) {
+        for index in edges.indices where edges[index] === counters { edges[index] = nil }
     }
 
     /// The packet that was released last; the next one that is held may overwrite it.
     @_lifetime(borrow self)
     package func packet(_ released: Released) -> Packet {
-        let record = released.record
+        let record = records[released.slot]
         let byteCount = Int(record.byteCount)
         return Self.isShort(byteCount)
             ? Packet(record.details, shortFrames.bytes(record.cell, byteCount))
@@ -166,6 +216,6 @@ extension HeldRequests {
 
     /// Whether a slot holds a frame that is counted by these counters.
     package func isCounted(_ slot: Int, by counters: FrameCounters) -> Bool {
-        records[slot]?.counters === counters
+        records[slot].isTaken && edges[Int(records[slot].edge)] === counters
     }
 }

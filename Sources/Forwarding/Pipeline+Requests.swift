@@ -28,10 +28,15 @@ extension Pipeline {
                 return true
             }
         case .answer, .reset:
-            // A reset may have to wait as well.
-            if opening.kind == .reset, opening.edge == .sender { return false }
+            // Comparing enumerations of another module is a call, and matching is none.
+            var isReset = false
+            if case .reset = opening.kind {
+                // A reset may have to wait as well.
+                if case .sender = opening.edge { return false }
+                isReset = true
+            }
             releaseRequests(
-                answered: opening.key, at: opening.edge, isReset: opening.kind == .reset,
+                answered: opening.key, at: opening.edge, isReset: isReset,
                 seenAt: packet.nanosecondsSince1970, packet.interfaceIndex, edge.counters,
                 into: &queue, now, &counts)
         }
@@ -99,7 +104,7 @@ extension Pipeline {
         }
         var isOtherEdgeHere = false
         var isPassedOn = false
-        if edge == .sender {
+        if case .sender = edge {
             isOtherEdgeHere = localEdges.contains(key.destination)
             isPassedOn = localEdges.isForeign(
                 key.source, atEdge: packet.details.interfaceIndex)
@@ -186,10 +191,10 @@ extension Pipeline {
         {
             settle(request, into: &queue, now, frames, &counts)
             // A pod that passes the request on has an edge beside its first sender's.
-            if request.fate == .answeredThere, !request.isPassedOn { hasSendersEdge = true }
+            if case .answeredThere = request.fate, !request.isPassedOn { hasSendersEdge = true }
         }
         // The sender's edge may be here and be read later, even if the source is forged.
-        if edge == .observedEnd, isReset || !hasSendersEdge {
+        if case .observedEnd = edge, isReset || !hasSendersEdge {
             requests.record(
                 answerTo: key, isReset: isReset, on: interfaceIndex, by: answerer, seenAt: seenAt,
                 now: now)
@@ -213,6 +218,7 @@ extension Pipeline {
     mutating func releaseRequests(
         countedBy frames: FrameCounters, into queue: inout ByteQueue, _ now: MonotonicTime
     ) {
+        defer { requests.forget(frames) }
         guard requests.count > 0 else { return }
         for slot in requests.slots where requests.isCounted(slot, by: frames) {
             if let request = requests.release({ $0.take(slot) }) {
@@ -256,7 +262,7 @@ extension Pipeline {
         _ translation: Translation? = nil, into queue: inout ByteQueue, _ now: MonotonicTime,
         _ frames: FrameCounters, _ counts: inout BlockCounts
     ) {
-        if request.record.counters === frames {
+        if request.counters === frames {
             settle(request, fate ?? request.fate, translation, into: &queue, now, &counts)
         } else {
             settle(request, fate, translation, into: &queue, now)
@@ -270,14 +276,14 @@ extension Pipeline {
     ) {
         let fate = fate ?? request.fate
         guard fate.isReported else {
-            let frames = request.record.counters
+            let frames = request.counters
             if let metric = RequestMetric(fate) { record(metric, frames) }
             frames.add(1, to: .refused)
             return counters.frames.add(1, to: .refused)
         }
         var counts = BlockCounts()
         settle(request, fate, translation, into: &queue, now, &counts)
-        add(counts, to: request.record.counters)
+        add(counts, to: request.counters)
     }
 
     private mutating func settle(
@@ -304,9 +310,9 @@ extension Pipeline {
         _ translation: Translation?, _ filter: PacketFilter, through writer: inout PacketWriter,
         _ queue: inout ByteQueue, _ counts: inout BlockCounts
     ) {
+        let packet = requests.packet(request)
         writer.append(
-            requests.packet(request), translation, filter,
-            at: request.record.details.interfaceIndex, to: &queue, &counts)
+            packet, translation, filter, at: packet.details.interfaceIndex, to: &queue, &counts)
     }
 
     func record(_ metric: RequestMetric, _ frames: FrameCounters) {

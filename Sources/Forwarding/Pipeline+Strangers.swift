@@ -91,10 +91,13 @@ extension Pipeline {
     /// A look at each packet would cost time. A pod that sends more than a few packets is seen soon.
     /// The first packet of all is often a request to the pod, or ARP.
     mutating func lookAtSender(
-        in packets: inout PacketIterator, _ edge: EdgeContext, _ now: MonotonicTime
+        in packets: inout PacketIterator, _ edge: EdgeContext, _ fastPath: borrowing FastPath,
+        _ now: MonotonicTime
     ) {
         for _ in 0..<Self.senderLookCountMax {
-            guard let packet = packets.next(), !lookAtSender(packet, edge, now) else { return }
+            guard let packet = packets.next(), !lookAtSender(packet, edge, fastPath, now) else {
+                return
+            }
         }
     }
 
@@ -103,14 +106,15 @@ extension Pipeline {
 
     /// Looks at who sent a packet, and returns whether no further packet need be looked at.
     private mutating func lookAtSender(
-        _ packet: borrowing RingPacket, _ edge: EdgeContext, _ now: MonotonicTime
+        _ packet: borrowing RingPacket, _ edge: EdgeContext, _ fastPath: borrowing FastPath,
+        _ now: MonotonicTime
     ) -> Bool {
         guard case .edge(let point) = edge.source else { return true }
         if packet.isOutgoing, point.hasOtherPorts {
             slowPath.lookAtSender(of: packet.bytes, at: point, now: now)
         }
         guard !packet.isOutgoing, let source = Self.source(of: packet.bytes) else { return false }
-        guard source.isRoutable else { return true }
+        guard !fastPath.isPod(source), source.isRoutable else { return true }
         let addressPlan = slowPath.rule.addressPlan
         guard !addressPlan.isPod(source), !addressPlan.isService(source),
             !addressPlan.nodeAddresses.contains(source),

@@ -145,25 +145,29 @@ extension Pipeline {
         var counts = BlockCounts()
         begin(now)
         // As a member of `self`, or of the context, it would be copied for each packet.
-        guard var fastPath = fastPath.take() else { return 0 }
+        guard let fastPath = fastPath.take() else { return 0 }
         let isCut = block.cutPacketByteCount != nil
-        let hasFastPath = edge.hasFastPath && !isCut
         let macs = edge.macs
         var passed = PassedAddresses()
         let limit = filter.limitInKernel
         var packets = block.packets
-        lookAtSender(in: &packets, edge, now)
+        lookAtSender(in: &packets, edge, fastPath, now)
         packets = block.packets
-        while let packet = packets.next() {
-            // Nearly all packets are only copied, many of them with their checksum finished.
+        var isOver = false
+        while !isOver {
+            // Constant until a packet has needed more than to be copied: so they cost next to nothing.
+            let hasFastPath = edge.hasFastPath && !isCut && !hasNewFronts
             // What a pod says may be the answer to a frame that waits for its MAC address.
-            let isPlain =
-                packet.isOutgoing
-                ? !macs.areCompared || passed.match(packet.bytes)
-                    || fastPath.clearsMACs(of: packet.bytes, at: macs) && passed.set(packet.bytes)
-                : strangers.count == 0
-            if hasFastPath, isPlain {
-                if fastPath.clears(packet.bytes) {
+            let areIncomingPlain = hasFastPath && strangers.count == 0
+            let areAllPlain = areIncomingPlain && !macs.areCompared
+            isOver = true
+            while let packet = packets.next() {
+                let look =
+                    areAllPlain || !packet.isOutgoing && areIncomingPlain
+                    ? fastPath.look(at: packet.bytes)
+                    : packet.isOutgoing && hasFastPath
+                        ? fastPath.look(at: packet.bytes, macs, after: &passed) : .unknown
+                if case .cleared = look {
                     // As `copy`, whose call would cost a fifth of all that is done to a packet.
                     if packet.isFinished || !writer.restoresWireForm {
                         writer.append(asItIs: packet, limit, to: &queue, &counts)
@@ -173,19 +177,20 @@ extension Pipeline {
                         writer.append(packet, finishing: checksum, to: &queue, &counts)
                         continue
                     }
-                } else if let opening = fastPath.opening(
-                    packet.bytes, direction: Direction(isOutgoing: packet.isOutgoing)),
+                } else if case .own = look,
+                    let opening = fastPath.opening(
+                        packet.bytes, direction: Direction(isOutgoing: packet.isOutgoing)),
                     forward(opening, packet, edge, limit, into: &queue, now, &counts)
                 {
                     continue
                 }
+                isOver = false
+                if edge.replacement?.consume(packet.identity) == true { break }
+                forward(
+                    packet.packet(isCutByBlock: isCut), from: edge, fastPath, into: &queue, now,
+                    &counts)
+                break
             }
-            if let replacement = edge.replacement, replacement.consume(packet.identity) { continue }
-            forward(
-                packet.packet(isCutByBlock: isCut), from: edge, fastPath, into: &queue, now,
-                &counts)
-            // A lookup reads events, too.
-            if slowPath.fronts.changeCount != frontChangeCount { update(&fastPath) }
         }
         self.fastPath = .some(fastPath)
         add(counts, to: edge.counters)
@@ -205,27 +210,28 @@ extension Pipeline {
         while let fragment = held.takeFirst() { drop(fragment.counters) }
         while let frame = strangers.take(where: { _ in true }) { drop(frame.counters) }
         while let request = requests.release({ $0.takeFirst() }) {
-            if request.fate != .resetFromElsewhere { record(.undecided, request.record.counters) }
-            drop(request.record.counters)
+            if request.fate != .resetFromElsewhere { record(.undecided, request.counters) }
+            drop(request.counters)
         }
     }
 
     private mutating func begin(_ now: MonotonicTime) {
         tracker?.listen(for: &slowPath, now: now)
-        if slowPath.fronts.changeCount != frontChangeCount { updateFronts() }
+        if hasNewFronts { updateFronts() }
         writer.refill(now: now)
     }
 
-    private mutating func updateFronts() {
-        guard var fastPath = fastPath.take() else { return }
-        update(&fastPath)
-        self.fastPath = .some(fastPath)
-    }
+    /// Whether a packet of the block at hand has shown a front that the fast path does not know.
+    ///
+    /// A lookup reads events, too. User space decides about the rest of such a block.
+    private var hasNewFronts: Bool { slowPath.fronts.changeCount != frontChangeCount }
 
     /// Has the fast path clear no packets of the fronts that are known now.
-    private mutating func update(_ fastPath: inout FastPath) {
+    private mutating func updateFronts() {
+        guard var fastPath = fastPath.take() else { return }
         frontChangeCount = slowPath.fronts.changeCount
         fastPath.set(fronts: slowPath.fronts.keys)
+        self.fastPath = .some(fastPath)
     }
 
     func add(_ counts: BlockCounts, to counters: FrameCounters) {
@@ -265,7 +271,8 @@ extension Pipeline {
         _ point: ObservationPoint, _ fastPath: borrowing FastPath
     ) -> Bool {
         // A tag is put back before a filter sees the frame, which the kernel cannot do.
-        program == .punts || packet.details.vlan != nil && writer.restoresWireForm
+        program == .punts || hasNewFronts
+            || packet.details.vlan != nil && writer.restoresWireForm
             || !fastPath.clears(
                 packet.bytes, toPod: packet.details.isOutgoing, at: EdgeMACs(point))
     }

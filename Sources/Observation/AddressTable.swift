@@ -53,6 +53,27 @@ struct AddressTable: Sendable {
     }
 }
 
+/// The last six bits of some addresses, which most other addresses do not have.
+struct AddressBits: Sendable {
+    private var mask: UInt64 = 0
+
+    /// The bits of all addresses.
+    static var all: AddressBits {
+        var bits = AddressBits()
+        bits.mask = .max
+        return bits
+    }
+
+    var isEmpty: Bool { mask == 0 }
+
+    /// Adds an address, by its last eight bytes.
+    mutating func insert(_ low: UInt64) { mask |= 1 &<< low }
+
+    /// Whether an address may be one of them.
+    @inline(__always)
+    func contain(_ low: UInt64) -> Bool { mask & (1 &<< low) != 0 }
+}
+
 extension UInt64 {
     /// The product of two numbers, both halves of which are folded into one.
     func folded(with other: UInt64) -> UInt64 {

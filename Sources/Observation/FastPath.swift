@@ -1,4 +1,4 @@
-import Addressing
+package import Addressing
 import Packets
 
 /// The rule's fast path: clears frames that an edge's program has surely decided about.
@@ -19,12 +19,15 @@ package struct FastPath: ~Copyable, Sendable {
     let pods: PlainPods
     let rule: Rule
     private var fronts = FrontFilter()
+    /// The addresses whose packets need more than the numbers above.
+    private var looksUp: AddressBits
 
     package init(_ rule: Rule) {
         self.rule = rule
         pods = PlainPods(rule)
         punted = PlainNetworks(rule.puntedNetworks)
         asksRule = rule.puntsAddresses || !punted.isComplete
+        looksUp = asksRule ? .all : AddressBits()
     }
 
     /// Replaces the fronts: packets that go through them are not cleared.
@@ -32,50 +35,93 @@ package struct FastPath: ~Copyable, Sendable {
     /// There must be all fronts that any installed program has.
     package mutating func set(fronts keys: Set<ServiceKey>) {
         fronts = FrontFilter(keys)
+        looksUp = asksRule ? .all : fronts.bits
     }
 
     /// Whether a program that decides has surely decided about this frame.
+    @inline(__always)
     package func clears(_ frame: RawSpan) -> Bool {
-        guard let family = Self.plainFamily(of: frame, opens: false) else { return false }
-        return clearsAddresses(frame, family) && !hasFront(frame, family, opens: false)
+        guard Self.isUnicast(frame) else { return false }
+        return frame.uint16(at: EthernetHeader.etherType) == EtherType.ipv4
+            ? clearsIPv4(frame, opens: false) : clearsIPv6(frame, opens: false)
     }
 
     /// The family of a plain frame with SYN or RST, if user space looks up nothing about its ends.
     func openingFamily(of frame: RawSpan) -> IPAddress.Family? {
-        guard let family = Self.plainFamily(of: frame, opens: true),
-            clearsAddresses(frame, family), !hasFront(frame, family, opens: true)
-        else { return nil }
-        return family
+        guard Self.isUnicast(frame) else { return nil }
+        if frame.uint16(at: EthernetHeader.etherType) == EtherType.ipv4 {
+            return clearsIPv4(frame, opens: true) ? .ipv4 : nil
+        }
+        return clearsIPv6(frame, opens: true) ? .ipv6 : nil
+    }
+
+    /// Whether an address is surely a pod's, by its network; false says nothing.
+    package func isPod(_ address: IPAddress) -> Bool { pods.isComplete && pods.contains(address) }
+
+    @inline(__always)
+    private func clearsIPv4(_ frame: RawSpan, opens: Bool) -> Bool {
+        guard Self.isPlainIPv4(frame, opens: opens) else { return false }
+        let source = frame.uint32(at: PlainFrame.IPv4.source)
+        let destination = frame.uint32(at: PlainFrame.IPv4.destination)
+        return !punted.contain(source, or: destination)
+            && clearsLookup(frame, .ipv4, UInt64(source), UInt64(destination), opens: opens)
+    }
+
+    /// Never inlined, since the registers that it needs would have to be saved for IPv4 as well.
+    @inline(never)
+    private func clearsIPv6(_ frame: RawSpan, opens: Bool) -> Bool {
+        typealias Layout = PlainFrame.IPv6
+        guard Self.isPlainIPv6(frame, opens: opens) else { return false }
+        let source = frame.uint64(at: Layout.source + 8)
+        let destination = frame.uint64(at: Layout.destination + 8)
+        return !punted.contain(frame.uint64(at: Layout.source), source)
+            && !punted.contain(frame.uint64(at: Layout.destination), destination)
+            && clearsLookup(frame, .ipv6, source, destination, opens: opens)
+    }
+
+    /// Whether a frame needs no lookup of the last eight bytes of its addresses, or passes it.
+    @inline(__always)
+    private func clearsLookup(
+        _ frame: RawSpan, _ family: IPAddress.Family, _ source: UInt64, _ destination: UInt64,
+        opens: Bool
+    ) -> Bool {
+        looksUp.isEmpty || !looksUp.contain(source) && !looksUp.contain(destination)
+            || clearsByLookup(frame, family, opens: opens)
+    }
+
+    @inline(never)
+    private func clearsByLookup(
+        _ frame: RawSpan, _ family: IPAddress.Family, opens: Bool
+    ) -> Bool {
+        (!asksRule || clearsByRule(frame, family)) && !hasFront(frame, family, opens: opens)
     }
 
     /// Whether a program that knows the fronts punts a plain frame.
     ///
     /// It punts what has no ports, and what opens a connection, by the address alone.
-    @inline(__always)
     private func hasFront(_ frame: RawSpan, _ family: IPAddress.Family, opens: Bool) -> Bool {
         switch family {
         case .ipv4:
             typealias Layout = PlainFrame.IPv4
-            return fronts.mayContain(UInt64(frame.uint32(at: Layout.source)))
+            return fronts.bits.contain(UInt64(frame.uint32(at: Layout.source)))
                 && hasFront(
                     frame, at: Layout.source, family, Layout.transport, opens, isReply: true)
-                || fronts.mayContain(UInt64(frame.uint32(at: Layout.destination)))
+                || fronts.bits.contain(UInt64(frame.uint32(at: Layout.destination)))
                     && hasFront(
                         frame, at: Layout.destination, family, Layout.transport, opens,
                         isReply: false)
         case .ipv6:
             typealias Layout = PlainFrame.IPv6
-            return fronts.mayContain(frame.uint64(at: Layout.source + 8))
+            return fronts.bits.contain(frame.uint64(at: Layout.source + 8))
                 && hasFront(
                     frame, at: Layout.source, family, Layout.transport, opens, isReply: true)
-                || fronts.mayContain(frame.uint64(at: Layout.destination + 8))
+                || fronts.bits.contain(frame.uint64(at: Layout.destination + 8))
                     && hasFront(
                         frame, at: Layout.destination, family, Layout.transport, opens,
                         isReply: false)
         }
     }
 
-    @inline(never)
     private func hasFront(
         _ frame: RawSpan, at offset: Int, _ family: IPAddress.Family, _ transport: Int,
         _ opens: Bool, isReply: Bool
@@ -92,28 +138,48 @@ package struct FastPath: ~Copyable, Sendable {
         return fronts.contains(address, number, port)
     }
 
-    @inline(__always)
-    private func clearsAddresses(_ frame: RawSpan, _ family: IPAddress.Family) -> Bool {
-        if asksRule { return clearsByRule(frame, family) }
-        return switch family {
-        case .ipv4:
-            !punted.contain(frame.uint32(at: PlainFrame.IPv4.source))
-                && !punted.contain(frame.uint32(at: PlainFrame.IPv4.destination))
-        case .ipv6:
-            !punted.contain(
-                frame.uint64(at: PlainFrame.IPv6.source),
-                frame.uint64(at: PlainFrame.IPv6.source + 8))
-                && !punted.contain(
-                    frame.uint64(at: PlainFrame.IPv6.destination),
-                    frame.uint64(at: PlainFrame.IPv6.destination + 8))
-        }
-    }
-
     /// Whether an edge's program has surely decided about this frame.
     ///
     /// The program compares the MAC addresses of frames towards the pod as well.
     package func clears(_ frame: RawSpan, toPod: Bool, at edge: EdgeMACs) -> Bool {
         clears(frame) && (!toPod || !edge.areCompared || clearsMACs(of: frame, at: edge))
+    }
+
+    /// What the fast path knows of a frame.
+    package enum Look: Sendable {
+        /// It may be another pod's, or another edge may have reported it.
+        case unknown
+        /// It is the pod's, but the program may have left it to user space.
+        case own
+        /// The program has surely decided about it.
+        case cleared
+    }
+
+    /// Looks at a frame that is the edge's own.
+    package func look(at frame: RawSpan) -> Look { clears(frame) ? .cleared : .own }
+
+    /// Looks at a frame towards a pod, which most likely has the addresses of the last one.
+    package func look(
+        at frame: RawSpan, _ edge: EdgeMACs, after passed: inout PassedAddresses
+    ) -> Look {
+        if passed.match(frame) {
+            guard Self.isPlainIPv4(frame, opens: false) else { return .own }
+            let isCleared = clearsLookup(
+                frame, .ipv4, UInt64(frame.uint32(at: PlainFrame.IPv4.source)),
+                UInt64(frame.uint32(at: PlainFrame.IPv4.destination)), opens: false)
+            return isCleared ? .cleared : .own
+        }
+        return look(at: frame, edge, setting: &passed)
+    }
+
+    @inline(never)
+    private func look(
+        at frame: RawSpan, _ edge: EdgeMACs, setting passed: inout PassedAddresses
+    ) -> Look {
+        guard !edge.areCompared || clearsMACs(of: frame, at: edge) else { return .unknown }
+        guard clears(frame) else { return .own }
+        passed.set(frame)
+        return .cleared
     }
 
     /// Whether a frame towards the pod is the pod's, and no other edge of the bridge may have reported it.
@@ -123,7 +189,6 @@ package struct FastPath: ~Copyable, Sendable {
     }
 
     /// Asks the rule itself, at the price of holding on to its arrays and sets.
-    @inline(never)
     private func clearsByRule(_ frame: RawSpan, _ family: IPAddress.Family) -> Bool {
         if rule.puntsAddresses { return false }
         let offset =
@@ -135,52 +200,53 @@ package struct FastPath: ~Copyable, Sendable {
             && !rule.punts(IPAddress(family, frame, at: offset + family.byteCount))
     }
 
-    /// Returns the family of a frame's packet, if a program decides about such packets at all.
-    ///
-    /// - Returns: nil unless the frame is unicast and plain, holds what a program loads, and
-    ///   carries no fragment, no ICMP message and no link-local address. `opens` tells whether it
-    ///   must be a TCP segment with SYN or RST, or must not.
+    /// Whether a frame is unicast, and has what all plain frames have.
     @inline(__always)
-    private static func plainFamily(of frame: RawSpan, opens: Bool) -> IPAddress.Family? {
-        guard frame.byteCount >= PlainFrame.IPv4.transport + PortsHeader.byteCount,
-            frame.uint8(at: EthernetHeader.destination) & EthernetHeader.groupBit == 0
-        else { return nil }
-        switch frame.uint16(at: EthernetHeader.etherType) {
-        case EtherType.ipv4:
-            typealias Layout = PlainFrame.IPv4
-            guard frame.uint8(at: EthernetHeader.byteCount) == IPv4Header.plainStart,
-                frame.uint16(at: Layout.fragment) & IPv4Header.fragmentMask == 0,
-                isLongEnough(
-                    frame.uint16(at: Layout.length),
-                    least: opens ? Layout.lengthWithFlags : Layout.lengthWithPorts),
-                opens
-                    ? hasOpeningFlags(
-                        frame, frame.uint8(at: Layout.protocolNumber), at: Layout.transport)
-                    : opensNothing(
-                        frame, frame.uint8(at: Layout.protocolNumber), at: Layout.transport,
-                        or: IPProtocol.icmp)
-            else { return nil }
-            return .ipv4
-        case EtherType.ipv6:
-            typealias Layout = PlainFrame.IPv6
-            guard frame.byteCount >= Layout.transport + PortsHeader.byteCount,
-                frame.uint8(at: EthernetHeader.byteCount) >> 4 == 6,
-                isLongEnough(
-                    frame.uint16(at: Layout.length),
-                    least: opens ? Layout.lengthWithFlags : Layout.lengthWithPorts),
-                IPProtocol.hasPorts(frame.uint8(at: Layout.protocolNumber)),
-                opens
-                    ? hasOpeningFlags(
-                        frame, frame.uint8(at: Layout.protocolNumber), at: Layout.transport)
-                    : opensNothing(
-                        frame, frame.uint8(at: Layout.protocolNumber), at: Layout.transport),
-                !isLinkLocal(frame.uint16(at: Layout.source)),
-                !isLinkLocal(frame.uint16(at: Layout.destination))
-            else { return nil }
-            return .ipv6
-        default:
-            return nil
-        }
+    private static func isUnicast(_ frame: RawSpan) -> Bool {
+        frame.byteCount >= PlainFrame.IPv4.transport + PortsHeader.byteCount
+            && frame.uint8(at: EthernetHeader.destination) & EthernetHeader.groupBit == 0
+    }
+
+    /// Whether a program decides about such packets of IPv4 at all.
+    ///
+    /// The frame must be plain and hold what a program loads. It must carry no fragment and no ICMP
+    /// message. `opens` tells whether it must be a TCP segment with SYN or RST, or must not.
+    @inline(__always)
+    private static func isPlainIPv4(_ frame: RawSpan, opens: Bool) -> Bool {
+        typealias Layout = PlainFrame.IPv4
+        guard frame.uint8(at: EthernetHeader.byteCount) == IPv4Header.plainStart,
+            frame.uint16(at: Layout.fragment) & IPv4Header.fragmentMask == 0,
+            isLongEnough(
+                frame.uint16(at: Layout.length),
+                least: opens ? Layout.lengthWithFlags : Layout.lengthWithPorts)
+        else { return false }
+        let transport = frame.uint8(at: Layout.protocolNumber)
+        return opens
+            ? hasOpeningFlags(frame, transport, at: Layout.transport)
+            : opensNothing(frame, transport, at: Layout.transport, or: IPProtocol.icmp)
+    }
+
+    /// Whether a program decides about such packets of IPv6 at all.
+    ///
+    /// As for IPv4; a packet with a link-local address is not plain.
+    @inline(__always)
+    private static func isPlainIPv6(_ frame: RawSpan, opens: Bool) -> Bool {
+        typealias Layout = PlainFrame.IPv6
+        guard frame.uint16(at: EthernetHeader.etherType) == EtherType.ipv6,
+            frame.byteCount >= Layout.transport + PortsHeader.byteCount,
+            frame.uint8(at: EthernetHeader.byteCount) >> 4 == 6,
+            isLongEnough(
+                frame.uint16(at: Layout.length),
+                least: opens ? Layout.lengthWithFlags : Layout.lengthWithPorts)
+        else { return false }
+        let transport = frame.uint8(at: Layout.protocolNumber)
+        guard IPProtocol.hasPorts(transport),
+            opens
+                ? hasOpeningFlags(frame, transport, at: Layout.transport)
+                : opensNothing(frame, transport, at: Layout.transport)
+        else { return false }
+        return !isLinkLocal(frame.uint16(at: Layout.source))
+            && !isLinkLocal(frame.uint16(at: Layout.destination))
     }
 
     /// Whether a packet is no TCP segment with SYN or RST, as far as its flags are there.

@@ -186,10 +186,10 @@ extension ServiceKey {
 
 /// The fronts in a form that is read for each frame.
 ///
-/// A frame with other addresses costs two shifts, since most miss the mask. One whose address has the
-/// same last six bits costs a short search.
+/// A frame with other addresses costs two tests of a bit. One whose address has the same last six bits
+/// costs a short search.
 struct FrontFilter: Sendable {
-    private var mask: UInt64 = 0
+    private(set) var bits = AddressBits()
     private var addresses = AddressTable([:])
     private var keys: Set<ServiceKey> = []
 
@@ -197,16 +197,10 @@ struct FrontFilter: Sendable {
 
     init(_ keys: Set<ServiceKey>) {
         self.keys = keys
-        for key in keys { mask |= Self.bit(key.address.low) }
+        for key in keys { bits.insert(key.address.low) }
         addresses = AddressTable(
             Dictionary(keys.map { ($0.address, $0.isWholeAddress ? 1 : 0) }) { max($0, $1) })
     }
-
-    /// Whether an address may be a front's, by its last bits.
-    @inline(__always)
-    func mayContain(_ low: UInt64) -> Bool { mask & Self.bit(low) != 0 }
-
-    private static func bit(_ low: UInt64) -> UInt64 { 1 << (low & 63) }
 
     func containsAddress(_ address: IPAddress) -> Bool { addresses[address] != nil }
 

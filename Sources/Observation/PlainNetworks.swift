@@ -57,6 +57,18 @@ struct PlainNetworks: Sendable {
         return false
     }
 
+    /// Whether one of two addresses is in a network.
+    @inline(__always)
+    func contain(_ ipv4Address: UInt32, or other: UInt32) -> Bool {
+        for index in 0..<ipv4Count {
+            let range = ipv4[index]
+            if ipv4Address & range.mask == range.value || other & range.mask == range.value {
+                return true
+            }
+        }
+        return false
+    }
+
     @inline(__always)
     func contain(_ high: UInt64, _ low: UInt64) -> Bool {
         for index in 0..<ipv6Count
@@ -85,6 +97,7 @@ struct PlainPods: Sendable {
     private let pods: PlainNetworks
     private let uncovered: PlainNetworks
     private let nodes: AddressTable
+    private let nodeBits: AddressBits
     /// Whether there was room for all networks; if not, nothing can be said of an address.
     let isComplete: Bool
 
@@ -92,12 +105,18 @@ struct PlainPods: Sendable {
         pods = PlainNetworks(rule.addressPlan.podNetworks)
         uncovered = PlainNetworks(rule.addressPlan.uncovered)
         isComplete = pods.isComplete && uncovered.isComplete
+        var bits = AddressBits()
+        for address in rule.nodeAddressesInPodNetworks { bits.insert(address.low) }
+        nodeBits = bits
         nodes = AddressTable(
             Dictionary(rule.nodeAddressesInPodNetworks.map { ($0, 0) }) { first, _ in first })
     }
 
+    /// Never inlined: all of the numbers would be loaded before the first is compared.
+    @inline(never)
     func contains(_ address: IPAddress) -> Bool {
-        pods.contain(address) && !uncovered.contain(address) && nodes[address] == nil
+        pods.contain(address) && !uncovered.contain(address)
+            && (!nodeBits.contain(address.low) || nodes[address] == nil)
     }
 
     /// Whether both ends of a frame are pods, if it is an IP packet's.

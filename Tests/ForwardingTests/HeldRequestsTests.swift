@@ -112,7 +112,7 @@ struct HeldRequestsTests {
         _ = Self.hold(1, byteCount: 60, in: &held, others)
         let released = try #require(held.release { $0.takeFirst() })
         #expect(released.fate == .unanswered)
-        #expect(released.record.counters === counters)
+        #expect(released.counters === counters)
         #expect(released.form?.unknownCall == Self.key(0).flow)
         #expect(held.isCounted(1, by: others) && !held.isCounted(1, by: counters))
     }
