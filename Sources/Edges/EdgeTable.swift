@@ -132,6 +132,11 @@ package struct EdgeTable: Sendable {
         entries.values.map(\.link).filter(canQuery).map(\.index).sorted()
     }
 
+    /// The interfaces whose pods have addresses that only the node's routes tell to be theirs.
+    var indexesWithFurtherAddresses: [UInt32] {
+        entries.values.filter { $0.pod?.hasFurtherAddresses ?? false }.map(\.link.index).sorted()
+    }
+
     /// Sets the pod behind an interface; nil if it is not known.
     package mutating func set(_ pod: Pod?, behind index: UInt32) {
         entries[index]?.pod = pod
@@ -190,6 +195,9 @@ package struct EdgeTable: Sendable {
             incarnation: entry.incarnation, link: entry.link, status: status,
             podAddresses: pod?.addresses, podMAC: pod?.mac,
             podGSOByteCountMax: pod?.gsoByteCountMax,
+            claimedAddresses: (pod?.unreachedAddresses ?? []).filter { address in
+                !selection.podNetworks.contains { $0.contains(address) }
+            },
             otherAddresses: (pod?.otherAddresses ?? []).filter { other in
                 !addresses.contains { $0.address == other }
             },

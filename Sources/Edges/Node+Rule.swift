@@ -10,7 +10,8 @@ extension Node {
             podNetworks: settings.podNetworks, serviceNetworks: settings.serviceNetworks,
             uncovered: settings.uncovered,
             nodeAddresses: nodeAddresses(podNetworks: settings.podNetworks),
-            localPodAddresses: Set(capturedVeths.flatMap(\.addresses)),
+            localPodAddresses: Set(capturedVeths.flatMap(\.addresses))
+                .subtracting(addresses.map(\.address)),
             localPodNetworks: localPodNetworks(settings.podNetworks), macs: macs)
     }
 

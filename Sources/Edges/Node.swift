@@ -63,13 +63,13 @@ package struct Node: Equatable, Sendable {
     /// The node's own addresses, and the gateways of its routes into the pod networks.
     ///
     /// A gateway inside a pod network is a node, although its address looks like a pod's, unless a
-    /// pod of this node has that address.
+    /// pod of this node has that address. No pod has the node's own addresses, even if it says so.
     package func nodeAddresses(podNetworks: [IPNetwork]) -> Set<IPAddress> {
         let gateways = routes.filter { route in
             podNetworks.contains { $0.contains(route.destination.address) }
         }.compactMap(\.gateway)
         let pods = capturedVeths.flatMap { $0.podAddresses ?? [] }.filter { !$0.isLinkLocalIPv6 }
-        return Set(addresses.map(\.address)).union(gateways).subtracting(pods)
+        return Set(gateways).subtracting(pods).union(addresses.map(\.address))
     }
 
     /// The addresses of the interfaces that have a default route, without link-local ones.

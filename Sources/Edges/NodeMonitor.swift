@@ -206,7 +206,10 @@ package struct NodeMonitor: ~Copyable {
             needsListing = true
         }
         let indexes = table.takePendingRefreshes()
-        if hasOwnChange { queryThread.send([.own]) }
+        if hasOwnChange {
+            queryThread.send([.own])
+            queryPods(table.indexesWithFurtherAddresses)
+        }
         queryPods(indexes)
         schedule.add(indexes, now: now)
     }

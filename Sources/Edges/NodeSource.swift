@@ -75,6 +75,10 @@ struct NodeSource: ~Copyable {
         else { return nil }
         let addresses = try socket.addresses(inNamespace: namespace)
         let links = try socket.links(inNamespace: namespace)
-        return EdgeTable.Pod(behind: peer, addresses, links)
+        var pod = EdgeTable.Pod(behind: peer, addresses, links)
+        for address in pod.addresses + pod.otherAddresses where address.isRoutable {
+            pod.record(try socket.route(to: address), to: address, through: link)
+        }
+        return pod
     }
 }

@@ -1,5 +1,5 @@
 package import Addressing
-import Netlink
+package import Netlink
 
 extension EdgeTable {
     /// What is known of the pod at the other end of a veth pair.
@@ -17,6 +17,10 @@ extension EdgeTable {
         package let gsoByteCountMax: Int?
         /// The number of addresses of both kinds that were not kept.
         package let notKeptCount: Int
+        /// The addresses to which the node's own routes do not lead through the pair.
+        ///
+        /// A pod may give itself any address. What others send there goes to its owner.
+        package private(set) var unreachedAddresses: Set<IPAddress> = []
 
         /// The most addresses of each kind that are kept of a pod's other interfaces.
         ///
@@ -58,6 +62,31 @@ extension EdgeTable {
             self.init(
                 addresses: own, mac: mac, otherAddresses: others, otherMACs: otherMACs,
                 gsoByteCountMax: end?.gsoByteCountMax)
+        }
+
+        /// Records the route that the node takes to one of the pod's addresses.
+        ///
+        /// - Parameters:
+        ///   - route: The route; nil for none.
+        ///   - address: The address.
+        ///   - link: The pair's end in the node.
+        package mutating func record(_ route: Route?, to address: IPAddress, through link: Link) {
+            if !isReached(by: route, through: link) { unreachedAddresses.insert(address) }
+        }
+
+        private func isReached(by route: Route?, through link: Link) -> Bool {
+            guard let route, let index = route.interfaceIndex else { return false }
+            if index == link.index { return true }
+            // On the link of the bridge, the address belongs to the port that answers for it.
+            return index == link.master && route.gateway.map(addresses.contains) ?? true
+        }
+
+        /// Whether the pod has more than one address of a family, or one on another interface.
+        var hasFurtherAddresses: Bool {
+            !otherAddresses.isEmpty
+                || IPAddress.Family.allCases.contains { family in
+                    addresses.count { $0.family == family && $0.isRoutable } > 1
+                }
         }
     }
 }

@@ -16,6 +16,8 @@ package struct Veth: Equatable, Sendable {
     package let podMAC: MACAddress?
     /// The largest GSO packet that the pod's end sends; nil if it is not known.
     package let podGSOByteCountMax: Int?
+    /// The pod's addresses outside the pod networks to which the node's routes do not lead this way.
+    package let claimedAddresses: Set<IPAddress>
     /// The addresses of the pod's other interfaces, such as those on its loopback.
     package let otherAddresses: [IPAddress]
     /// All MAC addresses that live behind the veth, if it is a port of a bridge.
@@ -30,12 +32,13 @@ package struct Veth: Equatable, Sendable {
     /// A veth by its parts.
     init(
         incarnation: UInt64, link: Link, status: EdgeStatus, podAddresses: [IPAddress]?,
-        podMAC: MACAddress?, podGSOByteCountMax: Int?, otherAddresses: [IPAddress],
-        macs: [MACAddress] = [], senders: [IPAddress], pod: PodName?
+        podMAC: MACAddress?, podGSOByteCountMax: Int?, claimedAddresses: Set<IPAddress>,
+        otherAddresses: [IPAddress], macs: [MACAddress] = [], senders: [IPAddress], pod: PodName?
     ) {
         (self.incarnation, self.link, self.status) = (incarnation, link, status)
         self.podGSOByteCountMax = podGSOByteCountMax
         (self.podAddresses, self.podMAC) = (podAddresses, podMAC)
+        self.claimedAddresses = claimedAddresses
         (self.otherAddresses, self.macs) = (otherAddresses, macs)
         (self.senders, self.pod) = (senders, pod)
     }
@@ -45,11 +48,15 @@ package struct Veth: Equatable, Sendable {
         Self(
             incarnation: incarnation, link: link, status: status, podAddresses: podAddresses,
             podMAC: podMAC, podGSOByteCountMax: podGSOByteCountMax,
-            otherAddresses: otherAddresses, macs: macs, senders: senders, pod: pod)
+            claimedAddresses: claimedAddresses, otherAddresses: otherAddresses, macs: macs,
+            senders: senders, pod: pod)
     }
 
     /// All addresses that are known behind the veth.
-    package var addresses: [IPAddress] { (podAddresses ?? []) + otherAddresses }
+    package var addresses: [IPAddress] {
+        let all = (podAddresses ?? []) + otherAddresses
+        return claimedAddresses.isEmpty ? all : all.filter { !claimedAddresses.contains($0) }
+    }
 
     /// Whether the veth is an edge that is captured.
     package var isCaptured: Bool { status == .captured }

@@ -139,7 +139,7 @@ extension InterfaceAddress {
 
 extension Route {
     /// Reads an RTM_NEWROUTE: a route for each next hop, and none for other tables and types.
-    package static func routes(in message: NetlinkMessage) -> [Route] {
+    package static func routes(in message: NetlinkMessage, ofAnyTable: Bool = false) -> [Route] {
         guard let header = message.header(rtmsg.self),
             let family = IPAddress.Family(native: header.rtm_family),
             header.rtm_type == UInt8(RTN_UNICAST)
@@ -159,7 +159,7 @@ extension Route {
             default: hop.read(type, value, family)
             }
         }
-        guard table == UInt32(RT_TABLE_MAIN.rawValue) else { return [] }
+        guard ofAnyTable || table == UInt32(RT_TABLE_MAIN.rawValue) else { return [] }
         let network = IPNetwork(destination, prefixBitCount: Int(header.rtm_dst_len))
         return (hops.isEmpty ? [hop] : hops).map {
             Route(

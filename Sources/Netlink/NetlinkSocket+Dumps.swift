@@ -1,4 +1,4 @@
-import Addressing
+package import Addressing
 import CMnl
 import Glibc
 package import Linux
@@ -30,6 +30,28 @@ extension NetlinkSocket {
             routes += try dump(request) { Route.routes(in: $0) }
         }
         return routes
+    }
+
+    /// The route that this namespace takes to an address, by all its tables and rules.
+    ///
+    /// - Returns: nil if the address is its own, or there is no way to it.
+    package mutating func route(to address: IPAddress) throws(SystemError) -> Route? {
+        var header = rtmsg()
+        header.rtm_family = address.family.native
+        header.rtm_dst_len = UInt8(address.family.bitCount)
+        let request = Request(
+            type: RTM_GETROUTE, name: "RTM_GETROUTE to \(address)", header: header,
+            attributes: [.bytes(type: Int(RTA_DST.rawValue), address.bytes)])
+        do throws(SystemError) {
+            return try ask(request) { Route.routes(in: $0, ofAnyTable: true).first }
+        } catch {
+            // What the kernel says of routes that are not there, and of those that lead nowhere.
+            guard
+                [.networkUnreachable, .hostUnreachable, .permissionDenied, .invalidArgument]
+                    .contains(error.errno)
+            else { throw error }
+            return nil
+        }
     }
 
     /// The addresses of another namespace's interfaces.

@@ -18,6 +18,7 @@ struct BehindEdgesTests {
     ) -> Link {
         var link = Link(index: index)
         (link.name, link.kind, link.master) = ("l\(index)", kind, master)
+        link.isUp = true
         link.mac = MACAddress(value: 0x0200_0000_0000 + UInt64(index))
         if kind == "veth" { (link.peerIndex, link.peerNamespace) = (2, Int32(index)) }
         return link
@@ -236,6 +237,62 @@ struct BehindEdgesTests {
         let plan = table.node(Self.selection).addressPlan(Self.settings)
         #expect(plan.localPodAddresses.contains(others[0]))
         #expect(!plan.localPodAddresses.contains(others[1]))
+    }
+
+    @Test("no address to which the node's routes do not lead there")
+    func claimedAddresses() {
+        let other = Self.address("172.31.0.1")
+        func route(_ gateway: String?, _ interfaceIndex: UInt32?) -> Route {
+            Route(
+                destination: IPNetwork(other, prefixBitCount: 32),
+                gateway: gateway.map(Self.address), interfaceIndex: interfaceIndex)
+        }
+        let ways: [(edge: UInt32, route: Route?, isReached: Bool)] = [
+            (9, route(nil, 9), true),
+            (9, route("169.254.1.1", 9), true),
+            (9, route("192.168.100.2", Self.uplink), false),
+            (7, route(nil, Self.bridge), true),
+            (7, route("10.244.1.2", Self.bridge), true),
+            // Through another pod of the bridge.
+            (7, route("10.244.1.3", Self.bridge), false),
+            (7, route("192.168.100.2", Self.uplink), false),
+            (7, route(nil, nil), false),
+            (7, nil, false),
+        ]
+        for (edge, route, isReached) in ways {
+            var table = Self.table()
+            let own = Self.address(edge == 7 ? "10.244.1.2" : "10.244.1.4")
+            var pod = EdgeTable.Pod(
+                addresses: [own], mac: Self.mac(2), otherAddresses: [other])
+            let link = Self.link(edge, master: edge == 7 ? Self.bridge : nil)
+            pod.record(route, to: other, through: link)
+            // Inside the pod networks an address is a pod's whatever the routes say.
+            pod.record(nil, to: own, through: link)
+            table.set(pod, behind: edge)
+            let node = table.node(Self.selection)
+            let plan = node.addressPlan(Self.settings)
+            #expect(plan.localPodAddresses.contains(other) == isReached)
+            #expect(plan.localPodAddresses.contains(own))
+            #expect(node.localEdges.contains(other) == isReached)
+            #expect(node.veths.first { $0.link.index == edge }?.otherAddresses == [other])
+        }
+    }
+
+    @Test("no address of the node's own")
+    func nodesAddress() {
+        var table = Self.table()
+        let gateway = Self.address("10.244.1.1")
+        table.set(
+            EdgeTable.Pod(addresses: [Self.address("10.244.1.2"), gateway], mac: Self.mac(2)),
+            behind: 7)
+        table.reset(
+            addresses: [
+                InterfaceAddress(
+                    interfaceIndex: Self.bridge, address: gateway, prefixBitCount: 24)
+            ], routes: [])
+        let plan = table.node(Self.selection).addressPlan(Self.settings)
+        #expect(plan.nodeAddresses == [gateway])
+        #expect(!plan.isPod(gateway))
     }
 
     @Test("senders that nobody knows, a few of each pod, until they are the pod's addresses")

@@ -22,7 +22,8 @@ from support.namespace import (add_namespace, add_wire, ip_in, remove_namespaces
 from support.program import PODWIRE
 from support.waiting import wait_until
 
-OUTSIDE, GATEWAY, LOOPBACK = "192.168.100.100", "10.244.1.1", "172.31.0.1"
+OUTSIDE, NODE1 = "192.168.100.100", "192.168.100.1"
+GATEWAY, LOOPBACK = "10.244.1.1", "172.31.0.1"
 A1, B1, C1, A2, B2, C2 = (f"10.244.{node}.{number}" for node in (1, 2) for number in (2, 3, 4))
 # The observed end is the sender of one of them, and the receiver of the other.
 PORTS = ((53, 45000), (45000, 53))
@@ -64,10 +65,10 @@ class BehindCase(MarkedCase):
                 out.bind((source or "", source_port))
                 out.sendto(mark, (address, port))
 
-    def talk(self, name, address, other, source=None, **keywords):
+    def talk(self, name, address, other, source=None, other_source=None, **keywords):
         """Sends in both directions between a namespace's address and another one."""
         self.send(name, other[1], source, **keywords)
-        self.send(other[0], address, **keywords)
+        self.send(other[0], address, other_source, **keywords)
 
     def ping_with_pattern(self, name, address):
         pattern = secrets.token_bytes(16)
@@ -404,6 +405,23 @@ class ForwardingPods:
         self.ip_for_now("node1", "rule", "add", "to", LOOPBACK, "lookup", "77")
         self.cluster.run("c1", "ping", "-q", "-c", 1, "-W", 1, LOOPBACK)
         self.check_loopback_address()
+
+    def test_addresses_that_a_pod_claims(self):
+        """A pod may give itself any address. What others send there goes to its owner."""
+        far = "198.51.100.99"
+        self.ip_for_now("outside", "addr", "add", f"{far}/32", "dev", "lo")
+        # The other node's pod has this one.
+        self.ip_for_now("c2", "addr", "add", f"{LOOPBACK}/32", "dev", "lo")
+        self.ip_for_now("node2", "route", "add", LOOPBACK, "via", C2, "dev",
+                        self.edge(2, C2)["bridge"] or self.edge(2, C2)["interface"], "onlink")
+        self.ip_for_now("node1", "route", "add", LOOPBACK, "via", "192.168.100.2")
+        owners = {far: "outside", LOOPBACK: "c2", NODE1: "node1", GATEWAY: "node1"}
+        for address in owners:
+            self.ip_for_now("c1", "addr", "add", f"{address}/32", "dev", "lo")
+        self.begin()
+        for address, owner in owners.items():
+            self.talk("a1", A1, (owner, address), other_source=address)
+        self.check()
 
     def add_loopback_address(self, *table):
         self.ip_for_now("a1", "addr", "add", f"{LOOPBACK}/32", "dev", "lo")
