@@ -116,7 +116,7 @@ class SensorProcess:
 
         def is_there():
             found[:] = [index for stream in self.sessions()[session - 1:]
-                        for identity, index in stream.numbered[-4000:]
+                        for identity, index in stream.numbered
                         if identity == sender.identity]
             return bool(found) and max(found) >= number
 
