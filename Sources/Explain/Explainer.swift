@@ -17,6 +17,8 @@ package struct Explainer: ~Copyable {
     let edges: [Edge]
     let rule: Rule
     private var slowPath: SlowPath
+    /// The slow path of another node's agent, which knows neither this node's pods nor its calls.
+    private var slowPathElsewhere: SlowPath
     private var flows: FlowLookup
 
     /// A packet at one edge, and what becomes of it there.
@@ -66,6 +68,10 @@ package struct Explainer: ~Copyable {
         addressPlan.sensors = sensors
         rule = Rule(addressPlan, deduplicates: settings.deduplicates)
         slowPath = SlowPath(rule)
+        var planElsewhere = node.addressPlanElsewhere(settings)
+        planElsewhere.sensors = sensors
+        slowPathElsewhere = SlowPath(
+            Rule(planElsewhere, deduplicates: settings.deduplicates))
         self.flows = flows
     }
 
@@ -196,10 +202,14 @@ package struct Explainer: ~Copyable {
             from: direction == .toPod ? neighbour(of: point, packet.source.address) : pod,
             to: direction == .toPod ? pod : neighbour(of: point, packet.destination.address),
             isRequest: isRequest)
-        let outcome = decide(frame, direction: direction, at: point, now: now)
+        let outcome =
+            edge == nil
+            ? decideElsewhere(frame, direction: direction, now: now)
+            : decide(frame, direction: direction, at: point, now: now)
+        let known = edge == nil ? slowPathElsewhere : slowPath
         let program = EdgeProgram(
-            rule, at: point, snaplen: UInt32(StartRequest.snaplenMax),
-            fronts: slowPath.fronts.keys, dropList: slowPath.services.dropList(now: now))
+            known.rule, at: point, snaplen: UInt32(StartRequest.snaplenMax),
+            fronts: known.fronts.keys, dropList: known.services.dropList(now: now))
         return View(
             edge: edge?.name ?? placeElsewhere(of: end), isHere: edge != nil, form: packet,
             direction: direction, decision: outcome.decision,
@@ -230,6 +240,21 @@ package struct Explainer: ~Copyable {
             switch slowPath.decide(frame.wire, direction: direction, at: point, now: now) {
             case .decided(let outcome): return outcome
             case .lookUp(let flow): slowPath.learn(lookUp(flow), about: flow, now: now)
+            case .hold: return SlowPath.Outcome(decision: .refuse(.observedEnd))
+            }
+        }
+    }
+
+    /// Decides about a frame as another node's agent would, at an edge that is not on this node.
+    private mutating func decideElsewhere(
+        _ frame: [UInt8], direction: Direction, now: MonotonicTime
+    ) -> SlowPath.Outcome {
+        while true {
+            let step = slowPathElsewhere.decide(
+                frame.wire, direction: direction, at: Self.elsewhere, now: now)
+            switch step {
+            case .decided(let outcome): return outcome
+            case .lookUp(let flow): slowPathElsewhere.learn(.notFound, about: flow, now: now)
             case .hold: return SlowPath.Outcome(decision: .refuse(.observedEnd))
             }
         }

@@ -12,6 +12,8 @@ struct PacketReport {
     private let views: [Explainer.View]
     private let outlook: RequestOutlook?
     private let isLostUnseen: Bool
+    /// What the tables do not show, in sentences.
+    private let remarks: [String]
 
     init(_ packet: DescribedPacket, _ explainer: inout Explainer) {
         self.packet = packet
@@ -19,6 +21,7 @@ struct PacketReport {
         views = explainer.explain(packet, now: .now)
         outlook = explainer.outlook(of: packet, now: .now)
         isLostUnseen = packet.requestKind == nil && views.contains(where: \.isReportedElsewhere)
+        remarks = Self.remarks(packet, views, isLostUnseen: isLostUnseen)
     }
 
     /// The tables for people.
@@ -31,13 +34,13 @@ struct PacketReport {
         let isChanged = views.contains { $0.form != packet }
         let rows = views.map { view in
             [view.edge, Self.direction(view)] + (isChanged ? [view.form.ends] : [])
-                + [Self.reported(view), Self.place(view.isDecidedByKernel), Self.reason(view)]
+                + [Self.reported(view), Self.place(view.isDecidedByKernel), reason(view)]
         }
         let head =
             ["EDGE", "DIRECTION"] + (isChanged ? ["FORM"] : []) + ["REPORTED", "DECIDED IN", "WHY"]
         let title = isOfConnection ? "A packet of an established connection:\n\n" : ""
-        let remark = isLostUnseen ? "\nIf it dies on its way, nobody reports it.\n" : ""
-        return text + title + Columns.text(head, rows) + (outlook.map(Self.text) ?? "") + remark
+        return text + title + Columns.text(head, rows) + (outlook.map(Self.text) ?? "")
+            + remarks.map { "\n\($0)\n" }.joined()
     }
 
     /// Whether the edges are those of a connection's packets, and its first one is told apart.
@@ -64,13 +67,14 @@ struct PacketReport {
                 ("form", .text(view.form.description)),
                 ("reported", .text(Self.reported(view))),
                 ("decided_in", .text(Self.place(view.isDecidedByKernel))),
-                ("why", .text(Self.reason(view))),
+                ("why", .text(reason(view))),
             ])
         }
         return .object([
             ("packet", .text(packet.description)), ("source", ends[0]), ("destination", ends[1]),
             ("edges_are_for", .text(packetsAtEdges)), ("edges", .array(edges)),
             ("unseen_if_lost", .boolean(isLostUnseen)),
+            ("remarks", .array(remarks.map { .text($0) })),
             ("request", outlook.map(Self.json) ?? .null),
         ])
     }
@@ -95,7 +99,10 @@ extension PacketReport {
         return view.decision.isReported ? "yes" : "no"
     }
 
-    private static func reason(_ view: Explainer.View) -> String {
+    private func reason(_ view: Explainer.View) -> String {
+        if view.decision == .report(.oneEndIsNoPod), views.count > 1 {
+            return "on this edge's node one end is not a pod: reported as it is"
+        }
         if view.decision.step == .unexplainedService {
             return """
                 a call to a service that is not going on now: if a pod serves it, decided as a packet \
@@ -150,17 +157,19 @@ extension PacketReport {
 
     private static func table(_ outlook: RequestOutlook) -> String {
         let unanswered = outlook.unanswered
+        let isCall = outlook.time == .heldIfPodServes
         return Columns.text(
             ["ANSWER", "REPORTED AT", "FORM", "WHEN"],
             [
                 [
-                    "within \(answerTime)", outlook.answered?.edge ?? "the backend's edge",
-                    outlook.answered?.form.ends ?? "as the backend sees it",
-                    "right before the answer",
+                    "within \(answerTime)",
+                    outlook.answered?.edge ?? (isCall ? "the backend's edge" : "no edge"),
+                    outlook.answered?.form.ends ?? (isCall ? "as the backend sees it" : "-"),
+                    isCall || outlook.answered != nil ? "right before the answer" : "never",
                 ],
                 [
                     "none in time", unanswered.edge,
-                    outlook.answered == nil
+                    isCall
                         ? "the same, or as it is if the backend is not known"
                         : unanswered.form.ends,
                     "\(holdTime) late, with its own time stamp",

@@ -23,6 +23,8 @@ enum TestNode {
     static func mac(_ number: UInt64) -> MACAddress { MACAddress(value: 0x0200_0000_0000 + number) }
 
     /// `hasTunnel` puts a tunnel to other nodes into the bridge.
+    ///
+    /// The pod at `va` has 10.77.0.1 on its loopback, and is the gateway to 10.8.0.0/24.
     static func explainer(flows: [TrackedFlow] = [], hasTunnel: Bool = false) -> Explainer {
         var table = EdgeTable()
         var bridge = Link(index: 3)
@@ -31,18 +33,27 @@ enum TestNode {
         table.reset(
             addresses: [
                 InterfaceAddress(
-                    interfaceIndex: 3, address: address("10.244.1.1"), prefixBitCount: 24)
+                    interfaceIndex: 3, address: address("10.244.1.1"), prefixBitCount: 24),
+                InterfaceAddress(
+                    interfaceIndex: 2, address: address("10.244.3.1"), prefixBitCount: 32),
             ],
             routes: networks("10.244.1.0/24").map {
                 Route(destination: $0, gateway: nil, interfaceIndex: 3)
-            })
+            }
+                + networks("10.8.0.0/24").map {
+                    Route(destination: $0, gateway: address("10.244.1.2"), interfaceIndex: 3)
+                }
+                + networks("10.244.2.0/24").map {
+                    Route(destination: $0, gateway: address("10.244.2.0"), interfaceIndex: 2)
+                })
         for (index, name) in [(7, "va"), (8, "vb")] as [(UInt32, String)] {
             var link = Link(index: index)
             (link.name, link.kind, link.isUp) = (name, "veth", true)
             (link.peerIndex, link.peerNamespace, link.master) = (2, Int32(index), 3)
             table.apply(.link(link))
             let pod = EdgeTable.Pod(
-                addresses: [address("10.244.1.\(index - 5)")], mac: mac(UInt64(index)))
+                addresses: [address("10.244.1.\(index - 5)")], mac: mac(UInt64(index)),
+                otherAddresses: index == 7 ? [address("10.77.0.1")] : [])
             table.set(pod, behind: index)
         }
         if hasTunnel {
@@ -135,6 +146,42 @@ struct ExplainerTests {
         let outside = try views("tcp 10.244.1.2:40000 198.51.100.1:443")
         #expect(outside.map(\.edge) == ["va"] && outside[0].decision.step == .oneEndIsNoPod)
         #expect(try views("tcp 198.51.100.1:1 198.51.100.2:2").isEmpty)
+    }
+
+    @Test(
+        "says that some edge reports a packet, whichever pods it goes between, and a SYN as well",
+        arguments: [
+            "10.244.1.2", "10.244.1.3", "10.244.2.3", "10.77.0.1", "10.8.0.5", "198.51.100.1",
+        ])
+    func someEdge(source: String) throws {
+        for destination in ["10.244.1.2", "10.244.2.3", "10.77.0.1", "10.8.0.5", "10.244.2.9"]
+        where destination != source {
+            for (one, other) in [(53, 40000), (40000, 53)] {
+                let ends = "\(source):\(one) \(destination):\(other)"
+                let views = try views("udp \(ends)")
+                #expect(views.count { $0.decision.isReported } == 1, "\(ends): \(views)")
+                var explainer = TestNode.explainer()
+                let outlook = explainer.outlook(
+                    of: try packet("tcp \(ends)"), now: MonotonicTime(nanoseconds: 1 << 40))
+                #expect(outlook?.unanswered != nil, "\(ends)")
+            }
+        }
+    }
+
+    @Test("decides at another node's edge by what that node knows")
+    func knownElsewhere() throws {
+        // A network behind this node's pod is nobody's on other nodes.
+        let behind = try views("tcp 10.8.0.5:40000 10.244.2.3:80")
+        #expect(behind.map(\.edge) == ["va", "of 10.244.2.3, on its node"])
+        #expect(
+            behind.map(\.decision) == [
+                .refuse(.oneEndIsNoPodElsewhere), .report(.oneEndIsNoPod),
+            ])
+        // The bridge's address counts as a pod's there, unless a route has it as its gateway.
+        let bridge = try views("tcp 10.244.2.3:40000 10.244.1.1:80")
+        #expect(bridge.map(\.decision) == [.refuse(.observedEnd)])
+        let gateway = try views("tcp 10.244.2.3:40000 10.244.3.1:80")
+        #expect(gateway.map(\.decision) == [.report(.oneEndIsNoPod)])
     }
 
     @Test("shows a group packet at every edge, and that one of them reports it")

@@ -75,6 +75,14 @@ struct RequestOutlookTests {
         #expect(outlook.unanswered.form.description == "tcp 10.244.1.2:40000 to 10.96.0.10:80")
     }
 
+    @Test(
+        "knows that no edge reports an answered request to a node's address, as other nodes see it")
+    func nodeAddress() throws {
+        let outlook = try #require(try outlook("tcp 10.244.2.3:40000 10.244.1.1:80"))
+        #expect(outlook.time == .held && outlook.answered == nil)
+        #expect(outlook.unanswered.edge == "of 10.244.2.3, on its node")
+    }
+
     @Test("shows a ping as held at both edges, and an ordinary TCP packet as decided")
     func views() throws {
         var explainer = TestNode.explainer()
