@@ -38,9 +38,13 @@ struct ExplainCommand: ParsableCommand {
               tcpdump -i veth08b350d0 -c 1000 -w - | podwire explain --file -
               podwire explain --program veth08b350d0
 
+            A file has to be recorded at an edge. A file that `podwire collect` has written is none: \
+            it has what agents report, not what passed an edge.
+
             It takes the agent's settings as options or variables, and needs CAP_NET_ADMIN.
 
-            Exit code 64: an option, the packet or what is in the file cannot be understood. 71: \
+            Exit code 64: an option, the packet or what is in the file cannot be understood, or no \
+            packet of the file can be explained. 71: \
             the system refuses something, such as a file. 77: a capability is missing.
             """)
 
@@ -54,8 +58,8 @@ struct ExplainCommand: ParsableCommand {
 
     @Option(
         help: """
-            A pcap or pcapng file, recorded at edges of this node, or - for standard input. It may \
-            be compressed with gzip.
+            A pcap or pcapng file, recorded at edges of this node (not with -i any), or - for \
+            standard input. It may be compressed with gzip.
             """,
         completion: .file(extensions: ["pcap", "pcapng", "gz"]))
     var file: String?
@@ -169,14 +173,24 @@ extension ExplainCommand {
         let recordedAt = try edge.map { name in try namedEdge(name, explainer) }
         var reader = try CaptureReader(path: path)
         var explanation = FileExplanation(explainer, at: recordedAt)
-        while let frame = try reader.next() {
-            explanation.add(frame.bytes, nanoseconds: frame.nanoseconds)
+        var damage: String?
+        do throws(CaptureReader.Failure) {
+            while let frame = try reader.next() {
+                explanation.add(frame.bytes, nanoseconds: frame.nanoseconds)
+            }
+        } catch {
+            // What comes before the damage counts.
+            guard case .malformed(_, let reason) = error, explanation.frameCount > 0 else {
+                throw error
+            }
+            damage = reason
         }
         explanation.end()
-        let report = FileReport(explanation, reader)
+        let report = FileReport(explanation, reader, damage: damage)
         writeToStandardOutput(json ? report.json.text + "\n" : report.text)
         for note in report.notes where !json {
             writeToStandardError("podwire explain: \(note)\n")
         }
+        if report.isEmpty || damage != nil { throw Exit.usage }
     }
 }
