@@ -165,6 +165,12 @@ extension FileReport {
                 more: "packets are no Ethernet frames")
             notes.append("\(are): record at an edge")
         }
+        if explanation.openCount > 0 {
+            let were = Wording.count(
+                explanation.openCount, one: "request was", more: "requests were")
+            notes.append(
+                "\(were) still open when the file ended, and may have been answered or not")
+        }
         if reader.isCutShort, explanation.frameCount > 0 {
             notes.append("the file ends in the middle of a packet")
         }
