@@ -49,7 +49,7 @@ extension Explainer {
     package mutating func outlook(
         of packet: DescribedPacket, now: MonotonicTime
     ) -> RequestOutlook? {
-        guard let kind = packet.requestKind, !packet.isToGroup else { return nil }
+        guard let kind = packet.requestKind, !isToGroup(packet) else { return nil }
         let views = explain(packet, isRequest: true, now: now)
         guard let sender = views.first(where: { $0.isHeld(at: .sender) }) else {
             guard let reporter = views.first(where: \.decision.isReported) else { return nil }

@@ -2,6 +2,7 @@ import Addressing
 import ArgumentParser
 import BPF
 import CaptureFiles
+import Doctor
 import Edges
 import Explain
 import Formats
@@ -14,6 +15,7 @@ struct ExplainCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "explain",
         abstract: "Says which edge reports a packet, and why.",
+        usage: "podwire explain <packet> ... | --file <file> | --program <edge> [<options>]",
         discussion: """
             The answer holds for this node at this moment: its pods, its routes, and the state of its \
             connection tracking. So explain a call to a service while it goes on, and a file on the \
@@ -50,8 +52,8 @@ struct ExplainCommand: ParsableCommand {
 
     @Argument(
         help: """
-            PROTOCOL SOURCE DESTINATION. The protocol is tcp, udp, sctp, icmp or a number; the ends \
-            are ADDRESS, or ADDRESS:PORT or [IPV6]:PORT for protocols with ports.
+            PROTOCOL SOURCE DESTINATION. The protocol is tcp, udp, sctp, icmp (of IPv4 and of IPv6) \
+            or a number, such as 112 for VRRP; the ends are ADDRESS, or ADDRESS:PORT or [IPV6]:PORT for protocols with ports.
             """,
         completion: .list(["tcp", "udp", "sctp", "icmp"]))
     var packet: [String] = []
@@ -112,6 +114,7 @@ struct ExplainCommand: ParsableCommand {
                 throw Exit.noPermission
             }
             if let described {
+                explainer.senders = Self.senders(settings)
                 let report = PacketReport(described, &explainer)
                 writeToStandardOutput(json ? report.json.text + "\n" : report.text)
             } else if let program {
@@ -137,6 +140,13 @@ struct ExplainCommand: ParsableCommand {
         try podwire.readSettings(of: "explain", edges.texts + services.texts + [sensor]) {
             options, environment throws(SettingFailure) in
             try Settings(options: options, needsPeer: false, environment: environment)
+        }
+    }
+
+    /// The addresses from which pods send, as the agent of this node has seen; nil without an agent.
+    private static func senders(_ settings: Settings) -> [IPAddress: String]? {
+        settings.http.flatMap { AgentProbe.readSenders(at: $0) }.map { senders in
+            Dictionary(senders.map { ($0.address, $0.edge) }) { one, _ in one }
         }
     }
 

@@ -73,7 +73,8 @@ extension FileReport {
                 words.reason,
             ]
         }
-        return Columns.text(["PACKETS", "SHARE", "REPORTED", "DECIDED IN", "WHY"], table)
+        let head = ["PACKETS", "SHARE", "REPORTED", "DECIDED IN", "WHY"]
+        return Columns.text(head, table, width: outputWidth)
             + "\n\(summary)\n" + requestText + list
     }
 

@@ -21,7 +21,7 @@ struct PacketReport {
         views = explainer.explain(packet, now: .now)
         outlook = explainer.outlook(of: packet, now: .now)
         isLostUnseen = packet.requestKind == nil && views.contains(where: \.isReportedElsewhere)
-        remarks = Self.remarks(packet, views, isLostUnseen: isLostUnseen)
+        remarks = Self.remarks(packet, views, explainer, isLostUnseen: isLostUnseen)
     }
 
     /// The tables for people.
@@ -29,18 +29,27 @@ struct PacketReport {
         let ends = zip(["source", "destination"], zip(packet.bothEnds, roles)).map {
             [$0, $1.0.description, $1.1]
         }
-        let text = "\(packet)\n\n" + Columns.text(["END", "ADDRESS", "IS A"], ends) + "\n"
+        let head = ["END", "ADDRESS", "IS A"]
+        let text = "\(packet)\n\n" + Columns.text(head, ends, width: outputWidth) + "\n"
         guard !views.isEmpty else { return text + "No pod's edge sees it.\n" }
+        let title = isOfConnection ? "A packet of an established connection:\n\n" : ""
+        let request = outlook.map { self.text($0) } ?? ""
+        let paragraphs = remarks.map { remark in
+            "\n" + Wording.lines(remark, width: outputWidth).map { $0 + "\n" }.joined()
+        }
+        return text + title + edgeTable + request + paragraphs.joined()
+    }
+
+    private var edgeTable: String {
         let isChanged = views.contains { $0.form != packet }
         let rows = views.map { view in
-            [view.edge, Self.direction(view)] + (isChanged ? [view.form.ends] : [])
-                + [Self.reported(view), Self.place(view.isDecidedByKernel), reason(view)]
+            let form = isChanged ? [view.form.ends] : []
+            let verdict = [Self.reported(view), Self.place(view.isDecidedByKernel), reason(view)]
+            return [view.edge, Self.direction(view)] + form + verdict
         }
-        let head =
-            ["EDGE", "DIRECTION"] + (isChanged ? ["FORM"] : []) + ["REPORTED", "DECIDED IN", "WHY"]
-        let title = isOfConnection ? "A packet of an established connection:\n\n" : ""
-        return text + title + Columns.text(head, rows) + (outlook.map(Self.text) ?? "")
-            + remarks.map { "\n\($0)\n" }.joined()
+        let form = isChanged ? ["FORM"] : []
+        let head = ["EDGE", "DIRECTION"] + form + ["REPORTED", "DECIDED IN", "WHY"]
+        return Columns.text(head, rows, width: outputWidth)
     }
 
     /// Whether the edges are those of a connection's packets, and its first one is told apart.
@@ -96,6 +105,7 @@ extension PacketReport {
         if view.isHeld(at: .sender) { return "if unanswered" }
         if view.isHeld(at: .observedEnd) { return "if answered" }
         if view.decision.step == .unexplainedService { return "unknown" }
+        if view.decision == .report(.groupFromElsewhere) { return "once" }
         return view.decision.isReported ? "yes" : "no"
     }
 
@@ -112,6 +122,18 @@ extension PacketReport {
         if let end = view.observedEnd {
             let hasEqualPorts = view.form.source.port == view.form.destination.port
             return "both ends are pods: \(end) has the lower \(hasEqualPorts ? "address" : "port")"
+        }
+        if view.decision.isReported {
+            switch view.decision.step {
+            case .groupFromElsewhere:
+                return """
+                    if a pod sent it, that pod's edge reports it; if not, the first copy on each \
+                    bridge is reported
+                    """
+            case .oneEndIsNoPodElsewhere:
+                return "the other end's address lies outside the pod networks: this edge reports"
+            default: break
+            }
         }
         guard view.decision.isReported, let translation = view.translation else {
             return view.decision.step.description
@@ -137,21 +159,22 @@ extension PacketReport {
         }
     }
 
-    private static func text(_ outlook: RequestOutlook) -> String {
-        let name = name(outlook.kind)
+    private func text(_ outlook: RequestOutlook) -> String {
+        let name = Self.name(outlook.kind)
+        let edges = views.count(where: \.decision.isReported) > 1 ? "edges" : "edge"
         switch outlook.time {
         case .atOnce:
             return """
 
-                \(name) is reported at once and by the same edge, whether it is answered or not.
+                \(name) is reported at once and by the same \(edges), whether it is answered or not.
 
                 """
         case .held:
-            return "\n\(name) between these ends is held for its answer:\n\n" + table(outlook)
+            return "\n\(name) between these ends is held for its answer:\n\n" + Self.table(outlook)
         case .heldIfPodServes:
             return
                 "\n\(name) is held for its answer, if a pod with the lower port serves the call:\n\n"
-                + table(outlook)
+                + Self.table(outlook)
         }
     }
 
@@ -174,7 +197,7 @@ extension PacketReport {
                         : unanswered.form.ends,
                     "\(holdTime) late, with its own time stamp",
                 ],
-            ])
+            ], width: outputWidth)
     }
 
     private static func json(_ outlook: RequestOutlook) -> JSON {
