@@ -34,10 +34,7 @@ struct PacketReport {
         guard !views.isEmpty else { return text + "No pod's edge sees it.\n" }
         let title = isOfConnection ? "A packet of an established connection:\n\n" : ""
         let request = outlook.map { self.text($0) } ?? ""
-        let paragraphs = remarks.map { remark in
-            "\n" + Wording.lines(remark, width: outputWidth).map { $0 + "\n" }.joined()
-        }
-        return text + title + edgeTable + request + paragraphs.joined()
+        return text + title + edgeTable + request + remarks.map(Self.paragraph).joined()
     }
 
     private var edgeTable: String {
@@ -164,18 +161,21 @@ extension PacketReport {
         let edges = views.count(where: \.decision.isReported) > 1 ? "edges" : "edge"
         switch outlook.time {
         case .atOnce:
-            return """
-
-                \(name) is reported at once and by the same \(edges), whether it is answered or not.
-
-                """
+            return Self.paragraph(
+                "\(name) is reported at once and by the same \(edges), answered or not.")
         case .held:
-            return "\n\(name) between these ends is held for its answer:\n\n" + Self.table(outlook)
+            return Self.paragraph("\(name) between these ends is held for its answer:") + "\n"
+                + Self.table(outlook)
         case .heldIfPodServes:
-            return
-                "\n\(name) is held for its answer, if a pod with the lower port serves the call:\n\n"
+            let condition = "if a pod with the lower port serves the call"
+            return Self.paragraph("\(name) is held for its answer, \(condition):") + "\n"
                 + Self.table(outlook)
         }
+    }
+
+    /// An empty line and a text, in lines of the output's width.
+    private static func paragraph(_ text: String) -> String {
+        "\n" + Wording.lines(text, width: outputWidth).map { $0 + "\n" }.joined()
     }
 
     private static func table(_ outlook: RequestOutlook) -> String {
