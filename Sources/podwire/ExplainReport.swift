@@ -20,7 +20,9 @@ struct PacketReport {
         roles = packet.bothEnds.map { explainer.role(of: $0.address) }
         views = explainer.explain(packet, now: .now)
         outlook = explainer.outlook(of: packet, now: .now)
-        isLostUnseen = packet.requestKind == nil && views.contains(where: \.isReportedElsewhere)
+        isLostUnseen =
+            packet.requestKind == nil && views.contains(where: \.isReportedElsewhere)
+            && !views.contains { $0.decision.isReported && $0.direction == .fromPod }
         remarks = Self.remarks(packet, views, explainer, isLostUnseen: isLostUnseen)
     }
 
