@@ -42,6 +42,7 @@ extension CaptureReader {
 
     mutating func nextBlock() throws(Failure) -> Step {
         guard try input.fill(12) else { return .end }
+        if isAtNewFile() { throw failure(Self.newFile) }
         let type = BlockType(rawValue: number(at: 0))
         if type == .section { try beginSection() }
         let byteCount = Int(number(at: 4))

@@ -14,8 +14,12 @@ package struct CaptureReader: ~Copyable {
     var isBigEndian = false
     /// The interfaces of the section so far; a pcap file has one.
     var interfaces: [Interface] = []
+    /// The packets that have been read or skipped.
+    private var packetCount = 0
     /// Packets that were skipped because they are no Ethernet frames.
     package private(set) var skippedCount = 0
+    /// The link type of the last packet that was skipped.
+    package private(set) var skippedLinkType: UInt16?
     /// Whether the file ended in the middle of a packet.
     package var isCutShort: Bool { input.isCutShort }
 
@@ -24,16 +28,18 @@ package struct CaptureReader: ~Copyable {
 
     /// An interface of the file.
     struct Interface {
-        let isEthernet: Bool
+        let linkType: UInt16
         /// The most bytes of a packet that were recorded; 0 if all were.
         let snaplen: Int
         /// The resolution of its time stamps.
         let unitsPerSecond: UInt64
 
         init(linkType: UInt16, snaplen: Int, unitsPerSecond: UInt64) {
-            isEthernet = linkType == CaptureInterface.ethernet
-            (self.snaplen, self.unitsPerSecond) = (snaplen, unitsPerSecond)
+            (self.linkType, self.snaplen) = (linkType, snaplen)
+            self.unitsPerSecond = unitsPerSecond
         }
+
+        var isEthernet: Bool { linkType == CaptureInterface.ethernet }
     }
 
     /// An Ethernet frame, as long as it was recorded.
@@ -102,11 +108,7 @@ extension CaptureReader {
         let magic = number(at: 0)
         isPcapng = magic == Self.sectionHeader
         guard !isPcapng else { return }
-        let kinds: [UInt32: (isBigEndian: Bool, unitsPerSecond: UInt64)] = [
-            0xa1b2_c3d4: (false, 1_000_000), 0xd4c3_b2a1: (true, 1_000_000),
-            0xa1b2_3c4d: (false, 1_000_000_000), 0x4d3c_b2a1: (true, 1_000_000_000),
-        ]
-        guard let kind = kinds[magic] else {
+        guard let kind = Self.kinds[magic] else {
             throw failure(ForeignFormat.advice(for: magic) ?? "neither a pcap nor a pcapng file")
         }
         guard try input.fill(24) else { throw failure("too short to be a capture file") }
@@ -119,8 +121,26 @@ extension CaptureReader {
         _ = try input.skip(24)
     }
 
+    /// The byte order and the resolution of a pcap file, by its first number as a little-endian one.
+    private static let kinds: [UInt32: (isBigEndian: Bool, unitsPerSecond: UInt64)] = [
+        0xa1b2_c3d4: (false, 1_000_000), 0xd4c3_b2a1: (true, 1_000_000),
+        0xa1b2_3c4d: (false, 1_000_000_000), 0x4d3c_b2a1: (true, 1_000_000_000),
+    ]
+
+    /// Whether another file begins where a record or a block should, by its first 12 bytes.
+    ///
+    /// Both versions of a pcap file and its time zone are always the same.
+    func isAtNewFile() -> Bool {
+        let start = Array(input.bytes(0..<4)).reduce(0) { $0 << 8 | UInt32($1) }.byteSwapped
+        if start == Self.sectionHeader { return !isPcapng }
+        guard let kind = Self.kinds[start] else { return false }
+        let head: [UInt8] = kind.isBigEndian ? [0, 2, 0, 4] : [2, 0, 4, 0]
+        return Array(input.bytes(4..<12)) == head + [0, 0, 0, 0]
+    }
+
     private mutating func nextRecord() throws(Failure) -> Step {
         guard try input.fill(16) else { return .end }
+        if isAtNewFile() { throw failure(Self.newFile) }
         let byteCount = Int(number(at: 8))
         let interface = interfaces[0]
         let (seconds, fraction) = (UInt64(number(at: 0)), UInt64(number(at: 4)))
@@ -144,11 +164,14 @@ extension CaptureReader {
         guard interface.isEthernet else {
             guard try input.skip(recordByteCount) else { return .end }
             skippedCount += 1
+            skippedLinkType = interface.linkType
+            packetCount += 1
             return .other
         }
         guard try input.fill(offset + byteCount) else { return .end }
         let bytes = Array(input.bytes(offset..<offset + byteCount))
         guard try input.skip(recordByteCount) else { return .end }
+        packetCount += 1
         return .frame(Frame(nanoseconds: nanoseconds, bytes: bytes))
     }
 
@@ -164,7 +187,12 @@ extension CaptureReader {
         return isBigEndian ? value : value.byteSwapped
     }
 
+    /// What is wrong with a file that others have been appended to.
+    static let newFile = "another capture file begins here: join files with mergecap, not with cat"
+
+    /// The failure with a reason, and with the place where it came up.
     func failure(_ reason: String) -> Failure {
-        .malformed(path: input.name, reason: reason)
+        let place = packetCount > 0 ? "damaged after packet \(packetCount): " : ""
+        return .malformed(path: input.name, reason: place + reason)
     }
 }

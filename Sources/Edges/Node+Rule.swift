@@ -15,6 +15,23 @@ extension Node {
             localPodNetworks: localPodNetworks(settings.podNetworks), macs: macs)
     }
 
+    /// The address plan of another node's agent, as far as this node can tell.
+    ///
+    /// That agent knows neither this node's pods nor the networks behind them. It takes an address
+    /// in the pod networks for a pod's, unless one of its routes has it as a gateway. Such routes lead
+    /// to the interfaces through which this node's own routes to other nodes' pods lead.
+    package func addressPlanElsewhere(_ settings: RuleSettings) -> AddressPlan {
+        let own = Set(addresses.map(\.address))
+        let gateways = nodeAddresses(podNetworks: settings.podNetworks).subtracting(own)
+        let interfaces = Set(
+            routes.filter { $0.gateway.map(gateways.contains) ?? false }
+                .compactMap(\.interfaceIndex))
+        let ends = addresses.filter { interfaces.contains($0.interfaceIndex) }.map(\.address)
+        return AddressPlan(
+            podNetworks: settings.podNetworks, serviceNetworks: settings.serviceNetworks,
+            uncovered: settings.uncovered, nodeAddresses: gateways.union(ends))
+    }
+
     /// The networks behind pods that are not in a pod network anyway.
     private func localPodNetworks(_ podNetworks: [IPNetwork]) -> [IPNetwork] {
         let outside = networksBehindPods.map(\.network).filter { network in

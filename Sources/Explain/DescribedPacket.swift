@@ -52,7 +52,10 @@ package struct DescribedPacket: Equatable, Sendable, CustomStringConvertible {
         }
         guard var transport = Self.numbers[words[0].lowercased()] ?? UInt8(words[0]) else {
             throw Failure(
-                description: "\(words[0]): the protocol is tcp, udp, sctp, icmp or a number")
+                description: """
+                    \(words[0]): the protocol is tcp, udp, sctp, icmp, icmp6 or a number, such as 112 \
+                    for VRRP
+                    """)
         }
         source = try Self.end(words[1])
         destination = try Self.end(words[2])
@@ -142,7 +145,9 @@ package struct DescribedPacket: Equatable, Sendable, CustomStringConvertible {
     /// A frame with the packet, which has nothing but what the rule looks at.
     ///
     /// A TCP segment has SYN if it is a request, and otherwise ACK. ICMP is always an echo request.
-    func frame(from: MACAddress, to: MACAddress, isRequest: Bool = false) -> [UInt8] {
+    func frame(
+        from: MACAddress, to: MACAddress, isToGroup: Bool = false, isRequest: Bool = false
+    ) -> [UInt8] {
         let to = isToGroup ? .broadcast : to
         var transport: [UInt8] = []
         transport.append(bigEndian: source.port ?? 0)

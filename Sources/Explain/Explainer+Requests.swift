@@ -15,7 +15,9 @@ package struct RequestOutlook: Equatable, Sendable {
     package let kind: RequestKind
     /// When the request is reported.
     package let time: Time
-    /// The report if an answer comes in time; nil if only the backend of a call knows it.
+    /// The report if an answer comes in time.
+    ///
+    /// Nil if only the backend of a call knows it, or if no edge reports it.
     package let answered: Report?
     /// The report if no answer comes in time.
     package let unanswered: Report
@@ -47,7 +49,7 @@ extension Explainer {
     package mutating func outlook(
         of packet: DescribedPacket, now: MonotonicTime
     ) -> RequestOutlook? {
-        guard let kind = packet.requestKind, !packet.isToGroup else { return nil }
+        guard let kind = packet.requestKind, !isToGroup(packet) else { return nil }
         let views = explain(packet, isRequest: true, now: now)
         guard let sender = views.first(where: { $0.isHeld(at: .sender) }) else {
             guard let reporter = views.first(where: \.decision.isReported) else { return nil }
@@ -60,8 +62,11 @@ extension Explainer {
                 kind: kind, time: .heldIfPodServes, answered: nil, unanswered: report)
         }
         let receiver = views.first { $0.isHeld(at: .observedEnd) }
+        // A packet between two pods that lacks its other edge goes to a node's address, which the
+        // sender's node takes for a pod's. Nobody is there to report it.
+        let isCall = receiver == nil && sender.decision.step != .observedEnd
         return RequestOutlook(
-            kind: kind, time: receiver == nil ? .heldIfPodServes : .held,
+            kind: kind, time: isCall ? .heldIfPodServes : .held,
             answered: receiver.map { RequestOutlook.Report($0) },
             unanswered: RequestOutlook.Report(sender))
     }

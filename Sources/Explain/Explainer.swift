@@ -11,13 +11,19 @@ package import Time
 
 /// Explains which edge reports a packet, and by which step of the rule, as this node is now.
 package struct Explainer: ~Copyable {
-    private let node: Node
+    let node: Node
     /// Where both edges of a request may be.
     let localEdges: LocalEdges
     let edges: [Edge]
     let rule: Rule
     private var slowPath: SlowPath
+    /// The slow path of another node's agent, which knows neither this node's pods nor its calls.
+    private var slowPathElsewhere: SlowPath
     private var flows: FlowLookup
+    /// The edges behind which pods send from addresses that are nobody's, by the names of edges.
+    ///
+    /// Nil if there is no agent that has seen what pods send.
+    package var senders: [IPAddress: String]?
 
     /// A packet at one edge, and what becomes of it there.
     package struct View: Equatable, Sendable {
@@ -39,6 +45,14 @@ package struct Explainer: ~Copyable {
         package let observedEnd: IPAddress?
         /// The part that the packet has in a request: a ping is held at both edges.
         package let requestPart: RequestPart?
+
+        /// The same at an edge of another name.
+        func named(_ edge: String) -> Self {
+            Self(
+                edge: edge, isHere: isHere, form: form, direction: direction, decision: decision,
+                isDecidedByKernel: isDecidedByKernel, translation: translation,
+                observedEnd: observedEnd, requestPart: requestPart)
+        }
 
         /// Whether the packet is reported where it leaves to its destination, and not on this node.
         package var isReportedElsewhere: Bool {
@@ -66,6 +80,10 @@ package struct Explainer: ~Copyable {
         addressPlan.sensors = sensors
         rule = Rule(addressPlan, deduplicates: settings.deduplicates)
         slowPath = SlowPath(rule)
+        var planElsewhere = node.addressPlanElsewhere(settings)
+        planElsewhere.sensors = sensors
+        slowPathElsewhere = SlowPath(
+            Rule(planElsewhere, deduplicates: settings.deduplicates))
         self.flows = flows
     }
 
@@ -89,45 +107,6 @@ package struct Explainer: ~Copyable {
         EdgeProgram(rule, at: edge.point, snaplen: UInt32(StartRequest.snaplenMax))
     }
 
-    /// The role of an address in the rule, in words.
-    package func role(of address: IPAddress) -> String {
-        let addressPlan = rule.addressPlan
-        if address.isGroup { return "group" }
-        if addressPlan.isService(address) { return "service" }
-        let sensor = addressPlan.sensors.contains(address) ? ", a sensor" : ""
-        if let edge = edge(of: address) {
-            let isInside = addressPlan.isPodByNetwork(address)
-            return "pod at \(edge.name)\(isInside ? "" : ", outside the pod networks")\(sensor)"
-        }
-        if addressPlan.nodeAddresses.contains(address) {
-            return "node, or a gateway of its routes\(sensor)"
-        }
-        if addressPlan.isPod(address) {
-            return isOwnBridges(address)
-                ? "no pod: it is in the network of this node's pods, and none of them has it\(sensor)"
-                : "pod of another node, if there is one\(sensor)"
-        }
-        let isInside = addressPlan.podNetworks.contains { $0.contains(address) }
-        return isInside ? "not covered by any agent\(sensor)" : "not a pod\(sensor)"
-    }
-
-    /// Whether only pods of this node can have an address, by the networks of its bridges.
-    private func isOwnBridges(_ address: IPAddress) -> Bool {
-        node.bridgeNetworks.contains { $0.contains(address) }
-    }
-
-    /// The place of an edge that is not on this node, in words: the pod whose edge it is.
-    private func placeElsewhere(of address: IPAddress) -> String {
-        isOwnBridges(address) ? "of \(address), which no pod has" : "of \(address), on its node"
-    }
-
-    private func edge(of address: IPAddress) -> Edge? {
-        let owner =
-            node.capturedVeths.first { $0.addresses.contains(address) }
-            ?? node.networksBehindPods.first { $0.network.contains(address) }?.veth
-        return owner.flatMap { owner in edge(named: owner.link.name) }
-    }
-
     /// Explains a described packet at every edge that it passes, on this node and on others.
     ///
     /// If it is a request, a TCP packet is the SYN that begins a connection.
@@ -138,16 +117,30 @@ package struct Explainer: ~Copyable {
         // The packet enters in the form that its source gives it, and leaves in its destination's.
         let forms = forms(of: packet, now: now)
         if let view = view(of: forms.atSource, .fromPod, isRequest, now: now) { views.append(view) }
-        if packet.isToGroup {
-            let sender = edge(of: packet.source.address)
-            for edge in edges where edge != sender {
-                views.append(view(of: packet, at: edge, .toPod, isRequest, now: now))
-            }
-        }
-        if let view = view(of: forms.atDestination, .toPod, isRequest, now: now) {
+        if isToGroup(packet) {
+            views += copies(of: packet, isRequest, now: now)
+        } else if let view = view(of: forms.atDestination, .toPod, isRequest, now: now) {
             views.append(view)
         }
         return views
+    }
+
+    /// A packet to a group at all edges but its sender's.
+    ///
+    /// The edges are one view if one of them reports it and nobody can say which.
+    private mutating func copies(
+        of packet: DescribedPacket, _ isRequest: Bool, now: MonotonicTime
+    ) -> [View] {
+        let sender = owner(of: packet.source.address)
+        var views: [View] = []
+        for edge in edges where edge != sender {
+            views.append(view(of: packet, at: edge, .toPod, isRequest, now: now))
+        }
+        let copies = views.filter { $0.decision == .report(.groupFromElsewhere) }
+        guard copies.count > 1, copies.count == views.count, let first = copies.first else {
+            return views
+        }
+        return [first.named("one of \(copies.count) edges")]
     }
 
     /// The packet as it was described at one end, and as connection tracking has it at the other.
@@ -180,7 +173,7 @@ package struct Explainer: ~Copyable {
         let isService = [packet.source, packet.destination].contains {
             rule.addressPlan.isService($0.address)
         }
-        let edge = edge(of: end)
+        let edge = owner(of: end)
         guard edge != nil || rule.addressPlan.isPod(end) && !isService else { return nil }
         return view(of: packet, at: edge, direction, isRequest, now: now)
     }
@@ -195,11 +188,15 @@ package struct Explainer: ~Copyable {
         let frame = packet.frame(
             from: direction == .toPod ? neighbour(of: point, packet.source.address) : pod,
             to: direction == .toPod ? pod : neighbour(of: point, packet.destination.address),
-            isRequest: isRequest)
-        let outcome = decide(frame, direction: direction, at: point, now: now)
+            isToGroup: isToGroup(packet), isRequest: isRequest)
+        let outcome =
+            edge == nil
+            ? decideElsewhere(frame, direction: direction, now: now)
+            : decide(frame, direction: direction, at: point, now: now)
+        let known = edge == nil ? slowPathElsewhere : slowPath
         let program = EdgeProgram(
-            rule, at: point, snaplen: UInt32(StartRequest.snaplenMax),
-            fronts: slowPath.fronts.keys, dropList: slowPath.services.dropList(now: now))
+            known.rule, at: point, snaplen: UInt32(StartRequest.snaplenMax),
+            fronts: known.fronts.keys, dropList: known.services.dropList(now: now))
         return View(
             edge: edge?.name ?? placeElsewhere(of: end), isHere: edge != nil, form: packet,
             direction: direction, decision: outcome.decision,
@@ -214,7 +211,7 @@ package struct Explainer: ~Copyable {
     ///
     /// It is that of another pod of the bridge, or that of the gateway.
     private func neighbour(of point: ObservationPoint, _ address: IPAddress) -> MACAddress {
-        if let bridge = point.bridge, let other = edge(of: address)?.point, other.bridge == bridge,
+        if let bridge = point.bridge, let other = owner(of: address)?.point, other.bridge == bridge,
             let mac = other.podMAC
         {
             return mac
@@ -230,6 +227,21 @@ package struct Explainer: ~Copyable {
             switch slowPath.decide(frame.wire, direction: direction, at: point, now: now) {
             case .decided(let outcome): return outcome
             case .lookUp(let flow): slowPath.learn(lookUp(flow), about: flow, now: now)
+            case .hold: return SlowPath.Outcome(decision: .refuse(.observedEnd))
+            }
+        }
+    }
+
+    /// Decides about a frame as another node's agent would, at an edge that is not on this node.
+    private mutating func decideElsewhere(
+        _ frame: [UInt8], direction: Direction, now: MonotonicTime
+    ) -> SlowPath.Outcome {
+        while true {
+            let step = slowPathElsewhere.decide(
+                frame.wire, direction: direction, at: Self.elsewhere, now: now)
+            switch step {
+            case .decided(let outcome): return outcome
+            case .lookUp(let flow): slowPathElsewhere.learn(.notFound, about: flow, now: now)
             case .hold: return SlowPath.Outcome(decision: .refuse(.observedEnd))
             }
         }

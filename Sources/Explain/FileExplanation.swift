@@ -17,9 +17,11 @@ package struct FileExplanation: ~Copyable {
     private var held: [Int: HeldRequest] = [:]
     /// Requests that are reported at once, and are listed if nobody answers them.
     private var watched = RequestTable()
-    private var recentRequests = RecentFrames()
+    private var recentFrames = RecentFrames()
     /// By the slots of `watched`: when each was seen.
     private var watchedRequests: [Int: (flow: FlowKey, nanoseconds: UInt64)] = [:]
+    /// The number of requests that were reported at once and open when the file ended.
+    private var openAtOnceCount = 0
     /// The latest time of a frame: frames of different edges can be out of order.
     private var latest = MonotonicTime.zero
 
@@ -104,7 +106,7 @@ package struct FileExplanation: ~Copyable {
             programs.removeAll()
         }
         var outcome = explainer.decide(frame, direction: direction, at: point, now: now)
-        if let copy = floodedCopy(frame, direction, at: point, now) { outcome = copy }
+        if let copy = bridgedCopy(frame, direction, at: point, now) { outcome = copy }
         switch outcome.requestPart {
         case .request(let key, let edge):
             if hold(key, at: edge, point, nanoseconds, outcome.decision.step) { return }
@@ -112,7 +114,8 @@ package struct FileExplanation: ~Copyable {
         case nil: break
         }
         watch(frame, nanoseconds, isReportedAtOnce: outcome.decision.isReported)
-        let passed = outcome.decision.step == .flooded ? Direction.toPod : direction
+        let isCopy = [.flooded, .groupFromPod].contains(outcome.decision.step)
+        let passed = isCopy ? Direction.toPod : direction
         let isDecided = program(at: point).decides(frame, direction: passed)
         let row = Row(
             step: outcome.decision.step, isReported: outcome.decision.isReported,
@@ -123,7 +126,13 @@ package struct FileExplanation: ~Copyable {
     /// Counts the requests that still wait when the file ends.
     package mutating func end() {
         while let release = requests.takeFirst() { settle(release, isUndecided: true) }
+        while let release = watched.takeFirst() {
+            if watchedRequests.removeValue(forKey: release.slot) != nil { openAtOnceCount += 1 }
+        }
     }
+
+    /// The number of requests that nobody had answered when the file ended, and still might have.
+    package var openCount: Int { requestCount(.undecided) + openAtOnceCount }
 
     /// The number of frames that the kernel punted to the slow path.
     package var puntedCount: Int {
@@ -164,20 +173,30 @@ package struct FileExplanation: ~Copyable {
 
 /// Step 8, requests.
 extension FileExplanation {
-    /// What is decided about a request that a bridge has flooded back to its sender's edge.
+    /// What is decided about a copy that a bridge has made of a frame.
     ///
-    /// A file does not say in which direction a frame passed. A copy of a request just seen, the
-    /// same in every byte, went to the pod, and belongs to the edge that its MAC address names.
+    /// A file does not say in which direction a frame passed, nor at which edge. A copy of a frame
+    /// just seen, the same in every byte, went to a pod: to another one, or on a hairpin port back to
+    /// its sender. It belongs to the edge that its source MAC address names.
     ///
     /// - Returns: The refusal; nil if the frame is no such copy.
-    private mutating func floodedCopy(
+    private mutating func bridgedCopy(
         _ frame: [UInt8], _ direction: Direction, at point: ObservationPoint, _ now: MonotonicTime
     ) -> SlowPath.Outcome? {
-        guard direction == .fromPod, Headers(frame.wire).packet?.opening?.isRequest == true,
-            recentRequests.contains(frame, orAddsAt: now, point.interfaceIndex)
+        guard direction == .fromPod, point.bridge != nil, mayHaveCopies(frame, at: point),
+            recentFrames.contains(frame, orAddsAt: now, point.interfaceIndex)
         else { return nil }
         let outcome = explainer.decide(frame, direction: .toPod, at: point, now: now)
-        return outcome.decision.step == .flooded ? outcome : nil
+        return [.flooded, .groupFromPod].contains(outcome.decision.step) ? outcome : nil
+    }
+
+    /// Whether a bridge sends a pod's frame to more ports than one.
+    ///
+    /// A MAC address that is known now may not have been when a request was sent.
+    private func mayHaveCopies(_ frame: [UInt8], at point: ObservationPoint) -> Bool {
+        let headers = Headers(frame.wire)
+        return headers.destination.isGroup || headers.packet?.opening?.isRequest == true
+            || explainer.rule.unknownMAC(in: frame.wire, direction: .toPod, at: point) != nil
     }
 
     /// Holds a request until the frames after it show an answer.

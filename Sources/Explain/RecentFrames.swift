@@ -7,7 +7,7 @@ struct RecentFrames {
 
     /// The most frames: a copy follows its frame with few others between them.
     static let countMax = 64
-    /// The most time between a frame and its copy: no sender repeats a request that soon.
+    /// The most time between a frame and its copy: senders hardly repeat themselves that soon.
     static let copyTime = Duration.milliseconds(10)
 
     /// Whether a frame is a copy of one that an edge has seen just now; if not, it is remembered.

@@ -2,6 +2,7 @@ import Addressing
 import ArgumentParser
 import BPF
 import CaptureFiles
+import Doctor
 import Edges
 import Explain
 import Formats
@@ -14,6 +15,7 @@ struct ExplainCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "explain",
         abstract: "Says which edge reports a packet, and why.",
+        usage: "podwire explain <packet> ... | --file <file> | --program <edge> [<options>]",
         discussion: """
             The answer holds for this node at this moment: its pods, its routes, and the state of its \
             connection tracking. So explain a call to a service while it goes on, and a file on the \
@@ -38,24 +40,28 @@ struct ExplainCommand: ParsableCommand {
               tcpdump -i veth08b350d0 -c 1000 -w - | podwire explain --file -
               podwire explain --program veth08b350d0
 
+            A file has to be recorded at an edge. A file that `podwire collect` has written is none: \
+            it has what agents report, not what passed an edge.
+
             It takes the agent's settings as options or variables, and needs CAP_NET_ADMIN.
 
-            Exit code 64: an option, the packet or what is in the file cannot be understood. 71: \
+            Exit code 64: an option, the packet or what is in the file cannot be understood, or no \
+            packet of the file can be explained. 71: \
             the system refuses something, such as a file. 77: a capability is missing.
             """)
 
     @Argument(
         help: """
-            PROTOCOL SOURCE DESTINATION. The protocol is tcp, udp, sctp, icmp or a number; the ends \
-            are ADDRESS, or ADDRESS:PORT or [IPV6]:PORT for protocols with ports.
+            PROTOCOL SOURCE DESTINATION. The protocol is tcp, udp, sctp, icmp (of IPv4 and of IPv6) \
+            or a number, such as 112 for VRRP; the ends are ADDRESS, or ADDRESS:PORT or [IPV6]:PORT for protocols with ports.
             """,
         completion: .list(["tcp", "udp", "sctp", "icmp"]))
     var packet: [String] = []
 
     @Option(
         help: """
-            A pcap or pcapng file, recorded at edges of this node, or - for standard input. It may \
-            be compressed with gzip.
+            A pcap or pcapng file, recorded at edges of this node (not with -i any), or - for \
+            standard input. It may be compressed with gzip.
             """,
         completion: .file(extensions: ["pcap", "pcapng", "gz"]))
     var file: String?
@@ -108,6 +114,7 @@ struct ExplainCommand: ParsableCommand {
                 throw Exit.noPermission
             }
             if let described {
+                explainer.senders = Self.senders(settings)
                 let report = PacketReport(described, &explainer)
                 writeToStandardOutput(json ? report.json.text + "\n" : report.text)
             } else if let program {
@@ -133,6 +140,13 @@ struct ExplainCommand: ParsableCommand {
         try podwire.readSettings(of: "explain", edges.texts + services.texts + [sensor]) {
             options, environment throws(SettingFailure) in
             try Settings(options: options, needsPeer: false, environment: environment)
+        }
+    }
+
+    /// The addresses from which pods send, as the agent of this node has seen; nil without an agent.
+    private static func senders(_ settings: Settings) -> [IPAddress: String]? {
+        settings.http.flatMap { AgentProbe.readSenders(at: $0) }.map { senders in
+            Dictionary(senders.map { ($0.address, $0.edge) }) { one, _ in one }
         }
     }
 
@@ -169,14 +183,24 @@ extension ExplainCommand {
         let recordedAt = try edge.map { name in try namedEdge(name, explainer) }
         var reader = try CaptureReader(path: path)
         var explanation = FileExplanation(explainer, at: recordedAt)
-        while let frame = try reader.next() {
-            explanation.add(frame.bytes, nanoseconds: frame.nanoseconds)
+        var damage: String?
+        do throws(CaptureReader.Failure) {
+            while let frame = try reader.next() {
+                explanation.add(frame.bytes, nanoseconds: frame.nanoseconds)
+            }
+        } catch {
+            // What comes before the damage counts.
+            guard case .malformed(_, let reason) = error, explanation.frameCount > 0 else {
+                throw error
+            }
+            damage = reason
         }
         explanation.end()
-        let report = FileReport(explanation, reader)
+        let report = FileReport(explanation, reader, damage: damage)
         writeToStandardOutput(json ? report.json.text + "\n" : report.text)
         for note in report.notes where !json {
             writeToStandardError("podwire explain: \(note)\n")
         }
+        if report.isEmpty || damage != nil { throw Exit.usage }
     }
 }

@@ -31,7 +31,16 @@ struct FileReport {
     /// The most unanswered requests that the text lists.
     private static let listedCountMax = 20
 
-    init(_ explanation: borrowing FileExplanation, _ reader: borrowing CaptureReader) {
+    /// Whether there is no packet whose edge is known.
+    var isEmpty: Bool { total == 0 }
+
+    /// The report of an explanation that has come to its end.
+    ///
+    /// `damage` is why the file could not be read to its end; nil if it could.
+    init(
+        _ explanation: borrowing FileExplanation, _ reader: borrowing CaptureReader,
+        damage: String? = nil
+    ) {
         var counts: [Words: Int] = [:]
         for (row, count) in explanation.counts { counts[Words(row), default: 0] += count }
         rows = counts.sorted { ($1.value, "\($0.key)") < ($0.value, "\($1.key)") }
@@ -45,7 +54,7 @@ struct FileReport {
         self.requests = requests
         notHeldCount = explanation.notHeldCount
         unanswered = explanation.unanswered
-        notes = Self.notes(explanation, reader)
+        notes = Self.notes(explanation, reader) + [damage].compactMap(\.self)
     }
 
     private func count(_ result: FileExplanation.RequestResult) -> Int { requests[result] ?? 0 }
@@ -57,15 +66,24 @@ struct FileReport {
 extension FileReport {
     /// The tables for people.
     var text: String {
+        guard !isEmpty else { return "" }
         let table = rows.map { words, count in
             [
                 "\(count)", Self.percentage(count, of: total), words.isReported, words.place,
                 words.reason,
             ]
         }
-        return Columns.text(["PACKETS", "SHARE", "REPORTED", "DECIDED IN", "WHY"], table)
-            + "\n\(Wording.count(total, "packet")), \(puntedCount) of them decided in user space "
-            + "(\(Self.percentage(puntedCount, of: total)))\n" + requestText + list
+        let head = ["PACKETS", "SHARE", "REPORTED", "DECIDED IN", "WHY"]
+        return Columns.text(head, table, width: outputWidth)
+            + "\n\(summary)\n" + requestText + list
+    }
+
+    private var summary: String {
+        guard total > 1 else {
+            return "1 packet, decided in \(PacketReport.place(puntedCount == 0))"
+        }
+        let share = Self.percentage(puntedCount, of: total)
+        return "\(total) packets, \(puntedCount) of them decided in user space (\(share))"
     }
 
     private var requestText: String {
@@ -121,9 +139,18 @@ extension FileReport {
     ) -> [String] {
         var notes: [String] = []
         let (strangers, ambiguous) = (explanation.strangerCount, explanation.ambiguousCount)
+        let hasOthers = explanation.frameCount > strangers
+        if let absence = absence(explanation, reader) { notes.append(absence) }
         if strangers > 0 {
-            let have = Wording.count(strangers, one: "more packet has", more: "more packets have")
-            notes.append("\(have) no MAC address of a pod that is on this node now")
+            let more = hasOthers ? "more " : ""
+            let have = Wording.count(
+                strangers, one: "\(more)packet has", more: "\(more)packets have")
+            notes.append(
+                """
+                \(have) no MAC address of a pod that is on this node now: run explain on the node \
+                where the file was recorded, while its pods are there, or name the edge with \
+                --edge\(hasOthers ? "" : "; a file of podwire collect has no edge")
+                """)
         }
         if ambiguous > 0 {
             let are = Wording.count(ambiguous, one: "packet is", more: "packets are")
@@ -133,20 +160,46 @@ extension FileReport {
                 --edge to say where the file was recorded
                 """)
         }
-        if reader.skippedCount > 0 {
+        if reader.skippedCount > 0, explanation.frameCount > 0 {
             let are = Wording.count(
                 reader.skippedCount, one: "packet is no Ethernet frame",
                 more: "packets are no Ethernet frames")
             notes.append("\(are): record at an edge")
         }
-        if reader.isCutShort { notes.append("the file ends in the middle of a packet") }
+        if explanation.openCount > 0 {
+            let were = Wording.count(
+                explanation.openCount, one: "request was", more: "requests were")
+            notes.append(
+                "\(were) still open when the file ended, and may have been answered or not")
+        }
+        if reader.isCutShort, explanation.frameCount > 0 {
+            notes.append("the file ends in the middle of a packet")
+        }
         return notes
+    }
+
+    /// Why a file has no frames, and what to do; nil if it has some.
+    private static func absence(
+        _ explanation: borrowing FileExplanation, _ reader: borrowing CaptureReader
+    ) -> String? {
+        guard explanation.frameCount == 0 else { return nil }
+        guard let linkType = reader.skippedLinkType else {
+            return reader.isCutShort
+                ? "the file ends in the middle of its first packet" : "the file has no packets"
+        }
+        let name = LinkTypeName.text(linkType)
+        let isAny = name.hasPrefix("LINUX_SLL")
+        return """
+            the file has no Ethernet frames, but packets of the link type \(name)\
+            \(isAny ? ", as tcpdump -i any records them" : ""): record at an edge, with tcpdump -i VETH
+            """
     }
 
     private static func percentage(_ part: Int, of whole: Int) -> String {
         guard whole > 0 else { return "0 %" }
         let tenths = (part * 1000 + whole / 2) / whole
-        return "\(tenths / 10).\(tenths % 10) %"
+        // All and nothing are exact.
+        return part == whole || part == 0 ? "\(tenths / 10) %" : "\(tenths / 10).\(tenths % 10) %"
     }
 }
 

@@ -12,13 +12,18 @@ struct PacketReport {
     private let views: [Explainer.View]
     private let outlook: RequestOutlook?
     private let isLostUnseen: Bool
+    /// What the tables do not show, in sentences.
+    private let remarks: [String]
 
     init(_ packet: DescribedPacket, _ explainer: inout Explainer) {
         self.packet = packet
         roles = packet.bothEnds.map { explainer.role(of: $0.address) }
         views = explainer.explain(packet, now: .now)
         outlook = explainer.outlook(of: packet, now: .now)
-        isLostUnseen = packet.requestKind == nil && views.contains(where: \.isReportedElsewhere)
+        isLostUnseen =
+            packet.requestKind == nil && views.contains(where: \.isReportedElsewhere)
+            && !views.contains { $0.decision.isReported && $0.direction == .fromPod }
+        remarks = Self.remarks(packet, views, explainer, isLostUnseen: isLostUnseen)
     }
 
     /// The tables for people.
@@ -26,18 +31,24 @@ struct PacketReport {
         let ends = zip(["source", "destination"], zip(packet.bothEnds, roles)).map {
             [$0, $1.0.description, $1.1]
         }
-        let text = "\(packet)\n\n" + Columns.text(["END", "ADDRESS", "IS A"], ends) + "\n"
+        let head = ["END", "ADDRESS", "IS A"]
+        let text = "\(packet)\n\n" + Columns.text(head, ends, width: outputWidth) + "\n"
         guard !views.isEmpty else { return text + "No pod's edge sees it.\n" }
+        let title = isOfConnection ? "A packet of an established connection:\n\n" : ""
+        let request = outlook.map { self.text($0) } ?? ""
+        return text + title + edgeTable + request + remarks.map(Self.paragraph).joined()
+    }
+
+    private var edgeTable: String {
         let isChanged = views.contains { $0.form != packet }
         let rows = views.map { view in
-            [view.edge, Self.direction(view)] + (isChanged ? [view.form.ends] : [])
-                + [Self.reported(view), Self.place(view.isDecidedByKernel), Self.reason(view)]
+            let form = isChanged ? [view.form.ends] : []
+            let verdict = [Self.reported(view), Self.place(view.isDecidedByKernel), reason(view)]
+            return [view.edge, Self.direction(view)] + form + verdict
         }
-        let head =
-            ["EDGE", "DIRECTION"] + (isChanged ? ["FORM"] : []) + ["REPORTED", "DECIDED IN", "WHY"]
-        let title = isOfConnection ? "A packet of an established connection:\n\n" : ""
-        let remark = isLostUnseen ? "\nIf it dies on its way, nobody reports it.\n" : ""
-        return text + title + Columns.text(head, rows) + (outlook.map(Self.text) ?? "") + remark
+        let form = isChanged ? ["FORM"] : []
+        let head = ["EDGE", "DIRECTION"] + form + ["REPORTED", "DECIDED IN", "WHY"]
+        return Columns.text(head, rows, width: outputWidth)
     }
 
     /// Whether the edges are those of a connection's packets, and its first one is told apart.
@@ -64,13 +75,14 @@ struct PacketReport {
                 ("form", .text(view.form.description)),
                 ("reported", .text(Self.reported(view))),
                 ("decided_in", .text(Self.place(view.isDecidedByKernel))),
-                ("why", .text(Self.reason(view))),
+                ("why", .text(reason(view))),
             ])
         }
         return .object([
             ("packet", .text(packet.description)), ("source", ends[0]), ("destination", ends[1]),
             ("edges_are_for", .text(packetsAtEdges)), ("edges", .array(edges)),
             ("unseen_if_lost", .boolean(isLostUnseen)),
+            ("remarks", .array(remarks.map { .text($0) })),
             ("request", outlook.map(Self.json) ?? .null),
         ])
     }
@@ -92,10 +104,14 @@ extension PacketReport {
         if view.isHeld(at: .sender) { return "if unanswered" }
         if view.isHeld(at: .observedEnd) { return "if answered" }
         if view.decision.step == .unexplainedService { return "unknown" }
+        if view.decision == .report(.groupFromElsewhere) { return "once" }
         return view.decision.isReported ? "yes" : "no"
     }
 
-    private static func reason(_ view: Explainer.View) -> String {
+    private func reason(_ view: Explainer.View) -> String {
+        if view.decision == .report(.oneEndIsNoPod), views.count > 1 {
+            return "on this edge's node one end is not a pod: reported as it is"
+        }
         if view.decision.step == .unexplainedService {
             return """
                 a call to a service that is not going on now: if a pod serves it, decided as a packet \
@@ -105,6 +121,18 @@ extension PacketReport {
         if let end = view.observedEnd {
             let hasEqualPorts = view.form.source.port == view.form.destination.port
             return "both ends are pods: \(end) has the lower \(hasEqualPorts ? "address" : "port")"
+        }
+        if view.decision.isReported {
+            switch view.decision.step {
+            case .groupFromElsewhere:
+                return """
+                    if a pod sent it, that pod's edge reports it; if not, the first copy on each \
+                    bridge is reported
+                    """
+            case .oneEndIsNoPodElsewhere:
+                return "the other end's address lies outside the pod networks: this edge reports"
+            default: break
+            }
         }
         guard view.decision.isReported, let translation = view.translation else {
             return view.decision.step.description
@@ -130,42 +158,48 @@ extension PacketReport {
         }
     }
 
-    private static func text(_ outlook: RequestOutlook) -> String {
-        let name = name(outlook.kind)
+    private func text(_ outlook: RequestOutlook) -> String {
+        let name = Self.name(outlook.kind)
+        let edges = views.count(where: \.decision.isReported) > 1 ? "edges" : "edge"
         switch outlook.time {
         case .atOnce:
-            return """
-
-                \(name) is reported at once and by the same edge, whether it is answered or not.
-
-                """
+            return Self.paragraph(
+                "\(name) is reported at once and by the same \(edges), answered or not.")
         case .held:
-            return "\n\(name) between these ends is held for its answer:\n\n" + table(outlook)
+            return Self.paragraph("\(name) between these ends is held for its answer:") + "\n"
+                + Self.table(outlook)
         case .heldIfPodServes:
-            return
-                "\n\(name) is held for its answer, if a pod with the lower port serves the call:\n\n"
-                + table(outlook)
+            let condition = "if a pod with the lower port serves the call"
+            return Self.paragraph("\(name) is held for its answer, \(condition):") + "\n"
+                + Self.table(outlook)
         }
+    }
+
+    /// An empty line and a text, in lines of the output's width.
+    private static func paragraph(_ text: String) -> String {
+        "\n" + Wording.lines(text, width: outputWidth).map { $0 + "\n" }.joined()
     }
 
     private static func table(_ outlook: RequestOutlook) -> String {
         let unanswered = outlook.unanswered
+        let isCall = outlook.time == .heldIfPodServes
         return Columns.text(
             ["ANSWER", "REPORTED AT", "FORM", "WHEN"],
             [
                 [
-                    "within \(answerTime)", outlook.answered?.edge ?? "the backend's edge",
-                    outlook.answered?.form.ends ?? "as the backend sees it",
-                    "right before the answer",
+                    "within \(answerTime)",
+                    outlook.answered?.edge ?? (isCall ? "the backend's edge" : "no edge"),
+                    outlook.answered?.form.ends ?? (isCall ? "as the backend sees it" : "-"),
+                    isCall || outlook.answered != nil ? "right before the answer" : "never",
                 ],
                 [
                     "none in time", unanswered.edge,
-                    outlook.answered == nil
+                    isCall
                         ? "the same, or as it is if the backend is not known"
                         : unanswered.form.ends,
                     "\(holdTime) late, with its own time stamp",
                 ],
-            ])
+            ], width: outputWidth)
     }
 
     private static func json(_ outlook: RequestOutlook) -> JSON {

@@ -180,6 +180,34 @@ struct CaptureReaderTests {
         }
     }
 
+    @Test("says behind which packet a file is damaged", arguments: [1, 3])
+    func damaged(count: Int) throws {
+        var file = BuiltFile.pcap(isBigEndian: false, isNano: false, linkType: count == 1 ? 1 : 101)
+        for _ in 0..<count { file.addRecord(seconds: 1, fraction: 2, Self.frame) }
+        file.add(words: [1, 2, .max, .max])
+        let (frames, error) = try ReadFile.read(file.bytes)
+        #expect(frames.count == (count == 1 ? 1 : 0))
+        guard case .malformed(_, let reason) = error else {
+            Issue.record("\(String(describing: error))")
+            return
+        }
+        #expect(
+            reason == "damaged after packet \(count): a packet of 4294967295 bytes cannot be")
+    }
+
+    @Test("knows a file that is appended to another one", arguments: files)
+    func joined(file: [UInt8]) throws {
+        for first in Self.files {
+            let (frames, error) = try ReadFile.read(first + file)
+            let areSections = [first, file].allSatisfy {
+                $0.starts(with: [0x0a, 0x0d, 0x0d, 0x0a])
+            }
+            #expect(frames.count == (areSections ? 2 : 1))
+            let text = error.map { "\($0)" } ?? ""
+            #expect(text.contains("after packet 1: another capture file") != areSections, "\(text)")
+        }
+    }
+
     @Test(
         "says of other formats what they are, and what to do",
         arguments: [

@@ -23,7 +23,12 @@ enum TestNode {
     static func mac(_ number: UInt64) -> MACAddress { MACAddress(value: 0x0200_0000_0000 + number) }
 
     /// `hasTunnel` puts a tunnel to other nodes into the bridge.
-    static func explainer(flows: [TrackedFlow] = [], hasTunnel: Bool = false) -> Explainer {
+    ///
+    /// The pod at `va` has 10.77.0.1 on its loopback, and is the gateway to 10.8.0.0/24.
+    /// `hasGuest` adds a pod at `vc` whose interface has no address.
+    static func explainer(
+        flows: [TrackedFlow] = [], hasTunnel: Bool = false, hasGuest: Bool = false
+    ) -> Explainer {
         var table = EdgeTable()
         var bridge = Link(index: 3)
         (bridge.name, bridge.kind, bridge.mac) = ("cni0", "bridge", mac(1))
@@ -31,19 +36,37 @@ enum TestNode {
         table.reset(
             addresses: [
                 InterfaceAddress(
-                    interfaceIndex: 3, address: address("10.244.1.1"), prefixBitCount: 24)
+                    interfaceIndex: 3, address: address("10.244.1.1"), prefixBitCount: 24),
+                InterfaceAddress(
+                    interfaceIndex: 2, address: address("10.244.3.1"), prefixBitCount: 32),
+                InterfaceAddress(
+                    interfaceIndex: 4, address: address("192.168.100.1"), prefixBitCount: 24),
             ],
             routes: networks("10.244.1.0/24").map {
                 Route(destination: $0, gateway: nil, interfaceIndex: 3)
-            })
+            }
+                + networks("10.8.0.0/24").map {
+                    Route(destination: $0, gateway: address("10.244.1.2"), interfaceIndex: 3)
+                }
+                + networks("10.244.2.0/24").map {
+                    Route(destination: $0, gateway: address("10.244.2.0"), interfaceIndex: 2)
+                })
         for (index, name) in [(7, "va"), (8, "vb")] as [(UInt32, String)] {
             var link = Link(index: index)
             (link.name, link.kind, link.isUp) = (name, "veth", true)
             (link.peerIndex, link.peerNamespace, link.master) = (2, Int32(index), 3)
             table.apply(.link(link))
             let pod = EdgeTable.Pod(
-                addresses: [address("10.244.1.\(index - 5)")], mac: mac(UInt64(index)))
+                addresses: [address("10.244.1.\(index - 5)")], mac: mac(UInt64(index)),
+                otherAddresses: index == 7 ? [address("10.77.0.1")] : [])
             table.set(pod, behind: index)
+        }
+        if hasGuest {
+            var link = Link(index: 10)
+            (link.name, link.kind, link.isUp) = ("vc", "veth", true)
+            (link.peerIndex, link.peerNamespace, link.master) = (2, 10, 3)
+            table.apply(.link(link))
+            table.set(EdgeTable.Pod(addresses: [address("fe80::1")], mac: mac(10)), behind: 10)
         }
         if hasTunnel {
             var tunnel = Link(index: 9)
@@ -137,11 +160,136 @@ struct ExplainerTests {
         #expect(try views("tcp 198.51.100.1:1 198.51.100.2:2").isEmpty)
     }
 
+    @Test(
+        "says that some edge reports a packet, whichever pods it goes between, and a SYN as well",
+        arguments: [
+            "10.244.1.2", "10.244.1.3", "10.244.2.3", "10.77.0.1", "10.8.0.5", "198.51.100.1",
+        ])
+    func someEdge(source: String) throws {
+        for destination in ["10.244.1.2", "10.244.2.3", "10.77.0.1", "10.8.0.5", "10.244.2.9"]
+        where destination != source {
+            for (one, other) in [(53, 40000), (40000, 53)] {
+                let ends = "\(source):\(one) \(destination):\(other)"
+                let views = try views("udp \(ends)")
+                #expect(views.count { $0.decision.isReported } == 1, "\(ends): \(views)")
+                var explainer = TestNode.explainer()
+                let outlook = explainer.outlook(
+                    of: try packet("tcp \(ends)"), now: MonotonicTime(nanoseconds: 1 << 40))
+                #expect(outlook?.unanswered != nil, "\(ends)")
+            }
+        }
+    }
+
+    @Test("decides at another node's edge by what that node knows")
+    func knownElsewhere() throws {
+        // A network behind this node's pod is nobody's on other nodes.
+        let behind = try views("tcp 10.8.0.5:40000 10.244.2.3:80")
+        #expect(behind.map(\.edge) == ["va", "of 10.244.2.3, on its node"])
+        #expect(
+            behind.map(\.decision) == [
+                .refuse(.oneEndIsNoPodElsewhere), .report(.oneEndIsNoPod),
+            ])
+        // The bridge's address counts as a pod's there, unless a route has it as its gateway.
+        let bridge = try views("tcp 10.244.2.3:40000 10.244.1.1:80")
+        #expect(bridge.map(\.decision) == [.refuse(.observedEnd)])
+        let gateway = try views("tcp 10.244.2.3:40000 10.244.3.1:80")
+        #expect(gateway.map(\.decision) == [.report(.oneEndIsNoPod)])
+    }
+
     @Test("shows a group packet at every edge, and that one of them reports it")
     func group() throws {
         let views = try views("udp 10.244.1.2:5353 224.0.0.251:5353")
         #expect(views.map(\.edge) == ["va", "vb"])
         #expect(views.count { $0.decision.isReported } == 1)
+    }
+
+    @Test("shows a group packet of an unknown sender once")
+    func groupOfUnknown() throws {
+        for text in ["udp 0.0.0.0:68 255.255.255.255:67", "udp [fe80::9]:546 [ff02::1:2]:547"] {
+            let views = try views(text)
+            #expect(views.map(\.edge) == ["one of 2 edges"])
+            #expect(views.map(\.decision) == [.report(.groupFromElsewhere)])
+        }
+    }
+
+    @Test("takes a broadcast address for no pod's")
+    func broadcast() throws {
+        #expect(
+            TestNode.explainer().role(of: TestNode.address("10.244.1.255"))
+                == "broadcast address of 10.244.1.0/24")
+        let views = try views("icmp 10.244.1.2 10.244.1.255")
+        #expect(views.map(\.edge) == ["va", "vb"])
+        #expect(views.map(\.decision) == [.report(.groupIngress), .refuse(.groupFromPod)])
+        #expect(TestNode.explainer().role(of: TestNode.address("10.244.3.255")).hasPrefix("pod of"))
+    }
+
+    @Test("shows a packet at the edge whose pod sends from an address that is nobody's")
+    func senders() throws {
+        let packet = try packet("udp 198.51.100.7:40000 10.244.2.3:53")
+        var explainer = TestNode.explainer()
+        let now = MonotonicTime(nanoseconds: 1 << 40)
+        let unseen = explainer.explain(packet, now: now)
+        #expect(unseen.map(\.edge) == ["of 10.244.2.3, on its node"])
+        explainer.senders = [packet.source.address: "va"]
+        let views = explainer.explain(packet, now: now)
+        #expect(views.map(\.edge) == ["va", "of 10.244.2.3, on its node"])
+        #expect(views.map(\.decision.isReported) == [true, true])
+        let isSentFrom = explainer.isSentFrom(packet.source.address)
+        #expect(isSentFrom)
+        let role = explainer.role(of: packet.source.address)
+        #expect(role.contains("the pod at va sends from it"))
+        // On the same bridge its MAC address shows that a pod has sent it.
+        let here = try self.packet("udp 198.51.100.7:40000 10.244.1.3:53")
+        let both = explainer.explain(here, now: now)
+        #expect(both.map(\.decision) == [.report(.oneEndIsNoPod), .refuse(.noPodFromPod)])
+    }
+
+    @Test("tells what may be a node's, and what a pod may send from unseen")
+    func outside() {
+        var explainer = TestNode.explainer()
+        let isUnknown = explainer.mayBeSentFrom(TestNode.address("10.9.0.5"))
+        #expect(isUnknown)
+        for address in ["10.8.0.5", "10.244.2.3", "10.96.0.10", "198.51.100.1", "10.244.1.1"] {
+            let mayBe = explainer.mayBeSentFrom(TestNode.address(address))
+            #expect(!mayBe, "\(address)")
+        }
+        explainer.senders = [:]
+        let mayBeSentFrom = explainer.mayBeSentFrom(TestNode.address("10.9.0.5"))
+        let mayBeNode = explainer.mayBeNode(TestNode.address("192.168.100.2"))
+        #expect(!mayBeSentFrom && mayBeNode)
+        for address in ["192.168.100.1", "192.168.101.2", "10.244.1.77", "10.96.0.10"] {
+            let mayBe = explainer.mayBeNode(TestNode.address(address))
+            #expect(!mayBe, "\(address)")
+        }
+    }
+
+    @Test("shows a call that this node translates as it is at the other node's client")
+    func callOfAnotherNode() throws {
+        let flow = TrackedFlow(
+            original: FlowKey(
+                transport: 6, source: TestNode.address("10.244.2.3"),
+                destination: TestNode.address("192.168.100.1"), sourcePort: 40000,
+                destinationPort: 30082),
+            reply: FlowKey(
+                transport: 6, source: TestNode.address("10.244.1.3"),
+                destination: TestNode.address("10.244.2.3"), sourcePort: 8080,
+                destinationPort: 40000))
+        let views = try views("tcp 10.244.2.3:40000 192.168.100.1:30082", flows: [flow])
+        #expect(views.map(\.edge) == ["of 10.244.2.3, on its node", "vb"])
+        #expect(views.map(\.decision) == [.report(.oneEndIsNoPod), .report(.observedEnd)])
+        #expect(views.first?.translation == nil)
+    }
+
+    @Test("names the edge behind which a guest may be")
+    func guest() throws {
+        let explainer = TestNode.explainer(hasGuest: true)
+        let role = explainer.role(of: TestNode.address("10.244.1.77"))
+        #expect(role.hasSuffix("unless it is that of a guest behind vc"))
+        var other = TestNode.explainer(hasGuest: true)
+        let views = other.explain(
+            try packet("udp 10.244.1.2:40000 10.244.1.77:53"),
+            now: MonotonicTime(nanoseconds: 1 << 40))
+        #expect(views.map(\.edge) == ["va", "of 10.244.1.77, if it is behind vc"])
     }
 
     @Test("shows a call to a service in the form of each end")

@@ -75,6 +75,14 @@ struct RequestOutlookTests {
         #expect(outlook.unanswered.form.description == "tcp 10.244.1.2:40000 to 10.96.0.10:80")
     }
 
+    @Test(
+        "knows that no edge reports an answered request to a node's address, as other nodes see it")
+    func nodeAddress() throws {
+        let outlook = try #require(try outlook("tcp 10.244.2.3:40000 10.244.1.1:80"))
+        #expect(outlook.time == .held && outlook.answered == nil)
+        #expect(outlook.unanswered.edge == "of 10.244.2.3, on its node")
+    }
+
     @Test("shows a ping as held at both edges, and an ordinary TCP packet as decided")
     func views() throws {
         var explainer = TestNode.explainer()
@@ -227,6 +235,36 @@ struct FileRequestTests {
             let again = self.explanation([(0, request), (1000, request), (2000, [1])])
             #expect(again.unanswered.sortedRows.map(\.count) == [2])
         }
+    }
+
+    @Test("takes no copy that a bridge has sent to other ports as another frame")
+    func copied() {
+        // Broadcast ARP, a datagram to a MAC address that nobody has, and one to the gateway.
+        let arp =
+            MACAddress.broadcast.bytes + TestNode.mac(7).bytes + [8, 6, 0, 1, 8, 0, 6, 4, 0, 1]
+        let datagram = { (mac: UInt64) -> [UInt8] in
+            var frame = self.segment(
+                0, from: ("10.244.1.2", 7, 53), to: ("198.51.100.1", mac, 40000))
+            frame[23] = 17
+            return frame
+        }
+        for (frame, step) in [
+            (arp, Decision.Step.groupFromPod), (datagram(99), .flooded), (datagram(1), nil),
+        ] as [([UInt8], Decision.Step?)] {
+            let explanation = explanation([(0, frame), (0, frame), (0, frame), (1000, frame)])
+            let reported = explanation.counts.filter { $0.key.isReported }
+            #expect(reported.values.reduce(0, +) == (step == nil ? 4 : 2))
+            #expect(explanation.counts.first { !$0.key.isReported }?.key.step == step)
+        }
+    }
+
+    @Test("counts the requests that are open when the file ends, held or reported at once")
+    func open() {
+        let outside = segment(
+            Flags.syn, from: ("10.244.1.2", 7, 40000), to: ("198.51.100.1", 1, 443))
+        #expect(explanation([(0, syn()), (1, outside)]).openCount == 2)
+        #expect(explanation([(0, syn()), (1, outside), (700, [1])]).openCount == 0)
+        #expect(explanation([(0, syn()), (1, answer(Flags.synAck))]).openCount == 0)
     }
 
     @Test("does not hold requests with forged sources")

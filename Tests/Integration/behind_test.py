@@ -386,6 +386,13 @@ class ForwardingPods:
         (grade, found), = self.doctor()
         self.assertEqual(grade, "warning")
         self.assertIn("10.8.0.5", found)
+        edge = self.edge(1, A1)["interface"]
+        explained = json.loads(run_in(
+            self.cluster.name("node1"), PODWIRE, "explain", "udp", "10.8.0.5:40000", f"{C2}:53", "--json",
+            env={**os.environ, **NETWORKS}).stdout)
+        self.assertEqual([(row["edge"], row["reported"]) for row in explained["edges"]],
+                         [(edge, "yes"), (f"of {C2}, on its node", "yes")])
+        self.assertIn("--pod-network on every node", explained["remarks"][0])
         self.check()
 
     def test_address_on_loopback(self):

@@ -109,8 +109,8 @@ class RuleTest(ClusterCase):
         return self.table(text, "EDGE ")
 
     def table(self, text, head):
-        """The lines of the table that begins so, as words split by two spaces."""
-        lines = text.split("\n" + head)[1].split("\n\n")[0].splitlines()[1:]
+        """The rows of the table that begins so, as words split by two spaces, without their sentences' lines."""
+        lines = [line for line in text.split("\n" + head)[1].split("\n\n")[0].splitlines()[1:] if line[0] != " "]
         return [re.split("  +", line) for line in lines]
 
     def test_explain_says_what_the_edges_do(self):
@@ -145,7 +145,7 @@ class RuleTest(ClusterCase):
                 rows = self.table(text, "ANSWER ")
                 self.assertEqual([row[:2] for row in rows],
                                  list(map(list, zip(("within 0.5 s", "none in time"), expected))))
-                self.assertIn("0.6 s late", rows[1][-1])
+                self.assertIn("0.6 s late", self.sentence(text))
                 self.assertEqual("A packet of an established connection:" in text, "tcp" in words)
                 found = json.loads(self.explain(1, *words.split(), "--json"))
                 self.assertEqual(found["edges_are_for"], "established" if "tcp" in words else "requests")
@@ -153,16 +153,37 @@ class RuleTest(ClusterCase):
                 self.assertEqual([request["held"], request["late_ms"]], ["yes", 600])
                 self.assertEqual([request[key]["edge"] for key in ("answered", "unanswered")], expected)
         at_once = "icmp 10.244.1.2 10.244.1.4".split()
-        self.assertIn("whether it is answered or not", self.explain(1, *at_once))
+        self.assertIn("by the same edge, answered or not", self.explain(1, *at_once))
         request = json.loads(self.explain(1, *at_once, "--json"))["request"]
         self.assertEqual((request["held"], "late_ms" in request, "answer_ms_max" in request), ("no", False, False))
         lost = "udp 10.244.1.2:40000 10.244.1.77:53".split()
         self.assertIn("If it dies on its way, nobody reports it.", self.explain(1, *lost))
-        self.assertIn("none of them has it", self.explain(1, *lost))
+        self.assertIn("none of them has it", self.sentence(self.explain(1, *lost)))
         self.assertTrue(json.loads(self.explain(1, *lost, "--json"))["unseen_if_lost"])
         call = json.loads(self.explain(1, *"tcp 10.244.1.4:40000 10.96.0.10:80 --json".split()))
         self.assertEqual([call["edges"][0]["reported"], call["request"]["held"]], ["unknown", "unknown"])
         self.assertIsNone(json.loads(self.explain(1, *"udp 10.244.1.2:5 10.244.2.3:6 --json".split()))["request"])
+
+    def test_explain_decides_at_another_nodes_edge_as_that_node_does(self):
+        run("a1", "ip", "addr", "add", "10.77.0.1/32", "dev", "lo")
+        self.addCleanup(run, "a1", "ip", "addr", "del", "10.77.0.1/32", "dev", "lo")
+        a1 = self.edge(1, A1)
+        for words, expected in (
+                ("udp 10.77.0.1:5000 10.244.2.3:53", [[a1, "no"], ["of 10.244.2.3, on its node", "yes"]]),
+                ("udp 10.244.2.3:5000 10.77.0.1:53", [["of 10.244.2.3, on its node", "yes"], [a1, "no"]]),
+                ("udp 0.0.0.0:68 255.255.255.255:67", [["one of 3 edges", "once"]]),
+                (f"icmp {A1} 10.244.2.3", [[a1, "yes"], ["of 10.244.2.3, on its node", "no"]])):
+            with self.subTest(words):
+                found = json.loads(self.explain(1, *words.split(), "--json"))["edges"]
+                self.assertEqual([[row["edge"], row["reported"]] for row in found], expected)
+        # The other node's own view of the same packet.
+        found = json.loads(self.explain(2, *"udp 10.77.0.1:5000 10.244.2.3:53 --json".split()))
+        self.assertEqual([row["reported"] for row in found["edges"]], ["yes"])
+        self.assertTrue(any("sends from 10.77.0.1" in remark for remark in found["remarks"]), found)
+        found = json.loads(self.explain(1, "tcp", f"{A1}:40000", "192.168.100.2:30082", "--json"))
+        self.assertTrue(any("If 192.168.100.2 is a node" in remark for remark in found["remarks"]), found)
+        for line in self.explain(1, "tcp", f"{A1}:40000", "10.244.2.3:80").splitlines():
+            self.assertLessEqual(len(line), 80, line)
 
     def test_explain_knows_a_call_that_goes_on(self):
         self.serve("b1", SERVER, "10.244.1.3", 50052)
@@ -173,12 +194,17 @@ class RuleTest(ClusterCase):
                                 stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         self.addCleanup(call.stdout.close)
         self.assertEqual(call.stdout.readline(), b"connected\n")
-        rows = self.rows(self.explain(1, *"tcp 10.244.1.4:2000 10.96.0.21:80".split()))
+        text = self.explain(1, *"tcp 10.244.1.4:2000 10.96.0.21:80".split())
+        rows = self.rows(text)
         call.communicate()
         self.assertEqual([row[:4] for row in rows], [
             [c1, "ingress", "10.244.1.4:2000 to 10.96.0.21:80", "yes"],
             [b1, "egress", pod_form, "no"]])
-        self.assertIn("10.244.1.3 port 50052", rows[0][-1])
+        self.assertIn("10.244.1.3 port 50052", self.sentence(text))
+
+    def sentence(self, text):
+        """The text without its line ends."""
+        return " ".join(text.split())
 
     def record(self, edge, path, *expression):
         """Records at an edge of node1, until it is told to end."""
