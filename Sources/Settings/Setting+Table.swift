@@ -42,7 +42,7 @@ extension Setting {
     package static let edges = Setting(
         "PODWIRE_EDGES", "--edges", .value("pods"),
         .words(EdgeSelection.Scope.allCases.map(\.rawValue)),
-        "veths to capture: `pods`, or `all` to include those without an address in a pod network")
+        "veths to capture: `pods`, or `all` for those in none of the pod networks, too")
 
     package static let includedEdges = Setting(
         "PODWIRE_INCLUDE_EDGES", "--include-edges", .unset(empty), .interfaces(patterns),

@@ -27,7 +27,8 @@ struct DoctorReport {
             let parts = [
                 ("", finding.found), ("means: ", finding.meaning), ("do: ", finding.remedy),
             ].compactMap { label, text in text.map { (label, $0) } }
-            let lines = parts.flatMap { Self.lines($0 + $1, hanging: $0.count) }
+            let width = max(Self.textWidthMin, Self.lineWidth - indent)
+            let lines = parts.flatMap { Wording.lines($0 + $1, width: width, hanging: $0.count) }
             let pad = String(repeating: " ", count: indent)
             return head + lines.joined(separator: "\n\(pad)") + "\n"
         }
@@ -42,26 +43,13 @@ struct DoctorReport {
     }
 
     private static let gap = "  "
-    /// The width of the texts on the right, in characters.
-    private static let textWidth = 76
+    /// The width of a line, in characters: that of a terminal.
+    private static let lineWidth = 80
+    /// The least width of the texts on the right.
+    private static let textWidthMin = 40
 
     private static func padded(_ text: String, _ width: Int) -> String {
         Wording.padded(text, to: width)
-    }
-
-    /// Breaks a text into lines between words; all lines but the first are indented.
-    private static func lines(_ text: String, hanging indent: Int) -> [String] {
-        var lines: [String] = []
-        var line = ""
-        for word in text.split(separator: " ") {
-            if !line.isEmpty, line.count + 1 + word.count > textWidth {
-                lines.append(line)
-                line = String(repeating: " ", count: indent) + word
-            } else {
-                line += line.isEmpty ? word : " \(word)"
-            }
-        }
-        return lines + [line]
     }
 
     /// The findings for programs, and the number of each grade.

@@ -16,12 +16,13 @@ struct EdgesCommand: ParsableCommand {
         abstract:
             "Lists this node's edges: what an agent here captures, and what it does not.",
         discussion: """
-            An edge is the host's end of a pod's veth pair. For each veth of the node it prints: name \
-            and index, the pod's name, addresses and MAC address, the id of the pod's network \
-            namespace, the bridge that the veth is a port of, and whether the veth is captured or \
-            why not. A list of what else lives behind edges follows, if there is anything: addresses \
-            of a pod's other interfaces, networks that the node's routes lead to through a pod, and \
-            further MAC addresses, such as those of guests.
+            An edge is the host's end of a pod's veth pair. For each veth of the node it prints: its \
+            name, the pod's name, addresses and MAC address, the bridge that the veth is a port of, \
+            and whether the veth is captured. Why some are not follows below the table. "none" for \
+            an address: the pod's interface has none, as when a guest has it; such an edge is \
+            captured. A list of what else lives behind edges comes last, if there is anything: \
+            addresses of a pod's other interfaces (its loopback, macvlans), networks that the node's \
+            routes lead to through a pod, and further MAC addresses, such as those of guests.
 
             It takes all of the agent's options and variables, and uses --pod-network, --edges, \
             --include-edges, --exclude-edges and --cni-cache. Without pod networks every pod's edge \
@@ -120,44 +121,62 @@ struct EdgesCommand: ParsableCommand {
         // On most nodes either all pods have names, or none.
         let hasNames = node.veths.contains { $0.pod != nil }
         let head = [
-            "INTERFACE", "INDEX", hasNames ? "POD" : nil, "POD ADDRESSES", "POD MAC", "NAMESPACE",
-            "BRIDGE", "STATE",
+            "INTERFACE", hasNames ? "POD" : nil, "POD ADDRESSES", "POD MAC", "BRIDGE", "STATE",
         ].compactMap { $0 }
         let rows = node.veths.map { veth in
             let name = hasNames ? veth.pod?.description ?? "-" : nil
-            return [veth.link.name, "\(veth.link.index)", name].compactMap { $0 } + [
+            return [veth.link.name, name].compactMap { $0 } + [
                 addresses(of: veth, networks), veth.podMAC?.description ?? "-",
-                veth.link.peerNamespace.map { "\($0)" } ?? "-",
-                node.link(veth.link.master)?.name ?? "-", veth.state,
+                node.link(veth.link.master)?.name ?? "-", state(of: veth).word,
             ]
         }
-        return Columns.text(head, rows) + behindEdges(node)
+        return Columns.text(head, rows) + reasons(node) + behindEdges(node)
     }
+
+    /// The state of a veth in a word or two, and why.
+    private static func state(of veth: Veth) -> (word: String, reason: String?) {
+        let parts = veth.state.split(separator: ":", maxSplits: 1)
+        let word = parts[0] == "not captured" ? "left out" : String(parts[0])
+        return (word, parts.count > 1 ? String(parts[1].drop { $0 == " " }) : nil)
+    }
+
+    /// Why some veths are not captured: a line for each reason, or nothing.
+    private static func reasons(_ node: Node) -> String {
+        var names: [String: [String]] = [:]
+        for veth in node.veths {
+            let state = state(of: veth)
+            guard let reason = state.reason else { continue }
+            names["\(state.word) (\(reason))", default: []].append(veth.link.name)
+        }
+        guard !names.isEmpty else { return "" }
+        let texts = names.sorted { $0.key < $1.key }.map { "\($0.key): \(Wording.few($0.value))" }
+        return "\n"
+            + texts.flatMap { Wording.lines($0, width: lineWidth, hanging: 2) }
+            .map { $0 + "\n" }.joined()
+    }
+
+    /// The width of a line of text, in characters: that of a terminal.
+    private static let lineWidth = 80
 
     /// The most MAC addresses of an edge in the table; the JSON has all.
     private static let macCountMax = 4
 
-    /// A table of what lives behind edges beside the pods' own interfaces, or nothing.
+    /// What lives behind edges beside the pods' own interfaces: a few lines for each edge, or nothing.
     private static func behindEdges(_ node: Node) -> String {
-        let rows = node.capturedVeths.compactMap { veth -> [String]? in
+        let lines = node.capturedVeths.flatMap { veth -> [String] in
             let macs = veth.macs.filter { $0 != veth.podMAC }
             let networks = node.networks(behind: veth)
-            guard !(macs.isEmpty && networks.isEmpty && veth.otherAddresses.isEmpty) else {
-                return nil
-            }
             let more = macs.count > macCountMax ? ["and \(macs.count - macCountMax) more"] : []
-            return [
-                veth.link.name, list(veth.otherAddresses.map(\.description)),
-                list(networks.map(\.description)),
-                list(macs.prefix(macCountMax).map(\.description) + more),
-            ]
+            let parts = [
+                ("addresses", veth.otherAddresses.map(\.description)),
+                ("networks", networks.map(\.description)),
+                ("MACs", macs.prefix(macCountMax).map(\.description) + more),
+            ].filter { !$0.1.isEmpty }.map { "\($0.0) \($0.1.joined(separator: " "))" }
+            guard !parts.isEmpty else { return [] }
+            let text = "behind \(veth.link.name): \(parts.joined(separator: "; "))"
+            return Wording.lines(text, width: lineWidth, hanging: 2)
         }
-        guard !rows.isEmpty else { return "" }
-        return "\n" + Columns.text(["BEHIND", "OTHER ADDRESSES", "NETWORKS", "OTHER MACS"], rows)
-    }
-
-    private static func list(_ texts: [String]) -> String {
-        texts.isEmpty ? "-" : texts.joined(separator: " ")
+        return lines.isEmpty ? "" : "\n" + lines.map { $0 + "\n" }.joined()
     }
 
     /// The pod's addresses, those outside the pod networks in parentheses.

@@ -272,10 +272,23 @@ struct DoctorTests {
             ])
         var node = try Self.with(table, ["PODNET": "10.244.0.0/16,fd00::/64"])
         node.translatedFlows = [flow]
-        let finding = try #require(Self.findings("service-networks", node).first)
-        #expect(finding.grade == (isService ? .warning : .note))
         let isNodePort = "\(called)" == "192.0.2.20"
-        #expect(finding.found.contains("\(called)") == (isService || isNodePort))
+        // The client of the node port is none of this node's pods, and then one of them.
+        for isLocal in [false, true] {
+            if isLocal {
+                table.apply(.link(Self.veth(6)))
+                table.set(EdgeTable.Pod(addresses: [client], mac: nil), behind: 6)
+                node.node = table.node(node.settings.edges)
+            }
+            let findings = Self.findings("service-networks", node)
+            let isDoubled = isNodePort && !isLocal
+            #expect(
+                findings.map(\.grade) == [isService ? .warning : .note]
+                    + (isDoubled ? [.warning] : []))
+            let found = findings.map(\.found)
+            #expect(found.contains { $0.contains("\(called)") } == (isService || isNodePort))
+            #expect(found.contains { $0.contains("pods of other nodes") } == isDoubled)
+        }
     }
 
     @Test(

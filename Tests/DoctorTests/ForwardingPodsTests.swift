@@ -10,20 +10,25 @@ import Testing
 @Suite("The doctor, about pods that forward")
 struct ForwardingPodsTests {
     private static func findings(
-        routes: [Route] = [], senders: [UnknownSender]? = nil
+        routes: [Route] = [], others: [String] = [], senders: [UnknownSender]? = nil,
+        of check: String = "forwarding-pods"
     ) throws -> [Finding] {
-        let environment = ["PODNET": "10.244.0.0/16", "EXTRAHOP_SENSOR_IP": "192.0.2.1"]
+        let environment = [
+            "PODNET": "10.244.0.0/16", "SVCNET": "10.96.0.0/12", "EXTRAHOP_SENSOR_IP": "192.0.2.1",
+        ]
         var examination = Examination(try Settings(options: [:]) { environment[$0] })
         var table = EdgeTable()
         var link = Link(index: 6)
         (link.name, link.kind, link.peerIndex, link.peerNamespace) = ("v6", "veth", 2, 1)
         table.apply(.link(link))
         let pod = try #require(IPAddress("10.244.1.2"))
-        table.set(EdgeTable.Pod(addresses: [pod], mac: nil), behind: 6)
+        let otherAddresses = others.compactMap { IPAddress($0) }
+        table.set(
+            EdgeTable.Pod(addresses: [pod], mac: nil, otherAddresses: otherAddresses), behind: 6)
         table.reset(addresses: [], routes: routes)
         examination.node = table.node(examination.settings.edges)
         examination.senders = senders
-        return Doctor.findings(examination).filter { $0.check == "forwarding-pods" }
+        return Doctor.findings(examination).filter { $0.check == check }
     }
 
     private static func route(_ number: UInt32, _ network: UInt32 = 0x0a08_0000) -> Route {
@@ -49,6 +54,23 @@ struct ForwardingPodsTests {
         #expect(found[0].remedy?.contains("--pod-network") == true)
         let many = try Self.findings(routes: (0..<40).map { Self.route($0) })
         #expect(many.map(\.grade) == [.warning])
+    }
+
+    @Test(
+        "grades an address on a pod's loopback as a network behind a pod, and one in SVCNET worse")
+    func otherAddresses() throws {
+        let found = try Self.findings(others: ["172.31.0.1", "10.244.9.9"])
+        #expect(found.map(\.grade) == [.note] && found[0].found.hasSuffix(": 172.31.0.1 (v6)"))
+        #expect(try Self.findings(routes: [Self.route(0)])[0].remedy == found[0].remedy)
+        #expect(try Self.findings(others: ["172.31.0.1"], of: "pod-networks").map(\.grade) == [.ok])
+        for service in [
+            try Self.findings(others: ["10.99.0.1"]),
+            try Self.findings(routes: [Self.route(0, 0x0a63_0000)]),
+        ] {
+            #expect(service.map(\.grade) == [.warning])
+            #expect(service[0].remedy?.contains("--service-network") == true)
+            #expect(service[0].remedy?.contains("--pod-network") == false)
+        }
     }
 
     @Test("warns of a default route through a pod, and notes one that is not in use")

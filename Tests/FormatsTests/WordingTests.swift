@@ -23,6 +23,13 @@ struct WordingTests {
         #expect(Wording.padded("ab", to: 4) == "ab  " && Wording.padded("abc", to: 2) == "abc")
     }
 
+    @Test("breaks a text into lines between words")
+    func lines() {
+        #expect(Wording.lines("one two three", width: 7, hanging: 2) == ["one two", "  three"])
+        #expect(Wording.lines("immeasurable", width: 4) == ["immeasurable"])
+        #expect(Wording.lines("", width: 4) == [""])
+    }
+
     @Test("lines up the columns of a table")
     func columns() {
         let text = Columns.text(["A", "B", "C"], [["long", "x", ""], ["y", "wide", "end"]])

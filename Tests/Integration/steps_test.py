@@ -3,7 +3,9 @@ Python sources finds what it is there to find."""
 
 import contextlib
 import io
+import os
 import pathlib
+import subprocess
 import sys
 import tempfile
 import unittest
@@ -11,6 +13,7 @@ from unittest import mock
 
 from support import python_lint, steps
 
+ROOT = pathlib.Path(__file__).resolve().parents[2]
 PASSES = steps.step("passes", "all is well", "true", root=False)
 FAILS = steps.step("fails", "something is wrong", "false", root=False)
 PYTHON = """\
@@ -114,6 +117,39 @@ class LintTest(unittest.TestCase):
                 found = self.complaints(text)
                 self.assertEqual(len(found), 1, found)
                 self.assertIn(part, found[0])
+
+
+class ToolArgumentsTest(unittest.TestCase):
+    """A wrong argument is named in one line, before anything is built or made."""
+
+    def check(self, code, text, *words, **variables):
+        done = subprocess.run([ROOT / "tools" / words[0], *words[1:]], capture_output=True, text=True,
+                              env={**os.environ, **variables}, check=False)
+        self.assertEqual((done.returncode, done.stdout), (code, ""), done.stderr)
+        self.assertEqual(done.stderr, f"{words[0]}: {text}\n")
+
+    def test_what_is_wrong_is_named(self):
+        for text, *words in (
+                ("flat is no network (bridge, ptp or vxlan) and no option", "demo", "flat"),
+                ("--output needs a value", "demo", "--output"),
+                ("--prefix needs a value", "testbed", "--prefix"),
+                ("up needs a network: bridge, ptp or vxlan", "testbed", "up"),
+                ("flat is no network: bridge, ptp or vxlan", "testbed", "up", "flat"),
+                ("most is not known: up ptp, or up ptp more", "testbed", "up", "ptp", "most"),
+                ("a verb is missing: up, down, run, status or edges", "testbed"),
+                ("run needs a node or a pod, and a command", "testbed", "run", "a1"),
+                ("--tag needs a value", "image", "--tag"),
+                ("make is no engine: docker, podman, buildah or none", "image", "--engine", "make"),
+                ("--foo is not known", "docs", "--foo"), ("lint is not known: rules, build or tests", "check", "lint"),
+                ("soon is no number of seconds", "fuzz", "soon")):
+            self.check(64, f"{text}; see --help", *words)
+
+    def test_what_cannot_be_used_is_named_first(self):
+        self.check(1, "cannot write /nonexistent/x: /nonexistent is no folder", "demo", "--output",
+                   "/nonexistent/x")
+        self.check(1, "PODWIRE is /nonexistent, which is no program", "demo", PODWIRE="/nonexistent")
+        self.check(1, "there is no test bed with prefix none: tools/testbed up bridge makes one",
+                   "testbed", "--prefix", "none", "run", "a1", "true")
 
 
 if __name__ == "__main__":

@@ -7,6 +7,17 @@ fail() {
     exit 1
 }
 
+# Says which argument is wrong, and ends as other programs do for that.
+wrong_usage() {
+    echo "$(basename "$0"): $*; see --help" >&2
+    exit 64
+}
+
+# Fails if no value follows an option, the first of the arguments.
+need_value() {
+    [ -n "${2:-}" ] || wrong_usage "$1 needs a value"
+}
+
 need_root() {
     [ "$(id -u)" = 0 ] || fail "needs root, for network namespaces: run it with sudo"
 }

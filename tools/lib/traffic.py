@@ -57,8 +57,8 @@ def through_services(proto):
 def through_fronts(proto):
     # What the client's node translates without masquerading, beside services.
     for kind, client, server, port, backend in (
-            ("local node port, same node", "a1", "node1", 30081, 8085),
-            ("local node port, other node", "c1", "node1", 30082, 8086),
+            ("local node port, backend here", "a1", "node1", 30081, 8085),
+            ("local node port, backend elsewhere", "c1", "node1", 30082, 8086),
             ("host port", "b1", "node1", 8090, 8087),
             ("load balancer's address", "a1", "balancer", 80, 8088),
             ("load balancer's address", "c2", "balancer", 80, 8088)):

@@ -15,10 +15,10 @@ enum DescriptorCheck: DoctorCheck {
         guard let countMax = node.descriptorCountMax else { return [ok("any number")] }
         let edgeCount = node.node?.capturedVeths.count ?? 0
         let needed = edgeCount * node.captureCount * countPerEdge + countBeside
-        guard needed > countMax else { return [ok("up to \(countMax)")] }
+        guard needed > countMax else { return [ok("up to \(countMax) open files")] }
         return [
             finding(
-                .warning, "up to \(countMax), but \(needed) may be needed",
+                .warning, "up to \(countMax) open files, but \(needed) may be needed",
                 meaning: "the rings of some edges cannot be opened, and their packets are missed",
                 remedy: "raise the runtime's limit of open files (LimitNOFILE=) for containers")
         ]

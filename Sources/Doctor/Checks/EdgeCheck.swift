@@ -51,6 +51,17 @@ enum EdgeCheck: DoctorCheck {
         let knownCount = edges.count { edge in
             edge.podAddresses?.contains { !$0.isLinkLocalIPv6 } ?? false
         }
+        let known = knownCount == edges.count ? "all" : "\(knownCount) of"
+        let noneCount = edges.count { edge in
+            edge.podAddresses?.allSatisfy(\.isLinkLocalIPv6) ?? false
+        }
+        let none =
+            noneCount == 0
+            ? ""
+            : """
+            , \(Wording.count(noneCount, one: "has", more: "have")) none, as a pod that has given its \
+            address to a guest
+            """
         let excludedCount = network.veths.count { $0.status == .excluded }
         let excluded = excludedCount == 0 ? "" : ", \(excludedCount) excluded"
         let macCount = edges.reduce(0) { sum, edge in
@@ -58,7 +69,8 @@ enum EdgeCheck: DoctorCheck {
         }
         let macs =
             macCount == 0 ? "" : ", \(Wording.count(macCount, "further MAC")) behind them"
-        return
-            "\(edges.count), with the pod's addresses known for \(knownCount)\(excluded)\(macs)"
+        return """
+            \(edges.count); the addresses of \(known) their pods are known\(none)\(excluded)\(macs)
+            """
     }
 }

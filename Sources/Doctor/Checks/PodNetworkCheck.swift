@@ -52,9 +52,7 @@ enum PodNetworkCheck: DoctorCheck {
     private static func outside(_ pods: [AddressedPod], _ networks: [IPNetwork]) -> [Finding] {
         let outside = pods.filter { $0.addresses.contains { isInside(networks, $0) } }
             .flatMap { pod in
-                texts(
-                    pod.veth,
-                    (pod.addresses + pod.veth.otherAddresses).filter { !isInside(networks, $0) })
+                texts(pod.veth, pod.addresses.filter { !isInside(networks, $0) })
             }
         guard !outside.isEmpty else { return [] }
         return [

@@ -22,15 +22,43 @@ enum ServiceNetworkCheck: DoctorCheck {
         }
         if fronts.count > FrontTable.countMax { return [crowded(given, fronts, addressPlan)] }
         if !missing.isEmpty { return [incomplete(given, missing.sorted(), addressPlan)] }
+        let (own, others) = callers(node.translatedFlows ?? [], addressPlan)
         let besides =
-            fronts.isEmpty
+            own.isEmpty
             ? ""
             : """
-            ; pods also call \(Wording.few(Set(fronts.map(\.address)).sorted().map(\.description))), \
-            which this node translates without masquerading: each packet is reported once, in pod form
+            ; pods also call \(Wording.few(own)), which this node translates without masquerading: \
+            each packet is reported once, in pod form
             """
-        guard given.isEmpty else { return [ok(given + besides)] }
-        return [none(isTrackingKnown: node.translatedFlows != nil, besides)]
+        let ofOwn =
+            given.isEmpty
+            ? none(isTrackingKnown: node.translatedFlows != nil, besides) : ok(given + besides)
+        return [ofOwn] + (others.isEmpty ? [] : [calledFromElsewhere(others)])
+    }
+
+    /// The addresses that pods of this node call, and those that only pods of other nodes call here.
+    private static func callers(
+        _ flows: [TrackedFlow], _ addressPlan: AddressPlan
+    ) -> (own: [String], others: [String]) {
+        let ofOwn = flows.filter { addressPlan.isLocalPod($0.original.source) }
+        let ofOthers = flows.filter { !addressPlan.isLocalPod($0.original.source) }
+        let texts = { (flows: [TrackedFlow]) in
+            Set(fronts(flows, addressPlan).map(\.address)).sorted().map(\.description)
+        }
+        return (texts(ofOwn), texts(ofOthers))
+    }
+
+    private static func calledFromElsewhere(_ called: [String]) -> Finding {
+        finding(
+            .warning, "pods of other nodes call \(Wording.few(called)) here",
+            meaning: """
+                this node translates these calls without masquerading, which the clients' nodes do \
+                not know: they are reported in both forms, as the client and as the backend see them
+                """,
+            remedy: """
+                none is needed if the sensor can do with both; a call to the service's own address \
+                is reported once
+                """)
     }
 
     private static func none(isTrackingKnown: Bool, _ besides: String) -> Finding {
