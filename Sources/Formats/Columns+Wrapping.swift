@@ -20,7 +20,7 @@ extension Columns {
             let lines = others.split(separator: "\n").map(String.init)
             return zip(lines, [nil] + rows.map(\.last)).map { line, sentence in
                 let pad = String(repeating: " ", count: indent)
-                let below = Wording.lines(sentence ?? "", width: width - indent)
+                let below = sentence.map { Wording.lines($0, width: width - indent) } ?? []
                 return ([line] + below.map { pad + $0 }).joined(separator: "\n") + "\n"
             }.joined()
         }
@@ -30,20 +30,5 @@ extension Columns {
             }
         }
         return text(head, broken)
-    }
-}
-
-extension Wording {
-    /// The text in lines of up to `width` characters, broken between words; none if it is empty.
-    package static func lines(_ text: String, width: Int) -> [String] {
-        var lines: [String] = []
-        for word in text.split(separator: " ") {
-            if let line = lines.last, line.count + 1 + word.count <= width {
-                lines[lines.count - 1] = "\(line) \(word)"
-            } else {
-                lines.append(String(word))
-            }
-        }
-        return lines
     }
 }

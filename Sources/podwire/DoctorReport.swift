@@ -27,7 +27,7 @@ struct DoctorReport {
             let parts = [
                 ("", finding.found), ("means: ", finding.meaning), ("do: ", finding.remedy),
             ].compactMap { label, text in text.map { (label, $0) } }
-            let width = max(Self.textWidthMin, Self.lineWidth - indent)
+            let width = max(Self.textWidthMin, outputWidth - indent)
             let lines = parts.flatMap { Wording.lines($0 + $1, width: width, hanging: $0.count) }
             let pad = String(repeating: " ", count: indent)
             return head + lines.joined(separator: "\n\(pad)") + "\n"
@@ -43,8 +43,6 @@ struct DoctorReport {
     }
 
     private static let gap = "  "
-    /// The width of a line, in characters: that of a terminal.
-    private static let lineWidth = 80
     /// The least width of the texts on the right.
     private static let textWidthMin = 40
 

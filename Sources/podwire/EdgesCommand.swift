@@ -151,12 +151,9 @@ struct EdgesCommand: ParsableCommand {
         guard !names.isEmpty else { return "" }
         let texts = names.sorted { $0.key < $1.key }.map { "\($0.key): \(Wording.few($0.value))" }
         return "\n"
-            + texts.flatMap { Wording.lines($0, width: lineWidth, hanging: 2) }
+            + texts.flatMap { Wording.lines($0, width: outputWidth, hanging: 2) }
             .map { $0 + "\n" }.joined()
     }
-
-    /// The width of a line of text, in characters: that of a terminal.
-    private static let lineWidth = 80
 
     /// The most MAC addresses of an edge in the table; the JSON has all.
     private static let macCountMax = 4
@@ -174,7 +171,7 @@ struct EdgesCommand: ParsableCommand {
             ].filter { !$0.1.isEmpty }.map { "\($0.0) \($0.1.joined(separator: " "))" }
             guard !parts.isEmpty else { return [] }
             let text = "behind \(veth.link.name): \(parts.joined(separator: "; "))"
-            return Wording.lines(text, width: lineWidth, hanging: 2)
+            return Wording.lines(text, width: outputWidth, hanging: 2)
         }
         return lines.isEmpty ? "" : "\n" + lines.map { $0 + "\n" }.joined()
     }
