@@ -20,7 +20,8 @@ extension Columns {
             let lines = others.split(separator: "\n").map(String.init)
             return zip(lines, [nil] + rows.map(\.last)).map { line, sentence in
                 let pad = String(repeating: " ", count: indent)
-                let below = sentence.map { Wording.lines($0, width: width - indent) } ?? []
+                let text = sentence ?? ""
+                let below = text.isEmpty ? [] : Wording.lines(text, width: width - indent)
                 return ([line] + below.map { pad + $0 }).joined(separator: "\n") + "\n"
             }.joined()
         }
