@@ -19,6 +19,9 @@ package final class Sightings: Sendable {
         var senders: [IPAddress: UInt32] = [:]
         /// The event to raise, by its descriptor; -1 while no monitor runs.
         var event: CInt = -1
+
+        /// Whether nothing waits, so that the monitor has to be woken.
+        var isEmpty: Bool { edges.isEmpty && senders.isEmpty }
     }
 
     /// Creates an empty list.
@@ -27,8 +30,8 @@ package final class Sightings: Sendable {
     /// Records that a frame to or from an unknown MAC address has passed an edge.
     package func recordUnknownMAC(at interfaceIndex: UInt32) {
         state.withLock { state in
-            guard state.edges.insert(interfaceIndex).inserted else { return }
-            Self.wake(state)
+            if state.isEmpty { Self.wake(state) }
+            state.edges.insert(interfaceIndex)
         }
     }
 
@@ -36,8 +39,8 @@ package final class Sightings: Sendable {
     package func recordSender(_ address: IPAddress, at interfaceIndex: UInt32) {
         state.withLock { state in
             guard state.senders.count < Self.senderCountMax else { return }
+            if state.isEmpty { Self.wake(state) }
             state.senders[address] = interfaceIndex
-            Self.wake(state)
         }
     }
 
@@ -46,7 +49,12 @@ package final class Sightings: Sendable {
     }
 
     /// Raises an event at each sighting from now on; -1 for none.
-    func raise(_ event: CInt) { state.withLock { $0.event = event } }
+    func raise(_ event: CInt) {
+        state.withLock { state in
+            state.event = event
+            if !state.isEmpty { Self.wake(state) }
+        }
+    }
 
     /// Takes all sightings since the last call.
     func take() -> (edges: Set<UInt32>, senders: [IPAddress: UInt32]) {

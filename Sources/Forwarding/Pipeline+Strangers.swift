@@ -118,15 +118,11 @@ extension Pipeline {
         let addressPlan = slowPath.rule.addressPlan
         guard !addressPlan.isPod(source), !addressPlan.isService(source),
             !addressPlan.nodeAddresses.contains(source),
-            source != lastSender || now >= senderSeenAt + Self.senderInterval
+            recentSenders.insert(source, at: point.interfaceIndex, now: now)
         else { return true }
-        (lastSender, senderSeenAt) = (source, now)
         sightings.recordSender(source, at: point.interfaceIndex)
         return true
     }
-
-    /// How soon the same sender is reported again.
-    private static let senderInterval = Duration.seconds(1)
 
     private static func source(of frame: RawSpan) -> IPAddress? {
         guard frame.byteCount >= PlainFrame.IPv4.transport else { return nil }

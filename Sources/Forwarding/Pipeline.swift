@@ -35,9 +35,8 @@ struct Pipeline: ~Copyable {
     var copies = CopyTable()
     /// When the node was asked about unknown MAC addresses last.
     var strangersSoughtAt = MonotonicTime.zero
-    /// The unknown sender that was seen last, and when.
-    var lastSender: IPAddress?
-    var senderSeenAt = MonotonicTime.zero
+    /// The unknown senders that were seen last.
+    var recentSenders = RecentSenders()
     /// Where the node learns what was seen here.
     let sightings: Sightings
     private(set) var floods = FloodDropList()
@@ -238,6 +237,8 @@ extension Pipeline {
         counts.add(to: counters)
         counts.add(to: self.counters)
         self.counters.set(.flowsEvicted, to: slowPath.evictedFlowCount)
+        self.counters.set(.fragmentedEvicted, to: slowPath.evictedDatagramCount)
+        self.counters.set(.remotePodsEvicted, to: slowPath.evictedRemotePodCount)
         self.counters.set(.callsNotLearned, to: slowPath.fronts.notLearnedCount)
     }
 }

@@ -60,6 +60,9 @@ struct DatagramTable: Sendable {
 
     var count: Int { datagrams.count }
 
+    /// The number of datagrams that were forgotten for lack of room.
+    var evictedCount: UInt64 { datagrams.evictedCount }
+
     /// Finds a fragment's place; `add` has to be called when the fragment is decided about.
     func place(
         of fragment: IPPacket.Fragment, in datagram: EdgeDatagram, now: MonotonicTime

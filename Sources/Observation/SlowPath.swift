@@ -63,6 +63,12 @@ package struct SlowPath: Sendable {
 
     /// The number of flows that were evicted because the table was full, not because of their age.
     package var evictedFlowCount: UInt64 { flows.evictedCount }
+
+    /// The number of fragmented packets that were evicted like that.
+    package var evictedDatagramCount: UInt64 { datagrams.evictedCount }
+
+    /// The number of MAC addresses of other nodes' pods that were evicted like that.
+    package var evictedRemotePodCount: UInt64 { remotePods.evictedCount }
     package var flowCount: Int { flows.count }
     package var datagramCount: Int { datagrams.count }
 

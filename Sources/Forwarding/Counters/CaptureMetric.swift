@@ -9,9 +9,9 @@ package enum CaptureMetric: Int, CaseIterable, Sendable {
     case packetsQueued, bytesQueued, packetsDroppedByQueue, packetsLimited, packetsSampledOut
     case packetsAbandoned, bytesAbandoned
     case framesUnaccounted, framesPunted, framesTranslated, framesUnexplained
-    case fragments, fragmentsNotHeld
+    case fragments, fragmentsNotHeld, fragmentedEvicted
     case strangersHeld, strangersNotHeld
-    case copiesRefused, copiesEvicted
+    case copiesRefused, copiesEvicted, remotePodsEvicted
     case framesSegmented, segments, checksumsFinished, tagsRestored
     case datagramsSent
     /// Networks report few of the datagrams that they lose, and the kernel passes on only some of
@@ -44,11 +44,13 @@ package enum CaptureMetric: Int, CaseIterable, Sendable {
         case .framesUnexplained: ("frames_unexplained_total", "unexplained")
         case .fragments: ("fragments_total", "fragments")
         case .fragmentsNotHeld: ("fragments_not_held_total", "fragments_not_held")
+        case .fragmentedEvicted: ("fragmented_evicted_total", "fragmented_evicted")
         case .strangersHeld: ("frames_awaiting_mac_total", "awaiting_mac")
         case .strangersNotHeld: ("frames_awaiting_mac_not_held_total", "awaiting_mac_not_held")
         case .copiesRefused: ("frames_copied_by_bridge_total", "copied_by_bridge")
         case .copiesEvicted:
             ("frames_copied_by_bridge_evicted_total", "copied_by_bridge_evicted")
+        case .remotePodsEvicted: ("remote_pods_evicted_total", "remote_pods_evicted")
         case .framesSegmented: ("frames_segmented_total", "segmented")
         case .segments: ("segments_total", "segments")
         case .checksumsFinished: ("checksums_finished_total", "checksums_finished")
@@ -100,12 +102,16 @@ package enum CaptureMetric: Int, CaseIterable, Sendable {
         case .fragments: "Fragments among the frames that user space decided."
         case .fragmentsNotHeld:
             "Fragments that had to be decided before the first of their datagram came, for lack of room."
+        case .fragmentedEvicted:
+            "Fragmented packets whose ports were forgotten too soon, because there were too many."
         case .strangersHeld:
             "Frames that waited because nobody knew their MAC address yet, as a new guest's."
         case .strangersNotHeld: "Frames with such an address that found no room to wait."
         case .copiesRefused: "Further copies of one frame at other edges of a bridge: not reported."
         case .copiesEvicted:
             "Frames whose copies were forgotten too soon, because there were too many."
+        case .remotePodsEvicted:
+            "MAC addresses of other nodes' pods forgotten too soon, because there were too many."
         case .framesSegmented: "GSO packets that were cut into segments."
         case .segments: "Segments that these became."
         case .checksumsFinished: "Frames whose partial checksum was finished."
