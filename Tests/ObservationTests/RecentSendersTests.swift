@@ -13,17 +13,18 @@ struct RecentSendersTests {
     func insert() {
         var senders = RecentSenders()
         let begin = MonotonicTime(nanoseconds: 5_000_000_000)
-        for number in 0..<RecentSenders.countMax {
-            #expect(senders.insert(Self.address(number), at: 7, now: begin))
-        }
-        for number in 0..<RecentSenders.countMax {
-            #expect(!senders.insert(Self.address(number), at: 7, now: begin))
-        }
         let end = begin + RecentSenders.interval
-        #expect(!senders.insert(Self.address(0), at: 7, now: end - .nanoseconds(1)))
-        // It takes the place of the oldest one.
-        #expect(senders.insert(Self.address(0), at: 8, now: begin))
-        #expect(senders.insert(Self.address(0), at: 7, now: begin))
-        #expect(senders.insert(Self.address(5), at: 7, now: end))
+        let all = 0..<RecentSenders.countMax
+        let isNew = { number, edge, now in
+            senders.insert(Self.address(number), at: edge, now: now)
+        }
+        #expect(all.map { isNew($0, 7, begin) } == all.map { _ in true })
+        #expect(all.map { isNew($0, 7, begin) } == all.map { _ in false })
+        let steps = [
+            isNew(0, 7, end - .nanoseconds(1)),
+            // It takes the place of the oldest one.
+            isNew(0, 8, begin), isNew(0, 7, begin), isNew(5, 7, end),
+        ]
+        #expect(steps == [false, true, true, true])
     }
 }
