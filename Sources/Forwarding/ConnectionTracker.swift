@@ -14,6 +14,8 @@ struct ConnectionTracker: ~Copyable {
     private var table: Conntrack
     private let counters: CaptureCounters
     private var lookups = RateBound(countPerSecond: lookupCountPerSecondMax)
+    /// The share of `lookups` that flows may take of which something is known already.
+    private var renewals = RateBound(countPerSecond: lookupCountPerSecondMax / 2)
     private var waits = RateBound(countPerSecond: waitCountPerSecondMax)
     /// When events are read next before a block.
     private var listensAt = MonotonicTime.zero
@@ -70,6 +72,10 @@ struct ConnectionTracker: ~Copyable {
     mutating func lookUp(_ flow: FlowKey, for slowPath: inout SlowPath, now: MonotonicTime) {
         readEvents(for: &slowPath, now: now)
         if slowPath.isCurrent(flow, now: now) { return }
+        guard !slowPath.knows(flow, now: now) || renewals.take(now) else {
+            counters.add(1, to: .lookupsSkipped)
+            return slowPath.learn(.notAsked, about: flow, now: now)
+        }
         var result = ask(for: flow, now)
         if result == .notFound, waits.take(now) {
             _ = try? poll(

@@ -71,7 +71,7 @@ extension SlowPath {
         if call.isForged { return .decided(Outcome(decision: .report(.unexplainedService))) }
         let request = call.request
         let backend = flows.touch(request, now: now)
-        if let backend, backend.learnedAt >= invalidBefore {
+        if let backend, !isOutdated(backend, packet, of: call, now) {
             return .decided(outcome(of: backend.flow, packet.opening, call, direction, now))
         }
         // A fragment whose first fragment is missing does not show which flow to look up.
@@ -91,6 +91,19 @@ extension SlowPath {
             ofUnknown: request, packet.opening, outcome.decision, direction,
             isSurelyUnknown: negative?.isSurelyUnknown == true)
         return .decided(outcome)
+    }
+
+    /// Whether what is known of a packet's flow may have changed without an event.
+    ///
+    /// Only flows through fronts have events. So no event tells that a client uses its port again for
+    /// a call that is not translated any more, or is masqueraded now.
+    private func isOutdated(
+        _ backend: Backend, _ packet: IPPacket, of call: Call, _ now: MonotonicTime
+    ) -> Bool {
+        if backend.learnedAt < invalidBefore { return true }
+        guard call.isToFront, backend.flow.isThroughFront else { return false }
+        let opens = packet.opening == .connectionRequest
+        return now - backend.learnedAt >= (opens ? Self.openingAge : Self.frontFlowAge)
     }
 
     /// Decides about a packet of a call whose backend is known.

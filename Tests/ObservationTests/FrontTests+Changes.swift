@@ -1,0 +1,103 @@
+import Addressing
+import Observation
+import ObservationFixtures
+import Packets
+import Testing
+import Time
+
+/// Flows that change, and crowds of them.
+extension FrontTests {
+    private static let translated = TrackedFlow(
+        original: frontFlow(Site.a4, 80, Site.node4, 30_080),
+        reply: frontFlow(Site.c4, 8080, Site.a4, 80))
+
+    /// What the same addresses and ports are used for later, of which no event tells.
+    private static let successors: [TrackedFlow] = [
+        TrackedFlow(original: translated.original, reply: translated.original.reversed),
+        TrackedFlow(
+            original: translated.original, reply: frontFlow(Site.c4, 8080, Site.gateway4, 80)),
+        // The node's port calls the pod's.
+        TrackedFlow(original: translated.original.reversed, reply: translated.original),
+    ]
+
+    @Test(
+        "are looked up again, and are what they have become",
+        arguments: successors, [IPProtocol.tcp, IPProtocol.udp])
+    func change(_ successor: TrackedFlow, _ transport: UInt8) {
+        let before = Self.translated.with(transport: transport)
+        let after = successor.with(transport: transport)
+        var slowPath = SlowPath(Site.rule)
+        slowPath.learn(before, now: Site.begin)
+        let ends: [(FlowKey, Direction)] = [
+            (before.original, .fromPod), (before.original.reversed, .toPod),
+        ]
+        // However many packets come meanwhile: none of them makes the flow look newer.
+        for milliseconds in stride(from: 0, to: 1000, by: 100) {
+            for (flow, direction) in ends {
+                #expect(
+                    slowPath.decision(flow, direction, Site.begin + .milliseconds(milliseconds))
+                        == .report(.podForm))
+            }
+        }
+        let later = Site.begin + .seconds(1)
+        for (flow, direction) in ends {
+            #expect(slowPath.step(flow, direction, later) == .lookUp(before.original))
+        }
+        let isCurrent = slowPath.isCurrent(before.original, now: later)
+        #expect(!isCurrent)
+        slowPath.learn(.tracked(after), about: before.original, now: later)
+        for (flow, direction) in ends {
+            #expect(slowPath.decision(flow, direction, later) == Self.asItIs)
+        }
+    }
+
+    @Test("are looked up again if a packet opens a connection")
+    func opening() {
+        let flow = Self.translated.original
+        var slowPath = SlowPath(Site.rule)
+        slowPath.learn(Self.translated, now: Site.begin)
+        let soon = Site.begin + .milliseconds(100)
+        #expect(slowPath.step(flow, .fromPod, Site.begin, flags: TCPHeader.syn) != .lookUp(flow))
+        #expect(slowPath.decision(flow, .fromPod, soon) == .report(.podForm))
+        #expect(slowPath.step(flow, .fromPod, soon, flags: TCPHeader.syn) == .lookUp(flow))
+        // One lookup is enough.
+        slowPath.learn(.tracked(Self.translated), about: flow, now: soon)
+        #expect(slowPath.step(flow, .fromPod, soon, flags: TCPHeader.syn) != .lookUp(flow))
+    }
+
+    @Test(
+        "stay what they are if they cannot be looked up",
+        arguments: [LookupResult.notFound, .notAsked])
+    func notFound(_ result: LookupResult) {
+        let flow = Self.translated.original
+        var slowPath = SlowPath(Site.rule)
+        slowPath.learn(Self.translated, now: Site.begin)
+        let later = Site.begin + .seconds(5)
+        #expect(slowPath.step(flow, .fromPod, later) == .lookUp(flow))
+        slowPath.learn(result, about: flow, now: later)
+        #expect(slowPath.decision(flow, .fromPod, later) == .report(.podForm))
+    }
+}
+
+extension TrackedFlow {
+    fileprivate func with(transport: UInt8) -> Self {
+        Self(original: original.with(transport: transport), reply: reply.with(transport: transport))
+    }
+}
+
+extension SlowPath {
+    fileprivate mutating func step(
+        _ flow: FlowKey, _ direction: Direction, _ now: MonotonicTime,
+        flags: UInt8 = TCPHeader.ack
+    ) -> Step {
+        decide(
+            frontPacket(flow, flags: flags).wire, direction: direction, at: Site.atA, now: now)
+    }
+
+    fileprivate mutating func decision(
+        _ flow: FlowKey, _ direction: Direction, _ now: MonotonicTime
+    ) -> Decision? {
+        guard case .decided(let outcome) = step(flow, direction, now) else { return nil }
+        return outcome.decision
+    }
+}
