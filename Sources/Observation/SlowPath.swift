@@ -237,7 +237,7 @@ extension SlowPath {
         store(flow, now: now)
     }
 
-    private mutating func store(_ flow: TrackedFlow, now: MonotonicTime) {
+    mutating func store(_ flow: TrackedFlow, now: MonotonicTime) {
         flows.set(Backend(flow: flow, learnedAt: now), for: flow.original, now: now)
     }
 

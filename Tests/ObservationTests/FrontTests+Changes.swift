@@ -77,6 +77,49 @@ extension FrontTests {
         slowPath.learn(result, about: flow, now: later)
         #expect(slowPath.decision(flow, .fromPod, later) == .report(.podForm))
     }
+
+    @Test("are found by a listing, however many flows to services there are", arguments: [4, 6])
+    func crowd(version: Int) {
+        var slowPath = SlowPath(Site.rule)
+        var room = ListingRoom()
+        for number in 0..<UInt32(SlowPath.flowCountMax) {
+            let client = FlowKey(
+                transport: 17, source: Site.a4, destination: Site.service4,
+                sourcePort: UInt16(truncatingIfNeeded: number), destinationPort: 53)
+            slowPath.learn(
+                listed: TrackedFlow(
+                    original: client,
+                    reply: frontFlow(Site.c4, 53, Site.a4, client.sourcePort).with(transport: 17)),
+                &room, now: Site.begin)
+        }
+        let isIPv4 = version == 4
+        let (pod, backend) = isIPv4 ? (Site.a4, Site.c4) : (Site.a6, Site.c6)
+        func flow(to address: IPAddress, _ port: UInt16) -> TrackedFlow {
+            TrackedFlow(
+                original: frontFlow(pod, 80, address, port),
+                reply: frontFlow(backend, 8080, pod, 80))
+        }
+        let front = flow(to: isIPv4 ? Site.node4 : Site.node6, 30_080)
+        let service = flow(to: isIPv4 ? Site.service4 : Site.service6, 443)
+        slowPath.learn(listed: front, &room, now: Site.begin)
+        slowPath.learn(listed: service, &room, now: Site.begin)
+        #expect(slowPath.isCurrent(front.original, now: Site.begin))
+        // The rest is looked up when its packets come.
+        #expect(slowPath.isCurrent(service.original, now: Site.begin) == !isIPv4)
+        #expect(slowPath.evictedFlowCount == 0)
+    }
+
+    @Test("have their front learned by a listing after events were lost, and are looked up")
+    func loss() {
+        let flow = Self.translated.original
+        var slowPath = SlowPath(Site.rule)
+        #expect(slowPath.decision(flow, .fromPod, Site.begin) == Self.asItIs)
+        slowPath.invalidate(before: Site.begin)
+        slowPath.learnFront(of: Self.translated, now: Site.begin)
+        #expect(slowPath.step(flow, .fromPod, Site.begin) == .lookUp(flow))
+        slowPath.learn(.tracked(Self.translated), about: flow, now: Site.begin)
+        #expect(slowPath.decision(flow, .fromPod, Site.begin) == .report(.podForm))
+    }
 }
 
 extension TrackedFlow {
