@@ -16,6 +16,7 @@ import unittest
 from support.cluster import Cluster, ClusterCase
 from support.endpoint import Endpoint
 from support.frames import ICMP, TCP, UDP
+from support.waiting import wait_until
 
 NODE4, NODE6 = "192.168.100.1", "fd00:192:168:100::1"
 # Nobody has them: the node translates them on their way to the default route.
@@ -185,6 +186,60 @@ class FrontTest(ClusterCase):
         """Has connection tracking know so many flows to services over IPv4."""
         subprocess.run(cluster.python("b1", CROWD, port_count, service_count), check=True)
 
+    def test_a_port_that_calls_anew_is_not_taken_for_the_old_call(self):
+        masquerade = ("POSTROUTING", "-p", "udp", "-s", CLIENTS[4], "-d", C1, "-j", "MASQUERADE")
+        translation = ("PREROUTING", "-p", "udp", "-d", NODE4, "--dport", 30090, "-j", "DNAT",
+                       "--to-destination", f"{C1}:{PORT}")
+
+        def change(option, rule):
+            cluster.run("node1", "iptables", "-t", "nat", option, *rule)
+            cluster.run("node1", "conntrack", "-F", check=False)
+
+        def call(text):
+            subprocess.run(cluster.python("a1", DATAGRAMS, NODE4, 30090, 2500, text), check=True)
+
+        def await_lookup():
+            # The entry of the new call is there after its first packet.
+            call("until looked up")
+            before = endpoint.fresh_metrics().sum("podwire_conntrack_lookups_total")
+
+            def is_looked_up():
+                call("until looked up")
+                return endpoint.fresh_metrics().sum("podwire_conntrack_lookups_total") > before
+
+            wait_until(is_looked_up, "the flow is not looked up again")
+
+        change("-I", translation)
+        self.serve("node1", ECHO, NODE4, 30090)
+        collector = self.start_collector()
+        agents = [self.start_agent(node) for node in (1, 2)]
+        endpoint = Endpoint(agents[0].namespace)
+        call("first")
+        await_lookup()
+        call("translated")
+        change("-I", masquerade)
+        await_lookup()
+        call("masqueraded")
+        change("-D", masquerade)
+        # Of this one the first packet's event tells.
+        call("until told")
+        call("translated again")
+        change("-D", translation)
+        await_lookup()
+        call("host")
+        self.end(collector, *agents)
+        forms = collections.defaultdict(collections.Counter)
+        for frame in self.frames():
+            if frame.protocol == UDP and frame.payload:
+                forms[bytes(frame.payload)][str(frame.source), str(frame.destination)] += 1
+        pod, node = CLIENTS[4], NODE4
+        for text, ends in [("translated", [(pod, C1)]), ("translated again", [(pod, C1)]),
+                           ("host", [(pod, node)]), ("masqueraded", [(pod, node), (GATEWAY, C1)])]:
+            for turn in range(10):
+                self.assertEqual(
+                    forms[f"{text} {turn}".encode()],
+                    {pair: 1 for one in ends for pair in (one, one[::-1])}, text)
+
     def test_pings_of_an_address_that_is_translated_as_a_whole_come_once(self):
         collector = self.start_collector()
         agents = [self.start_agent(node) for node in (1, 2)]
@@ -271,6 +326,28 @@ for text in texts:
     call.send(text.encode())
     call.recv(1000)
 print(json.dumps(texts))
+"""
+
+# Echoes datagrams, from the address that was called.
+ECHO = r"""
+import socket, sys
+server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+server.bind((sys.argv[1], int(sys.argv[2])))
+print("ready", file=sys.stderr, flush=True)
+while True: server.sendto(*server.recvfrom(1000))
+"""
+
+# Sends datagrams from one port, and waits for each echo.
+DATAGRAMS = r"""
+import socket, sys
+address, port, own, text = sys.argv[1:]
+call = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+call.settimeout(30)
+call.bind(("", int(own)))
+call.connect((address, int(port)))
+for turn in range(10):
+    call.send(f"{text} {turn}".encode())
+    assert call.recv(1000) == f"{text} {turn}".encode()
 """
 
 # Sends a datagram from each of many ports to each of many services that nobody has.
