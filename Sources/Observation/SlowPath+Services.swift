@@ -35,7 +35,9 @@ extension SlowPath {
         _ packet: IPPacket, _ decision: Decision, in frame: RawSpan, _ direction: Direction
     ) -> Call? {
         let isToFront = Self.mayBeThroughFront(decision)
-        if isToFront ? !fronts.hasAddress(of: packet) : decision != .refuse(.serviceForm) {
+        if isToFront
+            ? !fronts.hasAddress(calledBy: packet, direction) : decision != .refuse(.serviceForm)
+        {
             return nil
         }
         // An ICMP error follows the flow of the packet that it quotes, which went the other way.
@@ -112,7 +114,7 @@ extension SlowPath {
         _ now: MonotonicTime
     ) -> Outcome {
         var outcome =
-            call.otherwise.map { outcomeThroughFront(flow, opening, direction, now, otherwise: $0) }
+            call.otherwise.map { outcomeThroughFront(flow, opening, direction, otherwise: $0) }
             ?? outcomeThroughService(flow, opening, direction, now)
         if outcome.requestPart == nil {
             outcome.requestPart = requestPart(ofAnswerTo: flow.original, opening, direction)
@@ -147,12 +149,11 @@ extension SlowPath {
     /// Decides about a packet of a call to a front.
     ///
     /// A call that is not translated, is masqueraded, or ends elsewhere than at a pod is what it was
-    /// before the front was known: one end is not a pod.
-    private mutating func outcomeThroughFront(
-        _ flow: TrackedFlow, _ opening: Opening?, _ direction: Direction, _ now: MonotonicTime,
-        otherwise: Decision
+    /// before the front was known: one end is not a pod. The front is marked as used when the flow is
+    /// looked up again.
+    private func outcomeThroughFront(
+        _ flow: TrackedFlow, _ opening: Opening?, _ direction: Direction, otherwise: Decision
     ) -> Outcome {
-        _ = fronts.learn(flow, rule.addressPlan, now: now)
         guard flow.isThroughFront, rule.addressPlan.isPod(flow.reply.source),
             rule.addressPlan.isPod(flow.original.source)
         else { return Outcome(decision: otherwise) }
