@@ -51,6 +51,30 @@ extension FrontTests {
         }
     }
 
+    @Test("keep their front known, since their lookups show that it is used")
+    func use() {
+        let flow = Self.translated.original
+        var slowPath = SlowPath(Site.rule)
+        slowPath.learn(Self.translated, now: Site.begin)
+        let lookup = Site.begin + .seconds(3500)
+        #expect(slowPath.step(flow, .fromPod, lookup) == .lookUp(flow))
+        slowPath.learn(.tracked(Self.translated), about: flow, now: lookup)
+        #expect(slowPath.decision(flow, .fromPod, lookup) == .report(.podForm))
+        // As many others as there is room for, all idle since then; a further one makes one of them go.
+        let count = UInt32(FrontTable.countMax)
+        for number in 1...count {
+            let time = Site.begin + .seconds(number == count ? 3700 : 1)
+            let called = IPAddress(ipv4: 0xcb00_7200 + number)
+            slowPath.learn(
+                TrackedFlow(
+                    original: frontFlow(Site.b4, 50_000, called, 80),
+                    reply: frontFlow(Site.c4, 8080, Site.b4, 50_000)), now: time)
+        }
+        #expect(slowPath.fronts.keys.count == FrontTable.countMax)
+        #expect(slowPath.fronts.notLearnedCount == 0)
+        #expect(slowPath.fronts.keys.contains { $0.address == Site.node4 })
+    }
+
     @Test("are looked up again if a packet opens a connection")
     func opening() {
         let flow = Self.translated.original
