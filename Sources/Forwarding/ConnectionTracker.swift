@@ -7,16 +7,27 @@ import Time
 /// Tells the slow path which backends connection tracking has chosen for calls to services and fronts.
 ///
 /// It reads the events of new flows, lists the flows that exist when the capture begins, and looks up
-/// the rest. It belongs to the forwarder's thread. Its cost to that thread is bounded per second, since
+/// the rest. After a loss of events it lists the calls to fronts again, part by part. It belongs to the forwarder's thread. Its cost to that thread is bounded per second, since
 /// anybody can send packets to service addresses that connection tracking does not know.
 struct ConnectionTracker: ~Copyable {
     private var events: ConntrackEvents
     private var table: Conntrack
     private let counters: CaptureCounters
     private var lookups = RateBound(countPerSecond: lookupCountPerSecondMax)
+    /// The share of `lookups` that flows may take of which something is known already.
+    private var renewals = RateBound(countPerSecond: lookupCountPerSecondMax / 2)
     private var waits = RateBound(countPerSecond: waitCountPerSecondMax)
     /// When events are read next before a block.
     private var listensAt = MonotonicTime.zero
+    private let clients: [IPNetwork]
+    /// The listing of calls to fronts that is under way.
+    private var listing: ConntrackListing?
+    /// Whether events were lost since the last listing began.
+    private var mustList = false
+    /// When the next listing may begin.
+    private var listsAt = MonotonicTime.zero
+    /// When the next part of the listing is read.
+    private var readsPartAt = MonotonicTime.zero
 
     /// The least time between two reads of events before blocks.
     ///
@@ -31,6 +42,10 @@ struct ConnectionTracker: ~Copyable {
     /// never get one.
     private static let waitCountPerSecondMax = 20
     private static let waitMax = Duration.milliseconds(1)
+    /// The least time between the beginnings of two listings, however often events are lost.
+    private static let listingInterval = Duration.seconds(5)
+    /// The time between two parts of a listing, which take 0.1 ms each: a twentieth of a CPU.
+    private static let partInterval = Duration.milliseconds(2)
 
     /// Begins to listen, and then tells the slow path which flows exist.
     init(
@@ -41,12 +56,14 @@ struct ConnectionTracker: ~Copyable {
         let wanted = WantedFlows(
             towards: plan.serviceNetworks, throughFrontsFrom: plan.podNetworks)
         let events = try ConntrackEvents(wanted)
-        var table = try Conntrack()
-        let flows = try table.flows(wanted, countMax: SlowPath.flowCountMax)
-        for flow in flows { slowPath.learn(flow, now: now) }
+        let table = try Conntrack()
+        var listing = try ConntrackListing(wanted)
+        var room = ListingRoom()
+        while try listing.readPart({ slowPath.learn(listed: $0, &room, now: now) }) {}
         self.events = events
         self.table = table
         self.counters = counters
+        clients = plan.podNetworks
     }
 
     /// Reads the events of new flows, if that was not done a moment ago.
@@ -56,20 +73,49 @@ struct ConnectionTracker: ~Copyable {
         guard now >= listensAt else { return }
         listensAt = now + Self.listenInterval
         readEvents(for: &slowPath, now: now)
+        if mustList || listing != nil { listFronts(for: &slowPath, now: now) }
     }
+
+    /// How often `listen` must be called even if no packet comes; nil if that does not matter.
+    var interval: Duration? { listing == nil ? nil : Self.partInterval }
 
     private mutating func readEvents(for slowPath: inout SlowPath, now: MonotonicTime) {
         let isComplete = try? events.read { slowPath.learn($0, now: now) }
         guard isComplete != true else { return }
-        // Flows whose events were lost are looked up when their packets come.
+        // Flows whose events were lost are looked up when their packets come. But those through fronts
+        // that are not known are not: nothing shows that they are translated.
         counters.add(1, to: .conntrackOverruns)
         slowPath.invalidate(before: now)
+        mustList = true
+    }
+
+    /// Learns fronts whose events were lost: reads one part of a listing, and begins one if it is due.
+    private mutating func listFronts(for slowPath: inout SlowPath, now: MonotonicTime) {
+        guard now >= readsPartAt, listing != nil || now >= listsAt else { return }
+        readsPartAt = now + Self.partInterval
+        do throws(SystemError) {
+            if listing == nil {
+                (listsAt, mustList) = (now + Self.listingInterval, false)
+                listing = try ConntrackListing(WantedFlows(towards: [], throughFrontsFrom: clients))
+            }
+            let hasMore = try listing?.readPart { slowPath.learnFront(of: $0, now: now) }
+            guard hasMore != true else { return }
+            counters.add(1, to: .conntrackListings)
+        } catch {
+            counters.add(1, to: .lookupFailures)
+            mustList = true
+        }
+        listing = nil
     }
 
     /// Finds the flow that the slow path needs, which takes at most a millisecond.
     mutating func lookUp(_ flow: FlowKey, for slowPath: inout SlowPath, now: MonotonicTime) {
         readEvents(for: &slowPath, now: now)
         if slowPath.isCurrent(flow, now: now) { return }
+        guard !slowPath.knows(flow, now: now) || renewals.take(now) else {
+            counters.add(1, to: .lookupsSkipped)
+            return slowPath.learn(.notAsked, about: flow, now: now)
+        }
         var result = ask(for: flow, now)
         if result == .notFound, waits.take(now) {
             _ = try? poll(

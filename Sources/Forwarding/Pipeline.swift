@@ -111,7 +111,10 @@ struct Pipeline: ~Copyable {
     /// How often `attend` must be called even if no packet comes; nil for never.
     var interval: Duration? {
         if strangers.count > 0 { return Self.strangersInterval }
-        return tracker == nil && held.count == 0 ? nil : Self.interval
+        switch tracker {
+        case .some(let tracker): return tracker.interval ?? Self.interval
+        case nil: return held.count == 0 ? nil : Self.interval
+        }
     }
 
     /// How often frames that wait for a MAC address are looked at.

@@ -40,29 +40,13 @@ package struct Conntrack: ~Copyable {
         }
     }
 
-    /// The present flows that are wanted.
-    ///
-    /// A table of 100,000 flows takes about 100 ms.
-    ///
-    /// - Returns: At most `countMax` flows.
-    package mutating func flows(
-        _ wanted: WantedFlows, countMax: Int
-    ) throws(SystemError) -> [TrackedFlow] {
-        var flows: [TrackedFlow] = []
-        for family in IPAddress.Family.allCases where wanted.mayHave(family) {
-            flows += try self.flows(
-                family, countMax: countMax - flows.count, where: wanted.contains)
-        }
-        return flows
-    }
-
     /// The present flows that end elsewhere than they were sent to.
     ///
-    /// - Returns: At most `countMax` flows.
+    /// - Returns: At most `countMax` flows of each family.
     package mutating func translatedFlows(countMax: Int) throws(SystemError) -> [TrackedFlow] {
         var flows: [TrackedFlow] = []
         for family in IPAddress.Family.allCases {
-            flows += try self.flows(family, countMax: countMax - flows.count) { $0.isTranslated }
+            flows += try self.flows(family, countMax: countMax) { $0.isTranslated }
         }
         return flows
     }
@@ -71,9 +55,7 @@ package struct Conntrack: ~Copyable {
         _ family: IPAddress.Family, countMax: Int, where isWanted: (TrackedFlow) -> Bool
     ) throws(SystemError) -> [TrackedFlow] {
         var count = 0
-        let request = NetlinkSocket.Request(
-            type: Self.get, name: "dump of connection tracking", header: Self.header(family))
-        return try socket.dump(request) { message in
+        return try socket.dump(Self.listing(of: family)) { message in
             guard count < countMax, let flow = TrackedFlow(message), isWanted(flow) else {
                 return []
             }
@@ -83,6 +65,13 @@ package struct Conntrack: ~Copyable {
     }
 
     private static let get = Int(NFNL_SUBSYS_CTNETLINK) << 8 | Int(IPCTNL_MSG_CT_GET.rawValue)
+
+    fileprivate static func listing(
+        of family: IPAddress.Family
+    ) -> NetlinkSocket.Request<nfgenmsg> {
+        NetlinkSocket.Request(
+            type: get, name: "dump of connection tracking", header: header(family))
+    }
 
     private static func header(_ family: IPAddress.Family) -> nfgenmsg {
         nfgenmsg(nfgen_family: family.native, version: UInt8(NFNETLINK_V0), res_id: 0)
@@ -108,6 +97,38 @@ package struct WantedFlows: Equatable, Sendable {
 
     func mayHave(_ family: IPAddress.Family) -> Bool {
         (towards + throughFrontsFrom).contains { $0.family == family }
+    }
+}
+
+/// A listing of the present flows that are wanted, which is read part by part.
+///
+/// Needs CAP_NET_ADMIN.
+package struct ConntrackListing: ~Copyable {
+    private var socket: NetlinkSocket
+    private let wanted: WantedFlows
+    /// The families that are not listed yet; the last one is being listed if `isUnderWay`.
+    private var families: [IPAddress.Family]
+    private var isUnderWay = false
+
+    /// Opens a socket for the listing.
+    package init(_ wanted: WantedFlows) throws(SystemError) {
+        socket = try NetlinkSocket(.netfilter)
+        self.wanted = wanted
+        families = IPAddress.Family.allCases.filter(wanted.mayHave)
+    }
+
+    /// Reads the next part, which takes about 0.1 ms: of a table of 100,000 flows some thousandth.
+    ///
+    /// - Returns: False if there is no other part.
+    package mutating func readPart(_ body: (TrackedFlow) -> Void) throws(SystemError) -> Bool {
+        guard let family = families.last else { return false }
+        let request = Conntrack.listing(of: family)
+        if !isUnderWay { try socket.beginDump(request) }
+        isUnderWay = try socket.readPart(request.name) { message in
+            if let flow = TrackedFlow(message), wanted.contains(flow) { body(flow) }
+        }
+        if !isUnderWay { families.removeLast() }
+        return !families.isEmpty
     }
 }
 

@@ -108,6 +108,35 @@ package struct NetlinkSocket: ~Copyable {
         }
     }
 
+    /// Begins to list all objects of a kind: `readPart` returns them.
+    mutating func beginDump(_ request: Request<some BitwiseCopyable>) throws(SystemError) {
+        try send(request, flags: CInt(NLM_F_REQUEST | NLM_F_DUMP))
+    }
+
+    /// Reads one part of a dump, of at most 32 KiB.
+    ///
+    /// It does not wait: the kernel makes each part when the one before it is read.
+    ///
+    /// - Returns: False if the dump is over.
+    mutating func readPart(
+        _ name: String, _ body: (borrowing NetlinkMessage) -> Void
+    ) throws(SystemError) -> Bool {
+        let byteCount = try receive(name)
+        let bytes = buffer.wire.extracting(first: byteCount)
+        var offset = 0
+        while let message = NetlinkMessage(bytes, at: offset) {
+            offset += message.alignedByteCount
+            guard message.sequence == sequence else { continue }
+            switch CInt(message.type) {
+            case NLMSG_DONE, NLMSG_ERROR:
+                try Self.check(message, name)
+                return false
+            default: body(message)
+            }
+        }
+        return true
+    }
+
     private mutating func send(
         _ request: Request<some BitwiseCopyable>, flags: CInt
     ) throws(SystemError) {

@@ -51,6 +51,10 @@ package struct BoundedTable<Key: Hashable & Sendable, Value: Sendable>: Sendable
         insert(value, for: key)
     }
 
+    package mutating func remove(_ key: Key) {
+        if young.removeValue(forKey: key) == nil { old.removeValue(forKey: key) }
+    }
+
     /// Changes the value of a key that has one, in its place; the entry ages as if nobody had asked.
     package mutating func update(_ key: Key, _ change: (inout Value) -> Void) {
         if let index = young.index(forKey: key) {

@@ -131,7 +131,7 @@ package struct FrontTable: Sendable {
 
 /// Packets of calls to fronts.
 extension FrontTable {
-    /// The call to a front that a packet belongs to.
+    /// The call to a front that a packet belongs to, which has the address of one.
     ///
     /// - Parameters:
     ///   - flow: The packet's flow; for an ICMP error, the quoted one, reversed.
@@ -139,14 +139,20 @@ extension FrontTable {
     ///   - direction: The direction at the edge: a front is called by the pod, and answers to it.
     /// - Returns: The call, from the client to the front; nil if there is none.
     func call(_ flow: FlowKey, _ packet: IPPacket, _ direction: Direction) -> FlowKey? {
-        if fronts.isEmpty { return nil }
-        let front = direction == .fromPod ? packet.destination : packet.source
-        guard addressCounts[front] != nil else { return nil }
         let call = direction == .fromPod ? flow : flow.reversed
-        guard call.destination == front else { return nil }
+        guard call.destination == Self.called(by: packet, direction) else { return nil }
         // What has no ports may be of any front of the address.
         let hasPorts = IPProtocol.hasPorts(call.transport)
         return !hasPorts || entry(of: ServiceKey(front: call)) != nil ? call : nil
+    }
+
+    /// Whether the end of a packet that a pod may call is the address of a front.
+    func hasAddress(calledBy packet: IPPacket, _ direction: Direction) -> Bool {
+        !fronts.isEmpty && addressCounts[Self.called(by: packet, direction)] != nil
+    }
+
+    private static func called(by packet: IPPacket, _ direction: Direction) -> IPAddress {
+        direction == .fromPod ? packet.destination : packet.source
     }
 
     /// Whether an end of a packet is the address of a front.

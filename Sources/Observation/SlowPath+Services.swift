@@ -35,7 +35,9 @@ extension SlowPath {
         _ packet: IPPacket, _ decision: Decision, in frame: RawSpan, _ direction: Direction
     ) -> Call? {
         let isToFront = Self.mayBeThroughFront(decision)
-        if isToFront ? !fronts.hasAddress(of: packet) : decision != .refuse(.serviceForm) {
+        if isToFront
+            ? !fronts.hasAddress(calledBy: packet, direction) : decision != .refuse(.serviceForm)
+        {
             return nil
         }
         // An ICMP error follows the flow of the packet that it quotes, which went the other way.
@@ -71,7 +73,7 @@ extension SlowPath {
         if call.isForged { return .decided(Outcome(decision: .report(.unexplainedService))) }
         let request = call.request
         let backend = flows.touch(request, now: now)
-        if let backend, backend.learnedAt >= invalidBefore {
+        if let backend, !isOutdated(backend, packet, of: call, now) {
             return .decided(outcome(of: backend.flow, packet.opening, call, direction, now))
         }
         // A fragment whose first fragment is missing does not show which flow to look up.
@@ -93,13 +95,26 @@ extension SlowPath {
         return .decided(outcome)
     }
 
+    /// Whether what is known of a packet's flow may have changed without an event.
+    ///
+    /// Only flows through fronts have events. So no event tells that a client uses its port again for
+    /// a call that is not translated any more, or is masqueraded now.
+    private func isOutdated(
+        _ backend: Backend, _ packet: IPPacket, of call: Call, _ now: MonotonicTime
+    ) -> Bool {
+        if backend.learnedAt < invalidBefore { return true }
+        guard call.isToFront, backend.flow.isThroughFront else { return false }
+        let opens = packet.opening == .connectionRequest
+        return now - backend.learnedAt >= (opens ? Self.openingAge : Self.frontFlowAge)
+    }
+
     /// Decides about a packet of a call whose backend is known.
     private mutating func outcome(
         of flow: TrackedFlow, _ opening: Opening?, _ call: Call, _ direction: Direction,
         _ now: MonotonicTime
     ) -> Outcome {
         var outcome =
-            call.otherwise.map { outcomeThroughFront(flow, opening, direction, now, otherwise: $0) }
+            call.otherwise.map { outcomeThroughFront(flow, opening, direction, otherwise: $0) }
             ?? outcomeThroughService(flow, opening, direction, now)
         if outcome.requestPart == nil {
             outcome.requestPart = requestPart(ofAnswerTo: flow.original, opening, direction)
@@ -134,12 +149,11 @@ extension SlowPath {
     /// Decides about a packet of a call to a front.
     ///
     /// A call that is not translated, is masqueraded, or ends elsewhere than at a pod is what it was
-    /// before the front was known: one end is not a pod.
-    private mutating func outcomeThroughFront(
-        _ flow: TrackedFlow, _ opening: Opening?, _ direction: Direction, _ now: MonotonicTime,
-        otherwise: Decision
+    /// before the front was known: one end is not a pod. The front is marked as used when the flow is
+    /// looked up again.
+    private func outcomeThroughFront(
+        _ flow: TrackedFlow, _ opening: Opening?, _ direction: Direction, otherwise: Decision
     ) -> Outcome {
-        _ = fronts.learn(flow, rule.addressPlan, now: now)
         guard flow.isThroughFront, rule.addressPlan.isPod(flow.reply.source),
             rule.addressPlan.isPod(flow.original.source)
         else { return Outcome(decision: otherwise) }

@@ -28,6 +28,14 @@ package struct SlowPath: Sendable {
     /// A flow that was evicted is looked up again.
     package static let flowCountMax = 65_536
     static let flowAge = Duration.seconds(120)
+    /// The age at which a flow through a front is looked up again: a lookup a second for each.
+    ///
+    /// What has changed since then is reported as before for as long.
+    static let frontFlowAge = Duration.seconds(1)
+    /// The same if a packet opens a connection, which may be another one than before.
+    ///
+    /// The event of a new connection is mostly read before its first packet, and not long before.
+    static let openingAge = Duration.milliseconds(100)
     static let negativeEntryCountMax = 8192
     /// The least time between two lookups of one flow.
     static let negativeAge = Duration.seconds(1)
@@ -235,7 +243,7 @@ extension SlowPath {
         store(flow, now: now)
     }
 
-    private mutating func store(_ flow: TrackedFlow, now: MonotonicTime) {
+    mutating func store(_ flow: TrackedFlow, now: MonotonicTime) {
         flows.set(Backend(flow: flow, learnedAt: now), for: flow.original, now: now)
     }
 
@@ -252,7 +260,9 @@ extension SlowPath {
             // What only shares its address with a front is not looked up again either.
             return store(found, now: now)
         // Another flow whose reply has the same addresses and ports is no call to a service.
-        case .tracked: isReply = true
+        case .tracked:
+            isReply = true
+            flows.remove(flow)
         case .notFound: break
         case .notAsked:
             delay = Self.retryDelay
@@ -274,9 +284,16 @@ extension SlowPath {
         invalidBefore = time
     }
 
-    /// Whether a flow is known and not stale, so that it need not be looked up.
+    /// Whether an event has just told of a flow that `decide` needs, so that it need not be looked up.
     package func isCurrent(_ flow: FlowKey, now: MonotonicTime) -> Bool {
-        flows.value(for: flow, now: now).map { $0.learnedAt >= invalidBefore } ?? false
+        guard let known = flows.value(for: flow, now: now) else { return false }
+        return known.learnedAt >= invalidBefore
+            && (!known.flow.isThroughFront || now - known.learnedAt < Self.openingAge)
+    }
+
+    /// Whether anything is known of a flow, be it out of date.
+    package func knows(_ flow: FlowKey, now: MonotonicTime) -> Bool {
+        flows.value(for: flow, now: now) != nil
     }
 
     /// Returns the flow of a call, if it is known; it ages as if nobody had asked.

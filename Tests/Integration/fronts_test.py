@@ -8,6 +8,7 @@ PODWIRE names the binary. All tests share a test bed of their own.
 import collections
 import json
 import pathlib
+import signal
 import subprocess
 import tempfile
 import unittest
@@ -15,6 +16,7 @@ import unittest
 from support.cluster import Cluster, ClusterCase
 from support.endpoint import Endpoint
 from support.frames import ICMP, TCP, UDP
+from support.waiting import wait_until
 
 NODE4, NODE6 = "192.168.100.1", "fd00:192:168:100::1"
 # Nobody has them: the node translates them on their way to the default route.
@@ -122,24 +124,121 @@ class FrontTest(ClusterCase):
         self.check(FRONTS[:3], texts, *agents)
 
     def test_calls_that_began_before_the_agent_come_once(self):
-        front = FRONTS[1]
+        caller = self.begin_long_call(FRONTS[1])
+        collector = self.start_collector()
+        agents = [self.start_agent(node) for node in (1, 2)]
+        texts = self.end_long_call(caller)
+        self.end(collector, *agents)
+        self.check_long_calls(texts)
+
+    def test_calls_in_a_crowd_of_calls_to_services_are_known_when_the_agent_begins(self):
+        cluster.run("node1", "sysctl", "-qw", "net.netfilter.nf_conntrack_udp_timeout=300")
+        callers = [self.begin_long_call(FRONTS[number]) for number in (1, 6)]
+        # More than the agent lists.
+        self.crowd(1200, 60)
+        collector = self.start_collector()
+        agents = [self.start_agent(node) for node in (1, 2)]
+        texts = [self.end_long_call(caller) for caller in callers]
+        self.end(collector, *agents)
+        self.assertEqual(*texts)
+        self.check_long_calls(texts[0], count=2)
+
+    def test_calls_whose_events_were_lost_come_once(self):
+        collector = self.start_collector()
+        agents = [self.start_agent(node) for node in (1, 2)]
+        agents[0].process.send_signal(signal.SIGSTOP)
+        # More than the socket has room for.
+        self.crowd(600, 60)
+        caller = self.begin_long_call(FRONTS[1])
+        agents[0].process.send_signal(signal.SIGCONT)
+        endpoint = Endpoint(agents[0].namespace)
+        endpoint.await_metrics(
+            lambda metrics: metrics.sum("podwire_conntrack_listings_total") > 0)
+        texts = self.end_long_call(caller)
+        self.end(collector, *agents)
+        self.assertGreater(agents[0].counts()["conntrack_overruns"], 0)
+        self.check_long_calls(texts)
+
+    def begin_long_call(self, front):
         caller = subprocess.Popen(
             cluster.python("a1", LONG_CALLER, json.dumps(front[1:3])), stdin=subprocess.PIPE,
             stdout=subprocess.PIPE, text=True)
         self.addCleanup(caller.kill)
         self.assertEqual(caller.stdout.readline(), "connected\n")
+        return caller
+
+    def end_long_call(self, caller):
+        output, _ = caller.communicate("go\n", timeout=60)
+        return json.loads(output)
+
+    def check_long_calls(self, texts, count=1):
+        """Each packet with data has come in pod form, once for each of the calls."""
+        frames = [frame for frame in self.frames() if frame.protocol == TCP and frame.payload]
+        counts = collections.Counter(
+            (str(frame.destination) in CLIENTS.values(), bytes(frame.payload)) for frame in frames
+            if PORT in (frame.source_port, frame.destination_port))
+        self.assertEqual(counts, {(is_reply, text.encode()): count for text in texts
+                                  for is_reply in (False, True)})
+        self.assertFalse([frame for frame in frames
+                          if {str(frame.source), str(frame.destination)} & {NODE4, NODE6}])
+
+    def crowd(self, port_count, service_count):
+        """Has connection tracking know so many flows to services over IPv4."""
+        subprocess.run(cluster.python("b1", CROWD, port_count, service_count), check=True)
+
+    def test_a_port_that_calls_anew_is_not_taken_for_the_old_call(self):
+        masquerade = ("POSTROUTING", "-p", "udp", "-s", CLIENTS[4], "-d", C1, "-j", "MASQUERADE")
+        translation = ("PREROUTING", "-p", "udp", "-d", NODE4, "--dport", 30090, "-j", "DNAT",
+                       "--to-destination", f"{C1}:{PORT}")
+
+        def change(option, rule):
+            cluster.run("node1", "iptables", "-t", "nat", option, *rule)
+            cluster.run("node1", "conntrack", "-F", check=False)
+
+        def call(text):
+            subprocess.run(cluster.python("a1", DATAGRAMS, NODE4, 30090, 2500, text), check=True)
+
+        def await_lookup():
+            # The entry of the new call is there after its first packet.
+            call("until looked up")
+            before = endpoint.fresh_metrics().sum("podwire_conntrack_lookups_total")
+
+            def is_looked_up():
+                call("until looked up")
+                return endpoint.fresh_metrics().sum("podwire_conntrack_lookups_total") > before
+
+            wait_until(is_looked_up, "the flow is not looked up again")
+
+        change("-I", translation)
+        self.serve("node1", ECHO, NODE4, 30090)
         collector = self.start_collector()
         agents = [self.start_agent(node) for node in (1, 2)]
-        output, _ = caller.communicate("go\n", timeout=60)
+        endpoint = Endpoint(agents[0].namespace)
+        call("first")
+        await_lookup()
+        call("translated")
+        change("-I", masquerade)
+        await_lookup()
+        call("masqueraded")
+        change("-D", masquerade)
+        # Of this one the first packet's event tells.
+        call("until told")
+        call("translated again")
+        change("-D", translation)
+        await_lookup()
+        call("host")
         self.end(collector, *agents)
-        texts = json.loads(output)
-        frames = [frame for frame in self.frames() if frame.payload]
-        counts = collections.Counter(
-            (str(frame.destination) == CLIENTS[4], bytes(frame.payload)) for frame in frames
-            if frame.protocol == TCP and PORT in (frame.source_port, frame.destination_port))
-        self.assertEqual(counts, {(is_reply, text.encode()): 1 for text in texts
-                                  for is_reply in (False, True)})
-        self.assertFalse([frame for frame in frames if str(frame.destination) == NODE4])
+        forms = collections.defaultdict(collections.Counter)
+        for frame in self.frames():
+            if frame.protocol == UDP and frame.payload:
+                forms[bytes(frame.payload)][str(frame.source), str(frame.destination)] += 1
+        pod, node = CLIENTS[4], NODE4
+        for text, ends in [("translated", [(pod, C1)]), ("translated again", [(pod, C1)]),
+                           ("host", [(pod, node)]), ("masqueraded", [(pod, node), (GATEWAY, C1)])]:
+            for turn in range(10):
+                self.assertEqual(
+                    forms[f"{text} {turn}".encode()],
+                    {pair: 1 for one in ends for pair in (one, one[::-1])}, text)
 
     def test_pings_of_an_address_that_is_translated_as_a_whole_come_once(self):
         collector = self.start_collector()
@@ -227,6 +326,39 @@ for text in texts:
     call.send(text.encode())
     call.recv(1000)
 print(json.dumps(texts))
+"""
+
+# Echoes datagrams, from the address that was called.
+ECHO = r"""
+import socket, sys
+server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+server.bind((sys.argv[1], int(sys.argv[2])))
+print("ready", file=sys.stderr, flush=True)
+while True: server.sendto(*server.recvfrom(1000))
+"""
+
+# Sends datagrams from one port, and waits for each echo.
+DATAGRAMS = r"""
+import socket, sys
+address, port, own, text = sys.argv[1:]
+call = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+call.settimeout(30)
+call.bind(("", int(own)))
+call.connect((address, int(port)))
+for turn in range(10):
+    call.send(f"{text} {turn}".encode())
+    assert call.recv(1000) == f"{text} {turn}".encode()
+"""
+
+# Sends a datagram from each of many ports to each of many services that nobody has.
+CROWD = r"""
+import socket, sys
+for number in range(int(sys.argv[1])):
+    call = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    call.bind(("", 20000 + number))
+    for port in range(5000, 5000 + int(sys.argv[2])):
+        call.sendto(b"x", ("10.96.77.1", port))
+    call.close()
 """
 
 if __name__ == "__main__":

@@ -119,8 +119,7 @@ struct ConntrackTests {
                 kinds
                     == (version == 4 ? [1, 1, 6, 6, 17, 50, 50, 132, 132] : [6, 6, 17, 132, 132]))
             #expect(flows.allSatisfy { wanted.contains($0) })
-            var table = try Conntrack()
-            let present = try table.flows(wanted, countMax: 100)
+            let present = try Self.list(wanted)
             #expect(!present.isEmpty && Set(present).isSubset(of: flows))
         }
     }
@@ -132,7 +131,7 @@ struct ConntrackTests {
             try shell(Self.talk)
             var table = try Conntrack()
             try table.check()
-            let flows = try table.flows(WantedFlows(towards: Self.services), countMax: 100)
+            let flows = try Self.list(WantedFlows(towards: Self.services))
             let printed = try output(
                 of: "conntrack -L 2>/dev/null; conntrack -L -f ipv6 2>/dev/null")
             let lines = Set(printed.split(separator: "\n")).filter {
@@ -151,15 +150,52 @@ struct ConntrackTests {
                     #expect(answer == flow)
                 }
             }
-            // No more than were asked for, and none that is not there.
-            let few = try table.flows(WantedFlows(towards: Self.services), countMax: 2)
-            #expect(few.count == 2)
+            // No more than were asked for of each family, and none that is not there.
+            let few = try table.translatedFlows(countMax: 1)
+            #expect(few.map(\.original.source.family).sorted() == [.ipv4, .ipv6])
             let nobody = FlowKey(
                 transport: 6, source: IPAddress(ipv4: 1), destination: IPAddress(ipv4: 2),
                 sourcePort: 3, destinationPort: 4)
             let answer = try table.flow(nobody)
             #expect(answer == nil)
         }
+    }
+
+    @Test("lists a table of many parts, a part at a time")
+    func parts() throws {
+        try inOwnNetwork {
+            try shell(Self.setUp)
+            try shell(Self.sendMany(from: 1000, count: 2000))
+            var listing = try ConntrackListing(WantedFlows(towards: Self.services))
+            var ports: [UInt16] = []
+            var partCount = 1
+            while try listing.readPart({ ports.append($0.original.sourcePort) }) { partCount += 1 }
+            #expect(partCount > 10)
+            #expect(ports.sorted() == Array(1000..<3000))
+            let hasMore = try listing.readPart { _ in }
+            #expect(!hasMore)
+        }
+    }
+
+    private static func list(_ wanted: WantedFlows) throws -> [TrackedFlow] {
+        var flows: [TrackedFlow] = []
+        var listing = try ConntrackListing(wanted)
+        while try listing.readPart({ flows.append($0) }) {}
+        return flows
+    }
+
+    /// Sends a datagram to a service from each of many ports.
+    private static func sendMany(from first: Int, count: Int) -> String {
+        """
+        python3 -c '
+        import socket
+        for port in range(\(first), \(first + count)):
+            s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+            s.bind(("10.244.1.2", port))
+            try: s.sendto(b"x", ("10.96.0.10", 80))
+            except OSError: pass
+        '
+        """
     }
 
     /// As conntrack(8) prints one direction.
@@ -178,17 +214,7 @@ struct ConntrackTests {
             try shell(Self.setUp)
             var events = try ConntrackEvents(
                 WantedFlows(towards: Self.services), bufferByteCount: 4096)
-            try shell(
-                """
-                python3 -c '
-                import socket
-                for port in range(1000, 1500):
-                    s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-                    s.bind(("10.244.1.2", port))
-                    try: s.sendto(b"x", ("10.96.0.10", 80))
-                    except OSError: pass
-                '
-                """)
+            try shell(Self.sendMany(from: 1000, count: 500))
             var count = 0
             var isComplete = true
             for _ in 0..<3 {

@@ -18,7 +18,7 @@ package enum CaptureMetric: Int, CaseIterable, Sendable {
     /// those reports, so at least this many were lost.
     case datagramsRefused
     case datagramsFailed, datagramsTooLarge
-    case lookups, lookupsSkipped, lookupFailures, conntrackOverruns, flowsEvicted
+    case lookups, lookupsSkipped, lookupFailures, conntrackOverruns, conntrackListings, flowsEvicted
     case callsNotLearned
     case ringsReplaced, ringsTooSmall, programsNotReplaced
 
@@ -63,6 +63,7 @@ package enum CaptureMetric: Int, CaseIterable, Sendable {
         case .lookupsSkipped: ("conntrack_lookups_skipped_total", "conntrack_lookups_skipped")
         case .lookupFailures: ("conntrack_lookup_failures_total", "conntrack_lookup_failures")
         case .conntrackOverruns: ("conntrack_overruns_total", "conntrack_overruns")
+        case .conntrackListings: ("conntrack_listings_total", "conntrack_listings")
         case .flowsEvicted: ("conntrack_flows_evicted_total", "flows_evicted")
         case .callsNotLearned: ("calls_not_learned_total", "calls_not_learned")
         case .ringsReplaced: ("rings_replaced_total", "rings_replaced")
@@ -124,6 +125,8 @@ package enum CaptureMetric: Int, CaseIterable, Sendable {
         case .lookupsSkipped: "Flows not looked up, because there were too many in a second."
         case .lookupFailures: "Lookups in connection tracking that failed."
         case .conntrackOverruns: "Times that events of new flows were lost."
+        case .conntrackListings:
+            "Times that calls to node addresses were listed again, because events were lost."
         case .flowsEvicted: "Flows forgotten before their time, because there were too many."
         case .callsNotLearned:
             "Calls reported in two forms: too many node addresses and ports are translated to pods."
