@@ -53,7 +53,6 @@ package struct EdgeTable: Sendable {
     package mutating func apply(_ reply: NodeReply) {
         switch reply {
         case .own(let addresses, let routes): reset(addresses: addresses, routes: routes)
-        case .forwarding(let entries): forwarding.reset(entries)
         case .pod(let index, let pod):
             // Without an answer the pod keeps what it had; if it is another one, the link says so.
             guard pod != nil else { break }
@@ -65,6 +64,21 @@ package struct EdgeTable: Sendable {
 
     /// Applies an event about what a bridge has learned.
     package mutating func apply(_ event: ForwardingEvent) { forwarding.apply(event) }
+
+    /// Applies a listing of what bridges know behind their ports.
+    package mutating func apply(_ listing: BridgeListing) { forwarding.apply(listing) }
+
+    /// The number of changes of what bridges know, so far.
+    package var forwardingChangeCount: Int { forwarding.changeCount }
+
+    /// The bridges that have pods as ports, and then their ports.
+    package var bridgePorts: [UInt32] {
+        let links = entries.values.map(\.link)
+        let masters = Set(links.filter(canQuery).compactMap(\.master))
+        let bridges = masters.filter { entries[$0]?.link.kind == "bridge" }.sorted()
+        return bridges
+            + links.filter { $0.master.map(bridges.contains) ?? false }.map(\.index).sorted()
+    }
 
     /// The number of MAC addresses that were not kept for lack of room.
     package var notKeptMACCount: Int { forwarding.notKeptCount }

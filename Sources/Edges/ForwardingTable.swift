@@ -12,6 +12,8 @@ struct ForwardingTable: Equatable, Sendable {
     private var countOfPort: [UInt32: Int] = [:]
     /// The ports behind which more addresses were learned than are kept.
     private(set) var crowdedPorts: Set<UInt32> = []
+    /// The number of events so far.
+    private(set) var changeCount = 0
     /// The number of addresses that were not kept for lack of room.
     private(set) var notKeptCount = 0
 
@@ -32,23 +34,37 @@ struct ForwardingTable: Equatable, Sendable {
         var isLocal: Bool
         /// Whether the bridge knows the address now.
         var isCurrent = true
+        /// The number of the last change; 0 if the entry was listed.
+        var change = 0
     }
 
     /// Applies an event.
     mutating func apply(_ event: ForwardingEvent) {
+        changeCount += 1
         switch event {
-        case .learned(let entry): learn(entry)
+        case .learned(let entry): learn(entry, change: changeCount)
         case .forgotten(let entry):
             let key = Key(bridge: entry.bridge, mac: entry.mac)
             guard entries[key]?.port == entry.port else { return }
-            if entry.isLocal { remove(key) } else { entries[key]?.isCurrent = false }
+            if entry.isLocal { return remove(key) }
+            entries[key]?.isCurrent = false
+            entries[key]?.change = changeCount
         }
     }
 
-    /// Takes over all entries that bridges have now.
-    mutating func reset(_ list: [ForwardingEntry]) {
-        for key in entries.keys { entries[key]?.isCurrent = false }
-        for entry in list { learn(entry) }
+    /// Takes over a listing, but for what events have said since it was asked for.
+    mutating func apply(_ listing: BridgeListing) {
+        // Of a port that is not listed to its end, what is not in the list may still be known.
+        let whole = listing.ports.filter { !BridgeListing.isCut($0.value) }
+        for (key, entry) in entries
+        where entry.change <= listing.changeCount && whole[entry.port] != nil {
+            entries[key]?.isCurrent = false
+        }
+        for entry in listing.ports.values.joined() {
+            let key = Key(bridge: entry.bridge, mac: entry.mac)
+            guard entries[key].map({ $0.change <= listing.changeCount }) ?? true else { continue }
+            learn(entry, change: 0)
+        }
     }
 
     /// Removes what was learned behind a port that is gone, or no port any more.
@@ -58,11 +74,14 @@ struct ForwardingTable: Equatable, Sendable {
         for (key, entry) in entries where entry.port == port { remove(key) }
     }
 
-    private mutating func learn(_ entry: ForwardingEntry) {
+    private mutating func learn(_ entry: ForwardingEntry, change: Int) {
         let key = Key(bridge: entry.bridge, mac: entry.mac)
-        let new = Entry(port: entry.port, isLocal: entry.isLocal)
+        let new = Entry(port: entry.port, isLocal: entry.isLocal, change: change)
         if let old = entries[key] {
-            guard old != new else { return }
+            if old.port == new.port, old.isLocal == new.isLocal {
+                entries[key] = new
+                return
+            }
             remove(key)
         }
         makeRoom(at: entry.port)

@@ -4,6 +4,7 @@ import Netlink
 import Observation
 import Settings
 import Testing
+import Time
 
 /// What lives behind an edge: MAC addresses, addresses on other interfaces, networks.
 @Suite("What lives behind an edge")
@@ -122,8 +123,32 @@ struct BehindEdgesTests {
     func reset() {
         var table = Self.table()
         table.apply(.learned(Self.entry(0x51, port: 7)))
-        table.apply(NodeReply.forwarding([Self.entry(0x52, port: 8), Self.entry(0x51, port: 8)]))
+        let changeCount = table.forwardingChangeCount
+        // What an event has said since is newer.
+        table.apply(.learned(Self.entry(0x53, port: 7)))
+        let listed = [0x51, 0x52, 0x53].map { Self.entry($0, port: 8) }
+        table.apply(BridgeListing([7: [], 8: listed], changeCount: changeCount))
         #expect(Self.place(0x51, table) == .edge(8) && Self.place(0x52, table) == .edge(8))
+        #expect(Self.place(0x53, table) == .edge(7))
+    }
+
+    @Test("is listed of the bridges of pods, and less often the longer a listing takes")
+    func listings() {
+        #expect(Self.table().bridgePorts == [Self.bridge, Self.uplink, 7, 8])
+        var schedule = BridgeListingSchedule()
+        let begin = MonotonicTime.zero + .seconds(100)
+        var started: [Bool] = [schedule.takeDue(now: begin)]
+        schedule.request()
+        started.append(schedule.takeDue(now: begin))
+        // One runs, and pods make more events than can be read.
+        schedule.request()
+        started.append(schedule.takeDue(now: begin + .seconds(9)))
+        #expect(schedule.dueAt == .distantFuture)
+        schedule.finish(BridgeListing([:], changeCount: 0), now: begin)
+        #expect(schedule.dueAt == begin + BridgeListingSchedule.pauseMin)
+        started.append(schedule.takeDue(now: begin))
+        started.append(schedule.takeDue(now: begin + BridgeListingSchedule.pauseMin))
+        #expect(started == [false, true, false, false, true])
     }
 
     @Test("makes no domain of a VRF, nor of a veth without a bridge")

@@ -250,6 +250,14 @@ extension AgentMetrics {
             "bridge_macs_not_kept_total",
             "MAC addresses not kept because too many live behind one port of a bridge."
         ) { [Sample($0.status.node.macsNotKept.value)] },
+        counter(
+            "bridge_listings_total",
+            "Times that bridges were listed again because events about MAC addresses were lost."
+        ) { [Sample($0.status.node.bridgeListings.value)] },
+        counter(
+            "bridge_ports_cut_total",
+            "Ports of bridges that had more MAC addresses than are listed, in each listing."
+        ) { [Sample($0.status.node.bridgePortsCut.value)] },
         counter("netlink_failures_total", "Times that following the node's network failed.") {
             [Sample($0.status.node.failures.value)]
         },
