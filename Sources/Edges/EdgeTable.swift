@@ -214,22 +214,23 @@ package struct EdgeTable: Sendable {
 
     /// The MAC addresses on the node's bridges, and where each lives.
     ///
-    /// What a bridge knows now counts before what a pod has by itself: the bridge sends frames
-    /// there. What it has forgotten counts last.
+    /// What a bridge knows now counts before what a pod has by itself, even before the pod's own
+    /// address: the bridge sends frames there, also those to an address that another pod has taken.
+    /// What it has forgotten counts last.
     private func macTable(_ veths: [Veth], _ links: [UInt32: Link]) -> MACTable {
         let edges = veths.filter { $0.isCaptured && $0.link.master != nil }
         let indexes = Set(edges.map(\.link.index))
         var table = MACTable(crowdedEdges: forwarding.crowdedPorts.intersection(indexes))
-        for edge in edges {
-            guard let bridge = edge.link.master, let mac = edge.podMAC else { continue }
-            table.add(mac, on: bridge, at: .edge(edge.link.index))
-        }
         for bridge in Set(edges.compactMap(\.link.master)) {
             if let mac = links[bridge]?.mac { table.add(mac, on: bridge, at: .elsewhere) }
         }
         let isPort = { (port: UInt32, bridge: UInt32) in links[port]?.master == bridge }
         forwarding.add(
             to: &table, isCurrent: true, isPort: isPort, isEdge: indexes.contains)
+        for edge in edges {
+            guard let bridge = edge.link.master, let mac = edge.podMAC else { continue }
+            table.add(mac, on: bridge, at: .edge(edge.link.index))
+        }
         for edge in edges {
             guard let bridge = edge.link.master else { continue }
             for mac in entries[edge.link.index]?.pod?.otherMACs ?? [] {

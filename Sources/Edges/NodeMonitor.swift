@@ -123,6 +123,7 @@ package struct NodeMonitor: ~Copyable {
             nameResolver?.follow(node, now: .now)
             announce(node)
             guard node != self.node else { continue }
+            warn(of: node.takenMACs.subtracting(self.node.takenMACs), in: node)
             self.node = node
             publish(node)
         }
@@ -258,6 +259,18 @@ package struct NodeMonitor: ~Copyable {
         let hasNames = nameResolver?.isAvailable ?? false
         for change in announcer.takeChanges(to: node, hasNames: hasNames, now: .now) {
             logger.info("\(change.message)", metadata: Self.metadata(change.veth))
+        }
+    }
+
+    /// Counts and logs MAC addresses that have been taken from their pods.
+    private func warn(of taken: Set<Node.TakenMAC>, in node: Node) {
+        for one in taken {
+            status.macsTaken.add()
+            let metadata: Logger.Metadata = [
+                "mac": "\(one.mac)", "edge": "\(node.link(one.owner)?.name ?? "")",
+                "taker": "\(node.link(one.taker)?.name ?? "")",
+            ]
+            logger.warning("a pod's MAC address is in use behind another edge", metadata: metadata)
         }
     }
 

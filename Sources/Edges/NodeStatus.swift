@@ -14,6 +14,8 @@ package final class NodeStatus: Sendable {
     package let bridgeListings = Counter()
     /// The number of ports that had more MAC addresses than are listed, once for each listing.
     package let bridgePortsCut = Counter()
+    /// The number of times that a bridge has learned a pod's own MAC address behind another edge.
+    package let macsTaken = Counter()
     /// The watchdog of the threads that follow the node.
     let watchdog: Watchdog
 

@@ -81,7 +81,7 @@ struct BehindEdgesTests {
         #expect(Self.place(0x23, table) == nil)
     }
 
-    @Test("has the pods' own addresses first, then what bridges know, then what pods have")
+    @Test("has first what bridges know, then what pods have, then what bridges have forgotten")
     func precedence() {
         var table = Self.table()
         table.set(
@@ -94,9 +94,17 @@ struct BehindEdgesTests {
         #expect(Self.place(0x31, table) == .edge(8))
         table.apply(.forgotten(Self.entry(0x31, port: 8)))
         #expect(Self.place(0x31, table) == .edge(7))
-        // Nobody takes a pod's own address by sending from it.
+        // Whoever sends from a pod's own address gets its frames, until the pod sends again.
         table.apply(.learned(Self.entry(2, port: 8)))
+        #expect(Self.place(2, table) == .edge(8))
+        let taken = table.node(Self.selection)
+        #expect(taken.takenMACs.map(\.mac) == [Self.mac(2)])
+        #expect(taken.takenMACs.map { [$0.owner, $0.taker] } == [[7, 8]])
+        let taker = taken.edges.first { $0.point.interfaceIndex == 8 }?.point
+        #expect(taker?.has(Self.mac(2)) == true)
+        table.apply(.learned(Self.entry(2, port: 7)))
         #expect(Self.place(2, table) == .edge(7))
+        #expect(table.node(Self.selection).takenMACs.isEmpty)
         // The node's own addresses are no pod's.
         table.apply(.learned(Self.entry(0x0200_0000_0007, port: 7, isLocal: true)))
         #expect(Self.place(0x0200_0000_0007, table) == .elsewhere)

@@ -249,6 +249,22 @@ class BridgeTest(BehindCase):
         self.talk("a1", A1, ("b1", B1))
         self.check()
 
+    def test_a_pod_that_takes_the_mac_address_of_another(self):
+        """The bridge sends it the other's frames. They are reported where they arrive, once."""
+        self.begin()
+        endpoint = Endpoint(self.agents[0].namespace)
+        self.inject("c1", self.mac("a1"), frames.EXPERIMENTAL,
+                    self.mark("with another's address").ljust(46, b"\0"), sender=self.mac("b1"))
+        endpoint.await_metrics(lambda page: page.sum("podwire_pod_macs_taken_total") > 0)
+        # Without an answer: the pod itself must not speak.
+        for ports in PORTS:
+            mark = self.mark(f"taken, from {ports}")
+            self.inject("a1", self.mac("b1"), frames.IPV4, frames.ipv4(
+                A1, B1, UDP, udp(*ports, mark)))
+        # The other pod speaks, and gets its frames again.
+        self.talk("b1", B1, ("a1", A1))
+        self.check()
+
     def test_macvlan_on_a_pods_interface(self):
         pod, guest = self.cluster.name("b1"), self.cluster.name("macvlan")
         self.begin()

@@ -258,6 +258,10 @@ extension AgentMetrics {
             "bridge_ports_cut_total",
             "Ports of bridges that had more MAC addresses than are listed, in each listing."
         ) { [Sample($0.status.node.bridgePortsCut.value)] },
+        counter(
+            "pod_macs_taken_total",
+            "Times that a bridge learned a pod's own MAC address behind another pod's edge."
+        ) { [Sample($0.status.node.macsTaken.value)] },
         counter("netlink_failures_total", "Times that following the node's network failed.") {
             [Sample($0.status.node.failures.value)]
         },
