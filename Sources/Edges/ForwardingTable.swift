@@ -9,8 +9,12 @@ import Observation
 /// or the room is needed.
 struct ForwardingTable: Equatable, Sendable {
     private var entries: [Key: Entry] = [:]
-    private var countOfPort: [UInt32: Int] = [:]
+    private var countOfPort: [UInt32: Count] = [:]
+    /// The number of addresses that bridges know now.
+    private var currentCount = 0
     /// The ports behind which more addresses were learned than are kept.
+    ///
+    /// A port is no longer one of them when there is room again.
     private(set) var crowdedPorts: Set<UInt32> = []
     /// The number of events so far.
     private(set) var changeCount = 0
@@ -23,6 +27,14 @@ struct ForwardingTable: Equatable, Sendable {
     static let countMaxPerPort = 512
     /// The most addresses of all bridges, of about 50 bytes each.
     static let countMax = 16_384
+    /// The number of addresses that a port gives up at once when the table is full.
+    static let countGivenUp = countMaxPerPort / 4
+
+    private struct Count: Equatable, Sendable {
+        var all = 0
+        /// Those that the bridge knows now.
+        var current = 0
+    }
 
     private struct Key: Hashable, Sendable {
         let bridge: UInt32
@@ -46,9 +58,13 @@ struct ForwardingTable: Equatable, Sendable {
         case .forgotten(let entry):
             let key = Key(bridge: entry.bridge, mac: entry.mac)
             guard entries[key]?.port == entry.port else { return }
-            if entry.isLocal { return remove(key) }
-            entries[key]?.isCurrent = false
-            entries[key]?.change = changeCount
+            if entry.isLocal {
+                remove(key)
+            } else {
+                entries[key]?.change = changeCount
+                markForgotten(key)
+            }
+            relieve()
         }
     }
 
@@ -58,8 +74,9 @@ struct ForwardingTable: Equatable, Sendable {
         let whole = listing.ports.filter { !BridgeListing.isCut($0.value) }
         for (key, entry) in entries
         where entry.change <= listing.changeCount && whole[entry.port] != nil {
-            entries[key]?.isCurrent = false
+            markForgotten(key)
         }
+        relieve()
         for entry in listing.ports.values.joined() {
             let key = Key(bridge: entry.bridge, mac: entry.mac)
             guard entries[key].map({ $0.change <= listing.changeCount }) ?? true else { continue }
@@ -72,45 +89,78 @@ struct ForwardingTable: Equatable, Sendable {
         crowdedPorts.remove(port)
         guard countOfPort[port] != nil else { return }
         for (key, entry) in entries where entry.port == port { remove(key) }
+        relieve()
     }
 
     private mutating func learn(_ entry: ForwardingEntry, change: Int) {
         let key = Key(bridge: entry.bridge, mac: entry.mac)
         let new = Entry(port: entry.port, isLocal: entry.isLocal, change: change)
         if let old = entries[key] {
-            if old.port == new.port, old.isLocal == new.isLocal {
-                entries[key] = new
-                return
-            }
+            if old == new { return }
             remove(key)
         }
         makeRoom(at: entry.port)
         guard entries.count < Self.countMax,
-            countOfPort[entry.port, default: 0] < Self.countMaxPerPort || entry.isLocal
+            countOfPort[entry.port, default: Count()].all < Self.countMaxPerPort || entry.isLocal
         else {
             crowdedPorts.insert(entry.port)
             notKeptCount += 1
             return
         }
         entries[key] = new
-        countOfPort[entry.port, default: 0] += 1
+        countOfPort[entry.port, default: Count()].all += 1
+        countOfPort[entry.port, default: Count()].current += 1
+        currentCount += 1
     }
 
-    /// Removes the addresses that bridges have forgotten themselves, if the room is needed.
+    /// Makes room for an address of a port.
+    ///
+    /// What bridges have forgotten themselves goes first. If all ports together know too much, the
+    /// one that knows most gives some up: a port that knows little must not suffer from others.
     private mutating func makeRoom(at port: UInt32) {
-        let isFull = entries.count >= Self.countMax
-        guard isFull || countOfPort[port, default: 0] >= Self.countMaxPerPort,
-            !crowdedPorts.contains(port)
+        let count = countOfPort[port, default: Count()]
+        if count.all >= Self.countMaxPerPort, count.current < count.all {
+            for (key, entry) in entries where !entry.isCurrent && entry.port == port { remove(key) }
+        }
+        guard entries.count >= Self.countMax else { return }
+        if currentCount < entries.count {
+            for (key, entry) in entries where !entry.isCurrent { remove(key) }
+        }
+        guard entries.count >= Self.countMax,
+            let most = countOfPort.max(by: { $0.value.all < $1.value.all }), most.key != port
         else { return }
-        for (key, entry) in entries where !entry.isCurrent && (isFull || entry.port == port) {
+        crowdedPorts.insert(most.key)
+        // Some at once, since looking for them takes time.
+        let victims = entries.lazy.filter { $0.value.port == most.key && !$0.value.isLocal }
+            .prefix(Self.countGivenUp).map(\.key)
+        for key in Array(victims) {
             remove(key)
+            notKeptCount += 1
         }
     }
 
+    /// Takes ports for crowded no longer that know little by now.
+    private mutating func relieve() {
+        guard !crowdedPorts.isEmpty, currentCount < Self.countMax - Self.countMax / 4 else {
+            return
+        }
+        crowdedPorts = crowdedPorts.filter { port in
+            countOfPort[port, default: Count()].current >= Self.countMaxPerPort / 2
+        }
+    }
+
+    private mutating func markForgotten(_ key: Key) {
+        guard let entry = entries[key], entry.isCurrent else { return }
+        entries[key]?.isCurrent = false
+        countOfPort[entry.port]?.current -= 1
+        currentCount -= 1
+    }
+
     private mutating func remove(_ key: Key) {
+        markForgotten(key)
         guard let old = entries.removeValue(forKey: key) else { return }
-        let count = countOfPort[old.port, default: 1] - 1
-        countOfPort[old.port] = count > 0 ? count : nil
+        countOfPort[old.port]?.all -= 1
+        if countOfPort[old.port]?.all == 0 { countOfPort[old.port] = nil }
     }
 
     /// Adds to a table what bridges know, or what they have known.

@@ -127,6 +127,36 @@ struct BehindEdgesTests {
         #expect(Self.place(0x41, table) == .edge(8))
     }
 
+    @Test("makes room where most is known, and a port is not crowded for ever")
+    func room() {
+        var table = Self.table()
+        let isCrowded = { (port: UInt32, table: EdgeTable) in
+            table.node(Self.selection).macs.isCrowded(port)
+        }
+        // Others fill the table, then a pod has its first guest.
+        let ports = UInt32(100)..<132
+        for port in ports {
+            table.apply(.link(Self.link(port)))
+            for number in 0..<600 as Range<UInt64> {
+                let mac = UInt64(port) << 16 | number
+                table.apply(.learned(Self.entry(mac, port: port)))
+            }
+        }
+        table.apply(.learned(Self.entry(0x61, port: 8)))
+        #expect(Self.place(0x61, table) == .edge(8) && !isCrowded(8, table))
+        #expect(ports.allSatisfy { isCrowded($0, table) })
+        // The bridge forgets what is silent.
+        for port in ports {
+            for number in 0..<600 as Range<UInt64> {
+                let mac = UInt64(port) << 16 | number
+                table.apply(.forgotten(Self.entry(mac, port: port)))
+            }
+        }
+        #expect(!ports.contains { isCrowded($0, table) })
+        table.apply(.learned(Self.entry(0x62, port: 100)))
+        #expect(Self.place(0x62, table) == .edge(100) && !isCrowded(100, table))
+    }
+
     @Test("is listed anew after events were lost")
     func reset() {
         var table = Self.table()
