@@ -17,6 +17,8 @@ package struct EdgeTable: Sendable {
     private var addresses: [InterfaceAddress] = []
     private var routes: [Route] = []
     private var forwarding = ForwardingTable()
+    /// What bridges knew before the changes that are withheld; nil if none are.
+    private var shownForwarding: ForwardingTable?
     private var addressFailure: SystemError?
     /// The interfaces whose pods may have changed since the last query about them.
     private var pendingRefreshes: Set<UInt32> = []
@@ -68,6 +70,18 @@ package struct EdgeTable: Sendable {
     /// Applies a listing of what bridges know behind their ports.
     package mutating func apply(_ listing: BridgeListing) { forwarding.apply(listing) }
 
+    /// Withholds what bridges learn from now on, until `showForwarding`.
+    package mutating func withholdForwarding() { shownForwarding = shownForwarding ?? forwarding }
+
+    /// Shows what bridges have learned.
+    package mutating func showForwarding() { shownForwarding = nil }
+
+    /// Takes the ports behind which bridges have learned something since the last call.
+    package mutating func takeChangedPorts() -> Set<UInt32> { forwarding.takeChangedPorts() }
+
+    /// The pod behind an interface, as far as it is known.
+    package func pod(behind index: UInt32) -> Pod? { entries[index]?.pod }
+
     /// The number of changes of what bridges know, so far.
     package var forwardingChangeCount: Int { forwarding.changeCount }
 
@@ -104,7 +118,7 @@ package struct EdgeTable: Sendable {
                 entry?.name = nil
                 entry?.senders = []
             }
-            if entry?.link.master != link.master { forwarding.removePort(link.index) }
+            if entry?.link.master != link.master { removePort(link.index) }
             if entry == nil {
                 let incarnation = incarnationCount.add(1, ordering: .relaxed).newValue
                 entry = Entry(incarnation: incarnation, link: link)
@@ -115,9 +129,14 @@ package struct EdgeTable: Sendable {
         case .linkGone(let index):
             entries[index] = nil
             pendingRefreshes.remove(index)
-            forwarding.removePort(index)
+            removePort(index)
         case .address, .route, .namespace: break
         }
+    }
+
+    private mutating func removePort(_ index: UInt32) {
+        forwarding.removePort(index)
+        shownForwarding?.removePort(index)
     }
 
     /// Whether the kernel can be asked about the pod behind an interface.
@@ -218,6 +237,7 @@ package struct EdgeTable: Sendable {
     /// address: the bridge sends frames there, also those to an address that another pod has taken.
     /// What it has forgotten counts last.
     private func macTable(_ veths: [Veth], _ links: [UInt32: Link]) -> MACTable {
+        let forwarding = shownForwarding ?? forwarding
         let edges = veths.filter { $0.isCaptured && $0.link.master != nil }
         let indexes = Set(edges.map(\.link.index))
         var table = MACTable(crowdedEdges: forwarding.crowdedPorts.intersection(indexes))

@@ -16,6 +16,8 @@ struct ForwardingTable: Equatable, Sendable {
     ///
     /// A port is no longer one of them when there is room again.
     private(set) var crowdedPorts: Set<UInt32> = []
+    /// The ports behind which something was learned since `takeChangedPorts`.
+    private var changedPorts: Set<UInt32> = []
     /// The number of events so far.
     private(set) var changeCount = 0
     /// The number of addresses that were not kept for lack of room.
@@ -68,6 +70,12 @@ struct ForwardingTable: Equatable, Sendable {
         }
     }
 
+    /// Takes the ports behind which something was learned since the last call.
+    mutating func takeChangedPorts() -> Set<UInt32> {
+        defer { changedPorts = [] }
+        return changedPorts
+    }
+
     /// Takes over a listing, but for what events have said since it was asked for.
     mutating func apply(_ listing: BridgeListing) {
         // Of a port that is not listed to its end, what is not in the list may still be known.
@@ -95,8 +103,10 @@ struct ForwardingTable: Equatable, Sendable {
     private mutating func learn(_ entry: ForwardingEntry, change: Int) {
         let key = Key(bridge: entry.bridge, mac: entry.mac)
         let new = Entry(port: entry.port, isLocal: entry.isLocal, change: change)
+        var isSame = false
         if let old = entries[key] {
             if old == new { return }
+            isSame = old.port == new.port && old.isLocal == new.isLocal && old.isCurrent
             remove(key)
         }
         makeRoom(at: entry.port)
@@ -108,6 +118,7 @@ struct ForwardingTable: Equatable, Sendable {
             return
         }
         entries[key] = new
+        if !isSame { changedPorts.insert(entry.port) }
         countOfPort[entry.port, default: Count()].all += 1
         countOfPort[entry.port, default: Count()].current += 1
         currentCount += 1

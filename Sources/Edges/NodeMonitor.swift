@@ -19,6 +19,7 @@ package struct NodeMonitor: ~Copyable {
     private var nameResolver: PodNameResolver?
     private var table: EdgeTable
     private var schedule: RefreshSchedule
+    private var podChanges = PodChangeBudget()
     private var bridgeListing = BridgeListingSchedule()
     private var announcer: EdgeAnnouncer
     private let selection: EdgeSelection
@@ -148,7 +149,8 @@ package struct NodeMonitor: ~Copyable {
     private mutating func wakeTime(now: MonotonicTime) -> MonotonicTime {
         if needsListing { return now + Self.listingDelay }
         let dueAt = min(
-            schedule.dueAt(now: now), bridgeListing.dueAt, nameResolver?.dueAt ?? .distantFuture)
+            schedule.dueAt(now: now), bridgeListing.dueAt,
+            min(podChanges.dueAt, nameResolver?.dueAt ?? .distantFuture))
         return min(dueAt, now + Watchdog.waitMax)
     }
 
@@ -168,8 +170,12 @@ package struct NodeMonitor: ~Copyable {
         }
         if needsListing { listLinks(now: now) }
         if !ready[.replies].isEmpty {
-            for reply in queryThread.takeReplies() { table.apply(reply) }
+            for reply in queryThread.takeReplies()
+            where !podChanges.apply(reply, to: &table, now: now) {
+                status.podChangesPostponed.add()
+            }
         }
+        podChanges.applyDue(to: &table, now: now)
         if !ready[.names].isEmpty {
             table.set(nameResolver?.takeNames(for: table.node(selection)) ?? [:])
         }
@@ -185,7 +191,11 @@ package struct NodeMonitor: ~Copyable {
     private mutating func takeForwardingEvents(now: MonotonicTime) throws(SystemError) {
         schedule.postponePodEvents(now: now)
         let countBefore = table.notKeptMACCount
+        table.withholdForwarding()
         let isComplete = try forwardingEvents.read { table.apply($0) }
+        if !podChanges.show(table.takeChangedPorts(), in: &table, now: now) {
+            status.podChangesPostponed.add()
+        }
         status.macsNotKept.add(table.notKeptMACCount - countBefore)
         if !isComplete { bridgeListing.request() }
     }
@@ -195,6 +205,7 @@ package struct NodeMonitor: ~Copyable {
         for listing in listingThread.takeReplies() {
             let countBefore = table.notKeptMACCount
             table.apply(listing)
+            _ = table.takeChangedPorts()
             status.macsNotKept.add(table.notKeptMACCount - countBefore)
             status.bridgeListings.add()
             status.bridgePortsCut.add(listing.cutCount)

@@ -16,6 +16,8 @@ package final class NodeStatus: Sendable {
     package let bridgePortsCut = Counter()
     /// The number of times that a bridge has learned a pod's own MAC address behind another edge.
     package let macsTaken = Counter()
+    /// The number of changes that waited because pods had made too many.
+    package let podChangesPostponed = Counter()
     /// The watchdog of the threads that follow the node.
     let watchdog: Watchdog
 

@@ -265,6 +265,28 @@ class BridgeTest(BehindCase):
         self.talk("b1", B1, ("a1", A1))
         self.check()
 
+    def test_a_pod_that_changes_its_addresses_without_end(self):
+        """Its last address is known within a second, and the others are captured as ever."""
+        self.begin()
+        agent, address = self.agents[0], "172.31.99.1"
+        changes = "".join(f"addr add 172.31.{number}.1/32 dev eth0\n"
+                          f"addr del 172.31.{number}.1/32 dev eth0\n" for number in range(99))
+        endpoint = Endpoint(agent.namespace)
+
+        def is_postponed():
+            run_in(self.cluster.name("c1"), "ip", "-batch", "-", input=changes)
+            return endpoint.fresh_metrics().sum("podwire_pod_changes_postponed_total") > 0
+
+        wait_until(is_postponed, "no change was postponed")
+        self.ip_for_now("c1", "addr", "add", f"{address}/32", "dev", "eth0")
+        begin = time.monotonic()
+        wait_until(lambda: address in endpoint.get("/edges")[2], f"{address} is not known")
+        self.assertLess(time.monotonic() - begin, KNOWN_SECONDS)
+        self.ip_for_now("b1", "route", "add", address, "dev", "eth0")
+        self.talk("c1", address, ("b1", B1), source=address)
+        self.talk("a1", A1, ("b1", B1))
+        self.check()
+
     def test_macvlan_on_a_pods_interface(self):
         pod, guest = self.cluster.name("b1"), self.cluster.name("macvlan")
         self.begin()

@@ -262,6 +262,10 @@ extension AgentMetrics {
             "pod_macs_taken_total",
             "Times that a bridge learned a pod's own MAC address behind another pod's edge."
         ) { [Sample($0.status.node.macsTaken.value)] },
+        counter(
+            "pod_changes_postponed_total",
+            "Changes of pods' addresses that waited, for up to half a second: a pod makes too many."
+        ) { [Sample($0.status.node.podChangesPostponed.value)] },
         counter("netlink_failures_total", "Times that following the node's network failed.") {
             [Sample($0.status.node.failures.value)]
         },
