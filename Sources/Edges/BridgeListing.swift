@@ -88,7 +88,8 @@ package struct BridgeListingSchedule: Sendable {
     /// Takes the listing if it is due; it runs until `finish`.
     package mutating func takeDue(now: MonotonicTime) -> Bool {
         guard isWanted, !isRunning, now >= allowedAt else { return false }
-        (isWanted, isRunning) = (false, true)
+        isWanted = false
+        isRunning = true
         return true
     }
 

@@ -34,7 +34,7 @@ struct ForwardingTable: Equatable, Sendable {
 
     private struct Count: Equatable, Sendable {
         var all = 0
-        /// Those that the bridge knows now.
+        /// The number of addresses that the bridge knows now.
         var current = 0
     }
 
@@ -78,7 +78,7 @@ struct ForwardingTable: Equatable, Sendable {
 
     /// Takes over a listing, but for what events have said since it was asked for.
     mutating func apply(_ listing: BridgeListing) {
-        // Of a port that is not listed to its end, what is not in the list may still be known.
+        // A port that is not listed to its end may have more addresses than the list.
         let whole = listing.ports.filter { !BridgeListing.isCut($0.value) }
         for (key, entry) in entries
         where entry.change <= listing.changeCount && whole[entry.port] != nil {

@@ -74,6 +74,8 @@ extension NetlinkSocket {
     /// - Parameters:
     ///   - port: The index of the port, or of the bridge.
     ///   - countMax: The number of entries after which the list stops.
+    /// - Returns: The entries; none if there is no such port.
+    /// - Throws: The kernel's reason for refusing.
     package static func forwardingEntries(
         behind port: UInt32, countMax: Int
     ) throws(SystemError) -> [ForwardingEntry] {

@@ -94,6 +94,7 @@ package struct NetlinkSocket: ~Copyable {
     ///   - countMax: The number of objects after which no further part is read.
     ///   - read: Makes objects of a message.
     /// - Returns: The objects, with the rest of the part that came last.
+    /// - Throws: The kernel's reason for refusing.
     consuming func dump<Object>(
         _ request: Request<some BitwiseCopyable>, countMax: Int,
         _ read: (borrowing NetlinkMessage) -> [Object]

@@ -94,7 +94,7 @@ struct BehindEdgesTests {
         #expect(Self.place(0x31, table) == .edge(8))
         table.apply(.forgotten(Self.entry(0x31, port: 8)))
         #expect(Self.place(0x31, table) == .edge(7))
-        // Whoever sends from a pod's own address gets its frames, until the pod sends again.
+        // A pod that sends from another one's address gets its frames, until that one sends.
         table.apply(.learned(Self.entry(2, port: 8)))
         #expect(Self.place(2, table) == .edge(8))
         let taken = table.node(Self.selection)
