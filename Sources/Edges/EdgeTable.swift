@@ -17,6 +17,8 @@ package struct EdgeTable: Sendable {
     private var addresses: [InterfaceAddress] = []
     private var routes: [Route] = []
     private var forwarding = ForwardingTable()
+    /// What bridges knew before the changes that are withheld; nil if none are.
+    private var shownForwarding: ForwardingTable?
     private var addressFailure: SystemError?
     /// The interfaces whose pods may have changed since the last query about them.
     private var pendingRefreshes: Set<UInt32> = []
@@ -53,7 +55,6 @@ package struct EdgeTable: Sendable {
     package mutating func apply(_ reply: NodeReply) {
         switch reply {
         case .own(let addresses, let routes): reset(addresses: addresses, routes: routes)
-        case .forwarding(let entries): forwarding.reset(entries)
         case .pod(let index, let pod):
             // Without an answer the pod keeps what it had; if it is another one, the link says so.
             guard pod != nil else { break }
@@ -65,6 +66,33 @@ package struct EdgeTable: Sendable {
 
     /// Applies an event about what a bridge has learned.
     package mutating func apply(_ event: ForwardingEvent) { forwarding.apply(event) }
+
+    /// Applies a listing of what bridges know behind their ports.
+    package mutating func apply(_ listing: BridgeListing) { forwarding.apply(listing) }
+
+    /// Withholds what bridges learn from now on, until `showForwarding`.
+    package mutating func withholdForwarding() { shownForwarding = shownForwarding ?? forwarding }
+
+    /// Shows what bridges have learned.
+    package mutating func showForwarding() { shownForwarding = nil }
+
+    /// Takes the ports behind which bridges have learned something since the last call.
+    package mutating func takeChangedPorts() -> Set<UInt32> { forwarding.takeChangedPorts() }
+
+    /// The pod behind an interface, as far as it is known.
+    package func pod(behind index: UInt32) -> Pod? { entries[index]?.pod }
+
+    /// The number of changes of what bridges know, so far.
+    package var forwardingChangeCount: Int { forwarding.changeCount }
+
+    /// The bridges that have pods as ports, and then their ports.
+    package var bridgePorts: [UInt32] {
+        let links = entries.values.map(\.link)
+        let masters = Set(links.filter(canQuery).compactMap(\.master))
+        let bridges = masters.filter { entries[$0]?.link.kind == "bridge" }.sorted()
+        return bridges
+            + links.filter { $0.master.map(bridges.contains) ?? false }.map(\.index).sorted()
+    }
 
     /// The number of MAC addresses that were not kept for lack of room.
     package var notKeptMACCount: Int { forwarding.notKeptCount }
@@ -90,7 +118,7 @@ package struct EdgeTable: Sendable {
                 entry?.name = nil
                 entry?.senders = []
             }
-            if entry?.link.master != link.master { forwarding.removePort(link.index) }
+            if entry?.link.master != link.master { removePort(link.index) }
             if entry == nil {
                 let incarnation = incarnationCount.add(1, ordering: .relaxed).newValue
                 entry = Entry(incarnation: incarnation, link: link)
@@ -101,9 +129,14 @@ package struct EdgeTable: Sendable {
         case .linkGone(let index):
             entries[index] = nil
             pendingRefreshes.remove(index)
-            forwarding.removePort(index)
+            removePort(index)
         case .address, .route, .namespace: break
         }
+    }
+
+    private mutating func removePort(_ index: UInt32) {
+        forwarding.removePort(index)
+        shownForwarding?.removePort(index)
     }
 
     /// Whether the kernel can be asked about the pod behind an interface.
@@ -208,22 +241,24 @@ package struct EdgeTable: Sendable {
 
     /// The MAC addresses on the node's bridges, and where each lives.
     ///
-    /// What a bridge knows now counts before what a pod has by itself: the bridge sends frames
-    /// there. What it has forgotten counts last.
+    /// What a bridge knows now counts before what a pod has by itself, even before the pod's own
+    /// address: the bridge sends frames there, also those to an address that another pod has taken.
+    /// What it has forgotten counts last.
     private func macTable(_ veths: [Veth], _ links: [UInt32: Link]) -> MACTable {
+        let forwarding = shownForwarding ?? forwarding
         let edges = veths.filter { $0.isCaptured && $0.link.master != nil }
         let indexes = Set(edges.map(\.link.index))
         var table = MACTable(crowdedEdges: forwarding.crowdedPorts.intersection(indexes))
-        for edge in edges {
-            guard let bridge = edge.link.master, let mac = edge.podMAC else { continue }
-            table.add(mac, on: bridge, at: .edge(edge.link.index))
-        }
         for bridge in Set(edges.compactMap(\.link.master)) {
             if let mac = links[bridge]?.mac { table.add(mac, on: bridge, at: .elsewhere) }
         }
         let isPort = { (port: UInt32, bridge: UInt32) in links[port]?.master == bridge }
         forwarding.add(
             to: &table, isCurrent: true, isPort: isPort, isEdge: indexes.contains)
+        for edge in edges {
+            guard let bridge = edge.link.master, let mac = edge.podMAC else { continue }
+            table.add(mac, on: bridge, at: .edge(edge.link.index))
+        }
         for edge in edges {
             guard let bridge = edge.link.master else { continue }
             for mac in entries[edge.link.index]?.pod?.otherMACs ?? [] {

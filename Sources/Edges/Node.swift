@@ -27,6 +27,30 @@ package struct Node: Equatable, Sendable {
         veths.count { $0.isCaptured && $0.podAddresses == nil }
     }
 
+    /// A pod's own MAC address that the bridge has learned behind another edge.
+    package struct TakenMAC: Hashable, Sendable {
+        /// The MAC address.
+        package let mac: MACAddress
+        /// The index of the edge of the pod whose address it is.
+        package let owner: UInt32
+        /// The index of the edge to which the bridge sends its frames.
+        package let taker: UInt32
+    }
+
+    /// The pods' own MAC addresses that bridges have learned behind other edges.
+    ///
+    /// A pod that may send raw frames can take another one's address, and gets its frames then.
+    package var takenMACs: Set<TakenMAC> {
+        Set(
+            capturedVeths.compactMap { veth in
+                guard let mac = veth.podMAC, let bridge = veth.link.master,
+                    case .edge(let taker)? = macs.place(of: mac, on: bridge),
+                    taker != veth.link.index
+                else { return nil }
+                return TakenMAC(mac: mac, owner: veth.link.index, taker: taker)
+            })
+    }
+
     /// Reads the node from the kernel, once, which takes some milliseconds.
     ///
     /// Without CAP_NET_ADMIN the pods' addresses are missing, and `addressFailure` says why.

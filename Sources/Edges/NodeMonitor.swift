@@ -15,9 +15,12 @@ package struct NodeMonitor: ~Copyable {
     /// Raised when captures have seen something that the node does not know.
     private let sighted: Event
     private let queryThread: NodeQueryThread
+    private let listingThread: BridgeListingThread
     private var nameResolver: PodNameResolver?
     private var table: EdgeTable
     private var schedule: RefreshSchedule
+    private var podChanges = PodChangeBudget()
+    private var bridgeListing = BridgeListingSchedule()
     private var announcer: EdgeAnnouncer
     private let selection: EdgeSelection
     private let logger: Logger
@@ -40,6 +43,7 @@ package struct NodeMonitor: ~Copyable {
         case events
         case podEvents
         case forwarding
+        case bridgeListing
         case sightings
         case replies
         case names
@@ -64,8 +68,9 @@ package struct NodeMonitor: ~Copyable {
         let sighted = try Event()
         var source = try NodeSource()
         var table = EdgeTable()
-        try source.readAll(into: &table)
+        let isWhole = try source.readAll(into: &table)
         let queryThread = try NodeQueryThread(status.watchdog)
+        let listingThread = try BridgeListingThread(status.watchdog)
         let node = table.node(selection)
         let logger = LimitedLogHandler.limiting(logger, lineCountMax: Self.lineCountMax)
         let nameResolver: PodNameResolver? =
@@ -74,6 +79,7 @@ package struct NodeMonitor: ~Copyable {
         self.forwardingEvents = forwardingEvents
         self.sighted = sighted
         self.queryThread = queryThread
+        self.listingThread = listingThread
         self.nameResolver = nameResolver
         self.table = table
         schedule = RefreshSchedule(now: .now)
@@ -83,9 +89,13 @@ package struct NodeMonitor: ~Copyable {
         self.status = status
         self.node = node
         status.isSynced.set(true)
+        if !isWhole { bridgeListing.request() }
     }
 
-    deinit { queryThread.stop() }
+    deinit {
+        queryThread.stop()
+        listingThread.stop()
+    }
 
     /// Waits for changes and publishes them, until an event is raised.
     ///
@@ -114,6 +124,7 @@ package struct NodeMonitor: ~Copyable {
             nameResolver?.follow(node, now: .now)
             announce(node)
             guard node != self.node else { continue }
+            warn(of: node.takenMACs.subtracting(self.node.takenMACs), in: node)
             self.node = node
             publish(node)
         }
@@ -129,6 +140,7 @@ package struct NodeMonitor: ~Copyable {
             .podEvents: (isAllowed ? events.podsFileDescriptor : -1, .readable),
             .forwarding: (isAllowed ? forwardingEvents.fileDescriptor : -1, .readable),
             .sightings: (isAllowed ? sighted.fileDescriptor : -1, .readable),
+            .bridgeListing: (listingThread.fileDescriptor, .readable),
             .replies: (queryThread.fileDescriptor, .readable),
             .names: (nameResolver?.fileDescriptor ?? -1, .readable),
         ]
@@ -137,7 +149,8 @@ package struct NodeMonitor: ~Copyable {
     private mutating func wakeTime(now: MonotonicTime) -> MonotonicTime {
         if needsListing { return now + Self.listingDelay }
         let dueAt = min(
-            schedule.dueAt(now: now), nameResolver?.dueAt ?? .distantFuture)
+            schedule.dueAt(now: now), bridgeListing.dueAt,
+            min(podChanges.dueAt, nameResolver?.dueAt ?? .distantFuture))
         return min(dueAt, now + Watchdog.waitMax)
     }
 
@@ -151,10 +164,18 @@ package struct NodeMonitor: ~Copyable {
         }
         if !ready[.events].isEmpty { try takeEvents(now: now) }
         if !ready[.forwarding].isEmpty { try takeForwardingEvents(now: now) }
+        if !ready[.bridgeListing].isEmpty { takeBridgeListing(now: now) }
+        if bridgeListing.takeDue(now: now) {
+            listingThread.send(table.bridgePorts, changeCount: table.forwardingChangeCount)
+        }
         if needsListing { listLinks(now: now) }
         if !ready[.replies].isEmpty {
-            for reply in queryThread.takeReplies() { table.apply(reply) }
+            for reply in queryThread.takeReplies()
+            where !podChanges.apply(reply, to: &table, now: now) {
+                status.podChangesPostponed.add()
+            }
         }
+        podChanges.applyDue(to: &table, now: now)
         if !ready[.names].isEmpty {
             table.set(nameResolver?.takeNames(for: table.node(selection)) ?? [:])
         }
@@ -170,9 +191,26 @@ package struct NodeMonitor: ~Copyable {
     private mutating func takeForwardingEvents(now: MonotonicTime) throws(SystemError) {
         schedule.postponePodEvents(now: now)
         let countBefore = table.notKeptMACCount
+        table.withholdForwarding()
         let isComplete = try forwardingEvents.read { table.apply($0) }
-        for _ in countBefore..<table.notKeptMACCount { status.macsNotKept.add() }
-        if !isComplete { queryThread.send([.forwarding]) }
+        if !podChanges.show(table.takeChangedPorts(), in: &table, now: now) {
+            status.podChangesPostponed.add()
+        }
+        status.macsNotKept.add(table.notKeptMACCount - countBefore)
+        if !isComplete { bridgeListing.request() }
+    }
+
+    /// Takes over what bridges know behind their ports, listed because events were lost.
+    private mutating func takeBridgeListing(now: MonotonicTime) {
+        for listing in listingThread.takeReplies() {
+            let countBefore = table.notKeptMACCount
+            table.apply(listing)
+            _ = table.takeChangedPorts()
+            status.macsNotKept.add(table.notKeptMACCount - countBefore)
+            status.bridgeListings.add()
+            status.bridgePortsCut.add(listing.cutCount)
+            bridgeListing.finish(listing, now: now)
+        }
     }
 
     /// Asks about the pods that captures have seen something new of.
@@ -235,6 +273,18 @@ package struct NodeMonitor: ~Copyable {
         let hasNames = nameResolver?.isAvailable ?? false
         for change in announcer.takeChanges(to: node, hasNames: hasNames, now: .now) {
             logger.info("\(change.message)", metadata: Self.metadata(change.veth))
+        }
+    }
+
+    /// Counts and logs MAC addresses that have been taken from their pods.
+    private func warn(of taken: Set<Node.TakenMAC>, in node: Node) {
+        for one in taken {
+            status.macsTaken.add()
+            let metadata: Logger.Metadata = [
+                "mac": "\(one.mac)", "edge": "\(node.link(one.owner)?.name ?? "")",
+                "taker": "\(node.link(one.taker)?.name ?? "")",
+            ]
+            logger.warning("a pod's MAC address is in use behind another edge", metadata: metadata)
         }
     }
 

@@ -66,8 +66,8 @@ final class NodeQueryThread: Sendable {
                 heartbeat.beat()
                 if let reply = try? source.reply(to: query) {
                     replies.send(reply)
-                } else if query == .own || query == .forwarding {
-                    // Nobody else asks these again; pods are asked about several times anyway.
+                } else if query == .own {
+                    // Nobody else asks this again; pods are asked about several times anyway.
                     sleep(until: .now + Self.retryDelay)
                     queries.send(query, unlessWaiting: \.self)
                 }

@@ -2,13 +2,12 @@ import Addressing
 import Glibc
 package import Linux
 package import Netlink
+import Time
 
 /// A query about the node's network.
 package enum NodeQuery: Hashable, Sendable {
     /// The node's own addresses and routes.
     case own
-    /// What the node's bridges have learned.
-    case forwarding
     /// The pod behind an interface.
     case pod(behind: UInt32)
 }
@@ -17,8 +16,6 @@ package enum NodeQuery: Hashable, Sendable {
 package enum NodeReply: Sendable {
     /// The node's own addresses and routes.
     case own([InterfaceAddress], [Route])
-    /// What the node's bridges have learned.
-    case forwarding([ForwardingEntry])
     /// The pod behind an interface; nil if there is none, or it has just gone.
     case pod(behind: UInt32, EdgeTable.Pod?)
     /// The process may not ask about pods.
@@ -34,12 +31,19 @@ struct NodeSource: ~Copyable {
     }
 
     /// Reads everything, which takes some milliseconds, and 0.1 for each pod.
-    mutating func readAll(into table: inout EdgeTable) throws(SystemError) {
+    ///
+    /// - Returns: False if a bridge knows so much that some of its ports were left out.
+    @discardableResult
+    mutating func readAll(into table: inout EdgeTable) throws(SystemError) -> Bool {
         table.reset(links: try links())
-        let queries =
-            [.own, .forwarding] + table.queryableIndexes.map { NodeQuery.pod(behind: $0) }
+        let queries = [NodeQuery.own] + table.queryableIndexes.map { NodeQuery.pod(behind: $0) }
         for query in queries { table.apply(try reply(to: query)) }
         _ = table.takePendingRefreshes()
+        let listing = BridgeListing(
+            of: table.bridgePorts, changeCount: table.forwardingChangeCount,
+            until: MonotonicTime.now + BridgeListing.startDurationMax)
+        table.apply(listing)
+        return listing.leftOutCount == 0
     }
 
     /// Lists all interfaces.
@@ -51,7 +55,6 @@ struct NodeSource: ~Copyable {
     mutating func reply(to query: NodeQuery) throws(SystemError) -> NodeReply {
         switch query {
         case .own: return .own(try socket.addresses(), try socket.routes())
-        case .forwarding: return .forwarding(try socket.forwardingEntries())
         case .pod(let index):
             do throws(SystemError) {
                 return .pod(behind: index, try pod(behind: index))

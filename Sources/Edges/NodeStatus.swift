@@ -10,6 +10,14 @@ package final class NodeStatus: Sendable {
     package let failures = Counter()
     /// The number of MAC addresses that were not kept because too many live behind one port.
     package let macsNotKept = Counter()
+    /// The number of times that the ports of bridges were listed again because events were lost.
+    package let bridgeListings = Counter()
+    /// The number of ports that had more MAC addresses than are listed, once for each listing.
+    package let bridgePortsCut = Counter()
+    /// The number of times that a bridge has learned a pod's own MAC address behind another edge.
+    package let macsTaken = Counter()
+    /// The number of changes that waited because pods had made too many.
+    package let podChangesPostponed = Counter()
     /// The watchdog of the threads that follow the node.
     let watchdog: Watchdog
 

@@ -33,6 +33,11 @@ package final class Counter: Sendable {
 
     /// Counts one event.
     package func add() { count.add(1, ordering: .relaxed) }
+
+    /// Adds a number.
+    package func add(_ number: Int) {
+        count.add(UInt64(clamping: number), ordering: .relaxed)
+    }
 }
 
 /// A state that is true or false.

@@ -66,14 +66,28 @@ extension ForwardingEvent {
 }
 
 extension NetlinkSocket {
-    /// The forwarding tables of all bridges of this namespace.
+    /// Lists what a bridge knows behind one of its ports; at the bridge itself, its own addresses.
     ///
-    /// Needs no capability.
-    package mutating func forwardingEntries() throws(SystemError) -> [ForwardingEntry] {
+    /// Needs no capability. The kernel walks the bridge's whole table for each part of a list, and a
+    /// pod can fill that table, so the list stops soon after a number of entries.
+    ///
+    /// - Parameters:
+    ///   - port: The index of the port, or of the bridge.
+    ///   - countMax: The number of entries after which the list stops.
+    /// - Returns: The entries; none if there is no such port.
+    /// - Throws: The kernel's reason for refusing.
+    package static func forwardingEntries(
+        behind port: UInt32, countMax: Int
+    ) throws(SystemError) -> [ForwardingEntry] {
         var header = ndmsg()
         header.ndm_family = UInt8(AF_BRIDGE)
-        let request = Request(type: RTM_GETNEIGH, name: "RTM_GETNEIGH of bridges", header: header)
-        return try dump(request) { ForwardingEntry($0).map { [$0] } ?? [] }
+        header.ndm_ifindex = CInt(bitPattern: port)
+        let request = Request(
+            type: RTM_GETNEIGH, name: "RTM_GETNEIGH of port \(port)", header: header)
+        // A socket of its own: closing it ends a list that is not read to its end.
+        return try NetlinkSocket().dump(request, countMax: countMax) {
+            ForwardingEntry($0).map { [$0] } ?? []
+        }
     }
 }
 
@@ -88,7 +102,7 @@ package struct ForwardingEvents: ~Copyable {
 
     /// Room for about 1,500 events.
     ///
-    /// If there are more, the tables are listed again.
+    /// If there are more, some are lost, and the ports are listed again.
     private static let bufferByteCount = 1 << 20
 
     /// Subscribes.

@@ -87,6 +87,22 @@ package struct NetlinkSocket: ~Copyable {
         throw SystemError(request.name, .wouldBlock)
     }
 
+    /// Lists objects of a kind up to a number, and closes the socket.
+    ///
+    /// - Parameters:
+    ///   - request: What to list.
+    ///   - countMax: The number of objects after which no further part is read.
+    ///   - read: Makes objects of a message.
+    /// - Returns: The objects, with the rest of the part that came last.
+    /// - Throws: The kernel's reason for refusing.
+    consuming func dump<Object>(
+        _ request: Request<some BitwiseCopyable>, countMax: Int,
+        _ read: (borrowing NetlinkMessage) -> [Object]
+    ) throws(SystemError) -> [Object] {
+        try send(request, flags: CInt(NLM_F_REQUEST | NLM_F_DUMP))
+        return try collect(request.name, countMax: countMax, read) ?? []
+    }
+
     /// Asks the kernel for one object.
     ///
     /// It does not wait: the kernel answers before the request has returned.
@@ -165,11 +181,11 @@ package struct NetlinkSocket: ~Copyable {
 
     /// Reads the parts of a dump up to its end; nil if the kernel marks it as inconsistent.
     private mutating func collect<Object>(
-        _ name: String, _ read: (borrowing NetlinkMessage) -> [Object]
+        _ name: String, countMax: Int = .max, _ read: (borrowing NetlinkMessage) -> [Object]
     ) throws(SystemError) -> [Object]? {
         var objects: [Object] = []
         var isConsistent = true
-        while true {
+        while objects.count < countMax {
             let byteCount = try receive(name)
             let bytes = buffer.wire.extracting(first: byteCount)
             var offset = 0
@@ -186,6 +202,7 @@ package struct NetlinkSocket: ~Copyable {
                 }
             }
         }
+        return isConsistent ? objects : nil
     }
 
     /// Throws the error of a message that is an error or the end of a dump.

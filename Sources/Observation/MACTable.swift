@@ -51,7 +51,9 @@ package struct MACTable: Equatable, Sendable {
     }
 
     /// Whether more addresses live behind an edge than are kept.
-    func isCrowded(_ interfaceIndex: UInt32) -> Bool { crowdedEdges.contains(interfaceIndex) }
+    package func isCrowded(_ interfaceIndex: UInt32) -> Bool {
+        crowdedEdges.contains(interfaceIndex)
+    }
 
     /// Returns the addresses that live behind each edge, in order.
     package func addressesByEdge() -> [UInt32: [MACAddress]] {

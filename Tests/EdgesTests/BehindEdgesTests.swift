@@ -4,6 +4,7 @@ import Netlink
 import Observation
 import Settings
 import Testing
+import Time
 
 /// What lives behind an edge: MAC addresses, addresses on other interfaces, networks.
 @Suite("What lives behind an edge")
@@ -81,7 +82,7 @@ struct BehindEdgesTests {
         #expect(Self.place(0x23, table) == nil)
     }
 
-    @Test("has the pods' own addresses first, then what bridges know, then what pods have")
+    @Test("has first what bridges know, then what pods have, then what bridges have forgotten")
     func precedence() {
         var table = Self.table()
         table.set(
@@ -94,9 +95,17 @@ struct BehindEdgesTests {
         #expect(Self.place(0x31, table) == .edge(8))
         table.apply(.forgotten(Self.entry(0x31, port: 8)))
         #expect(Self.place(0x31, table) == .edge(7))
-        // Nobody takes a pod's own address by sending from it.
+        // A pod that sends from another one's address gets its frames, until that one sends.
         table.apply(.learned(Self.entry(2, port: 8)))
+        #expect(Self.place(2, table) == .edge(8))
+        let taken = table.node(Self.selection)
+        #expect(taken.takenMACs.map(\.mac) == [Self.mac(2)])
+        #expect(taken.takenMACs.map { [$0.owner, $0.taker] } == [[7, 8]])
+        let taker = taken.edges.first { $0.point.interfaceIndex == 8 }?.point
+        #expect(taker?.has(Self.mac(2)) == true)
+        table.apply(.learned(Self.entry(2, port: 7)))
         #expect(Self.place(2, table) == .edge(7))
+        #expect(table.node(Self.selection).takenMACs.isEmpty)
         // The node's own addresses are no pod's.
         table.apply(.learned(Self.entry(0x0200_0000_0007, port: 7, isLocal: true)))
         #expect(Self.place(0x0200_0000_0007, table) == .elsewhere)
@@ -119,12 +128,66 @@ struct BehindEdgesTests {
         #expect(Self.place(0x41, table) == .edge(8))
     }
 
+    @Test("makes room where most is known, and a port is not crowded for ever")
+    func room() {
+        var table = Self.table()
+        let isCrowded = { (port: UInt32, table: EdgeTable) in
+            table.node(Self.selection).macs.isCrowded(port)
+        }
+        // Others fill the table, then a pod has its first guest.
+        let ports = UInt32(100)..<132
+        for port in ports {
+            table.apply(.link(Self.link(port)))
+            for number in 0..<600 as Range<UInt64> {
+                let mac = UInt64(port) << 16 | number
+                table.apply(.learned(Self.entry(mac, port: port)))
+            }
+        }
+        table.apply(.learned(Self.entry(0x61, port: 8)))
+        #expect(Self.place(0x61, table) == .edge(8) && !isCrowded(8, table))
+        #expect(ports.allSatisfy { isCrowded($0, table) })
+        // The bridge forgets what is silent.
+        for port in ports {
+            for number in 0..<600 as Range<UInt64> {
+                let mac = UInt64(port) << 16 | number
+                table.apply(.forgotten(Self.entry(mac, port: port)))
+            }
+        }
+        #expect(!ports.contains { isCrowded($0, table) })
+        table.apply(.learned(Self.entry(0x62, port: 100)))
+        #expect(Self.place(0x62, table) == .edge(100) && !isCrowded(100, table))
+    }
+
     @Test("is listed anew after events were lost")
     func reset() {
         var table = Self.table()
         table.apply(.learned(Self.entry(0x51, port: 7)))
-        table.apply(NodeReply.forwarding([Self.entry(0x52, port: 8), Self.entry(0x51, port: 8)]))
+        let changeCount = table.forwardingChangeCount
+        // What an event has said since is newer.
+        table.apply(.learned(Self.entry(0x53, port: 7)))
+        let listed = [0x51, 0x52, 0x53].map { Self.entry($0, port: 8) }
+        table.apply(BridgeListing([7: [], 8: listed], changeCount: changeCount))
         #expect(Self.place(0x51, table) == .edge(8) && Self.place(0x52, table) == .edge(8))
+        #expect(Self.place(0x53, table) == .edge(7))
+    }
+
+    @Test("is listed of the bridges of pods, and less often the longer a listing takes")
+    func listings() {
+        #expect(Self.table().bridgePorts == [Self.bridge, Self.uplink, 7, 8])
+        var schedule = BridgeListingSchedule()
+        let begin = MonotonicTime.zero + .seconds(100)
+        var started: [Bool] = [schedule.takeDue(now: begin)]
+        schedule.request()
+        started.append(schedule.takeDue(now: begin))
+        // One runs, and pods make more events than can be read.
+        schedule.request()
+        started.append(schedule.takeDue(now: begin + .seconds(9)))
+        #expect(schedule.dueAt == .distantFuture)
+        schedule.finish(BridgeListing([:], changeCount: 0), now: begin)
+        #expect(schedule.dueAt == begin + BridgeListingSchedule.pauseMin)
+        started.append(schedule.takeDue(now: begin))
+        started.append(schedule.takeDue(now: begin + BridgeListingSchedule.pauseMin))
+        #expect(started == [false, true, false, false, true])
     }
 
     @Test("makes no domain of a VRF, nor of a veth without a bridge")

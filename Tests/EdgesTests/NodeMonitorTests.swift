@@ -117,6 +117,7 @@ struct NodeMonitorTests {
                 ip link add br0 type bridge && ip link set br0 up
                 ip netns add nw$$ && ip link add v type veth peer name p netns nw$$
                 ip link set v master br0 up && ip -n nw$$ link set p up && echo nw$$ >/tmp/nw-fdb
+                until bridge link show dev v | grep -q forwarding; do sleep 0.01; done
                 bridge fdb add 02:00:00:00:00:01 dev v master dynamic
                 """)
             var monitor = try NodeMonitor(EdgeSelection(), logger: Self.quiet)

@@ -8,6 +8,7 @@ import collections
 import json
 import os
 import secrets
+import signal
 import socket
 import struct
 import time
@@ -30,6 +31,8 @@ PORTS = ((53, 45000), (45000, 53))
 # A change inside a pod is known by then.
 KNOWN_SECONDS = 1
 PING_COUNT = 5
+# Far more than a list of a bridge has in a second.
+FULL_COUNT = 200_000
 # What the manifest gives an agent: no events from inside pods.
 CONFINED = ("setpriv", "--bounding-set=-all,+net_raw,+net_admin", "--inh-caps=-all")
 
@@ -218,6 +221,72 @@ class BridgeTest(BehindCase):
         edge = self.edge(1, A1)
         self.assertLessEqual({mac_text(guest) for guest in guests}, set(edge["macs"]))
         self.assertIn(mac_text(self.mac("a1")), edge["macs"])
+
+    def test_more_mac_addresses_than_can_be_listed(self):
+        """A pod fills the bridge's table, and events are lost. What changes in others is known as
+        fast as ever."""
+        self.begin()
+        agent, flooding, node = self.agents[0], self.edge(1, C1), self.cluster.name("node1")
+        endpoint = Endpoint(agent.namespace)
+        self.addCleanup(self.ip, "node1", "link", "set", flooding["bridge"], "type", "bridge",
+                        "fdb_flush")
+        entries = "".join(
+            f"fdb add 02:77:{number >> 24:02x}:{number >> 16 & 255:02x}:{number >> 8 & 255:02x}:"
+            f"{number & 255:02x} dev {flooding['interface']} master dynamic\n"
+            for number in range(FULL_COUNT))
+        # Whoever does not read loses events, and has to list.
+        agent.process.send_signal(signal.SIGSTOP)
+        self.addCleanup(agent.process.send_signal, signal.SIGCONT)
+        run_in(node, "bridge", "-batch", "-", input=entries)
+        agent.process.send_signal(signal.SIGCONT)
+        for number in range(3):
+            address = f"10.244.1.{77 + number}"
+            self.ip_for_now("b1", "addr", "add", f"{address}/32", "dev", "eth0")
+            begin = time.monotonic()
+            wait_until(lambda: address in endpoint.get("/edges")[2], f"{address} is not known")
+            self.assertLess(time.monotonic() - begin, KNOWN_SECONDS)
+        endpoint.await_metrics(lambda page: page.sum("podwire_bridge_listings_total") > 0
+                               and page.sum("podwire_bridge_ports_cut_total") > 0)
+        self.talk("a1", A1, ("b1", B1))
+        self.check()
+
+    def test_a_pod_that_takes_the_mac_address_of_another(self):
+        """The bridge sends it the other's frames. They are reported where they arrive, once."""
+        self.begin()
+        endpoint = Endpoint(self.agents[0].namespace)
+        self.inject("c1", self.mac("a1"), frames.EXPERIMENTAL,
+                    self.mark("with another's address").ljust(46, b"\0"), sender=self.mac("b1"))
+        endpoint.await_metrics(lambda page: page.sum("podwire_pod_macs_taken_total") > 0)
+        # Without an answer: the pod itself must not speak.
+        for ports in PORTS:
+            mark = self.mark(f"taken, from {ports}")
+            self.inject("a1", self.mac("b1"), frames.IPV4, frames.ipv4(
+                A1, B1, UDP, udp(*ports, mark)))
+        # The other pod speaks, and gets its frames again.
+        self.talk("b1", B1, ("a1", A1))
+        self.check()
+
+    def test_a_pod_that_changes_its_addresses_without_end(self):
+        """Its last address is known within a second, and the others are captured as ever."""
+        self.begin()
+        agent, address = self.agents[0], "172.31.99.1"
+        changes = "".join(f"addr add 172.31.{number}.1/32 dev eth0\n"
+                          f"addr del 172.31.{number}.1/32 dev eth0\n" for number in range(99))
+        endpoint = Endpoint(agent.namespace)
+
+        def is_postponed():
+            run_in(self.cluster.name("c1"), "ip", "-batch", "-", input=changes)
+            return endpoint.fresh_metrics().sum("podwire_pod_changes_postponed_total") > 0
+
+        wait_until(is_postponed, "no change was postponed")
+        self.ip_for_now("c1", "addr", "add", f"{address}/32", "dev", "eth0")
+        begin = time.monotonic()
+        wait_until(lambda: address in endpoint.get("/edges")[2], f"{address} is not known")
+        self.assertLess(time.monotonic() - begin, KNOWN_SECONDS)
+        self.ip_for_now("b1", "route", "add", address, "dev", "eth0")
+        self.talk("c1", address, ("b1", B1), source=address)
+        self.talk("a1", A1, ("b1", B1))
+        self.check()
 
     def test_macvlan_on_a_pods_interface(self):
         pod, guest = self.cluster.name("b1"), self.cluster.name("macvlan")

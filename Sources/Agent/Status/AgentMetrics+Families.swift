@@ -250,6 +250,22 @@ extension AgentMetrics {
             "bridge_macs_not_kept_total",
             "MAC addresses not kept because too many live behind one port of a bridge."
         ) { [Sample($0.status.node.macsNotKept.value)] },
+        counter(
+            "bridge_listings_total",
+            "Times that bridges were listed again because events about MAC addresses were lost."
+        ) { [Sample($0.status.node.bridgeListings.value)] },
+        counter(
+            "bridge_ports_cut_total",
+            "Ports of bridges that had more MAC addresses than are listed, in each listing."
+        ) { [Sample($0.status.node.bridgePortsCut.value)] },
+        counter(
+            "pod_macs_taken_total",
+            "Times that a bridge learned a pod's own MAC address behind another pod's edge."
+        ) { [Sample($0.status.node.macsTaken.value)] },
+        counter(
+            "pod_changes_postponed_total",
+            "Changes of pods' addresses that waited, for up to half a second: a pod makes too many."
+        ) { [Sample($0.status.node.podChangesPostponed.value)] },
         counter("netlink_failures_total", "Times that following the node's network failed.") {
             [Sample($0.status.node.failures.value)]
         },
