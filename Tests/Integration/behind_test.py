@@ -18,7 +18,7 @@ from support import frames
 from support.cluster import NETWORKS, MarkedCase
 from support.endpoint import Endpoint
 from support.frames import ICMP, UDP
-from support.namespace import (add_namespace, add_wire, ip_in, remove_namespaces, run_in,
+from support.namespace import (add_namespace, add_wire, await_up, ip_in, remove_namespaces, run_in,
                                socket_in)
 from support.program import PODWIRE
 from support.waiting import wait_until
@@ -126,6 +126,8 @@ class BehindCase(MarkedCase):
         if length == 32:
             ip_in(guest, "route", "add", GATEWAY, "dev", "eth0")
         ip_in(guest, "route", "add", "default", "via", GATEWAY)
+        await_up((pod, "eth0"), (pod, "tap0"), (pod, "k6t"), (guest, "eth0"),
+                 (self.cluster.name("node1"), edge["interface"]))
 
     def check_guest(self):
         self.begin()
@@ -298,6 +300,7 @@ class BridgeTest(BehindCase):
         ip_in(guest, "addr", "add", "10.244.1.200/24", "dev", "eth0")
         ip_in(guest, "link", "set", "eth0", "up")
         ip_in(guest, "route", "add", "default", "via", GATEWAY)
+        await_up((guest, "eth0"))
         for name, address in (("a1", A1), ("c2", C2), ("outside", OUTSIDE)):
             self.talk("macvlan", "10.244.1.200", (name, address))
             self.ping_with_pattern(name, "10.244.1.200")

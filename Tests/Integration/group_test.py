@@ -16,7 +16,7 @@ import unittest
 from support import frames
 from support.cluster import NETWORKS, MarkedCase
 from support.frames import UDP
-from support.namespace import in_namespace, ip_in, run_in, socket_in
+from support.namespace import await_up, in_namespace, ip_in, run_in, socket_in
 from support.program import PODWIRE
 from support.waiting import wait_until
 
@@ -69,6 +69,7 @@ class BridgeTest(GroupCase):
     def test_the_first_edge_is_down(self):
         _, device = self.lowest()
         self.begin()
+        self.addCleanup(await_up, (self.cluster.name("node1"), device))
         self.addCleanup(self.ip, "node1", "link", "set", device, "up")
         self.ip("node1", "link", "set", device, "down")
         self.broadcasts("first edge down")
@@ -77,7 +78,7 @@ class BridgeTest(GroupCase):
     def test_the_first_edge_has_no_carrier(self):
         name, device = self.lowest()
         self.begin()
-        self.addCleanup(self.restore, name)
+        self.addCleanup(self.restore, name, device)
         self.ip(name, "link", "set", "eth0", "down")
         wait_until(lambda: "NO-CARRIER" in self.ip("node1", "link", "show", device), "it has carrier")
         self.broadcasts("no carrier")
@@ -87,8 +88,9 @@ class BridgeTest(GroupCase):
         time.sleep(STRANGER_SECONDS)
         self.check()
 
-    def restore(self, name):
+    def restore(self, name, device):
         self.ip(name, "link", "set", "eth0", "up")
+        await_up((self.cluster.name(name), "eth0"), (self.cluster.name("node1"), device))
         self.cluster.run(name, "ip", "route", "replace", "default", "via", GATEWAY)
         self.cluster.run(name, "ip", "-6", "route", "replace", "default", "via",
                          "fd00:10:244:1::1", check=False)

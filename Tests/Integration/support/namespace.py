@@ -99,9 +99,15 @@ def add_wire(near, device, far, peer="eth0"):
     ip_in(near, "link", "add", device, "type", "veth", "peer", "name", peer, "netns", far)
     ip_in(near, "link", "set", device, "up")
     ip_in(far, "link", "set", peer, "up")
-    # The kernel gives the first of them its queue some time after the second is up, and until then
-    # drops what is to leave there.
-    for name, end in ((near, device), (far, peer)):
+    await_up((near, device), (far, peer))
+
+
+def await_up(*ends):
+    """Waits until interfaces that are set up are so: pairs of a namespace and a device.
+
+    The kernel gives a veth its queue, and lets a bridge forward to it, up to a second after both ends
+    are set up. Until then it drops what is to leave there."""
+    for name, end in ends:
         wait_until(lambda: operational_state(name, end) == "UP", f"{end} of {name} does not come up")
 
 
