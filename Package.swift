@@ -108,7 +108,7 @@ let package = Package(
         tests(
             "PacketsTests", "Addressing", "BPF", "FuzzSupport", "KernelSupport", "Linux",
             "ObservationFixtures", "PacketRing", "Packets", "Time"),
-        tests("BPFTests", "BPF", "CLinux", "Linux", "ObservationFixtures"),
+        tests("BPFTests", "BPF", "CLinux", "FuzzSupport", "Linux", "ObservationFixtures"),
         tests(
             "ObservationTests", "Addressing", "BPF", "FuzzSupport", "KernelSupport", "Linux",
             "Observation", "ObservationFixtures", "PacketRing", "Packets", "Time"),
@@ -128,8 +128,9 @@ let package = Package(
             "EdgesTests", "Addressing", "Edges", "FuzzSupport", "KernelSupport", "Linux", "Metrics",
             "Netlink", "Observation", "ObservationFixtures", "Settings", "Time", logging),
         tests(
-            "ForwardingTests", "Addressing", "Edges", "Forwarding", "KernelSupport", "Linux",
-            "Metrics", "Netlink", "Observation", "ObservationFixtures", "PacketRing", "Packets",
+            "ForwardingTests", "Addressing", "Edges", "Forwarding", "FuzzSupport", "KernelSupport",
+            "Linux", "Metrics", "Netlink", "Observation", "ObservationFixtures", "PacketRing",
+            "Packets",
             "RPCAP", "Security", "SecurityFixtures", "Settings", "Time", logging),
         tests(
             "AgentTests", "Addressing", "Agent", "Edges", "Forwarding", "Linux", "Metrics",

@@ -17,7 +17,7 @@ extension Node {
 
     /// The address plan of another node's agent, as far as this node can tell.
     ///
-    /// That agent knows neither this node's pods nor the networks behind them. It takes an address
+    /// The other agent knows neither this node's pods nor the networks behind them. It takes an address
     /// in the pod networks for a pod's, unless one of its routes has it as a gateway. Such routes lead
     /// to the interfaces through which this node's own routes to other nodes' pods lead.
     package func addressPlanElsewhere(_ settings: RuleSettings) -> AddressPlan {

@@ -137,12 +137,21 @@ package struct NetlinkSocket: ~Copyable {
     mutating func readPart(
         _ name: String, _ body: (borrowing NetlinkMessage) -> Void
     ) throws(SystemError) -> Bool {
+        var isConsistent = true
+        return try readPart(name, &isConsistent, body)
+    }
+
+    /// Reads one part of a dump, and records whether the kernel marks it as inconsistent.
+    private mutating func readPart(
+        _ name: String, _ isConsistent: inout Bool, _ body: (borrowing NetlinkMessage) -> Void
+    ) throws(SystemError) -> Bool {
         let byteCount = try receive(name)
         let bytes = buffer.wire.extracting(first: byteCount)
         var offset = 0
         while let message = NetlinkMessage(bytes, at: offset) {
             offset += message.alignedByteCount
             guard message.sequence == sequence else { continue }
+            if message.flags & UInt16(NLM_F_DUMP_INTR) != 0 { isConsistent = false }
             switch CInt(message.type) {
             case NLMSG_DONE, NLMSG_ERROR:
                 try Self.check(message, name)
@@ -185,22 +194,9 @@ package struct NetlinkSocket: ~Copyable {
     ) throws(SystemError) -> [Object]? {
         var objects: [Object] = []
         var isConsistent = true
-        while objects.count < countMax {
-            let byteCount = try receive(name)
-            let bytes = buffer.wire.extracting(first: byteCount)
-            var offset = 0
-            while let message = NetlinkMessage(bytes, at: offset) {
-                offset += message.alignedByteCount
-                guard message.sequence == sequence else { continue }
-                if message.flags & UInt16(NLM_F_DUMP_INTR) != 0 { isConsistent = false }
-                switch CInt(message.type) {
-                case NLMSG_DONE:
-                    try Self.check(message, name)
-                    return isConsistent ? objects : nil
-                case NLMSG_ERROR: try Self.check(message, name)
-                default: objects += read(message)
-                }
-            }
+        var isMore = true
+        while isMore, objects.count < countMax {
+            isMore = try readPart(name, &isConsistent) { objects += read($0) }
         }
         return isConsistent ? objects : nil
     }

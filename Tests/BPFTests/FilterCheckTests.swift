@@ -1,5 +1,6 @@
 import BPF
 import CLinux
+import FuzzSupport
 import Glibc
 import Linux
 import ObservationFixtures
@@ -59,7 +60,7 @@ struct FilterCheckTests {
 
     @Test("lets in what the kernel lets in, and knows what only user space runs")
     func random() throws {
-        var generator = SeededGenerator(seed: 5)
+        var generator = RandomNumbers(5)
         var counts = (refused: 0, forKernel: 0, forUserSpace: 0)
         for round in 0..<20_000 {
             let steps = Self.steps(with: &generator)
@@ -79,7 +80,7 @@ struct FilterCheckTests {
     }
 
     /// Steps that are hardly ever wrong by themselves, but often together.
-    private static func steps(with generator: inout SeededGenerator) -> [Instruction] {
+    private static func steps(with generator: inout RandomNumbers) -> [Instruction] {
         let opcodes: [Opcode] = [
             .loadWord, .loadHalf, .loadByte, .loadConstant, .loadScratch, .loadScratchToX,
             .storeScratch, .storeScratchFromX, .add, .divide, .shiftRight, .jump, .jumpIfEqual,

@@ -16,17 +16,9 @@ struct GzipDecoderTests {
     /// The content, decoded piece by piece; each call returns at most `byteCountMax` bytes.
     private func decode(_ input: [UInt8], byteCountMax: Int, pieceByteCount: Int) throws -> [UInt8]
     {
-        let decoder = try GzipDecoder()
-        var (content, rest): ([UInt8], _) = ([], input[...])
-        while !rest.isEmpty {
-            if decoder.isAtMemberEnd { try decoder.beginMember() }
-            let count = content.count
-            let taken = try decoder.decode(
-                rest.prefix(pieceByteCount), to: &content, byteCountMax: byteCountMax)
-            #expect(content.count - count <= byteCountMax)
-            rest = rest.dropFirst(taken)
-        }
-        #expect(decoder.isAtMemberEnd)
+        let (content, isAtEnd) = try RandomGzipTests.decode(
+            input, byteCountMax: byteCountMax, pieceByteCount: pieceByteCount)
+        #expect(isAtEnd)
         return content
     }
 

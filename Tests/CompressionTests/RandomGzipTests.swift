@@ -8,7 +8,7 @@ struct RandomGzipTests {
     /// Decodes piece by piece, until the input or the data end.
     ///
     /// - Returns: The content, and whether a member's end was reached.
-    private static func decode(
+    static func decode(
         _ input: [UInt8], byteCountMax: Int, pieceByteCount: Int
     ) throws -> (content: [UInt8], isAtEnd: Bool) {
         let decoder = try GzipDecoder()

@@ -122,7 +122,7 @@ struct CachedAttachmentTests {
     @Test("survives whatever is in the file", arguments: Fuzz.seeds)
     func nonsense(seed: UInt64) {
         Fuzz.rounds(from: seed) { seed throws(Fuzz.Complaint) in
-            var random = SeededGenerator(seed: seed)
+            var random = RandomNumbers(seed)
             for _ in 0..<50 {
                 // What is understood all the same is a name that can be shown.
                 let pod = CachedAttachment(Self.nonsense(&random))?.pod
@@ -134,7 +134,7 @@ struct CachedAttachmentTests {
     }
 
     /// A file in which some bytes are others, missing, doubled or of some meaning in JSON.
-    private static func nonsense(_ random: inout SeededGenerator) -> [UInt8] {
+    private static func nonsense(_ random: inout RandomNumbers) -> [UInt8] {
         let originals = [containerd, crio, oldResult]
         let words = [
             "[", "]", "{", "}", "\"", "\\", "\\u", "\\ud800", ":", ",", "null", "1e999", "-",

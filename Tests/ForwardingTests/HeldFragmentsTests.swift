@@ -1,5 +1,6 @@
 import Addressing
 import Forwarding
+import FuzzSupport
 import Observation
 import ObservationFixtures
 import PacketRing
@@ -145,7 +146,7 @@ struct HeldFragmentsTests {
 
     @Test("are what a plain list of them holds, whatever is done to them")
     func model() throws {
-        var generator = SeededGenerator(seed: 17)
+        var generator = RandomNumbers(17)
         var held = HeldFragments(queueByteCount: 8 * HeldFragments.byteCountMax)
         let edges = [FrameCounters(), FrameCounters()]
         var model: [(mark: UInt8, datagram: UInt16, isLong: Bool, edge: Int)] = []

@@ -1,5 +1,6 @@
 import Addressing
 import Forwarding
+import FuzzSupport
 import Observation
 import ObservationFixtures
 import PacketRing
@@ -165,7 +166,7 @@ struct HeldRequestsTests {
 
     @Test("come back as they were, in any order, with slots that are used again and again")
     func random() {
-        var generator = SeededGenerator(seed: 31)
+        var generator = RandomNumbers(31)
         var held = HeldRequests()
         var waiting: [(number: Int, slot: Int, byteCount: Int)] = []
         var faultCount = 0

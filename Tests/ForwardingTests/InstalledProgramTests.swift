@@ -16,6 +16,16 @@ struct InstalledProgramTests {
         return ProgramPlan(Rule(plan), nil, snaplen: 1500, keepsWhole: true).program(at: point)
     }()
 
+    /// Checks that a program decides only when packets of the one before it are out of the ring.
+    private static func checkThatOlderPacketsHaveTheirTime(
+        in installed: inout InstalledProgram, since time: Duration
+    ) {
+        installed.noteDrained(now: begin + time + .milliseconds(41))
+        #expect(!installed.decides)
+        installed.noteDrained(now: begin + time + .milliseconds(42))
+        #expect(installed.decides)
+    }
+
     @Test("says nothing of packets that may have come under another one")
     func opened() {
         var installed = InstalledProgram(Self.deciding, now: Self.begin)
@@ -41,10 +51,7 @@ struct InstalledProgramTests {
         #expect(!installed.decides)
         installed.replace(with: Self.deciding, now: Self.begin + .seconds(4))
         #expect(!installed.decides)
-        installed.noteDrained(now: Self.begin + .milliseconds(4041))
-        #expect(!installed.decides)
-        installed.noteDrained(now: Self.begin + .milliseconds(4042))
-        #expect(installed.decides)
+        Self.checkThatOlderPacketsHaveTheirTime(in: &installed, since: .seconds(4))
     }
 
     @Test("decides nothing while it may hold what a program punted that knew less")
@@ -59,10 +66,7 @@ struct InstalledProgramTests {
         #expect(!installed.decides)
         installed.replace(with: Self.deciding, now: Self.begin + .seconds(3))
         installed.markCurrent(2)
-        installed.noteDrained(now: Self.begin + .milliseconds(3041))
-        #expect(!installed.decides)
-        installed.noteDrained(now: Self.begin + .milliseconds(3042))
-        #expect(installed.decides)
+        Self.checkThatOlderPacketsHaveTheirTime(in: &installed, since: .seconds(3))
     }
 
     @Test("decides all the time if the program for the other point is the same")

@@ -1,4 +1,6 @@
-/// Random numbers that a seed determines (SplitMix64).
+/// Random numbers that a seed determines, so that a failing case can be made again.
+///
+/// SplitMix64 (Steele, Lea, Flood 2014).
 package struct RandomNumbers: RandomNumberGenerator {
     private var state: UInt64
 

@@ -4,22 +4,6 @@ package import Observation
 import Packets
 package import Time
 
-/// A deterministic generator, so that a failing frame can be made again from its seed.
-package struct SeededGenerator: RandomNumberGenerator {
-    private var state: UInt64
-
-    package init(seed: UInt64) { state = seed }
-
-    /// splitmix64 (Steele, Lea, Flood 2014).
-    package mutating func next() -> UInt64 {
-        state &+= 0x9e37_79b9_7f4a_7c15
-        var z = state
-        z = (z ^ z >> 30) &* 0xbf58_476d_1ce4_e5b9
-        z = (z ^ z >> 27) &* 0x94d0_49bb_1331_11eb
-        return z ^ z >> 31
-    }
-}
-
 package func address(_ text: String) -> IPAddress { IPAddress(text) ?? IPAddress(ipv4: 0) }
 package func network(_ text: String) -> IPNetwork {
     IPNetwork(text) ?? IPNetwork(address("::"), prefixBitCount: 0)

@@ -1,5 +1,6 @@
 import Addressing
 import BPF
+import FuzzSupport
 import Observation
 import ObservationFixtures
 import Testing
@@ -16,7 +17,7 @@ struct DifferentialTests {
 
     @Test("agree about a million generated frames", arguments: 1...8 as ClosedRange<UInt64>)
     func agree(seed: UInt64) {
-        var generator = SeededGenerator(seed: seed)
+        var generator = RandomNumbers(seed)
         let points = [Site.atA, Site.atB, Site.atRoutedA]
         let programs = points.map {
             ($0, EdgeProgram(Site.rule, at: $0, snaplen: 262_144))
@@ -88,7 +89,7 @@ struct DifferentialTests {
     /// Packets that a drop list lets the kernel drop, which user space would not report either.
     @Test("agree about what is known of services", arguments: [21, 22] as [UInt64])
     func agreeAboutServices(seed: UInt64) throws {
-        var generator = SeededGenerator(seed: seed)
+        var generator = RandomNumbers(seed)
         var slowPath = SlowPath(Site.rule)
         for flow in Self.calls { slowPath.learn(flow, now: Site.begin) }
         let dropList = slowPath.services.dropList(now: Site.begin)
@@ -228,7 +229,7 @@ struct DifferentialTests {
         let fastPath = FastPath(rule)
         var slowPath = SlowPath(rule)
         #expect(program.decides)
-        var generator = SeededGenerator(seed: 7)
+        var generator = RandomNumbers(7)
         for _ in 0..<Self.frameCountPerSeed / 20 {
             let frame = GeneratedFrame.make(with: &generator)
             let direction = Direction.random(with: &generator)

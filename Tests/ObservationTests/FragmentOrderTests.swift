@@ -1,4 +1,5 @@
 import Addressing
+import FuzzSupport
 import Observation
 import ObservationFixtures
 import Packets
@@ -55,7 +56,7 @@ private struct Round {
     /// The edges that have reported each piece.
     private(set) var reports: [Int: [UInt32]] = [:]
     private let kind: FragmentOrderTests.Kind
-    private var generator: SeededGenerator
+    private var generator: RandomNumbers
     private var slowPath = SlowPath(Site.rule)
     private var now = Site.begin
     private var waiting:
@@ -66,7 +67,7 @@ private struct Round {
 
     init(_ kind: FragmentOrderTests.Kind, seed: UInt64) {
         self.kind = kind
-        generator = SeededGenerator(seed: seed)
+        generator = RandomNumbers(seed)
         for number in 0..<UInt8.random(in: 1...(kind == .late ? 2 : 6), using: &generator) {
             addDatagram(kind == .reuse ? number % 2 : number)
         }

@@ -1,4 +1,5 @@
 import Addressing
+import FuzzSupport
 import Observation
 import ObservationFixtures
 import Packets
@@ -221,7 +222,7 @@ struct FragmentTests {
     @Test("of more datagrams than there is room for evict the oldest ones")
     func bomb() {
         var slowPath = SlowPath(Site.rule)
-        var generator = SeededGenerator(seed: 3)
+        var generator = RandomNumbers(3)
         for _ in 0..<20_000 {
             var frame = Self.fragment(.ipv4, at: 0, ports: Self.high)
             frame[18] = UInt8.random(in: 0...255, using: &generator)

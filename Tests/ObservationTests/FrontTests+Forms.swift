@@ -1,5 +1,6 @@
 import Addressing
 import BPF
+import FuzzSupport
 import Observation
 import ObservationFixtures
 import Packets
@@ -29,7 +30,7 @@ extension FrontTests {
 
     @Test("are what the program punts besides, and nothing that it decides", arguments: [31, 32])
     func differential(seed: UInt64) {
-        var generator = SeededGenerator(seed: seed)
+        var generator = RandomNumbers(seed)
         var slowPath = Self.known
         let fronts = slowPath.fronts.keys
         #expect(fronts.count == Self.learned.count)

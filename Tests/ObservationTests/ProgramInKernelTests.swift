@@ -1,5 +1,6 @@
 import Addressing
 import BPF
+import FuzzSupport
 import KernelSupport
 import Linux
 import Observation
@@ -29,7 +30,7 @@ struct ProgramInKernelTests {
             var ring = try Ring(
                 on: here, program.program, shape: Ring.Shape(byteCountMax: 32 << 20))
             let sender = try PacketSender(on: direction == .toPod ? here : there)
-            var generator = SeededGenerator(seed: direction == .toPod ? 11 : 12)
+            var generator = RandomNumbers(direction == .toPod ? 11 : 12)
             var keptCount = 0
             for _ in 0..<Self.frameCount / Self.batchCount {
                 let sent = (0..<Self.batchCount).map { _ in GeneratedFrame.make(with: &generator) }

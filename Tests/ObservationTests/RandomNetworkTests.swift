@@ -13,7 +13,7 @@ struct RandomNetworkTests {
     @Test("is reported once, in pod form", arguments: Fuzz.seeds)
     func once(seed: UInt64) {
         Fuzz.rounds(from: seed) { seed in
-            var generator = SeededGenerator(seed: seed)
+            var generator = RandomNumbers(seed)
             var network = RandomNetwork(with: &generator)
             for number in 0..<120 {
                 // The programs know of calls a moment later than user space.

@@ -39,7 +39,7 @@ struct RandomSiteTests {
     }
 
     private static func run(_ seed: UInt64, frameCount: Int, _ counts: inout Counts) throws {
-        var generator = SeededGenerator(seed: seed)
+        var generator = RandomNumbers(seed)
         let site = GeneratedSite(with: &generator)
         var slowPath = SlowPath(site.rule)
         for flow in site.flows { slowPath.learn(flow, now: Site.begin) }

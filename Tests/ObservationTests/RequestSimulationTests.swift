@@ -1,4 +1,5 @@
 import Addressing
+import FuzzSupport
 import Observation
 import ObservationFixtures
 import Packets
@@ -14,7 +15,7 @@ struct RequestSimulationTests {
         "reach the sensor once, with their answers behind them",
         arguments: [(true, 1), (true, 2), (false, 3), (false, 4)] as [(Bool, UInt64)])
     func once(isOneNode: Bool, seed: UInt64) {
-        var generator = SeededGenerator(seed: seed)
+        var generator = RandomNumbers(seed)
         let conversations = Conversations(
             count: 25_000, isOneNode: isOneNode, with: &generator)
         var reports: [SimulatedNode.Report] = []

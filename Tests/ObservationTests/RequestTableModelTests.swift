@@ -1,4 +1,5 @@
 import Addressing
+import FuzzSupport
 import Observation
 import ObservationFixtures
 import Testing
@@ -90,7 +91,7 @@ struct RequestTableModelTests {
 
     @Test("agree about random packets", arguments: 1...8 as ClosedRange<UInt64>)
     func agree(seed: UInt64) {
-        var generator = SeededGenerator(seed: seed)
+        var generator = RandomNumbers(seed)
         var (table, model) = (RequestTable(), Model())
         var nanoseconds: UInt64 = 5_000_000_000
         var releases: [RequestTable.Release.Fate: Int] = [:]

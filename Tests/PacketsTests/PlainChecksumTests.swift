@@ -1,4 +1,5 @@
 import Addressing
+import FuzzSupport
 import ObservationFixtures
 import Packets
 import Testing
@@ -27,7 +28,7 @@ struct PlainChecksumTests {
 
     @Test("is the one of the wire form, for packets of all lengths", arguments: [false, true])
     func plain(isUDP: Bool) {
-        var generator = SeededGenerator(seed: isUDP ? 1 : 2)
+        var generator = RandomNumbers(isUDP ? 1 : 2)
         for family in IPAddress.Family.allCases {
             for count in [0, 1, 2, 3, 7, 8, 9, 17, 18, 19, 63, 64, 65, 66, 127, 1000, 1460] {
                 let original = GSOPacket().with {
@@ -48,7 +49,7 @@ struct PlainChecksumTests {
 
     @Test("is left to the wire form, or the same", arguments: 0..<4 as Range<UInt64>)
     func random(seed: UInt64) {
-        var generator = SeededGenerator(seed: seed)
+        var generator = RandomNumbers(seed)
         var plainCount = 0
         for number in 0..<2000 {
             var original = GSOPacket.random(with: &generator, payloadByteCountMax: 300)

@@ -15,7 +15,7 @@ struct RandomOffloadTests {
     @Test("has all of the payload once, with right checksums", arguments: Fuzz.seeds)
     func fuzz(seed: UInt64) {
         Fuzz.rounds(from: seed) { seed in
-            var generator = SeededGenerator(seed: seed)
+            var generator = RandomNumbers(seed)
             for _ in 0..<60 {
                 let (frame, offload) = Self.frame(with: &generator)
                 let form = WireForm(frame.wire, wireByteCount: frame.count, offload)
@@ -28,7 +28,7 @@ struct RandomOffloadTests {
 
     @Test("is a cut of many frames that are made at random")
     func kinds() {
-        var generator = SeededGenerator(seed: 1)
+        var generator = RandomNumbers(1)
         var (cutCount, chainedCount, completedCount) = (0, 0, 0)
         for _ in 0..<1000 {
             let (frame, offload) = Self.frame(with: &generator)
@@ -43,7 +43,7 @@ struct RandomOffloadTests {
     }
 
     /// Returns a frame and an offload that may fit each other.
-    private static func frame(with generator: inout SeededGenerator) -> ([UInt8], Offload) {
+    private static func frame(with generator: inout RandomNumbers) -> ([UInt8], Offload) {
         var packet = GSOPacket.random(with: &generator, payloadByteCountMax: 600)
         packet.dontFragment = Bool.random(using: &generator)
         packet.answersCongestion = Bool.random(using: &generator)

@@ -1,5 +1,6 @@
 import Addressing
 import BPF
+import FuzzSupport
 import Glibc
 import KernelSupport
 import Linux
@@ -47,7 +48,7 @@ struct WireFormInKernelTests {
             var near = try Self.ring("a1")
             var far = try Self.ring("b1")
             let sender = try PacketSender(on: interfaceIndex("a0"), leavesOffload: true)
-            var generator = SeededGenerator(seed: seed)
+            var generator = RandomNumbers(seed)
             var segmentCount = 0
             for _ in 0..<200 {
                 var frame = GSOPacket.random(with: &generator, payloadByteCountMax: 9000)

@@ -1,4 +1,5 @@
 import Addressing
+import FuzzSupport
 import Glibc
 import ObservationFixtures
 import Packets
@@ -186,7 +187,7 @@ struct WireFormRefusalTests {
 
     @Test("is no trap, whatever the frame and its offload", arguments: 0..<4 as Range<UInt64>)
     func garbage(seed: UInt64) throws {
-        var generator = SeededGenerator(seed: seed)
+        var generator = RandomNumbers(seed)
         let clock = ContinuousClock()
         // Longer if asked to.
         let text = unsafe getenv("FUZZ_SECONDS")
@@ -216,7 +217,7 @@ struct WireFormRefusalTests {
 
     /// Returns a repairable frame with some bytes changed, and its offload or any other.
     private static func garbage(
-        with generator: inout SeededGenerator
+        with generator: inout RandomNumbers
     ) -> ([UInt8], Offload) {
         let original = GSOPacket.random(with: &generator, payloadByteCountMax: 300)
         var frame = original.bytes

@@ -1,4 +1,5 @@
 import Addressing
+import FuzzSupport
 import ObservationFixtures
 import Packets
 import Testing
@@ -12,7 +13,7 @@ struct WireFormTests {
 
     @Test("cut and put together again is the original", arguments: 0..<4 as Range<UInt64>)
     func segments(seed: UInt64) {
-        var generator = SeededGenerator(seed: seed)
+        var generator = RandomNumbers(seed)
         for number in 0..<250 {
             var original = GSOPacket.random(with: &generator)
             if original.segmentByteCount == 0, Bool.random(using: &generator) {
@@ -42,7 +43,7 @@ struct WireFormTests {
 
     @Test("has the whole segment's headers even if only its beginning is kept")
     func cutShort() throws {
-        var generator = SeededGenerator(seed: 9)
+        var generator = RandomNumbers(9)
         for number in 0..<60 {
             let original = GSOPacket.random(with: &generator, payloadByteCountMax: 400)
             let frame = original.bytes
@@ -77,7 +78,7 @@ struct WireFormTests {
 
     @Test("is the same whether a frame is translated first or its segments are")
     func translated() throws {
-        var generator = SeededGenerator(seed: 5)
+        var generator = RandomNumbers(5)
         for _ in 0..<100 {
             var original = GSOPacket.random(with: &generator)
             // Translation does not read behind tags.
@@ -208,7 +209,7 @@ struct WireFormTests {
 
     @Test("sums all bytes, whatever their number and alignment")
     func sums() {
-        var generator = SeededGenerator(seed: 4)
+        var generator = RandomNumbers(4)
         let bytes = (0..<400).map { _ in UInt8.random(in: 128...255, using: &generator) }
         for start in 0..<9 {
             for byteCount in 0..<300 {

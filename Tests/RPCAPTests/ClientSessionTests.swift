@@ -91,7 +91,7 @@ struct ClientSessionTests {
     @Test("survives any bytes", arguments: Fuzz.seeds)
     func garbage(seed: UInt64) {
         Fuzz.rounds(from: seed) { seed in
-            var generator = SeededGenerator(seed: seed)
+            var generator = RandomNumbers(seed)
             var goal = ClientSession.Goal()
             goal.sampling = seed % 2 == 0 ? .none : .onePacketIn(7)
             var client = ClientSession(seed % 3 == 0 ? .active : .passive, goal, now: .zero)
@@ -111,7 +111,7 @@ struct ClientSessionTests {
     }
 
     /// Bytes that have some chance of being taken for a reply.
-    private static func reply(_ generator: inout SeededGenerator) -> [UInt8] {
+    private static func reply(_ generator: inout RandomNumbers) -> [UInt8] {
         if Bool.random(using: &generator) { return Replies.all.randomElement(using: &generator)! }
         let replies: [UInt8] = [0x88, 0x82, 0x83, 0x84, 0x89, 0x8b, 0x8a, 0x01]
         let bytes: [UInt8] = [

@@ -1,5 +1,6 @@
 import Addressing
 import BPF
+import FuzzSupport
 import RPCAP
 import Testing
 import Time
@@ -245,7 +246,7 @@ struct ClientTranscriptTests {
         let replies = Replies.login + Replies.list + Replies.open + Replies.start
         var whole = Client(.passive)
         let expected = whole.exchange() + whole.exchange(replies)
-        var generator = SeededGenerator(seed: seed)
+        var generator = RandomNumbers(seed)
         var client = Client(.passive)
         var (sent, rest) = (client.exchange(), replies[...])
         while !rest.isEmpty {

@@ -62,7 +62,7 @@ struct DatagramReaderTests {
     }
 
     private static func frames(
-        _ count: Int, byteCountMax: Int, _ generator: inout SeededGenerator
+        _ count: Int, byteCountMax: Int, _ generator: inout RandomNumbers
     ) -> [[UInt8]] {
         (0..<count).map { _ in
             (0..<Int.random(in: 0...byteCountMax, using: &generator)).map { _ in
@@ -182,7 +182,7 @@ struct DatagramReaderTests {
     )
     func property(seed: UInt64) {
         Fuzz.rounds(from: seed) { seed in
-            var generator = SeededGenerator(seed: seed)
+            var generator = RandomNumbers(seed)
             let frames = Self.frames(60, byteCountMax: 700, &generator)
             let size = Int.random(in: 60...1472, using: &generator)
             let whole = Self.stream(frames, byteCountMax: size)
@@ -209,7 +209,7 @@ struct DatagramReaderTests {
     @Test("survives any datagrams", arguments: Fuzz.seeds)
     func garbage(seed: UInt64) {
         Fuzz.rounds(from: seed) { seed in
-            var generator = SeededGenerator(seed: seed)
+            var generator = RandomNumbers(seed)
             var reader = DatagramReader(snaplen: 300)
             let frames = Self.frames(20, byteCountMax: 300, &generator)
             for datagram in Self.stream(frames, byteCountMax: 120) + [Self.plain([1], number: 3)] {

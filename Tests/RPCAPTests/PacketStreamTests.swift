@@ -30,7 +30,7 @@ struct PacketStreamTests {
         "gives back what was put into it, however it is cut",
         arguments: 1...40 as ClosedRange<UInt64>)
     func roundTrip(seed: UInt64) throws {
-        var generator = SeededGenerator(seed: seed)
+        var generator = RandomNumbers(seed)
         let frames = (0..<50).map { _ in
             (0..<Int.random(in: 0...300, using: &generator)).map { _ in
                 UInt8.random(in: 0...255, using: &generator)
@@ -93,7 +93,7 @@ struct PacketStreamTests {
         arguments: Fuzz.seeds)
     func garbage(seed: UInt64) {
         Fuzz.rounds(from: seed) { seed in
-            var generator = SeededGenerator(seed: seed)
+            var generator = RandomNumbers(seed)
             var stream = PacketStream(snaplen: 100)
             var isBroken = false
             for _ in 0..<100 where !isBroken {

@@ -11,7 +11,7 @@ struct RandomSessionTests {
     @Test("never leaves the table, and needs a fraction of a megabyte", arguments: Fuzz.seeds)
     func table(seed: UInt64) {
         Fuzz.rounds(from: seed) { seed in
-            var generator = SeededGenerator(seed: seed)
+            var generator = RandomNumbers(seed)
             let mode: ServerSession.Mode = Bool.random(using: &generator) ? .active : .passive
             var driver = Driver(mode)
             var state = "A"
@@ -70,7 +70,7 @@ struct RandomSessionTests {
             Request.statistics, Request.sampling, Request.error, LoginTests.login("eve", "secret"),
         ]
         Fuzz.rounds(from: seed) { seed in
-            var generator = SeededGenerator(seed: seed)
+            var generator = RandomNumbers(seed)
             var driver = Driver(
                 Bool.random(using: &generator) ? .active : .passive, logins: [.null, .password])
             driver.refuses = Int.random(in: 0...3, using: &generator) == 0

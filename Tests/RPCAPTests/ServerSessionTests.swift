@@ -1,5 +1,6 @@
 import Addressing
 import BPF
+import FuzzSupport
 import RPCAP
 import Testing
 import Time
@@ -70,7 +71,7 @@ struct ServerSessionTests {
         ].flatMap { $0 }
         var whole = Driver()
         let expected = whole.exchange(stream)
-        var generator = SeededGenerator(seed: seed)
+        var generator = RandomNumbers(seed)
         var driver = Driver()
         var sent: [UInt8] = []
         var rest = stream[...]
