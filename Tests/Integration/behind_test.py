@@ -258,6 +258,15 @@ class BridgeTest(BehindCase):
         self.inject("c1", self.mac("a1"), frames.EXPERIMENTAL,
                     self.mark("with another's address").ljust(46, b"\0"), sender=self.mac("b1"))
         endpoint.await_metrics(lambda page: page.sum("podwire_pod_macs_taken_total") > 0)
+        probe = secrets.token_bytes(16)
+
+        def is_followed():
+            """The node's monitor counts what captures take over a moment later."""
+            self.inject("a1", self.mac("b1"), frames.IPV4, frames.ipv4(
+                A1, B1, UDP, udp(45000, 53, probe)))
+            return any(probe in frame.data for frame in self.frames())
+
+        wait_until(is_followed, "the capture does not take over who has the address")
         # Without an answer: the pod itself must not speak.
         for ports in PORTS:
             mark = self.mark(f"taken, from {ports}")
