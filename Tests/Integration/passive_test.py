@@ -277,7 +277,7 @@ class PassiveTest(unittest.TestCase):
         self.assertEqual(ports, [40000, 40001])
         kind, value, text = clients[2].ask(rpcap.start())
         self.assertEqual((kind, value), (1, 12))
-        self.assertIn(b"in use", text)
+        self.assertEqual(text, b"all ports of --data-ports are in use")
         # A stranger is sent away; what has been captured in the meantime waits for the client.
         stranger = clients[0].socket()
         stranger.bind(("127.0.0.9", 0))
@@ -306,13 +306,63 @@ class PassiveTest(unittest.TestCase):
 
         wait_until(are_watched, lambda: "\n".join(own))
 
-    def test_a_client_whose_data_connection_is_dead_is_not_kept(self):
+    def test_a_client_that_ends_its_own_stream_still_gets_packets(self):
+        for name in ("plain", "tls"):
+            with self.subTest(name):
+                agent, context = self.tls_agent() if name == "tls" else (self.agent(), None)
+                client = self.client()
+                if context:
+                    client.control = context.wrap_socket(
+                        client.control, server_hostname="127.0.0.1")
+                client.log_in()
+                client.start()
+                if context:
+                    client.data = context.wrap_socket(client.data, server_hostname="127.0.0.1")
+                # It never writes there; over TLS this ends the stream without a word of TLS.
+                socket.socket.shutdown(client.data, socket.SHUT_WR)
+                self.check_gets_packets(client)
+                before = self.processor_seconds(agent)
+                time.sleep(1)
+                self.assertLess(self.processor_seconds(agent) - before, 0.3)
+                self.check_gets_packets(client)
+                self.assertEqual(client.ask(END)[0], 0x8A)
+                client.close()
+                agent.stop()
+
+    def test_a_closed_data_connection_ends_the_capture_and_not_the_session(self):
         agent = self.agent()
-        client = self.capturing()
-        client.data.close()
-        self.bed.ping()
-        self.assertEqual(client.control.recv(1), b"")
-        agent.await_text("client session ended")
+        client = self.client()
+        client.log_in()
+        reason = "the client has closed the data connection"
+        # With a reset, and with an end that the next packet finds out to be a close.
+        for abrupt in (1, 0):
+            client.start()
+            self.check_gets_packets(client)
+            _, _, sent = client.settled_statistics()
+            client.data.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", abrupt, 0))
+            client.data.close()
+            count = agent.text().count(reason)
+
+            def has_ended():
+                self.bed.ping()
+                # Whether it is asked before or after the session has noticed, the text is the same.
+                kind, value, text = client.ask(rpcap.update(KEEP_UDP))
+                if kind == 0x85:
+                    return False
+                self.assertEqual((kind, value, text.decode()),
+                                 (1, 7, f"the capture has ended: {reason}"))
+                return True
+
+            wait_until(has_ended, "the capture goes on")
+            agent.await_text(reason, count + 1)
+            self.assertGreaterEqual(client.statistics()[2], sent)
+            self.assertEqual(client.ask(LIST)[0], 0x82)
+            self.assertEqual(client.ask(END)[0], 0x8A)
+            self.assertEqual(client.ask(END)[:2], (1, 13))
+        client.start()
+        self.check_gets_packets(client)
+        self.assertNotIn("session ended", agent.text())
+        self.assertNotIn("timed out", agent.text())
 
     # Logins
 
@@ -703,6 +753,15 @@ class PassiveTest(unittest.TestCase):
         self.assertEqual(client.ask(LOGIN)[:2], (1, 19))
         self.assertEqual(client.control.recv(1), b"")
         agent.await_text("does not speak TLS")
+
+    def test_a_tls_client_that_is_refused_learns_why(self):
+        certificate, key = self.certificate()
+        self.agent(arguments=("--tls-certificate", certificate, "--tls-key", key,
+                              "--allow", "192.0.2.0/24"))
+        done = run_in(self.bed.node, PODWIRE, "collect", "--list", "--from", "rpcaps://127.0.0.1",
+                      "--tls-ca", certificate, check=False)
+        self.assertNotEqual(done.returncode, 0)
+        self.assertIn("this address is not in the allow list (error 10)", done.stderr)
 
     def test_tls_with_clients_alone_leaves_sensors_as_they_are(self):
         listener = self.bed.listen()
