@@ -199,6 +199,7 @@ class AgentTest(unittest.TestCase):
         listener = self.listen()
         agent = self.agent()
         session = self.check_still_serves(listener)
+        session.frames_until(UDPMark(self.bed))
         for kind in (85, 7, 0x88):
             reply = session.ask(rpcap.message(kind, b"\x00\x02" * 50))
             self.assertEqual(reply[:2], (1, 16))

@@ -115,7 +115,8 @@ struct AdmissionTests {
         }
     }
 
-    @Test("stays within its bounds with 10,000 connections from as many addresses", arguments: 0..<3)
+    @Test(
+        "stays within its bounds with 10,000 connections from as many addresses", arguments: 0..<3)
     func storm(seed: UInt64) throws {
         let limits = Admission.Limits(
             loggedInCountMax: 16, pendingCountMax: 16, leavingCountMax: 16, countMaxPerNetwork: 4)

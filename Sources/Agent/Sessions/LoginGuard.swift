@@ -29,16 +29,6 @@ final class LoginGuard: Sendable {
 
     init(_ users: UserFile) { self.users = users }
 
-    /// The result of a login.
-    enum Outcome: CaseIterable {
-        case right
-        case wrong
-        /// The address has to wait, so the password was not looked at; it may have been right.
-        case untried
-        /// Too many logins wait for their check, so the password was not looked at.
-        case crowded
-    }
-
     /// Whether a login from the network of this address was right before.
     func isKnown(_ address: IPAddress) -> Bool { state.withLock { $0.known.contains(address) } }
 
@@ -48,7 +38,7 @@ final class LoginGuard: Sendable {
     /// refused untried.
     func verify(
         user: [UInt8], password: [UInt8], from address: IPAddress, now: MonotonicTime
-    ) -> Outcome {
+    ) -> LoginOutcome {
         let (refusal, isKnown) = state.withLock { state in
             let isKnown = state.known.contains(address)
             return (Self.join(&state, address, isKnown, now), isKnown)
@@ -74,7 +64,7 @@ final class LoginGuard: Sendable {
     /// - Returns: Nil, or why it is not.
     private static func join(
         _ state: inout State, _ address: IPAddress, _ isKnown: Bool, _ now: MonotonicTime
-    ) -> Outcome? {
+    ) -> LoginOutcome? {
         guard !state.throttle.isBarred(address, now: now) else { return .untried }
         guard (isKnown ? state.knownCount : state.otherCount) < lineCountMax else {
             return .crowded
@@ -85,17 +75,7 @@ final class LoginGuard: Sendable {
     }
 }
 
-extension LoginGuard.Outcome {
-    /// The metrics' label `reason`; nil for a login that was right.
-    var name: String? {
-        switch self {
-        case .right: nil
-        case .wrong: "wrong"
-        case .untried: "address_barred"
-        case .crowded: "too_many_at_once"
-        }
-    }
-
+extension LoginOutcome {
     /// The line in the log.
     var text: String {
         switch self {

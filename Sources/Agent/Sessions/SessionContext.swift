@@ -65,7 +65,7 @@ final class SessionContext: Sendable {
     /// Takes a tenth of a second, and as long again for each of the few others that may wait.
     func verify(
         _ user: [UInt8], _ password: [UInt8], from address: IPAddress
-    ) -> LoginGuard.Outcome {
+    ) -> LoginOutcome {
         defer { logReloadEvents() }
         return loginGuard?.verify(
             user: user, password: password, from: address, now: .now) ?? .wrong
@@ -106,6 +106,7 @@ extension SessionContext {
     ///   - connection: The connection.
     ///   - mode: The mode of the session.
     ///   - eviction: A descriptor that is readable when the peer has to go; negative for none.
+    /// - Returns: The channel.
     func channel(
         over connection: consuming Connection, for mode: ServerSession.Mode, eviction: CInt
     ) throws -> Channel {

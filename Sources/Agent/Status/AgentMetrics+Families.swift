@@ -271,7 +271,7 @@ extension AgentMetrics {
             "logins_refused_total", "Logins that were wrong, or refused untried.",
             labels: ["reason"]
         ) { metrics in
-            LoginGuard.Outcome.allCases.compactMap { outcome in
+            LoginOutcome.allCases.compactMap { outcome in
                 outcome.name.map { Sample([$0], metrics.status.loginsRefused.value(outcome)) }
             }
         },

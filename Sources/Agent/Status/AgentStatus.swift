@@ -25,7 +25,7 @@ package final class AgentStatus: Sendable {
     /// Clients that had not logged in and were sent away for others.
     let clientsEvicted = Counter()
     /// Logins with a wrong name or password, or refused untried.
-    let loginsRefused = ReasonCounters<LoginGuard.Outcome>()
+    let loginsRefused = ReasonCounters<LoginOutcome>()
     /// TLS handshakes of control connections that failed.
     let handshakesFailed = Counter()
     /// Whether the agent is about to end.

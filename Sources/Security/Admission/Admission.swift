@@ -91,7 +91,9 @@ package struct Admission: Sendable {
         return .admitted(id, evicted: evicted)
     }
 
-    /// Records that a peer logged in. A peer that was evicted in the meantime stays.
+    /// Records that a peer logged in.
+    ///
+    /// A peer that was evicted in the meantime stays.
     ///
     /// - Returns: False if too many are logged in already.
     package mutating func logIn(_ id: ID) -> Bool {
