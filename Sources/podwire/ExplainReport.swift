@@ -96,6 +96,9 @@ extension PacketReport {
     }
 
     private static func reason(_ view: Explainer.View) -> String {
+        if view.decision.step == .unexplainedService, !view.isHere {
+            return "a call to a service: ask there, only that node knows which pod serves it"
+        }
         if view.decision.step == .unexplainedService {
             return """
                 a call to a service that is not going on now: if a pod serves it, decided as a packet \
