@@ -43,6 +43,14 @@ package struct Connection: ~Copyable, Sendable {
     /// The time after which the kernel gives up a peer that acknowledges nothing or reads nothing.
     package static let silenceMax = Duration.seconds(60)
 
+    /// Whether an error of an established connection means that the kernel has given up the peer.
+    ///
+    /// At the end of that time the kernel reports why nothing arrived, if the network has told
+    /// (`tcp_write_err` in net/ipv4/tcp_timer.c).
+    package static func isGivenUp(_ errno: Errno) -> Bool {
+        [.timedOut, .hostUnreachable, .networkUnreachable].contains(errno)
+    }
+
     /// Has the kernel find out when the peer is gone (tcp(7)).
     ///
     /// After 30 s of silence it probes the peer every 10 s. It gives up after a minute without an

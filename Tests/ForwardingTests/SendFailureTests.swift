@@ -12,7 +12,8 @@ struct SendFailureTests {
             (Errno.brokenPipe, "the peer has closed the data connection"),
             (.connectionReset, "the peer has closed the data connection"),
             (.timedOut, "the peer has read nothing for 60 s"),
-            (.hostUnreachable, "send: No route to host"),
+            (.hostUnreachable, "the peer has read nothing for 60 s"),
+            (.networkDown, "send: Network is down"),
         ])
     func texts(errno: Errno, text: String) {
         let error = SystemError("send", errno)

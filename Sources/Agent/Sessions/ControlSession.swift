@@ -107,15 +107,21 @@ struct ControlSession: ~Copyable {
             heartbeat.beat()
             do {
                 try turn()
-            } catch let error as SystemError where error.errno == .timedOut {
-                end("the \(peerWord) has answered nothing for \(Self.silenceSeconds) s")
             } catch {
-                end("\(error)")
+                end(text(for: error))
             }
         }
         endCapture()
         if mode == .passive, isLoggedIn { context.feed.removeClient(channel.peer.address) }
         return endReason ?? "ended"
+    }
+
+    /// The reason why the control connection has failed: the peer's doing, or our own patience.
+    private func text(for error: any Error) -> String {
+        guard case TLSFailure.system(let cause) = error, Connection.isGivenUp(cause.errno) else {
+            return "\(error)"
+        }
+        return "the \(peerWord) has answered nothing for \(Self.silenceSeconds) s"
     }
 
     /// What the peer is called in the log and in errors.

@@ -26,7 +26,7 @@ package enum SendFailure: Error, CustomStringConvertible {
     package init(ofConnection error: SystemError) {
         switch error.errno {
         case .connectionReset, .brokenPipe: self = .closed
-        case .timedOut: self = .stalled
+        case let errno where Connection.isGivenUp(errno): self = .stalled
         default: self = .system(error)
         }
     }
