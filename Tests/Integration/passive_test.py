@@ -156,6 +156,9 @@ class PassiveTest(unittest.TestCase):
 
     def test_a_storm_of_silent_clients_takes_few_threads_and_descriptors(self):
         agent = self.agent()
+        # By then all that an agent has is there.
+        self.client().log_in()
+        agent.endpoint.await_page("/readyz", 200)
         descriptors, threads, _ = agent.uses()
         clients, peak = [], (0, 0)
         for number in range(1000):
