@@ -249,7 +249,7 @@ extension AgentLink {
                 default: false
                 }
             if isClose { isProbe = source == nil && !hasSpoken }
-            end("\(error)")
+            end(error.text)
         }
     }
 

@@ -128,20 +128,20 @@ final class Forwarder {
     /// Forwards packets until the command to finish, or until the capture ends by itself.
     ///
     /// - Returns: Why it ended by itself; nil if it was told to.
-    func run(_ heartbeat: borrowing Watchdog.Heartbeat) -> String? {
-        var reason: String?
+    func run(_ heartbeat: borrowing Watchdog.Heartbeat) -> CaptureEnd? {
+        var reason: CaptureEnd?
         do throws(SendFailure) {
             while phase != .finishing {
                 try turn(within: Watchdog.waitMax)
                 heartbeat.beat()
                 if phase == .losingEdge, edges.isEmpty {
-                    reason = "the edge is gone"
+                    reason = .edgeGone
                     phase = .finishing
                 }
             }
             try finish(by: .now + Self.finishTime)
         } catch {
-            reason = "\(error)"
+            reason = .failed(error)
         }
         closeAccounts()
         return reason
@@ -193,7 +193,7 @@ extension Forwarder {
         for index in 0..<readyCount {
             switch poller.key(at: index) {
             case Key.commands: hasCommands = true
-            case Key.socket: try sender.attend(hasFailed: poller.hasFailed(at: index))
+            case Key.socket: try attendToSocket(hasFailed: poller.hasFailed(at: index))
             case Key.sharedRing: if let sharedRing { try drain(sharedRing, blockCountPerTurn) }
             case let key:
                 guard let edge = edges[key - Key.firstEdge] else { continue }
@@ -247,7 +247,7 @@ extension Forwarder {
             throw .system(error)
         }
         if !ready[0].isDisjoint(with: [.failed, .readable]) {
-            try sender.attend(hasFailed: !ready[0].isDisjoint(with: .failed))
+            try attendToSocket(hasFailed: !ready[0].isDisjoint(with: .failed))
         }
         let now = MonotonicTime.now
         try send(now)
@@ -344,9 +344,15 @@ extension Forwarder {
 
     /// Sends what the socket takes, and has the poller report when it takes more.
     func send(_ now: MonotonicTime) throws(SendFailure) {
-        guard let interest = try sender.send(isLast: phase == .finishing, now: now),
-            let socket = sender.fileDescriptor
-        else { return }
+        try waitForSocket(try sender.send(isLast: phase == .finishing, now: now))
+    }
+
+    private func attendToSocket(hasFailed: Bool) throws(SendFailure) {
+        try waitForSocket(try sender.attend(hasFailed: hasFailed))
+    }
+
+    private func waitForSocket(_ interest: Readiness?) throws(SendFailure) {
+        guard let interest, let socket = sender.fileDescriptor else { return }
         try pollerResult { poller throws(SystemError) in
             try poller.setInterest(of: socket, as: Key.socket, to: interest)
         }

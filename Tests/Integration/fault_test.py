@@ -396,6 +396,11 @@ class TimeOutTest(unittest.TestCase):
             self.assertIn(number, absence.noticed, absence.agent.text()[-4000:])
             self.assertGreater(absence.noticed[number], PEER_SECONDS[0])
             absence.await_service(absence.sensors[number], 2)
+            # Nobody has closed anything.
+            reason = absence.lines(absence.sensors[number], "sensor session ended")[0]
+            self.assertRegex(reason, "the sensor has (read|answered) nothing for 60 s")
+        self.assertIn("has read nothing", absence.lines(
+            absence.sensors[0], "sensor session ended")[0])
         absence.finish(untouched=[absence.sensors[3]])
         for sensor in absence.sensors[:3]:
             self.assertEqual(len(sensor.sessions()), 2)

@@ -142,7 +142,7 @@ extension Sender {
         switch mode {
         case .inline:
             isBlocked = try !connection.send(from: &queue, isLast: isLast, now: now, counters)
-            return isBlocked == wasBlocked ? nil : isBlocked ? [.readable, .writable] : .readable
+            return isBlocked == wasBlocked ? nil : connection.interest(isBlocked: isBlocked)
         case .thread(let thread):
             isBlocked = try !thread.send(from: &queue, isLast: isLast)
             return nil
@@ -151,11 +151,17 @@ extension Sender {
 
     /// Handles what the descriptor is ready for beside more packets.
     ///
-    /// - Throws: `closed` if nothing can be sent any more.
-    package func attend(hasFailed: Bool) throws(SendFailure) {
+    /// - Returns: The readiness of the descriptor to wait for from now on, if that has changed.
+    /// - Throws: The reason why nothing can be sent any more.
+    @discardableResult
+    package func attend(hasFailed: Bool) throws(SendFailure) -> Readiness? {
         switch mode {
-        case .inline: try connection.attend(hasFailed: hasFailed, counters)
-        case .thread(let thread): try thread.attend()
+        case .inline:
+            let isOther = try connection.attend(hasFailed: hasFailed, counters)
+            return isOther ? connection.interest(isBlocked: isBlocked) : nil
+        case .thread(let thread):
+            try thread.attend()
+            return nil
         }
     }
 
