@@ -1,4 +1,5 @@
 import Addressing
+import BPF
 import Linux
 import RPCAP
 import Security
@@ -13,10 +14,12 @@ final class AgentLink {
     let connectedAt: MonotonicTime
     /// The source that was dialled; nil if the agent dialled.
     let source: Source?
-    private let options: CaptureOptions
+    let options: CaptureOptions
     private var control: Channel
     private var session: ClientSession
-    private var path: DataPath
+    var path: DataPath
+    /// A watch for its own packets among those that it captures.
+    var feed: FeedWatch
     private(set) var device = ""
     private(set) var linkType: UInt16 = 0
     private(set) var state = State.greeting
@@ -25,12 +28,12 @@ final class AgentLink {
     /// Why it is over; nil while it is not.
     private(set) var endReason: String?
     /// Whether the agent has ended the capture in order.
-    private(set) var hasEnded = false
+    var hasEnded = false
     /// Whether the peer closed before it said anything, as one does who only looks for a listener.
     private(set) var isProbe = false
     private var hasSpoken = false
     private var output: [UInt8] = []
-    private var dataDeadline: MonotonicTime?
+    var dataDeadline: MonotonicTime?
     private var lastStatistics = CaptureStatistics()
     /// Notes for a person, and those that have been taken.
     private var notes: [String] = []
@@ -50,16 +53,17 @@ final class AgentLink {
     /// The most notes of one session that are logged.
     private static let noteCountMax = 16
     /// Reads of one agent's connection before the others have their turn.
-    private static let readCountPerTurn = 8
+    static let readCountPerTurn = 8
 
     init(
-        _ control: consuming Channel, from source: Source?, _ options: CaptureOptions, id: Int,
-        now: MonotonicTime
+        _ control: consuming Channel, from source: Source?, _ options: CaptureOptions,
+        _ connections: OwnConnections, id: Int, now: MonotonicTime
     ) {
         path = DataPath(from: control.peer.address, snaplen: options.snaplen)
         self.control = control
         self.source = source
         self.options = options
+        feed = FeedWatch(connections, of: id)
         self.id = id
         connectedAt = now
         var goal = ClientSession.Goal()
@@ -139,7 +143,7 @@ final class AgentLink {
         return notes
     }
 
-    private func note(_ text: String) {
+    func note(_ text: String) {
         guard takenNotes.count < Self.noteCountMax, takenNotes.insert(text).inserted else {
             return
         }
@@ -184,11 +188,17 @@ extension AgentLink {
         if let dataDeadline, now > dataDeadline {
             switch path.state {
             case .datagrams, .none: complete()
-            case .connecting: end("the agent's data port does not answer within 10 s")
+            case .bound, .connecting: end("the agent's data port does not answer within 10 s")
             case .listening, .open: end("the agent opened no data connection")
             }
         }
         session.expire(now: now)
+        proceed(now: now)
+    }
+
+    /// Asks for another filter.
+    func update(_ filter: Program, now: MonotonicTime) {
+        session.updateFilter(filter.instructions, now: now)
         proceed(now: now)
     }
 
@@ -209,7 +219,7 @@ extension AgentLink {
         proceed(now: now)
     }
 
-    private func carryOutActions(_ now: MonotonicTime) throws(TLSFailure) {
+    func carryOutActions(_ now: MonotonicTime) throws(TLSFailure) {
         while endReason == nil, let action = session.nextAction(now: now) {
             switch action {
             case .send(let bytes): output += bytes
@@ -236,7 +246,7 @@ extension AgentLink {
     }
 
     /// Ends the link if `body` fails.
-    private func endOnFailure(_ body: () throws(TLSFailure) -> Void) {
+    func endOnFailure(_ body: () throws(TLSFailure) -> Void) {
         do throws(TLSFailure) {
             try body()
         } catch {
@@ -261,7 +271,7 @@ extension AgentLink {
         self.linkType = linkType
         let here = control.local.with(port: 0)
         var flags: StartRequest.Flags = source == nil ? .serverOpens : []
-        var port: UInt16 = 0
+        var (port, ownPort): (UInt16, UInt16) = (0, 0)
         do throws(SystemError) {
             if options.usesDatagrams {
                 port = try path.receiveDatagrams(at: here)
@@ -269,11 +279,16 @@ extension AgentLink {
             } else if source == nil {
                 port = try path.listen(at: here)
                 dataDeadline = now + Self.dataTimeMax
+            } else {
+                ownPort = try path.bind(at: here)
             }
         } catch {
             throw .system(error)
         }
-        session.start(options.startRequest(flags: flags, dataPort: port), now: now)
+        feed.begin([control.local, here.with(port: max(port, ownPort))], at: device)
+        let filter = feed.firstFilter(linkType, options.wantedFilter)
+        session.start(
+            options.startRequest(flags: flags, dataPort: port, filter: filter), now: now)
         state = .starting
     }
 
@@ -306,81 +321,15 @@ extension AgentLink {
         switch path.state {
         case .none: complete()
         case .datagrams: dataDeadline = now + Self.lateTimeMax
-        case .listening, .connecting, .open: break
+        case .listening, .bound, .connecting, .open: break
         }
     }
 
     /// Ends the session, since all packets have been sent and read.
-    private func complete() {
+    func complete() {
         path.close()
         dataDeadline = nil
         hasEnded = true
         session.close()
-    }
-}
-
-/// The data path.
-extension AgentLink {
-    /// Does what the data path is ready for.
-    ///
-    /// `body` is called with each packet; the frame is lent for the call. `afterRead` is called when
-    /// packets have been read, and may write them to a file.
-    func readData(
-        into buffer: inout [UInt8], now: MonotonicTime, _ body: (PacketRecord, RawSpan) -> Void,
-        afterRead: () -> Void
-    ) {
-        endOnFailure { () throws(TLSFailure) in
-            switch path.state {
-            case .none: break
-            case .listening, .connecting: try openPath()
-            case .open, .datagrams: try readPackets(into: &buffer, now, body, afterRead)
-            }
-        }
-    }
-
-    private func openPath() throws(TLSFailure) {
-        let opened: Connection?
-        do throws(SystemError) {
-            opened = try path.takeConnection()
-        } catch {
-            throw .system(error)
-        }
-        guard let connection = opened else { return }
-        path.open(try options.channel(over: connection, for: source))
-        dataDeadline = nil
-    }
-
-    private func readPackets(
-        into buffer: inout [UInt8], _ now: MonotonicTime, _ body: (PacketRecord, RawSpan) -> Void,
-        _ afterRead: () -> Void
-    ) throws(TLSFailure) {
-        guard let counters else { return }
-        guard path.state == .open else {
-            let strangers = counters.strangers
-            _ = try path.read(into: &buffer, counters, body)
-            afterRead()
-            if counters.strangers > strangers {
-                note("datagrams from another host than the agent are ignored")
-            }
-            return
-        }
-        for _ in 0..<Self.readCountPerTurn {
-            switch try path.read(into: &buffer, counters, body) {
-            case .some: afterRead()
-            case .nothing: return
-            case .end: return try recordDataEnd(now)
-            case .malformed(let text): return end("data connection: \(text)")
-            }
-        }
-    }
-
-    private func recordDataEnd(_ now: MonotonicTime) throws(TLSFailure) {
-        path.close()
-        if hasEnded {
-            complete()
-            try carryOutActions(now)
-        } else if state != .ending {
-            end("the agent closed the data connection")
-        }
     }
 }

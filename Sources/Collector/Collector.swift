@@ -18,6 +18,12 @@ package final class Collector {
     private var recording: Recording
     private var links: [AgentLink] = []
     private var nextLinkID = 0
+    /// The ends of all links' connections, and the version that was dealt with.
+    private let connections: OwnConnections
+    private var knownVersion = 0
+    /// When agents may be given other filters again.
+    private var nextExclusion = MonotonicTime.zero
+    private var echo = FeedEcho()
     private let dialers: [SourceDialer]
     /// Whether agents are accepted; false for the rest of a second after one could not be.
     ///
@@ -60,6 +66,7 @@ package final class Collector {
         listener = try Self.listen(at: address)
         recording = try Recording(recordingOptions, snaplen: options.snaplen, now: .now)
         dialers = sources.map { SourceDialer($0) }
+        connections = OwnConnections(receivesDatagrams: options.usesDatagrams)
         self.options = options
         self.stop = stop
         self.view = view
@@ -181,7 +188,8 @@ extension Collector {
         _ connection: consuming Connection, from source: Source?, _ now: MonotonicTime
     ) throws(TLSFailure) -> AgentLink {
         let channel = try options.channel(over: connection, for: source)
-        let link = AgentLink(channel, from: source, options, id: nextLinkID, now: now)
+        let link = AgentLink(
+            channel, from: source, options, connections, id: nextLinkID, now: now)
         nextLinkID += 1
         links.append(link)
         view.note("agent connected", ["agent": link.label], logger)
@@ -215,7 +223,10 @@ extension Collector {
             // Another link of the same device may go on.
             let goesOn = links.contains { $0.endReason == nil && $0.counters === link.counters }
             if !goesOn { link.counters?.end(link.hasEnded ? .ended : .gone, now: now) }
-            dialers.first { $0.link === link }?.end(now: now)
+            connections.remove(link.id)
+            let pause = link.isLoop ? AgentLink.loopPause : .zero
+            if pause > .zero { link.counters?.rest(until: now + pause) }
+            dialers.first { $0.link === link }?.end(now: now, pause: pause)
             let values = ["agent": link.label, "reason": reason]
             if link.counters == nil, !link.isProbe {
                 view.warn("agent not captured from", values, logger)
@@ -242,12 +253,24 @@ extension Collector {
                 link.readControl(into: &buffer, now: now)
             }
             if link.isCapturing { count(link, now) }
+            link.endLoop(now: now)
             for note in link.takeNotes() {
                 view.warn("agent notice", ["agent": link.label, "text": note], logger)
             }
         }
         removeEnded(now)
+        excludeNewConnections(now)
         if let failure { throw failure }
+    }
+
+    /// Has the agents of a host leave out each other's feed, as all of them may capture it.
+    private func excludeNewConnections(_ now: MonotonicTime) {
+        guard knownVersion != connections.version, now >= nextExclusion else { return }
+        (knownVersion, nextExclusion) = (connections.version, now + Self.tickInterval)
+        let counts = Dictionary(links.map { ($0.peer.address, 1) }, uniquingKeysWith: +)
+        for link in links where link.feed.isOutdated && counts[link.peer.address, default: 0] > 1 {
+            link.excludeFeed(now: now)
+        }
     }
 
     /// Reads packets into the recording.
@@ -256,6 +279,8 @@ extension Collector {
     private func readData(_ link: AgentLink, _ now: MonotonicTime) {
         if link.carriesPackets { count(link, now) }
         link.readData(into: &buffer, now: now) { record, frame in
+            link.examine(frame, echo, now: now)
+            echo.remember(record)
             if let counters = link.counters { recording.add(frame, record, of: counters) }
         } afterRead: {
             do throws(SystemError) {
@@ -284,6 +309,7 @@ extension Collector {
             if case .system(let error) = error { failure = error }
             return link.end("\(error)")
         }
+        guard !counters.rests(now: now) else { return link.end(AgentLink.restReason) }
         link.count(in: counters, now: now)
         view.note(
             "capture started",

@@ -31,6 +31,8 @@ package final class SourceCounters {
     private(set) var isInFile = false
     /// Its number in the current file, once it has packets there.
     var interface: Int?
+    /// When it may capture again.
+    private var restEnd = MonotonicTime.zero
     /// The counts when the current file was begun.
     private var countsBefore = InterfaceCounts()
 
@@ -77,6 +79,11 @@ package final class SourceCounters {
         isInFile = true
         capturingSince = capturingSince ?? now
     }
+
+    /// Has the device capture nothing until a time.
+    func rest(until time: MonotonicTime) { restEnd = time }
+
+    func rests(now: MonotonicTime) -> Bool { now < restEnd }
 
     /// Ends the last session of the device.
     package func end(_ state: State, now: MonotonicTime) {
