@@ -29,7 +29,14 @@ extension AgentLink {
         } catch {
             throw .system(error)
         }
-        guard let connection = opened else { return }
+        guard let connection = opened else {
+            if let stranger = path.stranger {
+                note(
+                    "a data connection from \(stranger) is turned away, since the agent is "
+                        + "\(peer.address): it has to come from the same address")
+            }
+            return
+        }
         path.open(try options.channel(over: connection, for: source))
         dataDeadline = nil
     }

@@ -1,5 +1,6 @@
 import Addressing
 import BPF
+import CaptureFiles
 import Linux
 import RPCAP
 import Security
@@ -99,6 +100,16 @@ final class AgentLink {
     /// The name of its interface in the file, which another agent may have, too.
     var interfaceName: String { "\(device)@\(host)" }
 
+    /// The state for people: there is no capture before packets can come.
+    var shownState: String {
+        state == .capturing && !path.carriesPackets ? State.starting.rawValue : state.rawValue
+    }
+
+    /// Where a data connection came from that is not the agent's.
+    var strangerText: String {
+        path.stranger.map { ", and one from \($0) was turned away" } ?? ""
+    }
+
     /// The device for people: with its name in the file if the agent's host does not identify it.
     var shownDevice: String {
         let shortName = "\(device)@\(source?.shortPlace ?? "\(peer.address)")"
@@ -189,7 +200,7 @@ extension AgentLink {
             switch path.state {
             case .datagrams, .none: complete()
             case .bound, .connecting: end("the agent's data port does not answer within 10 s")
-            case .listening, .open: end("the agent opened no data connection")
+            case .listening, .open: end("the agent opened no data connection" + strangerText)
             }
         }
         session.expire(now: now)
@@ -269,6 +280,7 @@ extension AgentLink {
     ) throws(TLSFailure) {
         self.device = ReplyText.printable(device.name)
         self.linkType = linkType
+        warnOfFilter()
         let here = control.local.with(port: 0)
         var flags: StartRequest.Flags = source == nil ? .serverOpens : []
         var (port, ownPort): (UInt16, UInt16) = (0, 0)
@@ -304,6 +316,15 @@ extension AgentLink {
             throw .system(error)
         }
         dataDeadline = now + Self.dataTimeMax
+    }
+
+    /// Warns if the filter was made for other packets than the device has.
+    private func warnOfFilter() {
+        guard options.filter != nil, linkType != 1 else { return }
+        let name = LinkTypeName.text(linkType)
+        note(
+            "--bpf: the packets of \(device) are no Ethernet frames but \(name): a filter for Ethernet "
+                + "lets wrong packets through or none, make it with tcpdump -y \(name) -ddd")
     }
 
     private func record(_ statistics: CaptureStatistics) {

@@ -252,7 +252,7 @@ extension Collector {
             if link.hasControlBytes || !control.isDisjoint(with: [.readable, .failed]) {
                 link.readControl(into: &buffer, now: now)
             }
-            if link.isCapturing { count(link, now) }
+            if link.isCapturing, link.carriesPackets { count(link, now) }
             link.endLoop(now: now)
             for note in link.takeNotes() {
                 view.warn("agent notice", ["agent": link.label, "text": note], logger)
@@ -311,6 +311,9 @@ extension Collector {
         }
         guard !counters.rests(now: now) else { return link.end(AgentLink.restReason) }
         link.count(in: counters, now: now)
+        for forgotten in recording.takeForgotten() {
+            view.summarize(forgotten.statistics(now: now), logger)
+        }
         view.note(
             "capture started",
             ["agent": link.label, "device": link.device, "interface": counters.name], logger)

@@ -40,6 +40,8 @@ struct DataPath: ~Copyable {
     private var stream: PacketStream
     private var datagrams: DatagramReader
     private let agent: IPAddress
+    /// The last host whose connection was turned away.
+    private(set) var stranger: IPAddress?
 
     /// Datagrams that are read of one agent before the others have their turn.
     private static let datagramCountPerTurn = 1024
@@ -157,10 +159,12 @@ extension DataPath {
         return try accept()
     }
 
-    private func accept() throws(SystemError) -> Connection? {
+    private mutating func accept() throws(SystemError) -> Connection? {
         switch form {
         case .listening(let listener):
-            guard let connection = try listener.accept(), connection.peer.address == agent else {
+            guard let connection = try listener.accept() else { return nil }
+            guard connection.peer.address == agent else {
+                stranger = connection.peer.address
                 return nil
             }
             return connection

@@ -66,12 +66,21 @@ package final class SourceCounters {
     }
 
     /// Counts what an agent reports since an earlier report of the same session, modulo 2^32.
+    ///
+    /// A count that goes back, which is more than half of 2^32 ahead, has begun again. What it was
+    /// when it did is not known, so that adds nothing.
     package func add(_ statistics: CaptureStatistics, since earlier: CaptureStatistics) {
-        counts.received &+= UInt64(statistics.received &- earlier.received)
-        counts.droppedByInterface &+= UInt64(
-            statistics.droppedByInterface &- earlier.droppedByInterface)
-        counts.droppedByKernel &+= UInt64(statistics.droppedByKernel &- earlier.droppedByKernel)
+        func difference(_ count: KeyPath<CaptureStatistics, UInt32>) -> UInt64 {
+            let difference = statistics[keyPath: count] &- earlier[keyPath: count]
+            return difference > UInt32(1) << 31 ? 0 : UInt64(difference)
+        }
+        counts.received &+= difference(\.received)
+        counts.droppedByInterface &+= difference(\.droppedByInterface)
+        counts.droppedByKernel &+= difference(\.droppedByKernel)
     }
+
+    /// Whether nothing is going to need its counts: its session is over, and so is its file.
+    var isForgettable: Bool { capturingSince == nil && !isInFile }
 
     /// Begins a session, unless another one of the same device captures already.
     package func begin(now: MonotonicTime) {
