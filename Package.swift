@@ -133,7 +133,7 @@ let package = Package(
             "RPCAP", "Security", "SecurityFixtures", "Settings", "Time", logging),
         tests(
             "AgentTests", "Addressing", "Agent", "Edges", "Forwarding", "Linux", "Metrics",
-            "Netlink", "Settings", "Time", logging),
+            "Netlink", "Security", "Settings", "Time", logging),
         tests(
             "DoctorTests", "Addressing", "Doctor", "Edges", "Formats", "Linux", "Netlink",
             "PacketRing",

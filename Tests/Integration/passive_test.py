@@ -42,6 +42,26 @@ while True:
 """
 
 
+# Connections from one address after the other, each with a wrong password: the last hundred stay open.
+STORM = """
+import socket, struct
+login = bytes.fromhex("0008000000000010" "0001000000030005") + b"eveguess"
+open_ones = []
+for number in range(1 << 16, 1 << 24):
+    client = socket.socket()
+    client.settimeout(5)
+    client.bind((f"127.{number >> 16}.{number >> 8 & 255}.{number & 255}", 0))
+    try:
+        client.connect(("127.0.0.1", 2002))
+        client.sendall(login)
+    except OSError:
+        pass
+    open_ones.append(client)
+    if len(open_ones) > 100:
+        open_ones.pop(0).close()
+"""
+
+
 class PassiveTest(unittest.TestCase):
     def setUp(self):
         self.bed = Bed("pt")
@@ -133,6 +153,56 @@ class PassiveTest(unittest.TestCase):
         for client in others[-3:]:
             client.log_in()
         self.assertEqual(here[0].control.recv(1), b"", "the oldest one had to go")
+
+    def test_a_storm_of_silent_clients_takes_few_threads_and_descriptors(self):
+        agent = self.agent()
+        descriptors, threads, _ = agent.uses()
+        clients, peak = [], (0, 0)
+        for number in range(1000):
+            clients.append(self.client(source=f"127.1.{number // 250}.{number % 250 + 1}"))
+            if number % 20 == 0:
+                used = agent.uses()
+                peak = max(peak[0], used[0]), max(peak[1], used[1])
+        # 16 that wait and 16 that leave, each with a thread and two descriptors; and 32 refused ones
+        # that read the reason.
+        self.assertLessEqual(peak[1] - threads, 32 + 2)
+        self.assertLessEqual(peak[0] - descriptors, 2 * 32 + 32 + 4)
+        wait_until(lambda: agent.uses()[1] - threads <= 16, lambda: f"{agent.uses()[1]} threads")
+        metrics = agent.endpoint.fresh_metrics()
+        gone = (metrics.sum("podwire_clients_evicted_total")
+                + metrics.sum("podwire_clients_refused_total"))
+        self.assertEqual(gone, 1000 - 16)
+        clients[0] = self.client()
+        clients[0].log_in()
+
+    def test_a_right_password_is_accepted_while_wrong_ones_pour_in(self):
+        agent = self.agent(login=("--password-file", self.password_file(("eve", "secret"))))
+        right = rpcap.login(b"eve", b"secret")
+        # From this network a login was right before, so it has places of its own.
+        self.assertTrue(self.can_log_in(right))
+        _, threads, _ = agent.uses()
+        storm = subprocess.Popen(python_in(self.bed.node, STORM))
+        self.addCleanup(storm.wait)
+        self.addCleanup(storm.kill)
+        for reason in ("wrong", "too_many_at_once"):
+            agent.endpoint.await_metrics(
+                lambda metrics: metrics.sum("podwire_logins_refused_total", reason=reason) > 10,
+                f"no login is {reason}")
+        for _ in range(5):
+            begin = time.monotonic()
+            self.assertTrue(self.can_log_in(right))
+            self.assertLess(time.monotonic() - begin, 2)
+            self.assertLessEqual(agent.uses()[1] - threads, 32 + 4)
+        self.assertIsNone(storm.poll())
+        # Others share what is left.
+        wait_until(lambda: self.is_let_in(right, "127.0.0.77"), "a new client never gets in")
+
+    def is_let_in(self, login, source):
+        """Whether a client can log in that may be sent away without being asked."""
+        try:
+            return self.can_log_in(login, source)
+        except (OSError, EOFError):
+            return False
 
     def test_who_has_not_logged_in_hides_nothing(self):
         # Anybody can connect; only a client that may capture is somewhere a feed goes to.

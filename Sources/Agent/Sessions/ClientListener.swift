@@ -92,17 +92,15 @@ struct ClientListener: ~Copyable {
             guard let connection = try listener.accept() else { return }
             _ = failure.recordSuccess()
             let peer = connection.peer.address
-            if !settings.allows(peer) {
-                refuse(connection, .hostNotAllowed, "this address is not in the allow list")
-            } else if let slot = try slots.admit(peer) {
+            guard settings.allows(peer) else {
+                return refuse(connection, .hostNotAllowed, for: .notAllowed)
+            }
+            switch try slots.admit(peer, isKnown: context.isKnown(peer)) {
+            case .admitted(let slot, let isOtherEvicted):
+                if isOtherEvicted { context.status.clientsEvicted.add() }
                 serve(connection, slot)
-            } else {
-                refuse(
-                    connection, .network,
-                    """
-                    \(ClientSlots.strangerCountMaxPerAddress) connections from this address have not \
-                    logged in yet
-                    """)
+            case .refused(.networkLimit): refuse(connection, .network, for: .networkLimit)
+            case .refused(.leavingLimit): refuse(connection, .network, for: .leavingLimit)
             }
         } catch {
             if let metadata = failure.recordFailure("\(error)", now: .now) {
@@ -150,9 +148,10 @@ extension ClientListener {
     }
 
     private mutating func refuse(
-        _ connection: consuming Connection, _ code: ErrorCode, _ text: String
+        _ connection: consuming Connection, _ code: ErrorCode, for reason: ClientRefusal
     ) {
-        context.status.clientsRefused.add()
+        let text = reason.text
+        context.status.clientsRefused.add(reason)
         logRefusal(of: connection.peer, text, now: .now)
         guard leaving.count < Self.leavingCountMax else { return }
         guard (try? connection.send(Message.error(code, text)[...])) != nil else { return }

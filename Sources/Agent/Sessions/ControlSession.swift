@@ -92,7 +92,8 @@ struct ControlSession: ~Copyable {
         let mode: ServerSession.Mode = slot == nil ? .active : .passive
         let reason: String
         do {
-            let channel = try context.channel(over: connection, for: mode)
+            let eviction = slot?.evictionDescriptor ?? -1
+            let channel = try context.channel(over: connection, for: mode, eviction: eviction)
             var session = ControlSession(context, mode, channel, status, slot, logger: logger)
             status.beginSession()
             reason = session.run()
@@ -133,6 +134,14 @@ extension ControlSession {
 
     private enum Awaited { case control, stop, captureEnd, data, eviction }
 
+    /// The descriptor that tells a client to go, as long as it has not logged in; -1 for none.
+    private var evictionDescriptor: CInt {
+        mutating get {
+            if isLoggedIn { return -1 }
+            return slot?.evictionDescriptor ?? -1
+        }
+    }
+
     /// Waits for something to happen, and handles it.
     private mutating func turn() throws {
         let wantsInput = session.wantsInput && !isBlocked
@@ -144,7 +153,7 @@ extension ControlSession {
             ),
             .stop: (context.stop.fileDescriptor, .readable),
             .data: (awaitedData?.fileDescriptor ?? -1, awaitedData?.interest ?? []),
-            .eviction: (slot?.evictionDescriptor ?? -1, .readable),
+            .eviction: (evictionDescriptor, .readable),
         ]
         if captureEndedAt == nil, let capture {
             requests[.captureEnd] = (capture.endedFileDescriptor, .readable)
@@ -153,9 +162,7 @@ extension ControlSession {
         let ready = try poll(
             requests, until: min(deadline ?? .distantFuture, .now + Watchdog.waitMax))
         if ready[.stop].contains(.readable) { return end("the agent stops") }
-        if ready[.eviction].contains(.readable), !isLoggedIn {
-            return end("it has not logged in, and another one wants to")
-        }
+        if ready[.eviction].contains(.readable) { return end("\(Eviction())") }
         if ready[.captureEnd].contains(.readable) { captureEndedAt = .now }
         try attendToData(isReady: !ready[.data].isEmpty)
         let hasFailed = !ready[.control].isDisjoint(with: .failed)
@@ -207,7 +214,7 @@ extension ControlSession {
 
     private mutating func proceed() {
         if !isLoggedIn, slot?.isFull == true {
-            session.loginRefusal = "there are \(PassiveSettings.clientCountMax) clients already"
+            session.loginRefusal = ClientRefusal.clientLimit.text
         } else {
             session.loginRefusal = nil
         }
@@ -224,7 +231,10 @@ extension ControlSession {
     private mutating func logIn() {
         isLoggedIn = true
         guard mode == .passive else { return }
-        if slot?.logIn() == false { end("there are too many clients") }
+        if slot?.logIn() == false {
+            context.status.clientsRefused.add(.clientLimit)
+            end("there are too many clients")
+        }
         context.feed.addClient(channel.peer.address)
     }
 
@@ -233,12 +243,15 @@ extension ControlSession {
         case .send(let bytes): output += bytes
         case .checkPassword(let user, let password):
             let outcome = context.verify(user, password, from: channel.peer.address)
-            if outcome != .right { context.status.loginsRefused.add() }
+            if outcome != .right { context.status.loginsRefused.add(outcome) }
             logger.info(
                 "\(outcome.text)",
                 metadata: ["user": "\(String(decoding: user.prefix(64), as: UTF8.self))"])
-            session.passwordChecked(
-                isRight: outcome == .right, now: .now)
+            if outcome == .crowded {
+                session.passwordNotChecked("too many logins at once, try again", now: .now)
+            } else {
+                session.passwordChecked(isRight: outcome == .right, now: .now)
+            }
         case .listDevices:
             session.devicesListed(context.feed.node.devices(context.settings, mode))
         case .open(let name):
@@ -258,6 +271,7 @@ extension ControlSession {
         case .note(let text, let said):
             logger.notice("\(text)", metadata: said.map { ["reason": "\($0)"] })
         case .close(let reason):
+            if reason == session.loginRefusal { context.status.clientsRefused.add(.clientLimit) }
             sendRest()
             end(reason)
         }
@@ -283,8 +297,9 @@ extension ControlSession {
                 [
                     Awaited.control: (channel.fileDescriptor, interest),
                     .stop: (context.stop.fileDescriptor, .readable),
+                    .eviction: (evictionDescriptor, .readable),
                 ], until: .now + .milliseconds(100))
-            guard let ready, ready[.stop].isEmpty else { return }
+            guard let ready, ready[.stop].isEmpty, ready[.eviction].isEmpty else { return }
             guard ready[.control].contains(.readable) else { continue }
             guard (try? discardReceived(from: channel.fileDescriptor)) == true else { return }
         }

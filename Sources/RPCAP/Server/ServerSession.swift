@@ -278,6 +278,13 @@ extension ServerSession {
         fail(.credentials, text)
     }
 
+    /// Refuses a login whose password was not looked at; the peer may try again, on this connection.
+    package mutating func passwordNotChecked(_ text: String, now: MonotonicTime) {
+        guard takeAwaited(.login) else { return }
+        heldUntil = now + Self.wrongPasswordPause
+        fail(.network, text)
+    }
+
     package mutating func devicesListed(_ devices: [Device]) {
         guard takeAwaited(.findInterfaces) else { return }
         let (count, payload) = Device.encode(devices)
