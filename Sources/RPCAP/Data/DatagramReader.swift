@@ -81,9 +81,8 @@ extension DatagramReader {
     ///
     /// A late packet is no longer missing.
     ///
-    /// Senders that do not number have 0 in every packet.
-    ///
-    /// - Parameter isLate: Whether it is known to be late, however far it is behind.
+    /// Senders that do not number have 0 in every packet. With `isLate` it is known to be late,
+    /// however far it is behind.
     private mutating func count(_ record: PacketRecord, isLate: Bool = false) {
         guard record.number != 0 else { return }
         let ahead = record.number &- nextNumber

@@ -1,0 +1,65 @@
+import Addressing
+import Collector
+import Testing
+
+@Suite("The admission of agents")
+struct AgentAdmissionTests {
+    private static func address(_ number: Int) -> IPAddress {
+        IPAddress(ipv4: 0x0a00_0000 + UInt32(number))
+    }
+
+    @Test("takes a few silent connections from each network")
+    func networks() {
+        var admission = AgentAdmission()
+        var link = 0
+        func admitted(_ address: IPAddress) -> Bool {
+            link += 1
+            return admission.admit(address, as: link) == .admitted(evicted: nil)
+        }
+        let most = AgentAdmission.countMaxPerNetwork
+        #expect((0..<512).count { _ in admitted(Self.address(1)) } == most)
+        // All addresses of a /64 count as one.
+        let six = (0..<512).map { IPAddress(ipv6High: 1, low: UInt64($0)) }
+        #expect(six.count { admitted($0) } == most)
+        #expect(admitted(Self.address(2)))
+    }
+
+    @Test("lets the one go that is silent longest, and keeps agents from known networks")
+    func eviction() {
+        var admission = AgentAdmission()
+        let agent = Self.address(1)
+        #expect(admission.admit(agent, as: 0) == .admitted(evicted: nil))
+        #expect(admission.beginCapture(agent, as: 0))
+        var pending: [Int] = []
+        for link in 1...10_000 {
+            guard case .admitted(let evicted) = admission.admit(Self.address(link + 1), as: link)
+            else {
+                Issue.record("\(link) is refused")
+                return
+            }
+            if let evicted {
+                #expect(evicted == pending.removeFirst())
+                admission.remove(evicted)
+            }
+            pending.append(link)
+            #expect(pending.count <= AgentAdmission.pendingCountMax)
+        }
+        // The agent comes again, and nobody has to go.
+        admission.remove(0)
+        #expect(admission.admit(agent, as: 20_000) == .admitted(evicted: nil))
+    }
+
+    @Test("ends at the most agents that capture, and has room again when one goes")
+    func capturing() {
+        var admission = AgentAdmission()
+        for link in 0..<AgentAdmission.capturingCountMax {
+            let address = Self.address(link)
+            #expect(admission.admit(address, as: link) == .admitted(evicted: nil))
+            #expect(admission.beginCapture(address, as: link))
+        }
+        #expect(admission.isFull)
+        #expect(admission.admit(Self.address(9999), as: 9999) == .refused("there are 512"))
+        admission.remove(3)
+        #expect(admission.admit(Self.address(9999), as: 9999) == .admitted(evicted: nil))
+    }
+}
