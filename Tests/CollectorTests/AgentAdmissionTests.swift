@@ -17,19 +17,23 @@ struct AgentAdmissionTests {
             return admission.admit(address, as: link) == .admitted(evicted: nil)
         }
         let most = AgentAdmission.countMaxPerNetwork
-        #expect((0..<512).count { _ in admitted(Self.address(1)) } == most)
+        var count = (0..<512).count { _ in admitted(Self.address(1)) }
+        #expect(count == most)
         // All addresses of a /64 count as one.
         let six = (0..<512).map { IPAddress(ipv6High: 1, low: UInt64($0)) }
-        #expect(six.count { admitted($0) } == most)
-        #expect(admitted(Self.address(2)))
+        count = six.count { admitted($0) }
+        #expect(count == most)
+        let isOtherAdmitted = admitted(Self.address(2))
+        #expect(isOtherAdmitted)
     }
 
     @Test("lets the one go that is silent longest, and keeps agents from known networks")
     func eviction() {
         var admission = AgentAdmission()
         let agent = Self.address(1)
-        #expect(admission.admit(agent, as: 0) == .admitted(evicted: nil))
-        #expect(admission.beginCapture(agent, as: 0))
+        let first = admission.admit(agent, as: 0)
+        let begins = admission.beginCapture(agent, as: 0)
+        #expect(first == .admitted(evicted: nil) && begins)
         var pending: [Int] = []
         for link in 1...10_000 {
             guard case .admitted(let evicted) = admission.admit(Self.address(link + 1), as: link)
@@ -46,7 +50,8 @@ struct AgentAdmissionTests {
         }
         // The agent comes again, and nobody has to go.
         admission.remove(0)
-        #expect(admission.admit(agent, as: 20_000) == .admitted(evicted: nil))
+        let again = admission.admit(agent, as: 20_000)
+        #expect(again == .admitted(evicted: nil))
     }
 
     @Test("ends at the most agents that capture, and has room again when one goes")
@@ -54,12 +59,14 @@ struct AgentAdmissionTests {
         var admission = AgentAdmission()
         for link in 0..<AgentAdmission.capturingCountMax {
             let address = Self.address(link)
-            #expect(admission.admit(address, as: link) == .admitted(evicted: nil))
-            #expect(admission.beginCapture(address, as: link))
+            let decision = admission.admit(address, as: link)
+            let begins = admission.beginCapture(address, as: link)
+            #expect(decision == .admitted(evicted: nil) && begins)
         }
         #expect(admission.isFull)
-        #expect(admission.admit(Self.address(9999), as: 9999) == .refused("there are 512"))
+        let refused = admission.admit(Self.address(9999), as: 9999)
         admission.remove(3)
-        #expect(admission.admit(Self.address(9999), as: 9999) == .admitted(evicted: nil))
+        let admitted = admission.admit(Self.address(9999), as: 9999)
+        #expect(refused == .refused("there are 512") && admitted == .admitted(evicted: nil))
     }
 }
