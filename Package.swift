@@ -91,7 +91,7 @@ let package = Package(
         module("Compression", "CZlib"),
         module("CaptureFiles", "Addressing", "Compression", "Formats", "Linux"),
         module(
-            "Collector", "Addressing", "BPF", "CaptureFiles", "Formats", "Linux", "RPCAP",
+            "Collector", "Addressing", "BPF", "CaptureFiles", "Formats", "Linux", "Log", "RPCAP",
             "Security", "Time", logging),
 
         .executableTarget(
