@@ -113,7 +113,7 @@ let package = Package(
             "ObservationTests", "Addressing", "BPF", "FuzzSupport", "KernelSupport", "Linux",
             "Observation", "ObservationFixtures", "PacketRing", "Packets", "Time"),
         tests("RPCAPTests", "Addressing", "BPF", "FuzzSupport", "RPCAP", "Time"),
-        tests("LinuxTests", "Addressing", "KernelSupport", "Linux", "Time"),
+        tests("LinuxTests", "Addressing", "FuzzSupport", "KernelSupport", "Linux", "Time"),
         tests(
             "PacketRingTests", "Addressing", "BPF", "KernelSupport", "Linux", "PacketRing", "Time"),
         tests(

@@ -328,7 +328,7 @@ extension Forwarder {
     /// Whether the queue has room for a block, or is empty if it could never have that much.
     private func hasRoomForBlock() -> Bool {
         let byteCount = pipeline.byteCountMax(ofBlock: blockByteCount)
-        return sender.queue.makeRoom(for: min(byteCount, sender.queue.byteCountMax))
+        return sender.queue.hasRoom(for: min(byteCount, sender.queue.byteCountMax))
     }
 
     /// Makes room in the queue for a block, by sending some of it if need be.

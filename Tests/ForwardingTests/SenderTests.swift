@@ -103,7 +103,7 @@ struct SenderTests {
         var end = begin
         while end < limit {
             let count = min(1000, limit - end)
-            guard queue.byteCount + count <= Self.filledByteCount, queue.makeRoom(for: count)
+            guard queue.byteCount + count <= Self.filledByteCount, queue.hasRoom(for: count)
             else { break }
             queue.append(bytes.wire.extracting(end..<end + count))
             end += count
