@@ -33,6 +33,7 @@ package struct Sender: ~Copyable {
     private var connection: SharedConnection
     private var load = ThreadLoad()
     private let queueByteCount: Int
+    private var progress: SendProgress
     private let counters: CaptureCounters
     private let logger: Logger
     private let prepareThread: @Sendable () -> Watchdog.Heartbeat
@@ -76,6 +77,7 @@ package struct Sender: ~Copyable {
         self.policy = policy
         self.connection = SharedConnection(connection)
         self.queueByteCount = queueByteCount
+        progress = SendProgress(queueByteCountMax: queueByteCount)
         self.counters = counters
         self.logger = logger
         self.prepareThread = prepareThread
@@ -149,6 +151,16 @@ extension Sender {
         }
     }
 
+    /// Counts the packets that the socket has taken by now, as far as that is known.
+    mutating func countSent() {
+        progress.record(
+            SendProgress.Count(
+                byteCount: counters[.bytesQueued], packetCount: counters[.packetsQueued]),
+            unsentByteCount: unsentByteCount)
+        counters.set(.packetsSent, to: progress.sent.packetCount)
+        counters.set(.bytesSent, to: progress.sent.byteCount)
+    }
+
     /// Handles what the descriptor is ready for beside more packets.
     ///
     /// - Throws: `closed` if nothing can be sent any more.
@@ -178,6 +190,18 @@ extension Sender {
         }
         counters.add(packetCount, to: .packetsAbandoned)
         counters.add(byteCount, to: .bytesAbandoned)
+        countAsSent(allBut: packetCount, byteCount)
+    }
+
+    private func countAsSent(allBut packetCount: Int, _ byteCount: Int) {
+        for (sent, queued, rest) in [
+            (CaptureMetric.packetsSent, CaptureMetric.packetsQueued, packetCount),
+            (.bytesSent, .bytesQueued, byteCount),
+        ] {
+            let count = counters[queued]
+            // Datagrams have bytes that were never in the queue.
+            counters.set(sent, to: max(counters[sent], count - min(UInt64(rest), count)))
+        }
     }
 }
 
