@@ -128,7 +128,8 @@ let package = Package(
             "EdgesTests", "Addressing", "Edges", "FuzzSupport", "KernelSupport", "Linux", "Metrics",
             "Netlink", "Observation", "ObservationFixtures", "Settings", "Time", logging),
         tests(
-            "ForwardingTests", "Addressing", "Edges", "Forwarding", "FuzzSupport", "KernelSupport", "Linux",
+            "ForwardingTests", "Addressing", "Edges", "Forwarding", "FuzzSupport", "KernelSupport",
+            "Linux",
             "Metrics", "Netlink", "Observation", "ObservationFixtures", "PacketRing", "Packets",
             "RPCAP", "Security", "SecurityFixtures", "Settings", "Time", logging),
         tests(

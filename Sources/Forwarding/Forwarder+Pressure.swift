@@ -167,6 +167,7 @@ extension Forwarder {
     ///   - key: The key of the edge that it is from.
     ///   - isLast: Whether the ring is closed once it has been read, so that it may use the reserve.
     /// - Returns: False if there is no room for it.
+    /// - Throws: If the data connection, or a system call, has failed.
     func makeRoomForBlock(
         of byteCount: Int, from key: UInt64, isLast: Bool
     ) throws(SendFailure) -> Bool {

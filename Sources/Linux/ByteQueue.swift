@@ -42,7 +42,7 @@ public struct ByteQueue: ~Copyable, Sendable {
     /// The number of bytes that wait to be sent.
     @inlinable public var byteCount: Int { end - start }
 
-    /// Whether there is room for so many bytes more.
+    /// Whether there is room for a number of bytes more.
     @inlinable
     public func hasRoom(for byteCount: Int) -> Bool { end + byteCount <= bound }
 

@@ -7,7 +7,9 @@ import Glibc
 /// each page once, to the control group that uses it first, and `ps` shows it twice.
 @safe
 struct MirroredMemory: ~Copyable, Sendable {
-    /// The size of the memory, in whole pages. As many bytes follow that are the same ones.
+    /// The size of the memory, in whole pages.
+    ///
+    /// As many bytes follow that are the same ones.
     let byteCount: Int
     /// The address as a number, since pointers do not go from thread to thread.
     let address: UInt
