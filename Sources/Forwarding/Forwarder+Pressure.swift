@@ -90,7 +90,9 @@ extension Forwarder {
             endPressureIfPossible()
             return hasCommands
         }
-        try noteProgress(.now)
+        let now = MonotonicTime.now
+        if phase != .finishing { try balanceSender(now) }
+        try noteProgress(now)
         return hasCommands
     }
 

@@ -344,8 +344,10 @@ extension Forwarder {
     }
 
     /// Has a second thread send, or no longer, and waits for the other descriptor then.
-    private func balanceSender(_ now: MonotonicTime) throws(SendFailure) {
-        let change = sender.balance(now: now) { .nanoseconds(clamping: threadNanoseconds()) }
+    func balanceSender(_ now: MonotonicTime) throws(SendFailure) {
+        let change = sender.balance(now: now, isPressed: pressure != nil) {
+            .nanoseconds(clamping: threadNanoseconds())
+        }
         guard let (before, after) = change else { return }
         try pollerResult { poller throws(SystemError) in
             try poller.remove(before)
