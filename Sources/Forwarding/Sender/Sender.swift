@@ -284,7 +284,7 @@ extension Sender {
                 over: Self.spareInterval, now: now, busy: runTime() + thread.runTime)
             if let percent, percent < Self.sparePercent, thread.isIdle {
                 endThread()
-            } else if isPressed, isWaiting(thread, now) {
+            } else if isPressed, measureWaiting(of: thread, now) {
                 continueInline()
                 logger.debug("the forwarding thread sends packets, as the sensor is slow")
             }
@@ -316,8 +316,8 @@ extension Sender {
         logger.debug("a second thread sends packets")
     }
 
-    /// Whether a thread does little, so that it waits for the socket.
-    private mutating func isWaiting(_ thread: SenderThread, _ now: MonotonicTime) -> Bool {
+    /// Measures whether a thread does little, so that it waits for the socket.
+    private mutating func measureWaiting(of thread: SenderThread, _ now: MonotonicTime) -> Bool {
         let percent = pressedLoad.percent(
             over: Self.waitingInterval, now: now, busy: thread.runTime)
         return percent.map { $0 < Self.waitingPercent } ?? false
