@@ -4,7 +4,7 @@ import Glibc
 /// Memory that is mapped twice in a row, so that a range beyond its end goes on at its start.
 ///
 /// Every range of a ring buffer in it is contiguous. It counts as shared memory: the kernel charges
-/// each page once, to the control group that uses it first, and `ps` shows it twice.
+/// each page once, to the control group that uses it first, and `ps` may show it twice.
 @safe
 struct MirroredMemory: ~Copyable, Sendable {
     /// The size of the memory, in whole pages.

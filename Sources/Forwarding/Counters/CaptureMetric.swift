@@ -6,8 +6,8 @@
 /// To add one, add a case, its two names and its help; the page of metrics and the log follow.
 /// Metrics of the same name stand behind each other.
 package enum CaptureMetric: Int, CaseIterable, Sendable {
-    case packetsQueued, bytesQueued, packetsSent, bytesSent, packetsDroppedByQueue, packetsLimited,
-        packetsSampledOut
+    case packetsQueued, bytesQueued, packetsSent, bytesSent
+    case packetsDroppedByQueue, packetsLimited, packetsSampledOut
     case packetsAbandoned, bytesAbandoned
     case framesUnaccounted, framesPunted, framesTranslated, framesUnexplained
     case fragments, fragmentsNotHeld
