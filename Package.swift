@@ -113,7 +113,7 @@ let package = Package(
             "ObservationTests", "Addressing", "BPF", "FuzzSupport", "KernelSupport", "Linux",
             "Observation", "ObservationFixtures", "PacketRing", "Packets", "Time"),
         tests("RPCAPTests", "Addressing", "BPF", "FuzzSupport", "RPCAP", "Time"),
-        tests("LinuxTests", "Addressing", "KernelSupport", "Linux", "Time"),
+        tests("LinuxTests", "Addressing", "FuzzSupport", "KernelSupport", "Linux", "Time"),
         tests(
             "PacketRingTests", "Addressing", "BPF", "KernelSupport", "Linux", "PacketRing", "Time"),
         tests(
@@ -128,7 +128,8 @@ let package = Package(
             "EdgesTests", "Addressing", "Edges", "FuzzSupport", "KernelSupport", "Linux", "Metrics",
             "Netlink", "Observation", "ObservationFixtures", "Settings", "Time", logging),
         tests(
-            "ForwardingTests", "Addressing", "Edges", "Forwarding", "KernelSupport", "Linux",
+            "ForwardingTests", "Addressing", "Edges", "Forwarding", "FuzzSupport", "KernelSupport",
+            "Linux",
             "Metrics", "Netlink", "Observation", "ObservationFixtures", "PacketRing", "Packets",
             "RPCAP", "Security", "SecurityFixtures", "Settings", "Time", logging),
         tests(
