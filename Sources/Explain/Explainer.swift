@@ -170,16 +170,8 @@ package struct Explainer: ~Copyable {
         now: MonotonicTime
     ) -> View? {
         let end = (direction == .toPod ? packet.destination : packet.source).address
-<<<<<<< HEAD
-        let isService = [packet.source, packet.destination].contains {
-            rule.addressPlan.isService($0.address)
-        }
         let edge = owner(of: end)
-        guard edge != nil || rule.addressPlan.isPod(end) && !isService else { return nil }
-=======
-        let edge = edge(of: end)
         guard edge != nil || rule.addressPlan.isPod(end) else { return nil }
->>>>>>> h18-fuzz
         return view(of: packet, at: edge, direction, isRequest, now: now)
     }
 

@@ -192,12 +192,7 @@ extension Forwarder {
         for index in 0..<readyCount {
             switch poller.key(at: index) {
             case Key.commands: hasCommands = true
-<<<<<<< HEAD
             case Key.socket: try attendToSocket(hasFailed: poller.hasFailed(at: index))
-            case Key.sharedRing: if let sharedRing { try drain(sharedRing, blockCountPerTurn) }
-=======
-            case Key.socket: try sender.attend(hasFailed: poller.hasFailed(at: index))
->>>>>>> h18-demo
             case let key:
                 if poller.hasFailed(at: index) { try takePendingError(of: key) }
                 if pressure == nil {
@@ -250,22 +245,8 @@ extension Forwarder {
             guard let sharedRing else { return .empty }
             return try drain(sharedRing, blockCountMax)
         }
-<<<<<<< HEAD
-        if !ready[0].isDisjoint(with: [.failed, .readable]) {
-            try attendToSocket(hasFailed: !ready[0].isDisjoint(with: .failed))
-        }
-        let now = MonotonicTime.now
-        try send(now)
-        if hasRoomForBlock() {
-            isQueueFull = false
-            behindSince = now
-        }
-        pipeline.attend(into: &sender.queue, now: now)
-        return ready[1].contains(.readable)
-=======
         guard let edge = edges[key - Key.firstEdge] else { return .empty }
         return try drain(edge, blockCountMax)
->>>>>>> h18-demo
     }
 
     @discardableResult

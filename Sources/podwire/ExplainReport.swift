@@ -108,15 +108,12 @@ extension PacketReport {
         return view.decision.isReported ? "yes" : "no"
     }
 
-<<<<<<< HEAD
     private func reason(_ view: Explainer.View) -> String {
-        if view.decision == .report(.oneEndIsNoPod), views.count > 1 {
-            return "on this edge's node one end is not a pod: reported as it is"
-=======
-    private static func reason(_ view: Explainer.View) -> String {
         if view.decision.step == .unexplainedService, !view.isHere {
             return "a call to a service: ask there, only that node knows which pod serves it"
->>>>>>> h18-fuzz
+        }
+        if view.decision == .report(.oneEndIsNoPod), views.count > 1 {
+            return "on this edge's node one end is not a pod: reported as it is"
         }
         if view.decision.step == .unexplainedService {
             return """

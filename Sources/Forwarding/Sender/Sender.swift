@@ -153,13 +153,8 @@ extension Sender {
         let wasBlocked = isBlocked
         switch mode {
         case .inline:
-<<<<<<< HEAD
-            isBlocked = try !connection.send(from: &queue, isLast: isLast, now: now, counters)
-            return isBlocked == wasBlocked ? nil : connection.interest(isBlocked: isBlocked)
-=======
             isBlocked = try !sendInline(isLast: isLast, now: now)
-            return isBlocked == wasBlocked ? nil : isBlocked ? [.readable, .writable] : .readable
->>>>>>> h18-demo
+            return isBlocked == wasBlocked ? nil : connection.interest(isBlocked: isBlocked)
         case .thread(let thread):
             isBlocked = try !thread.send(from: &queue, isLast: isLast)
             return nil
