@@ -118,7 +118,7 @@ extension Forwarder {
             throw .system(error)
         }
         if !ready[0].isDisjoint(with: [.failed, .readable]) {
-            try sender.attend(hasFailed: !ready[0].isDisjoint(with: .failed))
+            try attendToSocket(hasFailed: !ready[0].isDisjoint(with: .failed))
         }
         let now = MonotonicTime.now
         try send(now)

@@ -338,7 +338,7 @@ extension Forwarder {
         try waitForSocket(try sender.send(isLast: phase == .finishing, now: now))
     }
 
-    private func attendToSocket(hasFailed: Bool) throws(SendFailure) {
+    func attendToSocket(hasFailed: Bool) throws(SendFailure) {
         try waitForSocket(try sender.attend(hasFailed: hasFailed))
     }
 
