@@ -302,14 +302,18 @@ extension NetlinkSocket {
     ) throws(SystemError) -> Bool {
         var isComplete = true
         for _ in 0..<Self.eventCountMax {
-            let byteCount: Int
-            do throws(SystemError) {
-                byteCount = try takeMessages(name)
-            } catch {
-                if error.errno == .wouldBlock { return isComplete }
-                guard error.errno == .noBufferSpace else { throw error }
-                isComplete = false
-                continue
+            // The forwarder's thread reads events, so no error is made of there being none.
+            // Safety: libmnl writes at most as many bytes as the buffer has.
+            let byteCount = unsafe mnl_socket_recvfrom(socket, &buffer, buffer.count)
+            if byteCount < 0 {
+                switch Errno.current {
+                case .wouldBlock: return isComplete
+                case .interrupted: continue
+                case .noBufferSpace:
+                    isComplete = false
+                    continue
+                case let errno: throw SystemError("recv \(name)", errno)
+                }
             }
             guard isComplete || !discardsAfterLoss else { continue }
             let bytes = buffer.wire.extracting(first: byteCount)

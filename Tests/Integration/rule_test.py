@@ -167,6 +167,9 @@ class RuleTest(ClusterCase):
     def test_explain_decides_at_another_nodes_edge_as_that_node_does(self):
         run("a1", "ip", "addr", "add", "10.77.0.1/32", "dev", "lo")
         self.addCleanup(run, "a1", "ip", "addr", "del", "10.77.0.1/32", "dev", "lo")
+        # An address counts as the pod's if the node's route to it leads there.
+        run("node1", "ip", "route", "add", "10.77.0.1", "via", A1)
+        self.addCleanup(run, "node1", "ip", "route", "del", "10.77.0.1")
         a1 = self.edge(1, A1)
         for words, expected in (
                 ("udp 10.77.0.1:5000 10.244.2.3:53", [[a1, "no"], ["of 10.244.2.3, on its node", "yes"]]),
