@@ -91,7 +91,7 @@ let package = Package(
         module("Compression", "CZlib"),
         module("CaptureFiles", "Addressing", "Compression", "Formats", "Linux"),
         module(
-            "Collector", "Addressing", "BPF", "CaptureFiles", "Formats", "Linux", "RPCAP",
+            "Collector", "Addressing", "BPF", "CaptureFiles", "Formats", "Linux", "Log", "RPCAP",
             "Security", "Time", logging),
 
         .executableTarget(
@@ -113,7 +113,7 @@ let package = Package(
             "ObservationTests", "Addressing", "BPF", "FuzzSupport", "KernelSupport", "Linux",
             "Observation", "ObservationFixtures", "PacketRing", "Packets", "Time"),
         tests("RPCAPTests", "Addressing", "BPF", "FuzzSupport", "RPCAP", "Time"),
-        tests("LinuxTests", "Addressing", "KernelSupport", "Linux", "Time"),
+        tests("LinuxTests", "Addressing", "FuzzSupport", "KernelSupport", "Linux", "Time"),
         tests(
             "PacketRingTests", "Addressing", "BPF", "KernelSupport", "Linux", "PacketRing", "Time"),
         tests(
@@ -130,11 +130,10 @@ let package = Package(
         tests(
             "ForwardingTests", "Addressing", "Edges", "Forwarding", "FuzzSupport", "KernelSupport",
             "Linux", "Metrics", "Netlink", "Observation", "ObservationFixtures", "PacketRing",
-            "Packets",
-            "RPCAP", "Security", "SecurityFixtures", "Settings", "Time", logging),
+            "Packets", "RPCAP", "Security", "SecurityFixtures", "Settings", "Time", logging),
         tests(
             "AgentTests", "Addressing", "Agent", "Edges", "Forwarding", "Linux", "Metrics",
-            "Netlink", "Settings", "Time", logging),
+            "Netlink", "Security", "Settings", "Time", logging),
         tests(
             "DoctorTests", "Addressing", "Doctor", "Edges", "Formats", "Linux", "Netlink",
             "PacketRing",

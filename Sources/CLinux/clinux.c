@@ -1,6 +1,8 @@
+#include <errno.h>
 #include <fcntl.h>
 #include <string.h>
 #include <linux/netlink.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/timex.h>
 #include "clinux.h"
@@ -146,4 +148,12 @@ int clinux_send_datagrams(int fd, const void *memory, const struct clinux_datagr
         };
     }
     return sendmmsg(fd, messages, count, MSG_DONTWAIT | MSG_NOSIGNAL);
+}
+
+int clinux_memory_file(const char *name)
+{
+    const unsigned int noexec_seal = 8;
+    int fd = memfd_create(name, MFD_CLOEXEC | noexec_seal);
+
+    return fd < 0 && errno == EINVAL ? memfd_create(name, MFD_CLOEXEC) : fd;
 }

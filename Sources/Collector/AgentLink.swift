@@ -1,4 +1,6 @@
 import Addressing
+import BPF
+import CaptureFiles
 import Linux
 import RPCAP
 import Security
@@ -13,10 +15,12 @@ final class AgentLink {
     let connectedAt: MonotonicTime
     /// The source that was dialled; nil if the agent dialled.
     let source: Source?
-    private let options: CaptureOptions
+    let options: CaptureOptions
     private var control: Channel
     private var session: ClientSession
-    private var path: DataPath
+    var path: DataPath
+    /// A watch for its own packets among those that it captures.
+    var feed: FeedWatch
     private(set) var device = ""
     private(set) var linkType: UInt16 = 0
     private(set) var state = State.greeting
@@ -25,12 +29,12 @@ final class AgentLink {
     /// Why it is over; nil while it is not.
     private(set) var endReason: String?
     /// Whether the agent has ended the capture in order.
-    private(set) var hasEnded = false
+    var hasEnded = false
     /// Whether the peer closed before it said anything, as one does who only looks for a listener.
     private(set) var isProbe = false
     private var hasSpoken = false
     private var output: [UInt8] = []
-    private var dataDeadline: MonotonicTime?
+    var dataDeadline: MonotonicTime?
     private var lastStatistics = CaptureStatistics()
     /// Notes for a person, and those that have been taken.
     private var notes: [String] = []
@@ -50,16 +54,17 @@ final class AgentLink {
     /// The most notes of one session that are logged.
     private static let noteCountMax = 16
     /// Reads of one agent's connection before the others have their turn.
-    private static let readCountPerTurn = 8
+    static let readCountPerTurn = 8
 
     init(
-        _ control: consuming Channel, from source: Source?, _ options: CaptureOptions, id: Int,
-        now: MonotonicTime
+        _ control: consuming Channel, from source: Source?, _ options: CaptureOptions,
+        _ connections: OwnConnections, id: Int, now: MonotonicTime
     ) {
         path = DataPath(from: control.peer.address, snaplen: options.snaplen)
         self.control = control
         self.source = source
         self.options = options
+        feed = FeedWatch(connections, of: id)
         self.id = id
         connectedAt = now
         var goal = ClientSession.Goal()
@@ -94,6 +99,16 @@ final class AgentLink {
 
     /// The name of its interface in the file, which another agent may have, too.
     var interfaceName: String { "\(device)@\(host)" }
+
+    /// The state for people: there is no capture before packets can come.
+    var shownState: String {
+        state == .capturing && !path.carriesPackets ? State.starting.rawValue : state.rawValue
+    }
+
+    /// Where a data connection came from that is not the agent's.
+    var strangerText: String {
+        path.stranger.map { ", and one from \($0) was turned away" } ?? ""
+    }
 
     /// The device for people: with its name in the file if the agent's host does not identify it.
     var shownDevice: String {
@@ -139,7 +154,7 @@ final class AgentLink {
         return notes
     }
 
-    private func note(_ text: String) {
+    func note(_ text: String) {
         guard takenNotes.count < Self.noteCountMax, takenNotes.insert(text).inserted else {
             return
         }
@@ -184,11 +199,17 @@ extension AgentLink {
         if let dataDeadline, now > dataDeadline {
             switch path.state {
             case .datagrams, .none: complete()
-            case .connecting: end("the agent's data port does not answer within 10 s")
-            case .listening, .open: end("the agent opened no data connection")
+            case .bound, .connecting: end("the agent's data port does not answer within 10 s")
+            case .listening, .open: end("the agent opened no data connection" + strangerText)
             }
         }
         session.expire(now: now)
+        proceed(now: now)
+    }
+
+    /// Asks for another filter.
+    func update(_ filter: Program, now: MonotonicTime) {
+        session.updateFilter(filter.instructions, now: now)
         proceed(now: now)
     }
 
@@ -209,7 +230,7 @@ extension AgentLink {
         proceed(now: now)
     }
 
-    private func carryOutActions(_ now: MonotonicTime) throws(TLSFailure) {
+    func carryOutActions(_ now: MonotonicTime) throws(TLSFailure) {
         while endReason == nil, let action = session.nextAction(now: now) {
             switch action {
             case .send(let bytes): output += bytes
@@ -236,7 +257,7 @@ extension AgentLink {
     }
 
     /// Ends the link if `body` fails.
-    private func endOnFailure(_ body: () throws(TLSFailure) -> Void) {
+    func endOnFailure(_ body: () throws(TLSFailure) -> Void) {
         do throws(TLSFailure) {
             try body()
         } catch {
@@ -249,7 +270,7 @@ extension AgentLink {
                 default: false
                 }
             if isClose { isProbe = source == nil && !hasSpoken }
-            end("\(error)")
+            end(error.text)
         }
     }
 
@@ -259,9 +280,10 @@ extension AgentLink {
     ) throws(TLSFailure) {
         self.device = ReplyText.printable(device.name)
         self.linkType = linkType
+        warnOfFilter()
         let here = control.local.with(port: 0)
         var flags: StartRequest.Flags = source == nil ? .serverOpens : []
-        var port: UInt16 = 0
+        var (port, ownPort): (UInt16, UInt16) = (0, 0)
         do throws(SystemError) {
             if options.usesDatagrams {
                 port = try path.receiveDatagrams(at: here)
@@ -269,11 +291,16 @@ extension AgentLink {
             } else if source == nil {
                 port = try path.listen(at: here)
                 dataDeadline = now + Self.dataTimeMax
+            } else {
+                ownPort = try path.bind(at: here)
             }
         } catch {
             throw .system(error)
         }
-        session.start(options.startRequest(flags: flags, dataPort: port), now: now)
+        feed.begin([control.local, here.with(port: max(port, ownPort))], at: device)
+        let filter = feed.firstFilter(linkType, options.wantedFilter)
+        session.start(
+            options.startRequest(flags: flags, dataPort: port, filter: filter), now: now)
         state = .starting
     }
 
@@ -291,6 +318,15 @@ extension AgentLink {
         dataDeadline = now + Self.dataTimeMax
     }
 
+    /// Warns if the filter was made for other packets than the device has.
+    private func warnOfFilter() {
+        guard options.filter != nil, linkType != 1 else { return }
+        let name = LinkTypeName.text(linkType)
+        note(
+            "--bpf: the packets of \(device) are no Ethernet frames but \(name): a filter for Ethernet "
+                + "lets wrong packets through or none, make it with tcpdump -y \(name) -ddd")
+    }
+
     private func record(_ statistics: CaptureStatistics) {
         // A daemon that forgets its counts at the end reports zeros.
         guard let counters, statistics != CaptureStatistics() else { return }
@@ -306,81 +342,15 @@ extension AgentLink {
         switch path.state {
         case .none: complete()
         case .datagrams: dataDeadline = now + Self.lateTimeMax
-        case .listening, .connecting, .open: break
+        case .listening, .bound, .connecting, .open: break
         }
     }
 
     /// Ends the session, since all packets have been sent and read.
-    private func complete() {
+    func complete() {
         path.close()
         dataDeadline = nil
         hasEnded = true
         session.close()
-    }
-}
-
-/// The data path.
-extension AgentLink {
-    /// Does what the data path is ready for.
-    ///
-    /// `body` is called with each packet; the frame is lent for the call. `afterRead` is called when
-    /// packets have been read, and may write them to a file.
-    func readData(
-        into buffer: inout [UInt8], now: MonotonicTime, _ body: (PacketRecord, RawSpan) -> Void,
-        afterRead: () -> Void
-    ) {
-        endOnFailure { () throws(TLSFailure) in
-            switch path.state {
-            case .none: break
-            case .listening, .connecting: try openPath()
-            case .open, .datagrams: try readPackets(into: &buffer, now, body, afterRead)
-            }
-        }
-    }
-
-    private func openPath() throws(TLSFailure) {
-        let opened: Connection?
-        do throws(SystemError) {
-            opened = try path.takeConnection()
-        } catch {
-            throw .system(error)
-        }
-        guard let connection = opened else { return }
-        path.open(try options.channel(over: connection, for: source))
-        dataDeadline = nil
-    }
-
-    private func readPackets(
-        into buffer: inout [UInt8], _ now: MonotonicTime, _ body: (PacketRecord, RawSpan) -> Void,
-        _ afterRead: () -> Void
-    ) throws(TLSFailure) {
-        guard let counters else { return }
-        guard path.state == .open else {
-            let strangers = counters.strangers
-            _ = try path.read(into: &buffer, counters, body)
-            afterRead()
-            if counters.strangers > strangers {
-                note("datagrams from another host than the agent are ignored")
-            }
-            return
-        }
-        for _ in 0..<Self.readCountPerTurn {
-            switch try path.read(into: &buffer, counters, body) {
-            case .some: afterRead()
-            case .nothing: return
-            case .end: return try recordDataEnd(now)
-            case .malformed(let text): return end("data connection: \(text)")
-            }
-        }
-    }
-
-    private func recordDataEnd(_ now: MonotonicTime) throws(TLSFailure) {
-        path.close()
-        if hasEnded {
-            complete()
-            try carryOutActions(now)
-        } else if state != .ending {
-            end("the agent closed the data connection")
-        }
     }
 }

@@ -55,10 +55,15 @@ package struct CaptureOptions: Sendable {
         return try Channel(beginning: trust.connect(connection, host: source?.host))
     }
 
+    /// The filter that agents are asked for, or the one that keeps everything.
+    var wantedFilter: Program { filter ?? .keepAll.truncating(to: UInt32(snaplen)) }
+
     /// The request to start the capture.
-    func startRequest(flags: StartRequest.Flags, dataPort: UInt16) -> StartRequest {
+    func startRequest(
+        flags: StartRequest.Flags, dataPort: UInt16, filter: Program
+    ) -> StartRequest {
         StartRequest(
             snaplen: snaplen, flags: flags.union(.promiscuous), dataPort: dataPort,
-            filter: filter?.instructions ?? [Instruction(.keep, UInt32(snaplen))])
+            filter: filter.instructions)
     }
 }

@@ -1,7 +1,7 @@
 import Addressing
 import CaptureFiles
-import Glibc
 package import Linux
+import Log
 package import Logging
 import Security
 import Time
@@ -13,26 +13,35 @@ package final class Collector {
     private var listener: Listener?
     private let stop: Event
     private let options: CaptureOptions
-    private let logger: Logger
-    private let view: LiveView
-    private var recording: Recording
-    private var links: [AgentLink] = []
+    let logger: Logger
+    /// A log of lines that anybody can cause who connects.
+    private let doorLogger: Logger
+    let view: LiveView
+    var recording: Recording
+    var links: [AgentLink] = []
+    var admission = AgentAdmission()
     private var nextLinkID = 0
+    /// The ends of all links' connections, and the version that was dealt with.
+    let connections: OwnConnections
+    var knownVersion = 0
+    /// When agents may be given other filters again.
+    var nextExclusion = MonotonicTime.zero
+    private var echo = FeedEcho()
     private let dialers: [SourceDialer]
     /// Whether agents are accepted; false for the rest of a second after one could not be.
     ///
     /// The next one would fail for the same reason, and the listener would stay ready.
     private var accepts = true
     /// Why the recording cannot go on.
-    private var failure: SystemError?
+    var failure: SystemError?
     private var buffer = [UInt8](repeating: 0, count: Collector.readByteCount)
 
-    /// The most agents at once, as many as a sensor is sold for.
+    /// The most agents that are dialled or capture.
     ///
     /// Each takes three descriptors.
-    package static let linkCountMax = 512
+    package static let linkCountMax = AgentAdmission.capturingCountMax
     private static let readByteCount = 256 << 10
-    private static let tickInterval = Duration.seconds(1)
+    static let tickInterval = Duration.seconds(1)
     /// The time in which agents have to send what they have when the collector stops.
     private static let endTimeMax = Duration.seconds(3)
     /// The time between two looks at deadlines while the collector stops.
@@ -60,10 +69,12 @@ package final class Collector {
         listener = try Self.listen(at: address)
         recording = try Recording(recordingOptions, snaplen: options.snaplen, now: .now)
         dialers = sources.map { SourceDialer($0) }
+        connections = OwnConnections(receivesDatagrams: options.usesDatagrams)
         self.options = options
         self.stop = stop
         self.view = view
         self.logger = logger
+        doorLogger = LimitedLogHandler.limiting(logger, lineCountMax: 2 * Self.linkCountMax)
         if let local = listener?.local { view.note("listening", ["address": "\(local)"], logger) }
     }
 
@@ -162,17 +173,24 @@ extension Collector {
             return view.warn("agent not accepted", ["reason": "\(error)"], logger)
         }
         guard let connection else { return }
-        guard links.count < Self.linkCountMax else {
-            accepts = false
-            return view.warn("agent refused", ["reason": "there are \(links.count)"], logger)
-        }
         let peer = connection.peer
+        switch admission.admit(peer.address, as: nextLinkID) {
+        case .refused(let reason):
+            accepts = !admission.isFull
+            return view.warn(
+                "agent refused", ["agent": "\(peer)", "reason": reason], doorLogger)
+        case .admitted(let evicted):
+            let oldest = links.first { $0.id == evicted }
+            oldest?.end("it has sent no packets, and others wait")
+        }
         do {
             try connection.watchPeer()
             try connection.sendAtOnce()
             try begin(connection, from: nil, now)
         } catch {
-            view.warn("agent not accepted", ["agent": "\(peer)", "reason": "\(error)"], logger)
+            admission.remove(nextLinkID)
+            view.warn(
+                "agent not accepted", ["agent": "\(peer)", "reason": "\(error)"], doorLogger)
         }
     }
 
@@ -181,10 +199,12 @@ extension Collector {
         _ connection: consuming Connection, from source: Source?, _ now: MonotonicTime
     ) throws(TLSFailure) -> AgentLink {
         let channel = try options.channel(over: connection, for: source)
-        let link = AgentLink(channel, from: source, options, id: nextLinkID, now: now)
+        let link = AgentLink(
+            channel, from: source, options, connections, id: nextLinkID, now: now)
         nextLinkID += 1
         links.append(link)
-        view.note("agent connected", ["agent": link.label], logger)
+        view.note(
+            "agent connected", ["agent": link.label], source == nil ? doorLogger : logger)
         link.proceed(now: now)
         return link
     }
@@ -215,8 +235,13 @@ extension Collector {
             // Another link of the same device may go on.
             let goesOn = links.contains { $0.endReason == nil && $0.counters === link.counters }
             if !goesOn { link.counters?.end(link.hasEnded ? .ended : .gone, now: now) }
-            dialers.first { $0.link === link }?.end(now: now)
+            connections.remove(link.id)
+            admission.remove(link.id)
+            let pause = link.isLoop ? AgentLink.loopPause : .zero
+            if pause > .zero { link.counters?.rest(until: now + pause) }
+            dialers.first { $0.link === link }?.end(now: now, pause: pause)
             let values = ["agent": link.label, "reason": reason]
+            let logger = link.counters == nil && link.source == nil ? doorLogger : logger
             if link.counters == nil, !link.isProbe {
                 view.warn("agent not captured from", values, logger)
             } else {
@@ -241,12 +266,14 @@ extension Collector {
             if link.hasControlBytes || !control.isDisjoint(with: [.readable, .failed]) {
                 link.readControl(into: &buffer, now: now)
             }
-            if link.isCapturing { count(link, now) }
+            if link.isCapturing, link.carriesPackets { count(link, now) }
+            link.endLoop(now: now)
             for note in link.takeNotes() {
                 view.warn("agent notice", ["agent": link.label, "text": note], logger)
             }
         }
         removeEnded(now)
+        excludeNewConnections(now)
         if let failure { throw failure }
     }
 
@@ -256,6 +283,8 @@ extension Collector {
     private func readData(_ link: AgentLink, _ now: MonotonicTime) {
         if link.carriesPackets { count(link, now) }
         link.readData(into: &buffer, now: now) { record, frame in
+            link.examine(frame, echo, now: now)
+            echo.remember(record)
             if let counters = link.counters { recording.add(frame, record, of: counters) }
         } afterRead: {
             do throws(SystemError) {
@@ -265,43 +294,6 @@ extension Collector {
                 failure = error
             }
         }
-    }
-
-    /// Counts the link's packets from now on.
-    ///
-    /// An agent that comes back is the same interface again.
-    private func count(_ link: AgentLink, _ now: MonotonicTime) {
-        guard link.counters == nil, link.endReason == nil else { return }
-        let counters: SourceCounters
-        do throws(Recording.Failure) {
-            counters = try recording.makeCounters(
-                named: link.interfaceName, description: link.interfaceDescription,
-                linkType: link.linkType, now: now
-            ) { counters in
-                links.contains { $0.endReason == nil && $0.counters === counters }
-            }
-        } catch {
-            if case .system(let error) = error { failure = error }
-            return link.end("\(error)")
-        }
-        link.count(in: counters, now: now)
-        view.note(
-            "capture started",
-            ["agent": link.label, "device": link.device, "interface": counters.name], logger)
-        warnOfLinkTypes(link, counters)
-    }
-
-    /// Warns if the file has packets of another link type than the link's.
-    private func warnOfLinkTypes(_ link: AgentLink, _ counters: SourceCounters) {
-        guard let other = recording.otherLinkType(inFileOf: counters) else { return }
-        view.warn(
-            "a second link type in the file",
-            [
-                "agent": link.label, "link-type": LinkTypeName.text(counters.linkType),
-                "first-link-type": LinkTypeName.text(other),
-                "meaning": "tcpdump and Zeek cannot read the file, Wireshark can",
-                "remedy": "--split-link-types gives each link type a file of its own",
-            ], logger)
     }
 
     private func tick(_ now: MonotonicTime) throws(SystemError) {

@@ -11,6 +11,8 @@ struct DataPath: ~Copyable {
         case none
         /// The agent connects here.
         case listening(Listener)
+        /// This side is going to connect to the agent.
+        case bound(BoundSocket)
         /// This side connects to the agent.
         case connecting(PendingConnection)
         case open(Channel)
@@ -19,7 +21,7 @@ struct DataPath: ~Copyable {
 
     /// The state, which can be compared.
     enum State {
-        case none, listening, connecting, open, datagrams
+        case none, listening, bound, connecting, open, datagrams
     }
 
     /// The outcome of reading.
@@ -38,6 +40,8 @@ struct DataPath: ~Copyable {
     private var stream: PacketStream
     private var datagrams: DatagramReader
     private let agent: IPAddress
+    /// The last host whose connection was turned away.
+    private(set) var stranger: IPAddress?
 
     /// Datagrams that are read of one agent before the others have their turn.
     private static let datagramCountPerTurn = 1024
@@ -57,6 +61,7 @@ struct DataPath: ~Copyable {
         switch form {
         case .none: .none
         case .listening: .listening
+        case .bound: .bound
         case .connecting: .connecting
         case .open: .open
         case .datagrams: .datagrams
@@ -70,6 +75,7 @@ struct DataPath: ~Copyable {
     var fileDescriptor: CInt {
         switch form {
         case .none: -1
+        case .bound: -1
         case .listening(let listener): listener.fileDescriptor
         case .connecting(let connection): connection.fileDescriptor
         case .open(let channel): channel.fileDescriptor
@@ -123,9 +129,22 @@ extension DataPath {
         return port
     }
 
+    /// Takes a port for the connection to the agent.
+    ///
+    /// - Returns: The port.
+    mutating func bind(at address: SocketAddress) throws(SystemError) -> UInt16 {
+        let socket = try BoundSocket(at: address)
+        let port = socket.local.port
+        form = .bound(socket)
+        return port
+    }
+
     /// Begins to connect to the agent.
     mutating func connect(to address: SocketAddress) throws(SystemError) {
-        form = .connecting(try PendingConnection(to: address))
+        switch take() {
+        case .bound(let socket): form = .connecting(try socket.connect(to: address))
+        default: form = .connecting(try PendingConnection(to: address))
+        }
     }
 
     /// Takes the connection over which packets will come, if it is open now and the agent's own.
@@ -140,10 +159,12 @@ extension DataPath {
         return try accept()
     }
 
-    private func accept() throws(SystemError) -> Connection? {
+    private mutating func accept() throws(SystemError) -> Connection? {
         switch form {
         case .listening(let listener):
-            guard let connection = try listener.accept(), connection.peer.address == agent else {
+            guard let connection = try listener.accept() else { return nil }
+            guard connection.peer.address == agent else {
+                stranger = connection.peer.address
                 return nil
             }
             return connection
@@ -181,7 +202,7 @@ extension DataPath {
             } catch {
                 throw .system(error)
             }
-        case .none, .listening, .connecting: return .nothing
+        case .none, .listening, .bound, .connecting: return .nothing
         }
     }
 

@@ -110,7 +110,7 @@ package enum DeviceListing {
         do throws(TLSFailure) {
             output.removeFirst(try channel.send(output[...]))
         } catch {
-            throw Failure("\(error)")
+            throw Failure(error.text)
         }
     }
 
@@ -120,7 +120,7 @@ package enum DeviceListing {
         do throws(TLSFailure) {
             return try channel.receive(into: &buffer)
         } catch {
-            throw Failure("\(error)")
+            throw Failure(error.text)
         }
     }
 }

@@ -54,7 +54,8 @@ final class FileSeries {
         filePacketCount += 1
         let packet = CapturedPacket(
             interface: interface(of: device), nanoseconds: record.nanosecondsSince1970,
-            wireByteCount: record.wireByteCount)
+            // Some daemons say less than they send.
+            wireByteCount: max(record.wireByteCount, frame.byteCount))
         file.add(packet, frame)
     }
 

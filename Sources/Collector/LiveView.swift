@@ -77,7 +77,7 @@ package final class LiveView {
             let before = self.rates[link.label] ?? counts
             rates[link.label] = counts
             return [
-                link.label, link.shownDevice, link.state.rawValue, "\(counts.packets)",
+                link.label, link.shownDevice, link.shownState, "\(counts.packets)",
                 "\(counts.packets - min(before.packets, counts.packets))",
                 "\(ByteCount(counts.bytes - min(before.bytes, counts.bytes)))",
                 "\(statistics?.droppedCount ?? 0)", statistics?.lost ?? "0",

@@ -11,11 +11,12 @@ package struct Recording: ~Copyable {
     private var series: [FileSeries] = []
     /// The counters of all devices that have been captured from.
     private(set) var counters: [SourceCounters] = []
+    private var forgotten: [SourceCounters] = []
 
     /// The most devices, many times as many as a collector has agents for.
     ///
     /// An agent that comes with one new name after the other must not fill the memory.
-    static let deviceCountMax = 4096
+    package static let deviceCountMax = 4096
     /// The most link types with files of their own, many more than a site has.
     ///
     /// Each has a buffer of 2 MiB, and agents say what their link types are.
@@ -31,7 +32,8 @@ package struct Recording: ~Copyable {
         package var description: String {
             switch self {
             case .tooManyDevices:
-                "\(Recording.deviceCountMax) devices have been captured from already"
+                "\(Recording.deviceCountMax) devices are in the files that are written: "
+                    + "--rotate-size or --rotate-time makes room"
             case .tooManyLinkTypes:
                 "there are files for \(Recording.linkTypeCountMax) link types already"
             case .system(let error): "\(error)"
@@ -59,6 +61,8 @@ package struct Recording: ~Copyable {
     /// A device that comes back has its own again. If these are taken, which is so while another
     /// agent of the same name captures, it has others, with a number in their name: `"eth0@h#2"`.
     ///
+    /// A new device may take the place of one that is gone and whose file is complete.
+    ///
     /// - Throws: If there are too many devices, or a file for its link type cannot be created.
     package mutating func makeCounters(
         named name: String, description: String, linkType: UInt16, now: MonotonicTime,
@@ -71,13 +75,27 @@ package struct Recording: ~Copyable {
             number += 1
             numbered = "\(name)#\(number)"
         }
-        guard counters.count < Self.deviceCountMax else { throw .tooManyDevices }
+        if counters.count >= Self.deviceCountMax { try forgetOldest() }
         if options.splitsLinkTypes { try addSeries(of: linkType, now) }
         let new = SourceCounters(
             name: numbered, description: description, linkType: linkType,
             start: wallClockNanoseconds())
         counters.append(new)
         return new
+    }
+
+    /// Forgets the oldest device that is in no file.
+    private mutating func forgetOldest() throws(Failure) {
+        guard let index = counters.firstIndex(where: \.isForgettable) else {
+            throw .tooManyDevices
+        }
+        forgotten.append(counters.remove(at: index))
+    }
+
+    /// Takes the counters of devices that were forgotten, so that their last numbers can be shown.
+    mutating func takeForgotten() -> [SourceCounters] {
+        defer { forgotten = [] }
+        return forgotten
     }
 
     private mutating func addSeries(of linkType: UInt16, _ now: MonotonicTime) throws(Failure) {

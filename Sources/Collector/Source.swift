@@ -91,6 +91,7 @@ extension Source {
 
     private static func hostPort(_ text: Substring) throws(Failure) -> HostPort {
         let name: HostPort
+        let text = try withoutEncodedZone(text)
         do throws(HostPort.Failure) {
             name = try HostPort(text)
         } catch {
@@ -101,6 +102,15 @@ extension Source {
             throw Failure("an IPv6 address belongs in brackets, as in rpcap://[fd00::1]")
         }
         return name
+    }
+
+    /// Undoes the percent-encoding of an IPv6 zone: `%25eth0` in a URL is `%eth0` (RFC 6874, 2).
+    private static func withoutEncodedZone(_ text: Substring) throws(Failure) -> Substring {
+        let address = text.prefix { $0 != "%" }
+        let zone = text.dropFirst(address.count).prefix { $0 != "]" }
+        guard text.hasPrefix("["), zone.hasPrefix("%25"), zone.count > 3 else { return text }
+        let name = String(decoding: try decoded(zone.dropFirst(3), "zone"), as: UTF8.self)
+        return address + "%" + name + text[zone.endIndex...]
     }
 
     private static func text(_ text: Substring, _ what: String) throws(Failure) -> String {

@@ -31,6 +31,8 @@ package final class SourceCounters {
     private(set) var isInFile = false
     /// Its number in the current file, once it has packets there.
     var interface: Int?
+    /// When it may capture again.
+    private var restEnd = MonotonicTime.zero
     /// The counts when the current file was begun.
     private var countsBefore = InterfaceCounts()
 
@@ -64,12 +66,21 @@ package final class SourceCounters {
     }
 
     /// Counts what an agent reports since an earlier report of the same session, modulo 2^32.
+    ///
+    /// A count that goes back, which is more than half of 2^32 ahead, has begun again. What it was
+    /// when it did is not known, so that adds nothing.
     package func add(_ statistics: CaptureStatistics, since earlier: CaptureStatistics) {
-        counts.received &+= UInt64(statistics.received &- earlier.received)
-        counts.droppedByInterface &+= UInt64(
-            statistics.droppedByInterface &- earlier.droppedByInterface)
-        counts.droppedByKernel &+= UInt64(statistics.droppedByKernel &- earlier.droppedByKernel)
+        func difference(_ count: KeyPath<CaptureStatistics, UInt32>) -> UInt64 {
+            let difference = statistics[keyPath: count] &- earlier[keyPath: count]
+            return difference > UInt32(1) << 31 ? 0 : UInt64(difference)
+        }
+        counts.received &+= difference(\.received)
+        counts.droppedByInterface &+= difference(\.droppedByInterface)
+        counts.droppedByKernel &+= difference(\.droppedByKernel)
     }
+
+    /// Whether nothing is going to need its counts: its session is over, and so is its file.
+    var isForgettable: Bool { capturingSince == nil && !isInFile }
 
     /// Begins a session, unless another one of the same device captures already.
     package func begin(now: MonotonicTime) {
@@ -77,6 +88,11 @@ package final class SourceCounters {
         isInFile = true
         capturingSince = capturingSince ?? now
     }
+
+    /// Has the device capture nothing until a time.
+    func rest(until time: MonotonicTime) { restEnd = time }
+
+    func rests(now: MonotonicTime) -> Bool { now < restEnd }
 
     /// Ends the last session of the device.
     package func end(_ state: State, now: MonotonicTime) {

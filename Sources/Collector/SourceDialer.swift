@@ -125,11 +125,13 @@ package final class SourceDialer {
     }
 
     /// Records the end of the session, and schedules the next try.
-    package func end(now: MonotonicTime) {
+    ///
+    /// With `pause` that is after this time at least.
+    package func end(now: MonotonicTime, pause: Duration = .zero) {
         if let link, now - link.connectedAt >= Self.goodSessionTime { backoff.reset() }
         link = nil
         step = .waiting
-        deadline = now + backoff.next()
+        deadline = now + max(backoff.next(), pause)
     }
 
     private func begin(_ now: MonotonicTime) -> Outcome {
@@ -151,7 +153,9 @@ package final class SourceDialer {
         while !addresses.isEmpty {
             let address = addresses.removeFirst()
             do throws(SystemError) {
-                step = .connecting(try PendingConnection(to: address))
+                // A port of its own tells the connection from all others of this host.
+                let socket = try BoundSocket(toReach: address)
+                step = .connecting(try socket.connect(to: address))
                 deadline = now + Self.connectTimeMax
                 return .none
             } catch {

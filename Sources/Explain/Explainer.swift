@@ -170,11 +170,8 @@ package struct Explainer: ~Copyable {
         now: MonotonicTime
     ) -> View? {
         let end = (direction == .toPod ? packet.destination : packet.source).address
-        let isService = [packet.source, packet.destination].contains {
-            rule.addressPlan.isService($0.address)
-        }
         let edge = owner(of: end)
-        guard edge != nil || rule.addressPlan.isPod(end) && !isService else { return nil }
+        guard edge != nil || rule.addressPlan.isPod(end) else { return nil }
         return view(of: packet, at: edge, direction, isRequest, now: now)
     }
 

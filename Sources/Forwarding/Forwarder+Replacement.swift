@@ -29,8 +29,9 @@ extension Forwarder {
     /// Step 2: lets into a new ring what is let into the present one.
     private func prepare(_ ring: consuming Ring, _ seen: consuming PacketSet, _ incarnation: UInt64)
     {
-        guard let edge = edges[incarnation] else {
-            return report(.cancelled(nil), of: incarnation)
+        // Under pressure a larger ring would not help, and hide what is dropped.
+        guard let edge = edges[incarnation], pressure == nil else {
+            return report(.cancelled(TransferBox(ring)), of: incarnation)
         }
         do {
             try count(edge)

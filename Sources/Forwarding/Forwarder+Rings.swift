@@ -173,7 +173,8 @@ extension Forwarder {
 extension Forwarder {
     /// Adds to the counters what the kernel has counted since the last time.
     func countKernel(_ now: MonotonicTime) throws(SystemError) {
-        countsAt = now + Self.countInterval
+        countsAt = now + (pressure == nil ? Self.countInterval : Self.pressureCountInterval)
+        sender.countSent()
         for edge in edges.values { try count(edge) }
         if let sharedRing {
             count(try sharedRing.ring.takeStatistics(), sharedRing.counters)
@@ -184,7 +185,7 @@ extension Forwarder {
     func count(_ edge: CapturedEdge) throws(SystemError) {
         guard let statistics = try edge.takeStatistics() else { return }
         count(statistics, edge.counters)
-        if statistics.dropped > 0 {
+        if statistics.dropped > 0, pressure == nil {
             manager.post(.pressed(incarnation: edge.incarnation))
         }
     }

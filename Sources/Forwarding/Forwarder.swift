@@ -12,8 +12,9 @@ import Time
 /// The data path of one capture: from the rings of its edges to the data connection.
 ///
 /// One thread runs it. It takes the blocks that the kernel hands over, has the pipeline write their
-/// packets into the send queue, and has the sender send that, much at a time. When the queue is full,
-/// it waits for the sensor alone; what then finds no room in the rings the kernel drops and counts.
+/// packets into the send queue, and has the sender send that, much at a time. When the queue has been
+/// full, edges share what room there is (`Pressure`); what then finds no room in the rings the kernel
+/// drops and counts.
 final class Forwarder {
     /// What another thread tells the forwarder, which obeys between two turns.
     enum Command: Sendable {
@@ -45,9 +46,11 @@ final class Forwarder {
 
     private(set) var phase = Phase.running
     /// Whether the queue had no room for a block: until it has, only the socket is waited for.
-    private(set) var isQueueFull = false
+    var isQueueFull = false
+    /// How edges share the queue since it was full; nil if it has not been lately.
+    var pressure: Pressure?
     /// The size of the block for which the queue has or had to have room.
-    private var blockByteCount = Int(Ring.Shape.blockByteCountMin)
+    var blockByteCount = Int(Ring.Shape.blockByteCountMin)
     /// The edges that have a ring, by the incarnations of their interfaces.
     var edges: [UInt64: CapturedEdge] = [:]
     /// The edges whose ring is closed or replaced once it has been read.
@@ -68,11 +71,11 @@ final class Forwarder {
     /// When the kernel's counts are taken next.
     var countsAt: MonotonicTime
     /// Whether this turn may have left blocks in a ring, so that answers may be in them.
-    private var isBehind = false
+    var isBehind = false
     /// When a turn began that left no block in any ring.
     private var caughtUpAt = MonotonicTime.zero
     /// When the forwarder fell behind; nil if it has caught up.
-    private var behindSince: MonotonicTime?
+    var behindSince: MonotonicTime?
 
     /// The most blocks of one ring that are forwarded before others, and commands, have their turn.
     ///
@@ -128,20 +131,20 @@ final class Forwarder {
     /// Forwards packets until the command to finish, or until the capture ends by itself.
     ///
     /// - Returns: Why it ended by itself; nil if it was told to.
-    func run(_ heartbeat: borrowing Watchdog.Heartbeat) -> String? {
-        var reason: String?
+    func run(_ heartbeat: borrowing Watchdog.Heartbeat) -> CaptureEnd? {
+        var reason: CaptureEnd?
         do throws(SendFailure) {
             while phase != .finishing {
                 try turn(within: Watchdog.waitMax)
                 heartbeat.beat()
                 if phase == .losingEdge, edges.isEmpty {
-                    reason = "the edge is gone"
+                    reason = .edgeGone
                     phase = .finishing
                 }
             }
             try finish(by: .now + Self.finishTime)
         } catch {
-            reason = "\(error)"
+            reason = .failed(error)
         }
         closeAccounts()
         return reason
@@ -155,15 +158,11 @@ extension Forwarder {
     /// - Parameter limit: The longest time that it waits.
     /// - Throws: If the data connection, or a system call, has failed.
     func turn(within limit: Duration) throws(SendFailure) {
-        let milliseconds = waitTime(limit).waitMilliseconds
-        var hasCommands = false
-        if isQueueFull {
-            hasCommands = try waitForRoom(milliseconds: milliseconds)
-            // The packets in the rings have waited for that room.
-            if !isQueueFull { hasCommands = try waitAndDrain(milliseconds: 0) || hasCommands }
-        } else {
-            hasCommands = try waitAndDrain(milliseconds: milliseconds)
-        }
+        let time = waitTime(limit)
+        let hasCommands =
+            pressure == nil
+            ? try waitAndDrain(milliseconds: time.waitMilliseconds)
+            : try turnUnderPressure(within: time)
         guard hasCommands else { return }
         try obey(commands.takeAll())
         // A data connection that has just come takes what has waited for it.
@@ -182,7 +181,7 @@ extension Forwarder {
     }
 
     /// - Returns: Whether commands wait.
-    private func waitAndDrain(milliseconds: CInt) throws(SendFailure) -> Bool {
+    func waitAndDrain(milliseconds: CInt) throws(SendFailure) -> Bool {
         var hasCommands = false
         let readyCount = try pollerResult { poller throws(SystemError) in
             try poller.wait(milliseconds: milliseconds)
@@ -193,14 +192,17 @@ extension Forwarder {
         for index in 0..<readyCount {
             switch poller.key(at: index) {
             case Key.commands: hasCommands = true
-            case Key.socket: try sender.attend(hasFailed: poller.hasFailed(at: index))
-            case Key.sharedRing: if let sharedRing { try drain(sharedRing, blockCountPerTurn) }
+            case Key.socket: try attendToSocket(hasFailed: poller.hasFailed(at: index))
             case let key:
-                guard let edge = edges[key - Key.firstEdge] else { continue }
-                if poller.hasFailed(at: index) { try takePendingError(of: edge) }
-                try drain(edge, blockCountPerTurn)
+                if poller.hasFailed(at: index) { try takePendingError(of: key) }
+                if pressure == nil {
+                    try drain(key: key, blockCountPerTurn)
+                } else {
+                    pressure?.waitingKeys.append(key)
+                }
             }
         }
+        if pressure != nil { try drainFairly() }
         if !closing.isEmpty { try advanceClosing() }
         pipeline.expireRequests(into: &sender.queue, now: expiryTime(begin))
         let now = MonotonicTime.now
@@ -209,12 +211,17 @@ extension Forwarder {
             try balanceSender(now)
         }
         try send(now)
-        counters.queueBytes.set(sender.unsentByteCount)
-        counters.framesHeld.set(pipeline.heldCount)
-        if now >= countsAt {
-            try SendFailure.rethrowing { () throws(SystemError) in try countKernel(now) }
-        }
+        try noteProgress(now)
         return hasCommands
+    }
+
+    /// Brings gauges and counts up to date that nothing else changes.
+    func noteProgress(_ now: MonotonicTime) throws(SendFailure) {
+        counters.queueBytes.set(sender.unsentByteCount)
+        sender.countSent()
+        counters.framesHeld.set(pipeline.heldCount)
+        guard now >= countsAt else { return }
+        try SendFailure.rethrowing { () throws(SystemError) in try countKernel(now) }
     }
 
     /// The time up to which requests expire: their answers, if there are any, have been read.
@@ -231,44 +238,36 @@ extension Forwarder {
     /// At the end nothing more comes in, so everything goes out.
     private var blockCountPerTurn: Int { phase == .finishing ? .max : Self.blockCountPerTurn }
 
-    /// Waits for the sensor to take some of a full queue.
-    ///
-    /// - Returns: Whether commands wait.
-    private func waitForRoom(milliseconds: CInt) throws(SendFailure) -> Bool {
-        let ready: [Readiness]
-        do throws(SystemError) {
-            ready = try poll(
-                [
-                    (sender.fileDescriptor ?? -1, sender.interest),
-                    (phase == .finishing ? -1 : commands.fileDescriptor, .readable),
-                ],
-                milliseconds: milliseconds)
-        } catch {
-            throw .system(error)
+    /// Forwards what the ring of a key holds, as far as the queue has room.
+    @discardableResult
+    func drain(key: UInt64, _ blockCountMax: Int) throws(SendFailure) -> RingRest {
+        if key == Key.sharedRing {
+            guard let sharedRing else { return .empty }
+            return try drain(sharedRing, blockCountMax)
         }
-        if !ready[0].isDisjoint(with: [.failed, .readable]) {
-            try sender.attend(hasFailed: !ready[0].isDisjoint(with: .failed))
-        }
-        let now = MonotonicTime.now
-        try send(now)
-        if hasRoomForBlock() {
-            isQueueFull = false
-            behindSince = now
-        }
-        pipeline.attend(into: &sender.queue, now: now)
-        return ready[1].contains(.readable)
+        guard let edge = edges[key - Key.firstEdge] else { return .empty }
+        return try drain(edge, blockCountMax)
     }
 
-    /// Forwards what a ring holds, as far as the queue has room.
-    func drain(_ edge: CapturedEdge, _ blockCountMax: Int = .max) throws(SendFailure) {
-        var blockCount = 0
-        while blockCount < blockCountMax, try makeRoomForBlock(of: edge.blockByteCount) {
+    @discardableResult
+    func drain(_ edge: CapturedEdge, _ blockCountMax: Int = .max) throws(SendFailure) -> RingRest {
+        for _ in 0..<blockCountMax {
+            guard
+                try makeRoomForBlock(
+                    of: edge.blockByteCount, from: Key.firstEdge + edge.incarnation,
+                    isLast: edge.isLeaving || edge.isBeingSucceeded)
+            else {
+                isBehind = true
+                return .noRoom
+            }
             let now = MonotonicTime.now
-            if edge.takePressure(now: now) {
+            if pressure == nil, edge.takePressure(now: now) {
                 manager.post(.pressed(incarnation: edge.incarnation))
             }
-            guard let block = edge.ring?.next() else { return edge.noteDrained(now: now) }
-            blockCount += 1
+            guard let block = edge.ring?.next() else {
+                edge.noteDrained(now: now)
+                return .empty
+            }
             if let byteCount = block.cutPacketByteCount,
                 let largest = edge.takeCut(byteCount, now: now)
             {
@@ -284,15 +283,22 @@ extension Forwarder {
             if isMuch { try send(now) }
         }
         isBehind = true
+        return .more
     }
 
-    func drain(_ sharedRing: SharedRing, _ blockCountMax: Int = .max) throws(SendFailure) {
-        var blockCount = 0
-        while blockCount < blockCountMax,
-            try makeRoomForBlock(of: sharedRing.ring.blockByteCount)
-        {
-            guard let block = sharedRing.ring.next() else { return }
-            blockCount += 1
+    @discardableResult
+    func drain(
+        _ sharedRing: SharedRing, _ blockCountMax: Int = .max
+    ) throws(SendFailure) -> RingRest {
+        for _ in 0..<blockCountMax {
+            guard
+                try makeRoomForBlock(
+                    of: sharedRing.ring.blockByteCount, from: Key.sharedRing, isLast: false)
+            else {
+                isBehind = true
+                return .noRoom
+            }
+            guard let block = sharedRing.ring.next() else { return .empty }
             let now = MonotonicTime.now
             if let byteCount = block.cutPacketByteCount, sharedRing.takeFirstCut() {
                 manager.post(.cut(incarnation: SharedRing.incarnation, byteCount: byteCount))
@@ -302,6 +308,7 @@ extension Forwarder {
             if isMuch { try send(now) }
         }
         isBehind = true
+        return .more
     }
 
     /// Forwards a block with one access to each of the members, which costs less than several.
@@ -316,7 +323,8 @@ extension Forwarder {
     }
 
     /// Takes the error of an interface that went down; the node's events say whether it is gone.
-    private func takePendingError(of edge: CapturedEdge) throws(SendFailure) {
+    private func takePendingError(of key: UInt64) throws(SendFailure) {
+        guard key >= Key.firstEdge, let edge = edges[key - Key.firstEdge] else { return }
         try SendFailure.rethrowing { () throws(SystemError) in
             _ = try edge.ring?.takePendingError()
         }
@@ -325,36 +333,27 @@ extension Forwarder {
 
 /// The send queue.
 extension Forwarder {
-    /// Whether the queue has room for a block, or is empty if it could never have that much.
-    private func hasRoomForBlock() -> Bool {
-        let byteCount = pipeline.byteCountMax(ofBlock: blockByteCount)
-        return sender.queue.makeRoom(for: min(byteCount, sender.queue.byteCountMax))
-    }
-
-    /// Makes room in the queue for a block, by sending some of it if need be.
-    ///
-    /// - Returns: False if the queue stays full.
-    private func makeRoomForBlock(of byteCount: Int) throws(SendFailure) -> Bool {
-        blockByteCount = byteCount
-        if hasRoomForBlock() { return true }
-        try send(.now)
-        isQueueFull = !hasRoomForBlock()
-        return !isQueueFull
-    }
-
     /// Sends what the socket takes, and has the poller report when it takes more.
     func send(_ now: MonotonicTime) throws(SendFailure) {
-        guard let interest = try sender.send(isLast: phase == .finishing, now: now),
-            let socket = sender.fileDescriptor
-        else { return }
+        try waitForSocket(try sender.send(isLast: phase == .finishing, now: now))
+    }
+
+    func attendToSocket(hasFailed: Bool) throws(SendFailure) {
+        try waitForSocket(try sender.attend(hasFailed: hasFailed))
+    }
+
+    private func waitForSocket(_ interest: Readiness?) throws(SendFailure) {
+        guard let interest, let socket = sender.fileDescriptor else { return }
         try pollerResult { poller throws(SystemError) in
             try poller.setInterest(of: socket, as: Key.socket, to: interest)
         }
     }
 
     /// Has a second thread send, or no longer, and waits for the other descriptor then.
-    private func balanceSender(_ now: MonotonicTime) throws(SendFailure) {
-        let change = sender.balance(now: now) { .nanoseconds(clamping: threadNanoseconds()) }
+    func balanceSender(_ now: MonotonicTime) throws(SendFailure) {
+        let change = sender.balance(now: now, isPressed: pressure != nil) {
+            .nanoseconds(clamping: threadNanoseconds())
+        }
         guard let (before, after) = change else { return }
         try pollerResult { poller throws(SystemError) in
             try poller.remove(before)

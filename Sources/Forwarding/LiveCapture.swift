@@ -21,7 +21,7 @@ package final class LiveCapture: Sendable {
     private let arrival: Reply.Arrival
     /// Raised when the forwarder's thread has ended.
     private let ended: Event
-    private let reason = Mutex<String?>(nil)
+    private let reason = Mutex<CaptureEnd?>(nil)
     private let threads = Mutex<[TransferBox<Thread>]>([])
     private let logger: Logger
 
@@ -145,7 +145,7 @@ extension LiveCapture {
     package var endedFileDescriptor: CInt { ended.fileDescriptor }
 
     /// Why the capture ended by itself.
-    package var endReason: String? { reason.withLock { $0 } }
+    package var endReason: CaptureEnd? { reason.withLock { $0 } }
 
     /// Installs another filter, at each edge between two packets, and waits for that.
     package func adopt(_ filter: Program?) throws(SystemError) {

@@ -284,7 +284,7 @@ struct PacketWriter: ~Copyable {
     ) -> Bool {
         let time = details.nanosecondsSince1970
         guard admits(byteCount, time, &numbering, &counts) else { return false }
-        guard queue.makeRoom(for: PacketRecord.headerByteCount + byteCount) else {
+        guard queue.hasRoom(for: PacketRecord.headerByteCount + byteCount) else {
             counts.droppedCount += 1
             return false
         }

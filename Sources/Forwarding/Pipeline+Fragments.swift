@@ -7,7 +7,7 @@ import Time
 extension Pipeline {
     /// Forwards all held fragments, as far as the rule allows it without their first one.
     mutating func releaseHeld(into queue: inout ByteQueue, now: MonotonicTime) {
-        guard held.count + strangers.count > 0, queue.makeRoom(for: heldByteCount) else { return }
+        guard held.count + strangers.count > 0, queue.hasRoom(for: heldByteCount) else { return }
         releaseStrangers(into: &queue, now) { _ in true }
         release(into: &queue, now) { $0.takeFirst() }
     }

@@ -207,7 +207,7 @@ extension Pipeline {
     /// Reports, or gives up, the requests that have waited long enough, as far as the queue has room.
     mutating func expireRequests(into queue: inout ByteQueue, now: MonotonicTime) {
         while let expiresAt = requests.table.expiresAt, now >= expiresAt,
-            queue.makeRoom(for: Self.requestByteCountMax),
+            queue.hasRoom(for: Self.requestByteCountMax),
             let request = requests.release({ $0.takeExpired(now: now) })
         {
             settle(request, into: &queue, now)

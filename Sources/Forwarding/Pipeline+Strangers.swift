@@ -53,7 +53,7 @@ extension Pipeline {
 
     /// Decides about the frames whose address is known by now, or has been waited for long enough.
     mutating func releaseStrangers(into queue: inout ByteQueue, _ now: MonotonicTime) {
-        guard strangers.count > 0, queue.makeRoom(for: strangersByteCount) else { return }
+        guard strangers.count > 0, queue.hasRoom(for: strangersByteCount) else { return }
         let rule = slowPath.rule
         releaseStrangers(into: &queue, now) { frame in
             now >= frame.expiresAt || rule.knows(frame.mac, at: frame.point)

@@ -203,7 +203,7 @@ extension Pipeline {
     mutating func attend(into queue: inout ByteQueue, now: MonotonicTime) {
         begin(now)
         if strangers.count > 0 { releaseStrangers(into: &queue, now) }
-        guard held.count > 0, queue.makeRoom(for: heldByteCount) else { return }
+        guard held.count > 0, queue.hasRoom(for: heldByteCount) else { return }
         release(into: &queue, now) { $0.takeExpired(now: now) }
     }
 

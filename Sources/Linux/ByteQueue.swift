@@ -1,25 +1,27 @@
 import Glibc
 
-/// A bounded queue of bytes on their way to a socket.
+/// A bounded queue of bytes on their way to a socket: a ring whose ranges are all contiguous.
 ///
-/// Bytes are appended at one end and sent from the other. When all are sent, both ends return to the
-/// start. A queue whose socket keeps up therefore stays within the same few pages, which are in the
-/// CPU's cache; only a slow socket makes it use the memory that its bound allows.
+/// Bytes are appended at one end and sent from the other, and there is room as soon as some are sent.
+/// When all are sent, both ends return to the start. A queue whose socket keeps up therefore stays
+/// within the same few pages, which are in the CPU's cache; only a slow socket makes it use the
+/// memory that its bound allows.
 @safe
 public struct ByteQueue: ~Copyable, Sendable {
-    /// The address as a number, since pointers do not go from thread to thread.
+    /// The most bytes that can wait.
+    package let byteCountMax: Int
+    private let memory: MirroredMemory
+    /// The start of the memory.
     @usableFromInline let address: UInt
-    /// The end of the memory.
-    @usableFromInline let limit: Int
-    /// Where bytes go when none wait.
-    ///
-    /// The headroom in front is for bytes that are sent before them.
-    @usableFromInline let floor: Int
-    @usableFromInline var start: Int
-    @usableFromInline var end: Int
+    /// Where the bytes begin, always in the first half of the mirrored memory.
+    @usableFromInline private(set) var start = 0
+    /// Where the bytes end, which may be in the second half.
+    @usableFromInline var end = 0
+    /// Where the end may be at most: `byteCountMax` behind the start.
+    @usableFromInline private(set) var bound: Int
 
     @usableFromInline @unsafe var base: UnsafeMutableRawPointer {
-        // Safety: the initializer has made sure that the address is not 0.
+        // Safety: the memory's initializer has made sure that the address is not 0.
         @inlinable get { unsafe UnsafeMutableRawPointer(bitPattern: address).unsafelyUnwrapped }
     }
 
@@ -30,67 +32,50 @@ public struct ByteQueue: ~Copyable, Sendable {
     ///   - headroomByteCount: The most bytes that `prepend` can put in front of them.
     /// - Throws: The kernel's reason if there is no address space.
     package init(byteCountMax: Int, headroomByteCount: Int = 0) throws(SystemError) {
-        let limit = headroomByteCount + byteCountMax
-        let address = unsafe mmap(
-            nil, limit, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0)
-        guard let address = unsafe address, unsafe address != MAP_FAILED else {
-            throw SystemError("mmap of a queue of \(byteCountMax) bytes")
-        }
-        self.address = UInt(bitPattern: address)
-        self.limit = limit
-        (floor, start, end) = (headroomByteCount, headroomByteCount, headroomByteCount)
-    }
-
-    deinit {
-        unsafe _ = munmap(base, limit)
+        let memory = try MirroredMemory(byteCountMin: byteCountMax + headroomByteCount)
+        address = memory.address
+        self.memory = memory
+        self.byteCountMax = byteCountMax
+        bound = byteCountMax
     }
 
     /// The number of bytes that wait to be sent.
     @inlinable public var byteCount: Int { end - start }
 
-    /// The most bytes that can wait.
-    package var byteCountMax: Int { limit - floor }
-
-    /// Makes room for bytes at the end if that is possible.
-    ///
-    /// It may move what waits to the start, which happens once for each time around, and never while
-    /// the socket keeps up.
-    ///
-    /// - Returns: Whether there is room.
+    /// Whether there is room for a number of bytes more.
     @inlinable
-    public mutating func makeRoom(for byteCount: Int) -> Bool {
-        end + byteCount <= limit || makeRoomByMoving(for: byteCount)
-    }
+    public func hasRoom(for byteCount: Int) -> Bool { end + byteCount <= bound }
 
-    @usableFromInline
-    mutating func makeRoomByMoving(for byteCount: Int) -> Bool {
-        guard floor + self.byteCount + byteCount <= limit, start - floor >= (limit - floor) / 2
-        else { return false }
-        moveToFloor()
-        return true
-    }
-
-    private mutating func moveToFloor() {
-        let byteCount = self.byteCount
-        precondition(byteCount <= start - floor)
-        // Safety: the line above keeps the two apart, and both lie inside the memory.
-        unsafe _ = memcpy(base + floor, base + start, byteCount)
-        (start, end) = (floor, floor + byteCount)
+    /// Moves the start, with which goes how far the end may be.
+    ///
+    /// - Parameter offset: Where the bytes begin: at most one round before or behind the first half.
+    private mutating func move(startTo offset: Int) {
+        if offset == end {
+            (start, end) = (0, 0)
+        } else if offset >= memory.byteCount {
+            (start, end) = (offset - memory.byteCount, end - memory.byteCount)
+        } else if offset < 0 {
+            (start, end) = (offset + memory.byteCount, end + memory.byteCount)
+        } else {
+            start = offset
+        }
+        bound = start + byteCountMax
     }
 
     /// Moves all bytes of another queue in front of those of this one, whose headroom must do.
     package mutating func prepend(_ other: inout ByteQueue) {
         let byteCount = other.byteCount
-        precondition(byteCount <= start)
-        start -= byteCount
+        precondition(self.byteCount + byteCount <= memory.byteCount)
+        guard byteCount > 0 else { return }
+        move(startTo: start - byteCount)
         // Safety: the lines above keep the copy inside the memory, and the other queue has its own.
         unsafe _ = memcpy(base + start, other.base + other.start, byteCount)
-        (other.start, other.end) = (other.floor, other.floor)
+        other.move(startTo: other.end)
     }
 
     /// Appends bytes, for which there must be room.
     package mutating func append(_ bytes: RawSpan) {
-        precondition(end + bytes.byteCount <= limit)
+        precondition(hasRoom(for: bytes.byteCount))
         // Safety: the line above keeps the copy inside the memory.
         unsafe bytes.withUnsafeBytes { source in
             guard let address = source.baseAddress else { return }
@@ -103,24 +88,22 @@ public struct ByteQueue: ~Copyable, Sendable {
     @inlinable @inline(__always)
     @_lifetime(&self)
     public mutating func extend(by byteCount: Int) -> MutableRawSpan {
-        precondition(end + byteCount <= limit)
-        // Safety: the line above keeps the span inside the memory, which `self` keeps mapped. An
-        // anonymous mapping is all zero bytes at first, so it is initialized.
+        precondition(byteCount >= 0 && hasRoom(for: byteCount))
+        // Safety: the line above keeps the span inside the memory, which `self` keeps mapped. New
+        // memory is all zero bytes, so it is initialized.
         let span = unsafe MutableRawSpan(_unsafeStart: base + end, byteCount: byteCount)
         end += byteCount
         return unsafe _overrideLifetime(span, mutating: &self)
     }
 
     /// Appends bytes for the caller to write, or returns nil if there is no room for them.
-    ///
-    /// It may move what waits, as `makeRoom` does.
     @inlinable @inline(__always)
     @_lifetime(&self)
     public mutating func extendIfPossible(by byteCount: Int) -> MutableRawSpan? {
         precondition(byteCount >= 0)
-        guard makeRoom(for: byteCount) else { return nil }
-        // Safety: the line above keeps the span inside the memory, which `self` keeps mapped. An
-        // anonymous mapping is all zero bytes at first, so it is initialized.
+        guard hasRoom(for: byteCount) else { return nil }
+        // Safety: the line above keeps the span inside the memory, which `self` keeps mapped. New
+        // memory is all zero bytes, so it is initialized.
         let span = unsafe MutableRawSpan(_unsafeStart: base + end, byteCount: byteCount)
         end &+= byteCount
         return unsafe _overrideLifetime(span, mutating: &self)
@@ -153,11 +136,14 @@ public struct ByteQueue: ~Copyable, Sendable {
     /// within the same pages as well.
     package mutating func removeFirst(_ byteCount: Int) {
         precondition(byteCount <= self.byteCount)
-        start += byteCount
-        guard self.byteCount <= Self.movedByteCountMax, start - floor >= self.byteCount else {
-            return
-        }
-        moveToFloor()
+        move(startTo: start + byteCount)
+        let rest = self.byteCount
+        // Beyond the first half it would be in its own way.
+        guard rest <= Self.movedByteCountMax, start >= rest, end <= memory.byteCount else { return }
+        // Safety: the line above keeps the two apart, and both lie inside the memory.
+        unsafe _ = memcpy(base, base + start, rest)
+        end = rest
+        move(startTo: 0)
     }
 
     /// A page: moving it costs less than touching a new one.
@@ -183,9 +169,8 @@ public struct ByteQueue: ~Copyable, Sendable {
                 unsafe RawSpan(_unsafeStart: base + start, byteCount: end - start))
             precondition(count <= end - start)
             if count == 0 { return false }
-            start += count
+            move(startTo: start + count)
         }
-        (start, end) = (floor, floor)
         return true
     }
 }

@@ -40,6 +40,17 @@ package struct Connection: ~Copyable, Sendable {
 
     private enum Awaited { case connection, cancel }
 
+    /// The time after which the kernel gives up a peer that acknowledges nothing or reads nothing.
+    package static let silenceMax = Duration.seconds(60)
+
+    /// Whether an error of an established connection means that the kernel has given up the peer.
+    ///
+    /// At the end of that time the kernel reports why nothing arrived, if the network has told
+    /// (`tcp_write_err` in net/ipv4/tcp_timer.c).
+    package static func isGivenUp(_ errno: Errno) -> Bool {
+        [.timedOut, .hostUnreachable, .networkUnreachable].contains(errno)
+    }
+
     /// Has the kernel find out when the peer is gone (tcp(7)).
     ///
     /// After 30 s of silence it probes the peer every 10 s. It gives up after a minute without an
@@ -51,7 +62,8 @@ package struct Connection: ~Copyable, Sendable {
         try descriptor.set(TCP_KEEPINTVL, of: level, to: CInt(10), "TCP_KEEPINTVL")
         try descriptor.set(TCP_KEEPCNT, of: level, to: CInt(3), "TCP_KEEPCNT")
         try descriptor.set(
-            TCP_USER_TIMEOUT, of: level, to: CUnsignedInt(60_000), "TCP_USER_TIMEOUT")
+            TCP_USER_TIMEOUT, of: level, to: CUnsignedInt(Self.silenceMax.waitMilliseconds),
+            "TCP_USER_TIMEOUT")
     }
 
     /// Has the kernel send small messages at once instead of waiting for more.
@@ -68,12 +80,13 @@ package struct Connection: ~Copyable, Sendable {
         _ = shutdown(fileDescriptor, CInt(SHUT_WR))
     }
 
-    /// The next byte, which stays to be received, or nil if there is none or the stream has ended.
-    package func peek() -> UInt8? {
-        var byte: UInt8 = 0
-        // Safety: the call writes one byte at most.
-        let count = unsafe recv(fileDescriptor, &byte, 1, CInt(MSG_DONTWAIT | MSG_PEEK))
-        return count == 1 ? byte : nil
+    /// The next bytes, which stay to be received; empty if there are none or the stream has ended.
+    package func peek(byteCountMax: Int) -> [UInt8] {
+        var bytes = [UInt8](repeating: 0, count: byteCountMax)
+        // Safety: the call writes at most as many bytes as the array has.
+        let count = unsafe recv(
+            fileDescriptor, &bytes, byteCountMax, CInt(MSG_DONTWAIT | MSG_PEEK))
+        return Array(bytes.prefix(max(0, count)))
     }
 
     /// Reads what has arrived into the buffer.

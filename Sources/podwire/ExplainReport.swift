@@ -109,6 +109,9 @@ extension PacketReport {
     }
 
     private func reason(_ view: Explainer.View) -> String {
+        if view.decision.step == .unexplainedService, !view.isHere {
+            return "a call to a service: ask there, only that node knows which pod serves it"
+        }
         if view.decision == .report(.oneEndIsNoPod), views.count > 1 {
             return "on this edge's node one end is not a pod: reported as it is"
         }

@@ -1,6 +1,7 @@
 import Addressing
 import Agent
 import Linux
+import Security
 import Settings
 import Testing
 
@@ -26,18 +27,20 @@ struct ClientSlotsTests {
     }
 
     private func admit(_ slots: ClientSlots, _ address: IPAddress) throws -> Client? {
-        guard let slot = try slots.admit(address) else { return nil }
-        return Client(slot)
+        switch try slots.admit(address) {
+        case .admitted(let slot, _): Client(slot)
+        case .refused: nil
+        }
     }
 
     @Test("admit a few from one address, until one of them logs in or leaves")
     func perAddress() throws {
         let slots = try ClientSlots()
         let (one, other) = (try address(1), try address(2))
-        var clients = try (0..<ClientSlots.strangerCountMaxPerAddress).compactMap { _ in
+        var clients = try (0..<ClientSlots.limits.countMaxPerNetwork).compactMap { _ in
             try admit(slots, one)
         }
-        #expect(clients.count == ClientSlots.strangerCountMaxPerAddress)
+        #expect(clients.count == ClientSlots.limits.countMaxPerNetwork)
         #expect(try admit(slots, one) == nil)
         #expect(try admit(slots, other) != nil)
         #expect(clients[0].logIn())
@@ -51,7 +54,7 @@ struct ClientSlotsTests {
     func eviction() throws {
         let slots = try ClientSlots()
         var clients: [Client] = []
-        for number in 1...ClientSlots.strangerCountMax {
+        for number in 1...ClientSlots.limits.pendingCountMax {
             clients.append(try #require(try admit(slots, try address(number))))
         }
         #expect(try clients.allSatisfy { try !$0.isEvicted })
@@ -62,6 +65,21 @@ struct ClientSlotsTests {
         clients.append(try #require(try admit(slots, try address(101))))
         #expect(try clients.map { try $0.isEvicted }.firstIndex(of: true) == 1)
         #expect(try clients.count { try $0.isEvicted } == 1)
+    }
+
+    @Test("tell each client to go once, and refuse more while too many are going")
+    func bound() throws {
+        let slots = try ClientSlots()
+        var clients: [Client] = []
+        for number in 0..<100 {
+            if let client = try admit(slots, try address(number)) { clients.append(client) }
+        }
+        let limits = ClientSlots.limits
+        #expect(clients.count == limits.pendingCountMax + limits.leavingCountMax)
+        #expect(try clients.prefix(limits.leavingCountMax).allSatisfy { try $0.isEvicted })
+        #expect(try clients.count { try $0.isEvicted } == limits.leavingCountMax)
+        clients.removeFirst()
+        #expect(try admit(slots, try address(100)) != nil)
     }
 
     @Test("let a bounded number log in, and one more when one has left")

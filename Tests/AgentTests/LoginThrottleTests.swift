@@ -90,4 +90,37 @@ struct LoginThrottleTests {
         }
         #expect(barred.count == LoginThrottle.addressCountMax - 1)
     }
+
+    @Test("takes the addresses of an IPv6 /64 for one")
+    func networks() throws {
+        let throttle = Throttle()
+        let address = { try #require(IPAddress($0)) }
+        #expect(throttle.admit(try address("2001:db8::1"), now: Self.begin))
+        #expect(throttle.isBarred(try address("2001:db8::2"), now: Self.begin))
+        #expect(!throttle.isBarred(try address("2001:db8:0:1::1"), now: Self.begin))
+    }
+}
+
+@Suite("The networks from which a login was right")
+struct KnownNetworksTests {
+    @Test("are remembered, the last ones of them")
+    func memory() throws {
+        var networks = KnownNetworks()
+        let address = { (number: Int) in try #require(IPAddress("10.0.0.\(number)")) }
+        for number in 0..<KnownNetworks.countMax { networks.add(try address(number)) }
+        networks.add(try address(0))
+        networks.add(try address(100))
+        #expect(networks.contains(try address(0)))
+        #expect(networks.contains(try address(100)))
+        #expect(!networks.contains(try address(1)))
+        #expect(networks.contains(try address(2)))
+    }
+
+    @Test("are the /64 of an IPv6 address")
+    func ipv6() throws {
+        var networks = KnownNetworks()
+        networks.add(try #require(IPAddress("2001:db8::1")))
+        #expect(networks.contains(try #require(IPAddress("2001:db8::abcd"))))
+        #expect(!networks.contains(try #require(IPAddress("2001:db8:0:1::1"))))
+    }
 }

@@ -77,6 +77,31 @@ struct RecordingTests {
         #expect(next === second)
     }
 
+    @Test("gives the places of devices that are gone to new ones, once their file is complete")
+    func reuse() throws {
+        var options = RecordingOptions(path: "/tmp/\(name).pcapng")
+        options.fileTimeMax = .seconds(60)
+        var recording = try Recording(options, snaplen: 64, now: .zero)
+        defer { for file in files { try? removeFile("/tmp/\(file)") } }
+        func counters(_ number: Int) throws -> SourceCounters {
+            try recording.makeCounters(
+                named: "lo@\(number)", description: "", linkType: 1, now: .zero)
+        }
+        let all = try (0..<Recording.deviceCountMax).map { try counters($0) }
+        for device in all { device.begin(now: .zero) }
+        for device in all[1...] { device.end(.gone, now: .zero) }
+        #expect(throws: Recording.Failure.self) { try counters(-1) }
+        try add(to: &recording, all[0])
+        #expect(try recording.rotateIfDue(now: .zero + .seconds(60)).count == 1)
+        let new = try counters(-1)
+        #expect(!all.contains { $0 === new })
+        // The one that captures keeps its place; the first one that is gone has lost it.
+        #expect(try counters(0) === all[0])
+        #expect(try counters(2) === all[2])
+        #expect(try counters(1) !== all[1])
+        try recording.finish()
+    }
+
     @Test("has files of their own for each link type, which rotate by themselves")
     func linkTypes() throws {
         var options = RecordingOptions(path: "/tmp/\(name).pcapng")

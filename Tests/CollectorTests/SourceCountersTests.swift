@@ -31,7 +31,7 @@ struct SourceCountersTests {
 
     @Test("go on where an agent's counts modulo 2^32 begin again")
     func wrapping() {
-        let reports: [UInt32] = [0xffff_fff0, 0x10]
+        let reports: [UInt32] = [0x7fff_fff0, 0xffff_ffe0, 0x10]
         var last = CaptureStatistics()
         for received in reports {
             let report = CaptureStatistics(received: received, droppedByKernel: received)
@@ -42,6 +42,18 @@ struct SourceCountersTests {
         #expect(counters.countsInFile.received == 0x1_0000_0010)
         counters.beginFile()
         #expect(counters.countsInFile.received == 0)
+    }
+
+    @Test("take a count that goes back for one that begins again")
+    func restarts() {
+        let reports: [UInt32] = [5000, 10, 30, 0x9000_0000, 0x8fff_0000]
+        var last = CaptureStatistics()
+        for dropped in reports {
+            let report = CaptureStatistics(received: 1, droppedByKernel: dropped)
+            counters.add(report, since: last)
+            last = report
+        }
+        #expect(counters.statistics(now: begin).droppedCount == 5000 + 20)
     }
 
     @Test("take back a loss when the packet comes late")

@@ -12,6 +12,8 @@ struct SourceTests {
         ("rpcap://[192.0.2.1]:2002", "192.0.2.1", 2002, nil, "192.0.2.1:2002"),
         ("rpcap://[192.0.2.1]/lo", "192.0.2.1", 2002, "lo", "192.0.2.1:2002/lo"),
         ("rpcap://[fe80::1%eth0]:99/lo", "fe80::1%eth0", 99, "lo", "[fe80::1%eth0]:99/lo"),
+        ("rpcap://[fe80::1%25eth0]", "fe80::1%eth0", 2002, nil, "[fe80::1%eth0]:2002"),
+        ("rpcap://[fe80::1%25en%2D1]:9", "fe80::1%en-1", 9, nil, "[fe80::1%en-1]:9"),
         ("rpcap://me:a%3ab%40c@host/\\Device", "host", 2002, "\\Device", "host:2002/\\Device"),
         ("rpcap://me:p@ss@host", "host", 2002, nil, "host:2002"),
         ("rpcap://host/a%2Fb/c", "host", 2002, "a/b/c", "host:2002/a/b/c"),

@@ -306,6 +306,17 @@ struct ExplainerTests {
         #expect(unknown.map(\.decision.step) == [.unexplainedService])
     }
 
+    @Test("sends who asks for another node's call to a service to that node")
+    func serviceElsewhere() throws {
+        let calls = try views("tcp 10.244.2.3:40000 10.96.0.10:80")
+        #expect(calls.map(\.edge) == ["of 10.244.2.3, on its node"])
+        #expect(calls.map(\.isHere) == [false] && calls[0].direction == .fromPod)
+        #expect(calls.map(\.decision.step) == [.unexplainedService])
+        let replies = try views("tcp 10.96.0.10:80 10.244.2.3:40000")
+        #expect(replies.map(\.edge) == ["of 10.244.2.3, on its node"])
+        #expect(replies.map(\.decision.step) == [.unexplainedService])
+    }
+
     @Test("finds edges by their names")
     func names() {
         let explainer = TestNode.explainer()

@@ -10,11 +10,12 @@ struct CaptureCountersTests {
     @Test("report packets over the limit as received and as dropped")
     func limited() {
         let counters = CaptureCounters()
-        counters.add(7, to: .packetsQueued)
+        counters.add(9, to: .packetsQueued)
+        counters.add(7, to: .packetsSent)
         counters.add(5, to: .packetsLimited)
         counters.add(2, to: .packetsDroppedByQueue)
         let statistics = counters.counts.statistics
-        #expect(statistics.received == 14 && statistics.sent == 7)
+        #expect(statistics.received == 16 && statistics.sent == 7)
         #expect(statistics.droppedByKernel == 7)
     }
 }

@@ -30,8 +30,8 @@ struct CaptureMetricTests {
         }
         // Packets are there as `sent`, and what was left out as frames by fate.
         let others: [CaptureMetric] = [
-            .packetsQueued, .bytesQueued, .packetsDroppedByQueue, .packetsLimited,
-            .packetsSampledOut,
+            .packetsQueued, .bytesQueued, .packetsSent, .bytesSent, .packetsDroppedByQueue,
+            .packetsLimited, .packetsSampledOut,
         ]
         #expect(CaptureMetric.allCases.filter { $0.logName == nil } == others)
         #expect(metadata["sent"] != nil)

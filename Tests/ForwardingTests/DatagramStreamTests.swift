@@ -17,7 +17,7 @@ struct DatagramStreamTests {
 
     /// Puts a packet into the queue as the pipeline does.
     private static func append(_ frameByteCount: Int, to queue: inout ByteQueue) {
-        let hasRoom = queue.makeRoom(for: PacketRecord.headerByteCount + frameByteCount)
+        let hasRoom = queue.hasRoom(for: PacketRecord.headerByteCount + frameByteCount)
         precondition(hasRoom)
         var record = queue.extend(by: PacketRecord.headerByteCount)
         PacketRecord.store(

@@ -103,7 +103,7 @@ struct SenderTests {
         var end = begin
         while end < limit {
             let count = min(1000, limit - end)
-            guard queue.byteCount + count <= Self.filledByteCount, queue.makeRoom(for: count)
+            guard queue.byteCount + count <= Self.filledByteCount, queue.hasRoom(for: count)
             else { break }
             queue.append(bytes.wire.extracting(end..<end + count))
             end += count
@@ -164,6 +164,35 @@ struct SenderTests {
         #expect(isSame)
         #expect(stopCount == 4)
         _ = ends.sender.stopThread()
+    }
+
+    @Test("ends while much waits, and all bytes keep their order")
+    func endsInTheMiddle() throws {
+        var ends = try Ends()
+        try ends.sender.startThread()
+        var (queuedCount, received, quietCount) = (0, [UInt8](), 0)
+        while received.count < bytes.count {
+            let end = fill(&ends.sender.queue, from: queuedCount)
+            quietCount = end == queuedCount ? quietCount + 1 : 0
+            queuedCount = end
+            try ends.sender.send(isLast: queuedCount == bytes.count, now: .now)
+            // Both queues are full, as nobody has read yet.
+            if ends.sender.hasThread, quietCount == 20 {
+                let before = ends.sender.unsentByteCount
+                ends.sender.continueInline()
+                let after = ends.sender.unsentByteCount
+                #expect(before == after && after > Self.filledByteCount)
+            }
+            if ends.sender.hasThread {
+                _ = try poll([], milliseconds: 1)
+            } else {
+                received += try ends.receive()
+            }
+        }
+        let isSame = received == bytes
+        #expect(isSame)
+        let unsentByteCount = ends.sender.unsentByteCount
+        #expect(unsentByteCount == 0)
     }
 
     @Test("says what it has not sent")

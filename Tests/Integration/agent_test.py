@@ -195,6 +195,30 @@ class AgentTest(unittest.TestCase):
         lines = [line for line in agent.text().splitlines() if "session ended" in line]
         self.assertEqual(len(lines), 3, agent.text())
 
+    def test_a_message_that_is_unknown_does_not_end_the_session(self):
+        listener = self.listen()
+        agent = self.agent()
+        session = self.check_still_serves(listener)
+        session.frames_until(UDPMark(self.bed))
+        for kind in (85, 7, 0x88):
+            reply = session.ask(rpcap.message(kind, b"\x00\x02" * 50))
+            self.assertEqual(reply[:2], (1, 16))
+            self.assertEqual(session.ask(LIST)[0], 0x82)
+        self.assertEqual(self.bed.pings_seen(session), 6)
+        self.assertNotIn("session ended", agent.text())
+
+    def test_a_port_for_data_has_to_be_named(self):
+        listener = self.listen()
+        self.agent()
+        session = self.session(listener)
+        session.ask(LOGIN)
+        session.ask(rpcap.open_device(b"any-eth"))
+        for flags in (0, UDP, SERVER_OPENS, UDP | SERVER_OPENS):
+            kind, value, text = session.ask(rpcap.start(0, flags))
+            self.assertEqual((kind, value), (1, 12), text)
+            self.assertIn(b"no port", text)
+        self.assertEqual(session.ask(LIST)[0], 0x82)
+
     def test_data_port_is_closed(self):
         listener = self.listen()
         self.agent()
@@ -472,7 +496,8 @@ class AgentTest(unittest.TestCase):
         receiver = open_port(0)
         port = receiver.getsockname()[1]
         reply = session.ask(rpcap.start(port, UDP | SERVER_OPENS))
-        self.assertEqual(reply, (0x84, 0, struct.pack("!IHH", 8 << 20, 0, 0)))
+        # As from the daemon that sensors know.
+        self.assertEqual(reply, (0x84, 0, bytes(8)))
 
         def packets(count):
             """As many packets, or a few more, and how the datagrams began."""

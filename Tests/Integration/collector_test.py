@@ -47,7 +47,9 @@ class FakeAgent:
     def __init__(self, namespace, data=b"", source="127.0.0.1", opens=True, link_type=1, own=None):
         self.namespace, self.data_bytes, self.opens = namespace, data, opens
         self.link_type, self.own = link_type, own
-        self.flags = 0
+        self.flags, self.data_port = 0, 0
+        # The packets that it has dropped, each time it is asked; the last one stays.
+        self.drops = [2]
         self.control = socket_in(namespace)
         self.control.settimeout(PATIENCE_SECONDS)
         self.control.bind((source, 0))
@@ -89,6 +91,7 @@ class FakeAgent:
             self.control.sendall(reply(3, struct.pack("!II", self.link_type, 0)))
         elif kind == 4:
             self.flags, port = struct.unpack_from("!HH", payload, 8)
+            self.data_port = port
             if self.flags & 2:
                 self.data = socket_in(self.namespace, kind=socket.SOCK_DGRAM)
                 self.data.bind((self.control.getsockname()[0], 0))
@@ -103,7 +106,8 @@ class FakeAgent:
             self.control.sendall(reply(4, bytes(8)))
             self.started.set()
         elif kind == 9:
-            self.control.sendall(reply(9, struct.pack("!IIII", 7, 1, 2, 4)))
+            drops = self.drops.pop(0) if len(self.drops) > 1 else self.drops[0]
+            self.control.sendall(reply(9, struct.pack("!IIII", 7, 1, drops, 4)))
             self.asked.set()
         elif kind == 10:
             self.data.close()
@@ -390,6 +394,58 @@ class CollectorTest(CollectorCase):
         self.agent(opens=False)
         self.await_text("opened no data connection")
 
+    def test_silent_connections_keep_no_agent_out(self):
+        """Many from one host, and then some from each of many hosts."""
+        silent = []
+
+        def connect(address):
+            made = socket_in(self.namespace)
+            made.bind((address, 0))
+            made.connect(("127.0.0.1", PORT))
+            silent.append(made)
+
+        try:
+            for _ in range(520):
+                connect("127.0.0.9")
+            self.await_start(self.agent(packet(FRAME, 1), source="127.0.0.2"))
+            for number in range(1, 701):
+                connect(f"127.1.{number // 250}.{number % 250 + 1}")
+            self.await_start(self.agent(packet(FRAME, 1), source="127.0.0.3"))
+            self.await_packets(2)
+            # Who was silent longest has gone, and a log line for each would be too much.
+            self.await_text("others wait")
+            self.await_text("connections from there have sent no packets yet")
+            self.assertLess(self.text().count("\n"), 1500)
+            self.assertLess(self.end(), STOP_SECONDS)
+        finally:
+            for made in silent:
+                made.close()
+
+    def test_a_data_connection_from_another_address_is_noted(self):
+        agent = self.agent(opens=False)
+        self.assertTrue(agent.started.wait(PATIENCE_SECONDS))
+        stranger = socket_in(self.namespace)
+        stranger.bind(("127.0.0.7", 0))
+        stranger.connect(("127.0.0.1", agent.data_port))
+        self.await_text("a data connection from 127.0.0.7 is turned away")
+        self.await_text("opened no data connection, and one from 127.0.0.7 was turned away")
+        self.assertNotIn("capture started", self.text())
+        stranger.close()
+
+    def test_a_frame_that_is_longer_than_it_was(self):
+        self.await_start(self.agent(packet(FRAME, 1, length=10)))
+        self.await_packets(1)
+        self.end()
+        self.assertEqual(self.fields("frame.cap_len", "frame.len"), [("60", "60")])
+
+    def test_counts_that_go_back_begin_again(self):
+        agent = self.agent(packet(FRAME, 1))
+        agent.drops = [1000, 10, 30]
+        self.await_start(agent)
+        self.wait(lambda: not agent.drops[1:], "not all statistics")
+        self.end()
+        self.assertRegex(self.text(), r"any-eth@127.0.0.1 +1 +60 B +\d+ +1021 ")
+
     def test_standard_output_is_live(self):
         self.collector.kill()
         self.collector.wait()
@@ -492,6 +548,16 @@ class SeveralAgentsTest(CollectorCase):
         self.assertIn(f"{by_type['EN10MB']['files']} files, the last of them {ethernet[-1]}\n",
                       self.text())
 
+    def test_a_filter_for_ethernet_is_warned_of_where_it_makes_no_sense(self):
+        file = pathlib.Path(self.folder.name) / "filter"
+        file.write_text(run("tcpdump", "-ddd", "-y", "EN10MB", "udp").stdout)
+        self.start("--bpf", file)
+        self.talk(self.agent(packet(FRAME, 1), source="127.0.0.2"))
+        self.assertNotIn("--bpf", self.text())
+        self.talk(self.agent(packet(self.COOKED, 1), source="127.0.0.3", link_type=113))
+        self.await_text("no Ethernet frames but LINUX_SLL")
+        self.finish()
+
     def test_agents_behind_one_address_are_told_apart(self):
         """Two that offer an address of their own, and two that offer none."""
         self.start()
@@ -581,6 +647,19 @@ class DatagramTest(CollectorCase):
         self.assertEqual(numbers["datagramsOfOthers"], 1)
         self.assertEqual(numbers["droppedByAgent"], 3)
 
+    def test_datagrams_that_come_late_lose_no_whole_packet(self):
+        datagrams = udpstr([FRAME] * 300, most=100)
+        self.assertEqual(len(datagrams), 300)
+        swapped = [datagrams[number ^ 1] for number in range(300)]
+        self.collect("--udp", "--json", stdout=subprocess.PIPE)
+        self.await_text("listening")
+        self.await_start(self.agent(swapped))
+        self.await_datagrams()
+        self.await_packets(300)
+        [numbers] = self.finish()["agents"]
+        self.assertEqual((numbers["packets"], numbers["lostPackets"], numbers["lostDatagrams"]),
+                         (300, 0, 0))
+
     def test_packets_of_an_agent_that_is_dialled(self):
         daemon = self.daemon([packet(FRAME, n) for n in (1, 2, 4)])
         self.collect("--udp", "--json", "--from", "rpcap://127.0.0.1/lo", stdout=subprocess.PIPE)
@@ -648,7 +727,7 @@ class DialTest(CollectorCase):
         self.collect("--from", "rpcap://127.0.0.1")
         self.await_text("Connection refused")
         self.wait(lambda: len(daemon.payloads(4)) > 1, "not tried again")
-        self.end()
+        self.end(code=69)
 
     def test_a_stream_over_tcp_is_no_capture(self):
         daemon = self.daemon(udpstr([FRAME] * 3)[0])
@@ -696,7 +775,10 @@ class DialTest(CollectorCase):
                 self.assertEqual(daemon.payloads(11), [bytes.fromhex("010000000000000a")])
                 start = daemon.payloads(4)[0]
                 self.assertEqual(start[:4], bytes.fromhex("00000080"))
-                self.assertEqual(start[12:], struct.pack("!HHI", 1, 0, len(steps)) + b"".join(steps))
+                # What it asks for follows what leaves its own connections out.
+                kind, _, count = struct.unpack_from("!HHI", start, 12)
+                self.assertEqual((kind, len(start)), (1, 20 + 8 * count))
+                self.assertTrue(start.endswith(b"".join(steps)))
                 self.end()
 
     def test_a_daemon_that_goes_away_and_comes_back(self):

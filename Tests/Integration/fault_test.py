@@ -26,6 +26,8 @@ from support.waiting import PATIENCE_SECONDS, wait_until
 
 # The kernel gives up on a peer after a minute, and needs a few seconds more to notice.
 PEER_SECONDS = (55, 120)
+# How long a sensor is slow, and how much a pod sends that floods nobody.
+SLOW_SECONDS, STEADY_PER_SECOND = 6, 200
 
 
 class SensorTest(FeedCase):
@@ -98,6 +100,43 @@ class SensorTest(FeedCase):
         counts = self.finish(untouched=[other])
         self.assertEqual(len(victim.sessions()), 1)
         self.check_lost(victim, counts[victim], 1000)
+
+    def test_a_sensor_that_is_slow_while_one_pod_floods(self):
+        """It reads a quarter of what comes. Another pod, which sends little, has no gap of half a
+        second, and what is lost is counted while it is lost."""
+        self.start(pods=2, sensors=1, PODWIRE_QUEUE_MEMORY="4MiB")
+        sensor, = self.sensors
+        sensor.say("read 400000")
+        self.await_fate(sensor, "dropped_by_ring", 1)
+        steady = self.send(1, per_second=STEADY_PER_SECOND)
+        before, seen = self.dropped(sensor), []
+        for _ in range(SLOW_SECONDS):
+            self.run_for(1)
+            seen.append(self.dropped(sensor))
+            for earlier, later in zip(before, seen[-1]):
+                self.assertGreater(later, earlier, seen)
+            before = seen[-1]
+        metrics, queue = self.endpoint.fresh_metrics(), 4 << 20
+        queued, sent = (metrics.sum(f"podwire_packets_{what}_total")
+                        for what in ("forwarded", "sent"))
+        # Each packet has 28 bytes of headers in front of its 60.
+        self.assertGreater(queued - sent, queue // 4 // 88)
+        self.assertLess(queued - sent, (queue + queue // 16) // 88)
+        steady.stop()
+        sensor.say("read all")
+        self.await_service(sensor)
+        counts = self.finish()
+        gap = self.longest_gap(sensor, steady)
+        print(f"gap {gap / STEADY_PER_SECOND:.2f} s", end=" ", flush=True)
+        self.assertLess(gap, STEADY_PER_SECOND / 2)
+        self.assertEqual(counts[sensor].get("rings_replaced", 0), 0, "while it was slow")
+        self.assertEqual(len(sensor.sessions()), 1)
+
+    def dropped(self, sensor):
+        """What the agent says that a sensor has lost: in the metrics, and in STATS."""
+        metrics = self.endpoint.metrics()
+        return (sum(metrics.sum("podwire_frames_total", fate=f"dropped_by_{what}")
+                    for what in ("ring", "queue")), sensor.statistics()[1])
 
     def test_a_udp_sensor_whose_port_closes_and_opens(self):
         self.start(forms=("udp", "tcp"), PODWIRE_UDP_FORMAT="packet")
@@ -396,6 +435,11 @@ class TimeOutTest(unittest.TestCase):
             self.assertIn(number, absence.noticed, absence.agent.text()[-4000:])
             self.assertGreater(absence.noticed[number], PEER_SECONDS[0])
             absence.await_service(absence.sensors[number], 2)
+            # Nobody has closed anything.
+            reason = absence.lines(absence.sensors[number], "sensor session ended")[0]
+            self.assertRegex(reason, "the sensor has (read|answered) nothing for 60 s")
+        self.assertIn("has read nothing", absence.lines(
+            absence.sensors[0], "sensor session ended")[0])
         absence.finish(untouched=[absence.sensors[3]])
         for sensor in absence.sensors[:3]:
             self.assertEqual(len(sensor.sessions()), 2)

@@ -52,6 +52,9 @@ class FeedTest(FeedCase):
             for name in self.names:
                 # What is on its way, and what has come while the page was made.
                 self.assertLess(abs(metrics.in_flight(name)), PER_SECOND / 4)
+                self.assertLessEqual(
+                    metrics.sum("podwire_packets_sent_total", sensor=name),
+                    metrics.sum("podwire_packets_forwarded_total", sensor=name))
                 self.assertGreater(
                     metrics.sum("podwire_packets_forwarded_total", sensor=name),
                     before.sum("podwire_packets_forwarded_total", sensor=name))
@@ -61,6 +64,8 @@ class FeedTest(FeedCase):
         for sensor, name in zip(self.sensors, self.names):
             forwarded = metrics.sum("podwire_packets_forwarded_total", sensor=name)
             sensor.await_count(int(forwarded))
+            self.endpoint.await_metrics(lambda metrics: forwarded == metrics.sum(
+                "podwire_packets_sent_total", sensor=name), "not all packets count as sent")
             self.assertEqual(
                 metrics.sum("podwire_frames_total", sensor=name, fate="forwarded"), forwarded)
             self.assertEqual(metrics.sum("podwire_edge_frames_matched_total", sensor=name),

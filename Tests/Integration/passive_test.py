@@ -42,6 +42,26 @@ while True:
 """
 
 
+# Connections from one address after the other, each with a wrong password: the last hundred stay open.
+STORM = """
+import socket, struct
+login = bytes.fromhex("0008000000000010" "0001000000030005") + b"eveguess"
+open_ones = []
+for number in range(1 << 16, 1 << 24):
+    client = socket.socket()
+    client.settimeout(5)
+    client.bind((f"127.{number >> 16}.{number >> 8 & 255}.{number & 255}", 0))
+    try:
+        client.connect(("127.0.0.1", 2002))
+        client.sendall(login)
+    except OSError:
+        pass
+    open_ones.append(client)
+    if len(open_ones) > 100:
+        open_ones.pop(0).close()
+"""
+
+
 class PassiveTest(unittest.TestCase):
     def setUp(self):
         self.bed = Bed("pt")
@@ -134,6 +154,59 @@ class PassiveTest(unittest.TestCase):
             client.log_in()
         self.assertEqual(here[0].control.recv(1), b"", "the oldest one had to go")
 
+    def test_a_storm_of_silent_clients_takes_few_threads_and_descriptors(self):
+        agent = self.agent()
+        # By then all that an agent has is there.
+        self.client().log_in()
+        agent.endpoint.await_page("/readyz", 200)
+        descriptors, threads, _ = agent.uses()
+        clients, peak = [], (0, 0)
+        for number in range(1000):
+            clients.append(self.client(source=f"127.1.{number // 250}.{number % 250 + 1}"))
+            if number % 20 == 0:
+                used = agent.uses()
+                peak = max(peak[0], used[0]), max(peak[1], used[1])
+        # 16 that wait and 16 that leave, each with a thread and two descriptors; and 32 refused ones
+        # that read the reason.
+        self.assertLessEqual(peak[1] - threads, 32 + 2)
+        self.assertLessEqual(peak[0] - descriptors, 2 * 32 + 32 + 4)
+        wait_until(lambda: agent.uses()[1] - threads <= 16, lambda: f"{agent.uses()[1]} threads")
+        metrics = agent.endpoint.fresh_metrics()
+        gone = (metrics.sum("podwire_clients_evicted_total")
+                + metrics.sum("podwire_clients_refused_total"))
+        self.assertEqual(gone, 1000 - 16)
+        clients[0] = self.client()
+        clients[0].log_in()
+
+    def test_a_right_password_is_accepted_while_wrong_ones_pour_in(self):
+        agent = self.agent(login=("--password-file", self.password_file(("eve", "secret"))))
+        right = rpcap.login(b"eve", b"secret")
+        # From this network a login was right before, so it has places of its own.
+        self.assertTrue(self.can_log_in(right))
+        _, threads, _ = agent.uses()
+        storm = subprocess.Popen(python_in(self.bed.node, STORM))
+        self.addCleanup(storm.wait)
+        self.addCleanup(storm.kill)
+        for reason in ("wrong", "too_many_at_once"):
+            agent.endpoint.await_metrics(
+                lambda metrics: metrics.sum("podwire_logins_refused_total", reason=reason) > 10,
+                f"no login is {reason}")
+        for _ in range(5):
+            begin = time.monotonic()
+            self.assertTrue(self.can_log_in(right))
+            self.assertLess(time.monotonic() - begin, 2)
+            self.assertLessEqual(agent.uses()[1] - threads, 32 + 4)
+        self.assertIsNone(storm.poll())
+        # Others share what is left.
+        wait_until(lambda: self.is_let_in(right, "127.0.0.77"), "a new client never gets in")
+
+    def is_let_in(self, login, source):
+        """Whether a client can log in that may be sent away without being asked."""
+        try:
+            return self.can_log_in(login, source)
+        except (OSError, EOFError):
+            return False
+
     def test_who_has_not_logged_in_hides_nothing(self):
         # Anybody can connect; only a client that may capture is somewhere a feed goes to.
         self.agent(listen=str(PORT),
@@ -207,7 +280,7 @@ class PassiveTest(unittest.TestCase):
         self.assertEqual(ports, [40000, 40001])
         kind, value, text = clients[2].ask(rpcap.start())
         self.assertEqual((kind, value), (1, 12))
-        self.assertIn(b"in use", text)
+        self.assertEqual(text, b"all ports of --data-ports are in use")
         # A stranger is sent away; what has been captured in the meantime waits for the client.
         stranger = clients[0].socket()
         stranger.bind(("127.0.0.9", 0))
@@ -236,13 +309,63 @@ class PassiveTest(unittest.TestCase):
 
         wait_until(are_watched, lambda: "\n".join(own))
 
-    def test_a_client_whose_data_connection_is_dead_is_not_kept(self):
+    def test_a_client_that_ends_its_own_stream_still_gets_packets(self):
+        for name in ("plain", "tls"):
+            with self.subTest(name):
+                agent, context = self.tls_agent() if name == "tls" else (self.agent(), None)
+                client = self.client()
+                if context:
+                    client.control = context.wrap_socket(
+                        client.control, server_hostname="127.0.0.1")
+                client.log_in()
+                client.start()
+                if context:
+                    client.data = context.wrap_socket(client.data, server_hostname="127.0.0.1")
+                # It never writes there; over TLS this ends the stream without a word of TLS.
+                socket.socket.shutdown(client.data, socket.SHUT_WR)
+                self.check_gets_packets(client)
+                before = self.processor_seconds(agent)
+                time.sleep(1)
+                self.assertLess(self.processor_seconds(agent) - before, 0.3)
+                self.check_gets_packets(client)
+                self.assertEqual(client.ask(END)[0], 0x8A)
+                client.close()
+                agent.stop()
+
+    def test_a_closed_data_connection_ends_the_capture_and_not_the_session(self):
         agent = self.agent()
-        client = self.capturing()
-        client.data.close()
-        self.bed.ping()
-        self.assertEqual(client.control.recv(1), b"")
-        agent.await_text("client session ended")
+        client = self.client()
+        client.log_in()
+        reason = "the client has closed the data connection"
+        # With a reset, and with an end that the next packet finds out to be a close.
+        for abrupt in (1, 0):
+            client.start()
+            self.check_gets_packets(client)
+            _, _, sent = client.settled_statistics()
+            client.data.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", abrupt, 0))
+            client.data.close()
+            count = agent.text().count(reason)
+
+            def has_ended():
+                self.bed.ping()
+                # Whether it is asked before or after the session has noticed, the text is the same.
+                kind, value, text = client.ask(rpcap.update(KEEP_UDP))
+                if kind == 0x85:
+                    return False
+                self.assertEqual((kind, value, text.decode()),
+                                 (1, 7, f"the capture has ended: {reason}"))
+                return True
+
+            wait_until(has_ended, "the capture goes on")
+            agent.await_text(reason, count + 1)
+            self.assertGreaterEqual(client.statistics()[2], sent)
+            self.assertEqual(client.ask(LIST)[0], 0x82)
+            self.assertEqual(client.ask(END)[0], 0x8A)
+            self.assertEqual(client.ask(END)[:2], (1, 13))
+        client.start()
+        self.check_gets_packets(client)
+        self.assertNotIn("session ended", agent.text())
+        self.assertNotIn("timed out", agent.text())
 
     # Logins
 
@@ -633,6 +756,15 @@ class PassiveTest(unittest.TestCase):
         self.assertEqual(client.ask(LOGIN)[:2], (1, 19))
         self.assertEqual(client.control.recv(1), b"")
         agent.await_text("does not speak TLS")
+
+    def test_a_tls_client_that_is_refused_learns_why(self):
+        certificate, key = self.certificate()
+        self.agent(arguments=("--tls-certificate", certificate, "--tls-key", key,
+                              "--allow", "192.0.2.0/24"))
+        done = run_in(self.bed.node, PODWIRE, "collect", "--list", "--from", "rpcaps://127.0.0.1",
+                      "--tls-ca", certificate, check=False)
+        self.assertNotEqual(done.returncode, 0)
+        self.assertIn("this address is not in the allow list (error 10)", done.stderr)
 
     def test_tls_with_clients_alone_leaves_sensors_as_they_are(self):
         listener = self.bed.listen()

@@ -12,16 +12,61 @@ struct ServerSessionTests {
         ["A", "R", "O", "C"])
     func states(row: Int, state: String) throws {
         let (message, bytes, rows) = StateTable.rows[row]
-        let (reply, goesOn) = try #require(rows[state])
-        var driver = Driver.inState(state)
-        let sent = driver.exchange(bytes)
-        #expect(Array(sent.prefix(4)) == hex(reply), "\(message) in \(state)")
-        #expect((driver.closeReason == nil) == goesOn, "\(message) in \(state)")
-        guard goesOn else { return }
-        // Whatever it was, the next message is understood.
-        let next = driver.exchange(
-            state == "A" && message != "login" ? Request.login : Request.list)
-        #expect(next.count > 4 && next[1] & 0x80 != 0, "after \(message) in \(state)")
+        let (reply, isTolerated) = try #require(rows[state])
+        for mode in [ServerSession.Mode.active, .passive] {
+            let goesOn = StateTable.goesOn(after: message, isTolerated, in: mode)
+            var driver = Driver.inState(state, mode)
+            let sent = driver.exchange(bytes)
+            #expect(Array(sent.prefix(4)) == hex(reply), "\(message) in \(state), \(mode)")
+            #expect((driver.closeReason == nil) == goesOn, "\(message) in \(state), \(mode)")
+            guard goesOn else { continue }
+            // Whatever it was, the next message is understood.
+            let next = driver.exchange(
+                state == "A" && message != "login" ? Request.login : Request.list)
+            #expect(next.count > 4 && next[1] & 0x80 != 0, "after \(message) in \(state), \(mode)")
+        }
+    }
+
+    @Test("answers statistics and the end of a capture that has ended by itself, but no new filter")
+    func failedCapture() {
+        for mode in [ServerSession.Mode.active, .passive] {
+            var driver = Driver.inState("C", mode)
+            driver.session.captureFailed("the reason", now: driver.now)
+            #expect(driver.exchange(Request.statistics).prefix(2) == [0, 0x89])
+            let refusal = driver.exchange(Request.update)
+            #expect(refusal.prefix(4) == hex("00 01 00 07")[...])
+            let text = String(decoding: refusal.dropFirst(8), as: UTF8.self)
+            #expect(text == "the capture has ended: the reason")
+            #expect(driver.exchange(Request.end).prefix(2) == [0, 0x8a])
+            #expect(driver.exchange(Request.end).prefix(4) == hex("00 01 00 0d")[...])
+            #expect(driver.exchange(Request.start).prefix(2) == [0, 0x84])
+            // It need not be ended before another one is started.
+            driver.session.captureFailed("the reason", now: driver.now)
+            #expect(driver.exchange(Request.start).prefix(2) == [0, 0x84])
+            #expect(driver.exchange(Request.update).prefix(2) == [0, 0x85])
+            driver.session.captureFailed("the reason", now: driver.now)
+            driver.refuses = true
+            #expect(driver.exchange(Request.start).prefix(4) == hex("00 01 00 0c")[...])
+            #expect(!driver.session.isCapturing && driver.closeReason == nil)
+        }
+    }
+
+    @Test("takes no start without a port where the data goes to one")
+    func portZero() {
+        // UDP, the server opens, or both; in active mode the server always opens.
+        for (flags, mode, isTaken) in [
+            (2, ServerSession.Mode.passive, false), (4, .passive, false), (6, .active, false),
+            (0, .active, false), (0, .passive, true),
+        ] as [(UInt8, ServerSession.Mode, Bool)] {
+            var request = Request.start
+            request[17] = flags
+            (request[18], request[19]) = (0, 0)
+            var driver = Driver.inState("O", mode)
+            let reply = driver.exchange(request)
+            #expect((reply.prefix(2) == [0, 0x84]) == isTaken, "\(flags), \(mode)")
+            #expect(isTaken || reply.prefix(4) == hex("00 01 00 0c")[...], "\(flags), \(mode)")
+            #expect(driver.exchange(Request.list)[1] == 0x82)
+        }
     }
 
     @Test("has an answer to what is malformed", arguments: 0..<StateTable.malformed.count)

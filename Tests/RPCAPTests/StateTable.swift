@@ -1,6 +1,17 @@
+import RPCAP
+
 /// The reply of a server session to each message in each of its states.
 enum StateTable {
-    /// The first four bytes of each reply, and whether the connection goes on.
+    /// Messages after which the connection goes on in active mode, whatever the table says: as
+    /// ExtraHop's daemon does, and libpcap's does not.
+    private static let toleratedInActiveMode: Set = ["packet", "reply", "unknown type"]
+
+    /// Whether the connection goes on after a message in a state.
+    static func goesOn(
+        after message: String, _ goesOn: Bool, in mode: ServerSession.Mode
+    ) -> Bool { goesOn || mode == .active && toleratedInActiveMode.contains(message) }
+
+    /// The first four bytes of each reply, and whether the connection goes on in passive mode.
     ///
     /// An empty reply is silence.
     static let rows:

@@ -34,6 +34,18 @@ struct TimeTests {
         #expect(driver.closeReason != nil)
     }
 
+    @Test("is 180 s for a client whose capture has ended by itself, and 30 s for a sensor")
+    func failedCapture() {
+        for (mode, seconds) in [(ServerSession.Mode.passive, 180.0), (.active, 30)] {
+            var driver = Driver.inState("C", mode)
+            driver.now += .seconds(1000)
+            driver.session.captureFailed("the reason", now: driver.now)
+            #expect(driver.wait(seconds: seconds - 0.01).isEmpty && driver.closeReason == nil)
+            #expect(driver.wait(seconds: 0.02).prefix(4) == hex("00 01 00 02")[...])
+            #expect(driver.closeReason?.hasPrefix("the reason, and nothing was asked") == true)
+        }
+    }
+
     @Test("does not count the time that a message waits for its turn")
     func waiting() {
         var driver = Driver(.passive, logins: .password)

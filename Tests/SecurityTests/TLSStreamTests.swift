@@ -100,7 +100,7 @@ struct TLSStreamTests {
         var queue = try ByteQueue(byteCountMax: 65_536)
         var (queuedCount, received) = (0, [UInt8]())
         while received.count < bytes.count {
-            while queuedCount < bytes.count, queue.makeRoom(for: 1000) {
+            while queuedCount < bytes.count, queue.hasRoom(for: 1000) {
                 let count = min(1000, bytes.count - queuedCount)
                 queue.append(bytes.wire.extracting(queuedCount..<queuedCount + count))
                 queuedCount += count

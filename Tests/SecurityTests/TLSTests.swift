@@ -96,7 +96,7 @@ struct TLSTests {
             var connection =
                 isServer
                 ? try server.accept(ends.one) : try client().connect(ends.one, host: nil)
-            #expect(throws: TLSFailure.notTLS) {
+            #expect(throws: TLSFailure.notTLS(said: bytes)) {
                 while let interest = try connection.handshake() {
                     try Loopback.wait(connection.fileDescriptor, interest)
                 }

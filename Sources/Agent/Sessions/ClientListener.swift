@@ -31,6 +31,13 @@ struct ClientListener: ~Copyable {
     private static let refusalInterval = Duration.seconds(1)
     /// The wait after a failure to accept, for instance because there are no descriptors.
     private static let retryInterval = Duration.seconds(1)
+    /// The connections that wait in the kernel to be accepted.
+    ///
+    /// The kernel drops what comes beyond, and a client comes again after a second only. Waiting
+    /// costs no descriptor.
+    private static let backlog: CInt = 1024
+    /// The most connections accepted between two looks at everything else.
+    private static let acceptCountPerTurn = 16
 
     /// Listens from now on.
     ///
@@ -39,7 +46,7 @@ struct ClientListener: ~Copyable {
         _ context: SessionContext, _ settings: PassiveSettings, logger: Logger
     ) throws(SystemError) {
         let slots = try ClientSlots()
-        let listener = try Listener(at: settings.listen)
+        let listener = try Listener(at: settings.listen, backlog: Self.backlog)
         logger.info(
             "listening for clients",
             metadata: [
@@ -73,7 +80,8 @@ struct ClientListener: ~Copyable {
             let wait = leaving.isEmpty ? Watchdog.waitMax : .milliseconds(100)
             guard let ready = try? poll(requests, until: .now + wait) else { continue }
             closeLeaving(ready, now: .now)
-            if !ready[.client].isEmpty { accept() }
+            guard !ready[.client].isEmpty else { continue }
+            for _ in 0..<Self.acceptCountPerTurn { guard accept() else { break } }
         }
         context.status.isListening.set(false)
         leaving = []
@@ -87,28 +95,32 @@ struct ClientListener: ~Copyable {
         case leaving(Int)
     }
 
-    private mutating func accept() {
+    /// Accepts a connection.
+    ///
+    /// - Returns: False if none waits, or it could not be accepted.
+    private mutating func accept() -> Bool {
         do throws(SystemError) {
-            guard let connection = try listener.accept() else { return }
+            guard let connection = try listener.accept() else { return false }
             _ = failure.recordSuccess()
             let peer = connection.peer.address
-            if !settings.allows(peer) {
-                refuse(connection, .hostNotAllowed, "this address is not in the allow list")
-            } else if let slot = try slots.admit(peer) {
-                serve(connection, slot)
-            } else {
-                refuse(
-                    connection, .network,
-                    """
-                    \(ClientSlots.strangerCountMaxPerAddress) connections from this address have not \
-                    logged in yet
-                    """)
+            guard settings.allows(peer) else {
+                refuse(connection, .hostNotAllowed, for: .notAllowed)
+                return true
             }
+            switch try slots.admit(peer, isKnown: context.isKnown(peer)) {
+            case .admitted(let slot, let isOtherEvicted):
+                if isOtherEvicted { context.status.clientsEvicted.add() }
+                serve(connection, slot)
+            case .refused(.networkLimit): refuse(connection, .network, for: .networkLimit)
+            case .refused(.leavingLimit): refuse(connection, .network, for: .leavingLimit)
+            }
+            return true
         } catch {
             if let metadata = failure.recordFailure("\(error)", now: .now) {
                 logger.warning("client not accepted", metadata: metadata)
             }
             _ = context.stop.wait(for: Self.retryInterval)
+            return false
         }
     }
 
@@ -150,9 +162,10 @@ extension ClientListener {
     }
 
     private mutating func refuse(
-        _ connection: consuming Connection, _ code: ErrorCode, _ text: String
+        _ connection: consuming Connection, _ code: ErrorCode, for reason: ClientRefusal
     ) {
-        context.status.clientsRefused.add()
+        let text = reason.text
+        context.status.clientsRefused.add(reason)
         logRefusal(of: connection.peer, text, now: .now)
         guard leaving.count < Self.leavingCountMax else { return }
         guard (try? connection.send(Message.error(code, text)[...])) != nil else { return }

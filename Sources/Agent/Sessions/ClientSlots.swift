@@ -1,86 +1,82 @@
 package import Addressing
 package import Linux
+package import Security
 import Settings
 import Synchronization
 
-/// The clients that are connected, bounded so that none keeps the others out.
-///
-/// Clients that have not logged in never keep others from logging in: a few are admitted from each
-/// address, and if there are too many the one that has been silent for longest is evicted.
+/// The places of the clients that are connected, and the events that tell clients to go.
 package final class ClientSlots: Sendable {
     private let state = Mutex(State())
     /// Raised when a client has gone.
     private let left: Event
 
-    /// The most clients that have not logged in.
-    package static let strangerCountMax = 16
-    /// The most clients from one address that have not logged in.
-    package static let strangerCountMaxPerAddress = 4
+    /// The bounds for clients.
+    ///
+    /// A login takes a client well below a second, so 16 pending ones are enough for any number of
+    /// people. A client that is evicted goes within milliseconds, or when its password is checked,
+    /// for which few can wait. A collector needs two connections at a time, and four leave room for
+    /// two behind one address. All together cost 80 threads at most.
+    package static let limits = Admission.Limits(
+        loggedInCountMax: PassiveSettings.clientCountMax, pendingCountMax: 16, leavingCountMax: 16,
+        countMaxPerNetwork: 4)
 
     private struct State {
-        var entries: [UInt64: Entry] = [:]
-        var nextID: UInt64 = 0
-
-        var strangers: [(key: UInt64, value: Entry)] { entries.filter { !$0.value.isLoggedIn } }
-        var isFull: Bool {
-            entries.values.count { $0.isLoggedIn } >= PassiveSettings.clientCountMax
-        }
-    }
-
-    private struct Entry {
-        let address: IPAddress
-        /// The descriptor of the slot's event.
-        let eviction: CInt
-        var isLoggedIn = false
+        var admission = Admission(limits)
+        /// The descriptor of each client's event.
+        var evictions: [Admission.ID: CInt] = [:]
     }
 
     /// Creates slots without clients.
     package init() throws(SystemError) { left = try Event() }
 
+    /// What has become of a client that wants a slot.
+    package enum Outcome: ~Copyable {
+        case admitted(ClientSlot, isOtherEvicted: Bool)
+        case refused(Admission.Refusal)
+    }
+
     /// Admits a client, and evicts another one if need be.
     ///
-    /// - Returns: Nil if there are too many from this address.
-    package func admit(_ address: IPAddress) throws(SystemError) -> ClientSlot? {
+    /// - Throws: If there is no descriptor for the client's event.
+    package func admit(
+        _ address: IPAddress, isKnown: Bool = false
+    ) throws(SystemError) -> Outcome {
         let evicted = try Event()
         let eviction = evicted.fileDescriptor
-        let id: UInt64? = state.withLock { state in
-            let strangers = state.strangers
-            guard
-                strangers.count(where: { $0.value.address == address })
-                    < Self.strangerCountMaxPerAddress
-            else { return nil }
-            if strangers.count >= Self.strangerCountMax,
-                let oldest = strangers.min(by: { $0.key < $1.key })
-            {
-                Event.raise(oldest.value.eviction)
+        let decision = state.withLock { state in
+            let decision = state.admission.admit(address, isKnown: isKnown)
+            if case .admitted(let id, let other) = decision {
+                state.evictions[id] = eviction
+                if let other, let descriptor = state.evictions[other] { Event.raise(descriptor) }
             }
-            defer { state.nextID += 1 }
-            state.entries[state.nextID] = Entry(address: address, eviction: eviction)
-            return state.nextID
+            return decision
         }
-        guard let id else { return nil }
-        return ClientSlot(self, id: id, evicted: evicted)
+        switch decision {
+        case .admitted(let id, let other):
+            return .admitted(
+                ClientSlot(self, id: id, evicted: evicted), isOtherEvicted: other != nil)
+        case .refused(let refusal): return .refused(refusal)
+        }
     }
 
-    fileprivate func logIn(_ id: UInt64) -> Bool {
+    fileprivate func logIn(_ id: Admission.ID) -> Bool {
+        state.withLock { $0.admission.logIn(id) }
+    }
+
+    fileprivate func leave(_ id: Admission.ID) {
         state.withLock { state in
-            guard !state.isFull else { return false }
-            state.entries[id]?.isLoggedIn = true
-            return true
+            state.admission.remove(id)
+            state.evictions[id] = nil
         }
-    }
-
-    fileprivate func leave(_ id: UInt64) {
-        state.withLock { $0.entries[id] = nil }
         left.raise()
     }
 
     /// Whether no more clients can log in.
-    package var isFull: Bool { state.withLock { $0.isFull } }
+    package var isFull: Bool { state.withLock { $0.admission.isFull } }
 
     /// Waits until all clients have gone.
     func waitForNone() {
-        while state.withLock({ !$0.entries.isEmpty }) {
+        while state.withLock({ $0.admission.count > 0 }) {
             _ = try? poll([(left.fileDescriptor, .readable)], milliseconds: -1)
             left.lower()
         }
@@ -90,10 +86,10 @@ package final class ClientSlots: Sendable {
 /// The slot of one client, for as long as this value exists.
 package struct ClientSlot: ~Copyable, Sendable {
     private let slots: ClientSlots
-    private let id: UInt64
+    private let id: Admission.ID
     private let evicted: Event
 
-    fileprivate init(_ slots: ClientSlots, id: UInt64, evicted: consuming Event) {
+    fileprivate init(_ slots: ClientSlots, id: Admission.ID, evicted: consuming Event) {
         (self.slots, self.id) = (slots, id)
         self.evicted = evicted
     }

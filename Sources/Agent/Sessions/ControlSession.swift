@@ -17,36 +17,36 @@ import Time
 /// A session belongs to a thread of its own. The capture has threads, too, so the peer gets its answers
 /// while packets flow, and no peer waits for another.
 struct ControlSession: ~Copyable {
-    private let context: SessionContext
-    private let mode: ServerSession.Mode
-    private let status: PeerStatus
-    private let logger: Logger
-    private var channel: Channel
+    let context: SessionContext
+    let mode: ServerSession.Mode
+    let status: PeerStatus
+    let logger: Logger
+    var channel: Channel
     /// A client's slot among the others; nil for a sensor.
     private var slot: ClientSlot?
-    private var session: ServerSession
+    var session: ServerSession
     private var isLoggedIn = false
     private var input: [UInt8]
     private var output: [UInt8] = []
     /// Since when the peer has not read enough of the output for more requests to be handled.
     private var isBlockedSince: MonotonicTime?
     private var endReason: String?
-    private var capture: LiveCapture?
-    private var filter: Program?
+    var capture: LiveCapture?
+    var filter: Program?
     /// The data connection of a capture, until it is ready.
-    private var awaitedData: AwaitedData?
+    var awaitedData: AwaitedData?
     /// The start request that waits for the connection to the peer's data port.
-    private var pendingStart: PendingStart?
-    /// When the capture ended by itself.
-    private var captureEndedAt: MonotonicTime?
+    var pendingStart: PendingStart?
+    /// What the capture had counted when it ended by itself; nil if it has not.
+    var lastStatistics: CaptureStatistics?
 
     /// A capture that begins when the connection to the peer's data port is ready.
-    private struct PendingStart {
+    struct PendingStart {
         let request: StartRequest
         let plan: CapturePlan
     }
 
-    private struct Refusal: Error, CustomStringConvertible {
+    struct Refusal: Error, CustomStringConvertible {
         let description: String
     }
 
@@ -60,12 +60,6 @@ struct ControlSession: ~Copyable {
     /// The time that a peer which is dropped has to read why: closed at once, its connection would take
     /// the reason with it.
     private static let farewellTime = Duration.seconds(1)
-    /// When the data connection ends, the request that explains it may be on its way.
-    private static let captureEndTime = Duration.milliseconds(300)
-    /// The size of the buffer that a client should have for datagrams.
-    ///
-    /// A buffer for TCP finds its size by itself.
-    private static let datagramBufferByteCount: UInt32 = 8 << 20
 
     private init(
         _ context: SessionContext, _ mode: ServerSession.Mode, _ channel: consuming Channel,
@@ -92,7 +86,8 @@ struct ControlSession: ~Copyable {
         let mode: ServerSession.Mode = slot == nil ? .active : .passive
         let reason: String
         do {
-            let channel = try context.channel(over: connection, for: mode)
+            let eviction = slot?.evictionDescriptor ?? -1
+            let channel = try context.channel(over: connection, for: mode, eviction: eviction)
             var session = ControlSession(context, mode, channel, status, slot, logger: logger)
             status.beginSession()
             reason = session.run()
@@ -113,7 +108,7 @@ struct ControlSession: ~Copyable {
             do {
                 try turn()
             } catch {
-                end("\(error)")
+                end(text(for: error))
             }
         }
         endCapture()
@@ -121,8 +116,22 @@ struct ControlSession: ~Copyable {
         return endReason ?? "ended"
     }
 
+    /// The reason why the control connection has failed: the peer's doing, or our own patience.
+    private func text(for error: any Error) -> String {
+        guard case TLSFailure.system(let cause) = error, Connection.isGivenUp(cause.errno) else {
+            return "\(error)"
+        }
+        return "the \(peerWord) has answered nothing for \(Self.silenceSeconds) s"
+    }
+
+    /// What the peer is called in the log and in errors.
+    var peerWord: String { mode == .active ? "sensor" : "client" }
+
+    /// The time after which the kernel gives up a connection.
+    static var silenceSeconds: Int64 { Connection.silenceMax.components.seconds }
+
     /// Ends the session, for the first of the reasons that are given.
-    private mutating func end(_ reason: String) {
+    mutating func end(_ reason: String) {
         if endReason == nil { endReason = reason }
     }
 }
@@ -132,6 +141,14 @@ extension ControlSession {
     private var isBlocked: Bool { output.count > Self.outputByteCountMax }
 
     private enum Awaited { case control, stop, captureEnd, data, eviction }
+
+    /// The descriptor that tells a client to go, as long as it has not logged in; -1 for none.
+    private var evictionDescriptor: CInt {
+        mutating get {
+            if isLoggedIn { return -1 }
+            return slot?.evictionDescriptor ?? -1
+        }
+    }
 
     /// Waits for something to happen, and handles it.
     private mutating func turn() throws {
@@ -144,19 +161,17 @@ extension ControlSession {
             ),
             .stop: (context.stop.fileDescriptor, .readable),
             .data: (awaitedData?.fileDescriptor ?? -1, awaitedData?.interest ?? []),
-            .eviction: (slot?.evictionDescriptor ?? -1, .readable),
+            .eviction: (evictionDescriptor, .readable),
         ]
-        if captureEndedAt == nil, let capture {
+        if let capture {
             requests[.captureEnd] = (capture.endedFileDescriptor, .readable)
         }
         let deadline = isBuffered ? .zero : deadline(awaitedData?.deadline)
         let ready = try poll(
             requests, until: min(deadline ?? .distantFuture, .now + Watchdog.waitMax))
         if ready[.stop].contains(.readable) { return end("the agent stops") }
-        if ready[.eviction].contains(.readable), !isLoggedIn {
-            return end("it has not logged in, and another one wants to")
-        }
-        if ready[.captureEnd].contains(.readable) { captureEndedAt = .now }
+        if ready[.eviction].contains(.readable) { return end("\(Eviction())") }
+        if ready[.captureEnd].contains(.readable) { noteCaptureEnd() }
         try attendToData(isReady: !ready[.data].isEmpty)
         let hasFailed = !ready[.control].isDisjoint(with: .failed)
         if isBuffered || hasFailed || wantsInput && !ready[.control].isEmpty { try read() }
@@ -167,7 +182,7 @@ extension ControlSession {
 
     /// When there is something to do though nothing is ready; `zero` for at once.
     private func deadline(_ data: MonotonicTime?) -> MonotonicTime? {
-        var deadlines = [data, captureEndedAt.map { $0 + Self.captureEndTime }]
+        var deadlines = [data]
         if isBlocked {
             // The session's own times stand still: it is the peer's answers that are not read.
             deadlines.append(isBlockedSince.map { $0 + Self.blockedTimeMax } ?? .zero)
@@ -181,12 +196,6 @@ extension ControlSession {
     }
 
     private mutating func checkDeadlines(now: MonotonicTime) {
-        if let captureEndedAt, let capture {
-            guard now >= captureEndedAt + Self.captureEndTime else { return }
-            end(capture.endReason ?? "the capture ended")
-        } else {
-            captureEndedAt = nil
-        }
         if let isBlockedSince, isBlocked, now >= isBlockedSince + Self.blockedTimeMax {
             end("the peer reads no answers")
         }
@@ -207,7 +216,7 @@ extension ControlSession {
 
     private mutating func proceed() {
         if !isLoggedIn, slot?.isFull == true {
-            session.loginRefusal = "there are \(PassiveSettings.clientCountMax) clients already"
+            session.loginRefusal = ClientRefusal.clientLimit.text
         } else {
             session.loginRefusal = nil
         }
@@ -224,7 +233,10 @@ extension ControlSession {
     private mutating func logIn() {
         isLoggedIn = true
         guard mode == .passive else { return }
-        if slot?.logIn() == false { end("there are too many clients") }
+        if slot?.logIn() == false {
+            context.status.clientsRefused.add(.clientLimit)
+            end("there are too many clients")
+        }
         context.feed.addClient(channel.peer.address)
     }
 
@@ -233,12 +245,15 @@ extension ControlSession {
         case .send(let bytes): output += bytes
         case .checkPassword(let user, let password):
             let outcome = context.verify(user, password, from: channel.peer.address)
-            if outcome != .right { context.status.loginsRefused.add() }
+            if outcome != .right { context.status.loginsRefused.add(outcome) }
             logger.info(
                 "\(outcome.text)",
                 metadata: ["user": "\(String(decoding: user.prefix(64), as: UTF8.self))"])
-            session.passwordChecked(
-                isRight: outcome == .right, now: .now)
+            if outcome == .crowded {
+                session.passwordNotChecked("too many logins at once, try again", now: .now)
+            } else {
+                session.passwordChecked(isRight: outcome == .right, now: .now)
+            }
         case .listDevices:
             session.devicesListed(context.feed.node.devices(context.settings, mode))
         case .open(let name):
@@ -258,6 +273,7 @@ extension ControlSession {
         case .note(let text, let said):
             logger.notice("\(text)", metadata: said.map { ["reason": "\($0)"] })
         case .close(let reason):
+            if reason == session.loginRefusal { context.status.clientsRefused.add(.clientLimit) }
             sendRest()
             end(reason)
         }
@@ -283,184 +299,11 @@ extension ControlSession {
                 [
                     Awaited.control: (channel.fileDescriptor, interest),
                     .stop: (context.stop.fileDescriptor, .readable),
+                    .eviction: (evictionDescriptor, .readable),
                 ], until: .now + .milliseconds(100))
-            guard let ready, ready[.stop].isEmpty else { return }
+            guard let ready, ready[.stop].isEmpty, ready[.eviction].isEmpty else { return }
             guard ready[.control].contains(.readable) else { continue }
             guard (try? discardReceived(from: channel.fileDescriptor)) == true else { return }
         }
-    }
-}
-
-/// The capture.
-extension ControlSession {
-    private var tls: TLSServer? { context.tls(for: mode) }
-
-    private mutating func start(_ request: StartRequest) {
-        do {
-            guard let scope = context.feed.node.scope(ofDevice: request.device, context.settings)
-            else { throw Refusal(description: "\(request.device) is gone") }
-            let plan = context.plan(request, scope, try Program(checking: request.filter), mode)
-            if request.flags.contains(.udp) {
-                try startOverUDP(plan, request)
-            } else if mode == .active || request.flags.contains(.serverOpens) {
-                // The capture begins when the connection for its packets is ready.
-                awaitedData = AwaitedData(
-                    try PendingConnection(to: channel.peer.with(port: request.dataPort)), now: .now)
-                pendingStart = PendingStart(request: request, plan: plan)
-            } else {
-                try startForClient(plan, request)
-            }
-        } catch {
-            refuseStart("\(error)")
-        }
-    }
-
-    private mutating func refuseStart(_ reason: String) {
-        endCapture()
-        logger.warning("capture refused", metadata: ["reason": "\(reason)"])
-        session.captureRefused(reason)
-    }
-
-    private mutating func startOverUDP(_ plan: CapturePlan, _ request: StartRequest) throws {
-        guard tls == nil else {
-            throw Refusal(description: "there is no TLS over UDP: ask for data over TCP")
-        }
-        let stream = try DatagramStream(
-            to: channel.peer.with(port: request.dataPort), from: context.settings.dataPorts,
-            as: plan.datagramFormat ?? .packet,
-            readTimeoutMilliseconds: request.readTimeoutMilliseconds)
-        try begin(plan, request, .datagrams(stream))
-        session.captureStarted(bufferByteCount: Self.datagramBufferByteCount)
-    }
-
-    private mutating func startOverTCP(
-        _ start: PendingStart, _ connection: consuming Connection
-    ) throws {
-        if let tls {
-            // The client begins with TLS when it has our answer.
-            let awaited = AwaitedData(handshake: try tls.accept(connection), now: .now)
-            try begin(start.plan, start.request, .awaited)
-            awaitedData = .some(awaited)
-        } else {
-            try begin(start.plan, start.request, .stream(connection.intoDescriptor()))
-        }
-        session.captureStarted()
-    }
-
-    /// Listens for the data connection at the control connection's address.
-    ///
-    /// Packets wait for it.
-    private mutating func startForClient(_ plan: CapturePlan, _ request: StartRequest) throws {
-        let listener = try Listener(
-            at: channel.local, ports: context.settings.dataPorts ?? 0...0, backlog: 1)
-        let port = listener.local.port
-        try begin(plan, request, .awaited)
-        awaitedData = AwaitedData(listener, now: .now)
-        session.captureStarted(dataPort: port)
-    }
-
-    private mutating func begin(
-        _ plan: CapturePlan, _ request: StartRequest, _ outlet: consuming sending DataConnection
-    ) throws {
-        let counters = CaptureCounters(status.edgeMetrics)
-        let capture: LiveCapture
-        do throws(SystemError) {
-            capture = try LiveCapture(
-                plan, to: outlet, for: status.name, counters, context.status.watchdog,
-                logger: logger)
-        } catch {
-            // Some rings may have been open for a while.
-            status.add(counters.counts)
-            throw error
-        }
-        status.add(capture)
-        self.capture = capture
-        filter = plan.filter
-        logger.info(
-            "capture started",
-            metadata: [
-                "device": "\(request.device)", "snaplen": .number(plan.settings.snaplen),
-                "edge_count": .number(plan.snapshot.edges.count),
-                "filter": "\(filter?.summary ?? "none")",
-                "sampling": "\(request.sampling)",
-                "data": request.flags.contains(.udp) ? "UDP" : "TCP",
-            ])
-    }
-
-    /// Takes the next step towards the data connection, if it is not ready yet.
-    private mutating func attendToData(isReady: Bool) throws {
-        guard var awaited = awaitedData.take() else { return }
-        if let start = pendingStart {
-            return attend(to: start, awaited, isReady: isReady)
-        }
-        if isReady, let outlet = try awaited.proceed(peer: channel.peer, tls: tls) {
-            capture?.attach(outlet)
-            return
-        }
-        guard .now < awaited.deadline else {
-            return end("the peer opened no data connection within 10 s")
-        }
-        awaitedData = .some(awaited)
-    }
-
-    /// Begins to capture when the peer's data port has answered.
-    private mutating func attend(
-        to start: PendingStart, _ awaited: consuming AwaitedData, isReady: Bool
-    ) {
-        guard isReady else {
-            guard .now < awaited.deadline else {
-                let address = channel.peer.with(port: start.request.dataPort)
-                return refuseStart("connect to \(address): no answer within 10 s")
-            }
-            awaitedData = .some(awaited)
-            return
-        }
-        pendingStart = nil
-        do {
-            var awaited = awaited
-            guard let connection = try awaited.finishConnecting() else { return }
-            try startOverTCP(start, connection)
-        } catch {
-            refuseStart("\(error)")
-        }
-    }
-
-    private mutating func update(_ instructions: [Instruction]) {
-        guard let capture else { return session.filterRefused("no capture is running") }
-        do {
-            let filter = try Program(checking: instructions)
-            do throws(SystemError) {
-                try capture.adopt(filter)
-            } catch {
-                try? capture.adopt(self.filter)
-                throw error
-            }
-            self.filter = filter
-            logger.info("filter updated", metadata: ["filter": "\(filter.summary)"])
-            session.filterUpdated()
-        } catch {
-            session.filterRefused("\(error)")
-        }
-    }
-
-    private func sample(_ sampling: Sampling) {
-        capture?.adopt(sampling: sampling)
-        logger.info("sampling updated", metadata: ["sampling": "\(sampling)"])
-    }
-
-    /// Updates the capture's counters with the kernel's, and returns them.
-    private func refreshStatistics() -> CaptureStatistics {
-        guard let capture else { return CaptureStatistics() }
-        capture.count()
-        return capture.counters.counts.statistics
-    }
-
-    private mutating func endCapture() {
-        awaitedData = nil
-        pendingStart = nil
-        guard let capture = capture.take() else { return }
-        capture.finish()
-        status.remove(capture)
-        logger.info("capture ended", metadata: capture.counters.counts.metadata)
     }
 }

@@ -57,12 +57,15 @@ final class SessionContext: Sendable {
             .union(users == nil ? [] : .password)
     }
 
+    /// Whether a login from the network of this address was right before.
+    func isKnown(_ address: IPAddress) -> Bool { loginGuard?.isKnown(address) ?? false }
+
     /// Checks a login.
     ///
-    /// Takes a tenth of a second, and as long again for each other login that waits.
+    /// Takes a tenth of a second, and as long again for each of the few others that may wait.
     func verify(
         _ user: [UInt8], _ password: [UInt8], from address: IPAddress
-    ) -> LoginGuard.Outcome {
+    ) -> LoginOutcome {
         defer { logReloadEvents() }
         return loginGuard?.verify(
             user: user, password: password, from: address, now: .now) ?? .wrong
@@ -74,6 +77,11 @@ final class SessionContext: Sendable {
             logger.log(level: event.isWarning ? .warning : .info, "\(event)")
         }
     }
+}
+
+/// The end of a client that has not logged in and has to make room for another one.
+struct Eviction: Error, CustomStringConvertible {
+    let description = "it has not logged in, and another one wants to"
 }
 
 /// Control connections over TLS.
@@ -93,12 +101,20 @@ extension SessionContext {
     /// A peer that does not begin with TLS is told so in plain text.
     ///
     /// - Throws: What prevented TLS.
+    ///
+    /// - Parameters:
+    ///   - connection: The connection.
+    ///   - mode: The mode of the session.
+    ///   - eviction: A descriptor that is readable when the peer has to go; negative for none.
+    /// - Returns: The channel.
     func channel(
-        over connection: consuming Connection, for mode: ServerSession.Mode
+        over connection: consuming Connection, for mode: ServerSession.Mode, eviction: CInt
     ) throws -> Channel {
         guard let tls = tls(for: mode) else { return Channel(connection) }
         do {
-            return try channel(over: connection, tls)
+            return try channel(over: connection, tls, eviction)
+        } catch let error as Eviction {
+            throw error
         } catch {
             status.handshakesFailed.add()
             throw error
@@ -106,34 +122,38 @@ extension SessionContext {
     }
 
     private func channel(
-        over connection: consuming Connection, _ tls: TLSServer
+        over connection: consuming Connection, _ tls: TLSServer, _ eviction: CInt
     ) throws -> Channel {
         let deadline = MonotonicTime.now + Self.handshakeTimeout
-        try wait(for: connection.fileDescriptor, .readable, until: deadline)
-        if let first = connection.peek(), first != ServerSession.tlsHandshake {
+        try wait(for: connection.fileDescriptor, .readable, or: eviction, until: deadline)
+        if let first = connection.peek(byteCountMax: 1).first, first != ServerSession.tlsHandshake {
             let text = "this agent speaks TLS only: use rpcaps"
             _ = try connection.send(Message.error(.needsTLS, text)[...])
             connection.endSending()
             _ = try? poll([(connection.fileDescriptor, .readable)], milliseconds: 100)
-            throw TLSFailure.notTLS
+            throw TLSFailure.notTLS()
         }
         var secure = try tls.accept(connection)
         logReloadEvents()
         while let readiness = try secure.handshake() {
-            try wait(for: secure.fileDescriptor, readiness, until: deadline)
+            try wait(for: secure.fileDescriptor, readiness, or: eviction, until: deadline)
         }
         return Channel(secure)
     }
 
     private func wait(
-        for fileDescriptor: CInt, _ readiness: Readiness, until deadline: MonotonicTime
-    ) throws(SystemError) {
+        for fileDescriptor: CInt, _ readiness: Readiness, or eviction: CInt,
+        until deadline: MonotonicTime
+    ) throws {
         let ready = try poll(
-            [Awaited.peer: (fileDescriptor, readiness), .stop: (stop.fileDescriptor, .readable)],
-            until: deadline)
+            [
+                Awaited.peer: (fileDescriptor, readiness),
+                .stop: (stop.fileDescriptor, .readable), .eviction: (eviction, .readable),
+            ], until: deadline)
         guard ready[.stop].isEmpty else { throw SystemError("TLS handshake", .canceled) }
+        guard ready[.eviction].isEmpty else { throw Eviction() }
         guard !ready.isEmpty else { throw SystemError("TLS handshake", .timedOut) }
     }
 
-    private enum Awaited { case peer, stop }
+    private enum Awaited { case peer, stop, eviction }
 }

@@ -272,12 +272,25 @@ extension AgentMetrics {
     ]
 
     private static let refusals = [
-        counter("clients_refused_total", "Clients sent away before they could log in.") {
-            [Sample($0.status.clientsRefused.value)]
+        counter(
+            "clients_refused_total", "Clients sent away before they could log in.",
+            labels: ["reason"]
+        ) { metrics in
+            ClientRefusal.allCases.map {
+                Sample([$0.name], metrics.status.clientsRefused.value($0))
+            }
         },
         counter(
-            "logins_refused_total", "Logins that were wrong, or refused untried after wrong ones."
-        ) { [Sample($0.status.loginsRefused.value)] },
+            "clients_evicted_total", "Clients that had not logged in, sent away for newer ones."
+        ) { [Sample($0.status.clientsEvicted.value)] },
+        counter(
+            "logins_refused_total", "Logins that were wrong, or refused untried.",
+            labels: ["reason"]
+        ) { metrics in
+            LoginOutcome.allCases.compactMap { outcome in
+                outcome.name.map { Sample([$0], metrics.status.loginsRefused.value(outcome)) }
+            }
+        },
         counter(
             "tls_handshake_failures_total", "TLS handshakes of control connections that failed."
         ) { [Sample($0.status.handshakesFailed.value)] },

@@ -21,9 +21,11 @@ package final class AgentStatus: Sendable {
     /// Whether the agent listens for clients now.
     let isListening = Flag(false)
     /// Clients that were sent away because of their address, or because there were too many.
-    let clientsRefused = Counter()
+    let clientsRefused = ReasonCounters<ClientRefusal>()
+    /// Clients that had not logged in and were sent away for others.
+    let clientsEvicted = Counter()
     /// Logins with a wrong name or password, or refused untried.
-    let loginsRefused = Counter()
+    let loginsRefused = ReasonCounters<LoginOutcome>()
     /// TLS handshakes of control connections that failed.
     let handshakesFailed = Counter()
     /// Whether the agent is about to end.

@@ -113,8 +113,8 @@ extension AgentStatus {
         state.capturingSensorCount = sensors.count { !$0.captures.isEmpty }
         state.clientCount = clients?.sessions.value ?? 0
         state.capturingClientCount = clients?.captures.count ?? 0
-        state.totals.packetCount = totals[.packetsQueued]
-        state.totals.byteCount = totals[.bytesQueued]
+        state.totals.packetCount = totals[.packetsSent]
+        state.totals.byteCount = totals[.bytesSent]
         state.totals.droppedByRingCount = totals.frames[.droppedByRing]
         state.totals.droppedByBlockCount = totals.frames[.droppedByBlock]
         state.totals.droppedByQueueCount = totals.frames[.droppedByQueue]

@@ -35,25 +35,23 @@ extension CaptureCounts {
     /// dropped afterwards.
     ///
     /// Each is a sum of counts that only grow, so none ever goes back. A packet on its way through a
-    /// ring counts when it comes out.
+    /// ring counts when it comes out, and as sent when the socket has taken it.
     package var statistics: CaptureStatistics {
-        let sent = self[.packetsQueued]
         let dropped =
             frames[.droppedByRing] + frames[.droppedByBlock] + self[.packetsDroppedByQueue]
             + self[.packetsLimited]
-        let received = sent + dropped + self[.packetsSampledOut]
+        let received = self[.packetsQueued] + dropped + self[.packetsSampledOut]
         return CaptureStatistics(
             received: UInt32(truncatingIfNeeded: received),
             droppedByKernel: UInt32(truncatingIfNeeded: dropped),
-            sent: UInt32(truncatingIfNeeded: sent))
+            sent: UInt32(truncatingIfNeeded: self[.packetsSent]))
     }
 
     /// The counts as one line of the log: the frames by fate always, what most captures never meet
     /// only where it was met.
     package var metadata: Logger.Metadata {
         var metadata = frames.metadata
-        metadata["sent"] = .number(
-            max(self[.packetsQueued], self[.packetsAbandoned]) - self[.packetsAbandoned])
+        metadata["sent"] = .number(self[.packetsSent])
         for metric in CaptureMetric.allCases {
             guard let name = metric.logName else { continue }
             if self[metric] > 0 || metric == .framesPunted {

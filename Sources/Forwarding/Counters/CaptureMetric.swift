@@ -6,7 +6,8 @@
 /// To add one, add a case, its two names and its help; the page of metrics and the log follow.
 /// Metrics of the same name stand behind each other.
 package enum CaptureMetric: Int, CaseIterable, Sendable {
-    case packetsQueued, bytesQueued, packetsDroppedByQueue, packetsLimited, packetsSampledOut
+    case packetsQueued, bytesQueued, packetsSent, bytesSent
+    case packetsDroppedByQueue, packetsLimited, packetsSampledOut
     case packetsAbandoned, bytesAbandoned
     case framesUnaccounted, framesPunted, framesTranslated, framesUnexplained
     case fragments, fragmentsNotHeld, fragmentedEvicted
@@ -33,6 +34,8 @@ package enum CaptureMetric: Int, CaseIterable, Sendable {
         // The log has packets as `sent`, and what was left out as frames, by fate.
         case .packetsQueued: ("packets_forwarded_total", nil)
         case .bytesQueued: ("packets_forwarded_bytes_total", nil)
+        case .packetsSent: ("packets_sent_total", nil)
+        case .bytesSent: ("packets_sent_bytes_total", nil)
         case .packetsDroppedByQueue: ("packets_dropped_total", nil)
         case .packetsLimited: ("packets_limited_total", nil)
         case .packetsSampledOut: ("packets_sampled_out_total", nil)
@@ -85,7 +88,9 @@ package enum CaptureMetric: Int, CaseIterable, Sendable {
     package var help: String {
         switch self {
         case .packetsQueued: "Packets put into the send queue; segments count one by one."
-        case .bytesQueued: "Bytes of these packets, including RPCAP headers."
+        case .bytesQueued, .bytesSent: "Bytes of these packets, including RPCAP headers."
+        case .packetsSent:
+            "Packets that the socket has taken; while packets wait, a few of them may be missing."
         case .packetsDroppedByQueue:
             "Packets lost because the send queue had no room; segments count one by one."
         case .packetsLimited: "Packets left out by the rate limit."

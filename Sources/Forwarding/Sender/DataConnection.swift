@@ -66,11 +66,11 @@ extension DataConnection {
             do throws(SystemError) {
                 return try queue.send { bytes throws(SystemError) in try descriptor.send(bytes) }
             } catch {
-                throw .system(error)
+                throw SendFailure(ofConnection: error)
             }
         case .secure(let stream):
             do throws(TLSFailure) { return try stream.send(from: &queue) } catch {
-                throw .tls(error)
+                throw SendFailure(ofConnection: error)
             }
         case .datagrams(let datagrams):
             return datagrams.send(from: &queue, isLast: isLast, now: now, counters)
@@ -79,24 +79,32 @@ extension DataConnection {
 
     /// Handles what the socket reports beside room: it is readable, or has failed.
     ///
-    /// - Throws: `closed` if nothing can be sent any more.
-    func attend(hasFailed: Bool, _ counters: CaptureCounters) throws(SendFailure) {
+    /// A peer that has ended its own stream still reads. Only a failure tells that it does not.
+    ///
+    /// - Returns: Whether the peer has ended its stream, so that nothing more can be read.
+    /// - Throws: The reason why nothing can be sent any more.
+    func attend(hasFailed: Bool, _ counters: CaptureCounters) throws(SendFailure) -> Bool {
         switch self {
-        case .awaited: break
+        case .awaited: return false
         case .stream(let descriptor):
-            guard !hasFailed, try Self.discard(from: descriptor) else { throw .closed }
+            if hasFailed { throw Self.failure(of: descriptor) }
+            do throws(SystemError) {
+                return try !discardReceived(from: descriptor.fileDescriptor)
+            } catch {
+                throw SendFailure(ofConnection: error)
+            }
         case .secure(let stream):
-            guard !hasFailed, stream.discardReceived() else { throw .closed }
-        case .datagrams(let datagrams): datagrams.takeReceived(counters)
+            if hasFailed { throw stream.failure }
+            return try !stream.discardReceived()
+        case .datagrams(let datagrams):
+            datagrams.takeReceived(counters)
+            return false
         }
     }
 
-    private static func discard(from descriptor: borrowing Descriptor) throws(SendFailure) -> Bool {
-        do throws(SystemError) {
-            return try discardReceived(from: descriptor.fileDescriptor)
-        } catch {
-            throw .system(error)
-        }
+    private static func failure(of descriptor: borrowing Descriptor) -> SendFailure {
+        guard let errno = try? descriptor.takePendingError() else { return .closed }
+        return SendFailure(ofConnection: SystemError("send", errno))
     }
 }
 
@@ -105,6 +113,7 @@ extension DataConnection {
 /// One thread at a time uses it, so nobody ever waits for the lock.
 final class SharedConnection: Sendable {
     private let connection: Mutex<DataConnection>
+    private let hasPeerEnded = Atomic(false)
 
     /// The socket, which stays the same; nil while there is none.
     let fileDescriptor: CInt?
@@ -130,9 +139,22 @@ final class SharedConnection: Sendable {
     }
 
     /// See `DataConnection.attend`.
-    func attend(hasFailed: Bool, _ counters: CaptureCounters) throws(SendFailure) {
-        try connection.withLock { connection throws(SendFailure) in
+    ///
+    /// - Returns: Whether the descriptor has to be waited for with another `interest` from now on.
+    func attend(hasFailed: Bool, _ counters: CaptureCounters) throws(SendFailure) -> Bool {
+        let hasEnded = try connection.withLock { connection throws(SendFailure) in
             try connection.attend(hasFailed: hasFailed, counters)
         }
+        if hasEnded { hasPeerEnded.store(true, ordering: .relaxed) }
+        return hasEnded
+    }
+
+    /// What to wait for at the descriptor.
+    ///
+    /// A stream that the peer has ended would be readable for ever. A failure is reported all the
+    /// same.
+    func interest(isBlocked: Bool) -> Readiness {
+        let base: Readiness = hasPeerEnded.load(ordering: .relaxed) ? [] : .readable
+        return isBlocked ? base.union(.writable) : base
     }
 }

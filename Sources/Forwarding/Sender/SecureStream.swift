@@ -32,16 +32,29 @@ package final class SecureStream {
 
     /// Reads and drops what the peer sends; TLS itself may need it.
     ///
-    /// - Returns: False if the peer has closed the connection, or it has failed.
-    func discardReceived() -> Bool {
+    /// - Returns: False if the peer has ended its stream.
+    /// - Throws: The reason why nothing can be sent any more.
+    func discardReceived() throws(SendFailure) -> Bool {
         do throws(TLSFailure) {
             for _ in 0..<Self.recordCountPerTurn {
                 guard let count = try connection.receive(into: &discarded) else { return true }
-                if count == 0 { return false }
+                if count == 0 {
+                    // Without TLS's own ending OpenSSL sends nothing either.
+                    guard !connection.hasFailed else { throw TLSFailure.closed }
+                    return false
+                }
             }
             return true
         } catch {
-            return false
+            throw error == .closed ? .closed : SendFailure(ofConnection: error)
         }
+    }
+
+    /// The reason why the socket has failed.
+    var failure: SendFailure {
+        guard let errno = try? connection.connection.descriptor.takePendingError() else {
+            return .closed
+        }
+        return SendFailure(ofConnection: SystemError("send", errno))
     }
 }

@@ -28,11 +28,18 @@ package struct Sender: ~Copyable {
     package var queue: ByteQueue
     /// Whether the socket, or the thread, did not take everything at the last `send`.
     package private(set) var isBlocked = false
+    /// What a thread that has ended had not sent: it goes before the queue.
+    private var front: ByteQueue?
+    /// Whether the queue has half its size, as a thread has left it.
+    private var isHalved = false
     private var mode = Mode.inline
     private var policy: Policy
     private var connection: SharedConnection
     private var load = ThreadLoad()
+    /// The CPU use of the other thread under pressure.
+    private var pressedLoad = ThreadLoad()
     private let queueByteCount: Int
+    private var progress: SendProgress
     private let counters: CaptureCounters
     private let logger: Logger
     private let prepareThread: @Sendable () -> Watchdog.Heartbeat
@@ -55,6 +62,10 @@ package struct Sender: ~Copyable {
     private static let sparePercent = 40
     private static let spareInterval = Duration.seconds(10)
 
+    /// The CPU use of the other thread below which it is the socket that is slow.
+    private static let waitingPercent = 50
+    private static let waitingInterval = Duration.seconds(1)
+
     /// Creates a sender that sends on the forwarder's thread.
     ///
     /// - Parameters:
@@ -76,6 +87,7 @@ package struct Sender: ~Copyable {
         self.policy = policy
         self.connection = SharedConnection(connection)
         self.queueByteCount = queueByteCount
+        progress = SendProgress(queueByteCountMax: queueByteCount)
         self.counters = counters
         self.logger = logger
         self.prepareThread = prepareThread
@@ -108,7 +120,7 @@ extension Sender {
     /// The number of bytes that have left the queue and are not sent yet.
     package var waitingByteCount: Int {
         switch mode {
-        case .inline: connection.waitingByteCount
+        case .inline: connection.waitingByteCount + frontByteCount
         case .thread(let thread): thread.waitingByteCount
         }
     }
@@ -141,21 +153,67 @@ extension Sender {
         let wasBlocked = isBlocked
         switch mode {
         case .inline:
-            isBlocked = try !connection.send(from: &queue, isLast: isLast, now: now, counters)
-            return isBlocked == wasBlocked ? nil : isBlocked ? [.readable, .writable] : .readable
+            isBlocked = try !sendInline(isLast: isLast, now: now)
+            return isBlocked == wasBlocked ? nil : connection.interest(isBlocked: isBlocked)
         case .thread(let thread):
             isBlocked = try !thread.send(from: &queue, isLast: isLast)
             return nil
         }
     }
 
+    private mutating func sendInline(isLast: Bool, now: MonotonicTime) throws(SendFailure) -> Bool {
+        if frontByteCount > 0, try !sendFront(now) { return false }
+        return try connection.send(from: &queue, isLast: isLast, now: now, counters)
+    }
+
+    /// - Returns: Whether the queue is next.
+    private mutating func sendFront(_ now: MonotonicTime) throws(SendFailure) -> Bool {
+        guard var front = front.take() else { return true }
+        let takesMore: Bool
+        do throws(SendFailure) {
+            takesMore = try connection.send(from: &front, isLast: false, now: now, counters)
+        } catch {
+            self.front = .some(front)
+            throw error
+        }
+        guard front.byteCount <= Self.headroomByteCount else {
+            self.front = .some(front)
+            return false
+        }
+        queue.prepend(&front)
+        return takesMore
+    }
+
+    private var frontByteCount: Int {
+        switch front {
+        case .some(let front): front.byteCount
+        case .none: 0
+        }
+    }
+
+    /// Counts the packets that the socket has taken by now, as far as that is known.
+    mutating func countSent() {
+        progress.record(
+            SendProgress.Count(
+                byteCount: counters[.bytesQueued], packetCount: counters[.packetsQueued]),
+            unsentByteCount: unsentByteCount)
+        counters.set(.packetsSent, to: progress.sent.packetCount)
+        counters.set(.bytesSent, to: progress.sent.byteCount)
+    }
+
     /// Handles what the descriptor is ready for beside more packets.
     ///
-    /// - Throws: `closed` if nothing can be sent any more.
-    package func attend(hasFailed: Bool) throws(SendFailure) {
+    /// - Returns: The readiness of the descriptor to wait for from now on, if that has changed.
+    /// - Throws: The reason why nothing can be sent any more.
+    @discardableResult
+    package func attend(hasFailed: Bool) throws(SendFailure) -> Readiness? {
         switch mode {
-        case .inline: try connection.attend(hasFailed: hasFailed, counters)
-        case .thread(let thread): try thread.attend()
+        case .inline:
+            let isOther = try connection.attend(hasFailed: hasFailed, counters)
+            return isOther ? connection.interest(isBlocked: isBlocked) : nil
+        case .thread(let thread):
+            try thread.attend()
+            return nil
         }
     }
 
@@ -163,7 +221,7 @@ extension Sender {
     ///
     /// - Parameter lastNumber: The number of the packet that was queued last.
     mutating func abandon(lastNumber: UInt32) {
-        let leftover = stopThread()
+        let leftover = hasThread ? stopThread() : front.take()
         let queuedCount = PacketRecord.count(in: queue.bytes, endingWith: lastNumber)
         var packetCount = queuedCount
         var byteCount = queue.byteCount + connection.waitingByteCount
@@ -178,6 +236,18 @@ extension Sender {
         }
         counters.add(packetCount, to: .packetsAbandoned)
         counters.add(byteCount, to: .bytesAbandoned)
+        countAsSent(allBut: packetCount, byteCount)
+    }
+
+    private func countAsSent(allBut packetCount: Int, _ byteCount: Int) {
+        for (sent, queued, rest) in [
+            (CaptureMetric.packetsSent, CaptureMetric.packetsQueued, packetCount),
+            (.bytesSent, .bytesQueued, byteCount),
+        ] {
+            let count = counters[queued]
+            // Datagrams have bytes that were never in the queue.
+            counters.set(sent, to: max(counters[sent], count - min(UInt64(rest), count)))
+        }
     }
 }
 
@@ -203,21 +273,29 @@ extension Sender {
     ///
     /// - Parameters:
     ///   - now: The time.
+    ///   - isPressed: Whether more comes than is sent.
     ///   - runTime: The CPU time that the calling thread has used; asked for rarely.
     /// - Returns: The descriptors to wait for before and after, if there was a change.
     @discardableResult
     package mutating func balance(
-        now: MonotonicTime, runTime: () -> Duration
+        now: MonotonicTime, isPressed: Bool = false, runTime: () -> Duration
     ) -> (before: CInt, after: CInt)? {
         let before = fileDescriptor
+        if !isPressed { pressedLoad = ThreadLoad() }
         switch (policy, mode) {
         case (.never, _), (.always, .thread): break
         case (.always, .inline): startThreadIfPossible()
         case (.whenBusy, .thread(let thread)):
             let percent = load.percent(
                 over: Self.spareInterval, now: now, busy: runTime() + thread.runTime)
-            if let percent, percent < Self.sparePercent, thread.isIdle { endThread() }
+            if let percent, percent < Self.sparePercent, thread.isIdle {
+                endThread()
+            } else if isPressed, measureWaiting(of: thread, now) {
+                continueInline()
+                logger.debug("the forwarding thread sends packets, as the sensor is slow")
+            }
         case (.whenBusy, .inline):
+            if isHalved { restoreQueueIfPossible() }
             let percent = load.percent(over: Self.busyInterval, now: now, busy: runTime())
             if let percent, percent >= Self.busyPercent, Self.hasProcessors {
                 startThreadIfPossible()
@@ -232,7 +310,7 @@ extension Sender {
 
     /// Starts a thread, unless much waits: then the socket is full and not the thread.
     private mutating func startThreadIfPossible() {
-        guard !isAwaited, queue.byteCount <= Self.sendByteCount else { return }
+        guard !isAwaited, frontByteCount == 0, queue.byteCount <= Self.sendByteCount else { return }
         do throws(SystemError) {
             try startThread()
         } catch {
@@ -242,6 +320,31 @@ extension Sender {
                 metadata: ["reason": "\(error)"])
         }
         logger.debug("a second thread sends packets")
+    }
+
+    /// Measures whether a thread does little, so that it waits for the socket.
+    private mutating func measureWaiting(of thread: SenderThread, _ now: MonotonicTime) -> Bool {
+        let percent = pressedLoad.percent(
+            over: Self.waitingInterval, now: now, busy: thread.runTime)
+        return percent.map { $0 < Self.waitingPercent } ?? false
+    }
+
+    /// Ends the other thread while much waits, since one thread is enough for a slow socket.
+    ///
+    /// Two halves would make room only when one of them has been sent. The memory stays the same:
+    /// what the thread has not sent goes first, and the queue keeps half its size meanwhile.
+    package mutating func continueInline() {
+        front = stopThread()
+        isHalved = true
+    }
+
+    /// Gives the queue its whole size again when little waits.
+    private mutating func restoreQueueIfPossible() {
+        guard frontByteCount == 0, queue.byteCount <= Self.sendByteCount,
+            let queue = try? ByteQueue(byteCountMax: queueByteCount)
+        else { return }
+        move(to: queue)
+        isHalved = false
     }
 
     private mutating func endThread() {
@@ -265,6 +368,7 @@ extension Sender {
             connection, socket, exchanging: try halfQueue(), counters)
         try thread.start(prepare: prepareThread)
         move(to: queue)
+        isHalved = false
         mode = .thread(thread)
         noteChange()
     }

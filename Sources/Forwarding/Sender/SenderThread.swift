@@ -158,10 +158,9 @@ extension SenderThread {
             while let takesMore = try sendQueue() {
                 if takesMore == waitsForSocket {
                     waitsForSocket = !takesMore
-                    try setInterest(
-                        waitsForSocket ? [.readable, .writable] : .readable, in: poller)
+                    try setInterest(connection.interest(isBlocked: waitsForSocket), in: poller)
                 }
-                try wait(&poller)
+                try wait(&poller, isBlocked: waitsForSocket)
                 heartbeat.beat()
             }
         } catch {
@@ -226,7 +225,7 @@ extension SenderThread {
         if isAwaited { emptied.raise() }
     }
 
-    private func wait(_ poller: inout Poller<Key>) throws(SendFailure) {
+    private func wait(_ poller: inout Poller<Key>, isBlocked: Bool) throws(SendFailure) {
         let readyCount: Int
         do throws(SystemError) {
             readyCount = try poller.wait(
@@ -239,7 +238,9 @@ extension SenderThread {
             switch poller.key(at: index) {
             case .filled: filled.lower()
             case .socket:
-                try connection.attend(hasFailed: poller.hasFailed(at: index), counters)
+                let hasFailed = poller.hasFailed(at: index)
+                guard try connection.attend(hasFailed: hasFailed, counters) else { continue }
+                try setInterest(connection.interest(isBlocked: isBlocked), in: poller)
             }
         }
     }

@@ -9,7 +9,7 @@ package struct DatagramReader: Sendable {
     /// The counts of datagrams that were read and of those that are missing.
     package struct Counts: Equatable, Sendable {
         package var datagrams: UInt64 = 0
-        /// Datagrams of a stream that never came, or came after their successor.
+        /// Datagrams of a stream that never came.
         package var lostDatagrams: UInt64 = 0
         /// Packets whose numbers never came.
         package var lostPackets: UInt64 = 0
@@ -24,10 +24,11 @@ package struct DatagramReader: Sendable {
     /// The packet that continues in the next datagram: its header, and a part of its frame.
     private var partial: [UInt8] = []
     private var nextSequence: UInt32 = 0
+    private var missing = MissingDatagrams()
     private var nextNumber: UInt32 = 1
 
     /// A number at most this far behind the expected one is late; farther, the sender has restarted.
-    private static let reorderedCountMax: UInt32 = 4096
+    fileprivate static let reorderedCountMax: UInt32 = 4096
 
     /// Creates a reader that refuses frames longer than the capture's snap length.
     package init(snaplen: Int) {
@@ -80,15 +81,16 @@ extension DatagramReader {
     ///
     /// A late packet is no longer missing.
     ///
-    /// Senders that do not number have 0 in every packet.
-    private mutating func count(_ record: PacketRecord) {
+    /// Senders that do not number have 0 in every packet. With `isLate` it is known to be late,
+    /// however far it is behind.
+    private mutating func count(_ record: PacketRecord, isLate: Bool = false) {
         guard record.number != 0 else { return }
         let ahead = record.number &- nextNumber
         let behind = nextNumber &- record.number
         if ahead < UInt32(1) << 31 {
             counts.lostPackets += UInt64(ahead)
             nextNumber = record.number &+ 1
-        } else if behind <= Self.reorderedCountMax {
+        } else if isLate || behind <= Self.reorderedCountMax {
             if counts.lostPackets > 0 { counts.lostPackets -= 1 }
         } else {
             nextNumber = record.number &+ 1
@@ -101,11 +103,15 @@ extension DatagramReader {
         let sequence = datagram.uint32(at: 4)
         let (ahead, behind) = (sequence &- nextSequence, nextSequence &- sequence)
         if ahead >= UInt32(1) << 31, behind <= Self.reorderedCountMax {
-            // Late or doubled. It was counted as lost, and the packet that it continues is gone.
-            return true
+            return readLate(datagram, sequence, body)
         }
         if ahead != 0 { partial.removeAll(keepingCapacity: true) }
-        if ahead < UInt32(1) << 31 { counts.lostDatagrams += UInt64(ahead) }
+        if ahead < UInt32(1) << 31 {
+            counts.lostDatagrams += UInt64(ahead)
+            missing.add(from: nextSequence, count: ahead)
+        } else {
+            missing = MissingDatagrams()
+        }
         nextSequence = sequence &+ 1
         let first = datagram.uint16(at: 2)
         let start = first == StreamDatagram.noFirst ? datagram.byteCount : Int(first)
@@ -118,8 +124,29 @@ extension DatagramReader {
         if first == StreamDatagram.noFirst { return continues }
         let isWhole = partial.isEmpty
         partial.removeAll(keepingCapacity: true)
-        return readRecords(datagram.extracting(start..<datagram.byteCount), body) && continues
-            && isWhole
+        guard let end = readRecords(datagram.extracting(start..<datagram.byteCount), body) else {
+            return false
+        }
+        // Known senders never split a header. One that did would be understood.
+        partial.append(contentsOf: datagram.extracting(start + end..<datagram.byteCount))
+        return continues && isWhole
+    }
+
+    /// Reads the whole packets of a datagram that comes behind its successor, unless it is a copy.
+    ///
+    /// The packets that it shares with its neighbours are gone.
+    private mutating func readLate(
+        _ datagram: RawSpan, _ sequence: UInt32, _ body: (PacketRecord, RawSpan) -> Void
+    ) -> Bool {
+        guard missing.remove(sequence) else { return true }
+        if counts.lostDatagrams > 0 { counts.lostDatagrams -= 1 }
+        let first = datagram.uint16(at: 2)
+        guard first != StreamDatagram.noFirst else { return true }
+        guard (MessageHeader.byteCount...datagram.byteCount).contains(Int(first)) else {
+            return false
+        }
+        return readRecords(
+            datagram.extracting(Int(first)..<datagram.byteCount), isLate: true, body) != nil
     }
 
     /// Adds bytes to the incomplete packet.
@@ -148,26 +175,56 @@ extension DatagramReader {
         return true
     }
 
-    /// Reads packets that stand back to back, and keeps the beginning of the last one.
+    /// Reads packets that stand back to back.
+    ///
+    /// - Returns: The offset of the packet that is not whole, or nil if the bytes make no sense.
     private mutating func readRecords(
-        _ bytes: RawSpan, _ body: (PacketRecord, RawSpan) -> Void
-    ) -> Bool {
+        _ bytes: RawSpan, isLate: Bool = false, _ body: (PacketRecord, RawSpan) -> Void
+    ) -> Int? {
         let header = PacketRecord.packetHeaderByteCount
         var offset = 0
         while bytes.byteCount - offset >= header {
             let rest = bytes.extracting(offset..<bytes.byteCount)
             let record = PacketRecord(packetHeader: rest)
-            guard isPossible(record) else { return false }
+            guard isPossible(record) else { return nil }
             let end = header + record.byteCount
             guard rest.byteCount >= end else { break }
-            count(record)
+            count(record, isLate: isLate)
             body(record, rest.extracting(header..<end))
             offset += end
         }
-        // Known senders never split a header. One that did would be understood.
-        if offset < bytes.byteCount {
-            partial.append(contentsOf: bytes.extracting(offset..<bytes.byteCount))
+        return offset
+    }
+}
+
+/// The datagrams of a stream that have not come yet and still may.
+///
+/// A bit for each sequence number modulo 4,096: those farther behind are not taken any more.
+private struct MissingDatagrams {
+    private var bits = [UInt64](repeating: 0, count: Int(DatagramReader.reorderedCountMax) / 64)
+
+    /// Adds the numbers that were passed over; the one behind them has come.
+    mutating func add(from first: UInt32, count: UInt32) {
+        let kept = min(count, DatagramReader.reorderedCountMax)
+        for step in 0..<kept {
+            let (word, bit) = Self.place(first &+ (count - kept) &+ step)
+            bits[word] |= bit
         }
-        return true
+        let (word, bit) = Self.place(first &+ count)
+        bits[word] &= ~bit
+    }
+
+    /// Removes a number.
+    ///
+    /// - Returns: Whether it was missing.
+    mutating func remove(_ sequence: UInt32) -> Bool {
+        let (word, bit) = Self.place(sequence)
+        defer { bits[word] &= ~bit }
+        return bits[word] & bit != 0
+    }
+
+    private static func place(_ sequence: UInt32) -> (word: Int, bit: UInt64) {
+        let index = sequence % DatagramReader.reorderedCountMax
+        return (Int(index / 64), UInt64(1) << UInt64(index % 64))
     }
 }

@@ -82,6 +82,20 @@ package enum Message {
     /// The longest text: libpcap's client discards what is beyond.
     package static let errorTextByteCountMax = 255
 
+    /// The failure that a stream begins with, if it begins with an ERROR that is there as a whole.
+    package static func refusal(at start: [UInt8]) -> ProtocolFailure? {
+        var reader = MessageReader(
+            payloadByteCountMax: refusalByteCountMax, keptByteCountMax: refusalByteCountMax)
+        reader.append(start[...])
+        guard let header = try? reader.header(), header.type == MessageType.error.rawValue,
+            let payload = reader.takePayload(byteCount: Int(header.payloadByteCount))
+        else { return nil }
+        return .refused(code: header.value, text: printableText(payload))
+    }
+
+    /// More than the text of an ERROR has that is worth reading.
+    private static let refusalByteCountMax = 1024
+
     /// A text from the peer in printable ASCII, so that a terminal and a log can show it.
     static func printableText(_ bytes: [UInt8]) -> String {
         let text = bytes.prefix(errorTextByteCountMax).map { byte in

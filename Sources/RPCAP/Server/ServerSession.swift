@@ -21,6 +21,8 @@ package struct ServerSession: Sendable {
     /// The name in the last OPEN that succeeded.
     private var device: String?
     private var sampling = Sampling.none
+    /// Why the capture has ended by itself; nil if it has not.
+    private var captureFailure: String?
     private var actions: [Action] = []
     /// The request whose answer is due.
     private var awaited: MessageType?
@@ -139,10 +141,13 @@ extension ServerSession {
 
     /// Refuses a type that no client may send.
     ///
-    /// Before the login the peer may try again.
+    /// Before the login the peer may try again. A sensor may always go on, as with ExtraHop's daemon:
+    /// a newer one may know messages that this agent does not.
     private mutating func refuseMessage(_ type: UInt8) {
         let text = "message type \(type) is not expected here"
-        if state == .loggedOut { fail(.wrongMessage, text) } else { drop(.wrongMessage, text) }
+        guard mode == .active || state == .loggedOut else { return drop(.wrongMessage, text) }
+        if state != .loggedOut { note("the peer sent a message that is unknown", said: text) }
+        fail(.wrongMessage, text)
     }
 
     /// Sends an error and goes on.
@@ -217,21 +222,32 @@ extension ServerSession {
 
     private mutating func start(_ payload: [UInt8]) {
         guard let device else { return fail(.startCapture, "open a device first") }
-        guard state != .capturing else {
+        guard state != .capturing || captureFailure != nil else {
             return fail(.startCapture, "a capture is running, end it first")
         }
         do throws(ProtocolFailure) {
             var request = try StartRequest(payload.wire)
             request.device = device
             request.sampling = sampling
+            guard request.dataPort > 0 || !serverOpens(request) else {
+                return fail(.startCapture, "the request names no port for the data")
+            }
             demand(.startCapture, .startCapture(request))
         } catch {
             fail(.startCapture, "\(error)")
         }
     }
 
+    /// Whether the data goes to a port that the peer has named.
+    private func serverOpens(_ request: StartRequest) -> Bool {
+        mode == .active || request.flags.contains(.udp) || request.flags.contains(.serverOpens)
+    }
+
     private mutating func update(_ payload: [UInt8]) {
         guard state == .capturing else { return fail(.filter, "no capture is running") }
+        if let captureFailure {
+            return fail(.filter, "the capture has ended: \(captureFailure)")
+        }
         do throws(ProtocolFailure) {
             demand(.updateFilter, .updateFilter(try Filter.decode(payload.wire)))
         } catch {
@@ -278,6 +294,13 @@ extension ServerSession {
         fail(.credentials, text)
     }
 
+    /// Refuses a login whose password was not looked at; the peer may try again, on this connection.
+    package mutating func passwordNotChecked(_ text: String, now: MonotonicTime) {
+        guard takeAwaited(.login) else { return }
+        heldUntil = now + Self.wrongPasswordPause
+        fail(.network, text)
+    }
+
     package mutating func devicesListed(_ devices: [Device]) {
         guard takeAwaited(.findInterfaces) else { return }
         let (count, payload) = Device.encode(devices)
@@ -319,12 +342,26 @@ extension ServerSession {
     package mutating func captureStarted(bufferByteCount: UInt32 = 0, dataPort: UInt16 = 0) {
         guard takeAwaited(.startCapture) else { return }
         state = .capturing
+        captureFailure = nil
         let reply = StartReply(bufferByteCount: bufferByteCount, dataPort: dataPort)
         actions.append(.send(Message.reply(to: .startCapture, reply.bytes)))
     }
 
     package mutating func captureRefused(_ text: String) {
-        if takeAwaited(.startCapture) { fail(.startCapture, text) }
+        guard takeAwaited(.startCapture) else { return }
+        if state == .capturing { state = .opened }
+        captureFailure = nil
+        fail(.startCapture, text)
+    }
+
+    /// Records that the capture has ended by itself.
+    ///
+    /// The peer learns it from the end of the data connection. It can still ask for the last counts,
+    /// end the capture, or start another one.
+    package mutating func captureFailed(_ reason: String, now: MonotonicTime) {
+        guard state == .capturing, captureFailure == nil else { return }
+        captureFailure = reason
+        quietSince = now
     }
 
     package mutating func filterUpdated() {
@@ -343,6 +380,7 @@ extension ServerSession {
     package mutating func captureEnded() {
         guard takeAwaited(.endCapture) else { return }
         state = device == nil ? .ready : .opened
+        captureFailure = nil
         actions.append(.send(Message.reply(to: .endCapture)))
     }
 
@@ -361,6 +399,11 @@ extension ServerSession {
     /// Silence before the login and after it, in passive mode only; both as in the reference.
     private static let loginTimeMax = Duration.seconds(90)
     private static let idleTimeMax = Duration.seconds(180)
+    /// The time that a sensor has to say something when its capture has ended by itself.
+    ///
+    /// An agent whose sensor does not know of the end would look healthy and send nothing. When it
+    /// dials anew the sensor begins from the start.
+    private static let failedCaptureTimeMax = Duration.seconds(30)
 
     /// When to call `nextAction` again, even if nothing has arrived; nil for never.
     package var deadline: MonotonicTime? {
@@ -370,11 +413,13 @@ extension ServerSession {
 
     /// The time for which a peer may be silent now; nil for any time.
     private var silenceMax: Duration? {
-        guard mode == .passive else { return nil }
-        switch state {
-        case .loggedOut: return Self.loginTimeMax
-        case .ready, .opened: return Self.idleTimeMax
-        case .capturing, .closed: return nil
+        switch (state, mode) {
+        case (.capturing, .active):
+            return captureFailure == nil ? nil : Self.failedCaptureTimeMax
+        case (.capturing, .passive): return captureFailure == nil ? nil : Self.idleTimeMax
+        case (.closed, _), (_, .active): return nil
+        case (.loggedOut, .passive): return Self.loginTimeMax
+        case (.ready, .passive), (.opened, .passive): return Self.idleTimeMax
         }
     }
 
@@ -390,7 +435,8 @@ extension ServerSession {
             drop(.idleTimeout, "a message was left unfinished for \(seconds) s")
         } else {
             guard let silenceMax, now >= quietSince + silenceMax else { return false }
-            drop(.idleTimeout, "nothing was asked for \(silenceMax.components.seconds) s")
+            let text = "nothing was asked for \(silenceMax.components.seconds) s"
+            drop(.idleTimeout, captureFailure.map { "\($0), and \(text)" } ?? text)
         }
         return true
     }

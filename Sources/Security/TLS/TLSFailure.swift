@@ -2,8 +2,8 @@ package import Linux
 
 /// The reason why a TLS connection could not be made or has ended.
 package enum TLSFailure: Error, Equatable, CustomStringConvertible {
-    /// The peer's first bytes are not TLS.
-    case notTLS
+    /// The peer's first bytes are not TLS; what it has said, as far as that is known.
+    case notTLS(said: [UInt8] = [])
     /// The peer's certificate was rejected.
     case untrusted(reason: String)
     /// The peer ended the connection with an alert (RFC 8446, section 6).

@@ -100,6 +100,11 @@ class SensorProcess:
     def say(self, line):
         print(line, file=self.process.stdin, flush=True)
 
+    def statistics(self):
+        """What the agent says of the capture: frames received, dropped and sent."""
+        self.say("statistics")
+        return tuple(map(int, self.process.stdout.readline().split()))
+
     def kill(self):
         self.process.kill()
         self.process.wait()
@@ -266,6 +271,11 @@ class FeedCase(unittest.TestCase):
 
     def numbers(self, sensor, sender):
         return [number for identity, number in self.packets(sensor) if identity == sender.identity]
+
+    def longest_gap(self, sensor, sender):
+        """The most packets of a sender in a row that have not come, between others that have."""
+        found = self.numbers(sensor, sender)
+        return max(after - before for before, after in itertools.pairwise(found)) - 1
 
     def lost(self, sensor):
         """How many of the packets are missing between the first one that came and the last."""

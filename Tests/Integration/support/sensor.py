@@ -6,7 +6,8 @@ It serves one session after the other, each with a capture over "tcp", "udp" or 
 to "discard" what comes. What it gets goes into FOLDER/NUMBER, piece by piece, each behind the time
 when it came and its length; `Recording` reads that, also while it grows. Lines on standard input say
 how many bytes a second it reads ("read 500000", "read nothing", "read all"), that it closes the data
-connection ("close"), or over UDP its port, until that is to be there again ("open").
+connection ("close"), or over UDP its port, until that is to be there again ("open"), and that it asks
+the agent for its counts ("statistics"), which it shows on standard output: received, dropped, sent.
 """
 
 import os
@@ -122,7 +123,7 @@ class Sensor:
         self.folder, self.form = folder, form
         self.context = certificate and ssl.create_default_context(cafile=certificate)
         self.pace, self.data, self.data_address = Pace(), None, None
-        self.last = None
+        self.last = self.session = None
 
     def run(self):
         threading.Thread(target=self.obey, daemon=True).start()
@@ -146,6 +147,8 @@ class Sensor:
                 self.data.shutdown(socket.SHUT_RDWR) if self.form != "udp" else self.data.close()
             elif words == ["open"]:
                 self.open()
+            elif words == ["statistics"]:
+                print(*self.session.statistics(), flush=True)
             else:
                 self.pace.set({"all": None, "nothing": 0}.get(words[1])
                               if words[1].isalpha() else int(words[1]))
@@ -168,7 +171,7 @@ class Sensor:
             if self.context:
                 self.context.check_hostname = False
                 control = self.context.wrap_socket(control)
-            session = rpcap.Session(control)
+            session = self.session = rpcap.Session(control)
             session.ask(rpcap.LOGIN)
             session.ask(rpcap.open_device(b"any-eth"))
             if self.form == "udp":

@@ -1,0 +1,72 @@
+package import Addressing
+import Security
+
+/// The admission of agents that dial.
+///
+/// A connection is pending until packets come. Hosts that connect and stay silent must not take the
+/// places of agents: each network has a few pending connections, and the one that is silent longest
+/// goes when there are too many. Networks from which agents have captured have places of their own.
+package struct AgentAdmission {
+    private var admission = Admission(
+        Admission.Limits(
+            loggedInCountMax: Self.capturingCountMax, pendingCountMax: Self.pendingCountMax,
+            leavingCountMax: Self.pendingCountMax, countMaxPerNetwork: Self.countMaxPerNetwork))
+    /// The links that were admitted, by their numbers, and the other way round.
+    private var ids: [Int: Admission.ID] = [:]
+    private var links: [Admission.ID: Int] = [:]
+    private var knownNetworks: Set<IPNetwork> = []
+
+    /// The most agents that capture, as many as a sensor is sold for.
+    package static let capturingCountMax = 512
+    /// The most pending connections: agents need some hundredths of a second each.
+    package static let pendingCountMax = 64
+    /// The most pending connections of one address or IPv6 /64; agents may share an address.
+    package static let countMaxPerNetwork = 16
+    /// The most networks that are remembered; one more, and all are forgotten.
+    private static let knownNetworkCountMax = 4096
+
+    package init() {}
+
+    /// What becomes of a connection.
+    package enum Decision: Equatable, Sendable {
+        /// It stays, and the link that `evicted` names has to go.
+        case admitted(evicted: Int?)
+        case refused(String)
+    }
+
+    /// Admits a connection under a number.
+    package mutating func admit(_ address: IPAddress, as link: Int) -> Decision {
+        guard !admission.isFull else { return .refused("there are \(Self.capturingCountMax)") }
+        let isKnown = knownNetworks.contains(Admission.network(of: address))
+        switch admission.admit(address, isKnown: isKnown) {
+        case .refused(.networkLimit):
+            return .refused(
+                "\(Self.countMaxPerNetwork) connections from there have sent no packets yet")
+        case .refused(.leavingLimit): return .refused("too many connections have sent no packets")
+        case .admitted(let id, let evicted):
+            (ids[link], links[id]) = (id, link)
+            return .admitted(evicted: evicted.flatMap { links[$0] })
+        }
+    }
+
+    /// Records that packets come.
+    ///
+    /// - Returns: False if there are too many agents already.
+    package mutating func beginCapture(_ address: IPAddress, as link: Int) -> Bool {
+        guard let id = ids[link] else { return true }
+        guard admission.logIn(id) else { return false }
+        if knownNetworks.count >= Self.knownNetworkCountMax { knownNetworks = [] }
+        knownNetworks.insert(Admission.network(of: address))
+        return true
+    }
+
+    /// Removes a link that is gone.
+    package mutating func remove(_ link: Int) {
+        guard let id = ids.removeValue(forKey: link) else { return }
+        links[id] = nil
+        admission.remove(id)
+    }
+
+    /// Whether no more agents are admitted.
+    package var isFull: Bool { admission.isFull }
+}

@@ -1,0 +1,188 @@
+import Linux
+import PacketRing
+import RPCAP
+import Time
+
+/// A send queue under pressure: it has been full, since the sensor takes less than pods send.
+///
+/// While it lasts, rings are read block by block, in the order of `FairShares`. Only edges that have
+/// had less than their share may use the last part of the queue, the reserve. So the packets of a pod
+/// that sends little find room at any time, and what a busy pod sends beyond its share stays in its
+/// ring, where the kernel drops what finds no room.
+struct Pressure {
+    var shares: FairShares
+    /// The room that is left to edges that have had less than their share.
+    let reserveByteCount: Int
+    /// The bytes that had left the queue when they were divided last.
+    var leftByteCount: UInt64
+    /// The edges that have a block to be read, by their keys.
+    var waitingKeys: [UInt64] = []
+
+    /// The part of the queue that is the reserve.
+    private static let reserveDivisor = 8
+    /// The most credit of an edge, which is about two blocks.
+    private static let creditMax = 256 << 10
+
+    /// Begins with a full queue.
+    ///
+    /// Credits begin small enough for the reserve to hold them all.
+    init(
+        queueByteCountMax: Int, blockByteCountMax: Int, edgeCount: Int, leftByteCount: UInt64
+    ) {
+        reserveByteCount = max(blockByteCountMax, queueByteCountMax / Self.reserveDivisor)
+        shares = FairShares(creditMax: min(Self.creditMax, reserveByteCount / max(1, edgeCount)))
+        self.leftByteCount = leftByteCount
+    }
+}
+
+/// What a ring still holds when it has been read for a while.
+enum RingRest {
+    /// No block.
+    case empty
+    /// Perhaps more blocks.
+    case more
+    /// Perhaps more blocks, for which the queue has no room.
+    case noRoom
+}
+
+/// Turns under pressure.
+extension Forwarder {
+    /// How often rings are looked at under pressure: more often than their blocks are handed over.
+    private static let pressureInterval = Duration.milliseconds(10)
+
+    /// How often the kernel's counts are taken under pressure, when most packets are dropped.
+    static let pressureCountInterval = Duration.seconds(1)
+
+    /// The most blocks that are read before commands have their turn.
+    private static let blockCountUnderPressure = 64
+
+    /// Begins to divide the queue.
+    ///
+    /// Rings are not replaced meanwhile: a larger one does not help a slow sensor, and of two rings
+    /// nobody could say what is lost.
+    private func beginPressure(_ byteCount: Int) throws(SendFailure) {
+        pressure = Pressure(
+            queueByteCountMax: sender.queue.byteCountMax, blockByteCountMax: byteCount,
+            edgeCount: edges.count, leftByteCount: leftByteCount)
+        countsAt = min(countsAt, .now + Self.pressureCountInterval)
+        for edge in edges.values where edge.hasNewRing && !edge.isLeaving {
+            // What it has read must not be more than what the kernel is known to have put there.
+            try SendFailure.rethrowing { () throws(SystemError) in try count(edge) }
+            cancelReplacement(of: edge)
+        }
+    }
+
+    /// The bytes that have left the queue since the capture began.
+    private var leftByteCount: UInt64 {
+        counters[.bytesQueued] - min(UInt64(sender.queue.byteCount), counters[.bytesQueued])
+    }
+
+    /// Waits for room, a command, or the next look at the rings, and deals with all that is there.
+    ///
+    /// - Returns: Whether commands wait.
+    func turnUnderPressure(within limit: Duration) throws(SendFailure) -> Bool {
+        // If not even the reserve has room there is nothing to look for.
+        let wait = isQueueFull ? max(countsAt - .now, .zero) : Self.pressureInterval
+        var hasCommands = try waitForRoom(milliseconds: min(limit, wait).waitMilliseconds)
+        guard isQueueFull else {
+            // The packets in the rings have waited for that room.
+            hasCommands = try waitAndDrain(milliseconds: 0) || hasCommands
+            endPressureIfPossible()
+            return hasCommands
+        }
+        let now = MonotonicTime.now
+        if phase != .finishing { try balanceSender(now) }
+        try noteProgress(now)
+        return hasCommands
+    }
+
+    private func endPressureIfPossible() {
+        guard !isQueueFull, sender.queue.byteCount <= sender.queue.byteCountMax / 2 else { return }
+        pressure = nil
+    }
+
+    /// Waits for the sensor to take some of a full queue.
+    ///
+    /// - Returns: Whether commands wait.
+    private func waitForRoom(milliseconds: CInt) throws(SendFailure) -> Bool {
+        let ready: [Readiness]
+        do throws(SystemError) {
+            ready = try poll(
+                [
+                    // A socket that is not blocked would always be ready.
+                    (sender.isBlocked ? sender.fileDescriptor ?? -1 : -1, sender.interest),
+                    (phase == .finishing ? -1 : commands.fileDescriptor, .readable),
+                ],
+                milliseconds: milliseconds)
+        } catch {
+            throw .system(error)
+        }
+        if !ready[0].isDisjoint(with: [.failed, .readable]) {
+            try attendToSocket(hasFailed: !ready[0].isDisjoint(with: .failed))
+        }
+        let now = MonotonicTime.now
+        try send(now)
+        if hasRoomForBlock(beside: 0) {
+            if isQueueFull { behindSince = now }
+            isQueueFull = false
+        }
+        pipeline.attend(into: &sender.queue, now: now)
+        return ready[1].contains(.readable)
+    }
+
+    /// Reads the rings that wait, a block at a time, as far as the queue has room.
+    func drainFairly() throws(SendFailure) {
+        guard var keys = pressure?.waitingKeys, let before = pressure?.leftByteCount else { return }
+        let left = leftByteCount
+        pressure?.waitingKeys = []
+        // A second thread hands back what fills no datagram, which then has not left after all.
+        pressure?.shares.give(left > before ? Int(left - before) : 0)
+        pressure?.leftByteCount = max(left, before)
+        for _ in 0..<Self.blockCountUnderPressure {
+            guard let index = pressure?.shares.next(among: keys) else { return }
+            let key = keys[index]
+            let before = counters[.bytesQueued]
+            switch try drain(key: key, 1) {
+            case .empty: keys.remove(at: index)
+            case .more: pressure?.shares.take(Int(counters[.bytesQueued] - before), from: key)
+            case .noRoom:
+                isBehind = true
+                return
+            }
+        }
+        isBehind = true
+    }
+}
+
+/// Room in the send queue.
+extension Forwarder {
+    /// Whether the queue has room for a block beside other bytes, or is empty if it could never have.
+    private func hasRoomForBlock(beside byteCount: Int) -> Bool {
+        let needed = pipeline.byteCountMax(ofBlock: blockByteCount) + byteCount
+        return sender.queue.hasRoom(for: min(needed, sender.queue.byteCountMax))
+    }
+
+    /// Makes room in the queue for a block, by sending some of it if need be.
+    ///
+    /// - Parameters:
+    ///   - byteCount: The size of the block.
+    ///   - key: The key of the edge that it is from.
+    ///   - isLast: Whether the ring is closed once it has been read, so that it may use the reserve.
+    /// - Returns: False if there is no room for it.
+    /// - Throws: If the data connection, or a system call, has failed.
+    func makeRoomForBlock(
+        of byteCount: Int, from key: UInt64, isLast: Bool
+    ) throws(SendFailure) -> Bool {
+        blockByteCount = byteCount
+        var reserve = 0
+        if let pressure, !isLast, phase != .finishing, pressure.shares.credit(of: key) <= 0 {
+            reserve = pressure.reserveByteCount
+        }
+        if hasRoomForBlock(beside: reserve) { return true }
+        try send(.now)
+        if hasRoomForBlock(beside: reserve) { return true }
+        isQueueFull = !hasRoomForBlock(beside: 0)
+        if pressure == nil { try beginPressure(pipeline.byteCountMax(ofBlock: byteCount)) }
+        return false
+    }
+}

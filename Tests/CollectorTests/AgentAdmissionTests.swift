@@ -1,0 +1,72 @@
+import Addressing
+import Collector
+import Testing
+
+@Suite("The admission of agents")
+struct AgentAdmissionTests {
+    private static func address(_ number: Int) -> IPAddress {
+        IPAddress(ipv4: 0x0a00_0000 + UInt32(number))
+    }
+
+    @Test("takes a few silent connections from each network")
+    func networks() {
+        var admission = AgentAdmission()
+        var link = 0
+        func admitted(_ address: IPAddress) -> Bool {
+            link += 1
+            return admission.admit(address, as: link) == .admitted(evicted: nil)
+        }
+        let most = AgentAdmission.countMaxPerNetwork
+        var count = (0..<512).count { _ in admitted(Self.address(1)) }
+        #expect(count == most)
+        // All addresses of a /64 count as one.
+        let six = (0..<512).map { IPAddress(ipv6High: 1, low: UInt64($0)) }
+        count = six.count { admitted($0) }
+        #expect(count == most)
+        let isOtherAdmitted = admitted(Self.address(2))
+        #expect(isOtherAdmitted)
+    }
+
+    @Test("lets the one go that is silent longest, and keeps agents from known networks")
+    func eviction() {
+        var admission = AgentAdmission()
+        let agent = Self.address(1)
+        let first = admission.admit(agent, as: 0)
+        let begins = admission.beginCapture(agent, as: 0)
+        #expect(first == .admitted(evicted: nil) && begins)
+        var pending: [Int] = []
+        for link in 1...10_000 {
+            guard case .admitted(let evicted) = admission.admit(Self.address(link + 1), as: link)
+            else {
+                Issue.record("\(link) is refused")
+                return
+            }
+            if let evicted {
+                #expect(evicted == pending.removeFirst())
+                admission.remove(evicted)
+            }
+            pending.append(link)
+            #expect(pending.count <= AgentAdmission.pendingCountMax)
+        }
+        // The agent comes again, and nobody has to go.
+        admission.remove(0)
+        let again = admission.admit(agent, as: 20_000)
+        #expect(again == .admitted(evicted: nil))
+    }
+
+    @Test("ends at the most agents that capture, and has room again when one goes")
+    func capturing() {
+        var admission = AgentAdmission()
+        for link in 0..<AgentAdmission.capturingCountMax {
+            let address = Self.address(link)
+            let decision = admission.admit(address, as: link)
+            let begins = admission.beginCapture(address, as: link)
+            #expect(decision == .admitted(evicted: nil) && begins)
+        }
+        #expect(admission.isFull)
+        let refused = admission.admit(Self.address(9999), as: 9999)
+        admission.remove(3)
+        let admitted = admission.admit(Self.address(9999), as: 9999)
+        #expect(refused == .refused("there are 512") && admitted == .admitted(evicted: nil))
+    }
+}

@@ -1,0 +1,157 @@
+import Addressing
+import Security
+import Testing
+
+@Suite("An admission")
+struct AdmissionTests {
+    private static let limits = Admission.Limits(
+        loggedInCountMax: 3, pendingCountMax: 4, leavingCountMax: 2, countMaxPerNetwork: 2)
+
+    /// An admission in a box: `#expect` takes no call that changes a value.
+    private final class Door {
+        private(set) var admission: Admission
+
+        init(_ limits: Admission.Limits = limits) { admission = Admission(limits) }
+
+        func admit(_ address: String, isKnown: Bool = false) throws -> Admission.Decision {
+            admission.admit(try #require(IPAddress(address)), isKnown: isKnown)
+        }
+
+        /// Admits a peer that has to find a place.
+        func enter(_ address: String, isKnown: Bool = false) throws -> Admission.ID {
+            guard case .admitted(let id, _) = try admit(address, isKnown: isKnown) else {
+                throw Missing()
+            }
+            return id
+        }
+
+        func logIn(_ id: Admission.ID) -> Bool { admission.logIn(id) }
+        func remove(_ id: Admission.ID) { admission.remove(id) }
+
+        struct Missing: Error {}
+    }
+
+    @Test(
+        "counts an IPv4 address by itself, and IPv6 addresses by their /64",
+        arguments: [
+            ("192.0.2.1", "192.0.2.1", true), ("192.0.2.1", "192.0.2.2", false),
+            ("2001:db8::1", "2001:db8::ffff:1", true),
+            ("2001:db8::1", "2001:db8:0:0:8000::", true),
+            ("2001:db8::1", "2001:db8:0:1::1", false), ("fe80::1", "fe80::2", true),
+            ("0.0.0.1", "::1", false),
+        ])
+    func networks(one: String, other: String, isSame: Bool) throws {
+        let door = Door()
+        for _ in 0..<Self.limits.countMaxPerNetwork { _ = try door.enter(one) }
+        let decision = try door.admit(other)
+        #expect((decision == .refused(.networkLimit)) == isSame)
+    }
+
+    @Test("has a place for a network again when one of its peers logs in or goes")
+    func places() throws {
+        let door = Door()
+        let (first, second) = (try door.enter("192.0.2.1"), try door.enter("192.0.2.1"))
+        #expect(try door.admit("192.0.2.1") == .refused(.networkLimit))
+        #expect(door.logIn(first))
+        _ = try door.enter("192.0.2.1")
+        #expect(try door.admit("192.0.2.1") == .refused(.networkLimit))
+        door.remove(second)
+        _ = try door.enter("192.0.2.1")
+        #expect(door.admission.count == 3 && door.admission.pendingCount == 2)
+    }
+
+    @Test("evicts the oldest peer that is not evicted yet, and refuses when too many are leaving")
+    func eviction() throws {
+        let door = Door()
+        let ids = try (1...4).map { try door.enter("192.0.2.\($0)") }
+        guard case .admitted(_, evicted: ids[0]) = try door.admit("192.0.2.5") else {
+            Issue.record("the oldest one stays")
+            return
+        }
+        guard case .admitted(_, evicted: ids[1]) = try door.admit("192.0.2.6") else {
+            Issue.record("the same one is evicted again")
+            return
+        }
+        #expect(try door.admit("192.0.2.7") == .refused(.leavingLimit))
+        #expect(door.admission.pendingCount == 6)
+        door.remove(ids[0])
+        guard case .admitted(_, evicted: ids[2]) = try door.admit("192.0.2.7") else {
+            Issue.record("nobody is evicted")
+            return
+        }
+    }
+
+    @Test("keeps a peer that logs in though it was evicted")
+    func lateLogin() throws {
+        let door = Door()
+        let ids = try (1...4).map { try door.enter("192.0.2.\($0)") }
+        _ = try door.enter("192.0.2.5")
+        #expect(door.logIn(ids[0]))
+        #expect(door.admission.pendingCount == 4 && door.admission.count == 5)
+    }
+
+    @Test("lets a bounded number log in")
+    func full() throws {
+        let door = Door()
+        let ids = try (1...4).map { try door.enter("192.0.2.\($0)") }
+        for id in ids.prefix(3) { #expect(door.logIn(id)) }
+        #expect(door.admission.isFull && !door.logIn(ids[3]))
+        door.remove(ids[0])
+        #expect(!door.admission.isFull && door.logIn(ids[3]))
+    }
+
+    @Test("has places for known peers that others cannot take, and that have bounds, too")
+    func known() throws {
+        let door = Door()
+        let first = try door.enter("198.51.100.1", isKnown: true)
+        for number in 1...6 { _ = try door.enter("192.0.2.\(number)") }
+        #expect(try door.admit("192.0.2.7") == .refused(.leavingLimit))
+        for number in 2...4 { _ = try door.enter("198.51.100.\(number)", isKnown: true) }
+        guard
+            case .admitted(_, evicted: first) = try door.admit("198.51.100.5", isKnown: true)
+        else {
+            Issue.record("a known peer evicts another one")
+            return
+        }
+    }
+
+    @Test(
+        "stays within its bounds with 10,000 connections from as many addresses", arguments: 0..<3)
+    func storm(seed: UInt64) throws {
+        let limits = Admission.Limits(
+            loggedInCountMax: 16, pendingCountMax: 16, leavingCountMax: 16, countMaxPerNetwork: 4)
+        var admission = Admission(limits)
+        var state = seed
+        func random(_ bound: UInt64) -> UInt64 {
+            state = state &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
+            return (state >> 33) % bound
+        }
+        var leaving: [Admission.ID] = []
+        var (admittedCount, refusedCount, peak) = (0, 0, 0)
+        for number in 0..<UInt64(10_000) {
+            let address =
+                number % 2 == 0
+                ? IPAddress(ipv4: 0x0a00_0000 + UInt32(number))
+                : IPAddress(ipv6High: 0xfd00_0000_0000_0000 + number, low: number)
+            switch admission.admit(address) {
+            case .admitted(_, let evicted):
+                admittedCount += 1
+                if let evicted {
+                    #expect(!leaving.contains(evicted), "evicted twice")
+                    leaving.append(evicted)
+                }
+            case .refused(let refusal):
+                refusedCount += 1
+                #expect(refusal == .leavingLimit && leaving.count == limits.leavingCountMax)
+            }
+            peak = max(peak, admission.count)
+            // Threads end when they are scheduled: one in twenty arrivals later, on average.
+            while !leaving.isEmpty, random(20) == 0 {
+                admission.remove(leaving.remove(at: Int(random(UInt64(leaving.count)))))
+            }
+        }
+        #expect(peak == limits.pendingCountMax + limits.leavingCountMax)
+        #expect(admittedCount + refusedCount == 10_000 && refusedCount > 0)
+        #expect(admittedCount - admission.count > 100, "somebody always gets a turn")
+    }
+}
