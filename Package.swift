@@ -57,7 +57,7 @@ let package = Package(
         module("Netlink", "Addressing", "BPF", "CLinux", "CMnl", "Linux", "Packets", "Time"),
 
         // Who may talk to us, and that nobody listens in.
-        module("Security", "Addressing", "COpenSSL", "Linux"),
+        module("Security", "Addressing", "COpenSSL", "Linux", "Time"),
 
         // What other programs read: texts, the log, and how they ask for more.
         module("Formats"),

@@ -120,6 +120,9 @@ package final class Collector {
         return recording.counters.map { $0.statistics(now: now) }
     }
 
+    /// What the limits for connections have done.
+    package var admissionCounts: AdmissionCounts { admission.counts }
+
     /// What has been written: one entry, or one for each link type.
     package var files: [RecordedFiles] { recording.files }
 }
@@ -174,7 +177,7 @@ extension Collector {
         }
         guard let connection else { return }
         let peer = connection.peer
-        switch admission.admit(peer.address, as: nextLinkID) {
+        switch admission.admit(peer.address, as: nextLinkID, now: now) {
         case .refused(let reason):
             accepts = !admission.isFull
             return view.warn(
@@ -305,7 +308,7 @@ extension Collector {
         removeEnded(now)
         try recording.flush()
         try rotateIfDue(now)
-        view.show(links, dialers, now: now, logger)
+        view.show(links, dialers, admission.counts, now: now, logger)
     }
 
     private func rotateIfDue(_ now: MonotonicTime) throws(SystemError) {

@@ -13,6 +13,7 @@ package final class LiveView {
     private var lineCount = 0
     private var rates: [String: (packets: UInt64, bytes: UInt64)] = [:]
     private var tickCount = 0
+    private var shownCounts = AdmissionCounts()
 
     /// The seconds between two summaries where there is no table.
     private static let tickCountPerSummary = 10
@@ -35,18 +36,32 @@ package final class LiveView {
 
     /// Shows the state of all agents; to be called each second.
     func show(
-        _ links: [AgentLink], _ dialers: [SourceDialer], now: MonotonicTime, _ logger: Logger
+        _ links: [AgentLink], _ dialers: [SourceDialer], _ counts: AdmissionCounts,
+        now: MonotonicTime, _ logger: Logger
     ) {
         tickCount += 1
         if isTerminal {
-            draw(links, dialers, now)
+            draw(links, dialers, counts, now)
         } else if tickCount % Self.tickCountPerSummary == 0 {
             for link in links {
                 if let counters = link.counters {
                     summarize(counters.statistics(now: now), logger)
                 }
             }
+            summarize(counts, logger)
         }
+    }
+
+    /// Logs what the limits for connections have done, if that is more than the last time.
+    private func summarize(_ counts: AdmissionCounts, _ logger: Logger) {
+        guard counts != shownCounts else { return }
+        shownCounts = counts
+        logger.warning(
+            "limits reached",
+            metadata: [
+                "connections-refused": "\(counts.refused)",
+                "connections-ended-for-others": "\(counts.evicted)",
+            ])
     }
 
     /// Logs the statistics of an agent.
@@ -68,7 +83,10 @@ package final class LiveView {
         "AGENT", "DEVICE", "STATE", "PACKETS", "PACKETS/S", "BYTES/S", "DROPPED", "LOST", "SINCE",
     ]
 
-    private func draw(_ links: [AgentLink], _ dialers: [SourceDialer], _ now: MonotonicTime) {
+    private func draw(
+        _ links: [AgentLink], _ dialers: [SourceDialer], _ counts: AdmissionCounts,
+        _ now: MonotonicTime
+    ) {
         var rates: [String: (packets: UInt64, bytes: UInt64)] = [:]
         var rows = links.map { link in
             let statistics = link.counters?.statistics(now: now)
@@ -89,7 +107,8 @@ package final class LiveView {
         }
         self.rates = rates
         erase()
-        let text = rows.isEmpty ? "waiting for agents\n" : Columns.text(Self.head, rows)
+        var text = rows.isEmpty ? "waiting for agents\n" : Columns.text(Self.head, rows)
+        if counts != AdmissionCounts() { text += "\(counts)\n" }
         lineCount = text.split(separator: "\n").count
         write(text)
     }

@@ -198,6 +198,8 @@ struct CollectCommand: ParsableCommand {
         } else {
             writeToStandardError(SourceStatistics.table(statistics))
         }
+        let counts = collector.admissionCounts
+        if counts != AdmissionCounts() { writeToStandardError("\(counts)\n") }
         if json { writeToStandardOutput(CollectReport.json(collector, settings).text + "\n") }
         guard settings.recording.path != "-", !statistics.isEmpty else { return }
         for files in collector.files {

@@ -23,6 +23,8 @@ enum CollectReport {
         let files = collector.files
         return .object([
             ("agents", .array(agents)),
+            ("connectionsRefused", number(collector.admissionCounts.refused)),
+            ("connectionsEndedForOthers", number(collector.admissionCounts.evicted)),
             ("files", .number(files.reduce(0) { $0 + $1.fileCount })),
             ("fileBytes", number(files.reduce(0) { $0 + $1.byteCount })),
             ("lastFile", files.last.map { .text($0.lastPath) } ?? .null),

@@ -4,6 +4,7 @@ import Linux
 import Security
 import Settings
 import Testing
+import Time
 
 @Suite("The slots for clients")
 struct ClientSlotsTests {
@@ -27,7 +28,7 @@ struct ClientSlotsTests {
     }
 
     private func admit(_ slots: ClientSlots, _ address: IPAddress) throws -> Client? {
-        switch try slots.admit(address) {
+        switch try slots.admit(address, now: .zero) {
         case .admitted(let slot, _): Client(slot)
         case .refused: nil
         }

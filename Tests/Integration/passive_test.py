@@ -28,6 +28,8 @@ from support.rpcap import CLOSE, END, KEEP_UDP, LIST, LOGIN, STATISTICS
 from support.waiting import PATIENCE_SECONDS, wait_until
 
 CLIENT_COUNT_MAX = 16
+# For so long a silent client is safe from others of its address.
+SILENT_SECONDS = 3
 
 # As many small packets as the machine makes, to the gateway.
 FLOOD = """
@@ -146,13 +148,22 @@ class PassiveTest(unittest.TestCase):
 
     def test_those_who_do_not_log_in_keep_nobody_out(self):
         self.agent()
+        began = time.monotonic()
         here = [self.client() for _ in range(4)]
-        kind, value, _ = self.client().answer()
-        self.assertEqual((kind, value), (1, 1), "four from one address are enough")
+        kind, value, _ = self.client().ask(LOGIN)
+        # On a machine so slow that the first one has had its time, the fifth gets its place.
+        if time.monotonic() - began < SILENT_SECONDS:
+            self.assertEqual((kind, value), (1, 1), "four from one address are enough")
         others = [self.client(source=f"127.0.0.{number}") for number in range(2, 18)]
         for client in others[-3:]:
             client.log_in()
         self.assertEqual(here[0].control.recv(1), b"", "the oldest one had to go")
+
+    def test_who_shares_an_address_with_silent_clients_gets_in_after_them(self):
+        self.agent()
+        silent = [self.client() for _ in range(4)]
+        wait_until(lambda: self.is_let_in(LOGIN, "127.0.0.1"), "the silent ones keep it out")
+        self.assertEqual(silent[0].control.recv(1), b"", "the oldest one had to go")
 
     def test_a_storm_of_silent_clients_takes_few_threads_and_descriptors(self):
         agent = self.agent()

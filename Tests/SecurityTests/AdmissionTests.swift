@@ -1,20 +1,23 @@
 import Addressing
 import Security
 import Testing
+import Time
 
 @Suite("An admission")
 struct AdmissionTests {
     private static let limits = Admission.Limits(
-        loggedInCountMax: 3, pendingCountMax: 4, leavingCountMax: 2, countMaxPerNetwork: 2)
+        loggedInCountMax: 3, pendingCountMax: 4, leavingCountMax: 2, countMaxPerNetwork: 2,
+        patience: .seconds(1))
 
     /// An admission in a box: `#expect` takes no call that changes a value.
     private final class Door {
         private(set) var admission: Admission
+        var now = MonotonicTime.zero
 
         init(_ limits: Admission.Limits = limits) { admission = Admission(limits) }
 
         func admit(_ address: String, isKnown: Bool = false) throws -> Admission.Decision {
-            admission.admit(try #require(IPAddress(address)), isKnown: isKnown)
+            admission.admit(try #require(IPAddress(address)), isKnown: isKnown, now: now)
         }
 
         /// Admits a peer that has to find a place.
@@ -58,6 +61,28 @@ struct AdmissionTests {
         door.remove(second)
         _ = try door.enter("192.0.2.1")
         #expect(door.admission.count == 3 && door.admission.pendingCount == 2)
+    }
+
+    @Test("gives a newcomer the place of a peer of its network that had the time for a login")
+    func neighbours() throws {
+        let door = Door()
+        let ids = try (1...2).map { _ in try door.enter("192.0.2.1") }
+        door.now = door.now + .milliseconds(999)
+        #expect(try door.admit("192.0.2.1") == .refused(.networkLimit))
+        door.now = door.now + .milliseconds(1)
+        guard case .admitted(_, evicted: ids[0]) = try door.admit("192.0.2.1") else {
+            Issue.record("the oldest one stays")
+            return
+        }
+        guard case .admitted(_, evicted: ids[1]) = try door.admit("192.0.2.1") else {
+            Issue.record("the second one stays")
+            return
+        }
+        // As many are leaving as may wait, and those that wait are new.
+        door.now = door.now + .seconds(1)
+        #expect(try door.admit("192.0.2.1") == .refused(.networkLimit))
+        door.remove(ids[0])
+        #expect(try door.admit("192.0.2.1") != .refused(.networkLimit))
     }
 
     @Test("evicts the oldest peer that is not evicted yet, and refuses when too many are leaving")
@@ -119,7 +144,8 @@ struct AdmissionTests {
         "stays within its bounds with 10,000 connections from as many addresses", arguments: 0..<3)
     func storm(seed: UInt64) throws {
         let limits = Admission.Limits(
-            loggedInCountMax: 16, pendingCountMax: 16, leavingCountMax: 16, countMaxPerNetwork: 4)
+            loggedInCountMax: 16, pendingCountMax: 16, leavingCountMax: 16, countMaxPerNetwork: 4,
+            patience: .seconds(1))
         var admission = Admission(limits)
         var state = seed
         func random(_ bound: UInt64) -> UInt64 {
@@ -133,7 +159,7 @@ struct AdmissionTests {
                 number % 2 == 0
                 ? IPAddress(ipv4: 0x0a00_0000 + UInt32(number))
                 : IPAddress(ipv6High: 0xfd00_0000_0000_0000 + number, low: number)
-            switch admission.admit(address) {
+            switch admission.admit(address, now: .zero) {
             case .admitted(_, let evicted):
                 admittedCount += 1
                 if let evicted {

@@ -107,7 +107,7 @@ struct ClientListener: ~Copyable {
                 refuse(connection, .hostNotAllowed, for: .notAllowed)
                 return true
             }
-            switch try slots.admit(peer, isKnown: context.isKnown(peer)) {
+            switch try slots.admit(peer, isKnown: context.isKnown(peer), now: .now) {
             case .admitted(let slot, let isOtherEvicted):
                 if isOtherEvicted { context.status.clientsEvicted.add() }
                 serve(connection, slot)

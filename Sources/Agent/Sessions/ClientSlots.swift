@@ -3,6 +3,7 @@ package import Linux
 package import Security
 import Settings
 import Synchronization
+package import Time
 
 /// The places of the clients that are connected, and the events that tell clients to go.
 package final class ClientSlots: Sendable {
@@ -15,10 +16,11 @@ package final class ClientSlots: Sendable {
     /// A login takes a client well below a second, so 16 pending ones are enough for any number of
     /// people. A client that is evicted goes within milliseconds, or when its password is checked,
     /// for which few can wait. A collector needs two connections at a time, and four leave room for
-    /// two behind one address. All together cost 80 threads at most.
+    /// two behind one address. They have 3 s, since a password may wait for others to be checked.
+    /// All together cost 80 threads at most.
     package static let limits = Admission.Limits(
         loggedInCountMax: PassiveSettings.clientCountMax, pendingCountMax: 16, leavingCountMax: 16,
-        countMaxPerNetwork: 4)
+        countMaxPerNetwork: 4, patience: .seconds(3))
 
     private struct State {
         var admission = Admission(limits)
@@ -39,12 +41,12 @@ package final class ClientSlots: Sendable {
     ///
     /// - Throws: If there is no descriptor for the client's event.
     package func admit(
-        _ address: IPAddress, isKnown: Bool = false
+        _ address: IPAddress, isKnown: Bool = false, now: MonotonicTime
     ) throws(SystemError) -> Outcome {
         let evicted = try Event()
         let eviction = evicted.fileDescriptor
         let decision = state.withLock { state in
-            let decision = state.admission.admit(address, isKnown: isKnown)
+            let decision = state.admission.admit(address, isKnown: isKnown, now: now)
             if case .admitted(let id, let other) = decision {
                 state.evictions[id] = eviction
                 if let other, let descriptor = state.evictions[other] { Event.raise(descriptor) }

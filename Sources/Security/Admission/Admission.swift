@@ -1,11 +1,13 @@
 package import Addressing
+package import Time
 
 /// The admission of peers that connect, so that those who have not logged in keep nobody out.
 ///
 /// A peer is pending from its admission to its login. When too many are pending, the one that waits
 /// longest is evicted; it is leaving until `remove`, since its thread and its descriptor end only
-/// then. A peer of a network from which a login was right before is known. Known peers have places
-/// of their own, which no number of others can take.
+/// then. Within one network, a newcomer takes the place of a peer that has had the time for a login.
+/// A peer of a network from which a login was right before is known. Known peers have places of
+/// their own, which no number of others can take.
 package struct Admission: Sendable {
     private let limits: Limits
     /// The peers that have not logged in, each with its network; the oldest first.
@@ -23,18 +25,24 @@ package struct Admission: Sendable {
         ///
         /// When an eviction would make one more, the newcomer is refused.
         package let leavingCountMax: Int
-        /// The most pending and leaving peers of one network.
+        /// The most pending peers of one network; as many may be leaving beside them.
         package let countMaxPerNetwork: Int
+        /// The time for which a peer is safe from newcomers of its own network.
+        ///
+        /// It is longer than a login takes, so that one host that connects without end does not
+        /// keep others behind its address from logging in.
+        package let patience: Duration
 
         /// Bounds of a kind of peer.
         package init(
             loggedInCountMax: Int, pendingCountMax: Int, leavingCountMax: Int,
-            countMaxPerNetwork: Int
+            countMaxPerNetwork: Int, patience: Duration
         ) {
             self.loggedInCountMax = loggedInCountMax
             self.pendingCountMax = pendingCountMax
             self.leavingCountMax = leavingCountMax
             self.countMaxPerNetwork = countMaxPerNetwork
+            self.patience = patience
         }
     }
 
@@ -63,6 +71,7 @@ package struct Admission: Sendable {
         let id: ID
         let network: IPNetwork
         let isKnown: Bool
+        let arrivedAt: MonotonicTime
         var isEvicted = false
     }
 
@@ -70,25 +79,40 @@ package struct Admission: Sendable {
     package init(_ limits: Limits) { self.limits = limits }
 
     /// Admits a peer, and evicts another one if need be.
-    package mutating func admit(_ address: IPAddress, isKnown: Bool = false) -> Decision {
+    package mutating func admit(
+        _ address: IPAddress, isKnown: Bool = false, now: MonotonicTime
+    ) -> Decision {
         let network = Self.network(of: address)
-        guard pending.count(where: { $0.network == network }) < limits.countMaxPerNetwork else {
-            return .refused(.networkLimit)
-        }
         let rivals = pending.indices.filter { pending[$0].isKnown == isKnown }
         let waiting = rivals.filter { !pending[$0].isEvicted }
-        var evicted: ID?
-        if waiting.count >= limits.pendingCountMax, let oldest = waiting.first {
+        var outgoing: Int?
+        if hasRoom(for: network) {
+            if waiting.count >= limits.pendingCountMax { outgoing = waiting.first }
+        } else {
+            outgoing = waiting.first { pending[$0].network == network }
+            guard let outgoing, now - pending[outgoing].arrivedAt >= limits.patience,
+                leavingCount(of: network) < limits.countMaxPerNetwork
+            else { return .refused(.networkLimit) }
+        }
+        if let outgoing {
             guard rivals.count - waiting.count < limits.leavingCountMax else {
                 return .refused(.leavingLimit)
             }
-            pending[oldest].isEvicted = true
-            evicted = pending[oldest].id
+            pending[outgoing].isEvicted = true
         }
         let id = ID(number: nextID)
         nextID += 1
-        pending.append(Peer(id: id, network: network, isKnown: isKnown))
+        let evicted = outgoing.map { pending[$0].id }
+        pending.append(Peer(id: id, network: network, isKnown: isKnown, arrivedAt: now))
         return .admitted(id, evicted: evicted)
+    }
+
+    private func hasRoom(for network: IPNetwork) -> Bool {
+        pending.count { $0.network == network && !$0.isEvicted } < limits.countMaxPerNetwork
+    }
+
+    private func leavingCount(of network: IPNetwork) -> Int {
+        pending.count { $0.network == network && $0.isEvicted }
     }
 
     /// Records that a peer logged in.
