@@ -220,7 +220,7 @@ extension Collector {
                 dialer.begin(try begin(connection, from: dialer.source, now))
             } catch {
                 dialer.end(now: now)
-                warn(dialer, "\(error)")
+                warn(dialer, error.text)
             }
         case .failed(let reason): warn(dialer, reason)
         }

@@ -31,7 +31,7 @@ package enum DeviceListing {
         do throws(TLSFailure) {
             channel = try options.channel(over: connection, for: source)
         } catch {
-            throw Failure("\(error)")
+            throw Failure(error.text)
         }
         return try list(over: channel, source, cancel).map { OfferedDevice($0) }
     }

@@ -80,12 +80,15 @@ package struct Connection: ~Copyable, Sendable {
         _ = shutdown(fileDescriptor, CInt(SHUT_WR))
     }
 
-    /// The next bytes, which stay to be received; empty if there are none or the stream has ended.
-    package func peek(byteCountMax: Int) -> [UInt8] {
+    /// The next bytes, which stay to be received: nil if none has arrived.
+    ///
+    /// Empty if the stream has ended, or has failed, which `receive` says.
+    package func peek(byteCountMax: Int) -> [UInt8]? {
         var bytes = [UInt8](repeating: 0, count: byteCountMax)
         // Safety: the call writes at most as many bytes as the array has.
         let count = unsafe recv(
             fileDescriptor, &bytes, byteCountMax, CInt(MSG_DONTWAIT | MSG_PEEK))
+        if count < 0, Errno.current == .wouldBlock { return nil }
         return Array(bytes.prefix(max(0, count)))
     }
 

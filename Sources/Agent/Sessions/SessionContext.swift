@@ -126,7 +126,7 @@ extension SessionContext {
     ) throws -> Channel {
         let deadline = MonotonicTime.now + Self.handshakeTimeout
         try wait(for: connection.fileDescriptor, .readable, or: eviction, until: deadline)
-        if let first = connection.peek(byteCountMax: 1).first, first != ServerSession.tlsHandshake {
+        if let first = connection.peek(byteCountMax: 1)?.first, first != ServerSession.tlsHandshake {
             let text = "this agent speaks TLS only: use rpcaps"
             _ = try connection.send(Message.error(.needsTLS, text)[...])
             connection.endSending()

@@ -23,7 +23,9 @@ package struct TLSConnection: ~Copyable, Sendable {
     private var refusedByteCount = 0
 
     /// The first bytes from the peer, which say more than OpenSSL does if they are no TLS.
-    private var beginning: [UInt8] = []
+    ///
+    /// Nil until they come. OpenSSL receives nothing before, or it could take them unseen.
+    private var beginning: [UInt8]?
     /// The most of them: a message with an error has no more.
     private static let beginningByteCountMax = 512
 
@@ -65,7 +67,7 @@ package struct TLSConnection: ~Copyable, Sendable {
     /// - Returns: What to wait for before the next call, or nil when the handshake is done.
     package mutating func handshake() throws(TLSFailure) -> Readiness? {
         OpenSSLError.clear()
-        noteBeginning()
+        try noteBeginning()
         // Safety: the session is this connection's own.
         let result = unsafe SSL_do_handshake(session.pointer)
         let code = errno
@@ -75,9 +77,12 @@ package struct TLSConnection: ~Copyable, Sendable {
     }
 
     /// Keeps the first bytes from the peer, when they are there, before OpenSSL reads them.
-    private mutating func noteBeginning() {
-        guard beginning.isEmpty else { return }
-        beginning = connection.peek(byteCountMax: Self.beginningByteCountMax)
+    private mutating func noteBeginning() throws(TLSFailure) {
+        guard beginning == nil,
+            let bytes = connection.peek(byteCountMax: Self.beginningByteCountMax)
+        else { return }
+        beginning = bytes
+        try session.beginReceiving()
     }
 
     /// Reads what has arrived into the buffer, at most a record.
@@ -88,7 +93,7 @@ package struct TLSConnection: ~Copyable, Sendable {
     package mutating func receive(into buffer: inout [UInt8]) throws(TLSFailure) -> Int? {
         precondition(!buffer.isEmpty)
         OpenSSLError.clear()
-        noteBeginning()
+        try noteBeginning()
         // Safety: the call writes at most as many bytes as the buffer has.
         let byteCountMax = CInt(clamping: buffer.count)
         let count = unsafe SSL_read(session.pointer, &buffer, byteCountMax)
@@ -123,7 +128,7 @@ package struct TLSConnection: ~Copyable, Sendable {
             ? refusedByteCount : min(bytes.byteCount, Self.recordByteCountMax)
         guard offeredCount > 0 else { return 0 }
         OpenSSLError.clear()
-        noteBeginning()
+        try noteBeginning()
         // Safety: the call reads only the bytes of the span.
         let (count, code) = unsafe bytes.withUnsafeBytes { bytes in
             let count = unsafe SSL_write(
@@ -177,7 +182,7 @@ package struct TLSConnection: ~Copyable, Sendable {
         switch error.number {
         case SSL_R_CERTIFICATE_VERIFY_FAILED: return .untrusted(reason: verdict)
         case SSL_R_WRONG_VERSION_NUMBER, SSL_R_HTTP_REQUEST, SSL_R_HTTPS_PROXY_REQUEST:
-            return .notTLS(said: beginning)
+            return .notTLS(said: beginning ?? [])
         case Self.alerts:
             // Safety: the text is a constant of the library.
             let alert = unsafe SSL_alert_desc_string_long(error.number - SSL_AD_REASON_OFFSET)

@@ -59,24 +59,39 @@ final class TLSContext: Sendable {
 struct TLSSession: ~Copyable, Sendable {
     /// The address as a number, since pointers do not go from thread to thread.
     private let address: UInt
+    private let socket: CInt
 
     /// Creates a session on a socket, which must stay open as long.
+    ///
+    /// The session sends to the socket at once, and receives nothing before `beginReceiving`.
     init(_ context: TLSContext, on socket: CInt) throws(TLSFailure) {
         OpenSSLError.clear()
         // Safety: the session keeps the context alive by a reference of its own.
         guard let session = unsafe SSL_new(context.pointer) else {
             throw .library(OpenSSLFailure("SSL_new"))
         }
-        guard unsafe SSL_set_fd(session, socket) == 1 else {
+        guard unsafe SSL_set_wfd(session, socket) == 1, let nothing = unsafe BIO_new(BIO_s_mem())
+        else {
             unsafe SSL_free(session)
-            throw .library(OpenSSLFailure("SSL_set_fd"))
+            throw .library(OpenSSLFailure("SSL_set_wfd"))
         }
+        // Safety: the session takes it over. Empty memory says that nothing has come yet.
+        unsafe SSL_set0_rbio(session, nothing)
+        self.socket = socket
         address = UInt(bitPattern: session)
     }
 
     deinit {
         // Safety: nobody else has it. The socket stays open, since its owner closes it.
         unsafe SSL_free(pointer)
+    }
+
+    /// Receives from the socket from now on.
+    func beginReceiving() throws(TLSFailure) {
+        // Safety: the session is this value's own.
+        guard unsafe SSL_set_rfd(pointer, socket) == 1 else {
+            throw .library(OpenSSLFailure("SSL_set_rfd"))
+        }
     }
 
     /// The `SSL`.
