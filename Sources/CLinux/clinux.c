@@ -150,10 +150,9 @@ int clinux_send_datagrams(int fd, const void *memory, const struct clinux_datagr
     return sendmmsg(fd, messages, count, MSG_DONTWAIT | MSG_NOSIGNAL);
 }
 
-int clinux_memory_file(const char *name)
+int clinux_map_again(void *memory, size_t byte_count, void *address)
 {
-    const unsigned int noexec_seal = 8;
-    int fd = memfd_create(name, MFD_CLOEXEC | noexec_seal);
+    void *copy = mremap(memory, 0, byte_count, MREMAP_MAYMOVE | MREMAP_FIXED, address);
 
-    return fd < 0 && errno == EINVAL ? memfd_create(name, MFD_CLOEXEC) : fd;
+    return copy == MAP_FAILED ? -1 : 0;
 }

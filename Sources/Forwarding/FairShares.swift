@@ -23,10 +23,14 @@ package struct FairShares {
         while !credits.isEmpty, remainder >= credits.count {
             let each = remainder / credits.count
             remainder -= each * credits.count
-            for (key, credit) in credits {
-                let surplus = credit + each - creditMax
-                remainder += max(surplus, 0)
-                credits[key] = surplus < 0 ? credit + each : nil
+            // The table is changed in place: turns under pressure allocate nothing.
+            for index in credits.values.indices {
+                let credit = credits.values[index] + each
+                remainder += max(credit - creditMax, 0)
+                credits.values[index] = min(credit, creditMax)
+            }
+            while let full = credits.firstIndex(where: { $0.value == creditMax }) {
+                credits.remove(at: full)
             }
         }
         // Nobody can have it, so nobody is given it later.

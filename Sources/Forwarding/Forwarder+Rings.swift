@@ -203,11 +203,11 @@ extension Forwarder {
         let counts = frames.counts
         var metadata = counts.metadata
         metadata["edge"] = "\(name)"
-        guard counts.inFlight != 0 else {
+        guard counts.imbalance != 0 else {
             return logger.debug("edge accounted for", metadata: metadata)
         }
-        counters.add(Int(counts.inFlight.magnitude), to: .framesUnaccounted)
-        metadata["unaccounted"] = .number(counts.inFlight)
+        counters.add(Int(counts.imbalance.magnitude), to: .framesUnaccounted)
+        metadata["unaccounted"] = .number(counts.imbalance)
         logger.error(
             "the frames of an edge do not add up: this is a bug in podwire, please report it",
             metadata: metadata)

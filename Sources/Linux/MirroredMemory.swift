@@ -17,32 +17,28 @@ struct MirroredMemory: ~Copyable, Sendable {
     /// Reserves address space; memory is taken page by page as it is used, and is all zero bytes.
     ///
     /// - Parameter byteCountMin: The least size, which is rounded up to whole pages.
-    /// - Throws: The kernel's reason if there is no address space, or no descriptor for a moment.
+    /// - Throws: The kernel's reason if there is no address space.
     init(byteCountMin: Int) throws(SystemError) {
         let pageByteCount = Int(getpagesize())
         let byteCount = (max(byteCountMin, 1) + pageByteCount - 1) / pageByteCount * pageByteCount
-        // The descriptor closes at the end, which the mappings outlive.
-        let file = try Descriptor("memfd_create") {
-            // Safety: the name is a string that outlives the call.
-            unsafe clinux_memory_file("podwire-queue")
-        }
-        try call("ftruncate of \(byteCount) bytes") { ftruncate(file.fileDescriptor, byteCount) }
         // Reserving both halves at once keeps other threads from what lies between.
         let reserved = unsafe mmap(
             nil, 2 * byteCount, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0)
         guard let reserved = unsafe reserved, unsafe reserved != MAP_FAILED else {
             throw SystemError("mmap of \(byteCount) bytes")
         }
-        for offset in [0, byteCount] {
-            // Safety: the mapping takes the place of a half of what has just been reserved.
-            let half = unsafe mmap(
-                reserved + offset, byteCount, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED,
-                file.fileDescriptor, 0)
-            guard unsafe half != MAP_FAILED else {
-                let error = SystemError("mmap of \(byteCount) bytes")
-                unsafe _ = munmap(reserved, 2 * byteCount)
-                throw error
-            }
+        // No file is behind the memory: a limit for the size of files, or for descriptors, is no limit
+        // for queues.
+        // Safety: the mappings take the place of the halves of what has just been reserved.
+        let half = unsafe mmap(
+            reserved, byteCount, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_FIXED, -1,
+            0)
+        guard unsafe half != MAP_FAILED,
+            unsafe clinux_map_again(reserved, byteCount, reserved + byteCount) == 0
+        else {
+            let error = SystemError("mmap of \(byteCount) bytes")
+            unsafe _ = munmap(reserved, 2 * byteCount)
+            throw error
         }
         self.byteCount = byteCount
         address = UInt(bitPattern: reserved)

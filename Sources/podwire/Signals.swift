@@ -6,12 +6,14 @@ import Linux
 ///
 /// Block them before another thread starts: threads inherit that.
 enum Signals {
-    /// Blocks the signals that end the program, and ignores SIGPIPE, so that such writes fail.
+    /// Blocks the signals that end the program, and ignores those of failing writes, so that the
+    /// writes fail: to a pipe that nobody reads, or beyond the limit for a file's size.
     static func block() {
         var set = endingSignals
         // Safety: `set` is a plain value of this frame, and the call reads it.
         unsafe _ = pthread_sigmask(SIG_BLOCK, &set, nil)
         _ = signal(SIGPIPE, SIG_IGN)
+        _ = signal(SIGXFSZ, SIG_IGN)
     }
 
     /// Calls `body` at the first signal, and ends the program if that does not end by itself.

@@ -7,6 +7,18 @@ import Testing
 
 @Suite("The counters of a capture")
 struct CaptureCountersTests {
+    @Test("have no frame with a fate that is not matched, though the kernel is asked later")
+    func matched() {
+        let frames = FrameCounters()
+        frames.add(3, to: .forwarded)
+        #expect(frames.counts.matched == 3 && frames.counts.imbalance == -3)
+        frames.add(matched: 5)
+        #expect(frames.counts.matched == 5 && frames.counts.imbalance == 2)
+        var total = frames.counts
+        total += frames.counts
+        #expect(total.matched == 10 && total.accounted == 6)
+    }
+
     @Test("report packets over the limit as received and as dropped")
     func limited() {
         let counters = CaptureCounters()

@@ -49,7 +49,7 @@ extension LiveCaptureTests {
             #expect(try pair.packets(300).count == 300)
             Self.finish(capture)
             let counts = capture.counters.frames.counts
-            #expect(counts.matched == 2 && counts.inFlight == 0)
+            #expect(counts.matched == 2 && counts.imbalance == 0)
             #expect(counts[.droppedByBlock] == 1 && counts[.forwarded] == 1)
             #expect(capture.counters.counts.statistics.droppedByKernel == 1)
         }

@@ -223,7 +223,7 @@ struct LiveCaptureTests {
     static func finish(_ capture: LiveCapture) {
         capture.finish()
         let counts = capture.counters.frames.counts
-        #expect(counts.inFlight == 0, "\(counts)")
+        #expect(counts.imbalance == 0, "\(counts)")
         #expect(capture.counters[.framesUnaccounted] == 0)
     }
 

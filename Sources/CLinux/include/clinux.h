@@ -75,10 +75,10 @@ int clinux_send_datagrams(int fd, const void *memory, const struct clinux_datagr
                           uint32_t count);
 
 /*
- * Opens a file without a name that lies in memory and that nobody can run (memfd_create(2)). Kernels
- * before 6.3 do not know the flag that says so. Returns a descriptor, or -1 and errno.
+ * Maps shared memory a second time, at an address that is already reserved, as mremap(2) does for an old
+ * size of 0. Returns 0, or -1 and errno.
  */
-int clinux_memory_file(const char *name);
+int clinux_map_again(void *memory, size_t byte_count, void *address);
 
 /* Raises the limit of open descriptors to the hard limit (setrlimit(2)). Returns 0, or -1 and errno. */
 int clinux_raise_descriptor_limit(void);

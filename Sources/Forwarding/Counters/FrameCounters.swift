@@ -16,7 +16,7 @@ package final class FrameCounters: Sendable {
 
     /// Adds frames whose fate is now known.
     @inline(__always)
-    func add(_ count: Int, to fate: Fate) {
+    package func add(_ count: Int, to fate: Fate) {
         if count > 0 { fates[fate.rawValue].wrappingAdd(UInt64(count), ordering: .relaxed) }
     }
 
@@ -28,7 +28,7 @@ package final class FrameCounters: Sendable {
     /// Adds frames that the program let through, including those that the ring had no room for.
     ///
     /// The kernel counts them. It is asked every few seconds, when a client asks, and at the end.
-    func add(matched count: Int) {
+    package func add(matched count: Int) {
         if count > 0 { matched.wrappingAdd(UInt64(count), ordering: .relaxed) }
     }
 
@@ -36,19 +36,18 @@ package final class FrameCounters: Sendable {
     ///
     /// While the capture runs they are from moments close to each other.
     package var counts: FrameCounts {
-        // Fates are read before the frames that were matched, so that none seems to be missing.
         let fates = Fate.allCases.map { self.fates[$0.rawValue].load(ordering: .relaxed) }
         let requests = RequestMetric.allCases.map {
             self.requests[$0.rawValue].load(ordering: .relaxed)
         }
-        return FrameCounts(matched: matched.load(ordering: .relaxed), fates, requests)
+        return FrameCounts(kernelMatched: matched.load(ordering: .relaxed), fates, requests)
     }
 }
 
 /// Counts of frames at a moment, by fate.
 package struct FrameCounts: Equatable, Sendable {
-    /// Frames that a ring's program let through.
-    package private(set) var matched: UInt64
+    /// Frames that a ring's program let through, as far as the kernel has been asked.
+    private var kernelMatched: UInt64
     /// By the raw value of `Fate`.
     private var fates: [UInt64]
     /// By the raw value of `RequestMetric`.
@@ -56,11 +55,11 @@ package struct FrameCounts: Equatable, Sendable {
 
     package init() {
         self.init(
-            matched: 0, Fate.allCases.map { _ in 0 }, RequestMetric.allCases.map { _ in 0 })
+            kernelMatched: 0, Fate.allCases.map { _ in 0 }, RequestMetric.allCases.map { _ in 0 })
     }
 
-    fileprivate init(matched: UInt64, _ fates: [UInt64], _ requests: [UInt64]) {
-        (self.matched, self.fates, self.requests) = (matched, fates, requests)
+    fileprivate init(kernelMatched: UInt64, _ fates: [UInt64], _ requests: [UInt64]) {
+        (self.kernelMatched, self.fates, self.requests) = (kernelMatched, fates, requests)
     }
 
     package subscript(fate: Fate) -> UInt64 { fates[fate.rawValue] }
@@ -70,13 +69,17 @@ package struct FrameCounts: Equatable, Sendable {
     /// Frames whose fate is known.
     package var accounted: UInt64 { fates.reduce(0, +) }
 
-    /// Frames on their way: 0 when the capture has ended, or the account is wrong.
+    /// Frames that a ring's program let through, never fewer than those whose fate is known.
     ///
-    /// Negative where the kernel has not been asked for a while.
-    package var inFlight: Int64 { Int64(matched) - Int64(accounted) }
+    /// Frames are read before the kernel is asked how many there were.
+    package var matched: UInt64 { max(kernelMatched, accounted) }
+
+    /// The kernel's count above the frames whose fate is known: 0 at the end of an edge or a capture,
+    /// or the account is wrong.
+    package var imbalance: Int64 { Int64(kernelMatched) - Int64(accounted) }
 
     package static func += (total: inout Self, other: Self) {
-        total.matched += other.matched
+        total.kernelMatched += other.kernelMatched
         for index in total.fates.indices { total.fates[index] += other.fates[index] }
         for index in total.requests.indices { total.requests[index] += other.requests[index] }
     }
