@@ -1,7 +1,9 @@
 import Linux
+import Log
+import Logging
 import PacketRing
 import RPCAP
-import Time
+package import Time
 
 /// A send queue under pressure: it has been full, since the sensor takes less than pods send.
 ///
@@ -35,6 +37,35 @@ struct Pressure {
     }
 }
 
+/// When a slow peer is worth a line in the log: once a minute at most.
+package struct PressureLog {
+    /// When the pressure that was logged began; nil if it has ended.
+    private var beganAt: MonotonicTime?
+    private var loggedAt: MonotonicTime?
+
+    /// A peer can be a little too slow, so that its queue fills up and empties without end.
+    private static let interval = Duration.seconds(60)
+
+    package init() {}
+
+    /// Records that pressure begins.
+    ///
+    /// - Returns: Whether that is to be logged.
+    package mutating func begin(now: MonotonicTime) -> Bool {
+        if let loggedAt, now - loggedAt < Self.interval { return false }
+        (beganAt, loggedAt) = (now, now)
+        return true
+    }
+
+    /// Records that pressure has ended.
+    ///
+    /// - Returns: How long it lasted, if its beginning was logged.
+    package mutating func end(now: MonotonicTime) -> Duration? {
+        defer { beganAt = nil }
+        return beganAt.map { now - $0 }
+    }
+}
+
 /// What a ring still holds when it has been read for a while.
 enum RingRest {
     /// No block.
@@ -64,7 +95,13 @@ extension Forwarder {
         pressure = Pressure(
             queueByteCountMax: sender.queue.byteCountMax, blockByteCountMax: byteCount,
             edgeCount: edges.count, leftByteCount: leftByteCount)
-        countsAt = min(countsAt, .now + Self.pressureCountInterval)
+        let now = MonotonicTime.now
+        countsAt = min(countsAt, now + Self.pressureCountInterval)
+        if pressureLog.begin(now: now) {
+            logger.warning(
+                "the peer takes less than pods send: what finds no room in rings is dropped",
+                metadata: ["queue_bytes": .number(sender.queue.byteCountMax)])
+        }
         for edge in edges.values where edge.hasNewRing && !edge.isLeaving {
             // What it has read must not be more than what the kernel is known to have put there.
             try SendFailure.rethrowing { () throws(SystemError) in try count(edge) }
@@ -99,6 +136,10 @@ extension Forwarder {
     private func endPressureIfPossible() {
         guard !isQueueFull, sender.queue.byteCount <= sender.queue.byteCountMax / 2 else { return }
         pressure = nil
+        if let time = pressureLog.end(now: .now) {
+            logger.info(
+                "the peer keeps up again", metadata: ["seconds": .number(time.components.seconds)])
+        }
     }
 
     /// Waits for the sensor to take some of a full queue.

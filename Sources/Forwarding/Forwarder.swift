@@ -49,6 +49,7 @@ final class Forwarder {
     var isQueueFull = false
     /// How edges share the queue since it was full; nil if it has not been lately.
     var pressure: Pressure?
+    var pressureLog = PressureLog()
     /// The size of the block for which the queue has or had to have room.
     var blockByteCount = Int(Ring.Shape.blockByteCountMin)
     /// The edges that have a ring, by the incarnations of their interfaces.

@@ -112,6 +112,12 @@ extension PacketReport {
         if view.decision.step == .unexplainedService, !view.isHere {
             return "a call to a service: ask there, only that node knows which pod serves it"
         }
+        if view.decision == .report(.oneEndIsNoPod), !view.isHere {
+            return """
+                one end is not a pod, as far as this node knows: if it is a service, ask there, only \
+                that node knows which pod serves it
+                """
+        }
         if view.decision == .report(.oneEndIsNoPod), views.count > 1 {
             return "on this edge's node one end is not a pod: reported as it is"
         }

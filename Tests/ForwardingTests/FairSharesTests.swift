@@ -1,6 +1,7 @@
 import Forwarding
 import FuzzSupport
 import Testing
+import Time
 
 @Suite("Shares of a queue that is nearly full")
 struct FairSharesTests {
@@ -108,5 +109,23 @@ struct FairSharesTests {
             let found = (0..<9).reduce(0) { $0 + (1 << 40) - shares.credit(of: $1) }
             #expect((0..<9).contains(found - debt))
         }
+    }
+}
+
+@Suite("The log of a slow peer")
+struct PressureLogTests {
+    @Test("has a line a minute at most, and one at the end of what it told of")
+    func lines() {
+        var log = PressureLog()
+        let begin = MonotonicTime.zero
+        var isLogged = log.begin(now: begin)
+        #expect(isLogged)
+        var time = log.end(now: begin + .seconds(3))
+        #expect(time == .seconds(3))
+        isLogged = log.begin(now: begin + .seconds(59))
+        time = log.end(now: begin + .seconds(60))
+        #expect(!isLogged && time == nil)
+        isLogged = log.begin(now: begin + .seconds(60))
+        #expect(isLogged)
     }
 }
