@@ -18,7 +18,9 @@ struct ClientSlotsTests {
 
         init(_ slot: consuming ClientSlot) { self.slot = slot }
 
-        func logIn() -> Bool { slot.logIn() }
+        func logIn() -> Bool { slot.logIn() != .refused }
+        var canLogIn: Bool { slot.canLogIn }
+        func setCapturing(_ isCapturing: Bool) { slot.setCapturing(isCapturing) }
 
         var isEvicted: Bool {
             get throws {
@@ -38,10 +40,10 @@ struct ClientSlotsTests {
     func perAddress() throws {
         let slots = try ClientSlots()
         let (one, other) = (try address(1), try address(2))
-        var clients = try (0..<ClientSlots.limits.countMaxPerNetwork).compactMap { _ in
+        var clients = try (0..<ClientSlots.limits.countMaxPerAddress).compactMap { _ in
             try admit(slots, one)
         }
-        #expect(clients.count == ClientSlots.limits.countMaxPerNetwork)
+        #expect(clients.count == ClientSlots.limits.countMaxPerAddress)
         #expect(try admit(slots, one) == nil)
         #expect(try admit(slots, other) != nil)
         #expect(clients[0].logIn())
@@ -83,19 +85,48 @@ struct ClientSlotsTests {
         #expect(try admit(slots, try address(100)) != nil)
     }
 
-    @Test("let a bounded number log in, and one more when one has left")
+    @Test("let a bounded number capture, and one more when one has left")
     func full() throws {
         let slots = try ClientSlots()
         var clients: [Client] = []
         for number in 1...PassiveSettings.clientCountMax {
-            #expect(!slots.isFull)
             clients.append(try #require(try admit(slots, try address(number))))
             #expect(clients[number - 1].logIn())
+            clients[number - 1].setCapturing(true)
         }
-        #expect(slots.isFull)
         let late = try #require(try admit(slots, try address(200)))
-        #expect(!late.logIn())
+        #expect(!late.canLogIn && !late.logIn())
+        #expect(try clients.allSatisfy { try !$0.isEvicted })
         clients.removeFirst()
-        #expect(!slots.isFull && late.logIn())
+        #expect(late.canLogIn && late.logIn())
+    }
+
+    @Test("tell the oldest one without a capture to go where one address has most of them")
+    func idle() throws {
+        let slots = try ClientSlots()
+        var clients: [Client] = []
+        for _ in 1...PassiveSettings.clientCountMax {
+            clients.append(try #require(try admit(slots, try address(1))))
+            #expect(clients[clients.count - 1].logIn())
+        }
+        clients[0].setCapturing(true)
+        let own = try #require(try admit(slots, try address(1)))
+        #expect(!own.canLogIn && !own.logIn())
+        let other = try #require(try admit(slots, try address(2)))
+        #expect(other.canLogIn && other.logIn())
+        #expect(try clients.map { try $0.isEvicted }.firstIndex(of: true) == 1)
+        #expect(try clients.count { try $0.isEvicted } == 1)
+    }
+
+    @Test("keep a client that logs in though it was told to go")
+    func late() throws {
+        let slots = try ClientSlots()
+        let first = try #require(try admit(slots, try address(0)))
+        let others = try (1...ClientSlots.limits.pendingCountMax).map {
+            try #require(try admit(slots, try address($0)))
+        }
+        #expect(try first.isEvicted && others.allSatisfy { try !$0.isEvicted })
+        #expect(first.logIn())
+        #expect(try !first.isEvicted)
     }
 }

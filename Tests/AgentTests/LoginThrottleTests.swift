@@ -15,8 +15,12 @@ struct LoginThrottleTests {
             throttle.admit(address, now: now)
         }
 
-        func isBarred(_ address: IPAddress, now: MonotonicTime) -> Bool {
-            throttle.isBarred(address, now: now)
+        func isBarred(_ address: IPAddress, isKnown: Bool = false, now: MonotonicTime) -> Bool {
+            throttle.isBarred(address, isKnown: isKnown, now: now)
+        }
+
+        func withdraw(_ address: IPAddress, now: MonotonicTime) {
+            throttle.withdraw(address, now: now)
         }
 
         func forgive(_ address: IPAddress) { throttle.forgive(address) }
@@ -91,36 +95,52 @@ struct LoginThrottleTests {
         #expect(barred.count == LoginThrottle.addressCountMax - 1)
     }
 
-    @Test("takes the addresses of an IPv6 /64 for one")
-    func networks() throws {
+    @Test("bars an IPv6 address, and no neighbour in its /64")
+    func neighbours() throws {
         let throttle = Throttle()
         let address = { try #require(IPAddress($0)) }
-        #expect(throttle.admit(try address("2001:db8::1"), now: Self.begin))
-        #expect(throttle.isBarred(try address("2001:db8::2"), now: Self.begin))
-        #expect(!throttle.isBarred(try address("2001:db8:0:1::1"), now: Self.begin))
-    }
-}
-
-@Suite("The networks from which a login was right")
-struct KnownNetworksTests {
-    @Test("are remembered, the last ones of them")
-    func memory() throws {
-        var networks = KnownNetworks()
-        let address = { (number: Int) in try #require(IPAddress("10.0.0.\(number)")) }
-        for number in 0..<KnownNetworks.countMax { networks.add(try address(number)) }
-        networks.add(try address(0))
-        networks.add(try address(100))
-        #expect(networks.contains(try address(0)))
-        #expect(networks.contains(try address(100)))
-        #expect(!networks.contains(try address(1)))
-        #expect(networks.contains(try address(2)))
+        var now = Self.begin
+        // One address that tries as often as it may for an hour.
+        while now < Self.begin + .seconds(3600) {
+            if !throttle.isBarred(try address("2001:db8::1"), now: now) {
+                #expect(throttle.admit(try address("2001:db8::1"), now: now))
+            }
+            #expect(!throttle.isBarred(try address("2001:db8::2"), now: now))
+            now += .seconds(1)
+        }
     }
 
-    @Test("are the /64 of an IPv6 address")
-    func ipv6() throws {
-        var networks = KnownNetworks()
-        networks.add(try #require(IPAddress("2001:db8::1")))
-        #expect(networks.contains(try #require(IPAddress("2001:db8::abcd"))))
-        #expect(!networks.contains(try #require(IPAddress("2001:db8:0:1::1"))))
+    @Test("gives a /64 a bounded number of tries over all its addresses, but for known ones")
+    func networks() throws {
+        let throttle = Throttle()
+        var tryCount = 0
+        for number in 0..<6000 {
+            // A hundred a second, each from another address.
+            let now = Self.begin + .milliseconds(10 * number)
+            let address = IPAddress(ipv6High: 0x2001_0db8_0000_0000, low: UInt64(number))
+            if throttle.admit(address, now: now) { tryCount += 1 }
+        }
+        let seconds = 60
+        #expect(
+            tryCount == LoginThrottle.networkTryCountMax + seconds
+                / Int(LoginThrottle.networkTryInterval.components.seconds) - 1)
+        let end = Self.begin + .seconds(seconds)
+        let neighbour = try #require(IPAddress("2001:db8::1:0"))
+        #expect(throttle.isBarred(neighbour, now: end - .seconds(1)))
+        #expect(!throttle.isBarred(neighbour, isKnown: true, now: end - .seconds(1)))
+        #expect(!throttle.isBarred(try #require(IPAddress("2001:db8:0:1::1")), now: end))
+        // After a while it has tries again.
+        #expect(!throttle.isBarred(neighbour, now: end + LoginThrottle.networkTryInterval * 2))
+    }
+
+    @Test("takes back a login that was not looked at")
+    func withdrawal() throws {
+        let throttle = Throttle()
+        let address = try address(1)
+        for _ in 0..<10 {
+            #expect(throttle.admit(address, now: Self.begin))
+            throttle.withdraw(address, now: Self.begin)
+        }
+        #expect(!throttle.isBarred(address, now: Self.begin))
     }
 }

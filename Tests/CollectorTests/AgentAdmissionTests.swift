@@ -20,13 +20,14 @@ struct AgentAdmissionTests {
         let most = AgentAdmission.countMaxPerNetwork
         var count = (0..<512).count { _ in admitted(Self.address(1)) }
         #expect(count == most)
-        // All addresses of a /64 count as one.
+        // The addresses of a /64 share a bound, and the oldest ones make room.
         let six = (0..<512).map { IPAddress(ipv6High: 1, low: UInt64($0)) }
         count = six.count { admitted($0) }
         #expect(count == most)
         let isOtherAdmitted = admitted(Self.address(2))
         #expect(isOtherAdmitted)
-        #expect(admission.counts.refused == UInt64(2 * (512 - most)))
+        #expect(admission.counts.refused == UInt64(2 * (512 - most) - most))
+        #expect(admission.counts.evicted == UInt64(most))
     }
 
     @Test("lets the one go that is silent longest, and keeps agents from known networks")

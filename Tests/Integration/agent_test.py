@@ -200,12 +200,32 @@ class AgentTest(unittest.TestCase):
         agent = self.agent()
         session = self.check_still_serves(listener)
         session.frames_until(UDPMark(self.bed))
-        for kind in (85, 7, 0x88):
+        # A second login is one of them.
+        for kind in (85, 7, 0x88, 8):
             reply = session.ask(rpcap.message(kind, b"\x00\x02" * 50))
             self.assertEqual(reply[:2], (1, 16))
             self.assertEqual(session.ask(LIST)[0], 0x82)
         self.assertEqual(self.bed.pings_seen(session), 6)
         self.assertNotIn("session ended", agent.text())
+
+    def test_a_sensor_that_lost_its_data_and_goes_on_asking_is_dialled_again(self):
+        listener = self.listen()
+        agent = self.agent()
+        session = self.check_still_serves(listener)
+        session.data.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        session.data.close()
+        agent.await_text("the sensor has closed the data connection")
+        begin = time.monotonic()
+        while True:
+            kind, value, text = session.ask(STATISTICS)
+            if kind == 1:
+                break
+            self.assertEqual(kind, 0x89)
+            self.assertLess(time.monotonic() - begin, PATIENCE_SECONDS)
+            time.sleep(1)
+        self.assertEqual(value, 2)
+        self.assertIn(b"no capture was begun within 30 s", text)
+        self.check_still_serves(listener)
 
     def test_a_port_for_data_has_to_be_named(self):
         listener = self.listen()

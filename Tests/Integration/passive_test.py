@@ -17,12 +17,12 @@ import unittest
 
 from support import frames, rpcap
 from support.agent import CLIENT_PORT as PORT
-from support.agent import UDP, Agent, Client
+from support.agent import SERVER_OPENS, UDP, Agent, Client
 from support.bed import GATEWAY, POD, Bed, Mark, UDPMark
 from support.commands import make_certificate, run
 from support.dissector import Recording
 from support.frames import Frame, pings
-from support.namespace import ip_in, python_in, run_in, socket_in
+from support.namespace import ip_in, listener_in, python_in, run_in, socket_in
 from support.program import PODWIRE, Program
 from support.rpcap import CLOSE, END, KEEP_UDP, LIST, LOGIN, STATISTICS
 from support.waiting import PATIENCE_SECONDS, wait_until
@@ -30,6 +30,8 @@ from support.waiting import PATIENCE_SECONDS, wait_until
 CLIENT_COUNT_MAX = 16
 # For so long a silent client is safe from others of its address.
 SILENT_SECONDS = 3
+# As few tries let a new client in while a few hosts pour in wrong passwords.
+NEW_CLIENT_TRY_COUNT_MAX = 20
 
 # As many small packets as the machine makes, to the gateway.
 FLOOD = """
@@ -44,12 +46,12 @@ while True:
 """
 
 
-# Connections from one address after the other, each with a wrong password: the last hundred stay open.
+# Connections from so many addresses in turn, each with a wrong password: the last hundred stay open.
 STORM = """
-import socket, struct
+import itertools, socket, sys
 login = bytes.fromhex("0008000000000010" "0001000000030005") + b"eveguess"
 open_ones = []
-for number in range(1 << 16, 1 << 24):
+for number in itertools.cycle(range(1 << 16, (1 << 16) + int(sys.argv[1]))):
     client = socket.socket()
     client.settimeout(5)
     client.bind((f"127.{number >> 16}.{number >> 8 & 255}.{number & 255}", 0))
@@ -61,6 +63,22 @@ for number in range(1 << 16, 1 << 24):
     open_ones.append(client)
     if len(open_ones) > 100:
         open_ones.pop(0).close()
+"""
+
+# Silent connections, each from an address of its own. Those that stay open are more than the kernel
+# keeps for the agent, so each is accepted before it is closed.
+CROWD = """
+import collections, signal, socket
+open_ones = collections.deque()
+for number in range(10_000):
+    client = socket.socket()
+    client.settimeout(60)
+    client.bind((f"127.1.{number >> 8}.{number & 255}", 0))
+    client.connect(("127.0.0.1", 2002))
+    open_ones.append(client)
+    if len(open_ones) > 1500:
+        open_ones.popleft().close()
+signal.pause()
 """
 
 
@@ -157,47 +175,63 @@ class PassiveTest(unittest.TestCase):
         others = [self.client(source=f"127.0.0.{number}") for number in range(2, 18)]
         for client in others[-3:]:
             client.log_in()
-        self.assertEqual(here[0].control.recv(1), b"", "the oldest one had to go")
+        self.check_had_to_go(here[0])
+
+    def check_had_to_go(self, client):
+        """The client is told to make room, and its connection ends."""
+        kind, value, text = client.answer()
+        self.assertEqual((kind, value), (1, 1))
+        self.assertIn(b"had not logged in", text)
+        self.assertEqual(client.control.recv(1), b"")
 
     def test_who_shares_an_address_with_silent_clients_gets_in_after_them(self):
         self.agent()
         silent = [self.client() for _ in range(4)]
-        wait_until(lambda: self.is_let_in(LOGIN, "127.0.0.1"), "the silent ones keep it out")
-        self.assertEqual(silent[0].control.recv(1), b"", "the oldest one had to go")
+        wait_until(lambda: self.can_log_in(LOGIN), "the silent ones keep it out")
+        self.check_had_to_go(silent[0])
 
-    def test_a_storm_of_silent_clients_takes_few_threads_and_descriptors(self):
+    def test_ten_thousand_silent_clients_take_few_threads_and_descriptors(self):
         agent = self.agent()
         # By then all that an agent has is there.
         self.client().log_in()
         agent.endpoint.await_page("/readyz", 200)
         descriptors, threads, _ = agent.uses()
-        clients, peak = [], (0, 0)
-        for number in range(1000):
-            clients.append(self.client(source=f"127.1.{number // 250}.{number % 250 + 1}"))
-            if number % 20 == 0:
-                used = agent.uses()
-                peak = max(peak[0], used[0]), max(peak[1], used[1])
+        crowd = subprocess.Popen(python_in(self.bed.node, CROWD))
+        self.addCleanup(crowd.wait)
+        self.addCleanup(crowd.kill)
+        peak = (0, 0)
+
+        def are_gone():
+            """Whether all but those that wait were sent away; looks at what the agent uses, too."""
+            nonlocal peak
+            used = agent.uses()
+            peak = max(peak[0], used[0]), max(peak[1], used[1])
+            metrics = agent.endpoint.metrics()
+            return (metrics.sum("podwire_clients_evicted_total", reason="not_logged_in")
+                    + metrics.sum("podwire_clients_refused_total")) == 10_000 - 16
+
+        wait_until(are_gone, "some are neither here nor counted", interval=0.1)
         # 16 that wait and 16 that leave, each with a thread and two descriptors; and 32 refused ones
         # that read the reason.
         self.assertLessEqual(peak[1] - threads, 32 + 2)
         self.assertLessEqual(peak[0] - descriptors, 2 * 32 + 32 + 4)
         wait_until(lambda: agent.uses()[1] - threads <= 16, lambda: f"{agent.uses()[1]} threads")
-        metrics = agent.endpoint.fresh_metrics()
-        gone = (metrics.sum("podwire_clients_evicted_total")
-                + metrics.sum("podwire_clients_refused_total"))
-        self.assertEqual(gone, 1000 - 16)
-        clients[0] = self.client()
-        clients[0].log_in()
+        self.client().log_in()
+
+    def start_storm(self, address_count):
+        """Wrong passwords that pour in from so many addresses; returns their process."""
+        storm = subprocess.Popen(python_in(self.bed.node, STORM, str(address_count)))
+        self.addCleanup(storm.wait)
+        self.addCleanup(storm.kill)
+        return storm
 
     def test_a_right_password_is_accepted_while_wrong_ones_pour_in(self):
         agent = self.agent(login=("--password-file", self.password_file(("eve", "secret"))))
         right = rpcap.login(b"eve", b"secret")
-        # From this network a login was right before, so it has places of its own.
+        # From this address a login was right before, so it has places of its own.
         self.assertTrue(self.can_log_in(right))
         _, threads, _ = agent.uses()
-        storm = subprocess.Popen(python_in(self.bed.node, STORM))
-        self.addCleanup(storm.wait)
-        self.addCleanup(storm.kill)
+        storm = self.start_storm(1 << 23)
         for reason in ("wrong", "too_many_at_once"):
             agent.endpoint.await_metrics(
                 lambda metrics: metrics.sum("podwire_logins_refused_total", reason=reason) > 10,
@@ -208,15 +242,117 @@ class PassiveTest(unittest.TestCase):
             self.assertLess(time.monotonic() - begin, 2)
             self.assertLessEqual(agent.uses()[1] - threads, 32 + 4)
         self.assertIsNone(storm.poll())
-        # Others share what is left.
-        wait_until(lambda: self.is_let_in(right, "127.0.0.77"), "a new client never gets in")
+        # A new one shares what is left, and is told so.
+        for number in range(NEW_CLIENT_TRY_COUNT_MAX):
+            self.is_let_in_or_told(right, number)
 
-    def is_let_in(self, login, source):
-        """Whether a client can log in that may be sent away without being asked."""
-        try:
-            return self.can_log_in(login, source)
-        except (OSError, EOFError):
-            return False
+    def test_a_new_client_gets_in_while_a_few_hosts_pour_in_wrong_passwords(self):
+        agent = self.agent(login=("--password-file", self.password_file(("eve", "secret"))))
+        storm = self.start_storm(20)
+        agent.endpoint.await_metrics(lambda metrics: metrics.sum(
+            "podwire_logins_refused_total", reason="wrong") >= 60, "they are not barred")
+        self.assertTrue(any(self.is_let_in_or_told(rpcap.login(b"eve", b"secret"), number)
+                            for number in range(NEW_CLIENT_TRY_COUNT_MAX)))
+        self.assertIsNone(storm.poll())
+
+    def is_let_in_or_told(self, login, number):
+        """Whether a client of an address of its own can log in. If it cannot, it is told to try again."""
+        client = self.client(source=f"127.200.0.{number + 1}")
+        kind, value, text = client.ask(login)
+        client.close()
+        if kind == 0x88:
+            return True
+        self.assertEqual((kind, value), (1, 1), text)
+        self.assertIn(b"try again", text)
+        time.sleep(0.1)
+        return False
+
+    def test_a_host_keeps_no_other_one_of_its_64_out(self):
+        agent = self.agent_for_hosts_of_a_64(4)
+        right, wrong = rpcap.login(b"eve", b"secret"), rpcap.login(b"eve", b"guess")
+        self.assertEqual(self.neighbour("fd00::3").ask(right)[0], 0x88)
+        silent = [self.neighbour("fd00::2") for _ in range(4)]
+        for source in ("fd00::3", "fd00::4"):
+            self.assertEqual(self.neighbour(source).ask(right)[0], 0x88, source)
+        for client in silent:
+            client.close()
+
+        def guess():
+            while not done.wait(0.2):
+                try:
+                    self.neighbour("fd00::2").ask(wrong)
+                except (OSError, EOFError):
+                    pass
+
+        done = threading.Event()
+        guesses = threading.Thread(target=guess)
+        guesses.start()
+        self.addCleanup(guesses.join)
+        self.addCleanup(done.set)
+        agent.endpoint.await_metrics(lambda metrics: metrics.sum(
+            "podwire_logins_refused_total", reason="address_barred") > 5)
+        for _ in range(5):
+            # One that is known, and one that is new.
+            for source in ("fd00::3", "fd00::1"):
+                begin = time.monotonic()
+                self.assertEqual(self.neighbour(source).ask(right)[0], 0x88, source)
+                self.assertLess(time.monotonic() - begin, 2)
+
+    def test_a_64_that_pours_keeps_out_nobody_who_is_known(self):
+        agent = self.agent_for_hosts_of_a_64(40)
+        right, wrong = rpcap.login(b"eve", b"secret"), rpcap.login(b"eve", b"guess")
+        self.assertEqual(self.neighbour("fd00::3").ask(right)[0], 0x88)
+        for number in range(4, 41):
+            try:
+                self.neighbour(f"fd00::{number:x}").ask(wrong)
+            except (OSError, EOFError):
+                pass
+        metrics = agent.endpoint.fresh_metrics()
+        self.assertLessEqual(metrics.sum("podwire_logins_refused_total", reason="wrong"), 36)
+        self.assertGreater(
+            metrics.sum("podwire_logins_refused_total", reason="address_barred"), 0)
+        begin = time.monotonic()
+        self.assertEqual(self.neighbour("fd00::3").ask(right)[0], 0x88)
+        self.assertLess(time.monotonic() - begin, 2)
+
+    def agent_for_hosts_of_a_64(self, count):
+        """An agent with a user, and so many addresses of a /64 for clients."""
+        ip_in(self.bed.node, "-b", "-", input="".join(
+            f"addr add fd00::{number:x}/64 dev lo nodad\n" for number in range(1, count + 1)))
+        return self.agent(listen=f"[fd00::1]:{PORT}", login=(
+            "--password-file", self.password_file(("eve", "secret"))))
+
+    def neighbour(self, source):
+        control = socket_in(self.bed.node, socket.AF_INET6)
+        self.addCleanup(control.close)
+        control.settimeout(PATIENCE_SECONDS)
+        control.bind((source, 0))
+        control.connect(("fd00::1", PORT))
+        return rpcap.Session(control)
+
+    def test_clients_without_a_capture_make_room(self):
+        agent = self.agent()
+        idle = []
+        for number in range(CLIENT_COUNT_MAX):
+            idle.append(self.client())
+            idle[-1].log_in()
+        idle[0].start()
+        self.assertEqual(self.client().ask(LOGIN)[:2], (1, 1))
+        others = [self.client(source=f"127.0.0.{number}") for number in (6, 7)]
+        for client, gone in zip(others, idle[1:]):
+            client.log_in()
+            kind, value, text = gone.answer()
+            self.assertEqual((kind, value), (1, 1))
+            self.assertIn(b"it captured nothing", text)
+            self.assertEqual(gone.control.recv(1), b"")
+        self.assertEqual(agent.endpoint.fresh_metrics().sum(
+            "podwire_clients_evicted_total", reason="no_capture"), 2)
+        self.check_gets_packets(idle[0])
+        for client in (*others, *idle[3:]):
+            self.assertEqual(client.ask(rpcap.start())[0], 0x84)
+        kind, value, text = self.client(source="127.0.0.8").ask(LOGIN)
+        self.assertEqual((kind, value), (1, 1))
+        self.assertIn(str(CLIENT_COUNT_MAX).encode(), text)
 
     def test_who_has_not_logged_in_hides_nothing(self):
         # Anybody can connect; only a client that may capture is somewhere a feed goes to.
@@ -304,7 +440,43 @@ class PassiveTest(unittest.TestCase):
         self.assertEqual(len(pings(clients[0].frames_until(Mark(self.bed)))), 6)
         # The second one never connects.
         agent.await_text("no data connection")
-        self.assertEqual(clients[1].control.recv(1), b"")
+        self.check_lost_its_capture(clients[1], "the client opened no data connection within 10 s")
+        clients[1].start()
+        self.check_gets_packets(clients[1])
+
+    def check_lost_its_capture(self, client, reason):
+        """The session goes on, and says why the capture has ended."""
+        kind, value, text = client.ask(rpcap.update(KEEP_UDP))
+        self.assertEqual((kind, value, text.decode()), (1, 7, f"the capture has ended: {reason}"))
+        self.assertEqual(client.ask(STATISTICS)[0], 0x89)
+        self.assertEqual(client.ask(END)[0], 0x8A)
+
+    def test_a_data_connection_without_tls_ends_the_capture_and_not_the_session(self):
+        agent, context = self.tls_agent()
+        client = self.client()
+        client.control = context.wrap_socket(client.control, server_hostname="127.0.0.1")
+        client.log_in()
+        listener = listener_in(self.bed.node, "127.0.0.1", 0)
+        self.addCleanup(listener.close)
+        port = listener.getsockname()[1]
+        # One that speaks something else, and one that says nothing.
+        for said, reason in ((b"no TLS here" * 10, "the data connection failed: "),
+                             (b"", "the client did not finish the TLS handshake of the data "
+                                   "connection within 10 s")):
+            count = agent.text().count("capture ended")
+            self.assertEqual(client.ask(rpcap.start(port, SERVER_OPENS))[0], 0x84)
+            data = listener.accept()[0]
+            data.sendall(said)
+            agent.await_text("capture ended", count + 1)
+            kind, value, text = client.ask(rpcap.update(KEEP_UDP))
+            self.assertEqual((kind, value), (1, 7))
+            self.assertIn(reason, text.decode())
+            self.assertEqual(client.ask(END)[0], 0x8A)
+            data.close()
+        client.start()
+        client.data = context.wrap_socket(client.data, server_hostname="127.0.0.1")
+        self.check_gets_packets(client)
+        self.assertNotIn("session ended", agent.text())
 
     def test_the_kernel_watches_both_connections(self):
         self.agent()
@@ -421,8 +593,13 @@ class PassiveTest(unittest.TestCase):
             end = begin + (1 << max(0, tries - 3))
             if end - time.monotonic() < 0.5:
                 return False
-            # Even the right one is refused.
-            self.assertFalse(any(map(self.can_log_in, (guess, guess, right))))
+            # Even the right one is refused, and told that it was not looked at.
+            for login in (guess, guess, right):
+                kind, value, text = self.client().ask(login)
+                self.assertEqual(kind, 1)
+                if time.monotonic() < end:
+                    self.assertEqual(value, 1, text)
+                    self.assertIn(b"was not tried", text)
             if time.monotonic() > end:
                 return False
             agent.await_text(untried, before.count(untried) + 3)

@@ -211,6 +211,29 @@ struct LoginTests {
         #expect(driver.exchange(Self.login("eve", "secret")).prefix(2) == [0, 0x88])
     }
 
+    @Test("is taken back, with a reason, when there is no place for it in the end")
+    func withdrawn() {
+        for (logins, request) in [
+            (ServerSession.Logins.null, Request.login), (.password, Self.login("eve", "secret")),
+        ] {
+            var session = ServerSession(.passive, logins: logins, now: .zero)
+            session.receive(request[...], now: .zero)
+            if case .checkPassword? = session.nextAction(now: .zero) {
+                session.passwordChecked(isRight: true, now: .zero)
+                _ = session.nextAction(now: .zero)
+            }
+            #expect(session.isLoggedIn)
+            session.withdrawLogin("no place")
+            guard case .send(let bytes)? = session.nextAction(now: .zero) else {
+                Issue.record("nothing is said")
+                continue
+            }
+            #expect(bytes == Message.error(.network, "no place"))
+            #expect(session.nextAction(now: .zero) == .close("no place"))
+            #expect(!session.isLoggedIn)
+        }
+    }
+
     @Test("takes no password where nobody has one")
     func noUsers() {
         var driver = Driver(.passive, logins: .null)

@@ -4,7 +4,7 @@ import RPCAP
 enum StateTable {
     /// Messages after which the connection goes on in active mode, whatever the table says: as
     /// ExtraHop's daemon does, and libpcap's does not.
-    private static let toleratedInActiveMode: Set = ["packet", "reply", "unknown type"]
+    private static let toleratedInActiveMode: Set = ["login", "packet", "reply", "unknown type"]
 
     /// Whether the connection goes on after a message in a state.
     static func goesOn(

@@ -36,13 +36,40 @@ struct TimeTests {
 
     @Test("is 180 s for a client whose capture has ended by itself, and 30 s for a sensor")
     func failedCapture() {
-        for (mode, seconds) in [(ServerSession.Mode.passive, 180.0), (.active, 30)] {
+        for (mode, seconds, text) in [
+            (ServerSession.Mode.passive, 180.0, "nothing was asked for 180 s"),
+            (.active, 30, "no capture was begun within 30 s"),
+        ] {
             var driver = Driver.inState("C", mode)
             driver.now += .seconds(1000)
             driver.session.captureFailed("the reason", now: driver.now)
             #expect(driver.wait(seconds: seconds - 0.01).isEmpty && driver.closeReason == nil)
             #expect(driver.wait(seconds: 0.02).prefix(4) == hex("00 01 00 02")[...])
-            #expect(driver.closeReason?.hasPrefix("the reason, and nothing was asked") == true)
+            #expect(driver.closeReason == "the reason, and \(text)")
+        }
+    }
+
+    @Test("does not begin anew when a sensor without a capture asks for something else")
+    func failedCaptureOfABusySensor() {
+        for request in [
+            Request.statistics, Request.list, Request.open, Request.update, Request.sampling,
+            Request.unknown, Request.error, [0, 9, 0],
+        ] {
+            var driver = Driver.inState("C", .active)
+            driver.session.captureFailed("the reason", now: driver.now)
+            for _ in 0..<15 { _ = driver.exchange(request) + driver.wait(seconds: 1.9) }
+            #expect(driver.closeReason == nil || request.count == 3)
+            #expect(driver.session.deadline.map { $0 > driver.now } ?? true)
+            _ = driver.wait(seconds: 1.6)
+            #expect(driver.closeReason != nil, "\(request)")
+        }
+        for request in [Request.start, Request.end] {
+            var driver = Driver.inState("C", .active)
+            driver.session.captureFailed("the reason", now: driver.now)
+            _ = driver.wait(seconds: 29)
+            _ = driver.exchange(request)
+            #expect(driver.wait(seconds: 1000).isEmpty && driver.closeReason == nil)
+            #expect(driver.session.deadline == nil)
         }
     }
 

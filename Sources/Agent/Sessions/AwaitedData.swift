@@ -13,6 +13,8 @@ package struct AwaitedData: ~Copyable {
     private var listener: Listener?
     private var connecting: PendingConnection?
     private var handshake: TLSConnection?
+    /// Why the last try to agree on TLS failed, if the client can try again.
+    private var failure: TLSFailure?
     /// The descriptor to wait for.
     package private(set) var fileDescriptor: CInt
     /// What to wait for at `fileDescriptor`.
@@ -22,6 +24,17 @@ package struct AwaitedData: ~Copyable {
 
     /// libpcap's daemon waits for ever, and does not serve the control connection meanwhile.
     private static let timeout = Duration.seconds(10)
+
+    /// What a peer, which is called `peer`, did not do in time: connect, or agree on TLS.
+    package func timeoutText(_ peer: String) -> String {
+        let seconds = Self.timeout.components.seconds
+        if let failure { return "no TLS on the data connection within \(seconds) s: \(failure)" }
+        if handshake != nil {
+            return
+                "the \(peer) did not finish the TLS handshake of the data connection within \(seconds) s"
+        }
+        return "the \(peer) opened no data connection within \(seconds) s"
+    }
 
     /// Waits for the client to connect.
     package init(_ listener: consuming Listener, now: MonotonicTime) {
@@ -80,6 +93,7 @@ package struct AwaitedData: ~Copyable {
             handshake = .some(secure)
         } catch {
             guard let listening = listener?.fileDescriptor else { throw error }
+            failure = error
             (fileDescriptor, interest) = (listening, .readable)
         }
         return nil

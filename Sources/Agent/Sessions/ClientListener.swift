@@ -109,7 +109,7 @@ struct ClientListener: ~Copyable {
             }
             switch try slots.admit(peer, isKnown: context.isKnown(peer), now: .now) {
             case .admitted(let slot, let isOtherEvicted):
-                if isOtherEvicted { context.status.clientsEvicted.add() }
+                if isOtherEvicted { context.status.clientsEvicted.add(.notLoggedIn) }
                 serve(connection, slot)
             case .refused(.networkLimit): refuse(connection, .network, for: .networkLimit)
             case .refused(.leavingLimit): refuse(connection, .network, for: .leavingLimit)
@@ -167,9 +167,10 @@ extension ClientListener {
         let text = reason.text
         context.status.clientsRefused.add(reason)
         logRefusal(of: connection.peer, text, now: .now)
-        guard leaving.count < Self.leavingCountMax else { return }
         guard (try? connection.send(Message.error(code, text)[...])) != nil else { return }
         connection.endSending()
+        // The one that has had most of its time makes room: each peer at least gets the text.
+        if leaving.count >= Self.leavingCountMax { leaving.removeFirst() }
         leaving.append(Leaving(connection, deadline: .now + Self.leavingTime))
     }
 

@@ -17,10 +17,10 @@ package final class ClientSlots: Sendable {
     /// people. A client that is evicted goes within milliseconds, or when its password is checked,
     /// for which few can wait. A collector needs two connections at a time, and four leave room for
     /// two behind one address. They have 3 s, since a password may wait for others to be checked.
-    /// All together cost 80 threads at most.
+    /// A /64 has half of all places. All together cost 96 threads at most.
     package static let limits = Admission.Limits(
         loggedInCountMax: PassiveSettings.clientCountMax, pendingCountMax: 16, leavingCountMax: 16,
-        countMaxPerNetwork: 4, patience: .seconds(3))
+        countMaxPerAddress: 4, countMaxPerNetwork: 8, patience: .seconds(3))
 
     private struct State {
         var admission = Admission(limits)
@@ -61,8 +61,23 @@ package final class ClientSlots: Sendable {
         }
     }
 
-    fileprivate func logIn(_ id: Admission.ID) -> Bool {
-        state.withLock { $0.admission.logIn(id) }
+    /// Lowers `event`, since a client that was evicted before its login stays.
+    fileprivate func logIn(_ id: Admission.ID, _ event: borrowing Event) -> ClientSlot.LogInOutcome
+    {
+        state.withLock { state in
+            guard case .admitted(let other) = state.admission.logInIdle(id) else { return .refused }
+            event.lower()
+            if let other, let descriptor = state.evictions[other] { Event.raise(descriptor) }
+            return .admitted(isOtherEvicted: other != nil)
+        }
+    }
+
+    fileprivate func canLogIn(_ id: Admission.ID) -> Bool {
+        state.withLock { $0.admission.canLogInIdle(id) }
+    }
+
+    fileprivate func setIdle(_ isIdle: Bool, _ id: Admission.ID) {
+        state.withLock { $0.admission.setIdle(isIdle, id) }
     }
 
     fileprivate func leave(_ id: Admission.ID) {
@@ -72,9 +87,6 @@ package final class ClientSlots: Sendable {
         }
         left.raise()
     }
-
-    /// Whether no more clients can log in.
-    package var isFull: Bool { state.withLock { $0.admission.isFull } }
 
     /// Waits until all clients have gone.
     func waitForNone() {
@@ -98,13 +110,24 @@ package struct ClientSlot: ~Copyable, Sendable {
 
     deinit { slots.leave(id) }
 
-    /// A descriptor for a poll set: readable when the client is evicted.
+    /// A descriptor for a poll set: readable when the client has to go.
     package var evictionDescriptor: CInt { evicted.fileDescriptor }
 
-    var isFull: Bool { slots.isFull }
+    /// What has become of a client that logs in.
+    package enum LogInOutcome: Equatable {
+        case admitted(isOtherEvicted: Bool)
+        /// Too many clients are logged in already.
+        case refused
+    }
 
-    /// Records that the client logged in.
+    /// Whether the client would find a place now if it logged in.
+    package var canLogIn: Bool { slots.canLogIn(id) }
+
+    /// Records that the client logged in, and evicts one that captures nothing if need be.
+    package func logIn() -> LogInOutcome { slots.logIn(id, evicted) }
+
+    /// Records that the client's capture has begun, or ended.
     ///
-    /// - Returns: False if too many clients are logged in already.
-    package func logIn() -> Bool { slots.logIn(id) }
+    /// A client without a capture may have to make room for another one.
+    package func setCapturing(_ isCapturing: Bool) { slots.setIdle(!isCapturing, id) }
 }

@@ -116,6 +116,7 @@ extension ControlSession {
             throw error
         }
         status.add(capture)
+        slot?.setCapturing(true)
         self.capture = capture
         filter = plan.filter
         logger.info(
@@ -130,19 +131,29 @@ extension ControlSession {
     }
 
     /// Takes the next step towards the data connection, if it is not ready yet.
-    mutating func attendToData(isReady: Bool) throws {
+    mutating func attendToData(isReady: Bool) {
         guard var awaited = awaitedData.take() else { return }
         if let start = pendingStart {
             return attend(to: start, awaited, isReady: isReady)
         }
-        if isReady, let outlet = try awaited.proceed(peer: channel.peer, tls: tls) {
-            capture?.attach(outlet)
-            return
+        do {
+            if isReady, let outlet = try awaited.proceed(peer: channel.peer, tls: tls) {
+                capture?.attach(outlet)
+                return
+            }
+        } catch {
+            return failCapture("the data connection failed: \(error)")
         }
         guard .now < awaited.deadline else {
-            return end("the peer opened no data connection within 10 s")
+            return failCapture(awaited.timeoutText(peerWord))
         }
         awaitedData = .some(awaited)
+    }
+
+    /// Ends a capture whose data connection has failed; the session goes on.
+    private mutating func failCapture(_ reason: String) {
+        lastStatistics = closeCapture(reason)?.statistics
+        session.captureFailed(reason, now: .now)
     }
 
     /// Begins to capture when the peer's data port has answered.
@@ -215,6 +226,7 @@ extension ControlSession {
         pendingStart = nil
         guard let capture = capture.take() else { return nil }
         capture.finish()
+        slot?.setCapturing(false)
         status.remove(capture)
         let counts = capture.counters.counts
         var metadata = counts.metadata
@@ -230,9 +242,8 @@ extension ControlSession {
     mutating func noteCaptureEnd() {
         let end = capture?.endReason
         let reason = text(for: end)
-        lastStatistics = closeCapture(reason)?.statistics
-        if case .failed(.stalled) = end { return self.end(reason) }
-        session.captureFailed(reason, now: .now)
+        failCapture(reason)
+        if case .failed(.stalled) = end { self.end(reason) }
     }
 
     private func text(for end: CaptureEnd?) -> String {

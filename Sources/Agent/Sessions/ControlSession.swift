@@ -23,7 +23,7 @@ struct ControlSession: ~Copyable {
     let logger: Logger
     var channel: Channel
     /// A client's slot among the others; nil for a sensor.
-    private var slot: ClientSlot?
+    private(set) var slot: ClientSlot?
     var session: ServerSession
     private var isLoggedIn = false
     private var input: [UInt8]
@@ -142,12 +142,9 @@ extension ControlSession {
 
     private enum Awaited { case control, stop, captureEnd, data, eviction }
 
-    /// The descriptor that tells a client to go, as long as it has not logged in; -1 for none.
+    /// The descriptor that tells a client to go; -1 for a sensor.
     private var evictionDescriptor: CInt {
-        mutating get {
-            if isLoggedIn { return -1 }
-            return slot?.evictionDescriptor ?? -1
-        }
+        mutating get { slot?.evictionDescriptor ?? -1 }
     }
 
     /// Waits for something to happen, and handles it.
@@ -170,9 +167,9 @@ extension ControlSession {
         let ready = try poll(
             requests, until: min(deadline ?? .distantFuture, .now + Watchdog.waitMax))
         if ready[.stop].contains(.readable) { return end("the agent stops") }
-        if ready[.eviction].contains(.readable) { return end("\(Eviction())") }
+        if ready[.eviction].contains(.readable) { return leave() }
         if ready[.captureEnd].contains(.readable) { noteCaptureEnd() }
-        try attendToData(isReady: !ready[.data].isEmpty)
+        attendToData(isReady: !ready[.data].isEmpty)
         let hasFailed = !ready[.control].isDisjoint(with: .failed)
         if isBuffered || hasFailed || wantsInput && !ready[.control].isEmpty { try read() }
         proceed()
@@ -215,7 +212,7 @@ extension ControlSession {
     }
 
     private mutating func proceed() {
-        if !isLoggedIn, slot?.isFull == true {
+        if !isLoggedIn, slot?.canLogIn == false {
             session.loginRefusal = ClientRefusal.clientLimit.text
         } else {
             session.loginRefusal = nil
@@ -223,21 +220,40 @@ extension ControlSession {
         while endReason == nil, !isBlocked,
             let action = session.nextAction(now: .now)
         {
+            // The reply to the login is still to be sent.
+            if !isLoggedIn, session.isLoggedIn, !logIn() { continue }
             carryOut(action)
-            if !isLoggedIn, session.isLoggedIn { logIn() }
         }
         isBlockedSince = isBlocked ? isBlockedSince ?? .now : nil
     }
 
     /// Records that the peer logged in: from now on a feed goes to the client's address.
-    private mutating func logIn() {
-        isLoggedIn = true
-        guard mode == .passive else { return }
-        if slot?.logIn() == false {
-            context.status.clientsRefused.add(.clientLimit)
-            end("there are too many clients")
+    ///
+    /// - Returns: False if there is no place for it any more.
+    private mutating func logIn() -> Bool {
+        switch slot?.logIn() {
+        case .refused:
+            session.loginRefusal = ClientRefusal.clientLimit.text
+            session.withdrawLogin(ClientRefusal.clientLimit.text)
+            return false
+        case .admitted(isOtherEvicted: true): context.status.clientsEvicted.add(.withoutCapture)
+        case .admitted, nil: break
         }
-        context.feed.addClient(channel.peer.address)
+        isLoggedIn = true
+        if mode == .passive { context.feed.addClient(channel.peer.address) }
+        return true
+    }
+
+    /// Ends the session of a client that has to make room for another one, and tells it so.
+    ///
+    /// Its place is waited for, so nobody waits until it has read that.
+    private mutating func leave() {
+        let text = (isLoggedIn ? ClientEviction.withoutCapture : .notLoggedIn).text
+        output += Message.error(.network, text)
+        _ = try? channel.send(output[...])
+        channel.endSending()
+        _ = try? discardReceived(from: channel.fileDescriptor)
+        end(text)
     }
 
     private mutating func carryOut(_ action: ServerSession.Action) {
@@ -249,8 +265,8 @@ extension ControlSession {
             logger.info(
                 "\(outcome.text)",
                 metadata: ["user": "\(String(decoding: user.prefix(64), as: UTF8.self))"])
-            if outcome == .crowded {
-                session.passwordNotChecked("too many logins at once, try again", now: .now)
+            if let refusal = outcome.refusal {
+                session.passwordNotChecked(refusal, now: .now)
             } else {
                 session.passwordChecked(isRight: outcome == .right, now: .now)
             }

@@ -81,7 +81,7 @@ final class SessionContext: Sendable {
 
 /// The end of a client that has not logged in and has to make room for another one.
 struct Eviction: Error, CustomStringConvertible {
-    let description = "it has not logged in, and another one wants to"
+    var description: String { ClientEviction.notLoggedIn.text }
 }
 
 /// Control connections over TLS.
@@ -125,8 +125,17 @@ extension SessionContext {
         over connection: consuming Connection, _ tls: TLSServer, _ eviction: CInt
     ) throws -> Channel {
         let deadline = MonotonicTime.now + Self.handshakeTimeout
-        try wait(for: connection.fileDescriptor, .readable, or: eviction, until: deadline)
-        if let first = connection.peek(byteCountMax: 1)?.first, first != ServerSession.tlsHandshake {
+        do {
+            try wait(for: connection.fileDescriptor, .readable, or: eviction, until: deadline)
+        } catch let error as Eviction {
+            // Before TLS begins a refusal is plain.
+            _ = try connection.send(Message.error(.network, "\(error)")[...])
+            connection.endSending()
+            _ = try discardReceived(from: connection.fileDescriptor)
+            throw error
+        }
+        if let first = connection.peek(byteCountMax: 1)?.first, first != ServerSession.tlsHandshake
+        {
             let text = "this agent speaks TLS only: use rpcaps"
             _ = try connection.send(Message.error(.needsTLS, text)[...])
             connection.endSending()

@@ -281,8 +281,14 @@ extension AgentMetrics {
             }
         },
         counter(
-            "clients_evicted_total", "Clients that had not logged in, sent away for newer ones."
-        ) { [Sample($0.status.clientsEvicted.value)] },
+            "clients_evicted_total",
+            "Clients that had not logged in, or captured nothing, sent away for newer ones.",
+            labels: ["reason"]
+        ) { metrics in
+            ClientEviction.allCases.map {
+                Sample([$0.name], metrics.status.clientsEvicted.value($0))
+            }
+        },
         counter(
             "logins_refused_total", "Logins that were wrong, or refused untried.",
             labels: ["reason"]

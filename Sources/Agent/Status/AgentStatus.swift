@@ -22,8 +22,8 @@ package final class AgentStatus: Sendable {
     let isListening = Flag(false)
     /// Clients that were sent away because of their address, or because there were too many.
     let clientsRefused = ReasonCounters<ClientRefusal>()
-    /// Clients that had not logged in and were sent away for others.
-    let clientsEvicted = Counter()
+    /// Clients that were sent away for others.
+    let clientsEvicted = ReasonCounters<ClientEviction>()
     /// Logins with a wrong name or password, or refused untried.
     let loginsRefused = ReasonCounters<LoginOutcome>()
     /// TLS handshakes of control connections that failed.

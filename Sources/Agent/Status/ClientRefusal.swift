@@ -16,14 +16,30 @@ enum ClientRefusal: CaseIterable {
     }
 }
 
+/// The kind of client that has to make room for another one.
+enum ClientEviction: CaseIterable {
+    case notLoggedIn
+    case withoutCapture
+
+    /// The metrics' label `reason`.
+    var name: String {
+        switch self {
+        case .notLoggedIn: "not_logged_in"
+        case .withoutCapture: "no_capture"
+        }
+    }
+}
+
 /// The result of a login with a password.
 enum LoginOutcome: CaseIterable {
     case right
     case wrong
-    /// The address has to wait, so the password was not looked at; it may have been right.
+    /// The address, or its /64, has to wait, so the password was not looked at; it may have been right.
     case untried
     /// Too many logins wait for their check, so the password was not looked at.
     case crowded
+    /// Another login took its place in the line, so the password was not looked at.
+    case replaced
 
     /// The metrics' label `reason`; nil for a login that was right.
     var name: String? {
@@ -32,6 +48,7 @@ enum LoginOutcome: CaseIterable {
         case .wrong: "wrong"
         case .untried: "address_barred"
         case .crowded: "too_many_at_once"
+        case .replaced: "replaced"
         }
     }
 }

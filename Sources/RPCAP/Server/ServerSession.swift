@@ -21,8 +21,8 @@ package struct ServerSession: Sendable {
     /// The name in the last OPEN that succeeded.
     private var device: String?
     private var sampling = Sampling.none
-    /// Why the capture has ended by itself; nil if it has not.
-    private var captureFailure: String?
+    /// Why the capture has ended by itself, and when; nil if it has not.
+    private var captureFailure: (reason: String, time: MonotonicTime)?
     private var actions: [Action] = []
     /// The request whose answer is due.
     private var awaited: MessageType?
@@ -64,7 +64,7 @@ package struct ServerSession: Sendable {
     ///
     /// - Returns: Nil until more arrives, an answer is given, or the deadline has come.
     package mutating func nextAction(now: MonotonicTime) -> Action? {
-        while actions.isEmpty, awaited == nil, state != .closed {
+        while actions.isEmpty, awaited == nil, state != .closed, !expireFailedCapture(now) {
             if let time = heldUntil {
                 guard now >= time else { return nil }
                 heldUntil = nil
@@ -112,7 +112,7 @@ extension ServerSession {
         case (.error, _): note("the peer reports an error", said: Message.printableText(payload))
         case (.packet, _): refuseMessage(type.rawValue)
         case (.login, .loggedOut): login(payload)
-        case (.login, _): drop(.wrongMessage, "this session is logged in already")
+        case (.login, _): refuseMessage(type.rawValue, "this session is logged in already")
         case (_, .loggedOut): fail(.wrongMessage, "log in first")
         case (.findInterfaces, _): demand(.findInterfaces, .listDevices)
         case (.open, _): open(payload)
@@ -143,10 +143,10 @@ extension ServerSession {
     ///
     /// Before the login the peer may try again. A sensor may always go on, as with ExtraHop's daemon:
     /// a newer one may know messages that this agent does not.
-    private mutating func refuseMessage(_ type: UInt8) {
-        let text = "message type \(type) is not expected here"
+    private mutating func refuseMessage(_ type: UInt8, _ reason: String? = nil) {
+        let text = reason ?? "message type \(type) is not expected here"
         guard mode == .active || state == .loggedOut else { return drop(.wrongMessage, text) }
-        if state != .loggedOut { note("the peer sent a message that is unknown", said: text) }
+        if state != .loggedOut { note("the peer sent a message that is not expected", said: text) }
         fail(.wrongMessage, text)
     }
 
@@ -246,7 +246,7 @@ extension ServerSession {
     private mutating func update(_ payload: [UInt8]) {
         guard state == .capturing else { return fail(.filter, "no capture is running") }
         if let captureFailure {
-            return fail(.filter, "the capture has ended: \(captureFailure)")
+            return fail(.filter, "the capture has ended: \(captureFailure.reason)")
         }
         do throws(ProtocolFailure) {
             demand(.updateFilter, .updateFilter(try Filter.decode(payload.wire)))
@@ -292,6 +292,13 @@ extension ServerSession {
             return drop(.credentials, text)
         }
         fail(.credentials, text)
+    }
+
+    /// Refuses a login that was right, and whose reply has not been taken yet.
+    package mutating func withdrawLogin(_ text: String) {
+        guard isLoggedIn else { return }
+        actions = []
+        drop(.network, text)
     }
 
     /// Refuses a login whose password was not looked at; the peer may try again, on this connection.
@@ -360,7 +367,7 @@ extension ServerSession {
     /// end the capture, or start another one.
     package mutating func captureFailed(_ reason: String, now: MonotonicTime) {
         guard state == .capturing, captureFailure == nil else { return }
-        captureFailure = reason
+        captureFailure = (reason, now)
         quietSince = now
     }
 
@@ -399,23 +406,41 @@ extension ServerSession {
     /// Silence before the login and after it, in passive mode only; both as in the reference.
     private static let loginTimeMax = Duration.seconds(90)
     private static let idleTimeMax = Duration.seconds(180)
-    /// The time that a sensor has to say something when its capture has ended by itself.
+    /// The time that a sensor has to end a capture which has ended by itself, or to start another one.
     ///
-    /// An agent whose sensor does not know of the end would look healthy and send nothing. When it
-    /// dials anew the sensor begins from the start.
+    /// Nothing else that it asks for stops this clock: an agent whose sensor does not know of the end
+    /// would send nothing for ever. When it dials anew the sensor begins from the start.
     private static let failedCaptureTimeMax = Duration.seconds(30)
 
     /// When to call `nextAction` again, even if nothing has arrived; nil for never.
     package var deadline: MonotonicTime? {
         guard state != .closed, awaited == nil else { return nil }
-        return heldUntil ?? reader.deadline ?? idleDeadline
+        if let heldUntil { return heldUntil }
+        return [reader.deadline ?? idleDeadline, failedCaptureDeadline].compactMap { $0 }.min()
+    }
+
+    /// When a sensor is dropped whose capture has ended by itself; nil if none has.
+    private var failedCaptureDeadline: MonotonicTime? {
+        guard mode == .active, let captureFailure else { return nil }
+        return captureFailure.time + Self.failedCaptureTimeMax
+    }
+
+    /// Drops a sensor that has done nothing about the end of its capture.
+    ///
+    /// - Returns: Whether it was.
+    private mutating func expireFailedCapture(_ now: MonotonicTime) -> Bool {
+        guard let captureFailure, let failedCaptureDeadline, now >= failedCaptureDeadline else {
+            return false
+        }
+        let seconds = Self.failedCaptureTimeMax.components.seconds
+        drop(
+            .idleTimeout, "\(captureFailure.reason), and no capture was begun within \(seconds) s")
+        return true
     }
 
     /// The time for which a peer may be silent now; nil for any time.
     private var silenceMax: Duration? {
         switch (state, mode) {
-        case (.capturing, .active):
-            return captureFailure == nil ? nil : Self.failedCaptureTimeMax
         case (.capturing, .passive): return captureFailure == nil ? nil : Self.idleTimeMax
         case (.closed, _), (_, .active): return nil
         case (.loggedOut, .passive): return Self.loginTimeMax
@@ -436,7 +461,7 @@ extension ServerSession {
         } else {
             guard let silenceMax, now >= quietSince + silenceMax else { return false }
             let text = "nothing was asked for \(silenceMax.components.seconds) s"
-            drop(.idleTimeout, captureFailure.map { "\($0), and \(text)" } ?? text)
+            drop(.idleTimeout, captureFailure.map { "\($0.reason), and \(text)" } ?? text)
         }
         return true
     }
