@@ -237,9 +237,8 @@ class PassiveTest(unittest.TestCase):
                 lambda metrics: metrics.sum("podwire_logins_refused_total", reason=reason) > 10,
                 f"no login is {reason}")
         for _ in range(5):
-            begin = time.monotonic()
+            # At the first try: it waits for those that connected before, and for no password but its own.
             self.assertTrue(self.can_log_in(right))
-            self.assertLess(time.monotonic() - begin, 2)
             self.assertLessEqual(agent.uses()[1] - threads, 32 + 4)
         self.assertIsNone(storm.poll())
         # A new one shares what is left, and is told so.
