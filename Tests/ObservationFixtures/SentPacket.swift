@@ -86,6 +86,7 @@ package struct SentPacket {
         if isIPv4 {
             number = wire.uint8(at: network + 9)
             transport = network + Int(wire.uint8(at: network) & 15) * 4
+            guard transport >= network + 20 else { return nil }
             end = network + Int(wire.uint16(at: network + 2))
         } else {
             guard wire.uint16(at: offset) == 0x86dd, network + 40 <= frame.count else { return nil }

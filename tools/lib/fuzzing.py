@@ -21,6 +21,7 @@ import threading
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
+TARGETS = ROOT / "Tests/Fuzz/Targets"
 CORPUS = ROOT / "Tests/Fuzz/corpus"
 # A folder of its own: the modules are built with a sanitizer and instrumented, and nothing else is.
 BUILD = ROOT / ".build/fuzz"
@@ -29,6 +30,8 @@ FINDINGS = ROOT / ".build/fuzz-findings"
 # An input that takes longer is a finding; a usual one takes less than a millisecond.
 INPUT_SECONDS_MAX = 20
 INPUT_MIB_MAX = 2048
+# libFuzzer's exit code after SIGINT.
+INTERRUPTED = 72
 # The longest input that is put into the repository.
 KEPT_BYTES_MAX = 2048
 # The tests of random input that `random` runs, and the streams of seeds that these have.
@@ -103,10 +106,10 @@ def parse():
         fail("--input needs the one target that reads it; see --help")
     if options.input and not options.input.is_file():
         fail(f"{options.input} is no file; see --help")
-    known = names()
+    known = known_targets()
     for name in options.targets:
         if name not in known:
-            fail(f"{name} is no target: {', '.join(known)}; see --help")
+            fail(f"{name} is no target (--list shows them); see --help")
     options.targets = options.targets or [
         name for name in known if name != "random" or not (options.runs or options.keep)]
     if "random" in options.targets and (options.runs or options.keep or options.input):
@@ -114,18 +117,14 @@ def parse():
     return options
 
 
-def names():
-    """The targets, by their folders in the corpus: a test compares these with the program's list."""
-    order = re.findall(r"(\w+)Target\.target", (ROOT / "Tests/Fuzz/Targets/FuzzTarget.swift").read_text())
-    return [name.lower() for name in order] + ["random"]
-
-
-def summaries():
-    found = {"random": "sessions, files, messages and networks that tests draw at random"}
-    for path in (ROOT / "Tests/Fuzz/Targets").glob("*Target.swift"):
-        if match := re.search(r'FuzzTarget\(\s*"(\w+)",\s*"([^"]*)"', path.read_text()):
-            found[match[1]] = match[2]
-    return found
+def known_targets():
+    """The targets and what each reads, in the order in which they run."""
+    found = {}
+    for kind in re.findall(r"(\w+Target)\.target", (TARGETS / "FuzzTarget.swift").read_text()):
+        text = (TARGETS / f"{kind}.swift").read_text()
+        name, summary = re.search(r'FuzzTarget\(\s*"(\w+)",\s*"([^"]*)"', text).groups()
+        found[name] = summary
+    return {**found, "random": "sessions, files, messages and networks that tests draw at random"}
 
 
 def toolchain():
@@ -198,8 +197,7 @@ class Fuzzer:
                 return [], 0
             process = subprocess.Popen(
                 [self.program, *map(str, arguments)], env=self.environment(name), cwd=self.folder,
-                stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, errors="replace",
-                start_new_session=True)
+                stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, errors="replace")
             self.processes.add(process)
         lines = [line.rstrip("\n") for line in process.stderr]
         code = process.wait()
@@ -211,7 +209,7 @@ class Fuzzer:
         with self.lock:
             self.is_over = True
             for process in self.processes:
-                process.send_signal(signal.SIGINT)
+                process.kill()
 
     def limits(self):
         return [f"-timeout={INPUT_SECONDS_MAX}", f"-rss_limit_mb={INPUT_MIB_MAX}", "-reload=0"]
@@ -236,6 +234,8 @@ class Fuzzer:
         return self.report(name, lines, code, time.monotonic() - begin)
 
     def report(self, name, lines, code, seconds):
+        if self.is_over or code == INTERRUPTED:
+            return Report(name, "interrupted")
         if code != 0:
             return self.finding(name, lines)
         text = "\n".join(lines)
@@ -251,17 +251,24 @@ class Fuzzer:
         text = "\n".join(lines)
         law = re.search(r"^== a broken law: (.*)$", text, re.MULTILINE)
         what = law[1] if law else (re.findall(r"^SUMMARY: (.*)$", text, re.MULTILINE) or ["it ended"])[-1]
-        # What was said, from the first line about the fault.
-        start = next((index for index, line in enumerate(lines)
-                      if re.match(r"==|.*Fatal error", line)), max(0, len(lines) - 30))
-        for line in lines[start:start + 40]:
-            print(f"  {line[:300]}", file=sys.stderr)
+        for line in self.trace(lines):
+            print(f"  {line[:200]}", file=sys.stderr)
         report = f"FOUND: {what[:300]}"
         if match := re.search(r"Test unit written to (\S+)", text):
             path = pathlib.Path(match[1])
             path = path.relative_to(ROOT) if path.is_relative_to(ROOT) else path
             report += f"\n  the input:       {path}\n  once more:       tools/fuzz {name} --input {path}"
         return Report(name, report, is_good=False)
+
+    def trace(self, lines):
+        """What was said of a finding, and of the stack the places in podwire."""
+        said = [line for line in lines if re.match(r"==\d+==|.*Fatal error|ALARM", line)]
+        places = [match[1].replace(f"{ROOT}/", "") for line in lines
+                  if (match := re.match(rf" *#\d+ \S+ in (.*{re.escape(str(ROOT))}/\S+)", line))]
+        names = subprocess.run(
+            [self.bin / "swift-demangle", "-simplified"], input="\n".join(places[:12]),
+            capture_output=True, text=True).stdout
+        return said[:8] + [f"  at {line}" for line in names.splitlines()]
 
     def run_input(self, name, path):
         lines, code = self.start(name, *self.limits(), path.resolve())
@@ -314,10 +321,10 @@ class Fuzzer:
 def main():
     options = parse()
     if options.list:
-        known = summaries()
-        for name in names():
-            print(f"{name:9} {known[name]}")
+        for name, summary in known_targets().items():
+            print(f"{name:9} {summary}")
         return 0
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     guided = [name for name in options.targets if name != "random"]
     begin = time.monotonic()
     if guided:

@@ -16,7 +16,7 @@ private func say(_ text: String) {
 
 /// Reads one input, for libFuzzer.
 private func check(_ bytes: UnsafePointer<UInt8>?, _ count: Int) -> CInt {
-    // Safety: libFuzzer lends so many bytes for the call.
+    // Safety: libFuzzer lends `count` bytes for the call.
     let bytes = unsafe [UInt8](UnsafeBufferPointer(start: bytes, count: count))
     do throws(BrokenLaw) {
         try target?.check(bytes)

@@ -99,7 +99,7 @@ private struct ClientDriver {
         }
     }
 
-    /// Lets so much time pass that no reply is still due.
+    /// Lets time pass until no reply is still due.
     mutating func expire() throws(BrokenLaw) {
         guard session.deadline != nil else { return }
         session.expire(now: .zero + ClientSession.replyTimeMax + .seconds(1))

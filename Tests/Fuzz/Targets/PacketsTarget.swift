@@ -86,8 +86,9 @@ enum PacketsTarget {
         var stream: [UInt8] = []
         let fates = input.take(24)
         while !input.isAtEnd, frames.count < frameCountMax {
-            let (count, first) = (Int(input.byte()) << Int(choices >> 4 & 3), input.byte())
-            let frame = (0..<count).map { first &+ UInt8(truncatingIfNeeded: $0) }
+            let count = Int(input.byte()) << Int(choices >> 4 & 1)
+            var frame = [UInt8](repeating: input.byte(), count: count)
+            if count > 0 { frame[count - 1] = UInt8(frames.count) }
             frames.append(frame)
             var head = [UInt8](repeating: 0, count: PacketRecord.headerByteCount)
             var span = head.mutableSpan
