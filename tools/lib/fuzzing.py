@@ -138,7 +138,8 @@ def toolchain():
     library = resources / "clang/lib/linux" / name
     if not library.exists():
         fail(f"the toolchain has no libFuzzer: {library} is missing", 1)
-    return pathlib.Path(swift).resolve().parent, library
+    # Beside the runtime: `swiftc` itself may be swiftly's.
+    return (resources / "../../bin").resolve(), library
 
 
 def build():
