@@ -31,7 +31,8 @@ package struct FuzzTarget: Sendable {
     /// All targets, in the order in which they run.
     package static let all = [
         ServerTarget.target, ClientTarget.target, PacketsTarget.target, FramesTarget.target,
-        RuleTarget.target, NetlinkTarget.target, CapturesTarget.target, ProgramsTarget.target,
+        RuleTarget.target, ExplainTarget.target, NetlinkTarget.target, CapturesTarget.target,
+        ProgramsTarget.target,
         NamesTarget.target, SettingsTarget.target, TextsTarget.target, UsersTarget.target,
     ]
 }
