@@ -17,6 +17,9 @@ enum CapturesTarget {
     /// The most that deflated data become, by zlib's technical details: 1,032 times, and a little.
     private static let growthMax = 1040
 
+    /// The latest time of a frame, in 2262. The rule counts on times from which seconds can be added.
+    static let nanosecondsMax = UInt64(Int64.max)
+
     private static func check(_ bytes: [UInt8]) throws(BrokenLaw) {
         defer { try? removeFile(path) }
         let isCompressed = bytes.starts(with: GzipDecoder.magic)
@@ -31,6 +34,9 @@ enum CapturesTarget {
         try require(
             byteCount <= (isCompressed ? growthMax : 1) * (bytes.count + 1),
             "\(frames.count) frames of \(byteCount) bytes")
+        for frame in frames {
+            try require(frame.nanoseconds <= nanosecondsMax, "a frame at \(frame.nanoseconds)")
+        }
         if case .malformed(_, let reason) = failure {
             try require(isPrintable(reason), "fails with \(reason)")
         }

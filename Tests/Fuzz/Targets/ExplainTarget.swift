@@ -7,7 +7,7 @@ import Settings
 /// The frames of a file, at any times and in any order, as `podwire explain --file` counts them.
 ///
 /// Each frame stands behind its time and a byte with its length. The time is a step from the time
-/// before, or any. Every frame is counted once: as a row, or as a stranger.
+/// before, or any that a file can have. Every frame is counted once: as a row, or as a stranger.
 enum ExplainTarget {
     static let target = FuzzTarget(
         "explain", "frames of a file with their times, as `podwire explain` counts them",
@@ -57,6 +57,7 @@ enum ExplainTarget {
             let step = input.byte()
             nanoseconds =
                 step == 255 ? input.number() : nanoseconds &+ UInt64(step) &* 20_000_000
+            nanoseconds &= CapturesTarget.nanosecondsMax
             explanation.add(input.take(Int(input.byte())), nanoseconds: nanoseconds)
             count += 1
         }

@@ -21,9 +21,9 @@ enum TextsTarget {
         let form = input.byte() % 12
         let text = String(decoding: input.rest(), as: UTF8.self)
         switch form {
-        case 0: try checkSame(IPAddress(text)) { IPAddress($0) }
+        case 0: try checkAddress(text)
         case 1: try checkSame(IPNetwork(text)) { IPNetwork($0) }
-        case 2: try checkSame(MACAddress(text)) { MACAddress($0) }
+        case 2: try checkMAC(text)
         case 3: try checkSame(ProcessorSet(text)) { ProcessorSet($0) }
         case 4: try checkSame(SocketAddress(text)) { SocketAddress($0) }
         case 5: try checkSame(KernelRelease(text)) { KernelRelease($0) }
@@ -43,6 +43,21 @@ enum TextsTarget {
         let text = value.description
         try require(isPrintable(text), "cannot be shown: \(text)")
         try require(read(text) == value, "\(text) is another \(Value.self)")
+    }
+
+    /// IPv4 addresses have one form.
+    private static func checkAddress(_ text: String) throws(BrokenLaw) {
+        guard let address = IPAddress(text) else { return }
+        try checkSame(address) { IPAddress($0) }
+        try require(
+            isPrintable(text) && (address.family == .ipv6 || text == "\(address)"),
+            "\(Array(text.utf8)) is taken for \(address)")
+    }
+
+    /// MAC addresses have one form, in either case.
+    private static func checkMAC(_ text: String) throws(BrokenLaw) {
+        guard let mac = MACAddress(text) else { return }
+        try require(text.lowercased() == "\(mac)", "\(Array(text.utf8)) is taken for \(mac)")
     }
 
     private static func checkByteCount(_ text: String) throws(BrokenLaw) {
