@@ -28,6 +28,15 @@ let http = ["NIOCore", "NIOPosix", "NIOHTTP1"].map {
     Target.Dependency.product(name: $0, package: "swift-nio")
 }
 
+/// The guided fuzzer's program, which only tools/fuzz builds: it needs libFuzzer, a sanitizer and a
+/// compiler that instruments every module.
+let fuzzer: [Target] = [
+    .target(name: "CLibFuzzer", path: "Tests/Fuzz/CLibFuzzer"),
+    .executableTarget(
+        name: "podwire-fuzz", dependencies: ["CLibFuzzer", "FuzzTargets"],
+        path: "Tests/Fuzz/Program", swiftSettings: house),
+]
+
 let package = Package(
     name: "podwire",
     dependencies: [
@@ -148,6 +157,18 @@ let package = Package(
             "CollectorTests", "Addressing", "BPF", "CaptureFiles", "Collector", "Linux", "RPCAP",
             "Time"),
 
+        tests("FuzzTests", "FuzzTargets", "Linux"),
+
+        // What the guided fuzzer feeds, and the laws that must hold. tools/fuzz builds its program.
+        .target(
+            name: "FuzzTargets",
+            dependencies: [
+                "Addressing", "BPF", "CaptureFiles", "Collector", "Compression", "Edges", "Explain",
+                "Formats", "Linux", "Log", "Netlink", "Observation", "ObservationFixtures",
+                "Packets", "RPCAP", "Security", "Settings", "Time", logging,
+            ],
+            path: "Tests/Fuzz/Targets", swiftSettings: house),
+
         // The rounds of tests with random input.
         .target(
             name: "FuzzSupport", dependencies: [],
@@ -169,6 +190,6 @@ let package = Package(
         .target(
             name: "SecurityFixtures", dependencies: ["Linux"],
             path: "Tests/SecurityFixtures", swiftSettings: house),
-    ],
+    ] + (Context.environment["PODWIRE_FUZZ"] == nil ? [] : fuzzer),
     swiftLanguageModes: [.v6]
 )

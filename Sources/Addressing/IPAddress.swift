@@ -43,6 +43,8 @@ package struct IPAddress: Hashable, Sendable {
 
     /// Reads `"10.244.1.2"` or `"fd00:10:244::2"`: no names, scopes or brackets.
     package init?(_ text: String) {
+        // C would not see what follows a zero byte.
+        guard !text.utf8.contains(0) else { return nil }
         // Safety: inet_pton(3) writes 4 or 16 bytes, and the buffer has 16.
         var bytes = [UInt8](repeating: 0, count: 16)
         if unsafe inet_pton(AF_INET, text, &bytes) == 1 {

@@ -21,7 +21,10 @@ package struct MACAddress: Hashable, Sendable, CustomStringConvertible {
     /// Reads `"02:42:0a:f4:01:02"`.
     package init?(_ text: String) {
         let parts = text.split(separator: ":", omittingEmptySubsequences: false)
-        guard parts.count == 6, parts.allSatisfy({ $0.utf8.count == 2 }) else { return nil }
+        // The standard library would read a sign, too.
+        guard parts.count == 6,
+            parts.allSatisfy({ $0.utf8.count == 2 && $0.allSatisfy(\.isHexDigit) })
+        else { return nil }
         var value: UInt64 = 0
         for part in parts {
             guard let byte = UInt8(part, radix: 16) else { return nil }

@@ -3,7 +3,7 @@ import Linux
 
 /// The bytes of a capture file, which are decompressed if the file is a gzip file.
 ///
-/// It holds what `fill` was asked for, and some 256 KiB more. What is skipped is not held.
+/// It holds what `fill` was asked for, and a read more. What is skipped is not held.
 struct CaptureInput: ~Copyable {
     private let descriptor: Descriptor
     /// The file's path, or `"standard input"`.
@@ -15,17 +15,21 @@ struct CaptureInput: ~Copyable {
     private var compressed: [UInt8] = []
     /// Whether something else than gzip data follows the last of them.
     private var hasPadding = false
+    /// What is wrong with the gzip data behind those that have been decoded.
+    private var failure: CaptureReader.Failure?
     /// Whether the file ended in the middle of what was asked for, or of gzip data.
     private(set) var isCutShort = false
 
-    private static let readByteCount = 256 << 10
+    /// The bytes that are read, or decompressed, at once.
+    private let readByteCount: Int
     private static let compressedReadByteCount = 64 << 10
 
     /// Opens the file, or takes standard input for `"-"`.
-    init(path: String) throws(SystemError) {
+    init(path: String, readByteCount: Int) throws(SystemError) {
         descriptor =
             try path == "-" ? Descriptor(duplicatingStandardInput: ()) : Descriptor(reading: path)
         name = path == "-" ? "standard input" : path
+        self.readByteCount = readByteCount
     }
 
     /// Finds out by the first bytes whether the file is a gzip file.
@@ -49,7 +53,7 @@ struct CaptureInput: ~Copyable {
     ///
     /// - Returns: False if the file ends before.
     mutating func fill(_ byteCount: Int) throws(CaptureReader.Failure) -> Bool {
-        if start > Self.readByteCount {
+        if start > readByteCount {
             buffer.removeFirst(start)
             start = 0
         }
@@ -91,25 +95,30 @@ struct CaptureInput: ~Copyable {
     /// - Returns: False at the end of the file.
     private mutating func read() throws(CaptureReader.Failure) -> Bool {
         guard let decoder else {
-            return try Self.read(descriptor, name, Self.readByteCount, to: &buffer)
+            return try Self.read(descriptor, name, readByteCount, to: &buffer)
         }
+        if let failure { throw failure }
         let count = buffer.count
-        while !hasPadding {
+        var isAtEnd = false
+        while !hasPadding, !isAtEnd {
             if compressed.isEmpty {
-                let hasMore = try Self.read(
-                    descriptor, name, Self.compressedReadByteCount, to: &compressed)
-                guard hasMore else {
-                    if !decoder.isAtMemberEnd { isCutShort = true }
-                    return false
-                }
+                isAtEnd = try !Self.read(
+                    descriptor, name, min(readByteCount, Self.compressedReadByteCount),
+                    to: &compressed)
+                if isAtEnd, decoder.isAtMemberEnd { return false }
             }
+            // At the end of a file that is cut, the decoder has what there was no room for before.
             do throws(GzipDecoder.Failure) {
                 try decode(decoder)
             } catch {
-                throw .malformed(path: name, reason: "\(error)")
+                // What was decoded before the damage is as good as what came before it.
+                let failure = CaptureReader.Failure.malformed(path: name, reason: "\(error)")
+                guard buffer.count > count else { throw failure }
+                self.failure = failure
             }
             if buffer.count > count { return true }
         }
+        if isAtEnd { isCutShort = true }
         return false
     }
 
@@ -133,7 +142,7 @@ struct CaptureInput: ~Copyable {
             try decoder.beginMember()
         }
         let taken = try decoder.decode(
-            compressed[...], to: &buffer, byteCountMax: Self.readByteCount)
+            compressed[...], to: &buffer, byteCountMax: readByteCount)
         compressed.removeFirst(taken)
     }
 }

@@ -23,6 +23,8 @@ package struct CaptureReader: ~Copyable {
     /// Whether the file ended in the middle of a packet.
     package var isCutShort: Bool { input.isCutShort }
 
+    /// The bytes that are read at once.
+    package static let readByteCount = 256 << 10
     /// Longer than any packet: a record that claims more is damaged.
     private static let packetByteCountMax = 16 << 20
 
@@ -71,8 +73,16 @@ package struct CaptureReader: ~Copyable {
     /// Opens the file, or takes standard input for `"-"`.
     ///
     /// Its format is examined with the first packet.
-    package init(path: String) throws(SystemError) {
-        input = try CaptureInput(path: path)
+    ///
+    /// - Parameters:
+    ///   - path: The file's path.
+    ///   - readByteCount: The bytes that are read at once; more than one needs less time.
+    /// - Throws: The kernel's reason if the file cannot be opened.
+    package init(
+        path: String, readByteCount: Int = Self.readByteCount
+    ) throws(SystemError) {
+        precondition(readByteCount > 0)
+        input = try CaptureInput(path: path, readByteCount: readByteCount)
     }
 
     /// Reads the next Ethernet frame.

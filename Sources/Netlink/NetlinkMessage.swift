@@ -29,7 +29,7 @@ package struct NetlinkMessage: ~Escapable {
     }
 
     /// The distance from the start of this message to the next one.
-    var alignedByteCount: Int {
+    package var alignedByteCount: Int {
         (payload.byteCount + MemoryLayout<nlmsghdr>.size + 3) & ~3
     }
 

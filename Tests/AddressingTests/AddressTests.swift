@@ -46,6 +46,8 @@ struct AddressTests {
         let address = try #require(MACAddress("02:42:0a:f4:01:02"))
         #expect(address.description == "02:42:0a:f4:01:02" && !address.isGroup)
         #expect(try #require(MACAddress("33:33:00:00:00:01")).isGroup)
+        #expect(MACAddress("02:42:0a:f4:01:+2") == nil)
+        #expect(IPAddress("10.244.1.2\0") == nil && IPAddress("fd00::1\0x") == nil)
         #expect(MACAddress("02:42:0a:f4:01") == nil && MACAddress("2:42:0a:f4:01:020") == nil)
     }
 }

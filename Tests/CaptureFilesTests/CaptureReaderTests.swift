@@ -107,6 +107,18 @@ struct CaptureReaderTests {
         #expect(frames.map(\.bytes) == [Self.frame] && error == nil)
     }
 
+    @Test("reads what stands before the damage in a gzip file", arguments: files)
+    func damagedMember(file: [UInt8]) throws {
+        // The checksum is wrong.
+        let compressed = Gzip.member(file).dropLast(8) + [UInt8](repeating: 0, count: 8)
+        let (frames, error) = try ReadFile.read(Array(compressed))
+        guard case .malformed(_, "its gzip data are damaged") = error else {
+            Issue.record("\(String(describing: error))")
+            return
+        }
+        #expect(frames.map(\.bytes) == [Self.frame])
+    }
+
     @Test("reads gzip members that follow each other, and padding behind them")
     func members() throws {
         let file = Self.pcapng(isBigEndian: true)
@@ -168,9 +180,8 @@ struct CaptureReaderTests {
                     $0.addObsoletePacket(interface: 1, time: 0, [1])
                 }, "a packet that does not fit its block or names no interface"
             ),
-            (
-                Gzip.member([1, 2, 3, 4]).dropLast(5) + [0, 0, 0, 0, 0], "its gzip data are damaged"
-            ),
+            // The header of a member, and a block of a kind that does not exist.
+            (Gzip.member([1]).prefix(10) + [7, 0, 0, 0], "its gzip data are damaged"),
         ] as [([UInt8], String)])
     func broken(file: [UInt8], reason: String) throws {
         let (_, error) = try ReadFile.read(file)

@@ -141,7 +141,11 @@ class ToolArgumentsTest(unittest.TestCase):
                 ("--tag needs a value", "image", "--tag"),
                 ("make is no engine: docker, podman, buildah or none", "image", "--engine", "make"),
                 ("--foo is not known", "docs", "--foo"), ("lint is not known: rules, build or tests", "check", "lint"),
-                ("soon is no number of seconds", "fuzz", "soon")):
+                ("soon is no target (--list shows them)", "fuzz", "soon"),
+                ("soon is no number of minutes", "fuzz", "--minutes", "soon"),
+                ("--input needs the one target that reads it", "fuzz", "--input", "README.md"),
+                ("/nonexistent is no file", "fuzz", "names", "--input", "/nonexistent"),
+                ("random has neither inputs nor a corpus", "fuzz", "random", "--runs", "9")):
             self.check(64, f"{text}; see --help", *words)
 
     def test_what_cannot_be_used_is_named_first(self):

@@ -34,7 +34,7 @@ struct DifferentialTests {
             verdicts[verdict, default: 0] += 1
             let outcome = slowPath.outcome(of: frame.wire, direction: direction, at: point)
             if outcome?.requestPart != nil { partCount += 1 }
-            let opening = Self.opening(frame, direction, at: point, fastPath)
+            let opening = fastPath.opening(frame, direction, at: point)
             if opening != nil { openingCount += 1 }
             let fault =
                 Self.disagreement(
@@ -42,7 +42,7 @@ struct DifferentialTests {
                     outcome?.requestPart,
                     isCleared: fastPath.clears(
                         frame.wire, toPod: direction == .toPod, at: EdgeMACs(point)))
-                ?? Self.disagreement(verdict, outcome, opening)
+                ?? verdict.fault(against: outcome, opening)
             if let fault {
                 Issue.record("frame \(index) of seed \(seed), \(fault): \(frame)")
                 return
@@ -66,24 +66,6 @@ struct DifferentialTests {
         case .keep: decision.isReported ? nil : "kept against \(decision)"
         case .drop: decision.isReported ? "dropped against \(decision)" : nil
         }
-    }
-
-    /// Compares what the fast path says about a request, if anything, with what the slow path says.
-    ///
-    /// Frames that the program drops do not get that far.
-    static func disagreement(
-        _ verdict: EdgeProgram.Verdict, _ outcome: SlowPath.Outcome?, _ opening: FastPath.Opening?
-    ) -> String? {
-        guard let opening, verdict != .drop else { return nil }
-        guard let outcome else { return "an opening of a frame that needs more" }
-        if opening.kind == .kept {
-            return verdict == .keep && outcome.decision.isReported
-                ? nil : "taken for kept against \(outcome)"
-        }
-        let isSame =
-            verdict == .punt && opening.isReported == outcome.decision.isReported
-            && opening.isSame(as: outcome.requestPart) && outcome.translation == nil
-        return isSame ? nil : "\(opening) against \(outcome)"
     }
 
     /// Packets that a drop list lets the kernel drop, which user space would not report either.
@@ -143,19 +125,6 @@ struct DifferentialTests {
                 }
             }
         }
-    }
-
-    /// What the fast path makes of an opening, as the pipeline asks it.
-    static func opening(
-        _ frame: [UInt8], _ direction: Direction, at point: ObservationPoint,
-        _ fastPath: borrowing FastPath
-    ) -> FastPath.Opening? {
-        let macs = EdgeMACs(point)
-        guard
-            direction == .fromPod || !macs.areCompared
-                || fastPath.clearsMACs(of: frame.wire, at: macs)
-        else { return nil }
-        return fastPath.opening(frame.wire, direction: direction)
     }
 
     /// The calls of another pod, so that the flows of generated frames are not known.
@@ -240,25 +209,12 @@ struct DifferentialTests {
             let outcome = slowPath.outcome(of: frame.wire, direction: direction, at: Site.atA)
             let fault =
                 Self.disagreement(verdict, decision, outcome?.requestPart, isCleared: isCleared)
-                ?? Self.disagreement(
-                    verdict, outcome,
-                    Self.opening(frame, direction, at: Site.atA, fastPath))
+                ?? verdict.fault(
+                    against: outcome,
+                    fastPath.opening(frame, direction, at: Site.atA))
             #expect(fault == nil, "\(frame)")
             // With too many addresses for a program, nothing is cleared.
             if variant == .manyAddresses { #expect(!isCleared) }
-        }
-    }
-}
-
-extension FastPath.Opening {
-    /// Whether a request's part, as the slow path finds it, is the same.
-    func isSame(as part: RequestPart?) -> Bool {
-        switch part {
-        case nil: kind == .neither
-        case .request(let key, let edge): kind == .request && self.key == key && self.edge == edge
-        case .answer(let answer):
-            kind == (answer.isReset ? .reset : .answer) && key == answer.key
-                && edge == answer.edge && answer.unknownKey == nil && !answer.isFromFirewall
         }
     }
 }

@@ -57,7 +57,7 @@ extension FrontTests {
                         && outcome?.translation == nil && outcome?.requestPart == nil
                 case .drop: before == .drop && outcome?.decision.isReported == false
                 }
-            let opening = DifferentialTests.opening(frame, direction, at: Site.atA, fastPath)
+            let opening = fastPath.opening(frame, direction, at: Site.atA)
             if !isRight || opening?.kind == .kept && verdict == .punt {
                 Issue.record(
                     "frame \(index) of seed \(seed): \(verdict), \(before), \(outcome as Any), \(isCleared), \(opening as Any): \(frame)"

@@ -63,29 +63,17 @@ struct RandomSiteTests {
             counts.verdicts[verdict, default: 0] += 1
             if outcome?.translation != nil { counts.translatedCount += 1 }
             if outcome?.decision.step == .flooded { counts.floodedCount += 1 }
-            let opening = DifferentialTests.opening(frame, direction, at: point, fastPath)
+            let opening = fastPath.opening(frame, direction, at: point)
             if opening != nil { counts.openingCount += 1 }
             let isCleared = fastPath.clears(
                 frame.wire, toPod: direction == .toPod, at: EdgeMACs(point))
             let fault =
-                fault(verdict, outcome, isCleared: isCleared)
-                ?? DifferentialTests.disagreement(verdict, outcome, opening)
+                verdict.fault(against: outcome, isCleared: isCleared)
+                ?? verdict.fault(against: outcome, opening)
             if let fault {
                 throw Fuzz.Complaint(
                     "frame \(index) at edge \(edge), \(direction), \(fault): \(frame)")
             }
         }
-    }
-
-    /// Compares what the program says with what the slow path says, which knows all that it knows.
-    private static func fault(
-        _ verdict: EdgeProgram.Verdict, _ outcome: SlowPath.Outcome?, isCleared: Bool
-    ) -> String? {
-        guard verdict != .punt else { return isCleared ? "punted and cleared" : nil }
-        guard let outcome else { return "\(verdict), though more is needed" }
-        let isSame =
-            outcome.requestPart == nil && outcome.translation == nil
-            && outcome.decision.isReported == (verdict == .keep)
-        return isSame ? nil : "\(verdict) against \(outcome)"
     }
 }

@@ -2,29 +2,6 @@ import Addressing
 import ObservationFixtures
 import Packets
 
-/// Returns the segments that a wire form writes of a frame; nil if it writes anywhere else.
-///
-/// Each segment is written into just as much memory as is kept of it, between guard bytes.
-func written(_ form: WireForm, _ frame: [UInt8], keeping limit: Int = .max) -> [[UInt8]]? {
-    var segments: [[UInt8]] = []
-    for index in 0..<form.segmentCount {
-        let byteCount = min(limit, form.byteCount(ofSegment: index))
-        var memory = [UInt8](repeating: 0xa5, count: byteCount + 2 * guardByteCount)
-        var span = memory.mutableSpan
-        var bytes = unsafe span.mutableBytes
-        var target = bytes._mutatingExtracting(guardByteCount..<guardByteCount + byteCount)
-        let wireByteCount = form.write(segment: index, of: frame.wire, into: &target)
-        guard wireByteCount == form.wireByteCount(ofSegment: index),
-            memory.prefix(guardByteCount).allSatisfy({ $0 == 0xa5 }),
-            memory.suffix(guardByteCount).allSatisfy({ $0 == 0xa5 })
-        else { return nil }
-        segments.append(Array(memory.dropFirst(guardByteCount).prefix(byteCount)))
-    }
-    return segments
-}
-
-private let guardByteCount = 64
-
 /// A receiver, which finds what is wrong with the segments that were made of a frame.
 ///
 /// It knows nothing about how they are made.

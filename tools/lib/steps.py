@@ -49,6 +49,8 @@ STEPS = (
          f"python3 -B {TESTS}/compare_test.py -v", ("python",), root=False, count="python"),
     step("steps", "tools/test counts right, and the Python lint finds what is wrong",
          f"python3 -B {TESTS}/steps_test.py -v", ("python",), root=False, count="python"),
+    step("fuzz", "the guided fuzzer's targets, each with some inputs that are always the same",
+         "tools/fuzz --runs 5000 --jobs 2", ("build",), root=False),
     step("docs", "the documentation builds without a warning", "tools/docs --check",
          ("build", "docs"), root=False),
     step("docs-check", "tools/docs finds what a page says that is not so",
