@@ -4,10 +4,11 @@ package import Time
 
 /// The admission of agents that dial.
 ///
-/// A connection is pending until packets come. Hosts that connect and stay silent must not take the
-/// places of agents: each network has a few pending connections, and the one that is silent longest
-/// goes when there are too many. Networks from which agents have captured have places of their own.
-/// Whatever a limit does is counted.
+/// A connection is pending until it captures, which is when its data connection is open. Hosts that
+/// connect and stay silent must not take the places of agents: each network has a few pending
+/// connections, and the one that is silent longest goes when there are too many. Networks from which
+/// agents have captured have places of their own. When all places of agents are taken, the network
+/// that has the most gives one up to a network with fewer. Whatever a limit does is counted.
 package struct AgentAdmission {
     private var admission = Admission(
         Admission.Limits(
@@ -17,6 +18,9 @@ package struct AgentAdmission {
     /// The links that were admitted, by their numbers, and the other way round.
     private var ids: [Int: Admission.ID] = [:]
     private var links: [Admission.ID: Int] = [:]
+    /// The networks of links that capture, and how many places each has.
+    private var capturing: [Int: IPNetwork] = [:]
+    private var placeCounts: [IPNetwork: Int] = [:]
     private var knownNetworks: Set<IPNetwork> = []
     /// What the limits have done.
     package private(set) var counts = AdmissionCounts()
@@ -45,19 +49,16 @@ package struct AgentAdmission {
     package mutating func admit(
         _ address: IPAddress, as link: Int, now: MonotonicTime
     ) -> Decision {
-        guard !admission.isFull else {
-            counts.refused += 1
-            return .refused("there are \(Self.capturingCountMax)")
+        let network = Admission.network(of: address)
+        guard !admission.isFull || richNetwork(beside: network) != nil else {
+            return refuse(Self.fullReason)
         }
-        let isKnown = knownNetworks.contains(Admission.network(of: address))
-        switch admission.admit(address, isKnown: isKnown, now: now) {
+        switch admission.admit(address, isKnown: knownNetworks.contains(network), now: now) {
         case .refused(.networkLimit):
-            counts.refused += 1
-            return .refused(
-                "\(Self.countMaxPerNetwork) connections from there have sent no packets yet")
+            return refuse(
+                "\(Self.countMaxPerNetwork) connections from there have not begun to capture yet")
         case .refused(.leavingLimit):
-            counts.refused += 1
-            return .refused("too many connections have sent no packets")
+            return refuse("too many connections have not begun to capture")
         case .admitted(let id, let evicted):
             if evicted != nil { counts.evicted += 1 }
             (ids[link], links[id]) = (id, link)
@@ -65,33 +66,71 @@ package struct AgentAdmission {
         }
     }
 
-    /// Records that packets come.
+    private static let fullReason = "there are \(capturingCountMax) agents"
+
+    private mutating func refuse(_ reason: String) -> Decision {
+        counts.refused += 1
+        return .refused(reason)
+    }
+
+    /// Records that a link captures.
     ///
-    /// - Returns: False if there are too many agents already.
-    package mutating func beginCapture(_ address: IPAddress, as link: Int) -> Bool {
-        guard let id = ids[link] else { return true }
-        guard admission.logIn(id) else { return false }
+    /// If all places are taken, the network that has the most loses one to a network with fewer: of
+    /// the link that carries nothing for the longest time.
+    ///
+    /// - Parameters:
+    ///   - address: The agent's address.
+    ///   - link: The agent's link.
+    ///   - activeAt: When a link carried its last packet, or else when it connected.
+    /// - Returns: Whether it may capture, and whose place it takes.
+    package mutating func beginCapture(
+        _ address: IPAddress, as link: Int, activeAt: (Int) -> MonotonicTime
+    ) -> Decision {
+        guard let id = ids[link], capturing[link] == nil else { return .admitted(evicted: nil) }
+        let network = Admission.network(of: address)
+        var evicted: Int?
+        if admission.isFull {
+            guard let rich = richNetwork(beside: network) else { return refuse(Self.fullReason) }
+            let rivals = capturing.filter { $0.value == rich }.keys
+            evicted = rivals.min { (activeAt($0), $0) < (activeAt($1), $1) }
+            if let evicted {
+                remove(evicted)
+                counts.evicted += 1
+            }
+        }
+        guard admission.logIn(id) else { return refuse(Self.fullReason) }
+        capturing[link] = network
+        placeCounts[network, default: 0] += 1
         if knownNetworks.count >= Self.knownNetworkCountMax { knownNetworks = [] }
-        knownNetworks.insert(Admission.network(of: address))
-        return true
+        knownNetworks.insert(network)
+        return .admitted(evicted: evicted)
+    }
+
+    /// The network that has the most places, if another one still has no more with one of them.
+    private func richNetwork(beside network: IPNetwork) -> IPNetwork? {
+        guard let rich = placeCounts.max(by: { $0.value < $1.value }),
+            rich.value > placeCounts[network, default: 0] + 1
+        else { return nil }
+        return rich.key
     }
 
     /// Removes a link that is gone.
     package mutating func remove(_ link: Int) {
+        if let network = capturing.removeValue(forKey: link) {
+            let count = placeCounts[network, default: 0] - 1
+            placeCounts[network] = count > 0 ? count : nil
+        }
         guard let id = ids.removeValue(forKey: link) else { return }
         links[id] = nil
         admission.remove(id)
     }
-
-    /// Whether no more agents are admitted.
-    package var isFull: Bool { admission.isFull }
 }
 
 /// What a collector's limits for connections have done.
 package struct AdmissionCounts: Equatable, Sendable {
     /// Connections that were refused.
     package var refused: UInt64 = 0
-    /// Connections that had to go for others, since they had sent no packets.
+    /// Connections that had to go for others.
     package var evicted: UInt64 = 0
 
     package init() {}
@@ -99,6 +138,6 @@ package struct AdmissionCounts: Equatable, Sendable {
 
 extension AdmissionCounts: CustomStringConvertible {
     package var description: String {
-        "connections without packets: \(refused) refused, \(evicted) ended for others"
+        "limits of connections: \(refused) refused, \(evicted) ended for others"
     }
 }

@@ -21,6 +21,8 @@ final class AgentLink {
     var path: DataPath
     /// A watch for its own packets among those that it captures.
     var feed: FeedWatch
+    /// When its last packets came, or else when it connected.
+    var activeAt: MonotonicTime
     private(set) var device = ""
     private(set) var linkType: UInt16 = 0
     private(set) var state = State.greeting
@@ -61,17 +63,18 @@ final class AgentLink {
         _ connections: OwnConnections, id: Int, now: MonotonicTime
     ) {
         path = DataPath(from: control.peer.address, snaplen: options.snaplen)
-        self.control = control
         self.source = source
         self.options = options
-        feed = FeedWatch(connections, of: id)
+        feed = FeedWatch(
+            connections, of: id, at: control.peer.address, isSampled: options.sampling != .none)
         self.id = id
-        connectedAt = now
+        (connectedAt, activeAt) = (now, now)
         var goal = ClientSession.Goal()
         goal.sampling = options.sampling
         goal.device = source?.device
         goal.login = source?.login ?? .null
         session = ClientSession(source == nil ? .active : .passive, goal, now: now)
+        self.control = control
     }
 
     var peer: SocketAddress { control.peer }
@@ -299,6 +302,7 @@ extension AgentLink {
         }
         feed.begin([control.local, here.with(port: max(port, ownPort))], at: device)
         let filter = feed.firstFilter(linkType, options.wantedFilter)
+        warnOfLongFilter()
         session.start(
             options.startRequest(flags: flags, dataPort: port, filter: filter), now: now)
         state = .starting

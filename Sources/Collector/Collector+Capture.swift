@@ -4,23 +4,19 @@ import Time
 
 /// Captures that begin.
 extension Collector {
-    /// Has the agents of a host leave out each other's feed, as all of them may capture it.
-    func excludeNewConnections(_ now: MonotonicTime) {
-        guard knownVersion != connections.version, now >= nextExclusion else { return }
-        (knownVersion, nextExclusion) = (connections.version, now + Self.tickInterval)
-        let counts = Dictionary(links.map { ($0.peer.address, 1) }, uniquingKeysWith: +)
-        for link in links where link.feed.isOutdated && counts[link.peer.address, default: 0] > 1 {
-            link.excludeFeed(now: now)
-        }
-    }
-
     /// Counts the link's packets from now on.
     ///
     /// An agent that comes back is the same interface again.
     func count(_ link: AgentLink, _ now: MonotonicTime) {
         guard link.counters == nil, link.endReason == nil else { return }
-        guard admission.beginCapture(link.peer.address, as: link.id) else {
-            return link.end("there are \(Self.linkCountMax) agents")
+        let decision = admission.beginCapture(link.peer.address, as: link.id) { id in
+            links.first { $0.id == id }?.activeAt ?? .zero
+        }
+        switch decision {
+        case .refused(let reason): return link.end(reason)
+        case .admitted(let evicted):
+            let idle = links.first { $0.id == evicted }
+            idle?.end("all places are taken, most by its network, and it was silent longest")
         }
         let counters: SourceCounters
         do throws(Recording.Failure) {
@@ -41,7 +37,8 @@ extension Collector {
         }
         view.note(
             "capture started",
-            ["agent": link.label, "device": link.device, "interface": counters.name], logger)
+            ["agent": link.label, "device": link.device, "interface": counters.name],
+            logger(of: link, now))
         warnOfLinkTypes(link, counters)
     }
 

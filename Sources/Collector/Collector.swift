@@ -15,7 +15,7 @@ package final class Collector {
     private let options: CaptureOptions
     let logger: Logger
     /// A log of lines that anybody can cause who connects.
-    private let doorLogger: Logger
+    let doorLogger: Logger
     let view: LiveView
     var recording: Recording
     var links: [AgentLink] = []
@@ -26,7 +26,7 @@ package final class Collector {
     var knownVersion = 0
     /// When agents may be given other filters again.
     var nextExclusion = MonotonicTime.zero
-    private var echo = FeedEcho()
+    var echo = FeedEcho()
     private let dialers: [SourceDialer]
     /// Whether agents are accepted; false for the rest of a second after one could not be.
     ///
@@ -179,12 +179,11 @@ extension Collector {
         let peer = connection.peer
         switch admission.admit(peer.address, as: nextLinkID, now: now) {
         case .refused(let reason):
-            accepts = !admission.isFull
             return view.warn(
                 "agent refused", ["agent": "\(peer)", "reason": reason], doorLogger)
         case .admitted(let evicted):
             let oldest = links.first { $0.id == evicted }
-            oldest?.end("it has sent no packets, and others wait")
+            oldest?.end("it has not begun to capture, and others wait")
         }
         do {
             try connection.watchPeer()
@@ -240,17 +239,11 @@ extension Collector {
             if !goesOn { link.counters?.end(link.hasEnded ? .ended : .gone, now: now) }
             connections.remove(link.id)
             admission.remove(link.id)
+            echo.graph.remove(link.id)
             let pause = link.isLoop ? AgentLink.loopPause : .zero
             if pause > .zero { link.counters?.rest(until: now + pause) }
             dialers.first { $0.link === link }?.end(now: now, pause: pause)
-            let values = ["agent": link.label, "reason": reason]
-            let logger = link.counters == nil && link.source == nil ? doorLogger : logger
-            if link.counters == nil, !link.isProbe {
-                view.warn("agent not captured from", values, logger)
-            } else {
-                let text = link.isProbe ? "connection closed without data" : "agent gone"
-                view.note(text, values, logger)
-            }
+            reportEnd(of: link, reason, now)
         }
         links.removeAll { $0.endReason != nil }
     }
@@ -270,9 +263,10 @@ extension Collector {
                 link.readControl(into: &buffer, now: now)
             }
             if link.isCapturing, link.carriesPackets { count(link, now) }
-            link.endLoop(now: now)
+            endLoop(of: link, now)
             for note in link.takeNotes() {
-                view.warn("agent notice", ["agent": link.label, "text": note], logger)
+                view.warn(
+                    "agent notice", ["agent": link.label, "text": note], logger(of: link, now))
             }
         }
         removeEnded(now)
@@ -285,9 +279,9 @@ extension Collector {
     /// Its failure ends the collector when the turn is over.
     private func readData(_ link: AgentLink, _ now: MonotonicTime) {
         if link.carriesPackets { count(link, now) }
+        echo.advance(now: now)
         link.readData(into: &buffer, now: now) { record, frame in
-            link.examine(frame, echo, now: now)
-            echo.remember(record)
+            link.examine(record, frame, &echo, now: now)
             if let counters = link.counters { recording.add(frame, record, of: counters) }
         } afterRead: {
             do throws(SystemError) {
@@ -297,6 +291,7 @@ extension Collector {
                 failure = error
             }
         }
+        lookForFeeds(in: link, now)
     }
 
     private func tick(_ now: MonotonicTime) throws(SystemError) {

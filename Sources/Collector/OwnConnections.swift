@@ -1,4 +1,4 @@
-import Addressing
+package import Addressing
 package import BPF
 package import Linux
 
@@ -9,10 +9,26 @@ package import Linux
 /// so. A connection is known by its end on this host: no other program has the same address and
 /// port, and nobody who translates the agent's address changes it.
 package final class OwnConnections {
-    private var ends: [Int: [SocketAddress]] = [:]
+    private var links: [Int: Link] = [:]
     private let receivesDatagrams: Bool
-    /// A number that changes with the ends.
+    /// A number that rises with each new end.
     package private(set) var version = 0
+    /// The versions in which hosts got their last connections.
+    private var versions: [IPAddress: Int] = [:]
+
+    private struct Link {
+        var ends: [SocketAddress]
+        /// The agent's host.
+        let host: IPAddress
+    }
+
+    /// A filter, or why there is none.
+    package enum Exclusion {
+        case filter(Program)
+        /// Packets of this link type cannot be told apart.
+        case unknownForm
+        case tooLong
+    }
 
     /// The most ports in one filter, so that it stays short enough for the kernel (4,096).
     package static let portCountMax = 256
@@ -23,40 +39,60 @@ package final class OwnConnections {
         self.receivesDatagrams = receivesDatagrams
     }
 
-    /// Sets the ends of a link's connections on this host.
-    package func set(_ addresses: [SocketAddress], of link: Int) {
-        guard ends[link] != addresses else { return }
-        ends[link] = addresses
+    /// Sets the ends on this host of the connections of a link with an agent's host.
+    package func set(_ addresses: [SocketAddress], of link: Int, at host: IPAddress) {
+        guard links[link]?.ends != addresses else { return }
+        links[link] = Link(ends: addresses, host: host)
         version += 1
+        versions[host] = version
     }
 
     /// Forgets a link.
+    ///
+    /// A filter that still drops its connections does no harm.
     package func remove(_ link: Int) {
-        if ends.removeValue(forKey: link) != nil { version += 1 }
+        guard let host = links.removeValue(forKey: link)?.host else { return }
+        if !links.values.contains(where: { $0.host == host }) { versions[host] = nil }
     }
 
+    /// The version in which a host got its last connection.
+    package func version(of host: IPAddress) -> Int { versions[host] ?? 0 }
+
     /// Returns a filter that drops the packets of all these connections, and is `program` otherwise.
+    ///
+    /// If that is too long, it drops those of the link.
     ///
     /// - Parameters:
     ///   - link: The link whose connections come first, should there be too many.
     ///   - linkType: The form of the packets, as a number of capture files.
     ///   - program: The filter of all other packets.
-    /// - Returns: Nil if no filter can tell these packets, or it would be too long.
-    package func filter(of link: Int, _ linkType: UInt16, otherwise program: Program) -> Program? {
-        guard let form = LinkForm(linkType: linkType) else { return nil }
+    /// - Returns: The filter, or why there is none.
+    package func filter(
+        of link: Int, _ linkType: UInt16, otherwise program: Program
+    ) -> Exclusion {
+        guard let form = LinkForm(linkType: linkType) else { return .unknownForm }
+        let others = links.keys.sorted(by: >).filter { $0 != link }
+        for chosen in [[link] + others, [link]] {
+            let filter = filter(of: chosen, form, otherwise: program)
+            if filter.instructions.count <= Program.instructionCountMax { return .filter(filter) }
+        }
+        return .tooLong
+    }
+
+    private func filter(
+        of chosen: [Int], _ form: LinkForm, otherwise program: Program
+    ) -> Program {
         var ports: [IPAddress: Set<UInt16>] = [:]
         var portCount = 0
-        let others = ends.keys.sorted(by: >).filter { $0 != link }
-        for end in ([link] + others).flatMap({ ends[$0] ?? [] }) {
+        for end in chosen.flatMap({ links[$0]?.ends ?? [] }) {
             guard portCount < Self.portCountMax,
                 ports[end.address] != nil || ports.count < Self.addressCountMax
             else { break }
             if ports[end.address, default: []].insert(end.port).inserted { portCount += 1 }
         }
         guard portCount > 0 else { return program }
-        let writer = OwnConnectionsWriter(form, ports, dropsFragments: receivesDatagrams)
-        let filter = writer.program(otherwise: program)
-        return filter.instructions.count <= Program.instructionCountMax ? filter : nil
+        return OwnConnectionsWriter(form, ports, dropsFragments: receivesDatagrams)
+            .program(otherwise: program)
     }
 }
 

@@ -35,8 +35,8 @@ struct AgentAdmissionTests {
         var admission = AgentAdmission()
         let agent = Self.address(1)
         let first = admission.admit(agent, as: 0, now: .zero)
-        let begins = admission.beginCapture(agent, as: 0)
-        #expect(first == .admitted(evicted: nil) && begins)
+        let begins = admission.beginCapture(agent, as: 0) { _ in .zero }
+        #expect(first == .admitted(evicted: nil) && begins == .admitted(evicted: nil))
         var pending: [Int] = []
         for link in 1...10_000 {
             guard
@@ -60,19 +60,65 @@ struct AgentAdmissionTests {
         #expect(again == .admitted(evicted: nil))
     }
 
-    @Test("ends at the most agents that capture, and has room again when one goes")
-    func capturing() {
+    /// Fills all places, of which some are of one network.
+    private static func filled(ofOne count: Int) -> AgentAdmission {
         var admission = AgentAdmission()
         for link in 0..<AgentAdmission.capturingCountMax {
-            let address = Self.address(link)
+            let address = address(link < count ? 1 : link + 1000)
             let decision = admission.admit(address, as: link, now: .zero)
-            let begins = admission.beginCapture(address, as: link)
-            #expect(decision == .admitted(evicted: nil) && begins)
+            let begins = admission.beginCapture(address, as: link) { _ in .zero }
+            #expect(decision == .admitted(evicted: nil) && begins == decision)
         }
-        #expect(admission.isFull)
+        return admission
+    }
+
+    @Test("ends at the most agents that capture, and has room again when one goes")
+    func capturing() {
+        var admission = Self.filled(ofOne: 0)
         let refused = admission.admit(Self.address(9999), as: 9999, now: .zero)
+        #expect(admission.counts.refused == 1)
         admission.remove(3)
         let admitted = admission.admit(Self.address(9999), as: 9999, now: .zero)
-        #expect(refused == .refused("there are 512") && admitted == .admitted(evicted: nil))
+        #expect(refused == .refused("there are 512 agents") && admitted == .admitted(evicted: nil))
+    }
+
+    @Test("has a place for each network while another one has several")
+    func places() {
+        var admission = Self.filled(ofOne: 400)
+        // The links of the network carried something lately, the fewer the later, but two.
+        func activeAt(_ link: Int) -> MonotonicTime {
+            .zero + .seconds(link == 7 || link == 9 ? 1 : 1000 - link)
+        }
+        let rich = Self.address(1)
+        let more = admission.admit(rich, as: 1000, now: .zero)
+        #expect(more == .refused("there are 512 agents"))
+        var evicted: [Int?] = []
+        for link in 1001..<1100 {
+            let address = Self.address(link + 1000)
+            let decision = admission.admit(address, as: link, now: .zero)
+            #expect(decision == .admitted(evicted: nil))
+            switch admission.beginCapture(address, as: link, activeAt: activeAt) {
+            case .admitted(let other): evicted.append(other)
+            case .refused(let reason): Issue.record("\(link): \(reason)")
+            }
+        }
+        #expect(evicted.prefix(3) == [7, 9, 399])
+        #expect(admission.counts.evicted == 99)
+        #expect(evicted.allSatisfy { $0.map { $0 < 400 } ?? false })
+    }
+
+    @Test("takes no agent's place for a connection that does not capture")
+    func silence() {
+        var admission = Self.filled(ofOne: 400)
+        for link in 1000..<1060 {
+            _ = admission.admit(Self.address(link), as: link, now: .zero)
+        }
+        let again = admission.admit(Self.address(5000), as: 5000, now: .zero)
+        let begins = admission.beginCapture(Self.address(5000), as: 5000) { _ in .zero }
+        #expect(begins == .admitted(evicted: 0) && admission.counts.evicted == 1)
+        guard case .admitted = again else {
+            Issue.record("it is refused")
+            return
+        }
     }
 }

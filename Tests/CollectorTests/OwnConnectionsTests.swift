@@ -6,6 +6,7 @@ import Testing
 
 @Suite("The filter of a collector's own connections")
 struct OwnConnectionsTests {
+    private static let host = IPAddress(ipv4: 0x0a00_0001)
     private static let here: [SocketAddress] = [
         "192.0.2.9:2003", "192.0.2.9:40001", "[2001:db8::9]:40002",
     ].compactMap { SocketAddress($0) }
@@ -14,8 +15,8 @@ struct OwnConnectionsTests {
         _ linkType: UInt16 = 1, datagrams: Bool = false, _ program: Program = .keepAll
     ) throws -> Program {
         let connections = OwnConnections(receivesDatagrams: datagrams)
-        connections.set(here, of: 7)
-        return try #require(connections.filter(of: 7, linkType, otherwise: program))
+        connections.set(here, of: 7, at: Self.host)
+        return try #require(connections.filter(of: 7, linkType, otherwise: program).program)
     }
 
     /// An IPv4 packet with ports; `options` are words behind its header.
@@ -119,11 +120,34 @@ struct OwnConnectionsTests {
         #expect(filter.run(on: [UInt8](repeating: 0xff, count: 60).wire) == 60)
     }
 
+    @Test("drops those of the link alone if all of them are too many, and none if that is too long")
+    func length() throws {
+        let connections = OwnConnections(receivesDatagrams: false)
+        connections.set(Self.here, of: 1, at: Self.host)
+        for link in 2..<200 {
+            let end = SocketAddress(IPAddress(ipv4: 0x0a00_0001), port: UInt16(link))
+            connections.set([end], of: link, at: Self.host)
+        }
+        func filter(_ count: Int) throws -> Program? {
+            let wanted = [Instruction](repeating: Instruction(.loadLength), count: count)
+            let program = try Program(checking: wanted + [Instruction(.keepA)])
+            switch connections.filter(of: 1, 1, otherwise: program) {
+            case .filter(let filter): return filter
+            case .unknownForm, .tooLong: return nil
+            }
+        }
+        let most = Program.instructionCountMax
+        #expect(try #require(try filter(1)).instructions.count > 300)
+        let short = try #require(try filter(most - 300))
+        #expect(short.run(on: Self.ethernet(Self.ipv4(Self.peer, Self.own)).wire) == 0)
+        #expect(try filter(most - 10) == nil)
+    }
+
     @Test("is refused for link types that it cannot read")
     func linkTypes() {
         let connections = OwnConnections(receivesDatagrams: false)
-        connections.set(Self.here, of: 1)
-        #expect(connections.filter(of: 1, 105, otherwise: .keepAll) == nil)
+        connections.set(Self.here, of: 1, at: Self.host)
+        #expect(connections.filter(of: 1, 105, otherwise: .keepAll).program == nil)
     }
 
     @Test("is one that the kernel takes, with as many connections as there may be")
@@ -132,19 +156,28 @@ struct OwnConnectionsTests {
         for link in 0..<600 {
             let address = IPAddress(ipv6High: 1, low: UInt64(link % 20))
             let ports = [UInt16(link + 1), UInt16(link + 10_000)]
-            connections.set(ports.map { SocketAddress(address, port: $0) }, of: link)
+            connections.set(ports.map { SocketAddress(address, port: $0) }, of: link, at: Self.host)
         }
         let own = SocketAddress(IPAddress(ipv6High: 1, low: 3), port: 5000)
-        connections.set([own], of: 1)
+        connections.set([own], of: 1, at: Self.host)
         let version = connections.version
-        let filter = try #require(connections.filter(of: 1, 1, otherwise: .keepAll))
+        let filter = try #require(connections.filter(of: 1, 1, otherwise: .keepAll).program)
         #expect(filter.instructions.count < Program.kernelInstructionCountMax)
         #expect(try Program(checking: filter.instructions).instructions == filter.instructions)
         let packet = Self.ipv6(Self.peer6, "\(own)")
         #expect(filter.run(on: Self.ethernet(packet).wire) == 0)
-        connections.set([own], of: 1)
+        connections.set([own], of: 1, at: Self.host)
         #expect(connections.version == version)
+        #expect(connections.version(of: Self.host) == version)
         connections.remove(1)
-        #expect(connections.version == version + 1)
+        #expect(connections.version == version && connections.version(of: Self.host) == version)
+        for link in 0..<600 { connections.remove(link) }
+        #expect(connections.version(of: Self.host) == 0)
+    }
+}
+
+extension OwnConnections.Exclusion {
+    fileprivate var program: Program? {
+        if case .filter(let program) = self { program } else { nil }
     }
 }

@@ -3,6 +3,7 @@
 PODWIRE names the binary. Agents are played by hand, over loopback in a network namespace.
 """
 
+import collections
 import json
 import os
 import pathlib
@@ -81,7 +82,7 @@ class FakeAgent:
         if kind == 8:
             self.control.sendall(reply(8))
         elif kind == 2:
-            name, text = b"any-eth", b";preselected"
+            name, text = b"any-eth", b"every pod of this node, each packet once ;preselected"
             address = b""
             if self.own:
                 address = bytes.fromhex("00020000") + socket.inet_aton(self.own) + bytes(504)
@@ -105,6 +106,8 @@ class FakeAgent:
                 self.data.sendall(self.data_bytes)
             self.control.sendall(reply(4, bytes(8)))
             self.started.set()
+        elif kind == 5:
+            self.control.sendall(reply(5))
         elif kind == 9:
             drops = self.drops.pop(0) if len(self.drops) > 1 else self.drops[0]
             self.control.sendall(reply(9, struct.pack("!IIII", 7, 1, drops, 4)))
@@ -395,31 +398,77 @@ class CollectorTest(CollectorCase):
         self.await_text("opened no data connection")
 
     def test_silent_connections_keep_no_agent_out(self):
-        """Many from one host, and then some from each of many hosts."""
-        silent = []
+        """Many from one host, and then one from each of very many."""
+        silent = collections.deque()
 
         def connect(address):
             made = socket_in(self.namespace)
             made.bind((address, 0))
             made.connect(("127.0.0.1", PORT))
             silent.append(made)
+            if len(silent) > 600:
+                silent.popleft().close()
 
         try:
             for _ in range(520):
                 connect("127.0.0.9")
             self.await_start(self.agent(packet(FRAME, 1), source="127.0.0.2"))
-            for number in range(1, 701):
-                connect(f"127.1.{number // 250}.{number % 250 + 1}")
-            self.await_start(self.agent(packet(FRAME, 1), source="127.0.0.3"))
-            self.await_packets(2)
+            for number in range(10_000):
+                connect(f"127.{1 + number // 62_500}.{number // 250 % 250}.{number % 250 + 1}")
+                if number == 5000:
+                    self.await_start(self.agent(packet(FRAME, 1), source="127.0.0.3"))
+            self.await_start(self.agent(packet(FRAME, 1), source="127.0.0.4"))
+            self.await_packets(3)
             # Who was silent longest has gone, and a log line for each would be too much.
             self.await_text("others wait")
-            self.await_text("connections from there have sent no packets yet")
-            self.assertLess(self.text().count("\n"), 1500)
+            self.await_text("connections from there have not begun to capture yet")
+            self.assertLess(self.text().count("\n"), 2000)
             self.assertLess(self.end(), STOP_SECONDS)
         finally:
             for made in silent:
                 made.close()
+
+    def test_agents_without_packets_keep_no_other_host_out(self):
+        """One host takes all places."""
+        for _ in range(512):
+            self.agent(source="127.0.0.9")
+            self.await_start(self.agents[-1])
+        self.await_text("capture started", 512)
+        more = self.agent(source="127.0.0.9")
+        self.await_text("there are 512 agents")
+        self.assertFalse(more.started.is_set())
+        self.await_start(self.agent(packet(FRAME, 1), source="127.0.0.3"))
+        self.await_packets(1)
+        self.await_text("all places are taken, most by its network")
+
+    def test_short_sessions_do_not_flood_the_log(self):
+        begin, count = time.monotonic(), 700
+        for _ in range(count):
+            agent = FakeAgent(self.namespace, source="127.0.0.9")
+            self.await_start(agent)
+            agent.close()
+        self.await_text("agent gone")
+        self.end()
+        most = 1024 + 10 * (time.monotonic() - begin) + 20
+        self.assertLess(self.text().count("\n"), most)
+        self.assertGreater(3 * count, most)
+
+    def test_the_feed_of_another_agent_is_no_loop(self):
+        """What the agent of a router sees of the feed that passes by."""
+        records = [packet(FRAME, n, micros=n) for n in range(1, 301)]
+        self.await_start(self.agent(b"".join(records), source="127.0.0.2"))
+        self.await_packets(300)
+        router = self.agent(source="127.0.0.3")
+        self.await_start(router)
+        frame = bytes(54) + b"".join(records[:15])
+        for number in range(1, 401):
+            router.data.sendall(packet(frame, number, seconds=1_600_000_000))
+            time.sleep(0.01)
+        self.await_text("its packets contain the feed of any-eth@127.0.0.2")
+        self.await_packets(700)
+        self.end()
+        self.assertNotIn("its own feed", self.text())
+        self.assertEqual(self.text().count("contain the feed of"), 1)
 
     def test_a_data_connection_from_another_address_is_noted(self):
         agent = self.agent(opens=False)
@@ -780,6 +829,16 @@ class DialTest(CollectorCase):
                 self.assertEqual((kind, len(start)), (1, 20 + 8 * count))
                 self.assertTrue(start.endswith(b"".join(steps)))
                 self.end()
+
+    def test_a_filter_that_leaves_no_room_for_own_connections_is_noted(self):
+        file = pathlib.Path(self.folder.name) / "filter"
+        file.write_text("8190\n" + "128 0 0 0\n" * 8189 + "22 0 0 0\n")
+        self.daemon(packet(FRAME, 1))
+        self.collect("--from", "rpcap://127.0.0.1", "--bpf", file)
+        self.await_text("the filter would be too long")
+        self.await_packets(1)
+        self.end()
+        self.assertEqual(self.text().count("would be too long"), 1)
 
     def test_a_daemon_that_goes_away_and_comes_back(self):
         daemon = self.daemon(packet(FRAME, 1))

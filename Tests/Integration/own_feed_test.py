@@ -10,9 +10,11 @@ import signal
 import socket
 import subprocess
 import tempfile
+import threading
 import time
 import unittest
 
+from collector_test import FRAME, FakeAgent, packet
 from support.capturing_daemon import CapturingDaemon
 from support.commands import run
 from support.namespace import (add_namespace, add_wire, command_in, ip_in, remove_namespaces, run_in,
@@ -180,6 +182,7 @@ class OwnFeedTest(unittest.TestCase):
         self.assertEqual(self.text().count("capture started"), 1)
         time.sleep(CAPTURE_SECONDS)
         self.assertEqual(daemon.session_count, 1, self.text())
+        self.assertRegex(self.text(), r" warning agent gone .*remedy=.*--bpf")
         size = self.file.stat().st_size
         self.assertLess(size, 400 << 20)
         self.end()
@@ -198,17 +201,49 @@ class OwnFeedTest(unittest.TestCase):
         self.collect("--from", "rpcap://10.99.0.1", "--udp")
         self.check_loop(daemon=daemon)
 
+    def test_a_loop_is_ended_while_other_agents_come_and_go(self):
+        self.connect_by_router()
+        daemon = self.daemon("10.98.0.1")
+        self.collect("--listen", "0.0.0.0:2003", "--from", "rpcap://10.98.0.1")
+        self.await_text("listening")
+        ends, count = threading.Event(), 0
+
+        def come_and_go():
+            nonlocal count
+            while not ends.wait(0.2):
+                agent = FakeAgent(self.host, packet(FRAME, 1), source="127.0.0.2")
+                count += agent.started.wait(PATIENCE_SECONDS)
+                agent.close()
+
+        thread = threading.Thread(target=come_and_go)
+        thread.start()
+        try:
+            begin = time.monotonic()
+            self.await_text("its own feed")
+            self.assertLess(time.monotonic() - begin, 10)
+        finally:
+            ends.set()
+            thread.join()
+        self.assertGreater(count, 2)
+        self.assertEqual(len(daemon.filters), 1)
+        self.assertLess(self.file.stat().st_size, 400 << 20)
+
     def test_a_daemon_that_seems_to_leave_its_feed_out_is_told(self):
         self.connect()
-        daemon = self.daemon("10.99.0.1", mark=b";preselected")
-        self.collect("--from", "rpcap://10.99.0.1")
-        wait_until(lambda: len(daemon.filters) > 1, self.text)
-        time.sleep(CAPTURE_SECONDS)
-        size = self.file.stat().st_size
-        time.sleep(1)
-        self.assertLess(self.file.stat().st_size, size + 10_000)
-        self.end()
-        self.assertEqual(self.text().count("capture started"), 1)
+        stream = b"every pod of this node, each packet once ;preselected"
+        for count, (mark, filter_count) in enumerate([(b";preselected", 1), (stream, 2)], 1):
+            with self.subTest(mark):
+                daemon = self.daemon("10.99.0.1", port=3000 + count, mark=mark)
+                self.collect("--from", f"rpcap://10.99.0.1:{3000 + count}")
+                self.await_text("capture started", count)
+                wait_until(lambda: len(daemon.filters) >= filter_count, self.text)
+                time.sleep(CAPTURE_SECONDS)
+                size = self.file.stat().st_size
+                time.sleep(1)
+                self.assertLess(self.file.stat().st_size, size + 10_000)
+                self.end()
+                self.assertEqual(len(daemon.filters), filter_count)
+                self.assertEqual(self.text().count("capture started"), count)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ extension Node {
     /// In active mode a sensor takes the one that bears a mark.
     func devices(_ settings: Settings, _ mode: ServerSession.Mode) -> [Device] {
         let stream = Device(
-            name: settings.device, description: "every pod of this node, each packet once",
+            name: settings.device, description: Device.streamDescription,
             isPreselected: mode == .active, addresses: streamAddresses(settings))
         return [stream] + capturedVeths.map(\.device)
     }

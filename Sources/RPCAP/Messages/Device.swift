@@ -39,6 +39,11 @@ package struct Device: Equatable, Sendable {
     /// The end of the description of the device that a sensor takes in active mode.
     package static let preselectedMark = ";preselected"
 
+    /// The description of podwire's stream, without the mark.
+    ///
+    /// `podwire collect` knows by it that the agent leaves its own feed out.
+    package static let streamDescription = "every pod of this node, each packet once"
+
     package init(
         name: String, description: String = "", isPreselected: Bool = false,
         flags: UInt32 = isUp | isRunning | isConnected, addresses: [Address] = []
@@ -51,6 +56,12 @@ package struct Device: Equatable, Sendable {
     }
 
     package var isPreselected: Bool { description.hasSuffix(Self.preselectedMark) }
+
+    /// Whether it is the stream of a podwire agent, by its description.
+    package var isStream: Bool {
+        description == Self.streamDescription
+            || description == "\(Self.streamDescription) \(Self.preselectedMark)"
+    }
 }
 
 extension Device {
