@@ -14,9 +14,9 @@ import threading
 import time
 import unittest
 
-from collector_test import FRAME, FakeAgent, packet
 from support.capturing_daemon import CapturingDaemon
 from support.commands import run
+from support.fake_agents import FRAME, FakeAgent, packet
 from support.namespace import (add_namespace, add_wire, command_in, ip_in, remove_namespaces, run_in,
                                socket_in)
 from support.program import PODWIRE

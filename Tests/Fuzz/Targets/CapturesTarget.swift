@@ -17,7 +17,9 @@ enum CapturesTarget {
     /// The most that deflated data become, by zlib's technical details: 1,032 times, and a little.
     private static let growthMax = 1040
 
-    /// The latest time of a frame, in 2262. The rule counts on times from which seconds can be added.
+    /// The latest time of a frame, in 2262.
+    ///
+    /// The rule counts on times from which seconds can be added.
     static let nanosecondsMax = UInt64(Int64.max)
 
     private static func check(_ bytes: [UInt8]) throws(BrokenLaw) {
