@@ -273,7 +273,8 @@ extension AgentMetrics {
 
     private static let refusals = [
         counter(
-            "clients_refused_total", "Clients sent away before they could log in.",
+            "clients_refused_total",
+            "Clients sent away before they could log in: `not_allowed` by address, or for a limit.",
             labels: ["reason"]
         ) { metrics in
             ClientRefusal.allCases.map {
@@ -290,7 +291,8 @@ extension AgentMetrics {
             }
         },
         counter(
-            "logins_refused_total", "Logins that were wrong, or refused untried.",
+            "logins_refused_total",
+            "Logins that were `wrong`; or refused untried: `address_barred`, `too_many_at_once`.",
             labels: ["reason"]
         ) { metrics in
             LoginOutcome.allCases.compactMap { outcome in

@@ -86,6 +86,7 @@ package final class PeerStatus: Sendable {
         let (captureCount, absence) = state.withLock { ($0.captures.count, $0.absence) }
         if captureCount > 0 { return "capturing" }
         return sessions.value > 0
-            ? "connected, but has not asked for packets (STARTCAP)" : absence
+            ? "connected, but has not asked for packets (STARTCAP), or was refused: see the log"
+            : absence
     }
 }

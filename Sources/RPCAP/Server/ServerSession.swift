@@ -159,6 +159,12 @@ extension ServerSession {
         if refusalCount >= Self.refusalCountMax { close("the peer did not log in: \(text)") }
     }
 
+    /// Sends an error for a request without which no packets come, or others than the peer wants.
+    private mutating func refuse(_ code: ErrorCode, _ text: String) {
+        note("request refused with error \(code.rawValue): \(text)")
+        fail(code, text)
+    }
+
     /// Sends an error and ends the session.
     private mutating func drop(_ code: ErrorCode, _ text: String, version: UInt8 = 0) {
         actions.append(.send(Message.error(code, text, version: version)))
@@ -221,20 +227,20 @@ extension ServerSession {
     }
 
     private mutating func start(_ payload: [UInt8]) {
-        guard let device else { return fail(.startCapture, "open a device first") }
+        guard let device else { return refuse(.startCapture, "open a device first") }
         guard state != .capturing || captureFailure != nil else {
-            return fail(.startCapture, "a capture is running, end it first")
+            return refuse(.startCapture, "a capture is running, end it first")
         }
         do throws(ProtocolFailure) {
             var request = try StartRequest(payload.wire)
             request.device = device
             request.sampling = sampling
             guard request.dataPort > 0 || !serverOpens(request) else {
-                return fail(.startCapture, "the request names no port for the data")
+                return refuse(.startCapture, "the request names no port for the data")
             }
             demand(.startCapture, .startCapture(request))
         } catch {
-            fail(.startCapture, "\(error)")
+            refuse(.startCapture, "\(error)")
         }
     }
 
@@ -244,14 +250,14 @@ extension ServerSession {
     }
 
     private mutating func update(_ payload: [UInt8]) {
-        guard state == .capturing else { return fail(.filter, "no capture is running") }
+        guard state == .capturing else { return refuse(.filter, "no capture is running") }
         if let captureFailure {
-            return fail(.filter, "the capture has ended: \(captureFailure.reason)")
+            return refuse(.filter, "the capture has ended: \(captureFailure.reason)")
         }
         do throws(ProtocolFailure) {
             demand(.updateFilter, .updateFilter(try Filter.decode(payload.wire)))
         } catch {
-            fail(.filter, "\(error)")
+            refuse(.filter, "\(error)")
         }
     }
 
@@ -338,7 +344,7 @@ extension ServerSession {
     private mutating func refuseDevice(_ text: String) {
         device = nil
         if state == .opened { state = .ready }
-        fail(.open, text)
+        refuse(.open, text)
     }
 
     /// Confirms that the capture runs.
@@ -376,7 +382,7 @@ extension ServerSession {
     }
 
     package mutating func filterRefused(_ text: String) {
-        if takeAwaited(.updateFilter) { fail(.filter, text) }
+        if takeAwaited(.updateFilter) { refuse(.filter, text) }
     }
 
     package mutating func report(_ statistics: CaptureStatistics) {

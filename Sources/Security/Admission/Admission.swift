@@ -167,7 +167,6 @@ package struct Admission: Sendable {
     ///
     /// That one belongs to a network with more peers than the newcomer's, or to an address of the same
     /// network with more than the newcomer's. So nobody wins a place by coming again and again.
-    ///
     package mutating func logInIdle(_ id: ID) -> LoginDecision {
         var evicted: ID?
         if isFull {
