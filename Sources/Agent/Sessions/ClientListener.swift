@@ -17,7 +17,10 @@ struct ClientListener: ~Copyable {
     private let context: SessionContext
     private let settings: PassiveSettings
     private let listener: Listener
+    /// The log of lines that clients cause, however many they are.
     private let logger: Logger
+    /// The log of lines that are few by themselves, and that a flood of others must not suppress.
+    private let ownLogger: Logger
     private let slots: ClientSlots
     private var leaving: [Leaving] = []
     private var lastRefusal: MonotonicTime?
@@ -59,6 +62,7 @@ struct ClientListener: ~Copyable {
         self.context = context
         self.settings = settings
         self.logger = LimitedLogHandler.limiting(logger)
+        ownLogger = logger
         self.slots = slots
         self.listener = listener
     }
@@ -117,7 +121,7 @@ struct ClientListener: ~Copyable {
             return true
         } catch {
             if let metadata = failure.recordFailure("\(error)", now: .now) {
-                logger.warning("client not accepted", metadata: metadata)
+                ownLogger.warning("client not accepted", metadata: metadata)
             }
             _ = context.stop.wait(for: Self.retryInterval)
             return false
@@ -190,7 +194,7 @@ extension ClientListener {
             return
         }
         lastRefusal = now
-        logger.warning(
+        ownLogger.warning(
             "client refused",
             metadata: [
                 "client": "\(peer)", "reason": "\(reason)",
