@@ -24,10 +24,13 @@ package struct FairShares {
             let each = remainder / credits.count
             remainder -= each * credits.count
             // The table is changed in place: turns under pressure allocate nothing.
-            for index in credits.values.indices {
+            // A loop over its indices would hold the table, and the first change copy it.
+            var index = credits.values.startIndex
+            while index < credits.values.endIndex {
                 let credit = credits.values[index] + each
                 remainder += max(credit - creditMax, 0)
                 credits.values[index] = min(credit, creditMax)
+                credits.values.formIndex(after: &index)
             }
             while let full = credits.firstIndex(where: { $0.value == creditMax }) {
                 credits.remove(at: full)
