@@ -127,7 +127,9 @@ let package = Package(
             "PacketRingTests", "Addressing", "BPF", "KernelSupport", "Linux", "PacketRing", "Time"),
         tests(
             "NetlinkTests", "Addressing", "BPF", "FuzzSupport", "KernelSupport", "Linux", "Netlink"),
-        tests("SecurityTests", "Addressing", "Linux", "Security", "SecurityFixtures", "Time"),
+        tests(
+            "SecurityTests", "Addressing", "FuzzSupport", "Linux", "Security", "SecurityFixtures",
+            "Time"),
         tests("FormatsTests", "Formats"),
         tests("MetricsTests", "Metrics"),
         tests("LogTests", "Linux", "Log", "Time", logging),
@@ -164,8 +166,8 @@ let package = Package(
             name: "FuzzTargets",
             dependencies: [
                 "Addressing", "BPF", "CaptureFiles", "Collector", "Compression", "Edges", "Explain",
-                "Formats", "Linux", "Log", "Netlink", "Observation", "ObservationFixtures",
-                "Packets", "RPCAP", "Security", "Settings", "Time", logging,
+                "Formats", "FuzzSupport", "Linux", "Log", "Netlink", "Observation",
+                "ObservationFixtures", "Packets", "RPCAP", "Security", "Settings", "Time", logging,
             ],
             path: "Tests/Fuzz/Targets", swiftSettings: house),
 

@@ -18,9 +18,10 @@ import unittest
 
 from support import captures
 from support.commands import run
-from support.fake_agents import FRAME, PORT, FakeAgent, FakeDaemon, packet
+from support.fake_agents import FRAME, PORT, FakeAgent, FakeDaemon
 from support.namespace import add_namespace, command_in, remove_namespaces, run_in, socket_in
 from support.program import PODWIRE
+from support.rpcap import packet
 from support.waiting import PATIENCE_SECONDS, wait_until
 
 # It ends within two seconds; on a busy machine it may need some more.

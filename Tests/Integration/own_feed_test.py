@@ -16,10 +16,11 @@ import unittest
 
 from support.capturing_daemon import CapturingDaemon
 from support.commands import run
-from support.fake_agents import FRAME, FakeAgent, packet
+from support.fake_agents import FRAME, FakeAgent
 from support.namespace import (add_namespace, add_wire, command_in, ip_in, remove_namespaces, run_in,
                                socket_in)
 from support.program import PODWIRE
+from support.rpcap import packet
 from support.waiting import PATIENCE_SECONDS, wait_until
 
 # What a node and a collector say to each other beside the feed.

@@ -1,4 +1,5 @@
 import Addressing
+import FuzzSupport
 import Security
 import Testing
 import Time
@@ -246,11 +247,7 @@ struct AdmissionTests {
             loggedInCountMax: 16, pendingCountMax: 16, leavingCountMax: 16, countMaxPerAddress: 4,
             countMaxPerNetwork: 8, patience: .seconds(1))
         var admission = Admission(limits)
-        var state = seed
-        func random(_ bound: UInt64) -> UInt64 {
-            state = state &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
-            return (state >> 33) % bound
-        }
+        var numbers = RandomNumbers(seed)
         var leaving: [Admission.ID] = []
         var (admittedCount, refusedCount, peak) = (0, 0, 0)
         for number in 0..<UInt64(10_000) {
@@ -271,8 +268,9 @@ struct AdmissionTests {
             }
             peak = max(peak, admission.count)
             // Threads end when they are scheduled: one in twenty arrivals later, on average.
-            while !leaving.isEmpty, random(20) == 0 {
-                admission.remove(leaving.remove(at: Int(random(UInt64(leaving.count)))))
+            while !leaving.isEmpty, Int.random(in: 0..<20, using: &numbers) == 0 {
+                admission.remove(
+                    leaving.remove(at: Int.random(in: leaving.indices, using: &numbers)))
             }
         }
         #expect(peak == limits.pendingCountMax + limits.leavingCountMax)

@@ -1,4 +1,5 @@
 import Addressing
+import FuzzSupport
 import Observation
 import ObservationFixtures
 import Packets
@@ -24,7 +25,7 @@ enum RuleTarget {
         let slowPath: SlowPath
 
         init(_ seed: UInt64) {
-            var numbers = Numbers(state: seed)
+            var numbers = RandomNumbers(seed)
             let site = GeneratedSite(with: &numbers)
             var slowPath = SlowPath(site.rule)
             for flow in site.flows { slowPath.learn(flow, now: Site.begin) }
@@ -39,19 +40,6 @@ enum RuleTarget {
             fastPath.set(fronts: fronts)
             self.fastPath = fastPath
             (self.site, self.slowPath) = (site, slowPath)
-        }
-    }
-
-    /// Numbers that a seed determines (Steele, Lea, Flood 2014), for making the nodes.
-    private struct Numbers: RandomNumberGenerator {
-        var state: UInt64
-
-        mutating func next() -> UInt64 {
-            state &+= 0x9e37_79b9_7f4a_7c15
-            var value = state
-            value = (value ^ value >> 30) &* 0xbf58_476d_1ce4_e5b9
-            value = (value ^ value >> 27) &* 0x94d0_49bb_1331_11eb
-            return value ^ value >> 31
         }
     }
 

@@ -9,6 +9,7 @@ import threading
 import time
 
 from support.namespace import in_namespace
+from support.rpcap import packet, reply
 
 SO_ATTACH_FILTER = 26
 ALL_PROTOCOLS = 3
@@ -94,7 +95,7 @@ class Session:
         self.device, self.capture, self.ends = b"eth0", None, threading.Event()
 
     def reply(self, kind, payload=b"", value=0):
-        self.control.sendall(struct.pack("!BBHI", 0, kind | 0x80, value, len(payload)) + payload)
+        self.control.sendall(reply(kind, payload, value))
 
     def serve(self):
         stream = self.control.makefile("rb")
@@ -182,9 +183,7 @@ class Session:
                 number += 1
                 self.daemon.packet_count += 1
                 micros = time.time_ns() // 1000
-                data.sendall(struct.pack("!BBHI", 0, 7, 0, 20 + len(frame)) + struct.pack(
-                    "!IIIII", micros // 1_000_000, micros % 1_000_000, len(frame), len(frame), number)
-                    + frame)
+                data.sendall(packet(frame, number, *divmod(micros, 1_000_000)))
         except OSError:
             pass
         data.close()

@@ -1,29 +1,17 @@
-"""Agents and daemons for a collector, played by hand, and the messages that they send."""
+"""Agents and daemons for a collector, played by hand."""
 
 import socket
 import struct
 import threading
 
 from support.namespace import socket_in
+from support.rpcap import error, reply
 from support.waiting import PATIENCE_SECONDS
 
 # Where the collector listens.
 PORT = 2003
 # A frame of 60 bytes that is no IP.
 FRAME = bytes.fromhex("02000000000a02000000000188b5") + bytes(range(46))
-
-
-def reply(kind, payload=b"", value=0):
-    return struct.pack("!BBHI", 0, kind | 0x80, value, len(payload)) + payload
-
-
-def error(code, text):
-    return struct.pack("!BBHI", 0, 1, code, len(text)) + text
-
-
-def packet(frame, number, seconds=1_700_000_000, micros=123456, length=None):
-    head = struct.pack("!IIIII", seconds, micros, len(frame), length or len(frame), number)
-    return struct.pack("!BBHI", 0, 7, 0, 20 + len(frame)) + head + frame
 
 
 class FakeAgent:

@@ -1,4 +1,4 @@
-"""An RPCAP client by hand, for tests: each message as bytes, and what comes back as it came."""
+"""RPCAP by hand, for tests: each message of both ends as bytes, and a client's session."""
 
 import select
 import struct
@@ -18,8 +18,21 @@ KEEP_UDP = bytes.fromhex("002800000000000c" "0015000300000800" "0030000000000017
                          "0015000100000011" "000600000003ffff" "0006000000000000")
 
 
-def message(kind, payload=b""):
-    return struct.pack("!BBHI", 0, kind, 0, len(payload)) + payload
+def message(kind, payload=b"", value=0):
+    return struct.pack("!BBHI", 0, kind, value, len(payload)) + payload
+
+
+def reply(kind, payload=b"", value=0):
+    return message(kind | 0x80, payload, value)
+
+
+def error(code, text):
+    return message(1, text, code)
+
+
+def packet(frame, number, seconds=1_700_000_000, micros=123456, length=None):
+    head = struct.pack("!IIIII", seconds, micros, len(frame), length or len(frame), number)
+    return message(7, head + frame)
 
 
 def login(user, password):
