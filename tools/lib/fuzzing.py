@@ -142,13 +142,12 @@ def toolchain():
     return (resources / "../../bin").resolve(), library
 
 
-def build():
-    """Builds the program with all targets, and returns where it is."""
+def build(library):
+    """Builds the program with all targets and libFuzzer, and returns where it is."""
     done = subprocess.run(
         ["bash", "-c", "source tools/lib/common.sh; need_package_lists build", "fuzz"], cwd=ROOT)
     if done.returncode != 0:
         sys.exit(1)
-    _, library = toolchain()
     # What -sanitize=fuzzer stands for, but for two things. It links a main function, and SwiftPM gives
     # each executable its own. And it records the depth of the stack, which optimized code has no use for.
     coverage = "edge,indirect-calls,trace-cmp,inline-8bit-counters,pc-table"
@@ -174,12 +173,19 @@ class Report:
 
 
 class Fuzzer:
-    def __init__(self, options, program, folder):
+    def __init__(self, options, folder):
         self.options, self.folder = options, folder
-        # A copy, so that another build does not disturb a run of hours.
-        self.program = shutil.copy2(program, folder / "podwire-fuzz")
-        self.bin = toolchain()[0]
+        self.program = self.bin = None
         self.processes, self.lock, self.is_over = set(), threading.Lock(), False
+
+    def prepare(self):
+        """Builds what every target but `random` needs."""
+        begin = time.monotonic()
+        print("building", file=sys.stderr, flush=True)
+        self.bin, library = toolchain()
+        # A copy, so that another build does not disturb a run of hours.
+        self.program = shutil.copy2(build(library), self.folder / "podwire-fuzz")
+        print(f"built in {time.monotonic() - begin:.0f} s", file=sys.stderr, flush=True)
 
     def environment(self, name):
         return {
@@ -271,6 +277,12 @@ class Fuzzer:
             capture_output=True, text=True).stdout
         return said[:8] + [f"  at {line}" for line in names.splitlines()]
 
+    def work(self, name):
+        """What the options ask for of a target."""
+        if self.options.input:
+            return self.run_input(name, self.options.input)
+        return self.keep(name) if self.options.keep else self.run(name)
+
     def run_input(self, name, path):
         lines, code = self.start(name, *self.limits(), path.resolve())
         if code != 0:
@@ -326,24 +338,15 @@ def main():
             print(f"{name:9} {summary}")
         return 0
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
-    guided = [name for name in options.targets if name != "random"]
-    begin = time.monotonic()
-    if guided:
-        print("building", file=sys.stderr, flush=True)
-    program = build() if guided else sys.executable
     with tempfile.TemporaryDirectory(prefix="podwire-fuzz-") as folder:
-        fuzzer = Fuzzer(options, program, pathlib.Path(folder))
-        if guided:
-            print(f"built in {time.monotonic() - begin:.0f} s", file=sys.stderr, flush=True)
-        if options.input:
-            work = [lambda name: fuzzer.run_input(name, options.input)]
-        else:
-            work = [fuzzer.keep if options.keep else fuzzer.run]
+        fuzzer = Fuzzer(options, pathlib.Path(folder))
+        if options.targets != ["random"]:
+            fuzzer.prepare()
         reports = []
         with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
             try:
                 for job in concurrent.futures.as_completed(
-                        [pool.submit(work[0], name) for name in options.targets]):
+                        [pool.submit(fuzzer.work, name) for name in options.targets]):
                     report = job.result()
                     reports.append(report)
                     print(f"{report.name:9} {report.line}", flush=True)
