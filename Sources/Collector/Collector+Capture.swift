@@ -10,13 +10,13 @@ extension Collector {
     func count(_ link: AgentLink, _ now: MonotonicTime) {
         guard link.counters == nil, link.endReason == nil else { return }
         let decision = admission.beginCapture(link.peer.address, as: link.id) { id in
-            links.first { $0.id == id }?.activeAt ?? .zero
+            self.link(numbered: id)?.activeAt ?? .zero
         }
         switch decision {
         case .refused(let reason): return link.end(reason)
         case .admitted(let evicted):
-            let idle = links.first { $0.id == evicted }
-            idle?.end("all places are taken, most by its network, and it was silent longest")
+            self.link(numbered: evicted)?.end(
+                "all places are taken, most by its network, and it was silent longest")
         }
         let counters: SourceCounters
         do throws(Recording.Failure) {

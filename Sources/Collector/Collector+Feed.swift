@@ -16,9 +16,7 @@ extension Collector {
     /// Looks whether the packets that were read contain feeds.
     func lookForFeeds(in link: AgentLink, _ now: MonotonicTime) {
         link.feed.advance(&echo, now: now)
-        guard let stranger = link.feed.stranger,
-            let other = links.first(where: { $0.id == stranger })
-        else { return }
+        guard let other = self.link(numbered: link.feed.stranger) else { return }
         link.note(
             "its packets contain the feed of \(other.interfaceName): leave it out with --bpf, "
                 + "as 'not host ADDRESS' does")

@@ -182,8 +182,7 @@ extension Collector {
             return view.warn(
                 "agent refused", ["agent": "\(peer)", "reason": reason], doorLogger)
         case .admitted(let evicted):
-            let oldest = links.first { $0.id == evicted }
-            oldest?.end("it has not begun to capture, and others wait")
+            link(numbered: evicted)?.end("it has not begun to capture, and others wait")
         }
         do {
             try connection.watchPeer()
@@ -195,6 +194,9 @@ extension Collector {
                 "agent not accepted", ["agent": "\(peer)", "reason": "\(error)"], doorLogger)
         }
     }
+
+    /// The link with a number; nil for nil, and if it is gone.
+    func link(numbered id: Int?) -> AgentLink? { links.first { $0.id == id } }
 
     @discardableResult
     private func begin(

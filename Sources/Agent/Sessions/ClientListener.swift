@@ -171,8 +171,7 @@ extension ClientListener {
         let text = reason.text
         context.status.clientsRefused.add(reason)
         logRefusal(of: connection.peer, text, now: .now)
-        guard (try? connection.send(Message.error(code, text)[...])) != nil else { return }
-        connection.endSending()
+        guard (try? connection.refuse(code, text)) != nil else { return }
         // The one that has had most of its time makes room: each peer at least gets the text.
         if leaving.count >= Self.leavingCountMax { leaving.removeFirst() }
         leaving.append(Leaving(connection, deadline: .now + Self.leavingTime))

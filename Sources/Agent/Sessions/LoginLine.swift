@@ -4,10 +4,10 @@ package import Time
 
 /// The logins whose passwords are checked or wait for it, and who may join them.
 ///
-/// Few logins wait, and more are told to come again. An address has one login there: a newer one takes
-/// the place of one that waits. When the line is full, a newcomer takes the place of one of a network
-/// that has more of them, and has as many at least afterwards. Known addresses, from which a login was right before, have a line of their
-/// own, which no number of others makes longer.
+/// Few logins wait, and more are told to come again. An address has one login there: a newer one
+/// takes the place of one that waits. When the line is full, a newcomer takes the place of one of a
+/// network that has more of them, and has as many at least afterwards. Known addresses, from which
+/// a login was right before, have a line of their own, which no number of others makes longer.
 package struct LoginLine: Sendable {
     private var throttle = LoginThrottle()
     private var known = KnownAddresses()

@@ -64,11 +64,7 @@ package struct LoginThrottle: Sendable {
         let doublings = min(max(0, entry.failureCount - Self.freeFailureCount), 6)
         entry.barredUntil = now + min(Self.waitMin * (1 << doublings), Self.waitMax)
         entries[address] = entry
-        if entries.count > Self.addressCountMax,
-            let first = entries.min(by: { $0.value.barredUntil < $1.value.barredUntil })
-        {
-            entries[first.key] = nil
-        }
+        Self.limit(&entries) { $0.barredUntil }
         if !isKnown, let network = Self.sharedNetwork(of: address) { spend(network, now) }
         return true
     }
@@ -76,11 +72,17 @@ package struct LoginThrottle: Sendable {
     /// Takes a try from a /64.
     private mutating func spend(_ network: IPNetwork, _ now: MonotonicTime) {
         restoredAt[network] = max(restoredAt[network] ?? now, now) + Self.networkTryInterval
-        if restoredAt.count > Self.addressCountMax,
-            let first = restoredAt.min(by: { $0.value < $1.value })
-        {
-            restoredAt[first.key] = nil
-        }
+        Self.limit(&restoredAt) { $0 }
+    }
+
+    /// Forgets the entry that waits for the shortest time if there is one too many.
+    private static func limit<Key, Value>(
+        _ table: inout [Key: Value], by end: (Value) -> MonotonicTime
+    ) {
+        guard table.count > addressCountMax,
+            let first = table.min(by: { end($0.value) < end($1.value) })
+        else { return }
+        table[first.key] = nil
     }
 
     private mutating func giveBack(_ address: IPAddress, _ isKnown: Bool) {

@@ -129,16 +129,13 @@ extension SessionContext {
             try wait(for: connection.fileDescriptor, .readable, or: eviction, until: deadline)
         } catch let error as Eviction {
             // Before TLS begins a refusal is plain.
-            _ = try connection.send(Message.error(.network, "\(error)")[...])
-            connection.endSending()
+            try connection.refuse(.network, "\(error)")
             _ = try discardReceived(from: connection.fileDescriptor)
             throw error
         }
         if let first = connection.peek(byteCountMax: 1)?.first, first != ServerSession.tlsHandshake
         {
-            let text = "this agent speaks TLS only: use rpcaps"
-            _ = try connection.send(Message.error(.needsTLS, text)[...])
-            connection.endSending()
+            try connection.refuse(.needsTLS, "this agent speaks TLS only: use rpcaps")
             _ = try? poll([(connection.fileDescriptor, .readable)], milliseconds: 100)
             throw TLSFailure.notTLS()
         }

@@ -271,34 +271,35 @@ extension AgentMetrics {
         },
     ]
 
+    /// A counter by reason; reasons without a label are left out.
+    private static func counter<Reason>(
+        _ name: String, _ help: String,
+        _ counters: @escaping @Sendable (AgentStatus) -> ReasonCounters<Reason>,
+        label: @escaping @Sendable (Reason) -> String?
+    ) -> Metric {
+        counter(name, help, labels: ["reason"]) { metrics in
+            Reason.allCases.compactMap { reason in
+                label(reason).map { Sample([$0], counters(metrics.status).value(reason)) }
+            }
+        }
+    }
+
     private static let refusals = [
         counter(
             "clients_refused_total",
             "Clients sent away before they could log in: `not_allowed` by address, or for a limit.",
-            labels: ["reason"]
-        ) { metrics in
-            ClientRefusal.allCases.map {
-                Sample([$0.name], metrics.status.clientsRefused.value($0))
-            }
-        },
+            \.clientsRefused
+        ) { $0.name },
         counter(
             "clients_evicted_total",
             "Clients that had not logged in, or captured nothing, sent away for newer ones.",
-            labels: ["reason"]
-        ) { metrics in
-            ClientEviction.allCases.map {
-                Sample([$0.name], metrics.status.clientsEvicted.value($0))
-            }
-        },
+            \.clientsEvicted
+        ) { $0.name },
         counter(
             "logins_refused_total",
             "Logins that were `wrong`; or refused untried: `address_barred`, `too_many_at_once`.",
-            labels: ["reason"]
-        ) { metrics in
-            LoginOutcome.allCases.compactMap { outcome in
-                outcome.name.map { Sample([$0], metrics.status.loginsRefused.value(outcome)) }
-            }
-        },
+            \.loginsRefused
+        ) { $0.name },
         counter(
             "tls_handshake_failures_total", "TLS handshakes of control connections that failed."
         ) { [Sample($0.status.handshakesFailed.value)] },

@@ -165,8 +165,8 @@ package struct Admission: Sendable {
 
     /// Records that a peer logged in which is idle at first, and evicts another idle one if need be.
     ///
-    /// That one belongs to a network with more peers than the newcomer's, or to an address of the same
-    /// network with more than the newcomer's. So nobody wins a place by coming again and again.
+    /// The evicted peer's network has more peers than the newcomer's; or within one network, its
+    /// address has more than the newcomer's. So nobody wins a place by coming again and again.
     package mutating func logInIdle(_ id: ID) -> LoginDecision {
         var evicted: ID?
         if isFull {
