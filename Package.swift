@@ -58,6 +58,7 @@ let package = Package(
         module("Packets", "Addressing"),
         module("BPF", "Addressing"),
         module("Observation", "Addressing", "BPF", "Packets", "Time"),
+        module("Cilium", "Addressing"),
         module("RPCAP", "Addressing", "BPF", "Time"),
 
         // What the kernel owns and lends.
@@ -80,7 +81,8 @@ let package = Package(
             "Edges", "Addressing", "Formats", "Linux", "Log", "Metrics", "Netlink", "Observation",
             "Settings", "Time", logging),
         module(
-            "Forwarding", "Addressing", "BPF", "Edges", "Linux", "Log", "Metrics", "Netlink",
+            "Forwarding", "Addressing", "BPF", "Cilium", "Edges", "Linux", "Log", "Metrics",
+            "Netlink",
             "Observation", "PacketRing", "Packets", "RPCAP", "Security", "Settings", "Time", logging
         ),
         module(
@@ -121,6 +123,7 @@ let package = Package(
         tests(
             "ObservationTests", "Addressing", "BPF", "FuzzSupport", "KernelSupport", "Linux",
             "Observation", "ObservationFixtures", "PacketRing", "Packets", "Time"),
+        tests("CiliumTests", "Addressing", "Cilium", "FuzzSupport"),
         tests("RPCAPTests", "Addressing", "BPF", "FuzzSupport", "RPCAP", "Time"),
         tests("LinuxTests", "Addressing", "FuzzSupport", "KernelSupport", "Linux", "Time"),
         tests(
@@ -139,14 +142,16 @@ let package = Package(
             "EdgesTests", "Addressing", "Edges", "FuzzSupport", "KernelSupport", "Linux", "Metrics",
             "Netlink", "Observation", "ObservationFixtures", "Settings", "Time", logging),
         tests(
-            "ForwardingTests", "Addressing", "Edges", "Forwarding", "FuzzSupport", "KernelSupport",
+            "ForwardingTests", "Addressing", "Cilium", "Edges", "Forwarding", "FuzzSupport",
+            "KernelSupport",
             "Linux", "Metrics", "Netlink", "Observation", "ObservationFixtures", "PacketRing",
             "Packets", "RPCAP", "Security", "SecurityFixtures", "Settings", "Time", logging),
         tests(
             "AgentTests", "Addressing", "Agent", "Edges", "Forwarding", "Linux", "Metrics",
             "Netlink", "Security", "Settings", "Time", logging),
         tests(
-            "DoctorTests", "Addressing", "Doctor", "Edges", "Formats", "Linux", "Netlink",
+            "DoctorTests", "Addressing", "Doctor", "Edges", "Formats", "Forwarding", "Linux",
+            "Netlink",
             "PacketRing",
             "Settings"),
         tests(

@@ -1,6 +1,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <linux/bpf.h>
 #include <linux/netlink.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
@@ -155,4 +156,49 @@ int clinux_map_again(void *memory, size_t byte_count, void *address)
     void *copy = mremap(memory, 0, byte_count, MREMAP_MAYMOVE | MREMAP_FIXED, address);
 
     return copy == MAP_FAILED ? -1 : 0;
+}
+
+_Static_assert(BPF_MAP_TYPE_HASH == CLINUX_MAP_HASH && BPF_MAP_TYPE_LRU_HASH == CLINUX_MAP_LRU_HASH,
+               "a map's type is compared with these");
+
+static int call_bpf(int command, union bpf_attr *attributes)
+{
+    return syscall(SYS_bpf, command, attributes, sizeof *attributes);
+}
+
+int clinux_open_pinned_map(const char *path)
+{
+    union bpf_attr attributes;
+
+    memset(&attributes, 0, sizeof attributes);
+    attributes.pathname = (uintptr_t)path;
+    attributes.file_flags = BPF_F_RDONLY;
+    return call_bpf(BPF_OBJ_GET, &attributes);
+}
+
+int clinux_shape_of_map(int fd, struct clinux_map_shape *shape)
+{
+    struct bpf_map_info info;
+    union bpf_attr attributes;
+
+    memset(&info, 0, sizeof info);
+    memset(&attributes, 0, sizeof attributes);
+    attributes.info.bpf_fd = fd;
+    attributes.info.info_len = sizeof info;
+    attributes.info.info = (uintptr_t)&info;
+    if (call_bpf(BPF_OBJ_GET_INFO_BY_FD, &attributes) != 0)
+        return -1;
+    *shape = (struct clinux_map_shape){info.type, info.key_size, info.value_size};
+    return 0;
+}
+
+int clinux_map_look_up(int fd, const void *key, void *value)
+{
+    union bpf_attr attributes;
+
+    memset(&attributes, 0, sizeof attributes);
+    attributes.map_fd = fd;
+    attributes.key = (uintptr_t)key;
+    attributes.value = (uintptr_t)value;
+    return call_bpf(BPF_MAP_LOOKUP_ELEM, &attributes);
 }

@@ -39,6 +39,8 @@ struct Pipeline: ~Copyable {
     var recentSenders = RecentSenders()
     /// Where the node learns what was seen here.
     let sightings: Sightings
+    /// What is to be said about calls to services.
+    private var services: ServiceWatch
     private(set) var floods = FloodDropList()
     /// The edges of this capture, at which both ends of a request may be seen.
     private(set) var localEdges: LocalEdges
@@ -57,12 +59,14 @@ struct Pipeline: ~Copyable {
         _ plan: CapturePlan, _ rule: Rule, counters: CaptureCounters, now: MonotonicTime
     ) throws(SystemError) {
         var slowPath = SlowPath(rule)
+        slowPath.refusesUnexplained = plan.settings.leavesOutUnexplained
         var tracker: ConnectionTracker?
         var failure: SystemError?
         if plan.tracksConnections {
             do throws(SystemError) {
                 tracker = try ConnectionTracker(
-                    of: rule.addressPlan, slowPath: &slowPath, counters: counters, now: now)
+                    of: rule.addressPlan, ciliumFolder: plan.settings.ciliumFolder,
+                    slowPath: &slowPath, counters: counters, now: now)
             } catch {
                 failure = error
             }
@@ -81,6 +85,7 @@ struct Pipeline: ~Copyable {
         localEdges = plan.snapshot.localEdges
         sightings = plan.feed.sightings
         self.counters = counters
+        services = ServiceWatch(plan.settings)
         updateFronts()
     }
 
@@ -207,6 +212,12 @@ extension Pipeline {
         release(into: &queue, now) { $0.takeExpired(now: now) }
     }
 
+    /// Looks at the sources of translations, and returns what a person should know about them now.
+    mutating func serviceNotices(now: MonotonicTime) -> [ServiceWatch.Notice] {
+        guard let changes = tracker?.refreshCilium(now: now) else { return [] }
+        return services.notices(changes, slowPath.callCounts, now: now)
+    }
+
     /// Drops all held frames, and calls a closure with the counters of each.
     mutating func dropHeld(_ drop: (FrameCounters) -> Void) {
         while let fragment = held.takeFirst() { drop(fragment.counters) }
@@ -243,6 +254,8 @@ extension Pipeline {
         self.counters.set(.fragmentedEvicted, to: slowPath.evictedDatagramCount)
         self.counters.set(.remotePodsEvicted, to: slowPath.evictedRemotePodCount)
         self.counters.set(.callsNotLearned, to: slowPath.fronts.notLearnedCount)
+        self.counters.set(.serviceCalls, to: slowPath.callCounts.count)
+        self.counters.set(.serviceCallsUnexplained, to: slowPath.callCounts.unexplainedCount)
     }
 }
 

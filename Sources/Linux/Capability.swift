@@ -14,6 +14,9 @@ package struct Capability: Hashable, Sendable {
     /// Needed to receive netlink events from other network namespaces.
     package static let netBroadcast = Self(name: "CAP_NET_BROADCAST", number: CAP_NET_BROADCAST)
 
+    /// Needed to read the tables of other programs' eBPF (`bpf(2)`) in a container.
+    package static let bpf = Self(name: "CAP_BPF", number: CAP_BPF)
+
     private init(name: String, number: CInt) {
         self.name = name
         self.number = number

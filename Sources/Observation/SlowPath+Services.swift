@@ -74,34 +74,58 @@ extension SlowPath {
         let request = call.request
         let backend = flows.touch(request, now: now)
         if let backend, !isOutdated(backend, packet, of: call, now) {
-            return .decided(outcome(of: backend.flow, packet.opening, call, direction, now))
+            return .decided(outcome(of: backend, packet.opening, call, direction, now))
         }
         // A fragment whose first fragment is missing does not show which flow to look up.
         let canBeLookedUp = packet.fragment == nil || packet.ports != nil || !packet.mayHavePorts
         let negative = negativeEntries.value(for: request, now: now)
         if canBeLookedUp, negative.map({ now >= $0.retryAt }) ?? true { return .lookUp(request) }
         if let backend {
-            return .decided(outcome(of: backend.flow, packet.opening, call, direction, now))
+            return .decided(outcome(of: backend, packet.opening, call, direction, now))
         }
         // Unlike a service, the address of a front calls pods itself.
         if let otherwise = call.otherwise, negative?.isReply == true || !otherwise.isReported {
             return .decided(Outcome(decision: otherwise))
         }
         var outcome = Outcome(decision: .refuse(.serviceForm))
-        if negative?.isUnavailable != true { outcome = outcomeOfUnknown(call, now) }
+        if negative?.isUnavailable != true {
+            outcome = outcomeOfUnknown(call, now)
+            if negative?.isAnswered == false { countAnswered(call, by: packet, direction) }
+        }
         outcome.requestPart = requestPart(
             ofUnknown: request, packet.opening, outcome.decision, direction,
             isSurelyUnknown: negative?.isSurelyUnknown == true)
         return .decided(outcome)
     }
 
+    /// Counts an unknown call that is answered: so it was translated, but not by connection tracking.
+    ///
+    /// What the node itself has at a service's address, such as a cache for DNS, needs no translation.
+    /// And a reset may be the refusal of a service that has no backend.
+    private mutating func countAnswered(
+        _ call: Call, by packet: IPPacket, _ direction: Direction
+    ) {
+        guard direction == .toPod, !call.isToFront, packet.opening != .reset,
+            packet.transport == call.request.transport,
+            !rule.addressPlan.nodeAddresses.contains(call.request.destination)
+        else { return }
+        callCounts.unexplainedCount += 1
+        negativeEntries.update(call.request) { $0.isAnswered = true }
+    }
+
     /// Whether what is known of a packet's flow may have changed without an event.
     ///
-    /// Only flows through fronts have events. So no event tells that a client uses its port again for
+    /// A flow without events may be another one if the client uses its port again, which shows in TCP
+    /// alone. Of the others only flows through fronts lack events. So no event tells that a client uses its port again for
     /// a call that is not translated any more, or is masqueraded now.
     private func isOutdated(
         _ backend: Backend, _ packet: IPPacket, of call: Call, _ now: MonotonicTime
     ) -> Bool {
+        guard backend.hasEvents else {
+            let mayBeOther =
+                call.request.transport != IPProtocol.tcp || packet.opening == .connectionRequest
+            return mayBeOther && now - backend.learnedAt >= Self.silentFlowAge
+        }
         if backend.learnedAt < invalidBefore { return true }
         guard call.isToFront, backend.flow.isThroughFront else { return false }
         let opens = packet.opening == .connectionRequest
@@ -110,12 +134,13 @@ extension SlowPath {
 
     /// Decides about a packet of a call whose backend is known.
     private mutating func outcome(
-        of flow: TrackedFlow, _ opening: Opening?, _ call: Call, _ direction: Direction,
+        of backend: Backend, _ opening: Opening?, _ call: Call, _ direction: Direction,
         _ now: MonotonicTime
     ) -> Outcome {
+        let flow = backend.flow
         var outcome =
             call.otherwise.map { outcomeThroughFront(flow, opening, direction, otherwise: $0) }
-            ?? outcomeThroughService(flow, opening, direction, now)
+            ?? outcomeThroughService(backend, opening, direction, now)
         if outcome.requestPart == nil {
             outcome.requestPart = requestPart(ofAnswerTo: flow.original, opening, direction)
         }
@@ -129,12 +154,13 @@ extension SlowPath {
     }
 
     private mutating func outcomeThroughService(
-        _ flow: TrackedFlow, _ opening: Opening?, _ direction: Direction, _ now: MonotonicTime
+        _ known: Backend, _ opening: Opening?, _ direction: Direction, _ now: MonotonicTime
     ) -> Outcome {
+        let flow = known.flow
         let (client, backend) = (flow.original.source, flow.reply.source)
         let isPod = rule.addressPlan.isPod(backend)
         // Packets that came this far must not be dropped by a program.
-        services.learn(flow, isPod: isPod, now: now)
+        services.learn(flow, isPod: isPod, hasEvents: known.hasEvents, now: now)
         guard flow.isTranslated, isPod else {
             return Outcome(decision: .report(.serviceWithoutPod))
         }
@@ -192,6 +218,9 @@ extension SlowPath {
             ? fronts.touchHighestBackendPort(of: call.request, now: now)
             : services.touchHighestBackendPort(of: call.request, now: now)
         if let highestPort, call.request.sourcePort > highestPort {
+            return Outcome(decision: .refuse(.unexplainedService))
+        }
+        if refusesUnexplained, !call.isToFront {
             return Outcome(decision: .refuse(.unexplainedService))
         }
         return Outcome(decision: .report(.unexplainedService))

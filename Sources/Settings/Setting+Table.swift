@@ -8,7 +8,8 @@ extension Setting {
     /// All settings, in the order of the documentation.
     package static let all: [Setting] = [
         sensors, sensorPort, podNetworks, serviceNetworks, device, uncovered, edges, includedEdges,
-        excludedEdges, cniCache, deduplication, listen, allowed, passwordFile, nullLogin, dataPorts,
+        excludedEdges, cniCache, deduplication, services, ciliumTables, listen, allowed,
+        passwordFile, nullLogin, dataPorts,
         udpFormat, tlsCertificate, tlsKey, tlsPeers, frames, snaplen, ringMemory, queueMemory,
         rateLimit, processors, niceness, http, logLevel, logFormat,
     ]
@@ -67,6 +68,21 @@ extension Setting {
     package static let deduplication = Setting(
         "PODWIRE_DEDUP", "--dedup", .value("on"), .words(["on", "off"]),
         "`on` reports each packet once, `off` at every edge that it passes")
+
+    package static let services = Setting(
+        "PODWIRE_SERVICES", "--services", .value("tracked"), .words(["tracked", "untracked"]),
+        """
+        calls to services that nothing explains: `tracked` reports them as they are, `untracked` \
+        leaves them out
+        """)
+
+    package static let ciliumTables = Setting(
+        "PODWIRE_CILIUM_TABLES", "--cilium-tables", .value("/sys/fs/bpf/tc/globals"),
+        .folder("a folder's absolute path, or off"),
+        """
+        folder in which Cilium pins its tables, which tell the backends of calls to services; `off` \
+        for none
+        """)
 
     package static let listen = Setting(
         "PODWIRE_LISTEN", "--listen", .unset("off"),

@@ -19,6 +19,8 @@ extension Settings {
         if !edges.included.isEmpty { metadata["included"] = "\(Self.list(edges.included))" }
         if !edges.excluded.isEmpty { metadata["excluded"] = "\(Self.list(edges.excluded))" }
         if !deduplicates { metadata["dedup"] = "off" }
+        if capture.leavesOutUnexplained { metadata["services"] = "untracked" }
+        if capture.ciliumFolder == nil { metadata["cilium_tables"] = "off" }
         if !capture.restoresWireForm { metadata["frames"] = "raw" }
         return metadata
     }

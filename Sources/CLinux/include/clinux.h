@@ -109,6 +109,25 @@ int clinux_set_niceness(int niceness);
 /* Cannot fail for the calling thread; -1 is a niceness. */
 int clinux_niceness(void);
 
+/* The shape of a map in the kernel (BPF_OBJ_GET_INFO_BY_FD). */
+struct clinux_map_shape {
+    uint32_t type;
+    uint32_t key_byte_count;
+    uint32_t value_byte_count;
+};
+
+#define CLINUX_MAP_HASH 1
+#define CLINUX_MAP_LRU_HASH 9
+
+/*
+ * Opens a map by its pin to be read (bpf(2): BPF_OBJ_GET with BPF_F_RDONLY), asks for its shape, and looks a
+ * key up in it (BPF_MAP_LOOKUP_ELEM), with as many bytes of key and value as the shape says. Each returns a
+ * descriptor or 0, or -1 and errno, which is ENOENT if the map lacks the key.
+ */
+int clinux_open_pinned_map(const char *path);
+int clinux_shape_of_map(int fd, struct clinux_map_shape *shape);
+int clinux_map_look_up(int fd, const void *key, void *value);
+
 /* The effective capabilities of the process as a bit mask (capget(2)), or -1 and errno. */
 int64_t clinux_effective_capabilities(void);
 

@@ -8,7 +8,7 @@ import Synchronization
 package final class CaptureCounters: Sendable {
     /// All frames, by fate.
     package let frames = FrameCounters()
-    private let values: [40 of Atomic<UInt64>] = [40 of Atomic<UInt64>] { _ in Atomic(0) }
+    private let values: [48 of Atomic<UInt64>] = [48 of Atomic<UInt64>] { _ in Atomic(0) }
     private let unrepaired: [11 of Atomic<UInt64>] = [11 of Atomic<UInt64>] { _ in Atomic(0) }
     /// The frames of each edge that is captured now, by its interface's incarnation.
     let edges = Mutex<[UInt64: EdgeCounters]>([:])
