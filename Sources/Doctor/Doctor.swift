@@ -15,7 +15,7 @@ package enum Doctor {
             NetlinkCheck.self, EdgeCheck.self, PodNetworkCheck.self, ForwardingPodsCheck.self,
             SharedSegmentCheck.self,
             DataPathCheck.self, OtherCapturesCheck.self, TrackingCheck.self,
-            ServiceNetworkCheck.self,
+            ServiceTranslationCheck.self, ServiceNetworkCheck.self,
             // Sensors and clients, and the files and the clock that they depend on.
             SensorCheck.self, ListenerCheck.self, HTTPCheck.self, PasswordFileCheck.self,
             TLSCheck.self, ClockCheck.self,

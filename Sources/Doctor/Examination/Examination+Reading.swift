@@ -1,7 +1,10 @@
+import Addressing
 import Edges
+import Forwarding
 import Linux
 import Netlink
 import Settings
+import Time
 
 extension Examination {
     /// Reads everything about the node that a check needs.
@@ -14,6 +17,7 @@ extension Examination {
         examination.readProcess()
         examination.readNetwork()
         examination.readConntrack()
+        examination.readCiliumTables()
         examination.readPeers()
         return examination
     }
@@ -72,6 +76,14 @@ extension Examination {
         translatedFlows = try? ConntrackState.readTranslatedFlows()
     }
 
+    /// What Cilium's pins say, if the agent would look there.
+    private mutating func readCiliumTables() {
+        ciliumTables = [.ipv4: .absent, .ipv6: .absent]
+        guard let folder = settings.capture.ciliumFolder else { return }
+        var tables = CiliumTables(in: folder)
+        for (family, state) in tables.refresh(now: .now) { ciliumTables?[family] = state }
+    }
+
     /// What concerns sensors and clients.
     private mutating func readPeers() {
         sensors = SensorTrial.dial(settings.sensors)
@@ -84,6 +96,7 @@ extension Examination {
             PortState.read(at: address) { AgentProbe.probeAgent(at: address) }
         }
         senders = settings.http.flatMap { AgentProbe.readSenders(at: $0) }
+        serviceCalls = settings.http.flatMap { AgentProbe.readServiceCalls(at: $0) }
         passwordFile = settings.passive?.passwordFile.map(FileState.readPasswords)
         certificate = settings.tls.map {
             FileState.readCertificate($0.certificate, key: $0.key)

@@ -1,5 +1,6 @@
 package import Addressing
 package import Edges
+package import Forwarding
 package import Linux
 package import Settings
 
@@ -34,6 +35,8 @@ package struct Examination: Sendable {
     package var httpPort: PortState?
     /// The senders that a running agent knows as nobody's.
     package var senders: [UnknownSender]?
+    /// The calls to services that a running agent has counted.
+    package var serviceCalls: ServiceCalls?
     /// The state of the password file.
     package var passwordFile: FileState?
     /// The state of the certificate and its key.
@@ -60,6 +63,9 @@ package struct Examination: Sendable {
     package var conntrack: ConntrackState?
     /// The flows that connection tracking translates; nil without CAP_NET_ADMIN.
     package var translatedFlows: [TrackedFlow]?
+
+    /// The state of Cilium's tables, by family.
+    package var ciliumTables: [IPAddress.Family: CiliumTables.State]?
 
     /// An examination of which nothing has been read.
     package init(_ settings: Settings) { self.settings = settings }
