@@ -26,6 +26,9 @@ NODES = ("node1", "node2")
 COMPRESSED_BYTES_MAX = 15_000_000
 # As bits (capabilities(7)).
 CAPABILITIES = {"CAP_NET_ADMIN": 12, "CAP_NET_RAW": 13}
+# The tables in which Cilium notes the backends of calls: name, length of key and of value.
+CILIUM_TABLES = [(f"cilium_{name}", key, value) for name, key, value in (
+    ("ct4_global", 14, 56), ("ct_any4_global", 14, 56), ("lb4_backends_v3", 4, 12))]
 
 # Who sends to which address and port, and which the sensor is to see: that of a pod of the same node,
 # of the other one, of none, and a service's backend.
@@ -154,6 +157,35 @@ class ContainerTest(unittest.TestCase):
             for line in container.text().splitlines():
                 self.assertIn(line.split()[1], ("info", "notice"), container.text())
         self.check_feed(containers)
+
+    def test_cilium_s_tables_are_read_with_one_capability_more(self):
+        """What components/cilium-services adds: BPF, and the folder of the pins, to be read only."""
+        pins = tempfile.mkdtemp(dir=self.bundle.folder.name)
+        output("mount", "-t", "bpf", "none", pins)
+        self.addCleanup(output, "umount", "-l", pins)
+        pathlib.Path(pins, "tc/globals").mkdir(parents=True)
+        for name, key, value in CILIUM_TABLES:
+            output("bpftool", "map", "create", f"{pins}/tc/globals/{name}", "type", "hash", "key", key,
+                   "value", value, "entries", 16, "name", "table")
+        settings = {"EXTRAHOP_SENSOR_IP": OUTSIDE, "PODNET": "10.244.0.0/16", "SVCNET": "10.96.0.0/16"}
+        for more, grade, text in (
+                (["CAP_BPF"], "ok", "calls to services are looked up in Cilium's tables"),
+                ([], "warning", "needs CAP_BPF: add it under securityContext.capabilities")):
+            with self.subTest(more):
+                container = Container(self.bundle, self.cluster.name("node1"), [*CAPABILITIES, *more],
+                                      {"/sys/fs/bpf": pins}, **settings)
+                self.addCleanup(container.kill)
+                container.await_text(text)
+                report = json.loads(container.execute("/usr/bin/podwire", "doctor", "--json"))
+                [found] = [one for one in report["findings"] if one["check"] == "service-translation"]
+                self.assertEqual(found["grade"], grade, found)
+                if more:
+                    # That the container cannot change them is not left to podwire.
+                    done = subprocess.run(
+                        ["nsenter", f"--mount=/proc/{container.pid}/ns/mnt", "touch",
+                         "/sys/fs/bpf/tc/new"], capture_output=True, text=True)
+                    self.assertIn("Read-only file system", done.stderr)
+                self.assertEqual(container.stop(), 0, container.text())
 
     def test_in_the_place_of_rpcapd(self):
         """ExtraHop's manifest with another image: privileged, the node's processes, these variables;

@@ -38,7 +38,8 @@ MINORS = range(25, int(kubernetes_validate.latest_version().split(".")[1]) + 1)
 # What an agent cannot do without, of what "baseline" forbids; then what single overlays need.
 NEEDED = {"Host Namespaces", "Capabilities"}
 # In the node's network a declared port is the node's.
-ALSO_NEEDED = {"passive": {"Host Ports"}, "prometheus": {"Host Ports"}, "names": {"HostPath Volumes"}}
+ALSO_NEEDED = {"passive": {"Host Ports"}, "prometheus": {"Host Ports"}, "names": {"HostPath Volumes"},
+               "cilium-services": {"HostPath Volumes"}}
 # Probes at 127.0.0.1, which only from 1.34 on are a breach.
 PROBES_AT_LOOPBACK = "Host Probes / Lifecycle Hooks"
 
@@ -246,6 +247,7 @@ class Security(unittest.TestCase):
 
     def test_agents_have_two_capabilities_and_no_more(self):
         for folder in KUSTOMIZATIONS:
+            more = {"BPF"} if folder.name == "cilium-services" else set()
             spec = agent_of(folder)["spec"]
             self.assertIs(spec["automountServiceAccountToken"], False)
             self.assertFalse(spec.get("hostPID") or spec.get("hostIPC"))
@@ -253,7 +255,7 @@ class Security(unittest.TestCase):
             for container in containers(agent_of(folder)):
                 context = container["securityContext"]
                 self.assertEqual(context["capabilities"]["drop"], ["ALL"])
-                self.assertEqual(set(context["capabilities"]["add"]), {"NET_RAW", "NET_ADMIN"})
+                self.assertEqual(set(context["capabilities"]["add"]), {"NET_RAW", "NET_ADMIN"} | more)
                 self.assertIs(context["privileged"], False)
                 self.assertIs(context["allowPrivilegeEscalation"], False)
                 self.assertIs(context["readOnlyRootFilesystem"], True)
