@@ -45,6 +45,8 @@ need_packages() {
 # What each thing takes that the tools do, in Debian's packages. Building needs a Swift toolchain, too.
 build_packages=(libmnl-dev libssl-dev zlib1g-dev pkg-config)
 testbed_packages=(iproute2 iptables nftables containernetworking-plugins procps python3)
+# Those test beds whose data path is eBPF programs.
+ebpf_packages=(clang bpftool libbpf-dev linux-libc-dev)
 demo_packages=(tcpdump iputils-ping)
 lint_packages=(python3 shellcheck git)
 python_packages=(python3)

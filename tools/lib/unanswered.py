@@ -64,7 +64,7 @@ def policies_of_services():
             how = "failure" if name == "reset" else how
             for source in SOURCES:
                 yield Call(f"tcp, service, {name}, {where}", "tcp", client, "shut", port,
-                           backend=port, backend_owner="b1" if is_known else None, source=source,
+                           backend=port, backend_owner="b1", is_tracked=is_known, source=source,
                            job="denied", how=how,
                            limit=RESETS if name == "reset" and where != "same node" else None)
 
