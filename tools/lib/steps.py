@@ -73,6 +73,7 @@ STEPS = (
     integration("group", "broadcasts, multicasts and link-local addresses"),
     integration("fragments", "fragments in orders that are legal and rare"),
     integration("fronts", "calls to node ports, host ports and external addresses"),
+    integration("cilium", "services that eBPF programs translate, and Cilium's tables", "ebpf"),
     integration("edges", "edges that come and go, and rings that grow"),
     integration("doctor", "what the doctor finds"),
     integration("http", "metrics, probes, and who wants to hurt them"),
