@@ -53,7 +53,7 @@ python_packages=(python3)
 docs_packages=(python3 man-db)
 integration_packages=(
     python3 python3-prometheus-client tshark tcpdump iputils-ping libcap2-bin conntrack openssl ethtool
-    iperf3)
+    iperf3 bpftool)
 container_packages=(
     runc skopeo umoci golang-github-containers-common dnsmasq-base golang-go
     golang-github-containerd-go-cni-dev)
