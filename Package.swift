@@ -95,7 +95,8 @@ let package = Package(
             "Doctor", "Addressing", "BPF", "Edges", "Formats", "Forwarding", "HTTPEndpoint",
             "Linux", "Netlink", "Observation", "PacketRing", "Security", "Settings", "Time"),
         module(
-            "Explain", "Addressing", "BPF", "Edges", "Linux", "Netlink", "Observation", "Packets",
+            "Explain", "Addressing", "BPF", "Edges", "Forwarding", "Linux", "Netlink",
+            "Observation", "Packets",
             "RPCAP", "Settings", "Time"),
 
         // Files of packets, the other end of the feed, and the program.
@@ -170,8 +171,8 @@ let package = Package(
         .target(
             name: "FuzzTargets",
             dependencies: [
-                "Addressing", "BPF", "CaptureFiles", "Collector", "Compression", "Edges", "Explain",
-                "Formats", "FuzzSupport", "Linux", "Log", "Netlink", "Observation",
+                "Addressing", "BPF", "CaptureFiles", "Cilium", "Collector", "Compression", "Edges",
+                "Explain", "Formats", "FuzzSupport", "Linux", "Log", "Netlink", "Observation",
                 "ObservationFixtures", "Packets", "RPCAP", "Security", "Settings", "Time", logging,
             ],
             path: "Tests/Fuzz/Targets", swiftSettings: house),

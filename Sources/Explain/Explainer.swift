@@ -91,7 +91,8 @@ package struct Explainer: ~Copyable {
     package static func read(_ settings: Settings) throws(SystemError) -> Self {
         Self(
             try Node.read(settings.edges), RuleSettings(settings),
-            sensors: Set(settings.sensors.compactMap { IPAddress($0.host) }), flows: FlowLookup())
+            sensors: Set(settings.sensors.compactMap { IPAddress($0.host) }),
+            flows: FlowLookup(ciliumFolder: settings.capture.ciliumFolder))
     }
 
     /// Why pods' addresses are not known; nil if they are.

@@ -129,14 +129,14 @@ struct ConnectionTracker: ~Copyable {
 
     /// Finds the flow that the slow path needs, which takes at most a millisecond.
     mutating func lookUp(_ flow: FlowKey, for slowPath: inout SlowPath, now: MonotonicTime) {
+        let isKnown = slowPath.knows(flow, now: now)
+        // Where Cilium translates no event tells of the flow, so none is read first.
+        var answer = askCilium(for: flow, isKnown: isKnown, slowPath, now)
+        if case .foundWithoutEvents? = answer {
+            return slowPath.learn(answer ?? .notFound, about: flow, now: now)
+        }
         readEvents(for: &slowPath, now: now)
         if slowPath.isCurrent(flow, now: now) { return }
-        let isKnown = slowPath.knows(flow, now: now)
-        let isToService = slowPath.rule.addressPlan.isService(flow.destination)
-        var answer = isToService ? askCilium(for: flow, isKnown: isKnown, now) : nil
-        if case .foundWithoutEvents(let found)? = answer {
-            return slowPath.learn(.foundWithoutEvents(found), about: flow, now: now)
-        }
         guard !isKnown || renewals.take(now) else {
             counters.add(1, to: .lookupsSkipped)
             return slowPath.learn(.notAsked, about: flow, now: now)
@@ -147,9 +147,9 @@ struct ConnectionTracker: ~Copyable {
                 [(events.fileDescriptor, .readable)], until: .now + Self.waitMax)
             readEvents(for: &slowPath, now: now)
             if slowPath.isCurrent(flow, now: now) { return }
-            if answer != nil { answer = askCilium(for: flow, isKnown: isKnown, now) }
-            if case .foundWithoutEvents(let found)? = answer {
-                return slowPath.learn(.foundWithoutEvents(found), about: flow, now: now)
+            answer = askCilium(for: flow, isKnown: isKnown, slowPath, now)
+            if case .foundWithoutEvents? = answer {
+                return slowPath.learn(answer ?? .notFound, about: flow, now: now)
             }
             result = ask(for: flow, now)
         }
@@ -161,9 +161,12 @@ struct ConnectionTracker: ~Copyable {
     ///
     /// - Returns: nil if there are no tables that could have it.
     private mutating func askCilium(
-        for call: FlowKey, isKnown: Bool, _ now: MonotonicTime
+        for call: FlowKey, isKnown: Bool, _ slowPath: borrowing SlowPath, _ now: MonotonicTime
     ) -> LookupResult? {
-        guard cilium?.canAnswer(about: call) == true else { return nil }
+        guard cilium?.canAnswer(about: call) == true,
+            slowPath.rule.addressPlan.isService(call.destination),
+            !slowPath.isCurrent(call, now: now)
+        else { return nil }
         guard !isKnown || ciliumRenewals.take(now), ciliumLookups.take(now) else {
             counters.add(1, to: .ciliumLookupsSkipped)
             return .notAsked

@@ -2,6 +2,7 @@ import Addressing
 import BPF
 import Edges
 import Linux
+import Metrics
 import Observation
 import PacketRing
 import Packets
@@ -215,6 +216,10 @@ extension Pipeline {
     /// Looks at the sources of translations, and returns what a person should know about them now.
     mutating func serviceNotices(now: MonotonicTime) -> [ServiceWatch.Notice] {
         guard let changes = tracker?.refreshCilium(now: now) else { return [] }
+        for (family, state) in changes {
+            let gauge = family == .ipv4 ? counters.ciliumIPv4 : counters.ciliumIPv6
+            gauge.set(state == .inUse ? 1 : 0)
+        }
         return services.notices(changes, slowPath.callCounts, now: now)
     }
 

@@ -66,6 +66,30 @@ extension SlowPath {
         quoted.transport == IPProtocol.tcp
     }
 
+    /// Decides about an ICMP error of a backend that quotes the pod form.
+    ///
+    /// Cilium gives such an error the service's address, and leaves what it quotes as it is.
+    ///
+    /// - Returns: nil if the packet is no such error.
+    func outcome(ofHalfTranslated packet: IPPacket, in frame: RawSpan) -> Outcome? {
+        let plan = rule.addressPlan
+        guard plan.isService(packet.source), let quoted = packet.quoted(in: frame),
+            quoted.source == packet.destination, plan.isPod(quoted.source),
+            plan.isPod(quoted.destination), !plan.isService(quoted.destination)
+        else { return nil }
+        let error = FlowKey(packet)
+        let decision = rule.decision(
+            from: quoted.destination, to: quoted.source, direction: .toPod
+        ) { Rule.lowerEnd(of: FlowKey(quoted)) }
+        guard decision.isReported else { return Outcome(decision: .refuse(.serviceForm)) }
+        let backend = FlowKey(
+            transport: error.transport, source: quoted.destination, destination: error.destination,
+            sourcePort: error.sourcePort, destinationPort: error.destinationPort)
+        return Outcome(
+            decision: .report(.podForm),
+            translation: Translation(TrackedFlow(original: error.reversed, reply: backend)))
+    }
+
     /// Decides about a packet of a call.
     mutating func decideServiceForm(
         _ packet: IPPacket, of call: Call, direction: Direction, _ now: MonotonicTime

@@ -169,6 +169,11 @@ package struct SlowPath: Sendable {
         _ now: MonotonicTime
     ) -> Step {
         let decision = decideByRule(headers, in: frame, direction, at: point, now)
+        if decision == .refuse(.serviceForm), direction == .toPod, let packet = headers.packet,
+            let outcome = outcome(ofHalfTranslated: packet, in: frame)
+        {
+            return .decided(outcome)
+        }
         guard let packet = headers.packet,
             let call = call(packet, decision, in: frame, direction)
         else {

@@ -112,6 +112,10 @@ class CiliumTest(ClusterCase):
         for agent in self.agents:
             agent.await_text(USED, 2)
         texts = self.call_all()
+        for agent in self.agents:
+            used = Endpoint(agent.namespace).fresh_metrics()
+            self.assertEqual([used.sum("podwire_cilium_tables_used", family=family)
+                              for family in ("ipv4", "ipv6")], [1, 1])
         self.assertEqual([grade for grade, _ in self.doctor(1, PODWIRE_CILIUM_TABLES=folder_of(1))], ["ok"])
         self.end(self.collector, *self.agents)
         self.check_once(texts)
@@ -141,6 +145,15 @@ class CiliumTest(ClusterCase):
         for agent in self.agents:
             self.assertEqual(len(agent.lines(WARNING)), 1)
             self.assertIn("--services untracked", agent.lines(WARNING)[0])
+
+    def test_explain_asks_the_tables(self):
+        self.call("c1", (SOLO[0], 3000, "to be explained"))
+        for folder, words in ((folder_of(1), f"{ADDRESSES['a1']} port 8081"),
+                              ("off", "a call to a service that is not going on now")):
+            done = run_in(cluster.name("node1"), PODWIRE, "explain", "tcp", f"{ADDRESSES['c1']}:3000",
+                          f"{SOLO[0]}:80",
+                          env={**os.environ, **NETWORKS, "PODWIRE_CILIUM_TABLES": folder})
+            self.assertIn(words, " ".join(done.stdout.split()))
 
     def test_what_nothing_explains_can_be_left_out(self):
         self.begin(lambda _: "off", PODWIRE_SERVICES="untracked")

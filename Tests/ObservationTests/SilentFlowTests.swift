@@ -120,6 +120,36 @@ struct SilentFlowTests {
         }
     }
 
+    @Test(
+        "have errors of backends that quote the pod form", arguments: [(40_000, false), (80, true)])
+    func halfTranslatedError(port: UInt16, isReported: Bool) {
+        var slowPath = SlowPath(Site.rule)
+        let quoted = Frame.ip(
+            from: Site.a4, to: Site.c4, protocol: 17, Frame.ports(port, 8080, more: 4))
+        let frame = Frame.ethernet(
+            to: Site.aMAC, from: Site.bridgeMAC, type: EtherType.ipv4,
+            Frame.ip(
+                from: Site.service4, to: Site.a4, protocol: 1, [3, 3, 0, 0, 0, 0, 0, 0] + quoted))
+        guard case .decided(let outcome) = slowPath.step(frame, .toPod, Site.begin) else {
+            Issue.record("not decided")
+            return
+        }
+        #expect(outcome.decision == (isReported ? .report(.podForm) : .refuse(.serviceForm)))
+        #expect(outcome.translation?.newAddress == (isReported ? Site.c4 : nil))
+        // With the service's form in the quotation it is a call that has to be known.
+        let other = Frame.ethernet(
+            to: Site.aMAC, from: Site.bridgeMAC, type: EtherType.ipv4,
+            Frame.ip(
+                from: Site.service4, to: Site.a4, protocol: 1,
+                [3, 3, 0, 0, 0, 0, 0, 0]
+                    + Frame.ip(
+                        from: Site.a4, to: Site.service4, protocol: 17,
+                        Frame.ports(port, 80, more: 4))))
+        #expect(
+            slowPath.step(other, .toPod, Site.begin)
+                == .lookUp(key(Site.a4, port, Site.service4, 80).over(17)))
+    }
+
     @Test("are counted as unexplained once a second, if they are answered")
     func unexplained() {
         var slowPath = SlowPath(Site.rule)

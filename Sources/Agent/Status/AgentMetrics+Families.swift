@@ -167,12 +167,19 @@ extension AgentMetrics {
             "edges_sharing_ring", "Edges that share one ring because ring memory is used up.",
             labels: ["sensor"]
         ) { $0.sums(\.edgesSharing) },
+        gauge(
+            "cilium_tables_used",
+            "Captures that look calls to services up in Cilium's tables, by family.",
+            labels: ["sensor", "family"]
+        ) { metrics in
+            metrics.sums(\.ciliumIPv4, "ipv4") + metrics.sums(\.ciliumIPv6, "ipv6")
+        },
     ]
 
-    /// A gauge's sum over the captures of each peer.
-    private func sums(_ gauge: (CaptureCounters) -> Gauge) -> [Sample] {
+    /// A gauge's sum over the captures of each peer, with more labels than the peer's.
+    private func sums(_ gauge: (CaptureCounters) -> Gauge, _ labels: String...) -> [Sample] {
         status.peers.map { peer in
-            Sample([peer.name], peer.captures.reduce(0) { $0 + gauge($1.counters).value })
+            Sample([peer.name] + labels, peer.captures.reduce(0) { $0 + gauge($1.counters).value })
         }
     }
 

@@ -24,6 +24,10 @@ package final class CaptureCounters: Sendable {
     /// Frames that wait for the answer to a request, or for the first fragment of their datagram.
     package let framesHeld = Gauge()
 
+    /// Whether Cilium's tables are used, 1 or 0 for each family.
+    package let ciliumIPv4 = Gauge()
+    package let ciliumIPv6 = Gauge()
+
     package init(_ edgeMetrics: EdgeMetrics = EdgeMetrics()) {
         self.edgeMetrics = edgeMetrics
         precondition(CaptureMetric.allCases.count <= values.count)

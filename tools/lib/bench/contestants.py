@@ -20,8 +20,9 @@ class Contestant:
     # After so long without a packet there is none in a ring any more.
     silence_seconds = 0.2
 
-    def __init__(self, bed, tools, program=None, is_busy=True):
+    def __init__(self, bed, tools, program=None, is_busy=True, arguments=()):
         self.bed, self.tools, self.program, self.is_busy = bed, tools, program, is_busy
+        self.arguments = arguments
 
     def __enter__(self):
         with contextlib.ExitStack() as stack:
@@ -66,7 +67,7 @@ class Agent(Contestant):
         listener = stack.enter_context(sensor.listen(self.bed))
         self.launch(stack, self.program, "agent", "--sensor", network.SENSOR_ADDRESS,
                     "--pod-network", network.POD_NETWORK,
-                    "--service-network", network.SERVICE_NETWORK)
+                    "--service-network", network.SERVICE_NETWORK, *self.arguments)
         session = sensor.begin(listener.accept()[0], "any-eth", self.drain)
         stack.callback(session.close)
 

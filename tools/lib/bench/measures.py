@@ -3,7 +3,7 @@
 import random
 import time
 
-from . import generator, network, processes
+from . import generator, network, processes, services
 
 SIZES = (60, 300, 1514)
 SLOW_PER_SECOND, PACED_PER_SECOND = 200, 100_000
@@ -166,6 +166,35 @@ class Bench:
         sent = generator.send(way, self.tools, 60, self.plan.seconds / 2)
         self.figures.add(f"{measure}_ns", name, sent["cpu_ns"] / sent["packets"])
         self.figures.add(f"{measure}_per_s", name, sent["packets"] / sent["wall_ns"] * 1e9)
+
+    def services(self):
+        """What a new call to a service costs: known from connection tracking, and from Cilium's tables."""
+        agent = next(iter(self.contestants))
+        services.prepare(self.bed)
+        warm_count = int(WARM_UP_SECONDS * services.CALLS_PER_SECOND)
+        count = min(services.PORT_COUNT_MAX - warm_count,
+                    int(self.plan.seconds * services.CALLS_PER_SECOND))
+        with services.tables(self.tools) as pins:
+            for turn in range(2 * self.plan.few_rounds):
+                name, way, folder = (("conntrack", services.BY_KERNEL, "off"),
+                                     ("cilium", services.BY_TABLES, pins))[turn % 2]
+                self.say(f"new calls to services, round {turn // 2 + 1}: {name}")
+                services.translate(self.bed, way)
+                if folder == pins:
+                    services.fill(self.bed, pins, turn, warm_count + count)
+                with self.meet(agent, arguments=("--cilium-tables", folder)) as contestant:
+                    time.sleep(0.2)
+                    services.call(self.bed, turn, 0, warm_count)
+                    before = contestant.await_silence()["packets"]
+                    used = processes.cpu_ns(contestant.pid)
+                    rate = services.call(self.bed, turn, warm_count, count)
+                    arrived = contestant.await_silence()["packets"] - before
+                    self.figures.add("services_ns", name,
+                                     (processes.cpu_ns(contestant.pid) - used) / count)
+                    self.figures.add("services_reported", name, arrived / count)
+                    self.figures.add("services_per_s", name, rate)
+                    self.figures.add("services_mib", name,
+                                     processes.memory(contestant.pid)["anonymous"] / (1 << 20))
 
     def idle(self):
         """What one session costs while nothing happens, and its memory."""

@@ -48,6 +48,13 @@ POD_LINES = [
      ("no agent", "does not report", "reports"))]
 
 
+SERVICE_LINES = [
+    ("CPU for each call, ns", "services_ns", 1, 0),
+    ("... packets of it that were reported", "services_reported", 1, 3),
+    ("... 1,000 calls/s", "services_per_s", 1e-3, 1),
+    ("the agent's own memory after it, MiB", "services_mib", 1, 1)]
+
+
 def cell(figure, scale, digits):
     """A median, and how far the rounds went where there were several."""
     if figure is None:
@@ -86,6 +93,12 @@ def tables(figures, names):
     if pods:
         parts.append(table(["what pods pay, 60 bytes", "no agent", "an edge that does not report",
                             "one that reports"], pods))
+    calls = [[title] + [cell(figures.get(measure, name), scale, digits)
+                        for name in ("conntrack", "cilium")]
+             for title, measure, scale, digits in SERVICE_LINES if measure in figures.table]
+    if calls:
+        parts.append(table(["new calls to services, known from", "connection tracking",
+                            "Cilium's tables"], calls))
     return "\n\n".join(parts)
 
 
