@@ -58,8 +58,22 @@ while len(got) < size:
     got += client.recv(65536)
 assert got == data
 """
+REFUSED = """
+import socket, sys
+client = socket.socket(socket.AF_INET6 if ":" in sys.argv[1] else socket.AF_INET, socket.SOCK_DGRAM)
+client.settimeout(20)
+client.connect((sys.argv[1], int(sys.argv[2])))
+client.send(b"anybody there?")
+try:
+    client.recv(1)
+except ConnectionRefusedError:
+    print("refused")
+"""
 # A service with one backend, and the port there.
 PORT, BACKEND_PORT = 80, 8081
+# The same service's port for large datagrams, and a service whose backend refuses.
+LARGE_PORT, LARGE_BACKEND_PORT, LARGE_SIZE = 54, 5354, 4000
+REFUSING = {4: "10.96.0.66", 6: "fd00:10:96::66"}
 SERVER_POD, CLIENT, FAR_CLIENT = "a1", "b1", "c2"
 # Addresses of each family, and what a pod that calls itself looks like to itself.
 SERVICES = {4: "10.96.0.11", 6: "fd00:10:96::11"}
@@ -109,7 +123,8 @@ class PathCase(unittest.TestCase):
             raise unittest.SkipTest("has no network")
         cls.cluster = Cluster("eb", cls.network)
         cls.addClassCleanup(cls.cluster.remove)
-        for pod, port in ((SERVER_POD, BACKEND_PORT), ("a1", 8080), ("a2", 8080)):
+        for pod, port in ((SERVER_POD, BACKEND_PORT), (SERVER_POD, LARGE_BACKEND_PORT),
+                          ("a1", 8080), ("a2", 8080)):
             cls.serve(pod, port)
         cls.source = 20000
         # What has no neighbour yet takes the node's stack, in all networks.
@@ -274,6 +289,20 @@ class PathCase(unittest.TestCase):
             backends = self.tables(f"cilium_lb{family}_backends_v3")
             end = places.as_bytes(PODS[family][SERVER_POD]) + struct.pack("!HB", BACKEND_PORT, protocol)
             self.assertEqual(backends[struct.pack("<I", backend)][:len(end)], end)
+
+    def test_datagrams_in_pieces(self):
+        for family in (4, 6):
+            for client in (CLIENT, FAR_CLIENT):
+                self.cluster.run(client, *self.cluster.python(
+                    client, CALL, SERVICES[family], LARGE_PORT, self.next_port(), KINDS[UDP],
+                    LARGE_SIZE)[4:])
+
+    def test_clients_understand_a_backend_that_refuses(self):
+        for family in (4, 6):
+            for client in (CLIENT, FAR_CLIENT):
+                said = self.cluster.run(client, *self.cluster.python(
+                    client, REFUSED, REFUSING[family], PORT)[4:])
+                self.assertEqual(said, "refused\n", (family, client))
 
     def test_both_backends_get_calls(self):
         """Of a service with two, on the two nodes: also of calls from the same port, one after another."""
