@@ -322,9 +322,17 @@ private func received(_ connection: borrowing SequencedSocket) throws -> [UInt8]
     return message.bytes
 }
 
-/// The numbers of descriptors and threads of this process.
+/// The numbers of this process's sockets, open namespaces, and threads inside pods.
+///
+/// The runtime of the language has threads and descriptors of its own, which come and go.
 private func uses() throws -> [Int] {
-    [try fileNames(in: "/proc/self/fd").count, try fileNames(in: "/proc/self/task").count]
+    let (files, tasks) = (try fileNames(in: "/proc/self/fd"), try fileNames(in: "/proc/self/task"))
+    let targets = files.compactMap { try? linkTarget("/proc/self/fd/\($0)") }
+    let threads = tasks.compactMap { try? readFile("/proc/self/task/\($0)/comm", byteCountMax: 64) }
+    return [
+        targets.count { $0.hasPrefix("socket:") }, targets.count { $0.hasPrefix("net:") },
+        threads.count { $0 == Array("podwire-opener\n".utf8) },
+    ]
 }
 
 /// Has a packet socket hear all frames of an interface.
