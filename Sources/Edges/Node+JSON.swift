@@ -35,6 +35,7 @@ extension Node {
             ("namespace", link.peerNamespace.map { .number(Int($0)) } ?? .null),
             ("bridge", self.link(link.master).map { .text($0.name) } ?? .null),
             ("captured", .boolean(veth.isCaptured)),
+            ("tap", veth.isCaptured ? .text(veth.tap.side.rawValue) : .null),
             ("state", .text(veth.state)),
         ])
     }
