@@ -65,6 +65,9 @@ let package = Package(
         module("PacketRing", "Addressing", "BPF", "CLinux", "Linux", "Packets", "Time"),
         module("Netlink", "Addressing", "BPF", "CLinux", "CMnl", "Linux", "Packets", "Time"),
 
+        // Sockets inside pods: which namespaces there are, and how the agent gets a socket there.
+        module("Taps", "Addressing", "Linux", "Netlink", "Time"),
+
         // Who may talk to us, and that nobody listens in.
         module("Security", "Addressing", "COpenSSL", "Linux", "Time"),
 
@@ -72,6 +75,8 @@ let package = Package(
         module("Formats"),
         module("Metrics", "Linux", "Time"),
         module("Log", "Formats", "Linux", "Time", logging),
+        // The process beside the agent that may enter pods' namespaces.
+        module("Opener", "Linux", "Log", "Netlink", "Taps", "Time", logging),
         .target(name: "HTTPEndpoint", dependencies: ["Linux"] + http, swiftSettings: house),
 
         // The agent: what a person has set, what it knows of the node, the data path, and the sessions.
@@ -127,6 +132,10 @@ let package = Package(
             "PacketRingTests", "Addressing", "BPF", "KernelSupport", "Linux", "PacketRing", "Time"),
         tests(
             "NetlinkTests", "Addressing", "BPF", "FuzzSupport", "KernelSupport", "Linux", "Netlink"),
+        tests("TapsTests", "KernelSupport", "Linux", "Netlink", "Taps", "Time"),
+        tests(
+            "OpenerTests", "Addressing", "BPF", "KernelSupport", "Linux", "Netlink", "Opener",
+            "PacketRing", "Taps", "Time", logging),
         tests(
             "SecurityTests", "Addressing", "FuzzSupport", "Linux", "Security", "SecurityFixtures",
             "Time"),

@@ -14,6 +14,9 @@ package struct Capability: Hashable, Sendable {
     /// Needed to receive netlink events from other network namespaces.
     package static let netBroadcast = Self(name: "CAP_NET_BROADCAST", number: CAP_NET_BROADCAST)
 
+    /// Needed to enter other network namespaces.
+    package static let sysAdmin = Self(name: "CAP_SYS_ADMIN", number: CAP_SYS_ADMIN)
+
     private init(name: String, number: CInt) {
         self.name = name
         self.number = number

@@ -75,6 +75,8 @@ extension Errno {
     package static let protocolError = Self(rawValue: EPROTO)
     /// Protocol not supported (`EPROTONOSUPPORT`).
     package static let protocolNotSupported = Self(rawValue: EPROTONOSUPPORT)
+    /// Stale file handle (`ESTALE`).
+    package static let staleFileHandle = Self(rawValue: ESTALE)
     /// Timed out (`ETIMEDOUT`).
     package static let timedOut = Self(rawValue: ETIMEDOUT)
 }
