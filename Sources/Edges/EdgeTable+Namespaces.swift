@@ -1,6 +1,6 @@
 import Linux
 import Netlink
-import Taps
+package import Taps
 
 /// The network namespaces of pods, and where their edges are captured.
 extension EdgeTable {

@@ -4,7 +4,7 @@ package import Netlink
 import Observation
 package import Settings
 import Synchronization
-package import Taps
+import Taps
 
 /// The number of incarnations so far, of all tables, so that no two edges have the same one.
 private let incarnationCount = Atomic<UInt64>(0)
@@ -126,7 +126,8 @@ package struct EdgeTable: Sendable {
                 // The other end belongs to another pod now, or to none.
                 entry?.pod = nil
                 entry?.name = nil
-                (entry?.file, entry?.isFileGone) = (nil, false)
+                entry?.file = nil
+                entry?.isFileGone = false
                 entry?.senders = []
             }
             if entry?.link.master != link.master { removePort(link.index) }

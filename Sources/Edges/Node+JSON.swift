@@ -1,6 +1,7 @@
 import Addressing
 package import Formats
 import Netlink
+import Observation
 
 extension Node {
     /// An array with an object for each veth, for programs.

@@ -189,7 +189,11 @@ extension Pipeline {
                     continue
                 }
                 isOver = false
-                if edge.replacement?.consume(packet.identity) == true { break }
+                if let replacement = edge.replacement,
+                    replacement.consume(replacement.identity(of: packet))
+                {
+                    break
+                }
                 forward(
                     edge.packet(packet, isCutByBlock: isCut), from: edge, fastPath, into: &queue,
                     now, &counts)

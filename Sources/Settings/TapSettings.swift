@@ -1,4 +1,4 @@
-package import Taps
+import Taps
 
 /// Where edges are captured: at the host's end of each pair, or inside the pods.
 package struct TapSettings: Equatable, Sendable {
@@ -21,10 +21,11 @@ package struct TapSettings: Equatable, Sendable {
 
     /// Settings by their values.
     package init(
-        _ mode: Mode = .host, namespaceFolder: String = NamespaceFolder.standardPath,
-        opener: String = PodSocketClient.standardPath
+        _ mode: Mode = .host, namespaceFolder: String? = nil, opener: String? = nil
     ) {
-        (self.mode, self.namespaceFolder, self.opener) = (mode, namespaceFolder, opener)
+        self.mode = mode
+        self.namespaceFolder = namespaceFolder ?? NamespaceFolder.standardPath
+        self.opener = opener ?? PodSocketClient.standardPath
     }
 
     init(_ reader: SettingsReader) throws(SettingFailure) {
