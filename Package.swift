@@ -80,18 +80,18 @@ let package = Package(
         .target(name: "HTTPEndpoint", dependencies: ["Linux"] + http, swiftSettings: house),
 
         // The agent: what a person has set, what it knows of the node, the data path, and the sessions.
-        module("Settings", "Addressing", "Formats", "Linux", "Log", "RPCAP", logging),
+        module("Settings", "Addressing", "Formats", "Linux", "Log", "RPCAP", "Taps", logging),
         module(
             "Edges", "Addressing", "Formats", "Linux", "Log", "Metrics", "Netlink", "Observation",
-            "Settings", "Time", logging),
+            "Settings", "Taps", "Time", logging),
         module(
             "Forwarding", "Addressing", "BPF", "Edges", "Linux", "Log", "Metrics", "Netlink",
-            "Observation", "PacketRing", "Packets", "RPCAP", "Security", "Settings", "Time", logging
-        ),
+            "Observation", "PacketRing", "Packets", "RPCAP", "Security", "Settings", "Taps", "Time",
+            logging),
         module(
             "Agent", "Addressing", "BPF", "Edges", "Formats", "Forwarding", "HTTPEndpoint", "Linux",
             "Log", "Metrics", "Netlink", "Observation", "Packets", "RPCAP", "Security", "Settings",
-            "Time", logging),
+            "Taps", "Time", logging),
 
         // What is asked about an agent: what would keep it from its work, and which edge reports what.
         module(
@@ -146,11 +146,12 @@ let package = Package(
         tests("SettingsTests", "Addressing", "Linux", "Settings"),
         tests(
             "EdgesTests", "Addressing", "Edges", "FuzzSupport", "KernelSupport", "Linux", "Metrics",
-            "Netlink", "Observation", "ObservationFixtures", "Settings", "Time", logging),
+            "Netlink", "Observation", "ObservationFixtures", "Settings", "Taps", "Time", logging),
         tests(
             "ForwardingTests", "Addressing", "Edges", "Forwarding", "FuzzSupport", "KernelSupport",
-            "Linux", "Metrics", "Netlink", "Observation", "ObservationFixtures", "PacketRing",
-            "Packets", "RPCAP", "Security", "SecurityFixtures", "Settings", "Time", logging),
+            "Linux", "Metrics", "Netlink", "Observation", "ObservationFixtures", "Opener",
+            "PacketRing", "Packets", "RPCAP", "Security", "SecurityFixtures", "Settings", "Taps",
+            "Time", logging),
         tests(
             "AgentTests", "Addressing", "Agent", "Edges", "Forwarding", "Linux", "Metrics",
             "Netlink", "Security", "Settings", "Time", logging),

@@ -10,6 +10,8 @@ package enum NodeQuery: Hashable, Sendable {
     case own
     /// The pod behind an interface.
     case pod(behind: UInt32)
+    /// The counters of all pairs' ends.
+    case counters
 }
 
 /// The kernel's reply to a query.
@@ -18,6 +20,8 @@ package enum NodeReply: Sendable {
     case own([InterfaceAddress], [Route])
     /// The pod behind an interface; nil if there is none, or it has just gone.
     case pod(behind: UInt32, EdgeTable.Pod?)
+    /// The counters of all pairs' ends.
+    case counters([PairCounters])
     /// The process may not ask about pods.
     case denied(SystemError)
 }
@@ -55,6 +59,7 @@ struct NodeSource: ~Copyable {
     mutating func reply(to query: NodeQuery) throws(SystemError) -> NodeReply {
         switch query {
         case .own: return .own(try socket.addresses(), try socket.routes())
+        case .counters: return .counters(try PairCounters.read(by: &socket))
         case .pod(let index):
             do throws(SystemError) {
                 return .pod(behind: index, try pod(behind: index))

@@ -51,7 +51,7 @@ extension EdgeTable {
         init(behind peer: UInt32, _ addresses: [InterfaceAddress], _ links: [Link]) {
             let own = addresses.filter { $0.interfaceIndex == peer }.map(\.address)
             let end = links.first { $0.index == peer }
-            let mac = end?.mac
+            let mac = end?.mac?.ofInterface
             let through = Set(links.filter { $0.isReached(through: end) }.map(\.index))
             let others = addresses.filter { through.contains($0.interfaceIndex) }.map(\.address)
                 .filter { $0.isRoutable && !own.contains($0) }
@@ -89,6 +89,11 @@ extension EdgeTable {
                 }
         }
     }
+}
+
+extension MACAddress {
+    /// The address, if it is one that tells interfaces apart: netkit devices can have zeros.
+    var ofInterface: Self? { value == 0 ? nil : self }
 }
 
 extension Link {

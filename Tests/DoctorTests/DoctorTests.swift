@@ -204,10 +204,12 @@ struct DoctorTests {
     ) throws {
         var node = try Self.withEdge()
         node.kernel = release
-        let veth = VethCounters(
-            name: "v1", pod: LinkCounters(receivedPacketCount: received, sentPacketCount: said),
+        var link = Link(index: 1)
+        (link.name, link.kind) = ("v1", "veth")
+        let veth = PairCounters(
+            link, pod: LinkCounters(receivedPacketCount: received, sentPacketCount: said),
             host: LinkCounters(receivedPacketCount: said, sentPacketCount: delivered))
-        node.vethCounters = .success([veth])
+        node.pairCounters = .success([veth])
         #expect(Self.findings("data-path", node).map(\.grade) == [grade])
     }
 
@@ -215,7 +217,7 @@ struct DoctorTests {
     func unknownDataPath() throws {
         var node = try Self.withEdge()
         #expect(Self.findings("data-path", node).isEmpty)
-        node.vethCounters = .failure(SystemError("netlink", .wouldBlock))
+        node.pairCounters = .failure(SystemError("netlink", .wouldBlock))
         #expect(Self.findings("data-path", node).map(\.grade) == [.note])
     }
 

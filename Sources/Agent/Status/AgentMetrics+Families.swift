@@ -5,6 +5,7 @@ import Netlink
 import Observation
 import Packets
 import Settings
+import Taps
 
 extension AgentMetrics {
     /// All metrics, in the order of the page.
@@ -167,6 +168,9 @@ extension AgentMetrics {
             "edges_sharing_ring", "Edges that share one ring because ring memory is used up.",
             labels: ["sensor"]
         ) { $0.sums(\.edgesSharing) },
+        gauge(
+            "edges_captured_inside", "Edges whose rings are inside their pods.", labels: ["sensor"]
+        ) { $0.sums(\.edgesInside) },
     ]
 
     /// A gauge's sum over the captures of each peer.
@@ -201,8 +205,16 @@ extension AgentMetrics {
 /// What the agent knows of its node, and whom it refused.
 extension AgentMetrics {
     private static let node = [
-        gauge("edges", "Edges of pods on this node that are to be captured.") {
-            [Sample($0.node.capturedVeths.count)]
+        gauge(
+            "edges",
+            "Edges of pods on this node that are to be captured, by the end of their pair.",
+            labels: ["side"]
+        ) { metrics in
+            TapSide.allCases.map { side in
+                Sample(
+                    [side.rawValue],
+                    metrics.node.capturedVeths.count { $0.tap.side == side })
+            }
         },
         gauge("edges_down", "Edges that are down.") {
             [Sample($0.node.capturedVeths.count { !$0.link.isUp })]
@@ -286,6 +298,11 @@ extension AgentMetrics {
 
     private static let refusals = [
         counter(
+            "taps_failed_total",
+            "Times that no socket was opened inside a pod, so its edge is captured at the host's end.",
+            \.tapsFailed
+        ) { $0 == .gone ? nil : $0.rawValue },
+        counter(
             "clients_refused_total",
             "Clients sent away before they could log in: `not_allowed` by address, or for a limit.",
             \.clientsRefused
@@ -326,6 +343,8 @@ extension Veth.EdgeStatus {
         case .uplink: "uplink"
         case .excluded: "excluded"
         case .outsidePodNetworks: "outside_pod_networks"
+        case .needsPodTap: "needs_pod_tap"
+        case .namespaceGone: "namespace_gone"
         }
     }
 }

@@ -39,7 +39,7 @@ extension Examination {
     private mutating func readNetwork() {
         let node: Node
         do throws(SystemError) {
-            node = try Node.read(settings.edges)
+            node = try Node.read(settings.edges, taps: settings.taps)
         } catch {
             netlinkFailure = .listing(error)
             return
@@ -58,8 +58,11 @@ extension Examination {
         {
             ring = RingTrial.open(on: interface, tellsOffload: settings.capture.restoresWireForm)
         }
-        if node.addressFailure == nil, !node.capturedVeths.isEmpty {
-            vethCounters = VethCounters.read(node)
+        if node.addressFailure == nil, node.veths.contains(where: \.isBehindPod) {
+            let indexes = Set(node.veths.filter(\.isBehindPod).map(\.link.index))
+            pairCounters = Result { () throws(SystemError) in
+                try PairCounters.read().filter { indexes.contains($0.link.index) }
+            }
         }
     }
 
@@ -89,4 +92,9 @@ extension Examination {
             FileState.readCertificate($0.certificate, key: $0.key)
         }
     }
+}
+
+extension Veth {
+    /// Whether a pod is behind it that an agent would like to capture.
+    fileprivate var isBehindPod: Bool { isCaptured || status == .needsPodTap }
 }
