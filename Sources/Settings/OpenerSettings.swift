@@ -3,6 +3,8 @@ package import Logging
 
 /// The settings of an agent that count for its opener, too.
 package struct OpenerSettings: Sendable {
+    /// The path of the socket at which the opener listens.
+    package let socket: String
     package let logLevel: Logger.Level
     package let logFormat: LogFormat
 
@@ -10,6 +12,7 @@ package struct OpenerSettings: Sendable {
         options: [Setting: String], environment: (String) -> String?
     ) throws(SettingFailure) {
         let reader = SettingsReader(options: options, environment: environment)
+        socket = try TapSettings(reader).opener
         logLevel = try reader.one(.logLevel) { Logger.Level(rawValue: $0) }
         logFormat = try reader.one(.logFormat) { LogFormat(rawValue: $0) }
     }

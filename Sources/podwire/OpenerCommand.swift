@@ -21,7 +21,7 @@ struct OpenerCommand: ParsableCommand {
             its network namespace with a thread of its own, opens a packet socket there, and hands \
             it over. It reads nothing else, and nothing from the network.
 
-              podwire opener --socket /run/podwire/opener.sock
+              podwire opener --opener /run/podwire/opener.sock
               podwire opener --check
 
             With --check it tries whether it may do that, and whether an opener answers at the \
@@ -34,13 +34,7 @@ struct OpenerCommand: ParsableCommand {
             forbids what is needed.
             """)
 
-    @Option(
-        help: ArgumentHelp(
-            """
-            The path of the socket. (PODWIRE_OPENER, default \(PodSocketClient.standardPath))
-            """, valueName: "path"),
-        completion: .file())
-    var socket: String?
+    @Option(.opener) var opener: SettingText?
 
     @Flag(
         help: """
@@ -55,19 +49,12 @@ struct OpenerCommand: ParsableCommand {
     @Option(.logLevel) var logLevel: SettingText?
     @Option(.logFormat) var logFormat: SettingText?
 
-    private var path: String {
-        let variable = environmentVariable("PODWIRE_OPENER").flatMap { $0.isEmpty ? nil : $0 }
-        return socket ?? variable ?? PodSocketClient.standardPath
-    }
-
     func run() throws {
-        let settings = try readSettings(of: "opener", [logLevel, logFormat]) {
+        let settings = try readSettings(of: "opener", [opener, logLevel, logFormat]) {
             options, environment throws(SettingFailure) in
             try OpenerSettings(options: options, environment: environment)
         }
-        guard path.hasPrefix("/") else {
-            throw Self.fail("the socket \(path) is no absolute path", Exit.usage)
-        }
+        let path = settings.socket
         try Self.tryRights()
         if check { return try Self.probe(path) }
         Signals.block()
