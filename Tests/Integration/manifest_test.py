@@ -48,11 +48,13 @@ PROBES_AT_LOOPBACK = "Host Probes / Lifecycle Hooks"
 # checkov's findings that stay, and why.
 ACCEPTED = {
     "agent": {
+        "CKV_K8S_9",  # the opener's startup probe keeps an update waiting, too
         "CKV_K8S_11",  # no CPU limit: held up, it would lose packets
         "CKV_K8S_15",  # images may be on the nodes already
         "CKV_K8S_19",  # the node's network is where the edges are
         "CKV_K8S_23", "CKV_K8S_40",  # only root gets the capabilities
         "CKV_K8S_25",  # NET_RAW and NET_ADMIN
+        "CKV_K8S_39",  # SYS_ADMIN, for the opener
         "CKV_K8S_43",  # no digest: everybody builds the image
         "CKV2_K8S_6",  # a network policy has no power over the node's network
     },
