@@ -112,8 +112,8 @@ let package = Package(
             name: "podwire",
             dependencies: [
                 "Addressing", "Agent", "BPF", "CaptureFiles", "Collector", "Doctor", "Edges",
-                "Explain", "Formats", "Linux", "Log", "Metrics", "Netlink", "Observation",
-                "Packets", "Security", "Settings", "Time", logging, arguments,
+                "Explain", "Formats", "Linux", "Log", "Metrics", "Netlink", "Observation", "Opener",
+                "Packets", "Security", "Settings", "Taps", "Time", logging, arguments,
             ],
             swiftSettings: house),
 
@@ -134,8 +134,8 @@ let package = Package(
             "NetlinkTests", "Addressing", "BPF", "FuzzSupport", "KernelSupport", "Linux", "Netlink"),
         tests("TapsTests", "KernelSupport", "Linux", "Netlink", "Taps", "Time"),
         tests(
-            "OpenerTests", "Addressing", "BPF", "KernelSupport", "Linux", "Netlink", "Opener",
-            "PacketRing", "Taps", "Time", logging),
+            "OpenerTests", "Addressing", "CLinux", "KernelSupport", "Linux", "Netlink", "Opener",
+            "Taps", "Time", logging),
         tests(
             "SecurityTests", "Addressing", "FuzzSupport", "Linux", "Security", "SecurityFixtures",
             "Time"),
@@ -177,7 +177,8 @@ let package = Package(
             dependencies: [
                 "Addressing", "BPF", "CaptureFiles", "Collector", "Compression", "Edges", "Explain",
                 "Formats", "FuzzSupport", "Linux", "Log", "Netlink", "Observation",
-                "ObservationFixtures", "Packets", "RPCAP", "Security", "Settings", "Time", logging,
+                "ObservationFixtures", "Packets", "RPCAP", "Security", "Settings", "Taps", "Time",
+                logging,
             ],
             path: "Tests/Fuzz/Targets", swiftSettings: house),
 

@@ -61,22 +61,27 @@ int clinux_is_of_nsfs(int fd)
     return system.f_type == NSFS_MAGIC;
 }
 
-ssize_t clinux_send_with_descriptor(int fd, const void *bytes, size_t byte_count, int passed)
+ssize_t clinux_send_with_descriptors(int fd, const void *bytes, size_t byte_count, const int *passed,
+                                     uint32_t passed_count)
 {
     union {
         struct cmsghdr header;
-        char bytes[CMSG_SPACE(sizeof passed)];
+        char bytes[CMSG_SPACE(sizeof(int) * CLINUX_PASSED_COUNT_MAX)];
     } control = {0};
     struct iovec part = {.iov_base = (void *)bytes, .iov_len = byte_count};
     struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1};
 
-    if (passed >= 0) {
+    if (passed_count > CLINUX_PASSED_COUNT_MAX) {
+        errno = EINVAL;
+        return -1;
+    }
+    if (passed_count > 0) {
         message.msg_control = &control;
-        message.msg_controllen = sizeof control;
+        message.msg_controllen = CMSG_SPACE(sizeof(int) * passed_count);
         control.header.cmsg_level = SOL_SOCKET;
         control.header.cmsg_type = SCM_RIGHTS;
-        control.header.cmsg_len = CMSG_LEN(sizeof passed);
-        memcpy(CMSG_DATA(&control.header), &passed, sizeof passed);
+        control.header.cmsg_len = CMSG_LEN(sizeof(int) * passed_count);
+        memcpy(CMSG_DATA(&control.header), passed, sizeof(int) * passed_count);
     }
     return sendmsg(fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
 }

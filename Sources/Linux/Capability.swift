@@ -29,6 +29,9 @@ package struct Capability: Hashable, Sendable {
     }
 }
 
+/// The effective user id of this process.
+package func effectiveUser() -> UInt32 { geteuid() }
+
 /// Whether this process is root in its user namespace.
 package func isSuperuser() -> Bool { geteuid() == 0 }
 

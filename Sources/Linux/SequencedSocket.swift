@@ -13,7 +13,7 @@ package struct SequencedSocket: ~Copyable, Sendable {
     package var fileDescriptor: CInt { descriptor.fileDescriptor }
 
     /// Takes over a socket that is connected already.
-    package init(_ descriptor: consuming Descriptor) { self.descriptor = descriptor }
+    init(_ descriptor: consuming Descriptor) { self.descriptor = descriptor }
 
     /// Connects to the listener at a path, without waiting.
     ///
@@ -24,16 +24,6 @@ package struct SequencedSocket: ~Copyable, Sendable {
             unsafe withLocalAddress(path) { unsafe connect(descriptor.fileDescriptor, $0, $1) }
         }
         self.descriptor = descriptor
-    }
-
-    /// Makes two sockets that are connected to each other (socketpair(2)).
-    package static func pair() throws(SystemError) -> (one: CInt, other: CInt) {
-        var pair: [CInt] = [-1, -1]
-        // Safety: the call writes two numbers.
-        try call("socketpair") {
-            unsafe socketpair(AF_UNIX, CInt(sequencedType), 0, &pair)
-        }
-        return (pair[0], pair[1])
     }
 
     /// A message with the descriptors that came with it.
@@ -48,16 +38,16 @@ package struct SequencedSocket: ~Copyable, Sendable {
         package var descriptor: Descriptor?
     }
 
-    /// Sends a message, and a descriptor with it if there is one.
+    /// Sends a message, and duplicates of descriptors with it, at most four.
     ///
-    /// It does not wait. The peer gets a duplicate of the descriptor.
+    /// It does not wait.
     ///
     /// - Throws: `EAGAIN` if the peer does not read its messages, `EPIPE` if it is gone.
-    package func send(_ bytes: [UInt8], passing passed: CInt? = nil) throws(SystemError) {
-        // Safety: the call reads the array, which stays put.
+    package func send(_ bytes: [UInt8], passing passed: [CInt] = []) throws(SystemError) {
+        // Safety: the call reads the arrays, which stay put.
         try call("sendmsg") {
-            unsafe clinux_send_with_descriptor(
-                fileDescriptor, bytes, bytes.count, passed ?? -1)
+            unsafe clinux_send_with_descriptors(
+                fileDescriptor, bytes, bytes.count, passed, UInt32(passed.count))
         }
     }
 
@@ -107,8 +97,6 @@ package struct SequencedSocket: ~Copyable, Sendable {
 /// A socket at a path that accepts connections from processes on this node (SOCK_SEQPACKET).
 package struct SequencedListener: ~Copyable, Sendable {
     private let descriptor: Descriptor
-    private let path: String
-    private let identity: FileStamp
 
     /// The descriptor, for a poll set: readable when a connection waits.
     package var fileDescriptor: CInt { descriptor.fileDescriptor }
@@ -118,7 +106,8 @@ package struct SequencedListener: ~Copyable, Sendable {
 
     /// Listens at a path, which only the owner's processes can connect to.
     ///
-    /// A socket that a process before has left there is replaced; any other file stays.
+    /// A socket that a process before has left there is replaced; any other file stays. The socket
+    /// stays when the listener closes, and then refuses connections.
     ///
     /// - Throws: `EADDRINUSE` if the path is that of another kind of file.
     package init(at path: String) throws(SystemError) {
@@ -130,15 +119,7 @@ package struct SequencedListener: ~Copyable, Sendable {
             unsafe withLocalAddress(path) { unsafe bind(descriptor.fileDescriptor, $0, $1) }
         }
         try call("listen \(path)") { listen(descriptor.fileDescriptor, Self.backlog) }
-        let identity = try FileStamp(of: path)
         self.descriptor = descriptor
-        self.path = path
-        self.identity = identity
-    }
-
-    /// Removes the socket's file, unless another process has put its own there.
-    package consuming func close() {
-        if (try? FileStamp(of: path)) == identity { try? removeFile(path) }
     }
 
     /// Accepts a connection, or returns nil if none waits or it is gone again.

@@ -116,7 +116,7 @@ package final class OpenerServer {
         }
         agent.openedCount += 1
         let answer = PodSocketAnswer(to: request, failedStep: nil, errno: 0)
-        try agent.connection.send(answer.bytes, passing: socket.fileDescriptor)
+        try agent.connection.send(answer.bytes, passing: [socket.fileDescriptor])
     }
 
     /// Logs a failure, unless a pod went away meanwhile: that is all in a day's work.

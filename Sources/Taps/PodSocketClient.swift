@@ -52,6 +52,27 @@ package final class PodSocketClient: Sendable {
         }
     }
 
+    /// Asks the opener whether it is there, with a connection of its own.
+    ///
+    /// The question is for a socket in the namespace of the agent itself, which every opener refuses.
+    ///
+    /// - Throws: Why it seems not to be there; `refused` if it runs in another network namespace.
+    package func probe() throws(PodSocketFailure) {
+        let own: Descriptor
+        do throws(SystemError) {
+            own = try Descriptor(reading: "/proc/thread-self/ns/net")
+        } catch {
+            throw .file(error)
+        }
+        var state = State()
+        let request = PodSocketRequest(hostIndex: 1, namespaceID: 0, podIndex: 1)
+        do throws(PodSocketFailure) {
+            _ = try Self.exchange(request, own, path, &state)
+        } catch {
+            guard case .refused(.namespace, .invalidArgument) = error else { throw error }
+        }
+    }
+
     private static func open(_ file: NamespaceFile) throws(PodSocketFailure) -> Descriptor {
         do throws(SystemError) {
             let descriptor = try file.open()
@@ -106,7 +127,7 @@ package final class PodSocketClient: Sendable {
         }
         var message: SequencedSocket.Message
         do throws(SystemError) {
-            try connection.send(request.bytes, passing: namespace.fileDescriptor)
+            try connection.send(request.bytes, passing: [namespace.fileDescriptor])
             message = try answer(connection)
         } catch {
             throw .silent(error)

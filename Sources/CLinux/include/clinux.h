@@ -65,14 +65,15 @@ int clinux_namespace_type(int fd);
 /* Whether a descriptor is of nsfs, the file system of namespaces. Returns 0 or 1, or -1 and errno. */
 int clinux_is_of_nsfs(int fd);
 
-/*
- * Sends a message and, unless it is negative, one descriptor with it (SCM_RIGHTS of unix(7)), without
- * waiting. Returns the number of bytes, or -1 and errno.
- */
-ssize_t clinux_send_with_descriptor(int fd, const void *bytes, size_t byte_count, int passed);
-
-/* The most descriptors that are taken from a message; the kernel closes what is beyond. */
+/* The most descriptors of a message; the kernel closes what is beyond. */
 #define CLINUX_PASSED_COUNT_MAX 4
+
+/*
+ * Sends a message and duplicates of descriptors with it (SCM_RIGHTS of unix(7)), without waiting. Returns
+ * the number of bytes, or -1 and errno.
+ */
+ssize_t clinux_send_with_descriptors(int fd, const void *bytes, size_t byte_count, const int *passed,
+                                     uint32_t passed_count);
 
 /*
  * Receives a message without waiting, and the descriptors that came with it, which the caller owns from
