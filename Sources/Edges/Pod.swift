@@ -48,7 +48,7 @@ extension EdgeTable {
         ///   - peer: The index of the pair's other end.
         ///   - addresses: The addresses of all interfaces.
         ///   - links: All interfaces.
-        init(behind peer: UInt32, _ addresses: [InterfaceAddress], _ links: [Link]) {
+        package init(behind peer: UInt32, _ addresses: [InterfaceAddress], _ links: [Link]) {
             let own = addresses.filter { $0.interfaceIndex == peer }.map(\.address)
             let end = links.first { $0.index == peer }
             let mac = end?.mac?.ofInterface

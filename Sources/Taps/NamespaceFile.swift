@@ -42,4 +42,12 @@ package struct NamespaceListing: Equatable, Sendable {
 
     /// A listing of nothing.
     package init() {}
+
+    /// A listing by its parts.
+    package init(
+        files: [Int32: NamespaceFile], unnumbered: [NamespaceFile] = [],
+        problems: [NamespaceProblem] = []
+    ) {
+        (self.files, self.unnumbered, self.problems) = (files, unnumbered, problems)
+    }
 }
