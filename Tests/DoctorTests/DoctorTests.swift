@@ -150,11 +150,12 @@ struct DoctorTests {
         #expect(Self.findings("large-packets", try Self.examination()).isEmpty)
     }
 
-    @Test("finds devices of kind netkit, which are no edges")
+    @Test("finds devices of kind netkit, which need a tap inside the pod")
     func netkit() throws {
         var table = EdgeTable()
         var kit = Link(index: 5)
         (kit.name, kit.kind) = ("lxc1", "netkit")
+        (kit.peerIndex, kit.peerNamespace) = (2, 5)
         table.apply(.link(kit))
         let alone = Self.findings("data-path", try Self.with(table))
         #expect(alone.map(\.grade) == [.failed] && alone[0].found.contains("lxc1"))

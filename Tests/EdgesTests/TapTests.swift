@@ -76,8 +76,6 @@ struct TapTests {
         table.apply(Self.listing([:], problems: [.folder("/run/netns", error)]))
         // The kernel gives up an id when no interface leads there for a moment.
         table.apply(Self.listing([:], unnumbered: [70]))
-        #expect(Self.taps(table) == [.host])
-        table.apply(Self.listing([1: 70]))
         #expect(Self.taps(table) == [Self.inside(70)])
         table.apply(Self.listing([:]))
         #expect(Self.taps(table).isEmpty)
