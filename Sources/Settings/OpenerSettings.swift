@@ -5,6 +5,8 @@ package import Logging
 package struct OpenerSettings: Sendable {
     /// The path of the socket at which the opener listens.
     package let socket: String
+    /// Whether sockets are opened for interfaces that have no end in the node.
+    package let opensPodInterfaces: Bool
     package let logLevel: Logger.Level
     package let logFormat: LogFormat
 
@@ -12,7 +14,8 @@ package struct OpenerSettings: Sendable {
         options: [Setting: String], environment: (String) -> String?
     ) throws(SettingFailure) {
         let reader = SettingsReader(options: options, environment: environment)
-        socket = try TapSettings(reader).opener
+        let taps = try TapSettings(reader)
+        (socket, opensPodInterfaces) = (taps.opener, taps.includesPodInterfaces)
         logLevel = try reader.one(.logLevel) { Logger.Level(rawValue: $0) }
         logFormat = try reader.one(.logFormat) { LogFormat(rawValue: $0) }
     }

@@ -37,6 +37,7 @@ struct OpenerCommand: ParsableCommand {
     @Option(.opener) var opener: SettingText?
 
     @Flag(
+        name: .customLong(Setting.podInterfaces.name),
         help: """
             Also open sockets for interfaces of pods that have no end in the node, such as macvlans. \
             (PODWIRE_POD_INTERFACES=on)
@@ -50,7 +51,8 @@ struct OpenerCommand: ParsableCommand {
     @Option(.logFormat) var logFormat: SettingText?
 
     func run() throws {
-        let settings = try readSettings(of: "opener", [opener, logLevel, logFormat]) {
+        let pods = podInterfaces ? SettingText(setting: .podInterfaces, text: "on") : nil
+        let settings = try readSettings(of: "opener", [opener, pods, logLevel, logFormat]) {
             options, environment throws(SettingFailure) in
             try OpenerSettings(options: options, environment: environment)
         }
@@ -66,17 +68,16 @@ struct OpenerCommand: ParsableCommand {
             }
         }
         do throws(SystemError) {
-            let opensPodInterfaces =
-                podInterfaces || environmentVariable("PODWIRE_POD_INTERFACES") == "on"
             let stop = try StopSignal()
             try Signals.onEnd(secondsMax: 1) { stop.give() }
             let server = try OpenerServer(
-                at: path, try PodSocketOpener(opensPodInterfaces: opensPodInterfaces),
+                at: path, try PodSocketOpener(opensPodInterfaces: settings.opensPodInterfaces),
                 user: effectiveUser(), logger: logger)
             logger.info(
                 "opener listening",
                 metadata: [
-                    "socket": "\(path)", "pod_interfaces": opensPodInterfaces ? "on" : "off",
+                    "socket": "\(path)",
+                    "pod_interfaces": settings.opensPodInterfaces ? "on" : "off",
                 ])
             try server.run(until: stop)
             logger.info("opener stopped")

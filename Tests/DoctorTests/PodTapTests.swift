@@ -50,7 +50,7 @@ struct PodTapTests {
         let findings = Self.findings(try Self.examination(Self.good, tap: tap))
         #expect(
             findings.map(\.found) == [
-                "the opener answers, and the network namespaces of 1 pod are found"
+                "the opener answers, and the network namespaces of 1 edge are found"
             ])
         #expect(findings.map(\.grade) == [.ok])
     }
@@ -86,7 +86,7 @@ struct PodTapTests {
         #expect(findings.map(\.grade) == [.warning])
         #expect(
             findings.first?.found
-                == "of 1 in 1 pod the network namespace has no file in /run/netns: v6")
+                == "of 1 in 1 edge the network namespace has no file in /run/netns: v6")
         #expect(findings.first?.remedy?.contains("--netns") == true)
     }
 

@@ -209,7 +209,7 @@ class ContainerTest(unittest.TestCase):
         self.assertEqual((report["failed"], report["warning"]), (0, 0), report)
         [taps] = [one for one in report["findings"] if one["check"] == "pod-taps"]
         self.assertEqual(taps["found"],
-                         "the opener answers, and the network namespaces of 3 pods are found")
+                         "the opener answers, and the network namespaces of 3 edges are found")
         self.talk()
         for container in agents + openers:
             for line in container.text().splitlines():

@@ -10,30 +10,40 @@ enum PodTapCheck: DoctorCheck {
     static let title = "pod taps"
 
     /// What a failure does to an agent.
-    private static let meaning =
-        "edges that should be captured inside their pods are captured at the host's ends"
+    private static func meaning(_ node: Examination) -> String {
+        var parts: [String] = []
+        if node.settings.taps.mode != .host {
+            parts.append(
+                "edges that should be captured inside their pods are captured at the host's ends")
+        }
+        if node.settings.taps.includesPodInterfaces {
+            parts.append("pods' interfaces without an end in the node are not captured")
+        }
+        return parts.joined(separator: "; ")
+    }
 
     static func findings(_ node: Examination) -> [Finding] {
-        guard node.settings.taps.mode != .host else { return [] }
+        guard node.settings.taps.needsOpener else { return [] }
         switch node.podTaps {
         case nil: return []
         case .failure(let error):
             return [
                 finding(
-                    .note, "cannot be judged: \(error)", meaning: meaning,
+                    .note, "cannot be judged: \(error)", meaning: meaning(node),
                     remedy: "run the doctor again")
             ]
         case .success(let trial):
-            let faults = folder(trial) + opener(trial) + pods(trial, node)
+            let faults = folder(trial, node) + opener(trial, node) + pods(trial, node)
             return faults.isEmpty ? [ok(summary(trial, node))] : faults
         }
     }
 
-    private static func folder(_ trial: PodTapTrial) -> [Finding] {
+    private static func folder(_ trial: PodTapTrial, _ node: Examination) -> [Finding] {
         var findings = trial.listing.problems.map { problem in
             finding(
                 problem.isHarmless ? .note : .warning, problem.description,
-                meaning: problem.isHarmless ? "new pods are noticed within half a minute" : meaning,
+                meaning: problem.isHarmless
+                    ? "new pods are noticed within half a minute" : meaning(node),
                 remedy: problem.advice)
         }
         if trial.isPrivateMount {
@@ -46,11 +56,11 @@ enum PodTapCheck: DoctorCheck {
         return findings
     }
 
-    private static func opener(_ trial: PodTapTrial) -> [Finding] {
+    private static func opener(_ trial: PodTapTrial, _ node: Examination) -> [Finding] {
         guard let failure = trial.openerFailure else { return [] }
         return [
             finding(
-                .warning, failure.description, meaning: meaning, remedy: failure.advice)
+                .warning, failure.description, meaning: meaning(node), remedy: failure.advice)
         ]
     }
 
@@ -68,10 +78,10 @@ enum PodTapCheck: DoctorCheck {
             finding(
                 .warning,
                 """
-                of \(lacking.count) in \(Wording.count(edges(node).count, "pod")) the network \
+                of \(lacking.count) in \(Wording.count(edges(node).count, "edge")) the network \
                 namespace has no file in \(node.settings.taps.namespaceFolder): \(names)
                 """,
-                meaning: meaning,
+                meaning: meaning(node),
                 remedy: """
                     name the folder in which this node's runtime keeps them with \
                     \(Setting.namespaceFolder.option), and mount it: /run/netns, with Docker \
@@ -80,13 +90,26 @@ enum PodTapCheck: DoctorCheck {
         ]
     }
 
-    private static func edges(_ node: Examination) -> [Veth] { node.node?.capturedVeths ?? [] }
+    /// The edges that may be captured inside their pods.
+    private static func edges(_ node: Examination) -> [Veth] {
+        node.node?.capturedVeths.filter {
+            node.settings.taps.mode != .host || $0.isPodInterface
+        } ?? []
+    }
 
     private static func summary(_ trial: PodTapTrial, _ node: Examination) -> String {
         """
         the opener answers, and the network namespaces of \
-        \(Wording.count(edges(node).count, "pod")) are found
+        \(Wording.count(edges(node).count, "edge")) are found\(podInterfaces(node))
         """
+    }
+}
+
+extension PodTapCheck {
+    private static func podInterfaces(_ node: Examination) -> String {
+        guard node.settings.taps.includesPodInterfaces else { return "" }
+        let count = edges(node).count(where: \.isPodInterface)
+        return ", \(count) of them without an end in the node"
     }
 }
 

@@ -70,7 +70,7 @@ extension Examination {
     private static func readPodTaps(
         _ settings: TapSettings
     ) -> Result<PodTapTrial, SystemError>? {
-        guard settings.mode != .host else { return nil }
+        guard settings.needsOpener else { return nil }
         do throws(SystemError) {
             return .success(
                 try PodTapTrial.read(settings.namespaceFolder, opener: settings.opener))
