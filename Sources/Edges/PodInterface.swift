@@ -103,6 +103,11 @@ extension NodeSource {
 extension EdgeTable {
     /// Replaces the interfaces without a host end by those that exist now.
     mutating func reset(podInterfaces: [PodInterface]) {
+        // A reply may come later than the news that a namespace has no file any more.
+        let identities = namespaces.map { Set($0.files.values.map(\.identity)) }
+        let podInterfaces = podInterfaces.filter {
+            identities?.contains($0.file.identity) ?? true
+        }
         let present = Dictionary(podInterfaces.map { ($0.key, $0) }) { first, _ in first }
         var known: Set<PodInterface.Key> = []
         for (index, entry) in entries {
