@@ -4,6 +4,7 @@ import KernelSupport
 import Linux
 import Logging
 import Netlink
+import Observation
 import Settings
 import Synchronization
 import Testing

@@ -19,8 +19,7 @@ import time
 import unittest
 
 from support.commands import run
-from support.namespace import (add_namespace, add_wire, command_in, in_namespace, ip_in, remove_namespaces,
-                               run_in)
+from support.namespace import (add_namespace, add_wire, command_in, ip_in, remove_namespaces, run_in)
 from support.program import PODWIRE, Program
 from support.waiting import PATIENCE_SECONDS, wait_until
 
