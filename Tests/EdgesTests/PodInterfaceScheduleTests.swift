@@ -13,8 +13,8 @@ struct PodInterfaceScheduleTests {
         schedule.request(now: start)
         for delay in PodInterfaceSchedule.delays {
             #expect(schedule.dueAt == start + delay)
-            #expect(!schedule.takeDue(now: start + delay - .nanoseconds(1)))
-            #expect(schedule.takeDue(now: start + delay))
+            #expect(schedule.takeDue(now: start + delay - .nanoseconds(1)) == false)
+            #expect(schedule.takeDue(now: start + delay) == true)
         }
         #expect(schedule.dueAt == .distantFuture)
     }
@@ -30,6 +30,6 @@ struct PodInterfaceScheduleTests {
         }
         #expect(count == 100)
         // The last event has its listings, too.
-        #expect(schedule.takeDue(now: start + .milliseconds(9_999) + .milliseconds(200)))
+        #expect(schedule.takeDue(now: start + .milliseconds(10_199)) == true)
     }
 }

@@ -103,9 +103,10 @@ struct PodInterfaceTests {
                 }
             }
             deadline.join()
-            #expect(hasGone.withLock { $0 })
+            let (isGone, seen) = (hasGone.withLock { $0 }, incarnations.withLock { $0 })
+            #expect(isGone)
             // It was one and the same all the time.
-            #expect(incarnations.withLock { $0.count } == 1)
+            #expect(seen.count == 1)
         }
     }
 }
