@@ -156,6 +156,7 @@ extension Pipeline {
         guard let fastPath = fastPath.take() else { return 0 }
         let isCut = block.cutPacketByteCount != nil
         let macs = edge.macs
+        let isAtHost = edge.edgeOfPodSide == nil
         var passed = PassedAddresses()
         let limit = filter.limitInKernel
         var packets = block.packets
@@ -170,10 +171,11 @@ extension Pipeline {
             let areAllPlain = areIncomingPlain && !macs.areCompared
             isOver = true
             while let packet = packets.next() {
+                let isToPod = packet.isOutgoing == isAtHost
                 let look =
-                    areAllPlain || !packet.isOutgoing && areIncomingPlain
+                    areAllPlain || !isToPod && areIncomingPlain
                     ? fastPath.look(at: packet.bytes)
-                    : packet.isOutgoing && hasFastPath
+                    : isToPod && hasFastPath
                         ? fastPath.look(at: packet.bytes, macs, after: &passed) : .unknown
                 if case .cleared = look {
                     // As `copy`, whose call would cost a fifth of all that is done to a packet.
@@ -187,16 +189,20 @@ extension Pipeline {
                     }
                 } else if case .own = look,
                     let opening = fastPath.opening(
-                        packet.bytes, direction: Direction(isOutgoing: packet.isOutgoing)),
+                        packet.bytes, direction: isToPod ? .toPod : .fromPod),
                     forward(opening, packet, edge, limit, into: &queue, now, &counts)
                 {
                     continue
                 }
                 isOver = false
-                if edge.replacement?.consume(packet.identity) == true { break }
+                if let replacement = edge.replacement,
+                    replacement.consume(replacement.identity(of: packet))
+                {
+                    break
+                }
                 forward(
-                    packet.packet(isCutByBlock: isCut), from: edge, fastPath, into: &queue, now,
-                    &counts)
+                    edge.packet(packet, isCutByBlock: isCut), from: edge, fastPath, into: &queue,
+                    now, &counts)
                 break
             }
         }
@@ -350,7 +356,7 @@ extension Pipeline {
     ) -> SlowPath.Step {
         slowPath.decide(
             packet.bytes, direction: Direction(isOutgoing: packet.details.isOutgoing), at: point,
-            now: now, mayHold: mayHold, waited: waited)
+            isToPodItself: packet.details.isToPodItself, now: now, mayHold: mayHold, waited: waited)
     }
 
     private mutating func lookUp(_ flow: FlowKey, _ now: MonotonicTime) {

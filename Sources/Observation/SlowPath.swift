@@ -134,25 +134,31 @@ package struct SlowPath: Sendable {
     ///   - frame: The frame's bytes.
     ///   - direction: The direction at the edge.
     ///   - point: The edge.
+    ///   - isToPodItself: Whether the kernel has said that the frame is addressed to the pod's
+    ///     interface, as it does inside the pod.
     ///   - now: The time now.
     ///   - mayHold: Whether a fragment may be held.
     ///   - waited: The time for which a fragment has been held already.
     /// - Returns: The decision, or what the caller has to do before it calls again.
     package mutating func decide(
-        _ frame: RawSpan, direction: Direction, at point: ObservationPoint, now: MonotonicTime,
-        mayHold: Bool = false, waited: Duration = .zero
+        _ frame: RawSpan, direction: Direction, at point: ObservationPoint,
+        isToPodItself: Bool = false, now: MonotonicTime, mayHold: Bool = false,
+        waited: Duration = .zero
     ) -> Step {
         var headers = Headers(frame)
         guard let fragment = headers.packet?.fragment, let key = headers.packet?.datagram else {
-            return decide(headers, in: frame, direction: direction, at: point, now)
+            return decide(
+                headers, in: frame, direction: direction, at: point, isToPodItself, now)
         }
         let datagram = EdgeDatagram(key, atEdge: point.interfaceIndex, direction)
         let mayWait = resolvePorts(of: &headers, fragment, in: datagram, now)
         if mayHold, mayWait {
-            let decision = decideByRule(headers, in: frame, direction, at: point, now)
+            let decision = decideByRule(
+                headers, in: frame, direction, at: point, isToPodItself, now)
             if dependsOnPorts(decision, of: headers.packet) { return .hold(datagram) }
         }
-        let step = decide(headers, in: frame, direction: direction, at: point, now)
+        let step = decide(
+            headers, in: frame, direction: direction, at: point, isToPodItself, now)
         guard case .decided(var outcome) = step else { return step }
         outcome.isFragment = true
         // A fragment that is the first and the last is whole, and no part of others (RFC 6946).
@@ -166,9 +172,9 @@ package struct SlowPath: Sendable {
     /// Decides about a frame whose packet has the ports that it will have.
     private mutating func decide(
         _ headers: Headers, in frame: RawSpan, direction: Direction, at point: ObservationPoint,
-        _ now: MonotonicTime
+        _ isToPodItself: Bool, _ now: MonotonicTime
     ) -> Step {
-        let decision = decideByRule(headers, in: frame, direction, at: point, now)
+        let decision = decideByRule(headers, in: frame, direction, at: point, isToPodItself, now)
         if decision == .refuse(.serviceForm), direction == .toPod, let packet = headers.packet,
             let outcome = outcome(ofHalfTranslated: packet, in: frame)
         {
@@ -188,7 +194,7 @@ package struct SlowPath: Sendable {
     /// Decides by the rule, which is told whether a pod of another node sent the frame.
     private mutating func decideByRule(
         _ headers: Headers, in frame: RawSpan, _ direction: Direction, at point: ObservationPoint,
-        _ now: MonotonicTime
+        _ isToPodItself: Bool, _ now: MonotonicTime
     ) -> Decision {
         let isFromRemotePod =
             direction == .toPod && point.hasOtherPorts
@@ -196,7 +202,7 @@ package struct SlowPath: Sendable {
                 headers, in: frame, at: point, rule.addressPlan, now: now)
         return rule.decision(
             on: headers, in: frame, direction: direction, at: point,
-            isFromRemotePod: isFromRemotePod)
+            isToPodItself: isToPodItself, isFromRemotePod: isFromRemotePod)
     }
 
     /// Whether a fragment's ports may show another decision than the one made without them.

@@ -1,5 +1,6 @@
 import Linux
 import Logging
+import Taps
 
 /// The table of settings.
 ///
@@ -8,8 +9,8 @@ extension Setting {
     /// All settings, in the order of the documentation.
     package static let all: [Setting] = [
         sensors, sensorPort, podNetworks, serviceNetworks, device, uncovered, edges, includedEdges,
-        excludedEdges, cniCache, deduplication, services, ciliumTables, listen, allowed,
-        passwordFile, nullLogin, dataPorts,
+        excludedEdges, cniCache, tap, namespaceFolder, opener, podInterfaces, deduplication,
+        services, ciliumTables, listen, allowed, passwordFile, nullLogin, dataPorts,
         udpFormat, tlsCertificate, tlsKey, tlsPeers, frames, snaplen, ringMemory, queueMemory,
         rateLimit, processors, niceness, http, logLevel, logFormat,
     ]
@@ -63,6 +64,30 @@ extension Setting {
         """
         folder in which the container runtime keeps CNI results, for the names of pods; `off` for \
         none
+        """)
+
+    package static let tap = Setting(
+        "PODWIRE_TAP", "--tap", .value("host"), .words(TapSettings.Mode.allCases.map(\.rawValue)),
+        """
+        where edges are captured: at the `host` end of their pods' pairs, inside each `pod`, or `auto` \
+        for inside where packets bypass the host's end; `pod` and `auto` need `podwire opener`
+        """)
+
+    package static let namespaceFolder = Setting(
+        "PODWIRE_NETNS", "--netns", .value(NamespaceFolder.standardPath),
+        .folder("a folder's absolute path"),
+        "folder in which the container runtime keeps the pods' network namespaces, for `--tap`")
+
+    package static let opener = Setting(
+        "PODWIRE_OPENER", "--opener", .value(PodSocketClient.standardPath),
+        .file("a socket's absolute path"),
+        "socket of `podwire opener`, which opens sockets inside pods, for `--tap`")
+
+    package static let podInterfaces = Setting(
+        "PODWIRE_POD_INTERFACES", "--pod-interfaces", .value("off"), .words(["on", "off"]),
+        """
+        captures pods' interfaces that have no end in the node, such as macvlans and virtual functions, \
+        too; needs `podwire opener --pod-interfaces`
         """)
 
     package static let deduplication = Setting(

@@ -65,6 +65,25 @@ struct NameOptions: SettingOptions {
     var texts: [SettingText?] { [cniCache] }
 }
 
+/// The options that say where edges are captured.
+struct TapOptions: SettingOptions {
+    @Option(.tap) var tap: SettingText?
+    @Option(.namespaceFolder) var netns: SettingText?
+    @Option(.opener) var opener: SettingText?
+
+    @Flag(
+        name: .customLong(Setting.podInterfaces.name),
+        help: ArgumentHelp(Setting.podInterfaces.help))
+    var podInterfaces = false
+
+    var texts: [SettingText?] {
+        [
+            tap, netns, opener,
+            podInterfaces ? SettingText(setting: .podInterfaces, text: "on") : nil,
+        ]
+    }
+}
+
 /// The options for addresses that are not pods of this cluster.
 struct ServiceOptions: SettingOptions {
     @Option(.serviceNetworks) var serviceNetwork: SettingText?

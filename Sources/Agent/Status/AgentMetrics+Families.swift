@@ -5,6 +5,7 @@ import Netlink
 import Observation
 import Packets
 import Settings
+import Taps
 
 extension AgentMetrics {
     /// All metrics, in the order of the page.
@@ -174,6 +175,8 @@ extension AgentMetrics {
         ) { metrics in
             metrics.sums(\.ciliumIPv4, "ipv4") + metrics.sums(\.ciliumIPv6, "ipv6")
         },
+            "edges_captured_inside", "Edges whose rings are inside their pods.", labels: ["sensor"]
+        ) { $0.sums(\.edgesInside) },
     ]
 
     /// A gauge's sum over the captures of each peer, with more labels than the peer's.
@@ -208,8 +211,16 @@ extension AgentMetrics {
 /// What the agent knows of its node, and whom it refused.
 extension AgentMetrics {
     private static let node = [
-        gauge("edges", "Edges of pods on this node that are to be captured.") {
-            [Sample($0.node.capturedVeths.count)]
+        gauge(
+            "edges",
+            "Edges of pods on this node that are to be captured, by the end of their pair.",
+            labels: ["side"]
+        ) { metrics in
+            TapSide.allCases.map { side in
+                Sample(
+                    [side.rawValue],
+                    metrics.node.capturedVeths.count { $0.tap.side == side })
+            }
         },
         gauge("edges_down", "Edges that are down.") {
             [Sample($0.node.capturedVeths.count { !$0.link.isUp })]
@@ -293,6 +304,11 @@ extension AgentMetrics {
 
     private static let refusals = [
         counter(
+            "taps_failed_total",
+            "Times that no socket was opened inside a pod, so its edge is captured at the host's end.",
+            \.tapsFailed
+        ) { $0 == .gone ? nil : $0.rawValue },
+        counter(
             "clients_refused_total",
             "Clients sent away before they could log in: `not_allowed` by address, or for a limit.",
             \.clientsRefused
@@ -333,6 +349,8 @@ extension Veth.EdgeStatus {
         case .uplink: "uplink"
         case .excluded: "excluded"
         case .outsidePodNetworks: "outside_pod_networks"
+        case .needsPodTap: "needs_pod_tap"
+        case .namespaceGone: "namespace_gone"
         }
     }
 }

@@ -43,7 +43,7 @@ extension Examination {
     private mutating func readNetwork() {
         let node: Node
         do throws(SystemError) {
-            node = try Node.read(settings.edges)
+            node = try Node.read(settings.edges, taps: settings.taps)
         } catch {
             netlinkFailure = .listing(error)
             return
@@ -55,6 +55,7 @@ extension Examination {
             netlinkFailure = .subscription(error)
         }
         packetSockets = PacketSocket.read()
+        podTaps = Self.readPodTaps(settings.taps)
         // On the loopback a ring does no harm.
         let loopback = node.links.values.first { $0.isLoopback }
         if capabilities.contains(.netRaw),
@@ -62,8 +63,23 @@ extension Examination {
         {
             ring = RingTrial.open(on: interface, tellsOffload: settings.capture.restoresWireForm)
         }
-        if node.addressFailure == nil, !node.capturedVeths.isEmpty {
-            vethCounters = VethCounters.read(node)
+        if node.addressFailure == nil, node.veths.contains(where: \.isBehindPod) {
+            let indexes = Set(node.veths.filter(\.isBehindPod).map(\.link.index))
+            pairCounters = Result { () throws(SystemError) in
+                try PairCounters.read().filter { indexes.contains($0.link.index) }
+            }
+        }
+    }
+
+    private static func readPodTaps(
+        _ settings: TapSettings
+    ) -> Result<PodTapTrial, SystemError>? {
+        guard settings.needsOpener else { return nil }
+        do throws(SystemError) {
+            return .success(
+                try PodTapTrial.read(settings.namespaceFolder, opener: settings.opener))
+        } catch {
+            return .failure(error)
         }
     }
 
@@ -102,4 +118,9 @@ extension Examination {
             FileState.readCertificate($0.certificate, key: $0.key)
         }
     }
+}
+
+extension Veth {
+    /// Whether a pod is behind it that an agent would like to capture.
+    fileprivate var isBehindPod: Bool { isCaptured || status == .needsPodTap }
 }

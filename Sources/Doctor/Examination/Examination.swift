@@ -53,12 +53,15 @@ package struct Examination: Sendable {
     /// The packet sockets that receive every packet.
     package var packetSockets: [PacketSocket]?
 
+    /// What is needed to capture inside pods; nil if the settings do not ask for that.
+    package var podTaps: Result<PodTapTrial, SystemError>?
+
     // What needs a capability.
 
     /// The result of opening a ring; nil without CAP_NET_RAW or an interface.
     package var ring: RingTrial?
     /// The counters of both ends of the edges; nil without CAP_NET_ADMIN or edges.
-    package var vethCounters: Result<[VethCounters], SystemError>?
+    package var pairCounters: Result<[PairCounters], SystemError>?
     /// The state of connection tracking.
     package var conntrack: ConntrackState?
     /// The flows that connection tracking translates; nil without CAP_NET_ADMIN.

@@ -19,6 +19,8 @@ package final class CaptureCounters: Sendable {
     package let ringBytes = Gauge()
     /// Edges that share one ring because there is no memory for more.
     package let edgesSharing = Gauge()
+    /// Edges whose rings are inside their pods.
+    package let edgesInside = Gauge()
     /// Bytes in the send queue.
     package let queueBytes = Gauge()
     /// Frames that wait for the answer to a request, or for the first fragment of their datagram.
