@@ -17,9 +17,9 @@ package final class OpenerServer {
     private var pace = Pace()
     private var throttle = FailureLogThrottle()
 
-    /// The most agents at a time. There is one, and during an update a second may come.
+    /// The most agents at a time.
     ///
-    /// One more takes the place of the oldest, so that an agent that hangs does not keep others out.
+    /// There is one, and during an update a second may come. One more takes the place of the oldest, so that an agent that hangs does not keep others out.
     package static let agentCountMax = 4
     /// The most requests that are taken of an agent before it is another's turn.
     private static let turnCountMax = 16

@@ -9,7 +9,8 @@ extension Setting {
     /// All settings, in the order of the documentation.
     package static let all: [Setting] = [
         sensors, sensorPort, podNetworks, serviceNetworks, device, uncovered, edges, includedEdges,
-        excludedEdges, cniCache, tap, namespaceFolder, opener, deduplication, listen, allowed, passwordFile, nullLogin, dataPorts,
+        excludedEdges, cniCache, tap, namespaceFolder, opener, deduplication, listen, allowed,
+        passwordFile, nullLogin, dataPorts,
         udpFormat, tlsCertificate, tlsKey, tlsPeers, frames, snaplen, ringMemory, queueMemory,
         rateLimit, processors, niceness, http, logLevel, logFormat,
     ]

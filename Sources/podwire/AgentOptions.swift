@@ -27,7 +27,8 @@ struct AgentOptions: SettingOptions {
     @Option(.logFormat) var logFormat: SettingText?
 
     var texts: [SettingText?] {
-        let groups = edges.texts + names.texts + taps.texts + services.texts + passive.texts + tls.texts
+        let groups =
+            edges.texts + names.texts + taps.texts + services.texts + passive.texts + tls.texts
         return groups + [
             sensor, sensorPort, device, dedup, frames, snaplen, udpFormat, ringMemory, queueMemory,
             rateLimit, cpus, nice, http, logLevel, logFormat,

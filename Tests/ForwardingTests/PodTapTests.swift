@@ -81,7 +81,7 @@ struct PodTapTests {
             plan, to: connection, for: "sensor", CaptureCounters(), logger: quiet)
     }
 
-    /// Waits until so many rings are inside pods.
+    /// Waits until a number of rings is inside pods.
     private static func await(inside count: Int, _ capture: LiveCapture) throws {
         let deadline = MonotonicTime.now + patience
         while capture.counters.edgesInside.value != count {
