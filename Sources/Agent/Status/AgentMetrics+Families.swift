@@ -175,6 +175,7 @@ extension AgentMetrics {
         ) { metrics in
             metrics.sums(\.ciliumIPv4, "ipv4") + metrics.sums(\.ciliumIPv6, "ipv6")
         },
+        gauge(
             "edges_captured_inside", "Edges whose rings are inside their pods.", labels: ["sensor"]
         ) { $0.sums(\.edgesInside) },
     ]
