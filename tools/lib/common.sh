@@ -13,6 +13,9 @@ wrong_usage() {
     exit 64
 }
 
+# What a test bed can be, in words.
+networks="bridge, ptp, vxlan, ebpf-nat, ebpf-peer or ebpf-peer-macs"
+
 # Fails if no value follows an option, the first of the arguments.
 need_value() {
     [ -n "${2:-}" ] || wrong_usage "$1 needs a value"

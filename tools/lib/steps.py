@@ -74,6 +74,7 @@ STEPS = (
     integration("fragments", "fragments in orders that are legal and rare"),
     integration("fronts", "calls to node ports, host ports and external addresses"),
     integration("cilium", "services that eBPF programs translate, and Cilium's tables", "ebpf"),
+    integration("ebpf", "test beds with an eBPF data path: who sees what at an edge", "ebpf"),
     integration("edges", "edges that come and go, and rings that grow"),
     integration("doctor", "what the doctor finds"),
     integration("http", "metrics, probes, and who wants to hurt them"),
@@ -87,6 +88,9 @@ STEPS = (
     *(step(f"demo-{network}", f"the demo on a {network} network", f"tools/lib/demo-test {network}",
            ("testbed", "demo", "integration"), binary=True)
       for network in ("bridge", "ptp", "vxlan")),
+    *(step(f"demo-{network}", f"the demo on a {network} network", f"tools/lib/demo-test {network}",
+           ("testbed", "ebpf", "demo", "integration"), binary=True)
+      for network in ("ebpf-nat", "ebpf-peer", "ebpf-peer-macs")),
 )
 
 HELP = """\

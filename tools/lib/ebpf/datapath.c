@@ -20,7 +20,8 @@ static __always_inline struct address loopback(bool is_v6) {
     return (struct address){{bpf_htonl(0xa9fe2a01)}};
 }
 
-// Translates what comes back from a backend, or an error about what went there.
+// Translates what comes back from a backend, or its errors about what went there. Those that others send are
+// left as they are, as with Cilium, so the client does not know what they are about.
 static __always_inline bool untranslate(struct __sk_buff *skb, struct packet *packet) {
     struct packet quoted = {};
     struct packet *subject = packet;
@@ -31,6 +32,7 @@ static __always_inline bool untranslate(struct __sk_buff *skb, struct packet *pa
         subject = &quoted;
         quoting = packet->payload + ICMP_CHECKSUM_OFFSET;
         call = quoted.ends;
+        if (!is_equal(&packet->ends.source, &call.destination)) return false;
     } else {
         if (!has_ports(packet->ends.protocol)) return false;
         call = (struct ends){packet->ends.destination, packet->ends.source, packet->ends.destination_port,
@@ -41,9 +43,7 @@ static __always_inline bool untranslate(struct __sk_buff *skb, struct packet *pa
     if (!flow || !find_front(call.is_v6, flow->service, &front)) return false;
     set_address(skb, subject, !quote, &front.address, quoting);
     set_port(skb, subject, !quote, front.port, quoting);
-    // An error that the backend itself sent comes from the service.
-    if (quote && is_equal(&packet->ends.source, &call.destination))
-        set_address(skb, packet, true, &front.address, 0);
+    if (quote) set_address(skb, packet, true, &front.address, 0);
     return true;
 }
 
