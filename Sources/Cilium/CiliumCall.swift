@@ -46,21 +46,19 @@ package enum CiliumCall {
         key.append(bigEndian: number.byteSwapped)
     }
 
-    /// Makes the flow of a call from the backend that it got (`struct lb4_backend` and `lb6_backend`).
+    /// Makes the flow of a call from the backend that it got.
     ///
-    /// - Returns: nil if the structure has no address and port, or is none.
-    package static func flow(of call: FlowKey, to backend: RawSpan) -> TrackedFlow? {
+    /// - Returns: nil if the backend has addresses of the other family.
+    package static func flow(of call: FlowKey, to backend: CiliumBackend) -> TrackedFlow? {
         let family = call.source.family
-        guard backend.byteCount >= family.byteCount + 2 else { return nil }
-        let address = IPAddress(family, backend, at: 0)
-        let port = backend.uint16(at: family.byteCount)
-        guard address.high != 0 || address.low != 0, port != 0 else { return nil }
+        guard backend.address.family == family else { return nil }
+        let isItself = backend.address == call.source
         return TrackedFlow(
             original: call,
             reply: FlowKey(
-                transport: call.transport, source: address,
-                destination: address == call.source ? substitute(family) : call.source,
-                sourcePort: port, destinationPort: call.sourcePort))
+                transport: call.transport, source: backend.address,
+                destination: isItself ? substitute(family) : call.source,
+                sourcePort: backend.port, destinationPort: call.sourcePort))
     }
 
     /// The address that a pod sees as its client where it gets a call of its own.
@@ -69,5 +67,21 @@ package enum CiliumCall {
     private static func substitute(_ family: IPAddress.Family) -> IPAddress {
         family == .ipv4
             ? IPAddress(ipv4: 0xa9fe_2a01) : IPAddress(ipv6High: 0xfe80_0000_0000_0000, low: 1)
+    }
+}
+
+/// A backend as Cilium's tables have it (`struct lb4_backend` and `lb6_backend`).
+package struct CiliumBackend: Equatable, Sendable {
+    /// Its address.
+    package let address: IPAddress
+    /// Its port.
+    package let port: UInt16
+
+    /// Reads a backend from a value; nil if it has no address or port, or is cut.
+    package init?(_ family: IPAddress.Family, in value: RawSpan) {
+        guard value.byteCount >= family.byteCount + 2 else { return nil }
+        address = IPAddress(family, value, at: 0)
+        port = value.uint16(at: family.byteCount)
+        guard address.high != 0 || address.low != 0, port != 0 else { return nil }
     }
 }

@@ -41,7 +41,7 @@ package struct FlowLookup: ~Copyable {
     /// The flow that has these addresses and ports in one of its directions, or nil.
     mutating func flow(_ key: FlowKey) throws(SystemError) -> TrackedFlow? {
         if let list { return list.first { $0.original == key || $0.reply == key } }
-        if cilium?.canAnswer(about: key) == true, let flow = try cilium?.flow(of: key) ?? nil {
+        if cilium?.canAnswer(about: key) == true, let flow = try cilium?.flow(of: key, now: .now) ?? nil {
             return flow
         }
         return try kernel?.flow(key) ?? nil

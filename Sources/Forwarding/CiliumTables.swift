@@ -53,11 +53,13 @@ package struct CiliumTables: ~Copyable {
         state(of: call.source.family) == .inUse && IPProtocol.hasPorts(call.transport)
     }
 
-    /// Looks up which backend a call to a service got, in about two microseconds.
+    /// Looks up which backend a call to a service got, in one or two microseconds.
     ///
     /// - Returns: nil if no backend is known.
-    package mutating func flow(of call: FlowKey) throws(SystemError) -> TrackedFlow? {
-        call.source.family == .ipv4 ? try ipv4.flow(of: call) : try ipv6.flow(of: call)
+    package mutating func flow(
+        of call: FlowKey, now: MonotonicTime
+    ) throws(SystemError) -> TrackedFlow? {
+        call.source.family == .ipv4 ? try ipv4.flow(of: call, now) : try ipv6.flow(of: call, now)
     }
 }
 
@@ -68,8 +70,16 @@ private struct CiliumFamily: ~Copyable {
     private var maps: CiliumMaps?
     /// The pins that were found last, with what a file there is known by.
     private var stamps: [FileStamp?] = []
+    /// The backends that were looked up a moment ago, so that a call takes one system call.
+    ///
+    /// Cilium gives the number of a backend that is gone to another one much later.
+    private var known: [UInt32: CiliumBackend] = [:]
+    private var forgetsAt = MonotonicTime.zero
     private var key: [UInt8] = []
     private var value = [UInt8](repeating: 0, count: 64)
+
+    private static let knownAge = Duration.seconds(1)
+    private static let knownCountMax = 1024
 
     init(_ family: IPAddress.Family) {
         self.family = family
@@ -88,6 +98,7 @@ private struct CiliumFamily: ~Copyable {
             guard current != stamps || state != .inUse else { return false }
             stamps = current
             maps = nil
+            known.removeAll()
             guard current.contains(where: { $0 != nil }) else {
                 state = .absent
                 return state != before
@@ -114,8 +125,20 @@ private struct CiliumFamily: ~Copyable {
         return stamps
     }
 
-    mutating func flow(of call: FlowKey) throws(SystemError) -> TrackedFlow? {
-        try maps?.flow(of: call, &key, &value) ?? nil
+    mutating func flow(of call: FlowKey, _ now: MonotonicTime) throws(SystemError) -> TrackedFlow? {
+        guard let number = try maps?.backendNumber(of: call, &key, &value) ?? nil else {
+            return nil
+        }
+        if now >= forgetsAt || known.count >= Self.knownCountMax {
+            forgetsAt = now + Self.knownAge
+            known.removeAll(keepingCapacity: true)
+        }
+        if let backend = known[number] { return CiliumCall.flow(of: call, to: backend) }
+        guard let backend = try maps?.backend(number, family, &key, &value) ?? nil else {
+            return nil
+        }
+        known[number] = backend
+        return CiliumCall.flow(of: call, to: backend)
     }
 }
 
@@ -140,21 +163,26 @@ private struct CiliumMaps: ~Copyable {
         self.backends = backends
     }
 
-    /// Looks a call up; key and value are scratch memory.
-    func flow(
+    /// Looks up the number of a call's backend; key and value are scratch memory.
+    func backendNumber(
         of call: FlowKey, _ key: inout [UInt8], _ value: inout [UInt8]
-    ) throws(SystemError) -> TrackedFlow? {
+    ) throws(SystemError) -> UInt32? {
         CiliumCall.writeKey(of: call, to: &key)
         let isFound =
             call.transport == IPProtocol.tcp
             ? try tcp.lookUp(key, into: &value) : try others.lookUp(key, into: &value)
-        guard isFound,
-            let number = CiliumCall.backendNumber(
-                in: value.wire.extracting(0..<tcp.valueByteCount))
-        else { return nil }
+        guard isFound else { return nil }
+        return CiliumCall.backendNumber(in: value.wire.extracting(0..<tcp.valueByteCount))
+    }
+
+    /// Looks a backend up.
+    func backend(
+        _ number: UInt32, _ family: IPAddress.Family, _ key: inout [UInt8], _ value: inout [UInt8]
+    ) throws(SystemError) -> CiliumBackend? {
         CiliumCall.writeKey(ofBackend: number, to: &key)
         guard try backends.lookUp(key, into: &value) else { return nil }
-        return CiliumCall.flow(of: call, to: value.wire.extracting(0..<backends.valueByteCount))
+        return CiliumBackend(
+            family, in: value.wire.extracting(0..<backends.valueByteCount))
     }
 }
 

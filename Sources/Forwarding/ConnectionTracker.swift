@@ -165,7 +165,7 @@ struct ConnectionTracker: ~Copyable {
     ) -> LookupResult? {
         guard cilium?.canAnswer(about: call) == true,
             slowPath.rule.addressPlan.isService(call.destination),
-            !slowPath.isCurrent(call, now: now)
+            !isKnown || !slowPath.isCurrent(call, now: now)
         else { return nil }
         guard !isKnown || ciliumRenewals.take(now), ciliumLookups.take(now) else {
             counters.add(1, to: .ciliumLookupsSkipped)
@@ -173,7 +173,8 @@ struct ConnectionTracker: ~Copyable {
         }
         counters.add(1, to: .ciliumLookups)
         do throws(SystemError) {
-            return try (cilium?.flow(of: call) ?? nil).map { .foundWithoutEvents($0) } ?? .notFound
+            return try (cilium?.flow(of: call, now: now) ?? nil).map { .foundWithoutEvents($0) }
+                ?? .notFound
         } catch {
             counters.add(1, to: .ciliumLookupFailures)
             return .notAsked

@@ -75,7 +75,7 @@ struct CiliumTablesTests {
             let changes = tables.refresh(now: .now)
             #expect(changes.map(\.0) == [.ipv4, .ipv6] && changes.allSatisfy { $0.1 == .inUse })
             for (number, call) in Self.calls.enumerated() {
-                let before = try tables.flow(of: call)
+                let before = try tables.flow(of: call, now: .now)
                 #expect(before == nil)
                 let backend =
                     call.source.family == .ipv4
@@ -83,11 +83,11 @@ struct CiliumTablesTests {
                     : IPAddress(ipv6High: 0xfd00_0010_0244_0002, low: UInt64(number))
                 try Self.store(
                     call, backend: UInt32(number) + 300, at: backend, 8080, in: folder)
-                let flow = try tables.flow(of: call)
+                let flow = try tables.flow(of: call, now: .now)
                 #expect(flow?.original == call)
                 #expect(flow?.reply.source == backend && flow?.reply.sourcePort == 8080)
                 // Its reply's tuple is no call.
-                let reply = try tables.flow(of: call.reversed)
+                let reply = try tables.flow(of: call.reversed, now: .now)
                 #expect(reply == nil)
             }
             // An entry whose backend is gone tells nothing.
@@ -97,7 +97,7 @@ struct CiliumTablesTests {
                 bpftool map delete pinned \(folder)/\(CiliumTable(.ipv6, .backends).name) \
                 key hex 31 01 00 00
                 """)
-            let gone = try tables.flow(of: last)
+            let gone = try tables.flow(of: last, now: .now + .seconds(1))
             #expect(gone == nil)
             let canAnswer = [6, 1].map { transport in
                 tables.canAnswer(
@@ -150,7 +150,7 @@ struct CiliumTablesTests {
             #expect(reason.contains(table.name) && reason.contains(shape.text), "\(reason)")
             #expect(remedy.contains("--services untracked"))
             #expect(tables.state(of: .ipv6) == .absent)
-            let answer = try tables.flow(of: Self.calls[0])
+            let answer = try tables.flow(of: Self.calls[0], now: .now)
             #expect(answer == nil && !tables.canAnswer(about: Self.calls[0]))
         }
     }
@@ -195,22 +195,22 @@ struct CiliumTablesTests {
             now = now + .seconds(30)
             #expect(tables.refresh(now: now).map(\.1) == [.inUse])
             try Self.store(call, backend: 1, at: first, 8080, in: folder)
-            var answer = try tables.flow(of: call)
+            var answer = try tables.flow(of: call, now: now)
             #expect(answer?.reply.source == first)
             // An upgrade makes new tables, and the old ones are dead.
             for table in CiliumTable.all(of: .ipv4) { try shell("rm \(folder)/\(table.name)") }
             try Self.makeAll(of: .ipv4, in: folder)
             try Self.store(call, backend: 1, at: second, 8080, in: folder)
-            answer = try tables.flow(of: call)
+            answer = try tables.flow(of: call, now: now)
             #expect(answer?.reply.source == first)
             now = now + .seconds(30)
             #expect(tables.refresh(now: now).isEmpty)
-            answer = try tables.flow(of: call)
+            answer = try tables.flow(of: call, now: now)
             #expect(answer?.reply.source == second)
             for table in CiliumTable.all(of: .ipv4) { try shell("rm \(folder)/\(table.name)") }
             now = now + .seconds(30)
             #expect(tables.refresh(now: now).map(\.1) == [.absent])
-            answer = try tables.flow(of: call)
+            answer = try tables.flow(of: call, now: now)
             #expect(answer == nil && !tables.canAnswer(about: call))
         }
     }

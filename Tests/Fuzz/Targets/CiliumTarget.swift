@@ -25,7 +25,9 @@ enum CiliumTarget {
             try require(number != 0 && value[8..<12].elementsEqual(key), "\(number) of \(value)")
             try require(value[12..<16].allSatisfy { $0 == 0 }, "\(number) of \(value)")
         }
-        guard let flow = CiliumCall.flow(of: call, to: value.wire) else { return }
+        guard let backend = CiliumBackend(family, in: value.wire),
+            let flow = CiliumCall.flow(of: call, to: backend)
+        else { return }
         try require(flow.original == call, "\(flow) of another call than \(call)")
         try require(value.starts(with: flow.reply.source.bytes), "\(flow) of \(value)")
         try require(flow.reply.destinationPort == call.sourcePort, "\(flow)")

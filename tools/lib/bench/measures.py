@@ -186,11 +186,10 @@ class Bench:
                     time.sleep(0.2)
                     services.call(self.bed, turn, 0, warm_count)
                     before = contestant.await_silence()["packets"]
-                    used = processes.cpu_ns(contestant.pid)
+                    cost = Cost(contestant)
                     rate = services.call(self.bed, turn, warm_count, count)
                     arrived = contestant.await_silence()["packets"] - before
-                    self.figures.add("services_ns", name,
-                                     (processes.cpu_ns(contestant.pid) - used) / count)
+                    cost.note(self.figures, "services", count, 0, name)
                     self.figures.add("services_reported", name, arrived / count)
                     self.figures.add("services_per_s", name, rate)
                     self.figures.add("services_mib", name,
@@ -263,9 +262,9 @@ class Cost:
         self.ns = processes.cpu_ns(contestant.pid)
         self.ticks = processes.cpu_ticks(contestant.pid)
 
-    def note(self, figures, measure, packets, packets_before=None):
+    def note(self, figures, measure, packets, packets_before=None, name=None):
         """Per packet that has arrived since; user and system by the share of ticks."""
-        name, pid = self.contestant.name, self.contestant.pid
+        name, pid = name or self.contestant.name, self.contestant.pid
         since = self.packets if packets_before is None else packets_before
         each = (processes.cpu_ns(pid) - self.ns) / max(1, packets - since)
         user, system = (now - then for now, then in zip(processes.cpu_ticks(pid), self.ticks))

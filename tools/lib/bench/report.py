@@ -50,6 +50,7 @@ POD_LINES = [
 
 SERVICE_LINES = [
     ("CPU for each call, ns", "services_ns", 1, 0),
+    ("... of it in user mode, ns", "services_user_ns", 1, 0),
     ("... packets of it that were reported", "services_reported", 1, 3),
     ("... 1,000 calls/s", "services_per_s", 1e-3, 1),
     ("the agent's own memory after it, MiB", "services_mib", 1, 1)]
