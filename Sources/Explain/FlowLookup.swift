@@ -41,8 +41,9 @@ package struct FlowLookup: ~Copyable {
     /// The flow that has these addresses and ports in one of its directions, or nil.
     mutating func flow(_ key: FlowKey) throws(SystemError) -> TrackedFlow? {
         if let list { return list.first { $0.original == key || $0.reply == key } }
-        if cilium?.canAnswer(about: key) == true, let flow = try cilium?.flow(of: key, now: .now) ?? nil {
-            return flow
+        if cilium?.canAnswer(about: key) == true {
+            let flow = try cilium?.flow(of: key, now: .now) ?? nil
+            if let flow { return flow }
         }
         return try kernel?.flow(key) ?? nil
     }

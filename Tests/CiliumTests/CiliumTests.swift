@@ -14,7 +14,7 @@ struct CiliumTests {
         destination: IPAddress(ipv6High: 0xfd00_0010_0096_0000, low: 10), sourcePort: 40_000,
         destinationPort: 53)
 
-    private func flow(of call: FlowKey, to value: [UInt8]) -> TrackedFlow? {
+    private func translated(_ call: FlowKey, _ value: [UInt8]) -> TrackedFlow? {
         CiliumBackend(call.source.family, in: value.wire).flatMap {
             CiliumCall.flow(of: call, to: $0)
         }
@@ -62,7 +62,7 @@ struct CiliumTests {
     @Test("tell the backend's address and port")
     func backend() {
         let value4: [UInt8] = [10, 244, 2, 3, 0x1f, 0x90, 6, 0, 0, 0, 0, 0]
-        let flow = flow(of: Self.call4, to: value4)
+        let flow = translated(Self.call4, value4)
         #expect(flow?.original == Self.call4)
         #expect(
             flow?.reply
@@ -72,15 +72,15 @@ struct CiliumTests {
         #expect(flow?.isMasqueraded == false && flow?.isPortChanged == false)
         let address = IPAddress(ipv6High: 0xfd00_0010_0244_0002, low: 3)
         let value6 = address.bytes + [0x1f, 0x90, 17, 0, 0, 0, 0, 0]
-        #expect(flow(of: Self.call6, to: value6)?.reply.source == address)
-        #expect(flow(of: Self.call6, to: value6)?.reply.sourcePort == 8080)
+        #expect(translated(Self.call6, value6)?.reply.source == address)
+        #expect(translated(Self.call6, value6)?.reply.sourcePort == 8080)
     }
 
     @Test("make a call of a pod to itself a masqueraded one")
     func hairpin() {
         for call in [Self.call4, Self.call6] {
             let value = call.source.bytes + [0x1f, 0x90, 0, 0, 0, 0, 0, 0]
-            let flow = flow(of: call, to: value)
+            let flow = translated(call, value)
             #expect(flow?.isMasqueraded == true && flow?.reply.source == call.source)
         }
     }
@@ -91,8 +91,8 @@ struct CiliumTests {
             [0, 0, 0, 0, 0x1f, 0x90, 6, 0, 0, 0, 0, 0], [10, 244, 2, 3, 0, 0, 6, 0, 0, 0, 0, 0],
             [10, 244, 2, 3, 0x1f], [],
         ]
-        for value in values { #expect(flow(of: Self.call4, to: value) == nil) }
-        #expect(flow(of: Self.call6, to: [UInt8](repeating: 1, count: 17)) == nil)
+        for value in values { #expect(translated(Self.call4, value) == nil) }
+        #expect(translated(Self.call6, [UInt8](repeating: 1, count: 17)) == nil)
     }
 
     @Test("lead from any bytes to a flow of the call that was asked about, or to none")
@@ -103,7 +103,7 @@ struct CiliumTests {
             let bytes = (0..<count).map { _ in UInt8.random(in: 0...255, using: &random) }
             if let number = CiliumCall.backendNumber(in: bytes.wire) { #expect(number != 0) }
             for call in [Self.call4, Self.call6] {
-                guard let flow = flow(of: call, to: bytes) else { continue }
+                guard let flow = translated(call, bytes) else { continue }
                 #expect(flow.original == call && flow.reply.transport == call.transport)
                 #expect(flow.reply.source.family == call.source.family)
                 #expect(flow.isMasqueraded == (flow.reply.source == call.source))
