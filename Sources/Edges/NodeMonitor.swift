@@ -306,7 +306,8 @@ package struct NodeMonitor: ~Copyable {
     }
 
     private mutating func takeEvents(now: MonotonicTime) throws(SystemError) {
-        var (hasOwnChange, hasNamespaceChange) = (false, false)
+        var hasOwnChange = false
+        var hasNamespaceChange = false
         let isComplete = try events.read { event in
             table.apply(event)
             if event == .address || event == .route { hasOwnChange = true }

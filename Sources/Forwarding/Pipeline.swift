@@ -189,11 +189,7 @@ extension Pipeline {
                     continue
                 }
                 isOver = false
-                if let replacement = edge.replacement,
-                    replacement.consume(replacement.identity(of: packet))
-                {
-                    break
-                }
+                if edge.consumesDuplicate(packet) { break }
                 forward(
                     edge.packet(packet, isCutByBlock: isCut), from: edge, fastPath, into: &queue,
                     now, &counts)

@@ -39,6 +39,7 @@ package struct Rule: Equatable, Sendable {
     ///   - point: The edge.
     ///   - isToPodItself: Whether the kernel has said that the frame is addressed to the pod's
     ///     interface, as it does inside the pod. Then its MAC address does not matter.
+    /// - Returns: The decision.
     package func decision(
         on frame: RawSpan, direction: Direction, at point: ObservationPoint,
         isToPodItself: Bool = false

@@ -45,6 +45,7 @@ package struct Packet: ~Escapable {
         /// What leaves one end comes in at the other.
         ///
         /// - Parameter index: The index of the host's end.
+        /// - Returns: The details at that end.
         package func seenFromHost(at index: UInt32) -> Self {
             var details = self
             details.interfaceIndex = index

@@ -26,6 +26,9 @@ struct PodTapTests {
     /// The opener's socket; another process has another one.
     private static var path: String { "/tmp/podwire-opener-\(getpid())" }
 
+    /// The name of the pod's namespace, which other suites do not use meanwhile.
+    private static var podName: String { "tapped\(getpid())" }
+
     /// An opener that runs until it is stopped.
     private final class RunningOpener {
         private let stop: StopSignal
@@ -81,7 +84,7 @@ struct PodTapTests {
             plan, to: connection, for: "sensor", CaptureCounters(), logger: quiet)
     }
 
-    /// Waits until so many rings are inside pods.
+    /// Waits until a number of rings is inside pods.
     private static func await(inside count: Int, _ capture: LiveCapture) throws {
         let deadline = MonotonicTime.now + patience
         while capture.counters.edgesInside.value != count {
@@ -111,7 +114,7 @@ struct PodTapTests {
 
     @Test("has the packets of both directions, and a filter's direction is the host's")
     func directions() throws {
-        try LiveCaptureTests.onNode {
+        try LiveCaptureTests.onNode(podName: Self.podName) {
             let opener = try RunningOpener()
             defer { opener.end() }
             let (node, settings) = try Self.node(.pod)
@@ -127,7 +130,7 @@ struct PodTapTests {
                 let feed = NodePublisher(RuleSettings(settings), node: node)
                 let capture = try Self.capture(feed, settings, filter: filter, to: connection)
                 try Self.await(inside: 1, capture)
-                let pod = "live\(getpid())"
+                let pod = Self.podName
                 #expect(
                     try output(of: "ip netns exec \(pod) cat /proc/net/packet | wc -l") == "2\n")
                 let atHost = try Self.sender(fromPod: false)
@@ -147,7 +150,7 @@ struct PodTapTests {
 
     @Test("moves to the other end and back while packets pass, without loss or doubles")
     func moves() throws {
-        try LiveCaptureTests.onNode {
+        try LiveCaptureTests.onNode(podName: Self.podName) {
             let opener = try RunningOpener()
             defer { opener.end() }
             let (_, settings) = try Self.node(.pod)
@@ -204,7 +207,7 @@ struct PodTapTests {
 
     @Test("captures at the host's end while there is no opener, and moves when there is one")
     func openerComesLate() throws {
-        try LiveCaptureTests.onNode {
+        try LiveCaptureTests.onNode(podName: Self.podName) {
             let (node, settings) = try Self.node(.pod)
             let feed = NodePublisher(RuleSettings(settings), node: node)
             let capture = try Self.capture(feed, settings, to: try LiveCaptureTests.datagrams())
@@ -224,7 +227,7 @@ struct PodTapTests {
 
     @Test("lets a pod's namespace go when its file or its link is gone", arguments: [false, true])
     func release(deletesLink: Bool) throws {
-        try LiveCaptureTests.onNode {
+        try LiveCaptureTests.onNode(podName: Self.podName) {
             let opener = try RunningOpener()
             defer { opener.end() }
             let (_, settings) = try Self.node(.pod)
@@ -240,7 +243,7 @@ struct PodTapTests {
                 try? monitor.run(until: stopNumber) { feed.publish($0) }
             }
             let id = try #require(feed.snapshot.edges.first?.tap.podTap?.namespaceID)
-            let pod = "live\(getpid())"
+            let pod = Self.podName
             if deletesLink { try shell("ip link del here") }
             try shell("ip netns del \(pod)")
             let begin = MonotonicTime.now
@@ -259,7 +262,7 @@ struct PodTapTests {
 
     @Test("leaves no descriptor and no thread behind when pods come and go")
     func churn() throws {
-        try LiveCaptureTests.onNode {
+        try LiveCaptureTests.onNode(podName: Self.podName) {
             let opener = try RunningOpener()
             defer { opener.end() }
             let (_, settings) = try Self.node(.pod)

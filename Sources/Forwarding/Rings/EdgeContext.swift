@@ -76,6 +76,14 @@ extension EdgeContext {
         packet.isOutgoing == (edgeOfPodSide == nil)
     }
 
+    /// Takes a packet of a ring that replaces another one.
+    ///
+    /// - Returns: Whether it came out of the other ring before.
+    func consumesDuplicate(_ packet: borrowing RingPacket) -> Bool {
+        guard let replacement else { return false }
+        return replacement.consume(replacement.identity(of: packet))
+    }
+
     /// The index of the edge at which a packet was seen.
     func interfaceIndex(of packet: borrowing RingPacket) -> UInt32 {
         edgeOfPodSide ?? packet.interfaceIndex
