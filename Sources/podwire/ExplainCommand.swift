@@ -138,7 +138,9 @@ struct ExplainCommand: ParsableCommand {
     }
 
     private func readSettings() throws -> Settings {
-        try podwire.readSettings(of: "explain", edges.texts + taps.texts + services.texts + [sensor]) {
+        try podwire.readSettings(
+            of: "explain", edges.texts + taps.texts + services.texts + [sensor]
+        ) {
             options, environment throws(SettingFailure) in
             try Settings(options: options, needsPeer: false, environment: environment)
         }
