@@ -96,7 +96,7 @@ let package = Package(
         // What is asked about an agent: what would keep it from its work, and which edge reports what.
         module(
             "Doctor", "Addressing", "BPF", "Edges", "Formats", "Forwarding", "HTTPEndpoint",
-            "Linux", "Netlink", "Observation", "PacketRing", "Security", "Settings", "Time"),
+            "Linux", "Netlink", "Observation", "PacketRing", "Security", "Settings", "Taps", "Time"),
         module(
             "Explain", "Addressing", "BPF", "Edges", "Linux", "Netlink", "Observation", "Packets",
             "RPCAP", "Settings", "Time"),
@@ -157,8 +157,7 @@ let package = Package(
             "Netlink", "Security", "Settings", "Time", logging),
         tests(
             "DoctorTests", "Addressing", "Doctor", "Edges", "Formats", "Linux", "Netlink",
-            "PacketRing",
-            "Settings"),
+            "PacketRing", "Settings", "Taps"),
         tests(
             "ExplainTests", "Addressing", "Edges", "Explain", "Netlink", "Observation", "Packets",
             "Settings", "Time"),

@@ -10,6 +10,7 @@ extension EdgeTable {
     package mutating func apply(_ listing: NamespaceListing) {
         guard !listing.problems.contains(where: \.isOfFolder) else { return }
         namespaces = listing
+        removePodInterfaces(outside: listing)
         for index in entries.keys { findNamespace(of: index) }
     }
 
@@ -38,6 +39,7 @@ extension EdgeTable {
 
     /// Where an edge is to be captured: inside its pod if that is wanted and can be found.
     func tap(_ entry: Entry) -> EdgeTap {
+        if let interface = entry.podInterface { return .pod(interface.tap) }
         guard tapPlan.wantsPod(entry.link), !entry.isFileGone, let file = entry.file,
             let id = entry.link.peerNamespace, let index = entry.link.peerIndex, index != 0
         else { return .host }

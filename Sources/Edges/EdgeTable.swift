@@ -37,6 +37,8 @@ package struct EdgeTable: Sendable {
         var file: NamespaceFile?
         /// Whether the namespace had a file, and has none any more.
         var isFileGone = false
+        /// The interface inside the pod, if it has no end in the node's namespace.
+        var podInterface: PodInterface?
         /// The sources of frames from the pod that are not known as anybody's.
         var senders: [IPAddress] = []
     }
@@ -50,7 +52,8 @@ package struct EdgeTable: Sendable {
     /// Replaces the interfaces by those that exist now.
     package mutating func reset(links: [Link]) {
         let present = Set(links.map(\.index))
-        for index in entries.keys where !present.contains(index) { apply(.linkGone(index)) }
+        for (index, entry) in entries
+        where !present.contains(index) && entry.podInterface == nil { apply(.linkGone(index)) }
         for link in links { apply(.link(link)) }
     }
 
@@ -70,6 +73,7 @@ package struct EdgeTable: Sendable {
             set(pod, behind: index)
             addressFailure = nil
         case .counters: break
+        case .podInterfaces(let interfaces): reset(podInterfaces: interfaces)
         case .denied(let error): addressFailure = error
         }
     }
@@ -132,8 +136,7 @@ package struct EdgeTable: Sendable {
             }
             if entry?.link.master != link.master { removePort(link.index) }
             if entry == nil {
-                let incarnation = incarnationCount.add(1, ordering: .relaxed).newValue
-                entry = Entry(incarnation: incarnation, link: link)
+                entry = Entry(incarnation: Self.nextIncarnation(), link: link)
             }
             entry?.link = link
             entries[link.index] = entry
@@ -146,6 +149,9 @@ package struct EdgeTable: Sendable {
         case .address, .route, .namespace: break
         }
     }
+
+    /// Makes an incarnation that no other edge has.
+    static func nextIncarnation() -> UInt64 { incarnationCount.add(1, ordering: .relaxed).newValue }
 
     private mutating func removePort(_ index: UInt32) {
         forwarding.removePort(index)
@@ -216,10 +222,10 @@ package struct EdgeTable: Sendable {
     /// The node as it is known now, with the edges that a selection captures.
     package func node(_ selection: EdgeSelection) -> Node {
         let uplinks = UplinkTest(routes, addresses, selection)
-        let veths = entries.values.filter(\.link.isPairEnd)
+        let veths = entries.values.filter { $0.link.isPairEnd || $0.podInterface != nil }
             .sorted { $0.link.index < $1.link.index }
             .map { veth($0, uplinks, selection) }
-        let links = entries.mapValues(\.link)
+        let links = entries.filter { $0.value.podInterface == nil }.mapValues(\.link)
         let macs = macTable(veths, links)
         let addressesByEdge = macs.addressesByEdge()
         return Node(
@@ -239,7 +245,7 @@ package struct EdgeTable: Sendable {
         }
         let tap = tap(entry)
         if status == .captured {
-            if tapPlan.wantsPod(entry.link), entry.isFileGone {
+            if tapPlan.wantsPod(entry.link) || entry.podInterface != nil, entry.isFileGone {
                 status = .namespaceGone
             } else if entry.link.isNetkit, tap == .host {
                 status = .needsPodTap

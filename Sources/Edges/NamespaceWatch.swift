@@ -20,8 +20,8 @@ final class NamespaceWatch {
     private static let intervalMin = Duration.milliseconds(10)
 
     /// A watch over a folder, which is read when `readIfDue` is called first.
-    init(_ path: String, logger: Logger) throws(SystemError) {
-        folder = try NamespaceFolder(path)
+    init(_ path: String, assignsIDs: Bool, logger: Logger) throws(SystemError) {
+        folder = try NamespaceFolder(path, assignsIDs: assignsIDs)
         self.logger = logger
     }
 
@@ -31,9 +31,9 @@ final class NamespaceWatch {
     /// Requests a look at the folder, since something has happened that its descriptor does not tell.
     func request(now: MonotonicTime) { dueAt = min(dueAt, max(now, readAt + Self.intervalMin)) }
 
-    /// Reads the folder into a table if that is due.
-    func readIfDue(into table: inout EdgeTable, now: MonotonicTime) {
-        guard now >= dueAt else { return }
+    /// Reads the folder into a table if that is due, and returns whether it was.
+    func readIfDue(into table: inout EdgeTable, now: MonotonicTime) -> Bool {
+        guard now >= dueAt else { return false }
         readAt = now
         let listing = folder.read()
         dueAt =
@@ -42,6 +42,7 @@ final class NamespaceWatch {
                 ? NamespaceFolder.settlingInterval : NamespaceFolder.refreshInterval)
         table.apply(listing)
         log(listing.problems)
+        return true
     }
 
     private func log(_ found: [NamespaceProblem]) {

@@ -97,7 +97,9 @@ extension Node {
                 otherMACs: veth.macs.filter { $0 != veth.podMAC },
                 deviceMAC: veth.link.mac == master?.mac ? nil : veth.link.mac?.ofInterface,
                 bridge: bridge, bridgeMAC: master?.kind == "bridge" ? master?.mac : nil,
-                hasOtherPorts: bridge.map(sharedBridges.contains) ?? false, domain: domain)
+                // What is made on an interface of the node shares it with other nodes.
+                hasOtherPorts: bridge.map { sharedBridges.contains($0) || veth.isPodInterface }
+                    ?? false, domain: domain)
             return Edge(
                 incarnation: veth.incarnation, name: veth.link.name, isUp: veth.link.isUp,
                 frameByteCountMax: veth.frameByteCountMax, point: point, tap: veth.tap)

@@ -67,11 +67,15 @@ package struct Node: Equatable, Sendable {
         taps: TapSettings = TapSettings()
     ) throws(SystemError) -> Node {
         var source = try NodeSource()
-        var table = EdgeTable(TapPlan(taps.mode))
+        var table = EdgeTable(TapPlan(taps))
         try source.readAll(into: &table)
         if table.tapPlan.needsNamespaces {
-            var namespaces = try NamespaceFolder(taps.namespaceFolder)
+            var namespaces = try NamespaceFolder(
+                taps.namespaceFolder, assignsIDs: taps.includesPodInterfaces)
             table.apply(namespaces.read())
+            if taps.includesPodInterfaces {
+                table.apply(try source.reply(to: .podInterfaces(table.podInterfaceFiles)))
+            }
         }
         if let folder {
             var cache = AttachmentCache(folder: folder)

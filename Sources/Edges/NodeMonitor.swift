@@ -25,6 +25,7 @@ package struct NodeMonitor: ~Copyable {
     private var table: EdgeTable
     private var schedule: RefreshSchedule
     private var podChanges = PodChangeBudget()
+    private var podInterfaces = PodInterfaceSchedule()
     private var bridgeListing = BridgeListingSchedule()
     private var announcer: EdgeAnnouncer
     private let selection: EdgeSelection
@@ -74,7 +75,7 @@ package struct NodeMonitor: ~Copyable {
         let forwardingEvents = try ForwardingEvents()
         let sighted = try Event()
         var source = try NodeSource()
-        var plan = TapPlan(taps.mode)
+        var plan = TapPlan(taps)
         plan.isBlind = status.isBypassed.isSet
         var table = EdgeTable(plan)
         let isWhole = try source.readAll(into: &table)
@@ -83,8 +84,9 @@ package struct NodeMonitor: ~Copyable {
         let logger = LimitedLogHandler.limiting(logger, lineCountMax: Self.lineCountMax)
         let namespaces =
             plan.needsNamespaces
-            ? try NamespaceWatch(taps.namespaceFolder, logger: logger) : nil
-        namespaces?.readIfDue(into: &table, now: .now)
+            ? try NamespaceWatch(
+                taps.namespaceFolder, assignsIDs: taps.includesPodInterfaces, logger: logger) : nil
+        _ = namespaces?.readIfDue(into: &table, now: .now)
         let node = table.node(selection)
         let nameResolver: PodNameResolver? =
             if let folder { try PodNameResolver(folder: folder, node, logger: logger) } else { nil }
@@ -105,6 +107,7 @@ package struct NodeMonitor: ~Copyable {
         status.isSynced.set(true)
         if !isWhole { bridgeListing.request() }
         if plan.mode == .auto, !plan.isBlind { beginProof() }
+        if plan.includesPodInterfaces { podInterfaces.request(now: .now) }
     }
 
     /// Begins to look for packets that bypass the host's ends of pairs, where pods count them.
@@ -181,7 +184,8 @@ package struct NodeMonitor: ~Copyable {
         let dueAt = min(
             schedule.dueAt(now: now), bridgeListing.dueAt,
             min(podChanges.dueAt, nameResolver?.dueAt ?? .distantFuture))
-        let tapsDueAt = min(namespaces?.dueAt ?? .distantFuture, countersAt)
+        let tapsDueAt = min(
+            namespaces?.dueAt ?? .distantFuture, min(countersAt, podInterfaces.dueAt))
         return min(dueAt, tapsDueAt, now + Watchdog.waitMax)
     }
 
@@ -217,7 +221,9 @@ package struct NodeMonitor: ~Copyable {
         if !ready[.namespaces].isEmpty || !due.isEmpty && table.lacksNamespaces {
             namespaces?.request(now: now)
         }
-        namespaces?.readIfDue(into: &table, now: now)
+        let hasRead = namespaces?.readIfDue(into: &table, now: now) ?? false
+        listPodInterfaces(
+            mayHaveChanged: hasRead || !due.isEmpty || !ready[.podEvents].isEmpty, now: now)
         if now >= countersAt {
             countersAt = now + BypassProof.interval
             queryThread.send([.counters])
@@ -226,6 +232,15 @@ package struct NodeMonitor: ~Copyable {
             needsListing = true
             queryThread.send([.own])
             queryPods(table.queryableIndexes)
+        }
+    }
+
+    /// Has interfaces without a host end listed if that is due.
+    private mutating func listPodInterfaces(mayHaveChanged: Bool, now: MonotonicTime) {
+        guard table.tapPlan.includesPodInterfaces else { return }
+        if mayHaveChanged { podInterfaces.request(now: now) }
+        if podInterfaces.takeDue(now: now) {
+            queryThread.send([.podInterfaces(table.podInterfaceFiles)])
         }
     }
 
@@ -300,6 +315,8 @@ package struct NodeMonitor: ~Copyable {
         }
         // The kernel gives a pod's namespace its id after the runtime has made the file.
         if hasNamespaceChange || table.lacksNamespaces { namespaces?.request(now: now) }
+        // An interface that leaves the node's namespace may have gone into a pod.
+        listPodInterfaces(mayHaveChanged: true, now: now)
         if !isComplete {
             status.resyncs.add()
             status.isSynced.set(false)

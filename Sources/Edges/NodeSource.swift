@@ -2,6 +2,7 @@ import Addressing
 import Glibc
 package import Linux
 package import Netlink
+package import Taps
 import Time
 
 /// A query about the node's network.
@@ -12,6 +13,8 @@ package enum NodeQuery: Hashable, Sendable {
     case pod(behind: UInt32)
     /// The counters of all pairs' ends.
     case counters
+    /// The interfaces without a host end in some namespaces.
+    case podInterfaces([NamespaceFile])
 }
 
 /// The kernel's reply to a query.
@@ -22,6 +25,8 @@ package enum NodeReply: Sendable {
     case pod(behind: UInt32, EdgeTable.Pod?)
     /// The counters of all pairs' ends.
     case counters([PairCounters])
+    /// The interfaces without a host end.
+    case podInterfaces([PodInterface])
     /// The process may not ask about pods.
     case denied(SystemError)
 }
@@ -60,6 +65,8 @@ struct NodeSource: ~Copyable {
         switch query {
         case .own: return .own(try socket.addresses(), try socket.routes())
         case .counters: return .counters(try PairCounters.read(by: &socket))
+        case .podInterfaces(let files):
+            return .podInterfaces(try Self.podInterfaces(in: files, by: &socket))
         case .pod(let index):
             do throws(SystemError) {
                 return .pod(behind: index, try pod(behind: index))

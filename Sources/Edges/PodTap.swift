@@ -9,9 +9,15 @@ package struct PodTap: Hashable, Sendable {
     /// The index of the interface inside the pod.
     package let podIndex: UInt32
 
+    /// Whether the interface has an end in the node's namespace, too.
+    package let hasHostEnd: Bool
+
     /// A place by its parts.
-    package init(file: NamespaceFile, namespaceID: Int32, podIndex: UInt32) {
+    package init(
+        file: NamespaceFile, namespaceID: Int32, podIndex: UInt32, hasHostEnd: Bool = true
+    ) {
         (self.file, self.namespaceID, self.podIndex) = (file, namespaceID, podIndex)
+        self.hasHostEnd = hasHostEnd
     }
 
     /// Whether two places are one interface, though its namespace may have another id by now.

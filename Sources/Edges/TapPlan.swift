@@ -8,11 +8,21 @@ package struct TapPlan: Equatable, Sendable {
     /// Whether packets have been proven to bypass the host's end of a veth pair.
     package var isBlind = false
 
-    /// A plan by a setting, while nothing has been found out.
-    package init(_ mode: TapSettings.Mode = .host) { self.mode = mode }
+    /// Whether interfaces of pods without a host end are edges as well.
+    package let includesPodInterfaces: Bool
+
+    /// A plan by the settings, while nothing has been found out.
+    package init(_ mode: TapSettings.Mode = .host, includesPodInterfaces: Bool = false) {
+        (self.mode, self.includesPodInterfaces) = (mode, includesPodInterfaces)
+    }
+
+    /// A plan by the settings, while nothing has been found out.
+    package init(_ settings: TapSettings) {
+        self.init(settings.mode, includesPodInterfaces: settings.includesPodInterfaces)
+    }
 
     /// Whether any edge may be captured inside its pod.
-    package var needsNamespaces: Bool { mode != .host }
+    package var needsNamespaces: Bool { mode != .host || includesPodInterfaces }
 
     /// Whether an edge is to be captured inside its pod.
     ///

@@ -61,6 +61,9 @@ package struct Veth: Equatable, Sendable {
         return claimedAddresses.isEmpty ? all : all.filter { !claimedAddresses.contains($0) }
     }
 
+    /// Whether it is an interface inside a pod that has no end in the node's namespace.
+    package var isPodInterface: Bool { tap.podTap.map { !$0.hasHostEnd } ?? false }
+
     /// Whether the veth is an edge that is captured.
     package var isCaptured: Bool { status == .captured }
 

@@ -39,6 +39,8 @@ extension Errno {
     package static let connectionRefused = Self(rawValue: ECONNREFUSED)
     /// Connection reset (`ECONNRESET`).
     package static let connectionReset = Self(rawValue: ECONNRESET)
+    /// File exists (`EEXIST`).
+    package static let fileExists = Self(rawValue: EEXIST)
     /// File too large (`EFBIG`).
     package static let fileTooLarge = Self(rawValue: EFBIG)
     /// Host unreachable (`EHOSTUNREACH`).

@@ -23,4 +23,22 @@ extension NetlinkSocket {
         guard let id, id >= 0 else { return nil }
         return id
     }
+
+    /// Gives another namespace an id by which this one knows it, the lowest that is free.
+    ///
+    /// Needs CAP_NET_ADMIN.
+    ///
+    /// - Throws: `EEXIST` if it has one.
+    package mutating func assignNamespaceID(
+        to namespace: borrowing Descriptor
+    ) throws(SystemError) {
+        try change(
+            Request(
+                type: RTM_NEWNSID, name: "RTM_NEWNSID", header: rtgenmsg(),
+                attributes: [
+                    .number(type: NETNSA_FD, UInt32(bitPattern: namespace.fileDescriptor)),
+                    .number(
+                        type: NETNSA_NSID, UInt32(bitPattern: NETNSA_NSID_NOT_ASSIGNED)),
+                ]))
+    }
 }

@@ -9,8 +9,8 @@ extension Setting {
     /// All settings, in the order of the documentation.
     package static let all: [Setting] = [
         sensors, sensorPort, podNetworks, serviceNetworks, device, uncovered, edges, includedEdges,
-        excludedEdges, cniCache, tap, namespaceFolder, opener, deduplication, listen, allowed,
-        passwordFile, nullLogin, dataPorts,
+        excludedEdges, cniCache, tap, namespaceFolder, opener, podInterfaces, deduplication, listen,
+        allowed, passwordFile, nullLogin, dataPorts,
         udpFormat, tlsCertificate, tlsKey, tlsPeers, frames, snaplen, ringMemory, queueMemory,
         rateLimit, processors, niceness, http, logLevel, logFormat,
     ]
@@ -82,6 +82,13 @@ extension Setting {
         "PODWIRE_OPENER", "--opener", .value(PodSocketClient.standardPath),
         .file("a socket's absolute path"),
         "socket of `podwire opener`, which opens sockets inside pods, for `--tap`")
+
+    package static let podInterfaces = Setting(
+        "PODWIRE_POD_INTERFACES", "--pod-interfaces", .value("off"), .words(["on", "off"]),
+        """
+        captures pods' interfaces that have no end in the node, such as macvlans and virtual functions, \
+        too; needs `podwire opener --pod-interfaces`
+        """)
 
     package static let deduplication = Setting(
         "PODWIRE_DEDUP", "--dedup", .value("on"), .words(["on", "off"]),

@@ -9,6 +9,12 @@ package struct TapSettings: Equatable, Sendable {
     /// The path of the socket at which the opener listens.
     package let opener: String
 
+    /// Whether interfaces of pods that have no end in the node are captured as well.
+    package let includesPodInterfaces: Bool
+
+    /// Whether anything may be captured inside pods, so that the opener is needed.
+    package var needsOpener: Bool { mode != .host || includesPodInterfaces }
+
     /// Which end of pods' pairs is captured.
     package enum Mode: String, CaseIterable, Sendable {
         /// The host's end.
@@ -21,9 +27,10 @@ package struct TapSettings: Equatable, Sendable {
 
     /// Settings by their values.
     package init(
-        _ mode: Mode = .host, namespaceFolder: String? = nil, opener: String? = nil
+        _ mode: Mode = .host, namespaceFolder: String? = nil, opener: String? = nil,
+        includesPodInterfaces: Bool = false
     ) {
-        self.mode = mode
+        (self.mode, self.includesPodInterfaces) = (mode, includesPodInterfaces)
         self.namespaceFolder = namespaceFolder ?? NamespaceFolder.standardPath
         self.opener = opener ?? PodSocketClient.standardPath
     }
@@ -32,7 +39,8 @@ package struct TapSettings: Equatable, Sendable {
         self.init(
             try reader.one(.tap) { Mode(rawValue: $0) },
             namespaceFolder: try reader.one(.namespaceFolder, Self.path),
-            opener: try reader.one(.opener, Self.path))
+            opener: try reader.one(.opener, Self.path),
+            includesPodInterfaces: try reader.isOn(.podInterfaces))
     }
 
     private static func path(_ text: String) -> String? { text.hasPrefix("/") ? text : nil }

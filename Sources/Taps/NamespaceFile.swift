@@ -32,13 +32,13 @@ package struct NamespaceFile: Hashable, Sendable {
 /// The files of network namespaces in a folder, by the ids under which this namespace knows them.
 package struct NamespaceListing: Equatable, Sendable {
     /// The file of each namespace that has an id here, by the id.
-    package internal(set) var files: [Int32: NamespaceFile] = [:]
+    package var files: [Int32: NamespaceFile] = [:]
     /// The files of namespaces that have no id here: no interface of this one has an end there, yet.
-    package internal(set) var unnumbered: [NamespaceFile] = []
+    package var unnumbered: [NamespaceFile] = []
     /// What is wrong with the folder; in order.
-    package internal(set) var problems: [NamespaceProblem] = []
+    package var problems: [NamespaceProblem] = []
     /// Whether a file is there that may become a namespace at any moment, so that a look soon is due.
-    package internal(set) var isUnsettled = false
+    package var isUnsettled = false
 
     /// A listing of nothing.
     package init() {}

@@ -21,9 +21,13 @@ package struct NamespaceFolder: ~Copyable {
 
     /// A folder, which need not exist yet.
     ///
+    /// - Parameters:
+    ///   - path: The path of the folder.
+    ///   - assignsIDs: Whether namespaces get an id here that have none, which needs CAP_NET_ADMIN. An
+    ///     id is how the kernel is asked about a namespace, and changes nothing in it.
     /// - Throws: The kernel's reason if there is no netlink.
-    package init(_ path: String) throws(SystemError) {
-        lister = try Lister(path)
+    package init(_ path: String, assignsIDs: Bool = false) throws(SystemError) {
+        lister = try Lister(path, assignsIDs)
     }
 
     /// The descriptor for a poll set, readable when a name has come or gone until the folder is read.
@@ -40,6 +44,7 @@ package struct NamespaceFolder: ~Copyable {
 /// What a folder is read with.
 private final class Lister {
     private let path: String
+    private let assignsIDs: Bool
     private let watch: WatchState
     private var netlink: NetlinkSocket
     /// When each file that is no namespace was first seen, for as long as it is one.
@@ -50,9 +55,9 @@ private final class Lister {
     /// Runtimes make an empty file and mount the namespace over it at once.
     private static let settlingTimeMax = Duration.seconds(1)
 
-    init(_ path: String) throws(SystemError) {
+    init(_ path: String, _ assignsIDs: Bool) throws(SystemError) {
         netlink = try NetlinkSocket()
-        self.path = path
+        (self.path, self.assignsIDs) = (path, assignsIDs)
         watch = WatchState()
     }
 
@@ -94,7 +99,7 @@ private final class Lister {
                 let file = NamespaceFile(path: path, identity: try descriptor.identity())
                 // A namespace may have several names.
                 guard file.identity != own, seen.insert(file.identity).inserted else { continue }
-                if let id = try netlink.namespaceID(of: descriptor) {
+                if let id = try id(of: descriptor) {
                     listing.files[id] = file
                 } else {
                     listing.unnumbered.append(file)
@@ -106,6 +111,18 @@ private final class Lister {
         }
         if let failure { listing.problems.append(.file(failure.0, failure.1)) }
         note(plain, in: &listing)
+    }
+
+    private func id(of namespace: borrowing Descriptor) throws(SystemError) -> Int32? {
+        if let id = try netlink.namespaceID(of: namespace) { return id }
+        guard assignsIDs else { return nil }
+        do throws(SystemError) {
+            try netlink.assignNamespaceID(to: namespace)
+        } catch {
+            // Somebody else has assigned one meanwhile, or the process may not.
+            guard [.fileExists, .notPermitted].contains(error.errno) else { throw error }
+        }
+        return try netlink.namespaceID(of: namespace)
     }
 
     /// Reports the files that have been plain for long, and keeps the others in mind.

@@ -21,7 +21,7 @@ struct OpenerCommand: ParsableCommand {
             its network namespace with a thread of its own, opens a packet socket there, and hands \
             it over. It reads nothing else, and nothing from the network.
 
-              podwire opener --socket /run/podwire/opener.sock
+              podwire opener --opener /run/podwire/opener.sock
               podwire opener --check
 
             With --check it tries whether it may do that, and whether an opener answers at the \
@@ -34,15 +34,10 @@ struct OpenerCommand: ParsableCommand {
             forbids what is needed.
             """)
 
-    @Option(
-        help: ArgumentHelp(
-            """
-            The path of the socket. (PODWIRE_OPENER, default \(PodSocketClient.standardPath))
-            """, valueName: "path"),
-        completion: .file())
-    var socket: String?
+    @Option(.opener) var opener: SettingText?
 
     @Flag(
+        name: .customLong(Setting.podInterfaces.name),
         help: """
             Also open sockets for interfaces of pods that have no end in the node, such as macvlans. \
             (PODWIRE_POD_INTERFACES=on)
@@ -55,19 +50,13 @@ struct OpenerCommand: ParsableCommand {
     @Option(.logLevel) var logLevel: SettingText?
     @Option(.logFormat) var logFormat: SettingText?
 
-    private var path: String {
-        let variable = environmentVariable("PODWIRE_OPENER").flatMap { $0.isEmpty ? nil : $0 }
-        return socket ?? variable ?? PodSocketClient.standardPath
-    }
-
     func run() throws {
-        let settings = try readSettings(of: "opener", [logLevel, logFormat]) {
+        let pods = podInterfaces ? SettingText(setting: .podInterfaces, text: "on") : nil
+        let settings = try readSettings(of: "opener", [opener, pods, logLevel, logFormat]) {
             options, environment throws(SettingFailure) in
             try OpenerSettings(options: options, environment: environment)
         }
-        guard path.hasPrefix("/") else {
-            throw Self.fail("the socket \(path) is no absolute path", Exit.usage)
-        }
+        let path = settings.socket
         try Self.tryRights()
         if check { return try Self.probe(path) }
         Signals.block()
@@ -79,17 +68,16 @@ struct OpenerCommand: ParsableCommand {
             }
         }
         do throws(SystemError) {
-            let opensPodInterfaces =
-                podInterfaces || environmentVariable("PODWIRE_POD_INTERFACES") == "on"
             let stop = try StopSignal()
             try Signals.onEnd(secondsMax: 1) { stop.give() }
             let server = try OpenerServer(
-                at: path, try PodSocketOpener(opensPodInterfaces: opensPodInterfaces),
+                at: path, try PodSocketOpener(opensPodInterfaces: settings.opensPodInterfaces),
                 user: effectiveUser(), logger: logger)
             logger.info(
                 "opener listening",
                 metadata: [
-                    "socket": "\(path)", "pod_interfaces": opensPodInterfaces ? "on" : "off",
+                    "socket": "\(path)",
+                    "pod_interfaces": settings.opensPodInterfaces ? "on" : "off",
                 ])
             try server.run(until: stop)
             logger.info("opener stopped")

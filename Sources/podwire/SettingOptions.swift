@@ -71,7 +71,17 @@ struct TapOptions: SettingOptions {
     @Option(.namespaceFolder) var netns: SettingText?
     @Option(.opener) var opener: SettingText?
 
-    var texts: [SettingText?] { [tap, netns, opener] }
+    @Flag(
+        name: .customLong(Setting.podInterfaces.name),
+        help: ArgumentHelp(Setting.podInterfaces.help))
+    var podInterfaces = false
+
+    var texts: [SettingText?] {
+        [
+            tap, netns, opener,
+            podInterfaces ? SettingText(setting: .podInterfaces, text: "on") : nil,
+        ]
+    }
 }
 
 /// The options for addresses that are not pods of this cluster.

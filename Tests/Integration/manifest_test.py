@@ -38,18 +38,23 @@ MINORS = range(25, int(kubernetes_validate.latest_version().split(".")[1]) + 1)
 # What an agent cannot do without, of what "baseline" forbids; then what single overlays need.
 NEEDED = {"Host Namespaces", "Capabilities"}
 # In the node's network a declared port is the node's.
-ALSO_NEEDED = {"passive": {"Host Ports"}, "prometheus": {"Host Ports"}, "names": {"HostPath Volumes"}}
+ALSO_NEEDED = {"passive": {"Host Ports"}, "prometheus": {"Host Ports"}, "names": {"HostPath Volumes"},
+               "pod-taps": {"HostPath Volumes"}}
+# Kubernetes refuses "CAP_SYS_ADMIN" where nothing may gain privileges, and takes "SYS_ADMIN".
+CAPABILITIES = {"opener": {"NET_RAW", "SYS_ADMIN"}}
 # Probes at 127.0.0.1, which only from 1.34 on are a breach.
 PROBES_AT_LOOPBACK = "Host Probes / Lifecycle Hooks"
 
 # checkov's findings that stay, and why.
 ACCEPTED = {
     "agent": {
+        "CKV_K8S_9",  # the opener's startup probe keeps an update waiting, too
         "CKV_K8S_11",  # no CPU limit: held up, it would lose packets
         "CKV_K8S_15",  # images may be on the nodes already
         "CKV_K8S_19",  # the node's network is where the edges are
         "CKV_K8S_23", "CKV_K8S_40",  # only root gets the capabilities
         "CKV_K8S_25",  # NET_RAW and NET_ADMIN
+        "CKV_K8S_39",  # SYS_ADMIN, for the opener
         "CKV_K8S_43",  # no digest: everybody builds the image
         "CKV2_K8S_6",  # a network policy has no power over the node's network
     },
@@ -253,12 +258,29 @@ class Security(unittest.TestCase):
             for container in containers(agent_of(folder)):
                 context = container["securityContext"]
                 self.assertEqual(context["capabilities"]["drop"], ["ALL"])
-                self.assertEqual(set(context["capabilities"]["add"]), {"NET_RAW", "NET_ADMIN"})
+                self.assertEqual(set(context["capabilities"]["add"]),
+                                 CAPABILITIES.get(container["name"], {"NET_RAW", "NET_ADMIN"}))
                 self.assertIs(context["privileged"], False)
                 self.assertIs(context["allowPrivilegeEscalation"], False)
                 self.assertIs(context["readOnlyRootFilesystem"], True)
             for mount in spec["containers"][0].get("volumeMounts", []):
                 self.assertIs(mount["readOnly"], True)
+
+    def test_the_opener_is_a_container_of_one_overlay_and_shares_its_socket_alone(self):
+        with_opener = {folder.name for folder, _, container in podwire_containers()
+                       if container["args"][0] == "opener"}
+        self.assertEqual(with_opener, {"pod-taps"})
+        spec = agent_of(FOLDER / "overlays/pod-taps")["spec"]
+        agent, opener = spec["containers"]
+        self.assertEqual([mount["name"] for mount in opener["volumeMounts"]], ["opener"])
+        socket = pathlib.PurePosixPath(defaults()["PODWIRE_OPENER"])
+        for container in (agent, opener):
+            self.assertIn(str(socket.parent), [mount["mountPath"] for mount in container["volumeMounts"]])
+        [folder] = [mount for mount in agent["volumeMounts"] if mount["name"] == "network-namespaces"]
+        self.assertEqual(folder, {"name": "network-namespaces", "mountPath": defaults()["PODWIRE_NETNS"],
+                                  "readOnly": True, "mountPropagation": "HostToContainer"})
+        volumes = {volume.pop("name"): volume for volume in copy.deepcopy(spec["volumes"])}
+        self.assertEqual(volumes["opener"].keys(), {"emptyDir"})
 
     def test_the_collector_keeps_to_the_strictest_level(self):
         pod = pods(build(FOLDER / "overlays/collector"))[COLLECTOR]

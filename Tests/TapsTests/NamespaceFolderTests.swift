@@ -28,6 +28,14 @@ struct NamespaceFolderTests {
             #expect(listing.files.count == 3)
             #expect(listing.unnumbered.map(\.name) == ["lonely"])
             #expect(listing.problems == [] && !listing.isUnsettled)
+            // With an id of its own it can be asked about.
+            var assigning = try NamespaceFolder(pods.path, assignsIDs: true)
+            let all = assigning.read()
+            #expect(all.files.count == 4 && all.unnumbered == [] && all.problems == [])
+            let id = try #require(all.files.first { $0.value.name == "lonely" }).key
+            var netlink = try NetlinkSocket()
+            #expect(try netlink.links(inNamespace: id).map(\.name) == ["lo"])
+            #expect(folder.read().files == all.files)
         }
     }
 

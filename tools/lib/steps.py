@@ -65,6 +65,8 @@ STEPS = (
     integration("own_feed", "daemons that would capture what they send to the collector"),
     integration("log", "the log, also where nobody reads it"),
     integration("passive", "clients that dial the agent, logins and TLS"),
+    integration("opener", "the opener: its rights, its socket, and agents that misbehave"),
+    integration("pod_interfaces", "interfaces of pods that have no end in the node"),
     integration("names", "pods and their names", "container"),
     integration("wire", "frames as a wire would have carried them"),
     integration("rule", "the feed, floods, and what a node may not allow"),

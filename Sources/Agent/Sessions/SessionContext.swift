@@ -49,7 +49,7 @@ final class SessionContext: Sendable {
             try TLSServer(certificate: files.certificate, key: files.key)
         }
         podSockets =
-            settings.taps.mode == .host
+            !settings.taps.needsOpener
             ? nil
             : PodSockets(PodSocketClient(path: settings.taps.opener), logger: self.logger) {
                 status.tapsFailed.add($0)

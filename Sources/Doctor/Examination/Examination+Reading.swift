@@ -51,6 +51,7 @@ extension Examination {
             netlinkFailure = .subscription(error)
         }
         packetSockets = PacketSocket.read()
+        podTaps = Self.readPodTaps(settings.taps)
         // On the loopback a ring does no harm.
         let loopback = node.links.values.first { $0.isLoopback }
         if capabilities.contains(.netRaw),
@@ -63,6 +64,18 @@ extension Examination {
             pairCounters = Result { () throws(SystemError) in
                 try PairCounters.read().filter { indexes.contains($0.link.index) }
             }
+        }
+    }
+
+    private static func readPodTaps(
+        _ settings: TapSettings
+    ) -> Result<PodTapTrial, SystemError>? {
+        guard settings.needsOpener else { return nil }
+        do throws(SystemError) {
+            return .success(
+                try PodTapTrial.read(settings.namespaceFolder, opener: settings.opener))
+        } catch {
+            return .failure(error)
         }
     }
 

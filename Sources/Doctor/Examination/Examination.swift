@@ -50,6 +50,9 @@ package struct Examination: Sendable {
     /// The packet sockets that receive every packet.
     package var packetSockets: [PacketSocket]?
 
+    /// What is needed to capture inside pods; nil if the settings do not ask for that.
+    package var podTaps: Result<PodTapTrial, SystemError>?
+
     // What needs a capability.
 
     /// The result of opening a ring; nil without CAP_NET_RAW or an interface.
