@@ -13,7 +13,7 @@ package struct PodInterfaceSchedule: Sendable {
 
     /// The delays after an event.
     package static let delays: [Duration] = [.zero, .milliseconds(200), .seconds(1), .seconds(5)]
-    /// The shortest time between two listings, each of which takes 25 ms on a full node.
+    /// The shortest time between two listings, each of which takes 50 ms for 250 pods.
     package static let intervalMin = Duration.milliseconds(100)
 
     /// Schedules listings after an event.

@@ -47,12 +47,13 @@ private final class Lister {
     private let assignsIDs: Bool
     private let watch: WatchState
     private var netlink: NetlinkSocket
-    /// When each file that is no namespace was first seen, for as long as it is one.
-    private var plainSince: [String: MonotonicTime] = [:]
+    /// When each file that is no namespace was first seen, for as long as it is none.
+    private var strangeSince: [String: MonotonicTime] = [:]
 
-    /// The time after which a file that is no namespace stays one.
+    /// The time after which a file that is no namespace counts as one that stays so.
     ///
-    /// Runtimes make an empty file and mount the namespace over it at once.
+    /// Runtimes make an empty file, which not even root may read with iproute2, and mount the
+    /// namespace over it at once.
     private static let settlingTimeMax = Duration.seconds(1)
 
     init(_ path: String, _ assignsIDs: Bool) throws(SystemError) {
@@ -78,22 +79,21 @@ private final class Lister {
             add(names, to: &listing)
         } catch {
             listing.problems.append(.folder(path, error))
-            plainSince = [:]
+            strangeSince = [:]
         }
         return listing
     }
 
     private func add(_ names: [String], to listing: inout NamespaceListing) {
         let own = try? FileIdentity.ofOwnNetwork()
-        var plain: [String: MonotonicTime] = [:]
         var seen: Set<FileIdentity> = []
-        var failure: (String, SystemError)?
+        var strange: [(path: String, error: SystemError?)] = []
         for name in names {
             let path = "\(path)/\(name)"
             do throws(SystemError) {
                 let descriptor = try Descriptor(reading: path, waits: false)
                 guard try descriptor.isNetworkNamespace() else {
-                    plain[path] = plainSince[path] ?? .now
+                    strange.append((path, nil))
                     continue
                 }
                 let file = NamespaceFile(path: path, identity: try descriptor.identity())
@@ -106,11 +106,10 @@ private final class Lister {
                 }
             } catch {
                 // A file that has gone meanwhile is none.
-                if error.errno != .noSuchFileOrDirectory { failure = failure ?? (path, error) }
+                if error.errno != .noSuchFileOrDirectory { strange.append((path, error)) }
             }
         }
-        if let failure { listing.problems.append(.file(failure.0, failure.1)) }
-        note(plain, in: &listing)
+        record(strange, in: &listing)
     }
 
     private func id(of namespace: borrowing Descriptor) throws(SystemError) -> Int32? {
@@ -125,14 +124,26 @@ private final class Lister {
         return try netlink.namespaceID(of: namespace)
     }
 
-    /// Reports the files that have been plain for long, and keeps the others in mind.
-    private func note(_ plain: [String: MonotonicTime], in listing: inout NamespaceListing) {
-        plainSince = plain
+    /// Reports the files that have been no namespaces for long, and keeps the others in mind.
+    private func record(
+        _ strange: [(path: String, error: SystemError?)], in listing: inout NamespaceListing
+    ) {
         let now = MonotonicTime.now
-        let settled = plain.filter { now - $0.value >= Self.settlingTimeMax }.keys.sorted()
-        listing.isUnsettled = settled.count < plain.count
-        if let example = settled.first {
-            listing.problems.append(.plainFiles(settled.count, example: example))
+        strangeSince = Dictionary(
+            strange.map { ($0.path, strangeSince[$0.path] ?? now) }
+        ) { first, _ in first }
+        let settled = strange.filter {
+            now - (strangeSince[$0.path] ?? now) >= Self.settlingTimeMax
+        }
+        listing.isUnsettled = settled.count < strange.count
+        let plain = settled.filter { $0.error == nil }
+        if let example = plain.first {
+            listing.problems.append(.plainFiles(plain.count, example: example.path))
+        }
+        // One stands for all: they have the same cause.
+        if let unreadable = settled.first(where: { $0.error != nil }), let error = unreadable.error
+        {
+            listing.problems.append(.file(unreadable.path, error))
         }
     }
 }

@@ -78,6 +78,26 @@ struct NamespaceFolderTests {
         }
     }
 
+    @Test("reports a file that cannot be opened when it stays so")
+    func unreadableFile() throws {
+        try inOwnNetwork {
+            let pods = try PodFolder()
+            // Opening a socket's file fails for everybody, even for root.
+            let listener = try SequencedListener(at: pods.file("socket"))
+            var folder = try NamespaceFolder(pods.path)
+            var listing = folder.read()
+            #expect(listing.problems == [] && listing.isUnsettled)
+            let deadline = MonotonicTime.now + .seconds(60)
+            while listing.isUnsettled, MonotonicTime.now < deadline {
+                sleep(until: .now + NamespaceFolder.settlingInterval)
+                listing = folder.read()
+            }
+            let error = SystemError("open \(pods.file("socket"))", .noSuchAddressOrDevice)
+            #expect(listing.problems == [.file(pods.file("socket"), error)])
+            #expect(listener.fileDescriptor >= 0)
+        }
+    }
+
     @Test("does not take another kind of namespace for one of the network")
     func otherNamespaces() throws {
         try inOwnNetwork {
