@@ -44,12 +44,12 @@ package final class PodSockets: Sendable {
             noteSuccess()
             return socket
         } catch {
-            note(error, edge)
+            note(error, edge, hasHostEnd: tap.hasHostEnd)
             throw error
         }
     }
 
-    private func note(_ failure: PodSocketFailure, _ edge: Edge) {
+    private func note(_ failure: PodSocketFailure, _ edge: Edge, hasHostEnd: Bool) {
         onFailure(failure.reason)
         // A pod that has gone is no failure.
         guard failure.reason != .gone else { return }
@@ -60,11 +60,11 @@ package final class PodSockets: Sendable {
         guard var metadata else { return }
         metadata["edge"] = "\(edge.name)"
         metadata["reason"] = "\(failure)"
-        logger.warning(
-            """
-            edges that should be captured inside their pods are captured at the host's ends: \
-            \(failure.advice)
-            """, metadata: metadata)
+        let loss =
+            hasHostEnd
+            ? "edges that should be captured inside their pods are captured at the host's ends"
+            : "interfaces that have no end in the node are not captured"
+        logger.warning("\(loss): \(failure.advice)", metadata: metadata)
     }
 
     private func noteSuccess() {

@@ -73,8 +73,13 @@ extension RingManager {
 
     /// What is missing of edges that are to be captured inside their pods and share a ring.
     func warningOfHalves(_ edges: [Edge]) -> String {
-        edges.contains { $0.tap.side == .pod }
-            ? "; of those that should be captured inside their pods, half of the packets may be missing"
-            : ""
+        var loss = ""
+        if edges.contains(where: { $0.tap.podTap?.hasHostEnd == true }) {
+            loss += "; of those that should be captured inside their pods, half may be missing"
+        }
+        if edges.contains(where: { $0.tap.podTap?.hasHostEnd == false }) {
+            loss += "; those that have no end in the node are not captured"
+        }
+        return loss
     }
 }
