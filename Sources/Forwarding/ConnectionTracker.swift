@@ -8,8 +8,9 @@ import Time
 ///
 /// The kernel's connection tracking knows, and where Cilium translates packet by packet, Cilium's tables.
 /// It reads the events of new flows, lists the flows that exist when the capture begins, and looks up
-/// the rest. After a loss of events it lists the calls to fronts again, part by part. It belongs to the forwarder's thread. Its cost to that thread is bounded per second, since
-/// anybody can send packets to service addresses that connection tracking does not know.
+/// the rest. After a loss of events it lists the calls to fronts again, part by part. It belongs to the
+/// forwarder's thread. Its cost to that thread is bounded per second, since anybody can send packets to
+/// service addresses that nobody knows.
 struct ConnectionTracker: ~Copyable {
     private var events: ConntrackEvents
     private var table: Conntrack

@@ -98,6 +98,7 @@ extension SlowPath {
         let request = call.request
         let backend = flows.touch(request, now: now)
         if let backend, !isOutdated(backend, packet, of: call, now) {
+            noteReopening(of: backend, packet, call, now)
             return .decided(outcome(of: backend, packet.opening, call, direction, now))
         }
         // A fragment whose first fragment is missing does not show which flow to look up.
@@ -140,20 +141,33 @@ extension SlowPath {
     /// Whether what is known of a packet's flow may have changed without an event.
     ///
     /// A flow without events may be another one if the client uses its port again, which shows in TCP
-    /// alone. Of the others only flows through fronts lack events. So no event tells that a client uses its port again for
-    /// a call that is not translated any more, or is masqueraded now.
+    /// alone. Of the others only flows through fronts lack events. So no event tells that a client uses
+    /// its port again for a call that is not translated any more, or is masqueraded now.
     private func isOutdated(
         _ backend: Backend, _ packet: IPPacket, of call: Call, _ now: MonotonicTime
     ) -> Bool {
         guard backend.hasEvents else {
             let mayBeOther =
-                call.request.transport != IPProtocol.tcp || packet.opening == .connectionRequest
+                call.request.transport != IPProtocol.tcp || backend.isReopened
+                || packet.opening == .connectionRequest
             return mayBeOther && now - backend.learnedAt >= Self.silentFlowAge
         }
         if backend.learnedAt < invalidBefore { return true }
         guard call.isToFront, backend.flow.isThroughFront else { return false }
         let opens = packet.opening == .connectionRequest
         return now - backend.learnedAt >= (opens ? Self.openingAge : Self.frontFlowAge)
+    }
+
+    /// Notes that a client uses its port again within the time in which nobody is asked again.
+    ///
+    /// The first packet after that time asks.
+    private mutating func noteReopening(
+        of backend: Backend, _ packet: IPPacket, _ call: Call, _ now: MonotonicTime
+    ) {
+        guard !backend.hasEvents, !backend.isReopened, now > backend.learnedAt,
+            packet.opening == .connectionRequest
+        else { return }
+        flows.update(call.request) { $0.isReopened = true }
     }
 
     /// Decides about a packet of a call whose backend is known.

@@ -64,6 +64,8 @@ package struct SlowPath: Sendable {
         ///
         /// Connection tracking has events, and the tables of a network plug-in have none.
         var hasEvents = true
+        /// Whether a connection was opened too soon after this was learned to ask again.
+        var isReopened = false
     }
 
     /// A flow that connection tracking did not know, or could not be asked about.

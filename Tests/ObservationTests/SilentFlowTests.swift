@@ -47,8 +47,8 @@ struct SilentFlowTests {
         let later = Site.begin + .seconds(1)
         #expect(slowPath.isCurrent(Self.call, now: soon))
         #expect(!slowPath.isCurrent(Self.call, now: later))
-        #expect(slowPath.step(opens, .fromPod, soon) != .lookUp(Self.call))
         #expect(slowPath.step(data, .fromPod, later) != .lookUp(Self.call))
+        #expect(slowPath.step(opens, .fromPod, soon) != .lookUp(Self.call))
         #expect(slowPath.step(opens, .fromPod, later) == .lookUp(Self.call))
         // The client has used its port again, and got another backend.
         let second = Self.flow(Self.call, Site.b4, 50_001)
@@ -59,6 +59,24 @@ struct SilentFlowTests {
         }
         #expect(outcome.decision == .report(.podForm))
         #expect(outcome.translation == Translation(second))
+    }
+
+    @Test("looks a port that is used again within a second up when the second is over")
+    func reopening() {
+        var slowPath = SlowPath(Site.rule)
+        let first = Self.flow(Self.call, Site.c4, 50_000)
+        let (opens, data) = (segment(Self.call, TCPHeader.syn), segment(Self.call, TCPHeader.ack))
+        #expect(slowPath.step(opens, .fromPod, Site.begin) == .lookUp(Self.call))
+        slowPath.learn(.foundWithoutEvents(first), about: Self.call, now: Site.begin)
+        // The same packet, decided once more, opens nothing else.
+        #expect(slowPath.step(opens, .fromPod, Site.begin) != .lookUp(Self.call))
+        let later = Site.begin + .seconds(2)
+        #expect(slowPath.step(data, .fromPod, later) != .lookUp(Self.call))
+        slowPath.learn(.foundWithoutEvents(first), about: Self.call, now: later)
+        let soon = later + .milliseconds(500)
+        #expect(slowPath.step(opens, .fromPod, soon) != .lookUp(Self.call))
+        #expect(slowPath.step(data, .fromPod, soon) != .lookUp(Self.call))
+        #expect(slowPath.step(data, .fromPod, later + .seconds(1)) == .lookUp(Self.call))
     }
 
     @Test("looks flows of other protocols up again after a second")
