@@ -38,7 +38,8 @@ package final class PodSockets: Sendable {
         do throws(PodSocketFailure) {
             let socket = try client.open(
                 PodSocketRequest(
-                    hostIndex: tap.hasHostEnd ? edge.point.interfaceIndex : 0, namespaceID: tap.namespaceID,
+                    hostIndex: tap.hasHostEnd ? edge.point.interfaceIndex : 0,
+                    namespaceID: tap.namespaceID,
                     podIndex: tap.podIndex), in: tap.file)
             noteSuccess()
             return socket
