@@ -75,7 +75,7 @@ class TapTest(unittest.TestCase):
         return program
 
     def opener(self):
-        opener = self.program(NODE, "opener", "--socket", self.socket)
+        opener = self.program(NODE, "opener", "--opener", self.socket)
         wait_until(lambda: os.path.exists(self.socket), opener.text)
         return opener
 
