@@ -31,8 +31,9 @@ extension Forwarder {
         _ ring: consuming Ring, _ seen: consuming PacketSet, _ side: TapSide,
         _ incarnation: UInt64
     ) {
-        // Under pressure a larger ring would not help, and hide what is dropped.
-        guard let edge = edges[incarnation], pressure == nil else {
+        // Under pressure a larger ring would not help, and hide what is dropped. While duplicates come
+        // from the other end of the pair, they have to be told apart first.
+        guard let edge = edges[incarnation], pressure == nil, !edge.isLagging else {
             return report(.cancelled(TransferBox(ring)), of: incarnation)
         }
         do {
