@@ -117,6 +117,9 @@ extension SlowPath {
             outcome = outcomeOfUnknown(call, now)
             if negative?.isAnswered == false { countAnswered(call, by: packet, direction) }
         }
+        // Where what nothing explains is left out, its pod form is reported by other edges, asked and
+        // answered.
+        guard !refusesUnexplained || call.isToFront else { return .decided(outcome) }
         outcome.requestPart = requestPart(
             ofUnknown: request, packet.opening, outcome.decision, direction,
             isSurelyUnknown: negative?.isSurelyUnknown == true)

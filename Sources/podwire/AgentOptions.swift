@@ -13,8 +13,6 @@ struct AgentOptions: SettingOptions {
     @OptionGroup(title: "TLS") var tls: TLSOptions
     @Option(.device) var device: SettingText?
     @Option(.deduplication) var dedup: SettingText?
-    @Option(.services) var calls: SettingText?
-    @Option(.ciliumTables) var ciliumTables: SettingText?
     @Option(.frames) var frames: SettingText?
     @Option(.snaplen) var snaplen: SettingText?
     @Option(.udpFormat) var udpFormat: SettingText?
@@ -32,8 +30,8 @@ struct AgentOptions: SettingOptions {
         let groups =
             edges.texts + names.texts + taps.texts + services.texts + passive.texts + tls.texts
         return groups + [
-            sensor, sensorPort, device, dedup, calls, ciliumTables, frames, snaplen, udpFormat,
-            ringMemory, queueMemory, rateLimit, cpus, nice, http, logLevel, logFormat,
+            sensor, sensorPort, device, dedup, frames, snaplen, udpFormat, ringMemory,
+            queueMemory, rateLimit, cpus, nice, http, logLevel, logFormat,
         ]
     }
 

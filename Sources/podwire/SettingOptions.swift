@@ -84,12 +84,14 @@ struct TapOptions: SettingOptions {
     }
 }
 
-/// The options for addresses that are not pods of this cluster.
+/// The options for addresses that are not pods of this cluster, and for what is translated to pods.
 struct ServiceOptions: SettingOptions {
     @Option(.serviceNetworks) var serviceNetwork: SettingText?
     @Option(.uncovered) var uncovered: SettingText?
+    @Option(.services) var services: SettingText?
+    @Option(.ciliumTables) var ciliumTables: SettingText?
 
-    var texts: [SettingText?] { [serviceNetwork, uncovered] }
+    var texts: [SettingText?] { [serviceNetwork, uncovered, services, ciliumTables] }
 }
 
 /// The options of passive mode, in which clients dial the agent.

@@ -198,7 +198,10 @@ struct SilentFlowTests {
         var slowPath = SlowPath(Site.rule)
         slowPath.refusesUnexplained = true
         slowPath.learn(.notFound, about: Self.call, now: Site.begin)
+        // A request, its refusal and data: none of them has a part in what waits for an answer.
         for (frame, direction) in [
+            (segment(Self.call, TCPHeader.syn), .fromPod),
+            (segment(Self.call.reversed, TCPHeader.rst), .toPod),
             (segment(Self.call, TCPHeader.ack), .fromPod),
             (segment(Self.call.reversed, TCPHeader.ack), .toPod),
         ] as [([UInt8], Direction)] {
