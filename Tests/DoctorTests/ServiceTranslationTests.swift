@@ -47,7 +47,7 @@ struct ServiceTranslationTests {
         let calls = ServiceCalls(count: 40, unexplainedCount: 30)
         let absent = Self.findings(try Self.examination(calls: calls))
         #expect(absent.map(\.grade) == [.warning])
-        #expect(absent[0].found.contains("30 of 40 calls to services are unknown"))
+        #expect(absent[0].found.contains("30 of 40 calls to services since"))
         for text in ["k8s/components/cilium-services", "CAP_BPF", "--services untracked"] {
             #expect(absent[0].remedy?.contains(text) == true)
         }

@@ -56,7 +56,7 @@ enum DataPathCheck: DoctorCheck {
         case .success(let pairs):
             // What is captured inside a pod lacks nothing.
             let inside = Set(
-                network.veths.filter { $0.tap.side == .pod }.map(\.link.index))
+                network.capturedVeths.filter { $0.tap.side == .pod }.map(\.link.index))
             let atHost = pairs.filter {
                 !inside.contains($0.link.index) && !$0.link.isNetkit
             }
@@ -68,8 +68,12 @@ enum DataPathCheck: DoctorCheck {
             return passed
                 + (inside.isEmpty
                     ? []
-                    : [ok("\(Wording.count(inside.count, "edge")) captured inside their pods")])
+                    : [ok(planned(inside.count))])
         }
+    }
+
+    private static func planned(_ count: Int) -> String {
+        "\(Wording.count(count, "edge")) \(count == 1 ? "is" : "are") to be captured inside the pod"
     }
 
     private static func passed(_ count: Int) -> String {

@@ -25,14 +25,21 @@ enum ServiceTranslationCheck: DoctorCheck {
         let findings =
             refused(cilium)
             + [unexplained(node, cilium), invisible(node, cilium)].compactMap { $0 }
-        return findings.isEmpty ? [ok(sources(cilium))] : findings
+        return findings.isEmpty ? [ok(sources(node, cilium))] : findings
     }
 
-    private static func sources(_ cilium: [IPAddress.Family: CiliumTables.State]) -> String {
+    private static func sources(
+        _ node: Examination, _ cilium: [IPAddress.Family: CiliumTables.State]
+    ) -> String {
         let families = IPAddress.Family.allCases.filter { cilium[$0] == .inUse }.map(\.name)
-        return families.isEmpty
-            ? "connection tracking is asked; there are no tables of Cilium's"
-            : "Cilium's tables are asked for \(families.joined(separator: " and ")), then connection tracking"
+        guard families.isEmpty else {
+            let names = families.joined(separator: " and ")
+            return "Cilium's tables are asked for \(names), then connection tracking"
+        }
+        guard let folder = node.settings.capture.ciliumFolder else {
+            return "connection tracking is asked; \(Setting.ciliumTables.option) is off"
+        }
+        return "connection tracking is asked; no table of Cilium's is in \(folder)"
     }
 
     private static func refused(_ cilium: [IPAddress.Family: CiliumTables.State]) -> [Finding] {
@@ -55,8 +62,8 @@ enum ServiceTranslationCheck: DoctorCheck {
             calls.unexplainedCount >= calls.count / unexplainedShareMin
         else { return nil }
         let found = """
-            \(calls.unexplainedCount) of \(calls.count) calls to services are unknown to connection \
-            tracking\(cilium.values.contains(.inUse) ? " and to Cilium's tables" : "")
+            \(calls.unexplainedCount) of \(calls.count) calls to services since the agent's start were \
+            unknown to connection tracking\(cilium.values.contains(.inUse) ? " and to Cilium's tables" : "")
             """
         guard !node.settings.capture.leavesOutUnexplained else {
             return finding(
