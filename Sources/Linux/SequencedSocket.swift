@@ -109,9 +109,12 @@ package struct SequencedListener: ~Copyable, Sendable {
     /// A socket that a process before has left there is replaced; any other file stays. The socket
     /// stays when the listener closes, and then refuses connections.
     ///
-    /// - Throws: `EADDRINUSE` if the path is that of another kind of file.
+    /// - Throws: `EADDRINUSE` if the path is that of another kind of file, or a process listens there.
     package init(at path: String) throws(SystemError) {
         let descriptor = try Descriptor.sequenced()
+        guard (try? SequencedSocket(to: path)) == nil else {
+            throw SystemError("listen \(path)", .addressInUse)
+        }
         try Self.removeSocket(path)
         // bind(2) makes the file with the mode of the socket, less umask.
         try call("fchmod") { fchmod(descriptor.fileDescriptor, 0o600) }

@@ -82,7 +82,21 @@ struct OpenerCommand: ParsableCommand {
             try server.run(until: stop)
             logger.info("opener stopped")
         } catch {
-            throw Self.fail("\(error)", Exit.systemError)
+            let advice = Self.advice(error.errno, path).map { "; \($0)" } ?? ""
+            throw Self.fail("\(error)\(advice)", Exit.systemError)
+        }
+    }
+
+    /// What to do if the opener cannot listen.
+    private static func advice(_ errno: Errno, _ path: String) -> String? {
+        switch errno {
+        case .noSuchFileOrDirectory:
+            let folder = path.lastIndex(of: "/").map { String(path[..<$0]) } ?? "."
+            return "make its folder first (mkdir -p \(folder)), or name another socket"
+        case .addressInUse:
+            return
+                "another opener listens there, or the file is no socket: end the one, move the other"
+        default: return nil
         }
     }
 

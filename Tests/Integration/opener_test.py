@@ -220,10 +220,14 @@ class OpenerTest(unittest.TestCase):
         self.assertEqual(self.check().returncode, 0)
         text = self.folder / "text"
         text.write_text("mine")
-        result = run(*command_in(NODE, PODWIRE, "opener", "--opener", text), check=False)
-        self.assertEqual(result.returncode, 71)
-        self.assertIn("Address already in use", result.stderr)
+        # The opener that runs keeps its socket, too.
+        for path, words in ((text, "the file is no socket"), (self.path, "another opener listens there"),
+                            (self.folder / "none/socket", f"mkdir -p {self.folder}/none")):
+            result = run(*command_in(NODE, PODWIRE, "opener", "--opener", path), check=False)
+            self.assertEqual(result.returncode, 71)
+            self.assertIn(words, result.stderr)
         self.assertEqual(text.read_text(), "mine")
+        self.assertEqual(self.check().returncode, 0)
 
     def test_it_ends_at_once_at_sigterm(self):
         opener = self.start()
