@@ -137,8 +137,8 @@ let package = Package(
             "NetlinkTests", "Addressing", "BPF", "FuzzSupport", "KernelSupport", "Linux", "Netlink"),
         tests("TapsTests", "KernelSupport", "Linux", "Netlink", "Taps", "Time"),
         tests(
-            "OpenerTests", "Addressing", "CLinux", "KernelSupport", "Linux", "Netlink", "Opener",
-            "Taps", "Time", logging),
+            "OpenerTests", "Addressing", "CLinux", "KernelSupport", "Linux", "Log", "Netlink",
+            "Opener", "Taps", "Time", logging),
         tests(
             "SecurityTests", "Addressing", "FuzzSupport", "Linux", "Security", "SecurityFixtures",
             "Time"),

@@ -16,7 +16,8 @@ extension EdgeTable {
 
     /// Finds the file of the namespace to which an interface leads.
     ///
-    /// A namespace that had a file and is not listed any more is about to go: its pod is deleted.
+    /// A namespace that had a file and has none any more is about to go: its pod is deleted. Of one whose
+    /// file could not be looked at nobody knows, so what was known stays.
     mutating func findNamespace(of index: UInt32) {
         guard tapPlan.needsNamespaces, let namespaces, let entry = entries[index],
             canQuery(entry.link), let id = entry.link.peerNamespace
@@ -26,8 +27,7 @@ extension EdgeTable {
             entries[index]?.isFileGone = false
         } else if let file = entry.file {
             // The kernel may have given the id up, and the namespace still has its file.
-            entries[index]?.isFileGone =
-                !namespaces.unnumbered.contains { $0.identity == file.identity }
+            entries[index]?.isFileGone = namespaces.lacks(file)
         }
     }
 

@@ -72,8 +72,9 @@ package struct EdgeTable: Sendable {
             guard pod != nil else { break }
             set(pod, behind: index)
             addressFailure = nil
-        case .counters: break
-        case .podInterfaces(let interfaces): reset(podInterfaces: interfaces)
+        case .counters, .countersFailed: break
+        case .podInterfaces(let interfaces, let asked):
+            reset(podInterfaces: interfaces, in: asked)
         case .denied(let error): addressFailure = error
         }
     }

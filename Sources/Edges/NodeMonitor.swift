@@ -20,6 +20,8 @@ package struct NodeMonitor: ~Copyable {
     /// Follows the files of pods' network namespaces; nil if all edges are captured at the host's ends.
     private let namespaces: NamespaceWatch?
     private var bypassProof = BypassProof()
+    /// Why counters could not be compared, as far as the log says it already.
+    private var proofFailures: Set<Errno> = []
     /// When the counters of pairs are read next; the distant future if nothing is to be proven.
     private var countersAt = MonotonicTime.distantFuture
     private var table: EdgeTable
@@ -175,7 +177,7 @@ package struct NodeMonitor: ~Copyable {
             .bridgeListing: (listingThread.fileDescriptor, .readable),
             .replies: (queryThread.fileDescriptor, .readable),
             .names: (nameResolver?.fileDescriptor ?? -1, .readable),
-            .namespaces: (namespaces?.fileDescriptor ?? -1, .readable),
+            .namespaces: (namespaces?.fileDescriptor(now: now) ?? -1, .readable),
         ]
     }
 
@@ -185,7 +187,7 @@ package struct NodeMonitor: ~Copyable {
             schedule.dueAt(now: now), bridgeListing.dueAt,
             min(podChanges.dueAt, nameResolver?.dueAt ?? .distantFuture))
         let tapsDueAt = min(
-            namespaces?.dueAt ?? .distantFuture, min(countersAt, podInterfaces.dueAt))
+            namespaces?.wakeTime(now: now) ?? .distantFuture, min(countersAt, podInterfaces.dueAt))
         return min(dueAt, tapsDueAt, now + Watchdog.waitMax)
     }
 
@@ -207,6 +209,7 @@ package struct NodeMonitor: ~Copyable {
         if !ready[.replies].isEmpty {
             for reply in queryThread.takeReplies() {
                 if case .counters(let readings) = reply { look(at: readings) }
+                if case .countersFailed(let error) = reply { warn(ofNoProof: error) }
                 if !podChanges.apply(reply, to: &table, now: now) {
                     status.podChangesPostponed.add()
                 }
@@ -218,9 +221,8 @@ package struct NodeMonitor: ~Copyable {
         }
         let due = schedule.takeDue(now: now)
         queryPods(due)
-        if !ready[.namespaces].isEmpty || !due.isEmpty && table.lacksNamespaces {
-            namespaces?.request(now: now)
-        }
+        if !ready[.namespaces].isEmpty { namespaces?.request(now: now) }
+        if !due.isEmpty, table.lacksNamespaces { namespaces?.requestForLack(now: now) }
         let hasRead = namespaces?.readIfDue(into: &table, now: now) ?? false
         listPodInterfaces(
             mayHaveChanged: hasRead || !due.isEmpty || !ready[.podEvents].isEmpty, now: now)
@@ -262,6 +264,17 @@ package struct NodeMonitor: ~Copyable {
                 "edge": "\(name ?? "")", "missed": .number(bypass.missedCount),
                 "of": .number(bypass.carriedCount),
             ])
+    }
+
+    /// Says that nothing can be proven, once for each reason.
+    private mutating func warn(ofNoProof error: SystemError) {
+        guard proofFailures.insert(error.errno).inserted else { return }
+        logger.warning(
+            """
+            the counters of pods' interfaces cannot be read, so nothing tells whether packets bypass \
+            the host's ends of veths, and edges stay there: give the agent CAP_NET_ADMIN, or set \
+            \(Setting.tap.option) pod
+            """, metadata: ["reason": "\(error)"])
     }
 
     /// Takes over what bridges have learned and forgotten.
@@ -314,7 +327,8 @@ package struct NodeMonitor: ~Copyable {
             if event == .namespace { hasNamespaceChange = true }
         }
         // The kernel gives a pod's namespace its id after the runtime has made the file.
-        if hasNamespaceChange || table.lacksNamespaces { namespaces?.request(now: now) }
+        if hasNamespaceChange { namespaces?.request(now: now) }
+        if table.lacksNamespaces { namespaces?.requestForLack(now: now) }
         // An interface that leaves the node's namespace may have gone into a pod.
         listPodInterfaces(mayHaveChanged: true, now: now)
         if !isComplete {

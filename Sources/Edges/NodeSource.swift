@@ -25,8 +25,10 @@ package enum NodeReply: Sendable {
     case pod(behind: UInt32, EdgeTable.Pod?)
     /// The counters of all pairs' ends.
     case counters([PairCounters])
-    /// The interfaces without a host end.
-    case podInterfaces([PodInterface])
+    /// The counters cannot be read.
+    case countersFailed(SystemError)
+    /// The interfaces without a host end, and the namespaces that were asked about.
+    case podInterfaces([PodInterface], in: Set<FileIdentity>)
     /// The process may not ask about pods.
     case denied(SystemError)
 }
@@ -64,9 +66,15 @@ struct NodeSource: ~Copyable {
     mutating func reply(to query: NodeQuery) throws(SystemError) -> NodeReply {
         switch query {
         case .own: return .own(try socket.addresses(), try socket.routes())
-        case .counters: return .counters(try PairCounters.read(by: &socket))
+        case .counters:
+            do throws(SystemError) {
+                return .counters(try PairCounters.read(by: &socket))
+            } catch {
+                return .countersFailed(error)
+            }
         case .podInterfaces(let files):
-            return .podInterfaces(try Self.podInterfaces(in: files, by: &socket))
+            let reply = try Self.podInterfaces(in: files, by: &socket)
+            return .podInterfaces(reply.found, in: reply.asked)
         case .pod(let index):
             do throws(SystemError) {
                 return .pod(behind: index, try pod(behind: index))

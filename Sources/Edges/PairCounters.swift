@@ -31,6 +31,8 @@ package struct PairCounters: Sendable {
     /// Reads the counters of all pairs, which needs CAP_NET_ADMIN.
     ///
     /// The pods' are read first, so that they are not ahead of the host's.
+    ///
+    /// - Throws: `EACCES` without the capability, if there is any pair.
     package static func read() throws(SystemError) -> [PairCounters] {
         var socket = try NetlinkSocket()
         return try read(by: &socket)
@@ -40,8 +42,12 @@ package struct PairCounters: Sendable {
         let before = try socket.links().filter(\.isPairEnd)
         var pods: [Int32: [UInt32: LinkCounters]] = [:]
         for id in Set(before.compactMap(\.peerNamespace)) {
-            // The namespace may have gone in the meantime.
-            pods[id] = try? socket.counters(inNamespace: id)
+            do throws(SystemError) {
+                pods[id] = try socket.counters(inNamespace: id)
+            } catch {
+                // The namespace may have gone in the meantime; what is not permitted is so in all.
+                guard ![.notPermitted, .permissionDenied].contains(error.errno) else { throw error }
+            }
         }
         let host = try socket.counters()
         // Ids are reused at once, so an edge counts if it still leads to the same pod.

@@ -71,17 +71,25 @@ package struct PodInterface: Equatable, Sendable {
 extension NodeSource {
     /// Lists the interfaces without a host end in some namespaces.
     ///
-    /// Takes about 0.2 ms for each namespace. Needs CAP_NET_ADMIN. A namespace that goes meanwhile is left out.
+    /// Takes about 0.2 ms for each namespace. Needs CAP_NET_ADMIN. A namespace that goes meanwhile has none.
+    ///
+    /// - Returns: The interfaces, and the namespaces whose files could be opened or are gone.
     static func podInterfaces(
         in files: [NamespaceFile], by socket: inout NetlinkSocket
-    ) throws(SystemError) -> [PodInterface] {
+    ) throws(SystemError) -> (found: [PodInterface], asked: Set<FileIdentity>) {
         let ownID = try socket.namespaceID(of: Descriptor(reading: "/proc/thread-self/ns/net"))
         var found: [PodInterface] = []
+        var asked = Set(files.map(\.identity))
         for file in files where found.count < PodInterface.countMax {
             // While the file is open its id belongs to no other namespace.
-            guard let namespace = try? file.open(),
-                let id = try socket.namespaceID(of: namespace)
-            else { continue }
+            let namespace: Descriptor
+            do throws(SystemError) {
+                namespace = try file.open()
+            } catch {
+                if !file.isGone(error) { asked.remove(file.identity) }
+                continue
+            }
+            guard let id = try socket.namespaceID(of: namespace) else { continue }
             let links = try socket.links(inNamespace: id).filter(PodInterface.isOne)
             guard !links.isEmpty else { continue }
             let addresses = try socket.addresses(inNamespace: id)
@@ -95,14 +103,18 @@ extension NodeSource {
                         mac: link.mac, gsoByteCountMax: link.gsoByteCountMax))
             }
         }
-        return Array(found.prefix(PodInterface.countMax))
+        return (Array(found.prefix(PodInterface.countMax)), asked)
     }
 }
 
 /// Interfaces without a host end, in the table of edges.
 extension EdgeTable {
     /// Replaces the interfaces without a host end by those that exist now.
-    mutating func reset(podInterfaces: [PodInterface]) {
+    ///
+    /// - Parameters:
+    ///   - podInterfaces: The interfaces that were found.
+    ///   - asked: The namespaces that were asked about; those in others stay as they are.
+    mutating func reset(podInterfaces: [PodInterface], in asked: Set<FileIdentity>) {
         // A reply may come later than the news that a namespace has no file any more.
         let identities = namespaces.map { Set($0.files.values.map(\.identity)) }
         let podInterfaces = podInterfaces.filter {
@@ -115,7 +127,7 @@ extension EdgeTable {
             known.insert(key)
             if let interface = present[key] {
                 set(interface, at: index)
-            } else {
+            } else if asked.contains(key.namespace) {
                 entries[index] = nil
             }
         }
@@ -129,7 +141,9 @@ extension EdgeTable {
     mutating func removePodInterfaces(outside listing: NamespaceListing) {
         let identities = Set((Array(listing.files.values) + listing.unnumbered).map(\.identity))
         for (index, entry) in entries {
-            if let interface = entry.podInterface, !identities.contains(interface.file.identity) {
+            if let file = entry.podInterface?.file, !identities.contains(file.identity),
+                !listing.unknownPaths.contains(file.path)
+            {
                 entries[index] = nil
             }
         }

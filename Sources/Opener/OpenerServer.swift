@@ -16,6 +16,8 @@ package final class OpenerServer {
     private var agents: [Agent] = []
     private var pace = Pace()
     private var throttle = FailureLogThrottle()
+    /// For lines about agents that leave, which an agent can do a thousand times a second.
+    private var departures = FailureLogThrottle()
 
     /// The most agents at a time.
     ///
@@ -69,7 +71,10 @@ package final class OpenerServer {
             guard let connection = try listener.accept() else { return }
             let user = try connection.peerUser()
             guard user == self.user else {
-                return logger.warning("agent refused", metadata: ["user": .number(Int(user))])
+                if let metadata = throttle.recordFailure("it is of user \(user)", now: .now) {
+                    logger.warning("agent refused", metadata: metadata)
+                }
+                return
             }
             if agents.count == Self.agentCountMax {
                 drop(agents[0], "it is the oldest of too many")
@@ -133,13 +138,12 @@ package final class OpenerServer {
     private func drop(_ agent: Agent, _ reason: String) {
         agents.removeAll { $0 === agent }
         // A probe connects every few seconds and opens nothing.
-        guard agent.openedCount + agent.failedCount > 0 else { return }
-        logger.info(
-            "agent disconnected",
-            metadata: [
-                "reason": "\(reason)", "opened": .number(agent.openedCount),
-                "failed": .number(agent.failedCount),
-            ])
+        guard agent.openedCount + agent.failedCount > 0,
+            var metadata = departures.recordFailure(reason, now: .now)
+        else { return }
+        metadata["opened"] = .number(agent.openedCount)
+        metadata["failed"] = .number(agent.failedCount)
+        logger.info("agent disconnected", metadata: metadata)
     }
 }
 

@@ -27,6 +27,11 @@ package struct NamespaceFile: Hashable, Sendable {
         }
         return descriptor
     }
+
+    /// Whether `open` has failed because the namespace has no file here any more.
+    package func isGone(_ error: SystemError) -> Bool {
+        [.noSuchFileOrDirectory, .staleFileHandle].contains(error.errno)
+    }
 }
 
 /// The files of network namespaces in a folder, by the ids under which this namespace knows them.
@@ -35,6 +40,11 @@ package struct NamespaceListing: Equatable, Sendable {
     package var files: [Int32: NamespaceFile] = [:]
     /// The files of namespaces that have no id here: no interface of this one has an end there, yet.
     package var unnumbered: [NamespaceFile] = []
+    /// The paths of files about which nothing is known: beyond those that are looked at, or they could
+    /// not be opened or asked about.
+    ///
+    /// The namespaces behind them may be alive.
+    package var unknownPaths: Set<String> = []
     /// What is wrong with the folder; in order.
     package var problems: [NamespaceProblem] = []
     /// Whether a file is there that may become a namespace at any moment, so that a look soon is due.
@@ -46,8 +56,18 @@ package struct NamespaceListing: Equatable, Sendable {
     /// A listing by its parts.
     package init(
         files: [Int32: NamespaceFile], unnumbered: [NamespaceFile] = [],
-        problems: [NamespaceProblem] = []
+        unknownPaths: Set<String> = [], problems: [NamespaceProblem] = []
     ) {
         (self.files, self.unnumbered, self.problems) = (files, unnumbered, problems)
+        self.unknownPaths = unknownPaths
+    }
+
+    /// Whether a namespace has lost its file, which it had before.
+    ///
+    /// A file that is there and could not be looked at is not lost.
+    package func lacks(_ file: NamespaceFile) -> Bool {
+        !unknownPaths.contains(file.path)
+            && !unnumbered.contains { $0.identity == file.identity }
+            && !files.values.contains { $0.identity == file.identity }
     }
 }

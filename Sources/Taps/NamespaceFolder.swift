@@ -74,6 +74,8 @@ private final class Lister {
             if names.count > NamespaceFolder.fileCountMax {
                 listing.problems.append(
                     .tooManyFiles(path, countMax: NamespaceFolder.fileCountMax))
+                listing.unknownPaths = Set(
+                    names.dropFirst(NamespaceFolder.fileCountMax).map { "\(path)/\($0)" })
                 names = Array(names.prefix(NamespaceFolder.fileCountMax))
             }
             add(names, to: &listing)
@@ -106,7 +108,9 @@ private final class Lister {
                 }
             } catch {
                 // A file that has gone meanwhile is none.
-                if error.errno != .noSuchFileOrDirectory { strange.append((path, error)) }
+                guard error.errno != .noSuchFileOrDirectory else { continue }
+                strange.append((path, error))
+                listing.unknownPaths.insert(path)
             }
         }
         record(strange, in: &listing)

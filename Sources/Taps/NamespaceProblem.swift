@@ -14,6 +14,22 @@ package enum NamespaceProblem: Hashable, Sendable, CustomStringConvertible {
     /// The kernel reports no changes of the folder, so they are noticed late.
     case watch(String, SystemError)
 
+    /// The kinds of problems.
+    enum Kind {
+        case folder, plainFiles, file, tooManyFiles, watch
+    }
+
+    /// The problem's kind: whatever the files, the same is to be done about it.
+    var kind: Kind {
+        switch self {
+        case .folder: .folder
+        case .plainFiles: .plainFiles
+        case .file: .file
+        case .tooManyFiles: .tooManyFiles
+        case .watch: .watch
+        }
+    }
+
     /// What is wrong.
     package var description: String {
         switch self {

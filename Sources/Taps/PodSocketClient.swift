@@ -56,7 +56,7 @@ package final class PodSocketClient: Sendable {
     ///
     /// The question is for a socket in the namespace of the agent itself, which every opener refuses.
     ///
-    /// - Throws: Why it seems not to be there; `refused` if it runs in another network namespace.
+    /// - Throws: Why it seems not to be there; `elsewhere` if it runs in another network namespace.
     package func probe() throws(PodSocketFailure) {
         let own: Descriptor
         do throws(SystemError) {
@@ -69,7 +69,12 @@ package final class PodSocketClient: Sendable {
         do throws(PodSocketFailure) {
             _ = try Self.exchange(request, own, path, &state)
         } catch {
-            guard case .refused(.namespace, .invalidArgument) = error else { throw error }
+            switch error {
+            case .refused(.namespace, .invalidArgument): break
+            // To an opener elsewhere the namespace is one of a pod, which has not this id.
+            case .gone: throw .elsewhere
+            default: throw error
+            }
         }
     }
 
@@ -81,8 +86,7 @@ package final class PodSocketClient: Sendable {
             }
             return descriptor
         } catch {
-            let isGone = [.noSuchFileOrDirectory, .staleFileHandle].contains(error.errno)
-            throw isGone ? .gone(error) : .file(error)
+            throw file.isGone(error) ? .gone(error) : .file(error)
         }
     }
 

@@ -12,6 +12,8 @@ package enum PodSocketFailure: Error, Hashable, Sendable, CustomStringConvertibl
     case silent(SystemError)
     /// The opener has sent what is no answer; the text says what.
     case nonsense(String)
+    /// The opener runs in another network namespace than the agent, and finds none of its pods.
+    case elsewhere
     /// The opener has refused or failed.
     case refused(PodSocketStep, Errno)
 
@@ -20,7 +22,7 @@ package enum PodSocketFailure: Error, Hashable, Sendable, CustomStringConvertibl
         switch self {
         case .gone: .gone
         case .file: .file
-        case .noOpener, .silent: .opener
+        case .noOpener, .silent, .elsewhere: .opener
         case .nonsense: .answer
         case .refused(_, .notPermitted), .refused(_, .permissionDenied): .permission
         case .refused: .system
@@ -47,7 +49,7 @@ package enum PodSocketFailure: Error, Hashable, Sendable, CustomStringConvertibl
     package var isOfConnection: Bool {
         switch self {
         case .noOpener, .silent, .nonsense: true
-        case .gone, .file, .refused: false
+        case .gone, .file, .elsewhere, .refused: false
         }
     }
 
@@ -59,6 +61,7 @@ package enum PodSocketFailure: Error, Hashable, Sendable, CustomStringConvertibl
         case .noOpener(let path, let error): "there is no opener at \(path): \(error.reason)"
         case .silent(let error): "the opener does not answer: \(error.reason)"
         case .nonsense(let text): "the opener has sent no answer but \(text)"
+        case .elsewhere: "the opener runs in another network namespace than the agent"
         case .refused(let step, let errno): "the opener failed to \(step.words): \(errno)"
         }
     }
@@ -74,6 +77,8 @@ package enum PodSocketFailure: Error, Hashable, Sendable, CustomStringConvertibl
             "run `podwire opener` beside the agent, with its socket's folder mounted into both "
                 + "containers (k8s/components/pod-taps), and look at its log"
         case .nonsense: "run the agent and the opener from the same image"
+        case .elsewhere:
+            "run the opener in the node's network namespace (hostNetwork), as the agent is"
         case .refused(.permission, _): "start the opener with --pod-interfaces, too"
         case .refused(.entry, .notPermitted), .refused(.entry, .permissionDenied):
             "give the opener's container CAP_SYS_ADMIN and the default seccomp profile; AppArmor and "

@@ -119,7 +119,7 @@ struct OpenerCommand: ParsableCommand {
         do throws(PodSocketFailure) {
             try PodSocketClient(path: path).probe()
         } catch {
-            throw fail("\(error)", Exit.noHost)
+            throw fail("\(error); \(error.advice)", Exit.noHost)
         }
     }
 

@@ -22,10 +22,12 @@ struct TapTests {
     }
 
     private static func listing(
-        _ files: [Int32: UInt64], unnumbered: [UInt64] = [], problems: [NamespaceProblem] = []
+        _ files: [Int32: UInt64], unnumbered: [UInt64] = [], unknown: [UInt64] = [],
+        problems: [NamespaceProblem] = []
     ) -> NamespaceListing {
         NamespaceListing(
-            files: files.mapValues(file), unnumbered: unnumbered.map(file), problems: problems)
+            files: files.mapValues(file), unnumbered: unnumbered.map(file),
+            unknownPaths: Set(unknown.map { file($0).path }), problems: problems)
     }
 
     private static func taps(_ table: EdgeTable) -> [EdgeTap] {
@@ -77,7 +79,10 @@ struct TapTests {
         // The kernel gives up an id when no interface leads there for a moment.
         table.apply(Self.listing([:], unnumbered: [70]))
         #expect(Self.taps(table) == [Self.inside(70)])
-        table.apply(Self.listing([:]))
+        // A file that is there and was not looked at tells nothing about its namespace.
+        table.apply(Self.listing([:], unknown: [70]))
+        #expect(Self.taps(table) == [Self.inside(70)])
+        table.apply(Self.listing([:], unknown: [71]))
         #expect(Self.taps(table).isEmpty)
         #expect(table.node(EdgeSelection()).veths.map(\.status) == [.namespaceGone])
         // Another pod behind the same interface is another matter.

@@ -163,6 +163,16 @@ class TapTest(unittest.TestCase):
                          {number: 1 for number in range(50)})
         self.assertEqual(set(numbers.values()), {1})
 
+    def test_auto_without_a_proof(self):
+        """An agent that may not read pods' counters says so, once, and what to do."""
+        Pod(0).add()
+        agent = self.program(NODE, "agent", "--tap", "auto", "--opener", self.socket,
+                             prefix=("setpriv", "--bounding-set", "-net_admin", "--inh-caps",
+                                     "-net_admin"),
+                             EXTRAHOP_SENSOR_IP=SENSOR, PODNET="10.244.0.0/16")
+        agent.await_text("nothing tells whether packets bypass")
+        self.assertIn("set --tap pod", agent.lines("nothing tells")[0])
+
     def test_an_opener_that_comes_and_goes(self):
         """Without it pods are captured at the host's ends, with one line in the log, and move when it
         is there."""

@@ -3,6 +3,7 @@ import CLinux
 import Glibc
 import KernelSupport
 import Linux
+import Log
 import Logging
 import Netlink
 import Opener
@@ -211,6 +212,43 @@ struct OpenerTests {
         }
     }
 
+    @Test("logs little, however many agents ask and leave")
+    func lines() throws {
+        try inOwnNetwork {
+            let pods = try PodFolder()
+            let lines = Lines()
+            let opener = try RunningOpener(at: pods.file(".socket"), lines)
+            defer { opener.end() }
+            let request = PodSocketRequest(hostIndex: 1, namespaceID: 0, podIndex: 1).bytes
+            let own = try Descriptor(reading: "/proc/thread-self/ns/net")
+            for _ in 0..<100 {
+                let agent = try SequencedSocket(to: pods.file(".socket"))
+                try agent.send(request, passing: [own.fileDescriptor])
+                try agent.awaitMessage(until: .now + .seconds(60))
+                #expect(try received(agent)?.isEmpty == false)
+            }
+            // Its answer comes after the others have been dropped.
+            try PodSocketClient(path: pods.file(".socket")).probe()
+            let lineCount = lines.texts.withLock { $0.count { $0.contains("disconnected") } }
+            #expect((1...4).contains(lineCount), "one for each reason")
+        }
+    }
+
+    @Test("in another network namespace is found to be there")
+    func elsewhere() throws {
+        try inOwnNetwork {
+            let pods = try PodFolder()
+            let opener = try RunningOpener(at: pods.file(".socket"))
+            defer { opener.end() }
+            let client = PodSocketClient(path: pods.file(".socket"))
+            try client.probe()
+            try inOwnNetwork {
+                #expect(throws: PodSocketFailure.elsewhere) { try client.probe() }
+            }
+            #expect(PodSocketFailure.elsewhere.advice.contains("hostNetwork"))
+        }
+    }
+
     @Test("that is started anew is asked again without a failure")
     func restart() throws {
         try inOwnNetwork {
@@ -287,12 +325,25 @@ private final class Site {
     }
 }
 
+/// The lines of a log.
+private final class Lines: Sendable {
+    let texts = Mutex<[String]>([])
+
+    var logger: Logger {
+        Logger(label: "test") { _ in
+            LineLogHandler(level: .info, format: .text) { line in
+                self.texts.withLock { $0.append(line(0)) }
+            }
+        }
+    }
+}
+
 /// An opener on a thread of its own, in the network namespace of the thread that makes it.
 private final class RunningOpener: Sendable {
     private let stop: StopSignal
     private let thread: Mutex<Thread?>
 
-    init(at path: String) throws {
+    init(at path: String, _ lines: Lines = Lines()) throws {
         let stop = try StopSignal()
         let isUp = try Event()
         let number = isUp.fileDescriptor
@@ -300,7 +351,7 @@ private final class RunningOpener: Sendable {
             guard
                 let opener = try? PodSocketOpener(opensPodInterfaces: false),
                 let server = try? OpenerServer(
-                    at: path, opener, user: effectiveUser(), logger: Logger(label: "test"))
+                    at: path, opener, user: effectiveUser(), logger: lines.logger)
             else { return }
             Event.raise(number)
             try? server.run(until: stop)

@@ -98,6 +98,37 @@ struct NamespaceFolderTests {
         }
     }
 
+    @Test("tells files that it has not looked at from those that are gone")
+    func unknownFiles() throws {
+        try inOwnNetwork {
+            let pods = try PodFolder()
+            try pods.addPod("p1", host: "v1", hostIndex: 101)
+            try pods.addPod("p2", host: "v2", hostIndex: 102)
+            var folder = try NamespaceFolder(pods.path)
+            let files = folder.read().files.values.sorted { $0.path < $1.path }
+            try #require(files.map(\.name) == ["p1", "p2"])
+            // Opening a socket's file fails for everybody, even for root.
+            let listener = try SequencedListener(at: "\(pods.path).socket")
+            try shell("mount --bind \(pods.path).socket \(files[0].path)")
+            try pods.remove("p2")
+            var listing = folder.read()
+            #expect(listing.unknownPaths == [files[0].path] && listing.files.isEmpty)
+            #expect(!listing.lacks(files[0]) && listing.lacks(files[1]))
+            try shell("umount \(files[0].path) && rm -f \(pods.path).socket")
+            #expect(folder.read().files.values.map(\.name) == ["p1"])
+            // In the order of names, the pod's file is beyond those that are looked at.
+            let countMax = NamespaceFolder.fileCountMax
+            try shell("cd \(pods.path) && seq -f a%g \(countMax) | xargs touch")
+            listing = folder.read()
+            #expect(
+                listing.problems.contains(.tooManyFiles(pods.path, countMax: countMax)))
+            #expect(listing.files.isEmpty && !listing.lacks(files[0]) && listing.lacks(files[1]))
+            try pods.remove("p1")
+            #expect(folder.read().lacks(files[0]))
+            withExtendedLifetime(listener) {}
+        }
+    }
+
     @Test("does not take another kind of namespace for one of the network")
     func otherNamespaces() throws {
         try inOwnNetwork {
