@@ -8,6 +8,8 @@ package struct BypassProof: Sendable {
 
     /// The time between two readings.
     package static let interval = Duration.seconds(10)
+    /// The time between two readings where a proof changes nothing.
+    package static let idleInterval = Duration.seconds(60)
     /// The fewest packets that prove something, if they were missed between two readings.
     static let missedCountMin: UInt64 = 10
     /// The smallest part of the pod's packets: one of 20, which chance does not bring about.
@@ -22,6 +24,9 @@ package struct BypassProof: Sendable {
         /// The number of packets of the pod in the same time.
         package let carriedCount: UInt64
     }
+
+    /// Whether there was a reading of any pair.
+    package var hasReading: Bool { !last.isEmpty }
 
     /// A proof that has seen nothing.
     package init() {}

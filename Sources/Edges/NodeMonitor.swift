@@ -108,13 +108,14 @@ package struct NodeMonitor: ~Copyable {
         self.node = node
         status.isSynced.set(true)
         if !isWhole { bridgeListing.request() }
-        if plan.mode == .auto, !plan.isBlind { beginProof() }
+        if plan.mode != .pod, !plan.isBlind { beginProof() }
         if plan.includesPodInterfaces { podInterfaces.request(now: .now) }
     }
 
     /// Begins to look for packets that bypass the host's ends of pairs, where pods count them.
     private mutating func beginProof() {
         if let release = KernelRelease.current, release < .redirectCounters {
+            guard table.tapPlan.mode == .auto else { return }
             logger.notice(
                 """
                 before Linux \(KernelRelease.redirectCounters) nothing tells whether packets bypass \
@@ -227,7 +228,7 @@ package struct NodeMonitor: ~Copyable {
         listPodInterfaces(
             mayHaveChanged: hasRead || !due.isEmpty || !ready[.podEvents].isEmpty, now: now)
         if now >= countersAt {
-            countersAt = now + BypassProof.interval
+            countersAt = now + counterInterval
             queryThread.send([.counters])
         }
         if schedule.takePoll(now: now) {
@@ -246,7 +247,17 @@ package struct NodeMonitor: ~Copyable {
         }
     }
 
-    /// Looks whether packets bypass the host's ends of veths; then edges are captured inside pods.
+    /// The time until counters are read again.
+    ///
+    /// Where a proof only makes a line in the log, it need not come at once.
+    private var counterInterval: Duration {
+        table.tapPlan.mode == .auto || !bypassProof.hasReading
+            ? BypassProof.interval : BypassProof.idleInterval
+    }
+
+    /// Looks whether packets bypass the host's ends of veths.
+    ///
+    /// Then edges are captured inside pods, or a person is told to have them captured there.
     private mutating func look(at readings: [PairCounters]) {
         guard !table.tapPlan.isBlind else { return }
         let incarnations = table.incarnations
@@ -258,17 +269,28 @@ package struct NodeMonitor: ~Copyable {
         status.isBypassed.set(true)
         countersAt = .distantFuture
         let name = pairs.first { $0.0 == bypass.incarnation }?.1.link.name
+        let metadata: Logger.Metadata = [
+            "edge": "\(name ?? "")", "missed_count": .number(bypass.missedCount),
+            "packet_count": .number(bypass.carriedCount),
+        ]
+        guard table.tapPlan.mode == .auto else {
+            return logger.warning(
+                """
+                packets bypass the host's ends of veths, where edges are captured, so part of them is \
+                missing: set \(Setting.tap.option) pod, with `podwire opener` beside the agent \
+                (k8s/components/pod-taps)
+                """, metadata: metadata)
+        }
         logger.notice(
             "packets bypass the host's ends of veths, so edges are captured inside their pods now",
-            metadata: [
-                "edge": "\(name ?? "")", "missed": .number(bypass.missedCount),
-                "of": .number(bypass.carriedCount),
-            ])
+            metadata: metadata)
     }
 
     /// Says that nothing can be proven, once for each reason.
     private mutating func warn(ofNoProof error: SystemError) {
-        guard proofFailures.insert(error.errno).inserted else { return }
+        guard table.tapPlan.mode == .auto, proofFailures.insert(error.errno).inserted else {
+            return
+        }
         logger.warning(
             """
             the counters of pods' interfaces cannot be read, so nothing tells whether packets bypass \

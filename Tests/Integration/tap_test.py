@@ -9,6 +9,7 @@ import re
 import struct
 import subprocess
 import tempfile
+import time
 import unittest
 
 from support import bypass, captures, commands, frames
@@ -140,6 +141,20 @@ class TapTest(unittest.TestCase):
             send(range(50))
             self.assertEqual(self.numbers(collector, agent),
                              {number: 1 for number in range(50)} if mode == "pod" else {})
+
+    def test_that_packets_are_missed_at_the_hosts_end_is_said(self):
+        """Without being asked, and with what to do about it."""
+        pod = Pod(0).add()
+        agent = self.program(NODE, "agent", EXTRAHOP_SENSOR_IP=SENSOR, PODNET="10.244.0.0/16")
+        agent.await_text("agent started")
+        send, words, turn = self.bypass(pod), "so part of them is missing: set --tap pod", 0
+        # Two readings are ten seconds apart, and later ones a minute.
+        while not agent.lines(words):
+            send(range(turn * 20, 20 + turn * 20))
+            turn += 1
+            time.sleep(0.2)
+            self.assertLess(turn, 20 * PATIENCE_SECONDS)
+        self.assertIn(f"edge={pod.device}", agent.lines(words)[0])
 
     def test_auto(self):
         """When packets are proven to bypass the host's end, edges are captured inside; new ones too."""
