@@ -31,9 +31,9 @@ extension Forwarder {
         _ ring: consuming Ring, _ seen: consuming PacketSet, _ side: TapSide,
         _ incarnation: UInt64
     ) {
-        // Under pressure a larger ring would not help, and hide what is dropped. While duplicates come
-        // from the other end of the pair, they have to be told apart first.
-        guard let edge = edges[incarnation], pressure == nil, !edge.isLagging else {
+        // Under pressure a larger ring would not help, and hide what is dropped. Packets of the last
+        // replacement that have not been read have to be told apart, and counted, first.
+        guard let edge = edges[incarnation], pressure == nil, edge.replacement == nil else {
             return report(.cancelled(TransferBox(ring)), of: incarnation)
         }
         do {
