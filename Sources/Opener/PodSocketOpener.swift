@@ -46,12 +46,12 @@ package final class PodSocketOpener {
     package func open(
         _ request: PodSocketRequest, _ namespace: borrowing Descriptor
     ) throws(Failure) -> Descriptor {
-        guard (try? namespace.isNetworkNamespace()) == true,
-            let identity = try? namespace.identity(), identity != ownNetwork
-        else { throw Failure(.namespace, .invalidArgument) }
         guard request.hostIndex != 0 || opensPodInterfaces else {
             throw Failure(.permission, .notPermitted)
         }
+        guard (try? namespace.isNetworkNamespace()) == true,
+            let identity = try? namespace.identity(), identity != ownNetwork
+        else { throw Failure(.namespace, .invalidArgument) }
         do throws(SystemError) {
             guard try netlink.namespaceID(of: namespace) == request.namespaceID else {
                 throw SystemError("RTM_GETNSID", .staleFileHandle)

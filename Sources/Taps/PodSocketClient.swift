@@ -56,8 +56,9 @@ package final class PodSocketClient: Sendable {
     ///
     /// The question is for a socket in the namespace of the agent itself, which every opener refuses.
     ///
+    /// - Parameter forPodInterfaces: Whether it is to open sockets for interfaces without a host end.
     /// - Throws: Why it seems not to be there; `elsewhere` if it runs in another network namespace.
-    package func probe() throws(PodSocketFailure) {
+    package func probe(forPodInterfaces: Bool = false) throws(PodSocketFailure) {
         let own: Descriptor
         do throws(SystemError) {
             own = try Descriptor(reading: "/proc/thread-self/ns/net")
@@ -65,7 +66,8 @@ package final class PodSocketClient: Sendable {
             throw .file(error)
         }
         var state = State()
-        let request = PodSocketRequest(hostIndex: 1, namespaceID: 0, podIndex: 1)
+        let request = PodSocketRequest(
+            hostIndex: forPodInterfaces ? 0 : 1, namespaceID: 0, podIndex: 1)
         do throws(PodSocketFailure) {
             _ = try Self.exchange(request, own, path, &state)
         } catch {

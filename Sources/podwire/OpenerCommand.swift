@@ -58,7 +58,7 @@ struct OpenerCommand: ParsableCommand {
         }
         let path = settings.socket
         try Self.tryRights()
-        if check { return try Self.probe(path) }
+        if check { return try Self.probe(path, settings) }
         Signals.block()
         let writer = try LogWriter(to: STDERR_FILENO)
         defer { writer.flush(until: .now + .milliseconds(Self.flushMilliseconds)) }
@@ -115,9 +115,10 @@ struct OpenerCommand: ParsableCommand {
         }
     }
 
-    private static func probe(_ path: String) throws {
+    private static func probe(_ path: String, _ settings: OpenerSettings) throws {
         do throws(PodSocketFailure) {
-            try PodSocketClient(path: path).probe()
+            try PodSocketClient(path: path).probe(
+                forPodInterfaces: settings.opensPodInterfaces)
         } catch {
             throw fail("\(error); \(error.advice)", Exit.noHost)
         }

@@ -242,6 +242,10 @@ struct OpenerTests {
             defer { opener.end() }
             let client = PodSocketClient(path: pods.file(".socket"))
             try client.probe()
+            // This one was not started for interfaces without a host end, and says so.
+            #expect(throws: PodSocketFailure.refused(.permission, .notPermitted)) {
+                try client.probe(forPodInterfaces: true)
+            }
             try inOwnNetwork {
                 #expect(throws: PodSocketFailure.elsewhere) { try client.probe() }
             }

@@ -77,7 +77,7 @@ extension Examination {
         guard settings.needsOpener else { return nil }
         do throws(SystemError) {
             return .success(
-                try PodTapTrial.read(settings.namespaceFolder, opener: settings.opener))
+                try PodTapTrial.read(settings))
         } catch {
             return .failure(error)
         }

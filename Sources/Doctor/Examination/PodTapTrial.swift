@@ -1,4 +1,5 @@
 import Linux
+import Settings
 package import Taps
 import Time
 
@@ -26,7 +27,8 @@ package struct PodTapTrial: Sendable {
     /// Looks into the folder and asks the opener.
     ///
     /// It waits: up to two seconds for files that are no namespaces, and one for the opener.
-    static func read(_ folder: String, opener: String) throws(SystemError) -> Self {
+    static func read(_ settings: TapSettings) throws(SystemError) -> Self {
+        let folder = settings.namespaceFolder
         var files = try NamespaceFolder(folder)
         let deadline = MonotonicTime.now + settlingTimeMax
         var listing = files.read()
@@ -39,7 +41,8 @@ package struct PodTapTrial: Sendable {
             listing: listing,
             isPrivateMount: isPrivate(folder, in: String(decoding: mounts ?? [], as: UTF8.self)))
         do throws(PodSocketFailure) {
-            try PodSocketClient(path: opener).probe()
+            try PodSocketClient(path: settings.opener).probe(
+                forPodInterfaces: settings.includesPodInterfaces)
         } catch {
             trial.openerFailure = error
         }
