@@ -30,6 +30,7 @@ IMAGE = "registry.example/podwire:0.2.0"
 AGENT = ("DaemonSet", "extrahop-rpcapd")
 COLLECTOR = ("Deployment", "podwire-collector")
 METRICS, DOCTOR = FOLDER / "components/metrics", FOLDER / "components/doctor"
+POD_TAPS, CILIUM_SERVICES = FOLDER / "components/pod-taps", FOLDER / "components/cilium-services"
 README = (FOLDER / "README.md").read_text()
 # The operator brings these, and their schemas.
 OPERATORS = {"PodMonitor", "PrometheusRule"}
@@ -205,8 +206,8 @@ class Manifests(unittest.TestCase):
         [policy] = examples("NetworkPolicy")
         items = [yaml.safe_load(policy)]
         for text in examples("DaemonSet"):
-            items.append(build_site([METRICS], text)[AGENT])
-        self.assertEqual(len(items), 5)
+            items.append(build_site([POD_TAPS if "opener" in text else METRICS], text)[AGENT])
+        self.assertEqual(len(items), 6)
         for item in items:
             for minor in MINORS:
                 kubernetes_validate.validate(item, f"1.{minor}", strict=True)
@@ -230,7 +231,8 @@ class Manifests(unittest.TestCase):
              if kind != "Namespace"})
 
     def test_some_nodes_can_be_first(self):
-        few, on_delete = [text for text in examples("DaemonSet") if "PODWIRE_HTTP" not in text]
+        few, on_delete = [text for text in examples("DaemonSet") if "PODWIRE_" not in text
+                          or "PODWIRE_DEDUP" in text]
         spec = build_site([], few)[AGENT]["spec"]["template"]["spec"]
         self.assertEqual(spec["nodeSelector"], {"kubernetes.io/os": "linux", "extrahop/canary": ""})
         self.assertIn("`kubectl label node NODE extrahop/canary=`", README)
@@ -283,6 +285,33 @@ class Security(unittest.TestCase):
                                   "readOnly": True, "mountPropagation": "HostToContainer"})
         volumes = {volume.pop("name"): volume for volume in copy.deepcopy(spec["volumes"])}
         self.assertEqual(volumes["opener"].keys(), {"emptyDir"})
+
+    def test_interfaces_without_an_end_in_the_node_are_a_setting_of_both_containers(self):
+        [text] = [text for text in examples("DaemonSet") if "PODWIRE_POD_INTERFACES" in text]
+        pod = build_site([POD_TAPS], text)[AGENT]["spec"]["template"]
+        self.assertEqual({container["name"]: environment(container)["PODWIRE_POD_INTERFACES"]
+                          for container in containers(pod)}, {"podwire": "on", "opener": "on"})
+
+    def test_the_doctor_may_look_at_what_the_agent_looks_at(self):
+        """Whatever the order in which a folder names the components."""
+        for components in itertools.chain(*(itertools.permutations(some) for some in (
+                [DOCTOR, POD_TAPS], [DOCTOR, CILIUM_SERVICES], [DOCTOR, POD_TAPS, CILIUM_SERVICES]))):
+            pod = build_site(components)[AGENT]["spec"]["template"]
+            [doctor], agent = pod["spec"]["initContainers"], pod["spec"]["containers"][0]
+            with self.subTest([component.name for component in components]):
+                self.assertEqual(doctor["securityContext"], agent["securityContext"])
+                taps = [environment(container).get("PODWIRE_TAP") for container in (doctor, agent)]
+                self.assertEqual(taps, [taps[0]] * 2)
+                self.assertEqual(taps[0], "pod" if POD_TAPS in components else None)
+                # The opener starts after the doctor.
+                mounts = [mount for mount in agent["volumeMounts"] if mount["name"] != "opener"]
+                self.assertEqual(len(mounts), len(components) - 1)
+                self.assertCountEqual(doctor["volumeMounts"], mounts)
+
+    def test_without_a_doctor_there_is_none(self):
+        for components in ([POD_TAPS], [CILIUM_SERVICES], [POD_TAPS, CILIUM_SERVICES]):
+            spec = build_site(components)[AGENT]["spec"]["template"]["spec"]
+            self.assertNotIn("initContainers", spec)
 
     def test_the_collector_keeps_to_the_strictest_level(self):
         pod = pods(build(FOLDER / "overlays/collector"))[COLLECTOR]
