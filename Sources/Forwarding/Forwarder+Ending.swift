@@ -75,7 +75,7 @@ extension Forwarder {
             while let count = skipBlock(of: edge) { abandon(count, edge.counters) }
             try? count(edge)
             guard edge.hasNewRing else { break }
-            do { try replaceRing(of: edge) } catch { cancelReplacement(of: edge) }
+            do { try replaceRing(of: edge) } catch { cancelReplacement(of: edge, because: .other) }
         }
         close(edge.counters, edge.edge.name, edge.incarnation)
     }

@@ -105,7 +105,7 @@ extension Forwarder {
         for edge in edges.values where edge.hasNewRing && !edge.isLeaving {
             // What it has read must not be more than what the kernel is known to have put there.
             try SendFailure.rethrowing { () throws(SystemError) in try count(edge) }
-            cancelReplacement(of: edge)
+            cancelReplacement(of: edge, because: .busy)
         }
     }
 

@@ -5,7 +5,9 @@ import Log
 import Logging
 import Observation
 import PacketRing
+import Settings
 import Taps
+import Time
 
 /// Why a ring could not be opened at an end of an edge's pair.
 enum RingOpeningFailure: Error, Equatable {
@@ -68,7 +70,26 @@ extension RingManager {
     /// Moves the rings of edges to the ends at which they are to be captured now, a few at a time.
     func moveToOtherEnds(_ table: inout RingTable) {
         guard podSockets != nil else { return }
-        for change in table.takeOtherEnds(now: .now) { open(change, &table) }
+        open(table.takeOtherEnds(now: .now), &table)
+    }
+
+    /// Counts a ring that could not take over at the other end, and logs it when that goes on.
+    func noteNotMoved(_ slot: RingSlot) {
+        counters.add(1, to: .ringsNotMoved)
+        guard slot.notMovedCount == RingSlot.notMovedCountToReport else { return }
+        let loss =
+            slot.wantedTap.side == .pod
+            ? "so half of its packets may be missing" : "so it is captured inside its pod"
+        logger.warning(
+            """
+            the ring of an edge has not moved to the other end of its pair, since new rings there \
+            are full too soon, \(loss); it is tried again with a larger one, as far as \
+            \(Setting.ringMemory.option) allows
+            """,
+            metadata: [
+                "edge": "\(slot.edge.name)", "tries": .number(slot.notMovedCount),
+                "ring_bytes": .number(slot.byteCount),
+            ])
     }
 
     /// What is missing of edges that are to be captured inside their pods and share a ring.

@@ -28,7 +28,7 @@ final class RingManager: Sendable {
     let send: @Sendable (RingCommand) -> Void
 
     /// As many threads as shorten the opening of 250 rings; more do not.
-    private static let threadCountMax = 16
+    static let threadCountMax = 16
     /// How soon a ring is tried again that could not be opened.
     private static let retryInterval = Duration.seconds(1)
 
@@ -91,6 +91,8 @@ final class RingManager: Sendable {
             let messages = mailbox.takeAll(waitingUntil: nextTime(table))
             if messages.contains(where: \.isEnd) { break }
             for message in messages { record(message, &table, &plan) }
+            // New rings fill until they take over, so that comes before all that takes time.
+            succeed(messages.compactMap(\.preparedIncarnation), table)
             close(table.takeClosing())
             for message in messages { act(on: message, &table) }
             _ = follow(&table, &plan)
@@ -117,10 +119,9 @@ final class RingManager: Sendable {
     ) {
         switch message {
         case .closed(let incarnation, let ring): table.recordClosed(incarnation, ring)
-        case .replacement(let incarnation, let event) where !event.isPrepared:
-            advance(event, of: incarnation, &table)
+        case .replacement(let incarnation, let event): advance(event, of: incarnation, &table)
         case .filter(let filter): plan.set(filter)
-        case .pressed, .cut, .replacement, .end: break
+        case .pressed, .cut, .end: break
         }
     }
 
@@ -128,12 +129,8 @@ final class RingManager: Sendable {
     private func act(on message: RingMessage, _ table: inout RingTable) {
         switch message {
         case .pressed(let incarnation):
-            for change in table.relievePressure(on: incarnation, now: .now) {
-                open(change, &table)
-            }
+            open(table.relievePressure(on: incarnation, now: .now), &table)
         case .cut(let incarnation, let byteCount): recordCut(incarnation, byteCount, &table)
-        case .replacement(let incarnation, let event) where event.isPrepared:
-            advance(event, of: incarnation, &table)
         case .replacement, .closed, .filter, .end: break
         }
     }
@@ -282,10 +279,9 @@ extension RingMessage {
     fileprivate var isEnd: Bool {
         if case .end = self { true } else { false }
     }
-}
 
-extension RingReplacement.Event {
-    fileprivate var isPrepared: Bool {
-        if case .prepared = self { true } else { false }
+    /// The edge whose new ring lets in what the old one does, if the message says that.
+    fileprivate var preparedIncarnation: UInt64? {
+        if case .replacement(let incarnation, .prepared) = self { incarnation } else { nil }
     }
 }
