@@ -127,6 +127,7 @@ extension Forwarder {
             endPressureIfPossible()
             return hasCommands
         }
+        if !closing.isEmpty { try letGoOfPods() }
         let now = MonotonicTime.now
         if phase != .finishing { try balanceSender(now) }
         try noteProgress(now)

@@ -223,6 +223,13 @@ extension CapturedEdge {
     /// Whether nothing more comes once the ring has been read.
     func isOver(now: MonotonicTime) -> Bool { drainedAt.map { now >= $0 } ?? false }
 
+    /// Whether it is time to let go of a ring inside a pod that is gone, whatever the ring holds.
+    ///
+    /// Its socket keeps the pod's network namespace, with its pair and addresses.
+    func mustLetGo(now: MonotonicTime) -> Bool {
+        isOver(now: now) && (edge.point.side == .pod || newProgram != nil)
+    }
+
     /// Hands the ring back for good.
     func close() -> TransferBox<Ring>? {
         phase = .closed
