@@ -152,7 +152,8 @@ package enum CaptureMetric: Int, CaseIterable, Sendable {
             "Calls to services; one that is looked up again counts again, at most once a second."
         case .serviceCallsUnexplained:
             "Of these, calls that were answered though neither connection tracking nor Cilium knew them."
-        case .ringsReplaced: "Rings that were replaced by a larger or smaller one."
+        case .ringsReplaced:
+            "Rings that were replaced by a larger or smaller one, or by one at the other end of the pair."
         case .ringsTooSmall:
             "Times that there was no memory for a ring whose blocks hold an edge's largest packets."
         case .ringsNotMoved:

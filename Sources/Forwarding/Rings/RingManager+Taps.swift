@@ -95,12 +95,38 @@ extension RingManager {
     /// What is missing of edges that are to be captured inside their pods and share a ring.
     func warningOfHalves(_ edges: [Edge]) -> String {
         var loss = ""
-        if edges.contains(where: { $0.tap.podTap?.hasHostEnd == true }) {
+        if edges.contains(where: { $0.tap.side == .pod }) {
             loss += "; of those that should be captured inside their pods, half may be missing"
-        }
-        if edges.contains(where: { $0.tap.podTap?.hasHostEnd == false }) {
-            loss += "; those that have no end in the node are not captured"
         }
         return loss
     }
+
+    /// Logs once that interfaces without an end in the node are not captured for lack of memory.
+    func warnOfUncaptured(_ table: inout RingTable) {
+        guard !table.uncaptured.isEmpty, !table.hasWarnedOfUncaptured else { return }
+        table.hasWarnedOfUncaptured = true
+        let (cause, remedy) = lackOfMemory(table)
+        logger.warning(
+            """
+            \(cause): interfaces that have no end in the node are not captured, it is tried again \
+            every minute; \(remedy)
+            """,
+            metadata: [
+                "edge": "\(table.uncaptured[0].name)",
+                "edge_count": .number(table.uncaptured.count),
+                "ring_memory": .number(table.budget.byteCountMax),
+            ])
+    }
+
+    /// Why there is no memory for a ring, and what to do about it.
+    func lackOfMemory(_ table: borrowing RingTable) -> (cause: String, remedy: String) {
+        table.budget.isKernelExhausted
+            ? ("the kernel has no memory for more rings", "free some on the node")
+            : ("the ring memory is used up", "raise \(Setting.ringMemory.option)")
+    }
+}
+
+extension Edge {
+    /// Whether the edge has an end in the node's namespace.
+    var hasHostEnd: Bool { tap.podTap?.hasHostEnd ?? true }
 }

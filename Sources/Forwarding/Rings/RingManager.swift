@@ -103,8 +103,9 @@ final class RingManager: Sendable {
     private func nextTime(_ table: RingTable) -> MonotonicTime {
         let now = MonotonicTime.now
         // Messages have their turn between the few that move at a time.
-        if podSockets != nil, table.hasOtherEnds(now: now) { return now }
-        return now + (table.hasFailures ? Self.retryInterval : Watchdog.waitMax)
+        if podSockets != nil, table.isDue(now: now) { return now }
+        let time = now + (table.hasFailures ? Self.retryInterval : Watchdog.waitMax)
+        return podSockets == nil ? time : min(time, table.nextOtherEndAt ?? time)
     }
 
     private func updateGauges(_ table: RingTable) {
@@ -152,6 +153,7 @@ extension RingManager {
         }
         let (openings, isSharingChanged) = table.takeOpenings(for: snapshot.edges, now: .now)
         if isSharingChanged || table.lacksSharedRing { share(&table) }
+        warnOfUncaptured(&table)
         defer {
             enlargeBlocks(&table)
             moveToOtherEnds(&table)
@@ -181,10 +183,7 @@ extension RingManager {
         send(.share(table.sharing))
         guard !table.sharing.isEmpty, !table.hasWarnedOfSharing else { return }
         table.hasWarnedOfSharing = true
-        let (cause, remedy) =
-            table.budget.isKernelExhausted
-            ? ("the kernel has no memory for more rings", "free some on the node")
-            : ("the ring memory is used up", "raise \(Setting.ringMemory.option)")
+        let (cause, remedy) = lackOfMemory(table)
         logger.warning(
             """
             \(cause): new edges have no ring of their own but share one, \
@@ -213,6 +212,7 @@ extension RingManager {
                 guard table.recordOpened(opening, lease, at: tap, now: .now) else { continue }
                 logger.info(
                     "the edge is captured after all", metadata: ["edge": "\(edge.name)"])
+            case .noSocket(let error): _ = table.recordFailure(opening, error, now: .now)
             case .failure(let error):
                 let isNews = table.recordFailure(opening, error, now: .now)
                 guard !error.isInterfaceAbsent else { continue }
@@ -230,15 +230,22 @@ extension RingManager {
     private enum Opened: Sendable {
         case lease(TransferBox<RingLease>, EdgeTap)
         case failure(Ring.Failure)
+        /// There is no socket inside the pod, which the log says, nor an end in the node.
+        case noSocket(Ring.Failure)
     }
 
     /// Opens a ring where its edge is to be captured, and hands it to the forwarder at once.
     ///
-    /// If that is inside the pod and fails, the host's end is captured, and the other one tried later.
+    /// If that is inside the pod and fails, the host's end is captured, if there is one, and the other
+    /// one tried later.
     private func open(_ opening: RingTable.Opening, _ plan: ProgramPlan) -> Opened {
         do throws(RingOpeningFailure) {
             return .lease(try open(opening, plan, at: opening.edge.tap), opening.edge.tap)
         } catch {
+            guard opening.edge.hasHostEnd else {
+                if case .socket = error { return .noSocket(error.ringFailure) }
+                return .failure(error.ringFailure)
+            }
             guard opening.edge.tap.side == .pod, error != .ring(.noMemory) else {
                 return .failure(error.ringFailure)
             }

@@ -29,8 +29,8 @@ extension RingTable {
     /// Takes memory for rings at the other ends of their pairs, where edges are to be captured now.
     ///
     /// It takes a few, and more only when these have moved or failed. If memory is short it takes
-    /// fewer, and some for the smallest rings in the place of idle ones, so that there is more the next
-    /// time.
+    /// fewer. Where a ring was too small for lack of memory, it takes some for the smallest rings in
+    /// the place of idle ones, so that there is more the next time.
     package mutating func takeOtherEnds(now: MonotonicTime) -> [Change] {
         guard hasOtherEnds(now: now) else { return [] }
         moves.beginNext()
@@ -50,7 +50,7 @@ extension RingTable {
             slot.postponeOtherEnd(now: now)
             let change = shape.flatMap { reserve($0, for: slot, at: slot.wantedTap) }
             if let change { changes.append(change) }
-            if isShort { return changes + shrinkIdle(now) }
+            if isShort { return slot.notMovedCount > 0 ? changes + shrinkIdle(now) : changes }
         }
         return changes
     }
@@ -58,6 +58,13 @@ extension RingTable {
     /// Whether rings can move to the other ends now; false while some do.
     package func hasOtherEnds(now: MonotonicTime) -> Bool {
         !hasMoves && slots.values.contains { $0.canMove(now: now) }
+    }
+
+    /// When the next ring can be moved that is not at the right end; nil if none can before the present
+    /// ones have moved.
+    var nextOtherEndAt: MonotonicTime? {
+        guard !hasMoves else { return nil }
+        return slots.values.filter { $0.isAtOtherEnd && $0.canBeReplaced }.map(\.otherEndAt).min()
     }
 
     /// Whether rings are moving to the other ends.

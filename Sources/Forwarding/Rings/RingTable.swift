@@ -13,6 +13,8 @@ package struct RingTable {
     package var version = 0
     /// Whether the log says that edges share a ring.
     package var hasWarnedOfSharing = false
+    /// Whether the log says that interfaces are not captured for lack of memory.
+    var hasWarnedOfUncaptured = false
     /// Whether the log says that the shared ring cannot be opened.
     package var hasWarnedOfSharedRing = false
     private(set) var slots: [UInt64: RingSlot] = [:]
@@ -24,11 +26,23 @@ package struct RingTable {
     private var failures: [UInt64: Ring.Failure] = [:]
     /// The edges that share one ring.
     package private(set) var sharing: [Edge] = []
+    /// The interfaces that have no end in the node and are not captured for lack of memory.
+    package private(set) var uncaptured: [Edge] = []
+    /// When edges that lack memory, though they need a ring of their own, are tried again.
+    private var lackingAt = MonotonicTime.zero
+    /// How many of these are tried then: one, and more once there is memory.
+    private var lackingCountMax = 1
+    /// The edges inside pods for whose rings the kernel has just had no memory.
+    private var lackingNow: Set<UInt64> = []
     /// The lease on the shared ring; nil while there is none.
     private var sharedLease: TransferBox<RingLease>?
 
     /// How long a ring was under no pressure before it can be replaced by the smallest.
     private static let idleTime = Duration.seconds(10)
+    /// How often memory is looked for that lacked for rings inside pods.
+    private static let lackingInterval = Duration.seconds(60)
+    /// The most rings that are tried at once when there is memory again.
+    private static let lackingCountMost = 16
     static let retryInterval = Duration.seconds(1)
     /// How long a ring that has just grown is left alone, to show what it can do.
     static let calmTime = Duration.milliseconds(200)
@@ -55,8 +69,12 @@ package struct RingTable {
 
     /// Whether something must be tried again after a while.
     package var hasFailures: Bool {
-        !retryAt.isEmpty || lacksSharedRing || slots.values.contains(where: \.isAtOtherEnd)
+        !retryAt.isEmpty || lacksSharedRing || lacksRingsInside
+            || slots.values.contains(where: \.isAtOtherEnd)
     }
+
+    /// Whether something can be done at once.
+    package func isDue(now: MonotonicTime) -> Bool { !lackingNow.isEmpty || hasOtherEnds(now: now) }
 
     /// The number of rings inside pods.
     package var insideCount: Int { slots.values.count { $0.tap.side == .pod } }
@@ -75,28 +93,43 @@ extension RingTable {
 
     /// Takes memory for the edges that have no ring.
     ///
-    /// Edges for which there is none share one ring, and keep doing so.
+    /// Edges for which there is none share one ring, and keep doing so. The shared ring is in the
+    /// node's namespace, so those that are to be captured inside their pods are tried again each
+    /// minute, and those that have no end in the node do not share it.
     ///
     /// - Returns: The rings to open, and whether other edges share the shared ring than before.
     package mutating func takeOpenings(
         for edges: [Edge], now: MonotonicTime
     ) -> (openings: [Opening], isSharingChanged: Bool) {
         retryAt = retryAt.filter { $0.value > now }
-        let sharingBefore = Set(sharing.map(\.incarnation))
+        let lackingBefore = Set((sharing + uncaptured).map(\.incarnation))
+        var lackingCount = now >= lackingAt ? lackingCountMax : 0
         var openings: [Opening] = []
         var left: [Edge] = []
         for edge in edges where slots[edge.incarnation] == nil && edge.isUp {
             guard retryAt[edge.incarnation] == nil else { continue }
-            if !sharingBefore.contains(edge.incarnation),
-                let shape = budget.takeFirst(holding: edge.frameByteCountMax, now: now)
-            {
+            var isTried = !lackingNow.contains(edge.incarnation)
+            if lackingBefore.contains(edge.incarnation) {
+                isTried = lackingCount > 0 && edge.tap.side == .pod
+                if isTried { lackingCount -= 1 }
+            }
+            if isTried, let shape = budget.takeFirst(holding: edge.frameByteCountMax, now: now) {
                 openings.append(Opening(edge: edge, shape: shape))
             } else {
                 left.append(edge)
             }
         }
-        defer { sharing = left }
-        return (openings, left != sharing)
+        lackingNow = []
+        let before = sharing
+        sharing = left.filter(\.hasHostEnd)
+        uncaptured = left.filter { !$0.hasHostEnd }
+        if now >= lackingAt, lacksRingsInside { lackingAt = now + Self.lackingInterval }
+        return (openings, sharing != before)
+    }
+
+    /// Whether edges share the shared ring, or are not captured, that need a ring inside their pods.
+    private var lacksRingsInside: Bool {
+        !uncaptured.isEmpty || sharing.contains { $0.tap.side == .pod }
     }
 
     /// Records a ring that has been opened.
@@ -116,6 +149,8 @@ extension RingTable {
         // The other end has just been tried.
         if slot.isAtOtherEnd { slot.postponeOtherEnd(now: now) }
         slots[incarnation] = slot
+        // Where there is memory for one there may be some for others.
+        if lacksRingsInside { (lackingAt, lackingCountMax) = (now, Self.lackingCountMost) }
         return failures.removeValue(forKey: incarnation) != nil
     }
 
@@ -127,9 +162,18 @@ extension RingTable {
     ) -> Bool {
         let incarnation = opening.edge.incarnation
         budget.giveBack(opening.shape.byteCount)
-        if error == .noMemory { budget.markExhausted(now: now) }
+        if error == .noMemory {
+            budget.markExhausted(now: now)
+            if opening.edge.tap.side == .pod {
+                // At once it shares the shared ring, if it can.
+                lackingNow.insert(incarnation)
+                (lackingAt, lackingCountMax) = (now + Self.lackingInterval, 1)
+            }
+        }
         // An event reports that an interface is up again.
-        if error != .interfaceDown { retryAt[incarnation] = now + Self.retryInterval }
+        if error != .interfaceDown, !lackingNow.contains(incarnation) {
+            retryAt[incarnation] = now + Self.retryInterval
+        }
         // An edge that has gone or down in the meantime is no failure.
         guard !error.isInterfaceAbsent else { return false }
         guard let last = failures.updateValue(error, forKey: incarnation) else { return true }
