@@ -33,7 +33,9 @@ extension PodTapTests {
             let feed = NodePublisher(RuleSettings(settings), node: nodes.host)
             var connection = DataConnection.awaited
             let pair = try LiveCaptureTests.Pair(&connection)
-            let capture = try Self.capture(feed, settings, to: connection)
+            // First rings have eight blocks, which the kernel uses up in 112 ms.
+            let capture = try Self.capture(
+                feed, settings, ringByteCountMax: 32 << 20, to: connection)
             let load = try SteadyLoad(nodes.pod.edges.filter { $0.name.hasPrefix("busy") })
             defer { load.end() }
             let marks = Marks()
@@ -59,8 +61,10 @@ extension PodTapTests {
             let dropped = Int(capture.counters.frames.counts[.droppedByRing])
             #expect(marks.doubledCount == 0, "of \(load.counts)")
             #expect(marks.lostCount(load.counts, senderBit: 24) == dropped, "of \(load.counts)")
-            // It was so with every edge when rings were opened one after the other.
-            #expect(capture.counters[.ringsNotMoved] < 4 * UInt64(Self.busyCount))
+            // When rings were opened one after the other, nearly every edge failed, and often.
+            let failureCount = capture.counters[.ringsNotMoved]
+            print("NOTMOVED", failureCount)
+            #expect(failureCount < 2 * UInt64(Self.busyCount))
         }
     }
 

@@ -72,11 +72,11 @@ struct PodTapTests {
 
     static func capture(
         _ feed: NodePublisher, _ settings: Settings, filter: Program? = nil,
-        queueByteCountMax: Int? = nil,
+        ringByteCountMax: Int = 64 << 20, queueByteCountMax: Int? = nil,
         to connection: consuming sending DataConnection
     ) throws -> LiveCapture {
         var capture = settings.capture
-        capture.ringByteCountMax = 64 << 20
+        capture.ringByteCountMax = ringByteCountMax
         if let queueByteCountMax { capture.queueByteCountMax = queueByteCountMax }
         let plan = CapturePlan(
             feed: feed, tracksConnections: false, filter: filter, settings: capture,

@@ -157,7 +157,7 @@ package enum CaptureMetric: Int, CaseIterable, Sendable {
         case .ringsTooSmall:
             "Times that there was no memory for a ring whose blocks hold an edge's largest packets."
         case .ringsNotMoved:
-            "Times that a ring did not move to the other end of its pair, as the new one was full too soon."
+            "Times that a ring did not move to the other end of its pair, as the new one was full too soon or had no memory."
         case .programsNotReplaced:
             "Times that the kernel refused an edge's new program, so that the old one stayed."
         }

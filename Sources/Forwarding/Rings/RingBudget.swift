@@ -152,8 +152,8 @@ package struct RingBudget {
 
     /// Takes what memory there is for a ring at the other end of an edge's pair.
     ///
-    /// It may be too small if much passes there. It takes nothing away from edges to come, since the
-    /// present ring gives back as much.
+    /// It may be too small if much passes there. It takes no more than half of what is left to edges to
+    /// come, beside what the present ring gives back.
     ///
     /// - Parameters:
     ///   - frameByteCount: The edge's largest frame.
@@ -163,18 +163,29 @@ package struct RingBudget {
         holding frameByteCount: Int, insteadOf byteCount: Int
     ) -> Ring.Shape? {
         let smallest = Self.smallest(holding: frameByteCount)
-        var size = Self.edgeByteCountMax
+        var size = Self.otherEndBlockCount * Int(smallest.blockByteCount)
         while size > max(byteCount, smallest.byteCount) {
             let shape = Ring.Shape(byteCountMax: size, frameByteCountMax: frameByteCount)
-            if size <= Self.otherEndBlockCount * Int(smallest.blockByteCount),
-                let shape = takeLeavingRoom(shape)
-            {
-                return shape
+            if usedByteCount + shape.byteCount + setAsideByteCount / 2 <= byteCountMax {
+                return take(shape)
             }
             size /= 2
         }
         let same = Ring.Shape(byteCountMax: byteCount, frameByteCountMax: frameByteCount)
         return take(same) ?? take(smallest) ?? take(Self.smallest)
+    }
+
+    /// Returns a ring to which a larger one can shrink while its edge has traffic.
+    package static func shrunk(holding frameByteCount: Int) -> Ring.Shape {
+        Ring.Shape(
+            byteCountMax: otherEndBlockCount / 2
+                * Int(smallest(holding: frameByteCount).blockByteCount),
+            frameByteCountMax: frameByteCount)
+    }
+
+    /// Takes the memory for such a ring.
+    package mutating func takeShrunk(holding frameByteCount: Int) -> Ring.Shape? {
+        take(Self.shrunk(holding: frameByteCount))
     }
 
     /// Takes the memory for the smallest ring whose blocks hold a frame of a size.

@@ -71,6 +71,7 @@ extension RingManager {
     func moveToOtherEnds(_ table: inout RingTable) {
         guard podSockets != nil else { return }
         open(table.takeOtherEnds(now: .now), &table)
+        for slot in table.takeLacking() { noteNotMoved(slot) }
     }
 
     /// Counts a ring that could not take over at the other end, and logs it when that goes on.
@@ -82,8 +83,8 @@ extension RingManager {
             ? "so half of its packets may be missing" : "so it is captured inside its pod"
         logger.warning(
             """
-            the ring of an edge has not moved to the other end of its pair, since new rings there \
-            are full too soon, \(loss); it is tried again with a larger one, as far as \
+            the ring of an edge has not moved to the other end of its pair, since there is no memory \
+            for it or it is full too soon, \(loss); it is tried again with a larger one, as far as \
             \(Setting.ringMemory.option) allows
             """,
             metadata: [

@@ -9,6 +9,8 @@ struct RingMoves {
     /// The most rings that are to be moved next.
     private(set) var countMax = Self.mostCount
     private var hasFailed = false
+    /// The rings for which there was no memory at the other ends.
+    fileprivate var lacking: [RingSlot] = []
 
     /// As many as the manager opens at once.
     static let mostCount = 16
@@ -29,8 +31,8 @@ extension RingTable {
     /// Takes memory for rings at the other ends of their pairs, where edges are to be captured now.
     ///
     /// It takes a few, and more only when these have moved or failed. If memory is short it takes
-    /// fewer. Where a ring was too small for lack of memory, it takes some for the smallest rings in
-    /// the place of idle ones, so that there is more the next time.
+    /// fewer. Where a ring was too small for lack of memory, it takes some for smaller rings in the
+    /// place of idle ones, so that there is more the next time.
     package mutating func takeOtherEnds(now: MonotonicTime) -> [Change] {
         guard hasOtherEnds(now: now) else { return [] }
         moves.beginNext()
@@ -50,7 +52,34 @@ extension RingTable {
             slot.postponeOtherEnd(now: now)
             let change = shape.flatMap { reserve($0, for: slot, at: slot.wantedTap) }
             if let change { changes.append(change) }
-            if isShort { return slot.notMovedCount > 0 ? changes + shrinkIdle(now) : changes }
+            if shape == nil {
+                recordNotMoved(slot, now: now)
+                moves.lacking.append(slot)
+            }
+            if isShort { return slot.notMovedCount > 0 ? changes + shrinkToMove(now) : changes }
+        }
+        return changes
+    }
+
+    /// Takes the rings for which there was no memory at the other ends.
+    mutating func takeLacking() -> [RingSlot] {
+        defer { moves.lacking = [] }
+        return moves.lacking
+    }
+
+    /// Takes memory for smaller rings in the place of large ones that are idle, such as those that have
+    /// moved and were made large for that.
+    private mutating func shrinkToMove(_ now: MonotonicTime) -> [Change] {
+        let idle = slots.values.filter {
+            now >= $0.pressedAt + Self.idleTime && $0.canBeReplaced
+                && $0.byteCount > RingBudget.shrunk(holding: $0.frameByteCountMax).byteCount
+        }
+        var changes: [Change] = []
+        for slot in idle.sorted(by: { $0.byteCount > $1.byteCount })
+            .prefix(Self.shrinkingCountMax)
+        {
+            guard let shape = budget.takeShrunk(holding: slot.frameByteCountMax) else { break }
+            if let change = reserve(shape, for: slot) { changes.append(change) }
         }
         return changes
     }

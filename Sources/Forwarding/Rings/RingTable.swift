@@ -38,7 +38,7 @@ package struct RingTable {
     private var sharedLease: TransferBox<RingLease>?
 
     /// How long a ring was under no pressure before it can be replaced by the smallest.
-    private static let idleTime = Duration.seconds(10)
+    static let idleTime = Duration.seconds(10)
     /// How often memory is looked for that lacked for rings inside pods.
     private static let lackingInterval = Duration.seconds(60)
     /// The most rings that are tried at once when there is memory again.
@@ -49,7 +49,7 @@ package struct RingTable {
     /// The most failures that count: each doubles `calmTime`, at last to 13 s.
     static let failureCountMax = 6
     /// The most idle rings that are replaced at a time.
-    private static let shrinkingCountMax = 16
+    static let shrinkingCountMax = 16
     /// The most packets in the records of all replacements, whose memory is 16 bytes for each.
     private static let seenCountMax = 1 << 21
 
@@ -303,7 +303,7 @@ extension RingTable {
         return (changes, lacking)
     }
 
-    mutating func shrinkIdle(_ now: MonotonicTime) -> [Change] {
+    private mutating func shrinkIdle(_ now: MonotonicTime) -> [Change] {
         let longestIdle = slots.values.sorted { $0.pressedAt < $1.pressedAt }
         var changes: [Change] = []
         for slot in longestIdle.prefix(Self.shrinkingCountMax) {
