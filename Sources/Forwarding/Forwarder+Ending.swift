@@ -71,13 +71,18 @@ extension Forwarder {
     }
 
     private func abandon(_ edge: CapturedEdge) {
+        abandonRest(of: edge)
+        close(edge.counters, edge.edge.name, edge.incarnation)
+    }
+
+    /// Abandons what is in the rings of an edge into which nothing more is let.
+    func abandonRest(of edge: CapturedEdge) {
         while true {
             while let count = skipBlock(of: edge) { abandon(count, edge.counters) }
             try? count(edge)
             guard edge.hasNewRing else { break }
-            do { try replaceRing(of: edge) } catch { cancelReplacement(of: edge) }
+            do { try replaceRing(of: edge) } catch { cancelReplacement(of: edge, because: .other) }
         }
-        close(edge.counters, edge.edge.name, edge.incarnation)
     }
 
     /// Gives the next block of a ring back unread.

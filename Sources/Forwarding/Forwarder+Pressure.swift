@@ -105,7 +105,7 @@ extension Forwarder {
         for edge in edges.values where edge.hasNewRing && !edge.isLeaving {
             // What it has read must not be more than what the kernel is known to have put there.
             try SendFailure.rethrowing { () throws(SystemError) in try count(edge) }
-            cancelReplacement(of: edge)
+            cancelReplacement(of: edge, because: .busy)
         }
     }
 
@@ -127,6 +127,7 @@ extension Forwarder {
             endPressureIfPossible()
             return hasCommands
         }
+        if !closing.isEmpty { try letGoOfPods() }
         let now = MonotonicTime.now
         if phase != .finishing { try balanceSender(now) }
         try noteProgress(now)

@@ -22,7 +22,8 @@ extension Forwarder {
             try count(edge)
             edge.beginSuccession(now: now)
             closing.insert(incarnation)
-        case .cancel: if let edge = edges[incarnation] { cancelReplacement(of: edge) }
+        case .cancel:
+            if let edge = edges[incarnation] { cancelReplacement(of: edge, because: .other) }
         }
     }
 
@@ -31,10 +32,10 @@ extension Forwarder {
         _ ring: consuming Ring, _ seen: consuming PacketSet, _ side: TapSide,
         _ incarnation: UInt64
     ) {
-        // Under pressure a larger ring would not help, and hide what is dropped. Packets of the last
-        // replacement that have not been read have to be told apart, and counted, first.
+        // Under pressure a larger ring would not help, and hide what is dropped. What an earlier
+        // replacement has recorded is needed until its last duplicate has been left out.
         guard let edge = edges[incarnation], pressure == nil, edge.replacement == nil else {
-            return report(.cancelled(TransferBox(ring)), of: incarnation)
+            return report(.cancelled(TransferBox(ring), .busy), of: incarnation)
         }
         do {
             try count(edge)
@@ -42,7 +43,7 @@ extension Forwarder {
             report(.prepared, of: incarnation)
         } catch {
             counters.add(1, to: .programsNotReplaced)
-            report(.cancelled(nil), of: incarnation)
+            report(.cancelled(nil, .other), of: incarnation)
         }
     }
 
@@ -50,10 +51,13 @@ extension Forwarder {
     func replaceRing(of edge: CapturedEdge) throws(SystemError) {
         try count(edge)
         let fileDescriptor = edge.fileDescriptor
-        guard let (old, lost) = try edge.succeed(now: .now) else {
-            return cancelReplacement(of: edge)
+        let old: TransferBox<Ring>?
+        switch try edge.succeed(now: .now) {
+        case .impossible(let obstacle): return cancelReplacement(of: edge, because: obstacle)
+        case .done(let ring, let lost):
+            old = ring
+            count(lost, edge.counters)
         }
-        count(lost, edge.counters)
         try poller.remove(fileDescriptor)
         counters.add(1, to: .ringsReplaced)
         try poller.add(edge.fileDescriptor, as: Key.firstEdge + edge.incarnation)
@@ -68,10 +72,12 @@ extension Forwarder {
     }
 
     /// Keeps the old ring.
-    func cancelReplacement(of edge: CapturedEdge) {
+    func cancelReplacement(
+        of edge: CapturedEdge, because obstacle: RingReplacement.Obstacle
+    ) {
         let (new, remainder) = edge.cancelReplacement()
         count(remainder, edge.counters)
-        report(.cancelled(new), of: edge.incarnation)
+        report(.cancelled(new, obstacle), of: edge.incarnation)
     }
 
     /// Counts the packets of a block that have come out of either ring for the first time.

@@ -131,7 +131,7 @@ extension Forwarder {
     /// Takes rings that are being closed or replaced one step further.
     func advanceClosing() throws(SendFailure) {
         for incarnation in closing {
-            guard !isQueueFull else { return }
+            guard !isQueueFull else { return try letGoOfPods() }
             guard let edge = edges[incarnation] else {
                 closing.remove(incarnation)
                 continue
@@ -162,6 +162,19 @@ extension Forwarder {
         guard !isQueueFull else { return true }
         try SendFailure.rethrowing { () throws(SystemError) in try close(edge) }
         return false
+    }
+
+    /// Abandons what is in the rings of pods that are gone, while the queue has no room for it.
+    ///
+    /// A sensor that stalls must not keep the pods' network namespaces.
+    func letGoOfPods() throws(SendFailure) {
+        let now = MonotonicTime.now
+        for incarnation in closing {
+            guard let edge = edges[incarnation], edge.mustLetGo(now: now) else { continue }
+            abandonRest(of: edge)
+            try SendFailure.rethrowing { () throws(SystemError) in try close(edge) }
+            closing.remove(incarnation)
+        }
     }
 
     /// Lets go of the last ring of an edge that is gone, from which nothing comes any more.

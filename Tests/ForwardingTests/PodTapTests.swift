@@ -19,18 +19,18 @@ import Time
 /// Captures whose rings are inside pods, with an opener beside them.
 @Suite("A capture inside pods", .serialized, .needsOwnNetwork, .timeLimit(.minutes(15)))
 struct PodTapTests {
-    private static let quiet = LiveCaptureTests.quiet
-    private static let patience = Duration.seconds(60)
+    static let quiet = LiveCaptureTests.quiet
+    static let patience = Duration.seconds(60)
     private static let frameByteCount = 100
 
     /// The opener's socket; another process has another one.
     private static var path: String { "/tmp/podwire-opener-\(getpid())" }
 
     /// The name of the pod's namespace, which other suites do not use meanwhile.
-    private static var podName: String { "tapped\(getpid())" }
+    static var podName: String { "tapped\(getpid())" }
 
     /// An opener that runs until it is stopped.
-    private final class RunningOpener {
+    final class RunningOpener {
         private let stop: StopSignal
         private let thread: TransferBox<Thread>
 
@@ -58,7 +58,7 @@ struct PodTapTests {
     }
 
     /// The node with its pod, which is captured at an end of its pair.
-    private static func node(_ mode: TapSettings.Mode) throws -> (Node, Settings) {
+    static func node(_ mode: TapSettings.Mode) throws -> (Node, Settings) {
         let settings = try Settings(
             options: [
                 .podNetworks: "10.244.0.0/16", .includedEdges: "here", .deduplication: "off",
@@ -70,12 +70,14 @@ struct PodTapTests {
         return (node, settings)
     }
 
-    private static func capture(
+    static func capture(
         _ feed: NodePublisher, _ settings: Settings, filter: Program? = nil,
+        ringByteCountMax: Int = 64 << 20, queueByteCountMax: Int? = nil,
         to connection: consuming sending DataConnection
     ) throws -> LiveCapture {
         var capture = settings.capture
-        capture.ringByteCountMax = 64 << 20
+        capture.ringByteCountMax = ringByteCountMax
+        if let queueByteCountMax { capture.queueByteCountMax = queueByteCountMax }
         let plan = CapturePlan(
             feed: feed, tracksConnections: false, filter: filter, settings: capture,
             podSockets: PodSockets(PodSocketClient(path: path), logger: quiet),
@@ -85,7 +87,7 @@ struct PodTapTests {
     }
 
     /// Waits until a number of rings is inside pods.
-    private static func await(inside count: Int, _ capture: LiveCapture) throws {
+    static func await(inside count: Int, _ capture: LiveCapture) throws {
         let deadline = MonotonicTime.now + patience
         while capture.counters.edgesInside.value != count {
             guard MonotonicTime.now < deadline else {
@@ -191,7 +193,7 @@ struct PodTapTests {
     }
 
     /// The node as it is when its edge is to be captured at either end.
-    private static func bothNodes(_ settings: Settings) throws -> (host: Node, pod: Node) {
+    static func bothNodes(_ settings: Settings) throws -> (host: Node, pod: Node) {
         var table = EdgeTable(TapPlan(.pod))
         var socket = try NetlinkSocket()
         table.reset(links: try socket.links())
@@ -373,12 +375,13 @@ extension PodTapTests {
 
         var doubledCount: Int { seen.withLock { $0.values.count { $0 > 1 } } }
 
-        func lostCount(_ counts: [Int]) -> Int {
+        /// The number of marks that have not come, of which each sender's begin with its number.
+        func lostCount(_ counts: [Int], senderBit: UInt32 = 31) -> Int {
             seen.withLock { seen in
                 counts.enumerated().reduce(0) { sum, item in
                     sum
                         + (0..<UInt32(item.element)).count {
-                            seen[UInt32(item.offset) << 31 | $0] == nil
+                            seen[UInt32(item.offset) << senderBit | $0] == nil
                         }
                 }
             }

@@ -66,22 +66,173 @@ struct RingTableTests {
         let used = table.budget.usedByteCount
         let changes = table.takeOtherEnds(now: Self.begin)
         #expect(changes.count == 16 && changes.allSatisfy { $0.tap.side == .pod })
-        #expect(table.hasOtherEnds(now: Self.begin) && table.budget.usedByteCount > used)
-        #expect(table.takeOtherEnds(now: Self.begin).count == 4)
+        #expect(table.budget.usedByteCount > used)
+        // The others follow when these have moved or failed.
         #expect(!table.hasOtherEnds(now: Self.begin) && table.hasFailures)
+        #expect(table.takeOtherEnds(now: Self.begin).isEmpty)
         // What fails is tried again after a second, and then after two.
         for change in changes { table.recordOpeningFailed(change.slot) }
+        let rest = table.takeOtherEnds(now: Self.begin)
+        #expect(rest.count == 4)
+        for change in rest { table.recordOpeningFailed(change.slot) }
         #expect(table.takeOtherEnds(now: Self.begin + .milliseconds(900)).isEmpty)
         let again = table.takeOtherEnds(now: Self.begin + .seconds(1))
         #expect(again.count == 16)
         for change in again { table.recordOpeningFailed(change.slot) }
-        #expect(table.takeOtherEnds(now: Self.begin + .milliseconds(2900)).isEmpty)
-        for change in table.takeOtherEnds(now: Self.begin + .seconds(3)) {
-            table.recordReplaced(change.slot.edge.incarnation, nil)
+        let late = table.takeOtherEnds(now: Self.begin + .milliseconds(2900))
+        #expect(late.count == 4)
+        // Where some have moved, others are tried again sooner.
+        for change in late {
+            table.recordReplaced(
+                change.slot.edge.incarnation, nil, now: Self.begin + .milliseconds(2900))
         }
-        #expect(table.insideCount == 16)
+        for change in table.takeOtherEnds(now: Self.begin + .milliseconds(3900)) {
+            table.recordReplaced(
+                change.slot.edge.incarnation, nil, now: Self.begin + .milliseconds(3950))
+        }
+        #expect(table.insideCount == 20)
         table.record(Self.edges(1...20))
-        #expect(table.takeOtherEnds(now: Self.begin + .seconds(4)).count == 16)
+        #expect(table.takeOtherEnds(now: Self.begin + .seconds(5)).count == 16)
+    }
+
+    /// A table of rings at the host's ends, of edges that are to be captured inside pods.
+    private static func tableToMove(_ count: UInt64, mebibytes: Int) -> RingTable {
+        var table = RingTable(RingBudget(byteCountMax: mebibytes * mebibyte, hasPodTaps: true))
+        for opening in table.takeOpenings(for: edges(1...count), now: begin).openings {
+            _ = table.recordOpened(opening, nil)
+        }
+        table.record((1...count).map { edge($0, inode: 100 + $0) })
+        return table
+    }
+
+    /// Moves rings as long as some are to be moved, where one moves if its new ring is large enough.
+    ///
+    /// - Returns: The number of times that rings were tried, and the most memory of their records.
+    private static func moveAll(
+        _ table: inout RingTable, blockCountMin: Int, obstacle: RingReplacement.Obstacle = .ring
+    ) -> (tries: [Int], seenCountMax: Int) {
+        var (tries, seenCountMax) = ([Int](), 0)
+        var now = begin
+        while table.hasFailures, tries.count < 200 {
+            now += .milliseconds(500)
+            let changes = table.takeOtherEnds(now: now)
+            if changes.isEmpty { continue }
+            #expect(table.budget.usedByteCount <= table.budget.byteCountMax)
+            tries.append(changes.count { $0.tap.side == .pod })
+            seenCountMax = max(seenCountMax, changes.reduce(0) { $0 + $1.seenCountMax })
+            for change in changes {
+                let incarnation = change.slot.edge.incarnation
+                if change.shape.byteCount / Int(change.shape.blockByteCount) >= blockCountMin {
+                    table.recordReplaced(incarnation, nil, now: now)
+                } else {
+                    table.cancelReplacement(incarnation, nil, because: obstacle, now: now)
+                }
+            }
+        }
+        return (tries, seenCountMax)
+    }
+
+    @Test(
+        "moves every edge in few tries, with rings that are large enough or become so",
+        arguments: [
+            // Two grace periods of the kernel, and the time of a block, at any rate.
+            (count: 16, mebibytes: 64, blocks: 8, tries: 2),
+            (count: 7, mebibytes: 16, blocks: 8, tries: 6),
+            (count: 100, mebibytes: 256, blocks: 8, tries: 80),
+            (count: 16, mebibytes: 256, blocks: 64, tries: 20),
+        ])
+    func movesEveryEdge(_ row: (count: UInt64, mebibytes: Int, blocks: Int, tries: Int)) {
+        var table = Self.tableToMove(row.count, mebibytes: row.mebibytes)
+        let (tries, _) = Self.moveAll(&table, blockCountMin: row.blocks)
+        #expect(table.insideCount == row.count, "\(tries)")
+        #expect(tries.count <= row.tries, "\(tries)")
+    }
+
+    @Test("makes only larger what was too small, and bounds the records of all edges")
+    func records() {
+        var table = Self.tableToMove(16, mebibytes: 256)
+        let large = Self.moveAll(&table, blockCountMin: .max, obstacle: .set)
+        #expect(large.seenCountMax > 16 << 15 && large.seenCountMax <= 1 << 21)
+        table = Self.tableToMove(16, mebibytes: 256)
+        let small = Self.moveAll(&table, blockCountMin: .max, obstacle: .ring)
+        #expect(small.seenCountMax == 16 << 15)
+        #expect(small.tries.suffix(8).allSatisfy { $0 == 1 }, "\(small.tries)")
+        // A queue that is full is nobody's fault.
+        table = Self.tableToMove(1, mebibytes: 256)
+        let change = table.takeOtherEnds(now: Self.begin)[0]
+        #expect(table.cancelReplacement(1, nil, because: .busy, now: Self.begin) == nil)
+        #expect(change.slot.failureCount == 0 && change.slot.notMovedCount == 0)
+    }
+
+    @Test("leaves a ring alone that has just taken over, and may hold duplicates")
+    func calm() {
+        var table = Self.tableToMove(1, mebibytes: 64)
+        let end = Self.begin + .seconds(10)
+        #expect(table.takeOtherEnds(now: Self.begin).count == 1)
+        table.recordReplaced(1, nil, now: end)
+        table.record([Self.edge(1, frameByteCountMax: 185_000)])
+        let early = end + .milliseconds(199)
+        #expect(table.relievePressure(on: 1, now: early).isEmpty)
+        #expect(table.takeLargerBlocks(now: early).changes.isEmpty)
+        #expect(table.takeOtherEnds(now: early).isEmpty)
+        #expect(table.takeLargerBlocks(now: end + .milliseconds(200)).changes.count == 1)
+    }
+
+    private static func edge(_ incarnation: UInt64, inode: UInt64, hasHostEnd: Bool) -> Edge {
+        let edge = edge(incarnation, inode: inode)
+        guard let tap = edge.tap.podTap else { return edge }
+        return Edge(
+            incarnation: incarnation, name: edge.name, isUp: true, frameByteCountMax: 65_536,
+            point: edge.point,
+            tap: .pod(
+                PodTap(
+                    file: tap.file, namespaceID: 1, podIndex: 2, hasHostEnd: hasHostEnd)))
+    }
+
+    @Test("tries edges inside pods again each minute that share the ring, or cannot")
+    func lacking() {
+        var table = RingTable(RingBudget(byteCountMax: 64 * Self.mebibyte, hasPodTaps: true))
+        let edges =
+            [Self.edge(1)] + (2...4).map { Self.edge($0, inode: $0, hasHostEnd: true) }
+            + (5...6).map { Self.edge($0, inode: $0, hasHostEnd: false) }
+        func take(_ milliseconds: Int) -> ([UInt64], Bool) {
+            let (openings, isChanged) = table.takeOpenings(
+                for: edges, now: Self.begin + .milliseconds(milliseconds))
+            opened = openings
+            return (openings.map(\.edge.incarnation), isChanged)
+        }
+        var opened: [RingTable.Opening] = []
+        func fail(_ milliseconds: Int) {
+            for opening in opened {
+                _ = table.recordFailure(
+                    opening, .noMemory, now: Self.begin + .milliseconds(milliseconds))
+            }
+        }
+        func openAll() {
+            for opening in opened {
+                _ = table.recordOpened(
+                    opening, nil, at: opening.edge.tap, now: Self.begin + .seconds(120))
+            }
+        }
+        #expect(take(0).0 == [1, 2, 3, 4, 5, 6])
+        fail(0)
+        // The edge at the host's end waits for a second, and then shares the ring as well.
+        #expect(table.isDue(now: Self.begin))
+        #expect(take(1) == ([], true) && table.sharing.map(\.incarnation) == [2, 3, 4])
+        #expect(take(1000) == ([], true) && table.sharing.map(\.incarnation) == [1, 2, 3, 4])
+        #expect(table.uncaptured.map(\.incarnation) == [5, 6])
+        #expect(take(59_999) == ([], false) && table.hasFailures)
+        // One is tried, and shares the ring at once if there is still no memory.
+        #expect(take(60_000) == ([2], true))
+        fail(60_000)
+        #expect(take(60_001) == ([], true) && table.sharing.map(\.incarnation) == [1, 2, 3, 4])
+        #expect(take(119_999) == ([], false))
+        #expect(take(120_000) == ([2], true))
+        openAll()
+        #expect(take(120_001) == ([3, 4, 5, 6], true))
+        openAll()
+        #expect(table.sharing.map(\.incarnation) == [1] && table.uncaptured.isEmpty)
+        #expect(take(300_000) == ([], false) && !table.isDue(now: Self.begin + .seconds(300)))
     }
 
     @Test("gives up a ring inside a pod when another pod is behind the edge")

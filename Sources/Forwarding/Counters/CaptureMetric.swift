@@ -23,7 +23,7 @@ package enum CaptureMetric: Int, CaseIterable, Sendable {
     case callsNotLearned
     case ciliumLookups, ciliumLookupsSkipped, ciliumLookupFailures
     case serviceCalls, serviceCallsUnexplained
-    case ringsReplaced, ringsTooSmall, programsNotReplaced
+    case ringsReplaced, ringsTooSmall, ringsNotMoved, programsNotReplaced
 
     /// The name of the metric, without the program's.
     package var name: String { names.metric }
@@ -79,6 +79,7 @@ package enum CaptureMetric: Int, CaseIterable, Sendable {
             ("service_calls_unexplained_total", "service_calls_unexplained")
         case .ringsReplaced: ("rings_replaced_total", "rings_replaced")
         case .ringsTooSmall: ("rings_too_small_total", "rings_too_small")
+        case .ringsNotMoved: ("rings_not_moved_total", "rings_not_moved")
         case .programsNotReplaced: ("programs_not_replaced_total", "programs_not_replaced")
         }
     }
@@ -151,9 +152,12 @@ package enum CaptureMetric: Int, CaseIterable, Sendable {
             "Calls to services; one that is looked up again counts again, at most once a second."
         case .serviceCallsUnexplained:
             "Of these, calls that were answered though neither connection tracking nor Cilium knew them."
-        case .ringsReplaced: "Rings that were replaced by a larger or smaller one."
+        case .ringsReplaced:
+            "Rings that were replaced by a larger or smaller one, or by one at the other end of the pair."
         case .ringsTooSmall:
             "Times that there was no memory for a ring whose blocks hold an edge's largest packets."
+        case .ringsNotMoved:
+            "Times that a ring did not move to the other end of its pair, as the new one was full too soon or had no memory."
         case .programsNotReplaced:
             "Times that the kernel refused an edge's new program, so that the old one stayed."
         }

@@ -18,7 +18,8 @@ package enum Fate: Int, CaseIterable, Sendable {
     case droppedByBlock
     /// Lost because the send queue had no room.
     case droppedByQueue
-    /// Still in a ring, or held for an answer or a first fragment, when the capture ended.
+    /// Still in a ring, or held for an answer or a first fragment, when the capture ended, or when a
+    /// pod was gone while the queue was full.
     case abandoned
 
     /// The name in the log and as the metrics' label `fate`.

@@ -223,6 +223,13 @@ extension CapturedEdge {
     /// Whether nothing more comes once the ring has been read.
     func isOver(now: MonotonicTime) -> Bool { drainedAt.map { now >= $0 } ?? false }
 
+    /// Whether it is time to let go of a ring inside a pod that is gone, whatever the ring holds.
+    ///
+    /// Its socket keeps the pod's network namespace, with its pair and addresses.
+    func mustLetGo(now: MonotonicTime) -> Bool {
+        isOver(now: now) && (edge.point.side == .pod || newProgram != nil)
+    }
+
     /// Hands the ring back for good.
     func close() -> TransferBox<Ring>? {
         phase = .closed
@@ -257,9 +264,18 @@ extension CapturedEdge {
     /// Whether a new ring is there that has not taken over yet.
     var hasNewRing: Bool { newRing != nil }
 
+    /// What becomes of a replacement in its last step.
+    enum Succession {
+        /// The old ring, for those who may wait for the kernel to close it, and the packets that
+        /// neither ring had room for.
+        case done(TransferBox<Ring>?, lost: Ring.Statistics)
+        /// The new ring has not got everything.
+        case impossible(RingReplacement.Obstacle)
+    }
+
     /// Step 2: lets into a new ring what is let into the present one.
     ///
-    /// The kernel has just been asked for its counts. A ring at the other end of the pair gets the
+    /// No earlier replacement may be under way, whose record of duplicates would be lost. The kernel has just been asked for its counts. A ring at the other end of the pair gets the
     /// plan's program.
     func prepare(
         _ next: consuming Ring, _ seen: consuming PacketSet, at side: TapSide,
@@ -293,18 +309,15 @@ extension CapturedEdge {
         newRing != nil && replacement?.isComplete(readCount: readCount, now: now) == true
     }
 
-    /// Step 4: puts the new ring in the present one's place.
-    ///
-    /// - Returns: The old ring, for those who may wait for the kernel to close it, and the packets
-    ///   that neither ring had room for; nil if the new ring has not got everything.
-    func succeed(
-        now: MonotonicTime
-    ) throws(SystemError) -> (old: TransferBox<Ring>?, lost: Ring.Statistics)? {
-        guard let statistics = try newRing?.takeStatistics(), statistics.freezes == 0,
-            let replacement, replacement.isSound
-        else { return nil }
+    /// Step 4: puts the new ring in the present one's place, if it has got everything.
+    func succeed(now: MonotonicTime) throws(SystemError) -> Succession {
+        guard let statistics = try newRing?.takeStatistics(), let replacement else {
+            return .impossible(.other)
+        }
+        if statistics.freezes > 0 { return .impossible(.ring) }
+        if let obstacle = replacement.obstacle { return .impossible(obstacle) }
         let old = surrenderRing()
-        guard let next = newRing.take() else { return nil }
+        guard let next = newRing.take() else { return .impossible(.other) }
         fileDescriptor = next.fileDescriptor
         blockByteCount = next.blockByteCount
         lap = LapTimer(blockCount: next.blockCount)
@@ -317,7 +330,9 @@ extension CapturedEdge {
         } else {
             replacement.beginDeduplication(of: statistics.put)
         }
-        return (old, Ring.Statistics(received: statistics.dropped, dropped: statistics.dropped))
+        return .done(
+            old,
+            lost: Ring.Statistics(received: statistics.dropped, dropped: statistics.dropped))
     }
 
     /// Whether duplicates may still come into a ring that has taken over from one at the other end.

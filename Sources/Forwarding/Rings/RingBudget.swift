@@ -117,18 +117,75 @@ package struct RingBudget {
             ?? takeLeavingRoom(Self.smallest(holding: frameByteCount))
     }
 
-    /// Takes the memory for a ring at the other end of an edge's pair, of the same size if possible.
+    /// The fewest blocks that a ring at the other end of a pair should have.
+    ///
+    /// It is not read until the old ring is drained, and the kernel uses up a block every 14 ms
+    /// however little passes: this many last for 224 ms, where 30 to 60 are the rule.
+    private static let otherEndBlockCount = 16
+    /// How much larger a ring at the other end is, by powers of two, after each that was too small.
+    private static let otherEndGrowth = 2
+
+    /// Takes the memory for a ring at the other end of an edge's pair, which gets all that passes
+    /// there for a while before it is read.
+    ///
+    /// - Parameters:
+    ///   - frameByteCount: The edge's largest frame.
+    ///   - byteCount: The size of the present ring.
+    ///   - failureCount: The number of rings in a row that were too small.
+    /// - Returns: The ring's shape, or nil if there is no memory for one that is large enough.
+    package mutating func takeForOtherEnd(
+        holding frameByteCount: Int, insteadOf byteCount: Int, failureCount: Int = 0
+    ) -> Ring.Shape? {
+        let smallest = Self.smallest(holding: frameByteCount)
+        let least = max(byteCount, Self.otherEndBlockCount * Int(smallest.blockByteCount))
+        let most = min(
+            least << (failureCount * Self.otherEndGrowth), Self.edgeByteCountMax,
+            byteCountMax / 4)
+        var size = max(most, smallest.byteCount)
+        repeat {
+            let shape = Ring.Shape(byteCountMax: size, frameByteCountMax: frameByteCount)
+            if let shape = takeLeavingRoom(shape) { return shape }
+            size /= 2
+        } while size >= least
+        return nil
+    }
+
+    /// Takes what memory there is for a ring at the other end of an edge's pair.
+    ///
+    /// It may be too small if much passes there. It takes no more than half of what is left to edges to
+    /// come, beside what the present ring gives back.
     ///
     /// - Parameters:
     ///   - frameByteCount: The edge's largest frame.
     ///   - byteCount: The size of the present ring.
     /// - Returns: The ring's shape, or nil if there is no memory.
-    package mutating func takeForOtherEnd(
+    package mutating func takeRestForOtherEnd(
         holding frameByteCount: Int, insteadOf byteCount: Int
     ) -> Ring.Shape? {
+        let smallest = Self.smallest(holding: frameByteCount)
+        var size = Self.otherEndBlockCount * Int(smallest.blockByteCount)
+        while size > max(byteCount, smallest.byteCount) {
+            let shape = Ring.Shape(byteCountMax: size, frameByteCountMax: frameByteCount)
+            if usedByteCount + shape.byteCount + setAsideByteCount / 2 <= byteCountMax {
+                return take(shape)
+            }
+            size /= 2
+        }
         let same = Ring.Shape(byteCountMax: byteCount, frameByteCountMax: frameByteCount)
-        return takeLeavingRoom(same) ?? take(Self.smallest(holding: frameByteCount))
-            ?? take(Self.smallest)
+        return take(same) ?? take(smallest) ?? take(Self.smallest)
+    }
+
+    /// Returns a ring to which a larger one can shrink while its edge has traffic.
+    package static func shrunk(holding frameByteCount: Int) -> Ring.Shape {
+        Ring.Shape(
+            byteCountMax: otherEndBlockCount / 2
+                * Int(smallest(holding: frameByteCount).blockByteCount),
+            frameByteCountMax: frameByteCount)
+    }
+
+    /// Takes the memory for such a ring.
+    package mutating func takeShrunk(holding frameByteCount: Int) -> Ring.Shape? {
+        take(Self.shrunk(holding: frameByteCount))
     }
 
     /// Takes the memory for the smallest ring whose blocks hold a frame of a size.

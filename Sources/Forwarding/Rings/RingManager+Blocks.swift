@@ -34,7 +34,7 @@ extension RingManager {
     /// Opens rings with larger blocks where the present ones are too small.
     func enlargeBlocks(_ table: inout RingTable) {
         let (changes, lacking) = table.takeLargerBlocks(now: .now)
-        for change in changes { open(change, &table) }
+        open(changes, &table)
         counters.add(lacking.count, to: .ringsTooSmall)
         for slot in lacking {
             logger.warning(

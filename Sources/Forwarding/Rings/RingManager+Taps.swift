@@ -5,7 +5,9 @@ import Log
 import Logging
 import Observation
 import PacketRing
+import Settings
 import Taps
+import Time
 
 /// Why a ring could not be opened at an end of an edge's pair.
 enum RingOpeningFailure: Error, Equatable {
@@ -68,18 +70,64 @@ extension RingManager {
     /// Moves the rings of edges to the ends at which they are to be captured now, a few at a time.
     func moveToOtherEnds(_ table: inout RingTable) {
         guard podSockets != nil else { return }
-        for change in table.takeOtherEnds(now: .now) { open(change, &table) }
+        open(table.takeOtherEnds(now: .now), &table)
+        for slot in table.takeLacking() { noteNotMoved(slot) }
+    }
+
+    /// Counts a ring that could not take over at the other end, and logs it when that goes on.
+    func noteNotMoved(_ slot: RingSlot) {
+        counters.add(1, to: .ringsNotMoved)
+        guard slot.notMovedCount == RingSlot.notMovedCountToReport else { return }
+        let loss =
+            slot.wantedTap.side == .pod
+            ? "so half of its packets may be missing" : "so it is captured inside its pod"
+        logger.warning(
+            """
+            the ring of an edge has not moved to the other end of its pair, since there is no memory \
+            for it or it is full too soon, \(loss); it is tried again with a larger one, as far as \
+            \(Setting.ringMemory.option) allows
+            """,
+            metadata: [
+                "edge": "\(slot.edge.name)", "tries": .number(slot.notMovedCount),
+                "ring_bytes": .number(slot.byteCount),
+            ])
     }
 
     /// What is missing of edges that are to be captured inside their pods and share a ring.
     func warningOfHalves(_ edges: [Edge]) -> String {
         var loss = ""
-        if edges.contains(where: { $0.tap.podTap?.hasHostEnd == true }) {
+        if edges.contains(where: { $0.tap.side == .pod }) {
             loss += "; of those that should be captured inside their pods, half may be missing"
-        }
-        if edges.contains(where: { $0.tap.podTap?.hasHostEnd == false }) {
-            loss += "; those that have no end in the node are not captured"
         }
         return loss
     }
+
+    /// Logs once that interfaces without an end in the node are not captured for lack of memory.
+    func warnOfUncaptured(_ table: inout RingTable) {
+        guard !table.uncaptured.isEmpty, !table.hasWarnedOfUncaptured else { return }
+        table.hasWarnedOfUncaptured = true
+        let (cause, remedy) = lackOfMemory(table)
+        logger.warning(
+            """
+            \(cause): interfaces that have no end in the node are not captured, it is tried again \
+            every minute; \(remedy)
+            """,
+            metadata: [
+                "edge": "\(table.uncaptured[0].name)",
+                "edge_count": .number(table.uncaptured.count),
+                "ring_memory": .number(table.budget.byteCountMax),
+            ])
+    }
+
+    /// Why there is no memory for a ring, and what to do about it.
+    func lackOfMemory(_ table: borrowing RingTable) -> (cause: String, remedy: String) {
+        table.budget.isKernelExhausted
+            ? ("the kernel has no memory for more rings", "free some on the node")
+            : ("the ring memory is used up", "raise \(Setting.ringMemory.option)")
+    }
+}
+
+extension Edge {
+    /// Whether the edge has an end in the node's namespace.
+    var hasHostEnd: Bool { tap.podTap?.hasHostEnd ?? true }
 }

@@ -28,7 +28,7 @@ final class RingManager: Sendable {
     let send: @Sendable (RingCommand) -> Void
 
     /// As many threads as shorten the opening of 250 rings; more do not.
-    private static let threadCountMax = 16
+    static let threadCountMax = 16
     /// How soon a ring is tried again that could not be opened.
     private static let retryInterval = Duration.seconds(1)
 
@@ -91,6 +91,8 @@ final class RingManager: Sendable {
             let messages = mailbox.takeAll(waitingUntil: nextTime(table))
             if messages.contains(where: \.isEnd) { break }
             for message in messages { record(message, &table, &plan) }
+            // New rings fill until they take over, so that comes before all that takes time.
+            succeed(messages.compactMap(\.preparedIncarnation), table)
             close(table.takeClosing())
             for message in messages { act(on: message, &table) }
             _ = follow(&table, &plan)
@@ -101,8 +103,9 @@ final class RingManager: Sendable {
     private func nextTime(_ table: RingTable) -> MonotonicTime {
         let now = MonotonicTime.now
         // Messages have their turn between the few that move at a time.
-        if podSockets != nil, table.hasOtherEnds(now: now) { return now }
-        return now + (table.hasFailures ? Self.retryInterval : Watchdog.waitMax)
+        if podSockets != nil, table.isDue(now: now) { return now }
+        let time = now + (table.hasFailures ? Self.retryInterval : Watchdog.waitMax)
+        return podSockets == nil ? time : min(time, table.nextOtherEndAt ?? time)
     }
 
     private func updateGauges(_ table: RingTable) {
@@ -117,10 +120,9 @@ final class RingManager: Sendable {
     ) {
         switch message {
         case .closed(let incarnation, let ring): table.recordClosed(incarnation, ring)
-        case .replacement(let incarnation, let event) where !event.isPrepared:
-            advance(event, of: incarnation, &table)
+        case .replacement(let incarnation, let event): advance(event, of: incarnation, &table)
         case .filter(let filter): plan.set(filter)
-        case .pressed, .cut, .replacement, .end: break
+        case .pressed, .cut, .end: break
         }
     }
 
@@ -128,12 +130,8 @@ final class RingManager: Sendable {
     private func act(on message: RingMessage, _ table: inout RingTable) {
         switch message {
         case .pressed(let incarnation):
-            for change in table.relievePressure(on: incarnation, now: .now) {
-                open(change, &table)
-            }
+            open(table.relievePressure(on: incarnation, now: .now), &table)
         case .cut(let incarnation, let byteCount): recordCut(incarnation, byteCount, &table)
-        case .replacement(let incarnation, let event) where event.isPrepared:
-            advance(event, of: incarnation, &table)
         case .replacement, .closed, .filter, .end: break
         }
     }
@@ -155,6 +153,7 @@ extension RingManager {
         }
         let (openings, isSharingChanged) = table.takeOpenings(for: snapshot.edges, now: .now)
         if isSharingChanged || table.lacksSharedRing { share(&table) }
+        warnOfUncaptured(&table)
         defer {
             enlargeBlocks(&table)
             moveToOtherEnds(&table)
@@ -184,10 +183,7 @@ extension RingManager {
         send(.share(table.sharing))
         guard !table.sharing.isEmpty, !table.hasWarnedOfSharing else { return }
         table.hasWarnedOfSharing = true
-        let (cause, remedy) =
-            table.budget.isKernelExhausted
-            ? ("the kernel has no memory for more rings", "free some on the node")
-            : ("the ring memory is used up", "raise \(Setting.ringMemory.option)")
+        let (cause, remedy) = lackOfMemory(table)
         logger.warning(
             """
             \(cause): new edges have no ring of their own but share one, \
@@ -216,6 +212,7 @@ extension RingManager {
                 guard table.recordOpened(opening, lease, at: tap, now: .now) else { continue }
                 logger.info(
                     "the edge is captured after all", metadata: ["edge": "\(edge.name)"])
+            case .noSocket(let error): _ = table.recordFailure(opening, error, now: .now)
             case .failure(let error):
                 let isNews = table.recordFailure(opening, error, now: .now)
                 guard !error.isInterfaceAbsent else { continue }
@@ -233,15 +230,22 @@ extension RingManager {
     private enum Opened: Sendable {
         case lease(TransferBox<RingLease>, EdgeTap)
         case failure(Ring.Failure)
+        /// There is no socket inside the pod, which the log says, nor an end in the node.
+        case noSocket(Ring.Failure)
     }
 
     /// Opens a ring where its edge is to be captured, and hands it to the forwarder at once.
     ///
-    /// If that is inside the pod and fails, the host's end is captured, and the other one tried later.
+    /// If that is inside the pod and fails, the host's end is captured, if there is one, and the other
+    /// one tried later.
     private func open(_ opening: RingTable.Opening, _ plan: ProgramPlan) -> Opened {
         do throws(RingOpeningFailure) {
             return .lease(try open(opening, plan, at: opening.edge.tap), opening.edge.tap)
         } catch {
+            guard opening.edge.hasHostEnd else {
+                if case .socket = error { return .noSocket(error.ringFailure) }
+                return .failure(error.ringFailure)
+            }
             guard opening.edge.tap.side == .pod, error != .ring(.noMemory) else {
                 return .failure(error.ringFailure)
             }
@@ -282,10 +286,9 @@ extension RingMessage {
     fileprivate var isEnd: Bool {
         if case .end = self { true } else { false }
     }
-}
 
-extension RingReplacement.Event {
-    fileprivate var isPrepared: Bool {
-        if case .prepared = self { true } else { false }
+    /// The edge whose new ring lets in what the old one does, if the message says that.
+    fileprivate var preparedIncarnation: UInt64? {
+        if case .replacement(let incarnation, .prepared) = self { incarnation } else { nil }
     }
 }

@@ -41,7 +41,11 @@ package final class RingReplacement {
     /// The end of the old ring; nil until step 3.
     private var end: End?
     /// Whether the new ring can take over: all packets that both have can be told apart.
-    package private(set) var isSound = true
+    package var isSound: Bool { obstacle == nil }
+    /// Whether the set had no room for a packet.
+    private var isSetFull = false
+    /// Whether a packet that is in both rings cannot be told from others.
+    private var hasUnknown = false
     /// The number of packets that the old ring had no room for, and that the new ring has.
     private var droppedCount = 0
     /// The number of packets of the new ring that may be duplicates and have not been read.
@@ -87,11 +91,14 @@ package final class RingReplacement {
         let isInBoth = position > startCount
         if isInBoth { firstReadCount += 1 }
         if let identity {
-            if !seen.insert(identity) { isSound = false }
+            if !seen.insert(identity) { isSetFull = true }
         } else if isInBoth {
-            isSound = false
+            hasUnknown = true
         }
     }
+
+    /// Why the record of packets keeps the new ring from taking over; nil if it does not.
+    package var obstacle: Obstacle? { hasUnknown ? .other : isSetFull ? .set : nil }
 
     /// Step 2: records packets that the old ring had no room for.
     package func recordDropped(_ count: Int) { droppedCount += count }
@@ -191,6 +198,18 @@ extension RingReplacement {
         /// The new ring has taken over; close the old one.
         case replaced(TransferBox<Ring>?)
         /// The old ring stays; close the new one.
-        case cancelled(TransferBox<Ring>?)
+        case cancelled(TransferBox<Ring>?, Obstacle)
+    }
+
+    /// Why a new ring cannot take over, which says what has to be larger the next time.
+    package enum Obstacle: Sendable {
+        /// The new ring had no room for all packets.
+        case ring
+        /// The set had no room for all packets.
+        case set
+        /// It was no time for it: the queue is full, or an earlier replacement is not over.
+        case busy
+        /// Nothing that a larger ring or set would help.
+        case other
     }
 }

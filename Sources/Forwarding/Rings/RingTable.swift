@@ -8,35 +8,50 @@ package import Time
 ///
 /// It makes no system call, and its functions are given the time. It belongs to the manager's thread.
 package struct RingTable {
-    package private(set) var budget: RingBudget
+    package internal(set) var budget: RingBudget
     /// The version of the node that was followed last.
     package var version = 0
     /// Whether the log says that edges share a ring.
     package var hasWarnedOfSharing = false
+    /// Whether the log says that interfaces are not captured for lack of memory.
+    var hasWarnedOfUncaptured = false
     /// Whether the log says that the shared ring cannot be opened.
     package var hasWarnedOfSharedRing = false
-    private var slots: [UInt64: RingSlot] = [:]
+    private(set) var slots: [UInt64: RingSlot] = [:]
     private var closing: [ClosingRing] = []
+    var moves = RingMoves()
     /// When edges are tried again that could not be captured.
     private var retryAt: [UInt64: MonotonicTime] = [:]
     /// Why edges could not be captured the last time, so that each reason is logged once.
     private var failures: [UInt64: Ring.Failure] = [:]
     /// The edges that share one ring.
     package private(set) var sharing: [Edge] = []
+    /// The interfaces that have no end in the node and are not captured for lack of memory.
+    package private(set) var uncaptured: [Edge] = []
+    /// When edges that lack memory, though they need a ring of their own, are tried again.
+    private var lackingAt = MonotonicTime.zero
+    /// How many of these are tried then: one, and more once there is memory.
+    private var lackingCountMax = 1
+    /// The edges inside pods for whose rings the kernel has just had no memory.
+    private var lackingNow: Set<UInt64> = []
     /// The lease on the shared ring; nil while there is none.
     private var sharedLease: TransferBox<RingLease>?
 
     /// How long a ring was under no pressure before it can be replaced by the smallest.
-    private static let idleTime = Duration.seconds(10)
-    private static let retryInterval = Duration.seconds(1)
+    static let idleTime = Duration.seconds(10)
+    /// How often memory is looked for that lacked for rings inside pods.
+    private static let lackingInterval = Duration.seconds(60)
+    /// The most rings that are tried at once when there is memory again.
+    private static let lackingCountMost = 16
+    static let retryInterval = Duration.seconds(1)
     /// How long a ring that has just grown is left alone, to show what it can do.
-    private static let calmTime = Duration.milliseconds(200)
+    static let calmTime = Duration.milliseconds(200)
     /// The most failures that count: each doubles `calmTime`, at last to 13 s.
-    private static let failureCountMax = 6
+    static let failureCountMax = 6
     /// The most idle rings that are replaced at a time.
-    private static let shrinkingCountMax = 16
-    /// The most rings that move to the other ends of their pairs at a time.
-    private static let otherEndCountMax = 16
+    static let shrinkingCountMax = 16
+    /// The most packets in the records of all replacements, whose memory is 16 bytes for each.
+    private static let seenCountMax = 1 << 21
 
     /// Creates a table without rings.
     package init(_ budget: RingBudget) { self.budget = budget }
@@ -54,8 +69,12 @@ package struct RingTable {
 
     /// Whether something must be tried again after a while.
     package var hasFailures: Bool {
-        !retryAt.isEmpty || lacksSharedRing || slots.values.contains(where: \.isAtOtherEnd)
+        !retryAt.isEmpty || lacksSharedRing || lacksRingsInside
+            || slots.values.contains(where: \.isAtOtherEnd)
     }
+
+    /// Whether something can be done at once.
+    package func isDue(now: MonotonicTime) -> Bool { !lackingNow.isEmpty || hasOtherEnds(now: now) }
 
     /// The number of rings inside pods.
     package var insideCount: Int { slots.values.count { $0.tap.side == .pod } }
@@ -74,28 +93,43 @@ extension RingTable {
 
     /// Takes memory for the edges that have no ring.
     ///
-    /// Edges for which there is none share one ring, and keep doing so.
+    /// Edges for which there is none share one ring, and keep doing so. The shared ring is in the
+    /// node's namespace, so those that are to be captured inside their pods are tried again each
+    /// minute, and those that have no end in the node do not share it.
     ///
     /// - Returns: The rings to open, and whether other edges share the shared ring than before.
     package mutating func takeOpenings(
         for edges: [Edge], now: MonotonicTime
     ) -> (openings: [Opening], isSharingChanged: Bool) {
         retryAt = retryAt.filter { $0.value > now }
-        let sharingBefore = Set(sharing.map(\.incarnation))
+        let lackingBefore = Set((sharing + uncaptured).map(\.incarnation))
+        var lackingCount = now >= lackingAt ? lackingCountMax : 0
         var openings: [Opening] = []
         var left: [Edge] = []
         for edge in edges where slots[edge.incarnation] == nil && edge.isUp {
             guard retryAt[edge.incarnation] == nil else { continue }
-            if !sharingBefore.contains(edge.incarnation),
-                let shape = budget.takeFirst(holding: edge.frameByteCountMax, now: now)
-            {
+            var isTried = !lackingNow.contains(edge.incarnation)
+            if lackingBefore.contains(edge.incarnation) {
+                isTried = lackingCount > 0 && edge.tap.side == .pod
+                if isTried { lackingCount -= 1 }
+            }
+            if isTried, let shape = budget.takeFirst(holding: edge.frameByteCountMax, now: now) {
                 openings.append(Opening(edge: edge, shape: shape))
             } else {
                 left.append(edge)
             }
         }
-        defer { sharing = left }
-        return (openings, left != sharing)
+        lackingNow = []
+        let before = sharing
+        sharing = left.filter(\.hasHostEnd)
+        uncaptured = left.filter { !$0.hasHostEnd }
+        if now >= lackingAt, lacksRingsInside { lackingAt = now + Self.lackingInterval }
+        return (openings, sharing != before)
+    }
+
+    /// Whether edges share the shared ring, or are not captured, that need a ring inside their pods.
+    private var lacksRingsInside: Bool {
+        !uncaptured.isEmpty || sharing.contains { $0.tap.side == .pod }
     }
 
     /// Records a ring that has been opened.
@@ -115,6 +149,8 @@ extension RingTable {
         // The other end has just been tried.
         if slot.isAtOtherEnd { slot.postponeOtherEnd(now: now) }
         slots[incarnation] = slot
+        // Where there is memory for one there may be some for others.
+        if lacksRingsInside { (lackingAt, lackingCountMax) = (now, Self.lackingCountMost) }
         return failures.removeValue(forKey: incarnation) != nil
     }
 
@@ -126,9 +162,18 @@ extension RingTable {
     ) -> Bool {
         let incarnation = opening.edge.incarnation
         budget.giveBack(opening.shape.byteCount)
-        if error == .noMemory { budget.markExhausted(now: now) }
+        if error == .noMemory {
+            budget.markExhausted(now: now)
+            if opening.edge.tap.side == .pod {
+                // At once it shares the shared ring, if it can.
+                lackingNow.insert(incarnation)
+                (lackingAt, lackingCountMax) = (now + Self.lackingInterval, 1)
+            }
+        }
         // An event reports that an interface is up again.
-        if error != .interfaceDown { retryAt[incarnation] = now + Self.retryInterval }
+        if error != .interfaceDown, !lackingNow.contains(incarnation) {
+            retryAt[incarnation] = now + Self.retryInterval
+        }
         // An edge that has gone or down in the meantime is no failure.
         guard !error.isInterfaceAbsent else { return false }
         guard let last = failures.updateValue(error, forKey: incarnation) else { return true }
@@ -193,6 +238,8 @@ extension RingTable {
         package let shape: Ring.Shape
         /// Where the new ring is to be.
         package let tap: EdgeTap
+        /// The most packets that are recorded while two rings get them.
+        package let seenCountMax: Int
     }
 
     /// Takes memory for a larger ring in the place of one that is under pressure.
@@ -207,8 +254,9 @@ extension RingTable {
         else { return [] }
         slot.pressedAt = now
         let shape = budget.takeLarger(
-            than: slot.byteCount, holding: slot.frameByteCountMax, failureCount: slot.failureCount)
-        if let shape { return [reserve(shape, for: slot)] }
+            than: slot.byteCount, holding: slot.frameByteCountMax,
+            failureCount: slot.ringFailureCount)
+        if let shape { return reserve(shape, for: slot).map { [$0] } ?? [] }
         return budget.canGrow(slot.byteCount, holding: slot.frameByteCountMax)
             ? shrinkIdle(now) : []
     }
@@ -219,26 +267,6 @@ extension RingTable {
             slots[edge.incarnation]?.announcedByteCount = edge.frameByteCountMax
             slots[edge.incarnation]?.wantedTap = edge.tap
         }
-    }
-
-    /// Takes memory for rings at the other ends of their pairs, where edges are to be captured now.
-    ///
-    /// A few at a time, since each takes the kernel 15 ms.
-    package mutating func takeOtherEnds(now: MonotonicTime) -> [Change] {
-        let waiting = slots.values.filter {
-            $0.isAtOtherEnd && $0.canBeReplaced && now >= $0.otherEndAt
-        }
-        return waiting.prefix(Self.otherEndCountMax).compactMap { slot in
-            slot.postponeOtherEnd(now: now)
-            let shape = budget.takeForOtherEnd(
-                holding: slot.frameByteCountMax, insteadOf: slot.byteCount)
-            return shape.map { reserve($0, for: slot, at: slot.wantedTap) }
-        }
-    }
-
-    /// Whether more rings can move to the other ends at once than `takeOtherEnds` gives.
-    package func hasOtherEnds(now: MonotonicTime) -> Bool {
-        slots.values.contains { $0.isAtOtherEnd && $0.canBeReplaced && now >= $0.otherEndAt }
     }
 
     /// Records that a block of an edge's ring has cut a frame of a size.
@@ -266,7 +294,7 @@ extension RingTable {
             slot.largerBlocksAt = now + Self.retryInterval
             let shape = budget.takeHolding(slot.frameByteCountMax, insteadOf: slot.byteCount)
             if let shape {
-                changes.append(reserve(shape, for: slot))
+                if let change = reserve(shape, for: slot) { changes.append(change) }
             } else if !slot.lacksMemory {
                 lacking.append(slot)
             }
@@ -283,35 +311,58 @@ extension RingTable {
                 slot.byteCount > RingBudget.smallest(holding: slot.frameByteCountMax).byteCount,
                 let shape = budget.takeSmallest(holding: slot.frameByteCountMax)
             else { continue }
-            changes.append(reserve(shape, for: slot))
+            if let change = reserve(shape, for: slot) { changes.append(change) }
         }
         return changes
     }
 
-    private func reserve(
+    /// Takes memory for the record of packets, beside that for a ring which has been taken.
+    ///
+    /// - Returns: Nil if there is none, for which the memory of the ring has been given back.
+    mutating func reserve(
         _ shape: Ring.Shape, for slot: RingSlot, at tap: EdgeTap? = nil
-    ) -> Change {
+    ) -> Change? {
+        let left = Self.seenCountMax - slots.values.reduce(0) { $0 + $1.seenCountMax }
+        var count = slot.wantedSeenCount
+        while count > left, count > RingSlot.seenCountMin { count /= 2 }
+        guard count <= left else {
+            budget.giveBack(shape.byteCount)
+            return nil
+        }
         let tap = tap ?? slot.presentTap
-        (slot.newShape, slot.newTap) = (shape, tap)
-        return Change(slot: slot, shape: shape, tap: tap)
+        slot.reserve(shape, tap, seenCountMax: count)
+        return Change(slot: slot, shape: shape, tap: tap, seenCountMax: count)
     }
 
     /// Records that a new ring has taken the place of the old one.
-    package mutating func recordReplaced(_ incarnation: UInt64, _ old: TransferBox<Ring>?) {
+    package mutating func recordReplaced(
+        _ incarnation: UInt64, _ old: TransferBox<Ring>?, now: MonotonicTime = .zero
+    ) {
         guard let slot = slots[incarnation] else { return }
         budget.giveBack(slot.byteCount)
         closing.append(ClosingRing(ring: old, lease: slot.lease))
-        slot.becomeNew()
+        if slot.isMoving { recordMoved(now: now) }
+        slot.becomeNew(now: now)
     }
 
-    /// Records that the forwarder has given up on a new ring, so that the next one comes later and is
-    /// larger.
-    package mutating func cancelReplacement(_ incarnation: UInt64, _ new: TransferBox<Ring>?) {
+    /// Records that the forwarder has given up on a new ring, so that the next one comes later, and is
+    /// larger if that helps.
+    ///
+    /// - Returns: The edge's ring if the new one was to be at the other end and was too small.
+    @discardableResult
+    package mutating func cancelReplacement(
+        _ incarnation: UInt64, _ new: TransferBox<Ring>?,
+        because obstacle: RingReplacement.Obstacle = .ring, now: MonotonicTime = .zero
+    ) -> RingSlot? {
         guard let slot = slots[incarnation] else {
-            return closing.append(ClosingRing(ring: new, lease: nil))
+            closing.append(ClosingRing(ring: new, lease: nil))
+            return nil
         }
-        slot.failureCount = min(slot.failureCount + 1, Self.failureCountMax)
+        slot.recordFailure(obstacle)
+        let isTooSmall = slot.isMoving && (obstacle == .ring || obstacle == .set)
+        if isTooSmall { recordNotMoved(slot, now: now) }
         dropNewRing(of: slot, new)
+        return isTooSmall ? slot : nil
     }
 
     /// Records that a new ring could not be opened.
@@ -323,120 +374,5 @@ extension RingTable {
             closing.append(ClosingRing(ring: new, lease: slot.newLease))
         }
         slot.dropNew()
-    }
-}
-
-/// A ring that nobody uses any more, and the last lease on it.
-package struct ClosingRing: Sendable {
-    let ring: TransferBox<Ring>?
-    let lease: TransferBox<RingLease>?
-
-    /// Closes the ring, for which the kernel takes about 15 ms.
-    func close() {
-        _ = ring?.take()
-        _ = lease?.take()
-    }
-}
-
-/// A ring as its manager knows it, or two during a replacement.
-package final class RingSlot {
-    package let edge: Edge
-    package private(set) var shape: Ring.Shape
-    private(set) var lease: TransferBox<RingLease>?
-    /// Where the ring is.
-    package private(set) var tap: EdgeTap
-    /// Where the edge is to be captured.
-    fileprivate(set) var wantedTap: EdgeTap
-    /// Where the new ring is during a replacement.
-    fileprivate var newTap: EdgeTap?
-    /// When a ring at the other end can be tried, and how often that has failed.
-    fileprivate var otherEndAt = MonotonicTime.zero
-    private var otherEndFailureCount = 0
-    /// The shape of the new ring during a replacement.
-    package fileprivate(set) var newShape: Ring.Shape?
-    private(set) var newLease: TransferBox<RingLease>?
-    /// What gives packets the same time in both rings, during a replacement.
-    private var stamps: TransferBox<PacketStamps>?
-    /// When the ring was under pressure last.
-    fileprivate(set) var pressedAt = MonotonicTime.zero
-    /// Whether the log says that the ring cannot be replaced.
-    var hasWarned = false
-    /// Whether the edge is gone.
-    package fileprivate(set) var isLeaving = false
-    /// The number of replacements in a row that were cancelled.
-    package fileprivate(set) var failureCount = 0
-
-    /// The edge's largest frame, by the settings of its devices.
-    fileprivate var announcedByteCount: Int
-    /// The longest frame that a block has cut.
-    fileprivate var cutByteCount = 0
-    /// When a ring with larger blocks can be tried.
-    fileprivate var largerBlocksAt = MonotonicTime.zero
-    /// Whether there was no memory for larger blocks the last time.
-    fileprivate var lacksMemory = false
-
-    fileprivate init(
-        _ edge: Edge, _ shape: Ring.Shape, _ lease: TransferBox<RingLease>?, _ tap: EdgeTap
-    ) {
-        (self.tap, wantedTap) = (tap, edge.tap)
-        self.edge = edge
-        self.shape = shape
-        self.lease = lease
-        announcedByteCount = edge.frameByteCountMax
-    }
-
-    /// The memory of the ring.
-    package var byteCount: Int { shape.byteCount }
-
-    /// The memory of the new ring during a replacement, else 0.
-    package var newByteCount: Int { newShape?.byteCount ?? 0 }
-
-    /// The largest frame that the ring is to hold.
-    package var frameByteCountMax: Int { max(announcedByteCount, cutByteCount) }
-
-    /// Whether a replacement can begin.
-    var canBeReplaced: Bool { !isLeaving && newShape == nil }
-
-    /// Whether the ring is at another end of the pair than it should be.
-    var isAtOtherEnd: Bool { tap.side != wantedTap.side && !isLeaving }
-
-    /// Whether the edge leads to another pod than the one in which the ring is.
-    fileprivate var hasAnotherPod: Bool {
-        guard let present = tap.podTap, let wanted = wantedTap.podTap else { return false }
-        return !present.isSameInterface(as: wanted)
-    }
-
-    /// Where the ring is, by what is known of it now.
-    fileprivate var presentTap: EdgeTap { tap.side == wantedTap.side ? wantedTap : tap }
-
-    /// Lets a while go by until a ring at the other end is tried again: 1 s, and at last 32 s.
-    fileprivate func postponeOtherEnd(now: MonotonicTime) {
-        otherEndAt = now + .seconds(1 << min(otherEndFailureCount, 5))
-        otherEndFailureCount += 1
-    }
-
-    /// Records the new ring of a replacement.
-    ///
-    /// Rings at both ends of a pair need no stamps.
-    func recordNewRing(
-        _ lease: TransferBox<RingLease>, _ stamps: TransferBox<PacketStamps>?
-    ) {
-        newLease = lease
-        self.stamps = stamps
-    }
-
-    fileprivate func becomeNew() {
-        lease = newLease
-        if let newShape { shape = newShape }
-        if let newTap { tap = newTap }
-        (failureCount, otherEndFailureCount, otherEndAt) = (0, 0, .zero)
-        dropNew()
-    }
-
-    fileprivate func dropNew() {
-        newLease = nil
-        newShape = nil
-        newTap = nil
-        stamps = nil
     }
 }
