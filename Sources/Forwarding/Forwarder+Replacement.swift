@@ -34,7 +34,7 @@ extension Forwarder {
     ) {
         // Under pressure a larger ring would not help, and hide what is dropped. What an earlier
         // replacement has recorded is needed until its last duplicate has been left out.
-        guard let edge = edges[incarnation], pressure == nil, edge.replacement == nil else {
+        guard let edge = edges[incarnation], pressure == nil, !edge.needsRecord else {
             return report(.cancelled(TransferBox(ring), .busy), of: incarnation)
         }
         do {

@@ -63,7 +63,6 @@ extension PodTapTests {
             #expect(marks.lostCount(load.counts, senderBit: 24) == dropped, "of \(load.counts)")
             // When rings were opened one after the other, nearly every edge failed, and often.
             let failureCount = capture.counters[.ringsNotMoved]
-            print("NOTMOVED", failureCount)
             #expect(failureCount < 2 * UInt64(Self.busyCount))
         }
     }

@@ -91,7 +91,13 @@ struct PodTapTests {
         let deadline = MonotonicTime.now + patience
         while capture.counters.edgesInside.value != count {
             guard MonotonicTime.now < deadline else {
-                throw SystemError("wait for \(count) rings inside pods", .timedOut)
+                let counters = capture.counters
+                throw SystemError(
+                    """
+                    wait for \(count) rings inside pods: \(counters.edgesInside.value) are, \
+                    \(counters[.ringsReplaced]) replaced, \(counters[.ringsNotMoved]) not moved, \
+                    \(counters.ringBytes.value) bytes of rings, \(counters.queueBytes.value) queued
+                    """, .timedOut)
             }
             _ = try poll([], milliseconds: 5)
         }

@@ -261,6 +261,11 @@ extension CapturedEdge {
         }
     }
 
+    /// Whether a replacement is under way, or duplicates of the last one may still come.
+    ///
+    /// Where nothing passes, a replacement stays that has none.
+    var needsRecord: Bool { newRing != nil || replacement?.mayHaveDuplicates == true }
+
     /// Whether a new ring is there that has not taken over yet.
     var hasNewRing: Bool { newRing != nil }
 
