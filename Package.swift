@@ -58,12 +58,16 @@ let package = Package(
         module("Packets", "Addressing"),
         module("BPF", "Addressing"),
         module("Observation", "Addressing", "BPF", "Packets", "Time"),
+        module("Cilium", "Addressing"),
         module("RPCAP", "Addressing", "BPF", "Time"),
 
         // What the kernel owns and lends.
         module("Linux", "Addressing", "CLinux", "Time"),
         module("PacketRing", "Addressing", "BPF", "CLinux", "Linux", "Packets", "Time"),
         module("Netlink", "Addressing", "BPF", "CLinux", "CMnl", "Linux", "Packets", "Time"),
+
+        // Sockets inside pods: which namespaces there are, and how the agent gets a socket there.
+        module("Taps", "Addressing", "Linux", "Netlink", "Time"),
 
         // Who may talk to us, and that nobody listens in.
         module("Security", "Addressing", "COpenSSL", "Linux", "Time"),
@@ -72,28 +76,31 @@ let package = Package(
         module("Formats"),
         module("Metrics", "Linux", "Time"),
         module("Log", "Formats", "Linux", "Time", logging),
+        // The process beside the agent that may enter pods' namespaces.
+        module("Opener", "Linux", "Log", "Netlink", "Taps", "Time", logging),
         .target(name: "HTTPEndpoint", dependencies: ["Linux"] + http, swiftSettings: house),
 
         // The agent: what a person has set, what it knows of the node, the data path, and the sessions.
-        module("Settings", "Addressing", "Formats", "Linux", "Log", "RPCAP", logging),
+        module("Settings", "Addressing", "Formats", "Linux", "Log", "RPCAP", "Taps", logging),
         module(
             "Edges", "Addressing", "Formats", "Linux", "Log", "Metrics", "Netlink", "Observation",
-            "Settings", "Time", logging),
+            "Settings", "Taps", "Time", logging),
         module(
-            "Forwarding", "Addressing", "BPF", "Edges", "Linux", "Log", "Metrics", "Netlink",
-            "Observation", "PacketRing", "Packets", "RPCAP", "Security", "Settings", "Time", logging
-        ),
+            "Forwarding", "Addressing", "BPF", "Cilium", "Edges", "Linux", "Log", "Metrics",
+            "Netlink", "Observation", "PacketRing", "Packets", "RPCAP", "Security", "Settings",
+            "Taps", "Time", logging),
         module(
             "Agent", "Addressing", "BPF", "Edges", "Formats", "Forwarding", "HTTPEndpoint", "Linux",
             "Log", "Metrics", "Netlink", "Observation", "Packets", "RPCAP", "Security", "Settings",
-            "Time", logging),
+            "Taps", "Time", logging),
 
         // What is asked about an agent: what would keep it from its work, and which edge reports what.
         module(
             "Doctor", "Addressing", "BPF", "Edges", "Formats", "Forwarding", "HTTPEndpoint",
-            "Linux", "Netlink", "Observation", "PacketRing", "Security", "Settings", "Time"),
+            "Linux", "Netlink", "Observation", "PacketRing", "Security", "Settings", "Taps", "Time"),
         module(
-            "Explain", "Addressing", "BPF", "Edges", "Linux", "Netlink", "Observation", "Packets",
+            "Explain", "Addressing", "BPF", "Edges", "Forwarding", "Linux", "Netlink",
+            "Observation", "Packets",
             "RPCAP", "Settings", "Time"),
 
         // Files of packets, the other end of the feed, and the program.
@@ -107,8 +114,8 @@ let package = Package(
             name: "podwire",
             dependencies: [
                 "Addressing", "Agent", "BPF", "CaptureFiles", "Collector", "Doctor", "Edges",
-                "Explain", "Formats", "Linux", "Log", "Metrics", "Netlink", "Observation",
-                "Packets", "Security", "Settings", "Time", logging, arguments,
+                "Explain", "Formats", "Linux", "Log", "Metrics", "Netlink", "Observation", "Opener",
+                "Packets", "Security", "Settings", "Taps", "Time", logging, arguments,
             ],
             swiftSettings: house),
 
@@ -121,12 +128,17 @@ let package = Package(
         tests(
             "ObservationTests", "Addressing", "BPF", "FuzzSupport", "KernelSupport", "Linux",
             "Observation", "ObservationFixtures", "PacketRing", "Packets", "Time"),
+        tests("CiliumTests", "Addressing", "Cilium", "FuzzSupport"),
         tests("RPCAPTests", "Addressing", "BPF", "FuzzSupport", "RPCAP", "Time"),
         tests("LinuxTests", "Addressing", "FuzzSupport", "KernelSupport", "Linux", "Time"),
         tests(
             "PacketRingTests", "Addressing", "BPF", "KernelSupport", "Linux", "PacketRing", "Time"),
         tests(
             "NetlinkTests", "Addressing", "BPF", "FuzzSupport", "KernelSupport", "Linux", "Netlink"),
+        tests("TapsTests", "KernelSupport", "Linux", "Netlink", "Taps", "Time"),
+        tests(
+            "OpenerTests", "Addressing", "CLinux", "KernelSupport", "Linux", "Log", "Netlink",
+            "Opener", "Taps", "Time", logging),
         tests(
             "SecurityTests", "Addressing", "FuzzSupport", "Linux", "Security", "SecurityFixtures",
             "Time"),
@@ -137,18 +149,18 @@ let package = Package(
         tests("SettingsTests", "Addressing", "Linux", "Settings"),
         tests(
             "EdgesTests", "Addressing", "Edges", "FuzzSupport", "KernelSupport", "Linux", "Metrics",
-            "Netlink", "Observation", "ObservationFixtures", "Settings", "Time", logging),
+            "Netlink", "Observation", "ObservationFixtures", "Settings", "Taps", "Time", logging),
         tests(
-            "ForwardingTests", "Addressing", "Edges", "Forwarding", "FuzzSupport", "KernelSupport",
-            "Linux", "Metrics", "Netlink", "Observation", "ObservationFixtures", "PacketRing",
-            "Packets", "RPCAP", "Security", "SecurityFixtures", "Settings", "Time", logging),
+            "ForwardingTests", "Addressing", "Cilium", "Edges", "Forwarding", "FuzzSupport",
+            "KernelSupport", "Linux", "Metrics", "Netlink", "Observation", "ObservationFixtures",
+            "Opener", "PacketRing", "Packets", "RPCAP", "Security", "SecurityFixtures", "Settings",
+            "Taps", "Time", logging),
         tests(
             "AgentTests", "Addressing", "Agent", "Edges", "Forwarding", "Linux", "Metrics",
             "Netlink", "Security", "Settings", "Time", logging),
         tests(
-            "DoctorTests", "Addressing", "Doctor", "Edges", "Formats", "Linux", "Netlink",
-            "PacketRing",
-            "Settings"),
+            "DoctorTests", "Addressing", "Doctor", "Edges", "Formats", "Forwarding", "Linux",
+            "Netlink", "PacketRing", "Settings", "Taps"),
         tests(
             "ExplainTests", "Addressing", "Edges", "Explain", "Netlink", "Observation", "Packets",
             "Settings", "Time"),
@@ -165,9 +177,10 @@ let package = Package(
         .target(
             name: "FuzzTargets",
             dependencies: [
-                "Addressing", "BPF", "CaptureFiles", "Collector", "Compression", "Edges", "Explain",
-                "Formats", "FuzzSupport", "Linux", "Log", "Netlink", "Observation",
-                "ObservationFixtures", "Packets", "RPCAP", "Security", "Settings", "Time", logging,
+                "Addressing", "BPF", "CaptureFiles", "Cilium", "Collector", "Compression", "Edges",
+                "Explain", "Formats", "FuzzSupport", "Linux", "Log", "Netlink", "Observation",
+                "ObservationFixtures", "Packets", "RPCAP", "Security", "Settings", "Taps", "Time",
+                logging,
             ],
             path: "Tests/Fuzz/Targets", swiftSettings: house),
 

@@ -34,7 +34,8 @@ package final class NodeAgent: Sendable {
         Descriptor.raiseCountMax()
         let status = AgentStatus(settings)
         let watch = try NodeMonitor(
-            settings.edges, namesIn: settings.nameFolder, logger: logger, status: status.node)
+            settings.edges, namesIn: settings.nameFolder, taps: settings.taps, logger: logger,
+            status: status.node)
         let node = watch.node
         self.watch = TransferBox(watch)
         finished = try Mailbox(countMax: settings.sensors.count + 1)
@@ -186,7 +187,7 @@ package final class NodeAgent: Sendable {
                 } else {
                     watch = try NodeMonitor(
                         context.settings.edges, namesIn: context.settings.nameFolder,
-                        logger: logger, status: status.node)
+                        taps: context.settings.taps, logger: logger, status: status.node)
                     publish(watch.node)
                 }
                 begin = .now

@@ -17,6 +17,8 @@ package struct Ancillary: Sendable {
 
     /// `PACKET_OUTGOING` of `<linux/if_packet.h>`.
     package static let outgoing: UInt32 = 4
+    /// `PACKET_HOST` of the same header: the frame is addressed to the interface that received it.
+    package static let toHost: UInt32 = 0
 
     /// The offset at which ancillary data begins: `SKF_AD_OFF`, -0x1000 as an unsigned number.
     package static let base: UInt32 = 0xffff_f000

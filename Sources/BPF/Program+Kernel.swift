@@ -10,6 +10,18 @@ extension Program {
             && !instructions.contains(where: \.loadsUnknownAncillary)
     }
 
+    /// Whether the kernel gives the program other answers at the pod's end of a pair than at the host's.
+    ///
+    /// That is so if it asks for the packet's type, as `inbound` and `outbound` of pcap-filter(7) do, or
+    /// for the interface.
+    package var asksForPlace: Bool {
+        instructions.contains { step in
+            [.loadWord, .loadHalf, .loadByte].contains(step.opcode)
+                && [Ancillary.packetTypeOffset, Ancillary.interfaceIndexOffset].contains(
+                    step.operand)
+        }
+    }
+
     /// Whether some path reads a word of scratch memory that it has not written.
     ///
     /// One pass follows all paths: jumps go only forward, so all jumps to an instruction have been

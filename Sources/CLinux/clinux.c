@@ -1,10 +1,15 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <linux/bpf.h>
+#include <linux/magic.h>
 #include <linux/netlink.h>
+#include <linux/nsfs.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/timex.h>
+#include <sys/vfs.h>
 #include "clinux.h"
 
 #include <pthread.h>
@@ -36,6 +41,92 @@ _Static_assert(sizeof(struct virtio_net_hdr) == 10
 int clinux_unshare_network(void)
 {
     return unshare(CLONE_NEWNET);
+}
+
+int clinux_enter_network(int fd)
+{
+    return setns(fd, CLONE_NEWNET);
+}
+
+int clinux_namespace_type(int fd)
+{
+    return ioctl(fd, NS_GET_NSTYPE);
+}
+
+int clinux_is_of_nsfs(int fd)
+{
+    struct statfs system;
+
+    if (fstatfs(fd, &system) != 0)
+        return -1;
+    return system.f_type == NSFS_MAGIC;
+}
+
+ssize_t clinux_send_with_descriptors(int fd, const void *bytes, size_t byte_count, const int *passed,
+                                     uint32_t passed_count)
+{
+    union {
+        struct cmsghdr header;
+        char bytes[CMSG_SPACE(sizeof(int) * CLINUX_PASSED_COUNT_MAX)];
+    } control = {0};
+    struct iovec part = {.iov_base = (void *)bytes, .iov_len = byte_count};
+    struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1};
+
+    if (passed_count > CLINUX_PASSED_COUNT_MAX) {
+        errno = EINVAL;
+        return -1;
+    }
+    if (passed_count > 0) {
+        message.msg_control = &control;
+        message.msg_controllen = CMSG_SPACE(sizeof(int) * passed_count);
+        control.header.cmsg_level = SOL_SOCKET;
+        control.header.cmsg_type = SCM_RIGHTS;
+        control.header.cmsg_len = CMSG_LEN(sizeof(int) * passed_count);
+        memcpy(CMSG_DATA(&control.header), passed, sizeof(int) * passed_count);
+    }
+    return sendmsg(fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
+}
+
+ssize_t clinux_receive_with_descriptors(int fd, void *bytes, size_t byte_count, int *passed,
+                                        uint32_t *passed_count, int *is_cut)
+{
+    union {
+        struct cmsghdr header;
+        char bytes[CMSG_SPACE(sizeof(int) * CLINUX_PASSED_COUNT_MAX)];
+    } control;
+    struct iovec part = {.iov_base = bytes, .iov_len = byte_count};
+    struct msghdr message = {
+        .msg_iov = &part,
+        .msg_iovlen = 1,
+        .msg_control = &control,
+        .msg_controllen = sizeof control,
+    };
+    ssize_t count = recvmsg(fd, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+
+    *passed_count = 0;
+    *is_cut = 0;
+    if (count < 0)
+        return count;
+    *is_cut = (message.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) != 0;
+    for (struct cmsghdr *part = CMSG_FIRSTHDR(&message); part; part = CMSG_NXTHDR(&message, part)) {
+        if (part->cmsg_level != SOL_SOCKET || part->cmsg_type != SCM_RIGHTS)
+            continue;
+        uint32_t more = (part->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+        /* The control buffer has no room for more than the limit. */
+        memcpy(passed + *passed_count, CMSG_DATA(part), more * sizeof(int));
+        *passed_count += more;
+    }
+    return count;
+}
+
+int64_t clinux_peer_user(int fd)
+{
+    struct ucred peer;
+    socklen_t byte_count = sizeof peer;
+
+    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &byte_count) != 0)
+        return -1;
+    return peer.uid;
 }
 
 int clinux_accept_nonblocking(int fd, struct sockaddr *address, socklen_t *byte_count)
@@ -155,4 +246,49 @@ int clinux_map_again(void *memory, size_t byte_count, void *address)
     void *copy = mremap(memory, 0, byte_count, MREMAP_MAYMOVE | MREMAP_FIXED, address);
 
     return copy == MAP_FAILED ? -1 : 0;
+}
+
+_Static_assert(BPF_MAP_TYPE_HASH == CLINUX_MAP_HASH && BPF_MAP_TYPE_LRU_HASH == CLINUX_MAP_LRU_HASH,
+               "a map's type is compared with these");
+
+static int call_bpf(int command, union bpf_attr *attributes)
+{
+    return syscall(SYS_bpf, command, attributes, sizeof *attributes);
+}
+
+int clinux_open_pinned_map(const char *path)
+{
+    union bpf_attr attributes;
+
+    memset(&attributes, 0, sizeof attributes);
+    attributes.pathname = (uintptr_t)path;
+    attributes.file_flags = BPF_F_RDONLY;
+    return call_bpf(BPF_OBJ_GET, &attributes);
+}
+
+int clinux_shape_of_map(int fd, struct clinux_map_shape *shape)
+{
+    struct bpf_map_info info;
+    union bpf_attr attributes;
+
+    memset(&info, 0, sizeof info);
+    memset(&attributes, 0, sizeof attributes);
+    attributes.info.bpf_fd = fd;
+    attributes.info.info_len = sizeof info;
+    attributes.info.info = (uintptr_t)&info;
+    if (call_bpf(BPF_OBJ_GET_INFO_BY_FD, &attributes) != 0)
+        return -1;
+    *shape = (struct clinux_map_shape){info.type, info.key_size, info.value_size};
+    return 0;
+}
+
+int clinux_map_look_up(int fd, const void *key, void *value)
+{
+    union bpf_attr attributes;
+
+    memset(&attributes, 0, sizeof attributes);
+    attributes.map_fd = fd;
+    attributes.key = (uintptr_t)key;
+    attributes.value = (uintptr_t)value;
+    return call_bpf(BPF_MAP_LOOKUP_ELEM, &attributes);
 }

@@ -14,8 +14,8 @@ package enum Doctor {
             // What the node's network is like.
             NetlinkCheck.self, EdgeCheck.self, PodNetworkCheck.self, ForwardingPodsCheck.self,
             SharedSegmentCheck.self,
-            DataPathCheck.self, OtherCapturesCheck.self, TrackingCheck.self,
-            ServiceNetworkCheck.self,
+            DataPathCheck.self, PodTapCheck.self, OtherCapturesCheck.self, TrackingCheck.self,
+            ServiceTranslationCheck.self, ServiceNetworkCheck.self,
             // Sensors and clients, and the files and the clock that they depend on.
             SensorCheck.self, ListenerCheck.self, HTTPCheck.self, PasswordFileCheck.self,
             TLSCheck.self, ClockCheck.self,

@@ -71,7 +71,7 @@ package struct EdgeAnnouncer: Sendable {
         var changes: [Change] = []
         for veth in previous.capturedVeths where !incarnations.contains(veth.incarnation) {
             let status = node.veths.first { $0.incarnation == veth.incarnation }?.status
-            let exists = status != nil && status != .peerIsGone
+            let exists = status != nil && status != .peerIsGone && status != .namespaceGone
             if waiting.removeValue(forKey: veth.incarnation) != nil {
                 // It turned out to be no edge before it was logged.
                 if exists { continue }

@@ -4,6 +4,7 @@ package import Netlink
 import Observation
 package import Settings
 import Synchronization
+import Taps
 
 /// The number of incarnations so far, of all tables, so that no two edges have the same one.
 private let incarnationCount = Atomic<UInt64>(0)
@@ -13,21 +14,31 @@ private let incarnationCount = Atomic<UInt64>(0)
 /// It does no input or output. An event may come twice or late, since it describes a state, not a
 /// difference.
 package struct EdgeTable: Sendable {
-    private var entries: [UInt32: Entry] = [:]
+    var entries: [UInt32: Entry] = [:]
     private var addresses: [InterfaceAddress] = []
     private var routes: [Route] = []
     private var forwarding = ForwardingTable()
     /// What bridges knew before the changes that are withheld; nil if none are.
     private var shownForwarding: ForwardingTable?
     private var addressFailure: SystemError?
+    /// Which edges are to be captured inside their pods.
+    package var tapPlan: TapPlan
+    /// The files of pods' network namespaces; nil if they have not been listed.
+    var namespaces: NamespaceListing?
     /// The interfaces whose pods may have changed since the last query about them.
     private var pendingRefreshes: Set<UInt32> = []
 
-    private struct Entry: Sendable {
+    struct Entry: Sendable {
         let incarnation: UInt64
         var link: Link
         var pod: Pod?
         var name: PodName?
+        /// The file of the pod's network namespace, as it was listed last; nil if it never was.
+        var file: NamespaceFile?
+        /// Whether the namespace had a file, and has none any more.
+        var isFileGone = false
+        /// The interface inside the pod, if it has no end in the node's namespace.
+        var podInterface: PodInterface?
         /// The sources of frames from the pod that are not known as anybody's.
         var senders: [IPAddress] = []
     }
@@ -36,12 +47,13 @@ package struct EdgeTable: Sendable {
     package static let senderCountMax = 16
 
     /// A table without interfaces.
-    package init() {}
+    package init(_ tapPlan: TapPlan = TapPlan()) { self.tapPlan = tapPlan }
 
     /// Replaces the interfaces by those that exist now.
     package mutating func reset(links: [Link]) {
         let present = Set(links.map(\.index))
-        for index in entries.keys where !present.contains(index) { apply(.linkGone(index)) }
+        for (index, entry) in entries
+        where !present.contains(index) && entry.podInterface == nil { apply(.linkGone(index)) }
         for link in links { apply(.link(link)) }
     }
 
@@ -60,6 +72,9 @@ package struct EdgeTable: Sendable {
             guard pod != nil else { break }
             set(pod, behind: index)
             addressFailure = nil
+        case .counters, .countersFailed: break
+        case .podInterfaces(let interfaces, let asked):
+            reset(podInterfaces: interfaces, in: asked)
         case .denied(let error): addressFailure = error
         }
     }
@@ -116,15 +131,17 @@ package struct EdgeTable: Sendable {
                 // The other end belongs to another pod now, or to none.
                 entry?.pod = nil
                 entry?.name = nil
+                entry?.file = nil
+                entry?.isFileGone = false
                 entry?.senders = []
             }
             if entry?.link.master != link.master { removePort(link.index) }
             if entry == nil {
-                let incarnation = incarnationCount.add(1, ordering: .relaxed).newValue
-                entry = Entry(incarnation: incarnation, link: link)
+                entry = Entry(incarnation: Self.nextIncarnation(), link: link)
             }
             entry?.link = link
             entries[link.index] = entry
+            findNamespace(of: link.index)
             if canQuery(link) { pendingRefreshes.insert(link.index) }
         case .linkGone(let index):
             entries[index] = nil
@@ -134,14 +151,17 @@ package struct EdgeTable: Sendable {
         }
     }
 
+    /// Makes an incarnation that no other edge has.
+    static func nextIncarnation() -> UInt64 { incarnationCount.add(1, ordering: .relaxed).newValue }
+
     private mutating func removePort(_ index: UInt32) {
         forwarding.removePort(index)
         shownForwarding?.removePort(index)
     }
 
     /// Whether the kernel can be asked about the pod behind an interface.
-    private func canQuery(_ link: Link) -> Bool {
-        link.kind == "veth" && link.peerNamespace != nil && link.peerIndex != 0
+    func canQuery(_ link: Link) -> Bool {
+        link.isPairEnd && link.peerNamespace != nil && link.peerIndex != 0
     }
 
     /// Requests that the pods in some namespaces are asked about, or all pods if it is nil.
@@ -203,10 +223,10 @@ package struct EdgeTable: Sendable {
     /// The node as it is known now, with the edges that a selection captures.
     package func node(_ selection: EdgeSelection) -> Node {
         let uplinks = UplinkTest(routes, addresses, selection)
-        let veths = entries.values.filter { $0.link.kind == "veth" }
+        let veths = entries.values.filter { $0.link.isPairEnd || $0.podInterface != nil }
             .sorted { $0.link.index < $1.link.index }
             .map { veth($0, uplinks, selection) }
-        let links = entries.mapValues(\.link)
+        let links = entries.filter { $0.value.podInterface == nil }.mapValues(\.link)
         let macs = macTable(veths, links)
         let addressesByEdge = macs.addressesByEdge()
         return Node(
@@ -224,8 +244,16 @@ package struct EdgeTable: Sendable {
             status = Veth.EdgeStatus(
                 selection.verdict(name: entry.link.name, addresses: pod?.addresses))
         }
+        let tap = tap(entry)
+        if status == .captured {
+            if tapPlan.wantsPod(entry.link) || entry.podInterface != nil, entry.isFileGone {
+                status = .namespaceGone
+            } else if entry.link.isNetkit, tap == .host {
+                status = .needsPodTap
+            }
+        }
         return Veth(
-            incarnation: entry.incarnation, link: entry.link, status: status,
+            incarnation: entry.incarnation, link: entry.link, status: status, tap: tap,
             podAddresses: pod?.addresses, podMAC: pod?.mac,
             podGSOByteCountMax: pod?.gsoByteCountMax,
             claimedAddresses: (pod?.unreachedAddresses ?? []).filter { address in

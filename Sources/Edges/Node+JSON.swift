@@ -1,6 +1,7 @@
 import Addressing
 package import Formats
 import Netlink
+import Observation
 
 extension Node {
     /// An array with an object for each veth, for programs.
@@ -35,6 +36,7 @@ extension Node {
             ("namespace", link.peerNamespace.map { .number(Int($0)) } ?? .null),
             ("bridge", self.link(link.master).map { .text($0.name) } ?? .null),
             ("captured", .boolean(veth.isCaptured)),
+            ("tap", veth.isCaptured ? .text(veth.tap.side.rawValue) : .null),
             ("state", .text(veth.state)),
         ])
     }

@@ -69,7 +69,8 @@ extension Node {
             else { return nil }
             let isOne =
                 switch status[port.index] {
-                case .captured, .peerIsGone, .outsidePodNetworks: false
+                case .captured, .peerIsGone, .outsidePodNetworks, .needsPodTap, .namespaceGone:
+                    false
                 case .excluded: isExcludedOne
                 case .peerIsHere, .uplink: true
                 case nil: port.kind != "tun" && port.kind != "dummy"
@@ -94,12 +95,14 @@ extension Node {
             let point = ObservationPoint(
                 interfaceIndex: veth.link.index, podMAC: veth.podMAC,
                 otherMACs: veth.macs.filter { $0 != veth.podMAC },
-                deviceMAC: veth.link.mac == master?.mac ? nil : veth.link.mac,
+                deviceMAC: veth.link.mac == master?.mac ? nil : veth.link.mac?.ofInterface,
                 bridge: bridge, bridgeMAC: master?.kind == "bridge" ? master?.mac : nil,
-                hasOtherPorts: bridge.map(sharedBridges.contains) ?? false, domain: domain)
+                // What is made on an interface of the node shares it with other nodes.
+                hasOtherPorts: bridge.map { sharedBridges.contains($0) || veth.isPodInterface }
+                    ?? false, domain: domain)
             return Edge(
                 incarnation: veth.incarnation, name: veth.link.name, isUp: veth.link.isUp,
-                frameByteCountMax: veth.frameByteCountMax, point: point)
+                frameByteCountMax: veth.frameByteCountMax, point: point, tap: veth.tap)
         }
     }
 

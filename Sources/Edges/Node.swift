@@ -3,6 +3,7 @@ package import Linux
 package import Netlink
 package import Observation
 package import Settings
+import Taps
 
 /// A node's network as its agent sees it: the veths with their pods, and the node's own addresses.
 package struct Node: Equatable, Sendable {
@@ -58,14 +59,24 @@ package struct Node: Equatable, Sendable {
     /// - Parameters:
     ///   - selection: The veths to capture.
     ///   - folder: A folder of libcni's cache, where pods' names are; nil for no names.
+    ///   - taps: Where edges are captured.
     /// - Returns: The node as it is now.
     /// - Throws: The kernel's reason for not answering.
     package static func read(
-        _ selection: EdgeSelection, namesIn folder: String? = nil
+        _ selection: EdgeSelection, namesIn folder: String? = nil,
+        taps: TapSettings = TapSettings()
     ) throws(SystemError) -> Node {
         var source = try NodeSource()
-        var table = EdgeTable()
+        var table = EdgeTable(TapPlan(taps))
         try source.readAll(into: &table)
+        if table.tapPlan.needsNamespaces {
+            var namespaces = try NamespaceFolder(
+                taps.namespaceFolder, assignsIDs: taps.includesPodInterfaces)
+            table.apply(namespaces.read())
+            if taps.includesPodInterfaces {
+                table.apply(try source.reply(to: .podInterfaces(table.podInterfaceFiles)))
+            }
+        }
         if let folder {
             var cache = AttachmentCache(folder: folder)
             let attachments = (try? cache.read()) ?? []

@@ -17,9 +17,17 @@ package struct NodeMonitor: ~Copyable {
     private let queryThread: NodeQueryThread
     private let listingThread: BridgeListingThread
     private var nameResolver: PodNameResolver?
+    /// Follows the files of pods' network namespaces; nil if all edges are captured at the host's ends.
+    private let namespaces: NamespaceWatch?
+    private var bypassProof = BypassProof()
+    /// Why counters could not be compared, as far as the log says it already.
+    private var proofFailures: Set<Errno> = []
+    /// When the counters of pairs are read next; the distant future if nothing is to be proven.
+    private var countersAt = MonotonicTime.distantFuture
     private var table: EdgeTable
     private var schedule: RefreshSchedule
     private var podChanges = PodChangeBudget()
+    private var podInterfaces = PodInterfaceSchedule()
     private var bridgeListing = BridgeListingSchedule()
     private var announcer: EdgeAnnouncer
     private let selection: EdgeSelection
@@ -47,6 +55,7 @@ package struct NodeMonitor: ~Copyable {
         case sightings
         case replies
         case names
+        case namespaces
     }
 
     /// Subscribes to events, and then reads the node.
@@ -54,25 +63,33 @@ package struct NodeMonitor: ~Copyable {
     /// - Parameters:
     ///   - selection: The veths to capture.
     ///   - folder: A folder of libcni's cache, from which pods get their names a moment later.
+    ///   - taps: Where edges are captured.
     ///   - logger: The log of edges that come and go.
     ///   - status: The state of the monitor, for metrics and probes.
     ///   - bufferByteCount: The room for events that wait.
     /// - Throws: The kernel's reason for refusing the subscription or the listing.
     package init(
-        _ selection: EdgeSelection, namesIn folder: String? = nil, logger: Logger,
-        status: NodeStatus = NodeStatus(),
+        _ selection: EdgeSelection, namesIn folder: String? = nil,
+        taps: TapSettings = TapSettings(), logger: Logger, status: NodeStatus = NodeStatus(),
         bufferByteCount: Int = NetlinkMonitor.bufferByteCount
     ) throws(SystemError) {
         let events = try NetlinkMonitor(bufferByteCount: bufferByteCount)
         let forwardingEvents = try ForwardingEvents()
         let sighted = try Event()
         var source = try NodeSource()
-        var table = EdgeTable()
+        var plan = TapPlan(taps)
+        plan.isBlind = status.isBypassed.isSet
+        var table = EdgeTable(plan)
         let isWhole = try source.readAll(into: &table)
         let queryThread = try NodeQueryThread(status.watchdog)
         let listingThread = try BridgeListingThread(status.watchdog)
-        let node = table.node(selection)
         let logger = LimitedLogHandler.limiting(logger, lineCountMax: Self.lineCountMax)
+        let namespaces =
+            plan.needsNamespaces
+            ? try NamespaceWatch(
+                taps.namespaceFolder, assignsIDs: taps.includesPodInterfaces, logger: logger) : nil
+        _ = namespaces?.readIfDue(into: &table, now: .now)
+        let node = table.node(selection)
         let nameResolver: PodNameResolver? =
             if let folder { try PodNameResolver(folder: folder, node, logger: logger) } else { nil }
         self.events = events
@@ -81,6 +98,7 @@ package struct NodeMonitor: ~Copyable {
         self.queryThread = queryThread
         self.listingThread = listingThread
         self.nameResolver = nameResolver
+        self.namespaces = namespaces
         self.table = table
         schedule = RefreshSchedule(now: .now)
         announcer = EdgeAnnouncer(node)
@@ -90,6 +108,23 @@ package struct NodeMonitor: ~Copyable {
         self.node = node
         status.isSynced.set(true)
         if !isWhole { bridgeListing.request() }
+        if plan.mode != .pod, !plan.isBlind { beginProof() }
+        if plan.includesPodInterfaces { podInterfaces.request(now: .now) }
+    }
+
+    /// Begins to look for packets that bypass the host's ends of pairs, where pods count them.
+    private mutating func beginProof() {
+        if let release = KernelRelease.current, release < .redirectCounters {
+            guard table.tapPlan.mode == .auto else { return }
+            logger.notice(
+                """
+                before Linux \(KernelRelease.redirectCounters) nothing tells whether packets bypass \
+                veths, so \(Setting.tap.option) auto captures at their host's ends; if the network \
+                plug-in redirects packets to pods, set \(Setting.tap.option) pod
+                """, metadata: ["release": "\(release)"])
+        } else {
+            countersAt = .now
+        }
     }
 
     deinit {
@@ -143,6 +178,7 @@ package struct NodeMonitor: ~Copyable {
             .bridgeListing: (listingThread.fileDescriptor, .readable),
             .replies: (queryThread.fileDescriptor, .readable),
             .names: (nameResolver?.fileDescriptor ?? -1, .readable),
+            .namespaces: (namespaces?.fileDescriptor(now: now) ?? -1, .readable),
         ]
     }
 
@@ -151,7 +187,9 @@ package struct NodeMonitor: ~Copyable {
         let dueAt = min(
             schedule.dueAt(now: now), bridgeListing.dueAt,
             min(podChanges.dueAt, nameResolver?.dueAt ?? .distantFuture))
-        return min(dueAt, now + Watchdog.waitMax)
+        let tapsDueAt = min(
+            namespaces?.wakeTime(now: now) ?? .distantFuture, min(countersAt, podInterfaces.dueAt))
+        return min(dueAt, tapsDueAt, now + Watchdog.waitMax)
     }
 
     private mutating func handle(
@@ -170,21 +208,95 @@ package struct NodeMonitor: ~Copyable {
         }
         if needsListing { listLinks(now: now) }
         if !ready[.replies].isEmpty {
-            for reply in queryThread.takeReplies()
-            where !podChanges.apply(reply, to: &table, now: now) {
-                status.podChangesPostponed.add()
+            for reply in queryThread.takeReplies() {
+                if case .counters(let readings) = reply { look(at: readings) }
+                if case .countersFailed(let error) = reply { warn(ofNoProof: error) }
+                if !podChanges.apply(reply, to: &table, now: now) {
+                    status.podChangesPostponed.add()
+                }
             }
         }
         podChanges.applyDue(to: &table, now: now)
         if !ready[.names].isEmpty {
             table.set(nameResolver?.takeNames(for: table.node(selection)) ?? [:])
         }
-        queryPods(schedule.takeDue(now: now))
+        let due = schedule.takeDue(now: now)
+        queryPods(due)
+        if !ready[.namespaces].isEmpty { namespaces?.request(now: now) }
+        if !due.isEmpty, table.lacksNamespaces { namespaces?.requestForLack(now: now) }
+        let hasRead = namespaces?.readIfDue(into: &table, now: now) ?? false
+        listPodInterfaces(
+            mayHaveChanged: hasRead || !due.isEmpty || !ready[.podEvents].isEmpty, now: now)
+        if now >= countersAt {
+            countersAt = now + counterInterval
+            queryThread.send([.counters])
+        }
         if schedule.takePoll(now: now) {
             needsListing = true
             queryThread.send([.own])
             queryPods(table.queryableIndexes)
         }
+    }
+
+    /// Has interfaces without a host end listed if that is due.
+    private mutating func listPodInterfaces(mayHaveChanged: Bool, now: MonotonicTime) {
+        guard table.tapPlan.includesPodInterfaces else { return }
+        if mayHaveChanged { podInterfaces.request(now: now) }
+        if podInterfaces.takeDue(now: now) {
+            queryThread.send([.podInterfaces(table.podInterfaceFiles)])
+        }
+    }
+
+    /// The time until counters are read again.
+    ///
+    /// Where a proof only makes a line in the log, it need not come at once.
+    private var counterInterval: Duration {
+        table.tapPlan.mode == .auto || !bypassProof.hasReading
+            ? BypassProof.interval : BypassProof.idleInterval
+    }
+
+    /// Looks whether packets bypass the host's ends of veths.
+    ///
+    /// Then edges are captured inside pods, or a person is told to have them captured there.
+    private mutating func look(at readings: [PairCounters]) {
+        guard !table.tapPlan.isBlind else { return }
+        let incarnations = table.incarnations
+        let pairs = readings.filter { !$0.link.isNetkit }.compactMap { pair in
+            incarnations[pair.link.index].map { ($0, pair) }
+        }
+        guard let bypass = bypassProof.record(Dictionary(pairs) { $1 }).first else { return }
+        table.tapPlan.isBlind = true
+        status.isBypassed.set(true)
+        countersAt = .distantFuture
+        let name = pairs.first { $0.0 == bypass.incarnation }?.1.link.name
+        let metadata: Logger.Metadata = [
+            "edge": "\(name ?? "")", "missed_count": .number(bypass.missedCount),
+            "packet_count": .number(bypass.carriedCount),
+        ]
+        guard table.tapPlan.mode == .auto else {
+            return logger.warning(
+                """
+                packets bypass the host's ends of veths, where edges are captured, so part of them is \
+                missing: set \(Setting.tap.option) pod, with `podwire opener` beside the agent \
+                (k8s/components/pod-taps)
+                """, metadata: metadata)
+        }
+        logger.notice(
+            "packets bypass the host's ends of veths, so edges are captured inside their pods now",
+            metadata: metadata)
+    }
+
+    /// Says that nothing can be proven, once for each reason.
+    private mutating func warn(ofNoProof error: SystemError) {
+        guard table.tapPlan.mode == .auto, proofFailures.insert(error.errno).inserted else {
+            return
+        }
+        logger.warning(
+            """
+            the counters of pods' interfaces cannot be read, so nothing tells whether packets bypass \
+            the host's ends of veths, and edges stay there: give the agent CAP_NET_ADMIN, or set \
+            \(Setting.tap.option) pod
+            """, metadata: ["reason": "\(error)"])
     }
 
     /// Takes over what bridges have learned and forgotten.
@@ -230,10 +342,17 @@ package struct NodeMonitor: ~Copyable {
 
     private mutating func takeEvents(now: MonotonicTime) throws(SystemError) {
         var hasOwnChange = false
+        var hasNamespaceChange = false
         let isComplete = try events.read { event in
             table.apply(event)
             if event == .address || event == .route { hasOwnChange = true }
+            if event == .namespace { hasNamespaceChange = true }
         }
+        // The kernel gives a pod's namespace its id after the runtime has made the file.
+        if hasNamespaceChange { namespaces?.request(now: now) }
+        if table.lacksNamespaces { namespaces?.requestForLack(now: now) }
+        // An interface that leaves the node's namespace may have gone into a pod.
+        listPodInterfaces(mayHaveChanged: true, now: now)
         if !isComplete {
             status.resyncs.add()
             status.isSynced.set(false)

@@ -2,6 +2,7 @@ import Addressing
 import Glibc
 package import Linux
 package import Netlink
+package import Taps
 import Time
 
 /// A query about the node's network.
@@ -10,6 +11,10 @@ package enum NodeQuery: Hashable, Sendable {
     case own
     /// The pod behind an interface.
     case pod(behind: UInt32)
+    /// The counters of all pairs' ends.
+    case counters
+    /// The interfaces without a host end in some namespaces.
+    case podInterfaces([NamespaceFile])
 }
 
 /// The kernel's reply to a query.
@@ -18,6 +23,12 @@ package enum NodeReply: Sendable {
     case own([InterfaceAddress], [Route])
     /// The pod behind an interface; nil if there is none, or it has just gone.
     case pod(behind: UInt32, EdgeTable.Pod?)
+    /// The counters of all pairs' ends.
+    case counters([PairCounters])
+    /// The counters cannot be read.
+    case countersFailed(SystemError)
+    /// The interfaces without a host end, and the namespaces that were asked about.
+    case podInterfaces([PodInterface], in: Set<FileIdentity>)
     /// The process may not ask about pods.
     case denied(SystemError)
 }
@@ -55,6 +66,15 @@ struct NodeSource: ~Copyable {
     mutating func reply(to query: NodeQuery) throws(SystemError) -> NodeReply {
         switch query {
         case .own: return .own(try socket.addresses(), try socket.routes())
+        case .counters:
+            do throws(SystemError) {
+                return .counters(try PairCounters.read(by: &socket))
+            } catch {
+                return .countersFailed(error)
+            }
+        case .podInterfaces(let files):
+            let reply = try Self.podInterfaces(in: files, by: &socket)
+            return .podInterfaces(reply.found, in: reply.asked)
         case .pod(let index):
             do throws(SystemError) {
                 return .pod(behind: index, try pod(behind: index))

@@ -18,6 +18,8 @@ package final class NodeStatus: Sendable {
     package let macsTaken = Counter()
     /// The number of changes that waited because pods had made too many.
     package let podChangesPostponed = Counter()
+    /// Whether packets have been proven to bypass the host's ends of veth pairs.
+    package let isBypassed = Flag(false)
     /// The watchdog of the threads that follow the node.
     let watchdog: Watchdog
 

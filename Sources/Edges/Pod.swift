@@ -48,10 +48,10 @@ extension EdgeTable {
         ///   - peer: The index of the pair's other end.
         ///   - addresses: The addresses of all interfaces.
         ///   - links: All interfaces.
-        init(behind peer: UInt32, _ addresses: [InterfaceAddress], _ links: [Link]) {
+        package init(behind peer: UInt32, _ addresses: [InterfaceAddress], _ links: [Link]) {
             let own = addresses.filter { $0.interfaceIndex == peer }.map(\.address)
             let end = links.first { $0.index == peer }
-            let mac = end?.mac
+            let mac = end?.mac?.ofInterface
             let through = Set(links.filter { $0.isReached(through: end) }.map(\.index))
             let others = addresses.filter { through.contains($0.interfaceIndex) }.map(\.address)
                 .filter { $0.isRoutable && !own.contains($0) }
@@ -89,6 +89,11 @@ extension EdgeTable {
                 }
         }
     }
+}
+
+extension MACAddress {
+    /// The address, if it is one that tells interfaces apart: netkit devices can have zeros.
+    var ofInterface: Self? { value == 0 ? nil : self }
 }
 
 extension Link {

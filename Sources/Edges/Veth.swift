@@ -2,7 +2,7 @@ package import Addressing
 package import Netlink
 import Settings
 
-/// A veth of this node, with what is known of the pod behind it.
+/// A veth or netkit device of this node, with what is known of the pod behind it.
 package struct Veth: Equatable, Sendable {
     /// The incarnation of the interface: another one each time its index is used again.
     package let incarnation: UInt64
@@ -10,6 +10,8 @@ package struct Veth: Equatable, Sendable {
     package let link: Link
     /// Whether the veth is captured, or why not.
     package let status: EdgeStatus
+    /// Where it is captured, if it is.
+    package let tap: EdgeTap
     /// The pod's own addresses; nil if they are not known.
     package let podAddresses: [IPAddress]?
     /// The pod's own MAC address; nil if it is not known.
@@ -31,11 +33,12 @@ package struct Veth: Equatable, Sendable {
 
     /// A veth by its parts.
     init(
-        incarnation: UInt64, link: Link, status: EdgeStatus, podAddresses: [IPAddress]?,
+        incarnation: UInt64, link: Link, status: EdgeStatus, tap: EdgeTap = .host,
+        podAddresses: [IPAddress]?,
         podMAC: MACAddress?, podGSOByteCountMax: Int?, claimedAddresses: Set<IPAddress>,
         otherAddresses: [IPAddress], macs: [MACAddress] = [], senders: [IPAddress], pod: PodName?
     ) {
-        (self.incarnation, self.link, self.status) = (incarnation, link, status)
+        (self.incarnation, self.link, self.status, self.tap) = (incarnation, link, status, tap)
         self.podGSOByteCountMax = podGSOByteCountMax
         (self.podAddresses, self.podMAC) = (podAddresses, podMAC)
         self.claimedAddresses = claimedAddresses
@@ -46,8 +49,8 @@ package struct Veth: Equatable, Sendable {
     /// The veth with the MAC addresses that live behind it.
     func with(macs: [MACAddress]) -> Self {
         Self(
-            incarnation: incarnation, link: link, status: status, podAddresses: podAddresses,
-            podMAC: podMAC, podGSOByteCountMax: podGSOByteCountMax,
+            incarnation: incarnation, link: link, status: status, tap: tap,
+            podAddresses: podAddresses, podMAC: podMAC, podGSOByteCountMax: podGSOByteCountMax,
             claimedAddresses: claimedAddresses, otherAddresses: otherAddresses, macs: macs,
             senders: senders, pod: pod)
     }
@@ -57,6 +60,9 @@ package struct Veth: Equatable, Sendable {
         let all = (podAddresses ?? []) + otherAddresses
         return claimedAddresses.isEmpty ? all : all.filter { !claimedAddresses.contains($0) }
     }
+
+    /// Whether it is an interface inside a pod that has no end in the node's namespace.
+    package var isPodInterface: Bool { tap.podTap.map { !$0.hasHostEnd } ?? false }
 
     /// Whether the veth is an edge that is captured.
     package var isCaptured: Bool { status == .captured }
@@ -78,6 +84,10 @@ package struct Veth: Equatable, Sendable {
         case uplink
         case excluded
         case outsidePodNetworks
+        /// The kernel shows half of its packets at the host's end, and the pod's end is not to be had.
+        case needsPodTap
+        /// The pod's namespace has lost its file, so the pod is being deleted.
+        case namespaceGone
 
         /// The status in words.
         package var description: String {
@@ -88,6 +98,12 @@ package struct Veth: Equatable, Sendable {
             case .uplink: "no edge: the node reaches others through it, so it is an uplink"
             case .excluded: "not captured: its name is excluded"
             case .outsidePodNetworks: "not captured: its pod has no address in a pod network"
+            case .needsPodTap:
+                """
+                not captured: the host's end of a netkit pair shows half of its packets, so it needs \
+                \(Setting.tap.option) pod or auto, and its pod's file in \(Setting.namespaceFolder.option)
+                """
+            case .namespaceGone: "no edge: its pod is being deleted"
             }
         }
 

@@ -74,7 +74,8 @@ package struct Explainer: ~Copyable {
         flows: consuming FlowLookup
     ) {
         self.node = node
-        edges = node.edges
+        // Where an agent captures each: the kernel's program is not the same at both ends.
+        edges = node.edges.map { $0.captured(at: $0.tap.side) }
         localEdges = node.localEdges
         var addressPlan = node.addressPlan(settings)
         addressPlan.sensors = sensors
@@ -90,8 +91,9 @@ package struct Explainer: ~Copyable {
     /// Reads the node, which takes some milliseconds and needs CAP_NET_ADMIN.
     package static func read(_ settings: Settings) throws(SystemError) -> Self {
         Self(
-            try Node.read(settings.edges), RuleSettings(settings),
-            sensors: Set(settings.sensors.compactMap { IPAddress($0.host) }), flows: FlowLookup())
+            try Node.read(settings.edges, taps: settings.taps), RuleSettings(settings),
+            sensors: Set(settings.sensors.compactMap { IPAddress($0.host) }),
+            flows: FlowLookup(ciliumFolder: settings.capture.ciliumFolder))
     }
 
     /// Why pods' addresses are not known; nil if they are.
@@ -197,7 +199,7 @@ package struct Explainer: ~Copyable {
         return View(
             edge: edge?.name ?? placeElsewhere(of: end), isHere: edge != nil, form: packet,
             direction: direction, decision: outcome.decision,
-            isDecidedByKernel: program.decides(frame, direction: direction),
+            isDecidedByKernel: program.decides(frame, direction: direction, at: point.side),
             translation: outcome.translation,
             observedEnd: outcome.decision.step == .observedEnd
                 ? Rule.lowerEnd(of: packet.key) : nil,
@@ -268,8 +270,8 @@ package struct Explainer: ~Copyable {
 
 extension EdgeProgram {
     /// Whether the program decides about a frame, and does not punt it.
-    func decides(_ frame: [UInt8], direction: Direction) -> Bool {
-        let ancillary = Ancillary(direction)
+    func decides(_ frame: [UInt8], direction: Direction, at side: TapSide) -> Bool {
+        let ancillary = Ancillary(direction, at: side)
         return program.run(on: frame.wire, ancillary) != Self.puntByteCount
     }
 }

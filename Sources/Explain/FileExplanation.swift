@@ -116,7 +116,8 @@ package struct FileExplanation: ~Copyable {
         watch(frame, nanoseconds, isReportedAtOnce: outcome.decision.isReported)
         let isCopy = [.flooded, .groupFromPod].contains(outcome.decision.step)
         let passed = isCopy ? Direction.toPod : direction
-        let isDecided = program(at: point).decides(frame, direction: passed)
+        let isDecided = program(at: point).decides(
+            frame, direction: passed, at: point.side)
         let row = Row(
             step: outcome.decision.step, isReported: outcome.decision.isReported,
             isDecidedByKernel: isDecided)

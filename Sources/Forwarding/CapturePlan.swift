@@ -19,12 +19,15 @@ package struct CapturePlan: Sendable {
     package var sampling: Sampling
     /// The form of the datagrams, if packets are sent over UDP.
     package var datagramFormat: DatagramWriter.Format?
+    /// Opens sockets inside pods; nil if all edges are captured at the host's ends.
+    package var podSockets: PodSockets?
     /// When a second thread sends.
     package var senderPolicy: Sender.Policy
 
     package init(
         feed: NodePublisher, scope: CaptureScope = .stream, tracksConnections: Bool,
-        filter: Program?, settings: CaptureSettings, sampling: Sampling = .none,
+        filter: Program?, settings: CaptureSettings, podSockets: PodSockets? = nil,
+        sampling: Sampling = .none,
         datagramFormat: DatagramWriter.Format? = nil, senderPolicy: Sender.Policy = .whenBusy
     ) {
         self.feed = feed
@@ -32,6 +35,7 @@ package struct CapturePlan: Sendable {
         self.tracksConnections = tracksConnections
         self.filter = filter
         self.settings = settings
+        self.podSockets = podSockets
         self.sampling = sampling
         self.datagramFormat = datagramFormat
         self.senderPolicy = senderPolicy

@@ -4,11 +4,13 @@ import Netlink
 import Observation
 import Time
 
-/// Tells the slow path which backends connection tracking has chosen for calls to services and fronts.
+/// Tells the slow path which backends the node has chosen for calls to services and fronts.
 ///
+/// The kernel's connection tracking knows, and where Cilium translates packet by packet, Cilium's tables.
 /// It reads the events of new flows, lists the flows that exist when the capture begins, and looks up
-/// the rest. After a loss of events it lists the calls to fronts again, part by part. It belongs to the forwarder's thread. Its cost to that thread is bounded per second, since
-/// anybody can send packets to service addresses that connection tracking does not know.
+/// the rest. After a loss of events it lists the calls to fronts again, part by part. It belongs to the
+/// forwarder's thread. Its cost to that thread is bounded per second, since anybody can send packets to
+/// service addresses that nobody knows.
 struct ConnectionTracker: ~Copyable {
     private var events: ConntrackEvents
     private var table: Conntrack
@@ -16,6 +18,10 @@ struct ConnectionTracker: ~Copyable {
     private var lookups = RateBound(countPerSecond: lookupCountPerSecondMax)
     /// The share of `lookups` that flows may take of which something is known already.
     private var renewals = RateBound(countPerSecond: lookupCountPerSecondMax / 2)
+    private var cilium: CiliumTables?
+    private var ciliumLookups = RateBound(countPerSecond: ciliumLookupCountPerSecondMax)
+    /// The share of `ciliumLookups` that flows may take of which something is known already.
+    private var ciliumRenewals = RateBound(countPerSecond: ciliumLookupCountPerSecondMax / 2)
     private var waits = RateBound(countPerSecond: waitCountPerSecondMax)
     /// When events are read next before a block.
     private var listensAt = MonotonicTime.zero
@@ -36,6 +42,10 @@ struct ConnectionTracker: ~Copyable {
     private static let listenInterval = Duration.microseconds(100)
     /// The most lookups in a second: each takes the kernel about 5 µs, together a hundredth of a CPU.
     private static let lookupCountPerSecondMax = 2000
+    /// The most lookups in Cilium's tables in a second: each takes 2 µs, together a sixteenth of a CPU.
+    ///
+    /// No events come from there. So each new flow is looked up.
+    private static let ciliumLookupCountPerSecondMax = 32_000
     /// The most waits for a flow's entry in a second.
     ///
     /// A packet can be here a moment before its flow is in the table. Most flows without an entry
@@ -49,8 +59,8 @@ struct ConnectionTracker: ~Copyable {
 
     /// Begins to listen, and then tells the slow path which flows exist.
     init(
-        of plan: AddressPlan, slowPath: inout SlowPath, counters: CaptureCounters,
-        now: MonotonicTime
+        of plan: AddressPlan, ciliumFolder: String?, slowPath: inout SlowPath,
+        counters: CaptureCounters, now: MonotonicTime
     ) throws(SystemError) {
         // In this order, or a flow that begins in between would be missed.
         let wanted = WantedFlows(
@@ -64,6 +74,16 @@ struct ConnectionTracker: ~Copyable {
         self.table = table
         self.counters = counters
         clients = plan.podNetworks
+        if let ciliumFolder, !plan.serviceNetworks.isEmpty {
+            cilium = .some(CiliumTables(in: ciliumFolder))
+        }
+    }
+
+    /// Looks at Cilium's pins, unless that was done a moment ago.
+    ///
+    /// - Returns: The families whose tables have another state now, with that.
+    mutating func refreshCilium(now: MonotonicTime) -> [(IPAddress.Family, CiliumTables.State)] {
+        cilium?.refresh(now: now) ?? []
     }
 
     /// Reads the events of new flows, if that was not done a moment ago.
@@ -110,9 +130,15 @@ struct ConnectionTracker: ~Copyable {
 
     /// Finds the flow that the slow path needs, which takes at most a millisecond.
     mutating func lookUp(_ flow: FlowKey, for slowPath: inout SlowPath, now: MonotonicTime) {
+        let isKnown = slowPath.knows(flow, now: now)
+        // Where Cilium translates no event tells of the flow, so none is read first.
+        var answer = askCilium(for: flow, isKnown: isKnown, slowPath, now)
+        if case .foundWithoutEvents? = answer {
+            return slowPath.learn(answer ?? .notFound, about: flow, now: now)
+        }
         readEvents(for: &slowPath, now: now)
         if slowPath.isCurrent(flow, now: now) { return }
-        guard !slowPath.knows(flow, now: now) || renewals.take(now) else {
+        guard !isKnown || renewals.take(now) else {
             counters.add(1, to: .lookupsSkipped)
             return slowPath.learn(.notAsked, about: flow, now: now)
         }
@@ -122,9 +148,38 @@ struct ConnectionTracker: ~Copyable {
                 [(events.fileDescriptor, .readable)], until: .now + Self.waitMax)
             readEvents(for: &slowPath, now: now)
             if slowPath.isCurrent(flow, now: now) { return }
+            answer = askCilium(for: flow, isKnown: isKnown, slowPath, now)
+            if case .foundWithoutEvents? = answer {
+                return slowPath.learn(answer ?? .notFound, about: flow, now: now)
+            }
             result = ask(for: flow, now)
         }
+        if result == .notFound, answer == .notAsked { result = .notAsked }
         slowPath.learn(result, about: flow, now: now)
+    }
+
+    /// Asks Cilium's tables for the backend of a call to a service.
+    ///
+    /// - Returns: nil if there are no tables that could have it.
+    private mutating func askCilium(
+        for call: FlowKey, isKnown: Bool, _ slowPath: borrowing SlowPath, _ now: MonotonicTime
+    ) -> LookupResult? {
+        guard cilium?.canAnswer(about: call) == true,
+            slowPath.rule.addressPlan.isService(call.destination),
+            !isKnown || !slowPath.isCurrent(call, now: now)
+        else { return nil }
+        guard !isKnown || ciliumRenewals.take(now), ciliumLookups.take(now) else {
+            counters.add(1, to: .ciliumLookupsSkipped)
+            return .notAsked
+        }
+        counters.add(1, to: .ciliumLookups)
+        do throws(SystemError) {
+            return try (cilium?.flow(of: call, now: now) ?? nil).map { .foundWithoutEvents($0) }
+                ?? .notFound
+        } catch {
+            counters.add(1, to: .ciliumLookupFailures)
+            return .notAsked
+        }
     }
 
     private mutating func ask(for flow: FlowKey, _ now: MonotonicTime) -> LookupResult {

@@ -90,7 +90,7 @@ extension Forwarder {
         var packets = block.packets
         var count = 0
         while let packet = packets.next() {
-            if !replacement.consume(packet.identity) { count += 1 }
+            if !replacement.consume(replacement.identity(of: packet)) { count += 1 }
         }
         edge.recordRead(packets.count, now: .now)
         countFirstRead(edge)

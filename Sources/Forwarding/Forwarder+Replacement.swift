@@ -14,9 +14,9 @@ extension Forwarder {
         _ command: RingReplacement.Command, of incarnation: UInt64, now: MonotonicTime
     ) throws(SystemError) {
         switch command {
-        case .prepare(let ring, let seen):
+        case .prepare(let ring, let seen, let side):
             guard let ring = ring.take(), let seen = seen.take() else { return }
-            prepare(ring, seen, incarnation)
+            prepare(ring, seen, side, incarnation)
         case .succeed:
             guard let edge = edges[incarnation] else { return }
             try count(edge)
@@ -27,15 +27,18 @@ extension Forwarder {
     }
 
     /// Step 2: lets into a new ring what is let into the present one.
-    private func prepare(_ ring: consuming Ring, _ seen: consuming PacketSet, _ incarnation: UInt64)
-    {
-        // Under pressure a larger ring would not help, and hide what is dropped.
-        guard let edge = edges[incarnation], pressure == nil else {
+    private func prepare(
+        _ ring: consuming Ring, _ seen: consuming PacketSet, _ side: TapSide,
+        _ incarnation: UInt64
+    ) {
+        // Under pressure a larger ring would not help, and hide what is dropped. Packets of the last
+        // replacement that have not been read have to be told apart, and counted, first.
+        guard let edge = edges[incarnation], pressure == nil, edge.replacement == nil else {
             return report(.cancelled(TransferBox(ring)), of: incarnation)
         }
         do {
             try count(edge)
-            try edge.prepare(ring, seen)
+            try edge.prepare(ring, seen, at: side, programs)
             report(.prepared, of: incarnation)
         } catch {
             counters.add(1, to: .programsNotReplaced)
@@ -47,12 +50,21 @@ extension Forwarder {
     func replaceRing(of edge: CapturedEdge) throws(SystemError) {
         try count(edge)
         let fileDescriptor = edge.fileDescriptor
-        guard let (old, lost) = try edge.succeed() else { return cancelReplacement(of: edge) }
+        guard let (old, lost) = try edge.succeed(now: .now) else {
+            return cancelReplacement(of: edge)
+        }
         count(lost, edge.counters)
         try poller.remove(fileDescriptor)
         counters.add(1, to: .ringsReplaced)
         try poller.add(edge.fileDescriptor, as: Key.firstEdge + edge.incarnation)
         report(.replaced(old), of: edge.incarnation)
+        if edge.isLagging, !edge.isLeaving { adopt(edge) }
+    }
+
+    /// Ends the time in which a ring's packets may be duplicates from the pair's other end.
+    func endLag(of edge: CapturedEdge) throws(SystemError) {
+        guard let statistics = try edge.endLag(now: .now) else { return }
+        count(statistics, edge.counters)
     }
 
     /// Keeps the old ring.

@@ -67,7 +67,9 @@ extension Forwarder {
         let isOtherRule = programs.version != version
         if isOtherRule { for edge in edges.values { edge.noteOtherRule() } }
         for place in snapshot.edges {
-            guard let edge = edges[place.incarnation], edge.edge != place else { continue }
+            guard let edge = edges[place.incarnation], edge.isKnownOtherwise(as: place) else {
+                continue
+            }
             edge.move(to: place)
             adopt(edge)
         }
@@ -95,7 +97,7 @@ extension Forwarder {
     /// Gives an edge the program that the plan makes now.
     ///
     /// If the kernel refuses it the old one stays, and user space corrects what it can.
-    private func adopt(_ edge: CapturedEdge) {
+    func adopt(_ edge: CapturedEdge) {
         do throws(Ring.Failure) {
             try edge.adopt(&programs)
         } catch {
@@ -149,7 +151,11 @@ extension Forwarder {
             isOver = edge.isOver(now: now)
             guard !isQueueFull, edge.isSucceeded(now: now) || isOver else { return true }
             try SendFailure.rethrowing { () throws(SystemError) in try replaceRing(of: edge) }
-            return edge.isLeaving
+            return edge.isLeaving || edge.isLagging
+        }
+        if edge.isLagging {
+            try SendFailure.rethrowing { () throws(SystemError) in try endLag(of: edge) }
+            if edge.isLagging, !isOver { return true }
         }
         guard isOver else { return edge.isLeaving }
         try drain(edge)

@@ -221,6 +221,9 @@ extension Forwarder {
         counters.queueBytes.set(sender.unsentByteCount)
         sender.countSent()
         counters.framesHeld.set(pipeline.heldCount)
+        for notice in pipeline.serviceNotices(now: now) {
+            logger.log(level: notice.level, "\(notice.text)", metadata: notice.metadata)
+        }
         guard now >= countsAt else { return }
         try SendFailure.rethrowing { () throws(SystemError) in try countKernel(now) }
     }

@@ -62,7 +62,7 @@ package final class LiveCapture: Sendable {
             plan.snapshot.rule, plan.filter, snaplen: plan.frameByteCountMax,
             keepsWhole: plan.settings.restoresWireForm)
         manager = try RingManager(
-            plan.feed, plan.scope, programs, counters, logger: logger
+            plan.feed, plan.scope, programs, plan.podSockets, counters, logger: logger
         ) { [commands] in commands.send(.ring($0)) }
         // Flows are listened for before the first packet can be there.
         let pipeline = try Pipeline(plan, programs.rule, counters: counters, now: .now)
@@ -104,7 +104,9 @@ package final class LiveCapture: Sendable {
         }
         do throws(SystemError) {
             let began = Reply(arrival)
-            let budget = RingBudget(byteCountMax: plan.settings.ringByteCountMax)
+            let budget = RingBudget(
+                byteCountMax: plan.settings.ringByteCountMax,
+                hasPodTaps: plan.podSockets != nil)
             try startThread { [self] in
                 manager.run(budget, heartbeat("the ring manager")) { began.give($0) }
             }

@@ -41,7 +41,11 @@ extension Pipeline {
         _ packet: borrowing Packet, _ decision: Decision, at point: ObservationPoint,
         _ now: MonotonicTime
     ) -> Bool {
-        guard slowPath.rule.mayHaveCopies(packet.bytes, decision, at: point) else { return false }
+        let isToPodItself = packet.details.isToPodItself
+        guard
+            slowPath.rule.mayHaveCopies(
+                packet.bytes, decision, at: point, isToPodItself: isToPodItself)
+        else { return false }
         let isFirst = copies.recordsFirst(
             packet.bytes, byteCount: packet.details.wireByteCount, at: point,
             stamp: packet.details.nanosecondsSince1970, now: now)

@@ -22,7 +22,8 @@ extension Pipeline {
         case .neither: break
         case .request:
             let isHeld = hold(
-                packet.packet, opening.key, at: opening.edge, nil, edge.counters, now, &counts)
+                edge.packet(packet), opening.key, at: opening.edge, nil, edge.counters, now,
+                &counts)
             if isHeld {
                 counts.puntedCount += 1
                 return true
@@ -37,8 +38,8 @@ extension Pipeline {
             }
             releaseRequests(
                 answered: opening.key, at: opening.edge, isReset: isReset,
-                seenAt: packet.nanosecondsSince1970, packet.interfaceIndex, edge.counters,
-                into: &queue, now, &counts)
+                seenAt: packet.nanosecondsSince1970, edge.interfaceIndex(of: packet),
+                edge.counters, into: &queue, now, &counts)
         }
         counts.puntedCount += 1
         guard opening.isReported else {
@@ -48,7 +49,8 @@ extension Pipeline {
         // The filter has not seen what the program punts.
         if filter.program != nil || !copy(packet, limit, into: &queue, &counts) {
             writer.append(
-                packet.packet, nil, filter, at: packet.interfaceIndex, to: &queue, &counts)
+                edge.packet(packet), nil, filter, at: edge.interfaceIndex(of: packet),
+                to: &queue, &counts)
         }
         return true
     }

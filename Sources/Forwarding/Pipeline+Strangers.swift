@@ -20,7 +20,9 @@ extension Pipeline {
         _ now: MonotonicTime
     ) -> Bool {
         let direction = Direction(isOutgoing: packet.details.isOutgoing)
-        let mac = slowPath.rule.unknownMAC(in: packet.bytes, direction: direction, at: point)
+        let mac = slowPath.rule.unknownMAC(
+            in: packet.bytes, direction: direction, at: point,
+            isToPodItself: packet.details.isToPodItself)
         guard let mac else { return false }
         if now >= strangersSoughtAt + Self.sightingInterval {
             strangersSoughtAt = now
@@ -110,10 +112,11 @@ extension Pipeline {
         _ now: MonotonicTime
     ) -> Bool {
         guard case .edge(let point) = edge.source else { return true }
-        if packet.isOutgoing, point.hasOtherPorts {
+        let isToPod = edge.isToPod(packet)
+        if isToPod, point.hasOtherPorts {
             slowPath.lookAtSender(of: packet.bytes, at: point, now: now)
         }
-        guard !packet.isOutgoing, let source = Self.source(of: packet.bytes) else { return false }
+        guard !isToPod, let source = Self.source(of: packet.bytes) else { return false }
         guard !fastPath.isPod(source), source.isRoutable else { return true }
         let addressPlan = slowPath.rule.addressPlan
         guard !addressPlan.isPod(source), !addressPlan.isService(source),

@@ -2,6 +2,7 @@ import Addressing
 import BPF
 import Edges
 import Linux
+import Metrics
 import Observation
 import PacketRing
 import Packets
@@ -39,6 +40,8 @@ struct Pipeline: ~Copyable {
     var recentSenders = RecentSenders()
     /// Where the node learns what was seen here.
     let sightings: Sightings
+    /// What is to be said about calls to services.
+    private var services: ServiceWatch
     private(set) var floods = FloodDropList()
     /// The edges of this capture, at which both ends of a request may be seen.
     private(set) var localEdges: LocalEdges
@@ -57,12 +60,14 @@ struct Pipeline: ~Copyable {
         _ plan: CapturePlan, _ rule: Rule, counters: CaptureCounters, now: MonotonicTime
     ) throws(SystemError) {
         var slowPath = SlowPath(rule)
+        slowPath.refusesUnexplained = plan.settings.leavesOutUnexplained
         var tracker: ConnectionTracker?
         var failure: SystemError?
         if plan.tracksConnections {
             do throws(SystemError) {
                 tracker = try ConnectionTracker(
-                    of: rule.addressPlan, slowPath: &slowPath, counters: counters, now: now)
+                    of: rule.addressPlan, ciliumFolder: plan.settings.ciliumFolder,
+                    slowPath: &slowPath, counters: counters, now: now)
             } catch {
                 failure = error
             }
@@ -81,6 +86,7 @@ struct Pipeline: ~Copyable {
         localEdges = plan.snapshot.localEdges
         sightings = plan.feed.sightings
         self.counters = counters
+        services = ServiceWatch(plan.settings)
         updateFronts()
     }
 
@@ -150,6 +156,7 @@ extension Pipeline {
         guard let fastPath = fastPath.take() else { return 0 }
         let isCut = block.cutPacketByteCount != nil
         let macs = edge.macs
+        let isAtHost = edge.edgeOfPodSide == nil
         var passed = PassedAddresses()
         let limit = filter.limitInKernel
         var packets = block.packets
@@ -164,10 +171,11 @@ extension Pipeline {
             let areAllPlain = areIncomingPlain && !macs.areCompared
             isOver = true
             while let packet = packets.next() {
+                let isToPod = packet.isOutgoing == isAtHost
                 let look =
-                    areAllPlain || !packet.isOutgoing && areIncomingPlain
+                    areAllPlain || !isToPod && areIncomingPlain
                     ? fastPath.look(at: packet.bytes)
-                    : packet.isOutgoing && hasFastPath
+                    : isToPod && hasFastPath
                         ? fastPath.look(at: packet.bytes, macs, after: &passed) : .unknown
                 if case .cleared = look {
                     // As `copy`, whose call would cost a fifth of all that is done to a packet.
@@ -181,16 +189,16 @@ extension Pipeline {
                     }
                 } else if case .own = look,
                     let opening = fastPath.opening(
-                        packet.bytes, direction: Direction(isOutgoing: packet.isOutgoing)),
+                        packet.bytes, direction: isToPod ? .toPod : .fromPod),
                     forward(opening, packet, edge, limit, into: &queue, now, &counts)
                 {
                     continue
                 }
                 isOver = false
-                if edge.replacement?.consume(packet.identity) == true { break }
+                if edge.consumesDuplicate(packet) { break }
                 forward(
-                    packet.packet(isCutByBlock: isCut), from: edge, fastPath, into: &queue, now,
-                    &counts)
+                    edge.packet(packet, isCutByBlock: isCut), from: edge, fastPath, into: &queue,
+                    now, &counts)
                 break
             }
         }
@@ -205,6 +213,16 @@ extension Pipeline {
         if strangers.count > 0 { releaseStrangers(into: &queue, now) }
         guard held.count > 0, queue.hasRoom(for: heldByteCount) else { return }
         release(into: &queue, now) { $0.takeExpired(now: now) }
+    }
+
+    /// Looks at the sources of translations, and returns what a person should know about them now.
+    mutating func serviceNotices(now: MonotonicTime) -> [ServiceWatch.Notice] {
+        guard let changes = tracker?.refreshCilium(now: now) else { return [] }
+        for (family, state) in changes {
+            let gauge = family == .ipv4 ? counters.ciliumIPv4 : counters.ciliumIPv6
+            gauge.set(state == .inUse ? 1 : 0)
+        }
+        return services.notices(changes, slowPath.callCounts, now: now)
     }
 
     /// Drops all held frames, and calls a closure with the counters of each.
@@ -243,6 +261,8 @@ extension Pipeline {
         self.counters.set(.fragmentedEvicted, to: slowPath.evictedDatagramCount)
         self.counters.set(.remotePodsEvicted, to: slowPath.evictedRemotePodCount)
         self.counters.set(.callsNotLearned, to: slowPath.fronts.notLearnedCount)
+        self.counters.set(.serviceCalls, to: slowPath.callCounts.count)
+        self.counters.set(.serviceCallsUnexplained, to: slowPath.callCounts.unexplainedCount)
     }
 }
 
@@ -332,7 +352,7 @@ extension Pipeline {
     ) -> SlowPath.Step {
         slowPath.decide(
             packet.bytes, direction: Direction(isOutgoing: packet.details.isOutgoing), at: point,
-            now: now, mayHold: mayHold, waited: waited)
+            isToPodItself: packet.details.isToPodItself, now: now, mayHold: mayHold, waited: waited)
     }
 
     private mutating func lookUp(_ flow: FlowKey, _ now: MonotonicTime) {

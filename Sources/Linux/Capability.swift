@@ -14,6 +14,12 @@ package struct Capability: Hashable, Sendable {
     /// Needed to receive netlink events from other network namespaces.
     package static let netBroadcast = Self(name: "CAP_NET_BROADCAST", number: CAP_NET_BROADCAST)
 
+    /// Needed to read the tables of other programs' eBPF (`bpf(2)`) in a container.
+    package static let bpf = Self(name: "CAP_BPF", number: CAP_BPF)
+
+    /// Needed to enter other network namespaces.
+    package static let sysAdmin = Self(name: "CAP_SYS_ADMIN", number: CAP_SYS_ADMIN)
+
     private init(name: String, number: CInt) {
         self.name = name
         self.number = number
@@ -25,6 +31,9 @@ package struct Capability: Hashable, Sendable {
         return held >= 0 && held & 1 << Int64(number) != 0
     }
 }
+
+/// The effective user id of this process.
+package func effectiveUser() -> UInt32 { geteuid() }
 
 /// Whether this process is root in its user namespace.
 package func isSuperuser() -> Bool { geteuid() == 0 }

@@ -39,6 +39,8 @@ extension Errno {
     package static let connectionRefused = Self(rawValue: ECONNREFUSED)
     /// Connection reset (`ECONNRESET`).
     package static let connectionReset = Self(rawValue: ECONNRESET)
+    /// File exists (`EEXIST`).
+    package static let fileExists = Self(rawValue: EEXIST)
     /// File too large (`EFBIG`).
     package static let fileTooLarge = Self(rawValue: EFBIG)
     /// Host unreachable (`EHOSTUNREACH`).
@@ -75,6 +77,8 @@ extension Errno {
     package static let protocolError = Self(rawValue: EPROTO)
     /// Protocol not supported (`EPROTONOSUPPORT`).
     package static let protocolNotSupported = Self(rawValue: EPROTONOSUPPORT)
+    /// Stale file handle (`ESTALE`).
+    package static let staleFileHandle = Self(rawValue: ESTALE)
     /// Timed out (`ETIMEDOUT`).
     package static let timedOut = Self(rawValue: ETIMEDOUT)
 }

@@ -110,13 +110,17 @@ package func fileNames(in folder: String) throws(SystemError) -> [String] {
     guard let stream = unsafe opendir(folder) else { throw SystemError("open \(folder)") }
     defer { unsafe _ = closedir(stream) }
     var names: [String] = []
-    // Safety: the stream is open, and an entry is valid until the next call.
-    while let entry = unsafe readdir(stream) {
+    while true {
+        // The end of the folder leaves this as it is, and a failure does not.
+        errno = 0
+        // Safety: the stream is open, and an entry is valid until the next call.
+        guard let entry = unsafe readdir(stream) else { break }
         let name = unsafe withUnsafeBytes(of: &entry.pointee.d_name) { bytes in
             unsafe String(decoding: bytes.prefix { $0 != 0 }, as: UTF8.self)
         }
         names.append(name)
     }
+    guard errno == 0 else { throw SystemError("readdir \(folder)") }
     return names
 }
 

@@ -1,3 +1,4 @@
+import CLinux
 import Glibc
 
 /// A host name that could not be resolved, and the resolver's reason.

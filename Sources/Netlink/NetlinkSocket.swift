@@ -110,7 +110,19 @@ package struct NetlinkSocket: ~Copyable {
         _ request: Request<some BitwiseCopyable>,
         _ read: (borrowing NetlinkMessage) -> Object?
     ) throws(SystemError) -> Object? {
-        try send(request, flags: CInt(NLM_F_REQUEST))
+        try ask(request, flags: CInt(NLM_F_REQUEST), read)
+    }
+
+    /// Has the kernel change something, and waits for nothing but its acknowledgement.
+    mutating func change(_ request: Request<some BitwiseCopyable>) throws(SystemError) {
+        _ = try ask(request, flags: CInt(NLM_F_REQUEST | NLM_F_ACK)) { _ in true }
+    }
+
+    private mutating func ask<Object>(
+        _ request: Request<some BitwiseCopyable>, flags: CInt,
+        _ read: (borrowing NetlinkMessage) -> Object?
+    ) throws(SystemError) -> Object? {
+        try send(request, flags: flags)
         while true {
             let byteCount = try takeMessages(request.name)
             let bytes = buffer.wire.extracting(first: byteCount)

@@ -93,6 +93,11 @@ package struct ObservationPoint: Equatable, Sendable {
     package let hasOtherPorts: Bool
     /// The edges that a group frame reaches together, this one included.
     package let domain: Domain
+    /// The end of the pod's pair at which frames are captured.
+    ///
+    /// Both ends are one edge, and the rule is the same. At the pod's end the kernel says which frames
+    /// are addressed to the pod's interface.
+    package private(set) var side: TapSide
 
     /// The most other MAC addresses that an edge's program compares.
     ///
@@ -102,8 +107,9 @@ package struct ObservationPoint: Equatable, Sendable {
     package init(
         interfaceIndex: UInt32, podMAC: MACAddress?, otherMACs: [MACAddress] = [],
         deviceMAC: MACAddress? = nil, bridge: UInt32? = nil, bridgeMAC: MACAddress? = nil,
-        hasOtherPorts: Bool = false, domain: Domain
+        hasOtherPorts: Bool = false, domain: Domain, side: TapSide = .host
     ) {
+        self.side = side
         self.interfaceIndex = interfaceIndex
         self.podMAC = podMAC
         self.otherMACs = Array(otherMACs.prefix(Self.otherMACCountMax))
@@ -119,7 +125,14 @@ package struct ObservationPoint: Equatable, Sendable {
         Self(
             interfaceIndex: interfaceIndex, podMAC: podMAC, otherMACs: [mac] + otherMACs,
             deviceMAC: deviceMAC, bridge: bridge, bridgeMAC: bridgeMAC,
-            hasOtherPorts: hasOtherPorts, domain: domain)
+            hasOtherPorts: hasOtherPorts, domain: domain, side: side)
+    }
+
+    /// The same edge, captured at an end of the pod's pair.
+    package func captured(at side: TapSide) -> Self {
+        var point = self
+        point.side = side
+        return point
     }
 
     /// Whether a MAC address is one of those of the pod.
@@ -128,7 +141,7 @@ package struct ObservationPoint: Equatable, Sendable {
     /// Whether the program of another point is the same.
     package func hasSameProgram(as other: Self) -> Bool {
         podMAC == other.podMAC && otherMACs == other.otherMACs && bridge == other.bridge
-            && bridgeMAC == other.bridgeMAC
+            && bridgeMAC == other.bridgeMAC && side == other.side
     }
 
     /// The edges of one broadcast domain on this node: the ports of a bridge, or one routed veth.

@@ -51,9 +51,10 @@ extension Rule {
     ///
     /// True of group frames that no pod sent, and of unicast frames that are flooded to all ports.
     package func mayHaveCopies(
-        _ frame: RawSpan, _ decision: Decision, at point: ObservationPoint
+        _ frame: RawSpan, _ decision: Decision, at point: ObservationPoint,
+        isToPodItself: Bool = false
     ) -> Bool {
-        guard decision.isReported, deduplicates, point.bridge != nil,
+        guard decision.isReported, deduplicates, point.bridge != nil, !isToPodItself,
             frame.byteCount >= EthernetHeader.byteCount
         else { return false }
         if decision.step == .groupFromElsewhere { return true }
@@ -80,14 +81,16 @@ extension Rule {
     ///
     /// - Returns: Nil for nearly all frames.
     package func unknownMAC(
-        in frame: RawSpan, direction: Direction, at point: ObservationPoint
+        in frame: RawSpan, direction: Direction, at point: ObservationPoint,
+        isToPodItself: Bool = false
     ) -> MACAddress? {
         guard deduplicates, direction == .toPod, point.bridge != nil,
             frame.byteCount >= EthernetHeader.byteCount
         else { return nil }
         let destination = MACAddress(frame, at: EthernetHeader.destination)
         guard destination.isGroup else {
-            return owner(of: destination, at: point) == .unknown ? destination : nil
+            return !isToPodItself && owner(of: destination, at: point) == .unknown
+                ? destination : nil
         }
         let source = MACAddress(frame, at: EthernetHeader.source)
         guard knowsNot(source, at: point) else { return nil }

@@ -32,10 +32,21 @@ package struct Rule: Equatable, Sendable {
     }
 
     /// Decides about a frame that passes an edge, from its bytes alone.
+    ///
+    /// - Parameters:
+    ///   - frame: The frame's bytes.
+    ///   - direction: The direction at the edge.
+    ///   - point: The edge.
+    ///   - isToPodItself: Whether the kernel has said that the frame is addressed to the pod's
+    ///     interface, as it does inside the pod. Then its MAC address does not matter.
+    /// - Returns: The decision.
     package func decision(
-        on frame: RawSpan, direction: Direction, at point: ObservationPoint
+        on frame: RawSpan, direction: Direction, at point: ObservationPoint,
+        isToPodItself: Bool = false
     ) -> Decision {
-        decision(on: Headers(frame), in: frame, direction: direction, at: point)
+        decision(
+            on: Headers(frame), in: frame, direction: direction, at: point,
+            isToPodItself: isToPodItself)
     }
 
     /// Decides about a frame whose headers have been read.
@@ -44,7 +55,7 @@ package struct Rule: Equatable, Sendable {
     /// source MAC address is that of another node's pod.
     func decision(
         on headers: Headers, in frame: RawSpan, direction: Direction, at point: ObservationPoint,
-        isFromRemotePod: Bool = false
+        isToPodItself: Bool, isFromRemotePod: Bool = false
     ) -> Decision {
         if let packet = headers.packet, isOwnFeed(packet) { return .refuse(.ownFeed) }
         guard deduplicates else { return .report(.everyEdge) }
@@ -52,7 +63,9 @@ package struct Rule: Equatable, Sendable {
             return groupFrame(
                 headers, direction: direction, at: point, isFromRemotePod: isFromRemotePod)
         }
-        if direction == .toPod, !owns(headers, at: point) { return .refuse(.flooded) }
+        if direction == .toPod, !isToPodItself, !owns(headers, at: point) {
+            return .refuse(.flooded)
+        }
         guard let packet = headers.packet else {
             let isFromPod =
                 direction == .toPod && (isFromRemotePod || isFromLocalPod(headers, at: point))

@@ -22,25 +22,39 @@ package struct ServiceTable: Sendable {
         /// Whether the backend's edge is sure to report when the backend's port is the lower one.
         var isPodBacked: Bool
         var highestPort: UInt16
+        /// Whether each new flow is seen, so that a backend with a higher port is.
+        var areFlowsSeen: Bool
+
+        var canBeDropped: Bool { isPodBacked && areFlowsSeen }
     }
 
     /// Stores what a tracked flow shows about its service.
-    mutating func learn(_ flow: TrackedFlow, isPod: Bool, now: MonotonicTime) {
+    ///
+    /// Where no event tells of new flows, only TCP's show, since programs drop no segment with SYN.
+    mutating func learn(
+        _ flow: TrackedFlow, isPod: Bool, hasEvents: Bool = true, now: MonotonicTime
+    ) {
         guard let key = ServiceKey(flow.original) else { return }
+        let areFlowsSeen = hasEvents || key.transport == IPProtocol.tcp
         // Packets of a pod to itself are reported where they enter the node, whatever the ports.
         // And if the client's port is translated, the backend's edge compares another port.
         let isToItself = flow.original.source == flow.reply.source && !flow.isMasqueraded
         let isPodBacked =
             isPod && flow.isTranslated && !isToItself && (!flow.isPortChanged || flow.isMasqueraded)
         guard let known = entries.touch(key, now: now) else {
-            let service = Service(isPodBacked: isPodBacked, highestPort: flow.reply.sourcePort)
+            let service = Service(
+                isPodBacked: isPodBacked, highestPort: flow.reply.sourcePort,
+                areFlowsSeen: areFlowsSeen)
             changeCount += 1
             return entries.set(service, for: key, now: now)
         }
         let service = Service(
             isPodBacked: known.isPodBacked && isPodBacked,
-            highestPort: max(known.highestPort, flow.reply.sourcePort))
-        guard service.isPodBacked != known.isPodBacked || service.highestPort > known.highestPort
+            highestPort: max(known.highestPort, flow.reply.sourcePort),
+            areFlowsSeen: known.areFlowsSeen && areFlowsSeen)
+        guard
+            service.canBeDropped != known.canBeDropped || service.isPodBacked != known.isPodBacked
+                || service.highestPort > known.highestPort
         else { return }
         entries.set(service, for: key, now: now)
         changeCount += 1
@@ -60,14 +74,14 @@ package struct ServiceTable: Sendable {
     ///
     /// The value is the highest backend port: packets are dropped if the client's port is above it.
     package func dropList(now: MonotonicTime) -> [ServiceKey: UInt16] {
-        entries.all(now: now).filter(\.value.isPodBacked).mapValues(\.highestPort)
+        entries.all(now: now).filter(\.value.canBeDropped).mapValues(\.highestPort)
     }
 
     /// Whether programs made from an older drop list drop packets that they must not drop.
     package func contradicts(_ dropList: [ServiceKey: UInt16], now: MonotonicTime) -> Bool {
         entries.all(now: now).contains { key, service in
             guard let port = dropList[key] else { return false }
-            return !service.isPodBacked || service.highestPort > port
+            return !service.canBeDropped || service.highestPort > port
         }
     }
 }

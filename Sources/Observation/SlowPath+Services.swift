@@ -66,6 +66,30 @@ extension SlowPath {
         quoted.transport == IPProtocol.tcp
     }
 
+    /// Decides about an ICMP error of a backend that quotes the pod form.
+    ///
+    /// Cilium gives such an error the service's address, and leaves what it quotes as it is.
+    ///
+    /// - Returns: nil if the packet is no such error.
+    func outcome(ofHalfTranslated packet: IPPacket, in frame: RawSpan) -> Outcome? {
+        let plan = rule.addressPlan
+        guard plan.isService(packet.source), let quoted = packet.quoted(in: frame),
+            quoted.source == packet.destination, plan.isPod(quoted.source),
+            plan.isPod(quoted.destination), !plan.isService(quoted.destination)
+        else { return nil }
+        let error = FlowKey(packet)
+        let decision = rule.decision(
+            from: quoted.destination, to: quoted.source, direction: .toPod
+        ) { Rule.lowerEnd(of: FlowKey(quoted)) }
+        guard decision.isReported else { return Outcome(decision: .refuse(.serviceForm)) }
+        let backend = FlowKey(
+            transport: error.transport, source: quoted.destination, destination: error.destination,
+            sourcePort: error.sourcePort, destinationPort: error.destinationPort)
+        return Outcome(
+            decision: .report(.podForm),
+            translation: Translation(TrackedFlow(original: error.reversed, reply: backend)))
+    }
+
     /// Decides about a packet of a call.
     mutating func decideServiceForm(
         _ packet: IPPacket, of call: Call, direction: Direction, _ now: MonotonicTime
@@ -74,48 +98,90 @@ extension SlowPath {
         let request = call.request
         let backend = flows.touch(request, now: now)
         if let backend, !isOutdated(backend, packet, of: call, now) {
-            return .decided(outcome(of: backend.flow, packet.opening, call, direction, now))
+            noteReopening(of: backend, packet, call, now)
+            return .decided(outcome(of: backend, packet.opening, call, direction, now))
         }
         // A fragment whose first fragment is missing does not show which flow to look up.
         let canBeLookedUp = packet.fragment == nil || packet.ports != nil || !packet.mayHavePorts
         let negative = negativeEntries.value(for: request, now: now)
         if canBeLookedUp, negative.map({ now >= $0.retryAt }) ?? true { return .lookUp(request) }
         if let backend {
-            return .decided(outcome(of: backend.flow, packet.opening, call, direction, now))
+            return .decided(outcome(of: backend, packet.opening, call, direction, now))
         }
         // Unlike a service, the address of a front calls pods itself.
         if let otherwise = call.otherwise, negative?.isReply == true || !otherwise.isReported {
             return .decided(Outcome(decision: otherwise))
         }
         var outcome = Outcome(decision: .refuse(.serviceForm))
-        if negative?.isUnavailable != true { outcome = outcomeOfUnknown(call, now) }
+        if negative?.isUnavailable != true {
+            outcome = outcomeOfUnknown(call, now)
+            if negative?.isAnswered == false { countAnswered(call, by: packet, direction) }
+        }
+        // Where what nothing explains is left out, its pod form is reported by other edges, asked and
+        // answered.
+        guard !refusesUnexplained || call.isToFront else { return .decided(outcome) }
         outcome.requestPart = requestPart(
             ofUnknown: request, packet.opening, outcome.decision, direction,
             isSurelyUnknown: negative?.isSurelyUnknown == true)
         return .decided(outcome)
     }
 
+    /// Counts an unknown call that is answered: so it was translated, but not by connection tracking.
+    ///
+    /// What the node itself has at a service's address, such as a cache for DNS, needs no translation.
+    /// And a reset may be the refusal of a service that has no backend.
+    private mutating func countAnswered(
+        _ call: Call, by packet: IPPacket, _ direction: Direction
+    ) {
+        guard direction == .toPod, !call.isToFront, packet.opening != .reset,
+            packet.transport == call.request.transport,
+            !rule.addressPlan.nodeAddresses.contains(call.request.destination)
+        else { return }
+        callCounts.unexplainedCount += 1
+        negativeEntries.update(call.request) { $0.isAnswered = true }
+    }
+
     /// Whether what is known of a packet's flow may have changed without an event.
     ///
-    /// Only flows through fronts have events. So no event tells that a client uses its port again for
-    /// a call that is not translated any more, or is masqueraded now.
+    /// A flow without events may be another one if the client uses its port again, which shows in TCP
+    /// alone. Of the others only flows through fronts lack events. So no event tells that a client uses
+    /// its port again for a call that is not translated any more, or is masqueraded now.
     private func isOutdated(
         _ backend: Backend, _ packet: IPPacket, of call: Call, _ now: MonotonicTime
     ) -> Bool {
+        guard backend.hasEvents else {
+            let mayBeOther =
+                call.request.transport != IPProtocol.tcp || backend.isReopened
+                || packet.opening == .connectionRequest
+            return mayBeOther && now - backend.learnedAt >= Self.silentFlowAge
+        }
         if backend.learnedAt < invalidBefore { return true }
         guard call.isToFront, backend.flow.isThroughFront else { return false }
         let opens = packet.opening == .connectionRequest
         return now - backend.learnedAt >= (opens ? Self.openingAge : Self.frontFlowAge)
     }
 
+    /// Notes that a client uses its port again within the time in which nobody is asked again.
+    ///
+    /// The first packet after that time asks.
+    private mutating func noteReopening(
+        of backend: Backend, _ packet: IPPacket, _ call: Call, _ now: MonotonicTime
+    ) {
+        guard !backend.hasEvents, !backend.isReopened, now > backend.learnedAt,
+            packet.opening == .connectionRequest
+        else { return }
+        flows.update(call.request) { $0.isReopened = true }
+    }
+
     /// Decides about a packet of a call whose backend is known.
     private mutating func outcome(
-        of flow: TrackedFlow, _ opening: Opening?, _ call: Call, _ direction: Direction,
+        of backend: Backend, _ opening: Opening?, _ call: Call, _ direction: Direction,
         _ now: MonotonicTime
     ) -> Outcome {
+        let flow = backend.flow
         var outcome =
             call.otherwise.map { outcomeThroughFront(flow, opening, direction, otherwise: $0) }
-            ?? outcomeThroughService(flow, opening, direction, now)
+            ?? outcomeThroughService(backend, opening, direction, now)
         if outcome.requestPart == nil {
             outcome.requestPart = requestPart(ofAnswerTo: flow.original, opening, direction)
         }
@@ -129,12 +195,13 @@ extension SlowPath {
     }
 
     private mutating func outcomeThroughService(
-        _ flow: TrackedFlow, _ opening: Opening?, _ direction: Direction, _ now: MonotonicTime
+        _ known: Backend, _ opening: Opening?, _ direction: Direction, _ now: MonotonicTime
     ) -> Outcome {
+        let flow = known.flow
         let (client, backend) = (flow.original.source, flow.reply.source)
         let isPod = rule.addressPlan.isPod(backend)
         // Packets that came this far must not be dropped by a program.
-        services.learn(flow, isPod: isPod, now: now)
+        services.learn(flow, isPod: isPod, hasEvents: known.hasEvents, now: now)
         guard flow.isTranslated, isPod else {
             return Outcome(decision: .report(.serviceWithoutPod))
         }
@@ -192,6 +259,9 @@ extension SlowPath {
             ? fronts.touchHighestBackendPort(of: call.request, now: now)
             : services.touchHighestBackendPort(of: call.request, now: now)
         if let highestPort, call.request.sourcePort > highestPort {
+            return Outcome(decision: .refuse(.unexplainedService))
+        }
+        if refusesUnexplained, !call.isToFront {
             return Outcome(decision: .refuse(.unexplainedService))
         }
         return Outcome(decision: .report(.unexplainedService))

@@ -36,6 +36,8 @@ package struct SlowPath: Sendable {
     ///
     /// The event of a new connection is mostly read before its first packet, and not long before.
     static let openingAge = Duration.milliseconds(100)
+    /// The age at which a flow that has no events is looked up again, if it may be another one by now.
+    static let silentFlowAge = Duration.seconds(1)
     static let negativeEntryCountMax = 8192
     /// The least time between two lookups of one flow.
     static let negativeAge = Duration.seconds(1)
@@ -49,10 +51,21 @@ package struct SlowPath: Sendable {
     /// Events were lost then, so another flow may have taken over the same addresses and ports.
     private(set) var invalidBefore = MonotonicTime.zero
 
+    /// The calls to services so far, by whether their backends were known.
+    package internal(set) var callCounts = CallCounts()
+    /// Whether calls to services that nothing explains are refused (`--services untracked`).
+    package var refusesUnexplained = false
+
     /// The backend that stands behind a service in one flow.
     struct Backend: Sendable {
         let flow: TrackedFlow
         let learnedAt: MonotonicTime
+        /// Whether an event would tell if the flow became another one.
+        ///
+        /// Connection tracking has events, and the tables of a network plug-in have none.
+        var hasEvents = true
+        /// Whether a connection was opened too soon after this was learned to ask again.
+        var isReopened = false
     }
 
     /// A flow that connection tracking did not know, or could not be asked about.
@@ -63,6 +76,8 @@ package struct SlowPath: Sendable {
         let isSurelyUnknown: Bool
         /// Whether the addresses and ports are those of a flow that began at the other end.
         var isReply = false
+        /// Whether the call was answered, and counted for that.
+        var isAnswered = false
     }
 
     package init(_ rule: Rule) {
@@ -121,25 +136,31 @@ package struct SlowPath: Sendable {
     ///   - frame: The frame's bytes.
     ///   - direction: The direction at the edge.
     ///   - point: The edge.
+    ///   - isToPodItself: Whether the kernel has said that the frame is addressed to the pod's
+    ///     interface, as it does inside the pod.
     ///   - now: The time now.
     ///   - mayHold: Whether a fragment may be held.
     ///   - waited: The time for which a fragment has been held already.
     /// - Returns: The decision, or what the caller has to do before it calls again.
     package mutating func decide(
-        _ frame: RawSpan, direction: Direction, at point: ObservationPoint, now: MonotonicTime,
-        mayHold: Bool = false, waited: Duration = .zero
+        _ frame: RawSpan, direction: Direction, at point: ObservationPoint,
+        isToPodItself: Bool = false, now: MonotonicTime, mayHold: Bool = false,
+        waited: Duration = .zero
     ) -> Step {
         var headers = Headers(frame)
         guard let fragment = headers.packet?.fragment, let key = headers.packet?.datagram else {
-            return decide(headers, in: frame, direction: direction, at: point, now)
+            return decide(
+                headers, in: frame, direction: direction, at: point, isToPodItself, now)
         }
         let datagram = EdgeDatagram(key, atEdge: point.interfaceIndex, direction)
         let mayWait = resolvePorts(of: &headers, fragment, in: datagram, now)
         if mayHold, mayWait {
-            let decision = decideByRule(headers, in: frame, direction, at: point, now)
+            let decision = decideByRule(
+                headers, in: frame, direction, at: point, isToPodItself, now)
             if dependsOnPorts(decision, of: headers.packet) { return .hold(datagram) }
         }
-        let step = decide(headers, in: frame, direction: direction, at: point, now)
+        let step = decide(
+            headers, in: frame, direction: direction, at: point, isToPodItself, now)
         guard case .decided(var outcome) = step else { return step }
         outcome.isFragment = true
         // A fragment that is the first and the last is whole, and no part of others (RFC 6946).
@@ -153,9 +174,14 @@ package struct SlowPath: Sendable {
     /// Decides about a frame whose packet has the ports that it will have.
     private mutating func decide(
         _ headers: Headers, in frame: RawSpan, direction: Direction, at point: ObservationPoint,
-        _ now: MonotonicTime
+        _ isToPodItself: Bool, _ now: MonotonicTime
     ) -> Step {
-        let decision = decideByRule(headers, in: frame, direction, at: point, now)
+        let decision = decideByRule(headers, in: frame, direction, at: point, isToPodItself, now)
+        if decision == .refuse(.serviceForm), direction == .toPod, let packet = headers.packet,
+            let outcome = outcome(ofHalfTranslated: packet, in: frame)
+        {
+            return .decided(outcome)
+        }
         guard let packet = headers.packet,
             let call = call(packet, decision, in: frame, direction)
         else {
@@ -170,7 +196,7 @@ package struct SlowPath: Sendable {
     /// Decides by the rule, which is told whether a pod of another node sent the frame.
     private mutating func decideByRule(
         _ headers: Headers, in frame: RawSpan, _ direction: Direction, at point: ObservationPoint,
-        _ now: MonotonicTime
+        _ isToPodItself: Bool, _ now: MonotonicTime
     ) -> Decision {
         let isFromRemotePod =
             direction == .toPod && point.hasOtherPorts
@@ -178,7 +204,7 @@ package struct SlowPath: Sendable {
                 headers, in: frame, at: point, rule.addressPlan, now: now)
         return rule.decision(
             on: headers, in: frame, direction: direction, at: point,
-            isFromRemotePod: isFromRemotePod)
+            isToPodItself: isToPodItself, isFromRemotePod: isFromRemotePod)
     }
 
     /// Whether a fragment's ports may show another decision than the one made without them.
@@ -236,6 +262,7 @@ extension SlowPath {
     /// Flows that go neither to a service nor to a front are left out.
     package mutating func learn(_ flow: TrackedFlow, now: MonotonicTime) {
         if rule.addressPlan.isService(flow.original.destination) {
+            callCounts.knownCount += 1
             services.learn(flow, isPod: rule.addressPlan.isPod(flow.reply.source), now: now)
         } else if !fronts.learn(flow, rule.addressPlan, now: now) {
             return
@@ -243,8 +270,9 @@ extension SlowPath {
         store(flow, now: now)
     }
 
-    mutating func store(_ flow: TrackedFlow, now: MonotonicTime) {
-        flows.set(Backend(flow: flow, learnedAt: now), for: flow.original, now: now)
+    mutating func store(_ flow: TrackedFlow, hasEvents: Bool = true, now: MonotonicTime) {
+        flows.set(
+            Backend(flow: flow, learnedAt: now, hasEvents: hasEvents), for: flow.original, now: now)
     }
 
     /// Stores the result of a lookup that `decide` asked for.
@@ -263,7 +291,12 @@ extension SlowPath {
         case .tracked:
             isReply = true
             flows.remove(flow)
-        case .notFound: break
+        case .foundWithoutEvents(let found):
+            callCounts.knownCount += 1
+            return store(found, hasEvents: false, now: now)
+        case .notFound:
+            // No event has told that the flow is gone.
+            if flows.value(for: flow, now: now)?.hasEvents == false { flows.remove(flow) }
         case .notAsked:
             delay = Self.retryDelay
             isSurelyUnknown = false
@@ -287,6 +320,7 @@ extension SlowPath {
     /// Whether an event has just told of a flow that `decide` needs, so that it need not be looked up.
     package func isCurrent(_ flow: FlowKey, now: MonotonicTime) -> Bool {
         guard let known = flows.value(for: flow, now: now) else { return false }
+        guard known.hasEvents else { return now - known.learnedAt < Self.silentFlowAge }
         return known.learnedAt >= invalidBefore
             && (!known.flow.isThroughFront || now - known.learnedAt < Self.openingAge)
     }
@@ -302,10 +336,26 @@ extension SlowPath {
     }
 }
 
-/// The result of looking a flow up in connection tracking.
+/// How many calls to services had a known backend, each counted again when it is looked up again.
+package struct CallCounts: Equatable, Sendable {
+    /// Calls whose backend connection tracking, or a network plug-in's table, has told.
+    package internal(set) var knownCount: UInt64 = 0
+    /// Calls that were answered though nobody knew their backend, at most once a second for each.
+    package internal(set) var unexplainedCount: UInt64 = 0
+
+    package init(knownCount: UInt64 = 0, unexplainedCount: UInt64 = 0) {
+        (self.knownCount, self.unexplainedCount) = (knownCount, unexplainedCount)
+    }
+
+    package var count: UInt64 { knownCount + unexplainedCount }
+}
+
+/// The result of looking a flow up in connection tracking, or in a network plug-in's tables.
 package enum LookupResult: Equatable, Sendable {
     case tracked(TrackedFlow)
-    /// Connection tracking has no such flow at present.
+    /// A table has the flow from which no events come when it changes.
+    case foundWithoutEvents(TrackedFlow)
+    /// Nobody has such a flow at present.
     case notFound
     /// The lookup was not made this time: there were too many, or it failed.
     case notAsked

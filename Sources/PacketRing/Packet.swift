@@ -12,13 +12,18 @@ package struct Packet: ~Escapable {
     /// What the kernel says about a packet beside its bytes.
     package struct Details: Equatable, Sendable {
         /// The interface at which the packet was captured.
-        package let interfaceIndex: UInt32
+        package private(set) var interfaceIndex: UInt32
         /// The length of the packet before it was cut.
         package var wireByteCount: Int
         /// The time when the packet passed, by the node's clock, in nanoseconds since 1970.
         package let nanosecondsSince1970: UInt64
         /// Whether the packet leaves through the interface (`PACKET_OUTGOING`).
-        package let isOutgoing: Bool
+        package private(set) var isOutgoing: Bool
+        /// Whether the packet is addressed to the interface, as the kernel has found (`PACKET_HOST`).
+        package let isToInterface: Bool
+        /// Whether the packet was captured at the pod's end of a pair, and is described as at the
+        /// host's end.
+        package private(set) var isSeenFromHost = false
         /// Whether the transport's checksum is partial: the sum of the pseudo-header only.
         ///
         /// The kernel leaves it so on packets that have not met a wire yet, and says so even if the
@@ -34,6 +39,23 @@ package struct Packet: ~Escapable {
 
         /// Whether the frame may differ from what a wire would have carried.
         package var isUnfinished: Bool { offload.isPending || vlan != nil }
+
+        /// The details that the host's end of the pair would have, for a packet seen at the pod's end.
+        ///
+        /// What leaves one end comes in at the other.
+        ///
+        /// - Parameter index: The index of the host's end.
+        /// - Returns: The details at that end.
+        package func seenFromHost(at index: UInt32) -> Self {
+            var details = self
+            details.interfaceIndex = index
+            details.isOutgoing = !isOutgoing
+            details.isSeenFromHost = true
+            return details
+        }
+
+        /// Whether the kernel has said inside the pod that the packet is addressed to its interface.
+        package var isToPodItself: Bool { isSeenFromHost && isToInterface }
     }
 
     /// A packet from its parts, such as one that was kept beyond its block.
@@ -68,6 +90,7 @@ extension Packet.Details {
         wireByteCount = Int(header.tp_len)
         nanosecondsSince1970 = UInt64(header.tp_sec) * 1_000_000_000 + UInt64(header.tp_nsec)
         isOutgoing = CInt(packetType) == PACKET_OUTGOING
+        isToInterface = CInt(packetType) == PACKET_HOST
         hasPartialChecksum = header.tp_status & UInt32(TP_STATUS_CSUMNOTREADY) != 0
         self.offload = offload
         vlan = VLANTag(header)

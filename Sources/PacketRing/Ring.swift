@@ -43,8 +43,6 @@ package struct Ring: ~Copyable, Sendable {
     package init(
         on interface: UInt32, _ program: Program, shape: Shape, tellsOffload: Bool = true
     ) throws(Failure) {
-        // Protocol 0 receives nothing. Packets start to arrive with `bind`, when the program and
-        // the ring are in place, so none gets in undecided (packet(7)).
         let socket: Descriptor
         do throws(SystemError) {
             socket = try Descriptor("socket AF_PACKET") {
@@ -53,6 +51,27 @@ package struct Ring: ~Copyable, Sendable {
         } catch {
             throw .system(error)
         }
+        try self.init(
+            on: interface, program, shape: shape, tellsOffload: tellsOffload, socket: socket)
+    }
+
+    /// Opens a ring on an interface of the network namespace in which a packet socket was made.
+    ///
+    /// That takes no capability. See the other initializer for the rest.
+    ///
+    /// - Parameters:
+    ///   - interface: The interface's index in that namespace.
+    ///   - program: Decides in the kernel which packets get in.
+    ///   - shape: The size of the memory.
+    ///   - tellsOffload: Whether the kernel says what packets' senders have left to the device.
+    ///   - socket: An `AF_PACKET` socket of protocol 0 that is not bound.
+    /// - Throws: The kernel's reason, by kind.
+    package init(
+        on interface: UInt32, _ program: Program, shape: Shape, tellsOffload: Bool = true,
+        socket: consuming Descriptor
+    ) throws(Failure) {
+        // Protocol 0 receives nothing. Packets start to arrive with `bind`, when the program and
+        // the ring are in place, so none gets in undecided (packet(7)).
         try Self.attach(program, to: socket)
         try Self.configure(socket, shape, tellsOffload: tellsOffload)
         let memory: Mapping

@@ -8,7 +8,16 @@ extension RingPacket {
     /// same, or came on two processors within one nanosecond and differ only behind these bytes.
     package var identity: UInt64? {
         guard word(HeaderOffset.status) & UInt32(TP_STATUS_TS_SOFTWARE) != 0 else { return nil }
-        var hash = Self.mix(nanosecondsSince1970 ^ UInt64(wireByteCount) << 48)
+        return hash(from: nanosecondsSince1970 ^ UInt64(wireByteCount) << 48)
+    }
+
+    /// A hash of the length and the first 128 bytes, which is the same at both ends of a device pair.
+    ///
+    /// A packet that is sent again can have the same one.
+    package var contentIdentity: UInt64 { hash(from: UInt64(wireByteCount)) }
+
+    private func hash(from start: UInt64) -> UInt64 {
+        var hash = Self.mix(start)
         let count = min(bytes.byteCount, Self.hashedByteCount)
         var offset = 0
         // Safety: the conditions keep the loads inside the bytes, and every bit pattern is an integer.

@@ -14,6 +14,10 @@ package struct CaptureSettings: Sendable {
     package var bytesPerSecondMax: Int?
     /// Where the forwarding threads run.
     package var placement: ThreadPlacement
+    /// The folder in which Cilium pins its tables; nil if they are not to be asked.
+    package var ciliumFolder: String?
+    /// Whether calls to services that nothing explains are left out, instead of reported as they are.
+    package var leavesOutUnexplained: Bool
     /// Whether frames are sent as a wire would have carried them, or as the kernel has them.
     package var restoresWireForm: Bool
 
@@ -30,6 +34,10 @@ package struct CaptureSettings: Sendable {
         queueByteCountMax = try reader.one(.queueMemory, Self.byteCount)
         bytesPerSecondMax = try reader.one(.rateLimit) { text -> Int?? in
             text == "off" ? .some(nil) : Self.byteCount(text).map { .some($0) }
+        }
+        ciliumFolder = try reader.one(.ciliumTables, Settings.nameFolder)
+        leavesOutUnexplained = try reader.one(.services) {
+            ["tracked": false, "untracked": true][$0]
         }
         placement = try ThreadPlacement(reader)
         restoresWireForm = try reader.one(.frames) { ["wire": true, "raw": false][$0] }

@@ -3,6 +3,8 @@ package struct EdgeListSettings: Sendable {
     package let selection: EdgeSelection
     /// The folder with the results of CNI plug-ins, for the names of pods; nil for no names.
     package let nameFolder: String?
+    /// Where edges are captured.
+    package let taps: TapSettings
 
     package init(
         options: [Setting: String], environment: (String) -> String?
@@ -10,5 +12,6 @@ package struct EdgeListSettings: Sendable {
         let reader = SettingsReader(options: options, environment: environment)
         selection = try EdgeSelection(reader)
         nameFolder = try reader.one(.cniCache, Settings.nameFolder)
+        taps = try TapSettings(reader)
     }
 }

@@ -1,5 +1,6 @@
 import Linux
 import Logging
+import Taps
 
 /// The table of settings.
 ///
@@ -8,7 +9,8 @@ extension Setting {
     /// All settings, in the order of the documentation.
     package static let all: [Setting] = [
         sensors, sensorPort, podNetworks, serviceNetworks, device, uncovered, edges, includedEdges,
-        excludedEdges, cniCache, deduplication, listen, allowed, passwordFile, nullLogin, dataPorts,
+        excludedEdges, cniCache, tap, namespaceFolder, opener, podInterfaces, deduplication,
+        services, ciliumTables, listen, allowed, passwordFile, nullLogin, dataPorts,
         udpFormat, tlsCertificate, tlsKey, tlsPeers, frames, snaplen, ringMemory, queueMemory,
         rateLimit, processors, niceness, http, logLevel, logFormat,
     ]
@@ -64,9 +66,48 @@ extension Setting {
         none
         """)
 
+    package static let tap = Setting(
+        "PODWIRE_TAP", "--tap", .value("host"), .words(TapSettings.Mode.allCases.map(\.rawValue)),
+        """
+        where edges are captured: at the `host` end of their pods' pairs, inside each `pod`, or `auto` \
+        for inside where packets bypass the host's end; `pod` and `auto` need `podwire opener`
+        """)
+
+    package static let namespaceFolder = Setting(
+        "PODWIRE_NETNS", "--netns", .value(NamespaceFolder.standardPath),
+        .folder("a folder's absolute path"),
+        "folder in which the container runtime keeps the pods' network namespaces, for `--tap`")
+
+    package static let opener = Setting(
+        "PODWIRE_OPENER", "--opener", .value(PodSocketClient.standardPath),
+        .file("a socket's absolute path"),
+        "socket of `podwire opener`, which opens sockets inside pods, for `--tap`")
+
+    package static let podInterfaces = Setting(
+        "PODWIRE_POD_INTERFACES", "--pod-interfaces", .value("off"), .words(["on", "off"]),
+        """
+        captures pods' interfaces that have no end in the node, such as macvlans and virtual functions, \
+        too; needs `podwire opener --pod-interfaces`
+        """)
+
     package static let deduplication = Setting(
         "PODWIRE_DEDUP", "--dedup", .value("on"), .words(["on", "off"]),
         "`on` reports each packet once, `off` at every edge that it passes")
+
+    package static let services = Setting(
+        "PODWIRE_SERVICES", "--services", .value("tracked"), .words(["tracked", "untracked"]),
+        """
+        calls to services that nothing explains: `tracked` reports them as they are, `untracked` \
+        leaves them out
+        """)
+
+    package static let ciliumTables = Setting(
+        "PODWIRE_CILIUM_TABLES", "--cilium-tables", .value("/sys/fs/bpf/tc/globals"),
+        .folder("a folder's absolute path, or off"),
+        """
+        folder in which Cilium pins its tables, which tell the backends of calls to services; `off` \
+        for none
+        """)
 
     package static let listen = Setting(
         "PODWIRE_LISTEN", "--listen", .unset("off"),

@@ -18,7 +18,10 @@ extension Settings {
         if !uncovered.isEmpty { metadata["uncovered"] = "\(Self.list(uncovered))" }
         if !edges.included.isEmpty { metadata["included"] = "\(Self.list(edges.included))" }
         if !edges.excluded.isEmpty { metadata["excluded"] = "\(Self.list(edges.excluded))" }
+        if taps.mode != .host { metadata["tap"] = "\(taps.mode.rawValue)" }
         if !deduplicates { metadata["dedup"] = "off" }
+        if capture.leavesOutUnexplained { metadata["services"] = "untracked" }
+        if capture.ciliumFolder == nil { metadata["cilium_tables"] = "off" }
         if !capture.restoresWireForm { metadata["frames"] = "raw" }
         return metadata
     }

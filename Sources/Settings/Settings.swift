@@ -17,6 +17,8 @@ package struct Settings: Sendable {
     package let edges: EdgeSelection
     /// The folder with the results of CNI plug-ins, for the names of pods; nil for no names.
     package let nameFolder: String?
+    /// Where edges are captured.
+    package let taps: TapSettings
     /// Whether each packet is reported once, or at every edge.
     package let deduplicates: Bool
     /// What every capture gets as a whole.
@@ -59,6 +61,7 @@ package struct Settings: Sendable {
         device = try reader.one(.device) { (1...255).contains($0.utf8.count) ? $0 : nil }
         edges = try EdgeSelection(reader)
         nameFolder = try reader.one(.cniCache, Self.nameFolder)
+        taps = try TapSettings(reader)
         deduplicates = try reader.isOn(.deduplication)
         dataPorts = try reader.oneOrNone(.dataPorts, Self.ports)
         let formats: [String: DatagramWriter.Format?] = [

@@ -7,6 +7,7 @@ struct AgentOptions: SettingOptions {
     @Option(.sensorPort) var sensorPort: SettingText?
     @OptionGroup(title: "Edges") var edges: EdgeOptions
     @OptionGroup(title: "Edges") var names: NameOptions
+    @OptionGroup(title: "Taps") var taps: TapOptions
     @OptionGroup(title: "Other addresses") var services: ServiceOptions
     @OptionGroup(title: "Passive mode") var passive: PassiveOptions
     @OptionGroup(title: "TLS") var tls: TLSOptions
@@ -26,10 +27,11 @@ struct AgentOptions: SettingOptions {
     @Option(.logFormat) var logFormat: SettingText?
 
     var texts: [SettingText?] {
-        let groups = edges.texts + names.texts + services.texts + passive.texts + tls.texts
+        let groups =
+            edges.texts + names.texts + taps.texts + services.texts + passive.texts + tls.texts
         return groups + [
-            sensor, sensorPort, device, dedup, frames, snaplen, udpFormat, ringMemory, queueMemory,
-            rateLimit, cpus, nice, http, logLevel, logFormat,
+            sensor, sensorPort, device, dedup, frames, snaplen, udpFormat, ringMemory,
+            queueMemory, rateLimit, cpus, nice, http, logLevel, logFormat,
         ]
     }
 

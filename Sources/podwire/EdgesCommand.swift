@@ -7,6 +7,7 @@ import Linux
 import Log
 import Logging
 import Netlink
+import Observation
 import Settings
 
 /// `podwire edges`: lists the edges of a node.
@@ -16,16 +17,16 @@ struct EdgesCommand: ParsableCommand {
         abstract:
             "Lists this node's edges: what an agent here captures, and what it does not.",
         discussion: """
-            An edge is the host's end of a pod's veth pair. For each veth of the node it prints: its \
-            name, the pod's name, addresses and MAC address, the bridge that the veth is a port of, \
-            and whether the veth is captured. Why some are not follows below the table. "none" for \
+            An edge is the host's end of a pod's veth or netkit pair. For each of the node it prints: \
+            its name, the pod's name, addresses and MAC address, the bridge that it is a port of, at \
+            which end of the pair an agent captures (TAP: host or pod), and whether it is captured. Why some are not follows below the table. "none" for \
             an address: the pod's interface has none, as when a guest has it; such an edge is \
             captured. A list of what else lives behind edges comes last, if there is anything: \
             addresses of a pod's other interfaces (its loopback, macvlans), networks that the node's \
             routes lead to through a pod, and further MAC addresses, such as those of guests.
 
             It takes all of the agent's options and variables, and uses --pod-network, --edges, \
-            --include-edges, --exclude-edges and --cni-cache. Without pod networks every pod's edge \
+            --include-edges, --exclude-edges, --cni-cache, --tap and --netns. Without pod networks every pod's edge \
             counts as captured.
 
             It needs CAP_NET_ADMIN to learn the pods' addresses. Without it the addresses are \
@@ -52,7 +53,8 @@ struct EdgesCommand: ParsableCommand {
         }
         do {
             if watch { return try follow(settings) }
-            let node = try Node.read(settings.selection, namesIn: settings.nameFolder)
+            let node = try Node.read(
+                settings.selection, namesIn: settings.nameFolder, taps: settings.taps)
             try Self.write(text(node, settings.selection))
             if let failure = node.addressFailure {
                 let missing = MissingCapability(.netAdmin)
@@ -76,7 +78,8 @@ struct EdgesCommand: ParsableCommand {
         let logger = Logger(label: "podwire") { _ in
             LineLogHandler(level: .warning) { writeToStandardError($0(0)) }
         }
-        var monitor = try NodeMonitor(selection, namesIn: settings.nameFolder, logger: logger)
+        var monitor = try NodeMonitor(
+            selection, namesIn: settings.nameFolder, taps: settings.taps, logger: logger)
         var shown = ""
         var failure: SystemError?
         let show = { (node: Node) in
@@ -107,7 +110,9 @@ struct EdgesCommand: ParsableCommand {
     }
 
     private func readSettings() throws -> EdgeListSettings {
-        try podwire.readSettings(of: "edges", options.edges.texts + options.names.texts) {
+        try podwire.readSettings(
+            of: "edges", options.edges.texts + options.names.texts + options.taps.texts
+        ) {
             options, environment throws(SettingFailure) in
             try EdgeListSettings(options: options, environment: environment)
         }
@@ -121,13 +126,15 @@ struct EdgesCommand: ParsableCommand {
         // On most nodes either all pods have names, or none.
         let hasNames = node.veths.contains { $0.pod != nil }
         let head = [
-            "INTERFACE", hasNames ? "POD" : nil, "POD ADDRESSES", "POD MAC", "BRIDGE", "STATE",
+            "INTERFACE", hasNames ? "POD" : nil, "POD ADDRESSES", "POD MAC", "BRIDGE", "TAP",
+            "STATE",
         ].compactMap { $0 }
         let rows = node.veths.map { veth in
             let name = hasNames ? veth.pod?.description ?? "-" : nil
             return [veth.link.name, name].compactMap { $0 } + [
                 addresses(of: veth, networks), veth.podMAC?.description ?? "-",
-                node.link(veth.link.master)?.name ?? "-", state(of: veth).word,
+                node.link(veth.link.master)?.name ?? "-",
+                veth.isCaptured ? veth.tap.side.rawValue : "-", state(of: veth).word,
             ]
         }
         return Columns.text(head, rows) + reasons(node) + behindEdges(node)

@@ -78,6 +78,7 @@ struct ExplainCommand: ParsableCommand {
     var json = false
 
     @OptionGroup var edges: EdgeOptions
+    @OptionGroup var taps: TapOptions
     @OptionGroup var services: ServiceOptions
 
     @Option(
@@ -137,7 +138,9 @@ struct ExplainCommand: ParsableCommand {
     }
 
     private func readSettings() throws -> Settings {
-        try podwire.readSettings(of: "explain", edges.texts + services.texts + [sensor]) {
+        try podwire.readSettings(
+            of: "explain", edges.texts + taps.texts + services.texts + [sensor]
+        ) {
             options, environment throws(SettingFailure) in
             try Settings(options: options, needsPeer: false, environment: environment)
         }

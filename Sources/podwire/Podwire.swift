@@ -15,7 +15,7 @@ struct Podwire: ParsableCommand {
         version: Version.number,
         subcommands: [
             AgentCommand.self, CollectCommand.self, DoctorCommand.self, EdgesCommand.self,
-            ExplainCommand.self, PasswordCommand.self, ReferenceCommand.self,
+            ExplainCommand.self, OpenerCommand.self, PasswordCommand.self, ReferenceCommand.self,
         ])
 }
 

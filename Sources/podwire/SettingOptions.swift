@@ -65,12 +65,33 @@ struct NameOptions: SettingOptions {
     var texts: [SettingText?] { [cniCache] }
 }
 
-/// The options for addresses that are not pods of this cluster.
+/// The options that say where edges are captured.
+struct TapOptions: SettingOptions {
+    @Option(.tap) var tap: SettingText?
+    @Option(.namespaceFolder) var netns: SettingText?
+    @Option(.opener) var opener: SettingText?
+
+    @Flag(
+        name: .customLong(Setting.podInterfaces.name),
+        help: ArgumentHelp(Setting.podInterfaces.help))
+    var podInterfaces = false
+
+    var texts: [SettingText?] {
+        [
+            tap, netns, opener,
+            podInterfaces ? SettingText(setting: .podInterfaces, text: "on") : nil,
+        ]
+    }
+}
+
+/// The options for addresses that are not pods of this cluster, and for what is translated to pods.
 struct ServiceOptions: SettingOptions {
     @Option(.serviceNetworks) var serviceNetwork: SettingText?
     @Option(.uncovered) var uncovered: SettingText?
+    @Option(.services) var services: SettingText?
+    @Option(.ciliumTables) var ciliumTables: SettingText?
 
-    var texts: [SettingText?] { [serviceNetwork, uncovered] }
+    var texts: [SettingText?] { [serviceNetwork, uncovered, services, ciliumTables] }
 }
 
 /// The options of passive mode, in which clients dial the agent.

@@ -150,11 +150,12 @@ struct DoctorTests {
         #expect(Self.findings("large-packets", try Self.examination()).isEmpty)
     }
 
-    @Test("finds devices of kind netkit, which are no edges")
+    @Test("finds devices of kind netkit, which need a tap inside the pod")
     func netkit() throws {
         var table = EdgeTable()
         var kit = Link(index: 5)
         (kit.name, kit.kind) = ("lxc1", "netkit")
+        (kit.peerIndex, kit.peerNamespace) = (2, 5)
         table.apply(.link(kit))
         let alone = Self.findings("data-path", try Self.with(table))
         #expect(alone.map(\.grade) == [.failed] && alone[0].found.contains("lxc1"))
@@ -204,10 +205,12 @@ struct DoctorTests {
     ) throws {
         var node = try Self.withEdge()
         node.kernel = release
-        let veth = VethCounters(
-            name: "v1", pod: LinkCounters(receivedPacketCount: received, sentPacketCount: said),
+        var link = Link(index: 1)
+        (link.name, link.kind) = ("v1", "veth")
+        let veth = PairCounters(
+            link, pod: LinkCounters(receivedPacketCount: received, sentPacketCount: said),
             host: LinkCounters(receivedPacketCount: said, sentPacketCount: delivered))
-        node.vethCounters = .success([veth])
+        node.pairCounters = .success([veth])
         #expect(Self.findings("data-path", node).map(\.grade) == [grade])
     }
 
@@ -215,7 +218,7 @@ struct DoctorTests {
     func unknownDataPath() throws {
         var node = try Self.withEdge()
         #expect(Self.findings("data-path", node).isEmpty)
-        node.vethCounters = .failure(SystemError("netlink", .wouldBlock))
+        node.pairCounters = .failure(SystemError("netlink", .wouldBlock))
         #expect(Self.findings("data-path", node).map(\.grade) == [.note])
     }
 

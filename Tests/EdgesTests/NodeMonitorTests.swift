@@ -6,9 +6,11 @@ import Linux
 import Logging
 import Metrics
 import Netlink
+import Observation
 import Settings
 import Synchronization
 import Testing
+import Time
 
 /// The monitor of a node that changes.
 @Suite("A node monitor", .serialized, .needsOwnNetwork, .timeLimit(.minutes(15)))
@@ -157,6 +159,36 @@ struct NodeMonitorTests {
             change.join()
             let isFound = found.withLock { $0 }
             #expect(isFound)
+        }
+    }
+
+    @Test("sleeps between its looks at namespaces while files come and go without end")
+    func filesWithoutEnd() throws {
+        try inOwnNetwork {
+            let pods = try PodFolder()
+            try pods.addPod("p1", host: "v1", hostIndex: 101)
+            var monitor = try NodeMonitor(
+                EdgeSelection(), taps: TapSettings(.pod, namespaceFolder: pods.path),
+                logger: Self.quiet)
+            let stop = try Event()
+            let stopNumber = stop.fileDescriptor
+            let path = pods.file("restless")
+            let churn = try Thread {
+                // The names change all the time, so the folder's descriptor is readable all the time.
+                for _ in 0..<20_000 {
+                    _ = try? Descriptor(creating: path)
+                    try? removeFile(path)
+                }
+                Event.raise(stopNumber)
+            }
+            var wakeCount = 0
+            let begin = MonotonicTime.now
+            try monitor.run(until: stop.fileDescriptor, onWake: { wakeCount += 1 }) { _ in }
+            let intervalCount = Int((MonotonicTime.now - begin) / .milliseconds(10))
+            churn.join()
+            // Two for each look: the time for one has come, and there is something to look at.
+            #expect(wakeCount > 2 && wakeCount < 3 * intervalCount + 50)
+            #expect(monitor.node.capturedVeths.map(\.tap.side.rawValue) == ["pod"])
         }
     }
 

@@ -17,9 +17,11 @@ struct LiveCaptureTests {
     static let quiet = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
 
     /// Runs a test's body on a node with one pod, of which the node has the end of a pair of veths.
-    static func onNode(_ body: @escaping @Sendable () throws -> Void) throws {
+    static func onNode(
+        podName: String = "live\(getpid())", _ body: @escaping @Sendable () throws -> Void
+    ) throws {
         try inOwnNetwork {
-            let pod = "live\(getpid())"
+            let pod = podName
             defer { try? shell("ip netns del \(pod)") }
             try shell(
                 """

@@ -131,4 +131,26 @@ struct RingReplacementTests {
             #expect(rest == Ring.Statistics(received: row.received, dropped: 3), "\(row.name)")
         }
     }
+
+    @Test("of a ring at the other end leaves out duplicates that come late, each once")
+    func lag() {
+        let replacement = RingReplacement(
+            PacketSet(countMax: 10), startCount: 0, isBetweenEnds: true)
+        for (index, identity) in [7, 8, 7, 9].enumerated() {
+            replacement.record(UInt64(identity), at: index + 1)
+        }
+        #expect(replacement.takeFirstReadCount() == 4 && !replacement.isLagging)
+        replacement.beginLag(now: Self.begin)
+        #expect(replacement.isLagging && replacement.mayHaveDuplicates)
+        // A packet that was sent three times, of which the old ring has had two.
+        #expect([7, 5, 7, 7].map { replacement.consume($0) } == [true, false, true, false])
+        #expect(replacement.takeFirstReadCount() == 2)
+        #expect(!replacement.isLagOver(now: Self.begin + .milliseconds(49)))
+        #expect(replacement.isLagOver(now: Self.begin + RingReplacement.lagTime))
+        replacement.endLag(unreadCount: 2)
+        #expect(replacement.consume(8) && !replacement.isLagging)
+        #expect(!replacement.consume(5) && !replacement.mayHaveDuplicates)
+        // What never came is forgotten.
+        #expect(!replacement.consume(9))
+    }
 }

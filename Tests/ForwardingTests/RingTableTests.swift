@@ -3,6 +3,7 @@ import Forwarding
 import Linux
 import Observation
 import PacketRing
+import Taps
 import Testing
 import Time
 
@@ -44,6 +45,71 @@ struct RingTableTests {
         let (openings, isSharingChanged) = table.takeOpenings(for: more, now: Self.begin)
         #expect(openings.map(\.edge.incarnation) == [4])
         #expect(!isSharingChanged && !table.hasFailures)
+    }
+
+    private static func edge(_ incarnation: UInt64, inode: UInt64?) -> Edge {
+        let edge = edge(incarnation)
+        guard let inode else { return edge }
+        let file = NamespaceFile(
+            path: "/run/netns/a", identity: FileIdentity(device: 4, inode: inode))
+        return Edge(
+            incarnation: incarnation, name: edge.name, isUp: true, frameByteCountMax: 65_536,
+            point: edge.point, tap: .pod(PodTap(file: file, namespaceID: 1, podIndex: 2)))
+    }
+
+    @Test("moves rings to the ends where edges are to be captured, a few at a time")
+    func otherEnds() {
+        var table = Self.table(Self.edges(1...20))
+        #expect(!table.hasFailures && table.takeOtherEnds(now: Self.begin).isEmpty)
+        let inside = (1...20).map { Self.edge($0, inode: 100 + $0) }
+        table.record(inside)
+        let used = table.budget.usedByteCount
+        let changes = table.takeOtherEnds(now: Self.begin)
+        #expect(changes.count == 16 && changes.allSatisfy { $0.tap.side == .pod })
+        #expect(table.hasOtherEnds(now: Self.begin) && table.budget.usedByteCount > used)
+        #expect(table.takeOtherEnds(now: Self.begin).count == 4)
+        #expect(!table.hasOtherEnds(now: Self.begin) && table.hasFailures)
+        // What fails is tried again after a second, and then after two.
+        for change in changes { table.recordOpeningFailed(change.slot) }
+        #expect(table.takeOtherEnds(now: Self.begin + .milliseconds(900)).isEmpty)
+        let again = table.takeOtherEnds(now: Self.begin + .seconds(1))
+        #expect(again.count == 16)
+        for change in again { table.recordOpeningFailed(change.slot) }
+        #expect(table.takeOtherEnds(now: Self.begin + .milliseconds(2900)).isEmpty)
+        for change in table.takeOtherEnds(now: Self.begin + .seconds(3)) {
+            table.recordReplaced(change.slot.edge.incarnation, nil)
+        }
+        #expect(table.insideCount == 16)
+        table.record(Self.edges(1...20))
+        #expect(table.takeOtherEnds(now: Self.begin + .seconds(4)).count == 16)
+    }
+
+    @Test("gives up a ring inside a pod when another pod is behind the edge")
+    func otherPod() {
+        let first = Self.edge(1, inode: 100)
+        var table = RingTable(RingBudget(byteCountMax: 64 * Self.mebibyte, hasPodTaps: true))
+        for opening in table.takeOpenings(for: [first], now: Self.begin).openings {
+            _ = table.recordOpened(opening, nil, at: first.tap, now: Self.begin)
+        }
+        table.record([first])
+        #expect(table.insideCount == 1 && table.takeGone(from: [first]).isEmpty)
+        let next = Self.edge(1, inode: 101)
+        table.record([next])
+        #expect(table.takeGone(from: [next]) == [1])
+        #expect(table.takeOpenings(for: [next], now: Self.begin).openings.isEmpty)
+        table.recordClosed(1, nil)
+        #expect(table.takeOpenings(for: [next], now: Self.begin).openings.count == 1)
+    }
+
+    @Test("lets no ring grow into what edges inside pods will need")
+    func setAside() {
+        for hasPodTaps in [false, true] {
+            var budget = RingBudget(byteCountMax: 16 * Self.mebibyte, hasPodTaps: hasPodTaps)
+            var count = 0
+            while budget.takeLarger(than: Self.smallest) != nil { count += 1 }
+            let left = budget.byteCountMax - budget.usedByteCount
+            #expect((left >= 4 * Self.mebibyte) == hasPodTaps && count > 1)
+        }
     }
 
     @Test("tries an edge again after a second, and reports each reason once")
@@ -168,7 +234,7 @@ struct RingTableTests {
     func largerBlocks() {
         var table = Self.table(Self.edges(1...2))
         #expect(table.takeLargerBlocks(now: Self.begin).changes.isEmpty)
-        table.recordFrames(of: [Self.edge(1, frameByteCountMax: 185_000)])
+        table.record([Self.edge(1, frameByteCountMax: 185_000)])
         let changes = table.takeLargerBlocks(now: Self.begin).changes
         #expect(changes.map(\.slot.edge.incarnation) == [1])
         #expect(changes.map(\.shape.blockByteCount) == [256 << 10])
@@ -183,9 +249,9 @@ struct RingTableTests {
         #expect(table.slot(1)?.shape.holds(frameOf: 185_000) == true)
         #expect(table.takeLargerBlocks(now: Self.begin + .seconds(2)).changes.isEmpty)
         // Smaller packets need no other ring; a larger ring keeps the size of the blocks.
-        table.recordFrames(of: Self.edges(1...1))
+        table.record(Self.edges(1...1))
         #expect(table.takeLargerBlocks(now: Self.begin + .seconds(3)).changes.isEmpty)
-        table.recordFrames(of: [Self.edge(1, frameByteCountMax: 185_000)])
+        table.record([Self.edge(1, frameByteCountMax: 185_000)])
         let larger = table.relievePressure(on: 1, now: Self.begin + .seconds(4))
         #expect(larger.map(\.shape.blockByteCount) == [256 << 10])
     }
@@ -199,7 +265,7 @@ struct RingTableTests {
         #expect(changes.map(\.shape.blockByteCount) == [512 << 10])
         // What has been seen counts, whatever the devices' settings say later.
         table.recordReplaced(1, nil)
-        table.recordFrames(of: Self.edges(1...1))
+        table.record(Self.edges(1...1))
         #expect(table.slot(1)?.frameByteCountMax == 300_000)
     }
 
@@ -212,11 +278,11 @@ struct RingTableTests {
             #expect(changes.isEmpty && lacking.count == (second == 0 ? 1 : 0))
         }
         // The smallest larger block fits, and is replaced when it is needed.
-        table.recordFrames(of: [Self.edge(1, frameByteCountMax: 131_000)])
+        table.record([Self.edge(1, frameByteCountMax: 131_000)])
         let (changes, _) = table.takeLargerBlocks(now: Self.begin + .seconds(3))
         #expect(changes.map(\.shape.blockByteCount) == [256 << 10])
         table.recordReplaced(1, nil)
-        table.recordFrames(of: [Self.edge(1, frameByteCountMax: 524_280)])
+        table.record([Self.edge(1, frameByteCountMax: 524_280)])
         #expect(table.takeLargerBlocks(now: Self.begin + .seconds(4)).lacking.count == 1)
     }
 

@@ -76,7 +76,7 @@ def broadcast(tag=b"x", by=NODE):
 
 
 class CompareTest(unittest.TestCase):
-    def totals(self, recordings, sensor, away=None):
+    def totals(self, recordings, sensor, away=None, network=None):
         """Expected, lost, doubled, and if there are any misformed and split, over all kinds.
 
         Recordings by file name, of edges a and b, and of c, d and e: a client, a firewall, a server."""
@@ -89,6 +89,8 @@ class CompareTest(unittest.TestCase):
             for file in (f"{edge}.{way}" for edge in "abcde" for way in ("in", "out")):
                 (folder / file).write_bytes(pcap(recordings.get(file, [])))
             (folder / "sensor").write_bytes(pcap(sensor))
+            if network:
+                (folder / "network").write_text(f"{network}\n")
             if away:
                 (folder / "away").write_text(away)
             self.rows, self.limits = compare.compare(
@@ -123,6 +125,17 @@ class CompareTest(unittest.TestCase):
         both = [udp(NODE, by=POD_A), udp(NODE, by=POD_B, **back)]
         self.assertEqual(self.totals(seen, at_b), (2, 0, 0))
         self.assertEqual(self.totals(seen, both), (2, 0, 0, 0, 1))
+
+    def test_a_packet_that_keeps_its_macs_goes_to_whom_it_is_addressed(self):
+        """The datagram comes to b1 as a1 has sent it to the node, and its answer to a1 likewise."""
+        there = dict(by=POD_A, destination="0af40103", ports=(40000, 8001))
+        back = dict(by=POD_B, source="0af40103", destination="0af40102", ports=(8001, 40000), ident=2)
+        arrived, returned = udp(NODE, ttl=99, **there), udp(NODE, ttl=99, **back)
+        seen = {"a.in": [udp(NODE, **there)], "b.out": [arrived],
+                "b.in": [udp(NODE, **back)], "a.out": [returned]}
+        at_b, both = [arrived, udp(NODE, **back)], [arrived, returned]
+        self.assertEqual(self.totals(seen, at_b, network="ebpf-peer-macs"), (2, 0, 0))
+        self.assertEqual(self.totals(seen, both, network="ebpf-peer-macs"), (2, 0, 0, 0, 1))
 
     def test_datagrams_are_compared_whole(self):
         seen = {"a.in": [*pieces(NODE, 16)], "b.out": [*pieces(POD_B, 24, ident=8)]}
@@ -280,14 +293,17 @@ class CompareTest(unittest.TestCase):
         self.assertFalse(self.limits)
 
     def test_a_service_is_not_named_where_its_backend_is_known(self):
-        # One flow is dropped on the other node, so it is known; one is dropped on the own node.
-        for port, is_known in ((8611, True), (8612, False)):
+        # One flow is dropped on the other node, so it is known; one is dropped on the own node, so only
+        # a table of services knows it.
+        for port, is_known, network in ((8611, True, None), (8612, False, None),
+                                        (8612, True, "ebpf-nat")):
             ports = dict(source="0af40204", ports=(40000, port))
             called = tcp(NODE, SYN, by=POD_A, destination=SERVICE, **ports)
             translated = tcp(NODE, SYN, by=POD_A, destination="0af40103", **ports)
             right, wrong = (translated, called) if is_known else (called, translated)
-            self.assertEqual(self.totals({"a.in": [called]}, [right]), (1, 0, 0))
-            self.assertEqual(self.totals({"a.in": [called]}, [wrong]), (1, 0, 0, 1, 0))
+            seen = {"a.in": [called]}
+            self.assertEqual(self.totals(seen, [right], network=network), (1, 0, 0))
+            self.assertEqual(self.totals(seen, [wrong], network=network), (1, 0, 0, 1, 0))
 
     def test_requests_before_an_agent_is_away_may_be_missing(self):
         away = f"{10 * 10**9 + 600 * 10**6} {10 * 10**9 + 800 * 10**6}"

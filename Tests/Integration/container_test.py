@@ -6,6 +6,7 @@ tools/image makes the image, without an engine. PODWIRE names the binary that is
 import json
 import os
 import pathlib
+import re
 import shutil
 import struct
 import subprocess
@@ -17,6 +18,7 @@ from support.cluster import OUTSIDE, Cluster
 from support.commands import output
 from support.container import Bundle, Container, own_capabilities
 from support.endpoint import Endpoint
+from support.manifests import FOLDER, build, environment
 from support.namespace import command_in
 from support.program import Program
 from support.waiting import PATIENCE_SECONDS
@@ -26,6 +28,12 @@ NODES = ("node1", "node2")
 COMPRESSED_BYTES_MAX = 15_000_000
 # As bits (capabilities(7)).
 CAPABILITIES = {"CAP_NET_ADMIN": 12, "CAP_NET_RAW": 13}
+# The tables in which Cilium notes the backends of calls: name, length of key and of value.
+CILIUM_TABLES = [(f"cilium_{name}", key, value) for name, key, value in (
+    ("ct4_global", 14, 56), ("ct_any4_global", 14, 56), ("lb4_backends_v3", 4, 12))]
+SYS_ADMIN = {"CAP_SYS_ADMIN": 21}
+# What a kubelet's words for the propagation of mounts are to a runtime.
+PROPAGATION = {None: "rprivate", "HostToContainer": "rslave"}
 
 # Who sends to which address and port, and which the sensor is to see: that of a pod of the same node,
 # of the other one, of none, and a service's backend.
@@ -99,6 +107,36 @@ class ContainerTest(unittest.TestCase):
             container.await_text("capture started")
         return containers
 
+    def check_rights(self, container, capabilities):
+        """It has these capabilities, as a root that is confined."""
+        status = container.status()
+        mask = f"{sum(1 << bit for bit in capabilities.values()):016x}"
+        for name in ("CapPrm", "CapEff", "CapBnd"):
+            self.assertEqual(status[name], mask, name)
+        for name in ("CapInh", "CapAmb"):
+            self.assertEqual(int(status[name], 16), 0, name)
+        self.assertEqual((status["Uid"].split()[0], status["NSpid"].split()[-1]), ("0", "1"))
+        self.assertEqual((status["NoNewPrivs"], status["Seccomp"]), ("1", "2"))
+
+    def start_as(self, pod, container, node, shared, **variables):
+        """Starts a container of a manifest on a node, with what the manifest gives it and no more.
+        `shared` stands for its empty volume."""
+        context, sources = container["securityContext"], {}
+        self.assertIs(context["readOnlyRootFilesystem"], True)
+        self.assertIs(context["allowPrivilegeEscalation"], False)
+        for volume in pod["spec"]["volumes"]:
+            sources[volume["name"]] = volume["hostPath"]["path"] if "hostPath" in volume else shared
+        folders = [(mount["mountPath"], sources[mount["name"]],
+                    ["rbind", PROPAGATION[mount.get("mountPropagation")],
+                     "ro" if mount.get("readOnly") else "rw"])
+                   for mount in container["volumeMounts"]]
+        started = Container(
+            self.bundle, self.cluster.name(node),
+            [f"CAP_{name}" for name in context["capabilities"]["add"]], {}, folders=folders,
+            arguments=container["args"], **{**environment(container), **variables})
+        self.addCleanup(started.kill)
+        return started
+
     def name_server(self):
         """Starts one that knows the sensor, and returns what a kubelet tells a container about it."""
         server = subprocess.Popen(
@@ -135,15 +173,8 @@ class ContainerTest(unittest.TestCase):
             list(CAPABILITIES), {"/etc/resolv.conf": self.name_server()},
             EXTRAHOP_SENSOR_IP="sensor", PODNET="10.244.0.0/16,fd00:10:244::/56",
             SVCNET="10.96.0.0/16,fd00:10:96::/112")
-        mask = f"{sum(1 << bit for bit in CAPABILITIES.values()):016x}"
         for container in containers:
-            status = container.status()
-            for name in ("CapPrm", "CapEff", "CapBnd"):
-                self.assertEqual(status[name], mask, name)
-            for name in ("CapInh", "CapAmb"):
-                self.assertEqual(int(status[name], 16), 0, name)
-            self.assertEqual((status["Uid"].split()[0], status["NSpid"].split()[-1]), ("0", "1"))
-            self.assertEqual((status["NoNewPrivs"], status["Seccomp"]), ("1", "2"))
+            self.check_rights(container, CAPABILITIES)
         edges = json.loads(containers[0].execute("/usr/bin/podwire", "edges", "--json"))
         self.assertEqual([edge["captured"] for edge in edges].count(True), 3, edges)
         report = json.loads(containers[0].execute("/usr/bin/podwire", "doctor", "--json"))
@@ -154,6 +185,69 @@ class ContainerTest(unittest.TestCase):
             for line in container.text().splitlines():
                 self.assertIn(line.split()[1], ("info", "notice"), container.text())
         self.check_feed(containers)
+
+    def test_cilium_s_tables_are_read_with_one_capability_more(self):
+        """What components/cilium-services adds: BPF, and the folder of the pins, to be read only."""
+        pins = tempfile.mkdtemp(dir=self.bundle.folder.name)
+        output("mount", "-t", "bpf", "none", pins)
+        self.addCleanup(output, "umount", "-l", pins)
+        pathlib.Path(pins, "tc/globals").mkdir(parents=True)
+        for name, key, value in CILIUM_TABLES:
+            output("bpftool", "map", "create", f"{pins}/tc/globals/{name}", "type", "hash", "key", key,
+                   "value", value, "entries", 16, "name", "table")
+        settings = {"EXTRAHOP_SENSOR_IP": OUTSIDE, "PODNET": "10.244.0.0/16", "SVCNET": "10.96.0.0/16"}
+        for more, grade, text in (
+                (["CAP_BPF"], "ok", "calls to services are looked up in Cilium's tables"),
+                ([], "warning", "needs CAP_BPF: add it under securityContext.capabilities")):
+            with self.subTest(more):
+                container = Container(self.bundle, self.cluster.name("node1"), [*CAPABILITIES, *more],
+                                      {"/sys/fs/bpf": pins}, **settings)
+                self.addCleanup(container.kill)
+                container.await_text(text)
+                report = json.loads(container.execute("/usr/bin/podwire", "doctor", "--json"))
+                [found] = [one for one in report["findings"] if one["check"] == "service-translation"]
+                self.assertEqual(found["grade"], grade, found)
+                mounts = pathlib.Path(f"/proc/{container.pid}/mountinfo").read_text()
+                [options] = re.findall(r" /sys/fs/bpf (\S+) ", mounts)
+                self.assertIn("ro", options.split(","))
+                self.assertEqual(container.stop(), 0, container.text())
+
+    def test_taps_inside_pods(self):
+        """With what components/pod-taps asks for: two containers, and in between them a socket."""
+        pod = build(FOLDER / "overlays/pod-taps")["DaemonSet", "extrahop-rpcapd"]["spec"]["template"]
+        agent, opener = pod["spec"]["containers"]
+        agents, openers = [], []
+        for node in NODES:
+            shared = pathlib.Path(self.bundle.folder.name, node)
+            shared.mkdir(mode=0o777)
+            openers.append(self.start_as(pod, opener, node, shared))
+            openers[-1].await_text("opener listening")
+            # As its probes do, which succeed or raise.
+            probe = opener["startupProbe"]["exec"]["command"]
+            openers[-1].execute(*probe)
+            agents.append(self.start_as(
+                pod, agent, node, shared, EXTRAHOP_SENSOR_IP=OUTSIDE, PODNET="10.244.0.0/16,fd00:10:244::/56",
+                SVCNET="10.96.0.0/16,fd00:10:96::/112"))
+            agents[-1].await_text("capture started")
+        for container in agents:
+            self.check_rights(container, CAPABILITIES)
+        for container in openers:
+            self.check_rights(container, SYS_ADMIN | {"CAP_NET_RAW": CAPABILITIES["CAP_NET_RAW"]})
+        edges = json.loads(agents[0].execute("/usr/bin/podwire", "edges", "--json"))
+        self.assertEqual([edge["tap"] for edge in edges if edge["captured"]], ["pod"] * 3, edges)
+        report = json.loads(agents[0].execute("/usr/bin/podwire", "doctor", "--json"))
+        self.assertEqual((report["failed"], report["warning"]), (0, 0), report)
+        [taps] = [one for one in report["findings"] if one["check"] == "pod-taps"]
+        self.assertEqual(taps["found"],
+                         "the opener answers, and the network namespaces of 3 edges are found")
+        self.talk()
+        for container in agents + openers:
+            for line in container.text().splitlines():
+                self.assertIn(line.split()[1], ("info", "notice"), container.text())
+        self.check_feed(agents)
+        for container in openers:
+            self.assertEqual(container.stop(), 0, container.text())
+            self.assertRegex(container.text(), r"agent disconnected .*failed=0 opened=3 ")
 
     def test_in_the_place_of_rpcapd(self):
         """ExtraHop's manifest with another image: privileged, the node's processes, these variables;

@@ -171,6 +171,32 @@ class DoctorTest(unittest.TestCase):
             self.assertEqual((result.returncode, result.stdout), (64, ""))
             self.assertIn(f"podwire doctor: {list(variables)[0]}", result.stderr)
 
+    # Capturing inside pods
+
+    def test_pods_cannot_be_captured_inside(self):
+        """No folder, no opener, and then files that are no namespaces; a folder without the pods."""
+        with tempfile.TemporaryDirectory() as folder:
+            opener = pathlib.Path(folder, "opener")
+            tap = ("--tap", "pod", "--opener", opener)
+            report = self.examine(*tap, "--netns", f"{folder}/none")
+            self.assert_found(report, "pod-taps", "warning", f"{folder}/none cannot be read",
+                              "PODWIRE_NETNS")
+            self.assert_found(report, "pod-taps", "warning", f"there is no opener at {opener}",
+                              "k8s/components/pod-taps")
+            process = Program(name_of("node"), "opener", "--opener", opener)
+            self.addCleanup(process.kill)
+            process.await_text("opener listening")
+            report = self.examine(*tap)
+            self.assert_ok(report, "pod-taps", "the network namespaces of 2 edges are found")
+            files = pathlib.Path(folder, "files")
+            files.mkdir()
+            self.assert_found(self.examine(*tap, "--netns", files), "pod-taps", "warning",
+                              "of 2 in 2 edges the network namespace has no file", "--netns")
+            (files / "p1").touch()
+            self.assert_found(self.examine(*tap, "--netns", files), "pod-taps", "warning",
+                              f"such as {files}/p1 should be network namespaces", "HostToContainer")
+            self.assertEqual(self.examine().of("pod-taps"), [])
+
     # What the agent may do
 
     def test_without_net_raw(self):

@@ -30,6 +30,7 @@ IMAGE = "registry.example/podwire:0.2.0"
 AGENT = ("DaemonSet", "extrahop-rpcapd")
 COLLECTOR = ("Deployment", "podwire-collector")
 METRICS, DOCTOR = FOLDER / "components/metrics", FOLDER / "components/doctor"
+POD_TAPS, CILIUM_SERVICES = FOLDER / "components/pod-taps", FOLDER / "components/cilium-services"
 README = (FOLDER / "README.md").read_text()
 # The operator brings these, and their schemas.
 OPERATORS = {"PodMonitor", "PrometheusRule"}
@@ -38,18 +39,23 @@ MINORS = range(25, int(kubernetes_validate.latest_version().split(".")[1]) + 1)
 # What an agent cannot do without, of what "baseline" forbids; then what single overlays need.
 NEEDED = {"Host Namespaces", "Capabilities"}
 # In the node's network a declared port is the node's.
-ALSO_NEEDED = {"passive": {"Host Ports"}, "prometheus": {"Host Ports"}, "names": {"HostPath Volumes"}}
+ALSO_NEEDED = {"passive": {"Host Ports"}, "prometheus": {"Host Ports"}, "names": {"HostPath Volumes"},
+               "cilium-services": {"HostPath Volumes"}, "pod-taps": {"HostPath Volumes"}}
+# Kubernetes refuses "CAP_SYS_ADMIN" where nothing may gain privileges, and takes "SYS_ADMIN".
+CAPABILITIES = {"opener": {"NET_RAW", "SYS_ADMIN"}}
 # Probes at 127.0.0.1, which only from 1.34 on are a breach.
 PROBES_AT_LOOPBACK = "Host Probes / Lifecycle Hooks"
 
 # checkov's findings that stay, and why.
 ACCEPTED = {
     "agent": {
+        "CKV_K8S_9",  # the opener's startup probe keeps an update waiting, too
         "CKV_K8S_11",  # no CPU limit: held up, it would lose packets
         "CKV_K8S_15",  # images may be on the nodes already
         "CKV_K8S_19",  # the node's network is where the edges are
         "CKV_K8S_23", "CKV_K8S_40",  # only root gets the capabilities
         "CKV_K8S_25",  # NET_RAW and NET_ADMIN
+        "CKV_K8S_39",  # SYS_ADMIN, for the opener
         "CKV_K8S_43",  # no digest: everybody builds the image
         "CKV2_K8S_6",  # a network policy has no power over the node's network
     },
@@ -200,8 +206,8 @@ class Manifests(unittest.TestCase):
         [policy] = examples("NetworkPolicy")
         items = [yaml.safe_load(policy)]
         for text in examples("DaemonSet"):
-            items.append(build_site([METRICS], text)[AGENT])
-        self.assertEqual(len(items), 5)
+            items.append(build_site([POD_TAPS if "opener" in text else METRICS], text)[AGENT])
+        self.assertEqual(len(items), 6)
         for item in items:
             for minor in MINORS:
                 kubernetes_validate.validate(item, f"1.{minor}", strict=True)
@@ -225,7 +231,8 @@ class Manifests(unittest.TestCase):
              if kind != "Namespace"})
 
     def test_some_nodes_can_be_first(self):
-        few, on_delete = [text for text in examples("DaemonSet") if "PODWIRE_HTTP" not in text]
+        few, on_delete = [text for text in examples("DaemonSet") if "PODWIRE_" not in text
+                          or "PODWIRE_DEDUP" in text]
         spec = build_site([], few)[AGENT]["spec"]["template"]["spec"]
         self.assertEqual(spec["nodeSelector"], {"kubernetes.io/os": "linux", "extrahop/canary": ""})
         self.assertIn("`kubectl label node NODE extrahop/canary=`", README)
@@ -246,6 +253,7 @@ class Security(unittest.TestCase):
 
     def test_agents_have_two_capabilities_and_no_more(self):
         for folder in KUSTOMIZATIONS:
+            more = {"BPF"} if folder.name == "cilium-services" else set()
             spec = agent_of(folder)["spec"]
             self.assertIs(spec["automountServiceAccountToken"], False)
             self.assertFalse(spec.get("hostPID") or spec.get("hostIPC"))
@@ -253,12 +261,57 @@ class Security(unittest.TestCase):
             for container in containers(agent_of(folder)):
                 context = container["securityContext"]
                 self.assertEqual(context["capabilities"]["drop"], ["ALL"])
-                self.assertEqual(set(context["capabilities"]["add"]), {"NET_RAW", "NET_ADMIN"})
+                self.assertEqual(
+                    set(context["capabilities"]["add"]),
+                    CAPABILITIES.get(container["name"], {"NET_RAW", "NET_ADMIN"} | more))
                 self.assertIs(context["privileged"], False)
                 self.assertIs(context["allowPrivilegeEscalation"], False)
                 self.assertIs(context["readOnlyRootFilesystem"], True)
             for mount in spec["containers"][0].get("volumeMounts", []):
                 self.assertIs(mount["readOnly"], True)
+
+    def test_the_opener_is_a_container_of_one_overlay_and_shares_its_socket_alone(self):
+        with_opener = {folder.name for folder, _, container in podwire_containers()
+                       if container["args"][0] == "opener"}
+        self.assertEqual(with_opener, {"pod-taps"})
+        spec = agent_of(FOLDER / "overlays/pod-taps")["spec"]
+        agent, opener = spec["containers"]
+        self.assertEqual([mount["name"] for mount in opener["volumeMounts"]], ["opener"])
+        socket = pathlib.PurePosixPath(defaults()["PODWIRE_OPENER"])
+        for container in (agent, opener):
+            self.assertIn(str(socket.parent), [mount["mountPath"] for mount in container["volumeMounts"]])
+        [folder] = [mount for mount in agent["volumeMounts"] if mount["name"] == "network-namespaces"]
+        self.assertEqual(folder, {"name": "network-namespaces", "mountPath": defaults()["PODWIRE_NETNS"],
+                                  "readOnly": True, "mountPropagation": "HostToContainer"})
+        volumes = {volume.pop("name"): volume for volume in copy.deepcopy(spec["volumes"])}
+        self.assertEqual(volumes["opener"].keys(), {"emptyDir"})
+
+    def test_interfaces_without_an_end_in_the_node_are_a_setting_of_both_containers(self):
+        [text] = [text for text in examples("DaemonSet") if "PODWIRE_POD_INTERFACES" in text]
+        pod = build_site([POD_TAPS], text)[AGENT]["spec"]["template"]
+        self.assertEqual({container["name"]: environment(container)["PODWIRE_POD_INTERFACES"]
+                          for container in containers(pod)}, {"podwire": "on", "opener": "on"})
+
+    def test_the_doctor_may_look_at_what_the_agent_looks_at(self):
+        """Whatever the order in which a folder names the components."""
+        for components in itertools.chain(*(itertools.permutations(some) for some in (
+                [DOCTOR, POD_TAPS], [DOCTOR, CILIUM_SERVICES], [DOCTOR, POD_TAPS, CILIUM_SERVICES]))):
+            pod = build_site(components)[AGENT]["spec"]["template"]
+            [doctor], agent = pod["spec"]["initContainers"], pod["spec"]["containers"][0]
+            with self.subTest([component.name for component in components]):
+                self.assertEqual(doctor["securityContext"], agent["securityContext"])
+                taps = [environment(container).get("PODWIRE_TAP") for container in (doctor, agent)]
+                self.assertEqual(taps, [taps[0]] * 2)
+                self.assertEqual(taps[0], "pod" if POD_TAPS in components else None)
+                # The opener starts after the doctor.
+                mounts = [mount for mount in agent["volumeMounts"] if mount["name"] != "opener"]
+                self.assertEqual(len(mounts), len(components) - 1)
+                self.assertCountEqual(doctor["volumeMounts"], mounts)
+
+    def test_without_a_doctor_there_is_none(self):
+        for components in ([POD_TAPS], [CILIUM_SERVICES], [POD_TAPS, CILIUM_SERVICES]):
+            spec = build_site(components)[AGENT]["spec"]["template"]["spec"]
+            self.assertNotIn("initContainers", spec)
 
     def test_the_collector_keeps_to_the_strictest_level(self):
         pod = pods(build(FOLDER / "overlays/collector"))[COLLECTOR]

@@ -129,12 +129,13 @@ class ToolArgumentsTest(unittest.TestCase):
         self.assertEqual(done.stderr, f"{words[0]}: {text}\n")
 
     def test_what_is_wrong_is_named(self):
+        networks = "bridge, ptp, vxlan, ebpf-nat, ebpf-peer or ebpf-peer-macs"
         for text, *words in (
-                ("flat is no network (bridge, ptp or vxlan) and no option", "demo", "flat"),
+                (f"flat is no network ({networks}) and no option", "demo", "flat"),
                 ("--output needs a value", "demo", "--output"),
                 ("--prefix needs a value", "testbed", "--prefix"),
-                ("up needs a network: bridge, ptp or vxlan", "testbed", "up"),
-                ("flat is no network: bridge, ptp or vxlan", "testbed", "up", "flat"),
+                (f"up needs a network: {networks}", "testbed", "up"),
+                (f"flat is no network: {networks}", "testbed", "up", "flat"),
                 ("most is not known: up ptp, or up ptp more", "testbed", "up", "ptp", "most"),
                 ("a verb is missing: up, down, run, status or edges", "testbed"),
                 ("run needs a node or a pod, and a command", "testbed", "run", "a1"),

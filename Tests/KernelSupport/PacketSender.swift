@@ -25,6 +25,12 @@ package struct PacketSender: ~Copyable {
         self.interface = interface
     }
 
+    /// Makes a sender of a packet socket in another network namespace, where the index counts.
+    package init(_ socket: consuming Descriptor, on interface: UInt32) {
+        self.socket = socket
+        self.interface = interface
+    }
+
     /// Sends a frame.
     package func send(_ frame: [UInt8]) throws(SystemError) {
         var address = sockaddr_ll()

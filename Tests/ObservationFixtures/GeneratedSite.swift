@@ -112,7 +112,8 @@ package struct GeneratedSite: Sendable {
             domain: ObservationPoint.Domain(
                 edges.map { edge in
                     (edge, some(of: plan.localPodAddresses.sorted(), with: &generator))
-                }))
+                }),
+            side: Bool.random(using: &generator) ? .host : .pod)
     }
 
     /// Returns a call of any kind; some are those of generated frames.

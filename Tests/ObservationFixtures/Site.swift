@@ -145,6 +145,18 @@ package enum Frame {
     }
 }
 
+extension ObservationPoint {
+    /// Whether the kernel says at random that a frame is addressed to the pod's interface.
+    ///
+    /// It says so inside pods alone, and not of frames to groups.
+    package func isToPodItself(
+        _ frame: [UInt8], _ direction: Direction, with generator: inout some RandomNumberGenerator
+    ) -> Bool {
+        side == .pod && direction == .toPod && frame.first.map { $0 & 1 == 0 } ?? false
+            && Bool.random(using: &generator)
+    }
+}
+
 extension Direction {
     package static func random(with generator: inout some RandomNumberGenerator) -> Self {
         Bool.random(using: &generator) ? .toPod : .fromPod
@@ -154,10 +166,17 @@ extension Direction {
 extension EdgeProgram {
     package enum Verdict: Equatable { case drop, keep, punt }
 
-    package func verdict(on frame: [UInt8], direction: Direction) -> Verdict {
-        var ancillary = Ancillary(direction)
-        // `PACKET_OTHERHOST`: whatever is not outgoing comes from the pod.
-        if direction == .fromPod { ancillary.packetType = 3 }
+    /// Returns what the program does with a frame.
+    ///
+    /// Unless the frame is outgoing, the kernel takes it for one of another host, but inside a pod for
+    /// the pod's own if that is said.
+    package func verdict(
+        on frame: [UInt8], direction: Direction, at side: TapSide = .host,
+        isToPodItself: Bool = false
+    ) -> Verdict {
+        var ancillary = Ancillary(direction, at: side)
+        // `PACKET_OTHERHOST`.
+        if ancillary.packetType != Ancillary.outgoing, !isToPodItself { ancillary.packetType = 3 }
         return switch program.run(on: frame.wire, ancillary) {
         case 0: .drop
         case Self.puntByteCount: .punt
@@ -178,12 +197,14 @@ extension SlowPath {
     /// Returns the outcome for a frame of whose flow connection tracking knows nothing.
     package mutating func outcome(
         of frame: RawSpan, direction: Direction, at point: ObservationPoint,
-        now: MonotonicTime = Site.begin
+        isToPodItself: Bool = false, now: MonotonicTime = Site.begin
     ) -> Outcome? {
-        var step = decide(frame, direction: direction, at: point, now: now)
+        var step = decide(
+            frame, direction: direction, at: point, isToPodItself: isToPodItself, now: now)
         if case .lookUp(let flow) = step {
             learn(.notFound, about: flow, now: now)
-            step = decide(frame, direction: direction, at: point, now: now)
+            step = decide(
+                frame, direction: direction, at: point, isToPodItself: isToPodItself, now: now)
         }
         guard case .decided(let outcome) = step else { return nil }
         return outcome

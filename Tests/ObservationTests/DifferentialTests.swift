@@ -18,7 +18,9 @@ struct DifferentialTests {
     @Test("agree about a million generated frames", arguments: 1...8 as ClosedRange<UInt64>)
     func agree(seed: UInt64) {
         var generator = RandomNumbers(seed)
-        let points = [Site.atA, Site.atB, Site.atRoutedA]
+        let points = [Site.atA, Site.atB, Site.atRoutedA].flatMap { point in
+            TapSide.allCases.map { point.captured(at: $0) }
+        }
         let programs = points.map {
             ($0, EdgeProgram(Site.rule, at: $0, snaplen: 262_144))
         }
@@ -30,15 +32,21 @@ struct DifferentialTests {
             let frame = GeneratedFrame.make(with: &generator)
             let (point, program) = programs[Int.random(in: points.indices, using: &generator)]
             let direction = Direction.random(with: &generator)
-            let verdict = program.verdict(on: frame, direction: direction)
+            let isToPodItself = point.isToPodItself(frame, direction, with: &generator)
+            let verdict = program.verdict(
+                on: frame, direction: direction, at: point.side, isToPodItself: isToPodItself)
             verdicts[verdict, default: 0] += 1
-            let outcome = slowPath.outcome(of: frame.wire, direction: direction, at: point)
+            let outcome = slowPath.outcome(
+                of: frame.wire, direction: direction, at: point, isToPodItself: isToPodItself)
             if outcome?.requestPart != nil { partCount += 1 }
             let opening = fastPath.opening(frame, direction, at: point)
             if opening != nil { openingCount += 1 }
             let fault =
                 Self.disagreement(
-                    verdict, Site.rule.decision(on: frame.wire, direction: direction, at: point),
+                    verdict,
+                    Site.rule.decision(
+                        on: frame.wire, direction: direction, at: point,
+                        isToPodItself: isToPodItself),
                     outcome?.requestPart,
                     isCleared: fastPath.clears(
                         frame.wire, toPod: direction == .toPod, at: EdgeMACs(point)))

@@ -57,9 +57,12 @@ struct RandomSiteTests {
             let frame = site.frame(with: &generator)
             let edge = Int.random(in: programs.indices, using: &generator)
             let direction = Direction.random(with: &generator)
-            let verdict = programs[edge].verdict(on: frame, direction: direction)
             let point = site.points[edge]
-            let outcome = slowPath.outcome(of: frame.wire, direction: direction, at: point)
+            let isToPodItself = point.isToPodItself(frame, direction, with: &generator)
+            let verdict = programs[edge].verdict(
+                on: frame, direction: direction, at: point.side, isToPodItself: isToPodItself)
+            let outcome = slowPath.outcome(
+                of: frame.wire, direction: direction, at: point, isToPodItself: isToPodItself)
             counts.verdicts[verdict, default: 0] += 1
             if outcome?.translation != nil { counts.translatedCount += 1 }
             if outcome?.decision.step == .flooded { counts.floodedCount += 1 }

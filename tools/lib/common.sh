@@ -13,6 +13,9 @@ wrong_usage() {
     exit 64
 }
 
+# What a test bed can be, in words.
+networks="bridge, ptp, vxlan, ebpf-nat, ebpf-peer or ebpf-peer-macs"
+
 # Fails if no value follows an option, the first of the arguments.
 need_value() {
     [ -n "${2:-}" ] || wrong_usage "$1 needs a value"
@@ -45,13 +48,15 @@ need_packages() {
 # What each thing takes that the tools do, in Debian's packages. Building needs a Swift toolchain, too.
 build_packages=(libmnl-dev libssl-dev zlib1g-dev pkg-config)
 testbed_packages=(iproute2 iptables nftables containernetworking-plugins procps python3)
+# Those test beds whose data path is eBPF programs.
+ebpf_packages=(clang bpftool libbpf-dev linux-libc-dev)
 demo_packages=(tcpdump iputils-ping)
 lint_packages=(python3 shellcheck git)
 python_packages=(python3)
 docs_packages=(python3 man-db)
 integration_packages=(
     python3 python3-prometheus-client tshark tcpdump iputils-ping libcap2-bin conntrack openssl ethtool
-    iperf3)
+    iperf3 bpftool)
 container_packages=(
     runc skopeo umoci golang-github-containers-common dnsmasq-base golang-go
     golang-github-containerd-go-cni-dev)

@@ -74,6 +74,16 @@ OWNERS = {as_bytes(address): name for name in [*PODS, *GUESTS, *GATEWAYS, *NODES
           for address in addresses(name)}
 
 
+
+
+def pod_of(address):
+    """The pod behind whose edge an address is, by its bytes."""
+    name = OWNERS.get(address)
+    if name in GUESTS:
+        return f"d{GUESTS[name][0]}"
+    return HOLDERS.get(name, name)
+
+
 Ping = collections.namedtuple("Ping", "kind client target size job")
 
 
@@ -84,16 +94,17 @@ class Call:
     port, too. `source` is the client's port, 0 for one that the kernel chooses. `listener` is how the
     server listens, None if it does not. `backend_owner` is who has a service's backend, if no edge sees
     its packets in their pod form although connection tracking knows it, or if `is_known_perhaps` may know
-    it. `limit` is what the sensor
+    it; if not `is_tracked`, only a table of services knows it. `limit` is what the sensor
     cannot be told of these calls (see `unanswered`).
     """
 
     def __init__(self, kind, proto, client, server, port, *, backend=None, job="echo",
-                 listener="", backend_owner=None, is_known_perhaps=False, limit=None, **arguments):
+                 listener="", backend_owner=None, is_known_perhaps=False, is_tracked=True, limit=None, **arguments):
         self.kind, self.proto, self.client, self.server = kind, proto, client, server
         self.port, self.backend, self.job, self.arguments = port, backend, job, arguments
         self.listener = proto if listener == "" else listener
         self.backend_owner, self.is_known_perhaps = backend_owner, is_known_perhaps
+        self.is_tracked = is_tracked
         self.limit = limit
         self.target_bytes = {as_bytes(address) for address in targets(server)}
 
@@ -106,13 +117,14 @@ class Call:
             return None
         return self.listener, self.server, self.port
 
-    def in_pod_form(self, form):
-        """What connection tracking makes of a packet that no edge has seen in its pod form."""
-        if not self.backend_owner or len(form) not in (5, 8):
+    def in_pod_form(self, form, has_tables=False):
+        """What connection tracking, or a table of services, makes of a packet that no edge has seen in its
+        pod form."""
+        if not self.backend_owner or not (self.is_tracked or has_tables) or len(form) not in (5, 8):
             return form
         ends, ports, quoted = form[1:3], form[3:5], ()
         if len(form) == 8:
-            ports, quoted = (), self.in_pod_form(form[3:])
+            ports, quoted = (), self.in_pod_form(form[3:], has_tables)
         is_backend = [is_service(end) for end in ends]
         backends = addresses(self.backend_owner)
         ends = [as_bytes(backends[len(end) == 16]) if known else end

@@ -65,6 +65,8 @@ STEPS = (
     integration("own_feed", "daemons that would capture what they send to the collector"),
     integration("log", "the log, also where nobody reads it"),
     integration("passive", "clients that dial the agent, logins and TLS"),
+    integration("opener", "the opener: its rights, its socket, and agents that misbehave"),
+    integration("pod_interfaces", "interfaces of pods that have no end in the node"),
     integration("names", "pods and their names", "container"),
     integration("wire", "frames as a wire would have carried them"),
     integration("rule", "the feed, floods, and what a node may not allow"),
@@ -73,7 +75,13 @@ STEPS = (
     integration("group", "broadcasts, multicasts and link-local addresses"),
     integration("fragments", "fragments in orders that are legal and rare"),
     integration("fronts", "calls to node ports, host ports and external addresses"),
+    integration("cilium", "services that eBPF programs translate, and Cilium's tables", "ebpf"),
+    integration("ebpf", "test beds with an eBPF data path: who sees what at an edge", "ebpf"),
     integration("edges", "edges that come and go, and rings that grow"),
+    integration("tap", "edges that are captured inside their pods"),
+    step("demo-tap", "the demo with edges that are captured inside their pods",
+         "env PODWIRE_TAP=pod tools/lib/demo-test bridge", ("testbed", "demo", "integration"),
+         binary=True),
     integration("doctor", "what the doctor finds"),
     integration("http", "metrics, probes, and who wants to hurt them"),
     integration("fault", "faults of sensors, networks, nodes and the agent itself"),
@@ -86,6 +94,9 @@ STEPS = (
     *(step(f"demo-{network}", f"the demo on a {network} network", f"tools/lib/demo-test {network}",
            ("testbed", "demo", "integration"), binary=True)
       for network in ("bridge", "ptp", "vxlan")),
+    *(step(f"demo-{network}", f"the demo on a {network} network", f"tools/lib/demo-test {network}",
+           ("testbed", "ebpf", "demo", "integration"), binary=True)
+      for network in ("ebpf-nat", "ebpf-peer", "ebpf-peer-macs")),
 )
 
 HELP = """\

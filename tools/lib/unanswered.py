@@ -60,11 +60,11 @@ def policies_of_services():
             is_known = where == "other node"
             port = 8600 + 10 * verdict + node
             # Behind a bridge the kernel sends the reset in the backend's name, which the client does
-            # not know.
-            how = "failure" if name == "reset" else how
+            # not know; and where programs translate, they leave a node's ICMP errors as they are.
+            how = "failure" if name in ("reset", "rejected") else how
             for source in SOURCES:
                 yield Call(f"tcp, service, {name}, {where}", "tcp", client, "shut", port,
-                           backend=port, backend_owner="b1" if is_known else None, source=source,
+                           backend=port, backend_owner="b1", is_tracked=is_known, source=source,
                            job="denied", how=how,
                            limit=RESETS if name == "reset" and where != "same node" else None)
 

@@ -1,6 +1,7 @@
 import Addressing
 import Edges
 import Netlink
+import Observation
 import RPCAP
 import Settings
 
@@ -59,7 +60,8 @@ extension Veth {
         return Device(
             name: link.name,
             description: (pod.map { "the pod \($0)" } ?? (text.isEmpty ? "a pod" : "the pod"))
-                + (text.isEmpty ? "" : " at \(text)\(isMore ? " ..." : "")"),
+                + (text.isEmpty ? "" : " at \(text)\(isMore ? " ..." : "")")
+                + (tap.side == .pod ? ", captured inside" : ""),
             flags: link.isUp
                 ? Device.isUp | Device.isRunning | Device.isConnected : Device.isDisconnected)
     }

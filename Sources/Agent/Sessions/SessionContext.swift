@@ -1,5 +1,6 @@
 import Addressing
 import Edges
+import Forwarding
 import Linux
 import Log
 import Logging
@@ -7,6 +8,7 @@ import Metrics
 import RPCAP
 import Security
 import Settings
+import Taps
 import Time
 
 /// The state that all sessions of an agent share.
@@ -21,6 +23,8 @@ final class SessionContext: Sendable {
     private let loginGuard: LoginGuard?
     /// Nil if no connection is over TLS.
     private let tls: TLSServer?
+    /// Opens sockets inside pods; nil if all edges are captured at the host's ends.
+    let podSockets: PodSockets?
     /// Given when the agent is to stop.
     let stop: StopSignal
     private let logger: Logger
@@ -44,6 +48,12 @@ final class SessionContext: Sendable {
         tls = try settings.tls.map { files throws(TLSFailure) in
             try TLSServer(certificate: files.certificate, key: files.key)
         }
+        podSockets =
+            !settings.taps.needsOpener
+            ? nil
+            : PodSockets(PodSocketClient(path: settings.taps.opener), logger: self.logger) {
+                status.tapsFailed.add($0)
+            }
         stop = try StopSignal()
         logReloadEvents()
     }

@@ -5,6 +5,7 @@ import Netlink
 import Observation
 import Packets
 import Settings
+import Taps
 
 extension AgentMetrics {
     /// All metrics, in the order of the page.
@@ -167,12 +168,22 @@ extension AgentMetrics {
             "edges_sharing_ring", "Edges that share one ring because ring memory is used up.",
             labels: ["sensor"]
         ) { $0.sums(\.edgesSharing) },
+        gauge(
+            "cilium_tables_used",
+            "Captures that look calls to services up in Cilium's tables, by family.",
+            labels: ["sensor", "family"]
+        ) { metrics in
+            metrics.sums(\.ciliumIPv4, "ipv4") + metrics.sums(\.ciliumIPv6, "ipv6")
+        },
+        gauge(
+            "edges_captured_inside", "Edges whose rings are inside their pods.", labels: ["sensor"]
+        ) { $0.sums(\.edgesInside) },
     ]
 
-    /// A gauge's sum over the captures of each peer.
-    private func sums(_ gauge: (CaptureCounters) -> Gauge) -> [Sample] {
+    /// A gauge's sum over the captures of each peer, with more labels than the peer's.
+    private func sums(_ gauge: (CaptureCounters) -> Gauge, _ labels: String...) -> [Sample] {
         status.peers.map { peer in
-            Sample([peer.name], peer.captures.reduce(0) { $0 + gauge($1.counters).value })
+            Sample([peer.name] + labels, peer.captures.reduce(0) { $0 + gauge($1.counters).value })
         }
     }
 
@@ -201,8 +212,16 @@ extension AgentMetrics {
 /// What the agent knows of its node, and whom it refused.
 extension AgentMetrics {
     private static let node = [
-        gauge("edges", "Edges of pods on this node that are to be captured.") {
-            [Sample($0.node.capturedVeths.count)]
+        gauge(
+            "edges",
+            "Edges of pods on this node that are to be captured, by the end of their pair.",
+            labels: ["side"]
+        ) { metrics in
+            TapSide.allCases.map { side in
+                Sample(
+                    [side.rawValue],
+                    metrics.node.capturedVeths.count { $0.tap.side == side })
+            }
         },
         gauge("edges_down", "Edges that are down.") {
             [Sample($0.node.capturedVeths.count { !$0.link.isUp })]
@@ -286,6 +305,11 @@ extension AgentMetrics {
 
     private static let refusals = [
         counter(
+            "taps_failed_total",
+            "Times that no socket was opened inside a pod, so its edge is captured at the host's end.",
+            \.tapsFailed
+        ) { $0 == .gone ? nil : $0.rawValue },
+        counter(
             "clients_refused_total",
             "Clients sent away before they could log in: `not_allowed` by address, or for a limit.",
             \.clientsRefused
@@ -326,6 +350,8 @@ extension Veth.EdgeStatus {
         case .uplink: "uplink"
         case .excluded: "excluded"
         case .outsidePodNetworks: "outside_pod_networks"
+        case .needsPodTap: "needs_pod_tap"
+        case .namespaceGone: "namespace_gone"
         }
     }
 }

@@ -3,6 +3,7 @@ import Forwarding
 import Linux
 package import Metrics
 package import Settings
+import Taps
 import Time
 
 /// The state of an agent: who is connected, what was counted, which loops run.
@@ -26,6 +27,8 @@ package final class AgentStatus: Sendable {
     let clientsEvicted = ReasonCounters<ClientEviction>()
     /// Logins with a wrong name or password, or refused untried.
     let loginsRefused = ReasonCounters<LoginOutcome>()
+    /// Sockets inside pods that could not be opened.
+    let tapsFailed = ReasonCounters<PodSocketFailure.Reason>()
     /// TLS handshakes of control connections that failed.
     let handshakesFailed = Counter()
     /// Whether the agent is about to end.

@@ -13,6 +13,7 @@
 #include <linux/filter.h>
 #include <linux/if_ether.h>
 #include <linux/if_packet.h>
+#include <linux/sched.h>
 #include <linux/virtio_net.h>
 #include <net/if.h>
 #include <sched.h>
@@ -20,8 +21,10 @@
 #include <stdint.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/inotify.h>
 #include <sys/socket.h>
 #include <sys/types.h>
+#include <sys/un.h>
 
 /* The owner of a block, as bits of TP_STATUS_*. Acquires what the kernel wrote before it. */
 static inline uint32_t clinux_block_status(const struct tpacket_block_desc *block)
@@ -49,6 +52,40 @@ static inline void clinux_prefetch(const void *address, uintptr_t distance)
 
 /* Gives the calling thread a network namespace of its own (unshare(2)). */
 int clinux_unshare_network(void);
+
+/* Moves the calling thread into a network namespace, which a descriptor of its file names (setns(2)). */
+int clinux_enter_network(int fd);
+
+/*
+ * The type of the namespace that a descriptor stands for, as one of CLONE_NEW* (NS_GET_NSTYPE of
+ * ioctl_ns(2), Linux 4.11). Returns -1 and errno if it stands for none.
+ */
+int clinux_namespace_type(int fd);
+
+/* Whether a descriptor is of nsfs, the file system of namespaces. Returns 0 or 1, or -1 and errno. */
+int clinux_is_of_nsfs(int fd);
+
+/* The most descriptors of a message; the kernel closes what is beyond. */
+#define CLINUX_PASSED_COUNT_MAX 4
+
+/*
+ * Sends a message and duplicates of descriptors with it (SCM_RIGHTS of unix(7)), without waiting. Returns
+ * the number of bytes, or -1 and errno.
+ */
+ssize_t clinux_send_with_descriptors(int fd, const void *bytes, size_t byte_count, const int *passed,
+                                     uint32_t passed_count);
+
+/*
+ * Receives a message without waiting, and the descriptors that came with it, which the caller owns from
+ * then on. `is_cut` tells whether bytes or descriptors were left out. Returns the number of bytes, or -1
+ * and errno.
+ */
+ssize_t clinux_receive_with_descriptors(int fd, void *bytes, size_t byte_count, int *passed,
+                                        uint32_t *passed_count, int *is_cut);
+
+/* The user id of the process that connected a UNIX socket (SO_PEERCRED of unix(7)), or -1 and errno. */
+int64_t clinux_peer_user(int fd);
+
 int clinux_accept_nonblocking(int fd, struct sockaddr *address, socklen_t *byte_count);
 int clinux_dup_cloexec(int fd);
 
@@ -108,6 +145,25 @@ int clinux_affinity(unsigned long *words, size_t byte_count);
 int clinux_set_niceness(int niceness);
 /* Cannot fail for the calling thread; -1 is a niceness. */
 int clinux_niceness(void);
+
+/* The shape of a map in the kernel (BPF_OBJ_GET_INFO_BY_FD). */
+struct clinux_map_shape {
+    uint32_t type;
+    uint32_t key_byte_count;
+    uint32_t value_byte_count;
+};
+
+#define CLINUX_MAP_HASH 1
+#define CLINUX_MAP_LRU_HASH 9
+
+/*
+ * Opens a map by its pin to be read (bpf(2): BPF_OBJ_GET with BPF_F_RDONLY), asks for its shape, and looks a
+ * key up in it (BPF_MAP_LOOKUP_ELEM), with as many bytes of key and value as the shape says. Each returns a
+ * descriptor or 0, or -1 and errno, which is ENOENT if the map lacks the key.
+ */
+int clinux_open_pinned_map(const char *path);
+int clinux_shape_of_map(int fd, struct clinux_map_shape *shape);
+int clinux_map_look_up(int fd, const void *key, void *value);
 
 /* The effective capabilities of the process as a bit mask (capget(2)), or -1 and errno. */
 int64_t clinux_effective_capabilities(void);

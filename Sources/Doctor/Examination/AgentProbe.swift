@@ -29,13 +29,24 @@ package enum AgentProbe {
     ///
     /// - Returns: Nil if no agent answers.
     package static func readSenders(at address: SocketAddress) -> [UnknownSender]? {
+        page("/edges", of: address).map(UnknownSender.read)
+    }
+
+    /// Reads how many calls to services an agent knows and does not know; blocks for up to 2 s.
+    ///
+    /// - Returns: Nil if no agent answers.
+    package static func readServiceCalls(at address: SocketAddress) -> ServiceCalls? {
+        page("/metrics", of: address).map(ServiceCalls.read)
+    }
+
+    private static func page(_ path: String, of address: SocketAddress) -> String? {
         let deadline = MonotonicTime.now + waitMax
         for address in address.reachable {
             let page = try? response(
-                "/edges", from: address, until: deadline, byteCountMax: pageByteCountMax
+                path, from: address, until: deadline, byteCountMax: pageByteCountMax
             ) { _ in false }
             guard let page, isFromAgent(page) else { continue }
-            return UnknownSender.read(String(decoding: page, as: UTF8.self))
+            return String(decoding: page, as: UTF8.self)
         }
         return nil
     }

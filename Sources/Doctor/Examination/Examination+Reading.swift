@@ -1,7 +1,10 @@
+import Addressing
 import Edges
+import Forwarding
 import Linux
 import Netlink
 import Settings
+import Time
 
 extension Examination {
     /// Reads everything about the node that a check needs.
@@ -14,6 +17,7 @@ extension Examination {
         examination.readProcess()
         examination.readNetwork()
         examination.readConntrack()
+        examination.readCiliumTables()
         examination.readPeers()
         return examination
     }
@@ -39,7 +43,7 @@ extension Examination {
     private mutating func readNetwork() {
         let node: Node
         do throws(SystemError) {
-            node = try Node.read(settings.edges)
+            node = try Node.read(settings.edges, taps: settings.taps)
         } catch {
             netlinkFailure = .listing(error)
             return
@@ -51,6 +55,7 @@ extension Examination {
             netlinkFailure = .subscription(error)
         }
         packetSockets = PacketSocket.read()
+        podTaps = Self.readPodTaps(settings.taps)
         // On the loopback a ring does no harm.
         let loopback = node.links.values.first { $0.isLoopback }
         if capabilities.contains(.netRaw),
@@ -58,8 +63,23 @@ extension Examination {
         {
             ring = RingTrial.open(on: interface, tellsOffload: settings.capture.restoresWireForm)
         }
-        if node.addressFailure == nil, !node.capturedVeths.isEmpty {
-            vethCounters = VethCounters.read(node)
+        if node.addressFailure == nil, node.veths.contains(where: \.isBehindPod) {
+            let indexes = Set(node.veths.filter(\.isBehindPod).map(\.link.index))
+            pairCounters = Result { () throws(SystemError) in
+                try PairCounters.read().filter { indexes.contains($0.link.index) }
+            }
+        }
+    }
+
+    private static func readPodTaps(
+        _ settings: TapSettings
+    ) -> Result<PodTapTrial, SystemError>? {
+        guard settings.needsOpener else { return nil }
+        do throws(SystemError) {
+            return .success(
+                try PodTapTrial.read(settings))
+        } catch {
+            return .failure(error)
         }
     }
 
@@ -70,6 +90,14 @@ extension Examination {
         guard state.failure == nil else { return }
         // A table that is too busy to be listed can still be asked flow by flow.
         translatedFlows = try? ConntrackState.readTranslatedFlows()
+    }
+
+    /// What Cilium's pins say, if the agent would look there.
+    private mutating func readCiliumTables() {
+        ciliumTables = [.ipv4: .absent, .ipv6: .absent]
+        guard let folder = settings.capture.ciliumFolder else { return }
+        var tables = CiliumTables(in: folder)
+        for (family, state) in tables.refresh(now: .now) { ciliumTables?[family] = state }
     }
 
     /// What concerns sensors and clients.
@@ -84,9 +112,15 @@ extension Examination {
             PortState.read(at: address) { AgentProbe.probeAgent(at: address) }
         }
         senders = settings.http.flatMap { AgentProbe.readSenders(at: $0) }
+        serviceCalls = settings.http.flatMap { AgentProbe.readServiceCalls(at: $0) }
         passwordFile = settings.passive?.passwordFile.map(FileState.readPasswords)
         certificate = settings.tls.map {
             FileState.readCertificate($0.certificate, key: $0.key)
         }
     }
+}
+
+extension Veth {
+    /// Whether a pod is behind it that an agent would like to capture.
+    fileprivate var isBehindPod: Bool { isCaptured || status == .needsPodTap }
 }

@@ -1,5 +1,6 @@
 package import Addressing
 package import Edges
+package import Forwarding
 package import Linux
 package import Settings
 
@@ -34,6 +35,8 @@ package struct Examination: Sendable {
     package var httpPort: PortState?
     /// The senders that a running agent knows as nobody's.
     package var senders: [UnknownSender]?
+    /// The calls to services that a running agent has counted.
+    package var serviceCalls: ServiceCalls?
     /// The state of the password file.
     package var passwordFile: FileState?
     /// The state of the certificate and its key.
@@ -50,16 +53,22 @@ package struct Examination: Sendable {
     /// The packet sockets that receive every packet.
     package var packetSockets: [PacketSocket]?
 
+    /// What is needed to capture inside pods; nil if the settings do not ask for that.
+    package var podTaps: Result<PodTapTrial, SystemError>?
+
     // What needs a capability.
 
     /// The result of opening a ring; nil without CAP_NET_RAW or an interface.
     package var ring: RingTrial?
     /// The counters of both ends of the edges; nil without CAP_NET_ADMIN or edges.
-    package var vethCounters: Result<[VethCounters], SystemError>?
+    package var pairCounters: Result<[PairCounters], SystemError>?
     /// The state of connection tracking.
     package var conntrack: ConntrackState?
     /// The flows that connection tracking translates; nil without CAP_NET_ADMIN.
     package var translatedFlows: [TrackedFlow]?
+
+    /// The state of Cilium's tables, by family.
+    package var ciliumTables: [IPAddress.Family: CiliumTables.State]?
 
     /// An examination of which nothing has been read.
     package init(_ settings: Settings) { self.settings = settings }

@@ -8,7 +8,7 @@ import Synchronization
 package final class CaptureCounters: Sendable {
     /// All frames, by fate.
     package let frames = FrameCounters()
-    private let values: [40 of Atomic<UInt64>] = [40 of Atomic<UInt64>] { _ in Atomic(0) }
+    private let values: [48 of Atomic<UInt64>] = [48 of Atomic<UInt64>] { _ in Atomic(0) }
     private let unrepaired: [11 of Atomic<UInt64>] = [11 of Atomic<UInt64>] { _ in Atomic(0) }
     /// The frames of each edge that is captured now, by its interface's incarnation.
     let edges = Mutex<[UInt64: EdgeCounters]>([:])
@@ -19,10 +19,16 @@ package final class CaptureCounters: Sendable {
     package let ringBytes = Gauge()
     /// Edges that share one ring because there is no memory for more.
     package let edgesSharing = Gauge()
+    /// Edges whose rings are inside their pods.
+    package let edgesInside = Gauge()
     /// Bytes in the send queue.
     package let queueBytes = Gauge()
     /// Frames that wait for the answer to a request, or for the first fragment of their datagram.
     package let framesHeld = Gauge()
+
+    /// Whether Cilium's tables are used, 1 or 0 for each family.
+    package let ciliumIPv4 = Gauge()
+    package let ciliumIPv6 = Gauge()
 
     package init(_ edgeMetrics: EdgeMetrics = EdgeMetrics()) {
         self.edgeMetrics = edgeMetrics

@@ -21,6 +21,8 @@ package enum CaptureMetric: Int, CaseIterable, Sendable {
     case datagramsFailed, datagramsTooLarge
     case lookups, lookupsSkipped, lookupFailures, conntrackOverruns, conntrackListings, flowsEvicted
     case callsNotLearned
+    case ciliumLookups, ciliumLookupsSkipped, ciliumLookupFailures
+    case serviceCalls, serviceCallsUnexplained
     case ringsReplaced, ringsTooSmall, programsNotReplaced
 
     /// The name of the metric, without the program's.
@@ -69,6 +71,12 @@ package enum CaptureMetric: Int, CaseIterable, Sendable {
         case .conntrackListings: ("conntrack_listings_total", "conntrack_listings")
         case .flowsEvicted: ("conntrack_flows_evicted_total", "flows_evicted")
         case .callsNotLearned: ("calls_not_learned_total", "calls_not_learned")
+        case .ciliumLookups: ("cilium_lookups_total", "cilium_lookups")
+        case .ciliumLookupsSkipped: ("cilium_lookups_skipped_total", "cilium_lookups_skipped")
+        case .ciliumLookupFailures: ("cilium_lookup_failures_total", "cilium_lookup_failures")
+        case .serviceCalls: ("service_calls_total", "service_calls")
+        case .serviceCallsUnexplained:
+            ("service_calls_unexplained_total", "service_calls_unexplained")
         case .ringsReplaced: ("rings_replaced_total", "rings_replaced")
         case .ringsTooSmall: ("rings_too_small_total", "rings_too_small")
         case .programsNotReplaced: ("programs_not_replaced_total", "programs_not_replaced")
@@ -135,6 +143,14 @@ package enum CaptureMetric: Int, CaseIterable, Sendable {
         case .flowsEvicted: "Flows forgotten before their time, because there were too many."
         case .callsNotLearned:
             "Calls reported in two forms: too many node addresses and ports are translated to pods."
+        case .ciliumLookups: "Flows looked up in Cilium's tables."
+        case .ciliumLookupsSkipped:
+            "Flows not looked up there, because there were too many in a second."
+        case .ciliumLookupFailures: "Lookups in Cilium's tables that failed."
+        case .serviceCalls:
+            "Calls to services; one that is looked up again counts again, at most once a second."
+        case .serviceCallsUnexplained:
+            "Of these, calls that were answered though neither connection tracking nor Cilium knew them."
         case .ringsReplaced: "Rings that were replaced by a larger or smaller one."
         case .ringsTooSmall:
             "Times that there was no memory for a ring whose blocks hold an edge's largest packets."

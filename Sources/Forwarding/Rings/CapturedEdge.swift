@@ -31,6 +31,8 @@ final class CapturedEdge {
     var ring: Ring?
     /// The ring that takes its place during a replacement.
     private(set) var newRing: Ring?
+    /// The program of that ring, if it is at the other end of the pair.
+    private var newProgram: EdgeProgram?
     /// The descriptor of `ring`, for the poller.
     private(set) var fileDescriptor: CInt
     /// The size of a block of `ring`.
@@ -72,8 +74,19 @@ final class CapturedEdge {
 
     /// Takes over what is known of the edge now; the next `adopt` may install another program.
     func move(to edge: Edge) {
+        let edge = edge.captured(at: self.edge.point.side)
         if !edge.point.hasSameProgram(as: self.edge.point) { installed.markStale() }
         self.edge = edge
+    }
+
+    /// Whether something else is known of the edge than the capture has taken over.
+    func isKnownOtherwise(as edge: Edge) -> Bool {
+        self.edge != edge.captured(at: self.edge.point.side)
+    }
+
+    /// The edge's point at the other end of its pair.
+    private var otherPoint: ObservationPoint {
+        edge.point.captured(at: edge.point.side == .host ? .pod : .host)
     }
 
     /// Records that user space goes by another rule from now on, of which programs come out differently.
@@ -94,11 +107,11 @@ extension CapturedEdge {
         guard needsProgram(plan.version) else { return }
         var next = plan.program(at: edge.point)
         while next != installed.program {
-            if try install(next) { break }
+            if try install(next, plan) { break }
             if installed.program == .undecided {
                 plan.shrink(below: next)
                 next = plan.program(at: edge.point)
-            } else if try !install(.undecided) {
+            } else if try !install(.undecided, plan) {
                 throw .programTooLarge
             }
         }
@@ -106,10 +119,15 @@ extension CapturedEdge {
     }
 
     /// - Returns: False if the kernel has no room for the program.
-    private func install(_ next: EdgeProgram) throws(Ring.Failure) -> Bool {
+    private func install(
+        _ next: EdgeProgram, _ plan: ProgramPlan
+    ) throws(Ring.Failure) -> Bool {
         do throws(Ring.Failure) {
             try ring?.attach(next.program)
-            try newRing?.attach(next.program)
+            if newProgram != nil {
+                newProgram = next == .undecided ? next : plan.program(at: otherPoint)
+            }
+            try newRing?.attach((newProgram ?? next).program)
             // The kernel runs it from now on: on a node with many edges the turn began long before.
             installed.replace(with: next, now: .now)
             return true
@@ -144,7 +162,7 @@ extension CapturedEdge {
         guard newRing != nil, let replacement else { return }
         var packets = block.packets
         while let packet = packets.next() {
-            replacement.record(packet.identity, at: readCount + packets.count)
+            replacement.record(replacement.identity(of: packet), at: readCount + packets.count)
         }
     }
 
@@ -166,6 +184,9 @@ extension CapturedEdge {
     func takeStatistics() throws(SystemError) -> Ring.Statistics? {
         guard let statistics = try ring?.takeStatistics() else { return nil }
         putCount += statistics.put
+        if isLagging {
+            return Ring.Statistics(received: statistics.dropped, dropped: statistics.dropped)
+        }
         guard newRing != nil, let replacement else { return statistics }
         replacement.recordDropped(Int(statistics.dropped))
         return Ring.Statistics(received: 0, dropped: 0)
@@ -238,11 +259,19 @@ extension CapturedEdge {
 
     /// Step 2: lets into a new ring what is let into the present one.
     ///
-    /// The kernel has just been asked for its counts.
-    func prepare(_ next: consuming Ring, _ seen: consuming PacketSet) throws(Ring.Failure) {
-        try next.attach(isLeaving ? Program.keepNothing : installed.program.program)
+    /// The kernel has just been asked for its counts. A ring at the other end of the pair gets the
+    /// plan's program.
+    func prepare(
+        _ next: consuming Ring, _ seen: consuming PacketSet, at side: TapSide,
+        _ plan: ProgramPlan
+    ) throws(Ring.Failure) {
+        let program = side == edge.point.side ? nil : plan.program(at: otherPoint)
+        try next.attach(
+            isLeaving ? Program.keepNothing : (program ?? installed.program).program)
         newRing = .some(next)
-        let replacement = RingReplacement(seen, startCount: putCount)
+        newProgram = program
+        let replacement = RingReplacement(
+            seen, startCount: putCount, isBetweenEnds: program != nil)
         switch phase {
         case .draining(let since, _): phase = .draining(since: since, replacement)
         case .reading, .replacing, .closed: phase = .replacing(replacement)
@@ -268,7 +297,9 @@ extension CapturedEdge {
     ///
     /// - Returns: The old ring, for those who may wait for the kernel to close it, and the packets
     ///   that neither ring had room for; nil if the new ring has not got everything.
-    func succeed() throws(SystemError) -> (old: TransferBox<Ring>?, lost: Ring.Statistics)? {
+    func succeed(
+        now: MonotonicTime
+    ) throws(SystemError) -> (old: TransferBox<Ring>?, lost: Ring.Statistics)? {
         guard let statistics = try newRing?.takeStatistics(), statistics.freezes == 0,
             let replacement, replacement.isSound
         else { return nil }
@@ -279,8 +310,29 @@ extension CapturedEdge {
         lap = LapTimer(blockCount: next.blockCount)
         ring = .some(next)
         (readCount, putCount) = (0, statistics.put)
-        replacement.beginDeduplication(of: statistics.put)
+        if let program = newProgram.take() {
+            edge = edge.captured(at: otherPoint.side)
+            installed = InstalledProgram(program, now: now)
+            replacement.beginLag(now: now)
+        } else {
+            replacement.beginDeduplication(of: statistics.put)
+        }
         return (old, Ring.Statistics(received: statistics.dropped, dropped: statistics.dropped))
+    }
+
+    /// Whether duplicates may still come into a ring that has taken over from one at the other end.
+    var isLagging: Bool { newRing == nil && replacement?.isLagging == true }
+
+    /// Ends the time in which duplicates come from the other end, if it is over.
+    ///
+    /// - Returns: What the kernel had no room for since it was asked last; nil if it is not over.
+    func endLag(now: MonotonicTime) throws(SystemError) -> Ring.Statistics? {
+        guard isLagging, let replacement, replacement.isLagOver(now: now),
+            let statistics = try takeStatistics()
+        else { return nil }
+        replacement.endLag(unreadCount: putCount - readCount)
+        if !replacement.mayHaveDuplicates { endReplacement() }
+        return statistics
     }
 
     /// Gives up on the new ring.
@@ -292,6 +344,7 @@ extension CapturedEdge {
             replacement?.remainder(readCount: readCount, putCount: putCount)
             ?? Ring.Statistics(received: 0, dropped: 0)
         endReplacement()
+        newProgram = nil
         guard let next = newRing.take() else { return (nil, remainder) }
         return (TransferBox(next), remainder)
     }

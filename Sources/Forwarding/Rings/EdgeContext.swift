@@ -1,4 +1,5 @@
 import Observation
+import PacketRing
 
 /// What the pipeline must know of the ring that a block comes from.
 struct EdgeContext {
@@ -25,6 +26,8 @@ struct EdgeContext {
     }
 
     let source: Source
+    /// The index of the edge if its ring is inside the pod, where the kernel has another one; else nil.
+    let edgeOfPodSide: UInt32?
     /// The MAC addresses of the edge, if the ring is that of one edge.
     let macs: EdgeMACs
     /// Counts what becomes of the packets.
@@ -40,12 +43,15 @@ struct EdgeContext {
     ) {
         (self.source, self.counters) = (source, counters)
         (self.program, self.filter, self.replacement) = (program, filter, replacement)
-        macs =
-            switch source {
-            case .edge(let point): EdgeMACs(point)
-            // No packet of several edges takes the fast path.
-            case .edges: EdgeMACs()
-            }
+        switch source {
+        case .edge(let point):
+            macs = EdgeMACs(point)
+            edgeOfPodSide = point.side == .pod ? point.interfaceIndex : nil
+        case .edges:
+            // No packet of several edges takes the fast path, nor is one seen inside a pod.
+            macs = EdgeMACs()
+            edgeOfPodSide = nil
+        }
     }
 
     /// Whether most packets need nothing but to be copied.
@@ -57,5 +63,37 @@ struct EdgeContext {
         case .edge(let point): point
         case .edges(let points): points[index]
         }
+    }
+}
+
+/// Packets as the host's end of the pair has them, wherever they were captured.
+///
+/// What is kept of a packet so stays right when its edge is captured at the other end.
+extension EdgeContext {
+    /// Whether a packet goes to the pod.
+    @inline(__always)
+    func isToPod(_ packet: borrowing RingPacket) -> Bool {
+        packet.isOutgoing == (edgeOfPodSide == nil)
+    }
+
+    /// Takes a packet of a ring that replaces another one.
+    ///
+    /// - Returns: Whether it came out of the other ring before.
+    func consumesDuplicate(_ packet: borrowing RingPacket) -> Bool {
+        guard let replacement else { return false }
+        return replacement.consume(replacement.identity(of: packet))
+    }
+
+    /// The index of the edge at which a packet was seen.
+    func interfaceIndex(of packet: borrowing RingPacket) -> UInt32 {
+        edgeOfPodSide ?? packet.interfaceIndex
+    }
+
+    /// A packet with all its details.
+    @_lifetime(copy packet)
+    func packet(_ packet: RingPacket, isCutByBlock: Bool = false) -> Packet {
+        let whole = packet.packet(isCutByBlock: isCutByBlock)
+        guard let edgeOfPodSide else { return whole }
+        return Packet(whole.details.seenFromHost(at: edgeOfPodSide), packet.bytes)
     }
 }

@@ -11,6 +11,8 @@ package struct RingBudget {
     /// The number of bytes that rings take or have reserved.
     package private(set) var usedByteCount = 0
     private let givenByteCount: Int
+    /// The number of bytes that are left to edges that are to come, when rings grow.
+    private let setAsideByteCount: Int
     private var exhaustedUntil = MonotonicTime.zero
 
     /// How long the kernel is assumed to have no more memory.
@@ -29,8 +31,20 @@ package struct RingBudget {
     /// traffic: 16 MiB is 6 Gbit/s.
     private static let growth = 16
 
+    /// The part of the memory that no ring grows into, if edges are captured inside pods.
+    ///
+    /// Such an edge cannot share a ring, which sees one namespace. A quarter of the usual memory is the
+    /// smallest ring for 256 pods.
+    private static let setAsidePart = 4
+
     /// Creates a budget, with the smallest ring set aside for edges that find no memory later.
-    package init(byteCountMax: Int) {
+    ///
+    /// - Parameters:
+    ///   - byteCountMax: The most bytes of all rings.
+    ///   - hasPodTaps: Whether edges are captured inside pods, so that each needs a ring of its own.
+    package init(byteCountMax: Int, hasPodTaps: Bool = false) {
+        setAsideByteCount =
+            Self.smallest.byteCount + (hasPodTaps ? byteCountMax / Self.setAsidePart : 0)
         self.byteCountMax = byteCountMax
         givenByteCount = byteCountMax
         usedByteCount = Self.smallest.byteCount
@@ -103,6 +117,20 @@ package struct RingBudget {
             ?? takeLeavingRoom(Self.smallest(holding: frameByteCount))
     }
 
+    /// Takes the memory for a ring at the other end of an edge's pair, of the same size if possible.
+    ///
+    /// - Parameters:
+    ///   - frameByteCount: The edge's largest frame.
+    ///   - byteCount: The size of the present ring.
+    /// - Returns: The ring's shape, or nil if there is no memory.
+    package mutating func takeForOtherEnd(
+        holding frameByteCount: Int, insteadOf byteCount: Int
+    ) -> Ring.Shape? {
+        let same = Ring.Shape(byteCountMax: byteCount, frameByteCountMax: frameByteCount)
+        return takeLeavingRoom(same) ?? take(Self.smallest(holding: frameByteCount))
+            ?? take(Self.smallest)
+    }
+
     /// Takes the memory for the smallest ring whose blocks hold a frame of a size.
     package mutating func takeSmallest(holding frameByteCount: Int = 0) -> Ring.Shape? {
         take(Self.smallest(holding: frameByteCount))
@@ -132,9 +160,9 @@ package struct RingBudget {
         return Ring.Shape(byteCountMax: most, frameByteCountMax: frameByteCount)
     }
 
-    /// Takes memory of which enough is left to replace an idle ring by the smallest.
+    /// Takes memory of which enough is left for edges to come, and to replace an idle ring.
     private mutating func takeLeavingRoom(_ shape: Ring.Shape) -> Ring.Shape? {
-        guard usedByteCount + shape.byteCount + Self.smallest.byteCount <= byteCountMax else {
+        guard usedByteCount + shape.byteCount + setAsideByteCount <= byteCountMax else {
             return nil
         }
         return take(shape)

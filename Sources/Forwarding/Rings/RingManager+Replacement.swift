@@ -5,6 +5,7 @@ import Log
 import Logging
 import Observation
 import PacketRing
+import Taps
 import Time
 
 /// The ring manager's steps.
@@ -17,29 +18,31 @@ extension RingManager {
     /// Step 1: opens a ring beside the present one, which gets nothing yet.
     func open(_ change: RingTable.Change, _ table: inout RingTable) {
         let slot = change.slot
-        do throws(Ring.Failure) {
-            let stamps = try Self.stampPackets()
-            let ring = try Ring(
-                on: slot.edge.point.interfaceIndex, Program.keepNothing, shape: change.shape,
-                tellsOffload: tellsOffload)
-            let lease = TransferBox(try ring.lease())
+        let isSameEnd = change.tap.side == slot.tap.side
+        do throws(RingOpeningFailure) {
+            let stamps = isSameEnd ? try Self.stampPackets() : nil
+            let ring = try ring(at: change.tap, of: slot.edge, Program.keepNothing, change.shape)
+            let lease = TransferBox(try RingOpeningFailure.lease(of: ring))
             slot.recordNewRing(lease, stamps)
             let seen = PacketSet(countMax: Self.seenCountMax << slot.failureCount)
-            send(.prepare(TransferBox(ring), TransferBox(seen)), to: slot.edge.incarnation)
+            send(
+                .prepare(TransferBox(ring), TransferBox(seen), change.tap.side),
+                to: slot.edge.incarnation)
         } catch {
             table.recordOpeningFailed(slot)
-            guard !error.isInterfaceAbsent else { return }
+            // What hinders the opener is in the log.
+            guard case .ring(let error) = error, !error.isInterfaceAbsent else { return }
             logger.debug(
                 "a ring keeps its size",
                 metadata: ["edge": "\(slot.edge.name)", "reason": "\(error)"])
         }
     }
 
-    private static func stampPackets() throws(Ring.Failure) -> TransferBox<PacketStamps> {
+    private static func stampPackets() throws(RingOpeningFailure) -> TransferBox<PacketStamps> {
         do throws(SystemError) {
             return TransferBox(try PacketStamps())
         } catch {
-            throw .system(error)
+            throw .ring(.system(error))
         }
     }
 

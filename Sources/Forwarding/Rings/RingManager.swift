@@ -21,6 +21,7 @@ final class RingManager: Sendable {
     private let feed: NodePublisher
     private let scope: CaptureScope
     private let firstPlan: ProgramPlan
+    let podSockets: PodSockets?
     let counters: CaptureCounters
     private let mailbox: Mailbox<RingMessage>
     /// Sends a command to the forwarder, and never waits.
@@ -37,16 +38,17 @@ final class RingManager: Sendable {
     ///   - feed: Publishes the edges and the rule.
     ///   - scope: The part of the node that the capture shows.
     ///   - plan: What the first programs are made from.
+    ///   - podSockets: Opens sockets inside pods; nil if all edges are captured at the host's ends.
     ///   - counters: Gets the memory of the rings.
     ///   - logger: Gets what a person should know.
     ///   - send: Sends a command to the forwarder, such as to read a ring that is open.
     /// - Throws: If the process has no descriptor left.
     init(
         _ feed: NodePublisher, _ scope: CaptureScope, _ plan: ProgramPlan,
-        _ counters: CaptureCounters,
-        logger: Logger, send: @escaping @Sendable (RingCommand) -> Void
+        _ podSockets: PodSockets?, _ counters: CaptureCounters, logger: Logger,
+        send: @escaping @Sendable (RingCommand) -> Void
     ) throws(SystemError) {
-        (self.feed, self.scope) = (feed, scope)
+        (self.feed, self.scope, self.podSockets) = (feed, scope, podSockets)
         tellsOffload = plan.keepsWhole
         firstPlan = plan
         self.counters = counters
@@ -97,14 +99,16 @@ final class RingManager: Sendable {
     }
 
     private func nextTime(_ table: RingTable) -> MonotonicTime {
-        .now
-            + (table.hasFailures
-                ? Self.retryInterval : Watchdog.waitMax)
+        let now = MonotonicTime.now
+        // Messages have their turn between the few that move at a time.
+        if podSockets != nil, table.hasOtherEnds(now: now) { return now }
+        return now + (table.hasFailures ? Self.retryInterval : Watchdog.waitMax)
     }
 
     private func updateGauges(_ table: RingTable) {
         counters.ringBytes.set(table.ringByteCount)
         counters.edgesSharing.set(table.sharing.count)
+        counters.edgesInside.set(table.insideCount)
     }
 
     /// Records what the forwarder has let go of, so that it is closed with the rest.
@@ -142,7 +146,7 @@ extension RingManager {
         if snapshot.version != table.version {
             table.version = snapshot.version
             plan.set(snapshot.rule)
-            table.recordFrames(of: snapshot.edges)
+            table.record(snapshot.edges)
             send(.follow(snapshot))
             for incarnation in table.takeGone(from: snapshot.edges) {
                 send(.remove(incarnation: incarnation))
@@ -151,7 +155,10 @@ extension RingManager {
         }
         let (openings, isSharingChanged) = table.takeOpenings(for: snapshot.edges, now: .now)
         if isSharingChanged || table.lacksSharedRing { share(&table) }
-        defer { enlargeBlocks(&table) }
+        defer {
+            enlargeBlocks(&table)
+            moveToOtherEnds(&table)
+        }
         return open(openings, plan, &table)
     }
 
@@ -184,7 +191,7 @@ extension RingManager {
         logger.warning(
             """
             \(cause): new edges have no ring of their own but share one, \
-            which costs more and holds less; \(remedy)
+            which costs more and holds less\(warningOfHalves(table.sharing)); \(remedy)
             """,
             metadata: [
                 "sharing": .number(table.sharing.count),
@@ -197,16 +204,16 @@ extension RingManager {
     ) -> SystemError? {
         guard !openings.isEmpty else { return nil }
         let results = Mutex<[UInt64: Opened]>([:])
-        inParallel(openings.count, threadCountMax: Self.threadCountMax) { [send] index in
-            let opened = Self.open(openings[index], plan, send)
+        inParallel(openings.count, threadCountMax: Self.threadCountMax) { [self] index in
+            let opened = open(openings[index], plan)
             results.withLock { $0[openings[index].edge.incarnation] = opened }
         }
         var failure: SystemError?
         for opening in openings {
             let edge = opening.edge
             switch results.withLock({ $0[edge.incarnation] }) {
-            case .lease(let lease):
-                guard table.recordOpened(opening, lease) else { continue }
+            case .lease(let lease, let tap):
+                guard table.recordOpened(opening, lease, at: tap, now: .now) else { continue }
                 logger.info(
                     "the edge is captured after all", metadata: ["edge": "\(edge.name)"])
             case .failure(let error):
@@ -224,27 +231,42 @@ extension RingManager {
     }
 
     private enum Opened: Sendable {
-        case lease(TransferBox<RingLease>)
+        case lease(TransferBox<RingLease>, EdgeTap)
         case failure(Ring.Failure)
     }
 
-    /// Opens a ring, and hands it to the forwarder at once.
-    private static func open(
-        _ opening: RingTable.Opening, _ plan: ProgramPlan,
-        _ send: @Sendable (RingCommand) -> Void
-    ) -> Opened {
+    /// Opens a ring where its edge is to be captured, and hands it to the forwarder at once.
+    ///
+    /// If that is inside the pod and fails, the host's end is captured, and the other one tried later.
+    private func open(_ opening: RingTable.Opening, _ plan: ProgramPlan) -> Opened {
+        do throws(RingOpeningFailure) {
+            return .lease(try open(opening, plan, at: opening.edge.tap), opening.edge.tap)
+        } catch {
+            guard opening.edge.tap.side == .pod, error != .ring(.noMemory) else {
+                return .failure(error.ringFailure)
+            }
+        }
+        do throws(RingOpeningFailure) {
+            return .lease(try open(opening, plan, at: .host), .host)
+        } catch {
+            return .failure(error.ringFailure)
+        }
+    }
+
+    private func open(
+        _ opening: RingTable.Opening, _ plan: ProgramPlan, at tap: EdgeTap
+    ) throws(RingOpeningFailure) -> TransferBox<RingLease> {
+        let edge = opening.edge.captured(at: tap.side)
         var plan = plan
         while true {
-            let program = plan.program(at: opening.edge.point)
-            do throws(Ring.Failure) {
-                let ring = try Ring(
-                    on: opening.edge.point.interfaceIndex, program.program, shape: opening.shape,
-                    tellsOffload: plan.keepsWhole)
-                let lease = TransferBox(try ring.lease())
-                send(.add(opening.edge, TransferBox(ring), program))
-                return .lease(lease)
+            let program = plan.program(at: edge.point)
+            do throws(RingOpeningFailure) {
+                let ring = try ring(at: tap, of: edge, program.program, opening.shape)
+                let lease = TransferBox(try RingOpeningFailure.lease(of: ring))
+                send(.add(edge, TransferBox(ring), program))
+                return lease
             } catch {
-                guard error == .programTooLarge, program.decides else { return .failure(error) }
+                guard error == .ring(.programTooLarge), program.decides else { throw error }
                 plan.shrink(below: program)
             }
         }

@@ -1,4 +1,5 @@
 import Linux
+import Observation
 package import PacketRing
 package import Time
 
@@ -20,6 +21,14 @@ package import Time
 ///    recorded are left out. The kernel shows a packet to the younger ring first, so duplicates can
 ///    only be among those that the new ring had when the old one was read last.
 ///
+/// The new ring may be at the other end of the edge's pair. Then three things are different:
+///
+/// * The kernel clears a packet's time stamp between the two ends, so identities are without it.
+/// * A packet to the pod passes the pod's end after the host's, and one from the pod the other way
+///   round. So duplicates may come into the new ring for a while after step 4 (`lagTime`).
+/// * A packet that was recorded may never be in the new ring, since it had passed that end before.
+///   What was recorded is forgotten with the replacement.
+///
 /// Until step 4 the old ring counts. If anything is wrong with the new one, either side *cancels*: the
 /// manager by `Command.cancel`, the forwarder by `Event.cancelled`, and the new ring is closed.
 ///
@@ -38,6 +47,15 @@ package final class RingReplacement {
     /// The number of packets of the new ring that may be duplicates and have not been read.
     private var unreadCount = 0
     private var firstReadCount = 0
+    /// Whether the two rings are at two ends of a pair.
+    package let isBetweenEnds: Bool
+    /// Until when duplicates may come into the new ring; nil if none can any more, or before step 4.
+    private var lagEnd: MonotonicTime?
+
+    /// The time that a packet may take from one end of a pair to the other one.
+    ///
+    /// It waits in a queue of its processor, which a busy node may take long to serve.
+    package static let lagTime = Duration.milliseconds(50)
 
     private struct End {
         /// The number of packets for which the old ring must be read.
@@ -51,7 +69,11 @@ package final class RingReplacement {
     /// - Parameters:
     ///   - seen: An empty set, as large as the number of packets that may come meanwhile.
     ///   - startCount: The number of packets that the kernel has put into the old ring.
-    package init(_ seen: consuming PacketSet, startCount: Int) {
+    ///   - isBetweenEnds: Whether the two rings are at two ends of a pair.
+    package init(
+        _ seen: consuming PacketSet, startCount: Int, isBetweenEnds: Bool = false
+    ) {
+        self.isBetweenEnds = isBetweenEnds
         self.seen = seen
         self.startCount = startCount
     }
@@ -95,6 +117,31 @@ package final class RingReplacement {
     /// Step 4: begins to look for duplicates among the packets that are in the new ring now.
     package func beginDeduplication(of count: Int) { unreadCount = count }
 
+    /// Step 4, between two ends: begins to look for duplicates among all packets that come.
+    package func beginLag(now: MonotonicTime) {
+        unreadCount = .max
+        lagEnd = now + Self.lagTime
+    }
+
+    /// Whether duplicates may still come into the new ring.
+    ///
+    /// Meanwhile its packets are counted when they are read.
+    package var isLagging: Bool { lagEnd != nil }
+
+    /// Whether it is time to end the lag.
+    package func isLagOver(now: MonotonicTime) -> Bool { lagEnd.map { now >= $0 } ?? false }
+
+    /// Ends the lag: further duplicates can only be among packets that are in the new ring now.
+    package func endLag(unreadCount: Int) {
+        self.unreadCount = unreadCount
+        lagEnd = nil
+    }
+
+    /// The identity of a packet, by which it is known in the other ring.
+    func identity(of packet: borrowing RingPacket) -> UInt64? {
+        isBetweenEnds ? packet.contentIdentity : packet.identity
+    }
+
     /// Whether packets of the new ring may still be duplicates.
     package var mayHaveDuplicates: Bool { unreadCount > 0 }
 
@@ -129,8 +176,8 @@ package final class RingReplacement {
 extension RingReplacement {
     /// What the ring manager tells the forwarder.
     enum Command: Sendable {
-        /// Let the same packets into this ring, and record them in this set.
-        case prepare(TransferBox<Ring>, TransferBox<PacketSet>)
+        /// Let the same packets into this ring at an end of the pair, and record them in this set.
+        case prepare(TransferBox<Ring>, TransferBox<PacketSet>, TapSide)
         /// The new ring gets all packets from now on: read the old one to its end.
         case succeed
         /// The new ring is of no use.

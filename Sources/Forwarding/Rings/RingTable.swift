@@ -1,5 +1,6 @@
 package import Edges
 package import Linux
+import Observation
 package import PacketRing
 package import Time
 
@@ -34,6 +35,8 @@ package struct RingTable {
     private static let failureCountMax = 6
     /// The most idle rings that are replaced at a time.
     private static let shrinkingCountMax = 16
+    /// The most rings that move to the other ends of their pairs at a time.
+    private static let otherEndCountMax = 16
 
     /// Creates a table without rings.
     package init(_ budget: RingBudget) { self.budget = budget }
@@ -50,7 +53,12 @@ package struct RingTable {
     package func slot(_ incarnation: UInt64) -> RingSlot? { slots[incarnation] }
 
     /// Whether something must be tried again after a while.
-    package var hasFailures: Bool { !retryAt.isEmpty || lacksSharedRing }
+    package var hasFailures: Bool {
+        !retryAt.isEmpty || lacksSharedRing || slots.values.contains(where: \.isAtOtherEnd)
+    }
+
+    /// The number of rings inside pods.
+    package var insideCount: Int { slots.values.count { $0.tap.side == .pod } }
 
     /// Whether edges share a ring that is not open.
     package var lacksSharedRing: Bool { sharedLease == nil && !sharing.isEmpty }
@@ -92,12 +100,21 @@ extension RingTable {
 
     /// Records a ring that has been opened.
     ///
+    /// - Parameters:
+    ///   - opening: The ring.
+    ///   - lease: A lease on it.
+    ///   - tap: Where it is.
+    ///   - now: The time.
     /// - Returns: Whether earlier tries had failed.
     package mutating func recordOpened(
-        _ opening: Opening, _ lease: TransferBox<RingLease>?
+        _ opening: Opening, _ lease: TransferBox<RingLease>?, at tap: EdgeTap = .host,
+        now: MonotonicTime = .zero
     ) -> Bool {
         let incarnation = opening.edge.incarnation
-        slots[incarnation] = RingSlot(opening.edge, opening.shape, lease)
+        let slot = RingSlot(opening.edge, opening.shape, lease, tap)
+        // The other end has just been tried.
+        if slot.isAtOtherEnd { slot.postponeOtherEnd(now: now) }
+        slots[incarnation] = slot
         return failures.removeValue(forKey: incarnation) != nil
     }
 
@@ -134,14 +151,14 @@ extension RingTable {
 
 /// Closing rings.
 extension RingTable {
-    /// Marks the rings whose edges are gone as leaving.
+    /// Marks the rings whose edges are gone, or lead to another pod, as leaving.
     ///
     /// - Returns: The incarnations of those edges, each once.
     package mutating func takeGone(from edges: [Edge]) -> [UInt64] {
         let incarnations = Set(edges.map(\.incarnation))
         failures = failures.filter { incarnations.contains($0.key) }
         let gone = slots.values.filter {
-            !incarnations.contains($0.edge.incarnation) && !$0.isLeaving
+            (!incarnations.contains($0.edge.incarnation) || $0.hasAnotherPod) && !$0.isLeaving
         }
         for slot in gone { slot.isLeaving = true }
         return gone.map(\.edge.incarnation)
@@ -174,6 +191,8 @@ extension RingTable {
     package struct Change {
         package let slot: RingSlot
         package let shape: Ring.Shape
+        /// Where the new ring is to be.
+        package let tap: EdgeTap
     }
 
     /// Takes memory for a larger ring in the place of one that is under pressure.
@@ -194,11 +213,32 @@ extension RingTable {
             ? shrinkIdle(now) : []
     }
 
-    /// Records the largest frames of edges, by the settings of their devices.
-    package func recordFrames(of edges: [Edge]) {
+    /// Records what is known of edges: their largest frames, and where they are to be captured.
+    package func record(_ edges: [Edge]) {
         for edge in edges {
             slots[edge.incarnation]?.announcedByteCount = edge.frameByteCountMax
+            slots[edge.incarnation]?.wantedTap = edge.tap
         }
+    }
+
+    /// Takes memory for rings at the other ends of their pairs, where edges are to be captured now.
+    ///
+    /// A few at a time, since each takes the kernel 15 ms.
+    package mutating func takeOtherEnds(now: MonotonicTime) -> [Change] {
+        let waiting = slots.values.filter {
+            $0.isAtOtherEnd && $0.canBeReplaced && now >= $0.otherEndAt
+        }
+        return waiting.prefix(Self.otherEndCountMax).compactMap { slot in
+            slot.postponeOtherEnd(now: now)
+            let shape = budget.takeForOtherEnd(
+                holding: slot.frameByteCountMax, insteadOf: slot.byteCount)
+            return shape.map { reserve($0, for: slot, at: slot.wantedTap) }
+        }
+    }
+
+    /// Whether more rings can move to the other ends at once than `takeOtherEnds` gives.
+    package func hasOtherEnds(now: MonotonicTime) -> Bool {
+        slots.values.contains { $0.isAtOtherEnd && $0.canBeReplaced && now >= $0.otherEndAt }
     }
 
     /// Records that a block of an edge's ring has cut a frame of a size.
@@ -248,9 +288,12 @@ extension RingTable {
         return changes
     }
 
-    private func reserve(_ shape: Ring.Shape, for slot: RingSlot) -> Change {
-        slot.newShape = shape
-        return Change(slot: slot, shape: shape)
+    private func reserve(
+        _ shape: Ring.Shape, for slot: RingSlot, at tap: EdgeTap? = nil
+    ) -> Change {
+        let tap = tap ?? slot.presentTap
+        (slot.newShape, slot.newTap) = (shape, tap)
+        return Change(slot: slot, shape: shape, tap: tap)
     }
 
     /// Records that a new ring has taken the place of the old one.
@@ -300,6 +343,15 @@ package final class RingSlot {
     package let edge: Edge
     package private(set) var shape: Ring.Shape
     private(set) var lease: TransferBox<RingLease>?
+    /// Where the ring is.
+    package private(set) var tap: EdgeTap
+    /// Where the edge is to be captured.
+    fileprivate(set) var wantedTap: EdgeTap
+    /// Where the new ring is during a replacement.
+    fileprivate var newTap: EdgeTap?
+    /// When a ring at the other end can be tried, and how often that has failed.
+    fileprivate var otherEndAt = MonotonicTime.zero
+    private var otherEndFailureCount = 0
     /// The shape of the new ring during a replacement.
     package fileprivate(set) var newShape: Ring.Shape?
     private(set) var newLease: TransferBox<RingLease>?
@@ -323,7 +375,10 @@ package final class RingSlot {
     /// Whether there was no memory for larger blocks the last time.
     fileprivate var lacksMemory = false
 
-    fileprivate init(_ edge: Edge, _ shape: Ring.Shape, _ lease: TransferBox<RingLease>?) {
+    fileprivate init(
+        _ edge: Edge, _ shape: Ring.Shape, _ lease: TransferBox<RingLease>?, _ tap: EdgeTap
+    ) {
+        (self.tap, wantedTap) = (tap, edge.tap)
         self.edge = edge
         self.shape = shape
         self.lease = lease
@@ -342,9 +397,29 @@ package final class RingSlot {
     /// Whether a replacement can begin.
     var canBeReplaced: Bool { !isLeaving && newShape == nil }
 
+    /// Whether the ring is at another end of the pair than it should be.
+    var isAtOtherEnd: Bool { tap.side != wantedTap.side && !isLeaving }
+
+    /// Whether the edge leads to another pod than the one in which the ring is.
+    fileprivate var hasAnotherPod: Bool {
+        guard let present = tap.podTap, let wanted = wantedTap.podTap else { return false }
+        return !present.isSameInterface(as: wanted)
+    }
+
+    /// Where the ring is, by what is known of it now.
+    fileprivate var presentTap: EdgeTap { tap.side == wantedTap.side ? wantedTap : tap }
+
+    /// Lets a while go by until a ring at the other end is tried again: 1 s, and at last 32 s.
+    fileprivate func postponeOtherEnd(now: MonotonicTime) {
+        otherEndAt = now + .seconds(1 << min(otherEndFailureCount, 5))
+        otherEndFailureCount += 1
+    }
+
     /// Records the new ring of a replacement.
+    ///
+    /// Rings at both ends of a pair need no stamps.
     func recordNewRing(
-        _ lease: TransferBox<RingLease>, _ stamps: TransferBox<PacketStamps>
+        _ lease: TransferBox<RingLease>, _ stamps: TransferBox<PacketStamps>?
     ) {
         newLease = lease
         self.stamps = stamps
@@ -353,13 +428,15 @@ package final class RingSlot {
     fileprivate func becomeNew() {
         lease = newLease
         if let newShape { shape = newShape }
-        failureCount = 0
+        if let newTap { tap = newTap }
+        (failureCount, otherEndFailureCount, otherEndAt) = (0, 0, .zero)
         dropNew()
     }
 
     fileprivate func dropNew() {
         newLease = nil
         newShape = nil
+        newTap = nil
         stamps = nil
     }
 }

@@ -36,7 +36,8 @@ package struct EdgeProgram: Equatable, Sendable {
     /// Writes the program of an edge.
     ///
     /// If that takes too many instructions, services are left out, then the filter, then
-    /// everything. A filter that the kernel would refuse is left out as well.
+    /// everything. A filter that the kernel would refuse is left out as well, and inside a pod one that
+    /// asks for the direction, which the kernel has the other way round there.
     ///
     /// - Parameters:
     ///   - rule: the rule.
@@ -60,7 +61,10 @@ package struct EdgeProgram: Equatable, Sendable {
         let whole = Self.puntByteCount - 1
         let cutFilter = snaplen.map { filter?.truncating(to: $0) } ?? filter?.keeping(whole)
         let canFilter =
-            filter.map { $0.isForKernel && (snaplen != nil || $0.keptByteCount != nil) } ?? true
+            filter.map { filter in
+                filter.isForKernel && (snaplen != nil || filter.keptByteCount != nil)
+                    && (point.side == .host || !filter.asksForPlace)
+            } ?? true
         var services = dropList.sorted { $0.key < $1.key }
         let strangers = floods.filter { rule.owner(of: $0, at: point) == .another }
             .sorted { $0.value < $1.value }

@@ -89,10 +89,13 @@ struct EdgeProgramWriter {
 extension EdgeProgramWriter {
     /// Branches by the direction of the frame.
     ///
-    /// The program runs at the host's end of a veth pair, where frames to the pod are outgoing.
+    /// Frames to the pod are outgoing at the host's end of its pair, and frames from it at its own end.
     mutating func branch(toPod: Label, fromPod: Label) {
         code.ld(.packetType, "the packet's direction")
-        code.jeq(Ancillary.outgoing, then: toPod, else: fromPod, "to the pod?")
+        switch point.side {
+        case .host: code.jeq(Ancillary.outgoing, then: toPod, else: fromPod, "to the pod?")
+        case .pod: code.jeq(Ancillary.outgoing, then: fromPod, else: toPod, "from the pod?")
+        }
     }
 
     /// Tests whether a packet has ports.

@@ -3,6 +3,8 @@ import BPF
 import Packets
 
 /// Step 2, ownership: a frame to the pod has one of its MAC addresses, or may be a flooded copy.
+///
+/// Inside the pod, the kernel has compared the destination with the address of the pod's interface.
 extension EdgeProgramWriter {
     /// Punts frames to unknown MAC addresses, and falls through for all other unicast frames.
     ///
@@ -13,6 +15,10 @@ extension EdgeProgramWriter {
             let (toPod, fromPod, isOther) = (code.makeLabel(), code.makeLabel(), code.makeLabel())
             branch(toPod: toPod, fromPod: fromPod)
             code.place(toPod)
+            if point.side == .pod {
+                // The packet type is still in the accumulator.
+                code.jeq(Ancillary.toHost, then: isOurs, else: .next, "to the pod itself?")
+            }
             let own = [mac] + point.otherMACs
             testMAC(at: EthernetHeader.destination, own.map { ($0, isOurs) }, else: isOther)
             code.place(isOther)

@@ -32,8 +32,8 @@ package struct FuzzTarget: Sendable {
     package static let all = [
         ServerTarget.target, ClientTarget.target, PacketsTarget.target, FramesTarget.target,
         RuleTarget.target, ExplainTarget.target, NetlinkTarget.target, CapturesTarget.target,
-        ProgramsTarget.target, NamesTarget.target, SettingsTarget.target, TextsTarget.target,
-        UsersTarget.target,
+        ProgramsTarget.target, NamesTarget.target, OpenerTarget.target, SettingsTarget.target,
+        TextsTarget.target, UsersTarget.target, CiliumTarget.target,
     ]
 }
 

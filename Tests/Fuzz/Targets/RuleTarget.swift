@@ -8,9 +8,9 @@ import Time
 /// Both forms of the rule, and the fast path, at an edge of a node.
 ///
 /// The first byte chooses the node, one of some that are made at random. Frames follow, each behind
-/// a byte for the edge, the direction and the time that has passed, and one for its length. The
-/// edge's program runs in the interpreter. What it keeps or drops, the slow path reports or refuses.
-/// What it punts, the fast path does not clear.
+/// a byte for the edge, the direction and whether the kernel takes it for the pod's own, and one for
+/// its length. The edge's program runs in the interpreter. What it keeps or drops, the slow path
+/// reports or refuses. What it punts, the fast path does not clear.
 enum RuleTarget {
     static let target = FuzzTarget(
         "rule", "frames at edges: the rule's program, fast path and slow path",
@@ -58,9 +58,14 @@ enum RuleTarget {
             let direction: Direction = choices & 1 == 0 ? .fromPod : .toPod
             let edge = (choices >> 1) % node.programs.count
             let point = node.site.points[edge]
-            let verdict = node.programs[edge].verdict(on: frame, direction: direction)
+            // The kernel says so inside pods alone, and not of frames to groups.
+            let isToPodItself =
+                choices & 0x80 != 0 && point.side == .pod && direction == .toPod
+                && frame.first.map { $0 & 1 == 0 } ?? false
+            let verdict = node.programs[edge].verdict(
+                on: frame, direction: direction, at: point.side, isToPodItself: isToPodItself)
             let outcome = slowPath.outcome(
-                of: frame.wire, direction: direction, at: point)
+                of: frame.wire, direction: direction, at: point, isToPodItself: isToPodItself)
             let opening = node.fastPath.opening(frame, direction, at: point)
             let isCleared = node.fastPath.clears(
                 frame.wire, toPod: direction == .toPod, at: EdgeMACs(point))

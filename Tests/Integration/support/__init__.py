@@ -16,9 +16,10 @@ sys.path.append(str(TOOLS / "lib"))
 import captures  # noqa: E402
 import house  # noqa: E402
 import packet_sizes as sizes  # noqa: E402
+import places  # noqa: E402
 import python_lint  # noqa: E402
 import steps  # noqa: E402
 import traffic  # noqa: E402
 
-__all__ = ["HERE", "INTEGRATION", "ROOT", "TOOLS", "captures", "house", "python_lint", "sizes",
-           "steps", "traffic"]
+__all__ = ["HERE", "INTEGRATION", "ROOT", "TOOLS", "captures", "house", "places", "python_lint",
+           "sizes", "steps", "traffic"]

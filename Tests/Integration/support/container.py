@@ -43,6 +43,11 @@ def own_capabilities():
 def default_seccomp(capabilities):
     """The profile in the form that runc takes, for this architecture and these capabilities."""
     profile = json.loads(PROFILE.read_text())
+    if "CAP_BPF" in capabilities:
+        # containerd's profile lets it call bpf(2); Debian 12's is older, and asks for CAP_SYS_ADMIN.
+        for rule in profile["syscalls"]:
+            rule["names"] = [name for name in rule["names"] if name != "bpf"]
+        profile["syscalls"].append({"names": ["bpf"], "action": "SCMP_ACT_ALLOW"})
 
     def applies(rule):
         includes, excludes = rule.get("includes") or {}, rule.get("excludes") or {}
@@ -75,16 +80,20 @@ class Bundle:
         return {path: (path.lstat().st_mtime_ns, path.lstat().st_size)
                 for path in sorted(self.rootfs.rglob("*"))}
 
-    def configuration(self, namespace, capabilities, privileged, files, variables):
+    def configuration(self, namespace, capabilities, privileged, files, variables, folders=(),
+                      arguments=()):
         """How runc is to start it (OCI runtime-spec, config.md). Privileged means what it does to a
-        kubelet, with `hostPID`."""
+        kubelet, with `hostPID`. `folders` are mounts: where, of what, and with which options."""
         mounts = [{"destination": place, "type": kind, "source": source, "options": options}
                   for place, kind, source, options in MOUNTS]
         mounts += [{"destination": place, "type": "bind", "source": str(source),
                     "options": ["rbind", "rprivate", "ro"]} for place, source in files.items()]
+        mounts += [{"destination": place, "type": "bind", "source": str(source), "options": options}
+                   for place, source, options in folders]
         namespaces = [{"type": kind} for kind in ("ipc", "uts", "mount")]
         namespaces.append({"type": "network", "path": f"/run/netns/{namespace}"})
-        linux = {"namespaces": namespaces, "cgroupsPath": f"/{namespace}", "resources": {}}
+        linux = {"namespaces": namespaces, "cgroupsPath": f"/{'-'.join([namespace, *arguments])}",
+                 "resources": {}}
         if not privileged:
             namespaces.append({"type": "pid"})
             linux |= {"maskedPaths": MASKED, "readonlyPaths": READ_ONLY,
@@ -95,7 +104,7 @@ class Bundle:
             "ociVersion": "1.0.2", "hostname": "node", "mounts": mounts, "linux": linux,
             "root": {"path": str(self.rootfs), "readonly": not privileged},
             "process": {
-                "args": self.process["args"], "cwd": self.process["cwd"],
+                "args": [*self.process["args"][:1], *(arguments or self.process["args"][1:])], "cwd": self.process["cwd"],
                 "user": {"uid": 0, "gid": 0}, "capabilities": sets,
                 "noNewPrivileges": not privileged,
                 "env": [one for one in self.process["env"] if one.startswith("PATH=")]
@@ -103,12 +112,15 @@ class Bundle:
 
 
 class Container(Program):
-    """A container of the image in a node's network namespace. `files` are mounted at their places."""
+    """A container of the image in a node's network namespace. `files` are mounted at their places, and
+    so are `folders`; `arguments` are those of a command other than the image's."""
 
-    def __init__(self, bundle, namespace, capabilities, files, privileged=False, **variables):
-        self.name = self.namespace = namespace
+    def __init__(self, bundle, namespace, capabilities, files, privileged=False, folders=(),
+                 arguments=(), **variables):
+        self.namespace, self.name = namespace, "-".join([namespace, *arguments])
         self.folder = tempfile.TemporaryDirectory()
-        configuration = bundle.configuration(namespace, capabilities, privileged, files, variables)
+        configuration = bundle.configuration(
+            namespace, capabilities, privileged, files, variables, folders, arguments)
         pathlib.Path(self.folder.name, "config.json").write_text(json.dumps(configuration))
         self.log = tempfile.TemporaryFile("w+")
         self.process = subprocess.Popen(

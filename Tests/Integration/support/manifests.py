@@ -49,11 +49,24 @@ def flatten(folder, target, below=()):
         bases, files = [write_layer(target, bases, files)], []
     for name in text.get("components", []):
         bases = [flatten((folder / name).resolve(), target, bases)]
-    *patches, last = [[folder / patch["path"]] for patch in text.get("patches", [])] or [[]]
+    *patches, last = [[folder / patch["path"]] for patch in text.get("patches", [])
+                      if is_selected(patch.get("target", {}), target, below)] or [[]]
     # Of one layer's patches it takes none that change the same thing.
     for patch in patches:
         bases, files = [write_layer(target, bases, files, patch)], []
     return write_layer(target, bases, files, last, text.get("images", []))
+
+
+def is_selected(selector, target, below):
+    """Whether an object of the layers below has the annotation that a patch is for, if it is for one."""
+    if not selector:
+        return True
+    assert selector.keys() == {"kind", "annotationSelector"}, selector
+    items = [item for layer in below
+             for item in yaml.safe_load_all(kubectl("kustomize", f"{target}/{layer}"))]
+    return any(item["kind"] == selector["kind"]
+               and selector["annotationSelector"] in item["metadata"].get("annotations", {})
+               for item in items)
 
 
 def write_layer(target, bases, resources, patches=(), images=()):

@@ -28,9 +28,9 @@ class Contestant:
     # What it sends to the drain.
     data_format = "rpcap"
 
-    def __init__(self, bed, tools, program=None, is_busy=True, sensor_count=1):
+    def __init__(self, bed, tools, program=None, is_busy=True, sensor_count=1, arguments=()):
         self.bed, self.tools, self.program, self.is_busy = bed, tools, program, is_busy
-        self.sensor_count = sensor_count
+        self.sensor_count, self.arguments = sensor_count, arguments
 
     def __enter__(self):
         with contextlib.ExitStack() as stack:
@@ -83,7 +83,7 @@ class Agent(Contestant):
                            for index in range(self.sensor_count))
         self.launch(stack, self.program, "agent", "--sensor", sensors,
                     "--pod-network", network.POD_NETWORK,
-                    "--service-network", network.SERVICE_NETWORK)
+                    "--service-network", network.SERVICE_NETWORK, *self.arguments)
         for listener, drain in zip(listeners, self.drains):
             session = sensor.begin(listener.accept()[0], "any-eth", drain)
             stack.callback(session.close)

@@ -118,6 +118,12 @@ def bounds(figures):
             for none, no, yes in zip(base.values, silent.values, reporting.values))
         found.append(Bound("what an edge that does not report costs, of one that does", share,
                            1 / 3))
+    for text, measure in (("CPU for a new call to a service", "services_ns"),
+                          ("memory with new calls to services", "services_mib")):
+        tables, tracking = (figures.get(measure, name) for name in ("cilium", "conntrack"))
+        if tables and tracking:
+            found.append(Bound(f"{text}, Cilium's tables over connection tracking",
+                               tables.over(tracking), 1.1))
     most("delay, 99th percentile", "delay_99th_ms", 30, "ms")
     most("idle with one session, of a core", "idle_10_share", 0.5, "%", 100)
     return found

@@ -3,7 +3,7 @@
 import random
 import time
 
-from . import generator, network, processes
+from . import generator, network, processes, services
 
 SIZES = (60, 300, 1514)
 # A TCP packet that its device is to segment: as many segments as an IPv4 packet can say.
@@ -210,6 +210,34 @@ class Bench:
             self.figures.add(f"{measure}_{size}_per_s", name,
                              sent["packets"] / sent["wall_ns"] * 1e9)
 
+    def services(self):
+        """What a new call to a service costs: known from connection tracking, and from Cilium's tables."""
+        agent = next(iter(self.contestants))
+        services.prepare(self.bed)
+        warm_count = int(WARM_UP_SECONDS * services.CALLS_PER_SECOND)
+        count = min(services.PORT_COUNT_MAX - warm_count,
+                    int(self.plan.seconds * services.CALLS_PER_SECOND))
+        with services.tables(self.tools) as pins:
+            for turn in range(2 * self.plan.few_rounds):
+                name, way, folder = (("conntrack", services.BY_KERNEL, "off"),
+                                     ("cilium", services.BY_TABLES, pins))[turn % 2]
+                self.say(f"new calls to services, round {turn // 2 + 1}: {name}")
+                services.translate(self.bed, way)
+                if folder == pins:
+                    services.fill(self.bed, pins, turn, warm_count + count)
+                with self.meet(agent, arguments=("--cilium-tables", folder)) as contestant:
+                    time.sleep(0.2)
+                    services.call(self.bed, turn, 0, warm_count)
+                    before = contestant.await_silence()["packets"]
+                    cost = Cost(contestant)
+                    rate = services.call(self.bed, turn, warm_count, count)
+                    arrived = contestant.await_silence()["packets"] - before
+                    cost.note(self.figures, "services", count, 0, name)
+                    self.figures.add("services_reported", name, arrived / count)
+                    self.figures.add("services_per_s", name, rate)
+                    self.figures.add("services_mib", name,
+                                     processes.memory(contestant.pid)["anonymous"] / (1 << 20))
+
     def idle(self):
         """What one session costs while nothing happens, and its memory."""
         self.idle_at(network.POD_COUNT)
@@ -275,9 +303,9 @@ class Cost:
         self.ns = processes.cpu_ns(contestant.pid)
         self.ticks = processes.cpu_ticks(contestant.pid)
 
-    def note(self, figures, measure, packets, packets_before=None):
+    def note(self, figures, measure, packets, packets_before=None, name=None):
         """Per packet that has arrived since; user and system by the share of ticks."""
-        name, pid = self.contestant.name, self.contestant.pid
+        name, pid = name or self.contestant.name, self.contestant.pid
         since = self.packets if packets_before is None else packets_before
         each = (processes.cpu_ns(pid) - self.ns) / max(1, packets - since)
         user, system = (now - then for now, then in zip(processes.cpu_ticks(pid), self.ticks))

@@ -66,6 +66,14 @@ SENSOR_LINES = [
     ("lost, %", "sensors_loss_share", 100, 2)]
 
 
+SERVICE_LINES = [
+    ("CPU for each call, ns", "services_ns", 1, 0),
+    ("... of it in user mode, ns", "services_user_ns", 1, 0),
+    ("... packets of it that were reported", "services_reported", 1, 3),
+    ("... 1,000 calls/s", "services_per_s", 1e-3, 1),
+    ("the agent's own memory after it, MiB", "services_mib", 1, 1)]
+
+
 def cell(figure, scale, digits):
     """A median, and how far the rounds went where there were several."""
     if figure is None:
@@ -109,6 +117,9 @@ def tables(figures, names):
         (*line, ("1", "2", "3")) for line in SENSOR_LINES])
     parts += further(figures, ["what pods pay", NOBODY, "an edge that does not report",
                                "one that reports"], POD_LINES)
+    parts += further(figures, ["new calls to services, known from", "connection tracking",
+                               "Cilium's tables"], [
+        (*line, ("conntrack", "cilium")) for line in SERVICE_LINES])
     return "\n\n".join(parts)
 
 
