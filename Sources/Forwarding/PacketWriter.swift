@@ -263,6 +263,7 @@ struct PacketWriter: ~Copyable {
             return queue.append(bytes.extracting(first: byteCount))
         }
         counts.add(form)
+        if append(all: form, bytes, details, limit, to: &queue, &numbering, &counts) { return }
         let before = counts
         for index in 0..<form.segmentCount {
             let byteCount = min(form.byteCount(ofSegment: index), limit)
@@ -275,6 +276,36 @@ struct PacketWriter: ~Copyable {
             form.write(segment: index, of: bytes, into: &target)
         }
         counts.addSegments(since: before)
+    }
+
+    /// Queues all segments of a GSO packet whole, if each is sent and there is room for all of them.
+    ///
+    /// - Returns: False if nothing was queued.
+    private static func append(
+        all form: WireForm, _ bytes: RawSpan, _ details: Packet.Details, _ limit: Int,
+        to queue: inout ByteQueue, _ numbering: inout Numbering, _ counts: inout BlockCounts
+    ) -> Bool {
+        let recordsByteCount = form.segmentCount * PacketRecord.headerByteCount + form.byteCount
+        guard numbering.admitsAll, queue.hasRoom(for: recordsByteCount),
+            let run = SegmentRun(form, of: bytes), run.byteCountMax <= limit
+        else { return false }
+        let (seconds, rest) = details.nanosecondsSince1970.quotientAndRemainder(
+            dividingBy: 1_000_000_000)
+        let microseconds = UInt32(truncatingIfNeeded: rest / 1000)
+        var number = numbering.last
+        for index in 0..<run.count {
+            let byteCount = run.byteCount(of: index)
+            number &+= 1
+            var record = queue.extend(by: PacketRecord.headerByteCount + byteCount)
+            PacketRecord.store(
+                into: &record, seconds: UInt32(truncatingIfNeeded: seconds),
+                microseconds: microseconds, byteCount: byteCount, wireByteCount: byteCount,
+                number: number)
+            run.write(index, of: bytes, into: &record, at: PacketRecord.headerByteCount)
+        }
+        numbering.last = number
+        counts.addSegments(count: run.count, byteCount: recordsByteCount)
+        return true
     }
 
     /// Queues a packet's header, if the packet is sent and there is room for it.

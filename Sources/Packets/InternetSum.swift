@@ -11,6 +11,7 @@ package struct InternetSum: Sendable {
     package init() {}
 
     /// Adds a number of 16 bits.
+    @inline(__always)
     package mutating func add(_ value: UInt16) {
         total &+= UInt64(value.bigEndian)
     }
@@ -21,6 +22,7 @@ package struct InternetSum: Sendable {
     }
 
     /// Adds the length field of a pseudo-header, which has 32 bits for IPv6 (RFC 8200, 8.1).
+    @inline(__always)
     package mutating func add(length: Int) {
         add(UInt16(truncatingIfNeeded: length >> 16))
         add(UInt16(truncatingIfNeeded: length))
@@ -65,7 +67,16 @@ package struct InternetSum: Sendable {
         add(bytes.extracting(evenByteCount..<bytes.byteCount))
     }
 
+    /// Adds bytes, and copies all of them to an offset of the target, where there must be room.
+    @inline(__always)
+    mutating func add(
+        _ bytes: RawSpan, copyingWholeInto target: inout MutableRawSpan, at offset: Int
+    ) {
+        addCopying(bytes, into: &target, at: offset)
+    }
+
     /// The sum, not complemented.
+    @inline(__always)
     package var value: UInt16 {
         let once = (total & 0xffff_ffff) &+ (total >> 32)
         var sum = (once & 0xffff) &+ (once >> 16 & 0xffff) &+ (once >> 32)
@@ -74,6 +85,7 @@ package struct InternetSum: Sendable {
     }
 
     /// The complement of the sum: the checksum of all that was added.
+    @inline(__always)
     package var checksum: UInt16 { ~value }
 }
 
@@ -85,6 +97,7 @@ extension InternetSum {
     private static let wideByteCount = MemoryLayout<Wide>.size
 
     /// Copies and adds bytes in one pass: each word is loaded once.
+    @inline(__always)
     private mutating func addCopying(
         _ bytes: RawSpan, into target: inout MutableRawSpan, at start: Int
     ) {
@@ -103,7 +116,7 @@ extension InternetSum {
     ///
     /// - Safety: `byteCount` bytes can be read at `source` and written at `target`, and the two do
     ///   not overlap.
-    @unsafe
+    @unsafe @inline(__always)
     mutating func add(
         _ byteCount: Int, copying source: UnsafeRawPointer, to target: UnsafeMutableRawPointer
     ) {
@@ -148,6 +161,7 @@ extension InternetSum {
     ///
     /// The sum of the lower halves is the first less the second. That is exact, because it has less
     /// than 64 bits itself, and it takes one operation less per word than adding both halves.
+    @inline(__always)
     private mutating func add(_ all: Wide, _ high: Wide) {
         total &+= (all &- high &<< 32 &+ high).wrappedSum()
     }

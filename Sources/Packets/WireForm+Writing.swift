@@ -96,7 +96,8 @@ extension WireForm {
             checksum, at: transport + (isUDP ? UDPHeader.checksum : TCPHeader.checksum))
     }
 
-    private func copyHeaders(
+    /// Copies the headers of a segment, without a jumbo payload option and with a tag that is put back.
+    func copyHeaders(
         of frame: RawSpan, _ layout: Layout, into target: inout MutableRawSpan
     ) {
         guard layout.jumboByteCount > 0 else {

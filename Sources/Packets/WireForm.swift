@@ -194,6 +194,7 @@ extension WireForm {
         var payloadByteCount: Int { layout.end - layout.payload }
 
         /// Returns where a segment's payload is in the frame.
+        @inline(__always)
         func payload(of index: Int) -> Range<Int> {
             precondition(index >= 0 && index < segmentCount)
             let start = layout.payload + index * segmentByteCount

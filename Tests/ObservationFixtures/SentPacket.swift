@@ -3,7 +3,8 @@ package import Packets
 
 /// Returns the segments that a wire form writes of a frame; nil if it writes anywhere else.
 ///
-/// Each segment is written into just as much memory as is kept of it, between guard bytes.
+/// Each segment is written into just as much memory as is kept of it, between guard bytes. Whole segments
+/// are also written as a run, which must come out the same.
 package func written(_ form: WireForm, _ frame: [UInt8], keeping limit: Int = .max) -> [[UInt8]]? {
     var segments: [[UInt8]] = []
     for index in 0..<form.segmentCount {
@@ -19,7 +20,29 @@ package func written(_ form: WireForm, _ frame: [UInt8], keeping limit: Int = .m
         else { return nil }
         segments.append(Array(memory.dropFirst(guardByteCount).prefix(byteCount)))
     }
-    return segments
+    return isSame(form, frame, segments, keeping: limit) ? segments : nil
+}
+
+/// Whether a run writes the same segments, each into just as much memory as it needs.
+private func isSame(
+    _ form: WireForm, _ frame: [UInt8], _ segments: [[UInt8]], keeping limit: Int
+) -> Bool {
+    guard let run = SegmentRun(form, of: frame.wire) else {
+        if case .segments = form.repair { return false }
+        return true
+    }
+    guard run.count == segments.count else { return false }
+    guard run.byteCountMax <= limit else { return true }
+    for (index, segment) in segments.enumerated() {
+        var memory = [UInt8](repeating: 0xa5, count: segment.count + 2 * guardByteCount)
+        var span = memory.mutableSpan
+        var bytes = unsafe span.mutableBytes
+        guard run.byteCount(of: index) == segment.count else { return false }
+        run.write(index, of: frame.wire, into: &bytes, at: guardByteCount)
+        let guardBytes = [UInt8](repeating: 0xa5, count: guardByteCount)
+        guard memory == guardBytes + segment + guardBytes else { return false }
+    }
+    return true
 }
 
 private let guardByteCount = 64

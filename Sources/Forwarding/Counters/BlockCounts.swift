@@ -38,6 +38,13 @@ struct BlockCounts {
         var droppedCount = 0
     }
 
+    /// Adds one frame's segments, all of which were queued.
+    mutating func addSegments(count: Int, byteCount: Int) {
+        packetCount += count
+        self.byteCount += byteCount
+        surplus.packetCount += count - 1
+    }
+
     /// Adds one frame's segments, which are all that was counted since `before`.
     ///
     /// One segment stands for the frame; the rest are surplus.

@@ -1,4 +1,5 @@
-"""Who is measured: the agent as it ships, the floor, and a reference daemon where there is one."""
+"""Who is measured: the agent as it ships, two floors, a reference daemon where there is one, and what
+people use instead of any of them."""
 
 import contextlib
 import subprocess
@@ -9,6 +10,9 @@ from . import network, processes, sensor
 
 # What the agent gives an edge that carries much, and what each edge begins with.
 BUSY_RING_BYTES, IDLE_RING_BYTES = 64 << 20, 1 << 20
+# The best block for a ring that carries much: it holds eight GSO packets, and fits a level 2 cache.
+BUSY_BLOCK_BYTES, IDLE_BLOCK_BYTES = 512 << 10, 128 << 10
+VXLAN_ID = 42
 
 
 class Contestant:
@@ -19,15 +23,22 @@ class Contestant:
     takes_all_edges = True
     # After so long without a packet there is none in a ring any more.
     silence_seconds = 0.2
+    # The measures that it takes part in; none of them named for all.
+    measures = ()
+    # What it sends to the drain.
+    data_format = "rpcap"
 
-    def __init__(self, bed, tools, program=None, is_busy=True, arguments=()):
+    def __init__(self, bed, tools, program=None, is_busy=True, sensor_count=1, arguments=()):
         self.bed, self.tools, self.program, self.is_busy = bed, tools, program, is_busy
-        self.arguments = arguments
+        self.sensor_count, self.arguments = sensor_count, arguments
 
     def __enter__(self):
         with contextlib.ExitStack() as stack:
             self.log = stack.enter_context(tempfile.TemporaryFile("w+"))
-            self.drain = stack.enter_context(contextlib.closing(sensor.Drain(self.bed, self.tools)))
+            self.drains = [stack.enter_context(contextlib.closing(
+                sensor.Drain(self.bed, self.tools, self.data_format)))
+                for _ in range(self.sensor_count)]
+            self.drain = self.drains[0]
             self.begin(stack)
             self.started_ns = time.time_ns()
             self.stack = stack.pop_all()
@@ -61,31 +72,48 @@ class Contestant:
 
 
 class Agent(Contestant):
+    """The agent, with as many sensors as wanted."""
+
     name = "podwire"
 
     def begin(self, stack):
-        listener = stack.enter_context(sensor.listen(self.bed))
-        self.launch(stack, self.program, "agent", "--sensor", network.SENSOR_ADDRESS,
+        listeners = [stack.enter_context(sensor.listen(self.bed, index))
+                     for index in range(self.sensor_count)]
+        sensors = ",".join(f"{network.SENSOR_ADDRESS}:{sensor.SENSOR_PORT + index}"
+                           for index in range(self.sensor_count))
+        self.launch(stack, self.program, "agent", "--sensor", sensors,
                     "--pod-network", network.POD_NETWORK,
                     "--service-network", network.SERVICE_NETWORK, *self.arguments)
-        session = sensor.begin(listener.accept()[0], "any-eth", self.drain)
-        stack.callback(session.close)
+        for listener, drain in zip(listeners, self.drains):
+            session = sensor.begin(listener.accept()[0], "any-eth", drain)
+            stack.callback(session.close)
 
 
 class Floor(Contestant):
+    """A loop from ring to TCP that decides nothing."""
+
     name = "floor"
+    way = "copies"
 
     def begin(self, stack):
         edges = [pod.edge for pod in self.bed.pods]
-        size = IDLE_RING_BYTES
+        sizes = IDLE_RING_BYTES, IDLE_BLOCK_BYTES
         if self.is_busy:
-            edges, size = [self.bed.pods[1].edge], BUSY_RING_BYTES
-        self.launch(stack, self.tools / "floor", network.SENSOR_ADDRESS, self.drain.port, size,
-                    *edges, stdout=subprocess.PIPE, text=True)
+            edges, sizes = [self.bed.pods[1].edge], (BUSY_RING_BYTES, BUSY_BLOCK_BYTES)
+        self.launch(stack, self.tools / "floor", self.way, network.SENSOR_ADDRESS, self.drain.port,
+                    *sizes, *edges, stdout=subprocess.PIPE, text=True)
         stack.callback(self.process.stdout.close)
         if self.process.stdout.readline() != "ready\n":
             self.process.wait()
             self.pid
+
+
+class VectorFloor(Floor):
+    """The same without a copy: frames go to the socket straight from the ring."""
+
+    name = "floor, vectors"
+    way = "vectors"
+    measures = ("cpu", "gso")
 
 
 class Reference(Contestant):
@@ -115,3 +143,60 @@ class Reference(Contestant):
                 if self.pid and time.monotonic() > deadline:
                     raise
                 time.sleep(0.02)
+
+
+class Dump(Contestant):
+    """tcpdump into netcat: what many do at first. Its packets have no frame on the connection."""
+
+    name = "tcpdump to nc"
+    takes_all_edges = False
+    silence_seconds = 1.2
+    data_format = "pcap"
+
+    def begin(self, stack):
+        # With -U nothing stays in tcpdump's buffers.
+        command = (f"tcpdump -i {self.bed.pods[1].edge} -U -s 0 -w -"
+                   f" | nc {network.SENSOR_ADDRESS} {self.drain.port}")
+        self.launch(stack, "bash", "-c", command)
+        stack.callback(processes.kill_group, self.process)
+        processes.await_true(self.is_listening, what="tcpdump")
+
+    def is_listening(self):
+        self.log.seek(0)
+        return "listening on" in self.log.read()
+
+
+class Mirror(Contestant):
+    """The kernel's mirror of an edge into a VXLAN device, with no process. The sensor's device counts."""
+
+    name = "mirror"
+    takes_all_edges = False
+    device = "mirror"
+
+    def begin(self, stack):
+        node, edge = self.bed.node, self.bed.pods[1].edge
+        self.bed.ip(node, f"link add {self.device} type vxlan id {VXLAN_ID} remote "
+                    f"{network.SENSOR_ADDRESS} dev uplink dstport {network.VXLAN_PORT} nolearning",
+                    f"link set {self.device} up")
+        stack.callback(self.bed.ip, node, f"link del {self.device}")
+        for words in (("qdisc", "add", "dev", edge, "clsact"),
+                      *(("filter", "add", "dev", edge, hook, "protocol", "all", "u32", "match",
+                         "u32", "0", "0", "action", "mirred", "egress", "mirror", "dev",
+                         self.device) for hook in ("ingress", "egress"))):
+            processes.run("tc", "-n", node, *words)
+            if words[0] == "qdisc":
+                stack.callback(processes.run, "tc", "-n", node, "qdisc", "del", "dev", edge,
+                               "clsact")
+        self.process = None
+
+    @property
+    def pid(self):
+        """No process: the senders pay for everything."""
+        return None
+
+    def await_silence(self, seconds_max=30):
+        return {"packets": self.bed.mirrored(), "strangers": 0, "ended": False}
+
+
+# Who competes for the CPU of a whole node.
+OTHERS = (Dump, Mirror)

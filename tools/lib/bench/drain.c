@@ -1,7 +1,8 @@
 // The sensor's side of a data connection: takes what comes as fast as it comes, and counts it.
 //
-//     drain ADDRESS
+//     drain ADDRESS rpcap|pcap
 //
+// What comes are RPCAP's records, or a capture file as tcpdump writes it to a pipe.
 // Prints the port where it listens, takes one connection, and answers each line of standard input
 // with one of JSON; after the line "forget" it measures delays anew. Ends with standard input.
 
@@ -19,6 +20,8 @@
 enum {
     READ_BYTE_COUNT = 1 << 20,
     RECORD_BYTE_COUNT = 28,
+    FILE_HEADER_BYTE_COUNT = 24,
+    FILE_RECORD_BYTE_COUNT = 16,
     // Delays by the microsecond, up to a second.
     DELAY_COUNT = 1000000,
     // A network card hands over what has come in portions. Without that, whoever writes packet by
@@ -36,7 +39,7 @@ static uint32_t delays[DELAY_COUNT];
 static uint64_t packets, wire_packets, wire_bytes, bytes, reads, gaps, strangers;
 static uint64_t first_arrival_ns, delay_count;
 static uint32_t last_number;
-static int has_ended;
+static int has_ended, is_file, has_file_header;
 
 static void fail(const char *what) {
     perror(what);
@@ -61,6 +64,34 @@ static uint32_t segments(uint32_t wire) {
     return (wire - HEADERS_BYTE_COUNT + PAYLOAD_BYTE_COUNT - 1) / PAYLOAD_BYTE_COUNT;
 }
 
+static void note(uint32_t wire, uint64_t stamp_us, uint64_t now) {
+    packets++;
+    wire_packets += segments(wire);
+    wire_bytes += wire;
+    int64_t delay = (int64_t)(now / 1000) - (int64_t)stamp_us;
+    if (delay < 0) delay = 0;
+    if (delay >= DELAY_COUNT) delay = DELAY_COUNT - 1;
+    delays[delay]++;
+    delay_count++;
+}
+
+// The records of a capture file, in the byte order of this machine, which has written them.
+static void walk_file(uint64_t now) {
+    size_t at = has_file_header ? 0 : FILE_HEADER_BYTE_COUNT;
+    if (used < at) return;
+    has_file_header = 1;
+    while (used - at >= FILE_RECORD_BYTE_COUNT) {
+        uint32_t fields[4];
+        memcpy(fields, buffer + at, sizeof fields);
+        size_t whole = FILE_RECORD_BYTE_COUNT + (size_t)fields[2];
+        if (used - at < whole) break;
+        at += whole;
+        note(fields[3], (uint64_t)fields[0] * 1000000 + fields[1], now);
+    }
+    memmove(buffer, buffer + at, used - at);
+    used -= at;
+}
+
 static void walk(uint64_t now) {
     size_t at = 0;
     while (used - at >= RECORD_BYTE_COUNT) {
@@ -76,15 +107,7 @@ static void walk(uint64_t now) {
         uint32_t number = word(record + 24);
         gaps += number != last_number + 1;
         last_number = number;
-        packets++;
-        wire_packets += segments(word(record + 20));
-        wire_bytes += word(record + 20);
-        uint64_t stamp_us = (uint64_t)word(record + 8) * 1000000 + word(record + 12);
-        int64_t delay = (int64_t)(now / 1000) - (int64_t)stamp_us;
-        if (delay < 0) delay = 0;
-        if (delay >= DELAY_COUNT) delay = DELAY_COUNT - 1;
-        delays[delay]++;
-        delay_count++;
+        note(word(record + 20), (uint64_t)word(record + 8) * 1000000 + word(record + 12), now);
     }
     memmove(buffer, buffer + at, used - at);
     used -= at;
@@ -126,7 +149,8 @@ static int listen_on(const char *address) {
 }
 
 int main(int count, char **words) {
-    if (count != 2) return 64;
+    if (count != 3) return 64;
+    is_file = strcmp(words[2], "pcap") == 0;
     int listener = listen_on(words[1]);
     struct pollfd inputs[2] = {{listener, POLLIN, 0}, {STDIN_FILENO, POLLIN, 0}};
     for (;;) {
@@ -158,7 +182,8 @@ int main(int count, char **words) {
         bytes += (uint64_t)got;
         used += (size_t)got;
         int is_all = used < sizeof buffer;
-        walk(now);
+        if (is_file) walk_file(now);
+        else walk(now);
         struct timespec pause = {0, PORTION_NS};
         if (is_all) nanosleep(&pause, NULL);
     }

@@ -74,17 +74,43 @@ def bounds(figures):
         if figure:
             found.append(Bound(text, figure.median * scale, limit, unit))
 
-    for size, over_floor, under_reference in ((60, 1.5, 12), (1514, 1.2, 2.5)):
+    def above(text, measure, base, limit, unit, name="podwire"):
+        mine, theirs = figures.get(measure, name), figures.get(measure, base)
+        if mine and theirs:
+            value = statistics.median(more - less for more, less in zip(mine.values, theirs.values))
+            found.append(Bound(text, value, limit, unit))
+
+    def among(text, measure, name, over, limit):
+        mine, theirs = figures.get(measure, name), figures.get(measure, over)
+        if mine and theirs:
+            found.append(Bound(text, mine.over(theirs), limit))
+
+    for size, over_floor, under_reference in ((60, 1.3, 12), (1514, 1.2, 2.5)):
         measure = f"cpu_{size}_ns"
         ratio(f"CPU per packet of {size:,} bytes, over the floor's", measure, "floor", over_floor)
         ratio(f"CPU per packet of {size:,} bytes, rpcapd's over ours", measure, "rpcapd",
               under_reference, at_least=True)
+    ratio("CPU per segment of GSO packets, over the floor's", "gso_ns", "floor", 1.3)
+    ratio("CPU per segment of iperf3, over rpcapd's", "cpu_tcp_ns", "rpcapd", 0.9)
+    together, apart = (figures.get(f"many_{name}_ns", "podwire") for name in ("1", "250_200"))
+    if together and apart:
+        found.append(Bound("CPU per packet of 250 edges with 200/s, over one edge's with as much",
+                           apart.over(together), 3.5))
+    most("CPU per packet of 250 edges with 20/s", "many_250_20_ns", 8, "µs", 1e-3)
+    above("timer interrupts a second with 250 idle edges, above none", "interrupts_per_s",
+          "no agent", 1500, "/s")
+    among("CPU of the process with three sensors, over one", "sensors_cpu_ns", "3", "1", 1.4)
+    among("memory with rings with three sensors, over one", "sensors_memory_total_mib", "3", "1", 1.3)
+    above("what pods pay at an edge that reports, 1,514 bytes", "pods_elsewhere_1514_ns", "no agent",
+          540, "ns", name="reports")
+    ratio("CPU of the whole node per packet of 300 bytes, the mirror's over ours", "node_300_ns",
+          "mirror", 2.6, at_least=True)
     for size in (60, 1514):
         figure = figures.get(f"loss_{size}_1_share", "podwire")
         if figure:
             found.append(Bound(f"lost of {size:,} bytes from one core, worst round",
                                100 * max(figure.values), 0, "%"))
-    base, silent, reporting = (figures.get("pods_elsewhere_ns", name)
+    base, silent, reporting = (figures.get("pods_elsewhere_60_ns", name)
                                for name in ("no agent", "does not report", "reports"))
     if base and silent and reporting:
         share = statistics.median(

@@ -1,11 +1,12 @@
 // The floor: what forwarding costs when nothing is decided. From ring to TCP, each frame behind the
 // header of an RPCAP record, without a rule, a session, a limit or a repair.
 //
-//     floor ADDRESS PORT RING_BYTES DEVICE...
+//     floor copies|vectors ADDRESS PORT RING_BYTES BLOCK_BYTES DEVICE...
 //
-// The rings have the shape of the agent's: blocks of 128 KiB that are retired after 14 ms. Frames
-// are copied, and the blocks given back, before anything is written: a slow reader must not hold
-// the kernel's memory, which is true of every contestant.
+// Blocks are retired after 14 ms, as the agent's are. With `copies`, frames are copied, and the blocks
+// given back, before anything is written: a slow reader must not hold the kernel's memory. With
+// `vectors`, frames go to the socket straight from the ring, which a slow reader then holds up: it is
+// what no agent that must not lose packets can do, and so the least that there is.
 
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -19,14 +20,17 @@
 #include <sys/epoll.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 enum {
-    BLOCK_BYTE_COUNT = 128 << 10,
+    BLOCK_BYTE_COUNT_MAX = 2 << 20,
     RETIREMENT_MS = 14,
     RING_COUNT_MAX = 1024,
     WRITE_BYTE_COUNT = 256 << 10,
     RECORD_BYTE_COUNT = 28,
+    // Two parts for each frame, and as many parts as the kernel takes at once (UIO_MAXIOV).
+    BATCH_COUNT = 512,
 };
 
 struct ring {
@@ -41,10 +45,10 @@ struct record {
 static struct ring rings[RING_COUNT_MAX];
 // A block's frames always fit behind what is not worth a write yet: a record's header is smaller
 // than the one that the kernel puts before each frame.
-static uint8_t buffer[WRITE_BYTE_COUNT + BLOCK_BYTE_COUNT];
-static size_t used;
+static uint8_t buffer[WRITE_BYTE_COUNT + BLOCK_BYTE_COUNT_MAX];
+static size_t used, block_byte_count;
 static uint32_t number;
-static int sensor;
+static int sensor, sends_straight;
 
 static void fail(const char *what) {
     perror(what);
@@ -57,14 +61,14 @@ static int open_ring(struct ring *ring, const char *device, size_t byte_count) {
     int version = TPACKET_V3;
     if (setsockopt(descriptor, SOL_PACKET, PACKET_VERSION, &version, sizeof version) != 0)
         fail("PACKET_VERSION");
-    ring->block_count = (unsigned)(byte_count / BLOCK_BYTE_COUNT);
+    ring->block_count = (unsigned)(byte_count / block_byte_count);
     struct tpacket_req3 request = {
-        .tp_block_size = BLOCK_BYTE_COUNT, .tp_block_nr = ring->block_count,
-        .tp_frame_size = 2048, .tp_frame_nr = BLOCK_BYTE_COUNT / 2048 * ring->block_count,
+        .tp_block_size = (unsigned)block_byte_count, .tp_block_nr = ring->block_count,
+        .tp_frame_size = 2048, .tp_frame_nr = (unsigned)(block_byte_count / 2048) * ring->block_count,
         .tp_retire_blk_tov = RETIREMENT_MS};
     if (setsockopt(descriptor, SOL_PACKET, PACKET_RX_RING, &request, sizeof request) != 0)
         fail("PACKET_RX_RING");
-    ring->memory = mmap(NULL, (size_t)ring->block_count * BLOCK_BYTE_COUNT,
+    ring->memory = mmap(NULL, (size_t)ring->block_count * block_byte_count,
                         PROT_READ | PROT_WRITE, MAP_SHARED, descriptor, 0);
     if (ring->memory == MAP_FAILED) fail("mmap");
     struct sockaddr_ll address = {.sll_family = AF_PACKET, .sll_protocol = htons(ETH_P_ALL),
@@ -82,28 +86,62 @@ static void flush(void) {
     used = 0;
 }
 
+static struct record record_of(const struct tpacket3_hdr *header) {
+    uint32_t captured = header->tp_snaplen;
+    return (struct record){
+        htonl(0x00070000), htonl(captured + 20), htonl(header->tp_sec),
+        htonl(header->tp_nsec / 1000), htonl(captured), htonl(header->tp_len), htonl(++number)};
+}
+
 static void copy(const struct tpacket_block_desc *block) {
     const uint8_t *at = (const uint8_t *)block + block->hdr.bh1.offset_to_first_pkt;
     for (unsigned left = block->hdr.bh1.num_pkts; left > 0; left--) {
         const struct tpacket3_hdr *header = (const void *)at;
-        uint32_t captured = header->tp_snaplen;
-        struct record record = {
-            htonl(0x00070000), htonl(captured + 20), htonl(header->tp_sec),
-            htonl(header->tp_nsec / 1000), htonl(captured), htonl(header->tp_len), htonl(++number)};
+        struct record record = record_of(header);
         memcpy(buffer + used, &record, sizeof record);
-        memcpy(buffer + used + RECORD_BYTE_COUNT, at + header->tp_mac, captured);
-        used += RECORD_BYTE_COUNT + captured;
+        memcpy(buffer + used + RECORD_BYTE_COUNT, at + header->tp_mac, header->tp_snaplen);
+        used += RECORD_BYTE_COUNT + header->tp_snaplen;
         at += header->tp_next_offset;
+    }
+}
+
+static void write_all(struct iovec *parts, int count) {
+    while (count > 0) {
+        ssize_t done = writev(sensor, parts, count);
+        if (done < 0) fail("writev");
+        for (; count > 0 && (size_t)done >= parts->iov_len; parts++, count--)
+            done -= (ssize_t)parts->iov_len;
+        if (count == 0) return;
+        parts->iov_base = (uint8_t *)parts->iov_base + done;
+        parts->iov_len -= (size_t)done;
+    }
+}
+
+static void send_straight(const struct tpacket_block_desc *block) {
+    static struct record records[BATCH_COUNT];
+    static struct iovec parts[2 * BATCH_COUNT];
+    const uint8_t *at = (const uint8_t *)block + block->hdr.bh1.offset_to_first_pkt;
+    int count = 0;
+    for (unsigned left = block->hdr.bh1.num_pkts; left > 0; left--) {
+        const struct tpacket3_hdr *header = (const void *)at;
+        records[count] = record_of(header);
+        parts[2 * count] = (struct iovec){&records[count], RECORD_BYTE_COUNT};
+        parts[2 * count + 1] = (struct iovec){(void *)(at + header->tp_mac), header->tp_snaplen};
+        at += header->tp_next_offset;
+        if (++count < BATCH_COUNT && left > 1) continue;
+        write_all(parts, 2 * count);
+        count = 0;
     }
 }
 
 static void drain(struct ring *ring) {
     for (;;) {
         struct tpacket_block_desc *block =
-            (void *)(ring->memory + (size_t)ring->next * BLOCK_BYTE_COUNT);
+            (void *)(ring->memory + (size_t)ring->next * block_byte_count);
         uint32_t *status = &block->hdr.bh1.block_status;
         if (!(__atomic_load_n(status, __ATOMIC_ACQUIRE) & TP_STATUS_USER)) return;
-        copy(block);
+        if (sends_straight) send_straight(block);
+        else copy(block);
         __atomic_store_n(status, TP_STATUS_KERNEL, __ATOMIC_RELEASE);
         ring->next = (ring->next + 1) % ring->block_count;
         if (used >= WRITE_BYTE_COUNT) flush();
@@ -118,12 +156,15 @@ static void connect_to(const char *address, int port) {
 }
 
 int main(int count, char **words) {
-    if (count < 5 || count - 4 > RING_COUNT_MAX) return 64;
-    connect_to(words[1], atoi(words[2]));
+    if (count < 7 || count - 6 > RING_COUNT_MAX) return 64;
+    sends_straight = strcmp(words[1], "vectors") == 0;
+    block_byte_count = (size_t)atoll(words[5]);
+    if (block_byte_count > BLOCK_BYTE_COUNT_MAX) return 64;
+    connect_to(words[2], atoi(words[3]));
     int poller = epoll_create1(0);
-    for (int index = 4; index < count; index++) {
-        struct ring *ring = &rings[index - 4];
-        int descriptor = open_ring(ring, words[index], (size_t)atoll(words[3]));
+    for (int index = 6; index < count; index++) {
+        struct ring *ring = &rings[index - 6];
+        int descriptor = open_ring(ring, words[index], (size_t)atoll(words[4]));
         struct epoll_event event = {.events = EPOLLIN, .data.ptr = ring};
         if (epoll_ctl(poller, EPOLL_CTL_ADD, descriptor, &event) != 0) fail("epoll_ctl");
     }

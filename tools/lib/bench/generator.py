@@ -36,12 +36,27 @@ def begin(way, tools, frame_bytes, seconds, rate=0, core_count=1):
         for index, core in enumerate(cores(core_count))]
 
 
-def finish(senders, seconds_max):
+def murmur(bed, tools, pods, frame_bytes, seconds, rate):
+    """Has each of some pods send so many packets a second to the pod elsewhere. Their edges report."""
+    lines = "".join(f"/run/netns/{pod.namespace} {pod.address}\n" for pod in pods)
+    core = cores(1)[0]
+    helper = helper_pid(core)
+    before = processes.cpu_ns(helper)
+    sender = processes.start(
+        bed.node, tools / "murmur", "eth0", bed.elsewhere_mac, LOW_PORT,
+        f"{network.ELSEWHERE_ADDRESS}:{HIGH_PORT}", frame_bytes, seconds, rate, core,
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    total = finish([sender], seconds + 20, lines)
+    total["cpu_ns"] += processes.cpu_ns(helper) - before
+    return total
+
+
+def finish(senders, seconds_max, lines=None):
     """What was sent, by all together: packets, and nanoseconds on the clock and of processors."""
     total = {"packets": 0, "refused": 0, "wall_ns": 0, "cpu_ns": 0}
     for sender in senders:
         try:
-            text = sender.communicate(timeout=seconds_max)[0]
+            text = sender.communicate(lines, timeout=seconds_max)[0]
         finally:
             sender.kill()
         if sender.returncode != 0:

@@ -6,6 +6,10 @@ import time
 from . import generator, network, processes, services
 
 SIZES = (60, 300, 1514)
+# A TCP packet that its device is to segment: as many segments as an IPv4 packet can say.
+GSO_BYTES, GSO_SEGMENTS = 65226, 45
+# 4.2 Gbit/s of segments.
+GSO_PER_SECOND = 8000
 SLOW_PER_SECOND, PACED_PER_SECOND = 200, 100_000
 # Rings grow while it lasts.
 WARM_UP_SECONDS = 0.5
@@ -15,8 +19,10 @@ TCP_HEADERS_BYTES = 66
 class Plan:
     """How often, and how long."""
 
-    def __init__(self, rounds, seconds, idle_seconds):
+    def __init__(self, rounds, seconds, idle_seconds, settle_seconds):
         self.rounds, self.seconds, self.idle_seconds = rounds, seconds, idle_seconds
+        # Until edges that say nothing count as idle.
+        self.settle_seconds = settle_seconds
 
     @property
     def few_rounds(self):
@@ -29,15 +35,33 @@ class Bench:
         self.bed, self.tools, self.figures = bed, tools, figures
         self.plan, self.say = plan, say
         self.contestants = contestants
+        self.measure = ""
+
+    def run(self, measure):
+        self.measure = measure
+        getattr(self, measure)()
+
+    @property
+    def kinds(self):
+        """Who takes part in what is measured now."""
+        return [kind for kind in self.contestants
+                if not kind.measures or self.measure in kind.measures]
 
     def meet(self, kind, **keywords):
         """A contestant, fresh: each round begins with small rings and an empty queue."""
         return kind(self.bed, self.tools, self.contestants[kind], **keywords)
 
+    def have_pods(self, count):
+        """Has at least so many pods, whose kernels have said what they say at first."""
+        if count > len(self.bed.pods):
+            self.say(f"making {count} edges")
+            self.bed.grow(count)
+            time.sleep(2)
+
     def turns(self, what, rounds=None):
         """Every contestant once a round, in an order that changes."""
         for index in range(rounds or self.plan.rounds):
-            kinds = list(self.contestants)
+            kinds = self.kinds
             random.Random(index).shuffle(kinds)
             for kind in kinds:
                 self.say(f"{what}, round {index + 1}: {kind.name}")
@@ -109,6 +133,23 @@ class Bench:
                                  max(0, 1 - payload / (self.payload_seen() - seen_before)))
                 self.figures.add("rate_tcp_gbit_per_s", kind.name, rate / 1e9)
 
+    def gso(self):
+        """CPU per segment of GSO packets at a rate that every contestant can follow."""
+        way = generator.Way(self.bed)
+        for kind in self.turns(f"GSO packets at {GSO_PER_SECOND:,}/s"):
+            with self.meet(kind) as contestant:
+                # Rings grow meanwhile.
+                generator.send(way, self.tools, GSO_BYTES, WARM_UP_SECONDS, rate=GSO_PER_SECOND)
+                before = contestant.await_silence()
+                sent_before = self.bed.sent_to(self.bed.pods[1])[0]
+                cost = Cost(contestant)
+                generator.send(way, self.tools, GSO_BYTES, self.plan.seconds, rate=GSO_PER_SECOND)
+                arrived = contestant.await_silence()
+                cost.note(self.figures, "gso", arrived["wire_packets"], before["wire_packets"])
+                segments = GSO_SEGMENTS * (self.bed.sent_to(self.bed.pods[1])[0] - sent_before)
+                self.figures.add("loss_gso_share", kind.name, max(
+                    0, 1 - (arrived["wire_packets"] - before["wire_packets"]) / segments))
+
     def payload_seen(self):
         """Bytes that TCP carried at the edge of `b`, both ways."""
         counts = (self.bed.sent_to(self.bed.pods[1]), self.bed.sent_by(self.bed.pods[1]))
@@ -149,7 +190,7 @@ class Bench:
         ways = {"reports": generator.Way(self.bed, to_elsewhere=True, reports_at_sender=True),
                 "does not report": generator.Way(self.bed, to_elsewhere=True)}
         between = generator.Way(self.bed)
-        agent = next(iter(self.contestants))
+        agent = self.kinds[0]
         for index in range(self.plan.rounds):
             self.say(f"what pods pay, round {index + 1}")
             self.pods_round("pods_elsewhere", "no agent", ways["reports"])
@@ -162,10 +203,12 @@ class Bench:
                 self.pods_round("pods_between", "agent", between)
 
     def pods_round(self, measure, name, way):
-        generator.send(way, self.tools, 60, WARM_UP_SECONDS)
-        sent = generator.send(way, self.tools, 60, self.plan.seconds / 2)
-        self.figures.add(f"{measure}_ns", name, sent["cpu_ns"] / sent["packets"])
-        self.figures.add(f"{measure}_per_s", name, sent["packets"] / sent["wall_ns"] * 1e9)
+        for size in (SIZES[0], SIZES[-1]):
+            generator.send(way, self.tools, size, WARM_UP_SECONDS)
+            sent = generator.send(way, self.tools, size, self.plan.seconds / 2)
+            self.figures.add(f"{measure}_{size}_ns", name, sent["cpu_ns"] / sent["packets"])
+            self.figures.add(f"{measure}_{size}_per_s", name,
+                             sent["packets"] / sent["wall_ns"] * 1e9)
 
     def services(self):
         """What a new call to a service costs: known from connection tracking, and from Cilium's tables."""
@@ -201,16 +244,14 @@ class Bench:
 
     def crowd(self):
         """The same with 250 edges, and how soon they are captured."""
-        self.say(f"making {network.CROWD_COUNT} edges")
-        self.bed.add_pods(network.CROWD_COUNT - len(self.bed.pods))
-        time.sleep(2)
+        self.have_pods(network.CROWD_COUNT)
         self.idle_at(network.CROWD_COUNT)
         for kind in self.turns(f"start with {network.CROWD_COUNT} edges", self.plan.few_rounds):
             if kind.takes_all_edges:
                 self.start_up(kind)
 
     def idle_at(self, edge_count):
-        for kind in self.contestants:
+        for kind in self.kinds:
             if edge_count > network.POD_COUNT and not kind.takes_all_edges:
                 continue
             self.say(f"{edge_count} idle edges: {kind.name}")

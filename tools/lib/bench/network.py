@@ -19,13 +19,24 @@ ELSEWHERE_ADDRESS = "10.244.200.2"
 OUTSIDE_ADDRESS = "203.0.113.9"
 # The pods that talk, and idle ones.
 POD_COUNT = 10
+FEW_COUNT = 30
+VXLAN_PORT = 4789
 CROWD_COUNT = 250
 
 QUIET = ("net.ipv6.conf.all.disable_ipv6=1", "net.ipv6.conf.default.disable_ipv6=1")
 DISCARD = """
 table netdev bench {
-    chain discard { type filter hook ingress device eth0 priority 0; udp sport 1-65535 drop; }
+    chain discard {
+        type filter hook ingress device eth0 priority 0;
+        udp sport 1-65535 drop;
+        tcp dport { 8000, 40000 } drop;
+    }
 }
+"""
+DISCARD_MIRROR = f"""
+table netdev bench {{
+    chain discard {{ type filter hook ingress device eth0 priority 0; udp dport {VXLAN_PORT} drop; }}
+}}
 """
 
 
@@ -70,6 +81,7 @@ class Network:
                 f"link add elsewhere type veth peer name eth0 netns {self.elsewhere}",
                 "link set elsewhere master pods up")
         self.ip(self.sensor, f"addr add {SENSOR_ADDRESS}/24 dev eth0", "link set eth0 up")
+        processes.run("ip", "netns", "exec", self.sensor, "nft", "-f", "-", input=DISCARD_MIRROR)
         # A veth with the default route is the node's uplink, and not an edge.
         self.ip(self.node, f"route add default via {SENSOR_ADDRESS}")
         # Without any address it might be a pod that has none yet, and so an edge.
@@ -86,6 +98,10 @@ class Network:
         processes.run("ip", "netns", "add", name)
         processes.run("ip", "netns", "exec", name, "sysctl", "-qw", *QUIET)
         self.ip(name, "link set lo up")
+
+    def grow(self, pod_count):
+        """Adds pods until there are so many."""
+        self.add_pods(max(0, pod_count - len(self.pods)))
 
     def add_pods(self, count):
         new = [Pod(self.prefix, len(self.pods) + index) for index in range(count)]
@@ -117,10 +133,17 @@ class Network:
     def sent_by(self, pod):
         return self.count(pod, "rx_packets"), self.count(pod, "rx_bytes")
 
+    def mirrored(self):
+        """Packets that the kernel's mirror has sent to the sensor."""
+        return self.device_count("mirror", "tx_packets")
+
     def count(self, pod, name):
+        return self.device_count(pod.edge, name)
+
+    def device_count(self, device, name):
         # sysfs shows the namespace in which it was mounted, and `ip netns exec` mounts it anew.
         return int(processes.run("ip", "netns", "exec", self.node, "cat",
-                                 f"/sys/class/net/{pod.edge}/statistics/{name}"))
+                                 f"/sys/class/net/{device}/statistics/{name}"))
 
     def remove(self):
         remove_namespaces(self.prefix)

@@ -1,5 +1,6 @@
 """Processes: started so that none outlives the bench, and read for what they use."""
 
+import contextlib
 import ctypes
 import os
 import pathlib
@@ -44,6 +45,12 @@ def end(process, seconds_max=10):
         process.wait()
 
 
+def kill_group(process):
+    """Kills all that a program has started."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+
+
 def await_true(condition, seconds_max=20, what="something"):
     deadline = time.monotonic() + seconds_max
     while not condition():
@@ -72,7 +79,12 @@ def socket_in(namespace):
 
 
 def family(pid):
-    """A process and all that it has started: the reference daemon serves a client in a child."""
+    """A process and all that it has started: the reference daemon serves a client in a child.
+
+    Nobody has no family: what the kernel does by itself.
+    """
+    if pid is None:
+        return []
     children = pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     return [pid] + [member for child in children for member in family(int(child))]
 
@@ -90,6 +102,15 @@ def cpu_ticks(pid):
         fields = pathlib.Path(f"/proc/{member}/stat").read_text().rpartition(")")[2].split()
         user, system = user + int(fields[11]), system + int(fields[12])
     return user, system
+
+
+def timer_interrupts():
+    """How often the timers of all cores have interrupted them: exact, and charged to nobody."""
+    for line in pathlib.Path("/proc/interrupts").read_text().splitlines():
+        name, _, rest = line.partition(":")
+        if name.strip() == "LOC":
+            return sum(int(word) for word in rest.split() if word.isdigit())
+    raise RuntimeError("/proc/interrupts has no line LOC")
 
 
 def memory(pid):

@@ -5,13 +5,18 @@ import pathlib
 import subprocess
 
 from . import network
-from .measures import PACED_PER_SECOND, SIZES
+from .measures import GSO_PER_SECOND, PACED_PER_SECOND, SIZES
+from .node_measures import LIGHT, NOBODY, TOGETHER_PER_SECOND
 
 # What is shown: a line's title, its measure, what to multiply by, digits after the point.
 CPU = [(f"CPU per packet of {size:,} bytes, ns", f"cpu_{size}_ns", 1, 0) for size in SIZES] + [
     (f"CPU per packet of {size:,} bytes at {PACED_PER_SECOND:,}/s, ns", f"paced_{size}_ns", 1, 0)
     for size in (SIZES[0], SIZES[-1])] + [
-    ("CPU per packet of iperf3 over TCP, ns", "cpu_tcp_ns", 1, 0)]
+    (f"CPU per segment of GSO packets at {GSO_PER_SECOND:,}/s, ns", "gso_ns", 1, 0),
+    ("CPU per packet of iperf3 over TCP, ns", "cpu_tcp_ns", 1, 0)] + [
+    (f"CPU per packet of {count} edges with {rate}/s, ns", f"many_{count}_{rate}_ns", 1, 0)
+    for count, rate in LIGHT] + [
+    (f"CPU per packet of one edge with {TOGETHER_PER_SECOND:,}/s, ns", "many_1_ns", 1, 0)]
 USER = [(f"... of it in user mode, {size:,} bytes, ns", f"cpu_{size}_user_ns", 1, 0)
         for size in SIZES] + [("... of it in user mode, iperf3, ns", "cpu_tcp_user_ns", 1, 0)]
 LOSS = []
@@ -24,7 +29,10 @@ for count, cores in ((1, "one core"), (2, "two cores")):
             ("... and after the first half second, %", f"warm_loss_{size}_{count}_share", 100, 2)]
 LOSS += [
     ("iperf3's throughput, Gbit/s", "rate_tcp_gbit_per_s", 1, 1),
-    ("... of it lost, %", "loss_tcp_share", 100, 1)]
+    ("... of it lost, %", "loss_tcp_share", 100, 1),
+    (f"segments of GSO packets at {GSO_PER_SECOND:,}/s that are lost, %", "loss_gso_share", 100, 2)]
+LOSS += [(f"lost of {count} edges with {rate}/s, %", f"loss_many_{count}_{rate}_share", 100, 2)
+         for count, rate in LIGHT]
 DELAY = [("delay from edge to sensor, median, ms", "delay_median_ms", 1, 1),
          ("delay, 99th percentile, ms", "delay_99th_ms", 1, 1)]
 STATES = (("idle_10", f"{network.POD_COUNT} idle edges"),
@@ -38,14 +46,24 @@ REST = [(f"idle with {count} edges, % of a core", f"idle_{count}_share", 100, 2)
     for name, text in STATES]
 LINES = CPU + USER + LOSS + DELAY + REST
 
-POD_LINES = [
-    ("to a pod of this node, CPU of the sender per packet, ns", "pods_between_ns", 1, 0,
-     ("no agent", "-", "agent")),
-    ("... 1,000 packets/s", "pods_between_per_s", 1e-3, 0, ("no agent", "-", "agent")),
-    ("to a pod elsewhere, CPU of the sender per packet, ns", "pods_elsewhere_ns", 1, 0,
-     ("no agent", "does not report", "reports")),
-    ("... 1,000 packets/s", "pods_elsewhere_per_s", 1e-3, 0,
-     ("no agent", "does not report", "reports"))]
+POD_LINES = [line for size in (SIZES[0], SIZES[-1]) for line in (
+    (f"{size:,} bytes to a pod of this node, CPU of the sender per packet, ns",
+     f"pods_between_{size}_ns", 1, 0, (NOBODY, "-", "agent")),
+    ("... 1,000 packets/s", f"pods_between_{size}_per_s", 1e-3, 0, (NOBODY, "-", "agent")),
+    (f"{size:,} bytes to a pod elsewhere, CPU of the sender per packet, ns",
+     f"pods_elsewhere_{size}_ns", 1, 0, (NOBODY, "does not report", "reports")),
+    ("... 1,000 packets/s", f"pods_elsewhere_{size}_per_s", 1e-3, 0,
+     (NOBODY, "does not report", "reports")))]
+NODE_LINES = [line for size in SIZES[1:] for line in (
+    (f"whole node, {size:,} bytes at {PACED_PER_SECOND:,}/s, CPU per packet, ns", f"node_{size}_ns"),
+    ("... the process", f"node_{size}_process_ns"),
+    ("... senders and softirqs, above no agent", f"node_{size}_elsewhere_ns"))]
+SENSOR_LINES = [
+    ("CPU of the process per packet, ns", "sensors_cpu_ns", 1, 0),
+    ("CPU of the senders per packet, ns", "sensors_sender_ns", 1, 0),
+    ("memory, MiB: its own", "sensors_memory_anonymous_mib", 1, 1),
+    ("memory, MiB: all, with rings", "sensors_memory_total_mib", 1, 1),
+    ("lost, %", "sensors_loss_share", 100, 2)]
 
 
 SERVICE_LINES = [
@@ -89,18 +107,27 @@ def tables(figures, names):
     # A contestant that was not asked for two figures has one dash.
     rows = [[text if text != "- / -" else "-" for text in row] for row in rows]
     parts = [table(["", *names], rows)] if rows else []
-    pods = [[title] + [cell(figures.get(measure, name), scale, digits) for name in columns]
-            for title, measure, scale, digits, columns in POD_LINES if measure in figures.table]
-    if pods:
-        parts.append(table(["what pods pay, 60 bytes", "no agent", "an edge that does not report",
-                            "one that reports"], pods))
-    calls = [[title] + [cell(figures.get(measure, name), scale, digits)
-                        for name in ("conntrack", "cilium")]
-             for title, measure, scale, digits in SERVICE_LINES if measure in figures.table]
-    if calls:
-        parts.append(table(["new calls to services, known from", "connection tracking",
-                            "Cilium's tables"], calls))
+    others = list(dict.fromkeys(
+        name for _, measure in NODE_LINES for name in figures.table.get(measure, {})))
+    parts += further(figures, ["", *others], [
+        (title, measure, 1, 0, others) for title, measure in NODE_LINES])
+    parts += further(figures, ["250 idle edges", NOBODY, *names], [
+        ("timer interrupts a second", "interrupts_per_s", 1, 0, (NOBODY, *names))])
+    parts += further(figures, ["250 edges", "one sensor", "two", "three"], [
+        (*line, ("1", "2", "3")) for line in SENSOR_LINES])
+    parts += further(figures, ["what pods pay", NOBODY, "an edge that does not report",
+                               "one that reports"], POD_LINES)
+    parts += further(figures, ["new calls to services, known from", "connection tracking",
+                               "Cilium's tables"], [
+        (*line, ("conntrack", "cilium")) for line in SERVICE_LINES])
     return "\n\n".join(parts)
+
+
+def further(figures, head, lines):
+    """A table of those lines that were measured; none if none were. Each has its own columns."""
+    rows = [[title] + [cell(figures.get(measure, name), scale, digits) for name in columns]
+            for title, measure, scale, digits, columns in lines if measure in figures.table]
+    return [table(head, rows)] if rows else []
 
 
 def bounds(found):

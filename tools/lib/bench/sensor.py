@@ -17,8 +17,9 @@ SERVER_OPENS_DATA = 4
 class Drain:
     """Where a contestant's packets end. It counts them, and how long they took."""
 
-    def __init__(self, bed, tools):
+    def __init__(self, bed, tools, data_format="rpcap"):
         self.process = processes.start(bed.sensor, tools / "drain", network.SENSOR_ADDRESS,
+                                       data_format,
                                        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self.port = int(self.process.stdout.readline())
 
@@ -36,10 +37,10 @@ class Drain:
         self.process.communicate()
 
 
-def listen(bed):
-    """A sensor's listener, for agents that dial it."""
+def listen(bed, index=0):
+    """The listener of one of the sensors, for agents that dial it."""
     listener = processes.socket_in(bed.sensor)
-    listener.bind((network.SENSOR_ADDRESS, SENSOR_PORT))
+    listener.bind((network.SENSOR_ADDRESS, SENSOR_PORT + index))
     listener.listen()
     return listener
 

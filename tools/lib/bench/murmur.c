@@ -1,0 +1,63 @@
+// Light traffic of many pods: each sends UDP datagrams over IPv4 at a low rate, all of them evenly.
+//
+//     murmur DEVICE TARGET_MAC PORT TARGET:PORT FRAME_BYTES SECONDS RATE CORE < PODS
+//
+// PODS has a line for each pod: the file of its network namespace, and its address. The rate is that
+// of one pod. Each millisecond those pods send whose turn it is, so that the generator's own wake-ups
+// do not grow with the number of pods. Prints one line of JSON.
+
+#define _GNU_SOURCE
+#include "frame.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <unistd.h>
+
+enum { POD_COUNT_MAX = 1024, TICK_NS = 1000000 };
+
+static struct pod {
+    int number;
+    uint8_t frame[WIRE_FRAME_BYTE_COUNT_MAX];
+} pods[POD_COUNT_MAX];
+
+static void open_pod(struct pod *pod, const char *namespace, char **words, const char *address) {
+    int file = open(namespace, O_RDONLY | O_CLOEXEC);
+    if (file < 0 || setns(file, CLONE_NEWNET) != 0) fail(namespace);
+    close(file);
+    uint8_t mac[6], target_mac[6];
+    parse_mac(words[2], target_mac);
+    pod->number = open_sender(words[1], mac, 0);
+    char source[64];
+    snprintf(source, sizeof source, "%s:%s", address, words[3]);
+    build(pod->frame, mac, target_mac, parse_end(source), parse_end(words[4]), atoi(words[5]), 0);
+}
+
+int main(int count, char **words) {
+    if (count != 9) return 64;
+    int byte_count = atoi(words[5]), pod_count = 0;
+    double seconds = atof(words[6]), rate = atof(words[7]);
+    if (byte_count < UDP_PAYLOAD || byte_count > WIRE_FRAME_BYTE_COUNT_MAX) return 64;
+    STAY_ON(atoi(words[8]));
+    char namespace[256], address[64];
+    while (pod_count < POD_COUNT_MAX && scanf("%255s %63s", namespace, address) == 2)
+        open_pod(&pods[pod_count++], namespace, words, address);
+    if (pod_count == 0) return 64;
+
+    uint64_t sent = 0, refused = 0;
+    uint64_t begin = now_ns(CLOCK_MONOTONIC), cpu = now_ns(CLOCK_PROCESS_CPUTIME_ID);
+    uint64_t end = begin + (uint64_t)(seconds * 1e9), now = begin;
+    for (uint64_t tick = begin; now < end; tick += TICK_NS) {
+        wait_until(tick);
+        now = now_ns(CLOCK_MONOTONIC);
+        uint64_t due = (uint64_t)((double)(now - begin) / 1e9 * rate * pod_count);
+        while (sent + refused < due) {
+            const struct pod *pod = &pods[(sent + refused) % (uint64_t)pod_count];
+            if (send(pod->number, pod->frame, (size_t)byte_count, 0) > 0) sent++;
+            else if (errno == ENOBUFS || errno == EAGAIN) refused++;
+            else fail("send");
+        }
+    }
+    report(sent, refused, now - begin, now_ns(CLOCK_PROCESS_CPUTIME_ID) - cpu);
+    return 0;
+}
