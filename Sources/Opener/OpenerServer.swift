@@ -113,8 +113,11 @@ package final class OpenerServer {
         do throws(PodSocketOpener.Failure) {
             socket = try opener.open(request, namespace)
         } catch {
-            agent.failedCount += 1
-            report(error)
+            // A probe asks for the opener's own namespace, which is refused in this way.
+            if error.step != .namespace {
+                agent.failedCount += 1
+                report(error)
+            }
             let answer = PodSocketAnswer(
                 to: request, failedStep: error.step, errno: error.errno.rawValue)
             return try agent.connection.send(answer.bytes)
@@ -127,8 +130,6 @@ package final class OpenerServer {
     /// Logs a failure, unless a pod went away meanwhile: that is all in a day's work.
     private func report(_ failure: PodSocketOpener.Failure) {
         guard ![.staleFileHandle, .noSuchDevice].contains(failure.errno) else { return }
-        // A probe asks for the opener's own namespace, which is refused in this way.
-        guard failure.step != .namespace else { return }
         let reason = "failed to \(failure.step.words): \(failure.errno)"
         if let metadata = throttle.recordFailure(reason, now: .now) {
             logger.warning("socket not opened", metadata: metadata)

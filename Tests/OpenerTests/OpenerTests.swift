@@ -219,7 +219,8 @@ struct OpenerTests {
             let lines = Lines()
             let opener = try RunningOpener(at: pods.file(".socket"), lines)
             defer { opener.end() }
-            let request = PodSocketRequest(hostIndex: 1, namespaceID: 0, podIndex: 1).bytes
+            // For an interface without a host end, which this opener was not started for.
+            let request = PodSocketRequest(hostIndex: 0, namespaceID: 0, podIndex: 1).bytes
             let own = try Descriptor(reading: "/proc/thread-self/ns/net")
             for _ in 0..<100 {
                 let agent = try SequencedSocket(to: pods.file(".socket"))
