@@ -12,8 +12,8 @@ extension Program {
 
     /// Whether the kernel gives the program other answers at the pod's end of a pair than at the host's.
     ///
-    /// That is so if it asks for the packet's type, as `inbound` and `outbound` of pcap-filter(7) do, or
-    /// for the interface.
+    /// A program does if it asks for the packet's type, as `inbound` and `outbound` of pcap-filter(7) do,
+    /// or for the interface.
     package var asksForPlace: Bool {
         instructions.contains { step in
             [.loadWord, .loadHalf, .loadByte].contains(step.opcode)

@@ -18,7 +18,7 @@ package struct PodInterfaceSchedule: Sendable {
 
     /// Schedules listings after an event.
     ///
-    /// Those of events before, which are later than the first of these, make room.
+    /// Listings that earlier events have scheduled are dropped if they are later than the first of these.
     package mutating func request(now: MonotonicTime) {
         let first = max(now, (listedAt ?? .zero) + Self.intervalMin)
         let next = dueTimes.first.map { min($0, first) } ?? first

@@ -57,7 +57,7 @@ package struct Ring: ~Copyable, Sendable {
 
     /// Opens a ring on an interface of the network namespace in which a packet socket was made.
     ///
-    /// That takes no capability. See the other initializer for the rest.
+    /// A ready socket takes no capability. See the other initializer for the rest.
     ///
     /// - Parameters:
     ///   - interface: The interface's index in that namespace.

@@ -1,7 +1,7 @@
 import Glibc
 package import Linux
 import Netlink
-import Time
+package import Time
 
 /// The folder in which a container runtime keeps a file for each pod's network namespace.
 ///
@@ -34,6 +34,18 @@ package struct NamespaceFolder: ~Copyable {
     ///
     /// It is -1 if the kernel allows no watch.
     package var fileDescriptor: CInt { lister.fileDescriptor }
+
+    /// Reads the folder again and again until new files have become what they will be.
+    ///
+    /// Waits, until a deadline at most.
+    package mutating func readSettled(by deadline: MonotonicTime) -> NamespaceListing {
+        var listing = read()
+        while listing.isUnsettled, MonotonicTime.now < deadline {
+            sleep(until: .now + Self.settlingInterval)
+            listing = read()
+        }
+        return listing
+    }
 
     /// Reads the folder.
     ///

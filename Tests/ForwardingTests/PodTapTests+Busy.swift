@@ -95,15 +95,9 @@ extension PodTapTests {
             let capture = try Self.capture(
                 feed, settings, queueByteCountMax: 1 << 20, to: connection)
             try Self.await(inside: 1, capture)
-            let stop = try Event()
-            let stopNumber = stop.fileDescriptor
-            let box = TransferBox(monitor)
-            let thread = try Thread {
-                guard var monitor = box.take() else { return }
-                try? monitor.run(until: stopNumber) { feed.publish($0) }
-            }
+            let running = try RunningMonitor(monitor, publishingTo: feed)
             let id = try #require(feed.snapshot.edges.first?.tap.podTap?.namespaceID)
-            var deadline = MonotonicTime.now + Self.patience
+            let deadline = MonotonicTime.now + Self.patience
             // Until the queue and then the ring are full.
             while capture.counters.frames.counts[.droppedByRing] == 0 {
                 try #require(MonotonicTime.now < deadline)
@@ -112,16 +106,10 @@ extension PodTapTests {
             }
             let pod = Self.podName
             try shell("ip netns del \(pod)")
-            deadline = MonotonicTime.now + Self.patience
-            let look = "ip netns list-id | grep -w 'nsid \(id)'; ip -o link show type veth"
-            while try output(of: look) != "" {
-                try #require(MonotonicTime.now < deadline)
-                _ = try poll([], milliseconds: 2)
-            }
+            try Self.awaitRelease(of: id)
             try Self.await(inside: 0, capture)
             #expect(capture.counters.frames.counts[.abandoned] > 0)
-            Event.raise(stopNumber)
-            thread.join()
+            running.end()
             LiveCaptureTests.finish(capture)
             _ = pair
         }

@@ -86,6 +86,18 @@ struct PodTapTests {
             plan, to: connection, for: "sensor", CaptureCounters(), logger: quiet)
     }
 
+    /// Waits until nothing keeps the namespace of an id, and no veth is left.
+    ///
+    /// The kernel keeps the id for as long as the namespace is there.
+    static func awaitRelease(of id: Int32) throws {
+        let deadline = MonotonicTime.now + patience
+        let look = "ip netns list-id | grep -w 'nsid \(id)'; ip -o link show type veth"
+        while try output(of: look) != "" {
+            try #require(MonotonicTime.now < deadline)
+            _ = try poll([], milliseconds: 2)
+        }
+    }
+
     /// Waits until a number of rings is inside pods.
     static func await(inside count: Int, _ capture: LiveCapture) throws {
         let deadline = MonotonicTime.now + patience
@@ -243,27 +255,14 @@ struct PodTapTests {
             let feed = NodePublisher(RuleSettings(settings), node: monitor.node)
             let capture = try Self.capture(feed, settings, to: try LiveCaptureTests.datagrams())
             try Self.await(inside: 1, capture)
-            let stop = try Event()
-            let stopNumber = stop.fileDescriptor
-            let box = TransferBox(monitor)
-            let thread = try Thread {
-                guard var monitor = box.take() else { return }
-                try? monitor.run(until: stopNumber) { feed.publish($0) }
-            }
+            let running = try RunningMonitor(monitor, publishingTo: feed)
             let id = try #require(feed.snapshot.edges.first?.tap.podTap?.namespaceID)
             let pod = Self.podName
             if deletesLink { try shell("ip link del here") }
             try shell("ip netns del \(pod)")
-            let begin = MonotonicTime.now
-            // The kernel keeps the id for as long as the namespace is there.
-            let look = "ip netns list-id | grep -w 'nsid \(id)'; ip -o link show type veth"
-            while try output(of: look) != "" {
-                try #require(.now - begin < Self.patience)
-                _ = try poll([], milliseconds: 2)
-            }
+            try Self.awaitRelease(of: id)
             try Self.await(inside: 0, capture)
-            Event.raise(stopNumber)
-            thread.join()
+            running.end()
             LiveCaptureTests.finish(capture)
         }
     }
@@ -280,13 +279,7 @@ struct PodTapTests {
                 let monitor = try NodeMonitor(all, taps: settings.taps, logger: Self.quiet)
                 let feed = NodePublisher(RuleSettings(settings), node: monitor.node)
                 let capture = try Self.capture(feed, settings, to: try LiveCaptureTests.datagrams())
-                let stop = try Event()
-                let stopNumber = stop.fileDescriptor
-                let box = TransferBox(monitor)
-                let thread = try Thread {
-                    guard var monitor = box.take() else { return }
-                    try? monitor.run(until: stopNumber) { feed.publish($0) }
-                }
+                let running = try RunningMonitor(monitor, publishingTo: feed)
                 try Self.await(inside: 1, capture)
                 let before = try Self.uses { $0[1] == 0 }
                 let churned = "churn\(getpid())"
@@ -307,8 +300,7 @@ struct PodTapTests {
                     }
                 }
                 #expect(try Self.uses { $0 == before } == before)
-                Event.raise(stopNumber)
-                thread.join()
+                running.end()
                 LiveCaptureTests.finish(capture)
             }
         }
@@ -392,5 +384,29 @@ extension PodTapTests {
                 }
             }
         }
+    }
+}
+
+/// A node's monitor on a thread of its own.
+struct RunningMonitor: ~Copyable {
+    private let stop: Event
+    private let thread: Thread
+
+    /// Has a monitor follow the node.
+    init(_ monitor: consuming sending NodeMonitor, publishingTo feed: NodePublisher) throws {
+        let stop = try Event()
+        let stopNumber = stop.fileDescriptor
+        let box = TransferBox(monitor)
+        thread = try Thread {
+            guard var monitor = box.take() else { return }
+            try? monitor.run(until: stopNumber) { feed.publish($0) }
+        }
+        self.stop = stop
+    }
+
+    /// Ends the monitor, and waits for that.
+    consuming func end() {
+        Event.raise(stop.fileDescriptor)
+        thread.join()
     }
 }

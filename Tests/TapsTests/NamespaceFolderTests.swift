@@ -65,11 +65,7 @@ struct NamespaceFolderTests {
             var folder = try NamespaceFolder(pods.path)
             var listing = folder.read()
             #expect(listing.problems == [] && listing.isUnsettled)
-            let deadline = MonotonicTime.now + .seconds(60)
-            while listing.isUnsettled, MonotonicTime.now < deadline {
-                sleep(until: .now + NamespaceFolder.settlingInterval)
-                listing = folder.read()
-            }
+            listing = folder.readSettled(by: .now + .seconds(60))
             #expect(listing.problems == [.plainFiles(3, example: pods.file("empty"))])
             #expect(listing.problems[0].advice.contains("HostToContainer"))
             #expect(listing.files.count == 1)
@@ -87,11 +83,7 @@ struct NamespaceFolderTests {
             var folder = try NamespaceFolder(pods.path)
             var listing = folder.read()
             #expect(listing.problems == [] && listing.isUnsettled)
-            let deadline = MonotonicTime.now + .seconds(60)
-            while listing.isUnsettled, MonotonicTime.now < deadline {
-                sleep(until: .now + NamespaceFolder.settlingInterval)
-                listing = folder.read()
-            }
+            listing = folder.readSettled(by: .now + .seconds(60))
             let error = SystemError("open \(pods.file("socket"))", .noSuchAddressOrDevice)
             #expect(listing.problems == [.file(pods.file("socket"), error)])
             #expect(listener.fileDescriptor >= 0)

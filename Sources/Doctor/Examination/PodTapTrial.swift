@@ -30,12 +30,7 @@ package struct PodTapTrial: Sendable {
     static func read(_ settings: TapSettings) throws(SystemError) -> Self {
         let folder = settings.namespaceFolder
         var files = try NamespaceFolder(folder)
-        let deadline = MonotonicTime.now + settlingTimeMax
-        var listing = files.read()
-        while listing.isUnsettled, MonotonicTime.now < deadline {
-            sleep(until: .now + NamespaceFolder.settlingInterval)
-            listing = files.read()
-        }
+        let listing = files.readSettled(by: .now + settlingTimeMax)
         let mounts = try? readFile("/proc/thread-self/mountinfo", byteCountMax: 4 << 20)
         var trial = Self(
             listing: listing,

@@ -53,7 +53,8 @@ package final class RingSlot {
 
     /// The number of packets that an edge may have while two rings get them.
     ///
-    /// That is for about 20 ms, so 1.5 million a second. Each time that it was too small doubles it.
+    /// Two rings get them for about 20 ms, so an edge may have 1.5 million packets a second. The number
+    /// doubles each time that it was too small.
     static let seenCountMin = 1 << 15
     /// How often a ring at the other end has to be too small for the log to say so.
     static let notMovedCountToReport = 3
