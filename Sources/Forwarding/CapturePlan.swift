@@ -41,6 +41,11 @@ package struct CapturePlan: Sendable {
         self.senderPolicy = senderPolicy
     }
 
+    /// What the session wants of the packets.
+    var form: ViewForm {
+        ViewForm(filter: filter, frameByteCountMax: frameByteCountMax, sampling: sampling)
+    }
+
     /// The edges and the rule, as far as the capture shows them.
     package var snapshot: NodePublisher.Snapshot { feed.snapshot.limited(to: scope) }
 

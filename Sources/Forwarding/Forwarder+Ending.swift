@@ -19,7 +19,7 @@ extension Forwarder {
         try flush(until: .now + Ring.retirementMax, deadline)
         for edge in edges.values { try drainForGood(edge) }
         if let sharedRing { try drain(sharedRing) }
-        pipeline.releaseHeld(into: &sender.queue, now: .now)
+        write { $0.releaseHeld(into: &$1, now: .now) }
         try send(.now)
         try flush(until: .zero, deadline)
     }
@@ -56,7 +56,6 @@ extension Forwarder {
     ///
     /// If the data path has failed this waits until the kernel has retired all blocks.
     func closeAccounts() {
-        sender.abandon(lastNumber: pipeline.lastNumber)
         pipeline.dropHeld { abandon(1, $0) }
         drainEverything()
         let drainedAt = edges.values.compactMap(\.drainedAt) + [sharedRing?.drainedAt ?? .zero]
@@ -102,8 +101,8 @@ extension Forwarder {
         return count
     }
 
-    private func abandon(_ count: Int, _ frames: FrameCounters) {
-        frames.add(count, to: .abandoned)
+    private func abandon(_ count: Int, _ tally: EdgeTally) {
+        tally.common.add(count, to: .abandoned)
         counters.frames.add(count, to: .abandoned)
     }
 }

@@ -37,6 +37,17 @@ struct Pressure {
     }
 }
 
+extension Pressure {
+    /// Divides what has left the queue since the last time.
+    ///
+    /// - Parameter byteCount: The bytes that have left it since it began.
+    mutating func give(leftByteCount byteCount: UInt64) {
+        shares.give(byteCount > leftByteCount ? Int(byteCount - leftByteCount) : 0)
+        // A second thread hands back what fills no datagram, which then has not left after all.
+        leftByteCount = max(byteCount, leftByteCount)
+    }
+}
+
 /// When a slow peer is worth a line in the log: once a minute at most.
 package struct PressureLog {
     /// When the pressure that was logged began; nil if it has ended.
@@ -63,6 +74,13 @@ package struct PressureLog {
     package mutating func end(now: MonotonicTime) -> Duration? {
         defer { beganAt = nil }
         return beganAt.map { now - $0 }
+    }
+
+    /// Records that pressure has ended, and logs it if its beginning was logged.
+    mutating func logEnd(now: MonotonicTime, to logger: Logger) {
+        guard let time = end(now: now) else { return }
+        logger.info(
+            "the peer keeps up again", metadata: ["seconds": .number(time.components.seconds)])
     }
 }
 
@@ -91,27 +109,24 @@ extension Forwarder {
     ///
     /// Rings are not replaced meanwhile: a larger one does not help a slow sensor, and of two rings
     /// nobody could say what is lost.
-    private func beginPressure(_ byteCount: Int) throws(SendFailure) {
+    private func beginPressure(
+        _ outlet: Outlet, _ byteCount: Int
+    ) throws(SendFailure) {
         pressure = Pressure(
-            queueByteCountMax: sender.queue.byteCountMax, blockByteCountMax: byteCount,
-            edgeCount: edges.count, leftByteCount: leftByteCount)
+            queueByteCountMax: outlet.sender.queue.byteCountMax, blockByteCountMax: byteCount,
+            edgeCount: edges.count, leftByteCount: outlet.leftByteCount)
         let now = MonotonicTime.now
         countsAt = min(countsAt, now + Self.pressureCountInterval)
         if pressureLog.begin(now: now) {
-            logger.warning(
+            outlet.logger.warning(
                 "the peer takes less than pods send: what finds no room in rings is dropped",
-                metadata: ["queue_bytes": .number(sender.queue.byteCountMax)])
+                metadata: ["queue_bytes": .number(outlet.sender.queue.byteCountMax)])
         }
         for edge in edges.values where edge.hasNewRing && !edge.isLeaving {
             // What it has read must not be more than what the kernel is known to have put there.
             try SendFailure.rethrowing { () throws(SystemError) in try count(edge) }
             cancelReplacement(of: edge, because: .busy)
         }
-    }
-
-    /// The bytes that have left the queue since the capture began.
-    private var leftByteCount: UInt64 {
-        counters[.bytesQueued] - min(UInt64(sender.queue.byteCount), counters[.bytesQueued])
     }
 
     /// Waits for room, a command, or the next look at the rings, and deals with all that is there.
@@ -129,30 +144,33 @@ extension Forwarder {
         }
         if !closing.isEmpty { try letGoOfPods() }
         let now = MonotonicTime.now
-        if phase != .finishing { try balanceSender(now) }
+        if phase != .finishing { try balanceSenders(now) }
         try noteProgress(now)
         return hasCommands
     }
 
     private func endPressureIfPossible() {
-        guard !isQueueFull, sender.queue.byteCount <= sender.queue.byteCountMax / 2 else { return }
+        guard !isQueueFull, let outlet = sole,
+            outlet.sender.queue.byteCount <= outlet.sender.queue.byteCountMax / 2
+        else { return }
         pressure = nil
-        if let time = pressureLog.end(now: .now) {
-            logger.info(
-                "the peer keeps up again", metadata: ["seconds": .number(time.components.seconds)])
-        }
+        pressureLog.logEnd(now: .now, to: outlet.logger)
     }
 
     /// Waits for the sensor to take some of a full queue.
     ///
     /// - Returns: Whether commands wait.
     private func waitForRoom(milliseconds: CInt) throws(SendFailure) -> Bool {
+        guard let outlet = sole else { return false }
         let ready: [Readiness]
         do throws(SystemError) {
             ready = try poll(
                 [
                     // A socket that is not blocked would always be ready.
-                    (sender.isBlocked ? sender.fileDescriptor ?? -1 : -1, sender.interest),
+                    (
+                        outlet.sender.isBlocked ? outlet.sender.fileDescriptor ?? -1 : -1,
+                        outlet.sender.interest
+                    ),
                     (phase == .finishing ? -1 : commands.fileDescriptor, .readable),
                 ],
                 milliseconds: milliseconds)
@@ -160,7 +178,7 @@ extension Forwarder {
             throw .system(error)
         }
         if !ready[0].isDisjoint(with: [.failed, .readable]) {
-            try attendToSocket(hasFailed: !ready[0].isDisjoint(with: .failed))
+            try attendToSocket(of: outlet, hasFailed: !ready[0].isDisjoint(with: .failed))
         }
         let now = MonotonicTime.now
         try send(now)
@@ -168,25 +186,24 @@ extension Forwarder {
             if isQueueFull { behindSince = now }
             isQueueFull = false
         }
-        pipeline.attend(into: &sender.queue, now: now)
+        write { $0.attend(into: &$1, now: now) }
         return ready[1].contains(.readable)
     }
 
     /// Reads the rings that wait, a block at a time, as far as the queue has room.
     func drainFairly() throws(SendFailure) {
-        guard var keys = pressure?.waitingKeys, let before = pressure?.leftByteCount else { return }
-        let left = leftByteCount
+        guard var keys = pressure?.waitingKeys, let outlet = sole else { return }
         pressure?.waitingKeys = []
-        // A second thread hands back what fills no datagram, which then has not left after all.
-        pressure?.shares.give(left > before ? Int(left - before) : 0)
-        pressure?.leftByteCount = max(left, before)
+        pressure?.give(leftByteCount: outlet.leftByteCount)
         for _ in 0..<Self.blockCountUnderPressure {
             guard let index = pressure?.shares.next(among: keys) else { return }
             let key = keys[index]
-            let before = counters[.bytesQueued]
+            let before = outlet.counters.own(.bytesQueued)
             switch try drain(key: key, 1) {
             case .empty: keys.remove(at: index)
-            case .more: pressure?.shares.take(Int(counters[.bytesQueued] - before), from: key)
+            case .more:
+                let byteCount = outlet.counters.own(.bytesQueued) - before
+                pressure?.shares.take(Int(byteCount), from: key)
             case .noRoom:
                 isBehind = true
                 return
@@ -200,8 +217,10 @@ extension Forwarder {
 extension Forwarder {
     /// Whether the queue has room for a block beside other bytes, or is empty if it could never have.
     private func hasRoomForBlock(beside byteCount: Int) -> Bool {
+        // Among others each outlet decides for itself.
+        guard let outlet = sole else { return true }
         let needed = pipeline.byteCountMax(ofBlock: blockByteCount) + byteCount
-        return sender.queue.hasRoom(for: min(needed, sender.queue.byteCountMax))
+        return outlet.sender.queue.hasRoom(for: min(needed, outlet.sender.queue.byteCountMax))
     }
 
     /// Makes room in the queue for a block, by sending some of it if need be.
@@ -224,7 +243,9 @@ extension Forwarder {
         try send(.now)
         if hasRoomForBlock(beside: reserve) { return true }
         isQueueFull = !hasRoomForBlock(beside: 0)
-        if pressure == nil { try beginPressure(pipeline.byteCountMax(ofBlock: byteCount)) }
+        if pressure == nil, let outlet = sole {
+            try beginPressure(outlet, pipeline.byteCountMax(ofBlock: byteCount))
+        }
         return false
     }
 }

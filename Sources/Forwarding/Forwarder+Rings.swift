@@ -18,12 +18,13 @@ extension Forwarder {
         switch command {
         case .add(let edge, let ring, let program):
             guard let ring = ring.take() else { return }
-            try add(CapturedEdge(edge, ring, program, now: now))
+            try add(
+                CapturedEdge(edge, ring, program, sessionCount: outlets.count, now: now))
         case .follow(let snapshot): follow(snapshot)
         case .openShared(let ring):
             guard let ring = ring.take() else { return }
             try poller.add(ring.fileDescriptor, as: Key.sharedRing)
-            let sharedRing = SharedRing(ring)
+            let sharedRing = SharedRing(ring, sessionCount: outlets.count)
             open(sharedRing.counters, SharedRing.name, SharedRing.incarnation)
             self.sharedRing = sharedRing
         case .share(let edges):
@@ -42,13 +43,6 @@ extension Forwarder {
         }
     }
 
-    /// Uses a data connection from now on, if there is none yet; what has waited is sent first.
-    func attach(_ connection: consuming sending DataConnection) throws(SystemError) {
-        guard sender.isAwaited, let socket = connection.fileDescriptor else { return }
-        try poller.add(socket, as: Key.socket)
-        sender.attach(connection)
-    }
-
     private func add(_ edge: CapturedEdge) throws(SystemError) {
         try poller.add(edge.fileDescriptor, as: Key.firstEdge + edge.incarnation)
         edges[edge.incarnation] = edge
@@ -56,8 +50,11 @@ extension Forwarder {
         adopt(edge)
     }
 
-    private func open(_ frames: FrameCounters, _ name: String, _ incarnation: UInt64) {
-        counters.open(EdgeCounters(name: name, frames: frames), incarnation)
+    private func open(_ tally: EdgeTally, _ name: String, _ incarnation: UInt64) {
+        for (outlet, own) in zip(outlets, tally.own) {
+            outlet.counters.open(
+                EdgeCounters(name: name, own: own, common: tally.common), incarnation)
+        }
     }
 
     private func follow(_ snapshot: NodePublisher.Snapshot) {
@@ -80,18 +77,16 @@ extension Forwarder {
 
 /// Programs.
 extension Forwarder {
-    /// Installs another filter, edge by edge, each between two packets.
+    /// Installs the plan's programs, edge by edge, each between two packets.
     ///
     /// If the kernel refuses a program, the programs before it stay replaced, so the caller puts the
-    /// old filter back.
-    func adopt(_ filter: Program?) throws(SystemError) {
-        programs.set(filter)
+    /// old plan back.
+    func adoptPrograms() throws(SystemError) {
         do throws(Ring.Failure) {
             for edge in edges.values { try edge.adopt(&programs) }
         } catch {
             throw error.systemError
         }
-        pipeline.set(filter)
     }
 
     /// Gives an edge the program that the plan makes now.
@@ -182,7 +177,7 @@ extension Forwarder {
         try count(edge)
         try poller.remove(edge.fileDescriptor)
         edges[edge.incarnation] = nil
-        pipeline.releaseHeld(countedBy: edge.counters, into: &sender.queue, now: .now)
+        write { $0.releaseHeld(countedBy: edge.counters, into: &$1, now: .now) }
         close(edge.counters, edge.edge.name, edge.incarnation)
         manager.post(.closed(incarnation: edge.incarnation, edge.close()))
     }
@@ -193,7 +188,7 @@ extension Forwarder {
     /// Adds to the counters what the kernel has counted since the last time.
     func countKernel(_ now: MonotonicTime) throws(SystemError) {
         countsAt = now + (pressure == nil ? Self.countInterval : Self.pressureCountInterval)
-        sender.countSent()
+        for outlet in outlets { outlet.sender.countSent() }
         for edge in edges.values { try count(edge) }
         if let sharedRing {
             count(try sharedRing.ring.takeStatistics(), sharedRing.counters)
@@ -209,17 +204,17 @@ extension Forwarder {
         }
     }
 
-    func count(_ statistics: Ring.Statistics, _ frames: FrameCounters) {
-        for frames in [frames, counters.frames] {
+    func count(_ statistics: Ring.Statistics, _ tally: EdgeTally) {
+        for frames in [tally.common, counters.frames] {
             frames.add(matched: Int(statistics.received))
             frames.add(Int(statistics.dropped), to: .droppedByRing)
         }
     }
 
     /// Checks the counters of an edge from which nothing comes any more.
-    func close(_ frames: FrameCounters, _ name: String, _ incarnation: UInt64) {
-        counters.close(incarnation)
-        let counts = frames.counts
+    func close(_ tally: EdgeTally, _ name: String, _ incarnation: UInt64) {
+        for outlet in outlets { outlet.counters.close(incarnation) }
+        let counts = tally.common.counts
         var metadata = counts.metadata
         metadata["edge"] = "\(name)"
         guard counts.imbalance != 0 else {

@@ -7,25 +7,31 @@ import Metrics
 import Observation
 import PacketRing
 import RPCAP
+import Settings
 import Time
 
-/// The data path of one capture: from the rings of its edges to the data connection.
+/// The data path of a capture: from the rings of its edges to the data connections of its sessions.
 ///
 /// One thread runs it. It takes the blocks that the kernel hands over, has the pipeline write their
 /// packets into the send queue, and has the sender send that, much at a time. When the queue has been
 /// full, edges share what room there is (`Pressure`); what then finds no room in the rings the kernel
-/// drops and counts.
+/// drops and counts. If there are several sessions the pipeline writes for all of them at once, and each
+/// outlet takes a copy, or drops it.
 final class Forwarder {
     /// What another thread tells the forwarder, which obeys between two turns.
     enum Command: Sendable {
         /// The ring manager has opened, closed or replaced a ring.
         case ring(RingCommand)
-        /// The data connection is there.
-        case attach(TransferBox<DataConnection>)
-        /// Send another part of the packets.
-        case sample(Sampling)
-        /// Install another filter, and reply whether the kernel takes it.
-        case filter(Program?, Reply)
+        /// Another session has an outlet from now on; reply when it is so.
+        case join(TransferBox<Outlet>, Reply)
+        /// A session leaves, and others stay: send it what has been captured, and reply.
+        case leave(outlet: UInt64, Reply?)
+        /// A session's data connection is there.
+        case attach(TransferBox<DataConnection>, outlet: UInt64)
+        /// Send a session another part of the packets.
+        case sample(Sampling, outlet: UInt64)
+        /// Install a session's other filter, and reply whether the kernel takes it.
+        case filter(Program?, outlet: UInt64, Reply)
         /// Bring the counters up to date with the kernel's, and reply.
         case count(Reply)
         /// The same, with a closure that is called afterwards.
@@ -60,7 +66,13 @@ final class Forwarder {
     var sharedRing: SharedRing?
     var programs: ProgramPlan
     var pipeline: Pipeline
-    var sender: Sender
+    /// The sessions' parts of the capture; those that take nothing more stand behind the others.
+    var outlets: [Outlet]
+    /// The outlets that only send what waits.
+    var flushing: [Outlet] = []
+    /// What the pipeline has written for several outlets.
+    var stage: ByteQueue
+    let settings: CaptureSettings
     var poller: Poller<UInt64>
     let commands: Mailbox<Command>
     let manager: RingManager
@@ -101,38 +113,42 @@ final class Forwarder {
     /// The time that is left for what is queued when the capture ends.
     static let finishTime = Duration.seconds(1)
 
-    /// The poller's names for what it waits for; an edge's is its incarnation after `firstEdge`.
+    /// The poller's names for what it waits for; an edge's is its incarnation after `firstEdge`, and an
+    /// outlet's its own key, which is above all of these.
     enum Key {
         static let commands: UInt64 = 0
-        static let socket: UInt64 = 1
         static let sharedRing: UInt64 = 2
         static let firstEdge: UInt64 = 3
+        static let firstOutlet: UInt64 = 1 << 63
     }
 
     /// Prepares a forwarder, which begins with `run`.
     init(
-        _ programs: ProgramPlan, _ pipeline: consuming Pipeline, _ sender: consuming Sender,
-        commands: Mailbox<Command>, manager: RingManager, counters: CaptureCounters,
-        logger: Logger
+        _ programs: ProgramPlan, _ pipeline: consuming Pipeline, _ outlet: Outlet,
+        _ settings: CaptureSettings, commands: Mailbox<Command>, manager: RingManager,
+        counters: CaptureCounters, logger: Logger
     ) throws(SystemError) {
         let poller = try Poller<UInt64>()
         try poller.add(commands.fileDescriptor, as: Key.commands)
-        if let socket = sender.fileDescriptor { try poller.add(socket, as: Key.socket) }
+        if let socket = outlet.sender.fileDescriptor { try poller.add(socket, as: outlet.key) }
+        stage = try ByteQueue(byteCountMax: settings.queueByteCountMax)
+        outlet.counters.join(counters)
+        outlets = [outlet]
+        self.settings = settings
         self.commands = commands
         self.manager = manager
         self.counters = counters
         self.logger = logger
         self.programs = programs
         self.pipeline = pipeline
-        self.sender = sender
         self.poller = poller
         countsAt = .now + Self.countInterval
     }
 
     /// Forwards packets until the command to finish, or until the capture ends by itself.
     ///
-    /// - Returns: Why it ended by itself; nil if it was told to.
-    func run(_ heartbeat: borrowing Watchdog.Heartbeat) -> CaptureEnd? {
+    /// The outlets have been told why then.
+    func run(_ heartbeat: borrowing Watchdog.Heartbeat) {
         var reason: CaptureEnd?
         do throws(SendFailure) {
             while phase != .finishing {
@@ -148,7 +164,7 @@ final class Forwarder {
             reason = .failed(error)
         }
         closeAccounts()
-        return reason
+        for outlet in outlets + flushing { outlet.end(because: reason, isEarly: false) }
     }
 }
 
@@ -173,7 +189,8 @@ extension Forwarder {
     /// The time until something is due, or the limit if that is shorter.
     private func waitTime(_ limit: Duration) -> Duration {
         var time = limit
-        if let due = sender.dueAt { time = min(time, due - .now) }
+        for outlet in outlets { time = min(time, outlet.waitTime(time, now: .now)) }
+        for outlet in flushing { time = min(time, outlet.waitTime(time, now: .now)) }
         if !closing.isEmpty { return min(time, Self.closingInterval) }
         if !isQueueFull, let due = pipeline.requestsExpireAt {
             time = min(time, max(due - .now, Self.expiryInterval))
@@ -189,11 +206,12 @@ extension Forwarder {
         }
         let begin = MonotonicTime.now
         isBehind = !Poller<UInt64>.isAll(readyCount)
-        pipeline.attend(into: &sender.queue, now: begin)
+        write { $0.attend(into: &$1, now: begin) }
         for index in 0..<readyCount {
             switch poller.key(at: index) {
             case Key.commands: hasCommands = true
-            case Key.socket: try attendToSocket(hasFailed: poller.hasFailed(at: index))
+            case let key where key > Key.firstOutlet:
+                try attendToSocket(of: key, hasFailed: poller.hasFailed(at: index))
             case let key:
                 if poller.hasFailed(at: index) { try takePendingError(of: key) }
                 if pressure == nil {
@@ -205,11 +223,12 @@ extension Forwarder {
         }
         if pressure != nil { try drainFairly() }
         if !closing.isEmpty { try advanceClosing() }
-        pipeline.expireRequests(into: &sender.queue, now: expiryTime(begin))
+        let expiryTime = expiryTime(begin)
+        write { $0.expireRequests(into: &$1, now: expiryTime) }
         let now = MonotonicTime.now
         if phase != .finishing {
             replacePrograms(now)
-            try balanceSender(now)
+            try balanceSenders(now)
         }
         try send(now)
         try noteProgress(now)
@@ -218,8 +237,9 @@ extension Forwarder {
 
     /// Brings gauges and counts up to date that nothing else changes.
     func noteProgress(_ now: MonotonicTime) throws(SendFailure) {
-        counters.queueBytes.set(sender.unsentByteCount)
-        sender.countSent()
+        for outlet in outlets { outlet.noteProgress() }
+        for outlet in flushing { outlet.noteProgress() }
+        try attendToOutlets(now)
         counters.framesHeld.set(pipeline.heldCount)
         for notice in pipeline.serviceNotices(now: now) {
             logger.log(level: notice.level, "\(notice.text)", metadata: notice.metadata)
@@ -280,8 +300,8 @@ extension Forwarder {
             let context = edge.context
             let isReplacing = context.replacement != nil
             if isReplacing { edge.recordBlock(block) }
-            let (count, isMuch) = Self.forward(
-                block, from: context, through: &pipeline, to: &sender, now)
+            let (count, isMuch) = forward(
+                block, from: context, as: Key.firstEdge + edge.incarnation, now)
             edge.recordRead(count, now: now)
             if isReplacing { countFirstRead(edge) }
             if isMuch { try send(now) }
@@ -307,23 +327,11 @@ extension Forwarder {
             if let byteCount = block.cutPacketByteCount, sharedRing.takeFirstCut() {
                 manager.post(.cut(incarnation: SharedRing.incarnation, byteCount: byteCount))
             }
-            let (_, isMuch) = Self.forward(
-                block, from: sharedRing.context, through: &pipeline, to: &sender, now)
+            let (_, isMuch) = forward(block, from: sharedRing.context, as: Key.sharedRing, now)
             if isMuch { try send(now) }
         }
         isBehind = true
         return .more
-    }
-
-    /// Forwards a block with one access to each of the members, which costs less than several.
-    ///
-    /// - Returns: The number of packets in the block, and whether it is time to send.
-    private static func forward(
-        _ block: borrowing Block, from edge: EdgeContext, through pipeline: inout Pipeline,
-        to sender: inout Sender, _ now: MonotonicTime
-    ) -> (count: Int, isMuch: Bool) {
-        let count = pipeline.forward(block, from: edge, into: &sender.queue, now: now)
-        return (count, sender.queue.byteCount >= Sender.sendByteCount)
     }
 
     /// Takes the error of an interface that went down; the node's events say whether it is gone.
@@ -335,41 +343,10 @@ extension Forwarder {
     }
 }
 
-/// The send queue.
+/// The poller.
 extension Forwarder {
-    /// Sends what the socket takes, and has the poller report when it takes more.
-    func send(_ now: MonotonicTime) throws(SendFailure) {
-        try waitForSocket(try sender.send(isLast: phase == .finishing, now: now))
-    }
-
-    func attendToSocket(hasFailed: Bool) throws(SendFailure) {
-        try waitForSocket(try sender.attend(hasFailed: hasFailed))
-    }
-
-    private func waitForSocket(_ interest: Readiness?) throws(SendFailure) {
-        guard let interest, let socket = sender.fileDescriptor else { return }
-        try pollerResult { poller throws(SystemError) in
-            try poller.setInterest(of: socket, as: Key.socket, to: interest)
-        }
-    }
-
-    /// Has a second thread send, or no longer, and waits for the other descriptor then.
-    func balanceSender(_ now: MonotonicTime) throws(SendFailure) {
-        let change = sender.balance(now: now, isPressed: pressure != nil) {
-            .nanoseconds(clamping: threadNanoseconds())
-        }
-        guard let (before, after) = change else { return }
-        try pollerResult { poller throws(SystemError) in
-            try poller.remove(before)
-            try poller.add(after, as: Key.socket)
-        }
-    }
-
-    /// Whether packets wait to be sent, and a connection is there.
-    var hasUnsent: Bool { !sender.isAwaited && (sender.unsentByteCount > 0 || isQueueFull) }
-
     /// Calls the poller, whose errors end the data path.
-    private func pollerResult<Result>(
+    func pollerResult<Result>(
         _ body: (inout Poller<UInt64>) throws(SystemError) -> Result
     ) throws(SendFailure) -> Result {
         do throws(SystemError) {
@@ -392,11 +369,15 @@ extension Forwarder {
         switch command {
         case .finish: phase = .finishing
         case .ring(let command): try obey(command)
-        case .attach(let connection):
-            if let connection = connection.take() { try attach(connection) }
-        case .sample(let sampling): pipeline.set(sampling)
-        case .filter(let filter, let reply):
-            reply.give(error { () throws(SystemError) in try adopt(filter) })
+        case .join(let outlet, let reply):
+            reply.give(
+                error { () throws(SystemError) in if let outlet = outlet.take() { try add(outlet) } })
+        case .leave(let key, let reply): beginLeaving(key, reply)
+        case .attach(let connection, let key):
+            if let connection = connection.take() { try attach(connection, to: key) }
+        case .sample(let sampling, let key): try adopt(sampling, of: key)
+        case .filter(let filter, let key, let reply):
+            reply.give(error { () throws(SystemError) in try adopt(filter, of: key) })
         case .count(let reply):
             reply.give(error { () throws(SystemError) in try countKernel(.now) })
         case .countThen(let done):
@@ -410,6 +391,9 @@ extension Forwarder {
     func beginLosingEdge() {
         if phase == .running { phase = .losingEdge }
     }
+
+    /// Every session leaves: the capture ends.
+    func beginFinishing() { phase = .finishing }
 
     private func error(of body: () throws(SystemError) -> Void) -> SystemError? {
         do throws(SystemError) {

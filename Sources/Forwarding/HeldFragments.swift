@@ -82,7 +82,7 @@ package struct HeldFragments {
         /// The edge at which it was seen.
         package let point: ObservationPoint
         /// The counters of that edge.
-        package let counters: FrameCounters
+        package let counters: EdgeTally
     }
 
     /// Creates an empty set.
@@ -111,7 +111,7 @@ extension HeldFragments {
     ///   one.
     package mutating func hold(
         _ packet: borrowing Packet, of datagram: EdgeDatagram, at point: ObservationPoint,
-        _ counters: FrameCounters, now: MonotonicTime
+        _ counters: EdgeTally, now: MonotonicTime
     ) -> Bool {
         let byteCount = packet.bytes.byteCount
         guard let size = Size(byteCount), let slot = store(packet.bytes, size) else { return false }
@@ -161,7 +161,7 @@ extension HeldFragments {
     }
 
     /// Removes the oldest fragment that is counted by these counters, and returns it.
-    package mutating func take(countedBy counters: FrameCounters) -> Fragment? {
+    package mutating func take(countedBy counters: EdgeTally) -> Fragment? {
         var oldest: (slot: Int32, number: UInt64)?
         for case let chain? in ages {
             var slot = chain.first

@@ -13,7 +13,7 @@ package struct HeldRequests {
     /// What belongs to each slot of the table.
     private var records: [Record] = []
     /// The counters of the edges at which frames were seen; nil where an edge is gone.
-    private var edges: [FrameCounters?] = []
+    private var edges: [EdgeTally?] = []
     /// The edge at which a frame was held last, at which most likely the next one is held.
     private var lastEdge = 0
     private var shortFrames = FrameCells(
@@ -70,7 +70,7 @@ package struct HeldRequests {
     /// Holds a request; see `RequestTable.hold`.
     package mutating func hold(
         _ packet: borrowing Packet, _ key: RequestKey, at edge: RequestEdge,
-        isOtherEdgeHere: Bool, isPassedOn: Bool, _ form: Form?, _ counters: FrameCounters,
+        isOtherEdgeHere: Bool, isPassedOn: Bool, _ form: Form?, _ counters: EdgeTally,
         now: MonotonicTime
     ) -> RequestTable.Holding {
         guard hasRoom(for: packet) else { return .full }
@@ -86,7 +86,7 @@ package struct HeldRequests {
 
     /// Holds a reset, unless it is too long; see `RequestTable.holdReset`.
     package mutating func holdReset(
-        _ packet: borrowing Packet, _ key: RequestKey, _ form: Form?, _ counters: FrameCounters,
+        _ packet: borrowing Packet, _ key: RequestKey, _ form: Form?, _ counters: EdgeTally,
         now: MonotonicTime
     ) -> RequestTable.Holding {
         guard hasRoom(for: packet) else { return .full }
@@ -107,7 +107,7 @@ package struct HeldRequests {
     private static func isShort(_ byteCount: Int) -> Bool { byteCount <= shortByteCountMax }
 
     private mutating func store(
-        _ packet: borrowing Packet, in slot: Int, _ form: Form?, _ counters: FrameCounters
+        _ packet: borrowing Packet, in slot: Int, _ form: Form?, _ counters: EdgeTally
     ) {
         let byteCount = packet.bytes.byteCount
         let cell =
@@ -135,7 +135,7 @@ package struct HeldRequests {
         records.append(record)
     }
 
-    private mutating func index(of counters: FrameCounters) -> Int32 {
+    private mutating func index(of counters: EdgeTally) -> Int32 {
         if lastEdge >= edges.count || edges[lastEdge] !== counters {
             lastEdge = place(of: counters)
         }
@@ -143,7 +143,7 @@ package struct HeldRequests {
     }
 
     @inline(never)
-    private mutating func place(of counters: FrameCounters) -> Int {
+    private mutating func place(of counters: EdgeTally) -> Int {
         if let known = edges.firstIndex(where: { $0 === counters }) { return known }
         if let free = edges.firstIndex(where: { $0 == nil }) {
             edges[free] = counters
@@ -160,7 +160,7 @@ extension HeldRequests {
         package let fate: RequestTable.Release.Fate
         package let slot: Int
         /// The counters of the edge at which the frame was seen.
-        package let counters: FrameCounters
+        package let counters: EdgeTally
         package let form: Form?
         package let isPassedOn: Bool
     }
@@ -187,7 +187,7 @@ extension HeldRequests {
     }
 
     /// Forgets the counters of an edge that is gone, none of whose frames is held.
-    package mutating func forget(_ counters: FrameCounters) {
+    package mutating func forget(_ counters: EdgeTally) {
         for index in edges.indices where edges[index] === counters { edges[index] = nil }
     }
 
@@ -215,7 +215,7 @@ extension HeldRequests {
     package var slots: Range<Int> { records.indices }
 
     /// Whether a slot holds a frame that is counted by these counters.
-    package func isCounted(_ slot: Int, by counters: FrameCounters) -> Bool {
+    package func isCounted(_ slot: Int, by counters: EdgeTally) -> Bool {
         records[slot].isTaken && edges[Int(records[slot].edge)] === counters
     }
 }

@@ -30,7 +30,7 @@ struct HeldStrangers {
         /// The edge at which it was seen.
         let point: ObservationPoint
         /// The counters of that edge.
-        let counters: FrameCounters
+        let counters: EdgeTally
         fileprivate let details: Packet.Details
         fileprivate let cell: Int32
         fileprivate let byteCount: Int
@@ -44,7 +44,7 @@ struct HeldStrangers {
     /// - Returns: False if there is no room for it.
     mutating func hold(
         _ packet: borrowing Packet, until mac: MACAddress, at point: ObservationPoint,
-        _ counters: FrameCounters, now: MonotonicTime
+        _ counters: EdgeTally, now: MonotonicTime
     ) -> Bool {
         let byteCount = packet.bytes.byteCount
         guard let cell = cells.store(packet.bytes) else { return false }

@@ -9,32 +9,26 @@ import Settings
 import Synchronization
 import Time
 
-/// A capture that runs: it starts its threads, sends them commands, and stops them.
-///
-/// The forwarder's thread forwards packets (`Forwarder`), and a second one sends while that is busy
-/// (`Sender`). The ring manager's thread opens and closes rings (`RingManager`).
+/// A session's capture, which runs: it sends commands to the threads, and ends the session's part.
 package final class LiveCapture: Sendable {
-    /// What the capture has counted.
+    /// What the session has counted.
     package let counters: CaptureCounters
-    private let commands: Mailbox<Forwarder.Command>
-    private let manager: RingManager
+    private let core: CaptureCore
+    /// The hub of which the capture is; nil if the session has one of its own.
+    private let hub: CaptureHub?
+    private let key: UInt64
+    private let ending: OutletEnding
     private let arrival: Reply.Arrival
-    /// Raised when the forwarder's thread has ended.
-    private let ended: Event
-    private let reason = Mutex<CaptureEnd?>(nil)
-    private let threads = Mutex<[TransferBox<Thread>]>([])
-    private let logger: Logger
+    private let hasFinished = Mutex(false)
 
-    /// Long enough for the programs of 250 edges; a thread that takes longer is not coming back.
-    private static let replyTime = Duration.seconds(2)
-    /// Long enough for a node with 500 edges and two million tracked flows.
-    private static let startTime = Duration.seconds(10)
     /// How long the kernel's counts are waited for.
     ///
     /// A client asks for statistics often, and wants them soon rather than exact.
     private static let countTime = Duration.milliseconds(50)
+    /// Longer than the forwarder takes to send what waits, or to give it up.
+    private static let leaveTime = Forwarder.finishTime + .milliseconds(500)
 
-    /// Opens a ring at every edge, and begins to forward to the connection.
+    /// Begins to capture and to forward to the connection, or joins a capture that runs.
     ///
     /// It waits for the kernel, about 20 ms on a node with few edges. An edge that cannot be captured
     /// is tried again, with a line in the log.
@@ -42,101 +36,39 @@ package final class LiveCapture: Sendable {
     /// - Parameters:
     ///   - plan: What the capture does.
     ///   - connection: Where the packets go.
-    ///   - peerName: Names the capture's threads for the watchdog.
+    ///   - peerName: Names the session's threads for the watchdog.
     ///   - counters: Counts; it keeps what was counted if this throws.
-    ///   - watchdog: Watches the capture's threads.
+    ///   - hub: Has the capture of the whole node; nil for a capture of one's own.
+    ///   - watchdog: Watches the threads.
     ///   - logger: Gets what a person should know.
     /// - Throws: If there are edges and none can be captured.
     package init(
         _ plan: CapturePlan, to connection: consuming sending DataConnection, for peerName: String,
-        _ counters: CaptureCounters, _ watchdog: Watchdog = Watchdog(), logger: Logger
+        _ counters: CaptureCounters, in hub: CaptureHub? = nil, _ watchdog: Watchdog = Watchdog(),
+        logger: Logger
     ) throws(SystemError) {
         self.counters = counters
-        self.logger = logger
-        ended = try Event()
+        let hub = plan.scope == .stream ? hub : nil
+        self.hub = hub
+        let key = Outlet.nextKey()
+        let ending = try OutletEnding()
+        (self.key, self.ending) = (key, ending)
         arrival = try Reply.Arrival()
-        // No command is lost, since that would leak a ring. A session has few under way, and the ring
-        // manager a few for each edge.
-        commands = try Mailbox(countMax: .max)
-        let programs = ProgramPlan(
-            plan.snapshot.rule, plan.filter, snaplen: plan.frameByteCountMax,
-            keepsWhole: plan.settings.restoresWireForm)
-        manager = try RingManager(
-            plan.feed, plan.scope, programs, plan.podSockets, counters, logger: logger
-        ) { [commands] in commands.send(.ring($0)) }
-        // Flows are listened for before the first packet can be there.
-        let pipeline = try Pipeline(plan, programs.rule, counters: counters, now: .now)
-        if let failure = pipeline.trackingFailure {
-            logger.warning(
-                "connection tracking fails, calls to services are reported at backends' edges only",
-                metadata: ["reason": "\(failure)"])
-        }
         let sender = try Sender(
             connection, queueByteCount: plan.settings.queueByteCountMax, plan.senderPolicy,
-            counters,
-            logger: logger
+            counters, logger: logger
         ) { [placement = plan.settings.placement] in
-            Self.prepareThread("podwire-send", placement, logger)
+            CaptureCore.prepareThread("podwire-send", placement, logger)
             return watchdog.begin("the sender of \(peerName)")
         }
-        let forwarder = try Forwarder(
-            programs, pipeline, sender, commands: commands, manager: manager, counters: counters,
-            logger: logger)
-        try start(forwarder, plan) { watchdog.begin("\($0) of \(peerName)") }
-    }
-
-    private func start(
-        _ forwarder: sending Forwarder, _ plan: CapturePlan,
-        _ heartbeat: @escaping @Sendable (String) -> Watchdog.Heartbeat
-    ) throws(SystemError) {
-        let box = TransferBox(forwarder)
-        let placement = plan.settings.placement
-        try startThread { [self] in
-            Self.prepareThread("podwire-forward", placement, logger)
-            if let forwarder = box.take() {
-                let reason = forwarder.run(heartbeat("the forwarder"))
-                self.reason.withLock { $0 = reason }
+        let outlet = Outlet(plan.form, sender, key: key, counters, ending, logger: logger)
+        core =
+            if let hub {
+                try hub.join(plan, outlet, as: key)
+            } else {
+                try CaptureCore(
+                    plan, TransferBox(outlet), for: peerName, watchdog, logger: logger)
             }
-            // The forwarder is gone, so the manager has the last leases on its rings, and can close
-            // many at once.
-            manager.post(.end)
-            ended.raise()
-        }
-        do throws(SystemError) {
-            let began = Reply(arrival)
-            let budget = RingBudget(
-                byteCountMax: plan.settings.ringByteCountMax,
-                hasPodTaps: plan.podSockets != nil)
-            try startThread { [self] in
-                manager.run(budget, heartbeat("the ring manager")) { began.give($0) }
-            }
-            try began.wait(until: .now + Self.startTime, orFor: ended.fileDescriptor)
-        } catch {
-            finish()
-            throw error
-        }
-    }
-
-    private func startThread(_ body: @escaping @Sendable () -> Void) throws(SystemError) {
-        let thread = TransferBox(try Thread(body))
-        threads.withLock { $0.append(thread) }
-    }
-
-    /// Names and places the calling thread.
-    ///
-    /// The agent has tried the placement when it began. That it fails now is no reason to capture
-    /// nothing.
-    private static func prepareThread(
-        _ name: String, _ placement: ThreadPlacement, _ logger: Logger
-    ) {
-        nameThread(name)
-        do throws(ThreadPlacement.Failure) {
-            try placement.apply()
-        } catch {
-            logger.warning(
-                "cannot set CPU affinity or niceness",
-                metadata: ["thread": "\(name)", "reason": "\(error)"])
-        }
     }
 }
 
@@ -144,32 +76,34 @@ extension LiveCapture {
     /// A descriptor for a poll set: readable when the capture has ended by itself.
     ///
     /// It does so when the sensor closes the data connection, for example.
-    package var endedFileDescriptor: CInt { ended.fileDescriptor }
+    package var endedFileDescriptor: CInt { ending.event.fileDescriptor }
 
     /// Why the capture ended by itself.
-    package var endReason: CaptureEnd? { reason.withLock { $0 } }
+    package var endReason: CaptureEnd? { ending.reason }
+
+    /// The gauges of the rings, which belong to all sessions of the capture.
+    package var gauges: CaptureCounters { core.counters }
 
     /// Installs another filter, at each edge between two packets, and waits for that.
     package func adopt(_ filter: Program?) throws(SystemError) {
-        manager.post(.filter(filter))
-        try ask(within: Self.replyTime) { .filter(filter, $0) }
+        try core.ask(arrival) { .filter(filter, outlet: key, $0) }
     }
 
     /// Sends another part of the packets, from the next block on.
     package func adopt(sampling: Sampling) {
-        commands.send(.sample(sampling))
+        core.commands.send(.sample(sampling, outlet: key))
     }
 
     /// Uses a data connection from now on, for a capture that awaits it.
     ///
     /// What has waited is sent first.
     package func attach(_ connection: consuming sending DataConnection) {
-        commands.send(.attach(TransferBox(connection)))
+        core.commands.send(.attach(TransferBox(connection), outlet: key))
     }
 
     /// Brings the counters up to date with the kernel's, if that can be had within 50 ms.
     package func count() {
-        try? ask(within: Self.countTime) { .count($0) }
+        try? core.ask(arrival, within: Self.countTime) { .count($0) }
     }
 
     /// Brings the counters up to date with the kernel's, and never waits.
@@ -177,21 +111,20 @@ extension LiveCapture {
     /// - Parameter done: Called afterwards, on the forwarder's thread.
     /// - Returns: False if that was asked for before and is still to come; then `done` is not called.
     package func count(then done: @escaping @Sendable () -> Void) -> Bool {
-        commands.send(.countThen(done), unlessWaiting: \.isCountThen)
+        core.commands.send(.countThen(done), unlessWaiting: \.isCountThen)
     }
 
-    /// Stops the capture, and waits at most a second until what is in rings and queue is sent.
+    /// Ends the session's part, and waits at most a second until what is in rings and queue is sent.
+    ///
+    /// The capture ends with its last session.
     package func finish() {
-        commands.send(.finish)
-        for thread in threads.withLock({ $0 }) { thread.take()?.join() }
-    }
-
-    private func ask(
-        within time: Duration, _ command: (Reply) -> Forwarder.Command
-    ) throws(SystemError) {
-        let reply = Reply(arrival)
-        commands.send(command(reply))
-        try reply.wait(until: .now + time, orFor: ended.fileDescriptor)
+        let isFirst = hasFinished.withLock { hasFinished in
+            defer { hasFinished = true }
+            return !hasFinished
+        }
+        guard isFirst else { return }
+        guard let hub, hub.leave(core) else { return core.finish() }
+        try? core.ask(arrival, within: Self.leaveTime) { .leave(outlet: key, $0) }
     }
 }
 

@@ -17,6 +17,7 @@ struct PacketWriter: ~Copyable {
     /// The same frame with its VLAN tag, for a filter.
     private var taggedScratch: ByteQueue
     private var numbering: Numbering
+    private var sampling: Sampling
     /// Whether frames get the form that a wire would carry, or stay as captured.
     let restoresWireForm: Bool
 
@@ -44,6 +45,7 @@ struct PacketWriter: ~Copyable {
         let taggedScratch = try ByteQueue(byteCountMax: Self.scratchByteCount)
         self.scratch = .some(scratch)
         self.taggedScratch = taggedScratch
+        self.sampling = sampling
         numbering = Numbering(
             Sampler(sampling), bytesPerSecondMax.map { RateLimiter(bytesPerSecond: $0) })
         self.restoresWireForm = restoresWireForm
@@ -52,9 +54,15 @@ struct PacketWriter: ~Copyable {
     /// The number of the packet that was queued last.
     var lastNumber: UInt32 { numbering.last }
 
+    /// Changes the sampling; the same one goes on as it was.
     mutating func set(_ sampling: Sampling) {
+        guard sampling != self.sampling else { return }
+        self.sampling = sampling
         numbering.sampler = Sampler(sampling)
     }
+
+    /// Numbers further packets from another one on.
+    mutating func set(lastNumber: UInt32) { numbering.last = lastNumber }
 
     /// Refills the rate limiter, for all packets until the next call.
     mutating func refill(now: MonotonicTime) {

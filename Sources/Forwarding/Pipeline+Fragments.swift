@@ -14,7 +14,7 @@ extension Pipeline {
 
     /// Forwards the held fragments of an edge that is gone.
     mutating func releaseHeld(
-        countedBy counters: FrameCounters, into queue: inout ByteQueue, now: MonotonicTime
+        countedBy counters: EdgeTally, into queue: inout ByteQueue, now: MonotonicTime
     ) {
         releaseStrangers(into: &queue, now) { $0.counters === counters }
         if held.count > 0 { release(into: &queue, now) { $0.take(countedBy: counters) } }

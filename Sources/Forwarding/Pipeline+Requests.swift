@@ -48,9 +48,9 @@ extension Pipeline {
         }
         // The filter has not seen what the program punts.
         if filter.program != nil || !copy(packet, limit, into: &queue, &counts) {
-            writer.append(
-                edge.packet(packet), nil, filter, at: edge.interfaceIndex(of: packet),
-                to: &queue, &counts)
+            report(
+                edge.packet(packet), nil, at: edge.interfaceIndex(of: packet), edge.counters,
+                into: &queue, &counts)
         }
         return true
     }
@@ -78,7 +78,7 @@ extension Pipeline {
     /// - Returns: Whether that was all; if not, the decision about the packet is to be carried out.
     mutating func carryOut(
         _ part: RequestPart, _ outcome: SlowPath.Outcome, _ packet: borrowing Packet,
-        at point: ObservationPoint, _ frames: FrameCounters, into queue: inout ByteQueue,
+        at point: ObservationPoint, _ frames: EdgeTally, into queue: inout ByteQueue,
         _ now: MonotonicTime, _ counts: inout BlockCounts
     ) -> Bool {
         switch part {
@@ -97,7 +97,7 @@ extension Pipeline {
     /// - Returns: Whether the request is held, or known to be reported elsewhere.
     private mutating func hold(
         _ packet: borrowing Packet, _ key: RequestKey, at edge: RequestEdge,
-        _ form: HeldRequests.Form?, _ frames: FrameCounters, _ now: MonotonicTime,
+        _ form: HeldRequests.Form?, _ frames: EdgeTally, _ now: MonotonicTime,
         _ counts: inout BlockCounts
     ) -> Bool {
         guard HeldRequests.canHold(packet) else {
@@ -135,7 +135,7 @@ extension Pipeline {
     /// Decides about the requests that an answer is for; the sender's edge may have to hold a reset.
     private mutating func carryOut(
         _ answer: RequestPart.Answer, _ outcome: SlowPath.Outcome, _ packet: borrowing Packet,
-        at point: ObservationPoint, _ frames: FrameCounters, into queue: inout ByteQueue,
+        at point: ObservationPoint, _ frames: EdgeTally, into queue: inout ByteQueue,
         _ now: MonotonicTime, _ counts: inout BlockCounts
     ) -> Bool {
         let seenAt = packet.details.nanosecondsSince1970
@@ -160,7 +160,7 @@ extension Pipeline {
                 counts.record(.resetsFromElsewhere)
                 carryOut(
                     SlowPath.Outcome(decision: .report(.unexplainedService)), packet, at: point,
-                    into: &queue, &counts)
+                    frames, into: &queue, &counts)
                 return true
             }
         }
@@ -178,7 +178,7 @@ extension Pipeline {
     /// Decides about the requests that an answer is for.
     private mutating func releaseRequests(
         answered key: RequestKey, at edge: RequestEdge, isReset: Bool, seenAt: UInt64,
-        _ interfaceIndex: UInt32, _ frames: FrameCounters, into queue: inout ByteQueue,
+        _ interfaceIndex: UInt32, _ frames: EdgeTally, into queue: inout ByteQueue,
         _ now: MonotonicTime, _ counts: inout BlockCounts
     ) {
         let answerer = requests.table.answerer(to: key, at: edge, on: interfaceIndex, localEdges)
@@ -218,7 +218,7 @@ extension Pipeline {
 
     /// Decides about the requests of an edge that is gone, as if they had waited long enough.
     mutating func releaseRequests(
-        countedBy frames: FrameCounters, into queue: inout ByteQueue, _ now: MonotonicTime
+        countedBy frames: EdgeTally, into queue: inout ByteQueue, _ now: MonotonicTime
     ) {
         defer { requests.forget(frames) }
         guard requests.count > 0 else { return }
@@ -245,7 +245,7 @@ extension Pipeline {
     ///   - next: Releases the next one.
     /// - Returns: The number of frames.
     private mutating func release(
-        into queue: inout ByteQueue, _ now: MonotonicTime, _ frames: FrameCounters,
+        into queue: inout ByteQueue, _ now: MonotonicTime, _ frames: EdgeTally,
         _ counts: inout BlockCounts, answered fate: RequestTable.Release.Fate? = nil,
         _ translation: Translation? = nil, _ next: (inout RequestTable) -> RequestTable.Release?
     ) -> Int {
@@ -262,7 +262,7 @@ extension Pipeline {
     private mutating func settle(
         _ request: HeldRequests.Released, _ fate: RequestTable.Release.Fate? = nil,
         _ translation: Translation? = nil, into queue: inout ByteQueue, _ now: MonotonicTime,
-        _ frames: FrameCounters, _ counts: inout BlockCounts
+        _ frames: EdgeTally, _ counts: inout BlockCounts
     ) {
         if request.counters === frames {
             settle(request, fate ?? request.fate, translation, into: &queue, now, &counts)
@@ -280,7 +280,7 @@ extension Pipeline {
         guard fate.isReported else {
             let frames = request.counters
             if let metric = RequestMetric(fate) { record(metric, frames) }
-            frames.add(1, to: .refused)
+            frames.common.add(1, to: .refused)
             return counters.frames.add(1, to: .refused)
         }
         var counts = BlockCounts()
@@ -304,21 +304,26 @@ extension Pipeline {
             translation = slowPath.translation(ofUnknown: call, now: now)
         }
         if translation != nil { counts.translatedCount += 1 }
-        Self.write(request, of: requests, translation, filter, through: &writer, &queue, &counts)
+        Self.write(
+            request, of: requests, translation, filter, through: &writer, sideViews, &queue, &counts)
     }
 
     private static func write(
         _ request: HeldRequests.Released, of requests: borrowing HeldRequests,
         _ translation: Translation?, _ filter: PacketFilter, through writer: inout PacketWriter,
-        _ queue: inout ByteQueue, _ counts: inout BlockCounts
+        _ sideViews: [CaptureView], _ queue: inout ByteQueue, _ counts: inout BlockCounts
     ) {
         let packet = requests.packet(request)
-        writer.append(
-            packet, translation, filter, at: packet.details.interfaceIndex, to: &queue, &counts)
+        let interfaceIndex = packet.details.interfaceIndex
+        writer.append(packet, translation, filter, at: interfaceIndex, to: &queue, &counts)
+        for view in sideViews {
+            view.append(
+                packet, translation, at: interfaceIndex, isFiltered: false, of: request.counters)
+        }
     }
 
-    func record(_ metric: RequestMetric, _ frames: FrameCounters) {
-        frames.record(metric)
+    func record(_ metric: RequestMetric, _ frames: EdgeTally) {
+        frames.common.record(metric)
         counters.frames.record(metric)
     }
 }

@@ -16,7 +16,7 @@ extension Pipeline {
     ///
     /// - Returns: Whether it is held.
     mutating func holdStranger(
-        _ packet: borrowing Packet, at point: ObservationPoint, _ counters: FrameCounters,
+        _ packet: borrowing Packet, at point: ObservationPoint, _ counters: EdgeTally,
         _ now: MonotonicTime
     ) -> Bool {
         let direction = Direction(isOutgoing: packet.details.isOutgoing)

@@ -46,6 +46,12 @@ struct Pipeline: ~Copyable {
     /// The edges of this capture, at which both ends of a request may be seen.
     private(set) var localEdges: LocalEdges
     var filter: PacketFilter
+    /// What is counted of the packets that were written, until they are in the queues of sessions.
+    var ledger = Ledger()
+    /// The packets in the further forms that sessions want.
+    private(set) var sideViews: [CaptureView] = []
+    /// Whether sessions have different filters, which run in user space then.
+    private var filtersDiffer = false
     let counters: CaptureCounters
 
     /// The largest part of the queue that held fragments may take: they go into it together.
@@ -73,9 +79,10 @@ struct Pipeline: ~Copyable {
             }
         }
         writer = try PacketWriter(
-            plan.sampling, bytesPerSecondMax: plan.settings.bytesPerSecondMax,
+            plan.form.sampling, bytesPerSecondMax: plan.settings.bytesPerSecondMax,
             restoresWireForm: plan.settings.restoresWireForm)
-        filter = PacketFilter(program: plan.filter, snaplen: plan.frameByteCountMax)
+        filter = PacketFilter(
+            program: plan.form.filter, snaplen: plan.form.frameByteCountMax)
         self.slowPath = slowPath
         fastPath = .some(FastPath(rule))
         self.tracker = tracker
@@ -106,12 +113,16 @@ struct Pipeline: ~Copyable {
         return floods.addresses
     }
 
-    mutating func set(_ filter: Program?) {
-        self.filter = PacketFilter(program: filter, snaplen: self.filter.snaplen)
-    }
-
-    mutating func set(_ sampling: Sampling) {
-        writer.set(sampling)
+    /// Writes packets in these forms from now on.
+    ///
+    /// - Parameters:
+    ///   - form: The first form.
+    ///   - sideViews: The others.
+    mutating func set(_ form: ViewForm, _ sideViews: [CaptureView]) {
+        filter = PacketFilter(program: form.filter, snaplen: form.frameByteCountMax)
+        writer.set(form.sampling)
+        self.sideViews = sideViews
+        filtersDiffer = !sideViews.allSatisfy { $0.form.hasSameFilter(as: form) }
     }
 
     /// How often `attend` must be called even if no packet comes; nil for never.
@@ -159,13 +170,14 @@ extension Pipeline {
         let isAtHost = edge.edgeOfPodSide == nil
         var passed = PassedAddresses()
         let limit = filter.limitInKernel
+        let isOneView = sideViews.isEmpty
         var packets = block.packets
         lookAtSender(in: &packets, edge, fastPath, now)
         packets = block.packets
         var isOver = false
         while !isOver {
             // Constant until a packet has needed more than to be copied: so they cost next to nothing.
-            let hasFastPath = edge.hasFastPath && !isCut && !hasNewFronts
+            let hasFastPath = edge.hasFastPath && isOneView && !isCut && !hasNewFronts
             // What a pod says may be the answer to a frame that waits for its MAC address.
             let areIncomingPlain = hasFastPath && strangers.count == 0
             let areAllPlain = areIncomingPlain && !macs.areCompared
@@ -226,7 +238,7 @@ extension Pipeline {
     }
 
     /// Drops all held frames, and calls a closure with the counters of each.
-    mutating func dropHeld(_ drop: (FrameCounters) -> Void) {
+    mutating func dropHeld(_ drop: (EdgeTally) -> Void) {
         while let fragment = held.takeFirst() { drop(fragment.counters) }
         while let frame = strangers.take(where: { _ in true }) { drop(frame.counters) }
         while let request = requests.release({ $0.takeFirst() }) {
@@ -239,6 +251,7 @@ extension Pipeline {
         tracker?.listen(for: &slowPath, now: now)
         if hasNewFronts { updateFronts() }
         writer.refill(now: now)
+        for view in sideViews { view.writer.refill(now: now) }
     }
 
     /// Whether a packet of the block at hand has shown a front that the fast path does not know.
@@ -254,9 +267,10 @@ extension Pipeline {
         self.fastPath = .some(fastPath)
     }
 
-    func add(_ counts: BlockCounts, to counters: FrameCounters) {
-        counts.add(to: counters)
-        counts.add(to: self.counters)
+    mutating func add(_ counts: borrowing BlockCounts, to tally: EdgeTally) {
+        counts.addShared(to: tally.common)
+        counts.addShared(to: counters)
+        if counts.hasReported { ledger.add(counts, of: tally) }
         self.counters.set(.flowsEvicted, to: slowPath.evictedFlowCount)
         self.counters.set(.fragmentedEvicted, to: slowPath.evictedDatagramCount)
         self.counters.set(.remotePodsEvicted, to: slowPath.evictedRemotePodCount)
@@ -283,11 +297,16 @@ extension Pipeline {
                 packet, at: point, edge.counters, into: &queue, now, &counts)
         }
         // A filter that has cut a packet short has let it pass.
+        let isFiltered = edge.filter == .inKernel && !filtersDiffer || packet.isCutShort
         let limit =
-            edge.filter == .inKernel || packet.isCutShort
+            isFiltered
             ? filter.limitInKernel
             : filter.byteCount(packet.bytes, packet.details, at: point.interfaceIndex)
         writer.append(packet, limit, to: &queue, &counts)
+        for view in sideViews {
+            view.append(
+                packet, nil, at: point.interfaceIndex, isFiltered: isFiltered, of: edge.counters)
+        }
     }
 
     private func isUndecided(
@@ -303,7 +322,7 @@ extension Pipeline {
 
     /// Decides about a packet in user space, and carries that out.
     mutating func punt(
-        _ packet: borrowing Packet, at point: ObservationPoint, _ counters: FrameCounters,
+        _ packet: borrowing Packet, at point: ObservationPoint, _ counters: EdgeTally,
         into queue: inout ByteQueue, _ now: MonotonicTime, heldAt: MonotonicTime? = nil,
         _ counts: inout BlockCounts
     ) {
@@ -340,7 +359,7 @@ extension Pipeline {
         {
             return
         }
-        carryOut(outcome, packet, at: point, into: &queue, &counts)
+        carryOut(outcome, packet, at: point, counters, into: &queue, &counts)
         if let datagram = outcome.firstFragmentOf, held.count > 0 {
             release(into: &queue, now) { $0.take(of: datagram) }
         }
@@ -365,7 +384,7 @@ extension Pipeline {
 
     mutating func carryOut(
         _ outcome: SlowPath.Outcome, _ packet: borrowing Packet, at point: ObservationPoint,
-        into queue: inout ByteQueue, _ counts: inout BlockCounts
+        _ tally: EdgeTally, into queue: inout ByteQueue, _ counts: inout BlockCounts
     ) {
         if outcome.isFragment { counts.fragmentCount += 1 }
         if outcome.decision.step == .flooded {
@@ -377,8 +396,19 @@ extension Pipeline {
             return
         }
         if outcome.translation != nil { counts.translatedCount += 1 }
-        writer.append(
-            packet, outcome.translation, filter, at: point.interfaceIndex, to: &queue, &counts)
+        report(
+            packet, outcome.translation, at: point.interfaceIndex, tally, into: &queue, &counts)
+    }
+
+    /// Writes a packet that no filter has seen, in each form that sessions want.
+    mutating func report(
+        _ packet: borrowing Packet, _ translation: Translation?, at interfaceIndex: UInt32,
+        _ tally: EdgeTally, into queue: inout ByteQueue, _ counts: inout BlockCounts
+    ) {
+        writer.append(packet, translation, filter, at: interfaceIndex, to: &queue, &counts)
+        for view in sideViews {
+            view.append(packet, translation, at: interfaceIndex, isFiltered: false, of: tally)
+        }
     }
 }
 

@@ -84,6 +84,13 @@ public struct ByteQueue: ~Copyable, Sendable {
         end += bytes.byteCount
     }
 
+    /// Appends bytes, for which there must be room, and returns them to be changed before they are sent.
+    @_lifetime(&self)
+    package mutating func appended(_ bytes: RawSpan) -> MutableRawSpan {
+        append(bytes)
+        return last(bytes.byteCount)
+    }
+
     /// Appends bytes for the caller to write, for which there must be room.
     @inlinable @inline(__always)
     @_lifetime(&self)

@@ -13,7 +13,10 @@ struct InstalledProgramTests {
             localPodAddresses: [])
         let point = ObservationPoint(
             interfaceIndex: 1, podMAC: nil, domain: ObservationPoint.Domain([]))
-        return ProgramPlan(Rule(plan), nil, snaplen: 1500, keepsWhole: true).program(at: point)
+        return ProgramPlan(
+            Rule(plan), ViewForm(filter: nil, frameByteCountMax: 1500, sampling: .none),
+            restoresWireForm: true
+        ).program(at: point)
     }()
 
     /// Checks that a program decides only when packets of the one before it are out of the ring.

@@ -108,8 +108,8 @@ extension ControlSession {
         let capture: LiveCapture
         do throws(SystemError) {
             capture = try LiveCapture(
-                plan, to: outlet, for: status.name, counters, context.status.watchdog,
-                logger: logger)
+                plan, to: outlet, for: status.name, counters, in: context.captures,
+                context.status.watchdog, logger: logger)
         } catch {
             // Some rings may have been open for a while.
             status.add(counters.counts)

@@ -25,6 +25,8 @@ final class SessionContext: Sendable {
     private let tls: TLSServer?
     /// Opens sockets inside pods; nil if all edges are captured at the host's ends.
     let podSockets: PodSockets?
+    /// The captures of all sessions.
+    let captures: CaptureHub
     /// Given when the agent is to stop.
     let stop: StopSignal
     private let logger: Logger
@@ -54,6 +56,7 @@ final class SessionContext: Sendable {
             : PodSockets(PodSocketClient(path: settings.taps.opener), logger: self.logger) {
                 status.tapsFailed.add($0)
             }
+        captures = CaptureHub(status.watchdog, logger: self.logger)
         stop = try StopSignal()
         logReloadEvents()
     }

@@ -145,46 +145,50 @@ extension AgentMetrics {
     }
 
     private static let gauges = [
-        gauge(
-            "ring_memory_bytes", "Memory of the rings of all captures, bytes.", labels: ["sensor"]
-        ) {
-            $0.sums(\.ringBytes)
+        gauge("ring_memory_bytes", "Memory of the rings of all captures, bytes.") {
+            [Sample($0.sum(\.ringBytes))]
         },
         gauge("ring_memory_limit_bytes", "The most bytes that the rings of one capture may take.") {
             [Sample($0.settings.capture.ringByteCountMax)]
         },
         gauge("queue_bytes", "Bytes in the send queues of all captures.", labels: ["sensor"]) {
-            $0.sums(\.queueBytes)
+            metrics in
+            metrics.status.peers.map { peer in
+                Sample(
+                    [peer.name], peer.captures.reduce(0) { $0 + $1.counters.queueBytes.value })
+            }
         },
         gauge("queue_limit_bytes", "The most bytes that the send queue of one capture may hold.") {
             [Sample($0.settings.capture.queueByteCountMax)]
         },
         gauge(
             "frames_held",
-            "Frames that wait for the answer to a request, or for the first fragment of their datagram.",
-            labels: ["sensor"]
-        ) { $0.sums(\.framesHeld) },
-        gauge(
-            "edges_sharing_ring", "Edges that share one ring because ring memory is used up.",
-            labels: ["sensor"]
-        ) { $0.sums(\.edgesSharing) },
+            "Frames that wait for the answer to a request, or for the first fragment of their datagram."
+        ) { [Sample($0.sum(\.framesHeld))] },
+        gauge("edges_sharing_ring", "Edges that share one ring because ring memory is used up.") {
+            [Sample($0.sum(\.edgesSharing))]
+        },
         gauge(
             "cilium_tables_used",
             "Captures that look calls to services up in Cilium's tables, by family.",
-            labels: ["sensor", "family"]
+            labels: ["family"]
         ) { metrics in
-            metrics.sums(\.ciliumIPv4, "ipv4") + metrics.sums(\.ciliumIPv6, "ipv6")
+            [
+                Sample(["ipv4"], metrics.sum(\.ciliumIPv4)),
+                Sample(["ipv6"], metrics.sum(\.ciliumIPv6)),
+            ]
         },
-        gauge(
-            "edges_captured_inside", "Edges whose rings are inside their pods.", labels: ["sensor"]
-        ) { $0.sums(\.edgesInside) },
+        gauge("edges_captured_inside", "Edges whose rings are inside their pods.") {
+            [Sample($0.sum(\.edgesInside))]
+        },
     ]
 
-    /// A gauge's sum over the captures of each peer, with more labels than the peer's.
-    private func sums(_ gauge: (CaptureCounters) -> Gauge, _ labels: String...) -> [Sample] {
-        status.peers.map { peer in
-            Sample([peer.name] + labels, peer.captures.reduce(0) { $0 + gauge($1.counters).value })
-        }
+    /// A gauge's sum over all captures, of which sessions share one.
+    private func sum(_ gauge: (CaptureCounters) -> Gauge) -> Int {
+        let captures = status.peers.flatMap(\.captures).map(\.gauges)
+        let distinct = Dictionary(
+            captures.map { (ObjectIdentifier($0), $0) }, uniquingKeysWith: { first, _ in first })
+        return distinct.values.reduce(0) { $0 + gauge($1).value }
     }
 
     private static let edges = [

@@ -1,8 +1,9 @@
 import Packets
 
-/// Counts of one block's packets.
+/// Counts of one block's packets, or of a few others.
 ///
-/// The shared counters are touched once for all of them.
+/// The shared counters are touched once for all of them. What is counted as queued may still find no
+/// room in the queue of a session.
 struct BlockCounts {
     var puntedCount = 0
     var refusedCount = 0
@@ -88,24 +89,65 @@ struct BlockCounts {
         hasRequests = true
     }
 
-    /// Adds the frames by fate to an edge's counters, or to a capture's.
-    func add(to frames: FrameCounters) {
-        frames.add(packetCount - surplus.packetCount, to: .forwarded)
+    /// The frames that were to be sent: each has a fate of its own in each session.
+    private var reportedCount: Int {
+        packetCount + sampledOutCount + limitedCount + droppedCount + filteredCount + cutCount
+            - surplus.packetCount - surplus.sampledOutCount - surplus.limitedCount
+            - surplus.droppedCount
+    }
+
+    /// Whether there is anything that a session counts itself.
+    var hasReported: Bool { reportedCount != 0 }
+
+    /// The counts if a queue has no room for any of the packets.
+    var withoutRoom: Self {
+        var counts = self
+        counts.droppedCount += packetCount
+        counts.surplus.droppedCount += surplus.packetCount
+        (counts.packetCount, counts.surplus.packetCount, counts.byteCount) = (0, 0, 0)
+        return counts
+    }
+}
+
+/// What a capture counts once for all of its sessions.
+extension BlockCounts {
+    /// Adds to the counters of an edge, or of all edges; a reported frame counts as forwarded.
+    func addShared(to frames: FrameCounters) {
+        frames.add(reportedCount, to: .forwarded)
         frames.add(refusedCount, to: .refused)
-        frames.add(filteredCount, to: .filtered)
-        frames.add(sampledOutCount - surplus.sampledOutCount, to: .sampledOut)
-        frames.add(limitedCount - surplus.limitedCount, to: .limited)
-        frames.add(droppedCount - surplus.droppedCount, to: .droppedByQueue)
-        frames.add(cutCount, to: .droppedByBlock)
         guard hasRequests else { return }
         for metric in RequestMetric.allCases {
             frames.record(metric, requestCounts[metric.rawValue])
         }
     }
 
-    /// Adds everything to the capture's counters.
-    func add(to counters: CaptureCounters) {
-        add(to: counters.frames)
+    /// Adds everything that is common to the capture's counters.
+    func addShared(to counters: CaptureCounters) {
+        addShared(to: counters.frames)
+        guard puntedCount + notHeldCount + translatedCount > 0 else { return }
+        counters.add(puntedCount, to: .framesPunted)
+        counters.add(fragmentCount, to: .fragments)
+        counters.add(notHeldCount, to: .fragmentsNotHeld)
+        counters.add(translatedCount, to: .framesTranslated)
+        counters.add(unexplainedCount, to: .framesUnexplained)
+    }
+}
+
+/// What each session counts itself.
+extension BlockCounts {
+    /// Adds the frames by fate to an edge's counters, or to those of all edges.
+    func addOwn(to frames: FrameCounters) {
+        frames.add(packetCount - surplus.packetCount, to: .forwarded)
+        frames.add(filteredCount, to: .filtered)
+        frames.add(sampledOutCount - surplus.sampledOutCount, to: .sampledOut)
+        frames.add(limitedCount - surplus.limitedCount, to: .limited)
+        frames.add(droppedCount - surplus.droppedCount, to: .droppedByQueue)
+        frames.add(cutCount, to: .droppedByBlock)
+    }
+
+    /// Adds everything to the session's counters.
+    func addOwn(to counters: CaptureCounters) {
+        addOwn(to: counters.frames)
         counters.add(packetCount, to: .packetsQueued)
         counters.add(byteCount, to: .bytesQueued)
         counters.add(droppedCount, to: .packetsDroppedByQueue)
@@ -115,16 +157,31 @@ struct BlockCounts {
         counters.add(segmentCount, to: .segments)
         counters.add(finishedCount, to: .checksumsFinished)
         counters.add(taggedCount, to: .tagsRestored)
-        if hasUnrepaired {
-            for obstacle in WireForm.Obstacle.allCases {
-                counters.add(unrepairedCounts[obstacle.rawValue], to: obstacle)
-            }
+        guard hasUnrepaired else { return }
+        for obstacle in WireForm.Obstacle.allCases {
+            counters.add(unrepairedCounts[obstacle.rawValue], to: obstacle)
         }
-        guard puntedCount + notHeldCount + translatedCount > 0 else { return }
-        counters.add(puntedCount, to: .framesPunted)
-        counters.add(fragmentCount, to: .fragments)
-        counters.add(notHeldCount, to: .fragmentsNotHeld)
-        counters.add(translatedCount, to: .framesTranslated)
-        counters.add(unexplainedCount, to: .framesUnexplained)
+    }
+
+    /// Adds what another object has counted that each session counts itself.
+    mutating func addOwn(_ other: borrowing BlockCounts) {
+        filteredCount += other.filteredCount
+        sampledOutCount += other.sampledOutCount
+        limitedCount += other.limitedCount
+        packetCount += other.packetCount
+        byteCount += other.byteCount
+        droppedCount += other.droppedCount
+        cutCount += other.cutCount
+        surplus.packetCount += other.surplus.packetCount
+        surplus.sampledOutCount += other.surplus.sampledOutCount
+        surplus.limitedCount += other.surplus.limitedCount
+        surplus.droppedCount += other.surplus.droppedCount
+        segmentedCount += other.segmentedCount
+        segmentCount += other.segmentCount
+        finishedCount += other.finishedCount
+        taggedCount += other.taggedCount
+        guard other.hasUnrepaired else { return }
+        hasUnrepaired = true
+        for index in 0..<11 { unrepairedCounts[index] += other.unrepairedCounts[index] }
     }
 }

@@ -2,9 +2,10 @@ package import Metrics
 package import Packets
 import Synchronization
 
-/// Counters of one capture.
+/// Counters of one session's packets, or of a capture that several sessions share.
 ///
-/// Every count starts with the capture and only grows.
+/// Every count starts with the session, or the capture, and only grows. A session's object counts what
+/// depends on the session; the rest it has from the capture's object since it joined that.
 package final class CaptureCounters: Sendable {
     /// All frames, by fate.
     package let frames = FrameCounters()
@@ -14,6 +15,16 @@ package final class CaptureCounters: Sendable {
     let edges = Mutex<[UInt64: EdgeCounters]>([:])
     /// Where the counts of an edge go when the edge is closed.
     private let edgeMetrics: EdgeMetrics
+    private let membership = Mutex(Membership.none)
+
+    /// How a session's counters belong to a capture's.
+    private enum Membership {
+        case none
+        /// The session is part of a capture, which had counted `base` when it joined.
+        case joined(CaptureCounters, base: CaptureCounts)
+        /// The session has left the capture, which had counted `end` then.
+        case left(base: CaptureCounts, end: CaptureCounts, isEarly: Bool)
+    }
 
     /// Memory of all rings, bytes.
     package let ringBytes = Gauge()
@@ -37,6 +48,11 @@ package final class CaptureCounters: Sendable {
     }
 
     package subscript(metric: CaptureMetric) -> UInt64 {
+        metric.isShared ? counts[metric] : own(metric)
+    }
+
+    /// What this object has counted itself.
+    func own(_ metric: CaptureMetric) -> UInt64 {
         values[metric.rawValue].load(ordering: .relaxed)
     }
 
@@ -66,7 +82,19 @@ package final class CaptureCounters: Sendable {
     }
 
     /// The counts now.
-    package var counts: CaptureCounts { CaptureCounts(self) }
+    package var counts: CaptureCounts {
+        membership.withLock { membership in
+            switch membership {
+            case .none: return CaptureCounts(self)
+            case .joined(let capture, let base):
+                return CaptureCounts(CaptureCounts(self), sharing: capture.counts, since: base)
+            case .left(let base, let end, let isEarly):
+                var counts = CaptureCounts(CaptureCounts(self), sharing: end, since: base)
+                if isEarly { counts.abandonRest() }
+                return counts
+            }
+        }
+    }
 
     /// Begins to count the frames of an edge, or of the shared ring.
     func open(_ edge: EdgeCounters, _ incarnation: UInt64) {
@@ -75,4 +103,27 @@ package final class CaptureCounters: Sendable {
 
     /// Hands the counts of an edge that ended over to the peer's.
     func close(_ incarnation: UInt64) { edgeMetrics.close(incarnation, in: self) }
+}
+
+/// A session's part in a capture.
+extension CaptureCounters {
+    /// Counts the capture's frames as the session's from now on.
+    func join(_ capture: CaptureCounters) {
+        let base = capture.counts
+        membership.withLock { $0 = .joined(capture, base: base) }
+    }
+
+    /// Counts no more of the capture's frames as the session's.
+    ///
+    /// - Parameter isEarly: Whether the capture goes on without the session, which abandons the frames
+    ///   that are still on their way.
+    func leave(isEarly: Bool) {
+        for incarnation in edges.withLock({ Array($0.keys) }) {
+            edgeMetrics.close(incarnation, in: self, isEarly: isEarly)
+        }
+        membership.withLock { membership in
+            guard case .joined(let capture, let base) = membership else { return }
+            membership = .left(base: base, end: capture.counts, isEarly: isEarly)
+        }
+    }
 }

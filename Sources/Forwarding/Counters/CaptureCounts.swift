@@ -15,9 +15,26 @@ package struct CaptureCounts: Sendable {
 
     init(_ counters: CaptureCounters) {
         frames = counters.frames.counts
-        values = CaptureMetric.allCases.map { counters[$0] }
+        values = CaptureMetric.allCases.map { counters.own($0) }
         unrepaired = WireForm.Obstacle.allCases.map { counters[$0] }
     }
+
+    /// The counts of a session that has joined a capture, from its own ones and the capture's.
+    ///
+    /// - Parameters:
+    ///   - own: What the session has counted itself.
+    ///   - capture: What the capture has counted.
+    ///   - base: What it had counted when the session joined.
+    init(_ own: Self, sharing capture: Self, since base: Self) {
+        self = own
+        frames = FrameCounts(own.frames, sharing: capture.frames, since: base.frames)
+        for metric in CaptureMetric.allCases where metric.isShared {
+            values[metric.rawValue] += capture[metric] - base[metric]
+        }
+    }
+
+    /// Gives the frames that are still on their way a fate.
+    mutating func abandonRest() { frames.abandonRest() }
 
     package subscript(metric: CaptureMetric) -> UInt64 { values[metric.rawValue] }
 

@@ -25,6 +25,18 @@ package enum CaptureMetric: Int, CaseIterable, Sendable {
     case serviceCalls, serviceCallsUnexplained
     case ringsReplaced, ringsTooSmall, ringsNotMoved, programsNotReplaced
 
+    /// Whether a capture counts this once for all of its sessions.
+    var isShared: Bool {
+        switch self {
+        case .packetsQueued, .bytesQueued, .packetsSent, .bytesSent, .packetsDroppedByQueue,
+            .packetsLimited, .packetsSampledOut, .packetsAbandoned, .bytesAbandoned,
+            .framesSegmented, .segments, .checksumsFinished, .tagsRestored, .datagramsSent,
+            .datagramsRefused, .datagramsFailed, .datagramsTooLarge:
+            false
+        default: true
+        }
+    }
+
     /// The name of the metric, without the program's.
     package var name: String { names.metric }
 

@@ -15,12 +15,20 @@ package final class EdgeMetrics: Sendable {
 
     package init() {}
 
-    /// Takes an edge's counters out of a capture's, for good.
-    func close(_ incarnation: UInt64, in counters: CaptureCounters) {
+    /// Takes an edge's counters out of a session's, for good.
+    ///
+    /// - Parameters:
+    ///   - incarnation: The edge.
+    ///   - counters: The session's counters.
+    ///   - isEarly: Whether the capture of the edge goes on without the session, which abandons the
+    ///     frames that are still on their way.
+    func close(_ incarnation: UInt64, in counters: CaptureCounters, isEarly: Bool = false) {
         state.withLock { state in
             let edge = counters.edges.withLock { $0.removeValue(forKey: incarnation) }
             guard let edge else { return }
-            state.closed[incarnation, default: EdgeCounts(edge.name)].frames += edge.frames.counts
+            var counts = edge.counts
+            if isEarly { counts.abandonRest() }
+            state.closed[incarnation, default: EdgeCounts(edge.name)].frames += counts
         }
     }
 
@@ -45,7 +53,7 @@ package final class EdgeMetrics: Sendable {
             var edges = state.closed
             for counters in captures {
                 for (incarnation, edge) in counters.edges.withLock({ $0 }) {
-                    edges[incarnation, default: EdgeCounts(edge.name)].frames += edge.frames.counts
+                    edges[incarnation, default: EdgeCounts(edge.name)].frames += edge.counts
                 }
             }
             return (edges, state.gone)
@@ -53,13 +61,26 @@ package final class EdgeMetrics: Sendable {
     }
 }
 
-/// Counters of an edge's frames in one capture.
+/// Counters of an edge's frames in one session.
 ///
 /// Edges that share a ring share them.
 struct EdgeCounters: Sendable {
     /// The interface's name when the capture of the edge began.
     let name: String
-    let frames: FrameCounters
+    /// What the session counts itself.
+    let own: FrameCounters
+    /// What the capture counts for all of its sessions, and what that was when this one joined.
+    let common: FrameCounters
+    let base: FrameCounts
+
+    /// Begins to count an edge for a session.
+    init(name: String, own: FrameCounters, common: FrameCounters) {
+        (self.name, self.own, self.common) = (name, own, common)
+        base = common.counts
+    }
+
+    /// The counts since the session joined.
+    var counts: FrameCounts { FrameCounts(own.counts, sharing: common.counts, since: base) }
 }
 
 /// Counts of an edge's frames at a moment.

@@ -22,6 +22,16 @@ package enum Fate: Int, CaseIterable, Sendable {
     /// pod was gone while the queue was full.
     case abandoned
 
+    /// Whether frames have this fate for all sessions of a capture alike.
+    ///
+    /// The other fates depend on what a session wants, and on its queue.
+    var isShared: Bool {
+        switch self {
+        case .refused, .droppedByRing, .abandoned: true
+        case .forwarded, .filtered, .sampledOut, .limited, .droppedByBlock, .droppedByQueue: false
+        }
+    }
+
     /// The name in the log and as the metrics' label `fate`.
     package var name: String {
         switch self {

@@ -62,6 +62,29 @@ package struct FrameCounts: Equatable, Sendable {
         (self.kernelMatched, self.fates, self.requests) = (kernelMatched, fates, requests)
     }
 
+    /// The counts of a session that has joined a capture, from its own ones and the capture's.
+    ///
+    /// What was on its way when the session joined has no fate until later, so it counts as matched.
+    ///
+    /// - Parameters:
+    ///   - own: The fates that each session decides.
+    ///   - common: All frames of the capture.
+    ///   - base: What the capture had counted when the session joined.
+    init(_ own: FrameCounts, sharing common: FrameCounts, since base: FrameCounts) {
+        self = own
+        kernelMatched += common.matched - base.accounted
+        for fate in Fate.allCases where fate.isShared {
+            fates[fate.rawValue] += common[fate] - base[fate]
+        }
+        for index in requests.indices { requests[index] += common.requests[index] - base.requests[index] }
+    }
+
+    /// Gives the frames that are still on their way the fate of those that a capture has abandoned.
+    mutating func abandonRest() {
+        let accounted = accounted
+        fates[Fate.abandoned.rawValue] += matched - accounted
+    }
+
     package subscript(fate: Fate) -> UInt64 { fates[fate.rawValue] }
 
     package subscript(metric: RequestMetric) -> UInt64 { requests[metric.rawValue] }

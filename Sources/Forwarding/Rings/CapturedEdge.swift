@@ -26,7 +26,7 @@ final class CapturedEdge {
     private(set) var edge: Edge
     private(set) var phase = Phase.reading
     /// Counts what becomes of the edge's frames, through all its rings.
-    let counters = FrameCounters()
+    let counters: EdgeTally
     /// The ring that is read; nil when it has been handed back.
     var ring: Ring?
     /// The ring that takes its place during a replacement.
@@ -52,8 +52,12 @@ final class CapturedEdge {
     private static let pressureInterval = Duration.milliseconds(100)
 
     /// Captures an edge through a ring whose program may be made from another version of the plan.
-    init(_ edge: Edge, _ ring: consuming Ring, _ program: EdgeProgram, now: MonotonicTime) {
+    init(
+        _ edge: Edge, _ ring: consuming Ring, _ program: EdgeProgram, sessionCount: Int,
+        now: MonotonicTime
+    ) {
         self.edge = edge
+        counters = EdgeTally(sessionCount: sessionCount)
         fileDescriptor = ring.fileDescriptor
         blockByteCount = ring.blockByteCount
         lap = LapTimer(blockCount: ring.blockCount)

@@ -31,14 +31,14 @@ struct EdgeContext {
     /// The MAC addresses of the edge, if the ring is that of one edge.
     let macs: EdgeMACs
     /// Counts what becomes of the packets.
-    let counters: FrameCounters
+    let counters: EdgeTally
     let program: ProgramRole
     let filter: FilterSite
     /// Knows the packets that have come out of the ring that this one replaces; nil if there are none.
     var replacement: RingReplacement?
 
     init(
-        source: Source, counters: FrameCounters, program: ProgramRole, filter: FilterSite,
+        source: Source, counters: EdgeTally, program: ProgramRole, filter: FilterSite,
         replacement: RingReplacement? = nil
     ) {
         (self.source, self.counters) = (source, counters)

@@ -1,14 +1,16 @@
 package import Addressing
-package import BPF
+import BPF
 package import Observation
 
 /// What the programs of a capture's edges are made from.
 package struct ProgramPlan: Sendable {
     private(set) var rule: Rule
     private(set) var filter: Program?
-    let snaplen: Int
+    private var snaplen: Int
     /// Whether user space needs whole frames to restore their wire form; it cuts them to the snaplen.
-    let keepsWhole: Bool
+    let restoresWireForm: Bool
+    /// Whether it needs them because sessions want different parts of them.
+    private var hasSideViews = false
     private(set) var fronts: Set<ServiceKey> = []
     private(set) var dropList: [ServiceKey: UInt16] = [:]
     private(set) var floods: Set<MACAddress> = []
@@ -17,10 +19,13 @@ package struct ProgramPlan: Sendable {
     /// The most instructions of a program, as far as the kernel has shown to have room for.
     private(set) var instructionCountMax = Program.kernelInstructionCountMax
 
-    package init(_ rule: Rule, _ filter: Program?, snaplen: Int, keepsWhole: Bool) {
-        (self.rule, self.filter) = (rule, filter)
-        (self.snaplen, self.keepsWhole) = (snaplen, keepsWhole)
+    package init(_ rule: Rule, _ form: ViewForm, restoresWireForm: Bool) {
+        (self.rule, self.restoresWireForm) = (rule, restoresWireForm)
+        filter = form.filter
+        snaplen = form.frameByteCountMax
     }
+
+    private var keepsWhole: Bool { restoresWireForm || hasSideViews }
 
     /// The program for the ring of an edge.
     package func program(at point: ObservationPoint) -> EdgeProgram {
@@ -35,8 +40,16 @@ package struct ProgramPlan: Sendable {
         self.rule = rule
     }
 
-    package mutating func set(_ filter: Program?) {
-        self.filter = filter
+    /// Lets in what sessions want: their filter runs in the kernel if it is the same for all.
+    package mutating func set(_ form: ViewForm, _ others: [ViewForm]) {
+        let filter = others.allSatisfy { $0.hasSameFilter(as: form) } ? form.filter : nil
+        let snaplen = form.frameByteCountMax
+        let hasSideViews = !others.isEmpty
+        guard
+            filter?.instructions != self.filter?.instructions || snaplen != self.snaplen
+                || hasSideViews != self.hasSideViews
+        else { return }
+        (self.filter, self.snaplen, self.hasSideViews) = (filter, snaplen, hasSideViews)
         version += 1
     }
 

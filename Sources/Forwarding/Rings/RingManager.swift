@@ -49,7 +49,7 @@ final class RingManager: Sendable {
         send: @escaping @Sendable (RingCommand) -> Void
     ) throws(SystemError) {
         (self.feed, self.scope, self.podSockets) = (feed, scope, podSockets)
-        tellsOffload = plan.keepsWhole
+        tellsOffload = plan.restoresWireForm
         firstPlan = plan
         self.counters = counters
         self.logger = logger
@@ -121,7 +121,7 @@ final class RingManager: Sendable {
         switch message {
         case .closed(let incarnation, let ring): table.recordClosed(incarnation, ring)
         case .replacement(let incarnation, let event): advance(event, of: incarnation, &table)
-        case .filter(let filter): plan.set(filter)
+        case .views(let form, let others): plan.set(form, others)
         case .pressed, .cut, .end: break
         }
     }
@@ -132,7 +132,7 @@ final class RingManager: Sendable {
         case .pressed(let incarnation):
             open(table.relievePressure(on: incarnation, now: .now), &table)
         case .cut(let incarnation, let byteCount): recordCut(incarnation, byteCount, &table)
-        case .replacement, .closed, .filter, .end: break
+        case .replacement, .closed, .views, .end: break
         }
     }
 }

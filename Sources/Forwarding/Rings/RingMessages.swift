@@ -1,4 +1,3 @@
-import BPF
 import Edges
 import Linux
 import Observation
@@ -32,8 +31,8 @@ enum RingMessage: Sendable {
     case closed(incarnation: UInt64, TransferBox<Ring>?)
     /// A step in the replacement of the edge's ring.
     case replacement(incarnation: UInt64, RingReplacement.Event)
-    /// Open rings with this filter from now on.
-    case filter(Program?)
+    /// Open rings for sessions that want these forms from now on.
+    case views(ViewForm, [ViewForm])
     /// The capture ends: close all rings.
     case end
 
@@ -41,7 +40,7 @@ enum RingMessage: Sendable {
     var pressedIncarnation: UInt64? {
         switch self {
         case .pressed(let incarnation): incarnation
-        case .cut, .closed, .replacement, .filter, .end: nil
+        case .cut, .closed, .replacement, .views, .end: nil
         }
     }
 }

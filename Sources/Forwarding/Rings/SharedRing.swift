@@ -16,7 +16,7 @@ package final class SharedRing {
     package static let incarnation = UInt64.max
 
     /// Counts what becomes of the frames of all these edges.
-    let counters = FrameCounters()
+    let counters: EdgeTally
     /// The edges by the indexes of their interfaces.
     ///
     /// Edges that have left stay while the ring may hold packets of theirs.
@@ -27,7 +27,8 @@ package final class SharedRing {
     private(set) var drainedAt = MonotonicTime.zero
     private var hasCut = false
 
-    init(_ ring: consuming Ring) {
+    init(_ ring: consuming Ring, sessionCount: Int) {
+        counters = EdgeTally(sessionCount: sessionCount)
         self.ring = ring
     }
 

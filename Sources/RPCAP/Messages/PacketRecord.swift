@@ -58,6 +58,18 @@ public struct PacketRecord: Equatable, Sendable {
         bytes.storeBytes(of: value.bigEndian, toByteOffset: offset, as: UInt32.self)
     }
 
+    /// Adds a number to those of all records, which are whole.
+    package static func renumber(_ records: inout MutableRawSpan, by difference: UInt32) {
+        guard difference != 0 else { return }
+        var offset = 0
+        while offset + headerByteCount <= records.byteCount {
+            let byteCount = records.bytes.uint32(at: offset + 4)
+            let number = records.bytes.uint32(at: offset + 24)
+            store(number &+ difference, at: offset + 24, in: &records)
+            offset += headerByteCount - packetHeaderByteCount + Int(byteCount)
+        }
+    }
+
     /// Counts the records in the rest of a stream, whose first one may be incomplete.
     ///
     /// - Parameters:
