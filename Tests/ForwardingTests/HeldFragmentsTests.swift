@@ -50,7 +50,7 @@ struct HeldFragmentsTests {
 
     private static func hold(
         _ marks: [UInt8], of datagram: UInt16, byteCount: Int = 100,
-        in held: inout HeldFragments, _ counters: FrameCounters = FrameCounters(),
+        in held: inout HeldFragments, _ counters: EdgeTally = EdgeTally(),
         now: MonotonicTime = begin, as key: EdgeDatagram? = nil
     ) throws -> [Bool] {
         let key = try key ?? #require(Self.key(datagram))
@@ -148,7 +148,7 @@ struct HeldFragmentsTests {
     func model() throws {
         var generator = RandomNumbers(17)
         var held = HeldFragments(queueByteCount: 8 * HeldFragments.byteCountMax)
-        let edges = [FrameCounters(), FrameCounters()]
+        let edges = [EdgeTally(), EdgeTally()]
         var model: [(mark: UInt8, datagram: UInt16, isLong: Bool, edge: Int)] = []
         for step in 0..<20_000 {
             let (mark, datagram) = (UInt8(step & 255), UInt16.random(in: 0...5, using: &generator))
@@ -193,7 +193,7 @@ struct HeldFragmentsTests {
     @Test("go with their edge")
     func edge() throws {
         var held = HeldFragments()
-        let counters = FrameCounters()
+        let counters = EdgeTally()
         _ = try Self.hold([1], of: 7, in: &held, counters)
         _ = try Self.hold([2], of: 7, in: &held)
         _ = try Self.hold([3], of: 8, in: &held, counters)

@@ -39,7 +39,7 @@ struct HeldRequestsTests {
 
     private static func hold(
         _ number: Int, byteCount: Int, at edge: RequestEdge = .sender,
-        in held: inout HeldRequests, _ counters: FrameCounters = FrameCounters(),
+        in held: inout HeldRequests, _ counters: EdgeTally = EdgeTally(),
         now: MonotonicTime = begin
     ) -> RequestTable.Holding? {
         let block = block(frame(number, byteCount: byteCount), nanoseconds: number)
@@ -56,7 +56,7 @@ struct HeldRequestsTests {
         let block = block(frame(number, byteCount: byteCount), nanoseconds: number)
         var packets = PacketIterator(in: block.wire, from: 48, count: 1, tellsOffload: true)
         guard let packet = packets.next() else { return nil }
-        return held.holdReset(packet.packet, key(number), nil, FrameCounters(), now: begin)
+        return held.holdReset(packet.packet, key(number), nil, EdgeTally(), now: begin)
     }
 
     /// Releases one frame, and compares it with what was held under its number.
@@ -78,7 +78,7 @@ struct HeldRequestsTests {
         arguments: [1, 60, 127, 128, 129, 1514, 2048])
     func bytes(byteCount: Int) {
         var held = HeldRequests()
-        let counters = FrameCounters()
+        let counters = EdgeTally()
         for number in 0..<5 {
             let holding = Self.hold(number, byteCount: byteCount, in: &held, counters)
             #expect(holding == .held(slot: number))
@@ -108,7 +108,7 @@ struct HeldRequestsTests {
     @Test("keep what belongs to them")
     func record() throws {
         var held = HeldRequests()
-        let (counters, others) = (FrameCounters(), FrameCounters())
+        let (counters, others) = (EdgeTally(), EdgeTally())
         _ = Self.hold(0, byteCount: 60, in: &held, counters)
         _ = Self.hold(1, byteCount: 60, in: &held, others)
         let released = try #require(held.release { $0.takeFirst() })

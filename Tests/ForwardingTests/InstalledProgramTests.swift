@@ -1,6 +1,7 @@
 import Forwarding
 import Observation
 import PacketRing
+import RPCAP
 import Testing
 import Time
 

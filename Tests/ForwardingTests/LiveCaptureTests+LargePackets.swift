@@ -25,7 +25,7 @@ extension LiveCaptureTests {
                 #expect(packets.map(\.last) == (0..<300).map { UInt8(truncatingIfNeeded: $0) })
             }
             Self.finish(capture)
-            let counts = capture.counters.frames.counts
+            let counts = capture.counters.counts.frames
             #expect(counts[.droppedByBlock] == 0 && counts[.forwarded] == 5)
             #expect(capture.counters[.ringsTooSmall] == 0)
         }
@@ -48,7 +48,7 @@ extension LiveCaptureTests {
             try sender.sendLarge(Self.byteCount)
             #expect(try pair.packets(300).count == 300)
             Self.finish(capture)
-            let counts = capture.counters.frames.counts
+            let counts = capture.counters.counts.frames
             #expect(counts.matched == 2 && counts.imbalance == 0)
             #expect(counts[.droppedByBlock] == 1 && counts[.forwarded] == 1)
             #expect(capture.counters.counts.statistics.droppedByKernel == 1)

@@ -68,7 +68,7 @@ extension LiveCaptureTests {
             capture.count()
             // Much still waits for the socket.
             #expect(try !Self.hasSender())
-            var packets: [(number: UInt32, last: UInt8, mark: UInt32)] = []
+            var packets: [LiveCaptureTests.Pair.Seen] = []
             for begin in stride(from: 600, to: 1200, by: 20) {
                 try Self.send(begin..<begin + 20)
                 packets += try pair.packets(20)

@@ -74,6 +74,9 @@ struct LiveCaptureTests {
         private var stream = PacketStream(snaplen: 262_144)
         private var buffer = [UInt8](repeating: 0, count: 65_536)
 
+        /// What is known of a packet that has come.
+        typealias Seen = (number: UInt32, byteCount: Int, last: UInt8, mark: UInt32)
+
         /// The connection takes as much as it likes, or little that is not read.
         init(_ connection: inout DataConnection, takesLittle: Bool = false) throws {
             let any = SocketAddress(try #require(IPAddress("127.0.0.1")), port: 0)
@@ -94,10 +97,8 @@ struct LiveCaptureTests {
         /// Returns the last byte, and the last four, of the next packets.
         ///
         /// It waits until a number of packets has come, or none does for a while.
-        mutating func packets(
-            _ count: Int
-        ) throws -> [(number: UInt32, last: UInt8, mark: UInt32)] {
-            var seen: [(UInt32, UInt8, UInt32)] = []
+        mutating func packets(_ count: Int) throws -> [Seen] {
+            var seen: [Seen] = []
             while seen.count < count,
                 try poll([(client.fileDescriptor, .readable)], milliseconds: 30_000)[0].contains(
                     .readable),
@@ -107,7 +108,7 @@ struct LiveCaptureTests {
                 while try stream.next({ record, frame in
                     let end = frame.byteCount
                     seen.append(
-                        (record.number, frame.uint8(at: end - 1), frame.uint32(at: end - 4)))
+                        (record.number, end, frame.uint8(at: end - 1), frame.uint32(at: end - 4)))
                 }) {}
             }
             return seen
@@ -146,7 +147,7 @@ struct LiveCaptureTests {
             #expect(
                 counters[.packetsAbandoned]
                     == counters[.packetsQueued])
-            #expect(counters.frames.counts[.abandoned] > 0)
+            #expect(counters.counts.frames[.abandoned] > 0)
         }
     }
 
@@ -168,15 +169,15 @@ struct LiveCaptureTests {
             var connection = DataConnection.awaited
             var pair = try Pair(&connection)
             capture.attach(connection)
-            while counters.frames.counts.matched < 1000, MonotonicTime.now < deadline {
+            while counters.counts.frames.matched < 1000, MonotonicTime.now < deadline {
                 capture.count()
             }
             // On a busy machine sending takes so long that the ring's blocks are used up half empty.
-            let lostCount = Int(counters.frames.counts[.droppedByRing])
+            let lostCount = Int(counters.counts.frames[.droppedByRing])
             #expect(lostCount < 250)
             #expect(try pair.packets(1000 - lostCount).count >= 1000 - lostCount)
             Self.finish(capture)
-            #expect(counters.frames.counts[.droppedByRing] == UInt64(lostCount))
+            #expect(counters.counts.frames[.droppedByRing] == UInt64(lostCount))
         }
     }
 
@@ -212,7 +213,7 @@ struct LiveCaptureTests {
                 let begin = MonotonicTime.now
                 capture.count()
                 times.append(MonotonicTime.now - begin)
-                received.append(capture.counters.frames.counts.matched)
+                received.append(capture.counters.counts.frames.matched)
                 _ = try poll([], milliseconds: 5)
             }
             isOver.value.store(true, ordering: .relaxed)
@@ -230,7 +231,7 @@ struct LiveCaptureTests {
     /// Ends a capture, and checks that every frame has become something.
     static func finish(_ capture: LiveCapture) {
         capture.finish()
-        let counts = capture.counters.frames.counts
+        let counts = capture.counters.counts.frames
         #expect(counts.imbalance == 0, "\(counts)")
         #expect(capture.counters[.framesUnaccounted] == 0)
     }

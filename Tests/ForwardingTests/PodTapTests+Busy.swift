@@ -58,7 +58,7 @@ extension PodTapTests {
             LiveCaptureTests.finish(capture)
             reader.join()
             // A ring that is not read for long on a busy machine drops packets, and says so.
-            let dropped = Int(capture.counters.frames.counts[.droppedByRing])
+            let dropped = Int(capture.counters.counts.frames[.droppedByRing])
             #expect(marks.doubledCount == 0, "of \(load.counts)")
             #expect(marks.lostCount(load.counts, senderBit: 24) == dropped, "of \(load.counts)")
             // When rings were opened one after the other, nearly every edge failed, and often.
@@ -99,7 +99,7 @@ extension PodTapTests {
             let id = try #require(feed.snapshot.edges.first?.tap.podTap?.namespaceID)
             let deadline = MonotonicTime.now + Self.patience
             // Until the queue and then the ring are full.
-            while capture.counters.frames.counts[.droppedByRing] == 0 {
+            while capture.counters.counts.frames[.droppedByRing] == 0 {
                 try #require(MonotonicTime.now < deadline)
                 try LiveCaptureTests.send(1000, byteCount: 1400)
                 capture.count()
@@ -108,7 +108,7 @@ extension PodTapTests {
             try shell("ip netns del \(pod)")
             try Self.awaitRelease(of: id)
             try Self.await(inside: 0, capture)
-            #expect(capture.counters.frames.counts[.abandoned] > 0)
+            #expect(capture.counters.counts.frames[.abandoned] > 0)
             running.end()
             LiveCaptureTests.finish(capture)
             _ = pair

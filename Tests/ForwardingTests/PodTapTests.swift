@@ -101,14 +101,14 @@ struct PodTapTests {
     /// Waits until a number of rings is inside pods.
     static func await(inside count: Int, _ capture: LiveCapture) throws {
         let deadline = MonotonicTime.now + patience
-        while capture.counters.edgesInside.value != count {
+        while capture.gauges.edgesInside.value != count {
             guard MonotonicTime.now < deadline else {
                 let counters = capture.counters
                 throw SystemError(
                     """
-                    wait for \(count) rings inside pods: \(counters.edgesInside.value) are, \
+                    wait for \(count) rings inside pods: \(capture.gauges.edgesInside.value) are, \
                     \(counters[.ringsReplaced]) replaced, \(counters[.ringsNotMoved]) not moved, \
-                    \(counters.ringBytes.value) bytes of rings, \(counters.queueBytes.value) queued
+                    \(capture.gauges.ringBytes.value) bytes of rings, \(counters.queueBytes.value) queued
                     """, .timedOut)
             }
             _ = try poll([], milliseconds: 5)
@@ -202,7 +202,7 @@ struct PodTapTests {
             load.end()
             LiveCaptureTests.finish(capture)
             thread.join()
-            let counts = capture.counters.frames.counts
+            let counts = capture.counters.counts.frames
             #expect(counts[.droppedByRing] == 0)
             #expect(reader.doubledCount == 0, "of \(load.counts)")
             #expect(reader.lostCount(load.counts) == 0, "of \(load.counts)")
@@ -231,13 +231,13 @@ struct PodTapTests {
             let (node, settings) = try Self.node(.pod)
             let feed = NodePublisher(RuleSettings(settings), node: node)
             let capture = try Self.capture(feed, settings, to: try LiveCaptureTests.datagrams())
-            #expect(capture.counters.edgesInside.value == 0)
+            #expect(capture.gauges.edgesInside.value == 0)
             try LiveCaptureTests.send(10)
             let deadline = MonotonicTime.now + Self.patience
-            while capture.counters.frames.counts.matched < 10, MonotonicTime.now < deadline {
+            while capture.counters.counts.frames.matched < 10, MonotonicTime.now < deadline {
                 capture.count()
             }
-            #expect(capture.counters.frames.counts.matched == 10)
+            #expect(capture.counters.counts.frames.matched == 10)
             let opener = try RunningOpener()
             defer { opener.end() }
             try Self.await(inside: 1, capture)

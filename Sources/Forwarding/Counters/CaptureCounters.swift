@@ -8,7 +8,7 @@ import Synchronization
 /// depends on the session; the rest it has from the capture's object since it joined that.
 package final class CaptureCounters: Sendable {
     /// All frames, by fate.
-    package let frames = FrameCounters()
+    let frames = FrameCounters()
     private let values: [48 of Atomic<UInt64>] = [48 of Atomic<UInt64>] { _ in Atomic(0) }
     private let unrepaired: [11 of Atomic<UInt64>] = [11 of Atomic<UInt64>] { _ in Atomic(0) }
     /// The frames of each edge that is captured now, by its interface's incarnation.
