@@ -280,22 +280,44 @@ extension CapturedEdge {
 
     /// Step 2: lets into a new ring what is let into the present one.
     ///
-    /// No earlier replacement may be under way, whose record of duplicates would be lost. The kernel has just been asked for its counts. A ring at the other end of the pair gets the
-    /// plan's program.
+    /// No earlier replacement may be under way, whose record of duplicates would be lost. The kernel
+    /// has just been asked for its counts. A ring at the other end of the pair gets the plan's program.
+    ///
+    /// Installing a program takes the kernel up to a millisecond. What is put into the present ring
+    /// meanwhile may be in one ring or in both, so it is counted when it is read, as everything from
+    /// `startCount` on. What the present ring has no room for meanwhile is in neither.
+    ///
+    /// - Returns: The packets that neither ring has.
     func prepare(
         _ next: consuming Ring, _ seen: consuming PacketSet, at side: TapSide,
         _ plan: ProgramPlan
-    ) throws(Ring.Failure) {
+    ) throws(Ring.Failure) -> Ring.Statistics {
         let program = side == edge.point.side ? nil : plan.program(at: otherPoint)
         try next.attach(
             isLeaving ? Program.keepNothing : (program ?? installed.program).program)
+        let startCount = putCount
+        let dropped = try countMissed()
         newRing = .some(next)
         newProgram = program
         let replacement = RingReplacement(
-            seen, startCount: putCount, isBetweenEnds: program != nil)
+            seen, startCount: startCount, isBetweenEnds: program != nil)
         switch phase {
         case .draining(let since, _): phase = .draining(since: since, replacement)
         case .reading, .replacing, .closed: phase = .replacing(replacement)
+        }
+        return Ring.Statistics(received: dropped, dropped: dropped)
+    }
+
+    /// Asks the kernel for its counts of the present ring once more.
+    ///
+    /// - Returns: The number of packets for which the ring had no room since the last time.
+    private func countMissed() throws(Ring.Failure) -> UInt32 {
+        do throws(SystemError) {
+            guard let statistics = try ring?.takeStatistics() else { return 0 }
+            putCount += statistics.put
+            return statistics.dropped
+        } catch {
+            throw .system(error)
         }
     }
 
