@@ -15,6 +15,8 @@ package struct CapturePlan: Sendable {
     package var filter: Program?
     /// What the settings say of captures: memory, limits, the form of frames.
     package var settings: CaptureSettings
+    /// The memory of the node's rings, of which all captures take.
+    package var ringMemory: RingMemory
     /// Which of the packets that pass the filter are sent.
     package var sampling: Sampling
     /// The form of the datagrams, if packets are sent over UDP.
@@ -26,7 +28,7 @@ package struct CapturePlan: Sendable {
 
     package init(
         feed: NodePublisher, scope: CaptureScope = .stream, tracksConnections: Bool,
-        filter: Program?, settings: CaptureSettings, podSockets: PodSockets? = nil,
+        filter: Program?, settings: CaptureSettings, ringMemory: RingMemory, podSockets: PodSockets? = nil,
         sampling: Sampling = .none,
         datagramFormat: DatagramWriter.Format? = nil, senderPolicy: Sender.Policy = .whenBusy
     ) {
@@ -35,6 +37,7 @@ package struct CapturePlan: Sendable {
         self.tracksConnections = tracksConnections
         self.filter = filter
         self.settings = settings
+        self.ringMemory = ringMemory
         self.podSockets = podSockets
         self.sampling = sampling
         self.datagramFormat = datagramFormat

@@ -104,11 +104,8 @@ package final class LiveCapture: Sendable {
         }
         do throws(SystemError) {
             let began = Reply(arrival)
-            let budget = RingBudget(
-                byteCountMax: plan.settings.ringByteCountMax,
-                hasPodTaps: plan.podSockets != nil)
-            try startThread { [self] in
-                manager.run(budget, heartbeat("the ring manager")) { began.give($0) }
+            try startThread { [self, memory = plan.ringMemory] in
+                manager.run(memory, heartbeat("the ring manager")) { began.give($0) }
             }
             try began.wait(until: .now + Self.startTime, orFor: ended.fileDescriptor)
         } catch {

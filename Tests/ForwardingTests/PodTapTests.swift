@@ -76,10 +76,10 @@ struct PodTapTests {
         to connection: consuming sending DataConnection
     ) throws -> LiveCapture {
         var capture = settings.capture
-        capture.ringByteCountMax = ringByteCountMax
         if let queueByteCountMax { capture.queueByteCountMax = queueByteCountMax }
         let plan = CapturePlan(
             feed: feed, tracksConnections: false, filter: filter, settings: capture,
+            ringMemory: RingMemory(byteCountMax: ringByteCountMax),
             podSockets: PodSockets(PodSocketClient(path: path), logger: quiet),
             senderPolicy: .never)
         return try LiveCapture(

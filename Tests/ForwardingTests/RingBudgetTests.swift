@@ -113,4 +113,39 @@ struct RingBudgetTests {
             budget.takeFirst(now: Self.begin + .seconds(60))?.byteCount == 4 * Self.mebibyte)
         #expect(!budget.isKernelExhausted)
     }
+
+    @Test("draws on one memory with the budgets of other captures, and gives all back at its end")
+    func shared() {
+        let memory = RingMemory(byteCountMax: 8 * Self.mebibyte)
+        do {
+            var budget = RingBudget(memory)
+            #expect(budget.takeFirst(now: Self.begin)?.byteCount == Self.mebibyte)
+            do {
+                var other = RingBudget(memory)
+                while other.takeSmallest() != nil {}
+                // Nothing is left to either of them, but each has what is set aside.
+                #expect(memory.usedByteCount == memory.byteCountMax)
+                #expect(budget.takeSmallest() == nil && !budget.isKernelExhausted)
+                #expect(budget.byteCount == Self.mebibyte + Self.smallest)
+                #expect(other.byteCount == memory.usedByteCount - budget.byteCount)
+                // A third one begins with the smallest ring all the same.
+                let third = RingBudget(memory)
+                #expect(memory.usedByteCount == memory.byteCountMax + third.byteCount)
+            }
+            #expect(memory.usedByteCount == budget.byteCount)
+            #expect(budget.takeFirst(now: Self.begin)?.byteCount == Self.mebibyte)
+            // That the kernel has no more memory concerns every capture.
+            budget.markExhausted(now: Self.begin)
+            var fourth = RingBudget(memory)
+            #expect(fourth.isKernelExhausted && fourth.takeFirst(now: Self.begin) == nil)
+        }
+        #expect(memory.usedByteCount == 0)
+    }
+}
+
+extension RingBudget {
+    /// The budget of a node's only capture.
+    init(byteCountMax: Int, hasPodTaps: Bool = false) {
+        self.init(RingMemory(byteCountMax: byteCountMax), hasPodTaps: hasPodTaps)
+    }
 }

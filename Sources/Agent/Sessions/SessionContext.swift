@@ -25,6 +25,8 @@ final class SessionContext: Sendable {
     private let tls: TLSServer?
     /// Opens sockets inside pods; nil if all edges are captured at the host's ends.
     let podSockets: PodSockets?
+    /// The memory of all captures' rings.
+    let ringMemory: RingMemory
     /// Given when the agent is to stop.
     let stop: StopSignal
     private let logger: Logger
@@ -40,6 +42,7 @@ final class SessionContext: Sendable {
         self.feed = feed
         self.status = status
         self.tracksConnections = tracksConnections
+        ringMemory = RingMemory(byteCountMax: settings.capture.ringByteCountMax)
         self.logger = LimitedLogHandler.limiting(logger)
         users = try settings.passive?.passwordFile.map { path throws(UserFile.Failure) in
             try UserFile(path)

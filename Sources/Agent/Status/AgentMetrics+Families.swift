@@ -150,7 +150,7 @@ extension AgentMetrics {
         ) {
             $0.sums(\.ringBytes)
         },
-        gauge("ring_memory_limit_bytes", "The most bytes that the rings of one capture may take.") {
+        gauge("ring_memory_limit_bytes", "The most bytes that the rings of all captures may take together.") {
             [Sample($0.settings.capture.ringByteCountMax)]
         },
         gauge("queue_bytes", "Bytes in the send queues of all captures.", labels: ["sensor"]) {

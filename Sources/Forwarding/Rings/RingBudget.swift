@@ -1,22 +1,19 @@
 package import PacketRing
 package import Time
 
-/// The memory of a capture's rings, and who gets how much of it.
+/// The memory of a capture's rings, and which edge gets how much of it.
 ///
-/// Every edge begins with a small ring. Edges that carry much get a larger one, but all rings
-/// together never take more than was given.
+/// All captures draw on the memory of the node (`RingMemory`), and what one edge gets depends on what
+/// is left there. Every edge begins with a small ring. Edges that carry much get a larger one, but all
+/// rings together never take more than was given.
+///
+/// There is one exception: each capture has the smallest ring at its disposal, whatever others have
+/// taken, so that it can serve edges by a shared ring. All captures may take so much more.
 package struct RingBudget {
-    /// The most bytes now; less than was given while the kernel has no more memory.
-    package private(set) var byteCountMax: Int
-    /// The number of bytes that rings take or have reserved.
-    package private(set) var usedByteCount = 0
-    private let givenByteCount: Int
+    /// What the capture's rings take, and have reserved, of the node's memory.
+    private let share: RingMemory.Share
     /// The number of bytes that are left to edges that are to come, when rings grow.
     private let setAsideByteCount: Int
-    private var exhaustedUntil = MonotonicTime.zero
-
-    /// How long the kernel is assumed to have no more memory.
-    private static let exhaustion = Duration.seconds(60)
 
     /// The sizes of a first ring, and the part of the memory up to which each is given.
     ///
@@ -37,18 +34,29 @@ package struct RingBudget {
     /// smallest ring for 256 pods.
     private static let setAsidePart = 4
 
-    /// Creates a budget, with the smallest ring set aside for edges that find no memory later.
+    /// Creates a capture's budget, with the smallest ring set aside for edges that find no memory later.
+    ///
+    /// When the budget and all its copies are gone, all that it holds has been given back.
     ///
     /// - Parameters:
-    ///   - byteCountMax: The most bytes of all rings.
+    ///   - memory: The memory of the node's rings.
     ///   - hasPodTaps: Whether edges are captured inside pods, so that each needs a ring of its own.
-    package init(byteCountMax: Int, hasPodTaps: Bool = false) {
+    package init(_ memory: RingMemory, hasPodTaps: Bool = false) {
         setAsideByteCount =
-            Self.smallest.byteCount + (hasPodTaps ? byteCountMax / Self.setAsidePart : 0)
-        self.byteCountMax = byteCountMax
-        givenByteCount = byteCountMax
-        usedByteCount = Self.smallest.byteCount
+            Self.smallest.byteCount
+            + (hasPodTaps ? memory.byteCountMax / Self.setAsidePart : 0)
+        share = memory.share()
+        share.takeRegardless(Self.smallest.byteCount)
     }
+
+    /// The number of bytes that the capture's rings take or have reserved.
+    package var byteCount: Int { share.byteCount }
+
+    /// The most bytes of all captures' rings now.
+    package var byteCountMax: Int { share.memory.byteCountMax }
+
+    /// The number of bytes that all captures' rings take or have reserved.
+    package var usedByteCount: Int { share.memory.usedByteCount }
 
     /// The smallest ring.
     package static let smallest = smallest(holding: 0)
@@ -68,7 +76,7 @@ package struct RingBudget {
     package mutating func takeFirst(
         holding frameByteCount: Int = 0, now: MonotonicTime
     ) -> Ring.Shape? {
-        if now >= exhaustedUntil { byteCountMax = givenByteCount }
+        share.memory.endExhaustion(now: now)
         return take(first(holding: frameByteCount)) ?? take(Self.smallest)
     }
 
@@ -166,9 +174,7 @@ package struct RingBudget {
         var size = Self.otherEndBlockCount * Int(smallest.blockByteCount)
         while size > max(byteCount, smallest.byteCount) {
             let shape = Ring.Shape(byteCountMax: size, frameByteCountMax: frameByteCount)
-            if usedByteCount + shape.byteCount + setAsideByteCount / 2 <= byteCountMax {
-                return take(shape)
-            }
+            if let shape = take(shape, leaving: setAsideByteCount / 2) { return shape }
             size /= 2
         }
         let same = Ring.Shape(byteCountMax: byteCount, frameByteCountMax: frameByteCount)
@@ -195,17 +201,16 @@ package struct RingBudget {
 
     /// Gives back the memory of a ring.
     package mutating func giveBack(_ byteCount: Int) {
-        usedByteCount -= byteCount
+        share.giveBack(byteCount)
     }
 
     /// Records that the kernel has no more memory than is in use; that is assumed for a minute.
     package mutating func markExhausted(now: MonotonicTime) {
-        byteCountMax = usedByteCount
-        exhaustedUntil = now + Self.exhaustion
+        share.memory.markExhausted(now: now)
     }
 
     /// Whether there is less memory than was given because the kernel had no more.
-    package var isKernelExhausted: Bool { byteCountMax < givenByteCount }
+    package var isKernelExhausted: Bool { share.memory.isKernelExhausted }
 
     /// Whether a ring of this size can become larger at all.
     package func canGrow(_ byteCount: Int, holding frameByteCount: Int = 0) -> Bool {
@@ -219,15 +224,10 @@ package struct RingBudget {
 
     /// Takes memory of which enough is left for edges to come, and to replace an idle ring.
     private mutating func takeLeavingRoom(_ shape: Ring.Shape) -> Ring.Shape? {
-        guard usedByteCount + shape.byteCount + setAsideByteCount <= byteCountMax else {
-            return nil
-        }
-        return take(shape)
+        take(shape, leaving: setAsideByteCount)
     }
 
-    private mutating func take(_ shape: Ring.Shape) -> Ring.Shape? {
-        guard usedByteCount + shape.byteCount <= byteCountMax else { return nil }
-        usedByteCount += shape.byteCount
-        return shape
+    private mutating func take(_ shape: Ring.Shape, leaving rest: Int = 0) -> Ring.Shape? {
+        share.take(shape.byteCount, leaving: rest) ? shape : nil
     }
 }

@@ -70,16 +70,16 @@ final class RingManager: Sendable {
     /// Manages the rings until the message `end`.
     ///
     /// - Parameters:
-    ///   - budget: The memory of the rings.
+    ///   - memory: The memory of the node's rings; what this capture takes is given back at the end.
     ///   - heartbeat: Beats with each turn.
     ///   - began: Called when opening the first rings has been tried, with the reason if there are
     ///     edges and none could be captured.
     func run(
-        _ budget: RingBudget, _ heartbeat: borrowing Watchdog.Heartbeat,
+        _ memory: RingMemory, _ heartbeat: borrowing Watchdog.Heartbeat,
         began: (SystemError?) -> Void
     ) {
         nameThread("podwire-rings")
-        var table = RingTable(budget)
+        var table = RingTable(RingBudget(memory, hasPodTaps: podSockets != nil))
         var plan = firstPlan
         // The publisher raises the mailbox's event, so that one wait is for both.
         feed.subscribe(mailbox.fileDescriptor)

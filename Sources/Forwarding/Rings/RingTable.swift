@@ -61,7 +61,7 @@ package struct RingTable {
 
     /// The memory of all rings, to which the shared ring belongs once it is open.
     package var ringByteCount: Int {
-        budget.usedByteCount - (sharedLease == nil ? RingBudget.smallest.byteCount : 0)
+        budget.byteCount - (sharedLease == nil ? RingBudget.smallest.byteCount : 0)
     }
 
     /// The ring of an edge.
