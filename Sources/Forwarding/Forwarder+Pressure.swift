@@ -84,8 +84,8 @@ extension Forwarder {
     /// How often the kernel's counts are taken under pressure, when most packets are dropped.
     static let pressureCountInterval = Duration.seconds(1)
 
-    /// The most blocks that are read before commands have their turn.
-    private static let blockCountUnderPressure = 64
+    /// The most bytes of blocks that are read before commands have their turn.
+    private static let byteCountUnderPressure = 8 << 20
 
     /// Begins to divide the queue.
     ///
@@ -180,11 +180,16 @@ extension Forwarder {
         // A second thread hands back what fills no datagram, which then has not left after all.
         pressure?.shares.give(left > before ? Int(left - before) : 0)
         pressure?.leftByteCount = max(left, before)
-        for _ in 0..<Self.blockCountUnderPressure {
+        var readByteCount = 0
+        while readByteCount < Self.byteCountUnderPressure {
             guard let index = pressure?.shares.next(among: keys) else { return }
             let key = keys[index]
             let before = counters[.bytesQueued]
-            switch try drain(key: key, 1) {
+            // One block.
+            let rest = try drain(key: key, 0)
+            // That of the block which has just been looked for.
+            readByteCount += blockByteCount
+            switch rest {
             case .empty: keys.remove(at: index)
             case .more: pressure?.shares.take(Int(counters[.bytesQueued] - before), from: key)
             case .noRoom:

@@ -78,11 +78,11 @@ final class Forwarder {
     /// When the forwarder fell behind; nil if it has caught up.
     var behindSince: MonotonicTime?
 
-    /// The most blocks of one ring that are forwarded before others, and commands, have their turn.
+    /// The most bytes of one ring that are forwarded before others, and commands, have their turn: one
+    /// block at least.
     ///
-    /// That is a megabyte, which takes less than a millisecond. The poller names a ring that holds more
-    /// again at once.
-    static let blockCountPerTurn = 8
+    /// That takes less than a millisecond. The poller names a ring that holds more again at once.
+    private static let byteCountPerTurn = 1 << 20
 
     /// How often the kernel's counts are taken while packets come: they have 32 bits.
     static let countInterval = Duration.seconds(10)
@@ -197,7 +197,7 @@ extension Forwarder {
             case let key:
                 if poller.hasFailed(at: index) { try takePendingError(of: key) }
                 if pressure == nil {
-                    try drain(key: key, blockCountPerTurn)
+                    try drain(key: key, byteCountPerTurn)
                 } else {
                     pressure?.waitingKeys.append(key)
                 }
@@ -239,18 +239,24 @@ extension Forwarder {
         return begin - since > Self.behindTimeMax ? begin : caughtUpAt
     }
 
+    /// The most bytes of one ring that are forwarded in a turn.
+    ///
     /// At the end nothing more comes in, so everything goes out.
-    private var blockCountPerTurn: Int { phase == .finishing ? .max : Self.blockCountPerTurn }
+    private var byteCountPerTurn: Int { phase == .finishing ? .max : Self.byteCountPerTurn }
 
     /// Forwards what the ring of a key holds, as far as the queue has room.
+    ///
+    /// - Parameters:
+    ///   - key: The key.
+    ///   - byteCountMax: The most bytes, but for one block.
     @discardableResult
-    func drain(key: UInt64, _ blockCountMax: Int) throws(SendFailure) -> RingRest {
+    func drain(key: UInt64, _ byteCountMax: Int) throws(SendFailure) -> RingRest {
         if key == Key.sharedRing {
             guard let sharedRing else { return .empty }
-            return try drain(sharedRing, blockCountMax)
+            return try drain(sharedRing, max(1, byteCountMax / sharedRing.ring.blockByteCount))
         }
         guard let edge = edges[key - Key.firstEdge] else { return .empty }
-        return try drain(edge, blockCountMax)
+        return try drain(edge, max(1, byteCountMax / edge.blockByteCount))
     }
 
     @discardableResult

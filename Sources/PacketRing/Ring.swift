@@ -325,10 +325,21 @@ extension Ring {
         /// The kernel's headers of the block and of the packet take 140 bytes. The rest is for the
         /// link-layer header and for tags, which some of the kernel's limits do not count.
         private static let overheadByteCount = 256
+        /// The size of a block in a large ring.
+        ///
+        /// A reader's turn for each block costs more than the packets in it where these are large: a
+        /// block of 128 KiB holds two GSO packets. Twice as much costs more again, since it is half of
+        /// a processor's second cache or more. Smaller rings keep small blocks, so that there are
+        /// enough of them for the reader to notice in time how fast they fill.
+        private static let largeBlockByteCount: UInt32 = 512 << 10
+        /// The size from which a ring is large.
+        private static let largeByteCount = 16 << 20
         /// The fewest blocks: one is filled while another is read.
         package static let blockCountMin: UInt32 = 2
 
         /// As many blocks as a budget holds, at least two, each of which holds the largest frame.
+        ///
+        /// In a large ring blocks are larger.
         ///
         /// The size of a block is a power of two, since the kernel's memory is (`alloc_one_pg_vec_page`
         /// in its af_packet.c).
@@ -340,11 +351,17 @@ extension Ring {
         /// - Parameters:
         ///   - byteCountMax: The most bytes of the ring, unless two blocks are more.
         ///   - frameByteCountMax: The largest frame, up to what the largest block holds.
+        ///   - hasManyBlocks: Whether blocks are as small as they can be in a large ring, too, since it
+        ///     must not be full for a long time in which little comes and nobody reads.
         ///   - retirementMilliseconds: The time after which a block is handed over.
         package init(
-            byteCountMax: Int, frameByteCountMax: Int = 0, retirementMilliseconds: UInt32 = 14
+            byteCountMax: Int, frameByteCountMax: Int = 0, hasManyBlocks: Bool = false,
+            retirementMilliseconds: UInt32 = 14
         ) {
-            blockByteCount = Self.blockByteCount(for: frameByteCountMax)
+            let needed = Self.blockByteCount(for: frameByteCountMax)
+            blockByteCount =
+                byteCountMax < Self.largeByteCount || hasManyBlocks
+                ? needed : max(needed, Self.largeBlockByteCount)
             let count = UInt32(clamping: byteCountMax / Int(blockByteCount))
             blockCount = max(count, Self.blockCountMin)
             self.retirementMilliseconds = retirementMilliseconds

@@ -61,12 +61,28 @@ struct RingBudgetTests {
             #expect(shape?.blockCount == (row.block < 1024 ? 32 : 8), "\(row)")
             #expect(shape?.holds(frameOf: row.frame) == true)
             let larger = budget.takeLarger(than: Self.mebibyte, holding: row.frame)
-            #expect(larger?.blockByteCount == shape?.blockByteCount)
+            #expect(larger?.blockByteCount == UInt32(max(512, row.block) << 10))
             #expect(larger?.byteCount == 16 * Self.mebibyte)
             let least = budget.takeSmallest(holding: row.frame)
             #expect(least?.blockCount == 2 && least?.blockByteCount == shape?.blockByteCount)
             #expect(budget.usedByteCount <= budget.byteCountMax)
         }
+    }
+
+    @Test("gives large rings larger blocks, unless they are at the other end of a pair")
+    func largeRings() {
+        let tables: [(from: Int, block: Int, count: Int)] = [
+            (256 << 10, 128, 32), (512 << 10, 128, 64), (1 << 20, 512, 32), (4 << 20, 512, 128),
+        ]
+        for row in tables {
+            var budget = RingBudget(byteCountMax: 256 * Self.mebibyte)
+            let shape = budget.takeLarger(than: row.from)
+            #expect(shape?.blockByteCount == UInt32(row.block << 10), "\(row)")
+            #expect(shape?.blockCount == UInt32(row.count), "\(row)")
+        }
+        var budget = RingBudget(byteCountMax: 256 * Self.mebibyte)
+        let other = budget.takeForOtherEnd(holding: 0, insteadOf: 32 * Self.mebibyte)
+        #expect(other?.blockCount == 256)
     }
 
     @Test("gives small blocks where there is no memory for larger ones")

@@ -399,12 +399,12 @@ struct RingTableTests {
         table.recordReplaced(1, nil)
         #expect(table.slot(1)?.shape.holds(frameOf: 185_000) == true)
         #expect(table.takeLargerBlocks(now: Self.begin + .seconds(2)).changes.isEmpty)
-        // Smaller packets need no other ring; a larger ring keeps the size of the blocks.
+        // Smaller packets need no other ring; a larger ring has larger blocks for every frame.
         table.record(Self.edges(1...1))
         #expect(table.takeLargerBlocks(now: Self.begin + .seconds(3)).changes.isEmpty)
         table.record([Self.edge(1, frameByteCountMax: 185_000)])
         let larger = table.relievePressure(on: 1, now: Self.begin + .seconds(4))
-        #expect(larger.map(\.shape.blockByteCount) == [256 << 10])
+        #expect(larger.map(\.shape.blockByteCount) == [512 << 10])
     }
 
     @Test("replaces a ring whose block has cut a packet that nothing had announced")

@@ -142,10 +142,14 @@ extension CapturedEdge {
 extension CapturedEdge {
     /// Whether the ring is close to full or may soon be; true at most once in 100 ms.
     func takePressure(now: MonotonicTime) -> Bool {
-        guard now >= nextPressureAt, lap.isFast || ring?.isHalfFull == true else { return false }
+        guard now >= nextPressureAt, lap.isFast || isHalfFull else { return false }
         nextPressureAt = now + Self.pressureInterval
         return true
     }
+
+    /// Whether the ring is half full, as far as it is looked at: a few times a lap, since the block half
+    /// a ring ahead is in no cache.
+    private var isHalfFull: Bool { lap.isTimeToLook && ring?.isHalfFull == true }
 
     /// Records that a block has cut a packet of a length.
     ///

@@ -151,7 +151,8 @@ package struct RingBudget {
             byteCountMax / 4)
         var size = max(most, smallest.byteCount)
         repeat {
-            let shape = Ring.Shape(byteCountMax: size, frameByteCountMax: frameByteCount)
+            let shape = Ring.Shape(
+                byteCountMax: size, frameByteCountMax: frameByteCount, hasManyBlocks: true)
             if let shape = takeLeavingRoom(shape) { return shape }
             size /= 2
         } while size >= least
