@@ -2,6 +2,7 @@ package import BPF
 package import Edges
 package import RPCAP
 package import Settings
+import Time
 
 /// What a capture does: where it looks, what it reports, how much memory it takes.
 package struct CapturePlan: Sendable {
@@ -23,12 +24,15 @@ package struct CapturePlan: Sendable {
     package var datagramFormat: DatagramWriter.Format?
     /// Opens sockets inside pods; nil if all edges are captured at the host's ends.
     package var podSockets: PodSockets?
+    /// How long an edge is watched before it is found silent, so that it gets a slow ring.
+    package var silenceTime = TalkMeter.window
     /// When a second thread sends.
     package var senderPolicy: Sender.Policy
 
     package init(
         feed: NodePublisher, scope: CaptureScope = .stream, tracksConnections: Bool,
-        filter: Program?, settings: CaptureSettings, ringMemory: RingMemory, podSockets: PodSockets? = nil,
+        filter: Program?, settings: CaptureSettings, ringMemory: RingMemory,
+        podSockets: PodSockets? = nil,
         sampling: Sampling = .none,
         datagramFormat: DatagramWriter.Format? = nil, senderPolicy: Sender.Policy = .whenBusy
     ) {

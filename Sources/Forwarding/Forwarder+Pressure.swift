@@ -187,7 +187,7 @@ extension Forwarder {
             let before = counters[.bytesQueued]
             // One block.
             let rest = try drain(key: key, 0)
-            // That of the block which has just been looked for.
+            // The size is that of the block which has just been looked for.
             readByteCount += blockByteCount
             switch rest {
             case .empty: keys.remove(at: index)

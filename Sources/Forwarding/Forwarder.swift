@@ -69,6 +69,10 @@ final class Forwarder {
     var dropList = ServiceDropList()
     /// The version of the plan that all programs are made from.
     var installedVersion = 0
+    /// How long an edge is watched before it is found silent.
+    let silenceTime: Duration
+    /// When edges are looked at next that may have fallen silent.
+    var silencesAt = MonotonicTime.zero
     /// When the kernel's counts are taken next.
     var countsAt: MonotonicTime
     /// Whether this turn may have left blocks in a ring, so that answers may be in them.
@@ -113,7 +117,7 @@ final class Forwarder {
     init(
         _ programs: ProgramPlan, _ pipeline: consuming Pipeline, _ sender: consuming Sender,
         commands: Mailbox<Command>, manager: RingManager, counters: CaptureCounters,
-        logger: Logger
+        silenceTime: Duration, logger: Logger
     ) throws(SystemError) {
         let poller = try Poller<UInt64>()
         try poller.add(commands.fileDescriptor, as: Key.commands)
@@ -121,6 +125,7 @@ final class Forwarder {
         self.commands = commands
         self.manager = manager
         self.counters = counters
+        self.silenceTime = silenceTime
         self.logger = logger
         self.programs = programs
         self.pipeline = pipeline
@@ -172,7 +177,7 @@ extension Forwarder {
 
     /// The time until something is due, or the limit if that is shorter.
     private func waitTime(_ limit: Duration) -> Duration {
-        var time = limit
+        var time = min(limit, max(silencesAt - .now, .zero))
         if let due = sender.dueAt { time = min(time, due - .now) }
         if !closing.isEmpty { return min(time, Self.closingInterval) }
         if !isQueueFull, let due = pipeline.requestsExpireAt {
@@ -224,6 +229,7 @@ extension Forwarder {
         for notice in pipeline.serviceNotices(now: now) {
             logger.log(level: notice.level, "\(notice.text)", metadata: notice.metadata)
         }
+        lookForSilence(now)
         guard now >= countsAt else { return }
         try SendFailure.rethrowing { () throws(SystemError) in try countKernel(now) }
     }
@@ -249,6 +255,8 @@ extension Forwarder {
     /// - Parameters:
     ///   - key: The key.
     ///   - byteCountMax: The most bytes, but for one block.
+    /// - Returns: What the ring still holds.
+    /// - Throws: If the data connection, or a system call, has failed.
     @discardableResult
     func drain(key: UInt64, _ byteCountMax: Int) throws(SendFailure) -> RingRest {
         if key == Key.sharedRing {
@@ -288,7 +296,9 @@ extension Forwarder {
             if isReplacing { edge.recordBlock(block) }
             let (count, isMuch) = Self.forward(
                 block, from: context, through: &pipeline, to: &sender, now)
-            edge.recordRead(count, now: now)
+            if let pace = edge.recordRead(count, now: now) {
+                manager.post(.pace(pace, incarnation: edge.incarnation))
+            }
             if isReplacing { countFirstRead(edge) }
             if isMuch { try send(now) }
         }

@@ -81,7 +81,7 @@ package final class LiveCapture: Sendable {
         }
         let forwarder = try Forwarder(
             programs, pipeline, sender, commands: commands, manager: manager, counters: counters,
-            logger: logger)
+            silenceTime: plan.silenceTime, logger: logger)
         try start(forwarder, plan) { watchdog.begin("\($0) of \(peerName)") }
     }
 

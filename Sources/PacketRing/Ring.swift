@@ -23,9 +23,12 @@ package struct Ring: ~Copyable, Sendable {
     private var blockIndex = 0
 
     /// The longest time that a packet stays in a block that is not full.
+    package var retirementMax: Duration { shape.retirementMax }
+
+    /// The time after which no packet is under way any more that came under an earlier program.
     ///
-    /// It is three times the retirement time, since timers are late on a busy node.
-    package static let retirementMax = Duration.milliseconds(42)
+    /// The kernel may be late on a busy node.
+    package static let settlingTime = Duration.milliseconds(42)
 
     /// Opens a ring on an interface.
     ///
@@ -356,7 +359,7 @@ extension Ring {
         ///   - retirementMilliseconds: The time after which a block is handed over.
         package init(
             byteCountMax: Int, frameByteCountMax: Int = 0, hasManyBlocks: Bool = false,
-            retirementMilliseconds: UInt32 = 14
+            retirementMilliseconds: UInt32 = Self.retirementMilliseconds
         ) {
             let needed = Self.blockByteCount(for: frameByteCountMax)
             blockByteCount =
@@ -377,6 +380,24 @@ extension Ring {
             }
             return byteCount
         }
+
+        /// The usual time after which the kernel hands over a block that is not full.
+        package static let retirementMilliseconds: UInt32 = 14
+
+        private init(_ other: Shape, retirementMilliseconds: UInt32) {
+            (blockByteCount, blockCount) = (other.blockByteCount, other.blockCount)
+            self.retirementMilliseconds = retirementMilliseconds
+        }
+
+        /// The same ring with another time after which a block is handed over.
+        package func retiring(afterMilliseconds milliseconds: UInt32) -> Shape {
+            Shape(self, retirementMilliseconds: milliseconds)
+        }
+
+        /// The longest time that a packet stays in a block that is not full.
+        ///
+        /// It is three times the retirement time, since timers are late on a busy node.
+        package var retirementMax: Duration { .milliseconds(3 * Int(retirementMilliseconds)) }
 
         /// Whether each block holds a frame of a size, or no block could.
         package func holds(frameOf byteCount: Int) -> Bool {

@@ -39,7 +39,8 @@ struct LiveCaptureTests {
         to connection: consuming sending DataConnection, sampling: Sampling = .none,
         queueByteCountMax: Int = 16 << 20, bytesPerSecondMax: Int? = nil,
         datagramFormat: DatagramWriter.Format? = nil, senderPolicy: Sender.Policy = .never,
-        ringMemory: RingMemory = RingMemory(byteCountMax: 16 << 20)
+        ringMemory: RingMemory = RingMemory(byteCountMax: 16 << 20),
+        silenceTime: Duration = TalkMeter.window
     ) throws -> LiveCapture {
         let settings = try Settings(
             options: [
@@ -50,10 +51,12 @@ struct LiveCaptureTests {
         var capture = settings.capture
         capture.queueByteCountMax = queueByteCountMax
         capture.bytesPerSecondMax = bytesPerSecondMax
-        let plan = CapturePlan(
+        var plan = CapturePlan(
             feed: NodePublisher(RuleSettings(settings), node: node), tracksConnections: false,
-            filter: nil, settings: capture, ringMemory: ringMemory, sampling: sampling, datagramFormat: datagramFormat,
+            filter: nil, settings: capture, ringMemory: ringMemory, sampling: sampling,
+            datagramFormat: datagramFormat,
             senderPolicy: senderPolicy)
+        plan.silenceTime = silenceTime
         return try LiveCapture(
             plan, to: connection, for: "sensor", CaptureCounters(), logger: quiet)
     }

@@ -150,7 +150,7 @@ struct RingBudgetTests {
             }
             #expect(memory.usedByteCount == budget.byteCount)
             #expect(budget.takeFirst(now: Self.begin)?.byteCount == Self.mebibyte)
-            // That the kernel has no more memory concerns every capture.
+            // A kernel without memory concerns every capture.
             budget.markExhausted(now: Self.begin)
             var fourth = RingBudget(memory)
             #expect(fourth.isKernelExhausted && fourth.takeFirst(now: Self.begin) == nil)

@@ -150,7 +150,10 @@ extension AgentMetrics {
         ) {
             $0.sums(\.ringBytes)
         },
-        gauge("ring_memory_limit_bytes", "The most bytes that the rings of all captures may take together.") {
+        gauge(
+            "ring_memory_limit_bytes",
+            "The most bytes that the rings of all captures may take together."
+        ) {
             [Sample($0.settings.capture.ringByteCountMax)]
         },
         gauge("queue_bytes", "Bytes in the send queues of all captures.", labels: ["sensor"]) {
@@ -178,6 +181,10 @@ extension AgentMetrics {
         gauge(
             "edges_captured_inside", "Edges whose rings are inside their pods.", labels: ["sensor"]
         ) { $0.sums(\.edgesInside) },
+        gauge(
+            "rings_slow", "Rings of edges that say little, whose packets come up to 170 ms later.",
+            labels: ["sensor"]
+        ) { $0.sums(\.ringsSlow) },
     ]
 
     /// A gauge's sum over the captures of each peer, with more labels than the peer's.

@@ -39,6 +39,9 @@ final class CapturedEdge {
     private(set) var blockByteCount: Int
     private(set) var installed: InstalledProgram
     private var lap: LapTimer
+    private var talk: TalkMeter
+    /// The longest time that a packet stays in a block of `ring` that is not full.
+    private var retirementMax: Duration
     private var nextPressureAt = MonotonicTime.zero
     private var nextCutAt = MonotonicTime.zero
     /// The longest packet that a block has cut.
@@ -52,13 +55,18 @@ final class CapturedEdge {
     private static let pressureInterval = Duration.milliseconds(100)
 
     /// Captures an edge through a ring whose program may be made from another version of the plan.
-    init(_ edge: Edge, _ ring: consuming Ring, _ program: EdgeProgram, now: MonotonicTime) {
+    init(
+        _ edge: Edge, _ ring: consuming Ring, _ program: EdgeProgram, silenceTime: Duration,
+        now: MonotonicTime
+    ) {
         self.edge = edge
         fileDescriptor = ring.fileDescriptor
         blockByteCount = ring.blockByteCount
         lap = LapTimer(blockCount: ring.blockCount)
+        talk = TalkMeter(window: silenceTime, now: now)
+        retirementMax = ring.retirementMax
+        installed = InstalledProgram(program, retirementMax: ring.retirementMax, now: now)
         self.ring = .some(ring)
-        installed = InstalledProgram(program, now: now)
     }
 
     var incarnation: UInt64 { edge.incarnation }
@@ -129,7 +137,7 @@ extension CapturedEdge {
             }
             try newRing?.attach((newProgram ?? next).program)
             // The kernel runs it from now on: on a node with many edges the turn began long before.
-            installed.replace(with: next, now: .now)
+            installed.replace(with: next, retirementMax: retirementMax, now: .now)
             return true
         } catch {
             guard error == .programTooLarge else { throw error }
@@ -171,10 +179,17 @@ extension CapturedEdge {
     }
 
     /// Records that the packets of a block have been forwarded.
-    func recordRead(_ count: Int, now: MonotonicTime) {
+    ///
+    /// - Returns: The pace that is right for the ring, if it was another one.
+    @discardableResult
+    func recordRead(_ count: Int, now: MonotonicTime) -> RingPace? {
         readCount += count
         lap.recordBlock(now: now)
+        return talk.recordBlock(now: now)
     }
+
+    /// Whether the edge has been silent for a while, so that a slow ring is right for it.
+    func takeSilence(now: MonotonicTime) -> Bool { talk.look(now: now) == .slow && !isLeaving }
 
     /// Records that the ring holds no block.
     func noteDrained(now: MonotonicTime) {
@@ -216,16 +231,28 @@ extension CapturedEdge {
         phase = .draining(since: now, replacement)
     }
 
-    /// When the kernel has handed over all blocks of an edge that is gone; nil for other edges.
-    var drainedAt: MonotonicTime? {
+    /// When the ring of an edge that is gone gets no packet any more, and when the kernel has handed over
+    /// all its blocks; nil for other edges.
+    private var drainTimes: (settled: MonotonicTime, drained: MonotonicTime)? {
         switch phase {
-        case .draining(let since, _): since + Ring.retirementMax
+        case .draining(let since, _): (since + Ring.settlingTime, since + retirementMax)
         case .reading, .replacing, .closed: nil
         }
     }
 
     /// Whether nothing more comes once the ring has been read.
-    func isOver(now: MonotonicTime) -> Bool { drainedAt.map { now >= $0 } ?? false }
+    ///
+    /// A slow ring takes long to hand over its last block, but mostly there is none.
+    func isOver(now: MonotonicTime) -> Bool {
+        guard let times = drainTimes, now >= times.settled else { return false }
+        return now >= times.drained || putCount <= readCount
+    }
+
+    /// Whether the kernel's counts say if the edge is over.
+    func awaitsCounts(now: MonotonicTime) -> Bool {
+        guard let times = drainTimes else { return false }
+        return now >= times.settled && now < times.drained
+    }
 
     /// Whether it is time to let go of a ring inside a pod that is gone, whatever the ring holds.
     ///
@@ -329,7 +356,7 @@ extension CapturedEdge {
     ///
     /// The kernel has just been asked for its counts.
     func beginSuccession(now: MonotonicTime) {
-        if newRing != nil { replacement?.end(at: putCount, now: now) }
+        if newRing != nil { replacement?.end(at: putCount, latest: now + retirementMax) }
     }
 
     /// Whether the present ring is only read to its end.
@@ -352,11 +379,12 @@ extension CapturedEdge {
         fileDescriptor = next.fileDescriptor
         blockByteCount = next.blockByteCount
         lap = LapTimer(blockCount: next.blockCount)
+        retirementMax = next.retirementMax
         ring = .some(next)
         (readCount, putCount) = (0, statistics.put)
         if let program = newProgram.take() {
             edge = edge.captured(at: otherPoint.side)
-            installed = InstalledProgram(program, now: now)
+            installed = InstalledProgram(program, retirementMax: retirementMax, now: now)
             replacement.beginLag(now: now)
         } else {
             replacement.beginDeduplication(of: statistics.put)

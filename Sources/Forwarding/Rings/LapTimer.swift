@@ -16,8 +16,10 @@ package struct LapTimer {
 
     /// Six times the time that a thread may wait where there are more threads than processors.
     private static let fastMax = Duration.milliseconds(20)
+    /// The time for each block from which on a lap is not fast.
+    ///
     /// Blocks that the kernel hands over because of their age take 14 ms each, but a reader that is late
-    /// for one of them sees less. That makes no lap fast that is longer than this for each block.
+    /// for one of them sees less.
     private static let fastMaxPerBlock = Duration.milliseconds(7)
 
     /// Starts the first lap, which is never fast.

@@ -8,7 +8,7 @@ package import Time
 /// rings together never take more than was given.
 ///
 /// There is one exception: each capture has the smallest ring at its disposal, whatever others have
-/// taken, so that it can serve edges by a shared ring. All captures may take so much more.
+/// taken, so that it can serve edges by a shared ring. Each capture may exceed the memory by that ring.
 package struct RingBudget {
     /// What the capture's rings take, and have reserved, of the node's memory.
     private let share: RingMemory.Share
@@ -125,10 +125,12 @@ package struct RingBudget {
             ?? takeLeavingRoom(Self.smallest(holding: frameByteCount))
     }
 
-    /// The fewest blocks that a ring at the other end of a pair should have.
+    /// The fewest blocks that a ring at the other end of a pair should have, or one that follows a slow
+    /// ring.
     ///
     /// It is not read until the old ring is drained, and the kernel uses up a block every 14 ms
-    /// however little passes: this many last for 224 ms, where 30 to 60 are the rule.
+    /// however little passes: this many last for 224 ms, where 30 to 60 are the rule. A slow ring may
+    /// take 170 ms longer.
     private static let otherEndBlockCount = 16
     /// How much larger a ring at the other end is, by powers of two, after each that was too small.
     private static let otherEndGrowth = 2
@@ -157,6 +159,38 @@ package struct RingBudget {
             size /= 2
         } while size >= least
         return nil
+    }
+
+    /// Takes the memory for a quick ring after a slow one, which gets all that passes for a while before
+    /// it is read.
+    ///
+    /// - Parameters:
+    ///   - frameByteCount: The edge's largest frame.
+    ///   - byteCount: The size of the present ring.
+    ///   - failureCount: The number of rings in a row that were too small.
+    /// - Returns: The ring's shape, or nil if there is no memory for one that is large enough.
+    package mutating func takeAfterSlow(
+        holding frameByteCount: Int, insteadOf byteCount: Int, failureCount: Int = 0
+    ) -> Ring.Shape? {
+        // One of half as many blocks may do: a slow ring's block is half as old as it can get.
+        takeForOtherEnd(
+            holding: frameByteCount, insteadOf: byteCount, failureCount: min(failureCount, 2))
+            ?? (failureCount == 0
+                ? takeShrunk(holding: frameByteCount, leaving: setAsideByteCount) : nil)
+    }
+
+    /// Takes the memory for a slow ring, beside which the quick one keeps its own until it is closed.
+    ///
+    /// It is as large, but no larger than a first ring: what comes after a silence must find as much
+    /// room as at a new edge.
+    package mutating func takeSlow(
+        holding frameByteCount: Int, insteadOf byteCount: Int
+    ) -> Ring.Shape? {
+        let smallest = Self.smallest(holding: frameByteCount)
+        let scale = smallest.byteCount / Self.smallest.byteCount
+        let most = min(byteCount, Self.firstByteCounts[0].0 * scale)
+        return take(
+            Ring.Shape(byteCountMax: most, frameByteCountMax: frameByteCount).paced(.slow))
     }
 
     /// Takes what memory there is for a ring at the other end of an edge's pair.
@@ -191,8 +225,10 @@ package struct RingBudget {
     }
 
     /// Takes the memory for such a ring.
-    package mutating func takeShrunk(holding frameByteCount: Int) -> Ring.Shape? {
-        take(Self.shrunk(holding: frameByteCount))
+    package mutating func takeShrunk(
+        holding frameByteCount: Int, leaving rest: Int = 0
+    ) -> Ring.Shape? {
+        take(Self.shrunk(holding: frameByteCount), leaving: rest)
     }
 
     /// Takes the memory for the smallest ring whose blocks hold a frame of a size.
