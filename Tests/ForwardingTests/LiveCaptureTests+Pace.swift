@@ -8,7 +8,7 @@ import Time
 /// Rings of edges that are silent, and talk again.
 extension LiveCaptureTests {
     /// Waits until the capture has a number of slow rings.
-    private static func awaitSlowRings(_ count: Int, of capture: LiveCapture) throws {
+    static func awaitSlowRings(_ count: Int, of capture: LiveCapture) throws {
         let deadline = MonotonicTime.now + .seconds(60)
         while capture.counters.ringsSlow.value != count {
             try #require(

@@ -182,7 +182,7 @@ extension AgentMetrics {
             "edges_captured_inside", "Edges whose rings are inside their pods.", labels: ["sensor"]
         ) { $0.sums(\.edgesInside) },
         gauge(
-            "rings_slow", "Rings of edges that say little, whose packets come up to 170 ms later.",
+            "rings_slow", "Rings of edges that say little, whose packets come up to 180 ms later.",
             labels: ["sensor"]
         ) { $0.sums(\.ringsSlow) },
     ]

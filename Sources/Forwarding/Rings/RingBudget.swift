@@ -130,7 +130,7 @@ package struct RingBudget {
     ///
     /// It is not read until the old ring is drained, and the kernel uses up a block every 14 ms
     /// however little passes: this many last for 224 ms, where 30 to 60 are the rule. A slow ring may
-    /// take 170 ms longer.
+    /// take 180 ms longer.
     private static let otherEndBlockCount = 16
     /// How much larger a ring at the other end is, by powers of two, after each that was too small.
     private static let otherEndGrowth = 2

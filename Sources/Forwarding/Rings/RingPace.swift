@@ -8,14 +8,14 @@ package import Time
 package enum RingPace: Sendable {
     /// For an edge that talks: a packet comes after 14 ms at most.
     case quick
-    /// For an edge that is silent: a packet comes after 170 ms at most. The timers of 250 such rings
-    /// interrupt a node 1,470 times a second.
+    /// For an edge that is silent: a packet comes after 180 ms at most. The timers of 250 such rings
+    /// interrupt a node 1,390 times a second.
     case slow
 
     package var retirementMilliseconds: UInt32 {
         switch self {
         case .quick: Ring.Shape.retirementMilliseconds
-        case .slow: 170
+        case .slow: 180
         }
     }
 }
