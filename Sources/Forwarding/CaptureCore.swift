@@ -70,7 +70,7 @@ final class CaptureCore: Sendable {
         }
         let forwarder = try Forwarder(
             programs, pipeline, outlet, plan.settings, commands: commands, manager: manager,
-            counters: counters, logger: logger)
+            counters: counters, silenceTime: plan.silenceTime, logger: logger)
         try start(forwarder, plan) { watchdog.begin("\($0) of \(name)") }
     }
 
@@ -91,11 +91,8 @@ final class CaptureCore: Sendable {
         }
         do throws(SystemError) {
             let began = Reply(arrival)
-            let budget = RingBudget(
-                byteCountMax: plan.settings.ringByteCountMax,
-                hasPodTaps: plan.podSockets != nil)
-            try startThread { [self] in
-                manager.run(budget, heartbeat("the ring manager")) { began.give($0) }
+            try startThread { [self, memory = plan.ringMemory] in
+                manager.run(memory, heartbeat("the ring manager")) { began.give($0) }
             }
             try began.wait(until: .now + Self.startTime, orFor: ended.fileDescriptor)
         } catch {

@@ -2,6 +2,7 @@ package import BPF
 package import Edges
 package import RPCAP
 package import Settings
+import Time
 
 /// What a capture does: where it looks, what it reports, how much memory it takes.
 package struct CapturePlan: Sendable {
@@ -15,18 +16,23 @@ package struct CapturePlan: Sendable {
     package var filter: Program?
     /// What the settings say of captures: memory, limits, the form of frames.
     package var settings: CaptureSettings
+    /// The memory of the node's rings, of which all captures take.
+    package var ringMemory: RingMemory
     /// Which of the packets that pass the filter are sent.
     package var sampling: Sampling
     /// The form of the datagrams, if packets are sent over UDP.
     package var datagramFormat: DatagramWriter.Format?
     /// Opens sockets inside pods; nil if all edges are captured at the host's ends.
     package var podSockets: PodSockets?
+    /// How long an edge is watched before it is found silent, so that it gets a slow ring.
+    package var silenceTime = TalkMeter.window
     /// When a second thread sends.
     package var senderPolicy: Sender.Policy
 
     package init(
         feed: NodePublisher, scope: CaptureScope = .stream, tracksConnections: Bool,
-        filter: Program?, settings: CaptureSettings, podSockets: PodSockets? = nil,
+        filter: Program?, settings: CaptureSettings, ringMemory: RingMemory,
+        podSockets: PodSockets? = nil,
         sampling: Sampling = .none,
         datagramFormat: DatagramWriter.Format? = nil, senderPolicy: Sender.Policy = .whenBusy
     ) {
@@ -35,6 +41,7 @@ package struct CapturePlan: Sendable {
         self.tracksConnections = tracksConnections
         self.filter = filter
         self.settings = settings
+        self.ringMemory = ringMemory
         self.podSockets = podSockets
         self.sampling = sampling
         self.datagramFormat = datagramFormat

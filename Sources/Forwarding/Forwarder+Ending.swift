@@ -16,7 +16,10 @@ extension Forwarder {
         try? poller.remove(commands.fileDescriptor)
         drainEverything()
         // The packets of a block that is not full come when the kernel retires it.
-        try flush(until: .now + Ring.retirementMax, deadline)
+        try flush(until: .now + Ring.settlingTime, deadline)
+        while MonotonicTime.now < deadline, try awaitsBlocks() {
+            try flush(until: .now + Self.flushInterval, deadline)
+        }
         for edge in edges.values { try drainForGood(edge) }
         if let sharedRing { try drain(sharedRing) }
         write { $0.releaseHeld(into: &$1, now: .now) }
@@ -38,6 +41,12 @@ extension Forwarder {
 
     private static let flushInterval = Duration.milliseconds(10)
 
+    /// Whether a slow ring holds packets in a block that is still to come.
+    private func awaitsBlocks() throws(SendFailure) -> Bool {
+        for edge in edges.values where try !isOver(edge) { return true }
+        return false
+    }
+
     private func drainEverything() {
         let now = MonotonicTime.now
         for edge in edges.values { edge.beginDraining(now: now) }
@@ -58,8 +67,8 @@ extension Forwarder {
     func closeAccounts() {
         pipeline.dropHeld { abandon(1, $0) }
         drainEverything()
-        let drainedAt = edges.values.compactMap(\.drainedAt) + [sharedRing?.drainedAt ?? .zero]
-        sleep(until: drainedAt.max() ?? .zero)
+        abandonUntilOver()
+        if let sharedRing { sleep(until: sharedRing.drainedAt) }
         for edge in edges.values { abandon(edge) }
         guard let sharedRing else { return }
         while let count = sharedRing.ring.skipBlock() { abandon(count, sharedRing.counters) }
@@ -67,6 +76,18 @@ extension Forwarder {
             count(statistics, sharedRing.counters)
         }
         close(sharedRing.counters, SharedRing.name, SharedRing.incarnation)
+    }
+
+    /// Abandons blocks until the kernel has retired all of them.
+    private func abandonUntilOver() {
+        for edge in edges.values {
+            while true {
+                while let count = skipBlock(of: edge) { abandon(count, edge.counters) }
+                // If that fails there is no capture any more whose end is waited for.
+                guard let isOver = try? isOver(edge), !isOver else { break }
+                sleep(until: .now + Self.flushInterval)
+            }
+        }
     }
 
     private func abandon(_ edge: CapturedEdge) {
@@ -88,7 +109,11 @@ extension Forwarder {
     ///
     /// - Returns: The number of packets in it that were not forwarded from another ring.
     private func skipBlock(of edge: CapturedEdge) -> Int? {
-        guard let replacement = edge.replacement else { return edge.ring?.skipBlock() }
+        guard let replacement = edge.replacement else {
+            guard let count = edge.ring?.skipBlock() else { return nil }
+            edge.recordRead(count, now: .now)
+            return count
+        }
         guard let block = edge.ring?.next() else { return nil }
         edge.recordBlock(block)
         var packets = block.packets

@@ -276,8 +276,11 @@ extension Forwarder {
             return
         }
         let now = MonotonicTime.now
+        // If that fails the next turn finds out.
+        try? countKernel(now)
+        let until = edges.values.lazy.compactMap { $0.handedOver(now: now) }.max()
         outlet.phase = .leaving(
-            until: now + Ring.retirementMax,
+            until: max(until ?? now, now + Ring.settlingTime),
             Outlet.Departure(deadline: now + Self.finishTime, reply: reply))
     }
 

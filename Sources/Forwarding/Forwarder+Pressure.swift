@@ -102,8 +102,8 @@ extension Forwarder {
     /// How often the kernel's counts are taken under pressure, when most packets are dropped.
     static let pressureCountInterval = Duration.seconds(1)
 
-    /// The most blocks that are read before commands have their turn.
-    private static let blockCountUnderPressure = 64
+    /// The most bytes of blocks that are read before commands have their turn.
+    private static let byteCountUnderPressure = 8 << 20
 
     /// Begins to divide the queue.
     ///
@@ -195,11 +195,16 @@ extension Forwarder {
         guard var keys = pressure?.waitingKeys, let outlet = sole else { return }
         pressure?.waitingKeys = []
         pressure?.give(leftByteCount: outlet.leftByteCount)
-        for _ in 0..<Self.blockCountUnderPressure {
+        var readByteCount = 0
+        while readByteCount < Self.byteCountUnderPressure {
             guard let index = pressure?.shares.next(among: keys) else { return }
             let key = keys[index]
             let before = outlet.counters.own(.bytesQueued)
-            switch try drain(key: key, 1) {
+            // One block.
+            let rest = try drain(key: key, 0)
+            // The size is that of the block which has just been looked for.
+            readByteCount += blockByteCount
+            switch rest {
             case .empty: keys.remove(at: index)
             case .more:
                 let byteCount = outlet.counters.own(.bytesQueued) - before

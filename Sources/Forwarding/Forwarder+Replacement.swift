@@ -23,7 +23,10 @@ extension Forwarder {
             edge.beginSuccession(now: now)
             closing.insert(incarnation)
         case .cancel:
-            if let edge = edges[incarnation] { cancelReplacement(of: edge, because: .other) }
+            guard let edge = edges[incarnation] else { return }
+            // What it has read must not be more than what the kernel is known to have put there.
+            try count(edge)
+            cancelReplacement(of: edge, because: .other)
         }
     }
 
@@ -39,7 +42,7 @@ extension Forwarder {
         }
         do {
             try count(edge)
-            try edge.prepare(ring, seen, at: side, programs)
+            count(try edge.prepare(ring, seen, at: side, programs), edge.counters)
             report(.prepared, of: incarnation)
         } catch {
             counters.add(1, to: .programsNotReplaced)

@@ -19,7 +19,9 @@ extension Forwarder {
         case .add(let edge, let ring, let program):
             guard let ring = ring.take() else { return }
             try add(
-                CapturedEdge(edge, ring, program, sessionCount: outlets.count, now: now))
+                CapturedEdge(
+                    edge, ring, program, sessionCount: outlets.count, silenceTime: silenceTime,
+                    now: now))
         case .follow(let snapshot): follow(snapshot)
         case .openShared(let ring):
             guard let ring = ring.take() else { return }
@@ -121,6 +123,21 @@ extension Forwarder {
     }
 }
 
+/// Silent edges.
+extension Forwarder {
+    /// How often edges are looked at.
+    private static let silenceInterval = Duration.seconds(5)
+
+    /// Has the rings of edges that have fallen silent replaced by slow ones.
+    func lookForSilence(_ now: MonotonicTime) {
+        guard now >= silencesAt else { return }
+        silencesAt = now + min(Self.silenceInterval, silenceTime)
+        for edge in edges.values where edge.takeSilence(now: now) {
+            manager.post(.pace(.slow, incarnation: edge.incarnation))
+        }
+    }
+}
+
 /// Closing rings.
 extension Forwarder {
     /// Takes rings that are being closed or replaced one step further.
@@ -137,13 +154,13 @@ extension Forwarder {
 
     /// - Returns: Whether the edge's ring must be looked at again.
     private func advanceClosing(_ edge: CapturedEdge) throws(SendFailure) -> Bool {
-        var isOver = edge.isOver(now: .now)
+        var isOver = try isOver(edge)
         if edge.isBeingSucceeded || isOver && edge.hasNewRing {
             // The new ring has whatever comes meanwhile. If it is not known to have everything of an
             // edge that is gone, it may have some.
             try drain(edge, edge.ring?.blockCount ?? 0)
             let now = MonotonicTime.now
-            isOver = edge.isOver(now: now)
+            isOver = try self.isOver(edge)
             guard !isQueueFull, edge.isSucceeded(now: now) || isOver else { return true }
             try SendFailure.rethrowing { () throws(SystemError) in try replaceRing(of: edge) }
             return edge.isLeaving || edge.isLagging
@@ -157,6 +174,15 @@ extension Forwarder {
         guard !isQueueFull else { return true }
         try SendFailure.rethrowing { () throws(SystemError) in try close(edge) }
         return false
+    }
+
+    /// Whether nothing more comes once the edge's ring has been read.
+    func isOver(_ edge: CapturedEdge) throws(SendFailure) -> Bool {
+        let now = MonotonicTime.now
+        if edge.awaitsCounts(now: now) {
+            try SendFailure.rethrowing { () throws(SystemError) in try count(edge) }
+        }
+        return edge.isOver(now: now)
     }
 
     /// Abandons what is in the rings of pods that are gone, while the queue has no room for it.

@@ -81,6 +81,10 @@ final class Forwarder {
     var dropList = ServiceDropList()
     /// The version of the plan that all programs are made from.
     var installedVersion = 0
+    /// How long an edge is watched before it is found silent.
+    let silenceTime: Duration
+    /// When edges are looked at next that may have fallen silent.
+    var silencesAt = MonotonicTime.zero
     /// When the kernel's counts are taken next.
     var countsAt: MonotonicTime
     /// Whether this turn may have left blocks in a ring, so that answers may be in them.
@@ -90,11 +94,11 @@ final class Forwarder {
     /// When the forwarder fell behind; nil if it has caught up.
     var behindSince: MonotonicTime?
 
-    /// The most blocks of one ring that are forwarded before others, and commands, have their turn.
+    /// The most bytes of one ring that are forwarded before others, and commands, have their turn: one
+    /// block at least.
     ///
-    /// That is a megabyte, which takes less than a millisecond. The poller names a ring that holds more
-    /// again at once.
-    static let blockCountPerTurn = 8
+    /// That takes less than a millisecond. The poller names a ring that holds more again at once.
+    private static let byteCountPerTurn = 1 << 20
 
     /// How often the kernel's counts are taken while packets come: they have 32 bits.
     static let countInterval = Duration.seconds(10)
@@ -126,7 +130,7 @@ final class Forwarder {
     init(
         _ programs: ProgramPlan, _ pipeline: consuming Pipeline, _ outlet: Outlet,
         _ settings: CaptureSettings, commands: Mailbox<Command>, manager: RingManager,
-        counters: CaptureCounters, logger: Logger
+        counters: CaptureCounters, silenceTime: Duration, logger: Logger
     ) throws(SystemError) {
         let poller = try Poller<UInt64>()
         try poller.add(commands.fileDescriptor, as: Key.commands)
@@ -138,6 +142,7 @@ final class Forwarder {
         self.commands = commands
         self.manager = manager
         self.counters = counters
+        self.silenceTime = silenceTime
         self.logger = logger
         self.programs = programs
         self.pipeline = pipeline
@@ -188,7 +193,7 @@ extension Forwarder {
 
     /// The time until something is due, or the limit if that is shorter.
     private func waitTime(_ limit: Duration) -> Duration {
-        var time = limit
+        var time = min(limit, max(silencesAt - .now, .zero))
         for outlet in outlets { time = min(time, outlet.waitTime(time, now: .now)) }
         for outlet in flushing { time = min(time, outlet.waitTime(time, now: .now)) }
         if !closing.isEmpty { return min(time, Self.closingInterval) }
@@ -215,7 +220,7 @@ extension Forwarder {
             case let key:
                 if poller.hasFailed(at: index) { try takePendingError(of: key) }
                 if pressure == nil {
-                    try drain(key: key, blockCountPerTurn)
+                    try drain(key: key, byteCountPerTurn)
                 } else {
                     pressure?.waitingKeys.append(key)
                 }
@@ -244,6 +249,7 @@ extension Forwarder {
         for notice in pipeline.serviceNotices(now: now) {
             logger.log(level: notice.level, "\(notice.text)", metadata: notice.metadata)
         }
+        lookForSilence(now)
         guard now >= countsAt else { return }
         try SendFailure.rethrowing { () throws(SystemError) in try countKernel(now) }
     }
@@ -259,18 +265,26 @@ extension Forwarder {
         return begin - since > Self.behindTimeMax ? begin : caughtUpAt
     }
 
+    /// The most bytes of one ring that are forwarded in a turn.
+    ///
     /// At the end nothing more comes in, so everything goes out.
-    private var blockCountPerTurn: Int { phase == .finishing ? .max : Self.blockCountPerTurn }
+    private var byteCountPerTurn: Int { phase == .finishing ? .max : Self.byteCountPerTurn }
 
     /// Forwards what the ring of a key holds, as far as the queue has room.
+    ///
+    /// - Parameters:
+    ///   - key: The key.
+    ///   - byteCountMax: The most bytes, but for one block.
+    /// - Returns: What the ring still holds.
+    /// - Throws: If the data connection, or a system call, has failed.
     @discardableResult
-    func drain(key: UInt64, _ blockCountMax: Int) throws(SendFailure) -> RingRest {
+    func drain(key: UInt64, _ byteCountMax: Int) throws(SendFailure) -> RingRest {
         if key == Key.sharedRing {
             guard let sharedRing else { return .empty }
-            return try drain(sharedRing, blockCountMax)
+            return try drain(sharedRing, max(1, byteCountMax / sharedRing.ring.blockByteCount))
         }
         guard let edge = edges[key - Key.firstEdge] else { return .empty }
-        return try drain(edge, blockCountMax)
+        return try drain(edge, max(1, byteCountMax / edge.blockByteCount))
     }
 
     @discardableResult
@@ -302,7 +316,9 @@ extension Forwarder {
             if isReplacing { edge.recordBlock(block) }
             let (count, isMuch) = forward(
                 block, from: context, as: Key.firstEdge + edge.incarnation, now)
-            edge.recordRead(count, now: now)
+            if let pace = edge.recordRead(count, now: now) {
+                manager.post(.pace(pace, incarnation: edge.incarnation))
+            }
             if isReplacing { countFirstRead(edge) }
             if isMuch { try send(now) }
         }

@@ -23,9 +23,12 @@ package struct Ring: ~Copyable, Sendable {
     private var blockIndex = 0
 
     /// The longest time that a packet stays in a block that is not full.
+    package var retirementMax: Duration { shape.retirementMax }
+
+    /// The time after which no packet is under way any more that came under an earlier program.
     ///
-    /// It is three times the retirement time, since timers are late on a busy node.
-    package static let retirementMax = Duration.milliseconds(42)
+    /// The kernel may be late on a busy node.
+    package static let settlingTime = Duration.milliseconds(42)
 
     /// Opens a ring on an interface.
     ///
@@ -325,10 +328,21 @@ extension Ring {
         /// The kernel's headers of the block and of the packet take 140 bytes. The rest is for the
         /// link-layer header and for tags, which some of the kernel's limits do not count.
         private static let overheadByteCount = 256
+        /// The size of a block in a large ring.
+        ///
+        /// A reader's turn for each block costs more than the packets in it where these are large: a
+        /// block of 128 KiB holds two GSO packets. Twice as much costs more again, since it is half of
+        /// a processor's second cache or more. Smaller rings keep small blocks, so that there are
+        /// enough of them for the reader to notice in time how fast they fill.
+        private static let largeBlockByteCount: UInt32 = 512 << 10
+        /// The size from which a ring is large.
+        private static let largeByteCount = 16 << 20
         /// The fewest blocks: one is filled while another is read.
         package static let blockCountMin: UInt32 = 2
 
         /// As many blocks as a budget holds, at least two, each of which holds the largest frame.
+        ///
+        /// In a large ring blocks are larger.
         ///
         /// The size of a block is a power of two, since the kernel's memory is (`alloc_one_pg_vec_page`
         /// in its af_packet.c).
@@ -340,11 +354,17 @@ extension Ring {
         /// - Parameters:
         ///   - byteCountMax: The most bytes of the ring, unless two blocks are more.
         ///   - frameByteCountMax: The largest frame, up to what the largest block holds.
+        ///   - hasManyBlocks: Whether blocks are as small as they can be in a large ring, too, since it
+        ///     must not be full for a long time in which little comes and nobody reads.
         ///   - retirementMilliseconds: The time after which a block is handed over.
         package init(
-            byteCountMax: Int, frameByteCountMax: Int = 0, retirementMilliseconds: UInt32 = 14
+            byteCountMax: Int, frameByteCountMax: Int = 0, hasManyBlocks: Bool = false,
+            retirementMilliseconds: UInt32 = Self.retirementMilliseconds
         ) {
-            blockByteCount = Self.blockByteCount(for: frameByteCountMax)
+            let needed = Self.blockByteCount(for: frameByteCountMax)
+            blockByteCount =
+                byteCountMax < Self.largeByteCount || hasManyBlocks
+                ? needed : max(needed, Self.largeBlockByteCount)
             let count = UInt32(clamping: byteCountMax / Int(blockByteCount))
             blockCount = max(count, Self.blockCountMin)
             self.retirementMilliseconds = retirementMilliseconds
@@ -360,6 +380,24 @@ extension Ring {
             }
             return byteCount
         }
+
+        /// The usual time after which the kernel hands over a block that is not full.
+        package static let retirementMilliseconds: UInt32 = 14
+
+        private init(_ other: Shape, retirementMilliseconds: UInt32) {
+            (blockByteCount, blockCount) = (other.blockByteCount, other.blockCount)
+            self.retirementMilliseconds = retirementMilliseconds
+        }
+
+        /// The same ring with another time after which a block is handed over.
+        package func retiring(afterMilliseconds milliseconds: UInt32) -> Shape {
+            Shape(self, retirementMilliseconds: milliseconds)
+        }
+
+        /// The longest time that a packet stays in a block that is not full.
+        ///
+        /// It is three times the retirement time, since timers are late on a busy node.
+        package var retirementMax: Duration { .milliseconds(3 * Int(retirementMilliseconds)) }
 
         /// Whether each block holds a frame of a size, or no block could.
         package func holds(frameOf byteCount: Int) -> Bool {

@@ -6,7 +6,7 @@ import Formats
 package struct CaptureSettings: Sendable {
     /// The most bytes of a packet that are kept.
     package var snaplen: Int
-    /// The most memory for all rings of the capture, bytes.
+    /// The most memory for the rings of all captures together, bytes.
     package var ringByteCountMax: Int
     /// The memory of the send queue, bytes.
     package var queueByteCountMax: Int

@@ -170,7 +170,7 @@ extension Setting {
     package static let ringMemory = Setting(
         "PODWIRE_RING_MEMORY", "--ring-memory", .value("256MiB"),
         .text("an amount such as 256MiB, at least 1MiB"),
-        "memory for all rings of one capture; never exceeded")
+        "memory for the rings of all captures together")
 
     package static let queueMemory = Setting(
         "PODWIRE_QUEUE_MEMORY", "--queue-memory", .value("64MiB"),

@@ -8,6 +8,7 @@ import Time
 @Suite("The program of a ring")
 struct InstalledProgramTests {
     private static let begin = MonotonicTime(nanoseconds: 3_000_000_000)
+    private static let retirementMax = Duration.milliseconds(42)
     private static let deciding: EdgeProgram = {
         let plan = AddressPlan(
             podNetworks: [], serviceNetworks: [], uncovered: [], nodeAddresses: [], sensors: [],
@@ -32,7 +33,8 @@ struct InstalledProgramTests {
 
     @Test("says nothing of packets that may have come under another one")
     func opened() {
-        var installed = InstalledProgram(Self.deciding, now: Self.begin)
+        var installed = InstalledProgram(
+            Self.deciding, retirementMax: Self.retirementMax, now: Self.begin)
         #expect(Self.deciding.decides && Self.deciding.includesFilter)
         #expect(!installed.decides && !installed.includesFilter)
         installed.noteDrained(now: Self.begin + .milliseconds(41))
@@ -45,22 +47,27 @@ struct InstalledProgramTests {
 
     @Test("decides at once if the one before decided as much")
     func replaced() {
-        var installed = InstalledProgram(Self.deciding, now: Self.begin)
+        var installed = InstalledProgram(
+            Self.deciding, retirementMax: Self.retirementMax, now: Self.begin)
         installed.markCurrent(1)
         installed.noteDrained(now: Self.begin + .seconds(1))
-        installed.replace(with: Self.deciding, now: Self.begin + .seconds(2))
+        installed.replace(
+            with: Self.deciding, retirementMax: Self.retirementMax, now: Self.begin + .seconds(2))
         installed.markCurrent(2)
         #expect(installed.decides)
-        installed.replace(with: .undecided, now: Self.begin + .seconds(3))
+        installed.replace(
+            with: .undecided, retirementMax: Self.retirementMax, now: Self.begin + .seconds(3))
         #expect(!installed.decides)
-        installed.replace(with: Self.deciding, now: Self.begin + .seconds(4))
+        installed.replace(
+            with: Self.deciding, retirementMax: Self.retirementMax, now: Self.begin + .seconds(4))
         #expect(!installed.decides)
         Self.checkThatOlderPacketsHaveTheirTime(in: &installed, since: .seconds(4))
     }
 
     @Test("decides nothing while it may hold what a program punted that knew less")
     func outdated() {
-        var installed = InstalledProgram(Self.deciding, now: Self.begin)
+        var installed = InstalledProgram(
+            Self.deciding, retirementMax: Self.retirementMax, now: Self.begin)
         installed.markCurrent(1)
         installed.noteDrained(now: Self.begin + .seconds(1))
         #expect(installed.decides)
@@ -68,14 +75,16 @@ struct InstalledProgramTests {
         installed.markStale()
         installed.noteDrained(now: Self.begin + .seconds(2))
         #expect(!installed.decides)
-        installed.replace(with: Self.deciding, now: Self.begin + .seconds(3))
+        installed.replace(
+            with: Self.deciding, retirementMax: Self.retirementMax, now: Self.begin + .seconds(3))
         installed.markCurrent(2)
         Self.checkThatOlderPacketsHaveTheirTime(in: &installed, since: .seconds(3))
     }
 
     @Test("decides all the time if the program for the other point is the same")
     func same() {
-        var installed = InstalledProgram(Self.deciding, now: Self.begin)
+        var installed = InstalledProgram(
+            Self.deciding, retirementMax: Self.retirementMax, now: Self.begin)
         installed.markCurrent(1)
         installed.noteDrained(now: Self.begin + .seconds(1))
         installed.markStale()
@@ -85,7 +94,8 @@ struct InstalledProgramTests {
 
     @Test("is that of a version of the plan, until the edge moves")
     func version() {
-        var installed = InstalledProgram(Self.deciding, now: Self.begin)
+        var installed = InstalledProgram(
+            Self.deciding, retirementMax: Self.retirementMax, now: Self.begin)
         #expect(installed.planVersion == 0)
         installed.markCurrent(7)
         #expect(installed.planVersion == 7)

@@ -17,6 +17,7 @@ extension LiveCaptureTests {
         private let settings: Settings
         private let feed: NodePublisher
         private let hub = CaptureHub(logger: quiet)
+        private let memory = RingMemory(byteCountMax: 16 << 20)
 
         init() throws {
             settings = try Settings(
@@ -33,13 +34,12 @@ extension LiveCaptureTests {
             restoresWireForm: Bool = true
         ) throws -> LiveCapture {
             var capture = settings.capture
-            capture.ringByteCountMax = 16 << 20
             capture.queueByteCountMax = queueByteCountMax
             capture.snaplen = snaplen ?? capture.snaplen
             capture.restoresWireForm = restoresWireForm
             let plan = CapturePlan(
                 feed: feed, tracksConnections: false, filter: filter, settings: capture,
-                sampling: sampling, senderPolicy: .never)
+                ringMemory: memory, sampling: sampling, senderPolicy: .never)
             return try LiveCapture(
                 plan, to: connection, for: "sensor", CaptureCounters(), in: hub, logger: quiet)
         }

@@ -38,7 +38,9 @@ struct LiveCaptureTests {
     static func capture(
         to connection: consuming sending DataConnection, sampling: Sampling = .none,
         queueByteCountMax: Int = 16 << 20, bytesPerSecondMax: Int? = nil,
-        datagramFormat: DatagramWriter.Format? = nil, senderPolicy: Sender.Policy = .never
+        datagramFormat: DatagramWriter.Format? = nil, senderPolicy: Sender.Policy = .never,
+        ringMemory: RingMemory = RingMemory(byteCountMax: 16 << 20),
+        silenceTime: Duration = TalkMeter.window
     ) throws -> LiveCapture {
         let settings = try Settings(
             options: [
@@ -47,14 +49,14 @@ struct LiveCaptureTests {
         let node = try Node.read(settings.edges)
         #expect(node.capturedVeths.map(\.link.name) == ["here"])
         var capture = settings.capture
-        capture.ringByteCountMax = 16 << 20
         capture.queueByteCountMax = queueByteCountMax
         capture.bytesPerSecondMax = bytesPerSecondMax
-        let plan = CapturePlan(
+        var plan = CapturePlan(
             feed: NodePublisher(RuleSettings(settings), node: node), tracksConnections: false,
-            filter: nil,
-            settings: capture, sampling: sampling, datagramFormat: datagramFormat,
+            filter: nil, settings: capture, ringMemory: ringMemory, sampling: sampling,
+            datagramFormat: datagramFormat,
             senderPolicy: senderPolicy)
+        plan.silenceTime = silenceTime
         return try LiveCapture(
             plan, to: connection, for: "sensor", CaptureCounters(), logger: quiet)
     }
@@ -225,6 +227,35 @@ struct LiveCaptureTests {
             #expect(received.last ?? 0 > 10_000)
             Self.finish(capture)
             #expect(capture.counters[.bytesAbandoned] == 0)
+        }
+    }
+
+    @Test("gives its rings' memory back, whether it is told to end or its peer is gone")
+    func ringMemory() throws {
+        try Self.onNode {
+            let memory = RingMemory(byteCountMax: 16 << 20)
+            let first = try Self.capture(to: .awaited, ringMemory: memory)
+            let ofOne = memory.usedByteCount
+            let second: LiveCapture
+            do {
+                var connection = DataConnection.awaited
+                let pair = try Pair(&connection)
+                second = try Self.capture(to: connection, ringMemory: memory)
+                // The second one finds less left, so its ring is no larger.
+                #expect(memory.usedByteCount > ofOne && memory.usedByteCount <= 2 * ofOne)
+                _ = pair
+            }
+            // Its peer has closed the connection, which it notices when it sends.
+            let deadline = MonotonicTime.now + .seconds(30)
+            while second.endReason == nil, MonotonicTime.now < deadline {
+                try Self.send(10)
+                _ = try poll([(second.endedFileDescriptor, .readable)], milliseconds: 20)
+            }
+            #expect(second.endReason != nil)
+            second.finish()
+            #expect(memory.usedByteCount == ofOne)
+            Self.finish(first)
+            #expect(memory.usedByteCount == 0)
         }
     }
 

@@ -115,6 +115,34 @@ extension PodTapTests {
         }
     }
 
+    @Test("lets the namespace of a silent pod go, and sends the last packets of its slow ring")
+    func releaseSlow() throws {
+        try LiveCaptureTests.onNode(podName: Self.podName) {
+            let opener = try RunningOpener()
+            defer { opener.end() }
+            let (_, settings) = try Self.node(.pod)
+            let monitor = try NodeMonitor(settings.edges, taps: settings.taps, logger: Self.quiet)
+            let feed = NodePublisher(RuleSettings(settings), node: monitor.node)
+            var connection = DataConnection.awaited
+            var pair = try LiveCaptureTests.Pair(&connection)
+            let capture = try Self.capture(
+                feed, settings, silenceTime: .milliseconds(100), to: connection)
+            try Self.await(inside: 1, capture)
+            try LiveCaptureTests.awaitSlowRings(1, of: capture)
+            let running = try RunningMonitor(monitor, publishingTo: feed)
+            let id = try #require(feed.snapshot.edges.first?.tap.podTap?.namespaceID)
+            let pod = Self.podName
+            try LiveCaptureTests.send(10)
+            try shell("ip netns del \(pod)")
+            try Self.awaitRelease(of: id)
+            try Self.await(inside: 0, capture)
+            #expect(try pair.packets(10).map(\.last) == Array(0..<10))
+            running.end()
+            LiveCaptureTests.finish(capture)
+            #expect(capture.counters.counts.frames[.abandoned] == 0)
+        }
+    }
+
     /// A thread that sends numbered packets between each pod and the outside, from both ends of its
     /// pair, until the end.
     final class SteadyLoad: Sendable {

@@ -73,15 +73,16 @@ struct PodTapTests {
     static func capture(
         _ feed: NodePublisher, _ settings: Settings, filter: Program? = nil,
         ringByteCountMax: Int = 64 << 20, queueByteCountMax: Int? = nil,
-        to connection: consuming sending DataConnection
+        silenceTime: Duration = TalkMeter.window, to connection: consuming sending DataConnection
     ) throws -> LiveCapture {
         var capture = settings.capture
-        capture.ringByteCountMax = ringByteCountMax
         if let queueByteCountMax { capture.queueByteCountMax = queueByteCountMax }
-        let plan = CapturePlan(
+        var plan = CapturePlan(
             feed: feed, tracksConnections: false, filter: filter, settings: capture,
+            ringMemory: RingMemory(byteCountMax: ringByteCountMax),
             podSockets: PodSockets(PodSocketClient(path: path), logger: quiet),
             senderPolicy: .never)
+        plan.silenceTime = silenceTime
         return try LiveCapture(
             plan, to: connection, for: "sensor", CaptureCounters(), logger: quiet)
     }

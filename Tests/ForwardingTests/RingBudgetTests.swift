@@ -61,12 +61,28 @@ struct RingBudgetTests {
             #expect(shape?.blockCount == (row.block < 1024 ? 32 : 8), "\(row)")
             #expect(shape?.holds(frameOf: row.frame) == true)
             let larger = budget.takeLarger(than: Self.mebibyte, holding: row.frame)
-            #expect(larger?.blockByteCount == shape?.blockByteCount)
+            #expect(larger?.blockByteCount == UInt32(max(512, row.block) << 10))
             #expect(larger?.byteCount == 16 * Self.mebibyte)
             let least = budget.takeSmallest(holding: row.frame)
             #expect(least?.blockCount == 2 && least?.blockByteCount == shape?.blockByteCount)
             #expect(budget.usedByteCount <= budget.byteCountMax)
         }
+    }
+
+    @Test("gives large rings larger blocks, unless they are at the other end of a pair")
+    func largeRings() {
+        let tables: [(from: Int, block: Int, count: Int)] = [
+            (256 << 10, 128, 32), (512 << 10, 128, 64), (1 << 20, 512, 32), (4 << 20, 512, 128),
+        ]
+        for row in tables {
+            var budget = RingBudget(byteCountMax: 256 * Self.mebibyte)
+            let shape = budget.takeLarger(than: row.from)
+            #expect(shape?.blockByteCount == UInt32(row.block << 10), "\(row)")
+            #expect(shape?.blockCount == UInt32(row.count), "\(row)")
+        }
+        var budget = RingBudget(byteCountMax: 256 * Self.mebibyte)
+        let other = budget.takeForOtherEnd(holding: 0, insteadOf: 32 * Self.mebibyte)
+        #expect(other?.blockCount == 256)
     }
 
     @Test("gives small blocks where there is no memory for larger ones")
@@ -112,5 +128,40 @@ struct RingBudgetTests {
         #expect(
             budget.takeFirst(now: Self.begin + .seconds(60))?.byteCount == 4 * Self.mebibyte)
         #expect(!budget.isKernelExhausted)
+    }
+
+    @Test("draws on one memory with the budgets of other captures, and gives all back at its end")
+    func shared() {
+        let memory = RingMemory(byteCountMax: 8 * Self.mebibyte)
+        do {
+            var budget = RingBudget(memory)
+            #expect(budget.takeFirst(now: Self.begin)?.byteCount == Self.mebibyte)
+            do {
+                var other = RingBudget(memory)
+                while other.takeSmallest() != nil {}
+                // Nothing is left to either of them, but each has what is set aside.
+                #expect(memory.usedByteCount == memory.byteCountMax)
+                #expect(budget.takeSmallest() == nil && !budget.isKernelExhausted)
+                #expect(budget.byteCount == Self.mebibyte + Self.smallest)
+                #expect(other.byteCount == memory.usedByteCount - budget.byteCount)
+                // A third one begins with the smallest ring all the same.
+                let third = RingBudget(memory)
+                #expect(memory.usedByteCount == memory.byteCountMax + third.byteCount)
+            }
+            #expect(memory.usedByteCount == budget.byteCount)
+            #expect(budget.takeFirst(now: Self.begin)?.byteCount == Self.mebibyte)
+            // A kernel without memory concerns every capture.
+            budget.markExhausted(now: Self.begin)
+            var fourth = RingBudget(memory)
+            #expect(fourth.isKernelExhausted && fourth.takeFirst(now: Self.begin) == nil)
+        }
+        #expect(memory.usedByteCount == 0)
+    }
+}
+
+extension RingBudget {
+    /// The budget of a node's only capture.
+    init(byteCountMax: Int, hasPodTaps: Bool = false) {
+        self.init(RingMemory(byteCountMax: byteCountMax), hasPodTaps: hasPodTaps)
     }
 }

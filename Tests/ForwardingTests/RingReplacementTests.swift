@@ -44,7 +44,8 @@ struct RingReplacementTests {
                     if !replacement.consume(packet) { forwarded.append(packet) }
                 }
             case .dropped(let count): replacement.recordDropped(count)
-            case .end(let count): replacement.end(at: count, now: RingReplacementTests.begin)
+            case .end(let count):
+                replacement.end(at: count, latest: RingReplacementTests.begin + .milliseconds(42))
             case .takeOver(let count): replacement.beginDeduplication(of: count)
             case .new(let packets):
                 for packet in packets where !replacement.consume(packet) {
@@ -110,7 +111,7 @@ struct RingReplacementTests {
         let replacement = RingReplacement(PacketSet(countMax: 9), startCount: 5)
         #expect(!replacement.hasEnd)
         #expect(!replacement.isComplete(readCount: 1000, now: .distantFuture))
-        replacement.end(at: 9, now: Self.begin)
+        replacement.end(at: 9, latest: Self.begin + .milliseconds(42))
         #expect(replacement.hasEnd)
         #expect(!replacement.isComplete(readCount: 8, now: Self.begin + .milliseconds(41)))
         #expect(replacement.isComplete(readCount: 9, now: Self.begin))

@@ -399,12 +399,84 @@ struct RingTableTests {
         table.recordReplaced(1, nil)
         #expect(table.slot(1)?.shape.holds(frameOf: 185_000) == true)
         #expect(table.takeLargerBlocks(now: Self.begin + .seconds(2)).changes.isEmpty)
-        // Smaller packets need no other ring; a larger ring keeps the size of the blocks.
+        // Smaller packets need no other ring; a larger ring has larger blocks for every frame.
         table.record(Self.edges(1...1))
         #expect(table.takeLargerBlocks(now: Self.begin + .seconds(3)).changes.isEmpty)
         table.record([Self.edge(1, frameByteCountMax: 185_000)])
         let larger = table.relievePressure(on: 1, now: Self.begin + .seconds(4))
-        #expect(larger.map(\.shape.blockByteCount) == [256 << 10])
+        #expect(larger.map(\.shape.blockByteCount) == [512 << 10])
+    }
+
+    @Test("gives silent edges slow rings, 16 a second, and edges that talk quick ones at once")
+    func paces() {
+        var table = Self.table(Self.edges(1...40))
+        #expect(table.takePaces(now: Self.begin).isEmpty && table.nextPaceAt == nil)
+        for incarnation in 1...40 { table.recordPace(.slow, of: UInt64(incarnation)) }
+        let first = table.takePaces(now: Self.begin)
+        #expect(first.count == 16 && first.allSatisfy { $0.shape.pace == .slow })
+        #expect(first.allSatisfy { $0.shape.byteCount == $0.slot.byteCount })
+        // Others have to wait until these are open.
+        #expect(table.takePaces(now: Self.begin + .seconds(2)).isEmpty && table.nextPaceAt == nil)
+        for change in first {
+            table.recordReplaced(change.slot.edge.incarnation, nil, now: Self.begin)
+        }
+        #expect(table.slowCount == 16)
+        #expect(table.nextPaceAt == Self.begin + .seconds(1))
+        #expect(table.takePaces(now: Self.begin + .milliseconds(999)).isEmpty)
+        // Edges that talk come before silent ones.
+        let talking = first.prefix(3).map(\.slot.edge.incarnation)
+        for incarnation in talking { table.recordPace(.quick, of: incarnation) }
+        let second = table.takePaces(now: Self.begin + .seconds(1))
+        #expect(second.count == 16)
+        #expect(second.prefix(3).allSatisfy { $0.shape.pace == .quick })
+        #expect(Set(second.prefix(3).map(\.slot.edge.incarnation)) == Set(talking))
+        // They hold what comes until the slow ones have been read.
+        #expect(second.prefix(3).allSatisfy { $0.shape.blockCount >= 16 })
+        #expect(second.dropFirst(3).allSatisfy { $0.shape.pace == .slow })
+        for change in second {
+            table.recordReplaced(
+                change.slot.edge.incarnation, nil, now: Self.begin + .seconds(1))
+        }
+        #expect(table.slowCount == 16 - 3 + 13)
+        #expect(table.budget.usedByteCount <= table.budget.byteCountMax)
+    }
+
+    @Test("tries a ring of another pace again after a second, and later after 32")
+    func pacesFail() {
+        var table = Self.table(Self.edges(1...1))
+        table.recordPace(.slow, of: 1)
+        let used = table.budget.usedByteCount
+        var now = Self.begin
+        for seconds in [1, 2, 4, 8, 16, 32, 32] {
+            let changes = table.takePaces(now: now)
+            #expect(changes.count == 1 && table.budget.usedByteCount > used)
+            table.cancelReplacement(1, nil, because: .busy, now: now)
+            #expect(table.budget.usedByteCount == used)
+            now += .seconds(seconds)
+            #expect(table.nextPaceAt == now)
+        }
+        #expect(table.slowCount == 0)
+    }
+
+    @Test("makes the ring of a silent edge no larger than a new edge's, and keeps it slow")
+    func slow() {
+        var table = Self.table(Self.edges(1...1))
+        let larger = table.relievePressure(on: 1, now: Self.begin)
+        #expect(larger.map(\.shape.byteCount) == [64 * Self.mebibyte])
+        table.recordReplaced(1, nil, now: Self.begin)
+        table.recordPace(.slow, of: 1)
+        let slow = table.takePaces(now: Self.begin + .seconds(1))
+        #expect(slow.map(\.shape.byteCount) == [4 * Self.mebibyte])
+        table.recordReplaced(1, nil, now: Self.begin + .seconds(1))
+        // Another ring for another reason keeps the pace, but not one for much traffic.
+        table.record([Self.edge(1, frameByteCountMax: 185_000)])
+        let blocks = table.takeLargerBlocks(now: Self.begin + .seconds(3)).changes
+        #expect(blocks.map(\.shape.pace) == [.slow])
+        table.recordReplaced(1, nil, now: Self.begin + .seconds(3))
+        let pressed = table.relievePressure(on: 1, now: Self.begin + .seconds(5))
+        #expect(pressed.map(\.shape.pace) == [.quick])
+        table.recordReplaced(1, nil, now: Self.begin + .seconds(5))
+        #expect(table.slowCount == 0 && table.nextPaceAt == nil)
     }
 
     @Test("replaces a ring whose block has cut a packet that nothing had announced")

@@ -14,7 +14,8 @@ extension SessionContext {
         capture.snaplen = min(request.snaplen, capture.snaplen)
         return CapturePlan(
             feed: feed, scope: scope, tracksConnections: tracksConnections && scope == .stream,
-            filter: filter, settings: capture, podSockets: podSockets, sampling: request.sampling,
+            filter: filter, settings: capture, ringMemory: ringMemory, podSockets: podSockets,
+            sampling: request.sampling,
             datagramFormat: request.flags.contains(.udp) ? datagramFormat(mode) : nil)
     }
 

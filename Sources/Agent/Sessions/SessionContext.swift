@@ -27,6 +27,8 @@ final class SessionContext: Sendable {
     let podSockets: PodSockets?
     /// The captures of all sessions.
     let captures: CaptureHub
+    /// The memory of all captures' rings.
+    let ringMemory: RingMemory
     /// Given when the agent is to stop.
     let stop: StopSignal
     private let logger: Logger
@@ -42,6 +44,7 @@ final class SessionContext: Sendable {
         self.feed = feed
         self.status = status
         self.tracksConnections = tracksConnections
+        ringMemory = RingMemory(byteCountMax: settings.capture.ringByteCountMax)
         self.logger = LimitedLogHandler.limiting(logger)
         users = try settings.passive?.passwordFile.map { path throws(UserFile.Failure) in
             try UserFile(path)

@@ -148,7 +148,10 @@ extension AgentMetrics {
         gauge("ring_memory_bytes", "Memory of the rings of all captures, bytes.") {
             [Sample($0.sum(\.ringBytes))]
         },
-        gauge("ring_memory_limit_bytes", "The most bytes that the rings of one capture may take.") {
+        gauge(
+            "ring_memory_limit_bytes",
+            "The most bytes that the rings of all captures may take together."
+        ) {
             [Sample($0.settings.capture.ringByteCountMax)]
         },
         gauge("queue_bytes", "Bytes in the send queues of all captures.", labels: ["sensor"]) {
@@ -181,6 +184,9 @@ extension AgentMetrics {
         gauge("edges_captured_inside", "Edges whose rings are inside their pods.") {
             [Sample($0.sum(\.edgesInside))]
         },
+        gauge(
+            "rings_slow", "Rings of edges that say little, whose packets come up to 180 ms later."
+        ) { [Sample($0.sum(\.ringsSlow))] },
     ]
 
     /// A gauge's sum over all captures, of which sessions share one.

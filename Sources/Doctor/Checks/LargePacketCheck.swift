@@ -36,7 +36,7 @@ enum LargePacketCheck: DoctorCheck {
 
     /// The edges whose first rings would have too small blocks, or that would share a ring.
     private static func edgesCut(_ edges: [Edge], _ byteCountMax: Int) -> [Edge] {
-        var budget = RingBudget(byteCountMax: byteCountMax)
+        var budget = RingBudget(RingMemory(byteCountMax: byteCountMax))
         return edges.filter { edge in
             let shape = budget.takeFirst(holding: edge.frameByteCountMax, now: .zero)
             return !(shape ?? RingBudget.smallest).holds(frameOf: edge.frameByteCountMax)

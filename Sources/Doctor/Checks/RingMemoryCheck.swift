@@ -13,12 +13,12 @@ enum RingMemoryCheck: DoctorCheck {
 
     static func findings(_ node: Examination) -> [Finding] {
         let byteCount = node.settings.capture.ringByteCountMax
-        let found = node.memoryOfCaptures(byteCount)
+        let found = "up to \(Wording.mebibytes(byteCount))"
         guard let available = node.memory.availableByteCount else {
             return [ok("\(found); how much the node has is not known")]
         }
         let has = "the node has \(Wording.mebibytes(available)) available"
-        guard byteCount * node.captureCount > available else { return [ok("\(found); \(has)")] }
+        guard byteCount > available else { return [ok("\(found); \(has)")] }
         return [
             finding(
                 .warning, "\(found), but \(has)",
@@ -26,7 +26,7 @@ enum RingMemoryCheck: DoctorCheck {
                     rings grow with traffic and are not counted against a container's limit, so the \
                     node itself could run out of memory
                     """,
-                remedy: "lower \(Setting.ringMemory.option), which counts for each capture")
+                remedy: "lower \(Setting.ringMemory.option)")
         ]
     }
 }

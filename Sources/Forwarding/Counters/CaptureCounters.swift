@@ -32,6 +32,8 @@ package final class CaptureCounters: Sendable {
     package let edgesSharing = Gauge()
     /// Edges whose rings are inside their pods.
     package let edgesInside = Gauge()
+    /// Rings of edges that are silent, whose packets come later.
+    package let ringsSlow = Gauge()
     /// Bytes in the send queue.
     package let queueBytes = Gauge()
     /// Frames that wait for the answer to a request, or for the first fragment of their datagram.

@@ -39,6 +39,9 @@ final class CapturedEdge {
     private(set) var blockByteCount: Int
     private(set) var installed: InstalledProgram
     private var lap: LapTimer
+    private var talk: TalkMeter
+    /// The longest time that a packet stays in a block of `ring` that is not full.
+    private var retirementMax: Duration
     private var nextPressureAt = MonotonicTime.zero
     private var nextCutAt = MonotonicTime.zero
     /// The longest packet that a block has cut.
@@ -54,6 +57,7 @@ final class CapturedEdge {
     /// Captures an edge through a ring whose program may be made from another version of the plan.
     init(
         _ edge: Edge, _ ring: consuming Ring, _ program: EdgeProgram, sessionCount: Int,
+        silenceTime: Duration,
         now: MonotonicTime
     ) {
         self.edge = edge
@@ -61,8 +65,10 @@ final class CapturedEdge {
         fileDescriptor = ring.fileDescriptor
         blockByteCount = ring.blockByteCount
         lap = LapTimer(blockCount: ring.blockCount)
+        talk = TalkMeter(window: silenceTime, now: now)
+        retirementMax = ring.retirementMax
+        installed = InstalledProgram(program, retirementMax: ring.retirementMax, now: now)
         self.ring = .some(ring)
-        installed = InstalledProgram(program, now: now)
     }
 
     var incarnation: UInt64 { edge.incarnation }
@@ -133,7 +139,7 @@ extension CapturedEdge {
             }
             try newRing?.attach((newProgram ?? next).program)
             // The kernel runs it from now on: on a node with many edges the turn began long before.
-            installed.replace(with: next, now: .now)
+            installed.replace(with: next, retirementMax: retirementMax, now: .now)
             return true
         } catch {
             guard error == .programTooLarge else { throw error }
@@ -146,10 +152,14 @@ extension CapturedEdge {
 extension CapturedEdge {
     /// Whether the ring is close to full or may soon be; true at most once in 100 ms.
     func takePressure(now: MonotonicTime) -> Bool {
-        guard now >= nextPressureAt, lap.isFast || ring?.isHalfFull == true else { return false }
+        guard now >= nextPressureAt, lap.isFast || isHalfFull else { return false }
         nextPressureAt = now + Self.pressureInterval
         return true
     }
+
+    /// Whether the ring is half full, as far as it is looked at: a few times a lap, since the block half
+    /// a ring ahead is in no cache.
+    private var isHalfFull: Bool { lap.isTimeToLook && ring?.isHalfFull == true }
 
     /// Records that a block has cut a packet of a length.
     ///
@@ -171,10 +181,17 @@ extension CapturedEdge {
     }
 
     /// Records that the packets of a block have been forwarded.
-    func recordRead(_ count: Int, now: MonotonicTime) {
+    ///
+    /// - Returns: The pace that is right for the ring, if it was another one.
+    @discardableResult
+    func recordRead(_ count: Int, now: MonotonicTime) -> RingPace? {
         readCount += count
         lap.recordBlock(now: now)
+        return talk.recordBlock(now: now)
     }
+
+    /// Whether the edge has been silent for a while, so that a slow ring is right for it.
+    func takeSilence(now: MonotonicTime) -> Bool { talk.look(now: now) == .slow && !isLeaving }
 
     /// Records that the ring holds no block.
     func noteDrained(now: MonotonicTime) {
@@ -216,16 +233,33 @@ extension CapturedEdge {
         phase = .draining(since: now, replacement)
     }
 
-    /// When the kernel has handed over all blocks of an edge that is gone; nil for other edges.
-    var drainedAt: MonotonicTime? {
+    /// When the ring of an edge that is gone gets no packet any more, and when the kernel has handed over
+    /// all its blocks; nil for other edges.
+    private var drainTimes: (settled: MonotonicTime, drained: MonotonicTime)? {
         switch phase {
-        case .draining(let since, _): since + Ring.retirementMax
+        case .draining(let since, _): (since + Ring.settlingTime, since + retirementMax)
         case .reading, .replacing, .closed: nil
         }
     }
 
     /// Whether nothing more comes once the ring has been read.
-    func isOver(now: MonotonicTime) -> Bool { drainedAt.map { now >= $0 } ?? false }
+    ///
+    /// A slow ring takes long to hand over its last block, but mostly there is none.
+    func isOver(now: MonotonicTime) -> Bool {
+        guard let times = drainTimes, now >= times.settled else { return false }
+        return now >= times.drained || putCount <= readCount
+    }
+
+    /// When the kernel has handed over all that is in the ring now, by its last counts; nil if it has.
+    func handedOver(now: MonotonicTime) -> MonotonicTime? {
+        putCount > readCount ? now + retirementMax : nil
+    }
+
+    /// Whether the kernel's counts say if the edge is over.
+    func awaitsCounts(now: MonotonicTime) -> Bool {
+        guard let times = drainTimes else { return false }
+        return now >= times.settled && now < times.drained
+    }
 
     /// Whether it is time to let go of a ring inside a pod that is gone, whatever the ring holds.
     ///
@@ -284,22 +318,44 @@ extension CapturedEdge {
 
     /// Step 2: lets into a new ring what is let into the present one.
     ///
-    /// No earlier replacement may be under way, whose record of duplicates would be lost. The kernel has just been asked for its counts. A ring at the other end of the pair gets the
-    /// plan's program.
+    /// No earlier replacement may be under way, whose record of duplicates would be lost. The kernel
+    /// has just been asked for its counts. A ring at the other end of the pair gets the plan's program.
+    ///
+    /// Installing a program takes the kernel up to a millisecond. What is put into the present ring
+    /// meanwhile may be in one ring or in both, so it is counted when it is read, as everything from
+    /// `startCount` on. What the present ring has no room for meanwhile is in neither.
+    ///
+    /// - Returns: The packets that neither ring has.
     func prepare(
         _ next: consuming Ring, _ seen: consuming PacketSet, at side: TapSide,
         _ plan: ProgramPlan
-    ) throws(Ring.Failure) {
+    ) throws(Ring.Failure) -> Ring.Statistics {
         let program = side == edge.point.side ? nil : plan.program(at: otherPoint)
         try next.attach(
             isLeaving ? Program.keepNothing : (program ?? installed.program).program)
+        let startCount = putCount
+        let dropped = try countMissed()
         newRing = .some(next)
         newProgram = program
         let replacement = RingReplacement(
-            seen, startCount: putCount, isBetweenEnds: program != nil)
+            seen, startCount: startCount, isBetweenEnds: program != nil)
         switch phase {
         case .draining(let since, _): phase = .draining(since: since, replacement)
         case .reading, .replacing, .closed: phase = .replacing(replacement)
+        }
+        return Ring.Statistics(received: dropped, dropped: dropped)
+    }
+
+    /// Asks the kernel for its counts of the present ring once more.
+    ///
+    /// - Returns: The number of packets for which the ring had no room since the last time.
+    private func countMissed() throws(Ring.Failure) -> UInt32 {
+        do throws(SystemError) {
+            guard let statistics = try ring?.takeStatistics() else { return 0 }
+            putCount += statistics.put
+            return statistics.dropped
+        } catch {
+            throw .system(error)
         }
     }
 
@@ -307,7 +363,7 @@ extension CapturedEdge {
     ///
     /// The kernel has just been asked for its counts.
     func beginSuccession(now: MonotonicTime) {
-        if newRing != nil { replacement?.end(at: putCount, now: now) }
+        if newRing != nil { replacement?.end(at: putCount, latest: now + retirementMax) }
     }
 
     /// Whether the present ring is only read to its end.
@@ -330,11 +386,12 @@ extension CapturedEdge {
         fileDescriptor = next.fileDescriptor
         blockByteCount = next.blockByteCount
         lap = LapTimer(blockCount: next.blockCount)
+        retirementMax = next.retirementMax
         ring = .some(next)
         (readCount, putCount) = (0, statistics.put)
         if let program = newProgram.take() {
             edge = edge.captured(at: otherPoint.side)
-            installed = InstalledProgram(program, now: now)
+            installed = InstalledProgram(program, retirementMax: retirementMax, now: now)
             replacement.beginLag(now: now)
         } else {
             replacement.beginDeduplication(of: statistics.put)

@@ -1,5 +1,4 @@
 package import Observation
-import PacketRing
 package import Time
 
 /// The program that is attached to the ring of an edge, and what that says about the ring's packets.
@@ -13,9 +12,14 @@ package struct InstalledProgram {
     private var mixedUntil: MonotonicTime?
 
     /// The program of a ring that has just been opened, perhaps from another version of the plan.
-    package init(_ program: EdgeProgram, now: MonotonicTime) {
+    ///
+    /// - Parameters:
+    ///   - program: The program.
+    ///   - retirementMax: The longest time that a packet stays in the ring's blocks.
+    ///   - now: The time.
+    package init(_ program: EdgeProgram, retirementMax: Duration, now: MonotonicTime) {
         self.program = program
-        mixedUntil = now + Ring.retirementMax
+        mixedUntil = now + retirementMax
     }
 
     /// Whether every packet in the ring went through a program that decides, and user space can tell
@@ -29,9 +33,16 @@ package struct InstalledProgram {
     package var includesFilter: Bool { program.includesFilter && mixedUntil == nil }
 
     /// Records that the kernel runs another program from now on.
-    package mutating func replace(with next: EdgeProgram, now: MonotonicTime) {
+    ///
+    /// - Parameters:
+    ///   - next: The program.
+    ///   - retirementMax: The longest time that a packet stays in the ring's blocks.
+    ///   - now: The time.
+    package mutating func replace(
+        with next: EdgeProgram, retirementMax: Duration, now: MonotonicTime
+    ) {
         if planVersion == 0 || !program.decides || !program.includesFilter {
-            mixedUntil = now + Ring.retirementMax
+            mixedUntil = now + retirementMax
         }
         program = next
     }

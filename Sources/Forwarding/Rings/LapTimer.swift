@@ -2,26 +2,42 @@ package import Time
 
 /// A timer of a reader's laps around its ring; a lap is as many blocks as the ring has.
 ///
-/// A ring that wraps within a few milliseconds overflows as soon as its reader is descheduled.
-/// Growing takes 40 ms, so grow before that happens.
+/// A ring that wraps within some milliseconds overflows as soon as its reader is descheduled for as
+/// long. Growing takes 40 ms, so grow before that happens. A larger ring also has larger blocks, which
+/// cost the reader and the pods less.
 package struct LapTimer {
     private let blockCount: Int
     private var readCount = 0
     private var beganAt = MonotonicTime.zero
-    /// Whether the last lap took less than `fastMax`.
+    /// The time below which a lap is fast.
+    private let fastMax: Duration
+    /// Whether the last lap was fast.
     package private(set) var isFast = false
 
-    /// Twice the time that a thread may wait where there are more threads than processors.
-    private static let fastMax = Duration.milliseconds(6)
+    /// Six times the time that a thread may wait where there are more threads than processors.
+    private static let fastMax = Duration.milliseconds(20)
+    /// The time for each block from which on a lap is not fast.
+    ///
+    /// Blocks that the kernel hands over because of their age take 14 ms each, but a reader that is late
+    /// for one of them sees less.
+    private static let fastMaxPerBlock = Duration.milliseconds(7)
 
     /// Starts the first lap, which is never fast.
-    package init(blockCount: Int) { self.blockCount = blockCount }
+    package init(blockCount: Int) {
+        self.blockCount = blockCount
+        fastMax = min(Self.fastMax, Self.fastMaxPerBlock * blockCount)
+    }
+
+    /// Whether it is time to look how full the ring is: eight times a lap.
+    package var isTimeToLook: Bool { readCount % max(1, blockCount / Self.looksPerLap) == 0 }
+
+    private static let looksPerLap = 8
 
     /// Counts a block that has been read.
     package mutating func recordBlock(now: MonotonicTime) {
         readCount += 1
         guard readCount >= blockCount else { return }
-        isFast = now < beganAt + Self.fastMax
+        isFast = now < beganAt + fastMax
         (beganAt, readCount) = (now, 0)
     }
 }

@@ -1,22 +1,19 @@
 package import PacketRing
 package import Time
 
-/// The memory of a capture's rings, and who gets how much of it.
+/// The memory of a capture's rings, and which edge gets how much of it.
 ///
-/// Every edge begins with a small ring. Edges that carry much get a larger one, but all rings
-/// together never take more than was given.
+/// All captures draw on the memory of the node (`RingMemory`), and what one edge gets depends on what
+/// is left there. Every edge begins with a small ring. Edges that carry much get a larger one, but all
+/// rings together never take more than was given.
+///
+/// There is one exception: each capture has the smallest ring at its disposal, whatever others have
+/// taken, so that it can serve edges by a shared ring. Each capture may exceed the memory by that ring.
 package struct RingBudget {
-    /// The most bytes now; less than was given while the kernel has no more memory.
-    package private(set) var byteCountMax: Int
-    /// The number of bytes that rings take or have reserved.
-    package private(set) var usedByteCount = 0
-    private let givenByteCount: Int
+    /// What the capture's rings take, and have reserved, of the node's memory.
+    private let share: RingMemory.Share
     /// The number of bytes that are left to edges that are to come, when rings grow.
     private let setAsideByteCount: Int
-    private var exhaustedUntil = MonotonicTime.zero
-
-    /// How long the kernel is assumed to have no more memory.
-    private static let exhaustion = Duration.seconds(60)
 
     /// The sizes of a first ring, and the part of the memory up to which each is given.
     ///
@@ -37,18 +34,29 @@ package struct RingBudget {
     /// smallest ring for 256 pods.
     private static let setAsidePart = 4
 
-    /// Creates a budget, with the smallest ring set aside for edges that find no memory later.
+    /// Creates a capture's budget, with the smallest ring set aside for edges that find no memory later.
+    ///
+    /// When the budget and all its copies are gone, all that it holds has been given back.
     ///
     /// - Parameters:
-    ///   - byteCountMax: The most bytes of all rings.
+    ///   - memory: The memory of the node's rings.
     ///   - hasPodTaps: Whether edges are captured inside pods, so that each needs a ring of its own.
-    package init(byteCountMax: Int, hasPodTaps: Bool = false) {
+    package init(_ memory: RingMemory, hasPodTaps: Bool = false) {
         setAsideByteCount =
-            Self.smallest.byteCount + (hasPodTaps ? byteCountMax / Self.setAsidePart : 0)
-        self.byteCountMax = byteCountMax
-        givenByteCount = byteCountMax
-        usedByteCount = Self.smallest.byteCount
+            Self.smallest.byteCount
+            + (hasPodTaps ? memory.byteCountMax / Self.setAsidePart : 0)
+        share = memory.share()
+        share.takeRegardless(Self.smallest.byteCount)
     }
+
+    /// The number of bytes that the capture's rings take or have reserved.
+    package var byteCount: Int { share.byteCount }
+
+    /// The most bytes of all captures' rings now.
+    package var byteCountMax: Int { share.memory.byteCountMax }
+
+    /// The number of bytes that all captures' rings take or have reserved.
+    package var usedByteCount: Int { share.memory.usedByteCount }
 
     /// The smallest ring.
     package static let smallest = smallest(holding: 0)
@@ -68,7 +76,7 @@ package struct RingBudget {
     package mutating func takeFirst(
         holding frameByteCount: Int = 0, now: MonotonicTime
     ) -> Ring.Shape? {
-        if now >= exhaustedUntil { byteCountMax = givenByteCount }
+        share.memory.endExhaustion(now: now)
         return take(first(holding: frameByteCount)) ?? take(Self.smallest)
     }
 
@@ -117,10 +125,12 @@ package struct RingBudget {
             ?? takeLeavingRoom(Self.smallest(holding: frameByteCount))
     }
 
-    /// The fewest blocks that a ring at the other end of a pair should have.
+    /// The fewest blocks that a ring at the other end of a pair should have, or one that follows a slow
+    /// ring.
     ///
     /// It is not read until the old ring is drained, and the kernel uses up a block every 14 ms
-    /// however little passes: this many last for 224 ms, where 30 to 60 are the rule.
+    /// however little passes: this many last for 224 ms, where 30 to 60 are the rule. A slow ring may
+    /// take 180 ms longer.
     private static let otherEndBlockCount = 16
     /// How much larger a ring at the other end is, by powers of two, after each that was too small.
     private static let otherEndGrowth = 2
@@ -143,11 +153,44 @@ package struct RingBudget {
             byteCountMax / 4)
         var size = max(most, smallest.byteCount)
         repeat {
-            let shape = Ring.Shape(byteCountMax: size, frameByteCountMax: frameByteCount)
+            let shape = Ring.Shape(
+                byteCountMax: size, frameByteCountMax: frameByteCount, hasManyBlocks: true)
             if let shape = takeLeavingRoom(shape) { return shape }
             size /= 2
         } while size >= least
         return nil
+    }
+
+    /// Takes the memory for a quick ring after a slow one, which gets all that passes for a while before
+    /// it is read.
+    ///
+    /// - Parameters:
+    ///   - frameByteCount: The edge's largest frame.
+    ///   - byteCount: The size of the present ring.
+    ///   - failureCount: The number of rings in a row that were too small.
+    /// - Returns: The ring's shape, or nil if there is no memory for one that is large enough.
+    package mutating func takeAfterSlow(
+        holding frameByteCount: Int, insteadOf byteCount: Int, failureCount: Int = 0
+    ) -> Ring.Shape? {
+        // One of half as many blocks may do: a slow ring's block is half as old as it can get.
+        takeForOtherEnd(
+            holding: frameByteCount, insteadOf: byteCount, failureCount: min(failureCount, 2))
+            ?? (failureCount == 0
+                ? takeShrunk(holding: frameByteCount, leaving: setAsideByteCount) : nil)
+    }
+
+    /// Takes the memory for a slow ring, beside which the quick one keeps its own until it is closed.
+    ///
+    /// It is as large, but no larger than a first ring: what comes after a silence must find as much
+    /// room as at a new edge.
+    package mutating func takeSlow(
+        holding frameByteCount: Int, insteadOf byteCount: Int
+    ) -> Ring.Shape? {
+        let smallest = Self.smallest(holding: frameByteCount)
+        let scale = smallest.byteCount / Self.smallest.byteCount
+        let most = min(byteCount, Self.firstByteCounts[0].0 * scale)
+        return take(
+            Ring.Shape(byteCountMax: most, frameByteCountMax: frameByteCount).paced(.slow))
     }
 
     /// Takes what memory there is for a ring at the other end of an edge's pair.
@@ -166,9 +209,7 @@ package struct RingBudget {
         var size = Self.otherEndBlockCount * Int(smallest.blockByteCount)
         while size > max(byteCount, smallest.byteCount) {
             let shape = Ring.Shape(byteCountMax: size, frameByteCountMax: frameByteCount)
-            if usedByteCount + shape.byteCount + setAsideByteCount / 2 <= byteCountMax {
-                return take(shape)
-            }
+            if let shape = take(shape, leaving: setAsideByteCount / 2) { return shape }
             size /= 2
         }
         let same = Ring.Shape(byteCountMax: byteCount, frameByteCountMax: frameByteCount)
@@ -184,8 +225,10 @@ package struct RingBudget {
     }
 
     /// Takes the memory for such a ring.
-    package mutating func takeShrunk(holding frameByteCount: Int) -> Ring.Shape? {
-        take(Self.shrunk(holding: frameByteCount))
+    package mutating func takeShrunk(
+        holding frameByteCount: Int, leaving rest: Int = 0
+    ) -> Ring.Shape? {
+        take(Self.shrunk(holding: frameByteCount), leaving: rest)
     }
 
     /// Takes the memory for the smallest ring whose blocks hold a frame of a size.
@@ -195,17 +238,16 @@ package struct RingBudget {
 
     /// Gives back the memory of a ring.
     package mutating func giveBack(_ byteCount: Int) {
-        usedByteCount -= byteCount
+        share.giveBack(byteCount)
     }
 
     /// Records that the kernel has no more memory than is in use; that is assumed for a minute.
     package mutating func markExhausted(now: MonotonicTime) {
-        byteCountMax = usedByteCount
-        exhaustedUntil = now + Self.exhaustion
+        share.memory.markExhausted(now: now)
     }
 
     /// Whether there is less memory than was given because the kernel had no more.
-    package var isKernelExhausted: Bool { byteCountMax < givenByteCount }
+    package var isKernelExhausted: Bool { share.memory.isKernelExhausted }
 
     /// Whether a ring of this size can become larger at all.
     package func canGrow(_ byteCount: Int, holding frameByteCount: Int = 0) -> Bool {
@@ -219,15 +261,10 @@ package struct RingBudget {
 
     /// Takes memory of which enough is left for edges to come, and to replace an idle ring.
     private mutating func takeLeavingRoom(_ shape: Ring.Shape) -> Ring.Shape? {
-        guard usedByteCount + shape.byteCount + setAsideByteCount <= byteCountMax else {
-            return nil
-        }
-        return take(shape)
+        take(shape, leaving: setAsideByteCount)
     }
 
-    private mutating func take(_ shape: Ring.Shape) -> Ring.Shape? {
-        guard usedByteCount + shape.byteCount <= byteCountMax else { return nil }
-        usedByteCount += shape.byteCount
-        return shape
+    private mutating func take(_ shape: Ring.Shape, leaving rest: Int = 0) -> Ring.Shape? {
+        share.take(shape.byteCount, leaving: rest) ? shape : nil
     }
 }

@@ -70,16 +70,16 @@ final class RingManager: Sendable {
     /// Manages the rings until the message `end`.
     ///
     /// - Parameters:
-    ///   - budget: The memory of the rings.
+    ///   - memory: The memory of the node's rings; what this capture takes is given back at the end.
     ///   - heartbeat: Beats with each turn.
     ///   - began: Called when opening the first rings has been tried, with the reason if there are
     ///     edges and none could be captured.
     func run(
-        _ budget: RingBudget, _ heartbeat: borrowing Watchdog.Heartbeat,
+        _ memory: RingMemory, _ heartbeat: borrowing Watchdog.Heartbeat,
         began: (SystemError?) -> Void
     ) {
         nameThread("podwire-rings")
-        var table = RingTable(budget)
+        var table = RingTable(RingBudget(memory, hasPodTaps: podSockets != nil))
         var plan = firstPlan
         // The publisher raises the mailbox's event, so that one wait is for both.
         feed.subscribe(mailbox.fileDescriptor)
@@ -104,7 +104,8 @@ final class RingManager: Sendable {
         let now = MonotonicTime.now
         // Messages have their turn between the few that move at a time.
         if podSockets != nil, table.isDue(now: now) { return now }
-        let time = now + (table.hasFailures ? Self.retryInterval : Watchdog.waitMax)
+        var time = now + (table.hasFailures ? Self.retryInterval : Watchdog.waitMax)
+        if let next = table.nextPaceAt { time = min(time, next) }
         return podSockets == nil ? time : min(time, table.nextOtherEndAt ?? time)
     }
 
@@ -112,6 +113,7 @@ final class RingManager: Sendable {
         counters.ringBytes.set(table.ringByteCount)
         counters.edgesSharing.set(table.sharing.count)
         counters.edgesInside.set(table.insideCount)
+        counters.ringsSlow.set(table.slowCount)
     }
 
     /// Records what the forwarder has let go of, so that it is closed with the rest.
@@ -122,6 +124,7 @@ final class RingManager: Sendable {
         case .closed(let incarnation, let ring): table.recordClosed(incarnation, ring)
         case .replacement(let incarnation, let event): advance(event, of: incarnation, &table)
         case .views(let form, let others): plan.set(form, others)
+        case .pace(let pace, let incarnation): table.recordPace(pace, of: incarnation)
         case .pressed, .cut, .end: break
         }
     }
@@ -132,7 +135,7 @@ final class RingManager: Sendable {
         case .pressed(let incarnation):
             open(table.relievePressure(on: incarnation, now: .now), &table)
         case .cut(let incarnation, let byteCount): recordCut(incarnation, byteCount, &table)
-        case .replacement, .closed, .views, .end: break
+        case .replacement, .closed, .views, .pace, .end: break
         }
     }
 }
@@ -157,6 +160,7 @@ extension RingManager {
         defer {
             enlargeBlocks(&table)
             moveToOtherEnds(&table)
+            open(table.takePaces(now: .now), &table)
         }
         return open(openings, plan, &table)
     }

@@ -27,6 +27,8 @@ enum RingMessage: Sendable {
     case pressed(incarnation: UInt64)
     /// A block has cut a packet of this length, the longest of the edge's so far.
     case cut(incarnation: UInt64, byteCount: Int)
+    /// This pace is right for the edge's ring.
+    case pace(RingPace, incarnation: UInt64)
     /// The forwarder has let go of the last ring of an edge that is gone.
     case closed(incarnation: UInt64, TransferBox<Ring>?)
     /// A step in the replacement of the edge's ring.
@@ -40,7 +42,7 @@ enum RingMessage: Sendable {
     var pressedIncarnation: UInt64? {
         switch self {
         case .pressed(let incarnation): incarnation
-        case .cut, .closed, .replacement, .views, .end: nil
+        case .cut, .pace, .closed, .replacement, .views, .end: nil
         }
     }
 }

@@ -107,9 +107,9 @@ package final class RingReplacement {
     ///
     /// - Parameters:
     ///   - putCount: The number of packets that the kernel has put into the old ring.
-    ///   - now: The time.
-    package func end(at putCount: Int, now: MonotonicTime) {
-        end = End(readCount: putCount, latest: now + Ring.retirementMax)
+    ///   - latest: When all of them have come out of it.
+    package func end(at putCount: Int, latest: MonotonicTime) {
+        end = End(readCount: putCount, latest: latest)
     }
 
     /// Whether the end of the old ring is known.

@@ -68,6 +68,12 @@ package final class RingSlot {
     /// Whether there was no memory for larger blocks the last time.
     var lacksMemory = false
 
+    /// The pace that is right for the edge.
+    var wantedPace = RingPace.quick
+    /// When a ring of that pace can be tried, and how often in a row that has been done.
+    private(set) var paceAt = MonotonicTime.zero
+    private var paceTryCount = 0
+
     init(
         _ edge: Edge, _ shape: Ring.Shape, _ lease: TransferBox<RingLease>?, _ tap: EdgeTap
     ) {
@@ -92,6 +98,23 @@ package final class RingSlot {
 
     /// Whether the ring is at another end of the pair than it should be.
     var isAtOtherEnd: Bool { tap.side != wantedTap.side && !isLeaving }
+
+    /// Whether the ring has another pace than it should have.
+    var hasOtherPace: Bool { wantedPace != shape.pace }
+
+    /// Whether the new ring has another pace than the present one.
+    var isChangingPace: Bool { newShape.map { $0.pace != shape.pace } ?? false }
+
+    /// Whether a ring of another pace can be tried.
+    func canChangePace(now: MonotonicTime) -> Bool {
+        hasOtherPace && canBeReplaced && now >= paceAt
+    }
+
+    /// Lets a while go by until a ring of another pace is tried again: 1 s, and at last 32 s.
+    func postponePace(now: MonotonicTime) {
+        paceAt = now + .seconds(1 << min(paceTryCount, 5))
+        paceTryCount += 1
+    }
 
     /// Whether the edge leads to another pod than the one in which the ring is.
     var hasAnotherPod: Bool {
@@ -165,6 +188,7 @@ package final class RingSlot {
         (failureCount, ringFailureCount, setFailureCount) = (0, 0, 0)
         (otherEndFailureCount, notMovedCount) = (0, 0)
         pressedAt = max(pressedAt, now)
+        (paceAt, paceTryCount) = (now + RingTable.paceTime, 0)
         otherEndAt = now + RingTable.calmTime
         largerBlocksAt = max(largerBlocksAt, otherEndAt)
         dropNew()

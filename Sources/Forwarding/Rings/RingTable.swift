@@ -34,6 +34,8 @@ package struct RingTable {
     private var lackingCountMax = 1
     /// The edges inside pods for whose rings the kernel has just had no memory.
     private var lackingNow: Set<UInt64> = []
+    /// When further rings can become slow.
+    var slowingAt = MonotonicTime.zero
     /// The lease on the shared ring; nil while there is none.
     private var sharedLease: TransferBox<RingLease>?
 
@@ -46,6 +48,8 @@ package struct RingTable {
     static let retryInterval = Duration.seconds(1)
     /// How long a ring that has just grown is left alone, to show what it can do.
     static let calmTime = Duration.milliseconds(200)
+    /// How long a ring that has just replaced another one keeps its pace.
+    static let paceTime = Duration.seconds(1)
     /// The most failures that count: each doubles `calmTime`, at last to 13 s.
     static let failureCountMax = 6
     /// The most idle rings that are replaced at a time.
@@ -61,7 +65,7 @@ package struct RingTable {
 
     /// The memory of all rings, to which the shared ring belongs once it is open.
     package var ringByteCount: Int {
-        budget.usedByteCount - (sharedLease == nil ? RingBudget.smallest.byteCount : 0)
+        budget.byteCount - (sharedLease == nil ? RingBudget.smallest.byteCount : 0)
     }
 
     /// The ring of an edge.
@@ -253,6 +257,7 @@ extension RingTable {
             now >= slot.pressedAt + Self.calmTime * (1 << slot.failureCount)
         else { return [] }
         slot.pressedAt = now
+        slot.wantedPace = .quick
         let shape = budget.takeLarger(
             than: slot.byteCount, holding: slot.frameByteCountMax,
             failureCount: slot.ringFailureCount)
@@ -318,6 +323,8 @@ extension RingTable {
 
     /// Takes memory for the record of packets, beside that for a ring which has been taken.
     ///
+    /// The ring gets the pace that is right for the edge.
+    ///
     /// - Returns: Nil if there is none, for which the memory of the ring has been given back.
     mutating func reserve(
         _ shape: Ring.Shape, for slot: RingSlot, at tap: EdgeTap? = nil
@@ -330,6 +337,7 @@ extension RingTable {
             return nil
         }
         let tap = tap ?? slot.presentTap
+        let shape = shape.paced(slot.wantedPace)
         slot.reserve(shape, tap, seenCountMax: count)
         return Change(slot: slot, shape: shape, tap: tap, seenCountMax: count)
     }
