@@ -216,10 +216,6 @@ class CollectorTest(CollectorCase):
         self.await_text("the agent closed the connection", 2)
         self.end()
 
-    def test_an_agent_that_opens_no_data_connection_is_dropped(self):
-        self.agent(opens=False)
-        self.await_text("opened no data connection")
-
     def test_silent_connections_keep_no_agent_out(self):
         """Many from one host, and then one from each of very many."""
         silent = collections.deque()
@@ -293,14 +289,16 @@ class CollectorTest(CollectorCase):
         self.assertNotIn("its own feed", self.text())
         self.assertEqual(self.text().count("contain the feed of"), 1)
 
-    def test_a_data_connection_from_another_address_is_noted(self):
-        agent = self.agent(opens=False)
-        self.assertTrue(agent.started.wait(PATIENCE_SECONDS))
+    def test_agents_that_open_no_data_connection_are_dropped(self):
+        """A data connection from another address is noted."""
+        agent, other = self.agent(opens=False), self.agent(opens=False, source="127.0.0.2")
+        self.await_start(agent, other)
         stranger = socket_in(self.namespace)
         stranger.bind(("127.0.0.7", 0))
         stranger.connect(("127.0.0.1", agent.data_port))
         self.await_text("a data connection from 127.0.0.7 is turned away")
         self.await_text("opened no data connection, and one from 127.0.0.7 was turned away")
+        self.await_text('reason="the agent opened no data connection"')
         self.assertNotIn("capture started", self.text())
         stranger.close()
 
