@@ -98,6 +98,7 @@ def table(head, rows):
 def tables(figures, names):
     """All that was measured, with the contestants side by side, and what the pods pay."""
     rows = []
+    names = [name for name in names if any(name in row for row in figures.table.values())]
     for title, measures, scale, digits in LINES:
         measures = measures if isinstance(measures, tuple) else (measures,)
         if not any(measure in figures.table for measure in measures):
@@ -142,13 +143,26 @@ def bounds(found):
 
 def soak(result):
     rows = [[name, *(f"{result[key][part] / scale:,.{digits}f}"
-                     for part in ("first", "last", "max"))]
-            for name, key, scale, digits in (("anonymous memory, MiB", "anonymous", 1 << 20, 2),
-                                             ("descriptors", "descriptors", 1, 0),
-                                             ("threads", "threads", 1, 0))]
+                     for part in ("early", "late", "most"))]
+            for name, key, scale, digits in (
+                ("its own memory, MiB", "anonymous", 1 << 20, 2),
+                ("all memory, with rings, MiB", "total", 1 << 20, 1),
+                ("descriptors", "descriptors", 1, 0), ("threads", "threads", 1, 0))]
+    accounts = result["accounts"]
+    fates = list(dict.fromkeys(name for account in accounts for name in account
+                               if name.startswith("fate_") and any(a[name] for a in accounts)))
+    lines = [("frames sent by pods, and not matched", "unmatched"), ("frames matched", "matched"),
+             *(("... " + name.removeprefix("fate_").replace("_", " "), name) for name in fates),
+             ("unaccounted for", "unaccounted"), ("packets got by the sensor", "got")]
+    counts = [[title, *(f"{account[name]:,.0f}" for account in accounts)] for title, name in lines]
     verdict = f"grew: {', '.join(result['grown'])}" if result["grown"] else "did not grow"
-    return (f"{result['packets']:,} packets in {result['seconds']:,.0f} s: {verdict}\n\n"
-            + table(["podwire", "first", "last", "most"], rows))
+    law = "\n".join(["the accounts are wrong:", *result["wrong"]]) if result["wrong"] else (
+        "the accounts of all sensors add up")
+    return (f"{result['sent']:,} packets sent, {result['packets']:,} of them got by the first sensor, "
+            f"in {result['seconds']:,.0f} s: podwire {verdict}, {law}\n\n"
+            + table(["at rest, least", "first half", "second half", "most under load"], rows) + "\n\n"
+            + table(["", *(account["sensor"] for account in accounts[:-1]),
+                     accounts[-1]["sensor"] + " (slow)"], counts))
 
 
 def plot(figures, names, file):
