@@ -4,7 +4,7 @@ import math
 import pathlib
 import subprocess
 
-from . import network
+from . import network, services
 from .measures import GSO_PER_SECOND, PACED_PER_SECOND, SIZES
 from .node_measures import LIGHT, NOBODY, TOGETHER_PER_SECOND
 
@@ -66,12 +66,12 @@ SENSOR_LINES = [
     ("lost, %", "sensors_loss_share", 100, 2)]
 
 
-SERVICE_LINES = [
-    ("CPU for each call, ns", "services_ns", 1, 0),
-    ("... of it in user mode, ns", "services_user_ns", 1, 0),
-    ("... packets of it that were reported", "services_reported", 1, 3),
-    ("... 1,000 calls/s", "services_per_s", 1e-3, 1),
-    ("the agent's own memory after it, MiB", "services_mib", 1, 1)]
+SERVICE_LINES = [line for rate in services.RATES for line in (
+    (f"CPU for each of {rate:,} calls/s, ns", f"services_{rate}_ns", 1, 0),
+    ("... of it in user mode, ns", f"services_{rate}_user_ns", 1, 0),
+    ("... packets of it that were reported", f"services_{rate}_reported", 1, 3),
+    ("... calls/s that there were", f"services_{rate}_per_s", 1, 0),
+    ("... the agent's own memory after it, MiB", f"services_{rate}_mib", 1, 1))]
 
 
 def cell(figure, scale, digits):
