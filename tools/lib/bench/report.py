@@ -6,7 +6,7 @@ import subprocess
 
 from . import network, services
 from .measures import GSO_PER_SECOND, PACED_PER_SECOND, SIZES
-from .node_measures import LIGHT, NOBODY, TOGETHER_PER_SECOND
+from .node_measures import LIGHT, NOBODY, SENSORS_PER_SECOND, TOGETHER_PER_SECOND
 
 # What is shown: a line's title, its measure, what to multiply by, digits after the point.
 CPU = [(f"CPU per packet of {size:,} bytes, ns", f"cpu_{size}_ns", 1, 0) for size in SIZES] + [
@@ -114,7 +114,8 @@ def tables(figures, names):
         (title, measure, 1, 0, others) for title, measure in NODE_LINES])
     parts += further(figures, ["250 idle edges", NOBODY, *names], [
         ("timer interrupts a second", "interrupts_per_s", 1, 0, (NOBODY, *names))])
-    parts += further(figures, ["250 edges", "one sensor", "two", "three"], [
+    crowd = f"{network.CROWD_COUNT} edges with {SENSORS_PER_SECOND}/s"
+    parts += further(figures, [crowd, "one sensor", "two", "three"], [
         (*line, ("1", "2", "3")) for line in SENSOR_LINES])
     parts += further(figures, ["what pods pay", NOBODY, "an edge that does not report",
                                "one that reports"], POD_LINES)

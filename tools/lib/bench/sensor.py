@@ -21,7 +21,8 @@ class Drain:
 
     def __init__(self, bed, tools, data_format="rpcap", bytes_per_second=0):
         self.process = processes.start(bed.sensor, tools / "drain", network.SENSOR_ADDRESS,
-                                       data_format, bytes_per_second, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+                                       data_format, bytes_per_second, stdin=subprocess.PIPE,
+                                       stdout=subprocess.PIPE, text=True)
         self.port = int(self.process.stdout.readline())
 
     def ask(self, then=""):
