@@ -13,12 +13,14 @@ extension AgentLink {
         into buffer: inout [UInt8], now: MonotonicTime, _ body: (PacketRecord, RawSpan) -> Void,
         afterRead: () -> Void
     ) {
-        endOnFailure { () throws(TLSFailure) in
+        do throws(TLSFailure) {
             switch path.state {
             case .none, .bound: break
             case .listening, .connecting: try openPath()
             case .open, .datagrams: try readPackets(into: &buffer, now, body, afterRead)
             }
+        } catch {
+            end(closeReason ?? error.text)
         }
     }
 
@@ -67,7 +69,9 @@ extension AgentLink {
 
     private func recordDataEnd(_ now: MonotonicTime) throws(TLSFailure) {
         path.close()
-        if hasEnded {
+        if let closeReason {
+            end(closeReason)
+        } else if hasEnded {
             complete()
             try carryOutActions(now)
         } else if state != .ending {

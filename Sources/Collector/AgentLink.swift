@@ -30,6 +30,8 @@ final class AgentLink {
     private(set) var counters: SourceCounters?
     /// Why it is over; nil while it is not.
     private(set) var endReason: String?
+    /// Why the control connection is over, while packets that were sent before are still read.
+    private(set) var closeReason: String?
     /// Whether the agent has ended the capture in order.
     var hasEnded = false
     /// Whether the peer closed before it said anything, as one does who only looks for a listener.
@@ -53,6 +55,12 @@ final class AgentLink {
     private static let dataTimeMax = Duration.seconds(10)
     /// The time for which datagrams may come behind the agent's word that all have been sent.
     private static let lateTimeMax = Duration.milliseconds(300)
+    /// The time for which packets are read behind the end of the control connection.
+    ///
+    /// An agent that ends closes both connections, and what it sent before waits in the socket's
+    /// buffer: a buffer takes less than a second to read. An agent that goes on for longer has lost
+    /// its control connection alone, and nobody could end its capture.
+    private static let closedTimeMax = Duration.seconds(3)
     /// The most notes of one session that are logged.
     private static let noteCountMax = 16
     /// Reads of one agent's connection before the others have their turn.
@@ -129,9 +137,10 @@ final class AgentLink {
     /// Whether packets can be read.
     var carriesPackets: Bool { path.carriesPackets }
 
-    /// The control connection in a poll set.
+    /// The control connection in a poll set; a descriptor of -1 if it is over.
     var controlRequest: (fileDescriptor: CInt, interest: Readiness) {
-        (control.fileDescriptor, control.interest(hasOutput: !output.isEmpty))
+        guard closeReason == nil else { return (-1, []) }
+        return (control.fileDescriptor, control.interest(hasOutput: !output.isEmpty))
     }
 
     /// The data path in a poll set.
@@ -140,7 +149,7 @@ final class AgentLink {
     }
 
     /// Whether the control connection has something to read that poll does not know of.
-    var hasControlBytes: Bool { control.hasBytesToReceive }
+    var hasControlBytes: Bool { closeReason == nil && control.hasBytesToReceive }
     /// Whether the data path has something to read that poll does not know of.
     var hasDataBytes: Bool { path.hasBufferedBytes }
 
@@ -175,10 +184,11 @@ final class AgentLink {
 extension AgentLink {
     /// Reads what the agent says, and answers it.
     func readControl(into buffer: inout [UInt8], now: MonotonicTime) {
-        endOnFailure { () throws(TLSFailure) in
+        guard closeReason == nil else { return }
+        closeOnFailure(now) { () throws(TLSFailure) in
             switch try control.receive(into: &buffer) {
             case nil: break
-            case 0: recordClose()
+            case 0: recordClose(now)
             case let count?:
                 hasSpoken = true
                 session.receive(buffer[..<count])
@@ -188,18 +198,19 @@ extension AgentLink {
     }
 
     /// Sends what waits to be sent.
-    func writeControl() {
-        endOnFailure { () throws(TLSFailure) in try sendOutput() }
+    func writeControl(now: MonotonicTime) {
+        closeOnFailure(now) { () throws(TLSFailure) in try sendOutput() }
     }
 
     /// Carries out what the session wants now; with it the session begins.
     func proceed(now: MonotonicTime) {
-        endOnFailure { () throws(TLSFailure) in try carryOutActions(now) }
+        closeOnFailure(now) { () throws(TLSFailure) in try carryOutActions(now) }
     }
 
     /// Ends what is late.
     func expire(now: MonotonicTime) {
         if let dataDeadline, now > dataDeadline {
+            if let closeReason { return end(closeReason) }
             switch path.state {
             case .datagrams, .none: complete()
             case .bound, .connecting: end("the agent's data port does not answer within 10 s")
@@ -226,6 +237,7 @@ extension AgentLink {
     ///
     /// The link ends when the agent has sent its last packet.
     func endCapture(now: MonotonicTime) {
+        guard closeReason == nil else { return }
         guard state == .capturing else { return end("ended") }
         state = .ending
         session.askForStatistics(now: now)
@@ -234,7 +246,7 @@ extension AgentLink {
     }
 
     func carryOutActions(_ now: MonotonicTime) throws(TLSFailure) {
-        while endReason == nil, let action = session.nextAction(now: now) {
+        while endReason == nil, closeReason == nil, let action = session.nextAction(now: now) {
             switch action {
             case .send(let bytes): output += bytes
             case .prepare(let device, let linkType): try prepare(device, linkType, now)
@@ -250,17 +262,29 @@ extension AgentLink {
     }
 
     private func sendOutput() throws(TLSFailure) {
-        guard !output.isEmpty else { return }
+        guard closeReason == nil, !output.isEmpty else { return }
         output.removeFirst(try control.send(output[...]))
     }
 
-    private func recordClose() {
+    private func recordClose(_ now: MonotonicTime) {
         isProbe = source == nil && !hasSpoken
-        end(state == .ending ? "closed" : "the agent closed the connection")
+        close(state == .ending ? "closed" : "the agent closed the connection", now)
     }
 
-    /// Ends the link if `body` fails.
-    func endOnFailure(_ body: () throws(TLSFailure) -> Void) {
+    /// Ends the control connection, and the link when the packets that were sent before are read.
+    private func close(_ reason: String, _ now: MonotonicTime) {
+        guard closeReason == nil, endReason == nil else { return }
+        switch path.state {
+        case .none, .listening, .bound, .connecting: return end(reason)
+        case .datagrams: dataDeadline = now + Self.lateTimeMax
+        case .open: dataDeadline = now + Self.closedTimeMax
+        }
+        closeReason = reason
+        state = .ending
+    }
+
+    /// Ends the control connection if `body` fails.
+    private func closeOnFailure(_ now: MonotonicTime, _ body: () throws(TLSFailure) -> Void) {
         do throws(TLSFailure) {
             try body()
         } catch {
@@ -273,7 +297,7 @@ extension AgentLink {
                 default: false
                 }
             if isClose { isProbe = source == nil && !hasSpoken }
-            end(error.text)
+            close(error.text, now)
         }
     }
 

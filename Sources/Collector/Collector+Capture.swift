@@ -24,7 +24,9 @@ extension Collector {
                 named: link.interfaceName, description: link.interfaceDescription,
                 linkType: link.linkType, now: now
             ) { counters in
-                links.contains { $0.endReason == nil && $0.counters === counters }
+                links.contains {
+                    $0.endReason == nil && $0.closeReason == nil && $0.counters === counters
+                }
             }
         } catch {
             if case .system(let error) = error { failure = error }

@@ -260,7 +260,7 @@ extension Collector {
         for link in links {
             if link.hasDataBytes || !ready[.data(link.id)].isEmpty { readData(link, now) }
             let control = ready[.control(link.id)]
-            if control.contains(.writable) { link.writeControl() }
+            if control.contains(.writable) { link.writeControl(now: now) }
             if link.hasControlBytes || !control.isDisjoint(with: [.readable, .failed]) {
                 link.readControl(into: &buffer, now: now)
             }

@@ -19,11 +19,7 @@ package struct NodeMonitor: ~Copyable {
     private var nameResolver: PodNameResolver?
     /// Follows the files of pods' network namespaces; nil if all edges are captured at the host's ends.
     private let namespaces: NamespaceWatch?
-    private var bypassProof = BypassProof()
-    /// Why counters could not be compared, as far as the log says it already.
-    private var proofFailures: Set<Errno> = []
-    /// When the counters of pairs are read next; the distant future if nothing is to be proven.
-    private var countersAt = MonotonicTime.distantFuture
+    private var bypassWatch: BypassWatch
     private var table: EdgeTable
     private var schedule: RefreshSchedule
     private var podChanges = PodChangeBudget()
@@ -100,6 +96,7 @@ package struct NodeMonitor: ~Copyable {
         self.nameResolver = nameResolver
         self.namespaces = namespaces
         self.table = table
+        bypassWatch = BypassWatch(logger: logger, status: status)
         schedule = RefreshSchedule(now: .now)
         announcer = EdgeAnnouncer(node)
         self.selection = selection
@@ -108,23 +105,8 @@ package struct NodeMonitor: ~Copyable {
         self.node = node
         status.isSynced.set(true)
         if !isWhole { bridgeListing.request() }
-        if plan.mode != .pod, !plan.isBlind { beginProof() }
+        bypassWatch.begin(plan)
         if plan.includesPodInterfaces { podInterfaces.request(now: .now) }
-    }
-
-    /// Begins to look for packets that bypass the host's ends of pairs, where pods count them.
-    private mutating func beginProof() {
-        if let release = KernelRelease.current, release < .redirectCounters {
-            guard table.tapPlan.mode == .auto else { return }
-            logger.notice(
-                """
-                before Linux \(KernelRelease.redirectCounters) nothing tells whether packets bypass \
-                veths, so \(Setting.tap.option) auto captures at their host's ends; if the network \
-                plug-in redirects packets to pods, set \(Setting.tap.option) pod
-                """, metadata: ["release": "\(release)"])
-        } else {
-            countersAt = .now
-        }
     }
 
     deinit {
@@ -188,7 +170,8 @@ package struct NodeMonitor: ~Copyable {
             schedule.dueAt(now: now), bridgeListing.dueAt,
             min(podChanges.dueAt, nameResolver?.dueAt ?? .distantFuture))
         let tapsDueAt = min(
-            namespaces?.wakeTime(now: now) ?? .distantFuture, min(countersAt, podInterfaces.dueAt))
+            namespaces?.wakeTime(now: now) ?? .distantFuture,
+            min(bypassWatch.dueAt, podInterfaces.dueAt))
         return min(dueAt, tapsDueAt, now + Watchdog.waitMax)
     }
 
@@ -209,8 +192,12 @@ package struct NodeMonitor: ~Copyable {
         if needsListing { listLinks(now: now) }
         if !ready[.replies].isEmpty {
             for reply in queryThread.takeReplies() {
-                if case .counters(let readings) = reply { look(at: readings) }
-                if case .countersFailed(let error) = reply { warn(ofNoProof: error) }
+                if case .counters(let readings) = reply {
+                    bypassWatch.look(at: readings, in: &table)
+                }
+                if case .countersFailed(let error) = reply {
+                    bypassWatch.recordFailure(error, table.tapPlan)
+                }
                 if !podChanges.apply(reply, to: &table, now: now) {
                     status.podChangesPostponed.add()
                 }
@@ -227,10 +214,7 @@ package struct NodeMonitor: ~Copyable {
         let hasRead = namespaces?.readIfDue(into: &table, now: now) ?? false
         listPodInterfaces(
             mayHaveChanged: hasRead || !due.isEmpty || !ready[.podEvents].isEmpty, now: now)
-        if now >= countersAt {
-            countersAt = now + counterInterval
-            queryThread.send([.counters])
-        }
+        if bypassWatch.takeDue(table.tapPlan, now: now) { queryThread.send([.counters]) }
         if schedule.takePoll(now: now) {
             needsListing = true
             queryThread.send([.own])
@@ -245,58 +229,6 @@ package struct NodeMonitor: ~Copyable {
         if podInterfaces.takeDue(now: now) {
             queryThread.send([.podInterfaces(table.podInterfaceFiles)])
         }
-    }
-
-    /// The time until counters are read again.
-    ///
-    /// Where a proof only makes a line in the log, it need not come at once.
-    private var counterInterval: Duration {
-        table.tapPlan.mode == .auto || !bypassProof.hasReading
-            ? BypassProof.interval : BypassProof.idleInterval
-    }
-
-    /// Looks whether packets bypass the host's ends of veths.
-    ///
-    /// Then edges are captured inside pods, or a person is told to have them captured there.
-    private mutating func look(at readings: [PairCounters]) {
-        guard !table.tapPlan.isBlind else { return }
-        let incarnations = table.incarnations
-        let pairs = readings.filter { !$0.link.isNetkit }.compactMap { pair in
-            incarnations[pair.link.index].map { ($0, pair) }
-        }
-        guard let bypass = bypassProof.record(Dictionary(pairs) { $1 }).first else { return }
-        table.tapPlan.isBlind = true
-        status.isBypassed.set(true)
-        countersAt = .distantFuture
-        let name = pairs.first { $0.0 == bypass.incarnation }?.1.link.name
-        let metadata: Logger.Metadata = [
-            "edge": "\(name ?? "")", "missed_count": .number(bypass.missedCount),
-            "packet_count": .number(bypass.carriedCount),
-        ]
-        guard table.tapPlan.mode == .auto else {
-            return logger.warning(
-                """
-                packets bypass the host's ends of veths, where edges are captured, so part of them is \
-                missing: set \(Setting.tap.option) pod, with `podwire opener` beside the agent \
-                (k8s/components/pod-taps)
-                """, metadata: metadata)
-        }
-        logger.notice(
-            "packets bypass the host's ends of veths, so edges are captured inside their pods now",
-            metadata: metadata)
-    }
-
-    /// Says that nothing can be proven, once for each reason.
-    private mutating func warn(ofNoProof error: SystemError) {
-        guard table.tapPlan.mode == .auto, proofFailures.insert(error.errno).inserted else {
-            return
-        }
-        logger.warning(
-            """
-            the counters of pods' interfaces cannot be read, so nothing tells whether packets bypass \
-            the host's ends of veths, and edges stay there: give the agent CAP_NET_ADMIN, or set \
-            \(Setting.tap.option) pod
-            """, metadata: ["reason": "\(error)"])
     }
 
     /// Takes over what bridges have learned and forgotten.

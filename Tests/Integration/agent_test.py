@@ -184,16 +184,16 @@ class AgentTest(unittest.TestCase):
     def test_sensor_leaves_in_mid_capture(self):
         listener = self.listen()
         agent = self.agent()
-        for leave in ("data", "control", "reset"):
+        for leave in ("close", "reset"):
             session = self.check_still_serves(listener)
             if leave == "reset":
                 session.control.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER,
                                            struct.pack("ii", 1, 0))
-            (session.data if leave == "data" else session.control).close()
+            session.control.close()
             self.bed.ping()
         self.check_still_serves(listener)
         lines = [line for line in agent.text().splitlines() if "session ended" in line]
-        self.assertEqual(len(lines), 3, agent.text())
+        self.assertEqual(len(lines), 2, agent.text())
 
     def test_a_message_that_is_unknown_does_not_end_the_session(self):
         listener = self.listen()
@@ -208,16 +208,19 @@ class AgentTest(unittest.TestCase):
         self.assertEqual(self.bed.pings_seen(session), 6)
         self.assertNotIn("session ended", agent.text())
 
-    def test_a_sensor_that_lost_its_data_and_goes_on_asking_is_dialled_again(self):
-        listener = self.listen()
-        agent = self.agent()
-        session = self.check_still_serves(listener)
-        session.data.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        session.data.close()
-        agent.await_text("the sensor has closed the data connection")
+    def test_a_sensor_that_lost_its_data_is_dialled_again(self):
+        """One that goes on asking, and one that says nothing."""
+        listeners = [self.listen(), self.listen(2010)]
+        agent = self.agent(sensors="127.0.0.1,127.0.0.1:2010")
+        asking, silent = (self.check_still_serves(listener) for listener in listeners)
+        asking.data.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        for session in (asking, silent):
+            session.data.close()
+        self.bed.ping()
+        agent.await_text("the sensor has closed the data connection", 2)
         begin = time.monotonic()
         while True:
-            kind, value, text = session.ask(STATISTICS)
+            kind, value, text = asking.ask(STATISTICS)
             if kind == 1:
                 break
             self.assertEqual(kind, 0x89)
@@ -225,7 +228,9 @@ class AgentTest(unittest.TestCase):
             time.sleep(1)
         self.assertEqual(value, 2)
         self.assertIn(b"no capture was begun within 30 s", text)
-        self.check_still_serves(listener)
+        for listener in listeners:
+            self.check_still_serves(listener)
+        self.assertEqual(agent.text().count("session ended"), 2, agent.text())
 
     def test_a_port_for_data_has_to_be_named(self):
         listener = self.listen()

@@ -15,6 +15,7 @@ import unittest
 
 from support.cluster import NETWORKS, Cluster, ClusterCase
 from support.commands import output
+from support.echo import SERVER
 from support.endpoint import Endpoint
 from support.frames import TCP, UDP
 from support.namespace import run_in
@@ -219,33 +220,6 @@ class CiliumTest(ClusterCase):
         self.assertIn("values of 64 bytes", text)
         self.end(collector, agent)
 
-
-# Answers each text with its own name, over TCP and UDP and both families.
-SERVER = r"""
-import socket, sys, threading
-port, name = int(sys.argv[1]), sys.argv[2]
-def answer_to(data): return f"answer {name} to {data.decode()[5:]}".encode()
-def talk(connection):
-    while data := connection.recv(65536):
-        connection.sendall(answer_to(data))
-    connection.close()
-def stream(server):
-    while True:
-        threading.Thread(target=talk, args=(server.accept()[0],), daemon=True).start()
-server = socket.create_server(("::", port), family=socket.AF_INET6, dualstack_ipv6=True)
-threading.Thread(target=stream, args=(server,), daemon=True).start()
-for family, own in ((socket.AF_INET, "0.0.0.0"), (socket.AF_INET6, "::")):
-    s = socket.socket(family, socket.SOCK_DGRAM)
-    if family == socket.AF_INET6: s.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-    s.bind((own, port))
-    def datagrams(s=s):
-        while True:
-            data, peer = s.recvfrom(65536)
-            s.sendto(answer_to(data), peer)
-    threading.Thread(target=datagrams, daemon=True).start()
-print("ready", file=sys.stderr, flush=True)
-threading.Event().wait()
-"""
 
 # Calls over TCP and UDP, and waits for each answer; prints all texts that were sent.
 CALLER = r"""

@@ -26,6 +26,8 @@ from support.waiting import PATIENCE_SECONDS, wait_until
 
 # It ends within two seconds; on a busy machine it may need some more.
 STOP_SECONDS = 8
+# Python does not have it.
+SO_SNDBUFFORCE = 32
 
 
 class CollectorCase(unittest.TestCase):
@@ -195,9 +197,24 @@ class CollectorTest(CollectorCase):
         self.assertIn("agent=127.0.0.9", warnings[0])
         self.end()
 
-    def test_an_agent_that_opens_no_data_connection_is_dropped(self):
-        self.agent(opens=False)
-        self.await_text("opened no data connection")
+    def test_what_an_agent_has_sent_is_read_behind_its_end(self):
+        """More than the collector reads in a turn. One that keeps its data connection ends later."""
+        records = b"".join(packet(FRAME * 16, number) for number in range(2, 5002))
+        ending, lasting = self.agent(packet(FRAME, 1)), self.agent(packet(FRAME, 1), source="127.0.0.2")
+        self.await_start(ending, lasting)
+        self.await_packets(2)
+        # Room for all of it, whatever the collector's side takes.
+        ending.data.setsockopt(socket.SOL_SOCKET, SO_SNDBUFFORCE, 4 * len(records))
+        self.collector.send_signal(signal.SIGSTOP)
+        ending.data.sendall(records)
+        for agent in (ending, lasting):
+            # It is read by another thread, which would keep it open when it is closed here.
+            agent.control.shutdown(socket.SHUT_RDWR)
+        ending.data.close()
+        self.collector.send_signal(signal.SIGCONT)
+        self.await_packets(5002)
+        self.await_text("the agent closed the connection", 2)
+        self.end()
 
     def test_silent_connections_keep_no_agent_out(self):
         """Many from one host, and then one from each of very many."""
@@ -272,14 +289,16 @@ class CollectorTest(CollectorCase):
         self.assertNotIn("its own feed", self.text())
         self.assertEqual(self.text().count("contain the feed of"), 1)
 
-    def test_a_data_connection_from_another_address_is_noted(self):
-        agent = self.agent(opens=False)
-        self.assertTrue(agent.started.wait(PATIENCE_SECONDS))
+    def test_agents_that_open_no_data_connection_are_dropped(self):
+        """A data connection from another address is noted."""
+        agent, other = self.agent(opens=False), self.agent(opens=False, source="127.0.0.2")
+        self.await_start(agent, other)
         stranger = socket_in(self.namespace)
         stranger.bind(("127.0.0.7", 0))
         stranger.connect(("127.0.0.1", agent.data_port))
         self.await_text("a data connection from 127.0.0.7 is turned away")
         self.await_text("opened no data connection, and one from 127.0.0.7 was turned away")
+        self.await_text('reason="the agent opened no data connection"')
         self.assertNotIn("capture started", self.text())
         stranger.close()
 

@@ -7,17 +7,16 @@ import json
 import os
 import re
 import signal
-import struct
 import subprocess
 import tempfile
 import threading
 import time
 import unittest
 
-from support import captures, commands
+from support import commands
 from support.endpoint import Endpoint
-from support.frames import UDP, Frame
 from support.namespace import (add_namespace, add_wire, ip_in, python_in, remove_namespaces, run_in)
+from support.numbers import numbers_by_pod
 from support.program import PODWIRE, Program
 from support.waiting import PATIENCE_SECONDS, wait_until
 
@@ -27,7 +26,6 @@ ALIVE = 25
 MEMORY_GROWTH_MAX = 4 << 20
 PREFIX = f"et{os.getpid()}"
 NODE, OUTSIDE = f"{PREFIX}-node", f"{PREFIX}-outside"
-PORT = 9999
 GATEWAY, SENSOR = "10.244.0.1", "192.168.100.100"
 
 
@@ -163,18 +161,7 @@ class EdgesTest(unittest.TestCase):
 
     def numbers(self, collector, agent):
         """Ends both, and returns how often each numbered datagram has come, by pod."""
-        self.endpoint.settled()
-        self.assertEqual(agent.stop(), 0, agent.text()[-4000:])
-        collector.await_text("agent gone")
-        self.assertEqual(collector.stop(), 0)
-        numbers = {}
-        for captured in captures.read(self.file):
-            frame = Frame(captured.data)
-            if frame.goes_to(UDP, PORT):
-                pod, number = struct.unpack_from("!II", frame.payload)
-                pods = numbers.setdefault(pod, {})
-                pods[number] = pods.get(number, 0) + 1
-        return numbers
+        return numbers_by_pod(self, collector, agent, self.endpoint, self.file)
 
     def test_pods_that_come_and_go(self):
         """Each pod's first packet, as soon as its edge is captured, and its last, right before it goes,

@@ -14,6 +14,7 @@ import tempfile
 import unittest
 
 from support.cluster import Cluster, ClusterCase
+from support.echo import SERVER
 from support.endpoint import Endpoint
 from support.frames import ICMP, TCP, UDP
 from support.waiting import wait_until
@@ -268,32 +269,6 @@ class FrontTest(ClusterCase):
         self.assertEqual(len(to_node), 2000)
         self.assertLess(punted, 50)
 
-
-# Echoes over TCP and UDP, over both families.
-SERVER = r"""
-import socket, sys, threading
-def echo(connection):
-    while data := connection.recv(65536):
-        connection.sendall(data)
-def stream(server):
-    while True:
-        threading.Thread(target=echo, args=(server.accept()[0],), daemon=True).start()
-port = int(sys.argv[1])
-server = socket.create_server(("::", port), family=socket.AF_INET6, dualstack_ipv6=True)
-threading.Thread(target=stream, args=(server,), daemon=True).start()
-datagrams = {}
-for family, own in ((socket.AF_INET, "0.0.0.0"), (socket.AF_INET6, "::")):
-    s = socket.socket(family, socket.SOCK_DGRAM)
-    if family == socket.AF_INET6: s.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-    s.bind((own, port))
-    def answer(s=s):
-        while True:
-            data, peer = s.recvfrom(65536)
-            s.sendto(data, peer)
-    threading.Thread(target=answer, daemon=True).start()
-print("ready", file=sys.stderr, flush=True)
-threading.Event().wait()
-"""
 
 # Calls over TCP and UDP, and waits for each echo.
 CALLER = r"""

@@ -26,8 +26,9 @@ from support.waiting import PATIENCE_SECONDS, wait_until
 # What a node and a collector say to each other beside the feed.
 TALK_PORT = 4242
 TALK_COUNT = 20
-# The length of a capture. The collector asks for statistics each second, which is enough of a seed.
-CAPTURE_SECONDS = 2
+# The length of a capture. The collector asks for statistics each second, which is enough of a seed; what
+# grows from it does so in milliseconds.
+CAPTURE_SECONDS = 1.5
 
 
 class OwnFeedTest(unittest.TestCase):

@@ -16,6 +16,18 @@ from support import python_lint, steps
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 PASSES = steps.step("passes", "all is well", "true", root=False)
 FAILS = steps.step("fails", "something is wrong", "false", root=False)
+
+
+def shell_step(name, summary, command, **keywords):
+    return steps.step(name, summary, "", root=False, **keywords)._replace(command=["bash", "-c", command])
+
+
+# The first one ends only behind the second, and the third passes only behind the first.
+IN_TURN = (
+    shell_step("beside", "it takes its time", beside=True, command="""
+        echo one; until [ -e "$FOLDER/b" ]; do sleep 0.01; done; echo two; touch "$FOLDER/a" """),
+    shell_step("between", "it does not wait", 'touch "$FOLDER/b"'),
+    shell_step("alone", "it waits", 'test -e "$FOLDER/a"', alone=True))
 PYTHON = """\
 test_one (__main__.SomeTest.test_one) ... FAIL
 test_two (__main__.SomeTest.test_two) ... ok
@@ -62,10 +74,10 @@ class CountTest(unittest.TestCase):
 
 
 class RunTest(unittest.TestCase):
-    def run_steps(self, *arguments):
-        """The exit code and the lines of a run of the steps above."""
+    def run_steps(self, *arguments, known=(FAILS, PASSES)):
+        """The exit code and the lines of a run of steps."""
         output = io.StringIO()
-        with mock.patch.object(steps, "STEPS", (FAILS, PASSES)), \
+        with mock.patch.object(steps, "STEPS", known), \
                 mock.patch.object(sys, "argv", ["tools/test", *arguments]), \
                 contextlib.redirect_stdout(output), contextlib.redirect_stderr(output):
             code = steps.main()
@@ -82,6 +94,17 @@ class RunTest(unittest.TestCase):
         self.assertEqual((code, lines[-1]), (0, "3 passed, 0 failed"))
         self.assertEqual(lines.count("== passes: all is well"), 3)
         self.assertTrue(any("3 of 3 runs passed" in line for line in lines), lines)
+
+    def test_one_beside_others(self):
+        """They do not wait for it, but for one that runs alone; what it says stays together."""
+        with tempfile.TemporaryDirectory() as folder, \
+                mock.patch.dict(os.environ, {"FOLDER": folder}):
+            code, lines = self.run_steps(known=IN_TURN)
+        self.assertEqual((code, lines[-1]), (0, "3 passed, 0 failed"), lines)
+        heads = [line.split(":")[0] for line in lines if line.startswith("== ")]
+        self.assertEqual(heads, ["== between", "== beside", "== alone"])
+        start = lines.index("== beside: it takes its time")
+        self.assertEqual(lines[start + 1:start + 3], ["one", "two"])
 
     def test_the_list(self):
         self.assertEqual(self.run_steps("--list"), (

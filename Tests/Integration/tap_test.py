@@ -12,11 +12,12 @@ import tempfile
 import time
 import unittest
 
-from support import bypass, captures, commands, frames
+from support import bypass, commands, frames
 from support.endpoint import Endpoint
-from support.frames import IPV4, UDP, Frame
+from support.frames import IPV4, UDP
 from support.namespace import (add_namespace, add_wire, ip_in, mac_in, packet_socket_in,
                                remove_namespaces, run_in)
+from support.numbers import PORT, numbers_by_pod, payload
 from support.program import PODWIRE, Program
 from support.waiting import PATIENCE_SECONDS, wait_until
 
@@ -24,7 +25,6 @@ PODS = int(os.environ.get("TAP_PODS", 40))
 PREFIX = f"tap{os.getpid()}"
 NODE, OUTSIDE, PEER = f"{PREFIX}-node", f"{PREFIX}-outside", f"{PREFIX}-peer"
 SENSOR, PEER_ADDRESS = "192.168.100.100", "192.168.200.2"
-PORT = 9999
 INSIDE = "podwire_edges_captured_inside"
 # What comes and goes is given up after this time, far more than a busy machine needs.
 RELEASE_SECONDS = 30
@@ -47,7 +47,7 @@ class Pod:
 
     def frame(self, number):
         """A numbered datagram to the pod."""
-        data = struct.pack("!II", 0, number).ljust(64, b".")
+        data = payload(0, number)
         datagram = struct.pack("!HHHH", PORT, PORT, 8 + len(data), 0) + data
         return frames.ethernet(mac_in(self.name, "eth0"), b"\2\0\0\0\0\1", IPV4, frames.ipv4(
             PEER_ADDRESS, self.address, UDP, datagram))
@@ -96,17 +96,9 @@ class TapTest(unittest.TestCase):
 
     def numbers(self, collector, agent):
         """Ends both, and returns how often each numbered datagram has come."""
-        self.endpoint.settled()
-        self.assertEqual(agent.stop(), 0, agent.text()[-4000:])
-        collector.await_text("agent gone")
-        self.assertEqual(collector.stop(), 0)
-        numbers = {}
-        for captured in captures.read(self.file):
-            frame = Frame(captured.data)
-            if frame.goes_to(UDP, PORT):
-                number = struct.unpack_from("!II", frame.payload)[1]
-                numbers[number] = numbers.get(number, 0) + 1
-        return numbers
+        found = numbers_by_pod(self, collector, agent, self.endpoint, self.file)
+        self.assertLessEqual(set(found), {0})
+        return found.get(0, {})
 
     def bypass(self, pod):
         """Has all that comes from the peer handed to the pod's device, past the host's end of its

@@ -8,7 +8,7 @@ package final class PodFolder {
 
     /// Makes an empty folder.
     package init() throws(CommandFailure) {
-        path = try output(of: "mktemp -d /tmp/pods.XXXXXX").filter { $0 != "\n" }
+        path = try output(of: "mktemp -d").filter { $0 != "\n" }
     }
 
     deinit {

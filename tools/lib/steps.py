@@ -5,6 +5,7 @@ To add a step, add a row to STEPS; to add an integration test, an `integration` 
 
 import argparse
 import collections
+import concurrent.futures
 import contextlib
 import os
 import pathlib
@@ -22,39 +23,50 @@ TESTS = "Tests/Integration"
 # Far more than any step takes, also on a busy machine.
 STEP_SECONDS_MAX = 60 * 60
 
-Step = collections.namedtuple("Step", "name summary command packages binary venv root count")
+# Compilers and linters give way to tests of a network, which mostly wait: see autogroup in sched(7).
+LOWEST_PRIORITY = 19
+
+Step = collections.namedtuple(
+    "Step", "name summary command packages binary venv root count beside alone")
 
 
-def step(name, summary, command, packages=(), binary=False, venv=False, root=True, count="one"):
+def step(name, summary, command, packages=(), binary=False, venv=False, root=True, count="one",
+         beside=False, alone=False):
     """A step. `packages` names lists of common.sh; with `binary` it is told of a release build by
     PODWIRE, with `venv` it runs with Python packages that Debian does not have; `count` is how its
-    tests are counted (see COUNTERS)."""
-    return Step(name, summary, command.split(), packages, binary, venv, root, count)
+    tests are counted (see COUNTERS). One that may run `beside` others does so at the lowest priority,
+    and must neither make a network nor measure time; one that runs `alone` waits for those."""
+    return Step(name, summary, command.split(), packages, binary, venv, root, count, beside, alone)
 
 
-def integration(name, summary, *packages, test=None, venv=False):
+def integration(name, summary, *packages, test=None, venv=False, alone=False):
     """A step that is a file of integration tests."""
     return step(name, summary, f"python3 -B {TESTS}/{test or name}_test.py -v",
-                ("testbed", "integration", *packages), binary=True, venv=venv, count="python")
+                ("testbed", "integration", *packages), binary=True, venv=venv, count="python",
+                alone=alone)
 
 
 STEPS = (
     step("check", "format, house rules, Python and shell lint", "tools/check rules", ("lint",),
-         root=False),
-    step("unit", "unit tests, those against the kernel in network namespaces of their own",
-         "swift test", ("build", "testbed", "integration"), count="swift"),
+         root=False, beside=True),
     step("tidy", "each house rule finds a planted violation",
-         f"python3 -B {TESTS}/tidy_test.py -v", ("python",), root=False, count="python"),
+         f"python3 -B {TESTS}/tidy_test.py -v", ("python",), root=False, count="python",
+         beside=True),
     step("compare", "tools/compare finds what is lost and what is doubled",
-         f"python3 -B {TESTS}/compare_test.py -v", ("python",), root=False, count="python"),
+         f"python3 -B {TESTS}/compare_test.py -v", ("python",), root=False, count="python",
+         beside=True),
     step("steps", "tools/test counts right, and the Python lint finds what is wrong",
-         f"python3 -B {TESTS}/steps_test.py -v", ("python",), root=False, count="python"),
+         f"python3 -B {TESTS}/steps_test.py -v", ("python",), root=False, count="python",
+         beside=True),
     step("fuzz", "the guided fuzzer's targets, each with some inputs that are always the same",
-         "tools/fuzz --runs 5000 --jobs 2", ("build",), root=False),
+         "tools/fuzz --runs 5000 --jobs 2", ("build",), root=False, beside=True),
+    step("build", "all that is tested builds for debugging", "swift build --build-tests", ("build",),
+         root=False, beside=True),
     step("docs", "the documentation builds without a warning", "tools/docs --check",
-         ("build", "docs"), root=False),
+         ("build", "docs"), root=False, beside=True),
     step("docs-check", "tools/docs finds what a page says that is not so",
-         f"python3 -B {TESTS}/docs_test.py -v", ("build", "docs"), root=False, count="python"),
+         f"python3 -B {TESTS}/docs_test.py -v", ("build", "docs"), root=False, count="python",
+         beside=True),
     integration("manifest", "the manifests of k8s/, against every Kubernetes and its policies",
                 "manifests", venv=True),
     integration("deployment", "the program as the manifests of k8s/ start it", "manifests", venv=True),
@@ -86,11 +98,13 @@ STEPS = (
     integration("http", "metrics, probes, and who wants to hurt them"),
     integration("fault", "faults of sensors, networks, nodes and the agent itself"),
     integration("container", "the image, and a container of it as on a node", "container"),
-    integration("load", "millions of packets, and no allocation for any of them"),
+    step("unit", "unit tests, those against the kernel in network namespaces of their own",
+         "swift test", ("build", "testbed", "integration"), count="swift", alone=True),
+    integration("load", "millions of packets, and no allocation for any of them", alone=True),
     # What it measures is for people to judge, on a quiet machine.
     step("bench", "the bench measures",
          "tools/bench --quick --only delay,idle --rounds 1 --json /dev/null",
-         ("build", "testbed", "integration"), binary=True),
+         ("build", "testbed", "integration"), binary=True, alone=True),
     *(step(f"demo-{network}", f"the demo on a {network} network", f"tools/lib/demo-test {network}",
            ("testbed", "demo", "integration"), binary=True)
       for network in ("bridge", "ptp", "vxlan")),
@@ -103,6 +117,9 @@ HELP = """\
 Runs the steps that are named, or all of them, and says at the end what passed and what failed. A step
 that fails keeps no other from running. Installs the Debian packages that the steps need; most of them
 need root, for network namespaces, and a Swift toolchain. All of them take up to 40 minutes on 2 cores.
+
+Steps that only compile or look at sources run beside the others, one at a time and at the lowest
+priority. What such a step says is shown when it has ended.
 
 The last line counts tests: those of Swift, those of Python, and each other step as one. A test that is
 skipped where it must not be counts as failed.
@@ -188,18 +205,65 @@ class Runner:
         self.installed = set()
         self.build_failure = None
         self.rows = []
+        self.total, self.failed = Count(), {}
+        self.lock, self.processes, self.is_over = threading.Lock(), set(), False
+
+    def run_all(self, wanted, times):
+        """Runs steps, those that may run beside others on a thread of their own."""
+        waiting = []
+
+        def await_others():
+            while waiting:
+                step, job = waiting.pop(0)
+                self.note(step, *job.result())
+
+        with concurrent.futures.ThreadPoolExecutor(1) as pool:
+            try:
+                for step in wanted:
+                    if step.beside:
+                        waiting.append((step, pool.submit(self.repeat, step, times)))
+                        continue
+                    if step.alone:
+                        await_others()
+                    self.note(step, *self.repeat(step, times))
+                await_others()
+            except BaseException:
+                self.stop()
+                pool.shutdown(cancel_futures=True)
+                raise
+
+    def note(self, step, count, log):
+        self.total += count
+        if log:
+            self.failed[step.name] = log
+
+    def stop(self):
+        """Ends what still runs, as when the whole is interrupted."""
+        self.is_over = True
+        for process in list(self.processes):
+            kill(process)
+
+    def install_for(self, wanted):
+        """Installs all that some steps need, at once. Who lacks something then is told step by step."""
+        lists = {name for step in wanted for name in step.packages}
+        if any(step.binary for step in wanted) and "PODWIRE" not in self.environment:
+            lists.add("build")
+        if os.geteuid() == 0:
+            with contextlib.suppress(Failure):
+                self.install(sorted(lists))
 
     def install(self, lists):
         """Installs Debian's packages of these lists of common.sh."""
-        missing = [name for name in lists if name not in self.installed]
-        if not missing:
-            return
-        done = subprocess.run(
-            ["bash", "-c", 'source tools/lib/common.sh; need_package_lists "$@"', "tools/test",
-             *missing], cwd=ROOT)
-        if done.returncode != 0:
-            raise Failure("its packages cannot be installed")
-        self.installed.update(missing)
+        with self.lock:
+            missing = [name for name in lists if name not in self.installed]
+            if not missing:
+                return
+            done = subprocess.run(
+                ["bash", "-c", 'source tools/lib/common.sh; need_package_lists "$@"', "tools/test",
+                 *missing], cwd=ROOT)
+            if done.returncode != 0:
+                raise Failure("its packages cannot be installed")
+            self.installed.update(missing)
 
     def build(self):
         """Has PODWIRE name a release build."""
@@ -247,32 +311,50 @@ class Runner:
 
     def run(self, step):
         """Runs a step once, shows what it says, and returns its count and the file with its output."""
-        print(f"\n== {step.name}: {step.summary}", flush=True)
+        shown = [f"\n== {step.name}: {step.summary}\n"]
+
+        def show(line):
+            """Shows a line, or keeps those of a step beside others together until its end."""
+            shown.append(line)
+            if not step.beside:
+                show_all()
+
+        def show_all():
+            print("".join(shown), end="", flush=True)
+            shown.clear()
+
         log = self.folder / f"{step.name}.log"
         try:
+            if not step.beside:
+                show_all()
             environment = self.prepare(step)
+            with open(log, "w") as file:
+                lines, code = self.watch(step, environment, file, show)
         except Failure as failure:
-            print(f"{step.name} cannot be run: {failure}", file=sys.stderr)
+            show(f"{step.name} cannot be run: {failure}\n")
             log.write_text(f"{failure}\n")
             return Count(failed=1), log
-        with open(log, "w") as file:
-            lines, code = self.watch(step, environment, file)
+        finally:
+            show_all()
         return COUNTERS[step.count](lines, code), log
 
-    def watch(self, step, environment, file):
+    def watch(self, step, environment, file, show):
         """Runs a step's command, and returns its lines and its exit code."""
         process = subprocess.Popen(
             step.command, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
             start_new_session=True)
+        self.processes.add(process)
+        if self.is_over:
+            kill(process)
+        if step.beside:
+            give_way(process)
 
-        def end(reason=None):
-            if reason:
-                print(f"{step.name} is ended: {reason}", file=sys.stderr, flush=True)
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
+        def end():
+            show(f"{step.name} is ended: it takes more than {STEP_SECONDS_MAX} s\n")
+            kill(process)
 
-        limit = threading.Timer(STEP_SECONDS_MAX, end, [f"it takes more than {STEP_SECONDS_MAX} s"])
+        limit = threading.Timer(STEP_SECONDS_MAX, end)
         limit.start()
         lines = []
         try:
@@ -280,19 +362,22 @@ class Runner:
                 lines.append(line.rstrip("\n"))
                 file.write(line)
                 if not NOISE.match(line):
-                    print(line, end="", flush=True)
+                    show(line)
             return lines, process.wait()
         except BaseException:
-            end()
+            kill(process)
             raise
         finally:
             limit.cancel()
             process.stdout.close()
+            self.processes.discard(process)
 
     def repeat(self, step, times):
         """Runs a step some times, and returns its count and the output of a run that failed."""
         total, bad, failed_log, begin = Count(), 0, None, time.monotonic()
         for turn in range(1, times + 1):
+            if self.is_over:
+                break
             count, log = self.run(step)
             total += count
             if count.failed:
@@ -314,6 +399,19 @@ class Runner:
         for name, result, count, seconds in self.rows:
             print(f"{name:{width}}  {result:{middle}}  {count:{last}}  "
                   f"{int(seconds) // 60:3}:{int(seconds) % 60:02}")
+
+
+def give_way(process):
+    """Has a process that leads a session, and all that it starts, run when nothing else wants to."""
+    with contextlib.suppress(OSError):
+        os.setpriority(os.PRIO_PGRP, process.pid, LOWEST_PRIORITY)
+        pathlib.Path(f"/proc/{process.pid}/autogroup").write_text(str(LOWEST_PRIORITY))
+
+
+def kill(process):
+    """Ends a process and all that it has started."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
 
 
 def parse():
@@ -344,27 +442,23 @@ def main():
         return 0
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     folder = pathlib.Path(tempfile.mkdtemp(prefix="podwire-test-"))
-    runner, total, failed = Runner(folder), Count(), {}
-    code = 0
+    runner, code = Runner(folder), 0
     try:
-        for step in options.steps:
-            count, log = runner.repeat(step, options.repeat)
-            total += count
-            if log:
-                failed[step.name] = log
+        runner.install_for(options.steps)
+        runner.run_all(options.steps, options.repeat)
     except KeyboardInterrupt:
         code = 130
     if runner.rows:
         runner.show()
-    if failed:
-        print(f"\nfailed: {' '.join(failed)}")
-        for name, log in failed.items():
+    if runner.failed:
+        print(f"\nfailed: {' '.join(runner.failed)}")
+        for name, log in runner.failed.items():
             print(f"  {name}: what it said is in {log}")
     shutil.rmtree(folder / "venv", ignore_errors=True)
-    if not failed:
+    if not runner.failed:
         shutil.rmtree(folder)
-    print(f"\n{total}", flush=True)
-    return code or int(bool(failed))
+    print(f"\n{runner.total}", flush=True)
+    return code or int(bool(runner.failed))
 
 
 if __name__ == "__main__":

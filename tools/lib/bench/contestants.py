@@ -28,16 +28,20 @@ class Contestant:
     # What it sends to the drain.
     data_format = "rpcap"
 
-    def __init__(self, bed, tools, program=None, is_busy=True, sensor_count=1, arguments=()):
+    def __init__(self, bed, tools, program=None, is_busy=True, sensor_count=1, slow=None,
+                 arguments=()):
         self.bed, self.tools, self.program, self.is_busy = bed, tools, program, is_busy
         self.sensor_count, self.arguments = sensor_count, arguments
+        # Bytes a second that the last sensor takes; as many as come without it.
+        self.slow = slow
 
     def __enter__(self):
         with contextlib.ExitStack() as stack:
             self.log = stack.enter_context(tempfile.TemporaryFile("w+"))
+            speeds = [0] * self.sensor_count
+            speeds[-1] = self.slow or 0
             self.drains = [stack.enter_context(contextlib.closing(
-                sensor.Drain(self.bed, self.tools, self.data_format)))
-                for _ in range(self.sensor_count)]
+                sensor.Drain(self.bed, self.tools, self.data_format, speed))) for speed in speeds]
             self.drain = self.drains[0]
             self.begin(stack)
             self.started_ns = time.time_ns()
@@ -60,15 +64,15 @@ class Contestant:
         return self.process.pid
 
     def await_silence(self, seconds_max=30):
-        """Waits until nothing has arrived for a while, and answers what has until then."""
+        """Waits until nothing has arrived for a while, and answers what has at the first sensor."""
         deadline = time.monotonic() + seconds_max
-        counts = self.drain.ask()
+        counts = [drain.ask() for drain in self.drains]
         while time.monotonic() < deadline:
             time.sleep(self.silence_seconds)
-            before, counts = counts, self.drain.ask()
-            if counts["bytes"] == before["bytes"]:
+            before, counts = counts, [drain.ask() for drain in self.drains]
+            if all(now["bytes"] == then["bytes"] for now, then in zip(counts, before)):
                 break
-        return counts
+        return counts[0]
 
 
 class Agent(Contestant):

@@ -1,7 +1,8 @@
 // The sensor's side of a data connection: takes what comes as fast as it comes, and counts it.
 //
-//     drain ADDRESS rpcap|pcap
+//     drain ADDRESS rpcap|pcap RATE
 //
+// With a rate it is a slow sensor, which takes no more than so many bytes a second; 0 is for no limit.
 // What comes are RPCAP's records, or a capture file as tcpdump writes it to a pipe.
 // Prints the port where it listens, takes one connection, and answers each line of standard input
 // with one of JSON; after the line "forget" it measures delays anew. Ends with standard input.
@@ -27,6 +28,8 @@ enum {
     // A network card hands over what has come in portions. Without that, whoever writes packet by
     // packet would pay for waking this process for each of them, as no real sensor has it.
     PORTION_NS = 100000,
+    // A slow sensor takes a hundredth of a second's bytes at once, and waits for as long.
+    SLOW_PORTIONS_PER_SECOND = 100,
     // TCP's headers in a segment, Ethernet's included, and what it carries at an MTU of 1,500.
     HEADERS_BYTE_COUNT = 66,
     PAYLOAD_BYTE_COUNT = 1448,
@@ -149,7 +152,9 @@ static int listen_on(const char *address) {
 }
 
 int main(int count, char **words) {
-    if (count != 3) return 64;
+    if (count != 4) return 64;
+    size_t rate = (size_t)atoll(words[3]);
+    size_t slow_portion = rate / SLOW_PORTIONS_PER_SECOND;
     is_file = strcmp(words[2], "pcap") == 0;
     int listener = listen_on(words[1]);
     struct pollfd inputs[2] = {{listener, POLLIN, 0}, {STDIN_FILENO, POLLIN, 0}};
@@ -170,7 +175,9 @@ int main(int count, char **words) {
             listener = -1;
             continue;
         }
-        ssize_t got = read(inputs[0].fd, buffer + used, sizeof buffer - used);
+        size_t room = sizeof buffer - used;
+        if (rate > 0 && room > slow_portion) room = slow_portion;
+        ssize_t got = read(inputs[0].fd, buffer + used, room);
         if (got <= 0) {
             has_ended = 1;
             inputs[0].fd = -1;
@@ -185,6 +192,7 @@ int main(int count, char **words) {
         if (is_file) walk_file(now);
         else walk(now);
         struct timespec pause = {0, PORTION_NS};
-        if (is_all) nanosleep(&pause, NULL);
+        if (rate > 0) pause.tv_nsec = (long)((uint64_t)got * 1000000000 / rate);
+        if (is_all || rate > 0) nanosleep(&pause, NULL);
     }
 }

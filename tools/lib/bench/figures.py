@@ -2,6 +2,8 @@
 
 import statistics
 
+from . import services
+
 
 class Figure:
     """What several rounds have measured: its median, and how far it went."""
@@ -118,8 +120,9 @@ def bounds(figures):
             for none, no, yes in zip(base.values, silent.values, reporting.values))
         found.append(Bound("what an edge that does not report costs, of one that does", share,
                            1 / 3))
-    for text, measure in (("CPU for a new call to a service", "services_ns"),
-                          ("memory with new calls to services", "services_mib")):
+    for text, measure in (("CPU for a new call to a service", f"services_{services.RATES[-1]}_ns"),
+                          ("memory with new calls to services",
+                           f"services_{services.RATES[-1]}_mib")):
         tables, tracking = (figures.get(measure, name) for name in ("cilium", "conntrack"))
         if tables and tracking:
             found.append(Bound(f"{text}, Cilium's tables over connection tracking",

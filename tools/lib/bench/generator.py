@@ -36,27 +36,34 @@ def begin(way, tools, frame_bytes, seconds, rate=0, core_count=1):
         for index, core in enumerate(cores(core_count))]
 
 
-def murmur(bed, tools, pods, frame_bytes, seconds, rate):
+def begin_murmur(bed, tools, pods, sizes, seconds, rate):
     """Has each of some pods send so many packets a second to the pod elsewhere. Their edges report."""
-    lines = "".join(f"/run/netns/{pod.namespace} {pod.address}\n" for pod in pods)
-    core = cores(1)[0]
-    helper = helper_pid(core)
-    before = processes.cpu_ns(helper)
     sender = processes.start(
         bed.node, tools / "murmur", "eth0", bed.elsewhere_mac, LOW_PORT,
-        f"{network.ELSEWHERE_ADDRESS}:{HIGH_PORT}", frame_bytes, seconds, rate, core,
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    total = finish([sender], seconds + 20, lines)
+        f"{network.ELSEWHERE_ADDRESS}:{HIGH_PORT}", ",".join(map(str, sizes)), seconds, rate,
+        cores(1)[0], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    with sender.stdin as words:
+        words.writelines(f"/run/netns/{pod.namespace} {pod.address}\n" for pod in pods)
+    sender.stdin = None
+    return sender
+
+
+def murmur(bed, tools, pods, frame_bytes, seconds, rate):
+    """Has pods send for so long, and answers what that was, with the time of the kernel's helper."""
+    helper = helper_pid(cores(1)[0])
+    before = processes.cpu_ns(helper)
+    sender = begin_murmur(bed, tools, pods, [frame_bytes], seconds, rate)
+    total = finish([sender], seconds + 20)
     total["cpu_ns"] += processes.cpu_ns(helper) - before
     return total
 
 
-def finish(senders, seconds_max, lines=None):
+def finish(senders, seconds_max):
     """What was sent, by all together: packets, and nanoseconds on the clock and of processors."""
     total = {"packets": 0, "refused": 0, "wall_ns": 0, "cpu_ns": 0}
     for sender in senders:
         try:
-            text = sender.communicate(lines, timeout=seconds_max)[0]
+            text = sender.communicate(timeout=seconds_max)[0]
         finally:
             sender.kill()
         if sender.returncode != 0:

@@ -214,29 +214,34 @@ class Bench:
         """What a new call to a service costs: known from connection tracking, and from Cilium's tables."""
         agent = next(iter(self.contestants))
         services.prepare(self.bed)
-        warm_count = int(WARM_UP_SECONDS * services.CALLS_PER_SECOND)
-        count = min(services.PORT_COUNT_MAX - warm_count,
-                    int(self.plan.seconds * services.CALLS_PER_SECOND))
+        turn = 0
         with services.tables(self.tools) as pins:
-            for turn in range(2 * self.plan.few_rounds):
-                name, way, folder = (("conntrack", services.BY_KERNEL, "off"),
-                                     ("cilium", services.BY_TABLES, pins))[turn % 2]
-                self.say(f"new calls to services, round {turn // 2 + 1}: {name}")
-                services.translate(self.bed, way)
-                if folder == pins:
-                    services.fill(self.bed, pins, turn, warm_count + count)
-                with self.meet(agent, arguments=("--cilium-tables", folder)) as contestant:
-                    time.sleep(0.2)
-                    services.call(self.bed, turn, 0, warm_count)
-                    before = contestant.await_silence()["packets"]
-                    cost = Cost(contestant)
-                    rate = services.call(self.bed, turn, warm_count, count)
-                    arrived = contestant.await_silence()["packets"] - before
-                    cost.note(self.figures, "services", count, 0, name)
-                    self.figures.add("services_reported", name, arrived / count)
-                    self.figures.add("services_per_s", name, rate)
-                    self.figures.add("services_mib", name,
-                                     processes.memory(contestant.pid)["anonymous"] / (1 << 20))
+            for rate in services.RATES:
+                for index in range(self.plan.few_rounds):
+                    for name, way, folder in (("conntrack", services.BY_KERNEL, "off"),
+                                              ("cilium", services.BY_TABLES, pins)):
+                        self.say(f"{rate:,} new calls to services a second, round {index + 1}: {name}")
+                        services.translate(self.bed, way)
+                        self.services_round(agent, turn, rate, name, folder)
+                        turn += 1
+
+    def services_round(self, agent, turn, rate, name, folder):
+        warm_count = int(WARM_UP_SECONDS * rate)
+        count = min(services.PORT_COUNT_MAX - warm_count, int(self.plan.seconds * rate))
+        if name == "cilium":
+            services.fill(self.bed, folder, turn, warm_count + count)
+        with self.meet(agent, arguments=("--cilium-tables", folder)) as contestant:
+            time.sleep(0.2)
+            services.call(self.bed, turn, 0, warm_count, rate)
+            before = contestant.await_silence()["packets"]
+            cost = Cost(contestant)
+            reached = services.call(self.bed, turn, warm_count, count, rate)
+            arrived = contestant.await_silence()["packets"] - before
+            cost.note(self.figures, f"services_{rate}", count, 0, name)
+            self.figures.add(f"services_{rate}_reported", name, arrived / count)
+            self.figures.add(f"services_{rate}_per_s", name, reached)
+            self.figures.add(f"services_{rate}_mib", name,
+                             processes.memory(contestant.pid)["anonymous"] / (1 << 20))
 
     def idle(self):
         """What one session costs while nothing happens, and its memory."""

@@ -4,7 +4,7 @@ the kernel does for a contestant elsewhere."""
 import time
 
 from . import contestants, generator, network, processes
-from .measures import PACED_PER_SECOND, SIZES, WARM_UP_SECONDS, Bench, Cost
+from .measures import PACED_PER_SECOND, SIZES, WARM_UP_SECONDS, Bench, Cost, loss_share
 
 LIGHT_BYTES = 300
 # Edges, and packets a second of each. The last one has as much in all as `TOGETHER`, by one edge.
@@ -31,14 +31,13 @@ class NodeBench(Bench):
     def many_round(self, kind, pods, rate, measure):
         with self.meet(kind, is_busy=False) as contestant:
             generator.murmur(self.bed, self.tools, pods, LIGHT_BYTES, WARM_UP_SECONDS, rate)
-            before = contestant.await_silence()["packets"]
+            before = self.bed.sent_by_all(pods), contestant.await_silence()["packets"]
             cost = Cost(contestant)
-            sent = generator.murmur(self.bed, self.tools, pods, LIGHT_BYTES, self.plan.seconds,
-                                    rate)
-            arrived = contestant.await_silence()
-            cost.note(self.figures, measure, arrived["packets"])
+            generator.murmur(self.bed, self.tools, pods, LIGHT_BYTES, self.plan.seconds, rate)
+            arrived = contestant.await_silence()["packets"]
+            cost.note(self.figures, measure, arrived)
             self.figures.add(f"loss_{measure}_share", kind.name,
-                             max(0, 1 - (arrived["packets"] - before) / sent["packets"]))
+                             loss_share(before, (self.bed.sent_by_all(pods), arrived)))
 
     def interrupts(self):
         """How often timers interrupt a node with many idle edges, which no process is charged for."""
@@ -70,6 +69,7 @@ class NodeBench(Bench):
                     generator.murmur(self.bed, self.tools, pods, LIGHT_BYTES, WARM_UP_SECONDS,
                                      SENSORS_PER_SECOND)
                     contestant.await_silence()
+                    sent_before = self.bed.sent_by_all(pods)
                     before = [drain.ask()["packets"] for drain in contestant.drains]
                     used = processes.cpu_ns(contestant.pid)
                     sent = generator.murmur(self.bed, self.tools, pods, LIGHT_BYTES,
@@ -80,8 +80,8 @@ class NodeBench(Bench):
                     name = str(count)
                     self.figures.add("sensors_cpu_ns", name,
                                      (processes.cpu_ns(contestant.pid) - used) / sent["packets"])
-                    self.figures.add("sensors_loss_share", name,
-                                     max(0, 1 - min(got) / sent["packets"]))
+                    self.figures.add("sensors_loss_share", name, max(
+                        0, 1 - min(got) / (self.bed.sent_by_all(pods) - sent_before)))
                     self.figures.add("sensors_sender_ns", name, sent["cpu_ns"] / sent["packets"])
                     for kind, byte_count in processes.memory(contestant.pid).items():
                         self.figures.add(f"sensors_memory_{kind}_mib", name,

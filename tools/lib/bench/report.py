@@ -4,9 +4,9 @@ import math
 import pathlib
 import subprocess
 
-from . import network
+from . import network, services
 from .measures import GSO_PER_SECOND, PACED_PER_SECOND, SIZES
-from .node_measures import LIGHT, NOBODY, TOGETHER_PER_SECOND
+from .node_measures import LIGHT, NOBODY, SENSORS_PER_SECOND, TOGETHER_PER_SECOND
 
 # What is shown: a line's title, its measure, what to multiply by, digits after the point.
 CPU = [(f"CPU per packet of {size:,} bytes, ns", f"cpu_{size}_ns", 1, 0) for size in SIZES] + [
@@ -66,12 +66,12 @@ SENSOR_LINES = [
     ("lost, %", "sensors_loss_share", 100, 2)]
 
 
-SERVICE_LINES = [
-    ("CPU for each call, ns", "services_ns", 1, 0),
-    ("... of it in user mode, ns", "services_user_ns", 1, 0),
-    ("... packets of it that were reported", "services_reported", 1, 3),
-    ("... 1,000 calls/s", "services_per_s", 1e-3, 1),
-    ("the agent's own memory after it, MiB", "services_mib", 1, 1)]
+SERVICE_LINES = [line for rate in services.RATES for line in (
+    (f"CPU for each of {rate:,} calls/s, ns", f"services_{rate}_ns", 1, 0),
+    ("... of it in user mode, ns", f"services_{rate}_user_ns", 1, 0),
+    ("... packets of it that were reported", f"services_{rate}_reported", 1, 3),
+    ("... calls/s that there were", f"services_{rate}_per_s", 1, 0),
+    ("... the agent's own memory after it, MiB", f"services_{rate}_mib", 1, 1))]
 
 
 def cell(figure, scale, digits):
@@ -98,6 +98,7 @@ def table(head, rows):
 def tables(figures, names):
     """All that was measured, with the contestants side by side, and what the pods pay."""
     rows = []
+    names = [name for name in names if any(name in row for row in figures.table.values())]
     for title, measures, scale, digits in LINES:
         measures = measures if isinstance(measures, tuple) else (measures,)
         if not any(measure in figures.table for measure in measures):
@@ -113,7 +114,8 @@ def tables(figures, names):
         (title, measure, 1, 0, others) for title, measure in NODE_LINES])
     parts += further(figures, ["250 idle edges", NOBODY, *names], [
         ("timer interrupts a second", "interrupts_per_s", 1, 0, (NOBODY, *names))])
-    parts += further(figures, ["250 edges", "one sensor", "two", "three"], [
+    crowd = f"{network.CROWD_COUNT} edges with {SENSORS_PER_SECOND}/s"
+    parts += further(figures, [crowd, "one sensor", "two", "three"], [
         (*line, ("1", "2", "3")) for line in SENSOR_LINES])
     parts += further(figures, ["what pods pay", NOBODY, "an edge that does not report",
                                "one that reports"], POD_LINES)
@@ -142,13 +144,26 @@ def bounds(found):
 
 def soak(result):
     rows = [[name, *(f"{result[key][part] / scale:,.{digits}f}"
-                     for part in ("first", "last", "max"))]
-            for name, key, scale, digits in (("anonymous memory, MiB", "anonymous", 1 << 20, 2),
-                                             ("descriptors", "descriptors", 1, 0),
-                                             ("threads", "threads", 1, 0))]
+                     for part in ("early", "late", "most"))]
+            for name, key, scale, digits in (
+                ("its own memory, MiB", "anonymous", 1 << 20, 2),
+                ("all memory, with rings, MiB", "total", 1 << 20, 1),
+                ("descriptors", "descriptors", 1, 0), ("threads", "threads", 1, 0))]
+    accounts = result["accounts"]
+    fates = list(dict.fromkeys(name for account in accounts for name in account
+                               if name.startswith("fate_") and any(a[name] for a in accounts)))
+    lines = [("frames sent by pods, and not matched", "unmatched"), ("frames matched", "matched"),
+             *(("... " + name.removeprefix("fate_").replace("_", " "), name) for name in fates),
+             ("unaccounted for", "unaccounted"), ("packets got by the sensor", "got")]
+    counts = [[title, *(f"{account[name]:,.0f}" for account in accounts)] for title, name in lines]
     verdict = f"grew: {', '.join(result['grown'])}" if result["grown"] else "did not grow"
-    return (f"{result['packets']:,} packets in {result['seconds']:,.0f} s: {verdict}\n\n"
-            + table(["podwire", "first", "last", "most"], rows))
+    law = "\n".join(["the accounts are wrong:", *result["wrong"]]) if result["wrong"] else (
+        "the accounts of all sensors add up")
+    return (f"{result['sent']:,} packets sent, {result['packets']:,} of them got by the first sensor, "
+            f"in {result['seconds']:,.0f} s: podwire {verdict}, {law}\n\n"
+            + table(["at rest, least", "first half", "second half", "most under load"], rows) + "\n\n"
+            + table(["", *(account["sensor"] for account in accounts[:-1]),
+                     accounts[-1]["sensor"] + " (slow)"], counts))
 
 
 def plot(figures, names, file):

@@ -15,12 +15,14 @@ SERVER_OPENS_DATA = 4
 
 
 class Drain:
-    """Where a contestant's packets end. It counts them, and how long they took."""
+    """Where a contestant's packets end. It counts them, and how long they took.
 
-    def __init__(self, bed, tools, data_format="rpcap"):
+    A slow one takes so many bytes a second at most."""
+
+    def __init__(self, bed, tools, data_format="rpcap", bytes_per_second=0):
         self.process = processes.start(bed.sensor, tools / "drain", network.SENSOR_ADDRESS,
-                                       data_format,
-                                       stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+                                       data_format, bytes_per_second, stdin=subprocess.PIPE,
+                                       stdout=subprocess.PIPE, text=True)
         self.port = int(self.process.stdout.readline())
 
     def ask(self, then=""):

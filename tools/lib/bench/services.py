@@ -14,7 +14,8 @@ import sys
 
 from . import network, processes
 
-CALLS_PER_SECOND = 10_000
+# Calls a second: of a node with few connections, and of one with many.
+RATES = 1_000, 10_000
 # Above the backend's, so that its edge reports.
 FIRST_PORT, PORT_COUNT_MAX = 10_000, 50_000
 SERVICE_PORT, BACKEND_PORT, BACKEND = 80, 8080, 7
@@ -87,12 +88,12 @@ def fill(bed, pins, turn, count):
     processes.run("bpftool", "batch", "file", "-", input=batch)
 
 
-def call(bed, turn, first, count):
+def call(bed, turn, first, count, rate):
     """Calls a service from so many ports, and answers how many calls that were a second."""
     gateway = processes.run("ip", "netns", "exec", bed.node, "cat", "/sys/class/net/pods/address").strip()
     caller = processes.start(
         bed.pods[0].namespace, sys.executable, "-c", CALLER, gateway, bed.pods[0].mac,
-        bed.pods[0].address, address_of(turn), FIRST_PORT + first, count, CALLS_PER_SECOND,
+        bed.pods[0].address, address_of(turn), FIRST_PORT + first, count, rate,
         stdout=subprocess.PIPE, text=True)
     try:
         return float(caller.communicate(timeout=60)[0])
