@@ -226,7 +226,7 @@ extension Forwarder {
         guard let statistics = try edge.takeStatistics() else { return }
         count(statistics, edge.counters)
         if statistics.dropped > 0, pressure == nil {
-            manager.post(.pressed(incarnation: edge.incarnation))
+            manager.post(.pressed(incarnation: edge.incarnation, .fill))
         }
     }
 

@@ -299,8 +299,8 @@ extension Forwarder {
                 return .noRoom
             }
             let now = MonotonicTime.now
-            if pressure == nil, edge.takePressure(now: now) {
-                manager.post(.pressed(incarnation: edge.incarnation))
+            if pressure == nil, let why = edge.takePressure(now: now) {
+                manager.post(.pressed(incarnation: edge.incarnation, why))
             }
             guard let block = edge.ring?.next() else {
                 edge.noteDrained(now: now)

@@ -98,6 +98,8 @@ package struct Ring: ~Copyable, Sendable {
     package var blockByteCount: Int { Int(shape.blockByteCount) }
     /// The number of blocks.
     package var blockCount: Int { Int(shape.blockCount) }
+    /// Whether blocks are as large as in a large ring.
+    package var hasLargeBlocks: Bool { shape.blockByteCount >= Shape.largeBlockByteCount }
     /// The size of the memory.
     package var byteCount: Int { shape.byteCount }
 
@@ -334,9 +336,9 @@ extension Ring {
         /// block of 128 KiB holds two GSO packets. Twice as much costs more again, since it is half of
         /// a processor's second cache or more. Smaller rings keep small blocks, so that there are
         /// enough of them for the reader to notice in time how fast they fill.
-        private static let largeBlockByteCount: UInt32 = 512 << 10
+        fileprivate static let largeBlockByteCount: UInt32 = 512 << 10
         /// The size from which a ring is large.
-        private static let largeByteCount = 16 << 20
+        package static let largeByteCount = 16 << 20
         /// The fewest blocks: one is filled while another is read.
         package static let blockCountMin: UInt32 = 2
 

@@ -32,6 +32,22 @@ struct LapTimerTests {
         #expect(laps(3, microsecondsPerBlock: [6600, 6600, 6700]) == [false, true, false])
     }
 
+    @Test("are busy if blocks come within 3 ms each, unless none can be larger")
+    func busy() {
+        for (hasLargeBlocks, microseconds, expected) in [
+            (false, 2999, true), (false, 3000, false), (true, 1000, false),
+        ] {
+            var timer = LapTimer(blockCount: 32, hasLargeBlocks: hasLargeBlocks)
+            var now = MonotonicTime(nanoseconds: 50_000_000_000)
+            for _ in 0..<64 {
+                #expect(!timer.isBusy)
+                now += .microseconds(microseconds)
+                timer.recordBlock(now: now)
+            }
+            #expect(timer.isBusy == expected)
+        }
+    }
+
     @Test("have eight times to look how full the ring is, or as many as blocks")
     func looks() {
         for (blockCount, expected) in [(2, 2), (8, 8), (32, 8), (128, 8), (12, 12)] {

@@ -458,6 +458,23 @@ struct RingTableTests {
         #expect(table.slowCount == 0)
     }
 
+    @Test("makes the ring of a busy edge just large enough for larger blocks")
+    func busy() {
+        var table = Self.table(Self.edges(1...1))
+        let large = table.relievePressure(on: 1, .rate, now: Self.begin)
+        #expect(large.map(\.shape.byteCount) == [16 * Self.mebibyte])
+        #expect(large.map(\.shape.blockByteCount) == [512 << 10])
+        table.recordReplaced(1, nil, now: Self.begin)
+        #expect(table.relievePressure(on: 1, .rate, now: Self.begin + .seconds(1)).isEmpty)
+        let larger = table.relievePressure(on: 1, now: Self.begin + .seconds(2))
+        #expect(larger.map(\.shape.byteCount) == [64 * Self.mebibyte])
+        // Nobody gives up memory for that.
+        var small = Self.table(Self.edges(1...8), mebibytes: 32)
+        let used = small.budget.usedByteCount
+        #expect(small.relievePressure(on: 1, .rate, now: Self.begin + .seconds(60)).isEmpty)
+        #expect(small.budget.usedByteCount == used)
+    }
+
     @Test("makes the ring of a silent edge no larger than a new edge's, and keeps it slow")
     func slow() {
         var table = Self.table(Self.edges(1...1))

@@ -64,7 +64,7 @@ final class CapturedEdge {
         counters = EdgeTally(sessionCount: sessionCount)
         fileDescriptor = ring.fileDescriptor
         blockByteCount = ring.blockByteCount
-        lap = LapTimer(blockCount: ring.blockCount)
+        lap = LapTimer(blockCount: ring.blockCount, hasLargeBlocks: ring.hasLargeBlocks)
         talk = TalkMeter(window: silenceTime, now: now)
         retirementMax = ring.retirementMax
         installed = InstalledProgram(program, retirementMax: ring.retirementMax, now: now)
@@ -150,11 +150,12 @@ extension CapturedEdge {
 
 /// Reading.
 extension CapturedEdge {
-    /// Whether the ring is close to full or may soon be; true at most once in 100 ms.
-    func takePressure(now: MonotonicTime) -> Bool {
-        guard now >= nextPressureAt, lap.isFast || isHalfFull else { return false }
-        nextPressureAt = now + Self.pressureInterval
-        return true
+    /// Why the ring should be larger, if it should; at most once in 100 ms.
+    func takePressure(now: MonotonicTime) -> RingPressure? {
+        guard now >= nextPressureAt else { return nil }
+        let pressure: RingPressure? = lap.isFast || isHalfFull ? .fill : lap.isBusy ? .rate : nil
+        if pressure != nil { nextPressureAt = now + Self.pressureInterval }
+        return pressure
     }
 
     /// Whether the ring is half full, as far as it is looked at: a few times a lap, since the block half
@@ -385,7 +386,7 @@ extension CapturedEdge {
         guard let next = newRing.take() else { return .impossible(.other) }
         fileDescriptor = next.fileDescriptor
         blockByteCount = next.blockByteCount
-        lap = LapTimer(blockCount: next.blockCount)
+        lap = LapTimer(blockCount: next.blockCount, hasLargeBlocks: next.hasLargeBlocks)
         retirementMax = next.retirementMax
         ring = .some(next)
         (readCount, putCount) = (0, statistics.put)

@@ -109,6 +109,21 @@ package struct RingBudget {
         return takeLeavingRoom(grown(byteCount << failureCount, holding: frameByteCount))
     }
 
+    /// Takes the memory for a ring that is just large enough for the blocks of large rings.
+    ///
+    /// - Parameters:
+    ///   - byteCount: The size of the present ring.
+    ///   - frameByteCount: The edge's largest frame.
+    /// - Returns: The ring's shape, or nil if there is no memory, or the present ring is as large.
+    package mutating func takeLarge(
+        than byteCount: Int, holding frameByteCount: Int = 0
+    ) -> Ring.Shape? {
+        let size = Ring.Shape.largeByteCount
+        guard size > byteCount, size <= byteCountMax / 4 else { return nil }
+        return takeLeavingRoom(
+            Ring.Shape(byteCountMax: size, frameByteCountMax: frameByteCount))
+    }
+
     /// Takes the memory for a ring with larger blocks, and no fewer bytes than the present one if possible.
     ///
     /// - Parameters:

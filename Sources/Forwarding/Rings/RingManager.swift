@@ -132,8 +132,8 @@ final class RingManager: Sendable {
     /// Does what takes time.
     private func act(on message: RingMessage, _ table: inout RingTable) {
         switch message {
-        case .pressed(let incarnation):
-            open(table.relievePressure(on: incarnation, now: .now), &table)
+        case .pressed(let incarnation, let pressure):
+            open(table.relievePressure(on: incarnation, pressure, now: .now), &table)
         case .cut(let incarnation, let byteCount): recordCut(incarnation, byteCount, &table)
         case .replacement, .closed, .views, .pace, .end: break
         }

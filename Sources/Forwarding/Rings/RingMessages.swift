@@ -21,10 +21,18 @@ enum RingCommand: Sendable {
     case replace(incarnation: UInt64, RingReplacement.Command)
 }
 
+/// Why a ring should be larger.
+package enum RingPressure: Sendable {
+    /// It is close to full, or may soon be.
+    case fill
+    /// Its blocks come so often that larger ones are worth it, which a large ring has.
+    case rate
+}
+
 /// What others tell the ring manager of a capture.
 enum RingMessage: Sendable {
-    /// The edge's ring is close to full.
-    case pressed(incarnation: UInt64)
+    /// The edge's ring should be larger.
+    case pressed(incarnation: UInt64, RingPressure)
     /// A block has cut a packet of this length, the longest of the edge's so far.
     case cut(incarnation: UInt64, byteCount: Int)
     /// This pace is right for the edge's ring.
@@ -41,7 +49,7 @@ enum RingMessage: Sendable {
     /// The edge under pressure, if the message says that; of several such messages one is enough.
     var pressedIncarnation: UInt64? {
         switch self {
-        case .pressed(let incarnation): incarnation
+        case .pressed(let incarnation, _): incarnation
         case .cut, .pace, .closed, .replacement, .views, .end: nil
         }
     }

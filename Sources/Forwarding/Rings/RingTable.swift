@@ -251,13 +251,18 @@ extension RingTable {
     /// If there is none, it takes memory for the smallest rings in the place of idle ones, so that
     /// there is some the next time.
     package mutating func relievePressure(
-        on incarnation: UInt64, now: MonotonicTime
+        on incarnation: UInt64, _ pressure: RingPressure = .fill, now: MonotonicTime
     ) -> [Change] {
         guard let slot = slots[incarnation], slot.canBeReplaced,
             now >= slot.pressedAt + Self.calmTime * (1 << slot.failureCount)
         else { return [] }
         slot.pressedAt = now
         slot.wantedPace = .quick
+        if pressure == .rate {
+            let large = budget.takeLarge(
+                than: slot.byteCount, holding: slot.frameByteCountMax)
+            return large.flatMap { reserve($0, for: slot) }.map { [$0] } ?? []
+        }
         let shape = budget.takeLarger(
             than: slot.byteCount, holding: slot.frameByteCountMax,
             failureCount: slot.ringFailureCount)
