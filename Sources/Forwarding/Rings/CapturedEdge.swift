@@ -23,8 +23,8 @@ final class CapturedEdge {
         case closed
     }
 
-    private(set) var edge: Edge
-    private(set) var phase = Phase.reading
+    private(set) var edge: Edge { didSet { knownContext = nil } }
+    private(set) var phase = Phase.reading { didSet { knownContext = nil } }
     /// Counts what becomes of the edge's frames, through all its rings.
     let counters = FrameCounters()
     /// The ring that is read; nil when it has been handed back.
@@ -37,7 +37,13 @@ final class CapturedEdge {
     private(set) var fileDescriptor: CInt
     /// The size of a block of `ring`.
     private(set) var blockByteCount: Int
-    private(set) var installed: InstalledProgram
+    /// The size of `ring`.
+    private(set) var ringByteCount: Int
+    /// When a block was read last.
+    private(set) var readAt = MonotonicTime.zero
+    private(set) var installed: InstalledProgram { didSet { knownContext = nil } }
+    /// The context, until something changes of what it is made of.
+    private var knownContext: EdgeContext?
     private var lap: LapTimer
     private var nextPressureAt = MonotonicTime.zero
     private var nextCutAt = MonotonicTime.zero
@@ -56,6 +62,7 @@ final class CapturedEdge {
         self.edge = edge
         fileDescriptor = ring.fileDescriptor
         blockByteCount = ring.blockByteCount
+        ringByteCount = ring.byteCount
         lap = LapTimer(blockCount: ring.blockCount)
         self.ring = .some(ring)
         installed = InstalledProgram(program, now: now)
@@ -65,11 +72,14 @@ final class CapturedEdge {
 
     /// What the pipeline must know of the ring's packets.
     var context: EdgeContext {
-        EdgeContext(
+        if let knownContext { return knownContext }
+        let context = EdgeContext(
             source: .edge(edge.point), counters: counters,
             program: installed.decides ? .decides : .punts,
             filter: installed.includesFilter ? .inKernel : .here,
             replacement: replacement)
+        knownContext = context
+        return context
     }
 
     /// Takes over what is known of the edge now; the next `adopt` may install another program.
@@ -141,10 +151,18 @@ extension CapturedEdge {
 /// Reading.
 extension CapturedEdge {
     /// Whether the ring is close to full or may soon be; true at most once in 100 ms.
-    func takePressure(now: MonotonicTime) -> Bool {
-        guard now >= nextPressureAt, lap.isFast || ring?.isHalfFull == true else { return false }
+    ///
+    /// Half a ring away from the next block, memory is not at hand. So it is looked at only when a turn
+    /// finds a second block, as it does in a ring that fills.
+    func takePressure(afterBlocks count: Int, now: MonotonicTime) -> Bool {
+        guard now >= nextPressureAt, lap.isFast || count > 0 && isHalfFull else { return false }
         nextPressureAt = now + Self.pressureInterval
         return true
+    }
+
+    /// Whether half of the blocks, or more, wait to be read, with the one that has just been read.
+    private var isHalfFull: Bool {
+        ring?.hasBlocks(max(1, ringByteCount / blockByteCount / 2)) ?? false
     }
 
     /// Records that a block has cut a packet of a length.
@@ -169,13 +187,14 @@ extension CapturedEdge {
     /// Records that the packets of a block have been forwarded.
     func recordRead(_ count: Int, now: MonotonicTime) {
         readCount += count
+        readAt = now
         lap.recordBlock(now: now)
     }
 
     /// Records that the ring holds no block.
     func noteDrained(now: MonotonicTime) {
         // The new ring's packets came under the same programs.
-        if newRing == nil { installed.noteDrained(now: now) }
+        if newRing == nil, installed.isMixed { installed.noteDrained(now: now) }
     }
 
     /// Takes what the kernel has counted since the last time; nil if there is no ring.
@@ -325,6 +344,7 @@ extension CapturedEdge {
         guard let next = newRing.take() else { return .impossible(.other) }
         fileDescriptor = next.fileDescriptor
         blockByteCount = next.blockByteCount
+        ringByteCount = next.byteCount
         lap = LapTimer(blockCount: next.blockCount)
         ring = .some(next)
         (readCount, putCount) = (0, statistics.put)

@@ -28,6 +28,9 @@ package struct InstalledProgram {
     /// Whether every packet in the ring went through a program that includes the sensor's filter.
     package var includesFilter: Bool { program.includesFilter && mixedUntil == nil }
 
+    /// Whether the ring may hold packets of an earlier program that left more to user space.
+    package var isMixed: Bool { mixedUntil != nil }
+
     /// Records that the kernel runs another program from now on.
     package mutating func replace(with next: EdgeProgram, now: MonotonicTime) {
         if planVersion == 0 || !program.decides || !program.includesFilter {
