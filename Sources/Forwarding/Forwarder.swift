@@ -56,6 +56,7 @@ final class Forwarder {
     /// How edges share the queue since it was full; nil if it has not been lately.
     var pressure: Pressure?
     var pressureLog = PressureLog()
+    var pacer = TurnPacer()
     /// The size of the block for which the queue has or had to have room.
     var blockByteCount = Int(Ring.Shape.blockByteCountMin)
     /// The edges that have a ring, by the incarnations of their interfaces.
@@ -180,7 +181,8 @@ extension Forwarder {
     /// - Parameter limit: The longest time that it waits.
     /// - Throws: If the data connection, or a system call, has failed.
     func turn(within limit: Duration) throws(SendFailure) {
-        let time = waitTime(limit)
+        var time = waitTime(limit)
+        if try pauseIfWorthwhile(within: time) { time = waitTime(limit) }
         let hasCommands =
             pressure == nil
             ? try waitAndDrain(milliseconds: time.waitMilliseconds)
@@ -289,7 +291,7 @@ extension Forwarder {
 
     @discardableResult
     func drain(_ edge: CapturedEdge, _ blockCountMax: Int = .max) throws(SendFailure) -> RingRest {
-        for _ in 0..<blockCountMax {
+        for index in 0..<blockCountMax {
             guard
                 try makeRoomForBlock(
                     of: edge.blockByteCount, from: Key.firstEdge + edge.incarnation,
@@ -299,7 +301,7 @@ extension Forwarder {
                 return .noRoom
             }
             let now = MonotonicTime.now
-            if pressure == nil, let why = edge.takePressure(now: now) {
+            if pressure == nil, let why = edge.takePressure(afterBlocks: index, now: now) {
                 manager.post(.pressed(incarnation: edge.incarnation, why))
             }
             guard let block = edge.ring?.next() else {
@@ -313,9 +315,13 @@ extension Forwarder {
             }
             let context = edge.context
             let isReplacing = context.replacement != nil
+            let filledByteCount = block.filledByteCount
             if isReplacing { edge.recordBlock(block) }
             let (count, isMuch) = forward(
                 block, from: context, as: Key.firstEdge + edge.incarnation, now)
+            pacer.recordBlock(
+                byteCount: filledByteCount, ofRing: edge.ringByteCount, lastReadAt: edge.readAt,
+                now: now)
             if let pace = edge.recordRead(count, now: now) {
                 manager.post(.pace(pace, incarnation: edge.incarnation))
             }
@@ -343,7 +349,11 @@ extension Forwarder {
             if let byteCount = block.cutPacketByteCount, sharedRing.takeFirstCut() {
                 manager.post(.cut(incarnation: SharedRing.incarnation, byteCount: byteCount))
             }
+            let filledByteCount = block.filledByteCount
             let (_, isMuch) = forward(block, from: sharedRing.context, as: Key.sharedRing, now)
+            pacer.recordBlock(
+                byteCount: filledByteCount, ofRing: sharedRing.ring.byteCount, lastReadAt: now,
+                now: now)
             if isMuch { try send(now) }
         }
         isBehind = true

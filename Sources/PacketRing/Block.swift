@@ -32,6 +32,9 @@ package struct Block: ~Copyable, ~Escapable {
         return packets.count
     }
 
+    /// The bytes that the kernel has filled.
+    package var filledByteCount: Int { Int(unsafe header.pointee.hdr.bh1.blk_len) }
+
     /// The length before the cut of the packet that was too large for the block, or nil.
     ///
     /// The kernel cuts such a packet to what an empty block holds (`tpacket_rcv` in its af_packet.c).

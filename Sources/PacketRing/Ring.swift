@@ -116,9 +116,13 @@ package struct Ring: ~Copyable, Sendable {
             Block(block, byteCount: blockByteCount, tellsOffload: tellsOffload), mutating: &self)
     }
 
-    /// Whether half of the blocks, or more, wait to be read.
-    package var isHalfFull: Bool {
-        let index = (blockIndex + Int(shape.blockCount) / 2) % Int(shape.blockCount)
+    /// Whether as many blocks wait to be read.
+    ///
+    /// A ring that holds few is found out by the block that is read next, which is at hand.
+    package func hasBlocks(_ count: Int) -> Bool { isReady(0) && isReady(count - 1) }
+
+    private func isReady(_ distance: Int) -> Bool {
+        let index = (blockIndex + distance) % blockCount
         return unsafe clinux_block_status(block(index)) & UInt32(TP_STATUS_USER) != 0
     }
 

@@ -48,19 +48,6 @@ struct LapTimerTests {
         }
     }
 
-    @Test("have eight times to look how full the ring is, or as many as blocks")
-    func looks() {
-        for (blockCount, expected) in [(2, 2), (8, 8), (32, 8), (128, 8), (12, 12)] {
-            var timer = LapTimer(blockCount: blockCount)
-            var count = 0
-            for _ in 0..<blockCount {
-                if timer.isTimeToLook { count += 1 }
-                timer.recordBlock(now: .zero)
-            }
-            #expect(count == expected)
-        }
-    }
-
     @Test("last until the last block of the ring")
     func within() {
         var timer = LapTimer(blockCount: 4)

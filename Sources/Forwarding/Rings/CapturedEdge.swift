@@ -23,8 +23,8 @@ final class CapturedEdge {
         case closed
     }
 
-    private(set) var edge: Edge
-    private(set) var phase = Phase.reading
+    private(set) var edge: Edge { didSet { knownContext = nil } }
+    private(set) var phase = Phase.reading { didSet { knownContext = nil } }
     /// Counts what becomes of the edge's frames, through all its rings.
     let counters: EdgeTally
     /// The ring that is read; nil when it has been handed back.
@@ -37,7 +37,13 @@ final class CapturedEdge {
     private(set) var fileDescriptor: CInt
     /// The size of a block of `ring`.
     private(set) var blockByteCount: Int
-    private(set) var installed: InstalledProgram
+    /// The size of `ring`.
+    private(set) var ringByteCount: Int
+    /// When a block was read last.
+    private(set) var readAt = MonotonicTime.zero
+    private(set) var installed: InstalledProgram { didSet { knownContext = nil } }
+    /// The context, until something changes of what it is made of.
+    private var knownContext: EdgeContext?
     private var lap: LapTimer
     private var talk: TalkMeter
     /// The longest time that a packet stays in a block of `ring` that is not full.
@@ -57,13 +63,13 @@ final class CapturedEdge {
     /// Captures an edge through a ring whose program may be made from another version of the plan.
     init(
         _ edge: Edge, _ ring: consuming Ring, _ program: EdgeProgram, sessionCount: Int,
-        silenceTime: Duration,
-        now: MonotonicTime
+        silenceTime: Duration, now: MonotonicTime
     ) {
         self.edge = edge
         counters = EdgeTally(sessionCount: sessionCount)
         fileDescriptor = ring.fileDescriptor
         blockByteCount = ring.blockByteCount
+        ringByteCount = ring.byteCount
         lap = LapTimer(blockCount: ring.blockCount, hasLargeBlocks: ring.hasLargeBlocks)
         talk = TalkMeter(window: silenceTime, now: now)
         retirementMax = ring.retirementMax
@@ -75,11 +81,14 @@ final class CapturedEdge {
 
     /// What the pipeline must know of the ring's packets.
     var context: EdgeContext {
-        EdgeContext(
+        if let knownContext { return knownContext }
+        let context = EdgeContext(
             source: .edge(edge.point), counters: counters,
             program: installed.decides ? .decides : .punts,
             filter: installed.includesFilter ? .inKernel : .here,
             replacement: replacement)
+        knownContext = context
+        return context
     }
 
     /// Takes over what is known of the edge now; the next `adopt` may install another program.
@@ -151,16 +160,21 @@ extension CapturedEdge {
 /// Reading.
 extension CapturedEdge {
     /// Why the ring should be larger, if it should; at most once in 100 ms.
-    func takePressure(now: MonotonicTime) -> RingPressure? {
+    ///
+    /// Half a ring away from the next block, memory is not at hand. So it is looked at only when a turn
+    /// finds a second block, as it does in a ring that fills.
+    func takePressure(afterBlocks count: Int, now: MonotonicTime) -> RingPressure? {
         guard now >= nextPressureAt else { return nil }
-        let pressure: RingPressure? = lap.isFast || isHalfFull ? .fill : lap.isBusy ? .rate : nil
+        let isFilling = lap.isFast || count == 1 && isHalfFull
+        let pressure: RingPressure? = isFilling ? .fill : lap.isBusy ? .rate : nil
         if pressure != nil { nextPressureAt = now + Self.pressureInterval }
         return pressure
     }
 
-    /// Whether the ring is half full, as far as it is looked at: a few times a lap, since the block half
-    /// a ring ahead is in no cache.
-    private var isHalfFull: Bool { lap.isTimeToLook && ring?.isHalfFull == true }
+    /// Whether half of the blocks, or more, wait to be read, with the one that has just been read.
+    private var isHalfFull: Bool {
+        ring?.hasBlocks(max(1, ringByteCount / blockByteCount / 2)) ?? false
+    }
 
     /// Records that a block has cut a packet of a length.
     ///
@@ -187,6 +201,7 @@ extension CapturedEdge {
     @discardableResult
     func recordRead(_ count: Int, now: MonotonicTime) -> RingPace? {
         readCount += count
+        readAt = now
         lap.recordBlock(now: now)
         return talk.recordBlock(now: now)
     }
@@ -197,7 +212,7 @@ extension CapturedEdge {
     /// Records that the ring holds no block.
     func noteDrained(now: MonotonicTime) {
         // The new ring's packets came under the same programs.
-        if newRing == nil { installed.noteDrained(now: now) }
+        if newRing == nil, installed.isMixed { installed.noteDrained(now: now) }
     }
 
     /// Takes what the kernel has counted since the last time; nil if there is no ring.
@@ -386,6 +401,7 @@ extension CapturedEdge {
         guard let next = newRing.take() else { return .impossible(.other) }
         fileDescriptor = next.fileDescriptor
         blockByteCount = next.blockByteCount
+        ringByteCount = next.byteCount
         lap = LapTimer(blockCount: next.blockCount, hasLargeBlocks: next.hasLargeBlocks)
         retirementMax = next.retirementMax
         ring = .some(next)

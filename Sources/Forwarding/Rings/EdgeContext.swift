@@ -2,7 +2,9 @@ import Observation
 import PacketRing
 
 /// What the pipeline must know of the ring that a block comes from.
-struct EdgeContext {
+///
+/// A class, since one for each edge lasts, and to copy a value retains all that it names.
+final class EdgeContext {
     /// The edges whose packets the ring holds.
     enum Source {
         case edge(ObservationPoint)
@@ -35,7 +37,7 @@ struct EdgeContext {
     let program: ProgramRole
     let filter: FilterSite
     /// Knows the packets that have come out of the ring that this one replaces; nil if there are none.
-    var replacement: RingReplacement?
+    let replacement: RingReplacement?
 
     init(
         source: Source, counters: EdgeTally, program: ProgramRole, filter: FilterSite,

@@ -32,6 +32,9 @@ package struct InstalledProgram {
     /// Whether every packet in the ring went through a program that includes the sensor's filter.
     package var includesFilter: Bool { program.includesFilter && mixedUntil == nil }
 
+    /// Whether the ring may hold packets of an earlier program that left more to user space.
+    package var isMixed: Bool { mixedUntil != nil }
+
     /// Records that the kernel runs another program from now on.
     ///
     /// - Parameters:

@@ -43,11 +43,6 @@ package struct LapTimer {
         fastMax = min(Self.fastMax, Self.fastMaxPerBlock * blockCount)
     }
 
-    /// Whether it is time to look how full the ring is: eight times a lap.
-    package var isTimeToLook: Bool { readCount % max(1, blockCount / Self.looksPerLap) == 0 }
-
-    private static let looksPerLap = 8
-
     /// Counts a block that has been read.
     package mutating func recordBlock(now: MonotonicTime) {
         readCount += 1

@@ -20,7 +20,9 @@ package final class SharedRing {
     /// The edges by the indexes of their interfaces.
     ///
     /// Edges that have left stay while the ring may hold packets of theirs.
-    private var points: [UInt32: ObservationPoint] = [:]
+    private var points: [UInt32: ObservationPoint] = [:] { didSet { knownContext = nil } }
+    /// The context, until the edges change.
+    private var knownContext: EdgeContext?
     /// The edges whose packets are let in.
     private var present: [UInt32: ObservationPoint] = [:]
     /// When all packets are out of the ring that came before the last change.
@@ -43,7 +45,11 @@ package final class SharedRing {
 
     /// What the pipeline must know of the ring.
     var context: EdgeContext {
-        EdgeContext(source: .edges(points), counters: counters, program: .punts, filter: .here)
+        if let knownContext { return knownContext }
+        let context = EdgeContext(
+            source: .edges(points), counters: counters, program: .punts, filter: .here)
+        knownContext = context
+        return context
     }
 
     /// Lets in the packets of these edges, and no others.
