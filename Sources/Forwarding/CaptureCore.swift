@@ -147,6 +147,7 @@ extension CaptureCore {
     ///   - arrival: The event of the calling thread's replies.
     ///   - time: The longest time to wait.
     ///   - command: Makes the command, which gives the reply.
+    /// - Throws: What the reply says, or that none has come.
     func ask(
         _ arrival: Reply.Arrival, within time: Duration = replyTime,
         _ command: (Reply) -> Forwarder.Command

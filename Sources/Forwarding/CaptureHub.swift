@@ -32,6 +32,8 @@ package final class CaptureHub: Sendable {
     ///   - plan: What the session wants.
     ///   - outlet: The session's part.
     ///   - key: Its key.
+    /// - Returns: The capture.
+    /// - Throws: If there are edges and none can be captured.
     func join(
         _ plan: CapturePlan, _ outlet: sending Outlet, as key: UInt64
     ) throws(SystemError) -> CaptureCore {

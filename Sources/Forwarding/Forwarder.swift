@@ -397,7 +397,8 @@ extension Forwarder {
         case .ring(let command): try obey(command)
         case .join(let outlet, let reply):
             reply.give(
-                error { () throws(SystemError) in if let outlet = outlet.take() { try add(outlet) } })
+                error { () throws(SystemError) in if let outlet = outlet.take() { try add(outlet) }
+                })
         case .leave(let key, let reply): beginLeaving(key, reply)
         case .attach(let connection, let key):
             if let connection = connection.take() { try attach(connection, to: key) }

@@ -305,7 +305,8 @@ extension Pipeline {
         }
         if translation != nil { counts.translatedCount += 1 }
         Self.write(
-            request, of: requests, translation, filter, through: &writer, sideViews, &queue, &counts)
+            request, of: requests, translation, filter, through: &writer, sideViews, &queue, &counts
+        )
     }
 
     private static func write(

@@ -2,7 +2,9 @@
 ///
 /// It belongs to the forwarder's thread.
 package final class EdgeTally {
-    /// What is counted once for all sessions. A frame that is reported counts as forwarded.
+    /// What is counted once for all sessions.
+    ///
+    /// A frame that is reported counts as forwarded.
     let common = FrameCounters()
     /// What each session counts itself, in the order of the capture's outlets.
     var own: [FrameCounters]

@@ -76,7 +76,9 @@ package struct FrameCounts: Equatable, Sendable {
         for fate in Fate.allCases where fate.isShared {
             fates[fate.rawValue] += common[fate] - base[fate]
         }
-        for index in requests.indices { requests[index] += common.requests[index] - base.requests[index] }
+        for index in requests.indices {
+            requests[index] += common.requests[index] - base.requests[index]
+        }
     }
 
     /// Gives the frames that are still on their way the fate of those that a capture has abandoned.

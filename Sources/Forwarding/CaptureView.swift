@@ -1,38 +1,8 @@
-package import BPF
 import Linux
 import Observation
 import PacketRing
 import Packets
-package import RPCAP
 import Time
-
-/// What a session wants of a capture's packets: which of them, and how much of each.
-///
-/// Sessions that want the same are sent copies of the same bytes.
-package struct ViewForm: Equatable, Sendable {
-    /// The sensor's filter; nil lets everything pass.
-    package var filter: Program?
-    /// The most bytes that are kept of a frame.
-    package var frameByteCountMax: Int
-    /// Which of the packets that pass the filter are sent.
-    package var sampling: Sampling
-
-    /// Creates a form from what a session has asked for.
-    package init(filter: Program?, frameByteCountMax: Int, sampling: Sampling) {
-        (self.filter, self.frameByteCountMax) = (filter, frameByteCountMax)
-        self.sampling = sampling
-    }
-
-    /// Whether two filters let the same packets pass, as far as that can be seen.
-    func hasSameFilter(as other: Self) -> Bool {
-        filter?.instructions == other.filter?.instructions
-    }
-
-    package static func == (form: Self, other: Self) -> Bool {
-        form.hasSameFilter(as: other) && form.frameByteCountMax == other.frameByteCountMax
-            && form.sampling == other.sampling
-    }
-}
 
 /// The packets of a capture in the form that some of its sessions want, beside the first form.
 ///
