@@ -6,17 +6,32 @@ extension Forwarder {
     /// Lets blocks gather, if the turn that ends now leaves time for that; commands end the pause.
     ///
     /// - Parameter limit: The longest pause.
-    /// - Returns: Whether there was a pause.
+    /// - Returns: Whether a command has ended the pause; nil if there was none.
     /// - Throws: If the kernel refuses to wait.
-    func pauseIfWorthwhile(within limit: Duration) throws(SendFailure) -> Bool {
+    func pauseIfWorthwhile(within limit: Duration) throws(SendFailure) -> Bool? {
         guard pacer.endTurn(edgeCount: edges.count, now: .now), phase == .running, !isBehind,
             pressure == nil, closing.isEmpty, !outlets.contains(where: { $0.sender.isBlocked })
-        else { return false }
-        try SendFailure.rethrowing { () throws(SystemError) in
-            _ = try poll(
+        else { return nil }
+        return try SendFailure.rethrowing { () throws(SystemError) in
+            let ready = try poll(
                 [(commands.fileDescriptor, .readable)],
                 milliseconds: min(TurnPacer.pause, limit).waitMilliseconds)
+            return ready[0].contains(.readable)
         }
-        return true
+    }
+
+    /// Looks at each ring, and forwards what it holds.
+    ///
+    /// The poller would look at each ring that has something, in the kernel and once more afterwards,
+    /// which costs more than to look at all of them here.
+    func lookAndDrain() throws(SendFailure) {
+        let begin = MonotonicTime.now
+        isBehind = false
+        write { $0.attend(into: &$1, now: begin) }
+        for edge in edges.values where edge.hasBlock {
+            try drain(edge, max(1, byteCountPerTurn / edge.blockByteCount))
+        }
+        if let sharedRing { try drain(sharedRing) }
+        try endTurn(begin)
     }
 }

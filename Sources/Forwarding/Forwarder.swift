@@ -86,6 +86,8 @@ final class Forwarder {
     let silenceTime: Duration
     /// When edges are looked at next that may have fallen silent.
     var silencesAt = MonotonicTime.zero
+    /// When the poller is asked next, though rings are looked at without it.
+    private var pollsAt = MonotonicTime.zero
     /// When the kernel's counts are taken next.
     var countsAt: MonotonicTime
     /// Whether this turn may have left blocks in a ring, so that answers may be in them.
@@ -100,6 +102,10 @@ final class Forwarder {
     ///
     /// That takes less than a millisecond. The poller names a ring that holds more again at once.
     private static let byteCountPerTurn = 1 << 20
+
+    /// How often the poller is asked while rings are looked at without it: it reports peers and
+    /// interfaces that are gone.
+    private static let pollInterval = Duration.milliseconds(50)
 
     /// How often the kernel's counts are taken while packets come: they have 32 bits.
     static let countInterval = Duration.seconds(10)
@@ -181,16 +187,25 @@ extension Forwarder {
     /// - Parameter limit: The longest time that it waits.
     /// - Throws: If the data connection, or a system call, has failed.
     func turn(within limit: Duration) throws(SendFailure) {
-        var time = waitTime(limit)
-        if try pauseIfWorthwhile(within: time) { time = waitTime(limit) }
-        let hasCommands =
-            pressure == nil
-            ? try waitAndDrain(milliseconds: time.waitMilliseconds)
-            : try turnUnderPressure(within: time)
+        let time = waitTime(limit)
+        var hasCommands = false
+        switch try pauseIfWorthwhile(within: time) {
+        case .some(let isEnded) where pacer.findsMany && MonotonicTime.now < pollsAt:
+            hasCommands = isEnded
+            try lookAndDrain()
+        case .some: hasCommands = try pollAndDrain(.zero)
+        case nil: hasCommands = try pollAndDrain(time)
+        }
         guard hasCommands else { return }
         try obey(commands.takeAll())
         // A data connection that has just come takes what has waited for it.
         try send(.now)
+    }
+
+    private func pollAndDrain(_ time: Duration) throws(SendFailure) -> Bool {
+        guard pressure == nil else { return try turnUnderPressure(within: time) }
+        pollsAt = .now + Self.pollInterval
+        return try waitAndDrain(milliseconds: time.waitMilliseconds)
     }
 
     /// The time until something is due, or the limit if that is shorter.
@@ -230,6 +245,14 @@ extension Forwarder {
         }
         if pressure != nil { try drainFairly() }
         if !closing.isEmpty { try advanceClosing() }
+        try endTurn(begin)
+        return hasCommands
+    }
+
+    /// Does what is due after rings have been read.
+    ///
+    /// - Parameter begin: When the turn began to read them.
+    func endTurn(_ begin: MonotonicTime) throws(SendFailure) {
         let expiryTime = expiryTime(begin)
         write { $0.expireRequests(into: &$1, now: expiryTime) }
         let now = MonotonicTime.now
@@ -239,7 +262,6 @@ extension Forwarder {
         }
         try send(now)
         try noteProgress(now)
-        return hasCommands
     }
 
     /// Brings gauges and counts up to date that nothing else changes.
@@ -270,7 +292,7 @@ extension Forwarder {
     /// The most bytes of one ring that are forwarded in a turn.
     ///
     /// At the end nothing more comes in, so everything goes out.
-    private var byteCountPerTurn: Int { phase == .finishing ? .max : Self.byteCountPerTurn }
+    var byteCountPerTurn: Int { phase == .finishing ? .max : Self.byteCountPerTurn }
 
     /// Forwards what the ring of a key holds, as far as the queue has room.
     ///

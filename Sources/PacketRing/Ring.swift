@@ -388,7 +388,7 @@ extension Ring {
         }
 
         /// The usual time after which the kernel hands over a block that is not full.
-        package static let retirementMilliseconds: UInt32 = 14
+        package static let retirementMilliseconds: UInt32 = 20
 
         private init(_ other: Shape, retirementMilliseconds: UInt32) {
             (blockByteCount, blockCount) = (other.blockByteCount, other.blockCount)

@@ -171,6 +171,9 @@ extension CapturedEdge {
         return pressure
     }
 
+    /// Whether a block waits to be read.
+    var hasBlock: Bool { ring?.hasBlocks(1) ?? false }
+
     /// Whether half of the blocks, or more, wait to be read, with the one that has just been read.
     private var isHalfFull: Bool {
         ring?.hasBlocks(max(1, ringByteCount / blockByteCount / 2)) ?? false
