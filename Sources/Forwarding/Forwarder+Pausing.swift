@@ -15,9 +15,15 @@ extension Forwarder {
         return try SendFailure.rethrowing { () throws(SystemError) in
             let ready = try poll(
                 [(commands.fileDescriptor, .readable)],
-                milliseconds: min(TurnPacer.pause, limit).waitMilliseconds)
+                milliseconds: min(pause, limit).waitMilliseconds)
             return ready[0].contains(.readable)
         }
+    }
+
+    /// Takes over how long a pause may be with the rings that there are now.
+    func noteRings() {
+        let smallest = edges.values.lazy.map(\.ringByteCount).min() ?? 0
+        pause = TurnPacer.pause(smallestRing: smallest)
     }
 
     /// Looks at each ring, and forwards what it holds.

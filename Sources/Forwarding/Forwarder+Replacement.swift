@@ -64,6 +64,7 @@ extension Forwarder {
         try poller.remove(fileDescriptor)
         counters.add(1, to: .ringsReplaced)
         try poller.add(edge.fileDescriptor, as: Key.firstEdge + edge.incarnation)
+        noteRings()
         report(.replaced(old), of: edge.incarnation)
         if edge.isLagging, !edge.isLeaving { adopt(edge) }
     }

@@ -48,6 +48,7 @@ extension Forwarder {
     private func add(_ edge: CapturedEdge) throws(SystemError) {
         try poller.add(edge.fileDescriptor, as: Key.firstEdge + edge.incarnation)
         edges[edge.incarnation] = edge
+        noteRings()
         open(edge.counters, edge.edge.name, edge.incarnation)
         adopt(edge)
     }
@@ -203,6 +204,7 @@ extension Forwarder {
         try count(edge)
         try poller.remove(edge.fileDescriptor)
         edges[edge.incarnation] = nil
+        noteRings()
         write { $0.releaseHeld(countedBy: edge.counters, into: &$1, now: .now) }
         close(edge.counters, edge.edge.name, edge.incarnation)
         manager.post(.closed(incarnation: edge.incarnation, edge.close()))

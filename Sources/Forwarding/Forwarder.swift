@@ -86,6 +86,8 @@ final class Forwarder {
     let silenceTime: Duration
     /// When edges are looked at next that may have fallen silent.
     var silencesAt = MonotonicTime.zero
+    /// The length of a pause between turns.
+    var pause = Duration.zero
     /// When the poller is asked next, though rings are looked at without it.
     private var pollsAt = MonotonicTime.zero
     /// When the kernel's counts are taken next.

@@ -13,12 +13,24 @@ package struct TurnPacer {
     /// Until when there is no pause.
     private var busyUntil = MonotonicTime.zero
 
+    /// The longest pause.
+    ///
+    /// With 5,000 blocks a second, which 250 quiet edges hand over, 25 of them gather in that time. It
+    /// is a quarter of the time for which packets stay in a block anyway.
+    private static let pauseMax = Duration.milliseconds(5)
+    /// The rate that the smallest ring is to hold during a pause, in bytes a millisecond: 0.7 Gbit/s.
+    ///
+    /// Nobody knows when an edge that says little begins to say much.
+    private static let heldByteCountPerMillisecond = (256 << 10) / 3
+
     /// The length of a pause.
     ///
-    /// With 5,000 blocks a second, which 250 quiet edges hand over, fifteen of them gather in that time.
-    /// It is a fifth of the time for which packets stay in a block anyway, and the smallest first ring
-    /// holds what comes meanwhile at 2.5 Gbit/s.
-    package static let pause = Duration.milliseconds(5)
+    /// - Parameter byteCount: The size of the smallest ring.
+    /// - Returns: The length, whole milliseconds.
+    package static func pause(smallestRing byteCount: Int) -> Duration {
+        min(pauseMax, .milliseconds(byteCount / heldByteCountPerMillisecond))
+    }
+
     /// The fewest edges with rings: the blocks of fewer come one by one in spite of a pause.
     package static let edgeCountMin = 8
     /// The bytes of a turn from which a pause saves nothing.

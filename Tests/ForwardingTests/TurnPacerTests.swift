@@ -60,4 +60,21 @@ struct TurnPacerTests {
         #expect(!endTurn(&other, blocks: [131_000], ring: 64 << 20, lastReadAt: before))
         #expect(endTurn(&other, blocks: [400]))
     }
+
+    @Test("are as short as the smallest ring needs them to be")
+    func lengths() {
+        for (byteCount, milliseconds) in [
+            (0, 0), (256 << 10, 3), (384 << 10, 4), (512 << 10, 5), (1 << 20, 5), (64 << 20, 5),
+        ] {
+            #expect(TurnPacer.pause(smallestRing: byteCount) == .milliseconds(milliseconds))
+        }
+    }
+
+    @Test("end with a look at all rings where many of them had blocks")
+    func many() {
+        var pacer = TurnPacer()
+        #expect(endTurn(&pacer, blocks: Array(repeating: 400, count: 49)) && !pacer.findsMany)
+        #expect(endTurn(&pacer, blocks: Array(repeating: 400, count: 50)) && pacer.findsMany)
+        #expect(endTurn(&pacer, blocks: [400]) && !pacer.findsMany)
+    }
 }
