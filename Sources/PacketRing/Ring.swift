@@ -355,7 +355,7 @@ extension Ring {
         ///
         /// A packet waits in a block for the retirement time once or twice. While nobody reads, each
         /// block is used up when its time is over, full or not. Eight blocks outlast a reader that a
-        /// CPU limit stops for 100 ms, and packets are still sent within 30 ms.
+        /// CPU limit stops for 150 ms, and packets are still sent within 50 ms.
         ///
         /// - Parameters:
         ///   - byteCountMax: The most bytes of the ring, unless two blocks are more.

@@ -18,7 +18,7 @@ package struct LapTimer {
     private static let fastMax = Duration.milliseconds(20)
     /// The time for each block from which on a lap is not fast.
     ///
-    /// Blocks that the kernel hands over because of their age take 14 ms each, but a reader that is late
+    /// Blocks that the kernel hands over because of their age take 20 ms each, but a reader that is late
     /// for one of them sees less.
     private static let fastMaxPerBlock = Duration.milliseconds(7)
 

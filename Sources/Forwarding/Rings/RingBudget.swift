@@ -143,8 +143,8 @@ package struct RingBudget {
     /// The fewest blocks that a ring at the other end of a pair should have, or one that follows a slow
     /// ring.
     ///
-    /// It is not read until the old ring is drained, and the kernel uses up a block every 14 ms
-    /// however little passes: this many last for 224 ms, where 30 to 60 are the rule. A slow ring may
+    /// It is not read until the old ring is drained, and the kernel uses up a block every 20 ms
+    /// however little passes: this many last for 320 ms, where 30 to 60 are the rule. A slow ring may
     /// take 180 ms longer.
     private static let otherEndBlockCount = 16
     /// How much larger a ring at the other end is, by powers of two, after each that was too small.

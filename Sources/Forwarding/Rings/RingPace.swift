@@ -6,7 +6,7 @@ package import Time
 /// For that each ring has a timer, which interrupts a processor whether packets come or not. So an edge
 /// that says little gets a slow ring. Its packets come later, unless they fill blocks.
 package enum RingPace: Sendable {
-    /// For an edge that talks: a packet comes after 14 ms at most.
+    /// For an edge that talks: a packet comes after 20 ms at most.
     case quick
     /// For an edge that is silent: a packet comes after 180 ms at most. The timers of 250 such rings
     /// interrupt a node 1,390 times a second.
