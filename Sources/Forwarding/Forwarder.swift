@@ -254,6 +254,7 @@ extension Forwarder {
     /// Does what is due after rings have been read.
     ///
     /// - Parameter begin: When the turn began to read them.
+    /// - Throws: If a data connection, or a system call, has failed.
     func endTurn(_ begin: MonotonicTime) throws(SendFailure) {
         let expiryTime = expiryTime(begin)
         write { $0.expireRequests(into: &$1, now: expiryTime) }

@@ -46,8 +46,9 @@ package struct TurnPacer {
     /// The time in which a ring that fills fast would be full: that of many pauses.
     private static let fastLapMax = Duration.milliseconds(50)
 
-    /// Whether the last turn found so many rings with blocks that it costs less to look at all of them
-    /// than to have the poller tell which.
+    /// Whether the last turn found blocks in a fifth of the rings or more.
+    ///
+    /// Then it costs less to look at all of them than to have the poller tell which have some.
     ///
     /// A look at a ring waits for memory, about 0.15 µs: blocks begin at multiples of their size, so few
     /// of these places fit into a cache together. The poller takes some 0.8 µs for a ring that has
