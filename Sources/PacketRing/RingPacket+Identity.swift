@@ -1,15 +1,37 @@
+import Addressing
 import CLinux
 
 extension RingPacket {
     /// A hash that tells the packet from all others of its interface, and is the same in all rings.
     ///
-    /// It is nil if the kernel has not stamped the packet on arrival (see `PacketStamps`). The hash
-    /// is of the time, the length and the first 128 bytes. Two packets with the same hash are the
-    /// same, or came on two processors within one nanosecond and differ only behind these bytes.
+    /// The hash is of the time, the length and the first 128 bytes. Two packets with the same hash are
+    /// the same, or came on two processors within one nanosecond and differ only behind these bytes.
+    ///
+    /// It is nil if the kernel has not stamped the packet on arrival (see `PacketStamps`). The kernel
+    /// stamps no TCP segment that another namespace of the node has sent: it bears the time at which its
+    /// sender's device is to send it (`skb_clear_tstamp` in the kernel's skbuff.h). So the hash of such
+    /// a segment has no time. It has the numbers of TCP, and over IPv4 that of the packet.
     package var identity: UInt64? {
-        guard word(HeaderOffset.status) & UInt32(TP_STATUS_TS_SOFTWARE) != 0 else { return nil }
+        guard word(HeaderOffset.status) & UInt32(TP_STATUS_TS_SOFTWARE) != 0 else {
+            return isTCP ? contentIdentity : nil
+        }
         return hash(from: nanosecondsSince1970 ^ UInt64(wireByteCount) << 48)
     }
+
+    /// Whether the packet is a TCP segment, as far as its IP header says so.
+    private var isTCP: Bool {
+        guard bytes.byteCount > Self.protocolIPv4 else { return false }
+        return switch bytes.uint16(at: 12) {
+        case 0x0800: bytes.uint8(at: Self.protocolIPv4) == Self.tcp
+        case 0x86dd: bytes.uint8(at: Self.protocolIPv6) == Self.tcp
+        default: false
+        }
+    }
+
+    /// Where the protocol is in a frame over IPv4, and over IPv6.
+    private static let protocolIPv4 = 14 + 9
+    private static let protocolIPv6 = 14 + 6
+    private static let tcp: UInt8 = 6
 
     /// A hash of the length and the first 128 bytes, which is the same at both ends of a device pair.
     ///

@@ -1,4 +1,6 @@
+import Addressing
 import BPF
+import Glibc
 import KernelSupport
 import Linux
 import PacketRing
@@ -80,6 +82,35 @@ struct PacketIdentityTests {
             #expect(identities.count == 10 * Self.senderCount)
             // Another program on the node may have packets stamped, and then these are as well.
             #expect(Set(identities.map { $0 == nil }).count == 1)
+        }
+    }
+
+    @Test("is known of TCP segments from another namespace, which the kernel does not stamp")
+    func segments() throws {
+        try inOwnNetwork {
+            let pod = "identity\(getpid())"
+            defer { try? shell("ip netns del \(pod)") }
+            try shell(
+                """
+                ip netns add \(pod) && ip link add here type veth peer there netns \(pod)
+                ip addr add 192.0.2.1/24 dev here && ip -n \(pod) addr add 192.0.2.2/24 dev there
+                ip link set here up && ip -n \(pod) link set there up
+                """)
+            try awaitLinks()
+            let stamps = try PacketStamps()
+            let here = try interfaceIndex("here")
+            var first = try Ring(on: here, .keepAll, shape: Self.shape)
+            var second = try Ring(on: here, .keepAll, shape: Self.shape)
+            let any = SocketAddress(try #require(IPAddress("192.0.2.1")), port: 0)
+            let listener = try Listener(at: any)
+            let script = "head -c 20000 /dev/zero > /dev/tcp/192.0.2.1/\(listener.local.port)"
+            try shell("ip netns exec \(pod) bash -c '\(script)'")
+            // Three for the handshake, and data, its acknowledgement and the end.
+            let known = try Self.identities(in: &first, count: 6)
+            let others = try Self.identities(in: &second, count: known.count)
+            #expect(known.count >= 6 && !known.contains(nil))
+            #expect(known == Array(others.prefix(known.count)))
+            withExtendedLifetime(stamps) {}
         }
     }
 }

@@ -114,8 +114,18 @@ extension RingManager {
     ) {
         switch event {
         case .prepared: break
-        case .replaced(let old): table.recordReplaced(incarnation, old, now: .now)
+        case .replaced(let old):
+            table.recordReplaced(incarnation, old, now: .now)
+            guard let slot = table.slot(incarnation) else { return }
+            logger.debug(
+                "a ring has been replaced",
+                metadata: ["edge": "\(slot.edge.name)", "ring_bytes": .number(slot.byteCount)])
         case .cancelled(let new, let obstacle):
+            if let slot = table.slot(incarnation) {
+                logger.debug(
+                    "a ring keeps its size",
+                    metadata: ["edge": "\(slot.edge.name)", "reason": "\(obstacle)"])
+            }
             let slot = table.cancelReplacement(incarnation, new, because: obstacle, now: .now)
             if let slot { noteNotMoved(slot) }
         }
