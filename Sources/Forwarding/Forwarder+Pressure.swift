@@ -50,8 +50,10 @@ extension Pressure {
 
 /// When a slow peer is worth a line in the log: once a minute at most.
 package struct PressureLog {
-    /// When the pressure that was logged began; nil if it has ended.
+    /// When the pressure began; nil if there is none.
     private var beganAt: MonotonicTime?
+    /// Whether the log says that there is pressure.
+    private var isLogged = false
     private var loggedAt: MonotonicTime?
 
     /// A peer can be a little too slow, so that its queue fills up and empties without end.
@@ -59,21 +61,31 @@ package struct PressureLog {
 
     package init() {}
 
-    /// Records that pressure begins.
+    /// Records that pressure begins, or goes on.
     ///
-    /// - Returns: Whether that is to be logged.
-    package mutating func begin(now: MonotonicTime) -> Bool {
+    /// - Returns: Whether that is to be logged now.
+    package mutating func note(now: MonotonicTime) -> Bool {
+        beganAt = beganAt ?? now
+        if isLogged { return false }
         if let loggedAt, now - loggedAt < Self.interval { return false }
-        (beganAt, loggedAt) = (now, now)
+        (isLogged, loggedAt) = (true, now)
         return true
     }
 
     /// Records that pressure has ended.
     ///
-    /// - Returns: How long it lasted, if its beginning was logged.
+    /// - Returns: How long it lasted, if the log says that there was any.
     package mutating func end(now: MonotonicTime) -> Duration? {
-        defer { beganAt = nil }
-        return beganAt.map { now - $0 }
+        defer { (beganAt, isLogged) = (nil, false) }
+        return isLogged ? beganAt.map { now - $0 } : nil
+    }
+
+    /// Logs pressure that begins or goes on, if that is due.
+    mutating func log(_ loss: String, _ queueByteCount: Int, now: MonotonicTime, to logger: Logger) {
+        guard note(now: now) else { return }
+        logger.warning(
+            "the peer takes less than pods send: what finds no room in \(loss) is dropped",
+            metadata: ["queue_bytes": .number(queueByteCount)])
     }
 
     /// Records that pressure has ended, and logs it if its beginning was logged.
@@ -117,11 +129,7 @@ extension Forwarder {
             edgeCount: edges.count, leftByteCount: outlet.leftByteCount)
         let now = MonotonicTime.now
         countsAt = min(countsAt, now + Self.pressureCountInterval)
-        if pressureLog.begin(now: now) {
-            outlet.logger.warning(
-                "the peer takes less than pods send: what finds no room in rings is dropped",
-                metadata: ["queue_bytes": .number(outlet.sender.queue.byteCountMax)])
-        }
+        logPressure(of: outlet, now)
         for edge in edges.values where edge.hasNewRing && !edge.isLeaving {
             // What it has read must not be more than what the kernel is known to have put there.
             try SendFailure.rethrowing { () throws(SystemError) in try count(edge) }
@@ -129,10 +137,15 @@ extension Forwarder {
         }
     }
 
+    private func logPressure(of outlet: Outlet, _ now: MonotonicTime) {
+        pressureLog.log("rings", outlet.sender.queue.byteCountMax, now: now, to: outlet.logger)
+    }
+
     /// Waits for room, a command, or the next look at the rings, and deals with all that is there.
     ///
     /// - Returns: Whether commands wait.
     func turnUnderPressure(within limit: Duration) throws(SendFailure) -> Bool {
+        if let outlet = sole { logPressure(of: outlet, .now) }
         // If not even the reserve has room there is nothing to look for.
         let wait = isQueueFull ? max(countsAt - .now, .zero) : Self.pressureInterval
         var hasCommands = try waitForRoom(milliseconds: min(limit, wait).waitMilliseconds)

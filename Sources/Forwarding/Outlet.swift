@@ -161,11 +161,11 @@ extension Outlet {
         pressure = Pressure(
             queueByteCountMax: sender.queue.byteCountMax, blockByteCountMax: byteCount,
             edgeCount: edgeCount, leftByteCount: leftByteCount)
-        if pressureLog.begin(now: .now) {
-            logger.warning(
-                "the peer takes less than pods send: what finds no room in its queue is dropped",
-                metadata: ["queue_bytes": .number(sender.queue.byteCountMax)])
-        }
+        logPressure(now: .now)
+    }
+
+    private func logPressure(now: MonotonicTime) {
+        pressureLog.log("its queue", sender.queue.byteCountMax, now: now, to: logger)
     }
 
     /// The bytes that have left the queue since the session began.
@@ -176,8 +176,9 @@ extension Outlet {
 
     /// Ends the sharing of the queue when there is room again.
     func endPressureIfPossible(now: MonotonicTime) {
-        guard pressure != nil, sender.queue.byteCount <= sender.queue.byteCountMax / 2 else {
-            return
+        guard pressure != nil else { return }
+        guard sender.queue.byteCount <= sender.queue.byteCountMax / 2 else {
+            return logPressure(now: now)
         }
         pressure = nil
         pressureLog.logEnd(now: now, to: logger)

@@ -175,13 +175,13 @@ extension Setting {
     package static let queueMemory = Setting(
         "PODWIRE_QUEUE_MEMORY", "--queue-memory", .value("64MiB"),
         .text("an amount such as 64MiB, at least 1MiB"),
-        "memory for the send queue of one capture")
+        "memory for the send queue of one session")
 
     package static let rateLimit = Setting(
         "PODWIRE_RATE_LIMIT", "--rate-limit", .value("off"),
         .text("off, or an amount a second such as 50MiB, at least 1MiB"),
         """
-        most bytes a second that one capture sends, such as `50MiB`; whole packets are left out, \
+        most bytes a second that one session sends, such as `50MiB`; whole packets are left out, \
         evenly
         """)
 

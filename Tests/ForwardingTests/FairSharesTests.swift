@@ -118,14 +118,28 @@ struct PressureLogTests {
     func lines() {
         var log = PressureLog()
         let begin = MonotonicTime.zero
-        var isLogged = log.begin(now: begin)
+        var isLogged = log.note(now: begin)
         #expect(isLogged)
+        isLogged = log.note(now: begin + .seconds(2))
+        #expect(!isLogged)
         var time = log.end(now: begin + .seconds(3))
         #expect(time == .seconds(3))
-        isLogged = log.begin(now: begin + .seconds(59))
-        time = log.end(now: begin + .seconds(60))
+        isLogged = log.note(now: begin + .seconds(58))
+        time = log.end(now: begin + .seconds(59))
         #expect(!isLogged && time == nil)
-        isLogged = log.begin(now: begin + .seconds(60))
+    }
+
+    @Test("tells of pressure that goes on when the minute is over")
+    func late() {
+        var log = PressureLog()
+        let begin = MonotonicTime.zero
+        _ = log.note(now: begin)
+        _ = log.end(now: begin + .seconds(3))
+        var isLogged = log.note(now: begin + .seconds(10))
+        #expect(!isLogged)
+        isLogged = log.note(now: begin + .seconds(60))
         #expect(isLogged)
+        let time = log.end(now: begin + .seconds(61))
+        #expect(time == .seconds(51))
     }
 }

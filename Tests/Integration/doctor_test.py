@@ -255,7 +255,7 @@ class DoctorTest(unittest.TestCase):
                           "not counted against a container's limit", "lower --ring-memory")
         report = self.examine("--sensor", f"{SENSOR},{SENSOR}:2003")
         self.assert_ok(report, "ring-memory", "up to 256 MiB; ")
-        self.assert_ok(report, "queue-memory", "64 MiB for each of 2 captures")
+        self.assert_ok(report, "queue-memory", "64 MiB for each of 2 sessions")
 
     def test_queues_beyond_the_containers_limit(self):
         with self.memory_limit(64 << 20) as prefix:

@@ -150,7 +150,7 @@ extension AgentMetrics {
         },
         gauge(
             "ring_memory_limit_bytes",
-            "The most bytes that the rings of all captures may take together."
+            "The most bytes that the rings of all captures may take together, beside one of 256 KiB for each."
         ) {
             [Sample($0.settings.capture.ringByteCountMax)]
         },
@@ -161,7 +161,7 @@ extension AgentMetrics {
                     [peer.name], peer.captures.reduce(0) { $0 + $1.counters.queueBytes.value })
             }
         },
-        gauge("queue_limit_bytes", "The most bytes that the send queue of one capture may hold.") {
+        gauge("queue_limit_bytes", "The most bytes that the send queue of one session may hold.") {
             [Sample($0.settings.capture.queueByteCountMax)]
         },
         gauge(

@@ -34,15 +34,15 @@ enum QueueMemoryCheck: DoctorCheck {
 }
 
 extension Examination {
-    /// The most captures at a time: one for each sensor and each client.
+    /// The most sessions at a time: one for each sensor and each client.
     var captureCount: Int {
         let clientCount = settings.passive == nil ? 0 : PassiveSettings.clientCountMax
         return max(1, settings.sensors.count + clientCount)
     }
 
-    /// The memory that all captures may have together, in words.
+    /// The memory that the queues of all sessions may have together, in words.
     func memoryOfCaptures(_ byteCount: Int) -> String {
         let each = "up to \(Wording.mebibytes(byteCount))"
-        return captureCount == 1 ? each : "\(each) for each of \(captureCount) captures"
+        return captureCount == 1 ? each : "\(each) for each of \(captureCount) sessions"
     }
 }
