@@ -40,12 +40,13 @@ final class CaptureCore: Sendable {
     ///   - plan: What the capture does.
     ///   - outlet: The first session's part.
     ///   - name: Names the capture's threads for the watchdog.
+    ///   - isClient: Whether the session is a client's.
     ///   - watchdog: Watches them.
     ///   - logger: Gets what a person should know.
     /// - Throws: If there are edges and none can be captured.
     init(
-        _ plan: CapturePlan, _ outlet: TransferBox<Outlet>, for name: String, _ watchdog: Watchdog,
-        logger: Logger
+        _ plan: CapturePlan, _ outlet: TransferBox<Outlet>, for name: String,
+        isClient: Bool = false, _ watchdog: Watchdog, logger: Logger
     ) throws(SystemError) {
         self.logger = logger
         ended = try Event()
@@ -71,11 +72,11 @@ final class CaptureCore: Sendable {
         let forwarder = try Forwarder(
             programs, pipeline, outlet, plan.settings, commands: commands, manager: manager,
             counters: counters, silenceTime: plan.silenceTime, logger: logger)
-        try start(forwarder, plan) { watchdog.begin("\($0) of \(name)") }
+        try start(forwarder, plan, isClient: isClient) { watchdog.begin("\($0) of \(name)") }
     }
 
     private func start(
-        _ forwarder: sending Forwarder, _ plan: CapturePlan,
+        _ forwarder: sending Forwarder, _ plan: CapturePlan, isClient: Bool,
         _ heartbeat: @escaping @Sendable (String) -> Watchdog.Heartbeat
     ) throws(SystemError) {
         let box = TransferBox(forwarder)
@@ -92,7 +93,9 @@ final class CaptureCore: Sendable {
         do throws(SystemError) {
             let began = Reply(arrival)
             try startThread { [self, memory = plan.ringMemory] in
-                manager.run(memory, heartbeat("the ring manager")) { began.give($0) }
+                manager.run(memory, isClient: isClient, heartbeat("the ring manager")) {
+                    began.give($0)
+                }
             }
             try began.wait(until: .now + Self.startTime, orFor: ended.fileDescriptor)
         } catch {
@@ -136,7 +139,9 @@ extension CaptureCore {
             try ask(arrival) { .join(outlet, $0) }
         } catch {
             // A forwarder that comes to it too late must not keep it.
-            if error.errno == .timedOut, isRunning { commands.send(.leave(outlet: key, nil)) }
+            if error.errno == .timedOut, isRunning {
+                commands.send(.leave(outlet: key, by: .now, nil))
+            }
             throw error
         }
     }

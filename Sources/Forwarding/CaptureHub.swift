@@ -5,10 +5,10 @@ package import Metrics
 import Synchronization
 import Time
 
-/// The captures of a node's sessions: those that want the whole node share one.
+/// The capture that the sessions of all sensors share.
 ///
-/// Each further sensor costs its queue and what is sent to it, and no ring. Sessions that capture at a
-/// single edge have captures of their own.
+/// Each further sensor costs its queue and what is sent to it, and no ring. Clients have captures of
+/// their own: anybody's filter would take the time of all.
 package final class CaptureHub: Sendable {
     private let shared = Mutex<Shared?>(nil)
     private let watchdog: Watchdog

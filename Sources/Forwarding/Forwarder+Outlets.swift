@@ -12,7 +12,10 @@ import Time
 /// What the pipeline writes, and where it goes.
 extension Forwarder {
     /// The capture's only outlet, into whose queue the pipeline writes; nil if there are several.
-    var sole: Outlet? { outlets.count == 1 ? outlets[0] : nil }
+    var sole: Outlet? {
+        // One that could not be given the first form is written for as if there were others.
+        outlets.count == 1 && outlets[0].viewIndex == 0 ? outlets[0] : nil
+    }
 
     /// Has the pipeline write packets, and hands them to the outlets.
     ///
@@ -213,26 +216,38 @@ extension Forwarder {
 
     /// Has the pipeline write what the outlets want, each form once.
     ///
-    /// - Throws: If the kernel refuses a program, or there is no memory; then the old programs may be
-    ///   in force, and the caller puts the old forms back.
+    /// - Throws: If the kernel refuses a program, or there is no memory; then everything stays as it
+    ///   was, and the caller puts the old forms back.
     func arrangeViews() throws(SystemError) {
         guard let form = outlets.first?.form else { return }
         var sideViews: [CaptureView] = []
+        var indexes: [Int] = []
         for outlet in outlets {
             if outlet.form == form {
-                outlet.viewIndex = 0
+                indexes.append(0)
             } else if let index = sideViews.firstIndex(where: { $0.form == outlet.form }) {
-                outlet.viewIndex = index + 1
+                indexes.append(index + 1)
             } else {
                 sideViews.append(try sideView(outlet.form))
-                outlet.viewIndex = sideViews.count
+                indexes.append(sideViews.count)
             }
         }
         let others = sideViews.map(\.form)
-        let before = programs.version
+        let before = programs
         programs.set(form, others)
-        if programs.version != before { try adoptPrograms() }
-        pipeline.set(form, sideViews)
+        if programs.version != before.version {
+            do throws(SystemError) {
+                try adoptPrograms()
+            } catch {
+                programs.restoreForms(of: before)
+                try? adoptPrograms()
+                throw error
+            }
+        }
+        if form != pipeline.form || others != pipeline.sideViews.map(\.form) {
+            pipeline.set(form, sideViews, now: .now)
+        }
+        for (outlet, index) in zip(outlets, indexes) { outlet.viewIndex = index }
         manager.post(.views(form, others))
     }
 
@@ -251,26 +266,42 @@ extension Forwarder {
         guard let outlet = outlets.first(where: { $0.key == key }), outlet.sender.isAwaited,
             let socket = connection.fileDescriptor
         else { return }
-        try poller.add(socket, as: key)
+        do throws(SystemError) {
+            try poller.add(socket, as: key)
+        } catch {
+            guard outlets.count > 1 else { throw error }
+            removeFromReceivers(outlet)
+            return outlet.end(because: .failed(.system(error)), isEarly: true)
+        }
         outlet.sender.attach(connection)
     }
 
-    /// Sends a session another part of the packets.
-    func adopt(_ sampling: Sampling, of key: UInt64) throws(SystemError) {
-        guard let outlet = outlets.first(where: { $0.key == key }) else { return }
-        outlet.form.sampling = sampling
-        try arrangeViews()
+    /// Sends a session another part of the packets, unless there is no memory for that.
+    func adopt(_ sampling: Sampling, of key: UInt64) {
+        try? change(key) { $0.sampling = sampling }
     }
 
     /// Installs a session's other filter.
     func adopt(_ filter: Program?, of key: UInt64) throws(SystemError) {
+        try change(key) { $0.filter = filter }
+    }
+
+    private func change(
+        _ key: UInt64, _ body: (inout ViewForm) -> Void
+    ) throws(SystemError) {
         guard let outlet = outlets.first(where: { $0.key == key }) else { return }
-        outlet.form.filter = filter
-        try arrangeViews()
+        let before = outlet.form
+        body(&outlet.form)
+        do throws(SystemError) {
+            try arrangeViews()
+        } catch {
+            outlet.form = before
+            throw error
+        }
     }
 
     /// Has an outlet take what has been captured by now, if it is not gone already.
-    func beginLeaving(_ key: UInt64, _ reply: Reply?) {
+    func beginLeaving(_ key: UInt64, by deadline: MonotonicTime, _ reply: Reply?) {
         guard let outlet = outlets.first(where: { $0.key == key }) else {
             reply?.give(nil)
             return
@@ -281,7 +312,7 @@ extension Forwarder {
         let until = edges.values.lazy.compactMap { $0.handedOver(now: now) }.max()
         outlet.phase = .leaving(
             until: max(until ?? now, now + Ring.settlingTime),
-            Outlet.Departure(deadline: now + Self.finishTime, reply: reply))
+            Outlet.Departure(deadline: deadline, reply: reply))
     }
 
     /// Takes outlets whose sessions leave a step further.

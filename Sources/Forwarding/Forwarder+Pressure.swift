@@ -81,7 +81,8 @@ package struct PressureLog {
     }
 
     /// Logs pressure that begins or goes on, if that is due.
-    mutating func log(_ loss: String, _ queueByteCount: Int, now: MonotonicTime, to logger: Logger) {
+    mutating func log(_ loss: String, _ queueByteCount: Int, now: MonotonicTime, to logger: Logger)
+    {
         guard note(now: now) else { return }
         logger.warning(
             "the peer takes less than pods send: what finds no room in \(loss) is dropped",

@@ -25,7 +25,7 @@ final class Forwarder {
         /// Another session has an outlet from now on; reply when it is so.
         case join(TransferBox<Outlet>, Reply)
         /// A session leaves, and others stay: send it what has been captured, and reply.
-        case leave(outlet: UInt64, Reply?)
+        case leave(outlet: UInt64, by: MonotonicTime, Reply?)
         /// A session's data connection is there.
         case attach(TransferBox<DataConnection>, outlet: UInt64)
         /// Send a session another part of the packets.
@@ -424,10 +424,10 @@ extension Forwarder {
             reply.give(
                 error { () throws(SystemError) in if let outlet = outlet.take() { try add(outlet) }
                 })
-        case .leave(let key, let reply): beginLeaving(key, reply)
+        case .leave(let key, let deadline, let reply): beginLeaving(key, by: deadline, reply)
         case .attach(let connection, let key):
             if let connection = connection.take() { try attach(connection, to: key) }
-        case .sample(let sampling, let key): try adopt(sampling, of: key)
+        case .sample(let sampling, let key): adopt(sampling, of: key)
         case .filter(let filter, let key, let reply):
             reply.give(error { () throws(SystemError) in try adopt(filter, of: key) })
         case .count(let reply):

@@ -25,8 +25,13 @@ package final class LiveCapture: Sendable {
     ///
     /// A client asks for statistics often, and wants them soon rather than exact.
     private static let countTime = Duration.milliseconds(50)
-    /// Longer than the forwarder takes to send what waits, or to give it up.
-    private static let leaveTime = Forwarder.finishTime + .milliseconds(500)
+    /// How much longer than for what waits to be sent a busy forwarder is waited for.
+    private static let leaveTime = Duration.seconds(5)
+    /// The longest filter with which a session shares a capture.
+    ///
+    /// Where filters differ all of them run in user space, for each packet: a long one would take the
+    /// other sessions' time.
+    private static let sharedInstructionCountMax = 256
 
     /// Begins to capture and to forward to the connection, or joins a capture that runs.
     ///
@@ -38,7 +43,7 @@ package final class LiveCapture: Sendable {
     ///   - connection: Where the packets go.
     ///   - peerName: Names the session's threads for the watchdog.
     ///   - counters: Counts; it keeps what was counted if this throws.
-    ///   - hub: Has the capture of the whole node; nil for a capture of one's own.
+    ///   - hub: Has the capture that sensors share; nil for a client, which has one of its own.
     ///   - watchdog: Watches the threads.
     ///   - logger: Gets what a person should know.
     /// - Throws: If there are edges and none can be captured.
@@ -48,7 +53,8 @@ package final class LiveCapture: Sendable {
         logger: Logger
     ) throws(SystemError) {
         self.counters = counters
-        let hub = plan.scope == .stream ? hub : nil
+        let isClient = hub == nil
+        let hub = Self.canShare(plan) ? hub : nil
         self.hub = hub
         let key = Outlet.nextKey()
         let ending = try OutletEnding()
@@ -67,12 +73,21 @@ package final class LiveCapture: Sendable {
                 try hub.join(plan, outlet, as: key)
             } else {
                 try CaptureCore(
-                    plan, TransferBox(outlet), for: peerName, watchdog, logger: logger)
+                    plan, TransferBox(outlet), for: peerName, isClient: isClient, watchdog,
+                    logger: logger)
             }
     }
 }
 
 extension LiveCapture {
+    /// Whether a session can share a capture with others, whatever they want.
+    ///
+    /// Frames that are sent as captured are cut in the kernel, at the length that one session wants.
+    private static func canShare(_ plan: CapturePlan) -> Bool {
+        plan.scope == .stream && plan.settings.restoresWireForm
+            && plan.filter?.instructions.count ?? 0 <= sharedInstructionCountMax
+    }
+
     /// A descriptor for a poll set: readable when the capture has ended by itself.
     ///
     /// It does so when the sensor closes the data connection, for example.
@@ -124,7 +139,12 @@ extension LiveCapture {
         }
         guard isFirst else { return }
         guard let hub, hub.leave(core) else { return core.finish() }
-        try? core.ask(arrival, within: Self.leaveTime) { .leave(outlet: key, $0) }
+        let deadline = MonotonicTime.now + Forwarder.finishTime
+        try? core.ask(arrival, within: Forwarder.finishTime + Self.leaveTime) {
+            .leave(outlet: key, by: deadline, $0)
+        }
+        // If the forwarder has not come to it yet, nothing more counts as the session's.
+        counters.leave(isEarly: true)
     }
 }
 

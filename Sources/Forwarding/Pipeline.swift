@@ -52,10 +52,15 @@ struct Pipeline: ~Copyable {
     private(set) var sideViews: [CaptureView] = []
     /// Whether sessions have different filters, which run in user space then.
     private var filtersDiffer = false
+    /// Until when rings may hold packets that another filter has let in than the present one.
+    private var filtersHereUntil = MonotonicTime.zero
     let counters: CaptureCounters
 
     /// The largest part of the queue that held fragments may take: they go into it together.
     private static let heldShare = 4
+
+    /// Longer than a packet stays in the ring of a silent edge.
+    private static let oldestPacketTime = RingPace.slow.retirementMax
 
     /// How often there is work even if no packet comes.
     ///
@@ -83,6 +88,7 @@ struct Pipeline: ~Copyable {
             restoresWireForm: plan.settings.restoresWireForm)
         filter = PacketFilter(
             program: plan.form.filter, snaplen: plan.form.frameByteCountMax)
+        form = plan.form
         self.slowPath = slowPath
         fastPath = .some(FastPath(rule))
         self.tracker = tracker
@@ -113,14 +119,20 @@ struct Pipeline: ~Copyable {
         return floods.addresses
     }
 
+    /// The first form.
+    private(set) var form: ViewForm
+
     /// Writes packets in these forms from now on.
     ///
     /// - Parameters:
     ///   - form: The first form.
     ///   - sideViews: The others.
-    mutating func set(_ form: ViewForm, _ sideViews: [CaptureView]) {
+    ///   - now: The time.
+    mutating func set(_ form: ViewForm, _ sideViews: [CaptureView], now: MonotonicTime) {
+        filtersHereUntil = now + Self.oldestPacketTime
         filter = PacketFilter(program: form.filter, snaplen: form.frameByteCountMax)
         writer.set(form.sampling)
+        self.form = form
         self.sideViews = sideViews
         filtersDiffer = !sideViews.allSatisfy { $0.form.hasSameFilter(as: form) }
     }
@@ -170,7 +182,7 @@ extension Pipeline {
         let isAtHost = edge.edgeOfPodSide == nil
         var passed = PassedAddresses()
         let limit = filter.limitInKernel
-        let isOneView = sideViews.isEmpty
+        let isOneView = sideViews.isEmpty && isFilteredInKernel(now)
         var packets = block.packets
         lookAtSender(in: &packets, edge, fastPath, now)
         packets = block.packets
@@ -297,7 +309,8 @@ extension Pipeline {
                 packet, at: point, edge.counters, into: &queue, now, &counts)
         }
         // A filter that has cut a packet short has let it pass.
-        let isFiltered = edge.filter == .inKernel && !filtersDiffer || packet.isCutShort
+        let isFiltered =
+            edge.filter == .inKernel && isFilteredInKernel(now) || packet.isCutShort
         let limit =
             isFiltered
             ? filter.limitInKernel
@@ -307,6 +320,11 @@ extension Pipeline {
             view.append(
                 packet, nil, at: point.interfaceIndex, isFiltered: isFiltered, of: edge.counters)
         }
+    }
+
+    /// Whether all sessions have the filter that is in the kernel, and rings hold nothing older.
+    private func isFilteredInKernel(_ now: MonotonicTime) -> Bool {
+        !filtersDiffer && now >= filtersHereUntil
     }
 
     private func isUndecided(

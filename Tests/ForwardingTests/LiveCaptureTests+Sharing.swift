@@ -109,6 +109,7 @@ extension LiveCaptureTests {
         }
     }
 
+    /// With frames as captured each has a capture of its own.
     @Test("differ in filter, snap length and sampling", arguments: [true, false])
     func differentForms(restoresWireForm: Bool) throws {
         try Self.onNode {
@@ -146,6 +147,52 @@ extension LiveCaptureTests {
             #expect(try pairs[0].packets(5).map(\.last) == [0, 2, 4, 6, 8])
             #expect(try pairs[1].packets(10).map(\.last) == (0..<10).map { UInt8($0) })
             for capture in captures { Self.finish(capture) }
+        }
+    }
+
+    /// Sends UDP datagrams, about which the kernel's program decides, with ever higher last bytes.
+    static func sendDatagrams(_ count: Int) throws {
+        let sender = try PacketSender(on: try interfaceIndex("here"))
+        let headers: [UInt8] = [
+            2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 8, 0, 0x45, 0, 0, 86, 0, 0, 0, 0, 64, 17, 0, 0,
+            192, 0, 2, 1, 198, 51, 100, 2, 0, 9, 0, 99, 0, 66, 0, 0,
+        ]
+        for number in 0..<count {
+            try sender.send(
+                headers + [UInt8](repeating: UInt8(truncatingIfNeeded: number), count: 58))
+        }
+    }
+
+    /// A filter that keeps such datagrams with even numbers.
+    static func evenDatagrams() throws -> Program {
+        try Program(checking: [
+            Instruction(.loadByte, 60),
+            Instruction(.jumpIfAny, 1, ifTrue: 1, ifFalse: 0),
+            Instruction(.keep, 262_144),
+            Instruction(.keep, 0),
+        ])
+    }
+
+    @Test("get nothing that their filter refuses while others come to have the same, or leave")
+    func filterReturnsToKernel() throws {
+        try Self.onNode {
+            let sessions = try Sessions()
+            let (first, second) = (try Reader(), try Reader())
+            let even = try sessions.begin(
+                to: try first.connection(), filter: try Self.evenDatagrams())
+            let all = try sessions.begin(to: try second.connection())
+            for number in 0..<6 {
+                // What the ring holds has been let in while filters differed.
+                try Self.sendDatagrams(40)
+                try all.adopt(number % 2 == 0 ? try Self.evenDatagrams() : nil)
+            }
+            try Self.sendDatagrams(40)
+            Self.finish(all)
+            try Self.sendDatagrams(40)
+            let expected = (0..<8).flatMap { _ in (0..<20).map { UInt8(2 * $0) } }
+            #expect(try first.packets(160).map(\.last) == expected)
+            Self.finish(even)
+            #expect(even.counters[.packetsSent] == 160)
         }
     }
 

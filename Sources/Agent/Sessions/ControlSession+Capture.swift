@@ -108,7 +108,8 @@ extension ControlSession {
         let capture: LiveCapture
         do throws(SystemError) {
             capture = try LiveCapture(
-                plan, to: outlet, for: status.name, counters, in: context.captures,
+                plan, to: outlet, for: status.name, counters,
+                in: mode == .active ? context.captures : nil,
                 context.status.watchdog, logger: logger)
         } catch {
             // Some rings may have been open for a while.

@@ -44,7 +44,8 @@ final class SessionContext: Sendable {
         self.feed = feed
         self.status = status
         self.tracksConnections = tracksConnections
-        ringMemory = RingMemory(byteCountMax: settings.capture.ringByteCountMax)
+        ringMemory = RingMemory(
+            byteCountMax: settings.capture.ringByteCountMax, hasSensors: !settings.sensors.isEmpty)
         self.logger = LimitedLogHandler.limiting(logger)
         users = try settings.passive?.passwordFile.map { path throws(UserFile.Failure) in
             try UserFile(path)

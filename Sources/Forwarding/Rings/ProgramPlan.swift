@@ -53,6 +53,12 @@ package struct ProgramPlan: Sendable {
         version += 1
     }
 
+    /// Lets in what sessions wanted before.
+    mutating func restoreForms(of plan: ProgramPlan) {
+        (filter, snaplen, hasSideViews) = (plan.filter, plan.snaplen, plan.hasSideViews)
+        version += 1
+    }
+
     package mutating func set(_ dropList: [ServiceKey: UInt16], fronts: Set<ServiceKey> = []) {
         guard dropList != self.dropList || fronts != self.fronts else { return }
         (self.dropList, self.fronts) = (dropList, fronts)

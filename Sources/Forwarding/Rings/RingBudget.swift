@@ -41,11 +41,12 @@ package struct RingBudget {
     /// - Parameters:
     ///   - memory: The memory of the node's rings.
     ///   - hasPodTaps: Whether edges are captured inside pods, so that each needs a ring of its own.
-    package init(_ memory: RingMemory, hasPodTaps: Bool = false) {
+    ///   - isClient: Whether the capture is a client's.
+    package init(_ memory: RingMemory, hasPodTaps: Bool = false, isClient: Bool = false) {
         setAsideByteCount =
             Self.smallest.byteCount
             + (hasPodTaps ? memory.byteCountMax / Self.setAsidePart : 0)
-        share = memory.share()
+        share = memory.share(isClient: isClient)
         share.takeRegardless(Self.smallest.byteCount)
     }
 

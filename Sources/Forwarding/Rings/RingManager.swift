@@ -71,15 +71,17 @@ final class RingManager: Sendable {
     ///
     /// - Parameters:
     ///   - memory: The memory of the node's rings; what this capture takes is given back at the end.
+    ///   - isClient: Whether the capture is a client's.
     ///   - heartbeat: Beats with each turn.
     ///   - began: Called when opening the first rings has been tried, with the reason if there are
     ///     edges and none could be captured.
     func run(
-        _ memory: RingMemory, _ heartbeat: borrowing Watchdog.Heartbeat,
+        _ memory: RingMemory, isClient: Bool, _ heartbeat: borrowing Watchdog.Heartbeat,
         began: (SystemError?) -> Void
     ) {
         nameThread("podwire-rings")
-        var table = RingTable(RingBudget(memory, hasPodTaps: podSockets != nil))
+        var table = RingTable(
+            RingBudget(memory, hasPodTaps: podSockets != nil, isClient: isClient))
         var plan = firstPlan
         // The publisher raises the mailbox's event, so that one wait is for both.
         feed.subscribe(mailbox.fileDescriptor)

@@ -8,6 +8,8 @@ package final class RingMemory: Sendable {
     private struct State {
         /// The number of bytes that rings take or have reserved.
         var usedByteCount = 0
+        /// The part of these that are clients' rings.
+        var clientByteCount = 0
         /// The most bytes now; less than was given while the kernel has no more memory.
         var byteCountMax: Int
         var exhaustedUntil = MonotonicTime.zero
@@ -15,16 +17,21 @@ package final class RingMemory: Sendable {
 
     private let state: Mutex<State>
     private let givenByteCount: Int
+    /// The most bytes of clients' rings.
+    private let clientByteCountMax: Int
 
     /// How long the kernel is assumed to have no more memory.
     private static let exhaustion = Duration.seconds(60)
 
     /// Creates the memory.
     ///
-    /// - Parameter byteCountMax: The most bytes of all rings, but for one ring of each capture; see
+    /// - Parameters:
+    ///   - byteCountMax: The most bytes of all rings, but for one ring of each capture; see
     ///   `RingBudget`.
-    package init(byteCountMax: Int) {
+    ///   - hasSensors: Whether half of it is left to sensors, since clients may come first.
+    package init(byteCountMax: Int, hasSensors: Bool = false) {
         givenByteCount = byteCountMax
+        clientByteCountMax = hasSensors ? byteCountMax / 2 : byteCountMax
         state = Mutex(State(byteCountMax: byteCountMax))
     }
 
@@ -38,7 +45,10 @@ package final class RingMemory: Sendable {
     package var isKernelExhausted: Bool { byteCountMax < givenByteCount }
 
     /// Makes a share, which holds nothing at first.
-    func share() -> Share { Share(of: self) }
+    ///
+    /// - Parameter isClient: Whether it is for a client's capture.
+    /// - Returns: The share.
+    func share(isClient: Bool = false) -> Share { Share(of: self, isClient: isClient) }
 
     /// Records that the kernel has no more memory than is in use; that is assumed for a minute.
     func markExhausted(now: MonotonicTime) {
@@ -62,8 +72,11 @@ extension RingMemory {
         let memory: RingMemory
         /// The number of bytes that this capture's rings take or have reserved.
         private(set) var byteCount = 0
+        private let isClient: Bool
 
-        fileprivate init(of memory: RingMemory) { self.memory = memory }
+        fileprivate init(of memory: RingMemory, isClient: Bool) {
+            (self.memory, self.isClient) = (memory, isClient)
+        }
 
         deinit { giveBack(byteCount) }
 
@@ -75,10 +88,10 @@ extension RingMemory {
         /// - Returns: Whether there was enough.
         func take(_ wanted: Int, leaving rest: Int = 0) -> Bool {
             let isTaken = memory.state.withLock { state in
-                guard state.usedByteCount + wanted + rest <= state.byteCountMax else {
-                    return false
-                }
-                state.usedByteCount += wanted
+                guard state.usedByteCount + wanted + rest <= state.byteCountMax,
+                    !isClient || state.clientByteCount + wanted <= memory.clientByteCountMax
+                else { return false }
+                add(wanted, to: &state)
                 return true
             }
             if isTaken { byteCount += wanted }
@@ -87,13 +100,18 @@ extension RingMemory {
 
         /// Takes memory even if there is none.
         func takeRegardless(_ wanted: Int) {
-            memory.state.withLock { $0.usedByteCount += wanted }
+            memory.state.withLock { add(wanted, to: &$0) }
             byteCount += wanted
+        }
+
+        private func add(_ count: Int, to state: inout State) {
+            state.usedByteCount += count
+            if isClient { state.clientByteCount += count }
         }
 
         /// Gives memory back.
         func giveBack(_ count: Int) {
-            memory.state.withLock { $0.usedByteCount -= count }
+            memory.state.withLock { add(-count, to: &$0) }
             byteCount -= count
         }
     }

@@ -20,6 +20,11 @@ package enum RingPace: Sendable {
     }
 }
 
+extension RingPace {
+    /// The longest time that a packet stays in a block that is not full; see `Ring.Shape`.
+    var retirementMax: Duration { .milliseconds(3 * Int(retirementMilliseconds)) }
+}
+
 extension Ring.Shape {
     package var pace: RingPace {
         retirementMilliseconds < RingPace.slow.retirementMilliseconds ? .quick : .slow
