@@ -206,12 +206,11 @@ extension Forwarder {
         outlets.remove(at: index)
         for edge in edges.values { edge.counters.own.remove(at: index) }
         sharedRing?.counters.own.remove(at: index)
-        if let rest = sole {
-            rest.becomeOnly()
-            pipeline.writer.set(lastNumber: rest.lastNumber)
-        }
-        // Programs that let in more than is wanted do no harm.
+        // If that fails the old forms are written on, beside others or not.
         try? arrangeViews()
+        guard let rest = sole else { return }
+        rest.becomeOnly()
+        pipeline.writer.set(lastNumber: rest.lastNumber)
     }
 
     /// Has the pipeline write what the outlets want, each form once.

@@ -146,7 +146,11 @@ extension LiveCaptureTests {
             try Self.send(10)
             #expect(try pairs[0].packets(5).map(\.last) == [0, 2, 4, 6, 8])
             #expect(try pairs[1].packets(10).map(\.last) == (0..<10).map { UInt8($0) })
-            for capture in captures { Self.finish(capture) }
+            for capture in captures[..<4] { Self.finish(capture) }
+            try Self.send(10)
+            let numbers = try pairs[4].packets(10).map(\.number)
+            #expect(numbers == (51...60).map { UInt32($0) })
+            Self.finish(captures[4])
         }
     }
 

@@ -27,11 +27,11 @@ struct Ledger {
     /// Adds counts of an edge.
     mutating func add(_ counts: borrowing BlockCounts, of tally: EdgeTally) {
         packetCount += counts.packetCount
-        if let last = entries.indices.last, entries[last].tally === tally {
-            entries[last].counts.addOwn(counts)
-        } else {
-            entries.append((tally, copy counts))
+        // Mostly it is the last one, and there are never more than edges.
+        for index in entries.indices.reversed() where entries[index].tally === tally {
+            return entries[index].counts.addOwn(counts)
         }
+        entries.append((tally, copy counts))
     }
 
     /// Forgets everything.
