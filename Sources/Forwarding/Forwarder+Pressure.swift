@@ -31,13 +31,19 @@ struct Pressure {
     init(
         queueByteCountMax: Int, blockByteCountMax: Int, edgeCount: Int, leftByteCount: UInt64
     ) {
-        reserveByteCount = max(blockByteCountMax, queueByteCountMax / Self.reserveDivisor)
+        reserveByteCount = Self.reserveByteCount(
+            queueByteCountMax: queueByteCountMax, blockByteCountMax: blockByteCountMax)
         shares = FairShares(creditMax: min(Self.creditMax, reserveByteCount / max(1, edgeCount)))
         self.leftByteCount = leftByteCount
     }
 }
 
 extension Pressure {
+    /// The size of the reserve, which has room for a block in any case.
+    static func reserveByteCount(queueByteCountMax: Int, blockByteCountMax: Int) -> Int {
+        max(blockByteCountMax, queueByteCountMax / reserveDivisor)
+    }
+
     /// Divides what has left the queue since the last time.
     ///
     /// - Parameter byteCount: The bytes that have left it since it began.

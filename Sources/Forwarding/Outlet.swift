@@ -145,7 +145,10 @@ extension Outlet {
     /// Since the queue was full each edge has its share of it, as in `Pressure`.
     private func admits(_ byteCount: Int, from key: UInt64, _ edgeCount: Int) -> Bool {
         if pressure == nil {
-            if sender.queue.hasRoom(for: byteCount) { return true }
+            let reserve = Pressure.reserveByteCount(
+                queueByteCountMax: sender.queue.byteCountMax, blockByteCountMax: byteCount)
+            // From then on the reserve is there for those who have had less.
+            if sender.queue.hasRoom(for: byteCount + reserve) { return true }
             beginPressure(byteCount, edgeCount)
         }
         guard var pressure = pressure.take() else { return true }

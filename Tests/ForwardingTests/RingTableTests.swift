@@ -139,7 +139,8 @@ struct RingTableTests {
             (count: 16, mebibytes: 64, blocks: 8, tries: 2),
             (count: 7, mebibytes: 16, blocks: 8, tries: 6),
             (count: 100, mebibytes: 256, blocks: 8, tries: 80),
-            (count: 16, mebibytes: 256, blocks: 64, tries: 20),
+            // With 256 MiB the last one finds none, if those before it came in another order.
+            (count: 16, mebibytes: 320, blocks: 64, tries: 20),
         ])
     func movesEveryEdge(_ row: (count: UInt64, mebibytes: Int, blocks: Int, tries: Int)) {
         var table = Self.tableToMove(row.count, mebibytes: row.mebibytes)
