@@ -167,17 +167,21 @@ class LoadTest(unittest.TestCase):
         self.start(prefix=("env", *(f"{name}={value}"
                                     for name, value in allocations.variables.items())))
         begin()
-        # By then the rings have grown.
         self.await_packets(MEASURED_PACKETS, size)
+        # A ring may grow meanwhile, which takes some. What each packet took would be in all of them.
+        measured = [self.allocations_per_packet(allocations, size) for _ in range(3)]
+        self.assertLess(min(measured), 1 / PACKETS_PER_ALLOCATION)
+        self.assertEqual(self.agent.stop(), 0, self.agent.text()[-4000:])
+        return self.agent.counts()
+
+    def allocations_per_packet(self, allocations, size):
         before, sent_before = allocations.of(self.agent, FORWARDER), self.sent()
         self.await_packets(MEASURED_PACKETS, size)
         after, sent_after = allocations.of(self.agent, FORWARDER), self.sent()
         packets = (sent_after - sent_before) // size
         print(f"{after - before} for {packets} packets", end=" ", flush=True)
         self.assertGreater(before, 0)
-        self.assertLess(after - before, packets / PACKETS_PER_ALLOCATION)
-        self.assertEqual(self.agent.stop(), 0, self.agent.text()[-4000:])
-        return self.agent.counts()
+        return (after - before) / packets
 
     def test_packets_as_they_are_need_no_allocation(self):
         self.bed.inside("pod0", "ethtool", "-K", "eth0", "tx", "off")
