@@ -27,6 +27,11 @@ class Page:
         found = (re.fullmatch(rf"{name}{{{label},?(.*)}} (\S+)", line) for line in self.lines)
         return {match[1]: float(match[2]) for match in found if match}
 
+    def value(self, name):
+        """The value of the series that has no label."""
+        found = (re.fullmatch(rf"{name} (\S+)", line) for line in self.lines)
+        return next(float(match[1]) for match in found if match)
+
 
 def account(page, sensor):
     """What became of a sensor's frames and packets."""
@@ -35,7 +40,7 @@ def account(page, sensor):
 
     fates = page.values("podwire_frames_total", sensor)
     return {
-        "matched": value("frames_matched_total"), "held": value("frames_held"),
+        "matched": value("frames_matched_total"), "held": page.value("podwire_frames_held"),
         "unaccounted": value("frames_unaccounted_total"),
         "forwarded": value("packets_forwarded_total"), "sent": value("packets_sent_total"),
         **{"fate_" + re.fullmatch(r'fate="(\w+)"', label)[1]: count
