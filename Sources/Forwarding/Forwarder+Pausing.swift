@@ -1,4 +1,5 @@
 import Linux
+import PacketRing
 import Time
 
 /// Pauses between turns.
@@ -22,7 +23,7 @@ extension Forwarder {
 
     /// Takes over how long a pause may be with the rings that there are now.
     func noteRings() {
-        let smallest = edges.values.lazy.map(\.ringByteCount).min() ?? 0
+        let smallest = edges.values.lazy.map(\.shape.byteCount).min() ?? 0
         pause = TurnPacer.pause(smallestRing: smallest)
     }
 
@@ -35,9 +36,9 @@ extension Forwarder {
         isBehind = false
         write { $0.attend(into: &$1, now: begin) }
         for edge in edges.values where edge.hasBlock {
-            try drain(edge, max(1, byteCountPerTurn / edge.blockByteCount))
+            try drain(edge, byteCountMax: byteCountPerTurn)
         }
-        if let sharedRing { try drain(sharedRing) }
+        try drain(key: Key.sharedRing, byteCountPerTurn)
         try endTurn(begin)
     }
 }

@@ -18,28 +18,6 @@ import Time
 /// drops and counts. If there are several sessions the pipeline writes for all of them at once, and each
 /// outlet takes a copy, or drops it.
 final class Forwarder {
-    /// What another thread tells the forwarder, which obeys between two turns.
-    enum Command: Sendable {
-        /// The ring manager has opened, closed or replaced a ring.
-        case ring(RingCommand)
-        /// Another session has an outlet from now on; reply when it is so.
-        case join(TransferBox<Outlet>, Reply)
-        /// A session leaves, and others stay: send it what has been captured, and reply.
-        case leave(outlet: UInt64, by: MonotonicTime, Reply?)
-        /// A session's data connection is there.
-        case attach(TransferBox<DataConnection>, outlet: UInt64)
-        /// Send a session another part of the packets.
-        case sample(Sampling, outlet: UInt64)
-        /// Install a session's other filter, and reply whether the kernel takes it.
-        case filter(Program?, outlet: UInt64, Reply)
-        /// Bring the counters up to date with the kernel's, and reply.
-        case count(Reply)
-        /// The same, with a closure that is called afterwards.
-        case countThen(@Sendable () -> Void)
-        /// Stop: forward what is there, and end.
-        case finish
-    }
-
     /// What the forwarder does.
     enum Phase {
         /// It reads rings as they fill.
@@ -67,7 +45,7 @@ final class Forwarder {
     var sharedRing: SharedRing?
     var programs: ProgramPlan
     var pipeline: Pipeline
-    /// The sessions' parts of the capture; those that take nothing more stand behind the others.
+    /// The sessions' parts of the capture.
     var outlets: [Outlet]
     /// The outlets that only send what waits.
     var flushing: [Outlet] = []
@@ -102,7 +80,8 @@ final class Forwarder {
     /// The most bytes of one ring that are forwarded before others, and commands, have their turn: one
     /// block at least.
     ///
-    /// That takes less than a millisecond. The poller names a ring that holds more again at once.
+    /// A megabyte takes less than a millisecond. A ring that holds more has its next turn at once, since
+    /// the poller reports it again.
     private static let byteCountPerTurn = 1 << 20
 
     /// How often the poller is asked while rings are looked at without it: it reports peers and
@@ -132,6 +111,7 @@ final class Forwarder {
         static let commands: UInt64 = 0
         static let sharedRing: UInt64 = 2
         static let firstEdge: UInt64 = 3
+        /// Above the incarnations of all edges, which are counted from 1.
         static let firstOutlet: UInt64 = 1 << 63
     }
 
@@ -182,6 +162,17 @@ final class Forwarder {
     }
 }
 
+/// The phases.
+extension Forwarder {
+    /// The only edge of the capture is gone, and does not come back.
+    func beginLosingEdge() {
+        if phase == .running { phase = .losingEdge }
+    }
+
+    /// Every session leaves: the capture ends.
+    func beginFinishing() { phase = .finishing }
+}
+
 /// One turn of the loop.
 extension Forwarder {
     /// Waits for packets, room in the socket or a command, and deals with all that is there.
@@ -212,12 +203,13 @@ extension Forwarder {
 
     /// The time until something is due, or the limit if that is shorter.
     private func waitTime(_ limit: Duration) -> Duration {
-        var time = min(limit, max(silencesAt - .now, .zero))
-        for outlet in outlets { time = min(time, outlet.waitTime(time, now: .now)) }
-        for outlet in flushing { time = min(time, outlet.waitTime(time, now: .now)) }
+        let now = MonotonicTime.now
+        var time = min(limit, max(silencesAt - now, .zero))
+        for outlet in outlets { time = outlet.waitTime(time, now: now) }
+        for outlet in flushing { time = outlet.waitTime(time, now: now) }
         if !closing.isEmpty { return min(time, Self.closingInterval) }
         if !isQueueFull, let due = pipeline.requestsExpireAt {
-            time = min(time, max(due - .now, Self.expiryInterval))
+            time = min(time, max(due - now, Self.expiryInterval))
         }
         return pipeline.interval.map { min(time, $0) } ?? time
     }
@@ -311,7 +303,12 @@ extension Forwarder {
             return try drain(sharedRing, max(1, byteCountMax / sharedRing.ring.blockByteCount))
         }
         guard let edge = edges[key - Key.firstEdge] else { return .empty }
-        return try drain(edge, max(1, byteCountMax / edge.blockByteCount))
+        return try drain(edge, byteCountMax: byteCountMax)
+    }
+
+    @discardableResult
+    func drain(_ edge: CapturedEdge, byteCountMax: Int) throws(SendFailure) -> RingRest {
+        try drain(edge, max(1, byteCountMax / edge.blockByteCount))
     }
 
     @discardableResult
@@ -345,7 +342,7 @@ extension Forwarder {
             let (count, isMuch) = forward(
                 block, from: context, as: Key.firstEdge + edge.incarnation, now)
             pacer.recordBlock(
-                byteCount: filledByteCount, ofRing: edge.ringByteCount, lastReadAt: edge.readAt,
+                byteCount: filledByteCount, ofRing: edge.shape.byteCount, lastReadAt: edge.readAt,
                 now: now)
             if let pace = edge.recordRead(count, now: now) {
                 manager.post(.pace(pace, incarnation: edge.incarnation))
@@ -404,55 +401,6 @@ extension Forwarder {
             return try body(&poller)
         } catch {
             throw .system(error)
-        }
-    }
-}
-
-/// Commands.
-extension Forwarder {
-    private func obey(_ commands: [Command]) throws(SendFailure) {
-        for command in commands {
-            try SendFailure.rethrowing { () throws(SystemError) in try obey(command) }
-        }
-    }
-
-    private func obey(_ command: Command) throws(SystemError) {
-        switch command {
-        case .finish: phase = .finishing
-        case .ring(let command): try obey(command)
-        case .join(let outlet, let reply):
-            reply.give(
-                error { () throws(SystemError) in if let outlet = outlet.take() { try add(outlet) }
-                })
-        case .leave(let key, let deadline, let reply): beginLeaving(key, by: deadline, reply)
-        case .attach(let connection, let key):
-            if let connection = connection.take() { try attach(connection, to: key) }
-        case .sample(let sampling, let key): adopt(sampling, of: key)
-        case .filter(let filter, let key, let reply):
-            reply.give(error { () throws(SystemError) in try adopt(filter, of: key) })
-        case .count(let reply):
-            reply.give(error { () throws(SystemError) in try countKernel(.now) })
-        case .countThen(let done):
-            // If that fails the next turn finds out.
-            try? countKernel(.now)
-            done()
-        }
-    }
-
-    /// The only edge of the capture is gone, and does not come back.
-    func beginLosingEdge() {
-        if phase == .running { phase = .losingEdge }
-    }
-
-    /// Every session leaves: the capture ends.
-    func beginFinishing() { phase = .finishing }
-
-    private func error(of body: () throws(SystemError) -> Void) -> SystemError? {
-        do throws(SystemError) {
-            try body()
-            return nil
-        } catch {
-            return error
         }
     }
 }

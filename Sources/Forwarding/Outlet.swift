@@ -46,8 +46,7 @@ final class Outlet {
     private var pressure: Pressure?
     private var pressureLog = PressureLog()
 
-    /// Keys lie above the incarnations of all edges, which are counted from 1.
-    private static let keyCount = Atomic<UInt64>(1 << 63)
+    private static let keyCount = Atomic<UInt64>(Forwarder.Key.firstOutlet)
 
     /// Makes a key that no other outlet has.
     static func nextKey() -> UInt64 { keyCount.add(1, ordering: .relaxed).newValue }
@@ -59,14 +58,6 @@ final class Outlet {
         (self.form, self.key, self.counters, self.ending) = (form, key, counters, ending)
         self.sender = sender
         self.logger = logger
-    }
-
-    /// Whether more packets may come.
-    var isReceiving: Bool {
-        switch phase {
-        case .open, .leaving: true
-        case .flushing: false
-        }
     }
 
     /// Whether packets wait to be sent, and a connection is there.

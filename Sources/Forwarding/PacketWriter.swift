@@ -17,7 +17,6 @@ struct PacketWriter: ~Copyable {
     /// The same frame with its VLAN tag, for a filter.
     private var taggedScratch: ByteQueue
     private var numbering: Numbering
-    private var sampling: Sampling
     /// Whether frames get the form that a wire would carry, or stay as captured.
     let restoresWireForm: Bool
 
@@ -45,7 +44,6 @@ struct PacketWriter: ~Copyable {
         let taggedScratch = try ByteQueue(byteCountMax: Self.scratchByteCount)
         self.scratch = .some(scratch)
         self.taggedScratch = taggedScratch
-        self.sampling = sampling
         numbering = Numbering(
             Sampler(sampling), bytesPerSecondMax.map { RateLimiter(bytesPerSecond: $0) })
         self.restoresWireForm = restoresWireForm
@@ -56,8 +54,7 @@ struct PacketWriter: ~Copyable {
 
     /// Changes the sampling; the same one goes on as it was.
     mutating func set(_ sampling: Sampling) {
-        guard sampling != self.sampling else { return }
-        self.sampling = sampling
+        guard sampling != numbering.sampler.sampling else { return }
         numbering.sampler = Sampler(sampling)
     }
 

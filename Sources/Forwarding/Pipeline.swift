@@ -134,7 +134,7 @@ struct Pipeline: ~Copyable {
         writer.set(form.sampling)
         self.form = form
         self.sideViews = sideViews
-        filtersDiffer = !sideViews.allSatisfy { $0.form.hasSameFilter(as: form) }
+        filtersDiffer = !form.hasSameFilter(as: sideViews.map(\.form))
     }
 
     /// How often `attend` must be called even if no packet comes; nil for never.

@@ -2,7 +2,7 @@ package import RPCAP
 
 /// A sampler that chooses which packets a client gets, if it does not want all.
 package struct Sampler: Sendable {
-    private let sampling: Sampling
+    let sampling: Sampling
     /// The number of packets since the last one that was kept, with that one.
     private var packetCount: UInt32 = 0
     /// The time of the last packet that was kept, nanoseconds since 1970.

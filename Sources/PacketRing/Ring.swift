@@ -18,12 +18,10 @@ import Time
 package struct Ring: ~Copyable, Sendable {
     private let socket: Descriptor
     private let memory: Mapping
-    private let shape: Shape
+    /// The size of its memory, and how soon a block is handed over.
+    package let shape: Shape
     private let tellsOffload: Bool
     private var blockIndex = 0
-
-    /// The longest time that a packet stays in a block that is not full.
-    package var retirementMax: Duration { shape.retirementMax }
 
     /// The time after which no packet is under way any more that came under an earlier program.
     ///
@@ -98,8 +96,6 @@ package struct Ring: ~Copyable, Sendable {
     package var blockByteCount: Int { Int(shape.blockByteCount) }
     /// The number of blocks.
     package var blockCount: Int { Int(shape.blockCount) }
-    /// Whether blocks are as large as in a large ring.
-    package var hasLargeBlocks: Bool { shape.blockByteCount >= Shape.largeBlockByteCount }
     /// The size of the memory.
     package var byteCount: Int { shape.byteCount }
 
@@ -340,7 +336,7 @@ extension Ring {
         /// block of 128 KiB holds two GSO packets. Twice as much costs more again, since it is half of
         /// a processor's second cache or more. Smaller rings keep small blocks, so that there are
         /// enough of them for the reader to notice in time how fast they fill.
-        fileprivate static let largeBlockByteCount: UInt32 = 512 << 10
+        private static let largeBlockByteCount: UInt32 = 512 << 10
         /// The size from which a ring is large.
         package static let largeByteCount = 16 << 20
         /// The fewest blocks: one is filled while another is read.
@@ -401,9 +397,19 @@ extension Ring {
         }
 
         /// The longest time that a packet stays in a block that is not full.
+        package var retirementMax: Duration {
+            Self.retirementMax(afterMilliseconds: retirementMilliseconds)
+        }
+
+        /// The same of a ring with a retirement time.
         ///
-        /// It is three times the retirement time, since timers are late on a busy node.
-        package var retirementMax: Duration { .milliseconds(3 * Int(retirementMilliseconds)) }
+        /// It is three times that time, since timers are late on a busy node.
+        package static func retirementMax(afterMilliseconds milliseconds: UInt32) -> Duration {
+            .milliseconds(3 * Int(milliseconds))
+        }
+
+        /// Whether blocks are as large as in a large ring.
+        package var hasLargeBlocks: Bool { blockByteCount >= Self.largeBlockByteCount }
 
         /// Whether each block holds a frame of a size, or no block could.
         package func holds(frameOf byteCount: Int) -> Bool {

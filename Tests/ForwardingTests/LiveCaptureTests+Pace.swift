@@ -17,18 +17,18 @@ extension LiveCaptureTests {
         }
     }
 
-    /// Sends frames with numbers in their last four bytes.
+    /// A frame with a number in its last four bytes.
+    static func frame(_ mark: UInt32) -> [UInt8] {
+        var frame = [UInt8](repeating: 7, count: 100)
+        frame.replaceSubrange(0..<14, with: [2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 0x88, 0xb5])
+        for byte in 0..<4 { frame[96 + byte] = UInt8(truncatingIfNeeded: mark >> (24 - 8 * byte)) }
+        return frame
+    }
+
     private static func send(
         _ numbers: Range<UInt32>, _ sender: borrowing PacketSender
     ) throws {
-        for number in numbers {
-            var frame = [UInt8](repeating: 0, count: 100)
-            frame.replaceSubrange(0..<14, with: [2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 0x88, 0xb5])
-            for index in 0..<4 {
-                frame[96 + index] = UInt8(truncatingIfNeeded: number >> (24 - 8 * UInt32(index)))
-            }
-            try sender.send(frame)
-        }
+        for number in numbers { try sender.send(frame(number)) }
     }
 
     @Test(

@@ -82,63 +82,75 @@ extension PodTapTests {
             """)
     }
 
+    /// Removes a pod with its namespace, when a body has captured inside it, and waits until the capture
+    /// has let go of both.
+    ///
+    /// - Parameters:
+    ///   - takesLittle: Whether the connection takes little that is not read.
+    ///   - queueByteCountMax: The size of the send queue.
+    ///   - silenceTime: How long the edge is watched before it is found silent.
+    ///   - body: What comes before.
+    ///   - check: What comes afterwards, with the other end of the connection.
+    /// - Returns: The capture, which has ended.
+    /// - Throws: What a step throws, or that the pod is not let go of in time.
+    @discardableResult
+    private static func releasePod(
+        takesLittle: Bool = false, queueByteCountMax: Int? = nil,
+        silenceTime: Duration = TalkMeter.window,
+        after body: (LiveCapture) throws -> Void,
+        check: (LiveCapture, inout LiveCaptureTests.Pair) throws -> Void
+    ) throws -> LiveCapture {
+        let opener = try RunningOpener()
+        defer { opener.end() }
+        let (_, settings) = try Self.node(.pod)
+        let monitor = try NodeMonitor(settings.edges, taps: settings.taps, logger: Self.quiet)
+        let feed = NodePublisher(RuleSettings(settings), node: monitor.node)
+        var connection = DataConnection.awaited
+        var pair = try LiveCaptureTests.Pair(&connection, takesLittle: takesLittle)
+        let capture = try Self.capture(
+            feed, settings, queueByteCountMax: queueByteCountMax, silenceTime: silenceTime,
+            to: connection)
+        try Self.await(inside: 1, capture)
+        let running = try RunningMonitor(monitor, publishingTo: feed)
+        let id = try #require(feed.snapshot.edges.first?.tap.podTap?.namespaceID)
+        try body(capture)
+        let pod = Self.podName
+        try shell("ip netns del \(pod)")
+        try Self.awaitRelease(of: id)
+        try Self.await(inside: 0, capture)
+        try check(capture, &pair)
+        running.end()
+        LiveCaptureTests.finish(capture)
+        return capture
+    }
+
     @Test("lets a pod's namespace go while the sensor takes nothing, and accounts for its packets")
     func releaseWhileStalled() throws {
         try LiveCaptureTests.onNode(podName: Self.podName) {
-            let opener = try RunningOpener()
-            defer { opener.end() }
-            let (_, settings) = try Self.node(.pod)
-            let monitor = try NodeMonitor(settings.edges, taps: settings.taps, logger: Self.quiet)
-            let feed = NodePublisher(RuleSettings(settings), node: monitor.node)
-            var connection = DataConnection.awaited
-            let pair = try LiveCaptureTests.Pair(&connection, takesLittle: true)
-            let capture = try Self.capture(
-                feed, settings, queueByteCountMax: 1 << 20, to: connection)
-            try Self.await(inside: 1, capture)
-            let running = try RunningMonitor(monitor, publishingTo: feed)
-            let id = try #require(feed.snapshot.edges.first?.tap.podTap?.namespaceID)
-            let deadline = MonotonicTime.now + Self.patience
-            // Until the queue and then the ring are full.
-            while capture.counters.counts.frames[.droppedByRing] == 0 {
-                try #require(MonotonicTime.now < deadline)
-                try LiveCaptureTests.send(1000, byteCount: 1400)
-                capture.count()
+            try Self.releasePod(takesLittle: true, queueByteCountMax: 1 << 20) { capture in
+                let deadline = MonotonicTime.now + Self.patience
+                // Until the queue and then the ring are full.
+                while capture.counters.counts.frames[.droppedByRing] == 0 {
+                    try #require(MonotonicTime.now < deadline)
+                    try LiveCaptureTests.send(1000, byteCount: 1400)
+                    capture.count()
+                }
+            } check: { capture, _ in
+                #expect(capture.counters.counts.frames[.abandoned] > 0)
             }
-            let pod = Self.podName
-            try shell("ip netns del \(pod)")
-            try Self.awaitRelease(of: id)
-            try Self.await(inside: 0, capture)
-            #expect(capture.counters.counts.frames[.abandoned] > 0)
-            running.end()
-            LiveCaptureTests.finish(capture)
-            _ = pair
         }
     }
 
     @Test("lets the namespace of a silent pod go, and sends the last packets of its slow ring")
     func releaseSlow() throws {
         try LiveCaptureTests.onNode(podName: Self.podName) {
-            let opener = try RunningOpener()
-            defer { opener.end() }
-            let (_, settings) = try Self.node(.pod)
-            let monitor = try NodeMonitor(settings.edges, taps: settings.taps, logger: Self.quiet)
-            let feed = NodePublisher(RuleSettings(settings), node: monitor.node)
-            var connection = DataConnection.awaited
-            var pair = try LiveCaptureTests.Pair(&connection)
-            let capture = try Self.capture(
-                feed, settings, silenceTime: .milliseconds(100), to: connection)
-            try Self.await(inside: 1, capture)
-            try LiveCaptureTests.awaitSlowRings(1, of: capture)
-            let running = try RunningMonitor(monitor, publishingTo: feed)
-            let id = try #require(feed.snapshot.edges.first?.tap.podTap?.namespaceID)
-            let pod = Self.podName
-            try LiveCaptureTests.send(10)
-            try shell("ip netns del \(pod)")
-            try Self.awaitRelease(of: id)
-            try Self.await(inside: 0, capture)
-            #expect(try pair.packets(10).map(\.last) == Array(0..<10))
-            running.end()
-            LiveCaptureTests.finish(capture)
+            let capture = try Self.releasePod(silenceTime: .milliseconds(100)) { capture in
+                try LiveCaptureTests.awaitSlowRings(1, of: capture)
+                try LiveCaptureTests.send(10)
+            } check: { _, pair in
+                let seen = try pair.packets(10)
+                #expect(seen.map(\.last) == Array(0..<10))
+            }
             #expect(capture.counters.counts.frames[.abandoned] == 0)
         }
     }

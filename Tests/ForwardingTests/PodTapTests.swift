@@ -21,7 +21,6 @@ import Time
 struct PodTapTests {
     static let quiet = LiveCaptureTests.quiet
     static let patience = Duration.seconds(60)
-    private static let frameByteCount = 100
 
     /// The opener's socket; another process has another one.
     private static var path: String { "/tmp/podwire-opener-\(getpid())" }
@@ -126,13 +125,6 @@ struct PodTapTests {
             try Descriptor.packetSocket(inside: namespace), on: tap.podIndex)
     }
 
-    private static func frame(_ mark: UInt32) -> [UInt8] {
-        var frame = [UInt8](repeating: 7, count: frameByteCount)
-        frame.replaceSubrange(0..<14, with: [2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 0x88, 0xb5])
-        for byte in 0..<4 { frame[96 + byte] = UInt8(truncatingIfNeeded: mark >> (24 - 8 * byte)) }
-        return frame
-    }
-
     @Test("has the packets of both directions, and a filter's direction is the host's")
     func directions() throws {
         try LiveCaptureTests.onNode(podName: Self.podName) {
@@ -157,8 +149,8 @@ struct PodTapTests {
                 let atHost = try Self.sender(fromPod: false)
                 let inside = try Self.sender(fromPod: true)
                 for mark in 0..<50 as Range<UInt32> {
-                    try atHost.send(Self.frame(mark))
-                    try inside.send(Self.frame(1000 + mark))
+                    try atHost.send(LiveCaptureTests.frame(mark))
+                    try inside.send(LiveCaptureTests.frame(1000 + mark))
                 }
                 let marks = try pair.packets(filter == nil ? 100 : 50).map(\.mark)
                 let expected = Set<UInt32>(
@@ -347,7 +339,7 @@ extension PodTapTests {
             while !isOver.load(ordering: .relaxed) {
                 for _ in 0..<Self.burst {
                     let mark = UInt32(direction) << 31 | number
-                    guard (try? sender.send(PodTapTests.frame(mark))) != nil else { continue }
+                    guard (try? sender.send(LiveCaptureTests.frame(mark))) != nil else { continue }
                     number += 1
                     sent[direction].store(Int(number), ordering: .relaxed)
                 }

@@ -182,6 +182,8 @@ extension BlockCounts {
         taggedCount += other.taggedCount
         guard other.hasUnrepaired else { return }
         hasUnrepaired = true
-        for index in 0..<11 { unrepairedCounts[index] += other.unrepairedCounts[index] }
+        for index in unrepairedCounts.indices {
+            unrepairedCounts[index] += other.unrepairedCounts[index]
+        }
     }
 }

@@ -35,10 +35,8 @@ final class CapturedEdge {
     private var newProgram: EdgeProgram?
     /// The descriptor of `ring`, for the poller.
     private(set) var fileDescriptor: CInt
-    /// The size of a block of `ring`.
-    private(set) var blockByteCount: Int
-    /// The size of `ring`.
-    private(set) var ringByteCount: Int
+    /// The shape of `ring`.
+    private(set) var shape: Ring.Shape
     /// When a block was read last.
     private(set) var readAt = MonotonicTime.zero
     private(set) var installed: InstalledProgram { didSet { knownContext = nil } }
@@ -46,8 +44,6 @@ final class CapturedEdge {
     private var knownContext: EdgeContext?
     private var lap: LapTimer
     private var talk: TalkMeter
-    /// The longest time that a packet stays in a block of `ring` that is not full.
-    private var retirementMax: Duration
     private var nextPressureAt = MonotonicTime.zero
     private var nextCutAt = MonotonicTime.zero
     /// The longest packet that a block has cut.
@@ -68,16 +64,18 @@ final class CapturedEdge {
         self.edge = edge
         counters = EdgeTally(sessionCount: sessionCount)
         fileDescriptor = ring.fileDescriptor
-        blockByteCount = ring.blockByteCount
-        ringByteCount = ring.byteCount
-        lap = LapTimer(blockCount: ring.blockCount, hasLargeBlocks: ring.hasLargeBlocks)
+        shape = ring.shape
+        lap = LapTimer(ring.shape)
         talk = TalkMeter(window: silenceTime, now: now)
-        retirementMax = ring.retirementMax
-        installed = InstalledProgram(program, retirementMax: ring.retirementMax, now: now)
+        installed = InstalledProgram(
+            program, retirementMax: ring.shape.retirementMax, now: now)
         self.ring = .some(ring)
     }
 
     var incarnation: UInt64 { edge.incarnation }
+
+    /// The size of a block of the ring.
+    var blockByteCount: Int { Int(shape.blockByteCount) }
 
     /// What the pipeline must know of the ring's packets.
     var context: EdgeContext {
@@ -148,7 +146,7 @@ extension CapturedEdge {
             }
             try newRing?.attach((newProgram ?? next).program)
             // The kernel runs it from now on: on a node with many edges the turn began long before.
-            installed.replace(with: next, retirementMax: retirementMax, now: .now)
+            installed.replace(with: next, retirementMax: shape.retirementMax, now: .now)
             return true
         } catch {
             guard error == .programTooLarge else { throw error }
@@ -176,7 +174,7 @@ extension CapturedEdge {
 
     /// Whether half of the blocks, or more, wait to be read, with the one that has just been read.
     private var isHalfFull: Bool {
-        ring?.hasBlocks(max(1, ringByteCount / blockByteCount / 2)) ?? false
+        ring?.hasBlocks(max(1, Int(shape.blockCount) / 2)) ?? false
     }
 
     /// Records that a block has cut a packet of a length.
@@ -256,7 +254,7 @@ extension CapturedEdge {
     /// all its blocks; nil for other edges.
     private var drainTimes: (settled: MonotonicTime, drained: MonotonicTime)? {
         switch phase {
-        case .draining(let since, _): (since + Ring.settlingTime, since + retirementMax)
+        case .draining(let since, _): (since + Ring.settlingTime, since + shape.retirementMax)
         case .reading, .replacing, .closed: nil
         }
     }
@@ -271,7 +269,7 @@ extension CapturedEdge {
 
     /// When the kernel has handed over all that is in the ring now, by its last counts; nil if it has.
     func handedOver(now: MonotonicTime) -> MonotonicTime? {
-        putCount > readCount ? now + retirementMax : nil
+        putCount > readCount ? now + shape.retirementMax : nil
     }
 
     /// Whether the kernel's counts say if the edge is over.
@@ -382,7 +380,7 @@ extension CapturedEdge {
     ///
     /// The kernel has just been asked for its counts.
     func beginSuccession(now: MonotonicTime) {
-        if newRing != nil { replacement?.end(at: putCount, latest: now + retirementMax) }
+        if newRing != nil { replacement?.end(at: putCount, latest: now + shape.retirementMax) }
     }
 
     /// Whether the present ring is only read to its end.
@@ -403,15 +401,13 @@ extension CapturedEdge {
         let old = surrenderRing()
         guard let next = newRing.take() else { return .impossible(.other) }
         fileDescriptor = next.fileDescriptor
-        blockByteCount = next.blockByteCount
-        ringByteCount = next.byteCount
-        lap = LapTimer(blockCount: next.blockCount, hasLargeBlocks: next.hasLargeBlocks)
-        retirementMax = next.retirementMax
+        shape = next.shape
+        lap = LapTimer(next.shape)
         ring = .some(next)
         (readCount, putCount) = (0, statistics.put)
         if let program = newProgram.take() {
             edge = edge.captured(at: otherPoint.side)
-            installed = InstalledProgram(program, retirementMax: retirementMax, now: now)
+            installed = InstalledProgram(program, retirementMax: shape.retirementMax, now: now)
             replacement.beginLag(now: now)
         } else {
             replacement.beginDeduplication(of: statistics.put)
@@ -458,5 +454,11 @@ extension CapturedEdge {
         let count = replacement.takeFirstReadCount()
         if newRing == nil, !replacement.mayHaveDuplicates { endReplacement() }
         return count
+    }
+}
+
+extension LapTimer {
+    fileprivate init(_ shape: Ring.Shape) {
+        self.init(blockCount: Int(shape.blockCount), hasLargeBlocks: shape.hasLargeBlocks)
     }
 }

@@ -42,11 +42,11 @@ package struct ProgramPlan: Sendable {
 
     /// Lets in what sessions want: their filter runs in the kernel if it is the same for all.
     package mutating func set(_ form: ViewForm, _ others: [ViewForm]) {
-        let filter = others.allSatisfy { $0.hasSameFilter(as: form) } ? form.filter : nil
+        let filter = form.hasSameFilter(as: others) ? form.filter : nil
         let snaplen = form.frameByteCountMax
         let hasSideViews = !others.isEmpty
         guard
-            filter?.instructions != self.filter?.instructions || snaplen != self.snaplen
+            filter != self.filter || snaplen != self.snaplen
                 || hasSideViews != self.hasSideViews
         else { return }
         (self.filter, self.snaplen, self.hasSideViews) = (filter, snaplen, hasSideViews)

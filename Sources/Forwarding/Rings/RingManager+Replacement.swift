@@ -75,9 +75,13 @@ extension RingManager {
         table.recordOpeningFailed(slot)
         // What hinders the opener is in the log.
         guard case .ring(let error) = error, !error.isInterfaceAbsent else { return }
+        logKept(slot, because: "\(error)")
+    }
+
+    private func logKept(_ slot: RingSlot, because reason: Logger.MetadataValue) {
         logger.debug(
             "a ring keeps its size",
-            metadata: ["edge": "\(slot.edge.name)", "reason": "\(error)"])
+            metadata: ["edge": "\(slot.edge.name)", "reason": reason])
     }
 
     private static func stampPackets() throws(RingOpeningFailure) -> TransferBox<PacketStamps> {
@@ -121,11 +125,7 @@ extension RingManager {
                 "a ring has been replaced",
                 metadata: ["edge": "\(slot.edge.name)", "ring_bytes": .number(slot.byteCount)])
         case .cancelled(let new, let obstacle):
-            if let slot = table.slot(incarnation) {
-                logger.debug(
-                    "a ring keeps its size",
-                    metadata: ["edge": "\(slot.edge.name)", "reason": "\(obstacle)"])
-            }
+            if let slot = table.slot(incarnation) { logKept(slot, because: "\(obstacle)") }
             let slot = table.cancelReplacement(incarnation, new, because: obstacle, now: .now)
             if let slot { noteNotMoved(slot) }
         }

@@ -18,11 +18,11 @@ package enum RingPace: Sendable {
         case .slow: 180
         }
     }
-}
 
-extension RingPace {
-    /// The longest time that a packet stays in a block that is not full; see `Ring.Shape`.
-    var retirementMax: Duration { .milliseconds(3 * Int(retirementMilliseconds)) }
+    /// The longest time that a packet stays in a block that is not full.
+    var retirementMax: Duration {
+        Ring.Shape.retirementMax(afterMilliseconds: retirementMilliseconds)
+    }
 }
 
 extension Ring.Shape {

@@ -56,7 +56,7 @@ package final class SharedRing {
     func set(_ edges: [Edge], now: MonotonicTime) throws(Ring.Failure) {
         // Nothing is left of the edges that had gone before the last change.
         if now >= drainedAt { points = present }
-        drainedAt = now + ring.retirementMax
+        drainedAt = now + ring.shape.retirementMax
         present = Dictionary(
             edges.map { ($0.point.interfaceIndex, $0.point) }, uniquingKeysWith: { $1 })
         points.merge(present) { $1 }

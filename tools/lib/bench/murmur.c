@@ -3,8 +3,8 @@
 //     murmur DEVICE TARGET_MAC PORT TARGET:PORT FRAME_BYTES[,FRAME_BYTES...] SECONDS RATE CORE < PODS
 //
 // PODS has a line for each pod: the file of its network namespace, and its address. The rate is that
-// of one pod; several sizes take turns. Each millisecond those pods send whose turn it is, so that the generator's own wake-ups
-// do not grow with the number of pods. Prints one line of JSON.
+// of one pod; several sizes take turns. Each millisecond those pods send whose turn it is, so that the
+// generator's own wake-ups do not grow with the number of pods. Prints one line of JSON.
 
 #define _GNU_SOURCE
 #include "frame.h"
