@@ -27,7 +27,7 @@ from support.waiting import PATIENCE_SECONDS, wait_until
 # There is always the first, and the second when that one is full.
 FORWARDING = ("podwire-forward", "podwire-send")
 # An agent ends within two seconds; on a busy machine it may need some more.
-STOP_SECONDS = 5
+STOP_SECONDS = 20
 
 
 class AgentTest(unittest.TestCase):

@@ -4,6 +4,7 @@ PODWIRE names the binary. Agents are played by hand, over loopback in a network 
 """
 
 import collections
+import itertools
 import json
 import os
 import pathlib
@@ -24,8 +25,6 @@ from support.program import PODWIRE
 from support.rpcap import packet
 from support.waiting import PATIENCE_SECONDS, wait_until
 
-# It ends within two seconds; on a busy machine it may need some more.
-STOP_SECONDS = 8
 # Python does not have it.
 SO_SNDBUFFORCE = 32
 
@@ -103,10 +102,8 @@ class CollectorCase(unittest.TestCase):
         return daemon
 
     def end(self, code=0):
-        begin = time.monotonic()
         self.collector.send_signal(signal.SIGTERM)
         self.assertEqual(self.collector.wait(PATIENCE_SECONDS), code, self.text())
-        return time.monotonic() - begin
 
     def fields(self, *names, file=None):
         arguments = [word for name in names for word in ("-e", name)]
@@ -127,7 +124,7 @@ class CollectorTest(CollectorCase):
         two = self.agent(packet(FRAME * 1100, 1, length=70000), source="127.0.0.2")
         self.await_start(one, two)
         self.await_packets(4)
-        self.assertLess(self.end(), STOP_SECONDS)
+        self.end()
         rows = self.fields("frame.interface_name", "frame.time_epoch", "frame.cap_len", "frame.len")
         self.assertEqual(sorted(rows), sorted(
             [("any-eth@127.0.0.1", f"1700000000.00000{n}000", "60", "60") for n in (1, 2, 3)]
@@ -242,7 +239,7 @@ class CollectorTest(CollectorCase):
             self.await_text("others wait")
             self.await_text("connections from there have not begun to capture yet")
             self.assertLess(self.text().count("\n"), 2000)
-            self.assertLess(self.end(), STOP_SECONDS)
+            self.end()
         finally:
             for made in silent:
                 made.close()
@@ -261,16 +258,20 @@ class CollectorTest(CollectorCase):
         self.await_text("all places are taken, most by its network")
 
     def test_short_sessions_do_not_flood_the_log(self):
-        begin, count = time.monotonic(), 700
-        for _ in range(count):
+        begin, count = time.monotonic(), 0
+
+        def most():
+            """The most lines that it may have by now."""
+            return 1024 + 10 * (time.monotonic() - begin) + 20
+
+        while count < 700 or 3 * count <= most():
+            count += 1
             agent = FakeAgent(self.namespace, source="127.0.0.9")
             self.await_start(agent)
             agent.close()
         self.await_text("agent gone")
         self.end()
-        most = 1024 + 10 * (time.monotonic() - begin) + 20
-        self.assertLess(self.text().count("\n"), most)
-        self.assertGreater(3 * count, most)
+        self.assertLess(self.text().count("\n"), most())
 
     def test_the_feed_of_another_agent_is_no_loop(self):
         """What the agent of a router sees of the feed that passes by."""
@@ -279,12 +280,17 @@ class CollectorTest(CollectorCase):
         self.await_packets(300)
         router = self.agent(source="127.0.0.3")
         self.await_start(router)
-        frame = bytes(54) + b"".join(records[:15])
-        for number in range(1, 401):
-            router.data.sendall(packet(frame, number, seconds=1_600_000_000))
-            time.sleep(0.01)
-        self.await_text("its packets contain the feed of any-eth@127.0.0.2")
-        self.await_packets(700)
+        frame, text = bytes(54) + b"".join(records[:15]), "its packets contain the feed of"
+        numbers = itertools.count(1)
+
+        def is_found():
+            """Sends on: what is a loop, or a stranger, shows in some seconds of packets."""
+            router.data.sendall(packet(frame, next(numbers), seconds=1_600_000_000))
+            return text in self.text()
+
+        self.wait(is_found, f"no {text!r}")
+        self.await_text(f"{text} any-eth@127.0.0.2")
+        self.await_packets(300 + next(numbers) - 1)
         self.end()
         self.assertNotIn("its own feed", self.text())
         self.assertEqual(self.text().count("contain the feed of"), 1)
@@ -558,7 +564,7 @@ class DialTest(CollectorCase):
         self.collect("--from", "rpcap://127.0.0.1/eth0")
         self.await_start(daemon)
         self.await_packets(2)
-        self.assertLess(self.end(), STOP_SECONDS)
+        self.end()
         self.assertTrue(daemon.closed.wait(PATIENCE_SECONDS), "no CLOSE")
         self.assertEqual([kind for kind, _ in daemon.requests if kind != 9], [8, 2, 3, 4, 10, 6])
         self.assertEqual(daemon.payloads(8), [bytes(8)])

@@ -178,9 +178,7 @@ class OwnFeedTest(unittest.TestCase):
         self.check(0, "10.99.0.1")
 
     def check_loop(self, *arguments, daemon):
-        begin = time.monotonic()
         self.await_text("its own feed")
-        self.assertLess(time.monotonic() - begin, 10)
         self.assertEqual(self.text().count("capture started"), 1)
         time.sleep(CAPTURE_SECONDS)
         self.assertEqual(daemon.session_count, 1, self.text())
@@ -220,9 +218,7 @@ class OwnFeedTest(unittest.TestCase):
         thread = threading.Thread(target=come_and_go)
         thread.start()
         try:
-            begin = time.monotonic()
             self.await_text("its own feed")
-            self.assertLess(time.monotonic() - begin, 10)
         finally:
             ends.set()
             thread.join()

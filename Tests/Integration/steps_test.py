@@ -89,6 +89,18 @@ class RunTest(unittest.TestCase):
         self.assertIn("== passes: all is well", lines)
         self.assertIn("failed: fails", lines)
 
+    def test_what_failed_is_shown_at_the_end(self):
+        long = shell_step("long", "it says much", """
+            seq 100; echo 'FAIL: test_one (x)'; echo because; seq 200 300; exit 1""")
+        code, lines = self.run_steps(known=(long, PASSES))
+        self.assertEqual(code, 1)
+        begin = lines.index("    FAIL: test_one (x)")
+        self.assertEqual(lines[begin + 1:begin + 3], ["    because", "    200"])
+        self.assertEqual(lines[-2:], ["", "1 passed, 1 failed"])
+        self.assertEqual(len(lines[begin:-2]), steps.EXCERPT_LINE_COUNT_MAX)
+        silent = steps.excerpt([str(number) for number in range(100)])
+        self.assertEqual(silent, [str(number) for number in range(40, 100)])
+
     def test_some_of_them_again_and_again(self):
         code, lines = self.run_steps("--repeat", "3", "passes")
         self.assertEqual((code, lines[-1]), (0, "3 passed, 0 failed"))

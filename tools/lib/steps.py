@@ -194,6 +194,19 @@ COUNTERS = {"one": count_one, "python": count_python, "swift": count_swift}
 NOISE = re.compile(r"^(◇|✔ Test case)")
 
 
+# Where the output of a step names a failure; what follows says why.
+FAILURE = re.compile(r"(FAIL|ERROR): |✘ |.*\berror: ")
+# As much as fits beside the other steps in the last part of a log, which may be all that is kept.
+EXCERPT_LINE_COUNT_MAX = 60
+
+
+def excerpt(lines):
+    """The lines of a step's output that say why it failed: from the first failure on, or the last."""
+    begin = next((index for index, line in enumerate(lines) if FAILURE.match(line)),
+                 max(0, len(lines) - EXCERPT_LINE_COUNT_MAX))
+    return [line for line in lines[begin:] if not NOISE.match(line)][:EXCERPT_LINE_COUNT_MAX]
+
+
 class Failure(Exception):
     """Why a step cannot be run."""
 
@@ -453,7 +466,9 @@ def main():
     if runner.failed:
         print(f"\nfailed: {' '.join(runner.failed)}")
         for name, log in runner.failed.items():
-            print(f"  {name}: what it said is in {log}")
+            print(f"\n{name}: what it said is in {log}, and of that")
+            for line in excerpt(log.read_text(errors="replace").splitlines()):
+                print(f"    {line}")
     shutil.rmtree(folder / "venv", ignore_errors=True)
     if not runner.failed:
         shutil.rmtree(folder)
