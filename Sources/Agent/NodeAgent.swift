@@ -123,7 +123,9 @@ package final class NodeAgent: Sendable {
     /// - Throws: At once, if the agent cannot listen for clients.
     package func run() throws(SystemError) {
         let (context, logger, finished) = (context, logger, finished)
-        let (sensors, passive) = (context.settings.sensors, context.settings.passive)
+        let passive = context.settings.passive
+        let choice = try SensorChoice(
+            context.settings, context.status, stop: context.stop, logger: logger)
         if let passive {
             let listener = TransferBox(try ClientListener(context, passive, logger: logger))
             try Thread {
@@ -136,17 +138,19 @@ package final class NodeAgent: Sendable {
             let pages = StatusPages(context.status, context.feed, context.settings)
             try StatusServer(http, pages, stop: context.stop, logger: logger).start()
         }
-        for sensor in sensors {
+        for (sensor, orders) in choice.orderedSensors {
             try Thread {
-                var dialer = SensorDialer(context, sensor, logger: logger)
+                var dialer = SensorDialer(context, sensor, orders, logger: logger)
                 dialer.run()
                 finished.send(())
             }.detach()
         }
+        if choice.isNeeded { try Thread { choice.run() }.detach() }
         summarize()
         context.status.isStopping.set(true)
         _ = finished.take(
-            atLeast: sensors.count + (passive == nil ? 0 : 1), waitingUntil: .now + Self.endTime)
+            atLeast: choice.sensors.count + (passive == nil ? 0 : 1),
+            waitingUntil: .now + Self.endTime)
     }
 
     /// Logs the summary when it is due, until the agent is to stop.

@@ -8,7 +8,8 @@ import Taps
 extension Setting {
     /// All settings, in the order of the documentation.
     package static let all: [Setting] = [
-        sensors, sensorPort, podNetworks, serviceNetworks, device, uncovered, edges, includedEdges,
+        sensors, sensorPort, sensorPolicy, nodeName, podNetworks, serviceNetworks, device,
+        uncovered, edges, includedEdges,
         excludedEdges, cniCache, tap, namespaceFolder, opener, podInterfaces, deduplication,
         services, ciliumTables, listen, allowed, passwordFile, nullLogin, dataPorts,
         udpFormat, tlsCertificate, tlsKey, tlsPeers, frames, snaplen, ringMemory, queueMemory,
@@ -17,12 +18,29 @@ extension Setting {
 
     package static let sensors = Setting(
         "EXTRAHOP_SENSOR_IP", "--sensor", .required("required without `--listen`"),
-        .text("HOST, HOST:PORT or [IPV6]:PORT, comma-separated"),
-        "sensors to dial, comma-separated: `HOST`, `HOST:PORT`, `[IPV6]:PORT`")
+        .text(
+            "HOST, HOST:PORT or [IPV6]:PORT, each with *WEIGHT behind it or not, comma-separated"),
+        """
+        sensors to dial, comma-separated: `HOST`, `HOST:PORT`, `[IPV6]:PORT`; with a weight, as in \
+        `HOST:PORT*2`, for `--sensor-policy one`
+        """)
 
     package static let sensorPort = Setting(
         "RPCAPD_TARGET_PORT", "--sensor-port", .value("2003"), .text("a port from 1 to 65535"),
         "port of sensors that are given without one")
+
+    package static let sensorPolicy = Setting(
+        "PODWIRE_SENSOR_POLICY", "--sensor-policy", .value("all"),
+        .words(SensorPolicy.allCases.map(\.rawValue)),
+        """
+        who gets the packets, of several sensors: `all` of them, or `one`, which each node chooses so \
+        that the nodes share the sensors
+        """)
+
+    package static let nodeName = Setting(
+        "PODWIRE_NODE_NAME", "--node-name", .unset("the host's name"),
+        .text("a name of 1 to 253 bytes"),
+        "the node's name, by which it chooses its sensor; no two nodes should have the same")
 
     package static let podNetworks = Setting(
         "PODNET", "--pod-network", .required("required"), .text(networks),

@@ -19,6 +19,7 @@ extension Settings {
         if !edges.included.isEmpty { metadata["included"] = "\(Self.list(edges.included))" }
         if !edges.excluded.isEmpty { metadata["excluded"] = "\(Self.list(edges.excluded))" }
         if taps.mode != .host { metadata["tap"] = "\(taps.mode.rawValue)" }
+        if sensorPolicy != .all { metadata["sensor_policy"] = "\(sensorPolicy.rawValue)" }
         if !deduplicates { metadata["dedup"] = "off" }
         if capture.leavesOutUnexplained { metadata["services"] = "untracked" }
         if capture.ciliumFolder == nil { metadata["cilium_tables"] = "off" }

@@ -6,7 +6,12 @@ package import RPCAP
 
 /// All settings of an agent, read and checked.
 package struct Settings: Sendable {
+    /// The sensors, each once.
     package let sensors: [SensorName]
+    /// Which of the sensors get the packets.
+    package let sensorPolicy: SensorPolicy
+    /// The node's name, by which it chooses a sensor; nil for the host's.
+    package let nodeName: String?
     package let podNetworks: [IPNetwork]
     package let serviceNetworks: [IPNetwork]
     /// Addresses inside the pod networks that no agent covers.
@@ -55,9 +60,17 @@ package struct Settings: Sendable {
         uncovered = try reader.list(.uncovered) { IPNetwork($0) }
         let port = try reader.one(.sensorPort, Self.port)
         passive = try PassiveSettings(reader)
+        var names: Set<String> = []
         sensors = try reader.list(.sensors, atLeastOne: needsPeer && passive == nil) {
             SensorName($0, standardPort: port)
+        }.filter { names.insert($0.description).inserted }
+        sensorPolicy = try reader.one(.sensorPolicy) { SensorPolicy(rawValue: $0) }
+        guard sensorPolicy == .one || sensors.allSatisfy({ $0.weight == 1 }) else {
+            throw reader.failure(
+                .sensors,
+                "weights are for nodes that choose: they need \(Setting.sensorPolicy.option) one")
         }
+        nodeName = try reader.oneOrNone(.nodeName) { (1...253).contains($0.utf8.count) ? $0 : nil }
         device = try reader.one(.device) { (1...255).contains($0.utf8.count) ? $0 : nil }
         edges = try EdgeSelection(reader)
         nameFolder = try reader.one(.cniCache, Self.nameFolder)

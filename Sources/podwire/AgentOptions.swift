@@ -5,6 +5,8 @@ import Settings
 struct AgentOptions: SettingOptions {
     @Option(.sensors) var sensor: SettingText?
     @Option(.sensorPort) var sensorPort: SettingText?
+    @Option(.sensorPolicy) var sensorPolicy: SettingText?
+    @Option(.nodeName) var nodeName: SettingText?
     @OptionGroup(title: "Edges") var edges: EdgeOptions
     @OptionGroup(title: "Edges") var names: NameOptions
     @OptionGroup(title: "Taps") var taps: TapOptions
@@ -30,7 +32,8 @@ struct AgentOptions: SettingOptions {
         let groups =
             edges.texts + names.texts + taps.texts + services.texts + passive.texts + tls.texts
         return groups + [
-            sensor, sensorPort, device, dedup, frames, snaplen, udpFormat, ringMemory,
+            sensor, sensorPort, sensorPolicy, nodeName, device, dedup, frames, snaplen, udpFormat,
+            ringMemory,
             queueMemory, rateLimit, cpus, nice, http, logLevel, logFormat,
         ]
     }

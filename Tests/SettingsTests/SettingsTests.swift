@@ -111,6 +111,30 @@ struct SettingsTests {
         #expect(try read(environment).sensors.map(\.description) == [description])
     }
 
+    @Test("have each sensor once, with its weight where a node chooses one")
+    func weights() throws {
+        var environment = Self.least
+        environment["EXTRAHOP_SENSOR_IP"] = "a*2,b,a:2003,[fd00::1]:7*100"
+        environment["PODWIRE_SENSOR_POLICY"] = "one"
+        environment["PODWIRE_NODE_NAME"] = "node1"
+        let settings = try read(environment)
+        #expect(settings.sensors.map(\.description) == ["a:2003", "b:2003", "[fd00::1]:7"])
+        #expect(settings.sensors.map(\.weight) == [2, 1, 100])
+        #expect(settings.sensorPolicy == .one && settings.nodeName == "node1")
+        environment["PODWIRE_SENSOR_POLICY"] = "all"
+        #expect(throws: SettingFailure.self) { try read(environment) }
+    }
+
+    @Test(
+        "refuse weights that are none",
+        arguments: ["a*", "a*0", "a*101", "a*-1", "a*1.5", "a*2*3", "*2", "a* 2"])
+    func wrongWeight(text: String) throws {
+        var environment = Self.least
+        environment["EXTRAHOP_SENSOR_IP"] = text
+        environment["PODWIRE_SENSOR_POLICY"] = "one"
+        #expect(throws: SettingFailure.self) { try read(environment) }
+    }
+
     @Test(
         "have no limit of the feed's rate where none is given",
         arguments: [("", nil), ("off", nil), ("50MiB", 50 << 20), ("1M", 1 << 20)])

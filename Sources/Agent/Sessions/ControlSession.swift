@@ -24,6 +24,8 @@ struct ControlSession: ~Copyable {
     var channel: Channel
     /// A client's slot among the others; nil for a sensor.
     private(set) var slot: ClientSlot?
+    /// A descriptor that is readable when the agent is to leave a sensor; -1 for none.
+    private let revocation: CInt
     var session: ServerSession
     private var isLoggedIn = false
     private var input: [UInt8]
@@ -63,9 +65,10 @@ struct ControlSession: ~Copyable {
 
     private init(
         _ context: SessionContext, _ mode: ServerSession.Mode, _ channel: consuming Channel,
-        _ status: PeerStatus, _ slot: consuming ClientSlot?, logger: Logger
+        _ status: PeerStatus, _ slot: consuming ClientSlot?, _ revocation: CInt, logger: Logger
     ) {
         self.context = context
+        self.revocation = revocation
         self.mode = mode
         self.status = status
         self.logger = logger
@@ -79,16 +82,25 @@ struct ControlSession: ~Copyable {
     /// Serves a sensor that the agent dialled, or with a slot a client, until one side ends the session.
     ///
     /// When the agent stops, the session forwards what is captured, for at most a second.
+    ///
+    /// - Parameters:
+    ///   - context: What all sessions share.
+    ///   - connection: The control connection.
+    ///   - status: Where the session is counted.
+    ///   - slot: A client's slot among the others; nil for a sensor.
+    ///   - revocation: A descriptor that is readable when the agent is to leave the sensor; -1 for none.
+    ///   - logger: Gets the session's log.
     static func serve(
         _ context: SessionContext, _ connection: consuming Connection, _ status: PeerStatus,
-        _ slot: consuming ClientSlot? = nil, logger: Logger
+        _ slot: consuming ClientSlot? = nil, revocation: CInt = -1, logger: Logger
     ) {
         let mode: ServerSession.Mode = slot == nil ? .active : .passive
         let reason: String
         do {
             let eviction = slot?.evictionDescriptor ?? -1
             let channel = try context.channel(over: connection, for: mode, eviction: eviction)
-            var session = ControlSession(context, mode, channel, status, slot, logger: logger)
+            var session = ControlSession(
+                context, mode, channel, status, slot, revocation, logger: logger)
             status.beginSession()
             reason = session.run()
             status.endSession(reason)
@@ -140,7 +152,7 @@ struct ControlSession: ~Copyable {
 extension ControlSession {
     private var isBlocked: Bool { output.count > Self.outputByteCountMax }
 
-    private enum Awaited { case control, stop, captureEnd, data, eviction }
+    private enum Awaited { case control, stop, captureEnd, data, eviction, revocation }
 
     /// The descriptor that tells a client to go; -1 for a sensor.
     private var evictionDescriptor: CInt {
@@ -159,6 +171,7 @@ extension ControlSession {
             .stop: (context.stop.fileDescriptor, .readable),
             .data: (awaitedData?.fileDescriptor ?? -1, awaitedData?.interest ?? []),
             .eviction: (evictionDescriptor, .readable),
+            .revocation: (revocation, .readable),
         ]
         if let capture {
             requests[.captureEnd] = (capture.endedFileDescriptor, .readable)
@@ -168,6 +181,7 @@ extension ControlSession {
             requests, until: min(deadline ?? .distantFuture, .now + Watchdog.waitMax))
         if ready[.stop].contains(.readable) { return end("the agent stops") }
         if ready[.eviction].contains(.readable) { return leave() }
+        if ready[.revocation].contains(.readable) { return end("this node feeds another sensor") }
         if ready[.captureEnd].contains(.readable) { noteCaptureEnd() }
         attendToData(isReady: !ready[.data].isEmpty)
         let hasFailed = !ready[.control].isDisjoint(with: .failed)

@@ -17,6 +17,7 @@ import Time
 struct SensorDialer {
     private let context: SessionContext
     private let sensor: SensorName
+    private let orders: SensorOrders
     private let status: PeerStatus
     private let logger: Logger
     private var backoff = Backoff()
@@ -25,29 +26,54 @@ struct SensorDialer {
     private static let connectTimeout = Duration.seconds(10)
     /// After a session of this length the next failure starts a new back-off.
     private static let goodSession = Duration.seconds(10)
+    /// The time between two looks whether a sensor has come back.
+    private static let probeInterval = Duration.seconds(10)
 
-    init(_ context: SessionContext, _ sensor: SensorName, logger: Logger) {
+    init(
+        _ context: SessionContext, _ sensor: SensorName, _ orders: SensorOrders, logger: Logger
+    ) {
         self.context = context
         self.sensor = sensor
+        self.orders = orders
         status = context.status.sensor(sensor)
         var logger = logger
         logger[metadataKey: "sensor"] = "\(sensor)"
         self.logger = LimitedLogHandler.limiting(logger)
     }
 
-    /// Dials and serves until the agent stops.
+    /// Dials and serves until the agent stops, whenever the sensor is to be served.
     mutating func run() {
         nameThread("podwire-sensor")
         while !context.stop.isGiven {
-            serve()
-            let delay = backoff.next()
-            logger.debug("next try", metadata: ["milliseconds": .number(delay.waitMilliseconds)])
-            guard !context.stop.wait(for: delay) else { return }
+            var delay: Duration?
+            switch orders.order {
+            case .rest: break
+            case .probe:
+                probe()
+                delay = Self.probeInterval
+            case .serve:
+                serve()
+                delay = backoff.next()
+                logger.debug(
+                    "next try", metadata: ["milliseconds": .number(delay?.waitMilliseconds ?? 0)])
+            }
+            if orders.wait(for: delay, or: context.stop) { backoff.reset() }
+        }
+    }
+
+    /// Looks whether the sensor accepts connections.
+    private func probe() {
+        do {
+            _ = try dial()
+            orders.recordProbe(isPresent: true)
+        } catch {
+            orders.recordProbe(isPresent: false)
+            logger.debug("sensor is not there", metadata: ["reason": "\(error)"])
         }
     }
 
     private mutating func serve() {
-        guard let connection = connect() else { return }
+        guard let connection = connect(), orders.order == .serve else { return }
         var metadata: Logger.Metadata = [
             "local": "\(connection.local)", "peer": "\(connection.peer)",
         ]
@@ -56,7 +82,8 @@ struct SensorDialer {
         logger.info("sensor connected", metadata: metadata)
         let begin = MonotonicTime.now
         if let backend = Self.backend(of: connection) { context.feed.add([backend], of: sensor) }
-        ControlSession.serve(context, connection, status, logger: logger)
+        ControlSession.serve(
+            context, connection, status, revocation: orders.revocationDescriptor, logger: logger)
         if .now - begin >= Self.goodSession { backoff.reset() }
     }
 

@@ -47,6 +47,10 @@ extension AgentMetrics {
         counter(
             "connect_failures_total", "Connections to the sensor that failed.", labels: ["sensor"]
         ) { $0.status.sensors.map { Sample([$0.name], $0.connectionsFailed.value) } },
+        counter(
+            "sensor_changes_total",
+            "Times that the node has begun to feed another sensor, with `--sensor-policy one`."
+        ) { [Sample($0.status.sensorChanges.value)] },
         gauge("captures", "Captures that run.", labels: ["sensor"]) {
             $0.status.peers.map { Sample([$0.name], $0.captures.count) }
         },

@@ -31,15 +31,15 @@ package final class AgentStatus: Sendable {
     let tapsFailed = ReasonCounters<PodSocketFailure.Reason>()
     /// TLS handshakes of control connections that failed.
     let handshakesFailed = Counter()
+    /// How often the node has begun to feed another sensor, where it feeds one of several.
+    let sensorChanges = Counter()
     /// Whether the agent is about to end.
     let isStopping = Flag(false)
 
     /// Creates the state of an agent that has done nothing yet.
     package init(_ settings: Settings) {
         node = NodeStatus(watchdog)
-        var names: Set<String> = []
-        sensors = settings.sensors.map(\.description).filter { names.insert($0).inserted }
-            .map { PeerStatus($0) }
+        sensors = settings.sensors.map { PeerStatus($0.description) }
         clients = settings.passive.map { _ in PeerStatus(PeerStatus.clients) }
     }
 

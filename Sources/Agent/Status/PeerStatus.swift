@@ -50,6 +50,9 @@ package final class PeerStatus: Sendable {
         state.withLock { $0.absence = "not reached: \(reason)" }
     }
 
+    /// Records why it is not dialled.
+    func rest(_ reason: String) { state.withLock { $0.absence = "not dialled: \(reason)" } }
+
     /// Adds a capture, which runs from now on.
     func add(_ capture: LiveCapture) { state.withLock { $0.captures.append(capture) } }
 
