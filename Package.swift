@@ -56,6 +56,7 @@ let package = Package(
         module("Time"),
         module("Addressing"),
         module("Packets", "Addressing"),
+        module("Tunnels", "Addressing", "Packets"),
         module("BPF", "Addressing"),
         module("Observation", "Addressing", "BPF", "Packets", "Time"),
         module("Cilium", "Addressing"),
@@ -124,6 +125,9 @@ let package = Package(
         tests(
             "PacketsTests", "Addressing", "BPF", "FuzzSupport", "KernelSupport", "Linux",
             "ObservationFixtures", "PacketRing", "Packets", "Time"),
+        tests(
+            "TunnelsTests", "Addressing", "FuzzSupport", "ObservationFixtures", "Packets", "Tunnels"
+        ),
         tests("BPFTests", "BPF", "CLinux", "FuzzSupport", "Linux", "ObservationFixtures"),
         tests(
             "ObservationTests", "Addressing", "BPF", "FuzzSupport", "KernelSupport", "Linux",
@@ -180,7 +184,7 @@ let package = Package(
                 "Addressing", "BPF", "CaptureFiles", "Cilium", "Collector", "Compression", "Edges",
                 "Explain", "Formats", "FuzzSupport", "Linux", "Log", "Netlink", "Observation",
                 "ObservationFixtures", "Packets", "RPCAP", "Security", "Settings", "Taps", "Time",
-                logging,
+                "Tunnels", logging,
             ],
             path: "Tests/Fuzz/Targets", swiftSettings: house),
 

@@ -53,13 +53,7 @@ package struct DatagramSender: ~Copyable, Sendable {
     ) throws(SystemError) {
         let descriptor = try Descriptor.datagrams(peer.domain)
         try descriptor.set(fragmentation, peer.domain)
-        // Without CAP_NET_ADMIN the buffer is limited by net.core.wmem_max, which still serves.
-        do throws(SystemError) {
-            try descriptor.set(
-                SO_SNDBUFFORCE, of: SOL_SOCKET, to: Self.bufferByteCount, "SO_SNDBUFFORCE")
-        } catch {
-            try descriptor.set(SO_SNDBUF, of: SOL_SOCKET, to: Self.bufferByteCount, "SO_SNDBUF")
-        }
+        try descriptor.setSendBuffer(byteCount: Self.bufferByteCount)
         if let ports { try descriptor.bind(to: ports, peer.wildcard) }
         try call("connect \(peer)") {
             unsafe peer.withKernelForm { unsafe connect(descriptor.fileDescriptor, $0, $1) }
@@ -75,17 +69,8 @@ package struct DatagramSender: ~Copyable, Sendable {
 
     /// The longest payload that the route carries unfragmented, as far as the kernel knows by now.
     package func payloadByteCountMax() throws(SystemError) -> Int {
-        if peer.domain == AF_INET {
-            let route = try descriptor.get(IP_MTU, of: CInt(IPPROTO_IP), into: CInt(0), "IP_MTU")
-            return Int(route) - Self.ipv4HeadersByteCount
-        }
-        let route = try descriptor.get(IPV6_MTU, of: CInt(IPPROTO_IPV6), into: CInt(0), "IPV6_MTU")
-        return Int(route) - Self.ipv6HeadersByteCount
+        try descriptor.routePayloadByteCountMax(peer.domain)
     }
-
-    private static let udpHeaderByteCount = 8
-    private static let ipv4HeadersByteCount = 20 + udpHeaderByteCount
-    private static let ipv6HeadersByteCount = 40 + udpHeaderByteCount
 
     /// Sends the datagrams of a batch in order, as many as the kernel takes in one call.
     package func send(_ batch: inout DatagramBatch) -> Outcome {
@@ -121,40 +106,4 @@ package struct DatagramSender: ~Copyable, Sendable {
 
     /// A peer that floods the socket must not keep the thread; the rest is read the next time.
     private static let receivedCountMax = 64
-}
-
-extension SocketAddress {
-    /// The wildcard address of the same family, at any port.
-    fileprivate var wildcard: SocketAddress {
-        SocketAddress(
-            address.family == .ipv4 ? IPAddress(ipv4: 0) : IPAddress(ipv6High: 0, low: 0), port: 0)
-    }
-}
-
-extension Descriptor {
-    fileprivate func set(
-        _ fragmentation: DatagramSender.Fragmentation, _ domain: CInt
-    ) throws(SystemError) {
-        if domain == AF_INET {
-            let value = fragmentation == .refused ? IP_PMTUDISC_DO : IP_PMTUDISC_DONT
-            try set(IP_MTU_DISCOVER, of: CInt(IPPROTO_IP), to: CInt(value), "IP_MTU_DISCOVER")
-        } else {
-            let value = fragmentation == .refused ? IPV6_PMTUDISC_DO : IPV6_PMTUDISC_DONT
-            try set(
-                IPV6_MTU_DISCOVER, of: CInt(IPPROTO_IPV6), to: CInt(value), "IPV6_MTU_DISCOVER")
-        }
-    }
-
-    /// Binds the socket to the first port that is free.
-    fileprivate func bind(
-        to ports: ClosedRange<UInt16>, _ wildcard: SocketAddress
-    ) throws(SystemError) {
-        for port in ports {
-            let address = wildcard.with(port: port)
-            let result = unsafe address.withKernelForm { unsafe Glibc.bind(fileDescriptor, $0, $1) }
-            if result == 0 { return }
-            guard Errno.current == .addressInUse else { throw SystemError("bind \(address)") }
-        }
-        throw SystemError("bind ports \(ports.lowerBound) to \(ports.upperBound)", .addressInUse)
-    }
 }

@@ -109,7 +109,9 @@ package struct VLANTag: Equatable, Sendable {
 
     package static let byteCount = 4
     /// Whether a tag begins with this EtherType (IEEE 802.1Q, 9.4).
-    static func isTag(_ etherType: UInt16) -> Bool { etherType == 0x8100 || etherType == 0x88a8 }
+    package static func isTag(_ etherType: UInt16) -> Bool {
+        etherType == 0x8100 || etherType == 0x88a8
+    }
 
     /// The offset of a tag in a frame: before the EtherType of what it carries.
     static let offset = EthernetHeader.etherType

@@ -1,14 +1,15 @@
 import Addressing
 import ObservationFixtures
 import Packets
+import Tunnels
 
-/// A frame with any offload: its wire form, its headers, and its translation.
+/// A frame with any offload: its wire form, its headers, its translation, and its flow's hash.
 ///
 /// The first bytes are the offload as a `virtio_net_hdr`, a VLAN tag, how much of the frame is
 /// missing and how much is kept, and the translation.
 enum FramesTarget {
     static let target = FuzzTarget(
-        "frames", "frames with offloads: wire form, segmentation, translation",
+        "frames", "frames with offloads: wire form, segmentation, translation, hash",
         byteCountMax: 8192, check)
 
     private static func check(_ bytes: [UInt8]) throws(BrokenLaw) {
@@ -21,6 +22,7 @@ enum FramesTarget {
         let frame = input.rest()
         try checkWireForm(frame, offload, choices, limit: limit)
         try checkPlainChecksum(frame, offload)
+        try checkHash(frame)
         if change.count == 4 { try checkTranslation(frame, change) }
     }
 
@@ -91,6 +93,33 @@ enum FramesTarget {
             try require(translated.count == frame.count, "another length")
             if !isPartial, packet.fragment == nil { try compareSums(frame, translated) }
         }
+    }
+
+    /// Both directions of a flow have one hash, behind a tag too.
+    private static func checkHash(_ frame: [UInt8]) throws(BrokenLaw) {
+        let hash = FlowHash.hash(of: frame.wire)
+        guard frame.count >= EthernetHeader.byteCount else { return }
+        let type = EthernetHeader.etherType
+        if !VLANTag.isTag(frame.wire.uint16(at: type)) {
+            let tagged = frame[..<type] + [0x81, 0, 0, 7] + frame[type...]
+            try require(FlowHash.hash(of: Array(tagged).wire) == hash, "another hash with a tag")
+        }
+        var reversed = frame
+        func swap(_ left: Int, _ right: Int, count: Int) {
+            for index in 0..<count { reversed.swapAt(left + index, right + index) }
+        }
+        swap(EthernetHeader.destination, EthernetHeader.source, count: 6)
+        if let packet = Headers(frame.wire).packet {
+            let family = packet.source.family
+            let source = EthernetHeader.byteCount + family.sourceOffset
+            swap(source, source + family.byteCount, count: family.byteCount)
+            if packet.ports != nil, IPProtocol.hasPorts(packet.transport),
+                let offset = packet.transportOffset
+            {
+                swap(offset, offset + 2, count: 2)
+            }
+        }
+        try require(FlowHash.hash(of: reversed.wire) == hash, "another hash in reverse")
     }
 
     private static func compareSums(
