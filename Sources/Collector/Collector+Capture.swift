@@ -19,8 +19,8 @@ extension Collector {
                 "all places are taken, most by its network, and it was silent longest")
         }
         let counters: SourceCounters
-        do throws(Recording.Failure) {
-            counters = try recording.makeCounters(
+        do throws(Outputs.Failure) {
+            counters = try outputs.makeCounters(
                 named: link.interfaceName, description: link.interfaceDescription,
                 linkType: link.linkType, now: now
             ) { counters in
@@ -29,12 +29,13 @@ extension Collector {
                 }
             }
         } catch {
-            if case .system(let error) = error { failure = error }
+            failure = failure ?? error.fatal
             return link.end("\(error)")
         }
         guard !counters.rests(now: now) else { return link.end(AgentLink.restReason) }
         link.count(in: counters, now: now)
-        for forgotten in recording.takeForgotten() {
+        outputs.announce(counters)
+        for forgotten in outputs.takeForgotten() {
             view.summarize(forgotten.statistics(now: now), logger)
         }
         view.note(
@@ -46,7 +47,7 @@ extension Collector {
 
     /// Warns if the file has packets of another link type than the link's.
     private func warnOfLinkTypes(_ link: AgentLink, _ counters: SourceCounters) {
-        guard let other = recording.otherLinkType(inFileOf: counters) else { return }
+        guard let other = outputs.otherLinkType(inFileOf: counters) else { return }
         view.warn(
             "a second link type in the file",
             [

@@ -6,7 +6,7 @@ package import Logging
 import Security
 import Time
 
-/// A sensor: it accepts agents, dials others, and writes what they send into one recording.
+/// A sensor: it accepts agents, dials others, and gives what they send to its outputs.
 ///
 /// One thread serves all agents with a poll loop. The collector belongs to that thread.
 package final class Collector {
@@ -17,7 +17,7 @@ package final class Collector {
     /// A log of lines that anybody can cause who connects.
     let doorLogger: Logger
     let view: LiveView
-    var recording: Recording
+    let outputs: Outputs
     var links: [AgentLink] = []
     var admission = AgentAdmission()
     private var nextLinkID = 0
@@ -32,7 +32,7 @@ package final class Collector {
     ///
     /// The next one would fail for the same reason, and the listener would stay ready.
     private var accepts = true
-    /// Why the recording cannot go on.
+    /// Why the only output cannot go on.
     var failure: SystemError?
     private var buffer = [UInt8](repeating: 0, count: Collector.readByteCount)
 
@@ -56,18 +56,19 @@ package final class Collector {
         case control(Int)
         case data(Int)
         case dialer(Int)
+        case output(Outputs.Key)
     }
 
     /// Creates a collector, which listens from now on if it is to.
     ///
-    /// Without an address it does not listen. The file is created when that has worked, so that no
-    /// file is emptied for nothing. Raising `stop` ends `run`.
+    /// Without an address it does not listen. Outputs are opened when that has worked, so that no file
+    /// is emptied for nothing. Raising `stop` ends `run`.
     package init(
-        at address: SocketAddress?, from sources: [Source], to recordingOptions: RecordingOptions,
+        at address: SocketAddress?, from sources: [Source], to outputOptions: OutputOptions,
         _ options: CaptureOptions, stop: consuming Event, view: LiveView, logger: Logger
     ) throws(SystemError) {
         listener = try Self.listen(at: address)
-        recording = try Recording(recordingOptions, snaplen: options.snaplen, now: .now)
+        outputs = try Outputs(outputOptions, snaplen: options.snaplen, now: .now)
         dialers = sources.map { SourceDialer($0) }
         connections = OwnConnections(receivesDatagrams: options.usesDatagrams)
         self.options = options
@@ -97,7 +98,8 @@ package final class Collector {
     package func run() throws(SystemError) {
         var nextTick = MonotonicTime.now + Self.tickInterval
         while true {
-            let ready = try wait(until: dialers.compactMap(\.deadline).reduce(nextTick, min))
+            let deadline = min(nextTick, outputs.deadline)
+            let ready = try wait(until: dialers.compactMap(\.deadline).reduce(deadline, min))
             if ready[.stop].contains(.readable) { break }
             let now = MonotonicTime.now
             for (place, dialer) in dialers.enumerated() {
@@ -105,7 +107,7 @@ package final class Collector {
             }
             try serve(ready, now)
             if ready[.listener].contains(.readable) { accept(now) }
-            try recording.flushIfLarge()
+            try deliver(ready, now)
             if now >= nextTick {
                 nextTick = now + Self.tickInterval
                 try tick(now)
@@ -117,14 +119,17 @@ package final class Collector {
     /// The statistics of each device that has been captured from.
     package var statistics: [SourceStatistics] {
         let now = MonotonicTime.now
-        return recording.counters.map { $0.statistics(now: now) }
+        return outputs.sources.counters.map { $0.statistics(now: now) }
     }
 
     /// What the limits for connections have done.
     package var admissionCounts: AdmissionCounts { admission.counts }
 
     /// What has been written: one entry, or one for each link type.
-    package var files: [RecordedFiles] { recording.files }
+    package var files: [RecordedFiles] { outputs.files }
+
+    /// What became of the packets at each output.
+    package var outputCounts: [OutputCounts] { outputs.counts }
 }
 
 /// Waiting.
@@ -132,7 +137,7 @@ extension Collector {
     private func wait(
         until deadline: MonotonicTime
     ) throws(SystemError) -> ReadyDescriptors<Key> {
-        var requests = linkRequests
+        var requests = peerRequests
         requests[.stop] = (stop.fileDescriptor, .readable)
         if accepts, let number = listener?.fileDescriptor {
             requests[.listener] = (number, .readable)
@@ -143,12 +148,13 @@ extension Collector {
         return try wait(for: requests, until: deadline)
     }
 
-    private var linkRequests: [Key: (fileDescriptor: CInt, interest: Readiness)] {
+    private var peerRequests: [Key: (fileDescriptor: CInt, interest: Readiness)] {
         var requests: [Key: (fileDescriptor: CInt, interest: Readiness)] = [:]
         for link in links {
             requests[.control(link.id)] = link.controlRequest
             requests[.data(link.id)] = link.dataRequest
         }
+        for (key, request) in outputs.requests { requests[.output(key)] = request }
         return requests
     }
 
@@ -276,18 +282,18 @@ extension Collector {
         if let failure { throw failure }
     }
 
-    /// Reads packets into the recording.
+    /// Reads packets, and gives them to the outputs.
     ///
-    /// Its failure ends the collector when the turn is over.
+    /// The failure of the only one ends the collector when the turn is over.
     private func readData(_ link: AgentLink, _ now: MonotonicTime) {
         if link.carriesPackets { count(link, now) }
         echo.advance(now: now)
         link.readData(into: &buffer, now: now) { record, frame in
             link.examine(record, frame, &echo, now: now)
-            if let counters = link.counters { recording.add(frame, record, of: counters) }
+            if let counters = link.counters { outputs.add(frame, record, of: counters) }
         } afterRead: {
             do throws(SystemError) {
-                try recording.flushIfLarge()
+                try outputs.flushIfLarge()
                 try rotateIfDue(now)
             } catch {
                 failure = error
@@ -303,13 +309,35 @@ extension Collector {
             link.askForStatistics(now: now)
         }
         removeEnded(now)
-        try recording.flush()
+        try outputs.flush(now: now)
         try rotateIfDue(now)
         view.show(links, dialers, admission.counts, now: now, logger)
     }
 
+    /// Serves the outputs, and passes on what has gathered for them.
+    private func deliver(
+        _ ready: ReadyDescriptors<Key>, _ now: MonotonicTime
+    ) throws(SystemError) {
+        try outputs.flushIfLarge()
+        outputs.serve({ ready[.output($0)] }, now: now)
+        outputs.deliver(now: now)
+        tellNews()
+    }
+
+    /// Logs what the outputs have to say.
+    private func tellNews() {
+        for news in outputs.takeNews() {
+            let logger = news.isOfStrangers ? doorLogger : logger
+            if news.isWarning {
+                view.warn(news.text, news.values, logger)
+            } else {
+                view.note(news.text, news.values, logger)
+            }
+        }
+    }
+
     private func rotateIfDue(_ now: MonotonicTime) throws(SystemError) {
-        let files = try recording.rotateIfDue(now: now)
+        let files = try outputs.rotateIfDue(now: now)
         guard !files.isEmpty else { return }
         for finished in files {
             view.note(
@@ -329,7 +357,7 @@ extension Collector {
         }
     }
 
-    /// Ends all captures and completes the file.
+    /// Ends all captures and completes the outputs.
     ///
     /// Nobody else is let in.
     private func finish() throws(SystemError) {
@@ -339,15 +367,16 @@ extension Collector {
         for link in links { link.endCapture(now: now) }
         removeEnded(now)
         while !links.isEmpty, now < deadline {
-            let ready = try wait(for: linkRequests, until: now + Self.endInterval)
+            let ready = try wait(for: peerRequests, until: now + Self.endInterval)
             now = .now
             try serve(ready, now)
             for link in links { link.expire(now: now) }
             removeEnded(now)
-            try recording.flushIfLarge()
+            try deliver(ready, now)
         }
         for link in links { link.end("the agent did not end its capture within 3 s") }
         removeEnded(now)
-        try recording.finish()
+        defer { tellNews() }
+        try outputs.finish()
     }
 }

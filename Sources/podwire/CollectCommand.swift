@@ -149,7 +149,7 @@ struct CollectCommand: ParsableCommand {
             try Signals.onEnd(secondsMax: 5) { Event.raise(stopNumber) }
             Descriptor.raiseCountMax()
             let collector = try Collector(
-                at: settings.address, from: settings.sources, to: settings.recording,
+                at: settings.address, from: settings.sources, to: settings.outputs,
                 settings.options, stop: stop, view: LiveView(), logger: logger)
             try collector.run()
             report(collector, settings)
@@ -201,7 +201,7 @@ struct CollectCommand: ParsableCommand {
         let counts = collector.admissionCounts
         if counts != AdmissionCounts() { writeToStandardError("\(counts)\n") }
         if json { writeToStandardOutput(CollectReport.json(collector, settings).text + "\n") }
-        guard settings.recording.path != "-", !statistics.isEmpty else { return }
+        guard settings.recording?.path != "-", !statistics.isEmpty else { return }
         for files in collector.files {
             let more = files.fileCount > 1 ? "\(files.fileCount) files, the last of them " : ""
             writeToStandardError("\(ByteCount(files.byteCount)) in \(more)\(files.lastPath)\n")

@@ -13,8 +13,11 @@ extension CollectCommand {
     struct Settings {
         let address: SocketAddress?
         private(set) var sources: [Source] = []
-        private(set) var recording: RecordingOptions
+        private(set) var outputs: OutputOptions
         private(set) var options: CaptureOptions
+
+        /// The files; nil for none.
+        var recording: RecordingOptions? { outputs.recording }
 
         /// The most sources, as many as there may be agents.
         private static let sourceCountMax = Collector.linkCountMax
@@ -33,7 +36,7 @@ extension CollectCommand {
                     "--snaplen \(command.snaplen): it takes a number from 64 to 262144")
             }
             options = CaptureOptions(snaplen: command.snaplen, usesDatagrams: command.udp)
-            recording = try Self.recording(command)
+            outputs = OutputOptions(recording: try Self.recording(command))
             if let sample = command.sample, !options.sample(sample) {
                 throw ValidationError(
                     "--sample \(sample): it takes 1/N with N from 2, or a time such as 10ms")
@@ -47,7 +50,7 @@ extension CollectCommand {
             if command.list, sources.isEmpty {
                 throw ValidationError("--list: it needs --from, agents that dial are not asked")
             }
-            if command.json, !command.list, recording.path == "-" {
+            if command.json, !command.list, recording?.path == "-" {
                 throw ValidationError("--json: standard output is taken by --output -")
             }
             if readsFiles { try readFiles(command) }

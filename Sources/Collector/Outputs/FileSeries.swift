@@ -49,6 +49,11 @@ final class FileSeries {
             byteCount: finishedByteCount + file.gatheredByteCount, lastPath: file.path)
     }
 
+    /// Describes a device in the current file, if that has not been done.
+    ///
+    /// Some programs want to know all interfaces before the first packet.
+    func announce(_ device: SourceCounters) { _ = interface(of: device) }
+
     /// Adds a packet of a device.
     func add(_ frame: RawSpan, _ record: PacketRecord, of device: SourceCounters) {
         filePacketCount += 1
@@ -93,7 +98,10 @@ final class FileSeries {
         file = try options.file(number: fileNumber)
         filePacketCount = 0
         fileBegin = (now, wallClockNanoseconds())
-        for device in devices where owns(device) { device.beginFile() }
+        for device in devices where owns(device) {
+            device.beginFile()
+            if device.isInFile { announce(device) }
+        }
         return finished
     }
 
@@ -127,7 +135,7 @@ final class FileSeries {
         }
     }
 
-    /// The interface of a device in the current file, which is added with its first packet.
+    /// The interface of a device in the current file, which is added if it was not announced.
     private func interface(of device: SourceCounters) -> Int {
         if let interface = device.interface { return interface }
         let interface = file.addInterface(

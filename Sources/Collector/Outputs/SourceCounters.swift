@@ -7,9 +7,9 @@ package import Time
 /// They belong to the collector's thread.
 package final class SourceCounters {
     /// The device and its host.
-    let name: String
+    package let name: String
     let description: String
-    let linkType: UInt16
+    package let linkType: UInt16
     /// When the device was first heard of, in nanoseconds since 1970.
     let start: UInt64
     /// The agent's own counts, and the packets that have arrived.
@@ -80,7 +80,9 @@ package final class SourceCounters {
     }
 
     /// Whether nothing is going to need its counts: its session is over, and so is its file.
-    var isForgettable: Bool { capturingSince == nil && !isInFile }
+    func isForgettable(withFile: Bool) -> Bool {
+        capturingSince == nil && !(withFile && isInFile)
+    }
 
     /// Begins a session, unless another one of the same device captures already.
     package func begin(now: MonotonicTime) {

@@ -1,0 +1,10 @@
+/// Where packets go: a recording, or other outputs, or both.
+package struct OutputOptions: Sendable {
+    /// The files; nil for none.
+    package var recording: RecordingOptions?
+    /// The sinks that take frames, in the order in which they are reported.
+    package var frameSinks: [any FrameSinkOptions] = []
+
+    /// Options of a collector that writes files, or none.
+    package init(recording: RecordingOptions? = nil) { self.recording = recording }
+}

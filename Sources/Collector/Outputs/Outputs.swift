@@ -1,0 +1,219 @@
+package import Linux
+package import RPCAP
+package import Time
+
+/// The outputs of a collector: all that its packets go to, and the devices that they come from.
+///
+/// There is one entrance, `add`, and it does not matter when a packet comes there after it was read.
+/// An output has a bound of its own and counts what it loses; none of them costs another one
+/// anything. All belong to the collector's thread.
+package final class Outputs {
+    package private(set) var sources: SourceTable
+    private let recording: Recording?
+    private let frameSinks: [any FrameSink]
+    /// Why the files were given up, if they were.
+    private var fileFailure: SystemError?
+    private var lostByFileCount: UInt64 = 0
+    private var news: [OutputNews] = []
+
+    /// A descriptor that is waited for: of a sink, by its place.
+    package enum Key: Hashable, Sendable {
+        case sink(Int)
+    }
+
+    /// Why a device cannot be captured from.
+    package struct Failure: Error, Equatable, CustomStringConvertible {
+        package let description: String
+        /// The error that ends the collector, as its only output has failed.
+        package let fatal: SystemError?
+    }
+
+    /// Opens all outputs; a file comes last, so that none is emptied for nothing.
+    package init(
+        _ options: OutputOptions, snaplen: Int, now: MonotonicTime
+    ) throws(SystemError) {
+        var frameSinks: [any FrameSink] = []
+        for sink in options.frameSinks { frameSinks.append(try sink.open()) }
+        self.frameSinks = frameSinks
+        if let files = options.recording {
+            recording = try Recording(files, snaplen: snaplen, now: now)
+        } else {
+            recording = nil
+        }
+        sources = SourceTable(hasFile: options.recording != nil)
+    }
+}
+
+/// Devices.
+extension Outputs {
+    /// Finds or creates the counters of an agent's device, and has a file for its link type.
+    ///
+    /// See `SourceTable`.
+    package func makeCounters(
+        named name: String, description: String, linkType: UInt16, now: MonotonicTime,
+        isTaken: (SourceCounters) -> Bool = { _ in false }
+    ) throws(Failure) -> SourceCounters {
+        do throws(Recording.Failure) {
+            if fileFailure == nil { try recording?.prepare(linkType, now: now) }
+        } catch {
+            guard case .system(let error) = error else {
+                throw Failure(description: "\(error)", fatal: nil)
+            }
+            do throws(SystemError) {
+                try giveUpFile(error)
+            } catch {
+                throw Failure(description: "\(error)", fatal: error)
+            }
+        }
+        do throws(SourceTable.Full) {
+            return try sources.makeCounters(
+                named: name, description: description, linkType: linkType, isTaken: isTaken)
+        } catch {
+            throw Failure(description: "\(error)", fatal: nil)
+        }
+    }
+
+    /// Describes a device to all outputs that describe devices, once its capture has begun.
+    ///
+    /// A device that was not announced is described with its first packet.
+    package func announce(_ device: SourceCounters) {
+        if fileFailure == nil { recording?.announce(device) }
+    }
+
+    /// The link type that the file of a device has beside the device's own, if it has another.
+    package func otherLinkType(inFileOf device: SourceCounters) -> UInt16? {
+        recording?.otherLinkType(inFileOf: device, among: sources.counters)
+    }
+
+    /// Takes the counters of devices that were forgotten, so that their last numbers can be shown.
+    package func takeForgotten() -> [SourceCounters] { sources.takeForgotten() }
+}
+
+/// Packets.
+extension Outputs {
+    /// Gives a packet of a device to all outputs; the frame is lent for the call.
+    package func add(_ frame: RawSpan, _ record: PacketRecord, of device: SourceCounters) {
+        if let recording {
+            if fileFailure == nil {
+                recording.add(frame, record, of: device)
+            } else {
+                lostByFileCount &+= 1
+            }
+        }
+        for sink in frameSinks {
+            sink.add(
+                frame, wireByteCount: max(record.wireByteCount, frame.byteCount),
+                linkType: device.linkType)
+        }
+    }
+
+    /// Writes what is enough to be worth a system call.
+    ///
+    /// - Throws: The failure of a file that is the only output.
+    package func flushIfLarge() throws(SystemError) {
+        try record { files throws(SystemError) in try files.flushIfLarge() }
+    }
+
+    /// Passes on what should not wait, as the reading of packets pauses: all but the buffers of files.
+    package func deliver(now: MonotonicTime) {
+        for sink in frameSinks { sink.flush(now: now) }
+    }
+
+    /// Writes everything.
+    ///
+    /// - Throws: The failure of a file that is the only output.
+    package func flush(now: MonotonicTime) throws(SystemError) {
+        deliver(now: now)
+        try record { files throws(SystemError) in try files.flush() }
+    }
+
+    /// Completes the files that are due, and begins the next ones.
+    ///
+    /// - Returns: The files that were completed.
+    /// - Throws: The failure of a file that is the only output.
+    package func rotateIfDue(now: MonotonicTime) throws(SystemError) -> [Recording.Finished] {
+        var finished: [Recording.Finished] = []
+        try record { files throws(SystemError) in
+            finished = try files.rotateIfDue(sources.counters, now: now)
+        }
+        return finished
+    }
+
+    /// Completes the files and ends the other outputs.
+    ///
+    /// - Throws: The failure of a file that is the only output.
+    package func finish() throws(SystemError) {
+        for sink in frameSinks { sink.finish() }
+        try record { files throws(SystemError) in try files.finish(sources.counters) }
+    }
+
+    /// Has the files do something; gives them up if that fails and packets go elsewhere as well.
+    private func record(
+        _ body: (Recording) throws(SystemError) -> Void
+    ) throws(SystemError) {
+        guard let recording, fileFailure == nil else { return }
+        do throws(SystemError) {
+            try body(recording)
+        } catch {
+            try giveUpFile(error)
+        }
+    }
+
+    /// Writes no file any more, since one has failed.
+    private func giveUpFile(_ error: SystemError) throws(SystemError) {
+        fileFailure = error
+        guard !frameSinks.isEmpty else { throw error }
+        news.append(
+            OutputNews(
+                "file given up",
+                [
+                    "path": recording?.path ?? "", "reason": "\(error)",
+                    "meaning": "packets go to the other outputs only",
+                    "remedy": "make room, and start the collector again",
+                ], isWarning: true))
+    }
+}
+
+/// Waiting, and what a person wants to know.
+extension Outputs {
+    /// What to wait for.
+    package var requests: [Key: (fileDescriptor: CInt, interest: Readiness)] {
+        var requests: [Key: (fileDescriptor: CInt, interest: Readiness)] = [:]
+        for (place, sink) in frameSinks.enumerated() { requests[.sink(place)] = sink.request }
+        return requests
+    }
+
+    /// When to call `serve` even if nothing is ready.
+    package var deadline: MonotonicTime { .distantFuture }
+
+    /// Does what descriptors are ready for.
+    package func serve(_ ready: (Key) -> Readiness, now: MonotonicTime) {
+        for (place, sink) in frameSinks.enumerated() {
+            let ready = ready(.sink(place))
+            if !ready.isEmpty { sink.serve(ready, now: now) }
+        }
+    }
+
+    /// Takes what a person has to be told.
+    package func takeNews() -> [OutputNews] {
+        for sink in frameSinks { news += sink.takeNews() }
+        defer { news = [] }
+        return news
+    }
+
+    /// What has been written: one entry, or one for each link type; none without files.
+    package var files: [RecordedFiles] { recording?.files ?? [] }
+
+    /// What became of the packets at each output, the files first.
+    package var counts: [OutputCounts] {
+        var counts: [OutputCounts] = []
+        if let recording {
+            var file = OutputCounts(kind: "file", place: recording.path)
+            file.packetCount = recording.packetCount
+            file.byteCount = recording.files.reduce(0) { $0 + $1.byteCount }
+            file.addLoss("file given up", lostByFileCount)
+            counts.append(file)
+        }
+        return counts + frameSinks.map(\.counts)
+    }
+}

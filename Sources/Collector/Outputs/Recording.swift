@@ -1,0 +1,133 @@
+import CaptureFiles
+package import Linux
+package import RPCAP
+package import Time
+
+/// A recording: packets in one series of capture files, or in one for each link type.
+package final class Recording {
+    private let options: RecordingOptions
+    private let snaplen: Int
+    private var series: [FileSeries] = []
+
+    /// The most link types with files of their own, many more than a site has.
+    ///
+    /// Each has a buffer of 2 MiB, and agents say what their link types are.
+    package static let linkTypeCountMax = 16
+
+    /// Why a device cannot be recorded.
+    package enum Failure: Error, Equatable, CustomStringConvertible {
+        case tooManyLinkTypes
+        /// The kernel refuses a file.
+        case system(SystemError)
+
+        package var description: String {
+            switch self {
+            case .tooManyLinkTypes:
+                "there are files for \(Recording.linkTypeCountMax) link types already"
+            case .system(let error): "\(error)"
+            }
+        }
+    }
+
+    /// Creates the first file, unless each link type has its own.
+    package init(
+        _ options: RecordingOptions, snaplen: Int, now: MonotonicTime
+    ) throws(SystemError) {
+        let series =
+            options.splitsLinkTypes
+            ? [] : [try FileSeries(options, of: nil, snaplen: snaplen, now: now)]
+        self.options = options
+        self.snaplen = snaplen
+        self.series = series
+    }
+
+    /// What has been written, in the order in which files were begun first.
+    package var files: [RecordedFiles] { series.map(\.summary) }
+
+    /// The path that was asked for.
+    var path: String { options.path }
+
+    /// The packets in all files.
+    package private(set) var packetCount: UInt64 = 0
+
+    /// Makes a file for a link type, if there is to be one and there is none.
+    ///
+    /// - Throws: If there are too many, or the file cannot be created.
+    package func prepare(_ linkType: UInt16, now: MonotonicTime) throws(Failure) {
+        guard options.splitsLinkTypes, !series.contains(where: { $0.linkType == linkType }) else {
+            return
+        }
+        guard series.count < Self.linkTypeCountMax else { throw .tooManyLinkTypes }
+        do throws(SystemError) {
+            series.append(try FileSeries(options, of: linkType, snaplen: snaplen, now: now))
+        } catch {
+            throw .system(error)
+        }
+    }
+
+    /// Describes a device in its file, before its first packet.
+    func announce(_ device: SourceCounters) {
+        for files in series where files.owns(device) { files.announce(device) }
+    }
+
+    /// The link type that the file of a device has beside the device's own, if it has another.
+    ///
+    /// Many programs read no file with two link types.
+    package func otherLinkType(
+        inFileOf device: SourceCounters, among devices: [SourceCounters]
+    ) -> UInt16? {
+        guard !options.splitsLinkTypes else { return nil }
+        return devices.first { $0.isInFile && $0.linkType != device.linkType }?.linkType
+    }
+
+    /// Adds a packet of a device.
+    package func add(_ frame: RawSpan, _ record: PacketRecord, of device: SourceCounters) {
+        for files in series where files.owns(device) {
+            files.add(frame, record, of: device)
+            packetCount &+= 1
+        }
+    }
+
+    /// Writes the buffers if enough has gathered to be worth a system call.
+    func flushIfLarge() throws(SystemError) {
+        for files in series { try files.flushIfLarge() }
+    }
+
+    /// Writes the buffers.
+    package func flush() throws(SystemError) {
+        for files in series { try files.flush() }
+    }
+
+    /// A file that is complete.
+    package struct Finished {
+        package let path: String
+        package let byteCount: UInt64
+        package let packetCount: Int
+        /// Why the oldest file could not be deleted, if it could not.
+        package var problem: SystemError?
+    }
+
+    /// Completes the files that are due, and begins the next ones.
+    ///
+    /// A file without packets goes on.
+    ///
+    /// - Parameters:
+    ///   - devices: Those that have been captured from.
+    ///   - now: The time.
+    /// - Returns: The files that were completed.
+    /// - Throws: If a file cannot be written or created.
+    package func rotateIfDue(
+        _ devices: [SourceCounters], now: MonotonicTime
+    ) throws(SystemError) -> [Finished] {
+        var finished: [Finished] = []
+        for files in series {
+            if let file = try files.rotateIfDue(devices, now: now) { finished.append(file) }
+        }
+        return finished
+    }
+
+    /// Completes all files with the statistics of their interfaces.
+    package func finish(_ devices: [SourceCounters]) throws(SystemError) {
+        for files in series { try files.finish(devices) }
+    }
+}
