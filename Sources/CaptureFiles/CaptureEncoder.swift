@@ -8,6 +8,10 @@ package protocol CaptureEncoder: Sendable {
     /// The ending of such files' names, such as `"pcapng"`.
     var fileExtension: String { get }
 
+    /// Whether a file has a description of each interface; otherwise the first one gives all packets
+    /// their link type, and no other is appended.
+    var describesInterfaces: Bool { get }
+
     /// Appends the beginning of a file, which names the program that writes it.
     func appendSection(to bytes: inout [UInt8], application: String)
 

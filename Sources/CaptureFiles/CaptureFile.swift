@@ -43,10 +43,15 @@ package struct CaptureFile: ~Copyable {
     ///
     /// - Returns: The number by which packets and statistics name it.
     package mutating func addInterface(_ interface: CaptureInterface) -> Int {
-        encoder.appendInterface(interface, to: &buffer)
+        if encoder.describesInterfaces || interfaceCount == 0 {
+            encoder.appendInterface(interface, to: &buffer)
+        }
         interfaceCount += 1
         return interfaceCount - 1
     }
+
+    /// Whether the file lacks what programs need to read it, as nothing has been added to it.
+    package var lacksHeader: Bool { !encoder.describesInterfaces && interfaceCount == 0 }
 
     /// Adds a packet of an interface that has been added.
     package mutating func add(_ packet: CapturedPacket, _ frame: RawSpan) {
@@ -67,10 +72,16 @@ package struct CaptureFile: ~Copyable {
 
     /// Writes the buffer.
     ///
-    /// Waits for the disk, or for the reader of a pipe.
+    /// Waits for the disk, or for the reader of a pipe. If it fails a file keeps what it had before,
+    /// so that no packet in it is cut.
     package mutating func flush() throws(SystemError) {
-        try writeAll(
-            buffer, to: descriptor.fileDescriptor, path == "-" ? Self.standardOutput : path)
+        do throws(SystemError) {
+            try writeAll(
+                buffer, to: descriptor.fileDescriptor, path == "-" ? Self.standardOutput : path)
+        } catch {
+            if path != "-" { descriptor.cut(to: byteCount) }
+            throw error
+        }
         byteCount += UInt64(buffer.count)
         buffer.removeAll(keepingCapacity: true)
     }

@@ -6,6 +6,8 @@ package struct PcapngEncoder: CaptureEncoder {
 
     package var fileExtension: String { "pcapng" }
 
+    package var describesInterfaces: Bool { true }
+
     package func appendSection(to bytes: inout [UInt8], application: String) {
         Self.appendBlock(.section, to: &bytes) { body in
             body.append(littleEndian: Self.byteOrderMagic)
@@ -138,7 +140,7 @@ extension PcapngEncoder {
 }
 
 extension Array where Element == UInt8 {
-    fileprivate mutating func append(littleEndian value: some FixedWidthInteger) {
+    mutating func append(littleEndian value: some FixedWidthInteger) {
         for shift in stride(from: 0, to: value.bitWidth, by: 8) {
             append(UInt8(truncatingIfNeeded: value >> shift))
         }

@@ -47,6 +47,15 @@ extension Collector {
 
     /// Warns if the file has packets of another link type than the link's.
     private func warnOfLinkTypes(_ link: AgentLink, _ counters: SourceCounters) {
+        guard !outputs.refusesInFile(counters) else {
+            return view.warn(
+                "packets not recorded",
+                [
+                    "agent": link.label, "link-type": LinkTypeName.text(counters.linkType),
+                    "reason": "a pcap file has one link type, and this one has another",
+                    "remedy": "--split-link-types, or --format pcapng",
+                ], logger)
+        }
         guard let other = outputs.otherLinkType(inFileOf: counters) else { return }
         view.warn(
             "a second link type in the file",

@@ -4,8 +4,13 @@ import Time
 
 /// The collector's own feed, which no agent is to capture.
 extension Collector {
-    /// Has the agents of a host leave out each other's feed, as all of them may capture it.
+    /// Has the agents of a host leave out each other's feed, as all of them may capture it, and all
+    /// agents what goes out again from here.
     func excludeNewConnections(_ now: MonotonicTime) {
+        if knownOutputVersion != outputs.ownEndsVersion {
+            knownOutputVersion = outputs.ownEndsVersion
+            connections.setOutputs(outputs.ownEnds)
+        }
         guard knownVersion != connections.version, now >= nextExclusion else { return }
         nextExclusion = now + Self.tickInterval
         for link in links where link.feed.isOutdated { link.excludeFeed(now: now) }

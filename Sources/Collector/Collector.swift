@@ -24,6 +24,8 @@ package final class Collector {
     /// The ends of all links' connections, and the version that was dealt with.
     let connections: OwnConnections
     var knownVersion = 0
+    /// The version of the outputs' own connections that agents are told to leave out.
+    var knownOutputVersion = -1
     /// When agents may be given other filters again.
     var nextExclusion = MonotonicTime.zero
     var echo = FeedEcho()
@@ -143,7 +145,7 @@ extension Collector {
             requests[.listener] = (number, .readable)
         }
         for (place, dialer) in dialers.enumerated() {
-            requests[.dialer(place)] = (dialer.fileDescriptor, dialer.interest)
+            requests[.dialer(place)] = dialer.request
         }
         return try wait(for: requests, until: deadline)
     }
@@ -154,7 +156,7 @@ extension Collector {
             requests[.control(link.id)] = link.controlRequest
             requests[.data(link.id)] = link.dataRequest
         }
-        for (key, request) in outputs.requests { requests[.output(key)] = request }
+        for (key, request) in outputs.requests(now: .now) { requests[.output(key)] = request }
         return requests
     }
 
@@ -311,7 +313,7 @@ extension Collector {
         removeEnded(now)
         try outputs.flush(now: now)
         try rotateIfDue(now)
-        view.show(links, dialers, admission.counts, now: now, logger)
+        view.show(links, dialers, admission.counts, outputs.counts, now: now, logger)
     }
 
     /// Serves the outputs, and passes on what has gathered for them.

@@ -46,13 +46,21 @@ struct FeedWatch {
     /// podwire's agents leave their feed out. They are not given a filter that they would run on each
     /// packet for nothing.
     mutating func firstFilter(_ linkType: UInt16, _ wanted: Program) -> Program {
-        leavesFeedOut ? wanted : nextFilter(linkType, wanted) ?? wanted
+        needsNoFilter ? wanted : nextFilter(linkType, wanted) ?? wanted
+    }
+
+    /// Whether the agent captures nothing of the collector's without being told.
+    private var needsNoFilter: Bool {
+        leavesFeedOut && connections.outputVersion(of: host) == 0
     }
 
     /// Whether the agent's filter lacks connections with its host that there are now.
     ///
     /// False of an agent that has no such filter, as it needs none.
-    var isOutdated: Bool { excludedVersion.map { $0 < connections.version(of: host) } ?? false }
+    var isOutdated: Bool {
+        guard let excludedVersion else { return connections.outputVersion(of: host) > 0 }
+        return excludedVersion < connections.version(of: host)
+    }
 
     /// Returns a filter that drops the connections that there are now.
     ///

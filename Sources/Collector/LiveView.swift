@@ -37,11 +37,11 @@ package final class LiveView {
     /// Shows the state of all agents; to be called each second.
     func show(
         _ links: [AgentLink], _ dialers: [SourceDialer], _ counts: AdmissionCounts,
-        now: MonotonicTime, _ logger: Logger
+        _ outputs: [OutputCounts], now: MonotonicTime, _ logger: Logger
     ) {
         tickCount += 1
         if isTerminal {
-            draw(links, dialers, counts, now)
+            draw(links, dialers, counts, outputs, now)
         } else if tickCount % Self.tickCountPerSummary == 0 {
             for link in links {
                 if let counters = link.counters {
@@ -49,7 +49,24 @@ package final class LiveView {
                 }
             }
             summarize(counts, logger)
+            for output in outputs where Self.isOfNote(output) { summarize(output, logger) }
         }
+    }
+
+    /// Whether an output has something to say that the table of agents does not.
+    private static func isOfNote(_ output: OutputCounts) -> Bool {
+        output.kind != "file" || output.lostCount > 0
+    }
+
+    /// Logs what became of the packets at an output.
+    private func summarize(_ output: OutputCounts, _ logger: Logger) {
+        var values: Logger.Metadata = [
+            "output": "\(output.kind)", "where": "\(output.place)",
+            "packets": "\(output.packetCount)", "bytes": "\(output.byteCount)",
+            "lost": "\(output.lostCount)",
+        ]
+        if let readers = output.readers { values["readers"] = "\(readers.present)" }
+        logger.info("summary", metadata: values)
     }
 
     /// Logs what the limits for connections have done, if that is more than the last time.
@@ -85,7 +102,7 @@ package final class LiveView {
 
     private func draw(
         _ links: [AgentLink], _ dialers: [SourceDialer], _ counts: AdmissionCounts,
-        _ now: MonotonicTime
+        _ outputs: [OutputCounts], _ now: MonotonicTime
     ) {
         var rates: [String: (packets: UInt64, bytes: UInt64)] = [:]
         var rows = links.map { link in
@@ -108,6 +125,8 @@ package final class LiveView {
         self.rates = rates
         erase()
         var text = rows.isEmpty ? "waiting for agents\n" : Columns.text(Self.head, rows)
+        let outputs = outputs.filter(Self.isOfNote)
+        if !outputs.isEmpty { text += OutputCounts.table(outputs) }
         if counts != AdmissionCounts() { text += "\(counts)\n" }
         lineCount = text.split(separator: "\n").count
         write(text)

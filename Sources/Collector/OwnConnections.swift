@@ -15,6 +15,16 @@ package final class OwnConnections {
     package private(set) var version = 0
     /// The versions in which hosts got their last connections.
     private var versions: [IPAddress: Int] = [:]
+    /// The ends of the connections by which packets go out again, and the version of the last change.
+    ///
+    /// Those of this host alone are seen by agents of this host alone.
+    private var outputs = Outgoing(ends: [], version: 0)
+    private var localOutputs = Outgoing(ends: [], version: 0)
+
+    private struct Outgoing {
+        var ends: [SocketAddress]
+        var version: Int
+    }
 
     private struct Link {
         var ends: [SocketAddress]
@@ -47,6 +57,21 @@ package final class OwnConnections {
         versions[host] = version
     }
 
+    /// Sets the ends of the connections by which packets leave the collector again.
+    ///
+    /// Any agent may capture them, podwire's as well: it knows its own feed only.
+    package func setOutputs(_ ends: Set<SocketAddress>) {
+        // Filters are equal if ends are in the same order.
+        let sorted = ends.sorted { "\($0)" < "\($1)" }
+        let (local, far) = (
+            sorted.filter(\.address.isLoopback), sorted.filter { !$0.address.isLoopback }
+        )
+        guard far != outputs.ends || local != localOutputs.ends else { return }
+        version += 1
+        if far != outputs.ends { outputs = Outgoing(ends: far, version: version) }
+        if local != localOutputs.ends { localOutputs = Outgoing(ends: local, version: version) }
+    }
+
     /// Forgets a link.
     ///
     /// A filter that still drops its connections does no harm.
@@ -55,8 +80,15 @@ package final class OwnConnections {
         if !links.values.contains(where: { $0.host == host }) { versions[host] = nil }
     }
 
-    /// The version in which a host got its last connection.
-    package func version(of host: IPAddress) -> Int { versions[host] ?? 0 }
+    /// The version in which a host got its last connection, or another one that it may capture.
+    package func version(of host: IPAddress) -> Int {
+        max(versions[host] ?? 0, outputVersion(of: host))
+    }
+
+    /// The version in which an output got its last connection that a host may capture; 0 for none.
+    package func outputVersion(of host: IPAddress) -> Int {
+        host.isLoopback ? max(outputs.version, localOutputs.version) : outputs.version
+    }
 
     /// Returns a filter that drops the packets of all these connections, and is `program` otherwise.
     ///
@@ -72,19 +104,27 @@ package final class OwnConnections {
     ) -> Exclusion {
         guard let form = LinkForm(linkType: linkType) else { return .unknownForm }
         let others = links.keys.sorted(by: >).filter { $0 != link }
+        let outgoing = outputs.ends + (isLocal(link) ? localOutputs.ends : [])
         for chosen in [[link] + others, [link]] {
-            let filter = filter(of: chosen, form, otherwise: program)
+            let ends = ends(of: [link]) + outgoing + ends(of: chosen.dropFirst())
+            let filter = filter(of: ends, form, otherwise: program)
             if filter.instructions.count <= Program.instructionCountMax { return .filter(filter) }
         }
         return .tooLong
     }
 
+    private func isLocal(_ link: Int) -> Bool { links[link]?.host.isLoopback ?? false }
+
+    private func ends(of links: some Sequence<Int>) -> [SocketAddress] {
+        links.flatMap { self.links[$0]?.ends ?? [] }
+    }
+
     private func filter(
-        of chosen: [Int], _ form: LinkForm, otherwise program: Program
+        of ends: [SocketAddress], _ form: LinkForm, otherwise program: Program
     ) -> Program {
         var ports: [IPAddress: Set<UInt16>] = [:]
         var portCount = 0
-        for end in chosen.flatMap({ links[$0]?.ends ?? [] }) {
+        for end in ends {
             guard portCount < Self.portCountMax,
                 ports[end.address] != nil || ports.count < Self.addressCountMax
             else { break }

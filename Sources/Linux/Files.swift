@@ -51,6 +51,16 @@ extension Descriptor {
     }
 }
 
+extension Descriptor {
+    /// Cuts a file to a length, and writes on from there; does nothing to a pipe or a device.
+    package func cut(to byteCount: UInt64) {
+        let end = off_t(clamping: byteCount)
+        // What has no length keeps what it has.
+        guard ftruncate(fileDescriptor, end) == 0 else { return }
+        _ = lseek(fileDescriptor, end, SEEK_SET)
+    }
+}
+
 /// Reads a whole file.
 ///
 /// Waits for the disk, but for no other process.

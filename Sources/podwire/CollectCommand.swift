@@ -1,4 +1,5 @@
 import ArgumentParser
+import CaptureFiles
 import Collector
 import Formats
 import Glibc
@@ -11,7 +12,7 @@ import Security
 struct CollectCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "collect",
-        abstract: "Acts as a sensor: writes the packets of agents to a pcapng file.",
+        abstract: "Acts as a sensor: writes the packets of agents to a file, or passes them on.",
         discussion: """
             It accepts agents that dial, and dials those that listen, such as any rpcapd. Each agent \
             is an interface of the file. It runs until SIGINT or SIGTERM; then the agents send what \
@@ -19,6 +20,8 @@ struct CollectCommand: ParsableCommand {
 
               podwire collect --output pods.pcapng
               podwire collect --output - | tshark -r -
+              podwire collect --serve                        (then: tshark -i TCP@127.0.0.1:57012)
+              podwire collect --push arkime.example:57012 --rotate-time 1h --output pods.pcap
               podwire collect --from rpcap://node1 --list
               podwire collect --from rpcap://node1/eth0 --from rpcap://[fd00::2]:2002
               tcpdump -y EN10MB -ddd port 53 |
@@ -34,9 +37,48 @@ struct CollectCommand: ParsableCommand {
 
     @Option(
         name: [.customShort("o"), .customLong("output")],
-        help: "The file to write, or - for standard output. (default: podwire-DATE-TIME.pcapng)",
-        completion: .file(extensions: ["pcapng"]))
+        help: """
+            The file to write, or - for standard output. (default: podwire-DATE-TIME.pcapng; no file \
+            with --serve or --push)
+            """,
+        completion: .file(extensions: ["pcapng", "pcap"]))
     var file: String?
+
+    @Option(
+        help: """
+            The format of files. pcapng has an interface for each agent. pcap is what every program \
+            reads, but has no interfaces and one link type, with times in nanoseconds.
+            """)
+    var format = CaptureFormat.pcapng
+
+    @Option(
+        defaultAsFlag: "\(FeedOptions.standardPort)",
+        help: """
+            Pass packets on to programs that connect (pcap-over-IP), 64 at most, at a PORT of this \
+            host, ADDRESS:PORT or [IPV6]:PORT. A reader that is too slow loses packets.
+            """)
+    var serve: String?
+
+    @Option(
+        help: """
+            Pass packets on to a program that listens (pcap-over-IP), as HOST[:PORT]; it is dialled \
+            again when it is gone. Can be given more than once. (default port: 57012)
+            """)
+    var push: [String] = []
+
+    @Option(
+        help: """
+            The format of --serve and --push. Arkime takes pcap only; pcapng has an interface for \
+            each agent. (default: pcap)
+            """)
+    var serveFormat: CaptureFormat?
+
+    @Option(
+        help: """
+            Who may read what --serve serves, beside this host: ADDRESS or ADDRESS/N, with commas. \
+            (default: everybody who reaches the port)
+            """)
+    var allow: [String] = []
 
     @Option(
         help: """
@@ -200,6 +242,10 @@ struct CollectCommand: ParsableCommand {
         }
         let counts = collector.admissionCounts
         if counts != AdmissionCounts() { writeToStandardError("\(counts)\n") }
+        let outputs = collector.outputCounts
+        if outputs.contains(where: { $0.kind != "file" || $0.lostCount > 0 }) {
+            writeToStandardError(OutputCounts.table(outputs))
+        }
         if json { writeToStandardOutput(CollectReport.json(collector, settings).text + "\n") }
         guard settings.recording?.path != "-", !statistics.isEmpty else { return }
         for files in collector.files {

@@ -29,6 +29,7 @@ enum CollectReport {
             ("fileBytes", number(files.reduce(0) { $0 + $1.byteCount })),
             ("lastFile", files.last.map { .text($0.lastPath) } ?? .null),
             ("linkTypes", .array(files.compactMap(json))),
+            ("outputs", .array(collector.outputCounts.map(json))),
         ])
     }
 
@@ -41,6 +42,26 @@ enum CollectReport {
                 ("lastFile", .text(files.lastPath)),
             ])
         }
+    }
+
+    /// What became of the packets at an output.
+    private static func json(_ output: OutputCounts) -> JSON {
+        let readers = output.readers.map { readers in
+            (
+                "readers",
+                JSON.object([
+                    ("present", .number(readers.present)),
+                    ("connected", number(readers.connected)), ("refused", number(readers.refused)),
+                ])
+            )
+        }
+        return .object(
+            [
+                ("output", .text(output.kind)), ("where", .text(output.place)),
+                ("packets", number(output.packetCount)), ("bytes", number(output.byteCount)),
+                ("lost", number(output.lostCount)),
+                ("reasons", .object(output.losses.map { ($0.reason, number($0.packetCount)) })),
+            ] + [readers].compactMap(\.self))
     }
 
     private static func number(_ value: UInt64) -> JSON { .number(Int(clamping: value)) }

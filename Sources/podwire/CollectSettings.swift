@@ -21,8 +21,6 @@ extension CollectCommand {
 
         /// The most sources, as many as there may be agents.
         private static let sourceCountMax = Collector.linkCountMax
-        private static let rotateByteCountMin: UInt64 = 1 << 20
-        private static let keptFileCounts = 2...10_000
         /// The longest password file: the password is in the first line, and short.
         private static let passwordFileByteCountMax = 4096
 
@@ -36,7 +34,7 @@ extension CollectCommand {
                     "--snaplen \(command.snaplen): it takes a number from 64 to 262144")
             }
             options = CaptureOptions(snaplen: command.snaplen, usesDatagrams: command.udp)
-            outputs = OutputOptions(recording: try Self.recording(command))
+            outputs = try Self.outputs(command)
             if let sample = command.sample, !options.sample(sample) {
                 throw ValidationError(
                     "--sample \(sample): it takes 1/N with N from 2, or a time such as 10ms")
@@ -69,50 +67,6 @@ extension CollectCommand {
                     """)
             }
             return address
-        }
-
-        private static func recording(
-            _ command: CollectCommand
-        ) throws(ValidationError) -> RecordingOptions {
-            let encoder = PcapngEncoder()
-            var recording = RecordingOptions(
-                path: command.file
-                    ?? "podwire-\(TimeStamp.forFileName()).\(encoder.fileExtension)",
-                encoder: encoder)
-            if let text = command.rotateSize {
-                recording.fileByteCountMax = ByteCount(text)?.value
-                guard let byteCount = recording.fileByteCountMax, byteCount >= rotateByteCountMin
-                else {
-                    throw ValidationError(
-                        "--rotate-size \(text): it takes a size such as 100MiB, at least 1MiB")
-                }
-            }
-            if let text = command.rotateTime {
-                recording.fileTimeMax = Duration(text: text)
-                guard let time = recording.fileTimeMax, time > .zero else {
-                    throw ValidationError(
-                        "--rotate-time \(text): it takes a time such as 60s, 5m or 1h")
-                }
-            }
-            if let count = command.keep {
-                guard keptFileCounts.contains(count) else {
-                    throw ValidationError("--keep \(count): it takes a number from 2 to 10000")
-                }
-                guard recording.rotates else {
-                    throw ValidationError("--keep: it needs --rotate-size or --rotate-time")
-                }
-                recording.keptFileCountMax = count
-            }
-            recording.splitsLinkTypes = command.splitLinkTypes
-            if recording.splitsLinkTypes, recording.path == "-" {
-                throw ValidationError(
-                    "--split-link-types: standard output is one file: name a file with --output")
-            }
-            if recording.rotates, recording.path == "-" {
-                throw ValidationError(
-                    "standard output cannot be rotated: name a file with --output")
-            }
-            return recording
         }
 
         private static func firstDouble(_ sources: [Source]) -> String? {

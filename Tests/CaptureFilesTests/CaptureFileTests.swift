@@ -57,6 +57,7 @@ struct CaptureFileTests {
     /// A format that is none of podwire's: a letter for each thing that is recorded.
     private struct Letters: CaptureEncoder {
         var fileExtension: String { "letters" }
+        var describesInterfaces: Bool { true }
         func appendSection(to bytes: inout [UInt8], application: String) {
             bytes += application.utf8
         }
@@ -71,6 +72,33 @@ struct CaptureFileTests {
         }
     }
 
+    @Test("is a header and records as pcap has them")
+    func goldenPcap() throws {
+        try write(PcapEncoder())
+        defer { unsafe _ = unlink(path) }
+        let header: [UInt8] =
+            [0x4d, 0x3c, 0xb2, 0xa1, 2, 0, 4, 0] + [0, 0, 0, 0, 0, 0, 0, 0]
+            + [64, 0, 0, 0, 1, 0, 0, 0]
+        // 0x1_0000_0002 ns are 4 s and 294,967,298 ns.
+        let packet: [UInt8] =
+            [4, 0, 0, 0, 0x02, 0xd8, 0x94, 0x11] + [5, 0, 0, 0, 9, 0, 0, 0] + [1, 2, 3, 4, 5]
+        #expect(try Self.bytes(of: path) == header + packet)
+    }
+
+    @Test("has one header as pcap, however many interfaces there are")
+    func interfacesOfPcap() throws {
+        var file = try CaptureFile(path: path, encoder: PcapEncoder(), application: "")
+        defer { unsafe _ = unlink(path) }
+        let lackedHeader = file.lacksHeader
+        for name in ["a", "b"] {
+            _ = file.addInterface(CaptureInterface(name: name, description: "", snaplen: 64))
+        }
+        let lacksHeader = file.lacksHeader
+        #expect(lackedHeader && !lacksHeader)
+        try file.flush()
+        #expect(try Self.bytes(of: path).count == 24)
+    }
+
     @Test("has the format that its encoder gives it")
     func otherFormat() throws {
         try write(Letters())
@@ -78,9 +106,9 @@ struct CaptureFileTests {
         #expect(try Self.bytes(of: path) == Array("podwire collectips".utf8))
     }
 
-    @Test("is read back as it was written", arguments: 1...20)
-    func roundTrip(round: Int) throws {
-        var file = try CaptureFile(path: path, application: "test")
+    @Test("is read back as it was written", arguments: 1...20, CaptureFormat.allCases)
+    func roundTrip(round: Int, format: CaptureFormat) throws {
+        var file = try CaptureFile(path: path, encoder: format.encoder, application: "test")
         defer { unsafe _ = unlink(path) }
         var (expected, interfaces) = ([CaptureReader.Frame](), [Int]())
         for number in 0..<200 {

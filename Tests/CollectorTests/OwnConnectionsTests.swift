@@ -174,6 +174,32 @@ struct OwnConnectionsTests {
         for link in 0..<600 { connections.remove(link) }
         #expect(connections.version(of: Self.host) == 0)
     }
+
+    @Test("has the outputs' connections for all agents, and those of this host for its own agents")
+    func outputs() throws {
+        let connections = OwnConnections(receivesDatagrams: false)
+        let near = IPAddress(ipv4: 0x7f00_0001)
+        connections.set([Self.here[0]], of: 1, at: Self.host)
+        connections.set([Self.here[0]], of: 2, at: near)
+        #expect(connections.outputVersion(of: near) == 0)
+        let (far, local) = ("192.0.2.9:57012", "127.0.0.1:57012")
+        func isDropped(_ end: String, for link: Int) throws -> Bool {
+            let filter = try #require(connections.filter(of: link, 1, otherwise: .keepAll).program)
+            return filter.run(on: Self.ethernet(Self.ipv4(end, "10.9.9.9:5000")).wire) == 0
+        }
+        connections.setOutputs(Set([local].compactMap { SocketAddress($0) }))
+        #expect(connections.outputVersion(of: Self.host) == 0)
+        #expect(connections.outputVersion(of: near) == connections.version)
+        #expect(try isDropped(local, for: 2) && !isDropped(local, for: 1))
+        connections.setOutputs(Set([local, far].compactMap { SocketAddress($0) }))
+        for host in [Self.host, near] {
+            #expect(connections.version(of: host) == connections.version)
+        }
+        #expect(try isDropped(far, for: 1) && isDropped(far, for: 2))
+        let version = connections.version
+        connections.setOutputs(Set([far, local].compactMap { SocketAddress($0) }))
+        #expect(connections.version == version)
+    }
 }
 
 extension OwnConnections.Exclusion {

@@ -1,4 +1,5 @@
 import Addressing
+import CaptureFiles
 import Collector
 import Glibc
 import Linux
@@ -79,6 +80,39 @@ struct RecordingTests {
                 ].map { "\(name)-LINUX_SLL-\($0).pcapng" })
         #expect(recording.files.map(\.fileCount) == [4, 2])
         #expect(recording.files.map(\.linkType) == [1, 113])
+    }
+
+    @Test("counts packets of a second link type where the format has but one")
+    func pcap() throws {
+        let path = "/tmp/\(name).pcap"
+        let recording = try Recording(
+            RecordingOptions(path: path, encoder: PcapEncoder()), snaplen: 64, now: .zero)
+        defer { try? removeFile(path) }
+        let devices = [Self.device("a", 1), Self.device("b", 113)]
+        for device in devices {
+            recording.announce(device)
+            device.begin(now: .zero)
+            try add(to: recording, device)
+        }
+        #expect(recording.takes(devices[0]) && !recording.takes(devices[1]))
+        #expect(recording.packetCount == 1 && recording.otherLinkTypeCount == 1)
+        try recording.finish(devices)
+        var reader = try CaptureReader(path: path)
+        #expect(try reader.next()?.bytes == [1, 2, 3, 4, 5])
+        #expect(try reader.next() == nil)
+    }
+
+    @Test(
+        "is a file that programs read, though no packet has come", arguments: CaptureFormat.allCases
+    )
+    func empty(format: CaptureFormat) throws {
+        let path = "/tmp/\(name).\(format)"
+        let recording = try Recording(
+            RecordingOptions(path: path, encoder: format.encoder), snaplen: 64, now: .zero)
+        defer { try? removeFile(path) }
+        try recording.finish([])
+        var reader = try CaptureReader(path: path)
+        #expect(try reader.next() == nil)
     }
 
     @Test("refuses one link type after the other")

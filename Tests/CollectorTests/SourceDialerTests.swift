@@ -9,7 +9,7 @@ import Time
 struct SourceDialerTests {
     private static let loopback = IPAddress(ipv4: 0x7f00_0001)
 
-    private static func failure(_ outcome: consuming SourceDialer.Outcome) -> String? {
+    private static func failure(_ outcome: consuming Dialer.Outcome) -> String? {
         switch outcome {
         case .failed(let reason): reason
         default: nil

@@ -17,8 +17,8 @@ import unittest
 from support.capturing_daemon import CapturingDaemon
 from support.commands import run
 from support.fake_agents import FRAME, FakeAgent
-from support.namespace import (add_namespace, add_wire, command_in, ip_in, remove_namespaces, run_in,
-                               socket_in)
+from support.namespace import (add_namespace, add_wire, command_in, ip_in, listener_in,
+                               remove_namespaces, run_in, socket_in)
 from support.program import PODWIRE
 from support.rpcap import packet
 from support.waiting import PATIENCE_SECONDS, wait_until
@@ -129,6 +129,26 @@ class OwnFeedTest(unittest.TestCase):
                         self.collect("--from", f"rpcap://{place}:{port}/{device}", *udp)
                         self.await_text("capture started", port - 3000)
                         self.check(TALK_COUNT, address)
+
+    def test_what_goes_on_to_readers(self):
+        """To one that connects and to one that is dialled, both beyond the wire that is captured."""
+        self.connect()
+        listener = listener_in(self.node, "10.99.0.1", 4000)
+        self.collect("--listen", "2003", "--serve", "10.99.0.2:57012", "--allow", "10.99.0.0/24",
+                     "--push", "10.99.0.1:4000")
+        self.await_text("serving packets")
+        reader = socket_in(self.node)
+        reader.connect(("10.99.0.2", 57012))
+        self.await_text("reader connected", 2)
+        self.daemon("10.99.0.1", collector=("10.99.0.2", 2003))
+        self.await_text("capture started")
+        pushed, _ = listener.accept()
+        self.check(TALK_COUNT, "10.99.0.1")
+        for end in (reader, pushed):
+            with end.makefile("rb") as stream:
+                self.assertEqual(stream.read().count(b"hello"), TALK_COUNT)
+        for end in (reader, pushed, listener):
+            end.close()
 
     def test_a_daemon_that_dials(self):
         self.connect()

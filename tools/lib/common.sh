@@ -57,6 +57,8 @@ docs_packages=(python3 man-db)
 integration_packages=(
     python3 python3-prometheus-client tshark tcpdump iputils-ping libcap2-bin conntrack openssl ethtool
     iperf3 bpftool)
+# What reads the packets that the collector passes on.
+outputs_packages=(tcpreplay)
 container_packages=(
     runc skopeo umoci golang-github-containers-common dnsmasq-base golang-go
     golang-github-containerd-go-cni-dev)

@@ -21,6 +21,10 @@ final class FileSeries {
     /// When the file was begun, by both clocks; the wall clock in nanoseconds since 1970.
     private var fileBegin: (monotonic: MonotonicTime, wall: UInt64)
     private var finishedByteCount: UInt64 = 0
+    /// The link type of all packets, once the first interface has given it to a format with but one.
+    private(set) var onlyLinkType: UInt16?
+    /// Packets of another link type, which such a format has no place for.
+    private(set) var otherLinkTypeCount: UInt64 = 0
 
     /// Creates the first file.
     ///
@@ -52,16 +56,30 @@ final class FileSeries {
     /// Describes a device in the current file, if that has not been done.
     ///
     /// Some programs want to know all interfaces before the first packet.
-    func announce(_ device: SourceCounters) { _ = interface(of: device) }
+    func announce(_ device: SourceCounters) {
+        if takes(device) { _ = interface(of: device) }
+    }
+
+    /// Whether the format has a place for packets of a device's link type.
+    func takes(_ device: SourceCounters) -> Bool {
+        onlyLinkType == nil || onlyLinkType == device.linkType
+    }
 
     /// Adds a packet of a device.
-    func add(_ frame: RawSpan, _ record: PacketRecord, of device: SourceCounters) {
+    ///
+    /// - Returns: Whether the format has a place for it.
+    func add(_ frame: RawSpan, _ record: PacketRecord, of device: SourceCounters) -> Bool {
+        guard takes(device) else {
+            otherLinkTypeCount &+= 1
+            return false
+        }
         filePacketCount += 1
         let packet = CapturedPacket(
             interface: interface(of: device), nanoseconds: record.nanosecondsSince1970,
             // Some daemons say less than they send.
             wireByteCount: max(record.wireByteCount, frame.byteCount))
         file.add(packet, frame)
+        return true
     }
 
     /// Writes the buffer if enough has gathered to be worth a system call.
@@ -109,11 +127,15 @@ final class FileSeries {
     @discardableResult
     func finish(_ devices: [SourceCounters]) throws(SystemError) -> Recording.Finished {
         let end = wallClockNanoseconds()
-        for device in devices where device.isInFile && owns(device) {
+        for device in devices where device.isInFile && owns(device) && takes(device) {
             file.add(
                 InterfaceStatistics(
                     interface: interface(of: device), start: max(device.start, fileBegin.wall),
                     end: end, counts: device.countsInFile))
+        }
+        if file.lacksHeader {
+            let ethernet = CaptureInterface(name: "", description: "", snaplen: snaplen)
+            _ = file.addInterface(ethernet)
         }
         try file.flush()
         return Recording.Finished(
@@ -143,6 +165,7 @@ final class FileSeries {
                 name: device.name, description: device.description, snaplen: snaplen,
                 linkType: device.linkType))
         device.interface = interface
+        if !options.encoder.describesInterfaces { onlyLinkType = device.linkType }
         return interface
     }
 }

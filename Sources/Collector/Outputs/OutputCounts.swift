@@ -1,3 +1,5 @@
+import Formats
+
 /// What an output has done with the packets that it was given.
 package struct OutputCounts: Equatable, Sendable {
     /// What it is in a word: `"file"`, `"serve"`, `"push"`.
@@ -21,6 +23,18 @@ package struct OutputCounts: Equatable, Sendable {
         }
     }
 
+    /// The readers, for an output that has some.
+    package var readers: Readers?
+
+    /// The readers of an output.
+    package struct Readers: Equatable, Sendable {
+        /// Readers that are connected.
+        package let present: Int
+        /// Readers that have connected, and readers that were refused.
+        package let connected: UInt64
+        package let refused: UInt64
+    }
+
     /// Counts of an output that has had no packet.
     package init(kind: String, place: String) { (self.kind, self.place) = (kind, place) }
 
@@ -31,6 +45,22 @@ package struct OutputCounts: Equatable, Sendable {
 
     /// Packets that were not passed on.
     package var lostCount: UInt64 { losses.reduce(0) { $0 &+ $1.packetCount } }
+
+    /// A table for people.
+    package static func table(_ counts: [Self]) -> String {
+        let rows = counts.map { output in
+            let losses = output.losses.map { "\($0.packetCount) \($0.reason)" }
+            let readers = output.readers.map {
+                "\($0.present) readers, \($0.connected) in all, \($0.refused) refused"
+            }
+            return [
+                output.kind, output.place, "\(output.packetCount)",
+                "\(ByteCount(output.byteCount))", "\(output.lostCount)",
+                (losses + [readers].compactMap(\.self)).joined(separator: "; "),
+            ]
+        }
+        return Columns.text(["OUTPUT", "WHERE", "PACKETS", "BYTES", "LOST", "NOTES"], rows)
+    }
 }
 
 /// Something about an output that a person has to be told.

@@ -2,6 +2,8 @@
 package struct OutputOptions: Sendable {
     /// The files; nil for none.
     package var recording: RecordingOptions?
+    /// The stream of packets over TCP.
+    package var feed = FeedOptions()
     /// The sinks that take frames, in the order in which they are reported.
     package var frameSinks: [any FrameSinkOptions] = []
 

@@ -10,14 +10,16 @@ package import Time
 package final class Outputs {
     package private(set) var sources: SourceTable
     private let recording: Recording?
+    private let feed: PacketFeed?
     private let frameSinks: [any FrameSink]
     /// Why the files were given up, if they were.
     private var fileFailure: SystemError?
     private var lostByFileCount: UInt64 = 0
     private var news: [OutputNews] = []
 
-    /// A descriptor that is waited for: of a sink, by its place.
+    /// A descriptor that is waited for: of the feed, or of a sink, by its place.
     package enum Key: Hashable, Sendable {
+        case feed(PacketFeed.Key)
         case sink(Int)
     }
 
@@ -32,6 +34,7 @@ package final class Outputs {
     package init(
         _ options: OutputOptions, snaplen: Int, now: MonotonicTime
     ) throws(SystemError) {
+        feed = options.feed.isEmpty ? nil : try PacketFeed(options.feed, snaplen: snaplen)
         var frameSinks: [any FrameSink] = []
         for sink in options.frameSinks { frameSinks.append(try sink.open()) }
         self.frameSinks = frameSinks
@@ -78,6 +81,12 @@ extension Outputs {
     /// A device that was not announced is described with its first packet.
     package func announce(_ device: SourceCounters) {
         if fileFailure == nil { recording?.announce(device) }
+        feed?.announce(device)
+    }
+
+    /// Whether the files have no place for packets of a device's link type.
+    package func refusesInFile(_ device: SourceCounters) -> Bool {
+        fileFailure == nil && recording.map { !$0.takes(device) } ?? false
     }
 
     /// The link type that the file of a device has beside the device's own, if it has another.
@@ -100,6 +109,7 @@ extension Outputs {
                 lostByFileCount &+= 1
             }
         }
+        feed?.add(frame, record, of: device)
         for sink in frameSinks {
             sink.add(
                 frame, wireByteCount: max(record.wireByteCount, frame.byteCount),
@@ -116,6 +126,7 @@ extension Outputs {
 
     /// Passes on what should not wait, as the reading of packets pauses: all but the buffers of files.
     package func deliver(now: MonotonicTime) {
+        feed?.deliver()
         for sink in frameSinks { sink.flush(now: now) }
     }
 
@@ -144,6 +155,7 @@ extension Outputs {
     /// - Throws: The failure of a file that is the only output.
     package func finish() throws(SystemError) {
         for sink in frameSinks { sink.finish() }
+        defer { feed?.finish() }
         try record { files throws(SystemError) in try files.finish(sources.counters) }
     }
 
@@ -162,7 +174,8 @@ extension Outputs {
     /// Writes no file any more, since one has failed.
     private func giveUpFile(_ error: SystemError) throws(SystemError) {
         fileFailure = error
-        guard !frameSinks.isEmpty else { throw error }
+        guard feed != nil || !frameSinks.isEmpty else { throw error }
+        sources.giveUpFile()
         news.append(
             OutputNews(
                 "file given up",
@@ -177,14 +190,23 @@ extension Outputs {
 /// Waiting, and what a person wants to know.
 extension Outputs {
     /// What to wait for.
-    package var requests: [Key: (fileDescriptor: CInt, interest: Readiness)] {
+    package func requests(
+        now: MonotonicTime
+    ) -> [Key: (fileDescriptor: CInt, interest: Readiness)] {
         var requests: [Key: (fileDescriptor: CInt, interest: Readiness)] = [:]
         for (place, sink) in frameSinks.enumerated() { requests[.sink(place)] = sink.request }
+        for (key, request) in feed?.requests(now: now) ?? [:] { requests[.feed(key)] = request }
         return requests
     }
 
     /// When to call `serve` even if nothing is ready.
-    package var deadline: MonotonicTime { .distantFuture }
+    package var deadline: MonotonicTime { feed?.deadline ?? .distantFuture }
+
+    /// The ends of its own connections, which no agent is to capture.
+    package var ownEnds: Set<SocketAddress> { feed?.ends ?? [] }
+
+    /// A number that rises when these ends change.
+    package var ownEndsVersion: Int { feed?.version ?? 0 }
 
     /// Does what descriptors are ready for.
     package func serve(_ ready: (Key) -> Readiness, now: MonotonicTime) {
@@ -192,10 +214,12 @@ extension Outputs {
             let ready = ready(.sink(place))
             if !ready.isEmpty { sink.serve(ready, now: now) }
         }
+        feed?.serve({ ready(.feed($0)) }, now: now)
     }
 
     /// Takes what a person has to be told.
     package func takeNews() -> [OutputNews] {
+        if let feed { news += feed.takeNews() }
         for sink in frameSinks { news += sink.takeNews() }
         defer { news = [] }
         return news
@@ -212,8 +236,9 @@ extension Outputs {
             file.packetCount = recording.packetCount
             file.byteCount = recording.files.reduce(0) { $0 + $1.byteCount }
             file.addLoss("file given up", lostByFileCount)
+            file.addLoss("other link type", recording.otherLinkTypeCount)
             counts.append(file)
         }
-        return counts + frameSinks.map(\.counts)
+        return counts + (feed?.counts ?? []) + frameSinks.map(\.counts)
     }
 }

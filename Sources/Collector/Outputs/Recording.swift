@@ -50,6 +50,14 @@ package final class Recording {
     /// The packets in all files.
     package private(set) var packetCount: UInt64 = 0
 
+    /// Packets of a link type that the format has no place for beside that of the others.
+    package var otherLinkTypeCount: UInt64 { series.reduce(0) { $0 &+ $1.otherLinkTypeCount } }
+
+    /// Whether the format has a place for packets of a device's link type.
+    package func takes(_ device: SourceCounters) -> Bool {
+        series.contains { $0.owns(device) && $0.takes(device) }
+    }
+
     /// Makes a file for a link type, if there is to be one and there is none.
     ///
     /// - Throws: If there are too many, or the file cannot be created.
@@ -66,7 +74,7 @@ package final class Recording {
     }
 
     /// Describes a device in its file, before its first packet.
-    func announce(_ device: SourceCounters) {
+    package func announce(_ device: SourceCounters) {
         for files in series where files.owns(device) { files.announce(device) }
     }
 
@@ -83,8 +91,7 @@ package final class Recording {
     /// Adds a packet of a device.
     package func add(_ frame: RawSpan, _ record: PacketRecord, of device: SourceCounters) {
         for files in series where files.owns(device) {
-            files.add(frame, record, of: device)
-            packetCount &+= 1
+            if files.add(frame, record, of: device) { packetCount &+= 1 }
         }
     }
 

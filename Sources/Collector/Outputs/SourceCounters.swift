@@ -31,6 +31,8 @@ package final class SourceCounters {
     private(set) var isInFile = false
     /// Its number in the current file, once it has packets there.
     var interface: Int?
+    /// Its section and its number there in the stream that readers get, once it is described there.
+    var place: (generation: Int, number: Int)?
     /// When it may capture again.
     private var restEnd = MonotonicTime.zero
     /// The counts when the current file was begun.

@@ -6,7 +6,7 @@ package struct SourceTable: ~Copyable {
     package private(set) var counters: [SourceCounters] = []
     private var forgotten: [SourceCounters] = []
     /// Whether a device is needed until its file is complete.
-    private let hasFile: Bool
+    private var hasFile: Bool
 
     /// The most devices, many times as many as a collector has agents for.
     ///
@@ -58,6 +58,9 @@ package struct SourceTable: ~Copyable {
         }
         forgotten.append(counters.remove(at: index))
     }
+
+    /// Has no device wait for a file any more, since there is none.
+    mutating func giveUpFile() { hasFile = false }
 
     /// Takes the counters of devices that were forgotten, so that their last numbers can be shown.
     package mutating func takeForgotten() -> [SourceCounters] {

@@ -1,0 +1,135 @@
+import Addressing
+import ArgumentParser
+import CaptureFiles
+import Collector
+import Formats
+import Linux
+
+extension CaptureFormat: ExpressibleByArgument {}
+
+/// Where packets go.
+extension CollectCommand.Settings {
+    private static let rotateByteCountMin: UInt64 = 1 << 20
+    private static let keptFileCounts = 2...10_000
+    /// The most networks of --allow; who has more means a larger one.
+    private static let allowedCountMax = 256
+
+    /// Reads the options of all outputs.
+    ///
+    /// There is a file by default, but not where packets go elsewhere.
+    static func outputs(_ command: CollectCommand) throws(ValidationError) -> OutputOptions {
+        var options = OutputOptions()
+        options.feed = try feed(command)
+        options.recording = try recording(command, isDefault: options.feed.isEmpty)
+        return options
+    }
+
+    private static func recording(
+        _ command: CollectCommand, isDefault: Bool
+    ) throws(ValidationError) -> RecordingOptions? {
+        let encoder = command.format.encoder
+        guard
+            let path = command.file
+                ?? (isDefault
+                    ? "podwire-\(TimeStamp.forFileName()).\(encoder.fileExtension)" : nil)
+        else {
+            let isMeant =
+                command.rotateSize != nil || command.rotateTime != nil || command.keep != nil
+                || command.splitLinkTypes
+            guard !isMeant else {
+                throw ValidationError(
+                    "the options of files need one beside --serve and --push: name it with --output"
+                )
+            }
+            return nil
+        }
+        var recording = RecordingOptions(path: path, encoder: encoder)
+        try setRotation(of: &recording, command)
+        recording.splitsLinkTypes = command.splitLinkTypes
+        if recording.splitsLinkTypes, recording.path == "-" {
+            throw ValidationError(
+                "--split-link-types: standard output is one file: name a file with --output")
+        }
+        if recording.rotates, recording.path == "-" {
+            throw ValidationError(
+                "standard output cannot be rotated: name a file with --output")
+        }
+        return recording
+    }
+
+    private static func setRotation(
+        of recording: inout RecordingOptions, _ command: CollectCommand
+    ) throws(ValidationError) {
+        if let text = command.rotateSize {
+            recording.fileByteCountMax = ByteCount(text)?.value
+            guard let byteCount = recording.fileByteCountMax, byteCount >= rotateByteCountMin
+            else {
+                throw ValidationError(
+                    "--rotate-size \(text): it takes a size such as 100MiB, at least 1MiB")
+            }
+        }
+        if let text = command.rotateTime {
+            recording.fileTimeMax = Duration(text: text)
+            guard let time = recording.fileTimeMax, time > .zero else {
+                throw ValidationError(
+                    "--rotate-time \(text): it takes a time such as 60s, 5m or 1h")
+            }
+        }
+        if let count = command.keep {
+            guard keptFileCounts.contains(count) else {
+                throw ValidationError("--keep \(count): it takes a number from 2 to 10000")
+            }
+            guard recording.rotates else {
+                throw ValidationError("--keep: it needs --rotate-size or --rotate-time")
+            }
+            recording.keptFileCountMax = count
+        }
+    }
+
+    private static func feed(
+        _ command: CollectCommand
+    ) throws(ValidationError) -> FeedOptions {
+        var feed = FeedOptions()
+        feed.format = command.serveFormat ?? .pcap
+        if let text = command.serve { feed.address = try serveAddress(text) }
+        guard command.push.count <= FeedOptions.targetCountMax else {
+            throw ValidationError("--push: there are more than \(FeedOptions.targetCountMax)")
+        }
+        for text in command.push {
+            do throws(HostPort.Failure) {
+                feed.targets.append(try HostPort(text))
+            } catch {
+                throw ValidationError("--push \(text): \(error); it takes HOST[:PORT]")
+            }
+        }
+        if Set(feed.targets).count < feed.targets.count {
+            throw ValidationError("--push: one is given twice, so it would get each packet twice")
+        }
+        for text in command.allow.flatMap({ $0.split(separator: ",") }) {
+            guard let network = IPNetwork(String(text)) else {
+                throw ValidationError("--allow \(text): it takes ADDRESS or ADDRESS/N, with commas")
+            }
+            feed.allowed.append(network)
+        }
+        guard feed.allowed.count <= allowedCountMax else {
+            throw ValidationError("--allow: there are more than \(allowedCountMax)")
+        }
+        guard feed.allowed.isEmpty || feed.address != nil else {
+            throw ValidationError("--allow: it is for the readers of --serve, which is not given")
+        }
+        guard command.serveFormat == nil || !feed.isEmpty else {
+            throw ValidationError("--serve-format: it needs --serve or --push")
+        }
+        return feed
+    }
+
+    /// Reads where to serve: a port alone is one of this host, which nobody else reaches.
+    private static func serveAddress(_ text: String) throws(ValidationError) -> SocketAddress {
+        guard let address = SocketAddress(text), address.port > 0 else {
+            throw ValidationError(
+                "--serve \(text) cannot be understood: it takes PORT, ADDRESS:PORT or [IPV6]:PORT")
+        }
+        return text.contains(":")
+            ? address : SocketAddress(IPAddress(ipv4: 0x7f00_0001), port: address.port)
+    }
+}
