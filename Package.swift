@@ -82,23 +82,26 @@ let package = Package(
         .target(name: "HTTPEndpoint", dependencies: ["Linux"] + http, swiftSettings: house),
 
         // The agent: what a person has set, what it knows of the node, the data path, and the sessions.
-        module("Settings", "Addressing", "Formats", "Linux", "Log", "RPCAP", "Taps", logging),
+        module(
+            "Settings", "Addressing", "Formats", "Linux", "Log", "RPCAP", "Taps", "Tunnels", logging
+        ),
         module(
             "Edges", "Addressing", "Formats", "Linux", "Log", "Metrics", "Netlink", "Observation",
             "Settings", "Taps", "Time", logging),
         module(
             "Forwarding", "Addressing", "BPF", "Cilium", "Edges", "Linux", "Log", "Metrics",
             "Netlink", "Observation", "PacketRing", "Packets", "RPCAP", "Security", "Settings",
-            "Taps", "Time", logging),
+            "Taps", "Time", "Tunnels", logging),
         module(
             "Agent", "Addressing", "BPF", "Edges", "Formats", "Forwarding", "HTTPEndpoint", "Linux",
             "Log", "Metrics", "Netlink", "Observation", "Packets", "RPCAP", "Security", "Settings",
-            "Taps", "Time", logging),
+            "Taps", "Time", "Tunnels", logging),
 
         // What is asked about an agent: what would keep it from its work, and which edge reports what.
         module(
             "Doctor", "Addressing", "BPF", "Edges", "Formats", "Forwarding", "HTTPEndpoint",
-            "Linux", "Netlink", "Observation", "PacketRing", "Security", "Settings", "Taps", "Time"),
+            "Linux", "Netlink", "Observation", "PacketRing", "Security", "Settings", "Taps", "Time",
+            "Tunnels"),
         module(
             "Explain", "Addressing", "BPF", "Edges", "Forwarding", "Linux", "Netlink",
             "Observation", "Packets",
@@ -150,7 +153,7 @@ let package = Package(
         tests("MetricsTests", "Metrics"),
         tests("LogTests", "Linux", "Log", "Time", logging),
         tests("HTTPEndpointTests", "Addressing", "HTTPEndpoint", "Linux", "Time"),
-        tests("SettingsTests", "Addressing", "Linux", "Settings"),
+        tests("SettingsTests", "Addressing", "Linux", "Settings", "Tunnels"),
         tests(
             "EdgesTests", "Addressing", "Edges", "FuzzSupport", "KernelSupport", "Linux", "Metrics",
             "Netlink", "Observation", "ObservationFixtures", "Settings", "Taps", "Time", logging),
@@ -158,7 +161,7 @@ let package = Package(
             "ForwardingTests", "Addressing", "Cilium", "Edges", "Forwarding", "FuzzSupport",
             "KernelSupport", "Linux", "Metrics", "Netlink", "Observation", "ObservationFixtures",
             "Opener", "PacketRing", "Packets", "RPCAP", "Security", "SecurityFixtures", "Settings",
-            "Taps", "Time", logging),
+            "Taps", "Time", "Tunnels", logging),
         tests(
             "AgentTests", "Addressing", "Agent", "Edges", "Forwarding", "Linux", "Metrics",
             "Netlink", "Security", "Settings", "Time", logging),

@@ -140,8 +140,13 @@ package final class NodeAgent: Sendable {
         }
         for (sensor, orders) in choice.orderedSensors {
             try Thread {
-                var dialer = SensorDialer(context, sensor, orders, logger: logger)
-                dialer.run()
+                if let target = sensor.tunnel {
+                    var tunnel = TunnelSensor(context, sensor, target, orders, logger: logger)
+                    tunnel.run()
+                } else {
+                    var dialer = SensorDialer(context, sensor, orders, logger: logger)
+                    dialer.run()
+                }
                 finished.send(())
             }.detach()
         }

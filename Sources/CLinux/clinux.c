@@ -5,6 +5,8 @@
 #include <linux/magic.h>
 #include <linux/netlink.h>
 #include <linux/nsfs.h>
+#include <netinet/in.h>
+#include <netinet/udp.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
@@ -239,6 +241,74 @@ int clinux_send_datagrams(int fd, const void *memory, const struct clinux_datagr
         };
     }
     return sendmmsg(fd, messages, count, MSG_DONTWAIT | MSG_NOSIGNAL);
+}
+
+/* Room for the headers beside it in an IP packet of 65,535 bytes. */
+#define RUN_BYTE_COUNT_MAX 65000u
+
+/* The number of datagrams from the first on that can be handed over as one. */
+static uint32_t run_length(const struct clinux_datagram *datagrams, uint32_t count,
+                           uint32_t joined_byte_count_max)
+{
+    uint32_t each = datagrams[0].byte_count;
+    uint32_t total = each;
+    uint32_t index = 1;
+
+    if (each > joined_byte_count_max)
+        return 1;
+    while (index < count && datagrams[index].byte_count <= each &&
+           total + datagrams[index].byte_count <= RUN_BYTE_COUNT_MAX) {
+        total += datagrams[index].byte_count;
+        if (datagrams[index++].byte_count < each)
+            break;
+    }
+    return index;
+}
+
+int clinux_send_joined_datagrams(int fd, const void *memory, const struct clinux_datagram *datagrams,
+                                 uint32_t count, uint32_t joined_byte_count_max)
+{
+    struct mmsghdr messages[CLINUX_DATAGRAM_COUNT_MAX];
+    struct iovec parts[CLINUX_DATAGRAM_COUNT_MAX];
+    uint32_t ends[CLINUX_DATAGRAM_COUNT_MAX];
+    union {
+        struct cmsghdr header;
+        char bytes[CMSG_SPACE(sizeof(uint16_t))];
+    } controls[CLINUX_DATAGRAM_COUNT_MAX];
+    uint32_t message_count = 0;
+    uint32_t index = 0;
+    int sent_count;
+
+    if (count > CLINUX_DATAGRAM_COUNT_MAX)
+        count = CLINUX_DATAGRAM_COUNT_MAX;
+    while (index < count) {
+        uint32_t length = run_length(datagrams + index, count - index, joined_byte_count_max);
+        struct msghdr *header = &messages[message_count].msg_hdr;
+
+        memset(header, 0, sizeof *header);
+        header->msg_iov = parts + index;
+        header->msg_iovlen = length;
+        if (length > 1) {
+            struct cmsghdr *control = &controls[message_count].header;
+            uint16_t each = datagrams[index].byte_count;
+
+            header->msg_control = control;
+            header->msg_controllen = sizeof controls[message_count];
+            memset(control, 0, sizeof controls[message_count]);
+            control->cmsg_level = IPPROTO_UDP;
+            control->cmsg_type = UDP_SEGMENT;
+            control->cmsg_len = CMSG_LEN(sizeof each);
+            memcpy(CMSG_DATA(control), &each, sizeof each);
+        }
+        for (uint32_t end = index + length; index < end; index++)
+            parts[index] = (struct iovec){
+                .iov_base = (char *)memory + datagrams[index].offset,
+                .iov_len = datagrams[index].byte_count,
+            };
+        ends[message_count++] = index;
+    }
+    sent_count = sendmmsg(fd, messages, message_count, MSG_DONTWAIT | MSG_NOSIGNAL);
+    return sent_count > 0 ? (int)ends[sent_count - 1] : sent_count;
 }
 
 int clinux_map_again(void *memory, size_t byte_count, void *address)

@@ -11,6 +11,13 @@ package struct DatagramFan: ~Copyable {
     package let peer: SocketAddress
     private let sockets: [FanSocket]
     private var batch: FanBatch
+    /// Whether the kernel may be given several datagrams of one length as one, which it cuts.
+    ///
+    /// That takes less time. A packet socket on the way inside this machine, also one in a container,
+    /// would see them uncut.
+    package var mayJoin = false
+    /// The longest datagrams that are joined: the kernel cuts nothing that has to become fragments.
+    private var joinedByteCountMax: Int
 
     /// The most sockets, and so the most ports.
     ///
@@ -31,7 +38,7 @@ package struct DatagramFan: ~Copyable {
         /// The network reports an error of a datagram that was sent before.
         case reported(Errno)
         /// A datagram could not be sent, and is dropped.
-        case dropped(Errno)
+        case dropped(Errno, byteCount: Int)
         /// A socket takes no more for now, and this many datagrams wait for it.
         case blocked(count: Int, fileDescriptor: CInt)
     }
@@ -58,6 +65,7 @@ package struct DatagramFan: ~Copyable {
                     sendByteCount: Self.bufferByteCount,
                     receiveByteCount: Self.receiveBufferByteCount))
         }
+        joinedByteCountMax = try sockets[0].descriptor.routePayloadByteCountMax(peer.domain)
         self.peer = peer
         self.sockets = sockets
         batch = FanBatch(listCount: count)
@@ -68,6 +76,25 @@ package struct DatagramFan: ~Copyable {
 
     /// The local ports of the sockets, in order.
     package var ports: [UInt16] { sockets.map(\.port) }
+
+    /// The sockets' descriptors, in order, for a poll set.
+    package var fileDescriptors: [CInt] { sockets.map(\.fileDescriptor) }
+
+    /// The address that the first socket is bound to; the others have the same at other ports.
+    package func local() throws(SystemError) -> SocketAddress {
+        try sockets[0].descriptor.localAddress()
+    }
+
+    /// Takes the errors that the network has reported to a socket.
+    ///
+    /// - Parameter fileDescriptor: The socket.
+    /// - Returns: The errors; none if there are none, or no such socket.
+    package func takeErrors(of fileDescriptor: CInt) -> [Errno] {
+        guard let socket = sockets.first(where: { $0.fileDescriptor == fileDescriptor }) else {
+            return []
+        }
+        return socket.descriptor.takeErrors()
+    }
 
     /// The longest payload that the route carries unfragmented, as far as the kernel knows by now.
     package func routePayloadByteCountMax() throws(SystemError) -> Int {
@@ -132,7 +159,9 @@ package struct DatagramFan: ~Copyable {
     private mutating func send(_ index: Int, _ note: (Event) -> Void) {
         var tryCount = 0
         while batch.hasWaiting(index) {
-            let count = batch.send(index, to: sockets[index].fileDescriptor)
+            let count = batch.send(
+                index, to: sockets[index].fileDescriptor,
+                joinedByteCountMax: mayJoin ? joinedByteCountMax : 0)
             if count >= 0 {
                 let byteCount = batch.removeFirst(count, of: index)
                 tryCount = 0
@@ -148,15 +177,32 @@ package struct DatagramFan: ~Copyable {
                         fileDescriptor: sockets[index].fileDescriptor))
             }
             sockets[index].descriptor.dropErrors()
+            if Self.isOfJoining(errno), endJoining() { continue }
             tryCount += 1
             if tryCount < Self.tryCountMax(errno) {
                 note(.reported(errno))
             } else {
-                _ = batch.removeFirst(1, of: index)
+                let byteCount = batch.removeFirst(1, of: index)
                 tryCount = 0
-                note(.dropped(errno))
+                note(.dropped(errno, byteCount: byteCount))
             }
         }
+    }
+
+    /// Whether the kernel, or a device, may have refused to cut datagrams.
+    private static func isOfJoining(_ errno: Errno) -> Bool {
+        [.invalidArgument, .inputOutput, .messageTooLong, .protocolOptionNotSupported]
+            .contains(errno)
+    }
+
+    /// Joins shorter datagrams from now on, if the route has become shorter, or none at all.
+    ///
+    /// - Returns: Whether that changes anything.
+    private mutating func endJoining() -> Bool {
+        guard mayJoin else { return false }
+        let route = (try? routePayloadByteCountMax()) ?? 0
+        if route < joinedByteCountMax { joinedByteCountMax = route } else { mayJoin = false }
+        return true
     }
 
     private static func tryCountMax(_ errno: Errno) -> Int {
@@ -300,8 +346,12 @@ private struct FanBatch: ~Copyable {
 
     /// Sends the first datagrams of a list, and leaves them in it.
     ///
+    /// - Parameters:
+    ///   - index: The list.
+    ///   - socket: The socket.
+    ///   - joinedByteCountMax: The longest datagrams that are joined; 0 for none.
     /// - Returns: The number of datagrams sent, or -1, with the reason in `errno`.
-    mutating func send(_ index: Int, to socket: CInt) -> Int {
+    mutating func send(_ index: Int, to socket: CInt, joinedByteCountMax: Int) -> Int {
         group.removeAll(keepingCapacity: true)
         var number = first[index]
         for _ in 0..<min(counts[index], DatagramBatch.countMax) {
@@ -310,8 +360,12 @@ private struct FanBatch: ~Copyable {
         }
         // Safety: each datagram lies inside the memory, which the kernel reads during the call.
         return unsafe group.withUnsafeBufferPointer { group in
-            unsafe Int(
-                clinux_send_datagrams(socket, memory, group.baseAddress, UInt32(group.count)))
+            let count = UInt32(group.count)
+            return unsafe Int(
+                joinedByteCountMax > 0
+                    ? clinux_send_joined_datagrams(
+                        socket, memory, group.baseAddress, count, UInt32(joinedByteCountMax))
+                    : clinux_send_datagrams(socket, memory, group.baseAddress, count))
         }
     }
 }

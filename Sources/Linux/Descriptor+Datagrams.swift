@@ -59,6 +59,18 @@ extension Descriptor {
         return Int(route) - 40 - udpHeaderByteCount
     }
 
+    /// Takes the errors that the network has reported, and empties the queue of errors.
+    func takeErrors() -> [Errno] {
+        // The kernel holds one beside the queue; another may come meanwhile.
+        let countMax = 16
+        var errors: [Errno] = []
+        while errors.count < countMax, let errno = try? takePendingError() {
+            errors.append(errno)
+        }
+        dropErrors()
+        return errors
+    }
+
     /// Empties the socket's queue of errors: while one is there, poll(2) finds the socket ready.
     func dropErrors() {
         // More than a small buffer for receiving has room for; the rest is dropped the next time.

@@ -47,6 +47,8 @@ extension Errno {
     package static let hostUnreachable = Self(rawValue: EHOSTUNREACH)
     /// Now in progress (`EINPROGRESS`).
     package static let nowInProgress = Self(rawValue: EINPROGRESS)
+    /// Input/output error (`EIO`).
+    package static let inputOutput = Self(rawValue: EIO)
     /// Interrupted (`EINTR`).
     package static let interrupted = Self(rawValue: EINTR)
     /// Invalid argument (`EINVAL`).

@@ -46,6 +46,9 @@ package struct Poller<Key: PollerKey>: ~Copyable {
         unsafe events = Array(repeating: epoll_event(), count: pollerEventCountMax)
     }
 
+    /// The set as one descriptor, for another set: readable while a descriptor in this one is ready.
+    package var fileDescriptor: CInt { descriptor.fileDescriptor }
+
     /// Adds a descriptor, which must stay open until it is removed.
     package func add(
         _ fileDescriptor: CInt, as key: Key, for interest: Readiness = .readable

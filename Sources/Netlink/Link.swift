@@ -24,6 +24,8 @@ package struct Link: Equatable, Sendable {
     package var peerIndex: UInt32?
     /// This namespace's id for the other end's namespace; nil if the other end is here.
     package var peerNamespace: Int32?
+    /// The longest packet behind the Ethernet header (MTU); nil if it is not known.
+    package var mtu: UInt32?
     /// The largest GSO packet that the interface sends, of either IP version.
     package var gsoByteCountMax = Link.defaultByteCountMax
     /// The largest packet that the interface makes of those it receives, of either IP version.
@@ -95,6 +97,7 @@ extension Link {
             switch type {
             case IFLA_IFNAME: name = value.text
             case IFLA_ADDRESS where value.byteCount == 6: mac = MACAddress(value, at: 0)
+            case IFLA_MTU: mtu = value.uint32
             case IFLA_MASTER: master = value.uint32
             case IFLA_LINK: peerIndex = value.uint32
             case IFLA_LINK_NETNSID: peerNamespace = value.uint32.map { Int32(bitPattern: $0) }

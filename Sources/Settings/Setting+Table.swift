@@ -19,10 +19,14 @@ extension Setting {
     package static let sensors = Setting(
         "EXTRAHOP_SENSOR_IP", "--sensor", .required("required without `--listen`"),
         .text(
-            "HOST, HOST:PORT or [IPV6]:PORT, each with *WEIGHT behind it or not, comma-separated"),
+            """
+            HOST, HOST:PORT, [IPV6]:PORT or vxlan://HOST:PORT?vni=NUMBER, each with *WEIGHT behind it \
+            or not, comma-separated
+            """),
         """
-        sensors to dial, comma-separated: `HOST`, `HOST:PORT`, `[IPV6]:PORT`; with a weight, as in \
-        `HOST:PORT*2`, for `--sensor-policy one`
+        sensors to feed, comma-separated: `HOST`, `HOST:PORT`, `[IPV6]:PORT` to dial over RPCAP; \
+        `vxlan://HOST` or `geneve://HOST`, with `:PORT` and `?vni=NUMBER` if need be, for a tunnel; with \
+        a weight, as in `HOST:PORT*2`, for `--sensor-policy one`
         """)
 
     package static let sensorPort = Setting(

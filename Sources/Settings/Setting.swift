@@ -86,7 +86,8 @@ package struct SettingFailure: Error, Equatable, CustomStringConvertible {
     enum Fault: Equatable {
         /// The setting has to be given, and is not.
         case missing
-        case misunderstood(GivenText)
+        /// The value has another form; the text says what is wrong with it, if that is known.
+        case misunderstood(GivenText, String?)
         /// The value has the right form, and cannot be used; the text says why and what to do.
         case unusable(GivenText, String)
     }
@@ -99,9 +100,10 @@ package struct SettingFailure: Error, Equatable, CustomStringConvertible {
             let other = setting == .sensors ? "; or give \(Setting.listen.option) for clients" : ""
             return "\(setting.variable) is not set: give it or \(setting.option); "
                 + "it takes \(setting.form)\(other)"
-        case .misunderstood(let given):
+        case .misunderstood(let given, let reason):
             let value = given.isOption ? "\(setting.option) \(given.text)" : assignment(given)
-            return "\(value) cannot be understood: it takes \(setting.form)"
+            let prefix = reason.map { "\($0); " } ?? ""
+            return "\(value) cannot be understood: \(prefix)it takes \(setting.form)"
         case .unusable(let given, let reason):
             return "\(assignment(given)): \(reason)"
         }

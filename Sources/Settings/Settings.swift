@@ -62,7 +62,8 @@ package struct Settings: Sendable {
         passive = try PassiveSettings(reader)
         var names: Set<String> = []
         sensors = try reader.list(.sensors, atLeastOne: needsPeer && passive == nil) {
-            SensorName($0, standardPort: port)
+            text throws(SensorName.Failure) in
+            try SensorName(reading: text, standardPort: port)
         }.filter { names.insert($0.description).inserted }
         sensorPolicy = try reader.one(.sensorPolicy) { SensorPolicy(rawValue: $0) }
         guard sensorPolicy == .one || sensors.allSatisfy({ $0.weight == 1 }) else {
@@ -83,6 +84,14 @@ package struct Settings: Sendable {
         datagramFormat = try reader.one(.udpFormat) { formats[$0] }
         tls = try TLSSettings(reader)
         capture = try CaptureSettings(reader)
+        if let sensor = sensors.first(where: { $0.tunnel != nil }), !capture.restoresWireForm {
+            throw reader.failure(
+                .frames,
+                """
+                frames as the kernel has them are too long for the datagrams of \(sensor): leave \
+                \(Setting.frames.option) out, or feed that sensor over RPCAP
+                """)
+        }
         http = try reader.one(.http) { text -> SocketAddress?? in
             text == "off" ? .some(nil) : SocketAddress(text).map { .some($0) }
         }

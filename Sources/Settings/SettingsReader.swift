@@ -27,7 +27,7 @@ struct SettingsReader {
     ) throws(SettingFailure) -> Value {
         guard let given = given(setting) else { throw SettingFailure(setting, .missing) }
         guard let value = read(given.text) else {
-            throw SettingFailure(setting, .misunderstood(given))
+            throw SettingFailure(setting, .misunderstood(given, nil))
         }
         return value
     }
@@ -48,13 +48,34 @@ struct SettingsReader {
         if let given = given(setting) {
             for part in given.text.split(whereSeparator: { $0 == "," || $0 == " " }) {
                 guard let value = read(String(part)) else {
-                    throw SettingFailure(setting, .misunderstood(given))
+                    throw SettingFailure(setting, .misunderstood(given, nil))
                 }
                 list.append(value)
             }
         }
         guard !list.isEmpty || !atLeastOne else { throw SettingFailure(setting, .missing) }
         return list
+    }
+
+    /// Reads values separated by commas or spaces, with a function that says what is wrong with one.
+    func list<Value, Failure: Error & CustomStringConvertible>(
+        _ setting: Setting, atLeastOne: Bool = false,
+        explaining read: (String) throws(Failure) -> Value
+    ) throws(SettingFailure) -> [Value] {
+        var reason: String?
+        do throws(SettingFailure) {
+            return try list(setting, atLeastOne: atLeastOne) { part -> Value? in
+                do throws(Failure) {
+                    return try read(part)
+                } catch {
+                    reason = "\(error)"
+                    return nil
+                }
+            }
+        } catch {
+            guard let reason, let given = given(setting) else { throw error }
+            throw SettingFailure(setting, .misunderstood(given, reason))
+        }
     }
 
     /// Reads `on` or `off`.

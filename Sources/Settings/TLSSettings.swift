@@ -7,6 +7,9 @@ package struct TLSSettings: Sendable {
     /// The modes in which sessions use TLS: active to sensors, passive from clients.
     package let modes: Set<ServerSession.Mode>
 
+    /// Whether sensors are among the peers.
+    package var isForSensors: Bool { modes.contains(.active) }
+
     /// Reads the settings of TLS; nil if no files are given.
     init?(_ reader: SettingsReader) throws(SettingFailure) {
         let certificate = try reader.oneOrNone(.tlsCertificate) { $0 }

@@ -342,6 +342,31 @@ struct DoctorTests {
         #expect(silent.grade == .warning && silent.remedy?.contains("name servers") == true)
     }
 
+    @Test("says of a tunnel what nobody can prove, and which packets go as fragments")
+    func tunnel() throws {
+        let name = try #require(SensorName("vxlan://192.0.2.1", standardPort: 2003))
+        let peer = SocketAddress(try Self.address("192.0.2.1"), port: 4789)
+        for (mtu, byteCountMax, snaplen, fragments) in [
+            (1450, 1464, "262144", false), (1500, 1464, "262144", true),
+            (1500, 1464, "1464", false), (9000, 9064, "262144", false),
+        ] {
+            var link = Self.veth(6)
+            link.mtu = UInt32(mtu)
+            var table = EdgeTable()
+            table.apply(.link(link))
+            table.set(
+                EdgeTable.Pod(addresses: [try Self.address("10.244.1.2")], mac: nil), behind: 6)
+            var node = try Self.with(table, ["PODWIRE_SNAPLEN": snaplen])
+            node.sensors = [
+                SensorTrial(name, .sendable(peer, frameByteCountMax: byteCountMax))
+            ]
+            let finding = try #require(Self.findings("sensor", node).first)
+            #expect(finding.grade == (fragments ? .note : .ok), "\(finding)")
+            #expect(finding.found.contains("nobody answers over UDP"))
+            #expect((finding.remedy?.contains("--snaplen 1464") ?? false) == fragments)
+        }
+    }
+
     @Test(
         "has advice for each way not to be able to listen",
         arguments: [

@@ -102,7 +102,7 @@ struct DatagramFanTests {
             fan.fill([(10, 0), (65_508, 0), (11, 0)])
             #expect(
                 fan.send() == [
-                    .sent(count: 1, byteCount: 10), .dropped(.messageTooLong),
+                    .sent(count: 1, byteCount: 10), .dropped(.messageTooLong, byteCount: 65_508),
                     .sent(count: 1, byteCount: 11),
                 ])
             #expect(try Datagrams.received(receiver, count: 2).map(\.count) == [10, 11])
@@ -125,7 +125,7 @@ struct DatagramFanTests {
             let sent = events.reduce(0) {
                 if case .sent(let count, _) = $1 { $0 + count } else { $0 }
             }
-            let dropped = events.filter { $0 == .dropped(.noBufferSpace) }.count
+            let dropped = events.filter { $0 == .dropped(.noBufferSpace, byteCount: 1000) }.count
             #expect(dropped > 0 && sent > 0 && sent + dropped == 10, "\(events)")
             try shell("ip link del out")
             fan.fill([(1, 0), (2, 0)])

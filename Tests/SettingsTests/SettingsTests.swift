@@ -2,6 +2,7 @@ import Addressing
 import Linux
 import Settings
 import Testing
+import Tunnels
 
 @Suite("Settings")
 struct SettingsTests {
@@ -133,6 +134,54 @@ struct SettingsTests {
         environment["EXTRAHOP_SENSOR_IP"] = text
         environment["PODWIRE_SENSOR_POLICY"] = "one"
         #expect(throws: SettingFailure.self) { try read(environment) }
+    }
+
+    @Test(
+        "understand a sensor at the end of a tunnel",
+        arguments: [
+            ("vxlan://192.0.2.1", "vxlan://192.0.2.1:4789?vni=1"),
+            ("VXLAN://zeek.example:14789?vni=0", "vxlan://zeek.example:14789?vni=0"),
+            ("vxlan://[2001:db8::1]:7?vni=16777215", "vxlan://[2001:db8::1]:7?vni=16777215"),
+            ("geneve://192.0.2.1?vni=42", "geneve://192.0.2.1:6081?vni=42"),
+        ])
+    func tunnel(text: String, description: String) throws {
+        var environment = Self.least
+        environment["EXTRAHOP_SENSOR_IP"] = "192.0.2.2,\(text)"
+        environment["RPCAPD_TARGET_PORT"] = "2004"
+        let sensors = try read(environment).sensors
+        #expect(sensors.map(\.description) == ["192.0.2.2:2004", description])
+        #expect(sensors[0].tunnel == nil && sensors[1].tunnel?.description == description)
+        #expect(SensorName(description, standardPort: 1) == sensors[1])
+    }
+
+    @Test(
+        "say what is wrong with a sensor",
+        arguments: [
+            ("rpcap://192.0.2.1", "vxlan:// or geneve://, or is a host for RPCAP"),
+            ("vxlan://", "it names no host"),
+            ("vxlan://192.0.2.1:0", "a port is a number from 1 to 65535"),
+            ("vxlan://192.0.2.1?vni=16777216", "vni is a number from 0 to 16777215"),
+            ("vxlan://192.0.2.1?id=1", "as in ?vni=7"), ("vxlan://192.0.2.1/", "no path"),
+            ("vxlan://fd00::1", "in brackets"), ("192.0.2.1:99999", "a port is a number"),
+        ])
+    func strangeSensor(text: String, reason: String) throws {
+        let failure = #expect(throws: SettingFailure.self) {
+            try read(Self.least, [.sensors: text])
+        }
+        let line = try #require(failure).description
+        #expect(line.hasPrefix("--sensor \(text) cannot be understood: ") && line.contains(reason))
+        #expect(line.contains("; it takes HOST"))
+    }
+
+    @Test("refuse frames as the kernel has them for a tunnel, whose datagrams cannot hold them")
+    func rawFrames() throws {
+        var environment = Self.least
+        environment["PODWIRE_FRAMES"] = "raw"
+        #expect(!(try read(environment)).capture.restoresWireForm)
+        environment["EXTRAHOP_SENSOR_IP"]? += ",vxlan://192.0.2.2"
+        let failure = #expect(throws: SettingFailure.self) { try read(environment) }
+        let line = try #require(failure).description
+        #expect(line.hasPrefix("PODWIRE_FRAMES=raw: ") && line.contains("vxlan://192.0.2.2:4789"))
     }
 
     @Test(

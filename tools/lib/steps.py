@@ -98,6 +98,7 @@ STEPS = (
     integration("doctor", "what the doctor finds"),
     integration("http", "metrics, probes, and who wants to hurt them"),
     integration("sensors", "twenty nodes that share four sensors, which come and go"),
+    integration("vxlan", "sensors at the end of a tunnel, beside one over RPCAP"),
     integration("fault", "faults of sensors, networks, nodes and the agent itself"),
     integration("container", "the image, and a container of it as on a node", "container"),
     step("unit", "unit tests, those against the kernel in network namespaces of their own",

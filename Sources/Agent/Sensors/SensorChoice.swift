@@ -88,7 +88,8 @@ final class SensorChoice: Sendable {
         for capture in captures { counts += capture.counters.counts }
         sight.isStalled = stall.look(
             queuedCount: counts[.packetsQueued], sentCount: counts[.packetsSent], now: now)
-        sight.isFed = !sight.isStalled
+        // A tunnel goes on though the network says that nobody listens.
+        sight.isFed = !sight.isStalled && peer.isServed
         return sight
     }
 

@@ -14,9 +14,17 @@ extension SessionContext {
         capture.snaplen = min(request.snaplen, capture.snaplen)
         return CapturePlan(
             feed: feed, scope: scope, tracksConnections: tracksConnections && scope == .stream,
-            filter: filter, settings: capture, ringMemory: ringMemory, podSockets: podSockets,
+            filter: filter.keepsAll(upTo: capture.snaplen) ? nil : filter, settings: capture,
+            ringMemory: ringMemory, podSockets: podSockets,
             sampling: request.sampling,
             datagramFormat: request.flags.contains(.udp) ? datagramFormat(mode) : nil)
+    }
+
+    /// The plan of the capture for a tunnel, whose other end asks for nothing.
+    var tunnelPlan: CapturePlan {
+        CapturePlan(
+            feed: feed, tracksConnections: tracksConnections, filter: nil,
+            settings: settings.capture, ringMemory: ringMemory, podSockets: podSockets)
     }
 
     /// Sensors expect what ExtraHop's daemon sends, and clients what libpcap's does.
@@ -26,6 +34,14 @@ extension SessionContext {
 }
 
 extension Program {
+    /// Whether it lets every packet pass, and cuts none to less than a length.
+    ///
+    /// A client without a filter sends such a program. As no filter it is one with that of a tunnel.
+    fileprivate func keepsAll(upTo byteCount: Int) -> Bool {
+        instructions.count == 1 && instructions[0].opcode == .keep
+            && Int(instructions[0].operand) >= byteCount
+    }
+
     /// The text for a filter in the log.
     var summary: String {
         let count = instructions.count

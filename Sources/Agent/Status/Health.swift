@@ -27,7 +27,7 @@ package struct Health: Equatable, Sendable {
         let isListening = status.isListening.isSet
         var reasons: [String] = []
         if !isSynced { reasons.append("netlink is not synced with the node") }
-        if !isListening, status.sensors.allSatisfy({ $0.captures.isEmpty }) {
+        if !isListening, !status.sensors.contains(where: \.isServed) {
             reasons.append("no sensor captures")
         }
         if let mismatch, !mismatch.isCaptured { reasons.append(mismatch.description) }

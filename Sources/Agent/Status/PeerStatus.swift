@@ -27,6 +27,8 @@ package final class PeerStatus: Sendable {
         var finished = CaptureCounts()
         /// The state while there is no session.
         var absence = "dialling"
+        /// What keeps packets from arriving though they are sent; nil for nothing that is known.
+        var trouble: String?
     }
 
     /// Creates the state of a peer that was not there yet.
@@ -41,8 +43,11 @@ package final class PeerStatus: Sendable {
     /// Records that a session ended.
     func endSession(_ reason: String) {
         sessions.add(-1)
-        state.withLock { $0.absence = "no session: \(reason)" }
+        state.withLock { ($0.absence, $0.trouble) = ("no session: \(reason)", nil) }
     }
+
+    /// Records what keeps packets from arriving though they are sent; nil if nothing does any more.
+    func setTrouble(_ trouble: String?) { state.withLock { $0.trouble = trouble } }
 
     /// Records that a connection failed.
     func recordConnectFailure(_ reason: String) {
@@ -84,10 +89,15 @@ package final class PeerStatus: Sendable {
         state.withLock { edgeMetrics.counts(with: $0.captures.map(\.counters)) }
     }
 
+    /// Whether packets can reach the peer, as far as that is known.
+    var isServed: Bool { state.withLock { !$0.captures.isEmpty && $0.trouble == nil } }
+
     /// The state in words, for a line that begins with the name.
     var summary: String {
-        let (captureCount, absence) = state.withLock { ($0.captures.count, $0.absence) }
-        if captureCount > 0 { return "capturing" }
+        let (captureCount, absence, trouble) = state.withLock {
+            ($0.captures.count, $0.absence, $0.trouble)
+        }
+        if captureCount > 0 { return trouble.map { "capturing, but \($0)" } ?? "capturing" }
         return sessions.value > 0
             ? "connected, but has not asked for packets (STARTCAP), or was refused: see the log"
             : absence

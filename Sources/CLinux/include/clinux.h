@@ -112,6 +112,14 @@ int clinux_send_datagrams(int fd, const void *memory, const struct clinux_datagr
                           uint32_t count);
 
 /*
+ * Does the same, and hands over runs of datagrams of one length as one that the kernel is to cut (UDP_SEGMENT
+ * of udp(7), Linux 4.18); the last of a run may be shorter. A run's datagrams have at most
+ * `joined_byte_count_max` bytes each. Returns the number of datagrams that the kernel took.
+ */
+int clinux_send_joined_datagrams(int fd, const void *memory, const struct clinux_datagram *datagrams,
+                                 uint32_t count, uint32_t joined_byte_count_max);
+
+/*
  * Maps shared memory a second time, at an address that is already reserved, as mremap(2) does for an old
  * size of 0. Returns 0, or -1 and errno.
  */

@@ -1,4 +1,6 @@
+import Edges
 import Linux
+import Netlink
 import Settings
 
 /// Checks whether the sensors can be reached.
@@ -19,7 +21,50 @@ enum SensorCheck: DoctorCheck {
                         """)
             ]
         }
-        return node.sensors.map { finding($0.sensor, $0.outcome) }
+        return node.sensors.map { trial in
+            if case .sendable(let address, let byteCount) = trial.outcome {
+                return tunnelFinding(trial.sensor, address, byteCount, node)
+            }
+            return finding(trial.sensor, trial.outcome)
+        }
+    }
+
+    /// What can be said of a tunnel, whose other end answers nothing.
+    private static func tunnelFinding(
+        _ sensor: SensorName, _ address: SocketAddress, _ byteCount: Int, _ node: Examination
+    ) -> Finding {
+        let settings = node.settings
+        let from = sensor.host == "\(address.address)" ? "" : " (\(address))"
+        let found = """
+            datagrams go to \(sensor)\(from); nobody answers over UDP, so only the sensor can tell \
+            whether they arrive
+            """
+        let longest = min(
+            node.node?.capturedVeths.compactMap(\.link.mtu).max().map { Int($0) + 14 } ?? 0,
+            settings.capture.snaplen)
+        var meanings: [String] = []
+        var remedies: [String] = []
+        if longest > byteCount {
+            meanings.append(
+                """
+                pods' frames of up to \(longest) bytes are longer than the \(byteCount) that the \
+                route carries with a tunnel's headers: longer ones go as IP fragments, and some \
+                networks and sensors drop those
+                """)
+            remedies.append(
+                """
+                raise the MTU of the route to the sensor by 50 bytes above the pods' \
+                (IPv6: 70), or cut packets with \(Setting.snaplen.option) \(max(64, byteCount))
+                """)
+        }
+        if settings.tls?.isForSensors == true {
+            meanings.append("a tunnel has no TLS: who sees the datagrams can read them")
+            remedies.append("feed it over RPCAP, or through a network that encrypts")
+        }
+        guard !meanings.isEmpty else { return ok(found) }
+        return finding(
+            .note, found, meaning: meanings.joined(separator: "; "),
+            remedy: remedies.joined(separator: "; "))
     }
 
     private static func finding(
@@ -30,6 +75,8 @@ enum SensorCheck: DoctorCheck {
         case .reached(let address):
             let from = "\(sensor)" == "\(address)" ? "" : " (\(address))"
             return ok("\(sensor)\(from) accepts connections")
+        case .sendable(let address, _):
+            return ok("datagrams go to \(address)")
         case .unresolved(let failure):
             return finding(
                 .warning, "\(sensor) has no address: \(failure.reason)", meaning: meaning,

@@ -2,6 +2,7 @@ import Glibc
 package import Linux
 package import Settings
 import Time
+import Tunnels
 
 /// The result of dialling a sensor.
 package struct SensorTrial: Sendable {
@@ -13,6 +14,8 @@ package struct SensorTrial: Sendable {
     /// What came of dialling a sensor.
     package enum Outcome: Sendable {
         case reached(SocketAddress)
+        /// Datagrams can be sent to an address, whose route carries frames of this length uncut.
+        case sendable(SocketAddress, frameByteCountMax: Int)
         case unresolved(ResolveFailure)
         case failed(SocketAddress, SystemError)
         /// Nothing yet, after a number of seconds.
@@ -70,6 +73,11 @@ package struct SensorTrial: Sendable {
         var outcome: Outcome?
         for address in addresses.prefix(addressCountMax) {
             do throws(SystemError) {
+                guard sensor.tunnel == nil else {
+                    let sender = try DatagramSender(to: address, fragmentation: .allowed)
+                    let byteCount = try sender.payloadByteCountMax() - TunnelHeader.byteCount
+                    return .sendable(address, frameByteCountMax: byteCount)
+                }
                 _ = try Connection(to: address, until: .now + connectMax, cancel: try Event())
                 return .reached(address)
             } catch {

@@ -9,7 +9,7 @@ import Synchronization
 package final class CaptureCounters: Sendable {
     /// All frames, by fate.
     let frames = FrameCounters()
-    private let values: [48 of Atomic<UInt64>] = [48 of Atomic<UInt64>] { _ in Atomic(0) }
+    private let values: [64 of Atomic<UInt64>] = [64 of Atomic<UInt64>] { _ in Atomic(0) }
     private let unrepaired: [11 of Atomic<UInt64>] = [11 of Atomic<UInt64>] { _ in Atomic(0) }
     /// The frames of each edge that is captured now, by its interface's incarnation.
     let edges = Mutex<[UInt64: EdgeCounters]>([:])
@@ -82,6 +82,18 @@ package final class CaptureCounters: Sendable {
     func set(_ metric: CaptureMetric, to count: UInt64) {
         values[metric.rawValue].store(count, ordering: .relaxed)
     }
+
+    /// The packets of a tunnel that were not sent, and their bytes.
+    var lost: (packetCount: UInt64, byteCount: UInt64) {
+        let reasons: [CaptureMetric] = [
+            .packetsLostWithoutBuffer, .packetsLostUnreachable, .packetsLostAsTooLarge,
+            .packetsLostAsEcho, .packetsLostOtherwise,
+        ]
+        return (reasons.reduce(0) { $0 + own($1) }, own(.bytesLost))
+    }
+
+    /// The packets of a tunnel that were not sent.
+    package var lostCount: UInt64 { lost.packetCount }
 
     /// The counts now.
     package var counts: CaptureCounts {

@@ -9,6 +9,8 @@ package enum CaptureMetric: Int, CaseIterable, Sendable {
     case packetsQueued, bytesQueued, packetsSent, bytesSent
     case packetsDroppedByQueue, packetsLimited, packetsSampledOut
     case packetsAbandoned, bytesAbandoned
+    case packetsLostWithoutBuffer, packetsLostUnreachable, packetsLostAsTooLarge
+    case packetsLostAsEcho, packetsLostOtherwise, bytesLost
     case framesUnaccounted, framesPunted, framesTranslated, framesUnexplained
     case fragments, fragmentsNotHeld, fragmentedEvicted
     case strangersHeld, strangersNotHeld
@@ -30,7 +32,9 @@ package enum CaptureMetric: Int, CaseIterable, Sendable {
         switch self {
         case .packetsQueued, .bytesQueued, .packetsSent, .bytesSent, .packetsDroppedByQueue,
             .packetsLimited, .packetsSampledOut, .packetsAbandoned, .bytesAbandoned,
-            .framesSegmented, .segments, .checksumsFinished, .tagsRestored, .datagramsSent,
+            .packetsLostWithoutBuffer, .packetsLostUnreachable, .packetsLostAsTooLarge,
+            .packetsLostAsEcho, .packetsLostOtherwise, .bytesLost, .framesSegmented, .segments,
+            .checksumsFinished, .tagsRestored, .datagramsSent,
             .datagramsRefused, .datagramsFailed, .datagramsTooLarge:
             false
         default: true
@@ -55,6 +59,12 @@ package enum CaptureMetric: Int, CaseIterable, Sendable {
         case .packetsSampledOut: ("packets_sampled_out_total", nil)
         case .packetsAbandoned: ("packets_abandoned_total", "abandoned_packets")
         case .bytesAbandoned: ("packets_abandoned_bytes_total", "abandoned_bytes")
+        case .packetsLostWithoutBuffer: ("packets_lost_total", "lost_no_buffer")
+        case .packetsLostUnreachable: ("packets_lost_total", "lost_unreachable")
+        case .packetsLostAsTooLarge: ("packets_lost_total", "lost_too_large")
+        case .packetsLostAsEcho: ("packets_lost_total", "lost_own_feed")
+        case .packetsLostOtherwise: ("packets_lost_total", "lost_otherwise")
+        case .bytesLost: ("packets_lost_bytes_total", "lost_bytes")
         case .framesUnaccounted: ("frames_unaccounted_total", "unaccounted")
         case .framesPunted: ("frames_punted_total", "punted")
         case .framesTranslated: ("frames_translated_total", "translated")
@@ -101,6 +111,11 @@ package enum CaptureMetric: Int, CaseIterable, Sendable {
         switch self {
         case .datagramsFailed: "failed"
         case .datagramsTooLarge: "too_large"
+        case .packetsLostWithoutBuffer: "no_buffer"
+        case .packetsLostUnreachable: "unreachable"
+        case .packetsLostAsTooLarge: "too_large"
+        case .packetsLostAsEcho: "own_feed"
+        case .packetsLostOtherwise: "other"
         default: nil
         }
     }
@@ -119,6 +134,10 @@ package enum CaptureMetric: Int, CaseIterable, Sendable {
         case .packetsAbandoned:
             "Packets forwarded that were still in the send queue when their capture ended."
         case .bytesAbandoned: "Bytes of these packets, including RPCAP headers."
+        case .packetsLostWithoutBuffer, .packetsLostUnreachable, .packetsLostAsTooLarge,
+            .packetsLostAsEcho, .packetsLostOtherwise:
+            "Packets forwarded that the kernel did not take for a tunnel, by reason."
+        case .bytesLost: "Bytes of these packets, including RPCAP headers."
         case .framesUnaccounted:
             "Frames by which the accounts of edges were wrong: always 0, or podwire has a bug."
         case .framesPunted: "Frames that the kernel left to user space to decide."
@@ -143,7 +162,7 @@ package enum CaptureMetric: Int, CaseIterable, Sendable {
         case .segments: "Segments that these became."
         case .checksumsFinished: "Frames whose partial checksum was finished."
         case .tagsRestored: "Frames whose VLAN tag was put back."
-        case .datagramsSent: "Datagrams of feeds over UDP that the kernel took."
+        case .datagramsSent: "Datagrams of feeds over UDP and of tunnels that the kernel took."
         case .datagramsRefused:
             "Errors that came back for datagrams, as from a port where nobody listens."
         case .datagramsFailed, .datagramsTooLarge: "Datagrams that were not sent, by reason."

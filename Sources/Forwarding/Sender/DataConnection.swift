@@ -19,6 +19,8 @@ package enum DataConnection: ~Copyable {
     case secure(SecureStream)
     /// A UDP socket.
     case datagrams(DatagramStream)
+    /// The sockets of a tunnel.
+    case tunnel(TunnelStream)
 }
 
 extension DataConnection {
@@ -29,6 +31,26 @@ extension DataConnection {
         case .stream(let descriptor): descriptor.fileDescriptor
         case .secure(let stream): stream.fileDescriptor
         case .datagrams(let datagrams): datagrams.fileDescriptor
+        case .tunnel(let tunnel): tunnel.fileDescriptor
+        }
+    }
+
+    /// What the socket is ready for when it takes more.
+    var roomInterest: Readiness {
+        // The descriptor stands for several sockets.
+        switch self {
+        case .tunnel: .readable
+        default: .writable
+        }
+    }
+
+    /// The number of packets that have left the queue as a whole and are not sent yet.
+    ///
+    /// Packets in parts are counted by what is left in the queue.
+    var waitingPacketCount: Int {
+        switch self {
+        case .tunnel(let tunnel): tunnel.waitingCount
+        default: 0
         }
     }
 
@@ -36,6 +58,7 @@ extension DataConnection {
     var waitingByteCount: Int {
         switch self {
         case .datagrams(let datagrams): datagrams.waitingByteCount
+        case .tunnel(let tunnel): tunnel.waitingByteCount
         default: 0
         }
     }
@@ -74,6 +97,8 @@ extension DataConnection {
             }
         case .datagrams(let datagrams):
             return datagrams.send(from: &queue, isLast: isLast, now: now, counters)
+        case .tunnel(let tunnel):
+            return tunnel.send(from: &queue, counters)
         }
     }
 
@@ -99,6 +124,9 @@ extension DataConnection {
         case .datagrams(let datagrams):
             datagrams.takeReceived(counters)
             return false
+        case .tunnel(let tunnel):
+            tunnel.takeReceived(counters)
+            return false
         }
     }
 
@@ -118,13 +146,20 @@ final class SharedConnection: Sendable {
     /// The socket, which stays the same; nil while there is none.
     let fileDescriptor: CInt?
 
+    /// What the socket is ready for when it takes more.
+    let roomInterest: Readiness
+
     init(_ connection: consuming sending DataConnection) {
         fileDescriptor = connection.fileDescriptor
+        roomInterest = connection.roomInterest
         self.connection = Mutex(connection)
     }
 
     /// See `DataConnection.waitingByteCount`.
     var waitingByteCount: Int { connection.withLock { $0.waitingByteCount } }
+
+    /// See `DataConnection.waitingPacketCount`.
+    var waitingPacketCount: Int { connection.withLock { $0.waitingPacketCount } }
 
     /// See `DataConnection.dueAt`.
     var dueAt: MonotonicTime? { connection.withLock { $0.dueAt } }

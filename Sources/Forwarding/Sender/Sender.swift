@@ -109,7 +109,7 @@ extension Sender {
     /// What the descriptor is ready for when more can be sent.
     package var interest: Readiness {
         switch mode {
-        case .inline: .writable
+        case .inline: connection.roomInterest
         case .thread: .readable
         }
     }
@@ -197,8 +197,15 @@ extension Sender {
             SendProgress.Count(
                 byteCount: counters[.bytesQueued], packetCount: counters[.packetsQueued]),
             unsentByteCount: unsentByteCount)
-        counters.set(.packetsSent, to: progress.sent.packetCount)
-        counters.set(.bytesSent, to: progress.sent.byteCount)
+        let lost = counters.lost
+        countSent(.packetsSent, progress.sent.packetCount, allBut: lost.packetCount)
+        countSent(.bytesSent, progress.sent.byteCount, allBut: lost.byteCount)
+    }
+
+    /// Counts what has left the queue as sent, but for what is known to be lost.
+    private func countSent(_ metric: CaptureMetric, _ count: UInt64, allBut lost: UInt64) {
+        // What is lost may be known before what was sent with it.
+        counters.set(metric, to: max(counters[metric], count - min(lost, count)))
     }
 
     /// Handles what the descriptor is ready for beside more packets.
@@ -234,20 +241,14 @@ extension Sender {
                 endingWith: lastNumber &- UInt32(truncatingIfNeeded: queuedCount))
             byteCount += leftover.byteCount
         }
+        packetCount += connection.waitingPacketCount
         counters.add(packetCount, to: .packetsAbandoned)
         counters.add(byteCount, to: .bytesAbandoned)
-        countAsSent(allBut: packetCount, byteCount)
-    }
-
-    private func countAsSent(allBut packetCount: Int, _ byteCount: Int) {
-        for (sent, queued, rest) in [
-            (CaptureMetric.packetsSent, CaptureMetric.packetsQueued, packetCount),
-            (.bytesSent, .bytesQueued, byteCount),
-        ] {
-            let count = counters[queued]
-            // Datagrams have bytes that were never in the queue.
-            counters.set(sent, to: max(counters[sent], count - min(UInt64(rest), count)))
-        }
+        let lost = counters.lost
+        countSent(
+            .packetsSent, counters[.packetsQueued], allBut: UInt64(packetCount) + lost.packetCount)
+        // Datagrams have bytes that were never in the queue.
+        countSent(.bytesSent, counters[.bytesQueued], allBut: UInt64(byteCount) + lost.byteCount)
     }
 }
 

@@ -70,6 +70,11 @@ public struct PacketRecord: Equatable, Sendable {
         }
     }
 
+    /// The length of the frame in the record at an offset, whose headers must be there.
+    package static func frameByteCount(in records: RawSpan, at offset: Int) -> Int {
+        Int(records.uint32(at: offset + 16))
+    }
+
     /// Counts the records in the rest of a stream, whose first one may be incomplete.
     ///
     /// - Parameters:

@@ -6,7 +6,7 @@ import subprocess
 import tempfile
 import time
 
-from . import network, processes, sensor
+from . import metrics, network, processes, sensor
 
 # What the agent gives an edge that carries much, and what each edge begins with.
 BUSY_RING_BYTES, IDLE_RING_BYTES = 64 << 20, 1 << 20
@@ -91,6 +91,44 @@ class Agent(Contestant):
         for listener, drain in zip(listeners, self.drains):
             session = sensor.begin(listener.accept()[0], "any-eth", drain)
             stack.callback(session.close)
+
+
+class TunnelAgent(Contestant):
+    """The agent with a sensor at the end of a VXLAN tunnel, whose kernel drops what comes."""
+
+    name = "podwire, VXLAN"
+    measures = ("vxlan",)
+
+    def begin(self, stack):
+        self.sensor = f"vxlan://{network.SENSOR_ADDRESS}:{network.VXLAN_PORT}?vni=1"
+        self.launch(stack, self.program, "agent", "--sensor", self.sensor,
+                    "--pod-network", network.POD_NETWORK, *self.arguments)
+        self.drain = self
+        processes.await_true(self.is_capturing, what="the tunnel")
+
+    def is_capturing(self):
+        self.log.seek(0)
+        return "capture started" in self.log.read()
+
+    def ask(self):
+        """The datagrams that the kernel has taken, as a drain counts packets."""
+        page = metrics.Page(self.bed.node)
+
+        def value(name):
+            return int(sum(page.values(f"podwire_{name}_total", self.sensor).values()))
+
+        return {"packets": value("datagrams_sent"), "lost": value("packets_lost")}
+
+    def await_silence(self, seconds_max=30):
+        """Waits until nothing has been sent for a while; a page is made four times a second."""
+        deadline = time.monotonic() + seconds_max
+        counts = self.ask()
+        while time.monotonic() < deadline:
+            time.sleep(0.6)
+            before, counts = counts, self.ask()
+            if counts == before:
+                break
+        return counts
 
 
 class Floor(Contestant):

@@ -127,6 +127,10 @@ def bounds(figures):
         if tables and tracking:
             found.append(Bound(f"{text}, Cilium's tables over connection tracking",
                                tables.over(tracking), 1.1))
+    most("CPU per packet of 300 bytes in a tunnel, flows that cannot be joined", "vxlan_mixed_ns", 600,
+         "ns", contestant="podwire, VXLAN")
+    among("CPU per packet of 300 bytes in a tunnel, one flow, over RPCAP's", "vxlan_one_ns",
+          "podwire, VXLAN", "podwire", 2)
     most("delay, 99th percentile", "delay_99th_ms", 30, "ms")
     most("idle with one session, of a core", "idle_10_share", 0.5, "%", 100)
     return found

@@ -28,11 +28,11 @@ def cores(count):
     return sorted(os.sched_getaffinity(0))[-count:]
 
 
-def begin(way, tools, frame_bytes, seconds, rate=0, core_count=1):
+def begin(way, tools, frame_bytes, seconds, rate=0, core_count=1, flows="many"):
     return [processes.start(
         way.sender.namespace, tools / "send", "eth0", way.mac,
         f"{way.sender.address}:{way.ports[0] + 100 * index}", f"{way.target}:{way.ports[1]}",
-        frame_bytes, seconds, rate, core, stdout=subprocess.PIPE, text=True)
+        frame_bytes, seconds, rate, core, flows, stdout=subprocess.PIPE, text=True)
         for index, core in enumerate(cores(core_count))]
 
 

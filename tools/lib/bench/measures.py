@@ -10,6 +10,8 @@ SIZES = (60, 300, 1514)
 GSO_BYTES, GSO_SEGMENTS = 65226, 45
 # 4.2 Gbit/s of segments.
 GSO_PER_SECOND = 8000
+# Whose packets a tunnel hands over as one, and whose packets never.
+FLOWS = ("one", "mixed")
 SLOW_PER_SECOND, PACED_PER_SECOND = 200, 100_000
 # Rings grow while it lasts.
 WARM_UP_SECONDS = 0.5
@@ -99,6 +101,22 @@ class Bench:
     def check(self, arrived):
         if arrived["strangers"] or arrived["ended"]:
             raise RuntimeError(f"the data connection ended, or carried something else: {arrived}")
+
+    def vxlan(self):
+        """CPU per packet in a tunnel, beside RPCAP: of one flow, and of flows that cannot be joined."""
+        way, size = generator.Way(self.bed), SIZES[1]
+        for flows in FLOWS:
+            for kind in self.turns(f"{size:,} bytes of {flows} flows"):
+                if kind.name.startswith("podwire"):
+                    with self.meet(kind) as contestant:
+                        time.sleep(0.2)
+                        generator.send(way, self.tools, size, WARM_UP_SECONDS, rate=PACED_PER_SECOND,
+                                       flows=flows)
+                        before = contestant.await_silence()["packets"]
+                        cost = Cost(contestant)
+                        generator.send(way, self.tools, size, self.plan.seconds, flows=flows)
+                        arrived = contestant.await_silence()["packets"]
+                        cost.note(self.figures, f"vxlan_{flows}", arrived, before)
 
     def paced(self):
         """CPU per packet at a rate that every contestant can follow."""

@@ -5,7 +5,7 @@ import pathlib
 import subprocess
 
 from . import network, services
-from .measures import GSO_PER_SECOND, PACED_PER_SECOND, SIZES
+from .measures import FLOWS, GSO_PER_SECOND, PACED_PER_SECOND, SIZES
 from .node_measures import LIGHT, NOBODY, SENSORS_PER_SECOND, TOGETHER_PER_SECOND
 
 # What is shown: a line's title, its measure, what to multiply by, digits after the point.
@@ -14,6 +14,8 @@ CPU = [(f"CPU per packet of {size:,} bytes, ns", f"cpu_{size}_ns", 1, 0) for siz
     for size in (SIZES[0], SIZES[-1])] + [
     (f"CPU per segment of GSO packets at {GSO_PER_SECOND:,}/s, ns", "gso_ns", 1, 0),
     ("CPU per packet of iperf3 over TCP, ns", "cpu_tcp_ns", 1, 0)] + [
+    (f"CPU per packet of {SIZES[1]:,} bytes, {flows} flows, ns", f"vxlan_{flows}_ns", 1, 0)
+    for flows in FLOWS] + [
     (f"CPU per packet of {count} edges with {rate}/s, ns", f"many_{count}_{rate}_ns", 1, 0)
     for count, rate in LIGHT] + [
     (f"CPU per packet of one edge with {TOGETHER_PER_SECOND:,}/s, ns", "many_1_ns", 1, 0)]

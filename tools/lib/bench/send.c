@@ -1,7 +1,9 @@
 // The traffic: packets over IPv4 between two pods, as fast as one core makes them or at a given rate.
 //
-//     send DEVICE TARGET_MAC SOURCE:PORT TARGET:PORT FRAME_BYTES SECONDS RATE CORE
+//     send DEVICE TARGET_MAC SOURCE:PORT TARGET:PORT FRAME_BYTES SECONDS RATE CORE [FLOWS]
 //
+// FLOWS is "many", "one", or "mixed": many flows, each of whose packets is longer than the one before,
+// up to FRAME_BYTES, so that no two of a flow can be handled as one.
 // A rate of 0 is as fast as possible. Frames leave through a packet socket past the queueing
 // discipline, 64 with each call, so that nearly all of this process's time is what the kernel does
 // with them: the veth, the taps at its other end, the bridge, and the other pod's veth. trafgen
@@ -17,28 +19,32 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-enum { BATCH_COUNT = 64 };
+enum { BATCH_COUNT = 64, LENGTH_COUNT = 8, FRAME_COUNT = BATCH_COUNT * LENGTH_COUNT };
 
-static uint8_t frames[BATCH_COUNT][FRAME_BYTE_COUNT_MAX];
+static uint8_t frames[FRAME_COUNT][FRAME_BYTE_COUNT_MAX];
 
 int main(int count, char **words) {
-    if (count != 9) return 64;
+    if (count != 9 && count != 10) return 64;
+    int is_one = count == 10 && !strcmp(words[9], "one");
+    int is_mixed = count == 10 && !strcmp(words[9], "mixed");
+    int frame_count = is_mixed ? FRAME_COUNT : BATCH_COUNT;
     int byte_count = atoi(words[5]);
     double seconds = atof(words[6]), rate = atof(words[7]);
-    if (byte_count < UDP_PAYLOAD || byte_count > FRAME_BYTE_COUNT_MAX) return 64;
+    if (byte_count < UDP_PAYLOAD + (is_mixed ? LENGTH_COUNT : 0) || byte_count > FRAME_BYTE_COUNT_MAX) return 64;
     STAY_ON(atoi(words[8]));
     uint8_t mac[6], target_mac[6];
     parse_mac(words[2], target_mac);
     int number = open_sender(words[1], mac, is_segmented(byte_count));
 
     struct virtio_net_hdr header = offload();
-    struct iovec parts[BATCH_COUNT][2];
-    struct mmsghdr messages[BATCH_COUNT] = {0};
-    for (int index = 0; index < BATCH_COUNT; index++) {
-        build(frames[index], mac, target_mac, parse_end(words[3]), parse_end(words[4]), byte_count,
-              index);
+    static struct iovec parts[FRAME_COUNT][2];
+    static struct mmsghdr messages[FRAME_COUNT];
+    for (int index = 0; index < frame_count; index++) {
+        int length = is_mixed ? byte_count - LENGTH_COUNT + 1 + index / BATCH_COUNT : byte_count;
+        build(frames[index], mac, target_mac, parse_end(words[3]), parse_end(words[4]), length,
+              is_one ? 0 : index % BATCH_COUNT);
         parts[index][0] = (struct iovec){&header, sizeof header};
-        parts[index][1] = (struct iovec){frames[index], (size_t)byte_count};
+        parts[index][1] = (struct iovec){frames[index], (size_t)length};
         int first = is_segmented(byte_count) ? 0 : 1;
         messages[index].msg_hdr.msg_iov = &parts[index][first];
         messages[index].msg_hdr.msg_iovlen = (size_t)(2 - first);
@@ -55,7 +61,8 @@ int main(int count, char **words) {
             if (due > now) wait_until(due);
             batch = 1;
         }
-        int done = sendmmsg(number, messages, batch, 0);
+        unsigned at = (unsigned)(sent % (unsigned)frame_count), rest = (unsigned)frame_count - at;
+        int done = sendmmsg(number, messages + at, batch < rest ? batch : rest, 0);
         if (done > 0) sent += (unsigned)done;
         // The veth or its other end had no room; the counter of the veth says what went through.
         else if (errno == ENOBUFS || errno == EAGAIN) refused++;
