@@ -112,14 +112,14 @@ let package = Package(
         module("CaptureFiles", "Addressing", "Compression", "Formats", "Linux"),
         module(
             "Collector", "Addressing", "BPF", "CaptureFiles", "Formats", "Linux", "Log", "RPCAP",
-            "Security", "Time", logging),
+            "Security", "Time", "Tunnels", logging),
 
         .executableTarget(
             name: "podwire",
             dependencies: [
                 "Addressing", "Agent", "BPF", "CaptureFiles", "Collector", "Doctor", "Edges",
                 "Explain", "Formats", "Linux", "Log", "Metrics", "Netlink", "Observation", "Opener",
-                "Packets", "Security", "Settings", "Taps", "Time", logging, arguments,
+                "Packets", "Security", "Settings", "Taps", "Time", "Tunnels", logging, arguments,
             ],
             swiftSettings: house),
 

@@ -2,6 +2,8 @@
 #include <fcntl.h>
 #include <string.h>
 #include <linux/bpf.h>
+#include <linux/errqueue.h>
+#include <linux/if_tun.h>
 #include <linux/magic.h>
 #include <linux/netlink.h>
 #include <linux/nsfs.h>
@@ -309,6 +311,78 @@ int clinux_send_joined_datagrams(int fd, const void *memory, const struct clinux
     }
     sent_count = sendmmsg(fd, messages, message_count, MSG_DONTWAIT | MSG_NOSIGNAL);
     return sent_count > 0 ? (int)ends[sent_count - 1] : sent_count;
+}
+
+int clinux_take_network_error(int fd)
+{
+    /* Many more than a socket's buffer has room for. */
+    enum { COUNT_MAX = 64 };
+    _Alignas(struct cmsghdr) char control[512];
+    int found = 0;
+
+    for (int count = 0; count < COUNT_MAX; count++) {
+        struct msghdr message = {.msg_control = control, .msg_controllen = sizeof(control)};
+
+        if (recvmsg(fd, &message, MSG_ERRQUEUE | MSG_DONTWAIT) < 0)
+            break;
+        for (struct cmsghdr *part = CMSG_FIRSTHDR(&message); part; part = CMSG_NXTHDR(&message, part)) {
+            struct sock_extended_err error;
+
+            if (!(part->cmsg_level == IPPROTO_IP && part->cmsg_type == IP_RECVERR)
+                && !(part->cmsg_level == IPPROTO_IPV6 && part->cmsg_type == IPV6_RECVERR))
+                continue;
+            memcpy(&error, CMSG_DATA(part), sizeof(error));
+            if (error.ee_origin == SO_EE_ORIGIN_ICMP || error.ee_origin == SO_EE_ORIGIN_ICMP6)
+                found = (int)error.ee_errno;
+        }
+    }
+    return found;
+}
+
+int clinux_open_tap(const char *name)
+{
+    struct ifreq request = {.ifr_flags = IFF_TAP | IFF_NO_PI | IFF_TUN_EXCL};
+    int fd, error;
+
+    if (strlen(name) >= sizeof(request.ifr_name)) {
+        errno = EINVAL;
+        return -1;
+    }
+    strcpy(request.ifr_name, name);
+    fd = open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC);
+    if (fd >= 0 && ioctl(fd, TUNSETIFF, &request) != 0) {
+        error = errno;
+        close(fd);
+        errno = error;
+        return -1;
+    }
+    return fd;
+}
+
+int clinux_raise_silent_link(const char *name, int mtu)
+{
+    struct ifreq request = {.ifr_mtu = mtu};
+    int fd, result, error;
+
+    if (strlen(name) >= sizeof(request.ifr_name)) {
+        errno = EINVAL;
+        return -1;
+    }
+    strcpy(request.ifr_name, name);
+    fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return -1;
+    result = ioctl(fd, SIOCSIFMTU, &request);
+    if (result == 0)
+        result = ioctl(fd, SIOCGIFFLAGS, &request);
+    if (result == 0) {
+        request.ifr_flags = (request.ifr_flags | IFF_NOARP | IFF_UP) & ~IFF_MULTICAST;
+        result = ioctl(fd, SIOCSIFFLAGS, &request);
+    }
+    error = errno;
+    close(fd);
+    errno = error;
+    return result;
 }
 
 int clinux_map_again(void *memory, size_t byte_count, void *address)

@@ -28,8 +28,8 @@ package struct DatagramFan: ~Copyable {
     /// Room for a burst at one port; the kernel doubles it.
     private static let bufferByteCount: CInt = 1 << 20
 
-    /// The least that the kernel gives: nothing that arrives is read.
-    private static let receiveBufferByteCount: CInt = 0
+    /// Room for some errors that the network reports; the kernel doubles it.
+    private static let receiveBufferByteCount: CInt = 16 << 10
 
     /// What happened to some datagrams.
     package enum Event: Equatable, Sendable {
@@ -159,13 +159,17 @@ package struct DatagramFan: ~Copyable {
     private mutating func send(_ index: Int, _ note: (Event) -> Void) {
         var tryCount = 0
         while batch.hasWaiting(index) {
-            let count = batch.send(
+            let (count, wantedCount) = batch.send(
                 index, to: sockets[index].fileDescriptor,
                 joinedByteCountMax: mayJoin ? joinedByteCountMax : 0)
             if count >= 0 {
                 let byteCount = batch.removeFirst(count, of: index)
                 tryCount = 0
                 note(.sent(count: count, byteCount: byteCount))
+                // What ended the call is not returned by sendmmsg(2), if that has sent some.
+                if count < wantedCount, let errno = sockets[index].takeNetworkError() {
+                    note(.reported(errno))
+                }
                 continue
             }
             let errno = Errno.current
@@ -176,7 +180,7 @@ package struct DatagramFan: ~Copyable {
                         count: batch.waitingCount(index),
                         fileDescriptor: sockets[index].fileDescriptor))
             }
-            sockets[index].descriptor.dropErrors()
+            _ = sockets[index].takeNetworkError()
             if Self.isOfJoining(errno), endJoining() { continue }
             tryCount += 1
             if tryCount < Self.tryCountMax(errno) {
@@ -228,6 +232,9 @@ private final class FanSocket {
         try descriptor.set(.allowed, peer.domain)
         try descriptor.setSendBuffer(byteCount: sendByteCount)
         try descriptor.set(SO_RCVBUF, of: SOL_SOCKET, to: receiveByteCount, "SO_RCVBUF")
+        // Nothing that the peer sends is read, so the kernel is to drop it.
+        let dropAll: Descriptor.FilterInstruction = (code: 0x06, ifTrue: 0, ifFalse: 0, operand: 0)
+        try descriptor.attachFilter([dropAll])
         // Without this the kernel says nothing of a datagram that a full queue of the device drops,
         // nor that a host or network cannot be reached (ip(7)).
         if peer.domain == AF_INET {
@@ -244,6 +251,14 @@ private final class FanSocket {
     }
 
     var fileDescriptor: CInt { descriptor.fileDescriptor }
+
+    /// Takes the last error that the network has reported; nil if there is none.
+    ///
+    /// While one is there, poll(2) finds the socket ready.
+    func takeNetworkError() -> Errno? {
+        let errno = clinux_take_network_error(fileDescriptor)
+        return errno == 0 ? nil : Errno(rawValue: errno)
+    }
 }
 
 /// Datagrams in memory that is set aside once, in a list for each socket.
@@ -350,8 +365,11 @@ private struct FanBatch: ~Copyable {
     ///   - index: The list.
     ///   - socket: The socket.
     ///   - joinedByteCountMax: The longest datagrams that are joined; 0 for none.
-    /// - Returns: The number of datagrams sent, or -1, with the reason in `errno`.
-    mutating func send(_ index: Int, to socket: CInt, joinedByteCountMax: Int) -> Int {
+    /// - Returns: The number of datagrams sent, or -1, with the reason in `errno`; and the number that
+    ///   was to be sent.
+    mutating func send(
+        _ index: Int, to socket: CInt, joinedByteCountMax: Int
+    ) -> (count: Int, wantedCount: Int) {
         group.removeAll(keepingCapacity: true)
         var number = first[index]
         for _ in 0..<min(counts[index], DatagramBatch.countMax) {
@@ -359,13 +377,13 @@ private struct FanBatch: ~Copyable {
             number = entries[number].next
         }
         // Safety: each datagram lies inside the memory, which the kernel reads during the call.
-        return unsafe group.withUnsafeBufferPointer { group in
+        let sentCount = unsafe group.withUnsafeBufferPointer { group in
             let count = UInt32(group.count)
-            return unsafe Int(
-                joinedByteCountMax > 0
-                    ? clinux_send_joined_datagrams(
-                        socket, memory, group.baseAddress, count, UInt32(joinedByteCountMax))
-                    : clinux_send_datagrams(socket, memory, group.baseAddress, count))
+            return unsafe joinedByteCountMax > 0
+                ? clinux_send_joined_datagrams(
+                    socket, memory, group.baseAddress, count, UInt32(joinedByteCountMax))
+                : clinux_send_datagrams(socket, memory, group.baseAddress, count)
         }
+        return (Int(sentCount), group.count)
     }
 }

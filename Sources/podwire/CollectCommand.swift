@@ -24,6 +24,8 @@ struct CollectCommand: ParsableCommand {
               podwire collect --push arkime.example:57012 --rotate-time 1h --output pods.pcap
               podwire collect --from rpcap://node1 --list
               podwire collect --from rpcap://node1/eth0 --from rpcap://[fd00::2]:2002
+              podwire collect --interface pods0
+              podwire collect --tunnel vxlan://sensor --output pods.pcapng
               tcpdump -y EN10MB -ddd port 53 |
                   podwire collect --bpf - --rotate-size 100MiB --keep 10
 
@@ -39,7 +41,7 @@ struct CollectCommand: ParsableCommand {
         name: [.customShort("o"), .customLong("output")],
         help: """
             The file to write, or - for standard output. (default: podwire-DATE-TIME.pcapng; no file \
-            with --serve or --push)
+            beside other outputs)
             """,
         completion: .file(extensions: ["pcapng", "pcap"]))
     var file: String?
@@ -164,6 +166,23 @@ struct CollectCommand: ParsableCommand {
             deleted when a new one begins.
             """)
     var keep: Int?
+
+    @Option(
+        help: """
+            Make an interface of this name, such as pods0, on which programs of this node see all \
+            packets, and remove it at the end. It needs CAP_NET_ADMIN. A file is then written only \
+            with --output.
+            """)
+    var interface: String?
+
+    @Option(
+        help: """
+            Send all packets into a tunnel: vxlan://HOST[:PORT][?vni=N] or \
+            geneve://HOST[:PORT][?vni=N]. By default the port is 4789 or 6081, and the network 1. A \
+            file is then written only with --output. Can be given more than once.
+            """,
+        completion: .list(["vxlan://", "geneve://"]))
+    var tunnel: [String] = []
 
     @Flag(
         help: """

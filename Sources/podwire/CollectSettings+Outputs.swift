@@ -20,7 +20,9 @@ extension CollectCommand.Settings {
     static func outputs(_ command: CollectCommand) throws(ValidationError) -> OutputOptions {
         var options = OutputOptions()
         options.feed = try feed(command)
-        options.recording = try recording(command, isDefault: options.feed.isEmpty)
+        options.frameSinks = try frameSinks(command)
+        options.recording = try recording(
+            command, isDefault: options.feed.isEmpty && options.frameSinks.isEmpty)
         return options
     }
 
@@ -38,7 +40,7 @@ extension CollectCommand.Settings {
                 || command.splitLinkTypes
             guard !isMeant else {
                 throw ValidationError(
-                    "the options of files need one beside --serve and --push: name it with --output"
+                    "the options of files need one beside other outputs: name it with --output"
                 )
             }
             return nil

@@ -92,6 +92,18 @@ struct DatagramFanTests {
         }
     }
 
+    @Test("go on after a report that comes while they are sent")
+    func refusedMeanwhile() throws {
+        try inOwnNetwork {
+            try Datagrams.awaitErrors()
+            let fan = try Fan("127.0.0.1", from: Datagrams.here...Datagrams.here, count: 1)
+            fan.fill([(1, 0), (2, 0), (3, 0)])
+            let events = fan.send()
+            #expect(events.contains(.reported(.connectionRefused)), "\(events)")
+            #expect(fan.waitingCount == 0)
+        }
+    }
+
     @Test("are dropped alone if they are too long")
     func tooLong() throws {
         try inOwnNetwork {

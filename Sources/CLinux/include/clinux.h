@@ -120,6 +120,25 @@ int clinux_send_joined_datagrams(int fd, const void *memory, const struct clinux
                                  uint32_t count, uint32_t joined_byte_count_max);
 
 /*
+ * Empties a socket's queue of errors (IP_RECVERR of ip(7)). Returns the last one that the network has
+ * reported, as a number of errno, or 0 if there was none.
+ */
+int clinux_take_network_error(int fd);
+
+/*
+ * Makes a TAP device, which is there as long as the descriptor, without waiting when it is written to
+ * (tun in the kernel's documentation). Returns the descriptor, or -1 and errno, which is EBUSY if there is
+ * an interface of that name.
+ */
+int clinux_open_tap(const char *name);
+
+/*
+ * Sets an interface's MTU, switches ARP and multicast off and the interface on (netdevice(7)). Returns 0,
+ * or -1 and errno.
+ */
+int clinux_raise_silent_link(const char *name, int mtu);
+
+/*
  * Maps shared memory a second time, at an address that is already reserved, as mremap(2) does for an old
  * size of 0. Returns 0, or -1 and errno.
  */
