@@ -31,6 +31,10 @@ extension Errno {
     package static let addressFamilyNotSupported = Self(rawValue: EAFNOSUPPORT)
     /// Would block (`EAGAIN`, also `EWOULDBLOCK`).
     package static let wouldBlock = Self(rawValue: EAGAIN)
+    /// File descriptor in bad state (`EBADFD`).
+    package static let badDescriptorState = Self(rawValue: EBADFD)
+    /// Busy (`EBUSY`).
+    package static let busy = Self(rawValue: EBUSY)
     /// Canceled (`ECANCELED`).
     package static let canceled = Self(rawValue: ECANCELED)
     /// Connection abort (`ECONNABORTED`).

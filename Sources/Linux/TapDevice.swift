@@ -62,7 +62,7 @@ package struct TapDevice: ~Copyable, Sendable {
         switch errno {
         case .notPermitted, .permissionDenied:
             ", which needs CAP_NET_ADMIN, and in a container the device /dev/net/tun"
-        case Errno(rawValue: EBUSY):
+        case .busy:
             ", whose name an interface has already: choose another, or delete that one"
         case .noSuchFileOrDirectory, .noSuchDevice, .noSuchAddressOrDevice:
             ", which needs /dev/net/tun: load the module tun, or give the container that device"
@@ -110,11 +110,4 @@ package struct TapDevice: ~Copyable, Sendable {
             if errno != .interrupted { return errno }
         }
     }
-}
-
-extension Errno {
-    /// Input/output error (`EIO`).
-    package static let inputOutput = Self(rawValue: EIO)
-    /// File descriptor in bad state (`EBADFD`).
-    package static let badDescriptorState = Self(rawValue: EBADFD)
 }
