@@ -107,8 +107,9 @@ let package = Package(
             "Observation", "Packets",
             "RPCAP", "Settings", "Time"),
 
-        // Files of packets, the other end of the feed, and the program.
+        // Files of packets, who talks to whom in them, the other end of the feed, and the program.
         module("Compression", "CZlib"),
+        module("Flows", "Addressing", "Formats", "Packets"),
         module("CaptureFiles", "Addressing", "Compression", "Formats", "Linux"),
         module(
             "Collector", "Addressing", "BPF", "CaptureFiles", "Formats", "Linux", "Log", "RPCAP",
@@ -118,8 +119,9 @@ let package = Package(
             name: "podwire",
             dependencies: [
                 "Addressing", "Agent", "BPF", "CaptureFiles", "Collector", "Doctor", "Edges",
-                "Explain", "Formats", "Linux", "Log", "Metrics", "Netlink", "Observation", "Opener",
-                "Packets", "Security", "Settings", "Taps", "Time", "Tunnels", logging, arguments,
+                "Explain", "Flows", "Formats", "Linux", "Log", "Metrics", "Netlink", "Observation",
+                "Opener", "Packets", "Security", "Settings", "Taps", "Time", "Tunnels", logging,
+                arguments,
             ],
             swiftSettings: house),
 
@@ -149,6 +151,7 @@ let package = Package(
         tests(
             "SecurityTests", "Addressing", "FuzzSupport", "Linux", "Security", "SecurityFixtures",
             "Time"),
+        tests("FlowsTests", "Addressing", "Flows"),
         tests("FormatsTests", "Formats"),
         tests("MetricsTests", "Metrics"),
         tests("LogTests", "Linux", "Log", "Time", logging),
@@ -185,8 +188,9 @@ let package = Package(
             name: "FuzzTargets",
             dependencies: [
                 "Addressing", "BPF", "CaptureFiles", "Cilium", "Collector", "Compression", "Edges",
-                "Explain", "Formats", "FuzzSupport", "Linux", "Log", "Netlink", "Observation",
-                "ObservationFixtures", "Packets", "RPCAP", "Security", "Settings", "Taps", "Time",
+                "Explain", "Flows", "Formats", "FuzzSupport", "Linux", "Log", "Netlink",
+                "Observation", "ObservationFixtures", "Packets", "RPCAP", "Security", "Settings",
+                "Taps", "Time",
                 "Tunnels", logging,
             ],
             path: "Tests/Fuzz/Targets", swiftSettings: house),

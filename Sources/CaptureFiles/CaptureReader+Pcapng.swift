@@ -26,13 +26,14 @@ extension CaptureReader {
         /// The packet block of old files: as the enhanced one, with 16 bits for its interface.
         case obsoletePacket = 2
         case simplePacket = 3
+        case names = 4
         case enhancedPacket = 6
         case section = 0x0a0d_0d0a
 
         /// The least bytes of such a block.
         var byteCountMin: Int {
             switch self {
-            case .simplePacket: 16
+            case .simplePacket, .names: 16
             case .interface: 20
             case .section: 28
             case .obsoletePacket, .enhancedPacket: 32
@@ -58,6 +59,7 @@ extension CaptureReader {
                 throw failure("version \(version) of pcapng is not known")
             }
         case .interface: return try addInterface(byteCount)
+        case .names: return try addNames(byteCount)
         case .obsoletePacket, .enhancedPacket: return try packet(type, byteCount)
         case .simplePacket: return try simplePacket(byteCount)
         case nil: break
@@ -91,7 +93,7 @@ extension CaptureReader {
         let nanoseconds = interface.unitsPerSecond.dividingFullWidth(fraction).quotient
         return try frame(
             on: interface, min(seconds, Self.secondsMax) * 1_000_000_000 + nanoseconds, at: 28,
-            length, recordByteCount: byteCount)
+            length, onWire: Int(number(at: 24)), recordByteCount: byteCount)
     }
 
     /// Reads a packet of the section's first interface, which has no time.
@@ -102,8 +104,10 @@ extension CaptureReader {
             throw failure("a packet that does not fit its block or names no interface")
         }
         let limit = interface.snaplen == 0 ? .max : interface.snaplen
-        let length = min(Int(number(at: 8)), limit, byteCount - 16)
-        return try frame(on: interface, 0, at: 12, length, recordByteCount: byteCount)
+        let wireByteCount = Int(number(at: 8))
+        return try frame(
+            on: interface, 0, at: 12, min(wireByteCount, limit, byteCount - 16),
+            onWire: wireByteCount, recordByteCount: byteCount)
     }
 
     private mutating func addInterface(_ byteCount: Int) throws(Failure) -> Step {

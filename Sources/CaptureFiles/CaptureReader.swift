@@ -1,3 +1,4 @@
+package import Addressing
 package import Linux
 
 /// A reader of pcap and pcapng files: one packet after the other, in little memory.
@@ -18,6 +19,8 @@ package struct CaptureReader: ~Copyable {
     private var packetCount = 0
     /// Packets that were skipped because they are no Ethernet frames.
     package private(set) var skippedCount = 0
+    /// The names of addresses that the file has, so far; a later one of an address wins.
+    package var names: [IPAddress: String] = [:]
     /// The link type of the last packet that was skipped.
     package private(set) var skippedLinkType: UInt16?
     /// Whether the file ended in the middle of a packet.
@@ -49,9 +52,13 @@ package struct CaptureReader: ~Copyable {
         /// When it was captured, since 1970.
         package let nanoseconds: UInt64
         package let bytes: [UInt8]
+        /// Its length on the wire, which some programs do not know.
+        package let wireByteCount: Int
 
-        package init(nanoseconds: UInt64, bytes: [UInt8]) {
+        /// A frame; without a length on the wire it is whole.
+        package init(nanoseconds: UInt64, bytes: [UInt8], wireByteCount: Int = 0) {
             (self.nanoseconds, self.bytes) = (nanoseconds, bytes)
+            self.wireByteCount = max(wireByteCount, bytes.count)
         }
     }
 
@@ -157,7 +164,8 @@ extension CaptureReader {
         let nanoseconds =
             seconds * 1_000_000_000 + fraction * (1_000_000_000 / interface.unitsPerSecond)
         return try frame(
-            on: interface, nanoseconds, at: 16, byteCount, recordByteCount: 16 + byteCount)
+            on: interface, nanoseconds, at: 16, byteCount, onWire: Int(number(at: 12)),
+            recordByteCount: 16 + byteCount)
     }
 }
 
@@ -166,7 +174,7 @@ extension CaptureReader {
     /// Reads a frame at an offset in a record, and skips the record.
     mutating func frame(
         on interface: Interface, _ nanoseconds: UInt64, at offset: Int, _ byteCount: Int,
-        recordByteCount: Int
+        onWire wireByteCount: Int, recordByteCount: Int
     ) throws(Failure) -> Step {
         guard byteCount <= Self.packetByteCountMax else {
             throw failure("a packet of \(byteCount) bytes cannot be")
@@ -182,7 +190,8 @@ extension CaptureReader {
         let bytes = Array(input.bytes(offset..<offset + byteCount))
         guard try input.skip(recordByteCount) else { return .end }
         packetCount += 1
-        return .frame(Frame(nanoseconds: nanoseconds, bytes: bytes))
+        return .frame(
+            Frame(nanoseconds: nanoseconds, bytes: bytes, wireByteCount: wireByteCount))
     }
 
     /// The number in four bytes of the input, in the file's byte order.

@@ -16,6 +16,7 @@ struct Podwire: ParsableCommand {
         subcommands: [
             AgentCommand.self, CollectCommand.self, DoctorCommand.self, EdgesCommand.self,
             ExplainCommand.self, OpenerCommand.self, PasswordCommand.self, ReferenceCommand.self,
+            TopCommand.self,
         ])
 }
 

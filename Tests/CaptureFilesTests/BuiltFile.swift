@@ -72,6 +72,21 @@ struct BuiltFile {
         }
     }
 
+    /// Adds a name resolution block of records, each with its type; the last one may lie about its
+    /// length.
+    mutating func addNames(_ records: [(type: UInt16, content: [UInt8])], lastByteCount: Int? = nil)
+    {
+        addBlock(4) { file in
+            for (index, record) in records.enumerated() {
+                let isLast = index + 1 == records.count
+                let byteCount = (isLast ? lastByteCount : nil) ?? record.content.count
+                file.add(shorts: [record.type, UInt16(byteCount)])
+                file.add(padded: record.content)
+            }
+            file.add(shorts: [0, 0])
+        }
+    }
+
     /// Adds a block whose type nobody knows.
     mutating func addUnknownBlock(_ content: [UInt8]) {
         addBlock(0xbad) { $0.add(padded: content) }

@@ -123,7 +123,8 @@ struct CaptureFileTests {
                 CapturedPacket(
                     interface: interfaces.randomElement() ?? 0, nanoseconds: nanoseconds,
                     wireByteCount: 1500), bytes.wire)
-            expected.append(CaptureReader.Frame(nanoseconds: nanoseconds, bytes: bytes))
+            expected.append(
+                CaptureReader.Frame(nanoseconds: nanoseconds, bytes: bytes, wireByteCount: 1500))
         }
         try file.flush()
         var reader = try CaptureReader(path: path)

@@ -56,8 +56,12 @@ struct CaptureReaderTests {
         }
         let (frames, error) = try ReadFile.read(file.bytes)
         #expect(error == nil)
+        // On the wire it was longer.
         #expect(
-            frames == Array(repeating: .init(nanoseconds: 5000, bytes: Self.frame), count: 3))
+            frames
+                == Array(
+                    repeating: .init(nanoseconds: 5000, bytes: Self.frame, wireByteCount: 69),
+                    count: 3))
     }
 
     @Test("reads obsolete and simple packet blocks", arguments: [false, true])
@@ -75,6 +79,50 @@ struct CaptureReaderTests {
         #expect(error == nil)
         #expect(frames.map(\.nanoseconds) == [7000, 0, 0])
         #expect(frames.map(\.bytes) == [Self.frame, Self.frame, Self.frame + [9]])
+        #expect(frames.map(\.wireByteCount) == [69, 60, 1500])
+    }
+
+    /// A record of a name resolution block, with an address and names that end with zeros.
+    private static func name(_ address: String, _ names: [UInt8]) throws -> (UInt16, [UInt8]) {
+        let address = try #require(IPAddress(address))
+        return (address.family == .ipv4 ? 1 : 2, address.bytes + names)
+    }
+
+    @Test("reads names that a terminal can show, of both families", arguments: [false, true])
+    func names(isBigEndian: Bool) throws {
+        var file = BuiltFile()
+        file.addSection(isBigEndian: isBigEndian)
+        file.addInterface()
+        let one = Array("shop/front\0front.shop\0".utf8)
+        file.addNames([
+            try Self.name("10.0.0.1", one), try Self.name("fd00::1", Array("shop/api".utf8)),
+            // A record of another kind, and what no name can be.
+            (9, [1, 2, 3]), try Self.name("10.0.0.2", [0x1b, 0x5b, 0x41]),
+            try Self.name("10.0.0.3", [0xc3, 0x28]), try Self.name("10.0.0.4", []), (1, [10]),
+            try Self.name("10.0.0.5", [UInt8](repeating: 0x61, count: 600)),
+        ])
+        file.addPacket(time: 7, Self.frame)
+        // A later name of the same address, and a record that is longer than its block.
+        file.addNames([try Self.name("10.0.0.1", Array("shop/new\0".utf8))])
+        file.addNames([(1, [])], lastByteCount: 4000)
+        file.addPacket(time: 8, Self.frame)
+        let path = ReadFile.newPath
+        defer { try? removeFile(path) }
+        let descriptor = try Descriptor(creating: path)
+        try writeAll(file.bytes, to: descriptor.fileDescriptor, path)
+        for readByteCount in [1, 7, 4096] {
+            var reader = try CaptureReader(path: path, readByteCount: readByteCount)
+            #expect(try reader.next() != nil)
+            #expect(
+                reader.names == [
+                    try #require(IPAddress("10.0.0.1")): "shop/front",
+                    try #require(IPAddress("fd00::1")): "shop/api",
+                ])
+            #expect(try reader.next() != nil)
+            #expect(reader.names[try #require(IPAddress("10.0.0.1"))] == "shop/new")
+            #expect(try reader.next() == nil)
+            #expect(reader.names.count == 2)
+        }
     }
 
     @Test("skips a block of up to 256 MiB", arguments: [false, true])

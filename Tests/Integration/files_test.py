@@ -3,16 +3,20 @@
 PODWIRE names the binary. On the node there is no pod, so it counts all frames as those of no pod.
 """
 
+import collections
 import gzip
+import json
 import lzma
 import os
 import pathlib
 import re
+import socket
 import struct
 import subprocess
 import tempfile
 import unittest
 
+from support import frames
 from support.commands import run
 from support.namespace import add_namespace, command_in, remove_namespaces
 from support.program import PODWIRE
@@ -43,6 +47,22 @@ def section(order):
 
 def interface(order, link_type=1):
     return block(order, 1, struct.pack(f"{order}HHI", link_type, 0, 65535))
+
+
+def names(table):
+    """A name resolution block of IPv4 addresses."""
+    content = b""
+    for address, name in table.items():
+        record = socket.inet_aton(address) + name.encode() + b"\0"
+        content += struct.pack("<HH", 1, len(record)) + record + bytes(-len(record) % 4)
+    return block("<", 4, content + bytes(4))
+
+
+def segment(source, destination, source_port, destination_port, flags, payload=b""):
+    """A frame with a TCP segment."""
+    head = struct.pack("!HHIIBBHHH", source_port, destination_port, 1, 1, 0x50, flags, 1000, 0, 0)
+    return frames.ethernet(bytes(6), bytes(6), frames.IPV4, frames.ipv4(
+        source, destination, socket.IPPROTO_TCP, head + payload))
 
 
 def packet(order, frame=FRAME):
@@ -87,6 +107,47 @@ class FilesTest(unittest.TestCase):
     def foreign_count(self, path):
         done = run("tshark", "-r", path, "-Y", "eth", "-T", "fields", "-e", "frame.number")
         return len(done.stdout.splitlines())
+
+    def test_top_counts_what_tshark_counts(self):
+        """Packets and bytes of each pair of addresses, in a file that has names."""
+        shop, api, other = "10.244.1.2", "10.244.2.3", "10.244.9.9"
+        content = [section("<"), interface("<"), names({shop: "shop/front-1", api: "shop/api-0"})]
+        for number in range(200):
+            client, service = (shop, api) if number % 3 else (api, shop)
+            ports = (40000 + number % 7, 80 + number % 2)
+            for ends, flags in ((client, service, *ports), 2), ((service, client, *ports[::-1]), 18):
+                frame = segment(*ends, flags if number % 5 else 16, bytes(number))
+                content.append(packet("<", frame))
+        content += [packet("<"), packet("<", segment(shop, other, 5353, 53, 16))]
+        self.file.write_bytes(b"".join(content))
+        found = json.loads(run(PODWIRE, "top", self.file, "--json").stdout)
+        self.assertEqual((found["packets"], found["withoutIP"]), (402, 1))
+        counted = collections.Counter()
+        for row in found["conversations"]:
+            ends = frozenset((row["client"], row["service"]))
+            counted[ends, row["protocol"]] += row["clientPackets"] + row["servicePackets"]
+            counted[ends, row["protocol"], "bytes"] += row["clientBytes"] + row["serviceBytes"]
+            self.assertIn(row["port"], (80, 81, 53))
+        expected = collections.Counter()
+        lines = run("tshark", "-r", self.file, "-n", "-Y", "ip", "-T", "fields", "-e", "ip.src", "-e",
+                    "ip.dst", "-e", "frame.len").stdout.splitlines()
+        for line in lines:
+            *ends, length = line.split("\t")
+            key = frozenset(ends), "tcp"
+            expected[key] += 1
+            expected[(*key, "bytes")] += int(length)
+        self.assertEqual(counted, expected)
+        text = run(PODWIRE, "top", self.file, "--only", "api", "--sort", "requests").stdout
+        self.assertRegex(text, r"shop/front-1 +shop/api-0:8[01]/tcp ")
+        self.assertNotIn(other, text)
+
+    def test_top_survives_what_is_damaged(self):
+        self.file.write_bytes(section("<") + interface("<") + packet("<") * 3 + b"\6\0\0\0\xff" + bytes(9))
+        done = run(PODWIRE, "top", self.file, check=False)
+        self.assertEqual(done.returncode, 64)
+        self.assertIn("3 packets, 0 conversations", done.stdout)
+        self.assertIn("damaged after packet 3", done.stderr)
+        self.assertEqual(run(PODWIRE, "top", "/nowhere", check=False).returncode, 71)
 
     def test_sections_in_either_byte_order(self):
         for orders in ("<<", "<>", "><", ">>", "><>", "<><"):

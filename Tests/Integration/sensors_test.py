@@ -14,7 +14,9 @@ import threading
 import unittest
 
 from support import captures
+from support.bed import MARK_PORT
 from support.endpoint import Endpoint
+from support.frames import UDP, Frame
 from support.namespace import (add_namespace, add_wire, ip_in, remove_namespaces, run_in,
                                socket_in)
 from support.program import Program
@@ -50,10 +52,10 @@ class Sensor:
         """The packets in its files: their nodes and numbers, in order."""
         found = []
         for file in self.files:
-            for frame in captures.read(file):
-                # UDP over IPv4, and no error that quotes it.
-                if frame.data[12:14] == b"\x08\x00" and frame.data[23] == 17:
-                    found.append(HEAD.unpack_from(frame.data, 42))
+            for frame in map(Frame, (record.data for record in captures.read(file))):
+                # What the pods send, and no error that quotes it.
+                if frame.goes_to(UDP, MARK_PORT):
+                    found.append(HEAD.unpack_from(frame.payload))
         return found
 
 
@@ -111,7 +113,7 @@ class SensorsTest(unittest.TestCase):
             for number, one in enumerate(sockets):
                 try:
                     one.sendto(HEAD.pack(number, self.sent[number]) + bytes(BYTES - HEAD.size),
-                               (f"10.244.{number}.1", 9))
+                               (f"10.244.{number}.1", MARK_PORT))
                     self.sent[number] += 1
                 except BlockingIOError:
                     pass

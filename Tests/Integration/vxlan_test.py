@@ -20,7 +20,7 @@ from support.bed import Bed, GATEWAY, POD, Mark
 from support.commands import run
 from support.frames import ICMP, UDP, Frame
 from support.namespace import (add_namespace, add_wire, command_in, in_namespace, ip_in, python_in,
-                               remove_namespaces, run_in)
+                               run_in)
 from support.program import PODWIRE, counts_of
 from support.waiting import PATIENCE_SECONDS, wait_until
 

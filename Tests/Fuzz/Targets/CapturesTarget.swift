@@ -75,7 +75,8 @@ enum CapturesTarget {
         for frame in frames {
             encoder.appendPacket(
                 CapturedPacket(
-                    interface: 0, nanoseconds: frame.nanoseconds, wireByteCount: frame.bytes.count),
+                    interface: 0, nanoseconds: frame.nanoseconds,
+                    wireByteCount: frame.wireByteCount),
                 frame.bytes.wire, to: &bytes)
         }
         let again = try read(bytes, readByteCount: 4096)

@@ -1,4 +1,5 @@
 import Addressing
+import Flows
 import ObservationFixtures
 import Packets
 import Tunnels
@@ -24,6 +25,23 @@ enum FramesTarget {
         try checkPlainChecksum(frame, offload)
         try checkHash(frame)
         if change.count == 4 { try checkTranslation(frame, change) }
+        try checkConversations(frame, choices)
+    }
+
+    /// Each frame counts in one conversation, or as one without IP; and twice, as twice as much.
+    private static func checkConversations(
+        _ frame: [UInt8], _ choices: UInt8
+    ) throws(BrokenLaw) {
+        var table = ConversationTable()
+        for second in 1...2 {
+            table.add(
+                frame.wire, wireByteCount: frame.count,
+                nanoseconds: UInt64(second) << (choices & 63))
+        }
+        table.finish()
+        let packetCount = table.conversations.reduce(0) { $0 + $1.value.packetCount }
+        try require(packetCount + table.otherCount == 2, "\(packetCount) of 2 packets counted")
+        try require(table.conversations.count <= 1, "two conversations of one frame")
     }
 
     private static func checkWireForm(

@@ -1,0 +1,112 @@
+package import Addressing
+import Formats
+
+/// Conversations as people want to see them: with names and rates, sorted and filtered.
+package struct ConversationList {
+    /// The rows, in order.
+    package private(set) var rows: [Row]
+    /// The rows that a filter has left out.
+    package private(set) var filteredCount: Int
+
+    /// A conversation with names.
+    package struct Row: Sendable {
+        package let conversation: Conversation
+        package let counts: ConversationCounts
+        /// The names of both ends, as far as they are known.
+        package let clientName: String?
+        package let serviceName: String?
+        /// The client's name, or its address.
+        package let client: String
+        /// The service's name, or its address, with the port: `"shop/api:80/tcp"`.
+        package let service: String
+        /// Bits a second, of late or on the average.
+        package let bitsPerSecond: UInt64
+    }
+
+    /// What rows are sorted by: the largest, or the latest, first; names from A on.
+    package enum Order: String, CaseIterable, Sendable {
+        case bytes, packets, rate, first, last, requests, refused, unanswered, client, service
+    }
+
+    /// Makes a list.
+    ///
+    /// - Parameters:
+    ///   - table: The conversations.
+    ///   - names: The names of addresses, as far as they are known.
+    ///   - filter: Words, each of which a row must have in its names, addresses, port or protocol.
+    ///   - order: What the rows are sorted by.
+    ///   - before: The bytes of conversations at an earlier moment, and how long ago that was in
+    ///     nanoseconds; nil for rates over the time of each conversation.
+    package init(
+        _ table: borrowing ConversationTable, names: [IPAddress: String], filter: [String] = [],
+        by order: Order, since before: (byteCounts: [Conversation: UInt64], nanoseconds: UInt64)?
+    ) {
+        let words = filter.map { $0.lowercased() }
+        var rows: [Row] = []
+        var filteredCount = 0
+        for (conversation, counts) in table.conversations {
+            let row = Row(
+                conversation: conversation, counts: counts,
+                clientName: names[conversation.client], serviceName: names[conversation.service],
+                client: names[conversation.client] ?? "\(conversation.client)",
+                service: Self.service(conversation, names),
+                bitsPerSecond: Self.rate(conversation, counts, before))
+            if words.allSatisfy({ row.matches($0) }) {
+                rows.append(row)
+            } else {
+                filteredCount += 1
+            }
+        }
+        self.rows = rows.sorted { Self.precedes($0, $1, order) }
+        self.filteredCount = filteredCount
+    }
+
+    private static func service(_ of: Conversation, _ names: [IPAddress: String]) -> String {
+        let name = names[of.service] ?? "\(of.service)"
+        guard let port = of.port else { return "\(name) \(of.transportName)" }
+        // An IPv6 address would run into its port.
+        let host = name.contains(":") ? "[\(name)]" : name
+        return "\(host):\(port)/\(of.transportName)"
+    }
+
+    private static func rate(
+        _ conversation: Conversation, _ counts: ConversationCounts,
+        _ before: (byteCounts: [Conversation: UInt64], nanoseconds: UInt64)?
+    ) -> UInt64 {
+        let earlier = before.map { $0.byteCounts[conversation] ?? 0 } ?? 0
+        // One that began a moment ago has no rate of its own yet.
+        let nanoseconds = max(before?.nanoseconds ?? counts.last - counts.first, 1_000_000_000)
+        let byteCount = counts.byteCount - min(earlier, counts.byteCount)
+        return UInt64(Double(byteCount) * 8e9 / Double(nanoseconds))
+    }
+
+    private static func precedes(_ one: Row, _ other: Row, _ order: Order) -> Bool {
+        let (a, b) = (one.counts, other.counts)
+        func decide<Value: Comparable>(_ left: Value, _ right: Value) -> Bool? {
+            left == right ? nil : left > right
+        }
+        let first: Bool? =
+            switch order {
+            case .bytes: decide(a.byteCount, b.byteCount)
+            case .packets: decide(a.packetCount, b.packetCount)
+            case .rate: decide(one.bitsPerSecond, other.bitsPerSecond)
+            case .first: decide(a.first, b.first)
+            case .last: decide(a.last, b.last)
+            case .requests: decide(a.requestCount, b.requestCount)
+            case .refused: decide(a.refusedCount, b.refusedCount)
+            case .unanswered: decide(a.unansweredCount, b.unansweredCount)
+            case .client: decide(other.client, one.client)
+            case .service: decide(other.service, one.service)
+            }
+        return first ?? decide(a.byteCount, b.byteCount)
+            ?? ((one.client, one.service) < (other.client, other.service))
+    }
+}
+
+extension ConversationList.Row {
+    /// Whether a word, in lower case, is in its texts.
+    fileprivate func matches(_ word: String) -> Bool {
+        [client, service, "\(conversation.client)", "\(conversation.service)"]
+            .contains { $0.lowercased().contains(word) }
+    }
+}

@@ -1,0 +1,184 @@
+import Addressing
+import Packets
+
+/// Counts conversations: who talks to whom.
+///
+/// It is bounded: when it is full, those that were silent for longest make room.
+package struct ConversationTable: Sendable {
+    private var rows: [Conversation: ConversationCounts] = [:]
+    /// Requests that wait for their answers, by the flow of the request.
+    private var pending: [PendingKey: Pending] = [:]
+    private let countMax: Int
+    /// The latest time of a packet.
+    package private(set) var latest: UInt64 = 0
+    private var expiredAt: UInt64 = 0
+    /// All frames.
+    package private(set) var frameCount: UInt64 = 0
+    /// Frames that are no IP packets.
+    package private(set) var otherCount: UInt64 = 0
+    /// Conversations that were forgotten, since there were too many.
+    package private(set) var forgottenCount = 0
+
+    /// The conversations of a large node for some minutes; each takes some 150 bytes.
+    package static let countMax = 65_536
+    /// The requests that can wait at once; those beyond count as answered.
+    package static let pendingCountMax = 65_536
+    /// The time after which a request counts as unanswered, in nanoseconds.
+    ///
+    /// A client asks again after a second, and after two more.
+    package static let answerTime: UInt64 = 3_000_000_000
+
+    /// A request by its flow; an echo also by its number.
+    private struct PendingKey: Hashable {
+        let flow: FlowKey
+        let sequence: UInt16
+    }
+
+    private struct Pending {
+        let conversation: Conversation
+        let nanoseconds: UInt64
+    }
+
+    /// Creates an empty table.
+    package init(countMax: Int = Self.countMax) {
+        precondition(countMax > 3)
+        self.countMax = countMax
+    }
+
+    /// The conversations, in no order.
+    package var conversations: some Collection<(key: Conversation, value: ConversationCounts)> {
+        rows
+    }
+
+    /// Counts a frame.
+    ///
+    /// - Parameters:
+    ///   - frame: An Ethernet frame, which may have been cut.
+    ///   - wireByteCount: Its length on the wire.
+    ///   - nanoseconds: When it was captured, since 1970.
+    package mutating func add(_ frame: RawSpan, wireByteCount: Int, nanoseconds: UInt64) {
+        latest = max(latest, nanoseconds)
+        frameCount += 1
+        guard let packet = Self.packet(in: frame) else {
+            otherCount += 1
+            return
+        }
+        let (conversation, isFromClient) = place(packet)
+        if rows.count >= countMax, rows[conversation] == nil { forgetOldest() }
+        rows[conversation, default: ConversationCounts(at: nanoseconds)]
+            .add(wireByteCount, isFromClient: isFromClient, at: nanoseconds)
+        follow(packet, in: frame, conversation, nanoseconds)
+        if nanoseconds >= expiredAt + Self.answerTime / 4 { expire() }
+    }
+
+    /// Counts requests that still wait as unanswered if they have waited for half of the time: no more
+    /// packets come.
+    package mutating func finish() {
+        for waiting in pending.values where waiting.nanoseconds + Self.answerTime / 2 <= latest {
+            rows[waiting.conversation]?.unansweredCount += 1
+        }
+        pending = [:]
+    }
+
+    /// Counts requests as unanswered that have waited for too long.
+    package mutating func expire() {
+        expiredAt = latest
+        for (key, waiting) in pending where waiting.nanoseconds + Self.answerTime <= latest {
+            pending[key] = nil
+            rows[waiting.conversation]?.unansweredCount += 1
+        }
+    }
+
+    /// The packet in a frame, behind VLAN tags; nil if there is none.
+    private static func packet(in frame: RawSpan) -> IPPacket? {
+        var offset = EthernetHeader.etherType
+        for _ in 0...tagCountMax {
+            guard offset + 2 <= frame.byteCount else { return nil }
+            switch frame.uint16(at: offset) {
+            case EtherType.ipv4: return IPPacket(.ipv4, in: frame, at: offset + 2)
+            case EtherType.ipv6: return IPPacket(.ipv6, in: frame, at: offset + 2)
+            case 0x8100, 0x88a8: offset += 4
+            default: return nil
+            }
+        }
+        return nil
+    }
+
+    /// The most VLAN tags of a frame (IEEE 802.1Q, provider bridges).
+    private static let tagCountMax = 2
+}
+
+/// Which conversation a packet belongs to.
+extension ConversationTable {
+    private func place(_ packet: IPPacket) -> (Conversation, isFromClient: Bool) {
+        // An echo's ports are its identifier.
+        let hasPorts = IPProtocol.hasPorts(packet.transport)
+        let ports = hasPorts ? packet.ports ?? packet.firstFragmentPorts : nil
+        let forth = Conversation(
+            client: packet.source, service: packet.destination, transport: packet.transport,
+            port: ports?.destination)
+        let back = Conversation(
+            client: packet.destination, service: packet.source, transport: packet.transport,
+            port: ports?.source)
+        switch packet.opening {
+        case .connectionRequest, .echoRequest: return (forth, true)
+        case .connectionAnswer, .echoReply: return (back, false)
+        case .reset, nil: break
+        }
+        if rows[forth] != nil { return (forth, true) }
+        if rows[back] != nil { return (back, false) }
+        let isBack = ports.map { $0.source < $0.destination } ?? false
+        return isBack ? (back, false) : (forth, true)
+    }
+
+    /// Removes the quarter that was silent for longest.
+    private mutating func forgetOldest() {
+        let times = rows.values.map(\.last).sorted()
+        let limit = times[times.count / 4]
+        let count = rows.count
+        rows = rows.filter { $0.value.last > limit }
+        // All may have the same time.
+        if rows.count == count || rows.isEmpty { rows = [:] }
+        forgottenCount += count - rows.count
+    }
+}
+
+/// Requests and their answers.
+extension ConversationTable {
+    private mutating func follow(
+        _ packet: IPPacket, in frame: RawSpan, _ conversation: Conversation, _ nanoseconds: UInt64
+    ) {
+        if let opening = packet.opening {
+            let flow = FlowKey(packet)
+            if opening.isAnswer {
+                let key = PendingKey(flow: flow.reversed, sequence: opening.sequence)
+                if let request = pending.removeValue(forKey: key), opening == .reset {
+                    rows[request.conversation]?.refusedCount += 1
+                }
+            }
+            if opening.isRequest {
+                let key = PendingKey(flow: flow, sequence: opening.sequence)
+                begin(key, conversation, nanoseconds)
+            }
+        } else if let quoted = packet.quoted(in: frame) {
+            refuse(quoted)
+        }
+    }
+
+    private mutating func begin(
+        _ key: PendingKey, _ conversation: Conversation, _ nanoseconds: UInt64
+    ) {
+        // One that is asked again is the same request.
+        guard pending[key] == nil else { return }
+        rows[conversation]?.requestCount += 1
+        guard pending.count < Self.pendingCountMax else { return }
+        pending[key] = Pending(conversation: conversation, nanoseconds: nanoseconds)
+    }
+
+    /// Counts the request that an ICMP error quotes as refused.
+    private mutating func refuse(_ quoted: IPPacket) {
+        let key = PendingKey(flow: FlowKey(quoted), sequence: quoted.opening?.sequence ?? 0)
+        guard let request = pending.removeValue(forKey: key) else { return }
+        rows[request.conversation]?.refusedCount += 1
+    }
+}
