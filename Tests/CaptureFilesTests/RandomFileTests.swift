@@ -67,7 +67,10 @@ struct RandomFileTests {
             case 2: file.addObsoletePacket(interface: UInt16(interface), time: time, frame)
             default: file.addPacket(interface: UInt32(interface), time: time, frame)
             }
-            if isEthernet[interface] { frames.append(.init(nanoseconds: time, bytes: frame)) }
+            guard isEthernet[interface] else { return }
+            // On the wire it was longer.
+            frames.append(
+                .init(nanoseconds: time, bytes: frame, wireByteCount: frame.count + 9))
         }
     }
 
