@@ -500,7 +500,9 @@ class WrittenTest(unittest.TestCase):
         folder = ROOT / "Sources/Forwarding"
         code = "".join(path.read_text() for path in sorted(folder.rglob("*.swift")))
         counted = re.findall(
-            r"\bto: \.(\w+)\)|\bset\(\.(\w+),|\brecord\(\.(\w+)|\bself = \.(\w+)$", code, re.MULTILINE)
+            r"\bto: \.(\w+)\)|\bset\(\.(\w+),|\brecord\(\.(\w+)|\bself = \.(\w+)$"
+            r"|\bcountSent\(\s*\.(\w+),|\bcount\(lost: [^,\n]*, \.(\w+),|: \.(packetsLost\w+)$",
+            code, re.MULTILINE)
         counted = {name for names in counted for name in names}
         for name in ("CaptureMetric", "Fate", "RequestMetric"):
             head = (folder / f"Counters/{name}.swift").read_text().split(" var ")[0]
