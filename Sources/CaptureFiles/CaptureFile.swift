@@ -16,9 +16,7 @@ package struct CaptureFile: ~Copyable {
     package var gatheredByteCount: UInt64 { byteCount + UInt64(buffer.count) }
 
     /// More than this is written at once; less waits for the next `flush`.
-    ///
-    /// It fits into the cache of a CPU, where the kernel finds it again.
-    private static let bufferByteCountMax = 256 << 10
+    private static let bufferByteCountMax = 1 << 20
     /// The stream that `"-"` means.
     private static let standardOutput = "standard output"
 
@@ -59,11 +57,6 @@ package struct CaptureFile: ~Copyable {
     package mutating func add(_ packet: CapturedPacket, _ frame: RawSpan) {
         precondition(packet.interface < interfaceCount)
         encoder.appendPacket(packet, frame, to: &buffer)
-    }
-
-    /// Adds names of addresses, which hold from here on.
-    package mutating func add(_ names: [AddressName]) {
-        encoder.appendNames(names, to: &buffer)
     }
 
     /// Adds the statistics of an interface that has been added.

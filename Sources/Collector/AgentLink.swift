@@ -43,10 +43,6 @@ final class AgentLink {
     /// Notes for a person, and those that have been taken.
     private var notes: [String] = []
     private var takenNotes: Set<String> = []
-    /// The pods that the agent has named, until they are taken.
-    var namedPods: [OfferedPod]?
-    /// When the agent is asked for its devices again.
-    var nextListing: MonotonicTime
 
     enum State: String {
         case greeting
@@ -67,10 +63,6 @@ final class AgentLink {
     private static let closedTimeMax = Duration.seconds(3)
     /// The most notes of one session that are logged.
     private static let noteCountMax = 16
-    /// The time between two lists of an agent's devices.
-    ///
-    /// A list has 60,000 bytes at most. The name of a new pod comes later by this time at most.
-    static let listingInterval = Duration.seconds(10)
     /// Reads of one agent's connection before the others have their turn.
     static let readCountPerTurn = 8
 
@@ -85,12 +77,9 @@ final class AgentLink {
             connections, of: id, at: control.peer.address, isSampled: options.sampling != .none)
         self.id = id
         (connectedAt, activeAt) = (now, now)
-        nextListing = now + Self.listingInterval
         var goal = ClientSession.Goal()
         goal.sampling = options.sampling
         goal.device = source?.device
-        goal.pod = options.pod
-        goal.namesPods = options.wantsNames
         goal.login = source?.login ?? .null
         session = ClientSession(source == nil ? .active : .passive, goal, now: now)
         self.control = control
@@ -104,7 +93,7 @@ final class AgentLink {
     /// The agent's host, without a port that says nothing.
     ///
     /// Behind a translated address it is followed by the agent's own: `"192.0.2.1/10.0.0.5"`.
-    var host: String {
+    private var host: String {
         source?.shortPlace
             ?? ([peer.address] + [ownAddress].compactMap(\.self))
             .map(\.description).joined(separator: "/")
@@ -238,18 +227,6 @@ extension AgentLink {
         proceed(now: now)
     }
 
-    /// Asks for the agent's devices, if that is due: for the names of its pods, or for the pod that is
-    /// to be captured.
-    func askForDevices(now: MonotonicTime) {
-        let isWaiting = options.pod != nil && device.isEmpty
-        guard now >= nextListing, session.isIdle, isWaiting || state == .capturing,
-            isWaiting || options.wantsNames && session.offersPods
-        else { return }
-        nextListing = now + Self.listingInterval
-        session.askForDevices(now: now)
-        proceed(now: now)
-    }
-
     func askForStatistics(now: MonotonicTime) {
         guard state == .capturing, session.isIdle else { return }
         session.askForStatistics(now: now)
@@ -277,7 +254,7 @@ extension AgentLink {
             case .statistics(let statistics): record(statistics)
             case .note(let text): note(text)
             case .ended: recordEnd(now)
-            case .listed(let devices): namedPods = devices.compactMap { OfferedPod($0) }
+            case .listed: break
             case .close(let reason): end(hasEnded ? "ended" : reason)
             }
         }

@@ -47,8 +47,7 @@ class OutputsCase(CollectorCase):
 
     def begin(self, *arguments, link_type=1):
         """Starts a collector with an agent, which has sent a packet."""
-        # What a reader gets is then what comes while it is there.
-        self.collect("--json", "--order", "off", *arguments, stdout=subprocess.PIPE)
+        self.collect("--json", *arguments, stdout=subprocess.PIPE)
         self.await_text("listening")
         agent = self.agent(packet(DATAGRAM, 1), link_type=link_type)
         self.await_start(agent)
@@ -274,7 +273,7 @@ class FormatTest(OutputsCase):
 
     def test_no_file_where_packets_go_elsewhere(self):
         self.collector = subprocess.Popen(
-            self.command("--serve", "--order", "off"), stderr=self.log, cwd=self.folder.name)
+            self.command("--serve"), stderr=self.log, cwd=self.folder.name)
         self.await_text("serving packets")
         agent = self.agent(packet(DATAGRAM, 1))
         self.await_start(agent)

@@ -56,9 +56,7 @@ package struct SourceTable: ~Copyable {
                         + "--rotate-size or --rotate-time makes room"
                     : "\(Self.countMax) devices are captured from")
         }
-        let device = counters.remove(at: index)
-        device.isForgotten = true
-        forgotten.append(device)
+        forgotten.append(counters.remove(at: index))
     }
 
     /// Has no device wait for a file any more, since there is none.
