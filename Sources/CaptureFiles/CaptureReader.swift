@@ -20,7 +20,7 @@ package struct CaptureReader: ~Copyable {
     /// Packets that were skipped because they are no Ethernet frames.
     package private(set) var skippedCount = 0
     /// The names of addresses that the file has, so far; a later one of an address wins.
-    package var names: [IPAddress: String] = [:]
+    package internal(set) var names: [IPAddress: String] = [:]
     /// The link type of the last packet that was skipped.
     package private(set) var skippedLinkType: UInt16?
     /// Whether the file ended in the middle of a packet.

@@ -138,11 +138,3 @@ extension PcapngEncoder {
     /// How many bytes are missing to a multiple of four.
     private static func padding(_ byteCount: Int) -> Int { (4 - byteCount & 3) & 3 }
 }
-
-extension Array where Element == UInt8 {
-    mutating func append(littleEndian value: some FixedWidthInteger) {
-        for shift in stride(from: 0, to: value.bitWidth, by: 8) {
-            append(UInt8(truncatingIfNeeded: value >> shift))
-        }
-    }
-}

@@ -17,7 +17,7 @@ package final class OwnConnections {
     private var versions: [IPAddress: Int] = [:]
     /// The ends of the connections by which packets go out again, and the version of the last change.
     ///
-    /// Those of this host alone are seen by agents of this host alone.
+    /// Ends at a loopback address are seen by agents of this host alone.
     private var outputs = Outgoing(ends: [], version: 0)
     private var localOutputs = Outgoing(ends: [], version: 0)
 

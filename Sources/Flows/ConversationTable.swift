@@ -59,7 +59,7 @@ package struct ConversationTable: Sendable {
     package mutating func add(_ frame: RawSpan, wireByteCount: Int, nanoseconds: UInt64) {
         latest = max(latest, nanoseconds)
         frameCount += 1
-        guard let packet = Self.packet(in: frame) else {
+        guard let packet = FrameContent(frame)?.packet(in: frame) else {
             otherCount += 1
             return
         }
@@ -88,24 +88,6 @@ package struct ConversationTable: Sendable {
             rows[waiting.conversation]?.unansweredCount += 1
         }
     }
-
-    /// The packet in a frame, behind VLAN tags; nil if there is none.
-    private static func packet(in frame: RawSpan) -> IPPacket? {
-        var offset = EthernetHeader.etherType
-        for _ in 0...tagCountMax {
-            guard offset + 2 <= frame.byteCount else { return nil }
-            switch frame.uint16(at: offset) {
-            case EtherType.ipv4: return IPPacket(.ipv4, in: frame, at: offset + 2)
-            case EtherType.ipv6: return IPPacket(.ipv6, in: frame, at: offset + 2)
-            case 0x8100, 0x88a8: offset += 4
-            default: return nil
-            }
-        }
-        return nil
-    }
-
-    /// The most VLAN tags of a frame (IEEE 802.1Q, provider bridges).
-    private static let tagCountMax = 2
 }
 
 /// Which conversation a packet belongs to.

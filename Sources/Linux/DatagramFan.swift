@@ -13,8 +13,8 @@ package struct DatagramFan: ~Copyable {
     private var batch: FanBatch
     /// Whether the kernel may be given several datagrams of one length as one, which it cuts.
     ///
-    /// That takes less time. A packet socket on the way inside this machine, also one in a container,
-    /// would see them uncut.
+    /// Joining takes less time. A packet socket on the way inside this machine, also one in a
+    /// container, would see such datagrams uncut.
     package var mayJoin = false
     /// The longest datagrams that are joined: the kernel cuts nothing that has to become fragments.
     private var joinedByteCountMax: Int

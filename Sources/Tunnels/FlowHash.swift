@@ -12,9 +12,6 @@ package enum FlowHash {
     /// The outer source ports: those that RFC 7348 recommends.
     package static let ports: ClosedRange<UInt16> = 49_152...65_535
 
-    /// The most VLAN tags that are looked behind; 802.1ad has two.
-    package static let tagCountMax = 2
-
     /// Returns the hash of a frame, which may end anywhere.
     ///
     /// It covers:
@@ -25,24 +22,9 @@ package enum FlowHash {
     /// * MAC addresses and the EtherType of other frames.
     package static func hash(of frame: RawSpan) -> UInt32 {
         if let hash = plainHash(of: frame) { return hash }
-        guard frame.byteCount >= EthernetHeader.byteCount else { return 0 }
-        var offset = EthernetHeader.etherType
-        var tagCount = 0
-        while VLANTag.isTag(frame.uint16(at: offset)), tagCount < tagCountMax,
-            offset + VLANTag.byteCount + 2 <= frame.byteCount
-        {
-            tagCount += 1
-            offset += VLANTag.byteCount
-        }
-        let etherType = frame.uint16(at: offset)
-        let family: IPAddress.Family? =
-            switch etherType {
-            case EtherType.ipv4: .ipv4
-            case EtherType.ipv6: .ipv6
-            default: nil
-            }
-        guard let family, let packet = IPPacket(family, in: frame, at: offset + 2) else {
-            return otherHash(of: frame, etherType)
+        guard let content = FrameContent(frame) else { return 0 }
+        guard let packet = content.packet(in: frame) else {
+            return otherHash(of: frame, content.etherType)
         }
         guard packet.fragment == nil else {
             return hash(packet.source, 0, packet.destination, 0, 0)
@@ -69,10 +51,9 @@ package enum FlowHash {
                 IPProtocol.hasPorts(transport)
             else { return nil }
             return hash(
-                IPAddress(.ipv4, frame, at: PlainFrame.IPv4.source),
-                frame.uint16(at: PlainFrame.IPv4.transport + PortsHeader.source),
-                IPAddress(.ipv4, frame, at: PlainFrame.IPv4.destination),
-                frame.uint16(at: PlainFrame.IPv4.transport + PortsHeader.destination), transport)
+                .ipv4, frame, source: PlainFrame.IPv4.source,
+                destination: PlainFrame.IPv4.destination, ports: PlainFrame.IPv4.transport,
+                transport)
         case EtherType.ipv6:
             guard frame.byteCount >= PlainFrame.IPv6.transport + PortsHeader.byteCount else {
                 return nil
@@ -83,12 +64,22 @@ package enum FlowHash {
                 IPProtocol.hasPorts(transport)
             else { return nil }
             return hash(
-                IPAddress(.ipv6, frame, at: PlainFrame.IPv6.source),
-                frame.uint16(at: PlainFrame.IPv6.transport + PortsHeader.source),
-                IPAddress(.ipv6, frame, at: PlainFrame.IPv6.destination),
-                frame.uint16(at: PlainFrame.IPv6.transport + PortsHeader.destination), transport)
+                .ipv6, frame, source: PlainFrame.IPv6.source,
+                destination: PlainFrame.IPv6.destination, ports: PlainFrame.IPv6.transport,
+                transport)
         default: return nil
         }
+    }
+
+    /// Returns the hash of a flow whose addresses and ports are at offsets of a frame.
+    private static func hash(
+        _ family: IPAddress.Family, _ frame: RawSpan, source: Int, destination: Int, ports: Int,
+        _ transport: UInt8
+    ) -> UInt32 {
+        hash(
+            IPAddress(family, frame, at: source), frame.uint16(at: ports + PortsHeader.source),
+            IPAddress(family, frame, at: destination),
+            frame.uint16(at: ports + PortsHeader.destination), transport)
     }
 
     /// Returns the hash of a frame without an IP packet.
@@ -97,7 +88,7 @@ package enum FlowHash {
         let kind = etherType < 0x600 ? 0 : etherType
         let source = MACAddress(frame, at: EthernetHeader.source)
         let destination = MACAddress(frame, at: EthernetHeader.destination)
-        return finish(mix(source.value) &+ mix(destination.value), UInt64(kind) << 8)
+        return finish(source.value.mixed &+ destination.value.mixed, UInt64(kind) << 8)
     }
 
     private static func hash(
@@ -111,20 +102,12 @@ package enum FlowHash {
     /// Returns the hash of one end of a flow.
     private static func end(_ address: IPAddress, _ port: UInt16) -> UInt64 {
         // The port is spread over all bits first, so that it meets no address's by addition.
-        mix(address.low &+ UInt64(port) &* 0x9e37_79b9_7f4a_7c15)
-            &+ (address.family == .ipv4 ? 0 : mix(address.high ^ UInt64(port)))
+        (address.low &+ UInt64(port) &* 0x9e37_79b9_7f4a_7c15).mixed
+            &+ (address.family == .ipv4 ? 0 : (address.high ^ UInt64(port)).mixed)
     }
 
     private static func finish(_ ends: UInt64, _ kind: UInt64) -> UInt32 {
-        UInt32(truncatingIfNeeded: mix(ends ^ kind) >> 32)
-    }
-
-    /// Mixes the bits of a word, so that each depends on all (the finalizer of SplitMix64).
-    private static func mix(_ word: UInt64) -> UInt64 {
-        var value = word
-        value = (value ^ value >> 30) &* 0xbf58_476d_1ce4_e5b9
-        value = (value ^ value >> 27) &* 0x94d0_49bb_1331_11eb
-        return value ^ value >> 31
+        UInt32(truncatingIfNeeded: (ends ^ kind).mixed >> 32)
     }
 
     /// Returns the outer source port of a hash: its upper bits choose it.

@@ -101,8 +101,14 @@ struct ExplainCommand: ParsableCommand {
 
     func run() throws {
         let settings = try readSettings()
-        do {
-            let described = packet.isEmpty ? nil : try DescribedPacket(words: packet)
+        try readingCaptures(for: "explain") {
+            let described: DescribedPacket?
+            do throws(DescribedPacket.Failure) {
+                described = packet.isEmpty ? nil : try DescribedPacket(words: packet)
+            } catch {
+                writeToStandardError("podwire explain: \(error)\n")
+                throw Exit.usage
+            }
             var explainer = try Explainer.read(settings)
             if let failure = explainer.addressFailure {
                 let missing = MissingCapability(.netAdmin)
@@ -123,17 +129,6 @@ struct ExplainCommand: ParsableCommand {
             } else if let file {
                 try explain(file, explainer)
             }
-        } catch let error as DescribedPacket.Failure {
-            writeToStandardError("podwire explain: \(error)\n")
-            throw Exit.usage
-        } catch CaptureReader.Failure.malformed(let path, let reason) {
-            writeToStandardError("podwire explain: \(path): \(reason)\n")
-            throw Exit.usage
-        } catch let code as ExitCode {
-            throw code
-        } catch {
-            writeToStandardError("podwire explain: \(error)\n")
-            throw Exit.systemError
         }
     }
 
@@ -186,17 +181,8 @@ extension ExplainCommand {
         let recordedAt = try edge.map { name in try namedEdge(name, explainer) }
         var reader = try CaptureReader(path: path)
         var explanation = FileExplanation(explainer, at: recordedAt)
-        var damage: String?
-        do throws(CaptureReader.Failure) {
-            while let frame = try reader.next() {
-                explanation.add(frame.bytes, nanoseconds: frame.nanoseconds)
-            }
-        } catch {
-            // What comes before the damage counts.
-            guard case .malformed(_, let reason) = error, explanation.frameCount > 0 else {
-                throw error
-            }
-            damage = reason
+        let damage = try reader.readAll { frame in
+            explanation.add(frame.bytes, nanoseconds: frame.nanoseconds)
         }
         explanation.end()
         let report = FileReport(explanation, reader, damage: damage)

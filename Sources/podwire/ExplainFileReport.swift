@@ -161,10 +161,7 @@ extension FileReport {
                 """)
         }
         if reader.skippedCount > 0, explanation.frameCount > 0 {
-            let are = Wording.count(
-                reader.skippedCount, one: "packet is no Ethernet frame",
-                more: "packets are no Ethernet frames")
-            notes.append("\(are): record at an edge")
+            notes.append("\(reader.skippedText): record at an edge")
         }
         if explanation.openCount > 0 {
             let were = Wording.count(

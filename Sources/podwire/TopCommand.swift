@@ -63,34 +63,15 @@ struct TopCommand: ParsableCommand {
         }
     }
 
-    func run() throws {
-        do {
-            try show()
-        } catch CaptureReader.Failure.malformed(let path, let reason) {
-            writeToStandardError("podwire top: \(path): \(reason)\n")
-            throw Exit.usage
-        } catch let code as ExitCode {
-            throw code
-        } catch {
-            writeToStandardError("podwire top: \(error)\n")
-            throw Exit.systemError
-        }
-    }
+    func run() throws { try readingCaptures(for: "top", show) }
 
     private func show() throws {
         var reader = try CaptureReader(path: file)
         var table = ConversationTable()
-        var damage: String?
-        do throws(CaptureReader.Failure) {
-            while let frame = try reader.next() {
-                table.add(
-                    frame.bytes.wire, wireByteCount: frame.wireByteCount,
-                    nanoseconds: frame.nanoseconds)
-            }
-        } catch {
-            // What comes before the damage counts.
-            guard case .malformed(_, let reason) = error, table.frameCount > 0 else { throw error }
-            damage = reason
+        let damage = try reader.readAll { frame in
+            table.add(
+                frame.bytes.wire, wireByteCount: frame.wireByteCount,
+                nanoseconds: frame.nanoseconds)
         }
         table.finish()
         let list = ConversationList(table, names: reader.names, filter: only, by: sort, since: nil)
@@ -102,10 +83,7 @@ struct TopCommand: ParsableCommand {
                 report.text(width: outputWidth, countMax: count ?? Self.standardCount))
         }
         if reader.skippedCount > 0 {
-            let are = Wording.count(
-                reader.skippedCount, one: "packet is no Ethernet frame",
-                more: "packets are no Ethernet frames")
-            writeToStandardError("podwire top: \(are), and left out\n")
+            writeToStandardError("podwire top: \(reader.skippedText), and left out\n")
         }
         if let damage {
             writeToStandardError("podwire top: \(file): \(damage)\n")

@@ -10,6 +10,11 @@ final class SensorOrders: Sendable {
     /// Raised by each change.
     private let change: Event
 
+    /// The time between two looks whether a sensor has come back.
+    static let probeInterval = Duration.seconds(10)
+    /// After feeding for this long the next failure starts a new back-off.
+    static let goodTime = Duration.seconds(10)
+
     private struct State {
         var order: SensorElection.Order
         var isPresent = false

@@ -1,3 +1,4 @@
+import Addressing
 import Glibc
 package import Settings
 
@@ -41,8 +42,6 @@ package enum SensorRanking {
         for byte in Array(node.utf8) + [0xff] + Array(sensor.utf8) {
             hash = (hash ^ UInt64(byte)) &* 0x100_0000_01b3
         }
-        hash = (hash ^ hash >> 30) &* 0xbf58_476d_1ce4_e5b9
-        hash = (hash ^ hash >> 27) &* 0x94d0_49bb_1331_11eb
-        return hash ^ hash >> 31
+        return hash.mixed
     }
 }

@@ -14,20 +14,16 @@ import Time
 ///
 /// The dialer never gives up: an agent that had would look healthy and be useless. The log has a line
 /// for each change of state, and one every five minutes for tries that fail like earlier ones.
-struct SensorDialer {
-    private let context: SessionContext
+struct SensorDialer: SensorFeeder {
+    let context: SessionContext
     private let sensor: SensorName
-    private let orders: SensorOrders
+    let orders: SensorOrders
     private let status: PeerStatus
-    private let logger: Logger
-    private var backoff = Backoff()
+    let logger: Logger
+    var backoff = Backoff()
     private var failure = FailureLogThrottle()
 
     private static let connectTimeout = Duration.seconds(10)
-    /// After a session of this length the next failure starts a new back-off.
-    private static let goodSession = Duration.seconds(10)
-    /// The time between two looks whether a sensor has come back.
-    private static let probeInterval = Duration.seconds(10)
 
     init(
         _ context: SessionContext, _ sensor: SensorName, _ orders: SensorOrders, logger: Logger
@@ -36,33 +32,17 @@ struct SensorDialer {
         self.sensor = sensor
         self.orders = orders
         status = context.status.sensor(sensor)
-        var logger = logger
-        logger[metadataKey: "sensor"] = "\(sensor)"
-        self.logger = LimitedLogHandler.limiting(logger)
+        self.logger = logger.limited(to: sensor)
     }
 
     /// Dials and serves until the agent stops, whenever the sensor is to be served.
     mutating func run() {
         nameThread("podwire-sensor")
-        while !context.stop.isGiven {
-            var delay: Duration?
-            switch orders.order {
-            case .rest: break
-            case .probe:
-                probe()
-                delay = Self.probeInterval
-            case .serve:
-                serve()
-                delay = backoff.next()
-                logger.debug(
-                    "next try", metadata: ["milliseconds": .number(delay?.waitMilliseconds ?? 0)])
-            }
-            if orders.wait(for: delay, or: context.stop) { backoff.reset() }
-        }
+        followOrders()
     }
 
     /// Looks whether the sensor accepts connections.
-    private func probe() {
+    func probe() {
         do {
             _ = try dial()
             orders.recordProbe(isPresent: true)
@@ -72,7 +52,7 @@ struct SensorDialer {
         }
     }
 
-    private mutating func serve() {
+    mutating func serve() {
         guard let connection = connect(), orders.order == .serve else { return }
         var metadata: Logger.Metadata = [
             "local": "\(connection.local)", "peer": "\(connection.peer)",
@@ -81,23 +61,15 @@ struct SensorDialer {
         if failureCount > 0 { metadata["failures"] = .number(failureCount) }
         logger.info("sensor connected", metadata: metadata)
         let begin = MonotonicTime.now
-        if let backend = Self.backend(of: connection) { context.feed.add([backend], of: sensor) }
-        ControlSession.serve(
-            context, connection, status, revocation: orders.revocationDescriptor, logger: logger)
-        if .now - begin >= Self.goodSession { backoff.reset() }
-    }
-
-    /// The address that the feed really goes to, if the sensor is named by a service's address.
-    ///
-    /// Pods see this one. Nil also if connection tracking cannot be asked.
-    private static func backend(of connection: borrowing Connection) -> IPAddress? {
-        let key = FlowKey(
+        let flow = FlowKey(
             transport: IPProtocol.tcp, source: connection.local.address,
             destination: connection.peer.address, sourcePort: connection.local.port,
             destinationPort: connection.peer.port)
-        guard var table = try? Conntrack(), let flow = try? table.flow(key), flow.isTranslated
-        else { return nil }
-        return flow.reply.source
+        let backends = backends(of: [flow])
+        if !backends.isEmpty { context.feed.add(Array(backends), of: sensor) }
+        ControlSession.serve(
+            context, connection, status, revocation: orders.revocationDescriptor, logger: logger)
+        recordFeed(since: begin)
     }
 
     /// Connects to the sensor, or logs why it cannot.

@@ -16,14 +16,14 @@ import Tunnels
 /// Nothing answers over UDP. The capture therefore runs all the time, and only the name, the sockets
 /// and what the network reports can fail. What is lost is counted, and the log has a line for each
 /// change of state, and one every five minutes for what goes on.
-struct TunnelSensor {
-    private let context: SessionContext
+struct TunnelSensor: SensorFeeder {
+    let context: SessionContext
     private let sensor: SensorName
     private let target: TunnelTarget
-    private let orders: SensorOrders
+    let orders: SensorOrders
     private let status: PeerStatus
-    private let logger: Logger
-    private var backoff = Backoff()
+    let logger: Logger
+    var backoff = Backoff()
     private var failure = FailureLogThrottle()
     private var refusal = FailureLogThrottle()
     private var loss = FailureLogThrottle()
@@ -34,10 +34,6 @@ struct TunnelSensor {
     private static let newsInterval = Duration.seconds(1)
     /// After this time without an error the sensor counts as reachable again.
     private static let quietInterval = Duration.seconds(30)
-    /// The time between two looks whether a sensor could be fed again.
-    private static let probeInterval = Duration.seconds(10)
-    /// After a session of this length the next failure starts a new back-off.
-    private static let goodSession = Duration.seconds(10)
 
     init(
         _ context: SessionContext, _ sensor: SensorName, _ target: TunnelTarget,
@@ -45,9 +41,7 @@ struct TunnelSensor {
     ) {
         (self.context, self.sensor, self.target, self.orders) = (context, sensor, target, orders)
         status = context.status.sensor(sensor)
-        var logger = logger
-        logger[metadataKey: "sensor"] = "\(sensor)"
-        self.logger = LimitedLogHandler.limiting(logger)
+        self.logger = logger.limited(to: sensor)
     }
 
     /// Feeds the sensor until the agent stops, whenever it is to be fed.
@@ -56,23 +50,11 @@ struct TunnelSensor {
         if context.settings.tls?.isForSensors == true {
             logger.warning("a tunnel has no TLS: what the sensor gets can be read on its way")
         }
-        while !context.stop.isGiven {
-            var delay: Duration?
-            switch orders.order {
-            case .rest: break
-            case .probe:
-                orders.recordProbe(isPresent: hasRoute())
-                delay = Self.probeInterval
-            case .serve:
-                serve()
-                delay = backoff.next()
-            }
-            if orders.wait(for: delay, or: context.stop) { backoff.reset() }
-        }
+        followOrders()
     }
 
     /// Feeds the sensor until that fails, or is not to be any more.
-    private mutating func serve() {
+    mutating func serve() {
         var feed = open()
         while let current = feed {
             let begin = MonotonicTime.now
@@ -80,16 +62,17 @@ struct TunnelSensor {
             // The next one has begun before this one ends, so no packet is missed.
             feed = reason == .moved ? open() : nil
             end(current, because: "\(reason)")
-            if .now - begin >= Self.goodSession { backoff.reset() }
+            recordFeed(since: begin)
         }
     }
 
-    /// Whether datagrams could be sent; nobody can say whether they would arrive.
-    private func hasRoute() -> Bool {
-        guard let addresses = try? resolve(target.host, port: target.port) else { return false }
-        return addresses.contains {
-            (try? DatagramSender(to: $0, fragmentation: .allowed)) != nil
-        }
+    /// Looks whether datagrams could be sent; nobody can say whether they would arrive.
+    func probe() {
+        let addresses = (try? resolve(target.host, port: target.port)) ?? []
+        orders.recordProbe(
+            isPresent: addresses.contains {
+                (try? DatagramSender(to: $0, fragmentation: .allowed)) != nil
+            })
     }
 }
 
@@ -291,16 +274,12 @@ extension TunnelSensor {
 
     /// The addresses to which connection tracking leads the feed, if the sensor's is a service's.
     private func backends(of feed: TunnelFeed) -> Set<IPAddress> {
-        guard var table = try? Conntrack() else { return [] }
-        var backends: Set<IPAddress> = []
-        for local in feed.locals {
-            let key = FlowKey(
-                transport: IPProtocol.udp, source: local.address, destination: feed.peer.address,
-                sourcePort: local.port, destinationPort: feed.peer.port)
-            if let flow = try? table.flow(key), flow.isTranslated {
-                backends.insert(flow.reply.source)
-            }
-        }
-        return backends
+        Agent.backends(
+            of: feed.locals.map { local in
+                FlowKey(
+                    transport: IPProtocol.udp, source: local.address,
+                    destination: feed.peer.address, sourcePort: local.port,
+                    destinationPort: feed.peer.port)
+            })
     }
 }

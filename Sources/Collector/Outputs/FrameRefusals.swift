@@ -1,11 +1,11 @@
+import CaptureFiles
+
 /// The frames that a sink of Ethernet frames cannot pass on, whatever state it is in.
 struct FrameRefusals {
     private var otherLinkTypeCount: UInt64 = 0
     private var shortCount: UInt64 = 0
     private var longCount: UInt64 = 0
 
-    /// Ethernet, as capture files number it.
-    private static let ethernet: UInt16 = 1
     /// The length of an Ethernet header.
     private static let byteCountMin = 14
 
@@ -13,7 +13,7 @@ struct FrameRefusals {
     ///
     /// - Returns: False if it can be.
     mutating func refuse(_ frame: RawSpan, linkType: UInt16, byteCountMax: Int) -> Bool {
-        if linkType != Self.ethernet {
+        if linkType != CaptureInterface.ethernet {
             otherLinkTypeCount &+= 1
         } else if frame.byteCount < Self.byteCountMin {
             shortCount &+= 1

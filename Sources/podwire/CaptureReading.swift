@@ -1,0 +1,54 @@
+import ArgumentParser
+import CaptureFiles
+import Formats
+import Linux
+
+extension CaptureReader {
+    /// Reads a file to its end, or to where it is damaged.
+    ///
+    /// What comes before the damage counts.
+    ///
+    /// - Parameter body: Is called with each frame.
+    /// - Returns: Why the file could not be read to its end; nil if it could.
+    /// - Throws: The same if there was no frame before, and what the kernel refuses.
+    mutating func readAll(_ body: (Frame) -> Void) throws(Failure) -> String? {
+        var isEmpty = true
+        do throws(Failure) {
+            while let frame = try next() {
+                isEmpty = false
+                body(frame)
+            }
+            return nil
+        } catch {
+            guard case .malformed(_, let reason) = error, !isEmpty else { throw error }
+            return reason
+        }
+    }
+
+    /// The packets that were skipped, in words: `"1 packet is no Ethernet frame"`.
+    var skippedText: String {
+        Wording.count(
+            skippedCount, one: "packet is no Ethernet frame", more: "packets are no Ethernet frames"
+        )
+    }
+}
+
+/// Does what a command does that reads a capture file, and ends the program if that fails.
+///
+/// - Parameters:
+///   - command: The command's name.
+///   - body: What it does.
+/// - Throws: The exit code of the failure, which has been said.
+func readingCaptures(for command: String, _ body: () throws -> Void) throws {
+    do {
+        try body()
+    } catch CaptureReader.Failure.malformed(let path, let reason) {
+        writeToStandardError("podwire \(command): \(path): \(reason)\n")
+        throw Exit.usage
+    } catch let code as ExitCode {
+        throw code
+    } catch {
+        writeToStandardError("podwire \(command): \(error)\n")
+        throw Exit.systemError
+    }
+}
