@@ -61,10 +61,15 @@ class OutputsCase(CollectorCase):
         outputs = json.loads(self.collector.stdout.read())["outputs"]
         return {output["output"]: output for output in outputs}
 
-    def connect(self, source="127.0.0.1", port=SERVED):
+    def connect(self, source="127.0.0.1", port=SERVED, seconds=PATIENCE_SECONDS):
+        """A reader, which waits for so long for each packet.
+
+        The descriptor of one that does not wait for ever does not block, which programs that have it as
+        their standard input do not expect.
+        """
         reader = socket_in(self.namespace)
         self.addCleanup(reader.close)
-        reader.settimeout(PATIENCE_SECONDS)
+        reader.settimeout(seconds)
         reader.bind((source, 0))
         reader.connect(("127.0.0.1", port))
         return reader
@@ -124,7 +129,7 @@ class ReaderTest(OutputsCase):
 
     def test_programs_read_it_from_standard_input(self):
         agent = self.begin("--serve", str(SERVED))
-        readers = self.connect(), self.connect()
+        readers = self.connect(seconds=None), self.connect(seconds=None)
         dump = self.start("tcpdump", "-nr", "-", stdin=readers[0].fileno())
         replay = self.start("tcpreplay", "-i", "lo", "--topspeed", "-", stdin=readers[1].fileno())
         for reader in readers:
@@ -139,7 +144,8 @@ class ReaderTest(OutputsCase):
 
     def test_a_reader_that_stops_loses_its_own_packets(self):
         agent = self.begin("--serve")
-        stopped = self.start("tcpdump", "-nr", "-", "-w", "/dev/null", stdin=self.connect().fileno())
+        stopped = self.start("tcpdump", "-nr", "-", "-w", "/dev/null",
+                             stdin=self.connect(seconds=None).fileno())
         self.await_readers(1)
         stopped.send_signal(signal.SIGSTOP)
         reader = self.connect()
@@ -271,18 +277,22 @@ class FormatTest(OutputsCase):
         self.assertIn("Wireshark/tcpdump/... - nanosecond pcap", run("capinfos", str(self.file)).stdout)
         self.assertIn("10.0.0.1.7 > 10.0.0.2.7", run("tcpdump", "-nr", str(self.file)).stdout)
 
-    def test_no_file_where_packets_go_elsewhere(self):
-        self.collector = subprocess.Popen(
-            self.command("--serve"), stderr=self.log, cwd=self.folder.name)
-        self.await_text("serving packets")
+    def check_reader(self, text):
+        """A reader that comes when the collector has said something gets an agent's next packet."""
         agent = self.agent(packet(DATAGRAM, 1))
         self.await_start(agent)
-        self.await_text("capture started")
+        self.await_text(text)
         reader = self.connect()
         self.await_readers(1)
         send(agent, 1)
         self.assertEqual(len(read_exactly(reader, 86)), 86)
         self.end()
+
+    def test_no_file_where_packets_go_elsewhere(self):
+        self.collector = subprocess.Popen(
+            self.command("--serve"), stderr=self.log, cwd=self.folder.name)
+        self.await_text("serving packets")
+        self.check_reader("capture started")
         self.assertEqual(list(self.file.parent.glob("*.pcap*")), [])
         self.assertTrue(re.search(r"serve +127.0.0.1:57012 +1 ", self.text()), self.text())
 
@@ -290,14 +300,7 @@ class FormatTest(OutputsCase):
         self.file = "/dev/full"
         self.collect("--serve")
         self.await_text("listening")
-        agent = self.agent(packet(DATAGRAM, 1))
-        self.await_start(agent)
-        self.await_text("file given up")
-        reader = self.connect()
-        self.await_readers(1)
-        send(agent, 1)
-        self.assertEqual(len(read_exactly(reader, 86)), 86)
-        self.end()
+        self.check_reader("file given up")
         self.assertRegex(self.text(), r"file +/dev/full +\d+ .* file given up")
 
     def test_a_full_disk_leaves_whole_packets(self):

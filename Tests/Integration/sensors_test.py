@@ -77,6 +77,8 @@ class SensorsTest(unittest.TestCase):
             self.addCleanup(lambda sensor=sensor: sensor.program.process.kill())
         self.agents = [self.node(hub, number) for number in range(NODE_COUNT)]
         self.endpoints = [Endpoint(agent.namespace) for agent in self.agents]
+        for endpoint in self.endpoints:
+            endpoint.await_page("/healthz", 200)
         self.sent = [0] * NODE_COUNT
         self.is_over = threading.Event()
         self.sender = threading.Thread(target=self.send)
