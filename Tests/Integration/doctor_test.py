@@ -253,7 +253,7 @@ class DoctorTest(unittest.TestCase):
         report = self.examine("--ring-memory", "1024GiB")
         self.assert_found(report, "ring-memory", "warning", "up to 1048576 MiB", "the node has",
                           "not counted against a container's limit", "lower --ring-memory")
-        report = self.examine("--sensor", f"{SENSOR},{SENSOR}:2003")
+        report = self.examine("--sensor", f"{SENSOR},{SENSOR}:2004")
         self.assert_ok(report, "ring-memory", "up to 256 MiB; ")
         self.assert_ok(report, "queue-memory", "64 MiB for each of 2 sessions")
 
