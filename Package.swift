@@ -105,7 +105,7 @@ let package = Package(
         module(
             "Explain", "Addressing", "BPF", "Edges", "Forwarding", "Linux", "Netlink",
             "Observation", "Packets",
-            "RPCAP", "Settings", "Time"),
+            "RPCAP", "Security", "Settings", "Time"),
 
         // Files of packets, who talks to whom in them, the other end of the feed, and the program.
         module("Compression", "CZlib"),

@@ -1,3 +1,5 @@
+package import Addressing
+
 /// A format of capture files: turns what is recorded into the bytes of a file.
 ///
 /// A file is encoded in order: its section, then each interface before its first packet, packets as
@@ -21,8 +23,27 @@ package protocol CaptureEncoder: Sendable {
     /// Appends a packet. Frames are copied once, straight to where they are written from.
     func appendPacket(_ packet: CapturedPacket, _ frame: RawSpan, to bytes: inout [UInt8])
 
+    /// Appends names of addresses, which hold from here on.
+    func appendNames(_ names: [AddressName], to bytes: inout [UInt8])
+
     /// Appends what an interface counted in the time of the file.
     func appendStatistics(_ statistics: InterfaceStatistics, to bytes: inout [UInt8])
+}
+
+extension CaptureEncoder {
+    /// Appends nothing: most formats have no place for names.
+    package func appendNames(_ names: [AddressName], to bytes: inout [UInt8]) {}
+}
+
+/// The name of an address in a capture file.
+package struct AddressName: Equatable, Sendable {
+    package let address: IPAddress
+    /// The name, without a zero byte.
+    package let name: String
+
+    package init(_ address: IPAddress, _ name: String) {
+        (self.address, self.name) = (address, name)
+    }
 }
 
 /// An interface as capture files describe it.

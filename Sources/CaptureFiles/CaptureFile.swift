@@ -16,7 +16,9 @@ package struct CaptureFile: ~Copyable {
     package var gatheredByteCount: UInt64 { byteCount + UInt64(buffer.count) }
 
     /// More than this is written at once; less waits for the next `flush`.
-    private static let bufferByteCountMax = 1 << 20
+    ///
+    /// It fits into the cache of a CPU, where the kernel finds it again.
+    private static let bufferByteCountMax = 64 << 10
     /// The stream that `"-"` means.
     private static let standardOutput = "standard output"
 
@@ -57,6 +59,11 @@ package struct CaptureFile: ~Copyable {
     package mutating func add(_ packet: CapturedPacket, _ frame: RawSpan) {
         precondition(packet.interface < interfaceCount)
         encoder.appendPacket(packet, frame, to: &buffer)
+    }
+
+    /// Adds names of addresses, which hold from here on.
+    package mutating func add(_ names: [AddressName]) {
+        encoder.appendNames(names, to: &buffer)
     }
 
     /// Adds the statistics of an interface that has been added.

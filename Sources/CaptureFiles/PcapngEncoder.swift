@@ -46,6 +46,18 @@ package struct PcapngEncoder: CaptureEncoder {
         }
     }
 
+    package func appendNames(_ names: [AddressName], to bytes: inout [UInt8]) {
+        var rest = names[...]
+        while !rest.isEmpty {
+            Self.appendBlock(.names, to: &bytes) { body in
+                for name in rest.prefix(Self.nameCountPerBlock) { Self.append(name, to: &body) }
+                // nrb_record_end.
+                body.append(littleEndian: UInt32(0))
+            }
+            rest = rest.dropFirst(Self.nameCountPerBlock)
+        }
+    }
+
     package func appendStatistics(
         _ statistics: InterfaceStatistics, to bytes: inout [UInt8]
     ) {
@@ -68,6 +80,8 @@ extension PcapngEncoder {
     private enum BlockType: UInt32 {
         case section = 0x0a0d_0d0a
         case interface = 1
+        /// Names of addresses (4.5).
+        case names = 4
         case statistics = 5
         case packet = 6
     }
@@ -86,6 +100,22 @@ extension PcapngEncoder {
         static let statisticsDropped = Self(value: 5)
         static let statisticsDroppedBySystem = Self(value: 7)
         static let statisticsDelivered = Self(value: 8)
+    }
+
+    /// Names in a block, whose length readers bound: tshark by 16 MiB.
+    private static let nameCountPerBlock = 1000
+    /// The longest name that is written, the longest of a host (RFC 1035, 2.3.4).
+    private static let nameByteCountMax = 253
+
+    /// Appends a record of a block of names: the address, the name, a zero byte.
+    private static func append(_ name: AddressName, to bytes: inout [UInt8]) {
+        let address = name.address.bytes
+        let text = name.name.utf8.prefix(nameByteCountMax).filter { $0 != 0 }
+        let byteCount = address.count + text.count + 1
+        bytes.append(littleEndian: UInt16(name.address.family == .ipv4 ? 1 : 2))
+        bytes.append(littleEndian: UInt16(byteCount))
+        bytes += address + text
+        bytes.append(contentsOf: repeatElement(0, count: 1 + padding(byteCount)))
     }
 
     private static let byteOrderMagic: UInt32 = 0x1a2b_3c4d

@@ -43,6 +43,11 @@ final class AgentLink {
     /// Notes for a person, and those that have been taken.
     private var notes: [String] = []
     private var takenNotes: Set<String> = []
+    /// The pods that the agent has named, until they are taken.
+    var namedPods: [OfferedPod]?
+    /// When the agent is asked for its devices again, and how long it is left alone then.
+    private var nextListing: MonotonicTime
+    private var listingInterval = firstListingInterval
 
     enum State: String {
         case greeting
@@ -63,6 +68,12 @@ final class AgentLink {
     private static let closedTimeMax = Duration.seconds(3)
     /// The most notes of one session that are logged.
     private static let noteCountMax = 16
+    /// The time between two lists of an agent's devices.
+    ///
+    /// A list has 60,000 bytes at most. The name of a new pod comes later by this time at most.
+    private static let listingIntervalMax = Duration.seconds(10)
+    /// The first such time, which doubles: an agent that has just begun may not know all names yet.
+    private static let firstListingInterval = Duration.seconds(1)
     /// Reads of one agent's connection before the others have their turn.
     static let readCountPerTurn = 8
 
@@ -77,9 +88,12 @@ final class AgentLink {
             connections, of: id, at: control.peer.address, isSampled: options.sampling != .none)
         self.id = id
         (connectedAt, activeAt) = (now, now)
+        nextListing = now + listingInterval
         var goal = ClientSession.Goal()
         goal.sampling = options.sampling
         goal.device = source?.device
+        goal.pod = options.pod
+        goal.namesPods = options.wantsNames
         goal.login = source?.login ?? .null
         session = ClientSession(source == nil ? .active : .passive, goal, now: now)
         self.control = control
@@ -93,7 +107,7 @@ final class AgentLink {
     /// The agent's host, without a port that says nothing.
     ///
     /// Behind a translated address it is followed by the agent's own: `"192.0.2.1/10.0.0.5"`.
-    private var host: String {
+    var host: String {
         source?.shortPlace
             ?? ([peer.address] + [ownAddress].compactMap(\.self))
             .map(\.description).joined(separator: "/")
@@ -227,6 +241,19 @@ extension AgentLink {
         proceed(now: now)
     }
 
+    /// Asks for the agent's devices, if that is due: for the names of its pods, or for the pod that is
+    /// to be captured.
+    func askForDevices(now: MonotonicTime) {
+        let isWaiting = options.pod != nil && device.isEmpty
+        guard now >= nextListing, session.isIdle, isWaiting || state == .capturing,
+            isWaiting || options.wantsNames && session.offersPods
+        else { return }
+        listingInterval = min(listingInterval * 2, Self.listingIntervalMax)
+        nextListing = now + listingInterval
+        session.askForDevices(now: now)
+        proceed(now: now)
+    }
+
     func askForStatistics(now: MonotonicTime) {
         guard state == .capturing, session.isIdle else { return }
         session.askForStatistics(now: now)
@@ -254,7 +281,7 @@ extension AgentLink {
             case .statistics(let statistics): record(statistics)
             case .note(let text): note(text)
             case .ended: recordEnd(now)
-            case .listed: break
+            case .listed(let devices): namedPods = devices.compactMap { OfferedPod($0) }
             case .close(let reason): end(hasEnded ? "ended" : reason)
             }
         }

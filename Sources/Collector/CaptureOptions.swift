@@ -12,6 +12,12 @@ package struct CaptureOptions: Sendable {
     /// Whether packets come as datagrams, which may get lost but never hold up the agent.
     package var usesDatagrams: Bool
     private(set) var sampling = Sampling.none
+    /// The pod to capture of agents that are dialled, as `"shop/web-1"`; nil for what a source names.
+    package var pod: String?
+    /// Whether agents are asked for the names of their pods.
+    package var wantsNames = true
+    /// The files to which names are written; nil for none.
+    package var inventory: Inventory?
     /// TLS with sources whose URL wants it, and the certificates that identify them.
     package var sourceTrust: TLSClient?
     /// TLS with agents that dial, and the certificates that identify them; nil for no TLS.
@@ -27,6 +33,9 @@ package struct CaptureOptions: Sendable {
         self.filter = filter
         self.usesDatagrams = usesDatagrams
     }
+
+    /// Whether a text is a pod's full name, such as `"shop/web-1"`.
+    package static func isPod(_ text: String) -> Bool { OfferedPod.isFullName(text) }
 
     /// Reads a sampling: `"1/10"`, one packet in ten, or `"10ms"`, one packet in ten milliseconds.
     ///

@@ -19,6 +19,8 @@ extension Collector {
                 "all places are taken, most by its network, and it was silent longest")
         }
         let counters: SourceCounters
+        // A device is not forgotten while its packets wait.
+        merge.countWaiting()
         do throws(Outputs.Failure) {
             counters = try outputs.makeCounters(
                 named: link.interfaceName, description: link.interfaceDescription,

@@ -18,6 +18,8 @@ package final class Collector {
     let doorLogger: Logger
     let view: LiveView
     let outputs: Outputs
+    var merge: PacketMerge
+    var names: NameKeeper
     var links: [AgentLink] = []
     var admission = AgentAdmission()
     private var nextLinkID = 0
@@ -71,6 +73,8 @@ package final class Collector {
     ) throws(SystemError) {
         listener = try Self.listen(at: address)
         outputs = try Outputs(outputOptions, snaplen: options.snaplen, now: .now)
+        merge = try PacketMerge(window: outputOptions.orderWindow)
+        names = NameKeeper(options.inventory)
         dialers = sources.map { SourceDialer($0) }
         connections = OwnConnections(receivesDatagrams: options.usesDatagrams)
         self.options = options
@@ -100,14 +104,16 @@ package final class Collector {
     package func run() throws(SystemError) {
         var nextTick = MonotonicTime.now + Self.tickInterval
         while true {
-            let deadline = min(nextTick, outputs.deadline)
-            let ready = try wait(until: dialers.compactMap(\.deadline).reduce(deadline, min))
+            let deadlines = dialers.compactMap(\.deadline) + [merge.deadline].compactMap(\.self)
+            let ready = try wait(until: deadlines.reduce(min(nextTick, outputs.deadline), min))
             if ready[.stop].contains(.readable) { break }
             let now = MonotonicTime.now
             for (place, dialer) in dialers.enumerated() {
                 advance(dialer, isReady: !ready[.dialer(place)].isEmpty, now)
             }
             try serve(ready, now)
+            merge.advance(now: now)
+            try recordDue(now)
             if ready[.listener].contains(.readable) { accept(now) }
             try deliver(ready, now)
             if now >= nextTick {
@@ -126,6 +132,12 @@ package final class Collector {
 
     /// What the limits for connections have done.
     package var admissionCounts: AdmissionCounts { admission.counts }
+
+    /// What happened to packets that are not in the order of their time stamps.
+    package var orderCounts: TimeOrder.Counts { merge.counts }
+
+    /// What was not believed or not kept of the names that agents have said.
+    package var nameCounts: NameTable.Counts { names.counts }
 
     /// What has been written: one entry, or one for each link type.
     package var files: [RecordedFiles] { outputs.files }
@@ -274,6 +286,7 @@ extension Collector {
             }
             if link.isCapturing, link.carriesPackets { count(link, now) }
             endLoop(of: link, now)
+            takeNames(of: link, now)
             for note in link.takeNotes() {
                 view.warn(
                     "agent notice", ["agent": link.label, "text": note], logger(of: link, now))
@@ -290,13 +303,14 @@ extension Collector {
     private func readData(_ link: AgentLink, _ now: MonotonicTime) {
         if link.carriesPackets { count(link, now) }
         echo.advance(now: now)
+        merge.advance(now: now)
         link.readData(into: &buffer, now: now) { record, frame in
             link.examine(record, frame, &echo, now: now)
-            if let counters = link.counters { outputs.add(frame, record, of: counters) }
+            guard let counters = link.counters else { return }
+            merge.add(frame, record, of: counters) { outputs.add($0, $1, of: $2) }
         } afterRead: {
             do throws(SystemError) {
-                try outputs.flushIfLarge()
-                try rotateIfDue(now)
+                try recordDue(now)
             } catch {
                 failure = error
             }
@@ -304,8 +318,20 @@ extension Collector {
         lookForFeeds(in: link, now)
     }
 
+    /// Gives the packets that are due to the outputs, and begins files that are due.
+    private func recordDue(_ now: MonotonicTime) throws(SystemError) {
+        while true {
+            let isMoreDue = merge.release { outputs.add($0, $1, of: $2) }
+            try outputs.flushIfLarge()
+            try rotateIfDue(now)
+            guard isMoreDue else { return }
+        }
+    }
+
     private func tick(_ now: MonotonicTime) throws(SystemError) {
         accepts = true
+        // Before statistics are asked for, since a session has one question at a time.
+        tickNames(now)
         for link in links {
             link.expire(now: now)
             link.askForStatistics(now: now)
@@ -339,6 +365,7 @@ extension Collector {
     }
 
     private func rotateIfDue(_ now: MonotonicTime) throws(SystemError) {
+        merge.countWaiting()
         let files = try outputs.rotateIfDue(now: now)
         guard !files.isEmpty else { return }
         for finished in files {
@@ -379,6 +406,9 @@ extension Collector {
         for link in links { link.end("the agent did not end its capture within 3 s") }
         removeEnded(now)
         defer { tellNews() }
+        merge.releaseAll { outputs.add($0, $1, of: $2) }
+        merge.countWaiting()
+        writeNames()
         try outputs.finish()
     }
 }

@@ -106,6 +106,30 @@ package func writeSome(
 /// Whether the descriptor is a terminal, which a person is likely to read.
 package func isTerminal(_ fileDescriptor: CInt) -> Bool { isatty(fileDescriptor) == 1 }
 
+/// Makes a folder, unless it is there.
+package func makeFolder(_ path: String) throws(SystemError) {
+    do throws(SystemError) {
+        try call("make the folder \(path)") { unsafe mkdir(path, 0o755) }
+    } catch {
+        guard error.errno == .fileExists else { throw error }
+    }
+}
+
+/// Replaces a file that everybody may read: its readers see all of the old content or all of the new.
+///
+/// Does not wait for the disk, so a power cut may leave either or neither.
+package func replaceFile(_ path: String, with bytes: [UInt8]) throws(SystemError) {
+    let draft = "\(path).\(getpid()).new"
+    do throws(SystemError) {
+        let file = try Descriptor(creating: draft)
+        try writeAll(bytes, to: file.fileDescriptor, draft)
+        try call("rename \(draft) to \(path)") { unsafe rename(draft, path) }
+    } catch {
+        unsafe _ = unlink(draft)
+        throw error
+    }
+}
+
 /// Removes a file's name.
 ///
 /// The content is freed when no process has the file open any more.

@@ -23,6 +23,7 @@ struct CollectCommand: ParsableCommand {
               podwire collect --serve                        (then: tshark -i TCP@127.0.0.1:57012)
               podwire collect --push arkime.example:57012 --rotate-time 1h --output pods.pcap
               podwire collect --from rpcap://node1 --list
+              podwire collect --from rpcap://node1 --pod shop/web-1
               podwire collect --from rpcap://node1/eth0 --from rpcap://[fd00::2]:2002
               podwire collect --interface pods0
               podwire collect --tunnel vxlan://sensor --output pods.pcapng
@@ -184,6 +185,37 @@ struct CollectCommand: ParsableCommand {
         completion: .list(["vxlan://", "geneve://"]))
     var tunnel: [String] = []
 
+    @Option(
+        help: """
+            Write packets in the order of their time stamps: hold each for this time, since others \
+            may come late, 1ms to 10s. With off, write them as they come.
+            """,
+        completion: .list(["off", "200ms", "1s"]))
+    var order = "200ms"
+
+    @Option(
+        help: """
+            Whether to ask podwire's agents for the names of their pods and to write them into pcapng \
+            files, where Wireshark finds them: on or off.
+            """,
+        completion: .list(["on", "off"]))
+    var names = "on"
+
+    @Option(
+        help: """
+            A folder for files of pods' addresses and names, which are kept up to date: hosts, \
+            pods.ndjson for Suricata's datasets, pods.tsv for Zeek's input framework.
+            """,
+        completion: .directory)
+    var inventory: String?
+
+    @Option(
+        help: """
+            NAMESPACE/NAME of a pod: capture it alone, from the agent of --from that has it. While none \
+            has it, they are asked again.
+            """)
+    var pod: String?
+
     @Flag(
         help: """
             Write a file of its own for each link type, such as NAME-EN10MB.pcapng and \
@@ -265,6 +297,7 @@ struct CollectCommand: ParsableCommand {
         if outputs.contains(where: { $0.kind != "file" || $0.lostCount > 0 }) {
             writeToStandardError(OutputCounts.table(outputs))
         }
+        if let text = CollectReport.orderText(collector) { writeToStandardError(text) }
         if json { writeToStandardOutput(CollectReport.json(collector, settings).text + "\n") }
         guard settings.recording?.path != "-", !statistics.isEmpty else { return }
         for files in collector.files {

@@ -25,12 +25,38 @@ enum CollectReport {
             ("agents", .array(agents)),
             ("connectionsRefused", number(collector.admissionCounts.refused)),
             ("connectionsEndedForOthers", number(collector.admissionCounts.evicted)),
+            ("order", order(collector.orderCounts)),
+            ("namesOfOtherAgents", number(collector.nameCounts.taken)),
+            ("namesNotKept", number(collector.nameCounts.notKept)),
             ("files", .number(files.reduce(0) { $0 + $1.fileCount })),
             ("fileBytes", number(files.reduce(0) { $0 + $1.byteCount })),
             ("lastFile", files.last.map { .text($0.lastPath) } ?? .null),
             ("linkTypes", .array(files.compactMap(json))),
             ("outputs", .array(collector.outputCounts.map(json))),
         ])
+    }
+
+    /// Packets that are not in their place.
+    private static func order(_ counts: TimeOrder.Counts) -> JSON {
+        .object([
+            ("late", number(counts.late)), ("early", number(counts.early)),
+            ("ahead", number(counts.ahead)),
+        ])
+    }
+
+    /// A line for each reason for which packets are not in the order of their time stamps; nil for none.
+    static func orderText(_ collector: Collector) -> String? {
+        let counts = collector.orderCounts
+        func line(_ count: UInt64, _ text: String) -> String {
+            count == 0 ? "" : "\(Wording.count(Int(clamping: count), "packet")) \(text)\n"
+        }
+        let text =
+            line(
+                counts.late,
+                "came later than --order waits for earlier ones: a longer time may help")
+            + line(counts.early, "did not wait that long, since the memory for it was full")
+            + line(counts.ahead, "had a time ahead of this host's clock: set all clocks by NTP")
+        return text.isEmpty ? nil : text
     }
 
     /// The files of a link type; nil if they are not split.

@@ -35,11 +35,13 @@ extension CollectCommand {
             }
             options = CaptureOptions(snaplen: command.snaplen, usesDatagrams: command.udp)
             outputs = try Self.outputs(command)
+            outputs.orderWindow = try Self.orderWindow(command.order)
             if let sample = command.sample, !options.sample(sample) {
                 throw ValidationError(
                     "--sample \(sample): it takes 1/N with N from 2, or a time such as 10ms")
             }
             sources = try Self.sources(command)
+            try readNames(command)
             if let twice = Self.firstDouble(sources) {
                 throw ValidationError(
                     "--from \(twice): it is given twice, so every packet would be recorded twice")
@@ -67,6 +69,19 @@ extension CollectCommand {
                     """)
             }
             return address
+        }
+
+        /// The window of `--order`; nil if it is off.
+        private static func orderWindow(_ text: String) throws(ValidationError) -> Duration? {
+            guard text != "off" else { return nil }
+            let milliseconds = text.hasSuffix("ms") ? Int64(text.dropLast(2)) : nil
+            guard let window = milliseconds.map({ .milliseconds($0) }) ?? Duration(text: text),
+                TimeOrder.windowRange.contains(window)
+            else {
+                throw ValidationError(
+                    "--order \(text): it takes a time from 1ms to 10s, such as 200ms, or off")
+            }
+            return window
         }
 
         private static func firstDouble(_ sources: [Source]) -> String? {
@@ -122,6 +137,29 @@ extension CollectCommand.Settings {
         }
     }
 
+    private mutating func readNames(_ command: CollectCommand) throws(ValidationError) {
+        guard ["on", "off"].contains(command.names) else {
+            throw ValidationError("--names \(command.names): it takes on or off")
+        }
+        options.wantsNames = command.names == "on"
+        guard options.wantsNames || command.inventory == nil else {
+            throw ValidationError(
+                "--inventory: it has names of pods, so --names off leaves it empty")
+        }
+        guard let pod = command.pod else { return }
+        guard CaptureOptions.isPod(pod) else {
+            throw ValidationError("--pod \(pod): it takes NAMESPACE/NAME, such as shop/web-1")
+        }
+        guard !sources.isEmpty, command.listen == nil else {
+            throw ValidationError(
+                "--pod: agents that are dialled are asked for it: it takes --from, and no --listen")
+        }
+        if let source = sources.first(where: { $0.device != nil }) {
+            throw ValidationError("--pod: --from \(source) names a device already")
+        }
+        options.pod = pod
+    }
+
     private mutating func readTrust(_ command: CollectCommand) throws(TLSFailure) {
         let authority: TLSClient.Authority =
             command.tlsInsecure ? .unverified : command.tlsCa.map { .file($0) } ?? .system
@@ -133,6 +171,9 @@ extension CollectCommand.Settings {
 
     private mutating func readFiles(_ command: CollectCommand) throws {
         try readTrust(command)
+        if let folder = command.inventory, !command.list {
+            options.inventory = try Inventory(folder: folder)
+        }
         if let path = command.bpf {
             let bytes = try Self.read(path, byteCountMax: TcpdumpFilter.byteCountMax, "--bpf")
             do throws(TcpdumpFilter.Failure) {

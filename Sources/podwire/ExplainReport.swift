@@ -32,7 +32,8 @@ struct PacketReport {
             [$0, $1.0.description, $1.1]
         }
         let head = ["END", "ADDRESS", "IS A"]
-        let text = "\(packet)\n\n" + Columns.text(head, ends, width: outputWidth) + "\n"
+        let identity = packet.communityID.map { "community id \($0)\n" } ?? ""
+        let text = "\(packet)\n\(identity)\n" + Columns.text(head, ends, width: outputWidth) + "\n"
         guard !views.isEmpty else { return text + "No pod's edge sees it.\n" }
         let title = isOfConnection ? "A packet of an established connection:\n\n" : ""
         let request = outlook.map { self.text($0) } ?? ""
@@ -73,13 +74,16 @@ struct PacketReport {
                 ("edge", .text(view.edge)),
                 ("direction", .text(Self.direction(view))),
                 ("form", .text(view.form.description)),
+                ("community_id", Self.communityID(view.form)),
                 ("reported", .text(Self.reported(view))),
                 ("decided_in", .text(Self.place(view.isDecidedByKernel))),
                 ("why", .text(reason(view))),
             ])
         }
         return .object([
-            ("packet", .text(packet.description)), ("source", ends[0]), ("destination", ends[1]),
+            ("packet", .text(packet.description)),
+            ("community_id", Self.communityID(packet)), ("source", ends[0]),
+            ("destination", ends[1]),
             ("edges_are_for", .text(packetsAtEdges)), ("edges", .array(edges)),
             ("unseen_if_lost", .boolean(isLostUnseen)),
             ("remarks", .array(remarks.map { .text($0) })),
@@ -90,6 +94,10 @@ struct PacketReport {
 
 /// A packet at an edge, in words.
 extension PacketReport {
+    private static func communityID(_ packet: DescribedPacket) -> JSON {
+        packet.communityID.map { .text($0) } ?? .null
+    }
+
     private static func direction(_ view: Explainer.View) -> String {
         view.direction == .toPod ? "egress" : "ingress"
     }

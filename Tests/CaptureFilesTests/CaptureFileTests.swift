@@ -54,6 +54,25 @@ struct CaptureFileTests {
         #expect(bytes[136..<144] == [5, 0, 0, 0, 100, 0, 0, 0])
     }
 
+    @Test("has names in blocks, each with a zero byte, cut where no host's name is as long")
+    func names() throws {
+        let address = try #require(IPAddress("10.0.0.1"))
+        var bytes: [UInt8] = []
+        PcapngEncoder().appendNames([AddressName(address, "web.shop")], to: &bytes)
+        #expect(
+            bytes == [4, 0, 0, 0, 36, 0, 0, 0, 1, 0, 13, 0, 10, 0, 0, 1] + Array("web.shop".utf8)
+                + [0, 0, 0, 0] + [0, 0, 0, 0, 36, 0, 0, 0])
+        bytes = []
+        PcapngEncoder().appendNames([], to: &bytes)
+        #expect(bytes.isEmpty)
+        let long = try #require(IPAddress("fd00::1"))
+        let name = String(repeating: "a", count: 1000)
+        let all = Array(repeating: AddressName(long, "\0\(name)"), count: 1001)
+        PcapngEncoder().appendNames(all, to: &bytes)
+        // Two blocks, of 1,000 records of 4 + 16 + 252 + 1 bytes and of one, each a multiple of four.
+        #expect(bytes.count == 1001 * 276 + 2 * 16)
+    }
+
     /// A format that is none of podwire's: a letter for each thing that is recorded.
     private struct Letters: CaptureEncoder {
         var fileExtension: String { "letters" }

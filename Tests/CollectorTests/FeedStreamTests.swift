@@ -55,6 +55,31 @@ struct FeedStreamTests {
         #expect(stream.otherLinkTypeCount == 0)
     }
 
+    @Test("tells names in its preamble, where a new section begins with those that hold")
+    func names() throws {
+        var stream = FeedStream(PcapngEncoder(), snaplen: 64)
+        let section = stream.preamble
+        let first = [AddressName(try #require(IPAddress("10.0.0.1")), "web.shop")]
+        let all = first + [AddressName(try #require(IPAddress("10.0.0.2")), "db.shop")]
+        stream.add(first, all: first)
+        var expected = section
+        PcapngEncoder().appendNames(first, to: &expected)
+        #expect(stream.preamble == expected)
+        // The preamble is as long as it may be after some changes.
+        while stream.generation == 0 { stream.add(first, all: all) }
+        expected = section
+        PcapngEncoder().appendNames(all, to: &expected)
+        #expect(stream.preamble == expected)
+        let many = (0..<60_000).map { AddressName(IPAddress(ipv6High: 1, low: $0), "a.b") }
+        stream.add(many, all: many)
+        stream.add(many, all: many)
+        stream.add(many, all: many)
+        #expect(stream.preamble.count < FeedStream.preambleByteCountMax)
+        var pcap = FeedStream(PcapEncoder(), snaplen: 64)
+        pcap.add(first, all: first)
+        #expect(pcap.preamble.isEmpty)
+    }
+
     @Test("begins a new section when there are too many interfaces")
     func sections() {
         var stream = FeedStream(PcapngEncoder(), snaplen: 64)

@@ -22,6 +22,35 @@ struct DescribedPacketTests {
         #expect(try DescribedPacket(words: words(text)).description == description)
     }
 
+    // As tshark's dissector of community ids prints them.
+    @Test(
+        "has the community id of its flow, in both directions",
+        arguments: [
+            (
+                "tcp 128.232.110.120:34855 66.35.250.204:80",
+                "tcp 66.35.250.204:80 128.232.110.120:34855", "1:LQU9qZlK+B5F3KDmev6m5PMibrg="
+            ),
+            (
+                "udp 192.168.1.52:54585 8.8.8.8:53", "udp 8.8.8.8:53 192.168.1.52:54585",
+                "1:d/FP5EW3wiY1vCndhwleRRKHowQ="
+            ),
+            (
+                "icmp 192.168.0.89 192.168.0.1", "icmp 192.168.0.89 192.168.0.1",
+                "1:X0snYXpgwiv9TZtqg64sgzUn6Dk="
+            ),
+            (
+                "47 10.0.0.1 10.0.0.2", "47 10.0.0.2 10.0.0.1", "1:+KlEHDT0vJgzs/eNmzHq0aSpRYw="
+            ),
+            (
+                "sctp 10.0.0.2:5 10.0.0.1:6", "sctp 10.0.0.1:6 10.0.0.2:5",
+                "1:jPpGiLKCA81iywvooRE5nR3LIRM="
+            ),
+        ])
+    func communityID(text: String, opposite: String, identity: String) throws {
+        #expect(try DescribedPacket(words: words(text)).communityID == identity)
+        #expect(try DescribedPacket(words: words(opposite)).communityID == identity)
+    }
+
     @Test(
         "is refused with what to write",
         arguments: [

@@ -47,7 +47,8 @@ class OutputsCase(CollectorCase):
 
     def begin(self, *arguments, link_type=1):
         """Starts a collector with an agent, which has sent a packet."""
-        self.collect("--json", *arguments, stdout=subprocess.PIPE)
+        # What a reader gets is then what comes while it is there.
+        self.collect("--json", "--order", "off", *arguments, stdout=subprocess.PIPE)
         self.await_text("listening")
         agent = self.agent(packet(DATAGRAM, 1), link_type=link_type)
         self.await_start(agent)
@@ -290,7 +291,7 @@ class FormatTest(OutputsCase):
 
     def test_no_file_where_packets_go_elsewhere(self):
         self.collector = subprocess.Popen(
-            self.command("--serve"), stderr=self.log, cwd=self.folder.name)
+            self.command("--serve", "--order", "off"), stderr=self.log, cwd=self.folder.name)
         self.await_text("serving packets")
         self.check_reader("capture started")
         self.assertEqual(list(self.file.parent.glob("*.pcap*")), [])
@@ -298,7 +299,7 @@ class FormatTest(OutputsCase):
 
     def test_a_full_disk_costs_readers_nothing(self):
         self.file = "/dev/full"
-        self.collect("--serve")
+        self.collect("--serve", "--order", "off")
         self.await_text("listening")
         self.check_reader("file given up")
         self.assertRegex(self.text(), r"file +/dev/full +\d+ .* file given up")

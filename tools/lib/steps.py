@@ -76,6 +76,7 @@ STEPS = (
     integration("collector", "the collector, and agents that misbehave"),
     integration("outputs", "what the collector passes on, and programs that read it", "outputs"),
     integration("tunnels", "what the collector passes on as frames: an interface, and tunnels"),
+    integration("order", "the order and the names in what the collector writes"),
     integration("own_feed", "daemons that would capture what they send to the collector"),
     integration("log", "the log, also where nobody reads it"),
     integration("passive", "clients that dial the agent, logins and TLS"),

@@ -9,7 +9,7 @@ package struct FeedStream {
     private let encoder: any CaptureEncoder
     /// The most bytes of a packet that readers get.
     let snaplen: Int
-    /// The section, and the interfaces that are known.
+    /// The section, and the interfaces and names that are known.
     package private(set) var preamble: [UInt8] = []
     /// A number that rises when the preamble begins anew, as a new section.
     package private(set) var generation = 0
@@ -18,6 +18,8 @@ package struct FeedStream {
     /// Where each packet of the batch ends.
     package private(set) var packetEnds: [Int] = []
     private var interfaceCount = 0
+    /// The names that a section begins with.
+    private var names: [AddressName] = []
     private var linkType: UInt16?
     /// Packets of another link type than the first one, in a format that has but one.
     package private(set) var otherLinkTypeCount: UInt64 = 0
@@ -27,7 +29,9 @@ package struct FeedStream {
     /// The most interfaces of a section; with one more a new section begins.
     private static let interfaceCountMax = SourceTable.countMax
     /// The most bytes of a preamble, so that it always fits into the queue of a reader.
-    static let preambleByteCountMax = 2 << 20
+    package static let preambleByteCountMax = 2 << 20
+    /// The most bytes of the names that a section begins with: of some 6,000 pods.
+    private static let nameByteCountMax = 1 << 19
     /// A batch of this size is given to readers at once.
     static let batchByteCountMax = 256 << 10
 
@@ -43,6 +47,28 @@ package struct FeedStream {
         preamble.removeAll(keepingCapacity: true)
         interfaceCount = 0
         encoder.appendSection(to: &preamble, application: "podwire collect")
+        encoder.appendNames(Self.fitting(names), to: &preamble)
+    }
+
+    /// Begins a new section if the present one is as long as it may be.
+    private mutating func makeRoom() {
+        guard
+            interfaceCount >= Self.interfaceCountMax
+                || preamble.count >= Self.preambleByteCountMax - (1 << 20)
+        else { return }
+        generation += 1
+        beginSection()
+    }
+
+    /// The first names, as many as have their place.
+    private static func fitting(_ names: [AddressName]) -> [AddressName] {
+        var room = nameByteCountMax
+        return Array(
+            names.prefix { name in
+                // A record has 28 bytes beside the name at most.
+                room -= name.name.utf8.count + 28
+                return room >= 0
+            })
     }
 
     /// Whether a device has its place in the stream.
@@ -57,12 +83,7 @@ package struct FeedStream {
     package mutating func announce(_ device: SourceCounters) {
         precondition(packetEnds.isEmpty)
         guard !knows(device) else { return }
-        if interfaceCount >= Self.interfaceCountMax
-            || preamble.count >= Self.preambleByteCountMax - (1 << 20)
-        {
-            generation += 1
-            beginSection()
-        }
+        makeRoom()
         linkType = linkType ?? device.linkType
         encoder.appendInterface(
             CaptureInterface(
@@ -70,6 +91,23 @@ package struct FeedStream {
                 linkType: device.linkType), to: &preamble)
         device.place = (generation, interfaceCount)
         interfaceCount += 1
+    }
+
+    /// Adds names of addresses, which readers must be told before the next batch.
+    ///
+    /// The batch must be empty, as for a device.
+    ///
+    /// - Parameters:
+    ///   - names: Those that are new.
+    ///   - all: Those that hold now.
+    package mutating func add(_ names: [AddressName], all: [AddressName]) {
+        precondition(packetEnds.isEmpty)
+        self.names = all
+        let generation = generation
+        makeRoom()
+        // A new section has them already.
+        guard generation == self.generation else { return }
+        encoder.appendNames(Self.fitting(names), to: &preamble)
     }
 
     /// Whether packets of a device's link type have a place in the stream.

@@ -82,6 +82,9 @@ final class FileSeries {
         return true
     }
 
+    /// Adds names of addresses.
+    func add(_ names: [AddressName]) { file.add(names) }
+
     /// Writes the buffer if enough has gathered to be worth a system call.
     func flushIfLarge() throws(SystemError) { try file.flushIfLarge() }
 

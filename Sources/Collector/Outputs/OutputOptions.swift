@@ -7,6 +7,9 @@ package struct OutputOptions: Sendable {
     /// The sinks that take frames, in the order in which they are reported.
     package var frameSinks: [any FrameSinkOptions] = []
 
+    /// The time for which packets wait for earlier ones of other agents; nil for none.
+    package var orderWindow: Duration? = TimeOrder.standardWindow
+
     /// Options of a collector that writes files, or none.
     package init(recording: RecordingOptions? = nil) { self.recording = recording }
 }

@@ -1,3 +1,4 @@
+package import CaptureFiles
 package import Linux
 package import RPCAP
 package import Time
@@ -115,6 +116,16 @@ extension Outputs {
                 frame, wireByteCount: max(record.wireByteCount, frame.byteCount),
                 linkType: device.linkType)
         }
+    }
+
+    /// Tells names of addresses to all outputs that have a place for them.
+    ///
+    /// - Parameters:
+    ///   - names: Those that are new.
+    ///   - all: Those that hold now.
+    package func add(_ names: [AddressName], all: [AddressName]) {
+        if fileFailure == nil { recording?.add(names, all: all) }
+        feed?.add(names, all: all)
     }
 
     /// Writes what is enough to be worth a system call.

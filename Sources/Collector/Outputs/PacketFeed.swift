@@ -103,6 +103,17 @@ extension PacketFeed {
         deliver()
     }
 
+    /// Tells names of addresses to all readers, if the format has a place for them.
+    ///
+    /// - Parameters:
+    ///   - names: Those that are new.
+    ///   - all: Those that hold now.
+    func add(_ names: [AddressName], all: [AddressName]) {
+        deliver()
+        stream.add(names, all: all)
+        deliver()
+    }
+
     /// Takes a packet of a device.
     package func add(_ frame: RawSpan, _ record: PacketRecord, of device: SourceCounters) {
         guard !readers.isEmpty || !targets.isEmpty || !stream.knows(device) else { return }

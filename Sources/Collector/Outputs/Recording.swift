@@ -8,6 +8,8 @@ package final class Recording {
     private let options: RecordingOptions
     private let snaplen: Int
     private var series: [FileSeries] = []
+    /// The names that a file begins with.
+    private var names: [AddressName] = []
 
     /// The most link types with files of their own, many more than a site has.
     ///
@@ -67,7 +69,9 @@ package final class Recording {
         }
         guard series.count < Self.linkTypeCountMax else { throw .tooManyLinkTypes }
         do throws(SystemError) {
-            series.append(try FileSeries(options, of: linkType, snaplen: snaplen, now: now))
+            let files = try FileSeries(options, of: linkType, snaplen: snaplen, now: now)
+            files.add(names)
+            series.append(files)
         } catch {
             throw .system(error)
         }
@@ -93,6 +97,16 @@ package final class Recording {
         for files in series where files.owns(device) {
             if files.add(frame, record, of: device) { packetCount &+= 1 }
         }
+    }
+
+    /// Adds names of addresses, which the next files begin with as well.
+    ///
+    /// - Parameters:
+    ///   - names: Those that are new.
+    ///   - all: Those that hold now.
+    func add(_ names: [AddressName], all: [AddressName]) {
+        self.names = all
+        for files in series { files.add(names) }
     }
 
     /// Writes the buffers if enough has gathered to be worth a system call.
@@ -128,7 +142,9 @@ package final class Recording {
     ) throws(SystemError) -> [Finished] {
         var finished: [Finished] = []
         for files in series {
-            if let file = try files.rotateIfDue(devices, now: now) { finished.append(file) }
+            guard let file = try files.rotateIfDue(devices, now: now) else { continue }
+            finished.append(file)
+            files.add(names)
         }
         return finished
     }

@@ -33,6 +33,12 @@ package final class SourceCounters {
     var interface: Int?
     /// Its section and its number there in the stream that readers get, once it is described there.
     var place: (generation: Int, number: Int)?
+    /// Its number where packets are put in order, once it has some.
+    var lane: UInt32?
+    /// Packets that have arrived, and wait for earlier ones before they are recorded.
+    var waitingCount: UInt64 = 0
+    /// Whether it is no longer among those that have been captured from.
+    var isForgotten = false
     /// When it may capture again.
     private var restEnd = MonotonicTime.zero
     /// The counts when the current file was begun.
@@ -83,7 +89,7 @@ package final class SourceCounters {
 
     /// Whether nothing is going to need its counts: its session is over, and so is its file.
     func isForgettable(withFile: Bool) -> Bool {
-        capturingSince == nil && !(withFile && isInFile)
+        capturingSince == nil && waitingCount == 0 && !(withFile && isInFile)
     }
 
     /// Begins a session, unless another one of the same device captures already.
@@ -106,14 +112,22 @@ package final class SourceCounters {
     }
 
     /// Counts for a new file from now on.
+    ///
+    /// What has not been recorded yet will be in that file.
     package func beginFile() {
         interface = nil
-        isInFile = capturingSince != nil
-        countsBefore = counts
+        isInFile = capturingSince != nil || waitingCount > 0
+        countsBefore = recordedCounts
     }
 
     /// The counts since the current file was begun.
-    package var countsInFile: InterfaceCounts { counts.since(countsBefore) }
+    package var countsInFile: InterfaceCounts { recordedCounts.since(countsBefore) }
+
+    private var recordedCounts: InterfaceCounts {
+        var counts = counts
+        counts.delivered &-= waitingCount
+        return counts
+    }
 
     /// The statistics up to now.
     package func statistics(now: MonotonicTime) -> SourceStatistics {

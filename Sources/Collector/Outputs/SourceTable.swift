@@ -56,7 +56,9 @@ package struct SourceTable: ~Copyable {
                         + "--rotate-size or --rotate-time makes room"
                     : "\(Self.countMax) devices are captured from")
         }
-        forgotten.append(counters.remove(at: index))
+        let device = counters.remove(at: index)
+        device.isForgotten = true
+        forgotten.append(device)
     }
 
     /// Has no device wait for a file any more, since there is none.

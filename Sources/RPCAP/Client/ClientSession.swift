@@ -16,7 +16,13 @@ package struct ClientSession: Sendable {
         package var login = LoginRequest.null
         /// The device to open; nil takes the one that the peer has marked, or else its first.
         package var device: String?
+        /// The pod whose device to open, as `"shop/web-1"`; nil for none.
+        ///
+        /// While the peer has no such pod the session waits: `askForDevices` looks again.
+        package var pod: String?
         package var sampling = Sampling.none
+        /// Whether the driver is told the devices of an agent of podwire as soon as they are known.
+        package var namesPods = false
         /// Whether the session ends when the devices are known.
         package var listsOnly = false
 
@@ -26,7 +32,8 @@ package struct ClientSession: Sendable {
     /// A step that the driver has to take.
     package enum Action: Equatable, Sendable {
         case send([UInt8])
-        /// The devices that can be captured from, if the goal was to list them.
+        /// The devices that can be captured from, if the goal wants to know them, or they were asked
+        /// for again.
         case listed([Device])
         /// Prepare for the data of a device that is open; then call `start`.
         ///
@@ -59,6 +66,8 @@ package struct ClientSession: Sendable {
     ///
     /// A loopback or link-local address means another host elsewhere.
     package private(set) var peerAddresses: [IPAddress] = []
+    /// Whether the peer names pods: it is an agent of podwire.
+    package private(set) var offersPods = false
     private var linkType: UInt16 = 0
     /// Whether this side opens the data connection of the capture that was asked for.
     private var clientOpens = false
@@ -124,6 +133,11 @@ package struct ClientSession: Sendable {
     package mutating func start(_ request: StartRequest, now: MonotonicTime) {
         clientOpens = mode == .passive && request.flags.isDisjoint(with: [.udp, .serverOpens])
         ask(.startCapture, request.bytes, now: now)
+    }
+
+    /// Asks for the list of devices again, or has the session look for its pod again.
+    package mutating func askForDevices(now: MonotonicTime) {
+        ask(.findInterfaces, now: now)
     }
 
     package mutating func askForStatistics(now: MonotonicTime) {
@@ -204,7 +218,8 @@ extension ClientSession {
             throw failure
         }
         switch type {
-        case .statistics, .updateFilter, .setSampling, .endCapture:
+        case .findInterfaces where device == nil: throw failure
+        case .statistics, .updateFilter, .setSampling, .endCapture, .findInterfaces:
             (state, deadline) = (.idle, nil)
             actions.append(.note("\(type.meaning): \(failure)"))
             if type == .setSampling { prepare() }
@@ -255,7 +270,18 @@ extension ClientSession {
             actions.append(.listed(devices))
             return close("closed by this side")
         }
-        let chosen = try ReplyCheck.choose(goal.device, from: devices)
+        guard device == nil else { return actions.append(.listed(devices)) }
+        offersPods = devices.contains(where: \.isStream)
+        if goal.namesPods, offersPods { actions.append(.listed(devices)) }
+        let chosen: Device
+        if let pod = goal.pod {
+            guard let device = devices.first(where: { OfferedPod($0)?.fullName == pod }) else {
+                return actions.append(.note("it has no pod \(pod) yet: it is asked again"))
+            }
+            chosen = device
+        } else {
+            chosen = try ReplyCheck.choose(goal.device, from: devices)
+        }
         device = chosen
         let addresses = ([chosen] + devices.filter { $0 != chosen }).flatMap(\.addresses)
             .map(\.address).filter { !$0.isLoopback && !$0.isLinkLocalIPv6 }

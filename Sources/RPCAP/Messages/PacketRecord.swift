@@ -111,7 +111,7 @@ public struct PacketRecord: Equatable, Sendable {
     }
 
     /// Reads the packet header that follows the message header.
-    init(packetHeader bytes: RawSpan) {
+    package init(packetHeader bytes: RawSpan) {
         seconds = bytes.uint32(at: 0)
         microseconds = bytes.uint32(at: 4)
         byteCount = Int(bytes.uint32(at: 8))

@@ -78,7 +78,7 @@ package struct PasswordHash: Equatable, Sendable, LosslessStringConvertible {
 }
 
 /// Base64 in its canonical form (RFC 4648).
-private enum Base64 {
+enum Base64 {
     static func encode(_ bytes: [UInt8]) -> String {
         // Safety: the call writes four characters for every three bytes begun, and a zero byte.
         var text = [UInt8](repeating: 0, count: (bytes.count + 2) / 3 * 4 + 1)

@@ -103,6 +103,8 @@ def bounds(figures):
           "no agent", 1500, "/s")
     among("CPU of the process with three sensors, over one", "sensors_cpu_ns", "3", "1", 1.4)
     among("memory with rings with three sensors, over one", "sensors_memory_total_mib", "3", "1", 1.3)
+    among("CPU of the collector per packet in order of time, over as they come", "collector_paced_ns",
+          "in order of time", "as they come", 1.15)
     above("what pods pay at an edge that reports, 1,514 bytes", "pods_elsewhere_1514_ns", "no agent",
           540, "ns", name="reports")
     ratio("CPU of the whole node per packet of 300 bytes, the mirror's over ours", "node_300_ns",

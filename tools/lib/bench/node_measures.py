@@ -3,7 +3,7 @@ the kernel does for a contestant elsewhere."""
 
 import time
 
-from . import contestants, generator, network, processes
+from . import collecting, contestants, generator, network, processes
 from .measures import PACED_PER_SECOND, SIZES, WARM_UP_SECONDS, Bench, Cost, loss_share
 
 LIGHT_BYTES = 300
@@ -86,6 +86,10 @@ class NodeBench(Bench):
                     for kind, byte_count in processes.memory(contestant.pid).items():
                         self.figures.add(f"sensors_memory_{kind}_mib", name,
                                          byte_count / (1 << 20))
+
+    def collector(self):
+        """What the collector costs, which is another command of the agent's program."""
+        collecting.collector(self, self.contestants[self.kinds[0]])
 
     def node(self):
         """CPU of the whole node per packet: of the process, and what senders and softirqs have more to

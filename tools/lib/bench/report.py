@@ -4,7 +4,7 @@ import math
 import pathlib
 import subprocess
 
-from . import network, services
+from . import collecting, network, services
 from .measures import FLOWS, GSO_PER_SECOND, PACED_PER_SECOND, SIZES
 from .node_measures import LIGHT, NOBODY, SENSORS_PER_SECOND, TOGETHER_PER_SECOND
 
@@ -74,6 +74,12 @@ SERVICE_LINES = [line for rate in services.RATES for line in (
     ("... packets of it that were reported", f"services_{rate}_reported", 1, 3),
     ("... calls/s that there were", f"services_{rate}_per_s", 1, 0),
     ("... the agent's own memory after it, MiB", f"services_{rate}_mib", 1, 1))]
+COLLECTOR_LINES = [line for kind, text in (
+    ("paced", f"{collecting.PER_SECOND:,} packets/s"), ("full", "full speed")) for line in (
+        (f"{collecting.BYTES} bytes, {text}, CPU of the collector per packet, ns",
+         f"collector_{kind}_ns", 1, 0),
+        ("... 1,000 packets/s", f"collector_{kind}_per_s", 1e-3, 0),
+        ("... of them later than the order waits, %", f"collector_{kind}_late_share", 100, 2))]
 
 
 def cell(figure, scale, digits):
@@ -124,6 +130,8 @@ def tables(figures, names):
     parts += further(figures, ["new calls to services, known from", "connection tracking",
                                "Cilium's tables"], [
         (*line, ("conntrack", "cilium")) for line in SERVICE_LINES])
+    parts += further(figures, ["four agents to a file", *collecting.ORDERS], [
+        (*line, tuple(collecting.ORDERS)) for line in COLLECTOR_LINES])
     return "\n\n".join(parts)
 
 
