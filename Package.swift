@@ -112,8 +112,8 @@ let package = Package(
         module("Flows", "Addressing", "Formats", "Packets"),
         module("CaptureFiles", "Addressing", "Compression", "Formats", "Linux"),
         module(
-            "Collector", "Addressing", "BPF", "CaptureFiles", "Formats", "Linux", "Log", "RPCAP",
-            "Security", "Time", "Tunnels", logging),
+            "Collector", "Addressing", "BPF", "CaptureFiles", "Flows", "Formats", "Linux", "Log",
+            "RPCAP", "Security", "Time", "Tunnels", logging),
 
         .executableTarget(
             name: "podwire",

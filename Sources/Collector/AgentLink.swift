@@ -143,7 +143,9 @@ final class AgentLink {
 
     /// The text for its interface in the file.
     var interfaceDescription: String {
-        ownAddress.map { "agent at \($0), behind \(peer.address)" } ?? "agent at \(host)"
+        let place =
+            ownAddress.map { "agent at \($0), behind \(peer.address)" } ?? "agent at \(host)"
+        return ([place] + options.limits).joined(separator: "; ")
     }
 
     var isCapturing: Bool { state == .capturing || state == .ending }

@@ -1,4 +1,5 @@
 package import BPF
+import Formats
 import Linux
 import RPCAP
 package import Security
@@ -62,6 +63,20 @@ package struct CaptureOptions: Sendable {
             let trust = source == nil ? dialledTrust : source?.isSecure == true ? sourceTrust : nil
         else { return Channel(connection) }
         return try Channel(beginning: trust.connect(connection, host: source?.host))
+    }
+
+    /// What keeps packets out, in words for the description of an interface.
+    var limits: [String] {
+        let sampling: String? =
+            switch sampling {
+            case .none: nil
+            case .onePacketIn(let count): "one packet in \(count) asked for"
+            case .onePacketPerMilliseconds(let time): "one packet in \(time) ms asked for"
+            }
+        let filter = filter.map {
+            "a filter of \(Wording.count($0.instructions.count, "instruction"))"
+        }
+        return [sampling, filter].compactMap(\.self)
     }
 
     /// The filter that agents are asked for, or the one that keeps everything.

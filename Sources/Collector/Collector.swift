@@ -144,6 +144,9 @@ package final class Collector {
 
     /// What became of the packets at each output.
     package var outputCounts: [OutputCounts] { outputs.counts }
+
+    /// The conversations, if they are counted.
+    package var flows: FlowSink? { outputs.flows }
 }
 
 /// Waiting.
@@ -339,7 +342,7 @@ extension Collector {
         removeEnded(now)
         try outputs.flush(now: now)
         try rotateIfDue(now)
-        view.show(links, dialers, admission.counts, outputs.counts, now: now, logger)
+        view.show(links, dialers, admission.counts, outputs, now: now, logger)
     }
 
     /// Serves the outputs, and passes on what has gathered for them.

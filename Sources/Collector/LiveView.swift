@@ -1,3 +1,4 @@
+import Flows
 import Formats
 import Glibc
 import Linux
@@ -37,11 +38,15 @@ package final class LiveView {
     /// Shows the state of all agents; to be called each second.
     func show(
         _ links: [AgentLink], _ dialers: [SourceDialer], _ counts: AdmissionCounts,
-        _ outputs: [OutputCounts], now: MonotonicTime, _ logger: Logger
+        _ outputs: Outputs, now: MonotonicTime, _ logger: Logger
     ) {
         tickCount += 1
         if isTerminal {
-            draw(links, dialers, counts, outputs, now)
+            if let flows = outputs.flows, let view = flows.view {
+                draw(flows, view, of: links, now)
+            } else {
+                draw(links, dialers, counts, outputs.counts, now)
+            }
         } else if tickCount % Self.tickCountPerSummary == 0 {
             for link in links {
                 if let counters = link.counters {
@@ -49,7 +54,9 @@ package final class LiveView {
                 }
             }
             summarize(counts, logger)
-            for output in outputs where Self.isOfNote(output) { summarize(output, logger) }
+            for output in outputs.counts where Self.isOfNote(output) {
+                summarize(output, logger)
+            }
         }
     }
 
@@ -128,8 +135,39 @@ package final class LiveView {
         let outputs = outputs.filter(Self.isOfNote)
         if !outputs.isEmpty { text += OutputCounts.table(outputs) }
         if counts != AdmissionCounts() { text += "\(counts)\n" }
-        lineCount = text.split(separator: "\n").count
-        write(text)
+        show(text)
+    }
+
+    /// Draws who talks to whom.
+    private func draw(
+        _ flows: FlowSink, _ view: FlowOptions.View, of links: [AgentLink], _ now: MonotonicTime
+    ) {
+        let list = flows.takeList(view, now: now)
+        let agents = Wording.count(links.count { $0.isCapturing }, "agent")
+        let packets = Wording.count(Int(clamping: flows.table.frameCount), "packet")
+        let conversations = list.rows.count + list.filteredCount
+        let count = min(view.countMax, Self.height - 2)
+        erase()
+        show(
+            "\(agents), \(packets), \(Wording.count(conversations, "conversation"))\n"
+                + ConversationText(list) { TimeStamp.clockText(nanoseconds: $0) }
+                .text(width: terminalWidth(STDERR_FILENO) ?? 80, countMax: count))
+    }
+
+    /// The lines of the window that a table may have.
+    ///
+    /// One is left to the cursor: a table that is higher than the window could not be erased.
+    private static var height: Int { max(4, terminalHeight(STDERR_FILENO) ?? 25) - 1 }
+
+    /// Writes a table, as far as it fits the window.
+    private func show(_ text: String) {
+        var lines = text.split(separator: "\n")
+        if lines.count > Self.height {
+            lines =
+                lines.prefix(Self.height - 1) + ["and \(lines.count - Self.height + 1) more lines"]
+        }
+        lineCount = lines.count
+        write(lines.map { $0 + "\n" }.joined())
     }
 
     /// Erases the table from its first line on (ECMA-48).

@@ -14,6 +14,8 @@ package struct ConversationTable: Sendable {
     private var expiredAt: UInt64 = 0
     /// All frames.
     package private(set) var frameCount: UInt64 = 0
+    /// The bytes that they had on the wire.
+    package private(set) var byteCount: UInt64 = 0
     /// Frames that are no IP packets.
     package private(set) var otherCount: UInt64 = 0
     /// Conversations that were forgotten, since there were too many.
@@ -59,6 +61,7 @@ package struct ConversationTable: Sendable {
     package mutating func add(_ frame: RawSpan, wireByteCount: Int, nanoseconds: UInt64) {
         latest = max(latest, nanoseconds)
         frameCount += 1
+        byteCount += UInt64(wireByteCount)
         guard let packet = FrameContent(frame)?.packet(in: frame) else {
             otherCount += 1
             return

@@ -12,6 +12,9 @@ package enum TimeStamp {
         return "\(text("%Y-%m-%dT%H:%M:%S", nanoseconds)).\(padding)\(milliseconds)Z"
     }
 
+    /// The time of day to the second, of a time since 1970.
+    package static func clockText(nanoseconds: UInt64) -> String { text("%H:%M:%S", nanoseconds) }
+
     /// The time now to the second, without characters that are awkward in a file name.
     package static func forFileName() -> String { text("%Y%m%d-%H%M%S", wallClockNanoseconds()) }
 

@@ -83,41 +83,7 @@ struct CollectCommand: ParsableCommand {
             """)
     var allow: [String] = []
 
-    @Option(
-        help: """
-            An agent to dial, and to dial again when it is gone: \
-            rpcap://[USER[:PASSWORD]@]HOST[:PORT][/DEVICE], or rpcaps for TLS. By default it uses \
-            port 2002, no login, and the device that the agent prefers. Can be given more than once.
-            """,
-        completion: .list(["rpcap://", "rpcaps://"]))
-    var from: [String] = []
-
-    @Option(
-        help: """
-            Where to listen: PORT, ADDRESS:PORT or [IPV6]:PORT. (default: 2003; nowhere with --from)
-            """)
-    var listen: String?
-
-    @Option(help: "A file whose first line is the password for --from.", completion: .file())
-    var passwordFile: String?
-
-    @Flag(help: "Use TLS with agents that dial. For those of --from, write rpcaps in the URL.")
-    var tls = false
-
-    @Option(
-        help: """
-            For TLS: a PEM file with the certificates of agents, or of the authority that signs \
-            them. (default for rpcaps: the authorities that this machine trusts)
-            """,
-        completion: .file(extensions: ["pem", "crt", "cer"]))
-    var tlsCa: String?
-
-    @Flag(
-        help: """
-            For TLS: accept any certificate. Anyone between here and the agent can then read and \
-            change everything.
-            """)
-    var tlsInsecure = false
+    @OptionGroup(title: "Agents") var agents: SourceOptions
 
     @Flag(help: "List the devices of the agents of --from, and exit.")
     var list = false
@@ -128,28 +94,6 @@ struct CollectCommand: ParsableCommand {
             agent as JSON on standard output.
             """)
     var json = false
-
-    @Option(help: "The most bytes of a packet to ask agents for, 64 to 262144.")
-    var snaplen = 262_144
-
-    @Option(
-        help: """
-            A file, or - for standard input, with a filter as `tcpdump -y EN10MB -ddd EXPRESSION` \
-            prints it. The packets of agents are Ethernet frames.
-            """,
-        completion: .file())
-    var bpf: String?
-
-    @Flag(help: "Ask for packets as UDP datagrams. They never hold up an agent, but may get lost.")
-    var udp = false
-
-    @Option(
-        help: """
-            Ask for one packet in N, as 1/N, or for one packet in an interval, such as 10ms. Some \
-            agents agree and send all packets nevertheless.
-            """,
-        completion: .list(["1/10", "1/100", "1/1000", "10ms", "100ms"]))
-    var sample: String?
 
     @Option(
         help: "Begin a new file at this size, such as 100MiB; at least 1MiB.",
@@ -187,11 +131,11 @@ struct CollectCommand: ParsableCommand {
 
     @Option(
         help: """
-            Write packets in the order of their time stamps: hold each for this time, since others \
-            may come late, 1ms to 10s. With off, write them as they come.
+            A file of conversations, who talks to whom as `podwire top` has it: JSON, a line for each, \
+            replaced every 10 s and at the end.
             """,
-        completion: .list(["off", "200ms", "1s"]))
-    var order = "200ms"
+        completion: .file(extensions: ["ndjson", "json"]))
+    var flows: String?
 
     @Option(
         help: """
@@ -209,13 +153,6 @@ struct CollectCommand: ParsableCommand {
         completion: .directory)
     var inventory: String?
 
-    @Option(
-        help: """
-            NAMESPACE/NAME of a pod: capture it alone, from the agent of --from that has it. While none \
-            has it, they are asked again.
-            """)
-    var pod: String?
-
     @Flag(
         help: """
             Write a file of its own for each link type, such as NAME-EN10MB.pcapng and \
@@ -229,29 +166,15 @@ struct CollectCommand: ParsableCommand {
     }
 
     func run() throws {
-        let settings = try readSettings()
+        let settings = try readingSettings(for: "collect") { try Settings(self, readsFiles: true) }
         Signals.block()
         if list { return try showDevices(settings) }
-        let logger = Logger(label: "podwire") { _ in
-            LineLogHandler(level: .info) { writeToStandardError($0(0)) }
+        let collector = try collect(
+            settings.agents, settings.capture, to: settings.outputs, for: "collect")
+        report(collector, settings)
+        guard !collector.statistics.isEmpty || settings.agents.sources.isEmpty else {
+            throw Exit.noHost
         }
-        let hasCaptured: Bool
-        do throws(SystemError) {
-            let stop = try Event()
-            let stopNumber = stop.fileDescriptor
-            try Signals.onEnd(secondsMax: 5) { Event.raise(stopNumber) }
-            Descriptor.raiseCountMax()
-            let collector = try Collector(
-                at: settings.address, from: settings.sources, to: settings.outputs,
-                settings.options, stop: stop, view: LiveView(), logger: logger)
-            try collector.run()
-            report(collector, settings)
-            hasCaptured = !collector.statistics.isEmpty
-        } catch {
-            writeToStandardError("podwire collect: \(error)\n")
-            throw Exit.systemError
-        }
-        guard hasCaptured || settings.sources.isEmpty else { throw Exit.noHost }
     }
 
     private func showDevices(_ settings: Settings) throws {
@@ -260,28 +183,13 @@ struct CollectCommand: ParsableCommand {
             let stop = try Event()
             let stopNumber = stop.fileDescriptor
             try Signals.onEnd(secondsMax: 2) { Event.raise(stopNumber) }
-            lists = CollectLists(settings.sources, settings.options, cancel: stop)
+            lists = CollectLists(settings.agents.sources, settings.capture, cancel: stop)
         } catch {
             writeToStandardError("podwire collect: \(error)\n")
             throw Exit.systemError
         }
         lists.show(asJSON: json)
         if !lists.areComplete { throw Exit.noHost }
-    }
-
-    private func readSettings() throws -> Settings {
-        do {
-            return try Settings(self, readsFiles: true)
-        } catch let error as ValidationError {
-            writeToStandardError("podwire collect: \(error.message)\n")
-            throw Exit.usage
-        } catch let error as TLSFailure {
-            writeToStandardError("podwire collect: \(error)\n")
-            throw Exit.usage
-        } catch {
-            writeToStandardError("podwire collect: \(error)\n")
-            throw Exit.systemError
-        }
     }
 
     private func report(_ collector: Collector, _ settings: Settings) {

@@ -21,8 +21,10 @@ extension CollectCommand.Settings {
         var options = OutputOptions()
         options.feed = try feed(command)
         options.frameSinks = try frameSinks(command)
-        options.recording = try recording(
-            command, isDefault: options.feed.isEmpty && options.frameSinks.isEmpty)
+        options.flows = command.flows.map { FlowOptions(path: $0) }
+        let isOnlyOutput =
+            options.feed.isEmpty && options.frameSinks.isEmpty && options.flows == nil
+        options.recording = try recording(command, isDefault: isOnlyOutput)
         return options
     }
 

@@ -1,6 +1,7 @@
 import Addressing
 import ArgumentParser
 import CaptureFiles
+import Collector
 import Flows
 import Formats
 import Glibc
@@ -10,29 +11,38 @@ import Linux
 struct TopCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "top",
-        abstract: "Shows who talks to whom: the conversations of a capture file.",
+        abstract: "Shows who talks to whom, live or in a capture file.",
         discussion: """
             A conversation is a client and a service that it calls, at an address and a port, over \
             any number of connections. The client is the one that opens connections. Pods have \
-            names if the file has them, as those of `podwire collect` do.
+            names if the agents know them, or if the file has them, as those of `podwire collect` do.
 
+              podwire top                                    waits for agents that dial, as collect does
+              podwire top --from rpcap://node1 --sort rate
               podwire top pods.pcapng
               podwire top pods.pcapng --sort unanswered --only shop/
               tcpdump -i eth0 -w - | podwire top -
 
-            BYTES and PACKETS are those of both directions, and RATE is the average over the time of \
-            the conversation. A request is a TCP SYN or a ping: UNANSWERED are those without an \
-            answer within 3 s, REFUSED those that were reset, or that an ICMP error refused. Both \
-            columns are there if there is one such request. What does not fit the window is left out.
+            Live, a terminal shows a table that is new each second, until SIGINT or SIGTERM; RATE is \
+            that of the last second. The last table, and that of a file, has the average over the time \
+            of each conversation. For a script, `podwire collect --flows FILE` keeps a file.
 
-            Exit code 64: an option or the file cannot be understood. 71: the system refuses \
-            something, such as a file.
+            BYTES and PACKETS are those of both directions. A request is a TCP SYN or a ping: \
+            UNANSWERED are those without an answer within 3 s, REFUSED those that were reset, or that \
+            an ICMP error refused. Both columns are there if there is one such request. What does not \
+            fit the window is left out.
+
+            Exit code 64: an option or the file cannot be understood. 69: no agent of --from could be \
+            captured from. 71: the system refuses something, such as a file or a port.
             """)
 
     @Argument(
-        help: "A pcap or pcapng file, or - for standard input. It may be compressed with gzip.",
+        help: """
+            A pcap or pcapng file, or - for standard input. It may be compressed with gzip. Without \
+            it, what agents send is shown.
+            """,
         completion: .file(extensions: ["pcap", "pcapng", "gz"]))
-    var file: String
+    var file: String?
 
     @Option(
         help: """
@@ -49,23 +59,60 @@ struct TopCommand: ParsableCommand {
             """)
     var only: [String] = []
 
-    @Option(help: "The most conversations to show. (default: 20; with --json all)")
+    @Option(
+        help: "The most conversations to show. (default: 20; live what fits; with --json all)")
     var count: Int?
 
-    @Flag(help: "Print JSON: an object.")
+    @Flag(help: "Print JSON: an object; live at the end.")
     var json = false
 
+    @OptionGroup(title: "Agents") var agents: SourceOptions
+
     private static let standardCount = 20
+    /// The bytes of a packet that agents are asked for: all headers, and those that an ICMP error
+    /// quotes.
+    private static let snaplen = 256
 
     func validate() throws {
         guard count.map({ $0 > 0 }) ?? true else {
             throw ValidationError("--count: it takes a number from 1 on")
         }
+        guard file != nil else {
+            _ = try settings(readsFiles: false)
+            return
+        }
+        guard agents.from.isEmpty, agents.listen == nil else {
+            throw ValidationError("--from and --listen: give a file, or agents")
+        }
     }
 
-    func run() throws { try readingCaptures(for: "top", show) }
+    func run() throws {
+        if let file {
+            try readingCaptures(for: "top") { try show(file) }
+        } else {
+            try watch()
+        }
+    }
 
-    private func show() throws {
+    private func settings(readsFiles: Bool) throws -> SourceSettings {
+        var settings = try SourceSettings(agents, snaplen: Self.snaplen, readsFiles: readsFiles)
+        settings.capture.wantsNames = true
+        return settings
+    }
+
+    private func watch() throws {
+        let settings = try readingSettings(for: "top") { try self.settings(readsFiles: true) }
+        Signals.block()
+        var outputs = OutputOptions()
+        outputs.orderWindow = settings.orderWindow
+        outputs.flows = FlowOptions(
+            view: FlowOptions.View(by: sort, filter: only, countMax: count ?? .max))
+        let collector = try collect(settings, settings.capture, to: outputs, for: "top")
+        if let flows = collector.flows { show(flows.table, flows.names) }
+        guard !collector.statistics.isEmpty || settings.sources.isEmpty else { throw Exit.noHost }
+    }
+
+    private func show(_ file: String) throws {
         var reader = try CaptureReader(path: file)
         var table = ConversationTable()
         let damage = try reader.readAll { frame in
@@ -74,20 +121,24 @@ struct TopCommand: ParsableCommand {
                 nanoseconds: frame.nanoseconds)
         }
         table.finish()
-        let list = ConversationList(table, names: reader.names, filter: only, by: sort, since: nil)
-        let report = TopReport(table, list)
-        if json {
-            writeToStandardOutput(report.json(countMax: count ?? .max).text + "\n")
-        } else {
-            writeToStandardOutput(
-                report.text(width: outputWidth, countMax: count ?? Self.standardCount))
-        }
+        show(table, reader.names)
         if reader.skippedCount > 0 {
             writeToStandardError("podwire top: \(reader.skippedText), and left out\n")
         }
         if let damage {
             writeToStandardError("podwire top: \(file): \(damage)\n")
             throw Exit.usage
+        }
+    }
+
+    private func show(_ table: ConversationTable, _ names: [IPAddress: String]) {
+        let list = ConversationList(table, names: names, filter: only, by: sort, since: nil)
+        let report = TopReport(table, list)
+        if json {
+            writeToStandardOutput(report.json(countMax: count ?? .max).text + "\n")
+        } else {
+            writeToStandardOutput(
+                report.text(width: outputWidth, countMax: count ?? Self.standardCount))
         }
     }
 }

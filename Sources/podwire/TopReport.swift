@@ -1,3 +1,4 @@
+import Collector
 import Flows
 import Formats
 import Linux
@@ -28,7 +29,8 @@ struct TopReport {
         }
         text +=
             "\n"
-            + ConversationText(list, timeText: Self.clock).text(width: width, countMax: countMax)
+            + ConversationText(list, timeText: TimeStamp.clockText).text(
+                width: width, countMax: countMax)
         if list.rows.count > countMax {
             text += "and \(list.rows.count - countMax) more; --count shows more of them\n"
         }
@@ -41,34 +43,9 @@ struct TopReport {
         return text
     }
 
-    /// The time of day in UTC.
-    private static func clock(_ nanoseconds: UInt64) -> String {
-        String(TimeStamp.text(nanoseconds: nanoseconds).dropFirst(11).prefix(8))
-    }
-
     /// An object for programs.
     func json(countMax: Int) -> JSON {
-        let rows = list.rows.prefix(countMax).map { row in
-            let counts = row.counts
-            return JSON.object([
-                ("client", .text("\(row.conversation.client)")),
-                ("clientName", row.clientName.map { .text($0) } ?? .null),
-                ("service", .text("\(row.conversation.service)")),
-                ("serviceName", row.serviceName.map { .text($0) } ?? .null),
-                ("port", row.conversation.port.map { .number(Int($0)) } ?? .null),
-                ("protocol", .text(row.conversation.transportName)),
-                ("clientPackets", .number(counts.client.packetCount)),
-                ("clientBytes", .number(counts.client.byteCount)),
-                ("servicePackets", .number(counts.service.packetCount)),
-                ("serviceBytes", .number(counts.service.byteCount)),
-                ("bitsPerSecond", .number(row.bitsPerSecond)),
-                ("first", .text(TimeStamp.text(nanoseconds: counts.first))),
-                ("last", .text(TimeStamp.text(nanoseconds: counts.last))),
-                ("requests", .number(counts.requestCount)),
-                ("refused", .number(counts.refusedCount)),
-                ("unanswered", .number(counts.unansweredCount)),
-            ])
-        }
+        let rows = list.rows.prefix(countMax).map(\.json)
         return .object([
             ("packets", .number(frameCount)), ("withoutIP", .number(otherCount)),
             ("forgotten", .number(forgottenCount)), ("conversations", .array(rows)),

@@ -26,7 +26,7 @@ struct OutputsTests {
 
         func open() throws(SystemError) -> any FrameSink { self }
 
-        func add(_ frame: RawSpan, wireByteCount: Int, linkType: UInt16) {
+        func add(_ frame: RawSpan, wireByteCount: Int, nanoseconds: UInt64, linkType: UInt16) {
             let bytes = [UInt8(wireByteCount), UInt8(linkType)] + frame.array
             content.withLock { $0.frames.append(bytes) }
         }

@@ -3,10 +3,16 @@
 PODWIRE names the binary. Agents are played by hand, over loopback in a network namespace.
 """
 
+import fcntl
 import json
+import os
 import pathlib
+import pty
 import re
+import signal
 import struct
+import subprocess
+import termios
 import time
 import unittest
 
@@ -15,7 +21,7 @@ from support.commands import run
 from support.fake_agents import FakeAgent, FakeDaemon
 from support.program import PODWIRE
 from support.rpcap import packet, reply
-from support.namespace import run_in, socket_in
+from support.namespace import command_in, run_in, socket_in
 from support.waiting import PATIENCE_SECONDS, wait_until
 
 # The port of --serve.
@@ -225,13 +231,18 @@ class NameTest(CollectorCase):
         self.assertEqual(set(done.stdout.split()), {"web-1.shop"})
 
     def test_names_can_be_left_out(self):
-        self.collect("--names", "off")
+        accept = pathlib.Path(self.folder.name) / "accept"
+        accept.write_text("1\n6 0 0 262144\n")
+        self.collect("--names", "off", "--bpf", accept)
         self.await_text("listening")
         self.await_start(self.naming_agent([("v", "the pod shop/web at 10.244.1.2")],
                                            record(1, int(time.time() * 10**6))))
         self.await_packets(1)
         self.end()
         self.assertNotIn(b"web.shop", self.file.read_bytes())
+        # The interface says what was asked for.
+        done = run("tshark", "-r", str(self.file), "-T", "fields", "-e", "frame.interface_description")
+        self.assertEqual(done.stdout, "agent at 127.0.0.1; a filter of 1 instruction\n")
 
     def test_a_pod_is_captured_as_soon_as_an_agent_has_it(self):
         class Daemon(NamingDaemon):
@@ -257,6 +268,81 @@ class NameTest(CollectorCase):
             done = run_in(self.namespace, PODWIRE, "collect", *arguments, check=False)
             self.assertEqual(done.returncode, 64, arguments)
             self.assertIn(text, done.stderr)
+
+
+class FlowsTest(CollectorCase):
+    """Who talks to whom while agents send: on a terminal, and in a file."""
+
+    SOURCES = [f"10.244.1.{number}" for number in range(2, 32)]
+
+    def agent(self, data):
+        class Agent(NamingAgent):
+            rows = [STREAM, ("veth1", "the pod shop/0-web at 10.244.1.2")]
+
+        agent = Agent(self.namespace, data)
+        self.agents.append(agent)
+        return agent
+
+    def data(self):
+        now = int(time.time() * 10**6)
+        return b"".join(record(number, now, source) for number, source in enumerate(self.SOURCES * 2, 1))
+
+    def test_a_file_has_what_top_says_of_the_packets(self):
+        flows = pathlib.Path(self.folder.name) / "flows.ndjson"
+        self.collect("--flows", flows)
+        self.await_text("listening")
+        self.assertEqual(flows.read_text(), "")
+        self.await_start(self.agent(self.data()))
+        self.await_packets(60)
+        self.end()
+        rows = [json.loads(line) for line in flows.read_text().splitlines()]
+        self.assertEqual({row["client"] for row in rows}, set(self.SOURCES))
+        self.assertEqual({(row["clientPackets"], row["port"], row["protocol"]) for row in rows}, {(2, 9, "udp")})
+        self.assertEqual([row["clientName"] for row in rows if row["client"] == "10.244.1.2"], ["0-web.shop"])
+        self.assertEqual(rows, json.loads(run(PODWIRE, "top", self.file, "--json").stdout)["conversations"])
+
+    def test_a_file_that_cannot_be_made_ends_it(self):
+        done = run_in(self.namespace, PODWIRE, "collect", "--flows", "/nowhere/flows", check=False)
+        self.assertEqual(done.returncode, 71)
+        self.assertIn("/nowhere/flows", done.stderr)
+
+    def test_a_terminal_shows_as_much_as_fits_its_window(self):
+        rows, columns = 9, 60
+        terminal, inside = pty.openpty()
+        self.addCleanup(os.close, terminal)
+        fcntl.ioctl(inside, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+        self.collector = subprocess.Popen(command_in(self.namespace, PODWIRE, "top", "--sort", "client"),
+                                          stdout=subprocess.PIPE, stderr=inside, text=True)
+        os.close(inside)
+        shown = ""
+
+        def shows(text, count=1):
+            nonlocal shown
+            shown += os.read(terminal, 1 << 16).decode()
+            return shown.count(text) >= count
+
+        wait_until(lambda: shows("0 agents"), lambda: shown)
+        self.await_start(self.agent(self.data()))
+        wait_until(lambda: shows("30 conversations", 4), lambda: shown)
+        self.collector.send_signal(signal.SIGINT)
+        result = self.collector.communicate(timeout=PATIENCE_SECONDS)[0]
+        self.assertEqual(self.collector.returncode, 0)
+        self.assertIn("60 packets, 30 conversations", result)
+        self.assertIn("0-web.shop", result)
+        # What follows on an erasure is a table, until the next one.
+        tables = [re.sub("\r", "", part).split("\n") for part in re.split("\x1b\\[\\d+F\x1b\\[J", shown)]
+        tables = [lines for lines in tables if "30 conversations" in lines[0]]
+        self.assertTrue(tables)
+        for lines in tables[:-1]:
+            self.assertEqual(len(lines), rows, "with an empty one, where the cursor is")
+            self.assertLessEqual(max(map(len, lines)), columns)
+            self.assertTrue(lines[2].startswith("0-web.shop "), lines)
+
+    def test_agents_and_a_file_exclude_each_other(self):
+        for arguments in (("--from", "rpcap://127.0.0.1"), ("--listen", "2003")):
+            done = run(PODWIRE, "top", "x.pcap", *arguments, check=False)
+            self.assertEqual(done.returncode, 64, arguments)
+            self.assertIn("give a file, or agents", done.stderr)
 
 
 if __name__ == "__main__":

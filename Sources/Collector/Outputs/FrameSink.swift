@@ -19,8 +19,9 @@ package protocol FrameSink: AnyObject {
     /// - Parameters:
     ///   - frame: What was captured of it.
     ///   - wireByteCount: The length that it had on the wire.
+    ///   - nanoseconds: When it was captured, since 1970.
     ///   - linkType: The form of the frame, as a number of capture files.
-    func add(_ frame: RawSpan, wireByteCount: Int, linkType: UInt16)
+    func add(_ frame: RawSpan, wireByteCount: Int, nanoseconds: UInt64, linkType: UInt16)
 
     /// Passes on what has gathered; called each time that packets have been read, and each second.
     func flush(now: MonotonicTime)

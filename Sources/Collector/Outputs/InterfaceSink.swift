@@ -47,7 +47,7 @@ final class InterfaceSink: FrameSink {
         self.device = Tap(device)
     }
 
-    func add(_ frame: RawSpan, wireByteCount: Int, linkType: UInt16) {
+    func add(_ frame: RawSpan, wireByteCount: Int, nanoseconds: UInt64, linkType: UInt16) {
         if refusals.refuse(
             frame, linkType: linkType, byteCountMax: TapDevice.frameByteCounts.upperBound)
         {

@@ -7,6 +7,8 @@ package struct OutputOptions: Sendable {
     /// The sinks that take frames, in the order in which they are reported.
     package var frameSinks: [any FrameSinkOptions] = []
 
+    /// Whether and how conversations are counted; nil for not.
+    package var flows: FlowOptions?
     /// The time for which packets wait for earlier ones of other agents; nil for none.
     package var orderWindow: Duration? = TimeOrder.standardWindow
 

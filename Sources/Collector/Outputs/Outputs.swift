@@ -13,6 +13,8 @@ package final class Outputs {
     private let recording: Recording?
     private let feed: PacketFeed?
     private let frameSinks: [any FrameSink]
+    /// The conversations, which are among the sinks as well; nil if they are not counted.
+    package let flows: FlowSink?
     /// Why the files were given up, if they were.
     private var fileFailure: SystemError?
     private var lostByFileCount: UInt64 = 0
@@ -38,6 +40,12 @@ package final class Outputs {
         feed = options.feed.isEmpty ? nil : try PacketFeed(options.feed, snaplen: snaplen)
         var frameSinks: [any FrameSink] = []
         for sink in options.frameSinks { frameSinks.append(try sink.open()) }
+        if let options = options.flows {
+            flows = try FlowSink(options, now: now)
+            frameSinks += [flows].compactMap(\.self)
+        } else {
+            flows = nil
+        }
         self.frameSinks = frameSinks
         if let files = options.recording {
             recording = try Recording(files, snaplen: snaplen, now: now)
@@ -114,7 +122,7 @@ extension Outputs {
         for sink in frameSinks {
             sink.add(
                 frame, wireByteCount: max(record.wireByteCount, frame.byteCount),
-                linkType: device.linkType)
+                nanoseconds: record.nanosecondsSince1970, linkType: device.linkType)
         }
     }
 
@@ -126,6 +134,7 @@ extension Outputs {
     package func add(_ names: [AddressName], all: [AddressName]) {
         if fileFailure == nil { recording?.add(names, all: all) }
         feed?.add(names, all: all)
+        flows?.add(all)
     }
 
     /// Writes what is enough to be worth a system call.

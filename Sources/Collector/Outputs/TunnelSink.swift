@@ -83,7 +83,7 @@ final class TunnelSink: FrameSink {
         sender = nil
     }
 
-    func add(_ frame: RawSpan, wireByteCount: Int, linkType: UInt16) {
+    func add(_ frame: RawSpan, wireByteCount: Int, nanoseconds: UInt64, linkType: UInt16) {
         let byteCountMax = sender?.frameByteCountMax ?? Self.frameByteCountMax
         if refusals.refuse(frame, linkType: linkType, byteCountMax: byteCountMax) { return }
         guard let sender else {

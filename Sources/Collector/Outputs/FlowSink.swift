@@ -1,0 +1,155 @@
+package import Addressing
+import CaptureFiles
+package import Flows
+package import Formats
+package import Linux
+package import Time
+
+/// What is done with the conversations that a collector counts.
+package struct FlowOptions: Sendable {
+    /// The file that has them as JSON, a line for each; nil for none.
+    package var path: String?
+    /// What a terminal shows of them in place of the agents; nil for nothing.
+    package var view: View?
+
+    /// What people want to see.
+    package struct View: Sendable {
+        let order: ConversationList.Order
+        let words: [String]
+        let countMax: Int
+
+        /// A view; the parameters are those of `ConversationList`, and the most rows.
+        package init(by order: ConversationList.Order, filter words: [String], countMax: Int) {
+            (self.order, self.words, self.countMax) = (order, words, countMax)
+        }
+    }
+
+    package init(path: String? = nil, view: View? = nil) { (self.path, self.view) = (path, view) }
+}
+
+/// A sink that counts conversations, for a person who looks and for a file that programs read.
+package final class FlowSink: FrameSink {
+    package private(set) var table = ConversationTable()
+    /// The names of addresses, also of pods that are gone.
+    package private(set) var names: [IPAddress: String] = [:]
+    let view: FlowOptions.View?
+    private let path: String?
+    private var refusals = FrameRefusals()
+    private var nextWrite: MonotonicTime
+    private var lastFailure: SystemError?
+    private var news: [OutputNews] = []
+    /// What was shown last, for rates.
+    private var shown: (byteCounts: [Conversation: UInt64], at: MonotonicTime)?
+
+    /// The time between two writes of the file.
+    private static let writeInterval = Duration.seconds(10)
+    /// The most names, those of the largest cluster and as many that have changed.
+    private static let nameCountMax = 131_072
+
+    /// Counts nothing yet; makes the file.
+    init(_ options: FlowOptions, now: MonotonicTime) throws(SystemError) {
+        (view, path) = (options.view, options.path)
+        nextWrite = now + Self.writeInterval
+        if let path { try write(to: path) }
+    }
+
+    package func add(
+        _ frame: RawSpan, wireByteCount: Int, nanoseconds: UInt64, linkType: UInt16
+    ) {
+        if refusals.refuse(frame, linkType: linkType, byteCountMax: .max) { return }
+        table.add(frame, wireByteCount: wireByteCount, nanoseconds: nanoseconds)
+    }
+
+    /// Takes the names that hold now.
+    func add(_ names: [AddressName]) {
+        if self.names.count > Self.nameCountMax { self.names = [:] }
+        for name in names { self.names[name.address] = name.name }
+    }
+
+    package func flush(now: MonotonicTime) {
+        guard let path, now >= nextWrite else { return }
+        nextWrite = now + Self.writeInterval
+        replace(path)
+    }
+
+    package func finish() {
+        table.finish()
+        if let path { replace(path) }
+    }
+
+    /// Replaces the file; tells a failure once for each reason.
+    private func replace(_ path: String) {
+        do throws(SystemError) {
+            try write(to: path)
+            lastFailure = nil
+        } catch {
+            guard error != lastFailure else { return }
+            lastFailure = error
+            news.append(
+                OutputNews(
+                    "conversations not written", ["path": path, "reason": "\(error)"],
+                    isWarning: true))
+        }
+    }
+
+    private func write(to path: String) throws(SystemError) {
+        let list = ConversationList(table, names: names, by: .bytes, since: nil)
+        try replaceFile(path, with: Array(list.rows.map { $0.json.text + "\n" }.joined().utf8))
+    }
+
+    /// The conversations that the view wants, with their rates since the last call.
+    func takeList(_ view: FlowOptions.View, now: MonotonicTime) -> ConversationList {
+        let before = shown.map { shown in
+            (byteCounts: shown.byteCounts, nanoseconds: (now - shown.at).clampedNanoseconds)
+        }
+        let list = ConversationList(
+            table, names: names, filter: view.words, by: view.order,
+            since: before.map { ($0.byteCounts, UInt64($0.nanoseconds)) })
+        let counts = table.conversations.map { ($0.key, $0.value.byteCount) }
+        shown = (Dictionary(uniqueKeysWithValues: counts), now)
+        return list
+    }
+
+    package var request: (fileDescriptor: CInt, interest: Readiness) { (-1, []) }
+
+    package func serve(_ ready: Readiness, now: MonotonicTime) {}
+
+    package func takeNews() -> [OutputNews] {
+        defer { news = [] }
+        return news
+    }
+
+    package var counts: OutputCounts {
+        var counts = OutputCounts(kind: "flows", place: path ?? "terminal")
+        counts.packetCount = table.frameCount
+        counts.byteCount = table.byteCount
+        refusals.add(to: &counts)
+        return counts
+    }
+}
+
+extension ConversationList.Row {
+    /// An object for programs.
+    package var json: JSON {
+        .object([
+            ("client", .text("\(conversation.client)")),
+            ("clientName", clientName.map { .text($0) } ?? .null),
+            ("service", .text("\(conversation.service)")),
+            ("serviceName", serviceName.map { .text($0) } ?? .null),
+            ("port", conversation.port.map { .number(Int($0)) } ?? .null),
+            ("protocol", .text(conversation.transportName)),
+            ("clientPackets", Self.number(counts.client.packetCount)),
+            ("clientBytes", Self.number(counts.client.byteCount)),
+            ("servicePackets", Self.number(counts.service.packetCount)),
+            ("serviceBytes", Self.number(counts.service.byteCount)),
+            ("bitsPerSecond", Self.number(bitsPerSecond)),
+            ("first", .text(TimeStamp.text(nanoseconds: counts.first))),
+            ("last", .text(TimeStamp.text(nanoseconds: counts.last))),
+            ("requests", .number(counts.requestCount)),
+            ("refused", .number(counts.refusedCount)),
+            ("unanswered", .number(counts.unansweredCount)),
+        ])
+    }
+
+    private static func number(_ count: UInt64) -> JSON { .number(Int(clamping: count)) }
+}

@@ -1,0 +1,81 @@
+import ArgumentParser
+
+/// The options that say from which agents packets come, and how.
+struct SourceOptions: ParsableArguments {
+    @Option(
+        help: """
+            An agent to dial, and to dial again when it is gone: \
+            rpcap://[USER[:PASSWORD]@]HOST[:PORT][/DEVICE], or rpcaps for TLS. By default it uses \
+            port 2002, no login, and the device that the agent prefers. Can be given more than once.
+            """,
+        completion: .list(["rpcap://", "rpcaps://"]))
+    var from: [String] = []
+
+    @Option(
+        help: """
+            Where to listen: PORT, ADDRESS:PORT or [IPV6]:PORT. (default: 2003; nowhere with --from)
+            """)
+    var listen: String?
+
+    @Option(help: "A file whose first line is the password for --from.", completion: .file())
+    var passwordFile: String?
+
+    @Flag(help: "Use TLS with agents that dial. For those of --from, write rpcaps in the URL.")
+    var tls = false
+
+    @Option(
+        help: """
+            For TLS: a PEM file with the certificates of agents, or of the authority that signs \
+            them. (default for rpcaps: the authorities that this machine trusts)
+            """,
+        completion: .file(extensions: ["pem", "crt", "cer"]))
+    var tlsCa: String?
+
+    @Flag(
+        help: """
+            For TLS: accept any certificate. Anyone between here and the agent can then read and \
+            change everything.
+            """)
+    var tlsInsecure = false
+
+    @Option(
+        help: """
+            The most bytes of a packet to ask agents for, 64 to 262144. (default: 262144; of \
+            `podwire top` 256)
+            """)
+    var snaplen: Int?
+
+    @Option(
+        help: """
+            A file, or - for standard input, with a filter as `tcpdump -y EN10MB -ddd EXPRESSION` \
+            prints it. The packets of agents are Ethernet frames.
+            """,
+        completion: .file())
+    var bpf: String?
+
+    @Flag(help: "Ask for packets as UDP datagrams. They never hold up an agent, but may get lost.")
+    var udp = false
+
+    @Option(
+        help: """
+            Ask for one packet in N, as 1/N, or for one packet in an interval, such as 10ms. Some \
+            agents agree and send all packets nevertheless.
+            """,
+        completion: .list(["1/10", "1/100", "1/1000", "10ms", "100ms"]))
+    var sample: String?
+
+    @Option(
+        help: """
+            Write packets in the order of their time stamps: hold each for this time, since others \
+            may come late, 1ms to 10s. With off, write them as they come.
+            """,
+        completion: .list(["off", "200ms", "1s"]))
+    var order = "200ms"
+
+    @Option(
+        help: """
+            NAMESPACE/NAME of a pod: capture it alone, from the agent of --from that has it. While none \
+            has it, they are asked again.
+            """)
+    var pod: String?
+}
