@@ -152,6 +152,36 @@ class InterfaceTest(SinkCase):
         self.assertEqual(self.frames_of(self.file), frames)
         self.assertNotIn(INTERFACE, self.links())
 
+    def test_argus_finds_the_flows_of_the_file(self):
+        agent = self.begin()
+        live, read = (pathlib.Path(self.folder.name) / name for name in ("live.argus", "read.argus"))
+        argus = subprocess.Popen(command_in(self.namespace, "argus", "-X", "-S", "1", "-i", INTERFACE, "-w", live),
+                                 stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        self.addCleanup(argus.wait)
+        self.addCleanup(argus.kill)
+        self.await_packet_socket()
+        agent.data.sendall(self.data(flows()))
+        # It reports what has come each second.
+        self.wait(lambda: sum(int(row[-1]) for row in self.argus_flows(live)) == len(flows()),
+                  lambda: self.argus_flows(live))
+        found = self.argus_flows(live)
+        self.end()
+        run("argus", "-X", "-r", str(self.file), "-w", str(read))
+        self.assertEqual(found, self.argus_flows(read))
+
+    @staticmethod
+    def argus_flows(path):
+        """The flows of a file of argus, each with the number of its packets."""
+        done = run("racluster", "-n", "-c", ",", "-r", str(path), "-s", "proto,saddr,sport,daddr,dport,pkts",
+                   "-", "not", "man", check=False)
+        return sorted(tuple(line.split(",")) for line in done.stdout.splitlines() if not line.startswith("Proto"))
+
+    def await_packet_socket(self):
+        """Waits until a program captures at the interface."""
+        number = json.loads(ip_in(self.namespace, "-j", "link", "show", INTERFACE).stdout)[0]["ifindex"]
+        self.wait(lambda: any(line.split()[4] == str(number) for line in run_in(
+            self.namespace, "cat", "/proc/net/packet").stdout.splitlines()[1:]), "nobody captures")
+
     def test_what_does_not_fit_is_counted(self):
         agent = self.begin(frames=[bytes(13), bytes(65_536), FRAME])
         self.wait(lambda: self.count() == 1, "no frame")

@@ -59,6 +59,7 @@ integration_packages=(
     iperf3 bpftool)
 # What reads the packets that the collector passes on.
 outputs_packages=(tcpreplay)
+tunnels_packages=(argus-server argus-client)
 container_packages=(
     runc skopeo umoci golang-github-containers-common dnsmasq-base golang-go
     golang-github-containerd-go-cni-dev)
