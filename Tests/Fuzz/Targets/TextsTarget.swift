@@ -18,7 +18,7 @@ enum TextsTarget {
 
     private static func check(_ bytes: [UInt8]) throws(BrokenLaw) {
         var input = FuzzInput(bytes)
-        let form = input.byte() % 12
+        let form = input.byte() % 13
         let text = String(decoding: input.rest(), as: UTF8.self)
         switch form {
         case 0: try checkAddress(text)
@@ -32,7 +32,8 @@ enum TextsTarget {
         case 8: try checkPattern(text)
         case 9: try checkPacket(text)
         case 10: try checkLog(text)
-        default: try checkJSON(text)
+        case 11: try checkJSON(text)
+        default: try checkPod(text)
         }
     }
 
@@ -52,6 +53,18 @@ enum TextsTarget {
         try require(
             isPrintable(text) && (address.family == .ipv6 || text == "\(address)"),
             "\(Array(text.utf8)) is taken for \(address)")
+    }
+
+    /// A pod that an agent offers can be shown, and is the same in the form that agents write.
+    private static func checkPod(_ text: String) throws(BrokenLaw) {
+        guard let pod = OfferedPod(Device(name: "", description: text)) else { return }
+        try require(
+            isPrintable(pod.fullName) && OfferedPod.isFullName(pod.fullName), "\(pod) has no name")
+        try require(pod.addresses.count <= OfferedPod.addressCountMax, "\(pod)")
+        let addresses = pod.addresses.map(\.description).joined(separator: ", ")
+        let written = "the pod \(pod.fullName)" + (addresses.isEmpty ? "" : " at \(addresses)")
+        try require(
+            OfferedPod(Device(name: "", description: written)) == pod, "\(written) is another pod")
     }
 
     /// MAC addresses have one form, in either case.
