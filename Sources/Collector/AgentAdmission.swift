@@ -10,11 +10,8 @@ package import Time
 /// agents have captured have places of their own. When all places of agents are taken, the network
 /// that has the most gives one up to a network with fewer. Whatever a limit does is counted.
 package struct AgentAdmission {
-    private var admission = Admission(
-        Admission.Limits(
-            loggedInCountMax: Self.capturingCountMax, pendingCountMax: Self.pendingCountMax,
-            leavingCountMax: Self.pendingCountMax, countMaxPerNetwork: Self.countMaxPerNetwork,
-            patience: Self.patience))
+    private var admission: Admission
+    private let countMax: Int
     /// The links that were admitted, by their numbers, and the other way round.
     private var ids: [Int: Admission.ID] = [:]
     private var links: [Admission.ID: Int] = [:]
@@ -25,8 +22,8 @@ package struct AgentAdmission {
     /// What the limits have done.
     package private(set) var counts = AdmissionCounts()
 
-    /// The most agents that capture, as many as a sensor is sold for.
-    package static let capturingCountMax = 512
+    /// The most agents that capture, those of a cluster of 5,000 nodes.
+    package static let capturingCountMax = 5120
     /// The most pending connections: agents need some hundredths of a second each.
     package static let pendingCountMax = 64
     /// The most pending connections of one address or IPv6 /64; agents may share an address.
@@ -34,9 +31,19 @@ package struct AgentAdmission {
     /// The time in which an agent begins also over a slow path, with TLS.
     package static let patience = Duration.seconds(5)
     /// The most networks that are remembered; one more, and all are forgotten.
-    private static let knownNetworkCountMax = 4096
+    private static let knownNetworkCountMax = 8192
 
-    package init() {}
+    /// Admits nobody yet.
+    ///
+    /// - Parameter countMax: The most agents that capture.
+    package init(countMax: Int = Self.capturingCountMax) {
+        self.countMax = countMax
+        admission = Admission(
+            Admission.Limits(
+                loggedInCountMax: countMax, pendingCountMax: Self.pendingCountMax,
+                leavingCountMax: Self.pendingCountMax,
+                countMaxPerNetwork: Self.countMaxPerNetwork, patience: Self.patience))
+    }
 
     /// What becomes of a connection.
     package enum Decision: Equatable, Sendable {
@@ -51,7 +58,7 @@ package struct AgentAdmission {
     ) -> Decision {
         let network = Admission.network(of: address)
         guard !admission.isFull || richNetwork(beside: network) != nil else {
-            return refuse(Self.fullReason)
+            return refuse(fullReason)
         }
         switch admission.admit(address, isKnown: knownNetworks.contains(network), now: now) {
         case .refused(.networkLimit):
@@ -66,7 +73,7 @@ package struct AgentAdmission {
         }
     }
 
-    private static let fullReason = "there are \(capturingCountMax) agents"
+    private var fullReason: String { "there are \(countMax) agents" }
 
     private mutating func refuse(_ reason: String) -> Decision {
         counts.refused += 1
@@ -90,7 +97,7 @@ package struct AgentAdmission {
         let network = Admission.network(of: address)
         var evicted: Int?
         if admission.isFull {
-            guard let rich = richNetwork(beside: network) else { return refuse(Self.fullReason) }
+            guard let rich = richNetwork(beside: network) else { return refuse(fullReason) }
             let rivals = capturing.filter { $0.value == rich }.keys
             evicted = rivals.min { (activeAt($0), $0) < (activeAt($1), $1) }
             if let evicted {
@@ -98,7 +105,7 @@ package struct AgentAdmission {
                 counts.evicted += 1
             }
         }
-        guard admission.logIn(id) else { return refuse(Self.fullReason) }
+        guard admission.logIn(id) else { return refuse(fullReason) }
         capturing[link] = network
         placeCounts[network, default: 0] += 1
         if knownNetworks.count >= Self.knownNetworkCountMax { knownNetworks = [] }

@@ -13,6 +13,8 @@ package struct CaptureOptions: Sendable {
     /// Whether packets come as datagrams, which may get lost but never hold up the agent.
     package var usesDatagrams: Bool
     private(set) var sampling = Sampling.none
+    /// The most agents that dial and capture at a time.
+    package var agentCountMax = AgentAdmission.capturingCountMax
     /// The pod to capture of agents that are dialled, as `"shop/web-1"`; nil for what a source names.
     package var pod: String?
     /// Whether agents are asked for the names of their pods.

@@ -13,7 +13,10 @@ extension Collector {
         }
         guard knownVersion != connections.version, now >= nextExclusion else { return }
         nextExclusion = now + Self.tickInterval
-        for link in links where link.feed.isOutdated { link.excludeFeed(now: now) }
+        for link in links where link.feed.isOutdated {
+            link.excludeFeed(now: now)
+            refresh(link)
+        }
         // A capture that is about to start is told later.
         if !links.contains(where: \.feed.isOutdated) { knownVersion = connections.version }
     }

@@ -5,10 +5,10 @@ import Time
 extension Collector {
     /// Records the names that an agent has said, and tells the outputs.
     func takeNames(of link: AgentLink, _ now: MonotonicTime) {
-        guard let pods = link.namedPods else { return }
+        guard let pods = link.namedPods, let owner = link.counters?.name else { return }
         link.namedPods = nil
-        let names = names.record(pods, of: link.host, now: now)
-        if !names.isEmpty { outputs.add(names, all: self.names.current) }
+        let names = names.record(pods, of: link.host, owner, at: link.peer.address, now: now)
+        if !names.isEmpty { outputs.add(names) }
     }
 
     /// Asks agents for names, and writes the inventory; to be called each second.

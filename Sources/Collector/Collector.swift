@@ -20,8 +20,11 @@ package final class Collector {
     let outputs: Outputs
     var merge: PacketMerge
     var names: NameKeeper
-    var links: [AgentLink] = []
-    var admission = AgentAdmission()
+    private(set) var links: [AgentLink] = []
+    /// The links by their ids.
+    private var linksByID: [Int: AgentLink] = [:]
+    private var watch: LinkWatch
+    var admission: AgentAdmission
     private var nextLinkID = 0
     /// The ends of all links' connections, and the version that was dealt with.
     let connections: OwnConnections
@@ -45,20 +48,23 @@ package final class Collector {
     /// Each takes three descriptors.
     package static let linkCountMax = AgentAdmission.capturingCountMax
     private static let readByteCount = 256 << 10
+    /// The most lines at once about agents that dial.
+    private static let doorLineCountMax = 1024
     static let tickInterval = Duration.seconds(1)
     /// The time in which agents have to send what they have when the collector stops.
     private static let endTimeMax = Duration.seconds(3)
+    /// The time in which readers may take packets that have waited for others when it stops.
+    private static let restTimeMax = Duration.seconds(3)
     /// The time between two looks at deadlines while the collector stops.
     private static let endInterval = Duration.milliseconds(100)
 
     /// A descriptor that is waited for.
     ///
-    /// Links are known by their ids, dialers by their places.
+    /// Dialers are known by their places.
     private enum Key: Hashable {
         case stop
         case listener
-        case control(Int)
-        case data(Int)
+        case links
         case dialer(Int)
         case output(Outputs.Key)
     }
@@ -72,6 +78,8 @@ package final class Collector {
         _ options: CaptureOptions, stop: consuming Event, view: LiveView, logger: Logger
     ) throws(SystemError) {
         listener = try Self.listen(at: address)
+        watch = try LinkWatch()
+        admission = AgentAdmission(countMax: options.agentCountMax)
         outputs = try Outputs(outputOptions, snaplen: options.snaplen, now: .now)
         merge = try PacketMerge(window: outputOptions.orderWindow)
         names = NameKeeper(options.inventory)
@@ -81,7 +89,7 @@ package final class Collector {
         self.stop = stop
         self.view = view
         self.logger = logger
-        doorLogger = LimitedLogHandler.limiting(logger, lineCountMax: 2 * Self.linkCountMax)
+        doorLogger = LimitedLogHandler.limiting(logger, lineCountMax: Self.doorLineCountMax)
         if let local = listener?.local { view.note("listening", ["address": "\(local)"], logger) }
     }
 
@@ -111,7 +119,7 @@ package final class Collector {
             for (place, dialer) in dialers.enumerated() {
                 advance(dialer, isReady: !ready[.dialer(place)].isEmpty, now)
             }
-            try serve(ready, now)
+            try serveLinks(now)
             merge.advance(now: now)
             try recordDue(now)
             if ready[.listener].contains(.readable) { accept(now) }
@@ -166,11 +174,9 @@ extension Collector {
     }
 
     private var peerRequests: [Key: (fileDescriptor: CInt, interest: Readiness)] {
-        var requests: [Key: (fileDescriptor: CInt, interest: Readiness)] = [:]
-        for link in links {
-            requests[.control(link.id)] = link.controlRequest
-            requests[.data(link.id)] = link.dataRequest
-        }
+        var requests: [Key: (fileDescriptor: CInt, interest: Readiness)] = [
+            .links: (watch.fileDescriptor, .readable)
+        ]
         for (key, request) in outputs.requests(now: .now) { requests[.output(key)] = request }
         return requests
     }
@@ -182,8 +188,7 @@ extension Collector {
         for requests: [Key: (fileDescriptor: CInt, interest: Readiness)],
         until deadline: MonotonicTime
     ) throws(SystemError) -> ReadyDescriptors<Key> {
-        let hasBytes = links.contains { $0.hasControlBytes || $0.hasDataBytes }
-        return try poll(requests, until: hasBytes ? .zero : deadline)
+        try poll(requests, until: watch.hasBuffering ? .zero : deadline)
     }
 }
 
@@ -219,7 +224,7 @@ extension Collector {
     }
 
     /// The link with a number; nil for nil, and if it is gone.
-    func link(numbered id: Int?) -> AgentLink? { links.first { $0.id == id } }
+    func link(numbered id: Int?) -> AgentLink? { id.flatMap { linksByID[$0] } }
 
     @discardableResult
     private func begin(
@@ -230,9 +235,11 @@ extension Collector {
             channel, from: source, options, connections, id: nextLinkID, now: now)
         nextLinkID += 1
         links.append(link)
+        linksByID[link.id] = link
         view.note(
             "agent connected", ["agent": link.label], source == nil ? doorLogger : logger)
         link.proceed(now: now)
+        refresh(link)
         return link
     }
 
@@ -262,6 +269,8 @@ extension Collector {
             // Another link of the same device may go on.
             let goesOn = links.contains { $0.endReason == nil && $0.counters === link.counters }
             if !goesOn { link.counters?.end(link.hasEnded ? .ended : .gone, now: now) }
+            watch.remove(link)
+            linksByID[link.id] = nil
             connections.remove(link.id)
             admission.remove(link.id)
             echo.graph.remove(link.id)
@@ -276,28 +285,44 @@ extension Collector {
 
 /// Agents that are connected.
 extension Collector {
-    /// Deals with what the last wait found.
-    private func serve(
-        _ ready: ReadyDescriptors<Key>, _ now: MonotonicTime
-    ) throws(SystemError) {
-        for link in links {
-            if link.hasDataBytes || !ready[.data(link.id)].isEmpty { readData(link, now) }
-            let control = ready[.control(link.id)]
-            if control.contains(.writable) { link.writeControl(now: now) }
-            if link.hasControlBytes || !control.isDisjoint(with: [.readable, .failed]) {
+    /// Deals with the links that are ready.
+    private func serveLinks(_ now: MonotonicTime) throws(SystemError) {
+        let ready = try watch.takeReady()
+        for link in ready.links.sorted().compactMap({ linksByID[$0] }) {
+            if link.hasDataBytes || ready.keys.contains(LinkWatch.Key(link.id, isData: true)) {
+                readData(link, now)
+            }
+            if link.hasControlBytes || ready.keys.contains(LinkWatch.Key(link.id, isData: false)) {
+                link.writeControl(now: now)
                 link.readControl(into: &buffer, now: now)
             }
-            if link.isCapturing, link.carriesPackets { count(link, now) }
-            endLoop(of: link, now)
-            takeNames(of: link, now)
-            for note in link.takeNotes() {
-                view.warn(
-                    "agent notice", ["agent": link.label, "text": note], logger(of: link, now))
-            }
+            settle(link, now)
         }
         removeEnded(now)
         excludeNewConnections(now)
         if let failure { throw failure }
+    }
+
+    /// Draws the consequences of what a link has read, or of the time.
+    private func settle(_ link: AgentLink, _ now: MonotonicTime) {
+        if link.isCapturing, link.carriesPackets { count(link, now) }
+        endLoop(of: link, now)
+        takeNames(of: link, now)
+        for note in link.takeNotes() {
+            view.warn(
+                "agent notice", ["agent": link.label, "text": note], logger(of: link, now))
+        }
+        refresh(link)
+    }
+
+    /// Has the kernel watch what a link waits for now.
+    func refresh(_ link: AgentLink) {
+        guard link.endReason == nil else { return }
+        do throws(SystemError) {
+            try watch.refresh(link)
+        } catch {
+            link.end("\(error)")
+        }
     }
 
     /// Reads packets, and gives them to the outputs.
@@ -338,6 +363,7 @@ extension Collector {
         for link in links {
             link.expire(now: now)
             link.askForStatistics(now: now)
+            settle(link, now)
         }
         removeEnded(now)
         try outputs.flush(now: now)
@@ -368,6 +394,7 @@ extension Collector {
     }
 
     private func rotateIfDue(_ now: MonotonicTime) throws(SystemError) {
+        guard outputs.isRotationDue(now: now) else { return }
         merge.countWaiting()
         let files = try outputs.rotateIfDue(now: now)
         guard !files.isEmpty else { return }
@@ -389,6 +416,19 @@ extension Collector {
         }
     }
 
+    /// Gives all packets that wait to the outputs, as fast as readers take them.
+    private func recordRest() throws(SystemError) {
+        let deadline = MonotonicTime.now + Self.restTimeMax
+        while merge.releaseMore({ outputs.add($0, $1, of: $2) }) {
+            try outputs.flushIfLarge()
+            outputs.deliver(now: .now)
+            while outputs.isBehind, MonotonicTime.now < deadline {
+                let ready = try wait(for: peerRequests, until: deadline)
+                outputs.serve({ ready[.output($0)] }, now: .now)
+            }
+        }
+    }
+
     /// Ends all captures and completes the outputs.
     ///
     /// Nobody else is let in.
@@ -396,20 +436,26 @@ extension Collector {
         view.note("stopping", [:], logger)
         var now = MonotonicTime.now
         let deadline = now + Self.endTimeMax
-        for link in links { link.endCapture(now: now) }
+        for link in links {
+            link.endCapture(now: now)
+            refresh(link)
+        }
         removeEnded(now)
         while !links.isEmpty, now < deadline {
             let ready = try wait(for: peerRequests, until: now + Self.endInterval)
             now = .now
-            try serve(ready, now)
-            for link in links { link.expire(now: now) }
+            try serveLinks(now)
+            for link in links {
+                link.expire(now: now)
+                refresh(link)
+            }
             removeEnded(now)
             try deliver(ready, now)
         }
         for link in links { link.end("the agent did not end its capture within 3 s") }
         removeEnded(now)
         defer { tellNews() }
-        merge.releaseAll { outputs.add($0, $1, of: $2) }
+        try recordRest()
         merge.countWaiting()
         writeNames()
         try outputs.finish()

@@ -18,6 +18,8 @@ package final class LiveView {
 
     /// The seconds between two summaries where there is no table.
     private static let tickCountPerSummary = 10
+    /// The most agents that have lines of their own in a summary; more have one together.
+    private static let summaryCountMax = 100
 
     package init() {
         isTerminal = Linux.isTerminal(STDERR_FILENO)
@@ -48,10 +50,11 @@ package final class LiveView {
                 draw(links, dialers, counts, outputs.counts, now)
             }
         } else if tickCount % Self.tickCountPerSummary == 0 {
-            for link in links {
-                if let counters = link.counters {
-                    summarize(counters.statistics(now: now), logger)
-                }
+            let statistics = links.compactMap { $0.counters?.statistics(now: now) }
+            if statistics.count > Self.summaryCountMax {
+                summarize(statistics, logger)
+            } else {
+                for statistics in statistics { summarize(statistics, logger) }
             }
             summarize(counts, logger)
             for output in outputs.counts where Self.isOfNote(output) {
@@ -88,6 +91,22 @@ package final class LiveView {
             ])
     }
 
+    /// Logs what many agents have sent together.
+    private func summarize(_ statistics: [SourceStatistics], _ logger: Logger) {
+        func sum(_ count: KeyPath<SourceStatistics, UInt64>) -> String {
+            "\(statistics.reduce(0) { $0 &+ $1[keyPath: count] })"
+        }
+        erase()
+        logger.info(
+            "summary",
+            metadata: [
+                "agents": "\(statistics.count)", "packets": "\(sum(\.packetCount))",
+                "bytes": "\(sum(\.byteCount))",
+                "packets-per-second": "\(sum(\.packetsPerSecond))",
+                "dropped": "\(sum(\.droppedCount))", "lost": "\(sum(\.lostPacketCount))",
+            ])
+    }
+
     /// Logs the statistics of an agent.
     func summarize(_ statistics: SourceStatistics, _ logger: Logger) {
         erase()
@@ -106,6 +125,22 @@ package final class LiveView {
     private static let head = [
         "AGENT", "DEVICE", "STATE", "PACKETS", "PACKETS/S", "BYTES/S", "DROPPED", "LOST", "SINCE",
     ]
+    /// The columns that are left out where the window is narrow, the one that is missed least first.
+    private static let spareColumns = ["SINCE", "BYTES/S", "DEVICE", "LOST", "PACKETS"]
+    private static let waiting = "waiting for agents, which dial again within 30 s\n"
+
+    /// The table of agents, as wide as the window is.
+    private static func table(_ rows: [[String]]) -> String {
+        var columns = Array(head.indices)
+        for spare in spareColumns {
+            let text = Columns.text(
+                columns.map { head[$0] }, rows.map { row in columns.map { row[$0] } })
+            let width = text.split(separator: "\n").map(\.count).max() ?? 0
+            guard width > Self.width else { return text }
+            columns.removeAll { head[$0] == spare }
+        }
+        return Columns.text(columns.map { head[$0] }, rows.map { row in columns.map { row[$0] } })
+    }
 
     private func draw(
         _ links: [AgentLink], _ dialers: [SourceDialer], _ counts: AdmissionCounts,
@@ -131,7 +166,7 @@ package final class LiveView {
         }
         self.rates = rates
         erase()
-        var text = rows.isEmpty ? "waiting for agents\n" : Columns.text(Self.head, rows)
+        var text = rows.isEmpty ? Self.waiting : Self.table(rows)
         let outputs = outputs.filter(Self.isOfNote)
         if !outputs.isEmpty { text += OutputCounts.table(outputs) }
         if counts != AdmissionCounts() { text += "\(counts)\n" }
@@ -142,24 +177,28 @@ package final class LiveView {
     private func draw(
         _ flows: FlowSink, _ view: FlowOptions.View, of links: [AgentLink], _ now: MonotonicTime
     ) {
-        let list = flows.takeList(view, now: now)
+        let count = min(view.countMax, Self.height - 2)
+        let list = flows.takeList(view, countMax: count, now: now)
         let agents = Wording.count(links.count { $0.isCapturing }, "agent")
         let packets = Wording.count(Int(clamping: flows.table.frameCount), "packet")
-        let conversations = list.rows.count + list.filteredCount
-        let count = min(view.countMax, Self.height - 2)
+        let conversations = list.matchCount + list.filteredCount
         erase()
+        guard !links.isEmpty || conversations > 0 else { return show(Self.waiting) }
         show(
             "\(agents), \(packets), \(Wording.count(conversations, "conversation"))\n"
                 + ConversationText(list) { TimeStamp.clockText(nanoseconds: $0) }
-                .text(width: terminalWidth(STDERR_FILENO) ?? 80, countMax: count))
+                .text(width: Self.width, countMax: count))
     }
+
+    /// The columns of the window.
+    private static var width: Int { terminalWidth(STDERR_FILENO) ?? 80 }
 
     /// The lines of the window that a table may have.
     ///
     /// One is left to the cursor: a table that is higher than the window could not be erased.
     private static var height: Int { max(4, terminalHeight(STDERR_FILENO) ?? 25) - 1 }
 
-    /// Writes a table, as far as it fits the window.
+    /// Writes a table, as far as it fits the window: a line that wraps would be two.
     private func show(_ text: String) {
         var lines = text.split(separator: "\n")
         if lines.count > Self.height {
@@ -167,7 +206,7 @@ package final class LiveView {
                 lines.prefix(Self.height - 1) + ["and \(lines.count - Self.height + 1) more lines"]
         }
         lineCount = lines.count
-        write(lines.map { $0 + "\n" }.joined())
+        write(lines.map { $0.prefix(Self.width) + "\n" }.joined())
     }
 
     /// Erases the table from its first line on (ECMA-48).

@@ -4,9 +4,13 @@ import Formats
 /// Conversations as people want to see them: with names and rates, sorted and filtered.
 package struct ConversationList {
     /// The rows, in order.
-    package private(set) var rows: [Row]
+    package let rows: [Row]
     /// The rows that a filter has left out.
-    package private(set) var filteredCount: Int
+    package let filteredCount: Int
+    /// The conversations that it has not left out, also those beyond the most rows.
+    package let matchCount: Int
+    /// What the rows are sorted by.
+    package let order: Order
 
     /// A conversation with names.
     package struct Row: Sendable {
@@ -35,16 +39,19 @@ package struct ConversationList {
     ///   - names: The names of addresses, as far as they are known.
     ///   - filter: Words, each of which a row must have in its names, addresses, port or protocol.
     ///   - order: What the rows are sorted by.
+    ///   - countMax: The most rows, 1 or more.
     ///   - before: The bytes of conversations at an earlier moment, and how long ago that was in
     ///     nanoseconds; nil for rates over the time of each conversation.
     package init(
         _ table: borrowing ConversationTable, names: [IPAddress: String], filter: [String] = [],
-        by order: Order, since before: (byteCounts: [Conversation: UInt64], nanoseconds: UInt64)?
+        by order: Order, countMax: Int = .max,
+        since before: (byteCounts: [Conversation: UInt64], nanoseconds: UInt64)?
     ) {
         let words = filter.map { $0.lowercased() }
         var rows: [Row] = []
         var filteredCount = 0
-        for (conversation, counts) in table.conversations {
+        let candidates = Self.candidates(table, words, order, countMax, before)
+        for (conversation, counts) in candidates {
             let row = Row(
                 conversation: conversation, counts: counts,
                 clientName: names[conversation.client], serviceName: names[conversation.service],
@@ -57,8 +64,38 @@ package struct ConversationList {
                 filteredCount += 1
             }
         }
-        self.rows = rows.sorted { Self.precedes($0, $1, order) }
+        matchCount = table.conversations.count - filteredCount
+        self.rows = Array(rows.sorted { Self.precedes($0, $1, order) }.prefix(countMax))
         self.filteredCount = filteredCount
+        self.order = order
+    }
+
+    /// The conversations that may be among the first: those with the largest numbers, without a text
+    /// being made of any other; all where texts decide.
+    private static func candidates(
+        _ table: borrowing ConversationTable, _ words: [String], _ order: Order, _ countMax: Int,
+        _ before: (byteCounts: [Conversation: UInt64], nanoseconds: UInt64)?
+    ) -> [(key: Conversation, value: ConversationCounts)] {
+        let all = Array(table.conversations)
+        guard words.isEmpty, countMax < all.count, order != .client, order != .service else {
+            return all
+        }
+        let numbers = all.map { conversation, counts -> (UInt64, UInt64) in
+            let number: UInt64 =
+                switch order {
+                case .packets: counts.packetCount
+                case .rate: rate(conversation, counts, before)
+                case .first: counts.first
+                case .last: counts.last
+                case .requests: UInt64(counts.requestCount)
+                case .refused: UInt64(counts.refusedCount)
+                case .unanswered: UInt64(counts.unansweredCount)
+                case .bytes, .client, .service: counts.byteCount
+                }
+            return (number, counts.byteCount)
+        }
+        let least = numbers.sorted(by: >)[countMax - 1]
+        return zip(all, numbers).filter { $0.1 >= least }.map(\.0)
     }
 
     private static func service(_ of: Conversation, _ names: [IPAddress: String]) -> String {
@@ -77,7 +114,7 @@ package struct ConversationList {
         // One that began a moment ago has no rate of its own yet.
         let nanoseconds = max(before?.nanoseconds ?? counts.last - counts.first, 1_000_000_000)
         let byteCount = counts.byteCount - min(earlier, counts.byteCount)
-        return UInt64(Double(byteCount) * 8e9 / Double(nanoseconds))
+        return UInt64(min(Double(byteCount) * 8e9 / Double(nanoseconds), 1e18))
     }
 
     private static func precedes(_ one: Row, _ other: Row, _ order: Order) -> Bool {

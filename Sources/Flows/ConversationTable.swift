@@ -9,7 +9,7 @@ package struct ConversationTable: Sendable {
     /// Requests that wait for their answers, by the flow of the request.
     private var pending: [PendingKey: Pending] = [:]
     private let countMax: Int
-    /// The latest time of a packet.
+    /// The latest time at which a packet came.
     package private(set) var latest: UInt64 = 0
     private var expiredAt: UInt64 = 0
     /// All frames.
@@ -25,6 +25,8 @@ package struct ConversationTable: Sendable {
     package static let countMax = 65_536
     /// The requests that can wait at once; those beyond count as answered.
     package static let pendingCountMax = 65_536
+    /// The longest frame that there is: a GSO packet of 512 KiB.
+    private static let wireByteCountMax = 1 << 20
     /// The time after which a request counts as unanswered, in nanoseconds.
     ///
     /// A client asks again after a second, and after two more.
@@ -56,22 +58,34 @@ package struct ConversationTable: Sendable {
     ///
     /// - Parameters:
     ///   - frame: An Ethernet frame, which may have been cut.
-    ///   - wireByteCount: Its length on the wire.
+    ///   - wireByteCount: Its length on the wire, as somebody says.
     ///   - nanoseconds: When it was captured, since 1970.
-    package mutating func add(_ frame: RawSpan, wireByteCount: Int, nanoseconds: UInt64) {
-        latest = max(latest, nanoseconds)
+    ///   - clock: When it came here, by which requests wait for their answers; nil in a file, where
+    ///     that is when it was captured. Clocks of two agents may differ.
+    package mutating func add(
+        _ frame: RawSpan, wireByteCount: Int, nanoseconds: UInt64, clock: UInt64? = nil
+    ) {
+        let wireByteCount = min(wireByteCount, Self.wireByteCountMax)
+        let clock = clock ?? nanoseconds
+        latest = max(latest, clock)
         frameCount += 1
         byteCount += UInt64(wireByteCount)
         guard let packet = FrameContent(frame)?.packet(in: frame) else {
             otherCount += 1
             return
         }
-        let (conversation, isFromClient) = place(packet)
+        let (conversation, isFromClient) = placeOfQuoted(packet, in: frame) ?? place(packet)
         if rows.count >= countMax, rows[conversation] == nil { forgetOldest() }
         rows[conversation, default: ConversationCounts(at: nanoseconds)]
             .add(wireByteCount, isFromClient: isFromClient, at: nanoseconds)
-        follow(packet, in: frame, conversation, nanoseconds)
-        if nanoseconds >= expiredAt + Self.answerTime / 4 { expire() }
+        follow(packet, in: frame, conversation, clock)
+        if latest >= expiredAt + Self.answerTime / 4 { expire() }
+    }
+
+    /// Lets time pass without a packet.
+    package mutating func advance(to clock: UInt64) {
+        latest = max(latest, clock)
+        if latest >= expiredAt + Self.answerTime / 4 { expire() }
     }
 
     /// Counts requests that still wait as unanswered if they have waited for half of the time: no more
@@ -114,6 +128,15 @@ extension ConversationTable {
         if rows[back] != nil { return (back, false) }
         let isBack = ports.map { $0.source < $0.destination } ?? false
         return isBack ? (back, false) : (forth, true)
+    }
+
+    /// The place of an ICMP error: it belongs to what it quotes, if that was seen.
+    private func placeOfQuoted(
+        _ packet: IPPacket, in frame: RawSpan
+    ) -> (Conversation, isFromClient: Bool)? {
+        guard let quoted = packet.quoted(in: frame) else { return nil }
+        let (conversation, isFromClient) = place(quoted)
+        return rows[conversation] == nil ? nil : (conversation, !isFromClient)
     }
 
     /// Removes the quarter that was silent for longest.

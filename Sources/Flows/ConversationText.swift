@@ -61,7 +61,6 @@ package struct ConversationText {
             Column("CLIENT", isName: true, rows.map(\.client)),
             Column("SERVICE", isName: true, rows.map(\.service)),
             Column("BYTES", rows.map { "\(ByteCount($0.counts.byteCount))" }),
-            Column("RATE", rows.map { BitRate($0.bitsPerSecond).description }),
         ]
         // A column of zeros tells nothing.
         for (title, count) in [
@@ -69,12 +68,20 @@ package struct ConversationText {
         ] where list.rows.contains(where: { $0.counts[keyPath: count] > 0 }) {
             columns.append(Column(title, rows.map { "\($0.counts[keyPath: count])" }))
         }
-        return columns + [
+        columns += [
+            Column("RATE", rows.map { BitRate($0.bitsPerSecond).description }),
             Column("PACKETS", rows.map { "\($0.counts.packetCount)" }),
             Column("REQUESTS", rows.map { "\($0.counts.requestCount)" }),
             Column("LAST", rows.map { timeText($0.counts.last) }),
             Column("FIRST", rows.map { timeText($0.counts.first) }),
         ]
+        // What the rows are sorted by is never left out.
+        if let place = columns.firstIndex(where: { $0.title == list.order.rawValue.uppercased() }),
+            place > 2
+        {
+            columns.insert(columns.remove(at: place), at: 2)
+        }
+        return columns
     }
 
     private static func leastWidth(_ columns: [Column]) -> Int {
@@ -98,7 +105,10 @@ package struct ConversationText {
     /// A cell as wide as its column: names to the left, and cut in the middle; numbers to the right.
     private static func fitted(_ text: String, _ width: Int, _ isName: Bool) -> String {
         guard text.count <= width else {
-            let end = (width - 1) / 2
+            // Without its port whole, a service would be another one.
+            let port = isName ? text.lastIndex(where: { $0 == ":" || $0 == " " }) : nil
+            let portCount = port.map { text[$0...].count } ?? 0
+            let end = min(max((width - 1) / 2, portCount), max(0, width - 2))
             return text.prefix(max(0, width - 1 - end)) + "…" + text.suffix(end)
         }
         let space = String(repeating: " ", count: width - text.count)

@@ -118,7 +118,14 @@ package func makeFolder(_ path: String) throws(SystemError) {
 /// Replaces a file that everybody may read: its readers see all of the old content or all of the new.
 ///
 /// Does not wait for the disk, so a power cut may leave either or neither.
+///
+/// - Throws: The kernel's reason, and if there is something else than a file, such as a device.
 package func replaceFile(_ path: String, with bytes: [UInt8]) throws(SystemError) {
+    var status = stat()
+    // Safety: lstat(2) writes one `stat`.
+    if unsafe lstat(path, &status) == 0, status.st_mode & S_IFMT != S_IFREG {
+        throw SystemError("replace \(path), which is no regular file", .invalidArgument)
+    }
     let draft = "\(path).\(getpid()).new"
     do throws(SystemError) {
         let file = try Descriptor(creating: draft)

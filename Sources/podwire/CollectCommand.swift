@@ -21,7 +21,7 @@ struct CollectCommand: ParsableCommand {
               podwire collect --output pods.pcapng
               podwire collect --output - | tshark -r -
               podwire collect --serve                        (then: tshark -i TCP@127.0.0.1:57012)
-              podwire collect --push arkime.example:57012 --rotate-time 1h --output pods.pcap
+              podwire collect --push arkime.example:57012 --rotate-time 1h --output pods.pcapng
               podwire collect --from rpcap://node1 --list
               podwire collect --from rpcap://node1 --pod shop/web-1
               podwire collect --from rpcap://node1/eth0 --from rpcap://[fd00::2]:2002
@@ -50,9 +50,10 @@ struct CollectCommand: ParsableCommand {
     @Option(
         help: """
             The format of files. pcapng has an interface for each agent. pcap is what every program \
-            reads, but has no interfaces and one link type, with times in nanoseconds.
+            reads, but has no interfaces and one link type, with times in nanoseconds. (default: \
+            pcap for an --output that ends in .pcap, or else pcapng)
             """)
-    var format = CaptureFormat.pcapng
+    var format: CaptureFormat?
 
     @Option(
         defaultAsFlag: "\(FeedOptions.standardPort)",
@@ -132,7 +133,7 @@ struct CollectCommand: ParsableCommand {
     @Option(
         help: """
             A file of conversations, who talks to whom as `podwire top` has it: JSON, a line for each, \
-            replaced every 10 s and at the end.
+            replaced every 10 s and at the end. Packets are then written only with --output.
             """,
         completion: .file(extensions: ["ndjson", "json"]))
     var flows: String?
@@ -148,7 +149,8 @@ struct CollectCommand: ParsableCommand {
     @Option(
         help: """
             A folder for files of pods' addresses and names, which are kept up to date: hosts, \
-            pods.ndjson for Suricata's datasets, pods.tsv for Zeek's input framework.
+            pods.ndjson for Suricata's datasets, pods.tsv for Zeek's input framework. Packets are written \
+            as without it.
             """,
         completion: .directory)
     var inventory: String?

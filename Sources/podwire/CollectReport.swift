@@ -39,7 +39,9 @@ enum CollectReport {
     /// Packets that are not in their place.
     private static func order(_ counts: TimeOrder.Counts) -> JSON {
         .object([
-            ("late", number(counts.late)), ("early", number(counts.early)),
+            ("late", number(counts.late)),
+            ("lateMilliseconds", number(counts.lateNanosecondsMax / 1_000_000)),
+            ("early", number(counts.early)),
             ("ahead", number(counts.ahead)),
         ])
     }
@@ -53,7 +55,8 @@ enum CollectReport {
         let text =
             line(
                 counts.late,
-                "came later than --order waits for earlier ones: a longer time may help")
+                "came later than --order waits for earlier ones, up to "
+                    + "\(counts.lateNanosecondsMax / 1_000_000 + 1) ms: a longer time may help")
             + line(counts.early, "did not wait that long, since the memory for it was full")
             + line(counts.ahead, "had a time ahead of this host's clock: set all clocks by NTP")
         return text.isEmpty ? nil : text

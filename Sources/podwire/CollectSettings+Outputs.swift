@@ -21,17 +21,32 @@ extension CollectCommand.Settings {
         var options = OutputOptions()
         options.feed = try feed(command)
         options.frameSinks = try frameSinks(command)
-        options.flows = command.flows.map { FlowOptions(path: $0) }
+        options.flows = try flows(command)
         let isOnlyOutput =
             options.feed.isEmpty && options.frameSinks.isEmpty && options.flows == nil
         options.recording = try recording(command, isDefault: isOnlyOutput)
         return options
     }
 
+    private static func flows(
+        _ command: CollectCommand
+    ) throws(ValidationError) -> FlowOptions? {
+        guard let path = command.flows else { return nil }
+        guard path != "-" else {
+            throw ValidationError(
+                "--flows -: the file is replaced again and again, which standard output cannot be")
+        }
+        guard path != command.file else {
+            throw ValidationError("--flows \(path): --output writes that file")
+        }
+        return FlowOptions(path: path)
+    }
+
     private static func recording(
         _ command: CollectCommand, isDefault: Bool
     ) throws(ValidationError) -> RecordingOptions? {
-        let encoder = command.format.encoder
+        let isPcap = command.file?.hasSuffix(".pcap") ?? false
+        let encoder = (command.format ?? (isPcap ? .pcap : .pcapng)).encoder
         guard
             let path = command.file
                 ?? (isDefault

@@ -17,6 +17,12 @@ struct SourceOptions: ParsableArguments {
             """)
     var listen: String?
 
+    @Option(
+        help: """
+            The most agents that dial and are captured from at a time, 1 to 5120. (default: 5120)
+            """)
+    var agentsMax: Int?
+
     @Option(help: "A file whose first line is the password for --from.", completion: .file())
     var passwordFile: String?
 
@@ -67,10 +73,10 @@ struct SourceOptions: ParsableArguments {
     @Option(
         help: """
             Write packets in the order of their time stamps: hold each for this time, since others \
-            may come late, 1ms to 10s. With off, write them as they come.
+            may come late, 1ms to 10s. With off, write them as they come. (default: 1s)
             """,
-        completion: .list(["off", "200ms", "1s"]))
-    var order = "200ms"
+        completion: .list(["off", "200ms", "1s", "3s"]))
+    var order: String?
 
     @Option(
         help: """
@@ -78,4 +84,17 @@ struct SourceOptions: ParsableArguments {
             has it, they are asked again.
             """)
     var pod: String?
+
+    /// The first of these options that was given; nil if none was.
+    var firstGiven: String? {
+        let all: [(String, Bool)] = [
+            ("--from", !from.isEmpty), ("--listen", listen != nil),
+            ("--agents-max", agentsMax != nil),
+            ("--password-file", passwordFile != nil), ("--tls", tls), ("--tls-ca", tlsCa != nil),
+            ("--tls-insecure", tlsInsecure), ("--snaplen", snaplen != nil), ("--bpf", bpf != nil),
+            ("--udp", udp), ("--sample", sample != nil), ("--order", order != nil),
+            ("--pod", pod != nil),
+        ]
+        return all.first { $0.1 }?.0
+    }
 }

@@ -37,6 +37,12 @@ struct SourceSettings {
             throw ValidationError("--snaplen \(snaplen): it takes a number from 64 to 262144")
         }
         capture = CaptureOptions(snaplen: snaplen, usesDatagrams: options.udp)
+        if let count = options.agentsMax {
+            guard (1...AgentAdmission.capturingCountMax).contains(count) else {
+                throw ValidationError("--agents-max \(count): it takes a number from 1 to 5120")
+            }
+            capture.agentCountMax = count
+        }
         orderWindow = try Self.orderWindow(options.order)
         if let sample = options.sample, !capture.sample(sample) {
             throw ValidationError(
@@ -68,7 +74,8 @@ struct SourceSettings {
     }
 
     /// The window of `--order`; nil if it is off.
-    private static func orderWindow(_ text: String) throws(ValidationError) -> Duration? {
+    private static func orderWindow(_ text: String?) throws(ValidationError) -> Duration? {
+        guard let text else { return TimeOrder.standardWindow }
         guard text != "off" else { return nil }
         let milliseconds = text.hasSuffix("ms") ? Int64(text.dropLast(2)) : nil
         guard let window = milliseconds.map({ .milliseconds($0) }) ?? Duration(text: text),

@@ -13,3 +13,6 @@ func writeToStandardOutput(_ text: String) {
 
 /// The columns of the terminal that standard output is, or 80.
 var outputWidth: Int { terminalWidth(STDOUT_FILENO) ?? 80 }
+
+/// The columns of the terminal that standard output is; without one there is no limit.
+var outputWidthOfTerminal: Int { terminalWidth(STDOUT_FILENO) ?? .max }

@@ -29,8 +29,8 @@ struct TopCommand: ParsableCommand {
 
             BYTES and PACKETS are those of both directions. A request is a TCP SYN or a ping: \
             UNANSWERED are those without an answer within 3 s, REFUSED those that were reset, or that \
-            an ICMP error refused. Both columns are there if there is one such request. What does not \
-            fit the window is left out.
+            an ICMP error refused. Each column is there if there is one such request. What does not \
+            fit the window is left out; a pipe or a file gets all of it.
 
             Exit code 64: an option or the file cannot be understood. 69: no agent of --from could be \
             captured from. 71: the system refuses something, such as a file or a port.
@@ -81,8 +81,9 @@ struct TopCommand: ParsableCommand {
             _ = try settings(readsFiles: false)
             return
         }
-        guard agents.from.isEmpty, agents.listen == nil else {
-            throw ValidationError("--from and --listen: give a file, or agents")
+        if let option = agents.firstGiven {
+            throw ValidationError(
+                "\(option): it is for agents, and a file is read as it is: give a file, or agents")
         }
     }
 
@@ -132,13 +133,15 @@ struct TopCommand: ParsableCommand {
     }
 
     private func show(_ table: ConversationTable, _ names: [IPAddress: String]) {
-        let list = ConversationList(table, names: names, filter: only, by: sort, since: nil)
+        let countMax = count ?? (json ? .max : Self.standardCount)
+        let list = ConversationList(
+            table, names: names, filter: only, by: sort, countMax: countMax, since: nil)
         let report = TopReport(table, list)
         if json {
-            writeToStandardOutput(report.json(countMax: count ?? .max).text + "\n")
+            writeToStandardOutput(report.json(countMax: countMax).text + "\n")
         } else {
             writeToStandardOutput(
-                report.text(width: outputWidth, countMax: count ?? Self.standardCount))
+                report.text(width: outputWidthOfTerminal, countMax: countMax))
         }
     }
 }

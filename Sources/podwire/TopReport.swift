@@ -20,7 +20,7 @@ struct TopReport {
 
     /// A table for people, with a line above it and perhaps some below.
     func text(width: Int, countMax: Int) -> String {
-        let conversations = list.rows.count + list.filteredCount
+        let conversations = list.matchCount + list.filteredCount
         var text =
             "\(Wording.count(Int(clamping: frameCount), "packet")), "
             + "\(Wording.count(conversations, "conversation"))\n"
@@ -31,8 +31,8 @@ struct TopReport {
             "\n"
             + ConversationText(list, timeText: TimeStamp.clockText).text(
                 width: width, countMax: countMax)
-        if list.rows.count > countMax {
-            text += "and \(list.rows.count - countMax) more; --count shows more of them\n"
+        if list.matchCount > countMax {
+            text += "and \(list.matchCount - countMax) more; --count shows more of them\n"
         }
         if otherCount > 0 {
             text += "\(Wording.count(Int(clamping: otherCount), "frame")) without IP\n"

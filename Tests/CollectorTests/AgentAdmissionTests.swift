@@ -60,6 +60,9 @@ struct AgentAdmissionTests {
         #expect(again == .admitted(evicted: nil))
     }
 
+    private static let full = AgentAdmission.Decision.refused(
+        "there are \(AgentAdmission.capturingCountMax) agents")
+
     /// Fills all places, of which some are of one network.
     private static func filled(ofOne count: Int) -> AgentAdmission {
         var admission = AgentAdmission()
@@ -79,7 +82,7 @@ struct AgentAdmissionTests {
         #expect(admission.counts.refused == 1)
         admission.remove(3)
         let admitted = admission.admit(Self.address(9999), as: 9999, now: .zero)
-        #expect(refused == .refused("there are 512 agents") && admitted == .admitted(evicted: nil))
+        #expect(refused == Self.full && admitted == .admitted(evicted: nil))
     }
 
     @Test("has a place for each network while another one has several")
@@ -90,10 +93,10 @@ struct AgentAdmissionTests {
             .zero + .seconds(link == 7 || link == 9 ? 1 : 1000 - link)
         }
         let rich = Self.address(1)
-        let more = admission.admit(rich, as: 1000, now: .zero)
-        #expect(more == .refused("there are 512 agents"))
+        let more = admission.admit(rich, as: 10_000, now: .zero)
+        #expect(more == Self.full)
         var evicted: [Int?] = []
-        for link in 1001..<1100 {
+        for link in 10_001..<10_100 {
             let address = Self.address(link + 1000)
             let decision = admission.admit(address, as: link, now: .zero)
             #expect(decision == .admitted(evicted: nil))
@@ -110,11 +113,11 @@ struct AgentAdmissionTests {
     @Test("takes no agent's place for a connection that does not capture")
     func silence() {
         var admission = Self.filled(ofOne: 400)
-        for link in 1000..<1060 {
+        for link in 10_000..<10_060 {
             _ = admission.admit(Self.address(link), as: link, now: .zero)
         }
-        let again = admission.admit(Self.address(5000), as: 5000, now: .zero)
-        let begins = admission.beginCapture(Self.address(5000), as: 5000) { _ in .zero }
+        let again = admission.admit(Self.address(20_000), as: 20_000, now: .zero)
+        let begins = admission.beginCapture(Self.address(20_000), as: 20_000) { _ in .zero }
         #expect(begins == .admitted(evicted: 0) && admission.counts.evicted == 1)
         guard case .admitted = again else {
             Issue.record("it is refused")

@@ -159,9 +159,24 @@ struct TimeOrderTests {
         // Its slot has been given out, and for two windows there was nothing later.
         bed.add(at: 1210)
         bed.add(at: 1205)
-        #expect(bed.numbers == [1, 2] && bed.counts == [2, 0, 0])
+        #expect(bed.numbers == [1, 2] && bed.counts == [1, 0, 0])
         bed.end()
-        #expect(bed.numbers == [1, 2, 4, 3])
+        #expect(bed.numbers == [1, 2, 4, 3] && bed.counts == [3, 0, 0])
+        #expect(bed.order.counts.lateNanosecondsMax == 8_990_000_000)
+    }
+
+    @Test("counts each packet that goes out behind a later one, also after a silence")
+    func lateAfterSilence() throws {
+        var bed = try Bed()
+        bed.pass(10_000)
+        bed.add(at: 9_990)
+        // All are given out, and nothing comes for two windows.
+        bed.pass(1000)
+        // In the slot of the first one, and some before it.
+        for stamp: Int64 in [9_991, 9_989, 9_700] { bed.add(at: stamp) }
+        bed.end()
+        #expect(bed.numbers == [1, 3, 4, 2] && bed.counts == [2, 0, 0])
+        #expect(bed.order.counts.lateNanosecondsMax == 290_000_000)
     }
 
     @Test(

@@ -44,6 +44,30 @@ struct ConversationListTests {
             try table(), names: known, filter: filter, by: order, since: nil)
     }
 
+    @Test(
+        "have the same rows first, however few of them are wanted",
+        arguments: ConversationList.Order.allCases)
+    func few(order: ConversationList.Order) throws {
+        let all = try Self.list(by: order)
+        for count in 1...all.rows.count {
+            let some = ConversationList(
+                try Self.table(), names: [:], by: order, countMax: count, since: nil)
+            // Names are another order than addresses.
+            if order != .client, order != .service {
+                #expect(
+                    some.rows.map(\.conversation) == all.rows.prefix(count).map(\.conversation))
+            }
+            #expect(some.rows.count == count && some.matchCount == all.matchCount)
+        }
+    }
+
+    @Test("always have the column that they are sorted by", arguments: ["FIRST", "REQUESTS"])
+    func sortedColumn(title: String) throws {
+        let order = try #require(ConversationList.Order(rawValue: title.lowercased()))
+        let text = ConversationText(try Self.list(by: order)) { "\($0)" }
+        #expect(text.text(width: 60, countMax: 3).contains(title))
+    }
+
     @Test("have names where they are known, and are sorted by bytes")
     func order() throws {
         let list = try Self.list()
@@ -106,9 +130,9 @@ struct ConversationListTests {
         #expect(
             text.text(width: 36, countMax: 3) == """
                 CLIENT       SERVICE           BYTES
-                10.0.0.3     shop/a…0/tcp    1.4 MiB
-                10.0.0.2     shop/a…0/tcp  976.5 KiB
-                shop/…-7d9f  shop/a…0/tcp  488.2 KiB
+                10.0.0.3     shop…:80/tcp    1.4 MiB
+                10.0.0.2     shop…:80/tcp  976.5 KiB
+                shop/…-7d9f  shop…:80/tcp  488.2 KiB
 
                 """)
     }

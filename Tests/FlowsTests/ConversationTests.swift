@@ -112,8 +112,32 @@ struct ConversationTests {
             try Self.frame(
                 "10.244.1.1", Self.one, 1, [3, 13, 0, 0, 0, 0, 0, 0] + request.dropFirst(14)), at: 2
         )
-        let counts = try #require(seen.table.conversations.first { $0.key.port == 80 }).value
+        // The error counts as one of the service's packets.
+        let counts = try seen.only().value
         #expect((counts.requestCount, counts.refusedCount) == (2, 2))
+        #expect((counts.client.packetCount, counts.service.packetCount) == (2, 3))
+    }
+
+    @Test("wait for answers by the time at which packets come, whatever agents' clocks say")
+    func clocks() throws {
+        var table = ConversationTable()
+        let request = try Self.frame(Self.one, Self.two, 6, Self.segment(40000, 80, Self.syn))
+        let answer = try Self.frame(
+            Self.two, Self.one, 6, Self.segment(80, 40000, Self.syn | Self.ack))
+        let lone = try Self.frame(Self.one, Self.two, 6, Self.segment(40001, 80, Self.syn))
+        let second: UInt64 = 1_000_000_000
+        // The clock of the first agent is far behind, that of another one ahead.
+        table.add(request.wire, wireByteCount: 60, nanoseconds: 0, clock: 100 * second)
+        table.add(lone.wire, wireByteCount: .max, nanoseconds: 900 * second, clock: 100 * second)
+        table.add(answer.wire, wireByteCount: 60, nanoseconds: 50 * second, clock: 102 * second)
+        func unanswered() -> Int { table.conversations.first?.value.unansweredCount ?? -1 }
+        #expect(unanswered() == 0)
+        table.advance(to: 102 * second)
+        #expect(unanswered() == 0)
+        // Nothing more comes, and the one without an answer is found out all the same.
+        table.advance(to: 104 * second)
+        #expect(unanswered() == 1)
+        #expect(table.byteCount == 120 + 1 << 20)
     }
 
     @Test("count requests that nobody has answered after three seconds, each once")

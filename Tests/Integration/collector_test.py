@@ -164,6 +164,10 @@ class CollectorTest(CollectorCase):
 
     def test_agents_without_packets_keep_no_other_host_out(self):
         """One host takes all places."""
+        self.collector.kill()
+        self.collector.wait()
+        self.collect("--agents-max", "512")
+        self.await_text("listening", 2)
         for _ in range(512):
             self.agent(source="127.0.0.9")
             self.await_start(self.agents[-1])

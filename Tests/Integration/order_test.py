@@ -321,7 +321,7 @@ class FlowsTest(CollectorCase):
             shown += os.read(terminal, 1 << 16).decode()
             return shown.count(text) >= count
 
-        wait_until(lambda: shows("0 agents"), lambda: shown)
+        wait_until(lambda: shows("waiting for agents"), lambda: shown)
         self.await_start(self.agent(self.data()))
         wait_until(lambda: shows("30 conversations", 4), lambda: shown)
         self.collector.send_signal(signal.SIGINT)

@@ -37,7 +37,7 @@ class OwnFeedTest(unittest.TestCase):
         self.node, self.host, self.router = (f"{self.prefix}{end}" for end in "nhr")
         self.folder = tempfile.TemporaryDirectory()
         self.file = pathlib.Path(self.folder.name) / "out.pcapng"
-        self.log = open(pathlib.Path(self.folder.name) / "log", "w+")
+        self.log = open(pathlib.Path(self.folder.name) / "log", "a+")
         self.daemons, self.collector = [], None
 
     def tearDown(self):
@@ -252,7 +252,8 @@ class OwnFeedTest(unittest.TestCase):
         for count, (mark, filter_count) in enumerate([(b";preselected", 1), (stream, 2)], 1):
             with self.subTest(mark):
                 daemon = self.daemon("10.99.0.1", port=3000 + count, mark=mark)
-                self.collect("--from", f"rpcap://10.99.0.1:{3000 + count}")
+                # What is in the file has been captured lately.
+                self.collect("--from", f"rpcap://10.99.0.1:{3000 + count}", "--order", "off")
                 self.await_text("capture started", count)
                 wait_until(lambda: len(daemon.filters) >= filter_count, self.text)
                 time.sleep(CAPTURE_SECONDS)

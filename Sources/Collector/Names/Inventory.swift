@@ -14,11 +14,26 @@ package struct Inventory: Sendable {
     /// The time between two writes, however often names change.
     static let interval = Duration.seconds(1)
 
-    /// Makes the folder if there is none, and files without rows.
+    /// The first line of `hosts`, by which the file is known as one of these.
+    private static let hostsHead = "# Pods, by podwire collect\n"
+
+    /// The pause after a write, as a multiple of the time that it took.
+    static let pauseFactor = 20
+
+    /// Makes the folder if there is none.
+    ///
+    /// - Throws: What the kernel refuses, and if `hosts` is there and somebody else's.
     package init(folder: String) throws(SystemError) {
         try makeFolder(folder)
+        let hosts = "\(folder)/\(Self.fileNames[0])"
+        var head: [UInt8] = []
+        if let old = try? Descriptor(reading: hosts, waits: false),
+            (try? old.read(Self.hostsHead.utf8.count, to: &head, hosts)) ?? false,
+            head != Array(Self.hostsHead.utf8)
+        {
+            throw SystemError("\(hosts): it is not podwire's, so it is not replaced", .fileExists)
+        }
         self.folder = folder
-        try write([])
     }
 
     /// Replaces the files.
@@ -33,12 +48,13 @@ package struct Inventory: Sendable {
 
     /// The form of `/etc/hosts` (hosts(5)); pods that are gone are comments.
     package static func hosts(_ entries: [NameTable.Entry]) -> String {
-        entries.map { entry in
-            let from = TimeStamp.text(nanoseconds: entry.from)
-            let time = entry.to.map { "from \(from) to \(TimeStamp.text(nanoseconds: $0))" }
-            return (time == nil ? "" : "# ")
-                + "\(entry.address)\t\(entry.hostName)\t# \(time ?? "from \(from)")\n"
-        }.joined()
+        hostsHead
+            + entries.map { entry in
+                let from = TimeStamp.text(nanoseconds: entry.from)
+                let time = entry.to.map { "from \(from) to \(TimeStamp.text(nanoseconds: $0))" }
+                return (time == nil ? "" : "# ")
+                    + "\(entry.address)\t\(entry.hostName)\t# \(time ?? "from \(from)")\n"
+            }.joined()
     }
 
     /// An object a line, with the key `ip` for Suricata's datasets.

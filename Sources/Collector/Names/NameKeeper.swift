@@ -1,3 +1,4 @@
+import Addressing
 import CaptureFiles
 import Linux
 import RPCAP
@@ -10,7 +11,7 @@ struct NameKeeper {
     private var table = NameTable()
     private let inventory: Inventory?
     /// The version of the table that is in the files.
-    private var writtenVersion = 0
+    private var writtenVersion = -1
     private var nextWrite = MonotonicTime.zero
     private var nextExpiry = MonotonicTime.zero
     private var lastFailure: SystemError?
@@ -29,9 +30,11 @@ struct NameKeeper {
 
     /// Records what an agent says, and returns the names that are new.
     mutating func record(
-        _ pods: [OfferedPod], of agent: String, now: MonotonicTime
+        _ pods: [OfferedPod], of agent: String, _ owner: String, at peer: IPAddress,
+        now: MonotonicTime
     ) -> [AddressName] {
-        table.record(pods, of: agent, now: now, clock: wallClockNanoseconds()).map(\.addressName)
+        table.record(pods, of: agent, owner, at: peer, now: now, clock: wallClockNanoseconds())
+            .map(\.addressName)
     }
 
     /// Ends old names, and writes the files if names have changed; to be called each second.
@@ -43,7 +46,11 @@ struct NameKeeper {
             table.expire(now: now, clock: wallClockNanoseconds())
         }
         guard now >= nextWrite else { return nil }
-        nextWrite = now + Inventory.interval
+        defer {
+            // Writing takes little of the thread's time, however many names there are.
+            let end = MonotonicTime.now
+            nextWrite = end + max(Inventory.interval, (end - now) * Inventory.pauseFactor)
+        }
         return write()
     }
 

@@ -1,5 +1,6 @@
 package import Addressing
 package import RPCAP
+import Security
 package import Time
 
 /// The names of addresses, as agents' lists of devices say them.
@@ -14,6 +15,10 @@ package struct NameTable: Sendable {
         package let name: String
         /// The agent that says so, in words for people.
         package let agent: String
+        /// The agent's interface, which no other agent has at the time.
+        fileprivate let owner: String
+        /// The network that the agent is in.
+        fileprivate let network: IPNetwork
         /// When it was said first, in nanoseconds since 1970.
         package let from: UInt64
         /// When it was not said any more; nil while it is.
@@ -36,6 +41,9 @@ package struct NameTable: Sendable {
 
     private var entries: [IPAddress: Entry] = [:]
     private var addresses: [String: Set<IPAddress>] = [:]
+    private var placeCounts: [IPNetwork: Int] = [:]
+    /// The entries that have ended.
+    private var endedCount = 0
     package private(set) var counts = Counts()
     /// A number that changes with each change of a name.
     package private(set) var version = 0
@@ -44,6 +52,8 @@ package struct NameTable: Sendable {
     package static let countMax = 65_536
     /// The most addresses of one agent, so that one that lies takes few of the others' places.
     package static let agentCountMax = 2048
+    /// The most addresses of the agents at one address or IPv6 /64, where many may be behind NAT.
+    package static let networkCountMax = 16_384
     /// The time for which an address belongs to an agent that has stopped to name it.
     package static let holdTime = Duration.seconds(300)
 
@@ -54,27 +64,32 @@ package struct NameTable: Sendable {
     ///
     /// - Parameters:
     ///   - pods: All its pods.
-    ///   - agent: The agent.
+    ///   - agent: The agent, in words for people.
+    ///   - owner: The name of its interface, which no other agent has at the time.
+    ///   - peer: The address that it connects from.
     ///   - now: The time.
     ///   - clock: The same in nanoseconds since 1970.
     /// - Returns: What is new or has changed.
     package mutating func record(
-        _ pods: [OfferedPod], of agent: String, now: MonotonicTime, clock: UInt64
+        _ pods: [OfferedPod], of agent: String, _ owner: String, at peer: IPAddress,
+        now: MonotonicTime, clock: UInt64
     ) -> [Entry] {
+        // An agent that has just begun does not know its pods' names yet.
+        if pods.isEmpty { return [] }
+        let network = Admission.network(of: peer)
         var changes: [Entry] = []
         var seen: Set<IPAddress> = []
         for pod in pods {
             for address in pod.addresses where address.isOfPod && seen.insert(address).inserted {
                 let entry = Entry(
                     address: address, namespace: pod.namespace, name: pod.name, agent: agent,
-                    from: clock, seenAt: now)
+                    owner: owner, network: network, from: clock, seenAt: now)
                 if set(entry, now: now) { changes.append(entry) }
             }
         }
-        for address in addresses[agent, default: []].subtracting(seen)
+        for address in addresses[owner, default: []].subtracting(seen)
         where entries[address]?.to == nil {
-            entries[address]?.to = clock
-            version += 1
+            end(address, clock)
         }
         return changes
     }
@@ -83,13 +98,18 @@ package struct NameTable: Sendable {
     package mutating func expire(now: MonotonicTime, clock: UInt64) {
         for (address, entry) in entries
         where entry.to == nil && now - entry.seenAt > Self.holdTime {
-            entries[address]?.to = clock
-            version += 1
+            end(address, clock)
         }
     }
 
-    /// The names that hold now, by addresses.
-    package var current: [Entry] { all.filter { $0.to == nil } }
+    private mutating func end(_ address: IPAddress, _ clock: UInt64) {
+        entries[address]?.to = clock
+        endedCount += 1
+        version += 1
+    }
+
+    /// The names that hold now, in no order.
+    package var current: [Entry] { entries.values.filter { $0.to == nil } }
 
     /// The last name of each address, by addresses.
     package var all: [Entry] { entries.values.sorted { $0.address < $1.address } }
@@ -97,42 +117,51 @@ package struct NameTable: Sendable {
     /// Sets a name; returns whether it is new.
     private mutating func set(_ entry: Entry, now: MonotonicTime) -> Bool {
         if let known = entries[entry.address] {
-            guard known.agent == entry.agent || now - known.seenAt > Self.holdTime else {
+            guard known.owner == entry.owner || now - known.seenAt > Self.holdTime else {
                 counts.taken += 1
                 return false
             }
-            if known.agent == entry.agent, known.hostName == entry.hostName, known.to == nil {
+            if known.owner == entry.owner, known.hostName == entry.hostName, known.to == nil {
                 entries[entry.address]?.seenAt = now
                 return false
             }
         } else {
-            if entries.count >= Self.countMax { forgetOldest() }
-            guard entries.count < Self.countMax,
-                addresses[entry.agent, default: []].count < Self.agentCountMax
+            guard addresses[entry.owner]?.count ?? 0 < Self.agentCountMax,
+                placeCounts[entry.network] ?? 0 < Self.networkCountMax, makeRoom()
             else {
                 counts.notKept += 1
                 return false
             }
         }
         if let old = entries.updateValue(entry, forKey: entry.address) { disown(old) }
-        addresses[entry.agent, default: []].insert(entry.address)
+        addresses[entry.owner, default: []].insert(entry.address)
+        placeCounts[entry.network, default: 0] += 1
         version += 1
         return true
     }
 
-    /// Forgets the name that ended first, if any has ended.
+    /// Forgets all names that have ended if there is no room.
     ///
-    /// It looks at all of them, which only a cluster larger than `countMax` makes it do.
-    private mutating func forgetOldest() {
-        let oldest = entries.values.filter { $0.to != nil }.min { $0.to ?? 0 < $1.to ?? 0 }
-        guard let oldest else { return }
-        entries[oldest.address] = nil
-        disown(oldest)
+    /// All at once, so that a large cluster does not have it look at all of them each time.
+    ///
+    /// - Returns: Whether there is room.
+    private mutating func makeRoom() -> Bool {
+        guard entries.count >= Self.countMax else { return true }
+        guard endedCount > 0 else { return false }
+        for entry in entries.values where entry.to != nil {
+            entries[entry.address] = nil
+            disown(entry)
+        }
+        return true
     }
 
+    /// Takes back what was counted for an entry that is replaced or forgotten.
     private mutating func disown(_ entry: Entry) {
-        addresses[entry.agent]?.remove(entry.address)
-        if addresses[entry.agent]?.isEmpty == true { addresses[entry.agent] = nil }
+        if entry.to != nil { endedCount -= 1 }
+        let count = (placeCounts[entry.network] ?? 0) - 1
+        placeCounts[entry.network] = count > 0 ? count : nil
+        addresses[entry.owner]?.remove(entry.address)
+        if addresses[entry.owner]?.isEmpty == true { addresses[entry.owner] = nil }
     }
 }
 

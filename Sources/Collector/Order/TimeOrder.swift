@@ -14,8 +14,8 @@ package import Time
 /// * A stamp further ahead of this host's clock than the window counts as that far ahead. No stamp
 ///   lets other packets become due before this host's clock has come so far.
 /// * A packet that is earlier than one that has been given out is late. It goes out at once.
-/// * If for two windows nothing but late packets have come, the clocks have been put back, and the
-///   order begins anew.
+/// * If for two windows nothing but late packets have come, and one is late by two windows, the clocks
+///   have been put back. The order begins anew; packets are late until the clocks are there again.
 ///
 /// The caller numbers the agents' devices: their lanes.
 package struct TimeOrder: ~Copyable, Sendable {
@@ -23,6 +23,8 @@ package struct TimeOrder: ~Copyable, Sendable {
     package struct Counts: Equatable, Sendable {
         /// Packets that came when later ones had gone out.
         package var late: UInt64 = 0
+        /// How much earlier than a packet before it one of them was at most, in nanoseconds.
+        package var lateNanosecondsMax: UInt64 = 0
         /// Packets that went out before their time, since the memory was full.
         package var early: UInt64 = 0
         /// Packets with a stamp too far ahead of this host's clock, in the order in which they came.
@@ -63,8 +65,10 @@ package struct TimeOrder: ~Copyable, Sendable {
     /// The width of a slot in nanoseconds, as a power of two.
     private let slotShift: UInt64
     private let windowNanoseconds: UInt64
-    /// The latest stamp that has been given out.
+    /// The latest stamp that has been given out since the order began, or began anew.
     private var given: UInt64 = 0
+    /// The latest stamp that has been given out at all.
+    private var givenMax: UInt64 = 0
     /// The latest stamp.
     private var latest: UInt64 = 0
     /// When the latest stamp came.
@@ -80,8 +84,9 @@ package struct TimeOrder: ~Copyable, Sendable {
     package static let windowRange = Duration.milliseconds(1)...Duration.seconds(10)
     /// The window by which agents are usually merged.
     ///
-    /// An agent hands over packets of a silent edge after 180 ms, and of others after 40 ms.
-    package static let standardWindow = Duration.milliseconds(200)
+    /// An agent hands over packets of a silent edge after 180 ms, of others after 40 ms, and requests
+    /// that nobody answers after 0.65 s.
+    package static let standardWindow = Duration.seconds(1)
     /// Slots in a window: so many that few packets are sorted at once.
     private static let slotCountPerWindow: UInt64 = 128
     /// Slots of a ring: two windows' of twice the count above, since widths are powers of two.
@@ -136,7 +141,7 @@ package struct TimeOrder: ~Copyable, Sendable {
     ) -> Bool {
         let key = record.nanosecondsSince1970
         let slot = key >> slotShift
-        guard leaving.isEmpty, key <= clock &+ windowNanoseconds, slot >= firstSlot,
+        guard leaving.isEmpty, key <= clock &+ windowNanoseconds, key >= given, slot >= firstSlot,
             slot - firstSlot < Self.slotCountMax,
             frame.byteCount <= FrameArena.frameByteCountMax,
             let place = arena.store(frame, record, lane: lane)
@@ -161,18 +166,17 @@ package struct TimeOrder: ~Copyable, Sendable {
             key = keyMax
             counts.ahead += 1
         }
-        if key >> slotShift < firstSlot {
-            if key >= given {
-                // Nothing later has gone out yet.
-                guard (max(latest, key) - key) >> slotShift < Self.slotCountMax else {
-                    return giveOut(frame, record, lane, key: key, body)
-                }
-                firstSlot = key >> slotShift
-            } else {
-                counts.late += 1
-                guard passed >= 2 * windowNanoseconds else { return body(frame, record, lane) }
-                restart(at: key, body)
+        if key < given {
+            guard given - key >= 2 * windowNanoseconds, passed >= 2 * windowNanoseconds else {
+                return giveOut(frame, record, lane, key: key, body)
             }
+            restart(at: key, body)
+        } else if key >> slotShift < firstSlot {
+            // Nothing later has gone out yet.
+            guard max(latest, key) >> slotShift - key >> slotShift < Self.slotCountMax else {
+                return giveOut(frame, record, lane, key: key, body)
+            }
+            firstSlot = key >> slotShift
         }
         if key > latest { (latest, latestAt) = (key, now) }
         if key >> slotShift - firstSlot >= Self.slotCountMax { _ = release(before: due, body) }
@@ -198,6 +202,16 @@ package struct TimeOrder: ~Copyable, Sendable {
     package mutating func releaseAll(_ body: (RawSpan, PacketRecord, _ lane: UInt32) -> Void) {
         _ = release(before: latest >> slotShift + 1, body)
     }
+
+    /// Gives out packets whether they are due or not, as many as `release`.
+    ///
+    /// - Returns: Whether there are more.
+    package mutating func releaseMore(
+        _ body: (RawSpan, PacketRecord, _ lane: UInt32) -> Void
+    ) -> Bool {
+        release(
+            before: latest >> slotShift + 1, byteCountMax: Self.portionByteCount, body)
+    }
 }
 
 extension TimeOrder {
@@ -217,13 +231,23 @@ extension TimeOrder {
         now.nanoseconds - min(latestAt.nanoseconds, now.nanoseconds)
     }
 
+    /// Records that a packet goes out; counts it if later ones have.
+    private mutating func note(_ key: UInt64) {
+        given = max(given, key)
+        if key < givenMax {
+            counts.late += 1
+            counts.lateNanosecondsMax = max(counts.lateNanosecondsMax, givenMax - key)
+        } else {
+            givenMax = key
+        }
+    }
+
     /// Gives a packet out at once.
     private mutating func giveOut(
         _ frame: RawSpan, _ record: PacketRecord, _ lane: UInt32, key: UInt64,
         _ body: (RawSpan, PacketRecord, _ lane: UInt32) -> Void
     ) {
-        if key < given { counts.late += 1 }
-        given = max(given, key)
+        note(key)
         body(frame, record, lane)
     }
 
@@ -304,6 +328,7 @@ extension TimeOrder {
             let next = leftCount + Self.prefetchDistance
             if next < leaving.count { arena.prefetch(leaving[next].place) }
             let entry = leaving[leftCount]
+            note(entry.key)
             let lane = arena.take(entry.place) { frame, record, lane in
                 room -= frame.byteCount
                 body(frame, record, lane)
@@ -311,7 +336,6 @@ extension TimeOrder {
             heldCounts[Int(lane)] -= 1
             heldCount -= 1
             leftCount += 1
-            given = entry.key
         }
         firstSlot += 1
         keepStorage()

@@ -57,6 +57,9 @@ final class FeedReader {
         return (connection.fileDescriptor, interest)
     }
 
+    /// Whether half of its queue is full.
+    var isBehind: Bool { endReason == nil && queue.byteCount > Self.queueByteCountMax / 2 }
+
     /// Whether everything has been sent.
     var isDone: Bool { endReason != nil || queue.byteCount == 0 }
 

@@ -19,7 +19,7 @@ package struct FeedStream {
     package private(set) var packetEnds: [Int] = []
     private var interfaceCount = 0
     /// The names that a section begins with.
-    private var names: [AddressName] = []
+    private let names: KnownNames
     private var linkType: UInt16?
     /// Packets of another link type than the first one, in a format that has but one.
     package private(set) var otherLinkTypeCount: UInt64 = 0
@@ -36,8 +36,11 @@ package struct FeedStream {
     static let batchByteCountMax = 256 << 10
 
     /// A stream without packets.
-    package init(_ encoder: any CaptureEncoder, snaplen: Int) {
+    package init(
+        _ encoder: any CaptureEncoder, snaplen: Int, _ names: KnownNames = KnownNames()
+    ) {
         self.encoder = encoder
+        self.names = names
         self.snaplen = min(snaplen, Self.snaplenMax)
         batch.reserveCapacity(2 * Self.batchByteCountMax)
         beginSection()
@@ -47,7 +50,7 @@ package struct FeedStream {
         preamble.removeAll(keepingCapacity: true)
         interfaceCount = 0
         encoder.appendSection(to: &preamble, application: "podwire collect")
-        encoder.appendNames(Self.fitting(names), to: &preamble)
+        encoder.appendNames(Self.fitting(names.all), to: &preamble)
     }
 
     /// Begins a new section if the present one is as long as it may be.
@@ -93,16 +96,11 @@ package struct FeedStream {
         interfaceCount += 1
     }
 
-    /// Adds names of addresses, which readers must be told before the next batch.
+    /// Adds new names of addresses, which readers must be told before the next batch.
     ///
-    /// The batch must be empty, as for a device.
-    ///
-    /// - Parameters:
-    ///   - names: Those that are new.
-    ///   - all: Those that hold now.
-    package mutating func add(_ names: [AddressName], all: [AddressName]) {
+    /// The batch must be empty, as for a device. A new section begins with all that are known.
+    package mutating func add(_ names: [AddressName]) {
         precondition(packetEnds.isEmpty)
-        self.names = all
         let generation = generation
         makeRoom()
         // A new section has them already.

@@ -18,6 +18,8 @@ final class FileSeries {
     private var fileNumber: Int
     private let firstNumber: Int
     private var filePacketCount = 0
+    /// The bytes of names in the file.
+    private var nameByteCount: UInt64 = 0
     /// When the file was begun, by both clocks; the wall clock in nanoseconds since 1970.
     private var fileBegin: (monotonic: MonotonicTime, wall: UInt64)
     private var finishedByteCount: UInt64 = 0
@@ -83,13 +85,26 @@ final class FileSeries {
     }
 
     /// Adds names of addresses.
-    func add(_ names: [AddressName]) { file.add(names) }
+    func add(_ names: [AddressName]) {
+        let byteCount = file.gatheredByteCount
+        file.add(names)
+        nameByteCount += file.gatheredByteCount - byteCount
+    }
 
     /// Writes the buffer if enough has gathered to be worth a system call.
     func flushIfLarge() throws(SystemError) { try file.flushIfLarge() }
 
     /// Writes the buffer.
     func flush() throws(SystemError) { try file.flush() }
+
+    /// Whether the file is due to be completed: it has packets, and is long or old enough.
+    ///
+    /// Names do not count: each file begins with all of them.
+    func isRotationDue(now: MonotonicTime) -> Bool {
+        filePacketCount > 0
+            && options.isDue(
+                byteCount: file.gatheredByteCount - nameByteCount, age: now - fileBegin.monotonic)
+    }
 
     /// Completes the file and begins the next, if that is due.
     ///
@@ -103,9 +118,7 @@ final class FileSeries {
     func rotateIfDue(
         _ devices: [SourceCounters], now: MonotonicTime
     ) throws(SystemError) -> Recording.Finished? {
-        let age = now - fileBegin.monotonic
-        guard filePacketCount > 0, options.isDue(byteCount: file.gatheredByteCount, age: age)
-        else { return nil }
+        guard isRotationDue(now: now) else { return nil }
         var finished = try finish(devices)
         finishedByteCount += finished.byteCount
         if let countMax = options.keptFileCountMax {
@@ -117,7 +130,7 @@ final class FileSeries {
         }
         fileNumber += 1
         file = try options.file(number: fileNumber)
-        filePacketCount = 0
+        (filePacketCount, nameByteCount) = (0, 0)
         fileBegin = (now, wallClockNanoseconds())
         for device in devices where owns(device) {
             device.beginFile()

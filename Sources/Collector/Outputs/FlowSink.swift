@@ -1,5 +1,4 @@
 package import Addressing
-import CaptureFiles
 package import Flows
 package import Formats
 package import Linux
@@ -30,10 +29,11 @@ package struct FlowOptions: Sendable {
 /// A sink that counts conversations, for a person who looks and for a file that programs read.
 package final class FlowSink: FrameSink {
     package private(set) var table = ConversationTable()
-    /// The names of addresses, also of pods that are gone.
-    package private(set) var names: [IPAddress: String] = [:]
+    private let known: KnownNames
     let view: FlowOptions.View?
     private let path: String?
+    /// This host's clock at the last turn, in nanoseconds since 1970.
+    private var clock = wallClockNanoseconds()
     private var refusals = FrameRefusals()
     private var nextWrite: MonotonicTime
     private var lastFailure: SystemError?
@@ -43,11 +43,14 @@ package final class FlowSink: FrameSink {
 
     /// The time between two writes of the file.
     private static let writeInterval = Duration.seconds(10)
-    /// The most names, those of the largest cluster and as many that have changed.
-    private static let nameCountMax = 131_072
+    /// The most conversations in the file, those with the most bytes: what is written in 0.3 s.
+    private static let writtenCountMax = 10_000
+    /// How far an agent's clock may be ahead before its stamps count as of now.
+    private static let aheadMax: UInt64 = 1_000_000_000
 
     /// Counts nothing yet; makes the file.
-    init(_ options: FlowOptions, now: MonotonicTime) throws(SystemError) {
+    init(_ options: FlowOptions, _ known: KnownNames, now: MonotonicTime) throws(SystemError) {
+        self.known = known
         (view, path) = (options.view, options.path)
         nextWrite = now + Self.writeInterval
         if let path { try write(to: path) }
@@ -57,16 +60,18 @@ package final class FlowSink: FrameSink {
         _ frame: RawSpan, wireByteCount: Int, nanoseconds: UInt64, linkType: UInt16
     ) {
         if refusals.refuse(frame, linkType: linkType, byteCountMax: .max) { return }
-        table.add(frame, wireByteCount: wireByteCount, nanoseconds: nanoseconds)
+        table.add(
+            frame, wireByteCount: wireByteCount,
+            nanoseconds: min(nanoseconds, clock &+ Self.aheadMax),
+            clock: clock)
     }
 
-    /// Takes the names that hold now.
-    func add(_ names: [AddressName]) {
-        if self.names.count > Self.nameCountMax { self.names = [:] }
-        for name in names { self.names[name.address] = name.name }
-    }
+    /// The names of addresses, also of pods that are gone.
+    package var names: [IPAddress: String] { known.byAddress }
 
     package func flush(now: MonotonicTime) {
+        clock = wallClockNanoseconds()
+        table.advance(to: clock)
         guard let path, now >= nextWrite else { return }
         nextWrite = now + Self.writeInterval
         replace(path)
@@ -93,17 +98,20 @@ package final class FlowSink: FrameSink {
     }
 
     private func write(to path: String) throws(SystemError) {
-        let list = ConversationList(table, names: names, by: .bytes, since: nil)
+        let list = ConversationList(
+            table, names: names, by: .bytes, countMax: Self.writtenCountMax, since: nil)
         try replaceFile(path, with: Array(list.rows.map { $0.json.text + "\n" }.joined().utf8))
     }
 
     /// The conversations that the view wants, with their rates since the last call.
-    func takeList(_ view: FlowOptions.View, now: MonotonicTime) -> ConversationList {
+    func takeList(
+        _ view: FlowOptions.View, countMax: Int, now: MonotonicTime
+    ) -> ConversationList {
         let before = shown.map { shown in
             (byteCounts: shown.byteCounts, nanoseconds: (now - shown.at).clampedNanoseconds)
         }
         let list = ConversationList(
-            table, names: names, filter: view.words, by: view.order,
+            table, names: names, filter: view.words, by: view.order, countMax: countMax,
             since: before.map { ($0.byteCounts, UInt64($0.nanoseconds)) })
         let counts = table.conversations.map { ($0.key, $0.value.byteCount) }
         shown = (Dictionary(uniqueKeysWithValues: counts), now)
@@ -120,7 +128,7 @@ package final class FlowSink: FrameSink {
     }
 
     package var counts: OutputCounts {
-        var counts = OutputCounts(kind: "flows", place: path ?? "terminal")
+        var counts = OutputCounts(kind: "flows", place: path ?? "memory")
         counts.packetCount = table.frameCount
         counts.byteCount = table.byteCount
         refusals.add(to: &counts)

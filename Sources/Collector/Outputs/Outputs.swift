@@ -17,6 +17,7 @@ package final class Outputs {
     package let flows: FlowSink?
     /// Why the files were given up, if they were.
     private var fileFailure: SystemError?
+    private let names = KnownNames()
     private var lostByFileCount: UInt64 = 0
     private var news: [OutputNews] = []
 
@@ -37,21 +38,22 @@ package final class Outputs {
     package init(
         _ options: OutputOptions, snaplen: Int, now: MonotonicTime
     ) throws(SystemError) {
-        feed = options.feed.isEmpty ? nil : try PacketFeed(options.feed, snaplen: snaplen)
+        feed = options.feed.isEmpty ? nil : try PacketFeed(options.feed, snaplen: snaplen, names)
         var frameSinks: [any FrameSink] = []
         for sink in options.frameSinks { frameSinks.append(try sink.open()) }
+        if let files = options.recording {
+            recording = try Recording(files, snaplen: snaplen, names, now: now)
+        } else {
+            recording = nil
+        }
         if let options = options.flows {
-            flows = try FlowSink(options, now: now)
-            frameSinks += [flows].compactMap(\.self)
+            let flows = try FlowSink(options, names, now: now)
+            frameSinks.append(flows)
+            self.flows = flows
         } else {
             flows = nil
         }
         self.frameSinks = frameSinks
-        if let files = options.recording {
-            recording = try Recording(files, snaplen: snaplen, now: now)
-        } else {
-            recording = nil
-        }
         sources = SourceTable(hasFile: options.recording != nil)
     }
 }
@@ -126,15 +128,11 @@ extension Outputs {
         }
     }
 
-    /// Tells names of addresses to all outputs that have a place for them.
-    ///
-    /// - Parameters:
-    ///   - names: Those that are new.
-    ///   - all: Those that hold now.
-    package func add(_ names: [AddressName], all: [AddressName]) {
-        if fileFailure == nil { recording?.add(names, all: all) }
-        feed?.add(names, all: all)
-        flows?.add(all)
+    /// Tells new names of addresses to all outputs that have a place for them.
+    package func add(_ names: [AddressName]) {
+        self.names.add(names)
+        if fileFailure == nil { recording?.add(names) }
+        feed?.add(names)
     }
 
     /// Writes what is enough to be worth a system call.
@@ -150,12 +148,20 @@ extension Outputs {
         for sink in frameSinks { sink.flush(now: now) }
     }
 
+    /// Whether a reader should be waited for, where there is time: it has much to take.
+    package var isBehind: Bool { feed?.isBehind ?? false }
+
     /// Writes everything.
     ///
     /// - Throws: The failure of a file that is the only output.
     package func flush(now: MonotonicTime) throws(SystemError) {
         deliver(now: now)
         try record { files throws(SystemError) in try files.flush() }
+    }
+
+    /// Whether a file is due to be completed.
+    package func isRotationDue(now: MonotonicTime) -> Bool {
+        fileFailure == nil && recording?.isRotationDue(now: now) ?? false
     }
 
     /// Completes the files that are due, and begins the next ones.

@@ -45,7 +45,9 @@ package final class PacketFeed {
     /// Listens, if it is to.
     ///
     /// - Throws: If the port is taken.
-    package init(_ options: FeedOptions, snaplen: Int) throws(SystemError) {
+    package init(
+        _ options: FeedOptions, snaplen: Int, _ names: KnownNames = KnownNames()
+    ) throws(SystemError) {
         if let address = options.address {
             do throws(SystemError) {
                 listener = try Listener(at: address)
@@ -54,7 +56,7 @@ package final class PacketFeed {
             }
         }
         self.options = options
-        stream = FeedStream(options.format.encoder, snaplen: snaplen)
+        stream = FeedStream(options.format.encoder, snaplen: snaplen, names)
         targets = options.targets.map { FeedTarget($0) }
         noteBegin()
     }
@@ -103,14 +105,10 @@ extension PacketFeed {
         deliver()
     }
 
-    /// Tells names of addresses to all readers, if the format has a place for them.
-    ///
-    /// - Parameters:
-    ///   - names: Those that are new.
-    ///   - all: Those that hold now.
-    func add(_ names: [AddressName], all: [AddressName]) {
+    /// Tells new names of addresses to all readers, if the format has a place for them.
+    func add(_ names: [AddressName]) {
         deliver()
-        stream.add(names, all: all)
+        stream.add(names)
         deliver()
     }
 
@@ -134,6 +132,9 @@ extension PacketFeed {
         }
         stream.removeBatch()
     }
+
+    /// Whether the queue of a reader is half full.
+    var isBehind: Bool { readers.contains { $0.isBehind } }
 
     /// Gives what is left to all readers, waits a second at most until they have it, and closes.
     package func finish() {

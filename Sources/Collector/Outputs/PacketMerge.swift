@@ -62,11 +62,13 @@ struct PacketMerge: ~Copyable {
         } ?? false
     }
 
-    /// Gives out all packets.
-    mutating func releaseAll(_ body: (RawSpan, PacketRecord, SourceCounters) -> Void) {
-        order?.releaseAll { [devices] frame, record, lane in
+    /// Gives out packets whether they are due or not.
+    ///
+    /// - Returns: Whether there are more, since what was given out should be written first.
+    mutating func releaseMore(_ body: (RawSpan, PacketRecord, SourceCounters) -> Void) -> Bool {
+        order?.releaseMore { [devices] frame, record, lane in
             body(frame, record, devices[Int(lane)])
-        }
+        } ?? false
     }
 
     /// Has each device know how many of its packets have not gone out.

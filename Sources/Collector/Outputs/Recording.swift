@@ -9,11 +9,11 @@ package final class Recording {
     private let snaplen: Int
     private var series: [FileSeries] = []
     /// The names that a file begins with.
-    private var names: [AddressName] = []
+    private let names: KnownNames
 
     /// The most link types with files of their own, many more than a site has.
     ///
-    /// Each has a buffer of 2 MiB, and agents say what their link types are.
+    /// Each has a buffer of 128 KiB, and agents say what their link types are.
     package static let linkTypeCountMax = 16
 
     /// Why a device cannot be recorded.
@@ -33,13 +33,15 @@ package final class Recording {
 
     /// Creates the first file, unless each link type has its own.
     package init(
-        _ options: RecordingOptions, snaplen: Int, now: MonotonicTime
+        _ options: RecordingOptions, snaplen: Int, _ names: KnownNames = KnownNames(),
+        now: MonotonicTime
     ) throws(SystemError) {
         let series =
             options.splitsLinkTypes
             ? [] : [try FileSeries(options, of: nil, snaplen: snaplen, now: now)]
         self.options = options
         self.snaplen = snaplen
+        self.names = names
         self.series = series
     }
 
@@ -70,7 +72,7 @@ package final class Recording {
         guard series.count < Self.linkTypeCountMax else { throw .tooManyLinkTypes }
         do throws(SystemError) {
             let files = try FileSeries(options, of: linkType, snaplen: snaplen, now: now)
-            files.add(names)
+            files.add(names.all)
             series.append(files)
         } catch {
             throw .system(error)
@@ -99,13 +101,8 @@ package final class Recording {
         }
     }
 
-    /// Adds names of addresses, which the next files begin with as well.
-    ///
-    /// - Parameters:
-    ///   - names: Those that are new.
-    ///   - all: Those that hold now.
-    func add(_ names: [AddressName], all: [AddressName]) {
-        self.names = all
+    /// Adds new names of addresses; the next files begin with all that are known.
+    func add(_ names: [AddressName]) {
         for files in series { files.add(names) }
     }
 
@@ -128,6 +125,11 @@ package final class Recording {
         package var problem: SystemError?
     }
 
+    /// Whether a file is due to be completed.
+    func isRotationDue(now: MonotonicTime) -> Bool {
+        series.contains { $0.isRotationDue(now: now) }
+    }
+
     /// Completes the files that are due, and begins the next ones.
     ///
     /// A file without packets goes on.
@@ -144,7 +146,7 @@ package final class Recording {
         for files in series {
             guard let file = try files.rotateIfDue(devices, now: now) else { continue }
             finished.append(file)
-            files.add(names)
+            files.add(names.all)
         }
         return finished
     }

@@ -24,7 +24,8 @@ class CollectorCase(unittest.TestCase):
         add_namespace(self.namespace)
         self.folder = tempfile.TemporaryDirectory()
         self.file = pathlib.Path(self.folder.name) / "out.pcapng"
-        self.log = open(pathlib.Path(self.folder.name) / "log", "w+")
+        # The collector shares the place in the file, so that only appending is safe from reading.
+        self.log = open(pathlib.Path(self.folder.name) / "log", "a+")
         self.agents, self.collector = [], None
 
     def command(self, *arguments):

@@ -122,7 +122,7 @@ class Container(Program):
         configuration = bundle.configuration(
             namespace, capabilities, privileged, files, variables, folders, arguments)
         pathlib.Path(self.folder.name, "config.json").write_text(json.dumps(configuration))
-        self.log = tempfile.TemporaryFile("w+")
+        self.log = tempfile.TemporaryFile("a+")
         self.process = subprocess.Popen(
             [*self.runc, "run", "--bundle", self.folder.name, self.name],
             stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log)

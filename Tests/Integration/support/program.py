@@ -43,7 +43,8 @@ class Program:
 
     def __init__(self, namespace, *arguments, prefix=(), output=None, **variables):
         self.namespace = namespace
-        self.log = tempfile.TemporaryFile("w+")
+        # The program shares the place in the file, so that only appending is safe from reading.
+        self.log = tempfile.TemporaryFile("a+")
         self.process = subprocess.Popen(
             command_in(namespace, *prefix, PODWIRE, *arguments),
             env={**os.environ, **variables}, stdout=output, stderr=self.log)

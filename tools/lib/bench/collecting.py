@@ -12,7 +12,7 @@ AGENT_COUNT, BYTES = 4, 300
 # What two cores, of which the agents need one, are to take.
 PER_SECOND = 500_000
 FULL_SPEED = 0
-ORDERS = {"in order of time": "200ms", "as they come": "off"}
+ORDERS = {"in order of time": "1s", "as they come": "off"}
 PORT = 2003
 ADDRESS = "127.0.0.1"
 

@@ -37,7 +37,7 @@ class Contestant:
 
     def __enter__(self):
         with contextlib.ExitStack() as stack:
-            self.log = stack.enter_context(tempfile.TemporaryFile("w+"))
+            self.log = stack.enter_context(tempfile.TemporaryFile("a+"))
             speeds = [0] * self.sensor_count
             speeds[-1] = self.slow or 0
             self.drains = [stack.enter_context(contextlib.closing(
