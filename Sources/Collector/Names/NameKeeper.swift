@@ -25,9 +25,6 @@ struct NameKeeper {
     /// What was not believed, or not kept.
     var counts: NameTable.Counts { table.counts }
 
-    /// The names that hold now.
-    var current: [AddressName] { table.current.map(\.addressName) }
-
     /// Records what an agent says, and returns the names that are new.
     mutating func record(
         _ pods: [OfferedPod], of agent: String, _ owner: String, at peer: IPAddress,

@@ -108,9 +108,6 @@ package struct NameTable: Sendable {
         version += 1
     }
 
-    /// The names that hold now, in no order.
-    package var current: [Entry] { entries.values.filter { $0.to == nil } }
-
     /// The last name of each address, by addresses.
     package var all: [Entry] { entries.values.sorted { $0.address < $1.address } }
 
