@@ -122,16 +122,19 @@ struct BitRate: CustomStringConvertible {
 
     init(_ bitsPerSecond: UInt64) { self.bitsPerSecond = bitsPerSecond }
 
+    private static let units = ["kbit/s", "Mbit/s", "Gbit/s", "Tbit/s"]
+
     /// The number with one decimal and the largest unit that fits; units are powers of ten.
+    ///
+    /// With the loop unrolled over a list of texts, the compiler (6.3) made other code from the same
+    /// source now and then.
     var description: String {
-        let units = ["bit/s", "kbit/s", "Mbit/s", "Gbit/s", "Tbit/s"]
-        var (value, index) = (bitsPerSecond, 0)
-        var tenth: UInt64 = 0
-        while value >= 1000, index + 1 < units.count {
-            tenth = value % 1000 / 100
-            value /= 1000
-            index += 1
+        guard bitsPerSecond >= 1000 else { return "\(bitsPerSecond) bit/s" }
+        var (tenths, unit) = (bitsPerSecond / 100, 0)
+        while tenths >= 10_000, unit + 1 < Self.units.count {
+            tenths /= 1000
+            unit += 1
         }
-        return index == 0 ? "\(value) \(units[0])" : "\(value).\(tenth) \(units[index])"
+        return "\(tenths / 10).\(tenths % 10) \(Self.units[unit])"
     }
 }
