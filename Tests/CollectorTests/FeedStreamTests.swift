@@ -87,7 +87,7 @@ struct FeedStreamTests {
         for device in devices.dropLast() { stream.announce(device) }
         #expect(stream.generation == 0)
         stream.announce(devices[SourceTable.countMax])
-        #expect(stream.generation == 1 && stream.preamble.count == 52 + 48)
+        #expect(stream.generation == 1 && stream.preamble.count == 52 + 44)
         // The others are described again before their next packets.
         stream.announce(devices[7])
         Self.add([1], of: devices[7], to: &stream)

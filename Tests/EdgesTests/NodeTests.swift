@@ -6,7 +6,7 @@ import Settings
 import Testing
 
 /// What podwire reads through libmnl, against what iproute2 made and prints.
-@Suite("A node", .needsOwnNetwork, .timeLimit(.minutes(1)))
+@Suite("A node", .needsOwnNetwork, .timeLimit(.minutes(10)))
 struct NodeTests {
     /// Two pods on a bridge, one routed, one uplink, and one pair with both ends here.
     private static let setUp = """

@@ -12,7 +12,7 @@ import Time
 /// A queue that a second thread sends over TLS, the connection that needs it most.
 ///
 /// The socket's buffer is small, so that it is nearly always full.
-@Suite("A second thread that sends over TLS", .timeLimit(.minutes(1)))
+@Suite("A second thread that sends over TLS", .timeLimit(.minutes(10)))
 struct SenderTests {
     private static let queueByteCount = 256 << 10
     /// What a queue is filled with at most: it fits into one of two queues.

@@ -8,10 +8,10 @@ package struct SourceTable: ~Copyable {
     /// Whether a device is needed until its file is complete.
     private var hasFile: Bool
 
-    /// The most devices, twice as many as a collector has agents for.
+    /// The most devices, more than a collector has agents for.
     ///
     /// An agent that comes with one new name after the other must not fill the memory.
-    package static let countMax = 10_240
+    package static let countMax = 6144
 
     /// There is no place for another device.
     package struct Full: Error, Equatable, CustomStringConvertible {
