@@ -24,6 +24,8 @@ package struct AgentAdmission {
 
     /// The most agents that capture, those of a cluster of 5,000 nodes.
     package static let capturingCountMax = 5120
+    /// What that number may be.
+    package static let capturingCounts = 1...capturingCountMax
     /// The most pending connections: agents need some hundredths of a second each.
     package static let pendingCountMax = 64
     /// The most pending connections of one address or IPv6 /64; agents may share an address.

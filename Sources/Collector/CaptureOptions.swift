@@ -1,3 +1,4 @@
+package import Addressing
 package import BPF
 import Formats
 import Linux
@@ -15,8 +16,8 @@ package struct CaptureOptions: Sendable {
     private(set) var sampling = Sampling.none
     /// The most agents that dial and capture at a time.
     package var agentCountMax = AgentAdmission.capturingCountMax
-    /// The pod to capture of agents that are dialled, as `"shop/web-1"`; nil for what a source names.
-    package var pod: String?
+    /// The pod to capture of agents that are dialled; nil for what a source names.
+    package var pod: PodName?
     /// Whether agents are asked for the names of their pods.
     package var wantsNames = true
     /// The files to which names are written; nil for none.
@@ -36,9 +37,6 @@ package struct CaptureOptions: Sendable {
         self.filter = filter
         self.usesDatagrams = usesDatagrams
     }
-
-    /// Whether a text is a pod's full name, such as `"shop/web-1"`.
-    package static func isPod(_ text: String) -> Bool { OfferedPod.isFullName(text) }
 
     /// Reads a sampling: `"1/10"`, one packet in ten, or `"10ms"`, one packet in ten milliseconds.
     ///

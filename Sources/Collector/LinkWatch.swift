@@ -2,7 +2,7 @@ import Linux
 
 /// The descriptors of all links, which the kernel watches from turn to turn.
 ///
-/// Of thousands of links, few have something to say at a time.
+/// A collector has thousands of links, of which few are ready at a time.
 struct LinkWatch: ~Copyable {
     /// A link's control connection, or its data path.
     struct Key: PollerKey, Hashable {

@@ -131,15 +131,15 @@ package final class LiveView {
 
     /// The table of agents, as wide as the window is.
     private static func table(_ rows: [[String]]) -> String {
+        var spares = spareColumns[...]
         var columns = Array(head.indices)
-        for spare in spareColumns {
+        while true {
             let text = Columns.text(
                 columns.map { head[$0] }, rows.map { row in columns.map { row[$0] } })
             let width = text.split(separator: "\n").map(\.count).max() ?? 0
-            guard width > Self.width else { return text }
+            guard width > Self.width, let spare = spares.popFirst() else { return text }
             columns.removeAll { head[$0] == spare }
         }
-        return Columns.text(columns.map { head[$0] }, rows.map { row in columns.map { row[$0] } })
     }
 
     private func draw(
@@ -187,7 +187,7 @@ package final class LiveView {
         show(
             "\(agents), \(packets), \(Wording.count(conversations, "conversation"))\n"
                 + ConversationText(list) { TimeStamp.clockText(nanoseconds: $0) }
-                .text(width: Self.width, countMax: count))
+                .text(width: Self.width))
     }
 
     /// The columns of the window.

@@ -80,19 +80,11 @@ package struct ConversationList {
         guard words.isEmpty, countMax < all.count, order != .client, order != .service else {
             return all
         }
-        let numbers = all.map { conversation, counts -> (UInt64, UInt64) in
-            let number: UInt64 =
-                switch order {
-                case .packets: counts.packetCount
-                case .rate: rate(conversation, counts, before)
-                case .first: counts.first
-                case .last: counts.last
-                case .requests: UInt64(counts.requestCount)
-                case .refused: UInt64(counts.refusedCount)
-                case .unanswered: UInt64(counts.unansweredCount)
-                case .bytes, .client, .service: counts.byteCount
-                }
-            return (number, counts.byteCount)
+        let numbers = all.map { conversation, counts in
+            (
+                number(counts, rate: rate(conversation, counts, before), order) ?? 0,
+                counts.byteCount
+            )
         }
         let least = numbers.sorted(by: >)[countMax - 1]
         return zip(all, numbers).filter { $0.1 >= least }.map(\.0)
@@ -118,25 +110,31 @@ package struct ConversationList {
     }
 
     private static func precedes(_ one: Row, _ other: Row, _ order: Order) -> Bool {
-        let (a, b) = (one.counts, other.counts)
-        func decide<Value: Comparable>(_ left: Value, _ right: Value) -> Bool? {
-            left == right ? nil : left > right
+        let number = number(one.counts, rate: one.bitsPerSecond, order) ?? 0
+        let otherNumber = Self.number(other.counts, rate: other.bitsPerSecond, order) ?? 0
+        if number != otherNumber { return number > otherNumber }
+        if order == .client, one.client != other.client { return one.client < other.client }
+        if order == .service, one.service != other.service { return one.service < other.service }
+        let (bytes, otherBytes) = (one.counts.byteCount, other.counts.byteCount)
+        if bytes != otherBytes { return bytes > otherBytes }
+        return (one.client, one.service) < (other.client, other.service)
+    }
+
+    /// The number that rows are sorted by; nil if it is a name.
+    private static func number(
+        _ counts: ConversationCounts, rate: @autoclosure () -> UInt64, _ order: Order
+    ) -> UInt64? {
+        switch order {
+        case .bytes: counts.byteCount
+        case .packets: counts.packetCount
+        case .rate: rate()
+        case .first: counts.first
+        case .last: counts.last
+        case .requests: UInt64(counts.requestCount)
+        case .refused: UInt64(counts.refusedCount)
+        case .unanswered: UInt64(counts.unansweredCount)
+        case .client, .service: nil
         }
-        let first: Bool? =
-            switch order {
-            case .bytes: decide(a.byteCount, b.byteCount)
-            case .packets: decide(a.packetCount, b.packetCount)
-            case .rate: decide(one.bitsPerSecond, other.bitsPerSecond)
-            case .first: decide(a.first, b.first)
-            case .last: decide(a.last, b.last)
-            case .requests: decide(a.requestCount, b.requestCount)
-            case .refused: decide(a.refusedCount, b.refusedCount)
-            case .unanswered: decide(a.unansweredCount, b.unansweredCount)
-            case .client: decide(other.client, one.client)
-            case .service: decide(other.service, one.service)
-            }
-        return first ?? decide(a.byteCount, b.byteCount)
-            ?? ((one.client, one.service) < (other.client, other.service))
     }
 }
 

@@ -40,7 +40,7 @@ package struct ConversationText {
     ///   - width: The most characters of a line.
     ///   - countMax: The most rows.
     /// - Returns: Lines, each with its line end: a head, and a row for each conversation.
-    package func text(width: Int, countMax: Int) -> String {
+    package func text(width: Int, countMax: Int = .max) -> String {
         var columns = columns(Array(list.rows.prefix(max(0, countMax))))
         // Names may be cut to the least width before a column goes.
         while columns.count > 3, Self.leastWidth(columns) > width { columns.removeLast() }

@@ -38,20 +38,10 @@ package struct FileEdit: ~Copyable {
     ///
     /// Waits for the disk. If anything fails the old file is still there.
     package consuming func replace(with bytes: [UInt8]) throws(SystemError) {
-        let draft = "\(path).\(getpid()).new"
-        // A process with the same id may have been killed half-way.
-        unsafe _ = unlink(draft)
-        do throws(SystemError) {
-            let file = try Descriptor("create \(draft)") {
-                unsafe open(draft, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o600)
-            }
-            keepOwner(file.fileDescriptor)
-            try writeAll(bytes, to: file.fileDescriptor, draft)
-            try call("fsync \(draft)") { fsync(file.fileDescriptor) }
-            try call("rename \(draft) to \(path)") { unsafe rename(draft, path) }
-        } catch {
-            unsafe _ = unlink(draft)
-            throw error
+        try putFile(at: path, mode: 0o600) { file, draft throws(SystemError) in
+            keepOwner(file)
+            try writeAll(bytes, to: file, draft)
+            try call("fsync \(draft)") { fsync(file) }
         }
         // Otherwise a power cut could undo the renaming.
         try call("fsync the folder of \(path)") { fsync(folder.fileDescriptor) }

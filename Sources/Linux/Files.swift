@@ -126,10 +126,29 @@ package func replaceFile(_ path: String, with bytes: [UInt8]) throws(SystemError
     if unsafe lstat(path, &status) == 0, status.st_mode & S_IFMT != S_IFREG {
         throw SystemError("replace \(path), which is no regular file", .invalidArgument)
     }
+    try putFile(at: path, mode: 0o644) { file, draft throws(SystemError) in
+        try writeAll(bytes, to: file, draft)
+    }
+}
+
+/// Puts a new file at a path in one step, in the place of one that may be there.
+///
+/// - Parameters:
+///   - path: The path.
+///   - mode: Who may do what with the file.
+///   - fill: Fills the file, by its descriptor and the name that it has until then.
+/// - Throws: The kernel's reason, or that of `fill`; the old file is still there then.
+func putFile(
+    at path: String, mode: mode_t, _ fill: (CInt, String) throws(SystemError) -> Void
+) throws(SystemError) {
     let draft = "\(path).\(getpid()).new"
+    // A process with the same id may have been killed half-way.
+    unsafe _ = unlink(draft)
     do throws(SystemError) {
-        let file = try Descriptor(creating: draft)
-        try writeAll(bytes, to: file.fileDescriptor, draft)
+        let file = try Descriptor("create \(draft)") {
+            unsafe open(draft, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode)
+        }
+        try fill(file.fileDescriptor, draft)
         try call("rename \(draft) to \(path)") { unsafe rename(draft, path) }
     } catch {
         unsafe _ = unlink(draft)

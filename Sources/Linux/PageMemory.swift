@@ -6,38 +6,27 @@ import Glibc
 /// It never moves, and its bytes are read and written through spans, whose bounds are checked.
 @safe
 package struct PageMemory: ~Copyable, Sendable {
-    /// The size of the memory.
-    package let byteCount: Int
-    /// The address as a number, since pointers do not go from thread to thread.
-    private let address: UInt
+    private let mapping: Mapping
 
-    @unsafe private var base: UnsafeMutableRawPointer {
-        // Safety: the initializer has made sure that the address is not 0.
-        unsafe UnsafeMutableRawPointer(bitPattern: address).unsafelyUnwrapped
-    }
+    /// The size of the memory.
+    package var byteCount: Int { mapping.byteCount }
 
     /// Reserves address space; the bytes are all zero.
     ///
     /// - Throws: The kernel's reason if there is no address space.
     package init(byteCount: Int) throws(SystemError) {
-        let address = unsafe mmap(
-            nil, byteCount, PROT_READ | PROT_WRITE,
-            MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0)
-        guard let address = unsafe address, unsafe address != MAP_FAILED else {
-            throw SystemError("mmap of \(byteCount) bytes")
-        }
+        mapping = try Mapping(anonymousByteCount: byteCount)
         // Large pages spare most of the address translation. Where there are none, small ones do.
-        unsafe _ = madvise(address, byteCount, MADV_HUGEPAGE)
-        self.byteCount = byteCount
-        self.address = UInt(bitPattern: address)
+        // Safety: the advice concerns the mapping alone, and changes no byte of it.
+        unsafe _ = madvise(mapping.base, byteCount, MADV_HUGEPAGE)
     }
 
     /// All bytes.
     package var bytes: RawSpan {
         @_lifetime(borrow self)
         get {
-            // Safety: `self` keeps the memory mapped, and new pages are all zero bytes.
-            let span = unsafe RawSpan(_unsafeStart: base, byteCount: byteCount)
+            // Safety: `mapping` keeps the memory mapped, and new pages are all zero bytes.
+            let span = unsafe RawSpan(_unsafeStart: mapping.base, byteCount: byteCount)
             return unsafe _overrideLifetime(span, borrowing: self)
         }
     }
@@ -46,7 +35,7 @@ package struct PageMemory: ~Copyable, Sendable {
     @_lifetime(&self)
     package mutating func change() -> MutableRawSpan {
         // Safety: as above.
-        let span = unsafe MutableRawSpan(_unsafeStart: base, byteCount: byteCount)
+        let span = unsafe MutableRawSpan(_unsafeStart: mapping.base, byteCount: byteCount)
         return unsafe _overrideLifetime(span, mutating: &self)
     }
 
@@ -54,11 +43,6 @@ package struct PageMemory: ~Copyable, Sendable {
     package func prefetch(_ range: Range<Int>) {
         precondition(range.lowerBound >= 0 && range.upperBound <= byteCount)
         // Safety: the line above keeps the range inside the memory, of which nothing is read.
-        unsafe clinux_prefetch_range(base + range.lowerBound, UInt(range.count))
-    }
-
-    deinit {
-        // Safety: nobody has the address but the owner.
-        unsafe _ = munmap(base, byteCount)
+        unsafe clinux_prefetch_range(mapping.base + range.lowerBound, UInt(range.count))
     }
 }

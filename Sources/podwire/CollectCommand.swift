@@ -182,9 +182,7 @@ struct CollectCommand: ParsableCommand {
     private func showDevices(_ settings: Settings) throws {
         let lists: CollectLists
         do throws(SystemError) {
-            let stop = try Event()
-            let stopNumber = stop.fileDescriptor
-            try Signals.onEnd(secondsMax: 2) { Event.raise(stopNumber) }
+            let stop = try Signals.endEvent(secondsMax: 2)
             lists = CollectLists(settings.agents.sources, settings.capture, cancel: stop)
         } catch {
             writeToStandardError("podwire collect: \(error)\n")

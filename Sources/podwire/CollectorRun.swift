@@ -35,9 +35,7 @@ func collect(
         LineLogHandler(level: .info) { writeToStandardError($0(0)) }
     }
     do throws(SystemError) {
-        let stop = try Event()
-        let stopNumber = stop.fileDescriptor
-        try Signals.onEnd(secondsMax: 5) { Event.raise(stopNumber) }
+        let stop = try Signals.endEvent(secondsMax: 5)
         Descriptor.raiseCountMax()
         let collector = try Collector(
             at: agents.address, from: agents.sources, to: outputs, capture, stop: stop,

@@ -72,9 +72,8 @@ struct EdgesCommand: ParsableCommand {
     private func follow(_ settings: EdgeListSettings) throws(SystemError) {
         let selection = settings.selection
         Signals.block()
-        let stop = try Event()
+        let stop = try Signals.endEvent(secondsMax: 2)
         let stopNumber = stop.fileDescriptor
-        try Signals.onEnd(secondsMax: 2) { Event.raise(stopNumber) }
         let logger = Logger(label: "podwire") { _ in
             LineLogHandler(level: .warning) { writeToStandardError($0(0)) }
         }

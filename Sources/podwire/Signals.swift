@@ -38,6 +38,14 @@ enum Signals {
         }.detach()
     }
 
+    /// Makes an event that the first signal raises; see `onEnd`.
+    static func endEvent(secondsMax: UInt32) throws(SystemError) -> Event {
+        let event = try Event()
+        let number = event.fileDescriptor
+        try onEnd(secondsMax: secondsMax) { Event.raise(number) }
+        return event
+    }
+
     /// Prints on another thread: perhaps nobody reads standard error either.
     private static func printOnThread(_ text: String) {
         try? Thread { writeToStandardError("podwire: \(text)\n") }.detach()

@@ -1,3 +1,4 @@
+import Addressing
 import ArgumentParser
 import BPF
 import Collector
@@ -34,12 +35,15 @@ struct SourceSettings {
         address = try Self.address(options)
         let snaplen = options.snaplen ?? snaplen
         guard CaptureOptions.snaplenRange.contains(snaplen) else {
-            throw ValidationError("--snaplen \(snaplen): it takes a number from 64 to 262144")
+            throw ValidationError(
+                "--snaplen \(snaplen): it takes a number \(Self.text(CaptureOptions.snaplenRange))")
         }
         capture = CaptureOptions(snaplen: snaplen, usesDatagrams: options.udp)
         if let count = options.agentsMax {
-            guard (1...AgentAdmission.capturingCountMax).contains(count) else {
-                throw ValidationError("--agents-max \(count): it takes a number from 1 to 5120")
+            guard AgentAdmission.capturingCounts.contains(count) else {
+                throw ValidationError(
+                    "--agents-max \(count): it takes a number \(Self.text(AgentAdmission.capturingCounts))"
+                )
             }
             capture.agentCountMax = count
         }
@@ -85,6 +89,11 @@ struct SourceSettings {
                 "--order \(text): it takes a time from 1ms to 10s, such as 200ms, or off")
         }
         return window
+    }
+
+    /// A range in words: `"from 1 to 9"`.
+    private static func text(_ range: ClosedRange<Int>) -> String {
+        "from \(range.lowerBound) to \(range.upperBound)"
     }
 
     private static func firstDouble(_ sources: [Source]) -> String? {
@@ -140,9 +149,9 @@ extension SourceSettings {
     }
 
     private mutating func readPod(_ options: SourceOptions) throws(ValidationError) {
-        guard let pod = options.pod else { return }
-        guard CaptureOptions.isPod(pod) else {
-            throw ValidationError("--pod \(pod): it takes NAMESPACE/NAME, such as shop/web-1")
+        guard let text = options.pod else { return }
+        guard let pod = PodName(text) else {
+            throw ValidationError("--pod \(text): it takes NAMESPACE/NAME, such as shop/web-1")
         }
         guard !sources.isEmpty, options.listen == nil else {
             throw ValidationError(

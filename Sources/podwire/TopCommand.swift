@@ -138,10 +138,9 @@ struct TopCommand: ParsableCommand {
             table, names: names, filter: only, by: sort, countMax: countMax, since: nil)
         let report = TopReport(table, list)
         if json {
-            writeToStandardOutput(report.json(countMax: countMax).text + "\n")
+            writeToStandardOutput(report.json.text + "\n")
         } else {
-            writeToStandardOutput(
-                report.text(width: outputWidthOfTerminal, countMax: countMax))
+            writeToStandardOutput(report.text(width: outputWidthOfTerminal))
         }
     }
 }

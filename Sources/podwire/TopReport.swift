@@ -19,7 +19,7 @@ struct TopReport {
     }
 
     /// A table for people, with a line above it and perhaps some below.
-    func text(width: Int, countMax: Int) -> String {
+    func text(width: Int) -> String {
         let conversations = list.matchCount + list.filteredCount
         var text =
             "\(Wording.count(Int(clamping: frameCount), "packet")), "
@@ -29,10 +29,9 @@ struct TopReport {
         }
         text +=
             "\n"
-            + ConversationText(list, timeText: TimeStamp.clockText).text(
-                width: width, countMax: countMax)
-        if list.matchCount > countMax {
-            text += "and \(list.matchCount - countMax) more; --count shows more of them\n"
+            + ConversationText(list, timeText: TimeStamp.clockText).text(width: width)
+        if list.matchCount > list.rows.count {
+            text += "and \(list.matchCount - list.rows.count) more; --count shows more of them\n"
         }
         if otherCount > 0 {
             text += "\(Wording.count(Int(clamping: otherCount), "frame")) without IP\n"
@@ -44,11 +43,11 @@ struct TopReport {
     }
 
     /// An object for programs.
-    func json(countMax: Int) -> JSON {
-        let rows = list.rows.prefix(countMax).map(\.json)
-        return .object([
+    var json: JSON {
+        .object([
             ("packets", .number(frameCount)), ("withoutIP", .number(otherCount)),
-            ("forgotten", .number(forgottenCount)), ("conversations", .array(rows)),
+            ("forgotten", .number(forgottenCount)),
+            ("conversations", .array(list.rows.map(\.json))),
         ])
     }
 }

@@ -1,3 +1,4 @@
+import Addressing
 import Edges
 import Netlink
 import ObservationFixtures

@@ -25,7 +25,7 @@ struct OfferedPodTests {
         ] as [(String, String?, [String])])
     func parsed(description: String, name: String?, addresses: [String]) {
         let pod = OfferedPod(Device(name: "veth1", description: description))
-        #expect(pod?.fullName == name)
+        #expect(pod?.name.description == name)
         #expect(pod?.addresses.map(\.description) ?? [] == addresses)
     }
 
@@ -40,6 +40,6 @@ struct OfferedPodTests {
         "has a name of two parts",
         arguments: [("a/b", true), ("a", false), ("a/b at x", false), ("", false)])
     func fullName(text: String, isName: Bool) {
-        #expect(OfferedPod.isFullName(text) == isName)
+        #expect((PodName(text) != nil) == isName)
     }
 }

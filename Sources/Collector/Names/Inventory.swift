@@ -61,8 +61,8 @@ package struct Inventory: Sendable {
     package static func objects(_ entries: [NameTable.Entry]) -> String {
         entries.map { entry in
             JSON.object([
-                ("ip", .text("\(entry.address)")), ("pod", .text(entry.name)),
-                ("namespace", .text(entry.namespace)), ("agent", .text(entry.agent)),
+                ("ip", .text("\(entry.address)")), ("pod", .text(entry.pod.name)),
+                ("namespace", .text(entry.pod.namespace)), ("agent", .text(entry.agent)),
                 ("from", .text(TimeStamp.text(nanoseconds: entry.from))),
                 ("to", entry.to.map { .text(TimeStamp.text(nanoseconds: $0)) } ?? .null),
             ]).text + "\n"
@@ -79,7 +79,7 @@ package struct Inventory: Sendable {
         let head = "#fields\tip\tpod\tnamespace\tagent\tfrom_time\tto_time\n"
         return entries.reduce(into: head) { text, entry in
             text +=
-                "\(entry.address)\t\(entry.name)\t\(entry.namespace)\t\(entry.agent)\t"
+                "\(entry.address)\t\(entry.pod.name)\t\(entry.pod.namespace)\t\(entry.agent)\t"
                 + "\(seconds(entry.from))\t\(entry.to.map(seconds) ?? "-")\n"
         }
     }

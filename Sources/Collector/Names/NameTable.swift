@@ -11,8 +11,7 @@ package struct NameTable: Sendable {
     /// A pod at an address.
     package struct Entry: Equatable, Sendable {
         package let address: IPAddress
-        package let namespace: String
-        package let name: String
+        package let pod: PodName
         /// The agent that says so, in words for people.
         package let agent: String
         /// The agent's interface, which no other agent has at the time.
@@ -26,7 +25,7 @@ package struct NameTable: Sendable {
         fileprivate var seenAt: MonotonicTime
 
         /// The name as a host's: `"web-1.shop"`.
-        package var hostName: String { "\(name).\(namespace)" }
+        package var hostName: String { "\(pod.name).\(pod.namespace)" }
     }
 
     /// What was not believed, or not kept.
@@ -82,7 +81,7 @@ package struct NameTable: Sendable {
         for pod in pods {
             for address in pod.addresses where address.isOfPod && seen.insert(address).inserted {
                 let entry = Entry(
-                    address: address, namespace: pod.namespace, name: pod.name, agent: agent,
+                    address: address, pod: pod.name, agent: agent,
                     owner: owner, network: network, from: clock, seenAt: now)
                 if set(entry, now: now) { changes.append(entry) }
             }

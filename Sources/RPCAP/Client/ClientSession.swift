@@ -19,7 +19,7 @@ package struct ClientSession: Sendable {
         /// The pod whose device to open, as `"shop/web-1"`; nil for none.
         ///
         /// While the peer has no such pod the session waits: `askForDevices` looks again.
-        package var pod: String?
+        package var pod: PodName?
         package var sampling = Sampling.none
         /// Whether the driver is told the devices of an agent of podwire as soon as they are known.
         package var namesPods = false
@@ -275,7 +275,7 @@ extension ClientSession {
         if goal.namesPods, offersPods { actions.append(.listed(devices)) }
         let chosen: Device
         if let pod = goal.pod {
-            guard let device = devices.first(where: { OfferedPod($0)?.fullName == pod }) else {
+            guard let device = devices.first(where: { OfferedPod($0)?.name == pod }) else {
                 return actions.append(.note("it has no pod \(pod) yet: it is asked again"))
             }
             chosen = device

@@ -5,10 +5,8 @@ package import Addressing
 /// The description is `"the pod NAMESPACE/NAME at ADDRESS, ADDRESS"`, perhaps with more behind it. It is
 /// a text of the peer's, who may write anything there: what is no name of Kubernetes is none here.
 package struct OfferedPod: Equatable, Sendable {
-    /// The namespace, an RFC 1123 label.
-    package let namespace: String
-    /// The name, an RFC 1123 subdomain.
-    package let name: String
+    /// The pod's name.
+    package let name: PodName
     /// The pod's addresses, as many as the description has, and at most `addressCountMax`.
     package let addresses: [IPAddress]
 
@@ -21,12 +19,8 @@ package struct OfferedPod: Equatable, Sendable {
         guard device.description.hasPrefix(Self.beginning) else { return nil }
         let words = device.description.dropFirst(Self.beginning.count)
             .split(separator: " ", maxSplits: 3 + Self.addressCountMax)
-        guard let full = words.first else { return nil }
-        let parts = full.split(separator: "/", omittingEmptySubsequences: false)
-        guard parts.count == 2, Self.isName(parts[0], byteCountMax: 63, with: ""),
-            Self.isName(parts[1], byteCountMax: 253, with: ".")
-        else { return nil }
-        (namespace, name) = (String(parts[0]), String(parts[1]))
+        guard let name = words.first.flatMap({ PodName($0) }) else { return nil }
+        self.name = name
         var addresses: [IPAddress] = []
         if words.count > 2, words[1] == "at" {
             for word in words[2...].prefix(Self.addressCountMax) {
@@ -37,25 +31,5 @@ package struct OfferedPod: Equatable, Sendable {
             }
         }
         self.addresses = addresses
-    }
-
-    /// Both parts: `"shop/web-1"`.
-    package var fullName: String { "\(namespace)/\(name)" }
-
-    /// Whether a text is both parts of a pod's name.
-    package static func isFullName(_ text: String) -> Bool {
-        Self(Device(name: "", description: beginning + text))?.fullName == text
-    }
-
-    private static func isName(
-        _ text: Substring, byteCountMax: Int, with more: String
-    ) -> Bool {
-        guard (1...byteCountMax).contains(text.utf8.count) else { return false }
-        return text.utf8.allSatisfy { byte in
-            switch byte {
-            case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "0")...UInt8(ascii: "9"): true
-            default: byte == UInt8(ascii: "-") || more.utf8.contains(byte)
-            }
-        }
     }
 }

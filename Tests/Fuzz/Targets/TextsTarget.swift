@@ -59,10 +59,10 @@ enum TextsTarget {
     private static func checkPod(_ text: String) throws(BrokenLaw) {
         guard let pod = OfferedPod(Device(name: "", description: text)) else { return }
         try require(
-            isPrintable(pod.fullName) && OfferedPod.isFullName(pod.fullName), "\(pod) has no name")
+            isPrintable("\(pod.name)") && PodName("\(pod.name)") == pod.name, "\(pod) has no name")
         try require(pod.addresses.count <= OfferedPod.addressCountMax, "\(pod)")
         let addresses = pod.addresses.map(\.description).joined(separator: ", ")
-        let written = "the pod \(pod.fullName)" + (addresses.isEmpty ? "" : " at \(addresses)")
+        let written = "the pod \(pod.name)" + (addresses.isEmpty ? "" : " at \(addresses)")
         try require(
             OfferedPod(Device(name: "", description: written)) == pod, "\(written) is another pod")
     }

@@ -15,6 +15,13 @@ package struct PodName: Hashable, Sendable, CustomStringConvertible {
         (self.namespace, self.name) = (namespace, name)
     }
 
+    /// Reads both parts: `"shop/web-1"`.
+    package init?(_ text: some StringProtocol) {
+        let parts = text.split(separator: "/", omittingEmptySubsequences: false)
+        guard parts.count == 2 else { return nil }
+        self.init(namespace: String(parts[0]), name: String(parts[1]))
+    }
+
     /// Both parts: `"shop/web-1"`.
     package var description: String { "\(namespace)/\(name)" }
 
