@@ -109,6 +109,8 @@ def connect(proto, address, port, source=0, seconds=TIMEOUT_SECONDS, segment_siz
         client.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, segment_size)
     try:
         client.connect((address, port))
+        # An error that something else has fetched from the socket leaves it without a peer.
+        client.getpeername()
     except OSError:
         client.close()
         raise
