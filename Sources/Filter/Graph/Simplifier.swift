@@ -1,0 +1,194 @@
+/// A simplifier of a filter's tests: what is known already is not asked again.
+///
+/// It repeats three steps until nothing changes:
+///
+/// 1. A way that leads to a test whose outcome is known on that way goes past it.
+/// 2. A test that goes on at the same place either way is left out.
+/// 3. Equal tests that go on at the same places become one.
+///
+/// None of them leaves out a load that can fail on a short packet and decides something. Libpcap's
+/// optimizer has the same rules, so both drop the same short packets.
+struct Simplifier {
+    /// A test with its successors.
+    struct Node {
+        let stores: [Graph.Store]
+        let test: Test?
+        var yes: Successor
+        var no: Successor
+
+        /// Whether the node does nothing but to go on.
+        var isIdle: Bool { stores.isEmpty && (test == nil || yes == no) }
+        /// Whether it asks something and does nothing else.
+        var isPlain: Bool { stores.isEmpty && test != nil }
+    }
+
+    private(set) var nodes: [Node]
+    private(set) var entry: Successor
+    private let values: ValueTable
+    /// Whether tests without consequence are kept, which read a packet that may be too short.
+    ///
+    /// Libpcap does not optimize programs that keep numbers.
+    private let keepsIdleTests: Bool
+
+    /// The most rounds; more than a few are never needed for what people write.
+    private static let roundCountMax = 12
+
+    /// Takes a graph that is closed.
+    init(_ graph: inout Graph, entry: Int) {
+        let nodes = graph.nodes
+        self.nodes = nodes.map { node in
+            Node(
+                stores: node.stores, test: node.test, yes: graph.successor(node.yes),
+                no: node.test == nil ? graph.successor(node.yes) : graph.successor(node.no))
+        }
+        self.entry = .node(entry)
+        values = graph.values
+        keepsIdleTests = graph.variableCount > 0
+    }
+
+    mutating func run() {
+        settleConstants()
+        for _ in 0..<Self.roundCountMax {
+            skipIdle()
+            merge()
+            guard passKnown() else { break }
+        }
+        skipIdle()
+        merge()
+    }
+
+    /// The nodes that can be reached, each before all that follow it.
+    var order: [Int] {
+        guard case .node(let first) = entry else { return [] }
+        var (order, isSeen) = ([Int](), [Bool](repeating: false, count: nodes.count))
+        var stack: [(node: Int, step: Int)] = [(first, 0)]
+        isSeen[first] = true
+        while let (node, step) = stack.last {
+            guard step < 2 else {
+                order.append(node)
+                stack.removeLast()
+                continue
+            }
+            stack[stack.count - 1].step += 1
+            // The way of "no" first, so that "yes" comes next in the reversed order.
+            let next = step == 0 ? nodes[node].no : nodes[node].yes
+            if case .node(let next) = next, !isSeen[next] {
+                isSeen[next] = true
+                stack.append((next, 0))
+            }
+        }
+        return order.reversed()
+    }
+}
+
+/// The steps.
+extension Simplifier {
+    /// Decides tests of constants.
+    private mutating func settleConstants() {
+        for index in nodes.indices {
+            guard let test = nodes[index].test, let left = values.constant(test.left),
+                let right = values.constant(test.right)
+            else { continue }
+            if test.comparison.isTrue(left, right) {
+                nodes[index].no = nodes[index].yes
+            } else {
+                nodes[index].yes = nodes[index].no
+            }
+        }
+    }
+
+    private func isIdle(_ node: Node) -> Bool {
+        guard node.isIdle else { return false }
+        guard keepsIdleTests, let test = node.test else { return true }
+        return values.constant(test.left) != nil && values.constant(test.right) != nil
+    }
+
+    /// Leaves out nodes that only go on.
+    private mutating func skipIdle() {
+        // From the end, so that a node's successors are settled when it is reached.
+        for index in order.reversed() {
+            nodes[index].yes = target(nodes[index].yes)
+            nodes[index].no = target(nodes[index].no)
+        }
+        entry = target(entry)
+    }
+
+    private func target(_ successor: Successor) -> Successor {
+        guard case .node(let index) = successor, isIdle(nodes[index]) else { return successor }
+        return nodes[index].yes
+    }
+
+    private struct Shape: Hashable {
+        let test: Test
+        let yes: Successor
+        let no: Successor
+    }
+
+    /// Makes one of equal nodes, from the end on.
+    private mutating func merge() {
+        var (known, replacements) = ([Shape: Int](), [Int: Int]())
+        func replaced(_ successor: Successor) -> Successor {
+            guard case .node(let index) = successor, let other = replacements[index] else {
+                return successor
+            }
+            return .node(other)
+        }
+        for index in order.reversed() {
+            nodes[index].yes = replaced(nodes[index].yes)
+            nodes[index].no = replaced(nodes[index].no)
+            guard nodes[index].isPlain, let test = nodes[index].test else { continue }
+            let shape = Shape(test: test, yes: nodes[index].yes, no: nodes[index].no)
+            if let other = known[shape] {
+                replacements[index] = other
+            } else {
+                known[shape] = index
+            }
+        }
+        entry = replaced(entry)
+    }
+
+    /// Sends ways past tests whose outcome is known on them.
+    ///
+    /// - Returns: Whether any has changed.
+    private mutating func passKnown() -> Bool {
+        let tree = DominatorTree(nodes, order)
+        var facts = Facts(values)
+        var hasChanged = false
+        guard let root = order.first else { return false }
+        var stack: [(node: Int, isLeaving: Bool)] = [(root, false)]
+        while let (index, isLeaving) = stack.popLast() {
+            if isLeaving {
+                facts.forget()
+                continue
+            }
+            facts.begin()
+            if let (other, outcome) = tree.onlyWay(to: index), let test = nodes[other].test {
+                facts.learn(test, outcome)
+            }
+            pass(index, true, &facts, &hasChanged)
+            pass(index, false, &facts, &hasChanged)
+            stack.append((index, true))
+            for child in tree.children[index] { stack.append((child, false)) }
+        }
+        return hasChanged
+    }
+
+    private mutating func pass(
+        _ index: Int, _ outcome: Bool, _ facts: inout Facts, _ hasChanged: inout Bool
+    ) {
+        guard let test = nodes[index].test else { return }
+        let old = outcome ? nodes[index].yes : nodes[index].no
+        facts.begin()
+        facts.learn(test, outcome)
+        var successor = old
+        while case .node(let next) = successor, nodes[next].isPlain, let test = nodes[next].test,
+            let isTrue = facts.outcome(test)
+        {
+            successor = isTrue ? nodes[next].yes : nodes[next].no
+        }
+        facts.forget()
+        guard successor != old else { return }
+        hasChanged = true
+        if outcome { nodes[index].yes = successor } else { nodes[index].no = successor }
+    }
+}

@@ -1,0 +1,162 @@
+/// Protocols, ports and fragments.
+extension Conditions {
+    /// The transport protocols that have ports.
+    static let withPorts: [UInt8] = [6, 17, 132]
+
+    /// A protocol's name alone, such as `tcp`.
+    mutating func isProtocol(_ header: Header) throws(FilterError) -> Part {
+        if let number = header.ipNumber {
+            switch header {
+            case .icmp, .igmp, .igrp, .vrrp, .carp: return try isIPv4(carrying: UInt32(number))
+            case .icmp6: return try isIPv6(carrying: UInt32(number))
+            default: return try isIP(carrying: UInt32(number))
+            }
+        }
+        if let number = header.etherType ?? header.servicePoint { return try carries(number) }
+        if let number = header.isoNumber { return try isISO(carrying: number) }
+        if let types = header.isisTypes {
+            var parts: [Part] = []
+            for type in types { parts.append(try isISIS(type)) }
+            return graph.any(parts)
+        }
+        throw failure("'\(header.name)' says nothing alone; what follows it is missing")
+    }
+
+    /// `proto` with a number, behind the name of a protocol or behind nothing.
+    mutating func isProtocol(_ number: UInt32, inside header: Header?) throws(FilterError) -> Part {
+        switch header {
+        case nil: return try isIP(carrying: number)
+        case .link: return try carries(number)
+        case .ip: return try isIPv4(carrying: number)
+        case .ip6: return try isIPv6(carrying: number)
+        case .iso: return try isISO(carrying: number)
+        case .isis: return try isISIS(number)
+        case .some(let header):
+            throw failure(
+                "'\(header.name) proto' does not exist; proto may follow ether, ip, ip6, iso, isis "
+                    + "or nothing")
+        }
+    }
+
+    private mutating func isIP(carrying number: UInt32) throws(FilterError) -> Part {
+        let ipv4 = try isIPv4(carrying: number)
+        return graph.or(ipv4, try isIPv6(carrying: number))
+    }
+
+    private mutating func isIPv4(carrying number: UInt32) throws(FilterError) -> Part {
+        try check(number, UInt32(UInt8.max), "the protocol")
+        let isIPv4 = try carries(Self.ipv4)
+        return graph.and(isIPv4, isEqual(.network, 9, .byte, number, "the protocol in IPv4?"))
+    }
+
+    /// A fragment's own header may stand before the protocol's.
+    private mutating func isIPv6(carrying number: UInt32) throws(FilterError) -> Part {
+        try check(number, UInt32(UInt8.max), "the protocol")
+        let isIPv6 = try carries(Self.ipv6)
+        let isNext = isEqual(.network, 6, .byte, number, "the next header in IPv6?")
+        let isFragment = isEqual(.network, 6, .byte, 44, "a fragment?")
+        let isBehind = isEqual(.network, 40, .byte, number, "the header behind the fragment's?")
+        return graph.and(isIPv6, graph.or(isNext, graph.and(isFragment, isBehind)))
+    }
+
+    private mutating func isISO(carrying number: UInt32) throws(FilterError) -> Part {
+        try check(number, UInt32(UInt8.max), "the protocol of ISO")
+        let isISO = try carries(0xfe)
+        return graph.and(
+            isISO, isEqual(.networkBehind802, 0, .byte, number, "the protocol of ISO?"))
+    }
+
+    private mutating func isISIS(_ type: UInt32) throws(FilterError) -> Part {
+        try check(type, UInt32(UInt8.max), "the type of IS-IS packets")
+        let isISIS = try isISO(carrying: 0x83)
+        return graph.and(
+            isISIS, isEqual(.networkBehind802, 4, .byte, type, "the type of IS-IS?"))
+    }
+}
+
+/// A port, or a range of them.
+struct Ports: Equatable {
+    var first: UInt16
+    var last: UInt16
+    /// The transport protocols; nil for all that have ports.
+    var transport: UInt8?
+}
+
+extension Conditions {
+    /// Whether a packet has one of some ports.
+    ///
+    /// Fragments but the first have none, and neither do IPv6 packets with extension headers here.
+    mutating func hasPort(_ ports: Ports, _ direction: Direction) throws(FilterError) -> Part {
+        let ipv6 = try hasPort(ports, direction, .transport6)
+        return graph.or(ipv6, try hasPort(ports, direction, .transport4))
+    }
+
+    mutating func hasPort(
+        _ ports: Ports, _ direction: Direction, _ anchor: Anchor
+    ) throws(FilterError) -> Part {
+        let isIPv4 = anchor == .transport4
+        let carriesIP = try carries(isIPv4 ? Self.ipv4 : Self.ipv6)
+        let numbers = ports.transport.map { [$0] } ?? Self.withPorts
+        var transports: [Part] = []
+        for number in numbers {
+            transports.append(
+                isEqual(
+                    .network, isIPv4 ? 9 : 6, .byte, UInt32(number),
+                    Self.transportNotes[number] ?? "the transport protocol?"))
+        }
+        var parts = [carriesIP, graph.any(transports)]
+        if isIPv4 { parts.append(isFirstFragment()) }
+        parts.append(
+            try both(direction) { (this: inout Self, isSource) throws(FilterError) in
+                this.isPort(ports, anchor, isSource)
+            })
+        return graph.all(parts)
+    }
+
+    private static let transportNotes: [UInt8: String] = [6: "TCP?", 17: "UDP?", 132: "SCTP?"]
+
+    private mutating func isPort(_ ports: Ports, _ anchor: Anchor, _ isSource: Bool) -> Part {
+        let offset: UInt32 = isSource ? 0 : 2
+        let note = isSource ? "the source's port?" : "the destination's port?"
+        guard ports.first != ports.last else {
+            return isEqual(anchor, offset, .half, UInt32(ports.first), note)
+        }
+        let isAbove = compare(anchor, offset, .half, .atLeast, UInt32(ports.first), note)
+        let isBeyond = compare(anchor, offset, .half, .greater, UInt32(ports.last), note)
+        return graph.and(isAbove, graph.not(isBeyond))
+    }
+
+    /// Whether an IPv4 packet is whole, or the first fragment of its datagram.
+    mutating func isFirstFragment() -> Part {
+        let field = load(.network, 6, .half)
+        return graph.not(
+            graph.test(field, .anyBit, graph.values.constant(0x1fff), "a later fragment?"))
+    }
+}
+
+/// Which ends of a packet a primitive is about.
+enum Direction {
+    case source, destination
+    /// Either end, also if nothing is said.
+    case either
+    case both
+}
+
+extension Conditions {
+    /// Writes a test of the source, of the destination, or of both.
+    mutating func both(
+        _ direction: Direction,
+        _ write: (inout Self, _ isSource: Bool) throws(FilterError) -> Part
+    ) throws(FilterError) -> Part {
+        switch direction {
+        case .source: return try write(&self, true)
+        case .destination: return try write(&self, false)
+        case .either:
+            let source = try write(&self, true)
+            return graph.or(source, try write(&self, false))
+        case .both:
+            let source = try write(&self, true)
+            return graph.and(source, try write(&self, false))
+        }
+    }
+}
