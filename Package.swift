@@ -134,6 +134,7 @@ let package = Package(
         tests(
             "TunnelsTests", "Addressing", "FuzzSupport", "ObservationFixtures", "Packets", "Tunnels"
         ),
+        tests("FilterTests", "Addressing", "BPF", "CLinux", "Filter", "FuzzSupport", "Linux"),
         tests("BPFTests", "BPF", "CLinux", "FuzzSupport", "Linux", "ObservationFixtures"),
         tests(
             "ObservationTests", "Addressing", "BPF", "FuzzSupport", "KernelSupport", "Linux",

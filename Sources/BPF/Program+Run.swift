@@ -74,10 +74,12 @@ private struct Machine {
             accumulator = value
             return true
         }
-        let (offset, overflow) = step.operand.addingReportingOverflow(isPastX ? index : 0)
+        // The sum wraps, as the kernel's does.
+        let offset = step.operand &+ (isPastX ? index : 0)
         let byteCount = 4 >> Int(step.opcode.rawValue >> 3 & 3)
-        guard !overflow, let value = Self.number(in: packet, at: offset, byteCount: byteCount)
-        else { return false }
+        guard let value = Self.number(in: packet, at: offset, byteCount: byteCount) else {
+            return false
+        }
         accumulator = value
         return true
     }

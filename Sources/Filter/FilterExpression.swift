@@ -50,7 +50,8 @@ package struct FilterExpression: Equatable, Sendable {
         do throws(ProgramWriter.OutOfScratch) {
             program = try ProgramWriter.program(simplifier, graph, keeping: keptByteCount)
         } catch {
-            throw FilterError("an arithmetic expression needs too many numbers at a time", at: range)
+            throw FilterError(
+                "an arithmetic expression needs too many numbers at a time", at: range)
         }
         let count = program.instructions.count
         guard count <= Program.instructionCountMax else {

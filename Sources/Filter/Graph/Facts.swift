@@ -45,19 +45,12 @@ struct Facts {
     /// Whether a test is true; nil if that is not known.
     func outcome(_ test: Test) -> Bool? {
         if let outcome = outcomes[test] { return outcome }
-        guard let left = constant(test.left), let right = values.constant(test.right) else {
-            return nil
-        }
-        return test.comparison.isTrue(left, right)
-    }
-
-    /// The number that a value is known to be, or part of such a value's bits.
-    private func constant(_ value: Value) -> UInt32? {
-        if let number = constants[value] { return number }
-        guard case .combined(.and, let whole, let bits) = values.source(of: value),
-            let number = constants[whole], let mask = values.constant(bits)
+        // A number that equals another one does not equal this one. More could be known, as that it is
+        // greater; libpcap does not use that either.
+        guard test.comparison == .equal, let number = constants[test.left],
+            let other = values.constant(test.right)
         else { return nil }
-        return number & mask
+        return number == other
     }
 }
 

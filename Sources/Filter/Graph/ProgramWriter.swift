@@ -103,7 +103,10 @@ struct ProgramWriter {
 
     private mutating func arrive(at successor: Successor) {
         guard case .node = successor else { return }
-        guard let others = arrivals[successor] else { return arrivals[successor] = registers }
+        guard let others = arrivals[successor] else {
+            arrivals[successor] = registers
+            return
+        }
         arrivals[successor] = Registers(
             accumulator: others.accumulator == registers.accumulator ? registers.accumulator : nil,
             index: others.index == registers.index ? registers.index : nil)

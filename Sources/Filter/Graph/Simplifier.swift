@@ -1,13 +1,12 @@
 /// A simplifier of a filter's tests: what is known already is not asked again.
 ///
-/// It repeats three steps until nothing changes:
+/// It repeats two steps until nothing changes:
 ///
 /// 1. A way that leads to a test whose outcome is known on that way goes past it.
 /// 2. A test that goes on at the same place either way is left out.
-/// 3. Equal tests that go on at the same places become one.
 ///
-/// None of them leaves out a load that can fail on a short packet and decides something. Libpcap's
-/// optimizer has the same rules, so both drop the same short packets.
+/// Then equal tests that go on at the same places become one. Libpcap's optimizer has the same rules in
+/// this order. A load that fails drops the packet, so which loads are left decides about short packets.
 struct Simplifier {
     /// A test with its successors.
     struct Node {
@@ -50,11 +49,11 @@ struct Simplifier {
         settleConstants()
         for _ in 0..<Self.roundCountMax {
             skipIdle()
-            merge()
             guard passKnown() else { break }
         }
         skipIdle()
         merge()
+        skipIdleEntry()
     }
 
     /// The nodes that can be reached, each before all that follow it.
@@ -99,8 +98,7 @@ extension Simplifier {
 
     private func isIdle(_ node: Node) -> Bool {
         guard node.isIdle else { return false }
-        guard keepsIdleTests, let test = node.test else { return true }
-        return values.constant(test.left) != nil && values.constant(test.right) != nil
+        return !keepsIdleTests || isConstant(node)
     }
 
     /// Leaves out nodes that only go on.
@@ -110,7 +108,24 @@ extension Simplifier {
             nodes[index].yes = target(nodes[index].yes)
             nodes[index].no = target(nodes[index].no)
         }
-        entry = target(entry)
+    }
+
+    /// Leaves out tests without consequence at the beginning, if nothing is tested then.
+    ///
+    /// Otherwise their loads stay, which drop short packets: as libpcap has it.
+    private mutating func skipIdleEntry() {
+        var successor = entry
+        while case .node(let index) = successor, isIdle(nodes[index]) {
+            successor = nodes[index].yes
+            if case .node = successor, nodes[index].isPlain, !isConstant(nodes[index]) { continue }
+            entry = successor
+        }
+    }
+
+    private func isConstant(_ node: Node) -> Bool {
+        node.test.map { test in
+            values.constant(test.left) != nil && values.constant(test.right) != nil
+        } ?? true
     }
 
     private func target(_ successor: Successor) -> Successor {

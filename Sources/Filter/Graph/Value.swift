@@ -72,8 +72,8 @@ enum Arithmetic: Hashable, CaseIterable {
         case .and: left & right
         case .or: left | right
         case .xor: left ^ right
-        case .shiftLeft: left &<< right
-        case .shiftRight: left &>> right
+        case .shiftLeft: left << right
+        case .shiftRight: left >> right
         }
     }
 }

@@ -24,7 +24,8 @@ enum Keyword: Equatable {
 
     /// The word of the language that another one is nearest to; nil if none is near.
     static func nearest(to word: String) -> String? {
-        Spelling.nearest(to: word.lowercased(), among: table.keys.sorted())
+        Spelling.nearest(
+            to: word.lowercased(), among: table.keys.filter { table[$0] != .foreign }.sorted())
     }
 
     private static let table: [String: Self] = {

@@ -25,9 +25,9 @@ struct Lexer {
         guard position < bytes.count else {
             return Token(kind: .end, range: bytes.count..<bytes.count)
         }
+        if let token = try numeric() { return token }
         if let (sign, byteCount) = sign() { return take(byteCount, .sign(sign)) }
         if bytes[position] == UInt8(ascii: "\\") { return try escapedName() }
-        if let token = try numeric() { return token }
         let byteCount = wordByteCount
         guard byteCount > 0 else { throw unknownCharacter() }
         let word = text(byteCount)
@@ -136,7 +136,9 @@ extension Lexer {
         let longest = max(mac, ipv6, malformed, number, dotted)
         guard longest > 0, longest >= word else { return nil }
         if longest == word, Keyword.of(text(word)) != nil { return nil }
-        if longest == mac { return take(mac, .mac(Self.macBytes(bytes[position..<position + mac]))) }
+        if longest == mac {
+            return take(mac, .mac(Self.macBytes(bytes[position..<position + mac])))
+        }
         if longest == number { return take(number, .number(try value(number))) }
         if longest == dotted { return take(dotted, .dotted(text(dotted))) }
         if longest == ipv6 { return take(ipv6, .ipv6(text(ipv6))) }
@@ -163,7 +165,9 @@ extension Lexer {
 
     /// The length of a number at a place: decimal digits, or hexadecimal ones behind "0x".
     private func numberByteCount(at start: Int) -> Int {
-        if start + 1 < bytes.count, bytes[start] == UInt8(ascii: "0"), bytes[start + 1] | 0x20 == 0x78 {
+        if start + 1 < bytes.count, bytes[start] == UInt8(ascii: "0"),
+            bytes[start + 1] | 0x20 == 0x78
+        {
             let count = digitCount(at: start + 2, isHex: true)
             if count > 0 { return count + 2 }
         }
@@ -191,7 +195,8 @@ extension Lexer {
         guard let value = Self.value(bytes[range]) else {
             let isOctal = bytes[position] == UInt8(ascii: "0")
             throw FilterError(
-                isOctal && bytes[range].contains { $0 == UInt8(ascii: "8") || $0 == UInt8(ascii: "9") }
+                isOctal
+                    && bytes[range].contains { $0 == UInt8(ascii: "8") || $0 == UInt8(ascii: "9") }
                     ? "a number that begins with 0 is octal, and has no 8 or 9"
                     : "the number does not fit into 32 bits", at: range)
         }
@@ -285,7 +290,9 @@ extension Lexer {
         }
         guard text.count(where: { $0 == UInt8(ascii: ":") }) >= 2 else { return 0 }
         while text.count >= 2 {
-            if let address = IPAddress(String(decoding: text, as: UTF8.self)), address.family == .ipv6 {
+            if let address = IPAddress(String(decoding: text, as: UTF8.self)),
+                address.family == .ipv6
+            {
                 return text.count
             }
             text.removeLast()

@@ -28,7 +28,8 @@ extension Parser {
             return try conditions.isProtocol(number, inside: qualifiers.header)
         case .net, .host, nil:
             guard qualifiers.header != .link else {
-                throw conditions.failure("an Ethernet address has six bytes, as in 02:00:00:00:00:01")
+                throw conditions.failure(
+                    "an Ethernet address has six bytes, as in 02:00:00:00:00:01")
             }
             var network = Conditions.IPv4Network(address: number, mask: .max)
             // A network's number alone is its first bytes: "net 10" is 10.0.0.0/8.
@@ -259,8 +260,10 @@ extension Parser {
                 "names of Ethernet addresses are not known; write it as in 02:00:00:00:00:01")
         }
         guard let resolve else {
+            let nearest = Keyword.nearest(to: name).map { "; did you mean '\($0)'?" } ?? ""
             throw conditions.failure(
-                "'\(name)' is no address, and names of hosts are looked up only with --resolve")
+                "'\(name)' is no address, and names of hosts are looked up only with --resolve"
+                    + nearest)
         }
         let addresses = resolve(name).sorted()
         let wanted = addresses.filter { address in

@@ -78,11 +78,13 @@ extension Parser {
             position = start
             return nil
         }
+        let range = next.range
         advance()
         for _ in 0..<openCount where !take(.sign(.close)) {
             position = start
             return nil
         }
+        conditions.place = range
         return number
     }
 
@@ -90,6 +92,7 @@ extension Parser {
         guard case .number(let number) = next.kind else {
             throw FilterError("a number has to follow '\(after)'", at: next.range)
         }
+        conditions.place = next.range
         advance()
         return number
     }

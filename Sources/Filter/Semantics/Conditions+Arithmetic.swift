@@ -34,10 +34,13 @@ extension Conditions {
     ) throws(FilterError) -> Operand {
         let range = left.range.lowerBound..<right.range.upperBound
         if let number = graph.values.constant(right.value) {
+            // What two constants are is known here; the kernel refuses such a shift.
+            let isSettled = right.literal == nil && graph.values.constant(left.value) != nil
             switch operation {
             case .divide where number == 0, .modulo where number == 0:
                 throw FilterError("this divides by zero", at: right.range)
-            case .shiftLeft where number > 31, .shiftRight where number > 31:
+            case .shiftLeft where number > 31 && !isSettled,
+                .shiftRight where number > 31 && !isSettled:
                 throw FilterError("a shift can be by 31 bits at most", at: right.range)
             default: break
             }

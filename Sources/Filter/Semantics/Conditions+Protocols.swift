@@ -67,7 +67,7 @@ extension Conditions {
     }
 
     private mutating func isISIS(_ type: UInt32) throws(FilterError) -> Part {
-        try check(type, UInt32(UInt8.max), "the type of IS-IS packets")
+        try check(type, 0x1f, "the type of IS-IS packets")
         let isISIS = try isISO(carrying: 0x83)
         return graph.and(
             isISIS, isEqual(.networkBehind802, 4, .byte, type, "the type of IS-IS?"))
@@ -96,21 +96,23 @@ extension Conditions {
     ) throws(FilterError) -> Part {
         let isIPv4 = anchor == .transport4
         let carriesIP = try carries(isIPv4 ? Self.ipv4 : Self.ipv6)
-        let numbers = ports.transport.map { [$0] } ?? Self.withPorts
-        var transports: [Part] = []
-        for number in numbers {
-            transports.append(
+        var ways: [Part] = []
+        // Each protocol has tests of its own, so that what is known of it shortens those that follow;
+        // in the end equal ones become one.
+        for number in ports.transport.map({ [$0] }) ?? Self.withPorts {
+            var parts = [
                 isEqual(
                     .network, isIPv4 ? 9 : 6, .byte, UInt32(number),
-                    Self.transportNotes[number] ?? "the transport protocol?"))
+                    Self.transportNotes[number] ?? "the transport protocol?")
+            ]
+            if isIPv4 { parts.append(isFirstFragment()) }
+            parts.append(
+                try both(direction) { (this: inout Self, isSource) throws(FilterError) in
+                    this.isPort(ports, anchor, isSource)
+                })
+            ways.append(graph.all(parts))
         }
-        var parts = [carriesIP, graph.any(transports)]
-        if isIPv4 { parts.append(isFirstFragment()) }
-        parts.append(
-            try both(direction) { (this: inout Self, isSource) throws(FilterError) in
-                this.isPort(ports, anchor, isSource)
-            })
-        return graph.all(parts)
+        return graph.and(carriesIP, graph.any(ways))
     }
 
     private static let transportNotes: [UInt8: String] = [6: "TCP?", 17: "UDP?", 132: "SCTP?"]
