@@ -159,7 +159,7 @@ struct FilterTextTests {
                 try FilterExpression("\(name) 7 and (\(text))").program
             )
             for _ in 0..<100 {
-                // Of what is cut, more is read in a tunnel.
+                // A program reads more of a tunnel's cut frames.
                 let frame =
                     RandomFrame.make(with: &generator) + [UInt8](repeating: 0, count: 100)
                 #expect(

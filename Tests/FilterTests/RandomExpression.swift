@@ -44,7 +44,7 @@ struct RandomExpression<Generator: RandomNumberGenerator> {
         case 16: pick(["less ", "greater "]) + pick(["10", "34", "60", "100"])
         case 17: layer()
         case 18: pick(["llc", "llc i", "llc s", "llc u", "llc rr", "llc rnr", "llc ui", "llc xid"])
-        // Of "byte", libpcap 1.10 forgets to load it before "&" and "|".
+        // Libpcap 1.10 forgets to load the byte before "&" and "|".
         case 19:
             "byte \(pick([0, 12, 14, 23, 60])) \(pick(["=", "<", ">"])) "
                 + "\(pick([0, 1, 6, 69]))"

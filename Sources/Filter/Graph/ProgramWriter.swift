@@ -29,6 +29,8 @@ struct ProgramWriter {
     ///   - simplifier: The tests.
     ///   - graph: Has the values.
     ///   - keptByteCount: What the program returns for a packet that passes.
+    /// - Returns: The program.
+    /// - Throws: If an expression needs more numbers at a time than scratch memory holds.
     static func program(
         _ simplifier: Simplifier, _ graph: Graph, keeping keptByteCount: UInt32
     ) throws(OutOfScratch) -> Program {

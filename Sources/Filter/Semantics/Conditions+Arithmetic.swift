@@ -72,17 +72,17 @@ extension Conditions {
         switch header {
         case .link: return (.header, nil)
         case .ip, .ip6, .arp, .rarp, .atalk, .decnet, .sca, .lat, .moprc, .mopdl:
-            return (.network, try isProtocol(header))
+            return (.network, try matchProtocol(header))
         case .sctp, .tcp, .udp, .icmp, .igmp, .igrp, .pim, .vrrp, .carp:
-            let isIPv4 = try carries(Self.ipv4)
-            let isProtocol = isEqual(
+            let isIPv4 = try matchCarried(Self.ipv4)
+            let isProtocol = match(
                 .network, 9, .byte, UInt32(header.ipNumber ?? 0), "the protocol in IPv4?")
-            return (.transport4, graph.all([isIPv4, isProtocol, isFirstFragment()]))
+            return (.transport4, graph.all([isIPv4, isProtocol, matchFirstFragment()]))
         case .icmp6:
-            let isIPv6 = try carries(Self.ipv6)
+            let isIPv6 = try matchCarried(Self.ipv6)
             return (
                 .transport6,
-                graph.and(isIPv6, isEqual(.network, 6, .byte, 58, "the next header in IPv6?"))
+                graph.and(isIPv6, match(.network, 6, .byte, 58, "the next header in IPv6?"))
             )
         case .ah, .esp, .aarp, .iso, .esis, .isis, .clnp, .stp, .ipx, .netbeui, .isisLevel1,
             .isisLevel2, .isisHello, .isisLSP, .isisSNP, .isisCSNP, .isisPSNP:
@@ -105,7 +105,7 @@ extension Conditions {
 /// Lengths, single bytes and IEEE 802.2.
 extension Conditions {
     /// `less` and `greater`, which both include the number.
-    mutating func isLength(_ isGreater: Bool, _ number: UInt32) -> Part {
+    mutating func matchPacketLength(_ isGreater: Bool, _ number: UInt32) -> Part {
         let length = graph.values.value(.length)
         let limit = graph.values.constant(number)
         return isGreater
@@ -114,7 +114,7 @@ extension Conditions {
     }
 
     /// `byte`: a byte of the frame, a sign and a number.
-    mutating func isByte(_ index: UInt32, _ sign: Sign, _ number: UInt32) throws(FilterError)
+    mutating func matchByte(_ index: UInt32, _ sign: Sign, _ number: UInt32) throws(FilterError)
         -> Part
     {
         try check(number, UInt32(UInt8.max), "the byte")
@@ -133,9 +133,9 @@ extension Conditions {
     }
 
     /// What may follow `llc`: a kind of frame of IEEE 802.2, or the name of one.
-    mutating func isLLC(_ name: String?) throws(FilterError) -> Part {
-        let isFrame802 = isLength()
-        let isBare = isEqual(.payload, 0, .half, 0xffff, "bare IPX?")
+    mutating func matchLLC(_ name: String?) throws(FilterError) -> Part {
+        let isFrame802 = matchLength()
+        let isBare = match(.payload, 0, .half, 0xffff, "bare IPX?")
         let isLLC = graph.and(isFrame802, graph.not(isBare))
         guard let name else { return isLLC }
         if name.lowercased() == "i" {
@@ -147,7 +147,7 @@ extension Conditions {
             throw failure("behind llc may come i, s, u, or one of \(Self.llcNames)")
         }
         return graph.and(
-            isLLC, isEqual(.payload, 2, .byte, number, mask: mask, "the kind of LLC frame?"))
+            isLLC, match(.payload, 2, .byte, number, mask: mask, "the kind of LLC frame?"))
     }
 
     /// Numbers of the control field, and the bits of it that count.

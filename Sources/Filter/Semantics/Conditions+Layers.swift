@@ -5,12 +5,14 @@ extension Conditions {
         guard layers.labelCount == 0 else { throw failure("behind mpls there is no vlan") }
         guard layers.link == .ethernet else { throw failure("behind pppoes there is no vlan") }
         var tags: [Part] = []
-        for etherType: UInt32 in [0x8100, 0x88a8, 0x9100] { tags.append(try carries(etherType)) }
+        for etherType: UInt32 in [0x8100, 0x88a8, 0x9100] {
+            tags.append(try matchCarried(etherType))
+        }
         var part = graph.any(tags)
         if let number {
             try check(number, 0x0fff, "the VLAN")
             part = graph.and(
-                part, isEqual(.network, 0, .half, number, mask: 0x0fff, "the VLAN's number?"))
+                part, match(.network, 0, .half, number, mask: 0x0fff, "the VLAN's number?"))
         }
         layers.payload.constant &+= 4
         layers.linkType.constant &+= 4
@@ -21,16 +23,16 @@ extension Conditions {
     mutating func enterMPLS(_ label: UInt32?) throws(FilterError) -> Part {
         var part: Part
         if layers.labelCount > 0 {
-            part = graph.not(isLastLabel())
+            part = graph.not(matchLastLabel())
         } else {
             // PPP has a number of its own for MPLS (RFC 3032).
-            part = try carries(layers.link == .ppp ? 0x0281 : 0x8847)
+            part = try matchCarried(layers.link == .ppp ? 0x0281 : 0x8847)
         }
         if let label {
             try check(label, 0xf_ffff, "the label")
             part = graph.and(
                 part,
-                isEqual(.network, 0, .word, label << 12, mask: 0xffff_f000, "the label?"))
+                match(.network, 0, .word, label << 12, mask: 0xffff_f000, "the label?"))
         }
         layers.network &+= 4
         layers.networkBehind802 &+= 4
@@ -40,10 +42,10 @@ extension Conditions {
 
     /// `pppoes`, with the number of a session or without (RFC 2516).
     mutating func enterPPPoE(_ session: UInt32?) throws(FilterError) -> Part {
-        var part = try carries(0x8864)
+        var part = try matchCarried(0x8864)
         if let session {
             try check(session, UInt32(UInt16.max), "the session")
-            part = graph.and(part, isEqual(.network, 2, .half, session, "the session?"))
+            part = graph.and(part, match(.network, 2, .half, session, "the session?"))
         }
         let start = layers.payload.constant &+ layers.network &+ 6
         layers.link = .ppp
@@ -78,7 +80,7 @@ extension Conditions {
     mutating func enterGeneve(_ network: UInt32?) throws(FilterError) -> Part {
         let tunnel = Tunnel(port: 6081, first: 0, firstMask: 0xc0, name: "Geneve")
         let places = try makePlaces()
-        let outside = try isTunnel(tunnel, network, places)
+        let outside = try matchTunnel(tunnel, network, places)
         let start = graph.values.value(.variable(places.start))
         let first = graph.values.packet(.byte, 0, past: start)
         let optionWords = graph.values.combined(.and, first, graph.values.constant(0x3f))
@@ -111,7 +113,7 @@ extension Conditions {
     mutating func enterVXLAN(_ network: UInt32?) throws(FilterError) -> Part {
         let tunnel = Tunnel(port: 4789, first: 0x08, firstMask: 0xff, name: "VXLAN")
         let places = try makePlaces()
-        let outside = try isTunnel(tunnel, network, places)
+        let outside = try matchTunnel(tunnel, network, places)
         let start = graph.values.value(.variable(places.start))
         let header = graph.values.value(.variable(places.header))
         let inside = graph.part(
@@ -137,21 +139,21 @@ extension Conditions {
     }
 
     /// Whether a packet is that of a tunnel; the place of the tunnel's header is kept.
-    private mutating func isTunnel(
+    private mutating func matchTunnel(
         _ tunnel: Tunnel, _ network: UInt32?, _ places: Places
     ) throws(FilterError) -> Part {
         if let network { try check(network, 0xff_ffff, "\(tunnel.name)'s network") }
         var ways: [Part] = []
         for anchor in [Anchor.transport4, .transport6] {
             let ports = Ports(first: tunnel.port, last: tunnel.port, transport: 17)
-            var parts = [try hasPort(ports, .destination, anchor)]
+            var parts = [try matchPort(ports, .destination, anchor)]
             parts.append(
-                isEqual(
+                match(
                     anchor, 8, .byte, tunnel.first, mask: tunnel.firstMask,
                     "the tunnel's version and flags?"))
             if let network {
                 parts.append(
-                    isEqual(
+                    match(
                         anchor, 12, .word, network << 8, mask: 0xffff_ff00, "the tunnel's network?")
                 )
             }

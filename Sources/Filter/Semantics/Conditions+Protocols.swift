@@ -4,33 +4,35 @@ extension Conditions {
     static let withPorts: [UInt8] = [6, 17, 132]
 
     /// A protocol's name alone, such as `tcp`.
-    mutating func isProtocol(_ header: Header) throws(FilterError) -> Part {
+    mutating func matchProtocol(_ header: Header) throws(FilterError) -> Part {
         if let number = header.ipNumber {
             switch header {
-            case .icmp, .igmp, .igrp, .vrrp, .carp: return try isIPv4(carrying: UInt32(number))
-            case .icmp6: return try isIPv6(carrying: UInt32(number))
-            default: return try isIP(carrying: UInt32(number))
+            case .icmp, .igmp, .igrp, .vrrp, .carp: return try matchIPv4(carrying: UInt32(number))
+            case .icmp6: return try matchIPv6(carrying: UInt32(number))
+            default: return try matchIP(carrying: UInt32(number))
             }
         }
-        if let number = header.etherType ?? header.servicePoint { return try carries(number) }
-        if let number = header.isoNumber { return try isISO(carrying: number) }
+        if let number = header.etherType ?? header.servicePoint { return try matchCarried(number) }
+        if let number = header.isoNumber { return try matchISO(carrying: number) }
         if let types = header.isisTypes {
             var parts: [Part] = []
-            for type in types { parts.append(try isISIS(type)) }
+            for type in types { parts.append(try matchISIS(type)) }
             return graph.any(parts)
         }
         throw failure("'\(header.name)' says nothing alone; what follows it is missing")
     }
 
     /// `proto` with a number, behind the name of a protocol or behind nothing.
-    mutating func isProtocol(_ number: UInt32, inside header: Header?) throws(FilterError) -> Part {
+    mutating func matchProtocol(_ number: UInt32, inside header: Header?) throws(FilterError)
+        -> Part
+    {
         switch header {
-        case nil: return try isIP(carrying: number)
-        case .link: return try carries(number)
-        case .ip: return try isIPv4(carrying: number)
-        case .ip6: return try isIPv6(carrying: number)
-        case .iso: return try isISO(carrying: number)
-        case .isis: return try isISIS(number)
+        case nil: return try matchIP(carrying: number)
+        case .link: return try matchCarried(number)
+        case .ip: return try matchIPv4(carrying: number)
+        case .ip6: return try matchIPv6(carrying: number)
+        case .iso: return try matchISO(carrying: number)
+        case .isis: return try matchISIS(number)
         case .some(let header):
             throw failure(
                 "'\(header.name) proto' does not exist; proto may follow ether, ip, ip6, iso, isis "
@@ -38,39 +40,39 @@ extension Conditions {
         }
     }
 
-    private mutating func isIP(carrying number: UInt32) throws(FilterError) -> Part {
-        let ipv4 = try isIPv4(carrying: number)
-        return graph.or(ipv4, try isIPv6(carrying: number))
+    private mutating func matchIP(carrying number: UInt32) throws(FilterError) -> Part {
+        let ipv4 = try matchIPv4(carrying: number)
+        return graph.or(ipv4, try matchIPv6(carrying: number))
     }
 
-    private mutating func isIPv4(carrying number: UInt32) throws(FilterError) -> Part {
+    private mutating func matchIPv4(carrying number: UInt32) throws(FilterError) -> Part {
         try check(number, UInt32(UInt8.max), "the protocol")
-        let isIPv4 = try carries(Self.ipv4)
-        return graph.and(isIPv4, isEqual(.network, 9, .byte, number, "the protocol in IPv4?"))
+        let isIPv4 = try matchCarried(Self.ipv4)
+        return graph.and(isIPv4, match(.network, 9, .byte, number, "the protocol in IPv4?"))
     }
 
     /// A fragment's own header may stand before the protocol's.
-    private mutating func isIPv6(carrying number: UInt32) throws(FilterError) -> Part {
+    private mutating func matchIPv6(carrying number: UInt32) throws(FilterError) -> Part {
         try check(number, UInt32(UInt8.max), "the protocol")
-        let isIPv6 = try carries(Self.ipv6)
-        let isNext = isEqual(.network, 6, .byte, number, "the next header in IPv6?")
-        let isFragment = isEqual(.network, 6, .byte, 44, "a fragment?")
-        let isBehind = isEqual(.network, 40, .byte, number, "the header behind the fragment's?")
+        let isIPv6 = try matchCarried(Self.ipv6)
+        let isNext = match(.network, 6, .byte, number, "the next header in IPv6?")
+        let isFragment = match(.network, 6, .byte, 44, "a fragment?")
+        let isBehind = match(.network, 40, .byte, number, "the header behind the fragment's?")
         return graph.and(isIPv6, graph.or(isNext, graph.and(isFragment, isBehind)))
     }
 
-    private mutating func isISO(carrying number: UInt32) throws(FilterError) -> Part {
+    private mutating func matchISO(carrying number: UInt32) throws(FilterError) -> Part {
         try check(number, UInt32(UInt8.max), "the protocol of ISO")
-        let isISO = try carries(0xfe)
+        let isISO = try matchCarried(0xfe)
         return graph.and(
-            isISO, isEqual(.networkBehind802, 0, .byte, number, "the protocol of ISO?"))
+            isISO, match(.networkBehind802, 0, .byte, number, "the protocol of ISO?"))
     }
 
-    private mutating func isISIS(_ type: UInt32) throws(FilterError) -> Part {
+    private mutating func matchISIS(_ type: UInt32) throws(FilterError) -> Part {
         try check(type, 0x1f, "the type of IS-IS packets")
-        let isISIS = try isISO(carrying: 0x83)
+        let isISIS = try matchISO(carrying: 0x83)
         return graph.and(
-            isISIS, isEqual(.networkBehind802, 4, .byte, type, "the type of IS-IS?"))
+            isISIS, match(.networkBehind802, 4, .byte, type, "the type of IS-IS?"))
     }
 }
 
@@ -86,29 +88,29 @@ extension Conditions {
     /// Whether a packet has one of some ports.
     ///
     /// Fragments but the first have none, and neither do IPv6 packets with extension headers here.
-    mutating func hasPort(_ ports: Ports, _ direction: Direction) throws(FilterError) -> Part {
-        let ipv6 = try hasPort(ports, direction, .transport6)
-        return graph.or(ipv6, try hasPort(ports, direction, .transport4))
+    mutating func matchPort(_ ports: Ports, _ direction: Direction) throws(FilterError) -> Part {
+        let ipv6 = try matchPort(ports, direction, .transport6)
+        return graph.or(ipv6, try matchPort(ports, direction, .transport4))
     }
 
-    mutating func hasPort(
+    mutating func matchPort(
         _ ports: Ports, _ direction: Direction, _ anchor: Anchor
     ) throws(FilterError) -> Part {
         let isIPv4 = anchor == .transport4
-        let carriesIP = try carries(isIPv4 ? Self.ipv4 : Self.ipv6)
+        let carriesIP = try matchCarried(isIPv4 ? Self.ipv4 : Self.ipv6)
         var ways: [Part] = []
         // Each protocol has tests of its own, so that what is known of it shortens those that follow;
         // in the end equal ones become one.
         for number in ports.transport.map({ [$0] }) ?? Self.withPorts {
             var parts = [
-                isEqual(
+                match(
                     .network, isIPv4 ? 9 : 6, .byte, UInt32(number),
                     Self.transportNotes[number] ?? "the transport protocol?")
             ]
-            if isIPv4 { parts.append(isFirstFragment()) }
+            if isIPv4 { parts.append(matchFirstFragment()) }
             parts.append(
                 try both(direction) { (this: inout Self, isSource) throws(FilterError) in
-                    this.isPort(ports, anchor, isSource)
+                    this.matchNumber(ports, anchor, isSource)
                 })
             ways.append(graph.all(parts))
         }
@@ -117,11 +119,11 @@ extension Conditions {
 
     private static let transportNotes: [UInt8: String] = [6: "TCP?", 17: "UDP?", 132: "SCTP?"]
 
-    private mutating func isPort(_ ports: Ports, _ anchor: Anchor, _ isSource: Bool) -> Part {
+    private mutating func matchNumber(_ ports: Ports, _ anchor: Anchor, _ isSource: Bool) -> Part {
         let offset: UInt32 = isSource ? 0 : 2
         let note = isSource ? "the source's port?" : "the destination's port?"
         guard ports.first != ports.last else {
-            return isEqual(anchor, offset, .half, UInt32(ports.first), note)
+            return match(anchor, offset, .half, UInt32(ports.first), note)
         }
         let isAbove = compare(anchor, offset, .half, .atLeast, UInt32(ports.first), note)
         let isBeyond = compare(anchor, offset, .half, .greater, UInt32(ports.last), note)
@@ -129,7 +131,7 @@ extension Conditions {
     }
 
     /// Whether an IPv4 packet is whole, or the first fragment of its datagram.
-    mutating func isFirstFragment() -> Part {
+    mutating func matchFirstFragment() -> Part {
         let field = load(.network, 6, .half)
         return graph.not(
             graph.test(field, .anyBit, graph.values.constant(0x1fff), "a later fragment?"))

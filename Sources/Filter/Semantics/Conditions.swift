@@ -57,7 +57,7 @@ extension Conditions {
         return graph.values.combined(.add, length, past)
     }
 
-    mutating func isEqual(
+    mutating func match(
         _ anchor: Anchor, _ offset: UInt32, _ width: Width, _ number: UInt32,
         mask: UInt32 = .max, _ note: String
     ) -> Part {
@@ -76,7 +76,7 @@ extension Conditions {
     }
 
     /// Several bytes, compared from the last ones on.
-    mutating func isEqual(_ anchor: Anchor, _ offset: UInt32, _ bytes: [UInt8], _ note: String)
+    mutating func match(_ anchor: Anchor, _ offset: UInt32, _ bytes: [UInt8], _ note: String)
         -> Part
     {
         var (parts, end) = ([Part](), bytes.count)
@@ -85,7 +85,7 @@ extension Conditions {
             while end >= count {
                 end -= count
                 let number = bytes[end..<end + count].reduce(UInt32(0)) { $0 << 8 | UInt32($1) }
-                parts.append(isEqual(anchor, offset + UInt32(end), width, number, note))
+                parts.append(match(anchor, offset + UInt32(end), width, number, note))
             }
         }
         return graph.all(parts)
@@ -95,39 +95,39 @@ extension Conditions {
 /// What a frame carries.
 extension Conditions {
     /// Whether a frame carries a protocol, by its EtherType or service access point.
-    mutating func carries(_ number: UInt32) throws(FilterError) -> Part {
-        if layers.labelCount > 0 { return try carriesBehindLabels(number) }
+    mutating func matchCarried(_ number: UInt32) throws(FilterError) -> Part {
+        if layers.labelCount > 0 { return try matchBehindLabels(number) }
         switch layers.link {
         case .ppp:
             let number = Self.pppNumbers[number] ?? number
             try check(number, UInt32(UInt16.max), "the protocol of PPP")
-            return isEqual(.linkType, 0, .half, number, "the protocol inside PPP?")
+            return match(.linkType, 0, .half, number, "the protocol inside PPP?")
         case .ethernet:
-            return try carriesInEthernet(number)
+            return try matchInEthernet(number)
         }
     }
 
-    private mutating func carriesInEthernet(_ number: UInt32) throws(FilterError) -> Part {
+    private mutating func matchInEthernet(_ number: UInt32) throws(FilterError) -> Part {
         switch number {
         case 0x06, 0xf0, 0xfe:
-            let isFrame802 = isLength()
+            let isFrame802 = matchLength()
             return graph.and(
                 isFrame802,
-                isEqual(.payload, 0, .half, number << 8 | number, "both service access points?"))
-        case 0xe0: return carriesIPX()
+                match(.payload, 0, .half, number << 8 | number, "both service access points?"))
+        case 0xe0: return matchIPX()
         case 0x809b, 0x80f3:
-            let isEtherType = isEqual(.linkType, 0, .half, number, "AppleTalk's EtherType?")
-            let isFrame802 = isLength()
+            let isEtherType = match(.linkType, 0, .half, number, "AppleTalk's EtherType?")
+            let isFrame802 = matchLength()
             let organization: UInt32 = number == 0x809b ? 0x08_0007 : 0
-            return graph.or(isEtherType, graph.and(isFrame802, isSNAP(organization, number)))
+            return graph.or(isEtherType, graph.and(isFrame802, matchSNAP(organization, number)))
         case ...Self.lengthMax:
             try check(number, UInt32(UInt8.max), "the service access point")
-            let isFrame802 = isLength()
+            let isFrame802 = matchLength()
             return graph.and(
-                isFrame802, isEqual(.linkType, 2, .byte, number, "the service access point?"))
+                isFrame802, match(.linkType, 2, .byte, number, "the service access point?"))
         default:
             try check(number, UInt32(UInt16.max), "the EtherType")
-            return isEqual(.linkType, 0, .half, number, Self.etherTypeNotes[number] ?? "EtherType?")
+            return match(.linkType, 0, .half, number, Self.etherTypeNotes[number] ?? "EtherType?")
         }
     }
 
@@ -138,45 +138,45 @@ extension Conditions {
     ]
 
     /// Whether the EtherType is a length, as IEEE 802.3 has it.
-    mutating func isLength() -> Part {
+    mutating func matchLength() -> Part {
         graph.not(compare(.linkType, 0, .half, .greater, Self.lengthMax, "EtherType, no length?"))
     }
 
     /// IPX in its four kinds of frames: Ethernet II, bare IEEE 802.3, IEEE 802.2 and SNAP.
-    private mutating func carriesIPX() -> Part {
-        let isEtherType = isEqual(.linkType, 0, .half, 0x8137, "IPX's EtherType?")
-        let isFrame802 = isLength()
+    private mutating func matchIPX() -> Part {
+        let isEtherType = match(.linkType, 0, .half, 0x8137, "IPX's EtherType?")
+        let isFrame802 = matchLength()
         let inside = graph.any([
-            isSNAP(0, 0x8137),
-            isEqual(.payload, 0, .byte, 0xe0, "IPX's service access point?"),
-            isEqual(.payload, 0, .half, 0xffff, "bare IPX?"),
+            matchSNAP(0, 0x8137),
+            match(.payload, 0, .byte, 0xe0, "IPX's service access point?"),
+            match(.payload, 0, .half, 0xffff, "bare IPX?"),
         ])
         return graph.or(isEtherType, graph.and(isFrame802, inside))
     }
 
     /// Whether a SNAP header names a protocol of an organization.
-    private mutating func isSNAP(_ organization: UInt32, _ number: UInt32) -> Part {
+    private mutating func matchSNAP(_ organization: UInt32, _ number: UInt32) -> Part {
         let bytes: [UInt8] = [
             0xaa, 0xaa, 0x03, UInt8(truncatingIfNeeded: organization >> 16),
             UInt8(truncatingIfNeeded: organization >> 8), UInt8(truncatingIfNeeded: organization),
             UInt8(truncatingIfNeeded: number >> 8), UInt8(truncatingIfNeeded: number),
         ]
-        return isEqual(.payload, 0, bytes, "SNAP header?")
+        return match(.payload, 0, bytes, "SNAP header?")
     }
 
     /// Behind labels of MPLS nothing says what follows but the first half byte of it.
-    private mutating func carriesBehindLabels(_ number: UInt32) throws(FilterError) -> Part {
+    private mutating func matchBehindLabels(_ number: UInt32) throws(FilterError) -> Part {
         guard number == Self.ipv4 || number == Self.ipv6 else {
             throw failure("behind mpls only IPv4 and IPv6 can be told from each other")
         }
-        let isLast = isLastLabel()
+        let isLast = matchLastLabel()
         let version: UInt32 = number == Self.ipv4 ? 0x40 : 0x60
         return graph.and(
-            isLast, isEqual(.network, 0, .byte, version, mask: 0xf0, "the version of IP?"))
+            isLast, match(.network, 0, .byte, version, mask: 0xf0, "the version of IP?"))
     }
 
     /// Whether the label is the last one of its stack.
-    mutating func isLastLabel() -> Part {
+    mutating func matchLastLabel() -> Part {
         let third = load(.label, 2, .byte)
         return graph.test(third, .anyBit, graph.values.constant(1), "the last label?")
     }

@@ -14,9 +14,7 @@ package struct FilterError: Error, Equatable, CustomStringConvertible {
     /// The most characters of the text that are shown on each side of the place.
     private static let contextMax = 30
 
-    /// Returns three lines: the reason, the part of the text with the place, and carets below it.
-    ///
-    /// - Parameter text: The text that was compiled.
+    /// Three lines: the reason, the part of a text with the place, and carets below it.
     package func text(in text: String) -> String {
         let bytes = Array(text.utf8)
         let start = min(range.lowerBound, bytes.count)

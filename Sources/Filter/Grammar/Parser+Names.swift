@@ -22,10 +22,10 @@ extension Parser {
         case .port, .portrange:
             let port = try port(number)
             let transport = try transport(qualifiers)
-            return try conditions.hasPort(
+            return try conditions.matchPort(
                 Ports(first: port, last: port, transport: transport), qualifiers.direction)
         case .proto:
-            return try conditions.isProtocol(number, inside: qualifiers.header)
+            return try conditions.matchProtocol(number, inside: qualifiers.header)
         case .net, .host, nil:
             guard qualifiers.header != .link else {
                 throw conditions.failure(
@@ -39,7 +39,8 @@ extension Parser {
                     network.mask <<= 8
                 }
             }
-            return try conditions.hasAddress([network], qualifiers.direction, in: qualifiers.header)
+            return try conditions.matchAddress(
+                [network], qualifiers.direction, in: qualifiers.header)
         }
     }
 
@@ -95,7 +96,7 @@ extension Parser {
         guard qualifiers.header != .link else {
             throw conditions.failure("an Ethernet address has six bytes, as in 02:00:00:00:00:01")
         }
-        return try conditions.hasAddress([network], qualifiers.direction, in: qualifiers.header)
+        return try conditions.matchAddress([network], qualifiers.direction, in: qualifiers.header)
     }
 
     /// Two to four numbers: an address, or the first bytes of all addresses of a network.
@@ -160,7 +161,7 @@ extension Parser {
         guard length == 128 || qualifiers.kind == .net else {
             throw conditions.failure("a prefix is for networks: write 'net' before it")
         }
-        return try conditions.hasAddress([network], qualifiers.direction, in: qualifiers.header)
+        return try conditions.matchAddress([network], qualifiers.direction, in: qualifiers.header)
     }
 
     private mutating func part(
@@ -170,7 +171,7 @@ extension Parser {
             throw conditions.failure(
                 "an Ethernet address follows 'ether host', 'ether src' or 'ether dst'")
         }
-        return try conditions.hasMAC(bytes, qualifiers.direction)
+        return try conditions.matchMAC(bytes, qualifiers.direction)
     }
 }
 
@@ -181,9 +182,9 @@ extension Parser {
     ) throws(FilterError) -> Part {
         switch qualifiers.kind {
         case .proto: return try part(protocolName: name, qualifiers)
-        case .port: return try conditions.hasPort(port(name, qualifiers), qualifiers.direction)
+        case .port: return try conditions.matchPort(port(name, qualifiers), qualifiers.direction)
         case .portrange:
-            return try conditions.hasPort(range(name, qualifiers), qualifiers.direction)
+            return try conditions.matchPort(range(name, qualifiers), qualifiers.direction)
         case .net:
             throw conditions.failure(
                 "names of networks are not known; write it as in 'net 10.1.0.0/16'")
@@ -205,7 +206,7 @@ extension Parser {
         guard let number else {
             throw conditions.failure("'\(name)' is no protocol that is known here; its number is")
         }
-        return try conditions.isProtocol(number, inside: qualifiers.header)
+        return try conditions.matchProtocol(number, inside: qualifiers.header)
     }
 
     private func port(_ name: String, _ qualifiers: Qualifiers) throws(FilterError) -> Ports {
@@ -281,11 +282,11 @@ extension Parser {
         let ipv6 = wanted.filter { $0.family == .ipv6 }.map { IPNetwork($0, prefixBitCount: 128) }
         if !ipv4.isEmpty {
             parts.append(
-                try conditions.hasAddress(ipv4, qualifiers.direction, in: qualifiers.header))
+                try conditions.matchAddress(ipv4, qualifiers.direction, in: qualifiers.header))
         }
         if !ipv6.isEmpty {
             parts.append(
-                try conditions.hasAddress(ipv6, qualifiers.direction, in: qualifiers.header))
+                try conditions.matchAddress(ipv6, qualifiers.direction, in: qualifiers.header))
         }
         return conditions.graph.any(parts)
     }
