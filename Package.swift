@@ -84,7 +84,7 @@ let package = Package(
 
         // The agent: what a person has set, what it knows of the node, the data path, and the sessions.
         module(
-            "Settings", "Addressing", "Formats", "Linux", "Log", "RPCAP", "Taps", "Tunnels", logging
+            "Settings", "Addressing", "Filter", "Formats", "Linux", "Log", "RPCAP", "Taps", "Tunnels", logging
         ),
         module(
             "Edges", "Addressing", "Formats", "Linux", "Log", "Metrics", "Netlink", "Observation",
@@ -94,7 +94,7 @@ let package = Package(
             "Netlink", "Observation", "PacketRing", "Packets", "RPCAP", "Security", "Settings",
             "Taps", "Time", "Tunnels", logging),
         module(
-            "Agent", "Addressing", "BPF", "Edges", "Formats", "Forwarding", "HTTPEndpoint", "Linux",
+            "Agent", "Addressing", "BPF", "Edges", "Filter", "Formats", "Forwarding", "HTTPEndpoint", "Linux",
             "Log", "Metrics", "Netlink", "Observation", "Packets", "RPCAP", "Security", "Settings",
             "Taps", "Time", "Tunnels", logging),
 
@@ -120,7 +120,8 @@ let package = Package(
             name: "podwire",
             dependencies: [
                 "Addressing", "Agent", "BPF", "CaptureFiles", "Collector", "Doctor", "Edges",
-                "Explain", "Flows", "Formats", "Linux", "Log", "Metrics", "Netlink", "Observation",
+                "Explain", "Filter", "Flows", "Formats", "Linux", "Log", "Metrics", "Netlink",
+                "Observation",
                 "Opener", "Packets", "Security", "Settings", "Taps", "Time", "Tunnels", logging,
                 arguments,
             ],

@@ -134,6 +134,13 @@ package final class NodeAgent: Sendable {
             }.detach()
         }
         try Thread { [self] in follow() }.detach()
+        if context.settings.selection.filterFile != nil {
+            try Thread {
+                nameThread("podwire-filter")
+                let heartbeat = context.status.watchdog.begin("the filter's thread")
+                context.filter.run(until: context.stop, heartbeat: heartbeat)
+            }.detach()
+        }
         if let http = context.settings.http {
             let pages = StatusPages(context.status, context.feed, context.settings)
             try StatusServer(http, pages, stop: context.stop, logger: logger).start()
@@ -227,6 +234,11 @@ package final class NodeAgent: Sendable {
     private static let retryInterval = Duration.seconds(1)
     /// After following for this long a failure is a new one.
     private static let goodFollowing = Duration.seconds(60)
+
+    /// Reads again what can change while the agent runs: the file of a filter.
+    ///
+    /// Can be called from any thread.
+    package func reload() { context.filter.reload() }
 
     /// Makes `run` return.
     ///

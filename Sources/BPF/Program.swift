@@ -57,4 +57,22 @@ package struct Program: Equatable, Sendable {
         }
         return Self(unchecked: instructions, notes: notes)
     }
+
+    /// Returns the program that keeps what both keep, and as much of it as the other one does.
+    ///
+    /// It can be longer than the kernel takes.
+    package func followed(by other: Self) -> Self {
+        let count = instructions.count
+        let first = instructions.enumerated().map { index, step in
+            // Whatever is kept goes on behind the last instruction.
+            step.opcode == .keep && step.operand > 0
+                ? Instruction(.jump, UInt32(count - index - 1)) : step
+        }
+        // The other one relies on registers that are zero.
+        let between = [Instruction(.loadConstant, 0), Instruction(.copyToX)]
+        let notes =
+            self.notes + Array(repeating: "", count: max(0, count - self.notes.count))
+            + ["the next filter", "the next filter"] + other.notes
+        return Self(unchecked: first + between + other.instructions, notes: notes)
+    }
 }

@@ -7,7 +7,7 @@ extension AgentLink {
     static let loopReason = "its packets contain its own feed, which would grow without end"
     /// What a person can do about it.
     static let loopRemedy = """
-        leave the feed out with --bpf, as 'not host ADDRESS' does; something translates the addresses \
+        leave the feed out with the filter 'not host ADDRESS'; something translates the addresses \
         or wraps the packets on the way, or the daemon ignores filters
         """
     /// The time for which such an agent is left alone.
@@ -52,7 +52,7 @@ extension AgentLink {
     func warnOfLongFilter() {
         guard feed.isFilterTooLong else { return }
         note(
-            "--bpf: with what leaves this collector's connections out the filter would be too long, "
+            "the filter: with what leaves this collector's connections out the filter would be too long, "
                 + "so the agent may capture its own feed: begin the filter with 'not host ADDRESS'")
     }
 }

@@ -380,7 +380,7 @@ extension AgentLink {
         guard options.filter != nil, linkType != 1 else { return }
         let name = LinkTypeName.text(linkType)
         note(
-            "--bpf: the packets of \(device) are no Ethernet frames but \(name): a filter for Ethernet "
+            "the filter: the packets of \(device) are no Ethernet frames but \(name): a filter for Ethernet "
                 + "lets wrong packets through or none, make it with tcpdump -y \(name) -ddd")
     }
 

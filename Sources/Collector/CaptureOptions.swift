@@ -11,6 +11,8 @@ package struct CaptureOptions: Sendable {
     package var snaplen: Int
     /// The packets that are wanted; nil for all.
     package var filter: Program?
+    /// The filter as a person wrote it; nil if there is none, or only a program.
+    package var filterText: String?
     /// Whether packets come as datagrams, which may get lost but never hold up the agent.
     package var usesDatagrams: Bool
     private(set) var sampling = Sampling.none
@@ -73,8 +75,9 @@ package struct CaptureOptions: Sendable {
             case .onePacketIn(let count): "one packet in \(count) asked for"
             case .onePacketPerMilliseconds(let time): "one packet in \(time) ms asked for"
             }
-        let filter = filter.map {
-            "a filter of \(Wording.count($0.instructions.count, "instruction"))"
+        let filter = filter.map { program in
+            filterText.map { "the filter \($0)" }
+                ?? "a filter of \(Wording.count(program.instructions.count, "instruction"))"
         }
         return [sampling, filter].compactMap(\.self)
     }

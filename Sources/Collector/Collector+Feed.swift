@@ -26,7 +26,7 @@ extension Collector {
         link.feed.advance(&echo, now: now)
         guard let other = self.link(numbered: link.feed.stranger) else { return }
         link.note(
-            "its packets contain the feed of \(other.interfaceName): leave it out with --bpf, "
+            "its packets contain the feed of \(other.interfaceName): leave it out with a filter, "
                 + "as 'not host ADDRESS' does")
     }
 

@@ -40,6 +40,29 @@ package struct FilterExpression: Equatable, Sendable {
         program = try Self.program(&parser.conditions.graph, part, of: 0..<bytes.count)
     }
 
+    /// Compiles the content of a file, whose lines that begin with `#` are comments.
+    ///
+    /// - Parameters:
+    ///   - bytes: The content.
+    ///   - resolve: As above.
+    /// - Throws: As above; places count in `text(ofFile:)`.
+    package init(
+        file bytes: [UInt8], resolve: ((String) -> [IPAddress])? = nil
+    ) throws(FilterError) {
+        try self.init(Self.text(ofFile: bytes), resolve: resolve)
+    }
+
+    /// The text of a file, with spaces in the place of comments.
+    package static func text(ofFile bytes: [UInt8]) -> String {
+        let newline = UInt8(ascii: "\n")
+        let lines = bytes.split(separator: newline, omittingEmptySubsequences: false)
+        let plain = lines.map { line in
+            line.first { $0 != 0x20 && $0 != 0x09 } == UInt8(ascii: "#")
+                ? [UInt8](repeating: 0x20, count: line.count) : Array(line)
+        }
+        return String(decoding: Array(plain.joined(separator: [newline])), as: UTF8.self)
+    }
+
     private static func program(
         _ graph: inout Graph, _ part: Graph.Part, of range: Range<Int>
     ) throws(FilterError) -> Program {

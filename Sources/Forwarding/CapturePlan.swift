@@ -12,6 +12,8 @@ package struct CapturePlan: Sendable {
     package var scope: CaptureScope
     /// Whether connection tracking can be asked about calls to services.
     package var tracksConnections: Bool
+    /// The agent's own filter; nil lets everything pass.
+    package var agentFilter: Program?
     /// The sensor's filter; nil lets everything pass.
     package var filter: Program?
     /// What the settings say of captures: memory, limits, the form of frames.
@@ -31,7 +33,7 @@ package struct CapturePlan: Sendable {
 
     package init(
         feed: NodePublisher, scope: CaptureScope = .stream, tracksConnections: Bool,
-        filter: Program?, settings: CaptureSettings, ringMemory: RingMemory,
+        agentFilter: Program? = nil, filter: Program?, settings: CaptureSettings, ringMemory: RingMemory,
         podSockets: PodSockets? = nil,
         sampling: Sampling = .none,
         datagramFormat: DatagramWriter.Format? = nil, senderPolicy: Sender.Policy = .whenBusy
@@ -39,7 +41,7 @@ package struct CapturePlan: Sendable {
         self.feed = feed
         self.scope = scope
         self.tracksConnections = tracksConnections
-        self.filter = filter
+        (self.agentFilter, self.filter) = (agentFilter, filter)
         self.settings = settings
         self.ringMemory = ringMemory
         self.podSockets = podSockets
@@ -50,7 +52,9 @@ package struct CapturePlan: Sendable {
 
     /// What the session wants of the packets.
     var form: ViewForm {
-        ViewForm(filter: filter, frameByteCountMax: frameByteCountMax, sampling: sampling)
+        ViewForm(
+            agentFilter: agentFilter, filter: filter, frameByteCountMax: frameByteCountMax,
+            sampling: sampling)
     }
 
     /// The edges and the rule, as far as the capture shows them.

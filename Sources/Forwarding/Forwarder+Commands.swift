@@ -19,6 +19,8 @@ extension Forwarder {
         case sample(Sampling, outlet: UInt64)
         /// Install a session's other filter, and reply whether the kernel takes it.
         case filter(Program?, outlet: UInt64, Reply)
+        /// The same with the agent's own filter.
+        case agentFilter(Program?, outlet: UInt64, Reply)
         /// Bring the counters up to date with the kernel's, and reply.
         case count(Reply)
         /// The same, with a closure that is called afterwards.
@@ -48,6 +50,8 @@ extension Forwarder {
         case .sample(let sampling, let key): adopt(sampling, of: key)
         case .filter(let filter, let key, let reply):
             reply.give(error { () throws(SystemError) in try adopt(filter, of: key) })
+        case .agentFilter(let filter, let key, let reply):
+            reply.give(error { () throws(SystemError) in try adopt(agentFilter: filter, of: key) })
         case .count(let reply):
             reply.give(error { () throws(SystemError) in try countKernel(.now) })
         case .countThen(let done):

@@ -282,7 +282,12 @@ extension Forwarder {
 
     /// Installs a session's other filter.
     func adopt(_ filter: Program?, of key: UInt64) throws(SystemError) {
-        try change(key) { $0.filter = filter }
+        try change(key) { $0.peerFilter = filter }
+    }
+
+    /// Installs another filter of the agent's.
+    func adopt(agentFilter: Program?, of key: UInt64) throws(SystemError) {
+        try change(key) { $0.agentFilter = agentFilter }
     }
 
     private func change(

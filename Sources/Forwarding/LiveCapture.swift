@@ -85,7 +85,7 @@ extension LiveCapture {
     /// Frames that are sent as captured are cut in the kernel, at the length that one session wants.
     private static func canShare(_ plan: CapturePlan) -> Bool {
         plan.scope == .stream && plan.settings.restoresWireForm
-            && plan.filter?.instructions.count ?? 0 <= sharedInstructionCountMax
+            && plan.form.filter?.instructions.count ?? 0 <= sharedInstructionCountMax
     }
 
     /// A descriptor for a poll set: readable when the capture has ended by itself.
@@ -102,6 +102,11 @@ extension LiveCapture {
     /// Installs another filter, at each edge between two packets, and waits for that.
     package func adopt(_ filter: Program?) throws(SystemError) {
         try core.ask(arrival) { .filter(filter, outlet: key, $0) }
+    }
+
+    /// Installs another filter of the agent's beside the session's, as above.
+    package func adopt(agentFilter: Program?) throws(SystemError) {
+        try core.ask(try Reply.Arrival()) { .agentFilter(agentFilter, outlet: key, $0) }
     }
 
     /// Sends another part of the packets, from the next block on.

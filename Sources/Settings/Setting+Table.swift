@@ -12,7 +12,8 @@ extension Setting {
         uncovered, edges, includedEdges,
         excludedEdges, cniCache, tap, namespaceFolder, opener, podInterfaces, deduplication,
         services, ciliumTables, listen, allowed, passwordFile, nullLogin, dataPorts,
-        udpFormat, tlsCertificate, tlsKey, tlsPeers, frames, snaplen, ringMemory, queueMemory,
+        udpFormat, tlsCertificate, tlsKey, tlsPeers, frames, snaplen, filter, filterFile, flowSample,
+        cutoff, ringMemory, queueMemory,
         rateLimit, processors, niceness, http, logLevel, logFormat,
     ]
 
@@ -188,6 +189,34 @@ extension Setting {
         "PODWIRE_SNAPLEN", "--snaplen", .value("\(CaptureSettings.snaplens.upperBound)"),
         .text("a number of bytes from \(range(CaptureSettings.snaplens))"),
         "most bytes that are sent of a packet, whatever the sensor asks for")
+
+    package static let filter = Setting(
+        "PODWIRE_FILTER", "--filter", .unset(empty),
+        .text("a filter in the words of pcap-filter(7), such as: net 10.244.0.0/16 and not port 22"),
+        """
+        filter in the words of pcap-filter(7), such as `not port 22`, beside that of a sensor; it sees \
+        packets as they are reported, before the kernel's large ones are cut into segments
+        """)
+
+    package static let filterFile = Setting(
+        "PODWIRE_FILTER_FILE", "--filter-file", .unset(empty), .file("a file with a filter"),
+        "file with such a filter, read again when it changes and on SIGHUP; lines with `#` are comments"
+    )
+
+    package static let flowSample = Setting(
+        "PODWIRE_FLOW_SAMPLE", "--flow-sample", .value("off"), .text("1/N with N from 2, or off"),
+        """
+        part of the flows that is sent, such as `1/10`: each flow whole or not at all, by its addresses \
+        and ports
+        """)
+
+    package static let cutoff = Setting(
+        "PODWIRE_CUTOFF", "--cutoff", .value("off"),
+        .text("off, or an amount of at least 1KiB, such as 1MiB"),
+        """
+        payload of a flow's direction after which only SYN, FIN and RST and packets without payload are \
+        sent, such as `1MiB`
+        """)
 
     package static let ringMemory = Setting(
         "PODWIRE_RING_MEMORY", "--ring-memory", .value("256MiB"),

@@ -39,13 +39,14 @@ struct AgentCommand: ParsableCommand {
 
     func run() throws {
         let settings = try options.readSettings(for: "agent")
-        Signals.block()
+        Signals.block(hangup: true)
         let log = try AgentLog(settings)
         defer { log.flush() }
         let logger = log.logger
         do {
             let agent = try NodeAgent(settings, logger: logger)
             try Signals.onEnd(secondsMax: 2, orElse: log.fail) { agent.stop() }
+            try Signals.onHangup { agent.reload() }
             try agent.run()
             logger.info("agent stopped")
         } catch {
@@ -58,7 +59,7 @@ struct AgentCommand: ParsableCommand {
         switch error {
         case is MissingCapability, ThreadPlacement.Failure.niceness: Exit.noPermission
         // The files that settings name are settings, too.
-        case is UserFile.Failure, is TLSFailure, ThreadPlacement.Failure.processors: Exit.usage
+        case is UserFile.Failure, is TLSFailure, is FilterFile.Failure, ThreadPlacement.Failure.processors: Exit.usage
         default: Exit.systemError
         }
     }

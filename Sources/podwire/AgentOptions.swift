@@ -17,6 +17,7 @@ struct AgentOptions: SettingOptions {
     @Option(.deduplication) var dedup: SettingText?
     @Option(.frames) var frames: SettingText?
     @Option(.snaplen) var snaplen: SettingText?
+    @OptionGroup(title: "Less than everything") var selection: SelectionOptions
     @Option(.udpFormat) var udpFormat: SettingText?
     @Option(.ringMemory) var ringMemory: SettingText?
     @Option(.queueMemory) var queueMemory: SettingText?
@@ -31,6 +32,7 @@ struct AgentOptions: SettingOptions {
     var texts: [SettingText?] {
         let groups =
             edges.texts + names.texts + taps.texts + services.texts + passive.texts + tls.texts
+            + selection.texts
         return groups + [
             sensor, sensorPort, sensorPolicy, nodeName, device, dedup, frames, snaplen, udpFormat,
             ringMemory,

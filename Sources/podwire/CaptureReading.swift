@@ -1,4 +1,6 @@
+import Addressing
 import ArgumentParser
+import BPF
 import CaptureFiles
 import Formats
 import Linux
@@ -30,6 +32,15 @@ extension CaptureReader {
         Wording.count(
             skippedCount, one: "packet is no Ethernet frame", more: "packets are no Ethernet frames"
         )
+    }
+}
+
+extension CaptureReader.Frame {
+    /// Whether a filter lets the frame pass.
+    func passes(_ filter: Program) -> Bool {
+        var ancillary = Ancillary()
+        ancillary.wireByteCount = UInt32(clamping: wireByteCount)
+        return filter.run(on: bytes.wire, ancillary) > 0
     }
 }
 

@@ -27,8 +27,8 @@ struct CollectCommand: ParsableCommand {
               podwire collect --from rpcap://node1/eth0 --from rpcap://[fd00::2]:2002
               podwire collect --interface pods0
               podwire collect --tunnel vxlan://sensor --output pods.pcapng
-              tcpdump -y EN10MB -ddd port 53 |
-                  podwire collect --bpf - --rotate-size 100MiB --keep 10
+              podwire collect --rotate-size 100MiB --keep 10 port 53
+              podwire collect --output web.pcapng 'host 10.244.1.2 and (port 80 or 443)'
 
             Everybody who may list processes can read a password in a URL. Put it into a file for \
             --password-file instead, or into the variable PODWIRE_COLLECT_PASSWORD. It is used for \
@@ -37,6 +37,14 @@ struct CollectCommand: ParsableCommand {
             Exit code 64: an option cannot be understood. 69: no agent of --from could be captured \
             from or listed. 71: the system refused something, such as a file or a port.
             """)
+
+    @Argument(
+        help: ArgumentHelp(
+            """
+            A filter in the words of pcap-filter(7), as --filter has it. Quote it if it has signs that \
+            mean something to the shell.
+            """, valueName: "filter"))
+    var words: [String] = []
 
     @Option(
         name: [.customShort("o"), .customLong("output")],

@@ -18,8 +18,15 @@ extension CollectCommand {
         ///
         /// Options are validated first without reading files, since standard input can be read once.
         init(_ command: CollectCommand, readsFiles: Bool) throws {
+            var options = command.agents
+            if !command.words.isEmpty {
+                guard options.filter == nil else {
+                    throw ValidationError("--filter: there is a filter in words already")
+                }
+                options.filter = command.words.joined(separator: " ")
+            }
             agents = try SourceSettings(
-                command.agents, snaplen: CaptureOptions.snaplenRange.upperBound,
+                options, snaplen: CaptureOptions.snaplenRange.upperBound,
                 readsFiles: readsFiles)
             capture = agents.capture
             var outputs = try Self.outputs(command)

@@ -161,20 +161,12 @@ struct ExplainCommand: ParsableCommand {
 extension ExplainCommand {
     private func list(_ name: String, _ explainer: borrowing Explainer) throws {
         let program = try explainer.program(at: namedEdge(name, explainer)).program
-        let lines = program.listing
-        let width = lines.map(\.instruction.count).max() ?? 0
-        let text = lines.enumerated().map { index, line in
-            let number = "\(index)"
-            let padding = String(repeating: " ", count: 4 - min(4, number.count))
-            let instruction = Wording.padded(line.instruction, to: width)
-            return "\(padding)\(number)  \(instruction)  ; \(line.note)\n"
-        }
         let head = """
             ; The program with which an agent begins, given these settings. A running agent adds its
             ; sensors' addresses, what it learns about services, and the sensor's filter at "keep".
 
             """
-        writeToStandardOutput(head + text.joined())
+        writeToStandardOutput(head + program.listingText)
     }
 
     private func explain(_ path: String, _ explainer: consuming Explainer) throws {

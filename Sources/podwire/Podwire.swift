@@ -15,8 +15,8 @@ struct Podwire: ParsableCommand {
         version: Version.number,
         subcommands: [
             AgentCommand.self, CollectCommand.self, DoctorCommand.self, EdgesCommand.self,
-            ExplainCommand.self, OpenerCommand.self, PasswordCommand.self, ReferenceCommand.self,
-            TopCommand.self,
+            ExplainCommand.self, FilterCommand.self, OpenerCommand.self, PasswordCommand.self,
+            ReferenceCommand.self, TopCommand.self,
         ])
 }
 

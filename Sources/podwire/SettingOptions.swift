@@ -84,6 +84,16 @@ struct TapOptions: SettingOptions {
     }
 }
 
+/// The options that have less sent than all that is reported.
+struct SelectionOptions: SettingOptions {
+    @Option(.filter) var filter: SettingText?
+    @Option(.filterFile) var filterFile: SettingText?
+    @Option(.flowSample) var flowSample: SettingText?
+    @Option(.cutoff) var cutoff: SettingText?
+
+    var texts: [SettingText?] { [filter, filterFile, flowSample, cutoff] }
+}
+
 /// The options for addresses that are not pods of this cluster, and for what is translated to pods.
 struct ServiceOptions: SettingOptions {
     @Option(.serviceNetworks) var serviceNetwork: SettingText?

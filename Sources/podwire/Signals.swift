@@ -8,8 +8,10 @@ import Linux
 enum Signals {
     /// Blocks the signals that end the program, and ignores those of failing writes, so that the
     /// writes fail: to a pipe that nobody reads, or beyond the limit for a file's size.
-    static func block() {
+    static func block(hangup: Bool = false) {
         var set = endingSignals
+        // Safety: as below.
+        if hangup { unsafe _ = sigaddset(&set, SIGHUP) }
         // Safety: `set` is a plain value of this frame, and the call reads it.
         unsafe _ = pthread_sigmask(SIG_BLOCK, &set, nil)
         _ = signal(SIGPIPE, SIG_IGN)
@@ -35,6 +37,18 @@ enum Signals {
             giveUp("did not end within \(secondsMax) s, giving up")
             usleep(farewellMicroseconds)
             _exit(Exit.systemError.rawValue)
+        }.detach()
+    }
+
+    /// Calls `body` at each SIGHUP, which has to be blocked.
+    static func onHangup(_ body: @escaping @Sendable () -> Void) throws(SystemError) {
+        try Thread {
+            var set = sigset_t()
+            var number: CInt = 0
+            // Safety: all are plain values of this frame.
+            unsafe _ = sigemptyset(&set)
+            unsafe _ = sigaddset(&set, SIGHUP)
+            while unsafe sigwait(&set, &number) == 0 { body() }
         }.detach()
     }
 

@@ -1,4 +1,5 @@
 import ArgumentParser
+import Filter
 
 /// The options that say from which agents packets come, and how.
 struct SourceOptions: ParsableArguments {
@@ -53,6 +54,24 @@ struct SourceOptions: ParsableArguments {
 
     @Option(
         help: """
+            Ask agents for the packets that a filter lets pass, in the words of pcap-filter(7), such \
+            as 'port 53 and host 10.1.2.3'. They match packets as they report them: calls to a \
+            service have the address of its pod, and what the kernel cuts into segments is still whole.
+            """)
+    var filter: String?
+
+    @Option(
+        help: """
+            A file with such a filter, or - for standard input. Lines that begin with # are comments.
+            """,
+        completion: .file())
+    var filterFile: String?
+
+    @Flag(help: "Look up the addresses of hosts' names in a filter, once.")
+    var resolve = false
+
+    @Option(
+        help: """
             A file, or - for standard input, with a filter as `tcpdump -y EN10MB -ddd EXPRESSION` \
             prints it. The packets of agents are Ethernet frames.
             """,
@@ -92,9 +111,19 @@ struct SourceOptions: ParsableArguments {
             ("--agents-max", agentsMax != nil),
             ("--password-file", passwordFile != nil), ("--tls", tls), ("--tls-ca", tlsCa != nil),
             ("--tls-insecure", tlsInsecure), ("--snaplen", snaplen != nil), ("--bpf", bpf != nil),
+
             ("--udp", udp), ("--sample", sample != nil), ("--order", order != nil),
             ("--pod", pod != nil),
         ]
         return all.first { $0.1 }?.0
+    }
+
+    /// The filter in words, compiled.
+    ///
+    /// - Parameter reads: Whether files are read, and names of hosts are looked up.
+    /// - Returns: The filter; nil if there is none, or if its file is not read.
+    /// - Throws: A `ValidationError` with the place of what is wrong.
+    func filterExpression(reads: Bool) throws -> FilterExpression? {
+        try FilterOptions(filter, file: filterFile, resolves: resolve, reads: reads).expression
     }
 }

@@ -2,6 +2,7 @@ import Addressing
 import ArgumentParser
 import BPF
 import Collector
+import Filter
 import Formats
 import Glibc
 import Linux
@@ -54,6 +55,7 @@ struct SourceSettings {
         }
         sources = try Self.sources(options)
         try readPod(options)
+        try readFilter(options, readsFiles: readsFiles)
         if let twice = Self.firstDouble(sources) {
             throw ValidationError(
                 "--from \(twice): it is given twice, so every packet would be recorded twice")
@@ -163,6 +165,19 @@ extension SourceSettings {
         capture.pod = pod
     }
 
+    private mutating func readFilter(_ options: SourceOptions, readsFiles: Bool) throws {
+        let given = [
+            ("--filter", options.filter != nil), ("--filter-file", options.filterFile != nil),
+            ("--bpf", options.bpf != nil),
+        ].filter(\.1)
+        guard given.count <= 1 else {
+            throw ValidationError("\(given[0].0) and \(given[1].0): give one filter")
+        }
+        guard let filter = try options.filterExpression(reads: readsFiles) else { return }
+        capture.filter = filter.program.truncating(to: UInt32(capture.snaplen))
+        capture.filterText = filter.text
+    }
+
     private mutating func readTrust(_ options: SourceOptions) throws(TLSFailure) {
         let authority: TLSClient.Authority =
             options.tlsInsecure ? .unverified : options.tlsCa.map { .file($0) } ?? .system
@@ -175,7 +190,7 @@ extension SourceSettings {
     private mutating func readFiles(_ options: SourceOptions) throws {
         try readTrust(options)
         if let path = options.bpf {
-            let bytes = try Self.read(path, byteCountMax: TcpdumpFilter.byteCountMax, "--bpf")
+            let bytes = try readInput(path, byteCountMax: TcpdumpFilter.byteCountMax, "--bpf")
             do throws(TcpdumpFilter.Failure) {
                 capture.filter = try TcpdumpFilter.program(String(decoding: bytes, as: UTF8.self))
             } catch {
@@ -195,7 +210,7 @@ extension SourceSettings {
 
     private func password(_ options: SourceOptions) throws -> [UInt8] {
         if let path = options.passwordFile {
-            let bytes = try Self.read(
+            let bytes = try readInput(
                 path, byteCountMax: Self.passwordFileByteCountMax, "--password-file")
             var line = bytes.prefix { $0 != UInt8(ascii: "\n") }
             if line.last == UInt8(ascii: "\r") { line = line.dropLast() }
@@ -213,20 +228,5 @@ extension SourceSettings {
                 """)
         }
         return Array(password.utf8)
-    }
-
-    private static func read(
-        _ path: String, byteCountMax: Int, _ option: String
-    ) throws -> [UInt8] {
-        let descriptor =
-            try path == "-"
-            ? Descriptor(duplicatingStandardInput: ()) : Descriptor(reading: path)
-        var bytes: [UInt8] = []
-        while try descriptor.read(64 << 10, to: &bytes, path) {
-            guard bytes.count <= byteCountMax else {
-                throw ValidationError("\(option) \(path): it is longer than \(byteCountMax) bytes")
-            }
-        }
-        return bytes
     }
 }

@@ -2,6 +2,7 @@ import Addressing
 import ArgumentParser
 import CaptureFiles
 import Collector
+import Filter
 import Flows
 import Formats
 import Glibc
@@ -21,6 +22,7 @@ struct TopCommand: ParsableCommand {
               podwire top --from rpcap://node1 --sort rate
               podwire top pods.pcapng
               podwire top pods.pcapng --sort unanswered --only shop/
+              podwire top pods.pcapng --filter 'port 53'
               tcpdump -i eth0 -w - | podwire top -
 
             Live, a terminal shows a table that is new each second, until SIGINT or SIGTERM; RATE is \
@@ -81,6 +83,7 @@ struct TopCommand: ParsableCommand {
             _ = try settings(readsFiles: false)
             return
         }
+        _ = try agents.filterExpression(reads: false)
         if let option = agents.firstGiven {
             throw ValidationError(
                 "\(option): it is for agents, and a file is read as it is: give a file, or agents")
@@ -116,7 +119,11 @@ struct TopCommand: ParsableCommand {
     private func show(_ file: String) throws {
         var reader = try CaptureReader(path: file)
         var table = ConversationTable()
+        let filter = try readingSettings(for: "top") {
+            try agents.filterExpression(reads: true)?.program
+        }
         let damage = try reader.readAll { frame in
+            guard filter.map({ frame.passes($0) }) ?? true else { return }
             table.add(
                 frame.bytes.wire, wireByteCount: frame.wireByteCount,
                 nanoseconds: frame.nanoseconds)

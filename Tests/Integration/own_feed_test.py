@@ -202,7 +202,7 @@ class OwnFeedTest(unittest.TestCase):
         self.assertEqual(self.text().count("capture started"), 1)
         time.sleep(CAPTURE_SECONDS)
         self.assertEqual(daemon.session_count, 1, self.text())
-        self.assertRegex(self.text(), r" warning agent gone .*remedy=.*--bpf")
+        self.assertRegex(self.text(), r" warning agent gone .*remedy=.*filter")
         size = self.file.stat().st_size
         self.assertLess(size, 400 << 20)
         self.end()

@@ -117,6 +117,7 @@ extension ControlSession {
             throw error
         }
         status.add(capture)
+        context.filter.add(capture, with: plan.agentFilter)
         slot?.setCapturing(true)
         self.capture = capture
         filter = plan.filter
@@ -229,6 +230,7 @@ extension ControlSession {
         capture.finish()
         slot?.setCapturing(false)
         status.remove(capture)
+        context.filter.remove(capture)
         let counts = capture.counters.counts
         var metadata = counts.metadata
         if let reason { metadata["reason"] = "\(reason)" }

@@ -14,6 +14,7 @@ extension SessionContext {
         capture.snaplen = min(request.snaplen, capture.snaplen)
         return CapturePlan(
             feed: feed, scope: scope, tracksConnections: tracksConnections && scope == .stream,
+            agentFilter: self.filter.program,
             filter: filter.keepsAll(upTo: capture.snaplen) ? nil : filter, settings: capture,
             ringMemory: ringMemory, podSockets: podSockets,
             sampling: request.sampling,
@@ -23,7 +24,7 @@ extension SessionContext {
     /// The plan of the capture for a tunnel, whose other end asks for nothing.
     var tunnelPlan: CapturePlan {
         CapturePlan(
-            feed: feed, tracksConnections: tracksConnections, filter: nil,
+            feed: feed, tracksConnections: tracksConnections, agentFilter: filter.program, filter: nil,
             settings: settings.capture, ringMemory: ringMemory, podSockets: podSockets)
     }
 

@@ -27,6 +27,8 @@ final class SessionContext: Sendable {
     let podSockets: PodSockets?
     /// The captures of all sessions.
     let captures: CaptureHub
+    /// The filter of all captures.
+    let filter: AgentFilter
     /// The memory of all captures' rings.
     let ringMemory: RingMemory
     /// Given when the agent is to stop.
@@ -47,6 +49,7 @@ final class SessionContext: Sendable {
         ringMemory = RingMemory(
             byteCountMax: settings.capture.ringByteCountMax, hasSensors: !settings.sensors.isEmpty)
         self.logger = LimitedLogHandler.limiting(logger)
+        filter = try AgentFilter(settings.selection, logger: self.logger)
         users = try settings.passive?.passwordFile.map { path throws(UserFile.Failure) in
             try UserFile(path)
         }

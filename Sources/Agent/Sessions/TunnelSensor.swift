@@ -139,10 +139,11 @@ extension TunnelSensor {
             }
             let locals = stream.locals
             let counters = CaptureCounters(status.edgeMetrics)
+            let plan = context.tunnelPlan
             let capture: LiveCapture
             do throws(SystemError) {
                 capture = try LiveCapture(
-                    context.tunnelPlan, to: .tunnel(stream), for: status.name, counters,
+                    plan, to: .tunnel(stream), for: status.name, counters,
                     in: context.captures, context.status.watchdog, logger: logger)
             } catch {
                 status.add(counters.counts)
@@ -150,6 +151,7 @@ extension TunnelSensor {
             }
             status.beginSession()
             status.add(capture)
+            context.filter.add(capture, with: plan.agentFilter)
             return TunnelFeed(capture: capture, news: news, peer: address, locals: locals)
         }
         throw failure ?? SystemError("open sockets", .hostUnreachable)
@@ -175,6 +177,7 @@ extension TunnelSensor {
     private func end(_ feed: TunnelFeed, because reason: String) {
         feed.capture.finish()
         status.remove(feed.capture)
+        context.filter.remove(feed.capture)
         status.endSession(reason)
         var metadata = feed.capture.counters.counts.metadata
         metadata["reason"] = "\(reason)"

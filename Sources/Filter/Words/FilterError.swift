@@ -32,6 +32,16 @@ package struct FilterError: Error, Equatable, CustomStringConvertible {
             """
     }
 
+    /// The reason and the place in one line: `"'tpc' is no word …, at 'tpc port 80'"`.
+    package func line(in text: String) -> String {
+        let bytes = Array(text.utf8)
+        let start = min(range.lowerBound, bytes.count)
+        guard start < bytes.count else { return reason }
+        let rest = bytes[start..<min(bytes.count, start + Self.contextMax)]
+        let dots = start + rest.count < bytes.count ? "..." : ""
+        return "\(reason), at '\(Self.printable(rest))\(dots)'"
+    }
+
     /// Text that takes one column for each character, whatever the bytes are.
     private static func printable(_ bytes: ArraySlice<UInt8>) -> String {
         String(

@@ -40,9 +40,10 @@ package struct ProgramPlan: Sendable {
         self.rule = rule
     }
 
-    /// Lets in what sessions want: their filter runs in the kernel if it is the same for all.
+    /// Lets in what sessions want: their filter runs in the kernel if it is the same for all, and else the
+    /// agent's.
     package mutating func set(_ form: ViewForm, _ others: [ViewForm]) {
-        let filter = form.hasSameFilter(as: others) ? form.filter : nil
+        let filter = form.commonFilter(with: others)
         let snaplen = form.frameByteCountMax
         let hasSideViews = !others.isEmpty
         guard

@@ -1,0 +1,145 @@
+import ArgumentParser
+import BPF
+import CaptureFiles
+import Filter
+import Formats
+import Linux
+
+/// `podwire filter`: shows what a filter means, and what it matches.
+struct FilterCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "filter",
+        abstract: "Compiles a filter of pcap-filter(7), or counts what it matches in a file.",
+        discussion: """
+            The language is that of tcpdump and Wireshark's capture filters, for Ethernet. The program \
+            is what `--filter` of other commands gives to the kernel: it keeps the packets that \
+            tcpdump's would keep.
+
+              podwire filter port 53 and host 10.1.2.3
+              podwire filter 'tcp[tcpflags] & (tcp-syn|tcp-fin) != 0'
+              podwire filter --format ddd port 53
+              podwire filter --file pods.pcapng net 10.244.0.0/16
+
+            Not supported: protochain, gateway, names of networks and of Ethernet addresses, words for \
+            other link types than Ethernet, and inbound, outbound and ifindex, which say nothing about \
+            the packets of many pods. Names of services and protocols are those of a table, not of this \
+            machine's files.
+
+            Exit code 64: the filter or the file cannot be understood. 71: the system refuses something, \
+            such as a file.
+            """)
+
+    @Argument(
+        help: ArgumentHelp(
+            "The filter. Quote it if it has signs that mean something to the shell.",
+            valueName: "filter"))
+    var words: [String] = []
+
+    @Option(
+        help: """
+            listing, with a reason for each instruction, or ddd, the numbers that `tcpdump -ddd` prints.
+            """)
+    var format: Format = .listing
+
+    @Option(
+        help: """
+            A pcap or pcapng file whose packets to count instead, or - for standard input. It may be \
+            compressed with gzip.
+            """,
+        completion: .file(extensions: ["pcap", "pcapng", "gz"]))
+    var file: String?
+
+    @Option(
+        help: """
+            A file with the filter, or - for standard input. Lines that begin with # are comments.
+            """,
+        completion: .file())
+    var filterFile: String?
+
+    @Flag(help: "Look up the addresses of hosts' names.")
+    var resolve = false
+
+    @Flag(help: "With --file, print JSON: an object.")
+    var json = false
+
+    /// The forms of a program.
+    enum Format: String, CaseIterable, ExpressibleByArgument {
+        case listing, ddd
+    }
+
+    func validate() throws {
+        guard words.isEmpty || filterFile == nil else {
+            throw ValidationError("--filter-file: give a filter or a file")
+        }
+        guard !json || file != nil else { throw ValidationError("--json needs --file") }
+        guard filterFile != "-" || file != "-" else {
+            throw ValidationError("--file and --filter-file: standard input can be read once")
+        }
+        _ = try expression(reads: false)
+    }
+
+    func run() throws {
+        let read = try readingSettings(for: "filter") { try expression(reads: true) }
+        guard let filter = read else { return }
+        guard let file else { return show(filter.program) }
+        try readingCaptures(for: "filter") { try count(file, filter) }
+    }
+
+    private func expression(reads: Bool) throws -> FilterExpression? {
+        let text = filterFile == nil ? words.joined(separator: " ") : nil
+        return try FilterOptions(text, file: filterFile, resolves: resolve, reads: reads).expression
+    }
+
+    private func show(_ program: Program) {
+        switch format {
+        case .listing: writeToStandardOutput(program.listingText)
+        case .ddd:
+            let lines = program.instructions.map { step in
+                "\(step.opcode.rawValue) \(step.ifTrue) \(step.ifFalse) \(step.operand)\n"
+            }
+            writeToStandardOutput("\(lines.count)\n" + lines.joined())
+        }
+    }
+
+    private func count(_ file: String, _ filter: FilterExpression) throws {
+        var reader = try CaptureReader(path: file)
+        var (count, matchCount) = (0, 0)
+        let damage = try reader.readAll { frame in
+            count += 1
+            if frame.passes(filter.program) { matchCount += 1 }
+        }
+        if json {
+            let object = JSON.object([
+                ("filter", .text(filter.text)),
+                ("instructions", .number(filter.program.instructions.count)),
+                ("packets", .number(count)), ("matches", .number(matchCount)),
+            ])
+            writeToStandardOutput(object.text + "\n")
+        } else {
+            let all = Wording.count(count, "packet")
+            writeToStandardOutput("\(matchCount) of \(all) match\(matchCount == 1 ? "es" : "")\n")
+        }
+        if reader.skippedCount > 0 {
+            writeToStandardError("podwire filter: \(reader.skippedText), and left out\n")
+        }
+        if let damage {
+            writeToStandardError("podwire filter: \(file): \(damage)\n")
+            throw Exit.usage
+        }
+    }
+}
+
+extension Program {
+    /// The program for people: a line for each instruction, with its number and its reason.
+    var listingText: String {
+        let lines = listing
+        let width = lines.map(\.instruction.count).max() ?? 0
+        let text = lines.enumerated().map { index, line in
+            let number = "\(index)"
+            let padding = String(repeating: " ", count: 4 - min(4, number.count))
+            let instruction = Wording.padded(line.instruction, to: width)
+            return "\(padding)\(number)  \(instruction)  ; \(line.note)\n"
+        }
+        return text.joined()
+    }
+}
