@@ -134,7 +134,7 @@ package final class NodeAgent: Sendable {
             }.detach()
         }
         try Thread { [self] in follow() }.detach()
-        if context.settings.selection.filterFile != nil {
+        if context.settings.capture.selection.filterFile != nil {
             try Thread {
                 nameThread("podwire-filter")
                 let heartbeat = context.status.watchdog.begin("the filter's thread")

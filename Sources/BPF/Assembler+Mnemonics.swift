@@ -48,6 +48,20 @@ extension Assembler {
         emit(Instruction(.and, value), note)
     }
 
+    package mutating func add(_ value: UInt32, _ note: String) {
+        emit(Instruction(.add, value), note)
+    }
+
+    /// Adds X to the accumulator.
+    package mutating func addX(_ note: String) { emit(Instruction(.add.withX), note) }
+
+    package mutating func mod(_ value: UInt32, _ note: String) {
+        emit(Instruction(.modulo, value), note)
+    }
+
+    /// Combines the accumulator and X by "exclusive or".
+    package mutating func xorX(_ note: String) { emit(Instruction(.xor.withX), note) }
+
     package mutating func mul(_ value: UInt32, _ note: String) {
         emit(Instruction(.multiply, value), note)
     }

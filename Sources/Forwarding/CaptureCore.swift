@@ -55,7 +55,8 @@ final class CaptureCore: Sendable {
         // manager a few for each edge.
         commands = try Mailbox(countMax: .max)
         let programs = ProgramPlan(
-            plan.snapshot.rule, plan.form, restoresWireForm: plan.settings.restoresWireForm)
+            plan.snapshot.rule, plan.form, restoresWireForm: plan.settings.restoresWireForm,
+            sample: plan.settings.selection.sample)
         manager = try RingManager(
             plan.feed, plan.scope, programs, plan.podSockets, counters, logger: logger
         ) { [commands] in commands.send(.ring($0)) }

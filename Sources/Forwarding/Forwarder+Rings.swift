@@ -107,16 +107,19 @@ extension Forwarder {
     ///
     /// It replaces the programs of a few edges at a time, or all at once if they drop too much.
     func replacePrograms(_ now: MonotonicTime) {
-        let isUrgent = dropList.refresh(
+        let dropsTooMuch = dropList.refresh(
             at: pipeline.slowPath.services, pipeline.slowPath.fronts, edgeCount: edges.count,
             now: now)
         programs.set(dropList.services, fronts: dropList.fronts)
         programs.set(pipeline.floodedAddresses(now: now))
+        let cutsTooMuch = pipeline.refreshCutoff(edgeCount: edges.count, now: now)
+        programs.set(pipeline.cutFlows)
         guard programs.version != installedVersion else { return }
         let stale = edges.values.lazy.filter { [version = programs.version] edge in
             edge.needsProgram(version)
         }
-        let some = Array(stale.prefix(isUrgent ? edges.count : ServiceDropList.edgeCountPerTurn))
+        let some = Array(stale.prefix(
+                dropsTooMuch || cutsTooMuch ? edges.count : ServiceDropList.edgeCountPerTurn))
         for edge in some { adopt(edge) }
         guard some.count < ServiceDropList.edgeCountPerTurn else { return }
         installedVersion = programs.version

@@ -17,6 +17,7 @@ extension Pipeline {
         _ limit: Int, into queue: inout ByteQueue, _ now: MonotonicTime,
         _ counts: inout BlockCounts
     ) -> Bool {
+        guard selection.isEverything else { return false }
         switch opening.kind {
         case .kept: return copy(packet, limit, into: &queue, &counts)
         case .neither: break
@@ -50,7 +51,7 @@ extension Pipeline {
         if filter.program != nil || !copy(packet, limit, into: &queue, &counts) {
             report(
                 edge.packet(packet), nil, at: edge.interfaceIndex(of: packet), edge.counters,
-                into: &queue, &counts)
+                into: &queue, now, &counts)
         }
         return true
     }
@@ -160,7 +161,7 @@ extension Pipeline {
                 counts.record(.resetsFromElsewhere)
                 carryOut(
                     SlowPath.Outcome(decision: .report(.unexplainedService)), packet, at: point,
-                    frames, into: &queue, &counts)
+                    frames, into: &queue, now, &counts)
                 return true
             }
         }
@@ -305,17 +306,22 @@ extension Pipeline {
         }
         if translation != nil { counts.translatedCount += 1 }
         Self.write(
-            request, of: requests, translation, filter, through: &writer, sideViews, &queue, &counts
-        )
+            request, of: requests, translation, &selection, filter, through: &writer, sideViews,
+            &queue, now, &counts)
     }
 
     private static func write(
         _ request: HeldRequests.Released, of requests: borrowing HeldRequests,
-        _ translation: Translation?, _ filter: PacketFilter, through writer: inout PacketWriter,
-        _ sideViews: [CaptureView], _ queue: inout ByteQueue, _ counts: inout BlockCounts
+        _ translation: Translation?, _ selection: inout PacketSelection, _ filter: PacketFilter,
+        through writer: inout PacketWriter, _ sideViews: [CaptureView],
+        _ queue: inout ByteQueue, _ now: MonotonicTime, _ counts: inout BlockCounts
     ) {
         let packet = requests.packet(request)
         let interfaceIndex = packet.details.interfaceIndex
+        guard
+            selection.admits(
+                packet, translation, nil, at: interfaceIndex, isSampled: false, now, &counts)
+        else { return }
         writer.append(packet, translation, filter, at: interfaceIndex, to: &queue, &counts)
         for view in sideViews {
             view.append(

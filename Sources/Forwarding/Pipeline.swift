@@ -43,6 +43,8 @@ struct Pipeline: ~Copyable {
     /// What is to be said about calls to services.
     private var services: ServiceWatch
     private(set) var floods = FloodDropList()
+    /// What of the reported packets is sent.
+    var selection: PacketSelection
     /// The edges of this capture, at which both ends of a request may be seen.
     private(set) var localEdges: LocalEdges
     var filter: PacketFilter
@@ -89,6 +91,8 @@ struct Pipeline: ~Copyable {
         filter = PacketFilter(
             program: plan.form.filter, snaplen: plan.form.frameByteCountMax)
         form = plan.form
+        selection = PacketSelection(plan.settings.selection)
+        slowPath.needsPorts = selection.needsPorts
         self.slowPath = slowPath
         fastPath = .some(FastPath(rule))
         self.tracker = tracker
@@ -118,6 +122,16 @@ struct Pipeline: ~Copyable {
         floods.refresh(now: now)
         return floods.addresses
     }
+
+    /// Brings the flows that programs drop up to date.
+    ///
+    /// - Returns: Whether the installed programs drop too much.
+    mutating func refreshCutoff(edgeCount: Int, now: MonotonicTime) -> Bool {
+        selection.cutoff?.refresh(edgeCount: edgeCount, now: now) ?? false
+    }
+
+    /// The flows whose payload programs may drop, by edge.
+    var cutFlows: [UInt32: [FlowKey]] { selection.cutoff?.dropLists ?? [:] }
 
     /// The first form.
     private(set) var form: ViewForm
@@ -189,7 +203,8 @@ extension Pipeline {
         var isOver = false
         while !isOver {
             // Constant until a packet has needed more than to be copied: so they cost next to nothing.
-            let hasFastPath = edge.hasFastPath && isOneView && !isCut && !hasNewFronts
+            let hasFastPath =
+                edge.hasFastPath && isOneView && !isCut && !hasNewFronts && !selection.seesAll
             // What a pod says may be the answer to a frame that waits for its MAC address.
             let areIncomingPlain = hasFastPath && strangers.count == 0
             let areAllPlain = areIncomingPlain && !macs.areCompared
@@ -311,6 +326,11 @@ extension Pipeline {
         // A filter that has cut a packet short has let it pass.
         let isFiltered =
             edge.filter == .inKernel && isFilteredInKernel(now) || packet.isCutShort
+        guard
+            selection.admits(
+                packet, nil, nil, at: point.interfaceIndex,
+                isSampled: edge.filter == .inKernel || packet.isCutShort, now, &counts)
+        else { return }
         let limit =
             isFiltered
             ? filter.limitInKernel
@@ -377,7 +397,7 @@ extension Pipeline {
         {
             return
         }
-        carryOut(outcome, packet, at: point, counters, into: &queue, &counts)
+        carryOut(outcome, packet, at: point, counters, into: &queue, now, &counts)
         if let datagram = outcome.firstFragmentOf, held.count > 0 {
             release(into: &queue, now) { $0.take(of: datagram) }
         }
@@ -402,7 +422,8 @@ extension Pipeline {
 
     mutating func carryOut(
         _ outcome: SlowPath.Outcome, _ packet: borrowing Packet, at point: ObservationPoint,
-        _ tally: EdgeTally, into queue: inout ByteQueue, _ counts: inout BlockCounts
+        _ tally: EdgeTally, into queue: inout ByteQueue, _ now: MonotonicTime,
+        _ counts: inout BlockCounts
     ) {
         if outcome.isFragment { counts.fragmentCount += 1 }
         if outcome.decision.step == .flooded {
@@ -415,14 +436,20 @@ extension Pipeline {
         }
         if outcome.translation != nil { counts.translatedCount += 1 }
         report(
-            packet, outcome.translation, at: point.interfaceIndex, tally, into: &queue, &counts)
+            packet, outcome.translation, outcome.ports, at: point.interfaceIndex, tally,
+            into: &queue, now, &counts)
     }
 
     /// Writes a packet that no filter has seen, in each form that sessions want.
     mutating func report(
-        _ packet: borrowing Packet, _ translation: Translation?, at interfaceIndex: UInt32,
-        _ tally: EdgeTally, into queue: inout ByteQueue, _ counts: inout BlockCounts
+        _ packet: borrowing Packet, _ translation: Translation?,
+        _ ports: IPPacket.Ports? = nil, at interfaceIndex: UInt32, _ tally: EdgeTally,
+        into queue: inout ByteQueue, _ now: MonotonicTime, _ counts: inout BlockCounts
     ) {
+        guard
+            selection.admits(
+                packet, translation, ports, at: interfaceIndex, isSampled: false, now, &counts)
+        else { return }
         writer.append(packet, translation, filter, at: interfaceIndex, to: &queue, &counts)
         for view in sideViews {
             view.append(packet, translation, at: interfaceIndex, isFiltered: false, of: tally)

@@ -55,6 +55,8 @@ package struct SlowPath: Sendable {
     package internal(set) var callCounts = CallCounts()
     /// Whether calls to services that nothing explains are refused (`--services untracked`).
     package var refusesUnexplained = false
+    /// Whether the ports of a fragment are needed whatever the decision.
+    package var needsPorts = false
 
     /// The backend that stands behind a service in one flow.
     struct Backend: Sendable {
@@ -114,6 +116,8 @@ package struct SlowPath: Sendable {
         package var firstFragmentOf: EdgeDatagram?
         /// The part that the packet has in a request.
         package var requestPart: RequestPart?
+        /// The ports of a fragment's datagram, if they are known.
+        package var ports: IPPacket.Ports?
 
         package init(
             decision: Decision, translation: Translation? = nil, isFragment: Bool = false,
@@ -163,6 +167,7 @@ package struct SlowPath: Sendable {
             headers, in: frame, direction: direction, at: point, isToPodItself, now)
         guard case .decided(var outcome) = step else { return step }
         outcome.isFragment = true
+        outcome.ports = headers.packet?.ports
         // A fragment that is the first and the last is whole, and no part of others (RFC 6946).
         guard fragment.byteOffset > 0 || !fragment.isLast else { return .decided(outcome) }
         datagrams.add(
@@ -209,7 +214,9 @@ package struct SlowPath: Sendable {
 
     /// Whether a fragment's ports may show another decision than the one made without them.
     private func dependsOnPorts(_ decision: Decision, of packet: IPPacket?) -> Bool {
-        if decision.step == .observedEnd || decision.step == .serviceForm { return true }
+        if needsPorts || decision.step == .observedEnd || decision.step == .serviceForm {
+            return true
+        }
         guard Self.mayBeThroughFront(decision), let packet else { return false }
         return fronts.hasAddress(of: packet)
     }

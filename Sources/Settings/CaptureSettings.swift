@@ -12,6 +12,8 @@ package struct CaptureSettings: Sendable {
     package var queueByteCountMax: Int
     /// The most bytes of packets and their headers sent in a second; nil for no limit.
     package var bytesPerSecondMax: Int?
+    /// What is left out of the packets that are reported.
+    package var selection: SelectionSettings
     /// Where the forwarding threads run.
     package var placement: ThreadPlacement
     /// The folder in which Cilium pins its tables; nil if they are not to be asked.
@@ -39,6 +41,7 @@ package struct CaptureSettings: Sendable {
         leavesOutUnexplained = try reader.one(.services) {
             ["tracked": false, "untracked": true][$0]
         }
+        selection = try SelectionSettings(reader)
         placement = try ThreadPlacement(reader)
         restoresWireForm = try reader.one(.frames) { ["wire": true, "raw": false][$0] }
     }

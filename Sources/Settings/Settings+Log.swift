@@ -25,10 +25,10 @@ extension Settings {
         if capture.leavesOutUnexplained { metadata["services"] = "untracked" }
         if capture.ciliumFolder == nil { metadata["cilium_tables"] = "off" }
         if !capture.restoresWireForm { metadata["frames"] = "raw" }
-        if let filter = selection.filter { metadata["filter"] = "\(filter.text)" }
-        if let file = selection.filterFile { metadata["filter_file"] = "\(file)" }
-        if let count = selection.flowSampleCount { metadata["flow_sample"] = "1/\(count)" }
-        if let count = selection.cutoffByteCount { metadata["cutoff"] = .number(count) }
+        if let filter = capture.selection.filter { metadata["filter"] = "\(filter.text)" }
+        if let file = capture.selection.filterFile { metadata["filter_file"] = "\(file)" }
+        if let count = capture.selection.flowSampleCount { metadata["flow_sample"] = "1/\(count)" }
+        if let count = capture.selection.cutoffByteCount { metadata["cutoff"] = .number(count) }
         return metadata
     }
 

@@ -26,8 +26,6 @@ package struct Settings: Sendable {
     package let taps: TapSettings
     /// Whether each packet is reported once, or at every edge.
     package let deduplicates: Bool
-    /// What is left out of that.
-    package let selection: SelectionSettings
     /// What every capture gets as a whole.
     package let capture: CaptureSettings
     /// Where metrics and probes are served; nil for nowhere.
@@ -85,7 +83,6 @@ package struct Settings: Sendable {
         ]
         datagramFormat = try reader.one(.udpFormat) { formats[$0] }
         tls = try TLSSettings(reader)
-        selection = try SelectionSettings(reader)
         capture = try CaptureSettings(reader)
         if let sensor = sensors.first(where: { $0.tunnel != nil }), !capture.restoresWireForm {
             throw reader.failure(

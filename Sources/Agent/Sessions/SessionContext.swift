@@ -49,7 +49,7 @@ final class SessionContext: Sendable {
         ringMemory = RingMemory(
             byteCountMax: settings.capture.ringByteCountMax, hasSensors: !settings.sensors.isEmpty)
         self.logger = LimitedLogHandler.limiting(logger)
-        filter = try AgentFilter(settings.selection, logger: self.logger)
+        filter = try AgentFilter(settings.capture.selection, logger: self.logger)
         users = try settings.passive?.passwordFile.map { path throws(UserFile.Failure) in
             try UserFile(path)
         }

@@ -7,6 +7,9 @@ import Packets
 struct BlockCounts {
     var puntedCount = 0
     var refusedCount = 0
+    /// Frames that the agent's selection leaves out: see `FlowSelection`.
+    var flowSampledOutCount = 0
+    var cutOffCount = 0
     var filteredCount = 0
     var sampledOutCount = 0
     var limitedCount = 0
@@ -115,6 +118,8 @@ extension BlockCounts {
     func addShared(to frames: FrameCounters) {
         frames.add(reportedCount, to: .forwarded)
         frames.add(refusedCount, to: .refused)
+        frames.add(flowSampledOutCount, to: .flowSampledOut)
+        frames.add(cutOffCount, to: .cutOff)
         guard hasRequests else { return }
         for metric in RequestMetric.allCases {
             frames.record(metric, requestCounts[metric.rawValue])

@@ -10,6 +10,10 @@ package enum Fate: Int, CaseIterable, Sendable {
     case filtered
     /// Left out by the client's sampling.
     case sampledOut
+    /// Of a flow that does not belong to the agent's sample.
+    case flowSampledOut
+    /// The payload of a flow that has had its part.
+    case cutOff
     /// Left out by the rate limit.
     case limited
     /// Lost because every block of the ring was waiting to be read.
@@ -27,7 +31,7 @@ package enum Fate: Int, CaseIterable, Sendable {
     /// The other fates depend on what a session wants, and on its queue.
     var isShared: Bool {
         switch self {
-        case .refused, .droppedByRing, .abandoned: true
+        case .refused, .flowSampledOut, .cutOff, .droppedByRing, .abandoned: true
         case .forwarded, .filtered, .sampledOut, .limited, .droppedByBlock, .droppedByQueue: false
         }
     }
@@ -39,6 +43,8 @@ package enum Fate: Int, CaseIterable, Sendable {
         case .refused: "refused"
         case .filtered: "filtered"
         case .sampledOut: "sampled_out"
+        case .flowSampledOut: "flow_sampled_out"
+        case .cutOff: "cut_off"
         case .limited: "limited"
         case .droppedByRing: "dropped_by_ring"
         case .droppedByBlock: "dropped_by_block"

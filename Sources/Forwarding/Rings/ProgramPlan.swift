@@ -14,13 +14,19 @@ package struct ProgramPlan: Sendable {
     private(set) var fronts: Set<ServiceKey> = []
     private(set) var dropList: [ServiceKey: UInt16] = [:]
     private(set) var floods: Set<MACAddress> = []
+    /// The flows that are sent whole; nil for all.
+    let sample: FlowSample?
+    /// The flows whose payload is dropped, by edge.
+    private(set) var cutFlows: [UInt32: [FlowKey]] = [:]
     /// Increases whenever programs come out differently.
     package private(set) var version = 1
     /// The most instructions of a program, as far as the kernel has shown to have room for.
     private(set) var instructionCountMax = Program.kernelInstructionCountMax
 
-    package init(_ rule: Rule, _ form: ViewForm, restoresWireForm: Bool) {
-        (self.rule, self.restoresWireForm) = (rule, restoresWireForm)
+    package init(
+        _ rule: Rule, _ form: ViewForm, restoresWireForm: Bool, sample: FlowSample? = nil
+    ) {
+        (self.rule, self.restoresWireForm, self.sample) = (rule, restoresWireForm, sample)
         filter = form.filter
         snaplen = form.frameByteCountMax
     }
@@ -32,6 +38,8 @@ package struct ProgramPlan: Sendable {
         EdgeProgram(
             rule, at: point, filter: filter, snaplen: keepsWhole ? nil : UInt32(snaplen),
             fronts: fronts, dropList: dropList, floods: floods,
+            selection: FlowSelection(
+                sample: sample, cutFlows: cutFlows[point.interfaceIndex] ?? []),
             instructionCountMax: instructionCountMax)
     }
 
@@ -69,6 +77,12 @@ package struct ProgramPlan: Sendable {
     package mutating func set(_ floods: Set<MACAddress>) {
         guard floods != self.floods else { return }
         self.floods = floods
+        version += 1
+    }
+
+    package mutating func set(_ cutFlows: [UInt32: [FlowKey]]) {
+        guard cutFlows != self.cutFlows else { return }
+        self.cutFlows = cutFlows
         version += 1
     }
 

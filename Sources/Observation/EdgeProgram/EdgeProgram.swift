@@ -9,9 +9,9 @@ package import BPF
 /// count from the first byte of the Ethernet header.
 package struct EdgeProgram: Equatable, Sendable {
     package let program: Program
-    /// Whether the client's filter, if there is one, is part of the program.
+    /// Whether the filter and the sample of flows, if there are any, are part of the program.
     ///
-    /// If not, it has to run in user space.
+    /// If not, they have to run in user space.
     package let includesFilter: Bool
 
     /// Whether the program decides anything, and does not punt every packet.
@@ -51,11 +51,12 @@ package struct EdgeProgram: Equatable, Sendable {
     ///   - dropList: services whose packets are dropped if the client's port is above the one
     ///     given.
     ///   - floods: MAC addresses whose flooded copies are dropped, unless they live behind the edge.
+    ///   - selection: what of the packets that *keep* keeps is sent, beside the filter.
     ///   - instructionCountMax: the most instructions that the program may have.
     package init(
         _ rule: Rule, at point: ObservationPoint, filter: Program? = nil, snaplen: UInt32?,
         fronts: Set<ServiceKey> = [], dropList: [ServiceKey: UInt16] = [:],
-        floods: Set<MACAddress> = [],
+        floods: Set<MACAddress> = [], selection: FlowSelection = FlowSelection(),
         instructionCountMax: Int = Program.kernelInstructionCountMax
     ) {
         let whole = Self.puntByteCount - 1
@@ -65,6 +66,7 @@ package struct EdgeProgram: Equatable, Sendable {
                 filter.isForKernel && (snaplen != nil || filter.keptByteCount != nil)
                     && (point.side == .host || !filter.asksForPlace)
             } ?? true
+        var selection = selection
         var services = dropList.sorted { $0.key < $1.key }
         let strangers = floods.filter { rule.owner(of: $0, at: point) == .another }
             .sorted { $0.value < $1.value }
@@ -72,22 +74,30 @@ package struct EdgeProgram: Equatable, Sendable {
             let writer = EdgeProgramWriter(
                 rule: rule, point: point, fronts: fronts, services: services, floods: strangers,
                 puntsTagged: snaplen == nil && filter != nil)
-            let program = writer.program(filter: cutFilter, keepByteCount: snaplen ?? whole)
+            let program = writer.program(
+                selection, filter: cutFilter, keepByteCount: snaplen ?? whole)
             if program.instructions.count <= instructionCountMax {
                 self.init(program: program, includesFilter: true, decides: true)
                 return
             }
-            guard !services.isEmpty else { break }
-            services.removeLast((services.count + 1) / 2)
+            if !services.isEmpty {
+                services.removeLast((services.count + 1) / 2)
+            } else if !selection.cutFlows.isEmpty {
+                selection.cutFlows.removeLast((selection.cutFlows.count + 1) / 2)
+            } else {
+                break
+            }
         }
         // A filter that runs in user space has to see the whole packet.
         let writer = EdgeProgramWriter(
             rule: rule, point: point, fronts: fronts, services: [], floods: strangers,
             puntsTagged: false)
-        let rest = writer.program(filter: nil, keepByteCount: whole)
+        let rest = writer.program(FlowSelection(), filter: nil, keepByteCount: whole)
         let fits = rest.instructions.count <= instructionCountMax
         self =
-            fits ? Self(program: rest, includesFilter: filter == nil, decides: true) : .undecided
+            fits ? Self(
+                program: rest, includesFilter: filter == nil && selection.sample == nil,
+                decides: true) : .undecided
     }
 }
 

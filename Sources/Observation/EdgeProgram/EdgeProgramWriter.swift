@@ -40,7 +40,9 @@ struct EdgeProgramWriter {
     /// Returns the program for an edge.
     ///
     /// *Keep* goes on at the filter, or keeps this number of bytes if there is none.
-    consuming func program(filter: Program?, keepByteCount: UInt32) -> Program {
+    consuming func program(
+        _ selection: FlowSelection, filter: Program?, keepByteCount: UInt32
+    ) -> Program {
         writeChecks()
         if rule.deduplicates { writeOwnership(at: point) }
         let (ipv4, ipv6) = (code.makeLabel(), code.makeLabel())
@@ -49,11 +51,16 @@ struct EdgeProgramWriter {
             code.place(label)
             writeEnds(layout)
         }
+        let selected = selection.isEverything ? keep : code.makeLabel()
+        if !selection.isEverything {
+            code.place(keep)
+            writeSelection(selection, selected: selected)
+        }
         code.place(drop)
         code.ret(0, "drop")
         code.place(punt)
         code.ret(EdgeProgram.puntByteCount, "punt to user space")
-        code.place(keep)
+        code.place(selected)
         if let filter {
             code.emit(filter, "client's filter")
         } else {
@@ -184,6 +191,9 @@ enum Scratch {
     /// load from here.
     static let source: UInt32 = 7
     static let destination: UInt32 = 8
+    /// A packet's protocol, and what tells its flow from others beside the addresses.
+    static let transport: UInt32 = 9
+    static let flow: UInt32 = 10
 }
 
 extension Array where Element == IPAddress {
