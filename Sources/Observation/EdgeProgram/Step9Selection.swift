@@ -39,7 +39,10 @@ extension EdgeProgramWriter {
         branch(layout, withPorts: withPorts, else: withoutPorts, keepsProtocol: true)
 
         code.place(withoutPorts)
-        for number in [IPProtocol.icmp, IPProtocol.icmpv6] + IPv6Extension.numbers {
+        let unreadable =
+            layout.family == .ipv4
+            ? [IPProtocol.icmp] : [IPProtocol.icmpv6] + IPv6Extension.numbers
+        for number in unreadable {
             code.jeq(layout.asLoaded(number), then: punt, else: .next, "ICMP or extension?")
         }
         code.rsh(layout.protocolShift, "protocol")
