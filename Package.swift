@@ -84,7 +84,8 @@ let package = Package(
 
         // The agent: what a person has set, what it knows of the node, the data path, and the sessions.
         module(
-            "Settings", "Addressing", "Filter", "Formats", "Linux", "Log", "RPCAP", "Taps", "Tunnels", logging
+            "Settings", "Addressing", "Filter", "Formats", "Linux", "Log", "RPCAP", "Taps",
+            "Tunnels", logging
         ),
         module(
             "Edges", "Addressing", "Formats", "Linux", "Log", "Metrics", "Netlink", "Observation",
@@ -94,13 +95,15 @@ let package = Package(
             "Netlink", "Observation", "PacketRing", "Packets", "RPCAP", "Security", "Settings",
             "Taps", "Time", "Tunnels", logging),
         module(
-            "Agent", "Addressing", "BPF", "Edges", "Filter", "Formats", "Forwarding", "HTTPEndpoint", "Linux",
+            "Agent", "Addressing", "BPF", "Edges", "Filter", "Formats", "Forwarding",
+            "HTTPEndpoint", "Linux",
             "Log", "Metrics", "Netlink", "Observation", "Packets", "RPCAP", "Security", "Settings",
             "Taps", "Time", "Tunnels", logging),
 
         // What is asked about an agent: what would keep it from its work, and which edge reports what.
         module(
-            "Doctor", "Addressing", "BPF", "Edges", "Formats", "Forwarding", "HTTPEndpoint",
+            "Doctor", "Addressing", "BPF", "Edges", "Filter", "Formats", "Forwarding",
+            "HTTPEndpoint",
             "Linux", "Netlink", "Observation", "PacketRing", "Security", "Settings", "Taps", "Time",
             "Tunnels"),
         module(
@@ -191,7 +194,7 @@ let package = Package(
             name: "FuzzTargets",
             dependencies: [
                 "Addressing", "BPF", "CaptureFiles", "Cilium", "Collector", "Compression", "Edges",
-                "Explain", "Flows", "Formats", "FuzzSupport", "Linux", "Log", "Netlink",
+                "Explain", "Filter", "Flows", "Formats", "FuzzSupport", "Linux", "Log", "Netlink",
                 "Observation", "ObservationFixtures", "Packets", "RPCAP", "Security", "Settings",
                 "Taps", "Time",
                 "Tunnels", logging,

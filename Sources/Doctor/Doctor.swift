@@ -18,7 +18,7 @@ package enum Doctor {
             ServiceTranslationCheck.self, ServiceNetworkCheck.self,
             // Sensors and clients, and the files and the clock that they depend on.
             SensorCheck.self, ListenerCheck.self, HTTPCheck.self, PasswordFileCheck.self,
-            TLSCheck.self, ClockCheck.self,
+            TLSCheck.self, FilterCheck.self, ClockCheck.self,
         ]
     }
 

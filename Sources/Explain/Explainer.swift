@@ -1,5 +1,5 @@
 package import Addressing
-import BPF
+package import BPF
 package import Edges
 package import Linux
 import Netlink
@@ -59,6 +59,14 @@ package struct Explainer: ~Copyable {
             decision.isReported && !isHere && direction == .toPod
         }
 
+        /// Whether an agent with this filter sends the packet, by its headers alone.
+        package func passes(_ filter: Program) -> Bool {
+            filter.run(on: reportedForm.frame(from: .broadcast, to: .broadcast).wire) > 0
+        }
+
+        /// Whether its flow belongs to a sample.
+        package func belongs(to sample: FlowSample) -> Bool { sample.contains(reportedForm.key) }
+
         /// The packet in the form in which it is reported.
         var reportedForm: DescribedPacket {
             translation.map { form.translated(by: $0) } ?? form
@@ -105,8 +113,17 @@ package struct Explainer: ~Copyable {
     }
 
     /// The program that an agent would load at an edge.
-    package func program(at edge: Edge) -> EdgeProgram {
-        EdgeProgram(rule, at: edge.point, snaplen: UInt32(StartRequest.snaplenMax))
+    ///
+    /// - Parameters:
+    ///   - edge: The edge.
+    ///   - filter: The agent's filter.
+    ///   - sample: The agent's sample of flows.
+    package func program(
+        at edge: Edge, filter: Program? = nil, sample: FlowSample? = nil
+    ) -> EdgeProgram {
+        EdgeProgram(
+            rule, at: edge.point, filter: filter, snaplen: UInt32(StartRequest.snaplenMax),
+            selection: FlowSelection(sample: sample))
     }
 
     /// Explains a described packet at every edge that it passes, on this node and on others.

@@ -26,6 +26,11 @@ final class CaptureCore: Sendable {
     private let threads = Mutex<[TransferBox<Thread>]>([])
     private let logger: Logger
 
+    private static let crowdedText = """
+        the filter does not fit into the kernel beside the rule, so user space runs it on a copy of each \
+        packet: a network takes less than many hosts, a range less than many ports
+        """
+
     /// Long enough for the programs of 250 edges; a thread that takes longer is not coming back.
     private static let replyTime = Duration.seconds(2)
     /// Long enough for a node with 500 edges and two million tracked flows.
@@ -60,6 +65,9 @@ final class CaptureCore: Sendable {
         manager = try RingManager(
             plan.feed, plan.scope, programs, plan.podSockets, counters, logger: logger
         ) { [commands] in commands.send(.ring($0)) }
+        if let form = programs.filterWithoutRoom(at: plan.snapshot.edges) {
+            logger.warning("\(Self.crowdedText)", metadata: ["instructions": .number(form)])
+        }
         // Flows are listened for before the first packet can be there.
         let pipeline = try Pipeline(plan, programs.rule, counters: counters, now: .now)
         if let failure = pipeline.trackingFailure {

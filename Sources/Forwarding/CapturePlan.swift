@@ -33,7 +33,8 @@ package struct CapturePlan: Sendable {
 
     package init(
         feed: NodePublisher, scope: CaptureScope = .stream, tracksConnections: Bool,
-        agentFilter: Program? = nil, filter: Program?, settings: CaptureSettings, ringMemory: RingMemory,
+        agentFilter: Program? = nil, filter: Program?, settings: CaptureSettings,
+        ringMemory: RingMemory,
         podSockets: PodSockets? = nil,
         sampling: Sampling = .none,
         datagramFormat: DatagramWriter.Format? = nil, senderPolicy: Sender.Policy = .whenBusy

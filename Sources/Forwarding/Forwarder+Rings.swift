@@ -118,7 +118,8 @@ extension Forwarder {
         let stale = edges.values.lazy.filter { [version = programs.version] edge in
             edge.needsProgram(version)
         }
-        let some = Array(stale.prefix(
+        let some = Array(
+            stale.prefix(
                 dropsTooMuch || cutsTooMuch ? edges.count : ServiceDropList.edgeCountPerTurn))
         for edge in some { adopt(edge) }
         guard some.count < ServiceDropList.edgeCountPerTurn else { return }

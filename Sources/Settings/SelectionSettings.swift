@@ -17,7 +17,8 @@ package struct SelectionSettings: Sendable {
         filterFile = try reader.oneOrNone(.filterFile) { $0 }
         guard filter == nil || filterFile == nil else {
             throw reader.failure(
-                .filterFile, "there is a filter in \(Setting.filter.option) already: give one of them")
+                .filterFile,
+                "there is a filter in \(Setting.filter.option) already: give one of them")
         }
         flowSampleCount = try reader.one(.flowSample, Self.flowSample)
         cutoffByteCount = try reader.one(.cutoff, Self.cutoff)

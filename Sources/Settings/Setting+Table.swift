@@ -12,7 +12,8 @@ extension Setting {
         uncovered, edges, includedEdges,
         excludedEdges, cniCache, tap, namespaceFolder, opener, podInterfaces, deduplication,
         services, ciliumTables, listen, allowed, passwordFile, nullLogin, dataPorts,
-        udpFormat, tlsCertificate, tlsKey, tlsPeers, frames, snaplen, filter, filterFile, flowSample,
+        udpFormat, tlsCertificate, tlsKey, tlsPeers, frames, snaplen, filter, filterFile,
+        flowSample,
         cutoff, ringMemory, queueMemory,
         rateLimit, processors, niceness, http, logLevel, logFormat,
     ]
@@ -192,7 +193,8 @@ extension Setting {
 
     package static let filter = Setting(
         "PODWIRE_FILTER", "--filter", .unset(empty),
-        .text("a filter in the words of pcap-filter(7), such as: net 10.244.0.0/16 and not port 22"),
+        .text(
+            "a filter in the words of pcap-filter(7), such as: net 10.244.0.0/16 and not port 22"),
         """
         filter in the words of pcap-filter(7), such as `not port 22`, beside that of a sensor; it sees \
         packets as they are reported, before the kernel's large ones are cut into segments

@@ -59,7 +59,9 @@ struct AgentCommand: ParsableCommand {
         switch error {
         case is MissingCapability, ThreadPlacement.Failure.niceness: Exit.noPermission
         // The files that settings name are settings, too.
-        case is UserFile.Failure, is TLSFailure, is FilterFile.Failure, ThreadPlacement.Failure.processors: Exit.usage
+        case is UserFile.Failure, is TLSFailure, is FilterFile.Failure,
+            ThreadPlacement.Failure.processors:
+            Exit.usage
         default: Exit.systemError
         }
     }

@@ -5,6 +5,7 @@ import CaptureFiles
 import Doctor
 import Edges
 import Explain
+import Filter
 import Formats
 import Linux
 import Observation
@@ -80,6 +81,7 @@ struct ExplainCommand: ParsableCommand {
     @OptionGroup var edges: EdgeOptions
     @OptionGroup var taps: TapOptions
     @OptionGroup var services: ServiceOptions
+    @OptionGroup var selection: SelectionOptions
 
     @Option(
         .sensors,
@@ -122,10 +124,11 @@ struct ExplainCommand: ParsableCommand {
             }
             if let described {
                 explainer.senders = Self.senders(settings)
-                let report = PacketReport(described, &explainer)
+                let report = PacketReport(
+                    described, &explainer, try ExplainedSelection(settings))
                 writeToStandardOutput(json ? report.json.text + "\n" : report.text)
             } else if let program {
-                try list(program, explainer)
+                try list(program, explainer, try ExplainedSelection(settings))
             } else if let file {
                 try explain(file, explainer)
             }
@@ -134,7 +137,8 @@ struct ExplainCommand: ParsableCommand {
 
     private func readSettings() throws -> Settings {
         try podwire.readSettings(
-            of: "explain", edges.texts + taps.texts + services.texts + [sensor]
+            of: "explain",
+            edges.texts + taps.texts + services.texts + selection.texts + [sensor]
         ) {
             options, environment throws(SettingFailure) in
             try Settings(options: options, needsPeer: false, environment: environment)
@@ -159,8 +163,13 @@ struct ExplainCommand: ParsableCommand {
 }
 
 extension ExplainCommand {
-    private func list(_ name: String, _ explainer: borrowing Explainer) throws {
-        let program = try explainer.program(at: namedEdge(name, explainer)).program
+    private func list(
+        _ name: String, _ explainer: borrowing Explainer, _ selection: ExplainedSelection
+    ) throws {
+        let program = try explainer.program(
+            at: namedEdge(name, explainer), filter: selection.filter?.program,
+            sample: selection.sample
+        ).program
         let head = """
             ; The program with which an agent begins, given these settings. A running agent adds its
             ; sensors' addresses, what it learns about services, and the sensor's filter at "keep".

@@ -15,7 +15,9 @@ struct PacketReport {
     /// What the tables do not show, in sentences.
     private let remarks: [String]
 
-    init(_ packet: DescribedPacket, _ explainer: inout Explainer) {
+    init(
+        _ packet: DescribedPacket, _ explainer: inout Explainer, _ selection: ExplainedSelection
+    ) {
         self.packet = packet
         roles = packet.bothEnds.map { explainer.role(of: $0.address) }
         views = explainer.explain(packet, now: .now)
@@ -23,7 +25,9 @@ struct PacketReport {
         isLostUnseen =
             packet.requestKind == nil && views.contains(where: \.isReportedElsewhere)
             && !views.contains { $0.decision.isReported && $0.direction == .fromPod }
-        remarks = Self.remarks(packet, views, explainer, isLostUnseen: isLostUnseen)
+        remarks =
+            Self.remarks(packet, views, explainer, isLostUnseen: isLostUnseen)
+            + selection.remarks(views)
     }
 
     /// The tables for people.

@@ -24,7 +24,8 @@ extension SessionContext {
     /// The plan of the capture for a tunnel, whose other end asks for nothing.
     var tunnelPlan: CapturePlan {
         CapturePlan(
-            feed: feed, tracksConnections: tracksConnections, agentFilter: filter.program, filter: nil,
+            feed: feed, tracksConnections: tracksConnections, agentFilter: filter.program,
+            filter: nil,
             settings: settings.capture, ringMemory: ringMemory, podSockets: podSockets)
     }
 

@@ -32,6 +32,12 @@ extension Examination {
         descriptorCountMax = Descriptor.countMax
         clock = .read()
         agents = RunningAgent.read()
+        let selection = settings.capture.selection
+        if let path = selection.filterFile {
+            filter = Result { () throws(FilterFile.Failure) in try FilterFile.read(path) }
+        } else {
+            filter = selection.filter.map { .success($0) }
+        }
         do throws(ThreadPlacement.Failure) {
             try settings.capture.placement.check()
         } catch {

@@ -1,5 +1,6 @@
 package import Addressing
 package import Edges
+package import Filter
 package import Forwarding
 package import Linux
 package import Settings
@@ -37,6 +38,8 @@ package struct Examination: Sendable {
     package var senders: [UnknownSender]?
     /// The calls to services that a running agent has counted.
     package var serviceCalls: ServiceCalls?
+    /// The agent's filter; nil for none.
+    package var filter: Result<FilterExpression, FilterFile.Failure>?
     /// The state of the password file.
     package var passwordFile: FileState?
     /// The state of the certificate and its key.

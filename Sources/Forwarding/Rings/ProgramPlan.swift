@@ -1,5 +1,6 @@
 package import Addressing
 import BPF
+import Edges
 package import Observation
 
 /// What the programs of a capture's edges are made from.
@@ -41,6 +42,16 @@ package struct ProgramPlan: Sendable {
             selection: FlowSelection(
                 sample: sample, cutFlows: cutFlows[point.interfaceIndex] ?? []),
             instructionCountMax: instructionCountMax)
+    }
+
+    /// The length of the filter if programs have no room for it; nil if they have.
+    ///
+    /// One edge stands for all, whose programs are about as long.
+    func filterWithoutRoom(at edges: [Edge]) -> Int? {
+        guard let filter, let edge = edges.first, !program(at: edge.point).includesFilter else {
+            return nil
+        }
+        return filter.instructions.count
     }
 
     package mutating func set(_ rule: Rule) {

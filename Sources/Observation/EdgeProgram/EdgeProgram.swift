@@ -95,7 +95,8 @@ package struct EdgeProgram: Equatable, Sendable {
         let rest = writer.program(FlowSelection(), filter: nil, keepByteCount: whole)
         let fits = rest.instructions.count <= instructionCountMax
         self =
-            fits ? Self(
+            fits
+            ? Self(
                 program: rest, includesFilter: filter == nil && selection.sample == nil,
                 decides: true) : .undecided
     }

@@ -54,7 +54,8 @@ extension EdgeProgramWriter {
         code.place(withPorts)
         code.rsh(layout.protocolShift, "protocol")
         code.st(Scratch.transport, "protocol")
-        writeCutFlows(selection.cutFlows.filter { $0.source.family == layout.family }, layout, selected)
+        writeCutFlows(
+            selection.cutFlows.filter { $0.source.family == layout.family }, layout, selected)
         code.ld(.scratch(Scratch.transport), "protocol")
         code.lsh(FlowSample.transportShift, "the protocol, above ports")
         code.tax("the protocol, above ports")

@@ -33,7 +33,7 @@ package struct FuzzTarget: Sendable {
         ServerTarget.target, ClientTarget.target, PacketsTarget.target, FramesTarget.target,
         RuleTarget.target, ExplainTarget.target, NetlinkTarget.target, CapturesTarget.target,
         ProgramsTarget.target, NamesTarget.target, OpenerTarget.target, SettingsTarget.target,
-        TextsTarget.target, UsersTarget.target, CiliumTarget.target,
+        TextsTarget.target, UsersTarget.target, CiliumTarget.target, FilterTarget.target,
     ]
 }
 

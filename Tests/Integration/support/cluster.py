@@ -26,9 +26,9 @@ TEST_BED_SECONDS = 300
 class Cluster:
     """A test bed with a prefix of its own."""
 
-    def __init__(self, prefix, network):
+    def __init__(self, prefix, network, *words):
         self.prefix = f"{prefix}{os.getpid()}"
-        self.testbed("up", network)
+        self.testbed("up", network, *words)
 
     def testbed(self, *words):
         run(TOOLS / "testbed", "--prefix", self.prefix, *words, timeout=TEST_BED_SECONDS)
