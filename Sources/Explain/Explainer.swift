@@ -118,6 +118,7 @@ package struct Explainer: ~Copyable {
     ///   - edge: The edge.
     ///   - filter: The agent's filter.
     ///   - sample: The agent's sample of flows.
+    /// - Returns: The program.
     package func program(
         at edge: Edge, filter: Program? = nil, sample: FlowSample? = nil
     ) -> EdgeProgram {

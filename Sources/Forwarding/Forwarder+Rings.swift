@@ -109,7 +109,7 @@ extension Forwarder {
     func replacePrograms(_ now: MonotonicTime) {
         let dropsTooMuch = dropList.refresh(
             at: pipeline.slowPath.services, pipeline.slowPath.fronts, edgeCount: edges.count,
-            now: now)
+            areSelecting: programs.areSelecting, now: now)
         programs.set(dropList.services, fronts: dropList.fronts)
         programs.set(pipeline.floodedAddresses(now: now))
         let cutsTooMuch = pipeline.refreshCutoff(edgeCount: edges.count, now: now)

@@ -37,6 +37,7 @@ struct PacketSelection: Sendable {
     ///   - isSampled: Whether the kernel has chosen the flow already.
     ///   - now: The time.
     ///   - counts: Counts what is left out.
+    /// - Returns: Whether it is sent.
     @inline(__always)
     mutating func admits(
         _ packet: borrowing Packet, _ translation: Translation?, _ ports: IPPacket.Ports?,

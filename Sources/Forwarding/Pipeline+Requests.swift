@@ -19,7 +19,8 @@ extension Pipeline {
     ) -> Bool {
         guard selection.isEverything else { return false }
         switch opening.kind {
-        case .kept: return copy(packet, limit, into: &queue, &counts)
+        // A program with a filter punts it before the filter.
+        case .kept: return filter.program == nil && copy(packet, limit, into: &queue, &counts)
         case .neither: break
         case .request:
             let isHeld = hold(

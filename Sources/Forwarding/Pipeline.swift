@@ -196,15 +196,14 @@ extension Pipeline {
         let isAtHost = edge.edgeOfPodSide == nil
         var passed = PassedAddresses()
         let limit = filter.limitInKernel
-        let isOneView = sideViews.isEmpty && isFilteredInKernel(now)
+        let isOneView = sideViews.isEmpty && isFilteredInKernel(now) && !selection.seesAll
         var packets = block.packets
         lookAtSender(in: &packets, edge, fastPath, now)
         packets = block.packets
         var isOver = false
         while !isOver {
             // Constant until a packet has needed more than to be copied: so they cost next to nothing.
-            let hasFastPath =
-                edge.hasFastPath && isOneView && !isCut && !hasNewFronts && !selection.seesAll
+            let hasFastPath = edge.hasFastPath && isOneView && !isCut && !hasNewFronts
             // What a pod says may be the answer to a frame that waits for its MAC address.
             let areIncomingPlain = hasFastPath && strangers.count == 0
             let areAllPlain = areIncomingPlain && !macs.areCompared

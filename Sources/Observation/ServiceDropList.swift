@@ -21,6 +21,8 @@ package struct ServiceDropList {
 
     /// The shortest interval, during which all packets of a new service may come to user space.
     private static let intervalMin = Duration.milliseconds(500)
+    /// The shortest interval for new fronts, while programs filter.
+    private static let frontInterval = Duration.milliseconds(20)
     /// The interval for each edge, which keeps this work below a hundredth of a core.
     private static let intervalPerEdge = Duration.milliseconds(10)
     /// The number of edges that get their programs in one turn of the forwarder.
@@ -31,12 +33,16 @@ package struct ServiceDropList {
     /// - Returns: Whether the installed programs drop too much.
     package mutating func refresh(
         at table: borrowing ServiceTable, _ frontTable: borrowing FrontTable, edgeCount: Int,
-        now: MonotonicTime
+        areSelecting: Bool = false, now: MonotonicTime
     ) -> Bool {
-        var isWrong = false
+        // A program that filters by the form that packets have at a client's edge may drop what is
+        // reported in another form.
+        var isWrong =
+            areSelecting && frontTable.changeCount != frontChangeCount
+            && now >= dueAt - Self.intervalMin + Self.frontInterval
         if table.changeCount != changeCount {
             changeCount = table.changeCount
-            isWrong = table.contradicts(installed, now: now)
+            isWrong = table.contradicts(installed, now: now) || isWrong
         }
         guard isWrong || now >= dueAt else { return false }
         dueAt = now + max(Self.intervalMin, Self.intervalPerEdge * edgeCount)

@@ -38,6 +38,7 @@ struct FilterOptions {
     ///   - name: What the text is, for the message.
     ///   - resolves: Whether names of hosts are looked up.
     ///   - reads: Whether they are looked up now; if not, any name will do.
+    /// - Returns: The filter.
     /// - Throws: A `ValidationError` with the place of what is wrong.
     private static func expression(
         _ text: String, _ name: String, resolves: Bool, reads: Bool

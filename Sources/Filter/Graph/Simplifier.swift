@@ -12,6 +12,8 @@ struct Simplifier {
     struct Node {
         let stores: [Graph.Store]
         let test: Test?
+        /// The number of the test, which is the same for equal ones.
+        let testNumber: Int
         var yes: Successor
         var no: Successor
 
@@ -24,6 +26,8 @@ struct Simplifier {
     private(set) var nodes: [Node]
     private(set) var entry: Successor
     private let values: ValueTable
+    /// The tests, each once.
+    private let tests: [Test]
     /// Whether tests without consequence are kept, which read a packet that may be too short.
     ///
     /// Libpcap does not optimize programs that keep numbers.
@@ -35,13 +39,24 @@ struct Simplifier {
     /// Takes a graph that is closed.
     init(_ graph: inout Graph, entry: Int) {
         let nodes = graph.nodes
+        var (tests, numbers) = ([Test](), [Test: Int]())
         self.nodes = nodes.map { node in
-            Node(
-                stores: node.stores, test: node.test, yes: graph.successor(node.yes),
+            var number = 0
+            if let test = node.test {
+                number = numbers[test] ?? tests.count
+                if number == tests.count {
+                    tests.append(test)
+                    numbers[test] = number
+                }
+            }
+            return Node(
+                stores: node.stores, test: node.test, testNumber: number,
+                yes: graph.successor(node.yes),
                 no: node.test == nil ? graph.successor(node.yes) : graph.successor(node.no))
         }
         self.entry = .node(entry)
         values = graph.values
+        self.tests = tests
         keepsIdleTests = graph.variableCount > 0
     }
 
@@ -134,7 +149,7 @@ extension Simplifier {
     }
 
     private struct Shape: Hashable {
-        let test: Test
+        let testNumber: Int
         let yes: Successor
         let no: Successor
     }
@@ -151,8 +166,9 @@ extension Simplifier {
         for index in order.reversed() {
             nodes[index].yes = replaced(nodes[index].yes)
             nodes[index].no = replaced(nodes[index].no)
-            guard nodes[index].isPlain, let test = nodes[index].test else { continue }
-            let shape = Shape(test: test, yes: nodes[index].yes, no: nodes[index].no)
+            guard nodes[index].isPlain else { continue }
+            let shape = Shape(
+                testNumber: nodes[index].testNumber, yes: nodes[index].yes, no: nodes[index].no)
             if let other = known[shape] {
                 replacements[index] = other
             } else {
@@ -167,22 +183,24 @@ extension Simplifier {
     /// - Returns: Whether any has changed.
     private mutating func passKnown() -> Bool {
         let tree = DominatorTree(nodes, order)
-        var facts = Facts(values)
+        var facts = Facts(tests, values)
         var hasChanged = false
         guard let root = order.first else { return false }
         var stack: [(node: Int, isLeaving: Bool)] = [(root, false)]
         while let (index, isLeaving) = stack.popLast() {
             if isLeaving {
+                // What follows has been dealt with, so that no way is gone for each test on it.
+                pass(index, true, &facts, &hasChanged)
+                pass(index, false, &facts, &hasChanged)
                 facts.forget()
                 continue
             }
             facts.begin()
-            if let (other, outcome) = tree.onlyWay(to: index), let test = nodes[other].test {
-                facts.learn(test, outcome)
+            if let (other, outcome) = tree.onlyWay(to: index), nodes[other].test != nil {
+                facts.learn(nodes[other].testNumber, outcome)
             }
-            pass(index, true, &facts, &hasChanged)
-            pass(index, false, &facts, &hasChanged)
             stack.append((index, true))
+            // The last of them comes first.
             for child in tree.children[index] { stack.append((child, false)) }
         }
         return hasChanged
@@ -191,13 +209,13 @@ extension Simplifier {
     private mutating func pass(
         _ index: Int, _ outcome: Bool, _ facts: inout Facts, _ hasChanged: inout Bool
     ) {
-        guard let test = nodes[index].test else { return }
+        guard nodes[index].test != nil else { return }
         let old = outcome ? nodes[index].yes : nodes[index].no
         facts.begin()
-        facts.learn(test, outcome)
+        facts.learn(nodes[index].testNumber, outcome)
         var successor = old
-        while case .node(let next) = successor, nodes[next].isPlain, let test = nodes[next].test,
-            let isTrue = facts.outcome(test)
+        while case .node(let next) = successor, nodes[next].isPlain,
+            let isTrue = facts.outcome(nodes[next].testNumber)
         {
             successor = isTrue ? nodes[next].yes : nodes[next].no
         }

@@ -83,6 +83,9 @@ struct ValueTable {
     private var sources: [ValueSource] = []
     private var values: [ValueSource: Value] = [:]
 
+    /// How many values there are.
+    var count: Int { sources.count }
+
     func source(of value: Value) -> ValueSource { sources[value.number] }
 
     /// The constant that a value is; nil if it depends on the packet.

@@ -10,7 +10,7 @@ package enum Fate: Int, CaseIterable, Sendable {
     case filtered
     /// Left out by the client's sampling.
     case sampledOut
-    /// Of a flow that does not belong to the agent's sample.
+    /// Part of a flow that does not belong to the agent's sample.
     case flowSampledOut
     /// The payload of a flow that has had its part.
     case cutOff

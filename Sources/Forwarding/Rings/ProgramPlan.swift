@@ -32,6 +32,9 @@ package struct ProgramPlan: Sendable {
         snaplen = form.frameByteCountMax
     }
 
+    /// Whether programs leave out more than the rule does.
+    var areSelecting: Bool { filter != nil || sample != nil }
+
     private var keepsWhole: Bool { restoresWireForm || hasSideViews }
 
     /// The program for the ring of an edge.

@@ -51,10 +51,15 @@ struct EdgeProgramWriter {
             code.place(label)
             writeEnds(layout)
         }
-        let selected = selection.isEverything ? keep : code.makeLabel()
-        if !selection.isEverything {
+        let isFiltered = filter != nil || !selection.isEverything
+        let selected = isFiltered ? code.makeLabel() : keep
+        if isFiltered {
             code.place(keep)
-            writeSelection(selection, selected: selected)
+            if selection.isEverything {
+                writeOpenings(selected: selected)
+            } else {
+                writeSelection(selection, selected: selected)
+            }
         }
         code.place(drop)
         code.ret(0, "drop")

@@ -30,6 +30,22 @@ extension EdgeProgramWriter {
         writeSelection(selection, .ipv4, selected: selected)
     }
 
+    /// Punts what opens or refuses a TCP connection, before a filter may drop it.
+    ///
+    /// Requests wait for their answers, and calls through fronts are learned, whatever is sent of them.
+    mutating func writeOpenings(selected: Label) {
+        let ipv4 = code.makeLabel()
+        code.ldh(EthernetHeader.etherType, "EtherType")
+        code.jeq(UInt32(EtherType.ipv4), then: ipv4, else: .next, "IPv4?")
+        code.ldb(PlainFrame.IPv6.protocolNumber, "protocol")
+        code.jeq(UInt32(IPProtocol.tcp), then: .next, else: selected, "TCP?")
+        puntOpening(.ipv6, else: selected)
+        code.place(ipv4)
+        code.ldb(PlainFrame.IPv4.protocolNumber, "protocol")
+        code.jeq(UInt32(IPProtocol.tcp), then: .next, else: selected, "TCP?")
+        puntOpening(.ipv4, else: selected)
+    }
+
     private mutating func writeSelection(
         _ selection: FlowSelection, _ layout: PacketLayout, selected: Label
     ) {

@@ -78,6 +78,7 @@ package struct FlowCutoff: Sendable {
     ///   - content: What the packet has.
     ///   - interfaceIndex: The edge that reports it, whose program could drop it; nil if it could not.
     ///   - now: The time.
+    /// - Returns: Whether it is sent.
     package mutating func admits(
         _ flow: FlowKey, _ content: Content, at interfaceIndex: UInt32?, now: MonotonicTime
     ) -> Bool {
