@@ -8,11 +8,15 @@ import collections
 import contextlib
 import importlib.machinery
 import importlib.util
+import ipaddress
+import json
 import math
 import os
 import pathlib
+import re
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import tempfile
@@ -25,7 +29,9 @@ from support import TOOLS, captures, places, traffic
 from support.cluster import Cluster, ClusterCase
 from support.commands import run
 from support.endpoint import Endpoint
+from support.frames import IPV4, IPV6, ethernet, ipv4
 from support.namespace import socket_in
+from support.program import PODWIRE
 from support.waiting import wait_until
 
 LOADER = importlib.machinery.SourceFileLoader("compare", str(TOOLS / "compare"))
@@ -244,6 +250,94 @@ class SelectionTest(ClusterCase):
             ends = (source or source6, port), (target or target6, other)
             flows[tuple(sorted(ends))].append((ends[0], *numbers, int(flags, 0), int(size)))
         return flows
+
+
+class CommandTest(unittest.TestCase):
+    """What the commands say of a filter, where no agent is."""
+
+    FILTERS = ("tcp", "udp port 53", "host 10.0.0.1 or net fd00::/16", "tcp[13] & 2 != 0", "arp",
+               "not ip6", "greater 200", "ether broadcast", "ip[6:2] & 0x1fff != 0", "vlan", "",
+               "icmp6 or (icmp and icmp[icmptype] = icmp-echo)", "portrange 1-1023")
+
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.folder = pathlib.Path(folder.name)
+        self.file = self.folder / "packets.pcap"
+        data = struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 65535, 1)
+        for ethertype, payload in self.payloads():
+            frame = ethernet(bytes(6), bytes(6), ethertype, payload)
+            data += struct.pack("<IIII", 10, 0, len(frame), len(frame)) + frame
+        self.file.write_bytes(data)
+
+    @staticmethod
+    def payloads():
+        for number in range(200):
+            ports = (53, 80, 443, 1000 + number)[number % 4], 40000
+            transport = (6, 17, 1, 58)[number // 4 % 4]
+            body = struct.pack("!HH", *ports) + bytes([number % 256] * (16 + number * 2))
+            yield IPV4, ipv4(f"10.0.0.{number % 7}", "10.0.1.1", transport, body)
+            yield 0x0806, bytes(28)
+            ends = ipaddress.ip_address("fd00::1"), ipaddress.ip_address(f"2001:db8::{number % 5}")
+            yield IPV6, (struct.pack("!IHBB", 6 << 28, len(body), transport, 64)
+                         + b"".join(end.packed for end in ends) + body)
+
+    def count(self, text):
+        """How many packets tcpdump takes."""
+        wanted = self.folder / "wanted.pcap"
+        run("tcpdump", "-r", self.file, "-w", wanted, text)
+        return len(frames(wanted))
+
+    def podwire(self, *arguments, code=0, **keywords):
+        result = subprocess.run([PODWIRE, *arguments], text=True, capture_output=True, timeout=60,
+                                check=False, **keywords)
+        self.assertEqual(result.returncode, code, result.stderr)
+        return result
+
+    def test_counts_as_tcpdump_does(self):
+        for text in self.FILTERS:
+            with self.subTest(text):
+                wanted = self.count(text)
+                result = self.podwire("filter", "--file", self.file, text)
+                count, _, everything, *_ = result.stdout.split()
+                self.assertEqual((int(count), int(everything)), (wanted, 600))
+
+    def test_numbers_that_iptables_and_the_collector_take(self):
+        numbers = self.podwire("filter", "--format", "ddd", "port", "53").stdout.splitlines()
+        self.assertEqual(int(numbers[0]), len(numbers) - 1)
+        self.assertTrue(all(len(line.split()) == 4 for line in numbers[1:]))
+        self.assertEqual(numbers[-2:], ["6 0 0 262144", "6 0 0 0"])
+
+    def test_a_listing_has_a_reason_for_each_instruction(self):
+        lines = self.podwire("filter", "tcp", "port", "80").stdout.splitlines()
+        self.assertTrue(all(re.fullmatch(r" +\d+  \w+ .*; \S.*", line) for line in lines), lines)
+
+    def test_faults_have_a_place_and_the_code_of_wrong_usage(self):
+        for command in (["filter"], ["collect"], ["top", "--filter"], ["collect", "--filter"]):
+            with self.subTest(command):
+                text = self.podwire(*command, "tcp and prot 80", code=64).stderr
+                self.assertIn("did you mean 'port'?\n  tcp and prot 80\n          ^^^^\n", text)
+        file = self.folder / "filter"
+        file.write_text("# ports\ntcp and\n(port 80 or 443\n")
+        text = self.podwire("filter", "--filter-file", file, code=64).stderr
+        self.assertIn("this parenthesis is not closed", text)
+        text = self.podwire("agent", "--pod-network", "10.0.0.0/8", "--sensor", "127.0.0.1",
+                            code=64, env={
+                                **os.environ, "PODWIRE_FILTER": "port 70000"}).stderr
+        self.assertIn("PODWIRE_FILTER=port 70000: port 70000 is too large", text)
+
+    def test_top_shows_what_a_filter_lets_pass(self):
+        everything, some = (
+            json.loads(self.podwire("top", self.file, "--json", *words).stdout)["packets"]
+            for words in ((), ("--filter", "udp")))
+        self.assertEqual(everything, 600)
+        self.assertEqual(some, self.count("udp"))
+
+    def test_names_of_hosts_are_looked_up_if_that_is_asked_for(self):
+        text = self.podwire("filter", "host", "localhost", code=64).stderr
+        self.assertIn("only with --resolve", text)
+        text = self.podwire("filter", "--resolve", "host", "localhost").stdout
+        self.assertIn("#0x7f000001", text)
 
 
 if __name__ == "__main__":

@@ -78,6 +78,7 @@ STEPS = (
     integration("tunnels", "what the collector passes on as frames: an interface, and tunnels",
                 "tunnels"),
     integration("order", "the order and the names in what the collector writes"),
+    integration("selection", "filters in words, whole flows, and the payload of long flows"),
     integration("own_feed", "daemons that would capture what they send to the collector"),
     integration("log", "the log, also where nobody reads it"),
     integration("passive", "clients that dial the agent, logins and TLS"),

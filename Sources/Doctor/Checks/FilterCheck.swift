@@ -7,7 +7,7 @@ import Settings
 /// Checks whether the agent's filter can be read, and whether the kernel can run it.
 enum FilterCheck: DoctorCheck {
     static let id = "filter"
-    static let title = "the agent's filter"
+    static let title = "filter"
 
     static func findings(_ node: Examination) -> [Finding] {
         guard let read = node.filter else { return [] }
