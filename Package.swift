@@ -175,8 +175,8 @@ let package = Package(
             "AgentTests", "Addressing", "Agent", "Edges", "Forwarding", "Linux", "Metrics",
             "Netlink", "Security", "Settings", "Time", logging),
         tests(
-            "DoctorTests", "Addressing", "Doctor", "Edges", "Formats", "Forwarding", "Linux",
-            "Netlink", "PacketRing", "Settings", "Taps"),
+            "DoctorTests", "Addressing", "Doctor", "Edges", "Filter", "Formats", "Forwarding",
+            "Linux", "Netlink", "PacketRing", "Settings", "Taps"),
         tests(
             "ExplainTests", "Addressing", "Edges", "Explain", "Netlink", "Observation", "Packets",
             "Settings", "Time"),

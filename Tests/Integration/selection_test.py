@@ -5,7 +5,6 @@ PODWIRE names the binary.
 """
 
 import collections
-import contextlib
 import importlib.machinery
 import importlib.util
 import ipaddress
@@ -15,22 +14,19 @@ import os
 import pathlib
 import re
 import signal
-import socket
 import struct
 import subprocess
 import sys
 import tempfile
-import time
 import unittest
 
 sys.dont_write_bytecode = True
 
-from support import TOOLS, captures, places, traffic
+from support import TOOLS, captures
 from support.cluster import Cluster, ClusterCase
 from support.commands import run
 from support.endpoint import Endpoint
 from support.frames import IPV4, IPV6, ethernet, ipv4
-from support.namespace import socket_in
 from support.program import PODWIRE
 from support.waiting import wait_until
 
@@ -85,22 +81,6 @@ class SelectionTest(ClusterCase):
         """Has the pods do all that the demo's do."""
         subprocess.run([sys.executable, "-B", TOOLS / "lib/traffic.py", cluster.prefix], check=True,
                        stdout=subprocess.DEVNULL, timeout=300)
-
-    def warm(self):
-        """Calls what the nodes translate to pods, so that programs know of it: the first call may be
-        filtered in another form than that in which it is reported."""
-        for proto in ("tcp", "udp"):
-            for call in traffic.through_fronts(proto):
-                for address in places.targets(call.server):
-                    client = socket_in(cluster.name(call.client), socket.AF_INET6 if ":" in address
-                                       else socket.AF_INET, socket.SOCK_STREAM if proto == "tcp"
-                                       else socket.SOCK_DGRAM)
-                    with client, contextlib.suppress(OSError):
-                        client.settimeout(1)
-                        client.connect((address, call.port))
-                        client.send(b"hello")
-        # Programs are replaced within half a second.
-        time.sleep(1)
 
     def finish(self):
         for agent in self.agents:
