@@ -18,6 +18,7 @@ import struct
 import subprocess
 import sys
 import tempfile
+import time
 import unittest
 
 sys.dont_write_bytecode = True
@@ -37,6 +38,7 @@ LOADER.exec_module(compare)
 # The second agents of the nodes, and the collector that they feed.
 OTHER_PORT, OTHER_HTTP_PORT = 2004, 9465
 CUTOFF = 10240
+PCAP_HEADER = struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 1 << 18, 1)
 cluster = None
 
 
@@ -54,8 +56,9 @@ def echo_identifier(packet):
     return header.payload[4:6]
 
 
-def frames(path):
-    return [frame.data for frame in captures.read(path)]
+def record(frame):
+    """A record of a capture file."""
+    return struct.pack("<IIII", 10, 0, len(frame), len(frame)) + frame
 
 
 class SelectionTest(ClusterCase):
@@ -76,6 +79,12 @@ class SelectionTest(ClusterCase):
         self.others = [self.start_agent(
             node, **ample, RPCAPD_TARGET_PORT=str(OTHER_PORT), PODWIRE_HTTP=f"127.0.0.1:{OTHER_HTTP_PORT}",
             **settings) for node in (1, 2)]
+        self.first = time.time_ns()
+
+    def frames(self, path):
+        """The frames of a file that were seen while all agents were there: kernels look for their
+        neighbours at any time."""
+        return [frame for frame in captures.read(path) if self.first <= frame.time < self.last]
 
     def talk(self):
         """Has the pods do all that the demo's do."""
@@ -83,6 +92,7 @@ class SelectionTest(ClusterCase):
                        stdout=subprocess.DEVNULL, timeout=300)
 
     def finish(self):
+        self.last = time.time_ns()
         for agent in self.agents:
             Endpoint(agent.namespace).settled()
         for agent in self.others:
@@ -102,11 +112,17 @@ class SelectionTest(ClusterCase):
         """Whether the selected packets are those that tcpdump selects of all."""
         wanted = self.folder / "wanted.pcap"
         run("tcpdump", "-r", self.file, "-w", wanted, text)
-        missing = collections.Counter(frames(wanted))
-        extra = collections.Counter(frames(self.selected))
+        missing, extra = (collections.Counter(frame.data for frame in self.frames(path))
+                          for path in (wanted, self.selected))
         missing, extra = missing - extra, extra - missing
-        self.assertEqual((len(missing), len(extra)), (0, 0))
-        self.assertGreater(len(frames(wanted)), 100)
+        self.assertEqual((self.described(missing), self.described(extra)), ([], []))
+        self.assertGreater(len(self.frames(wanted)), 100)
+
+    def described(self, some):
+        """What tcpdump says of some frames."""
+        file = self.folder / "some.pcap"
+        file.write_bytes(PCAP_HEADER + b"".join(record(frame) for frame in some.elements()))
+        return run("tcpdump", "-ntr", file, "-vv").stdout.splitlines()
 
     def test_a_filter_of_the_agent(self):
         text = "(tcp and src net 10.244.1.0/24) or udp dst port 8002 or icmp6 or arp"
@@ -176,11 +192,10 @@ class SelectionTest(ClusterCase):
                         5 * math.sqrt(count * share * (1 - share)))
         self.assertGreater(self.counts("flow_sampled_out"), 0)
 
-    @staticmethod
-    def flows(path):
+    def flows(self, path):
         """How often each packet is there, by flow; ICMP errors are of the flow that they quote."""
         flows = collections.defaultdict(collections.Counter)
-        for packet in captures.packets(captures.read(path)):
+        for packet in captures.packets(self.frames(path)):
             if packet.form is not None and not captures.is_redirect(packet.data):
                 flow = compare.flow_of(packet.form)
                 flows[flow, echo_identifier(packet)][packet.data] += 1
@@ -244,11 +259,8 @@ class CommandTest(unittest.TestCase):
         self.addCleanup(folder.cleanup)
         self.folder = pathlib.Path(folder.name)
         self.file = self.folder / "packets.pcap"
-        data = struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 65535, 1)
-        for ethertype, payload in self.payloads():
-            frame = ethernet(bytes(6), bytes(6), ethertype, payload)
-            data += struct.pack("<IIII", 10, 0, len(frame), len(frame)) + frame
-        self.file.write_bytes(data)
+        self.file.write_bytes(PCAP_HEADER + b"".join(
+            record(ethernet(bytes(6), bytes(6), *payload)) for payload in self.payloads()))
 
     @staticmethod
     def payloads():
@@ -266,7 +278,7 @@ class CommandTest(unittest.TestCase):
         """How many packets tcpdump takes."""
         wanted = self.folder / "wanted.pcap"
         run("tcpdump", "-r", self.file, "-w", wanted, text)
-        return len(frames(wanted))
+        return len(list(captures.read(wanted)))
 
     def podwire(self, *arguments, code=0, **keywords):
         result = subprocess.run([PODWIRE, *arguments], text=True, capture_output=True, timeout=60,
