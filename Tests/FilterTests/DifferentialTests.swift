@@ -79,6 +79,19 @@ struct DifferentialTests {
         let theirs = try Libpcap().program(text).instructions.count
         #expect(try FilterExpression(text).program.instructions.count * 5 <= theirs * 6)
     }
+
+    @Test("that is a list has libpcap's length and meaning", arguments: [3, 5, 10, 50, 100, 400])
+    func lists(count: Int) throws {
+        var comparison = Comparison(try Libpcap())
+        let frames = Self.frames(count < 100 ? 100 : 10)
+        for text in CommonFilters.lists(count) {
+            if let fault = try comparison.fault(text, frames) { Issue.record("\(fault)") }
+            let theirs = try Libpcap().program(text).instructions.count
+            let ours = try FilterExpression(text).program.instructions.count
+            print(text.prefix(40), count, ours, theirs)
+            #expect(ours * 20 <= theirs * 21, "\(text.prefix(64))")
+        }
+    }
 }
 
 /// Filters that people write.
@@ -95,6 +108,27 @@ enum CommonFilters {
         "not (host 10.1.2.3 and port 22)", "src net 10.0.0.0/8 and dst net 192.168.0.0/16",
         "tcp dst port 22 or 80 or 443 or 8080",
     ]
+
+    /// Lists of hosts, networks and ports.
+    static func lists(_ count: Int) -> [String] {
+        let addresses = (1...count).map { "10.0.\($0 / 200).\($0 % 200)" }
+        let ports = (1...count).map { "\($0 * 7)" }
+        func joined(_ words: [String], _ prefix: String, _ joint: String) -> String {
+            words.map { prefix + $0 }.joined(separator: joint)
+        }
+        return [
+            "host " + joined(addresses, "", " or "),
+            "port " + joined(ports, "", " or "),
+            "tcp port " + joined(ports, "", " or "),
+            joined(ports, "port ", " or "),
+            joined(ports, "not port ", " and "),
+            "not (" + joined(addresses, "host ", " or ") + ")",
+            "tcp and (host " + joined(addresses, "", " or ") + ") and port 80",
+            joined(addresses, "src host ", " or "),
+            joined(addresses.map { $0 + "/31" }.filter { !"13579".contains($0.dropLast(3).last!) }, "net ", " or "),
+            joined((1...count).map { "fd00::\($0)" }, "host ", " or "),
+        ]
+    }
 }
 
 /// A comparison of verdicts with libpcap's, and what has come out of it.

@@ -1,3 +1,12 @@
+/// The few numbers of which a value is known to be one.
+struct Choice {
+    let value: Value
+    var numbers: [UInt32]
+
+    /// The most numbers: those of the protocols that have ports are three.
+    static let countMax = 8
+}
+
 /// What is known of a packet on the way to a test.
 ///
 /// Facts are learned and forgotten again in the order of a stack.
@@ -9,6 +18,8 @@ struct Facts {
     private var outcomes: [Bool?]
     /// What number each value is known to be.
     private var numbers: [UInt32?]
+    /// The few numbers of which each value is known to be one.
+    private var choices: [Value: [UInt32]] = [:]
     private var changes: [Change] = []
     /// How many changes there were when each part of the way began.
     private var marks: [Int] = []
@@ -16,6 +27,7 @@ struct Facts {
     private enum Change {
         case outcome(test: Int)
         case number(Value)
+        case choice(Value)
     }
 
     init(_ tests: [Test], _ values: ValueTable) {
@@ -34,6 +46,7 @@ struct Facts {
             switch changes.removeLast() {
             case .outcome(let number): outcomes[number] = nil
             case .number(let value): numbers[value.number] = nil
+            case .choice(let value): choices[value] = nil
             }
         }
     }
@@ -50,6 +63,18 @@ struct Facts {
         else { return }
         numbers[test.left.number] = constant
         changes.append(.number(test.left))
+    }
+
+    /// Learns that a value is one of a few numbers.
+    mutating func learn(_ choice: Choice) {
+        guard choices[choice.value] == nil else { return }
+        choices[choice.value] = choice.numbers
+        changes.append(.choice(choice.value))
+    }
+
+    /// The few numbers of which a value is one; nil if that is not known.
+    func choice(_ value: Value) -> [UInt32]? {
+        numbers[value.number] == nil ? choices[value] : nil
     }
 
     /// Whether a test is true, by its number; nil if that is not known.

@@ -19,6 +19,10 @@ struct ProgramWriter {
     /// What registers hold on every way to a test that has been written.
     private var arrivals: [Successor: Registers] = [:]
     private var labels: [Successor: Assembler.Label] = [:]
+    /// The tests that only compare, as their number has been loaded on every way to them.
+    private var bareTests: Set<Int> = []
+    /// Whether it is known which tests only compare.
+    private let isRewriting: Bool
     /// The next free word of scratch memory, behind those of variables.
     private var scratch: UInt32
     private let scratchCount: UInt32 = 16
@@ -35,11 +39,18 @@ struct ProgramWriter {
         _ simplifier: Simplifier, _ graph: Graph, keeping keptByteCount: UInt32
     ) throws(OutOfScratch) -> Program {
         var writer = Self(graph)
-        return try writer.write(simplifier, graph.variableCount, keptByteCount)
+        let program = try writer.write(simplifier, graph.variableCount, keptByteCount)
+        // A comparison that has its number in the accumulator already may serve several numbers.
+        var shorter = simplifier
+        guard shorter.merge(writer.bareTests) else { return program }
+        var rewriter = Self(graph, bareTests: writer.bareTests)
+        return try rewriter.write(shorter, graph.variableCount, keptByteCount)
     }
 
-    private init(_ graph: Graph) {
+    private init(_ graph: Graph, bareTests: Set<Int>? = nil) {
         values = graph.values
+        self.bareTests = bareTests ?? []
+        isRewriting = bareTests != nil
         scratch = UInt32(graph.variableCount)
     }
 
@@ -55,7 +66,8 @@ struct ProgramWriter {
             let node = simplifier.nodes[index]
             if let label = labels[.node(index)] { code.place(label) }
             registers = arrivals[.node(index)] ?? registers
-            try write(node)
+            if !isRewriting, isBare(node) { bareTests.insert(index) }
+            try write(node, isBare: bareTests.contains(index))
         }
         for (successor, byteCount, note) in [
             (Successor.keep, keptByteCount, "keep"), (.drop, 0, "drop"),
@@ -81,7 +93,16 @@ struct ProgramWriter {
         return label
     }
 
-    private mutating func write(_ node: Simplifier.Node) throws(OutOfScratch) {
+    private func isBare(_ node: Simplifier.Node) -> Bool {
+        guard node.isPlain, let test = node.test, values.constant(test.right) != nil else {
+            return false
+        }
+        return registers.accumulator == test.left
+    }
+
+    private mutating func write(
+        _ node: Simplifier.Node, isBare: Bool
+    ) throws(OutOfScratch) {
         for store in node.stores {
             try load(store.value, "")
             code.st(UInt32(store.variable.number), "kept for later")
@@ -93,7 +114,7 @@ struct ProgramWriter {
         let right = values.constant(test.right)
         if right == nil {
             try load(test.left, test.right, false, test.note)
-        } else {
+        } else if !isBare {
             try load(test.left, test.note)
         }
         let opcode = right == nil ? test.comparison.opcode.withX : test.comparison.opcode

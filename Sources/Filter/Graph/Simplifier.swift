@@ -5,15 +5,16 @@
 /// 1. A way that leads to a test whose outcome is known on that way goes past it.
 /// 2. A test that goes on at the same place either way is left out.
 ///
-/// Then equal tests that go on at the same places become one. Libpcap's optimizer has the same rules in
-/// this order. A load that fails drops the packet, so which loads are left decides about short packets.
+/// Then tests of one number follow each other, where any of several may be true, and equal tests that go on
+/// at the same places become one. Libpcap's optimizer has the same rules in this order. A load that fails
+/// drops the packet, so which loads are left decides about short packets.
 struct Simplifier {
     /// A test with its successors.
     struct Node {
         let stores: [Graph.Store]
-        let test: Test?
+        var test: Test?
         /// The number of the test, which is the same for equal ones.
-        let testNumber: Int
+        var testNumber: Int
         var yes: Successor
         var no: Successor
 
@@ -23,9 +24,9 @@ struct Simplifier {
         var isPlain: Bool { stores.isEmpty && test != nil }
     }
 
-    private(set) var nodes: [Node]
-    private(set) var entry: Successor
-    private let values: ValueTable
+    var nodes: [Node]
+    var entry: Successor
+    let values: ValueTable
     /// The tests, each once.
     private let tests: [Test]
     /// Whether tests without consequence are kept, which read a packet that may be too short.
@@ -67,6 +68,7 @@ struct Simplifier {
             guard passKnown() else { break }
         }
         skipIdle()
+        gatherLists()
         merge()
         skipIdleEntry()
     }
@@ -156,7 +158,38 @@ extension Simplifier {
 
     /// Makes one of equal nodes, from the end on.
     private mutating func merge() {
-        var (known, replacements) = ([Shape: Int](), [Int: Int]())
+        merge { node, _ -> Shape? in
+            node.isPlain
+                ? Shape(testNumber: node.testNumber, yes: node.yes, no: node.no) : nil
+        }
+    }
+
+    private struct BareShape: Hashable {
+        let comparison: Comparison
+        let number: UInt32
+        let yes: Successor
+        let no: Successor
+    }
+
+    /// Makes one of comparisons with equal numbers, whatever they compare.
+    ///
+    /// - Parameter bareTests: The nodes that only compare.
+    /// - Returns: Whether there were any.
+    mutating func merge(_ bareTests: Set<Int>) -> Bool {
+        let values = values
+        return merge { node, index -> BareShape? in
+            guard bareTests.contains(index), let test = node.test,
+                let number = values.constant(test.right)
+            else { return nil }
+            return BareShape(
+                comparison: test.comparison, number: number, yes: node.yes, no: node.no)
+        }
+    }
+
+    /// Makes one of nodes that have the same shape, from the end on.
+    @discardableResult
+    private mutating func merge<Key: Hashable>(_ key: (Node, Int) -> Key?) -> Bool {
+        var (known, replacements) = ([Key: Int](), [Int: Int]())
         func replaced(_ successor: Successor) -> Successor {
             guard case .node(let index) = successor, let other = replacements[index] else {
                 return successor
@@ -166,16 +199,15 @@ extension Simplifier {
         for index in order.reversed() {
             nodes[index].yes = replaced(nodes[index].yes)
             nodes[index].no = replaced(nodes[index].no)
-            guard nodes[index].isPlain else { continue }
-            let shape = Shape(
-                testNumber: nodes[index].testNumber, yes: nodes[index].yes, no: nodes[index].no)
-            if let other = known[shape] {
+            guard let key = key(nodes[index], index) else { continue }
+            if let other = known[key] {
                 replacements[index] = other
             } else {
-                known[shape] = index
+                known[key] = index
             }
         }
         entry = replaced(entry)
+        return !replacements.isEmpty
     }
 
     /// Sends ways past tests whose outcome is known on them.
@@ -184,6 +216,7 @@ extension Simplifier {
     private mutating func passKnown() -> Bool {
         let tree = DominatorTree(nodes, order)
         var facts = Facts(tests, values)
+        let choices = choices()
         var hasChanged = false
         guard let root = order.first else { return false }
         var stack: [(node: Int, isLeaving: Bool)] = [(root, false)]
@@ -199,6 +232,7 @@ extension Simplifier {
             if let (other, outcome) = tree.onlyWay(to: index), nodes[other].test != nil {
                 facts.learn(nodes[other].testNumber, outcome)
             }
+            if let choice = choices[index] { facts.learn(choice) }
             stack.append((index, true))
             // The last of them comes first.
             for child in tree.children[index] { stack.append((child, false)) }
@@ -214,10 +248,14 @@ extension Simplifier {
         facts.begin()
         facts.learn(nodes[index].testNumber, outcome)
         var successor = old
-        while case .node(let next) = successor, nodes[next].isPlain,
-            let isTrue = facts.outcome(nodes[next].testNumber)
-        {
-            successor = isTrue ? nodes[next].yes : nodes[next].no
+        while case .node(let next) = successor, nodes[next].isPlain {
+            if let isTrue = facts.outcome(nodes[next].testNumber) {
+                successor = isTrue ? nodes[next].yes : nodes[next].no
+            } else if let common = common(next, facts) {
+                successor = common
+            } else {
+                break
+            }
         }
         facts.forget()
         guard successor != old else { return }
