@@ -80,15 +80,14 @@ struct DifferentialTests {
         #expect(try FilterExpression(text).program.instructions.count * 5 <= theirs * 6)
     }
 
-    @Test("that is a list has libpcap's length and meaning", arguments: [3, 5, 10, 50, 100, 400])
+    @Test("that is a list has libpcap's length and meaning", arguments: [3, 10, 100])
     func lists(count: Int) throws {
         var comparison = Comparison(try Libpcap())
-        let frames = Self.frames(count < 100 ? 100 : 10)
+        let frames = Self.frames(1000 / count)
         for text in CommonFilters.lists(count) {
             if let fault = try comparison.fault(text, frames) { Issue.record("\(fault)") }
             let theirs = try Libpcap().program(text).instructions.count
             let ours = try FilterExpression(text).program.instructions.count
-            print(text.prefix(40), count, ours, theirs)
             #expect(ours * 20 <= theirs * 21, "\(text.prefix(64))")
         }
     }
@@ -125,7 +124,7 @@ enum CommonFilters {
             "not (" + joined(addresses, "host ", " or ") + ")",
             "tcp and (host " + joined(addresses, "", " or ") + ") and port 80",
             joined(addresses, "src host ", " or "),
-            joined(addresses.map { $0 + "/31" }.filter { !"13579".contains($0.dropLast(3).last!) }, "net ", " or "),
+            joined((1...count).map { "10.1.\($0).0/24" }, "net ", " or "),
             joined((1...count).map { "fd00::\($0)" }, "host ", " or "),
         ]
     }

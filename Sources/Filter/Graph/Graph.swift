@@ -85,7 +85,7 @@ extension Graph {
 
     /// A part that passes if a comparison is true.
     mutating func test(
-        _ left: Value, _ comparison: Comparison, _ right: Value, _ note: String
+        _ left: Value, _ comparison: Comparison, _ right: Value, _ note: Note
     ) -> Part {
         // Bits that are all zero are one instruction, not two.
         if comparison == .equal, values.constant(right) == 0,
@@ -158,9 +158,9 @@ struct Test: Hashable {
     let comparison: Comparison
     let right: Value
     /// The question in words, for a program's listing.
-    let note: String
+    let note: Note
 
-    init(_ left: Value, _ comparison: Comparison, _ right: Value, _ note: String) {
+    init(_ left: Value, _ comparison: Comparison, _ right: Value, _ note: Note) {
         (self.left, self.comparison, self.right, self.note) = (left, comparison, right, note)
     }
 

@@ -113,13 +113,15 @@ struct ProgramWriter {
         }
         let right = values.constant(test.right)
         if right == nil {
-            try load(test.left, test.right, false, test.note)
+            try load(test.left, test.right, false, test.note.words)
         } else if !isBare {
-            try load(test.left, test.note)
+            try load(test.left, test.note.words)
         }
         let opcode = right == nil ? test.comparison.opcode.withX : test.comparison.opcode
         let (yes, no) = (label(node.yes), label(node.no))
-        code.test(opcode, right ?? 0, then: yes, else: no, test.note)
+        code.test(
+            opcode, right ?? 0, then: yes, else: no,
+            test.note.text(test.comparison, with: right))
         arrive(at: node.yes)
         arrive(at: node.no)
     }

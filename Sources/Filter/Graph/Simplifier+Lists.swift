@@ -28,7 +28,9 @@ extension Simplifier {
                 }
             }
         }
-        return arrivals.map { arrival in if case .choice(let choice) = arrival { choice } else { nil } }
+        return arrivals.map { arrival in
+            if case .choice(let choice) = arrival { choice } else { nil }
+        }
     }
 
     /// The most tests of a list that are followed for each number of a choice.
@@ -41,7 +43,8 @@ extension Simplifier {
         }
         var common: Successor?
         for number in numbers {
-            guard let end = end(of: value, number, from: start), common == nil || common == end else {
+            guard let end = end(of: value, number, from: start), common == nil || common == end
+            else {
                 return nil
             }
             common = end

@@ -32,7 +32,8 @@ extension Conditions {
                 try both(direction) { (this: inout Self, isSource) throws(FilterError) in
                     this.match(
                         .network, isSource ? source : destination, .word, network.address,
-                        mask: network.mask, isSource ? "the source?" : "the destination?")
+                        mask: network.mask,
+                        Note(isSource ? "the source?" : "the destination?", .address))
                 })
         }
         return graph.and(carriesHeader, graph.any(hosts))

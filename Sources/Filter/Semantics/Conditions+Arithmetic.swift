@@ -109,8 +109,8 @@ extension Conditions {
         let length = graph.values.value(.length)
         let limit = graph.values.constant(number)
         return isGreater
-            ? graph.test(length, .atLeast, limit, "as long?")
-            : graph.not(graph.test(length, .greater, limit, "longer?"))
+            ? graph.test(length, .atLeast, limit, Note("the length?", .decimal))
+            : graph.not(graph.test(length, .greater, limit, Note("the length?", .decimal)))
     }
 
     /// `byte`: a byte of the frame, a sign and a number.

@@ -12,7 +12,9 @@ extension Conditions {
         if let number {
             try check(number, 0x0fff, "the VLAN")
             part = graph.and(
-                part, match(.network, 0, .half, number, mask: 0x0fff, "the VLAN's number?"))
+                part,
+                match(
+                    .network, 0, .half, number, mask: 0x0fff, Note("the VLAN's number?", .decimal)))
         }
         layers.payload.constant &+= 4
         layers.linkType.constant &+= 4
@@ -45,7 +47,8 @@ extension Conditions {
         var part = try matchCarried(0x8864)
         if let session {
             try check(session, UInt32(UInt16.max), "the session")
-            part = graph.and(part, match(.network, 2, .half, session, "the session?"))
+            part = graph.and(
+                part, match(.network, 2, .half, session, Note("the session?", .decimal)))
         }
         let start = layers.payload.constant &+ layers.network &+ 6
         layers.link = .ppp

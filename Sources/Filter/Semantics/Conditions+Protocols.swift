@@ -48,14 +48,16 @@ extension Conditions {
     private mutating func matchIPv4(carrying number: UInt32) throws(FilterError) -> Part {
         try check(number, UInt32(UInt8.max), "the protocol")
         let isIPv4 = try matchCarried(Self.ipv4)
-        return graph.and(isIPv4, match(.network, 9, .byte, number, "the protocol in IPv4?"))
+        return graph.and(
+            isIPv4, match(.network, 9, .byte, number, Note("the protocol in IPv4?", .decimal)))
     }
 
     /// A fragment's own header may stand before the protocol's.
     private mutating func matchIPv6(carrying number: UInt32) throws(FilterError) -> Part {
         try check(number, UInt32(UInt8.max), "the protocol")
         let isIPv6 = try matchCarried(Self.ipv6)
-        let isNext = match(.network, 6, .byte, number, "the next header in IPv6?")
+        let isNext = match(
+            .network, 6, .byte, number, Note("the next header in IPv6?", .decimal))
         let isFragment = match(.network, 6, .byte, 44, "a fragment?")
         let isBehind = match(.network, 40, .byte, number, "the header behind the fragment's?")
         return graph.and(isIPv6, graph.or(isNext, graph.and(isFragment, isBehind)))
@@ -105,7 +107,7 @@ extension Conditions {
             var parts = [
                 match(
                     .network, isIPv4 ? 9 : 6, .byte, UInt32(number),
-                    Self.transportNotes[number] ?? "the transport protocol?")
+                    Self.transportNotes[number] ?? Note("the transport protocol?", .decimal))
             ]
             if isIPv4 { parts.append(matchFirstFragment()) }
             parts.append(
@@ -117,11 +119,11 @@ extension Conditions {
         return graph.and(carriesIP, graph.any(ways))
     }
 
-    private static let transportNotes: [UInt8: String] = [6: "TCP?", 17: "UDP?", 132: "SCTP?"]
+    private static let transportNotes: [UInt8: Note] = [6: "TCP?", 17: "UDP?", 132: "SCTP?"]
 
     private mutating func matchNumber(_ ports: Ports, _ anchor: Anchor, _ isSource: Bool) -> Part {
         let offset: UInt32 = isSource ? 0 : 2
-        let note = isSource ? "the source's port?" : "the destination's port?"
+        let note = Note(isSource ? "the source's port?" : "the destination's port?", .decimal)
         guard ports.first != ports.last else {
             return match(anchor, offset, .half, UInt32(ports.first), note)
         }

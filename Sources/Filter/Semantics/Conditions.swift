@@ -59,7 +59,7 @@ extension Conditions {
 
     mutating func match(
         _ anchor: Anchor, _ offset: UInt32, _ width: Width, _ number: UInt32,
-        mask: UInt32 = .max, _ note: String
+        mask: UInt32 = .max, _ note: Note
     ) -> Part {
         let loaded = load(anchor, offset, width)
         let bits = graph.values.constant(mask)
@@ -69,14 +69,14 @@ extension Conditions {
 
     mutating func compare(
         _ anchor: Anchor, _ offset: UInt32, _ width: Width, _ comparison: Comparison,
-        _ number: UInt32, _ note: String
+        _ number: UInt32, _ note: Note
     ) -> Part {
         let loaded = load(anchor, offset, width)
         return graph.test(loaded, comparison, graph.values.constant(number), note)
     }
 
     /// Several bytes, compared from the last ones on.
-    mutating func match(_ anchor: Anchor, _ offset: UInt32, _ bytes: [UInt8], _ note: String)
+    mutating func match(_ anchor: Anchor, _ offset: UInt32, _ bytes: [UInt8], _ note: Note)
         -> Part
     {
         var (parts, end) = ([Part](), bytes.count)
@@ -131,7 +131,7 @@ extension Conditions {
         }
     }
 
-    private static let etherTypeNotes: [UInt32: String] = [
+    private static let etherTypeNotes: [UInt32: Note] = [
         ipv4: "IPv4?", ipv6: "IPv6?", 0x0806: "ARP?", 0x8035: "RARP?", 0x8100: "VLAN tag?",
         0x88a8: "VLAN tag?", 0x9100: "VLAN tag?", 0x8847: "MPLS?", 0x8863: "PPPoE?",
         0x8864: "PPPoE?",
