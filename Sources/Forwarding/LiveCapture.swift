@@ -85,7 +85,7 @@ extension LiveCapture {
     /// Frames that are sent as captured are cut in the kernel, at the length that one session wants.
     private static func canShare(_ plan: CapturePlan) -> Bool {
         plan.scope == .stream && plan.settings.restoresWireForm
-            && plan.form.filter?.instructions.count ?? 0 <= sharedInstructionCountMax
+            && plan.form.peerFilter?.instructions.count ?? 0 <= sharedInstructionCountMax
     }
 
     /// A descriptor for a poll set: readable when the capture has ended by itself.

@@ -67,11 +67,25 @@ struct PacketSelection: Sendable {
             let content = FlowCutoff.Content(
                 headers, in: packet.bytes, wireByteCount: packet.details.wireByteCount)
         else { return true }
+        // Programs punt what has been translated, and what has more headers.
+        let canProgramDrop = translation == nil && headers.isPlain
         let isAdmitted =
-            cutoff?.admits(
-                flow, content, at: translation == nil ? interfaceIndex : nil, now: now) ?? true
+            cutoff?.admits(flow, content, at: canProgramDrop ? interfaceIndex : nil, now: now)
+            ?? true
         if !isAdmitted { counts.cutOffCount += 1 }
         return isAdmitted
+    }
+}
+
+extension IPPacket {
+    /// Whether the transport's header is right behind one of IP without options.
+    fileprivate var isPlain: Bool {
+        let byteCount =
+            switch source.family {
+            case .ipv4: IPv4Header.byteCount
+            case .ipv6: IPv6Header.byteCount
+            }
+        return transportOffset == EthernetHeader.byteCount + byteCount
     }
 }
 

@@ -38,9 +38,9 @@ package struct SelectionSettings: Sendable {
     /// Reads `"1/10"`, or `"off"` for all flows.
     private static func flowSample(_ text: String) -> UInt32?? {
         if text == "off" { return .some(nil) }
-        guard text.hasPrefix("1/"), let count = UInt32(text.dropFirst(2)), count >= 2 else {
-            return nil
-        }
+        guard text.hasPrefix("1/"), text.dropFirst(2).allSatisfy(\.isNumber),
+            let count = UInt32(text.dropFirst(2)), count >= 2
+        else { return nil }
         return .some(count)
     }
 

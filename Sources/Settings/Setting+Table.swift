@@ -206,7 +206,8 @@ extension Setting {
     )
 
     package static let flowSample = Setting(
-        "PODWIRE_FLOW_SAMPLE", "--flow-sample", .value("off"), .text("1/N with N from 2, or off"),
+        "PODWIRE_FLOW_SAMPLE", "--flow-sample", .value("off"),
+        .text("1/N with N from 2 to 4294967295, or off"),
         """
         part of the flows that is sent, such as `1/10`: each flow whole or not at all, by its addresses \
         and ports
@@ -214,7 +215,7 @@ extension Setting {
 
     package static let cutoff = Setting(
         "PODWIRE_CUTOFF", "--cutoff", .value("off"),
-        .text("off, or an amount of at least 1KiB, such as 1MiB"),
+        .text("off, or an amount from 1KiB to 1TiB, such as 1MiB"),
         """
         payload of a flow's direction after which only SYN, FIN and RST and packets without payload are \
         sent, such as `1MiB`

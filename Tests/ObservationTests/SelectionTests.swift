@@ -192,6 +192,12 @@ struct FlowCutoffTests {
         #expect(lists(after: .seconds(1)) == [7: [Self.flow]])
         send(Self.ending)
         #expect(lists(after: .seconds(1)) == [:])
+        // It is dropped where it is reported.
+        send(Self.data, 100)
+        #expect(lists(after: .seconds(1)) == [7: [Self.flow]])
+        send(Self.data, 100, at: 8)
+        #expect(lists(after: .seconds(1)) == [8: [Self.flow]])
+        send(Self.ending)
         // What is translated no program could drop.
         send(Self.data, 100, at: nil)
         #expect(lists(after: .seconds(1)) == [:])
@@ -206,6 +212,7 @@ struct FlowCutoffTests {
         let isUrgent = cutoff.refresh(edgeCount: 1, now: now)
         #expect(!isUrgent && cutoff.dropLists == [7: [Self.flow]])
         _ = cutoff.admits(Self.flow.reversed, Self.opening, at: 7, now: now)
+        now = now + .milliseconds(20)
         let isUrgentNow = cutoff.refresh(edgeCount: 1, now: now)
         #expect(isUrgentNow)
         #expect(cutoff.dropLists == [:])
@@ -215,16 +222,24 @@ struct FlowCutoffTests {
     func bounds() {
         var cutoff = FlowCutoff(byteCountMax: 1)
         var now = Site.begin + .seconds(10)
+        // Flows come while others are dropped already, and those are watched and dropped again.
         for port in 1...5000 as ClosedRange<UInt16> {
             let flow = FlowKey(
                 transport: 17, source: Site.a4, destination: Site.b4, sourcePort: port,
                 destinationPort: 443)
             let content = FlowCutoff.Content(payloadByteCount: 100, flags: nil)
             for _ in 0..<40 { _ = cutoff.admits(flow, content, at: 7, now: now) }
+            guard port.isMultiple(of: 50) else { continue }
+            now = now + .seconds(1)
+            _ = cutoff.refresh(edgeCount: 1, now: now)
+            #expect(cutoff.dropLists[7]?.count ?? 0 <= FlowCutoff.dropCountMax)
         }
+        #expect(cutoff.dropLists[7]?.count ?? 0 > 0)
+        // Another edge has places of its own.
+        for _ in 0..<40 { _ = cutoff.admits(Self.flow, Self.data, at: 8, now: now) }
         now = now + .seconds(1)
         _ = cutoff.refresh(edgeCount: 1, now: now)
-        #expect(cutoff.dropLists[7]?.count == FlowCutoff.dropCountMax)
+        #expect(cutoff.dropLists[8] == [Self.flow])
         let program = EdgeProgram(
             Site.rule, at: Site.atA, snaplen: 262_144,
             selection: FlowSelection(cutFlows: cutoff.dropLists[7] ?? []))

@@ -126,7 +126,7 @@ extension ControlSession {
             metadata: [
                 "device": "\(request.device)", "snaplen": .number(plan.settings.snaplen),
                 "edge_count": .number(plan.snapshot.edges.count),
-                "filter": "\(filter?.summary ?? "none")",
+                "sensor_filter": "\(filter?.summary ?? "none")",
                 "sampling": "\(request.sampling)",
                 "data": request.flags.contains(.udp) ? "UDP" : "TCP",
             ])
@@ -191,7 +191,7 @@ extension ControlSession {
                 throw error
             }
             self.filter = filter
-            logger.info("filter updated", metadata: ["filter": "\(filter.summary)"])
+            logger.info("filter updated", metadata: ["sensor_filter": "\(filter.summary)"])
             session.filterUpdated()
         } catch {
             // The event that says so may not have been looked at yet.

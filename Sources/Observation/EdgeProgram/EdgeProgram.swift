@@ -35,7 +35,7 @@ package struct EdgeProgram: Equatable, Sendable {
 
     /// Writes the program of an edge.
     ///
-    /// If that takes too many instructions, services are left out, then the filter, then
+    /// If that takes too many instructions, flows and services are left out, then the filter, then
     /// everything. A filter that the kernel would refuse is left out as well, and inside a pod one that
     /// asks for the direction, which the kernel has the other way round there.
     ///
@@ -80,10 +80,10 @@ package struct EdgeProgram: Equatable, Sendable {
                 self.init(program: program, includesFilter: true, decides: true)
                 return
             }
-            if !services.isEmpty {
-                services.removeLast((services.count + 1) / 2)
-            } else if !selection.cutFlows.isEmpty {
+            if !selection.cutFlows.isEmpty {
                 selection.cutFlows.removeLast((selection.cutFlows.count + 1) / 2)
+            } else if !services.isEmpty {
+                services.removeLast((services.count + 1) / 2)
             } else {
                 break
             }

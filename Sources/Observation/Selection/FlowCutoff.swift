@@ -12,19 +12,23 @@ package struct FlowCutoff: Sendable {
     private var flows = BoundedTable<FlowKey, Flow>(countMax: flowCountMax, age: flowAge)
     /// The flows that programs drop, or are to be watched for whether they still go on.
     private var dropped: [FlowKey: Drop] = [:]
+    /// How many of them each edge has.
+    private var droppedCounts: [UInt32: Int] = [:]
     /// The flows that programs drop if they are installed from now on, by edge.
     package private(set) var dropLists: [UInt32: [FlowKey]] = [:]
     private var dueAt = MonotonicTime.zero
+    private var urgentDueAt = MonotonicTime.zero
     /// Whether a flow that programs drop has been opened again.
     private var isUrgent = false
 
-    /// Room for all flows of a busy node.
+    /// Room for all flows of a busy node that carry payload.
     private static let flowCountMax = 65_536
     private static let flowAge = Duration.seconds(60)
     /// The most flows that the program of an edge drops; each takes about six instructions.
     package static let dropCountMax = 64
-    /// The most flows that all programs drop.
-    private static let dropCountMost = 2048
+    /// The most flows that programs drop or might, of an edge and of all: one pod takes no other's place.
+    private static let candidateCountMax = 256
+    private static let candidateCountMost = 2048
     /// The packets that user space drops of a flow before a new program is worth it.
     private static let packetCountMin = 32
     /// How long a program drops a flow before it is looked at again, which may have ended unseen.
@@ -34,6 +38,8 @@ package struct FlowCutoff: Sendable {
     /// The shortest time between two sets of programs; on a node with many edges it is longer.
     private static let intervalMin = Duration.milliseconds(500)
     private static let intervalPerEdge = Duration.milliseconds(10)
+    /// The shortest time between two sets of programs if a flow that they drop has been opened again.
+    private static let urgentIntervalMin = Duration.milliseconds(20)
 
     /// Both directions of a flow: the first one is that of the key.
     private struct Flow: Sendable {
@@ -42,7 +48,8 @@ package struct FlowCutoff: Sendable {
 
     /// A flow's direction that is dropped.
     private struct Drop: Sendable {
-        let interfaceIndex: UInt32
+        /// The edge that reports it.
+        var interfaceIndex: UInt32
         var packetCount = 1
         /// When the state below began.
         var since: MonotonicTime
@@ -69,7 +76,10 @@ package struct FlowCutoff: Sendable {
     }
 
     /// Limits each direction of a flow to this many bytes of payload.
-    package init(byteCountMax: Int) { self.byteCountMax = byteCountMax }
+    package init(byteCountMax: Int) {
+        self.byteCountMax = byteCountMax
+        dropped.reserveCapacity(Self.candidateCountMost)
+    }
 
     /// Whether a packet is sent; its payload counts if so.
     ///
@@ -84,16 +94,17 @@ package struct FlowCutoff: Sendable {
     ) -> Bool {
         let isForth = flow.isForth
         let key = isForth ? flow : flow.reversed
-        var entry = flows.touch(key, now: now) ?? Flow()
-        defer { flows.set(entry, for: key, now: now) }
+        let known = flows.touch(key, now: now)
         if let flags = content.flags, flags & TCPFlags.ending != 0 {
             let isOpened = flags & TCPFlags.syn != 0
-            if isOpened { entry = Flow() }
+            if isOpened, known != nil { flows.remove(key) }
             let isDropped = forget(flow)
             if forget(flow.reversed) || isDropped { isUrgent = isUrgent || isOpened }
             return true
         }
+        // Without payload there is nothing to count, so that scans take no room.
         guard content.payloadByteCount > 0 else { return true }
+        var entry = known ?? Flow()
         let byteCount = isForth ? entry.byteCounts.forth : entry.byteCounts.back
         guard byteCount < byteCountMax else {
             if let interfaceIndex { recordDrop(of: flow, at: interfaceIndex, now) }
@@ -104,58 +115,87 @@ package struct FlowCutoff: Sendable {
         } else {
             entry.byteCounts.back += content.payloadByteCount
         }
+        flows.set(entry, for: key, now: now)
         return true
     }
 
     private mutating func recordDrop(
         of flow: FlowKey, at interfaceIndex: UInt32, _ now: MonotonicTime
     ) {
-        guard var drop = dropped[flow] else {
-            guard dropped.count < Self.dropCountMost else { return }
-            dropped[flow] = Drop(interfaceIndex: interfaceIndex, since: now)
+        if let known = dropped[flow], known.interfaceIndex == interfaceIndex {
+            dropped[flow]?.packetCount += 1
             return
         }
-        drop.packetCount += 1
-        dropped[flow] = drop
+        // Another edge reports it from now on, if any did.
+        _ = remove(flow)
+        let count = droppedCounts[interfaceIndex, default: 0]
+        guard count < Self.candidateCountMax, dropped.count < Self.candidateCountMost else {
+            return
+        }
+        droppedCounts[interfaceIndex] = count + 1
+        dropped[flow] = Drop(interfaceIndex: interfaceIndex, since: now)
     }
 
     /// Forgets that a flow is dropped.
     ///
     /// - Returns: Whether programs drop it.
     private mutating func forget(_ flow: FlowKey) -> Bool {
-        dropped.isEmpty ? false : dropped.removeValue(forKey: flow)?.state == .inPrograms
+        dropped.isEmpty ? false : remove(flow)?.state == .inPrograms
+    }
+
+    private mutating func remove(_ flow: FlowKey) -> Drop? {
+        guard let drop = dropped.removeValue(forKey: flow) else { return nil }
+        let count = droppedCounts[drop.interfaceIndex, default: 1] - 1
+        droppedCounts[drop.interfaceIndex] = count == 0 ? nil : count
+        return drop
     }
 
     /// Brings the lists up to date, when that is due.
     ///
     /// - Returns: Whether the installed programs drop too much.
     package mutating func refresh(edgeCount: Int, now: MonotonicTime) -> Bool {
-        guard isUrgent || now >= dueAt, !dropped.isEmpty || !dropLists.isEmpty else { return false }
+        let isDue = now >= dueAt || isUrgent && now >= urgentDueAt
+        guard isDue, !dropped.isEmpty || !dropLists.isEmpty else { return false }
         defer { isUrgent = false }
         dueAt = now + max(Self.intervalMin, Self.intervalPerEdge * edgeCount)
+        urgentDueAt = now + Self.urgentIntervalMin
         var lists: [UInt32: [FlowKey]] = [:]
-        for (flow, drop) in dropped {
-            switch drop.state {
-            case .inUserSpace where drop.packetCount >= Self.packetCountMin,
-                .watched where drop.packetCount > 0:
-                if lists[drop.interfaceIndex, default: []].count < Self.dropCountMax {
-                    lists[drop.interfaceIndex, default: []].append(flow)
-                    enter(.inPrograms, flow, now)
-                } else if now - drop.since > Self.flowAge {
-                    // It is recorded again if it still goes on.
-                    dropped[flow] = nil
-                }
-            case .inUserSpace:
-                if now - drop.since > Self.flowAge { dropped[flow] = nil }
-            case .inPrograms where now - drop.since > Self.dropTime: enter(.watched, flow, now)
-            case .inPrograms: lists[drop.interfaceIndex, default: []].append(flow)
-            case .watched:
-                if now - drop.since > Self.probeTime { dropped[flow] = nil }
+        for (flow, drop, isNew) in listed(now) {
+            if lists[drop.interfaceIndex, default: []].count < Self.dropCountMax {
+                lists[drop.interfaceIndex, default: []].append(flow)
+                if isNew { enter(.inPrograms, flow, now) }
+                // Its packets are not seen, but it goes on.
+                _ = flows.touch(flow.isForth ? flow : flow.reversed, now: now)
+            } else if now - drop.since > Self.flowAge {
+                // It is recorded again if it still goes on.
+                _ = remove(flow)
             }
         }
         for (index, flows) in lists { lists[index] = flows.sorted { $0.words < $1.words } }
         if lists != dropLists { dropLists = lists }
         return isUrgent
+    }
+
+    /// The flows that programs may drop: first those that they drop already, then the busiest ones.
+    private mutating func listed(
+        _ now: MonotonicTime
+    ) -> [(flow: FlowKey, drop: Drop, isNew: Bool)] {
+        var installed: [(flow: FlowKey, drop: Drop, isNew: Bool)] = []
+        var candidates = installed
+        for (flow, drop) in dropped {
+            let age = now - drop.since
+            switch drop.state {
+            case .inUserSpace where drop.packetCount >= Self.packetCountMin,
+                .watched where drop.packetCount > 0:
+                candidates.append((flow, drop, true))
+            case .inUserSpace: if age > Self.flowAge { _ = remove(flow) }
+            case .inPrograms where age > Self.dropTime: enter(.watched, flow, now)
+            case .inPrograms: installed.append((flow, drop, false))
+            case .watched: if age > Self.probeTime { _ = remove(flow) }
+            }
+        }
+        candidates.sort { $0.drop.packetCount > $1.drop.packetCount }
+        return installed + candidates
     }
 
     private mutating func enter(
