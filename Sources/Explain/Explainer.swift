@@ -59,9 +59,14 @@ package struct Explainer: ~Copyable {
             decision.isReported && !isHere && direction == .toPod
         }
 
-        /// Whether an agent with this filter sends the packet, by its headers alone.
-        package func passes(_ filter: Program) -> Bool {
-            filter.run(on: reportedForm.frame(from: .broadcast, to: .broadcast).wire) > 0
+        /// Whether an agent with this filter sends the packet, by its addresses and ports alone.
+        ///
+        /// - Parameter filter: The filter.
+        /// - Returns: Nil if it depends on what is not described: length, MAC addresses, flags, payload.
+        package func passes(_ filter: Program) -> Bool? {
+            let verdicts = Set(
+                reportedForm.possibleFrames.lazy.map { filter.run(on: $0.wire) > 0 })
+            return verdicts.count == 1 ? verdicts.first : nil
         }
 
         /// Whether its flow belongs to a sample.
@@ -291,5 +296,25 @@ extension EdgeProgram {
     func decides(_ frame: [UInt8], direction: Direction, at side: TapSide) -> Bool {
         let ancillary = Ancillary(direction, at: side)
         return program.run(on: frame.wire, ancillary) != Self.puntByteCount
+    }
+}
+
+extension DescribedPacket {
+    /// Frames that the packet may be, which differ in what is not described.
+    fileprivate var possibleFrames: [[UInt8]] {
+        let bare = frame(from: .broadcast, to: .broadcast)
+        let other = frame(from: MACAddress(value: 2), to: MACAddress(value: 4))
+        let flagsOffset = bare.count - TCPHeader.byteCount + TCPHeader.flags
+        let byFlags = (0...UInt8.max).filter { $0 & 0xe0 == 0 }.map { flags in
+            var frame = bare
+            if transport == IPProtocol.tcp { frame[flagsOffset] = flags }
+            return frame
+        }
+        let byLength = [64, 512, 1514, 9014, 65_549].flatMap { count in
+            [0x00, 0xff].map { byte in
+                bare + [UInt8](repeating: byte, count: max(0, count - bare.count))
+            }
+        }
+        return [other] + byFlags + byLength
     }
 }

@@ -130,7 +130,7 @@ struct ExplainCommand: ParsableCommand {
             } else if let program {
                 try list(program, explainer, try ExplainedSelection(settings))
             } else if let file {
-                try explain(file, explainer)
+                try explain(file, explainer, try ExplainedSelection(settings))
             }
         }
     }
@@ -178,7 +178,9 @@ extension ExplainCommand {
         writeToStandardOutput(head + program.listingText)
     }
 
-    private func explain(_ path: String, _ explainer: consuming Explainer) throws {
+    private func explain(
+        _ path: String, _ explainer: consuming Explainer, _ selection: ExplainedSelection
+    ) throws {
         let recordedAt = try edge.map { name in try namedEdge(name, explainer) }
         var reader = try CaptureReader(path: path)
         var explanation = FileExplanation(explainer, at: recordedAt)
@@ -186,7 +188,7 @@ extension ExplainCommand {
             explanation.add(frame.bytes, nanoseconds: frame.nanoseconds)
         }
         explanation.end()
-        let report = FileReport(explanation, reader, damage: damage)
+        let report = FileReport(explanation, reader, selection, damage: damage)
         writeToStandardOutput(json ? report.json.text + "\n" : report.text)
         for note in report.notes where !json {
             writeToStandardError("podwire explain: \(note)\n")

@@ -39,7 +39,7 @@ struct FileReport {
     /// `damage` is why the file could not be read to its end; nil if it could.
     init(
         _ explanation: borrowing FileExplanation, _ reader: borrowing CaptureReader,
-        damage: String? = nil
+        _ selection: ExplainedSelection, damage: String? = nil
     ) {
         var counts: [Words: Int] = [:]
         for (row, count) in explanation.counts { counts[Words(row), default: 0] += count }
@@ -54,7 +54,11 @@ struct FileReport {
         self.requests = requests
         notHeldCount = explanation.notHeldCount
         unanswered = explanation.unanswered
-        notes = Self.notes(explanation, reader) + [damage].compactMap(\.self)
+        let limit =
+            selection.isEverything
+            ? nil
+            : "the table says what the rule reports: filter, sample and cutoff may leave out more"
+        notes = Self.notes(explanation, reader) + [limit, damage].compactMap(\.self)
     }
 
     private func count(_ result: FileExplanation.RequestResult) -> Int { requests[result] ?? 0 }

@@ -14,6 +14,8 @@ struct PacketReport {
     private let isLostUnseen: Bool
     /// What the tables do not show, in sentences.
     private let remarks: [String]
+    /// What of the packets that the rule reports the agent sends, for programs.
+    private let selection: [(String, JSON)]
 
     init(
         _ packet: DescribedPacket, _ explainer: inout Explainer, _ selection: ExplainedSelection
@@ -28,6 +30,7 @@ struct PacketReport {
         remarks =
             Self.remarks(packet, views, explainer, isLostUnseen: isLostUnseen)
             + selection.remarks(views)
+        self.selection = selection.json(views)
     }
 
     /// The tables for people.
@@ -84,15 +87,16 @@ struct PacketReport {
                 ("why", .text(reason(view))),
             ])
         }
-        return .object([
-            ("packet", .text(packet.description)),
-            ("community_id", Self.communityID(packet)), ("source", ends[0]),
-            ("destination", ends[1]),
-            ("edges_are_for", .text(packetsAtEdges)), ("edges", .array(edges)),
-            ("unseen_if_lost", .boolean(isLostUnseen)),
-            ("remarks", .array(remarks.map { .text($0) })),
-            ("request", outlook.map(Self.json) ?? .null),
-        ])
+        return .object(
+            [
+                ("packet", .text(packet.description)),
+                ("community_id", Self.communityID(packet)), ("source", ends[0]),
+                ("destination", ends[1]),
+                ("edges_are_for", .text(packetsAtEdges)), ("edges", .array(edges)),
+                ("unseen_if_lost", .boolean(isLostUnseen)),
+                ("remarks", .array(remarks.map { .text($0) })),
+                ("request", outlook.map(Self.json) ?? .null),
+            ] + selection)
     }
 }
 

@@ -1,6 +1,7 @@
 import BPF
 import Explain
 import Filter
+import Formats
 import Observation
 import Settings
 
@@ -10,6 +11,8 @@ struct ExplainedSelection {
     let filter: FilterExpression?
     /// The agent's sample of flows; nil for all.
     let sample: FlowSample?
+    /// The payload of a flow's direction that the agent sends; nil for all.
+    let cutoffByteCount: Int?
 
     /// Reads a filter's file, if the settings name one.
     ///
@@ -22,6 +25,20 @@ struct ExplainedSelection {
             filter = selection.filter
         }
         sample = selection.flowSampleCount.map { FlowSample(oneIn: $0) }
+        cutoffByteCount = selection.cutoffByteCount
+    }
+
+    /// Whether anything is left out.
+    var isEverything: Bool { filter == nil && sample == nil && cutoffByteCount == nil }
+
+    /// For programs: whether the agent sends a packet, as far as that is known.
+    func json(_ views: [Explainer.View]) -> [(String, JSON)] {
+        guard let view = views.first(where: \.decision.isReported) else { return [] }
+        let passes = filter.map { view.passes($0.program).map { JSON.boolean($0) } ?? .null }
+        let isSampled = sample.map { JSON.boolean(view.belongs(to: $0)) }
+        return [("passes_filter", passes), ("is_in_flow_sample", isSampled)].compactMap {
+            name, value in value.map { (name, $0) }
+        }
     }
 
     /// The remarks about a packet, in sentences.
@@ -31,16 +48,30 @@ struct ExplainedSelection {
         var remarks: [String] = []
         if let filter {
             let text = filter.text.split(whereSeparator: \.isWhitespace).joined(separator: " ")
-            remarks.append(
-                view.passes(filter.program)
-                    ? "The agent's filter lets it pass, as far as its headers tell: \(text)"
-                    : "The agent's filter leaves it out, as far as its headers tell: \(text)")
+            let verdict =
+                switch view.passes(filter.program) {
+                case true?: "The agent's filter lets the packet pass"
+                case false?: "But the agent's filter leaves the packet out"
+                case nil:
+                    """
+                    Whether the agent's filter lets the packet pass depends on more than its addresses \
+                    and ports
+                    """
+                }
+            remarks.append("\(verdict): \(text)")
         }
         if let sample {
             remarks.append(
                 view.belongs(to: sample)
                     ? "Its flow belongs to the sample of one in \(sample.flowCount)."
-                    : "Its flow does not belong to the sample of one in \(sample.flowCount).")
+                    : "But its flow does not belong to the sample of one in \(sample.flowCount).")
+        }
+        if let cutoffByteCount {
+            remarks.append(
+                """
+                Payload behind the first \(ByteCount(UInt64(cutoffByteCount))) of each direction of its \
+                flow is left out.
+                """)
         }
         return remarks
     }
