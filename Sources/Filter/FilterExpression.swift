@@ -32,7 +32,7 @@ package struct FilterExpression: Equatable, Sendable {
                 at: Self.byteCountMax..<Self.byteCountMax + 1)
         }
         self.text = text
-        var parser = Parser(try Lexer.tokens(bytes), resolve: resolve)
+        var parser = Parser(try Lexer.tokens(bytes), of: bytes, resolve: resolve)
         guard let part = try parser.filter() else {
             program = .keepAll
             return

@@ -8,8 +8,12 @@ import Testing
 struct FilterTextTests {
     /// Texts, what is wrong, and the part of the text that is meant.
     static let faults: [(text: String, reason: String, place: String)] = [
-        ("port", "the filter ends too soon", ""),
-        ("port 80 and", "the filter ends too soon", ""),
+        ("port", "the filter ends too soon; a port has to follow 'port', as in 'port 80'", ""),
+        (
+            "port 80 and",
+            "the filter ends too soon; a condition has to follow 'and', such as 'tcp' or 'port 80'",
+            ""
+        ),
         ("tcp port 80 443", "'and' or 'or' is missing before this", "443"),
         ("(tcp", "this parenthesis is not closed", "("),
         ("tcp)", "this parenthesis closes none", ")"),
@@ -17,7 +21,7 @@ struct FilterTextTests {
         ("tpc port 80", "'tpc' is no word of the language; did you mean 'tcp'?", "tpc"),
         ("port 70000", "port 70000 is too large; the largest is 65535", "70000"),
         (
-            "port nonesuch", "'nonesuch' is no service that is known here; its port's number is",
+            "port nonesuch", "'nonesuch' is no service that is known here; write the port's number",
             "nonesuch"
         ),
         ("port 80-90", "several ports are written as in 'portrange 80-90'", "80-90"),
@@ -26,25 +30,29 @@ struct FilterTextTests {
         ("host 10.0.0.256", "'256' is no number from 0 to 255", "10.0.0.256"),
         ("host 10.0.0.0/8", "a mask is for networks: write 'net' before it", "10.0.0.0/8"),
         (
-            "net 10.0.0.1/8", "the address has bits outside the mask; those have to be 0",
+            "net 10.0.0.1/8",
+            "the address has bits outside the mask; write 'net 10.0.0.0/8' or 'host 10.0.0.1'",
             "10.0.0.1/8"
         ),
         ("net 10.0.0.0/33", "the prefix 33 is too large; the largest is 32", "33"),
         (
-            "net fd00::1/8", "the address has bits behind the prefix; those have to be 0",
+            "net fd00::1/8",
+            "the address has bits behind the prefix; write 'net fd00::/8' or 'host fd00::1'",
             "fd00::1/8"
         ),
         (
             "host db.example",
-            "'db.example' is no address, and names of hosts are looked up only with --resolve",
+            "'db.example' is no address; names of hosts are looked up only with --resolve, which podwire collect, top and filter have",
             "db.example"
         ),
         (
-            "10.0.0.1", "an address needs a word before it that says what it is, such as 'host'",
+            "10.0.0.1",
+            "an address needs a word before it that says what it is; write 'host 10.0.0.1'",
             "10.0.0.1"
         ),
         (
-            "ip 10.0.0.1", "a word such as 'host', 'src' or 'port' is missing before this",
+            "ip 10.0.0.1",
+            "a word such as 'host', 'src' or 'port' is missing before this: 'ip host 10.0.0.1'",
             "10.0.0.1"
         ),
         (
@@ -57,7 +65,11 @@ struct FilterTextTests {
             "10.0.0.1"
         ),
         ("ether host 1:2:3", "an Ethernet address has six bytes, as in 02:00:00:00:00:01", "1:2:3"),
-        ("ip proto arp", "an address, a port or a name has to be here", "arp"),
+        (
+            "ip proto arp",
+            "'arp' cannot be here; a protocol has to follow 'proto', as in 'proto 6' or 'proto \\tcp'",
+            "arp"
+        ),
         ("vlan 4096", "the VLAN 4096 is too large; the largest is 4095", "4096"),
         ("tcp[0:3] = 1", "the number of bytes can be 1, 2 or 4", "3"),
         ("tcp[0", "']' is missing before this", ""),
@@ -72,11 +84,12 @@ struct FilterTextTests {
             "protochain"
         ),
         (
-            "inbound", "the packets of many pods have no such direction or number; use src and dst",
+            "inbound",
+            "'inbound' is not supported: the packets of many pods have no such direction or number; use 'src' and 'dst'",
             "inbound"
         ),
-        ("wlan type mgt", "this word is for link types other than Ethernet", "type"),
-        ("tcp # 80", "this character has no meaning in a filter", "#"),
+        ("wlan type mgt", "'type' is for link types other than Ethernet", "type"),
+        ("tcp # 80", "a comment can only be in a file, on a line of its own", "#"),
         ("tcp or é", "the text has a character that is not ASCII", "\u{c3}"),
         (
             "port (80 or tcp)", "behind an address or a port in parentheses only others may follow",
@@ -91,9 +104,163 @@ struct FilterTextTests {
         ),
     ]
 
+    /// Faults that many have in common, the reason with what would be right, and the part meant.
+    static let hints: [(text: String, reason: String, place: String)] = [
+        (
+            "ip proto \\mptcp",
+            "'mptcp' is no protocol that is known here; write its number, or did you mean '\\tcp'?",
+            "\\mptcp"
+        ),
+        (
+            "port htpp",
+            "'htpp' is no service that is known here; write the port's number, or did you mean 'http'?",
+            "htpp"
+        ),
+        (
+            "ip proto tpc",
+            "'tpc' is no protocol that is known here; write its number, or did you mean '\\tcp'?",
+            "tpc"
+        ),
+        (
+            "port dns",
+            "'dns' is no service that is known here; write the port's number, or did you mean 'domain'?",
+            "dns"
+        ),
+        ("port 80 or prot 443", "'prot' is no word of the language; did you mean 'port'?", "prot"),
+        (
+            "not src net 10.0.0.0/8 and prto 99",
+            "'prto' is no word of the language; did you mean 'port'?", "prto"
+        ),
+        ("tcp prot 80", "'prot' is no word of the language; did you mean 'port'?", "prot"),
+        ("scr host 10.1.2.3", "'scr' is no word of the language; did you mean 'src'?", "scr"),
+        ("port 80 adn port 443", "'adn' is no word of the language; did you mean 'and'?", "adn"),
+        ("port 80 AND port 443", "'AND' is no word of the language; did you mean 'and'?", "AND"),
+        (
+            "net 10.1.2.3 mask 255.255.255.0",
+            "the address has bits outside the mask; write 'net 10.1.2.0 mask 255.255.255.0' or 'host 10.1.2.3'",
+            "10.1.2.3 mask 255.255.255.0"
+        ),
+        (
+            "net 10.1.0.0/255.255.0.0",
+            "the length of a prefix has to follow '/'; write 'net 10.1.0.0 mask 255.255.0.0'",
+            "255.255.0.0"
+        ),
+        (
+            "net 10.244.0.0 netmask 255.255.0.0",
+            "'netmask' is no word of the language; did you mean 'mask'?", "netmask"
+        ),
+        (
+            "10.1.2.0/24",
+            "an address needs a word before it that says what it is; write 'net 10.1.2.0/24'",
+            "10.1.2.0"
+        ),
+        (
+            "port 80 and 10.1.2.3", "an IPv4 address cannot follow 'port'; write 'host 10.1.2.3'",
+            "10.1.2.3"
+        ),
+        (
+            "ip.addr == 10.1.2.3",
+            "'ip.addr' is of Wireshark's display filters, another language; write 'host 10.1.2.3'",
+            "ip.addr"
+        ),
+        (
+            "host 10.1.2.3 and tcp.port eq 80",
+            "'tcp.port' is of Wireshark's display filters, another language; write 'tcp port 80'",
+            "tcp.port"
+        ),
+        (
+            "http.request", "'http.request' is of Wireshark's display filters, another language",
+            "http.request"
+        ),
+        ("port=80", "no sign can be behind 'port'; write 'port 80'", "="),
+        ("port > 1024", "no sign can be behind 'port'; write 'portrange 1025-65535'", ">"),
+        ("tcp == 80", "'==' cannot be here; write 'tcp port 80'", "=="),
+        (
+            "src or dst host 10.1.2.3:80",
+            "':' cannot be here; write 'src or dst host 10.1.2.3 and port 80'", ":"
+        ),
+        ("portrange 80:90", "':' cannot be here; write 'portrange 80-90'", ":"),
+        (
+            "tcp dst port 80, 443, 8080",
+            "a comma has no meaning in a filter; write 'tcp dst port 80 or 443 or 8080'", ","
+        ),
+        (
+            "tcp[tcpflags] && tcp-syn",
+            "a comparison has to follow, such as '= 5'; a single '&' is for bits: 'tcp[tcpflags] & tcp-syn != 0'",
+            "tcp[tcpflags]"
+        ),
+        (
+            "tcp-foo",
+            "'tcp-foo' is no word of the language; the flags are tcp-fin, tcp-syn, tcp-rst, tcp-push, tcp-ack, tcp-urg, tcp-ece, tcp-cwr",
+            "tcp-foo"
+        ),
+        (
+            "tcp[tcpflags] & syn != 0",
+            "'syn' is no number that is known here; did you mean 'tcp-syn'?", "syn"
+        ),
+        ("tcp-syn", "'tcp-syn' is a number; write 'tcp[tcpflags] & tcp-syn != 0'", "tcp-syn"),
+        (
+            "portrange 80-",
+            "a range of ports has two ports and no space, as in 'portrange 8000-8080'", "-"
+        ),
+        (
+            "portrange 80-htpp",
+            "'htpp' is no port, and no service that is known here; did you mean 'http'?", "80-htpp"
+        ),
+        ("port 80..90", "several ports are written as in 'portrange 80-90'", "80..90"),
+        (
+            "ip proto tcp",
+            "'tcp' is a word of the language, and a name only behind a backslash; write 'ip proto \\tcp' or 'ip and tcp'",
+            "tcp"
+        ),
+        (
+            "ip6 proto icmp6",
+            "'icmp6' is a word of the language, and a name only behind a backslash; write 'ip6 and icmp6'",
+            "icmp6"
+        ),
+        (
+            "host \u{201c}foo\u{201d}",
+            "this is a curly quote, such as a page has; type ' around the whole filter", "\u{201c}"
+        ),
+        ("port 80\u{2013}90", "this is a dash, such as a page has; type -", "\u{2013}"),
+        ("'tcp port 80'", "quotes have no meaning in a filter; leave them out", "'"),
+        (
+            "udp src or dst",
+            "the filter ends too soon; 'port' with a number has to follow 'dst', as in 'udp src or dst port 80'",
+            ""
+        ),
+        (
+            "ether host",
+            "the filter ends too soon; an address has to follow 'host', as in 'ether host 02:00:00:00:00:01'",
+            ""
+        ),
+        (
+            "and tcp",
+            "'and' cannot be here; a filter begins with a condition, such as 'tcp' or 'port 80'",
+            "and"
+        ),
+        ("decnet host 1.2", "addresses of 'decnet' are not supported; 'decnet' alone is", "decnet"),
+        ("http", "'http' is no word of the language; write 'port http'", "http"),
+        ("dns", "'dns' is no word of the language; write 'port domain'", "dns"),
+        (
+            "port 80 & port 443",
+            "a number has to be here, or bytes of a header such as tcp[13], or len; between conditions write 'and' or '&&'",
+            "port"
+        ),
+    ]
+
     @Test("is refused with the reason and the place", arguments: 0..<faults.count)
     func refused(row: Int) throws {
-        let (text, reason, place) = Self.faults[row]
+        try Self.check(Self.faults[row])
+    }
+
+    @Test("is refused with what would be right", arguments: 0..<hints.count)
+    func hinted(row: Int) throws {
+        try Self.check(Self.hints[row])
+    }
+
+    private static func check(_ row: (text: String, reason: String, place: String)) throws {
+        let (text, reason, place) = row
         let error = try #require(throws: FilterError.self) { try FilterExpression(text) }
         #expect(error.reason == reason)
         let bytes = Array(text.utf8)
@@ -113,12 +280,50 @@ struct FilterTextTests {
                 """)
     }
 
+    @Test("of several lines shows the line")
+    func lines() throws {
+        let text = FilterExpression.text(
+            ofFile: Array("# ports\ntcp and\r\n  prot 53 or\r\nudp\n# end\n".utf8))
+        let error = try #require(throws: FilterError.self) { try FilterExpression(text) }
+        #expect(
+            error.text(in: text) == """
+                line 3: 'prot' is no word of the language; did you mean 'port'?
+                    prot 53 or
+                    ^^^^
+                """)
+        #expect(
+            error.line(in: text)
+                == "line 3: 'prot' is no word of the language; did you mean 'port'?, at 'prot 53 or'"
+        )
+        let open = "tcp and\nnot\n\n"
+        let end = try #require(throws: FilterError.self) { try FilterExpression(open) }
+        let reason =
+            "line 2: the filter ends too soon; a condition has to follow 'not', such as 'tcp' or 'port 80'"
+        #expect(end.text(in: open) == "\(reason)\n  not\n     ^")
+        #expect(end.line(in: open) == reason)
+    }
+
+    @Test("repeats no more than a part of a long word")
+    func longWords() throws {
+        for word in ["a", "\\a", "\\\u{7}", "1.", "é"] {
+            for head in ["", "host ", "port ", "net ", "ip proto ", "tcp ", "tcp or ", "len = "] {
+                let text = head + word + String(repeating: word.suffix(1) + "0", count: 20_000)
+                let error = try #require(throws: FilterError.self) { try FilterExpression(text) }
+                #expect(error.reason.utf8.count < 300)
+                #expect(
+                    error.text(in: text).utf8.allSatisfy { (0x20...0x7e).contains($0) || $0 == 10 })
+            }
+        }
+    }
+
     /// Texts that mean the same.
     static let equals: [(String, String)] = [
         ("", "len >= 0"), ("port domain", "port 53"), ("tcp port ssh", "tcp port 22"),
         ("host 10.1", "net 10.1"), ("net 10", "net 10.0.0.0/8"),
         ("tcp[tcpflags] = 2", "tcp[13] = 2"),
-        ("ip proto \\tcp", "ip proto 6"), ("port 80 or 443", "port 80 or port 443"),
+        ("ip proto \\tcp", "ip proto 6"), ("host ::1234and tcp", "host ::1234 and tcp"),
+        ("net 1:2:3:4:5:6:1.2.3.4", "host 1:2:3:4:5:6:102:304"),
+        ("port 80 or 443", "port 80 or port 443"),
         ("not not tcp", "tcp"), ("! tcp", "not tcp"), ("tcp && port 80", "tcp and port 80"),
         ("net 10.1.0.0 mask 255.255.0.0", "net 10.1.0.0/16"), ("len = 0x10", "len = 020"),
         ("portrange 80-90", "portrange 90-80"), ("vlan", "vlan"), ("ether proto 0x0800", "ip"),
@@ -184,7 +389,9 @@ struct FilterTextTests {
         String(repeating: "ip[", count: 20_000), String(repeating: "a", count: 65_536),
         String(repeating: "\u{0}", count: 65_536), String(repeating: "1:", count: 32_768),
         "net " + String(repeating: "1.", count: 32_000),
-        String(repeating: "geneve and ", count: 5000),
+        String(repeating: "geneve and ", count: 5000), String(repeating: ":", count: 65_536),
+        String(repeating: "11111:", count: 10_922), String(repeating: "1::1 ", count: 13_107),
+        String(repeating: "1:2:3:4:5:6:1.1.", count: 4096), String(repeating: "a,", count: 32_768),
         "len = " + String(repeating: "(len + ", count: 90) + "1"
             + String(repeating: ")", count: 90),
     ]

@@ -51,7 +51,7 @@ extension Parser {
     }
 
     private mutating func operand() throws(FilterError) -> Operand {
-        let start = next
+        let (start, index) = (next, position)
         advance()
         switch start.kind {
         case .number(let number): return conditions.number(number, at: start.range)
@@ -70,9 +70,7 @@ extension Parser {
         case .keyword(.header(let header)) where next.kind == .sign(.openBracket):
             return try bytes(of: header, start)
         default:
-            throw FilterError(
-                "a number has to be here, or bytes of a header such as tcp[13], or len",
-                at: start.range)
+            throw noNumber(index)
         }
     }
 

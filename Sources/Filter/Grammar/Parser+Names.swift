@@ -71,7 +71,8 @@ extension Parser {
         switch qualifiers.kind {
         case .port, .portrange, .proto:
             throw conditions.failure(
-                "\(what) cannot follow '\(qualifiers.kind?.rawValue ?? "")'")
+                "\(what) cannot follow '\(qualifiers.kind?.rawValue ?? "")'; "
+                    + "write 'host \(shown(conditions.place))'")
         case .host, .net, nil: break
         }
     }
@@ -81,15 +82,19 @@ extension Parser {
     ) throws(FilterError) -> Part {
         try checkAddress(qualifiers, "an IPv4 address")
         var network = try ipv4(text)
-        let start = conditions.place.lowerBound
+        let (start, end) = (conditions.place.lowerBound, conditions.place.upperBound)
         if let mask = try takeMask() {
+            let suffix = shown(end..<conditions.place.upperBound)
             conditions.place = start..<conditions.place.upperBound
             guard qualifiers.kind == .net else {
                 throw conditions.failure("a mask is for networks: write 'net' before it")
             }
             guard network.address & ~mask == 0 else {
+                let masked = IPAddress(ipv4: network.address & mask)
                 throw conditions.failure(
-                    "the address has bits outside the mask; those have to be 0")
+                    "the address has bits outside the mask; write 'net \(masked)\(suffix)'"
+                        + (network.mask == .max ? " or 'host \(FilterError.shown(text.utf8))'" : "")
+                )
             }
             network.mask = mask
         }
@@ -105,7 +110,9 @@ extension Parser {
         var address: UInt32 = 0
         for part in parts {
             guard part.utf8.allSatisfy({ (0x30...0x39).contains($0) }), let byte = UInt8(part)
-            else { throw conditions.failure("'\(part)' is no number from 0 to 255") }
+            else {
+                throw conditions.failure("\(FilterError.quoted(part)) is no number from 0 to 255")
+            }
             address = address << 8 | UInt32(byte)
         }
         let shift = UInt32(32 - 8 * parts.count)
@@ -118,7 +125,12 @@ extension Parser {
             let word = next
             conditions.place = word.range
             guard case .number(let length) = word.kind else {
-                throw conditions.failure("the length of a prefix has to follow '/'")
+                guard case .dotted = word.kind, position > 1 else {
+                    throw conditions.failure("the length of a prefix has to follow '/'")
+                }
+                throw conditions.failure(
+                    "the length of a prefix has to follow '/'; write "
+                        + "'\(phrase(upTo: position - 2)) mask \(shown(word.range))'")
             }
             advance()
             try conditions.check(length, 32, "the prefix")
@@ -156,7 +168,9 @@ extension Parser {
         }
         let network = IPNetwork(address, prefixBitCount: Int(length))
         guard network.address == address else {
-            throw conditions.failure("the address has bits behind the prefix; those have to be 0")
+            throw conditions.failure(
+                "the address has bits behind the prefix; write 'net \(network)' "
+                    + "or 'host \(address)'")
         }
         guard length == 128 || qualifiers.kind == .net else {
             throw conditions.failure("a prefix is for networks: write 'net' before it")
@@ -187,7 +201,8 @@ extension Parser {
             return try conditions.matchPort(range(name, qualifiers), qualifiers.direction)
         case .net:
             throw conditions.failure(
-                "names of networks are not known; write it as in 'net 10.1.0.0/16'")
+                "\(FilterError.quoted(name)) is no network; names of networks are not known, "
+                    + "write it as in 'net 10.1.0.0/16'")
         case .host, nil: return try part(hostName: name, qualifiers)
         }
     }
@@ -195,28 +210,46 @@ extension Parser {
     private mutating func part(
         protocolName name: String, _ qualifiers: Qualifiers
     ) throws(FilterError) -> Part {
-        let number: UInt32? =
-            switch qualifiers.header {
-            case nil, .ip, .ip6: KnownNames.protocolNumber(name).map(UInt32.init)
-            case .link: KnownNames.linkNumber(name)
-            case .iso:
-                [Header.esis, .isis, .clnp].first { $0.names.contains(name) }.flatMap(\.isoNumber)
-            default: nil
+        guard let number = number(ofProtocol: name, qualifiers.header) else {
+            let nearest =
+                switch qualifiers.header {
+                case nil, .ip, .ip6: KnownNames.nearestProtocol(to: name)
+                case .link: KnownNames.nearestLinkProtocol(to: name)
+                default: nil as String?
+                }
+            let hint = nearest.map { word in
+                ", or did you mean '\(Keyword.of(word) == nil ? "" : "\\")\(word)'?"
             }
-        guard let number else {
-            throw conditions.failure("'\(name)' is no protocol that is known here; its number is")
+            throw conditions.failure(
+                "\(FilterError.quoted(name)) is no protocol that is known here; write its number"
+                    + (hint ?? ""))
         }
         return try conditions.matchProtocol(number, inside: qualifiers.header)
+    }
+
+    /// The number of a protocol inside another one; nil if none is known.
+    func number(ofProtocol name: String, _ header: Header?) -> UInt32? {
+        switch header {
+        case nil, .ip, .ip6: KnownNames.protocolNumber(name).map(UInt32.init)
+        case .link: KnownNames.linkNumber(name)
+        case .iso:
+            [Header.esis, .isis, .clnp].first { $0.names.contains(name) }.flatMap(\.isoNumber)
+        default: nil
+        }
     }
 
     private func port(_ name: String, _ qualifiers: Qualifiers) throws(FilterError) -> Ports {
         let transport = try transport(qualifiers)
         guard let service = KnownNames.service(name) else {
-            let isRange = name.contains("-") && name.first?.isNumber == true
+            if name.contains("-") || name.contains(".."), name.first?.isNumber == true {
+                let range = name.replacing("..", with: "-")
+                throw conditions.failure(
+                    "several ports are written as in 'portrange \(FilterError.shown(range.utf8))'")
+            }
+            let hint = KnownNames.nearestService(to: name).map { ", or did you mean '\($0)'?" }
             throw conditions.failure(
-                isRange
-                    ? "several ports are written as in 'portrange \(name)'"
-                    : "'\(name)' is no service that is known here; its port's number is")
+                "\(FilterError.quoted(name)) is no service that is known here; "
+                    + "write the port's number" + (hint ?? ""))
         }
         return Ports(
             first: service.port, last: service.port,
@@ -228,7 +261,8 @@ extension Parser {
         _ qualifier: UInt8?, _ service: UInt8?, _ name: String
     ) throws(FilterError) -> UInt8? {
         guard let qualifier, let service, qualifier != service else { return qualifier ?? service }
-        throw conditions.failure("'\(name)' is a service of \(service == 6 ? "tcp" : "udp") only")
+        throw conditions.failure(
+            "\(FilterError.quoted(name)) is a service of \(service == 6 ? "tcp" : "udp") only")
     }
 
     /// Two ports with a hyphen between them.
@@ -248,7 +282,10 @@ extension Parser {
     private func service(_ text: Substring) throws(FilterError) -> KnownNames.Service {
         if let service = KnownNames.service(String(text)) { return service }
         guard let number = Lexer.value(ArraySlice(text.utf8)) else {
-            throw conditions.failure("'\(text)' is no port, and no service that is known here")
+            let hint = KnownNames.nearestService(to: String(text)).map { "; did you mean '\($0)'?" }
+            throw conditions.failure(
+                "\(FilterError.quoted(text)) is no port, and no service that is known here"
+                    + (hint ?? ""))
         }
         return KnownNames.Service(port: try port(number), transport: nil)
     }
@@ -261,10 +298,9 @@ extension Parser {
                 "names of Ethernet addresses are not known; write it as in 02:00:00:00:00:01")
         }
         guard let resolve else {
-            let nearest = Keyword.nearest(to: name).map { "; did you mean '\($0)'?" } ?? ""
             throw conditions.failure(
-                "'\(name)' is no address, and names of hosts are looked up only with --resolve"
-                    + nearest)
+                "\(FilterError.quoted(name)) is no address; names of hosts are looked up only with "
+                    + "--resolve, which podwire collect, top and filter have")
         }
         let addresses = resolve(name).sorted()
         let wanted = addresses.filter { address in
@@ -274,7 +310,10 @@ extension Parser {
             default: true
             }
         }
-        guard !wanted.isEmpty else { throw conditions.failure("no address of '\(name)' was found") }
+        guard !wanted.isEmpty else {
+            throw
+                conditions.failure("no address of \(FilterError.quoted(name)) was found")
+        }
         var parts: [Part] = []
         let ipv4 = wanted.filter { $0.family == .ipv4 }.map { address in
             Conditions.IPv4Network(address: UInt32(truncatingIfNeeded: address.low), mask: .max)

@@ -3,7 +3,7 @@ extension Parser {
     mutating func primitive() throws(FilterError) -> Term {
         let start = next
         conditions.place = start.range
-        guard case .keyword(let keyword) = start.kind else { throw misplaced(start) }
+        guard case .keyword(let keyword) = start.kind else { throw misplaced(position) }
         switch keyword {
         case .header(let header):
             advance()
@@ -17,12 +17,6 @@ extension Parser {
         }
     }
 
-    private func misplaced(_ token: Token) -> FilterError {
-        token.kind == .end
-            ? FilterError("the filter ends too soon", at: token.range)
-            : FilterError("this cannot be here", at: token.range)
-    }
-
     /// What begins with the name of a protocol.
     private mutating func primitive(
         of header: Header, _ start: Token
@@ -34,8 +28,7 @@ extension Parser {
             .keyword(.gateway):
             return try addresses(header, start)
         case .dotted, .ipv6, .mac, .number, .name:
-            throw FilterError(
-                "a word such as 'host', 'src' or 'port' is missing before this", at: next.range)
+            throw missingKind(header)
         case .keyword(.foreign): throw foreign(next)
         default:
             return Term(part: try conditions.matchProtocol(header))
@@ -51,7 +44,8 @@ extension Parser {
     }
 
     private func foreign(_ token: Token) -> FilterError {
-        FilterError("this word is for link types other than Ethernet", at: token.range)
+        FilterError(
+            "\(quoted(token)) is for link types other than Ethernet", at: token.range)
     }
 
     /// The words that say what addresses are, and the addresses.
@@ -79,9 +73,16 @@ extension Parser {
                 at: word.range)
         default: break
         }
-        let first = next
+        if header == .decnet, [.host, .net, nil].contains(qualifiers.kind) {
+            throw FilterError(
+                "addresses of 'decnet' are not supported; 'decnet' alone is", at: start.range)
+        }
+        if let error = signBehind(qualifiers) { throw error }
+        if qualifiers.kind == .proto, let error = keywordBehindProto(qualifiers) { throw error }
+        let (first, index) = (next, position)
         var term = try condition(element(qualifiers), qualifiers)
         guard term.isNames else {
+            if case .keyword = first.kind { throw misplaced(index) }
             throw FilterError("an address, a port or a name has to be here", at: first.range)
         }
         term.isNames = false
@@ -112,7 +113,10 @@ extension Parser {
         case .greater: return conditions.matchPacketLength(true, try needNumber("greater"))
         case .byte:
             let index = try needNumber("byte")
-            guard case .sign(let sign) = next.kind else { throw misplaced(next) }
+            guard case .sign(let sign) = next.kind else {
+                throw FilterError(
+                    "one of = < > & | has to follow 'byte' and its place", at: next.range)
+            }
             advance()
             return try conditions.matchByte(index, sign, try needNumber(sign.rawValue))
         case .vlan: return try conditions.enterVLAN(takeNumber())
@@ -124,10 +128,10 @@ extension Parser {
         case .llc: return try conditions.matchLLC(takeNameOfLLC())
         case .inbound, .outbound, .ifindex:
             throw FilterError(
-                "the packets of many pods have no such direction or number; use src and dst",
-                at: start.range)
+                "\(quoted(start)) is not supported: the packets of many pods have no such direction or "
+                    + "number; use 'src' and 'dst'", at: start.range)
         case .foreign: throw foreign(start)
-        default: throw misplaced(start)
+        default: throw misplaced(position - 1)
         }
     }
 

@@ -8,6 +8,8 @@ struct Parser {
     typealias Part = Graph.Part
 
     let tokens: [Token]
+    /// The text, for hints that repeat parts of it.
+    let bytes: [UInt8]
     private(set) var position = 0
     private var depth = 0
     var conditions = Conditions()
@@ -17,8 +19,8 @@ struct Parser {
     /// The deepest nesting of parentheses, brackets and negations.
     private static let depthMax = 100
 
-    init(_ tokens: [Token], resolve: ((String) -> [IPAddress])?) {
-        (self.tokens, self.resolve) = (tokens, resolve)
+    init(_ tokens: [Token], of bytes: [UInt8], resolve: ((String) -> [IPAddress])?) {
+        (self.tokens, self.bytes, self.resolve) = (tokens, bytes, resolve)
     }
 
     /// Reads the whole text.
@@ -28,10 +30,9 @@ struct Parser {
         if next.kind == .end { return nil }
         let term = try condition(expression(nil), nil)
         guard next.kind == .end else {
-            throw FilterError(
-                next.kind == .sign(.close)
-                    ? "this parenthesis closes none" : "'and' or 'or' is missing before this",
-                at: next.range)
+            throw next.kind == .sign(.close)
+                ? FilterError("this parenthesis closes none", at: next.range)
+                : missingConjunction("'and' or 'or'")
         }
         return term.part
     }
@@ -65,7 +66,7 @@ extension Parser {
         guard take(.sign(.close)) else {
             throw next.kind == .end
                 ? FilterError("this parenthesis is not closed", at: open.range)
-                : FilterError("'and', 'or' or ')' is missing before this", at: next.range)
+                : missingConjunction("'and', 'or' or ')'")
         }
     }
 
@@ -175,11 +176,8 @@ extension Parser {
         case .condition(let term): return term
         case .number(let operand):
             guard let number = operand.literal, let before else {
-                throw FilterError(
-                    operand.literal == nil
-                        ? "a comparison has to follow, such as '= 5'"
-                        : "what is this number? 'host', 'port' or another word has to say so",
-                    at: operand.range)
+                throw operand.literal == nil
+                    ? missingComparison(operand) : bareNumber(operand.range)
             }
             conditions.place = operand.range
             let part = try part(.number(number), before)
@@ -223,21 +221,16 @@ extension Parser {
 
     /// An address, a port or a name, of which what stands before says what it is.
     private mutating func names(_ before: Qualifiers?) throws(FilterError) -> Term {
-        let start = next
-        guard let before else { throw unknownWord(start) }
+        let (start, index) = (next, position)
+        guard let before else { throw unknownWord(index) }
         advance()
         conditions.place = start.range
-        let part = try part(start.kind, before)
-        return Term(part: part, qualifiers: before, isNames: true)
-    }
-
-    private func unknownWord(_ token: Token) -> FilterError {
-        guard case .name(let name) = token.kind else {
-            return FilterError(
-                "an address needs a word before it that says what it is, such as 'host'",
-                at: token.range)
+        let part: Part
+        do throws(FilterError) {
+            part = try self.part(start.kind, before)
+        } catch {
+            throw refused(error, index, before)
         }
-        let nearest = Keyword.nearest(to: name).map { "; did you mean '\($0)'?" } ?? ""
-        return FilterError("'\(name)' is no word of the language\(nearest)", at: token.range)
+        return Term(part: part, qualifiers: before, isNames: true)
     }
 }

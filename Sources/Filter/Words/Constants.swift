@@ -4,8 +4,25 @@
 enum Constants {
     static func value(of name: String) -> UInt32? { table[name] }
 
-    /// The names that begin as a word does, for a hint.
-    static var names: some Collection<String> { table.keys }
+    /// What a word can be meant for that looks like a constant's name but is none, for a hint.
+    ///
+    /// - Parameter word: The word, such as `tcp-foo` or `syn`.
+    /// - Returns: Part of a sentence; nil if the word does not look like such a name.
+    static func hint(for word: String) -> String? {
+        let lowercased = word.lowercased()
+        if table["tcp-\(lowercased)"] != nil { return "did you mean 'tcp-\(lowercased)'?" }
+        let prefix = lowercased.prefix { $0 != "-" } + "-"
+        guard ["tcp-", "icmp-", "icmp6-"].contains(prefix), lowercased.hasPrefix(prefix) else {
+            return nil
+        }
+        let names = table.keys.filter { $0.hasPrefix(prefix) }.sorted()
+        if let nearest = Spelling.nearest(to: lowercased, among: names), prefix != "tcp-" {
+            return "did you mean '\(nearest)'?"
+        }
+        guard prefix == "tcp-" else { return "pcap-filter(7) lists those names" }
+        return
+            "the flags are tcp-fin, tcp-syn, tcp-rst, tcp-push, tcp-ack, tcp-urg, tcp-ece, tcp-cwr"
+    }
 
     private static let table: [String: UInt32] = [
         "icmptype": 0, "icmpcode": 1, "icmp-echoreply": 0, "icmp-unreach": 3,

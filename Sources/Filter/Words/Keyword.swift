@@ -24,9 +24,31 @@ enum Keyword: Equatable {
 
     /// The word of the language that another one is nearest to; nil if none is near.
     static func nearest(to word: String) -> String? {
-        Spelling.nearest(
-            to: word.lowercased(), among: table.keys.filter { table[$0] != .foreign }.sorted())
+        let rest = table.keys.filter { table[$0] != .foreign && !common.contains($0) }
+        return otherNames[word.lowercased()]
+            ?? Spelling.nearest(to: word, among: common + rest.sorted())
     }
+
+    /// The word among some that another one is nearest to; nil if none is near.
+    static func nearest(to word: String, among words: [String]) -> String? {
+        otherNames[word.lowercased()].flatMap { words.contains($0) ? $0 : nil }
+            ?? Spelling.nearest(to: word, among: words)
+    }
+
+    /// The words that are used most, in that order.
+    private static let common = [
+        "port", "host", "tcp", "udp", "net", "src", "dst", "and", "or", "not", "icmp", "ip", "ip6",
+        "icmp6", "arp", "portrange", "proto", "vlan", "ether", "vxlan", "geneve", "sctp",
+        "broadcast", "multicast", "mask", "len", "less", "greater", "mpls",
+    ]
+
+    /// Words that others have for what the language has a word for.
+    private static let otherNames = [
+        "source": "src", "destination": "dst", "dest": "dst", "address": "host", "addr": "host",
+        "network": "net", "subnet": "net", "netmask": "mask", "range": "portrange",
+        "ports": "port", "protocol": "proto", "ipv4": "ip", "ipv6": "ip6", "icmpv6": "icmp6",
+        "ethernet": "ether", "eth": "ether", "mac": "ether host",
+    ]
 
     private static let table: [String: Self] = {
         var table: [String: Self] = [

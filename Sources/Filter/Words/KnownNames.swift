@@ -18,16 +18,53 @@ enum KnownNames {
 
     /// The number of a protocol that IP carries.
     static func protocolNumber(_ name: String) -> UInt8? {
-        protocols[name].map { UInt8(truncatingIfNeeded: $0) }
+        protocols[name].flatMap { UInt8(exactly: $0) }
     }
 
     /// The EtherType of a protocol, or its service access point of IEEE 802.2.
     static func linkNumber(_ name: String) -> UInt32? { linkNumbers[name] }
 
-    /// All names of services, for a hint.
-    static var serviceNames: [String] {
-        [portsOfBoth, portsOfTCP, portsOfUDP].flatMap(\.keys)
+    /// The service for which others have another name.
+    static func otherName(ofService word: String) -> String? {
+        otherServiceNames[word.lowercased()]
     }
+
+    /// The service that a word is meant for; nil if it is near none.
+    static func nearestService(to word: String) -> String? {
+        let names = [portsOfBoth, portsOfTCP, portsOfUDP].flatMap(\.keys).sorted()
+        return otherServiceNames[word.lowercased()]
+            ?? Spelling.nearest(to: word, among: commonServices + names)
+    }
+
+    /// The protocol inside IP that a word is meant for; nil if it is near none.
+    static func nearestProtocol(to word: String) -> String? {
+        if ["icmp6", "icmpv6"].contains(word.lowercased()) { return "ipv6-icmp" }
+        let common = ["tcp", "udp", "icmp", "sctp", "esp", "gre", "igmp", "ospf"]
+        return Spelling.nearest(to: word, among: common + protocols.keys.sorted())
+    }
+
+    /// The protocol inside Ethernet that a word is meant for; nil if it is near none.
+    static func nearestLinkProtocol(to word: String) -> String? {
+        switch word.lowercased() {
+        case "ipv4": "ip"
+        case "ipv6": "ip6"
+        default:
+            Spelling.nearest(to: word, among: ["ip", "ip6", "arp"] + linkNumbers.keys.sorted())
+        }
+    }
+
+    /// The services that filters are written for most, in that order.
+    private static let commonServices = [
+        "http", "https", "domain", "ssh", "ntp", "smtp", "imap", "ldap", "mysql", "postgresql",
+        "redis", "syslog", "telnet", "ftp", "sip", "bgp", "snmp", "nfs",
+    ]
+
+    /// Names that others have for services of the table.
+    private static let otherServiceNames = [
+        "dns": "domain", "ssl": "https", "tls": "https", "dhcp": "bootps", "web": "http",
+        "rdp": "ms-wbt-server", "smb": "microsoft-ds",
+        "mssql": "ms-sql-s", "ike": "isakmp", "zabbix": "zabbix-agent",
+    ]
 
     private static let linkNumbers: [String: UInt32] = [
         "aarp": 0x80f3, "arp": 0x0806, "atalk": 0x809b, "decnet": 0x6003, "ip": 0x0800,
@@ -54,7 +91,7 @@ enum KnownNames {
         58 ipv6-nonxt 59 ipv6-opts 60 rspf 73 vmtp 81 eigrp 88 ospf 89 ax.25 93 ipip 94
         etherip 97 encap 98 pim 103 ipcomp 108 vrrp 112 l2tp 115 isis 124 sctp 132 fc
         133 mobility-header 135 udplite 136 mpls-in-ip 137 manet 138 hip 139 shim6 140
-        wesp 141 rohc 142 ethernet 143 mptcp 262
+        wesp 141 rohc 142 ethernet 143
         """)
 
     private static let portsOfBoth = table(

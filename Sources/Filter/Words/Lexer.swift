@@ -14,13 +14,13 @@ struct Lexer {
         var lexer = Self(bytes)
         var tokens: [Token] = []
         while true {
-            let token = try lexer.next()
+            let token = try lexer.next(behind: tokens)
             tokens.append(token)
             if token.kind == .end { return tokens }
         }
     }
 
-    private mutating func next() throws(FilterError) -> Token {
+    private mutating func next(behind tokens: [Token]) throws(FilterError) -> Token {
         while position < bytes.count, Self.isSpace(bytes[position]) { position += 1 }
         guard position < bytes.count else {
             return Token(kind: .end, range: bytes.count..<bytes.count)
@@ -29,7 +29,7 @@ struct Lexer {
         if let (sign, byteCount) = sign() { return take(byteCount, .sign(sign)) }
         if bytes[position] == UInt8(ascii: "\\") { return try escapedName() }
         let byteCount = wordByteCount
-        guard byteCount > 0 else { throw unknownCharacter() }
+        guard byteCount > 0 else { throw Self.unknown(bytes, position, behind: tokens) }
         let word = text(byteCount)
         if let keyword = Keyword.of(word) { return take(byteCount, .keyword(keyword)) }
         if let value = Constants.value(of: word) { return take(byteCount, .number(value)) }
@@ -44,19 +44,6 @@ struct Lexer {
 
     private func text(_ byteCount: Int) -> String {
         String(decoding: bytes[position..<position + byteCount], as: UTF8.self)
-    }
-
-    private func unknownCharacter() -> FilterError {
-        let range = position..<position + 1
-        switch bytes[position] {
-        case UInt8(ascii: "$"):
-            return FilterError(
-                "$ stands before an ARCnet address, which Ethernet frames do not have", at: range)
-        case 0x80...:
-            return FilterError("the text has a character that is not ASCII", at: range)
-        default:
-            return FilterError("this character has no meaning in a filter", at: range)
-        }
     }
 }
 
@@ -75,7 +62,7 @@ extension Lexer {
         byte == UInt8(ascii: "-") || byte == UInt8(ascii: "_")
     }
 
-    private static func isLetterOrDigit(_ byte: UInt8) -> Bool {
+    static func isLetterOrDigit(_ byte: UInt8) -> Bool {
         switch byte {
         case UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "a")...UInt8(ascii: "z"),
             UInt8(ascii: "A")...UInt8(ascii: "Z"):
@@ -279,16 +266,44 @@ extension Lexer {
         return groupCount > 2 ? lastEnd - position : 0
     }
 
-    /// The longest text that can be part of an IPv6 address, with an IPv4 address at its end.
-    private static let ipv6ByteCountMax = 64
+    /// The longest IPv4 address.
+    private static let ipv4ByteCountMax = 15
+
+    /// The text here that is made as an IPv6 address is; it may have a few bytes too many.
+    ///
+    /// It is empty if there is none, so that no text has many places at which one is looked for in vain.
+    private var ipv6Text: ArraySlice<UInt8> {
+        let colon = UInt8(ascii: ":")
+        var (end, groupCount, isShort) = (position, 0, false)
+        while groupCount < 8 {
+            let digits = bytes[end...].prefix(4).prefix { Self.digit($0, isHex: true) != nil }
+            let rest = bytes[(end + digits.count)...]
+            if !digits.isEmpty { groupCount += 1 }
+            if !digits.isEmpty, rest.first == UInt8(ascii: ".") {
+                // An IPv4 address is at the end.
+                end +=
+                    bytes[end...].prefix(Self.ipv4ByteCountMax).prefix { byte in
+                        Self.digit(byte, isHex: true) != nil || byte == UInt8(ascii: ".")
+                    }.count
+                break
+            }
+            end += digits.count
+            guard rest.first == colon else { break }
+            if rest.dropFirst().first == colon {
+                guard !isShort else { break }
+                isShort = true
+                end += 2
+            } else {
+                guard !digits.isEmpty else { break }
+                end += 1
+            }
+        }
+        return isShort || groupCount >= 7 ? bytes[position..<end] : []
+    }
 
     /// The length of an IPv6 address here.
     private var ipv6ByteCount: Int {
-        var text = bytes[position...].prefix(Self.ipv6ByteCountMax).prefix { byte in
-            Self.digit(byte, isHex: true) != nil || byte == UInt8(ascii: ":")
-                || byte == UInt8(ascii: ".")
-        }
-        guard text.count(where: { $0 == UInt8(ascii: ":") }) >= 2 else { return 0 }
+        var text = ipv6Text
         while text.count >= 2 {
             if let address = IPAddress(String(decoding: text, as: UTF8.self)),
                 address.family == .ipv6

@@ -22,6 +22,54 @@ struct Token {
     let range: Range<Int>
 }
 
+/// What hints tell of words.
+extension Token {
+    /// The words that lead to one, and it: `tcp dst port 80`.
+    ///
+    /// - Parameters:
+    ///   - tokens: The words of a text.
+    ///   - last: The index of the one.
+    ///   - bytes: The text.
+    /// - Returns: The part of the text, as a reason can repeat it.
+    static func phrase(_ tokens: [Self], upTo last: Int, of bytes: [UInt8]) -> String {
+        var first = last
+        if last >= 2, tokens[last - 1].kind == .sign(.slash) { first -= 2 }
+        while first > 0, last - first < 8 {
+            if tokens[first - 1].kind.isQualifier {
+                first -= 1
+            } else if first > 1, tokens[first].kind.isDirection,
+                tokens[first - 2].kind.isDirection
+            {
+                first -= 2
+            } else {
+                break
+            }
+        }
+        return FilterError.shown(
+            bytes[tokens[first].range.lowerBound..<tokens[last].range.upperBound])
+    }
+}
+
+extension Token.Kind {
+    /// Whether it can be an address, a port or a name.
+    var isValue: Bool {
+        switch self {
+        case .number, .dotted, .ipv6, .mac, .name: true
+        case .keyword, .sign, .end: false
+        }
+    }
+
+    var isDirection: Bool { self == .keyword(.source) || self == .keyword(.destination) }
+
+    /// Whether it says what the address or the port behind it is.
+    var isQualifier: Bool {
+        switch self {
+        case .keyword(.header), .keyword(.kind): true
+        default: isDirection
+        }
+    }
+}
+
 /// A sign of the language.
 enum Sign: String, CaseIterable {
     case plus = "+"
