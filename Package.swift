@@ -178,8 +178,8 @@ let package = Package(
             "DoctorTests", "Addressing", "Doctor", "Edges", "Filter", "Formats", "Forwarding",
             "Linux", "Netlink", "PacketRing", "Settings", "Taps"),
         tests(
-            "ExplainTests", "Addressing", "Edges", "Explain", "Netlink", "Observation", "Packets",
-            "Settings", "Time"),
+            "ExplainTests", "Addressing", "Edges", "Explain", "Filter", "Netlink", "Observation",
+            "Packets", "Settings", "Time"),
         tests("CompressionTests", "Compression", "FuzzSupport"),
         tests(
             "CaptureFilesTests", "Addressing", "CaptureFiles", "FuzzSupport", "Linux"),

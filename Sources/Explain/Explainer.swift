@@ -64,8 +64,9 @@ package struct Explainer: ~Copyable {
         /// - Parameter filter: The filter.
         /// - Returns: Nil if it depends on what is not described: length, MAC addresses, flags, payload.
         package func passes(_ filter: Program) -> Bool? {
+            guard !filter.asksForMAC else { return nil }
             let verdicts = Set(
-                reportedForm.possibleFrames.lazy.map { filter.run(on: $0.wire) > 0 })
+                reportedForm.possibleFrames(for: filter).lazy.map { filter.run(on: $0.wire) > 0 })
             return verdicts.count == 1 ? verdicts.first : nil
         }
 
@@ -299,22 +300,47 @@ extension EdgeProgram {
     }
 }
 
+extension Program {
+    /// Whether a frame's MAC addresses are looked at.
+    fileprivate var asksForMAC: Bool {
+        instructions.contains { step in
+            [.loadWord, .loadHalf, .loadByte].contains(step.opcode)
+                && step.operand < EthernetHeader.etherType
+        }
+    }
+
+    /// The numbers that are compared with, a few of them.
+    fileprivate var comparedNumbers: Set<UInt32> {
+        let jumps: [Opcode] = [
+            .jumpIfEqual, .jumpIfGreater, .jumpIfAtLeast, .jumpIfAny,
+        ]
+        return Set(instructions.lazy.filter { jumps.contains($0.opcode) }.map(\.operand).prefix(64))
+    }
+}
+
 extension DescribedPacket {
     /// Frames that the packet may be, which differ in what is not described.
-    fileprivate var possibleFrames: [[UInt8]] {
+    fileprivate func possibleFrames(for filter: Program) -> [[UInt8]] {
         let bare = frame(from: .broadcast, to: .broadcast)
-        let other = frame(from: MACAddress(value: 2), to: MACAddress(value: 4))
-        let flagsOffset = bare.count - TCPHeader.byteCount + TCPHeader.flags
-        let byFlags = (0...UInt8.max).filter { $0 & 0xe0 == 0 }.map { flags in
+        let transportOffset = bare.count - TCPHeader.byteCount
+        let byFlags = (0...0x1f as ClosedRange<UInt8>).map { flags in
             var frame = bare
-            if transport == IPProtocol.tcp { frame[flagsOffset] = flags }
+            if transport == IPProtocol.tcp { frame[transportOffset + TCPHeader.flags] = flags }
             return frame
         }
-        let byLength = [64, 512, 1514, 9014, 65_549].flatMap { count in
-            [0x00, 0xff].map { byte in
-                bare + [UInt8](repeating: byte, count: max(0, count - bare.count))
+        let byLength = [64, 512, 1514, 9014, 65_549].map { count in
+            bare + [UInt8](repeating: 0, count: max(0, count - bare.count))
+        }
+        let known = Array(bare.prefix(transportOffset + PortsHeader.byteCount))
+        let byContent = filter.comparedNumbers.flatMap { number in
+            // Whatever the alignment at which they are loaded.
+            [UInt32](arrayLiteral: 0, 8, 16, 24, 32).map { shift in
+                let word =
+                    shift == 32 ? number << 16 | number : number << shift | number >> (32 - shift)
+                return known
+                    + (0..<256).map { UInt8(truncatingIfNeeded: word >> (24 - $0 % 4 * 8)) }
             }
         }
-        return [other] + byFlags + byLength
+        return byFlags + byLength + byContent
     }
 }

@@ -41,7 +41,7 @@ struct FilterCheckTests {
 
     @Test("warns of one that does not fit beside the rule of an edge, and names the edge")
     func long() throws {
-        let hosts = (0..<400).map { "host 192.\($0 % 7).\($0 / 250).\($0 % 250)" }
+        let hosts = (0..<1000).map { "host 192.\($0 % 7).\($0 / 250).\($0 % 250)" }
         let filter = try FilterExpression(hosts.joined(separator: " or "))
         let found = try Self.findings(of: .success(filter))
         #expect(found.map(\.grade) == [.warning])

@@ -1,6 +1,7 @@
 import Addressing
 import Edges
 import Explain
+import Filter
 import Netlink
 import Observation
 import Packets
@@ -148,6 +149,22 @@ struct ExplainerTests {
             views.map(\.observedEnd) == [
                 TestNode.address("10.244.1.3"), TestNode.address("10.244.1.3"),
             ])
+    }
+
+    @Test(
+        "knows what a filter says of a packet whose addresses and ports alone are known",
+        arguments: [
+            ("dst port 80", true), ("not port 80", false), ("host 10.244.1.2", true),
+            ("tcp", true), ("udp", false), ("ip6", false), ("len >= 0", true),
+            ("greater 1000", nil), ("ether src 02:00:00:00:00:01", nil),
+            ("tcp[tcpflags] & tcp-syn != 0", nil), ("port 80 and less 100", nil),
+            ("port 81 and less 100", false), ("ether broadcast", nil),
+            ("tcp[20:4] = 0x47455420", nil), ("tcp[33] = 7", nil), ("tcp[40:2] = 0xbeef", nil),
+        ] as [(String, Bool?)])
+    func filter(text: String, verdict: Bool?) throws {
+        let view = try #require(
+            try views("tcp 10.244.1.2:40000 10.244.1.3:80").first(where: \.decision.isReported))
+        #expect(view.passes(try FilterExpression(text).program) == verdict)
     }
 
     @Test("shows the edge of another node, and none for what is no pod")
