@@ -26,20 +26,25 @@ extension Parser {
         }
         let (address, network) = exampleAddresses(before: index)
         let (word, lead) = (shown(tokens[index - 1].range), phrase(upTo: index - 1))
-        let what: (what: String, example: String) =
+        let what: (what: String, end: String, other: String) =
             switch tokens[index - 1].kind {
-            case .keyword(.kind(.port)): ("a port", "as in '\(lead) 80'")
-            case .keyword(.kind(.portrange)): ("a range of ports", "as in '\(lead) 8000-8080'")
-            case .keyword(.kind(.host)): ("an address", "as in '\(lead) \(address)'")
-            case .keyword(.kind(.net)): ("a network", "as in '\(lead) \(network)'")
-            case .keyword(.kind(.proto)): ("a protocol", "as in 'proto 6' or 'proto \\tcp'")
+            case .keyword(.kind(.port)): ("a port", "80", "port 80")
+            case .keyword(.kind(.portrange)):
+                ("a range of ports", "8000-8080", "portrange 8000-8080")
+            case .keyword(.kind(.host)): ("an address", address, "host 10.1.2.3")
+            case .keyword(.kind(.net)): ("a network", network, "net 10.1.0.0/16")
+            case .keyword(.kind(.proto)): ("a protocol", "6", "proto 6' or 'proto \\tcp")
             case .keyword(.source), .keyword(.destination):
                 hasPorts(before: index)
-                    ? ("'port' with a number", "as in '\(lead) port 80'")
-                    : ("an address", "as in '\(lead) \(address)'")
-            default: ("a condition", "such as 'tcp' or 'port 80'")
+                    ? ("'port' with a number", "port 80", "src port 80")
+                    : ("an address", address, "src 10.1.2.3")
+            default: ("a condition", "", "")
             }
-        return "\(what.what) has to follow '\(word)', \(what.example)"
+        guard !what.end.isEmpty else {
+            return "a condition has to follow '\(word)', such as 'tcp' or 'port 80'"
+        }
+        let example = hint("\(lead) \(what.end)", as: "as in") ?? "as in '\(what.other)'"
+        return "\(what.what) has to follow '\(word)', \(example)"
     }
 
     /// The protocol that stands at most a few words before a word.
@@ -101,16 +106,15 @@ extension Parser {
         case (.bitOr, _): return "write '||' or 'or'"
         case (.colon, .number) where value.kind.isNumber && isBehindPort(position - 1),
             (.minus, .number) where value.kind.isNumber && isBehindPort(position - 1):
-            return "write 'portrange \(shown(last.range))-\(shown(value.range))'"
+            return hint("portrange \(shown(last.range))-\(shown(value.range))")
         case (.colon, _) where last.kind.isValue && value.kind.isValue:
-            return "write '\(phrase(upTo: position - 1)) and port \(shown(value.range))'"
+            return hint("\(phrase(upTo: position - 1)) and port \(shown(value.range))")
         case (_, .keyword(let keyword)) where sign.isRelation && value.kind.isValue:
             var middle = ""
             if case .header = keyword {
                 middle = value.kind.isNumber ? " port" : value.kind.isAddress ? " host" : " proto"
             }
-            return
-                "write '\(phrase(upTo: position - 1))\(middle) \(shown(value.range))'"
+            return hint("\(phrase(upTo: position - 1))\(middle) \(shown(value.range))")
         default: return nil
         }
     }
@@ -133,28 +137,33 @@ extension Parser {
         {
             let (first, last) = (next, token(index + 1))
             let isWhole = index > position && last.kind.isNumber
-            let range = isWhole ? "\(shown(first.range))-\(shown(last.range))" : "8000-8080"
+            let right =
+                isWhole
+                ? hint("portrange \(shown(first.range))-\(shown(last.range))", as: "as in") : nil
             return FilterError(
-                "a range of ports has two ports and no space, as in 'portrange \(range)'",
-                at: token(index).range)
+                "a range of ports has two ports and no space, "
+                    + (right ?? "as in 'portrange 8000-8080'"), at: token(index).range)
         }
         guard case .sign(let sign) = next.kind, sign.isRelation || sign == .colon, position > 0
         else { return nil }
         let value = nextButOne
         let words = phrase(upTo: position - 1)
         var right = "\(words) \(value.kind.isValue ? shown(value.range) : "80")"
+        let range = (words.split(separator: " ").dropLast() + ["portrange"]).joined(separator: " ")
         switch (sign, value.kind) {
         case (.notEqual, _): right = "not \(right)"
         case (.greater, .number(let number)) where isPort && number < 65535:
-            right = "portrange \(number + 1)-65535"
-        case (.atLeast, .number(let number)) where isPort: right = "portrange \(number)-65535"
+            right = "\(range) \(number + 1)-65535"
+        case (.atLeast, .number(let number)) where isPort: right = "\(range) \(number)-65535"
         case (.less, .number(let number)) where isPort && number > 0:
-            right = "portrange 0-\(number - 1)"
-        case (.atMost, .number(let number)) where isPort: right = "portrange 0-\(number)"
+            right = "\(range) 0-\(number - 1)"
+        case (.atMost, .number(let number)) where isPort: right = "\(range) 0-\(number)"
         default: break
         }
         guard isPort || value.kind.isValue else { return nil }
-        return FilterError("no sign can be behind '\(words)'; write '\(right)'", at: next.range)
+        return FilterError(
+            "no sign can be behind '\(words)'" + (hint(right).map { "; \($0)" } ?? ""),
+            at: next.range)
     }
 
     /// A word of the language behind `proto`, which needs a backslash there; nil for any other word.
@@ -190,8 +199,10 @@ extension Parser {
             return FilterError(general, at: operand.range)
         }
         return FilterError(
-            "\(general); a single '&' is for bits: "
-                + "'\(shown(operand.range)) & \(shown(nextButOne.range)) != 0'",
+            general
+                + (hint(
+                    "\(shown(operand.range)) & \(shown(nextButOne.range)) != 0",
+                    as: "; a single '&' is for bits:") ?? ""),
             at: operand.range)
     }
 
@@ -209,7 +220,7 @@ extension Parser {
                 nil
             }
         return FilterError(
-            right.map { "'\(word)' is a number; write '\($0)'" }
+            right.flatMap { hint($0) }.map { "'\(word)' is a number; \($0)" }
                 ?? "what is this number? 'host', 'port' or another word has to say so", at: range)
     }
 

@@ -72,7 +72,7 @@ extension Parser {
         case .port, .portrange, .proto:
             throw conditions.failure(
                 "\(what) cannot follow '\(qualifiers.kind?.rawValue ?? "")'; "
-                    + "write 'host \(shown(conditions.place))'")
+                    + (hint("host \(shown(conditions.place))") ?? "write 'host' before it"))
         case .host, .net, nil: break
         }
     }
@@ -129,8 +129,9 @@ extension Parser {
                     throw conditions.failure("the length of a prefix has to follow '/'")
                 }
                 throw conditions.failure(
-                    "the length of a prefix has to follow '/'; write "
-                        + "'\(phrase(upTo: position - 2)) mask \(shown(word.range))'")
+                    "the length of a prefix has to follow '/'"
+                        + (hint("\(phrase(upTo: position - 2)) mask \(shown(word.range))")
+                            .map { "; \($0)" } ?? ""))
             }
             advance()
             try conditions.check(length, 32, "the prefix")

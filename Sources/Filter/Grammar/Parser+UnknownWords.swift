@@ -6,7 +6,7 @@ extension Parser {
         guard case .name(let name) = token.kind else {
             return FilterError(
                 "an address needs a word before it that says what it is; "
-                    + (valuePhrase(index).map { "write '\($0)'" } ?? "write 'host' or 'net'"),
+                    + (valuePhrase(index).flatMap { hint($0) } ?? "write 'host' or 'net'"),
                 at: token.range)
         }
         if let error = displayFilter(index, isHost: false) { return error }
@@ -15,20 +15,21 @@ extension Parser {
             return FilterError("\(lead); \(hint)", at: token.range)
         }
         let nearest = Keyword.nearest(to: name).map { "did you mean '\($0)'?" }
-        let known = knownName(name).map { "write '\($0)'" }
+        let known = knownName(name).flatMap { self.hint($0) }
         // A service that stands alone is meant for itself; before more words it is another one.
         let isAlone =
             switch tokens[min(index + 1, tokens.count - 1)].kind {
             case .end, .keyword(.and), .keyword(.or), .sign(.and), .sign(.or), .sign(.close): true
             default: false
             }
-        let hint = isAlone ? known ?? nearest : nearest ?? known
-        return FilterError(lead + (hint.map { "; \($0)" } ?? ""), at: token.range)
+        let advice = isAlone ? known ?? nearest : nearest ?? known
+        return FilterError(lead + (advice.map { "; \($0)" } ?? ""), at: token.range)
     }
 
     /// What to write for the name of a service or a protocol that stands alone.
     private func knownName(_ name: String) -> String? {
-        if Keyword.nearest(to: name, among: ["src", "dst", "host", "ip", "ip6"]) != nil {
+        let words = ["src", "dst", "host", "ip", "ip6"]
+        guard Keyword.of(name) == nil, Keyword.nearest(to: name, among: words) == nil else {
             return nil
         }
         if KnownNames.protocolNumber(name) != nil { return "proto \(name)" }
@@ -57,13 +58,12 @@ extension Parser {
     /// A value directly behind the name of a protocol.
     func missingKind(_ header: Header) -> FilterError {
         let token = next
-        let general = "a word such as 'host', 'src' or 'port' is missing before this"
         let hasPorts = [.tcp, .udp, .sctp].contains(header)
         let lead = phrase(upTo: position - 1)
         switch token.kind {
         case .name(let name):
             if hasPorts, KnownNames.service(name) != nil {
-                return FilterError("\(general): '\(lead) port \(name)'", at: token.range)
+                return missing("\(lead) port \(name)")
             }
             let words = [
                 "port", "host", "net", "src", "dst", "and", "or", "portrange", "proto",
@@ -73,16 +73,21 @@ extension Parser {
             return FilterError(
                 "\(quoted(token)) is no word of the language; did you mean '\(nearest)'?",
                 at: token.range)
-        case .number where hasPorts:
-            return FilterError(
-                "\(general): '\(lead) port \(shown(token.range))'", at: token.range)
-        case .dotted, .ipv6:
-            guard let phrase = valuePhrase(position), [.ip, .ip6, .arp, .rarp].contains(header)
-            else { break }
-            return FilterError("\(general): '\(lead) \(phrase)'", at: token.range)
+        case .number where hasPorts: return missing("\(lead) port \(shown(token.range))")
+        case .dotted, .ipv6: return missing(valuePhrase(position).map { "\(lead) \($0)" })
         default: break
         }
-        return FilterError(general, at: token.range)
+        return missing(nil)
+    }
+
+    /// A word that is missing before the next one.
+    ///
+    /// - Parameter right: The filter with it, if one is likely.
+    /// - Returns: The reason.
+    private func missing(_ right: String?) -> FilterError {
+        FilterError(
+            "a word such as 'host', 'src' or 'port' is missing before this"
+                + (right.flatMap { hint($0, as: ":") } ?? ""), at: next.range)
     }
 
     /// A name that is refused as an address or a port; it may be a mistyped word of the language.
@@ -134,9 +139,8 @@ extension Parser {
         let right =
             isCompared && value.kind.isValue && !example.isEmpty
             ? shown(value.range) : example
-        return FilterError(
-            "\(lead); write '\(isNot ? "not " : "")\(words)\(right.isEmpty ? "" : " \(right)")'",
-            at: token.range)
+        let phrase = "\(isNot ? "not " : "")\(words)\(right.isEmpty ? "" : " \(right)")"
+        return FilterError(lead + (hint(phrase).map { "; \($0)" } ?? ""), at: token.range)
     }
 
     private static let displayedLayers: Set<String> = [

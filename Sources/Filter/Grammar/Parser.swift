@@ -16,11 +16,30 @@ struct Parser {
     /// Finds the addresses of a host's name; nil if names of hosts are refused.
     let resolve: ((String) -> [IPAddress])?
 
+    /// Whether this reads a hint, which needs none itself.
+    private var isHint = false
+
     /// The deepest nesting of parentheses, brackets and negations.
     private static let depthMax = 100
 
     init(_ tokens: [Token], of bytes: [UInt8], resolve: ((String) -> [IPAddress])?) {
         (self.tokens, self.bytes, self.resolve) = (tokens, bytes, resolve)
+    }
+
+    /// Whether a text is a filter: no hint says to write what is refused.
+    static func isFilter(_ text: String) -> Bool {
+        let bytes = Array(text.utf8)
+        guard let tokens = try? Lexer.tokens(bytes) else { return false }
+        var parser = Self(tokens, of: bytes) { _ in
+            [IPAddress(ipv4: 0x0a01_0203), IPAddress(ipv6High: 1 << 63, low: 1)]
+        }
+        parser.isHint = true
+        return (try? parser.filter()) != nil
+    }
+
+    /// A hint that says to write a filter; nil if that would be refused.
+    func hint(_ text: String, as lead: String = "write") -> String? {
+        !isHint && Self.isFilter(text) ? "\(lead) '\(text)'" : nil
     }
 
     /// Reads the whole text.
