@@ -182,14 +182,13 @@ extension Parser {
             }
         }
         let lead = phrase(upTo: position - 1)
-        let right = [
-            number(ofProtocol: word, qualifiers.header) == nil ? nil : "'\(lead) \\\(word)'",
-            alone.map { "'\($0)'" },
-        ].compactMap(\.self)
+        let right = ["\(lead) \\\(word)", alone].compactMap(\.self).filter {
+            !isHint && Self.isFilter($0)
+        }
         guard !right.isEmpty else { return nil }
         return FilterError(
             "'\(word)' is a word of the language, and a name only behind a backslash; write "
-                + right.joined(separator: " or "), at: tokens[index].range)
+                + right.map { "'\($0)'" }.joined(separator: " or "), at: tokens[index].range)
     }
 
     /// A comparison that is missing behind a number.

@@ -229,7 +229,7 @@ extension Parser {
     }
 
     /// The number of a protocol inside another one; nil if none is known.
-    func number(ofProtocol name: String, _ header: Header?) -> UInt32? {
+    private func number(ofProtocol name: String, _ header: Header?) -> UInt32? {
         switch header {
         case nil, .ip, .ip6: KnownNames.protocolNumber(name).map(UInt32.init)
         case .link: KnownNames.linkNumber(name)
@@ -245,7 +245,8 @@ extension Parser {
             if name.contains("-") || name.contains(".."), name.first?.isNumber == true {
                 let range = name.replacing("..", with: "-")
                 throw conditions.failure(
-                    "several ports are written as in 'portrange \(FilterError.shown(range.utf8))'")
+                    "several ports are written "
+                        + (hint("portrange \(range)", as: "as in") ?? "as in 'portrange 80-90'"))
             }
             let hint = KnownNames.nearestService(to: name).map { ", or did you mean '\($0)'?" }
             throw conditions.failure(

@@ -17,7 +17,7 @@ struct Parser {
     let resolve: ((String) -> [IPAddress])?
 
     /// Whether this reads a hint, which needs none itself.
-    private var isHint = false
+    private(set) var isHint = false
 
     /// The deepest nesting of parentheses, brackets and negations.
     private static let depthMax = 100
