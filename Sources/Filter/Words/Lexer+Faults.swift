@@ -54,7 +54,6 @@ extension Lexer {
         }
         guard !others.isEmpty else { return general }
         let phrase = Token.phrase(tokens, upTo: tokens.count - 1, of: bytes)
-        return Parser.isFilter(phrase + others)
-            ? "a comma has no meaning in a filter; write '\(phrase)\(others)'" : general
+        return "a comma has no meaning in a filter; write '\(phrase)\(others)'"
     }
 }
