@@ -16,11 +16,14 @@ struct FilterCommand: ParsableCommand {
             tcpdump's would keep.
 
               podwire filter port 53 and host 10.1.2.3
+              podwire filter 'net 10.1.0.0/16 and not (port 22 or portrange 8000-8080)'
               podwire filter 'tcp[tcpflags] & (tcp-syn|tcp-fin) != 0'
               podwire filter --format ddd port 53
               podwire filter --file pods.pcapng net 10.244.0.0/16
 
-            Not supported: protochain, gateway, names of networks and of Ethernet addresses, words for \
+            `and` and `or` bind alike, from left to right, and `not` binds closest.
+
+            Not supported: protochain, gateway, DECnet's addresses, names of networks and of Ethernet addresses, words for \
             other link types than Ethernet, and inbound, outbound and ifindex, which say nothing about \
             the packets of many pods. Names of services and protocols are those of a table, not of this \
             machine's files.
@@ -75,19 +78,18 @@ struct FilterCommand: ParsableCommand {
         guard filterFile != "-" || file != "-" else {
             throw ValidationError("--file and --filter-file: standard input can be read once")
         }
-        _ = try expression(reads: false)
     }
 
     func run() throws {
-        let read = try readingSettings(for: "filter") { try expression(reads: true) }
+        let read = try readingSettings(for: "filter") { try expression() }
         guard let filter = read else { return }
         guard let file else { return show(filter.program) }
         try readingCaptures(for: "filter") { try count(file, filter) }
     }
 
-    private func expression(reads: Bool) throws -> FilterExpression? {
+    private func expression() throws -> FilterExpression? {
         let text = filterFile == nil ? words.joined(separator: " ") : nil
-        return try FilterOptions(text, file: filterFile, resolves: resolve, reads: reads).expression
+        return try FilterOptions(text, file: filterFile, resolves: resolve).expression
     }
 
     private func show(_ program: Program) {
@@ -98,6 +100,15 @@ struct FilterCommand: ParsableCommand {
                 "\(step.opcode.rawValue) \(step.ifTrue) \(step.ifFalse) \(step.operand)\n"
             }
             writeToStandardOutput("\(lines.count)\n" + lines.joined())
+        }
+        let count = program.instructions.count
+        if count > Program.kernelInstructionCountMax {
+            writeToStandardError(
+                """
+                podwire filter: \(count) instructions are more than the kernel takes \
+                (\(Program.kernelInstructionCountMax)): an agent runs it in user space
+
+                """)
         }
     }
 

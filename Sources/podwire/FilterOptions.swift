@@ -1,4 +1,3 @@
-import Addressing
 import ArgumentParser
 import Filter
 import Formats
@@ -15,17 +14,15 @@ struct FilterOptions {
     ///   - text: The filter.
     ///   - path: The file with it.
     ///   - resolves: Whether names of hosts are looked up.
-    ///   - reads: Whether the file is read, and names are looked up now.
     /// - Throws: A `ValidationError` with the place of what is wrong.
-    init(_ text: String?, file path: String?, resolves: Bool, reads: Bool) throws {
+    init(_ text: String?, file path: String?, resolves: Bool) throws {
         if let text {
-            expression = try Self.expression(text, "filter", resolves: resolves, reads: reads)
-        } else if let path, reads {
+            expression = try Self.expression(text, resolves: resolves)
+        } else if let path {
             let bytes = try readInput(
                 path, byteCountMax: FilterExpression.byteCountMax, "--filter-file")
             let text = FilterExpression.text(ofFile: bytes)
-            expression = try Self.expression(
-                text, "--filter-file \(path)", resolves: resolves, reads: true)
+            expression = try Self.expression(text, of: path, resolves: resolves)
         } else {
             expression = nil
         }
@@ -35,22 +32,21 @@ struct FilterOptions {
     ///
     /// - Parameters:
     ///   - text: The text.
-    ///   - name: What the text is, for the message.
+    ///   - path: The file that has it; nil for none.
     ///   - resolves: Whether names of hosts are looked up.
-    ///   - reads: Whether they are looked up now; if not, any name will do.
     /// - Returns: The filter.
     /// - Throws: A `ValidationError` with the place of what is wrong.
     private static func expression(
-        _ text: String, _ name: String, resolves: Bool, reads: Bool
+        _ text: String, of path: String? = nil, resolves: Bool
     ) throws -> FilterExpression {
         do throws(FilterError) {
             guard resolves else { return try FilterExpression(text) }
             return try FilterExpression(text) { host in
-                guard reads else { return [IPAddress(ipv4: 0x7f00_0001)] }
-                return (try? Linux.resolve(host, port: 0))?.map(\.address) ?? []
+                (try? Linux.resolve(host, port: 0))?.map(\.address) ?? []
             }
         } catch {
-            throw ValidationError("\(name): \(error.text(in: text))")
+            let place = path.map { "\($0): " } ?? ""
+            throw ValidationError("\(place)\(error.text(in: text))")
         }
     }
 }

@@ -120,10 +120,9 @@ struct SourceOptions: ParsableArguments {
 
     /// The filter in words, compiled.
     ///
-    /// - Parameter reads: Whether files are read, and names of hosts are looked up.
-    /// - Returns: The filter; nil if there is none, or if its file is not read.
+    /// - Returns: The filter; nil if there is none.
     /// - Throws: A `ValidationError` with the place of what is wrong.
-    func filterExpression(reads: Bool) throws -> FilterExpression? {
-        try FilterOptions(filter, file: filterFile, resolves: resolve, reads: reads).expression
+    func filterExpression() throws -> FilterExpression? {
+        try FilterOptions(filter, file: filterFile, resolves: resolve).expression
     }
 }

@@ -173,7 +173,8 @@ extension SourceSettings {
         guard given.count <= 1 else {
             throw ValidationError("\(given[0].0) and \(given[1].0): give one filter")
         }
-        guard let filter = try options.filterExpression(reads: readsFiles) else { return }
+        // Whatever else is wrong comes first: an unknown option would look like words of a filter.
+        guard readsFiles, let filter = try options.filterExpression() else { return }
         capture.filter = filter.program.truncating(to: UInt32(capture.snaplen))
         capture.filterText = filter.text
     }

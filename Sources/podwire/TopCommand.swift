@@ -83,7 +83,6 @@ struct TopCommand: ParsableCommand {
             _ = try settings(readsFiles: false)
             return
         }
-        _ = try agents.filterExpression(reads: false)
         if let option = agents.firstGiven {
             throw ValidationError(
                 "\(option): it is for agents, and a file is read as it is: give a file, or agents")
@@ -120,7 +119,7 @@ struct TopCommand: ParsableCommand {
         var reader = try CaptureReader(path: file)
         var table = ConversationTable()
         let filter = try readingSettings(for: "top") {
-            try agents.filterExpression(reads: true)?.program
+            try agents.filterExpression()?.program
         }
         let damage = try reader.readAll { frame in
             guard filter.map({ frame.passes($0) }) ?? true else { return }
