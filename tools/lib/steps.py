@@ -39,11 +39,11 @@ def step(name, summary, command, packages=(), binary=False, venv=False, root=Tru
     return Step(name, summary, command.split(), packages, binary, venv, root, count, beside, alone)
 
 
-def integration(name, summary, *packages, test=None, venv=False, alone=False):
+def integration(name, summary, *packages, test=None, venv=False, beside=False, alone=False):
     """A step that is a file of integration tests."""
     return step(name, summary, f"python3 -B {TESTS}/{test or name}_test.py -v",
                 ("testbed", "integration", *packages), binary=True, venv=venv, count="python",
-                alone=alone)
+                beside=beside, alone=alone)
 
 
 STEPS = (
@@ -68,8 +68,7 @@ STEPS = (
          f"python3 -B {TESTS}/docs_test.py -v", ("build", "docs"), root=False, count="python",
          beside=True),
     integration("manifest", "the manifests of k8s/, against every Kubernetes and its policies",
-                "manifests", venv=True),
-    integration("deployment", "the program as the manifests of k8s/ start it", "manifests", venv=True),
+                "manifests", venv=True, beside=True),
     integration("password", "passwords and users"),
     integration("agent", "settings, signals, capabilities, and sensors that misbehave"),
     integration("files", "capture files of other programs, and some that are made to do harm"),
@@ -104,6 +103,7 @@ STEPS = (
     integration("sensors", "twenty nodes that share four sensors, which come and go"),
     integration("vxlan", "sensors at the end of a tunnel, beside one over RPCAP"),
     integration("fault", "faults of sensors, networks, nodes and the agent itself"),
+    integration("deployment", "the program as the manifests of k8s/ start it", "manifests", venv=True),
     integration("container", "the image, and a container of it as on a node", "container"),
     step("unit", "unit tests, those against the kernel in network namespaces of their own",
          "swift test", ("build", "testbed", "integration"), count="swift", alone=True),
@@ -227,6 +227,7 @@ class Runner:
         self.rows = []
         self.total, self.failed = Count(), {}
         self.lock, self.processes, self.is_over = threading.Lock(), set(), False
+        self.build_lock, self.venv_lock = threading.Lock(), threading.Lock()
 
     def run_all(self, wanted, times):
         """Runs steps, those that may run beside others on a thread of their own."""
@@ -286,7 +287,11 @@ class Runner:
             self.installed.update(missing)
 
     def build(self):
-        """Has PODWIRE name a release build."""
+        """Has PODWIRE name a release build, which the first step makes that needs it."""
+        with self.build_lock:
+            self.build_once()
+
+    def build_once(self):
         if self.build_failure:
             raise self.build_failure
         if "PODWIRE" in self.environment:
@@ -305,13 +310,18 @@ class Runner:
     def make_venv(self):
         """A Python with packages that Debian does not have, as the first on the path."""
         folder = self.folder / "venv"
-        if not folder.exists():
-            subprocess.run(["python3", "-m", "venv", folder], check=True)
-            # The validator brings the schemas of Kubernetes' versions, so it is to be the newest; what
-            # checkov complains of is compared with a list, so it is not.
-            subprocess.run([folder / "bin/pip", "install", "--quiet", "--disable-pip-version-check",
-                            "kubernetes-validate", "checkov==3.3.30"], check=True)
+        with self.venv_lock:
+            if not folder.exists():
+                self.fill_venv(folder)
         return {"PATH": f"{folder}/bin:{self.environment['PATH']}"}
+
+    @staticmethod
+    def fill_venv(folder):
+        subprocess.run(["python3", "-m", "venv", folder], check=True)
+        # The validator brings the schemas of Kubernetes' versions, so it is to be the newest; what
+        # checkov complains of is compared with a list, so it is not.
+        subprocess.run([folder / "bin/pip", "install", "--quiet", "--disable-pip-version-check",
+                        "kubernetes-validate", "checkov==3.3.30"], check=True)
 
     def prepare(self, step):
         """Gets what a step needs, and returns its environment."""
