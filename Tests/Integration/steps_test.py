@@ -22,12 +22,18 @@ def shell_step(name, summary, command, **keywords):
     return steps.step(name, summary, "", root=False, **keywords)._replace(command=["bash", "-c", command])
 
 
-# The first one ends only behind the second, and the third passes only behind the first.
-IN_TURN = (
-    shell_step("beside", "it takes its time", beside=True, command="""
-        echo one; until [ -e "$FOLDER/b" ]; do sleep 0.01; done; echo two; touch "$FOLDER/a" """),
-    shell_step("between", "it does not wait", 'touch "$FOLDER/b"'),
-    shell_step("alone", "it waits", 'test -e "$FOLDER/a"', alone=True))
+
+
+def in_turn(*beside):
+    """The first ones end only behind the next, and the last passes only behind the first ones."""
+    firsts = [shell_step(f"beside{index}", "it takes its time", beside=kind, command=f"""
+        echo one; until [ -e "$FOLDER/b" ]; do sleep 0.01; done; echo two; touch "$FOLDER/a{index}" """)
+              for index, kind in enumerate(beside)]
+    needed = " && ".join(f'test -e "$FOLDER/a{index}"' for index in range(len(beside)))
+    return (*firsts, shell_step("between", "it does not wait", 'touch "$FOLDER/b"'),
+            shell_step("alone", "it waits", needed, alone=True))
+
+
 PYTHON = """\
 test_one (__main__.SomeTest.test_one) ... FAIL
 test_two (__main__.SomeTest.test_two) ... ok
@@ -107,16 +113,21 @@ class RunTest(unittest.TestCase):
         self.assertEqual(lines.count("== passes: all is well"), 3)
         self.assertTrue(any("3 of 3 runs passed" in line for line in lines), lines)
 
-    def test_one_beside_others(self):
-        """They do not wait for it, but for one that runs alone; what it says stays together."""
-        with tempfile.TemporaryDirectory() as folder, \
-                mock.patch.dict(os.environ, {"FOLDER": folder}):
-            code, lines = self.run_steps(known=IN_TURN)
-        self.assertEqual((code, lines[-1]), (0, "3 passed, 0 failed"), lines)
-        heads = [line.split(":")[0] for line in lines if line.startswith("== ")]
-        self.assertEqual(heads, ["== between", "== beside", "== alone"])
-        start = lines.index("== beside: it takes its time")
-        self.assertEqual(lines[start + 1:start + 3], ["one", "two"])
+    def test_some_beside_others(self):
+        """They do not wait for them, but for one that runs alone; what each says stays together."""
+        for kinds in ([steps.COMPILES], [steps.WAITS], [steps.COMPILES, steps.WAITS]):
+            with self.subTest(kinds), tempfile.TemporaryDirectory() as folder, \
+                    mock.patch.dict(os.environ, {"FOLDER": folder}):
+                code, lines = self.run_steps(known=in_turn(*kinds))
+                total = f"{len(kinds) + 2} passed, 0 failed"
+                self.assertEqual((code, lines[-1]), (0, total), lines)
+                heads = [line.split(":")[0] for line in lines if line.startswith("== ")]
+                firsts = [f"== beside{index}" for index in range(len(kinds))]
+                self.assertEqual((heads[0], heads[-1]), ("== between", "== alone"))
+                self.assertEqual(sorted(heads[1:-1]), firsts)
+                for first in firsts:
+                    start = lines.index(f"{first}: it takes its time")
+                    self.assertEqual(lines[start + 1:start + 3], ["one", "two"])
 
     def test_the_list(self):
         self.assertEqual(self.run_steps("--list"), (

@@ -25,21 +25,24 @@ STEP_SECONDS_MAX = 60 * 60
 
 # Compilers and linters give way to tests of a network, which mostly wait: see autogroup in sched(7).
 LOWEST_PRIORITY = 19
+# What may run beside tests of a network, each kind on a thread of its own: what compiles, at the lowest
+# priority, and tests that wait for minutes and need little of the machine.
+COMPILES, WAITS = "compiles", "waits"
 
 Step = collections.namedtuple(
     "Step", "name summary command packages binary venv root count beside alone")
 
 
 def step(name, summary, command, packages=(), binary=False, venv=False, root=True, count="one",
-         beside=False, alone=False):
+         beside=None, alone=False):
     """A step. `packages` names lists of common.sh; with `binary` it is told of a release build by
     PODWIRE, with `venv` it runs with Python packages that Debian does not have; `count` is how its
-    tests are counted (see COUNTERS). One that may run `beside` others does so at the lowest priority,
-    and must neither make a network nor measure time; one that runs `alone` waits for those."""
+    tests are counted (see COUNTERS). One that may run `beside` others is of one of two kinds; what
+    COMPILES must neither make a network nor measure time. One that runs `alone` waits for those."""
     return Step(name, summary, command.split(), packages, binary, venv, root, count, beside, alone)
 
 
-def integration(name, summary, *packages, test=None, venv=False, beside=False, alone=False):
+def integration(name, summary, *packages, test=None, venv=False, beside=None, alone=False):
     """A step that is a file of integration tests."""
     return step(name, summary, f"python3 -B {TESTS}/{test or name}_test.py -v",
                 ("testbed", "integration", *packages), binary=True, venv=venv, count="python",
@@ -48,27 +51,27 @@ def integration(name, summary, *packages, test=None, venv=False, beside=False, a
 
 STEPS = (
     step("check", "format, house rules, Python and shell lint", "tools/check rules", ("lint",),
-         root=False, beside=True),
+         root=False, beside=COMPILES),
     step("tidy", "each house rule finds a planted violation",
          f"python3 -B {TESTS}/tidy_test.py -v", ("python",), root=False, count="python",
-         beside=True),
+         beside=COMPILES),
     step("compare", "tools/compare finds what is lost and what is doubled",
          f"python3 -B {TESTS}/compare_test.py -v", ("python",), root=False, count="python",
-         beside=True),
+         beside=COMPILES),
     step("steps", "tools/test counts right, and the Python lint finds what is wrong",
          f"python3 -B {TESTS}/steps_test.py -v", ("python",), root=False, count="python",
-         beside=True),
+         beside=COMPILES),
     step("fuzz", "the guided fuzzer's targets, each with some inputs that are always the same",
-         "tools/fuzz --runs 5000 --jobs 2", ("build",), root=False, beside=True),
+         "tools/fuzz --runs 5000 --jobs 2", ("build",), root=False, beside=COMPILES),
     step("build", "all that is tested builds for debugging", "swift build --build-tests", ("build",),
-         root=False, beside=True),
+         root=False, beside=COMPILES),
     step("docs", "the documentation builds without a warning", "tools/docs --check",
-         ("build", "docs"), root=False, beside=True),
+         ("build", "docs"), root=False, beside=COMPILES),
     step("docs-check", "tools/docs finds what a page says that is not so",
          f"python3 -B {TESTS}/docs_test.py -v", ("build", "docs"), root=False, count="python",
-         beside=True),
+         beside=COMPILES),
     integration("manifest", "the manifests of k8s/, against every Kubernetes and its policies",
-                "manifests", venv=True, beside=True),
+                "manifests", venv=True, beside=COMPILES),
     integration("password", "passwords and users"),
     integration("agent", "settings, signals, capabilities, and sensors that misbehave"),
     integration("files", "capture files of other programs, and some that are made to do harm"),
@@ -100,7 +103,7 @@ STEPS = (
          binary=True),
     integration("doctor", "what the doctor finds"),
     integration("http", "metrics, probes, and who wants to hurt them"),
-    integration("sensors", "twenty nodes that share four sensors, which come and go"),
+    integration("sensors", "twenty nodes that share four sensors, which come and go", beside=WAITS),
     integration("vxlan", "sensors at the end of a tunnel, beside one over RPCAP"),
     integration("fault", "faults of sensors, networks, nodes and the agent itself"),
     integration("deployment", "the program as the manifests of k8s/ start it", "manifests", venv=True),
@@ -126,7 +129,8 @@ that fails keeps no other from running. Installs the Debian packages that the st
 need root, for network namespaces, and a Swift toolchain. All of them take up to 40 minutes on 2 cores.
 
 Steps that only compile or look at sources run beside the others, one at a time and at the lowest
-priority. What such a step says is shown when it has ended.
+priority; so do, at the usual one, tests that wait for minutes. What such a step says is shown when it has
+ended.
 
 The last line counts tests: those of Swift, those of Python, and each other step as one. A test that is
 skipped where it must not be counts as failed.
@@ -238,11 +242,14 @@ class Runner:
                 step, job = waiting.pop(0)
                 self.note(step, *job.result())
 
-        with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        with contextlib.ExitStack() as stack:
+            pools = {kind: stack.enter_context(concurrent.futures.ThreadPoolExecutor(1))
+                     for kind in (COMPILES, WAITS)}
             try:
                 for step in wanted:
                     if step.beside:
-                        waiting.append((step, pool.submit(self.repeat, step, times)))
+                        job = pools[step.beside].submit(self.repeat, step, times)
+                        waiting.append((step, job))
                         continue
                     if step.alone:
                         await_others()
@@ -250,7 +257,8 @@ class Runner:
                 await_others()
             except BaseException:
                 self.stop()
-                pool.shutdown(cancel_futures=True)
+                for pool in pools.values():
+                    pool.shutdown(cancel_futures=True)
                 raise
 
     def note(self, step, count, log):
@@ -377,7 +385,7 @@ class Runner:
         self.processes.add(process)
         if self.is_over:
             kill(process)
-        if step.beside:
+        if step.beside == COMPILES:
             give_way(process)
 
         def end():
