@@ -83,7 +83,7 @@ class CapturingDaemon:
     def close(self):
         for thing in self.open:
             try:
-                thing.shutdown(socket.SHUT_RDWR)
+                socket.socket.shutdown(thing, socket.SHUT_RDWR)
             except OSError:
                 pass
             thing.close()

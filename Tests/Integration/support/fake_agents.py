@@ -192,7 +192,7 @@ class FakeDaemon:
     def close(self):
         for thing in [self.listener, *self.open]:
             try:
-                thing.shutdown(socket.SHUT_RDWR)
+                socket.socket.shutdown(thing, socket.SHUT_RDWR)
             except OSError:
                 pass
             thing.close()

@@ -144,7 +144,7 @@ class Sensor:
         for line in sys.stdin:
             words = line.split()
             if words == ["close"]:
-                self.data.shutdown(socket.SHUT_RDWR) if self.form != "udp" else self.data.close()
+                self.close()
             elif words == ["open"]:
                 self.open()
             elif words == ["statistics"]:
@@ -152,6 +152,13 @@ class Sensor:
             else:
                 self.pace.set({"all": None, "nothing": 0}.get(words[1])
                               if words[1].isalpha() else int(words[1]))
+
+    def close(self):
+        if self.form == "udp":
+            self.data.close()
+        else:
+            # That of a TLS socket would have the thread that reads go on with what is encrypted.
+            socket.socket.shutdown(self.data, socket.SHUT_RDWR)
 
     def open(self):
         self.data = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
