@@ -4,10 +4,8 @@ tools/image makes the image, without an engine. PODWIRE names the binary that is
 """
 
 import json
-import os
 import pathlib
 import re
-import shutil
 import struct
 import subprocess
 import tempfile
@@ -18,6 +16,7 @@ from support.cluster import OUTSIDE, Cluster
 from support.commands import output
 from support.container import Bundle, Container, own_capabilities
 from support.endpoint import Endpoint
+from support.image import make_image
 from support.manifests import FOLDER, build, environment
 from support.namespace import command_in
 from support.program import Program
@@ -53,13 +52,6 @@ for number in range(count):
     out.sendto(struct.pack("!II", flow, number).ljust(length, b"."), (address, port))
     time.sleep(0.001)
 """
-
-
-def make_image(output, root=ROOT, **variables):
-    made = subprocess.run(
-        [root / "tools/image", "--engine", "none", "--output", output], stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT, text=True, timeout=3000, env={**os.environ, **variables})
-    assert made.returncode == 0, made.stdout[-4000:]
 
 
 def arrivals(path):
@@ -288,25 +280,6 @@ class ContainerTest(unittest.TestCase):
         for name in ("man/man1/podwire.1", "bash-completion/completions/podwire",
                      "zsh/site-functions/_podwire", "fish/vendor_completions.d/podwire.fish"):
             self.assertTrue((self.bundle.rootfs / "usr/share" / name).is_file(), name)
-
-    def test_the_same_from_another_folder(self):
-        """Built anew from a copy of what an engine's build is given, it has the same layer."""
-        copy = pathlib.Path(self.bundle.folder.name, "a copy")
-        copy.mkdir()
-        for line in (ROOT / ".dockerignore").read_text().splitlines():
-            source = ROOT / line.removeprefix("!")
-            if not line.startswith("!") or not source.exists():
-                continue
-            if source.is_dir():
-                shutil.copytree(source, copy / source.name)
-            else:
-                shutil.copy(source, copy)
-        layers = []
-        for root in (ROOT, copy):
-            archive = f"{self.bundle.folder.name}/{len(layers)}.tar"
-            make_image(archive, root, SOURCE_DATE_EPOCH="1700000000")
-            layers.append(json.loads(output("skopeo", "inspect", f"oci-archive:{archive}"))["Layers"])
-        self.assertEqual(*layers)
 
 
 if __name__ == "__main__":

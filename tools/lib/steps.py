@@ -72,6 +72,7 @@ STEPS = (
          beside=COMPILES),
     integration("manifest", "the manifests of k8s/, against every Kubernetes and its policies",
                 "manifests", venv=True, beside=COMPILES),
+    integration("image", "the image is the same from another folder", "container", beside=COMPILES),
     integration("password", "passwords and users"),
     integration("agent", "settings, signals, capabilities, and sensors that misbehave"),
     integration("files", "capture files of other programs, and some that are made to do harm"),
