@@ -78,10 +78,13 @@ package struct Opcode: BitwiseCopyable, Hashable, Sendable {
 }
 
 extension Opcode {
+    /// Whether bytes at a fixed offset are loaded: of the packet, or beside it.
+    package var isLoadAtOffset: Bool { self == .loadWord || self == .loadHalf || self == .loadByte }
+
     static let arithmetic: Set<Self> = [
         .add, .subtract, .multiply, .divide, .or, .and, .shiftLeft, .shiftRight, .modulo, .xor,
     ]
-    static let conditionalJumps: Set<Self> = [
+    package static let conditionalJumps: Set<Self> = [
         .jumpIfEqual, .jumpIfGreater, .jumpIfAtLeast, .jumpIfAny,
     ]
     static let others: Set<Self> = [

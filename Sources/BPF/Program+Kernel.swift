@@ -16,7 +16,7 @@ extension Program {
     /// or for the interface.
     package var asksForPlace: Bool {
         instructions.contains { step in
-            [.loadWord, .loadHalf, .loadByte].contains(step.opcode)
+            step.opcode.isLoadAtOffset
                 && [Ancillary.packetTypeOffset, Ancillary.interfaceIndexOffset].contains(
                     step.operand)
         }
@@ -52,7 +52,7 @@ extension Program {
 
 extension Instruction {
     fileprivate var loadsUnknownAncillary: Bool {
-        guard [.loadWord, .loadHalf, .loadByte].contains(opcode), operand >= Ancillary.base else {
+        guard opcode.isLoadAtOffset, operand >= Ancillary.base else {
             return false
         }
         return !Ancillary.isKnown(operand - Ancillary.base)

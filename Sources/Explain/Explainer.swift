@@ -304,17 +304,15 @@ extension Program {
     /// Whether a frame's MAC addresses are looked at.
     fileprivate var asksForMAC: Bool {
         instructions.contains { step in
-            [.loadWord, .loadHalf, .loadByte].contains(step.opcode)
-                && step.operand < EthernetHeader.etherType
+            step.opcode.isLoadAtOffset && step.operand < EthernetHeader.etherType
         }
     }
 
     /// The numbers that are compared with, a few of them.
     fileprivate var comparedNumbers: Set<UInt32> {
-        let jumps: [Opcode] = [
-            .jumpIfEqual, .jumpIfGreater, .jumpIfAtLeast, .jumpIfAny,
-        ]
-        return Set(instructions.lazy.filter { jumps.contains($0.opcode) }.map(\.operand).prefix(64))
+        Set(
+            instructions.lazy.filter { Opcode.conditionalJumps.contains($0.opcode) }
+                .map(\.operand).prefix(64))
     }
 }
 

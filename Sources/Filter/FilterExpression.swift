@@ -11,6 +11,11 @@ package struct FilterExpression: Equatable, Sendable {
     /// The program.
     package let program: Program
 
+    /// The text without lines and indentation.
+    package var textInOneLine: String {
+        text.split(whereSeparator: \.isWhitespace).joined(separator: " ")
+    }
+
     /// The longest text.
     package static let byteCountMax = 65_536
     /// What the program returns for a packet that passes: more than a packet has, as tcpdump has it.

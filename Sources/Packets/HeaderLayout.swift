@@ -124,6 +124,8 @@ public enum TCPHeader {
     public static let ack: UInt8 = 0x10
     /// The bits of `flags` of which a segment has one if it opens, accepts or refuses a connection.
     public static let openingFlags: UInt8 = 0x06
+    /// The bits of `flags` of which a segment has one if it opens or ends a connection: SYN, FIN, RST.
+    public static let boundaryFlags: UInt8 = 0x07
 
     /// The flags that belong to a stream's last segment only: FIN and PSH.
     public static let lastSegmentFlags: UInt16 = 0x09

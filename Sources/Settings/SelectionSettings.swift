@@ -24,6 +24,15 @@ package struct SelectionSettings: Sendable {
         cutoffByteCount = try reader.one(.cutoff, Self.cutoff)
     }
 
+    /// The filter, wherever it is; nil for none.
+    ///
+    /// - Returns: The filter; a file is read now.
+    /// - Throws: What is wrong with the file.
+    package func readFilter() throws(FilterFile.Failure) -> FilterExpression? {
+        guard let filterFile else { return filter }
+        return try FilterFile.read(filterFile)
+    }
+
     private static func filter(
         _ reader: SettingsReader
     ) throws(SettingFailure) -> FilterExpression? {

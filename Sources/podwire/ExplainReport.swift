@@ -15,7 +15,7 @@ struct PacketReport {
     /// What the tables do not show, in sentences.
     private let remarks: [String]
     /// What of the packets that the rule reports the agent sends, for programs.
-    private let selection: [(String, JSON)]
+    private let selection: ExplainedSelection
 
     init(
         _ packet: DescribedPacket, _ explainer: inout Explainer, _ selection: ExplainedSelection
@@ -30,7 +30,7 @@ struct PacketReport {
         remarks =
             Self.remarks(packet, views, explainer, isLostUnseen: isLostUnseen)
             + selection.remarks(views)
-        self.selection = selection.json(views)
+        self.selection = selection
     }
 
     /// The tables for people.
@@ -96,7 +96,7 @@ struct PacketReport {
                 ("unseen_if_lost", .boolean(isLostUnseen)),
                 ("remarks", .array(remarks.map { .text($0) })),
                 ("request", outlook.map(Self.json) ?? .null),
-            ] + selection)
+            ] + selection.json(views))
     }
 }
 

@@ -19,11 +19,7 @@ struct ExplainedSelection {
     /// - Throws: What is wrong with it.
     init(_ settings: Settings) throws(FilterFile.Failure) {
         let selection = settings.capture.selection
-        if let path = selection.filterFile {
-            filter = try FilterFile.read(path)
-        } else {
-            filter = selection.filter
-        }
+        filter = try selection.readFilter()
         sample = selection.flowSampleCount.map { FlowSample(oneIn: $0) }
         cutoffByteCount = selection.cutoffByteCount
     }
@@ -47,7 +43,6 @@ struct ExplainedSelection {
         guard let view = reported.first else { return [] }
         var remarks: [String] = []
         if let filter {
-            let text = filter.text.split(whereSeparator: \.isWhitespace).joined(separator: " ")
             let verdict =
                 switch view.passes(filter.program) {
                 case true?: "The agent's filter lets the packet pass"
@@ -58,7 +53,7 @@ struct ExplainedSelection {
                     and ports
                     """
                 }
-            remarks.append("\(verdict): \(text)")
+            remarks.append("\(verdict): \(filter.textInOneLine)")
         }
         if let sample {
             remarks.append(

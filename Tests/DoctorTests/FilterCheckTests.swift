@@ -1,8 +1,5 @@
-import Addressing
 import Doctor
-import Edges
 import Filter
-import Netlink
 import Settings
 import Testing
 
@@ -12,17 +9,7 @@ struct FilterCheckTests {
     private static func findings(
         of filter: Result<FilterExpression, FilterFile.Failure>?
     ) throws -> [Finding] {
-        let environment = [
-            "PODNET": "10.244.0.0/16", "SVCNET": "10.96.0.0/12", "EXTRAHOP_SENSOR_IP": "192.0.2.1",
-        ]
-        var examination = Examination(try Settings(options: [:]) { environment[$0] })
-        var table = EdgeTable()
-        var link = Link(index: 6)
-        (link.name, link.kind, link.peerIndex, link.peerNamespace) = ("v6", "veth", 2, 1)
-        table.apply(.link(link))
-        let pod = try #require(IPAddress("10.244.1.2"))
-        table.set(EdgeTable.Pod(addresses: [pod], mac: nil), behind: 6)
-        examination.node = table.node(examination.settings.edges)
+        var examination = try ExaminedNode.examination()
         examination.filter = filter
         return Doctor.findings(examination).filter { $0.check == "filter" }
     }

@@ -13,20 +13,7 @@ struct ForwardingPodsTests {
         routes: [Route] = [], others: [String] = [], senders: [UnknownSender]? = nil,
         of check: String = "forwarding-pods"
     ) throws -> [Finding] {
-        let environment = [
-            "PODNET": "10.244.0.0/16", "SVCNET": "10.96.0.0/12", "EXTRAHOP_SENSOR_IP": "192.0.2.1",
-        ]
-        var examination = Examination(try Settings(options: [:]) { environment[$0] })
-        var table = EdgeTable()
-        var link = Link(index: 6)
-        (link.name, link.kind, link.peerIndex, link.peerNamespace) = ("v6", "veth", 2, 1)
-        table.apply(.link(link))
-        let pod = try #require(IPAddress("10.244.1.2"))
-        let otherAddresses = others.compactMap { IPAddress($0) }
-        table.set(
-            EdgeTable.Pod(addresses: [pod], mac: nil, otherAddresses: otherAddresses), behind: 6)
-        table.reset(addresses: [], routes: routes)
-        examination.node = table.node(examination.settings.edges)
+        var examination = try ExaminedNode.examination(routes: routes, others: others)
         examination.senders = senders
         return Doctor.findings(examination).filter { $0.check == check }
     }

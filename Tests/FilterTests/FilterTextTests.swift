@@ -249,18 +249,11 @@ struct FilterTextTests {
         ),
     ]
 
-    @Test("is refused with the reason and the place", arguments: 0..<faults.count)
+    @Test(
+        "is refused with the reason, what would be right, and the place",
+        arguments: 0..<(faults.count + hints.count))
     func refused(row: Int) throws {
-        try Self.check(Self.faults[row])
-    }
-
-    @Test("is refused with what would be right", arguments: 0..<hints.count)
-    func hinted(row: Int) throws {
-        try Self.check(Self.hints[row])
-    }
-
-    private static func check(_ row: (text: String, reason: String, place: String)) throws {
-        let (text, reason, place) = row
+        let (text, reason, place) = (Self.faults + Self.hints)[row]
         let error = try #require(throws: FilterError.self) { try FilterExpression(text) }
         #expect(error.reason == reason)
         for right in reason.matches(of: /(?:write|as in|bits:|this:) '([^' ]+ [^']+)'/) {

@@ -1,8 +1,6 @@
 """The comparison has to find what it is there to find: packets that are missing, twice, or in a form
 that they should not have, and flows that came from two edges."""
 
-import importlib.machinery
-import importlib.util
 import pathlib
 import struct
 import sys
@@ -11,23 +9,12 @@ sys.dont_write_bytecode = True
 import tempfile
 import unittest
 
-TOOLS = pathlib.Path(__file__).resolve().parent.parent.parent / "tools"
-LOADER = importlib.machinery.SourceFileLoader("compare", str(TOOLS / "compare"))
-SPEC = importlib.util.spec_from_loader("compare", LOADER)
-compare = importlib.util.module_from_spec(SPEC)
-LOADER.exec_module(compare)
+from support.comparison import compare
+from support.pcap import pcap
 
 NODE, POD_A, POD_B = "020000000001", "02000000000a", "02000000000b"
 POD_C, FIREWALL, POD_D, GUEST = "02000000000c", "0200000000f1", "02000000000d", "02000000000e"
 GROUP = "ffffffffffff"
-
-
-def pcap(frames):
-    data = struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 65535, 1)
-    for frame in frames:
-        micros, frame = frame if isinstance(frame, tuple) else (0, frame)
-        data += struct.pack("<IIII", 10, micros, len(frame), len(frame)) + frame
-    return data
 
 
 def at(milliseconds, frame):

@@ -5,8 +5,6 @@ PODWIRE names the binary.
 """
 
 import collections
-import importlib.machinery
-import importlib.util
 import ipaddress
 import json
 import math
@@ -26,19 +24,16 @@ sys.dont_write_bytecode = True
 from support import TOOLS, captures
 from support.cluster import Cluster, ClusterCase
 from support.commands import run
+from support.comparison import compare
 from support.endpoint import Endpoint
 from support.frames import IPV4, IPV6, ethernet, ipv4
+from support.pcap import pcap
 from support.program import PODWIRE
 from support.waiting import wait_until
-
-LOADER = importlib.machinery.SourceFileLoader("compare", str(TOOLS / "compare"))
-compare = importlib.util.module_from_spec(importlib.util.spec_from_loader("compare", LOADER))
-LOADER.exec_module(compare)
 
 # The second agents of the nodes, and the collector that they feed.
 OTHER_PORT, OTHER_HTTP_PORT = 2004, 9465
 CUTOFF = 10240
-PCAP_HEADER = struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 1 << 18, 1)
 cluster = None
 
 
@@ -54,11 +49,6 @@ def echo_identifier(packet):
     if header is None or header.protocol not in (1, 58) or header.payload[0] not in (0, 8, 128, 129):
         return None
     return header.payload[4:6]
-
-
-def record(frame):
-    """A record of a capture file."""
-    return struct.pack("<IIII", 10, 0, len(frame), len(frame)) + frame
 
 
 class SelectionTest(ClusterCase):
@@ -121,7 +111,7 @@ class SelectionTest(ClusterCase):
     def described(self, some):
         """What tcpdump says of some frames."""
         file = self.folder / "some.pcap"
-        file.write_bytes(PCAP_HEADER + b"".join(record(frame) for frame in some.elements()))
+        file.write_bytes(pcap(some.elements()))
         return run("tcpdump", "-ntr", file, "-vv").stdout.splitlines()
 
     def test_a_filter_of_the_agent(self):
@@ -259,8 +249,8 @@ class CommandTest(unittest.TestCase):
         self.addCleanup(folder.cleanup)
         self.folder = pathlib.Path(folder.name)
         self.file = self.folder / "packets.pcap"
-        self.file.write_bytes(PCAP_HEADER + b"".join(
-            record(ethernet(bytes(6), bytes(6), *payload)) for payload in self.payloads()))
+        self.file.write_bytes(pcap(
+            ethernet(bytes(6), bytes(6), *payload) for payload in self.payloads()))
 
     @staticmethod
     def payloads():

@@ -114,7 +114,7 @@ extension AgentFilter {
     private static let shownCountMax = 256
 
     private static func metadata(_ filter: FilterExpression, _ path: String) -> Logger.Metadata {
-        let text = filter.text.split(whereSeparator: \.isWhitespace).joined(separator: " ")
+        let text = filter.textInOneLine
         let isLong = text.count > shownCountMax
         return [
             "file": "\(path)",

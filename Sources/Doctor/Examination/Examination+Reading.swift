@@ -32,11 +32,10 @@ extension Examination {
         descriptorCountMax = Descriptor.countMax
         clock = .read()
         agents = RunningAgent.read()
-        let selection = settings.capture.selection
-        if let path = selection.filterFile {
-            filter = Result { () throws(FilterFile.Failure) in try FilterFile.read(path) }
-        } else {
-            filter = selection.filter.map { .success($0) }
+        do throws(FilterFile.Failure) {
+            filter = try settings.capture.selection.readFilter().map { .success($0) }
+        } catch {
+            filter = .failure(error)
         }
         do throws(ThreadPlacement.Failure) {
             try settings.capture.placement.check()

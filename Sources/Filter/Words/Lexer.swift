@@ -2,7 +2,7 @@ import Addressing
 
 /// A splitter of a filter's text into words, by the rules of pcap-filter(7).
 ///
-/// Of all that can begin at a place, the longest counts: `10.0.0.1` is an address and no number.
+/// The longest word that can begin at a place is the one: `10.0.0.1` is an address and no number.
 struct Lexer {
     private let bytes: [UInt8]
     private var position = 0

@@ -152,7 +152,7 @@ extension EdgeProgramWriter {
     /// Drops a segment with payload that neither opens, ends nor resets a connection.
     private mutating func writePayloadTest(_ layout: PacketLayout, else others: Label) {
         code.ldb(Int(layout.transport) + TCPHeader.flags, "TCP's flags")
-        code.jset(UInt32(TCPFlags.ending), then: others, else: .next, "SYN, FIN or RST?")
+        code.jset(UInt32(TCPHeader.boundaryFlags), then: others, else: .next, "SYN, FIN or RST?")
         code.ldb(Int(layout.transport) + TCPHeader.lengthAndFlags, "the header's length")
         code.rsh(2, "in bytes")
         code.and(0x3c, "in bytes")

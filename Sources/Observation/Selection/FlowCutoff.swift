@@ -95,8 +95,8 @@ package struct FlowCutoff: Sendable {
         let isForth = flow.isForth
         let key = isForth ? flow : flow.reversed
         let known = flows.touch(key, now: now)
-        if let flags = content.flags, flags & TCPFlags.ending != 0 {
-            let isOpened = flags & TCPFlags.syn != 0
+        if let flags = content.flags, flags & TCPHeader.boundaryFlags != 0 {
+            let isOpened = flags & TCPHeader.syn != 0
             if isOpened, known != nil { flows.remove(key) }
             let isDropped = forget(flow)
             if forget(flow.reversed) || isDropped { isUrgent = isUrgent || isOpened }
@@ -122,8 +122,10 @@ package struct FlowCutoff: Sendable {
     private mutating func recordDrop(
         of flow: FlowKey, at interfaceIndex: UInt32, _ now: MonotonicTime
     ) {
-        if let known = dropped[flow], known.interfaceIndex == interfaceIndex {
-            dropped[flow]?.packetCount += 1
+        if let known = dropped.index(forKey: flow),
+            dropped.values[known].interfaceIndex == interfaceIndex
+        {
+            dropped.values[known].packetCount += 1
             return
         }
         // Another edge reports it from now on, if any did.
@@ -218,13 +220,6 @@ extension FlowKey {
     fileprivate var words: (UInt8, UInt32, IPAddress, IPAddress) {
         (transport, UInt32(sourcePort) << 16 | UInt32(destinationPort), source, destination)
     }
-}
-
-/// The flags of TCP that a cutoff always lets pass (RFC 9293).
-enum TCPFlags {
-    static let syn: UInt8 = 0x02
-    /// FIN, SYN and RST.
-    static let ending: UInt8 = 0x07
 }
 
 extension FlowCutoff.Content {
