@@ -78,6 +78,7 @@ let package = Package(
         module("Formats"),
         module("Metrics", "Linux", "Time"),
         module("Log", "Formats", "Linux", "Time", logging),
+        module("Terminal", "Formats", "Linux"),
         // The process beside the agent that may enter pods' namespaces.
         module("Opener", "Linux", "Log", "Netlink", "Taps", "Time", logging),
         .target(name: "HTTPEndpoint", dependencies: ["Linux"] + http, swiftSettings: house),
@@ -117,7 +118,7 @@ let package = Package(
         module("CaptureFiles", "Addressing", "Compression", "Formats", "Linux"),
         module(
             "Collector", "Addressing", "BPF", "CaptureFiles", "Flows", "Formats", "Linux", "Log",
-            "RPCAP", "Security", "Time", "Tunnels", logging),
+            "RPCAP", "Security", "Terminal", "Time", "Tunnels", logging),
 
         .executableTarget(
             name: "podwire",
@@ -125,8 +126,8 @@ let package = Package(
                 "Addressing", "Agent", "BPF", "CaptureFiles", "Collector", "Doctor", "Edges",
                 "Explain", "Filter", "Flows", "Formats", "Linux", "Log", "Metrics", "Netlink",
                 "Observation",
-                "Opener", "Packets", "Security", "Settings", "Taps", "Time", "Tunnels", logging,
-                arguments,
+                "Opener", "Packets", "Security", "Settings", "Taps", "Terminal", "Time", "Tunnels",
+                logging, arguments,
             ],
             swiftSettings: house),
 
@@ -157,9 +158,10 @@ let package = Package(
         tests(
             "SecurityTests", "Addressing", "FuzzSupport", "Linux", "Security", "SecurityFixtures",
             "Time"),
-        tests("FlowsTests", "Addressing", "Flows"),
+        tests("FlowsTests", "Addressing", "Flows", "Formats"),
         tests("FormatsTests", "Formats"),
         tests("MetricsTests", "Metrics"),
+        tests("TerminalTests", "Formats", "KernelSupport", "Terminal"),
         tests("LogTests", "Linux", "Log", "Time", logging),
         tests("HTTPEndpointTests", "Addressing", "HTTPEndpoint", "Linux", "Time"),
         tests("SettingsTests", "Addressing", "Linux", "Settings", "Tunnels"),

@@ -63,6 +63,7 @@ package final class Collector {
     /// Dialers are known by their places.
     private enum Key: Hashable {
         case stop
+        case window
         case listener
         case links
         case dialer(Int)
@@ -115,6 +116,7 @@ package final class Collector {
             let deadlines = dialers.compactMap(\.deadline) + [merge.deadline].compactMap(\.self)
             let ready = try wait(until: deadlines.reduce(min(nextTick, outputs.deadline), min))
             if ready[.stop].contains(.readable) { break }
+            if ready[.window].contains(.readable) { view.redraw() }
             let now = MonotonicTime.now
             for (place, dialer) in dialers.enumerated() {
                 advance(dialer, isReady: !ready[.dialer(place)].isEmpty, now)
@@ -164,6 +166,7 @@ extension Collector {
     ) throws(SystemError) -> ReadyDescriptors<Key> {
         var requests = peerRequests
         requests[.stop] = (stop.fileDescriptor, .readable)
+        requests[.window] = (view.resized.fileDescriptor, .readable)
         if accepts, let number = listener?.fileDescriptor {
             requests[.listener] = (number, .readable)
         }

@@ -33,7 +33,7 @@ package enum DeviceListing {
         } catch {
             throw Failure(error.text)
         }
-        return try list(over: channel, source, cancel).map { OfferedDevice($0) }
+        return try list(over: channel, source, cancel).map { OfferedDevice($0, of: source) }
     }
 
     private static func connect(

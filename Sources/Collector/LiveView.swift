@@ -1,8 +1,9 @@
 import Flows
 import Formats
 import Glibc
-import Linux
+package import Linux
 import Logging
+import Terminal
 import Time
 
 /// A view of a running collector for people.
@@ -10,8 +11,12 @@ import Time
 /// On a terminal it is a table that is redrawn in place each second. Elsewhere it is a log line for
 /// each change, and a summary from time to time.
 package final class LiveView {
-    private let isTerminal: Bool
-    private var lineCount = 0
+    /// The terminal that shows the table; nil if there is none.
+    private var screen: LiveScreen?
+    /// Writes what is shown for a window.
+    private var drawing: ((Window) -> String)?
+    /// The event that a change of the window's size raises.
+    package let resized: Event
     private var rates: [String: (packets: UInt64, bytes: UInt64)] = [:]
     private var tickCount = 0
     private var shownCounts = AdmissionCounts()
@@ -21,8 +26,21 @@ package final class LiveView {
     /// The most agents that have lines of their own in a summary; more have one together.
     private static let summaryCountMax = 100
 
-    package init() {
-        isTerminal = Linux.isTerminal(STDERR_FILENO)
+    /// A view on standard error.
+    package init(allowsColors: Bool = true) throws(SystemError) {
+        resized = try Event()
+        screen = LiveScreen(on: STDERR_FILENO, allowsColors: allowsColors)
+    }
+
+    /// Draws the last table anew, for a window of another size.
+    func redraw() {
+        resized.lower()
+        draw()
+    }
+
+    private func draw() {
+        guard let screen, let drawing else { return }
+        self.screen?.show(drawing(screen.window))
     }
 
     /// Logs that something has changed.
@@ -43,7 +61,7 @@ package final class LiveView {
         _ outputs: Outputs, now: MonotonicTime, _ logger: Logger
     ) {
         tickCount += 1
-        if isTerminal {
+        if screen != nil {
             if let flows = outputs.flows, let view = flows.view {
                 draw(flows, view, of: links, now)
             } else {
@@ -122,102 +140,78 @@ package final class LiveView {
             ])
     }
 
-    private static let head = [
-        "AGENT", "DEVICE", "STATE", "PACKETS", "PACKETS/S", "BYTES/S", "DROPPED", "LOST", "SINCE",
-    ]
-    /// The columns that are left out where the window is narrow, the one that is missed least first.
-    private static let spareColumns = ["SINCE", "BYTES/S", "DEVICE", "LOST", "PACKETS"]
     private static let waiting = "waiting for agents, which dial again within 30 s\n"
+}
 
-    /// The table of agents, as wide as the window is.
-    private static func table(_ rows: [[String]]) -> String {
-        var spares = spareColumns[...]
-        var columns = Array(head.indices)
-        while true {
-            let text = Columns.text(
-                columns.map { head[$0] }, rows.map { row in columns.map { row[$0] } })
-            let width = text.split(separator: "\n").map(\.count).max() ?? 0
-            guard width > Self.width, let spare = spares.popFirst() else { return text }
-            columns.removeAll { head[$0] == spare }
-        }
-    }
-
+/// The table on a terminal.
+extension LiveView {
     private func draw(
         _ links: [AgentLink], _ dialers: [SourceDialer], _ counts: AdmissionCounts,
         _ outputs: [OutputCounts], _ now: MonotonicTime
     ) {
         var rates: [String: (packets: UInt64, bytes: UInt64)] = [:]
-        var rows = links.map { link in
+        var table = AgentTable()
+        for link in links {
             let statistics = link.counters?.statistics(now: now)
             let counts = (packets: statistics?.packetCount ?? 0, bytes: statistics?.byteCount ?? 0)
-            // In its first second a session has no rate yet.
-            let before = self.rates[link.label] ?? counts
             rates[link.label] = counts
-            return [
-                link.label, link.shownDevice, link.shownState, "\(counts.packets)",
-                "\(counts.packets - min(before.packets, counts.packets))",
-                "\(ByteCount(counts.bytes - min(before.bytes, counts.bytes)))",
-                "\(statistics?.droppedCount ?? 0)", statistics?.lost ?? "0",
-                (now - link.connectedAt).text,
-            ]
+            table.rows.append(row(link, statistics, before: self.rates[link.label] ?? counts, now))
         }
         for dialer in dialers where dialer.link == nil {
-            rows.append(["\(dialer.source)", "", dialer.state, "", "", "", "", "", ""])
+            table.rows.append(
+                AgentTable.Row(agent: "\(dialer.source)", state: dialer.state, isWell: false))
         }
         self.rates = rates
-        erase()
-        var text = rows.isEmpty ? Self.waiting : Self.table(rows)
         let outputs = outputs.filter(Self.isOfNote)
-        if !outputs.isEmpty { text += OutputCounts.table(outputs) }
-        if counts != AdmissionCounts() { text += "\(counts)\n" }
-        show(text)
+        let limits = counts == AdmissionCounts() ? "" : "\(counts)\n"
+        drawing = { [table] window in
+            let below = (outputs.isEmpty ? "" : OutputCounts.table(outputs, in: window)) + limits
+            guard !table.rows.isEmpty else { return Self.waiting + below }
+            let room = window.height.map { max(3, $0 - below.count { $0 == "\n" }) }
+            return table.text(in: window, lineCountMax: room) + below
+        }
+        draw()
+    }
+
+    /// The row of an agent; in its first second a session has no rate yet.
+    private func row(
+        _ link: AgentLink, _ statistics: SourceStatistics?,
+        before: (packets: UInt64, bytes: UInt64), _ now: MonotonicTime
+    ) -> AgentTable.Row {
+        let counts = statistics.map { statistics in
+            AgentTable.Counts(
+                packetCount: statistics.packetCount,
+                packetsPerSecond: statistics.packetCount
+                    - min(before.packets, statistics.packetCount),
+                bytesPerSecond: statistics.byteCount - min(before.bytes, statistics.byteCount),
+                droppedCount: statistics.droppedCount,
+                lostPacketCount: statistics.lostPacketCount,
+                lostDatagramCount: statistics.lostDatagramCount)
+        }
+        return AgentTable.Row(
+            agent: link.label, device: link.shownDevice, state: link.shownState, counts: counts,
+            age: (now - link.connectedAt).text)
     }
 
     /// Draws who talks to whom.
     private func draw(
         _ flows: FlowSink, _ view: FlowOptions.View, of links: [AgentLink], _ now: MonotonicTime
     ) {
-        let count = min(view.countMax, Self.height - 2)
-        let list = flows.takeList(view, countMax: count, now: now)
+        // Above the rows are a line of sums and the head.
+        let rowCountMax = max(1, (screen?.window.height ?? .max) - 2)
+        let list = flows.takeList(view, countMax: min(view.countMax, rowCountMax), now: now)
         let agents = Wording.count(links.count { $0.isCapturing }, "agent")
         let packets = Wording.count(Int(clamping: flows.table.frameCount), "packet")
         let conversations = list.matchCount + list.filteredCount
-        erase()
-        guard !links.isEmpty || conversations > 0 else { return show(Self.waiting) }
-        show(
-            "\(agents), \(packets), \(Wording.count(conversations, "conversation"))\n"
-                + ConversationText(list) { TimeStamp.clockText(nanoseconds: $0) }
-                .text(width: Self.width))
-    }
-
-    /// The columns of the window.
-    private static var width: Int { terminalWidth(STDERR_FILENO) ?? 80 }
-
-    /// The lines of the window that a table may have.
-    ///
-    /// One is left to the cursor: a table that is higher than the window could not be erased.
-    private static var height: Int { max(4, terminalHeight(STDERR_FILENO) ?? 25) - 1 }
-
-    /// Writes a table, as far as it fits the window: a line that wraps would be two.
-    private func show(_ text: String) {
-        var lines = text.split(separator: "\n")
-        if lines.count > Self.height {
-            lines =
-                lines.prefix(Self.height - 1) + ["and \(lines.count - Self.height + 1) more lines"]
+        drawing = { window in
+            guard !links.isEmpty || conversations > 0 else { return Self.waiting }
+            let sums = "\(agents), \(packets), \(Wording.count(conversations, "conversation"))\n"
+            let table = ConversationText(list) { TimeStamp.clockText(nanoseconds: $0) }
+            return sums + table.text(in: window, lineCountMax: window.height.map { $0 - 1 })
         }
-        lineCount = lines.count
-        write(lines.map { $0.prefix(Self.width) + "\n" }.joined())
+        draw()
     }
 
-    /// Erases the table from its first line on (ECMA-48).
-    private func erase() {
-        guard lineCount > 0 else { return }
-        write("\u{1b}[\(lineCount)F\u{1b}[J")
-        lineCount = 0
-    }
-
-    private func write(_ text: String) {
-        // The table is lost with its terminal; the recording goes on.
-        try? writeAll(text.utf8, to: STDERR_FILENO, "the table")
-    }
+    /// Erases the table for a line of the log to take its place.
+    private func erase() { screen?.erase() }
 }

@@ -1,4 +1,5 @@
 import Addressing
+package import Formats
 import RPCAP
 
 /// A device that an agent offers, in words for people.
@@ -8,10 +9,13 @@ package struct OfferedDevice: Equatable, Sendable {
     /// Its flags by name, such as `"up"`, in a fixed order.
     package let flags: [String]
     package let addresses: [String]
+    /// The URL that captures from it: `"rpcap://node1:2002/eth0"`.
+    package let url: String
 
-    init(_ device: Device) {
-        name = ReplyText.printable(device.name)
-        description = ReplyText.printableWords(device.description)
+    init(_ device: Device, of source: Source) {
+        name = device.name
+        description = device.description
+        url = source.url(ofDevice: device.name)
         let known: [(UInt32, String)] = [
             (Device.isUp, "up"), (Device.isRunning, "running"), (Device.isLoopback, "loopback"),
             (Self.isWireless, "wireless"),
@@ -30,12 +34,30 @@ package struct OfferedDevice: Equatable, Sendable {
     /// The two bits that say whether the device is connected.
     private static let linkState = Device.isConnected | Device.isDisconnected
 
-    /// The titles of a table's columns.
-    package static let head = ["DEVICE", "FLAGS", "ADDRESSES", "DESCRIPTION"]
+    /// A table of devices, for people: the URLs to copy, and what each is.
+    package static func table(_ devices: [Self], in window: Window) -> String {
+        let table = Table(
+            [.word("DEVICE"), .sentence("DESCRIPTION")],
+            devices.map { [Table.Cell($0.url), Table.Cell($0.words)] })
+        return table.text(in: window)
+    }
 
-    /// A line of a table under `head`.
-    package var row: [String] {
-        [name, flags.joined(separator: ","), addresses.joined(separator: ","), description]
+    /// What it is, the addresses that its description does not name, and what is unusual about it.
+    private var words: String {
+        let texts = description.isEmpty ? [] : [description]
+        let unnamed = addresses.filter { address in
+            !description.contains(address.prefix { $0 != "/" })
+        }
+        return (texts + [unnamed.joined(separator: ", ")].filter { !$0.isEmpty } + unusual)
+            .joined(separator: "; ")
+    }
+
+    /// The flags without which a device is as others are.
+    private static let usualFlags = ["up", "running", "connected"]
+
+    private var unusual: [String] {
+        let isDown = !flags.contains("up") || !flags.contains("running")
+        return (isDown ? ["down"] : []) + flags.filter { !Self.usualFlags.contains($0) }
     }
 }
 

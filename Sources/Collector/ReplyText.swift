@@ -1,7 +1,7 @@
 /// Texts from agents in printable ASCII, so that a terminal can show them.
 enum ReplyText {
-    /// The longest text that a table's cell takes.
-    private static let characterCountMax = 64
+    /// The longest name or description that RPCAP's reader takes from an agent.
+    private static let characterCountMax = 1024
 
     /// A name as one word.
     static func printable(_ name: String) -> String { text(name, from: 0x21) }

@@ -64,6 +64,12 @@ package struct Source: Equatable, Sendable, CustomStringConvertible {
         place + (device.map { "/" + ReplyText.printable($0) } ?? "")
     }
 
+    /// The URL of one of its devices, without a password.
+    func url(ofDevice device: String) -> String {
+        let login = user.map { Self.encoded(String(decoding: $0, as: UTF8.self)) + "@" } ?? ""
+        return "rpcap\(isSecure ? "s" : "")://\(login)\(place)/\(Self.encoded(device))"
+    }
+
     /// The host and the port: `"node1:2002"`, `"[fd00::1]:2002"`.
     var place: String { HostPort(host: host, port: port).description }
 
@@ -119,6 +125,20 @@ extension Source {
             throw Failure("the \(what) is no text in UTF-8")
         }
         return text
+    }
+
+    /// Percent-encodes what has another meaning in a URL, or none (RFC 3986, 2.3).
+    private static func encoded(_ text: String) -> String {
+        text.utf8.map { byte in
+            let scalar = Unicode.Scalar(byte)
+            let isPlain =
+                scalar.isASCII
+                && (scalar.properties.isAlphabetic
+                    || "0123456789-._~".unicodeScalars.contains(scalar))
+            guard !isPlain else { return String(scalar) }
+            let digits = String(byte, radix: 16, uppercase: true)
+            return "%" + (byte < 16 ? "0" : "") + digits
+        }.joined()
     }
 
     /// Undoes percent-encoding (RFC 3986, 2.1).

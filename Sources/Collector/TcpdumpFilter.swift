@@ -76,8 +76,11 @@ package enum TcpdumpFilter {
             Opcode(rawValue: code), operand, ifTrue: ifTrue, ifFalse: ifFalse)
     }
 
+    /// The most characters of a wrong line that are repeated.
+    private static let quotedCountMax = 64
+
     private static func quoted(_ text: Substring) -> String {
-        "\"\(ReplyText.printableWords(String(text)))\""
+        "\"\(ReplyText.printableWords(String(text.prefix(quotedCountMax))))\""
     }
 }
 

@@ -1,16 +1,9 @@
-import Formats
+package import Formats
 
 /// A table of conversations as text that fits a window.
-///
-/// What does not fit is left out: first the columns that are least missed, then the ends of long names.
 package struct ConversationText {
     private let list: ConversationList
     private let timeText: (UInt64) -> String
-
-    /// The width to which names are cut before a column is left out: the beginning of a pod's name, and
-    /// what tells it from others of its kind.
-    private static let nameWidthMin = 22
-    private static let gap = 2
 
     /// Makes the text of a list.
     ///
@@ -21,99 +14,66 @@ package struct ConversationText {
         (self.list, self.timeText) = (list, timeText)
     }
 
-    /// A column: its title, and the text of a row.
-    private struct Column {
-        let title: String
-        var isName = false
-        let cells: [String]
-
-        init(_ title: String, isName: Bool = false, _ cells: [String]) {
-            (self.title, self.isName, self.cells) = (title, isName, cells)
-        }
-
-        var width: Int { cells.map(\.count).max().map { max($0, title.count) } ?? title.count }
+    /// Writes the table; the parameters are those of `Table.text`.
+    package func text(
+        in window: Window, lineCountMax: Int? = nil, hint: String? = nil
+    ) -> String {
+        let parts = parts
+        var table = Table(parts.map(\.column))
+        for row in list.rows { table.append(parts.map { $0.cell(row) }) }
+        table.furtherRowCount = list.matchCount - list.rows.count
+        return table.text(in: window, lineCountMax: lineCountMax, hint: hint)
     }
 
-    /// Writes the table.
-    ///
-    /// - Parameters:
-    ///   - width: The most characters of a line.
-    ///   - countMax: The most rows.
-    /// - Returns: Lines, each with its line end: a head, and a row for each conversation.
-    package func text(width: Int, countMax: Int = .max) -> String {
-        var columns = columns(Array(list.rows.prefix(max(0, countMax))))
-        // Names may be cut to the least width before a column goes.
-        while columns.count > 3, Self.leastWidth(columns) > width { columns.removeLast() }
-        let widths = Self.widths(columns, width)
-        let rowCount = columns[0].cells.count
-        return ([nil] + (0..<rowCount).map { $0 }).map { row in
-            let cells = zip(columns, widths).map { column, width in
-                Self.fitted(row.map { column.cells[$0] } ?? column.title, width, column.isName)
-            }
-            let line = cells.joined(separator: String(repeating: " ", count: Self.gap))
-            return String(line.prefix(max(width, 1))) + "\n"
-        }.joined()
+    /// A column, and the text of a row there.
+    private struct Part {
+        let column: Table.Column
+        let cell: (ConversationList.Row) -> Table.Cell
     }
 
-    /// The columns, those that are missed most first.
-    private func columns(_ rows: [ConversationList.Row]) -> [Column] {
-        var columns = [
-            Column("CLIENT", isName: true, rows.map(\.client)),
-            Column("SERVICE", isName: true, rows.map(\.service)),
-            Column("BYTES", rows.map { "\(ByteCount($0.counts.byteCount))" }),
+    /// The columns, in order.
+    private var parts: [Part] {
+        let requests: [(String, Int, KeyPath<ConversationCounts, Int>)] = [
+            ("UNANSWERED", 7, \.unansweredCount), ("REFUSED", 6, \.refusedCount),
         ]
+        var numbers = [number("BYTES", rank: 8) { "\(ByteCount($0.counts.byteCount))" }]
         // A column of zeros tells nothing.
-        for (title, count) in [
-            ("UNANSWERED", \ConversationCounts.unansweredCount), ("REFUSED", \.refusedCount),
-        ] where list.rows.contains(where: { $0.counts[keyPath: count] > 0 }) {
-            columns.append(Column(title, rows.map { "\($0.counts[keyPath: count])" }))
+        numbers += requests.filter { _, _, count in
+            list.rows.contains { $0.counts[keyPath: count] > 0 }
+        }.map { title, rank, count in
+            Part(column: column(title, rank: rank)) {
+                Table.Cell("\($0.counts[keyPath: count])", .warning)
+            }
         }
-        columns += [
-            Column("RATE", rows.map { BitRate($0.bitsPerSecond).description }),
-            Column("PACKETS", rows.map { "\($0.counts.packetCount)" }),
-            Column("REQUESTS", rows.map { "\($0.counts.requestCount)" }),
-            Column("LAST", rows.map { timeText($0.counts.last) }),
-            Column("FIRST", rows.map { timeText($0.counts.first) }),
+        numbers += [
+            number("RATE", rank: 5) { BitRate($0.bitsPerSecond).description },
+            number("PACKETS", rank: 4) { "\($0.counts.packetCount)" },
+            number("REQUESTS", rank: 3) { "\($0.counts.requestCount)" },
+            number("LAST", rank: 2) { timeText($0.counts.last) },
+            number("FIRST", rank: 1) { timeText($0.counts.first) },
         ]
-        // What the rows are sorted by is never left out.
-        if let place = columns.firstIndex(where: { $0.title == list.order.rawValue.uppercased() }),
-            place > 2
-        {
-            columns.insert(columns.remove(at: place), at: 2)
+        // What the rows are sorted by comes first.
+        if let place = numbers.firstIndex(where: { isOrder($0.column.title) }) {
+            numbers.insert(numbers.remove(at: place), at: 0)
         }
-        return columns
+        return [
+            Part(column: .name("CLIENT")) { Table.Cell($0.client) },
+            Part(column: .name("SERVICE")) { Table.Cell($0.service) },
+        ] + numbers
     }
 
-    private static func leastWidth(_ columns: [Column]) -> Int {
-        columns.reduce(gap * (columns.count - 1)) {
-            $0 + ($1.isName ? min($1.width, nameWidthMin) : $1.width)
-        }
+    private func number(
+        _ title: String, rank: Int, _ text: @escaping (ConversationList.Row) -> String
+    ) -> Part {
+        Part(column: column(title, rank: rank)) { Table.Cell(text($0)) }
     }
 
-    /// The widths of columns: those of names share what the others leave.
-    private static func widths(_ columns: [Column], _ width: Int) -> [Int] {
-        let fixed = columns.reduce(gap * (columns.count - 1)) { $0 + ($1.isName ? 0 : $1.width) }
-        let names = columns.filter(\.isName).map(\.width)
-        let room = max(width - fixed, 2)
-        guard names.reduce(0, +) > room, names.count == 2 else { return columns.map(\.width) }
-        // A name that needs less than half leaves the rest to the other.
-        let half = room / 2
-        let first = names[0] <= half ? names[0] : names[1] <= half ? room - names[1] : half
-        return [first, room - first] + columns.dropFirst(2).map(\.width)
+    /// A column of numbers; that by which rows are sorted is never left out.
+    private func column(_ title: String, rank: Int) -> Table.Column {
+        .number(title, rank: isOrder(title) ? nil : rank)
     }
 
-    /// A cell as wide as its column: names to the left, and cut in the middle; numbers to the right.
-    private static func fitted(_ text: String, _ width: Int, _ isName: Bool) -> String {
-        guard text.count <= width else {
-            // Without its port whole, a service would be another one.
-            let port = isName ? text.lastIndex(where: { $0 == ":" || $0 == " " }) : nil
-            let portCount = port.map { text[$0...].count } ?? 0
-            let end = min(max((width - 1) / 2, portCount), max(0, width - 2))
-            return text.prefix(max(0, width - 1 - end)) + "…" + text.suffix(end)
-        }
-        let space = String(repeating: " ", count: width - text.count)
-        return isName ? text + space : space + text
-    }
+    private func isOrder(_ title: String) -> Bool { title == list.order.rawValue.uppercased() }
 }
 
 /// A rate as people write it: `"1.5 Mbit/s"`.

@@ -21,6 +21,12 @@ package enum Wording {
     /// A size in whole mebibytes: `"256 MiB"`.
     package static func mebibytes(_ byteCount: Int) -> String { "\(byteCount >> 20) MiB" }
 
+    /// The text with a question mark for each invisible character.
+    package static func visible(_ text: String) -> String {
+        guard text.unicodeScalars.contains(where: \.isInvisible) else { return text }
+        return String(text.unicodeScalars.map { $0.isInvisible ? "?" : Character($0) })
+    }
+
     /// The text with spaces behind it, as wide as asked for or wider.
     package static func padded(_ text: String, to width: Int) -> String {
         text + String(repeating: " ", count: max(0, width - text.count))

@@ -104,6 +104,8 @@ struct CollectCommand: ParsableCommand {
             """)
     var json = false
 
+    @OptionGroup var display: DisplayOptions
+
     @Option(
         help: "Begin a new file at this size, such as 100MiB; at least 1MiB.",
         completion: .list(["100MiB", "1GiB", "10GiB"]))
@@ -180,7 +182,7 @@ struct CollectCommand: ParsableCommand {
         Signals.block()
         if list { return try showDevices(settings) }
         let collector = try collect(
-            settings.agents, settings.capture, to: settings.outputs, for: "collect")
+            settings.agents, settings.capture, to: settings.outputs, display, for: "collect")
         report(collector, settings)
         guard !collector.statistics.isEmpty || settings.agents.sources.isEmpty else {
             throw Exit.noHost
@@ -196,7 +198,7 @@ struct CollectCommand: ParsableCommand {
             writeToStandardError("podwire collect: \(error)\n")
             throw Exit.systemError
         }
-        lists.show(asJSON: json)
+        lists.show(asJSON: json, in: display.window)
         if !lists.areComplete { throw Exit.noHost }
     }
 
@@ -205,13 +207,13 @@ struct CollectCommand: ParsableCommand {
         if statistics.isEmpty {
             writeToStandardError("no agent has captured anything\n")
         } else {
-            writeToStandardError(SourceStatistics.table(statistics))
+            writeToStandardError(SourceStatistics.table(statistics, in: display.errorWindow))
         }
         let counts = collector.admissionCounts
         if counts != AdmissionCounts() { writeToStandardError("\(counts)\n") }
         let outputs = collector.outputCounts
         if outputs.contains(where: { $0.kind != "file" || $0.lostCount > 0 }) {
-            writeToStandardError(OutputCounts.table(outputs))
+            writeToStandardError(OutputCounts.table(outputs, in: display.errorWindow))
         }
         if let text = CollectReport.orderText(collector) { writeToStandardError(text) }
         if json { writeToStandardOutput(CollectReport.json(collector, settings).text + "\n") }

@@ -32,19 +32,17 @@ struct CollectLists {
     }
 
     /// Prints the devices, and what has failed.
-    func show(asJSON isJSON: Bool) {
+    func show(asJSON isJSON: Bool, in window: Window) {
         for entry in entries {
             guard case .failure(let failure) = entry.answer else { continue }
             writeToStandardError("podwire collect: \(entry.source): \(failure)\n")
         }
-        writeToStandardOutput(isJSON ? json.text + "\n" : table)
+        writeToStandardOutput(isJSON ? json.text + "\n" : table(in: window))
     }
 
-    private var table: String {
-        let rows = entries.flatMap { entry in
-            ((try? entry.answer.get()) ?? []).map { ["\(entry.source)"] + $0.row }
-        }
-        return rows.isEmpty ? "" : Columns.text(["AGENT"] + OfferedDevice.head, rows)
+    private func table(in window: Window) -> String {
+        let devices = entries.flatMap { (try? $0.answer.get()) ?? [] }
+        return devices.isEmpty ? "" : OfferedDevice.table(devices, in: window)
     }
 
     private var json: JSON {
@@ -66,7 +64,8 @@ struct CollectLists {
 
     private static func json(_ device: OfferedDevice) -> JSON {
         .object([
-            ("name", .text(device.name)), ("description", .text(device.description)),
+            ("name", .text(device.name)), ("url", .text(device.url)),
+            ("description", .text(device.description)),
             ("flags", .array(device.flags.map { .text($0) })),
             ("addresses", .array(device.addresses.map { .text($0) })),
         ])

@@ -29,17 +29,20 @@ func readingSettings<Settings>(
 /// - Returns: The collector with all that it has counted.
 func collect(
     _ agents: SourceSettings, _ capture: CaptureOptions, to outputs: OutputOptions,
-    for command: String
+    _ display: DisplayOptions, for command: String
 ) throws -> Collector {
     let logger = Logger(label: "podwire") { _ in
         LineLogHandler(level: .info) { writeToStandardError($0(0)) }
     }
     do throws(SystemError) {
+        let view = try LiveView(allowsColors: !display.noColor)
+        let resized = view.resized.fileDescriptor
+        try Signals.onWindowChange { Event.raise(resized) }
         let stop = try Signals.endEvent(secondsMax: 5)
         Descriptor.raiseCountMax()
         let collector = try Collector(
             at: agents.address, from: agents.sources, to: outputs, capture, stop: stop,
-            view: LiveView(), logger: logger)
+            view: view, logger: logger)
         try collector.run()
         return collector
     } catch {

@@ -37,12 +37,14 @@ struct DoctorCommand: ParsableCommand {
     @Flag(help: "Print JSON: an object with the findings and the number of each grade.")
     var json = false
 
+    @OptionGroup var display: DisplayOptions
+
     @OptionGroup var options: AgentOptions
 
     func run() throws {
         let report = DoctorReport(
             Doctor.examine(try options.readSettings(for: "doctor", needsPeer: false)))
-        writeToStandardOutput(json ? report.json : report.text)
+        writeToStandardOutput(json ? report.json : report.text(in: display.window))
         if report.hasFailed(strictly: strict) { throw ExitCode.failure }
     }
 }

@@ -40,6 +40,8 @@ struct EdgesCommand: ParsableCommand {
     @Flag(help: "Print the whole list again at each change, until SIGINT or SIGTERM.")
     var watch = false
 
+    @OptionGroup var display: DisplayOptions
+
     @OptionGroup var options: AgentOptions
 
     func run() throws {
@@ -68,7 +70,7 @@ struct EdgesCommand: ParsableCommand {
 
     /// Prints the list now and at each change.
     ///
-    /// On a terminal the new list replaces the old one.
+    /// On a terminal the new list replaces the old one, and fits the window.
     private func follow(_ settings: EdgeListSettings) throws(SystemError) {
         let selection = settings.selection
         Signals.block()
@@ -79,16 +81,12 @@ struct EdgesCommand: ParsableCommand {
         }
         var monitor = try NodeMonitor(
             selection, namesIn: settings.nameFolder, taps: settings.taps, logger: logger)
-        var shown = ""
+        let view = EdgeView(display, asJSON: json, selection.podNetworks)
+        try Signals.onWindowChange { view.redraw() }
         var failure: SystemError?
         let show = { (node: Node) in
-            // Not every change of a node is one of its edges.
-            guard text(node, selection) != shown else { return }
-            shown = text(node, selection)
-            let clear = !json && isTerminal(STDOUT_FILENO) ? "\u{1b}[H\u{1b}[2J" : ""
-            let end = json || !clear.isEmpty ? "" : "\n"
             do throws(SystemError) {
-                try Self.write(clear + shown + end)
+                try view.show(node)
             } catch {
                 // The reader is gone.
                 failure = error
@@ -105,7 +103,9 @@ struct EdgesCommand: ParsableCommand {
     }
 
     private func text(_ node: Node, _ selection: EdgeSelection) -> String {
-        json ? node.json.text + "\n" : Self.table(node, selection.podNetworks)
+        json
+            ? node.json.text + "\n"
+            : EdgeReport(node, selection.podNetworks).text(in: display.window)
     }
 
     private func readSettings() throws -> EdgeListSettings {
@@ -115,84 +115,5 @@ struct EdgesCommand: ParsableCommand {
             options, environment throws(SettingFailure) in
             try EdgeListSettings(options: options, environment: environment)
         }
-    }
-
-    private static func table(_ node: Node, _ networks: [IPNetwork]) -> String {
-        guard !node.veths.isEmpty else {
-            return "This network namespace has no veth, so no pod is connected to it. "
-                + "An agent has to run in the node's network namespace (hostNetwork: true).\n"
-        }
-        // On most nodes either all pods have names, or none.
-        let hasNames = node.veths.contains { $0.pod != nil }
-        let head = [
-            "INTERFACE", hasNames ? "POD" : nil, "POD ADDRESSES", "POD MAC", "BRIDGE", "TAP",
-            "STATE",
-        ].compactMap { $0 }
-        let rows = node.veths.map { veth in
-            let name = hasNames ? veth.pod?.description ?? "-" : nil
-            return [veth.link.name, name].compactMap { $0 } + [
-                addresses(of: veth, networks), veth.podMAC?.description ?? "-",
-                node.link(veth.link.master)?.name ?? "-",
-                veth.isCaptured ? veth.tap.side.rawValue : "-", state(of: veth).word,
-            ]
-        }
-        return Columns.text(head, rows) + reasons(node) + behindEdges(node)
-    }
-
-    /// The state of a veth in a word or two, and why.
-    private static func state(of veth: Veth) -> (word: String, reason: String?) {
-        let parts = veth.state.split(separator: ":", maxSplits: 1)
-        let word = parts[0] == "not captured" ? "left out" : String(parts[0])
-        return (word, parts.count > 1 ? String(parts[1].drop { $0 == " " }) : nil)
-    }
-
-    /// Why some veths are not captured: a line for each reason, or nothing.
-    private static func reasons(_ node: Node) -> String {
-        var names: [String: [String]] = [:]
-        for veth in node.veths {
-            let state = state(of: veth)
-            guard let reason = state.reason else { continue }
-            names["\(state.word) (\(reason))", default: []].append(veth.link.name)
-        }
-        guard !names.isEmpty else { return "" }
-        let texts = names.sorted { $0.key < $1.key }.map { "\($0.key): \(Wording.few($0.value))" }
-        return "\n"
-            + texts.flatMap { Wording.lines($0, width: outputWidth, hanging: 2) }
-            .map { $0 + "\n" }.joined()
-    }
-
-    /// The most MAC addresses of an edge in the table; the JSON has all.
-    private static let macCountMax = 4
-
-    /// What lives behind edges beside the pods' own interfaces: a few lines for each edge, or nothing.
-    private static func behindEdges(_ node: Node) -> String {
-        let lines = node.capturedVeths.flatMap { veth -> [String] in
-            let macs = veth.macs.filter { $0 != veth.podMAC }
-            let networks = node.networks(behind: veth)
-            let more = macs.count > macCountMax ? ["and \(macs.count - macCountMax) more"] : []
-            let parts = [
-                ("addresses", veth.otherAddresses.map(\.description)),
-                ("networks", networks.map(\.description)),
-                ("MACs", macs.prefix(macCountMax).map(\.description) + more),
-            ].filter { !$0.1.isEmpty }.map { "\($0.0) \($0.1.joined(separator: " "))" }
-            guard !parts.isEmpty else { return [] }
-            let text = "behind \(veth.link.name): \(parts.joined(separator: "; "))"
-            return Wording.lines(text, width: outputWidth, hanging: 2)
-        }
-        return lines.isEmpty ? "" : "\n" + lines.map { $0 + "\n" }.joined()
-    }
-
-    /// The pod's addresses, those outside the pod networks in parentheses.
-    ///
-    /// Link-local addresses are in the JSON only.
-    private static func addresses(of veth: Veth, _ networks: [IPNetwork]) -> String {
-        guard let addresses = veth.podAddresses else {
-            return veth.isCaptured ? "unknown" : "-"
-        }
-        let texts = addresses.filter { !$0.isLinkLocalIPv6 }.map { address in
-            let isInside = networks.isEmpty || networks.contains { $0.contains(address) }
-            return isInside ? "\(address)" : "(\(address))"
-        }
-        return texts.isEmpty ? "none" : texts.joined(separator: " ")
     }
 }

@@ -78,6 +78,8 @@ struct ExplainCommand: ParsableCommand {
     @Flag(help: "Print JSON: an object. Of a file it has all requests that nobody answered.")
     var json = false
 
+    @OptionGroup var display: DisplayOptions
+
     @OptionGroup var edges: EdgeOptions
     @OptionGroup var taps: TapOptions
     @OptionGroup var services: ServiceOptions
@@ -126,7 +128,8 @@ struct ExplainCommand: ParsableCommand {
                 explainer.senders = Self.senders(settings)
                 let report = PacketReport(
                     described, &explainer, try ExplainedSelection(settings))
-                writeToStandardOutput(json ? report.json.text + "\n" : report.text)
+                writeToStandardOutput(
+                    json ? report.json.text + "\n" : report.text(in: display.window))
             } else if let program {
                 try list(program, explainer, try ExplainedSelection(settings))
             } else if let file {
@@ -175,7 +178,7 @@ extension ExplainCommand {
             ; sensors' addresses, what it learns about services, and the sensor's filter at "keep".
 
             """
-        writeToStandardOutput(head + program.listingText)
+        writeToStandardOutput(head + program.listingText(in: display.window))
     }
 
     private func explain(
@@ -189,7 +192,7 @@ extension ExplainCommand {
         }
         explanation.end()
         let report = FileReport(explanation, reader, selection, damage: damage)
-        writeToStandardOutput(json ? report.json.text + "\n" : report.text)
+        writeToStandardOutput(json ? report.json.text + "\n" : report.text(in: display.window))
         for note in report.notes where !json {
             writeToStandardError("podwire explain: \(note)\n")
         }

@@ -69,17 +69,21 @@ struct FileReport {
 /// As text.
 extension FileReport {
     /// The tables for people.
-    var text: String {
+    func text(in window: Window) -> String {
         guard !isEmpty else { return "" }
-        let table = rows.map { words, count in
+        let cells = rows.map { words, count in
             [
                 "\(count)", Self.percentage(count, of: total), words.isReported, words.place,
                 words.reason,
-            ]
+            ].map { Table.Cell($0) }
         }
-        let head = ["PACKETS", "SHARE", "REPORTED", "DECIDED IN", "WHY"]
-        return Columns.text(head, table, width: outputWidth)
-            + "\n\(summary)\n" + requestText + list
+        let table = Table(
+            [
+                .number("PACKETS"), .number("SHARE", rank: 1), .word("REPORTED"),
+                .word("DECIDED IN", rank: 2), .sentence("WHY"),
+            ], cells)
+        return table.text(in: window.ofSentences) + "\n" + window.paragraph(summary)
+            + (requestText.isEmpty ? "" : window.paragraph(requestText)) + list(in: window)
     }
 
     private var summary: String {
@@ -96,22 +100,26 @@ extension FileReport {
         if count(.undecided) > 0 { parts.append("\(count(.undecided)) open when the file ends") }
         let notHeld = notHeldCount > 0 ? "; \(notHeldCount) more not held" : ""
         return "\(Wording.count(heldCount, "request")) between pods held: "
-            + parts.joined(separator: ", ") + notHeld + "\n"
+            + parts.joined(separator: ", ") + notHeld
     }
 
-    private var list: String {
+    private func list(in window: Window) -> String {
         let all = unanswered.sortedRows
         guard !all.isEmpty else { return "" }
         let listed = all.prefix(Self.listedCountMax).map { row in
             [
                 TimeStamp.text(nanoseconds: row.firstNanoseconds), row.kind.name,
                 "\(row.source)", "\(row.destination)", "\(row.count)", Self.reported(row),
-            ]
+            ].map { Table.Cell($0) }
         }
-        let more = all.count - listed.count
+        var table = Table(
+            [
+                .word("FIRST", rank: 2), .word("KIND", rank: 1), .name("FROM"), .name("TO"),
+                .number("TIMES"), .word("REPORTED", rank: 3),
+            ], listed)
+        table.furtherRowCount = all.count - listed.count
         return "\nRequests that nobody answered within half a second:\n\n"
-            + Columns.text(["FIRST", "KIND", "FROM", "TO", "TIMES", "REPORTED"], listed)
-            + (more > 0 ? "and \(more) more; --json lists all\n" : "")
+            + table.text(in: window, hint: "--json lists all")
     }
 
     /// How a request is reported that nobody answered.

@@ -34,29 +34,33 @@ struct PacketReport {
     }
 
     /// The tables for people.
-    var text: String {
+    func text(in window: Window) -> String {
         let ends = zip(["source", "destination"], zip(packet.bothEnds, roles)).map {
-            [$0, $1.0.description, $1.1]
+            [$0, $1.0.description, $1.1].map { Table.Cell($0) }
         }
-        let head = ["END", "ADDRESS", "IS A"]
+        let table = Table([.word("END"), .word("ADDRESS"), .sentence("IS A", widthMin: 12)], ends)
         let identity = packet.communityID.map { "community id \($0)\n" } ?? ""
-        let text = "\(packet)\n\(identity)\n" + Columns.text(head, ends, width: outputWidth) + "\n"
+        let text = "\(packet)\n\(identity)\n" + table.text(in: window.ofSentences) + "\n"
         guard !views.isEmpty else { return text + "No pod's edge sees it.\n" }
         let title = isOfConnection ? "A packet of an established connection:\n\n" : ""
-        let request = outlook.map { self.text($0) } ?? ""
-        return text + title + edgeTable + request + remarks.map(Self.paragraph).joined()
+        let request = outlook.map { self.text($0, in: window) } ?? ""
+        let remarks = remarks.map { Self.paragraph($0, in: window) }
+        return text + title + edgeTable(in: window) + request + remarks.joined()
     }
 
-    private var edgeTable: String {
+    private func edgeTable(in window: Window) -> String {
         let isChanged = views.contains { $0.form != packet }
         let rows = views.map { view in
             let form = isChanged ? [view.form.ends] : []
             let verdict = [Self.reported(view), Self.place(view.isDecidedByKernel), reason(view)]
-            return [view.edge, Self.direction(view)] + form + verdict
+            return ([view.edge, Self.direction(view)] + form + verdict).map { Table.Cell($0) }
         }
-        let form = isChanged ? ["FORM"] : []
-        let head = ["EDGE", "DIRECTION"] + form + ["REPORTED", "DECIDED IN", "WHY"]
-        return Columns.text(head, rows, width: outputWidth)
+        let form: [Table.Column] = isChanged ? [.word("FORM", rank: 3)] : []
+        let table = Table(
+            [.word("EDGE"), .word("DIRECTION", rank: 2)] + form + [
+                .word("REPORTED"), .word("DECIDED IN", rank: 1), .sentence("WHY"),
+            ], rows)
+        return table.text(in: window.ofSentences)
     }
 
     /// Whether the edges are those of a connection's packets, and its first one is told apart.
@@ -183,48 +187,51 @@ extension PacketReport {
         }
     }
 
-    private func text(_ outlook: RequestOutlook) -> String {
+    private func text(_ outlook: RequestOutlook, in window: Window) -> String {
         let name = Self.name(outlook.kind)
         let edges = views.count(where: \.decision.isReported) > 1 ? "edges" : "edge"
         switch outlook.time {
         case .atOnce:
             return Self.paragraph(
-                "\(name) is reported at once and by the same \(edges), answered or not.")
+                "\(name) is reported at once and by the same \(edges), answered or not.", in: window
+            )
         case .held:
-            return Self.paragraph("\(name) between these ends is held for its answer:") + "\n"
-                + Self.table(outlook)
+            return Self.paragraph("\(name) between these ends is held for its answer:", in: window)
+                + "\n" + Self.table(outlook, in: window)
         case .heldIfPodServes:
             let condition = "if a pod with the lower port serves the call"
-            return Self.paragraph("\(name) is held for its answer, \(condition):") + "\n"
-                + Self.table(outlook)
+            return Self.paragraph("\(name) is held for its answer, \(condition):", in: window)
+                + "\n" + Self.table(outlook, in: window)
         }
     }
 
     /// An empty line and a text, in lines of the output's width.
-    private static func paragraph(_ text: String) -> String {
-        "\n" + Wording.lines(text, width: outputWidth).map { $0 + "\n" }.joined()
+    private static func paragraph(_ text: String, in window: Window) -> String {
+        "\n" + window.paragraph(text)
     }
 
-    private static func table(_ outlook: RequestOutlook) -> String {
+    private static func table(_ outlook: RequestOutlook, in window: Window) -> String {
         let unanswered = outlook.unanswered
         let isCall = outlook.time == .heldIfPodServes
-        return Columns.text(
-            ["ANSWER", "REPORTED AT", "FORM", "WHEN"],
+        let rows = [
             [
-                [
-                    "within \(answerTime)",
-                    outlook.answered?.edge ?? (isCall ? "the backend's edge" : "no edge"),
-                    outlook.answered?.form.ends ?? (isCall ? "as the backend sees it" : "-"),
-                    isCall || outlook.answered != nil ? "right before the answer" : "never",
-                ],
-                [
-                    "none in time", unanswered.edge,
-                    isCall
-                        ? "the same, or as it is if the backend is not known"
-                        : unanswered.form.ends,
-                    "\(holdTime) late, with its own time stamp",
-                ],
-            ], width: outputWidth)
+                "within \(answerTime)",
+                outlook.answered?.edge ?? (isCall ? "the backend's edge" : "no edge"),
+                outlook.answered?.form.ends ?? (isCall ? "as the backend sees it" : "-"),
+                isCall || outlook.answered != nil ? "right before the answer" : "never",
+            ],
+            [
+                "none in time", unanswered.edge,
+                isCall
+                    ? "the same, or as it is if the backend is not known"
+                    : unanswered.form.ends,
+                "\(holdTime) late, with its own time stamp",
+            ],
+        ]
+        let table = Table(
+            [.word("ANSWER"), .word("REPORTED AT"), .word("FORM", rank: 1), .sentence("WHEN")],
+            rows.map { $0.map { Table.Cell($0) } })
+        return table.text(in: window.ofSentences)
     }
 
     private static func json(_ outlook: RequestOutlook) -> JSON {

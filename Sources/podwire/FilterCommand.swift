@@ -65,6 +65,8 @@ struct FilterCommand: ParsableCommand {
     @Flag(help: "With --file, print JSON: an object.")
     var json = false
 
+    @OptionGroup var display: DisplayOptions
+
     /// The forms of a program.
     enum Format: String, CaseIterable, ExpressibleByArgument {
         case listing, ddd
@@ -94,7 +96,7 @@ struct FilterCommand: ParsableCommand {
 
     private func show(_ program: Program) {
         switch format {
-        case .listing: writeToStandardOutput(program.listingText)
+        case .listing: writeToStandardOutput(program.listingText(in: display.window))
         case .ddd:
             let lines = program.instructions.map { step in
                 "\(step.opcode.rawValue) \(step.ifTrue) \(step.ifFalse) \(step.operand)\n"
@@ -142,15 +144,25 @@ struct FilterCommand: ParsableCommand {
 
 extension Program {
     /// The program for people: a line for each instruction, with its number and its reason.
-    var listingText: String {
+    ///
+    /// A reason that is too long for the window goes on below.
+    func listingText(in window: Window) -> String {
         let lines = listing
-        let width = lines.map(\.instruction.count).max() ?? 0
-        let text = lines.enumerated().map { index, line in
+        let instructionWidth = lines.map(\.instruction.count).max() ?? 0
+        let mark = "  ; "
+        let width = max(Self.noteWidthMin, (window.width ?? .max) - instructionWidth - 10)
+        let text = lines.enumerated().flatMap { index, line in
             let number = "\(index)"
-            let padding = String(repeating: " ", count: 4 - min(4, number.count))
-            let instruction = Wording.padded(line.instruction, to: width)
-            return "\(padding)\(number)  \(instruction)  ; \(line.note)\n"
+            let head = Wording.padded("", to: 4 - number.count) + number + "  "
+            let instruction = Wording.padded(line.instruction, to: instructionWidth)
+            let pad = Wording.padded("", to: head.count + instructionWidth)
+            return Wording.lines(line.note, width: width).enumerated().map { part, note in
+                (part == 0 ? head + instruction : pad) + mark + note + "\n"
+            }
         }
         return text.joined()
     }
+
+    /// The least width of a reason, in narrow windows.
+    private static let noteWidthMin = 20
 }

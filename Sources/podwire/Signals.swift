@@ -52,6 +52,22 @@ enum Signals {
         }.detach()
     }
 
+    /// Calls `body` whenever the size of the terminal's window has changed (SIGWINCH, signal(7)).
+    ///
+    /// Threads that are started before would take the signal and ignore it.
+    static func onWindowChange(_ body: @escaping @Sendable () -> Void) throws(SystemError) {
+        var set = sigset_t()
+        // Safety: all are plain values of this frame.
+        unsafe _ = sigemptyset(&set)
+        unsafe _ = sigaddset(&set, SIGWINCH)
+        unsafe _ = pthread_sigmask(SIG_BLOCK, &set, nil)
+        try Thread { [set] in
+            var (set, number) = (set, CInt(0))
+            // Safety: as above.
+            while unsafe sigwait(&set, &number) == 0 { body() }
+        }.detach()
+    }
+
     /// Makes an event that the first signal raises; see `onEnd`.
     static func endEvent(secondsMax: UInt32) throws(SystemError) -> Event {
         let event = try Event()

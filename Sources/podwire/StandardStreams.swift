@@ -10,9 +10,3 @@ func writeToStandardError(_ text: String) {
 func writeToStandardOutput(_ text: String) {
     try? writeAll(text.utf8, to: STDOUT_FILENO, "standard output")
 }
-
-/// The columns of the terminal that standard output is, or 80.
-var outputWidth: Int { terminalWidth(STDOUT_FILENO) ?? 80 }
-
-/// The columns of the terminal that standard output is; without one there is no limit.
-var outputWidthOfTerminal: Int { terminalWidth(STDOUT_FILENO) ?? .max }

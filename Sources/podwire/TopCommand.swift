@@ -68,6 +68,8 @@ struct TopCommand: ParsableCommand {
     @Flag(help: "Print JSON: an object; live at the end.")
     var json = false
 
+    @OptionGroup var display: DisplayOptions
+
     @OptionGroup(title: "Agents") var agents: SourceOptions
 
     private static let standardCount = 20
@@ -110,7 +112,7 @@ struct TopCommand: ParsableCommand {
         outputs.orderWindow = settings.orderWindow
         outputs.flows = FlowOptions(
             view: FlowOptions.View(by: sort, filter: only, countMax: count ?? .max))
-        let collector = try collect(settings, settings.capture, to: outputs, for: "top")
+        let collector = try collect(settings, settings.capture, to: outputs, display, for: "top")
         if let flows = collector.flows { show(flows.table, flows.names) }
         guard !collector.statistics.isEmpty || settings.sources.isEmpty else { throw Exit.noHost }
     }
@@ -146,7 +148,7 @@ struct TopCommand: ParsableCommand {
         if json {
             writeToStandardOutput(report.json.text + "\n")
         } else {
-            writeToStandardOutput(report.text(width: outputWidthOfTerminal))
+            writeToStandardOutput(report.text(in: display.window))
         }
     }
 }

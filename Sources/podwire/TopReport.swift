@@ -19,7 +19,7 @@ struct TopReport {
     }
 
     /// A table for people, with a line above it and perhaps some below.
-    func text(width: Int) -> String {
+    func text(in window: Window) -> String {
         let conversations = list.matchCount + list.filteredCount
         var text =
             "\(Wording.count(Int(clamping: frameCount), "packet")), "
@@ -29,10 +29,8 @@ struct TopReport {
         }
         text +=
             "\n"
-            + ConversationText(list, timeText: TimeStamp.clockText).text(width: width)
-        if list.matchCount > list.rows.count {
-            text += "and \(list.matchCount - list.rows.count) more; --count shows more of them\n"
-        }
+            + ConversationText(list, timeText: TimeStamp.clockText)
+            .text(in: window, hint: "--count shows more of them")
         if otherCount > 0 {
             text += "\(Wording.count(Int(clamping: otherCount), "frame")) without IP\n"
         }

@@ -1,5 +1,6 @@
 import Addressing
 import Flows
+import Formats
 import Testing
 
 @Suite("Lists of conversations")
@@ -65,7 +66,7 @@ struct ConversationListTests {
     func sortedColumn(title: String) throws {
         let order = try #require(ConversationList.Order(rawValue: title.lowercased()))
         let text = ConversationText(try Self.list(by: order)) { "\($0)" }
-        #expect(text.text(width: 60, countMax: 3).contains(title))
+        #expect(text.text(in: Window(width: 60), lineCountMax: 4).contains(title))
     }
 
     @Test("have names where they are known, and are sorted by bytes")
@@ -107,7 +108,7 @@ struct ConversationListTests {
         arguments: [1, 20, 30, 50, 72, 80, 100, 200])
     func width(width: Int) throws {
         let text = ConversationText(try Self.list()) { "\($0 / 1_000_000_000) s" }
-            .text(width: width, countMax: 3)
+            .text(in: Window(width: width), lineCountMax: 4)
         let lines = text.split(separator: "\n", omittingEmptySubsequences: false).dropLast()
         #expect(lines.count == 4)
         #expect(lines.allSatisfy { $0.count <= width })
@@ -119,7 +120,7 @@ struct ConversationListTests {
     func layout() throws {
         let text = ConversationText(try Self.list()) { "\($0 / 1_000_000_000)s" }
         #expect(
-            text.text(width: 200, countMax: 9) == """
+            text.text(in: Window(width: 200)) == """
                 CLIENT           SERVICE                BYTES        RATE  PACKETS  REQUESTS  LAST  FIRST
                 10.0.0.3         shop/api-0:80/tcp    1.4 MiB  4.0 Mbit/s       12         0    4s     1s
                 10.0.0.2         shop/api-0:80/tcp  976.5 KiB  2.6 Mbit/s        8         0    4s     1s
@@ -128,11 +129,11 @@ struct ConversationListTests {
 
                 """)
         #expect(
-            text.text(width: 36, countMax: 3) == """
+            text.text(in: Window(width: 36), lineCountMax: 4) == """
                 CLIENT       SERVICE           BYTES
                 10.0.0.3     shop…:80/tcp    1.4 MiB
                 10.0.0.2     shop…:80/tcp  976.5 KiB
-                shop/…-7d9f  shop…:80/tcp  488.2 KiB
+                … and 2 more
 
                 """)
     }

@@ -30,9 +30,20 @@ struct WordingTests {
         #expect(Wording.lines("", width: 4) == [""])
     }
 
-    @Test("lines up the columns of a table")
-    func columns() {
-        let text = Columns.text(["A", "B", "C"], [["long", "x", ""], ["y", "wide", "end"]])
-        #expect(text == "A     B     C\nlong  x     \ny     wide  end\n")
+    @Test("breaks words that are longer than a line, where that is asked for")
+    func brokenWords() {
+        #expect(
+            Wording.lines("immeasurable", width: 4, breaksWords: true) == ["imme", "asur", "able"])
+        #expect(
+            Wording.lines("see http://example", width: 8, hanging: 2, breaksWords: true)
+                == ["see", "  http:/", "  /examp", "  le"])
+        // An indent that leaves no room is none.
+        #expect(Wording.lines("abc", width: 1, hanging: 2, breaksWords: true) == ["a", "b", "c"])
+    }
+
+    @Test("shows no character that moves a terminal's cursor")
+    func visible() {
+        #expect(
+            Wording.visible("a\u{1b}[2Jb\u{202e}\n") == "a?[2Jb??" && Wording.visible("é") == "é")
     }
 }

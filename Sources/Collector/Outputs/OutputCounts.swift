@@ -1,4 +1,4 @@
-import Formats
+package import Formats
 
 /// What an output has done with the packets that it was given.
 package struct OutputCounts: Equatable, Sendable {
@@ -46,20 +46,29 @@ package struct OutputCounts: Equatable, Sendable {
     /// Packets that were not passed on.
     package var lostCount: UInt64 { losses.reduce(0) { $0 &+ $1.packetCount } }
 
+    private static let columns: [Table.Column] = [
+        .word("OUTPUT", rank: 1), .name("WHERE", widthMin: 16), .number("PACKETS"),
+        .number("BYTES", rank: 2), .number("LOST", rank: 3), .sentence("NOTES"),
+    ]
+
     /// A table for people.
-    package static func table(_ counts: [Self]) -> String {
+    package static func table(_ counts: [Self], in window: Window) -> String {
         let rows = counts.map { output in
             let losses = output.losses.map { "\($0.packetCount) \($0.reason)" }
             let readers = output.readers.map {
-                "\($0.present) readers, \($0.connected) in all, \($0.refused) refused"
+                "\(Wording.count($0.present, "reader")), \($0.connected) in all, "
+                    + "\($0.refused) refused"
             }
-            return [
+            let cells = [
                 output.kind, output.place, "\(output.packetCount)",
-                "\(ByteCount(output.byteCount))", "\(output.lostCount)",
-                (losses + [readers].compactMap(\.self)).joined(separator: "; "),
+                "\(ByteCount(output.byteCount))",
+            ].map { Table.Cell($0) }
+            return cells + [
+                Table.Cell("\(output.lostCount)", output.lostCount > 0 ? .warning : .none),
+                Table.Cell((losses + [readers].compactMap(\.self)).joined(separator: "; ")),
             ]
         }
-        return Columns.text(["OUTPUT", "WHERE", "PACKETS", "BYTES", "LOST", "NOTES"], rows)
+        return Table(columns, rows).text(in: window)
     }
 }
 

@@ -1,4 +1,4 @@
-import Formats
+package import Formats
 
 /// The statistics of one device of one agent, for a person or a program.
 package struct SourceStatistics: Equatable, Sendable {
@@ -24,18 +24,38 @@ package struct SourceStatistics: Equatable, Sendable {
     package let state: String
 
     /// A table for people, which has the link types only if they differ.
-    package static func table(_ statistics: [Self]) -> String {
+    package static func table(_ statistics: [Self], in window: Window) -> String {
         let hasLinkTypes = Set(statistics.map(\.linkType)).count > 1
-        let head =
-            ["AGENT"] + (hasLinkTypes ? ["LINK TYPE"] : [])
-            + ["PACKETS", "BYTES", "PACKETS/S", "DROPPED", "LOST", "STATE"]
-        let rows = statistics.map { source in
-            [source.name] + (hasLinkTypes ? [source.linkType] : []) + [
-                "\(source.packetCount)", "\(ByteCount(source.byteCount))",
-                "\(source.packetsPerSecond)", "\(source.droppedCount)", source.lost, source.state,
-            ]
+        var table = Table(
+            [.name("AGENT")] + (hasLinkTypes ? [.word("LINK TYPE", rank: 2)] : []) + [
+                .number("PACKETS"), .number("BYTES", rank: 3), .number("PACKETS/S", rank: 1),
+                .number("DROPPED", rank: 5), .number("LOST", rank: 4), .word("STATE", rank: 6),
+            ])
+        for source in statistics {
+            let linkType = hasLinkTypes ? [Table.Cell(source.linkType)] : []
+            table.append([Table.Cell(source.name)] + linkType + source.cells)
         }
-        return Columns.text(head, rows)
+        if statistics.count > 1 {
+            func sum(_ count: KeyPath<Self, UInt64>) -> UInt64 {
+                statistics.reduce(0) { $0 &+ $1[keyPath: count] }
+            }
+            table.total =
+                (["total"] + (hasLinkTypes ? [""] : [])).map { Table.Cell($0) } + [
+                    "\(sum(\.packetCount))", "\(ByteCount(sum(\.byteCount)))",
+                    // They captured at other times, so their averages have no sum.
+                    "", "\(sum(\.droppedCount))", "\(sum(\.lostPacketCount))", "",
+                ]
+        }
+        return table.text(in: window)
+    }
+
+    /// The cells of its row behind its name.
+    private var cells: [Table.Cell] {
+        [
+            "\(packetCount)", "\(ByteCount(byteCount))", "\(packetsPerSecond)",
+            Table.Cell("\(droppedCount)", droppedCount > 0 ? .warning : .none),
+            Table.Cell(lost, lost == "0" ? .none : .warning), Table.Cell(state),
+        ]
     }
 
     /// Packets lost on the way, or datagrams if the packets have no numbers.
