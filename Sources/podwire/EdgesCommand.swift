@@ -74,6 +74,8 @@ struct EdgesCommand: ParsableCommand {
     private func follow(_ settings: EdgeListSettings) throws(SystemError) {
         let selection = settings.selection
         Signals.block()
+        let view = EdgeView(display, asJSON: json, selection.podNetworks)
+        try Signals.onWindowChange { view.redraw() }
         let stop = try Signals.endEvent(secondsMax: 2)
         let stopNumber = stop.fileDescriptor
         let logger = Logger(label: "podwire") { _ in
@@ -81,8 +83,6 @@ struct EdgesCommand: ParsableCommand {
         }
         var monitor = try NodeMonitor(
             selection, namesIn: settings.nameFolder, taps: settings.taps, logger: logger)
-        let view = EdgeView(display, asJSON: json, selection.podNetworks)
-        try Signals.onWindowChange { view.redraw() }
         var failure: SystemError?
         let show = { (node: Node) in
             do throws(SystemError) {

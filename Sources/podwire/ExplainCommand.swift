@@ -173,11 +173,13 @@ extension ExplainCommand {
             at: namedEdge(name, explainer), filter: selection.filter?.program,
             sample: selection.sample
         ).program
-        let head = """
-            ; The program with which an agent begins, given these settings. A running agent adds its
-            ; sensors' addresses, what it learns about services, and the sensor's filter at "keep".
-
+        let remark = """
+            The program with which an agent begins, given these settings. A running agent adds its \
+            sensors' addresses, what it learns about services, and the sensor's filter at "keep".
             """
+        let mark = "; "
+        let head = Wording.lines(remark, width: display.window.sentenceWidth - mark.count)
+            .map { mark + $0 + "\n" }.joined()
         writeToStandardOutput(head + program.listingText(in: display.window))
     }
 

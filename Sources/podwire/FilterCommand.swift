@@ -156,7 +156,8 @@ extension Program {
             let head = Wording.padded("", to: 4 - number.count) + number + "  "
             let instruction = Wording.padded(line.instruction, to: instructionWidth)
             let pad = Wording.padded("", to: head.count + instructionWidth)
-            return Wording.lines(line.note, width: width).enumerated().map { part, note in
+            let notes = Wording.lines(line.note, width: width, breaksWords: true)
+            return notes.enumerated().map { part, note in
                 (part == 0 ? head + instruction : pad) + mark + note + "\n"
             }
         }
@@ -164,5 +165,5 @@ extension Program {
     }
 
     /// The least width of a reason, in narrow windows.
-    private static let noteWidthMin = 20
+    private static let noteWidthMin = 8
 }

@@ -77,6 +77,7 @@ STEPS = (
     integration("agent", "settings, signals, capabilities, and sensors that misbehave"),
     integration("files", "capture files of other programs, and some that are made to do harm"),
     integration("collector", "the collector, and agents that misbehave"),
+    integration("terminal", "tables, findings and live views on terminals of all sizes", venv=True),
     integration("outputs", "what the collector passes on, and programs that read it", "outputs"),
     integration("tunnels", "what the collector passes on as frames: an interface, and tunnels",
                 "tunnels"),
@@ -330,7 +331,7 @@ class Runner:
         # The validator brings the schemas of Kubernetes' versions, so it is to be the newest; what
         # checkov complains of is compared with a list, so it is not.
         subprocess.run([folder / "bin/pip", "install", "--quiet", "--disable-pip-version-check",
-                        "kubernetes-validate", "checkov==3.3.30"], check=True)
+                        "kubernetes-validate", "checkov==3.3.30", "pyte==0.8.2"], check=True)
 
     def prepare(self, step):
         """Gets what a step needs, and returns its environment."""
