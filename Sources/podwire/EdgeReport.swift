@@ -56,7 +56,8 @@ struct EdgeReport {
         let hasNames = node.veths.contains { $0.pod != nil }
         var table = Table(
             [.word("INTERFACE")] + (hasNames ? [.name("POD", widthMin: 16)] : []) + [
-                .text("POD ADDRESSES", widthMin: 32), .word("POD MAC", rank: 1), .word("BRIDGE", rank: 2),
+                .text("POD ADDRESSES", widthMin: 32), .word("POD MAC", rank: 1),
+                .word("BRIDGE", rank: 2),
                 .word("TAP", rank: 3), .word("STATE"),
             ])
         for veth in node.veths {

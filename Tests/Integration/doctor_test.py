@@ -154,7 +154,7 @@ class DoctorTest(unittest.TestCase):
         sensor = [line for line in lines if line.startswith("warning  sensor")]
         self.assertEqual(len(sensor), 1, result.stdout)
         following = lines[lines.index(sensor[0]) + 1:]
-        column = sensor[0].index(SENSOR)
+        column = len("warning  ")
         for label in ("means: ", "do: "):
             self.assertTrue(any(line.startswith(" " * column + label) for line in following[:6]),
                             result.stdout)
