@@ -39,10 +39,12 @@ let fuzzer: [Target] = [
 
 let package = Package(
     name: "podwire",
+    // Exact versions, so that two builds of a commit have the same ones. The image's SBOM names them,
+    // and those of the packages that these bring along.
     dependencies: [
-        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
-        .package(url: "https://github.com/apple/swift-log", from: "1.16.0"),
-        .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
+        .package(url: "https://github.com/apple/swift-argument-parser", exact: "1.8.2"),
+        .package(url: "https://github.com/apple/swift-log", exact: "1.16.2"),
+        .package(url: "https://github.com/apple/swift-nio", exact: "2.101.2"),
     ],
     targets: [
         // The kernel, libmnl, OpenSSL and zlib, as Swift sees them.
