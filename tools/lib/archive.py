@@ -12,19 +12,12 @@ import datetime
 import gzip
 import hashlib
 import io
-import json
 import os
 import tarfile
 
-IMAGE = "application/vnd.oci.image."
+from layout import IMAGE, Layout, as_json, blob_name, entry
+
 PROGRAM = "/usr/bin/podwire"
-
-
-def entry(name, seconds, size=0, kind=tarfile.REGTYPE, mode=0o644):
-    """A tar header that tells nothing about this machine."""
-    info = tarfile.TarInfo(name)
-    info.size, info.type, info.mode, info.mtime = size, kind, mode, seconds
-    return info
 
 
 def layer(rootfs, seconds):
@@ -48,35 +41,6 @@ def layer(rootfs, seconds):
     return buffer.getvalue()
 
 
-def as_json(value):
-    return json.dumps(value, sort_keys=True, separators=(",", ":")).encode()
-
-
-class Layout:
-    """The files of an image layout, by name."""
-
-    def __init__(self):
-        self.files = {"oci-layout": as_json({"imageLayoutVersion": "1.0.0"})}
-
-    def add(self, data, media_type, **more):
-        """Adds a blob, and answers its descriptor."""
-        digest = hashlib.sha256(data).hexdigest()
-        self.files[f"blobs/sha256/{digest}"] = data
-        return {"mediaType": media_type, "digest": f"sha256:{digest}", "size": len(data), **more}
-
-    def write(self, path, seconds):
-        """Writes the archive whole, or not at all."""
-        temporary = f"{path}.{os.getpid()}"
-        try:
-            with tarfile.open(temporary, "w", format=tarfile.USTAR_FORMAT) as tar:
-                for name, data in sorted(self.files.items()):
-                    tar.addfile(entry(name, seconds, len(data)), io.BytesIO(data))
-            os.replace(temporary, path)
-        finally:
-            if os.path.exists(temporary):
-                os.unlink(temporary)
-
-
 def image(rootfs, name, architecture, seconds, labels):
     """The layout of an image with one layer, which starts an agent."""
     layout = Layout()
@@ -84,26 +48,20 @@ def image(rootfs, name, architecture, seconds, labels):
     created = datetime.datetime.fromtimestamp(seconds, datetime.timezone.utc)
     created = created.strftime("%Y-%m-%dT%H:%M:%SZ")
     layer_descriptor = layout.add(gzip.compress(tree, 9, mtime=0), f"{IMAGE}layer.v1.tar+gzip")
-    config = layout.add(as_json({
+    config = layout.add_json("config", {
         "architecture": architecture, "os": "linux", "created": created,
         "config": {"Entrypoint": [PROGRAM], "Cmd": ["agent"], "WorkingDir": "/", "Labels": labels,
                    "Env": [f"PATH={os.path.dirname(PROGRAM)}"]},
         "rootfs": {"type": "layers", "diff_ids": [f"sha256:{hashlib.sha256(tree).hexdigest()}"]},
         "history": [{"created": created, "created_by": "tools/image"}],
-    }), f"{IMAGE}config.v1+json")
-    manifest = layout.add(as_json({
-        "schemaVersion": 2, "mediaType": f"{IMAGE}manifest.v1+json", "config": config,
-        "layers": [layer_descriptor], "annotations": labels,
-    }), f"{IMAGE}manifest.v1+json", platform={"architecture": architecture, "os": "linux"},
-        annotations={"org.opencontainers.image.ref.name": name})
-    layout.files["index.json"] = as_json({
-        "schemaVersion": 2, "mediaType": f"{IMAGE}index.v1+json", "manifests": [manifest]})
-
-    def blob(descriptor):
-        return "blobs/" + descriptor["digest"].replace(":", "/")
-
+    })
+    manifest = layout.add_json(
+        "manifest", {"config": config, "layers": [layer_descriptor], "annotations": labels},
+        platform={"architecture": architecture, "os": "linux"})
+    layout.name(manifest, name)
     layout.files["manifest.json"] = as_json([
-        {"Config": blob(config), "RepoTags": [name], "Layers": [blob(layer_descriptor)]}])
+        {"Config": blob_name(config["digest"]), "RepoTags": [name],
+         "Layers": [blob_name(layer_descriptor["digest"])]}])
     return layout, manifest["digest"], layer_descriptor
 
 

