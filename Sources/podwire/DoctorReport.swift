@@ -31,7 +31,7 @@ struct DoctorReport {
                 label, text in
                 text.map { Self.lines(label + $0, window, indent: Self.indent, label.count) } ?? []
             }
-            let head = grade + Self.gap + window.text(title, .strong)
+            let head = grade + Self.gap + window.text(title, finding.grade == .ok ? .none : .strong)
             let lines =
                 isBeside
                 ? [head + Self.gap + found[0].dropFirst(indent)] + found.dropFirst()

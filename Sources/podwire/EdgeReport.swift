@@ -73,13 +73,13 @@ struct EdgeReport {
         return table
     }
 
-    /// How many edges there are in each state.
+    /// How many interfaces are in each state.
     private var summary: [String] {
         let words = node.veths.map { state(of: $0).word }
         let counts = Dictionary(words.map { ($0, 1) }, uniquingKeysWith: +)
         let texts = counts.sorted { ($1.value, $0.key) < ($0.value, $1.key) }
             .map { "\($0.value) \($0.key)" }
-        return ["\(Wording.count(node.veths.count, "edge")): \(texts.joined(separator: ", "))"]
+        return ["\(Wording.count(node.veths.count, "interface")): \(texts.joined(separator: ", "))"]
     }
 
     /// The state of a veth in a word or two, and why.

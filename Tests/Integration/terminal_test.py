@@ -203,7 +203,7 @@ class StaticTest(unittest.TestCase):
 
     def test_lists_of_edges(self):
         self.check("edges", "--pod-network", PODNET,
-                   words=("INTERFACE", "veth-long-00011", "13 edges: 13 captured"))
+                   words=("INTERFACE", "veth-long-00011", "13 interfaces: 13 captured"))
 
     def test_explanations(self):
         self.check("explain", "--pod-network", PODNET, "tcp", "10.244.1.2:40000",
@@ -268,9 +268,9 @@ class StaticTest(unittest.TestCase):
         pod = f"{self.bed.prefix}-late"
         add_namespace(pod)
         add_wire(self.bed.node, "veth-late", pod)
-        screen.await_line("14 edges")
+        screen.await_line("14 interfaces")
         ip_in(self.bed.node, "link", "del", "veth-late")
-        screen.await_line("13 edges: 13 captured")
+        screen.await_line("13 interfaces: 13 captured")
         lines = screen.display()
         self.assertEqual(len([line for line in lines if "INTERFACE" in line]), 1, lines)
         self.assertEqual(screen.end(), 0)
