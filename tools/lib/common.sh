@@ -63,11 +63,11 @@ tunnels_packages=(argus-server argus-client)
 container_packages=(
     runc skopeo umoci golang-github-containers-common dnsmasq-base golang-go
     golang-github-containerd-go-cni-dev)
-manifests_packages=(python3)
-# Some have these from elsewhere, and Debian's kubectl does not get on with others.
-command -v kubectl >/dev/null || manifests_packages+=(kubernetes-client)
-python3 -c 'import ensurepip' 2>/dev/null ||
-    { manifests_packages+=(python3-venv); container_packages+=(python3-venv); }
+# Of prometheus, tests use promtool.
+manifests_packages=(python3 prometheus)
+# For Python packages that Debian does not have. Some have the module from elsewhere.
+venv_packages=(python3)
+python3 -c 'import ensurepip' 2>/dev/null || venv_packages+=(python3-venv)
 
 # Installs what is missing of some of the lists above: need_package_lists build testbed
 need_package_lists() {

