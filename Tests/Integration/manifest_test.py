@@ -1,7 +1,8 @@
 """The manifests of k8s/: built by kubectl, held to the schemas of every Kubernetes from 1.25 on, to the
 Pod Security Standards, and to what the program understands.
 
-PODWIRE names the binary. Needs the Python packages that tools/test gets: kubernetes-validate and checkov.
+PODWIRE names the binary. Needs the Python packages that tools/test gets (kubernetes-validate and checkov)
+and the clients of tools/lib/clients.py.
 """
 
 import copy
@@ -21,7 +22,9 @@ import kubernetes_validate
 import yaml
 
 from support import manifests, pod_security
-from support.manifests import COMPONENTS, FOLDER, OVERLAYS, build, build_site, containers, environment, pods
+from support.manifests import (
+    COMPONENTS, FOLDER, OVERLAYS, README, build, build_site, clients, containers, environment,
+    example_patch, examples, pods)
 
 PODWIRE = os.environ["PODWIRE"]
 KUSTOMIZATIONS = [FOLDER, *OVERLAYS]
@@ -31,9 +34,10 @@ AGENT = ("DaemonSet", "extrahop-rpcapd")
 COLLECTOR = ("Deployment", "podwire-collector")
 METRICS, DOCTOR = FOLDER / "components/metrics", FOLDER / "components/doctor"
 POD_TAPS, CILIUM_SERVICES = FOLDER / "components/pod-taps", FOLDER / "components/cilium-services"
-README = (FOLDER / "README.md").read_text()
-# The operator brings these, and their schemas.
-OPERATORS = {"PodMonitor", "PrometheusRule"}
+NAMES, OPENSHIFT = FOLDER / "components/names", FOLDER / "components/openshift"
+POLICY = FOLDER / "components/collector-policy"
+# Who brings these brings their schemas.
+OPERATORS = {"PodMonitor", "PrometheusRule", "SecurityContextConstraints"}
 MINORS = range(25, int(kubernetes_validate.latest_version().split(".")[1]) + 1)
 
 # What an agent cannot do without, of what "baseline" forbids; then what single overlays need.
@@ -65,6 +69,8 @@ ACCEPTED = {
     },
 }
 
+COLLECTOR_WITH_POLICY = [FOLDER / "components/collector", POLICY]
+
 # The validator reads its schemas anew for each object.
 kubernetes_validate.utils.schema_contents = functools.cache(kubernetes_validate.utils.schema_contents)
 
@@ -73,18 +79,14 @@ def agent_of(folder):
     return build(folder)[AGENT]["spec"]["template"]
 
 
-def examples(kind):
-    """The objects of a kind that the README has people write, as texts."""
-    texts = re.findall(r"```yaml\n(.*?)```", README, re.DOTALL)
-    return [text for text in texts if yaml.safe_load(text).get("kind") == kind]
-
-
 @functools.cache
 def sites():
     """What folders of one's own build that have two components, and all settings of the examples behind
     them."""
     found = {}
     for pair in itertools.permutations(COMPONENTS, 2):
+        if pair[1] == OPENSHIFT and pair[0] in (NAMES, POD_TAPS, CILIUM_SERVICES):
+            continue
         settings = [path.read_text() for path in sorted(FOLDER.glob("overlays/*/settings.yaml"))
                     if path.parent.name != "doctor" or DOCTOR in pair]
         found["+".join(component.name for component in pair)] = build_site(pair, *settings)
@@ -129,8 +131,8 @@ class Manifests(unittest.TestCase):
 
     def test_objects_are_valid_for_every_version(self):
         self.assertGreaterEqual(len(MINORS), 13)
-        distinct = {json.dumps(item, sort_keys=True): item
-                    for folder in KUSTOMIZATIONS for item in build(folder).values()}
+        every = [*map(build, KUSTOMIZATIONS), build_site([OPENSHIFT, *COLLECTOR_WITH_POLICY], *example_patch("NetworkPolicy"))]
+        distinct = {json.dumps(item, sort_keys=True): item for items in every for item in items.values()}
         for item in distinct.values():
             if item["kind"] in OPERATORS:
                 continue
@@ -160,11 +162,11 @@ class Manifests(unittest.TestCase):
             items = build(folder)
             self.assertIn(("Namespace", "extrahop"), items)
             agent = items[AGENT]
-            labels = {"component": "extrahop-rpcapd"}
+            label = ("component", "extrahop-rpcapd")
             self.assertEqual(agent["metadata"]["namespace"], "extrahop")
-            self.assertEqual(agent["metadata"]["labels"], labels)
-            self.assertEqual(agent["spec"]["selector"], {"matchLabels": labels})
-            self.assertEqual(agent["spec"]["template"]["metadata"]["labels"], labels)
+            self.assertIn(label, agent["metadata"]["labels"].items())
+            self.assertEqual(agent["spec"]["selector"], {"matchLabels": dict([label])})
+            self.assertIn(label, agent["spec"]["template"]["metadata"]["labels"].items())
             terms = agent["spec"]["template"]["spec"]["affinity"]["nodeAffinity"][
                 "requiredDuringSchedulingIgnoredDuringExecution"]["nodeSelectorTerms"]
             self.assertIn({"key": "extrahop/norpcapd", "operator": "DoesNotExist"},
@@ -172,7 +174,44 @@ class Manifests(unittest.TestCase):
             self.assertEqual(len(terms), 1, "nodes need to fit one term only")
             # `kubectl wait -l component=extrahop-rpcapd` is to wait for agents alone.
             for name, pod in pods(items).items():
-                self.assertEqual(pod["metadata"]["labels"] == labels, name == AGENT)
+                self.assertEqual(label in pod["metadata"]["labels"].items(), name == AGENT)
+                self.assertEqual(pod["metadata"]["annotations"]["kubectl.kubernetes.io/default-container"],
+                                 pod["spec"]["containers"][0]["name"])
+
+    def test_every_object_has_the_labels_that_tools_look_for(self):
+        for component in COMPONENTS:
+            for (kind, name), item in build_site([component]).items():
+                labels = item["metadata"]["labels"]
+                with self.subTest(component.name, kind=kind, name=name):
+                    self.assertEqual(labels["app.kubernetes.io/part-of"], "podwire")
+                    if kind == "Namespace":
+                        continue
+                    self.assertEqual(labels["app.kubernetes.io/name"], "podwire")
+                    self.assertEqual(labels["app.kubernetes.io/component"],
+                                     "collector" if "collector" in name else "agent")
+                    if template := item.get("spec", {}).get("template"):
+                        self.assertEqual(template["metadata"]["labels"], labels)
+
+    def test_every_kubectl_builds_the_same(self):
+        versions = clients("kubectl")
+        self.assertEqual(versions[0].name, f"kubectl-1.{MINORS[0]}")
+        for folder in KUSTOMIZATIONS:
+            expected = build(folder)
+            for client in versions:
+                items = yaml.safe_load_all(manifests.built_text(folder, client))
+                self.assertEqual({manifests.key(item): item for item in items}, expected, client.name)
+
+    def test_nothing_is_said_that_the_api_server_drops(self):
+        """`kubectl apply` would say "configured" each time."""
+        for folder in KUSTOMIZATIONS:
+            text = manifests.built_text(folder)
+            self.assertEqual(re.findall(r"(?:globalDefault|hostPID|hostIPC): false", text), [])
+
+    def test_what_ended_is_said_where_kubectl_describes_it(self):
+        for folder in KUSTOMIZATIONS:
+            for pod in pods(build(folder)).values():
+                for container in containers(pod):
+                    self.assertEqual(container["terminationMessagePolicy"], "FallbackToLogsOnError")
 
     def test_readme_has_people_make_a_folder_that_builds(self):
         script = re.search(r"```sh\n(mkdir site\n.*?)kubectl diff", README, re.DOTALL)[1]
@@ -189,6 +228,8 @@ class Manifests(unittest.TestCase):
                 + "  - path: claim.yaml\n")
             manifests.built_text.cache_clear()
             items = build(site)
+        for built in (plain, items):
+            self.assertFalse(any("unedited" in item["metadata"]["labels"] for item in built.values()))
         container = plain[AGENT]["spec"]["template"]["spec"]["containers"][0]
         self.assertEqual(container["image"], "registry.your.company/podwire:0.2.0")
         self.assertEqual(environment(container),
@@ -203,8 +244,7 @@ class Manifests(unittest.TestCase):
             self.assertTrue((FOLDER / path).exists(), path)
 
     def test_what_readme_has_people_write_is_valid(self):
-        [policy] = examples("NetworkPolicy")
-        items = [yaml.safe_load(policy)]
+        items = []
         for text in examples("DaemonSet"):
             items.append(build_site([POD_TAPS if "opener" in text else METRICS], text)[AGENT])
         self.assertEqual(len(items), 6)
@@ -212,33 +252,65 @@ class Manifests(unittest.TestCase):
             for minor in MINORS:
                 kubernetes_validate.validate(item, f"1.{minor}", strict=True)
 
-    def test_the_policy_is_the_collectors(self):
-        collector = pods(build(FOLDER / "overlays/collector"))[COLLECTOR]
-        [policy] = examples("NetworkPolicy")
-        spec = yaml.safe_load(policy)["spec"]
-        self.assertEqual(spec["podSelector"], {"matchLabels": collector["metadata"]["labels"]})
-        [port] = collector["spec"]["containers"][0]["ports"]
-        self.assertEqual(spec["ingress"][0]["ports"],
-                         [{"protocol": "TCP", "port": port["containerPort"]}])
-
     def test_all_can_be_removed_without_the_namespace(self):
         text = README.split("## Removing it")[1].split("```sh\n")[1].split("```")[0]
         short = {"DaemonSet": "ds", "Deployment": "deploy", "Service": "svc", "ServiceAccount": "sa"}
-        every = {key for folder in KUSTOMIZATIONS for key in build(folder)}
+        every = {key for component in COMPONENTS for key in build_site([component])}
         self.assertEqual(
             set(re.findall(r"\S+/\S+", text.replace("# components/", "# "))),
             {f"{short.get(kind, kind.lower())}/{name}" for kind, name in every
              if kind != "Namespace"})
 
     def test_some_nodes_can_be_first(self):
-        few, on_delete = [text for text in examples("DaemonSet") if "PODWIRE_" not in text
-                          or "PODWIRE_DEDUP" in text]
+        [few], [on_delete] = ([text for text in examples("DaemonSet") if word in text]
+                              for word in ("extrahop/canary", "OnDelete"))
         spec = build_site([], few)[AGENT]["spec"]["template"]["spec"]
         self.assertEqual(spec["nodeSelector"], {"kubernetes.io/os": "linux", "extrahop/canary": ""})
         self.assertIn("`kubectl label node NODE extrahop/canary=`", README)
         self.assertEqual(environment(spec["containers"][0])["PODWIRE_DEDUP"], "off")
         self.assertEqual(build_site([], on_delete)[AGENT]["spec"]["updateStrategy"],
                          {"type": "OnDelete"})
+
+
+class Unedited(unittest.TestCase):
+    """What has placeholders is refused, and says what to do."""
+
+    def test_what_names_an_image_has_a_label_that_kubernetes_refuses(self):
+        for folder in KUSTOMIZATIONS:
+            for key, item in build(folder).items():
+                refused = item["metadata"].get("labels", {}).get("unedited", "")
+                with self.subTest(folder.name, key=key):
+                    self.assertEqual("delete this label" in refused, "template" in item.get("spec", {}))
+
+    def test_kubernetes_refuses_it(self):
+        """By the rule that the API server has, which kubectl asks before it sends a label."""
+        plain = FOLDER / "podwire.yaml"
+        for client in clients("kubectl"):
+            for value in {item["metadata"]["labels"].get("unedited", "fine")
+                          for item in build(FOLDER / "overlays/collector").values()}:
+                result = subprocess.run(
+                    [client, "label", "--local", "--filename", plain, "--output", "name", f"x={value}"],
+                    capture_output=True, text=True, timeout=60)
+                self.assertEqual(result.returncode == 0, value == "fine", result.stderr)
+                if value != "fine":
+                    self.assertIn(f'invalid label value: "x={value}"', result.stderr)
+
+    def test_a_copied_overlay_takes_what_the_readme_says(self):
+        """An image, settings, and the label."""
+        text = re.search(r"```yaml\n(resources:\n  - \.\./k8s/overlays.*?)```", README, re.DOTALL)[1]
+        [overlay] = re.findall(r"\.\./k8s/(overlays/\S+)", text)
+        with tempfile.TemporaryDirectory() as parent:
+            shutil.copytree(FOLDER, f"{parent}/k8s", symlinks=True)
+            site = pathlib.Path(parent).resolve() / "site"
+            site.mkdir()
+            (site / "kustomization.yaml").write_text(text)
+            (site / "settings.yaml").write_text(
+                re.search(r"cat > site/settings.yaml <<'EOF'\n(.*?)EOF", README, re.DOTALL)[1])
+            items, plain = build(site), build(FOLDER / overlay)
+        self.assertEqual(items.keys(), plain.keys())
+        container = items[AGENT]["spec"]["template"]["spec"]["containers"][0]
+        self.assertEqual(container["image"], "registry.your.company/podwire:0.2.0")
+        self.assertFalse(any("unedited" in item["metadata"]["labels"] for item in items.values()))
 
 
 class Security(unittest.TestCase):
@@ -423,53 +495,6 @@ class Program(unittest.TestCase):
         self.assertEqual(paths, {"startupProbe": "/healthz", "readinessProbe": "/readyz",
                                  "livenessProbe": "/healthz"})
 
-    def test_prometheus_asks_where_the_agent_answers(self):
-        items = build(FOLDER / "overlays/prometheus")
-        pod = items[AGENT]["spec"]["template"]
-        monitor = items["PodMonitor", "podwire"]
-        self.assertEqual(monitor["spec"]["selector"]["matchLabels"], pod["metadata"]["labels"])
-        self.assertEqual(monitor["metadata"]["namespace"], "extrahop")
-        [port] = pod["spec"]["containers"][0]["ports"]
-        [endpoint] = monitor["spec"]["podMetricsEndpoints"]
-        self.assertEqual((endpoint["port"], endpoint["path"]), (port["name"], "/metrics"))
-        address = environment(pod["spec"]["containers"][0], **{"status.hostIP": "node"})["PODWIRE_HTTP"]
-        self.assertEqual(address, f"[node]:{port['containerPort']}")
-
-    def test_prometheus_without_the_operator_asks_the_same(self):
-        text = re.search(r"```yaml\n(scrape_configs:.*?)```", README, re.DOTALL)[1]
-        [job] = yaml.safe_load(text)["scrape_configs"]
-        items = build_site([METRICS])
-        self.assertFalse(OPERATORS & {kind for kind, _ in items})
-        pod = items[AGENT]["spec"]["template"]
-        kept = {rule["source_labels"][0]: rule["regex"] for rule in job["relabel_configs"]
-                if rule.get("action") == "keep"}
-        self.assertEqual(kept, {
-            "__meta_kubernetes_pod_label_component": pod["metadata"]["labels"]["component"],
-            "__meta_kubernetes_pod_container_port_name": pod["spec"]["containers"][0]["ports"][0]["name"]})
-        self.assertEqual(job["kubernetes_sd_configs"][0]["namespaces"], {"names": ["extrahop"]})
-        monitor = build(FOLDER / "overlays/prometheus")["PodMonitor", "podwire"]
-        self.assertEqual(
-            [(rule["source_labels"], rule["target_label"]) for rule in job["relabel_configs"]
-             if "target_label" in rule],
-            [(rule["sourceLabels"], rule["targetLabel"])
-             for rule in monitor["spec"]["podMetricsEndpoints"][0]["relabelings"]])
-        self.assertEqual(job["job_name"], "extrahop/podwire")
-
-    def test_alerts_are_whole(self):
-        """Whether what they ask for is there, http_test.py knows."""
-        items = build(FOLDER / "overlays/prometheus")
-        [group] = items["PrometheusRule", "podwire"]["spec"]["groups"]
-        self.assertGreaterEqual(len(group["rules"]), 6)
-        for rule in group["rules"]:
-            self.assertLessEqual(rule.keys(), {"alert", "expr", "for", "labels", "annotations"})
-            self.assertRegex(rule["alert"], r"^Podwire[A-Z]\w+$")
-            self.assertEqual(rule["annotations"].keys(), {"summary", "description"})
-            self.assertIn(rule["labels"]["severity"], {"info", "warning"})
-        # The operator calls a PodMonitor's job by its namespace and its name.
-        monitor = items["PodMonitor", "podwire"]["metadata"]
-        jobs = re.findall(r'job="(.*?)"', json.dumps(group["rules"]).replace('\\"', '"'))
-        self.assertEqual(jobs, [f"{monitor['namespace']}/{monitor['name']}"])
-
     def test_memory_holds_the_queues_of_all_captures(self):
         for folder in KUSTOMIZATIONS:
             container = agent_of(folder)["spec"]["containers"][0]
@@ -489,7 +514,7 @@ class Program(unittest.TestCase):
         self.assertEqual(agent["spec"]["dnsPolicy"], "ClusterFirstWithHostNet")
         # Agents are to see the address of the pod, whose feeds they leave out.
         self.assertEqual(service["clusterIP"], "None")
-        self.assertEqual(service["selector"], pod["metadata"]["labels"])
+        self.assertEqual(service["selector"], deployment["selector"]["matchLabels"])
         collector = pod["spec"]["containers"][0]
         options = dict(text.removeprefix("--").split("=") for text in collector["args"][1:])
         self.assertEqual(options["listen"], values["RPCAPD_TARGET_PORT"])

@@ -1,0 +1,272 @@
+"""What components of k8s/ add: Prometheus' targets and alerts, OpenShift's constraints, and the collector's
+policy.
+
+Needs what tools/test gets: the Python packages and clients of manifest_test.py, and promtool.
+"""
+
+import ipaddress
+import itertools
+import json
+import pathlib
+import re
+import subprocess
+import tempfile
+import unittest
+
+import yaml
+
+from support.manifests import (
+    FOLDER, README, build, build_site, containers, environment, example_patch, examples)
+
+AGENT = ("DaemonSet", "extrahop-rpcapd")
+COLLECTOR = ("Deployment", "podwire-collector")
+METRICS, PROMETHEUS = FOLDER / "components/metrics", FOLDER / "overlays/prometheus"
+OPENSHIFT = FOLDER / "components/openshift"
+CONSTRAINTS = ("SecurityContextConstraints", "podwire")
+# The fields of constraints that OpenShift's schema asks for, and those that there are beside them.
+REQUIRED = {
+    "allowHostDirVolumePlugin", "allowHostIPC", "allowHostNetwork", "allowHostPID", "allowHostPorts",
+    "allowPrivilegedContainer", "allowedCapabilities", "defaultAddCapabilities", "priority",
+    "readOnlyRootFilesystem", "requiredDropCapabilities", "volumes"}
+OPTIONAL = {
+    "apiVersion", "kind", "metadata", "allowPrivilegeEscalation", "fsGroup", "runAsUser",
+    "seLinuxContext", "seccompProfiles", "supplementalGroups"}
+WITH_POLICY = [FOLDER / "components/collector", FOLDER / "components/collector-policy"]
+# The kernel's ports for those who ask for any: net.ipv4.ip_local_port_range.
+FREE_PORTS = (32768, 60999)
+
+# Components that need more than the plain constraints: whether a folder of the node, and a capability.
+NEEDS = {"names": (True, set()), "pod-taps": (True, {"SYS_ADMIN"}), "cilium-services": (True, {"BPF"}),
+         "passive": (False, set()), "tls": (False, set()), "metrics": (False, set()),
+         "doctor": (False, set())}
+
+# An agent that answered and went away, one of another namespace, one that others call as they like; one
+# that never answered; and something else. Each row is a time series with a sample a minute.
+TARGETS = {
+    ("extrahop/podwire", "n1"): "1x30 0x40",
+    ("netobs/podwire", "n2"): "0x70",
+    ("podwire", "n3"): "0x70",
+    ("agents", "n4"): "1x30 0x40",
+    ("agents", "n5"): "1x70",
+    ("my-podwire", "n6"): "1x30 0x40",
+}
+ANSWERING = {"n1": "1x30 _x40", "n4": "1x30 _x40", "n5": "1x70"}
+UNREACHABLE = {"n1", "n2", "n3", "n4"}
+
+
+def refusals(constraints, pod):
+    """What of a pod the constraints do not allow, as OpenShift's admission compares them."""
+    spec, found = pod["spec"], []
+    of_pod = spec["securityContext"]
+    allowed = set(constraints["allowedCapabilities"])
+    if spec.get("hostNetwork") and not constraints["allowHostNetwork"]:
+        found.append("hostNetwork")
+    for volume in spec.get("volumes", []):
+        [kind] = volume.keys() - {"name"}
+        if kind not in constraints["volumes"]:
+            found.append(kind)
+        if kind == "hostPath" and not constraints["allowHostDirVolumePlugin"]:
+            found.append("hostPath without allowHostDirVolumePlugin")
+    if of_pod["runAsUser"] != constraints["runAsUser"]["uid"]:
+        found.append("runAsUser")
+    if of_pod["seccompProfile"] != {"type": "RuntimeDefault"}:
+        found.append("seccompProfile")
+    if "seLinuxOptions" in of_pod and constraints["seLinuxContext"]["type"] != "RunAsAny":
+        found.append("seLinuxOptions")
+    for container in containers(pod):
+        context = container["securityContext"]
+        found += set(context["capabilities"]["add"]) - allowed
+        if set(constraints["requiredDropCapabilities"]) - set(context["capabilities"]["drop"]):
+            found.append("drop")
+        found += [name for name in ("privileged", "allowPrivilegeEscalation") if context[name]]
+        if constraints["readOnlyRootFilesystem"] and not context["readOnlyRootFilesystem"]:
+            found.append("readOnlyRootFilesystem")
+    return found
+
+
+class Policy(unittest.TestCase):
+    def test_the_policy_is_the_collectors(self):
+        items = build_site(WITH_POLICY, *example_patch("NetworkPolicy"))
+        spec, deployment = items["NetworkPolicy", COLLECTOR[1]]["spec"], items[COLLECTOR]["spec"]
+        self.assertEqual(spec["podSelector"], deployment["selector"])
+        self.assertEqual(spec["policyTypes"], ["Ingress", "Egress"])
+        self.assertNotIn("egress", spec)
+        [rule] = spec["ingress"]
+        self.assertEqual(rule["from"], [{"ipBlock": {"cidr": "192.0.2.0/24"}}])
+        [port] = deployment["template"]["spec"]["containers"][0]["ports"]
+        self.assertEqual(rule["ports"], [
+            {"protocol": "TCP", "port": port["containerPort"]},
+            {"protocol": "TCP", "port": FREE_PORTS[0], "endPort": FREE_PORTS[1]}])
+
+    def test_the_policy_is_refused_until_it_names_the_nodes(self):
+        [rule] = build_site(WITH_POLICY)["NetworkPolicy", COLLECTOR[1]]["spec"]["ingress"]
+        [source] = rule["from"]
+        with self.assertRaises(ValueError):
+            ipaddress.ip_network(source["ipBlock"]["cidr"])
+
+
+class Prometheus(unittest.TestCase):
+    def test_prometheus_asks_where_the_agent_answers(self):
+        items = build(PROMETHEUS)
+        pod = items[AGENT]["spec"]["template"]
+        monitor = items["PodMonitor", "podwire"]
+        selected = monitor["spec"]["selector"]["matchLabels"]
+        self.assertEqual(selected, items[AGENT]["spec"]["selector"]["matchLabels"])
+        self.assertEqual(monitor["metadata"]["namespace"], "extrahop")
+        [port] = pod["spec"]["containers"][0]["ports"]
+        [endpoint] = monitor["spec"]["podMetricsEndpoints"]
+        self.assertEqual((endpoint["port"], endpoint["path"]), (port["name"], "/metrics"))
+        address = environment(pod["spec"]["containers"][0], **{"status.hostIP": "node"})["PODWIRE_HTTP"]
+        self.assertEqual(address, f"[node]:{port['containerPort']}")
+
+    def test_prometheus_without_the_operator_asks_the_same(self):
+        text = re.search(r"```yaml\n(scrape_configs:.*?)```", README, re.DOTALL)[1]
+        [job] = yaml.safe_load(text)["scrape_configs"]
+        items = build_site([METRICS])
+        self.assertNotIn(("PodMonitor", "podwire"), items)
+        pod = items[AGENT]["spec"]["template"]
+        kept = {rule["source_labels"][0]: rule["regex"] for rule in job["relabel_configs"]
+                if rule.get("action") == "keep"}
+        self.assertEqual(kept, {
+            "__meta_kubernetes_pod_label_component": pod["metadata"]["labels"]["component"],
+            "__meta_kubernetes_pod_container_port_name": pod["spec"]["containers"][0]["ports"][0]["name"]})
+        self.assertEqual(job["kubernetes_sd_configs"][0]["namespaces"], {"names": ["extrahop"]})
+        monitor = build(PROMETHEUS)["PodMonitor", "podwire"]
+        self.assertEqual(
+            [(rule["source_labels"], rule["target_label"]) for rule in job["relabel_configs"]
+             if "target_label" in rule],
+            [(rule["sourceLabels"], rule["targetLabel"])
+             for rule in monitor["spec"]["podMetricsEndpoints"][0]["relabelings"]])
+        self.assertEqual(job["job_name"], "podwire")
+
+    def test_alerts_are_whole(self):
+        """Whether what they ask for is there, http_test.py knows."""
+        items = build(PROMETHEUS)
+        [group] = items["PrometheusRule", "podwire"]["spec"]["groups"]
+        self.assertGreaterEqual(len(group["rules"]), 6)
+        for rule in group["rules"]:
+            self.assertLessEqual(rule.keys(), {"alert", "expr", "for", "labels", "annotations"})
+            self.assertRegex(rule["alert"], r"^Podwire[A-Z]\w+$")
+            self.assertEqual(rule["annotations"].keys(), {"summary", "description"})
+            self.assertIn(rule["labels"]["severity"], {"info", "warning"})
+        monitor = items["PodMonitor", "podwire"]["metadata"]
+        self.assertEqual(monitor["name"], "podwire", "the operator puts it into the job's name")
+
+    def test_the_alerts_are_rules(self):
+        with tempfile.TemporaryDirectory() as folder:
+            result = self.check("check", "rules", self.write_rules(folder))
+            self.assertIn("SUCCESS", result.stdout)
+
+    def test_what_is_gone_is_found_in_any_namespace_and_by_any_name(self):
+        up = [{"series": f'up{{job="{job}", instance="{node}", node="{node}"}}', "values": values}
+              for (job, node), values in TARGETS.items()]
+        jobs = {node: job for job, node in TARGETS}
+        ready = [{"series": f'podwire_ready{{job="{jobs[node]}", instance="{node}", node="{node}"}}',
+                  "values": values} for node, values in ANSWERING.items()]
+        with tempfile.TemporaryDirectory() as folder:
+            tests = pathlib.Path(folder, "tests.yaml")
+            tests.write_text(yaml.safe_dump({
+                "rule_files": [self.write_rules(folder).name],
+                "tests": [{
+                    "interval": "1m", "input_series": up + ready,
+                    "promql_expr_test": [{
+                        "expr": 'count by (node) (ALERTS{alertname="PodwireUnreachable", '
+                                'alertstate="firing"})',
+                        "eval_time": "50m",
+                        "exp_samples": [{"labels": f'{{node="{node}"}}', "value": 1}
+                                        for node in sorted(UNREACHABLE)]}]}]}))
+            self.check("test", "rules", tests)
+
+    def test_the_alerts_are_the_same_in_another_namespace(self):
+        components = [METRICS, FOLDER / "components/prometheus-operator"]
+        plain, moved = build_site(components), build_site(components, namespace="netobs")
+        rule = ("PrometheusRule", "podwire")
+        self.assertEqual(moved[rule]["metadata"]["namespace"], "netobs")
+        self.assertEqual(moved[rule]["spec"], plain[rule]["spec"])
+        self.assertNotIn("extrahop", json.dumps(moved[rule]["spec"]))
+
+    def check(self, *arguments):
+        result = subprocess.run(["promtool", *map(str, arguments)], capture_output=True, text=True,
+                                timeout=60)
+        self.assertEqual(result.returncode, 0, result.stdout + result.stderr)
+        return result
+
+    @staticmethod
+    def write_rules(folder):
+        path = pathlib.Path(folder, "rules.yaml")
+        path.write_text(yaml.safe_dump(build(PROMETHEUS)["PrometheusRule", "podwire"]["spec"]))
+        return path
+
+
+class OpenShift(unittest.TestCase):
+    def test_agents_may_what_they_need_and_no_more(self):
+        """With each set of components that need more than the plain constraints, and with some others."""
+        more = [name for name, needs in NEEDS.items() if needs[0]]
+        sets = itertools.chain(*(itertools.combinations(more, count) for count in range(len(more) + 1)))
+        for names in [*sets, tuple(NEEDS)]:
+            items = build_site([OPENSHIFT, *(FOLDER / "components" / name for name in names)])
+            constraints, pod = items[CONSTRAINTS], items[AGENT]["spec"]["template"]
+            with self.subTest(names):
+                self.assertEqual(refusals(constraints, pod), [])
+                has_folders = any(NEEDS[name][0] for name in names)
+                self.assertEqual(constraints["allowHostDirVolumePlugin"], has_folders)
+                self.assertEqual("hostPath" in constraints["volumes"], has_folders)
+                self.assertEqual(set(constraints["allowedCapabilities"]),
+                                 {"NET_RAW", "NET_ADMIN"}.union(*(NEEDS[name][1] for name in names)))
+                self.assertEqual([name for name, value in constraints.items()
+                                  if name.startswith("allow") and value is True],
+                                 (["allowHostDirVolumePlugin"] if has_folders else [])
+                                 + ["allowHostNetwork", "allowHostPorts"])
+
+    def test_what_needs_more_is_refused_without_it(self):
+        constraints = build_site([OPENSHIFT])[CONSTRAINTS]
+        for name, (has_folders, capabilities) in NEEDS.items():
+            pod = build_site([FOLDER / "components" / name])[AGENT]["spec"]["template"]
+            with self.subTest(name):
+                found = set(refusals(constraints, pod))
+                self.assertLessEqual(capabilities, found)
+                self.assertEqual("hostPath" in found, has_folders)
+
+    def test_another_order_builds_nothing(self):
+        for name, (has_folders, _) in NEEDS.items():
+            components = [FOLDER / "components" / name, OPENSHIFT]
+            with self.subTest(name):
+                if has_folders:
+                    with self.assertRaisesRegex(AssertionError, "name components/openshift before"):
+                        build_site(components)
+                else:
+                    self.assertIn(CONSTRAINTS, build_site(components))
+
+    def test_without_the_component_there_is_none(self):
+        for name in NEEDS:
+            self.assertNotIn(CONSTRAINTS, build_site([FOLDER / "components" / name]))
+
+    def test_the_constraints_are_whole(self):
+        """https://docs.redhat.com/en/documentation/openshift_container_platform: Security APIs."""
+        constraints = build_site([OPENSHIFT])[CONSTRAINTS]
+        self.assertLessEqual(REQUIRED, constraints.keys())
+        self.assertLessEqual(constraints.keys(), REQUIRED | OPTIONAL)
+
+    def test_the_agents_account_may_use_them_in_any_namespace(self):
+        for namespace in ("extrahop", "netobs"):
+            items = build_site([OPENSHIFT, FOLDER / "components/collector"], namespace=namespace)
+            role = items["ClusterRole", "podwire-constraints"]
+            self.assertEqual(role["rules"], [{
+                "apiGroups": ["security.openshift.io"], "resources": ["securitycontextconstraints"],
+                "resourceNames": [CONSTRAINTS[1]], "verbs": ["use"]}])
+            for binding, controller in (("podwire-constraints", AGENT),
+                                        ("podwire-collector-constraints", COLLECTOR)):
+                account = items[controller]["spec"]["template"]["spec"]["serviceAccountName"]
+                self.assertEqual(items["RoleBinding", binding]["subjects"], [
+                    {"kind": "ServiceAccount", "name": account, "namespace": namespace}])
+                self.assertIn(("ServiceAccount", account), items)
+
+    def test_a_pod_may_have_another_selinux_type_where_it_reads_folders(self):
+        [text] = [text for text in examples("DaemonSet") if "seLinuxOptions" in text]
+        for name, expected in (("names", []), ("tls", ["seLinuxOptions"])):
+            items = build_site([OPENSHIFT, FOLDER / "components" / name], text)
+            self.assertEqual(refusals(items[CONSTRAINTS], items[AGENT]["spec"]["template"]), expected)
+
+
+if __name__ == "__main__":
+    unittest.main()
