@@ -74,6 +74,8 @@ STEPS = (
                 "manifests", "venv", venv=True, beside=COMPILES),
     integration("components", "what components of k8s/ add: alerts, OpenShift's constraints, a policy",
                 "manifests", "venv", venv=True, beside=COMPILES),
+    integration("chart", "the chart, by Helm 3 and 4, against the kustomizations and the program",
+                "manifests", "venv", venv=True, beside=COMPILES),
     integration("image", "the image: the same from another folder, what it is made of, and several in one",
                 "container", "venv", venv=True, beside=COMPILES),
     integration("password", "passwords and users"),
