@@ -24,6 +24,7 @@ from support.manifests import FOLDER, README, build_site, clients, containers, e
 PODWIRE = os.environ["PODWIRE"]
 CHART = FOLDER / "chart"
 HELMS = [pathlib.Path(os.environ["HELM"])] if "HELM" in os.environ else clients("helm")
+assert HELMS, "there is no Helm: let HELM name one"
 NEWEST = HELMS[-1]
 AGENT = ("DaemonSet", "extrahop-rpcapd")
 # What `base` has, as values.

@@ -35,7 +35,7 @@ COLLECTOR = ("Deployment", "podwire-collector")
 METRICS, DOCTOR = FOLDER / "components/metrics", FOLDER / "components/doctor"
 POD_TAPS, CILIUM_SERVICES = FOLDER / "components/pod-taps", FOLDER / "components/cilium-services"
 NAMES, OPENSHIFT = FOLDER / "components/names", FOLDER / "components/openshift"
-POLICY = FOLDER / "components/collector-policy"
+COLLECTOR_WITH_POLICY = [FOLDER / "components/collector", FOLDER / "components/collector-policy"]
 # Who brings these brings their schemas.
 OPERATORS = {"PodMonitor", "PrometheusRule", "SecurityContextConstraints"}
 MINORS = range(25, int(kubernetes_validate.latest_version().split(".")[1]) + 1)
@@ -68,8 +68,6 @@ ACCEPTED = {
         "CKV_K8S_8", "CKV_K8S_9",  # a probe would be an agent that hangs up, again and again
     },
 }
-
-COLLECTOR_WITH_POLICY = [FOLDER / "components/collector", POLICY]
 
 # The validator reads its schemas anew for each object.
 kubernetes_validate.utils.schema_contents = functools.cache(kubernetes_validate.utils.schema_contents)
@@ -131,7 +129,8 @@ class Manifests(unittest.TestCase):
 
     def test_objects_are_valid_for_every_version(self):
         self.assertGreaterEqual(len(MINORS), 13)
-        every = [*map(build, KUSTOMIZATIONS), build_site([OPENSHIFT, *COLLECTOR_WITH_POLICY], *example_patch("NetworkPolicy"))]
+        nodes = example_patch("NetworkPolicy")
+        every = [*map(build, KUSTOMIZATIONS), build_site([OPENSHIFT, *COLLECTOR_WITH_POLICY], *nodes)]
         distinct = {json.dumps(item, sort_keys=True): item for items in every for item in items.values()}
         for item in distinct.values():
             if item["kind"] in OPERATORS:
