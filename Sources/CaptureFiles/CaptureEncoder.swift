@@ -28,11 +28,42 @@ package protocol CaptureEncoder: Sendable {
 
     /// Appends what an interface counted in the time of the file.
     func appendStatistics(_ statistics: InterfaceStatistics, to bytes: inout [UInt8])
+
+    /// The most bytes that a packet takes beside its frame and its comment.
+    var packetByteCountMax: Int { get }
+
+    /// The bytes that the statistics of an interface take.
+    var statisticsByteCount: Int { get }
+
+    /// What of appended bytes is whole, if a file ends after some of them.
+    ///
+    /// - Parameters:
+    ///   - bytes: What has been appended, from the end of something whole on.
+    ///   - byteCountMax: Where the file ends.
+    ///   - isBeginning: Whether the bytes are the first ones of the file.
+    func wholePart(
+        of bytes: [UInt8], byteCountMax: Int, isBeginning: Bool
+    ) -> WholePart
+}
+
+/// A beginning of bytes that has no part of anything but all of it.
+package struct WholePart: Equatable, Sendable {
+    package var byteCount = 0
+    package var packetCount = 0
+
+    package init() {}
 }
 
 extension CaptureEncoder {
     /// Appends nothing: most formats have no place for names.
     package func appendNames(_ names: [AddressName], to bytes: inout [UInt8]) {}
+
+    /// The bytes that the description of an interface takes.
+    package func byteCount(of interface: CaptureInterface) -> Int {
+        var bytes: [UInt8] = []
+        appendInterface(interface, to: &bytes)
+        return bytes.count
+    }
 }
 
 /// The name of an address in a capture file.
@@ -54,6 +85,8 @@ package struct CaptureInterface: Equatable, Sendable {
     package let snaplen: Int
     /// The link type's number in capture files.
     package let linkType: UInt16
+    /// What was asked for; nil for all packets.
+    package var filter: CaptureFilter?
 
     /// The link type of Ethernet, `LINKTYPE_ETHERNET`.
     package static let ethernet: UInt16 = 1
@@ -66,6 +99,14 @@ package struct CaptureInterface: Equatable, Sendable {
     }
 }
 
+/// A filter as capture files describe it.
+package enum CaptureFilter: Equatable, Sendable {
+    /// A filter in the words of pcap-filter(7).
+    case text(String)
+    /// Instructions of a socket filter, each as the eight bytes of a little-endian `struct bpf_insn`.
+    case program([UInt64])
+}
+
 /// A packet in a capture file, without its bytes.
 package struct CapturedPacket: Equatable, Sendable {
     /// The number of the interface in this file.
@@ -74,6 +115,8 @@ package struct CapturedPacket: Equatable, Sendable {
     package let nanoseconds: UInt64
     /// The length that it had on the wire.
     package let wireByteCount: Int
+    /// What a person should know of it; nil for nothing, which is the rule.
+    package var comment: String?
 
     package init(interface: Int, nanoseconds: UInt64, wireByteCount: Int) {
         (self.interface, self.nanoseconds) = (interface, nanoseconds)

@@ -7,6 +7,10 @@ package struct CaptureFile: ~Copyable {
     private let encoder: any CaptureEncoder
     private var buffer: [UInt8] = []
     private var interfaceCount = 0
+    /// Packets that wait in the buffer.
+    package private(set) var waitingPacketCount = 0
+    /// Whether there was no file before; false for standard output.
+    package let isNew: Bool
     /// Bytes that have been written.
     package private(set) var byteCount: UInt64 = 0
     /// The file's path, or `"-"`.
@@ -32,9 +36,12 @@ package struct CaptureFile: ~Copyable {
     package init(
         path: String, encoder: any CaptureEncoder = PcapngEncoder(), application: String
     ) throws(SystemError) {
+        var isNew = false
         descriptor =
             try path == "-"
-            ? Descriptor(duplicatingStandardOutput: ()) : Descriptor(creating: path)
+            ? Descriptor(duplicatingStandardOutput: ())
+            : Descriptor(creating: path, isNew: &isNew)
+        self.isNew = isNew
         self.path = path
         self.encoder = encoder
         buffer.reserveCapacity(Self.bufferByteCountMax * 2)
@@ -59,6 +66,7 @@ package struct CaptureFile: ~Copyable {
     package mutating func add(_ packet: CapturedPacket, _ frame: RawSpan) {
         precondition(packet.interface < interfaceCount)
         encoder.appendPacket(packet, frame, to: &buffer)
+        waitingPacketCount += 1
     }
 
     /// Adds names of addresses, which hold from here on.
@@ -79,17 +87,37 @@ package struct CaptureFile: ~Copyable {
 
     /// Writes the buffer.
     ///
-    /// Waits for the disk, or for the reader of a pipe. If it fails a file keeps what it had before,
-    /// so that no packet in it is cut.
+    /// Waits for the disk, or for the reader of a pipe. If it fails a file keeps what fitted, so that
+    /// no packet in it is cut, and the rest waits for another try.
     package mutating func flush() throws(SystemError) {
-        do throws(SystemError) {
-            try writeAll(
-                buffer, to: descriptor.fileDescriptor, path == "-" ? Self.standardOutput : path)
-        } catch {
-            if path != "-" { descriptor.cut(to: byteCount) }
-            throw error
+        var writtenCount = 0
+        while writtenCount < buffer.count {
+            do throws(SystemError) {
+                writtenCount += try writeSome(
+                    buffer[writtenCount...], to: descriptor.fileDescriptor,
+                    path == "-" ? Self.standardOutput : path)
+            } catch {
+                if path != "-" { keepWhole(writtenCount) }
+                throw error
+            }
         }
         byteCount += UInt64(buffer.count)
+        discardWaiting()
+    }
+
+    /// Throws away what waits in the buffer.
+    package mutating func discardWaiting() {
         buffer.removeAll(keepingCapacity: true)
+        waitingPacketCount = 0
+    }
+
+    /// Cuts the file behind the last thing that is whole, of which a part of the buffer was written.
+    private mutating func keepWhole(_ writtenCount: Int) {
+        let whole = encoder.wholePart(
+            of: buffer, byteCountMax: writtenCount, isBeginning: byteCount == 0)
+        byteCount += UInt64(whole.byteCount)
+        buffer.removeFirst(whole.byteCount)
+        waitingPacketCount -= whole.packetCount
+        descriptor.cut(to: byteCount)
     }
 }

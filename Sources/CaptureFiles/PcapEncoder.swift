@@ -40,6 +40,32 @@ package struct PcapEncoder: CaptureEncoder {
         _ statistics: InterfaceStatistics, to bytes: inout [UInt8]
     ) {}
 
+    package var packetByteCountMax: Int { Self.recordHeaderByteCount }
+
+    package var statisticsByteCount: Int { 0 }
+
+    package func wholePart(
+        of bytes: [UInt8], byteCountMax: Int, isBeginning: Bool
+    ) -> WholePart {
+        var whole = WholePart()
+        if isBeginning {
+            guard byteCountMax >= Self.headerByteCount else { return whole }
+            whole.byteCount = Self.headerByteCount
+        }
+        while whole.byteCount + Self.recordHeaderByteCount <= byteCountMax {
+            let length = bytes[(whole.byteCount + 8)...].prefix(4)
+            let frameByteCount = length.reversed().reduce(0) { $0 << 8 | Int($1) }
+            let end = whole.byteCount + Self.recordHeaderByteCount + frameByteCount
+            guard end <= byteCountMax else { break }
+            whole.byteCount = end
+            whole.packetCount += 1
+        }
+        return whole
+    }
+
+    private static let headerByteCount = 24
+    private static let recordHeaderByteCount = 16
+
     /// The mark of times in nanoseconds.
     private static let magic: UInt32 = 0xa1b2_3c4d
     private static let version: (major: UInt16, minor: UInt16) = (2, 4)

@@ -1,6 +1,8 @@
 import Addressing
 
-/// The pcapng format (draft-ietf-opsawg-pcapng), little-endian, with times in nanoseconds.
+/// The pcapng format (draft-ietf-opsawg-pcapng), little-endian, with times in microseconds.
+///
+/// RPCAP has no finer ones.
 package struct PcapngEncoder: CaptureEncoder {
     package init() {}
 
@@ -27,8 +29,9 @@ package struct PcapngEncoder: CaptureEncoder {
             body.append(littleEndian: UInt32(interface.snaplen))
             Self.append(.interfaceName, Array(interface.name.utf8), to: &body)
             Self.append(.interfaceDescription, Array(interface.description.utf8), to: &body)
-            // 10^-9 seconds.
-            Self.append(.interfaceTimeResolution, [9], to: &body)
+            // 10^-6 seconds.
+            Self.append(.interfaceTimeResolution, [6], to: &body)
+            if let filter = interface.filter { Self.append(filter, to: &body) }
             Self.appendEndOfOptions(to: &body)
         }
     }
@@ -43,6 +46,10 @@ package struct PcapngEncoder: CaptureEncoder {
             bytes.append(littleEndian: UInt32(truncatingIfNeeded: packet.wireByteCount))
             bytes.append(contentsOf: frame)
             bytes.append(contentsOf: repeatElement(0, count: Self.padding(frame.byteCount)))
+            if let comment = packet.comment {
+                Self.append(.comment, Array(comment.utf8), to: &bytes)
+                Self.appendEndOfOptions(to: &bytes)
+            }
         }
     }
 
@@ -74,6 +81,28 @@ package struct PcapngEncoder: CaptureEncoder {
             Self.appendEndOfOptions(to: &body)
         }
     }
+
+    /// A block's head and end, the packet's fields, padding, and the ends of two options.
+    package var packetByteCountMax: Int { 48 }
+
+    package var statisticsByteCount: Int { 100 }
+
+    package func wholePart(
+        of bytes: [UInt8], byteCountMax: Int, isBeginning: Bool
+    ) -> WholePart {
+        var whole = WholePart()
+        while whole.byteCount + 8 <= byteCountMax {
+            let head = bytes[whole.byteCount...].prefix(8)
+            func number(at offset: Int) -> UInt32 {
+                head.dropFirst(offset).prefix(4).reversed().reduce(0) { $0 << 8 | UInt32($1) }
+            }
+            let end = whole.byteCount + Int(number(at: 4))
+            guard end <= byteCountMax else { break }
+            whole.byteCount = end
+            if number(at: 0) == BlockType.packet.rawValue { whole.packetCount += 1 }
+        }
+        return whole
+    }
 }
 
 extension PcapngEncoder {
@@ -90,10 +119,12 @@ extension PcapngEncoder {
     private struct OptionCode {
         let value: UInt16
 
+        static let comment = Self(value: 1)
         static let sectionApplication = Self(value: 4)
         static let interfaceName = Self(value: 2)
         static let interfaceDescription = Self(value: 3)
         static let interfaceTimeResolution = Self(value: 9)
+        static let interfaceFilter = Self(value: 11)
         static let statisticsStart = Self(value: 2)
         static let statisticsEnd = Self(value: 3)
         static let statisticsReceived = Self(value: 4)
@@ -118,7 +149,21 @@ extension PcapngEncoder {
         bytes.append(contentsOf: repeatElement(0, count: 1 + padding(byteCount)))
     }
 
+    /// Appends a filter, whose first byte says which form it has; one that is too long is left out.
+    private static func append(_ filter: CaptureFilter, to bytes: inout [UInt8]) {
+        var value: [UInt8] = []
+        switch filter {
+        case .text(let text): value = [0] + text.utf8
+        case .program(let instructions):
+            value.append(1)
+            for instruction in instructions { value.append(littleEndian: instruction) }
+        }
+        if value.count <= optionByteCountMax { append(.interfaceFilter, value, to: &bytes) }
+    }
+
     private static let byteOrderMagic: UInt32 = 0x1a2b_3c4d
+    /// The longest option whose padding fits its 16 bits, too.
+    private static let optionByteCountMax = Int(UInt16.max) - 3
 
     /// Appends a block with its length in front of `body` and behind it.
     private static func appendBlock(
@@ -136,7 +181,7 @@ extension PcapngEncoder {
     }
 
     private static func append(_ code: OptionCode, _ value: [UInt8], to bytes: inout [UInt8]) {
-        let value = value.prefix(Int(UInt16.max) - 3)
+        let value = value.prefix(optionByteCountMax)
         bytes.append(littleEndian: code.value)
         bytes.append(littleEndian: UInt16(value.count))
         bytes += value
@@ -149,8 +194,9 @@ extension PcapngEncoder {
 
     /// Appends a time as blocks have it: the high half first.
     private static func append(time nanoseconds: UInt64, to bytes: inout [UInt8]) {
-        bytes.append(littleEndian: UInt32(truncatingIfNeeded: nanoseconds >> 32))
-        bytes.append(littleEndian: UInt32(truncatingIfNeeded: nanoseconds))
+        let microseconds = nanoseconds / 1000
+        bytes.append(littleEndian: UInt32(truncatingIfNeeded: microseconds >> 32))
+        bytes.append(littleEndian: UInt32(truncatingIfNeeded: microseconds))
     }
 
     private static func option(time nanoseconds: UInt64) -> [UInt8] {

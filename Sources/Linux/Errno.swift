@@ -65,6 +65,10 @@ extension Errno {
     package static let networkUnreachable = Self(rawValue: ENETUNREACH)
     /// No buffer space (`ENOBUFS`).
     package static let noBufferSpace = Self(rawValue: ENOBUFS)
+    /// No space left on device (`ENOSPC`).
+    package static let noSpaceLeft = Self(rawValue: ENOSPC)
+    /// Disk quota exceeded (`EDQUOT`).
+    package static let quotaExceeded = Self(rawValue: EDQUOT)
     /// No such device (`ENODEV`).
     package static let noSuchDevice = Self(rawValue: ENODEV)
     /// No such file or directory (`ENOENT`).

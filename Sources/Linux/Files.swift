@@ -1,4 +1,4 @@
-import Glibc
+package import Glibc
 
 extension Descriptor {
     /// Opens a file to be read.
@@ -12,11 +12,31 @@ extension Descriptor {
         try self.init("open \(path)") { unsafe open(path, flags) }
     }
 
-    /// Creates a file, or empties the one that is there.
+    /// Creates a file that only its owner can read, or empties the one that is there.
+    ///
+    /// A file that is there keeps its owner and its mode.
     package init(creating path: String) throws(SystemError) {
-        try self.init("create \(path)") {
-            unsafe open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o644)
+        var isNew = false
+        try self.init(creating: path, isNew: &isNew)
+    }
+
+    /// Creates a file as `init(creating:)` does, and says whether there was none.
+    package init(creating path: String, isNew: inout Bool) throws(SystemError) {
+        let flags = O_WRONLY | O_CREAT | O_CLOEXEC
+        let fileDescriptor: CInt
+        do throws(SystemError) {
+            fileDescriptor = try call("create \(path)") {
+                unsafe open(path, flags | O_EXCL, privateMode)
+            }
+            isNew = true
+        } catch {
+            guard error.errno == .fileExists else { throw error }
+            fileDescriptor = try call("create \(path)") {
+                unsafe open(path, flags | O_TRUNC, privateMode)
+            }
+            isNew = false
         }
+        try self.init("create \(path)") { fileDescriptor }
     }
 
     /// Duplicates the descriptor of standard input.
@@ -106,28 +126,46 @@ package func writeSome(
 /// Whether the descriptor is a terminal, which a person is likely to read.
 package func isTerminal(_ fileDescriptor: CInt) -> Bool { isatty(fileDescriptor) == 1 }
 
+/// Whether the descriptor is a pipe or a socket, which another program has the other end of.
+package func isPipe(_ fileDescriptor: CInt) -> Bool {
+    var status = stat()
+    // Safety: fstat(2) writes one `stat`.
+    guard unsafe fstat(fileDescriptor, &status) == 0 else { return false }
+    return [S_IFIFO, S_IFSOCK].contains(status.st_mode & S_IFMT)
+}
+
 /// Makes a folder, unless it is there.
-package func makeFolder(_ path: String) throws(SystemError) {
+package func makeFolder(_ path: String, mode: mode_t = 0o755) throws(SystemError) {
     do throws(SystemError) {
-        try call("make the folder \(path)") { unsafe mkdir(path, 0o755) }
+        try call("make the folder \(path)") { unsafe mkdir(path, mode) }
     } catch {
         guard error.errno == .fileExists else { throw error }
     }
 }
 
-/// Replaces a file that everybody may read: its readers see all of the old content or all of the new.
+/// The mode of files with packets, addresses or names: nobody but the owner reads them.
+private let privateMode: mode_t = 0o600
+
+/// Replaces a file: its readers see all of the old content or all of the new.
 ///
-/// Does not wait for the disk, so a power cut may leave either or neither.
+/// Only the owner can read a new file. One that replaces another keeps its owner and its mode. Does
+/// not wait for the disk, so a power cut may leave either or neither.
 ///
 /// - Throws: The kernel's reason, and if there is something else than a file, such as a device.
 package func replaceFile(_ path: String, with bytes: [UInt8]) throws(SystemError) {
     var status = stat()
     // Safety: lstat(2) writes one `stat`.
-    if unsafe lstat(path, &status) == 0, status.st_mode & S_IFMT != S_IFREG {
+    let isThere = unsafe lstat(path, &status) == 0
+    if isThere, status.st_mode & S_IFMT != S_IFREG {
         throw SystemError("replace \(path), which is no regular file", .invalidArgument)
     }
-    try putFile(at: path, mode: 0o644) { file, draft throws(SystemError) in
+    try putFile(at: path, mode: privateMode) { file, draft throws(SystemError) in
         try writeAll(bytes, to: file, draft)
+        guard isThere else { return }
+        // Only root can give a file away. A mode that was meant for a group must not be another's.
+        if fchown(file, status.st_uid, status.st_gid) == 0 || status.st_gid == getegid() {
+            _ = fchmod(file, status.st_mode & 0o777)
+        }
     }
 }
 

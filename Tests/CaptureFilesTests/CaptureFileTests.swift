@@ -42,11 +42,11 @@ struct CaptureFileTests {
             + [0, 0, 0, 0, 52, 0, 0, 0]
         let interface: [UInt8] =
             [1, 0, 0, 0, 44, 0, 0, 0, 1, 0, 0, 0, 64, 0, 0, 0] + [2, 0, 1, 0, 0x61, 0, 0, 0]
-            + [3, 0, 0, 0] + [9, 0, 1, 0, 9, 0, 0, 0] + [0, 0, 0, 0, 44, 0, 0, 0]
+            + [3, 0, 0, 0] + [9, 0, 1, 0, 6, 0, 0, 0] + [0, 0, 0, 0, 44, 0, 0, 0]
         let packet: [UInt8] =
-            [6, 0, 0, 0, 40, 0, 0, 0, 0, 0, 0, 0] + [1, 0, 0, 0, 2, 0, 0, 0] + [
-                5, 0, 0, 0, 9, 0, 0, 0,
-            ]
+            // 0x1_0000_0002 ns are 4,294,967 µs.
+            [6, 0, 0, 0, 40, 0, 0, 0, 0, 0, 0, 0] + [0, 0, 0, 0, 0x37, 0x89, 0x41, 0]
+            + [5, 0, 0, 0, 9, 0, 0, 0]
             + [1, 2, 3, 4, 5, 0, 0, 0] + [40, 0, 0, 0]
         let bytes = try Self.bytes(of: path)
         #expect(bytes.starts(with: section + interface + packet))
@@ -88,6 +88,11 @@ struct CaptureFileTests {
         }
         func appendStatistics(_ statistics: InterfaceStatistics, to bytes: inout [UInt8]) {
             bytes += "s".utf8
+        }
+        var packetByteCountMax: Int { 1 }
+        var statisticsByteCount: Int { 1 }
+        func wholePart(of bytes: [UInt8], byteCountMax: Int, isBeginning: Bool) -> WholePart {
+            WholePart()
         }
     }
 
@@ -137,7 +142,8 @@ struct CaptureFileTests {
                         CaptureInterface(name: "i\(number)", description: "é", snaplen: 64)))
             }
             let bytes = (0..<Int.random(in: 0...70)).map { _ in UInt8.random(in: 0...255) }
-            let nanoseconds = UInt64.random(in: 0...4_000_000_000_000_000_000)
+            // RPCAP has microseconds, and so has pcapng here.
+            let nanoseconds = UInt64.random(in: 0...4_000_000_000_000_000) * 1000
             file.add(
                 CapturedPacket(
                     interface: interfaces.randomElement() ?? 0, nanoseconds: nanoseconds,
@@ -150,6 +156,53 @@ struct CaptureFileTests {
         var frames: [CaptureReader.Frame] = []
         while let frame = try reader.next() { frames.append(frame) }
         #expect(frames == expected && !reader.isCutShort)
+    }
+
+    @Test(
+        "knows where the last whole thing ends, wherever it is cut",
+        arguments: CaptureFormat.allCases)
+    func wholeParts(format: CaptureFormat) {
+        let encoder = format.encoder
+        var (bytes, ends) = ([UInt8](), [(byteCount: Int, packetCount: Int)]())
+        var packetCount = 0
+        func note() { ends.append((bytes.count, packetCount)) }
+        encoder.appendSection(to: &bytes, application: "test")
+        note()
+        let interface = CaptureInterface(name: "a", description: "b", snaplen: 64)
+        encoder.appendInterface(interface, to: &bytes)
+        note()
+        for length in 0..<20 {
+            var packet = CapturedPacket(interface: 0, nanoseconds: 1000, wireByteCount: 99)
+            packet.comment = length % 3 == 0 ? "why" : nil
+            encoder.appendPacket(packet, [UInt8](repeating: 7, count: length).wire, to: &bytes)
+            packetCount += 1
+            note()
+            if length % 7 == 0 {
+                encoder.appendNames([AddressName(IPAddress(ipv4: 1), "x")], to: &bytes)
+                note()
+            }
+        }
+        for end in 0...bytes.count {
+            let whole = encoder.wholePart(of: bytes, byteCountMax: end, isBeginning: true)
+            let expected = ends.last { $0.byteCount <= end }
+            #expect(whole.byteCount == expected?.byteCount ?? 0, "\(end)")
+            #expect(whole.packetCount == expected?.packetCount ?? 0, "\(end)")
+        }
+    }
+
+    @Test("can be read by its owner only, but one that was there stays as it was")
+    func mode() throws {
+        defer { unsafe _ = unlink(path) }
+        for mode: UInt32 in [0o600, 0o640] {
+            _ = try CaptureFile(path: path, application: "")
+            #expect(try FileStamp(of: path).permissions == mode)
+            unsafe _ = chmod(path, 0o640)
+        }
+        try replaceFile(path, with: [1])
+        #expect(try FileStamp(of: path).permissions == 0o640)
+        unsafe _ = unlink(path)
+        try replaceFile(path, with: [1])
+        #expect(try FileStamp(of: path).permissions == 0o600)
     }
 
     @Test("says what failed when it cannot be made")

@@ -80,6 +80,12 @@ enum CapturesTarget {
                 frame.bytes.wire, to: &bytes)
         }
         let again = try read(bytes, readByteCount: 4096)
+        let frames = frames.map { frame in
+            CaptureReader.Frame(
+                // What is written has microseconds.
+                nanoseconds: frame.nanoseconds / 1000 * 1000, bytes: frame.bytes,
+                wireByteCount: frame.wireByteCount)
+        }
         try require(
             again.1 == nil && again.frames == frames,
             "\(again.frames.count) frames of \(frames.count) come back: \(String(describing: again.1))"

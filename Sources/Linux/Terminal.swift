@@ -1,0 +1,40 @@
+import Glibc
+
+/// Returns the size of a terminal's window (ioctl_tty(2)).
+///
+/// - Returns: Nil if the descriptor is no terminal, or the terminal does not say.
+package func terminalSize(_ fileDescriptor: CInt) -> (columns: Int, lines: Int)? {
+    var size = winsize()
+    // Safety: the kernel writes one `winsize`, and `size` is one that outlives the call.
+    guard unsafe ioctl(fileDescriptor, UInt(TIOCGWINSZ), &size) == 0, size.ws_col > 0,
+        size.ws_row > 0
+    else { return nil }
+    return (Int(size.ws_col), Int(size.ws_row))
+}
+
+/// Whether the process may use the terminal that a descriptor is: false for one that was put into the
+/// background, while another program uses it.
+package func isForeground(_ fileDescriptor: CInt) -> Bool {
+    let group = tcgetpgrp(fileDescriptor)
+    // Who is not of the terminal's session cannot be in its background.
+    return group < 0 || group == getpgrp()
+}
+
+/// The terminal that a program was started from, which may go away before the program ends.
+package struct ControllingTerminal: Sendable {
+    private let wasThere: Bool
+
+    /// The terminal that there is now, if there is one.
+    package init() { wasThere = Self.isThere }
+
+    /// Whether there was one, and it is gone: its window was closed, or the connection to it lost.
+    package var isGone: Bool { wasThere && !Self.isThere }
+
+    /// Whether the session has a terminal (tty(4)).
+    private static var isThere: Bool {
+        let file = try? Descriptor("open /dev/tty") {
+            unsafe open("/dev/tty", O_RDONLY | O_NOCTTY | O_NONBLOCK | O_CLOEXEC)
+        }
+        return file != nil
+    }
+}
