@@ -91,7 +91,28 @@ struct OutputsTests {
         try outputs.flush(now: .zero)
         try outputs.finish()
         #expect(memory.frames.count == 2)
-        #expect(outputs.counts[0].losses == [OutputCounts.Loss("file given up", 1)])
+        // The packet that was not written is lost, too.
+        #expect(outputs.counts[0].losses == [OutputCounts.Loss("file given up", 2)])
+        #expect(outputs.counts[0].packetCount == 0)
+    }
+
+    @Test("want no more packets than were asked for, and leave out what comes then")
+    func count() throws {
+        let memory = Memory()
+        var options = OutputOptions()
+        options.frameSinks = [memory]
+        options.packetCountMax = 2
+        let outputs = try Outputs(options, snaplen: 64, now: .zero)
+        let device = try outputs.makeCounters(
+            named: "lo@h", description: "", linkType: 1, now: .zero)
+        for number in 0..<4 {
+            #expect((outputs.ending == .complete) == (number >= 2))
+            device.add([1, 2, 3, 4, 5].wire)
+            try add(to: outputs, device)
+        }
+        #expect(memory.frames.count == 2)
+        let statistics = device.statistics(now: .zero)
+        #expect(statistics.packetCount == 2 && statistics.byteCount == 10)
     }
 
     @Test("end with the failure of a file that is the only one")

@@ -33,18 +33,109 @@ struct RecordingTests {
         device.begin(now: now)
         for number in 1...3 {
             // A file without packets goes on.
-            #expect(try recording.rotateIfDue([device], now: now + .seconds(3600)).isEmpty)
+            #expect(try recording.rotateIfDue(now: now + .seconds(3600)).isEmpty)
             try add(to: recording, device)
-            #expect(try recording.rotateIfDue([device], now: now + .milliseconds(59_999)).isEmpty)
+            #expect(try recording.rotateIfDue(now: now + .milliseconds(59_999)).isEmpty)
             now += .seconds(60)
-            let finished = try #require(try recording.rotateIfDue([device], now: now).first)
+            let finished = try #require(try recording.rotateIfDue(now: now).first)
             #expect(finished.path == "/tmp/\(name)-0000\(number).pcapng")
             #expect(finished.packetCount == 1 && finished.problem == nil)
             #expect(finished.byteCount > 0)
         }
         #expect(files == ["\(name)-00003.pcapng", "\(name)-00004.pcapng"])
         #expect(recording.files.map(\.fileCount) == [4] && recording.packetCount == 3)
-        try recording.finish([device])
+        try recording.finish()
+    }
+
+    @Test(
+        "ends a file before the packet that would pass its size", arguments: CaptureFormat.allCases)
+    func sizes(format: CaptureFormat) throws {
+        var options = RecordingOptions(path: "/tmp/\(name).\(format)", encoder: format.encoder)
+        options.fileByteCountMax = 4000
+        let recording = try Recording(options, snaplen: 64, now: .zero)
+        defer { for file in files { try? removeFile("/tmp/\(file)") } }
+        let devices = (0..<9).map { Self.device("\($0)@host", 1) }
+        for device in devices { device.begin(now: .zero) }
+        for number in 0..<1000 { try add(to: recording, devices[number / 50 % devices.count]) }
+        let finished = try recording.rotateIfDue(now: .zero)
+        try recording.finish()
+        #expect(finished.count > 3 && finished.count == files.count - 1)
+        #expect(finished.allSatisfy { (3800...4000).contains($0.byteCount) })
+        #expect(finished.reduce(0) { $0 + $1.packetCount } <= 1000 && recording.packetCount == 1000)
+        var count = 0
+        for file in files {
+            var reader = try CaptureReader(path: "/tmp/\(file)")
+            while try reader.next() != nil { count += 1 }
+        }
+        #expect(count == 1000)
+    }
+
+    @Test("goes on where names take more than a file may have")
+    func manyNames() throws {
+        var options = RecordingOptions(path: "/tmp/\(name).pcapng")
+        options.fileByteCountMax = 4000
+        let known = KnownNames()
+        known.add(
+            (0..<200).map { AddressName(IPAddress(ipv4: $0), "a-long-name-of-a-pod-\($0).shop") })
+        let recording = try Recording(options, snaplen: 64, known, now: .zero)
+        defer { for file in files { try? removeFile("/tmp/\(file)") } }
+        let device = Self.device("lo@h", 1)
+        device.begin(now: .zero)
+        for _ in 0..<100 { try add(to: recording, device) }
+        let finished = try recording.rotateIfDue(now: .zero)
+        #expect((2...4).contains(finished.count))
+    }
+
+    @Test("deletes only what it or a run before it has kept")
+    func keptFiles() throws {
+        var options = RecordingOptions(path: "/tmp/\(name).pcapng")
+        options.fileTimeMax = .seconds(60)
+        defer { for file in files { try? removeFile("/tmp/\(file)") } }
+        func run(keeping countMax: Int?, _ count: Int) throws {
+            options.keptFileCountMax = countMax
+            let recording = try Recording(options, snaplen: 64, now: .zero)
+            let device = Self.device("lo@h", 1)
+            device.begin(now: .zero)
+            for _ in 0..<count {
+                try add(to: recording, device)
+                _ = try recording.rotateIfDue(now: .zero, isAsked: true)
+            }
+            try add(to: recording, device)
+            try recording.finish()
+        }
+        func numbers() -> [Int] {
+            files.compactMap { Int($0.dropLast(".pcapng".count).suffix(5)) }
+        }
+        defer { try? removeFile(options.indexPath) }
+        try run(keeping: nil, 2)
+        #expect(numbers() == [1, 2, 3])
+        try run(keeping: 2, 2)
+        #expect(numbers() == [1, 2, 3, 5, 6])
+        // Another run deletes at once, so that one that is started again and again fills no disk.
+        try run(keeping: 2, 0)
+        #expect(numbers() == [1, 2, 3, 6, 7])
+        // Numbers that come again are not those of files that may go.
+        for number in 6...7 { try removeFile("/tmp/\(name)-0000\(number).pcapng") }
+        try run(keeping: nil, 3)
+        #expect(numbers() == [1, 2, 3, 4, 5, 6, 7])
+        try run(keeping: 2, 5)
+        #expect(numbers() == [1, 2, 3, 4, 5, 6, 7, 12, 13])
+    }
+
+    @Test("marks the first packet behind a time in which the agent was gone")
+    func gap() throws {
+        let path = "/tmp/\(name).pcapng"
+        let recording = try Recording(RecordingOptions(path: path), snaplen: 64, now: .zero)
+        defer { try? removeFile(path) }
+        let device = Self.device("lo@h", 1)
+        for _ in 0..<2 {
+            device.begin(now: .zero)
+            for _ in 0..<2 { try add(to: recording, device) }
+            device.end(.gone, now: .zero)
+        }
+        try recording.finish()
+        let text = String(decoding: try readFile(path, byteCountMax: 1 << 16), as: UTF8.self)
+        #expect(text.split(separator: "podwire: nothing was captured here for 0 ms").count == 2)
     }
 
     @Test("has files of their own for each link type, which rotate by themselves")
@@ -69,10 +160,10 @@ struct RecordingTests {
                 try add(to: recording, device)
             }
             now += .seconds(60)
-            let finished = try recording.rotateIfDue(devices, now: now)
+            let finished = try recording.rotateIfDue(now: now)
             #expect(finished.map(\.packetCount) == (round == 1 ? [2, 1] : [2]))
         }
-        try recording.finish(devices)
+        try recording.finish()
         #expect(
             files == ["00003", "00004"].map { "\(name)-EN10MB-\($0).pcapng" }
                 + [
@@ -96,7 +187,7 @@ struct RecordingTests {
         }
         #expect(recording.takes(devices[0]) && !recording.takes(devices[1]))
         #expect(recording.packetCount == 1 && recording.otherLinkTypeCount == 1)
-        try recording.finish(devices)
+        try recording.finish()
         var reader = try CaptureReader(path: path)
         #expect(try reader.next()?.bytes == [1, 2, 3, 4, 5])
         #expect(try reader.next() == nil)
@@ -110,9 +201,24 @@ struct RecordingTests {
         let recording = try Recording(
             RecordingOptions(path: path, encoder: format.encoder), snaplen: 64, now: .zero)
         defer { try? removeFile(path) }
-        try recording.finish([])
+        recording.announce(Self.device("lo@h", 1))
+        try recording.finish()
         var reader = try CaptureReader(path: path)
         #expect(try reader.next() == nil)
+        #expect(recording.files.map(\.fileCount) == [1])
+    }
+
+    @Test("leaves no file behind where nobody has captured anything, but one that was there before")
+    func unused() throws {
+        let path = "/tmp/\(name).pcapng"
+        let recording = try Recording(RecordingOptions(path: path), snaplen: 64, now: .zero)
+        #expect(files.count == 1)
+        try recording.finish()
+        #expect(files.isEmpty && recording.files.isEmpty)
+        _ = try Descriptor(creating: path)
+        defer { try? removeFile(path) }
+        try Recording(RecordingOptions(path: path), snaplen: 64, now: .zero).finish()
+        #expect(files.count == 1)
     }
 
     @Test("refuses one link type after the other")
@@ -137,6 +243,7 @@ struct RecordingTests {
         var stream = PacketStream(snaplen: 64)
         stream.append(Self.packet[...])
         let isRead = try stream.next { record, frame in
+            device.noteArrival(record.nanosecondsSince1970)
             recording.add(frame, record, of: device)
         }
         #expect(isRead)

@@ -40,6 +40,7 @@ struct SourceCountersTests {
         }
         #expect(counters.statistics(now: begin).droppedCount == 0x1_0000_0010)
         #expect(counters.countsInFile.received == 0x1_0000_0010)
+        #expect(counters.countsInFile.delivered == 0)
         counters.beginFile()
         #expect(counters.countsInFile.received == 0)
     }

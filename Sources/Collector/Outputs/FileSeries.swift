@@ -6,46 +6,83 @@ import Time
 /// The capture files of a recording, or those of one link type: one, or one after the other.
 ///
 /// Each file is complete in itself: it has its section, the interfaces of its packets, and their
-/// statistics for the time of the file. So each can be read, moved or deleted alone.
+/// statistics for the time of the file. So each can be read, moved or deleted alone. A file ends before
+/// the packet that would make it too long. What fails then is thrown by the next call that can throw.
 final class FileSeries {
     /// The link type of all its packets; nil if they may have any.
     let linkType: UInt16?
     private let options: RecordingOptions
     private let snaplen: Int
+    /// The names that a file begins with.
+    private let names: KnownNames
     private var file: CaptureFile
-    /// The files that are kept until they are the oldest.
-    private var keptPaths: [String]
+    /// The files that may be deleted; nil if none is.
+    private var kept: KeptFiles?
     private var fileNumber: Int
     private let firstNumber: Int
     private var filePacketCount = 0
+    /// The size that no packet takes the file beyond.
+    private var byteCountMax: UInt64
     /// The bytes of names in the file.
     private var nameByteCount: UInt64 = 0
+    /// What the format takes for a packet beside its frame, and for the statistics of an interface.
+    private let packetByteCountMax: Int
+    private let statisticsByteCount: Int
+    /// The devices that are described in the file, by their numbers there.
+    private var devices: [SourceCounters] = []
     /// When the file was begun, by both clocks; the wall clock in nanoseconds since 1970.
     private var fileBegin: (monotonic: MonotonicTime, wall: UInt64)
     private var finishedByteCount: UInt64 = 0
+    /// Packets in the files of before.
+    private var finishedPacketCount: UInt64 = 0
+    /// Files that were completed, until they are taken.
+    private var finished: [Recording.Finished] = []
+    /// Why a file could not be completed or begun.
+    private var failure: SystemError?
+    private var news: [OutputNews] = []
+    /// Packets that were not written, since a file has failed.
+    private(set) var lostCount: UInt64 = 0
     /// The link type of all packets, once the first interface has given it to a format with but one.
     private(set) var onlyLinkType: UInt16?
     /// Packets of another link type, which such a format has no place for.
     private(set) var otherLinkTypeCount: UInt64 = 0
+    /// Whether its only file was removed, as nothing had been captured.
+    private(set) var isRemoved = false
 
     /// Creates the first file.
     ///
-    /// If files are rotated, their numbers continue those of earlier recordings of the same name.
-    /// These files count as files that are kept.
+    /// If files are rotated, their numbers continue those of earlier recordings of the same name. Files
+    /// that an earlier run has kept count as kept.
     init(
-        _ options: RecordingOptions, of linkType: UInt16?, snaplen: Int, now: MonotonicTime
+        _ options: RecordingOptions, of linkType: UInt16?, snaplen: Int, _ names: KnownNames,
+        now: MonotonicTime
     ) throws(SystemError) {
         let options = linkType.map { options.split(for: LinkTypeName.text($0)) } ?? options
         let present = try options.numbersPresent()
         let number = (present.last ?? 0) + 1
+        var kept: KeptFiles?
+        if let countMax = options.keptFileCountMax {
+            var files = try KeptFiles(options, present: present)
+            _ = files.makePlace(countMax: countMax)
+            try files.add(number)
+            kept = files
+        } else if options.rotates, KeptFiles.isThere(for: options) {
+            // The numbers of files that are gone are going to be those of files that are not to go.
+            try KeptFiles(options, present: present).write()
+        }
         let file = try options.file(number: number)
         (fileNumber, firstNumber) = (number, number)
-        keptPaths = present.map { options.path(number: $0) }
+        byteCountMax = options.fileByteCountMax ?? .max
+        packetByteCountMax = options.encoder.packetByteCountMax
+        statisticsByteCount = options.encoder.statisticsByteCount
+        self.kept = kept
         self.options = options
         self.linkType = linkType
         self.snaplen = snaplen
+        self.names = names
         fileBegin = (now, wallClockNanoseconds())
         self.file = file
+        add(names.all)
     }
 
     /// What has been written so far.
@@ -55,16 +92,25 @@ final class FileSeries {
             byteCount: finishedByteCount + file.gatheredByteCount, lastPath: file.path)
     }
 
+    /// The packets that have been written, or wait to be.
+    var packetCount: UInt64 { finishedPacketCount + UInt64(filePacketCount) }
+
+    /// Whether a device's packets are in these files.
+    func owns(_ device: SourceCounters) -> Bool { linkType == nil || linkType == device.linkType }
+
+    /// Whether the format has a place for packets of a device's link type.
+    func takes(_ device: SourceCounters) -> Bool {
+        onlyLinkType == nil || onlyLinkType == device.linkType
+    }
+}
+
+/// What files have.
+extension FileSeries {
     /// Describes a device in the current file, if that has not been done.
     ///
     /// Some programs want to know all interfaces before the first packet.
     func announce(_ device: SourceCounters) {
         if takes(device) { _ = interface(of: device) }
-    }
-
-    /// Whether the format has a place for packets of a device's link type.
-    func takes(_ device: SourceCounters) -> Bool {
-        onlyLinkType == nil || onlyLinkType == device.linkType
     }
 
     /// Adds a packet of a device.
@@ -75,114 +121,191 @@ final class FileSeries {
             otherLinkTypeCount &+= 1
             return false
         }
-        filePacketCount += 1
-        let packet = CapturedPacket(
-            interface: interface(of: device), nanoseconds: record.nanosecondsSince1970,
+        let nanoseconds = record.nanosecondsSince1970
+        let comment = device.takeGap(before: nanoseconds)
+        // Before the packet's place is made, since its description takes some as well.
+        announce(device)
+        makePlace(for: packetByteCountMax + frame.byteCount + (comment?.utf8.count ?? 0))
+        guard failure == nil else {
+            lostCount &+= 1
+            return true
+        }
+        var packet = CapturedPacket(
+            interface: interface(of: device), nanoseconds: nanoseconds,
             // Some daemons say less than they send.
             wireByteCount: max(record.wireByteCount, frame.byteCount))
+        packet.comment = comment
         file.add(packet, frame)
+        filePacketCount += 1
+        device.fileCount &+= 1
         return true
     }
 
     /// Adds names of addresses.
+    ///
+    /// Each file begins with all names. They may take half of its size; where they take more, the file
+    /// becomes longer by that.
     func add(_ names: [AddressName]) {
         let byteCount = file.gatheredByteCount
         file.add(names)
+        guard let sizeMax = options.fileByteCountMax else { return }
         nameByteCount += file.gatheredByteCount - byteCount
-    }
-
-    /// Writes the buffer if enough has gathered to be worth a system call.
-    func flushIfLarge() throws(SystemError) { try file.flushIfLarge() }
-
-    /// Writes the buffer.
-    func flush() throws(SystemError) { try file.flush() }
-
-    /// Whether the file is due to be completed: it has packets, and is long or old enough.
-    ///
-    /// Names do not count: each file begins with all of them.
-    func isRotationDue(now: MonotonicTime) -> Bool {
-        filePacketCount > 0
-            && options.isDue(
-                byteCount: file.gatheredByteCount - nameByteCount, age: now - fileBegin.monotonic)
-    }
-
-    /// Completes the file and begins the next, if that is due.
-    ///
-    /// A file without packets goes on.
-    ///
-    /// - Parameters:
-    ///   - devices: Those that have been captured from, with packets in this series.
-    ///   - now: The time.
-    /// - Returns: The file that was completed, if any.
-    /// - Throws: If a file cannot be written or created.
-    func rotateIfDue(
-        _ devices: [SourceCounters], now: MonotonicTime
-    ) throws(SystemError) -> Recording.Finished? {
-        guard isRotationDue(now: now) else { return nil }
-        var finished = try finish(devices)
-        finishedByteCount += finished.byteCount
-        if let countMax = options.keptFileCountMax {
-            keptPaths.append(finished.path)
-            // The next file is one of those that are kept.
-            while keptPaths.count >= countMax {
-                finished.problem = Self.remove(keptPaths.removeFirst())
-            }
-        }
-        fileNumber += 1
-        file = try options.file(number: fileNumber)
-        (filePacketCount, nameByteCount) = (0, 0)
-        fileBegin = (now, wallClockNanoseconds())
-        for device in devices where owns(device) {
-            device.beginFile()
-            if device.isInFile { announce(device) }
-        }
-        return finished
-    }
-
-    /// Completes the file with the statistics of each interface, even if it had no packets.
-    @discardableResult
-    func finish(_ devices: [SourceCounters]) throws(SystemError) -> Recording.Finished {
-        let end = wallClockNanoseconds()
-        for device in devices where device.isInFile && owns(device) && takes(device) {
-            file.add(
-                InterfaceStatistics(
-                    interface: interface(of: device), start: max(device.start, fileBegin.wall),
-                    end: end, counts: device.countsInFile))
-        }
-        if file.lacksHeader {
-            let ethernet = CaptureInterface(name: "", description: "", snaplen: snaplen)
-            _ = file.addInterface(ethernet)
-        }
-        try file.flush()
-        return Recording.Finished(
-            path: file.path, byteCount: file.byteCount, packetCount: filePacketCount)
-    }
-
-    /// Whether a device's packets are in these files.
-    func owns(_ device: SourceCounters) -> Bool { linkType == nil || linkType == device.linkType }
-
-    /// Removes a file.
-    ///
-    /// One that is gone already is no error.
-    private static func remove(_ path: String) -> SystemError? {
-        do throws(SystemError) {
-            try removeFile(path)
-            return nil
-        } catch {
-            return error.errno == .noSuchFileOrDirectory ? nil : error
-        }
+        byteCountMax = sizeMax + (nameByteCount - min(nameByteCount, sizeMax / 2))
     }
 
     /// The interface of a device in the current file, which is added if it was not announced.
     private func interface(of device: SourceCounters) -> Int {
         if let interface = device.interface { return interface }
-        let interface = file.addInterface(
-            CaptureInterface(
-                name: device.name, description: device.description, snaplen: snaplen,
-                linkType: device.linkType))
+        var description = CaptureInterface(
+            name: device.name, description: device.description, snaplen: snaplen,
+            linkType: device.linkType)
+        description.filter = options.filter
+        if options.fileByteCountMax != nil {
+            makePlace(for: options.encoder.byteCount(of: description) + statisticsByteCount)
+        }
+        let interface = file.addInterface(description)
         device.interface = interface
+        device.isInFile = true
+        devices.append(device)
         if !options.encoder.describesInterfaces { onlyLinkType = device.linkType }
         return interface
+    }
+}
+
+/// Writing, and one file after the other.
+extension FileSeries {
+    /// Writes the buffer if enough has gathered to be worth a system call.
+    func flushIfLarge() throws(SystemError) {
+        if let failure { throw failure }
+        try makingRoom { () throws(SystemError) in try file.flushIfLarge() }
+    }
+
+    /// Writes the buffer.
+    func flush() throws(SystemError) {
+        if let failure { throw failure }
+        try makingRoom { () throws(SystemError) in try file.flush() }
+    }
+
+    /// Whether `rotateIfDue` has something to do or to return.
+    ///
+    /// A file without packets goes on, however old it is.
+    func isRotationDue(now: MonotonicTime) -> Bool {
+        !finished.isEmpty || failure != nil
+            || filePacketCount > 0 && options.isDue(age: now - fileBegin.monotonic)
+    }
+
+    /// Completes the file and begins the next, if that is due or has been done already.
+    ///
+    /// - Parameters:
+    ///   - now: The time.
+    ///   - isAsked: Whether the file is due as it has packets.
+    /// - Returns: The files that were completed, each once.
+    /// - Throws: If a file cannot be written or created.
+    func rotateIfDue(
+        now: MonotonicTime, isAsked: Bool = false
+    ) throws(SystemError) -> [Recording.Finished] {
+        if let failure { throw failure }
+        if filePacketCount > 0, isAsked || options.isDue(age: now - fileBegin.monotonic) {
+            try turnOver(now: now)
+        }
+        defer { finished = [] }
+        return finished
+    }
+
+    /// Completes the file with the statistics of each interface, even if it had no packets.
+    ///
+    /// The only file is removed if nothing has been captured, and no file was there before.
+    func finish() throws(SystemError) {
+        if let failure { throw failure }
+        guard devices.isEmpty, packetCount == 0, fileNumber == firstNumber, file.isNew else {
+            return try complete()
+        }
+        try removeFile(file.path)
+        isRemoved = true
+    }
+
+    /// Writes nothing any more, since a file has failed or nobody reads it.
+    func giveUp() {
+        lostCount &+= UInt64(file.waitingPacketCount)
+        filePacketCount -= file.waitingPacketCount
+        file.discardWaiting()
+    }
+
+    /// Takes what a person has to be told.
+    func takeNews() -> [OutputNews] {
+        defer { news = [] }
+        return news
+    }
+
+    /// Begins the next file if the current one has packets and lacks room for more bytes.
+    private func makePlace(for byteCount: Int) {
+        let statistics = devices.count * statisticsByteCount
+        guard filePacketCount > 0, failure == nil,
+            file.gatheredByteCount &+ UInt64(byteCount + statistics) > byteCountMax
+        else { return }
+        do throws(SystemError) {
+            try turnOver(now: .now)
+        } catch {
+            failure = error
+        }
+    }
+
+    private func turnOver(now: MonotonicTime) throws(SystemError) {
+        try complete()
+        finished.append(
+            Recording.Finished(
+                path: file.path, byteCount: file.byteCount, packetCount: filePacketCount,
+                problem: kept?.makePlace(countMax: options.keptFileCountMax ?? .max)))
+        finishedByteCount += file.byteCount
+        finishedPacketCount += UInt64(filePacketCount)
+        fileNumber += 1
+        try makingRoom { () throws(SystemError) in
+            try kept?.add(fileNumber)
+            file = try options.file(number: fileNumber)
+        }
+        (filePacketCount, nameByteCount) = (0, 0)
+        fileBegin = (now, wallClockNanoseconds())
+        let before = devices
+        devices = []
+        add(names.all)
+        for device in before { device.beginFile() }
+        for device in before where device.isInFile { announce(device) }
+    }
+
+    /// Writes all that belongs to the current file.
+    private func complete() throws(SystemError) {
+        let end = wallClockNanoseconds()
+        for (number, device) in devices.enumerated() {
+            file.add(
+                InterfaceStatistics(
+                    interface: number, start: max(device.start, fileBegin.wall), end: end,
+                    counts: device.countsInFile))
+        }
+        if file.lacksHeader {
+            let ethernet = CaptureInterface(name: "", description: "", snaplen: snaplen)
+            _ = file.addInterface(ethernet)
+        }
+        try makingRoom { () throws(SystemError) in try file.flush() }
+    }
+
+    /// Does what needs room on the disk; where there is none, deletes the oldest files that may be.
+    private func makingRoom(_ body: () throws(SystemError) -> Void) throws(SystemError) {
+        while true {
+            do throws(SystemError) {
+                return try body()
+            } catch {
+                guard error.errno == .noSpaceLeft || error.errno == .quotaExceeded,
+                    let path = kept?.removeOldest()
+                else { throw error }
+                news.append(
+                    OutputNews(
+                        "file deleted early",
+                        [
+                            "path": path, "reason": "\(error)",
+                            "remedy": "make room, or have --keep and --rotate-size need less",
+                        ], isWarning: true))
+            }
+        }
     }
 }
 

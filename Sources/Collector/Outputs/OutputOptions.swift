@@ -9,6 +9,8 @@ package struct OutputOptions: Sendable {
 
     /// Whether and how conversations are counted; nil for not.
     package var flows: FlowOptions?
+    /// The packets that are wanted in all; nil for no bound.
+    package var packetCountMax: UInt64?
     /// The time for which packets wait for earlier ones of other agents; nil for none.
     package var orderWindow: Duration? = TimeOrder.standardWindow
 

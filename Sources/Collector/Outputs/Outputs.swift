@@ -1,4 +1,5 @@
 package import CaptureFiles
+import Glibc
 package import Linux
 package import RPCAP
 package import Time
@@ -19,12 +20,20 @@ package final class Outputs {
     private var fileFailure: SystemError?
     private let names = KnownNames()
     private var lostByFileCount: UInt64 = 0
+    /// Whether the file was given up as the program that read it has gone.
+    private var readerIsGone = false
+    /// The packets that are wanted in all.
+    private let packetCountMax: UInt64
+    /// The packets that have been written, or passed on where there is no file.
+    private var packetCount: UInt64 = 0
     private var news: [OutputNews] = []
 
     /// A descriptor that is waited for: of the feed, or of a sink, by its place.
     package enum Key: Hashable, Sendable {
         case feed(PacketFeed.Key)
         case sink(Int)
+        /// The pipe that standard output is.
+        case reader
     }
 
     /// Why a device cannot be captured from.
@@ -54,6 +63,7 @@ package final class Outputs {
             flows = nil
         }
         self.frameSinks = frameSinks
+        packetCountMax = options.packetCountMax ?? .max
         sources = SourceTable(hasFile: options.recording != nil)
     }
 }
@@ -112,13 +122,19 @@ extension Outputs {
 /// Packets.
 extension Outputs {
     /// Gives a packet of a device to all outputs; the frame is lent for the call.
+    ///
+    /// A packet behind the last that is wanted is left out, as if it had not come.
     package func add(_ frame: RawSpan, _ record: PacketRecord, of device: SourceCounters) {
+        guard ending == nil else { return device.leaveOut(frame) }
         if let recording {
-            if fileFailure == nil {
-                recording.add(frame, record, of: device)
-            } else {
+            if fileFailure != nil {
                 lostByFileCount &+= 1
+                packetCount &+= 1
+            } else if recording.add(frame, record, of: device) {
+                packetCount &+= 1
             }
+        } else {
+            packetCount &+= 1
         }
         feed?.add(frame, record, of: device)
         for sink in frameSinks {
@@ -127,6 +143,23 @@ extension Outputs {
                 nanoseconds: record.nanosecondsSince1970, linkType: device.linkType)
         }
     }
+
+    /// Why no more packets are wanted; nil while they are.
+    package var ending: Ending? {
+        if packetCount >= packetCountMax { return .complete }
+        return readerIsGone && !hasOthers ? .readerGone : nil
+    }
+
+    /// Why no more packets are wanted.
+    package enum Ending: Sendable {
+        /// As many have been written as were asked for.
+        case complete
+        /// The program that reads standard output has gone, and there is no other output.
+        case readerGone
+    }
+
+    /// Whether packets go elsewhere than to files.
+    private var hasOthers: Bool { feed != nil || !frameSinks.isEmpty }
 
     /// Tells new names of addresses to all outputs that have a place for them.
     package func add(_ names: [AddressName]) {
@@ -166,12 +199,17 @@ extension Outputs {
 
     /// Completes the files that are due, and begins the next ones.
     ///
+    /// - Parameters:
+    ///   - now: The time.
+    ///   - isAsked: Whether all files with packets are due.
     /// - Returns: The files that were completed.
     /// - Throws: The failure of a file that is the only output.
-    package func rotateIfDue(now: MonotonicTime) throws(SystemError) -> [Recording.Finished] {
+    package func rotateIfDue(
+        now: MonotonicTime, isAsked: Bool = false
+    ) throws(SystemError) -> [Recording.Finished] {
         var finished: [Recording.Finished] = []
         try record { files throws(SystemError) in
-            finished = try files.rotateIfDue(sources.counters, now: now)
+            finished = try files.rotateIfDue(now: now, isAsked: isAsked)
         }
         return finished
     }
@@ -182,7 +220,7 @@ extension Outputs {
     package func finish() throws(SystemError) {
         for sink in frameSinks { sink.finish() }
         defer { feed?.finish() }
-        try record { files throws(SystemError) in try files.finish(sources.counters) }
+        try record { files throws(SystemError) in try files.finish() }
     }
 
     /// Has the files do something; gives them up if that fails and packets go elsewhere as well.
@@ -193,14 +231,28 @@ extension Outputs {
         do throws(SystemError) {
             try body(recording)
         } catch {
-            try giveUpFile(error)
+            guard error.errno == .brokenPipe else { return try giveUpFile(error) }
+            noteReaderGone()
         }
+    }
+
+    /// Writes no file any more, since the program that reads it has what it wanted.
+    private func noteReaderGone() {
+        guard !readerIsGone else { return }
+        readerIsGone = true
+        fileFailure = SystemError("write standard output", .brokenPipe)
+        sources.giveUpFile()
+        guard hasOthers else { return }
+        recording?.giveUp()
+        news.append(
+            OutputNews("reader gone", ["meaning": "packets go to the other outputs only"]))
     }
 
     /// Writes no file any more, since one has failed.
     private func giveUpFile(_ error: SystemError) throws(SystemError) {
         fileFailure = error
-        guard feed != nil || !frameSinks.isEmpty else { throw error }
+        recording?.giveUp()
+        guard hasOthers else { throw error }
         sources.giveUpFile()
         news.append(
             OutputNews(
@@ -222,6 +274,9 @@ extension Outputs {
         var requests: [Key: (fileDescriptor: CInt, interest: Readiness)] = [:]
         for (place, sink) in frameSinks.enumerated() { requests[.sink(place)] = sink.request }
         for (key, request) in feed?.requests(now: now) ?? [:] { requests[.feed(key)] = request }
+        if recording?.path == "-", fileFailure == nil {
+            requests[.reader] = (STDOUT_FILENO, [])
+        }
         return requests
     }
 
@@ -241,10 +296,12 @@ extension Outputs {
             if !ready.isEmpty { sink.serve(ready, now: now) }
         }
         feed?.serve({ ready(.feed($0)) }, now: now)
+        if !ready(.reader).isDisjoint(with: .failed) { noteReaderGone() }
     }
 
     /// Takes what a person has to be told.
     package func takeNews() -> [OutputNews] {
+        if let recording { news += recording.takeNews() }
         if let feed { news += feed.takeNews() }
         for sink in frameSinks { news += sink.takeNews() }
         defer { news = [] }
@@ -261,7 +318,9 @@ extension Outputs {
             var file = OutputCounts(kind: "file", place: recording.path)
             file.packetCount = recording.packetCount
             file.byteCount = recording.files.reduce(0) { $0 + $1.byteCount }
-            file.addLoss("file given up", lostByFileCount)
+            file.addLoss(
+                readerIsGone ? "reader gone" : "file given up",
+                lostByFileCount &+ recording.lostCount)
             file.addLoss("other link type", recording.otherLinkTypeCount)
             counts.append(file)
         }

@@ -38,7 +38,7 @@ package final class Recording {
     ) throws(SystemError) {
         let series =
             options.splitsLinkTypes
-            ? [] : [try FileSeries(options, of: nil, snaplen: snaplen, now: now)]
+            ? [] : [try FileSeries(options, of: nil, snaplen: snaplen, names, now: now)]
         self.options = options
         self.snaplen = snaplen
         self.names = names
@@ -46,13 +46,16 @@ package final class Recording {
     }
 
     /// What has been written, in the order in which files were begun first.
-    package var files: [RecordedFiles] { series.map(\.summary) }
+    package var files: [RecordedFiles] { series.filter { !$0.isRemoved }.map(\.summary) }
 
     /// The path that was asked for.
     var path: String { options.path }
 
     /// The packets in all files.
-    package private(set) var packetCount: UInt64 = 0
+    package var packetCount: UInt64 { series.reduce(0) { $0 &+ $1.packetCount } }
+
+    /// Packets that were not written, since a file has failed.
+    var lostCount: UInt64 { series.reduce(0) { $0 &+ $1.lostCount } }
 
     /// Packets of a link type that the format has no place for beside that of the others.
     package var otherLinkTypeCount: UInt64 { series.reduce(0) { $0 &+ $1.otherLinkTypeCount } }
@@ -71,9 +74,8 @@ package final class Recording {
         }
         guard series.count < Self.linkTypeCountMax else { throw .tooManyLinkTypes }
         do throws(SystemError) {
-            let files = try FileSeries(options, of: linkType, snaplen: snaplen, now: now)
-            files.add(names.all)
-            series.append(files)
+            series.append(
+                try FileSeries(options, of: linkType, snaplen: snaplen, names, now: now))
         } catch {
             throw .system(error)
         }
@@ -95,10 +97,16 @@ package final class Recording {
     }
 
     /// Adds a packet of a device.
-    package func add(_ frame: RawSpan, _ record: PacketRecord, of device: SourceCounters) {
+    ///
+    /// - Returns: Whether the format has a place for it.
+    @discardableResult
+    package func add(
+        _ frame: RawSpan, _ record: PacketRecord, of device: SourceCounters
+    ) -> Bool {
         for files in series where files.owns(device) {
-            if files.add(frame, record, of: device) { packetCount &+= 1 }
+            return files.add(frame, record, of: device)
         }
+        return false
     }
 
     /// Adds new names of addresses; the next files begin with all that are known.
@@ -122,7 +130,7 @@ package final class Recording {
         package let byteCount: UInt64
         package let packetCount: Int
         /// Why the oldest file could not be deleted, if it could not.
-        package var problem: SystemError?
+        package let problem: SystemError?
     }
 
     /// Whether a file is due to be completed.
@@ -135,24 +143,30 @@ package final class Recording {
     /// A file without packets goes on.
     ///
     /// - Parameters:
-    ///   - devices: Those that have been captured from.
     ///   - now: The time.
+    ///   - isAsked: Whether all files with packets are due.
     /// - Returns: The files that were completed.
     /// - Throws: If a file cannot be written or created.
     package func rotateIfDue(
-        _ devices: [SourceCounters], now: MonotonicTime
+        now: MonotonicTime, isAsked: Bool = false
     ) throws(SystemError) -> [Finished] {
         var finished: [Finished] = []
-        for files in series {
-            guard let file = try files.rotateIfDue(devices, now: now) else { continue }
-            finished.append(file)
-            files.add(names.all)
-        }
+        for files in series { finished += try files.rotateIfDue(now: now, isAsked: isAsked) }
         return finished
     }
 
     /// Completes all files with the statistics of their interfaces.
-    package func finish(_ devices: [SourceCounters]) throws(SystemError) {
-        for files in series { try files.finish(devices) }
+    ///
+    /// A file that was begun for nothing is removed.
+    package func finish() throws(SystemError) {
+        for files in series { try files.finish() }
     }
+
+    /// Writes nothing any more, since a file has failed or nobody reads it.
+    func giveUp() {
+        for files in series { files.giveUp() }
+    }
+
+    /// Takes what a person has to be told.
+    func takeNews() -> [OutputNews] { series.flatMap { $0.takeNews() } }
 }

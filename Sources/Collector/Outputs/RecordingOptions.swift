@@ -5,7 +5,7 @@ import Linux
 package struct RecordingOptions: Sendable {
     /// The file's name, or `"-"` for standard output.
     package private(set) var path: String
-    /// The size at which the next file begins, at most 256 KiB late; nil for none.
+    /// The size that no packet takes a file beyond; nil for none.
     package var fileByteCountMax: UInt64?
     /// The age at which the next file begins, at most a second late; nil for none.
     package var fileTimeMax: Duration?
@@ -13,9 +13,16 @@ package struct RecordingOptions: Sendable {
     package var keptFileCountMax: Int?
     /// Whether each link type has files of its own.
     package var splitsLinkTypes = false
+    /// The program that writes the files, as they name it.
+    package var application = "podwire collect"
+    /// The filter that agents are asked for; nil for none.
+    package var filter: CaptureFilter?
 
     /// The format of its files.
     package let encoder: any CaptureEncoder
+
+    /// The numbers of files that can be kept.
+    package static let keptFileCounts = 2...10_000
 
     package init(path: String, encoder: any CaptureEncoder = PcapngEncoder()) {
         (self.path, self.encoder) = (path, encoder)
@@ -23,26 +30,33 @@ package struct RecordingOptions: Sendable {
 
     /// Creates a file.
     func file(number: Int) throws(SystemError) -> CaptureFile {
-        try CaptureFile(
-            path: path(number: number), encoder: encoder, application: "podwire collect")
+        try CaptureFile(path: path(number: number), encoder: encoder, application: application)
     }
 
     /// Whether there is more than one file.
     package var rotates: Bool { fileByteCountMax != nil || fileTimeMax != nil }
 
-    /// Whether a file is as large or as old as files become.
-    func isDue(byteCount: UInt64, age: Duration) -> Bool {
-        fileByteCountMax.map { byteCount >= $0 } ?? false
-            || fileTimeMax.map { age >= $0 } ?? false
-    }
+    /// Whether a file is as old as files become.
+    func isDue(age: Duration) -> Bool { fileTimeMax.map { age >= $0 } ?? false }
 
     /// The path of a file: `"pods.pcapng"`, or `"pods-00001.pcapng"` if there are more.
     package func path(number: Int) -> String {
-        guard rotates else { return path }
+        rotates ? parts.folder + fileName(number: number) : path
+    }
+
+    /// The name of a file of several in its folder.
+    func fileName(number: Int) -> String {
         let digits = "\(number)"
         let zeros = String(repeating: "0", count: max(0, Self.digitCountMin - digits.count))
-        return parts.folder + parts.name + "-" + zeros + digits + parts.ending
+        return parts.name + "-" + zeros + digits + parts.ending
     }
+
+    /// The folder of the index of files that may be deleted; its name is hidden, since some programs
+    /// read whatever is beside the files.
+    var indexFolder: String { parts.folder + ".podwire" }
+
+    /// The path of that index.
+    package var indexPath: String { "\(indexFolder)/\(parts.name)\(parts.ending).keep" }
 
     /// The options for the files of a link type: `"pods-EN10MB.pcapng"`.
     func split(for linkType: String) -> Self {
@@ -66,17 +80,22 @@ package struct RecordingOptions: Sendable {
     /// The numbers of files that are there already, in order; none if files have no numbers.
     func numbersPresent() throws(SystemError) -> [Int] {
         guard rotates else { return [] }
-        let (folder, name, ending) = parts
+        let folder = parts.folder
+        return try fileNames(in: folder.isEmpty ? "." : folder)
+            .compactMap { number(ofFile: $0) }.sorted()
+    }
+
+    /// The number of a file by its name; nil if it is none of these files.
+    func number(ofFile file: String) -> Int? {
+        let (_, name, ending) = parts
         let prefix = name + "-"
-        return try fileNames(in: folder.isEmpty ? "." : folder).compactMap { file -> Int? in
-            guard file.hasPrefix(prefix), file.hasSuffix(ending),
-                file.utf8.count >= prefix.utf8.count + ending.utf8.count
-            else { return nil }
-            let digits = file.dropFirst(prefix.count).dropLast(ending.count)
-            guard (Self.digitCountMin...Self.digitCountMax).contains(digits.utf8.count),
-                digits.utf8.allSatisfy({ (0x30...0x39).contains($0) })
-            else { return nil }
-            return Int(digits)
-        }.sorted()
+        guard file.hasPrefix(prefix), file.hasSuffix(ending),
+            file.utf8.count >= prefix.utf8.count + ending.utf8.count
+        else { return nil }
+        let digits = file.dropFirst(prefix.count).dropLast(ending.count)
+        guard (Self.digitCountMin...Self.digitCountMax).contains(digits.utf8.count),
+            digits.utf8.allSatisfy({ (0x30...0x39).contains($0) })
+        else { return nil }
+        return Int(digits)
     }
 }

@@ -1,4 +1,5 @@
 package import CaptureFiles
+import Linux
 package import RPCAP
 package import Time
 
@@ -28,7 +29,7 @@ package final class SourceCounters {
     /// When the session that captures now began to capture.
     private var capturingSince: MonotonicTime?
     /// Whether it has captured in the time of the current file.
-    private(set) var isInFile = false
+    var isInFile = false
     /// Its number in the current file, once it has packets there.
     var interface: Int?
     /// Its section and its number there in the stream that readers get, once it is described there.
@@ -43,6 +44,18 @@ package final class SourceCounters {
     private var restEnd = MonotonicTime.zero
     /// The counts when the current file was begun.
     private var countsBefore = InterfaceCounts()
+    /// Its packets in the current file.
+    var fileCount: UInt64 = 0
+    /// When its last session ended, in nanoseconds since 1970; nil while it has none or captures.
+    private var endedAt: UInt64?
+    /// What is missing between two sessions, until the first packet has come behind it.
+    private var pause: (from: UInt64, to: UInt64)?
+    /// What the file says of a gap, with the first packet behind it.
+    private var gapText = ""
+    /// The time stamp of that packet.
+    private var gapStamp = noStamp
+
+    private static let noStamp = UInt64.max
 
     /// The state of its last session.
     package enum State: String {
@@ -62,6 +75,12 @@ package final class SourceCounters {
     package func add(_ frame: RawSpan) {
         counts.delivered += 1
         byteCount += UInt64(frame.byteCount)
+    }
+
+    /// Takes back a packet that has arrived, as it is not wanted any more.
+    func leaveOut(_ frame: RawSpan) {
+        counts.delivered &-= 1
+        byteCount &-= UInt64(frame.byteCount)
     }
 
     /// Counts what a session's datagrams show since an earlier reading.
@@ -96,6 +115,8 @@ package final class SourceCounters {
     package func begin(now: MonotonicTime) {
         state = .capturing
         isInFile = true
+        if capturingSince == nil, let endedAt { pause = (endedAt, wallClockNanoseconds()) }
+        endedAt = nil
         capturingSince = capturingSince ?? now
     }
 
@@ -107,8 +128,30 @@ package final class SourceCounters {
     /// Ends the last session of the device.
     package func end(_ state: State, now: MonotonicTime) {
         self.state = state
-        if let since = capturingSince { pastTime += now - since }
+        if let since = capturingSince {
+            pastTime += now - since
+            endedAt = wallClockNanoseconds()
+        }
         capturingSince = nil
+    }
+
+    /// Records the time stamp of a packet that has arrived: the first one of a session ends a gap.
+    func noteArrival(_ nanoseconds: UInt64) {
+        guard let pause else { return }
+        self.pause = nil
+        let milliseconds = (pause.to - min(pause.from, pause.to)) / 1_000_000
+        gapText =
+            "podwire: nothing was captured here for \(milliseconds) ms before this packet: the agent was "
+            + "gone from \(TimeStamp.text(nanoseconds: pause.from)) "
+            + "to \(TimeStamp.text(nanoseconds: pause.to))"
+        gapStamp = nanoseconds
+    }
+
+    /// Takes what the file says of a gap that ends with a packet of a time stamp; nil if none does.
+    func takeGap(before nanoseconds: UInt64) -> String? {
+        guard nanoseconds == gapStamp else { return nil }
+        gapStamp = Self.noStamp
+        return gapText
     }
 
     /// Counts for a new file from now on.
@@ -117,15 +160,17 @@ package final class SourceCounters {
     package func beginFile() {
         interface = nil
         isInFile = capturingSince != nil || waitingCount > 0
-        countsBefore = recordedCounts
+        countsBefore = counts
+        fileCount = 0
     }
 
     /// The counts since the current file was begun.
-    package var countsInFile: InterfaceCounts { recordedCounts.since(countsBefore) }
-
-    private var recordedCounts: InterfaceCounts {
-        var counts = counts
-        counts.delivered &-= waitingCount
+    ///
+    /// The agent's own count is that of its last report, and some packets have come since.
+    package var countsInFile: InterfaceCounts {
+        var counts = counts.since(countsBefore)
+        counts.delivered = fileCount
+        counts.received = max(counts.received, fileCount)
         return counts
     }
 
