@@ -1,5 +1,6 @@
 package import Addressing
 package import BPF
+package import CaptureFiles
 import Formats
 import Linux
 import RPCAP
@@ -84,6 +85,18 @@ package struct CaptureOptions: Sendable {
 
     /// The filter that agents are asked for, or the one that keeps everything.
     var wantedFilter: Program { filter ?? .keepAll.truncating(to: UInt32(snaplen)) }
+
+    /// The filter as capture files describe it.
+    package var fileFilter: CaptureFilter? {
+        if let filterText { return .text(filterText) }
+        return filter.map { program in
+            .program(
+                program.instructions.map { step in
+                    UInt64(step.opcode.rawValue) | UInt64(step.ifTrue) << 16
+                        | UInt64(step.ifFalse) << 24 | UInt64(step.operand) << 32
+                })
+        }
+    }
 
     /// The request to start the capture.
     func startRequest(

@@ -3,6 +3,7 @@ import CaptureFiles
 package import Linux
 import Log
 package import Logging
+import RPCAP
 import Security
 import Time
 
@@ -11,7 +12,9 @@ import Time
 /// One thread serves all agents with a poll loop. The collector belongs to that thread.
 package final class Collector {
     private var listener: Listener?
-    private let stop: Event
+    let requests: CollectorRequests
+    /// When it stops by itself.
+    let endsAt: MonotonicTime
     private let options: CaptureOptions
     let logger: Logger
     /// A log of lines that anybody can cause who connects.
@@ -39,8 +42,8 @@ package final class Collector {
     ///
     /// The next one would fail for the same reason, and the listener would stay ready.
     private var accepts = true
-    /// Why the only output cannot go on.
-    var failure: SystemError?
+    /// Why it could not go on, such as the failure of its only output.
+    package internal(set) var failure: SystemError?
     private var buffer = [UInt8](repeating: 0, count: Collector.readByteCount)
 
     /// The most agents that are dialled or capture.
@@ -51,19 +54,12 @@ package final class Collector {
     /// The most lines at once about agents that dial.
     private static let doorLineCountMax = 1024
     static let tickInterval = Duration.seconds(1)
-    /// The time in which agents have to send what they have when the collector stops.
-    private static let endTimeMax = Duration.seconds(3)
-    /// The time in which readers may take packets that have waited for others when it stops.
-    private static let restTimeMax = Duration.seconds(3)
-    /// The time between two looks at deadlines while the collector stops.
-    private static let endInterval = Duration.milliseconds(100)
 
     /// A descriptor that is waited for.
     ///
     /// Dialers are known by their places.
-    private enum Key: Hashable {
-        case stop
-        case window
+    enum Key: Hashable {
+        case requests
         case listener
         case links
         case dialer(Int)
@@ -73,11 +69,13 @@ package final class Collector {
     /// Creates a collector, which listens from now on if it is to.
     ///
     /// Without an address it does not listen. Outputs are opened when that has worked, so that no file
-    /// is emptied for nothing. Raising `stop` ends `run`.
+    /// is emptied for nothing. It stops by itself after a duration, counted from now on, if there is one.
     package init(
         at address: SocketAddress?, from sources: [Source], to outputOptions: OutputOptions,
-        _ options: CaptureOptions, stop: consuming Event, view: LiveView, logger: Logger
+        _ options: CaptureOptions, requests: CollectorRequests, duration: Duration?,
+        view: LiveView, logger: Logger
     ) throws(SystemError) {
+        endsAt = duration.map { MonotonicTime.now + $0 } ?? .distantFuture
         listener = try Self.listen(at: address)
         watch = try LinkWatch()
         admission = AgentAdmission(countMax: options.agentCountMax)
@@ -87,7 +85,7 @@ package final class Collector {
         dialers = sources.map { SourceDialer($0) }
         connections = OwnConnections(receivesDatagrams: options.usesDatagrams)
         self.options = options
-        self.stop = stop
+        self.requests = requests
         self.view = view
         self.logger = logger
         doorLogger = LimitedLogHandler.limiting(logger, lineCountMax: Self.doorLineCountMax)
@@ -109,15 +107,38 @@ package final class Collector {
         }
     }
 
-    /// Serves agents until `stop` is raised; then ends their captures, and completes the file.
-    package func run() throws(SystemError) {
+    /// Serves agents until it is asked to stop, or has reason to; then ends their captures, and completes
+    /// the file.
+    ///
+    /// If something keeps it from going on, it ends at once, and `failure` says what.
+    ///
+    /// - Parameter showNumbers: Called when it is asked for the numbers so far.
+    package func run(showNumbers: (Collector) -> Void) {
+        do throws(SystemError) {
+            let reason = try serve(showNumbers)
+            view.note("stopping", ["reason": reason], logger)
+            try finish()
+        } catch {
+            failure = error
+            abandon()
+        }
+    }
+
+    /// Serves agents.
+    ///
+    /// - Returns: Why it stops.
+    private func serve(_ showNumbers: (Collector) -> Void) throws(SystemError) -> String {
         var nextTick = MonotonicTime.now + Self.tickInterval
         while true {
             let deadlines = dialers.compactMap(\.deadline) + [merge.deadline].compactMap(\.self)
-            let ready = try wait(until: deadlines.reduce(min(nextTick, outputs.deadline), min))
-            if ready[.stop].contains(.readable) { break }
-            if ready[.window].contains(.readable) { view.redraw() }
+            let ready = try wait(
+                until: deadlines.reduce(min(nextTick, endsAt, outputs.deadline), min))
             let now = MonotonicTime.now
+            if ready[.requests].contains(.readable),
+                let reason = try dealWithRequests(now, showNumbers)
+            {
+                return reason
+            }
             for (place, dialer) in dialers.enumerated() {
                 advance(dialer, isReady: !ready[.dialer(place)].isEmpty, now)
             }
@@ -130,8 +151,8 @@ package final class Collector {
                 nextTick = now + Self.tickInterval
                 try tick(now)
             }
+            if let reason = reasonToStop(now) { return reason }
         }
-        try finish()
     }
 
     /// The statistics of each device that has been captured from.
@@ -165,8 +186,7 @@ extension Collector {
         until deadline: MonotonicTime
     ) throws(SystemError) -> ReadyDescriptors<Key> {
         var requests = peerRequests
-        requests[.stop] = (stop.fileDescriptor, .readable)
-        requests[.window] = (view.resized.fileDescriptor, .readable)
+        requests[.requests] = (self.requests.fileDescriptor, .readable)
         if accepts, let number = listener?.fileDescriptor {
             requests[.listener] = (number, .readable)
         }
@@ -176,7 +196,7 @@ extension Collector {
         return try wait(for: requests, until: deadline)
     }
 
-    private var peerRequests: [Key: (fileDescriptor: CInt, interest: Readiness)] {
+    var peerRequests: [Key: (fileDescriptor: CInt, interest: Readiness)] {
         var requests: [Key: (fileDescriptor: CInt, interest: Readiness)] = [
             .links: (watch.fileDescriptor, .readable)
         ]
@@ -187,7 +207,7 @@ extension Collector {
     /// Waits for descriptors.
     ///
     /// If a link has bytes that poll does not know of, it looks only.
-    private func wait(
+    func wait(
         for requests: [Key: (fileDescriptor: CInt, interest: Readiness)],
         until deadline: MonotonicTime
     ) throws(SystemError) -> ReadyDescriptors<Key> {
@@ -265,7 +285,7 @@ extension Collector {
             "agent not reached", ["agent": "\(dialer.source)", "reason": reason], logger)
     }
 
-    private func removeEnded(_ now: MonotonicTime) {
+    func removeEnded(_ now: MonotonicTime) {
         guard links.contains(where: { $0.endReason != nil }) else { return }
         for link in links {
             guard let reason = link.endReason else { continue }
@@ -289,7 +309,7 @@ extension Collector {
 /// Agents that are connected.
 extension Collector {
     /// Deals with the links that are ready.
-    private func serveLinks(_ now: MonotonicTime) throws(SystemError) {
+    func serveLinks(_ now: MonotonicTime) throws(SystemError) {
         let ready = try watch.takeReady()
         for link in ready.links.sorted().compactMap({ linksByID[$0] }) {
             if link.hasDataBytes || ready.keys.contains(LinkWatch.Key(link.id, isData: true)) {
@@ -338,6 +358,7 @@ extension Collector {
         link.readData(into: &buffer, now: now) { record, frame in
             link.examine(record, frame, &echo, now: now)
             guard let counters = link.counters else { return }
+            counters.noteArrival(record.nanosecondsSince1970)
             merge.add(frame, record, of: counters) { outputs.add($0, $1, of: $2) }
         } afterRead: {
             do throws(SystemError) {
@@ -375,7 +396,7 @@ extension Collector {
     }
 
     /// Serves the outputs, and passes on what has gathered for them.
-    private func deliver(
+    func deliver(
         _ ready: ReadyDescriptors<Key>, _ now: MonotonicTime
     ) throws(SystemError) {
         try outputs.flushIfLarge()
@@ -385,7 +406,7 @@ extension Collector {
     }
 
     /// Logs what the outputs have to say.
-    private func tellNews() {
+    func tellNews() {
         for news in outputs.takeNews() {
             let logger = news.isOfStrangers ? doorLogger : logger
             if news.isWarning {
@@ -396,10 +417,11 @@ extension Collector {
         }
     }
 
-    private func rotateIfDue(_ now: MonotonicTime) throws(SystemError) {
-        guard outputs.isRotationDue(now: now) else { return }
+    /// Begins the files that are due, or all that have packets; says which are complete.
+    func rotateIfDue(_ now: MonotonicTime, isAsked: Bool = false) throws(SystemError) {
+        guard isAsked || outputs.isRotationDue(now: now) else { return }
         merge.countWaiting()
-        let files = try outputs.rotateIfDue(now: now)
+        let files = try outputs.rotateIfDue(now: now, isAsked: isAsked)
         guard !files.isEmpty else { return }
         for finished in files {
             view.note(
@@ -417,50 +439,5 @@ extension Collector {
                 view.summarize(counters.statistics(now: now), logger)
             }
         }
-    }
-
-    /// Gives all packets that wait to the outputs, as fast as readers take them.
-    private func recordRest() throws(SystemError) {
-        let deadline = MonotonicTime.now + Self.restTimeMax
-        while merge.releaseMore({ outputs.add($0, $1, of: $2) }) {
-            try outputs.flushIfLarge()
-            outputs.deliver(now: .now)
-            while outputs.isBehind, MonotonicTime.now < deadline {
-                let ready = try wait(for: peerRequests, until: deadline)
-                outputs.serve({ ready[.output($0)] }, now: .now)
-            }
-        }
-    }
-
-    /// Ends all captures and completes the outputs.
-    ///
-    /// Nobody else is let in.
-    private func finish() throws(SystemError) {
-        view.note("stopping", [:], logger)
-        var now = MonotonicTime.now
-        let deadline = now + Self.endTimeMax
-        for link in links {
-            link.endCapture(now: now)
-            refresh(link)
-        }
-        removeEnded(now)
-        while !links.isEmpty, now < deadline {
-            let ready = try wait(for: peerRequests, until: now + Self.endInterval)
-            now = .now
-            try serveLinks(now)
-            for link in links {
-                link.expire(now: now)
-                refresh(link)
-            }
-            removeEnded(now)
-            try deliver(ready, now)
-        }
-        for link in links { link.end("the agent did not end its capture within 3 s") }
-        removeEnded(now)
-        defer { tellNews() }
-        try recordRest()
-        merge.countWaiting()
-        writeNames()
-        try outputs.finish()
     }
 }

@@ -1,7 +1,7 @@
 import Flows
 import Formats
 import Glibc
-package import Linux
+import Linux
 import Logging
 import Terminal
 import Time
@@ -11,12 +11,13 @@ import Time
 /// On a terminal it is a table that is redrawn in place each second. Elsewhere it is a log line for
 /// each change, and a summary from time to time.
 package final class LiveView {
-    /// The terminal that shows the table; nil if there is none.
+    /// The terminal that shows the table; nil if there is none, or another program writes there.
     private var screen: LiveScreen?
     /// Writes what is shown for a window.
     private var drawing: ((Window) -> String)?
-    /// The event that a change of the window's size raises.
-    package let resized: Event
+    /// Whether there is a terminal: then there are no summaries.
+    private let isTerminal: Bool
+    private let isQuiet: Bool
     private var rates: [String: (packets: UInt64, bytes: UInt64)] = [:]
     private var tickCount = 0
     private var shownCounts = AdmissionCounts()
@@ -27,21 +28,27 @@ package final class LiveView {
     private static let summaryCountMax = 100
 
     /// A view on standard error.
-    package init(allowsColors: Bool = true) throws(SystemError) {
-        resized = try Event()
-        screen = LiveScreen(on: STDERR_FILENO, allowsColors: allowsColors)
+    ///
+    /// - Parameters:
+    ///   - isAlone: Whether nobody else writes to the terminal; where somebody does, nothing is drawn.
+    ///   - isQuiet: Whether there are neither tables nor summaries.
+    ///   - allowsColors: Whether the table may have colours.
+    package init(isAlone: Bool = true, isQuiet: Bool = false, allowsColors: Bool = true) {
+        screen =
+            isAlone && !isQuiet
+            ? LiveScreen(on: STDERR_FILENO, allowsColors: allowsColors) : nil
+        isTerminal = Linux.isTerminal(STDERR_FILENO)
+        self.isQuiet = isQuiet
     }
 
     /// Draws the last table anew, for a window of another size.
     func redraw() {
-        resized.lower()
-        draw()
-    }
-
-    private func draw() {
         guard let screen, let drawing else { return }
         self.screen?.show(drawing(screen.window))
     }
+
+    /// Makes place for a text of somebody else.
+    func makePlace() { erase() }
 
     /// Logs that something has changed.
     func note(_ text: String, _ values: [String: String], _ logger: Logger) {
@@ -61,24 +68,33 @@ package final class LiveView {
         _ outputs: Outputs, now: MonotonicTime, _ logger: Logger
     ) {
         tickCount += 1
-        if screen != nil {
+        guard !isQuiet else { return }
+        if isTerminal {
+            guard screen != nil else { return }
             if let flows = outputs.flows, let view = flows.view {
                 draw(flows, view, of: links, now)
             } else {
                 draw(links, dialers, counts, outputs.counts, now)
             }
         } else if tickCount % Self.tickCountPerSummary == 0 {
-            let statistics = links.compactMap { $0.counters?.statistics(now: now) }
-            if statistics.count > Self.summaryCountMax {
-                summarize(statistics, logger)
-            } else {
-                for statistics in statistics { summarize(statistics, logger) }
-            }
-            summarize(counts, logger)
-            for output in outputs.counts where Self.isOfNote(output) {
-                summarize(output, logger)
-            }
+            summarize(
+                links.compactMap { $0.counters?.statistics(now: now) }, counts, outputs.counts,
+                logger)
         }
+    }
+
+    /// Logs what agents have sent, and what became of it.
+    func summarize(
+        _ statistics: [SourceStatistics], _ counts: AdmissionCounts, _ outputs: [OutputCounts],
+        _ logger: Logger
+    ) {
+        if statistics.count > Self.summaryCountMax {
+            summarize(statistics, logger)
+        } else {
+            for statistics in statistics { summarize(statistics, logger) }
+        }
+        summarize(counts, logger)
+        for output in outputs where Self.isOfNote(output) { summarize(output, logger) }
     }
 
     /// Whether an output has something to say that the table of agents does not.
@@ -170,7 +186,7 @@ extension LiveView {
             let room = window.height.map { max(3, $0 - below.count { $0 == "\n" }) }
             return table.text(in: window, lineCountMax: room) + below
         }
-        draw()
+        redraw()
     }
 
     /// The row of an agent; in its first second a session has no rate yet.
@@ -209,7 +225,7 @@ extension LiveView {
             let table = ConversationText(list) { TimeStamp.clockText(nanoseconds: $0) }
             return sums + table.text(in: window, lineCountMax: window.height.map { $0 - 1 })
         }
-        draw()
+        redraw()
     }
 
     /// Erases the table for a line of the log to take its place.

@@ -47,8 +47,13 @@ package struct LiveScreen {
 
     /// Draws a text in place of the last one.
     ///
-    /// Lines that do not fit the window are left out.
+    /// Lines that do not fit the window are left out. In the background nothing is drawn, since the
+    /// terminal's lines are then those of another program.
     package mutating func show(_ text: String) {
+        guard isForeground(fileDescriptor) else {
+            lineCount = 0
+            return
+        }
         let window = window
         var lines = text.split(separator: "\n", omittingEmptySubsequences: false).dropLast()
         if let height = window.height, lines.count > height { lines = lines.prefix(height) }
@@ -65,8 +70,9 @@ package struct LiveScreen {
     /// Erases the text, for other lines to take its place.
     package mutating func erase() {
         guard lineCount > 0 else { return }
+        defer { lineCount = 0 }
+        guard isForeground(fileDescriptor) else { return }
         write(Sequence.up(lineCount) + Sequence.eraseBelow)
-        lineCount = 0
     }
 
     private func write(_ text: String) {

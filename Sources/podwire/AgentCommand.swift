@@ -1,5 +1,6 @@
 import Agent
 import ArgumentParser
+import Glibc
 import Linux
 import Log
 import Logging
@@ -39,14 +40,14 @@ struct AgentCommand: ParsableCommand {
 
     func run() throws {
         let settings = try options.readSettings(for: "agent")
-        Signals.block(hangup: true)
+        Signals.block([SIGHUP])
         let log = try AgentLog(settings)
         defer { log.flush() }
         let logger = log.logger
         do {
             let agent = try NodeAgent(settings, logger: logger)
             try Signals.onEnd(secondsMax: 2, orElse: log.fail) { agent.stop() }
-            try Signals.onHangup { agent.reload() }
+            try Signals.on(SIGHUP) { agent.reload() }
             try agent.run()
             logger.info("agent stopped")
         } catch {

@@ -15,11 +15,14 @@ struct CollectCommand: ParsableCommand {
         abstract: "Acts as a sensor: writes the packets of agents to a file, or passes them on.",
         discussion: """
             It accepts agents that dial, and dials those that listen, such as any rpcapd. Each agent \
-            is an interface of the file. It runs until SIGINT or SIGTERM; then the agents send what \
-            they have, and the file is completed. Some examples:
+            is an interface of the file. It runs until SIGINT, SIGTERM or SIGHUP, or as --duration and \
+            --count say; then the agents send what they have, and the file is completed. With files \
+            that rotate SIGHUP begins new ones, unless the terminal is gone. SIGUSR1 prints the \
+            numbers so far. Files are made so that only their owner can read them. Some examples:
 
               podwire collect --output pods.pcapng
               podwire collect --output - | tshark -r -
+              podwire collect --output dns.pcapng --duration 10s --count 100 port 53
               podwire collect --serve                        (then: tshark -i TCP@127.0.0.1:57012)
               podwire collect --push arkime.example:57012 --rotate-time 1h --output pods.pcapng
               podwire collect --from rpcap://node1 --list
@@ -34,7 +37,8 @@ struct CollectCommand: ParsableCommand {
             --password-file instead, or into the variable PODWIRE_COLLECT_PASSWORD. It is used for \
             all URLs with a user and no password. Without rpcaps it crosses the network in the clear.
 
-            Exit code 64: an option cannot be understood. 69: no agent of --from could be captured \
+            Exit code 0 also if the program that reads --output - goes away. 64: an option cannot be \
+            understood, or --output - is a terminal. 69: no agent of --from could be captured \
             from or listed. 71: the system refused something, such as a file or a port.
             """)
 
@@ -94,6 +98,11 @@ struct CollectCommand: ParsableCommand {
 
     @OptionGroup(title: "Agents") var agents: SourceOptions
 
+    @Option(help: "End when so many packets have been written, or passed on without a file.")
+    var count: Int?
+
+    @OptionGroup var running: RunOptions
+
     @Flag(help: "List the devices of the agents of --from, and exit.")
     var list = false
 
@@ -107,19 +116,25 @@ struct CollectCommand: ParsableCommand {
     @OptionGroup var display: DisplayOptions
 
     @Option(
-        help: "Begin a new file at this size, such as 100MiB; at least 1MiB.",
+        help: """
+            Begin a new file before one would be larger than this, such as 100MiB; at least 1MiB.
+            """,
         completion: .list(["100MiB", "1GiB", "10GiB"]))
     var rotateSize: String?
 
     @Option(
-        help: "Begin a new file after this time, such as 60s, 5m or 1h, if there are packets.",
+        help: """
+            Begin a new file after this time, such as 60s, 5m or 1h, if there are packets; a number \
+            alone is seconds.
+            """,
         completion: .list(["60s", "5m", "1h", "1d"]))
     var rotateTime: String?
 
     @Option(
         help: """
             The most files to keep, 2 to 10000; of each link type, if they are split. The oldest is \
-            deleted when a new one begins.
+            deleted when a new one begins, or when the disk is full: of those that this run or an \
+            earlier one with --keep has written, which the folder .podwire beside them lists.
             """)
     var keep: Int?
 
@@ -182,8 +197,17 @@ struct CollectCommand: ParsableCommand {
         Signals.block()
         if list { return try showDevices(settings) }
         let collector = try collect(
-            settings.agents, settings.capture, to: settings.outputs, display, for: "collect")
+            settings.agents, settings.capture, to: settings.outputs, settings.running, display,
+            for: "collect"
+        ) { collector in
+            if settings.running.isQuiet || isTerminal(STDERR_FILENO) {
+                writeToStandardError(CollectReport.numbers(collector, in: display.errorWindow))
+            } else {
+                collector.logNumbers()
+            }
+        }
         report(collector, settings)
+        try throwFailure(of: collector, for: "collect")
         guard !collector.statistics.isEmpty || settings.agents.sources.isEmpty else {
             throw Exit.noHost
         }
@@ -203,21 +227,10 @@ struct CollectCommand: ParsableCommand {
     }
 
     private func report(_ collector: Collector, _ settings: Settings) {
-        let statistics = collector.statistics
-        if statistics.isEmpty {
-            writeToStandardError("no agent has captured anything\n")
-        } else {
-            writeToStandardError(SourceStatistics.table(statistics, in: display.errorWindow))
-        }
-        let counts = collector.admissionCounts
-        if counts != AdmissionCounts() { writeToStandardError("\(counts)\n") }
-        let outputs = collector.outputCounts
-        if outputs.contains(where: { $0.kind != "file" || $0.lostCount > 0 }) {
-            writeToStandardError(OutputCounts.table(outputs, in: display.errorWindow))
-        }
-        if let text = CollectReport.orderText(collector) { writeToStandardError(text) }
         if json { writeToStandardOutput(CollectReport.json(collector, settings).text + "\n") }
-        guard settings.recording?.path != "-", !statistics.isEmpty else { return }
+        guard !settings.running.isQuiet else { return }
+        writeToStandardError(CollectReport.numbers(collector, in: display.errorWindow))
+        guard settings.recording?.path != "-", !collector.statistics.isEmpty else { return }
         for files in collector.files {
             let more = files.fileCount > 1 ? "\(files.fileCount) files, the last of them " : ""
             writeToStandardError("\(ByteCount(files.byteCount)) in \(more)\(files.lastPath)\n")

@@ -2,8 +2,24 @@ import CaptureFiles
 import Collector
 import Formats
 
-/// The final statistics of a collector as JSON.
+/// The statistics of a collector, for people and as JSON.
 enum CollectReport {
+    /// What has come from agents and what became of it, as tables for people.
+    static func numbers(_ collector: Collector, in window: Window) -> String {
+        let statistics = collector.statistics
+        var text =
+            statistics.isEmpty
+            ? "no agent has captured anything\n"
+            : SourceStatistics.table(statistics, in: window)
+        let counts = collector.admissionCounts
+        if counts != AdmissionCounts() { text += "\(counts)\n" }
+        let outputs = collector.outputCounts
+        if outputs.contains(where: { $0.kind != "file" || $0.lostCount > 0 }) {
+            text += OutputCounts.table(outputs, in: window)
+        }
+        return text + (orderText(collector) ?? "")
+    }
+
     static func json(_ collector: Collector, _ settings: CollectCommand.Settings) -> JSON {
         let agents = collector.statistics.map { source in
             JSON.object([
@@ -47,7 +63,7 @@ enum CollectReport {
     }
 
     /// A line for each reason for which packets are not in the order of their time stamps; nil for none.
-    static func orderText(_ collector: Collector) -> String? {
+    private static func orderText(_ collector: Collector) -> String? {
         let counts = collector.orderCounts
         func line(_ count: UInt64, _ text: String) -> String {
             count == 0 ? "" : "\(Wording.count(Int(clamping: count), "packet")) \(text)\n"

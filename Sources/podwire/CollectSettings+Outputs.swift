@@ -3,6 +3,7 @@ import ArgumentParser
 import CaptureFiles
 import Collector
 import Formats
+import Glibc
 import Linux
 
 extension CaptureFormat: ExpressibleByArgument {}
@@ -10,7 +11,6 @@ extension CaptureFormat: ExpressibleByArgument {}
 /// Where packets go.
 extension CollectCommand.Settings {
     private static let rotateByteCountMin: UInt64 = 1 << 20
-    private static let keptFileCounts = 2...10_000
     /// The most networks of --allow; who has more means a larger one.
     private static let allowedCountMax = 256
 
@@ -25,6 +25,12 @@ extension CollectCommand.Settings {
         let isOnlyOutput =
             options.feed.isEmpty && options.frameSinks.isEmpty && options.flows == nil
         options.recording = try recording(command, isDefault: isOnlyOutput)
+        if let count = command.count {
+            guard count > 0 else {
+                throw ValidationError("--count \(count): it takes a number from 1 on")
+            }
+            options.packetCountMax = UInt64(count)
+        }
         return options
     }
 
@@ -69,6 +75,11 @@ extension CollectCommand.Settings {
             throw ValidationError(
                 "--split-link-types: standard output is one file: name a file with --output")
         }
+        if path == "-", !command.list, isTerminal(STDOUT_FILENO) {
+            throw ValidationError(
+                "--output -: standard output is a terminal, which shows no packets: give them to a "
+                    + "program, as in podwire collect --output - | tshark -r -, or name a file")
+        }
         if recording.rotates, recording.path == "-" {
             throw ValidationError(
                 "standard output cannot be rotated: name a file with --output")
@@ -95,7 +106,7 @@ extension CollectCommand.Settings {
             }
         }
         if let count = command.keep {
-            guard keptFileCounts.contains(count) else {
+            guard RecordingOptions.keptFileCounts.contains(count) else {
                 throw ValidationError("--keep \(count): it takes a number from 2 to 10000")
             }
             guard recording.rotates else {

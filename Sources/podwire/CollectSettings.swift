@@ -1,3 +1,4 @@
+import Agent
 import ArgumentParser
 import CaptureFiles
 import Collector
@@ -10,6 +11,7 @@ extension CollectCommand {
         let outputs: OutputOptions
         /// What is asked of agents, with the names of their pods.
         private(set) var capture: CaptureOptions
+        let running: RunOptions.Settings
 
         /// The files; nil for none.
         var recording: RecordingOptions? { outputs.recording }
@@ -29,7 +31,10 @@ extension CollectCommand {
                 options, snaplen: CaptureOptions.snaplenRange.upperBound,
                 readsFiles: readsFiles)
             capture = agents.capture
+            running = try command.running.settings()
             var outputs = try Self.outputs(command)
+            outputs.recording?.filter = capture.fileFilter
+            outputs.recording?.application = "podwire \(Version.number)"
             outputs.orderWindow = agents.orderWindow
             self.outputs = outputs
             if command.list, agents.sources.isEmpty {

@@ -24,29 +24,56 @@ func readingSettings<Settings>(
     }
 }
 
-/// Collects packets until SIGINT or SIGTERM.
+/// Collects packets until SIGINT or SIGTERM, or as the options say.
 ///
-/// - Returns: The collector with all that it has counted.
+/// SIGHUP does the same, unless it is ignored, or has files that rotate begin anew. SIGUSR1 has the numbers
+/// so far shown.
+///
+/// - Returns: The collector with all that it has counted, and `failure` if something has failed.
 func collect(
     _ agents: SourceSettings, _ capture: CaptureOptions, to outputs: OutputOptions,
-    _ display: DisplayOptions, for command: String
+    _ options: RunOptions.Settings, _ display: DisplayOptions, for command: String,
+    showNumbers: (Collector) -> Void
 ) throws -> Collector {
     let logger = Logger(label: "podwire") { _ in
-        LineLogHandler(level: .info) { writeToStandardError($0(0)) }
+        LineLogHandler(level: options.isQuiet ? .warning : .info) { writeToStandardError($0(0)) }
     }
+    let takesStandardOutput = outputs.recording?.path == "-" || isPipe(STDOUT_FILENO)
+    let view = LiveView(
+        isAlone: !takesStandardOutput, isQuiet: options.isQuiet, allowsColors: !display.noColor)
+    let hangup = Signals.hangup
+    Signals.block([SIGUSR1, SIGWINCH] + hangup)
     do throws(SystemError) {
-        let view = try LiveView(allowsColors: !display.noColor)
-        let resized = view.resized.fileDescriptor
-        try Signals.onWindowChange { Event.raise(resized) }
-        let stop = try Signals.endEvent(secondsMax: 5)
+        let requests = try CollectorRequests()
+        try Signals.onEnd(secondsMax: 5) { requests.ask(for: .stop) }
+        try Signals.on(SIGUSR1) { requests.ask(for: .numbers) }
+        try Signals.on(SIGWINCH) { requests.ask(for: .redraw) }
+        if !hangup.isEmpty {
+            let terminal = ControllingTerminal()
+            let rotates = outputs.recording?.rotates ?? false
+            try Signals.on(SIGHUP) {
+                if rotates, !terminal.isGone {
+                    requests.ask(for: .newFile)
+                } else {
+                    Signals.end()
+                }
+            }
+        }
         Descriptor.raiseCountMax()
         let collector = try Collector(
-            at: agents.address, from: agents.sources, to: outputs, capture, stop: stop,
-            view: view, logger: logger)
-        try collector.run()
+            at: agents.address, from: agents.sources, to: outputs, capture, requests: requests,
+            duration: options.duration, view: view, logger: logger)
+        collector.run(showNumbers: showNumbers)
         return collector
     } catch {
         writeToStandardError("podwire \(command): \(error)\n")
         throw Exit.systemError
     }
+}
+
+/// Ends the command if the collector could not go on.
+func throwFailure(of collector: Collector, for command: String) throws {
+    guard let failure = collector.failure else { return }
+    writeToStandardError("podwire \(command): \(failure)\n")
+    throw Exit.systemError
 }

@@ -73,9 +73,11 @@ struct EdgesCommand: ParsableCommand {
     /// On a terminal the new list replaces the old one, and fits the window.
     private func follow(_ settings: EdgeListSettings) throws(SystemError) {
         let selection = settings.selection
-        Signals.block()
+        let hangup = Signals.hangup
+        Signals.block([SIGWINCH] + hangup)
+        if !hangup.isEmpty { try Signals.endOnHangup() }
         let view = EdgeView(display, asJSON: json, selection.podNetworks)
-        try Signals.onWindowChange { view.redraw() }
+        try Signals.on(SIGWINCH) { view.redraw() }
         let stop = try Signals.endEvent(secondsMax: 2)
         let stopNumber = stop.fileDescriptor
         let logger = Logger(label: "podwire") { _ in

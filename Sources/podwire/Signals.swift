@@ -2,23 +2,33 @@ import ArgumentParser
 import Glibc
 import Linux
 
-/// SIGTERM and SIGINT, which a thread of their own waits for.
+/// The signals that the program does something at, for which threads of their own wait.
 ///
 /// Block them before another thread starts: threads inherit that.
 enum Signals {
-    /// Blocks the signals that end the program, and ignores those of failing writes, so that the
-    /// writes fail: to a pipe that nobody reads, or beyond the limit for a file's size.
-    static func block(hangup: Bool = false) {
+    /// Blocks SIGTERM and SIGINT, which end the program, and others; ignores those of failing writes, so
+    /// that the writes fail: to a pipe that nobody reads, or beyond the limit for a file's size.
+    static func block(_ others: [CInt] = []) {
         var set = endingSignals
         // Safety: as below.
-        if hangup { unsafe _ = sigaddset(&set, SIGHUP) }
+        for number in others { unsafe _ = sigaddset(&set, number) }
         // Safety: `set` is a plain value of this frame, and the call reads it.
         unsafe _ = pthread_sigmask(SIG_BLOCK, &set, nil)
         _ = signal(SIGPIPE, SIG_IGN)
         _ = signal(SIGXFSZ, SIG_IGN)
     }
 
-    /// Calls `body` at the first signal, and ends the program if that does not end by itself.
+    /// SIGHUP, unless it is ignored, as nohup(1) has it: then it must not be waited for either.
+    static var hangup: [CInt] {
+        var action = sigaction()
+        // Safety: the call writes one `sigaction`, and its handler is compared, not called.
+        unsafe _ = sigaction(SIGHUP, nil, &action)
+        let handler = unsafe unsafeBitCast(action.__sigaction_handler.sa_handler, to: Int.self)
+        let ignored = unsafe unsafeBitCast(SIG_IGN, to: Int.self)
+        return handler == ignored ? [] : [SIGHUP]
+    }
+
+    /// Calls `body` at SIGTERM or SIGINT, and ends the program if that does not end by itself.
     ///
     /// The program may hang, on a pipe that nobody reads for instance. Then `giveUp` has a tenth of a
     /// second to print the reason. More signals in that time change nothing: timeout(1) and shells
@@ -40,33 +50,25 @@ enum Signals {
         }.detach()
     }
 
-    /// Calls `body` at each SIGHUP, which has to be blocked.
-    static func onHangup(_ body: @escaping @Sendable () -> Void) throws(SystemError) {
+    /// Calls `body` at each signal of a number, which has to be blocked.
+    static func on(
+        _ signal: CInt, _ body: @escaping @Sendable () -> Void
+    ) throws(SystemError) {
         try Thread {
             var set = sigset_t()
             var number: CInt = 0
             // Safety: all are plain values of this frame.
             unsafe _ = sigemptyset(&set)
-            unsafe _ = sigaddset(&set, SIGHUP)
+            unsafe _ = sigaddset(&set, signal)
             while unsafe sigwait(&set, &number) == 0 { body() }
         }.detach()
     }
 
-    /// Calls `body` whenever the size of the terminal's window has changed (SIGWINCH, signal(7)).
-    ///
-    /// Threads that are started before would take the signal and ignore it.
-    static func onWindowChange(_ body: @escaping @Sendable () -> Void) throws(SystemError) {
-        var set = sigset_t()
-        // Safety: all are plain values of this frame.
-        unsafe _ = sigemptyset(&set)
-        unsafe _ = sigaddset(&set, SIGWINCH)
-        unsafe _ = pthread_sigmask(SIG_BLOCK, &set, nil)
-        try Thread { [set] in
-            var (set, number) = (set, CInt(0))
-            // Safety: as above.
-            while unsafe sigwait(&set, &number) == 0 { body() }
-        }.detach()
-    }
+    /// Has SIGHUP end the program as SIGTERM does, where it has been blocked.
+    static func endOnHangup() throws(SystemError) { try on(SIGHUP, end) }
+
+    /// Ends the program as SIGTERM does.
+    static func end() { kill(getpid(), SIGTERM) }
 
     /// Makes an event that the first signal raises; see `onEnd`.
     static func endEvent(secondsMax: UInt32) throws(SystemError) -> Event {

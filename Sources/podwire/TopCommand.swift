@@ -25,8 +25,8 @@ struct TopCommand: ParsableCommand {
               podwire top pods.pcapng --filter 'port 53'
               tcpdump -i eth0 -w - | podwire top -
 
-            Live, a terminal shows a table that is new each second, until SIGINT or SIGTERM; RATE is \
-            that of the last second. The last table, and that of a file, has the average over the time \
+            Live, a terminal shows a table that is new each second, until SIGINT, SIGTERM or SIGHUP, or \
+            for --duration; RATE is that of the last second. SIGUSR1 prints the table so far. The last table, and that of a file, has the average over the time \
             of each conversation. For a script, `podwire collect --flows FILE` keeps a file.
 
             BYTES and PACKETS are those of both directions. A request is a TCP SYN or a ping: \
@@ -68,6 +68,8 @@ struct TopCommand: ParsableCommand {
     @Flag(help: "Print JSON: an object; live at the end.")
     var json = false
 
+    @OptionGroup var running: RunOptions
+
     @OptionGroup var display: DisplayOptions
 
     @OptionGroup(title: "Agents") var agents: SourceOptions
@@ -81,9 +83,13 @@ struct TopCommand: ParsableCommand {
         guard count.map({ $0 > 0 }) ?? true else {
             throw ValidationError("--count: it takes a number from 1 on")
         }
+        _ = try running.settings()
         guard file != nil else {
             _ = try settings(readsFiles: false)
             return
+        }
+        if running.duration != nil {
+            throw ValidationError("--duration: it is for agents, and a file is read to its end")
         }
         if let option = agents.firstGiven {
             throw ValidationError(
@@ -112,8 +118,14 @@ struct TopCommand: ParsableCommand {
         outputs.orderWindow = settings.orderWindow
         outputs.flows = FlowOptions(
             view: FlowOptions.View(by: sort, filter: only, countMax: count ?? .max))
-        let collector = try collect(settings, settings.capture, to: outputs, display, for: "top")
-        if let flows = collector.flows { show(flows.table, flows.names) }
+        let show = { (collector: Collector) in
+            if let flows = collector.flows { self.show(flows.table, flows.names) }
+        }
+        let collector = try collect(
+            settings, settings.capture, to: outputs, running.settings(), display, for: "top",
+            showNumbers: show)
+        show(collector)
+        try throwFailure(of: collector, for: "top")
         guard !collector.statistics.isEmpty || settings.sources.isEmpty else { throw Exit.noHost }
     }
 

@@ -249,11 +249,10 @@ class CollectorTest(CollectorCase):
                 part = os.read(collector.stdout.fileno(), 65536)
                 self.assertTrue(part, self.text())
                 data += part
-            # Whoever read has gone: the collector says so and ends.
+            # Whoever read has gone, so that the collector ends.
             collector.stdout.close()
             self.agents[0].data.sendall(packet(FRAME, 2))
-            self.assertEqual(collector.wait(PATIENCE_SECONDS), 71)
-            self.assertIn("write standard output: Broken pipe", self.text())
+            self.assertEqual(collector.wait(PATIENCE_SECONDS), 0)
         finally:
             collector.kill()
             collector.wait()
@@ -668,7 +667,7 @@ class RotationTest(CollectorCase):
         self.assertEqual(files[0].name, "out-00001.pcapng")
         total = 0
         for file in files:
-            self.assertLess(file.stat().st_size, (1 << 20) + (300 << 10))
+            self.assertLessEqual(file.stat().st_size, 1 << 20)
             rows = self.fields("frame.interface_name", file=file)
             self.assertTrue(all(row == ("eth0@127.0.0.1",) for row in rows))
             counts = run("capinfos", "-M", str(file)).stdout

@@ -84,6 +84,7 @@ STEPS = (
     integration("collector", "the collector, and agents that misbehave"),
     integration("terminal", "tables, findings and live views on terminals of all sizes", "venv",
                 venv=True),
+    integration("recording", "the collector's files, and how it ends: signals, full disks, readers that go"),
     integration("outputs", "what the collector passes on, and programs that read it", "outputs"),
     integration("tunnels", "what the collector passes on as frames: an interface, and tunnels",
                 "tunnels"),
