@@ -41,6 +41,7 @@ package protocol CaptureEncoder: Sendable {
     ///   - bytes: What has been appended, from the end of something whole on.
     ///   - byteCountMax: Where the file ends.
     ///   - isBeginning: Whether the bytes are the first ones of the file.
+    /// - Returns: Where the last whole thing ends, and how many packets there are up to it.
     func wholePart(
         of bytes: [UInt8], byteCountMax: Int, isBeginning: Bool
     ) -> WholePart

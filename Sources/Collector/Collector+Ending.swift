@@ -36,7 +36,7 @@ extension Collector {
         if now >= endsAt { return "the time of --duration is over" }
         return switch outputs.ending {
         case .complete: "as many packets as --count says have been written"
-        case .readerGone: "the program that reads standard output has gone"
+        case .readerGone: "the program that reads --output has gone"
         case nil: nil
         }
     }

@@ -16,7 +16,7 @@ package func terminalSize(_ fileDescriptor: CInt) -> (columns: Int, lines: Int)?
 /// background, while another program uses it.
 package func isForeground(_ fileDescriptor: CInt) -> Bool {
     let group = tcgetpgrp(fileDescriptor)
-    // Who is not of the terminal's session cannot be in its background.
+    // A process of another session is not in the terminal's background.
     return group < 0 || group == getpgrp()
 }
 

@@ -227,13 +227,12 @@ struct CollectCommand: ParsableCommand {
     }
 
     private func report(_ collector: Collector, _ settings: Settings) {
-        if json { writeToStandardOutput(CollectReport.json(collector, settings).text + "\n") }
-        guard !settings.running.isQuiet else { return }
-        writeToStandardError(CollectReport.numbers(collector, in: display.errorWindow))
-        guard settings.recording?.path != "-", !collector.statistics.isEmpty else { return }
-        for files in collector.files {
-            let more = files.fileCount > 1 ? "\(files.fileCount) files, the last of them " : ""
-            writeToStandardError("\(ByteCount(files.byteCount)) in \(more)\(files.lastPath)\n")
+        if !settings.running.isQuiet {
+            writeToStandardError(CollectReport.numbers(collector, in: display.errorWindow))
+            if settings.recording?.path != "-", !collector.statistics.isEmpty {
+                writeToStandardError(CollectReport.filesText(collector))
+            }
         }
+        if json { writeToStandardOutput(CollectReport.json(collector, settings).text + "\n") }
     }
 }

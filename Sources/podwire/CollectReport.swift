@@ -20,6 +20,14 @@ enum CollectReport {
         return text + (orderText(collector) ?? "")
     }
 
+    /// A line for the files, or for those of each link type.
+    static func filesText(_ collector: Collector) -> String {
+        collector.files.map { files in
+            let more = files.fileCount > 1 ? "\(files.fileCount) files, the last of them " : ""
+            return "\(ByteCount(files.byteCount)) in \(more)\(files.lastPath)\n"
+        }.joined()
+    }
+
     static func json(_ collector: Collector, _ settings: CollectCommand.Settings) -> JSON {
         let agents = collector.statistics.map { source in
             JSON.object([

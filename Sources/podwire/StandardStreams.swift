@@ -1,3 +1,4 @@
+import ArgumentParser
 import Glibc
 import Linux
 
@@ -6,7 +7,16 @@ func writeToStandardError(_ text: String) {
     try? writeAll(text.utf8, to: STDERR_FILENO, "standard error")
 }
 
-/// Writes a text to standard output; ignores failures.
+/// Writes a text to standard output, for which the command was started.
+///
+/// If that fails, as on a full disk, the program says so and ends; a reader that has gone has what it
+/// wanted.
 func writeToStandardOutput(_ text: String) {
-    try? writeAll(text.utf8, to: STDOUT_FILENO, "standard output")
+    do throws(SystemError) {
+        try writeAll(text.utf8, to: STDOUT_FILENO, "standard output")
+    } catch {
+        guard error.errno != .brokenPipe else { return }
+        writeToStandardError("podwire: \(error)\n")
+        _exit(Exit.systemError.rawValue)
+    }
 }

@@ -311,8 +311,11 @@ class FlowsTest(CollectorCase):
         terminal, inside = pty.openpty()
         self.addCleanup(os.close, terminal)
         fcntl.ioctl(inside, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
-        self.collector = subprocess.Popen(command_in(self.namespace, PODWIRE, "top", "--sort", "client"),
-                                          stdout=subprocess.PIPE, stderr=inside, text=True)
+        # Beside a program that reads a pipe nothing would be drawn.
+        output = pathlib.Path(self.folder.name) / "top"
+        with open(output, "wb") as file:
+            self.collector = subprocess.Popen(
+                command_in(self.namespace, PODWIRE, "top", "--sort", "client"), stdout=file, stderr=inside)
         os.close(inside)
         shown = ""
 
@@ -325,8 +328,8 @@ class FlowsTest(CollectorCase):
         self.await_start(self.agent(self.data()))
         wait_until(lambda: shows("30 conversations", 4), lambda: shown)
         self.collector.send_signal(signal.SIGINT)
-        result = self.collector.communicate(timeout=PATIENCE_SECONDS)[0]
-        self.assertEqual(self.collector.returncode, 0)
+        self.assertEqual(self.collector.wait(PATIENCE_SECONDS), 0)
+        result = output.read_text()
         self.assertIn("60 packets, 30 conversations", result)
         self.assertIn("0-web.shop", result)
         # What follows on an erasure is a table, until the next one.

@@ -327,6 +327,17 @@ class DiskTest(RecordingCase):
             self.assertEqual(numbers, list(range(numbers[0], numbers[-1] + 1)))
             for file in files:
                 self.assertTrue(list(blocks(file)))
+            # What starts again on the full disk goes on, too.
+            with self.assertRaises(OSError):
+                (disk / "filler").write_bytes(bytes(4 << 20))
+            deletions = self.text().count("file deleted early")
+            self.collect("--order", "off", "--rotate-size", "1MiB", "--keep", 100)
+            self.await_text("listening", 2)
+            agent = self.agent(packets(1, 30, self.LONG))
+            self.await_start(agent)
+            self.await_text("file deleted early", deletions + 1)
+            self.wait(lambda: len(captures.read(self.files()[-1])) == 30, "not all packets")
+            self.end()
 
     def test_only_own_files_are_deleted(self):
         others = [self.file.parent / f"out-0000{number}.pcapng" for number in range(1, 4)]
@@ -368,7 +379,7 @@ class EndTest(RecordingCase):
         # Nothing more comes, and it ends all the same.
         self.await_end()
         text = self.text()
-        self.assertIn("the program that reads standard output has gone", text)
+        self.assertIn("the program that reads --output has gone", text)
         self.assertRegex(text, r"any-eth@127.0.0.1 +4 ")
         for wrong in ("warning", "error", "Broken pipe", "lost"):
             self.assertNotIn(wrong, text)

@@ -61,21 +61,21 @@ final class FileSeries {
         let present = try options.numbersPresent()
         let number = (present.last ?? 0) + 1
         var kept: KeptFiles?
+        var news: [OutputNews] = []
         if let countMax = options.keptFileCountMax {
             var files = try KeptFiles(options, present: present)
             _ = files.makePlace(countMax: countMax)
-            try files.add(number)
             kept = files
         } else if options.rotates, KeptFiles.isThere(for: options) {
             // The numbers of files that are gone are going to be those of files that are not to go.
             try KeptFiles(options, present: present).write()
         }
-        let file = try options.file(number: number)
+        let file = try Self.begin(number, options, &kept, &news)
         (fileNumber, firstNumber) = (number, number)
         byteCountMax = options.fileByteCountMax ?? .max
         packetByteCountMax = options.encoder.packetByteCountMax
         statisticsByteCount = options.encoder.statisticsByteCount
-        self.kept = kept
+        (self.kept, self.news) = (kept, news)
         self.options = options
         self.linkType = linkType
         self.snaplen = snaplen
@@ -259,10 +259,7 @@ extension FileSeries {
         finishedByteCount += file.byteCount
         finishedPacketCount += UInt64(filePacketCount)
         fileNumber += 1
-        try makingRoom { () throws(SystemError) in
-            try kept?.add(fileNumber)
-            file = try options.file(number: fileNumber)
-        }
+        file = try Self.begin(fileNumber, options, &kept, &news)
         (filePacketCount, nameByteCount) = (0, 0)
         fileBegin = (now, wallClockNanoseconds())
         let before = devices
@@ -288,24 +285,48 @@ extension FileSeries {
         try makingRoom { () throws(SystemError) in try file.flush() }
     }
 
-    /// Does what needs room on the disk; where there is none, deletes the oldest files that may be.
+    /// Creates a file, which may be deleted from then on if any may.
+    private static func begin(
+        _ number: Int, _ options: RecordingOptions, _ kept: inout KeptFiles?,
+        _ news: inout [OutputNews]
+    ) throws(SystemError) -> CaptureFile {
+        while true {
+            do throws(SystemError) {
+                try kept?.add(number)
+                return try options.file(number: number)
+            } catch {
+                try makeRoom(after: error, &kept, &news)
+            }
+        }
+    }
+
+    /// Does what needs room on the disk.
     private func makingRoom(_ body: () throws(SystemError) -> Void) throws(SystemError) {
         while true {
             do throws(SystemError) {
                 return try body()
             } catch {
-                guard error.errno == .noSpaceLeft || error.errno == .quotaExceeded,
-                    let path = kept?.removeOldest()
-                else { throw error }
-                news.append(
-                    OutputNews(
-                        "file deleted early",
-                        [
-                            "path": path, "reason": "\(error)",
-                            "remedy": "make room, or have --keep and --rotate-size need less",
-                        ], isWarning: true))
+                try Self.makeRoom(after: error, &kept, &news)
             }
         }
+    }
+
+    /// Deletes the oldest file that may be, if the disk is full.
+    ///
+    /// - Throws: The error, if it is another one or no file may be deleted.
+    private static func makeRoom(
+        after error: SystemError, _ kept: inout KeptFiles?, _ news: inout [OutputNews]
+    ) throws(SystemError) {
+        guard error.errno == .noSpaceLeft || error.errno == .quotaExceeded,
+            let path = kept?.removeOldest()
+        else { throw error }
+        news.append(
+            OutputNews(
+                "file deleted early",
+                [
+                    "path": path, "reason": "\(error)",
+                    "remedy": "make room, or have --keep and --rotate-size need less",
+                ], isWarning: true))
     }
 }
 

@@ -16,7 +16,9 @@ struct KeptFiles {
     ///
     /// Names of files that are not there do not count: their numbers may come again.
     ///
-    /// - Parameter present: The numbers of files that are there.
+    /// - Parameters:
+    ///   - options: The files.
+    ///   - present: The numbers of those that are there.
     /// - Throws: The kernel's reason if there is an index that cannot be read.
     init(_ options: RecordingOptions, present: [Int]) throws(SystemError) {
         self.options = options

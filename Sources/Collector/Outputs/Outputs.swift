@@ -154,7 +154,7 @@ extension Outputs {
     package enum Ending: Sendable {
         /// As many have been written as were asked for.
         case complete
-        /// The program that reads standard output has gone, and there is no other output.
+        /// The program that reads the file, which is a pipe, has gone, and there is no other output.
         case readerGone
     }
 

@@ -136,7 +136,7 @@ package final class SourceCounters {
     }
 
     /// Records the time stamp of a packet that has arrived: the first one of a session ends a gap.
-    func noteArrival(_ nanoseconds: UInt64) {
+    package func noteArrival(_ nanoseconds: UInt64) {
         guard let pause else { return }
         self.pause = nil
         let milliseconds = (pause.to - min(pause.from, pause.to)) / 1_000_000
