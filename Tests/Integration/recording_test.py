@@ -23,7 +23,8 @@ from support.program import PODWIRE
 from support.rpcap import packet
 from support.waiting import PATIENCE_SECONDS, wait_until
 
-ESCAPE = "\x1b"
+# What erases the table to draw it again; colours are no drawing.
+ESCAPE = "\x1b[J"
 
 
 def packets(first, count, frame=FRAME):
