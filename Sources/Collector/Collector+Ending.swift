@@ -67,7 +67,7 @@ extension Collector {
         removeEnded(now)
         defer { tellNews() }
         try recordRest()
-        merge.countWaiting()
+        report(outputs.takeFinished(), .now)
         writeNames()
         try outputs.finish()
     }

@@ -421,7 +421,11 @@ extension Collector {
     func rotateIfDue(_ now: MonotonicTime, isAsked: Bool = false) throws(SystemError) {
         guard isAsked || outputs.isRotationDue(now: now) else { return }
         merge.countWaiting()
-        let files = try outputs.rotateIfDue(now: now, isAsked: isAsked)
+        report(try outputs.rotateIfDue(now: now, isAsked: isAsked), now)
+    }
+
+    /// Says which files are complete.
+    func report(_ files: [Recording.Finished], _ now: MonotonicTime) {
         guard !files.isEmpty else { return }
         for finished in files {
             view.note(

@@ -122,6 +122,46 @@ struct RecordingTests {
         #expect(numbers() == [1, 2, 3, 4, 5, 6, 7, 12, 13])
     }
 
+    @Test("counts nothing twice if the next file cannot be begun")
+    func noNextFile() throws {
+        let folder = "/tmp/\(name)"
+        try makeFolder(folder)
+        var options = RecordingOptions(path: "\(folder)/x.pcapng")
+        options.fileByteCountMax = 4000
+        let recording = try Recording(options, snaplen: 64, now: .zero)
+        let device = Self.device("lo@h", 1)
+        device.begin(now: .zero)
+        try add(to: recording, device)
+        try removeFile("\(folder)/x-00001.pcapng")
+        unsafe _ = rmdir(folder)
+        for _ in 0..<200 { try add(to: recording, device) }
+        #expect(throws: SystemError("create \(folder)/x-00002.pcapng", .noSuchFileOrDirectory)) {
+            _ = try recording.rotateIfDue(now: .zero)
+        }
+        #expect((1..<100).contains(recording.packetCount))
+        #expect(recording.files.map(\.fileCount) == [1])
+    }
+
+    @Test("deletes nothing that a damaged index names and the recording could not have written")
+    func damagedIndex() throws {
+        let own = "\(name)-00001.pcapng"
+        var options = RecordingOptions(path: "/tmp/\(name).pcapng")
+        options.fileTimeMax = .seconds(60)
+        options.keptFileCountMax = 2
+        defer { for file in files { try? removeFile("/tmp/\(file)") } }
+        for file in [own, "\(name).pcapng", "\(name)-x.pcapng"] {
+            _ = try Descriptor(creating: "/tmp/\(file)")
+        }
+        try Recording(options, snaplen: 64, now: .zero).finish()
+        defer { try? removeFile(options.indexPath) }
+        let lines = [
+            "../tmp/\(own)", "\(name).pcapng", "\(name)-x.pcapng", "\0", "/etc/passwd", "",
+        ]
+        try replaceFile(options.indexPath, with: Array(lines.joined(separator: "\n").utf8))
+        try Recording(options, snaplen: 64, now: .zero).finish()
+        #expect(files == [own, "\(name)-x.pcapng", "\(name).pcapng"])
+    }
+
     @Test("marks the first packet behind a time in which the agent was gone")
     func gap() throws {
         let path = "/tmp/\(name).pcapng"

@@ -412,6 +412,10 @@ class EndTest(RecordingCase):
                 self.assertEqual(sum(len(captures.read(file)) for file in self.files()), 2500)
                 self.assertEqual(sum(agent["packets"] for agent in numbers["agents"]), 2500)
                 self.assertEqual(sum(row[1] for file in self.files() for row in statistics(file)), 2500)
+                # All but the last file were said to be complete.
+                rotates = "--rotate-size" in arguments
+                self.assertEqual(self.text().count("file complete"),
+                                 len(self.files()) - 1 if rotates else 0)
                 for file in self.files():
                     file.unlink()
                 for agent in self.agents:

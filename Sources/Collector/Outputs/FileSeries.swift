@@ -64,7 +64,10 @@ final class FileSeries {
         var news: [OutputNews] = []
         if let countMax = options.keptFileCountMax {
             var files = try KeptFiles(options, present: present)
-            _ = files.makePlace(countMax: countMax)
+            if let problem = files.makePlace(countMax: countMax) {
+                news.append(
+                    OutputNews("file not deleted", ["reason": "\(problem)"], isWarning: true))
+            }
             kept = files
         } else if options.rotates, KeptFiles.isThere(for: options) {
             // The numbers of files that are gone are going to be those of files that are not to go.
@@ -208,6 +211,11 @@ extension FileSeries {
         if filePacketCount > 0, isAsked || options.isDue(age: now - fileBegin.monotonic) {
             try turnOver(now: now)
         }
+        return takeFinished()
+    }
+
+    /// Takes the files that were completed.
+    func takeFinished() -> [Recording.Finished] {
         defer { finished = [] }
         return finished
     }
@@ -256,10 +264,11 @@ extension FileSeries {
             Recording.Finished(
                 path: file.path, byteCount: file.byteCount, packetCount: filePacketCount,
                 problem: kept?.makePlace(countMax: options.keptFileCountMax ?? .max)))
+        let next = try Self.begin(fileNumber + 1, options, &kept, &news)
         finishedByteCount += file.byteCount
         finishedPacketCount += UInt64(filePacketCount)
+        file = next
         fileNumber += 1
-        file = try Self.begin(fileNumber, options, &kept, &news)
         (filePacketCount, nameByteCount) = (0, 0)
         fileBegin = (now, wallClockNanoseconds())
         let before = devices

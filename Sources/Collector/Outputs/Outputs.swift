@@ -214,6 +214,9 @@ extension Outputs {
         return finished
     }
 
+    /// Takes the files that were completed since they were taken last.
+    package func takeFinished() -> [Recording.Finished] { recording?.takeFinished() ?? [] }
+
     /// Completes the files and ends the other outputs.
     ///
     /// - Throws: The failure of a file that is the only output.

@@ -155,6 +155,9 @@ package final class Recording {
         return finished
     }
 
+    /// Takes the files that were completed since they were taken last.
+    func takeFinished() -> [Finished] { series.flatMap { $0.takeFinished() } }
+
     /// Completes all files with the statistics of their interfaces.
     ///
     /// A file that was begun for nothing is removed.
