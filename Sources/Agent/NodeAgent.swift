@@ -141,9 +141,9 @@ package final class NodeAgent: Sendable {
                 context.filter.run(until: context.stop, heartbeat: heartbeat)
             }.detach()
         }
-        if let http = context.settings.http {
+        if !context.settings.http.isEmpty {
             let pages = StatusPages(context.status, context.feed, context.settings)
-            try StatusServer(http, pages, stop: context.stop, logger: logger).start()
+            try StatusServer(context.settings.http, pages, logger: logger).start()
         }
         for (sensor, orders) in choice.orderedSensors {
             try Thread {

@@ -4,14 +4,30 @@ import NIOHTTP1
 import NIOPosix
 import Synchronization
 
-/// An HTTP/1.1 server for GET and HEAD on one thread.
+/// An HTTP/1.1 server for GET and HEAD on one thread, at one address or several.
 ///
 /// It bounds the number of connections, the size of a request, the time for a request to arrive and
-/// for a response to be read, and the rate of all of these. The newest connection is always served,
-/// so idle connections keep nobody out.
-package struct HTTPServer: ~Copyable {
-    private let listener: Listener
+/// for a response to be read, and the rate of all of these, for all addresses together. The newest
+/// connection is always served, so idle connections keep nobody out.
+package struct HTTPServer: Sendable {
+    private let places: [Place]
+    private let retryInterval: TimeAmount
     private let answer: @Sendable (String) -> Response?
+
+    /// An address at which the server listens.
+    package struct Place: Sendable {
+        /// Begins to listen; nil if that is impossible now.
+        let open: @Sendable () -> Listener?
+        /// Is told when the listener has ended, and why.
+        let ended: @Sendable (Failure) -> Void
+
+        /// Describes a place by two closures, which the server's thread calls.
+        package init(
+            open: @escaping @Sendable () -> Listener?, ended: @escaping @Sendable (Failure) -> Void
+        ) {
+            (self.open, self.ended) = (open, ended)
+        }
+    }
 
     /// A failure to serve, such as that of the socket that accepts connections.
     package struct Failure: Error, CustomStringConvertible {
@@ -35,44 +51,57 @@ package struct HTTPServer: ~Copyable {
     /// Creates a server.
     ///
     /// - Parameters:
-    ///   - listener: The socket that accepts connections.
+    ///   - places: Where it listens.
+    ///   - retrySeconds: The wait before a place is tried again that could not be opened, or has ended.
     ///   - answer: Returns the response for a path without its query, or nil if there is no such
     ///     page. The server's thread calls it, and waits for it.
     package init(
-        _ listener: consuming Listener, answer: @escaping @Sendable (String) -> Response?
+        _ places: [Place], retrySeconds: Int64, answer: @escaping @Sendable (String) -> Response?
     ) {
-        self.listener = listener
+        self.places = places
+        retryInterval = .seconds(retrySeconds)
         self.answer = answer
     }
 
-    /// Serves on the calling thread alone.
-    ///
-    /// - Throws: The reason why serving has failed; it does not return otherwise.
-    package consuming func run() throws(Failure) -> Never {
-        let answer = answer
-        let fileDescriptor = listener.intoDescriptor().release()
-        let failure = LastError()
+    /// Serves on the calling thread alone, for as long as the program runs.
+    package func run() {
         MultiThreadedEventLoopGroup.withCurrentThreadAsEventLoop { loop in
             let table = NIOLoopBound(ConnectionTable(answer), eventLoop: loop)
-            Self.bootstrap(loop, table, failure).withBoundSocket(fileDescriptor)
-                .flatMap(\.closeFuture)
-                .whenComplete { result in
-                    if case .failure(let error) = result { failure.set(error) }
-                    loop.shutdownGracefully { _ in }
-                }
+            for place in places { open(place, on: loop, table) }
         }
-        throw Failure(reason: "\(failure.error)")
+    }
+
+    private func open(
+        _ place: Place, on loop: any EventLoop, _ table: NIOLoopBound<ConnectionTable>
+    ) {
+        guard let listener = place.open() else { return retry(place, on: loop, table) }
+        let failure = LastError()
+        Self.bootstrap(loop, table, failure, placeCount: places.count)
+            .withBoundSocket(listener.intoDescriptor().release())
+            .flatMap(\.closeFuture)
+            .whenComplete { result in
+                if case .failure(let error) = result { failure.set(error) }
+                place.ended(Failure(reason: "\(failure.error)"))
+                retry(place, on: loop, table)
+            }
+    }
+
+    private func retry(
+        _ place: Place, on loop: any EventLoop, _ table: NIOLoopBound<ConnectionTable>
+    ) {
+        loop.scheduleTask(in: retryInterval) { open(place, on: loop, table) }
     }
 
     private static func bootstrap(
-        _ loop: any EventLoop, _ table: NIOLoopBound<ConnectionTable>, _ failure: LastError
+        _ loop: any EventLoop, _ table: NIOLoopBound<ConnectionTable>, _ failure: LastError,
+        placeCount: Int
     ) -> ServerBootstrap {
         ServerBootstrap(group: loop)
             .serverChannelOption(ChannelOptions.autoRead, value: false)
             .serverChannelOption(ChannelOptions.maxMessagesPerRead, value: AcceptPace.count)
             .serverChannelInitializer { channel in
                 loop.makeCompletedFuture {
-                    try channel.pipeline.syncOperations.addHandler(AcceptPace(failure))
+                    try channel.pipeline.syncOperations.addHandler(AcceptPace(failure, placeCount: placeCount))
                 }
             }
             .childChannelOption(ChannelOptions.autoRead, value: false)
@@ -101,7 +130,7 @@ package struct HTTPServer: ~Copyable {
     }
 }
 
-/// A handler that pauses between accepts, which limits them to 800 a second.
+/// A handler that pauses between accepts, which limits them to 800 a second at all places together.
 ///
 /// A peer that connects again and again costs no more than that, and those behind it in the kernel's
 /// queue do not wait for long.
@@ -110,11 +139,15 @@ private final class AcceptPace: ChannelInboundHandler {
 
     /// The number of connections that are accepted at once.
     static let count: UInt = 16
-    private static let pause = TimeAmount.milliseconds(20)
+    private static let pauseMilliseconds: Int64 = 20
 
     private let failure: LastError
+    private let pause: TimeAmount
 
-    init(_ failure: LastError) { self.failure = failure }
+    init(_ failure: LastError, placeCount: Int) {
+        self.failure = failure
+        pause = .milliseconds(Self.pauseMilliseconds * Int64(placeCount))
+    }
 
     func channelActive(context: ChannelHandlerContext) {
         context.fireChannelActive()
@@ -123,7 +156,7 @@ private final class AcceptPace: ChannelInboundHandler {
 
     func channelReadComplete(context: ChannelHandlerContext) {
         context.fireChannelReadComplete()
-        context.eventLoop.assumeIsolated().scheduleTask(in: Self.pause) { context.read() }
+        context.eventLoop.assumeIsolated().scheduleTask(in: pause) { context.read() }
     }
 
     /// Keeps an error, which need not end the channel: there may be no descriptor left.

@@ -254,10 +254,13 @@ extension Setting {
 
     package static let http = Setting(
         "PODWIRE_HTTP", "--http", .value("127.0.0.1:9464"),
-        .text("ADDRESS:PORT or [IPV6]:PORT, PORT alone for all addresses, or off"),
+        .text(
+            """
+            ADDRESS:PORT or [IPV6]:PORT, PORT alone for all addresses, several comma-separated, or off
+            """),
         """
-        where metrics and probes are served: `ADDRESS:PORT`, `[IPV6]:PORT`, `PORT` for all \
-        addresses, or `off`
+        where metrics and probes are served, comma-separated: `ADDRESS:PORT`, `[IPV6]:PORT`, `PORT` \
+        for all addresses; or `off`
         """)
 
     package static let logLevel = Setting(

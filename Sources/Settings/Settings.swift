@@ -28,8 +28,8 @@ package struct Settings: Sendable {
     package let deduplicates: Bool
     /// What every capture gets as a whole.
     package let capture: CaptureSettings
-    /// Where metrics and probes are served; nil for nowhere.
-    package let http: SocketAddress?
+    /// Where metrics and probes are served, each address once; none for nowhere.
+    package let http: [SocketAddress]
     package let logLevel: Logger.Level
     package let logFormat: LogFormat
     /// Passive mode; nil if the agent does not listen for clients.
@@ -92,9 +92,7 @@ package struct Settings: Sendable {
                 \(Setting.frames.option) out, or feed that sensor over RPCAP
                 """)
         }
-        http = try reader.one(.http) { text -> SocketAddress?? in
-            text == "off" ? .some(nil) : SocketAddress(text).map { .some($0) }
-        }
+        http = try Self.httpAddresses(reader)
         logLevel = try reader.one(.logLevel) { Logger.Level(rawValue: $0) }
         logFormat = try reader.one(.logFormat) { LogFormat(rawValue: $0) }
     }
@@ -102,6 +100,22 @@ package struct Settings: Sendable {
     /// Reads an absolute path, or `off` for none.
     static func nameFolder(_ text: String) -> String?? {
         text == "off" ? .some(nil) : text.hasPrefix("/") ? .some(text) : nil
+    }
+
+    /// The most addresses at which metrics and probes are served: each is a socket that waits.
+    private static let httpAddressCountMax = 8
+
+    private static func httpAddresses(
+        _ reader: SettingsReader
+    ) throws(SettingFailure) -> [SocketAddress] {
+        if try reader.one(.http, { $0 }) == "off" { return [] }
+        var known: Set<SocketAddress> = []
+        let addresses = try reader.list(.http, atLeastOne: true) { SocketAddress($0) }
+            .filter { known.insert($0).inserted }
+        guard addresses.count <= httpAddressCountMax else {
+            throw reader.failure(.http, "more than \(httpAddressCountMax) addresses")
+        }
+        return addresses
     }
 
     private static func port(_ text: String) -> UInt16? {

@@ -150,7 +150,7 @@ struct ExplainCommand: ParsableCommand {
 
     /// The addresses from which pods send, as the agent of this node has seen; nil without an agent.
     private static func senders(_ settings: Settings) -> [IPAddress: String]? {
-        settings.http.flatMap { AgentProbe.readSenders(at: $0) }.map { senders in
+        AgentProbe.readSenders(at: settings.http).map { senders in
             Dictionary(senders.map { ($0.address, $0.edge) }) { one, _ in one }
         }
     }

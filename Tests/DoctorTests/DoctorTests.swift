@@ -379,7 +379,7 @@ struct DoctorTests {
             "PODWIRE_ALLOW_NULL_LOGIN": "on",
         ])
         let state = PortState.failed(SystemError("bind", Errno(rawValue: code)))
-        (node.clientPort, node.httpPort) = (state, state)
+        (node.clientPort, node.httpPorts) = (state, [state])
         let clients = try #require(Self.findings("listener", node).first)
         #expect(clients.grade == .failed && clients.remedy?.contains(advice) == true)
         let probes = try #require(Self.findings("http", node).first)
@@ -485,7 +485,7 @@ struct DoctorTests {
         let finding = try #require(Self.findings("other-captures", node).first)
         #expect(finding.grade == grade && finding.found.contains(text), "\(finding)")
         guard agents.isEmpty, interfaces.contains(7) else { return }
-        node.httpPort = .heldByAgent
+        node.httpPorts = [.heldByAgent]
         let unseen = try #require(Self.findings("other-captures", node).first)
         #expect(unseen.grade == .note && unseen.found.contains("their owner is not known"))
     }

@@ -14,11 +14,12 @@ struct HTTPServerTests {
             let listener = try? Listener(at: SocketAddress(loopback, port: 0))
         else { return nil }
         let address = listener.local
-        let server = TransferBox(
-            HTTPServer(listener) { path in path == "/page" ? Response("what it says\n") : nil })
-        try? Thread {
-            do { try server.take()?.run() } catch { Issue.record(error) }
-        }.detach()
+        let box = TransferBox(listener)
+        let place = HTTPServer.Place(open: { box.take() }, ended: { Issue.record($0) })
+        let server = HTTPServer([place], retrySeconds: 60) { path in
+            path == "/page" ? Response("what it says\n") : nil
+        }
+        try? Thread { server.run() }.detach()
         return address
     }()
 
@@ -143,25 +144,44 @@ struct HTTPServerTests {
         #expect(try read(first).hasSuffix("there are too many connections\n"))
     }
 
-    @Test("ends when its listener does, and says why", .timeLimit(.minutes(10)))
+    @Test(
+        "serves at each of its addresses, and opens one anew that has ended",
+        .timeLimit(.minutes(10)))
     func broken() throws {
         let loopback = try #require(IPAddress("127.0.0.1"))
-        let listener = try Listener(at: SocketAddress(loopback, port: 0))
-        let (address, number) = (listener.local, listener.fileDescriptor)
-        let server = TransferBox(HTTPServer(listener) { _ in Response("here\n") })
+        let first = try Listener(at: SocketAddress(loopback, port: 0))
+        let other = try Listener(at: SocketAddress(loopback, port: 0))
+        let (address, otherAddress, number) = (first.local, other.local, first.fileDescriptor)
+        let (firstBox, otherBox) = (TransferBox(first), TransferBox(other))
         let outcome = Outcome(ended: try Event())
-        try Thread {
-            do { try server.take()?.run() } catch {
-                outcome.reason.withLock { $0 = "\(error)" }
-                outcome.ended.raise()
-            }
-        }.detach()
-        let connection = try Connection(to: address, until: .now + .seconds(1), cancel: try Event())
-        _ = try connection.send(Array("GET / HTTP/1.0\r\n\r\n".utf8)[...])
-        #expect(try read(connection).hasSuffix("here\n"))
+        let places = [
+            HTTPServer.Place(
+                open: { firstBox.take() ?? (try? Listener(at: address)) },
+                ended: { failure in
+                    outcome.reason.withLock { $0 = "\(failure)" }
+                    outcome.ended.raise()
+                }),
+            HTTPServer.Place(open: { otherBox.take() }, ended: { Issue.record($0) }),
+        ]
+        let server = HTTPServer(places, retrySeconds: 1) { _ in Response("here\n") }
+        try Thread { server.run() }.detach()
+        #expect(try page(at: address).hasSuffix("here\n"))
+        #expect(try page(at: otherAddress).hasSuffix("here\n"))
         #expect(shutdown(number, CInt(SHUT_RDWR)) == 0)
         _ = try poll([(outcome.ended.fileDescriptor, .readable)], milliseconds: 10_000)
         #expect(outcome.reason.withLock { $0 }.contains("Invalid argument"))
+        #expect(try page(at: otherAddress).hasSuffix("here\n"))
+        let deadline = MonotonicTime.now + .seconds(10)
+        while (try? page(at: address).hasSuffix("here\n")) != true {
+            try #require(.now < deadline, "it is not opened anew")
+            _ = try poll([], milliseconds: 50)
+        }
+    }
+
+    private func page(at address: SocketAddress) throws -> String {
+        let connection = try Connection(to: address, until: .now + .seconds(1), cancel: try Event())
+        _ = try connection.send(Array("GET / HTTP/1.0\r\n\r\n".utf8)[...])
+        return try read(connection)
     }
 
     private final class Outcome: Sendable {

@@ -417,11 +417,13 @@ class ProbeTest(unittest.TestCase):
         self.assertEqual(self.listening(), ["127.0.0.1:9464"])
 
     def test_it_is_where_settings_say(self):
-        for value, places in (("off", []), ("[::1]:9999", ["[::1]:9999"]), ("9998", ["*:9998"])):
+        for value, places in (("off", []), ("[::1]:9999", ["[::1]:9999"]), ("9998", ["*:9998"]),
+                              ("127.0.0.1:9464,[::1]:9464", ["127.0.0.1:9464", "[::1]:9464"])):
             with self.subTest(value):
                 agent = self.agent(PODWIRE_HTTP=value)
-                agent.await_text("sensor not reached" if not places else "serving metrics")
-                self.assertEqual(self.listening(), places)
+                agent.await_text("sensor not reached" if not places else "serving metrics",
+                                 len(places) or 1)
+                self.assertEqual(sorted(self.listening()), places)
                 agent.stop()
 
     def test_a_port_in_use_stops_nothing(self):
@@ -438,6 +440,26 @@ class ProbeTest(unittest.TestCase):
         taken.close()
         self.endpoint.await_page("/readyz", 200)
         self.assertEqual(agent.text().count("cannot serve metrics and probes"), 1)
+
+    def test_of_several_addresses_one_that_is_taken_stops_no_other(self):
+        taken = self.bed.listen(9465)
+        agent = self.agent(PODWIRE_HTTP="127.0.0.1:9465,127.0.0.1:9464")
+        agent.await_text("cannot serve metrics and probes")
+        self.endpoint.await_page("/healthz", 200)
+        taken.close()
+        Endpoint(self.bed.node, 9465).await_page("/healthz", 200)
+
+    def test_connections_are_bounded_over_all_addresses(self):
+        agent = self.agent(PODWIRE_HTTP="127.0.0.1:9464,127.0.0.1:9465")
+        agent.await_text("serving metrics and probes", 2)
+        other = Endpoint(self.bed.node, 9465)
+        held = [place.connect() for place in [self.endpoint, other] * 40]
+        for connection in held:
+            self.addCleanup(connection.close)
+        self.assertEqual(other.get("/healthz")[0], 200)
+        sockets = [line for line in run_in(self.bed.node, "ss", "-Htn", "state", "established")
+                   .stdout.splitlines() if re.search(r"127.0.0.1:946[45] +127", line)]
+        self.assertLessEqual(len(sockets), 33, sockets)
 
     def test_pages(self):
         agent = self.agent()

@@ -210,13 +210,28 @@ struct SettingsTests {
     @Test(
         "have metrics answered on loopback where nothing else is said",
         arguments: [
-            ("", "127.0.0.1:9464"), ("off", nil), ("192.0.2.1:80", "192.0.2.1:80"),
-            ("[::1]:9464", "[::1]:9464"), ("[192.0.2.1]:80", "192.0.2.1:80"), ("9465", "[::]:9465"),
+            ("", ["127.0.0.1:9464"]), ("off", []), ("192.0.2.1:80", ["192.0.2.1:80"]),
+            ("[::1]:9464", ["[::1]:9464"]), ("[192.0.2.1]:80", ["192.0.2.1:80"]),
+            ("9465", ["[::]:9465"]),
+            ("127.0.0.1:9464,[fd00::1]:9464", ["127.0.0.1:9464", "[fd00::1]:9464"]),
+            ("127.0.0.1:80, 127.0.0.1:80", ["127.0.0.1:80"]),
         ])
-    func http(text: String, address: String?) throws {
+    func http(text: String, addresses: [String]) throws {
         var environment = Self.least
         environment["PODWIRE_HTTP"] = text
-        #expect(try read(environment).http?.description == address)
+        #expect(try read(environment).http.map(\.description) == addresses)
+    }
+
+    @Test(
+        "refuse addresses for metrics of another form, and too many",
+        arguments: [
+            ",", "127.0.0.1:80,off", "127.0.0.1:80,[::1]", "localhost:80",
+            (1...9).map { "127.0.0.\($0):80" }.joined(separator: ","),
+        ])
+    func noHTTP(text: String) {
+        var environment = Self.least
+        environment["PODWIRE_HTTP"] = text
+        #expect(throws: SettingFailure.self) { try read(environment) }
     }
 
     @Test("understand niceness with its sign", arguments: [-20, -1, 0, 19])

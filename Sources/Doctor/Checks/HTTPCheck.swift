@@ -7,19 +7,20 @@ enum HTTPCheck: DoctorCheck {
     static let title = "http"
 
     static func findings(_ node: Examination) -> [Finding] {
-        guard let address = node.settings.http, let port = node.httpPort else { return [] }
+        zip(node.settings.http, node.httpPorts).map(finding)
+    }
+
+    private static func finding(_ address: SocketAddress, _ port: PortState) -> Finding {
         switch port {
-        case .free: return [ok("\(address) is free")]
-        case .heldByAgent: return [ok("\(address) is in use, and an agent answers there")]
+        case .free: ok("\(address) is free")
+        case .heldByAgent: ok("\(address) is in use, and an agent answers there")
         case .failed(let error):
-            return [
-                finding(
-                    .warning, "cannot listen at \(address): \(error.reason)",
-                    meaning: """
-                        metrics and probes are not answered, and a kubelet takes the agent for dead
-                        """,
-                    remedy: PortState.advice(error, .http))
-            ]
+            finding(
+                .warning, "cannot listen at \(address): \(error.reason)",
+                meaning: """
+                    metrics and probes are not answered, and a kubelet takes the agent for dead
+                    """,
+                remedy: PortState.advice(error, .http))
         }
     }
 }

@@ -23,7 +23,7 @@ enum OtherCapturesCheck: DoctorCheck {
         }
         guard !sockets.isEmpty else { return [ok("none at the edges")] }
         // An agent whose process cannot be seen is known by its endpoint.
-        let hasUnseenAgent = !agents.isEmpty || node.httpPort == .heldByAgent
+        let hasUnseenAgent = !agents.isEmpty || node.httpPorts.contains(.heldByAgent)
         return [hasUnseenAgent ? unknown(sockets) : foreign(sockets, edges, agents)]
     }
 

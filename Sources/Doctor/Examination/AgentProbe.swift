@@ -27,21 +27,23 @@ package enum AgentProbe {
 
     /// Reads the senders that an agent knows as nobody's; blocks for up to 2 s.
     ///
+    /// - Parameter addresses: Where the agent answers, if it runs.
     /// - Returns: Nil if no agent answers.
-    package static func readSenders(at address: SocketAddress) -> [UnknownSender]? {
-        page("/edges", of: address).map(UnknownSender.read)
+    package static func readSenders(at addresses: [SocketAddress]) -> [UnknownSender]? {
+        page("/edges", of: addresses).map(UnknownSender.read)
     }
 
     /// Reads how many calls to services an agent knows and does not know; blocks for up to 2 s.
     ///
+    /// - Parameter addresses: Where the agent answers, if it runs.
     /// - Returns: Nil if no agent answers.
-    package static func readServiceCalls(at address: SocketAddress) -> ServiceCalls? {
-        page("/metrics", of: address).map(ServiceCalls.read)
+    package static func readServiceCalls(at addresses: [SocketAddress]) -> ServiceCalls? {
+        page("/metrics", of: addresses).map(ServiceCalls.read)
     }
 
-    private static func page(_ path: String, of address: SocketAddress) -> String? {
+    private static func page(_ path: String, of addresses: [SocketAddress]) -> String? {
         let deadline = MonotonicTime.now + waitMax
-        for address in address.reachable {
+        for address in addresses.flatMap(\.reachable) {
             let page = try? response(
                 path, from: address, until: deadline, byteCountMax: pageByteCountMax
             ) { _ in false }

@@ -113,11 +113,11 @@ extension Examination {
                 agents.contains { $0.listens(at: passive.listen.port) }
             }
         }
-        httpPort = settings.http.map { address in
+        httpPorts = settings.http.map { address in
             PortState.read(at: address) { AgentProbe.probeAgent(at: address) }
         }
-        senders = settings.http.flatMap { AgentProbe.readSenders(at: $0) }
-        serviceCalls = settings.http.flatMap { AgentProbe.readServiceCalls(at: $0) }
+        senders = AgentProbe.readSenders(at: settings.http)
+        serviceCalls = AgentProbe.readServiceCalls(at: settings.http)
         passwordFile = settings.passive?.passwordFile.map(FileState.readPasswords)
         certificate = settings.tls.map {
             FileState.readCertificate($0.certificate, key: $0.key)

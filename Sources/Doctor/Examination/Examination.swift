@@ -32,8 +32,8 @@ package struct Examination: Sendable {
     package var agents: [RunningAgent] = []
     /// The state of the port for clients.
     package var clientPort: PortState?
-    /// The state of the port for metrics and probes.
-    package var httpPort: PortState?
+    /// The states of the addresses for metrics and probes, in the order of the settings.
+    package var httpPorts: [PortState] = []
     /// The senders that a running agent knows as nobody's.
     package var senders: [UnknownSender]?
     /// The calls to services that a running agent has counted.

@@ -38,7 +38,7 @@ enum SettingsTarget {
         for sensor in settings.sensors {
             try require(SensorName("\(sensor)", standardPort: 1) == sensor, "\(sensor)")
         }
-        for address in [settings.http, settings.passive?.listen].compactMap({ $0 }) {
+        for address in settings.http + [settings.passive?.listen].compactMap({ $0 }) {
             try require(SocketAddress("\(address)") == address, "\(address)")
         }
         try require((1...255).contains(settings.device.utf8.count), settings.device)
