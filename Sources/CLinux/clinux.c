@@ -10,6 +10,7 @@
 #include <netinet/in.h>
 #include <netinet/udp.h>
 #include <sys/ioctl.h>
+#include <sys/prctl.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/timex.h>
@@ -170,6 +171,30 @@ int64_t clinux_effective_capabilities(void)
     if (syscall(SYS_capget, &header, data) != 0)
         return -1;
     return (int64_t)data[0].effective | (int64_t)data[1].effective << 32;
+}
+
+int clinux_keep_capabilities(uint64_t mask)
+{
+    struct __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, 0};
+    struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3];
+    int count = 0;
+
+    if (syscall(SYS_capget, &header, data) != 0 || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0)
+        return -1;
+    /* An older kernel knows fewer capabilities and no ambient ones, and a process without CAP_SETPCAP may
+       not change the bounding set: with the line above that set lets nothing in any more. */
+    prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
+    for (int capability = 0; capability <= CAP_LAST_CAP; capability++)
+        if (!(mask >> capability & 1))
+            prctl(PR_CAPBSET_DROP, capability, 0, 0, 0);
+    for (int word = 0; word < _LINUX_CAPABILITY_U32S_3; word++) {
+        uint32_t kept = (uint32_t)(mask >> (32 * word));
+        count += __builtin_popcount(data[word].permitted & ~kept);
+        data[word].permitted &= kept;
+        data[word].effective &= kept;
+        data[word].inheritable = 0;
+    }
+    return syscall(SYS_capset, &header, data) == 0 ? count : -1;
 }
 
 int clinux_dup_cloexec(int fd)

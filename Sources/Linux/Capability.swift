@@ -20,6 +20,17 @@ package struct Capability: Hashable, Sendable {
     /// Needed to enter other network namespaces.
     package static let sysAdmin = Self(name: "CAP_SYS_ADMIN", number: CAP_SYS_ADMIN)
 
+    /// Needed for a niceness below the inherited one.
+    package static let sysNice = Self(name: "CAP_SYS_NICE", number: CAP_SYS_NICE)
+    /// Needed to listen at ports below 1024.
+    package static let netBindService = Self(
+        name: "CAP_NET_BIND_SERVICE", number: CAP_NET_BIND_SERVICE)
+    /// Needed to read files of other users that only these may read.
+    package static let dacReadSearch = Self(
+        name: "CAP_DAC_READ_SEARCH", number: CAP_DAC_READ_SEARCH)
+    /// As `dacReadSearch`, and for writing; container runtimes give this one by default.
+    package static let dacOverride = Self(name: "CAP_DAC_OVERRIDE", number: CAP_DAC_OVERRIDE)
+
     private init(name: String, number: CInt) {
         self.name = name
         self.number = number
@@ -29,6 +40,20 @@ package struct Capability: Hashable, Sendable {
     package var isHeld: Bool {
         let held = clinux_effective_capabilities()
         return held >= 0 && held & 1 << Int64(number) != 0
+    }
+}
+
+extension Capability {
+    /// Gives up, for good, all capabilities of this process but some, and gains of programs to run.
+    ///
+    /// It holds for the calling thread and those that it starts, so it is called before there are others.
+    ///
+    /// - Parameter kept: What the process keeps, as far as it is held.
+    /// - Returns: The number of capabilities that were held and are no more.
+    package static func giveUpAll(but kept: Set<Capability>) throws(SystemError) -> Int {
+        let mask = kept.reduce(UInt64(0)) { $0 | 1 << UInt64($1.number) }
+        return Int(
+            try call("give up capabilities") { clinux_keep_capabilities(mask) })
     }
 }
 

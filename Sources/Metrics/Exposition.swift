@@ -45,6 +45,9 @@ package struct Exposition {
 
         package init(_ value: some BinaryInteger) { self.init([], value) }
 
+        /// Creates a sample with a part of a unit, which is finite.
+        package init(_ value: Double) { (labels, self.value) = ([], "\(value)") }
+
         /// Creates a sample with the value 1 for true, and 0 for false.
         package init(_ labels: [String] = [], isTrue: Bool) {
             self.init(labels, isTrue ? 1 : 0)

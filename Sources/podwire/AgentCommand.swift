@@ -41,11 +41,13 @@ struct AgentCommand: ParsableCommand {
     func run() throws {
         let settings = try options.readSettings(for: "agent")
         Signals.block([SIGHUP])
+        let rights = Rights(giveUpFor: settings)
         let log = try AgentLog(settings)
         defer { log.flush() }
         let logger = log.logger
         do {
             let agent = try NodeAgent(settings, logger: logger)
+            rights.log(to: logger)
             try Signals.onEnd(secondsMax: 2, orElse: log.fail) { agent.stop() }
             try Signals.on(SIGHUP) { agent.reload() }
             try agent.run()
@@ -53,6 +55,34 @@ struct AgentCommand: ParsableCommand {
         } catch {
             log.fail("\(error)")
             throw Self.exitCode(of: error)
+        }
+    }
+
+    /// What has become of the rights that the agent does not need.
+    private struct Rights {
+        private let outcome: Result<Int, SystemError>
+
+        /// Gives them up, while there is no other thread.
+        init(giveUpFor settings: Settings) {
+            outcome = Result { () throws(SystemError) in
+                try Capability.giveUpAll(but: settings.capabilities)
+            }
+        }
+
+        func log(to logger: Logger) {
+            switch outcome {
+            case .success(0): break
+            case .success(let count):
+                logger.info(
+                    "capabilities that are not needed given up", metadata: ["count": .number(count)]
+                )
+            case .failure(let error):
+                logger.warning(
+                    """
+                    capabilities that are not needed could not be given up, and stay: grant NET_RAW \
+                    and NET_ADMIN alone
+                    """, metadata: ["reason": "\(error)"])
+            }
         }
     }
 

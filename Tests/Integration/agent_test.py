@@ -376,6 +376,56 @@ class AgentTest(unittest.TestCase):
         self.assertIn("CAP_NET_RAW", done.stderr)
         self.assertIn("securityContext.capabilities", done.stderr)
 
+    def test_what_it_does_not_need_it_gives_up(self):
+        """All threads, and also what a program that it could run would get."""
+        bits = {"net_bind_service": 10, "net_broadcast": 11, "net_admin": 12, "net_raw": 13,
+                "sys_nice": 23, "bpf": 39, "dac_read_search": 2, "dac_override": 1}
+        least = {"net_raw", "net_admin", "net_broadcast", "bpf"}
+        file = tempfile.NamedTemporaryFile("w", suffix=".filter")
+        file.write("tcp\n")
+        file.flush()
+        # Nobody but its owner, who is somebody else, may read it.
+        os.chown(file.name, 12345, 12345)
+        os.chmod(file.name, 0o600)
+        for arguments, prefix, more in (
+                ((), (), set()),
+                (("--nice", "-5"), (), {"sys_nice"}),
+                (("--http", "127.0.0.1:80"), (), {"net_bind_service"}),
+                (("--filter-file", file.name), (), {"dac_read_search"}),
+                (("--filter-file", file.name), ("setpriv", "--bounding-set", "-dac_read_search"),
+                 {"dac_override"})):
+            with self.subTest(arguments):
+                agent = Agent(self.bed, "127.0.0.1", arguments, prefix)
+                self.addCleanup(agent.kill)
+                agent.await_text("sensor not reached")
+                self.assertRegex(agent.text(), r"not needed given up count=\d+")
+                mask = sum(1 << bits[name] for name in least | more)
+                tasks = list(pathlib.Path(f"/proc/{agent.process.pid}/task").iterdir())
+                self.assertGreater(len(tasks), 5)
+                for task in tasks:
+                    status = dict(re.findall(r"(\w+):\s+(\S+)", (task / "status").read_text()))
+                    for name in ("CapPrm", "CapEff", "CapBnd"):
+                        self.assertEqual(int(status[name], 16) & ~mask, 0, (name, status))
+                        self.assertEqual(int(status[name], 16), mask, (name, status))
+                    for name in ("CapInh", "CapAmb"):
+                        self.assertEqual(int(status[name], 16), 0, name)
+                    self.assertEqual(status["NoNewPrivs"], "1")
+                self.assertEqual(agent.stop()[0], 0)
+
+    def test_a_file_of_somebody_else_is_read_again(self):
+        file = tempfile.NamedTemporaryFile("w", suffix=".filter")
+        os.chown(file.name, 12345, 12345)
+        os.chmod(file.name, 0o600)
+        file.write("tcp\n")
+        file.flush()
+        agent = Agent(self.bed, "127.0.0.1", ("--filter-file", file.name))
+        self.addCleanup(agent.kill)
+        agent.await_text("sensor not reached")
+        file.write("or udp\n")
+        file.flush()
+        agent.await_text("or udp")
+        self.assertNotIn("denied", agent.text())
+
     def test_a_niceness_that_is_not_allowed_is_named(self):
         for niceness, remedy in ((-5, "0 to 19"), (3, "7 to 19")):
             with self.subTest(niceness):

@@ -256,6 +256,12 @@ class ContainerTest(unittest.TestCase):
             RPCAPD_TARGET_PORT="2003", PODNET="10.244.0.0/16", SVCNET="10.96.0.0/16", INTERFACE="eth0")
         self.assertIn("capture started data=TCP device=eth0 ", containers[0].text())
         before = self.bundle.files()
+        # Of all that it is given it keeps what an agent can use.
+        kept = {"NET_BROADCAST": 11, "NET_ADMIN": 12, "NET_RAW": 13, "BPF": 39}
+        held = {name: bit for name, bit in kept.items() if f"CAP_{name}" in own_capabilities()}
+        for container in containers:
+            self.assertEqual(int(container.status()["CapEff"], 16),
+                             sum(1 << bit for bit in held.values()))
         self.talk()
         self.check_feed(containers)
         self.assertEqual(self.bundle.files(), before)

@@ -495,22 +495,45 @@ class WrittenTest(unittest.TestCase):
     def setUpClass(cls):
         cls.bed = Bed("hw")
         cls.addClassCleanup(cls.bed.remove)
-        agent = Agent(cls.bed)
-        cls.addClassCleanup(agent.kill)
-        endpoint = Endpoint(cls.bed.node)
-        endpoint.await_page("/metrics", 200)
-        cls.metrics = endpoint.metrics()
+        cls.begun = time.time()
+        cls.agent = Agent(cls.bed)
+        cls.addClassCleanup(cls.agent.kill)
+        cls.endpoint = Endpoint(cls.bed.node)
+        cls.endpoint.await_page("/metrics", 200)
+        cls.metrics = cls.endpoint.metrics()
 
     def test_each_has_a_help_and_a_name_as_is_usual(self):
         for name, family in self.metrics.families.items():
-            self.assertRegex(name, r"^podwire_[a-z_]+$")
+            self.assertRegex(name, r"^(podwire|process)_[a-z_]+$")
             self.assertTrue(family.documentation.endswith("."), name)
             self.assertIn(family.type, ("counter", "gauge"))
             if "bytes" in name:
                 self.assertRegex(family.documentation, "[Bb]ytes")
 
+    def test_the_process_is_as_the_kernel_says(self):
+        folder = pathlib.Path(f"/proc/{self.agent.process.pid}")
+        metrics = self.endpoint.fresh_metrics()
+
+        def figure(name):
+            return metrics.values[f"process_{name}",]
+
+        status = dict(re.findall(r"(\w+):\s+(\d+)", (folder / "status").read_text()))
+        self.assertEqual(figure("threads"), int(status["Threads"]))
+        self.assertAlmostEqual(
+            figure("resident_memory_bytes"), int(status["VmRSS"]) << 10, delta=4 << 20)
+        self.assertAlmostEqual(
+            figure("virtual_memory_bytes"), int(status["VmSize"]) << 10, delta=1 << 20)
+        self.assertAlmostEqual(figure("open_fds"), len(os.listdir(folder / "fd")), delta=3)
+        files = re.search(r"Max open files +(\d+)", (folder / "limits").read_text())
+        self.assertEqual(figure("max_fds"), int(files[1]))
+        self.assertAlmostEqual(figure("start_time_seconds"), self.begun, delta=5)
+        ticks = os.sysconf("SC_CLK_TCK")
+        words = (folder / "stat").read_text().rpartition(")")[2].split()
+        self.assertAlmostEqual(
+            figure("cpu_seconds_total"), (int(words[11]) + int(words[12])) / ticks, delta=1)
+
     def test_the_table_in_the_documentation_has_them_all(self):
-        rows = re.findall(r"^\| `(podwire_\w+)(?:\{(.*?)\})?` \|", PAGE, re.MULTILINE)
+        rows = re.findall(r"^\| `((?:podwire|process)_\w+)(?:\{(.*?)\})?` \|", PAGE, re.MULTILINE)
         self.assertEqual(len(rows), len(dict(rows)))
         self.assertEqual({name for name, _ in rows}, self.metrics.names)
         for name, labels in rows:

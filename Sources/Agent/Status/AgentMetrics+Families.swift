@@ -12,7 +12,8 @@ extension AgentMetrics {
     /// All metrics, in the order of the page.
     ///
     /// To add one, add it to a list below; what a capture counts is added to `CaptureMetric`.
-    static let all = agent + peers + captures + gauges + edges + node + refusals
+    static let all =
+        agent + peers + captures + gauges + edges + node + refusals + process
 
     private static func gauge(
         _ name: String, _ help: String, labels: [String] = [],

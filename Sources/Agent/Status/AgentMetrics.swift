@@ -1,5 +1,6 @@
 import Edges
 import Forwarding
+import Linux
 package import Metrics
 import Netlink
 import Settings
@@ -19,6 +20,8 @@ package struct AgentMetrics {
     let settings: Settings
     let node: Node
     let isReady: Bool
+    /// What the kernel says of the process.
+    let figures: ProcessFigures?
     /// The counts of each peer's captures.
     let peers: [(name: String, counts: CaptureCounts)]
     /// The frames of each edge with a series of its own, and of all others together, for each peer.
@@ -36,6 +39,7 @@ package struct AgentMetrics {
     ) {
         (self.status, self.settings) = (status, settings)
         isReady = Health.readiness(of: status, feed.mismatch).isGood
+        figures = ProcessFigures.read()
         // Counted edges come first: an edge that is not among the node's is gone.
         let counted = status.peers.map { (name: $0.name, edges: $0.edges) }
         node = feed.node

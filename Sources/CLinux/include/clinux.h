@@ -201,4 +201,11 @@ int clinux_map_look_up(int fd, const void *key, void *value);
 /* The effective capabilities of the process as a bit mask (capget(2)), or -1 and errno. */
 int64_t clinux_effective_capabilities(void);
 
+/*
+ * Takes from the calling thread all capabilities but those of a bit mask: from all its sets (capset(2)),
+ * and from the bounding set if that is allowed; and has execve(2) give it nothing new. Returns how many
+ * it had that it has no more, or -1 and errno.
+ */
+int clinux_keep_capabilities(uint64_t mask);
+
 #endif

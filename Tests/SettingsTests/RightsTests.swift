@@ -1,0 +1,28 @@
+import Linux
+import Settings
+import Testing
+
+@Suite("The rights of an agent")
+struct RightsTests {
+    @Test(
+        "are those that its settings need",
+        arguments: [
+            ([:], []),
+            (["PODWIRE_NICE": "-5"], ["CAP_SYS_NICE"]),
+            (["PODWIRE_CPUS": "0"], []),
+            (["PODWIRE_HTTP": "127.0.0.1:9464,127.0.0.1:80"], ["CAP_NET_BIND_SERVICE"]),
+            (["PODWIRE_HTTP": "off"], []),
+            (["PODWIRE_DATA_PORTS": "1000-1100"], ["CAP_NET_BIND_SERVICE"]),
+            (["PODWIRE_LISTEN": "1023", "PODWIRE_ALLOW_NULL_LOGIN": "on"], ["CAP_NET_BIND_SERVICE"]),
+            (["PODWIRE_LISTEN": "2002", "PODWIRE_ALLOW_NULL_LOGIN": "on"], []),
+        ] as [([String: String], [String])])
+    func rights(variables: [String: String], more: [String]) throws {
+        let least = ["EXTRAHOP_SENSOR_IP": "192.0.2.1", "PODNET": "10.244.0.0/16"]
+        let environment = least.merging(variables) { $1 }
+        let settings = try Settings(options: [:]) { environment[$0] }
+        let names = settings.capabilities.map(\.name)
+        #expect(
+            names.sorted()
+                == (["CAP_BPF", "CAP_NET_ADMIN", "CAP_NET_BROADCAST", "CAP_NET_RAW"] + more).sorted())
+    }
+}
