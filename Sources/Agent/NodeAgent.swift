@@ -1,6 +1,7 @@
 import Addressing
 import Edges
 import Glibc
+import HTTPEndpoint
 package import Linux
 import Log
 package import Logging
@@ -18,6 +19,8 @@ package final class NodeAgent: Sendable {
     /// Has a message for each sensor and for the clients when they are served no more.
     private let finished: Mailbox<Void>
     private let logger: Logger
+    /// How this agent takes over from another one, and hands over; nil if it does not.
+    private let handover = Mutex<Handover?>(nil)
     /// Whether the log has the warning that pods lie outside the pod networks.
     private let hasWarned = Mutex(false)
 
@@ -141,10 +144,7 @@ package final class NodeAgent: Sendable {
                 context.filter.run(until: context.stop, heartbeat: heartbeat)
             }.detach()
         }
-        if !context.settings.http.isEmpty {
-            let pages = StatusPages(context.status, context.feed, context.settings)
-            try StatusServer(context.settings.http, pages, logger: logger).start()
-        }
+        try serveOrTakeOver(choice)
         for (sensor, orders) in choice.orderedSensors {
             try Thread {
                 if let target = sensor.tunnel {
@@ -163,6 +163,52 @@ package final class NodeAgent: Sendable {
         _ = finished.take(
             atLeast: choice.sensors.count + (passive == nil ? 0 : 1),
             waitingUntil: .now + Self.endTime)
+    }
+
+    /// Serves metrics and probes: at once, or when the agent has taken over from another one.
+    private func serveOrTakeOver(_ choice: SensorChoice) throws(SystemError) {
+        let gate = HTTPGate()
+        let server =
+            context.settings.http.isEmpty
+            ? nil
+            : StatusServer(
+                context.settings.http, StatusPages(context.status, context.feed, context.settings),
+                gate: gate, logger: logger)
+        guard let name = context.settings.handover else {
+            if let server { try server.start() }
+            return
+        }
+        let isServing = Mutex(false)
+        let role = Handover.Role(
+            servedCount: { [status = context.status] in status.sensors.count(where: \.isServed) },
+            servedCountMax: choice.servedCountMax,
+            settle: { [logger] in
+                let isFirst = isServing.withLock { isServing in
+                    defer { isServing = true }
+                    return !isServing
+                }
+                guard isFirst, let server else { return }
+                do throws(SystemError) {
+                    try server.start()
+                } catch {
+                    logger.error(
+                        "cannot serve metrics and probes", metadata: ["reason": "\(error)"])
+                }
+            },
+            cede: { [context] in
+                context.isCeded.set(true)
+                choice.pause()
+                gate.close()
+            },
+            resume: { [context] in
+                context.isCeded.set(false)
+                choice.resume()
+                gate.open()
+            })
+        let handover = try Handover(
+            name, context.span, role, context.status.watchdog, stop: context.stop, logger: logger)
+        try handover.start()
+        self.handover.withLock { $0 = handover }
     }
 
     /// Logs the summary when it is due, until the agent is to stop.
@@ -243,5 +289,16 @@ package final class NodeAgent: Sendable {
     /// Makes `run` return.
     ///
     /// Can be called from any thread.
-    package func stop() { context.stop.give() }
+    ///
+    /// If another agent is about to take over, it does so first.
+    package func stop() {
+        if let handover = handover.withLock({ $0 }) {
+            handover.requestStop()
+        } else {
+            context.stop.give()
+        }
+    }
+
+    /// The longest time from `stop` to the end of `run`, in seconds.
+    package var endSecondsMax: UInt32 { context.settings.handover == nil ? 2 : 9 }
 }

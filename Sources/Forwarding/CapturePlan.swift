@@ -28,6 +28,8 @@ package struct CapturePlan: Sendable {
     package var podSockets: PodSockets?
     /// How long an edge is watched before it is found silent, so that it gets a slow ring.
     package var silenceTime = TalkMeter.window
+    /// The time whose frames are forwarded.
+    package var span = ForwardingSpan()
     /// When a second thread sends.
     package var senderPolicy: Sender.Policy
 

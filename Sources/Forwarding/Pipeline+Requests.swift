@@ -300,6 +300,7 @@ extension Pipeline {
             counts.refusedCount += 1
             return
         }
+        guard isOwn(requests.packet(request).details.nanosecondsSince1970, &counts) else { return }
         let form = request.form
         var translation = translation ?? form?.translation
         if translation == nil, let call = form?.unknownCall {

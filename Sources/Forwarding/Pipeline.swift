@@ -57,6 +57,10 @@ struct Pipeline: ~Copyable {
     /// Until when rings may hold packets that another filter has let in than the present one.
     private var filtersHereUntil = MonotonicTime.zero
     let counters: CaptureCounters
+    /// The time whose frames are forwarded.
+    private let span: ForwardingSpan
+    /// That time as it was when the block at hand was begun.
+    private var bounds: ForwardingSpan.Bounds
 
     /// The largest part of the queue that held fragments may take: they go into it together.
     private static let heldShare = 4
@@ -103,6 +107,7 @@ struct Pipeline: ~Copyable {
         localEdges = plan.snapshot.localEdges
         sightings = plan.feed.sightings
         self.counters = counters
+        (span, bounds) = (plan.span, plan.span.bounds)
         services = ServiceWatch(plan.settings)
         updateFronts()
     }
@@ -196,7 +201,9 @@ extension Pipeline {
         let isAtHost = edge.edgeOfPodSide == nil
         var passed = PassedAddresses()
         let limit = filter.limitInKernel
-        let isOneView = sideViews.isEmpty && isFilteredInKernel(now) && !selection.seesAll
+        let isOneView =
+            sideViews.isEmpty && isFilteredInKernel(now) && !selection.seesAll
+            && bounds.isUnbounded
         var packets = block.packets
         lookAtSender(in: &packets, edge, fastPath, now)
         packets = block.packets
@@ -274,6 +281,7 @@ extension Pipeline {
     }
 
     private mutating func begin(_ now: MonotonicTime) {
+        bounds = span.bounds
         tracker?.listen(for: &slowPath, now: now)
         if hasNewFronts { updateFronts() }
         writer.refill(now: now)
@@ -322,6 +330,7 @@ extension Pipeline {
             return punt(
                 packet, at: point, edge.counters, into: &queue, now, &counts)
         }
+        guard isOwn(packet.details.nanosecondsSince1970, &counts) else { return }
         // A filter that has cut a packet short has let it pass.
         let isFiltered =
             edge.filter == .inKernel && isFilteredInKernel(now) || packet.isCutShort
@@ -402,6 +411,15 @@ extension Pipeline {
         }
     }
 
+    /// Whether a frame that is to be reported is this agent's, by the moment when it passed.
+    ///
+    /// One that is another agent's is counted.
+    func isOwn(_ nanosecondsSince1970: UInt64, _ counts: inout BlockCounts) -> Bool {
+        if bounds.isUnbounded || bounds.contains(nanosecondsSince1970) { return true }
+        counts.otherAgentCount += 1
+        return false
+    }
+
     private mutating func step(
         _ packet: borrowing Packet, _ point: ObservationPoint, _ now: MonotonicTime, mayHold: Bool,
         _ waited: Duration
@@ -445,7 +463,7 @@ extension Pipeline {
         _ ports: IPPacket.Ports? = nil, at interfaceIndex: UInt32, _ tally: EdgeTally,
         into queue: inout ByteQueue, _ now: MonotonicTime, _ counts: inout BlockCounts
     ) {
-        guard
+        guard isOwn(packet.details.nanosecondsSince1970, &counts),
             selection.admits(
                 packet, translation, ports, at: interfaceIndex, isSampled: false, now, &counts)
         else { return }

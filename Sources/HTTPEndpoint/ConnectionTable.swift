@@ -35,6 +35,13 @@ final class ConnectionTable {
         handlers.append(handler)
     }
 
+    /// Closes all connections.
+    func closeAll() {
+        let all = handlers
+        handlers = []
+        for handler in all { handler.close() }
+    }
+
     /// Removes a connection that is closed.
     func remove(_ handler: HTTPConnectionHandler) {
         handlers.removeAll { $0 === handler }

@@ -170,7 +170,8 @@ extension HTTPConnectionHandler {
         context?.read()
     }
 
-    private func close() {
+    /// Closes the connection, whatever it waits for.
+    func close() {
         context?.close(promise: nil)
     }
 

@@ -11,6 +11,7 @@ import Synchronization
 /// connection is always served, so idle connections keep nobody out.
 package struct HTTPServer: Sendable {
     private let places: [Place]
+    private let gate: HTTPGate
     private let retryInterval: TimeAmount
     private let answer: @Sendable (String) -> Response?
 
@@ -52,13 +53,15 @@ package struct HTTPServer: Sendable {
     ///
     /// - Parameters:
     ///   - places: Where it listens.
+    ///   - gate: Closes and opens the server.
     ///   - retrySeconds: The wait before a place is tried again that could not be opened, or has ended.
     ///   - answer: Returns the response for a path without its query, or nil if there is no such
     ///     page. The server's thread calls it, and waits for it.
     package init(
-        _ places: [Place], retrySeconds: Int64, answer: @escaping @Sendable (String) -> Response?
+        _ places: [Place], gate: HTTPGate = HTTPGate(), retrySeconds: Int64,
+        answer: @escaping @Sendable (String) -> Response?
     ) {
-        self.places = places
+        (self.places, self.gate) = (places, gate)
         retryInterval = .seconds(retrySeconds)
         self.answer = answer
     }
@@ -67,6 +70,7 @@ package struct HTTPServer: Sendable {
     package func run() {
         MultiThreadedEventLoopGroup.withCurrentThreadAsEventLoop { loop in
             let table = NIOLoopBound(ConnectionTable(answer), eventLoop: loop)
+            gate.attach(loop) { table.value.closeAll() }
             for place in places { open(place, on: loop, table) }
         }
     }
@@ -74,14 +78,19 @@ package struct HTTPServer: Sendable {
     private func open(
         _ place: Place, on loop: any EventLoop, _ table: NIOLoopBound<ConnectionTable>
     ) {
-        guard let listener = place.open() else { return retry(place, on: loop, table) }
+        guard gate.isOpen, let listener = place.open() else {
+            return retry(place, on: loop, table)
+        }
         let failure = LastError()
         Self.bootstrap(loop, table, failure, placeCount: places.count)
             .withBoundSocket(listener.intoDescriptor().release())
-            .flatMap(\.closeFuture)
+            .flatMap { channel in
+                gate.add(channel)
+                return channel.closeFuture
+            }
             .whenComplete { result in
                 if case .failure(let error) = result { failure.set(error) }
-                place.ended(Failure(reason: "\(failure.error)"))
+                if gate.isOpen { place.ended(Failure(reason: "\(failure.error)")) }
                 retry(place, on: loop, table)
             }
     }
@@ -101,7 +110,8 @@ package struct HTTPServer: Sendable {
             .serverChannelOption(ChannelOptions.maxMessagesPerRead, value: AcceptPace.count)
             .serverChannelInitializer { channel in
                 loop.makeCompletedFuture {
-                    try channel.pipeline.syncOperations.addHandler(AcceptPace(failure, placeCount: placeCount))
+                    try channel.pipeline.syncOperations.addHandler(
+                        AcceptPace(failure, placeCount: placeCount))
                 }
             }
             .childChannelOption(ChannelOptions.autoRead, value: false)

@@ -26,6 +26,19 @@ package struct SequencedSocket: ~Copyable, Sendable {
         self.descriptor = descriptor
     }
 
+    /// Connects to the listener with a name in the network namespace, without waiting (unix(7), abstract).
+    ///
+    /// - Throws: `ECONNREFUSED` if nobody listens there, and `EAGAIN` if too many wait.
+    package init(toName name: String) throws(SystemError) {
+        let descriptor = try Descriptor.sequenced()
+        try call("connect @\(name)") {
+            unsafe withLocalAddress(name, isAbstract: true) {
+                unsafe connect(descriptor.fileDescriptor, $0, $1)
+            }
+        }
+        self.descriptor = descriptor
+    }
+
     /// A message with the descriptors that came with it.
     package struct Message: ~Copyable {
         /// The bytes; none if the peer has closed the connection.
@@ -125,6 +138,22 @@ package struct SequencedListener: ~Copyable, Sendable {
         self.descriptor = descriptor
     }
 
+    /// Listens at a name in the network namespace, which goes with the listener (unix(7), abstract).
+    ///
+    /// Every process of the namespace can connect: who it is has to be asked.
+    ///
+    /// - Throws: `EADDRINUSE` if a process listens there.
+    package init(atName name: String) throws(SystemError) {
+        let descriptor = try Descriptor.sequenced()
+        try call("bind @\(name)") {
+            unsafe withLocalAddress(name, isAbstract: true) {
+                unsafe bind(descriptor.fileDescriptor, $0, $1)
+            }
+        }
+        try call("listen @\(name)") { listen(descriptor.fileDescriptor, Self.backlog) }
+        self.descriptor = descriptor
+    }
+
     /// Accepts a connection, or returns nil if none waits or it is gone again.
     package func accept() throws(SystemError) -> SequencedSocket? {
         let fileDescriptor = clinux_accept_nonblocking(descriptor.fileDescriptor, nil, nil)
@@ -156,12 +185,14 @@ extension Descriptor {
 }
 
 /// Calls `body` with the address of a socket at a path; -1 and `ENAMETOOLONG` if the path is too long.
+///
+/// An abstract address is a name behind a zero, and ends with it.
 private func withLocalAddress(
-    _ path: String, _ body: (UnsafePointer<sockaddr>, socklen_t) -> CInt
+    _ path: String, isAbstract: Bool = false, _ body: (UnsafePointer<sockaddr>, socklen_t) -> CInt
 ) -> CInt {
     var address = sockaddr_un()
     address.sun_family = sa_family_t(AF_UNIX)
-    let bytes = Array(path.utf8)
+    let bytes = isAbstract ? [0] + Array(path.utf8) : Array(path.utf8)
     // Safety: the path is copied only if it fits with a zero behind it; the kernel reads the whole.
     let fits = unsafe withUnsafeMutableBytes(of: &address.sun_path) { target in
         guard bytes.count < target.count else { return false }
@@ -172,8 +203,10 @@ private func withLocalAddress(
         errno = ENAMETOOLONG
         return -1
     }
-    return unsafe withUnsafeBytes(of: &address) { bytes in
+    let nameOffset = MemoryLayout<sockaddr_un>.offset(of: \.sun_path) ?? 0
+    return unsafe withUnsafeBytes(of: &address) { whole in
         unsafe body(
-            bytes.baseAddress!.assumingMemoryBound(to: sockaddr.self), socklen_t(bytes.count))
+            whole.baseAddress!.assumingMemoryBound(to: sockaddr.self),
+            socklen_t(isAbstract ? nameOffset + bytes.count : whole.count))
     }
 }

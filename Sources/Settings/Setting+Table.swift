@@ -15,7 +15,7 @@ extension Setting {
         udpFormat, tlsCertificate, tlsKey, tlsPeers, frames, snaplen, filter, filterFile,
         flowSample,
         cutoff, ringMemory, queueMemory,
-        rateLimit, processors, niceness, http, logLevel, logFormat,
+        rateLimit, processors, niceness, http, handover, logLevel, logFormat,
     ]
 
     package static let sensors = Setting(
@@ -261,6 +261,14 @@ extension Setting {
         """
         where metrics and probes are served, comma-separated: `ADDRESS:PORT`, `[IPV6]:PORT`, `PORT` \
         for all addresses; or `off`
+        """)
+
+    package static let handover = Setting(
+        "PODWIRE_HANDOVER", "--handover", .value("off"),
+        .text("a name of 1 to 80 letters, digits and the characters . _ / -, or off"),
+        """
+        name of the installation: an agent takes over from an older one of the same name on its node, \
+        without a gap; or `off`
         """)
 
     package static let logLevel = Setting(

@@ -30,6 +30,8 @@ package struct Settings: Sendable {
     package let capture: CaptureSettings
     /// Where metrics and probes are served, each address once; none for nowhere.
     package let http: [SocketAddress]
+    /// The name of agents that hand over to each other; nil for none.
+    package let handover: String?
     package let logLevel: Logger.Level
     package let logFormat: LogFormat
     /// Passive mode; nil if the agent does not listen for clients.
@@ -93,6 +95,15 @@ package struct Settings: Sendable {
                 """)
         }
         http = try Self.httpAddresses(reader)
+        handover = try reader.one(.handover, Self.handoverName)
+        if handover != nil, passive != nil {
+            throw reader.failure(
+                .handover,
+                """
+                an agent that listens for clients (\(Setting.listen.option)) cannot hand over: its \
+                port is taken until it ends, and clients dial again anyway
+                """)
+        }
         logLevel = try reader.one(.logLevel) { Logger.Level(rawValue: $0) }
         logFormat = try reader.one(.logFormat) { LogFormat(rawValue: $0) }
     }
@@ -116,6 +127,17 @@ package struct Settings: Sendable {
             throw reader.failure(.http, "more than \(httpAddressCountMax) addresses")
         }
         return addresses
+    }
+
+    private static func handoverName(_ text: String) -> String?? {
+        if text == "off" { return .some(nil) }
+        let isName = text.utf8.allSatisfy { byte in
+            switch byte {
+            case 0x30...0x39, 0x41...0x5a, 0x61...0x7a: true
+            default: "._/-".utf8.contains(byte)
+            }
+        }
+        return isName && (1...80).contains(text.utf8.count) ? .some(text) : nil
     }
 
     private static func port(_ text: String) -> UInt16? {

@@ -48,7 +48,7 @@ struct AgentCommand: ParsableCommand {
         do {
             let agent = try NodeAgent(settings, logger: logger)
             rights.log(to: logger)
-            try Signals.onEnd(secondsMax: 2, orElse: log.fail) { agent.stop() }
+            try Signals.onEnd(secondsMax: agent.endSecondsMax, orElse: log.fail) { agent.stop() }
             try Signals.on(SIGHUP) { agent.reload() }
             try agent.run()
             logger.info("agent stopped")

@@ -26,6 +26,7 @@ struct AgentOptions: SettingOptions {
     // Its value may begin with a dash.
     @Option(.niceness, parsing: .unconditional) var nice: SettingText?
     @Option(.http) var http: SettingText?
+    @Option(.handover) var handover: SettingText?
     @Option(.logLevel) var logLevel: SettingText?
     @Option(.logFormat) var logFormat: SettingText?
 
@@ -36,7 +37,7 @@ struct AgentOptions: SettingOptions {
         return groups + [
             sensor, sensorPort, sensorPolicy, nodeName, device, dedup, frames, snaplen, udpFormat,
             ringMemory,
-            queueMemory, rateLimit, cpus, nice, http, logLevel, logFormat,
+            queueMemory, rateLimit, cpus, nice, http, handover, logLevel, logFormat,
         ]
     }
 

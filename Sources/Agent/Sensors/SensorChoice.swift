@@ -4,6 +4,7 @@ import Log
 import Logging
 import Metrics
 import Settings
+import Synchronization
 import Time
 
 /// The thread that has the dialers serve all sensors, or the one that this node feeds.
@@ -16,6 +17,8 @@ final class SensorChoice: Sendable {
     private let status: AgentStatus
     private let stop: StopSignal
     private let logger: Logger
+    /// Whether no sensor is served, since another agent of the node serves them.
+    private let isPaused = Mutex(false)
 
     /// The time between two looks at the sensors.
     ///
@@ -48,8 +51,30 @@ final class SensorChoice: Sendable {
         Array(zip(sensors, orders))
     }
 
+    /// The sensors that are served at a time, when all is well.
+    var servedCountMax: Int { policy == .one ? 1 : sensors.count }
+
     /// Whether there is a choice, and so a thread that makes it.
     var isNeeded: Bool { policy == .one }
+
+    /// Leaves all sensors.
+    func pause() {
+        isPaused.withLock { isPaused in
+            isPaused = true
+            for (sensor, order) in orderedSensors {
+                status.sensor(sensor).rest("another agent of this node has taken over")
+                order.give(.rest)
+            }
+        }
+    }
+
+    /// Has the sensors served again.
+    func resume() {
+        isPaused.withLock { isPaused in
+            isPaused = false
+            if policy == .all { for order in orders { order.give(.serve) } }
+        }
+    }
 
     /// Chooses until the agent stops.
     func run() {
@@ -65,8 +90,17 @@ final class SensorChoice: Sendable {
             heartbeat.beat()
             let now = MonotonicTime.now
             let sights = sensors.indices.map { sight(of: $0, &stalls[$0], now) }
-            let decision = election.decide(sights, now: now)
-            carryOut(decision, fed: election.fed)
+            let isDecided = isPaused.withLock { isPaused in
+                guard !isPaused else { return false }
+                let decision = election.decide(sights, now: now)
+                carryOut(decision, fed: election.fed)
+                return true
+            }
+            guard isDecided else {
+                election = SensorElection(count: sensors.count, jitter: .random(in: 0...1))
+                known = nil
+                continue
+            }
             report(election.fed, insteadOf: &known, sights)
         } while !stop.wait(for: Self.interval)
     }

@@ -181,7 +181,7 @@ extension ControlSession {
             requests, until: min(deadline ?? .distantFuture, .now + Watchdog.waitMax))
         if ready[.stop].contains(.readable) { return end("the agent stops") }
         if ready[.eviction].contains(.readable) { return leave() }
-        if ready[.revocation].contains(.readable) { return end("this node feeds another sensor") }
+        if ready[.revocation].contains(.readable) { return end(context.revocationReason) }
         if ready[.captureEnd].contains(.readable) { noteCaptureEnd() }
         attendToData(isReady: !ready[.data].isEmpty)
         let hasFailed = !ready[.control].isDisjoint(with: .failed)

@@ -12,21 +12,25 @@ extension SessionContext {
     ) -> CapturePlan {
         var capture = settings.capture
         capture.snaplen = min(request.snaplen, capture.snaplen)
-        return CapturePlan(
+        var plan = CapturePlan(
             feed: feed, scope: scope, tracksConnections: tracksConnections && scope == .stream,
             agentFilter: self.filter.program,
             filter: filter.keepsAll(upTo: capture.snaplen) ? nil : filter, settings: capture,
             ringMemory: ringMemory, podSockets: podSockets,
             sampling: request.sampling,
             datagramFormat: request.flags.contains(.udp) ? datagramFormat(mode) : nil)
+        plan.span = span
+        return plan
     }
 
     /// The plan of the capture for a tunnel, whose other end asks for nothing.
     var tunnelPlan: CapturePlan {
-        CapturePlan(
+        var plan = CapturePlan(
             feed: feed, tracksConnections: tracksConnections, agentFilter: filter.program,
             filter: nil,
             settings: settings.capture, ringMemory: ringMemory, podSockets: podSockets)
+        plan.span = span
+        return plan
     }
 
     /// Sensors expect what ExtraHop's daemon sends, and clients what libpcap's does.

@@ -33,6 +33,10 @@ final class SessionContext: Sendable {
     let ringMemory: RingMemory
     /// Given when the agent is to stop.
     let stop: StopSignal
+    /// The time whose frames all captures forward.
+    let span = ForwardingSpan()
+    /// Whether another agent of the node has taken over.
+    let isCeded = Flag(false)
     private let logger: Logger
 
     /// Reads the files that the settings name.
@@ -89,6 +93,12 @@ final class SessionContext: Sendable {
         defer { logReloadEvents() }
         return loginGuard?.verify(
             user: user, password: password, from: address, now: .now) ?? .wrong
+    }
+
+    /// Why a sensor is left that is there.
+    var revocationReason: String {
+        isCeded.isSet
+            ? "another agent of this node has taken over" : "this node feeds another sensor"
     }
 
     /// Logs that files were read again after a change, or could not be.

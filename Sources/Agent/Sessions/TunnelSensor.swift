@@ -61,7 +61,7 @@ struct TunnelSensor: SensorFeeder {
             let reason = keep(current)
             // The next one has begun before this one ends, so no packet is missed.
             feed = reason == .moved ? open() : nil
-            end(current, because: "\(reason)")
+            end(current, because: reason == .revoked ? context.revocationReason : "\(reason)")
             recordFeed(since: begin)
         }
     }

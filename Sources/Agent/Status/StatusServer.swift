@@ -15,12 +15,16 @@ import Time
 struct StatusServer {
     private let addresses: [SocketAddress]
     private let pages: StatusPages
+    private let gate: HTTPGate
     private let logger: Logger
 
     private static let retrySeconds: Int64 = 5
 
-    init(_ addresses: [SocketAddress], _ pages: StatusPages, logger: Logger) {
-        (self.addresses, self.pages, self.logger) = (addresses, pages, logger)
+    init(
+        _ addresses: [SocketAddress], _ pages: StatusPages, gate: HTTPGate = HTTPGate(),
+        logger: Logger
+    ) {
+        (self.addresses, self.pages, self.gate, self.logger) = (addresses, pages, gate, logger)
     }
 
     /// Starts the thread, and returns at once.
@@ -30,7 +34,7 @@ struct StatusServer {
             return HTTPServer.Place(
                 open: { place.open() }, ended: { place.recordFailure("\($0)") })
         }
-        let server = HTTPServer(places, retrySeconds: Self.retrySeconds) { [pages] in
+        let server = HTTPServer(places, gate: gate, retrySeconds: Self.retrySeconds) { [pages] in
             pages.response($0, now: .now)
         }
         try Thread {

@@ -10,6 +10,8 @@ struct BlockCounts {
     /// Frames that the agent's selection leaves out: see `FlowSelection`.
     var flowSampledOutCount = 0
     var cutOffCount = 0
+    /// Frames that another agent of the node forwards.
+    var otherAgentCount = 0
     var filteredCount = 0
     var sampledOutCount = 0
     var limitedCount = 0
@@ -120,6 +122,7 @@ extension BlockCounts {
         frames.add(refusedCount, to: .refused)
         frames.add(flowSampledOutCount, to: .flowSampledOut)
         frames.add(cutOffCount, to: .cutOff)
+        frames.add(otherAgentCount, to: .otherAgent)
         guard hasRequests else { return }
         for metric in RequestMetric.allCases {
             frames.record(metric, requestCounts[metric.rawValue])

@@ -14,6 +14,8 @@ package enum Fate: Int, CaseIterable, Sendable {
     case flowSampledOut
     /// The payload of a flow that has had its part.
     case cutOff
+    /// Left to another agent of the node, from which this one takes over, or which takes over from it.
+    case otherAgent
     /// Left out by the rate limit.
     case limited
     /// Lost because every block of the ring was waiting to be read.
@@ -31,7 +33,7 @@ package enum Fate: Int, CaseIterable, Sendable {
     /// The other fates depend on what a session wants, and on its queue.
     var isShared: Bool {
         switch self {
-        case .refused, .flowSampledOut, .cutOff, .droppedByRing, .abandoned: true
+        case .refused, .flowSampledOut, .cutOff, .otherAgent, .droppedByRing, .abandoned: true
         case .forwarded, .filtered, .sampledOut, .limited, .droppedByBlock, .droppedByQueue: false
         }
     }
@@ -45,6 +47,7 @@ package enum Fate: Int, CaseIterable, Sendable {
         case .sampledOut: "sampled_out"
         case .flowSampledOut: "flow_sampled_out"
         case .cutOff: "cut_off"
+        case .otherAgent: "other_agent"
         case .limited: "limited"
         case .droppedByRing: "dropped_by_ring"
         case .droppedByBlock: "dropped_by_block"

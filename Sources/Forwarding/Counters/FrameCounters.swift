@@ -6,7 +6,7 @@ import Synchronization
 /// Every count only grows. A frame that is cut into segments has the fate of the luckiest of them.
 package final class FrameCounters: Sendable {
     private let matched = Atomic<UInt64>(0)
-    private let fates: [11 of Atomic<UInt64>] = [11 of Atomic<UInt64>] { _ in Atomic(0) }
+    private let fates: [12 of Atomic<UInt64>] = [12 of Atomic<UInt64>] { _ in Atomic(0) }
     private let requests: [9 of Atomic<UInt64>] = [9 of Atomic<UInt64>] { _ in Atomic(0) }
 
     package init() {

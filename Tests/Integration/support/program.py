@@ -14,7 +14,8 @@ from support.waiting import PATIENCE_SECONDS, wait_until
 PODWIRE = os.environ["PODWIRE"]
 
 # What can become of a frame that was captured: together as many as were captured.
-FATES = ("forwarded", "refused", "filtered", "sampled_out", "flow_sampled_out", "cut_off", "limited",
+FATES = ("forwarded", "refused", "filtered", "sampled_out", "flow_sampled_out", "cut_off", "other_agent",
+         "limited",
          "dropped_by_ring", "dropped_by_block", "dropped_by_queue", "abandoned")
 
 

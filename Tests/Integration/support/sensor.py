@@ -215,8 +215,9 @@ class Sensor:
                         return
                     time.sleep(0.01)
                     continue
-                # Over UDP only the next session tells that this one is over.
-                if not piece and data or number != self.last:
+                # Over UDP only the next session tells that this one is over; over TCP two agents of a
+                # node may have one each.
+                if not piece and data or not data and number != self.last:
                     return
                 if not flags:
                     file.write(PIECE.pack(time.time_ns(), len(piece)) + piece)

@@ -1,0 +1,328 @@
+import Forwarding
+import Linux
+import Log
+import Logging
+import Metrics
+import PacketRing
+import Settings
+import Synchronization
+import Time
+
+/// The thread by which agents of one name on a node hand over to each other, without a gap.
+///
+/// The one that forwards listens at a name in the node's network namespace, which nobody else can have
+/// meanwhile and which goes with its process. A newer one connects. `Successor` and `Predecessor` are what
+/// they say to each other, and when.
+final class Handover: Sendable {
+    private let name: String
+    private let span: ForwardingSpan
+    private let role: Role
+    private let watchdog: Watchdog
+    private let stop: StopSignal
+    private let logger: Logger
+    /// Raised when the agent is asked to stop.
+    private let stopRequest: Event
+    private let isStopRequested = Flag(false)
+    private let throttle = Mutex(FailureLogThrottle())
+
+    /// What the rest of the agent does for a handover.
+    struct Role: Sendable {
+        /// The sensors that get packets.
+        let servedCount: @Sendable () -> Int
+        /// The sensors that can get packets at a time.
+        let servedCountMax: Int
+        /// Takes the ports that only one agent of a node can have.
+        let settle: @Sendable () -> Void
+        /// Ends the sessions, and lets go of these ports.
+        let cede: @Sendable () -> Void
+        /// Takes up again what was ceded.
+        let resume: @Sendable () -> Void
+    }
+
+    /// How often a newer agent looks whether its sensors capture.
+    private static let lookInterval = Duration.milliseconds(50)
+    /// The wait before an agent tries again to connect, or to listen.
+    private static let retryInterval = Duration.milliseconds(500)
+    /// The wait behind a connection that is refused, so that many of them cost little.
+    private static let refusalPause = Duration.milliseconds(20)
+
+    init(
+        _ name: String, _ span: ForwardingSpan, _ role: Role, _ watchdog: Watchdog,
+        stop: StopSignal, logger: Logger
+    ) throws(SystemError) {
+        self.name = "podwire/\(name)"
+        (self.span, self.role, self.watchdog, self.stop) = (span, role, watchdog, stop)
+        self.logger = logger
+        stopRequest = try Event()
+    }
+
+    /// A connection, which loops can hand on.
+    private final class Line {
+        let socket: SequencedSocket
+
+        init(_ socket: consuming SequencedSocket) { self.socket = socket }
+    }
+
+    /// Looks whether another agent forwards, so that this one does not before they have agreed, and
+    /// starts the thread.
+    func start() throws(SystemError) {
+        let first = TransferBox(connect())
+        try Thread { [self] in
+            nameThread("podwire-handover")
+            let heartbeat = watchdog.begin("the handover")
+            run(first.take() ?? nil, heartbeat)
+        }.detach()
+    }
+
+    /// Has the agent stop, after a handover that is under way.
+    func requestStop() {
+        isStopRequested.set(true)
+        stopRequest.raise()
+    }
+
+    private func run(_ first: Line?, _ heartbeat: borrowing Watchdog.Heartbeat) {
+        var line = first
+        var comparesUntil: MonotonicTime?
+        // An agent that forwards never waits for another one again.
+        var isNew = true
+        while !stop.isGiven {
+            heartbeat.beat()
+            if isNew, let older = line ?? connect() {
+                line = nil
+                switch follow(older, heartbeat) {
+                case .notHeard:
+                    _ = stop.wait(for: Self.retryInterval)
+                    continue
+                case .alone: isNew = false
+                case .tookOver(let until): (isNew, comparesUntil) = (false, until)
+                }
+            }
+            guard !stop.isGiven else { return }
+            do throws(SystemError) {
+                let listener = try SequencedListener(atName: name)
+                isNew = false
+                role.settle()
+                return lead(listener, comparesUntil, heartbeat)
+            } catch {
+                // One that has begun at the same time, or one that has not let go of the name yet.
+                if !isNew {
+                    role.settle()
+                    report("cannot be handed over from: \(error)")
+                }
+                _ = wait(for: Self.retryInterval)
+            }
+        }
+    }
+
+    /// - Returns: Whether the agent stops.
+    private func wait(for time: Duration) -> Bool {
+        let ready = try? poll(
+            [(stopRequest.fileDescriptor, .readable), (stop.fileDescriptor, .readable)],
+            until: .now + time)
+        if isStopRequested.isSet { stop.give() }
+        return ready == nil || stop.isGiven
+    }
+
+    private func report(_ reason: String) {
+        let metadata = throttle.withLock { $0.recordFailure(reason, now: .now) }
+        if let metadata { logger.warning("this agent and another one", metadata: metadata) }
+    }
+}
+
+/// The newer agent.
+extension Handover {
+    /// Connects to the agent that forwards; nil if there is none.
+    ///
+    /// From then on this agent forwards nothing until they have agreed.
+    private func connect() -> Line? {
+        do throws(SystemError) {
+            let socket = try SequencedSocket(toName: name)
+            let user = try socket.peerUser()
+            guard user == effectiveUser() else {
+                report("a process of user \(user) has the name: end it, or give another name")
+                return nil
+            }
+            span.begin(at: .max)
+            return Line(socket)
+        } catch {
+            if error.errno != .connectionRefused { report("\(error)") }
+            return nil
+        }
+    }
+
+    /// Takes over from an agent.
+    private func follow(
+        _ line: Line, _ heartbeat: borrowing Watchdog.Heartbeat
+    ) -> Successor.Outcome {
+        // Both agents ask for it; one is enough.
+        let stamps = TransferBox(try? PacketStamps())
+        defer { _ = stamps.take() }
+        var successor = Successor(now: .now)
+        carryOut(Successor.firstActions, on: line)
+        while true {
+            heartbeat.beat()
+            if wait(for: line) { return .alone }
+            let before = successor.phase
+            var actions: [HandoverAction] = []
+            switch receive(from: line) {
+            case .nothing: break
+            case .message(let message): actions += successor.receive(message, at: .current)
+            case .end: actions += successor.disconnect()
+            }
+            if actions.contains(.disconnect) { actions += successor.disconnect() }
+            actions += successor.attend(
+                at: .current, servedCount: role.servedCount(), servedCountMax: role.servedCountMax)
+            carryOut(actions, on: line)
+            log(successor.phase, before)
+            if case .over(let outcome) = successor.phase { return outcome }
+        }
+    }
+
+    /// - Returns: Whether the agent stops.
+    private func wait(for line: Line) -> Bool {
+        let ready = try? poll(
+            [
+                (stopRequest.fileDescriptor, .readable), (line.socket.fileDescriptor, .readable),
+            ], until: .now + Self.lookInterval)
+        if isStopRequested.isSet || ready == nil { stop.give() }
+        return stop.isGiven
+    }
+
+    private func log(_ phase: Successor.Phase, _ before: Successor.Phase) {
+        guard phase != before else { return }
+        switch phase {
+        case .greeting: break
+        case .waiting: logger.info("another agent forwards until this one's sensors capture")
+        case .proposed:
+            logger.info(
+                "this agent forwards soon",
+                metadata: ["milliseconds": .number(HandoverTimes.lead.waitMilliseconds)])
+        case .overlapping: logger.info("the other agent agrees")
+        case .ceding: break
+        case .over(.notHeard): report("it has not answered")
+        case .over(.alone):
+            logger.warning("the other agent is gone, or does not answer: this one forwards")
+        case .over(.tookOver): logger.info("this agent has taken over")
+        }
+    }
+}
+
+/// The older agent.
+extension Handover {
+    private enum Awaited { case stopRequest, stop, listener, line }
+
+    /// Listens for newer agents, and hands over to one, until the agent stops.
+    private func lead(
+        _ listener: consuming SequencedListener, _ comparesUntil: MonotonicTime?,
+        _ heartbeat: borrowing Watchdog.Heartbeat
+    ) {
+        var listener: SequencedListener? = listener
+        var line: Line?
+        var comparesUntil = comparesUntil
+        var predecessor = Predecessor()
+        var isStopping = false
+        while !stop.isGiven {
+            heartbeat.beat()
+            let due = [predecessor.dueAt, comparesUntil].compactMap { $0 }.min()
+            let ready = try? poll(
+                [
+                    Awaited.stopRequest: (isStopping ? -1 : stopRequest.fileDescriptor, .readable),
+                    .stop: (stop.fileDescriptor, .readable),
+                    .listener: (listener?.fileDescriptor ?? -1, .readable),
+                    .line: (line?.socket.fileDescriptor ?? -1, .readable),
+                ], until: min(due ?? .distantFuture, .now + Watchdog.waitMax))
+            guard let ready else { return stop.give() }
+            var actions: [HandoverAction] = []
+            if let time = comparesUntil, .now >= time {
+                comparesUntil = nil
+                span.begin(at: 0)
+            }
+            if !ready[.stopRequest].isEmpty {
+                isStopping = true
+                actions += predecessor.requestStop(at: .now)
+            }
+            if !ready[.listener].isEmpty, let new = listener?.acceptOwn(pause: Self.refusalPause) {
+                // A second one is let go of, and tries again.
+                if line == nil { line = Line(new) }
+            }
+            if !ready[.line].isEmpty, let newer = line {
+                switch receive(from: newer) {
+                case .nothing: break
+                case .message(let message):
+                    actions += predecessor.receive(
+                        message, at: .current, servedCount: role.servedCount())
+                case .end: actions.append(.disconnect)
+                }
+            }
+            actions += predecessor.attend(at: .now)
+            if actions.contains(.disconnect) { actions += predecessor.disconnect() }
+            carryOut(actions, on: line)
+            log(actions, predecessor.phase)
+            if actions.contains(.disconnect) { line = nil }
+            if actions.contains(.cede) { listener = nil }
+            if listener == nil, predecessor.isAlone {
+                listener = try? SequencedListener(atName: name)
+            }
+        }
+    }
+
+    private func log(_ actions: [HandoverAction], _ phase: Predecessor.Phase) {
+        for action in actions {
+            switch action {
+            case .endForwarding(at: .max):
+                logger.warning("the other agent is gone, or has given up: this one forwards")
+            case .endForwarding: logger.info("another agent takes over")
+            case .cede:
+                logger.info("another agent has taken over; this one waits until it is stopped")
+            case .send, .beginForwarding, .resume, .stop, .disconnect: break
+            }
+        }
+    }
+}
+
+/// What both do.
+extension Handover {
+    private enum Reception {
+        case nothing
+        case message(HandoverMessage)
+        case end
+    }
+
+    private func receive(from line: Line) -> Reception {
+        do throws(SystemError) {
+            guard let message = try line.socket.receive() else { return .nothing }
+            return HandoverMessage(message.bytes).map { .message($0) } ?? .end
+        } catch {
+            return .end
+        }
+    }
+
+    private func carryOut(_ actions: [HandoverAction], on line: Line?) {
+        for action in actions {
+            switch action {
+            // If that fails, the next message is the connection's end.
+            case .send(let message): try? line?.socket.send(message.bytes)
+            case .beginForwarding(let moment): span.begin(at: moment)
+            case .endForwarding(let moment): span.end(at: moment)
+            case .cede: role.cede()
+            case .resume: role.resume()
+            case .stop: stop.give()
+            case .disconnect: break
+            }
+        }
+    }
+}
+
+extension HandoverMoment {
+    fileprivate static var current: Self { Self(.now, wall: wallClockNanoseconds()) }
+}
+
+extension SequencedListener {
+    /// Accepts a connection of this agent's user; nil for others, and if there is none.
+    fileprivate func acceptOwn(pause: Duration) -> SequencedSocket? {
+        guard let socket = try? accept() else { return nil }
+        if (try? socket.peerUser()) == effectiveUser() { return socket }
+        sleep(until: .now + pause)
+        return nil
+    }
+}

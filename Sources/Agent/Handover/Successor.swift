@@ -1,0 +1,149 @@
+package import Time
+
+/// The newer agent's part in a handover: what it does, without clocks and sockets.
+///
+/// It captures like any agent, forwards nothing at first, and proposes a moment when its sensors have
+/// begun to capture. From the proposal on it forwards what passes from that moment on, whatever it hears;
+/// if it does not hear in time that the older agent stops there, it takes that back before the moment.
+package struct Successor {
+    package private(set) var phase: Phase
+
+    /// What the agent waits for.
+    package enum Phase: Equatable, Sendable {
+        /// The older agent's first answer, until a time.
+        case greeting(until: MonotonicTime)
+        /// The sensors, since a time; not before another time.
+        case waiting(since: MonotonicTime, notBefore: MonotonicTime)
+        /// The answer to a proposal.
+        case proposed(Proposal)
+        /// The moment, and the time after it in which the older agent settles what waits.
+        case overlapping(Proposal)
+        /// The older agent's ports, until a time.
+        case ceding(Proposal, until: MonotonicTime)
+        case over(Outcome)
+    }
+
+    /// The moment from which on the newer agent forwards.
+    package struct Proposal: Equatable, Sendable {
+        package let wall: UInt64
+        package let monotonic: MonotonicTime
+        /// Since when the agent waits for its sensors.
+        fileprivate let since: MonotonicTime
+    }
+
+    /// How it ends.
+    package enum Outcome: Equatable, Sendable {
+        /// The older agent had no time, or is not known to be there: ask again.
+        case notHeard
+        /// The older agent is gone, or does not answer.
+        case alone
+        /// The agent forwards, and compares time stamps with the moment until then.
+        case tookOver(comparesUntil: MonotonicTime)
+    }
+
+    /// The sensors that the older agent feeds.
+    private var servedCount = 0
+
+    /// Begins, at a time, with a connection to an older agent.
+    package init(now: MonotonicTime) {
+        phase = .greeting(until: now + HandoverTimes.greeting)
+    }
+
+    /// What is done first.
+    package static let firstActions: [HandoverAction] = [
+        .beginForwarding(at: .max), .send(HandoverMessage(.hello)),
+    ]
+
+    /// Takes a message.
+    package mutating func receive(
+        _ message: HandoverMessage, at now: HandoverMoment
+    ) -> [HandoverAction] {
+        switch (phase, message.kind) {
+        case (.greeting, .welcome):
+            servedCount = Int(clamping: message.value)
+            phase = .waiting(since: now.monotonic, notBefore: now.monotonic)
+            return []
+        case (.proposed(let proposal), .accept) where message.value == proposal.wall:
+            guard now.monotonic + HandoverTimes.answerLeadMin <= proposal.monotonic else {
+                return withdraw(proposal, now)
+            }
+            phase = .overlapping(proposal)
+            return []
+        case (.proposed(let proposal), .refuse): return withdraw(proposal, now)
+        // What answers a proposal that has been taken back.
+        case (.waiting, .accept), (.waiting, .refuse), (.proposed, .accept): return []
+        case (.overlapping(let proposal), .ceded), (.ceding(let proposal, _), .ceded):
+            return finish(proposal)
+        default: return [.disconnect]
+        }
+    }
+
+    /// Does what is due.
+    ///
+    /// - Parameters:
+    ///   - now: The time.
+    ///   - servedCount: The sensors that capture.
+    ///   - servedCountMax: The sensors that can capture at a time, by the settings.
+    /// - Returns: What to do.
+    package mutating func attend(
+        at now: HandoverMoment, servedCount: Int, servedCountMax: Int
+    ) -> [HandoverAction] {
+        switch phase {
+        case .greeting(let until) where now.monotonic >= until:
+            phase = .over(.alone)
+            return [.beginForwarding(at: 0)]
+        case .waiting(let since, let notBefore) where now.monotonic >= notBefore:
+            let hasPatience = now.monotonic - since < HandoverTimes.patience
+            let goal = min(self.servedCount, servedCountMax, hasPatience ? .max : 1)
+            guard servedCount >= goal else { return [] }
+            return propose(since: since, now)
+        case .proposed(let proposal)
+        where now.monotonic + HandoverTimes.answerLeadMin > proposal.monotonic:
+            return withdraw(proposal, now)
+        case .overlapping(let proposal)
+        where now.monotonic >= proposal.monotonic + HandoverTimes.tail:
+            phase = .ceding(proposal, until: now.monotonic + HandoverTimes.ceding)
+            return []
+        case .ceding(let proposal, let until) where now.monotonic >= until:
+            return finish(proposal)
+        default: return []
+        }
+    }
+
+    /// Records that the older agent has closed the connection.
+    package mutating func disconnect() -> [HandoverAction] {
+        switch phase {
+        case .greeting:
+            // It may serve another one, or be about to end: then nobody will be there the next time.
+            phase = .over(.notHeard)
+            return []
+        case .over: return []
+        case .ceding(let proposal, _): return finish(proposal)
+        case .waiting, .proposed, .overlapping:
+            phase = .over(.alone)
+            return [.beginForwarding(at: 0)]
+        }
+    }
+
+    private mutating func propose(
+        since: MonotonicTime, _ now: HandoverMoment
+    ) -> [HandoverAction] {
+        let wall = now.wall + UInt64(HandoverTimes.lead.clampedNanoseconds)
+        phase = .proposed(
+            Proposal(wall: wall, monotonic: now.monotonic + HandoverTimes.lead, since: since))
+        return [.beginForwarding(at: wall), .send(HandoverMessage(.propose, wall))]
+    }
+
+    private mutating func withdraw(
+        _ proposal: Proposal, _ now: HandoverMoment
+    ) -> [HandoverAction] {
+        phase = .waiting(since: proposal.since, notBefore: now.monotonic + HandoverTimes.retry)
+        return [.beginForwarding(at: .max), .send(HandoverMessage(.cancel))]
+    }
+
+    private mutating func finish(_ proposal: Proposal) -> [HandoverAction] {
+        phase = .over(
+            .tookOver(comparesUntil: proposal.monotonic + HandoverTimes.comparison))
+        return []
+    }
+}

@@ -1,0 +1,460 @@
+"""An agent takes over from another one on its node: every packet comes once, whatever happens meanwhile.
+
+PODWIRE names the binary. What pods have sent and received is recorded by tcpdump inside a pod.
+"""
+
+import collections
+import json
+import os
+import pathlib
+import socket
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+
+from support.feed import FeedCase
+from support.namespace import in_namespace, python_in, run_in
+from support.program import Program
+from support.sensor import HEADER, PIECE
+from support.waiting import PATIENCE_SECONDS, wait_until
+
+# How often an agent is replaced; more with HANDOVERS.
+COUNT = int(os.environ.get("HANDOVERS", "3"))
+# A debug build has to keep up with it, twice.
+PER_SECOND = int(os.environ.get("HANDOVER_PACKETS", "3000"))
+FIRST, SECOND, NOBODY = "10.244.0.2", "10.244.1.2", "10.244.1.77"
+# The server has the lower port, so that its edge reports; and the higher one.
+LOW, HIGH, CLOSED = 700, 61000, 701
+NAME = "test"
+
+# Answers what it is sent, at two ports.
+SERVER = """
+import socket, threading
+def serve(port):
+    listener = socket.create_server(("", port), backlog=4096)
+    while True:
+        threading.Thread(target=echo, args=(listener.accept()[0],), daemon=True).start()
+def echo(connection):
+    try:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        while data := connection.recv(65536):
+            connection.sendall(data)
+    except OSError:
+        pass
+    connection.close()
+for port in (%d, %d):
+    threading.Thread(target=serve, args=(port,)).start()
+print("ready", flush=True)
+""" % (LOW, HIGH)
+
+# Connections one after the other that are answered, refused, and heard by nobody; pings; and one long
+# connection. Its standard input ends it.
+TALKER = """
+import itertools, os, socket, struct, sys, threading, time
+second, nobody, low, high, closed = sys.argv[1], sys.argv[2], *map(int, sys.argv[3:])
+over = threading.Event()
+def stream(port):
+    with socket.create_connection((second, port)) as connection:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        while not over.is_set():
+            connection.sendall(b"x" * 300)
+            connection.recv(65536)
+            time.sleep(0.001)
+def connect(address, port):
+    while not over.is_set():
+        connection = socket.socket()
+        connection.setblocking(False)
+        try:
+            connection.connect((address, port))
+        except OSError:
+            pass
+        time.sleep(0.003)
+        try:
+            connection.send(b"hello")
+        except OSError:
+            pass
+        time.sleep(0.002)
+        connection.close()
+def ping():
+    raw = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP)
+    for number in itertools.count():
+        if over.is_set():
+            return
+        body = struct.pack("!BBHHHQ", 8, 0, 0, 7, number & 0xffff, number)
+        total = sum(struct.unpack("!8H", body))
+        total = (total >> 16) + (total & 0xffff)
+        raw.sendto(body[:2] + struct.pack("!H", ~(total + (total >> 16)) & 0xffff) + body[4:], (second, 0))
+        time.sleep(0.004)
+threads = [threading.Thread(target=stream, args=(port,)) for port in (low, high)]
+threads += [threading.Thread(target=connect, args=words) for words in
+            ((second, low), (second, high), (second, closed), (nobody, low))]
+threads.append(threading.Thread(target=ping))
+for thread in threads:
+    thread.start()
+print("ready", flush=True)
+sys.stdin.read()
+over.set()
+"""
+
+
+def identity(packet):
+    """What is the same of an IPv4 packet wherever it is seen: all but its TTL and its checksums."""
+    length, protocol = struct.unpack_from("!H", packet, 2)[0], packet[9]
+    start = 4 * (packet[0] & 15)
+    body = bytearray(packet[start:length])
+    offset = {6: 16, 17: 6}.get(protocol)
+    if offset and len(body) >= offset + 2:
+        body[offset:offset + 2] = b"\0\0"
+    return packet[4:6] + packet[12:20] + bytes([protocol]) + bytes(body)
+
+
+def is_counted(packet):
+    """Whether it is a TCP segment or a ping between the pods."""
+    return packet[12:16] in ADDRESSES and packet[16:20] in ADDRESSES and packet[9] in (1, 6)
+
+
+ADDRESSES = [socket.inet_aton(address) for address in (FIRST, SECOND, NOBODY)]
+
+
+def recorded(path):
+    """The packets in a file of tcpdump's."""
+    data, offset = pathlib.Path(path).read_bytes(), 24
+    while offset + 16 <= len(data):
+        length = struct.unpack_from("=I", data, offset + 8)[0]
+        frame = data[offset + 16:offset + 16 + length]
+        offset += 16 + length
+        if frame[12:14] == b"\x08\x00":
+            yield frame[14:]
+
+
+def delivered(folder):
+    """The packets that a sensor has got, in all of its sessions."""
+    for name in sorted(os.listdir(folder), key=int):
+        data, stream, offset = pathlib.Path(folder, name).read_bytes(), bytearray(), 0
+        while offset + PIECE.size <= len(data):
+            length = PIECE.unpack_from(data, offset)[1]
+            stream += data[offset + PIECE.size:offset + PIECE.size + length]
+            offset += PIECE.size + length
+        offset = 0
+        while offset + HEADER.size <= len(stream):
+            length = HEADER.unpack_from(stream, offset)[1]
+            frame = bytes(stream[offset + 28:offset + 8 + length])
+            offset += 8 + length
+            if frame[12:14] == b"\x08\x00":
+                yield frame[14:]
+
+
+class HandoverCase(FeedCase):
+    def begin(self, sensors=2, **variables):
+        self.variables = {"PODWIRE_HANDOVER": NAME, **variables}
+        self.start(pods=2, sensors=sensors, forms=("tcp",) * sensors, per_second=PER_SECOND,
+                   **self.variables)
+        self.agent.await_text("serving metrics and probes")
+
+    def newer(self, **variables):
+        """Another agent."""
+        agent = Program(self.bed.name("node"), "agent", **{
+            "EXTRAHOP_SENSOR_IP": ",".join(sensor.address for sensor in self.sensors),
+            "PODNET": "10.244.0.0/16", **self.variables, **variables})
+        self.addCleanup(agent.kill)
+        return agent
+
+    def replace(self):
+        """Has another agent take over."""
+        older, self.agent = self.agent, self.newer()
+        self.agent.await_text("this agent has taken over")
+        older.await_text("this one waits until it is stopped")
+        return older
+
+    def has_ended(self, agent):
+        """What an agent says that has ended adds up."""
+        self.assertEqual(agent.stop(), 0, agent.text()[-4000:])
+
+    def check_numbered(self):
+        """Each sensor has got each numbered packet once, in whatever session."""
+        last = self.sender.stop() - 1
+        for sensor in self.sensors:
+            sensor.await_packet(self.sender, last)
+            wait_until(lambda: self.lost(sensor) == 0, lambda: f"{self.lost(sensor)} are lost",
+                       seconds=5)
+            found = self.numbers(sensor, self.sender)
+            self.assertEqual(len(found), len(set(found)), "a packet has come twice")
+            self.assertEqual(max(found), last)
+
+
+class ReplaceTest(HandoverCase):
+    def test_every_packet_comes_once(self):
+        """Numbered datagrams, connections of all kinds and pings, while agents are replaced."""
+        self.begin()
+        node = self.bed.name("node")
+        run_in(node, "sysctl", "-qw", "net.ipv4.ip_forward=1")
+        server = self.process(python_in(self.bed.name("pod1"), SERVER))
+        server.stdout.readline()
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        truth = pathlib.Path(folder.name, "truth")
+        recorder = self.process(
+            ["ip", "netns", "exec", self.bed.name("pod0"), "tcpdump", "-Z", "root", "-i", "eth0",
+             "-U", "-B", "65536", "-s", "0", "-w", str(truth), "tcp or icmp"])
+        wait_until(lambda: truth.exists() and truth.stat().st_size >= 24, "tcpdump does not begin")
+        talker = self.process(python_in(
+            self.bed.name("pod0"), TALKER, SECOND, NOBODY, LOW, HIGH, CLOSED))
+        talker.stdout.readline()
+        for _ in range(COUNT):
+            self.run_for(1)
+            older = self.replace()
+            # It has to be told to stop, or it would be started again.
+            self.assertIsNone(older.process.poll())
+            self.has_ended(older)
+            # The endpoint belongs to the one that forwards.
+            self.endpoint.await_page("/readyz", 200, "ready")
+        self.run_for(1)
+        talker.stdin.close()
+        talker.wait(PATIENCE_SECONDS)
+        # The last request waits for its answer.
+        self.run_for(1)
+        recorder.terminate()
+        recorder.wait(PATIENCE_SECONDS)
+        self.check_numbered()
+        self.assertEqual(self.agent.stop(), 0)
+        sent = collections.Counter(map(identity, filter(is_counted, recorded(truth))))
+        self.assertGreater(sum(sent.values()), 1000 * COUNT)
+        for sensor in self.sensors:
+            came = collections.Counter(map(identity, filter(is_counted, delivered(sensor.folder.name))))
+            lost, doubled = sent - came, came - sent
+            print(f"\n{COUNT} handovers: {sum(sent.values())} packets of connections and pings, "
+                  f"{sum(lost.values())} lost, {sum(doubled.values())} more than sent; "
+                  f"{self.sender.count} datagrams", file=sys.stderr)
+            self.assertEqual((sorted(lost), sorted(doubled)), ([], []))
+
+    def process(self, command):
+        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                   stderr=subprocess.DEVNULL, text=True)
+
+        def end():
+            process.kill()
+            process.wait()
+            process.stdin.close()
+            process.stdout.close()
+
+        self.addCleanup(end)
+        return process
+
+    def test_what_a_handover_spares(self):
+        """The gap of an agent that is started anew, in packets, and that of one that takes over."""
+        self.begin(sensors=1)
+        sensor = self.sensors[0]
+        self.has_ended(self.agent)
+        self.agent = self.newer()
+        self.agent.await_text("capture started")
+        self.await_service(sensor, 2)
+        without = self.lost(sensor)
+        self.has_ended(self.replace())
+        self.await_service(sensor, 3)
+        self.assertEqual(self.lost(sensor), without)
+        print(f"\na restart loses {without} packets, {1000 * without / PER_SECOND:.0f} ms; "
+              "a handover 0", file=sys.stderr)
+        self.assertGreater(without, 0)
+
+    def test_it_waits_for_its_sensors(self):
+        """One that reaches none of them leaves the older one alone."""
+        self.begin()
+        newer = self.newer(EXTRAHOP_SENSOR_IP="192.168.100.99,192.168.101.99")
+        newer.await_text("another agent forwards until this one's sensors capture")
+        newer.await_text("sensor not reached", 2)
+        self.assertNotIn("another agent takes over", self.agent.text())
+        self.has_ended(newer)
+        self.check_numbered()
+
+    def test_of_the_sensors_one_is_enough_where_one_is_fed(self):
+        self.begin(PODWIRE_SENSOR_POLICY="all")
+        self.variables["PODWIRE_SENSOR_POLICY"] = "one"
+        self.has_ended(self.replace())
+        self.has_ended(self.replace())
+
+
+class EndTest(HandoverCase):
+    """An agent of two ends too early."""
+
+    def check_older_goes_on(self, text):
+        """A newer one is killed when it has said something. Nothing is lost and nothing comes twice."""
+        self.begin()
+        newer = self.newer()
+        newer.await_text(text)
+        newer.process.kill()
+        newer.process.wait()
+        self.await_sent(2 * PER_SECOND)
+        for sensor in self.sensors:
+            self.await_service(sensor)
+        self.check_numbered()
+        self.assertNotIn("this one waits until it is stopped", self.agent.text())
+
+    def test_the_newer_one_before_it_has_begun(self):
+        self.check_older_goes_on("another agent forwards until")
+
+    def test_the_newer_one_when_it_has_proposed(self):
+        self.check_older_goes_on("this agent forwards soon")
+
+    def test_the_newer_one_when_both_agree(self):
+        self.check_older_goes_on("the other agent agrees")
+
+    def test_the_newer_one_after_the_moment(self):
+        """Nothing comes twice, and the older one goes on. It had not forwarded what the other had."""
+        self.begin()
+        newer = self.newer()
+        newer.await_text("the other agent agrees")
+        self.run_for(1.6)
+        newer.process.kill()
+        newer.process.wait()
+        self.agent.await_text("the other agent is gone, or has given up: this one forwards")
+        for sensor in self.sensors:
+            self.await_service(sensor)
+            found = self.numbers(sensor, self.sender)
+            self.assertEqual(len(found), len(set(found)), "a packet has come twice")
+            self.assertLess(self.longest_gap(sensor, self.sender), 2 * PER_SECOND)
+
+    def test_the_newer_one_when_it_has_taken_over(self):
+        """The older one takes up its work again, with its sessions and its port."""
+        self.begin()
+        older = self.replace()
+        self.endpoint.await_page("/readyz", 200)
+        self.agent.process.kill()
+        self.agent.process.wait()
+        for sensor in self.sensors:
+            self.await_service(sensor, 3)
+            found = self.numbers(sensor, self.sender)
+            self.assertEqual(len(found), len(set(found)), "a packet has come twice")
+        self.endpoint.await_page("/readyz", 200)
+        # And another one can take over from it.
+        self.agent = older
+        self.has_ended(self.replace())
+
+    def test_the_older_one_is_killed(self):
+        """The newer one forwards at once."""
+        self.begin()
+        newer = self.newer()
+        newer.await_text("this agent forwards soon")
+        self.agent.process.kill()
+        self.agent.process.wait()
+        newer.await_text("this one forwards")
+        for sensor in self.sensors:
+            self.await_service(sensor, 2)
+            found = self.numbers(sensor, self.sender)
+            self.assertEqual(len(found), len(set(found)), "a packet has come twice")
+        self.agent = newer
+        self.endpoint.await_page("/readyz", 200)
+
+    def test_the_older_one_is_told_to_stop_meanwhile(self):
+        """It waits until the newer one has taken over."""
+        self.begin()
+        older, self.agent = self.agent, self.newer()
+        self.agent.await_text("another agent forwards until")
+        begin = time.monotonic()
+        self.has_ended(older)
+        self.assertLess(time.monotonic() - begin, 9)
+        self.agent.await_text("this agent has taken over")
+        self.check_numbered()
+
+    def test_the_newer_one_is_told_to_stop_meanwhile(self):
+        self.begin()
+        newer = self.newer()
+        newer.await_text("this agent forwards soon")
+        self.has_ended(newer)
+        self.check_numbered()
+
+
+class OtherTest(HandoverCase):
+    """Who is no newer agent of the same installation."""
+
+    def test_another_installation(self):
+        """Both go on, as they would without a handover."""
+        self.begin(sensors=1)
+        other = self.newer(PODWIRE_HANDOVER="other", PODWIRE_HTTP="off")
+        other.await_text("capture started")
+        self.await_service(self.sensors[0], 2)
+        self.await_service(self.sensors[0], 1)
+        for agent in (other, self.agent):
+            self.assertNotIn("agent takes over", agent.text())
+
+    def test_strangers_change_nothing(self):
+        """Another user's messages are not read, and root's have to keep to the protocol."""
+        self.begin(sensors=1)
+        moment = time.time_ns() + 1_000_000_000
+
+        def message(kind, value):
+            return struct.pack("!IHHQ", 0x5057484f, 1, kind, value)
+
+        def connect(messages, user):
+            os.seteuid(user)
+            try:
+                peer = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+                peer.connect(f"\0podwire/{NAME}")
+                for one in messages:
+                    peer.send(one)
+                peer.settimeout(5)
+                return peer.recv(64)
+            except BrokenPipeError:
+                return b""
+            finally:
+                os.seteuid(0)
+
+        node = self.bed.name("node")
+        hello = message(1, 0)
+        for user, messages, answer in (
+                (65534, [hello], b""), (0, [b"GET / HTTP/1.0"], b""), (0, [hello[:8]], b""),
+                (0, [message(3, moment)], b""), (0, [message(7, 0)], b""),
+                (0, [message(99, 0)], b""), (0, [hello], message(2, 1)),
+                (0, [b"x" * 300], b"")):
+            found = in_namespace(node, lambda: connect(messages, user))
+            self.assertEqual(found, answer, (user, messages))
+        # A moment that is over, too soon, or far away, is refused.
+        for value in (0, 1, moment - 3_600_000_000_000, 1 << 63, time.time_ns() + 60_000_000_000):
+            def ask():
+                peer = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+                peer.settimeout(5)
+                peer.connect(f"\0podwire/{NAME}")
+                peer.send(hello)
+                peer.recv(64)
+                peer.send(message(3, value))
+                return peer.recv(64)
+
+            self.assertEqual(in_namespace(node, ask), message(5, value))
+        self.assertNotIn("another agent takes over", self.agent.text())
+        self.check_numbered()
+        # And one that is none of theirs still takes over.
+        self.sender = self.send(0, per_second=PER_SECOND)
+        self.await_service(self.sensors[0])
+        self.has_ended(self.replace())
+
+    def test_a_name_that_another_user_has(self):
+        """The agent works, and says what is the matter."""
+        program = ("import socket, time; s = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET); "
+                   f"s.bind('\0podwire/{NAME}'); s.listen(); print('ready', flush=True); "
+                   "time.sleep(600)")
+        self.variables = {}
+        self.start(pods=1, sensors=1, forms=("tcp",), per_second=PER_SECOND)
+        self.has_ended(self.agent)
+        holder = subprocess.Popen(
+            ["ip", "netns", "exec", self.bed.name("node"), "setpriv", "--reuid", "65534",
+             "--clear-groups", sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
+        self.addCleanup(holder.stdout.close)
+        self.addCleanup(holder.wait)
+        self.addCleanup(holder.kill)
+        holder.stdout.readline()
+        self.agent = self.newer(PODWIRE_HANDOVER=NAME)
+        self.agent.await_text("a process of user 65534 has the name")
+        self.await_service(self.sensors[0], 2)
+
+    def test_not_with_clients(self):
+        done = subprocess.run(
+            [os.environ["PODWIRE"], "agent", "--listen", "2002", "--allow-null-login", "on",
+             "--pod-network", "10.244.0.0/16", "--handover", "x"], capture_output=True, text=True)
+        self.assertEqual(done.returncode, 64)
+        self.assertIn("cannot hand over", done.stderr)
+
+
+if __name__ == "__main__":
+    unittest.main()
