@@ -119,6 +119,8 @@ package final class NodeAgent: Sendable {
     ///
     /// Queues are flushed for a second; a name server is not waited for.
     private static let endTime = Duration.milliseconds(1500)
+    /// How often it is looked whether only name servers are still waited for.
+    private static let endLookInterval = Duration.milliseconds(50)
 
     /// Serves sensors and clients until `stop`, and then until the queues are flushed or a second is
     /// over.
@@ -160,9 +162,21 @@ package final class NodeAgent: Sendable {
         if choice.isNeeded { try Thread { choice.run() }.detach() }
         summarize()
         context.status.isStopping.set(true)
-        _ = finished.take(
-            atLeast: choice.sensors.count + (passive == nil ? 0 : 1),
-            waitingUntil: .now + Self.endTime)
+        awaitEnd(of: choice.sensors.count + (passive == nil ? 0 : 1))
+    }
+
+    /// Waits until all that serve peers have ended, but for those that wait for a name server.
+    private func awaitEnd(of count: Int) {
+        let deadline = MonotonicTime.now + Self.endTime
+        var endedCount = 0
+        while endedCount + context.status.sensors.count(where: \.isSought.isSet) < count,
+            .now < deadline
+        {
+            endedCount +=
+                finished.take(
+                    atLeast: 1, waitingUntil: min(deadline, .now + Self.endLookInterval)
+                ).count
+        }
     }
 
     /// Serves metrics and probes: at once, or when the agent has taken over from another one.
@@ -195,13 +209,14 @@ package final class NodeAgent: Sendable {
                         "cannot serve metrics and probes", metadata: ["reason": "\(error)"])
                 }
             },
+            accompany: { [status = context.status] in status.isAccompanied.set($0) },
             cede: { [context] in
-                context.isCeded.set(true)
+                context.status.isCeded.set(true)
                 choice.pause()
                 gate.close()
             },
             resume: { [context] in
-                context.isCeded.set(false)
+                context.status.isCeded.set(false)
                 choice.resume()
                 gate.open()
             })

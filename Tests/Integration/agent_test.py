@@ -6,6 +6,7 @@ PODWIRE names the binary. Each test has a node and a pod in network namespaces o
 import os
 import pathlib
 import re
+import shutil
 import signal
 import socket
 import struct
@@ -425,6 +426,24 @@ class AgentTest(unittest.TestCase):
         file.flush()
         agent.await_text("or udp")
         self.assertNotIn("denied", agent.text())
+
+    def test_a_name_server_that_is_silent_keeps_it_from_nothing(self):
+        # ip(8) puts this file into the place of the other in that namespace.
+        folder = pathlib.Path("/etc/netns", self.bed.node)
+        folder.mkdir(parents=True)
+        self.addCleanup(shutil.rmtree, folder)
+        (folder / "resolv.conf").write_text("nameserver 127.0.0.1\n")
+        silent = socket_in(self.bed.node, kind=socket.SOCK_DGRAM)
+        self.addCleanup(silent.close)
+        silent.bind(("127.0.0.1", 53))
+        silent.settimeout(PATIENCE_SECONDS)
+        agent = Agent(self.bed, "eda.test")
+        self.addCleanup(agent.kill)
+        self.assertIn(b"eda", silent.recv(512))
+        code, seconds = agent.stop()
+        self.assertEqual(code, 0)
+        self.assertLess(seconds, 1)
+        self.assertNotIn("sensor not reached", agent.text())
 
     def test_a_niceness_that_is_not_allowed_is_named(self):
         for niceness, remedy in ((-5, "0 to 19"), (3, "7 to 19")):

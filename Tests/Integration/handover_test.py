@@ -265,8 +265,12 @@ class ReplaceTest(HandoverCase):
         newer = self.newer(EXTRAHOP_SENSOR_IP="192.168.100.99,192.168.101.99")
         newer.await_text("another agent forwards until this one's sensors capture")
         newer.await_text("sensor not reached", 2)
+        # So an update stops here: the port that is asked about the newer one is the older one's.
+        self.endpoint.await_page("/readyz", 503, "another agent of this node is to take over")
+        self.endpoint.await_page("/healthz", 200)
         self.assertNotIn("another agent takes over", self.agent.text())
         self.has_ended(newer)
+        self.endpoint.await_page("/readyz", 200)
         self.check_numbered()
 
     def test_of_the_sensors_one_is_enough_where_one_is_fed(self):
@@ -388,17 +392,18 @@ class OtherTest(HandoverCase):
             return struct.pack("!IHHQ", 0x5057484f, 1, kind, value)
 
         def connect(messages, user):
+            peer = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
             os.seteuid(user)
             try:
-                peer = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
                 peer.connect(f"\0podwire/{NAME}")
                 for one in messages:
                     peer.send(one)
                 peer.settimeout(5)
                 return peer.recv(64)
-            except BrokenPipeError:
+            except (BrokenPipeError, ConnectionResetError):
                 return b""
             finally:
+                peer.close()
                 os.seteuid(0)
 
         node = self.bed.name("node")
@@ -413,13 +418,13 @@ class OtherTest(HandoverCase):
         # A moment that is over, too soon, or far away, is refused.
         for value in (0, 1, moment - 3_600_000_000_000, 1 << 63, time.time_ns() + 60_000_000_000):
             def ask():
-                peer = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-                peer.settimeout(5)
-                peer.connect(f"\0podwire/{NAME}")
-                peer.send(hello)
-                peer.recv(64)
-                peer.send(message(3, value))
-                return peer.recv(64)
+                with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as peer:
+                    peer.settimeout(5)
+                    peer.connect(f"\0podwire/{NAME}")
+                    peer.send(hello)
+                    peer.recv(64)
+                    peer.send(message(3, value))
+                    return peer.recv(64)
 
             self.assertEqual(in_namespace(node, ask), message(5, value))
         self.assertNotIn("another agent takes over", self.agent.text())
@@ -432,7 +437,7 @@ class OtherTest(HandoverCase):
     def test_a_name_that_another_user_has(self):
         """The agent works, and says what is the matter."""
         program = ("import socket, time; s = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET); "
-                   f"s.bind('\0podwire/{NAME}'); s.listen(); print('ready', flush=True); "
+                   f"s.bind('\\0podwire/{NAME}'); s.listen(); print('ready', flush=True); "
                    "time.sleep(600)")
         self.variables = {}
         self.start(pods=1, sensors=1, forms=("tcp",), per_second=PER_SECOND)
@@ -450,7 +455,7 @@ class OtherTest(HandoverCase):
 
     def test_not_with_clients(self):
         done = subprocess.run(
-            [os.environ["PODWIRE"], "agent", "--listen", "2002", "--allow-null-login", "on",
+            [os.environ["PODWIRE"], "agent", "--listen", "2002", "--allow-null-login",
              "--pod-network", "10.244.0.0/16", "--handover", "x"], capture_output=True, text=True)
         self.assertEqual(done.returncode, 64)
         self.assertIn("cannot hand over", done.stderr)

@@ -234,6 +234,26 @@ struct SettingsTests {
         #expect(throws: SettingFailure.self) { try read(environment) }
     }
 
+    @Test(
+        "understand the name of a handover",
+        arguments: [
+            ("", nil), ("off", nil), ("podwire", "podwire"), ("net-obs/a_b.c", "net-obs/a_b.c"),
+        ])
+    func handover(text: String, name: String?) throws {
+        var environment = Self.least
+        environment["PODWIRE_HANDOVER"] = text
+        #expect(try read(environment).handover == name)
+    }
+
+    @Test(
+        "refuse other names for a handover",
+        arguments: ["a b", "ä", "@x", String(repeating: "x", count: 81)])
+    func noHandover(text: String) {
+        var environment = Self.least
+        environment["PODWIRE_HANDOVER"] = text
+        #expect(throws: SettingFailure.self) { try read(environment) }
+    }
+
     @Test("understand niceness with its sign", arguments: [-20, -1, 0, 19])
     func niceness(niceness: Int) throws {
         var environment = Self.least

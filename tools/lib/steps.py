@@ -115,6 +115,7 @@ STEPS = (
     integration("sensors", "twenty nodes that share four sensors, which come and go", beside=WAITS),
     integration("vxlan", "sensors at the end of a tunnel, beside one over RPCAP"),
     integration("fault", "faults of sensors, networks, nodes and the agent itself"),
+    integration("handover", "an agent that takes over from another one, and whatever ends meanwhile"),
     integration("deployment", "the program as the manifests of k8s/ start it", "manifests", "venv",
                 venv=True),
     integration("container", "the image, and a container of it as on a node", "container", "venv", venv=True),

@@ -33,6 +33,8 @@ final class Handover: Sendable {
         let servedCountMax: Int
         /// Takes the ports that only one agent of a node can have.
         let settle: @Sendable () -> Void
+        /// Records whether a newer agent is there that does not forward yet.
+        let accompany: @Sendable (Bool) -> Void
         /// Ends the sessions, and lets go of these ports.
         let cede: @Sendable () -> Void
         /// Takes up again what was ceded.
@@ -257,6 +259,7 @@ extension Handover {
             actions += predecessor.attend(at: .now)
             if actions.contains(.disconnect) { actions += predecessor.disconnect() }
             carryOut(actions, on: line)
+            role.accompany(predecessor.isAccompanied)
             log(actions, predecessor.phase)
             if actions.contains(.disconnect) { line = nil }
             if actions.contains(.cede) { listener = nil }

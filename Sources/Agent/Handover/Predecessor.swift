@@ -28,6 +28,9 @@ package struct Predecessor {
     /// Whether another one can come.
     package var isAlone: Bool { phase == .alone }
 
+    /// Whether another one is there that does not forward yet.
+    package var isAccompanied: Bool { phase != .alone && phase != .ceded }
+
     /// Takes a message.
     package mutating func receive(
         _ message: HandoverMessage, at now: HandoverMoment, servedCount: Int

@@ -4,6 +4,7 @@ import Glibc
 import Linux
 import Log
 import Logging
+import Metrics
 import Netlink
 import Packets
 import RPCAP
@@ -89,7 +90,10 @@ struct SensorDialer: SensorFeeder {
 
     /// Resolves the sensor's name again, and tries its addresses in turn.
     private func dial() throws -> Connection {
+        status.isSought.set(true)
+        defer { status.isSought.set(false) }
         let addresses = try resolve(sensor.host, port: sensor.port)
+        status.isSought.set(false)
         context.feed.add(addresses.map(\.address), of: sensor)
         var failure: SystemError?
         for address in addresses {

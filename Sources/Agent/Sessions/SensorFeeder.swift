@@ -2,6 +2,7 @@ import Addressing
 import Linux
 import Log
 import Logging
+import Metrics
 import Netlink
 import Settings
 import Time
@@ -21,6 +22,12 @@ protocol SensorFeeder {
 }
 
 extension SensorFeeder {
+    /// The least wait before a sensor is dialled again while a newer agent of the node is there.
+    ///
+    /// A sensor that takes one session of a node leaves the older agent for the newer one. If that one
+    /// dialled at once, the two would drive each other out in turn.
+    private static var accompaniedPause: Duration { .seconds(3) }
+
     /// Feeds the sensor until the agent stops, whenever it is to be fed.
     mutating func followOrders() {
         while !context.stop.isGiven {
@@ -32,7 +39,8 @@ extension SensorFeeder {
                 delay = SensorOrders.probeInterval
             case .serve:
                 serve()
-                let pause = backoff.next()
+                var pause = backoff.next()
+                if context.status.isAccompanied.isSet { pause = max(pause, Self.accompaniedPause) }
                 delay = pause
                 logger.debug(
                     "next try", metadata: ["milliseconds": .number(pause.waitMilliseconds)])

@@ -35,8 +35,6 @@ final class SessionContext: Sendable {
     let stop: StopSignal
     /// The time whose frames all captures forward.
     let span = ForwardingSpan()
-    /// Whether another agent of the node has taken over.
-    let isCeded = Flag(false)
     private let logger: Logger
 
     /// Reads the files that the settings name.
@@ -97,7 +95,7 @@ final class SessionContext: Sendable {
 
     /// Why a sensor is left that is there.
     var revocationReason: String {
-        isCeded.isSet
+        status.isCeded.isSet
             ? "another agent of this node has taken over" : "this node feeds another sensor"
     }
 

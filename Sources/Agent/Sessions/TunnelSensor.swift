@@ -4,6 +4,7 @@ import Forwarding
 import Linux
 import Log
 import Logging
+import Metrics
 import Netlink
 import Observation
 import Packets
@@ -55,7 +56,9 @@ struct TunnelSensor: SensorFeeder {
 
     /// Feeds the sensor until that fails, or is not to be any more.
     mutating func serve() {
+        status.isSought.set(true)
         var feed = open()
+        status.isSought.set(false)
         while let current = feed {
             let begin = MonotonicTime.now
             let reason = keep(current)

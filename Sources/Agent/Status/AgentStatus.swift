@@ -33,6 +33,10 @@ package final class AgentStatus: Sendable {
     let handshakesFailed = Counter()
     /// How often the node has begun to feed another sensor, where it feeds one of several.
     let sensorChanges = Counter()
+    /// Whether a newer agent of the node is there, and does not forward yet.
+    let isAccompanied = Flag(false)
+    /// Whether a newer agent of the node has taken over.
+    let isCeded = Flag(false)
     /// Whether the agent is about to end.
     let isStopping = Flag(false)
 

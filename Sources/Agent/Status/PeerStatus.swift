@@ -13,6 +13,8 @@ package final class PeerStatus: Sendable {
     let sessions = Gauge()
     /// Connections that failed.
     let connectionsFailed = Counter()
+    /// Whether its name is being looked up, which nothing can end, while nothing is captured for it.
+    let isSought = Flag(false)
     /// The frames of each edge, over all captures.
     let edgeMetrics = EdgeMetrics()
     private let state = Mutex(State())
