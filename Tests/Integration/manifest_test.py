@@ -437,7 +437,9 @@ class Program(unittest.TestCase):
     def test_what_the_plain_manifest_repeats_is_the_default(self):
         """It says where sensors and metrics are, for people to change; all else is left out."""
         values = environment(agent_of(FOLDER)["spec"]["containers"][0])
-        repeated = {name: value for name, value in values.items() if defaults()[name]}
+        repeated = {name: value for name, value in values.items() if defaults().get(name)}
+        # Agents hand over to each other only under a name.
+        self.assertEqual(repeated.pop("PODWIRE_HANDOVER"), "extrahop/extrahop-rpcapd")
         self.assertEqual(repeated.keys(), {"RPCAPD_TARGET_PORT", "PODWIRE_HTTP"})
         for name, value in repeated.items():
             self.assertEqual(value, defaults()[name])
@@ -448,7 +450,8 @@ class Program(unittest.TestCase):
         # But for what goes with the probes, which components/metrics changes.
         self.assertEqual(spec["initContainers"][0]["env"],
                          [variable for variable in spec["containers"][0]["env"]
-                          if variable["name"] != "PODWIRE_HTTP"])
+                          if variable["name"] not in ("PODWIRE_HTTP", "PODWIRE_HANDOVER",
+                                                      "POD_NAMESPACE")])
         self.assertEqual(spec["initContainers"][0]["image"], spec["containers"][0]["image"])
 
     def test_variables_name_only_those_above(self):
@@ -480,6 +483,28 @@ class Program(unittest.TestCase):
         self.check_probes(items, 9465)
         container = items[AGENT]["spec"]["template"]["spec"]["containers"][0]
         self.assertEqual(container["ports"], [{"name": "http", "containerPort": 9465}])
+
+    def test_an_update_has_two_agents_on_a_node_only_if_they_hand_over(self):
+        every = {folder.name: build(folder) for folder in KUSTOMIZATIONS} | sites()
+        surging = 0
+        for name, items in every.items():
+            spec = items[AGENT]["spec"]
+            pod = spec["template"]["spec"]
+            [container] = [one for one in pod["containers"] if one["name"] == "podwire"]
+            variables = {one["name"]: one.get("value") for one in container["env"]}
+            update = spec["updateStrategy"]["rollingUpdate"]
+            with self.subTest(name):
+                # Kubernetes takes only one of the two.
+                self.assertEqual(sorted([str(update["maxSurge"]), str(update["maxUnavailable"])]),
+                                 ["0", "10%"])
+                # A declared port is the node's, and so no second pod would come to the node.
+                declares = any(one.get("ports") for one in pod["containers"])
+                self.assertEqual(update["maxSurge"] == 0, declares)
+                self.assertEqual(variables["PODWIRE_HANDOVER"] == "off", update["maxSurge"] == 0)
+                if update["maxSurge"]:
+                    self.assertNotIn("PODWIRE_LISTEN", variables)
+                    surging += 1
+        self.assertGreater(surging, 10)
 
     def check_probes(self, items, port):
         container = items[AGENT]["spec"]["template"]["spec"]["containers"][0]

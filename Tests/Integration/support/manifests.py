@@ -101,7 +101,8 @@ def containers(pod):
 def environment(container, **fields):
     """The container's variables as the kubelet makes them: one can name those before it. Those that
     take a field of the pod have it from here; the node is always node1."""
-    values, fields = {}, {"spec.nodeName": "node1", **fields}
+    values = {}
+    fields = {"spec.nodeName": "node1", "metadata.namespace": "extrahop", **fields}
     for variable in container.get("env", []):
         if "valueFrom" in variable:
             values[variable["name"]] = fields[variable["valueFrom"]["fieldRef"]["fieldPath"]]
