@@ -59,7 +59,7 @@ struct Pipeline: ~Copyable {
     let counters: CaptureCounters
     /// The time whose frames are forwarded.
     private let span: ForwardingSpan
-    /// That time as it was when the block at hand was begun.
+    /// Its bounds when the block at hand was begun.
     private var bounds: ForwardingSpan.Bounds
 
     /// The largest part of the queue that held fragments may take: they go into it together.
@@ -201,9 +201,7 @@ extension Pipeline {
         let isAtHost = edge.edgeOfPodSide == nil
         var passed = PassedAddresses()
         let limit = filter.limitInKernel
-        let isOneView =
-            sideViews.isEmpty && isFilteredInKernel(now) && !selection.seesAll
-            && bounds.isUnbounded
+        let isOneView = sideViews.isEmpty && isFilteredInKernel(now) && !looksAtAll
         var packets = block.packets
         lookAtSender(in: &packets, edge, fastPath, now)
         packets = block.packets
@@ -410,6 +408,9 @@ extension Pipeline {
             release(into: &queue, now) { $0.take(of: datagram) }
         }
     }
+
+    /// Whether each frame that is reported is looked at once more.
+    private var looksAtAll: Bool { selection.seesAll || !bounds.isUnbounded }
 
     /// Whether a frame that is to be reported is this agent's, by the moment when it passed.
     ///

@@ -50,6 +50,7 @@ extension Capability {
     ///
     /// - Parameter kept: What the process keeps, as far as it is held.
     /// - Returns: The number of capabilities that were held and are no more.
+    /// - Throws: The kernel's reason if they stay.
     package static func giveUpAll(but kept: Set<Capability>) throws(SystemError) -> Int {
         let mask = kept.reduce(UInt64(0)) { $0 | 1 << UInt64($1.number) }
         return Int(

@@ -39,8 +39,7 @@ package struct ProcessFigures: Equatable, Sendable {
         cpuSeconds = (Double(userTicks) + Double(systemTicks)) / ticks
         startSeconds = Double(units.bootSeconds) + Double(startTicks) / ticks
         virtualByteCount = virtual
-        residentByteCount = residentPages.multipliedReportingOverflow(by: units.pageByteCount)
-            .partialValue
+        residentByteCount = residentPages &* units.pageByteCount
         threadCount = threads
     }
 

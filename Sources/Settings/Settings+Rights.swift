@@ -14,7 +14,7 @@ extension Settings {
         if capture.placement.niceness != nil { needed.insert(.sysNice) }
         if ports.contains(where: { $0 < Self.openPortMin }) { needed.insert(.netBindService) }
         if readsGivenFiles {
-            // Of the two, which of them a process has is the runtime's choice.
+            // Runtimes differ in which of the two they grant.
             needed.insert(Capability.dacReadSearch.isHeld ? .dacReadSearch : .dacOverride)
         }
         return needed

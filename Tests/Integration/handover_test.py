@@ -4,7 +4,6 @@ PODWIRE names the binary. What pods have sent and received is recorded by tcpdum
 """
 
 import collections
-import json
 import os
 import pathlib
 import socket
@@ -336,6 +335,31 @@ class EndTest(HandoverCase):
         self.agent = older
         self.has_ended(self.replace())
 
+    def test_one_of_three(self):
+        """Whoever was the last to take over forwards, whichever of the others ends; and then one of them."""
+        self.begin()
+        first = self.replace()
+        second = self.replace()
+        third = self.agent
+        second.process.kill()
+        second.process.wait()
+        # For what must not happen: the first one takes up again what the third one does.
+        self.run_for(2)
+        self.assertEqual(first.text().count("sensor session ended"), 2)
+        for sensor in self.sensors:
+            self.await_service(sensor, 3)
+            self.assertEqual(self.lost(sensor), 0)
+            found = self.numbers(sensor, self.sender)
+            self.assertEqual(len(found), len(set(found)), "a packet has come twice")
+        third.process.kill()
+        third.process.wait()
+        for sensor in self.sensors:
+            self.await_service(sensor, 4)
+            found = self.numbers(sensor, self.sender)
+            self.assertEqual(len(found), len(set(found)), "a packet has come twice")
+        self.agent = first
+        self.endpoint.await_page("/readyz", 200)
+
     def test_the_older_one_is_killed(self):
         """The newer one forwards at once."""
         self.begin()
@@ -455,7 +479,7 @@ class OtherTest(HandoverCase):
 
     def test_not_with_clients(self):
         done = subprocess.run(
-            [os.environ["PODWIRE"], "agent", "--listen", "2002", "--allow-null-login",
+            [os.environ["PODWIRE"], "agent", "--listen", "127.0.0.1:2002", "--allow-null-login",
              "--pod-network", "10.244.0.0/16", "--handover", "x"], capture_output=True, text=True)
         self.assertEqual(done.returncode, 64)
         self.assertIn("cannot hand over", done.stderr)

@@ -6,9 +6,10 @@ struct ProcessFiguresTests {
     private static let units = ProcessFigures.Units(
         ticksPerSecond: 100, pageByteCount: 4096, bootSeconds: 1_700_000_000)
     private static let rest =
-        "S 1 7 7 0 -1 4194560 900 0 3 0 150 50 0 0 20 0 12 0 4250 123456789 1000 18446744073709551615 1"
+        "S 1 7 7 0 -1 4194560 900 0 3 0 150 50 0 0 20 0 12 0 4250 123456789 1000 18446744073709551615"
 
-    @Test("are read behind a name with spaces and parentheses", arguments: ["podwire", "a) S (b c"])
+    @Test(
+        "are read behind a name with spaces and parentheses", arguments: ["podwire", "a) S (b c"])
     func stat(name: String) throws {
         let figures = try #require(
             ProcessFigures(stat: "7 (\(name)) \(Self.rest)\n", Self.units))

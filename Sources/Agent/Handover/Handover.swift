@@ -89,14 +89,16 @@ final class Handover: Sendable {
         var isNew = true
         while !stop.isGiven {
             heartbeat.beat()
-            if isNew, let older = line ?? connect() {
-                line = nil
-                switch follow(older, heartbeat) {
+            if isNew {
+                line = line ?? connect()
+                switch line.map({ follow($0, heartbeat) }) {
                 case .notHeard:
-                    _ = stop.wait(for: Self.retryInterval)
+                    line = nil
+                    _ = wait(for: Self.retryInterval)
                     continue
-                case .alone: isNew = false
-                case .tookOver(let until): (isNew, comparesUntil) = (false, until)
+                case .alone(let until), .tookOver(let until):
+                    (isNew, comparesUntil) = (false, until)
+                case nil: break
                 }
             }
             guard !stop.isGiven else { return }
@@ -104,7 +106,7 @@ final class Handover: Sendable {
                 let listener = try SequencedListener(atName: name)
                 isNew = false
                 role.settle()
-                return lead(listener, comparesUntil, heartbeat)
+                lead(listener, comparesUntil, heartbeat)
             } catch {
                 // One that has begun at the same time, or one that has not let go of the name yet.
                 if !isNew {
@@ -114,6 +116,8 @@ final class Handover: Sendable {
                 _ = wait(for: Self.retryInterval)
             }
         }
+        // By its end the older agent knows that this one is gone.
+        withExtendedLifetime(line) {}
     }
 
     /// - Returns: Whether the agent stops.
@@ -163,15 +167,15 @@ extension Handover {
         carryOut(Successor.firstActions, on: line)
         while true {
             heartbeat.beat()
-            if wait(for: line) { return .alone }
+            if wait(for: line) { return .notHeard }
             let before = successor.phase
             var actions: [HandoverAction] = []
             switch receive(from: line) {
             case .nothing: break
             case .message(let message): actions += successor.receive(message, at: .current)
-            case .end: actions += successor.disconnect()
+            case .end: actions += successor.disconnect(at: .current)
             }
-            if actions.contains(.disconnect) { actions += successor.disconnect() }
+            if actions.contains(.disconnect) { actions += successor.disconnect(at: .current) }
             actions += successor.attend(
                 at: .current, servedCount: role.servedCount(), servedCountMax: role.servedCountMax)
             carryOut(actions, on: line)
@@ -213,63 +217,109 @@ extension Handover {
 extension Handover {
     private enum Awaited { case stopRequest, stop, listener, line }
 
+    /// The part of an agent that forwards: who is there beside it, and what they have agreed on.
+    private struct Lead: ~Copyable {
+        /// Nil while another agent has the name.
+        var listener: SequencedListener?
+        /// The newer agent.
+        var line: Line?
+        /// When a connection is closed over which nothing has been said yet.
+        var silentUntil = MonotonicTime.distantFuture
+        /// Until when time stamps are compared with the moment at which this agent took over.
+        var comparesUntil: MonotonicTime?
+        var predecessor = Predecessor()
+        /// Whether the newer agent is gone after it has taken over, so that the name may be free.
+        var seeksName = false
+    }
+
     /// Listens for newer agents, and hands over to one, until the agent stops.
     private func lead(
         _ listener: consuming SequencedListener, _ comparesUntil: MonotonicTime?,
         _ heartbeat: borrowing Watchdog.Heartbeat
     ) {
-        var listener: SequencedListener? = listener
-        var line: Line?
-        var comparesUntil = comparesUntil
-        var predecessor = Predecessor()
-        var isStopping = false
+        var lead = Lead(listener: consume listener, comparesUntil: comparesUntil)
         while !stop.isGiven {
             heartbeat.beat()
-            let due = [predecessor.dueAt, comparesUntil].compactMap { $0 }.min()
-            let ready = try? poll(
-                [
-                    Awaited.stopRequest: (isStopping ? -1 : stopRequest.fileDescriptor, .readable),
-                    .stop: (stop.fileDescriptor, .readable),
-                    .listener: (listener?.fileDescriptor ?? -1, .readable),
-                    .line: (line?.socket.fileDescriptor ?? -1, .readable),
-                ], until: min(due ?? .distantFuture, .now + Watchdog.waitMax))
-            guard let ready else { return stop.give() }
-            var actions: [HandoverAction] = []
-            if let time = comparesUntil, .now >= time {
-                comparesUntil = nil
-                span.begin(at: 0)
-            }
-            if !ready[.stopRequest].isEmpty {
-                isStopping = true
-                actions += predecessor.requestStop(at: .now)
-            }
-            if !ready[.listener].isEmpty, let new = listener?.acceptOwn(pause: Self.refusalPause) {
-                // A second one is let go of, and tries again.
-                if line == nil { line = Line(new) }
-            }
-            if !ready[.line].isEmpty, let newer = line {
-                switch receive(from: newer) {
-                case .nothing: break
-                case .message(let message):
-                    actions += predecessor.receive(
-                        message, at: .current, servedCount: role.servedCount())
-                case .end: actions.append(.disconnect)
-                }
-            }
-            actions += predecessor.attend(at: .now)
-            if actions.contains(.disconnect) { actions += predecessor.disconnect() }
-            carryOut(actions, on: line)
-            role.accompany(predecessor.isAccompanied)
-            log(actions, predecessor.phase)
-            if actions.contains(.disconnect) { line = nil }
-            if actions.contains(.cede) { listener = nil }
-            if listener == nil, predecessor.isAlone {
-                listener = try? SequencedListener(atName: name)
-            }
+            turn(&lead)
         }
     }
 
-    private func log(_ actions: [HandoverAction], _ phase: Predecessor.Phase) {
+    private func turn(_ lead: inout Lead) {
+        let isStopping = lead.predecessor.isToStop
+        var deadline = min(
+            lead.predecessor.dueAt ?? .distantFuture, lead.comparesUntil ?? .distantFuture,
+            lead.silentUntil, .now + Watchdog.waitMax)
+        if lead.seeksName { deadline = min(deadline, .now + Self.retryInterval) }
+        let ready = try? poll(
+            [
+                Awaited.stopRequest: (isStopping ? -1 : stopRequest.fileDescriptor, .readable),
+                .stop: (stop.fileDescriptor, .readable),
+                .listener: (lead.listener?.fileDescriptor ?? -1, .readable),
+                .line: (lead.line?.socket.fileDescriptor ?? -1, .readable),
+            ], until: deadline)
+        guard let ready else { return stop.give() }
+        if let time = lead.comparesUntil, .now >= time {
+            lead.comparesUntil = nil
+            span.begin(at: 0)
+        }
+        var actions: [HandoverAction] = []
+        if !ready[.stopRequest].isEmpty { actions += lead.predecessor.requestStop(at: .now) }
+        if !ready[.line].isEmpty { actions += hear(&lead) }
+        if .now >= lead.silentUntil { actions.append(.disconnect) }
+        actions += lead.predecessor.attend(at: .now)
+        if actions.contains(.disconnect) { actions += loseNewer(&lead) }
+        if lead.seeksName { actions += seekName(&lead) }
+        carryOut(actions, on: lead.line)
+        if actions.contains(where: \.isBeginning) {
+            lead.comparesUntil = .now + HandoverTimes.comparison
+        }
+        role.accompany(lead.predecessor.isAccompanied)
+        log(actions)
+        if actions.contains(.cede) { lead.listener = nil }
+        if !ready[.listener].isEmpty { accept(&lead) }
+    }
+
+    private func accept(_ lead: inout Lead) {
+        guard let new = lead.listener?.acceptOwn(pause: Self.refusalPause), lead.line == nil else {
+            // A second one is let go of, and tries again.
+            return
+        }
+        lead.line = Line(new)
+        lead.silentUntil = .now + HandoverTimes.greeting
+    }
+
+    /// Takes what the newer agent says.
+    private func hear(_ lead: inout Lead) -> [HandoverAction] {
+        guard let newer = lead.line else { return [] }
+        switch receive(from: newer) {
+        case .nothing: return []
+        case .message(let message):
+            lead.silentUntil = .distantFuture
+            return lead.predecessor.receive(
+                message, at: .current, servedCount: role.servedCount())
+        case .end: return [.disconnect]
+        }
+    }
+
+    /// Lets go of the newer agent.
+    private func loseNewer(_ lead: inout Lead) -> [HandoverAction] {
+        (lead.line, lead.silentUntil) = (nil, .distantFuture)
+        guard lead.predecessor.phase != .ceded else {
+            lead.seeksName = true
+            return []
+        }
+        return lead.predecessor.disconnect(at: .current)
+    }
+
+    /// Takes the name, unless a still newer agent has it, which forwards then.
+    private func seekName(_ lead: inout Lead) -> [HandoverAction] {
+        guard let listener = try? SequencedListener(atName: name) else { return [] }
+        lead.listener = consume listener
+        lead.seeksName = false
+        return lead.predecessor.disconnect(at: .current)
+    }
+
+    private func log(_ actions: [HandoverAction]) {
         for action in actions {
             switch action {
             case .endForwarding(at: .max):
@@ -318,6 +368,12 @@ extension Handover {
 
 extension HandoverMoment {
     fileprivate static var current: Self { Self(.now, wall: wallClockNanoseconds()) }
+}
+
+extension HandoverAction {
+    fileprivate var isBeginning: Bool {
+        if case .beginForwarding = self { true } else { false }
+    }
 }
 
 extension SequencedListener {

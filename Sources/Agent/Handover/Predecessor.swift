@@ -2,9 +2,9 @@ package import Time
 
 /// The older agent's part in a handover: what it does, without clocks and sockets.
 ///
-/// It forwards until the moment that the newer agent has proposed, settles what waited then, and ends its
-/// sessions. It stays, since whoever started it would start it again, and takes up its work again if the
-/// newer agent goes away.
+/// The agent forwards until the moment that the newer one has proposed, settles what waited then, and ends
+/// its sessions. The process stays, since whoever started it would start it again. If the newer agent goes
+/// away, this one takes up its work again.
 package struct Predecessor {
     package private(set) var phase = Phase.alone
     /// When the agent stops, if it is to stop.
@@ -17,7 +17,7 @@ package struct Predecessor {
         /// Another one is there, and forwards nothing yet.
         case accompanied
         /// The other one takes over; this one ends its sessions at a time.
-        case ceding(until: MonotonicTime)
+        case ceding(until: MonotonicTime, moment: UInt64)
         /// The other one forwards.
         case ceded
     }
@@ -25,8 +25,8 @@ package struct Predecessor {
     /// An agent without another one.
     package init() {}
 
-    /// Whether another one can come.
-    package var isAlone: Bool { phase == .alone }
+    /// Whether the agent is to stop, at once or later.
+    package private(set) var isToStop = false
 
     /// Whether another one is there that does not forward yet.
     package var isAccompanied: Bool { phase != .alone && phase != .ceded }
@@ -44,7 +44,7 @@ package struct Predecessor {
                 return [.send(HandoverMessage(.refuse, message.value))]
             }
             let until = now.monotonic + lead + HandoverTimes.tail
-            phase = .ceding(until: until)
+            phase = .ceding(until: until, moment: message.value)
             if stopsAt != nil { stopsAt = until }
             return [
                 .endForwarding(at: message.value), .send(HandoverMessage(.accept, message.value)),
@@ -66,7 +66,7 @@ package struct Predecessor {
 
     /// Does what is due.
     package mutating func attend(at now: MonotonicTime) -> [HandoverAction] {
-        if case .ceding(let until) = phase, now >= until {
+        if case .ceding(let until, _) = phase, now >= until {
             phase = .ceded
             let stop: [HandoverAction] = stopsAt == nil ? [] : [.stop]
             return [.cede, .send(HandoverMessage(.ceded))] + stop
@@ -77,7 +77,7 @@ package struct Predecessor {
 
     /// When something is due; nil for never.
     package var dueAt: MonotonicTime? {
-        if case .ceding(let until) = phase { return until }
+        if case .ceding(let until, _) = phase { return until }
         return stopsAt
     }
 
@@ -85,25 +85,33 @@ package struct Predecessor {
     ///
     /// It waits for another agent that is about to take over.
     package mutating func requestStop(at now: MonotonicTime) -> [HandoverAction] {
+        isToStop = true
         switch phase {
         case .alone, .ceded: return [.stop]
         case .accompanied:
             stopsAt = now + HandoverTimes.stopWait
             return []
-        case .ceding(let until):
+        case .ceding(let until, _):
             stopsAt = until
             return []
         }
     }
 
     /// Records that the other agent has gone.
-    package mutating func disconnect() -> [HandoverAction] {
+    ///
+    /// What passed after the moment and before now is not forwarded: the other agent has forwarded it, but
+    /// for the last blocks.
+    package mutating func disconnect(at now: HandoverMoment) -> [HandoverAction] {
         defer { phase = .alone }
         let stop: [HandoverAction] = stopsAt == nil ? [] : [.stop]
         switch phase {
         case .alone, .accompanied: return stop
-        case .ceding: return [.endForwarding(at: .max)] + stop
-        case .ceded: return [.endForwarding(at: .max), .resume] + stop
+        case .ceding(_, let moment) where now.wall < moment:
+            return [.endForwarding(at: .max)] + stop
+        case .ceding:
+            return [.beginForwarding(at: now.wall), .endForwarding(at: .max)] + stop
+        case .ceded:
+            return [.beginForwarding(at: now.wall), .endForwarding(at: .max), .resume] + stop
         }
     }
 }

@@ -35,8 +35,8 @@ package struct Successor {
     package enum Outcome: Equatable, Sendable {
         /// The older agent had no time, or is not known to be there: ask again.
         case notHeard
-        /// The older agent is gone, or does not answer.
-        case alone
+        /// The older agent is gone, or does not answer; time stamps are compared until then.
+        case alone(comparesUntil: MonotonicTime)
         /// The agent forwards, and compares time stamps with the moment until then.
         case tookOver(comparesUntil: MonotonicTime)
     }
@@ -90,7 +90,7 @@ package struct Successor {
     ) -> [HandoverAction] {
         switch phase {
         case .greeting(let until) where now.monotonic >= until:
-            phase = .over(.alone)
+            phase = .over(.alone(comparesUntil: now.monotonic))
             return [.beginForwarding(at: 0)]
         case .waiting(let since, let notBefore) where now.monotonic >= notBefore:
             let hasPatience = now.monotonic - since < HandoverTimes.patience
@@ -111,7 +111,9 @@ package struct Successor {
     }
 
     /// Records that the older agent has closed the connection.
-    package mutating func disconnect() -> [HandoverAction] {
+    ///
+    /// What passed before is not forwarded again: the older agent has forwarded it, but for the last blocks.
+    package mutating func disconnect(at now: HandoverMoment) -> [HandoverAction] {
         switch phase {
         case .greeting:
             // It may serve another one, or be about to end: then nobody will be there the next time.
@@ -119,9 +121,10 @@ package struct Successor {
             return []
         case .over: return []
         case .ceding(let proposal, _): return finish(proposal)
+        case .overlapping(let proposal) where now.wall >= proposal.wall: return finish(proposal)
         case .waiting, .proposed, .overlapping:
-            phase = .over(.alone)
-            return [.beginForwarding(at: 0)]
+            phase = .over(.alone(comparesUntil: now.monotonic + HandoverTimes.comparison))
+            return [.beginForwarding(at: now.wall)]
         }
     }
 
