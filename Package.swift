@@ -60,7 +60,7 @@ let package = Package(
         module("Packets", "Addressing"),
         module("Tunnels", "Addressing", "Packets"),
         module("BPF", "Addressing"),
-        module("Filter", "Addressing", "BPF"),
+        module("Filter", "Addressing", "BPF", "Formats"),
         module("Observation", "Addressing", "BPF", "Packets", "Time"),
         module("Cilium", "Addressing"),
         module("RPCAP", "Addressing", "BPF", "Time"),

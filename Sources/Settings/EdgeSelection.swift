@@ -35,6 +35,11 @@ package struct EdgeSelection: Equatable, Sendable {
         self.excluded = excluded
     }
 
+    /// The same with other pod networks.
+    package func with(podNetworks: [IPNetwork]) -> Self {
+        Self(scope, podNetworks: podNetworks, included: included, excluded: excluded)
+    }
+
     /// Reads which edges are captured; without pod networks every pod's edge is.
     init(_ reader: SettingsReader) throws(SettingFailure) {
         self.init(

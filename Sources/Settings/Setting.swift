@@ -92,6 +92,9 @@ package struct SettingFailure: Error, Equatable, CustomStringConvertible {
         case unusable(GivenText, String)
     }
 
+    /// Whether the value has the right form, and cannot be used beside those of others.
+    var isOfCombination: Bool { if case .unusable = fault { true } else { false } }
+
     init(_ setting: Setting, _ fault: Fault) { (self.setting, self.fault) = (setting, fault) }
 
     package var description: String {

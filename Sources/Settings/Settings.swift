@@ -12,14 +12,19 @@ package struct Settings: Sendable {
     package let sensorPolicy: SensorPolicy
     /// The node's name, by which it chooses a sensor; nil for the host's.
     package let nodeName: String?
-    package let podNetworks: [IPNetwork]
+    package private(set) var podNetworks: [IPNetwork]
+    /// Whether `PODNET` is there and empty, as ExtraHop's manifest allows.
+    ///
+    /// The pod networks are then the on-link networks of the default route's interface, which are not
+    /// known yet if there are none.
+    package let takesOnLinkPodNetworks: Bool
     package let serviceNetworks: [IPNetwork]
     /// Addresses inside the pod networks that no agent covers.
     package let uncovered: [IPNetwork]
     /// The name under which the de-duplicated stream is offered.
     package let device: String
     /// Which edges are captured.
-    package let edges: EdgeSelection
+    package private(set) var edges: EdgeSelection
     /// The folder with the results of CNI plug-ins, for the names of pods; nil for no names.
     package let nameFolder: String?
     /// Where edges are captured.
@@ -56,8 +61,19 @@ package struct Settings: Sendable {
     package init(
         options: [Setting: String], needsPeer: Bool = true, environment: (String) -> String?
     ) throws(SettingFailure) {
-        let reader = SettingsReader(options: options, environment: environment)
-        podNetworks = try reader.list(.podNetworks, atLeastOne: true) { IPNetwork($0) }
+        try self.init(
+            SettingsReader(options: options, environment: environment), needsPeer: needsPeer,
+            needsPodNetworks: true)
+    }
+
+    /// Reads settings of which some may be required.
+    init(
+        _ reader: SettingsReader, needsPeer: Bool, needsPodNetworks: Bool
+    ) throws(SettingFailure) {
+        takesOnLinkPodNetworks = reader.isEmptyVariable(.podNetworks)
+        podNetworks = try reader.list(
+            .podNetworks, atLeastOne: needsPodNetworks && !takesOnLinkPodNetworks
+        ) { IPNetwork($0) }
         serviceNetworks = try reader.list(.serviceNetworks) { IPNetwork($0) }
         uncovered = try reader.list(.uncovered) { IPNetwork($0) }
         let port = try reader.one(.sensorPort, Self.port)
@@ -106,6 +122,14 @@ package struct Settings: Sendable {
         }
         logLevel = try reader.one(.logLevel) { Logger.Level(rawValue: $0) }
         logFormat = try reader.one(.logFormat) { LogFormat(rawValue: $0) }
+    }
+
+    /// The same with other pod networks.
+    package func with(podNetworks: [IPNetwork]) -> Self {
+        var settings = self
+        settings.podNetworks = podNetworks
+        settings.edges = edges.with(podNetworks: podNetworks)
+        return settings
     }
 
     /// Reads an absolute path, or `off` for none.

@@ -1,24 +1,37 @@
 /// Reads settings from options, then from the environment, then from the table's defaults.
 ///
-/// An empty variable counts as not set.
+/// An empty variable counts as not set, though it can be told from one that is not there.
 struct SettingsReader {
-    private var values: [Setting: GivenText] = [:]
+    private var texts: [Setting: GivenText] = [:]
+    private var emptyVariables: Set<Setting> = []
 
     init(options: [Setting: String], environment: (String) -> String?) {
         for setting in Setting.all {
+            let variable = environment(setting.variable)
             if let text = options[setting] {
-                values[setting] = GivenText(text: text, isOption: true)
-            } else if let text = environment(setting.variable), !text.isEmpty {
-                values[setting] = GivenText(text: text, isOption: false)
-            } else if case .value(let text) = setting.standard {
-                values[setting] = GivenText(text: text, isOption: false)
+                texts[setting] = GivenText(text: text, isOption: true)
+            } else if let variable, !variable.isEmpty {
+                texts[setting] = GivenText(text: variable, isOption: false)
+            } else if variable != nil {
+                emptyVariables.insert(setting)
             }
         }
     }
 
+    /// Takes a setting as one that is not given.
+    mutating func forget(_ setting: Setting) { texts[setting] = nil }
+
+    /// The text with which a setting was given; nil for one that has its default.
+    func text(of setting: Setting) -> GivenText? { texts[setting] }
+
+    /// Whether a setting's variable is there and empty, and its option is not given.
+    func isEmptyVariable(_ setting: Setting) -> Bool { emptyVariables.contains(setting) }
+
     private func given(_ setting: Setting) -> GivenText? {
         precondition(Setting.all.contains(setting), "\(setting.option) is not in Setting.all")
-        return values[setting]
+        if let text = texts[setting] { return text }
+        guard case .value(let text) = setting.standard else { return nil }
+        return GivenText(text: text, isOption: false)
     }
 
     /// Reads the value of a setting that has to be there; `read` returns nil for another form.

@@ -45,6 +45,9 @@ struct AgentCommand: ParsableCommand {
         let log = try AgentLog(settings)
         defer { log.flush() }
         let logger = log.logger
+        for unknown in UnknownVariable.all(among: environmentNames()) {
+            logger.warning("\(unknown)")
+        }
         do {
             let agent = try NodeAgent(settings, logger: logger)
             rights.log(to: logger)

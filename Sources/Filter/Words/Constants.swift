@@ -1,3 +1,5 @@
+import Formats
+
 /// The names of numbers that stand in expressions such as `tcp[tcpflags] & tcp-syn != 0`.
 ///
 /// pcap-filter(7) lists them; the numbers are those of RFC 792, 4443 and 9293.

@@ -1,3 +1,5 @@
+import Formats
+
 /// A word with a meaning of its own in the language of pcap-filter(7).
 enum Keyword: Equatable {
     /// The name of a protocol.

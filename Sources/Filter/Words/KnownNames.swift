@@ -1,3 +1,5 @@
+import Formats
+
 /// The names of services and protocols that a filter may have in the place of numbers.
 ///
 /// They are those of Debian's /etc/services and /etc/protocols, of which IANA's registries are the

@@ -1,9 +1,11 @@
 /// How near words are to each other, for hints.
-enum Spelling {
+package enum Spelling {
     /// What a letter that is put in, left out or changed costs.
     private static let changeCost = 2
     /// What letters in another order cost: that is how words are mistyped most.
     private static let orderCost = 1
+    /// The longest word that is compared: longer than any name of ours, and soon done.
+    private static let lengthMax = 32
 
     /// The first of the words that are nearest to another one; nil if none is near.
     ///
@@ -11,10 +13,10 @@ enum Spelling {
     ///   - word: The word, as somebody wrote it.
     ///   - words: The words that it may be meant for, those that are used most before the others.
     /// - Returns: One of the words.
-    static func nearest(to word: String, among words: [String]) -> String? {
-        let letters = Array(word.lowercased().utf8.prefix(17))
+    package static func nearest(to word: String, among words: [String]) -> String? {
+        let letters = Array(word.lowercased().utf8.prefix(lengthMax + 1))
         // A short word is near everything.
-        guard (2...16).contains(letters.count) else { return nil }
+        guard (2...lengthMax).contains(letters.count) else { return nil }
         let costMax = letters.count < 3 ? 0 : letters.count < 5 ? changeCost : 2 * changeCost
         var best: (word: String, cost: Int)?
         for candidate in words {
