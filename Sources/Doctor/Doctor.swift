@@ -7,6 +7,8 @@ package enum Doctor {
     /// All checks, in the order in which a person would look for the cause of a trouble.
     package static var checks: [any DoctorCheck.Type] {
         [
+            // What was set.
+            SettingsCheck.self,
             // What the agent may do, and what the machine gives it.
             CapabilityCheck.self, ThreadCheck.self, KernelCheck.self, RingCheck.self,
             RingMemoryCheck.self, LargePacketCheck.self, QueueMemoryCheck.self,
@@ -22,11 +24,11 @@ package enum Doctor {
         ]
     }
 
-    /// Examines the node and runs all checks.
+    /// Examines the node.
     ///
     /// It waits for what it examines: a moment, or some seconds where sensors do not answer.
-    package static func examine(_ settings: Settings) -> [Finding] {
-        findings(Examination.read(settings))
+    package static func examine(_ settings: ExaminedSettings) -> Examination {
+        Examination.read(settings)
     }
 
     /// The findings of all checks about an examination, in the checks' order.

@@ -23,12 +23,24 @@ package struct ByteCount: Hashable, Sendable, CustomStringConvertible {
         value = number << shift
     }
 
+    private static let units = ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"]
+
+    /// The largest number that `text` has without a decimal.
+    private static let wholeMax: UInt64 = 9999
+
     /// The number with one decimal and the largest unit that fits: `"1.5 MiB"`.
     package var description: String {
-        let units = ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"]
+        let units = Self.units
         guard value >= 1024 else { return "\(value) B" }
         let index = (63 - value.leadingZeroBitCount) / 10
         let unit = UInt64(1) << (index * 10)
         return "\(value / unit).\(value % unit * 10 / unit) \(units[index])"
+    }
+
+    /// The exact number in whole units, if that is short: `"1104 MiB"`; or else with one decimal.
+    package var text: String {
+        let index = value == 0 ? 0 : min(value.trailingZeroBitCount / 10, Self.units.count - 1)
+        let number = value >> (10 * UInt64(index))
+        return number > Self.wholeMax ? description : "\(number) \(Self.units[index])"
     }
 }

@@ -18,9 +18,6 @@ package enum Wording {
         "\(count) \(count == 1 ? one : more)"
     }
 
-    /// A size in whole mebibytes: `"256 MiB"`.
-    package static func mebibytes(_ byteCount: Int) -> String { "\(byteCount >> 20) MiB" }
-
     /// The text with a question mark for each invisible character.
     package static func visible(_ text: String) -> String {
         guard text.unicodeScalars.contains(where: \.isInvisible) else { return text }

@@ -71,6 +71,8 @@ package struct MissingCapability: Error, CustomStringConvertible {
     package init(_ capability: Capability) { self.capability = capability }
 
     package var description: String {
-        "needs \(capability.name): add it under securityContext.capabilities"
+        let advice = adviceOnCapability(
+            inKubernetes: "add it under securityContext.capabilities")
+        return "needs \(capability.name): \(advice)"
     }
 }

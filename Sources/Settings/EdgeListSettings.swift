@@ -1,6 +1,6 @@
 /// The settings of an agent that show in the list of its edges.
 package struct EdgeListSettings: Sendable {
-    package let selection: EdgeSelection
+    package var selection: EdgeSelection
     /// Whether `PODNET` is there and empty, which stands for the on-link networks of the default
     /// route's interface.
     package let takesOnLinkPodNetworks: Bool

@@ -1,3 +1,5 @@
+package import Addressing
+
 /// Settings as far as they can be understood, and what is wrong with the others.
 ///
 /// An agent does not start with a fault. Who examines settings wants to know of all of them, and to go
@@ -11,6 +13,8 @@ package struct ExaminedSettings: Sendable {
     package let given: [GivenSetting]
     /// The variables of the environment that look like settings and are none.
     package let unknownVariables: [UnknownVariable]
+    /// The address of the cluster's API, which Kubernetes tells every container; nil elsewhere.
+    package let kubernetesService: IPAddress?
 
     /// A setting that was given, as it was written.
     package struct GivenSetting: Equatable, Sendable {
@@ -39,11 +43,7 @@ package struct ExaminedSettings: Sendable {
         }
         (settings, faults) = Self.read(reader)
         unknownVariables = UnknownVariable.all(among: variables)
-    }
-
-    /// Settings without faults, of which nothing else is known.
-    package init(_ settings: Settings) {
-        (self.settings, faults, given, unknownVariables) = (settings, [], [], [])
+        kubernetesService = environment("KUBERNETES_SERVICE_HOST").flatMap { IPAddress($0) }
     }
 
     /// Settings of which one says what another one means.

@@ -30,6 +30,10 @@ package struct ThreadPlacement: Sendable {
         case niceness(CInt, inherited: CInt)
         case system(SystemError)
 
+        private static var advice: String {
+            adviceOnCapability(inKubernetes: "add it under securityContext.capabilities")
+        }
+
         package var description: String {
             switch self {
             case .processors(let missing, let allowed):
@@ -39,8 +43,8 @@ package struct ThreadPlacement: Sendable {
                 """
             case .niceness(let niceness, let inherited):
                 """
-                \(Setting.niceness.option) \(niceness) needs CAP_SYS_NICE: add it under \
-                securityContext.capabilities, or use \(inherited) to \(nicenesses.upperBound)
+                \(Setting.niceness.option) \(niceness) needs CAP_SYS_NICE: \(Self.advice), or use \
+                \(inherited) to \(nicenesses.upperBound)
                 """
             case .system(let error): "\(error)"
             }

@@ -1,5 +1,6 @@
 import Agent
 import ArgumentParser
+import Edges
 import Glibc
 import Linux
 import Log
@@ -39,7 +40,7 @@ struct AgentCommand: ParsableCommand {
     @OptionGroup var options: AgentOptions
 
     func run() throws {
-        let settings = try options.readSettings(for: "agent")
+        var settings = try options.readSettings(for: "agent")
         Signals.block([SIGHUP])
         let rights = Rights(giveUpFor: settings)
         let log = try AgentLog(settings)
@@ -49,6 +50,13 @@ struct AgentCommand: ParsableCommand {
             logger.warning("\(unknown)")
         }
         do {
+            if settings.takesOnLinkPodNetworks {
+                let onLink = try OnLinkPodNetworks(reading: settings.edges)
+                logger.warning(
+                    "\(OnLinkPodNetworks.warning)",
+                    metadata: ["pod_networks": "\(onLink.description)"])
+                settings = settings.with(podNetworks: onLink.networks)
+            }
             let agent = try NodeAgent(settings, logger: logger)
             rights.log(to: logger)
             try Signals.onEnd(secondsMax: agent.endSecondsMax, orElse: log.fail) { agent.stop() }
@@ -94,6 +102,7 @@ struct AgentCommand: ParsableCommand {
         case is MissingCapability, ThreadPlacement.Failure.niceness: Exit.noPermission
         // The files that settings name are settings, too.
         case is UserFile.Failure, is TLSFailure, is FilterFile.Failure,
+            OnLinkPodNetworks.Failure.none,
             ThreadPlacement.Failure.processors:
             Exit.usage
         default: Exit.systemError

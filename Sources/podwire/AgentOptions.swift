@@ -1,4 +1,5 @@
 import ArgumentParser
+import Linux
 import Settings
 
 /// The options for all settings of an agent.
@@ -41,12 +42,25 @@ struct AgentOptions: SettingOptions {
         ]
     }
 
-    /// Reads the settings for a command, which may need a sensor or a listener, as an agent does.
-    func readSettings(for command: String, needsPeer: Bool = true) throws -> Settings {
-        precondition(texts.count == Setting.all.count, "an option is not read")
-        return try podwire.readSettings(of: command, texts) {
+    /// Reads the settings of an agent.
+    ///
+    /// - Parameter command: The command, for the message about what cannot be understood.
+    func readSettings(for command: String) throws -> Settings {
+        try podwire.readSettings(of: command, checkedTexts) {
             options, environment throws(SettingFailure) in
-            try Settings(options: options, needsPeer: needsPeer, environment: environment)
+            try Settings(options: options, environment: environment)
         }
+    }
+
+    /// The settings as far as they can be understood, with what is wrong with the others.
+    func examinedSettings() -> ExaminedSettings {
+        ExaminedSettings(
+            options: settingOptions(checkedTexts), variables: environmentNames(),
+            environment: environmentVariable)
+    }
+
+    private var checkedTexts: [SettingText?] {
+        precondition(texts.count == Setting.all.count, "an option is not read")
+        return texts
     }
 }

@@ -37,13 +37,32 @@ struct DoctorCommand: ParsableCommand {
     @Flag(help: "Print JSON: an object with the findings and the number of each grade.")
     var json = false
 
+    @Flag(
+        help: """
+            Print the `env:` list for k8s/podwire.yaml instead, in YAML: what is set, and what is \
+            proposed.
+            """)
+    var manifest = false
+
     @OptionGroup var display: DisplayOptions
 
     @OptionGroup var options: AgentOptions
 
+    func validate() throws {
+        guard !manifest || !json && !strict else {
+            throw ValidationError("--manifest: it goes with neither --json nor --strict")
+        }
+    }
+
     func run() throws {
-        let report = DoctorReport(
-            Doctor.examine(try options.readSettings(for: "doctor", needsPeer: false)))
+        let examination = Doctor.examine(options.examinedSettings())
+        if manifest {
+            let manifest = EnvironmentManifest(examination)
+            writeToStandardOutput(manifest.text)
+            if !manifest.isComplete { throw ExitCode.failure }
+            return
+        }
+        let report = DoctorReport(Doctor.findings(examination))
         writeToStandardOutput(json ? report.json : report.text(in: display.window))
         if report.hasFailed(strictly: strict) { throw ExitCode.failure }
     }

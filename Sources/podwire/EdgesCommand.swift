@@ -45,7 +45,12 @@ struct EdgesCommand: ParsableCommand {
     @OptionGroup var options: AgentOptions
 
     func run() throws {
-        let settings = try readSettings()
+        var settings = try readSettings()
+        if settings.takesOnLinkPodNetworks,
+            let onLink = try? OnLinkPodNetworks(reading: settings.selection)
+        {
+            settings.selection = settings.selection.with(podNetworks: onLink.networks)
+        }
         if settings.selection.podNetworks.isEmpty {
             writeToStandardError(
                 """

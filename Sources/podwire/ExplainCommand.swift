@@ -104,8 +104,12 @@ struct ExplainCommand: ParsableCommand {
     }
 
     func run() throws {
-        let settings = try readSettings()
+        var settings = try readSettings()
         try readingCaptures(for: "explain") {
+            if settings.takesOnLinkPodNetworks {
+                let onLink = try OnLinkPodNetworks(reading: settings.edges)
+                settings = settings.with(podNetworks: onLink.networks)
+            }
             let described: DescribedPacket?
             do throws(DescribedPacket.Failure) {
                 described = packet.isEmpty ? nil : try DescribedPacket(words: packet)

@@ -139,12 +139,16 @@ func readSettings<Value>(
     of command: String, _ texts: [SettingText?],
     _ read: ([Setting: String], (String) -> String?) throws(SettingFailure) -> Value
 ) throws -> Value {
-    let options = Dictionary(
-        uniqueKeysWithValues: texts.compactMap { given in given.map { ($0.setting, $0.text) } })
     do throws(SettingFailure) {
-        return try read(options, environmentVariable)
+        return try read(settingOptions(texts), environmentVariable)
     } catch {
         writeToStandardError("podwire \(command): \(error)\n")
         throw Exit.usage
     }
+}
+
+/// The texts that were given, by their settings.
+func settingOptions(_ texts: [SettingText?]) -> [Setting: String] {
+    Dictionary(
+        uniqueKeysWithValues: texts.compactMap { given in given.map { ($0.setting, $0.text) } })
 }

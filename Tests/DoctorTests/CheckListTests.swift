@@ -31,9 +31,7 @@ struct CheckListTests {
 
     @Test("find little in a node of which nothing was read, and all of it has its check's name")
     func nothing() throws {
-        let settings = try Settings(options: [.podNetworks: "10.244.0.0/16"], needsPeer: false) {
-            _ in nil
-        }
+        let settings = ExaminedSettings(options: [.podNetworks: "10.244.0.0/16"]) { _ in nil }
         let findings = Doctor.findings(Examination(settings))
         let titles = Dictionary(uniqueKeysWithValues: Doctor.checks.map { ($0.id, $0.title) })
         for finding in findings {
@@ -47,9 +45,7 @@ struct CheckListTests {
 
     @Test("say what fails with netlink, and judge nothing about a node that cannot be read")
     func netlink() throws {
-        let settings = try Settings(options: [.podNetworks: "10.244.0.0/16"], needsPeer: false) {
-            _ in nil
-        }
+        let settings = ExaminedSettings(options: [.podNetworks: "10.244.0.0/16"]) { _ in nil }
         var node = Examination(settings)
         let error = SystemError("socket", .addressFamilyNotSupported)
         for failure in [NetlinkFailure.listing(error), .subscription(error)] {

@@ -17,13 +17,9 @@ extension Finding {
 /// The checks' findings about examinations that a test bed cannot have, and about limits.
 @Suite("The doctor")
 struct DoctorTests {
-    private static func settings(_ more: [String: String] = [:]) throws -> Settings {
+    private static func examination(_ more: [String: String] = [:]) -> Examination {
         let environment = ["PODNET": "10.244.0.0/16", "EXTRAHOP_SENSOR_IP": "192.0.2.1"]
-        return try Settings(options: [:]) { more[$0] ?? environment[$0] }
-    }
-
-    private static func examination(_ more: [String: String] = [:]) throws -> Examination {
-        Examination(try settings(more))
+        return Examination(ExaminedSettings(options: [:]) { more[$0] ?? environment[$0] })
     }
 
     /// The findings of one check.
@@ -48,7 +44,7 @@ struct DoctorTests {
     private static func with(
         _ table: EdgeTable, _ more: [String: String] = [:]
     ) throws -> Examination {
-        var examination = try examination(more)
+        var examination = examination(more)
         examination.node = table.node(examination.settings.edges)
         return examination
     }
@@ -65,7 +61,7 @@ struct DoctorTests {
             ([], [.failed, .warning]),
         ] as [([Capability], [Finding.Grade])])
     func capabilities(held: [Capability], grades: [Finding.Grade]) throws {
-        var node = try Self.examination()
+        var node = Self.examination()
         node.capabilities = Set(held)
         for isRoot in [true, false] {
             node.isRoot = isRoot
@@ -86,7 +82,7 @@ struct DoctorTests {
             (KernelRelease(6, 2), "wire", [.ok]), (nil, "wire", [.ok]),
         ] as [(KernelRelease?, String, [Finding.Grade])])
     func kernels(release: KernelRelease?, frames: String, grades: [Finding.Grade]) throws {
-        var node = try Self.examination(["PODWIRE_FRAMES": frames])
+        var node = Self.examination(["PODWIRE_FRAMES": frames])
         node.kernel = release
         #expect(Self.findings("kernel", node).map(\.grade) == grades)
     }
@@ -105,7 +101,7 @@ struct DoctorTests {
             ),
         ] as [(Ring.Failure, String, String)])
     func rings(failure: Ring.Failure, reason: String, remedy: String) throws {
-        var node = try Self.examination()
+        var node = Self.examination()
         #expect(Self.findings("rings", node).isEmpty)
         node.ring = .failed(failure)
         let finding = try #require(Self.findings("rings", node).first)
@@ -122,7 +118,7 @@ struct DoctorTests {
             (Memory(availableByteCount: nil, limitByteCount: nil), 63, ["descriptors"]),
         ] as [(Memory, Int, [String])])
     func memory(memory: Memory, descriptorCountMax: Int, warned: [String]) throws {
-        var node = try Self.examination()
+        var node = Self.examination()
         node.memory = memory
         node.descriptorCountMax = descriptorCountMax
         let checks = ["ring-memory", "queue-memory", "descriptors"]
@@ -147,7 +143,7 @@ struct DoctorTests {
         let findings = Self.findings("large-packets", node)
         #expect(findings.map(\.grade) == [grade])
         #expect(findings.allSatisfy { $0.text.contains(text) })
-        #expect(Self.findings("large-packets", try Self.examination()).isEmpty)
+        #expect(Self.findings("large-packets", Self.examination()).isEmpty)
     }
 
     @Test("finds devices of kind netkit, which need a tap inside the pod")
@@ -238,7 +234,7 @@ struct DoctorTests {
         ] as [(ConntrackState, [Finding.Grade])])
     func connectionTracking(state: ConntrackState, grades: [Finding.Grade]) throws {
         for (deduplication, grades) in [("on", grades), ("off", [.ok])] {
-            var node = try Self.examination(["PODWIRE_DEDUP": deduplication])
+            var node = Self.examination(["PODWIRE_DEDUP": deduplication])
             node.conntrack = state
             #expect(Self.findings("connection-tracking", node).map(\.grade) == grades)
         }
@@ -331,7 +327,7 @@ struct DoctorTests {
         let name = try #require(SensorName("192.0.2.1", standardPort: 2003))
         let peer = SocketAddress(try Self.address("192.0.2.1"), port: 2003)
         let error = SystemError("connect", Errno(rawValue: code))
-        var node = try Self.examination()
+        var node = Self.examination()
         node.sensors = [
             SensorTrial(name, .failed(peer, error)), SensorTrial(name, .silent(seconds: 15)),
         ]
@@ -374,7 +370,7 @@ struct DoctorTests {
             (EACCES, "CAP_NET_BIND_SERVICE"), (EINVAL, "another address"),
         ])
     func listener(code: CInt, advice: String) throws {
-        var node = try Self.examination([
+        var node = Self.examination([
             "PODWIRE_LISTEN": "10.77.0.1:80", "PODWIRE_HTTP": "10.77.0.1:81",
             "PODWIRE_ALLOW_NULL_LOGIN": "on",
         ])
@@ -412,7 +408,7 @@ struct DoctorTests {
             (ClockReading(nowSeconds: 100, errorMicroseconds: 1_000_001, builtSeconds: 1), .note),
         ] as [(ClockReading, Finding.Grade)])
     func clock(reading: ClockReading, grade: Finding.Grade) throws {
-        var node = try Self.examination()
+        var node = Self.examination()
         node.clock = reading
         #expect(Self.findings("clock", node).map(\.grade) == [grade])
     }

@@ -20,7 +20,7 @@ enum ExaminedNode {
         let environment = [
             "PODNET": "10.244.0.0/16", "SVCNET": "10.96.0.0/12", "EXTRAHOP_SENSOR_IP": "192.0.2.1",
         ]
-        var examination = Examination(try Settings(options: [:]) { environment[$0] })
+        var examination = Examination(ExaminedSettings(options: [:]) { environment[$0] })
         var table = EdgeTable()
         var link = Link(index: 6)
         (link.name, link.kind, link.peerIndex, link.peerNamespace) = ("v6", "veth", 2, 1)

@@ -16,7 +16,7 @@ struct PodTapTests {
         let environment = [
             "PODNET": "10.244.0.0/16", "EXTRAHOP_SENSOR_IP": "192.0.2.1", "PODWIRE_TAP": tap,
         ]
-        var examination = Examination(try Settings(options: [:]) { environment[$0] })
+        var examination = Examination(ExaminedSettings(options: [:]) { environment[$0] })
         var link = Link(index: 6)
         (link.name, link.kind, link.isUp) = ("v6", "veth", true)
         (link.peerIndex, link.peerNamespace) = (2, namespaceID)

@@ -15,7 +15,7 @@ struct ServiceTranslationTests {
             "PODNET": "10.244.0.0/16", "SVCNET": "10.96.0.0/12", "EXTRAHOP_SENSOR_IP": "192.0.2.1",
         ]
         var examination = Examination(
-            try Settings(options: [:]) { more[$0] ?? environment[$0] })
+            ExaminedSettings(options: [:]) { more[$0] ?? environment[$0] })
         examination.ciliumTables = [.ipv4: ipv4, .ipv6: ipv6]
         examination.serviceCalls = calls
         return examination

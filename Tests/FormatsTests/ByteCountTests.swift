@@ -32,6 +32,15 @@ struct ByteCountTests {
         (1_048_575, "1023.9 KiB"), (3 << 20, "3.0 MiB"), (UInt64.max, "15.9 EiB"),
     ]
 
+    @Test(
+        "has a text without decimals where that is exact and short",
+        arguments: [
+            (0, "0 B"), (64 << 20, "64 MiB"), (1104 << 20, "1104 MiB"), (1 << 40, "1 TiB"),
+            (23_401_234 << 10, "22.3 GiB"), (1000, "1000 B"), (10_000, "9.7 KiB"),
+            (1 << 63, "8 EiB"),
+        ] as [(UInt64, String)])
+    func exact(value: UInt64, text: String) { #expect(ByteCount(value).text == text) }
+
     @Test("is shown with its largest unit", arguments: 0..<shown.count)
     func shows(row: Int) {
         let (value, text) = Self.shown[row]

@@ -42,11 +42,14 @@ enum CapabilityCheck: DoctorCheck {
             , and run the agent as root (runAsUser: 0) with all other capabilities dropped: \
             Kubernetes gives capabilities to root alone
             """
-        return finding(
-            grade, "\(capability.name) is missing", meaning: meaning,
-            remedy: """
+        let advice = adviceOnCapability(
+            inKubernetes: """
                 add \(name) under the container's securityContext.capabilities\
                 \(node.isRoot ? "" : root)
-                """)
+                """, isRoot: node.isRoot, isInKubernetes: node.isInKubernetes)
+        return finding(
+            grade, "\(capability.name) is missing", meaning: meaning,
+            remedy: capability == .netBroadcast
+                ? "nothing: k8s/podwire.yaml does without; to see it at once, \(advice)" : advice)
     }
 }

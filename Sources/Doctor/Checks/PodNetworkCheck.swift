@@ -12,12 +12,66 @@ enum PodNetworkCheck: DoctorCheck {
     private typealias AddressedPod = (veth: Veth, addresses: [IPAddress])
 
     static func findings(_ node: Examination) -> [Finding] {
-        guard let network = node.node else { return [] }
         let networks = node.settings.podNetworks
+        guard !networks.isEmpty else { return [none(node)] }
+        guard let network = node.node else { return [] }
         let findings =
-            pods(network, networks) + own(network, node.ruleSettings) + shape(node.settings)
+            onLink(node, network) + pods(network, networks) + own(network, node.ruleSettings)
+            + shape(node.settings)
         guard findings.isEmpty else { return findings }
         return [ok(networks.map(\.description).joined(separator: ", "))]
+    }
+
+    /// The pods' networks are not known, or what was given for them cannot be understood.
+    private static func none(_ node: Examination) -> Finding {
+        let fault = node.examined.faults.first { $0.setting == .podNetworks }
+        let empty = node.settings.takesOnLinkPodNetworks ? OnLinkPodNetworks.Failure.none : nil
+        let given = fault.map { "\($0)" } ?? empty.map { "\($0)" } ?? "none given"
+        let texts = (node.node?.addressedPods ?? []).flatMap(texts)
+        let seen = texts.isEmpty ? "" : "; pods here have \(Wording.few(texts))"
+        return finding(
+            .failed, given + seen,
+            meaning: "the agent cannot tell pods from others, and exits with 64",
+            remedy: proposal(node))
+    }
+
+    /// What to set, ready to paste.
+    private static func proposal(_ node: Examination) -> String {
+        let ask = """
+            `kubectl cluster-info dump | grep -m1 cluster-cidr` or the network plug-in's configuration \
+            tells for sure (k8s/README.md, Finding the networks)
+            """
+        guard let proposal = node.podNetworkProposal, !proposal.networks.isEmpty else {
+            return """
+                set \(Setting.podNetworks.option) or \(Setting.podNetworks.variable) to the networks of \
+                the cluster's pods, which do not show on this node; \(ask)
+                """
+        }
+        return "set \(Setting.podNetworks.variable)=\(proposal.value): \(proposal.reason); \(ask)"
+    }
+
+    /// What an empty variable implies on this node.
+    private static func onLink(_ node: Examination, _ network: Node) -> [Finding] {
+        guard let onLink = node.onLinkPodNetworks else { return [] }
+        let outside = network.addressedPods.flatMap { pod in
+            texts(pod.veth, pod.addresses.filter { !isInside(onLink.networks, $0) })
+        }
+        let implied =
+            outside.isEmpty
+            ? "what has an address in them is taken for a pod"
+            : """
+            pods' addresses \(Wording.few(outside)) lie outside: nothing of them is taken for a pod
+            """
+        return [
+            finding(
+                .warning,
+                """
+                \(Setting.podNetworks.variable) is empty, which stands for the on-link networks of the \
+                default route's interface: \(onLink.description)
+                """,
+                meaning: "\(implied); machines of these networks are taken for pods as well",
+                remedy: proposal(node))
+        ]
     }
 
     private static func pods(_ network: Node, _ networks: [IPNetwork]) -> [Finding] {

@@ -18,7 +18,7 @@ enum QueueMemoryCheck: DoctorCheck {
         guard let limit = node.memory.limitByteCount else {
             return [ok("\(found); the container has no limit")]
         }
-        let limited = "the container's limit is \(Wording.mebibytes(limit))"
+        let limited = "the container's limit is \(ByteCount(UInt64(limit)).text)"
         let needed = byteCount * node.captureCount + programByteCount
         guard needed > limit else { return [ok("\(found); \(limited)")] }
         return [
@@ -26,7 +26,7 @@ enum QueueMemoryCheck: DoctorCheck {
                 .warning, "\(found), but \(limited)",
                 meaning: "if receivers are slow the queues fill, and the kernel kills the agent",
                 remedy: """
-                    raise resources.limits.memory to \(Wording.mebibytes(needed)) or more, or lower \
+                    raise resources.limits.memory to \(ByteCount(UInt64(needed)).text) or more, or lower \
                     \(Setting.queueMemory.option); the rings do not count here
                     """)
         ]
@@ -42,7 +42,7 @@ extension Examination {
 
     /// The memory that the queues of all sessions may have together, in words.
     func memoryOfCaptures(_ byteCount: Int) -> String {
-        let each = "up to \(Wording.mebibytes(byteCount))"
+        let each = "up to \(ByteCount(UInt64(byteCount)).text)"
         return captureCount == 1 ? each : "\(each) for each of \(captureCount) sessions"
     }
 }

@@ -13,11 +13,11 @@ enum RingMemoryCheck: DoctorCheck {
 
     static func findings(_ node: Examination) -> [Finding] {
         let byteCount = node.settings.capture.ringByteCountMax
-        let found = "up to \(Wording.mebibytes(byteCount))"
+        let found = "up to \(ByteCount(UInt64(byteCount)).text)"
         guard let available = node.memory.availableByteCount else {
             return [ok("\(found); how much the node has is not known")]
         }
-        let has = "the node has \(Wording.mebibytes(available)) available"
+        let has = "the node has \(ByteCount(UInt64(available)).text) available"
         guard byteCount > available else { return [ok("\(found); \(has)")] }
         return [
             finding(

@@ -11,6 +11,10 @@ enum SensorCheck: DoctorCheck {
     static func findings(_ node: Examination) -> [Finding] {
         let settings = node.settings
         guard !settings.sensors.isEmpty || settings.passive != nil else {
+            // What cannot be understood has a finding of its own.
+            if node.examined.hasFault(of: .sensors, .listen, .allowed, .passwordFile, .nullLogin) {
+                return []
+            }
             return [
                 finding(
                     .failed, "none given",

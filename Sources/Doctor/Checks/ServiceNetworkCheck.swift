@@ -15,7 +15,7 @@ enum ServiceNetworkCheck: DoctorCheck {
             return [ok("not needed, since every edge reports everything")]
         }
         let given = node.settings.serviceNetworks.map(\.description).joined(separator: ", ")
-        let addressPlan = network.addressPlan(node.ruleSettings)
+        let addressPlan = network.addressPlan(node.likelyRuleSettings)
         let fronts = fronts(node.translatedFlows ?? [], addressPlan)
         let missing = Set(fronts.map(\.address)).subtracting(addressPlan.nodeAddresses).filter {
             address in !addressPlan.serviceNetworks.contains { $0.family == address.family }
@@ -32,7 +32,7 @@ enum ServiceNetworkCheck: DoctorCheck {
             """
         let ofOwn =
             given.isEmpty
-            ? none(isTrackingKnown: node.translatedFlows != nil, besides) : ok(given + besides)
+            ? none(node, besides) : ok(given + besides)
         return [ofOwn] + (others.isEmpty ? [] : [calledFromElsewhere(others)])
     }
 
@@ -61,8 +61,17 @@ enum ServiceNetworkCheck: DoctorCheck {
                 """)
     }
 
-    private static func none(isTrackingKnown: Bool, _ besides: String) -> Finding {
-        finding(
+    private static func none(_ node: Examination, _ besides: String) -> Finding {
+        let isTrackingKnown = node.translatedFlows != nil
+        let proposal = node.serviceNetworkProposal
+        let seen = node.serviceAddresses.map { address in
+            address == node.kubernetesService ? "\(address) (the cluster's API)" : "\(address)"
+        }
+        let likely =
+            proposal.networks.isEmpty
+            ? ""
+            : ", likely \(Setting.serviceNetworks.variable)=\(proposal.value): it has \(Wording.few(seen))"
+        return finding(
             .note, "none given\(besides)",
             meaning: """
                 if the node's connection tracking translates calls to services, they are learned one \
@@ -73,7 +82,7 @@ enum ServiceNetworkCheck: DoctorCheck {
                 """,
             remedy: """
                 set \(Setting.serviceNetworks.option) or \(Setting.serviceNetworks.variable) to the \
-                API server's --service-cluster-ip-range
+                API server's --service-cluster-ip-range\(likely)
                 """)
     }
 
@@ -102,13 +111,8 @@ enum ServiceNetworkCheck: DoctorCheck {
     }
 
     private static func perhaps(_ addresses: [IPAddress], _ addressPlan: AddressPlan) -> String {
-        let guesses = IPAddress.Family.allCases.compactMap { family in
-            guess(
-                addresses.sorted().filter { $0.family == family },
-                besides: addressPlan.podNetworks)
-        }
-        return guesses.isEmpty
-            ? "" : ", perhaps \(guesses.map(\.description).joined(separator: ","))"
+        let proposal = ServiceNetworkProposal(addresses, besides: addressPlan.podNetworks)
+        return proposal.networks.isEmpty ? "" : ", perhaps \(proposal.value)"
     }
 
     private static func incomplete(
@@ -128,27 +132,4 @@ enum ServiceNetworkCheck: DoctorCheck {
                 that of services
                 """)
     }
-
-    /// The network that some addresses are probably in.
-    ///
-    /// It is a usual one that has all of them, or else what they have in common, with some room.
-    private static func guess(
-        _ addresses: [IPAddress], besides podNetworks: [IPNetwork]
-    ) -> IPNetwork? {
-        guard let first = addresses.first else { return nil }
-        let narrowest = first.family == .ipv4 ? 24 : 112
-        let common = (0...first.family.bitCount).last { bitCount in
-            addresses.allSatisfy { IPNetwork(first, prefixBitCount: bitCount).contains($0) }
-        }
-        let wide = IPNetwork(first, prefixBitCount: min(common ?? 0, narrowest))
-        let candidates = usual.filter { network in addresses.allSatisfy(network.contains) } + [wide]
-        return candidates.first { network in !podNetworks.contains { $0.overlaps(network) } }
-            ?? IPNetwork(first, prefixBitCount: common ?? 0)
-    }
-
-    /// The defaults of installers: kubeadm, k3s, MicroK8s, EKS (two), OpenShift, GKE and AKS.
-    private static let usual = [
-        "10.96.0.0/12", "10.43.0.0/16", "10.152.183.0/24", "10.100.0.0/16", "172.20.0.0/16",
-        "172.30.0.0/16", "34.118.224.0/20", "10.0.0.0/16",
-    ].compactMap { IPNetwork($0) }
 }

@@ -11,7 +11,7 @@ extension Examination {
     ///
     /// It waits for what it reads: a moment, or up to 15 seconds where sensors or the resolver do
     /// not answer. It changes nothing, and sends nothing but an empty connection to each sensor.
-    static func read(_ settings: Settings) -> Self {
+    static func read(_ settings: ExaminedSettings) -> Self {
         Descriptor.raiseCountMax()
         var examination = Self(settings)
         examination.readProcess()
@@ -27,6 +27,8 @@ extension Examination {
         let capabilities: [Capability] = [.netRaw, .netAdmin, .netBroadcast]
         self.capabilities = Set(capabilities.filter(\.isHeld))
         isRoot = isSuperuser()
+        isInKubernetes = Linux.isInKubernetes
+        kubernetesService = examined.kubernetesService
         kernel = .current
         memory = .current
         descriptorCountMax = Descriptor.countMax
@@ -48,7 +50,14 @@ extension Examination {
     private mutating func readNetwork() {
         let node: Node
         do throws(SystemError) {
-            node = try Node.read(settings.edges, taps: settings.taps)
+            let found = try Node.read(settings.edges, taps: settings.taps)
+            if settings.takesOnLinkPodNetworks, let networks = OnLinkPodNetworks(found) {
+                onLinkPodNetworks = networks
+                settings = settings.with(podNetworks: networks.networks)
+                node = try Node.read(settings.edges, taps: settings.taps)
+            } else {
+                node = found
+            }
         } catch {
             netlinkFailure = .listing(error)
             return

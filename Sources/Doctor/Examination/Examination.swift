@@ -9,8 +9,12 @@ package import Settings
 ///
 /// Nil stands for what was not read, or could not be.
 package struct Examination: Sendable {
-    /// The settings of the agent.
-    package let settings: Settings
+    /// The settings of the agent, as far as they can be understood.
+    package internal(set) var settings: Settings
+    /// What was given for them, and what is wrong with it.
+    package let examined: ExaminedSettings
+    /// The networks that an empty `PODNET` stands for; nil if it is not empty, or they are not known.
+    package var onLinkPodNetworks: OnLinkPodNetworks?
 
     // What every process may read.
 
@@ -18,6 +22,10 @@ package struct Examination: Sendable {
     package var capabilities: Set<Capability> = []
     /// Whether the process is root: Kubernetes gives capabilities to root alone.
     package var isRoot = false
+    /// Whether the process is in a container of Kubernetes.
+    package var isInKubernetes = false
+    /// The address of Kubernetes' own API, which is a service of the cluster.
+    package var kubernetesService: IPAddress?
     /// The kernel's release.
     package var kernel: KernelRelease?
     /// The node's memory, and the container's limit.
@@ -74,7 +82,10 @@ package struct Examination: Sendable {
     package var ciliumTables: [IPAddress.Family: CiliumTables.State]?
 
     /// An examination of which nothing has been read.
-    package init(_ settings: Settings) { self.settings = settings }
+    package init(_ examined: ExaminedSettings) {
+        self.examined = examined
+        settings = examined.settings
+    }
 
     /// The settings that the rule is made from.
     var ruleSettings: RuleSettings { RuleSettings(settings) }

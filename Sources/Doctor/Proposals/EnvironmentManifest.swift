@@ -1,0 +1,107 @@
+import Addressing
+import Edges
+import Formats
+import Linux
+import Netlink
+import Settings
+
+/// The `env:` list of the DaemonSet in k8s/podwire.yaml, as a node speaks for it.
+package struct EnvironmentManifest: Sendable {
+    /// The list in YAML: what is set, and what is proposed, each with a comment that says so.
+    package let text: String
+    /// Whether what an agent needs is in the list.
+    package let isComplete: Bool
+
+    /// An entry of the list.
+    private struct Entry {
+        let comment: String
+        let setting: Setting
+        /// The value; nil for an entry that has to be filled in.
+        let value: String?
+
+        var lines: [String] {
+            guard let value else {
+                return ["# \(comment)", "# - name: \(setting.variable)", "#   value: "]
+            }
+            guard setting != .nodeName else {
+                let source = "  valueFrom: {fieldRef: {fieldPath: spec.nodeName}}"
+                return ["# \(comment): each node's own", "- name: \(setting.variable)", source]
+            }
+            // A JSON string is a YAML string.
+            return [
+                "# \(comment)", "- name: \(setting.variable)", "  value: \(JSON.text(value).text)",
+            ]
+        }
+    }
+
+    /// Makes the list.
+    package init(_ node: Examination) {
+        let entries = Setting.all.compactMap { Self.entry($0, node) }
+        let lines = entries.flatMap { $0.lines.map { "  \($0)" } }
+        text = (["env:"] + lines).map { "\($0)\n" }.joined()
+        let isThere = { (setting: Setting) in
+            entries.contains { $0.setting == setting && $0.value != nil }
+        }
+        isComplete = isThere(.podNetworks) && (isThere(.sensors) || isThere(.listen))
+    }
+
+    private static func entry(_ setting: Setting, _ node: Examination) -> Entry? {
+        let fault = node.examined.faults.first { $0.setting == setting }
+        if fault == nil, let given = node.examined.given.first(where: { $0.setting == setting }) {
+            let source = given.isOption ? setting.option : setting.variable
+            return Entry(
+                comment: "set here by \(source)\(caution(setting, node))", setting: setting,
+                value: given.text)
+        }
+        switch setting {
+        case .podNetworks: return podNetworks(node)
+        case .serviceNetworks: return serviceNetworks(node)
+        case .sensors where fault == nil:
+            // An agent that clients dial needs no sensor.
+            guard node.settings.passive == nil else { return nil }
+            return Entry(
+                comment: "not set: the sensor, \(setting.form)", setting: setting, value: nil)
+        default:
+            return fault.map { Entry(comment: oneLine("\($0)"), setting: setting, value: nil) }
+        }
+    }
+
+    /// A word on what is not the same on every node.
+    private static func caution(_ setting: Setting, _ node: Examination) -> String {
+        let addresses = [
+            Setting.http: node.settings.http, .listen: node.settings.passive?.listen,
+        ]
+        guard let address = addresses[setting].flatMap({ $0?.address }), !address.isLoopback,
+            node.node?.addresses.contains(where: { $0.address == address }) == true
+        else { return "" }
+        return "; \(address) is this node's, each node needs its own"
+    }
+
+    private static func podNetworks(_ node: Examination) -> Entry {
+        guard let proposal = node.podNetworkProposal, !proposal.networks.isEmpty else {
+            return Entry(
+                comment: "not set, and this node shows no pods: \(Setting.podNetworks.form)",
+                setting: .podNetworks, value: nil)
+        }
+        return Entry(
+            comment: "proposed: \(proposal.reason)", setting: .podNetworks, value: proposal.value)
+    }
+
+    private static func serviceNetworks(_ node: Examination) -> Entry {
+        let proposal = node.serviceNetworkProposal
+        guard !proposal.networks.isEmpty else {
+            return Entry(
+                comment: "not set, and nobody calls a service now: \(Setting.serviceNetworks.form)",
+                setting: .serviceNetworks, value: nil)
+        }
+        let seen = node.serviceAddresses.map(\.description)
+        return Entry(
+            comment:
+                "proposed: \(Wording.few(seen)) \(seen.count == 1 ? "is a service" : "are services")",
+            setting: .serviceNetworks, value: proposal.value)
+    }
+
+    private static func oneLine(_ text: String) -> String {
+        text.split(whereSeparator: \.isNewline).joined(separator: " ")
+    }
+}
