@@ -28,6 +28,13 @@ let http = ["NIOCore", "NIOPosix", "NIOHTTP1"].map {
     Target.Dependency.product(name: $0, package: "swift-nio")
 }
 
+/// The commit of the sources, which tools/lib/release says: no more than a number, perhaps with a plus sign.
+let commit: [CSetting] =
+    Context.environment["PODWIRE_COMMIT"].map { text in
+        text.isEmpty || !text.allSatisfy { $0.isHexDigit || $0 == "+" }
+            ? [] : [.define("PODWIRE_COMMIT", to: "\"\(text)\"")]
+    } ?? []
+
 /// The guided fuzzer's program, which only tools/fuzz builds: it needs libFuzzer, a sanitizer and a
 /// compiler that instruments every module.
 let fuzzer: [Target] = [
@@ -49,6 +56,8 @@ let package = Package(
     targets: [
         // The kernel, libmnl, OpenSSL and zlib, as Swift sees them.
         .target(name: "CLinux", cSettings: [.define("_GNU_SOURCE")]),
+        // What the build knows of its sources: of all files only this one differs from commit to commit.
+        .target(name: "CBuild", cSettings: commit),
         .systemLibrary(name: "CMnl", pkgConfig: "libmnl", providers: [.apt(["libmnl-dev"])]),
         .systemLibrary(
             name: "COpenSSL", pkgConfig: "openssl", providers: [.apt(["libssl-dev"])]),
@@ -98,7 +107,7 @@ let package = Package(
             "Netlink", "Observation", "PacketRing", "Packets", "RPCAP", "Security", "Settings",
             "Taps", "Time", "Tunnels", logging),
         module(
-            "Agent", "Addressing", "BPF", "Edges", "Filter", "Formats", "Forwarding",
+            "Agent", "Addressing", "BPF", "CBuild", "Edges", "Filter", "Formats", "Forwarding",
             "HTTPEndpoint", "Linux",
             "Log", "Metrics", "Netlink", "Observation", "PacketRing", "Packets", "RPCAP", "Security",
             "Settings", "Taps", "Time", "Tunnels", logging),

@@ -21,6 +21,7 @@ extension Setting {
     package static let sensors = Setting(
         "EXTRAHOP_SENSOR_IP", "--sensor", .required("required without `--listen`"),
         .text(
+            "SENSORS",
             """
             HOST, HOST:PORT, [IPV6]:PORT or vxlan://HOST:PORT?vni=NUMBER, each with *WEIGHT behind it \
             or not, comma-separated
@@ -32,7 +33,8 @@ extension Setting {
         """)
 
     package static let sensorPort = Setting(
-        "RPCAPD_TARGET_PORT", "--sensor-port", .value("2003"), .text("a port from 1 to 65535"),
+        "RPCAPD_TARGET_PORT", "--sensor-port", .value("2003"),
+        .text("PORT", "a port from 1 to 65535"),
         "port of sensors that are given without one")
 
     package static let sensorPolicy = Setting(
@@ -45,24 +47,24 @@ extension Setting {
 
     package static let nodeName = Setting(
         "PODWIRE_NODE_NAME", "--node-name", .unset("the host's name"),
-        .text("a name of 1 to 253 bytes"),
+        .text("NAME", "a name of 1 to 253 bytes"),
         "the node's name, by which it chooses its sensor; no two nodes should have the same")
 
     package static let podNetworks = Setting(
-        "PODNET", "--pod-network", .required("required"), .text(networks),
+        "PODNET", "--pod-network", .required("required"), .text("NETWORKS", networks),
         "networks of pod addresses, comma-separated, IPv4 and IPv6; the same on every node")
 
     package static let serviceNetworks = Setting(
-        "SVCNET", "--service-network", .unset(empty), .text(networks),
+        "SVCNET", "--service-network", .unset(empty), .text("NETWORKS", networks),
         "networks of service addresses, comma-separated, IPv4 and IPv6")
 
     package static let device = Setting(
-        "INTERFACE", "--device", .value("any-eth"), .text("a name of 1 to 255 bytes"),
+        "INTERFACE", "--device", .value("any-eth"), .text("NAME", "a name of 1 to 255 bytes"),
         "name under which the stream of all edges is offered")
 
     package static let uncovered = Setting(
         "PODWIRE_UNCOVERED", "--uncovered", .unset(empty),
-        .text("addresses and networks, comma-separated"),
+        .text("NETWORKS", "addresses and networks, comma-separated"),
         "addresses and networks inside the pod networks that no agent covers")
 
     package static let edges = Setting(
@@ -84,7 +86,7 @@ extension Setting {
 
     package static let cniCache = Setting(
         "PODWIRE_CNI_CACHE", "--cni-cache", .value("/var/lib/cni/results"),
-        .folder("a folder's absolute path, or off"),
+        .folder("a folder's absolute path", orOff: true),
         """
         folder in which the container runtime keeps CNI results, for the names of pods; `off` for \
         none
@@ -127,7 +129,7 @@ extension Setting {
 
     package static let ciliumTables = Setting(
         "PODWIRE_CILIUM_TABLES", "--cilium-tables", .value("/sys/fs/bpf/tc/globals"),
-        .folder("a folder's absolute path, or off"),
+        .folder("a folder's absolute path", orOff: true),
         """
         folder in which Cilium pins its tables, which tell the backends of calls to services; `off` \
         for none
@@ -135,7 +137,7 @@ extension Setting {
 
     package static let listen = Setting(
         "PODWIRE_LISTEN", "--listen", .unset("off"),
-        .text("ADDRESS:PORT or [IPV6]:PORT, or PORT alone for all addresses"),
+        .text("[ADDRESS:]PORT", "ADDRESS:PORT or [IPV6]:PORT, or PORT alone for all addresses"),
         """
         where clients can dial the agent: `ADDRESS:PORT`, `[IPV6]:PORT` or `PORT`; the usual port is \
         2002
@@ -143,7 +145,7 @@ extension Setting {
 
     package static let allowed = Setting(
         "PODWIRE_ALLOW", "--allow", .unset(empty),
-        .text("addresses and networks of clients, comma-separated"),
+        .text("NETWORKS", "addresses and networks of clients, comma-separated"),
         "addresses and networks of clients that may dial, comma-separated; empty for any")
 
     package static let passwordFile = Setting(
@@ -157,7 +159,7 @@ extension Setting {
 
     package static let dataPorts = Setting(
         "PODWIRE_DATA_PORTS", "--data-ports", .unset("any"),
-        .text("a port or a range such as 40000-40015"),
+        .text("PORTS", "a port or a range such as 40000-40015"),
         "ports of the node for data connections that clients open, such as `40000-40015`")
 
     package static let udpFormat = Setting(
@@ -188,12 +190,13 @@ extension Setting {
 
     package static let snaplen = Setting(
         "PODWIRE_SNAPLEN", "--snaplen", .value("\(CaptureSettings.snaplens.upperBound)"),
-        .text("a number of bytes from \(range(CaptureSettings.snaplens))"),
+        .text("BYTES", "a number of bytes from \(range(CaptureSettings.snaplens))"),
         "most bytes that are sent of a packet, whatever the sensor asks for")
 
     package static let filter = Setting(
         "PODWIRE_FILTER", "--filter", .unset(empty),
         .text(
+            "FILTER",
             "a filter in the words of pcap-filter(7), such as: net 10.244.0.0/16 and not port 22"),
         """
         filter in the words of pcap-filter(7), such as `not port 22`, beside that of a sensor; it sees \
@@ -207,7 +210,7 @@ extension Setting {
 
     package static let flowSample = Setting(
         "PODWIRE_FLOW_SAMPLE", "--flow-sample", .value("off"),
-        .text("1/N with N from 2 to 4294967295, or off"),
+        .text("1/N|off", "1/N with N from 2 to 4294967295, or off"),
         """
         part of the flows that is sent, such as `1/10`: each flow whole or not at all, by its addresses \
         and ports
@@ -215,7 +218,7 @@ extension Setting {
 
     package static let cutoff = Setting(
         "PODWIRE_CUTOFF", "--cutoff", .value("off"),
-        .text("off, or an amount from 1KiB to 1TiB, such as 1MiB"),
+        .text("SIZE|off", "off, or an amount from 1KiB to 1TiB, such as 1MiB"),
         """
         payload of a flow's direction after which only SYN, FIN and RST and packets without payload are \
         sent, such as `1MiB`
@@ -223,17 +226,17 @@ extension Setting {
 
     package static let ringMemory = Setting(
         "PODWIRE_RING_MEMORY", "--ring-memory", .value("256MiB"),
-        .text("an amount such as 256MiB, at least 1MiB"),
+        .text("SIZE", "an amount such as 256MiB, at least 1MiB"),
         "memory for the rings of all captures together")
 
     package static let queueMemory = Setting(
         "PODWIRE_QUEUE_MEMORY", "--queue-memory", .value("64MiB"),
-        .text("an amount such as 64MiB, at least 1MiB"),
+        .text("SIZE", "an amount such as 64MiB, at least 1MiB"),
         "memory for the send queue of one session")
 
     package static let rateLimit = Setting(
         "PODWIRE_RATE_LIMIT", "--rate-limit", .value("off"),
-        .text("off, or an amount a second such as 50MiB, at least 1MiB"),
+        .text("SIZE|off", "off, or an amount a second such as 50MiB, at least 1MiB"),
         """
         most bytes a second that one session sends, such as `50MiB`; whole packets are left out, \
         evenly
@@ -242,19 +245,21 @@ extension Setting {
     package static let processors = Setting(
         "PODWIRE_CPUS", "--cpus", .unset("any"),
         .text(
+            "CPUS",
             "CPUs below \(ProcessorSet.countMax) and ranges of them, comma-separated, such as 2,3,6-7"
         ),
         "CPUs for the forwarding threads, such as `2,3,6-7`")
 
     package static let niceness = Setting(
         "PODWIRE_NICE", "--nice", .unset("the agent's"),
-        .text("a number from \(range(ThreadPlacement.nicenesses))"),
+        .text("NUMBER", "a number from \(range(ThreadPlacement.nicenesses))"),
         "niceness of the forwarding threads, \(range(ThreadPlacement.nicenesses)); below 0 needs `CAP_SYS_NICE`"
     )
 
     package static let http = Setting(
         "PODWIRE_HTTP", "--http", .value("127.0.0.1:9464"),
         .text(
+            "[ADDRESS:]PORT,…|off",
             """
             ADDRESS:PORT or [IPV6]:PORT, PORT alone for all addresses, several comma-separated, or off
             """),

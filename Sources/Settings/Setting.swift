@@ -25,16 +25,28 @@ package struct Setting: Hashable, Sendable {
     package enum Form: Hashable, Sendable, CustomStringConvertible {
         case words([String])
         case file(String)
-        case folder(String)
+        case folder(String, orOff: Bool = false)
         case interfaces(String)
-        /// A text that no shell can complete.
-        case text(String)
+        /// A text that no shell can complete, with the word that stands for it in a help text.
+        case text(String, String)
 
         /// The form as the end of the sentence "it takes …".
         package var description: String {
             switch self {
             case .words(let words): Setting.alternatives(words)
-            case .file(let text), .folder(let text), .interfaces(let text), .text(let text): text
+            case .folder(let text, let isOptional): isOptional ? "\(text), or off" : text
+            case .file(let text), .interfaces(let text), .text(_, let text): text
+            }
+        }
+
+        /// What stands for a value in a help text: `"pods|all"`, `"FILE"`.
+        package var valueName: String {
+            switch self {
+            case .words(let words): words.joined(separator: "|")
+            case .file: "FILE"
+            case .folder(_, let isOptional): isOptional ? "FOLDER|off" : "FOLDER"
+            case .interfaces: "NAMES"
+            case .text(let name, _): name
             }
         }
     }

@@ -13,6 +13,7 @@ struct AgentCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "agent",
         abstract: "Captures this node's pods and forwards each packet once to the sensors.",
+        usage: "podwire agent --sensor <SENSORS> --pod-network <NETWORKS> [<options>]",
         discussion: """
             Each option can also be given as an environment variable; the option wins. --pod-network \
             is required, and so is --sensor or --listen. An example:

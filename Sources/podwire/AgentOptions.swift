@@ -2,9 +2,17 @@ import ArgumentParser
 import Linux
 import Settings
 
+/// The options without which no agent starts.
+struct RequiredOptions: SettingOptions {
+    @Option(.sensors) var sensor: SettingText?
+    @OptionGroup var podNetworks: PodNetworkOptions
+
+    var texts: [SettingText?] { [sensor] + podNetworks.texts }
+}
+
 /// The options for all settings of an agent.
 struct AgentOptions: SettingOptions {
-    @Option(.sensors) var sensor: SettingText?
+    @OptionGroup(title: "Required") var required: RequiredOptions
     @Option(.sensorPort) var sensorPort: SettingText?
     @Option(.sensorPolicy) var sensorPolicy: SettingText?
     @Option(.nodeName) var nodeName: SettingText?
@@ -33,10 +41,11 @@ struct AgentOptions: SettingOptions {
 
     var texts: [SettingText?] {
         let groups =
-            edges.texts + names.texts + taps.texts + services.texts + passive.texts + tls.texts
+            required.texts + edges.texts + names.texts + taps.texts + services.texts + passive.texts
+            + tls.texts
             + selection.texts
         return groups + [
-            sensor, sensorPort, sensorPolicy, nodeName, device, dedup, frames, snaplen, udpFormat,
+            sensorPort, sensorPolicy, nodeName, device, dedup, frames, snaplen, udpFormat,
             ringMemory,
             queueMemory, rateLimit, cpus, nice, http, handover, logLevel, logFormat,
         ]

@@ -13,6 +13,7 @@ struct CollectCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "collect",
         abstract: "Acts as a sensor: writes the packets of agents to a file, or passes them on.",
+        usage: "podwire collect [<filter> ...] [<options>]",
         discussion: """
             It accepts agents that dial, and dials those that listen, such as any rpcapd. Each agent \
             is an interface of the file. It runs until SIGINT, SIGTERM or SIGHUP, or as --duration and \
@@ -52,48 +53,54 @@ struct CollectCommand: ParsableCommand {
 
     @Option(
         name: [.customShort("o"), .customLong("output")],
-        help: """
+        help: ArgumentHelp(
+            """
             The file to write, or - for standard output. (default: podwire-DATE-TIME.pcapng; no file \
             beside other outputs)
-            """,
+            """, valueName: "FILE"),
         completion: .file(extensions: ["pcapng", "pcap"]))
     var file: String?
 
     @Option(
-        help: """
+        help: ArgumentHelp(
+            """
             The format of files. pcapng has an interface for each agent. pcap is what every program \
             reads, but has no interfaces and one link type, with times in nanoseconds. (default: \
             pcap for an --output that ends in .pcap, or else pcapng)
-            """)
+            """, valueName: "pcap|pcapng"))
     var format: CaptureFormat?
 
     @Option(
         defaultAsFlag: "\(FeedOptions.standardPort)",
-        help: """
+        help: ArgumentHelp(
+            """
             Pass packets on to programs that connect (pcap-over-IP), 64 at most, at a PORT of this \
             host, ADDRESS:PORT or [IPV6]:PORT. A reader that is too slow loses packets.
-            """)
+            """, valueName: "[ADDRESS:]PORT"))
     var serve: String?
 
     @Option(
-        help: """
+        help: ArgumentHelp(
+            """
             Pass packets on to a program that listens (pcap-over-IP), as HOST[:PORT]; it is dialled \
             again when it is gone. Can be given more than once. (default port: 57012)
-            """)
+            """, valueName: "HOST[:PORT]"))
     var push: [String] = []
 
     @Option(
-        help: """
+        help: ArgumentHelp(
+            """
             The format of --serve and --push. Arkime takes pcap only; pcapng has an interface for \
             each agent. (default: pcap)
-            """)
+            """, valueName: "pcap|pcapng"))
     var serveFormat: CaptureFormat?
 
     @Option(
-        help: """
+        help: ArgumentHelp(
+            """
             Who may read what --serve serves, beside this host: ADDRESS or ADDRESS/N, with commas. \
             (default: everybody who reaches the port)
-            """)
+            """, valueName: "NETWORKS"))
     var allow: [String] = []
 
     @OptionGroup(title: "Agents") var agents: SourceOptions
@@ -116,67 +123,75 @@ struct CollectCommand: ParsableCommand {
     @OptionGroup var display: DisplayOptions
 
     @Option(
-        help: """
+        help: ArgumentHelp(
+            """
             Begin a new file before one would be larger than this, such as 100MiB; at least 1MiB.
-            """,
+            """, valueName: "SIZE"),
         completion: .list(["100MiB", "1GiB", "10GiB"]))
     var rotateSize: String?
 
     @Option(
-        help: """
+        help: ArgumentHelp(
+            """
             Begin a new file after this time, such as 60s, 5m or 1h, if there are packets; a number \
             alone is seconds.
-            """,
+            """, valueName: "TIME"),
         completion: .list(["60s", "5m", "1h", "1d"]))
     var rotateTime: String?
 
     @Option(
-        help: """
+        help: ArgumentHelp(
+            """
             The most files to keep, 2 to 10000; of each link type, if they are split. The oldest is \
             deleted when a new one begins, or when the disk is full: of those that this run or an \
             earlier one with --keep has written, which the folder .podwire beside them lists.
-            """)
+            """, valueName: "COUNT"))
     var keep: Int?
 
     @Option(
-        help: """
+        help: ArgumentHelp(
+            """
             Make an interface of this name, such as pods0, on which programs of this node see all \
             packets, and remove it at the end. It needs CAP_NET_ADMIN. A file is then written only \
             with --output.
-            """)
+            """, valueName: "NAME"))
     var interface: String?
 
     @Option(
-        help: """
+        help: ArgumentHelp(
+            """
             Send all packets into a tunnel: vxlan://HOST[:PORT][?vni=N] or \
             geneve://HOST[:PORT][?vni=N]. By default the port is 4789 or 6081, and the network 1. A \
             file is then written only with --output. Can be given more than once.
-            """,
+            """, valueName: "URL"),
         completion: .list(["vxlan://", "geneve://"]))
     var tunnel: [String] = []
 
     @Option(
-        help: """
+        help: ArgumentHelp(
+            """
             A file of conversations, who talks to whom as `podwire top` has it: JSON, a line for each, \
             replaced every 10 s and at the end. Packets are then written only with --output.
-            """,
+            """, valueName: "FILE"),
         completion: .file(extensions: ["ndjson", "json"]))
     var flows: String?
 
     @Option(
-        help: """
+        help: ArgumentHelp(
+            """
             Whether to ask podwire's agents for the names of their pods and to write them into pcapng \
             files, where Wireshark finds them: on or off.
-            """,
+            """, valueName: "on|off"),
         completion: .list(["on", "off"]))
     var names = "on"
 
     @Option(
-        help: """
+        help: ArgumentHelp(
+            """
             A folder for files of pods' addresses and names, which are kept up to date: hosts, \
             pods.ndjson for Suricata's datasets, pods.tsv for Zeek's input framework. Packets are written \
             as without it.
-            """,
+            """, valueName: "FOLDER"),
         completion: .directory)
     var inventory: String?
 

@@ -6,15 +6,20 @@ struct DoctorCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "doctor",
         abstract: "Finds what would keep an agent from its work on this node.",
+        usage:
+            "podwire doctor [--strict] [--json | --manifest] [<options of podwire agent>]",
         discussion: """
-            It checks capabilities, kernel, memory, edges, networks, data paths, connection \
+            It checks settings, capabilities, kernel, memory, edges, networks, data paths, connection \
             tracking, sensors, files and the clock. For each check it prints what it found and, if \
             there is something to know or to do, what that means and what to do. It changes nothing, \
             and sends nothing but an empty connection to each sensor.
 
-            It takes the agent's options and variables, so run it where the agent will run and with \
-            the same settings. Inside the container of a running agent it needs no options.
+            It takes all options of `podwire agent` and its variables, so run it where the agent will \
+            run and with the same settings. Inside the container of a running agent it needs no \
+            options. Where nothing is set yet it examines the rest, and proposes the networks to set.
 
+              podwire doctor
+              podwire doctor --manifest
               podwire doctor --sensor 192.0.2.10 --pod-network 10.244.0.0/16 \\
                   --service-network 10.96.0.0/12
 
@@ -27,8 +32,9 @@ struct DoctorCommand: ParsableCommand {
               note      worth knowing
               ok        all is well
 
-            Exit code 0: no check has failed. 1: a check has failed, or with --strict there is a \
-            warning. 64: a setting cannot be understood.
+            Exit code 0: no check has failed. 1: a check has failed, such as that of a setting that \
+            cannot be understood; with --strict there is a warning; with --manifest something that an \
+            agent needs is not known. 64: an option cannot be understood.
             """)
 
     @Flag(help: "Exit with code 1 also if there are warnings.")
@@ -46,7 +52,7 @@ struct DoctorCommand: ParsableCommand {
 
     @OptionGroup var display: DisplayOptions
 
-    @OptionGroup var options: AgentOptions
+    @OptionGroup(visibility: .hidden) var options: AgentOptions
 
     func validate() throws {
         guard !manifest || !json && !strict else {

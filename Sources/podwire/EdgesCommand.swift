@@ -16,6 +16,7 @@ struct EdgesCommand: ParsableCommand {
         commandName: "edges",
         abstract:
             "Lists this node's edges: what an agent here captures, and what it does not.",
+        usage: "podwire edges [--json] [--watch] [<options of podwire agent>]",
         discussion: """
             An edge is the host's end of a pod's veth or netkit pair. For each of the node it prints: \
             its name, the pod's name, addresses and MAC address, the bridge that it is a port of, at \
@@ -25,9 +26,9 @@ struct EdgesCommand: ParsableCommand {
             addresses of a pod's other interfaces (its loopback, macvlans), networks that the node's \
             routes lead to through a pod, and further MAC addresses, such as those of guests.
 
-            It takes all of the agent's options and variables, and uses --pod-network, --edges, \
-            --include-edges, --exclude-edges, --cni-cache, --tap and --netns. Without pod networks every pod's edge \
-            counts as captured.
+            It takes all options of `podwire agent` and its variables, and uses --pod-network, --edges, \
+            --include-edges, --exclude-edges, --cni-cache, --tap and --netns. Without pod networks \
+            every pod's edge counts as captured.
 
             It needs CAP_NET_ADMIN to learn the pods' addresses. Without it the addresses are \
             unknown, and such edges are captured. Pods have names if root runs it, and if the node's \
@@ -42,7 +43,7 @@ struct EdgesCommand: ParsableCommand {
 
     @OptionGroup var display: DisplayOptions
 
-    @OptionGroup var options: AgentOptions
+    @OptionGroup(visibility: .hidden) var options: AgentOptions
 
     func run() throws {
         var settings = try readSettings()
@@ -117,7 +118,9 @@ struct EdgesCommand: ParsableCommand {
 
     private func readSettings() throws -> EdgeListSettings {
         try podwire.readSettings(
-            of: "edges", options.edges.texts + options.names.texts + options.taps.texts
+            of: "edges",
+            options.required.podNetworks.texts + options.edges.texts + options.names.texts
+                + options.taps.texts
         ) {
             options, environment throws(SettingFailure) in
             try EdgeListSettings(options: options, environment: environment)

@@ -16,7 +16,7 @@ struct ExplainCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "explain",
         abstract: "Says which edge reports a packet, and why.",
-        usage: "podwire explain <packet> ... | --file <file> | --program <edge> [<options>]",
+        usage: "podwire explain <packet> ... | --file <FILE> | --program <EDGE> [<options>]",
         discussion: """
             The answer holds for this node at this moment: its pods, its routes, and the state of its \
             connection tracking. So explain a call to a service while it goes on, and a file on the \
@@ -60,19 +60,24 @@ struct ExplainCommand: ParsableCommand {
     var packet: [String] = []
 
     @Option(
-        help: """
+        help: ArgumentHelp(
+            """
             A pcap or pcapng file, recorded at edges of this node (not with -i any), or - for \
             standard input. It may be compressed with gzip.
-            """,
+            """, valueName: "FILE"),
         completion: .file(extensions: ["pcap", "pcapng", "gz"]))
     var file: String?
 
     @Option(
-        help: "The edge at which the file was recorded. (default: found by MAC addresses)",
+        help: ArgumentHelp(
+            "The edge at which the file was recorded. (default: found by MAC addresses)",
+            valueName: "EDGE"),
         completion: .interfaces)
     var edge: String?
 
-    @Option(help: "The edge whose BPF program to list.", completion: .interfaces)
+    @Option(
+        help: ArgumentHelp("The edge whose BPF program to list.", valueName: "EDGE"),
+        completion: .interfaces)
     var program: String?
 
     @Flag(help: "Print JSON: an object. Of a file it has all requests that nobody answered.")
@@ -80,6 +85,7 @@ struct ExplainCommand: ParsableCommand {
 
     @OptionGroup var display: DisplayOptions
 
+    @OptionGroup var podNetworks: PodNetworkOptions
     @OptionGroup var edges: EdgeOptions
     @OptionGroup var taps: TapOptions
     @OptionGroup var services: ServiceOptions
@@ -145,7 +151,9 @@ struct ExplainCommand: ParsableCommand {
     private func readSettings() throws -> Settings {
         try podwire.readSettings(
             of: "explain",
-            edges.texts + taps.texts + services.texts + selection.texts + [sensor]
+            podNetworks.texts + edges.texts + taps.texts + services.texts + selection.texts + [
+                sensor
+            ]
         ) {
             options, environment throws(SettingFailure) in
             try Settings(options: options, needsPeer: false, environment: environment)

@@ -8,6 +8,8 @@ import Time
 /// What `podwire explain` says of a described packet, as text or as JSON.
 struct PacketReport {
     private let packet: DescribedPacket
+    /// Where it is reported, in a sentence.
+    private let verdict: String
     private let roles: [String]
     private let views: [Explainer.View]
     private let outlook: RequestOutlook?
@@ -23,6 +25,7 @@ struct PacketReport {
         self.packet = packet
         roles = packet.bothEnds.map { explainer.role(of: $0.address) }
         views = explainer.explain(packet, now: .now)
+        verdict = Verdict(packet, views, explainer).description
         outlook = explainer.outlook(of: packet, now: .now)
         isLostUnseen =
             packet.requestKind == nil && views.contains(where: \.isReportedElsewhere)
@@ -40,9 +43,11 @@ struct PacketReport {
         }
         let table = Table([.word("END"), .word("ADDRESS"), .sentence("IS A", widthMin: 12)], ends)
         let identity = packet.communityID.map { "community id \($0)\n" } ?? ""
-        let text = "\(packet)\n\(identity)\n" + table.text(in: window.ofSentences) + "\n"
-        guard !views.isEmpty else { return text + "No pod's edge sees it.\n" }
-        let title = isOfConnection ? "A packet of an established connection:\n\n" : ""
+        let text =
+            window.paragraph(verdict) + "\n\(packet)\n\(identity)\n"
+            + table.text(in: window.ofSentences)
+        guard !views.isEmpty else { return text }
+        let title = isOfConnection ? "\nA packet of an established connection:\n\n" : "\n"
         let request = outlook.map { self.text($0, in: window) } ?? ""
         let remarks = remarks.map { Self.paragraph($0, in: window) }
         return text + title + edgeTable(in: window) + request + remarks.joined()
@@ -93,7 +98,7 @@ struct PacketReport {
         }
         return .object(
             [
-                ("packet", .text(packet.description)),
+                ("packet", .text(packet.description)), ("verdict", .text(verdict)),
                 ("community_id", Self.communityID(packet)), ("source", ends[0]),
                 ("destination", ends[1]),
                 ("edges_are_for", .text(packetsAtEdges)), ("edges", .array(edges)),

@@ -39,23 +39,26 @@ struct FilterCommand: ParsableCommand {
     var words: [String] = []
 
     @Option(
-        help: """
+        help: ArgumentHelp(
+            """
             listing, with a reason for each instruction, or ddd, the numbers that `tcpdump -ddd` prints.
-            """)
+            """, valueName: "listing|ddd"))
     var format: Format = .listing
 
     @Option(
-        help: """
+        help: ArgumentHelp(
+            """
             A pcap or pcapng file whose packets to count instead, or - for standard input. It may be \
             compressed with gzip.
-            """,
+            """, valueName: "FILE"),
         completion: .file(extensions: ["pcap", "pcapng", "gz"]))
     var file: String?
 
     @Option(
-        help: """
+        help: ArgumentHelp(
+            """
             A file with the filter, or - for standard input. Lines that begin with # are comments.
-            """,
+            """, valueName: "FILE"),
         completion: .file())
     var filterFile: String?
 

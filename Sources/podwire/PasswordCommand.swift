@@ -28,7 +28,9 @@ struct PasswordCommand: ParsableCommand {
     var name: String
 
     @Option(
-        help: "The file of users to put the line into. It is created if it does not exist.",
+        help: ArgumentHelp(
+            "The file of users to put the line into. It is created if it does not exist.",
+            valueName: "FILE"),
         completion: .file())
     var file: String?
 

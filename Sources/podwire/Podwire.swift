@@ -12,12 +12,17 @@ struct Podwire: ParsableCommand {
             An agent runs on every node. It captures at the pods' veths and forwards to one or more \
             sensors over RPCAP. `podwire collect` is a sensor that writes to a file.
             """,
-        version: Version.number,
+        version: Version.text,
         subcommands: [
             AgentCommand.self, CollectCommand.self, DoctorCommand.self, EdgesCommand.self,
             ExplainCommand.self, FilterCommand.self, OpenerCommand.self, PasswordCommand.self,
-            ReferenceCommand.self, TopCommand.self,
+            ReferenceCommand.self, TopCommand.self, VersionCommand.self,
         ])
+
+    static func main() {
+        endIfCommandIsUnknown(Array(CommandLine.arguments.dropFirst()))
+        main(nil)
+    }
 }
 
 /// The exit codes of podwire beside 0 and 1 (sysexits.h).

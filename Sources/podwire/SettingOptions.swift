@@ -15,11 +15,11 @@ extension Option where Value == SettingText? {
     /// Another help text is for a command to which the option means less than to an agent.
     init(
         _ setting: Setting, parsing: SingleValueParsingStrategy = .next,
-        help: ArgumentHelp? = nil
+        help: String? = nil
     ) {
         self.init(
             name: .customLong(setting.name), parsing: parsing,
-            help: help ?? ArgumentHelp(setting.help),
+            help: ArgumentHelp(help ?? setting.help, valueName: setting.form.valueName),
             completion: CompletionKind(setting.form),
             transform: { SettingText(setting: setting, text: $0) })
     }
@@ -48,14 +48,20 @@ protocol SettingOptions: ParsableArguments {
     var texts: [SettingText?] { get }
 }
 
+/// The option that says where pods have their addresses.
+struct PodNetworkOptions: SettingOptions {
+    @Option(.podNetworks) var podNetwork: SettingText?
+
+    var texts: [SettingText?] { [podNetwork] }
+}
+
 /// The options that select edges.
 struct EdgeOptions: SettingOptions {
-    @Option(.podNetworks) var podNetwork: SettingText?
     @Option(.edges) var edges: SettingText?
     @Option(.includedEdges) var includeEdges: SettingText?
     @Option(.excludedEdges) var excludeEdges: SettingText?
 
-    var texts: [SettingText?] { [podNetwork, edges, includeEdges, excludeEdges] }
+    var texts: [SettingText?] { [edges, includeEdges, excludeEdges] }
 }
 
 /// The option that says where the names of pods are.

@@ -13,6 +13,7 @@ struct TopCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "top",
         abstract: "Shows who talks to whom, live or in a capture file.",
+        usage: "podwire top [<file>] [<options>]",
         discussion: """
             A conversation is a client and a service that it calls, at an address and a port, over \
             any number of connections. The client is the one that opens connections. Pods have \
@@ -47,22 +48,26 @@ struct TopCommand: ParsableCommand {
     var file: String?
 
     @Option(
-        help: """
+        help: ArgumentHelp(
+            """
             What to sort by: \
             \(ConversationList.Order.allCases.map(\.rawValue).joined(separator: ", ")). Names from A \
             on; all else from the largest or latest on.
-            """)
+            """, valueName: "ORDER"))
     var sort: ConversationList.Order = .bytes
 
     @Option(
-        help: """
+        help: ArgumentHelp(
+            """
             Show only conversations with this text in the client or the service: a part of a name, \
             of an address, or :53/udp. Given several times, all have to be there.
-            """)
+            """, valueName: "TEXT"))
     var only: [String] = []
 
     @Option(
-        help: "The most conversations to show. (default: 20; live what fits; with --json all)")
+        help: ArgumentHelp(
+            "The most conversations to show. (default: 20; live what fits; with --json all)",
+            valueName: "COUNT"))
     var count: Int?
 
     @Flag(help: "Print JSON: an object; live at the end.")

@@ -479,7 +479,7 @@ class ProbeTest(unittest.TestCase):
                  for task in pathlib.Path(f"/proc/{agent.pid}/task").iterdir()]
         self.assertEqual(names.count("podwire-http"), 1)
         self.assertEqual([name for name in names if not name.startswith("podwire")], [])
-        version = run(PODWIRE, "--version").stdout.strip()
+        version = run(PODWIRE, "--version").stdout.split()[1]
         build = [dict(key[1:]) for key in self.endpoint.metrics().values
                  if key[0] == "podwire_build_info"]
         self.assertEqual([labels["version"] for labels in build], [version])

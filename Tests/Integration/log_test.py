@@ -128,7 +128,7 @@ class LogTest(unittest.TestCase):
         self.assertEqual((started["edges"], started["edge_count"]), ("pods", 1))
         self.assertEqual((started["pod_networks"], started["service_networks"]),
                          ("10.244.0.0/16", ""))
-        self.assertEqual(started["version"], output(PODWIRE, "--version").strip())
+        self.assertEqual(started["version"], output(PODWIRE, "--version").split()[1])
         self.assertEqual({"included", "excluded", "uncovered", "dedup", "frames"} & set(started),
                          set())
 

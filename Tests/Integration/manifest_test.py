@@ -147,7 +147,7 @@ class Manifests(unittest.TestCase):
 
     def test_images_have_the_programs_version(self):
         version = subprocess.run([PODWIRE, "--version"], capture_output=True, text=True, check=True,
-                                 timeout=30).stdout.split()[-1]
+                                 timeout=30).stdout.split()[1]
         self.assertEqual(IMAGE.rpartition(":")[2], version)
         for folder in KUSTOMIZATIONS:
             images = {container["image"] for pod in pods(build(folder)).values()

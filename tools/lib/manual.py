@@ -157,7 +157,7 @@ def main(program, folder):
     seconds = int(os.environ.get("SOURCE_DATE_EPOCH", "0"))
     date = datetime.datetime.fromtimestamp(seconds, datetime.timezone.utc)
     help = json.loads(ask("--experimental-dump-help"))
-    write("man/man1/podwire.1", page(help["command"], ask("--version").strip(), date))
+    write("man/man1/podwire.1", page(help["command"], ask("--version").split()[1], date))
     for shell, name in COMPLETIONS.items():
         write(name, ask("--generate-completion-script", shell))
 

@@ -1,8 +1,17 @@
+import CBuild
+
 /// The version of podwire.
 ///
 /// Releases change it here, and with it the tag of the images in k8s/.
 package enum Version {
     package static let number = "0.2.0"
+
+    /// The program's name, the number, and the commit in parentheses where the build knows it.
+    package static var text: String {
+        // Safety: the text is a constant of the program.
+        let commit = unsafe String(cString: cbuild_commit())
+        return "podwire \(number)" + (commit.isEmpty ? "" : " (\(commit))")
+    }
 
     /// The compiler it was built with.
     package static var swift: String {
