@@ -35,8 +35,8 @@ struct CollectCommand: ParsableCommand {
               podwire collect --output web.pcapng 'host 10.244.1.2 and (port 80 or 443)'
 
             Everybody who may list processes can read a password in a URL. Put it into a file for \
-            --password-file instead, or into the variable PODWIRE_COLLECT_PASSWORD. It is used for \
-            all URLs with a user and no password. Without rpcaps it crosses the network in the clear.
+            --password-file instead, or into the variable PODWIRE_COLLECT_PASSWORD; at a terminal it \
+            is asked for. It is used for all URLs with a user and no password. Without rpcaps it crosses the network in the clear.
 
             Exit code 0 also if the program that reads --output - goes away. 64: an option cannot be \
             understood, or --output - is a terminal. 69: no agent of --from could be captured \

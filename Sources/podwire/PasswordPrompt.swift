@@ -1,5 +1,6 @@
 import Glibc
 import Linux
+import Synchronization
 
 /// Reads passwords from standard input without showing them.
 struct PasswordPrompt {
@@ -12,14 +13,26 @@ struct PasswordPrompt {
     /// before a signal ends the program.
     func ask(_ questions: [String]) throws(SystemError) -> [[UInt8]] {
         var settings = termios()
-        // Safety, for all: the calls read or fill `settings`, a plain value of this frame.
+        // Safety: the call fills `settings`, a plain value of this frame.
         try call("tcgetattr") { unsafe tcgetattr(STDIN_FILENO, &settings) }
         let before = settings
-        try Self.restoreAtSignals(before)
-        defer { Self.restore(before) }
+        let watch = try SignalWatch { Self.restore(before) }
+        let answers = Result { () throws(SystemError) in
+            try readAnswers(to: questions, &settings)
+        }
+        Self.restore(before)
+        watch.end()
+        return try answers.get()
+    }
+
+    /// Asks without an echo, and waits for the answers.
+    private func readAnswers(
+        to questions: [String], _ settings: inout termios
+    ) throws(SystemError) -> [[UInt8]] {
         settings.c_lflag &= ~tcflag_t(ECHO)
         // The line's end is shown, so that the next line begins below.
         settings.c_lflag |= tcflag_t(ECHONL)
+        // Safety: the call reads the settings.
         try call("tcsetattr") { unsafe tcsetattr(STDIN_FILENO, TCSAFLUSH, &settings) }
         var answers: [[UInt8]] = []
         for question in questions {
@@ -53,27 +66,59 @@ struct PasswordPrompt {
         // Safety: the call reads the settings. If it fails the terminal is gone.
         unsafe _ = tcsetattr(STDIN_FILENO, TCSAFLUSH, &settings)
     }
+}
 
-    /// Starts a thread that restores the terminal when a signal ends the program.
-    ///
-    /// The program still ends by that signal. A stop from the keyboard (SIGTSTP) is ignored: the shell
-    /// would not show what is typed then.
-    private static func restoreAtSignals(_ settings: termios) throws(SystemError) {
+/// A thread that does something before a signal ends the program.
+///
+/// The program still ends by that signal. A stop from the keyboard (SIGTSTP) is ignored meanwhile: the
+/// shell would not show what is typed then.
+private struct SignalWatch: ~Copyable {
+    private let thread: Thread
+    private let isOver = Flag()
+    private let blockedBefore: sigset_t
+    private let stopBefore: sighandler_t?
+
+    /// A flag that two threads share.
+    private final class Flag: Sendable {
+        let isSet = Atomic(false)
+    }
+
+    /// The longest time after which the thread notices that it is to end.
+    private static let turnNanoseconds = 20_000_000
+
+    init(_ body: @escaping @Sendable () -> Void) throws(SystemError) {
         var set = sigset_t()
-        // Safety, for all: the calls read and write the set and the number, plain values.
+        // Safety, for all: the calls read and write the sets and the number, plain values.
         unsafe _ = sigemptyset(&set)
         for number in [SIGINT, SIGTERM, SIGHUP, SIGQUIT] { unsafe _ = sigaddset(&set, number) }
-        unsafe _ = pthread_sigmask(SIG_BLOCK, &set, nil)
-        _ = signal(SIGTSTP, SIG_IGN)
-        let waiting = set
-        try Thread {
-            var (set, number) = (waiting, CInt(0))
-            unsafe _ = sigwait(&set, &number)
-            restore(settings)
+        var before = sigset_t()
+        unsafe _ = pthread_sigmask(SIG_BLOCK, &set, &before)
+        blockedBefore = before
+        stopBefore = signal(SIGTSTP, SIG_IGN)
+        let (waiting, isOver) = (set, isOver)
+        thread = try Thread {
+            var set = waiting
+            var turn = timespec(tv_sec: 0, tv_nsec: Self.turnNanoseconds)
+            var number: CInt = 0
+            repeat {
+                guard !isOver.isSet.load(ordering: .acquiring) else { return }
+                unsafe number = sigtimedwait(&set, nil, &turn)
+            } while number <= 0
+            body()
             writeToStandardError("\n")
             _ = signal(number, SIG_DFL)
             unsafe _ = pthread_sigmask(SIG_UNBLOCK, &set, nil)
             _ = kill(getpid(), number)
-        }.detach()
+        }
+    }
+
+    /// Ends the thread, and lets signals do what they did before.
+    consuming func end() {
+        isOver.isSet.store(true, ordering: .releasing)
+        thread.join()
+        // Safety: the call reads the set, a plain value.
+        var before = blockedBefore
+        _ = signal(SIGTSTP, stopBefore)
+        unsafe _ = pthread_sigmask(SIG_SETMASK, &before, nil)
     }
 }

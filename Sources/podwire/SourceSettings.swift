@@ -220,14 +220,24 @@ extension SourceSettings {
             }
             return Array(line)
         }
-        guard let password = environmentVariable("PODWIRE_COLLECT_PASSWORD"), !password.isEmpty
-        else {
+        if let password = environmentVariable("PODWIRE_COLLECT_PASSWORD"), !password.isEmpty {
+            return Array(password.utf8)
+        }
+        guard isTerminal(STDIN_FILENO), let password = try askForPassword() else {
             throw ValidationError(
                 """
                 --from has a user and no password: it takes --password-file FILE, or the variable \
                 PODWIRE_COLLECT_PASSWORD
                 """)
         }
-        return Array(password.utf8)
+        return password
+    }
+
+    /// Asks at the terminal for the one password of all sources; nil if nothing is typed.
+    private func askForPassword() throws(SystemError) -> [UInt8]? {
+        let lacking = sources.filter(\.needsPassword)
+        let name = lacking.count == 1 ? "\(lacking[0])" : "all \(lacking.count) agents of --from"
+        let prompt = PasswordPrompt(byteCountMax: Self.passwordFileByteCountMax)
+        return try prompt.ask(["Password for \(name): "]).first.flatMap { $0.isEmpty ? nil : $0 }
     }
 }

@@ -11,6 +11,7 @@ import pathlib
 import pty
 import select
 import signal
+import socket
 import stat
 import subprocess
 import tempfile
@@ -39,12 +40,12 @@ def matches(line, name, password):
 class Terminal:
     """The command at a terminal of its own; what it shows is in `shown`, what it prints is not."""
 
-    def __init__(self, *arguments):
+    def __init__(self, command, *arguments):
         self.master, self.slave = pty.openpty()
         self.before = termios.tcgetattr(self.slave)
         self.shown = ""
         self.process = subprocess.Popen(
-            [PODWIRE, "password", *arguments], stdin=self.slave, stderr=self.slave,
+            [PODWIRE, command, *arguments], stdin=self.slave, stderr=self.slave,
             stdout=subprocess.PIPE, start_new_session=True,
             preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0))
 
@@ -83,8 +84,8 @@ class PasswordTest(unittest.TestCase):
     def tearDown(self):
         self.folder.cleanup()
 
-    def terminal(self, *arguments):
-        terminal = Terminal(*arguments)
+    def terminal(self, *arguments, command="password"):
+        terminal = Terminal(command, *arguments)
         self.addCleanup(terminal.close)
         return terminal
 
@@ -133,6 +134,34 @@ class PasswordTest(unittest.TestCase):
         self.assertIn("two different passwords", terminal.shown)
         self.assertTrue(terminal.is_as_before())
         self.assertFalse(self.file.exists())
+
+    def test_collect_asks_for_the_password_of_its_agents(self):
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            server.settimeout(20)
+            url = f"rpcap://eve@127.0.0.1:{server.getsockname()[1]}"
+            terminal = self.terminal("--from", url, "--list", command="collect")
+            terminal.answer(f"Password for 127.0.0.1:{server.getsockname()[1]}: ", b"our secret\n")
+            agent, _ = server.accept()
+            with agent:
+                agent.settimeout(20)
+                said = b""
+                while b"our secret" not in said:
+                    part = agent.recv(4096)
+                    self.assertTrue(part, said)
+                    said += part
+            self.assertIn(b"eve", said)
+            self.assertEqual(terminal.end()[0], 69)
+        self.assertNotIn("our secret", terminal.shown)
+        self.assertTrue(terminal.is_as_before())
+        # Nothing that is typed is no password, and a signal ends the program as ever.
+        terminal = self.terminal("--from", url, "--list", command="collect")
+        terminal.answer("Password for", b"\n")
+        self.assertEqual(terminal.end()[0], 64)
+        self.assertIn("PODWIRE_COLLECT_PASSWORD", terminal.shown)
+        terminal = self.terminal("--from", url, "--list", command="collect")
+        terminal.answer("Password for", b"\x03")
+        self.assertEqual(terminal.end()[0], -signal.SIGINT)
+        self.assertTrue(terminal.is_as_before())
 
     def test_an_end_of_input_at_the_terminal_is_no_password(self):
         terminal = self.terminal("alice")
