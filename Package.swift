@@ -69,13 +69,14 @@ let package = Package(
         module("Packets", "Addressing"),
         module("Tunnels", "Addressing", "Packets"),
         module("BPF", "Addressing"),
+        module("Formats"),
         module("Filter", "Addressing", "BPF", "Formats"),
         module("Observation", "Addressing", "BPF", "Packets", "Time"),
         module("Cilium", "Addressing"),
         module("RPCAP", "Addressing", "BPF", "Time"),
 
         // What the kernel owns and lends.
-        module("Linux", "Addressing", "CLinux", "Time"),
+        module("Linux", "Addressing", "CBuild", "CLinux", "Time"),
         module("PacketRing", "Addressing", "BPF", "CLinux", "Linux", "Packets", "Time"),
         module("Netlink", "Addressing", "BPF", "CLinux", "CMnl", "Linux", "Packets", "Time"),
 
@@ -85,8 +86,7 @@ let package = Package(
         // Who may talk to us, and that nobody listens in.
         module("Security", "Addressing", "COpenSSL", "Linux", "Time"),
 
-        // What other programs read: texts, the log, and how they ask for more.
-        module("Formats"),
+        // What other programs read: the log, and how they ask for more.
         module("Metrics", "Linux", "Time"),
         module("Log", "Formats", "Linux", "Time", logging),
         module("Terminal", "Formats", "Linux"),
@@ -107,7 +107,7 @@ let package = Package(
             "Netlink", "Observation", "PacketRing", "Packets", "RPCAP", "Security", "Settings",
             "Taps", "Time", "Tunnels", logging),
         module(
-            "Agent", "Addressing", "BPF", "CBuild", "Edges", "Filter", "Formats", "Forwarding",
+            "Agent", "Addressing", "BPF", "Edges", "Filter", "Formats", "Forwarding",
             "HTTPEndpoint", "Linux",
             "Log", "Metrics", "Netlink", "Observation", "PacketRing", "Packets", "RPCAP", "Security",
             "Settings", "Taps", "Time", "Tunnels", logging),

@@ -40,7 +40,7 @@ package struct UnknownVariable: Equatable, Sendable, CustomStringConvertible {
     }
 
     private static func nearest(to name: String) -> String? {
-        // Who knows the option may take its name for the variable's.
+        // People who know the option may take its name for the variable's.
         let pairs = Setting.all.flatMap { setting in
             [
                 (setting.variable.lowercased(), setting.variable),

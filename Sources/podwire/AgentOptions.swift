@@ -51,9 +51,7 @@ struct AgentOptions: SettingOptions {
         ]
     }
 
-    /// Reads the settings of an agent.
-    ///
-    /// - Parameter command: The command, for the message about what cannot be understood.
+    /// Reads the settings of an agent, or ends the program with a line about what is wrong.
     func readSettings(for command: String) throws -> Settings {
         try podwire.readSettings(of: command, checkedTexts) {
             options, environment throws(SettingFailure) in

@@ -14,8 +14,8 @@ struct DoctorCommand: ParsableCommand {
             there is something to know or to do, what that means and what to do. It changes nothing, \
             and sends nothing but an empty connection to each sensor.
 
-            It takes all options of `podwire agent` and its variables, so run it where the agent will \
-            run and with the same settings. Inside the container of a running agent it needs no \
+            It takes all options of `podwire agent` (--help-hidden lists them) and its variables, so \
+            run it where the agent will run and with the same settings. Inside the container of a running agent it needs no \
             options. Where nothing is set yet it examines the rest, and proposes the networks to set.
 
               podwire doctor

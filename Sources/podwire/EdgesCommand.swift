@@ -26,8 +26,8 @@ struct EdgesCommand: ParsableCommand {
             addresses of a pod's other interfaces (its loopback, macvlans), networks that the node's \
             routes lead to through a pod, and further MAC addresses, such as those of guests.
 
-            It takes all options of `podwire agent` and its variables, and uses --pod-network, --edges, \
-            --include-edges, --exclude-edges, --cni-cache, --tap and --netns. Without pod networks \
+            It takes all options of `podwire agent` (--help-hidden lists them) and its variables, and \
+            uses --pod-network, --edges, --include-edges, --exclude-edges, --cni-cache, --tap and --netns. Without pod networks \
             every pod's edge counts as captured.
 
             It needs CAP_NET_ADMIN to learn the pods' addresses. Without it the addresses are \

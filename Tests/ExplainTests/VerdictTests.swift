@@ -89,8 +89,8 @@ struct VerdictTests {
 
     @Test("tells who reports a ping with its answer, and without one")
     func ping() throws {
-        let found = try explained("icmp 10.244.1.3 10.244.1.2")
-        #expect(found.verdict.hasPrefix("Reported by "), "\(found)")
+        let found = try explained("icmp 10.244.1.2 10.244.1.3")
+        #expect(found.verdict == "Reported by va; not by vb.", "\(found)")
         let held = try explained("icmp 10.244.2.3 10.244.1.2")
         #expect(
             held.verdict

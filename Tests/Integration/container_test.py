@@ -190,7 +190,7 @@ class ContainerTest(unittest.TestCase):
         settings = {"EXTRAHOP_SENSOR_IP": OUTSIDE, "PODNET": "10.244.0.0/16", "SVCNET": "10.96.0.0/16"}
         for more, grade, text in (
                 (["CAP_BPF"], "ok", "calls to services are looked up in Cilium's tables"),
-                ([], "warning", "needs CAP_BPF: add it under securityContext.capabilities")):
+                ([], "warning", "needs CAP_BPF: start it with that capability, or in Kubernetes add it under securityContext.capabilities")):
             with self.subTest(more):
                 container = Container(self.bundle, self.cluster.name("node1"), [*CAPABILITIES, *more],
                                       {"/sys/fs/bpf": pins}, **settings)

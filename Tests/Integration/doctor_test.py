@@ -150,7 +150,8 @@ class DoctorTest(unittest.TestCase):
     def test_what_people_read(self):
         result = self.run_doctor("--sensor", f"{SENSOR}:2044", "--edges", "all")
         lines = result.stdout.splitlines()
-        self.assertRegex(lines[0], r"^ok       capabilities +CAP_NET_RAW and CAP_NET_ADMIN$")
+        self.assertRegex(lines[0], r"^ok       settings +5 given, the others have their defaults$")
+        self.assertRegex(lines[1], r"^ok       capabilities +CAP_NET_RAW and CAP_NET_ADMIN$")
         sensor = [line for line in lines if line.startswith("warning  sensor")]
         self.assertEqual(len(sensor), 1, result.stdout)
         following = lines[lines.index(sensor[0]) + 1:]
@@ -166,10 +167,75 @@ class DoctorTest(unittest.TestCase):
         self.assertEqual(self.run_doctor(*closed).returncode, 0)
         self.assertEqual(self.run_doctor(*closed, "--strict").returncode, 1)
         self.assertEqual(self.run_doctor("--sensor", SENSOR, "--strict").returncode, 0)
-        for variables in ({"PODNET": "10.244.0.0/33"}, {"PODNET": ""}, {"PODWIRE_NICE": "very"}):
-            result = self.run_doctor(**variables)
-            self.assertEqual((result.returncode, result.stdout), (64, ""))
-            self.assertIn(f"podwire doctor: {list(variables)[0]}", result.stderr)
+        self.assertEqual(self.run_doctor("--no-such-option").returncode, 64)
+
+    # What is set
+
+    def test_nothing_is_set(self):
+        """As a newcomer calls it: all else is examined, and what to set is ready to paste."""
+        unset = {name: value for name, value in os.environ.items() if name not in SETTINGS}
+        node = ("nsenter", f"--net=/run/netns/{PREFIX}-node")
+        done = commands.run(*node, PODWIRE, "doctor", "--json", check=False, env=unset)
+        report = Report(done)
+        self.assertEqual((report.code, report.error), (1, ""))
+        failed = {finding["check"] for finding in report.findings if finding["grade"] == "failed"}
+        self.assertEqual(failed, {"pod-networks", "sensor"})
+        self.assert_found(report, "pod-networks", "failed", "none given", "10.244.1.2 (p1)",
+                          "PODNET=10.244.1.0/24: it covers 2 pods of this node; no route shows")
+        self.assert_ok(report, "edges", "2; the addresses of all their pods are known")
+        ip("node", "route", "add", "10.244.2.0/24", "via", "192.168.100.2")
+        try:
+            report = Report(commands.run(*node, PODWIRE, "doctor", "--json", check=False, env=unset))
+            self.assert_found(report, "pod-networks", "failed",
+                              "PODNET=10.244.0.0/16: it covers 2 pods of this node and 1 route")
+            # What it proposes is what makes the failure go.
+            report = self.examine(PODNET="10.244.0.0/16")
+            self.assert_ok(report, "pod-networks", "10.244.0.0/16")
+            self.check_manifest(commands.run(
+                *node, PODWIRE, "doctor", "--manifest", check=False,
+                env={**unset, "EXTRAHOP_SENSOR_IP": SENSOR, "KUBERNETES_SERVICE_HOST": "10.43.0.1"}))
+        finally:
+            ip("node", "route", "del", "10.244.2.0/24")
+
+    def check_manifest(self, done):
+        """Nothing but the list is on standard output, and says where each value comes from."""
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
+        lines = done.stdout.splitlines()
+        self.assertEqual(lines[0], "env:")
+        for comment, name, value in (
+                ("set here by EXTRAHOP_SENSOR_IP", "EXTRAHOP_SENSOR_IP", SENSOR),
+                ("proposed: it covers 2 pods of this node and 1 route to other nodes", "PODNET",
+                 "10.244.0.0/16"), ("proposed: 10.43.0.1 is a service", "SVCNET", "10.43.0.0/16")):
+            at = lines.index(f"  - name: {name}")
+            self.assertEqual(lines[at - 1:at + 2],
+                             [f"  # {comment}", f"  - name: {name}", f'    value: "{value}"'])
+        self.assertEqual(len(lines), 10)
+
+    def test_settings_that_cannot_be_understood(self):
+        """Each has its finding, and the others are examined."""
+        for variable, value, check in (("PODNET", "10.244.0.0/33", "pod-networks"),
+                                       ("PODWIRE_NICE", "very", "settings"),
+                                       ("EXTRAHOP_SENSOR_IP", "a b/c", "settings")):
+            with self.subTest(variable):
+                report = self.examine(**{variable: value})
+                self.assert_found(report, check, "failed", f"{variable}={value} cannot be understood")
+                others = {finding["check"] for finding in report.findings
+                          if finding["grade"] == "failed"}
+                self.assertEqual(others, {check})
+                self.assert_ok(report, "edges", "2;")
+        report = self.examine(PODWIRE_DEDUPE="off", PODWIRE_QQQ="1")
+        self.assertEqual(report.code, 0)
+        self.assert_found(report, "settings", "warning", "PODWIRE_DEDUPE is no setting",
+                          "did you mean PODWIRE_DEDUP?", "rename it")
+        self.assert_found(report, "settings", "warning", "PODWIRE_QQQ is no setting")
+
+    def test_an_empty_podnet(self):
+        """It stands for the on-link networks of the default route's interface, where no pods are."""
+        report = self.examine(PODNET="")
+        self.assert_found(report, "pod-networks", "warning", "192.168.100.0/24 of uplink",
+                          "10.244.1.2 (p1), 10.244.1.3 (p2) lie outside",
+                          "nothing of them is taken for a pod", "PODNET=10.244.1.0/24")
+        self.assert_found(report, "pod-networks", "failed", "none of 2 pods")
 
     # Capturing inside pods
 
@@ -218,7 +284,8 @@ class DoctorTest(unittest.TestCase):
 
     def test_without_net_broadcast(self):
         report = self.examine(prefix=without("cap_net_broadcast", "cap_sys_admin"))
-        self.assert_found(report, "capabilities", "note", "CAP_NET_BROADCAST is missing")
+        self.assert_found(report, "capabilities", "note", "CAP_NET_BROADCAST is missing",
+                          "k8s/podwire.yaml does without")
         self.assert_found(report, "capabilities", "ok", "CAP_NET_RAW")
 
     def test_threads_that_cannot_be_placed(self):
@@ -251,7 +318,7 @@ class DoctorTest(unittest.TestCase):
 
     def test_rings_beyond_the_nodes_memory(self):
         report = self.examine("--ring-memory", "1024GiB")
-        self.assert_found(report, "ring-memory", "warning", "up to 1048576 MiB", "the node has",
+        self.assert_found(report, "ring-memory", "warning", "up to 1 TiB", "the node has",
                           "not counted against a container's limit", "lower --ring-memory")
         report = self.examine("--sensor", f"{SENSOR},{SENSOR}:2004")
         self.assert_ok(report, "ring-memory", "up to 256 MiB; ")

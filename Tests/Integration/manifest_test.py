@@ -145,6 +145,30 @@ class Manifests(unittest.TestCase):
         with self.assertRaises(kubernetes_validate.ValidationError):
             kubernetes_validate.validate(item, "1.25", strict=True)
 
+    def test_what_the_doctor_prints_is_a_containers_environment(self):
+        """It is valid in the DaemonSet, and the doctor that gets it has the same settings."""
+        given = {"EXTRAHOP_SENSOR_IP": "192.0.2.10", "PODNET": "10.244.0.0/16,fd00:10:244::/56",
+                 "SVCNET": "10.96.0.0/12", "PODWIRE_FILTER": "not port 22 and \\\n  'ip or ip6' != \"#\" ",
+                 "PODWIRE_NODE_NAME": "n1", "PODWIRE_NICE": "-5"}
+
+        def listed(variables):
+            done = subprocess.run([PODWIRE, "doctor", "--manifest"], capture_output=True, text=True,
+                                  check=True, timeout=60, env={"PATH": os.environ["PATH"], **variables})
+            self.assertEqual(done.stderr, "")
+            return yaml.safe_load(done.stdout)["env"]
+
+        entries = listed({**given, "PODWIRE_FILTER": "not port 22"})
+        item = copy.deepcopy(build(FOLDER)[AGENT])
+        item["spec"]["template"]["spec"]["containers"][0]["env"] = entries
+        for minor in MINORS:
+            kubernetes_validate.validate(item, f"1.{minor}", strict=True)
+        values = {entry["name"]: entry.get("value") for entry in entries}
+        self.assertEqual(values, {**given, "PODWIRE_FILTER": "not port 22", "PODWIRE_NODE_NAME": None})
+        again = listed({name: value for name, value in values.items() if value})
+        self.assertEqual(again, [entry for entry in entries if "value" in entry])
+        # What cannot be understood is a comment, whatever is in it.
+        self.assertNotIn("PODWIRE_FILTER", {entry["name"] for entry in listed(given)})
+
     def test_images_have_the_programs_version(self):
         version = subprocess.run([PODWIRE, "--version"], capture_output=True, text=True, check=True,
                                  timeout=30).stdout.split()[1]

@@ -290,7 +290,7 @@ class RuleTest(ClusterCase):
         for agent in agents:
             text = agent.text()
             self.assertEqual(text.count("connection tracking cannot be asked"), 1, text)
-            self.assertIn("needs CAP_NET_ADMIN: add it under securityContext.capabilities", text)
+            self.assertRegex(text, "needs CAP_NET_ADMIN: .* in Kubernetes add it under securityContext.capabilities")
         self.serve("a1", SERVER, A1, 8081)
         for client in ("b1", "c2"):
             subprocess.run(python(client, CLIENT, "10.96.0.11", 80, 0), check=True,

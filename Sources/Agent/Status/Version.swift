@@ -1,4 +1,4 @@
-import CBuild
+import Linux
 
 /// The version of podwire.
 ///
@@ -8,9 +8,7 @@ package enum Version {
 
     /// The program's name, the number, and the commit in parentheses where the build knows it.
     package static var text: String {
-        // Safety: the text is a constant of the program.
-        let commit = unsafe String(cString: cbuild_commit())
-        return "podwire \(number)" + (commit.isEmpty ? "" : " (\(commit))")
+        "podwire \(number)" + (sourceCommit.map { " (\($0))" } ?? "")
     }
 
     /// The compiler it was built with.

@@ -52,8 +52,7 @@ extension Examination {
         do throws(SystemError) {
             let found = try Node.read(settings.edges, taps: settings.taps)
             if settings.takesOnLinkPodNetworks, let networks = OnLinkPodNetworks(found) {
-                onLinkPodNetworks = networks
-                settings = settings.with(podNetworks: networks.networks)
+                take(networks)
                 node = try Node.read(settings.edges, taps: settings.taps)
             } else {
                 node = found

@@ -10,11 +10,11 @@ package import Settings
 /// Nil stands for what was not read, or could not be.
 package struct Examination: Sendable {
     /// The settings of the agent, as far as they can be understood.
-    package internal(set) var settings: Settings
+    package private(set) var settings: Settings
     /// What was given for them, and what is wrong with it.
     package let examined: ExaminedSettings
     /// The networks that an empty `PODNET` stands for; nil if it is not empty, or they are not known.
-    package var onLinkPodNetworks: OnLinkPodNetworks?
+    package private(set) var onLinkPodNetworks: OnLinkPodNetworks?
 
     // What every process may read.
 
@@ -85,6 +85,12 @@ package struct Examination: Sendable {
     package init(_ examined: ExaminedSettings) {
         self.examined = examined
         settings = examined.settings
+    }
+
+    /// Takes the networks that an empty `PODNET` stands for as the pod networks.
+    package mutating func take(_ networks: OnLinkPodNetworks) {
+        onLinkPodNetworks = networks
+        settings = settings.with(podNetworks: networks.networks)
     }
 
     /// The settings that the rule is made from.

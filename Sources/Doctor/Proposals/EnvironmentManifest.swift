@@ -21,7 +21,7 @@ package struct EnvironmentManifest: Sendable {
 
         var lines: [String] {
             guard let value else {
-                return ["# \(comment)", "# - name: \(setting.variable)", "#   value: "]
+                return ["# \(comment)", "# - name: \(setting.variable)", "#   value:"]
             }
             guard setting != .nodeName else {
                 let source = "  valueFrom: {fieldRef: {fieldPath: spec.nodeName}}"

@@ -5,7 +5,8 @@ import Settings
 /// The settings of an agent, as lines: `VARIABLE=TEXT` for the environment, `--OPTION=TEXT` for an
 /// option.
 ///
-/// What is accepted is inside its bounds, and its texts are read again as what they were.
+/// What is accepted is inside its bounds, and its texts are read again as what they were. What is
+/// examined ends, whatever is wrong with it, and finds no fault in what is accepted.
 enum SettingsTarget {
     static let target = FuzzTarget(
         "settings", "settings of the agent: variables and options", byteCountMax: 4096, check)
@@ -21,12 +22,14 @@ enum SettingsTarget {
             if let setting = byOption[name] { options[setting] = text }
             environment[name] = text
         }
+        let examined = ExaminedSettings(options: options) { environment[$0] }
         let settings: Settings
         do throws(SettingFailure) {
             settings = try Settings(options: options) { environment[$0] }
         } catch {
             return try require(!error.description.isEmpty, "no reason")
         }
+        try require(examined.faults.isEmpty, "\(examined.faults)")
         try check(settings)
     }
 
@@ -42,7 +45,8 @@ enum SettingsTarget {
             try require(SocketAddress("\(address)") == address, "\(address)")
         }
         try require((1...255).contains(settings.device.utf8.count), settings.device)
-        try require(!settings.podNetworks.isEmpty, "no pod network")
+        try require(
+            !settings.podNetworks.isEmpty || settings.takesOnLinkPodNetworks, "no pod network")
         try require(
             !settings.sensors.isEmpty || settings.passive != nil, "neither sensors nor clients")
         let capture = settings.capture

@@ -1,0 +1,255 @@
+import Addressing
+import Doctor
+import Edges
+import Netlink
+import Settings
+import Testing
+
+/// What is proposed for networks that are not set, as nodes of various clusters show it.
+@Suite("A proposal")
+struct ProposalTests {
+    private static func networks(_ text: String) -> [IPNetwork] {
+        text.split(separator: " ").compactMap { IPNetwork(String($0)) }
+    }
+
+    private static func addresses(_ text: String) -> [IPAddress] {
+        text.split(separator: " ").compactMap { IPAddress(String($0)) }
+    }
+
+    /// Pods' addresses, this node's networks, others' networks, what is taken, and what is proposed.
+    typealias Row = (
+        pods: String, own: String, others: String, taken: String, proposed: String
+    )
+
+    static let rows: [Row] = [
+        // Nothing is known.
+        ("", "", "", "", ""), ("", "", "10.244.2.0/24", "", ""),
+        // One node tells of itself alone.
+        ("10.244.1.2 10.244.1.9", "10.244.1.0/24", "", "", "10.244.1.0/24"),
+        ("10.244.1.2 10.244.1.9", "10.244.1.2/32 10.244.1.9/32", "", "", "10.244.1.0/24"),
+        ("10.244.1.2 10.244.9.9", "", "", "", "10.244.0.0/20"),
+        // Routes to others show that the cluster's network is wider.
+        ("10.244.1.2", "10.244.1.0/24", "10.244.2.0/24", "", "10.244.0.0/16"),
+        ("10.42.0.5", "10.42.0.0/24", "10.42.1.0/24 10.42.7.0/24", "", "10.42.0.0/16"),
+        ("10.4.1.2", "10.4.1.0/24", "10.5.3.0/24", "", "10.4.0.0/14"),
+        // Blocks of Calico.
+        ("192.168.31.5", "192.168.31.5/32", "192.168.80.64/26", "10.0.0.0/24", "192.168.0.0/16"),
+        // Both families.
+        (
+            "10.244.1.2 fd00:10:244:1::2", "10.244.1.0/24 fd00:10:244:1::/64",
+            "10.244.2.0/24 fd00:10:244:2::/64", "", "10.244.0.0/16 fd00:10:244::/56"
+        ),
+        ("fd00:10:244:1::2 fd00:10:244:1::77", "", "", "", "fd00:10:244:1::/64"),
+        // Not into what is the node's own, or a service's.
+        (
+            "10.244.1.2", "10.244.1.0/24", "10.244.2.0/24", "10.244.200.0/24", "10.244.0.0/22"
+        ),
+        ("10.0.1.2", "10.0.1.0/24", "10.0.2.0/24", "10.0.0.10/32", "10.0.1.0/24 10.0.2.0/24"),
+        // A route into the company's network is none to other pods.
+        ("10.244.1.2", "10.244.1.0/24", "10.20.0.0/16 172.16.0.0/12", "", "10.244.1.0/24"),
+        ("10.244.1.2", "10.244.1.0/24", "10.0.0.0/8", "", "10.244.1.0/24"),
+        // Two pools.
+        (
+            "10.244.1.2 10.9.1.2", "10.244.1.0/24 10.9.1.0/24", "10.244.2.0/24", "",
+            "10.9.1.0/24 10.244.0.0/16"
+        ),
+        // A cloud's pods are in the node's own network.
+        ("10.1.2.3", "10.1.2.0/24", "", "10.1.2.0/24", "10.1.2.0/24"),
+    ]
+
+    @Test(
+        "is the smallest that covers what is seen, widened where others are",
+        arguments: 0..<rows.count)
+    func podNetworks(row: Int) {
+        let row = Self.rows[row]
+        var evidence = PodNetworkProposal.Evidence()
+        evidence.pods = [Self.addresses(row.pods)].filter { !$0.isEmpty }
+        evidence.ownNetworks = Self.networks(row.own)
+        evidence.otherNetworks = Self.networks(row.others)
+        evidence.taken = Self.networks(row.taken)
+        let found = PodNetworkProposal(evidence)
+        #expect(found.networks == Self.networks(row.proposed), "\(row): \(found.networks)")
+        for address in Self.addresses(row.pods) {
+            #expect(found.networks.contains { $0.contains(address) })
+        }
+    }
+
+    @Test("says what it covers")
+    func reason() {
+        var evidence = PodNetworkProposal.Evidence()
+        evidence.pods = [Self.addresses("10.244.1.2 fd00::2"), Self.addresses("10.244.1.3")]
+        evidence.ownNetworks = Self.networks("10.244.1.0/24")
+        let reason = PodNetworkProposal(evidence).reason
+        #expect(reason.hasPrefix("it covers 2 pods of this node; no route"))
+        evidence.otherNetworks = Self.networks("10.244.2.0/24 10.244.3.0/24 172.16.0.0/12")
+        #expect(
+            PodNetworkProposal(evidence).reason
+                == "it covers 2 pods of this node and 2 routes to other nodes")
+    }
+
+    @Test(
+        "has service networks that installers make, or what is around their addresses",
+        arguments: [
+            ("10.96.0.1 10.103.2.2", "10.96.0.0/12"), ("10.43.0.10", "10.43.0.0/16"),
+            ("fd00:10:96::a", "fd00:10:96::/112"),
+            ("10.96.0.10 fd00:10:96::a", "10.96.0.0/12 fd00:10:96::/112"),
+            ("192.168.77.1 192.168.77.9", "192.168.77.0/24"), ("10.244.3.1", "10.244.3.1/32"),
+            ("10.96.0.10 203.0.113.9", "10.96.0.0/12 203.0.113.0/24"), ("", ""),
+        ])
+    func serviceNetworks(addresses: String, proposed: String) {
+        let found = ServiceNetworkProposal(
+            Self.addresses(addresses), besides: Self.networks("10.244.0.0/16"))
+        #expect(found.networks == Self.networks(proposed), "\(found.networks)")
+    }
+}
+
+/// What is proposed on a node that is examined.
+@Suite("An examination that lacks settings")
+struct UnsetTests {
+    private static func address(_ text: String) -> IPAddress {
+        IPAddress(text) ?? IPAddress(ipv4: 0)
+    }
+
+    private static func network(_ text: String) -> IPNetwork {
+        IPNetwork(text) ?? IPNetwork(IPAddress(ipv4: 0), prefixBitCount: 32)
+    }
+
+    /// A node with the pod 10.244.1.2 on `cni0`, a route to another node's pods, and a call.
+    private static func examination(_ environment: [String: String]) -> Examination {
+        var examination = Examination(
+            ExaminedSettings(options: [:], variables: Array(environment.keys)) { environment[$0] })
+        var table = EdgeTable()
+        var (uplink, bridge, veth) = (Link(index: 2), Link(index: 3), Link(index: 6))
+        uplink.name = "eth0"
+        (bridge.name, bridge.kind) = ("cni0", "bridge")
+        (veth.name, veth.kind, veth.master) = ("v6", "veth", 3)
+        (veth.peerIndex, veth.peerNamespace) = (2, 1)
+        for link in [uplink, bridge, veth] { table.apply(.link(link)) }
+        table.set(EdgeTable.Pod(addresses: [address("10.244.1.2")], mac: nil), behind: 6)
+        let route = { (to: String, via: String?, index: UInt32) in
+            Route(
+                destination: network(to), gateway: via.map(address), interfaceIndex: index)
+        }
+        table.reset(
+            addresses: [
+                InterfaceAddress(
+                    interfaceIndex: 2, address: address("192.168.100.1"), prefixBitCount: 24),
+                InterfaceAddress(
+                    interfaceIndex: 3, address: address("10.244.1.1"), prefixBitCount: 24),
+            ],
+            routes: [
+                route("0.0.0.0/0", "192.168.100.100", 2), route("192.168.100.0/24", nil, 2),
+                route("10.244.1.0/24", nil, 3), route("10.244.2.0/24", "192.168.100.2", 2),
+            ])
+        let node = table.node(examination.settings.edges)
+        examination.node = node
+        examination.translatedFlows = [
+            TrackedFlow(
+                original: FlowKey(
+                    transport: 17, source: address("10.244.1.2"),
+                    destination: address("10.96.0.53"), sourcePort: 40000, destinationPort: 53),
+                reply: FlowKey(
+                    transport: 17, source: address("10.244.2.3"),
+                    destination: address("10.244.1.2"), sourcePort: 5353, destinationPort: 40000))
+        ]
+        return examination
+    }
+
+    private static func finding(_ check: String, _ examination: Examination) throws -> Finding {
+        try #require(Doctor.findings(examination).first { $0.check == check })
+    }
+
+    @Test("has the pod networks fail, with what to set", arguments: [nil, "pods", "10.244.0.0/33"])
+    func podNetworks(given: String?) throws {
+        let node = Self.examination(given.map { ["PODNET": $0] } ?? [:])
+        let finding = try Self.finding("pod-networks", node)
+        #expect(finding.grade == .failed)
+        #expect(finding.found.contains(given.map { "PODNET=\($0) cannot be" } ?? "none given"))
+        #expect(finding.found.contains("10.244.1.2 (v6)"))
+        #expect(
+            finding.remedy?.contains(
+                "PODNET=10.244.0.0/16: it covers 1 pod of this node and 1 route to other nodes")
+                == true, "\(finding)")
+        let services = try Self.finding("service-networks", node)
+        #expect(services.grade == .warning && services.found.contains("10.96.0.53"), "\(services)")
+        #expect(services.remedy?.contains("perhaps 10.96.0.0/12") == true)
+        #expect(try Self.finding("edges", node).grade == .ok)
+    }
+
+    @Test("names the cluster's API as a service")
+    func kubernetes() throws {
+        var node = Self.examination(["KUBERNETES_SERVICE_HOST": "10.43.0.1"])
+        node.translatedFlows = []
+        node.kubernetesService = node.examined.kubernetesService
+        let finding = try Self.finding("service-networks", node)
+        #expect(
+            finding.remedy?.contains("SVCNET=10.43.0.0/16: it has 10.43.0.1 (the cluster's API)")
+                == true, "\(finding)")
+    }
+
+    @Test("warns of an empty PODNET, and says what it implies")
+    func emptyPodNetworks() throws {
+        var node = Self.examination(["PODNET": ""])
+        let read = try #require(node.node)
+        let onLink = try #require(OnLinkPodNetworks(read))
+        #expect(onLink.networks == [Self.network("192.168.100.0/24")])
+        #expect(onLink.interfaces == ["eth0"])
+        #expect(try Self.finding("pod-networks", node).grade == .failed)
+        node.take(onLink)
+        let finding = try Self.finding("pod-networks", node)
+        #expect(finding.grade == .warning && finding.found.contains("192.168.100.0/24 of eth0"))
+        #expect(finding.meaning?.contains("10.244.1.2 (v6) lie outside") == true, "\(finding)")
+        #expect(finding.remedy?.contains("PODNET=10.244.0.0/16") == true)
+    }
+
+    @Test("has a finding for each setting that cannot be understood, and for each that is none")
+    func faults() throws {
+        let node = Self.examination([
+            "PODNET": "10.244.0.0/16", "PODWIRE_NICE": "very", "PODWIRE_FRAMES": "x",
+            "PODWIRE_DEDUPE": "off", "EXTRAHOP_SENSOR_IP": "a b/c",
+        ])
+        let findings = Doctor.findings(node).filter { $0.check == "settings" }
+        #expect(findings.map(\.grade) == [.failed, .failed, .failed, .warning], "\(findings)")
+        #expect(findings[3].found.hasSuffix("did you mean PODWIRE_DEDUP?"))
+        // Its fault is said already.
+        #expect(!Doctor.findings(node).contains { $0.check == "sensor" })
+    }
+
+    @Test("is a list for a manifest, of what is set and what is proposed")
+    func manifest() {
+        let node = Self.examination([
+            "EXTRAHOP_SENSOR_IP": "192.0.2.10", "PODWIRE_NODE_NAME": "n1", "PODWIRE_NICE": "very",
+            "PODWIRE_HTTP": "192.168.100.1:9464", "PODWIRE_FILTER": "not port 22",
+        ])
+        let manifest = EnvironmentManifest(node)
+        #expect(manifest.isComplete)
+        #expect(
+            manifest.text == """
+                env:
+                  # set here by EXTRAHOP_SENSOR_IP
+                  - name: EXTRAHOP_SENSOR_IP
+                    value: "192.0.2.10"
+                  # set here by PODWIRE_NODE_NAME: each node's own
+                  - name: PODWIRE_NODE_NAME
+                    valueFrom: {fieldRef: {fieldPath: spec.nodeName}}
+                  # proposed: it covers 1 pod of this node and 1 route to other nodes
+                  - name: PODNET
+                    value: "10.244.0.0/16"
+                  # proposed: 10.96.0.53 is a service
+                  - name: SVCNET
+                    value: "10.96.0.0/12"
+                  # set here by PODWIRE_FILTER
+                  - name: PODWIRE_FILTER
+                    value: "not port 22"
+                  # PODWIRE_NICE=very cannot be understood: it takes a number from -20 to 19
+                  # - name: PODWIRE_NICE
+                  #   value:
+                  # set here by PODWIRE_HTTP; 192.168.100.1 is this node's, each node needs its own
+                  - name: PODWIRE_HTTP
+                    value: "192.168.100.1:9464"
+
+                """, "\(manifest.text)")
+        let bare = EnvironmentManifest(Self.examination([:]))
+        #expect(!bare.isComplete && bare.text.contains("# - name: EXTRAHOP_SENSOR_IP"))
+    }
+}
