@@ -17,10 +17,11 @@ import unittest
 
 from support import rpcap
 from support.agent import SERVER_OPENS, UDP, Agent, SensorSession
-from support.bed import GATEWAY, Bed, Mark, UDPMark
+from support.bed import GATEWAY, POD, Bed, Mark, UDPMark
 from support.commands import run
 from support.dissector import Recording
-from support.namespace import add_wire, ip_in, run_in, socket_in
+from support.namespace import (add_namespace, add_wire, ip_in, remove_namespaces, run_in,
+                               socket_in)
 from support.program import PODWIRE
 from support.rpcap import CLOSE, END, KEEP_ALL, KEEP_UDP, LIST, LOGIN, STATISTICS
 from support.waiting import PATIENCE_SECONDS, wait_until
@@ -295,7 +296,7 @@ class AgentTest(unittest.TestCase):
         cases = {
             ("PODNET", "10.244.0.0/33"): "PODNET=10.244.0.0/33",
             ("RPCAPD_TARGET_PORT", "70000"): "RPCAPD_TARGET_PORT=70000",
-            ("PODNET", ""): "PODNET is not set",
+            ("PODNET", None): "PODNET is not set",
             ("EXTRAHOP_SENSOR_IP", ""): "EXTRAHOP_SENSOR_IP is not set",
             ("PODWIRE_RATE_LIMIT", "fast"): "PODWIRE_RATE_LIMIT=fast",
             ("PODWIRE_CPUS", "1-"): "PODWIRE_CPUS=1-",
@@ -305,10 +306,10 @@ class AgentTest(unittest.TestCase):
             ("PODWIRE_NICE", "20"): "PODWIRE_NICE=20",
         }
         for (variable, value), expected in cases.items():
-            with self.subTest(variable + "=" + value):
+            with self.subTest(f"{variable}={value}"):
                 environment = dict(os.environ, EXTRAHOP_SENSOR_IP="127.0.0.1",
-                                   PODNET="10.244.0.0/16")
-                environment[variable] = value
+                                   PODNET="10.244.0.0/16") | {variable: value}
+                environment = {name: text for name, text in environment.items() if text is not None}
                 done = run(PODWIRE, "agent", env=environment, check=False)
                 self.assertEqual(done.returncode, 64)
                 self.assertEqual(len(done.stderr.splitlines()), 1)
@@ -316,6 +317,50 @@ class AgentTest(unittest.TestCase):
         done = run(PODWIRE, "agent", "--no-such-option", check=False)
         self.assertEqual(done.returncode, 64)
         self.assertIn("--no-such-option", done.stderr)
+
+    def test_a_variable_that_is_no_setting_is_named(self):
+        agent = self.agent(PODWIRE_DEDUPE="off", PODWIRE_SERVICE_HOST="10.96.0.7",
+                           PODWIRE_SERVICE_PORT="80", PODWIRE_PORT_80_TCP_ADDR="10.96.0.7",
+                           PODWIRE_COLLECT_PASSWORD="secret")
+        agent.await_text("agent started")
+        lines = agent.lines("is no setting")
+        self.assertEqual(len(lines), 1, agent.text())
+        self.assertIn(" warning PODWIRE_DEDUPE is no setting; did you mean PODWIRE_DEDUP?", lines[0])
+        self.assertNotIn("dedup=off", agent.text())
+        self.assertEqual(agent.stop()[0], 0)
+
+    def test_an_empty_podnet_stands_for_the_networks_of_the_uplink(self):
+        """As ExtraHop's image takes it; a pod is then what has an address there, and nothing else."""
+        environment = {**os.environ, "PODNET": "", "EXTRAHOP_SENSOR_IP": "127.0.0.1"}
+        done = run_in(self.bed.node, PODWIRE, "agent", env=environment, check=False)
+        self.assertEqual(done.returncode, 64, done.stderr)
+        self.assertIn("the default route's interface, and there are none", done.stderr)
+        # The pod as ptp plug-ins connect it: a network on its veth would be taken for an uplink's.
+        ip_in(self.bed.node, "addr", "flush", "dev", "veth-pod")
+        ip_in(self.bed.node, "addr", "add", f"{GATEWAY}/32", "dev", "veth-pod")
+        ip_in(self.bed.node, "route", "add", POD, "dev", "veth-pod")
+        outside = f"{self.bed.node}-outside"
+        self.addCleanup(remove_namespaces, outside)
+        add_namespace(outside)
+        add_wire(self.bed.node, "uplink", outside)
+        ip_in(self.bed.node, "addr", "add", "192.168.7.1/24", "dev", "uplink")
+        ip_in(self.bed.node, "route", "add", "default", "via", "192.168.7.100")
+        agent = self.agent(PODNET="")
+        agent.await_text("agent started")
+        warnings = agent.lines("PODNET is empty")
+        self.assertEqual(len(warnings), 1, agent.text())
+        self.assertRegex(warnings[0], r' warning .*pod_networks="[^"]*192\.168\.7\.0/24[^"]* of uplink"')
+        self.assertRegex(agent.text(), r"pod_networks=\S*192\.168\.7\.0/24")
+        agent.await_text("does not have an address in PODNET")
+        self.assertEqual(agent.stop()[0], 0)
+        # The other commands see the node as that agent does, and pods of that network are captured.
+        for expected in ("left out", "captured"):
+            done = run_in(self.bed.node, PODWIRE, "edges", env=environment)
+            self.assertRegex(done.stdout, rf"(?m)^veth-pod .* {expected}$")
+            ip_in(self.bed.pod, "addr", "replace", "192.168.7.5/24", "dev", "eth0")
+        done = run_in(self.bed.node, PODWIRE, "explain", "udp", "192.168.7.5:1", "192.0.2.1:2",
+                      env=environment)
+        self.assertEqual(done.stdout.splitlines()[0], "Reported by veth-pod.")
 
     def test_pod_networks_of_others_are_warned_about_once(self):
         agent = self.agent(PODNET="10.99.0.0/16", SVCNET="172.20.0.0/16")
@@ -642,6 +687,44 @@ class AgentTest(unittest.TestCase):
         agent.await_text("capture ended")
         self.assertRegex(agent.text(), r"datagrams_refused=[1-9]")
         self.assertNotIn("abandoned_bytes", agent.text())
+
+
+class CommandLineTest(unittest.TestCase):
+    """What people type who do not know the program yet."""
+
+    def test_a_misspelt_command_is_told_with_the_nearest(self):
+        for words, advice in ((["agnet"], "did you mean 'agent'?"), (["edge"], "did you mean 'edges'?"),
+                              (["help", "colect"], "did you mean 'collect'?"),
+                              (["frobnicate", "--json"], "there are agent, collect, doctor, ")):
+            done = run(PODWIRE, *words, check=False)
+            self.assertEqual((done.returncode, done.stdout), (64, ""))
+            word = words[1] if words[0] == "help" else words[0]
+            self.assertTrue(done.stderr.startswith(f"podwire: no command '{word}': {advice}"), done.stderr)
+            self.assertEqual(done.stderr.count("\n"), 1)
+
+    def test_the_version_has_the_programs_name(self):
+        for words in (["version"], ["--version"], ["agent", "--version"]):
+            self.assertRegex(run(PODWIRE, *words).stdout, r"^podwire \d+\.\d+\.\d+( \([0-9a-f]+\+?\))?\n$")
+
+    def test_help_begins_with_a_commands_own_options(self):
+        for command, own in (("edges", {"--json", "--watch"}),
+                             ("doctor", {"--strict", "--json", "--manifest"})):
+            text = run(PODWIRE, command, "--help").stdout
+            options = set(re.findall(r"(?m)^  (--[a-z-]+)", text))
+            self.assertEqual(options, own | {"--version"})
+            self.assertIn("all options of `podwire agent`", " ".join(text.split()))
+            self.assertIn("--frames <wire|raw>", run(PODWIRE, command, "--help-hidden").stdout)
+        text = run(PODWIRE, "agent", "--help").stdout
+        first = text[text.index("REQUIRED:"):]
+        self.assertEqual(re.findall(r"(?m)^  (--[a-z-]+)", first)[:2], ["--sensor", "--pod-network"])
+
+    def test_names_of_values_say_what_is_accepted(self):
+        """None only repeats the option's name."""
+        for command in ("agent", "collect", "doctor", "edges", "explain", "filter", "opener", "password",
+                        "top"):
+            text = run(PODWIRE, command, "--help-hidden").stdout
+            for option, value in re.findall(r"--([a-z-]+) <([^>]*)>", text):
+                self.assertNotEqual(option, value, command)
 
 
 class CompletionTest(unittest.TestCase):
