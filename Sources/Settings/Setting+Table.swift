@@ -270,7 +270,7 @@ extension Setting {
 
     package static let handover = Setting(
         "PODWIRE_HANDOVER", "--handover", .value("off"),
-        .text("a name of 1 to 80 letters, digits and the characters . _ / -, or off"),
+        .text("NAME|off", "a name of 1 to 80 letters, digits and the characters . _ / -, or off"),
         """
         name of the installation: an agent takes over from an older one of the same name on its node, \
         without a gap; or `off`

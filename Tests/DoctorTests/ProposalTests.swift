@@ -101,6 +101,22 @@ struct ProposalTests {
             Self.addresses(addresses), besides: Self.networks("10.244.0.0/16"))
         #expect(found.networks == Self.networks(proposed), "\(found.networks)")
     }
+
+    @Test("stays short and soon done, whatever is called", .timeLimit(.minutes(1)))
+    func many() {
+        let addresses = (0..<10_000).flatMap { number in
+            [
+                IPAddress(ipv4: 0x0a00_0000 + UInt32(number) * 1677),
+                IPAddress(ipv6High: 0xfd00_0000_0000_0000 + UInt64(number), low: 1),
+            ]
+        }
+        let found = ServiceNetworkProposal(addresses, besides: [])
+        #expect((1...16).contains(found.networks.count), "\(found.networks)")
+        var evidence = PodNetworkProposal.Evidence()
+        evidence.pods = addresses.prefix(500).map { [$0] }
+        evidence.taken = addresses.map { IPNetwork($0, prefixBitCount: $0.family.bitCount) }
+        #expect(PodNetworkProposal(evidence).podCount == 500)
+    }
 }
 
 /// What is proposed on a node that is examined.

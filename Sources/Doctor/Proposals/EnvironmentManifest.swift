@@ -68,12 +68,17 @@ package struct EnvironmentManifest: Sendable {
 
     /// A word on what is not the same on every node.
     private static func caution(_ setting: Setting, _ node: Examination) -> String {
-        let addresses = [
-            Setting.http: node.settings.http, .listen: node.settings.passive?.listen,
-        ]
-        guard let address = addresses[setting].flatMap({ $0?.address }), !address.isLoopback,
-            node.node?.addresses.contains(where: { $0.address == address }) == true
-        else { return "" }
+        let addresses: [SocketAddress] =
+            switch setting {
+            case .http: node.settings.http
+            case .listen: [node.settings.passive?.listen].compactMap(\.self)
+            default: []
+            }
+        let own = addresses.map(\.address).first { address in
+            !address.isLoopback
+                && node.node?.addresses.contains { $0.address == address } == true
+        }
+        guard let address = own else { return "" }
         return "; \(address) is this node's, each node needs its own"
     }
 

@@ -1,16 +1,21 @@
 import Addressing
 
 /// Networks that are near each other, as one.
-enum NetworkGroup {
-    /// The smallest network that contains all of some; nil for none, or if they are of two families.
-    static func common(_ networks: [IPNetwork]) -> IPNetwork? {
-        guard let first = networks.first, networks.allSatisfy({ $0.family == first.family }) else {
-            return nil
+struct NetworkGroup {
+    /// The networks.
+    private(set) var members: [IPNetwork]
+    /// The smallest network that contains all of them.
+    private(set) var common: IPNetwork
+
+    private init(_ network: IPNetwork) { (members, common) = ([network], network) }
+
+    /// The smallest network that contains two of one family.
+    static func common(_ one: IPNetwork, _ other: IPNetwork) -> IPNetwork {
+        let longest = min(one.prefixBitCount, other.prefixBitCount)
+        let fitting = (0...longest).last { bitCount in
+            IPNetwork(one.address, prefixBitCount: bitCount).contains(other.address)
         }
-        let longest = networks.map(\.prefixBitCount).min() ?? 0
-        return (0...longest).reversed().lazy.map {
-            IPNetwork(first.address, prefixBitCount: $0)
-        }.first { candidate in networks.allSatisfy { candidate.contains($0.address) } }
+        return IPNetwork(one.address, prefixBitCount: fitting ?? 0)
     }
 
     /// Puts networks that share their first bits together.
@@ -22,16 +27,18 @@ enum NetworkGroup {
     /// - Returns: The groups, in order, of which none contains another one's network.
     static func groups(
         _ networks: [IPNetwork], sharing bitCount: Int, besides taken: [IPNetwork]
-    ) -> [[IPNetwork]] {
-        var groups: [[IPNetwork]] = []
+    ) -> [NetworkGroup] {
+        var groups: [NetworkGroup] = []
         for network in Set(networks).sorted(by: { $0.address < $1.address }) {
-            if let last = groups.last, let common = common(last + [network]),
-                common.prefixBitCount >= bitCount, !taken.contains(where: common.overlaps)
-            {
-                groups[groups.count - 1].append(network)
-            } else {
-                groups.append([network])
+            if let last = groups.last {
+                let common = common(last.common, network)
+                if common.prefixBitCount >= bitCount, !taken.contains(where: common.overlaps) {
+                    groups[groups.count - 1].members.append(network)
+                    groups[groups.count - 1].common = common
+                    continue
+                }
             }
+            groups.append(NetworkGroup(network))
         }
         return groups
     }

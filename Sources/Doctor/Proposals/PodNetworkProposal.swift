@@ -80,16 +80,11 @@ package struct PodNetworkProposal: Equatable, Sendable {
         let others = evidence.otherNetworks.filter(isOfFamily).filter { other in
             other.prefixBitCount >= sizes.widest && !taken.contains(where: other.overlaps)
                 && seen.contains { near in
-                    let common = NetworkGroup.common([near, other])
-                    return (common?.prefixBitCount ?? 0) >= sizes.widest
+                    NetworkGroup.common(near, other).prefixBitCount >= sizes.widest
                 }
         }
-        return NetworkGroup.groups(seen + others, sharing: sizes.widest, besides: taken).compactMap
-        {
-            group in
-            NetworkGroup.common(group).map {
-                widened($0, hasOthers: group.contains(where: others.contains), sizes, taken)
-            }
+        return NetworkGroup.groups(seen + others, sharing: sizes.widest, besides: taken).map {
+            widened($0.common, hasOthers: $0.members.contains(where: others.contains), sizes, taken)
         }
     }
 

@@ -6,6 +6,11 @@ package struct ServiceNetworkProposal: Equatable, Sendable {
     /// The networks, each once.
     package let networks: [IPNetwork]
 
+    /// The most networks of a family.
+    ///
+    /// A cluster has one or two. Calls of many addresses through the node do not make the text long.
+    private static let networkCountMax = 8
+
     /// The defaults of installers: kubeadm, k3s, MicroK8s, EKS (two), OpenShift, GKE and AKS.
     private static let usual = [
         "10.96.0.0/12", "10.43.0.0/16", "10.152.183.0/24", "10.100.0.0/16", "172.20.0.0/16",
@@ -46,12 +51,14 @@ package struct ServiceNetworkProposal: Equatable, Sendable {
         }
         let (near, narrowest) = family == .ipv4 ? (16, 24) : (64, 112)
         let groups = NetworkGroup.groups(rest, sharing: near, besides: podNetworks)
-        return found
-            + groups.compactMap(NetworkGroup.common).map { common in
-                let wide = IPNetwork(
-                    common.address, prefixBitCount: min(common.prefixBitCount, narrowest))
-                return isFree(wide) ? wide : common
-            }
+            .sorted { $0.members.count > $1.members.count }
+        let likely = groups.prefix(networkCountMax - found.count).map { group in
+            let common = group.common
+            let wide = IPNetwork(
+                common.address, prefixBitCount: min(common.prefixBitCount, narrowest))
+            return isFree(wide) ? wide : common
+        }
+        return found + likely
     }
 
     /// Whether an address may be a service's own: a load balancer has one of the world's.
