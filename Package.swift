@@ -199,7 +199,7 @@ let package = Package(
             "CaptureFilesTests", "Addressing", "CaptureFiles", "FuzzSupport", "Linux"),
         tests(
             "CollectorTests", "Addressing", "BPF", "CaptureFiles", "Collector", "Linux", "RPCAP",
-            "Time"),
+            "Time", logging),
 
         tests("FuzzTests", "FuzzTargets", "Linux"),
 

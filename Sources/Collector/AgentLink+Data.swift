@@ -20,7 +20,7 @@ extension AgentLink {
             case .open, .datagrams: try readPackets(into: &buffer, now, body, afterRead)
             }
         } catch {
-            end(closeReason ?? error.text)
+            end(closeReason ?? error.text, remedy: Remedy.text(for: error, of: source))
         }
     }
 

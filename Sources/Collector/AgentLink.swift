@@ -2,6 +2,7 @@ import Addressing
 import BPF
 import CaptureFiles
 import Linux
+import Log
 import RPCAP
 import Security
 import Time
@@ -30,6 +31,12 @@ final class AgentLink {
     private(set) var counters: SourceCounters?
     /// Why it is over; nil while it is not.
     private(set) var endReason: String?
+    /// What a person can do about that, if something is known.
+    private(set) var remedy: String?
+    /// When its packets began to be counted.
+    private var capturingSince: MonotonicTime?
+    /// Whether lines about it are news again, since it has worked.
+    var isProven = false
     /// Why the control connection is over, while packets that were sent before are still read.
     private(set) var closeReason: String?
     /// Whether the agent has ended the capture in order.
@@ -172,8 +179,14 @@ final class AgentLink {
     /// Ends the link.
     ///
     /// The first reason counts.
-    func end(_ reason: String) {
-        if endReason == nil { endReason = reason }
+    func end(_ reason: String, remedy: String? = nil) {
+        if endReason == nil { (endReason, self.remedy) = (reason, self.remedy ?? remedy) }
+    }
+
+    /// Whether it has worked: its capture ran for long enough, or was ended in order.
+    func hasWorked(now: MonotonicTime) -> Bool {
+        guard let capturingSince else { return false }
+        return hasEnded || now >= capturingSince + PeerLogThrottle.goodTime
     }
 
     /// Takes what a person has to be told, each text once.
@@ -192,6 +205,7 @@ final class AgentLink {
     /// Counts its packets there from now on.
     func count(in counters: SourceCounters, now: MonotonicTime) {
         self.counters = counters
+        capturingSince = now
         counters.begin(now: now)
     }
 }
@@ -200,7 +214,7 @@ final class AgentLink {
 extension AgentLink {
     /// Reads what the agent says, and answers it.
     func readControl(into buffer: inout [UInt8], now: MonotonicTime) {
-        guard closeReason == nil else { return }
+        guard closeReason == nil, endReason == nil else { return }
         closeOnFailure(now) { () throws(TLSFailure) in
             switch try control.receive(into: &buffer) {
             case nil: break
@@ -229,8 +243,12 @@ extension AgentLink {
             if let closeReason { return end(closeReason) }
             switch path.state {
             case .datagrams, .none: complete()
-            case .bound, .connecting: end("the agent's data port does not answer within 10 s")
-            case .listening, .open: end("the agent opened no data connection" + strangerText)
+            case .bound, .connecting:
+                end("the agent's data port does not answer within 10 s", remedy: Remedy.dataPort)
+            case .listening, .open:
+                end(
+                    "the agent opened no data connection" + strangerText,
+                    remedy: Remedy.dataConnection)
             }
         }
         session.expire(now: now)
@@ -284,7 +302,10 @@ extension AgentLink {
             case .note(let text): note(text)
             case .ended: recordEnd(now)
             case .listed(let devices): namedPods = devices.compactMap { OfferedPod($0) }
-            case .close(let reason): end(hasEnded ? "ended" : reason)
+            case .close(let reason):
+                end(
+                    hasEnded ? "ended" : reason,
+                    remedy: session.failure.flatMap { Remedy.text(for: $0, of: source) })
             }
         }
         try sendOutput()
@@ -325,7 +346,9 @@ extension AgentLink {
                     error.errno == .connectionReset || error.errno == .brokenPipe
                 default: false
                 }
+            guard closeReason == nil, endReason == nil else { return }
             if isClose { isProbe = source == nil && !hasSpoken }
+            remedy = Remedy.text(for: error, of: source)
             close(error.text, now)
         }
     }

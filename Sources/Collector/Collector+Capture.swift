@@ -1,5 +1,6 @@
 import CaptureFiles
 import Linux
+import Logging
 import Time
 
 /// Captures that begin.
@@ -36,14 +37,12 @@ extension Collector {
         }
         guard !counters.rests(now: now) else { return link.end(AgentLink.restReason) }
         link.count(in: counters, now: now)
+        counters.describe(agent: link.source?.description ?? link.host, device: link.device)
         outputs.announce(counters)
         for forgotten in outputs.takeForgotten() {
             view.summarize(forgotten.statistics(now: now), logger)
         }
-        view.note(
-            "capture started",
-            ["agent": link.label, "device": link.device, "interface": counters.name],
-            logger(of: link, now))
+        noteCapture(of: link, counters, now)
         warnOfLinkTypes(link, counters)
     }
 
@@ -53,7 +52,8 @@ extension Collector {
             return view.warn(
                 "packets not recorded",
                 [
-                    "agent": link.label, "link-type": LinkTypeName.text(counters.linkType),
+                    "agent": "\(link.label)",
+                    "link_type": "\(LinkTypeName.text(counters.linkType))",
                     "reason": "a pcap file has one link type, and this one has another",
                     "remedy": "--split-link-types, or --format pcapng",
                 ], logger)
@@ -62,8 +62,9 @@ extension Collector {
         view.warn(
             "a second link type in the file",
             [
-                "agent": link.label, "link-type": LinkTypeName.text(counters.linkType),
-                "first-link-type": LinkTypeName.text(other),
+                "agent": "\(link.label)",
+                "link_type": "\(LinkTypeName.text(counters.linkType))",
+                "first_link_type": "\(LinkTypeName.text(other))",
                 "meaning": "tcpdump and Zeek cannot read the file, Wireshark can",
                 "remedy": "--split-link-types gives each link type a file of its own",
             ], logger)

@@ -26,11 +26,6 @@ extension Collector {
         return asked.contains(.stop) ? "it was asked to" : nil
     }
 
-    /// Logs the numbers so far.
-    package func logNumbers() {
-        view.summarize(statistics, admissionCounts, outputCounts, logger)
-    }
-
     /// Why the collector is to stop by itself; nil if it is not.
     func reasonToStop(_ now: MonotonicTime) -> String? {
         if now >= endsAt { return "the time of --duration is over" }
@@ -45,6 +40,7 @@ extension Collector {
     ///
     /// Nobody else is let in.
     func finish() throws(SystemError) {
+        isStopping = true
         var now = MonotonicTime.now
         let deadline = now + Self.endTimeMax
         for link in links {
@@ -74,6 +70,7 @@ extension Collector {
 
     /// Ends all captures at once, since the collector cannot go on.
     func abandon() {
+        isStopping = true
         for link in links { link.end("the collector ends") }
         removeEnded(.now)
         writeNames()

@@ -1,5 +1,4 @@
 import Linux
-import Logging
 import Time
 
 /// The collector's own feed, which no agent is to capture.
@@ -38,33 +37,5 @@ extension Collector {
             }, now: now)
         // Feeds that contained each other go on without this one.
         if link.isLoop { echo.graph.remove(link.id) }
-    }
-}
-
-/// The log of sessions.
-extension Collector {
-    /// The time for which a session has to last so that all its lines are logged.
-    private static let fullLogTime = Duration.seconds(10)
-
-    /// The logger for what the peer of a session has caused.
-    ///
-    /// Anybody who reaches the port can cause any number of short sessions.
-    func logger(of link: AgentLink, _ now: MonotonicTime) -> Logger {
-        link.source == nil && now - link.connectedAt < Self.fullLogTime ? doorLogger : logger
-    }
-
-    /// Logs the end of a session.
-    func reportEnd(of link: AgentLink, _ reason: String, _ now: MonotonicTime) {
-        var values = ["agent": link.label, "reason": reason]
-        if link.isLoop {
-            // A person has to act.
-            values["remedy"] = AgentLink.loopRemedy
-            view.warn("agent gone", values, logger)
-        } else if link.counters == nil, !link.isProbe {
-            view.warn("agent not captured from", values, logger(of: link, now))
-        } else {
-            let text = link.isProbe ? "connection closed without data" : "agent gone"
-            view.note(text, values, logger(of: link, now))
-        }
     }
 }

@@ -1,4 +1,5 @@
 import Linux
+import Logging
 import Time
 
 /// The names of pods, as agents say them.

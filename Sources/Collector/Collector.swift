@@ -37,7 +37,13 @@ package final class Collector {
     /// When agents may be given other filters again.
     var nextExclusion = MonotonicTime.zero
     var echo = FeedEcho()
-    private let dialers: [SourceDialer]
+    let dialers: [SourceDialer]
+    /// The throttles of lines about agents that dial, by their addresses.
+    var agentLines = PeerLogTable()
+    /// Whether the captures are being ended.
+    var isStopping = false
+    /// The throttle of the line that says that no agent can be accepted.
+    private var doorLines = FailureLogThrottle()
     /// Whether agents are accepted; false for the rest of a second after one could not be.
     ///
     /// The next one would fail for the same reason, and the listener would stay ready.
@@ -89,7 +95,7 @@ package final class Collector {
         self.view = view
         self.logger = logger
         doorLogger = LimitedLogHandler.limiting(logger, lineCountMax: Self.doorLineCountMax)
-        if let local = listener?.local { view.note("listening", ["address": "\(local)"], logger) }
+        if let local = listener?.local { announce(local, hasTLS: options.dialledTrust != nil) }
     }
 
     /// Listens at the address.
@@ -116,7 +122,7 @@ package final class Collector {
     package func run(showNumbers: (Collector) -> Void) {
         do throws(SystemError) {
             let reason = try serve(showNumbers)
-            view.note("stopping", ["reason": reason], logger)
+            view.note("stopping", ["reason": "\(reason)"], logger)
             try finish()
         } catch {
             failure = error
@@ -224,14 +230,15 @@ extension Collector {
         } catch {
             // Out of descriptors, most likely: agents that wait get their turn when others are gone.
             accepts = false
-            return view.warn("agent not accepted", ["reason": "\(error)"], logger)
+            let news = doorLines.recordFailure("\(error)", now: now)
+            return news.map { view.warn("agent not accepted", $0, logger) } ?? ()
         }
         guard let connection else { return }
         let peer = connection.peer
         switch admission.admit(peer.address, as: nextLinkID, now: now) {
         case .refused(let reason):
             return view.warn(
-                "agent refused", ["agent": "\(peer)", "reason": reason], doorLogger)
+                "agent refused", ["agent": "\(peer)", "reason": "\(reason)"], doorLogger)
         case .admitted(let evicted):
             link(numbered: evicted)?.end("it has not begun to capture, and others wait")
         }
@@ -241,8 +248,7 @@ extension Collector {
             try begin(connection, from: nil, now)
         } catch {
             admission.remove(nextLinkID)
-            view.warn(
-                "agent not accepted", ["agent": "\(peer)", "reason": "\(error)"], doorLogger)
+            warnOfRefusal(of: peer, error, now)
         }
     }
 
@@ -259,8 +265,7 @@ extension Collector {
         nextLinkID += 1
         links.append(link)
         linksByID[link.id] = link
-        view.note(
-            "agent connected", ["agent": link.label], source == nil ? doorLogger : logger)
+        noteConnection(of: link)
         link.proceed(now: now)
         refresh(link)
         return link
@@ -274,15 +279,11 @@ extension Collector {
                 dialer.begin(try begin(connection, from: dialer.source, now))
             } catch {
                 dialer.end(now: now)
-                warn(dialer, error.text)
+                warnOfTLS(error, with: dialer, now)
             }
-        case .failed(let reason): warn(dialer, reason)
+        case .failed(let failure):
+            warn(dialer, "\(failure)", Remedy.text(for: failure.kind), now)
         }
-    }
-
-    private func warn(_ dialer: SourceDialer, _ reason: String) {
-        view.warn(
-            "agent not reached", ["agent": "\(dialer.source)", "reason": reason], logger)
     }
 
     func removeEnded(_ now: MonotonicTime) {
@@ -331,10 +332,7 @@ extension Collector {
         if link.isCapturing, link.carriesPackets { count(link, now) }
         endLoop(of: link, now)
         takeNames(of: link, now)
-        for note in link.takeNotes() {
-            view.warn(
-                "agent notice", ["agent": link.label, "text": note], logger(of: link, now))
-        }
+        warnOfNotes(of: link, now)
         refresh(link)
     }
 
@@ -388,11 +386,13 @@ extension Collector {
             link.expire(now: now)
             link.askForStatistics(now: now)
             settle(link, now)
+            noteWork(of: link, now)
         }
         removeEnded(now)
         try outputs.flush(now: now)
         try rotateIfDue(now)
-        view.show(links, dialers, admission.counts, outputs, now: now, logger)
+        view.show(
+            links, absentAgents(now: now), admission.counts, outputs, now: now, logger)
     }
 
     /// Serves the outputs, and passes on what has gathered for them.
@@ -431,16 +431,11 @@ extension Collector {
             view.note(
                 "file complete",
                 [
-                    "path": finished.path, "bytes": "\(finished.byteCount)",
-                    "packets": "\(finished.packetCount)",
+                    "path": "\(finished.path)", "bytes": .number(finished.byteCount),
+                    "packets": .number(finished.packetCount),
                 ], logger)
             if let problem = finished.problem {
                 view.warn("file not deleted", ["reason": "\(problem)"], logger)
-            }
-        }
-        for link in links {
-            if let counters = link.counters {
-                view.summarize(counters.statistics(now: now), logger)
             }
         }
     }

@@ -15,7 +15,13 @@ package enum DeviceListing {
     package struct Failure: Error, Equatable, CustomStringConvertible {
         package let description: String
 
-        fileprivate init(_ description: String) { self.description = description }
+        fileprivate init(_ description: String, remedy: String? = nil) {
+            self.description = description + (remedy.map { "; \($0)" } ?? "")
+        }
+
+        fileprivate init(_ error: TLSFailure, of source: Source) {
+            self.init(error.text, remedy: Remedy.text(for: error, of: source))
+        }
     }
 
     private enum Key { case agent, cancel }
@@ -31,7 +37,7 @@ package enum DeviceListing {
         do throws(TLSFailure) {
             channel = try options.channel(over: connection, for: source)
         } catch {
-            throw Failure(error.text)
+            throw Failure(error, of: source)
         }
         return try list(over: channel, source, cancel).map { OfferedDevice($0, of: source) }
     }
@@ -43,17 +49,20 @@ package enum DeviceListing {
         do throws(ResolveFailure) {
             addresses = try resolve(source.host, port: source.port)
         } catch {
-            throw Failure("\(error)")
+            throw Failure("\(error)", remedy: Remedy.text(for: .noName))
         }
-        var failure = "it has no address"
+        var failure: SystemError?
         for address in addresses {
             do throws(SystemError) {
                 return try Connection(to: address, until: .now + connectTimeMax, cancel: cancel)
             } catch {
-                failure = "\(SystemError("connect to \(address)", error.errno))"
+                failure = SystemError("connect to \(address)", error.errno)
             }
         }
-        throw Failure(failure)
+        guard let failure = failure.map({ Dialer.Failure($0) }) else {
+            throw Failure("it has no address")
+        }
+        throw Failure("\(failure)", remedy: Remedy.text(for: failure.kind))
     }
 
     private static func list(
@@ -70,14 +79,19 @@ package enum DeviceListing {
                 switch action {
                 case .send(let bytes): output += bytes
                 case .listed(let devices): return devices
-                case .close(let reason): throw Failure(reason)
+                case .close(let reason):
+                    throw Failure(
+                        reason,
+                        remedy: session.failure.flatMap { Remedy.text(for: $0, of: source) })
                 default: break
                 }
             }
-            try send(&output, over: &channel)
+            try send(&output, over: &channel, source)
             let isReady = try wait(for: channel, hasOutput: !output.isEmpty, cancel)
             session.expire(now: .now)
-            guard isReady, let count = try receive(from: &channel, into: &buffer) else { continue }
+            guard isReady, let count = try receive(from: &channel, into: &buffer, source) else {
+                continue
+            }
             guard count > 0 else { throw Failure("the agent closed the connection") }
             session.receive(buffer[..<count])
         }
@@ -105,22 +119,22 @@ package enum DeviceListing {
     }
 
     private static func send(
-        _ output: inout [UInt8], over channel: inout Channel
+        _ output: inout [UInt8], over channel: inout Channel, _ source: Source
     ) throws(Failure) {
         do throws(TLSFailure) {
             output.removeFirst(try channel.send(output[...]))
         } catch {
-            throw Failure(error.text)
+            throw Failure(error, of: source)
         }
     }
 
     private static func receive(
-        from channel: inout Channel, into buffer: inout [UInt8]
+        from channel: inout Channel, into buffer: inout [UInt8], _ source: Source
     ) throws(Failure) -> Int? {
         do throws(TLSFailure) {
             return try channel.receive(into: &buffer)
         } catch {
-            throw Failure(error.text)
+            throw Failure(error, of: source)
         }
     }
 }

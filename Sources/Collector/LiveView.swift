@@ -19,13 +19,7 @@ package final class LiveView {
     private let isTerminal: Bool
     private let isQuiet: Bool
     private var rates: [String: (packets: UInt64, bytes: UInt64)] = [:]
-    private var tickCount = 0
-    private var shownCounts = AdmissionCounts()
-
-    /// The seconds between two summaries where there is no table.
-    private static let tickCountPerSummary = 10
-    /// The most agents that have lines of their own in a summary; more have one together.
-    private static let summaryCountMax = 100
+    private var summaries = SummaryLines(now: .now)
 
     /// A view on standard error.
     ///
@@ -33,10 +27,14 @@ package final class LiveView {
     ///   - isAlone: Whether nobody else writes to the terminal; where somebody does, nothing is drawn.
     ///   - isQuiet: Whether there are neither tables nor summaries.
     ///   - allowsColors: Whether the table may have colours.
-    package init(isAlone: Bool = true, isQuiet: Bool = false, allowsColors: Bool = true) {
+    ///   - write: Writes to the terminal, in order with the lines of the log.
+    package init(
+        isAlone: Bool = true, isQuiet: Bool = false, allowsColors: Bool = true,
+        write: @escaping @Sendable (String) -> Void
+    ) {
         screen =
             isAlone && !isQuiet
-            ? LiveScreen(on: STDERR_FILENO, allowsColors: allowsColors) : nil
+            ? LiveScreen(on: STDERR_FILENO, allowsColors: allowsColors, write: write) : nil
         isTerminal = Linux.isTerminal(STDERR_FILENO)
         self.isQuiet = isQuiet
     }
@@ -51,50 +49,39 @@ package final class LiveView {
     func makePlace() { erase() }
 
     /// Logs that something has changed.
-    func note(_ text: String, _ values: [String: String], _ logger: Logger) {
-        erase()
-        logger.info("\(text)", metadata: values.mapValues { "\($0)" })
+    func note(_ text: String, _ values: Logger.Metadata, _ logger: Logger) {
+        log(.info, text, values, logger)
     }
 
     /// Logs that something was asked for and has failed.
-    func warn(_ text: String, _ values: [String: String], _ logger: Logger) {
+    func warn(_ text: String, _ values: Logger.Metadata, _ logger: Logger) {
+        log(.warning, text, values, logger)
+    }
+
+    /// Logs something at a level, if that is logged.
+    func log(
+        _ level: Logger.Level, _ text: String, _ values: Logger.Metadata, _ logger: Logger
+    ) {
+        guard level >= logger.logLevel else { return }
         erase()
-        logger.warning("\(text)", metadata: values.mapValues { "\($0)" })
+        logger.log(level: level, "\(text)", metadata: values)
     }
 
     /// Shows the state of all agents; to be called each second.
     func show(
-        _ links: [AgentLink], _ dialers: [SourceDialer], _ counts: AdmissionCounts,
+        _ links: [AgentLink], _ absent: [AbsentAgent], _ counts: AdmissionCounts,
         _ outputs: Outputs, now: MonotonicTime, _ logger: Logger
     ) {
-        tickCount += 1
         guard !isQuiet else { return }
-        if isTerminal {
-            guard screen != nil else { return }
-            if let flows = outputs.flows, let view = flows.view {
-                draw(flows, view, of: links, now)
-            } else {
-                draw(links, dialers, counts, outputs.counts, now)
-            }
-        } else if tickCount % Self.tickCountPerSummary == 0 {
-            summarize(
-                links.compactMap { $0.counters?.statistics(now: now) }, counts, outputs.counts,
-                logger)
+        guard isTerminal else {
+            return summaries.log(outputs.sources.counters, outputs, counts, now: now, logger)
         }
-    }
-
-    /// Logs what agents have sent, and what became of it.
-    func summarize(
-        _ statistics: [SourceStatistics], _ counts: AdmissionCounts, _ outputs: [OutputCounts],
-        _ logger: Logger
-    ) {
-        if statistics.count > Self.summaryCountMax {
-            summarize(statistics, logger)
+        guard screen != nil else { return }
+        if let flows = outputs.flows, let view = flows.view {
+            draw(flows, view, of: links, now)
         } else {
-            for statistics in statistics { summarize(statistics, logger) }
+            draw(links, absent, counts, outputs.counts, now)
         }
-        summarize(counts, logger)
-        for output in outputs where Self.isOfNote(output) { summarize(output, logger) }
     }
 
     /// Whether an output has something to say that the table of agents does not.
@@ -102,67 +89,22 @@ package final class LiveView {
         output.kind != "file" || output.lostCount > 0
     }
 
-    /// Logs what became of the packets at an output.
-    private func summarize(_ output: OutputCounts, _ logger: Logger) {
-        var values: Logger.Metadata = [
-            "output": "\(output.kind)", "where": "\(output.place)",
-            "packets": "\(output.packetCount)", "bytes": "\(output.byteCount)",
-            "lost": "\(output.lostCount)",
-        ]
-        if let readers = output.readers { values["readers"] = "\(readers.present)" }
-        logger.info("summary", metadata: values)
-    }
-
-    /// Logs what the limits for connections have done, if that is more than the last time.
-    private func summarize(_ counts: AdmissionCounts, _ logger: Logger) {
-        guard counts != shownCounts else { return }
-        shownCounts = counts
-        logger.warning(
-            "limits reached",
-            metadata: [
-                "connections-refused": "\(counts.refused)",
-                "connections-ended-for-others": "\(counts.evicted)",
-            ])
-    }
-
-    /// Logs what many agents have sent together.
-    private func summarize(_ statistics: [SourceStatistics], _ logger: Logger) {
-        func sum(_ count: KeyPath<SourceStatistics, UInt64>) -> String {
-            "\(statistics.reduce(0) { $0 &+ $1[keyPath: count] })"
-        }
-        erase()
-        logger.info(
-            "summary",
-            metadata: [
-                "agents": "\(statistics.count)", "packets": "\(sum(\.packetCount))",
-                "bytes": "\(sum(\.byteCount))",
-                "packets-per-second": "\(sum(\.packetsPerSecond))",
-                "dropped": "\(sum(\.droppedCount))", "lost": "\(sum(\.lostPacketCount))",
-            ])
-    }
-
     /// Logs the statistics of an agent.
     func summarize(_ statistics: SourceStatistics, _ logger: Logger) {
         erase()
-        logger.info(
-            "summary",
-            metadata: [
-                "agent": "\(statistics.name)", "link-type": "\(statistics.linkType)",
-                "packets": "\(statistics.packetCount)",
-                "bytes": "\(statistics.byteCount)",
-                "packets-per-second": "\(statistics.packetsPerSecond)",
-                "dropped": "\(statistics.droppedCount)", "lost": "\(statistics.lost)",
-                "state": "\(statistics.state)",
-            ])
+        SummaryLines.log(statistics, logger)
     }
 
-    private static let waiting = "waiting for agents, which dial again within 30 s\n"
+    private static let waiting = """
+        waiting for agents: each tries again within \(Backoff.delayMax.components.seconds) s; \
+        --from rpcap://NODE dials at once\n
+        """
 }
 
 /// The table on a terminal.
 extension LiveView {
     private func draw(
-        _ links: [AgentLink], _ dialers: [SourceDialer], _ counts: AdmissionCounts,
+        _ links: [AgentLink], _ absent: [AbsentAgent], _ counts: AdmissionCounts,
         _ outputs: [OutputCounts], _ now: MonotonicTime
     ) {
         var rates: [String: (packets: UInt64, bytes: UInt64)] = [:]
@@ -173,10 +115,7 @@ extension LiveView {
             rates[link.label] = counts
             table.rows.append(row(link, statistics, before: self.rates[link.label] ?? counts, now))
         }
-        for dialer in dialers where dialer.link == nil {
-            table.rows.append(
-                AgentTable.Row(agent: "\(dialer.source)", state: dialer.state, isWell: false))
-        }
+        for agent in absent { table.rows.append(Self.row(agent)) }
         self.rates = rates
         let outputs = outputs.filter(Self.isOfNote)
         let limits = counts == AdmissionCounts() ? "" : "\(counts)\n"
@@ -207,6 +146,19 @@ extension LiveView {
         return AgentTable.Row(
             agent: link.label, device: link.shownDevice, state: link.shownState, counts: counts,
             age: (now - link.connectedAt).text)
+    }
+
+    /// The row of an agent that is not there.
+    private static func row(_ agent: AbsentAgent) -> AgentTable.Row {
+        let counts = agent.statistics.map { statistics in
+            AgentTable.Counts(
+                packetCount: statistics.packetCount, droppedCount: statistics.droppedCount,
+                lostPacketCount: statistics.lostPacketCount,
+                lostDatagramCount: statistics.lostDatagramCount)
+        }
+        return AgentTable.Row(
+            agent: agent.name, device: agent.device, state: agent.state, isWell: false,
+            counts: counts)
     }
 
     /// Draws who talks to whom.

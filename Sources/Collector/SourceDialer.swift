@@ -1,4 +1,5 @@
 import Linux
+import Log
 package import Time
 
 /// A dialer of one source, which dials again when the source is gone.
@@ -8,6 +9,12 @@ package final class SourceDialer {
     let source: Source
     /// The session with the source, while there is one.
     private(set) var link: AgentLink?
+    /// The throttle of the log lines about the source.
+    var lines = PeerLogThrottle()
+    /// The counters of its last capture; nil if it has not captured yet.
+    private(set) var counters: SourceCounters?
+    /// Why it is not captured from; nil if the last session captured.
+    package private(set) var reason: String?
     private let dialer: Dialer
 
     package init(_ source: Source) {
@@ -23,20 +30,25 @@ package final class SourceDialer {
         (dialer.fileDescriptor, dialer.interest)
     }
 
-    /// The state in a word for people.
-    package var state: String { dialer.state }
+    /// The state in a few words for people.
+    package func state(now: MonotonicTime) -> String { dialer.state(now: now) }
 
     /// Does what can be done now.
     ///
     /// Never waits.
     package func advance(isReady: Bool, now: MonotonicTime) -> Dialer.Outcome {
-        dialer.advance(isReady: isReady, now: now)
+        switch dialer.advance(isReady: isReady, now: now) {
+        case .none: return .none
+        case .connected(let connection): return .connected(connection)
+        case .failed(let failure):
+            reason = "\(failure)"
+            return .failed(failure)
+        }
     }
 
     /// Records the session over the last connection.
     func begin(_ link: AgentLink) {
         self.link = link
-        dialer.begin()
     }
 
     /// Records the end of the session, and schedules the next try.
@@ -44,6 +56,8 @@ package final class SourceDialer {
     /// With `pause` that is after this time at least.
     package func end(now: MonotonicTime, pause: Duration = .zero) {
         dialer.end(connectedAt: link?.connectedAt, now: now, pause: pause)
+        counters = link?.counters ?? counters
+        reason = link?.endReason
         link = nil
     }
 }

@@ -6,9 +6,6 @@ extension TLSFailure {
     ///
     /// An agent refuses a client before it begins with TLS, so its reason comes in plain RPCAP.
     var text: String {
-        if case .refused(reason: "handshake failure") = self {
-            return "\(description): if it has TLS switched off, use rpcap:// or leave out --tls"
-        }
         guard case .notTLS(let said) = self, let refusal = Message.refusal(at: said) else {
             return description
         }

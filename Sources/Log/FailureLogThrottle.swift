@@ -23,6 +23,9 @@ package struct FailureLogThrottle: Sendable {
     /// Whether the last try has failed.
     package var isFailing: Bool { count > 0 }
 
+    /// The number of failures since the last success.
+    package var failureCount: Int { count }
+
     /// Records a failure.
     ///
     /// - Returns: The metadata of the line to log, or nil if none should be.

@@ -57,6 +57,19 @@ package final class LogWriter: Sendable {
         if isFirst { filled.raise() }
     }
 
+    /// Writes what is no line, such as a table, in its place between the lines.
+    ///
+    /// It is left out where lines would be lost.
+    package func show(_ text: String) {
+        let isFirst = state.withLock { state in
+            guard state.waiting.count < Self.byteCountMax else { return false }
+            let isFirst = state.waiting.isEmpty
+            state.waiting += text.utf8
+            return isFirst
+        }
+        if isFirst { filled.raise() }
+    }
+
     /// Waits until everything is written or a time has come.
     package func flush(until deadline: MonotonicTime) {
         while state.withLock({ $0.isWriting || !$0.waiting.isEmpty }) {

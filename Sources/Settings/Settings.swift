@@ -1,7 +1,5 @@
 package import Addressing
 package import Linux
-package import Log
-package import Logging
 package import RPCAP
 
 /// All settings of an agent, read and checked.
@@ -37,8 +35,7 @@ package struct Settings: Sendable {
     package let http: [SocketAddress]
     /// The name of agents that hand over to each other; nil for none.
     package let handover: String?
-    package let logLevel: Logger.Level
-    package let logFormat: LogFormat
+    package let log: LogSettings
     /// Passive mode; nil if the agent does not listen for clients.
     package let passive: PassiveSettings?
     /// The node's ports for data connections that clients open; nil for any.
@@ -120,8 +117,7 @@ package struct Settings: Sendable {
                 port is taken until it ends, and clients dial again anyway
                 """)
         }
-        logLevel = try reader.one(.logLevel) { Logger.Level(rawValue: $0) }
-        logFormat = try reader.one(.logFormat) { LogFormat(rawValue: $0) }
+        log = try LogSettings(reader)
     }
 
     /// The same with other pod networks.

@@ -8,6 +8,7 @@ import Linux
 package struct LiveScreen {
     private let fileDescriptor: CInt
     private let allowsColors: Bool
+    private let write: @Sendable (String) -> Void
     /// The lines that are drawn.
     private var lineCount = 0
     /// The window in which they were drawn.
@@ -26,12 +27,20 @@ package struct LiveScreen {
     }
 
     /// A screen on a descriptor; nil if that is no terminal, or one that cannot move its cursor.
+    ///
+    /// What writes to it may do so in order with other lines; by default it is written to at once.
     package init?(
-        on fileDescriptor: CInt, allowsColors: Bool = true, isDumb: Bool = Window.isDumb
+        on fileDescriptor: CInt, allowsColors: Bool = true, isDumb: Bool = Window.isDumb,
+        write: (@Sendable (String) -> Void)? = nil
     ) {
         guard isTerminal(fileDescriptor), !isDumb else { return nil }
         self.fileDescriptor = fileDescriptor
         self.allowsColors = allowsColors
+        self.write =
+            write ?? { text in
+                // The text is lost with its terminal; the program goes on.
+                try? writeAll(text.utf8, to: fileDescriptor, "the terminal")
+            }
         drawnWindow = Window(of: fileDescriptor, allowsColors: allowsColors)
     }
 
@@ -73,10 +82,5 @@ package struct LiveScreen {
         defer { lineCount = 0 }
         guard isForeground(fileDescriptor) else { return }
         write(Sequence.up(lineCount) + Sequence.eraseBelow)
-    }
-
-    private func write(_ text: String) {
-        // The text is lost with its terminal; the program goes on.
-        try? writeAll(text.utf8, to: fileDescriptor, "the terminal")
     }
 }

@@ -44,7 +44,7 @@ struct AgentCommand: ParsableCommand {
         var settings = try options.readSettings(for: "agent")
         Signals.block([SIGHUP])
         let rights = Rights(giveUpFor: settings)
-        let log = try AgentLog(settings)
+        let log = try ProgramLog(of: "agent", settings.log)
         defer { log.flush() }
         let logger = log.logger
         for unknown in UnknownVariable.all(among: environmentNames()) {

@@ -211,18 +211,20 @@ struct CollectCommand: ParsableCommand {
         let settings = try readingSettings(for: "collect") { try Settings(self, readsFiles: true) }
         Signals.block()
         if list { return try showDevices(settings) }
+        let log = try agents.log.open(for: "collect", isQuiet: settings.running.isQuiet)
+        defer { log.flush() }
         let collector = try collect(
             settings.agents, settings.capture, to: settings.outputs, settings.running, display,
-            for: "collect"
+            log: log
         ) { collector in
-            if settings.running.isQuiet || isTerminal(STDERR_FILENO) {
-                writeToStandardError(CollectReport.numbers(collector, in: display.errorWindow))
+            if settings.running.isQuiet || isTerminal(STDERR_FILENO), log.format == .text {
+                log.show(CollectReport.numbers(collector, in: display.errorWindow))
             } else {
                 collector.logNumbers()
             }
         }
-        report(collector, settings)
-        try throwFailure(of: collector, for: "collect")
+        try report(collector, settings, log)
+        try throwFailure(of: collector, log)
         guard !collector.statistics.isEmpty || settings.agents.sources.isEmpty else {
             throw Exit.noHost
         }
@@ -237,17 +239,24 @@ struct CollectCommand: ParsableCommand {
             writeToStandardError("podwire collect: \(error)\n")
             throw Exit.systemError
         }
-        lists.show(asJSON: json, in: display.window)
+        try lists.show(asJSON: json, in: display.window)
         if !lists.areComplete { throw Exit.noHost }
     }
 
-    private func report(_ collector: Collector, _ settings: Settings) {
+    private func report(_ collector: Collector, _ settings: Settings, _ log: ProgramLog) throws {
         if !settings.running.isQuiet {
-            writeToStandardError(CollectReport.numbers(collector, in: display.errorWindow))
-            if settings.recording?.path != "-", !collector.statistics.isEmpty {
-                writeToStandardError(CollectReport.filesText(collector))
+            // The log stays one of objects to its end.
+            if log.format == .json {
+                collector.logNumbers()
+                collector.logFiles()
+            } else {
+                log.show(CollectReport.numbers(collector, in: display.errorWindow))
+                if settings.recording?.path != "-", !collector.statistics.isEmpty {
+                    log.show(CollectReport.filesText(collector))
+                }
             }
+            log.flush()
         }
-        if json { writeToStandardOutput(CollectReport.json(collector, settings).text + "\n") }
+        if json { try writeToStandardOutput(CollectReport.json(collector, settings).text + "\n") }
     }
 }

@@ -32,12 +32,12 @@ struct CollectLists {
     }
 
     /// Prints the devices, and what has failed.
-    func show(asJSON isJSON: Bool, in window: Window) {
+    func show(asJSON isJSON: Bool, in window: Window) throws(SystemError) {
         for entry in entries {
             guard case .failure(let failure) = entry.answer else { continue }
             writeToStandardError("podwire collect: \(entry.source): \(failure)\n")
         }
-        writeToStandardOutput(isJSON ? json.text + "\n" : table(in: window))
+        try writeToStandardOutput(isJSON ? json.text + "\n" : table(in: window))
     }
 
     private func table(in window: Window) -> String {

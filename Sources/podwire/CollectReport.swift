@@ -32,30 +32,31 @@ enum CollectReport {
         let agents = collector.statistics.map { source in
             JSON.object([
                 ("agent", .text(source.name)),
-                ("linkType", .text(source.linkType)),
+                ("link_type", .text(source.linkType)),
                 ("packets", number(source.packetCount)),
                 ("bytes", number(source.byteCount)),
-                ("packetsPerSecond", number(source.packetsPerSecond)),
-                ("droppedByAgent", number(source.droppedCount)),
-                ("lostDatagrams", number(source.lostDatagramCount)),
-                ("lostPackets", number(source.lostPacketCount)),
-                ("datagramsNotUnderstood", number(source.notUnderstoodCount)),
-                ("datagramsOfOthers", number(source.strangerCount)),
+                ("packets_per_second", number(source.packetsPerSecond)),
+                ("dropped_by_agent", number(source.droppedCount)),
+                ("lost_datagrams", number(source.lostDatagramCount)),
+                ("lost_packets", number(source.lostPacketCount)),
+                ("datagrams_not_understood", number(source.notUnderstoodCount)),
+                ("datagrams_of_others", number(source.strangerCount)),
                 ("state", .text(source.state)),
+                ("gone_seconds", source.goneSeconds.map { .number(Int($0)) } ?? .null),
             ])
         }
         let files = collector.files
         return .object([
             ("agents", .array(agents)),
-            ("connectionsRefused", number(collector.admissionCounts.refused)),
-            ("connectionsEndedForOthers", number(collector.admissionCounts.evicted)),
+            ("connections_refused", number(collector.admissionCounts.refused)),
+            ("connections_ended_for_others", number(collector.admissionCounts.evicted)),
             ("order", order(collector.orderCounts)),
-            ("namesOfOtherAgents", number(collector.nameCounts.taken)),
-            ("namesNotKept", number(collector.nameCounts.notKept)),
+            ("names_of_other_agents", number(collector.nameCounts.taken)),
+            ("names_not_kept", number(collector.nameCounts.notKept)),
             ("files", .number(files.reduce(0) { $0 + $1.fileCount })),
-            ("fileBytes", number(files.reduce(0) { $0 + $1.byteCount })),
-            ("lastFile", files.last.map { .text($0.lastPath) } ?? .null),
-            ("linkTypes", .array(files.compactMap(json))),
+            ("file_bytes", number(files.reduce(0) { $0 + $1.byteCount })),
+            ("last_file", files.last.map { .text($0.lastPath) } ?? .null),
+            ("link_types", .array(files.compactMap(json))),
             ("outputs", .array(collector.outputCounts.map(json))),
         ])
     }
@@ -64,7 +65,7 @@ enum CollectReport {
     private static func order(_ counts: TimeOrder.Counts) -> JSON {
         .object([
             ("late", number(counts.late)),
-            ("lateMilliseconds", number(counts.lateNanosecondsMax / 1_000_000)),
+            ("late_milliseconds", number(counts.lateNanosecondsMax / 1_000_000)),
             ("early", number(counts.early)),
             ("ahead", number(counts.ahead)),
         ])
@@ -90,9 +91,9 @@ enum CollectReport {
     private static func json(_ files: RecordedFiles) -> JSON? {
         files.linkType.map { linkType in
             .object([
-                ("linkType", .text(LinkTypeName.text(linkType))),
-                ("files", .number(files.fileCount)), ("fileBytes", number(files.byteCount)),
-                ("lastFile", .text(files.lastPath)),
+                ("link_type", .text(LinkTypeName.text(linkType))),
+                ("files", .number(files.fileCount)), ("file_bytes", number(files.byteCount)),
+                ("last_file", .text(files.lastPath)),
             ])
         }
     }

@@ -2,7 +2,6 @@ import ArgumentParser
 import Collector
 import Glibc
 import Linux
-import Log
 import Logging
 import Security
 
@@ -32,15 +31,13 @@ func readingSettings<Settings>(
 /// - Returns: The collector with all that it has counted, and `failure` if something has failed.
 func collect(
     _ agents: SourceSettings, _ capture: CaptureOptions, to outputs: OutputOptions,
-    _ options: RunOptions.Settings, _ display: DisplayOptions, for command: String,
+    _ options: RunOptions.Settings, _ display: DisplayOptions, log: ProgramLog,
     showNumbers: (Collector) -> Void
 ) throws -> Collector {
-    let logger = Logger(label: "podwire") { _ in
-        LineLogHandler(level: options.isQuiet ? .warning : .info) { writeToStandardError($0(0)) }
-    }
     let takesStandardOutput = outputs.recording?.path == "-" || isPipe(STDOUT_FILENO)
     let view = LiveView(
-        isAlone: !takesStandardOutput, isQuiet: options.isQuiet, allowsColors: !display.noColor)
+        isAlone: !takesStandardOutput, isQuiet: options.isQuiet, allowsColors: !display.noColor
+    ) { log.show($0) }
     let hangup = Signals.hangup
     Signals.block([SIGUSR1, SIGWINCH] + hangup)
     do throws(SystemError) {
@@ -62,18 +59,18 @@ func collect(
         Descriptor.raiseCountMax()
         let collector = try Collector(
             at: agents.address, from: agents.sources, to: outputs, capture, requests: requests,
-            duration: options.duration, view: view, logger: logger)
+            duration: options.duration, view: view, logger: log.logger)
         collector.run(showNumbers: showNumbers)
         return collector
     } catch {
-        writeToStandardError("podwire \(command): \(error)\n")
+        log.fail("\(error)")
         throw Exit.systemError
     }
 }
 
 /// Ends the command if the collector could not go on.
-func throwFailure(of collector: Collector, for command: String) throws {
+func throwFailure(of collector: Collector, _ log: ProgramLog) throws {
     guard let failure = collector.failure else { return }
-    writeToStandardError("podwire \(command): \(failure)\n")
+    log.fail("\(failure)")
     throw Exit.systemError
 }

@@ -64,12 +64,12 @@ struct DoctorCommand: ParsableCommand {
         let examination = Doctor.examine(options.examinedSettings())
         if manifest {
             let manifest = EnvironmentManifest(examination)
-            writeToStandardOutput(manifest.text)
+            try writeToStandardOutput(manifest.text)
             if !manifest.isComplete { throw ExitCode.failure }
             return
         }
         let report = DoctorReport(Doctor.findings(examination))
-        writeToStandardOutput(json ? report.json : report.text(in: display.window))
+        try writeToStandardOutput(json ? report.json : report.text(in: display.window))
         if report.hasFailed(strictly: strict) { throw ExitCode.failure }
     }
 }

@@ -63,7 +63,7 @@ struct EdgesCommand: ParsableCommand {
             if watch { return try follow(settings) }
             let node = try Node.read(
                 settings.selection, namesIn: settings.nameFolder, taps: settings.taps)
-            try Self.write(text(node, settings.selection))
+            try writeToStandardOutput(text(node, settings.selection))
             if let failure = node.addressFailure {
                 let missing = MissingCapability(.netAdmin)
                 writeToStandardError("podwire edges: \(failure): \(missing)\n")

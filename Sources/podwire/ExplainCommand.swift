@@ -138,7 +138,7 @@ struct ExplainCommand: ParsableCommand {
                 explainer.senders = Self.senders(settings)
                 let report = PacketReport(
                     described, &explainer, try ExplainedSelection(settings))
-                writeToStandardOutput(
+                try writeToStandardOutput(
                     json ? report.json.text + "\n" : report.text(in: display.window))
             } else if let program {
                 try list(program, explainer, try ExplainedSelection(settings))
@@ -192,7 +192,7 @@ extension ExplainCommand {
         let mark = "; "
         let head = Wording.lines(remark, width: display.window.sentenceWidth - mark.count)
             .map { mark + $0 + "\n" }.joined()
-        writeToStandardOutput(head + program.listingText(in: display.window))
+        try writeToStandardOutput(head + program.listingText(in: display.window))
     }
 
     private func explain(
@@ -206,7 +206,8 @@ extension ExplainCommand {
         }
         explanation.end()
         let report = FileReport(explanation, reader, selection, damage: damage)
-        writeToStandardOutput(json ? report.json.text + "\n" : report.text(in: display.window))
+        try writeToStandardOutput(
+            json ? report.json.text + "\n" : report.text(in: display.window))
         for note in report.notes where !json {
             writeToStandardError("podwire explain: \(note)\n")
         }

@@ -88,7 +88,7 @@ struct FilterCommand: ParsableCommand {
     func run() throws {
         let read = try readingSettings(for: "filter") { try expression() }
         guard let filter = read else { return }
-        guard let file else { return show(filter.program) }
+        guard let file else { return try show(filter.program) }
         try readingCaptures(for: "filter") { try count(file, filter) }
     }
 
@@ -97,14 +97,14 @@ struct FilterCommand: ParsableCommand {
         return try FilterOptions(text, file: filterFile, resolves: resolve).expression
     }
 
-    private func show(_ program: Program) {
+    private func show(_ program: Program) throws(SystemError) {
         switch format {
-        case .listing: writeToStandardOutput(program.listingText(in: display.window))
+        case .listing: try writeToStandardOutput(program.listingText(in: display.window))
         case .ddd:
             let lines = program.instructions.map { step in
                 "\(step.opcode.rawValue) \(step.ifTrue) \(step.ifFalse) \(step.operand)\n"
             }
-            writeToStandardOutput("\(lines.count)\n" + lines.joined())
+            try writeToStandardOutput("\(lines.count)\n" + lines.joined())
         }
         let count = program.instructions.count
         if count > Program.kernelInstructionCountMax {
@@ -130,10 +130,11 @@ struct FilterCommand: ParsableCommand {
                 ("instructions", .number(filter.program.instructions.count)),
                 ("packets", .number(count)), ("matches", .number(matchCount)),
             ])
-            writeToStandardOutput(object.text + "\n")
+            try writeToStandardOutput(object.text + "\n")
         } else {
             let all = Wording.count(count, "packet")
-            writeToStandardOutput("\(matchCount) of \(all) match\(matchCount == 1 ? "es" : "")\n")
+            try writeToStandardOutput(
+                "\(matchCount) of \(all) match\(matchCount == 1 ? "es" : "")\n")
         }
         if reader.skippedCount > 0 {
             writeToStandardError("podwire filter: \(reader.skippedText), and left out\n")

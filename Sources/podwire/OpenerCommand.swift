@@ -60,13 +60,9 @@ struct OpenerCommand: ParsableCommand {
         try Self.tryRights()
         if check { return try Self.probe(path, settings) }
         Signals.block()
-        let writer = try LogWriter(to: STDERR_FILENO)
-        defer { writer.flush(until: .now + .milliseconds(Self.flushMilliseconds)) }
-        let logger = Logger(label: "podwire") { _ in
-            LineLogHandler(level: settings.logLevel, format: settings.logFormat) {
-                writer.write($0)
-            }
-        }
+        let log = try ProgramLog(of: "opener", settings.log)
+        defer { log.flush() }
+        let logger = log.logger
         do throws(SystemError) {
             let stop = try StopSignal()
             try Signals.onEnd(secondsMax: 1) { stop.give() }
@@ -83,7 +79,8 @@ struct OpenerCommand: ParsableCommand {
             logger.info("opener stopped")
         } catch {
             let advice = Self.advice(error.errno, path).map { "; \($0)" } ?? ""
-            throw Self.fail("\(error)\(advice)", Exit.systemError)
+            log.fail("\(error)\(advice)")
+            throw Exit.systemError
         }
     }
 
@@ -99,8 +96,6 @@ struct OpenerCommand: ParsableCommand {
         default: return nil
         }
     }
-
-    private static let flushMilliseconds: UInt64 = 300
 
     private static func tryRights() throws {
         for capability in [Capability.sysAdmin, .netRaw] where !capability.isHeld {

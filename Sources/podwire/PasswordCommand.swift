@@ -44,7 +44,7 @@ struct PasswordCommand: ParsableCommand {
     func run() throws {
         do {
             let hash = try PasswordHash(of: readPassword())
-            guard let file else { return writeToStandardOutput("\(name):\(hash)\n") }
+            guard let file else { return try writeToStandardOutput("\(name):\(hash)\n") }
             try put(hash, into: file)
             writeToStandardError("\(file) has the new password of \(name)\n")
         } catch let code as ExitCode {

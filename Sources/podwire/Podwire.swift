@@ -1,5 +1,7 @@
 import Agent
 import ArgumentParser
+import Glibc
+import Linux
 
 /// The program and its commands.
 @main
@@ -21,7 +23,37 @@ struct Podwire: ParsableCommand {
 
     static func main() {
         endIfCommandIsUnknown(Array(CommandLine.arguments.dropFirst()))
-        main(nil)
+        // A reader that goes away is no reason to die by a signal.
+        _ = signal(SIGPIPE, SIG_IGN)
+        do {
+            var command = try parseAsRoot()
+            try command.run()
+        } catch {
+            end(error)
+        }
+    }
+
+    /// Ends the program, and says why in the way of all its errors: `podwire agent: REASON`.
+    private static func end(_ error: any Error) -> Never {
+        let code = exitCode(for: error)
+        guard !code.isSuccess, !(error is ExitCode) else { exit(withError: error) }
+        if error is SystemError {
+            writeToStandardError("\(invokedName): \(error)\n")
+            exit(withError: Exit.systemError)
+        }
+        var text = "\(invokedName): \(message(for: error))\n"
+        if code == .validationFailure {
+            text += "\(invokedName) --help lists the options.\n"
+        }
+        writeToStandardError(text)
+        exit(withError: code)
+    }
+
+    /// The program with the command that was invoked: `"podwire agent"`.
+    private static var invokedName: String {
+        let word = CommandLine.arguments.dropFirst().first ?? ""
+        let isCommand = configuration.subcommands.contains { $0.configuration.commandName == word }
+        return isCommand ? "podwire \(word)" : "podwire"
     }
 }
 

@@ -18,7 +18,7 @@ struct ReferenceCommand: ParsableCommand {
     @Argument(help: "The table: settings, metrics or commands.")
     var table: Table
 
-    func run() {
+    func run() throws {
         let (head, rows) =
             switch table {
             case .settings: Self.settings
@@ -26,7 +26,7 @@ struct ReferenceCommand: ParsableCommand {
             case .commands: Self.commands
             }
         let lines = [head, head.map { _ in "---" }] + rows
-        writeToStandardOutput(
+        try writeToStandardOutput(
             lines.map { "| \($0.joined(separator: " | ")) |\n" }.joined())
     }
 

@@ -1,6 +1,7 @@
 import ArgumentParser
 import Glibc
 import Linux
+import Logging
 import Settings
 
 /// The text that was given for a setting with its option.
@@ -136,6 +137,24 @@ struct TLSOptions: SettingOptions {
     @Option(.tlsPeers) var tlsPeers: SettingText?
 
     var texts: [SettingText?] { [tlsCertificate, tlsKey, tlsPeers] }
+}
+
+/// The options of the log.
+struct LogOptions: SettingOptions {
+    @Option(.logLevel) var logLevel: SettingText?
+    @Option(.logFormat) var logFormat: SettingText?
+
+    var texts: [SettingText?] { [logLevel, logFormat] }
+
+    /// Opens the log of a command; a quiet one has warnings and errors only.
+    func open(for command: String, isQuiet: Bool = false) throws -> ProgramLog {
+        let settings = try readSettings(of: command, texts) {
+            options, environment throws(SettingFailure) in
+            try LogSettings(options: options, environment: environment)
+        }
+        return try ProgramLog(
+            of: command, isQuiet ? settings.with(leastLevel: .warning) : settings)
+    }
 }
 
 /// Reads settings from a command's options and the environment.

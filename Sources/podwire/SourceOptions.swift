@@ -110,6 +110,8 @@ struct SourceOptions: ParsableArguments {
         completion: .list(["off", "200ms", "1s", "3s"]))
     var order: String?
 
+    @OptionGroup(title: "Log") var log: LogOptions
+
     @Option(
         help: ArgumentHelp(
             """
@@ -127,7 +129,8 @@ struct SourceOptions: ParsableArguments {
             ("--tls-insecure", tlsInsecure), ("--snaplen", snaplen != nil), ("--bpf", bpf != nil),
 
             ("--udp", udp), ("--sample", sample != nil), ("--order", order != nil),
-            ("--pod", pod != nil),
+            ("--pod", pod != nil), ("--log-level", log.logLevel != nil),
+            ("--log-format", log.logFormat != nil),
         ]
         return all.first { $0.1 }?.0
     }

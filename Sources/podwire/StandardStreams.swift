@@ -7,16 +7,13 @@ func writeToStandardError(_ text: String) {
     try? writeAll(text.utf8, to: STDERR_FILENO, "standard error")
 }
 
-/// Writes a text to standard output, for which the command was started.
+/// Writes a text to standard output.
 ///
-/// If that fails, as on a full disk, the program says so and ends; a reader that has gone has what it
-/// wanted.
-func writeToStandardOutput(_ text: String) {
+/// A reader that has gone has seen what it wanted, so that is no failure.
+func writeToStandardOutput(_ text: String) throws(SystemError) {
     do throws(SystemError) {
         try writeAll(text.utf8, to: STDOUT_FILENO, "standard output")
     } catch {
-        guard error.errno != .brokenPipe else { return }
-        writeToStandardError("podwire: \(error)\n")
-        _exit(Exit.systemError.rawValue)
+        guard error.errno == .brokenPipe else { throw error }
     }
 }

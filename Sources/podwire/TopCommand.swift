@@ -124,13 +124,17 @@ struct TopCommand: ParsableCommand {
         outputs.flows = FlowOptions(
             view: FlowOptions.View(by: sort, filter: only, countMax: count ?? .max))
         let show = { (collector: Collector) in
-            if let flows = collector.flows { self.show(flows.table, flows.names) }
+            if let flows = collector.flows { try self.show(flows.table, flows.names) }
         }
+        let running = try running.settings()
+        let log = try agents.log.open(for: "top", isQuiet: running.isQuiet)
+        defer { log.flush() }
         let collector = try collect(
-            settings, settings.capture, to: outputs, running.settings(), display, for: "top",
-            showNumbers: show)
-        show(collector)
-        try throwFailure(of: collector, for: "top")
+            settings, settings.capture, to: outputs, running, display, log: log
+        ) { collector in try? show(collector) }
+        log.flush()
+        try show(collector)
+        try throwFailure(of: collector, log)
         guard !collector.statistics.isEmpty || settings.sources.isEmpty else { throw Exit.noHost }
     }
 
@@ -147,7 +151,7 @@ struct TopCommand: ParsableCommand {
                 nanoseconds: frame.nanoseconds)
         }
         table.finish()
-        show(table, reader.names)
+        try show(table, reader.names)
         if reader.skippedCount > 0 {
             writeToStandardError("podwire top: \(reader.skippedText), and left out\n")
         }
@@ -157,15 +161,17 @@ struct TopCommand: ParsableCommand {
         }
     }
 
-    private func show(_ table: ConversationTable, _ names: [IPAddress: String]) {
+    private func show(
+        _ table: ConversationTable, _ names: [IPAddress: String]
+    ) throws(SystemError) {
         let countMax = count ?? (json ? .max : Self.standardCount)
         let list = ConversationList(
             table, names: names, filter: only, by: sort, countMax: countMax, since: nil)
         let report = TopReport(table, list)
         if json {
-            writeToStandardOutput(report.json.text + "\n")
+            try writeToStandardOutput(report.json.text + "\n")
         } else {
-            writeToStandardOutput(report.text(in: display.window))
+            try writeToStandardOutput(report.text(in: display.window))
         }
     }
 }

@@ -43,7 +43,7 @@ struct TopReport {
     /// An object for programs.
     var json: JSON {
         .object([
-            ("packets", .number(frameCount)), ("withoutIP", .number(otherCount)),
+            ("packets", .number(frameCount)), ("without_ip", .number(otherCount)),
             ("forgotten", .number(forgottenCount)),
             ("conversations", .array(list.rows.map(\.json))),
         ])

@@ -7,7 +7,7 @@ struct VersionCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "version", abstract: "Prints the version.", shouldDisplay: false)
 
-    func run() { writeToStandardOutput("\(Version.text)\n") }
+    func run() throws { try writeToStandardOutput("\(Version.text)\n") }
 }
 
 extension Podwire {

@@ -3,6 +3,7 @@ import CaptureFiles
 import Collector
 import Glibc
 import Linux
+import Logging
 import RPCAP
 import Testing
 import Time

@@ -103,7 +103,7 @@ class CollectorTest(CollectorCase):
         self.assertEqual(len(speaker.recv(16, socket.MSG_WAITALL)), 16)
         speaker.sendall(b"\0\x88\0")
         speaker.close()
-        self.await_text("agent not captured from")
+        self.await_text("cannot capture from agent")
         lines = [line for line in self.text().splitlines() if "closed without data" in line]
         self.assertGreaterEqual(len(lines), 2, self.text())
         self.assertEqual([line for line in lines if " info " not in line], [])
@@ -284,11 +284,11 @@ class SeveralAgentsTest(CollectorCase):
         self.await_text("a second link type in the file")
         self.await_packets(2)
         warning, = [line for line in self.text().splitlines() if "a second link type" in line]
-        for part in (" warning ", "link-type=LINUX_SLL", "first-link-type=EN10MB",
+        for part in (" warning ", "link_type=LINUX_SLL", "first_link_type=EN10MB",
                      "agent=127.0.0.3:", "--split-link-types"):
             self.assertIn(part, warning)
         numbers = self.finish()
-        self.assertEqual([agent["linkType"] for agent in numbers["agents"]], ["EN10MB", "LINUX_SLL"])
+        self.assertEqual([agent["link_type"] for agent in numbers["agents"]], ["EN10MB", "LINUX_SLL"])
         self.assertRegex(self.text(), r"AGENT +LINK TYPE +PACKETS ")
         # What the warning says of other programs.
         self.assertEqual(len(self.fields("frame.number")), 2)
@@ -307,10 +307,10 @@ class SeveralAgentsTest(CollectorCase):
                               for name, count in names.items()), "not all packets")
         numbers = self.finish()
         self.assertNotIn("a second link type", self.text())
-        self.assertEqual([(entry["linkType"], entry["lastFile"], entry["fileBytes"])
-                          for entry in numbers["linkTypes"]],
+        self.assertEqual([(entry["link_type"], entry["last_file"], entry["file_bytes"])
+                          for entry in numbers["link_types"]],
                          [(name, str(file), file.stat().st_size) for name, file in files.items()])
-        self.assertEqual((numbers["files"], numbers["fileBytes"]),
+        self.assertEqual((numbers["files"], numbers["file_bytes"]),
                          (2, sum(file.stat().st_size for file in files.values())))
         for name, count in names.items():
             self.assertIn(f" in {files[name]}\n", self.text())
@@ -331,8 +331,8 @@ class SeveralAgentsTest(CollectorCase):
         self.assertEqual(len(self.fields("frame.number", file=cooked)), 1)
         ethernet = sorted(self.file.parent.glob("out-EN10MB-*.pcapng"))
         self.assertEqual(len(ethernet), 2)
-        by_type = {entry["linkType"]: entry for entry in numbers["linkTypes"]}
-        self.assertEqual(by_type["EN10MB"]["lastFile"], str(ethernet[-1]))
+        by_type = {entry["link_type"]: entry for entry in numbers["link_types"]}
+        self.assertEqual(by_type["EN10MB"]["last_file"], str(ethernet[-1]))
         self.assertIn(f"{by_type['EN10MB']['files']} files, the last of them {ethernet[-1]}\n",
                       self.text())
 
@@ -428,12 +428,12 @@ class DatagramTest(CollectorCase):
         self.assertEqual(agent.flags, 7)
         rows = self.fields("frame.cap_len")
         self.assertEqual(numbers["packets"], len(rows))
-        self.assertEqual(numbers["packets"] + numbers["lostPackets"], 100)
-        self.assertIn(numbers["lostPackets"], range(1, 5))
-        self.assertEqual(numbers["lostDatagrams"], 1)
-        self.assertEqual(numbers["datagramsNotUnderstood"], 1)
-        self.assertEqual(numbers["datagramsOfOthers"], 1)
-        self.assertEqual(numbers["droppedByAgent"], 3)
+        self.assertEqual(numbers["packets"] + numbers["lost_packets"], 100)
+        self.assertIn(numbers["lost_packets"], range(1, 5))
+        self.assertEqual(numbers["lost_datagrams"], 1)
+        self.assertEqual(numbers["datagrams_not_understood"], 1)
+        self.assertEqual(numbers["datagrams_of_others"], 1)
+        self.assertEqual(numbers["dropped_by_agent"], 3)
 
     def test_datagrams_that_come_late_lose_no_whole_packet(self):
         datagrams = udpstr([FRAME] * 300, most=100)
@@ -445,7 +445,7 @@ class DatagramTest(CollectorCase):
         self.await_datagrams()
         self.await_packets(300)
         [numbers] = self.finish()["agents"]
-        self.assertEqual((numbers["packets"], numbers["lostPackets"], numbers["lostDatagrams"]),
+        self.assertEqual((numbers["packets"], numbers["lost_packets"], numbers["lost_datagrams"]),
                          (300, 0, 0))
 
     def test_packets_of_an_agent_that_is_dialled(self):
@@ -455,7 +455,7 @@ class DatagramTest(CollectorCase):
         self.await_packets(3)
         [numbers] = self.finish()["agents"]
         self.assertTrue(daemon.closed.wait(PATIENCE_SECONDS))
-        self.assertEqual((numbers["packets"], numbers["lostPackets"]), (3, 1))
+        self.assertEqual((numbers["packets"], numbers["lost_packets"]), (3, 1))
         self.assertEqual((numbers["agent"], numbers["state"]), ("lo@127.0.0.1", "ended"))
         self.assertEqual(len(self.fields("frame.number")), 3)
 
@@ -608,7 +608,7 @@ class DialTest(CollectorCase):
         self.await_text("data connection: a message of 4294967295 bytes")
         self.await_text("resolve nowhere.invalid")
         for number in range(len(garbage)):
-            self.await_text(f'agent not captured from agent=127.0.0.1:{3000 + number}')
+            self.await_text(f'cannot capture from agent agent=127.0.0.1:{3000 + number}')
         good.data.sendall(packet(FRAME, 2))
         self.await_packets(2)
         self.end()
@@ -676,7 +676,7 @@ class RotationTest(CollectorCase):
         self.assertEqual(total, 5000)
         numbers = json.loads(self.collector.stdout.read())
         self.assertEqual(numbers["files"], len(files))
-        self.assertEqual(numbers["fileBytes"], sum(file.stat().st_size for file in files))
+        self.assertEqual(numbers["file_bytes"], sum(file.stat().st_size for file in files))
         self.assertIn("file complete", self.text())
 
     def test_by_time_and_the_oldest_are_deleted(self):

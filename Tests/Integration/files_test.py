@@ -121,12 +121,12 @@ class FilesTest(unittest.TestCase):
         content += [packet("<"), packet("<", segment(shop, other, 5353, 53, 16))]
         self.file.write_bytes(b"".join(content))
         found = json.loads(run(PODWIRE, "top", self.file, "--json").stdout)
-        self.assertEqual((found["packets"], found["withoutIP"]), (402, 1))
+        self.assertEqual((found["packets"], found["without_ip"]), (402, 1))
         counted = collections.Counter()
         for row in found["conversations"]:
             ends = frozenset((row["client"], row["service"]))
-            counted[ends, row["protocol"]] += row["clientPackets"] + row["servicePackets"]
-            counted[ends, row["protocol"], "bytes"] += row["clientBytes"] + row["serviceBytes"]
+            counted[ends, row["protocol"]] += row["client_packets"] + row["service_packets"]
+            counted[ends, row["protocol"], "bytes"] += row["client_bytes"] + row["service_bytes"]
             self.assertIn(row["port"], (80, 81, 53))
         expected = collections.Counter()
         lines = run("tshark", "-r", self.file, "-n", "-Y", "ip", "-T", "fields", "-e", "ip.src", "-e",

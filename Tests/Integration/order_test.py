@@ -297,8 +297,8 @@ class FlowsTest(CollectorCase):
         self.end()
         rows = [json.loads(line) for line in flows.read_text().splitlines()]
         self.assertEqual({row["client"] for row in rows}, set(self.SOURCES))
-        self.assertEqual({(row["clientPackets"], row["port"], row["protocol"]) for row in rows}, {(2, 9, "udp")})
-        self.assertEqual([row["clientName"] for row in rows if row["client"] == "10.244.1.2"], ["0-web.shop"])
+        self.assertEqual({(row["client_packets"], row["port"], row["protocol"]) for row in rows}, {(2, 9, "udp")})
+        self.assertEqual([row["client_name"] for row in rows if row["client"] == "10.244.1.2"], ["0-web.shop"])
         self.assertEqual(rows, json.loads(run(PODWIRE, "top", self.file, "--json").stdout)["conversations"])
 
     def test_a_file_that_cannot_be_made_ends_it(self):

@@ -61,6 +61,14 @@ VIOLATIONS = {
         ({"Tests/LowerTests/Bad.swift": "@testable import Lower\n"}, "Bad.swift:1"),
         ({"Sources/Lower/Bad.swift": "import FoundationEssentials\n"}, "Bad.swift"),
     ],
+    "keys_have_one_spelling": [
+        ({"Sources/Lower/Bad.swift": f"\n{line}\n"}, f"Bad.swift:2: the key {key}")
+        for key, line in (
+            ("link-type", r'let a = ["link-type": "\(type)"]'), ("byteCount", 'a["b"] = ["byteCount": .number(1)]'),
+            ("Reason", 'values["Reason"] = text'), ("edge-name", 'logger[metadataKey: "edge-name"] = name'),
+            ("lastFile", '.object([("lastFile", .text(path))])'),
+            ("firstFile", '.object([("firstFile", files.first.map { .text($0) } ?? .null)])'))
+    ],
     "plain_comments": [
         ({"Sources/Lower/Bad.swift": f"/// {text}\n"}, f"Bad.swift:1: {reason}")
         for text, reason in (

@@ -3,10 +3,11 @@ import Testing
 
 @Suite("A backoff")
 struct BackoffTests {
-    @Test("doubles up to half a minute, with jitter, and starts over")
+    @Test("doubles up to ten seconds and later to half a minute, with jitter, and starts over")
     func delays() {
         var backoff = Backoff()
-        for most in [1, 2, 4, 8, 16, 30, 30, 30] {
+        let first = [1, 2, 4, 8] + Array(repeating: 10, count: Backoff.firstTryCount - 4)
+        for most in first + [20, 30, 30, 30] {
             let delay = backoff.next()
             #expect((.seconds(most) / 2 ... .seconds(most)).contains(delay))
         }

@@ -177,6 +177,29 @@ def banned_code(tree):
             yield f"{source.path}: Foundation is for {FOUNDATION_HOME} alone"
 
 
+# A key of the log's metadata, or of a JSON object.
+KEYS = re.compile(
+    r'"([A-Za-z][\w-]*)":\s*(?:"\\\(|"""|\.number\(|\.string)'
+    r'|\b(?:metadata|values)\["([^"]+)"\]|metadataKey: "([^"]+)"'
+    r'|\("([A-Za-z][\w-]*)", *(?:\.(?:text|number|array|object|bool|null)\b|number\(|JSON\.|Self\.number)'
+    r'|\("([A-Za-z][\w-]*)", \w+(?:\.\w+)*\.map \{ \.(?:text|number)')
+
+
+@rule
+def keys_have_one_spelling(tree):
+    """Keys of the log and of JSON are words in lower case with underscores: packets_per_second."""
+    for source in tree.sources:
+        # HTTP spells its header fields otherwise.
+        if source.module == "HTTPEndpoint":
+            continue
+        for match in KEYS.finditer(source.text):
+            # What is put into a key is spelt where it comes from.
+            key = re.sub(r"\\\([^)]*\)", "a", next(group for group in match.groups() if group))
+            if not re.fullmatch(r"[a-z][a-z0-9]*(?:_[a-z0-9]+)*", key):
+                number = source.text.count("\n", 0, match.start()) + 1
+                yield f"{source.path}:{number}: the key {key} is not spelt like_this"
+
+
 @rule
 def plain_comments(tree):
     """Comments name their subject first, and avoid words that need a second reading."""

@@ -92,6 +92,7 @@ STEPS = (
     integration("selection", "filters in words, whole flows, and the payload of long flows"),
     integration("own_feed", "daemons that would capture what they send to the collector"),
     integration("log", "the log, also where nobody reads it"),
+    integration("failures", "what keeps agent and collector apart, as both logs say it; how commands fail"),
     integration("passive", "clients that dial the agent, logins and TLS"),
     integration("opener", "the opener: its rights, its socket, and agents that misbehave"),
     integration("pod_interfaces", "interfaces of pods that have no end in the node"),

@@ -94,7 +94,8 @@ final class AgentFilter: Sendable {
                     ], until: .now + Self.interval)
             } catch {
                 logger.error(
-                    "the filter's file is followed no more", metadata: ["reason": "\(error)"])
+                    "the agent no longer follows the filter's file",
+                    metadata: ["reason": "\(error)"])
                 return
             }
             guard ready[.stop].isEmpty else { return }

@@ -7,6 +7,7 @@ import Metrics
 import RPCAP
 import Security
 import Settings
+import Synchronization
 import Time
 
 /// The listener for clients, which serves each with a session on a thread of its own.
@@ -26,6 +27,8 @@ struct ClientListener: ~Copyable {
     private var lastRefusal: MonotonicTime?
     private var failure = FailureLogThrottle()
     private var silentRefusalCount = 0
+    /// The throttles of the lines about clients that are refused, by their addresses.
+    private var refusals = PeerLogTable()
 
     /// The most refused peers that have not read the reason yet.
     private static let leavingCountMax = 32
@@ -113,6 +116,7 @@ struct ClientListener: ~Copyable {
             }
             switch try slots.admit(peer, isKnown: context.isKnown(peer), now: .now) {
             case .admitted(let slot, let isOtherEvicted):
+                _ = refusals.recordSuccess("\(peer)")
                 if isOtherEvicted { context.status.clientsEvicted.add(.notLoggedIn) }
                 serve(connection, slot)
             case .refused(.networkLimit): refuse(connection, .network, for: .networkLimit)
@@ -136,14 +140,24 @@ struct ClientListener: ~Copyable {
         do throws(SystemError) {
             try connection.watchPeer()
             try connection.sendAtOnce()
-            logger.info("client connected", metadata: ["local": "\(connection.local)"])
+            let begin = MonotonicTime.now
+            let name = "\(peer.address)"
+            // An address whose sessions fail has a line for that now and then.
+            let lines = context.clientLines.withLock { $0.throttle(of: name) }
+            logger.log(
+                level: lines.isFailing ? .debug : .info, "client connected",
+                metadata: ["local": "\(connection.local)"])
             let handover = (TransferBox(connection), TransferBox(slot))
             try Thread { [logger] in
                 nameThread("podwire-client")
                 guard let connection = handover.0.take(), let slot = handover.1.take() else {
                     return
                 }
-                ControlSession.serve(context, connection, status, slot, logger: logger)
+                let end = ControlSession.serve(
+                    context, connection, status, slot, past: SessionPast(lines), logger: logger)
+                context.clientLines.withLock { lines in
+                    end.log(as: "client session ended", of: name, in: &lines, since: begin, logger)
+                }
             }.detach()
         } catch {
             logger.warning("client not served", metadata: ["reason": "\(error)"])
@@ -188,17 +202,21 @@ extension ClientListener {
     }
 
     private mutating func logRefusal(of peer: SocketAddress, _ reason: String, now: MonotonicTime) {
-        if let lastRefusal, now - lastRefusal < Self.refusalInterval {
+        let isCrowd = lastRefusal.map { now - $0 < Self.refusalInterval } ?? false
+        let counts =
+            isCrowd
+            ? nil
+            : refusals.update("\(peer.address)", now: now) {
+                $0.recordUnreached(reason, now: now)
+            }
+        guard var metadata = counts else {
             silentRefusalCount += 1
             return
         }
         lastRefusal = now
-        ownLogger.warning(
-            "client refused",
-            metadata: [
-                "client": "\(peer)", "reason": "\(reason)",
-                "refused_since_last": .number(silentRefusalCount),
-            ])
+        metadata["client"] = "\(peer)"
+        metadata["refused_since_last"] = .number(silentRefusalCount)
+        ownLogger.warning("client refused", metadata: metadata)
         silentRefusalCount = 0
     }
 }

@@ -120,6 +120,7 @@ extension ControlSession {
         context.filter.add(capture, with: plan.agentFilter)
         slot?.setCapturing(true)
         self.capture = capture
+        capturingSince = .now
         filter = plan.filter
         logger.info(
             "capture started",
@@ -226,6 +227,7 @@ extension ControlSession {
     private mutating func closeCapture(_ reason: String? = nil) -> CaptureCounts? {
         awaitedData = nil
         pendingStart = nil
+        capturingSince = nil
         guard let capture = capture.take() else { return nil }
         capture.finish()
         slot?.setCapturing(false)

@@ -20,7 +20,10 @@ struct ControlSession: ~Copyable {
     let context: SessionContext
     let mode: ServerSession.Mode
     let status: PeerStatus
+    /// The log, behind a gate while the session may repeat a failure.
     let logger: Logger
+    /// The log of logins, each of which counts.
+    private let loginLogger: Logger
     var channel: Channel
     /// A client's slot among the others; nil for a sensor.
     private(set) var slot: ClientSlot?
@@ -41,6 +44,15 @@ struct ControlSession: ~Copyable {
     var pendingStart: PendingStart?
     /// What the capture had counted when it ended by itself; nil if it has not.
     var lastStatistics: CaptureStatistics?
+    /// The sessions before this one, and whether their lines are repeated.
+    private let past: SessionPast
+    /// When the capture began that runs; nil for none.
+    var capturingSince: MonotonicTime?
+    /// Whether a capture has run for long enough, or was ended in order.
+    private var hasWorked = false
+    /// Whether the agent ends the session, and not because of what the peer did.
+    private var isEndedHere = false
+    private var hasHeard = false
 
     /// A capture that begins when the connection to the peer's data port is ready.
     struct PendingStart {
@@ -65,13 +77,16 @@ struct ControlSession: ~Copyable {
 
     private init(
         _ context: SessionContext, _ mode: ServerSession.Mode, _ channel: consuming Channel,
-        _ status: PeerStatus, _ slot: consuming ClientSlot?, _ revocation: CInt, logger: Logger
+        _ status: PeerStatus, _ slot: consuming ClientSlot?, _ revocation: CInt,
+        _ past: SessionPast, logger: Logger
     ) {
         self.context = context
+        self.past = past
         self.revocation = revocation
         self.mode = mode
         self.status = status
-        self.logger = logger
+        self.logger = GatedLogHandler.gating(logger, past.gate)
+        loginLogger = logger
         self.channel = channel
         self.slot = slot
         session = ServerSession(
@@ -89,31 +104,34 @@ struct ControlSession: ~Copyable {
     ///   - status: Where the session is counted.
     ///   - slot: A client's slot among the others; nil for a sensor.
     ///   - revocation: A descriptor that is readable when the agent is to leave the sensor; -1 for none.
-    ///   - logger: Gets the session's log.
+    ///   - past: The sessions with the peer before.
+    ///   - logger: Gets the session's log, but not its end.
+    /// - Returns: How it ended, for the log.
     static func serve(
         _ context: SessionContext, _ connection: consuming Connection, _ status: PeerStatus,
-        _ slot: consuming ClientSlot? = nil, revocation: CInt = -1, logger: Logger
-    ) {
+        _ slot: consuming ClientSlot? = nil, revocation: CInt = -1,
+        past: SessionPast = SessionPast(),
+        logger: Logger
+    ) -> SessionEnd {
         let mode: ServerSession.Mode = slot == nil ? .active : .passive
-        let reason: String
         do {
             let eviction = slot?.evictionDescriptor ?? -1
             let channel = try context.channel(over: connection, for: mode, eviction: eviction)
             var session = ControlSession(
-                context, mode, channel, status, slot, revocation, logger: logger)
+                context, mode, channel, status, slot, revocation, past,
+                logger: logger)
             status.beginSession()
-            reason = session.run()
-            status.endSession(reason)
+            let end = session.run()
+            status.endSession(end.text)
+            return end
         } catch {
-            reason = "\(error)"
-            status.recordConnectFailure(reason)
+            let end = SessionEnd(error, mode)
+            status.recordConnectFailure(end.text)
+            return end
         }
-        logger.info(
-            mode == .active ? "sensor session ended" : "client session ended",
-            metadata: ["reason": "\(reason)"])
     }
 
-    private mutating func run() -> String {
+    private mutating func run() -> SessionEnd {
         let heartbeat = context.status.watchdog.begin("the session of \(status.name)")
         while endReason == nil {
             heartbeat.beat()
@@ -123,9 +141,38 @@ struct ControlSession: ~Copyable {
                 end(text(for: error))
             }
         }
+        noteWork(now: .now)
         endCapture()
         if mode == .passive, isLoggedIn { context.feed.removeClient(channel.peer.address) }
-        return endReason ?? "ended"
+        let reason = endReason ?? "ended"
+        guard !isEndedHere, !hasWorked else { return SessionEnd(reason, hasWorked: hasWorked) }
+        // A client may list devices only, and a probe says nothing.
+        let isFailure = mode == .active || hasHeard && (!isLoggedIn || session.lastRefusal != nil)
+        return SessionEnd(
+            reason, after: session.lastRefusal, isFailure: isFailure, mode)
+    }
+
+    /// Records that a capture has run for long enough, if it has: lines about the peer are news again.
+    private mutating func noteWork(now: MonotonicTime) {
+        guard let capturingSince, now >= capturingSince + PeerLogThrottle.goodTime else { return }
+        noteWork()
+    }
+
+    /// Records that the session has worked.
+    mutating func noteWork() {
+        guard !hasWorked else { return }
+        hasWorked = true
+        guard !past.gate.isOpen else { return }
+        past.gate.open()
+        guard mode == .active else { return }
+        logger.info(
+            "the sensor takes packets again", metadata: ["failures": .number(past.failureCount)])
+    }
+
+    /// Ends the session for a reason of the agent's own.
+    private mutating func endHere(_ reason: String) {
+        isEndedHere = true
+        end(reason)
     }
 
     /// The reason why the control connection has failed: the peer's doing, or our own patience.
@@ -179,15 +226,16 @@ extension ControlSession {
         let deadline = isBuffered ? .zero : deadline(awaitedData?.deadline)
         let ready = try poll(
             requests, until: min(deadline ?? .distantFuture, .now + Watchdog.waitMax))
-        if ready[.stop].contains(.readable) { return end("the agent stops") }
+        if ready[.stop].contains(.readable) { return endHere("the agent stops") }
         if ready[.eviction].contains(.readable) { return leave() }
-        if ready[.revocation].contains(.readable) { return end(context.revocationReason) }
+        if ready[.revocation].contains(.readable) { return endHere(context.revocationReason) }
         if ready[.captureEnd].contains(.readable) { noteCaptureEnd() }
         attendToData(isReady: !ready[.data].isEmpty)
         let hasFailed = !ready[.control].isDisjoint(with: .failed)
         if isBuffered || hasFailed || wantsInput && !ready[.control].isEmpty { try read() }
         proceed()
         try write()
+        noteWork(now: .now)
         checkDeadlines(now: .now)
     }
 
@@ -216,7 +264,9 @@ extension ControlSession {
         switch try channel.receive(into: &input) {
         case nil: break
         case 0: end("the peer closed the connection")
-        case let count?: session.receive(input[..<count], now: .now)
+        case let count?:
+            hasHeard = true
+            session.receive(input[..<count], now: .now)
         }
     }
 
@@ -254,7 +304,11 @@ extension ControlSession {
         case .admitted, nil: break
         }
         isLoggedIn = true
-        if mode == .passive { context.feed.addClient(channel.peer.address) }
+        if mode == .passive {
+            context.feed.addClient(channel.peer.address)
+            // What has failed before is over for a client that logs in.
+            past.gate.open()
+        }
         return true
     }
 
@@ -267,7 +321,7 @@ extension ControlSession {
         _ = try? channel.send(output[...])
         channel.endSending()
         _ = try? discardReceived(from: channel.fileDescriptor)
-        end(text)
+        endHere(text)
     }
 
     private mutating func carryOut(_ action: ServerSession.Action) {
@@ -276,7 +330,7 @@ extension ControlSession {
         case .checkPassword(let user, let password):
             let outcome = context.verify(user, password, from: channel.peer.address)
             if outcome != .right { context.status.loginsRefused.add(outcome) }
-            logger.info(
+            loginLogger.info(
                 "\(outcome.text)",
                 metadata: ["user": "\(String(decoding: user.prefix(64), as: UTF8.self))"])
             if let refusal = outcome.refusal {
@@ -298,6 +352,7 @@ extension ControlSession {
         case .sample(let sampling): sample(sampling)
         case .reportStatistics: session.report(refreshStatistics())
         case .endCapture:
+            if capture != nil { noteWork() }
             endCapture()
             session.captureEnded()
         case .note(let text, let said):

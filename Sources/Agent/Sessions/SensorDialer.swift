@@ -14,7 +14,8 @@ import Time
 /// The loop that dials one sensor for as long as the agent runs, and serves it while it is connected.
 ///
 /// The dialer never gives up: an agent that had would look healthy and be useless. The log has a line
-/// for each change of state, and one every five minutes for tries that fail like earlier ones.
+/// for each change of state, and one every five minutes for tries and sessions that fail like earlier
+/// ones.
 struct SensorDialer: SensorFeeder {
     let context: SessionContext
     private let sensor: SensorName
@@ -22,7 +23,7 @@ struct SensorDialer: SensorFeeder {
     private let status: PeerStatus
     let logger: Logger
     var backoff = Backoff()
-    private var failure = FailureLogThrottle()
+    private var lines = PeerLogThrottle()
 
     private static let connectTimeout = Duration.seconds(10)
 
@@ -55,21 +56,23 @@ struct SensorDialer: SensorFeeder {
 
     mutating func serve() {
         guard let connection = connect(), orders.order == .serve else { return }
-        var metadata: Logger.Metadata = [
-            "local": "\(connection.local)", "peer": "\(connection.peer)",
-        ]
-        let failureCount = failure.recordSuccess()
-        if failureCount > 0 { metadata["failures"] = .number(failureCount) }
-        logger.info("sensor connected", metadata: metadata)
         let begin = MonotonicTime.now
+        let news = lines.recordConnection()
+        logger.log(
+            level: news == nil ? .debug : .info, "sensor connected",
+            metadata: [
+                "local": "\(connection.local)", "peer": "\(connection.peer)",
+            ].merging(news ?? [:]) { $1 })
         let flow = FlowKey(
             transport: IPProtocol.tcp, source: connection.local.address,
             destination: connection.peer.address, sourcePort: connection.local.port,
             destinationPort: connection.peer.port)
         let backends = backends(of: [flow])
         if !backends.isEmpty { context.feed.add(Array(backends), of: sensor) }
-        ControlSession.serve(
-            context, connection, status, revocation: orders.revocationDescriptor, logger: logger)
+        let end = ControlSession.serve(
+            context, connection, status, revocation: orders.revocationDescriptor,
+            past: SessionPast(lines), logger: logger)
+        end.log(as: "sensor session ended", in: &lines, since: begin, logger)
         recordFeed(since: begin)
     }
 
@@ -79,11 +82,12 @@ struct SensorDialer: SensorFeeder {
             return try dial()
         } catch {
             status.recordConnectFailure("\(error)")
-            if !context.stop.isGiven,
-                let metadata = failure.recordFailure("\(error)", now: .now)
-            {
-                logger.warning("sensor not reached", metadata: metadata)
-            }
+            if context.stop.isGiven { return nil }
+            let news = lines.recordUnreached("\(error)", now: .now)
+            logger.log(
+                level: news == nil ? .debug : .warning, "sensor not reached",
+                metadata: (news ?? ["reason": "\(error)"])
+                    .merging(SessionRemedy.metadata(for: error)) { $1 })
             return nil
         }
     }

@@ -8,6 +8,7 @@ import Metrics
 import RPCAP
 import Security
 import Settings
+import Synchronization
 import Taps
 import Time
 
@@ -23,6 +24,8 @@ final class SessionContext: Sendable {
     private let loginGuard: LoginGuard?
     /// Nil if no connection is over TLS.
     private let tls: TLSServer?
+    /// The throttles of clients' lines, by their addresses.
+    let clientLines = Mutex(PeerLogTable())
     /// Opens sockets inside pods; nil if all edges are captured at the host's ends.
     let podSockets: PodSockets?
     /// The captures of all sessions.
@@ -140,7 +143,7 @@ extension SessionContext {
     ) throws -> Channel {
         guard let tls = tls(for: mode) else { return Channel(connection) }
         do {
-            return try channel(over: connection, tls, eviction)
+            return try channel(over: connection, tls, mode, eviction)
         } catch let error as Eviction {
             throw error
         } catch {
@@ -150,7 +153,8 @@ extension SessionContext {
     }
 
     private func channel(
-        over connection: consuming Connection, _ tls: TLSServer, _ eviction: CInt
+        over connection: consuming Connection, _ tls: TLSServer, _ mode: ServerSession.Mode,
+        _ eviction: CInt
     ) throws -> Channel {
         let deadline = MonotonicTime.now + Self.handshakeTimeout
         do {
@@ -163,7 +167,7 @@ extension SessionContext {
         }
         if let first = connection.peek(byteCountMax: 1)?.first, first != ServerSession.tlsHandshake
         {
-            try connection.refuse(.needsTLS, "this agent speaks TLS only: use rpcaps")
+            try connection.refuse(.needsTLS, SessionRemedy.needsTLS(mode))
             _ = try? poll([(connection.fileDescriptor, .readable)], milliseconds: 100)
             throw TLSFailure.notTLS()
         }

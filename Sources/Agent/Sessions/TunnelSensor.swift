@@ -121,7 +121,9 @@ extension TunnelSensor {
             if !context.stop.isGiven,
                 let metadata = failure.recordFailure("\(error)", now: .now)
             {
-                logger.warning("sensor not reached", metadata: metadata)
+                logger.warning(
+                    "sensor not reached",
+                    metadata: metadata.merging(SessionRemedy.metadata(for: error)) { $1 })
             }
             return nil
         }

@@ -1,4 +1,5 @@
 import Addressing
+import Formats
 package import Linux
 package import Time
 
@@ -14,7 +15,6 @@ package final class Dialer {
     /// Addresses that have not been tried since the last lookup.
     private var addresses: [SocketAddress] = []
     private var backoff = Backoff()
-    private var lastFailure: String?
 
     private enum Step: ~Copyable {
         case waiting
@@ -53,10 +53,10 @@ package final class Dialer {
         }
     }
 
-    /// The state in a word for people.
-    package var state: String {
+    /// The state in a few words for people.
+    package func state(now: MonotonicTime) -> String {
         switch step {
-        case .waiting: "waiting"
+        case .waiting: "retry in \(((deadline ?? now) - now + .milliseconds(999)).text)"
         case .resolving: "resolving"
         case .connecting: "connecting"
         case .connected: "connected"
@@ -67,8 +67,31 @@ package final class Dialer {
     package enum Outcome: ~Copyable {
         case none
         case connected(Connection)
-        /// The peer cannot be reached, for a reason that was not reported before.
-        case failed(String)
+        /// The peer cannot be reached.
+        case failed(Failure)
+    }
+
+    /// Why a peer cannot be reached.
+    package struct Failure: Equatable, Sendable, CustomStringConvertible {
+        package let description: String
+        package let kind: Kind
+
+        /// The kinds with a remedy of their own.
+        package enum Kind: Sendable { case noName, refused, noAnswer, other }
+
+        init(_ error: SystemError) {
+            let kind: Kind =
+                switch error.errno {
+                case .connectionRefused: .refused
+                case .timedOut, .hostUnreachable, .networkUnreachable: .noAnswer
+                default: .other
+                }
+            self.init("\(error)", kind)
+        }
+
+        init(_ description: String, _ kind: Kind) {
+            (self.description, self.kind) = (description, kind)
+        }
     }
 
     /// Does what can be done now.
@@ -89,7 +112,7 @@ package final class Dialer {
                 return .none
             }
             switch answer {
-            case .failure(let failure): return fail("\(failure)", now)
+            case .failure(let failure): return fail(Failure("\(failure)", .noName), now)
             case .success(let found):
                 addresses = Array(found.prefix(Self.addressCountMax))
                 return dialNext(now)
@@ -100,7 +123,9 @@ package final class Dialer {
                 return .none
             }
             guard isReady else {
-                return dialNext(now, "connect to \(connection.peer): no answer within 10 s")
+                return dialNext(
+                    now,
+                    Failure("connect to \(connection.peer): no answer within 10 s", .noAnswer))
             }
             deadline = nil
             do throws(SystemError) {
@@ -109,13 +134,10 @@ package final class Dialer {
                 try connection.sendAtOnce()
                 return .connected(connection)
             } catch {
-                return dialNext(now, "\(error)")
+                return dialNext(now, Failure(error))
             }
         }
     }
-
-    /// Records that the connection is of use: what fails next is news.
-    package func begin() { lastFailure = nil }
 
     /// Records the end of the connection, and schedules the next try.
     ///
@@ -141,11 +163,11 @@ package final class Dialer {
             deadline = nil
             return .none
         } catch {
-            return fail("\(error)", now)
+            return fail(Failure(error), now)
         }
     }
 
-    private func dialNext(_ now: MonotonicTime, _ failure: String? = nil) -> Outcome {
+    private func dialNext(_ now: MonotonicTime, _ failure: Failure? = nil) -> Outcome {
         var failure = failure
         while !addresses.isEmpty {
             let address = addresses.removeFirst()
@@ -156,17 +178,15 @@ package final class Dialer {
                 deadline = now + Self.connectTimeMax
                 return .none
             } catch {
-                failure = "\(error)"
+                failure = Failure(error)
             }
         }
-        return fail(failure ?? "it has no address", now)
+        return fail(failure ?? Failure("it has no address", .noName), now)
     }
 
-    private func fail(_ failure: String, _ now: MonotonicTime) -> Outcome {
+    private func fail(_ failure: Failure, _ now: MonotonicTime) -> Outcome {
         step = .waiting
         deadline = now + backoff.next()
-        guard failure != lastFailure else { return .none }
-        lastFailure = failure
         return .failed(failure)
     }
 }

@@ -1,13 +1,16 @@
 import Addressing
+import Log
 import Time
 
 /// A listener that is dialled to get the feed, and dialled again when it is gone.
 struct FeedTarget {
     let name: String
     let dialer: Dialer
+    /// The throttle of the log lines about it.
+    var lines = PeerLogThrottle()
     /// The connection, while there is one.
     private(set) var reader: FeedReader?
-    private var connectedAt: MonotonicTime?
+    private(set) var connectedAt: MonotonicTime?
     /// Packets that came while there was no connection.
     var lostCount: UInt64 = 0
     private var past = (packets: UInt64(0), bytes: UInt64(0), lost: UInt64(0))
@@ -21,7 +24,6 @@ struct FeedTarget {
     mutating func begin(_ reader: FeedReader, now: MonotonicTime) {
         self.reader = reader
         connectedAt = now
-        dialer.begin()
     }
 
     /// Records that the connection is gone, and schedules the next try.

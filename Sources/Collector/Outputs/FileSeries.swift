@@ -1,5 +1,6 @@
 import CaptureFiles
 import Linux
+import Logging
 import RPCAP
 import Time
 
@@ -333,7 +334,7 @@ extension FileSeries {
             OutputNews(
                 "file deleted early",
                 [
-                    "path": path, "reason": "\(error)",
+                    "path": "\(path)", "reason": "\(error)",
                     "remedy": "make room, or have --keep and --rotate-size need less",
                 ], isWarning: true))
     }

@@ -2,6 +2,7 @@ package import Addressing
 package import Flows
 package import Formats
 package import Linux
+import Logging
 package import Time
 
 /// What is done with the conversations that a collector counts.
@@ -92,7 +93,7 @@ package final class FlowSink: FrameSink {
             lastFailure = error
             news.append(
                 OutputNews(
-                    "conversations not written", ["path": path, "reason": "\(error)"],
+                    "conversations not written", ["path": "\(path)", "reason": "\(error)"],
                     isWarning: true))
         }
     }
@@ -141,16 +142,16 @@ extension ConversationList.Row {
     package var json: JSON {
         .object([
             ("client", .text("\(conversation.client)")),
-            ("clientName", clientName.map { .text($0) } ?? .null),
+            ("client_name", clientName.map { .text($0) } ?? .null),
             ("service", .text("\(conversation.service)")),
-            ("serviceName", serviceName.map { .text($0) } ?? .null),
+            ("service_name", serviceName.map { .text($0) } ?? .null),
             ("port", conversation.port.map { .number(Int($0)) } ?? .null),
             ("protocol", .text(conversation.transportName)),
-            ("clientPackets", Self.number(counts.client.packetCount)),
-            ("clientBytes", Self.number(counts.client.byteCount)),
-            ("servicePackets", Self.number(counts.service.packetCount)),
-            ("serviceBytes", Self.number(counts.service.byteCount)),
-            ("bitsPerSecond", Self.number(bitsPerSecond)),
+            ("client_packets", Self.number(counts.client.packetCount)),
+            ("client_bytes", Self.number(counts.client.byteCount)),
+            ("service_packets", Self.number(counts.service.packetCount)),
+            ("service_bytes", Self.number(counts.service.byteCount)),
+            ("bits_per_second", Self.number(bitsPerSecond)),
             ("first", .text(TimeStamp.text(nanoseconds: counts.first))),
             ("last", .text(TimeStamp.text(nanoseconds: counts.last))),
             ("requests", .number(counts.requestCount)),

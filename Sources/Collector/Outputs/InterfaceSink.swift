@@ -1,4 +1,5 @@
 package import Linux
+import Logging
 import Time
 
 /// The options of an interface on which all packets appear.
@@ -89,7 +90,7 @@ final class InterfaceSink: FrameSink {
         }
     }
 
-    private func turn(_ state: State, _ text: String, _ values: [String: String]) {
+    private func turn(_ state: State, _ text: String, _ values: Logger.Metadata) {
         self.state = state
         tell(text, values)
     }
@@ -97,9 +98,9 @@ final class InterfaceSink: FrameSink {
     /// The most news that wait to be taken, which is after each turn of the collector.
     private static let newsCountMax = 16
 
-    private func tell(_ text: String, _ values: [String: String]) {
+    private func tell(_ text: String, _ values: Logger.Metadata) {
         guard news.count < Self.newsCountMax else { return }
-        let values = values.merging(["interface": name]) { $1 }
+        let values = values.merging(["interface": "\(name)"]) { $1 }
         news.append(OutputNews(text, values, isWarning: state != .working || otherCount > 0))
     }
 

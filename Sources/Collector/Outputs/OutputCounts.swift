@@ -1,4 +1,5 @@
 package import Formats
+package import Logging
 
 /// What an output has done with the packets that it was given.
 package struct OutputCounts: Equatable, Sendable {
@@ -75,14 +76,14 @@ package struct OutputCounts: Equatable, Sendable {
 /// Something about an output that a person has to be told.
 package struct OutputNews: Equatable, Sendable {
     package let text: String
-    package let values: [String: String]
+    package let values: Logger.Metadata
     /// Whether something that was asked for has failed.
     package let isWarning: Bool
     /// Whether anybody who reaches a port can cause it, any number of times.
     package let isOfStrangers: Bool
 
     package init(
-        _ text: String, _ values: [String: String], isWarning: Bool = false,
+        _ text: String, _ values: Logger.Metadata, isWarning: Bool = false,
         isOfStrangers: Bool = false
     ) {
         (self.text, self.values) = (text, values)

@@ -1,6 +1,7 @@
 package import CaptureFiles
 import Glibc
 package import Linux
+import Logging
 package import RPCAP
 package import Time
 
@@ -261,7 +262,7 @@ extension Outputs {
             OutputNews(
                 "file given up",
                 [
-                    "path": recording?.path ?? "", "reason": "\(error)",
+                    "path": "\(recording?.path ?? "")", "reason": "\(error)",
                     "meaning": "packets go to the other outputs only",
                     "remedy": "make room, and start the collector again",
                 ], isWarning: true))

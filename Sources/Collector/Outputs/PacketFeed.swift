@@ -1,6 +1,8 @@
 import Addressing
 import CaptureFiles
 package import Linux
+import Log
+import Logging
 package import RPCAP
 package import Time
 
@@ -65,16 +67,17 @@ package final class PacketFeed {
         guard let local = listener?.local else { return }
         addServedEnd(local)
         let format = options.format.rawValue
-        news.append(OutputNews("serving packets", ["address": "\(local)", "format": format]))
+        news.append(OutputNews("serving packets", ["address": "\(local)", "format": "\(format)"]))
         guard !local.address.isLoopback, options.allowed.isEmpty else { return }
         news.append(
             OutputNews(
                 "anybody who reaches the port can read all packets",
                 [
                     "address": "\(local)",
-                    "remedy":
-                        "--allow ADDRESS[/N] names who may; without an address before the port, "
-                        + "--serve is for this host only",
+                    "remedy": """
+                    --allow ADDRESS[/N] names who may; without an address before the port, \
+                    --serve is for this host only
+                    """,
                 ], isWarning: true))
     }
 
@@ -192,23 +195,47 @@ extension PacketFeed {
         guard readers.contains(where: { $0.endReason != nil }) else { return }
         for reader in readers {
             guard let reason = reader.endReason else { continue }
-            var values = [
-                "reader": "\(reader.peer)", "reason": reason,
-                "packets": "\(reader.packetCount)", "lost": "\(reader.lostCount)",
-            ]
             if let place = reader.target {
-                values["reader"] = targets[place].name
+                tellEnd(of: reader, at: place, reason, now)
                 targets[place].end(reader, now: now)
                 version += 1
             } else {
+                news.append(
+                    OutputNews(
+                        "reader gone", Self.values(of: reader, "\(reader.peer)", reason),
+                        isOfStrangers: true))
                 goneCounts.packets &+= reader.packetCount
                 goneCounts.bytes &+= reader.byteCount
                 goneCounts.lost &+= reader.lostCount
             }
-            news.append(
-                OutputNews("reader gone", values, isOfStrangers: reader.target == nil))
         }
         readers.removeAll { $0.endReason != nil }
+    }
+
+    private static func values(
+        of reader: FeedReader, _ name: String, _ reason: String
+    ) -> Logger.Metadata {
+        [
+            "reader": "\(name)", "reason": "\(reason)", "packets": .number(reader.packetCount),
+            "lost": .number(reader.lostCount),
+        ]
+    }
+
+    /// Tells that a reader is gone which is dialled: it misses packets until it is back.
+    private func tellEnd(
+        of reader: FeedReader, at place: Int, _ reason: String, _ now: MonotonicTime
+    ) {
+        let begin = targets[place].connectedAt ?? now
+        var values = Self.values(of: reader, targets[place].name, reason)
+        // One that took packets has worked, however short that was.
+        if reader.packetCount > 0 || now >= begin + PeerLogThrottle.goodTime {
+            _ = targets[place].lines.recordSuccess()
+        } else {
+            let counts = targets[place].lines.recordFailure(reason, since: begin, now: now)
+            guard let counts else { return }
+            values.merge(counts) { $1 }
+        }
+        news.append(OutputNews("reader gone", values, isWarning: true))
     }
 
     private func accept(_ now: MonotonicTime) {
@@ -219,7 +246,7 @@ extension PacketFeed {
                 refusedCount &+= 1
                 news.append(
                     OutputNews(
-                        "reader refused", ["reader": "\(peer)", "reason": reason],
+                        "reader refused", ["reader": "\(peer)", "reason": "\(reason)"],
                         isWarning: true, isOfStrangers: true))
                 return
             }
@@ -266,23 +293,26 @@ extension PacketFeed {
         let name = targets[place].name
         switch targets[place].dialer.advance(isReady: isReady, now: now) {
         case .none: return
-        case .failed(let reason):
-            news.append(
-                OutputNews(
-                    "reader not reached", ["reader": name, "reason": reason], isWarning: true))
+        case .failed(let failure): tellUnreached(place, "\(failure)", now)
         case .connected(let connection):
             do throws(SystemError) {
                 targets[place].begin(try add(connection, target: place), now: now)
                 version += 1
-                news.append(OutputNews("reader connected", ["reader": name]))
-            } catch {
-                targets[place].dialer.end(connectedAt: nil, now: now)
+                guard let counts = targets[place].lines.recordConnection() else { return }
                 news.append(
                     OutputNews(
-                        "reader not reached", ["reader": name, "reason": "\(error)"],
-                        isWarning: true))
+                        "reader connected", counts.merging(["reader": "\(name)"]) { $1 }))
+            } catch {
+                targets[place].dialer.end(connectedAt: nil, now: now)
+                tellUnreached(place, "\(error)", now)
             }
         }
+    }
+
+    private func tellUnreached(_ place: Int, _ reason: String, _ now: MonotonicTime) {
+        guard let counts = targets[place].lines.recordUnreached(reason, now: now) else { return }
+        let values = counts.merging(["reader": "\(targets[place].name)"]) { $1 }
+        news.append(OutputNews("reader not reached", values, isWarning: true))
     }
 }
 

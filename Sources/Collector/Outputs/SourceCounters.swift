@@ -24,6 +24,11 @@ package final class SourceCounters {
     /// Datagrams that came to the agent's port from another host.
     var strangers: UInt64 = 0
     private var state = State.capturing
+    /// The agent that captures, or has captured last, and its device, for people.
+    private(set) var agent = ""
+    private(set) var device = ""
+    /// When the last session ended; nil while one captures.
+    private(set) var endedAt: MonotonicTime?
     /// The time for which its sessions have captured that have ended.
     private var pastTime = Duration.zero
     /// When the session that captures now began to capture.
@@ -47,7 +52,7 @@ package final class SourceCounters {
     /// Its packets in the current file.
     var fileCount: UInt64 = 0
     /// When its last session ended, in nanoseconds since 1970; nil while it has none or captures.
-    private var endedAt: UInt64?
+    private var pauseStart: UInt64?
     /// What is missing between two sessions, until the first packet has come behind it.
     private var pause: (from: UInt64, to: UInt64)?
     /// What the file says of a gap, with the first packet behind it.
@@ -111,12 +116,15 @@ package final class SourceCounters {
         capturingSince == nil && waitingCount == 0 && !(withFile && isInFile)
     }
 
+    /// Records who captures.
+    func describe(agent: String, device: String) { (self.agent, self.device) = (agent, device) }
+
     /// Begins a session, unless another one of the same device captures already.
     package func begin(now: MonotonicTime) {
-        state = .capturing
+        (state, endedAt) = (.capturing, nil)
         isInFile = true
-        if capturingSince == nil, let endedAt { pause = (endedAt, wallClockNanoseconds()) }
-        endedAt = nil
+        if capturingSince == nil, let pauseStart { pause = (pauseStart, wallClockNanoseconds()) }
+        pauseStart = nil
         capturingSince = capturingSince ?? now
     }
 
@@ -130,8 +138,9 @@ package final class SourceCounters {
         self.state = state
         if let since = capturingSince {
             pastTime += now - since
-            endedAt = wallClockNanoseconds()
+            pauseStart = wallClockNanoseconds()
         }
+        endedAt = now
         capturingSince = nil
     }
 
@@ -184,6 +193,7 @@ package final class SourceCounters {
             packetsPerSecond: counts.delivered &* 1000 / milliseconds,
             droppedCount: counts.droppedByKernel &+ counts.droppedByInterface,
             lostDatagramCount: lostDatagrams, lostPacketCount: lostPackets,
-            notUnderstoodCount: notUnderstood, strangerCount: strangers, state: state.rawValue)
+            notUnderstoodCount: notUnderstood, strangerCount: strangers, state: state.rawValue,
+            goneSeconds: state == .gone ? endedAt.map { (now - $0).components.seconds } : nil)
     }
 }

@@ -1,4 +1,5 @@
 package import Formats
+import Time
 
 /// The statistics of one device of one agent, for a person or a program.
 package struct SourceStatistics: Equatable, Sendable {
@@ -22,6 +23,13 @@ package struct SourceStatistics: Equatable, Sendable {
     package let strangerCount: UInt64
     /// Whether it captures, or how its last session ended.
     package let state: String
+    /// The time since the agent has gone; nil if it captures, or its capture was ended in order.
+    package let goneSeconds: Int64?
+
+    /// The state for people: `"gone 5s"`.
+    package var stateText: String {
+        goneSeconds.map { "\(state) \(Duration.seconds($0).text)" } ?? state
+    }
 
     /// A table for people, which has the link types only if they differ.
     package static func table(_ statistics: [Self], in window: Window) -> String {
@@ -29,7 +37,8 @@ package struct SourceStatistics: Equatable, Sendable {
         var table = Table(
             [.name("AGENT")] + (hasLinkTypes ? [.word("LINK TYPE", rank: 2)] : []) + [
                 .number("PACKETS"), .number("BYTES", rank: 3), .number("PACKETS/S", rank: 1),
-                .number("DROPPED", rank: 5), .number("LOST", rank: 4), .word("STATE", rank: 6),
+                .number("DROPPED", rank: 5), .number("LOST", rank: 4),
+                .text("STATE", rank: 6, widthMin: 9),
             ])
         for source in statistics {
             let linkType = hasLinkTypes ? [Table.Cell(source.linkType)] : []
@@ -54,7 +63,7 @@ package struct SourceStatistics: Equatable, Sendable {
         [
             "\(packetCount)", "\(ByteCount(byteCount))", "\(packetsPerSecond)",
             Table.Cell("\(droppedCount)", droppedCount > 0 ? .warning : .none),
-            Table.Cell(lost, lost == "0" ? .none : .warning), Table.Cell(state),
+            Table.Cell(lost, lost == "0" ? .none : .warning), Table.Cell(stateText),
         ]
     }
 

@@ -1,5 +1,7 @@
 import Addressing
 package import Linux
+import Log
+import Logging
 import Time
 package import Tunnels
 
@@ -129,9 +131,9 @@ final class TunnelSink: FrameSink {
         toldReason = ""
         // The next failure is dealt with as the first one.
         backoff.reset()
-        var values = ["to": "\(target)", "address": "\(sender.peer)"]
+        var values: Logger.Metadata = ["to": "\(target)", "address": "\(sender.peer)"]
         if let byteCount = sender.routeFrameByteCountMax {
-            values["bytes-unfragmented"] = "\(byteCount)"
+            values["bytes_unfragmented"] = .number(byteCount)
         }
         tell("tunnel open", values, isWarning: false)
     }
@@ -140,10 +142,10 @@ final class TunnelSink: FrameSink {
     private func tellFailure(_ reason: String) {
         guard reason != toldReason else { return }
         toldReason = reason
-        tell("tunnel not open", ["to": "\(target)", "reason": reason], isWarning: true)
+        tell("tunnel not open", ["to": "\(target)", "reason": "\(reason)"], isWarning: true)
     }
 
-    private func tell(_ text: String, _ values: [String: String], isWarning: Bool) {
+    private func tell(_ text: String, _ values: Logger.Metadata, isWarning: Bool) {
         guard news.count < Self.newsCountMax else { return }
         news.append(OutputNews(text, values, isWarning: isWarning))
     }
@@ -152,7 +154,7 @@ final class TunnelSink: FrameSink {
         for (errno, count) in outcomes.takeNews(now: now) {
             tell(
                 "tunnel disturbed",
-                ["to": "\(target)", "reason": "\(errno)", "times": "\(count)"], isWarning: true)
+                ["to": "\(target)", "reason": "\(errno)", "times": .number(count)], isWarning: true)
         }
         defer { news = [] }
         return news

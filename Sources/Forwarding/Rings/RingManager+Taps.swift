@@ -84,8 +84,8 @@ extension RingManager {
         logger.warning(
             """
             the ring of an edge has not moved to the other end of its pair, since there is no memory \
-            for it or it is full too soon, \(loss); it is tried again with a larger one, as far as \
-            \(Setting.ringMemory.option) allows
+            for it or it is full too soon, \(loss); the agent tries again with a larger one, as far \
+            as \(Setting.ringMemory.option) allows
             """,
             metadata: [
                 "edge": "\(slot.edge.name)", "tries": .number(slot.notMovedCount),
@@ -109,8 +109,8 @@ extension RingManager {
         let (cause, remedy) = lackOfMemory(table)
         logger.warning(
             """
-            \(cause): interfaces that have no end in the node are not captured, it is tried again \
-            every minute; \(remedy)
+            \(cause): interfaces that have no end in the node are not captured; the agent tries \
+            again every minute; \(remedy)
             """,
             metadata: [
                 "edge": "\(table.uncaptured[0].name)",

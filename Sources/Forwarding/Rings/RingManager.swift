@@ -180,7 +180,7 @@ extension RingManager {
                 guard !table.hasWarnedOfSharedRing else { return }
                 table.hasWarnedOfSharedRing = true
                 return logger.warning(
-                    "edges without memory are not captured, it is tried again every second",
+                    "edges without memory are not captured; the agent tries again every second",
                     metadata: [
                         "edge_count": .number(table.sharing.count), "reason": "\(error)",
                     ])
@@ -217,7 +217,7 @@ extension RingManager {
             case .lease(let lease, let tap):
                 guard table.recordOpened(opening, lease, at: tap, now: .now) else { continue }
                 logger.info(
-                    "the edge is captured after all", metadata: ["edge": "\(edge.name)"])
+                    "the edge is captured now", metadata: ["edge": "\(edge.name)"])
             case .noSocket(let error): _ = table.recordFailure(opening, error, now: .now)
             case .failure(let error):
                 let isNews = table.recordFailure(opening, error, now: .now)
@@ -225,7 +225,7 @@ extension RingManager {
                 failure = error.systemError
                 guard isNews else { continue }
                 logger.warning(
-                    "an edge cannot be captured, it is tried again every second",
+                    "an edge cannot be captured; the agent tries again every second",
                     metadata: ["edge": "\(edge.name)", "reason": "\(error)"])
             case nil: break
             }

@@ -75,6 +75,8 @@ package struct ClientSession: Sendable {
     private var waitingRequests: [(type: MessageType, payload: [UInt8])] = []
     /// When the reply that is due is late; nil while none is due.
     package private(set) var deadline: MonotonicTime?
+    /// What was wrong with the peer's answer, if that has ended the session.
+    package private(set) var failure: ProtocolFailure?
     /// Whether a capture runs.
     package private(set) var isCapturing = false
 
@@ -120,6 +122,7 @@ package struct ClientSession: Sendable {
                 else { return nil }
                 try handle(header, payload, now)
             } catch {
+                failure = error
                 close("\(error)")
             }
         }

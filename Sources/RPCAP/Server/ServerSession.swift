@@ -28,6 +28,8 @@ package struct ServerSession: Sendable {
     private var awaited: MessageType?
     /// The name in an OPEN whose answer is due.
     private var requestedDevice: String?
+    /// What was refused last, with the reason; nil if the capture began since.
+    package private(set) var lastRefusal: Refusal?
     private var wrongPasswordCount = 0
     private var refusalCount = 0
     private var noteCount = 0
@@ -36,6 +38,15 @@ package struct ServerSession: Sendable {
     private var reader = RequestReader()
     /// When the last message was complete, or the session began.
     private var quietSince: MonotonicTime
+
+    /// A request that was refused.
+    package struct Refusal: Equatable, Sendable {
+        package let code: ErrorCode
+        package let text: String
+    }
+
+    /// Why a session ends whose peer speaks TLS, and the agent does not.
+    package static let tlsReason = "the peer speaks TLS, and this agent does not"
 
     /// The first byte of a peer that speaks TLS.
     package static let tlsHandshake = RequestReader.tlsHandshake
@@ -98,7 +109,7 @@ extension ServerSession {
         case .tlsHandshake(let version):
             // TLS's own "handshake failure", with the version that the peer named.
             actions.append(.send([0x15] + version + [0, 2, 2, 40]))
-            close("the peer speaks TLS, which this agent has not been set up for")
+            close(Self.tlsReason)
         case .request(let type, let payload):
             guard let known = MessageType(rawValue: type) else { return refuseMessage(type) }
             handle(known, payload)
@@ -152,6 +163,7 @@ extension ServerSession {
 
     /// Sends an error and goes on.
     private mutating func fail(_ code: ErrorCode, _ text: String) {
+        lastRefusal = Refusal(code: code, text: text)
         actions.append(.send(Message.error(code, text)))
         guard state == .loggedOut else { return }
         note("login refused: \(text)")
@@ -167,6 +179,7 @@ extension ServerSession {
 
     /// Sends an error and ends the session.
     private mutating func drop(_ code: ErrorCode, _ text: String, version: UInt8 = 0) {
+        lastRefusal = Refusal(code: code, text: text)
         actions.append(.send(Message.error(code, text, version: version)))
         close(text)
     }
@@ -203,7 +216,7 @@ extension ServerSession {
     }
 
     private mutating func logIn() {
-        state = .ready
+        (state, lastRefusal) = (.ready, nil)
         actions.append(.send(Message.reply(to: .login, mode == .active ? [] : Self.versions)))
     }
 
@@ -355,7 +368,7 @@ extension ServerSession {
     package mutating func captureStarted(bufferByteCount: UInt32 = 0, dataPort: UInt16 = 0) {
         guard takeAwaited(.startCapture) else { return }
         state = .capturing
-        captureFailure = nil
+        (captureFailure, lastRefusal) = (nil, nil)
         let reply = StartReply(bufferByteCount: bufferByteCount, dataPort: dataPort)
         actions.append(.send(Message.reply(to: .startCapture, reply.bytes)))
     }

@@ -1,0 +1,190 @@
+import Addressing
+import Formats
+import Linux
+import Log
+import Logging
+import Security
+import Time
+
+/// The log of sessions.
+///
+/// What each try of an agent says again is logged once, and then now and then; see `PeerLogThrottle`.
+extension Collector {
+    /// The time for which a session has to last so that all its lines are logged.
+    private static let fullLogTime = Duration.seconds(10)
+
+    /// Logs that agents are waited for, and for how long that may be.
+    func announce(_ local: SocketAddress, hasTLS: Bool) {
+        view.note(
+            "listening", ["address": "\(local)", "tls": hasTLS ? "on" : "off"], logger)
+        view.note(
+            "waiting for agents: each tries again within \(Backoff.delayMax.components.seconds) s",
+            ["hint": "--from rpcap://NODE dials an agent that listens at once"], logger)
+    }
+
+    /// Logs the numbers of all agents and outputs so far.
+    package func logNumbers() { SummaryLines.log(statistics, outputs.counts, logger) }
+
+    /// Logs what has been written, when the collector has ended.
+    package func logFiles() {
+        for files in files {
+            logger.info(
+                "recording complete",
+                metadata: [
+                    "path": "\(files.lastPath)", "files": .number(files.fileCount),
+                    "bytes": .number(files.byteCount),
+                ])
+        }
+    }
+
+    /// The logger for what the peer of a session has caused.
+    ///
+    /// Anybody who reaches the port can cause any number of short sessions.
+    func logger(of link: AgentLink, _ now: MonotonicTime) -> Logger {
+        link.source == nil && now - link.connectedAt < Self.fullLogTime ? doorLogger : logger
+    }
+
+    /// Logs that an agent cannot be reached.
+    func warn(
+        _ dialer: SourceDialer, _ reason: String, _ remedy: String?, _ now: MonotonicTime
+    ) {
+        let news = dialer.lines.recordUnreached(reason, now: now)
+        var values = news ?? ["reason": "\(reason)"]
+        values["agent"] = "\(dialer.source)"
+        if let remedy { values["remedy"] = "\(remedy)" }
+        view.log(news == nil ? .debug : .warning, "agent not reached", values, logger)
+    }
+
+    /// Logs that a session with an agent that was dialled could not begin.
+    func warnOfTLS(
+        _ error: TLSFailure, with dialer: SourceDialer, _ now: MonotonicTime
+    ) {
+        let counts = dialer.lines.recordFailure(error.text, since: now, now: now)
+        guard var values = counts else { return }
+        values["agent"] = "\(dialer.source)"
+        if let remedy = Remedy.text(for: error, of: dialer.source) {
+            values["remedy"] = "\(remedy)"
+        }
+        view.warn("cannot capture from agent", values, logger)
+    }
+
+    /// Logs that a session with an agent that dialled could not begin.
+    func warnOfRefusal(of peer: SocketAddress, _ error: any Error, _ now: MonotonicTime) {
+        let failure = error as? TLSFailure
+        let counts = agentLines.update("\(peer.address)", now: now) {
+            $0.recordFailure(failure?.text ?? "\(error)", since: now, now: now)
+        }
+        guard var values = counts else { return }
+        values["agent"] = "\(peer)"
+        if let remedy = failure.flatMap({ Remedy.text(for: $0, of: nil) }) {
+            values["remedy"] = "\(remedy)"
+        }
+        view.warn("cannot capture from agent", values, doorLogger)
+    }
+
+    /// Logs that a session has begun, unless it is one more try of an agent that fails.
+    func noteConnection(of link: AgentLink) {
+        let news =
+            dialer(of: link).map { $0.lines.recordConnection() }
+            ?? (isFailing(link) ? nil : [:])
+        var values = news ?? [:]
+        values["agent"] = "\(link.label)"
+        view.log(
+            news == nil ? .debug : .info, "agent connected", values,
+            link.source == nil ? doorLogger : logger)
+    }
+
+    /// Logs that a capture has begun, once while its agent fails.
+    func noteCapture(of link: AgentLink, _ counters: SourceCounters, _ now: MonotonicTime) {
+        let text = "capture started"
+        guard !isFailing(link) || recordNote("\(text) \(counters.name)", of: link, now) else {
+            return
+        }
+        view.note(
+            text,
+            [
+                "agent": "\(link.label)", "device": "\(link.device)",
+                "interface": "\(counters.name)",
+            ], logger(of: link, now))
+    }
+
+    /// Logs what a person has to be told of a link, each text once.
+    func warnOfNotes(of link: AgentLink, _ now: MonotonicTime) {
+        for note in link.takeNotes() where recordNote(note, of: link, now) {
+            view.warn(
+                "agent notice", ["agent": "\(link.label)", "text": "\(note)"],
+                logger(of: link, now))
+        }
+    }
+
+    /// Records that a session works, and logs it if others have failed before.
+    func noteWork(of link: AgentLink, _ now: MonotonicTime) {
+        guard !link.isProven, link.endReason == nil, link.hasWorked(now: now) else { return }
+        link.isProven = true
+        let failureCount = recordSuccess(of: link)
+        guard failureCount > 0 else { return }
+        view.note(
+            "agent is captured from again",
+            ["agent": "\(link.label)", "failures": .number(failureCount)], logger)
+    }
+
+    /// Logs the end of a session.
+    func reportEnd(of link: AgentLink, _ reason: String, _ now: MonotonicTime) {
+        var values: Logger.Metadata = ["agent": "\(link.label)", "reason": "\(reason)"]
+        if let counters = link.counters { values["device"] = "\(counters.name)" }
+        if link.isLoop {
+            // A person has to act.
+            values["remedy"] = "\(AgentLink.loopRemedy)"
+            return view.warn("agent gone", values, logger)
+        }
+        if link.isProbe {
+            return view.note("connection closed without data", values, logger(of: link, now))
+        }
+        let text = link.counters == nil ? "cannot capture from agent" : "agent gone"
+        if isStopping || link.hasWorked(now: now) {
+            _ = recordSuccess(of: link)
+            guard !isStopping, !link.hasEnded else { return view.note(text, values, logger) }
+            // There is a hole in the capture until it is back.
+            return view.warn(text, values, logger)
+        }
+        let counts = recordFailure(of: link, reason, now)
+        if let counts { values.merge(counts) { $1 } }
+        if let remedy = link.remedy { values["remedy"] = "\(remedy)" }
+        view.log(counts == nil ? .debug : .warning, text, values, logger(of: link, now))
+    }
+}
+
+/// The throttles of agents: those that dial by their addresses, others by their sources.
+extension Collector {
+    private func dialer(of link: AgentLink) -> SourceDialer? {
+        link.source.flatMap { source in dialers.first { $0.source == source } }
+    }
+
+    private func name(of link: AgentLink) -> String { "\(link.peer.address)" }
+
+    private func isFailing(_ link: AgentLink) -> Bool {
+        dialer(of: link)?.lines.isFailing
+            ?? agentLines.throttle(of: name(of: link)).isFailing
+    }
+
+    private func recordNote(_ text: String, of link: AgentLink, _ now: MonotonicTime) -> Bool {
+        if let dialer = dialer(of: link) { return dialer.lines.recordNote(text, now: now) }
+        return agentLines.update(name(of: link), now: now) { $0.recordNote(text, now: now) }
+    }
+
+    private func recordSuccess(of link: AgentLink) -> Int {
+        dialer(of: link)?.lines.recordSuccess() ?? agentLines.recordSuccess(name(of: link))
+    }
+
+    private func recordFailure(
+        of link: AgentLink, _ reason: String, _ now: MonotonicTime
+    ) -> Logger.Metadata? {
+        let begin = link.connectedAt
+        if let dialer = dialer(of: link) {
+            return dialer.lines.recordFailure(reason, since: begin, now: now)
+        }
+        return agentLines.update(name(of: link), now: now) {
+            $0.recordFailure(reason, since: begin, now: now)
+        }
+    }
+}
